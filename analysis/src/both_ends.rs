@@ -1,0 +1,439 @@
+//! The ledger of a handshake captured at both ends.
+//!
+//! The handshake is walked along its critical path on the *client's* clock. Each exchange (out to the
+//! edge, back to the client) divides without synchronised clocks (DESIGN 5.1):
+//!
+//! ```text
+//! gap on the client's clock = wait for the copy that arrived, out   (client's clock)  → loss, out
+//!                           + turnaround at the edge                (edge's clock)    → edge
+//!                           + wait for the copy that arrived, back  (edge's clock)    → loss, back
+//!                           + the rest: one round trip of the path                    → path
+//! ```
+//!
+//! Between exchanges the client's own turnaround is read on its clock alone and divided by what its
+//! kernel says of its threads.
+
+use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::flow::{Seen, Side, View};
+use crate::handshake::Handshake;
+use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::milestone::Milestone;
+use crate::tls::Version;
+use crate::verdict::{End, Grade, Reading};
+
+/// Two capture timestamps of one host: softirq and clock granularity.
+const STAMP_ERROR: Span = Span::from_micros(100);
+
+/// Reads a handshake from both ends; absent if the client's end was not captured or shows no SYN.
+pub fn read(handshake: &Handshake) -> Option<Reading> {
+    let client = handshake.client.as_ref()?;
+    let syn = client.syns(Side::Client).next()?;
+    let start = handshake.lookup.as_ref().map_or(syn.at, |l| l.start);
+    let finish = finish(handshake, client);
+    let end = finish.unwrap_or_else(|| client_gave_up(client));
+    let mut walk = Walk {
+        handshake,
+        client,
+        edge: handshake.edge.as_ref(),
+        ledger: Ledger::open(end - start),
+        at: start,
+        last: if handshake.lookup.is_some() { Milestone::DnsEnd } else { Milestone::Syn },
+    };
+    let stopped = walk.whole();
+    let phase = if stopped { Phase::ServerFlight } else { Phase::Finish };
+    walk.ledger.close(phase);
+    let end = if !stopped && finish.is_some() { End::Complete } else { End::Stopped { after: walk.last } };
+    Some(Reading { grade: Grade::BothEnds { host: handshake.client_host.is_some() }, ledger: walk.ledger, end })
+}
+
+/// When the client could know that the edge has its Finished: the end of what is measured.
+fn finish(handshake: &Handshake, client: &View<Client>) -> Option<Instant<Client>> {
+    let dialogue = &handshake.dialogue;
+    let finished = dialogue.client_finished?;
+    client.first_copy(Side::Client, finished.end)?;
+    last_answer(handshake).arrived(client).map(|p| p.at)
+}
+
+/// What answers the client's Finished: the server's Finished in a full TLS 1.2 handshake, else an
+/// acknowledgement of the client's.
+fn last_answer(handshake: &Handshake) -> Mark {
+    let d = &handshake.dialogue;
+    let acknowledged = Mark::Ack(Side::Client, d.client_finished.map_or(0, |e| e.end));
+    match (d.version, d.resumed, d.server_finished) {
+        (Some(Version::Tls12), false, Some(finished)) => Mark::Bytes(Side::Server, finished.end),
+        _ => acknowledged,
+    }
+}
+
+fn client_gave_up(client: &View<Client>) -> Instant<Client> {
+    let ended = client.sent_by(Side::Client).find(|p| p.flags.fin() || p.flags.rst());
+    ended.or(client.packets.last()).map(|p| p.at).expect("a view with a SYN has a packet")
+}
+
+/// Something that travels one way and whose arrival lets the other end go on.
+#[derive(Clone, Copy)]
+enum Mark {
+    /// SYN or SYN-ACK.
+    Syn(Side),
+    /// All of `side`'s stream before an offset.
+    Bytes(Side, i64),
+    /// The peer's acknowledgement of `side`'s stream before an offset.
+    Ack(Side, i64),
+}
+
+impl Mark {
+    fn sender(self) -> Side {
+        match self {
+            Mark::Syn(side) | Mark::Bytes(side, _) => side,
+            Mark::Ack(side, _) => side.peer(),
+        }
+    }
+
+    /// The first copy an observer at the sender sees.
+    fn sent<D: Domain>(self, view: &View<D>) -> Option<&Seen<D>> {
+        match self {
+            Mark::Syn(side) => view.syns(side).next(),
+            Mark::Bytes(side, end) => view.first_copy(side, end),
+            Mark::Ack(side, end) => view.first_ack(side, end),
+        }
+    }
+
+    /// The packet that completes it for an observer at the receiver.
+    fn arrived<D: Domain>(self, view: &View<D>) -> Option<&Seen<D>> {
+        match self {
+            Mark::Bytes(side, end) => view.completed(side, end),
+            other => other.sent(view),
+        }
+    }
+}
+
+struct Walk<'a> {
+    handshake: &'a Handshake,
+    client: &'a View<Client>,
+    edge: Option<&'a View<Edge>>,
+    ledger: Ledger,
+    /// How far the walk has come, on the client's clock.
+    at: Instant<Client>,
+    last: Milestone,
+}
+
+impl Walk<'_> {
+    /// Walks the whole handshake; true if it stopped on the way.
+    fn whole(&mut self) -> bool {
+        self.lookup();
+        let d = &self.handshake.dialogue;
+        if !self.exchange(Phase::Connect, Mark::Syn(Side::Client), Mark::Syn(Side::Server)) {
+            return true;
+        }
+        self.last = Milestone::SynAck;
+        if let (Some(first), Some(retry)) = (d.first_client_hello, d.hello_retry) {
+            if !self.turnaround(Phase::ClientHello, first.end) {
+                return true;
+            }
+            self.hello_retry(retry.end);
+        }
+        let Some(hello) = d.client_hello else { return self.silent_client(Phase::ClientHello) };
+        if !self.turnaround(Phase::ClientHello, hello.end) {
+            return self.silent_client(Phase::ClientHello);
+        }
+        self.last = Milestone::ClientHello;
+        let sent_by_edge = self.edge.map_or(0, |e| e.sent_by(Side::Server).map(Seen::end).max().unwrap_or(0));
+        let flight_end = d.server_flight.map_or(sent_by_edge.max(1), |e| e.end);
+        if !self.exchange(Phase::ServerFlight, Mark::Bytes(Side::Client, hello.end), Mark::Bytes(Side::Server, flight_end)) {
+            return true;
+        }
+        self.last = Milestone::ServerFlightEnd;
+        let Some(finished) = d.client_finished else { return self.silent_client(Phase::ClientFinished) };
+        if !self.turnaround(Phase::ClientFinished, finished.end) {
+            return self.silent_client(Phase::ClientFinished);
+        }
+        self.last = Milestone::ClientFinished;
+        !self.exchange(Phase::Finish, Mark::Bytes(Side::Client, finished.end), last_answer(self.handshake))
+    }
+
+    fn lookup(&mut self) {
+        let Some(lookup) = &self.handshake.lookup else { return };
+        let Some(end) = lookup.end else { return };
+        let packets = [lookup.start_packet].into_iter().chain(lookup.end_packet);
+        self.ledger
+            .charge(Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, end - lookup.start, STAMP_ERROR).between(packets));
+        self.at = end;
+        if let Some(syn) = self.client.syns(Side::Client).next() {
+            self.client_side(Phase::Dns, end, syn.at, [syn.packet]);
+            self.at = syn.at;
+        }
+    }
+
+    /// The extra round trip of a HelloRetryRequest is the protocol's, whoever made it long.
+    fn hello_retry(&mut self, end: i64) {
+        if let Some(arrived) = self.client.completed(Side::Server, end) {
+            self.ledger.charge(
+                Entry::new(Phase::ServerFlight, Owner::Protocol, Kind::HelloRetry, arrived.at - self.at, STAMP_ERROR)
+                    .between([arrived.packet]),
+            );
+            self.at = arrived.at;
+        }
+    }
+
+    /// The client between the last arrival and the first copy of its next message.
+    fn turnaround(&mut self, phase: Phase, end: i64) -> bool {
+        let Some(sent) = self.client.first_copy(Side::Client, end) else { return false };
+        let packets = self.client.packets.iter().rev().find(|p| p.at <= self.at && p.from == Side::Server);
+        self.client_side(phase, self.at, sent.at, packets.map(|p| p.packet).into_iter().chain([sent.packet]));
+        self.at = sent.at;
+        true
+    }
+
+    /// The client never sent what was due: the time until it gave up is its own.
+    fn silent_client(&mut self, phase: Phase) -> bool {
+        let end = client_gave_up(self.client);
+        self.client_side(phase, self.at, end, []);
+        true
+    }
+
+    fn client_side(&mut self, phase: Phase, from: Instant<Client>, to: Instant<Client>, packets: impl IntoIterator<Item = u64>) {
+        let packets: Vec<u64> = packets.into_iter().collect();
+        let Some(trace) = &self.handshake.client_host else {
+            let mut entry = Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets);
+            entry.missing.push(Missing::ClientHost);
+            self.ledger.charge(entry);
+            return;
+        };
+        let usage = trace.usage(from, to);
+        for (owner, kind, span) in [
+            (Owner::ClientHost, Some(Kind::CpuStarved), usage.waiting),
+            (Owner::ClientHost, Some(Kind::Stopped), usage.stopped),
+            (Owner::ClientHost, Some(Kind::CpuStolen), usage.stolen),
+            (Owner::ClientApp, Some(Kind::Computing), usage.computing),
+            (Owner::ClientApp, Some(Kind::Asleep), usage.asleep),
+            (Owner::Client, None, usage.unobserved),
+        ] {
+            let error = usage.error.min(span.max(Span::from_millis(1))) + STAMP_ERROR;
+            self.ledger.charge(Entry::new(phase, owner, kind, span, error).between(packets.clone()));
+        }
+    }
+
+    /// One exchange, divided; false (and the rest charged to whoever holds it up) if it never completed.
+    fn exchange(&mut self, phase: Phase, out: Mark, back: Mark) -> bool {
+        let Some(steps) = self.steps(out, back) else {
+            self.pending(phase, out, back);
+            return false;
+        };
+        let final_ack = matches!(back, Mark::Ack(..));
+        let Steps { out_sent, out_wait, edge_in, edge_out, back_wait, arrived } = steps;
+        let gap = arrived.at - self.at.max(out_sent.at);
+        let turnaround = (edge_out.at - edge_in.at).at_least_zero();
+        let cited = [out_sent.packet, arrived.packet];
+        let out_blackhole = self.edge.is_some_and(|e| blackhole(self.client, e, Side::Client));
+        let back_blackhole = self.edge.is_some_and(|e| blackhole(e, self.client, Side::Server));
+        let mut ledger = Ledger::open(gap);
+        ledger.charge(lost(phase, Kind::Out, out_blackhole, out_wait).between(cited));
+        if final_ack {
+            // Nobody waits for this acknowledgement but our own measuring.
+            ledger.charge(Entry::new(phase, Owner::Protocol, Kind::FinalAck, turnaround + back_wait, STAMP_ERROR));
+        } else {
+            for entry in self.edge_side(phase, edge_in, edge_out) {
+                ledger.charge(entry);
+            }
+            ledger.charge(lost(phase, Kind::Back, back_blackhole, back_wait).between(cited));
+        }
+        let rest = ledger.remaining();
+        ledger.charge(Entry::new(phase, Owner::Path, Kind::Delay, rest, STAMP_ERROR + STAMP_ERROR).between(cited));
+        let arrived_at = arrived.at;
+        for entry in ledger.entries {
+            self.ledger.charge(entry);
+        }
+        self.at = arrived_at;
+        true
+    }
+
+    fn steps(&self, out: Mark, back: Mark) -> Option<Steps<'_>> {
+        let edge = self.edge?;
+        let out_sent = out.sent(self.client)?;
+        let edge_in = out.arrived(edge)?;
+        let edge_out = back.sent(edge)?;
+        let arrived = back.arrived(self.client)?;
+        let out_copy = sender_copy(self.client, edge, edge_in).unwrap_or(out_sent);
+        let back_copy = sender_copy(edge, self.client, arrived).unwrap_or(edge_out);
+        Some(Steps {
+            out_sent,
+            out_wait: (out_copy.at - out_sent.at).at_least_zero(),
+            edge_in,
+            edge_out,
+            back_wait: (back_copy.at - edge_out.at).at_least_zero(),
+            arrived,
+        })
+    }
+
+    /// Divides the edge's turnaround, on the edge's clock.
+    fn edge_side(&self, phase: Phase, came: &Seen<Edge>, went: &Seen<Edge>) -> Vec<Entry> {
+        self.edge.map_or_else(Vec::new, |view| edge_side(self.handshake, view, phase, came, went))
+    }
+
+    /// Charges all remaining time to whoever holds up an exchange that never completed.
+    fn pending(&mut self, phase: Phase, out: Mark, back: Mark) {
+        let rest = self.ledger.remaining();
+        let cited = out.sent(self.client).map(|p| p.packet);
+        let reached = self.edge.and_then(|edge| out.arrived(edge).map(|came| (edge, came)));
+        let Some((edge, came)) = reached else {
+            let full_size = self.edge.is_some_and(|e| blackhole(self.client, e, out.sender()));
+            self.ledger.charge(lost(phase, Kind::Out, full_size, rest).between(cited));
+            return;
+        };
+        if back.sent(edge).is_some() {
+            let full_size = blackhole(edge, self.client, back.sender());
+            self.ledger.charge(lost(phase, Kind::Back, full_size, rest).between(cited));
+        } else if let Some(last) = edge.packets.last() {
+            for mut entry in edge_side(self.handshake, edge, phase, came, last) {
+                entry.packets.extend(cited);
+                self.ledger.charge(entry);
+            }
+        }
+    }
+}
+
+struct Steps<'a> {
+    out_sent: &'a Seen<Client>,
+    out_wait: Span,
+    edge_in: &'a Seen<Edge>,
+    edge_out: &'a Seen<Edge>,
+    back_wait: Span,
+    arrived: &'a Seen<Client>,
+}
+
+fn lost(phase: Phase, direction: Kind, blackhole: bool, wait: Span) -> Entry {
+    let (owner, kind) = if blackhole { (Owner::Path, Kind::MtuBlackhole) } else { (Owner::Loss, direction) };
+    Entry::new(phase, owner, kind, wait, STAMP_ERROR)
+}
+
+/// Divides the time between a packet's arrival at the edge and the edge's answer.
+pub(crate) fn edge_side(
+    handshake: &Handshake,
+    view: &View<Edge>,
+    phase: Phase,
+    came: &Seen<Edge>,
+    went: &Seen<Edge>,
+) -> Vec<Entry> {
+    let cited = [came.packet, went.packet];
+    let total = (went.at - came.at).at_least_zero();
+    let mut parts = Ledger::open(total);
+    parts.charge(
+        Entry::new(phase, Owner::Protocol, Kind::InitialWindow, window_wait(view, came, went), STAMP_ERROR).between(cited),
+    );
+    if kernel_ignored(view, came, went) {
+        let rest = parts.remaining();
+        parts.charge(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, rest, STAMP_ERROR).between(cited));
+    }
+    if parts.remaining() == Span::ZERO {
+        return parts.entries;
+    }
+    // Before the program accepted the connection, what is not the CPU's fault is the queue's.
+    let accepted = handshake.edge_log.as_ref().map(|log| log.accepted.max(came.at).min(went.at));
+    for (from, to, queued) in [(came.at, accepted.unwrap_or(came.at), true), (accepted.unwrap_or(came.at), went.at, false)] {
+        let Some(trace) = &handshake.edge_host else { break };
+        let usage = trace.usage(from, to);
+        let idle = if queued { (Owner::EdgeHost, Kind::AcceptQueue) } else { (Owner::EdgeApp, Kind::Asleep) };
+        for (owner, kind, span) in [
+            (Owner::EdgeHost, Kind::CpuStarved, usage.waiting),
+            (Owner::EdgeHost, Kind::Stopped, usage.stopped),
+            (Owner::EdgeHost, Kind::CpuStolen, usage.stolen),
+            (Owner::EdgeApp, Kind::Computing, usage.computing),
+            (idle.0, idle.1, usage.asleep),
+        ] {
+            let error = usage.error.min(span.max(Span::from_millis(1))) + STAMP_ERROR;
+            parts.charge(Entry::new(phase, owner, kind, span, error).between(cited));
+        }
+    }
+    let rest = parts.remaining();
+    let mut unsplit = Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited);
+    unsplit.missing.push(Missing::EdgeHost);
+    parts.charge(unsplit);
+    parts.entries
+}
+
+/// Time in which the server waited for acknowledgements to send the rest of its flight: each pause that
+/// an arriving acknowledgement ended, with an initial window's worth (RFC 6928) outstanding.
+fn window_wait(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> Span {
+    const PAUSE: Span = Span::from_millis(1);
+    let between = view.packets.iter().filter(|p| p.at >= came.at && p.at <= went.at);
+    let (mut waited, mut last_sent, mut last_ack) = (Span::ZERO, None::<&Seen<Edge>>, None::<&Seen<Edge>>);
+    let mut acknowledged = 0;
+    for packet in between {
+        if packet.from == Side::Client {
+            last_ack = Some(packet);
+            acknowledged = packet.ack.unwrap_or(0).max(acknowledged);
+        } else if packet.len > 0 {
+            if let (Some(sent), Some(ack)) = (last_sent, last_ack) {
+                let outstanding_before = sent.end() - acknowledged.min(sent.start);
+                let new = packet.start >= sent.end();
+                if new
+                    && ack.at > sent.at
+                    && packet.at - ack.at < PAUSE
+                    && packet.at - sent.at > PAUSE
+                    && outstanding_before > 4_000
+                    && sent.end() > 10_000
+                {
+                    waited += packet.at - sent.at;
+                }
+            }
+            last_sent = Some(packet);
+        }
+    }
+    waited
+}
+
+/// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in
+/// the edge's own capture, before anything acknowledged it (DESIGN 5.8: a full accept queue).
+fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bool {
+    let acknowledged = view
+        .sent_by(Side::Server)
+        .find(|p| p.at >= came.at && p.ack.is_some_and(|a| a >= came.end()) && !(p.flags.syn() && came.len > 0))
+        .map_or(went.at, |p| p.at);
+    let again = |p: &&Seen<Edge>| {
+        p.at > came.at && p.at <= acknowledged && p.flags.syn() == came.flags.syn() && p.start == came.start && p.len == came.len
+    };
+    view.sent_by(Side::Client).any(|p| again(&p)) && acknowledged - came.at > Span::from_millis(100)
+}
+
+/// Which of the sender's copies arrived as `arrived`: same IP identification and timestamp if the
+/// packet has them, else the copy at the same place in the order of copies.
+fn sender_copy<'a, S: Domain, R: Domain>(sender: &'a View<S>, receiver: &View<R>, arrived: &Seen<R>) -> Option<&'a Seen<S>> {
+    let carries = |p: &Seen<S>| {
+        p.flags.syn() == arrived.flags.syn()
+            && if arrived.len == 0 {
+                p.len == 0 && p.ack == arrived.ack
+            } else {
+                // GRO may have merged several of the sender's packets: the last of them completed it.
+                p.len > 0 && p.start < arrived.end() && p.end() >= arrived.end()
+            }
+    };
+    let copies: Vec<&Seen<S>> = sender.sent_by(arrived.from).filter(|p| carries(p)).collect();
+    let exact = copies.iter().find(|p| p.ip_id.is_some() && p.ip_id == arrived.ip_id && p.tsval == arrived.tsval);
+    if let Some(copy) = exact.filter(|p| p.ip_id != Some(0)) {
+        return Some(copy);
+    }
+    let timed: Vec<&&Seen<S>> = copies.iter().filter(|p| p.tsval.is_some() && p.tsval == arrived.tsval).collect();
+    let same_at_receiver: Vec<&Seen<R>> = receiver
+        .sent_by(arrived.from)
+        .filter(|p| {
+            p.start == arrived.start && p.len == arrived.len && p.flags.syn() == arrived.flags.syn() && p.ack == arrived.ack
+        })
+        .collect();
+    let nth = same_at_receiver.iter().position(|p| p.packet == arrived.packet).unwrap_or(0);
+    match timed.as_slice() {
+        // Of n copies sent and m arrived, the k-th to arrive is at least the k-th sent.
+        [] => copies.get(nth + copies.len().saturating_sub(same_at_receiver.len().max(1))).or(copies.last()).copied(),
+        [one] => Some(**one),
+        several => several.get(nth.min(several.len() - 1)).map(|p| **p),
+    }
+}
+
+/// Whether `side`'s big packets vanish on the way while its small ones arrive: at least three were lost,
+/// one range was tried twice, and every lost packet is bigger than any that arrived (DESIGN 5.11).
+fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: Side) -> bool {
+    let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
+    let arrived = |p: &Seen<S>| receiver.sent_by(side).any(|r| r.start <= p.start && r.end() >= p.end() && r.len > 0);
+    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(|p| p.len > 0 && !arrived(p)).collect();
+    let repeated = lost.iter().any(|p| lost.iter().filter(|q| q.start == p.start).count() >= 2);
+    lost.len() >= 3 && repeated && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
+}

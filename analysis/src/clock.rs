@@ -1,0 +1,175 @@
+//! Clock domains: an instant belongs to the machine that read it.
+//!
+//! Two captures taken on two machines share no clock. [`Instant`] carries its [`Domain`] as a type,
+//! and only instants of one domain can be subtracted. Durations ([`Span`]) are free to cross, which is
+//! the whole method: *network time = gap seen by one end − turnaround seen by the other*.
+//!
+//! ```
+//! use whostalled_analysis::clock::{Client, Edge, Instant};
+//! let sent = Instant::<Client>::from_nanos(1_000);
+//! let answered = Instant::<Client>::from_nanos(5_000);
+//! assert_eq!((answered - sent).nanos(), 4_000);
+//! ```
+//!
+//! ```compile_fail
+//! use whostalled_analysis::clock::{Client, Edge, Instant};
+//! let here = Instant::<Client>::from_nanos(1_000);
+//! let there = Instant::<Edge>::from_nanos(5_000);
+//! let nonsense = there - here; // two machines, two clocks: no such operation
+//! ```
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// A machine whose clock stamped an instant.
+pub trait Domain: Copy + Ord + fmt::Debug + 'static {
+    /// The name shown to people.
+    const NAME: &'static str;
+}
+
+/// The clock of the machine where the TLS client runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Client;
+
+/// The clock of the machine where the TLS server (the edge) runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Edge;
+
+impl Domain for Client {
+    const NAME: &'static str = "client";
+}
+impl Domain for Edge {
+    const NAME: &'static str = "edge";
+}
+
+/// A point in time on the clock of domain `D`, in nanoseconds since that clock's epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Instant<D> {
+    nanos: i64,
+    #[serde(skip)]
+    domain: PhantomData<D>,
+}
+
+impl<D: Domain> Instant<D> {
+    /// An instant `nanos` nanoseconds after the clock's epoch.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self { nanos, domain: PhantomData }
+    }
+
+    /// Nanoseconds since the clock's epoch.
+    pub const fn nanos(self) -> i64 {
+        self.nanos
+    }
+}
+
+/// A length of time in nanoseconds; it may be negative.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(i64);
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Span = Span(0);
+
+    /// A span of `n` nanoseconds.
+    pub const fn from_nanos(n: i64) -> Self {
+        Self(n)
+    }
+    /// A span of `n` microseconds.
+    pub const fn from_micros(n: i64) -> Self {
+        Self(n * 1_000)
+    }
+    /// A span of `n` milliseconds.
+    pub const fn from_millis(n: i64) -> Self {
+        Self(n * 1_000_000)
+    }
+    /// The span in nanoseconds.
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+    /// The span in milliseconds.
+    pub fn millis(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+    /// The span, or zero if it is negative.
+    #[must_use]
+    pub fn at_least_zero(self) -> Self {
+        self.max(Self::ZERO)
+    }
+    /// `percent` hundredths of the span.
+    #[must_use]
+    pub fn percent(self, percent: i64) -> Self {
+        Self((i128::from(self.0) * i128::from(percent) / 100) as i64)
+    }
+    /// This span as a fraction of `whole`; 0 where `whole` is not positive.
+    pub fn fraction_of(self, whole: Span) -> f64 {
+        if whole.0 > 0 { self.0 as f64 / whole.0 as f64 } else { 0.0 }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.millis();
+        match ms.abs() {
+            m if m >= 100.0 => write!(f, "{ms:.0} ms"),
+            m if m >= 0.05 => write!(f, "{ms:.1} ms"),
+            _ => write!(f, "{:.0} µs", ms * 1_000.0),
+        }
+    }
+}
+
+impl<D: Domain> Sub for Instant<D> {
+    type Output = Span;
+    fn sub(self, earlier: Self) -> Span {
+        Span(self.nanos.saturating_sub(earlier.nanos))
+    }
+}
+impl<D: Domain> Add<Span> for Instant<D> {
+    type Output = Self;
+    fn add(self, span: Span) -> Self {
+        Self::from_nanos(self.nanos.saturating_add(span.0))
+    }
+}
+impl<D: Domain> Sub<Span> for Instant<D> {
+    type Output = Self;
+    fn sub(self, span: Span) -> Self {
+        Self::from_nanos(self.nanos.saturating_sub(span.0))
+    }
+}
+impl Add for Span {
+    type Output = Span;
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+impl Sub for Span {
+    type Output = Span;
+    fn sub(self, other: Span) -> Span {
+        Span(self.0.saturating_sub(other.0))
+    }
+}
+impl Neg for Span {
+    type Output = Span;
+    fn neg(self) -> Span {
+        Span(-self.0)
+    }
+}
+impl AddAssign for Span {
+    fn add_assign(&mut self, other: Span) {
+        *self = *self + other;
+    }
+}
+impl SubAssign for Span {
+    fn sub_assign(&mut self, other: Span) {
+        *self = *self - other;
+    }
+}
+impl std::iter::Sum for Span {
+    fn sum<I: Iterator<Item = Span>>(iter: I) -> Span {
+        iter.fold(Span::ZERO, Add::add)
+    }
+}

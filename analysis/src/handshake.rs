@@ -1,0 +1,126 @@
+//! One handshake with everything known about it: both ends' views, the TLS dialogue, host evidence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Client, Domain, Edge, Instant};
+use crate::dns::Lookup;
+use crate::flow::{Endpoints, Side, View};
+use crate::host::HostTrace;
+use crate::tls::Dialogue;
+
+/// What the edge's own log says of a handshake.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EdgeLog {
+    /// When the edge's program accepted the connection.
+    pub accepted: Instant<Edge>,
+    /// When it held the handshake complete; absent if it never did.
+    pub finished: Option<Instant<Edge>>,
+}
+
+/// Everything known about one handshake.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// Who talks to whom.
+    pub endpoints: Endpoints,
+    /// Where each message lies in the two streams.
+    pub dialogue: Dialogue,
+    /// As seen on the client's wire.
+    pub client: Option<View<Client>>,
+    /// As seen on the edge's wire.
+    pub edge: Option<View<Edge>>,
+    /// The lookup that came before it.
+    pub lookup: Option<Lookup>,
+    /// The client process's threads.
+    pub client_host: Option<HostTrace<Client>>,
+    /// The edge process's threads.
+    pub edge_host: Option<HostTrace<Edge>>,
+    /// The edge's log line.
+    pub edge_log: Option<EdgeLog>,
+    /// Packets that a capture says it lost while this handshake ran.
+    pub capture_lost: u64,
+}
+
+impl Handshake {
+    /// The same handshake, with only what the edge's operator has.
+    #[must_use]
+    pub fn edge_side_only(&self) -> Self {
+        let edge = self.edge.clone();
+        let dialogue = edge.as_ref().map_or_else(Dialogue::default, |view| dialogue(None, Some(view)));
+        Self {
+            endpoints: self.endpoints,
+            dialogue,
+            client: None,
+            edge,
+            lookup: None,
+            client_host: None,
+            edge_host: self.edge_host.clone(),
+            edge_log: self.edge_log.clone(),
+            capture_lost: self.capture_lost,
+        }
+    }
+
+    /// Whether a capture lost packets of this handshake: said by its counters, or proved by
+    /// acknowledgements of bytes it never showed.
+    pub fn capture_incomplete(&self) -> bool {
+        fn gaps<D: Domain>(view: &View<D>) -> bool {
+            view.capture_gap(Side::Client) || view.capture_gap(Side::Server)
+        }
+        self.capture_lost > 0 || self.client.as_ref().is_some_and(gaps) || self.edge.as_ref().is_some_and(gaps)
+    }
+}
+
+/// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
+/// translation), else same endpoints. A connection seen at one end only stays.
+pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Handshake> {
+    let mut joined: Vec<Handshake> = clients
+        .into_iter()
+        .map(|client| {
+            let same = |edge: &View<Edge>| {
+                edge.client_isn() == client.client_isn()
+                    && (edge.endpoints == client.endpoints || edge.endpoints.server.port() == client.endpoints.server.port())
+            };
+            let edge = edges.iter().position(same).map(|i| edges.remove(i));
+            handshake(Some(client), edge)
+        })
+        .collect();
+    joined.extend(edges.into_iter().map(|edge| handshake(None, Some(edge))));
+    joined
+}
+
+fn handshake(client: Option<View<Client>>, edge: Option<View<Edge>>) -> Handshake {
+    let endpoints =
+        client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints)).expect("a handshake has at least one view");
+    let dialogue = dialogue(client.as_ref(), edge.as_ref());
+    Handshake {
+        endpoints,
+        dialogue,
+        client,
+        edge,
+        lookup: None,
+        client_host: None,
+        edge_host: None,
+        edge_log: None,
+        capture_lost: 0,
+    }
+}
+
+/// Reads the TLS dialogue from whichever view holds more of each direction.
+fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogue {
+    let longest = |side| {
+        let a = client.map_or(&[][..], |v| v.bytes(side));
+        let b = edge.map_or(&[][..], |v| v.bytes(side));
+        if a.len() >= b.len() { a } else { b }
+    };
+    let (from_client, from_server) = (longest(Side::Client), longest(Side::Server));
+    let first = Dialogue::read(from_client, from_server, None);
+    let Some(finished) = first.client_finished else { return first };
+    let before = client.map(|v| server_bytes_before(v, finished.end)).or(edge.map(|v| server_bytes_before(v, finished.end)));
+    Dialogue::read(from_client, from_server, before)
+}
+
+/// Server bytes that had passed a view when the client's stream first reached `end`.
+fn server_bytes_before<D: Domain>(view: &View<D>, end: i64) -> i64 {
+    let Some(finished) = view.first_copy(Side::Client, end) else { return i64::MAX };
+    let before = view.packets.iter().take_while(|p| p.packet != finished.packet);
+    before.filter(|p| p.from == Side::Server).map(crate::flow::Seen::end).max().unwrap_or(0)
+}

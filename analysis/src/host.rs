@@ -1,0 +1,201 @@
+//! What a host's kernel says of the threads that did the work: running, waiting for a CPU, stopped, asleep.
+//!
+//! In: cumulative counters from `/proc/<pid>/task/<tid>/schedstat` and the state letter from
+//! `/proc/<pid>/stat`, sampled. Out: how any window of time divides ([`Usage`]); the parts always sum
+//! to the window.
+//!
+//! `run_delay` already includes CFS throttling (DESIGN 5.5) and is credited only when the thread gets
+//! its CPU, so a sample may show more waiting than the interval is long: the surplus belongs to
+//! the time before, and is laid there.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Domain, Instant, Span};
+
+/// One thread at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sample<D> {
+    /// When it was read, on the host's clock.
+    #[serde(bound = "")]
+    pub at: Instant<D>,
+    /// The thread.
+    pub tid: u32,
+    /// Nanoseconds on a CPU since it began.
+    pub cpu: u64,
+    /// Nanoseconds ready to run without a CPU since it began.
+    pub run_delay: u64,
+    /// State letter (proc(5)): R, S, D, T, Z…
+    pub state: char,
+    /// Nanoseconds stolen from the machine's CPUs by its hypervisor since boot.
+    pub steal: u64,
+}
+
+/// How a window of time divides for the thread that mattered in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Usage {
+    /// On a CPU.
+    pub computing: Span,
+    /// Wanted to run, had no CPU.
+    pub waiting: Span,
+    /// Stopped by a signal or a debugger.
+    pub stopped: Span,
+    /// Ready to run, not waiting by the kernel's account, yet not running: the hypervisor had the CPU.
+    pub stolen: Span,
+    /// Asleep by its own choice.
+    pub asleep: Span,
+    /// Not sampled.
+    pub unobserved: Span,
+    /// How far each part may be off: the sampling interval at the window's ends.
+    pub error: Span,
+}
+
+/// Samples of the threads of one process (and its children), in order of time per thread.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct HostTrace<D: Domain> {
+    /// The samples.
+    pub samples: Vec<Sample<D>>,
+}
+
+impl<D: Domain> HostTrace<D> {
+    /// Divides `[from, to]` by what the busiest thread of the process did in it: the one that ran,
+    /// waited or stood stopped the longest. Threads that only slept cannot have held the work up unless all did.
+    pub fn usage(&self, from: Instant<D>, to: Instant<D>) -> Usage {
+        let mut threads: BTreeMap<u32, Vec<&Sample<D>>> = BTreeMap::new();
+        for sample in &self.samples {
+            threads.entry(sample.tid).or_default().push(sample);
+        }
+        threads
+            .values()
+            .map(|samples| thread_usage(samples, from, to))
+            .max_by_key(|u| (u.computing + u.waiting + u.stopped + u.stolen, u.asleep))
+            .unwrap_or(Usage { unobserved: (to - from).at_least_zero(), ..Usage::default() })
+    }
+}
+
+struct Interval<D> {
+    from: Instant<D>,
+    to: Instant<D>,
+    computing: Span,
+    waiting: Span,
+    stopped: Span,
+    stolen: Span,
+}
+
+fn thread_usage<D: Domain>(samples: &[&Sample<D>], from: Instant<D>, to: Instant<D>) -> Usage {
+    let mut usage = Usage::default();
+    let window = (to - from).at_least_zero();
+    for interval in intervals(samples) {
+        let length = interval.to - interval.from;
+        let overlap = (interval.to.min(to) - interval.from.max(from)).at_least_zero();
+        if overlap == Span::ZERO || length <= Span::ZERO {
+            continue;
+        }
+        if overlap < length {
+            usage.error += length.min(Span::from_millis(20));
+        }
+        let part = |span: Span| scale(span, overlap, length);
+        let (computing, waiting) = (part(interval.computing), part(interval.waiting));
+        let (stopped, stolen) = (part(interval.stopped), part(interval.stolen));
+        usage.computing += computing;
+        usage.waiting += waiting;
+        usage.stopped += stopped;
+        usage.stolen += stolen;
+        usage.asleep += overlap - computing - waiting - stopped - stolen;
+    }
+    usage.unobserved = window - usage.computing - usage.waiting - usage.stopped - usage.stolen - usage.asleep;
+    usage
+}
+
+/// Divides the time between consecutive samples; walks backwards, carrying waiting that was credited late.
+fn intervals<D: Domain>(samples: &[&Sample<D>]) -> Vec<Interval<D>> {
+    let mut found = Vec::with_capacity(samples.len());
+    let mut owed = Span::ZERO;
+    for pair in samples.windows(2).rev() {
+        let (a, b) = (pair[0], pair[1]);
+        let length = (b.at - a.at).at_least_zero();
+        let computing = delta(a.cpu, b.cpu).min(length);
+        let free = length - computing;
+        let credit = delta(a.run_delay, b.run_delay) + owed;
+        let waiting = credit.min(free);
+        owed = credit - waiting;
+        let mut left = free - waiting;
+        let mut take = |when: bool| {
+            let taken = if when { left } else { Span::ZERO };
+            left -= taken;
+            taken
+        };
+        // A stop shows at either sample; what a stopped thread did in the rest of the interval is in the error.
+        let stopped = take(matches!(a.state, 'T' | 't') || matches!(b.state, 'T' | 't'));
+        let stolen = take(a.state == 'R' && b.state == 'R').min(delta(a.steal, b.steal));
+        found.push(Interval { from: a.at, to: b.at, computing, waiting, stopped, stolen });
+    }
+    found
+}
+
+fn delta(a: u64, b: u64) -> Span {
+    Span::from_nanos(i64::try_from(b.saturating_sub(a)).unwrap_or(i64::MAX))
+}
+
+fn scale(span: Span, part: Span, whole: Span) -> Span {
+    Span::from_nanos((i128::from(span.nanos()) * i128::from(part.nanos()) / i128::from(whole.nanos())) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Client;
+    use proptest::prelude::*;
+
+    fn sample(ms: i64, cpu: u64, run_delay: u64, state: char) -> Sample<Client> {
+        Sample { at: at(ms), tid: 1, cpu: cpu * 1_000_000, run_delay: run_delay * 1_000_000, state, steal: 0 }
+    }
+    fn at(ms: i64) -> Instant<Client> {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn waiting_credited_late_is_laid_back_where_it_was() {
+        // Ran 10 ms, throttled for 80 (credited at 92), ran again.
+        let trace = HostTrace {
+            samples: vec![
+                sample(0, 0, 0, 'R'),
+                sample(10, 10, 0, 'R'),
+                sample(50, 10, 0, 'R'),
+                sample(90, 10, 0, 'R'),
+                sample(92, 12, 80, 'R'),
+            ],
+        };
+        let usage = trace.usage(at(10), at(90));
+        assert_eq!(usage.waiting, Span::from_millis(80));
+        assert_eq!(usage.computing, Span::ZERO);
+    }
+
+    #[test]
+    fn a_stopped_thread_is_not_waiting_for_a_cpu() {
+        let trace = HostTrace {
+            samples: vec![sample(0, 0, 0, 'S'), sample(10, 0, 0, 'T'), sample(310, 0, 0, 'T'), sample(320, 5, 0, 'R')],
+        };
+        let usage = trace.usage(at(10), at(310));
+        assert_eq!(usage.stopped, Span::from_millis(300));
+        assert_eq!(usage.waiting, Span::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_sum_to_the_window(
+            steps in prop::collection::vec((1i64..40, 0u64..40, 0u64..90, prop::sample::select(vec!['R', 'S', 'T', 'D'])), 0..30),
+            from in -20i64..400, length in 0i64..500,
+        ) {
+            let (mut t, mut cpu, mut delay) = (0, 0, 0);
+            let samples = steps.into_iter().map(|(dt, c, d, state)| { t += dt; cpu += c; delay += d; sample(t, cpu, delay, state) }).collect();
+            let u = HostTrace { samples }.usage(at(from), at(from + length));
+            prop_assert_eq!(u.computing + u.waiting + u.stopped + u.stolen + u.asleep + u.unobserved, Span::from_millis(length));
+            for part in [u.computing, u.waiting, u.stopped, u.stolen, u.asleep, u.unobserved] {
+                prop_assert!(part >= Span::ZERO, "{:?}", u);
+            }
+        }
+    }
+}

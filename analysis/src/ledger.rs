@@ -1,0 +1,298 @@
+//! The ledger: a partition of one handshake's elapsed time among owners.
+//!
+//! Entries plus `unattributed` sum to the total exactly, by construction: [`Ledger::charge`] never takes
+//! more than is left, and [`Ledger::close`] books the rest.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Span;
+
+/// Who owns a stretch of time (DESIGN section 4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// Name resolution.
+    Resolver,
+    /// The client's program: it computed, or slept by its own choice.
+    ClientApp,
+    /// The client's machine: the program wanted to run and could not.
+    ClientHost,
+    /// The client's side; the evidence does not split app from host.
+    Client,
+    /// The network between them.
+    Path,
+    /// Lost packets and the wait for their repetition.
+    Loss,
+    /// The edge's machine, its accept queue included.
+    EdgeHost,
+    /// The edge's program.
+    EdgeApp,
+    /// The edge's side; the evidence does not split app from host.
+    Edge,
+    /// What the protocols demand.
+    Protocol,
+    /// Nobody the evidence can name.
+    Unattributed,
+}
+
+/// What the owner was doing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Ready to run, waiting for a CPU.
+    CpuStarved,
+    /// Stopped by a signal.
+    Stopped,
+    /// The hypervisor gave the CPU to somebody else.
+    CpuStolen,
+    /// Asleep by its own choice.
+    Asleep,
+    /// Busy on a CPU.
+    Computing,
+    /// Every round trip is longer than the path's baseline.
+    Detour,
+    /// Some round trips are longer than others.
+    Delay,
+    /// Client to edge.
+    Out,
+    /// Edge to client.
+    Back,
+    /// Full-size packets vanish, small ones pass.
+    MtuBlackhole,
+    /// The kernel did not hand the connection to the program, or not yet.
+    AcceptQueue,
+    /// Looking up a name.
+    Lookup,
+    /// A HelloRetryRequest's extra round trip.
+    HelloRetry,
+    /// The server's flight waited for acknowledgements to open the window.
+    InitialWindow,
+    /// Waiting for an acknowledgement that nothing else waits for.
+    FinalAck,
+}
+
+/// The stretch of the handshake an entry belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Name resolution.
+    Dns,
+    /// SYN to SYN-ACK.
+    Connect,
+    /// The client between SYN-ACK and ClientHello.
+    ClientHello,
+    /// ClientHello to the end of the server's flight.
+    ServerFlight,
+    /// The client between the server's flight and its own Finished.
+    ClientFinished,
+    /// Finished to the edge's answer or acknowledgement.
+    Finish,
+}
+
+/// What would settle a question that the evidence left open.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// A capture at the client's end.
+    ClientCapture,
+    /// TCP timestamps from the client.
+    ClientTimestamps,
+    /// An IPv4 identification that counts packets.
+    ClientIpId,
+    /// Scheduler evidence from the client's host.
+    ClientHost,
+    /// Scheduler evidence from the edge's host.
+    EdgeHost,
+    /// A capture without losses.
+    LosslessCapture,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Missing::ClientCapture => "a capture at the client's end",
+            Missing::ClientTimestamps => "TCP timestamps from the client",
+            Missing::ClientIpId => "an IP identification that counts the client's packets (IPv6 has none)",
+            Missing::ClientHost => "scheduler evidence from the client's host",
+            Missing::EdgeHost => "scheduler evidence from the edge's host",
+            Missing::LosslessCapture => "a capture that dropped nothing",
+        })
+    }
+}
+
+/// One line of a ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where in the handshake.
+    pub phase: Phase,
+    /// Whose time it was.
+    pub owner: Owner,
+    /// Doing what; absent where nothing more is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<Kind>,
+    /// How long, in nanoseconds.
+    pub span: Span,
+    /// How much of it a healthy handshake takes as well.
+    pub baseline: Span,
+    /// How far `span` may be off.
+    pub error: Span,
+    /// Frames that bound it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub packets: Vec<u64>,
+    /// Unattributed only: who it may have been.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub candidates: Vec<Owner>,
+    /// Unattributed only: what would tell.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub missing: Vec<Missing>,
+}
+
+impl Entry {
+    /// An entry with nothing known but its owner and length.
+    pub fn new(phase: Phase, owner: Owner, kind: impl Into<Option<Kind>>, span: Span, error: Span) -> Self {
+        Self {
+            phase,
+            owner,
+            kind: kind.into(),
+            span,
+            baseline: Span::ZERO,
+            error,
+            packets: Vec::new(),
+            candidates: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// Cites the frames that bound it.
+    #[must_use]
+    pub fn between(mut self, packets: impl IntoIterator<Item = u64>) -> Self {
+        self.packets = packets.into_iter().collect();
+        self
+    }
+
+    /// Time beyond the baseline.
+    pub fn excess(&self) -> Span {
+        (self.span - self.baseline).at_least_zero()
+    }
+}
+
+/// The partition of one handshake's time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The handshake's elapsed time.
+    pub total: Span,
+    /// Its parts; they sum to `total`.
+    pub entries: Vec<Entry>,
+}
+
+impl Ledger {
+    /// A ledger in which nothing is charged yet.
+    pub fn open(total: Span) -> Self {
+        Self { total: total.at_least_zero(), entries: Vec::new() }
+    }
+
+    /// Books an entry, at most what is left; entries of no length are dropped.
+    pub fn charge(&mut self, mut entry: Entry) {
+        entry.span = entry.span.at_least_zero().min(self.remaining());
+        if entry.span > Span::ZERO {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Books what is left as unattributed in `phase`.
+    pub fn close(&mut self, phase: Phase) {
+        let rest = self.remaining();
+        self.charge(Entry::new(phase, Owner::Unattributed, None, rest, Span::ZERO));
+    }
+
+    /// Time not yet charged.
+    pub fn remaining(&self) -> Span {
+        self.total - self.entries.iter().map(|e| e.span).sum()
+    }
+
+    /// Time of one owner.
+    pub fn of(&self, owner: Owner) -> Span {
+        self.entries.iter().filter(|e| e.owner == owner).map(|e| e.span).sum()
+    }
+
+    /// What a healthy handshake would have taken.
+    pub fn baseline(&self) -> Span {
+        self.entries.iter().map(|e| e.baseline.min(e.span)).sum()
+    }
+
+    /// The path's part of each exchange: round-trip times without anybody's turnaround.
+    pub fn path_spans(&self) -> impl Iterator<Item = Span> {
+        self.entries.iter().filter(|e| e.owner == Owner::Path && e.kind != Some(Kind::MtuBlackhole)).map(|e| e.span)
+    }
+
+    /// The least path time of any exchange: the handshake's own measure of its round trip.
+    pub fn min_path(&self) -> Option<Span> {
+        self.path_spans().min()
+    }
+
+    /// Sets every entry's baseline from what is known of this path and client when well.
+    pub fn apply(&mut self, baseline: &Baseline) {
+        let path = baseline.path_rtt.or(self.min_path()).unwrap_or_default();
+        let mut client_cpu = baseline.client_cpu;
+        for entry in &mut self.entries {
+            entry.baseline = match (entry.owner, entry.kind) {
+                (Owner::Path, Some(Kind::MtuBlackhole)) => Span::ZERO,
+                (Owner::Path, _) => entry.span.min(path),
+                (Owner::Resolver, _) => entry.span.min(path),
+                (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
+                (Owner::ClientApp, Some(Kind::Computing)) => {
+                    let taken = entry.span.min(client_cpu);
+                    client_cpu -= taken;
+                    taken
+                }
+                _ => Span::ZERO,
+            };
+        }
+        let detour = {
+            let excess: Vec<Span> = self.entries.iter().filter(|e| is_path(e)).map(Entry::excess).collect();
+            let most = excess.iter().copied().max().unwrap_or_default();
+            excess.len() > 1 && excess.iter().all(|x| *x >= most.percent(50))
+        };
+        for entry in self.entries.iter_mut().filter(|e| is_path(e)) {
+            entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
+        }
+    }
+}
+
+fn is_path(entry: &Entry) -> bool {
+    entry.owner == Owner::Path && entry.kind != Some(Kind::MtuBlackhole)
+}
+
+/// What a handshake takes when nothing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Round-trip time of the path; absent: the handshake's own least.
+    pub path_rtt: Option<Span>,
+    /// CPU time the client itself needs (it is its work, not a stall).
+    pub client_cpu: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_ledger_sums_to_its_total_whatever_is_charged(
+            total in -5i64..10_000, charges in prop::collection::vec((0usize..6, -50i64..4_000), 0..12), path in 0i64..300,
+        ) {
+            let owners = [Owner::Client, Owner::Path, Owner::Loss, Owner::EdgeHost, Owner::Resolver, Owner::Protocol];
+            let mut ledger = Ledger::open(Span::from_micros(total));
+            for (owner, span) in charges {
+                ledger.charge(Entry::new(Phase::Connect, owners[owner], None, Span::from_micros(span), Span::ZERO));
+            }
+            ledger.close(Phase::Finish);
+            ledger.apply(&Baseline { path_rtt: Some(Span::from_micros(path)), ..Baseline::default() });
+            prop_assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
+            prop_assert!(ledger.entries.iter().all(|e| e.span > Span::ZERO && e.baseline <= e.span));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The pure core of whostalled: packets in, verdicts out.
+//!
+//! ```text
+//! bytes ─ packet ─► flow::View<Domain> ─┐             ┌─ both_ends ─┐
+//!                   (one observer)      ├─ Handshake ─┤             ├─► Ledger ─► Verdict ─► CellVerdict ─► RunVerdict
+//! tls: offsets of each message ─────────┘             └─ edge_only ─┘
+//! host: what the kernel says of the threads ──────────────┘
+//! ```
+//!
+//! Nothing here reads a clock, a file or a socket: the manifest and `clippy.toml` say so. Every
+//! packet's time is tied to the clock that stamped it ([`clock`]), so that subtracting the times
+//! of two machines does not compile.
+#![forbid(unsafe_code)]
+
+pub mod both_ends;
+pub mod clock;
+pub mod dns;
+pub mod edge_only;
+pub mod flow;
+pub mod handshake;
+pub mod host;
+pub mod ledger;
+pub mod milestone;
+pub mod packet;
+pub mod run;
+pub mod sentence;
+pub mod stats;
+pub mod tls;
+pub mod verdict;

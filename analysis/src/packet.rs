@@ -1,0 +1,312 @@
+//! Bytes of one captured frame → one TCP segment or UDP datagram.
+//!
+//! Own code because this is the hot path. Every function takes `&[u8]` and cannot panic on any input.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// How a capture's frames begin (the `LINKTYPE_` registry of tcpdump.org).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LinkType {
+    /// Ethernet, with any number of VLAN tags.
+    Ethernet,
+    /// IPv4 or IPv6 with nothing before it.
+    RawIp,
+    /// Linux cooked capture, v1.
+    LinuxSll,
+    /// Linux cooked capture, v2.
+    LinuxSll2,
+    /// BSD loopback.
+    Null,
+}
+
+/// Why a frame yields no segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoSegment {
+    /// The capture holds fewer bytes than the headers need.
+    Incomplete,
+    /// A header contradicts itself.
+    Malformed(&'static str),
+    /// Well formed, but neither TCP nor UDP over IP.
+    OtherProtocol,
+}
+
+/// TCP flags this crate reads (RFC 9293, section 3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// FIN set.
+    pub fn fin(self) -> bool {
+        self.0 & 0x01 != 0
+    }
+    /// SYN set.
+    pub fn syn(self) -> bool {
+        self.0 & 0x02 != 0
+    }
+    /// RST set.
+    pub fn rst(self) -> bool {
+        self.0 & 0x04 != 0
+    }
+    /// ACK set.
+    pub fn ack(self) -> bool {
+        self.0 & 0x10 != 0
+    }
+}
+
+/// One TCP segment as a frame showed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpSegment<'a> {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+    /// Sequence number of the first payload byte (of SYN, if set).
+    pub seq: u32,
+    /// Acknowledgement number; meaningful if the ACK flag is set.
+    pub ack: u32,
+    /// Flags.
+    pub flags: Flags,
+    /// Payload length on the wire; `payload` may be cut shorter by the snap length.
+    pub len: u32,
+    /// Captured payload.
+    pub payload: &'a [u8],
+    /// `TSval` of the timestamps option (RFC 7323).
+    pub tsval: Option<u32>,
+    /// `TSecr` of the timestamps option.
+    pub tsecr: Option<u32>,
+    /// SACK blocks (RFC 2018), left and right edge.
+    pub sack: Vec<(u32, u32)>,
+    /// IPv4 identification; absent in IPv6.
+    pub ip_id: Option<u16>,
+    /// Length of the IP packet.
+    pub ip_len: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
+}
+
+/// One UDP datagram.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UdpDatagram<'a> {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+    /// Captured payload.
+    pub payload: &'a [u8],
+}
+
+/// What a frame carried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Transport<'a> {
+    /// TCP.
+    Tcp(TcpSegment<'a>),
+    /// UDP.
+    Udp(UdpDatagram<'a>),
+}
+
+/// Reads one frame.
+///
+/// # Errors
+/// Says why there is no segment in it.
+pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> {
+    network(ip_of(link, frame)?)
+}
+
+/// The IP packet within a frame, headers included: what both ends of a path see alike.
+///
+/// # Errors
+/// As [`decode`].
+pub fn ip_of(link: LinkType, frame: &[u8]) -> Result<&[u8], NoSegment> {
+    match link {
+        LinkType::RawIp => Ok(frame),
+        LinkType::Ethernet => after_ethertype(frame, 12),
+        LinkType::LinuxSll => after_ethertype(frame, 14),
+        LinkType::LinuxSll2 => be16(frame, 0).and_then(|t| known_ethertype(t)).and(tail(frame, 20)),
+        LinkType::Null => tail(frame, 4),
+    }
+}
+
+fn after_ethertype(frame: &[u8], mut at: usize) -> Result<&[u8], NoSegment> {
+    loop {
+        let ethertype = be16(frame, at)?;
+        at += 2;
+        match ethertype {
+            0x8100 | 0x88a8 | 0x9100 => at += 2,
+            other => {
+                known_ethertype(other)?;
+                return tail(frame, at);
+            }
+        }
+    }
+}
+
+fn known_ethertype(ethertype: u16) -> Result<(), NoSegment> {
+    if matches!(ethertype, 0x0800 | 0x86dd) { Ok(()) } else { Err(NoSegment::OtherProtocol) }
+}
+
+struct Network<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    ip_id: Option<u16>,
+    ip_len: u32,
+    ttl: u8,
+    /// Length of what follows the network header by the header's own account.
+    len: usize,
+    body: &'a [u8],
+}
+
+fn network(ip: &[u8]) -> Result<Transport<'_>, NoSegment> {
+    let network = match ip.first().ok_or(NoSegment::Incomplete)? >> 4 {
+        4 => ipv4(ip)?,
+        6 => ipv6(ip)?,
+        _ => return Err(NoSegment::OtherProtocol),
+    };
+    match network.protocol {
+        6 => tcp(&network),
+        17 => udp(&network),
+        _ => Err(NoSegment::OtherProtocol),
+    }
+}
+
+fn ipv4(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
+    let header = usize::from(byte(ip, 0)? & 0x0f) * 4;
+    if header < 20 {
+        return Err(NoSegment::Malformed("IPv4 header shorter than 20 bytes"));
+    }
+    let fragment = be16(ip, 6)?;
+    if fragment & 0x1fff != 0 {
+        return Err(NoSegment::OtherProtocol); // a later fragment has no TCP header
+    }
+    let total = match usize::from(be16(ip, 2)?) {
+        0 => ip.len(), // left to TCP segmentation offload
+        total if total < header => return Err(NoSegment::Malformed("IPv4 total length inside its header")),
+        total => total,
+    };
+    Ok(Network {
+        source: Ipv4Addr::from(array::<4>(ip, 12)?).into(),
+        destination: Ipv4Addr::from(array::<4>(ip, 16)?).into(),
+        protocol: byte(ip, 9)?,
+        ip_id: Some(be16(ip, 4)?),
+        ip_len: total as u32,
+        ttl: byte(ip, 8)?,
+        len: total - header,
+        body: clip(tail(ip, header)?, total - header),
+    })
+}
+
+fn ipv6(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
+    let payload = usize::from(be16(ip, 4)?);
+    let total = if payload == 0 { ip.len() } else { payload + 40 };
+    let (mut protocol, mut at) = (byte(ip, 6)?, 40);
+    loop {
+        match protocol {
+            0 | 43 | 60 | 135 => {
+                protocol = byte(ip, at)?;
+                at += 8 + usize::from(byte(ip, at + 1)?) * 8;
+            }
+            44 => {
+                if be16(ip, at + 2)? & 0xfff8 != 0 {
+                    return Err(NoSegment::OtherProtocol);
+                }
+                protocol = byte(ip, at)?;
+                at += 8;
+            }
+            _ => break,
+        }
+    }
+    let len = total.checked_sub(at).ok_or(NoSegment::Malformed("IPv6 payload inside its headers"))?;
+    Ok(Network {
+        source: Ipv6Addr::from(array::<16>(ip, 8)?).into(),
+        destination: Ipv6Addr::from(array::<16>(ip, 24)?).into(),
+        protocol,
+        ip_id: None,
+        ip_len: total as u32,
+        ttl: byte(ip, 7)?,
+        len,
+        body: clip(tail(ip, at)?, len),
+    })
+}
+
+fn tcp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
+    let body = network.body;
+    let header = usize::from(byte(body, 12)? >> 4) * 4;
+    if header < 20 {
+        return Err(NoSegment::Malformed("TCP header shorter than 20 bytes"));
+    }
+    let len = network.len.checked_sub(header).ok_or(NoSegment::Malformed("TCP header longer than its packet"))?;
+    let mut segment = TcpSegment {
+        source: SocketAddr::new(network.source, be16(body, 0)?),
+        destination: SocketAddr::new(network.destination, be16(body, 2)?),
+        seq: be32(body, 4)?,
+        ack: be32(body, 8)?,
+        flags: Flags(byte(body, 13)?),
+        len: len as u32,
+        payload: body.get(header..).unwrap_or_default(),
+        tsval: None,
+        tsecr: None,
+        sack: Vec::new(),
+        ip_id: network.ip_id,
+        ip_len: network.ip_len,
+        ttl: network.ttl,
+    };
+    tcp_options(body.get(20..header).unwrap_or_default(), &mut segment);
+    Ok(Transport::Tcp(segment))
+}
+
+/// Reads the options that matter here; a malformed option ends the list, as it does in real stacks.
+fn tcp_options(mut options: &[u8], segment: &mut TcpSegment<'_>) {
+    while let [kind, rest @ ..] = options {
+        match kind {
+            0 => return,
+            1 => {
+                options = rest;
+                continue;
+            }
+            _ => {}
+        }
+        let Some(len) = rest.first().map(|l| usize::from(*l)).filter(|l| *l >= 2 && *l <= options.len()) else {
+            return;
+        };
+        let value = &options[2..len];
+        match kind {
+            8 => {
+                segment.tsval = be32(value, 0).ok();
+                segment.tsecr = be32(value, 4).ok();
+            }
+            5 => segment.sack = value.chunks_exact(8).filter_map(|b| Some((be32(b, 0).ok()?, be32(b, 4).ok()?))).collect(),
+            _ => {}
+        }
+        options = &options[len..];
+    }
+}
+
+fn udp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
+    let body = network.body;
+    Ok(Transport::Udp(UdpDatagram {
+        source: SocketAddr::new(network.source, be16(body, 0)?),
+        destination: SocketAddr::new(network.destination, be16(body, 2)?),
+        payload: tail(body, 8)?,
+    }))
+}
+
+fn clip(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[..bytes.len().min(len)]
+}
+fn tail(bytes: &[u8], at: usize) -> Result<&[u8], NoSegment> {
+    bytes.get(at..).ok_or(NoSegment::Incomplete)
+}
+fn byte(bytes: &[u8], at: usize) -> Result<u8, NoSegment> {
+    bytes.get(at).copied().ok_or(NoSegment::Incomplete)
+}
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoSegment> {
+    bytes.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(NoSegment::Incomplete)
+}
+fn be16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
+    array(bytes, at).map(u16::from_be_bytes)
+}
+fn be32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {
+    array(bytes, at).map(u32::from_be_bytes)
+}

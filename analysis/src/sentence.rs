@@ -1,0 +1,127 @@
+//! A verdict in one plain sentence, with its evidence, for a tired engineer.
+
+use crate::clock::{Instant, Span};
+use crate::handshake::Handshake;
+use crate::ledger::{Entry, Kind, Owner, Phase};
+use crate::milestone::{Milestone, Sighting, milestones};
+use crate::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
+
+/// Says what happened in one handshake and which frames show it.
+pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement) -> String {
+    let ended = match reading.end {
+        End::Complete => String::new(),
+        End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
+    };
+    match &judgement.verdict {
+        Verdict::Healthy => format!(
+            "Healthy: {} in all, {} of it beyond the baseline, below the {} that would count.",
+            reading.ledger.total, judgement.excess, judgement.floor
+        ),
+        Verdict::Culprit { primary, second } => {
+            let mut text = culprit(handshake, reading, primary);
+            if let Some(second) = second {
+                text.push_str(&format!(" And: {}", culprit(handshake, reading, second)));
+            }
+            text + &ended
+        }
+        Verdict::Inconclusive { candidates, missing, excess } => {
+            let who: Vec<_> = candidates.iter().map(|o| owner_words(*o)).collect();
+            let what: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
+            let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets)));
+            let who = if who.is_empty() { "several owners, none with a clear share".into() } else { who.join(", ") };
+            let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
+            format!("{excess} beyond the baseline{place} could be any of: {who}.{tell}{ended}")
+        }
+        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
+    }
+}
+
+fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit) -> String {
+    let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
+    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
+        return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
+    };
+    let cited = frames(&largest.packets);
+    let span = largest.span;
+    match (culprit.owner, culprit.kind) {
+        (Owner::ClientHost | Owner::ClientApp | Owner::Client, kind) => {
+            let doing = match kind {
+                Some(Kind::CpuStarved) => "its thread waited for a CPU",
+                Some(Kind::Stopped) => "its process stood stopped",
+                Some(Kind::CpuStolen) => "the hypervisor had its CPU",
+                Some(Kind::Asleep) => "its own program slept, the data waiting",
+                Some(Kind::Computing) => "its own program computed",
+                _ => "the client sent nothing",
+            };
+            client_turnaround(handshake, reading, largest, doing) + &cited
+        }
+        (Owner::Path, Some(Kind::MtuBlackhole)) => {
+            format!("Full-size packets vanished on the path while smaller ones arrived ({span} lost to it){cited}.")
+        }
+        (Owner::Path, Some(Kind::Detour)) => format!(
+            "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
+            largest.excess()
+        ),
+        (Owner::Path, _) => format!(
+            "The path held {}: one round trip took {span} against {} at best in this handshake{cited}.",
+            phase_words(largest.phase),
+            reading.ledger.min_path().unwrap_or_default()
+        ),
+        (Owner::Loss, Some(direction)) => format!(
+            "A packet {} was lost in {} and its repetition came {span} later{cited}.",
+            if direction == Kind::Out { "from the client" } else { "from the edge" },
+            phase_words(largest.phase),
+        ),
+        (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, kind) => {
+            let doing = match kind {
+                Some(Kind::AcceptQueue) => "the connection waited in the edge's kernel for its program to accept it",
+                Some(Kind::CpuStarved) => "the edge's thread waited for a CPU",
+                Some(Kind::Asleep) => "the edge's program slept",
+                Some(Kind::Computing) => "the edge's program computed",
+                Some(Kind::Stopped) => "the edge's process stood stopped",
+                _ => "the edge did not answer",
+            };
+            format!("For {span} of {} {doing}{cited}.", phase_words(largest.phase))
+        }
+        (Owner::Resolver, _) => format!("The name lookup took {span}{cited}."),
+        (owner, _) => format!("{}: {span} in {}{cited}.", owner_words(owner), phase_words(largest.phase)),
+    }
+}
+
+/// "The server's flight reached the client's kernel at 41.2 ms; its Finished left 512 ms later; 98 % of that …"
+fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, doing: &str) -> String {
+    let (came, went, what, then) = match largest.phase {
+        Phase::ClientFinished => (Milestone::ServerFlightEnd, Milestone::ClientFinished, "server's flight", "Finished"),
+        Phase::ClientHello => (Milestone::SynAck, Milestone::ClientHello, "SYN-ACK", "ClientHello"),
+        _ => return format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
+    };
+    let turnaround: Span = reading.ledger.entries.iter().filter(|e| e.phase == largest.phase).map(|e| e.span).sum();
+    let share = 100.0 * largest.span.fraction_of(turnaround);
+    let Some(view) = &handshake.client else {
+        return format!("The client sent its {then} {turnaround} after it could have; that is {share:.0} % {doing}.");
+    };
+    let seen = milestones(view, &handshake.dialogue);
+    let at = |m: Milestone| seen.iter().find(|s: &&Sighting<_>| s.milestone == m).map(|s| s.at);
+    let start: Option<Instant<_>> = handshake.lookup.as_ref().map(|l| l.start).or(at(Milestone::Syn));
+    match (start, at(came), at(went)) {
+        (Some(start), Some(came), Some(went)) => format!(
+            "The {what} reached the client's kernel at {:.1} ms; its {then} left {} later; {share:.0} % of that {doing}.",
+            (came - start).millis(),
+            went - came
+        ),
+        (Some(start), Some(came), None) => format!(
+            "The {what} reached the client's kernel at {:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}.",
+            (came - start).millis(),
+        ),
+        _ => format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
+    }
+}
+
+fn frames(packets: &[u64]) -> String {
+    match packets {
+        [] => String::new(),
+        [one] => format!(" [packet {one}]"),
+        [first, .., last] => format!(" [packets {first} and {last}]"),
+    }
+}

@@ -1,0 +1,365 @@
+//! One ledger → one verdict.
+//!
+//! Rules (DESIGN section 4): what lies beyond the baseline is the *excess*. Below the effect floor the
+//! handshake is healthy. An owner of at least 60 % of the excess, ahead of the next by twice the error, is the
+//! culprit; another of at least 20 % makes it mixed. Time that the evidence cannot give to anyone makes it
+//! inconclusive, with what would settle it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Span;
+use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
+use crate::milestone::Milestone;
+
+/// How good the evidence is (DESIGN section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Packets from one end.
+    OneEnd {
+        /// Whether that end's scheduler evidence is there too.
+        host: bool,
+    },
+    /// Packets from both ends.
+    BothEnds {
+        /// Whether the client's scheduler evidence is there too.
+        host: bool,
+    },
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, host) = match self {
+            Grade::OneEnd { host } => ("one end", host),
+            Grade::BothEnds { host } => ("both ends", host),
+        };
+        write!(f, "{name}{}", if *host { " + host" } else { "" })
+    }
+}
+
+/// How a handshake ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It completed.
+    Complete,
+    /// It never completed.
+    Stopped {
+        /// The last milestone proven.
+        after: Milestone,
+    },
+}
+
+/// What the evidence of one grade says of one handshake.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    /// The evidence.
+    pub grade: Grade,
+    /// Where the time went.
+    pub ledger: Ledger,
+    /// How it ended.
+    pub end: End,
+}
+
+/// An owner found guilty.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Culprit {
+    /// Whose time it was.
+    pub owner: Owner,
+    /// Doing what, for the most part.
+    pub kind: Option<Kind>,
+    /// Time beyond the baseline.
+    pub excess: Span,
+    /// How far that may be off.
+    pub error: Span,
+}
+
+impl Culprit {
+    /// `owner/kind`, as scenarios write it.
+    pub fn label(&self) -> String {
+        match self.kind {
+            Some(kind) => format!("{}/{}", snake(&self.owner), snake(&kind)),
+            None => snake(&self.owner),
+        }
+    }
+
+    /// Whether a scenario's `owner` or `owner/kind` names this culprit; `client` and `edge` also name
+    /// their app and host.
+    fn is(&self, pattern: &str) -> bool {
+        let (owner, kind) = pattern.split_once('/').map_or((pattern, None), |(o, k)| (o, Some(k)));
+        let own = snake(&self.owner);
+        (own == owner || (matches!(owner, "client" | "edge") && own.starts_with(owner)))
+            && kind.is_none_or(|k| self.kind.is_some_and(|own| snake(&own) == k))
+    }
+}
+
+/// What is said of one handshake, or of a cell or a run of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// Nothing beyond the baseline and the effect floor.
+    Healthy,
+    /// One owner did it, perhaps with a second.
+    Culprit {
+        /// The first.
+        primary: Culprit,
+        /// The second of a mixed case.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        second: Option<Culprit>,
+    },
+    /// The evidence cannot tell.
+    Inconclusive {
+        /// Who it may have been.
+        candidates: Vec<Owner>,
+        /// What would tell.
+        missing: Vec<Missing>,
+        /// The time in question.
+        excess: Span,
+    },
+    /// One side ended it.
+    Aborted {
+        /// Which: the client or the edge.
+        by: Owner,
+        /// After which milestone.
+        after: Milestone,
+    },
+}
+
+impl Verdict {
+    /// Short form: `healthy`, `client_host/cpu_starved`, `path/detour + client_app/asleep`, `inconclusive`.
+    pub fn label(&self) -> String {
+        match self {
+            Verdict::Healthy => "healthy".into(),
+            Verdict::Culprit { primary, second: None } => primary.label(),
+            Verdict::Culprit { primary, second: Some(second) } => format!("{} + {}", primary.label(), second.label()),
+            Verdict::Inconclusive { .. } => "inconclusive".into(),
+            Verdict::Aborted { by, .. } => format!("aborted/{}", snake(by)),
+        }
+    }
+
+    /// Whether this verdict is what a scenario expects: `healthy`, `inconclusive`, `aborted`, `owner`,
+    /// `owner/kind`, or two culprits joined by ` + ` in any order.
+    pub fn is(&self, expected: &str) -> bool {
+        match self {
+            Verdict::Culprit { primary, second: None } => primary.is(expected.trim()),
+            Verdict::Culprit { primary, second: Some(second) } => expected.split_once('+').is_some_and(|(a, b)| {
+                let (a, b) = (a.trim(), b.trim());
+                (primary.is(a) && second.is(b)) || (primary.is(b) && second.is(a))
+            }),
+            Verdict::Aborted { .. } => self.label().starts_with(expected.trim()),
+            other => other.label() == expected.trim(),
+        }
+    }
+}
+
+/// Whether a scenario's expectation can ever match: catches misspelt owners and kinds.
+pub fn is_known_label(label: &str) -> bool {
+    fn known<T: serde::de::DeserializeOwned>(word: &str) -> bool {
+        T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).is_ok()
+    }
+    matches!(label, "healthy" | "inconclusive" | "aborted" | "aborted/client" | "aborted/edge")
+        || label.split('+').all(|part| {
+            let (owner, kind) = part.trim().split_once('/').map_or((part.trim(), None), |(o, k)| (o, Some(k)));
+            known::<Owner>(owner) && kind.is_none_or(known::<Kind>)
+        })
+}
+
+/// A verdict with the sums behind it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Everything beyond the baseline.
+    pub excess: Span,
+    /// Below this, nothing is wrong.
+    pub floor: Span,
+    /// The excess by owner, largest first.
+    pub parts: Vec<Culprit>,
+    /// What the left-open time needs, if any was left open.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub candidates: Vec<Owner>,
+    /// What would settle it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub missing: Vec<Missing>,
+}
+
+/// Facts beside the ledger that bear on the verdict.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Circumstances {
+    /// A capture lost packets of this handshake.
+    pub capture_incomplete: bool,
+    /// The side that sent a fatal alert.
+    pub alert_by: Option<Owner>,
+}
+
+/// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).
+pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
+    let ledger = &reading.ledger;
+    let clock_error = ledger.entries.iter().filter(|e| e.owner == Owner::Path).map(|e| e.error).max().unwrap_or_default();
+    let floor = Span::from_millis(5).max(ledger.baseline().percent(10)).max(clock_error.percent(300));
+    let parts = excess_by_owner([ledger]);
+    let open: Vec<_> = ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).collect();
+    let mut candidates: Vec<Owner> = open.iter().flat_map(|e| e.candidates.iter().copied()).collect();
+    let mut missing: Vec<Missing> = open.iter().flat_map(|e| e.missing.iter().copied()).collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    missing.sort_unstable();
+    missing.dedup();
+    let excess = parts.iter().map(|p| p.excess).sum();
+    let verdict = match (reading.end, circumstances.alert_by) {
+        (End::Stopped { after }, Some(by)) => Verdict::Aborted { by, after },
+        _ if excess < floor => match reading.end {
+            End::Complete => Verdict::Healthy,
+            // It ended early, yet nobody was slow: whoever stopped talking ended it.
+            End::Stopped { after } => Verdict::Aborted { by: Owner::Client, after },
+        },
+        _ => decide(&parts, floor, &candidates, &missing),
+    };
+    let mut judgement = Judgement { verdict, excess, floor, parts, candidates, missing };
+    if circumstances.capture_incomplete {
+        doubt_lossy_capture(&mut judgement);
+    }
+    judgement
+}
+
+/// A capture that lost packets cannot convict the network of losing or delaying them.
+fn doubt_lossy_capture(judgement: &mut Judgement) {
+    if let Verdict::Culprit { primary, .. } = &judgement.verdict
+        && matches!(primary.owner, Owner::Loss | Owner::Path)
+    {
+        judgement.verdict = Verdict::Inconclusive {
+            candidates: vec![primary.owner],
+            missing: vec![Missing::LosslessCapture],
+            excess: judgement.excess,
+        };
+    }
+}
+
+/// The excess of some ledgers by owner, largest first; each with the kind that most of it is.
+pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec<Culprit> {
+    let mut sums: BTreeMap<Owner, (Span, Span, BTreeMap<Option<Kind>, Span>)> = BTreeMap::new();
+    for entry in ledgers.into_iter().flat_map(|l| &l.entries).filter(|e| e.excess() > Span::ZERO) {
+        let sum = sums.entry(entry.owner).or_default();
+        sum.0 += entry.excess();
+        sum.1 += entry.error;
+        *sum.2.entry(entry.kind).or_default() += entry.excess();
+    }
+    let mut parts: Vec<Culprit> = sums
+        .into_iter()
+        .map(|(owner, (excess, error, kinds))| Culprit {
+            owner,
+            kind: kinds.into_iter().max_by_key(|(_, span)| *span).and_then(|(kind, _)| kind),
+            excess,
+            error,
+        })
+        .collect();
+    parts.sort_by_key(|p| std::cmp::Reverse(p.excess));
+    parts
+}
+
+/// Applies the 60 % and 20 % rules to an excess that is above the floor.
+pub fn decide(parts: &[Culprit], floor: Span, candidates: &[Owner], missing: &[Missing]) -> Verdict {
+    let total: Span = parts.iter().map(|p| p.excess).sum();
+    let share = |p: &Culprit| p.excess.fraction_of(total);
+    let inconclusive = || Verdict::Inconclusive { candidates: candidates.to_vec(), missing: missing.to_vec(), excess: total };
+    let Some(first) = parts.first() else { return Verdict::Healthy };
+    let next = parts.get(1);
+    if first.owner == Owner::Unattributed {
+        return inconclusive();
+    }
+    let weighty = |p: &Culprit| {
+        p.owner != Owner::Unattributed && p.owner != Owner::Protocol && share(p) >= 0.2 && p.excess >= floor.percent(50)
+    };
+    let second = next.filter(|p| weighty(p)).cloned();
+    let clear = next.is_none_or(|n| {
+        first.excess - n.excess >= (first.error.min(first.excess.percent(20))).percent(200).min(first.excess.percent(50))
+    });
+    let both = share(first) + second.as_ref().map_or(0.0, share);
+    if (share(first) >= 0.6 && (clear || second.is_some())) || both >= 0.7 {
+        Verdict::Culprit { primary: first.clone(), second }
+    } else {
+        inconclusive()
+    }
+}
+
+/// The `snake_case` name that serde gives a unit variant.
+pub(crate) fn snake<T: Serialize + fmt::Debug>(value: &T) -> String {
+    let mut name = String::new();
+    for c in format!("{value:?}").chars() {
+        if c.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(c.to_lowercase());
+    }
+    name
+}
+
+/// Words for an owner, for people.
+pub fn owner_words(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Resolver => "resolver",
+        Owner::ClientApp => "client app",
+        Owner::ClientHost => "client host",
+        Owner::Client => "client (app or host)",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::EdgeHost => "edge host",
+        Owner::EdgeApp => "edge app",
+        Owner::Edge => "edge (host or app)",
+        Owner::Protocol => "protocol",
+        Owner::Unattributed => "unattributed",
+    }
+}
+
+/// Words for a phase, for people.
+pub fn phase_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "name lookup",
+        Phase::Connect => "TCP connect",
+        Phase::ClientHello => "client before ClientHello",
+        Phase::ServerFlight => "ClientHello to server flight",
+        Phase::ClientFinished => "client before Finished",
+        Phase::Finish => "Finished to the edge",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn culprit(owner: Owner, ms: i64) -> Culprit {
+        Culprit { owner, kind: None, excess: Span::from_millis(ms), error: Span::from_millis(1) }
+    }
+    fn verdict(parts: &[Culprit]) -> String {
+        decide(parts, Span::from_millis(5), &[], &[]).label()
+    }
+
+    #[test]
+    fn sixty_percent_convicts_and_twenty_makes_it_mixed() {
+        assert_eq!(verdict(&[culprit(Owner::Client, 90), culprit(Owner::Path, 10)]), "client");
+        assert_eq!(verdict(&[culprit(Owner::Client, 70), culprit(Owner::Path, 30)]), "client + path");
+        assert_eq!(verdict(&[culprit(Owner::Unattributed, 70), culprit(Owner::Path, 30)]), "inconclusive");
+        assert_eq!(verdict(&[culprit(Owner::Client, 30), culprit(Owner::Path, 29), culprit(Owner::Loss, 28)]), "inconclusive");
+    }
+
+    #[test]
+    fn expectations_match_in_any_order_and_by_family() {
+        let mixed = decide(&[culprit(Owner::ClientApp, 60), culprit(Owner::Path, 40)], Span::ZERO, &[], &[]);
+        assert!(mixed.is("path + client") && mixed.is("client_app + path"));
+        assert!(!mixed.is("client") && !mixed.is("path"));
+        assert!(!decide(&[culprit(Owner::ClientApp, 60)], Span::ZERO, &[], &[]).is("client_host"));
+    }
+
+    #[test]
+    fn names_agree_with_serde() {
+        for owner in [Owner::ClientApp, Owner::Unattributed, Owner::EdgeHost] {
+            assert_eq!(format!("\"{}\"", snake(&owner)), serde_json::to_string(&owner).expect("owners serialise"));
+        }
+        assert!(is_known_label("client_host/cpu_starved") && is_known_label("path/detour + client"));
+        assert!(!is_known_label("clinet") && !is_known_label("path/detuor"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Packets in from live interfaces through a fixed-size ring; evidence pcapng out.

@@ -1,0 +1,1 @@
+//! Hosts in network namespaces on this machine, joined by a programmable wire.

@@ -1,0 +1,1 @@
+//! The TLS client with kernel timestamps.

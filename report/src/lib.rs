@@ -1,0 +1,1 @@
+//! Runs in, bytes out: terminal, JSON, HTML.
