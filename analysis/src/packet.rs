@@ -123,7 +123,7 @@ pub fn ip_of(link: LinkType, frame: &[u8]) -> Result<&[u8], NoSegment> {
         LinkType::RawIp => Ok(frame),
         LinkType::Ethernet => after_ethertype(frame, 12),
         LinkType::LinuxSll => after_ethertype(frame, 14),
-        LinkType::LinuxSll2 => be16(frame, 0).and_then(|t| known_ethertype(t)).and(tail(frame, 20)),
+        LinkType::LinuxSll2 => be16(frame, 0).and_then(known_ethertype).and(tail(frame, 20)),
         LinkType::Null => tail(frame, 4),
     }
 }

@@ -55,7 +55,8 @@ fn tail(u: usize, n: usize, m: usize) -> f64 {
     }
     for _ in 0..n {
         for j in 1..=m {
-            for k in 0..=n * m {
+            // Downwards: `count[j][k - j]` must still be that of one a less.
+            for k in (0..=n * m).rev() {
                 let with = if k >= j { count[j][k - j] } else { 0.0 };
                 count[j][k] = count[j - 1][k] + with;
             }

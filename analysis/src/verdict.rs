@@ -241,16 +241,22 @@ fn doubt_lossy_capture(judgement: &mut Judgement) {
 
 /// The excess of some ledgers by owner, largest first; each with the kind that most of it is.
 pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec<Culprit> {
-    let mut sums: BTreeMap<Owner, (Span, Span, BTreeMap<Option<Kind>, Span>)> = BTreeMap::new();
+    #[derive(Default)]
+    struct Sum {
+        excess: Span,
+        error: Span,
+        kinds: BTreeMap<Option<Kind>, Span>,
+    }
+    let mut sums: BTreeMap<Owner, Sum> = BTreeMap::new();
     for entry in ledgers.into_iter().flat_map(|l| &l.entries).filter(|e| e.excess() > Span::ZERO) {
         let sum = sums.entry(entry.owner).or_default();
-        sum.0 += entry.excess();
-        sum.1 += entry.error;
-        *sum.2.entry(entry.kind).or_default() += entry.excess();
+        sum.excess += entry.excess();
+        sum.error += entry.error;
+        *sum.kinds.entry(entry.kind).or_default() += entry.excess();
     }
     let mut parts: Vec<Culprit> = sums
         .into_iter()
-        .map(|(owner, (excess, error, kinds))| Culprit {
+        .map(|(owner, Sum { excess, error, kinds })| Culprit {
             owner,
             kind: kinds.into_iter().max_by_key(|(_, span)| *span).and_then(|(kind, _)| kind),
             excess,

@@ -1,1 +1,11 @@
-//! Packets in from live interfaces through a fixed-size ring; evidence pcapng out.
+//! Packets in: live capture through libpcap into a fixed-size ring. Evidence out: pcapng.
+//!
+//! In: an interface of the calling thread's network namespace. Out: [`Captured`] frames, drop counters, and
+//! files that stock Wireshark opens. This crate knows nothing of verdicts.
+#![forbid(unsafe_code)]
+
+pub mod evidence;
+pub mod live;
+pub mod ring;
+
+pub use ring::Captured;

@@ -1,0 +1,222 @@
+//! Taking CPU away from a host: quota (cgroup v1 or v2), burners, stop and continue.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::exec::Placement;
+
+/// Prefix of our cgroups' names; the runner's process id follows.
+pub const PREFIX: &str = "whostalled.";
+/// The scheduler's usual accounting period.
+const PERIOD_US: u64 = 100_000;
+
+/// Where CPU quotas are set on this machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hierarchy {
+    /// cgroup v1 with the cpu controller.
+    V1,
+    /// cgroup v2 with the cpu controller.
+    V2,
+}
+
+impl Hierarchy {
+    /// Finds it, if this process may use it.
+    pub fn detect() -> Option<Self> {
+        let own = |path: &str| nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok();
+        if Path::new("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists() || Path::new("/sys/fs/cgroup/cpu/cpu.shares").exists() {
+            return own("/sys/fs/cgroup/cpu/cgroup.procs").then_some(Hierarchy::V1);
+        }
+        let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        (controllers.split_whitespace().any(|c| c == "cpu") && own("/sys/fs/cgroup/cgroup.subtree_control"))
+            .then_some(Hierarchy::V2)
+    }
+
+    /// The folder under which our groups stand.
+    pub fn root(self) -> &'static Path {
+        Path::new(match self {
+            Hierarchy::V1 => "/sys/fs/cgroup/cpu",
+            Hierarchy::V2 => "/sys/fs/cgroup",
+        })
+    }
+}
+
+/// A host's cgroup; dropping it kills what is inside and removes it.
+#[derive(Debug)]
+pub struct Cgroup {
+    hierarchy: Hierarchy,
+    folder: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the group of `host` in this run.
+    ///
+    /// # Errors
+    /// If the hierarchy refuses.
+    pub fn create(hierarchy: Hierarchy, host: &str) -> Result<Self, Error> {
+        if hierarchy == Hierarchy::V2 {
+            // Already on is no failure, and a failure shows when the quota is set.
+            let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
+        }
+        let folder = hierarchy.root().join(format!("{PREFIX}{}.{host}", std::process::id()));
+        std::fs::create_dir(&folder).map_err(Error::system(format!("making cgroup {}", folder.display())))?;
+        Ok(Self { hierarchy, folder })
+    }
+
+    /// Limits the group to `cpus` CPUs (0.4 = 40 % of one).
+    ///
+    /// # Errors
+    /// If the kernel refuses the value.
+    pub fn quota(&self, cpus: f64) -> Result<(), Error> {
+        let micros = ((PERIOD_US as f64 * cpus) as u64).max(1_000);
+        match self.hierarchy {
+            Hierarchy::V1 => {
+                self.write("cpu.cfs_period_us", &PERIOD_US.to_string())?;
+                self.write("cpu.cfs_quota_us", &micros.to_string())
+            }
+            Hierarchy::V2 => self.write("cpu.max", &format!("{micros} {PERIOD_US}")),
+        }
+    }
+
+    /// Sets the group's weight against others (1 is ordinary).
+    ///
+    /// # Errors
+    /// If the kernel refuses the value.
+    pub fn weight(&self, factor: f64) -> Result<(), Error> {
+        match self.hierarchy {
+            Hierarchy::V1 => self.write("cpu.shares", &((1024.0 * factor) as u64).max(2).to_string()),
+            Hierarchy::V2 => self.write("cpu.weight", &((100.0 * factor) as u64).clamp(1, 10_000).to_string()),
+        }
+    }
+
+    /// The file by which processes join.
+    pub fn procs(&self) -> PathBuf {
+        self.folder.join("cgroup.procs")
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<(), Error> {
+        let path = self.folder.join(file);
+        std::fs::write(&path, value).map_err(Error::system(format!("writing {value} to {}", path.display())))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        remove(&self.folder);
+    }
+}
+
+/// Kills what is in a cgroup and removes it; false if it would not go.
+pub fn remove(folder: &Path) -> bool {
+    for _ in 0..100 {
+        let procs = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        for pid in procs.lines().filter_map(|l| l.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if std::fs::remove_dir(folder).is_ok() || !folder.exists() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Processes that only burn CPU; dropping them ends them.
+#[derive(Debug)]
+pub struct Burners(Vec<Child>);
+
+impl Burners {
+    /// Starts `count` burners as placed.
+    ///
+    /// # Errors
+    /// If one cannot start.
+    pub fn start(placement: &Placement, count: usize) -> Result<Self, Error> {
+        let own = std::env::current_exe().map_err(Error::system("finding our own binary"))?;
+        let mut burners = Burners(Vec::new());
+        for _ in 0..count {
+            let mut command = placement.command(&own, &["lab-burn".into()])?;
+            burners.0.push(command.stdin(Stdio::null()).spawn().map_err(Error::system("starting a CPU burner"))?);
+        }
+        Ok(burners)
+    }
+}
+
+impl Drop for Burners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a burner does.
+pub fn burn() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Stops processes for `stopped`, lets them run for `running`, and so on; dropping it lets them run.
+#[derive(Debug)]
+pub struct StopCycle {
+    pids: Arc<Mutex<Vec<u32>>>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StopCycle {
+    /// Begins the cycle, with `running`.
+    pub fn start(running: Duration, stopped: Duration) -> Self {
+        let pids: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let end = Arc::new(AtomicBool::new(false));
+        let (theirs, over) = (Arc::clone(&pids), Arc::clone(&end));
+        let thread = std::thread::spawn(move || {
+            let signal = |signal| {
+                for pid in theirs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    let _ = kill(Pid::from_raw(*pid as i32), signal);
+                }
+            };
+            while sleep_unless(&over, running) {
+                signal(Signal::SIGSTOP);
+                sleep_unless(&over, stopped);
+                signal(Signal::SIGCONT);
+            }
+        });
+        Self { pids, end, thread: Some(thread) }
+    }
+
+    /// Replaces the processes concerned.
+    pub fn set(&self, pids: Vec<u32>) {
+        *self.pids.lock().unwrap_or_else(PoisonError::into_inner) = pids;
+    }
+}
+
+impl Drop for StopCycle {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sleeps, false if told to end meanwhile.
+fn sleep_unless(over: &AtomicBool, span: Duration) -> bool {
+    let until = Instant::now() + span;
+    while !over.load(Ordering::Relaxed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(20)));
+    }
+    false
+}

@@ -1,0 +1,265 @@
+//! The sampler: reads, every few milliseconds, what the kernel says of chosen processes' threads.
+//!
+//! In: process ids. Out: per process, the samples of all its threads and children, the local ports of
+//! its sockets, and when it ended. It must keep its rhythm while the host starves, so it asks for real-time
+//! priority; how late it was shows in the samples' own times.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use analysis::clock::{Domain, Instant};
+use analysis::host::{HostTrace, Sample};
+
+/// Time between samples.
+const INTERVAL: Duration = Duration::from_millis(4);
+/// Every so many samples, look for new threads and children.
+const RESCAN: u64 = 8;
+
+/// One sample, before it is tied to a clock.
+#[derive(Clone, Copy, Debug)]
+struct Raw {
+    at: i64,
+    tid: u32,
+    cpu: u64,
+    run_delay: u64,
+    state: char,
+    steal: u64,
+}
+
+/// What was seen of one process and its children.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    samples: Vec<Raw>,
+    /// Local ports of its TCP sockets.
+    pub ports: HashSet<u16>,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+impl Observed {
+    /// The samples, on the clock of domain `D`.
+    pub fn trace<D: Domain>(&self) -> HostTrace<D> {
+        let samples = self.samples.iter().map(|r| Sample {
+            at: Instant::from_nanos(r.at),
+            tid: r.tid,
+            cpu: r.cpu,
+            run_delay: r.run_delay,
+            state: r.state,
+            steal: r.steal,
+        });
+        HostTrace { samples: samples.collect() }
+    }
+}
+
+struct Thread {
+    tid: u32,
+    schedstat: File,
+    stat: File,
+}
+
+#[derive(Default)]
+struct Watched {
+    threads: Vec<Thread>,
+    observed: Observed,
+    find_ports: bool,
+}
+
+/// A running sampler; dropping it ends it.
+pub struct Sampler {
+    watched: Arc<Mutex<HashMap<u32, Watched>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    /// Starts it.
+    pub fn start() -> Self {
+        let watched: Arc<Mutex<HashMap<u32, Watched>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (theirs, over) = (Arc::clone(&watched), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let _ = crate::sys::real_time(40);
+            let mut round = 0;
+            while !over.load(Ordering::Relaxed) {
+                let steal = steal();
+                for (pid, process) in theirs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                    process.sample(*pid, round, steal);
+                }
+                round += 1;
+                std::thread::sleep(INTERVAL);
+            }
+        });
+        Self { watched, stop, thread: Some(thread) }
+    }
+
+    /// Begins to watch a process; with `find_ports`, also which TCP ports it uses.
+    pub fn watch(&self, pid: u32, find_ports: bool) {
+        let mut process = Watched { find_ports, ..Watched::default() };
+        process.rescan(pid);
+        self.lock().insert(pid, process);
+    }
+
+    /// Whether a watched process has ended (it may still wait to be reaped).
+    pub fn ended(&self, pid: u32) -> bool {
+        self.lock().get(&pid).is_none_or(|p| p.observed.ended)
+    }
+
+    /// What was seen so far; what is handed out is forgotten.
+    pub fn take(&self, pid: u32) -> Observed {
+        let mut watched = self.lock();
+        let Some(process) = watched.get_mut(&pid) else { return Observed::default() };
+        let last = process.last_of_each_thread();
+        let observed = std::mem::take(&mut process.observed);
+        // Counters are cumulative: the next window needs where this one ended.
+        process.observed = Observed { samples: last, ports: observed.ports.clone(), ended: observed.ended };
+        observed
+    }
+
+    /// Stops watching a process.
+    pub fn forget(&self, pid: u32) {
+        self.lock().remove(&pid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Watched {
+    fn sample(&mut self, pid: u32, round: u64, steal: u64) {
+        if self.observed.ended {
+            return;
+        }
+        if round.is_multiple_of(RESCAN) {
+            self.rescan(pid);
+        }
+        let mut main_ended = false;
+        self.threads.retain(|thread| {
+            let Some(raw) = thread.read(steal) else {
+                main_ended |= thread.tid == pid;
+                return false;
+            };
+            self.observed.samples.push(raw);
+            main_ended |= raw.tid == pid && matches!(raw.state, 'Z' | 'X');
+            true
+        });
+        if self.find_ports && round.is_multiple_of(2) {
+            let pids: HashSet<u32> = self.threads.iter().map(|t| t.tid).chain([pid]).collect();
+            for pid in pids {
+                self.observed.ports.extend(local_ports(pid));
+            }
+        }
+        self.observed.ended = main_ended;
+    }
+
+    /// Finds threads and children not yet known.
+    fn rescan(&mut self, pid: u32) {
+        let mut pending = vec![pid];
+        while let Some(process) = pending.pop() {
+            let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+            for tid in tasks.filter_map(|t| t.file_name().to_str()?.parse::<u32>().ok()) {
+                let folder = format!("/proc/{process}/task/{tid}");
+                let children = std::fs::read_to_string(format!("{folder}/children")).unwrap_or_default();
+                pending.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+                if self.threads.iter().all(|t| t.tid != tid)
+                    && let (Ok(schedstat), Ok(stat)) =
+                        (File::open(format!("{folder}/schedstat")), File::open(format!("{folder}/stat")))
+                {
+                    self.threads.push(Thread { tid, schedstat, stat });
+                }
+            }
+        }
+    }
+
+    fn last_of_each_thread(&self) -> Vec<Raw> {
+        let mut last: HashMap<u32, Raw> = HashMap::new();
+        for raw in &self.observed.samples {
+            last.insert(raw.tid, *raw);
+        }
+        last.into_values().collect()
+    }
+}
+
+impl Thread {
+    /// Counters first, clock after: the sample is never older than it says.
+    fn read(&self, steal: u64) -> Option<Raw> {
+        let schedstat = read(&self.schedstat)?;
+        let mut counters = schedstat.split_whitespace();
+        let cpu = counters.next()?.parse().ok()?;
+        let run_delay = counters.next()?.parse().ok()?;
+        let at = now();
+        let stat = read(&self.stat)?;
+        let state = stat[stat.rfind(')')? + 1..].trim_start().chars().next()?;
+        Some(Raw { at, tid: self.tid, cpu, run_delay, state, steal })
+    }
+}
+
+/// Reads a small proc file again from its beginning, without opening it again.
+fn read(file: &File) -> Option<String> {
+    let mut buffer = [0; 512];
+    let length = file.read_at(&mut buffer, 0).ok()?;
+    Some(String::from_utf8_lossy(buffer.get(..length)?).into_owned()).filter(|text| !text.is_empty())
+}
+
+/// Local ports of a process's TCP sockets: its socket inodes, looked up in its namespace's tables.
+fn local_ports(pid: u32) -> Vec<u16> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let inodes: HashSet<String> = links
+        .filter_map(|l| {
+            std::fs::read_link(l.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
+        })
+        .collect();
+    if inodes.is_empty() {
+        return Vec::new();
+    }
+    ["tcp", "tcp6"]
+        .iter()
+        .flat_map(|table| sockets(pid, table))
+        .filter(|(_, inode, _)| inodes.contains(inode))
+        .map(|(port, ..)| port)
+        .collect()
+}
+
+/// `(local port, inode, listening)` of each line of `/proc/<pid>/net/<table>`.
+fn sockets(pid: u32, table: &str) -> Vec<(u16, String, bool)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    text.lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
+            Some((port, (*fields.get(9)?).to_owned(), *fields.get(3)? == "0A"))
+        })
+        .collect()
+}
+
+/// Whether something listens on `port` in the network namespace of `pid`.
+pub fn listening(pid: u32, port: u16) -> bool {
+    ["tcp", "tcp6"].iter().flat_map(|t| sockets(pid, t)).any(|(p, _, listening)| listening && p == port)
+}
+
+/// Nanoseconds that the hypervisor kept from this machine since boot.
+fn steal() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    // "cpu user nice system idle iowait irq softirq steal …" in hundredths of a second (USER_HZ).
+    let ticks: Option<u64> = text.lines().next().and_then(|l| l.split_whitespace().nth(8)?.parse().ok());
+    ticks.unwrap_or(0) * 10_000_000
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+}
