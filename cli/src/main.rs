@@ -1,1 +1,52 @@
-fn main() {}
+//! `whostalled`: arguments in, one verb called, exit code out.
+#![forbid(unsafe_code)]
+
+mod args;
+mod hidden;
+mod probe;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Exit codes, as documented in `--help`.
+pub(crate) mod exit {
+    /// The expectation held, or none was stated.
+    pub const HELD: u8 = 0;
+    /// It did not hold.
+    pub const FAILED: u8 = 1;
+    /// The harness failed.
+    pub const HARNESS: u8 = 2;
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    // Children of a run: placed programs, the lab's servers, burners. No verbs for people.
+    if let Some(result) = hidden::dispatch(&arguments) {
+        return result;
+    }
+    let result = match args::Arguments::parse().verb {
+        args::Verb::Run(args) => run::run(&args),
+        args::Verb::Accuracy(args) => run::accuracy(&args),
+        args::Verb::Probe(args) => Ok(probe::probe(&args)),
+        args::Verb::Lab { verb: args::LabVerb::Clean } => {
+            let done = lab::clean::clean();
+            println!("{}", if done.is_empty() { "nothing to clean".into() } else { done.join("\n") });
+            Ok(exit::HELD)
+        }
+        args::Verb::Schema => {
+            println!("{}", run::schema());
+            Ok(exit::HELD)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!("{}whostalled:{:#} {error}", ERROR, ERROR);
+            ExitCode::from(exit::HARNESS)
+        }
+    }
+}
+
+const ERROR: anstyle::Style = anstyle::Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)));

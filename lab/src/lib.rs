@@ -22,6 +22,7 @@ pub mod exec;
 pub mod host;
 pub mod netns;
 pub mod nginx;
+pub mod rootless;
 pub mod sample;
 mod sys;
 pub mod truth;

@@ -1,1 +1,7 @@
-//! Runs in, bytes out: terminal, JSON, HTML.
+//! Runs in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
+#![forbid(unsafe_code)]
+
+pub mod html;
+pub mod model;
+pub mod terminal;
+mod waterfall;

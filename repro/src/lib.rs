@@ -1,1 +1,25 @@
-//! The scenario runner.
+//! The scenario runner: scenario in, run folder out.
+//!
+//! ```text
+//! scenario.toml ─► Scenario ─► Stage (hosts, edges, captures) ─► batches: launch, collect, join ─► Judged ─► run folder
+//! ```
+//!
+//! It calls the lab for hosts, `capture` for packets, `analysis` for verdicts and `report` for pages; none of
+//! them knows of it.
+#![forbid(unsafe_code)]
+
+pub mod accuracy;
+mod batch;
+mod client;
+pub mod duration;
+mod error;
+pub mod fault;
+mod folder;
+mod judge;
+pub mod run;
+pub mod scenario;
+mod stage;
+
+pub use error::Error;
+pub use run::{Outcome, RunOptions, run};
+pub use scenario::Scenario;

@@ -118,9 +118,9 @@ impl Faults {
             return Fate::Due(due);
         };
         let named = if from_client {
-            connection.tracker.from_client(segment).map(|m| (m, 0))
+            connection.tracker.client_segment(segment).map(|m| (m, 0))
         } else {
-            connection.tracker.from_server(segment)
+            connection.tracker.server_segment(segment)
         };
         let direction = if from_client { Direction::Out } else { Direction::Back };
         let due = connection.held(direction, segment, due, &self.truth);

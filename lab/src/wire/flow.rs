@@ -21,7 +21,7 @@ pub struct Tracker {
 
 impl Tracker {
     /// Names a segment from the client.
-    pub fn from_client(&mut self, s: &TcpSegment<'_>) -> Option<Message> {
+    pub fn client_segment(&mut self, s: &TcpSegment<'_>) -> Option<Message> {
         if s.flags.syn() {
             self.client_first = Some(s.seq.wrapping_add(1));
             return Some(Message::Syn);
@@ -45,7 +45,7 @@ impl Tracker {
     }
 
     /// Names a segment from the server, and says which of its flight it is.
-    pub fn from_server(&mut self, s: &TcpSegment<'_>) -> Option<(Message, usize)> {
+    pub fn server_segment(&mut self, s: &TcpSegment<'_>) -> Option<(Message, usize)> {
         if s.flags.syn() {
             return Some((Message::SynAck, 0));
         }

@@ -1,0 +1,40 @@
+//! What the binary does when a run starts it as a child.
+
+use std::process::ExitCode;
+
+use lab::exec::Placement;
+
+use crate::exit;
+
+/// Runs a child's role, if the arguments name one.
+pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
+    let (role, rest) = (arguments.get(1)?.as_str(), arguments.get(2..).unwrap_or_default());
+    let result = match role {
+        lab::exec::SUBCOMMAND => placed(rest),
+        "lab-burn" => lab::cpu::burn(),
+        "lab-edge" => configured(rest, lab::edge::serve),
+        "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
+        _ => return None,
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{role}: {error}");
+            ExitCode::from(exit::HARNESS)
+        }
+    })
+}
+
+fn placed(rest: &[String]) -> Result<(), String> {
+    let [placement, program, args @ ..] = rest else { return Err("a placement and a program are needed".into()) };
+    let placement: Placement = serde_json::from_str(placement).map_err(|e| e.to_string())?;
+    placement.become_program(program, args).map(|never| match never {}).map_err(|e| e.to_string())
+}
+
+fn configured<T: serde::de::DeserializeOwned>(
+    rest: &[String],
+    serve: impl FnOnce(T) -> Result<(), lab::Error>,
+) -> Result<(), String> {
+    let config = rest.first().ok_or("a configuration is needed")?;
+    serve(serde_json::from_str(config).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+}

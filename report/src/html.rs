@@ -1,0 +1,216 @@
+//! The run as one page that needs nothing else: matrix, waterfalls, distributions, evidence.
+
+use analysis::ledger::Owner;
+use analysis::run::{CellVerdict, Role};
+use analysis::verdict::{Verdict, owner_words, phase_words};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::model::{HandshakeRecord, Judged, RunRecord};
+use crate::terminal::{scope, words};
+use crate::waterfall;
+
+/// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
+const DRAWN: usize = 6;
+
+/// Renders the page. `injected` says what the lab did, for a reader who was not there.
+pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "whostalled: " (run.scenario) }
+                style { (PreEscaped(include_str!("report.css"))) }
+            }
+            body {
+                h1 { (run.scenario) }
+                div.soft { (run.description) }
+                div.soft { "Run " code { (run.run_id) } ", " (run.started) ", Linux " (run.kernel) }
+                @if let Some(void) = &run.footing.void { p.void { "This run is void: " (void) "." } }
+                (answer(run, handshakes))
+                (matrix(run))
+                (sentences(run))
+                h2 { "Where the time went" }
+                p { "One lane per observer, each on its own clock. The lanes of the edge are placed on the client's axis for drawing only; the verdicts never subtract across clocks. The bar divides the handshake among the owners of its time." }
+                (legend())
+                @for cell in &run.both_ends.cells { (cell_waterfalls(cell, handshakes)) }
+                (distributions(run))
+                (edge_view(run))
+                (evidence(run, injected))
+            }
+        }
+    };
+    markup.into_string()
+}
+
+fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
+    let class = match run.both_ends.verdict {
+        Verdict::Healthy => "answer healthy",
+        Verdict::Inconclusive { .. } => "answer inconclusive",
+        _ => "answer",
+    };
+    let grade = handshakes.iter().find_map(|h| h.both_ends.as_ref()).map(|j| j.reading.grade.to_string());
+    html! {
+        div class=(class) {
+            strong { "Who stalled? " } (words(&run.both_ends.verdict)) (scope(&run.both_ends.scope)) "."
+            small {
+                "Evidence: " (grade.unwrap_or_else(|| "none".into())) ". "
+                @for e in &run.expectations {
+                    (e.evidence) ": expected " (e.expected.join(" or ")) ", seen " (e.seen) " – "
+                    @if e.held { span.ok { "held" } } @else { span.bad { "failed" } } ". "
+                }
+            }
+        }
+    }
+}
+
+fn tone(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Healthy => "label ok",
+        Verdict::Inconclusive { .. } => "label open",
+        _ => "label bad",
+    }
+}
+
+fn matrix(run: &RunRecord) -> Markup {
+    let mut vantages: Vec<&str> = run.both_ends.cells.iter().map(|c| c.vantage.as_str()).collect();
+    vantages.dedup();
+    let mut targets: Vec<(&str, Role)> = Vec::new();
+    for c in &run.both_ends.cells {
+        if !targets.iter().any(|(name, _)| *name == c.target) {
+            targets.push((&c.target, c.role));
+        }
+    }
+    html! {
+        h2 { "Vantage × target" }
+        div.scroll { table {
+            tr { th { "from" } @for (name, role) in &targets { th { "to " (name) @if *role == Role::Control { " (control)" } } } }
+            @for v in vantages {
+                tr {
+                    td { (v) }
+                    @for (t, _) in &targets {
+                        @if let Some(c) = run.both_ends.cells.iter().find(|c| c.vantage == v && c.target == *t) {
+                            td { span class=(tone(&c.verdict)) { (c.verdict.label()) } br; span.soft { (c.slow) " of " (c.n) " slow" } }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn sentences(run: &RunRecord) -> Markup {
+    html! {
+        @for (cell, sentence) in run.both_ends.cells.iter().zip(&run.sentences) {
+            p { strong { (cell.vantage) " → " (cell.target) ": " } (sentence)
+                @if let Some(s) = &cell.against_control {
+                    span.soft { " Whole handshake against the control: shift " (s.shift) " (Hodges–Lehmann), p = " (format!("{:.3}", s.p)) " (Mann–Whitney), n = " (s.n) " and " (s.m) "." }
+                }
+            }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    let owners = [
+        Owner::Resolver,
+        Owner::ClientApp,
+        Owner::ClientHost,
+        Owner::Path,
+        Owner::Loss,
+        Owner::EdgeHost,
+        Owner::EdgeApp,
+        Owner::Protocol,
+        Owner::Unattributed,
+    ];
+    html! { div.legend { @for o in owners { b style="font-weight:400" { i class=(waterfall::css(o)) {} (owner_words(o)) } } } }
+}
+
+fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup {
+    let mut of_cell: Vec<&HandshakeRecord> =
+        handshakes.iter().filter(|h| h.vantage == cell.vantage && h.target == cell.target).collect();
+    let excess = |h: &HandshakeRecord| h.both_ends.as_ref().map(|j| j.judgement.excess);
+    of_cell.sort_by_key(|h| std::cmp::Reverse(excess(h)));
+    let drawn = of_cell.len().min(DRAWN);
+    html! {
+        h3 { (cell.vantage) " → " (cell.target) ": " span class=(tone(&cell.verdict)) { (cell.verdict.label()) } }
+        @for (i, h) in of_cell.iter().take(DRAWN).enumerate() {
+            details open[i == 0] {
+                summary { "Handshake " (h.id) ", round " (h.round) ", " (h.client)
+                    @if let Some(j) = &h.both_ends { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
+                }
+                div {
+                    div.scroll { (waterfall::draw(h)) }
+                    @if let Some(j) = &h.both_ends { p { (j.sentence) } (ledger(j)) }
+                }
+            }
+        }
+        @if of_cell.len() > drawn { p.soft { (of_cell.len() - drawn) " more in handshakes.ndjson." } }
+    }
+}
+
+fn ledger(judged: &Judged) -> Markup {
+    html! {
+        div.scroll { table {
+            tr { th { "phase" } th { "owner" } th { "time" } th { "±" } th { "healthy" } th { "packets" } }
+            @for e in &judged.reading.ledger.entries {
+                tr {
+                    td { (phase_words(e.phase)) }
+                    td { (owner_words(e.owner)) @if let Some(k) = e.kind { span.soft { " " (format!("{k:?}")) } } }
+                    td.n { (e.span) } td.n { (e.error) } td.n { (e.baseline) }
+                    td { @for p in &e.packets { (p) " " } }
+                }
+            }
+            tr { td {} td { strong { "total" } } td.n { strong { (judged.reading.ledger.total) } } td {} td {} td {} }
+        } }
+    }
+}
+
+fn distributions(run: &RunRecord) -> Markup {
+    html! {
+        h2 { "Phases" }
+        p.soft { "Milliseconds. A quantile that the number of handshakes cannot support is left out." }
+        @for cell in &run.phases {
+            @let longest = cell.phases.iter().map(|p| p.max).fold(0.001, f64::max);
+            h3 { (cell.vantage) " → " (cell.target) }
+            div.scroll { table {
+                tr { th { "phase" } th { "n" } th { "p50" } th { "p90" } th { "p99" } th { "max" } th style="width:30%" { "p50 of the longest" } }
+                @for p in &cell.phases {
+                    tr {
+                        td { (p.phase) } td.n { (p.n) } td.n { (format!("{:.1}", p.p50)) }
+                        td.n { (p.p90.map_or("–".into(), |v| format!("{v:.1}"))) } td.n { (p.p99.map_or("–".into(), |v| format!("{v:.1}"))) }
+                        td.n { (format!("{:.1}", p.max)) }
+                        td { div.bar style=(format!("width:{:.1}%", 100.0 * p.p50 / longest)) {} }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn edge_view(run: &RunRecord) -> Markup {
+    html! {
+        h2 { "What the edge alone could have said" }
+        p { "The same run judged from the edge's captures and host only: " strong { (words(&run.edge_only.verdict)) } "." }
+        @for (cell, sentence) in run.edge_only.cells.iter().zip(&run.edge_sentences) {
+            p { strong { (cell.vantage) " → " (cell.target) ": " } (cell.verdict.label()) ". " (sentence) }
+        }
+    }
+}
+
+fn evidence(run: &RunRecord, injected: &[String]) -> Markup {
+    let f = &run.footing;
+    html! {
+        h2 { "Evidence" }
+        p { "Both ends' packets are in " code { "evidence.pcapng" } " beside this page: one interface per host, comments at the milestones, the same packet at both ends joined by its packet id." }
+        pre { "wireshark evidence.pcapng\ntshark -r evidence.pcapng -Y 'frame.comment' -T fields -e frame.number -e frame.interface_name -e frame.time_relative -e frame.comment\ntshark -r evidence.pcapng -Y tls.handshake -T fields -e frame.number -e frame.interface_name -e frame.packet_id" }
+        table {
+            tr { td { "packets captured / lost" } td { (f.captured) " / " (f.capture_lost) } }
+            tr { td { "wire: forwarded / over 2 ms late / worst" } td { (f.wire_forwarded) " / " (f.wire_late) " / " (format!("{:.2} ms", f.wire_worst_ms)) @if !f.wire_real_time { " (without real-time priority)" } } }
+            tr { td { "clients launched / timed out" } td { (f.clients) " / " (f.clients_timed_out) } }
+            @for what in &f.gave_up { tr { td { "gave up" } td { (what) } } }
+            @for what in injected { tr { td { "injected by the lab" } td { (what) } } }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The run in a terminal: matrix, one sentence per cell, footing, verdict.
+
+use std::fmt::Write;
+
+use analysis::run::{CellVerdict, Role, RunVerdict, Scope};
+use analysis::verdict::Verdict;
+use anstyle::{AnsiColor, Style};
+
+use crate::model::{HandshakeRecord, RunRecord};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Renders a run; styles are ANSI, for the caller to strip where nobody sees colours.
+pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "\n{BOLD}{}{BOLD:#}  {}", run.scenario, run.description);
+    if let Some(void) = &run.footing.void {
+        let bad = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let _ = writeln!(out, "\n{bad}VOID{bad:#}: {void}");
+    }
+    matrix(&mut out, &run.both_ends);
+    for (cell, sentence) in run.both_ends.cells.iter().zip(&run.sentences) {
+        let _ = writeln!(out, "  {BOLD}{} → {}{BOLD:#}: {}", cell.vantage, cell.target, words(&cell.verdict));
+        let _ = writeln!(out, "    {sentence}{}", control(cell, &run.both_ends));
+    }
+    let grade = handshakes.iter().find_map(|h| h.both_ends.as_ref()).map_or(String::new(), |j| j.reading.grade.to_string());
+    let _ = writeln!(
+        out,
+        "\n  {BOLD}From both ends{BOLD:#} (grade: {grade}): {}{}",
+        words(&run.both_ends.verdict),
+        scope(&run.both_ends.scope)
+    );
+    let _ = writeln!(out, "  {BOLD}From the edge alone{BOLD:#}: {}", words(&run.edge_only.verdict));
+    if let Some(sentence) = edge_sentence(run) {
+        let _ = writeln!(out, "    {sentence}");
+    }
+    footing(&mut out, run);
+    for e in &run.expectations {
+        let style = Style::new().fg_color(Some(if e.held { AnsiColor::Green } else { AnsiColor::Red }.into()));
+        let held = if e.held { "held" } else { "FAILED" };
+        let _ = writeln!(out, "  {style}{held}{style:#}: {} expected {}, seen {}", e.evidence, e.expected.join(" or "), e.seen);
+    }
+    out
+}
+
+fn matrix(out: &mut String, run: &RunVerdict) {
+    let mut vantages: Vec<&str> = run.cells.iter().map(|c| c.vantage.as_str()).collect();
+    vantages.dedup();
+    let mut targets: Vec<(&str, Role)> = run.cells.iter().map(|c| (c.target.as_str(), c.role)).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets.sort_by_key(|(_, role)| *role);
+    let head = |(name, role): &(&str, Role)| format!("{name}{}", if *role == Role::Control { " (control)" } else { "" });
+    let cell = |v: &str, t: &str| run.cells.iter().find(|c| c.vantage == v && c.target == t);
+    let text = |c: &CellVerdict| format!("{} ({} of {} slow)", c.verdict.label(), c.slow, c.n);
+    let width = |t: &(&str, Role)| {
+        let cells = vantages.iter().filter_map(|v| cell(v, t.0)).map(|c| text(c).len());
+        cells.chain([head(t).len()]).max().unwrap_or(0)
+    };
+    let first = vantages.iter().map(|v| v.len()).max().unwrap_or(0);
+    let _ = write!(out, "\n  {:first$}", "");
+    for t in &targets {
+        let _ = write!(out, "  {DIM}{:w$}{DIM:#}", head(t), w = width(t));
+    }
+    out.push('\n');
+    for v in &vantages {
+        let _ = write!(out, "  {v:first$}");
+        for t in &targets {
+            let style = cell(v, t.0).map_or(DIM, |c| colour(&c.verdict));
+            let shown = cell(v, t.0).map_or(String::new(), text);
+            let _ = write!(out, "  {style}{shown:w$}{style:#}", w = width(t));
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+fn colour(verdict: &Verdict) -> Style {
+    let colour = match verdict {
+        Verdict::Healthy => AnsiColor::Green,
+        Verdict::Inconclusive { .. } => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// "client host (cpu starved), 512 ms ± 4 ms beyond the baseline".
+pub fn words(verdict: &Verdict) -> String {
+    let one = |c: &analysis::verdict::Culprit| {
+        format!("{} ({} ± {})", c.label().replace('_', " ").replace('/', ", "), c.excess, c.error)
+    };
+    match verdict {
+        Verdict::Healthy => "healthy".into(),
+        Verdict::Culprit { primary, second: None } => one(primary),
+        Verdict::Culprit { primary, second: Some(second) } => format!("mixed: {} and {}", one(primary), one(second)),
+        Verdict::Inconclusive { candidates, missing, excess } => {
+            let who: Vec<_> = candidates.iter().map(|o| analysis::verdict::owner_words(*o)).collect();
+            let what: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
+        }
+        Verdict::Aborted { .. } => verdict.label().replace('/', " by "),
+    }
+}
+
+/// How the same vantage fared against its controls.
+fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
+    if cell.role == Role::Control {
+        return String::new();
+    }
+    let mut controls = run.cells.iter().filter(|c| c.vantage == cell.vantage && c.role == Role::Control);
+    let Some(control) = controls.next() else { return " No control to compare with.".into() };
+    let shift = cell
+        .against_control
+        .map_or(String::new(), |s| format!(" (shift {} , p = {:.2}, n = {} and {})", s.shift, s.p, s.n, s.m).replace(" ,", ","));
+    if control.verdict.label() == cell.verdict.label() {
+        format!(" The same against {}{shift}.", control.target)
+    } else {
+        format!(" Against {}: {}{shift}.", control.target, control.verdict.label())
+    }
+}
+
+/// Where in the matrix, in words.
+pub fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Nowhere => String::new(),
+        Scope::Vantage { vantage } => format!("; {vantage} is slow whatever the target"),
+        Scope::Target { target } => format!("; {target} is slow from wherever it was tried, the rest is not"),
+        Scope::Pairs { pairs } => format!("; only {}", pairs.join(", ")),
+        Scope::NothingToCompare => "; one vantage, one target: nothing to compare with".into(),
+    }
+}
+
+fn edge_sentence(run: &RunRecord) -> Option<&String> {
+    let cells = run.edge_only.cells.iter().zip(&run.edge_sentences);
+    cells.filter(|(c, _)| c.role == Role::Edge && c.verdict != Verdict::Healthy).map(|(_, s)| s).next()
+}
+
+fn footing(out: &mut String, run: &RunRecord) {
+    let f = &run.footing;
+    let _ = writeln!(
+        out,
+        "  {DIM}footing: {} packets captured, {} lost; wire: {} forwarded, {} late (worst {:.1} ms){}; {} of {} clients timed out{DIM:#}",
+        f.captured,
+        f.capture_lost,
+        f.wire_forwarded,
+        f.wire_late,
+        f.wire_worst_ms,
+        if f.wire_real_time { "" } else { ", without real-time priority" },
+        f.clients_timed_out,
+        f.clients
+    );
+    for what in &f.gave_up {
+        let _ = writeln!(out, "  {DIM}gave up: {what}{DIM:#}");
+    }
+}

@@ -1,0 +1,104 @@
+//! One handshake as a picture: a lane per observer, the ledger as a bar below.
+
+use analysis::ledger::Owner;
+use analysis::verdict::{owner_words, phase_words};
+use maud::{Markup, html};
+
+use crate::model::{HandshakeRecord, Lane};
+
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 110.0;
+const LANE: f64 = 46.0;
+
+/// Draws a handshake as inline SVG.
+pub fn draw(handshake: &HandshakeRecord) -> Markup {
+    let ledger = handshake.both_ends.as_ref().or(handshake.edge_only.as_ref()).map(|j| &j.reading.ledger);
+    let last_mark = handshake.lanes.iter().flat_map(|l| l.marks.iter().map(|m| m.ms + l.offset_ms)).fold(1.0, f64::max);
+    let whole = ledger.map_or(last_mark, |l| l.total.millis().max(last_mark));
+    let x = |ms: f64| LEFT + (ms / whole) * (WIDTH - LEFT - 20.0);
+    let lanes = handshake.lanes.len() as f64;
+    let bar_y = 14.0 + lanes * LANE;
+    let height = bar_y + 62.0;
+    html! {
+        svg.waterfall viewBox=(format!("0 0 {WIDTH} {height:.0}")) role="img" aria-label="Waterfall of one handshake" {
+            @for i in 0..=5 {
+                @let ms = whole * f64::from(i) / 5.0;
+                line.grid x1=(f1(x(ms))) x2=(f1(x(ms))) y1="6" y2=(f1(bar_y + 34.0)) {}
+                text.tick x=(f1(x(ms))) y=(f1(bar_y + 52.0)) text-anchor="middle" { (format!("{ms:.0} ms")) }
+            }
+            @for (i, lane) in handshake.lanes.iter().enumerate() {
+                (draw_lane(lane, 14.0 + i as f64 * LANE, &x))
+            }
+            text.lane x="4" y=(f1(bar_y + 20.0)) { "whose time" }
+            @if let Some(ledger) = ledger {
+                @let starts = running(ledger.entries.iter().map(|e| e.span.millis()));
+                @for (entry, start) in ledger.entries.iter().zip(starts) {
+                    @let width = (x(entry.span.millis()) - LEFT).max(0.5);
+                    rect class=(format!("share {}", css(entry.owner))) x=(f1(x(start))) y=(f1(bar_y + 4.0)) width=(f1(width)) height="26" {
+                        title { (format!("{}: {} in {}", owner_words(entry.owner), entry.span, phase_words(entry.phase))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
+    // Labels of neighbouring marks would lie on each other: each takes the first row where it has room.
+    let mut rows = [f64::MIN; 2];
+    let mut marks: Vec<_> = lane.marks.iter().collect();
+    marks.sort_by(|a, b| a.ms.total_cmp(&b.ms));
+    let placed: Vec<_> = marks
+        .into_iter()
+        .map(|m| {
+            let at = x(m.ms + lane.offset_ms);
+            let width = m.name.len() as f64 * 5.6;
+            let row = rows.iter().position(|end| at >= *end);
+            if let Some(row) = row {
+                rows[row] = at + width + 6.0;
+            }
+            (m, at, row)
+        })
+        .collect();
+    html! {
+        text.lane x="4" y=(f1(y + 20.0)) { (lane.observer) }
+        line.rail x1=(f1(LEFT)) x2=(f1(WIDTH - 20.0)) y1=(f1(y + 16.0)) y2=(f1(y + 16.0)) {}
+        @for (mark, at, row) in placed {
+            circle.mark cx=(f1(at)) cy=(f1(y + 16.0)) r="3.5" {
+                title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {p}")))) }
+            }
+            @if let Some(row) = row {
+                text.label x=(f1(at.min(WIDTH - 20.0 - mark.name.len() as f64 * 5.6))) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (mark.name) }
+            }
+        }
+    }
+}
+
+fn running(spans: impl Iterator<Item = f64>) -> Vec<f64> {
+    spans
+        .scan(0.0, |at, span| {
+            let start = *at;
+            *at += span;
+            Some(start)
+        })
+        .collect()
+}
+
+/// The style class of an owner's colour.
+pub fn css(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Resolver => "resolver",
+        Owner::ClientApp | Owner::Client => "client-app",
+        Owner::ClientHost => "client-host",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::EdgeHost => "edge-host",
+        Owner::EdgeApp | Owner::Edge => "edge-app",
+        Owner::Protocol => "protocol",
+        Owner::Unattributed => "unattributed",
+    }
+}
+
+fn f1(value: f64) -> String {
+    format!("{value:.1}")
+}

@@ -1,0 +1,109 @@
+//! Attributed against injected: the ledger scored by the injectors' own logs.
+
+use analysis::ledger::Owner;
+use report::model::HandshakeRecord;
+
+use crate::duration::Length;
+use crate::fault::FaultKind;
+use crate::run::Outcome;
+use crate::scenario::Scenario;
+
+/// One handshake's share against what was injected.
+#[derive(Clone, Debug)]
+pub struct Score {
+    /// The owner, in the ledger's words.
+    pub owner: String,
+    /// Injected milliseconds.
+    pub injected: f64,
+    /// Attributed milliseconds beyond the baseline.
+    pub attributed: f64,
+}
+
+/// Overrides that make trial number `trial` of a scenario differ from its file: another seed, other round-trip
+/// times, other severities. What changes a scenario's meaning (which message, how many clients) stays.
+pub fn variation(scenario: &Scenario, trial: u32) -> Vec<String> {
+    const RTT: [f64; 5] = [1.0, 0.6, 1.5, 0.8, 2.0];
+    const SEVERITY: [f64; 5] = [1.0, 0.7, 1.6, 0.85, 1.3];
+    let (rtt, severity) = (RTT[trial as usize % 5], SEVERITY[trial as usize % 5]);
+    let mut set = vec![format!("seed={}", scenario.seed + u64::from(trial))];
+    for target in &scenario.targets {
+        set.push(format!("target.{}.rtt={}ms", target.name, target.rtt.as_millis() * rtt));
+        set.extend(target.baseline_rtt.map(|b| format!("target.{}.baseline_rtt={}ms", target.name, b.as_millis() * rtt)));
+    }
+    for (name, fault) in &scenario.faults {
+        let f = fault.get_ref();
+        let mut scale = |field: &str, value: Option<Length>| {
+            set.extend(value.map(|v| format!("faults.{name}.{field}={}ms", v.as_millis() * severity)));
+        };
+        scale("for", f.for_);
+        scale("extra_rtt", f.extra_rtt);
+        scale("stopped", f.stopped);
+        scale("interval", f.interval);
+        if f.kind == FaultKind::CpuQuota {
+            set.extend(f.cpus.map(|c| format!("faults.{name}.cpus={}", c / severity)));
+        }
+    }
+    set
+}
+
+/// Scores every handshake whose injected milliseconds are known.
+pub fn score(outcome: &Outcome) -> Vec<Score> {
+    let mut scores = Vec::new();
+    for injected in &outcome.truth {
+        let Some(ms) = injected.ms else { continue };
+        for handshake in &outcome.handshakes {
+            // DNS has a socket of its own; a whole-cell fault concerns the accused.
+            let ours = match injected.client {
+                Some(client) if injected.owner != "resolver" => handshake.client == client.to_string(),
+                _ => false,
+            };
+            if ours {
+                scores.extend(share(handshake, &injected.owner).map(|attributed| Score {
+                    owner: injected.owner.clone(),
+                    injected: ms,
+                    attributed,
+                }));
+            }
+        }
+    }
+    scores.extend(whole_cell(outcome));
+    scores
+}
+
+/// Faults without a connection of their own: detours (per handshake) and DNS (the run's median delay).
+fn whole_cell(outcome: &Outcome) -> Vec<Score> {
+    let accused: Vec<&str> = outcome
+        .record
+        .both_ends
+        .cells
+        .iter()
+        .filter(|c| c.verdict != analysis::verdict::Verdict::Healthy)
+        .map(|c| c.target.as_str())
+        .collect();
+    let mut dns: Vec<f64> = outcome.truth.iter().filter(|t| t.owner == "resolver").filter_map(|t| t.ms).collect();
+    dns.sort_by(f64::total_cmp);
+    let wanted = outcome
+        .truth
+        .iter()
+        .filter(|t| t.client.is_none())
+        .filter_map(|t| Some((t.owner.clone(), t.ms?)))
+        .chain(dns.get(dns.len() / 2).map(|ms| ("resolver".to_owned(), *ms)));
+    wanted
+        .flat_map(|(owner, ms)| {
+            let of_accused = outcome.handshakes.iter().filter(|h| accused.contains(&h.target.as_str()));
+            of_accused
+                .filter_map(|h| share(h, &owner))
+                .map(|attributed| Score { owner: owner.clone(), injected: ms, attributed })
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn share(handshake: &HandshakeRecord, owner: &str) -> Option<f64> {
+    let judged = handshake.both_ends.as_ref()?;
+    let owner: Owner = serde_json::from_value(serde_json::Value::String(owner.to_owned())).ok()?;
+    let entries = judged.reading.ledger.entries.iter().filter(|e| e.owner == owner);
+    // A pause and an answer kept back are the owner's whole time; only the path has a baseline of its own.
+    let excess = |e: &analysis::ledger::Entry| if owner == Owner::Path { e.excess() } else { e.span };
+    Some(entries.map(excess).map(|s| s.millis()).sum())
+}

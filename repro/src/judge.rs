@@ -1,0 +1,244 @@
+//! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
+
+use analysis::clock::{Client, Domain, Instant, Span};
+use analysis::handshake::Handshake;
+use analysis::ledger::{Entry, Owner, Phase};
+use analysis::milestone::{Milestone, Sighting, milestones};
+use analysis::run::{Cell, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
+use analysis::sentence::explain;
+use analysis::tls::Version;
+use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
+use analysis::{both_ends, edge_only};
+use hdrhistogram::Histogram;
+use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, Lane, Mark, PhaseQuantiles};
+
+use crate::scenario::{Scenario, TargetSpec};
+
+/// A handshake with its place in the run.
+pub struct Measured {
+    /// Number in the run.
+    pub id: u64,
+    /// Round.
+    pub round: u32,
+    /// Vantage.
+    pub vantage: String,
+    /// Target.
+    pub target: String,
+    /// What was seen.
+    pub handshake: Handshake,
+    /// Milestones the client itself reported: (name, nanoseconds since the epoch on the client's clock).
+    pub client_app: Vec<(String, i64)>,
+    /// Milestones the client's socket reported.
+    pub client_kernel: Vec<(String, i64)>,
+}
+
+/// Which evidence to use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Both captures and host evidence.
+    BothEnds,
+    /// The edge's capture and host.
+    EdgeOnly,
+}
+
+/// The judgement of a run on one kind of evidence.
+pub struct Judgements {
+    /// The run.
+    pub verdict: RunVerdict,
+    /// One sentence per cell.
+    pub sentences: Vec<String>,
+    /// Per handshake of the input, what was read and judged.
+    pub handshakes: Vec<Option<Judged>>,
+    cells: Vec<(Cell, Vec<usize>)>,
+}
+
+/// Judges every handshake of a run on one kind of evidence.
+pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence) -> Judgements {
+    let seen: Vec<Handshake> = measured
+        .iter()
+        .map(|m| match evidence {
+            Evidence::BothEnds => m.handshake.clone(),
+            Evidence::EdgeOnly => m.handshake.edge_side_only(),
+        })
+        .collect();
+    let mut cells: Vec<(Cell, Vec<usize>)> = Vec::new();
+    for vantage in &scenario.vantages {
+        for target in &scenario.targets {
+            cells.push(cell(&vantage.name, target, measured, &seen, evidence));
+        }
+    }
+    let mut bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
+    apply_baselines(&mut bare);
+    for ((cell, _), judged) in cells.iter_mut().zip(bare) {
+        *cell = judged;
+    }
+    let judgements: Vec<Vec<Judgement>> = cells
+        .iter()
+        .map(|(cell, members)| cell.readings.iter().zip(members).map(|(r, i)| judge(r, circumstances(&seen[*i]))).collect())
+        .collect();
+    let mut verdicts = Vec::new();
+    let mut sentences = Vec::new();
+    let mut handshakes: Vec<Option<Judged>> = measured.iter().map(|_| None).collect();
+    for ((cell, members), judged) in cells.iter().zip(&judgements) {
+        for ((i, reading), judgement) in members.iter().zip(&cell.readings).zip(judged) {
+            let sentence = explain(&seen[*i], reading, judgement);
+            handshakes[*i] = Some(Judged { reading: reading.clone(), judgement: judgement.clone(), sentence });
+        }
+        let controls: Vec<Span> = cells
+            .iter()
+            .filter(|(c, _)| c.vantage == cell.vantage && c.role == Role::Control)
+            .flat_map(|(c, _)| c.readings.iter().map(|r| r.ledger.total))
+            .collect();
+        let verdict = judge_cell(cell, judged, &controls);
+        let example = verdict.example.and_then(|i| handshakes[members[i]].as_ref());
+        sentences.push(example.map_or_else(|| "No handshake was seen.".to_owned(), |j| j.sentence.clone()));
+        verdicts.push(verdict);
+    }
+    let bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
+    Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
+}
+
+fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Handshake], evidence: Evidence) -> (Cell, Vec<usize>) {
+    let (mut readings, mut members): (Vec<Reading>, Vec<usize>) = (Vec::new(), Vec::new());
+    for (i, m) in measured.iter().enumerate().filter(|(_, m)| m.vantage == vantage && m.target == target.name) {
+        let reading = match evidence {
+            Evidence::BothEnds => both_ends::read(&seen[i]),
+            Evidence::EdgeOnly => edge_only::read(&seen[i]),
+        };
+        if let Some(reading) = reading {
+            readings.push(reading);
+            members.push(i);
+        }
+        let _ = m;
+    }
+    let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
+    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role.into(), stated_rtt, readings }, members)
+}
+
+fn circumstances(handshake: &Handshake) -> Circumstances {
+    let d = &handshake.dialogue;
+    let alert_by = match (d.client_alert, d.server_alert) {
+        (Some(_), _) => Some(Owner::Client),
+        (_, Some(_)) => Some(Owner::Edge),
+        _ => None,
+    };
+    Circumstances { capture_incomplete: handshake.capture_incomplete(), alert_by }
+}
+
+/// Distributions per cell and phase, and the histograms themselves for `histograms.hdr`.
+pub fn distributions(judgements: &Judgements) -> (Vec<CellPhases>, Vec<(String, Histogram<u64>)>) {
+    let (mut cells, mut histograms) = (Vec::new(), Vec::new());
+    for (cell, _) in &judgements.cells {
+        let mut phases = Vec::new();
+        for phase in [Phase::Dns, Phase::Connect, Phase::ClientHello, Phase::ServerFlight, Phase::ClientFinished, Phase::Finish] {
+            // One microsecond to ten minutes, three digits.
+            let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3) else { continue };
+            for reading in &cell.readings {
+                let of_phase: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.phase == phase).collect();
+                let span: Span = of_phase.iter().map(|e| e.span).sum();
+                if !of_phase.is_empty() {
+                    histogram.saturating_record(u64::try_from(span.nanos() / 1_000).unwrap_or(0).max(1));
+                }
+            }
+            if !histogram.is_empty() {
+                let n = histogram.len();
+                let at = |q: f64| histogram.value_at_quantile(q) as f64 / 1e3;
+                phases.push(PhaseQuantiles {
+                    phase: phase_words(phase).into(),
+                    n,
+                    p50: at(0.5),
+                    // A quantile needs about 1/(1-q) values before it differs from the maximum.
+                    p90: (n >= 10).then(|| at(0.9)),
+                    p99: (n >= 100).then(|| at(0.99)),
+                    max: histogram.max() as f64 / 1e3,
+                });
+                histograms
+                    .push((format!("{} {} {}", cell.vantage, cell.target, phase_words(phase).replace(' ', "_")), histogram));
+            }
+        }
+        cells.push(CellPhases { vantage: cell.vantage.clone(), target: cell.target.clone(), phases });
+    }
+    (cells, histograms)
+}
+
+/// One handshake as a record.
+pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -> HandshakeRecord {
+    let h = &measured.handshake;
+    HandshakeRecord {
+        format: FORMAT,
+        id: measured.id,
+        round: measured.round,
+        vantage: measured.vantage.clone(),
+        target: measured.target.clone(),
+        client: h.endpoints.client.to_string(),
+        server: h.endpoints.server.to_string(),
+        server_name: h.dialogue.server_name.clone(),
+        version: h.dialogue.version.map(|v| if v == Version::Tls13 { "TLS 1.3".into() } else { "TLS 1.2".into() }),
+        resumed: h.dialogue.resumed,
+        lanes: lanes(measured, both.as_ref()),
+        both_ends: both,
+        edge_only: edge,
+    }
+}
+
+fn lanes(measured: &Measured, both: Option<&Judged>) -> Vec<Lane> {
+    let h = &measured.handshake;
+    let mut lanes = Vec::new();
+    let client: Vec<Sighting<Client>> = h.client.as_ref().map_or_else(Vec::new, |v| {
+        let mut seen: Vec<Sighting<Client>> = Vec::new();
+        if let Some(lookup) = &h.lookup {
+            seen.push(Sighting { milestone: Milestone::DnsStart, at: lookup.start, packet: lookup.start_packet });
+            seen.extend(lookup.end.zip(lookup.end_packet).map(|(at, packet)| Sighting {
+                milestone: Milestone::DnsEnd,
+                at,
+                packet,
+            }));
+        }
+        seen.extend(milestones(v, &h.dialogue));
+        seen
+    });
+    let Some(start) = client.iter().map(|s| s.at).min() else { return edge_lane(measured, 0.0).into_iter().collect() };
+    let reported = |observer: &str, marks: &[(String, i64)]| {
+        let marks: Vec<Mark> = marks
+            .iter()
+            .map(|(name, at)| Mark {
+                name: name.clone(),
+                ms: (Instant::<Client>::from_nanos(*at) - start).millis(),
+                packet: None,
+            })
+            .collect();
+        (!marks.is_empty()).then(|| Lane { observer: observer.into(), offset_ms: 0.0, marks })
+    };
+    lanes.extend(reported("client app", &measured.client_app));
+    lanes.extend(reported("client kernel", &measured.client_kernel));
+    lanes.push(Lane { observer: "client wire".into(), offset_ms: 0.0, marks: marks(&client, start) });
+    // For drawing only: the edge saw SYN half a round trip after it left.
+    let syn = client.iter().find(|s| s.milestone == Milestone::Syn).map_or(start, |s| s.at);
+    let half = both.and_then(|j| j.reading.ledger.min_path()).unwrap_or_default().percent(50);
+    lanes.extend(edge_lane(measured, (syn - start + half).millis()));
+    lanes
+}
+
+fn edge_lane(measured: &Measured, offset_ms: f64) -> Option<Lane> {
+    let h = &measured.handshake;
+    let seen = milestones(h.edge.as_ref()?, &h.dialogue);
+    let start = seen.iter().map(|s| s.at).min()?;
+    let mut marks = marks(&seen, start);
+    if let Some(log) = &h.edge_log {
+        marks.push(Mark { name: "accepted (edge log)".into(), ms: (log.accepted - start).millis(), packet: None });
+    }
+    Some(Lane { observer: "edge wire".into(), offset_ms, marks })
+}
+
+fn marks<D: Domain>(seen: &[Sighting<D>], start: Instant<D>) -> Vec<Mark> {
+    seen.iter().map(|s| Mark { name: s.milestone.name().into(), ms: (s.at - start).millis(), packet: Some(s.packet) }).collect()
+}
+
+/// Comments for the evidence file: which milestone passes in which frame, by frame number.
+pub fn comments(handshake: &Handshake) -> Vec<(u64, String)> {
+    let client =
+        handshake.client.iter().flat_map(|v| milestones(v, &handshake.dialogue)).map(|s| (s.packet, s.milestone, "client"));
+    let edge = handshake.edge.iter().flat_map(|v| milestones(v, &handshake.dialogue)).map(|s| (s.packet, s.milestone, "edge"));
+    let peer = handshake.endpoints.client;
+    client.chain(edge).map(|(packet, m, end)| (packet, format!("{} at the {end} ({peer})", m.name()))).collect()
+}
