@@ -75,35 +75,45 @@ impl<D: Domain> HostTrace<D> {
     }
 }
 
+/// What a thread did between two samples, in the order in which it must have happened.
 struct Interval<D> {
     from: Instant<D>,
-    to: Instant<D>,
-    computing: Span,
-    waiting: Span,
-    stopped: Span,
-    stolen: Span,
+    parts: Vec<(Part, Span)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Computing,
+    Waiting,
+    Stopped,
+    Stolen,
+    Asleep,
+    Unobserved,
 }
 
 fn thread_usage<D: Domain>(samples: &[&Sample<D>], from: Instant<D>, to: Instant<D>) -> Usage {
     let mut usage = Usage::default();
     let window = (to - from).at_least_zero();
     for interval in intervals(samples) {
-        let length = interval.to - interval.from;
-        let overlap = (interval.to.min(to) - interval.from.max(from)).at_least_zero();
-        if overlap == Span::ZERO || length <= Span::ZERO {
-            continue;
-        }
-        if overlap < length {
+        let mut at = interval.from;
+        let length: Span = interval.parts.iter().map(|(_, span)| *span).sum();
+        let end = at + length;
+        if (at < from && end > from) || (at < to && end > to) {
             usage.error += length.min(Span::from_millis(20));
         }
-        let part = |span: Span| scale(span, overlap, length);
-        let (computing, waiting) = (part(interval.computing), part(interval.waiting));
-        let (stopped, stolen) = (part(interval.stopped), part(interval.stolen));
-        usage.computing += computing;
-        usage.waiting += waiting;
-        usage.stopped += stopped;
-        usage.stolen += stolen;
-        usage.asleep += overlap - computing - waiting - stopped - stolen;
+        for (part, span) in interval.parts {
+            let inside = ((at + span).min(to) - at.max(from)).at_least_zero();
+            at = at + span;
+            let sum = match part {
+                Part::Computing => &mut usage.computing,
+                Part::Waiting => &mut usage.waiting,
+                Part::Stopped => &mut usage.stopped,
+                Part::Stolen => &mut usage.stolen,
+                Part::Asleep => &mut usage.asleep,
+                Part::Unobserved => continue,
+            };
+            *sum += inside;
+        }
     }
     usage.unobserved = window - usage.computing - usage.waiting - usage.stopped - usage.stolen - usage.asleep;
     usage
@@ -121,26 +131,37 @@ fn intervals<D: Domain>(samples: &[&Sample<D>]) -> Vec<Interval<D>> {
         let credit = delta(a.run_delay, b.run_delay) + owed;
         let waiting = credit.min(free);
         owed = credit - waiting;
-        let mut left = free - waiting;
-        let mut take = |when: bool| {
-            let taken = if when { left } else { Span::ZERO };
-            left -= taken;
-            taken
+        let left = free - waiting;
+        let (stopped, asleep) =
+            (|s: &Sample<D>| matches!(s.state, 'T' | 't'), |s: &Sample<D>| matches!(s.state, 'S' | 'D' | 'I'));
+        let work = [(Part::Waiting, waiting), (Part::Computing, computing)];
+        let parts = if stopped(a) || stopped(b) {
+            // What a stopped thread did in the rest of the interval is in the error.
+            if stopped(a) {
+                [vec![(Part::Stopped, left)], work.to_vec()].concat()
+            } else {
+                [work.to_vec(), vec![(Part::Stopped, left)]].concat()
+            }
+        } else if asleep(a) && asleep(b) {
+            // It woke and slept again; when within the interval is not known.
+            let half = left.percent(50);
+            [vec![(Part::Asleep, half)], work.to_vec(), vec![(Part::Asleep, left - half)]].concat()
+        } else if asleep(a) {
+            [vec![(Part::Asleep, left)], work.to_vec()].concat()
+        } else if asleep(b) {
+            [work.to_vec(), vec![(Part::Asleep, left)]].concat()
+        } else {
+            // Ready all along, neither running nor waiting by the kernel's account.
+            let stolen = left.min(delta(a.steal, b.steal));
+            [work.to_vec(), vec![(Part::Stolen, stolen), (Part::Unobserved, left - stolen)]].concat()
         };
-        // A stop shows at either sample; what a stopped thread did in the rest of the interval is in the error.
-        let stopped = take(matches!(a.state, 'T' | 't') || matches!(b.state, 'T' | 't'));
-        let stolen = take(a.state == 'R' && b.state == 'R').min(delta(a.steal, b.steal));
-        found.push(Interval { from: a.at, to: b.at, computing, waiting, stopped, stolen });
+        found.push(Interval { from: a.at, parts });
     }
     found
 }
 
 fn delta(a: u64, b: u64) -> Span {
     Span::from_nanos(i64::try_from(b.saturating_sub(a)).unwrap_or(i64::MAX))
-}
-
-fn scale(span: Span, part: Span, whole: Span) -> Span {
-    Span::from_nanos((i128::from(span.nanos()) * i128::from(part.nanos()) / i128::from(whole.nanos())) as i64)
 }
 
 #[cfg(test)]

@@ -235,13 +235,18 @@ impl Ledger {
     /// Sets every entry's baseline from what is known of this path and client when well.
     pub fn apply(&mut self, baseline: &Baseline) {
         let path = baseline.path_rtt.or(self.min_path()).unwrap_or_default();
-        let mut client_cpu = baseline.client_cpu;
+        let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
         for entry in &mut self.entries {
             entry.baseline = match (entry.owner, entry.kind) {
                 (Owner::Path, Some(Kind::MtuBlackhole)) => Span::ZERO,
                 (Owner::Path, _) => entry.span.min(path),
                 (Owner::Resolver, _) => entry.span.min(path),
                 (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
+                (Owner::Client, _) => {
+                    let taken = entry.span.min(unsplit_client);
+                    unsplit_client -= taken;
+                    taken
+                }
                 (Owner::ClientApp, Some(Kind::Computing)) => {
                     let taken = entry.span.min(client_cpu);
                     client_cpu -= taken;
@@ -272,6 +277,8 @@ pub struct Baseline {
     pub path_rtt: Option<Span>,
     /// CPU time the client itself needs (it is its work, not a stall).
     pub client_cpu: Span,
+    /// Time the client takes for itself where nothing tells its work from its waiting.
+    pub client_unsplit: Span,
 }
 
 #[cfg(test)]

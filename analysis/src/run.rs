@@ -13,6 +13,10 @@ use crate::verdict::{Judgement, Reading, Verdict, decide, excess_by_owner};
 /// More client CPU than this is never a client's ordinary work.
 const MOST_CLIENT_CPU: Span = Span::from_millis(60);
 
+/// Time of the client's own that is never held against it where only the edge's packets speak: an ordinary
+/// client computes for some milliseconds before ClientHello and Finished (curl with a full bundle: up to 30).
+const UNSPLIT_CLIENT: Span = Span::from_millis(20);
+
 /// What a target is there for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,11 +42,21 @@ pub struct Cell {
     pub readings: Vec<Reading>,
 }
 
+/// Whether cells of one vantage may be compared with its controls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// Yes: one observer saw them all.
+    AcrossTargets,
+    /// No: each target's operator sees only its own packets.
+    WithinTarget,
+}
+
 /// Sets every reading's baseline from the run itself.
 ///
-/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or of the same
-/// vantage to a control if that is less. The client's own CPU need is the least any handshake of the vantage took.
-pub fn apply_baselines(cells: &mut [Cell]) {
+/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or (if they may
+/// be compared) of the same vantage to a control if that is less. The client's own CPU need is the least any
+/// handshake of the vantage took.
+pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
     let least_rtt = |cell: &Cell| cell.readings.iter().filter_map(|r| r.ledger.min_path()).min();
     let cpu_of = |r: &Reading| -> Span {
         let computing = |e: &&crate::ledger::Entry| e.owner == Owner::ClientApp && e.kind == Some(Kind::Computing);
@@ -51,13 +65,17 @@ pub fn apply_baselines(cells: &mut [Cell]) {
     let baselines: Vec<Baseline> = cells
         .iter()
         .map(|cell| {
-            let row = || cells.iter().filter(|c| c.vantage == cell.vantage);
+            let row = || {
+                cells
+                    .iter()
+                    .filter(|c| c.vantage == cell.vantage && (compare == Compare::AcrossTargets || c.target == cell.target))
+            };
             let control = row().filter(|c| c.role == Role::Control).filter_map(least_rtt).min();
             let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
             // A client short of CPU may also run slower; twice the least is still its own work.
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
             let client_cpu = least_cpu.percent(200).max(Span::from_millis(3)).min(MOST_CLIENT_CPU);
-            Baseline { path_rtt, client_cpu }
+            Baseline { path_rtt, client_cpu, client_unsplit: UNSPLIT_CLIENT }
         })
         .collect();
     for (cell, baseline) in cells.iter_mut().zip(&baselines) {

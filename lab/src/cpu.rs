@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -164,47 +164,60 @@ pub fn burn() -> ! {
     }
 }
 
-/// Stops processes for `stopped`, lets them run for `running`, and so on; dropping it lets them run.
+/// Stops processes in a cycle that begins when they are set: `running`, `stopped`, `running`, …
 #[derive(Debug)]
 pub struct StopCycle {
-    pids: Arc<Mutex<Vec<u32>>>,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    running: Duration,
+    stopped: Duration,
+    current: Option<Cycle>,
+}
+
+#[derive(Debug)]
+struct Cycle {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl StopCycle {
-    /// Begins the cycle, with `running`.
-    pub fn start(running: Duration, stopped: Duration) -> Self {
-        let pids: Arc<Mutex<Vec<u32>>> = Arc::default();
-        let end = Arc::new(AtomicBool::new(false));
-        let (theirs, over) = (Arc::clone(&pids), Arc::clone(&end));
+    /// A cycle that concerns nobody yet.
+    pub fn new(running: Duration, stopped: Duration) -> Self {
+        Self { running, stopped, current: None }
+    }
+
+    /// Ends the cycle of the processes so far (they run on) and begins one for these.
+    pub fn set(&mut self, pids: Vec<u32>) {
+        self.end();
+        if pids.is_empty() {
+            return;
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let (theirs, running, stopped) = (Arc::clone(&over), self.running, self.stopped);
         let thread = std::thread::spawn(move || {
             let signal = |signal| {
-                for pid in theirs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                for pid in &pids {
                     let _ = kill(Pid::from_raw(*pid as i32), signal);
                 }
             };
-            while sleep_unless(&over, running) {
+            while sleep_unless(&theirs, running) {
                 signal(Signal::SIGSTOP);
-                sleep_unless(&over, stopped);
+                sleep_unless(&theirs, stopped);
                 signal(Signal::SIGCONT);
             }
         });
-        Self { pids, end, thread: Some(thread) }
+        self.current = Some(Cycle { over, thread });
     }
 
-    /// Replaces the processes concerned.
-    pub fn set(&self, pids: Vec<u32>) {
-        *self.pids.lock().unwrap_or_else(PoisonError::into_inner) = pids;
+    fn end(&mut self) {
+        if let Some(Cycle { over, thread }) = self.current.take() {
+            over.store(true, Ordering::Relaxed);
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for StopCycle {
     fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

@@ -186,10 +186,14 @@ fn answer(
 }
 
 fn read(stream: &TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<(usize, Option<i64>)> {
-    stream.set_read_timeout(Some(left(deadline)))?;
-    match stamps::read(stream, buffer)? {
-        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
-        read => Ok(read),
+    loop {
+        stream.set_read_timeout(Some(left(deadline)))?;
+        match stamps::read(stream, buffer) {
+            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // A process that was stopped and continued finds its read interrupted (signal(7)).
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub fn variation(scenario: &Scenario, trial: u32) -> Vec<String> {
         scale("extra_rtt", f.extra_rtt);
         scale("stopped", f.stopped);
         scale("interval", f.interval);
+        // The stop must come while the handshake is under way, whose pace the round trip sets.
+        set.extend(f.running.map(|v| format!("faults.{name}.running={}ms", v.as_millis() * rtt)));
         if f.kind == FaultKind::CpuQuota {
             set.extend(f.cpus.map(|c| format!("faults.{name}.cpus={}", c / severity)));
         }

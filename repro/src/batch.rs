@@ -77,7 +77,11 @@ pub fn run(
     let lost_before = lost(stage, [vantage, &target.name]);
 
     let mut launched = launch(stage, scenario, vantage, target)?;
-    for client in &mut launched {
+    stage.set_stops(vantage, launched.iter().map(|l| l.child.id()).collect());
+    for (i, client) in launched.iter_mut().enumerate() {
+        if i > 0 {
+            std::thread::sleep(scenario.client.spread.0);
+        }
         drop(client.child.stdin.take()); // the barrier lifts
     }
     let (clients, observed) = collect(stage, scenario, vantage, launched, interrupted)?;
@@ -135,9 +139,6 @@ fn launch(stage: &Stage, scenario: &Scenario, vantage: &str, target: &TargetSpec
     }
     // Let every child reach the barrier, so that starting them is no part of what is measured.
     std::thread::sleep(Duration::from_millis(60 + 15 * scenario.client.concurrency as u64));
-    if let Some(cycle) = stage.stops.get(vantage) {
-        cycle.set(launched.iter().map(|l| l.child.id()).collect());
-    }
     Ok(launched)
 }
 
@@ -158,9 +159,7 @@ fn collect(
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    if let Some(cycle) = stage.stops.get(vantage) {
-        cycle.set(Vec::new());
-    }
+    stage.set_stops(vantage, Vec::new());
     let (mut ends, mut observed) = (Vec::new(), Vec::new());
     for client in &mut launched {
         let pid = client.child.id();

@@ -4,7 +4,7 @@ use analysis::clock::{Client, Domain, Instant, Span};
 use analysis::handshake::Handshake;
 use analysis::ledger::{Entry, Owner, Phase};
 use analysis::milestone::{Milestone, Sighting, milestones};
-use analysis::run::{Cell, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
+use analysis::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::sentence::explain;
 use analysis::tls::Version;
 use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
@@ -13,6 +13,9 @@ use hdrhistogram::Histogram;
 use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, Lane, Mark, PhaseQuantiles};
 
 use crate::scenario::{Scenario, TargetSpec};
+
+/// A milestone by name, on the client's clock, as the client reported it.
+pub type Stamped = (String, Instant<Client>);
 
 /// A handshake with its place in the run.
 pub struct Measured {
@@ -26,10 +29,10 @@ pub struct Measured {
     pub target: String,
     /// What was seen.
     pub handshake: Handshake,
-    /// Milestones the client itself reported: (name, nanoseconds since the epoch on the client's clock).
-    pub client_app: Vec<(String, i64)>,
+    /// Milestones the client itself reported.
+    pub client_app: Vec<Stamped>,
     /// Milestones the client's socket reported.
-    pub client_kernel: Vec<(String, i64)>,
+    pub client_kernel: Vec<Stamped>,
 }
 
 /// Which evidence to use.
@@ -68,7 +71,8 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
         }
     }
     let mut bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
-    apply_baselines(&mut bare);
+    let compare = if evidence == Evidence::BothEnds { Compare::AcrossTargets } else { Compare::WithinTarget };
+    apply_baselines(&mut bare, compare);
     for ((cell, _), judged) in cells.iter_mut().zip(bare) {
         *cell = judged;
     }
@@ -198,15 +202,9 @@ fn lanes(measured: &Measured, both: Option<&Judged>) -> Vec<Lane> {
         seen
     });
     let Some(start) = client.iter().map(|s| s.at).min() else { return edge_lane(measured, 0.0).into_iter().collect() };
-    let reported = |observer: &str, marks: &[(String, i64)]| {
-        let marks: Vec<Mark> = marks
-            .iter()
-            .map(|(name, at)| Mark {
-                name: name.clone(),
-                ms: (Instant::<Client>::from_nanos(*at) - start).millis(),
-                packet: None,
-            })
-            .collect();
+    let reported = |observer: &str, marks: &[Stamped]| {
+        let marks: Vec<Mark> =
+            marks.iter().map(|(name, at)| Mark { name: name.clone(), ms: (*at - start).millis(), packet: None }).collect();
         (!marks.is_empty()).then(|| Lane { observer: observer.into(), offset_ms: 0.0, marks })
     };
     lanes.extend(reported("client app", &measured.client_app));

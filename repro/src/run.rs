@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use analysis::clock::Instant;
 use lab::rootless::Privilege;
 use lab::truth::Injected;
 use report::model::{Expectation, FORMAT, Footing, HandshakeRecord, RunRecord};
@@ -13,7 +14,7 @@ use crate::Error;
 use crate::batch::{self, Batch};
 use crate::fault::{FaultKind, FaultSpec};
 use crate::folder::Folder;
-use crate::judge::{Evidence, Measured, comments, distributions, judge_all, record};
+use crate::judge::{Evidence, Measured, Stamped, comments, distributions, judge_all, record};
 use crate::scenario::{OneOrMore, Scenario};
 use crate::stage::Stage;
 
@@ -303,11 +304,11 @@ fn port_of(said: &serde_json::Value) -> Option<u16> {
     curl.or_else(|| said.get("local")?.as_str()?.parse::<std::net::SocketAddr>().ok().map(|a| a.port()))
 }
 
-/// Milestones as our own client reports them: by its program and by its socket.
-fn reported(said: &serde_json::Value) -> (Vec<(String, i64)>, Vec<(String, i64)>) {
+/// Milestones as our own client reports them: by its program, by its socket.
+fn reported(said: &serde_json::Value) -> (Vec<Stamped>, Vec<Stamped>) {
     let at = |field: &str| said.get(field).and_then(serde_json::Value::as_i64);
-    let pick = |fields: &[(&str, &str)]| -> Vec<(String, i64)> {
-        fields.iter().filter_map(|(field, name)| at(field).map(|ns| ((*name).to_owned(), ns))).collect()
+    let pick = |fields: &[(&str, &str)]| -> Vec<Stamped> {
+        fields.iter().filter_map(|(field, name)| at(field).map(|ns| ((*name).to_owned(), Instant::from_nanos(ns)))).collect()
     };
     let app = [
         ("dns_start", "dns_start"),

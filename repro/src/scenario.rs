@@ -84,6 +84,9 @@ pub struct ClientSpec {
     /// How many at once.
     #[serde(default = "one_usize")]
     pub concurrency: usize,
+    /// Time between the starts of two clients; none: all at once.
+    #[serde(default)]
+    pub spread: Length,
     /// Verify the server's certificate.
     #[serde(default = "yes")]
     pub verify: bool,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use capture::live::Live;
@@ -38,8 +39,7 @@ pub struct Stage {
     pub captures: BTreeMap<String, Live>,
     /// Servers' process ids by target.
     pub servers: BTreeMap<String, u32>,
-    /// Stop cycles by vantage.
-    pub stops: HashMap<String, StopCycle>,
+    stops: Mutex<HashMap<String, StopCycle>>,
     /// Certificates.
     pub certificates: Certificates,
     /// What had to be given up, and why.
@@ -99,10 +99,11 @@ impl Stage {
             .faults()
             .filter(|f| f.kind == FaultKind::Stop)
             .map(|f| {
-                let cycle = StopCycle::start(f.running.unwrap_or_default().0, f.stopped.unwrap_or_default().0);
+                let cycle = StopCycle::new(f.running.unwrap_or_default().0, f.stopped.unwrap_or_default().0);
                 (f.on.clone().unwrap_or_default(), cycle)
             })
-            .collect();
+            .collect::<HashMap<_, _>>()
+            .into();
         Ok(Self {
             sampler,
             captures,
@@ -134,6 +135,13 @@ impl Stage {
             }
         }
         self.lab.wire.set_faults(faults);
+    }
+
+    /// Makes the stop cycle of a vantage, if it has one, begin anew with these processes.
+    pub fn set_stops(&self, vantage: &str, pids: Vec<u32>) {
+        if let Some(cycle) = self.stops.lock().unwrap_or_else(PoisonError::into_inner).get_mut(vantage) {
+            cycle.set(pids);
+        }
     }
 
     /// A file below the scratch folder.
