@@ -109,12 +109,13 @@ pub struct CellVerdict {
 
 /// Judges a cell from the judgements of its readings (same order).
 ///
-/// A cell is slow if at least a quarter of its handshakes are: one in eight is noise on a busy machine.
+/// A cell is slow if at least a quarter of its handshakes are, and at least two: one is noise on a busy machine.
+/// Of fewer than four, more than half must be.
 pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> CellVerdict {
     let slow: Vec<usize> = (0..judgements.len()).filter(|i| judgements[*i].verdict != Verdict::Healthy).collect();
     let verdict = if judgements.is_empty() {
         Verdict::Inconclusive { candidates: vec![], missing: vec![Missing::LosslessCapture], excess: Span::ZERO }
-    } else if slow.len() * 4 < judgements.len() {
+    } else if !enough(slow.len(), judgements.len()) {
         Verdict::Healthy
     } else {
         slow_cell(cell, judgements, &slow)
@@ -132,6 +133,10 @@ pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> C
         verdict,
         against_control: if cell.role == Role::Edge { compare(&totals, controls) } else { None },
     }
+}
+
+fn enough(slow: usize, n: usize) -> bool {
+    if n < 4 { slow * 2 > n } else { slow >= 2 && slow * 4 >= n }
 }
 
 fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {

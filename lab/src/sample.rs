@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Domain, Instant};
 use analysis::host::{HostTrace, Sample};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// Time between samples.
 const INTERVAL: Duration = Duration::from_millis(4);
@@ -67,6 +70,7 @@ struct Watched {
     threads: Vec<Thread>,
     observed: Observed,
     find_ports: bool,
+    known_sockets: HashSet<u64>,
 }
 
 /// A running sampler; dropping it ends it.
@@ -160,7 +164,7 @@ impl Watched {
         if self.find_ports && round.is_multiple_of(2) {
             let pids: HashSet<u32> = self.threads.iter().map(|t| t.tid).chain([pid]).collect();
             for pid in pids {
-                self.observed.ports.extend(local_ports(pid));
+                self.observed.ports.extend(local_ports(pid, &mut self.known_sockets));
             }
         }
         self.observed.ended = main_ended;
@@ -215,41 +219,56 @@ fn read(file: &File) -> Option<String> {
     Some(String::from_utf8_lossy(buffer.get(..length)?).into_owned()).filter(|text| !text.is_empty())
 }
 
-/// Local ports of a process's TCP sockets: its socket inodes, looked up in its namespace's tables.
-fn local_ports(pid: u32) -> Vec<u16> {
+/// Local ports of a process's connected TCP sockets that are not in `known` (by inode).
+///
+/// It borrows each socket for a moment (pidfd_getfd(2)) and asks it: `/proc/net/tcp` would walk the whole
+/// machine's table of connections each time, for milliseconds, at real-time priority.
+fn local_ports(pid: u32, known: &mut HashSet<u64>) -> Vec<u16> {
+    let mut ports = Vec::new();
     let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let inodes: HashSet<String> = links
-        .filter_map(|l| {
-            std::fs::read_link(l.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
-        })
-        .collect();
-    if inodes.is_empty() {
-        return Vec::new();
+    for link in links {
+        let inode = std::fs::read_link(link.path())
+            .ok()
+            .and_then(|l| l.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+        let fd = link.file_name().to_str().and_then(|n| n.parse::<i32>().ok());
+        let (Some(inode), Some(fd)) = (inode, fd) else { continue };
+        if known.contains(&inode) {
+            continue;
+        }
+        let Some(socket) = borrow(pid, fd) else { continue };
+        // A UDP socket has a port too, but no connection of ours: only one that is connected over TCP counts.
+        let is_tcp =
+            nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType) == Ok(nix::sys::socket::SockType::Stream);
+        let stream = TcpStream::from(socket);
+        if let (true, Ok(local), Ok(_)) = (is_tcp, stream.local_addr(), stream.peer_addr()) {
+            known.insert(inode);
+            ports.push(local.port());
+        }
     }
-    ["tcp", "tcp6"]
-        .iter()
-        .flat_map(|table| sockets(pid, table))
-        .filter(|(_, inode, _)| inodes.contains(inode))
-        .map(|(port, ..)| port)
-        .collect()
+    ports
 }
 
-/// `(local port, inode, listening)` of each line of `/proc/<pid>/net/<table>`.
-fn sockets(pid: u32, table: &str) -> Vec<(u16, String, bool)> {
+fn borrow(pid: u32, fd: i32) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
+}
+
+/// `(local port, listening)` of each line of `/proc/<pid>/net/<table>`.
+fn sockets(pid: u32, table: &str) -> Vec<(u16, bool)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
     text.lines()
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
-            Some((port, (*fields.get(9)?).to_owned(), *fields.get(3)? == "0A"))
+            Some((port, *fields.get(3)? == "0A"))
         })
         .collect()
 }
 
 /// Whether something listens on `port` in the network namespace of `pid`.
 pub fn listening(pid: u32, port: u16) -> bool {
-    ["tcp", "tcp6"].iter().flat_map(|t| sockets(pid, t)).any(|(p, _, listening)| listening && p == port)
+    ["tcp", "tcp6"].iter().flat_map(|t| sockets(pid, t)).any(|(p, listening)| listening && p == port)
 }
 
 /// Nanoseconds that the hypervisor kept from this machine since boot.

@@ -209,9 +209,16 @@ fn shape(fault: &FaultSpec, out: &mut PathConfig, back: &mut PathConfig) {
 /// Sets quotas and burners; without cgroups, burners stand in for a quota.
 fn starve(scenario: &Scenario, lab: &mut Lab, gave_up: &mut Vec<String>) -> Result<Vec<Burners>, Error> {
     let mut burners = Vec::new();
-    let last_cpu = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     for host in &mut lab.hosts {
-        // The starved client must not take the CPU of those it is compared with.
+        // Clients and servers never share a CPU: a busy client must not slow the edge it is compared with.
+        let vantage = scenario.vantages.iter().any(|v| v.name == host.name);
+        host.cpus = match cpus {
+            1 => Vec::new(),
+            n if vantage => (n.div_ceil(2)..n).collect(),
+            n => (0..n.div_ceil(2)).collect(),
+        };
+        let one_cpu = host.cpus.last().copied().into_iter().collect::<Vec<_>>();
         let ours: Vec<&FaultSpec> = scenario.faults().filter(|f| f.on.as_ref() == Some(&host.name)).collect();
         if let (Some(group), true) = (&host.group, scenario.targets.iter().any(|t| t.name == host.name)) {
             group.weight(8.0)?;
@@ -228,9 +235,9 @@ fn starve(scenario: &Scenario, lab: &mut Lab, gave_up: &mut Vec<String>) -> Resu
                         host.name
                     ));
                     count += stand_in;
-                    host.cpus = vec![last_cpu];
+                    host.cpus = one_cpu.clone();
                 }
-                (FaultKind::CpuBurners, _) => host.cpus = vec![last_cpu],
+                (FaultKind::CpuBurners, _) => host.cpus = one_cpu.clone(),
                 _ => continue,
             }
             burners.push(Burners::start(&host.placement(), count)?);
