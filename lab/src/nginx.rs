@@ -15,7 +15,7 @@ pub fn arguments(folder: &Path, listen: &[SocketAddr], certificates: &Certificat
     let folder_name = folder.display();
     // One process, as the user who runs the lab: rootless namespaces have no other.
     let text = format!(
-        "daemon off;\nmaster_process off;\npid {folder_name}/nginx.pid;\nerror_log {folder_name}/nginx-error.log;\n\
+        "user root root;\ndaemon off;\nmaster_process off;\npid {folder_name}/nginx.pid;\nerror_log {folder_name}/nginx-error.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n    access_log off;\n    client_body_temp_path {folder_name}/t1;\n    proxy_temp_path {folder_name}/t2;\n    \
          fastcgi_temp_path {folder_name}/t3;\n    uwsgi_temp_path {folder_name}/t4;\n    scgi_temp_path {folder_name}/t5;\n    \
