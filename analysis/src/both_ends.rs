@@ -253,14 +253,12 @@ impl Walk<'_> {
         let edge_in = out.arrived(edge)?;
         let edge_out = back.sent(edge)?;
         let arrived = back.arrived(self.client)?;
-        let out_copy = sender_copy(self.client, edge, edge_in).unwrap_or(out_sent);
-        let back_copy = sender_copy(edge, self.client, arrived).unwrap_or(edge_out);
         Some(Steps {
             out_sent,
-            out_wait: (out_copy.at - out_sent.at).at_least_zero(),
+            out_wait: loss_wait(self.client, edge, out_sent, edge_in),
             edge_in,
             edge_out,
-            back_wait: (back_copy.at - edge_out.at).at_least_zero(),
+            back_wait: loss_wait(edge, self.client, edge_out, arrived),
             arrived,
         })
     }
@@ -393,6 +391,24 @@ fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bo
         p.at > came.at && p.at <= acknowledged && p.flags.syn() == came.flags.syn() && p.start == came.start && p.len == came.len
     };
     view.sent_by(Side::Client).any(|p| again(&p)) && acknowledged - came.at > Span::from_millis(100)
+}
+
+/// How long the receiver waited for a repetition: from when the message was complete at its sender (`sent`) to
+/// when the copy that completed it at the receiver (`arrived`) left, on the sender's clock. Nothing, if the
+/// first copy arrived as well, if later: then it was late, not lost (DESIGN 5.7).
+fn loss_wait<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, sent: &Seen<S>, arrived: &Seen<R>) -> Span {
+    let Some(copy) = sender_copy(sender, receiver, arrived) else { return Span::ZERO };
+    let same = |p: &&Seen<S>| {
+        p.flags.syn() == copy.flags.syn() && p.start == copy.start && p.len == copy.len && (p.len > 0 || p.ack == copy.ack)
+    };
+    let original = sender.sent_by(arrived.from).find(same).filter(|p| p.packet != copy.packet);
+    let late = original.is_some_and(|original| {
+        let after = receiver
+            .sent_by(arrived.from)
+            .filter(|r| r.packet != arrived.packet && r.start == original.start && r.len == original.len);
+        after.filter_map(|r| sender_copy(sender, receiver, r)).any(|c| c.packet == original.packet)
+    });
+    if late { Span::ZERO } else { (copy.at - sent.at).at_least_zero() }
 }
 
 /// Which of the sender's copies arrived as `arrived`: same IP identification and timestamp if the

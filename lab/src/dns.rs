@@ -51,6 +51,7 @@ pub fn serve(config: &DnsConfig) -> Result<(), Error> {
                     if delay > 0.0 {
                         let injected = Injected {
                             client: Some(peer),
+                            target: None,
                             owner: "resolver".into(),
                             ms: Some(begun.elapsed().as_secs_f64() * 1e3),
                             what: "answer kept back".into(),

@@ -116,6 +116,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::Server
             tokio::time::sleep(Duration::from_secs_f64(config.app_delay_ms / 1e3)).await;
             let injected = Injected {
                 client: Some(peer),
+                target: None,
                 owner: "edge_app".into(),
                 ms: Some(begun.elapsed().as_secs_f64() * 1e3),
                 what: "slept before ServerHello".into(),

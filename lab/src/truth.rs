@@ -11,6 +11,9 @@ pub struct Injected {
     /// The client's end of the connection; absent if it concerns every connection of the cell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client: Option<SocketAddr>,
+    /// The target concerned, where it is one and no single connection.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
     /// Whose time it is, in the words of the ledger (`loss`, `path`, `edge_app`, …).
     pub owner: String,
     /// How long, where the injector knows: a CPU quota has no length.

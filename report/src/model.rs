@@ -60,6 +60,9 @@ pub struct HandshakeRecord {
     pub client: String,
     /// The server's end.
     pub server: String,
+    /// The client's socket of the name lookup before it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lookup: Option<String>,
     /// Name asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub server_name: Option<String>,

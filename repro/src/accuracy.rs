@@ -25,6 +25,7 @@ pub fn variation(scenario: &Scenario, trial: u32) -> Vec<String> {
     const RTT: [f64; 5] = [1.0, 0.6, 1.5, 0.8, 2.0];
     const SEVERITY: [f64; 5] = [1.0, 0.7, 1.6, 0.85, 1.3];
     let (rtt, severity) = (RTT[trial as usize % 5], SEVERITY[trial as usize % 5]);
+    let negative = scenario.expect.as_ref().is_some_and(|e| e.get_ref().verdict.labels() == ["healthy"]);
     let mut set = vec![format!("seed={}", scenario.seed + u64::from(trial))];
     for target in &scenario.targets {
         set.push(format!("target.{}.rtt={}ms", target.name, target.rtt.as_millis() * rtt));
@@ -42,6 +43,8 @@ pub fn variation(scenario: &Scenario, trial: u32) -> Vec<String> {
         // The stop must come while the handshake is under way, whose pace the round trip sets.
         set.extend(f.running.map(|v| format!("faults.{name}.running={}ms", v.as_millis() * rtt)));
         if f.kind == FaultKind::CpuQuota {
+            // A negative control says that this much CPU is enough; with less it may truly not be.
+            let severity = if negative { severity.min(1.0) } else { severity };
             set.extend(f.cpus.map(|c| format!("faults.{name}.cpus={}", c / severity)));
         }
     }
@@ -54,11 +57,8 @@ pub fn score(outcome: &Outcome) -> Vec<Score> {
     for injected in &outcome.truth {
         let Some(ms) = injected.ms else { continue };
         for handshake in &outcome.handshakes {
-            // DNS has a socket of its own; a whole-cell fault concerns the accused.
-            let ours = match injected.client {
-                Some(client) if injected.owner != "resolver" => handshake.client == client.to_string(),
-                _ => false,
-            };
+            let client = injected.client.map(|c| c.to_string());
+            let ours = client.is_some() && (client.as_ref() == Some(&handshake.client) || client == handshake.lookup);
             if ours {
                 scores.extend(share(handshake, &injected.owner).map(|attributed| Score {
                     owner: injected.owner.clone(),
@@ -72,31 +72,16 @@ pub fn score(outcome: &Outcome) -> Vec<Score> {
     scores
 }
 
-/// Faults without a connection of their own: detours (per handshake) and DNS (the run's median delay).
+/// Faults without a connection of their own: detours, for each handshake with the target.
 fn whole_cell(outcome: &Outcome) -> Vec<Score> {
-    let accused: Vec<&str> = outcome
-        .record
-        .both_ends
-        .cells
-        .iter()
-        .filter(|c| c.verdict != analysis::verdict::Verdict::Healthy)
-        .map(|c| c.target.as_str())
-        .collect();
-    let mut dns: Vec<f64> = outcome.truth.iter().filter(|t| t.owner == "resolver").filter_map(|t| t.ms).collect();
-    dns.sort_by(f64::total_cmp);
-    let wanted = outcome
-        .truth
-        .iter()
-        .filter(|t| t.client.is_none())
-        .filter_map(|t| Some((t.owner.clone(), t.ms?)))
-        .chain(dns.get(dns.len() / 2).map(|ms| ("resolver".to_owned(), *ms)));
-    wanted
-        .flat_map(|(owner, ms)| {
-            let of_accused = outcome.handshakes.iter().filter(|h| accused.contains(&h.target.as_str()));
-            of_accused
-                .filter_map(|h| share(h, &owner))
-                .map(|attributed| Score { owner: owner.clone(), injected: ms, attributed })
-                .collect::<Vec<_>>()
+    let of_target = outcome.truth.iter().filter_map(|t| Some((t, t.target.as_ref()?, t.ms?)));
+    of_target
+        .flat_map(|(injected, target, ms)| {
+            let handshakes = outcome.handshakes.iter().filter(move |h| h.target == *target);
+            handshakes.filter_map(move |h| {
+                let attributed = share(h, &injected.owner)?;
+                Some(Score { owner: injected.owner.clone(), injected: ms, attributed })
+            })
         })
         .collect()
 }

@@ -176,6 +176,7 @@ pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -
         target: measured.target.clone(),
         client: h.endpoints.client.to_string(),
         server: h.endpoints.server.to_string(),
+        lookup: h.lookup.as_ref().map(|l| l.client.to_string()),
         server_name: h.dialogue.server_name.clone(),
         version: h.dialogue.version.map(|v| if v == Version::Tls13 { "TLS 1.3".into() } else { "TLS 1.2".into() }),
         resumed: h.dialogue.resumed,

@@ -271,7 +271,7 @@ fn expectations(scenario: &Scenario, both: &analysis::run::RunVerdict, edge: &an
 
 /// Faults whose injector keeps no log of its own.
 fn static_truth(scenario: &Scenario) -> Vec<Injected> {
-    let of = |owner: &str, ms, what: String| Injected { client: None, owner: owner.into(), ms, what };
+    let of = |owner: &str, ms, what: String| Injected { client: None, target: None, owner: owner.into(), ms, what };
     scenario
         .faults()
         .filter_map(|f: &FaultSpec| {
@@ -285,7 +285,8 @@ fn static_truth(scenario: &Scenario) -> Vec<Injected> {
                 // Connect, ServerFlight and Finish each take one round trip.
                 FaultKind::Detour => {
                     let extra = f.extra_rtt.unwrap_or_default().as_millis();
-                    Some(of("path", Some(extra * 3.0), format!("{extra} ms longer round trips to {to}")))
+                    let injected = of("path", Some(extra * 3.0), format!("{extra} ms longer round trips to {to}"));
+                    Some(Injected { target: Some(to), ..injected })
                 }
                 FaultKind::Mtu => Some(of(
                     "path",
@@ -324,7 +325,7 @@ fn reported(said: &serde_json::Value) -> (Vec<Stamped>, Vec<Stamped>) {
 /// What our own client says it slept because it was told to.
 fn paused(said: &serde_json::Value, client: std::net::SocketAddr) -> Option<Injected> {
     let ms = said.get("paused_ms")?.as_f64().filter(|ms| *ms > 0.0)?;
-    Some(Injected { client: Some(client), owner: "client_app".into(), ms: Some(ms), what: "slept as told".into() })
+    Some(Injected { client: Some(client), target: None, owner: "client_app".into(), ms: Some(ms), what: "slept as told".into() })
 }
 
 /// `run.json`: enough to know what was run where.

@@ -185,6 +185,7 @@ impl Connection {
             hold.reported = true;
             let _ = truth.send(Injected {
                 client: Some(client),
+                target: None,
                 owner: "path".into(),
                 ms: Some((hold.until - due) as f64 / 1e6),
                 what: format!("held {direction:?}"),
@@ -203,6 +204,7 @@ impl Connection {
             *count += 1;
             let _ = truth.send(Injected {
                 client: Some(self.client),
+                target: None,
                 owner: "loss".into(),
                 ms: Some((due - *first_due) as f64 / 1e6),
                 what: format!("dropped {copies} of {message:?}"),

@@ -31,7 +31,12 @@ impl Tracker {
             return (acked && self.finished_from.is_none()).then_some(Message::FlightAck);
         }
         if let Some(from) = self.finished_from {
-            return at_or_after(s.seq, from).then_some(Message::ClientFinished).or(Some(Message::ClientHello));
+            // What follows in segments of its own (a request) is none of the handshake's.
+            return match s.seq.wrapping_sub(from) {
+                0 => Some(Message::ClientFinished),
+                later if later < 1 << 31 => None,
+                _ => Some(Message::ClientHello),
+            };
         }
         // Before any answer, and again after a HelloRetryRequest, it is a ClientHello.
         if self.flight.is_empty() || hello_again(s.payload) {
@@ -65,8 +70,4 @@ impl Tracker {
 fn hello_again(payload: &[u8]) -> bool {
     let body = if payload.first() == Some(&20) { payload.get(6..) } else { Some(payload) };
     matches!(body, Some([22, _, _, _, _, 1, ..]))
-}
-
-fn at_or_after(seq: u32, from: u32) -> bool {
-    seq.wrapping_sub(from) < 1 << 31
 }

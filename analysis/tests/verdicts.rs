@@ -1,0 +1,310 @@
+//! From packets of both ends to verdicts, for conversations built packet by packet.
+
+mod support;
+
+use support::*;
+use whostalled_analysis::clock::{Client, Instant, Span};
+use whostalled_analysis::flow::Side::{Client as C, Server as S};
+use whostalled_analysis::handshake::Handshake;
+use whostalled_analysis::host::{HostTrace, Sample};
+use whostalled_analysis::ledger::{Baseline, Kind, Missing, Owner};
+use whostalled_analysis::tls::Version;
+use whostalled_analysis::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
+use whostalled_analysis::{both_ends, edge_only};
+
+const OK: Fate = Fate { lost: false, held: 0 };
+const LOST: Fate = Fate { lost: true, held: 0 };
+
+/// Where a TLS 1.3 handshake may be disturbed.
+#[derive(Clone, Default)]
+struct Plan {
+    /// The client's turnaround between flight and Finished.
+    stall: i64,
+    /// The edge's between ClientHello and its flight.
+    edge: i64,
+    /// What becomes of the second segment of the flight.
+    flight: Fate,
+    /// What becomes of the first Finished.
+    finished: Fate,
+    /// When the lost packet is sent again, after the first copy.
+    again: i64,
+}
+
+fn tls13(mut talk: Talk, plan: &Plan) -> Handshake {
+    let established = talk.connect(1_000 * MS);
+    let hello_at = established + MS;
+    let hello = client_hello();
+    talk.data(C, hello_at, &hello, OK);
+    talk.ack(S, hello_at + HALF, OK);
+    let flight_at = hello_at + HALF + MS + plan.edge;
+    let first = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 600])].concat();
+    let second = record(23, &[0; 700]);
+    let middle = talk.data(S, flight_at, &first, OK);
+    talk.data(S, flight_at + 1_000, &second, plan.flight);
+    let mut arrived = flight_at + 1_000 + HALF + plan.flight.held;
+    if plan.flight.lost {
+        talk.again(S, flight_at + 1_000 + plan.again, middle, &second, OK);
+        arrived += plan.again;
+    }
+    talk.ack(C, arrived + 10_000, OK);
+    let finished_at = arrived + MS / 2 + plan.stall;
+    let fin = finished13();
+    let start = client_hello().len() as i64;
+    talk.data(C, finished_at, &fin, plan.finished);
+    let mut at_edge = finished_at + HALF + plan.finished.held;
+    if plan.again > 0 && !plan.flight.lost {
+        talk.again(C, finished_at + plan.again, start, &fin, OK);
+        if plan.finished.lost {
+            at_edge += plan.again;
+        }
+    }
+    talk.ack(S, at_edge + 20_000, OK);
+    talk.handshake()
+}
+
+fn both(handshake: &Handshake) -> (Reading, Judgement) {
+    judged(handshake, both_ends::read(handshake).expect("the client's end shows a SYN"))
+}
+
+fn edge(handshake: &Handshake) -> (Reading, Judgement) {
+    let seen = handshake.edge_side_only();
+    let reading = edge_only::read(&seen).expect("the edge's end shows a SYN");
+    judged(&seen, reading)
+}
+
+fn judged(handshake: &Handshake, mut reading: Reading) -> (Reading, Judgement) {
+    reading.ledger.apply(&Baseline::default());
+    let sum: Span = reading.ledger.entries.iter().map(|e| e.span).sum();
+    assert_eq!(sum, reading.ledger.total, "the ledger sums to its total");
+    let circumstances = Circumstances { capture_incomplete: handshake.capture_incomplete(), alert_by: None };
+    let judgement = judge(&reading, circumstances);
+    (reading, judgement)
+}
+
+fn labels(handshake: &Handshake) -> (String, String) {
+    (both(handshake).1.verdict.label(), edge(handshake).1.verdict.label())
+}
+
+fn of(reading: &Reading, owner: Owner) -> f64 {
+    reading.ledger.of(owner).millis()
+}
+
+#[test]
+fn a_healthy_handshake_is_healthy_from_either_view() {
+    let handshake = tls13(Talk::new(), &Plan::default());
+    assert_eq!(labels(&handshake), ("healthy".into(), "healthy".into()));
+    assert_eq!(handshake.dialogue.version, Some(Version::Tls13));
+    assert_eq!(handshake.dialogue.server_name.as_deref(), Some("edge.test"));
+    let (reading, _) = both(&handshake);
+    assert_eq!(reading.end, End::Complete);
+    // Three round trips of 40 ms, although the clocks are an hour apart.
+    assert!((of(&reading, Owner::Path) - 120.0).abs() < 0.1, "{}", of(&reading, Owner::Path));
+}
+
+#[test]
+fn a_stalled_client_is_named_and_its_host_evidence_splits_it() {
+    let plan = Plan { stall: 300 * MS, ..Plan::default() };
+    let mut handshake = tls13(Talk::new(), &plan);
+    assert_eq!(labels(&handshake), ("client".into(), "client".into()));
+    let start = handshake.client.as_ref().expect("captured").packets[0].at;
+    let at = |ms: i64| start + Span::from_millis(ms);
+    // On a CPU until 80 ms, then throttled; the kernel credits the wait when it runs again at 383 ms.
+    let sample = |at: Instant<Client>, cpu: u64, run_delay: u64, state| Sample { at, tid: 1, cpu, run_delay, state, steal: 0 };
+    handshake.client_host = Some(HostTrace {
+        samples: vec![
+            sample(at(0), 0, 0, 'S'),
+            sample(at(82), 0, 0, 'R'),
+            sample(at(200), 0, 0, 'R'),
+            sample(at(381), 0, 0, 'R'),
+            sample(at(384), 1_000_000, 300_000_000, 'R'),
+        ],
+    });
+    let (reading, judgement) = both(&handshake);
+    assert_eq!(judgement.verdict.label(), "client_host/cpu_starved");
+    assert!(of(&reading, Owner::ClientHost) > 290.0);
+}
+
+#[test]
+fn a_lost_finished_is_loss_from_both_ends_and_by_ip_id_from_the_edge() {
+    let plan = Plan { finished: LOST, again: 250 * MS, ..Plan::default() };
+    let handshake = tls13(Talk::new(), &plan);
+    assert_eq!(labels(&handshake), ("loss/out".into(), "loss/out".into()));
+    let (reading, _) = both(&handshake);
+    assert!((of(&reading, Owner::Loss) - 250.0).abs() < 0.01);
+    assert!(of(&reading, Owner::Client) < 3.0, "the wait is not the client's");
+}
+
+#[test]
+fn without_ip_id_the_edge_alone_cannot_tell_a_stall_from_a_lost_finished() {
+    for plan in [Plan { finished: LOST, again: 250 * MS, ..Plan::default() }, Plan { stall: 250 * MS, ..Plan::default() }] {
+        let handshake = tls13(Talk::new().over_ipv6(), &plan);
+        let (_, judgement) = edge(&handshake);
+        let Verdict::Inconclusive { candidates, missing, .. } = &judgement.verdict else { panic!("{:?}", judgement.verdict) };
+        assert_eq!(candidates, &[Owner::Client, Owner::Loss]);
+        assert!(missing.contains(&Missing::ClientIpId) && missing.contains(&Missing::ClientCapture));
+    }
+    // From both ends the two are as clear as over IPv4.
+    let lost = tls13(Talk::new().over_ipv6(), &Plan { finished: LOST, again: 250 * MS, ..Plan::default() });
+    assert_eq!(both(&lost).1.verdict.label(), "loss/out");
+}
+
+#[test]
+fn a_hold_after_the_acknowledgement_is_the_paths_where_timestamps_say_so() {
+    let plan = Plan { finished: Fate { held: 300 * MS, lost: false }, ..Plan::default() };
+    assert_eq!(labels(&tls13(Talk::new(), &plan)), ("path/delay".into(), "path/delay".into()));
+    let mute = tls13(Talk::new().without_timestamps(), &plan);
+    assert_eq!(labels(&mute), ("path/delay".into(), "inconclusive".into()));
+}
+
+#[test]
+fn a_repetition_whose_first_copy_arrived_costs_nothing() {
+    let plan = Plan { finished: Fate { held: 220 * MS, lost: false }, again: 210 * MS, ..Plan::default() };
+    let (reading, judgement) = both(&tls13(Talk::new(), &plan));
+    assert_eq!(judgement.verdict.label(), "path/delay", "delay, not loss");
+    assert_eq!(reading.ledger.of(Owner::Loss), Span::ZERO);
+}
+
+#[test]
+fn a_lost_segment_of_the_flight_is_loss_on_the_way_back() {
+    let plan = Plan { flight: LOST, again: 230 * MS, ..Plan::default() };
+    let handshake = tls13(Talk::new(), &plan);
+    assert_eq!(labels(&handshake), ("loss/back".into(), "loss/back".into()));
+    assert!((of(&both(&handshake).0, Owner::Loss) - 230.0).abs() < 0.01);
+}
+
+#[test]
+fn a_slow_edge_is_the_edges_from_either_view() {
+    let handshake = tls13(Talk::new(), &Plan { edge: 200 * MS, ..Plan::default() });
+    assert_eq!(labels(&handshake), ("edge".into(), "edge".into()));
+}
+
+#[test]
+fn two_culprits_are_both_named() {
+    let plan = Plan { stall: 200 * MS, flight: LOST, again: 230 * MS, ..Plan::default() };
+    let (_, judgement) = both(&tls13(Talk::new(), &plan));
+    assert!(judgement.verdict.is("client + loss/back"), "{}", judgement.verdict.label());
+}
+
+#[test]
+fn merged_and_reordered_arrivals_change_nothing() {
+    let plan = Plan { stall: 300 * MS, ..Plan::default() };
+    // GRO: the client's capture shows the two flight segments as one.
+    let mut talk = Talk::new();
+    let plain = tls13_into(&mut talk, &plan);
+    let merged = {
+        let tap = talk.client_tap();
+        let flight: Vec<usize> = (0..tap.len()).filter(|i| tap[*i].1.len() > 600).collect();
+        let (a, b) = (flight[0], flight[1]);
+        let headers = 14 + 20 + 32;
+        let tail = tap[b].1[headers..].to_vec();
+        tap[a].1.extend(tail);
+        let total = (tap[a].1.len() - 14) as u16;
+        tap[a].1[16..18].copy_from_slice(&total.to_be_bytes());
+        tap[a].0 = tap[b].0;
+        tap.remove(b);
+        talk.handshake()
+    };
+    let (a, b) = (both(&plain).0.ledger, both(&merged).0.ledger);
+    assert_eq!(a.total, b.total);
+    assert!((a.of(Owner::Client) - b.of(Owner::Client)).millis().abs() < 0.1);
+    // Reordered on the way: the second segment first.
+    let mut talk = Talk::new();
+    tls13_into(&mut talk, &plan);
+    let tap = talk.client_tap();
+    let flight: Vec<usize> = (0..tap.len()).filter(|i| tap[*i].1.len() > 600).collect();
+    tap[flight[0]].0 = tap[flight[1]].0 + 5_000;
+    let reordered = talk.handshake();
+    assert_eq!(both(&reordered).1.verdict.label(), "client");
+    assert!(both(&reordered).0.ledger.of(Owner::Loss) == Span::ZERO);
+}
+
+/// Like [`tls13`], keeping the talk for changes.
+fn tls13_into(talk: &mut Talk, plan: &Plan) -> Handshake {
+    let taken = std::mem::replace(talk, Talk::new());
+    let mut built = taken;
+    let handshake = tls13_on(&mut built, plan);
+    *talk = built;
+    handshake
+}
+
+fn tls13_on(talk: &mut Talk, plan: &Plan) -> Handshake {
+    let established = talk.connect(1_000 * MS);
+    talk.data(C, established + MS, &client_hello(), OK);
+    let flight_at = established + 2 * MS + HALF;
+    talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(23, &[0; 600])].concat(), OK);
+    talk.data(S, flight_at + 1_000, &record(23, &[0; 700]), OK);
+    let arrived = flight_at + 1_000 + HALF;
+    talk.ack(C, arrived + 10_000, OK);
+    talk.data(C, arrived + plan.stall, &finished13(), OK);
+    talk.ack(S, arrived + plan.stall + HALF + 20_000, OK);
+    talk.handshake()
+}
+
+#[test]
+fn what_the_capture_lost_is_never_called_loss() {
+    // The edge's capture misses the first Finished, which arrived: its repetition looks like the first.
+    let plan = Plan { finished: OK, again: 250 * MS, ..Plan::default() };
+    let mut talk = Talk::new();
+    let _ = tls13_into(&mut talk, &Plan::default());
+    let tap = talk.edge_tap();
+    let finished = tap.iter().rposition(|(_, f)| f.len() > 14 + 20 + 32 + 50 && f[14 + 12 + 3] == 1).expect("it was sent");
+    tap.remove(finished);
+    let handshake = talk.handshake();
+    assert!(handshake.capture_incomplete(), "the edge acknowledged bytes its capture never showed");
+    let (_, judgement) = both(&handshake);
+    assert!(!judgement.verdict.label().starts_with("loss"), "{}", judgement.verdict.label());
+    let _ = plan;
+}
+
+#[test]
+fn tls12_full_resumed_and_a_retried_hello_are_read() {
+    // Full: the server's Finished closes it.
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    talk.data(S, t + HALF + MS, &[server_hello([1; 32], &[]), certificate_and_done()].concat(), OK);
+    let t = t + 2 * HALF + 2 * MS + 150 * MS;
+    talk.data(C, t, &[record(22, &[16, 0, 0, 2, 0, 0]), finished12()].concat(), OK);
+    talk.data(S, t + HALF + MS, &finished12(), OK);
+    talk.ack(C, t + 2 * HALF + 2 * MS, OK);
+    let full = talk.handshake();
+    assert_eq!((full.dialogue.version, full.dialogue.resumed), (Some(Version::Tls12), false));
+    assert_eq!(labels(&full), ("client".into(), "client".into()));
+    assert!(full.dialogue.server_finished.is_some());
+
+    // Resumed: the server's ChangeCipherSpec comes first.
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    talk.data(S, t + HALF + MS, &[server_hello([1; 32], &[]), finished12()].concat(), OK);
+    talk.data(C, t + 2 * HALF + 2 * MS, &finished12(), OK);
+    talk.ack(S, t + 3 * HALF + 2 * MS, OK);
+    let resumed = talk.handshake();
+    assert!(resumed.dialogue.resumed);
+    assert_eq!(labels(&resumed), ("healthy".into(), "healthy".into()));
+
+    // HelloRetryRequest: the extra round trip is the protocol's.
+    let retry = {
+        let mut random = [0; 32];
+        random.copy_from_slice(&[
+            0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11, 0xBE, 0x1D, 0x8C, 0x02, 0x1E, 0x65, 0xB8, 0x91, 0xC2, 0xA2, 0x11,
+            0x16, 0x7A, 0xBB, 0x8C, 0x5E, 0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C,
+        ]);
+        server_hello(random, &TLS13)
+    };
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    talk.data(S, t + HALF + MS, &[retry, record(20, &[1])].concat(), OK);
+    let t = t + 2 * HALF + 2 * MS;
+    talk.data(C, t, &[record(20, &[1]), client_hello()].concat(), OK);
+    talk.data(S, t + HALF + MS, &[server_hello([1; 32], &TLS13), record(23, &[0; 900])].concat(), OK);
+    let t = t + 2 * HALF + 2 * MS;
+    talk.data(C, t, &record(23, &[0; 53]), OK);
+    talk.ack(S, t + HALF, OK);
+    let retried = talk.handshake();
+    assert!(retried.dialogue.hello_retry.is_some() && retried.dialogue.client_finished.is_some());
+    let (reading, judgement) = both(&retried);
+    assert!(reading.ledger.entries.iter().any(|e| e.kind == Some(Kind::HelloRetry)));
+    assert_eq!(judgement.verdict.label(), "protocol/hello_retry");
+}
