@@ -13,6 +13,7 @@
 //! Between exchanges the client's own turnaround is read on its clock alone and divided by what its
 //! kernel says of its threads.
 
+use crate::ack_wait::{AckWait, ack_waits, held_piece};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
@@ -37,6 +38,7 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
         edge: handshake.edge.as_ref(),
         ledger: Ledger::open(end - start),
         at: start,
+        first_piece: None,
         last: if handshake.lookup.is_some() { Milestone::DnsEnd } else { Milestone::Syn },
     };
     let stopped = walk.whole();
@@ -114,10 +116,12 @@ struct Walk<'a> {
     ledger: Ledger,
     /// How far the walk has come, on the client's clock.
     at: Instant<Client>,
+    /// The first piece of the client's Finished, where TCP's timers sent the rest.
+    first_piece: Option<&'a Seen<Client>>,
     last: Milestone,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Walks the whole handshake; true if it stopped on the way.
     fn whole(&mut self) -> bool {
         self.lookup();
@@ -179,9 +183,52 @@ impl Walk<'_> {
     fn turnaround(&mut self, phase: Phase, end: i64) -> bool {
         let Some(sent) = self.client.first_copy(Side::Client, end) else { return false };
         let packets = self.client.packets.iter().rev().find(|p| p.at <= self.at && p.from == Side::Server);
-        self.client_side(phase, self.at, sent.at, packets.map(|p| p.packet).into_iter().chain([sent.packet]));
-        self.at = sent.at;
+        let cited: Vec<u64> = packets.map(|p| p.packet).into_iter().chain([sent.packet]).collect();
+        for wait in ack_waits(self.client, Side::Client, self.client.packets[0].at, sent.at) {
+            let Some(written) = self.written(wait.sent.at.max(self.at), wait.ack.at) else { continue };
+            self.client_side(phase, self.at, written, cited.clone());
+            self.at = written;
+            self.held(phase, &wait);
+        }
+        // TCP's timers may send the rest although nothing was acknowledged: the message left with its first piece.
+        let piece = held_piece(self.client, Side::Client, sent).filter(|p| p.at >= self.at);
+        let written = piece.and_then(|p| self.written(p.at, sent.at));
+        self.first_piece = piece.filter(|_| written.is_some());
+        let left = written.unwrap_or(sent.at);
+        self.client_side(phase, self.at, left, cited);
+        self.at = left;
         true
+    }
+
+    /// When, within a stretch in which TCP may have held data, the client had written it: once its threads were
+    /// done with what they did in the stretch. Absent if they were busy until its end, and kept the data back themselves.
+    fn written(&self, from: Instant<Client>, to: Instant<Client>) -> Option<Instant<Client>> {
+        let busy = self.handshake.client_host.as_ref().map_or(Span::ZERO, |trace| trace.usage(from, to).busy());
+        Some(from + busy).filter(|written| to - *written > Span::from_millis(1))
+    }
+
+    /// Charges a wait for an acknowledgement: a round trip like the others and the peer's delay of its
+    /// acknowledgement are what the protocol demands; loss and a longer way are the network's, as anywhere.
+    fn held(&mut self, phase: Phase, wait: &AckWait<Client>) {
+        let mut parts = Ledger::open(wait.ack.at - self.at);
+        let end = wait.sent.end();
+        if let Some(steps) = self.steps(Mark::Bytes(Side::Client, end), Mark::Ack(Side::Client, end)) {
+            let turnaround = (steps.edge_out.at - steps.edge_in.at).at_least_zero();
+            parts.charge(lost(phase, Kind::Out, false, steps.out_wait).between(wait.packets()));
+            parts.charge(lost(phase, Kind::Back, false, steps.back_wait).between(wait.packets()));
+            let way = (parts.remaining() - turnaround).at_least_zero();
+            let usual = self.ledger.min_path().unwrap_or(way);
+            if way > usual.percent(110) + Span::from_millis(1) {
+                let error = STAMP_ERROR + STAMP_ERROR;
+                parts.charge(Entry::new(phase, Owner::Path, Kind::Delay, way, error).between(wait.packets()));
+            }
+        }
+        let rest = parts.remaining();
+        parts.charge(Entry::new(phase, Owner::Protocol, wait.kind, rest, STAMP_ERROR).between(wait.packets()));
+        for entry in parts.entries {
+            self.ledger.charge(entry);
+        }
+        self.at = wait.ack.at;
     }
 
     /// The client never sent what was due: the time until it gave up is its own.
@@ -247,15 +294,16 @@ impl Walk<'_> {
         true
     }
 
-    fn steps(&self, out: Mark, back: Mark) -> Option<Steps<'_>> {
+    fn steps(&self, out: Mark, back: Mark) -> Option<Steps<'a>> {
         let edge = self.edge?;
-        let out_sent = out.sent(self.client)?;
+        let first_piece = self.first_piece.filter(|p| matches!(out, Mark::Bytes(Side::Client, end) if end > p.end()));
+        let out_sent = first_piece.or(out.sent(self.client))?;
         let edge_in = out.arrived(edge)?;
         let edge_out = back.sent(edge)?;
         let arrived = back.arrived(self.client)?;
         Some(Steps {
             out_sent,
-            out_wait: loss_wait(self.client, edge, out_sent, edge_in),
+            out_wait: loss_wait(self.client, edge, out_sent, edge_in) - (self.at - out_sent.at).at_least_zero(),
             edge_in,
             edge_out,
             back_wait: loss_wait(edge, self.client, edge_out, arrived),
@@ -315,9 +363,10 @@ pub(crate) fn edge_side(
     let cited = [came.packet, went.packet];
     let total = (went.at - came.at).at_least_zero();
     let mut parts = Ledger::open(total);
-    parts.charge(
-        Entry::new(phase, Owner::Protocol, Kind::InitialWindow, window_wait(view, came, went), STAMP_ERROR).between(cited),
-    );
+    for wait in ack_waits(view, Side::Server, came.at, went.at) {
+        let span = wait.released.at - wait.sent.at;
+        parts.charge(Entry::new(phase, Owner::Protocol, wait.kind, span, STAMP_ERROR).between(wait.packets()));
+    }
     if kernel_ignored(view, came, went) {
         let rest = parts.remaining();
         parts.charge(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, rest, STAMP_ERROR).between(cited));
@@ -349,37 +398,6 @@ pub(crate) fn edge_side(
     parts.entries
 }
 
-/// Time in which the server waited for acknowledgements to send the rest of its flight: each pause that
-/// an arriving acknowledgement ended, with an initial window's worth (RFC 6928) outstanding.
-fn window_wait(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> Span {
-    const PAUSE: Span = Span::from_millis(1);
-    let between = view.packets.iter().filter(|p| p.at >= came.at && p.at <= went.at);
-    let (mut waited, mut last_sent, mut last_ack) = (Span::ZERO, None::<&Seen<Edge>>, None::<&Seen<Edge>>);
-    let mut acknowledged = 0;
-    for packet in between {
-        if packet.from == Side::Client {
-            last_ack = Some(packet);
-            acknowledged = packet.ack.unwrap_or(0).max(acknowledged);
-        } else if packet.len > 0 {
-            if let (Some(sent), Some(ack)) = (last_sent, last_ack) {
-                let outstanding_before = sent.end() - acknowledged.min(sent.start);
-                let new = packet.start >= sent.end();
-                if new
-                    && ack.at > sent.at
-                    && packet.at - ack.at < PAUSE
-                    && packet.at - sent.at > PAUSE
-                    && outstanding_before > 4_000
-                    && sent.end() > 10_000
-                {
-                    waited += packet.at - sent.at;
-                }
-            }
-            last_sent = Some(packet);
-        }
-    }
-    waited
-}
-
 /// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in
 /// the edge's own capture, before anything acknowledged it (DESIGN 5.8: a full accept queue).
 fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bool {
@@ -402,6 +420,10 @@ fn loss_wait<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, sent: &
         p.flags.syn() == copy.flags.syn() && p.start == copy.start && p.len == copy.len && (p.len > 0 || p.ack == copy.ack)
     };
     let original = sender.sent_by(arrived.from).find(same).filter(|p| p.packet != copy.packet);
+    let first = sender.sent_by(arrived.from).all(|p| p.packet >= copy.packet || p.end() < copy.end() || p.len == 0);
+    if copy.len > 0 && first {
+        return Span::ZERO;
+    }
     let late = original.is_some_and(|original| {
         let after = receiver
             .sent_by(arrived.from)

@@ -5,6 +5,7 @@
 //! timestamps say when it *sent*, and an IP identification that counts its packets says whether
 //! one is missing. Where the client offers neither, the time is left unattributed with the candidates named.
 
+use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
 use crate::clock::{Edge, Span};
 use crate::flow::{Seen, Side, View};
@@ -72,14 +73,17 @@ impl<'a> Reader<'a> {
         match ack {
             Some(ack) => {
                 self.path(Phase::ServerFlight, delivered, ack);
-                self.client(Phase::ClientFinished, ack, finished, round_trip);
+                let excused = self.ack_waits(ack, finished, round_trip);
+                self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
             // Its Finished is its acknowledgement: one round trip of the gap is the path's.
             None => {
                 let gap = finished.at - delivered.at;
                 self.path_span(Phase::ServerFlight, gap.min(round_trip), [delivered.packet, finished.packet]);
-                let before = view.sent_by(Side::Client).rfind(|p| p.at < finished.at && p.packet != finished.packet)?;
-                self.client_span(Phase::ClientFinished, before, finished, (gap - round_trip).at_least_zero(), round_trip);
+                let before = view.sent_by(Side::Client).rfind(|p| p.at <= delivered.at)?;
+                let excused = self.ack_waits(before, finished, round_trip);
+                let innocent = delivered.at - before.at + round_trip + excused;
+                self.client_span(Phase::ClientFinished, before, finished, innocent, round_trip);
             }
         }
         self.last = Milestone::ClientFinished;
@@ -183,11 +187,24 @@ impl<'a> Reader<'a> {
     }
 
     fn client(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, round_trip: Span) {
-        self.client_span(phase, before, next, next.at - before.at, round_trip);
+        self.client_span(phase, before, next, Span::ZERO, round_trip);
     }
 
-    /// Divides a gap between two of the client's packets: sent late, travelled long, or sent twice?
-    fn client_span(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, gap: Span, round_trip: Span) {
+    /// Charges the waits for acknowledgements that TCP made the client spend before `next`; their sum.
+    fn ack_waits(&mut self, before: &Seen<Edge>, next: &Seen<Edge>, round_trip: Span) -> Span {
+        let mut sum = Span::ZERO;
+        for wait in ack_waits_seen_by_peer(self.view, Side::Client, before.at, next.at, round_trip) {
+            let span = wait.released.at - wait.sent.at;
+            self.ledger.charge(Entry::new(Phase::ClientFinished, Owner::Protocol, wait.kind, span, TICK).between(wait.packets()));
+            sum += span;
+        }
+        sum
+    }
+
+    /// Divides the time between two of the client's packets, less an innocent part: sent late, travelled long, or
+    /// sent twice?
+    fn client_span(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, innocent: Span, round_trip: Span) {
+        let gap = (next.at - before.at - innocent).at_least_zero();
         let cited = [before.packet, next.packet];
         let undecided = |span, candidates: &[Owner], missing: &[Missing]| {
             let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(cited);
@@ -195,7 +212,10 @@ impl<'a> Reader<'a> {
             entry.missing = missing.to_vec();
             entry
         };
-        let Some(sent_gap) = sent_gap(before, next).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
+        // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
+        let piece = self.view.sent_by(Side::Client).rfind(|p| p.len > 0 && p.end() == next.start && p.at > before.at);
+        let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
+        let Some(sent_gap) = sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
             self.ledger.charge(undecided(
                 gap,
                 &[Owner::Client, Owner::Path, Owner::Loss],
@@ -203,7 +223,7 @@ impl<'a> Reader<'a> {
             ));
             return;
         };
-        let late = sent_gap.min(gap);
+        let late = (sent_gap - innocent).at_least_zero().min(gap);
         let travelled = gap - late;
         if travelled > TICK + Span::from_millis(1) {
             self.ledger.charge(Entry::new(phase, Owner::Path, Kind::Delay, travelled, TICK).between(cited));

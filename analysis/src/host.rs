@@ -51,6 +51,13 @@ pub struct Usage {
     pub error: Span,
 }
 
+impl Usage {
+    /// Everything but sleep and what nobody saw.
+    pub fn busy(&self) -> Span {
+        self.computing + self.waiting + self.stopped + self.stolen
+    }
+}
+
 /// Samples of the threads of one process (and its children), in order of time per thread.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(bound = "")]
@@ -62,15 +69,23 @@ pub struct HostTrace<D: Domain> {
 impl<D: Domain> HostTrace<D> {
     /// Divides `[from, to]` by what the busiest thread of the process did in it: the one that ran,
     /// waited or stood stopped the longest. Threads that only slept cannot have held the work up unless all did.
+    /// Where it waited while its own process's other threads had the CPU (a JVM compiling), that is the program
+    /// computing, not the host starving it.
     pub fn usage(&self, from: Instant<D>, to: Instant<D>) -> Usage {
         let mut threads: BTreeMap<u32, Vec<&Sample<D>>> = BTreeMap::new();
         for sample in &self.samples {
             threads.entry(sample.tid).or_default().push(sample);
         }
-        threads
-            .values()
-            .map(|samples| thread_usage(samples, from, to))
-            .max_by_key(|u| (u.computing + u.waiting + u.stopped + u.stolen, u.asleep))
+        let usages: Vec<Usage> = threads.values().map(|samples| thread_usage(samples, from, to)).collect();
+        let all_computing: Span = usages.iter().map(|u| u.computing).sum();
+        usages
+            .into_iter()
+            .max_by_key(|u| (u.busy(), u.asleep))
+            .map(|busiest| {
+                let others = all_computing - busiest.computing;
+                let behind_its_own = busiest.waiting.min(others);
+                Usage { waiting: busiest.waiting - behind_its_own, computing: busiest.computing + behind_its_own, ..busiest }
+            })
             .unwrap_or(Usage { unobserved: (to - from).at_least_zero(), ..Usage::default() })
     }
 }
@@ -192,6 +207,14 @@ mod tests {
         let usage = trace.usage(at(10), at(90));
         assert_eq!(usage.waiting, Span::from_millis(80));
         assert_eq!(usage.computing, Span::ZERO);
+    }
+
+    #[test]
+    fn waiting_behind_its_own_threads_is_the_program_computing() {
+        let other = |ms, cpu| Sample { tid: 2, ..sample(ms, cpu, 0, 'R') };
+        let trace = HostTrace { samples: vec![sample(0, 0, 0, 'R'), other(0, 0), sample(100, 20, 80, 'R'), other(100, 50)] };
+        let usage = trace.usage(at(0), at(100));
+        assert_eq!((usage.computing, usage.waiting), (Span::from_millis(70), Span::from_millis(30)));
     }
 
     #[test]

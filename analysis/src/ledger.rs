@@ -69,6 +69,8 @@ pub enum Kind {
     HelloRetry,
     /// The server's flight waited for acknowledgements to open the window.
     InitialWindow,
+    /// TCP held a small segment until the one before it was acknowledged (Nagle's algorithm).
+    Nagle,
     /// Waiting for an acknowledgement that nothing else waits for.
     FinalAck,
 }

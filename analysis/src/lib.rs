@@ -12,6 +12,7 @@
 //! of two machines does not compile.
 #![forbid(unsafe_code)]
 
+pub mod ack_wait;
 pub mod both_ends;
 pub mod clock;
 pub mod dns;

@@ -254,7 +254,13 @@ fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
 }
 
 fn scope(verdicts: &[CellVerdict]) -> Scope {
-    let slow: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.verdict != Verdict::Healthy).collect();
+    let mut slow: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.verdict != Verdict::Healthy).collect();
+    // What a protocol demands is nobody's fault, and nowhere in particular, beside a real one.
+    let of_protocol =
+        |v: &&CellVerdict| matches!(&v.verdict, Verdict::Culprit { primary, .. } if primary.owner == Owner::Protocol);
+    if !slow.iter().all(of_protocol) {
+        slow.retain(|v| !of_protocol(v));
+    }
     if slow.is_empty() {
         return Scope::Nowhere;
     }

@@ -84,6 +84,17 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit) -> Strin
             };
             format!("For {span} of {} {doing}{cited}.", phase_words(largest.phase))
         }
+        (Owner::Protocol, Some(Kind::Nagle)) => format!(
+            "Nobody stalled: TCP held a small segment of the handshake for {span} until the one before it was acknowledged \
+             (Nagle's algorithm; the TLS stack wrote its flight in pieces without TCP_NODELAY){cited}."
+        ),
+        (Owner::Protocol, Some(Kind::InitialWindow)) => format!(
+            "Nobody stalled: the server's flight was larger than its initial congestion window and waited {span} for \
+             acknowledgements{cited}."
+        ),
+        (Owner::Protocol, Some(Kind::HelloRetry)) => {
+            format!("Nobody stalled: a HelloRetryRequest cost one more round trip, {span}{cited}.")
+        }
         (Owner::Resolver, _) => format!("The name lookup took {span}{cited}."),
         (owner, _) => format!("{}: {span} in {}{cited}.", owner_words(owner), phase_words(largest.phase)),
     }
@@ -99,7 +110,10 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     let turnaround: Span = reading.ledger.entries.iter().filter(|e| e.phase == largest.phase).map(|e| e.span).sum();
     let share = 100.0 * largest.span.fraction_of(turnaround);
     let Some(view) = &handshake.client else {
-        return format!("The client sent its {then} {turnaround} after it could have; that is {share:.0} % {doing}.");
+        return match largest.kind {
+            Some(_) => format!("The client sent its {then} {turnaround} after it could have; {share:.0} % of that {doing}."),
+            None => format!("The client sent its {then} {} after it could have.", largest.span),
+        };
     };
     let seen = milestones(view, &handshake.dialogue);
     let at = |m: Milestone| seen.iter().find(|s: &&Sighting<_>| s.milestone == m).map(|s| s.at);

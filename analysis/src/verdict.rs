@@ -268,7 +268,12 @@ pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec
 }
 
 /// Applies the 60 % and 20 % rules to an excess that is above the floor.
+///
+/// What the protocols demand is nobody's stall: it is named only where all else together is below the floor.
 pub fn decide(parts: &[Culprit], floor: Span, candidates: &[Owner], missing: &[Missing]) -> Verdict {
+    let (protocol, others): (Vec<Culprit>, Vec<Culprit>) = parts.iter().cloned().partition(|p| p.owner == Owner::Protocol);
+    let others_total: Span = others.iter().map(|p| p.excess).sum();
+    let parts = if others_total >= floor || protocol.is_empty() { &others } else { &protocol };
     let total: Span = parts.iter().map(|p| p.excess).sum();
     let share = |p: &Culprit| p.excess.fraction_of(total);
     let inconclusive = || Verdict::Inconclusive { candidates: candidates.to_vec(), missing: missing.to_vec(), excess: total };
@@ -277,9 +282,7 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: &[Owner], missing: &[M
     if first.owner == Owner::Unattributed {
         return inconclusive();
     }
-    let weighty = |p: &Culprit| {
-        p.owner != Owner::Unattributed && p.owner != Owner::Protocol && share(p) >= 0.2 && p.excess >= floor.percent(50)
-    };
+    let weighty = |p: &Culprit| p.owner != Owner::Unattributed && share(p) >= 0.2 && p.excess >= floor.percent(50);
     let second = next.filter(|p| weighty(p)).cloned();
     let clear = next.is_none_or(|n| {
         first.excess - n.excess >= (first.error.min(first.excess.percent(20))).percent(200).min(first.excess.percent(50))

@@ -62,6 +62,26 @@ fn tls13(mut talk: Talk, plan: &Plan) -> Handshake {
     talk.handshake()
 }
 
+/// A client that writes ChangeCipherSpec and Finished one by one, Nagle's algorithm on; the edge acknowledges late.
+fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
+    let mut talk = Talk::new();
+    let hello_at = talk.connect(1_000 * MS) + MS;
+    talk.data(C, hello_at, &client_hello(), OK);
+    talk.ack(S, hello_at + HALF, OK);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight_at = hello_at + HALF + MS;
+    talk.data(S, flight_at, &flight, OK);
+    let arrived = flight_at + HALF;
+    talk.ack(C, arrived + 10_000, OK);
+    let ccs_at = arrived + MS / 2 + stall;
+    talk.data(C, ccs_at, &record(20, &[1]), OK);
+    talk.ack(S, ccs_at + HALF + delayed_ack, OK);
+    let finished_at = ccs_at + 2 * HALF + delayed_ack + 30_000;
+    talk.data(C, finished_at, &record(23, &[0; 53]), OK);
+    talk.ack(S, finished_at + HALF + 20_000, OK);
+    talk.handshake()
+}
+
 fn both(handshake: &Handshake) -> (Reading, Judgement) {
     judged(handshake, both_ends::read(handshake).expect("the client's end shows a SYN"))
 }
@@ -307,4 +327,21 @@ fn tls12_full_resumed_and_a_retried_hello_are_read() {
     let (reading, judgement) = both(&retried);
     assert!(reading.ledger.entries.iter().any(|e| e.kind == Some(Kind::HelloRetry)));
     assert_eq!(judgement.verdict.label(), "protocol/hello_retry");
+}
+
+#[test]
+fn a_finished_held_by_nagle_is_the_protocols_not_a_sleeping_clients() {
+    let handshake = in_pieces(0, 40 * MS);
+    assert_eq!(labels(&handshake), ("protocol/nagle".into(), "protocol/nagle".into()));
+    let (reading, _) = both(&handshake);
+    assert!((of(&reading, Owner::Protocol) - 80.0).abs() < 0.2, "a round trip and the delayed acknowledgement: {reading:?}");
+}
+
+#[test]
+fn a_stall_shows_through_nagle_and_only_the_stall_is_blamed() {
+    let handshake = in_pieces(60 * MS, 40 * MS);
+    assert_eq!(labels(&handshake), ("client".into(), "client".into()));
+    for reading in [both(&handshake).0, edge(&handshake).0] {
+        assert!((of(&reading, Owner::Client) - 61.0).abs() < 2.5, "{reading:?}");
+    }
 }
