@@ -14,7 +14,9 @@ use crate::clock::{Domain, Instant, Span};
 use crate::flow::{Seen, Side, View};
 use crate::ledger::Kind;
 
-/// Data this soon after an acknowledgement was released by it.
+/// Data this soon after an acknowledgement was released by it: the kernel does it in the same interrupt.
+const RELEASED: Span = Span::from_micros(300);
+/// Shorter waits are none.
 const AT_ONCE: Span = Span::from_millis(1);
 /// Ten segments of the least usual size: fewer bytes never fill an initial window.
 const LEAST_WINDOW: i64 = 10_000;
@@ -45,7 +47,7 @@ impl<D: Domain> AckWait<'_, D> {
 
 /// The waits of `side` within `[from, to]`, by the observer at that side.
 pub fn ack_waits<D: Domain>(view: &View<D>, side: Side, from: Instant<D>, to: Instant<D>) -> Vec<AckWait<'_, D>> {
-    waits(view, side, from, to, |ack, released| ack.at <= released.at && released.at - ack.at < AT_ONCE)
+    waits(view, side, from, to, |ack, released| ack.at <= released.at && released.at - ack.at < RELEASED)
 }
 
 /// The same by an observer at the *peer*, where what an acknowledgement releases arrives one round trip later.
@@ -99,11 +101,12 @@ fn waits<'a, D: Domain>(
 }
 
 /// The small piece just before `rest`, if all the time until `rest` left it was unacknowledged: Nagle's algorithm may
-/// have held `rest`, and a timer (a loss probe, RFC 8985 section 7) let it go.
-pub fn held_piece<'a, D: Domain>(view: &'a View<D>, side: Side, rest: &Seen<D>) -> Option<&'a Seen<D>> {
+/// have held `rest`, and a timer (a loss probe, RFC 8985 section 7: two round trips or more) let it go.
+pub fn held_piece<'a, D: Domain>(view: &'a View<D>, side: Side, rest: &Seen<D>, round_trip: Span) -> Option<&'a Seen<D>> {
     let piece = view.sent_by(side).find(|p| p.len > 0 && p.end() == rest.start)?;
     let acknowledged =
         view.sent_by(side.peer()).any(|a| a.at >= piece.at && a.at <= rest.at && a.ack.is_some_and(|a| a >= piece.end()));
     let small = |p: &Seen<D>| p.len < LEAST_MSS;
-    (!acknowledged && small(piece) && small(rest) && rest.at - piece.at > AT_ONCE).then_some(piece)
+    let timer = AT_ONCE.max(round_trip.percent(190));
+    (!acknowledged && small(piece) && small(rest) && rest.at - piece.at > timer).then_some(piece)
 }

@@ -184,14 +184,18 @@ impl<'a> Walk<'a> {
         let Some(sent) = self.client.first_copy(Side::Client, end) else { return false };
         let packets = self.client.packets.iter().rev().find(|p| p.at <= self.at && p.from == Side::Server);
         let cited: Vec<u64> = packets.map(|p| p.packet).into_iter().chain([sent.packet]).collect();
-        for wait in ack_waits(self.client, Side::Client, self.client.packets[0].at, sent.at) {
+        // With TCP_NODELAY set, TCP holds nothing back.
+        let nagle = self.handshake.client_host.as_ref().is_none_or(|t| t.nodelay != Some(true));
+        let waits = ack_waits(self.client, Side::Client, self.client.packets[0].at, sent.at);
+        for wait in waits.into_iter().filter(|w| nagle || w.kind != Kind::Nagle) {
             let Some(written) = self.written(wait.sent.at.max(self.at), wait.ack.at) else { continue };
             self.client_side(phase, self.at, written, cited.clone());
             self.at = written;
             self.held(phase, &wait);
         }
         // TCP's timers may send the rest although nothing was acknowledged: the message left with its first piece.
-        let piece = held_piece(self.client, Side::Client, sent).filter(|p| p.at >= self.at);
+        let round_trip = self.ledger.min_path().unwrap_or_default();
+        let piece = held_piece(self.client, Side::Client, sent, round_trip).filter(|p| nagle && p.at >= self.at);
         let written = piece.and_then(|p| self.written(p.at, sent.at));
         self.first_piece = piece.filter(|_| written.is_some());
         let left = written.unwrap_or(sent.at);
@@ -203,7 +207,8 @@ impl<'a> Walk<'a> {
     /// When, within a stretch in which TCP may have held data, the client had written it: once its threads were
     /// done with what they did in the stretch. Absent if they were busy until its end, and kept the data back themselves.
     fn written(&self, from: Instant<Client>, to: Instant<Client>) -> Option<Instant<Client>> {
-        let busy = self.handshake.client_host.as_ref().map_or(Span::ZERO, |trace| trace.usage(from, to).busy());
+        let trace = self.handshake.client_host.as_ref();
+        let busy = trace.map_or(Span::ZERO, |trace| trace.usage(from, to).busy());
         Some(from + busy).filter(|written| to - *written > Span::from_millis(1))
     }
 
@@ -220,7 +225,7 @@ impl<'a> Walk<'a> {
             let usual = self.ledger.min_path().unwrap_or(way);
             if way > usual.percent(110) + Span::from_millis(1) {
                 let error = STAMP_ERROR + STAMP_ERROR;
-                parts.charge(Entry::new(phase, Owner::Path, Kind::Delay, way, error).between(wait.packets()));
+                parts.charge(Entry::new(phase, Owner::Path, Kind::Delay, way - usual, error).between(wait.packets()));
             }
         }
         let rest = parts.remaining();
@@ -285,7 +290,7 @@ impl<'a> Walk<'a> {
             ledger.charge(lost(phase, Kind::Back, back_blackhole, back_wait).between(cited));
         }
         let rest = ledger.remaining();
-        ledger.charge(Entry::new(phase, Owner::Path, Kind::Delay, rest, STAMP_ERROR + STAMP_ERROR).between(cited));
+        ledger.charge(Entry::round_trip(phase, rest, STAMP_ERROR + STAMP_ERROR).between(cited));
         let arrived_at = arrived.at;
         for entry in ledger.entries {
             self.ledger.charge(entry);

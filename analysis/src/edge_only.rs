@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     fn path_span(&mut self, phase: Phase, span: Span, packets: [u64; 2]) {
-        self.ledger.charge(Entry::new(phase, Owner::Path, Kind::Delay, span, Span::from_micros(500)).between(packets));
+        self.ledger.charge(Entry::round_trip(phase, span, Span::from_micros(500)).between(packets));
     }
 
     /// Passes a HelloRetryRequest round, if there was one; gives the ClientHello that counts.

@@ -64,6 +64,9 @@ impl Usage {
 pub struct HostTrace<D: Domain> {
     /// The samples.
     pub samples: Vec<Sample<D>>,
+    /// Whether its connection's socket has `TCP_NODELAY` set; absent if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodelay: Option<bool>,
 }
 
 impl<D: Domain> HostTrace<D> {
@@ -203,6 +206,7 @@ mod tests {
                 sample(90, 10, 0, 'R'),
                 sample(92, 12, 80, 'R'),
             ],
+            nodelay: None,
         };
         let usage = trace.usage(at(10), at(90));
         assert_eq!(usage.waiting, Span::from_millis(80));
@@ -212,7 +216,10 @@ mod tests {
     #[test]
     fn waiting_behind_its_own_threads_is_the_program_computing() {
         let other = |ms, cpu| Sample { tid: 2, ..sample(ms, cpu, 0, 'R') };
-        let trace = HostTrace { samples: vec![sample(0, 0, 0, 'R'), other(0, 0), sample(100, 20, 80, 'R'), other(100, 50)] };
+        let trace = HostTrace {
+            samples: vec![sample(0, 0, 0, 'R'), other(0, 0), sample(100, 20, 80, 'R'), other(100, 50)],
+            nodelay: None,
+        };
         let usage = trace.usage(at(0), at(100));
         assert_eq!((usage.computing, usage.waiting), (Span::from_millis(70), Span::from_millis(30)));
     }
@@ -221,6 +228,7 @@ mod tests {
     fn a_stopped_thread_is_not_waiting_for_a_cpu() {
         let trace = HostTrace {
             samples: vec![sample(0, 0, 0, 'S'), sample(10, 0, 0, 'T'), sample(310, 0, 0, 'T'), sample(320, 5, 0, 'R')],
+            nodelay: None,
         };
         let usage = trace.usage(at(10), at(310));
         assert_eq!(usage.stopped, Span::from_millis(300));
@@ -235,7 +243,7 @@ mod tests {
         ) {
             let (mut t, mut cpu, mut delay) = (0, 0, 0);
             let samples = steps.into_iter().map(|(dt, c, d, state)| { t += dt; cpu += c; delay += d; sample(t, cpu, delay, state) }).collect();
-            let u = HostTrace { samples }.usage(at(from), at(from + length));
+            let u = HostTrace { samples, nodelay: None }.usage(at(from), at(from + length));
             prop_assert_eq!(u.computing + u.waiting + u.stopped + u.stolen + u.asleep + u.unobserved, Span::from_millis(length));
             for part in [u.computing, u.waiting, u.stopped, u.stolen, u.asleep, u.unobserved] {
                 prop_assert!(part >= Span::ZERO, "{:?}", u);

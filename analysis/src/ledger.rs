@@ -134,6 +134,9 @@ pub struct Entry {
     /// Doing what; absent where nothing more is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub kind: Option<Kind>,
+    /// Path only: it holds one whole round trip, which a healthy path takes too.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub round_trip: bool,
     /// How long, in nanoseconds.
     pub span: Span,
     /// How much of it a healthy handshake takes as well.
@@ -158,6 +161,7 @@ impl Entry {
             phase,
             owner,
             kind: kind.into(),
+            round_trip: false,
             span,
             baseline: Span::ZERO,
             error,
@@ -165,6 +169,11 @@ impl Entry {
             candidates: Vec::new(),
             missing: Vec::new(),
         }
+    }
+
+    /// One round trip of the path.
+    pub fn round_trip(phase: Phase, span: Span, error: Span) -> Self {
+        Self { round_trip: true, ..Self::new(phase, Owner::Path, Kind::Delay, span, error) }
     }
 
     /// Cites the frames that bound it.
@@ -226,7 +235,7 @@ impl Ledger {
 
     /// The path's part of each exchange: round-trip times without anybody's turnaround.
     pub fn path_spans(&self) -> impl Iterator<Item = Span> {
-        self.entries.iter().filter(|e| e.owner == Owner::Path && e.kind != Some(Kind::MtuBlackhole)).map(|e| e.span)
+        self.entries.iter().filter(|e| e.round_trip).map(|e| e.span)
     }
 
     /// The least path time of any exchange: the handshake's own measure of its round trip.
@@ -240,8 +249,7 @@ impl Ledger {
         let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
         for entry in &mut self.entries {
             entry.baseline = match (entry.owner, entry.kind) {
-                (Owner::Path, Some(Kind::MtuBlackhole)) => Span::ZERO,
-                (Owner::Path, _) => entry.span.min(path),
+                (Owner::Path, _) if entry.round_trip => entry.span.min(path),
                 (Owner::Resolver, _) => entry.span.min(path),
                 (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
                 (Owner::Client, _) => {
@@ -258,18 +266,14 @@ impl Ledger {
             };
         }
         let detour = {
-            let excess: Vec<Span> = self.entries.iter().filter(|e| is_path(e)).map(Entry::excess).collect();
+            let excess: Vec<Span> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
             let most = excess.iter().copied().max().unwrap_or_default();
             excess.len() > 1 && excess.iter().all(|x| *x >= most.percent(50))
         };
-        for entry in self.entries.iter_mut().filter(|e| is_path(e)) {
+        for entry in self.entries.iter_mut().filter(|e| e.round_trip) {
             entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
         }
     }
-}
-
-fn is_path(entry: &Entry) -> bool {
-    entry.owner == Owner::Path && entry.kind != Some(Kind::MtuBlackhole)
 }
 
 /// What a handshake takes when nothing is wrong.

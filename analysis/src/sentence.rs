@@ -63,6 +63,9 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit) -> Strin
             "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
             largest.excess()
         ),
+        (Owner::Path, _) if !largest.round_trip => {
+            format!("The path held {} {span} longer than what went before it{cited}.", phase_words(largest.phase))
+        }
         (Owner::Path, _) => format!(
             "The path held {}: one round trip took {span} against {} at best in this handshake{cited}.",
             phase_words(largest.phase),

@@ -131,6 +131,7 @@ fn a_stalled_client_is_named_and_its_host_evidence_splits_it() {
     // On a CPU until 80 ms, then throttled; the kernel credits the wait when it runs again at 383 ms.
     let sample = |at: Instant<Client>, cpu: u64, run_delay: u64, state| Sample { at, tid: 1, cpu, run_delay, state, steal: 0 };
     handshake.client_host = Some(HostTrace {
+        nodelay: None,
         samples: vec![
             sample(at(0), 0, 0, 'S'),
             sample(at(82), 0, 0, 'R'),

@@ -38,8 +38,8 @@ struct Raw {
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     samples: Vec<Raw>,
-    /// Local ports of its TCP sockets.
-    pub ports: HashSet<u16>,
+    /// Local ports of its TCP sockets, and whether each socket has `TCP_NODELAY` set.
+    pub ports: HashMap<u16, bool>,
     /// Whether it has ended.
     pub ended: bool,
 }
@@ -55,7 +55,8 @@ impl Observed {
             state: r.state,
             steal: r.steal,
         });
-        HostTrace { samples: samples.collect() }
+        let nodelay = (!self.ports.is_empty()).then(|| self.ports.values().all(|nodelay| *nodelay));
+        HostTrace { samples: samples.collect(), nodelay }
     }
 }
 
@@ -70,7 +71,8 @@ struct Watched {
     threads: Vec<Thread>,
     observed: Observed,
     find_ports: bool,
-    known_sockets: HashSet<u64>,
+    /// How often each socket, by inode, was looked at.
+    known_sockets: HashMap<u64, u32>,
 }
 
 /// A running sampler; dropping it ends it.
@@ -164,7 +166,8 @@ impl Watched {
         if self.find_ports && round.is_multiple_of(2) {
             let pids: HashSet<u32> = self.threads.iter().map(|t| t.tid).chain([pid]).collect();
             for pid in pids {
-                self.observed.ports.extend(local_ports(pid, &mut self.known_sockets));
+                // A later look knows better: programs set the option after they connect.
+                self.observed.ports.extend(connected(pid, &mut self.known_sockets));
             }
         }
         self.observed.ended = main_ended;
@@ -219,12 +222,13 @@ fn read(file: &File) -> Option<String> {
     Some(String::from_utf8_lossy(buffer.get(..length)?).into_owned()).filter(|text| !text.is_empty())
 }
 
-/// Local ports of a process's connected TCP sockets that are not in `known` (by inode).
+/// Local port and `TCP_NODELAY` of a process's connected TCP sockets, each for its first few looks.
 ///
 /// It borrows each socket for a moment (pidfd_getfd(2)) and asks it: `/proc/net/tcp` would walk the whole
 /// machine's table of connections each time, for milliseconds, at real-time priority.
-fn local_ports(pid: u32, known: &mut HashSet<u64>) -> Vec<u16> {
-    let mut ports = Vec::new();
+fn connected(pid: u32, known: &mut HashMap<u64, u32>) -> Vec<(u16, bool)> {
+    const LOOKS: u32 = 4;
+    let mut found = Vec::new();
     let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     for link in links {
         let inode = std::fs::read_link(link.path())
@@ -232,7 +236,7 @@ fn local_ports(pid: u32, known: &mut HashSet<u64>) -> Vec<u16> {
             .and_then(|l| l.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
         let fd = link.file_name().to_str().and_then(|n| n.parse::<i32>().ok());
         let (Some(inode), Some(fd)) = (inode, fd) else { continue };
-        if known.contains(&inode) {
+        if known.get(&inode).is_some_and(|looks| *looks >= LOOKS) {
             continue;
         }
         let Some(socket) = borrow(pid, fd) else { continue };
@@ -241,11 +245,11 @@ fn local_ports(pid: u32, known: &mut HashSet<u64>) -> Vec<u16> {
             nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType) == Ok(nix::sys::socket::SockType::Stream);
         let stream = TcpStream::from(socket);
         if let (true, Ok(local), Ok(_)) = (is_tcp, stream.local_addr(), stream.peer_addr()) {
-            known.insert(inode);
-            ports.push(local.port());
+            *known.entry(inode).or_default() += 1;
+            found.push((local.port(), stream.nodelay().unwrap_or(false)));
         }
     }
-    ports
+    found
 }
 
 fn borrow(pid: u32, fd: i32) -> Option<OwnedFd> {

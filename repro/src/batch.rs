@@ -97,7 +97,7 @@ pub fn run(
     let capture_lost = lost(stage, [vantage, &target.name]) - lost_before;
     for handshake in &mut handshakes {
         let port = handshake.endpoints.client.port();
-        let ours = observed.iter().zip(&clients).find(|(o, c)| o.ports.contains(&port) || says_port(&c.said, port));
+        let ours = observed.iter().zip(&clients).find(|(o, c)| o.ports.contains_key(&port) || says_port(&c.said, port));
         handshake.client_host = ours.map(|(o, _)| o.trace::<Client>());
         handshake.edge_host = Some(edge_host.clone());
         handshake.edge_log = log
