@@ -3,12 +3,12 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo test build deps deps-test lint deny unit scenarios rootless accuracy schema clean
+.PHONY: demo test build deps deps-test lint deny unit scenarios failures rootless accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
 
-test: deps-test build lint deny unit scenarios rootless ## Everything CI checks
+test: deps-test build lint deny unit scenarios failures rootless ## Everything CI checks
 
 build: deps
 	cargo build --release --locked
@@ -32,11 +32,17 @@ unit:
 scenarios: build ## Run every scenario once, for real
 	bash packaging/run-scenarios $(SCENARIOS)
 
+failures: build ## What goes wrong around a run
+	bash packaging/run-failures
+
 rootless: build ## The flagship as an ordinary user
 	bash packaging/run-rootless
 
 accuracy: build ## Every scenario over many seeds, severities and round-trip times
 	$(BIN) accuracy $(SCENARIOS)
+
+golden: ## Rewrite the golden files of the analysis (read the diff before you commit it)
+	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts
 
 schema: build
 	$(BIN) schema > docs/scenario.schema.json

@@ -159,8 +159,10 @@ impl<'a> Walk<'a> {
         let Some(lookup) = &self.handshake.lookup else { return };
         let Some(end) = lookup.end else { return };
         let packets = [lookup.start_packet].into_iter().chain(lookup.end_packet);
-        self.ledger
-            .charge(Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, end - lookup.start, STAMP_ERROR).between(packets));
+        // Between its first question and the one that was answered last, the client made itself wait.
+        self.client_side(Phase::Dns, lookup.start, lookup.last_asked, [lookup.start_packet]);
+        let wait = end - lookup.last_asked;
+        self.ledger.charge(Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, wait, STAMP_ERROR).between(packets));
         self.at = end;
         if let Some(syn) = self.client.syns(Side::Client).next() {
             self.client_side(Phase::Dns, end, syn.at, [syn.packet]);

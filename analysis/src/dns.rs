@@ -17,6 +17,10 @@ pub struct Lookup {
     pub start: Instant<Client>,
     /// The frame of the first query.
     pub start_packet: u64,
+    /// When each type (A, AAAA) was first asked for: the client may fall asleep between two questions.
+    asked: Vec<(u16, Instant<Client>)>,
+    /// When the question that was answered last had left.
+    pub last_asked: Instant<Client>,
     /// When the last answer came; absent if none did.
     pub end: Option<Instant<Client>>,
     /// The frame of the last answer.
@@ -35,15 +39,21 @@ impl Lookups {
         let Ok(message) = Packet::parse(payload) else { return };
         let Some(question) = message.questions.first() else { return };
         let name = question.qname.to_string().trim_end_matches('.').to_ascii_lowercase();
+        let qtype = u16::from(question.qtype);
         // A resolver library sends A and AAAA from one socket, and repeats on the same one.
         if destination.port() == 53 {
-            let open = self.0.iter().any(|l| l.client == source && l.name == name);
-            if !open {
+            if let Some(open) = self.0.iter_mut().find(|l| l.client == source && l.name == name) {
+                if open.asked.iter().all(|(t, _)| *t != qtype) {
+                    open.asked.push((qtype, at));
+                }
+            } else {
                 self.0.push(Lookup {
                     name,
                     client: source,
                     start: at,
                     start_packet: packet,
+                    asked: vec![(qtype, at)],
+                    last_asked: at,
                     end: None,
                     end_packet: None,
                     addresses: Vec::new(),
@@ -51,6 +61,7 @@ impl Lookups {
             }
         } else if let Some(lookup) = self.0.iter_mut().rev().find(|l| l.client == destination && l.name == name) {
             lookup.end = Some(at);
+            lookup.last_asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map_or(lookup.start, |(_, at)| *at);
             lookup.end_packet = Some(packet);
             lookup.addresses.extend(message.answers.iter().filter_map(|answer| match &answer.rdata {
                 RData::A(a) => Some(IpAddr::from(a.address.to_be_bytes())),

@@ -324,6 +324,28 @@ pub fn owner_words(owner: Owner) -> &'static str {
     }
 }
 
+/// Words for a kind, for people.
+pub fn kind_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::CpuStarved => "waiting for a CPU",
+        Kind::Stopped => "stopped",
+        Kind::CpuStolen => "CPU taken by the hypervisor",
+        Kind::Asleep => "asleep",
+        Kind::Computing => "computing",
+        Kind::Detour => "round trip, longer throughout",
+        Kind::Delay => "round trip",
+        Kind::Out => "from the client",
+        Kind::Back => "from the edge",
+        Kind::MtuBlackhole => "full-size packets vanish",
+        Kind::AcceptQueue => "accept queue",
+        Kind::Lookup => "lookup",
+        Kind::HelloRetry => "HelloRetryRequest",
+        Kind::InitialWindow => "initial window",
+        Kind::Nagle => "small segment held (Nagle)",
+        Kind::FinalAck => "last acknowledgement",
+    }
+}
+
 /// Words for a phase, for people.
 pub fn phase_words(phase: Phase) -> &'static str {
     match phase {

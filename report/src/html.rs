@@ -2,11 +2,11 @@
 
 use analysis::ledger::Owner;
 use analysis::run::{CellVerdict, Role};
-use analysis::verdict::{Verdict, owner_words, phase_words};
+use analysis::verdict::{Verdict, kind_words, owner_words, phase_words};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::model::{HandshakeRecord, Judged, RunRecord};
-use crate::terminal::{scope, words};
+use crate::terminal::{role_note, scope, vantages, words};
 use crate::waterfall;
 
 /// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
@@ -74,8 +74,7 @@ fn tone(verdict: &Verdict) -> &'static str {
 }
 
 fn matrix(run: &RunRecord) -> Markup {
-    let mut vantages: Vec<&str> = run.both_ends.cells.iter().map(|c| c.vantage.as_str()).collect();
-    vantages.dedup();
+    let vantages = vantages(&run.both_ends);
     let mut targets: Vec<(&str, Role)> = Vec::new();
     for c in &run.both_ends.cells {
         if !targets.iter().any(|(name, _)| *name == c.target) {
@@ -85,7 +84,7 @@ fn matrix(run: &RunRecord) -> Markup {
     html! {
         h2 { "Vantage × target" }
         div.scroll { table {
-            tr { th { "from" } @for (name, role) in &targets { th { "to " (name) @if *role == Role::Control { " (control)" } } } }
+            tr { th { "from" } @for (name, role) in &targets { th { "to " (name) (role_note(name, *role)) } } }
             @for v in vantages {
                 tr {
                     td { (v) }
@@ -157,7 +156,7 @@ fn ledger(judged: &Judged) -> Markup {
             @for e in &judged.reading.ledger.entries {
                 tr {
                     td { (phase_words(e.phase)) }
-                    td { (owner_words(e.owner)) @if let Some(k) = e.kind { span.soft { " " (format!("{k:?}")) } } }
+                    td { (owner_words(e.owner)) @if let Some(k) = e.kind { span.soft { ", " (kind_words(k)) } } }
                     td.n { (e.span) } td.n { (e.error) } td.n { (e.baseline) }
                     td { @for p in &e.packets { (p) " " } }
                 }

@@ -45,13 +45,12 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
 }
 
 fn matrix(out: &mut String, run: &RunVerdict) {
-    let mut vantages: Vec<&str> = run.cells.iter().map(|c| c.vantage.as_str()).collect();
-    vantages.dedup();
+    let vantages = vantages(run);
     let mut targets: Vec<(&str, Role)> = run.cells.iter().map(|c| (c.target.as_str(), c.role)).collect();
     targets.sort_unstable();
     targets.dedup();
     targets.sort_by_key(|(_, role)| *role);
-    let head = |(name, role): &(&str, Role)| format!("{name}{}", if *role == Role::Control { " (control)" } else { "" });
+    let head = |(name, role): &(&str, Role)| format!("{name}{}", role_note(name, *role));
     let cell = |v: &str, t: &str| run.cells.iter().find(|c| c.vantage == v && c.target == t);
     let text = |c: &CellVerdict| format!("{} ({} of {} slow)", c.verdict.label(), c.slow, c.n);
     let width = |t: &(&str, Role)| {
@@ -74,6 +73,22 @@ fn matrix(out: &mut String, run: &RunVerdict) {
         out.push('\n');
     }
     out.push('\n');
+}
+
+/// The vantages of a run, each once, in the order of the matrix.
+pub(crate) fn vantages(run: &RunVerdict) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for cell in &run.cells {
+        if !names.contains(&cell.vantage.as_str()) {
+            names.push(&cell.vantage);
+        }
+    }
+    names
+}
+
+/// Marks a control whose name does not say so.
+pub(crate) fn role_note(name: &str, role: Role) -> &'static str {
+    if role == Role::Control && !name.contains("control") { " (control)" } else { "" }
 }
 
 fn colour(verdict: &Verdict) -> Style {

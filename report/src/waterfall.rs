@@ -24,7 +24,7 @@ pub fn draw(handshake: &HandshakeRecord) -> Markup {
             @for i in 0..=5 {
                 @let ms = whole * f64::from(i) / 5.0;
                 line.grid x1=(f1(x(ms))) x2=(f1(x(ms))) y1="6" y2=(f1(bar_y + 34.0)) {}
-                text.tick x=(f1(x(ms))) y=(f1(bar_y + 52.0)) text-anchor="middle" { (format!("{ms:.0} ms")) }
+                text.tick x=(f1(x(ms))) y=(f1(bar_y + 52.0)) text-anchor=(if i == 5 { "end" } else { "middle" }) { (format!("{ms:.0} ms")) }
             }
             @for (i, lane) in handshake.lanes.iter().enumerate() {
                 (draw_lane(lane, 14.0 + i as f64 * LANE, &x))

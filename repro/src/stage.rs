@@ -27,7 +27,7 @@ use crate::scenario::{Scenario, ServerKind, TargetSpec};
 /// Name of the lab's own host that answers DNS.
 const RESOLVER: &str = "resolver";
 /// Round trip to the lab's name server.
-const RESOLVER_RTT: Duration = Duration::from_millis(2);
+pub const RESOLVER_RTT: Duration = Duration::from_millis(2);
 /// Memory for one host's captured packets.
 const RING_BYTES: usize = 64 << 20;
 

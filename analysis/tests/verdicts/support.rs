@@ -3,8 +3,6 @@
 //! It writes frames; it never reads them. The two captures' clocks differ by [`SKEWED`], so that any
 //! subtraction across them would show at once.
 
-use std::net::{IpAddr, SocketAddr};
-
 use whostalled_analysis::clock::{Client, Domain, Edge, Instant};
 use whostalled_analysis::flow::{FlowTable, Side, View};
 use whostalled_analysis::handshake::{Handshake, join};
@@ -164,13 +162,6 @@ fn views<D: Domain>(tap: &[(i64, Vec<u8>)], offset: i64) -> Vec<View<D>> {
         }
     }
     table.into_views()
-}
-
-/// The client's address, as the views name it.
-#[allow(dead_code)] // each test file uses what it needs
-pub fn client_address(v6: bool) -> SocketAddr {
-    let ip: IpAddr = if v6 { "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fd01" } else { "10.0.0.1" }.parse().expect("a literal");
-    SocketAddr::new(ip, 40_000)
 }
 
 /// A record of `kind` with `body`.

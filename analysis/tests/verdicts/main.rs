@@ -1,5 +1,6 @@
 //! From packets of both ends to verdicts, for conversations built packet by packet.
 
+mod golden;
 mod support;
 
 use support::*;
@@ -264,7 +265,6 @@ fn tls13_on(talk: &mut Talk, plan: &Plan) -> Handshake {
 #[test]
 fn what_the_capture_lost_is_never_called_loss() {
     // The edge's capture misses the first Finished, which arrived: its repetition looks like the first.
-    let plan = Plan { finished: OK, again: 250 * MS, ..Plan::default() };
     let mut talk = Talk::new();
     let _ = tls13_into(&mut talk, &Plan::default());
     let tap = talk.edge_tap();
@@ -274,7 +274,6 @@ fn what_the_capture_lost_is_never_called_loss() {
     assert!(handshake.capture_incomplete(), "the edge acknowledged bytes its capture never showed");
     let (_, judgement) = both(&handshake);
     assert!(!judgement.verdict.label().starts_with("loss"), "{}", judgement.verdict.label());
-    let _ = plan;
 }
 
 #[test]
@@ -345,4 +344,28 @@ fn a_stall_shows_through_nagle_and_only_the_stall_is_blamed() {
     for reading in [both(&handshake).0, edge(&handshake).0] {
         assert!((of(&reading, Owner::Client) - 61.0).abs() < 2.5, "{reading:?}");
     }
+}
+
+#[test]
+fn a_finished_held_behind_a_lost_piece_is_loss() {
+    // The loss probe sends Finished 245 ms after ChangeCipherSpec was lost; that is repeated when SACK asks for it.
+    let mut talk = Talk::new();
+    let hello_at = talk.connect(1_000 * MS) + MS;
+    talk.data(C, hello_at, &client_hello(), OK);
+    talk.ack(S, hello_at + HALF, OK);
+    let flight_at = hello_at + HALF + MS;
+    talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat(), OK);
+    let arrived = flight_at + HALF;
+    talk.ack(C, arrived + 10_000, OK);
+    let ccs = record(20, &[1]);
+    let end = talk.data(C, arrived + MS / 2, &ccs, LOST);
+    let probe_at = arrived + 245 * MS;
+    talk.data(C, probe_at, &record(23, &[0; 53]), OK);
+    let again_at = probe_at + 2 * HALF + 30_000;
+    talk.again(C, again_at, end - ccs.len() as i64, &ccs, OK);
+    talk.ack(S, again_at + HALF + 20_000, OK);
+    let handshake = talk.handshake();
+    assert_eq!(labels(&handshake), ("loss/out".into(), "loss/out".into()));
+    let (reading, _) = both(&handshake);
+    assert!((of(&reading, Owner::Loss) - 284.5).abs() < 0.2 && of(&reading, Owner::Client) < 3.0, "{reading:?}");
 }
