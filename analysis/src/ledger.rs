@@ -268,7 +268,7 @@ impl Ledger {
         let detour = {
             let excess: Vec<Span> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
             let most = excess.iter().copied().max().unwrap_or_default();
-            excess.len() > 1 && excess.iter().all(|x| *x >= most.percent(50))
+            excess.len() > 1 && most >= Span::from_millis(1) && excess.iter().all(|x| *x >= most.percent(50))
         };
         for entry in self.entries.iter_mut().filter(|e| e.round_trip) {
             entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
