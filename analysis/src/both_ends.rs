@@ -19,7 +19,6 @@ use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
-use crate::tls::Version;
 use crate::verdict::{End, Grade, Reading};
 
 /// Two capture timestamps of one host: softirq and clock granularity.
@@ -61,9 +60,9 @@ fn finish(handshake: &Handshake, client: &View<Client>) -> Option<Instant<Client
 fn last_answer(handshake: &Handshake) -> Mark {
     let d = &handshake.dialogue;
     let acknowledged = Mark::Ack(Side::Client, d.client_finished.map_or(0, |e| e.end));
-    match (d.version, d.resumed, d.server_finished) {
-        (Some(Version::Tls12), false, Some(finished)) => Mark::Bytes(Side::Server, finished.end),
-        _ => acknowledged,
+    match d.server_finished.filter(|_| d.server_finishes_last()) {
+        Some(finished) => Mark::Bytes(Side::Server, finished.end),
+        None => acknowledged,
     }
 }
 

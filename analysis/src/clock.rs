@@ -38,6 +38,13 @@ pub struct Client;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Edge;
 
+/// The clock of a capture of which nobody has said yet whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Unplaced;
+
+impl Domain for Unplaced {
+    const NAME: &'static str = "capture";
+}
 impl Domain for Client {
     const NAME: &'static str = "client";
 }

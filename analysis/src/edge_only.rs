@@ -12,7 +12,6 @@ use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
-use crate::tls::Version;
 use crate::verdict::{End, Grade, Reading};
 
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
@@ -87,7 +86,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.last = Milestone::ClientFinished;
-        if d.version == Some(Version::Tls12) && !d.resumed {
+        if d.server_finishes_last() {
             self.last = Milestone::ServerFinished;
         }
         Some(())

@@ -4,19 +4,18 @@
 //! that two views of one connection can be compared byte by byte however the packets were cut, merged
 //! (GRO, GSO), repeated or reordered on the way.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Domain, Instant};
 use crate::packet::{Flags, TcpSegment};
+use crate::tls::records::{self, Hello, Records};
+use crate::tls::stream::Stream;
+use crate::tls::{Dialogue, Half, Order};
 
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 const MAX_PACKETS: usize = 2_048;
-/// Bytes reassembled per direction: more than any handshake needs (TLS caps a message at 2^24 but
-/// real flights with client certificates and post-quantum keys stay below this).
-const MAX_BYTES: usize = 128 * 1024;
 
 /// Which end sent a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,6 +72,10 @@ pub struct Seen<D> {
     pub tsval: Option<u32>,
     /// Length of the IP packet.
     pub ip_len: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// The window field as sent, without its scale.
+    pub window: u16,
 }
 
 impl<D: Domain> Seen<D> {
@@ -97,36 +100,143 @@ pub struct View<D> {
     pub endpoints: Endpoints,
     /// Every packet, in the order of capture.
     pub packets: Vec<Seen<D>>,
-    client_isn: Option<u32>,
-    server_isn: Option<u32>,
-    client_bytes: Reassembly,
-    server_bytes: Reassembly,
+    client: Direction,
+    server: Direction,
+    /// Records of protected data before it is worth looking whether the handshake is over.
+    pub(crate) next_look: usize,
+}
+
+/// What one side sent, as far as it was captured.
+#[derive(Clone, Default, Debug)]
+struct Direction {
+    isn: Option<u32>,
+    /// Another one that the same side offered for the same connection.
+    other_isn: Option<u32>,
+    /// The peer has acknowledged something, so the number is settled.
+    isn_settled: bool,
+    stream: Stream,
+    records: Records,
+    /// Segments that begin with a TLS record although no Hello was seen.
+    late_records: u32,
 }
 
 impl<D: Domain> View<D> {
-    fn new(endpoints: Endpoints) -> Self {
-        Self {
-            endpoints,
-            packets: Vec::new(),
-            client_isn: None,
-            server_isn: None,
-            client_bytes: Reassembly::default(),
-            server_bytes: Reassembly::default(),
-        }
+    pub(crate) fn new(endpoints: Endpoints) -> Self {
+        Self { endpoints, packets: Vec::new(), client: Direction::default(), server: Direction::default(), next_look: 3 }
     }
 
-    /// The client's initial sequence number: with the server's, the name of a connection that
-    /// survives address translation.
-    pub fn client_isn(&self) -> Option<u32> {
-        self.client_isn
-    }
-
-    /// The contiguous bytes that `side` sent, from offset 0.
-    pub fn bytes(&self, side: Side) -> &[u8] {
+    fn direction(&self, side: Side) -> &Direction {
         match side {
-            Side::Client => &self.client_bytes.bytes,
-            Side::Server => &self.server_bytes.bytes,
+            Side::Client => &self.client,
+            Side::Server => &self.server,
         }
+    }
+
+    /// The initial sequence number of `side`: both together are the name of a connection that survives address
+    /// translation.
+    pub fn isn(&self, side: Side) -> Option<u32> {
+        self.direction(side).isn
+    }
+
+    /// What `side` sent: its bytes and the TLS records in them.
+    pub fn half(&self, side: Side) -> Half<'_> {
+        let direction = self.direction(side);
+        Half { stream: &direction.stream, records: &direction.records }
+    }
+
+    /// The same packets on another clock: for when it is found out whose clock a capture's was.
+    pub fn on_clock_of<E: Domain>(self) -> View<E> {
+        let on_clock = |p: Seen<D>| Seen {
+            at: Instant::from_nanos(p.at.nanos()),
+            packet: p.packet,
+            from: p.from,
+            flags: p.flags,
+            start: p.start,
+            len: p.len,
+            ack: p.ack,
+            sack: p.sack,
+            ip_id: p.ip_id,
+            tsval: p.tsval,
+            ip_len: p.ip_len,
+            ttl: p.ttl,
+            window: p.window,
+        };
+        let packets = self.packets.into_iter().map(on_clock).collect();
+        View { endpoints: self.endpoints, packets, client: self.client, server: self.server, next_look: self.next_look }
+    }
+
+    /// The TLS dialogue, as far as this observer alone can read it.
+    pub fn dialogue(&self) -> Dialogue {
+        let (client, server) = (self.half(Side::Client), self.half(Side::Server));
+        let first = Dialogue::read(client, server, Order::default());
+        let order = self.order(&first);
+        Dialogue::read(client, server, order)
+    }
+
+    /// What the order of packets tells of a dialogue that was read without it.
+    pub fn order(&self, dialogue: &Dialogue) -> Order {
+        let before = |end: Option<i64>, of: Side| {
+            let mark = self.first_copy(of.peer(), end?)?;
+            let before = self.packets.iter().take_while(|p| p.packet != mark.packet);
+            Some(before.filter(|p| p.from == of).map(Seen::end).max().unwrap_or(0))
+        };
+        Order {
+            server_before_finished: before(dialogue.client_finished.map(|e| e.end), Side::Server),
+            client_before_hello: before(dialogue.server_hello.map(|e| e.end), Side::Client)
+                .filter(|_| dialogue.early_data_offered),
+        }
+    }
+
+    /// Ends the capture of this connection: what is missing never comes. Without a SYN, whoever sent ClientHello is
+    /// the client.
+    pub fn close(&mut self) {
+        for (side, hello) in [(Side::Client, Hello::Client), (Side::Server, Hello::Server)] {
+            self.direction_mut(side).close(hello);
+        }
+        let swapped = || {
+            let [client, server] = [Side::Client, Side::Server].map(|s| self.direction(s));
+            let found = |d: &Direction, hello| Records::read(&d.stream, hello).start().is_some();
+            !found(client, Hello::Client) && (found(server, Hello::Client) || found(client, Hello::Server))
+        };
+        if self.packets.iter().all(|p| !p.flags.syn()) && swapped() {
+            self.turn_round();
+        }
+    }
+
+    fn turn_round(&mut self) {
+        let Endpoints { client, server } = self.endpoints;
+        self.endpoints = Endpoints { client: server, server: client };
+        std::mem::swap(&mut self.client, &mut self.server);
+        for packet in &mut self.packets {
+            packet.from = packet.from.peer();
+        }
+        for (side, hello) in [(Side::Client, Hello::Client), (Side::Server, Hello::Server)] {
+            let direction = self.direction_mut(side);
+            direction.records = Records::read(&direction.stream, hello);
+        }
+    }
+
+    fn direction_mut(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Whether TLS passed without a Hello: its handshake lies before the capture.
+    pub fn late_tls(&self) -> bool {
+        let [client, server] = [&self.client, &self.server];
+        client.records.start().is_none() && server.records.start().is_none() && client.late_records + server.late_records > 0
+    }
+
+    /// Time of the last packet.
+    pub fn last_at(&self) -> Option<Instant<D>> {
+        self.packets.last().map(|p| p.at)
+    }
+
+    /// Bytes this view holds in memory, about.
+    pub fn held(&self) -> usize {
+        self.packets.len() * size_of::<Seen<D>>() + self.client.stream.held() + self.server.stream.held()
     }
 
     /// Packets of one end.
@@ -140,13 +250,25 @@ impl<D: Domain> View<D> {
     }
 
     /// The packet with which every byte of `[0, end)` had passed this observer at least once: where
-    /// the observer stands with the receiver, the moment the receiver's kernel could deliver them.
+    /// the observer stands with the receiver, the moment the receiver's kernel could deliver them. Bytes that the peer
+    /// acknowledges passed too, though the capture missed them; absent if it missed the last byte itself.
     pub fn completed(&self, side: Side, end: i64) -> Option<&Seen<D>> {
         let mut covered = Ranges::default();
-        self.sent_by(side).filter(|p| p.len > 0).find(|p| {
-            covered.add(p.start, p.end());
-            covered.prefix() >= end
-        })
+        for packet in &self.packets {
+            if packet.from != side {
+                let acknowledged = packet.ack.filter(|_| !packet.flags.rst()).unwrap_or(0);
+                if acknowledged >= end {
+                    return self.first_copy(side, end).filter(|p| p.packet < packet.packet);
+                }
+                covered.add(0, acknowledged);
+            } else if packet.len > 0 {
+                covered.add(packet.start, packet.end());
+                if covered.prefix() >= end {
+                    return Some(packet);
+                }
+            }
+        }
+        None
     }
 
     /// The first packet that carried the last byte before `end`.
@@ -179,12 +301,12 @@ impl<D: Domain> View<D> {
         })
     }
 
-    fn push(&mut self, at: Instant<D>, packet: u64, from: Side, segment: &TcpSegment<'_>) {
+    pub(crate) fn push(&mut self, at: Instant<D>, packet: u64, from: Side, segment: &TcpSegment<'_>) {
         if self.packets.len() >= MAX_PACKETS {
             return;
         }
         self.learn_isn(from, segment);
-        let (Some(own), peer) = (self.isn(from), self.isn(from.peer())) else { return };
+        let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
         self.packets.push(Seen {
             at,
@@ -199,33 +321,36 @@ impl<D: Domain> View<D> {
             ip_id: segment.ip_id,
             tsval: segment.tsval,
             ip_len: segment.ip_len,
+            ttl: segment.ttl,
+            window: segment.window,
         });
-        match from {
-            Side::Client => self.client_bytes.push(start, segment.payload),
-            Side::Server => self.server_bytes.push(start, segment.payload),
-        }
-    }
-
-    fn isn(&self, side: Side) -> Option<u32> {
-        match side {
-            Side::Client => self.client_isn,
-            Side::Server => self.server_isn,
+        if segment.len > 0 {
+            let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
+            self.direction_mut(from).push(start, segment, hello);
         }
     }
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
-    /// or from what the peer acknowledges.
+    /// or from what the peer acknowledges. Of several that were offered, the one acknowledged counts.
     fn learn_isn(&mut self, from: Side, segment: &TcpSegment<'_>) {
         let (own, peer) = match from {
-            Side::Client => (&mut self.client_isn, &mut self.server_isn),
-            Side::Server => (&mut self.server_isn, &mut self.client_isn),
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
         };
-        if segment.flags.syn() {
-            *own = Some(segment.seq);
+        if segment.flags.syn() && !own.isn_settled {
+            own.other_isn = own.isn.filter(|isn| *isn != segment.seq).or(own.other_isn);
+            own.isn = Some(segment.seq);
         }
-        own.get_or_insert(segment.seq.wrapping_sub(1));
+        own.isn.get_or_insert(segment.seq.wrapping_sub(1));
         if segment.flags.ack() {
-            peer.get_or_insert(segment.ack.wrapping_sub(1));
+            let acknowledged = segment.ack.wrapping_sub(1);
+            peer.isn.get_or_insert(acknowledged);
+            if !segment.flags.syn() && !segment.flags.rst() && !peer.isn_settled {
+                peer.isn_settled = true;
+                if peer.other_isn == Some(acknowledged) {
+                    peer.isn = Some(acknowledged);
+                }
+            }
         }
     }
 }
@@ -235,88 +360,18 @@ fn offset(isn: u32, seq: u32) -> i64 {
     i64::from(seq.wrapping_sub(isn.wrapping_add(1)) as i32)
 }
 
-/// Connections found in one capture.
-#[derive(Debug)]
-pub struct FlowTable<D> {
-    views: Vec<View<D>>,
-    open: HashMap<(SocketAddr, SocketAddr), usize>,
-}
-
-impl<D> Default for FlowTable<D> {
-    fn default() -> Self {
-        Self { views: Vec::new(), open: HashMap::new() }
-    }
-}
-
-impl<D: Domain> FlowTable<D> {
-    /// Takes one segment, seen at `at` as packet number `packet`.
-    pub fn push(&mut self, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) {
-        let forward = (segment.source, segment.destination);
-        let known = self.open.get(&forward).copied();
-        let syn = segment.flags.syn() && !segment.flags.ack();
-        let index = match known {
-            // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
-            Some(i) if syn && self.views[i].client_isn.is_some_and(|isn| isn != segment.seq) => None,
-            other => other,
+impl Direction {
+    fn push(&mut self, start: i64, segment: &TcpSegment<'_>, hello: Hello) {
+        if self.records.start().is_none() && records::begins_protected(segment.payload) {
+            self.late_records += 1;
         }
-        .unwrap_or_else(|| self.open_view(segment, syn));
-        let view = &mut self.views[index];
-        let from = if view.endpoints.client == segment.source { Side::Client } else { Side::Server };
-        view.push(at, packet, from, segment);
+        self.stream.push(start, segment.payload, segment.len as usize);
+        self.records.advance(&self.stream, hello);
     }
 
-    /// The connections, in the order in which they began.
-    pub fn into_views(self) -> Vec<View<D>> {
-        self.views
-    }
-
-    fn open_view(&mut self, segment: &TcpSegment<'_>, syn: bool) -> usize {
-        let source_is_client = syn || (!segment.flags.syn() && segment.source.port() > segment.destination.port());
-        let (client, server) =
-            if source_is_client { (segment.source, segment.destination) } else { (segment.destination, segment.source) };
-        let index = self.views.len();
-        self.views.push(View::new(Endpoints { client, server }));
-        self.open.insert((client, server), index);
-        self.open.insert((server, client), index);
-        index
-    }
-}
-
-/// The contiguous prefix of a byte stream, built from pieces in any order.
-#[derive(Clone, Default, Debug)]
-struct Reassembly {
-    bytes: Vec<u8>,
-    /// Pieces beyond the prefix.
-    waiting: Vec<(i64, Vec<u8>)>,
-}
-
-impl Reassembly {
-    fn push(&mut self, start: i64, payload: &[u8]) {
-        if payload.is_empty() || self.bytes.len() >= MAX_BYTES {
-            return;
-        }
-        if !self.append(start, payload) {
-            if self.waiting.len() < 256 {
-                self.waiting.push((start, payload.to_vec()));
-            }
-            return;
-        }
-        while let Some(i) = self.waiting.iter().position(|(s, _)| *s <= self.bytes.len() as i64) {
-            let (start, piece) = self.waiting.swap_remove(i);
-            self.append(start, &piece);
-        }
-    }
-
-    /// Adds what of the piece is new, if it touches the prefix.
-    fn append(&mut self, start: i64, payload: &[u8]) -> bool {
-        let have = self.bytes.len() as i64;
-        if start > have {
-            return false;
-        }
-        if let Some(new) = usize::try_from(have - start).ok().and_then(|skip| payload.get(skip..)) {
-            self.bytes.extend_from_slice(new);
-        }
-        true
+    fn close(&mut self, hello: Hello) {
+        self.stream.close();
+        self.records.advance(&self.stream, hello);
     }
 }
 
@@ -350,29 +405,6 @@ impl Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// The bytes come out whole whatever the order, overlap and repetition of the pieces.
-        #[test]
-        fn reassembly_does_not_depend_on_order(
-            bytes in prop::collection::vec(any::<u8>(), 1..400),
-            cuts in prop::collection::vec((0usize..400, 1usize..80), 0..40),
-            seed in any::<u64>(),
-        ) {
-            let mut pieces: Vec<(usize, usize)> = (0..bytes.len()).step_by(37).map(|s| (s, (s + 37).min(bytes.len()))).collect();
-            pieces.extend(cuts.iter().filter(|(s, _)| *s < bytes.len()).map(|(s, l)| (*s, (s + l).min(bytes.len()))));
-            pieces.sort_by_key(|(s, e)| (*s as u64).wrapping_mul(seed | 1).wrapping_add(*e as u64).rotate_left(17));
-            let mut stream = Reassembly::default();
-            let mut ranges = Ranges::default();
-            for (s, e) in pieces {
-                stream.push(s as i64, &bytes[s..e]);
-                ranges.add(s as i64, e as i64);
-            }
-            prop_assert_eq!(ranges.prefix(), bytes.len() as i64);
-            prop_assert_eq!(stream.bytes, bytes);
-        }
-    }
 
     #[test]
     fn offsets_survive_wrap_around() {

@@ -6,7 +6,7 @@ use crate::clock::{Client, Domain, Edge, Instant};
 use crate::dns::Lookup;
 use crate::flow::{Endpoints, Side, View};
 use crate::host::HostTrace;
-use crate::tls::Dialogue;
+use crate::tls::{Dialogue, Order};
 
 /// What the edge's own log says of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,57 +70,63 @@ impl Handshake {
 }
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
-/// translation), else same endpoints. A connection seen at one end only stays.
+/// translation). A connection seen at one end only stays.
 pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Handshake> {
     let mut joined: Vec<Handshake> = clients
         .into_iter()
         .map(|client| {
             let same = |edge: &View<Edge>| {
-                edge.client_isn() == client.client_isn()
+                edge.isn(Side::Client) == client.isn(Side::Client)
                     && (edge.endpoints == client.endpoints || edge.endpoints.server.port() == client.endpoints.server.port())
             };
             let edge = edges.iter().position(same).map(|i| edges.remove(i));
-            handshake(Some(client), edge)
+            Handshake::of(Some(client), edge)
         })
         .collect();
-    joined.extend(edges.into_iter().map(|edge| handshake(None, Some(edge))));
+    joined.extend(edges.into_iter().map(|edge| Handshake::of(None, Some(edge))));
     joined
 }
 
-fn handshake(client: Option<View<Client>>, edge: Option<View<Edge>>) -> Handshake {
-    let endpoints =
-        client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints)).expect("a handshake has at least one view");
-    let dialogue = dialogue(client.as_ref(), edge.as_ref());
-    Handshake {
-        endpoints,
-        dialogue,
-        client,
-        edge,
-        lookup: None,
-        client_host: None,
-        edge_host: None,
-        edge_log: None,
-        capture_lost: 0,
+impl Handshake {
+    /// A handshake of which nothing is known but packets.
+    ///
+    /// # Panics
+    /// Without any view.
+    pub fn of(mut client: Option<View<Client>>, mut edge: Option<View<Edge>>) -> Self {
+        if let Some(view) = &mut client {
+            view.close();
+        }
+        if let Some(view) = &mut edge {
+            view.close();
+        }
+        let endpoints = client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints));
+        Self {
+            endpoints: endpoints.expect("a handshake has at least one view"),
+            dialogue: dialogue(client.as_ref(), edge.as_ref()),
+            client,
+            edge,
+            lookup: None,
+            client_host: None,
+            edge_host: None,
+            edge_log: None,
+            capture_lost: 0,
+        }
     }
 }
 
 /// Reads the TLS dialogue from whichever view holds more of each direction.
 fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogue {
-    let longest = |side| {
-        let a = client.map_or(&[][..], |v| v.bytes(side));
-        let b = edge.map_or(&[][..], |v| v.bytes(side));
-        if a.len() >= b.len() { a } else { b }
+    let better = |side| {
+        let (a, b) = (client.map(|v| v.half(side)), edge.map(|v| v.half(side)));
+        match (a, b) {
+            (Some(a), Some(b)) if a.stream.captured() >= b.stream.captured() => Some(a),
+            (a, b) => b.or(a),
+        }
     };
-    let (from_client, from_server) = (longest(Side::Client), longest(Side::Server));
-    let first = Dialogue::read(from_client, from_server, None);
-    let Some(finished) = first.client_finished else { return first };
-    let before = client.map(|v| server_bytes_before(v, finished.end)).or(edge.map(|v| server_bytes_before(v, finished.end)));
-    Dialogue::read(from_client, from_server, before)
-}
-
-/// Server bytes that had passed a view when the client's stream first reached `end`.
-fn server_bytes_before<D: Domain>(view: &View<D>, end: i64) -> i64 {
-    let Some(finished) = view.first_copy(Side::Client, end) else { return i64::MAX };
-    let before = view.packets.iter().take_while(|p| p.packet != finished.packet);
-    before.filter(|p| p.from == Side::Server).map(crate::flow::Seen::end).max().unwrap_or(0)
+    let (Some(from_client), Some(from_server)) = (better(Side::Client), better(Side::Server)) else {
+        return Dialogue::default();
+    };
+    let first = Dialogue::read(from_client, from_server, Order::default());
+    let order = client.map(|v| v.order(&first)).or(edge.map(|v| v.order(&first))).unwrap_or_default();
+    Dialogue::read(from_client, from_server, order)
 }

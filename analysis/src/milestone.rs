@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Domain, Instant};
 use crate::flow::{Seen, Side, View};
-use crate::tls::{Dialogue, Version};
+use crate::tls::Dialogue;
 
 /// The events of a handshake (DESIGN section 4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub enum Milestone {
     ClientFinished,
     /// The server's Finished (TLS 1.2).
     ServerFinished,
+    /// The client's first record after the handshake.
+    FirstRequest,
+    /// The server's first record after the handshake.
+    FirstResponse,
 }
 
 impl Milestone {
@@ -52,6 +56,8 @@ impl Milestone {
             Milestone::FlightAck => "flight_ack",
             Milestone::ClientFinished => "client_finished",
             Milestone::ServerFinished => "server_finished",
+            Milestone::FirstRequest => "first_request",
+            Milestone::FirstResponse => "first_response",
         }
     }
 }
@@ -84,8 +90,10 @@ pub fn milestones<D: Domain>(view: &View<D>, dialogue: &Dialogue) -> Vec<Sightin
         note(Milestone::FlightAck, view.first_ack(Side::Server, flight.end).filter(|p| p.pure_ack()));
     }
     note(Milestone::ClientFinished, dialogue.client_finished.and_then(|e| view.completed(Side::Client, e.end)));
-    if dialogue.version == Some(Version::Tls12) && !dialogue.resumed {
+    if dialogue.server_finishes_last() {
         note(Milestone::ServerFinished, dialogue.server_finished.and_then(|e| view.completed(Side::Server, e.end)));
     }
+    note(Milestone::FirstRequest, dialogue.first_request.and_then(|e| view.completed(Side::Client, e.end)));
+    note(Milestone::FirstResponse, dialogue.first_response.and_then(|e| view.completed(Side::Server, e.end)));
     found
 }

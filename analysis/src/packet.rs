@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::tunnel::{self, Inner, after_ethertype, behind};
+
 /// How a capture's frames begin (the `LINKTYPE_` registry of tcpdump.org).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LinkType {
@@ -19,6 +21,20 @@ pub enum LinkType {
     LinuxSll2,
     /// BSD loopback.
     Null,
+}
+
+impl LinkType {
+    /// By its number in the registry; absent for what nobody here can read.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 | 108 => LinkType::Null,
+            1 => LinkType::Ethernet,
+            12 | 14 | 101 | 228 | 229 => LinkType::RawIp,
+            113 => LinkType::LinuxSll,
+            276 => LinkType::LinuxSll2,
+            _ => return None,
+        })
+    }
 }
 
 /// Why a frame yields no segment.
@@ -84,6 +100,8 @@ pub struct TcpSegment<'a> {
     pub ip_len: u32,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// The window field as sent, without its scale.
+    pub window: u16,
 }
 
 /// One UDP datagram.
@@ -104,14 +122,19 @@ pub enum Transport<'a> {
     Tcp(TcpSegment<'a>),
     /// UDP.
     Udp(UdpDatagram<'a>),
+    /// A piece of an IP packet that was cut on its way, from its IP header on ([`crate::fragments`]).
+    Fragment(&'a [u8]),
 }
+
+/// Tunnels within tunnels beyond this are hostile.
+const MOST_TUNNELS: u8 = 6;
 
 /// Reads one frame.
 ///
 /// # Errors
 /// Says why there is no segment in it.
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> {
-    network(ip_of(link, frame)?)
+    network(packet_of(link, frame)?, MOST_TUNNELS)
 }
 
 /// The IP packet within a frame, headers included: what both ends of a path see alike.
@@ -119,31 +142,17 @@ pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> 
 /// # Errors
 /// As [`decode`].
 pub fn ip_of(link: LinkType, frame: &[u8]) -> Result<&[u8], NoSegment> {
+    packet_of(link, frame).map(|inner| inner.bytes)
+}
+
+fn packet_of(link: LinkType, frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
     match link {
-        LinkType::RawIp => Ok(frame),
+        LinkType::RawIp => Ok(Inner::all(frame)),
         LinkType::Ethernet => after_ethertype(frame, 12),
         LinkType::LinuxSll => after_ethertype(frame, 14),
-        LinkType::LinuxSll2 => be16(frame, 0).and_then(known_ethertype).and(tail(frame, 20)),
-        LinkType::Null => tail(frame, 4),
+        LinkType::LinuxSll2 => be16(frame, 0).and_then(|ethertype| behind(ethertype, frame, 20)),
+        LinkType::Null => tail(frame, 4).map(Inner::all),
     }
-}
-
-fn after_ethertype(frame: &[u8], mut at: usize) -> Result<&[u8], NoSegment> {
-    loop {
-        let ethertype = be16(frame, at)?;
-        at += 2;
-        match ethertype {
-            0x8100 | 0x88a8 | 0x9100 => at += 2,
-            other => {
-                known_ethertype(other)?;
-                return tail(frame, at);
-            }
-        }
-    }
-}
-
-fn known_ethertype(ethertype: u16) -> Result<(), NoSegment> {
-    if matches!(ethertype, 0x0800 | 0x86dd) { Ok(()) } else { Err(NoSegment::OtherProtocol) }
 }
 
 struct Network<'a> {
@@ -153,37 +162,52 @@ struct Network<'a> {
     ip_id: Option<u16>,
     ip_len: u32,
     ttl: u8,
+    /// Whether it is but a piece of a packet.
+    fragment: bool,
     /// Length of what follows the network header by the header's own account.
     len: usize,
     body: &'a [u8],
 }
 
-fn network(ip: &[u8]) -> Result<Transport<'_>, NoSegment> {
-    let network = match ip.first().ok_or(NoSegment::Incomplete)? >> 4 {
-        4 => ipv4(ip)?,
-        6 => ipv6(ip)?,
+fn network(inner: Inner<'_>, tunnels: u8) -> Result<Transport<'_>, NoSegment> {
+    let Inner { bytes: ip, most } = inner;
+    let packet = match ip.first().ok_or(NoSegment::Incomplete)? >> 4 {
+        4 => ipv4(ip, most)?,
+        6 => ipv6(ip, most)?,
         _ => return Err(NoSegment::OtherProtocol),
     };
-    match network.protocol {
-        6 => tcp(&network),
-        17 => udp(&network),
+    if packet.fragment {
+        return Ok(Transport::Fragment(ip));
+    }
+    let deeper = tunnels.checked_sub(1);
+    match packet.protocol {
+        6 => tcp(&packet),
+        17 => {
+            let datagram = udp(&packet)?;
+            let inner = tunnel::in_udp(datagram.source.port(), datagram.destination.port(), datagram.payload);
+            let inner = inner.zip(deeper).and_then(|(ip, left)| network(ip, left).ok());
+            Ok(inner.unwrap_or(Transport::Udp(datagram)))
+        }
+        4 | 41 => within(Inner::all(packet.body), deeper),
+        47 => within(tunnel::gre(packet.body)?, deeper),
         _ => Err(NoSegment::OtherProtocol),
     }
 }
 
-fn ipv4(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
+fn within(ip: Inner<'_>, deeper: Option<u8>) -> Result<Transport<'_>, NoSegment> {
+    network(ip, deeper.ok_or(NoSegment::Malformed("too many tunnels within tunnels"))?)
+}
+
+fn ipv4(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     let header = usize::from(byte(ip, 0)? & 0x0f) * 4;
     if header < 20 {
         return Err(NoSegment::Malformed("IPv4 header shorter than 20 bytes"));
     }
-    let fragment = be16(ip, 6)?;
-    if fragment & 0x1fff != 0 {
-        return Err(NoSegment::OtherProtocol); // a later fragment has no TCP header
-    }
+    let fragment = be16(ip, 6)? & 0x3fff != 0; // more to come, or not the first
     let total = match usize::from(be16(ip, 2)?) {
         0 => ip.len(), // left to TCP segmentation offload
         total if total < header => return Err(NoSegment::Malformed("IPv4 total length inside its header")),
-        total => total,
+        total => total.min(most.max(header)),
     };
     Ok(Network {
         source: Ipv4Addr::from(array::<4>(ip, 12)?).into(),
@@ -192,15 +216,16 @@ fn ipv4(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
         ip_id: Some(be16(ip, 4)?),
         ip_len: total as u32,
         ttl: byte(ip, 8)?,
+        fragment,
         len: total - header,
         body: clip(tail(ip, header)?, total - header),
     })
 }
 
-fn ipv6(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
+fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     let payload = usize::from(be16(ip, 4)?);
-    let total = if payload == 0 { ip.len() } else { payload + 40 };
-    let (mut protocol, mut at) = (byte(ip, 6)?, 40);
+    let total = if payload == 0 { ip.len() } else { payload + 40 }.min(most);
+    let (mut protocol, mut at, mut fragment) = (byte(ip, 6)?, 40, false);
     loop {
         match protocol {
             0 | 43 | 60 | 135 => {
@@ -208,9 +233,7 @@ fn ipv6(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
                 at += 8 + usize::from(byte(ip, at + 1)?) * 8;
             }
             44 => {
-                if be16(ip, at + 2)? & 0xfff8 != 0 {
-                    return Err(NoSegment::OtherProtocol);
-                }
+                fragment |= be16(ip, at + 2)? & 0xfff9 != 0;
                 protocol = byte(ip, at)?;
                 at += 8;
             }
@@ -225,6 +248,7 @@ fn ipv6(ip: &[u8]) -> Result<Network<'_>, NoSegment> {
         ip_id: None,
         ip_len: total as u32,
         ttl: byte(ip, 7)?,
+        fragment,
         len,
         body: clip(tail(ip, at)?, len),
     })
@@ -251,6 +275,7 @@ fn tcp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
         ip_id: network.ip_id,
         ip_len: network.ip_len,
         ttl: network.ttl,
+        window: be16(body, 14)?,
     };
     tcp_options(body.get(20..header).unwrap_or_default(), &mut segment);
     Ok(Transport::Tcp(segment))
@@ -283,28 +308,28 @@ fn tcp_options(mut options: &[u8], segment: &mut TcpSegment<'_>) {
     }
 }
 
-fn udp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
+fn udp<'a>(network: &Network<'a>) -> Result<UdpDatagram<'a>, NoSegment> {
     let body = network.body;
-    Ok(Transport::Udp(UdpDatagram {
+    Ok(UdpDatagram {
         source: SocketAddr::new(network.source, be16(body, 0)?),
         destination: SocketAddr::new(network.destination, be16(body, 2)?),
         payload: tail(body, 8)?,
-    }))
+    })
 }
 
 fn clip(bytes: &[u8], len: usize) -> &[u8] {
     &bytes[..bytes.len().min(len)]
 }
-fn tail(bytes: &[u8], at: usize) -> Result<&[u8], NoSegment> {
+pub(crate) fn tail(bytes: &[u8], at: usize) -> Result<&[u8], NoSegment> {
     bytes.get(at..).ok_or(NoSegment::Incomplete)
 }
-fn byte(bytes: &[u8], at: usize) -> Result<u8, NoSegment> {
+pub(crate) fn byte(bytes: &[u8], at: usize) -> Result<u8, NoSegment> {
     bytes.get(at).copied().ok_or(NoSegment::Incomplete)
 }
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoSegment> {
     bytes.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(NoSegment::Incomplete)
 }
-fn be16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
     array(bytes, at).map(u16::from_be_bytes)
 }
 fn be32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {

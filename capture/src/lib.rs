@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod evidence;
+pub mod file;
 pub mod live;
 pub mod ring;
+mod source;
 
 pub use ring::Captured;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Client, Edge, Instant as Stamp};
 use analysis::dns::Lookups;
-use analysis::flow::FlowTable;
 use analysis::handshake::{EdgeLog, Handshake, join};
 use analysis::packet::{LinkType, Transport, decode};
+use analysis::table::FlowTable;
 use capture::Captured;
 use lab::edge::LogLine;
 use lab::sample::Observed;
@@ -214,8 +214,8 @@ fn analyse(frames: &[Frame], vantage: &str, first_packet: u64) -> Vec<Handshake>
         let at = frame.captured.at;
         match decode(LinkType::Ethernet, &frame.captured.bytes) {
             Ok(Transport::Tcp(s)) if s.source.port() != PORT && s.destination.port() != PORT => {}
-            Ok(Transport::Tcp(s)) if frame.host == vantage => client.push(Stamp::from_nanos(at), number, &s),
-            Ok(Transport::Tcp(s)) => edge.push(Stamp::from_nanos(at), number, &s),
+            Ok(Transport::Tcp(s)) if frame.host == vantage => drop(client.push(Stamp::from_nanos(at), number, &s)),
+            Ok(Transport::Tcp(s)) => drop(edge.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Udp(d)) if frame.host == vantage => {
                 lookups.push(Stamp::from_nanos(at), number, d.source, d.destination, d.payload);
             }

@@ -6,7 +6,6 @@ use analysis::ledger::{Entry, Owner, Phase};
 use analysis::milestone::{Milestone, Sighting, milestones};
 use analysis::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::sentence::explain;
-use analysis::tls::Version;
 use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
 use analysis::{both_ends, edge_only};
 use hdrhistogram::Histogram;
@@ -178,7 +177,7 @@ pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -
         server: h.endpoints.server.to_string(),
         lookup: h.lookup.as_ref().map(|l| l.client.to_string()),
         server_name: h.dialogue.server_name.clone(),
-        version: h.dialogue.version.map(|v| if v == Version::Tls13 { "TLS 1.3".into() } else { "TLS 1.2".into() }),
+        version: h.dialogue.version.map(|v| v.name().to_owned()),
         resumed: h.dialogue.resumed,
         lanes: lanes(measured, both.as_ref()),
         both_ends: both,

@@ -4,9 +4,10 @@
 //! subtraction across them would show at once.
 
 use whostalled_analysis::clock::{Client, Domain, Edge, Instant};
-use whostalled_analysis::flow::{FlowTable, Side, View};
+use whostalled_analysis::flow::{Side, View};
 use whostalled_analysis::handshake::{Handshake, join};
 use whostalled_analysis::packet::{LinkType, Transport, decode};
+use whostalled_analysis::table::FlowTable;
 
 /// How far the edge's clock runs ahead of the client's.
 pub const SKEWED: i64 = 3_723_456_789_123;
@@ -157,7 +158,7 @@ fn views<D: Domain>(tap: &[(i64, Vec<u8>)], offset: i64) -> Vec<View<D>> {
     let mut table = FlowTable::<D>::default();
     for (number, (at, frame)) in (1..).zip(sorted) {
         match decode(LinkType::Ethernet, frame) {
-            Ok(Transport::Tcp(segment)) => table.push(Instant::from_nanos(at + offset), number, &segment),
+            Ok(Transport::Tcp(segment)) => drop(table.push(Instant::from_nanos(at + offset), number, &segment)),
             other => panic!("the builder wrote what cannot be read: {other:?}"),
         }
     }

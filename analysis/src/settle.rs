@@ -1,0 +1,65 @@
+//! When a connection has shown all that matters of its handshake.
+//!
+//! In: a [`View`] that grows. Out: whether to go on watching. What is decided here bounds memory: behind the first
+//! answer to the first request a connection is only bulk.
+
+use crate::clock::Domain;
+use crate::flow::{Side, View};
+use crate::packet::Flags;
+use crate::tls::{Content, Dialogue};
+
+/// A handshake with more packets than this is read as far as it came.
+const MOST_PACKETS: usize = 2_000;
+
+/// What to do with a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// More may come.
+    Going,
+    /// The handshake is over, or as much of it as can be read is there.
+    Over,
+    /// This is no TLS.
+    NotTls,
+}
+
+impl<D: Domain> View<D> {
+    /// Where this connection stands after its last packet.
+    pub fn progress(&mut self) -> Progress {
+        let Some(last) = self.packets.last() else { return Progress::Going };
+        let (flags, data_from_server) = (last.flags, last.len > 0 && last.from == Side::Server);
+        let (client, server) = (self.half(Side::Client), self.half(Side::Server));
+        let begun = client.records.start().is_some() || server.records.start().is_some();
+        if !begun && (client.records.hopeless() || server.records.hopeless()) {
+            return Progress::NotTls;
+        }
+        if self.packets.len() >= MOST_PACKETS || client.stream.full() || server.stream.full() {
+            return if begun { Progress::Over } else { Progress::NotTls };
+        }
+        if flags.fin() || flags.rst() {
+            return self.ended(flags);
+        }
+        let protected = |half: crate::tls::Half<'_>| half.records.count(Content::ApplicationData);
+        let seen = protected(client) + protected(server);
+        if !data_from_server || seen < self.next_look || protected(client) == 0 {
+            return Progress::Going;
+        }
+        let dialogue = self.dialogue();
+        if answered(&dialogue) {
+            return Progress::Over;
+        }
+        self.next_look = (seen + 1).max(seen * 3 / 2);
+        Progress::Going
+    }
+
+    /// After FIN of both sides nothing matters. A reset may be a middlebox's, and the connection go on: it ends only a
+    /// handshake that is complete.
+    fn ended(&self, flags: Flags) -> Progress {
+        let fin = |side| self.sent_by(side).any(|p| p.flags.fin());
+        let over = if flags.rst() { answered(&self.dialogue()) } else { fin(Side::Client) && fin(Side::Server) };
+        if over { Progress::Over } else { Progress::Going }
+    }
+}
+
+fn answered(dialogue: &Dialogue) -> bool {
+    dialogue.client_finished.is_some() && dialogue.first_request.is_some() && dialogue.first_response.is_some()
+}

@@ -1,0 +1,175 @@
+//! All connections of one observer, in bounded memory.
+//!
+//! In: segments. A connection is a [`View`] until somebody takes it; then only its name is remembered, so that the bulk
+//! data behind a handshake costs one lookup. Names of connections long silent are forgotten.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::clock::{Domain, Instant, Span};
+use crate::flow::{Endpoints, Side, View};
+use crate::packet::TcpSegment;
+
+/// Names remembered of connections that were taken.
+const MOST_NAMES: usize = 200_000;
+/// Bytes held by views in all before the oldest must go.
+const MOST_HELD: usize = 40 << 20;
+/// A handshake in which nothing happens for so long is over.
+const IDLE: Span = Span::from_millis(90_000);
+/// No view.
+const TAKEN: u32 = u32::MAX;
+
+/// Both endpoints, the lesser first: one key for both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    addresses: [u128; 2],
+    ports: [u16; 2],
+}
+
+impl Key {
+    fn of(a: SocketAddr, b: SocketAddr) -> Self {
+        let (a, b) = ((bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
+        let ((a, a_port), (b, b_port)) = if a <= b { (a, b) } else { (b, a) };
+        Self { addresses: [a, b], ports: [a_port, b_port] }
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => 0xffff_0000_0000 | u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    view: u32,
+    client_isn: Option<u32>,
+    /// When it was last looked up.
+    epoch: u32,
+}
+
+/// A view in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(u32);
+
+/// The connections of one observer.
+#[derive(Debug)]
+pub struct FlowTable<D> {
+    names: HashMap<Key, Name, RandomState>,
+    views: Vec<Option<Box<View<D>>>>,
+    free: Vec<u32>,
+    /// Views by the order in which they began; may name views that are gone.
+    order: VecDeque<(Slot, Key)>,
+    held: usize,
+    epoch: u32,
+}
+
+impl<D> Default for FlowTable<D> {
+    fn default() -> Self {
+        Self { names: HashMap::default(), views: Vec::new(), free: Vec::new(), order: VecDeque::new(), held: 0, epoch: 0 }
+    }
+}
+
+impl<D: Domain> FlowTable<D> {
+    /// Takes one segment, seen at `at` as packet number `packet`; gives its connection's view, unless that was taken.
+    pub fn push(&mut self, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) -> Option<Slot> {
+        let key = Key::of(segment.source, segment.destination);
+        let syn = segment.flags.syn() && !segment.flags.ack();
+        let epoch = self.epoch;
+        let known = self.names.get_mut(&key).map(|name| {
+            name.epoch = epoch;
+            *name
+        });
+        let slot = match known {
+            // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
+            Some(name) if !(syn && name.client_isn.is_some_and(|isn| isn != segment.seq)) => {
+                if name.view == TAKEN {
+                    return None;
+                }
+                Slot(name.view)
+            }
+            _ => self.open(key, segment, syn),
+        };
+        let view = self.views[slot.0 as usize].as_mut()?;
+        let from = if view.endpoints.client == segment.source { Side::Client } else { Side::Server };
+        let before = view.held();
+        view.push(at, packet, from, segment);
+        self.held += view.held() - before;
+        Some(slot)
+    }
+
+    /// The view in a slot that [`Self::push`] gave.
+    pub fn view(&mut self, slot: Slot) -> Option<&mut View<D>> {
+        self.views.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    /// Takes a view out; packets of its connection are ignored from now on.
+    pub fn take(&mut self, slot: Slot) -> Option<Box<View<D>>> {
+        let view = self.views.get_mut(slot.0 as usize)?.take()?;
+        self.held -= view.held();
+        self.free.push(slot.0);
+        let key = Key::of(view.endpoints.client, view.endpoints.server);
+        if let Some(name) = self.names.get_mut(&key).filter(|name| name.view == slot.0) {
+            name.view = TAKEN;
+            name.client_isn = view.isn(Side::Client);
+        }
+        Some(view)
+    }
+
+    /// Takes the oldest view if nothing happened in it for long, or if memory is short.
+    pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
+        loop {
+            let (slot, key) = *self.order.front()?;
+            let view = self.views[slot.0 as usize].as_ref().filter(|v| Key::of(v.endpoints.client, v.endpoints.server) == key);
+            let Some(view) = view else {
+                self.order.pop_front();
+                continue;
+            };
+            let idle = view.last_at().is_none_or(|at| now - at > IDLE);
+            if !idle && self.held <= MOST_HELD {
+                return None;
+            }
+            self.order.pop_front();
+            return self.take(slot);
+        }
+    }
+
+    /// The connections that nobody took, in the order in which they began.
+    pub fn into_views(mut self) -> Vec<View<D>> {
+        let mut found = Vec::new();
+        for (slot, _) in std::mem::take(&mut self.order) {
+            found.extend(self.views[slot.0 as usize].take().map(|view| *view));
+        }
+        found
+    }
+
+    fn open(&mut self, key: Key, segment: &TcpSegment<'_>, syn: bool) -> Slot {
+        if self.names.len() >= MOST_NAMES {
+            let epoch = self.epoch;
+            self.names.retain(|_, name| name.view != TAKEN || name.epoch == epoch);
+            self.epoch += 1;
+        }
+        let source_is_client = syn || (!segment.flags.syn() && segment.source.port() > segment.destination.port());
+        let (client, server) =
+            if source_is_client { (segment.source, segment.destination) } else { (segment.destination, segment.source) };
+        let view = Box::new(View::new(Endpoints { client, server }));
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.views[index as usize] = Some(view);
+                index
+            }
+            None => {
+                self.views.push(Some(view));
+                self.views.len() as u32 - 1
+            }
+        };
+        let client_isn = syn.then_some(segment.seq);
+        self.names.insert(key, Name { view: index, client_isn, epoch: self.epoch });
+        self.order.push_back((Slot(index), key));
+        Slot(index)
+    }
+}

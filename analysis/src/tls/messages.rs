@@ -1,0 +1,113 @@
+//! Records → the handshake messages sent in clear.
+
+use super::stream::Stream;
+use super::{Content, Extent, Record};
+
+/// A Hello longer than this is not kept.
+const MOST_HELLO: usize = 32 * 1024;
+
+/// Handshake types (RFC 8446 section 4, RFC 5246 section 7.4) that are read here.
+pub mod kind {
+    #![allow(missing_docs, reason = "the RFC's own names")]
+    pub const CLIENT_HELLO: u8 = 1;
+    pub const SERVER_HELLO: u8 = 2;
+    /// Drafts of TLS 1.3 up to 21.
+    pub const HELLO_RETRY_REQUEST: u8 = 6;
+    pub const CERTIFICATE: u8 = 11;
+    pub const CERTIFICATE_REQUEST: u8 = 13;
+    pub const SERVER_HELLO_DONE: u8 = 14;
+}
+
+/// One handshake message sent in clear.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Handshake type.
+    pub kind: u8,
+    /// Body of a Hello without the four-byte header; empty for others.
+    pub body: Vec<u8>,
+    /// From the first record that held a piece of it to the end of the record that held its last: a receiver reads
+    /// whole records.
+    pub extent: Extent,
+}
+
+/// A message of which not all has come.
+struct Partial {
+    header: Vec<u8>,
+    body: Vec<u8>,
+    start: i64,
+    left: usize,
+}
+
+impl Partial {
+    fn at(start: i64) -> Self {
+        Self { header: Vec::with_capacity(4), body: Vec::new(), start, left: 0 }
+    }
+
+    /// Takes what belongs to this message from `at` on, before `end`; gives where it stopped.
+    fn take(&mut self, bytes: &[u8], mut at: usize, end: usize) -> usize {
+        while self.header.len() < 4 && at < end {
+            self.header.push(bytes[at]);
+            at += 1;
+            if let [_, a, b, c] = self.header[..] {
+                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+            }
+        }
+        let part = self.left.min(end - at);
+        if part > 0 && self.header[0] <= kind::HELLO_RETRY_REQUEST && self.body.len() < MOST_HELLO {
+            self.body.extend_from_slice(&bytes[at..at + part]);
+        }
+        self.left -= part;
+        at + part
+    }
+
+    fn complete(&self) -> bool {
+        self.header.len() == 4 && self.left == 0
+    }
+}
+
+/// Handshake messages in clear: those before the sender's first ChangeCipherSpec or encrypted record.
+///
+/// A client that is asked for a second ClientHello moves its ChangeCipherSpec before it (RFC 8446, appendix D.4),
+/// and so does the server behind its HelloRetryRequest: a ChangeCipherSpec before a Hello does not end the clear part.
+/// Of a message that was not captured whole, what its header says is told.
+pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
+    let bytes = stream.bytes();
+    let mut found = Vec::new();
+    let mut partial: Option<Partial> = None;
+    for (i, record) in records.iter().enumerate() {
+        let (start, end) = (record.extent.start as usize, record.extent.end as usize);
+        match record.content {
+            Content::Handshake => {}
+            Content::HelloV2 => {
+                found.push(Message { kind: kind::CLIENT_HELLO, body: Vec::new(), extent: record.extent });
+                continue;
+            }
+            Content::ChangeCipherSpec if records.get(i + 1).is_some_and(|next| hello_follows(stream, next)) => continue,
+            _ => break,
+        }
+        let mut at = start + 5;
+        while at < end {
+            let mut message = partial.take().unwrap_or_else(|| Partial::at(record.extent.start));
+            if message.header.len() < 4 && !stream.known(at, (at + 4 - message.header.len()).min(end)) {
+                break; // its header was not captured: the next record begins anew
+            }
+            at = message.take(bytes, at, end);
+            if !message.complete() {
+                partial = Some(message);
+                break;
+            }
+            found.push(Message {
+                kind: message.header[0],
+                body: message.body,
+                extent: Extent { start: message.start, end: end as i64 },
+            });
+        }
+    }
+    found
+}
+
+fn hello_follows(stream: &Stream, record: &Record) -> bool {
+    let kind = stream.bytes().get(record.extent.start as usize + 5);
+    let large = record.extent.end - record.extent.start > 9 + 34;
+    record.content == Content::Handshake && large && matches!(kind, Some(1 | 2))
+}

@@ -1,0 +1,195 @@
+//! A byte stream → its TLS records, incrementally.
+//!
+//! In: a [`Stream`] that grows. Out: the records found so far. TLS may begin anywhere in it: after STARTTLS, a SOCKS
+//! greeting, PostgreSQL's SSLRequest. So the first thing looked for is a Hello.
+
+use super::stream::Stream;
+use super::{Content, Extent, Record};
+
+/// Plaintext before TLS beyond this is no negotiation of TLS.
+const MOST_BEFORE: usize = 16 * 1024;
+/// TLSCiphertext.length may not be more (RFC 5246 section 6.2.3; RFC 8446 allows less).
+const MOST_RECORD: usize = (1 << 14) + 2048;
+
+/// Which Hello a side begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hello {
+    /// ClientHello.
+    Client,
+    /// ServerHello, HelloRetryRequest or an alert.
+    Server,
+}
+
+/// The records of one direction, found as the stream grows.
+#[derive(Clone, Default, Debug)]
+pub struct Records {
+    /// Where TLS begins; absent until its Hello is found.
+    start: Option<usize>,
+    /// Next byte to look at.
+    at: usize,
+    /// Records, in order.
+    pub found: Vec<Record>,
+    /// The stream stopped looking like TLS.
+    lost: bool,
+}
+
+impl Records {
+    /// All records of a whole stream.
+    pub fn read(stream: &Stream, hello: Hello) -> Self {
+        let mut records = Self::default();
+        records.advance(stream, hello);
+        records
+    }
+
+    /// Where TLS begins in the stream; absent until its Hello is found.
+    pub fn start(&self) -> Option<usize> {
+        self.start
+    }
+
+    /// Whether this stream is not TLS, or no more.
+    pub fn hopeless(&self) -> bool {
+        self.lost || (self.start.is_none() && self.at >= MOST_BEFORE)
+    }
+
+    /// How many records of one type.
+    pub fn count(&self, content: Content) -> usize {
+        self.found.iter().filter(|r| r.content == content).count()
+    }
+
+    /// Looks at what the stream has grown by.
+    pub fn advance(&mut self, stream: &Stream, hello: Hello) {
+        if self.start.is_none() && !self.find_start(stream, hello) {
+            return;
+        }
+        while !self.lost {
+            match self.next(stream) {
+                Step::Record(record) => {
+                    self.at = record.extent.end as usize;
+                    self.found.push(record);
+                }
+                Step::Wait => return,
+                Step::Skip(to) => self.at = to,
+                Step::Lost => self.lost = true,
+            }
+        }
+    }
+
+    fn find_start(&mut self, stream: &Stream, hello: Hello) -> bool {
+        let bytes = stream.bytes();
+        while self.at < bytes.len().min(MOST_BEFORE) {
+            let rest = &bytes[self.at..];
+            match begins(rest, hello, self.at > 0) {
+                Some(true) => {
+                    self.start = Some(self.at);
+                    return true;
+                }
+                // Too little to say.
+                None => return false,
+                Some(false) => self.at += 1,
+            }
+        }
+        false
+    }
+
+    fn next(&self, stream: &Stream) -> Step {
+        let (at, bytes) = (self.at, stream.bytes());
+        if at + 5 > bytes.len() {
+            return Step::Wait;
+        }
+        if !stream.known(at, at + 5) {
+            // A record's header was not captured: go on where a segment begins with one.
+            return resynchronise(stream, at);
+        }
+        if self.found.is_empty() && bytes[at] & 0x80 != 0 {
+            let end = at + 2 + (usize::from(bytes[at] & 0x7f) << 8 | usize::from(bytes[at + 1]));
+            return if end > bytes.len() { Step::Wait } else { Step::Record(record(Content::HelloV2, at, end)) };
+        }
+        let Some((content, len)) = header(&bytes[at..]) else { return Step::Lost };
+        let end = at + 5 + len;
+        if end > bytes.len() { Step::Wait } else { Step::Record(record(content, at, end)) }
+    }
+}
+
+enum Step {
+    Record(Record),
+    Skip(usize),
+    Wait,
+    Lost,
+}
+
+fn record(content: Content, start: usize, end: usize) -> Record {
+    Record { content, extent: Extent { start: start as i64, end: end as i64 } }
+}
+
+fn header(bytes: &[u8]) -> Option<(Content, usize)> {
+    let [kind, 3, 0..=4, hi, lo, ..] = *bytes else { return None };
+    let content = match kind {
+        20 => Content::ChangeCipherSpec,
+        21 => Content::Alert,
+        22 => Content::Handshake,
+        23 => Content::ApplicationData,
+        24 => Content::Heartbeat,
+        _ => return None,
+    };
+    let len = usize::from(u16::from_be_bytes([hi, lo]));
+    (len <= MOST_RECORD).then_some((content, len))
+}
+
+fn resynchronise(stream: &Stream, at: usize) -> Step {
+    let begins = |start: &usize| {
+        let bytes = stream.bytes().get(*start..start + 5).filter(|_| stream.known(*start, start + 5));
+        bytes.is_some_and(|bytes| header(bytes).is_some())
+    };
+    stream.starts_behind_holes(at).find(begins).map_or(Step::Wait, Step::Skip)
+}
+
+/// Whether a segment begins with a record of protected data or an alert, as they do long after the Hello.
+pub(crate) fn begins_protected(segment: &[u8]) -> bool {
+    let known = matches!(header(segment), Some((Content::ApplicationData | Content::Alert, len)) if len >= 16);
+    known && segment.get(1..3).is_some_and(|version| version[1] > 0)
+}
+
+/// Whether a Hello begins here; absent if more bytes are needed. Behind plaintext (`strict`) it must be in one piece.
+fn begins(bytes: &[u8], hello: Hello, strict: bool) -> Option<bool> {
+    let first = *bytes.first()?;
+    if !matches!((first, hello), (22, _) | (21, Hello::Server)) && (first & 0x80 == 0 || hello == Hello::Server) {
+        return Some(false);
+    }
+    if first & 0x80 != 0 {
+        return Some(begins_v2(bytes.get(..11)?, strict));
+    }
+    let major = *bytes.get(1)?;
+    if major != 3 || *bytes.get(2)? > 4 {
+        return Some(false);
+    }
+    let Some((content, len)) = header(bytes.get(..5)?) else { return Some(false) };
+    if content == Content::Alert {
+        return Some(len == 2 && matches!(bytes.get(5)?, 1 | 2));
+    }
+    if len == 0 {
+        return Some(false);
+    }
+    if !matches!((*bytes.get(5)?, hello), (1, Hello::Client) | (2 | 6, Hello::Server)) {
+        return Some(false);
+    }
+    if len < 10 {
+        return Some(!strict);
+    }
+    let message = usize::from(bytes.get(6).copied()?) << 16 | usize::from(*bytes.get(7)?) << 8 | usize::from(*bytes.get(8)?);
+    let version = matches!((*bytes.get(9)?, bytes.get(10).copied()?), (3, 0..=4) | (0x7f, _));
+    Some(version && (34..1 << 18).contains(&message))
+}
+
+/// The ClientHello of SSL 2.0 that offers SSL 3.0 or TLS (RFC 5246, appendix E.2).
+fn begins_v2(bytes: &[u8], strict: bool) -> bool {
+    let length = usize::from(bytes[0] & 0x7f) << 8 | usize::from(bytes[1]);
+    let field = |at: usize| usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1]);
+    let (ciphers, session, challenge) = (field(5), field(7), field(9));
+    bytes[2] == 1
+        && bytes[3] == 3
+        && bytes[4] <= 4
+        && ciphers % 3 == 0
+        && (16..=32).contains(&challenge)
+        && length == 9 + ciphers + session + challenge
+        && !strict
+}

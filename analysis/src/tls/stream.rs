@@ -1,0 +1,184 @@
+//! One direction's byte stream, put together from segments in any order.
+//!
+//! Bytes that passed but were not captured (a snap length, a drop) are *holes*: their place is kept, so that what
+//! comes after still lies at its offset.
+
+/// Bytes kept per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
+/// hold is bounded by [`crate::table`].
+const MOST_BYTES: usize = 1 << 20;
+/// Segments kept that lie beyond a gap.
+const MOST_WAITING: usize = 1024;
+
+/// A byte stream from offset 0 (the first byte after SYN).
+#[derive(Clone, Default, Debug)]
+pub struct Stream {
+    bytes: Vec<u8>,
+    /// Ranges of `bytes` that nobody captured, in order.
+    holes: Vec<(usize, usize)>,
+    /// Where segments behind the first hole begin.
+    starts: Vec<usize>,
+    /// Segments beyond the prefix.
+    waiting: Vec<Piece>,
+}
+
+#[derive(Clone, Debug)]
+struct Piece {
+    start: i64,
+    /// Length on the wire.
+    len: usize,
+    /// What was captured of it.
+    captured: Vec<u8>,
+}
+
+impl Stream {
+    /// A stream that was captured whole.
+    pub fn whole(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), ..Self::default() }
+    }
+
+    /// The contiguous bytes from offset 0; holes are zero.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many bytes of it were captured.
+    pub fn captured(&self) -> usize {
+        self.bytes.len() - self.holes.iter().map(|(s, e)| e - s).sum::<usize>()
+    }
+
+    /// Bytes held in memory.
+    pub fn held(&self) -> usize {
+        self.bytes.len() + self.waiting.iter().map(|p| p.captured.len()).sum::<usize>()
+    }
+
+    /// Whether no more bytes are taken.
+    pub fn full(&self) -> bool {
+        self.bytes.len() >= MOST_BYTES
+    }
+
+    /// Adds a segment of `len` bytes on the wire, of which `captured` are known.
+    pub fn push(&mut self, start: i64, captured: &[u8], len: usize) {
+        if len == 0 || self.full() {
+            return;
+        }
+        if start > self.bytes.len() as i64 {
+            if self.waiting.len() < MOST_WAITING {
+                self.waiting.push(Piece { start, len, captured: captured.to_vec() });
+            }
+            return;
+        }
+        self.append(start, captured, len);
+        if !self.waiting.is_empty() {
+            self.append_waiting();
+        }
+    }
+
+    /// Takes the gaps before waiting segments for holes: the capture is over, what is missing never comes.
+    pub fn close(&mut self) {
+        while !self.waiting.is_empty() && !self.full() {
+            let next = self.waiting.iter().map(|p| p.start).min().and_then(|s| usize::try_from(s).ok());
+            let Some(next) = next.filter(|next| *next < 2 * MOST_BYTES) else { break };
+            let from = self.bytes.len();
+            self.bytes.resize(next.max(from), 0);
+            self.hole(from, next);
+            self.append_waiting();
+        }
+        self.waiting.clear();
+    }
+
+    /// Whether all of `[from, to)` was captured.
+    pub fn known(&self, from: usize, to: usize) -> bool {
+        from == to || to <= self.bytes.len() && !self.holes.iter().any(|(s, e)| *s < to && *e > from)
+    }
+
+    /// Where segments begin behind a hole, from `from` on.
+    pub fn starts_behind_holes(&self, from: usize) -> impl Iterator<Item = usize> {
+        self.starts.iter().copied().filter(move |start| *start >= from)
+    }
+
+    fn append_waiting(&mut self) {
+        while let Some(i) = self.waiting.iter().position(|p| p.start <= self.bytes.len() as i64) {
+            let piece = self.waiting.swap_remove(i);
+            self.append(piece.start, &piece.captured, piece.len);
+        }
+    }
+
+    /// Adds what of the segment lies beyond the prefix; it must touch it.
+    fn append(&mut self, start: i64, captured: &[u8], len: usize) {
+        let have = self.bytes.len();
+        let Ok(skip) = usize::try_from(have as i64 - start) else { return };
+        if skip >= len {
+            return;
+        }
+        if !self.holes.is_empty() && self.starts.len() < MOST_WAITING {
+            self.starts.push(have);
+        }
+        self.bytes.extend_from_slice(captured.get(skip..).unwrap_or_default());
+        let end = (have + len - skip).min(have.max(2 * MOST_BYTES));
+        let known = self.bytes.len();
+        if known < end {
+            self.bytes.resize(end, 0);
+            self.hole(known, end);
+        }
+    }
+
+    fn hole(&mut self, from: usize, to: usize) {
+        match self.holes.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.holes.push((from, to)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The bytes come out whole whatever the order, overlap and repetition of the pieces.
+        #[test]
+        fn reassembly_does_not_depend_on_order(
+            bytes in prop::collection::vec(any::<u8>(), 1..400),
+            cuts in prop::collection::vec((0usize..400, 1usize..80), 0..40),
+            seed in any::<u64>(),
+        ) {
+            let mut pieces: Vec<(usize, usize)> = (0..bytes.len()).step_by(37).map(|s| (s, (s + 37).min(bytes.len()))).collect();
+            pieces.extend(cuts.iter().filter(|(s, _)| *s < bytes.len()).map(|(s, l)| (*s, (s + l).min(bytes.len()))));
+            pieces.sort_by_key(|(s, e)| (*s as u64).wrapping_mul(seed | 1).wrapping_add(*e as u64).rotate_left(17));
+            let mut stream = Stream::default();
+            for (s, e) in pieces {
+                stream.push(s as i64, &bytes[s..e], e - s);
+            }
+            prop_assert_eq!(stream.bytes(), &bytes[..]);
+            prop_assert!(stream.known(0, bytes.len()));
+        }
+
+        /// What was cut off by a snap length keeps its place.
+        #[test]
+        fn holes_keep_offsets(sizes in prop::collection::vec((1usize..50, 0usize..50), 1..20)) {
+            let mut stream = Stream::default();
+            let mut at = 0;
+            for (len, captured) in &sizes {
+                let captured = *captured.min(len);
+                stream.push(at as i64, &vec![7; captured], *len);
+                prop_assert!(stream.known(at, at + captured));
+                prop_assert_eq!(stream.known(at, at + len), captured == *len);
+                at += len;
+            }
+            prop_assert_eq!(stream.bytes().len(), at);
+        }
+    }
+
+    #[test]
+    fn a_closed_stream_bridges_what_never_came() {
+        let mut stream = Stream::default();
+        stream.push(0, &[1; 4], 4);
+        stream.push(10, &[2; 4], 4);
+        assert_eq!(stream.bytes().len(), 4);
+        stream.close();
+        assert_eq!(stream.bytes().len(), 14);
+        assert_eq!(stream.starts_behind_holes(0).collect::<Vec<_>>(), [10]);
+        assert!(stream.known(10, 14) && !stream.known(9, 11));
+    }
+}
