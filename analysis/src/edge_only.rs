@@ -8,14 +8,12 @@
 use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
 use crate::clock::{Edge, Span};
+use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
-
-/// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
-const TICK: Span = Span::from_millis(2);
 
 /// Reads a handshake from the edge's capture; absent if it shows no SYN.
 pub fn read(handshake: &Handshake) -> Option<Reading> {
@@ -200,75 +198,11 @@ impl<'a> Reader<'a> {
         sum
     }
 
-    /// Divides the time between two of the client's packets, less an innocent part: sent late, travelled long, or
-    /// sent twice?
+    /// Divides the time between two of the client's packets, less an innocent part.
     fn client_span(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, innocent: Span, round_trip: Span) {
-        let gap = (next.at - before.at - innocent).at_least_zero();
-        let cited = [before.packet, next.packet];
-        let undecided = |span, candidates: &[Owner], missing: &[Missing]| {
-            let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(cited);
-            entry.candidates = candidates.to_vec();
-            entry.missing = missing.to_vec();
-            entry
-        };
-        // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
-        let piece = self.view.sent_by(Side::Client).rfind(|p| p.len > 0 && p.end() == next.start && p.at > before.at);
-        let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
-        let Some(sent_gap) = sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
-            self.ledger.charge(undecided(
-                gap,
-                &[Owner::Client, Owner::Path, Owner::Loss],
-                &[Missing::ClientTimestamps, Missing::ClientCapture],
-            ));
-            return;
-        };
-        let late = (sent_gap - innocent).at_least_zero().min(gap);
-        let travelled = gap - late;
-        if travelled > TICK + Span::from_millis(1) {
-            self.ledger.charge(Entry::new(phase, Owner::Path, Kind::Delay, travelled, TICK).between(cited));
-        }
-        let late = if travelled > TICK + Span::from_millis(1) { late } else { gap };
-        // Sooner than one round trip nobody repeats a packet: it was simply sent late.
-        let owner = match missing_between(self.view, before, next) {
-            _ if late < round_trip.max(Span::from_millis(5)) => Some(Owner::Client),
-            Some(0) => Some(Owner::Client),
-            Some(_) => Some(Owner::Loss),
-            None => None,
-        };
-        match owner {
-            Some(Owner::Loss) => {
-                self.ledger.charge(Entry::new(phase, Owner::Loss, Kind::Out, late, round_trip.min(late)).between(cited))
-            }
-            Some(owner) => self.ledger.charge(Entry::new(phase, owner, None, late, TICK).between(cited)),
-            None => {
-                self.ledger.charge(undecided(late, &[Owner::Client, Owner::Loss], &[Missing::ClientIpId, Missing::ClientCapture]))
-            }
+        let client = FarSide { view: self.view, side: Side::Client };
+        for entry in client.divide(Stretch { phase, before, next, innocent, round_trip }) {
+            self.ledger.charge(entry);
         }
     }
-}
-
-/// How far apart the client *sent* two packets, by its own timestamps (RFC 7323) in milliseconds.
-fn sent_gap(before: &Seen<Edge>, next: &Seen<Edge>) -> Option<Span> {
-    let ticks = next.tsval?.wrapping_sub(before.tsval?) as i32;
-    (ticks >= 0).then(|| Span::from_millis(i64::from(ticks)))
-}
-
-/// How many of the client's packets between two seen ones never came, by its IP identification; absent
-/// if it does not count this connection's packets.
-fn missing_between(view: &View<Edge>, before: &Seen<Edge>, next: &Seen<Edge>) -> Option<u16> {
-    let step = |a: &Seen<Edge>, b: &Seen<Edge>| Some(b.ip_id?.wrapping_sub(a.ip_id?));
-    let sent: Vec<&Seen<Edge>> = view.sent_by(Side::Client).filter(|p| !p.flags.syn()).collect();
-    // Proof that it counts: other neighbours step by exactly one packet.
-    let (mut ones, mut others) = (0, 0);
-    for pair in sent.windows(2).filter(|pair| pair[1].packet != next.packet) {
-        match step(pair[0], pair[1])? {
-            1 => ones += 1,
-            2..=8 => {}
-            _ => others += 1,
-        }
-    }
-    let counts = ones > others;
-    let seen = sent.iter().filter(|p| p.packet > before.packet && p.packet <= next.packet).count();
-    let step = step(before, next)?;
-    (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(seen as u16))
 }

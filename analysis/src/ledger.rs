@@ -103,10 +103,18 @@ pub enum Missing {
     ClientTimestamps,
     /// An IPv4 identification that counts packets.
     ClientIpId,
+    /// A capture at the edge's end.
+    EdgeCapture,
+    /// TCP timestamps from the edge.
+    EdgeTimestamps,
+    /// An IPv4 identification that counts the edge's packets.
+    EdgeIpId,
     /// Scheduler evidence from the client's host.
     ClientHost,
     /// Scheduler evidence from the edge's host.
     EdgeHost,
+    /// At which end the capture was taken.
+    Standpoint,
     /// A capture without losses.
     LosslessCapture,
 }
@@ -117,6 +125,10 @@ impl fmt::Display for Missing {
             Missing::ClientCapture => "a capture at the client's end",
             Missing::ClientTimestamps => "TCP timestamps from the client",
             Missing::ClientIpId => "an IP identification that counts the client's packets (IPv6 has none)",
+            Missing::EdgeCapture => "a capture at the edge's end",
+            Missing::EdgeTimestamps => "TCP timestamps from the edge",
+            Missing::EdgeIpId => "an IP identification that counts the edge's packets (IPv6 has none)",
+            Missing::Standpoint => "at which end the capture was taken (--client-side, --edge-side)",
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",
             Missing::LosslessCapture => "a capture that dropped nothing",

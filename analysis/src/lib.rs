@@ -14,9 +14,11 @@
 
 pub mod ack_wait;
 pub mod both_ends;
+pub mod client_only;
 pub mod clock;
 pub mod dns;
 pub mod edge_only;
+mod far_side;
 pub mod flow;
 pub mod fragments;
 pub mod handshake;
@@ -27,6 +29,7 @@ pub mod packet;
 pub mod run;
 pub mod sentence;
 pub mod settle;
+pub mod standpoint;
 pub mod stats;
 pub mod table;
 pub mod tls;

@@ -1,0 +1,279 @@
+//! The ledger of a handshake seen from the client alone.
+//!
+//! The client's own turnarounds are read directly. Of each exchange, the TCP handshake's round trip is the path's (a
+//! kernel answers SYN by itself), and the rest is divided by what the edge's packets say of themselves
+//! ([`crate::far_side`]). The edge's kernel acknowledges ClientHello even while its program stalls: with that
+//! acknowledgement the way out is cleared; without it, a late answer may be the edge's or the way's.
+
+use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
+use crate::clock::{Client, Instant, Span};
+use crate::far_side::{FarSide, Stretch, TICK};
+use crate::flow::{Seen, Side, View};
+use crate::handshake::Handshake;
+use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::milestone::Milestone;
+use crate::verdict::{End, Grade, Reading};
+
+/// Two capture timestamps of one host.
+const STAMP_ERROR: Span = Span::from_micros(200);
+/// Less than this between two packets of a flight is their serialisation.
+const AT_ONCE: Span = Span::from_millis(2);
+/// A packet that fills a hole sooner than this was overtaken, not repeated.
+const REORDERED: Span = Span::from_millis(3);
+
+/// Reads a handshake from the client's capture; absent if it shows no SYN.
+pub fn read(handshake: &Handshake) -> Option<Reading> {
+    let view = handshake.client.as_ref()?;
+    let syn = view.syns(Side::Client).next()?;
+    let start = handshake.lookup.as_ref().map_or(syn.at, |l| l.start);
+    let d = &handshake.dialogue;
+    let answered = d.client_finished.and_then(|finished| match d.server_finished.filter(|_| d.server_finishes_last()) {
+        Some(last) => view.completed(Side::Server, last.end),
+        None => view.first_ack(Side::Client, finished.end),
+    });
+    let end = answered.map_or_else(|| gave_up(view), |p| p.at);
+    let mut reader =
+        Reader { handshake, view, ledger: Ledger::open(end - start), at: start, round_trip: Span::ZERO, last: Milestone::Syn };
+    let complete = reader.whole(syn).is_some() && answered.is_some();
+    reader.ledger.close(Phase::Finish);
+    Some(Reading {
+        grade: Grade::OneEnd { host: handshake.client_host.is_some() },
+        end: if complete { End::Complete } else { End::Stopped { after: reader.last } },
+        ledger: reader.ledger,
+    })
+}
+
+fn gave_up(view: &View<Client>) -> Instant<Client> {
+    let ended = view.sent_by(Side::Client).find(|p| p.flags.fin() || p.flags.rst());
+    ended.or(view.packets.last()).map_or(Instant::from_nanos(0), |p| p.at)
+}
+
+struct Reader<'a> {
+    handshake: &'a Handshake,
+    view: &'a View<Client>,
+    ledger: Ledger,
+    /// How far the walk has come.
+    at: Instant<Client>,
+    round_trip: Span,
+    last: Milestone,
+}
+
+impl<'a> Reader<'a> {
+    fn whole(&mut self, syn: &'a Seen<Client>) -> Option<()> {
+        let d = &self.handshake.dialogue;
+        self.lookup(syn);
+        self.connect(syn)?;
+        self.last = Milestone::SynAck;
+        if let (Some(first), Some(retry)) = (d.first_client_hello, d.hello_retry) {
+            self.turnaround(Phase::ClientHello, first.end)?;
+            let arrived = self.view.completed(Side::Server, retry.end)?;
+            let span = arrived.at - self.at;
+            let entry = Entry::new(Phase::ServerFlight, Owner::Protocol, Kind::HelloRetry, span, STAMP_ERROR);
+            self.ledger.charge(entry.between([arrived.packet]));
+            self.at = arrived.at;
+        }
+        let hello = self.or_client(Phase::ClientHello, d.client_hello)?;
+        self.turnaround(Phase::ClientHello, hello.end)?;
+        self.last = Milestone::ClientHello;
+        self.exchange(Phase::ServerFlight, hello.end, d.server_flight.map(|e| e.end), false)?;
+        self.last = Milestone::ServerFlightEnd;
+        let finished = self.or_client(Phase::ClientFinished, d.client_finished)?;
+        self.turnaround(Phase::ClientFinished, finished.end)?;
+        self.last = Milestone::ClientFinished;
+        match d.server_finished.filter(|_| d.server_finishes_last()) {
+            Some(last) => self.exchange(Phase::Finish, finished.end, Some(last.end), false),
+            None if d.server_finishes_last() => self.exchange(Phase::Finish, finished.end, None, false),
+            None => self.exchange(Phase::Finish, finished.end, None, true),
+        }
+    }
+
+    fn lookup(&mut self, syn: &Seen<Client>) {
+        let Some(lookup) = &self.handshake.lookup else { return };
+        let Some(end) = lookup.end else { return };
+        let packets = [lookup.start_packet].into_iter().chain(lookup.end_packet);
+        self.client(Phase::Dns, lookup.last_asked, [lookup.start_packet]);
+        let wait = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, end - lookup.last_asked, STAMP_ERROR);
+        self.ledger.charge(wait.between(packets));
+        self.at = end;
+        self.client(Phase::Dns, syn.at, [syn.packet]);
+    }
+
+    /// SYN to SYN-ACK. Why a SYN had to be repeated, the client alone cannot know: it or its answer was lost, or the edge
+    /// did not want it (a full accept queue).
+    fn connect(&mut self, syn: &'a Seen<Client>) -> Option<()> {
+        self.at = syn.at;
+        let copies: Vec<&Seen<Client>> = self.view.syns(Side::Client).collect();
+        let Some(syn_ack) = self.view.syns(Side::Server).next() else {
+            let rest = self.ledger.remaining();
+            self.undecided(Phase::Connect, rest, &[Owner::Loss, Owner::Edge], copies.iter().take(2).map(|c| c.packet));
+            return None;
+        };
+        let through = copies.iter().rev().find(|c| syn_ack.at > c.at).copied().unwrap_or(syn);
+        if through.packet != syn.packet {
+            self.undecided(Phase::Connect, through.at - syn.at, &[Owner::Loss, Owner::EdgeHost], [syn.packet, through.packet]);
+        }
+        self.round_trip = syn_ack.at - through.at;
+        let entry = Entry::round_trip(Phase::Connect, self.round_trip, STAMP_ERROR);
+        self.ledger.charge(entry.between([through.packet, syn_ack.packet]));
+        self.at = syn_ack.at;
+        Some(())
+    }
+
+    /// The client between what it got and the first copy of what it says next.
+    fn turnaround(&mut self, phase: Phase, end: i64) -> Option<()> {
+        let sent = self.view.first_copy(Side::Client, end)?;
+        for wait in ack_waits(self.view, Side::Client, self.at, sent.at) {
+            self.client(phase, wait.sent.at, wait.packets());
+            let entry = Entry::new(phase, Owner::Protocol, wait.kind, wait.ack.at - self.at, STAMP_ERROR);
+            self.ledger.charge(entry.between(wait.packets()));
+            self.at = wait.ack.at;
+        }
+        self.client(phase, sent.at, [sent.packet]);
+        Some(())
+    }
+
+    /// Charges the client until `to`.
+    fn client(&mut self, phase: Phase, to: Instant<Client>, packets: impl IntoIterator<Item = u64>) {
+        let mut entry = Entry::new(phase, Owner::Client, None, to - self.at, STAMP_ERROR).between(packets);
+        entry.missing.push(Missing::ClientHost);
+        self.ledger.charge(entry);
+        self.at = self.at.max(to);
+    }
+
+    /// What the client owes next, or, if it never came, all time until it gave up charged to it.
+    fn or_client<T>(&mut self, phase: Phase, next: Option<T>) -> Option<T> {
+        if next.is_none() {
+            self.client(phase, gave_up(self.view), []);
+        }
+        next
+    }
+
+    /// From the client's message to the edge's answer: `end` of its bytes, or its acknowledgement alone.
+    fn exchange(&mut self, phase: Phase, sent_end: i64, end: Option<i64>, last: bool) -> Option<()> {
+        let sent = self.view.first_copy(Side::Client, sent_end)?;
+        let Some(acknowledged) = self.view.first_ack(Side::Client, sent_end) else {
+            self.unanswered(phase, sent, &[Owner::Loss, Owner::Path, Owner::Edge]);
+            return None;
+        };
+        let through = self.repeated(phase, sent, acknowledged, sent_end);
+        let gap = acknowledged.at - through.at;
+        let data = end.and_then(|end| {
+            let arrived = self.view.completed(Side::Server, end)?;
+            let first = self.view.sent_by(Side::Server).find(|p| p.len > 0 && p.at >= acknowledged.at)?;
+            Some((first, arrived))
+        });
+        let by_itself = acknowledged.len == 0 || last;
+        if by_itself || gap <= self.round_trip + TICK {
+            self.ledger.charge(Entry::round_trip(phase, gap, STAMP_ERROR).between([through.packet, acknowledged.packet]));
+        } else {
+            self.late_answer(phase, through, acknowledged);
+        }
+        self.at = acknowledged.at;
+        if last {
+            return Some(());
+        }
+        let Some((_, arrived)) = data else {
+            self.unanswered(phase, acknowledged, &[Owner::Edge, Owner::Loss, Owner::Path]);
+            return None;
+        };
+        self.arrival(phase, acknowledged, arrived);
+        Some(())
+    }
+
+    /// The acknowledgement came with the answer, and late: the edge thought long, or a way was long.
+    fn late_answer(&mut self, phase: Phase, sent: &Seen<Client>, answer: &Seen<Client>) {
+        let round_trip = self.round_trip;
+        self.ledger.charge(Entry::round_trip(phase, round_trip, STAMP_ERROR).between([sent.packet, answer.packet]));
+        let Some(before) = self.view.sent_by(Side::Server).rfind(|p| p.packet < answer.packet) else { return };
+        let innocent = sent.at - before.at + round_trip;
+        let edge = FarSide { view: self.view, side: Side::Server };
+        for mut entry in edge.divide(Stretch { phase, before, next: answer, innocent, round_trip }) {
+            // Sent late it may have been because ClientHello came late.
+            if entry.owner == Owner::Edge && entry.span > Span::from_millis(5) {
+                entry = Entry { owner: Owner::Unattributed, error: Span::ZERO, ..entry };
+                entry.candidates = vec![Owner::Edge, Owner::Path];
+                entry.missing = vec![Missing::EdgeCapture];
+            }
+            self.ledger.charge(entry);
+        }
+    }
+
+    /// If the client repeated a message, the wait until the copy that was acknowledged is loss; gives that copy.
+    fn repeated(&mut self, phase: Phase, sent: &'a Seen<Client>, ack: &Seen<Client>, end: i64) -> &'a Seen<Client> {
+        let least = self.round_trip.percent(50).max(Span::from_micros(50));
+        let copies: Vec<&'a Seen<Client>> = self.view.copies(Side::Client, end).collect();
+        let through = copies.iter().rev().find(|c| ack.at - c.at >= least).copied().unwrap_or(sent);
+        // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
+        let twice = ack.sack.iter().any(|(left, _)| ack.ack.is_some_and(|a| *left < a));
+        let biggest = self.view.sent_by(Side::Client).filter(|p| p.len > 0).map(|p| p.ip_len).max().unwrap_or(0);
+        let shrank = copies.len() >= 2 && sent.ip_len == biggest && through.ip_len < biggest;
+        let entry = match () {
+            () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
+            () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, self.round_trip),
+            () => Entry::new(phase, Owner::Loss, Kind::Out, through.at - sent.at, STAMP_ERROR),
+        };
+        self.ledger.charge(entry.between([sent.packet, through.packet]));
+        through
+    }
+
+    /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
+    fn arrival(&mut self, phase: Phase, first: &'a Seen<Client>, arrived: &'a Seen<Client>) {
+        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, self.round_trip);
+        let edge = FarSide { view: self.view, side: Side::Server };
+        let packets: Vec<&Seen<Client>> =
+            self.view.sent_by(Side::Server).filter(|p| p.packet >= first.packet && p.packet <= arrived.packet).collect();
+        for pair in packets.windows(2) {
+            let [before, next] = [pair[0], pair[1]];
+            let pause = next.at - before.at;
+            if pause <= AT_ONCE {
+                continue;
+            }
+            if let Some(wait) = waits.iter().find(|w| w.released.packet == next.packet) {
+                self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
+                continue;
+            }
+            let seen_beyond = packets.iter().any(|p| p.packet < next.packet && p.len > 0 && p.start > next.start);
+            if next.len > 0 && seen_beyond && pause > REORDERED {
+                let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
+                let smaller = packets.iter().all(|p| p.len == 0 || p.packet >= next.packet || p.ip_len < whole.max(1_000));
+                let kind = if smaller && pause > Span::from_millis(1_500) {
+                    (Owner::Path, Kind::MtuBlackhole)
+                } else {
+                    (Owner::Loss, Kind::Back)
+                };
+                self.ledger.charge(Entry::new(phase, kind.0, kind.1, pause, STAMP_ERROR).between([before.packet, next.packet]));
+                continue;
+            }
+            for entry in edge.divide(Stretch { phase, before, next, innocent: Span::ZERO, round_trip: self.round_trip }) {
+                self.ledger.charge(entry);
+            }
+        }
+        // What is left are packets close behind each other.
+        let rest = (arrived.at - first.at).at_least_zero()
+            - packets.windows(2).map(|p| p[1].at - p[0].at).filter(|pause| *pause > AT_ONCE).sum::<Span>();
+        self.ledger.charge(Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between([first.packet, arrived.packet]));
+        self.at = arrived.at;
+    }
+
+    /// Nothing more came of the edge.
+    fn unanswered(&mut self, phase: Phase, from: &Seen<Client>, candidates: &[Owner]) {
+        let rest = self.ledger.remaining();
+        let beyond_a_hole = self
+            .view
+            .sent_by(Side::Server)
+            .any(|p| p.len > 0 && !self.view.sent_by(Side::Server).any(|q| q.len > 0 && q.end() == p.start) && p.start > 0);
+        let big_arrived = self.view.sent_by(Side::Server).any(|p| p.ip_len > 1_300);
+        if beyond_a_hole && !big_arrived {
+            self.ledger.charge(Entry::new(phase, Owner::Path, Kind::MtuBlackhole, rest, STAMP_ERROR).between([from.packet]));
+        } else {
+            self.undecided(phase, rest, candidates, [from.packet]);
+        }
+    }
+
+    fn undecided(&mut self, phase: Phase, span: Span, candidates: &[Owner], packets: impl IntoIterator<Item = u64>) {
+        let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets);
+        entry.candidates = candidates.to_vec();
+        entry.missing = vec![Missing::EdgeCapture];
+        self.ledger.charge(entry);
+    }
+}
