@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use simple_dns::{Packet, rdata::RData};
 
-use crate::clock::{Client, Instant};
+use crate::clock::{Client, Instant, Span};
 
 /// One lookup of a name, all its queries (A, AAAA, repeats) taken together.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +80,26 @@ impl Lookups {
         let fits = |l: &Lookup| l.addresses.contains(&server) && l.end.is_some_and(|end| end <= connected);
         let index = (0..self.0.len()).filter(|i| fits(&self.0[*i])).min_by_key(|i| self.0[*i].end)?;
         Some(self.0.remove(index))
+    }
+
+    /// As [`Self::take_for`], in a capture that shows the lookups of many hosts and of a long time: only what `client`
+    /// itself asked (a stub resolver asks from the loopback address, and an address of the other family may be the same
+    /// host's), answered less than `within` before.
+    pub fn take_recent(&mut self, client: IpAddr, server: IpAddr, connected: Instant<Client>, within: Span) -> Option<Lookup> {
+        let asked = |l: &Lookup| {
+            let ip = l.client.ip();
+            ip == client || ip.is_loopback() || ip.is_ipv4() != client.is_ipv4()
+        };
+        let recent = |l: &Lookup| l.end.is_some_and(|end| end <= connected && connected - end <= within);
+        let fits = |l: &Lookup| l.addresses.contains(&server) && recent(l) && asked(l);
+        let index = (0..self.0.len()).filter(|i| fits(&self.0[*i])).min_by_key(|i| self.0[*i].end)?;
+        Some(self.0.remove(index))
+    }
+
+    /// Forgets the oldest, down to `most`.
+    pub fn keep(&mut self, most: usize) {
+        let surplus = self.0.len().saturating_sub(most);
+        self.0.drain(..surplus);
     }
 
     /// Lookups nobody has taken.

@@ -239,6 +239,12 @@ impl<D: Domain> View<D> {
         self.packets.len() * size_of::<Seen<D>>() + self.client.stream.held() + self.server.stream.held()
     }
 
+    /// Lets go of the bytes of both streams: for when the dialogue has been read and only times matter.
+    pub fn forget_bytes(&mut self) {
+        self.client.stream = Stream::default();
+        self.server.stream = Stream::default();
+    }
+
     /// Packets of one end.
     pub fn sent_by(&self, side: Side) -> impl DoubleEndedIterator<Item = &Seen<D>> {
         self.packets.iter().filter(move |p| p.from == side)

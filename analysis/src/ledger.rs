@@ -115,6 +115,8 @@ pub enum Missing {
     EdgeHost,
     /// At which end the capture was taken.
     Standpoint,
+    /// The connection on the other side of a proxy.
+    OtherLeg,
     /// A capture without losses.
     LosslessCapture,
 }
@@ -128,6 +130,7 @@ impl fmt::Display for Missing {
             Missing::EdgeCapture => "a capture at the edge's end",
             Missing::EdgeTimestamps => "TCP timestamps from the edge",
             Missing::EdgeIpId => "an IP identification that counts the edge's packets (IPv6 has none)",
+            Missing::OtherLeg => "the verdict of the proxy's other connection",
             Missing::Standpoint => "at which end the capture was taken (--client-side, --edge-side)",
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",

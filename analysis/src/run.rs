@@ -15,7 +15,7 @@ const MOST_CLIENT_CPU: Span = Span::from_millis(60);
 
 /// Time of the client's own that is never held against it where only the edge's packets speak: an ordinary
 /// client computes for some milliseconds before ClientHello and Finished (curl with a full bundle: up to 30).
-const UNSPLIT_CLIENT: Span = Span::from_millis(20);
+pub const UNSPLIT_CLIENT: Span = Span::from_millis(20);
 
 /// What a target is there for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -6,8 +6,11 @@ use crate::ledger::{Entry, Kind, Owner, Phase};
 use crate::milestone::{Milestone, Sighting, milestones};
 use crate::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
 
+/// Says how a packet of the evidence is called, from its number in the views.
+pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
+
 /// Says what happened in one handshake and which frames show it.
-pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement) -> String {
+pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
     let ended = match reading.end {
         End::Complete => String::new(),
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
@@ -18,9 +21,9 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement) 
             reading.ledger.total, judgement.excess, judgement.floor
         ),
         Verdict::Culprit { primary, second } => {
-            let mut text = culprit(handshake, reading, primary);
+            let mut text = culprit(handshake, reading, primary, cite);
             if let Some(second) = second {
-                text.push_str(&format!(" And: {}", culprit(handshake, reading, second)));
+                text.push_str(&format!(" And: {}", culprit(handshake, reading, second, cite)));
             }
             text + &ended
         }
@@ -28,7 +31,7 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement) 
             let who: Vec<_> = candidates.iter().map(|o| owner_words(*o)).collect();
             let what: Vec<_> = missing.iter().map(ToString::to_string).collect();
             let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
-            let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets)));
+            let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets, cite)));
             let who = if who.is_empty() { "several owners, none with a clear share".into() } else { who.join(", ") };
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
             format!("{excess} beyond the baseline{place} could be any of: {who}.{tell}{ended}")
@@ -37,12 +40,12 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement) 
     }
 }
 
-fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit) -> String {
+fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
     let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
     let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
         return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
     };
-    let cited = frames(&largest.packets);
+    let cited = frames(&largest.packets, cite);
     let span = largest.span;
     match (culprit.owner, culprit.kind) {
         (Owner::ClientHost | Owner::ClientApp | Owner::Client, kind) => {
@@ -135,10 +138,10 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     }
 }
 
-fn frames(packets: &[u64]) -> String {
+fn frames(packets: &[u64], cite: &Cite<'_>) -> String {
     match packets {
         [] => String::new(),
-        [one] => format!(" [packet {one}]"),
-        [first, .., last] => format!(" [packets {first} and {last}]"),
+        [one] => format!(" [packet {}]", cite(*one)),
+        [first, .., last] => format!(" [packets {} and {}]", cite(*first), cite(*last)),
     }
 }

@@ -65,6 +65,8 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     };
     match (by_legs, by_ttl) {
         (Standpoint::Unknown | Standpoint::Between, Standpoint::Client | Standpoint::Edge) => by_ttl,
+        // A server slow to answer SYN looks far away.
+        (Standpoint::Client, Standpoint::Edge) | (Standpoint::Edge, Standpoint::Client) => Standpoint::Unknown,
         // Near one end in time, though a few hops from it: as good as there.
         (by_legs, _) => by_legs,
     }

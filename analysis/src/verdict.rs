@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Span;
+use crate::handshake::Handshake;
 use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 
@@ -194,6 +195,19 @@ pub struct Circumstances {
     pub capture_incomplete: bool,
     /// The side that sent a fatal alert.
     pub alert_by: Option<Owner>,
+}
+
+impl Circumstances {
+    /// Reads them off a handshake.
+    pub fn of(handshake: &Handshake) -> Self {
+        let d = &handshake.dialogue;
+        let alert_by = match (d.client_alert, d.server_alert) {
+            (Some(_), _) => Some(Owner::Client),
+            (_, Some(_)) => Some(Owner::Edge),
+            _ => None,
+        };
+        Self { capture_incomplete: handshake.capture_incomplete(), alert_by }
+    }
 }
 
 /// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).

@@ -5,6 +5,8 @@
 //! [`Broken`] that says after which packet it stopped. Memory: one buffer, whatever the file's size.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use analysis::packet::LinkType;
 use pcap_parser::traits::PcapReaderIterator;
@@ -78,6 +80,7 @@ pub struct Reader {
     pending: usize,
     capacity: usize,
     dropped: u64,
+    current: Option<Place>,
 }
 
 /// Where in the reader's buffer a frame lies.
@@ -99,11 +102,11 @@ enum Step {
 }
 
 impl Reader {
-    /// Opens `path` (`-`: standard input).
+    /// Opens `path` (`-`: standard input). With `follow`, the end of the file is where more will come, until it is set.
     ///
     /// # Errors
     /// If it cannot be opened or is no capture.
-    pub fn open(path: &Path, follow: bool) -> Result<Self, Broken> {
+    pub fn open(path: &Path, follow: Option<Arc<AtomicBool>>) -> Result<Self, Broken> {
         let file = path.display().to_string();
         let source = open(path, follow).map_err(|e| Broken { file: file.clone(), after: 0, what: e.to_string() })?;
         Self::from_source(file, source)
@@ -130,6 +133,7 @@ impl Reader {
                 pending: 0,
                 capacity: BUFFER,
                 dropped: 0,
+                current: None,
             }),
             Err(PcapError::Eof) => Err(Broken { file, after: 0, what: "the file is empty".into() }),
             Err(PcapError::Incomplete(_)) => Err(Broken { file, after: 0, what: "the file ends inside its header".into() }),
@@ -157,6 +161,31 @@ impl Reader {
     /// # Errors
     /// If the file breaks off or cannot be read on.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Broken> {
+        self.advance()?;
+        Ok(self.frame())
+    }
+
+    /// The frame that [`Self::advance`] came to; absent at the end of the file.
+    pub fn frame(&self) -> Option<Frame<'_>> {
+        let place = self.current.as_ref()?;
+        let bytes = self.blocks.data().get(place.start..place.start + place.len)?;
+        let interface = &self.interfaces[place.interface as usize];
+        Some(Frame {
+            number: place.number,
+            at: place.at,
+            interface: place.interface,
+            link: interface.link,
+            link_number: interface.link_number,
+            bytes,
+        })
+    }
+
+    /// Goes on to the next frame; gives its time, or nothing at the end of the file.
+    ///
+    /// # Errors
+    /// If the file breaks off or cannot be read on.
+    pub fn advance(&mut self) -> Result<Option<i64>, Broken> {
+        self.current = None;
         let place = loop {
             if self.pending > 0 {
                 self.blocks.consume(self.pending);
@@ -177,18 +206,12 @@ impl Reader {
                 Step::Broken(what) => return self.broken(what),
             }
         };
-        let Some(bytes) = self.blocks.data().get(place.start..place.start + place.len) else {
+        if self.blocks.data().len() < place.start + place.len {
             return self.broken("a packet is shorter than its own header says".into());
-        };
-        let interface = &self.interfaces[place.interface as usize];
-        Ok(Some(Frame {
-            number: place.number,
-            at: place.at,
-            interface: place.interface,
-            link: interface.link,
-            link_number: interface.link_number,
-            bytes,
-        }))
+        }
+        let at = place.at;
+        self.current = Some(place);
+        Ok(Some(at))
     }
 
     fn broken<T>(&self, what: String) -> Result<T, Broken> {

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod file;
 pub mod live;
 pub mod ring;
+pub mod set;
 mod source;
 
 pub use ring::Captured;

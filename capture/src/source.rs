@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// A first block larger than this is not waited for.
 const MOST_HEAD: usize = 1 << 20;
 
-/// Opens `path` (`-`: standard input). With `follow`, the end of the file is where more will come.
-pub(crate) fn open(path: &Path, follow: bool) -> io::Result<Source> {
+/// Opens `path` (`-`: standard input). With `follow`, the end of the file is where more will come, until it is set.
+pub(crate) fn open(path: &Path, follow: Option<Arc<AtomicBool>>) -> io::Result<Source> {
     let raw: Box<dyn Read + Send> = if path.as_os_str() == "-" {
         Box::new(io::stdin())
-    } else if follow {
-        Box::new(Growing(File::open(path)?))
+    } else if let Some(stop) = follow {
+        Box::new(Growing { file: File::open(path)?, stop })
     } else {
         Box::new(File::open(path)?)
     };
@@ -73,13 +75,17 @@ fn fill(from: &mut impl Read, head: &mut Vec<u8>, want: usize) -> io::Result<()>
 }
 
 /// A file that somebody still writes.
-struct Growing(File);
+struct Growing {
+    file: File,
+    /// Set when no more is wanted.
+    stop: Arc<AtomicBool>,
+}
 
 impl Read for Growing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.read(buffer)? {
-                0 if !buffer.is_empty() => std::thread::sleep(PATIENCE),
+            match self.file.read(buffer)? {
+                0 if !buffer.is_empty() && !self.stop.load(Ordering::Relaxed) => std::thread::sleep(PATIENCE),
                 n => return Ok(n),
             }
         }

@@ -1,4 +1,266 @@
 //! Capture files in, the verdict of every handshake in them out.
+//!
+//! ```text
+//! capture::set ─ frames ─► Observer (one per capture and interface) ─ views ─► WaitingRoom ─ groups ─► Placing ─ Placed ─► Judging ─► Finding
+//!   files in order of time   decode, flow table, settle                 same connection          which end           baselines, verdict
+//! ```
+//! Memory is bounded by the handshakes under way (each stage states its budget), not by the files.
 #![forbid(unsafe_code)]
 
+pub mod joining;
+pub mod judging;
 pub mod observer;
+pub mod placing;
+pub mod record;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use analysis::clock::Span;
+use analysis::flow::View;
+use analysis::standpoint::Standpoint;
+use capture::set::Set;
+use report::explained::{CaptureRecord, Counts};
+
+use joining::{Group, WaitingRoom};
+use judging::{Finding, Judging};
+use observer::Observer;
+use placing::Placing;
+
+/// A lookup that ended longer before its connection began was made for something else.
+const LOOKUP_FITS: Span = Span::from_millis(1_000);
+/// Packets between two looks at what takes long.
+const STRIDE: u64 = 1 << 14;
+
+/// What to read, and how.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Capture files; `-` is standard input.
+    pub captures: Vec<PathBuf>,
+    /// Capture files taken at the client's end, whatever they look like.
+    pub client_side: Vec<PathBuf>,
+    /// Capture files taken at the edge's end.
+    pub edge_side: Vec<PathBuf>,
+    /// Whether to wait for more at the end of a file.
+    pub follow: bool,
+    /// Set when reading should end early; everything read so far still counts.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What was read.
+pub struct Outcome {
+    /// The captures.
+    pub captures: Vec<CaptureRecord>,
+    /// The files behind packet numbers.
+    pub files: Vec<PathBuf>,
+    /// What passed.
+    pub counts: Counts,
+    /// Handshakes found.
+    pub handshakes: u64,
+    /// What to know before believing it.
+    pub warnings: Vec<String>,
+    /// Files of which nothing at all could be read.
+    pub unreadable: usize,
+}
+
+/// Where findings go.
+pub trait Sink {
+    /// Takes a judged handshake.
+    fn finding(&mut self, finding: Finding) -> ControlFlow<()>;
+    /// Told now and then how far reading has come.
+    fn progress(&mut self, packets: u64);
+}
+
+/// Reads captures and gives every handshake in them to `sink`.
+pub fn explain(options: &Options, sink: &mut dyn Sink) -> Outcome {
+    let mut run = Run::new(options);
+    let ended = run.read(options, sink);
+    if ended.is_continue() {
+        let _ = run.finish(sink);
+    }
+    run.outcome()
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    set: Set,
+    observers: Vec<Observer>,
+    by_interface: HashMap<(usize, u32), usize>,
+    names: Vec<(usize, u32)>,
+    waiting: WaitingRoom,
+    placing: Placing,
+    judging: Judging,
+    packets: u64,
+    handshakes: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(options: &'a Options) -> Self {
+        let paths: Vec<PathBuf> =
+            [&options.captures, &options.client_side, &options.edge_side].into_iter().flatten().cloned().collect();
+        let follow = options.follow.then(|| Arc::clone(&options.stop));
+        Self {
+            options,
+            set: Set::open(&paths, follow),
+            observers: Vec::new(),
+            by_interface: HashMap::new(),
+            names: Vec::new(),
+            waiting: WaitingRoom::default(),
+            placing: Placing::default(),
+            judging: Judging::new(options.follow),
+            packets: 0,
+            handshakes: 0,
+        }
+    }
+
+    fn read(&mut self, options: &Options, sink: &mut dyn Sink) -> ControlFlow<()> {
+        loop {
+            let Some((capture, frame)) = self.set.next_frame() else { return ControlFlow::Continue(()) };
+            let at = match self.by_interface.get(&(capture, frame.interface)) {
+                Some(at) => *at,
+                None => {
+                    self.observers.push(Observer::default());
+                    self.names.push((capture, frame.interface));
+                    self.by_interface.insert((capture, frame.interface), self.observers.len() - 1);
+                    self.observers.len() - 1
+                }
+            };
+            let observer = &mut self.observers[at];
+            let over = observer.push(&frame);
+            let overdue = observer.overdue();
+            self.packets += 1;
+            if let Some(view) = over {
+                self.view(at, view, sink)?;
+            }
+            let mut overdue = overdue;
+            while let Some(view) = overdue {
+                self.view(at, view, sink)?;
+                overdue = self.observers[at].overdue();
+            }
+            if self.packets.is_multiple_of(STRIDE) {
+                self.look_round(sink)?;
+                sink.progress(self.packets);
+                if options.stop.load(Ordering::Relaxed) {
+                    return ControlFlow::Continue(());
+                }
+            }
+        }
+    }
+
+    /// A connection that is over at one observer.
+    fn view(&mut self, observer: usize, mut view: Box<View<analysis::clock::Unplaced>>, sink: &mut dyn Sink) -> ControlFlow<()> {
+        view.close();
+        if !self.observers[observer].keeps(&view) {
+            return ControlFlow::Continue(());
+        }
+        let expected = self.set.expected_observers();
+        if expected <= 1 {
+            return self.group(Group::alone(observer, view), sink);
+        }
+        match self.waiting.push(observer, view, expected) {
+            Some(group) => self.group(group, sink),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn look_round(&mut self, sink: &mut dyn Sink) -> ControlFlow<()> {
+        let now = self.observers.iter().map(Observer::now).min().unwrap_or(0);
+        while let Some(group) = self.waiting.overdue(now) {
+            self.group(group, sink)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn group(&mut self, group: Group, sink: &mut dyn Sink) -> ControlFlow<()> {
+        for (observer, _) in &group.views {
+            self.state(*observer);
+        }
+        let mut placed = self.placing.place(group);
+        if let (Some(observer), Some(view)) = (placed.client_observer, &placed.handshake.client)
+            && let Some(syn) = view.syns(analysis::flow::Side::Client).next()
+        {
+            let lookups = self.observers[observer].lookups();
+            let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
+            placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS);
+        }
+        self.judging.push(placed);
+        self.give(false, sink)
+    }
+
+    /// Tells `placing` what the user says of an observer's capture.
+    fn state(&mut self, observer: usize) {
+        let (capture, _) = self.names[observer];
+        let Some(file) = self.set.captures()[capture].files.first() else { return };
+        for (files, end) in
+            [(&self.options.client_side, Standpoint::Client), (&self.options.edge_side, Standpoint::Edge)]
+        {
+            if files.contains(file) {
+                self.placing.state(observer, end);
+            }
+        }
+    }
+
+    fn give(&mut self, end: bool, sink: &mut dyn Sink) -> ControlFlow<()> {
+        let set = &self.set;
+        let cite = |number: u64| record::cite(set.files(), number);
+        while let Some(finding) = self.judging.pop(end, &cite) {
+            self.handshakes += 1;
+            sink.finding(finding)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn finish(&mut self, sink: &mut dyn Sink) -> ControlFlow<()> {
+        for at in 0..self.observers.len() {
+            for view in self.observers[at].finish() {
+                self.view(at, Box::new(view), sink)?;
+            }
+        }
+        let rest: Vec<Group> = self.waiting.finish().collect();
+        for group in rest {
+            self.group(group, sink)?;
+        }
+        self.give(true, sink)
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut counts = Counts::default();
+        for observer in &self.observers {
+            counts += observer.counts();
+        }
+        let stands = |capture: usize| -> Vec<String> {
+            let of_capture = self.names.iter().enumerate().filter(|(_, (c, _))| *c == capture);
+            of_capture.map(|(observer, _)| stands(&self.placing.witnesses(observer))).collect()
+        };
+        let captures: Vec<CaptureRecord> = self
+            .set
+            .captures()
+            .iter()
+            .enumerate()
+            .map(|(i, c)| CaptureRecord {
+                files: c.files.iter().map(|f| f.display().to_string()).collect(),
+                packets: c.packets,
+                dropped: c.dropped,
+                stands: stands(i),
+            })
+            .collect();
+        let unreadable = self.set.broken().iter().filter(|b| b.after == 0).count();
+        let warnings = record::warnings(self.set.broken(), &captures, &counts);
+        let files = self.set.files().to_vec();
+        Outcome { captures, files, counts, handshakes: self.handshakes, warnings, unreadable }
+    }
+}
+
+fn stands(witnesses: &[(Standpoint, u64)]) -> String {
+    let words = |s: Standpoint| match s {
+        Standpoint::Client => "at the client",
+        Standpoint::Edge => "at the edge",
+        Standpoint::Between => "between the ends",
+        Standpoint::Unknown => "anywhere",
+    };
+    let found: Vec<String> = witnesses.iter().map(|(s, n)| format!("{} ({n} connections)", words(*s))).collect();
+    if found.is_empty() { "no connection tells".into() } else { found.join(", ") }
+}

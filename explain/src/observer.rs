@@ -1,30 +1,23 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
-use analysis::clock::{Instant, Unplaced};
-use analysis::flow::View;
+use std::collections::HashSet;
+
+use analysis::clock::{Client, Instant, Span, Unplaced};
+use analysis::dns::Lookups;
+use analysis::flow::{Side, View};
 use analysis::fragments::Defragmenter;
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode};
 use analysis::settle::Progress;
 use analysis::table::FlowTable;
 use capture::file::Frame;
-use serde::Serialize;
+use report::explained::Counts;
 
-/// What passed an observer.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
-pub struct Counts {
-    /// Frames.
-    pub packets: u64,
-    /// Of these, with a TCP segment.
-    pub tcp: u64,
-    /// Frames that contradict themselves or are cut before their headers end.
-    pub malformed: u64,
-    /// Frames of a link type that cannot be read.
-    pub unknown_link: u64,
-    /// Connections that are no TLS.
-    pub not_tls: u64,
-    /// TLS connections whose handshake lies before the capture.
-    pub late: u64,
-}
+/// Ports where a connection without any data was meant for TLS (IANA service names https, imaps, …).
+const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5671, 8443, 8883];
+/// A connection without data that lasted less was a port check; longer, and somebody failed to begin.
+const PORT_CHECK: Span = Span::from_millis(1_000);
+/// Name lookups remembered.
+const MOST_LOOKUPS: usize = 512;
 
 /// One interface of one capture.
 #[derive(Default)]
@@ -34,6 +27,10 @@ pub struct Observer {
     counts: Counts,
     /// Time of the latest frame.
     now: i64,
+    /// Name lookups, on the client's clock if this observer stands at one.
+    lookups: Lookups,
+    /// Ports on which TLS was seen.
+    tls_ports: HashSet<u16>,
 }
 
 impl Observer {
@@ -59,7 +56,15 @@ impl Observer {
                     _ => None,
                 }
             }
-            Ok(Transport::Udp(_)) | Err(NoSegment::OtherProtocol) => None,
+            Ok(Transport::Udp(datagram)) => {
+                if datagram.source.port() == 53 || datagram.destination.port() == 53 {
+                    let at: Instant<Client> = Instant::from_nanos(frame.at);
+                    self.lookups.push(at, frame.number, datagram.source, datagram.destination, datagram.payload);
+                    self.lookups.keep(MOST_LOOKUPS);
+                }
+                None
+            }
+            Err(NoSegment::OtherProtocol) => None,
             Err(NoSegment::Incomplete | NoSegment::Malformed(_)) => {
                 self.counts.malformed += 1;
                 None
@@ -81,6 +86,16 @@ impl Observer {
         }
     }
 
+    /// Time of the latest frame, in nanoseconds since the epoch.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// The name lookups that passed.
+    pub fn lookups(&mut self) -> &mut Lookups {
+        &mut self.lookups
+    }
+
     /// A connection in which nothing happened for long, or that must go because memory is short.
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         self.table.overdue(Instant::from_nanos(self.now))
@@ -91,8 +106,28 @@ impl Observer {
         std::mem::take(&mut self.table).into_views()
     }
 
-    /// Counts a connection that holds no handshake.
-    pub fn dismiss(&mut self, view: &View<Unplaced>) {
+    /// Whether a connection that is over was a TLS handshake, or meant to be one; else it is counted and forgotten.
+    pub fn keeps(&mut self, view: &View<Unplaced>) -> bool {
+        let port = view.endpoints.server.port();
+        if [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some()) {
+            self.tls_ports.insert(port);
+            return true;
+        }
+        let silent = view.packets.iter().all(|p| p.len == 0) && view.syns(Side::Client).next().is_some();
+        if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
+            let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
+            let connected = view.syns(Side::Server).next().is_some();
+            if lasted >= PORT_CHECK || !connected {
+                return true;
+            }
+            self.counts.port_checks += 1;
+            return false;
+        }
+        self.dismiss(view);
+        false
+    }
+
+    fn dismiss(&mut self, view: &View<Unplaced>) {
         if view.late_tls() {
             self.counts.late += 1;
         } else {

@@ -25,7 +25,7 @@ fn corpus() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Vec<View<Unplaced>> {
-    let mut reader = Reader::open(path, false).expect("the capture opens");
+    let mut reader = Reader::open(path, None).expect("the capture opens");
     let mut observers: BTreeMap<u32, Observer> = BTreeMap::new();
     let mut views = Vec::new();
     loop {

@@ -1,7 +1,9 @@
 //! Runs in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
 #![forbid(unsafe_code)]
 
+pub mod explained;
 pub mod html;
+pub mod lanes;
 pub mod model;
 pub mod terminal;
 mod waterfall;

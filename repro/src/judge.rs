@@ -1,20 +1,17 @@
 //! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
 
-use analysis::clock::{Client, Domain, Instant, Span};
+use analysis::clock::Span;
 use analysis::handshake::Handshake;
-use analysis::ledger::{Entry, Owner, Phase};
-use analysis::milestone::{Milestone, Sighting, milestones};
+use analysis::ledger::{Entry, Phase};
 use analysis::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::sentence::explain;
 use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
 use analysis::{both_ends, edge_only};
 use hdrhistogram::Histogram;
-use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, Lane, Mark, PhaseQuantiles};
+use report::lanes::{Stamped, lanes};
+use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, PhaseQuantiles};
 
 use crate::scenario::{Scenario, TargetSpec};
-
-/// A milestone by name, on the client's clock, as the client reported it.
-pub type Stamped = (String, Instant<Client>);
 
 /// A handshake with its place in the run.
 pub struct Measured {
@@ -77,14 +74,14 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
     }
     let judgements: Vec<Vec<Judgement>> = cells
         .iter()
-        .map(|(cell, members)| cell.readings.iter().zip(members).map(|(r, i)| judge(r, circumstances(&seen[*i]))).collect())
+        .map(|(cell, members)| cell.readings.iter().zip(members).map(|(r, i)| judge(r, Circumstances::of(&seen[*i]))).collect())
         .collect();
     let mut verdicts = Vec::new();
     let mut sentences = Vec::new();
     let mut handshakes: Vec<Option<Judged>> = measured.iter().map(|_| None).collect();
     for ((cell, members), judged) in cells.iter().zip(&judgements) {
         for ((i, reading), judgement) in members.iter().zip(&cell.readings).zip(judged) {
-            let sentence = explain(&seen[*i], reading, judgement);
+            let sentence = explain(&seen[*i], reading, judgement, &|packet| packet.to_string());
             handshakes[*i] = Some(Judged { reading: reading.clone(), judgement: judgement.clone(), sentence });
         }
         let controls: Vec<Span> = cells
@@ -116,16 +113,6 @@ fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Hands
     }
     let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
     (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role.into(), stated_rtt, readings }, members)
-}
-
-fn circumstances(handshake: &Handshake) -> Circumstances {
-    let d = &handshake.dialogue;
-    let alert_by = match (d.client_alert, d.server_alert) {
-        (Some(_), _) => Some(Owner::Client),
-        (_, Some(_)) => Some(Owner::Edge),
-        _ => None,
-    };
-    Circumstances { capture_incomplete: handshake.capture_incomplete(), alert_by }
 }
 
 /// Distributions per cell and phase, and the histograms themselves for `histograms.hdr`.
@@ -167,6 +154,7 @@ pub fn distributions(judgements: &Judgements) -> (Vec<CellPhases>, Vec<(String, 
 /// One handshake as a record.
 pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -> HandshakeRecord {
     let h = &measured.handshake;
+    let reported = [("client app", &measured.client_app[..]), ("client kernel", &measured.client_kernel[..])];
     HandshakeRecord {
         format: FORMAT,
         id: measured.id,
@@ -179,64 +167,9 @@ pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -
         server_name: h.dialogue.server_name.clone(),
         version: h.dialogue.version.map(|v| v.name().to_owned()),
         resumed: h.dialogue.resumed,
-        lanes: lanes(measured, both.as_ref()),
+        lanes: lanes(h, &reported, both.as_ref().and_then(|j| j.reading.ledger.min_path())),
         both_ends: both,
         edge_only: edge,
     }
 }
 
-fn lanes(measured: &Measured, both: Option<&Judged>) -> Vec<Lane> {
-    let h = &measured.handshake;
-    let mut lanes = Vec::new();
-    let client: Vec<Sighting<Client>> = h.client.as_ref().map_or_else(Vec::new, |v| {
-        let mut seen: Vec<Sighting<Client>> = Vec::new();
-        if let Some(lookup) = &h.lookup {
-            seen.push(Sighting { milestone: Milestone::DnsStart, at: lookup.start, packet: lookup.start_packet });
-            seen.extend(lookup.end.zip(lookup.end_packet).map(|(at, packet)| Sighting {
-                milestone: Milestone::DnsEnd,
-                at,
-                packet,
-            }));
-        }
-        seen.extend(milestones(v, &h.dialogue));
-        seen
-    });
-    let Some(start) = client.iter().map(|s| s.at).min() else { return edge_lane(measured, 0.0).into_iter().collect() };
-    let reported = |observer: &str, marks: &[Stamped]| {
-        let marks: Vec<Mark> =
-            marks.iter().map(|(name, at)| Mark { name: name.clone(), ms: (*at - start).millis(), packet: None }).collect();
-        (!marks.is_empty()).then(|| Lane { observer: observer.into(), offset_ms: 0.0, marks })
-    };
-    lanes.extend(reported("client app", &measured.client_app));
-    lanes.extend(reported("client kernel", &measured.client_kernel));
-    lanes.push(Lane { observer: "client wire".into(), offset_ms: 0.0, marks: marks(&client, start) });
-    // For drawing only: the edge saw SYN half a round trip after it left.
-    let syn = client.iter().find(|s| s.milestone == Milestone::Syn).map_or(start, |s| s.at);
-    let half = both.and_then(|j| j.reading.ledger.min_path()).unwrap_or_default().percent(50);
-    lanes.extend(edge_lane(measured, (syn - start + half).millis()));
-    lanes
-}
-
-fn edge_lane(measured: &Measured, offset_ms: f64) -> Option<Lane> {
-    let h = &measured.handshake;
-    let seen = milestones(h.edge.as_ref()?, &h.dialogue);
-    let start = seen.iter().map(|s| s.at).min()?;
-    let mut marks = marks(&seen, start);
-    if let Some(log) = &h.edge_log {
-        marks.push(Mark { name: "accepted (edge log)".into(), ms: (log.accepted - start).millis(), packet: None });
-    }
-    Some(Lane { observer: "edge wire".into(), offset_ms, marks })
-}
-
-fn marks<D: Domain>(seen: &[Sighting<D>], start: Instant<D>) -> Vec<Mark> {
-    seen.iter().map(|s| Mark { name: s.milestone.name().into(), ms: (s.at - start).millis(), packet: Some(s.packet) }).collect()
-}
-
-/// Comments for the evidence file: which milestone passes in which frame, by frame number.
-pub fn comments(handshake: &Handshake) -> Vec<(u64, String)> {
-    let client =
-        handshake.client.iter().flat_map(|v| milestones(v, &handshake.dialogue)).map(|s| (s.packet, s.milestone, "client"));
-    let edge = handshake.edge.iter().flat_map(|v| milestones(v, &handshake.dialogue)).map(|s| (s.packet, s.milestone, "edge"));
-    let peer = handshake.endpoints.client;
-    client.chain(edge).map(|(packet, m, end)| (packet, format!("{} at the {end} ({peer})", m.name()))).collect()
-}

@@ -14,7 +14,8 @@ use crate::Error;
 use crate::batch::{self, Batch};
 use crate::fault::{FaultKind, FaultSpec};
 use crate::folder::Folder;
-use crate::judge::{Evidence, Measured, Stamped, comments, distributions, judge_all, record};
+use crate::judge::{Evidence, Measured, distributions, judge_all, record};
+use report::lanes::{Stamped, comments};
 use crate::scenario::{OneOrMore, Scenario};
 use crate::stage::Stage;
 
@@ -364,20 +365,7 @@ fn run_id(scenario: &str) -> String {
 
 /// Now, as `20261123T201500.123` and in RFC 3339 (UTC).
 fn timestamp() -> (String, String) {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // Civil date from days since the epoch (Hinnant, chrono-compatible low-level date algorithms).
-    let z = days as i64 + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (h, m, s) = (second / 3_600, second / 60 % 60, second % 60);
-    (
-        format!("{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}.{:03}", since.subsec_millis()),
-        format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z"),
-    )
+    let now = jiff::Timestamp::now();
+    let of_folder = now.strftime("%Y%m%dT%H%M%S%.3f").to_string();
+    (of_folder, now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

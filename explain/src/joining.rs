@@ -1,0 +1,120 @@
+//! Views of one connection by several observers, brought together.
+//!
+//! In: views, each from one observer, in any order. Out: groups, each one connection. Names that survive on the way:
+//! both initial sequence numbers (address translation leaves them alone); failing that, ClientHello's random with the same TCP
+//! timestamp (something rewrote the sequence numbers) or the same endpoints. The same random alone is another connection: a
+//! proxy handed the bytes on (see [`crate::judging`]). A view whose partner never comes leaves alone.
+
+use std::collections::{HashMap, VecDeque};
+
+use analysis::clock::{Instant, Unplaced};
+use analysis::flow::{Side, View};
+
+/// Bytes of views that wait for their partners.
+const MOST_HELD: usize = 24 << 20;
+/// A view waits until every observer's capture is this many nanoseconds further: longer than an idle handshake lives.
+const PATIENCE: i64 = 100_000_000_000;
+
+/// One connection, seen by each of some observers once.
+pub struct Group {
+    /// Observer and view.
+    pub views: Vec<(usize, Box<View<Unplaced>>)>,
+    random: Option<[u8; 32]>,
+}
+
+impl Group {
+    /// A connection that only one observer can have seen.
+    pub fn alone(observer: usize, view: Box<View<Unplaced>>) -> Self {
+        Self { views: vec![(observer, view)], random: None }
+    }
+
+    fn held(&self) -> usize {
+        self.views.iter().map(|(_, view)| view.held() + size_of::<View<Unplaced>>()).sum()
+    }
+
+    fn last_at(&self) -> i64 {
+        self.views.iter().filter_map(|(_, v)| v.last_at()).map(Instant::nanos).max().unwrap_or(0)
+    }
+}
+
+/// Views that wait for their partners.
+#[derive(Default)]
+pub struct WaitingRoom {
+    /// Groups by the order in which they came; `front` is the number of the first.
+    groups: VecDeque<Option<Group>>,
+    front: u64,
+    by_numbers: HashMap<(u32, u32), u64>,
+    by_random: HashMap<[u8; 32], u64>,
+    held: usize,
+}
+
+impl WaitingRoom {
+    /// Takes a view; gives the group it belongs to if all of `observers` have seen that connection now.
+    pub fn push(&mut self, observer: usize, view: Box<View<Unplaced>>, observers: usize) -> Option<Group> {
+        let numbers = view.isn(Side::Client).zip(view.isn(Side::Server));
+        let random = view.dialogue().client_random;
+        let partner = numbers.and_then(|n| self.by_numbers.get(&n)).or_else(|| random.and_then(|r| self.by_random.get(&r))).copied();
+        let index = partner.filter(|id| self.group(*id).is_some_and(|group| fits(group, observer, &view))).unwrap_or_else(|| {
+            self.groups.push_back(Some(Group { views: vec![], random }));
+            self.front + self.groups.len() as u64 - 1
+        });
+        self.by_numbers.extend(numbers.map(|n| (n, index)));
+        self.by_random.extend(random.map(|r| (r, index)));
+        self.held += view.held() + size_of::<View<Unplaced>>();
+        let group = self.groups.get_mut((index - self.front) as usize)?.as_mut()?;
+        group.views.push((observer, view));
+        if group.views.len() < observers { None } else { self.take(index) }
+    }
+
+    /// A group that has waited long enough, `now` being the time that every observer's capture has reached, or that must go
+    /// because memory is short.
+    pub fn overdue(&mut self, now: i64) -> Option<Group> {
+        loop {
+            match self.groups.front()? {
+                None => {
+                    self.groups.pop_front();
+                    self.front += 1;
+                }
+                Some(group) if self.held > MOST_HELD || group.last_at() + PATIENCE < now => return self.take(self.front),
+                Some(_) => return None,
+            }
+        }
+    }
+
+    /// All that still wait.
+    pub fn finish(&mut self) -> impl Iterator<Item = Group> {
+        std::mem::take(self).groups.into_iter().flatten()
+    }
+
+    fn group(&self, id: u64) -> Option<&Group> {
+        self.groups.get(id.checked_sub(self.front)? as usize)?.as_ref()
+    }
+
+    fn take(&mut self, id: u64) -> Option<Group> {
+        let group = self.groups.get_mut((id - self.front) as usize)?.take()?;
+        self.held -= group.held();
+        for (_, view) in &group.views {
+            if let Some(numbers) = view.isn(Side::Client).zip(view.isn(Side::Server)) {
+                self.by_numbers.remove(&numbers);
+            }
+        }
+        if let Some(random) = group.random {
+            self.by_random.remove(&random);
+        }
+        Some(group)
+    }
+}
+
+/// Whether a view may be another observer's of the same connection.
+fn fits(group: &Group, observer: usize, view: &View<Unplaced>) -> bool {
+    group.views.iter().all(|(other, seen)| {
+        let numbers = |v: &View<Unplaced>| (v.isn(Side::Client), v.isn(Side::Server));
+        let same_numbers = numbers(seen) == numbers(view);
+        let begun = |v: &View<Unplaced>| v.syns(Side::Client).next().is_some();
+        let stamp = |v: &View<Unplaced>| v.sent_by(Side::Client).find(|p| p.len > 0 && p.start == 0).and_then(|p| p.tsval);
+        let same_stamp = stamp(seen).is_some() && stamp(seen) == stamp(view);
+        // Offsets count from SYN: without it they cannot be compared with those of another capture.
+        let comparable = begun(seen) && begun(view);
+        *other != observer && (same_numbers || comparable && (same_stamp || seen.endpoints == view.endpoints))
+    })
+}

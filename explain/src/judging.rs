@@ -1,0 +1,220 @@
+//! From placed handshakes to judged ones, with baselines from the captures themselves.
+//!
+//! In: [`Placed`] handshakes, one by one. Out: [`Finding`]s, in the same order, a little later: a judgement wants to know how
+//! fast the same path was at other times, so handshakes lie on a shelf of bounded size until others have spoken.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use analysis::clock::Span;
+use analysis::handshake::Handshake;
+use analysis::ledger::{Baseline, Missing, Owner};
+use analysis::run::UNSPLIT_CLIENT;
+use analysis::sentence::{Cite, explain};
+use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
+use analysis::{both_ends, client_only, edge_only};
+use report::model::Judged;
+
+use crate::placing::{Placed, Seen};
+
+/// Bytes of handshakes that lie on the shelf.
+const MOST_HELD: usize = 12 << 20;
+/// Paths whose least round trip is remembered.
+const MOST_PATHS: usize = 100_000;
+
+/// A handshake, judged.
+pub struct Finding {
+    /// Its number, from 1.
+    pub id: u64,
+    /// When its first packet was captured, in nanoseconds since the epoch.
+    pub started: i64,
+    /// The handshake and where it was seen from.
+    pub placed: Placed,
+    /// What was read and judged, or why not.
+    pub judged: Result<Judged, String>,
+    /// The number of the handshake that carries the same ClientHello on another connection.
+    pub other_leg: Option<u64>,
+}
+
+type PathName = (IpAddr, IpAddr);
+
+struct Shelved {
+    id: u64,
+    started: i64,
+    placed: Placed,
+    /// One reading; two where it is open at which end the observer stood; none with the reason.
+    readings: Result<Vec<Reading>, String>,
+    other_leg: Option<u64>,
+    held: usize,
+}
+
+/// Judges handshakes.
+pub struct Judging {
+    shelf: VecDeque<Shelved>,
+    held: usize,
+    most_held: usize,
+    count: u64,
+    least_rtt: HashMap<PathName, Span>,
+    by_random: HashMap<[u8; 32], u64>,
+}
+
+impl Judging {
+    /// With `at_once`, nothing lies on the shelf: for following a capture that still grows.
+    pub fn new(at_once: bool) -> Self {
+        Self {
+            shelf: VecDeque::new(),
+            held: 0,
+            most_held: if at_once { 0 } else { MOST_HELD },
+            count: 0,
+            least_rtt: HashMap::new(),
+            by_random: HashMap::new(),
+        }
+    }
+
+    /// Takes a handshake.
+    pub fn push(&mut self, mut placed: Placed) {
+        self.count += 1;
+        let id = self.count;
+        let readings = read(&placed);
+        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.ledger.min_path()).min() {
+            if self.least_rtt.len() >= MOST_PATHS {
+                self.least_rtt.clear();
+            }
+            let least = self.least_rtt.entry(path(&placed.handshake)).or_insert(rtt);
+            *least = rtt.min(*least);
+        }
+        let other_leg = self.leg(id, &placed.handshake);
+        let started = first_at(&placed.handshake);
+        let mut held = size_of::<Shelved>();
+        for handshake in [Some(&mut placed.handshake), placed.otherwise.as_mut()].into_iter().flatten() {
+            // The dialogue is read: from here on only times matter.
+            held += handshake.client.as_mut().map_or(0, |v| { v.forget_bytes(); v.held() });
+            held += handshake.edge.as_mut().map_or(0, |v| { v.forget_bytes(); v.held() });
+        }
+        self.held += held;
+        self.shelf.push_back(Shelved { id, started, placed, readings, other_leg, held });
+    }
+
+    /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
+    pub fn pop(&mut self, end: bool, cite: &Cite<'_>) -> Option<Finding> {
+        if !end && self.held <= self.most_held {
+            return None;
+        }
+        let shelved = self.shelf.pop_front()?;
+        self.held -= shelved.held;
+        if let Some(random) = shelved.placed.handshake.dialogue.client_random
+            && self.by_random.get(&random) == Some(&shelved.id)
+        {
+            self.by_random.remove(&random);
+        }
+        let Shelved { id, started, placed, readings, other_leg, .. } = shelved;
+        let least = self.least_rtt.get(&path(&placed.handshake)).copied();
+        let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some(), cite));
+        Some(Finding { id, started, placed, judged, other_leg })
+    }
+
+    /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
+    fn leg(&mut self, id: u64, handshake: &Handshake) -> Option<u64> {
+        let random = handshake.dialogue.client_random?;
+        let other = self.by_random.insert(random, id)?;
+        let other = self.shelf.iter_mut().find(|s| s.id == other)?;
+        other.other_leg = Some(id);
+        Some(other.id)
+    }
+}
+
+fn first_at(h: &Handshake) -> i64 {
+    let client = h.client.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
+    let edge = h.edge.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
+    client.chain(edge).next().unwrap_or(0)
+}
+
+fn path(handshake: &Handshake) -> PathName {
+    (handshake.endpoints.client.ip(), handshake.endpoints.server.ip())
+}
+
+fn read(placed: &Placed) -> Result<Vec<Reading>, String> {
+    let h = &placed.handshake;
+    let readings: Option<Vec<Reading>> = match placed.seen {
+        Seen::BothEnds => both_ends::read(h).map(|r| vec![r]),
+        Seen::ClientEnd => client_only::read(h).map(|r| vec![r]),
+        Seen::EdgeEnd => edge_only::read(h).map(|r| vec![r]),
+        Seen::Between | Seen::Unknown => {
+            edge_only::read(h).zip(placed.otherwise.as_ref().and_then(client_only::read)).map(|(edge, client)| vec![edge, client])
+        }
+    };
+    readings.ok_or_else(|| "the capture does not show its SYN: it began later, or holds one direction only".into())
+}
+
+/// Judges readings; of two, for an observer at either end, only what both say stands.
+fn judge_open(placed: &Placed, mut readings: Vec<Reading>, least: Option<Span>, leg: bool, cite: &Cite<'_>) -> Judged {
+    let ends = [Some(&placed.handshake), placed.otherwise.as_ref()];
+    let mut judged = readings.drain(..).zip(ends.into_iter().flatten()).map(|(mut reading, handshake)| {
+        let baseline = Baseline { path_rtt: least, client_cpu: Span::ZERO, client_unsplit: UNSPLIT_CLIENT };
+        reading.ledger.apply(&baseline);
+        let mut judgement = judge(&reading, Circumstances::of(handshake));
+        if leg {
+            doubt_beyond_proxy(&mut judgement);
+        }
+        let sentence = explain(handshake, &reading, &judgement, cite);
+        Judged { reading, judgement, sentence }
+    });
+    let Some(first) = judged.next() else { unreachable!("a shelved handshake has at least one reading") };
+    let Some(second) = judged.next() else { return first };
+    if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
+        return first;
+    }
+    let mut worse = if first.judgement.excess >= second.judgement.excess { first.clone() } else { second.clone() };
+    let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
+    let candidates: Vec<Owner> = sorted(owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)));
+    open(&mut worse.judgement, candidates, Missing::Standpoint);
+    worse.sentence = explain(&placed.handshake, &worse.reading, &worse.judgement, cite);
+    worse
+}
+
+/// Behind a proxy that ends TCP, what looks like the edge's time may be the proxy's or that of anything behind it.
+fn doubt_beyond_proxy(judgement: &mut Judgement) {
+    if let Verdict::Culprit { primary, .. } = &judgement.verdict
+        && matches!(primary.owner, Owner::Edge | Owner::EdgeApp | Owner::EdgeHost)
+    {
+        let candidates = vec![Owner::Path, Owner::Loss, primary.owner];
+        open(judgement, candidates, Missing::OtherLeg);
+    }
+}
+
+fn open(judgement: &mut Judgement, candidates: Vec<Owner>, missing: Missing) {
+    let excess = judgement.excess;
+    judgement.verdict = Verdict::Inconclusive { candidates: candidates.clone(), missing: vec![missing], excess };
+    judgement.candidates = candidates;
+    judgement.missing = vec![missing];
+}
+
+fn sorted(owners: impl Iterator<Item = Owner>) -> Vec<Owner> {
+    let mut owners: Vec<Owner> = owners.collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners
+}
+
+/// The verdict without what differs between two standpoints: kinds, and app or host.
+fn family(verdict: &Verdict) -> Vec<&'static str> {
+    let side = |owner: Owner| match owner {
+        Owner::Client | Owner::ClientApp | Owner::ClientHost => "client",
+        Owner::Edge | Owner::EdgeApp | Owner::EdgeHost => "edge",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::Resolver => "resolver",
+        Owner::Protocol => "protocol",
+        Owner::Unattributed => "unattributed",
+    };
+    match verdict {
+        Verdict::Healthy => vec!["healthy"],
+        Verdict::Culprit { primary, second } => {
+            let mut sides: Vec<_> = [Some(primary), second.as_ref()].into_iter().flatten().map(|c| side(c.owner)).collect();
+            sides.sort_unstable();
+            sides
+        }
+        Verdict::Inconclusive { .. } => vec!["inconclusive"],
+        Verdict::Aborted { by, .. } => vec!["aborted", side(*by)],
+    }
+}

@@ -1,0 +1,200 @@
+//! Which observer of a connection stood at which end, and how that is known.
+//!
+//! In: a [`Group`]. Out: a [`Placed`] handshake, whose views lie on the clock of the end they were taken at. One connection can
+//! leave it open (a server slow to answer SYN looks far away); then the other connections of the same observer speak for it.
+
+use std::collections::HashMap;
+
+use analysis::clock::{Client, Edge, Span, Unplaced};
+use analysis::flow::{Side, View};
+use analysis::handshake::Handshake;
+use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
+use serde::{Deserialize, Serialize};
+
+use crate::joining::Group;
+
+/// So many connections of an observer must agree before they speak for another.
+const LEAST_WITNESSES: u64 = 3;
+
+/// Which ends a handshake was seen from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// Both.
+    BothEnds,
+    /// The client's.
+    ClientEnd,
+    /// The edge's.
+    EdgeEnd,
+    /// From a place between them.
+    Between,
+    /// It cannot be told where from.
+    Unknown,
+}
+
+impl Seen {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Seen::BothEnds => "both ends",
+            Seen::ClientEnd => "the client's end",
+            Seen::EdgeEnd => "the edge's end",
+            Seen::Between => "between the ends",
+            Seen::Unknown => "an unknown place",
+        }
+    }
+}
+
+/// A handshake with its views at their ends.
+pub struct Placed {
+    /// Which ends it was seen from.
+    pub seen: Seen,
+    /// How that is known.
+    pub how: String,
+    /// For [`Seen::BothEnds`], [`Seen::ClientEnd`] and [`Seen::EdgeEnd`], the handshake.
+    pub handshake: Handshake,
+    /// For [`Seen::Between`] and [`Seen::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
+    pub otherwise: Option<Handshake>,
+    /// The observer of the client's view.
+    pub client_observer: Option<usize>,
+    /// More about the evidence.
+    pub notes: Vec<String>,
+}
+
+/// Knows where observers stand.
+#[derive(Default)]
+pub struct Placing {
+    /// What the user says of an observer.
+    stated: HashMap<usize, Standpoint>,
+    /// What its connections said so far.
+    witnesses: HashMap<usize, HashMap<Standpoint, u64>>,
+}
+
+impl Placing {
+    /// Fixes where an observer stands.
+    pub fn state(&mut self, observer: usize, standpoint: Standpoint) {
+        self.stated.insert(observer, standpoint);
+    }
+
+    /// What the connections of an observer say about where it stands, most frequent first.
+    pub fn witnesses(&self, observer: usize) -> Vec<(Standpoint, u64)> {
+        let mut found: Vec<_> = self.witnesses.get(&observer).into_iter().flatten().map(|(s, n)| (*s, *n)).collect();
+        found.sort_by_key(|(s, n)| (std::cmp::Reverse(*n), *s));
+        found
+    }
+
+    /// Puts a group's views at their ends.
+    pub fn place(&mut self, group: Group) -> Placed {
+        let mut views: Vec<(usize, Box<View<Unplaced>>, Standpoint, String)> = group
+            .views
+            .into_iter()
+            .map(|(observer, mut view)| {
+                view.close();
+                let (at, how) = self.of(observer, &view);
+                (observer, view, at, how)
+            })
+            .collect();
+        views.sort_by_key(|(_, view, at, _)| (*at == Standpoint::Edge, distance_from_client(view)));
+        let mut notes = Vec::new();
+        if views.len() > 2 {
+            notes.push(format!("{} observers saw this connection; the two nearest its ends are used", views.len()));
+        }
+        if let [(_, client, Standpoint::Unknown, _), .., (_, edge, Standpoint::Unknown, _)] = &views[..]
+            && far_apart(client, edge)
+        {
+            let how = "nearer to it than the other capture, by the round trips of SYN and SYN-ACK".to_owned();
+            let last = views.len() - 1;
+            (views[0].2, views[0].3) = (Standpoint::Client, how.clone());
+            (views[last].2, views[last].3) = (Standpoint::Edge, how);
+        }
+        let last = (views.len() > 1).then(|| views.pop()).flatten();
+        views.truncate(1);
+        let Some(first) = views.pop() else { unreachable!("a group has at least one view") };
+        match (first, last) {
+            ((c, client, Standpoint::Client, how), Some((_, edge, Standpoint::Edge, edge_how))) => Placed {
+                seen: Seen::BothEnds,
+                how: format!("client: {how}; edge: {edge_how}"),
+                handshake: Handshake::of(Some(client.on_clock_of::<Client>()), Some(edge.on_clock_of::<Edge>())),
+                otherwise: None,
+                client_observer: Some(c),
+                notes,
+            },
+            ((c, client, Standpoint::Client, how), other) => {
+                notes.extend(other.map(|(_, _, at, _)| unused(at)));
+                alone(c, *client, Standpoint::Client, how, notes)
+            }
+            (first, Some((e, edge, Standpoint::Edge, how))) => {
+                notes.push(unused(first.2));
+                alone(e, *edge, Standpoint::Edge, how, notes)
+            }
+            ((o, view, at, how), other) => {
+                notes.extend(other.map(|(_, _, at, _)| unused(at)));
+                alone(o, *view, at, how, notes)
+            }
+        }
+    }
+
+    fn of(&mut self, observer: usize, view: &View<Unplaced>) -> (Standpoint, String) {
+        if let Some(stated) = self.stated.get(&observer) {
+            return (*stated, "as you say".into());
+        }
+        let own = standpoint(view);
+        if own != Standpoint::Unknown {
+            *self.witnesses.entry(observer).or_default().entry(own).or_default() += 1;
+            return (own, reasons(view));
+        }
+        let witnesses = self.witnesses(observer);
+        let all: u64 = witnesses.iter().map(|(_, n)| n).sum();
+        match witnesses.first() {
+            Some((most, n)) if all >= LEAST_WITNESSES && n * 3 >= all * 2 => {
+                (*most, format!("as {n} of {all} connections of the same capture tell"))
+            }
+            _ => (Standpoint::Unknown, "neither round trips nor TTLs tell".into()),
+        }
+    }
+}
+
+/// Whether two observers of one connection stand on a short way's two ends, not at one of them both.
+fn far_apart(client: &View<Unplaced>, edge: &View<Unplaced>) -> bool {
+    let whole = [client, edge].into_iter().flat_map(|v| [legs(v).client, legs(v).server]).flatten().max().unwrap_or_default();
+    distance_from_client(edge) - distance_from_client(client) > whole.percent(60).max(Span::from_micros(20))
+}
+
+fn unused(at: Standpoint) -> String {
+    format!("another capture of this connection stands {} and is not used", match at {
+        Standpoint::Client => "at the client too",
+        Standpoint::Edge => "at the edge too",
+        Standpoint::Between => "between the ends",
+        Standpoint::Unknown => "at an unknown place",
+    })
+}
+
+fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, notes: Vec<String>) -> Placed {
+    let at_client = |v: View<Unplaced>| Handshake::of(Some(v.on_clock_of::<Client>()), None);
+    let at_edge = |v: View<Unplaced>| Handshake::of(None, Some(v.on_clock_of::<Edge>()));
+    let (seen, handshake, otherwise) = match at {
+        Standpoint::Client => (Seen::ClientEnd, at_client(view), None),
+        Standpoint::Edge => (Seen::EdgeEnd, at_edge(view), None),
+        Standpoint::Between => (Seen::Between, at_edge(view.clone()), Some(at_client(view))),
+        Standpoint::Unknown => (Seen::Unknown, at_edge(view.clone()), Some(at_client(view))),
+    };
+    let client_observer = (at == Standpoint::Client).then_some(observer);
+    Placed { seen, how, handshake, otherwise, client_observer, notes }
+}
+
+/// "SYN was answered after 40.1 ms, SYN-ACK after 0.05 ms; TTL 64 from the client, 52 from the server".
+fn reasons(view: &View<Unplaced>) -> String {
+    let legs = legs(view);
+    let mut found = Vec::new();
+    if let (Some(server), Some(client)) = (legs.server, legs.client) {
+        found.push(format!("SYN answered in {}, SYN-ACK in {}", brief(server), brief(client)));
+    }
+    if let [Some(client), Some(server)] = [Side::Client, Side::Server].map(|side| view.sent_by(side).next().map(|p| p.ttl)) {
+        found.push(format!("TTL {client} from the client and {server} from the server"));
+    }
+    found.join("; ")
+}
+
+fn brief(span: Span) -> String {
+    format!("{:.2} ms", span.millis())
+}

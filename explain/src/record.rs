@@ -1,0 +1,79 @@
+//! Findings as records, and what a reader should know beside them.
+
+use std::path::PathBuf;
+
+use capture::file::Broken;
+use capture::set;
+use jiff::Timestamp;
+use report::explained::{CaptureRecord, Counts, ExplainedRecord};
+use report::lanes::lanes;
+use report::model::FORMAT;
+
+use crate::judging::Finding;
+
+/// Turns a finding into a record.
+pub fn record(finding: &Finding) -> ExplainedRecord {
+    let h = &finding.placed.handshake;
+    let path = finding.judged.as_ref().ok().and_then(|j| j.reading.ledger.min_path());
+    ExplainedRecord {
+        format: FORMAT,
+        id: finding.id,
+        started: timestamp(finding.started),
+        started_ns: finding.started,
+        client: h.endpoints.client.to_string(),
+        server: h.endpoints.server.to_string(),
+        server_name: h.dialogue.server_name.clone(),
+        version: h.dialogue.version.map(|v| v.name().to_owned()),
+        resumed: h.dialogue.resumed,
+        seen_from: match finding.placed.seen {
+            crate::placing::Seen::BothEnds => "both_ends",
+            crate::placing::Seen::ClientEnd => "client_end",
+            crate::placing::Seen::EdgeEnd => "edge_end",
+            crate::placing::Seen::Between => "between",
+            crate::placing::Seen::Unknown => "unknown",
+        }
+        .to_owned(),
+        how: finding.placed.how.clone(),
+        judged: finding.judged.clone().ok(),
+        not_judged: finding.judged.clone().err(),
+        other_leg: finding.other_leg,
+        notes: finding.placed.notes.clone(),
+        lanes: lanes(h, &[], path),
+    }
+}
+
+/// A capture's time as people write it.
+pub fn timestamp(nanos: i64) -> String {
+    Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(|_| format!("{nanos} ns"), |t| format!("{t:.6}"))
+}
+
+/// How to call a packet: by its number, and its file if there are several.
+pub fn cite(files: &[PathBuf], number: u64) -> String {
+    let (file, number) = set::split(number);
+    match files {
+        [] | [_] => number.to_string(),
+        several => {
+            let name = several.get(file).and_then(|f| f.file_name()).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            format!("{number} of {name}")
+        }
+    }
+}
+
+/// What to know before believing the verdicts.
+pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &Counts) -> Vec<String> {
+    let mut found: Vec<String> = broken.iter().map(|b| format!("{b}; what lies before it counts")).collect();
+    for capture in captures.iter().filter(|c| c.dropped > 0) {
+        found.push(format!(
+            "{}: the capture says it dropped {} packets; where that shows in a handshake, no loss is claimed",
+            capture.files.join(", "),
+            capture.dropped
+        ));
+    }
+    if counts.malformed > 0 {
+        found.push(format!("{} of {} packets contradict themselves or are cut before their TCP header ends", counts.malformed, counts.packets));
+    }
+    if counts.unknown_link > 0 {
+        found.push(format!("{} packets have a link type that this program cannot read", counts.unknown_link));
+    }
+    found
+}

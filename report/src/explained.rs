@@ -1,0 +1,145 @@
+//! What `explain` found in captures, as data: what `--json` and `--ndjson` print and every renderer reads.
+
+use analysis::verdict::Verdict;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Judged, Lane};
+
+/// One handshake found in captures.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ExplainedRecord {
+    /// Record format.
+    pub format: u32,
+    /// Number among the handshakes of these captures, from 1.
+    pub id: u64,
+    /// When its first packet was captured, RFC 3339 UTC.
+    pub started: String,
+    /// The same in nanoseconds since the epoch.
+    pub started_ns: i64,
+    /// The client's end.
+    pub client: String,
+    /// The server's end.
+    pub server: String,
+    /// Name asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub server_name: Option<String>,
+    /// TLS version agreed on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+    /// Which ends it was seen from: `both_ends`, `client_end`, `edge_end`, `between`, `unknown`.
+    pub seen_from: String,
+    /// How that is known.
+    pub how: String,
+    /// What was read and judged; absent if the capture does not hold enough of the handshake.
+    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    pub judged: Option<Judged>,
+    /// Why nothing could be judged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_judged: Option<String>,
+    /// The number of the handshake that carries the same ClientHello on another connection (a proxy's other leg).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub other_leg: Option<u64>,
+    /// More about the evidence.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
+    /// The observers.
+    pub lanes: Vec<Lane>,
+}
+
+impl ExplainedRecord {
+    /// Short form of the verdict.
+    pub fn label(&self) -> String {
+        self.judged.as_ref().map_or_else(|| "not judged".to_owned(), |j| j.judgement.verdict.label())
+    }
+
+    /// Its verdict, if there is one.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.judged.as_ref().map(|j| &j.judgement.verdict)
+    }
+}
+
+/// One line of the summary: all handshakes with the same verdict.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// The verdict, short.
+    pub verdict: String,
+    /// How many.
+    pub n: u64,
+    /// Median and longest of the whole handshake, in milliseconds; absent where nothing was judged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p50_ms: Option<f64>,
+    /// See `p50_ms`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_ms: Option<f64>,
+    /// Time beyond the baseline, all of them together, in milliseconds.
+    pub excess_ms: f64,
+}
+
+/// One capture that was read.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CaptureRecord {
+    /// Its files, in order of time.
+    pub files: Vec<String>,
+    /// Packets read.
+    pub packets: u64,
+    /// Packets that it says it dropped itself.
+    pub dropped: u64,
+    /// Per interface: where it stands, and by how many connections that is known.
+    pub stands: Vec<String>,
+}
+
+/// What passed the observers, all captures together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Counts {
+    /// Frames.
+    pub packets: u64,
+    /// Of these, with a TCP segment.
+    pub tcp: u64,
+    /// Frames that contradict themselves or are cut before their headers end.
+    pub malformed: u64,
+    /// Frames of a link type that cannot be read.
+    pub unknown_link: u64,
+    /// Connections that are no TLS.
+    pub not_tls: u64,
+    /// TLS connections whose handshake lies before the capture.
+    pub late: u64,
+    /// Connections to a TLS server that were closed at once without a word: port checks.
+    pub port_checks: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.tcp += other.tcp;
+        self.malformed += other.malformed;
+        self.unknown_link += other.unknown_link;
+        self.not_tls += other.not_tls;
+        self.late += other.late;
+        self.port_checks += other.port_checks;
+    }
+}
+
+/// All that was found.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ExplainReport {
+    /// Record format.
+    pub format: u32,
+    /// The captures.
+    pub captures: Vec<CaptureRecord>,
+    /// The files behind packet numbers: a number belongs to the n-th (from 0) if it is in n × 2^40 + 1 … (n + 1) × 2^40.
+    pub files: Vec<String>,
+    /// What passed.
+    pub counts: Counts,
+    /// Handshakes found.
+    pub handshakes: u64,
+    /// Of these, those that the filters let through: what follows speaks of them.
+    pub selected: u64,
+    /// By verdict, the most excess first.
+    pub summary: Vec<Share>,
+    /// What to know before believing it: broken files, dropped packets, clocks that jumped.
+    pub warnings: Vec<String>,
+    /// The slowest.
+    pub slowest: Vec<ExplainedRecord>,
+}
