@@ -24,11 +24,15 @@ use crate::verdict::{End, Grade, Reading};
 /// Two capture timestamps of one host: softirq and clock granularity.
 const STAMP_ERROR: Span = Span::from_micros(100);
 
-/// Reads a handshake from both ends; absent if the client's end was not captured or shows no SYN.
+/// Reads a handshake from both ends, from its SYN or (in a capture that began later) its ClientHello on; absent if the
+/// client's end was not captured or shows neither.
 pub fn read(handshake: &Handshake) -> Option<Reading> {
     let client = handshake.client.as_ref()?;
-    let syn = client.syns(Side::Client).next()?;
-    let start = handshake.lookup.as_ref().map_or(syn.at, |l| l.start);
+    let d = &handshake.dialogue;
+    let syn = client.syns(Side::Client).next();
+    let hello = || client.first_copy(Side::Client, d.first_client_hello.or(d.client_hello)?.end);
+    let begun = syn.or_else(hello)?;
+    let start = handshake.lookup.as_ref().map_or(begun.at, |l| l.start);
     let finish = finish(handshake, client);
     let end = finish.unwrap_or_else(|| client_gave_up(client));
     let mut walk = Walk {
@@ -125,7 +129,8 @@ impl<'a> Walk<'a> {
     fn whole(&mut self) -> bool {
         self.lookup();
         let d = &self.handshake.dialogue;
-        if !self.exchange(Phase::Connect, Mark::Syn(Side::Client), Mark::Syn(Side::Server)) {
+        let begun = self.client.syns(Side::Client).next().is_some();
+        if begun && !self.exchange(Phase::Connect, Mark::Syn(Side::Client), Mark::Syn(Side::Server)) {
             return true;
         }
         self.last = Milestone::SynAck;

@@ -21,19 +21,22 @@ const AT_ONCE: Span = Span::from_millis(2);
 /// A packet that fills a hole sooner than this was overtaken, not repeated.
 const REORDERED: Span = Span::from_millis(3);
 
-/// Reads a handshake from the client's capture; absent if it shows no SYN.
+/// Reads a handshake from the client's capture, from its SYN or (in a capture that began later) its ClientHello on; absent
+/// if it shows neither, or one direction only.
 pub fn read(handshake: &Handshake) -> Option<Reading> {
-    let view = handshake.client.as_ref()?;
-    let syn = view.syns(Side::Client).next()?;
-    let start = handshake.lookup.as_ref().map_or(syn.at, |l| l.start);
+    let view = handshake.client.as_ref().filter(|v| v.both_directions() || v.syns(Side::Client).next().is_some())?;
     let d = &handshake.dialogue;
+    let syn = view.syns(Side::Client).next();
+    let hello = || view.first_copy(Side::Client, d.first_client_hello.or(d.client_hello)?.end);
+    let begun = syn.or_else(hello)?;
+    let start = handshake.lookup.as_ref().map_or(begun.at, |l| l.start);
     let answered = d.client_finished.and_then(|finished| match d.server_finished.filter(|_| d.server_finishes_last()) {
         Some(last) => view.completed(Side::Server, last.end),
         None => view.first_ack(Side::Client, finished.end),
     });
     let end = answered.map_or_else(|| gave_up(view), |p| p.at);
     let mut reader =
-        Reader { handshake, view, ledger: Ledger::open(end - start), at: start, round_trip: Span::ZERO, last: Milestone::Syn };
+        Reader { handshake, view, ledger: Ledger::open(end - start), at: start, round_trip: None, last: Milestone::Syn };
     let complete = reader.whole(syn).is_some() && answered.is_some();
     reader.ledger.close(Phase::Finish);
     Some(Reading {
@@ -41,6 +44,12 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
         end: if complete { End::Complete } else { End::Stopped { after: reader.last } },
         ledger: reader.ledger,
     })
+}
+
+/// Whether an acknowledgement came from much nearer than the edge, whose answer took a round trip like SYN's: an edge slow
+/// to answer SYN alone would have answered ClientHello at once.
+fn answered_nearer(acknowledged: Span, answered: Span, round_trip: Span) -> bool {
+    round_trip > Span::from_millis(2) && acknowledged < round_trip.percent(40) && answered >= round_trip.percent(80)
 }
 
 fn gave_up(view: &View<Client>) -> Instant<Client> {
@@ -54,16 +63,19 @@ struct Reader<'a> {
     ledger: Ledger,
     /// How far the walk has come.
     at: Instant<Client>,
-    round_trip: Span,
+    /// Of the TCP handshake; absent if that lies before the capture.
+    round_trip: Option<Span>,
     last: Milestone,
 }
 
 impl<'a> Reader<'a> {
-    fn whole(&mut self, syn: &'a Seen<Client>) -> Option<()> {
+    fn whole(&mut self, syn: Option<&'a Seen<Client>>) -> Option<()> {
         let d = &self.handshake.dialogue;
-        self.lookup(syn);
-        self.connect(syn)?;
-        self.last = Milestone::SynAck;
+        if let Some(syn) = syn {
+            self.lookup(syn);
+            self.connect(syn)?;
+            self.last = Milestone::SynAck;
+        }
         if let (Some(first), Some(retry)) = (d.first_client_hello, d.hello_retry) {
             self.turnaround(Phase::ClientHello, first.end)?;
             let arrived = self.view.completed(Side::Server, retry.end)?;
@@ -105,15 +117,18 @@ impl<'a> Reader<'a> {
         let copies: Vec<&Seen<Client>> = self.view.syns(Side::Client).collect();
         let Some(syn_ack) = self.view.syns(Side::Server).next() else {
             let rest = self.ledger.remaining();
-            self.undecided(Phase::Connect, rest, &[Owner::Loss, Owner::Edge], copies.iter().take(2).map(|c| c.packet));
+            self.undecided(Phase::Connect, rest, &[Owner::Loss, Owner::Edge], Missing::EdgeCapture, copies.iter().take(2).map(|c| c.packet));
             return None;
         };
         let through = copies.iter().rev().find(|c| syn_ack.at > c.at).copied().unwrap_or(syn);
         if through.packet != syn.packet {
-            self.undecided(Phase::Connect, through.at - syn.at, &[Owner::Loss, Owner::EdgeHost], [syn.packet, through.packet]);
+            let candidates = [Owner::Loss, Owner::EdgeHost];
+            let cited = [syn.packet, through.packet];
+            self.undecided(Phase::Connect, through.at - syn.at, &candidates, Missing::EdgeCapture, cited);
         }
-        self.round_trip = syn_ack.at - through.at;
-        let entry = Entry::round_trip(Phase::Connect, self.round_trip, STAMP_ERROR);
+        let round_trip = syn_ack.at - through.at;
+        self.round_trip = Some(round_trip);
+        let entry = Entry::round_trip(Phase::Connect, round_trip, STAMP_ERROR);
         self.ledger.charge(entry.between([through.packet, syn_ack.packet]));
         self.at = syn_ack.at;
         Some(())
@@ -162,11 +177,27 @@ impl<'a> Reader<'a> {
             let first = self.view.sent_by(Side::Server).find(|p| p.len > 0 && p.at >= acknowledged.at)?;
             Some((first, arrived))
         });
+        let answered = data.map(|(_, arrived)| arrived.at - through.at);
+        if !last && let (Some(round_trip), Some(answered)) = (self.round_trip, answered)
+            && answered_nearer(gap, answered, round_trip)
+        {
+            return self.beyond_proxy(phase, through, data?.1, round_trip);
+        }
         let by_itself = acknowledged.len == 0 || last;
-        if by_itself || gap <= self.round_trip + TICK {
-            self.ledger.charge(Entry::round_trip(phase, gap, STAMP_ERROR).between([through.packet, acknowledged.packet]));
-        } else {
-            self.late_answer(phase, through, acknowledged);
+        match self.round_trip {
+            Some(round_trip) if !by_itself && gap > round_trip + TICK => {
+                self.late_answer(phase, through, acknowledged, round_trip);
+            }
+            None if !by_itself => {
+                let candidates = [Owner::Path, Owner::Edge, Owner::Loss];
+                self.undecided(phase, gap, &candidates, Missing::Syn, [through.packet, acknowledged.packet]);
+            }
+            known => {
+                // What answers sooner than the edge can is no measure of the way to it.
+                let whole = known.is_none_or(|round_trip| gap >= round_trip.percent(40));
+                let entry = Entry { round_trip: whole, ..Entry::round_trip(phase, gap, STAMP_ERROR) };
+                self.ledger.charge(entry.between([through.packet, acknowledged.packet]));
+            }
         }
         self.at = acknowledged.at;
         if last {
@@ -180,9 +211,19 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
+    /// Something on the way acknowledges for the edge (a NAT or a proxy that ends TCP): only the answer itself comes from the
+    /// edge, a round trip like SYN's away.
+    fn beyond_proxy(&mut self, phase: Phase, sent: &Seen<Client>, answer: &Seen<Client>, round_trip: Span) -> Option<()> {
+        let cited = [sent.packet, answer.packet];
+        self.ledger.charge(Entry::round_trip(phase, round_trip, STAMP_ERROR).between(cited));
+        let rest = answer.at - sent.at - round_trip;
+        self.undecided(phase, rest, &[Owner::Edge, Owner::Path, Owner::Loss], Missing::OtherLeg, cited);
+        self.at = answer.at;
+        Some(())
+    }
+
     /// The acknowledgement came with the answer, and late: the edge thought long, or a way was long.
-    fn late_answer(&mut self, phase: Phase, sent: &Seen<Client>, answer: &Seen<Client>) {
-        let round_trip = self.round_trip;
+    fn late_answer(&mut self, phase: Phase, sent: &Seen<Client>, answer: &Seen<Client>, round_trip: Span) {
         self.ledger.charge(Entry::round_trip(phase, round_trip, STAMP_ERROR).between([sent.packet, answer.packet]));
         let Some(before) = self.view.sent_by(Side::Server).rfind(|p| p.packet < answer.packet) else { return };
         let innocent = sent.at - before.at + round_trip;
@@ -200,7 +241,8 @@ impl<'a> Reader<'a> {
 
     /// If the client repeated a message, the wait until the copy that was acknowledged is loss; gives that copy.
     fn repeated(&mut self, phase: Phase, sent: &'a Seen<Client>, ack: &Seen<Client>, end: i64) -> &'a Seen<Client> {
-        let least = self.round_trip.percent(50).max(Span::from_micros(50));
+        let round_trip = self.round_trip.unwrap_or_default();
+        let least = round_trip.percent(50).max(Span::from_micros(50));
         let copies: Vec<&'a Seen<Client>> = self.view.copies(Side::Client, end).collect();
         let through = copies.iter().rev().find(|c| ack.at - c.at >= least).copied().unwrap_or(sent);
         // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
@@ -209,7 +251,7 @@ impl<'a> Reader<'a> {
         let shrank = copies.len() >= 2 && sent.ip_len == biggest && through.ip_len < biggest;
         let entry = match () {
             () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
-            () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, self.round_trip),
+            () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, round_trip),
             () => Entry::new(phase, Owner::Loss, Kind::Out, through.at - sent.at, STAMP_ERROR),
         };
         self.ledger.charge(entry.between([sent.packet, through.packet]));
@@ -218,7 +260,8 @@ impl<'a> Reader<'a> {
 
     /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
     fn arrival(&mut self, phase: Phase, first: &'a Seen<Client>, arrived: &'a Seen<Client>) {
-        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, self.round_trip);
+        let round_trip = self.round_trip.or(self.ledger.min_path()).unwrap_or_default();
+        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, round_trip);
         let edge = FarSide { view: self.view, side: Side::Server };
         let packets: Vec<&Seen<Client>> =
             self.view.sent_by(Side::Server).filter(|p| p.packet >= first.packet && p.packet <= arrived.packet).collect();
@@ -244,7 +287,7 @@ impl<'a> Reader<'a> {
                 self.ledger.charge(Entry::new(phase, kind.0, kind.1, pause, STAMP_ERROR).between([before.packet, next.packet]));
                 continue;
             }
-            for entry in edge.divide(Stretch { phase, before, next, innocent: Span::ZERO, round_trip: self.round_trip }) {
+            for entry in edge.divide(Stretch { phase, before, next, innocent: Span::ZERO, round_trip }) {
                 self.ledger.charge(entry);
             }
         }
@@ -266,14 +309,21 @@ impl<'a> Reader<'a> {
         if beyond_a_hole && !big_arrived {
             self.ledger.charge(Entry::new(phase, Owner::Path, Kind::MtuBlackhole, rest, STAMP_ERROR).between([from.packet]));
         } else {
-            self.undecided(phase, rest, candidates, [from.packet]);
+            self.undecided(phase, rest, candidates, Missing::EdgeCapture, [from.packet]);
         }
     }
 
-    fn undecided(&mut self, phase: Phase, span: Span, candidates: &[Owner], packets: impl IntoIterator<Item = u64>) {
+    fn undecided(
+        &mut self,
+        phase: Phase,
+        span: Span,
+        candidates: &[Owner],
+        missing: Missing,
+        packets: impl IntoIterator<Item = u64>,
+    ) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets);
         entry.candidates = candidates.to_vec();
-        entry.missing = vec![Missing::EdgeCapture];
+        entry.missing = vec![missing];
         self.ledger.charge(entry);
     }
 }

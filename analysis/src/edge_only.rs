@@ -15,13 +15,17 @@ use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
 
-/// Reads a handshake from the edge's capture; absent if it shows no SYN.
+/// Reads a handshake from the edge's capture, from its SYN or (in a capture that began later) its ClientHello on; absent if
+/// it shows neither, or one direction only.
 pub fn read(handshake: &Handshake) -> Option<Reading> {
-    let view = handshake.edge.as_ref()?;
-    let syn = view.syns(Side::Client).next()?;
-    let finished = handshake.dialogue.client_finished.and_then(|e| view.completed(Side::Client, e.end));
+    let view = handshake.edge.as_ref().filter(|v| v.both_directions())?;
+    let d = &handshake.dialogue;
+    let syn = view.syns(Side::Client).next();
+    let hello = || view.completed(Side::Client, d.first_client_hello.or(d.client_hello)?.end);
+    let start = syn.or_else(hello)?;
+    let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
     let end = finished.or(view.packets.last())?;
-    let mut reader = Reader { handshake, view, ledger: Ledger::open(end.at - syn.at), last: Milestone::Syn };
+    let mut reader = Reader { handshake, view, ledger: Ledger::open(end.at - start.at), last: Milestone::Syn };
     let complete = reader.whole(syn).is_some() && finished.is_some();
     reader.ledger.close(Phase::Finish);
     Some(Reading {
@@ -39,20 +43,20 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn whole(&mut self, syn: &'a Seen<Edge>) -> Option<()> {
+    /// Without a SYN the round trip is not known, and waits in which one is hidden stay open.
+    fn whole(&mut self, syn: Option<&'a Seen<Edge>>) -> Option<()> {
         let view = self.view;
         let d = &self.handshake.dialogue;
-        let syn_ack = self.or_edge(Phase::Connect, syn, view.syns(Side::Server).next())?;
-        self.edge(Phase::Connect, syn, syn_ack);
-        self.last = Milestone::SynAck;
-        let delivered = self.delivered(Phase::Connect, view.syns(Side::Server).collect(), Side::Server, 0)?;
-        let ack = view.first_ack(Side::Server, 0)?;
-        self.path(Phase::Connect, delivered, ack);
-        let round_trip = ack.at - delivered.at;
-
+        let connected = match syn {
+            Some(syn) => Some(self.connect(syn)?),
+            None => None,
+        };
+        let round_trip = connected.map(|(_, round_trip)| round_trip);
         let hello_end = d.first_client_hello.or(d.client_hello)?.end;
         let hello = view.completed(Side::Client, hello_end)?;
-        self.client(Phase::ClientHello, ack, hello, round_trip);
+        if let Some((ack, round_trip)) = connected {
+            self.client(Phase::ClientHello, ack, hello, round_trip);
+        }
         let hello = self.hello_retry(hello)?;
         self.last = Milestone::ClientHello;
 
@@ -70,11 +74,19 @@ impl<'a> Reader<'a> {
         match ack {
             Some(ack) => {
                 self.path(Phase::ServerFlight, delivered, ack);
+                let round_trip = round_trip.unwrap_or(ack.at - delivered.at);
                 let excused = self.ack_waits(ack, finished, round_trip);
                 self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
+            None if round_trip.is_none() => {
+                let mut entry = Entry::new(Phase::ClientFinished, Owner::Unattributed, None, finished.at - delivered.at, Span::ZERO);
+                entry.candidates = vec![Owner::Client, Owner::Path, Owner::Loss];
+                entry.missing = vec![Missing::Syn];
+                self.ledger.charge(entry.between([delivered.packet, finished.packet]));
+            }
             // Its Finished is its acknowledgement: one round trip of the gap is the path's.
             None => {
+                let round_trip = round_trip.unwrap_or_default();
                 let gap = finished.at - delivered.at;
                 self.path_span(Phase::ServerFlight, gap.min(round_trip), [delivered.packet, finished.packet]);
                 let before = view.sent_by(Side::Client).rfind(|p| p.at <= delivered.at)?;
@@ -88,6 +100,18 @@ impl<'a> Reader<'a> {
             self.last = Milestone::ServerFinished;
         }
         Some(())
+    }
+
+    /// SYN to the acknowledgement of SYN-ACK; gives that and the round trip.
+    fn connect(&mut self, syn: &'a Seen<Edge>) -> Option<(&'a Seen<Edge>, Span)> {
+        let view = self.view;
+        let syn_ack = self.or_edge(Phase::Connect, syn, view.syns(Side::Server).next())?;
+        self.edge(Phase::Connect, syn, syn_ack);
+        self.last = Milestone::SynAck;
+        let delivered = self.delivered(Phase::Connect, view.syns(Side::Server).collect(), Side::Server, 0)?;
+        let ack = view.first_ack(Side::Server, 0)?;
+        self.path(Phase::Connect, delivered, ack);
+        Some((ack, ack.at - delivered.at))
     }
 
     /// What the edge owes next, or, if it never came, all remaining time charged to the edge.

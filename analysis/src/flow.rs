@@ -13,6 +13,7 @@ use crate::packet::{Flags, TcpSegment};
 use crate::tls::records::{self, Hello, Records};
 use crate::tls::stream::Stream;
 use crate::tls::{Dialogue, Half, Order};
+use crate::turns;
 
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 const MAX_PACKETS: usize = 2_048;
@@ -170,7 +171,7 @@ impl<D: Domain> View<D> {
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
         let order = self.order(&first);
-        Dialogue::read(client, server, order)
+        turns::complete(self, Dialogue::read(client, server, order))
     }
 
     /// What the order of packets tells of a dialogue that was read without it.
@@ -243,6 +244,11 @@ impl<D: Domain> View<D> {
     pub fn forget_bytes(&mut self) {
         self.client.stream = Stream::default();
         self.server.stream = Stream::default();
+    }
+
+    /// Whether packets of both ends were captured.
+    pub fn both_directions(&self) -> bool {
+        [Side::Client, Side::Server].iter().all(|side| self.sent_by(*side).next().is_some())
     }
 
     /// Packets of one end.

@@ -7,6 +7,7 @@ use crate::dns::Lookup;
 use crate::flow::{Endpoints, Side, View};
 use crate::host::HostTrace;
 use crate::tls::{Dialogue, Order};
+use crate::turns;
 
 /// What the edge's own log says of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -128,5 +129,10 @@ fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogu
     };
     let first = Dialogue::read(from_client, from_server, Order::default());
     let order = client.map(|v| v.order(&first)).or(edge.map(|v| v.order(&first))).unwrap_or_default();
-    Dialogue::read(from_client, from_server, order)
+    let read = Dialogue::read(from_client, from_server, order);
+    match (client, edge) {
+        (Some(view), _) => turns::complete(view, read),
+        (None, Some(view)) => turns::complete(view, read),
+        (None, None) => read,
+    }
 }

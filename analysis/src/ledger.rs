@@ -119,6 +119,10 @@ pub enum Missing {
     OtherLeg,
     /// A capture without losses.
     LosslessCapture,
+    /// A capture that began before the connection did.
+    Syn,
+    /// The path's round trip when well.
+    PathBaseline,
 }
 
 impl fmt::Display for Missing {
@@ -134,6 +138,8 @@ impl fmt::Display for Missing {
             Missing::Standpoint => "at which end the capture was taken (--client-side, --edge-side)",
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",
+            Missing::Syn => "a capture that began before the connection (its SYN shows the round trip)",
+            Missing::PathBaseline => "the path's usual round trip (other handshakes over it, or a control target)",
             Missing::LosslessCapture => "a capture that dropped nothing",
         })
     }

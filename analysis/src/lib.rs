@@ -34,4 +34,5 @@ pub mod stats;
 pub mod table;
 pub mod tls;
 mod tunnel;
+mod turns;
 pub mod verdict;

@@ -22,6 +22,8 @@ pub enum Standpoint {
     Client,
     /// At the edge.
     Edge,
+    /// At both: they are one host, or neighbours on one wire.
+    Both,
     /// Between them.
     Between,
     /// Nothing tells.
@@ -49,6 +51,11 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
 
 /// Where the observer of one connection stands.
 pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
+    let [client, server] = [view.endpoints.client.ip(), view.endpoints.server.ip()];
+    let at_once = |leg: Option<Span>| leg.is_some_and(|leg| leg < LEAST_DIFFERENCE);
+    if client == server || client.is_loopback() && server.is_loopback() || at_once(legs(view).client) && at_once(legs(view).server) {
+        return Standpoint::Both;
+    }
     let by_ttl = match [Side::Client, Side::Server].map(|side| untouched(view, side)) {
         [Some(true), Some(false)] => Standpoint::Client,
         [Some(false), Some(true)] => Standpoint::Edge,

@@ -156,6 +156,18 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// Whether `label` (as for [`Self::is`]) is this verdict or names one of its culprits.
+    pub fn names(&self, label: &str) -> bool {
+        match self {
+            Verdict::Culprit { primary, second } => {
+                self.is(label) || primary.is(label) || second.as_ref().is_some_and(|s| s.is(label))
+            }
+            other => other.is(label),
+        }
+    }
+}
+
 /// Whether a scenario's expectation can ever match: catches misspelt owners and kinds.
 pub fn is_known_label(label: &str) -> bool {
     fn known<T: serde::de::DeserializeOwned>(word: &str) -> bool {

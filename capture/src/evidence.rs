@@ -30,16 +30,16 @@ const PACKET_ID: u16 = 5;
 /// Writes one evidence file as packets come.
 pub struct Evidence<W: Write> {
     writer: PcapNgWriter<W>,
-    interfaces: Vec<String>,
+    interfaces: usize,
     packets: u64,
 }
 
 impl<W: Write> Evidence<W> {
-    /// Begins a file with one Ethernet interface per name.
+    /// Begins a file.
     ///
     /// # Errors
     /// If `out` cannot be written.
-    pub fn begin(out: W, comment: &str, interfaces: Vec<String>) -> std::io::Result<Self> {
+    pub fn begin(out: W, comment: &str) -> std::io::Result<Self> {
         let section = SectionHeaderBlock {
             options: vec![
                 SectionHeaderOption::Comment(comment.to_owned().into()),
@@ -48,19 +48,26 @@ impl<W: Write> Evidence<W> {
             endianness: Endianness::Little,
             ..SectionHeaderBlock::default()
         };
-        let mut writer = PcapNgWriter::with_section_header(out, section).map_err(io)?;
-        for name in &interfaces {
-            let block = InterfaceDescriptionBlock {
-                linktype: DataLink::ETHERNET,
-                snaplen: 65_535,
-                options: vec![
-                    InterfaceDescriptionOption::IfName(name.clone().into()),
-                    InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-                ],
-            };
-            writer.write_pcapng_block(block).map_err(io)?;
-        }
-        Ok(Self { writer, interfaces, packets: 0 })
+        let writer = PcapNgWriter::with_section_header(out, section).map_err(io)?;
+        Ok(Self { writer, interfaces: 0, packets: 0 })
+    }
+
+    /// Describes one more interface, whose frames begin as `link_number` says (`LINKTYPE_` registry); gives its number.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn interface(&mut self, name: &str, link_number: i32) -> std::io::Result<usize> {
+        let block = InterfaceDescriptionBlock {
+            linktype: DataLink::from(link_number.unsigned_abs()),
+            snaplen: 65_535,
+            options: vec![
+                InterfaceDescriptionOption::IfName(name.to_owned().into()),
+                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+            ],
+        };
+        self.writer.write_pcapng_block(block).map_err(io)?;
+        self.interfaces += 1;
+        Ok(self.interfaces - 1)
     }
 
     /// How many packets are written; the next one's number (Wireshark's `frame.number`) is one more.
@@ -68,11 +75,17 @@ impl<W: Write> Evidence<W> {
         self.packets
     }
 
-    /// Appends a frame of interface number `interface`, with comments.
+    /// Appends a frame of interface number `interface`, which begins as `link` says, with comments.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn packet(&mut self, interface: usize, frame: &Captured, comments: &[String]) -> std::io::Result<()> {
+    pub fn packet(
+        &mut self,
+        interface: usize,
+        link: Option<LinkType>,
+        frame: &Captured,
+        comments: &[String],
+    ) -> std::io::Result<()> {
         let at = frame.at.unsigned_abs();
         let mut body = Vec::with_capacity(frame.bytes.len() + 64);
         for word in [interface as u32, (at >> 32) as u32, at as u32, frame.bytes.len() as u32, frame.wire_len] {
@@ -82,7 +95,7 @@ impl<W: Write> Evidence<W> {
         for comment in comments {
             option(&mut body, COMMENT, comment.as_bytes());
         }
-        option(&mut body, PACKET_ID, &packet_id(&frame.bytes).to_le_bytes());
+        option(&mut body, PACKET_ID, &packet_id(link, &frame.bytes).to_le_bytes());
         option(&mut body, 0, &[]);
         let length = body.len() as u32 + 12;
         let block = RawBlock { type_: ENHANCED_PACKET, initial_len: length, trailer_len: length, body: Cow::Owned(body) };
@@ -96,7 +109,7 @@ impl<W: Write> Evidence<W> {
     /// # Errors
     /// If the file cannot be written.
     pub fn finish(mut self, at: i64, losses: &[Losses]) -> std::io::Result<()> {
-        for (interface, losses) in (0..self.interfaces.len()).zip(losses) {
+        for (interface, losses) in (0..self.interfaces).zip(losses) {
             let at = at.unsigned_abs();
             let block = InterfaceStatisticsBlock {
                 interface_id: interface as u32,
@@ -128,8 +141,8 @@ fn padded(body: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A number that the same IP packet has at both ends: FNV-1a of everything a router leaves alone.
-fn packet_id(frame: &[u8]) -> u64 {
-    let mut ip = ip_of(LinkType::Ethernet, frame).unwrap_or(frame).to_vec();
+fn packet_id(link: Option<LinkType>, frame: &[u8]) -> u64 {
+    let mut ip = link.and_then(|link| ip_of(link, frame).ok()).unwrap_or(frame).to_vec();
     match ip.first().map(|b| b >> 4) {
         // TTL and header checksum; the transport checksum may be left to hardware at the sender.
         Some(4) => zero(&mut ip, &[8, 10, 11]),

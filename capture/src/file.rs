@@ -36,6 +36,8 @@ pub struct Frame<'a> {
     pub link: Option<LinkType>,
     /// The number of its link type.
     pub link_number: i32,
+    /// Length on the wire.
+    pub wire_len: u32,
     /// What was captured of it.
     pub bytes: &'a [u8],
 }
@@ -53,7 +55,7 @@ pub struct Broken {
 }
 
 fn place(after: u64) -> String {
-    if after == 0 { String::new() } else { format!("after packet {after}: ") }
+    if after == 0 { String::new() } else { format!("broken after packet {after}, which still counts: ") }
 }
 
 /// A capture's interface.
@@ -90,6 +92,7 @@ struct Place {
     interface: u32,
     start: usize,
     len: usize,
+    wire_len: u32,
 }
 
 enum Step {
@@ -176,6 +179,7 @@ impl Reader {
             interface: place.interface,
             link: interface.link,
             link_number: interface.link_number,
+            wire_len: place.wire_len,
             bytes,
         })
     }
@@ -238,7 +242,7 @@ impl Reader {
                 let Some(interface) = self.interfaces.first() else { return Step::Other };
                 let fraction = i64::from(packet.ts_usec) * (1_000_000_000 / interface.resolution as i64);
                 let at = i64::from(packet.ts_sec) * 1_000_000_000 + fraction;
-                Step::Frame(Place { number: self.number, at, interface: 0, start: 16, len: packet.data.len() })
+                Step::Frame(Place { number: self.number, at, interface: 0, start: 16, len: packet.data.len(), wire_len: packet.origlen })
             }
             PcapBlockOwned::NG(Block::SectionHeader(section)) => {
                 self.big_endian = section.big_endian();
@@ -256,7 +260,15 @@ impl Reader {
                     return Step::Broken(format!("the packet names interface {}, which nobody described", packet.if_id));
                 };
                 let len = packet.data.len().min(packet.caplen as usize);
-                Step::Frame(Place { number: self.number, at: interface.time(ticks), interface: packet.if_id, start: 28, len })
+                let at = interface.time(ticks);
+                Step::Frame(Place {
+                    number: self.number,
+                    at,
+                    interface: packet.if_id,
+                    start: 28,
+                    len,
+                    wire_len: packet.origlen,
+                })
             }
             PcapBlockOwned::NG(Block::SimplePacket(_)) => {
                 // It has no time: nothing can be measured with it, but later packets keep their numbers.
@@ -315,7 +327,7 @@ fn obsolete_packet(body: &[u8], big_endian: bool, number: u64, interfaces: &[Int
         let bytes: [u8; 4] = body.get(at..at + 4)?.try_into().ok()?;
         Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     };
-    let (Some(ids), Some(high), Some(low), Some(len)) = (word(0), word(4), word(8), word(12)) else {
+    let (Some(ids), Some(high), Some(low), Some(len), Some(wire_len)) = (word(0), word(4), word(8), word(12), word(16)) else {
         return Step::Broken("a packet block is cut short".into());
     };
     let id = if big_endian { ids >> 16 } else { ids & 0xffff };
@@ -323,7 +335,7 @@ fn obsolete_packet(body: &[u8], big_endian: bool, number: u64, interfaces: &[Int
         return Step::Broken(format!("the packet names interface {id}, which nobody described"));
     };
     let at = interface.time((u64::from(high) << 32) | u64::from(low));
-    Step::Frame(Place { number, at, interface: id, start: 28, len: len as usize })
+    Step::Frame(Place { number, at, interface: id, start: 28, len: len as usize, wire_len })
 }
 
 fn explain<I: std::fmt::Debug>(error: &PcapError<I>) -> String {

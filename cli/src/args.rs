@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use analysis::clock::Span;
 use clap::{Args, Parser, Subcommand};
+use explain::filter::{Host, Label, Name};
 
 /// Who stalled: the client, the network or the edge?
 #[derive(Parser)]
@@ -10,9 +12,9 @@ use clap::{Args, Parser, Subcommand};
     version,
     about,
     long_about = "Who stalled: the client, the network or the edge?\n\n\
-        whostalled reproduces slow TLS handshakes between hosts of its own lab, captures both ends, and gives every \
+        whostalled reads captures of slow TLS handshakes, or reproduces them between hosts of its own lab, and gives every \
         millisecond an owner, with the evidence.",
-    after_help = "Start here:\n  whostalled run scenarios/overloaded-client.toml\n\n\
+    after_help = "Start here:\n  whostalled explain slow.pcap\n  whostalled run scenarios/overloaded-client.toml\n\n\
         Exit codes: 0 the expectation held or none was stated; 1 it did not hold; 2 the harness failed or the run is void."
 )]
 pub struct Arguments {
@@ -26,6 +28,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a scenario in the lab and name the culprit
     Run(Run),
+    /// Read captures: whose time was every slow TLS handshake in them?
+    Explain(Box<Explain>),
     /// Run scenarios over many seeds, severities and round-trip times; print how often the verdict was right
     Accuracy(Accuracy),
     /// One TLS handshake with kernel timestamps (also the lab's own client)
@@ -73,6 +77,63 @@ pub struct Run {
     /// Print the verdict as JSON on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  whostalled explain edge.pcap\n  whostalled explain client.pcapng edge.pcap.gz --slow 200ms --html slow.html\n  \
+    whostalled explain ring.pcap0 ring.pcap1 ring.pcap2          a rotated set counts as one capture\n  \
+    tcpdump -w - -U port 443 | whostalled explain - --watch\n  \
+    whostalled explain edge.pcap --verdict client --ndjson | jq -r .client\n\n\
+    Captures: pcap and pcapng, plain, gzip or zstd, any link type in common use, tunnels, snap lengths, any port. From one end \
+    or both: at which end each was made is found out from its packets, and said.\n\n\
+    Exit codes: 0 the captures were read, whatever was found; 2 a capture could not be read at all, or an output could not be \
+    written. A capture that breaks off is read up to there, with a warning."
+)]
+pub struct Explain {
+    /// Capture files; `-` for standard input
+    #[arg(required_unless_present_any = ["client_side", "edge_side"])]
+    pub captures: Vec<PathBuf>,
+    /// A capture made at the client's end, whatever it looks like (may be repeated)
+    #[arg(long, value_name = "CAPTURE")]
+    pub client_side: Vec<PathBuf>,
+    /// A capture made at the edge's end (may be repeated)
+    #[arg(long, value_name = "CAPTURE")]
+    pub edge_side: Vec<PathBuf>,
+    /// Only handshakes that took at least so long: `200ms`, `1.5s`
+    #[arg(long, value_name = "TIME", value_parser = explain::filter::span)]
+    pub slow: Option<Span>,
+    /// Only this server name, or `*.example.com` for all names below it (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub sni: Vec<Name>,
+    /// Only this client or server: an address, a network or an address with a port (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Vec<Host>,
+    /// Only this verdict: `slow` (all but healthy), `client`, `path/detour`, `inconclusive`, `unjudged`, … (may be repeated)
+    #[arg(long, value_name = "VERDICT")]
+    pub verdict: Vec<Label>,
+    /// Only handshakes begun since then: `2026-11-25T04:00:00Z`, or `10m` for ten minutes ago
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// How many of the slowest to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Follow captures that still grow; each handshake is printed as it is judged, the report comes at Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Print the report as JSON
+    #[arg(long, conflicts_with = "ndjson")]
+    pub json: bool,
+    /// Print one JSON line per handshake, as they are judged
+    #[arg(long)]
+    pub ndjson: bool,
+    /// Write the report as a page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the packets of the handshakes shown, with comments, as pcapng (reads the captures twice)
+    #[arg(long, value_name = "FILE")]
+    pub pcapng: Option<PathBuf>,
 }
 
 /// Arguments of `accuracy`.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod explaining;
 mod hidden;
 mod probe;
 mod run;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     }
     let result = match args::Arguments::parse().verb {
         args::Verb::Run(args) => run::run(&args),
+        args::Verb::Explain(args) => explaining::explain(&args),
         args::Verb::Accuracy(args) => run::accuracy(&args),
         args::Verb::Probe(args) => Ok(probe::probe(&args)),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {

@@ -7,13 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use analysis::clock::Span;
+use analysis::flow::View;
 use analysis::handshake::Handshake;
 use analysis::ledger::{Baseline, Missing, Owner};
 use analysis::run::UNSPLIT_CLIENT;
-use analysis::sentence::{Cite, explain};
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
-use report::model::Judged;
 
 use crate::placing::{Placed, Seen};
 
@@ -21,6 +20,17 @@ use crate::placing::{Placed, Seen};
 const MOST_HELD: usize = 12 << 20;
 /// Paths whose least round trip is remembered.
 const MOST_PATHS: usize = 100_000;
+
+/// What is made of a handshake.
+#[derive(Clone)]
+pub struct Opinion {
+    /// Where its time went.
+    pub reading: Reading,
+    /// Who did it.
+    pub judgement: Judgement,
+    /// Whether it is an opinion on [`Placed::otherwise`].
+    pub of_otherwise: bool,
+}
 
 /// A handshake, judged.
 pub struct Finding {
@@ -31,7 +41,7 @@ pub struct Finding {
     /// The handshake and where it was seen from.
     pub placed: Placed,
     /// What was read and judged, or why not.
-    pub judged: Result<Judged, String>,
+    pub judged: Result<Opinion, String>,
     /// The number of the handshake that carries the same ClientHello on another connection.
     pub other_leg: Option<u64>,
 }
@@ -96,7 +106,7 @@ impl Judging {
     }
 
     /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
-    pub fn pop(&mut self, end: bool, cite: &Cite<'_>) -> Option<Finding> {
+    pub fn pop(&mut self, end: bool) -> Option<Finding> {
         if !end && self.held <= self.most_held {
             return None;
         }
@@ -109,7 +119,7 @@ impl Judging {
         }
         let Shelved { id, started, placed, readings, other_leg, .. } = shelved;
         let least = self.least_rtt.get(&path(&placed.handshake)).copied();
-        let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some(), cite));
+        let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
@@ -143,32 +153,38 @@ fn read(placed: &Placed) -> Result<Vec<Reading>, String> {
             edge_only::read(h).zip(placed.otherwise.as_ref().and_then(client_only::read)).map(|(edge, client)| vec![edge, client])
         }
     };
-    readings.ok_or_else(|| "the capture does not show its SYN: it began later, or holds one direction only".into())
+    readings.ok_or_else(|| why_unread(h).into())
+}
+
+fn why_unread(h: &Handshake) -> &'static str {
+    let both = h.client.as_ref().is_some_and(View::both_directions) || h.edge.as_ref().is_some_and(View::both_directions);
+    match both {
+        false => "the capture holds one direction only",
+        true => "the capture shows neither its SYN nor its ClientHello",
+    }
 }
 
 /// Judges readings; of two, for an observer at either end, only what both say stands.
-fn judge_open(placed: &Placed, mut readings: Vec<Reading>, least: Option<Span>, leg: bool, cite: &Cite<'_>) -> Judged {
-    let ends = [Some(&placed.handshake), placed.otherwise.as_ref()];
-    let mut judged = readings.drain(..).zip(ends.into_iter().flatten()).map(|(mut reading, handshake)| {
+fn judge_open(placed: &Placed, readings: Vec<Reading>, least: Option<Span>, leg: bool) -> Opinion {
+    let ends = [Some((&placed.handshake, false)), placed.otherwise.as_ref().map(|h| (h, true))];
+    let mut judged = readings.into_iter().zip(ends.into_iter().flatten()).map(|(mut reading, (handshake, of_otherwise))| {
         let baseline = Baseline { path_rtt: least, client_cpu: Span::ZERO, client_unsplit: UNSPLIT_CLIENT };
         reading.ledger.apply(&baseline);
         let mut judgement = judge(&reading, Circumstances::of(handshake));
         if leg {
             doubt_beyond_proxy(&mut judgement);
         }
-        let sentence = explain(handshake, &reading, &judgement, cite);
-        Judged { reading, judgement, sentence }
+        Opinion { reading, judgement, of_otherwise }
     });
     let Some(first) = judged.next() else { unreachable!("a shelved handshake has at least one reading") };
     let Some(second) = judged.next() else { return first };
     if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
         return first;
     }
-    let mut worse = if first.judgement.excess >= second.judgement.excess { first.clone() } else { second.clone() };
     let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
     let candidates: Vec<Owner> = sorted(owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)));
+    let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
     open(&mut worse.judgement, candidates, Missing::Standpoint);
-    worse.sentence = explain(&placed.handshake, &worse.reading, &worse.judgement, cite);
     worse
 }
 

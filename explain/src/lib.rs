@@ -7,6 +7,9 @@
 //! Memory is bounded by the handshakes under way (each stage states its budget), not by the files.
 #![forbid(unsafe_code)]
 
+pub mod evidence;
+pub mod filter;
+pub mod gather;
 pub mod joining;
 pub mod judging;
 pub mod observer;
@@ -24,6 +27,7 @@ use analysis::flow::View;
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
 use report::explained::{CaptureRecord, Counts};
+use report::model::plural;
 
 use joining::{Group, WaitingRoom};
 use judging::{Finding, Judging};
@@ -68,8 +72,8 @@ pub struct Outcome {
 
 /// Where findings go.
 pub trait Sink {
-    /// Takes a judged handshake.
-    fn finding(&mut self, finding: Finding) -> ControlFlow<()>;
+    /// Takes a judged handshake; `files` are those behind its packet numbers ([`capture::set::split`]).
+    fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()>;
     /// Told now and then how far reading has come.
     fn progress(&mut self, packets: u64);
 }
@@ -204,11 +208,9 @@ impl<'a> Run<'a> {
     }
 
     fn give(&mut self, end: bool, sink: &mut dyn Sink) -> ControlFlow<()> {
-        let set = &self.set;
-        let cite = |number: u64| record::cite(set.files(), number);
-        while let Some(finding) = self.judging.pop(end, &cite) {
+        while let Some(finding) = self.judging.pop(end) {
             self.handshakes += 1;
-            sink.finding(finding)?;
+            sink.finding(finding, self.set.files())?;
         }
         ControlFlow::Continue(())
     }
@@ -258,9 +260,10 @@ fn stands(witnesses: &[(Standpoint, u64)]) -> String {
     let words = |s: Standpoint| match s {
         Standpoint::Client => "at the client",
         Standpoint::Edge => "at the edge",
+        Standpoint::Both => "at both ends",
         Standpoint::Between => "between the ends",
         Standpoint::Unknown => "anywhere",
     };
-    let found: Vec<String> = witnesses.iter().map(|(s, n)| format!("{} ({n} connections)", words(*s))).collect();
-    if found.is_empty() { "no connection tells".into() } else { found.join(", ") }
+    let found: Vec<String> = witnesses.iter().map(|(s, n)| format!("{} ({})", words(*s), plural(*n, "connection"))).collect();
+    if found.is_empty() { "somewhere (no connection tells)".into() } else { found.join(", ") }
 }

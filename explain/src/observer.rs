@@ -113,6 +113,10 @@ impl Observer {
             self.tls_ports.insert(port);
             return true;
         }
+        let cut = |side: Side| view.half(side).stream.has_holes() && view.half(side).stream.captured() == 0;
+        if TLS_PORTS.contains(&port) && cut(Side::Client) && cut(Side::Server) {
+            return true; // headers only
+        }
         let silent = view.packets.iter().all(|p| p.len == 0) && view.syns(Side::Client).next().is_some();
         if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
             let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);

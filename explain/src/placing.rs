@@ -110,6 +110,10 @@ impl Placing {
         let last = (views.len() > 1).then(|| views.pop()).flatten();
         views.truncate(1);
         let Some(first) = views.pop() else { unreachable!("a group has at least one view") };
+        if let (observer, view, Standpoint::Both, how) = first {
+            notes.extend(last.map(|(_, _, at, _)| unused(at)));
+            return both(observer, *view, how, notes);
+        }
         match (first, last) {
             ((c, client, Standpoint::Client, how), Some((_, edge, Standpoint::Edge, edge_how))) => Placed {
                 seen: Seen::BothEnds,
@@ -164,9 +168,23 @@ fn unused(at: Standpoint) -> String {
     format!("another capture of this connection stands {} and is not used", match at {
         Standpoint::Client => "at the client too",
         Standpoint::Edge => "at the edge too",
+        Standpoint::Both => "at both ends",
         Standpoint::Between => "between the ends",
         Standpoint::Unknown => "at an unknown place",
     })
+}
+
+/// One observer at both ends: its one clock is both ends' clock.
+fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) -> Placed {
+    let edge = view.clone().on_clock_of::<Edge>();
+    Placed {
+        seen: Seen::BothEnds,
+        how: format!("both ends are one host or neighbours: {how}"),
+        handshake: Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)),
+        otherwise: None,
+        client_observer: Some(observer),
+        notes,
+    }
 }
 
 fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, notes: Vec<String>) -> Placed {
@@ -175,6 +193,7 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, not
     let (seen, handshake, otherwise) = match at {
         Standpoint::Client => (Seen::ClientEnd, at_client(view), None),
         Standpoint::Edge => (Seen::EdgeEnd, at_edge(view), None),
+        Standpoint::Both => return both(observer, view, how, notes),
         Standpoint::Between => (Seen::Between, at_edge(view.clone()), Some(at_client(view))),
         Standpoint::Unknown => (Seen::Unknown, at_edge(view.clone()), Some(at_client(view))),
     };

@@ -2,19 +2,25 @@
 
 use std::path::PathBuf;
 
+use analysis::sentence::explain;
 use capture::file::Broken;
 use capture::set;
 use jiff::Timestamp;
 use report::explained::{CaptureRecord, Counts, ExplainedRecord};
 use report::lanes::lanes;
-use report::model::FORMAT;
+use report::model::{FORMAT, Judged};
 
-use crate::judging::Finding;
+use crate::judging::{Finding, Opinion};
 
-/// Turns a finding into a record.
-pub fn record(finding: &Finding) -> ExplainedRecord {
+/// Turns a finding into a record; `files` are those behind its packet numbers.
+pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
     let h = &finding.placed.handshake;
     let path = finding.judged.as_ref().ok().and_then(|j| j.reading.ledger.min_path());
+    let judged = |opinion: &Opinion| {
+        let read = finding.placed.otherwise.as_ref().filter(|_| opinion.of_otherwise).unwrap_or(h);
+        let sentence = explain(read, &opinion.reading, &opinion.judgement, &|number| cite(files, number));
+        Judged { reading: opinion.reading.clone(), judgement: opinion.judgement.clone(), sentence }
+    };
     ExplainedRecord {
         format: FORMAT,
         id: finding.id,
@@ -34,12 +40,20 @@ pub fn record(finding: &Finding) -> ExplainedRecord {
         }
         .to_owned(),
         how: finding.placed.how.clone(),
-        judged: finding.judged.clone().ok(),
-        not_judged: finding.judged.clone().err(),
+        judged: finding.judged.as_ref().ok().map(judged),
+        not_judged: finding.judged.as_ref().err().cloned(),
         other_leg: finding.other_leg,
-        notes: finding.placed.notes.clone(),
+        notes: notes(finding),
         lanes: lanes(h, &[], path),
     }
+}
+
+fn notes(finding: &Finding) -> Vec<String> {
+    let mut notes = finding.placed.notes.clone();
+    if finding.placed.handshake.dialogue.by_turns {
+        notes.push("the capture cut the bytes off: which message is which is told by whose turn it was to speak".into());
+    }
+    notes
 }
 
 /// A capture's time as people write it.
@@ -61,7 +75,7 @@ pub fn cite(files: &[PathBuf], number: u64) -> String {
 
 /// What to know before believing the verdicts.
 pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &Counts) -> Vec<String> {
-    let mut found: Vec<String> = broken.iter().map(|b| format!("{b}; what lies before it counts")).collect();
+    let mut found: Vec<String> = broken.iter().map(ToString::to_string).collect();
     for capture in captures.iter().filter(|c| c.dropped > 0) {
         found.push(format!(
             "{}: the capture says it dropped {} packets; where that shows in a handshake, no loss is claimed",

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Judged, Lane};
 
+/// What stands for a verdict where there is none.
+pub const NOT_JUDGED: &str = "not judged";
+
 /// One handshake found in captures.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ExplainedRecord {
@@ -51,7 +54,7 @@ pub struct ExplainedRecord {
 impl ExplainedRecord {
     /// Short form of the verdict.
     pub fn label(&self) -> String {
-        self.judged.as_ref().map_or_else(|| "not judged".to_owned(), |j| j.judgement.verdict.label())
+        self.judged.as_ref().map_or_else(|| NOT_JUDGED.to_owned(), |j| j.judgement.verdict.label())
     }
 
     /// Its verdict, if there is one.
@@ -103,7 +106,7 @@ pub struct Counts {
     pub unknown_link: u64,
     /// Connections that are no TLS.
     pub not_tls: u64,
-    /// TLS connections whose handshake lies before the capture.
+    /// TLS connections of which the capture shows data only: their handshake lies before it.
     pub late: u64,
     /// Connections to a TLS server that were closed at once without a word: port checks.
     pub port_checks: u64,

@@ -111,7 +111,7 @@ fn sentences(run: &RunRecord) -> Markup {
     }
 }
 
-fn legend() -> Markup {
+pub(crate) fn legend() -> Markup {
     let owners = [
         Owner::Resolver,
         Owner::ClientApp,
@@ -140,7 +140,7 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
                     @if let Some(j) = &h.both_ends { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
                 }
                 div {
-                    div.scroll { (waterfall::draw(h)) }
+                    div.scroll { (waterfall::draw(&h.lanes, h.both_ends.as_ref().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger))) }
                     @if let Some(j) = &h.both_ends { p { (j.sentence) } (ledger(j)) }
                 }
             }
@@ -149,7 +149,7 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
     }
 }
 
-fn ledger(judged: &Judged) -> Markup {
+pub(crate) fn ledger(judged: &Judged) -> Markup {
     html! {
         div.scroll { table {
             tr { th { "phase" } th { "owner" } th { "time" } th { "±" } th { "healthy" } th { "packets" } }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod explained;
+pub mod explained_html;
+pub mod explained_terminal;
 pub mod html;
 pub mod lanes;
 pub mod model;

@@ -192,3 +192,8 @@ impl RunRecord {
 pub fn ms(span: Span) -> String {
     span.to_string()
 }
+
+/// "1 packet", "2 packets".
+pub fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,22 +1,21 @@
 //! One handshake as a picture: a lane per observer, the ledger as a bar below.
 
-use analysis::ledger::Owner;
+use analysis::ledger::{Ledger, Owner};
 use analysis::verdict::{owner_words, phase_words};
 use maud::{Markup, html};
 
-use crate::model::{HandshakeRecord, Lane};
+use crate::model::Lane;
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
 
 /// Draws a handshake as inline SVG.
-pub fn draw(handshake: &HandshakeRecord) -> Markup {
-    let ledger = handshake.both_ends.as_ref().or(handshake.edge_only.as_ref()).map(|j| &j.reading.ledger);
-    let last_mark = handshake.lanes.iter().flat_map(|l| l.marks.iter().map(|m| m.ms + l.offset_ms)).fold(1.0, f64::max);
+pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
+    let last_mark = drawn.iter().flat_map(|l| l.marks.iter().map(|m| m.ms + l.offset_ms)).fold(1.0, f64::max);
     let whole = ledger.map_or(last_mark, |l| l.total.millis().max(last_mark));
     let x = |ms: f64| LEFT + (ms / whole) * (WIDTH - LEFT - 20.0);
-    let lanes = handshake.lanes.len() as f64;
+    let lanes = drawn.len() as f64;
     let bar_y = 14.0 + lanes * LANE;
     let height = bar_y + 62.0;
     html! {
@@ -26,7 +25,7 @@ pub fn draw(handshake: &HandshakeRecord) -> Markup {
                 line.grid x1=(f1(x(ms))) x2=(f1(x(ms))) y1="6" y2=(f1(bar_y + 34.0)) {}
                 text.tick x=(f1(x(ms))) y=(f1(bar_y + 52.0)) text-anchor=(if i == 5 { "end" } else { "middle" }) { (format!("{ms:.0} ms")) }
             }
-            @for (i, lane) in handshake.lanes.iter().enumerate() {
+            @for (i, lane) in drawn.iter().enumerate() {
                 (draw_lane(lane, 14.0 + i as f64 * LANE, &x))
             }
             text.lane x="4" y=(f1(bar_y + 20.0)) { "whose time" }

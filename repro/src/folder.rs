@@ -11,8 +11,13 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
 
+use analysis::packet::LinkType;
+
 use crate::Error;
 use crate::batch::{Frame, now};
+
+/// `LINKTYPE_ETHERNET`.
+const ETHERNET: i32 = 1;
 
 /// The files of one run.
 pub struct Folder {
@@ -36,8 +41,10 @@ impl Folder {
         let file = path.join("evidence.pcapng");
         let out = BufWriter::new(File::create(&file).map_err(failed(&file))?);
         let comment = format!("whostalled run of {scenario}. One interface per host; epb_packetid joins a packet at both ends.");
-        let evidence =
-            Evidence::begin(out, &comment, hosts.iter().map(|h| format!("{h}-eth0")).collect()).map_err(failed(&file))?;
+        let mut evidence = Evidence::begin(out, &comment).map_err(failed(&file))?;
+        for host in &hosts {
+            evidence.interface(&format!("{host}-eth0"), ETHERNET).map_err(failed(&file))?;
+        }
         Ok(Self { path, evidence, hosts })
     }
 
@@ -55,7 +62,7 @@ impl Folder {
             let number = self.next_packet();
             let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
             let interface = self.hosts.iter().position(|h| *h == frame.host).unwrap_or(0);
-            self.evidence.packet(interface, &frame.captured, &said).map_err(self.failed("evidence.pcapng"))?;
+            self.evidence.packet(interface, Some(LinkType::Ethernet), &frame.captured, &said).map_err(self.failed("evidence.pcapng"))?;
         }
         Ok(())
     }

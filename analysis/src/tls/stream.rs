@@ -46,6 +46,11 @@ impl Stream {
         self.bytes.len() - self.holes.iter().map(|(s, e)| e - s).sum::<usize>()
     }
 
+    /// Whether bytes passed that nobody captured.
+    pub fn has_holes(&self) -> bool {
+        !self.holes.is_empty()
+    }
+
     /// Bytes held in memory.
     pub fn held(&self) -> usize {
         self.bytes.len() + self.waiting.iter().map(|p| p.captured.len()).sum::<usize>()

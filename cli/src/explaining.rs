@@ -1,0 +1,130 @@
+//! `whostalled explain`.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use explain::filter::{Filter, moment};
+use explain::gather::{Gather, is_pipe};
+use explain::{Options, evidence};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use report::explained::{ExplainReport, ExplainedRecord};
+use report::{explained_html, explained_terminal};
+
+use crate::args::Explain;
+use crate::exit;
+
+/// Reads captures and says whose time every handshake in them was.
+pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
+    let since = args.since.as_deref().map(|text| moment(text, Timestamp::now())).transpose();
+    let filter = Filter {
+        slow: args.slow,
+        names: args.sni.clone(),
+        hosts: args.host.clone(),
+        verdicts: args.verdict.clone(),
+        since: since.map_err(|what| format!("--since: {what}"))?,
+    };
+    let options = Options {
+        captures: args.captures.clone(),
+        client_side: args.client_side.clone(),
+        edge_side: args.edge_side.clone(),
+        follow: args.watch,
+        stop: stop_at_interrupt(args.watch)?,
+    };
+    let paths: Vec<PathBuf> = [&args.captures, &args.client_side, &args.edge_side].into_iter().flatten().cloned().collect();
+    if args.pcapng.is_some() && is_pipe(&paths) {
+        return Err("--pcapng reads the captures a second time, which a pipe does not allow: write the pipe to a file first".into());
+    }
+    // Outputs that cannot be written should fail before a long read, not after it.
+    let mut html = args.html.as_deref().map(create).transpose()?;
+    let pcapng = args.pcapng.as_deref().map(create).transpose()?;
+
+    let bar = progress_bar(args.watch)?;
+    let mut progress = |packets: u64| bar.set_message(format!("{} packets", HumanCount(packets)));
+    let mut gather = Gather::new(filter, args.top, &mut progress);
+    let mut print = printer(args.ndjson, &bar);
+    if args.ndjson || args.watch && !args.json {
+        gather = gather.for_each(&mut print);
+    }
+    if pcapng.is_some() {
+        gather = gather.selecting_packets();
+    }
+    let outcome = explain::explain(&options, &mut gather);
+    bar.finish_and_clear();
+    let unreadable = outcome.unreadable;
+    let (report, selection) = gather.finish(outcome);
+    if let Some((out, path)) = &mut html {
+        let written = out.write_all(explained_html::page(&report).as_bytes()).and_then(|()| out.flush());
+        written.map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    if let (Some(selection), Some((out, path))) = (selection, pcapng) {
+        evidence::write(selection, &paths, out).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    say(args, &report)?;
+    Ok(if unreadable > 0 { exit::HARNESS } else { exit::HELD })
+}
+
+/// Prints the report; an output that nobody reads on is no error.
+fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error::Error>> {
+    let mut text = match () {
+        () if args.json => serde_json::to_string_pretty(report)? + "\n",
+        // Standard output belongs to the lines.
+        () if args.ndjson => {
+            report.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+            return Ok(());
+        }
+        () => explained_terminal::render(report),
+    };
+    if !args.json {
+        for (what, path) in [("page", &args.html), ("packets", &args.pcapng)] {
+            text.extend(path.as_ref().map(|path| format!("  {what}: {}\n", path.display())));
+        }
+    }
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints each handshake as it comes; ends the reading when nobody listens any more.
+fn printer(ndjson: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
+    let mut out = BufWriter::new(anstream::stdout());
+    move |record| {
+        let written = bar.suspend(|| {
+            if ndjson {
+                serde_json::to_writer(&mut out, record).map_err(std::io::Error::from)?;
+                out.write_all(b"\n")
+            } else {
+                out.write_all(explained_terminal::handshake(record).as_bytes())?;
+                out.flush()
+            }
+        });
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+fn create(path: &Path) -> Result<(BufWriter<File>, PathBuf), String> {
+    let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok((BufWriter::new(file), path.to_owned()))
+}
+
+fn progress_bar(watch: bool) -> Result<ProgressBar, Box<dyn std::error::Error>> {
+    let bar = if std::io::stderr().is_terminal() && !watch { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}")?);
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
+    Ok(bar)
+}
+
+/// The first Ctrl-C ends the reading and gives the report; a second one ends the program.
+fn stop_at_interrupt(watch: bool) -> Result<Arc<AtomicBool>, std::io::Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM].into_iter().filter(|_| watch) {
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}

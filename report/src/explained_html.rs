@@ -1,0 +1,107 @@
+//! What `explain` found, as one page that needs nothing else.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::explained::{NOT_JUDGED, ExplainReport, ExplainedRecord};
+use crate::explained_terminal::{capture_line, facts, found, times};
+use crate::html::{ledger, legend};
+use crate::waterfall;
+
+/// Renders the page.
+pub fn page(report: &ExplainReport) -> String {
+    let files: Vec<&str> = report.files.iter().map(|f| f.rsplit('/').next().unwrap_or(f)).collect();
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "whostalled: " (files.join(", ")) }
+                style { (PreEscaped(include_str!("report.css"))) }
+            }
+            body {
+                h1 { "Who stalled?" }
+                div.soft { (files.join(", ")) }
+                p { (found(report)) "." }
+                @for warning in &report.warnings { p.warning { strong { "Warning: " } (warning) } }
+                @if report.selected > 0 { (summary(report)) (slowest(report)) }
+                h2 { "Captures" }
+                @for capture in &report.captures { p { (capture_line(capture)) "." } }
+                p.soft { "A capture made at one end alone cannot show everything: where the far end's packets do not tell, the verdict is "
+                    em { "inconclusive" } " and says what would settle it. Every packet number is that of Wireshark's " code { "frame.number" } "." }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+fn summary(report: &ExplainReport) -> Markup {
+    let most = report.summary.iter().map(|s| s.n).max().unwrap_or(1).max(1);
+    html! {
+        h2 { "By verdict" }
+        div.scroll { table {
+            tr { th { "verdict" } th { "handshakes" } th style="width:30%" {} th { "p50" } th { "max" } th { "time lost, all together" } }
+            @for share in &report.summary {
+                @let [p50, max, lost] = times(share);
+                tr {
+                    td { span class=(tone(&share.verdict)) { (share.verdict) } }
+                    td.n { (share.n) }
+                    td { div class=(format!("bar {}", owner_class(&share.verdict))) style=(format!("width:{:.1}%", 100.0 * share.n as f64 / most as f64)) {} }
+                    td.n { (p50) } td.n { (max) } td.n { (lost) }
+                }
+            }
+        } }
+    }
+}
+
+fn slowest(report: &ExplainReport) -> Markup {
+    html! {
+        h2 { "The slowest" }
+        p { "One lane per observer, each on its own clock. The bar divides the handshake among the owners of its time; verdicts never subtract across clocks." }
+        (legend())
+        @for (i, record) in report.slowest.iter().enumerate() {
+            details open[i == 0] {
+                summary {
+                    @if let Some(j) = &record.judged { (j.reading.ledger.total) ", " }
+                    span class=(tone(&record.label())) { (record.label()) } " " span.soft { (facts(record)) }
+                }
+                div { (handshake(record)) }
+            }
+        }
+    }
+}
+
+fn handshake(record: &ExplainedRecord) -> Markup {
+    html! {
+        div.scroll { (waterfall::draw(&record.lanes, record.judged.as_ref().map(|j| &j.reading.ledger))) }
+        @if let Some(j) = &record.judged { p { (j.sentence) } (ledger(j)) }
+        @if let Some(why) = &record.not_judged { p { "Not judged: " (why) "." } }
+        @for note in &record.notes { p.soft { (note) } }
+        p.soft { "Where the capture stands: " (record.how) "." }
+    }
+}
+
+fn tone(label: &str) -> &'static str {
+    match label.split(':').next().unwrap_or_default() {
+        "healthy" => "label ok",
+        "inconclusive" | NOT_JUDGED => "label open",
+        _ => "label bad",
+    }
+}
+
+/// The colour class of a verdict's first owner.
+fn owner_class(label: &str) -> &'static str {
+    let owner = label.split(['/', ' ']).next().unwrap_or_default();
+    match owner {
+        "client_host" => "client-host",
+        "client" | "client_app" => "client-app",
+        "path" => "path",
+        "loss" => "loss",
+        "edge_host" => "edge-host",
+        "edge" | "edge_app" => "edge-app",
+        "resolver" => "resolver",
+        "healthy" => "healthy",
+        "protocol" => "protocol",
+        _ => "unattributed",
+    }
+}
