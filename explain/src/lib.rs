@@ -32,7 +32,7 @@ use report::model::plural;
 use joining::{Group, WaitingRoom};
 use judging::{Finding, Judging};
 use observer::Observer;
-use placing::Placing;
+use placing::{Placed, Placing};
 
 /// A lookup that ended longer before its connection began was made for something else.
 const LOOKUP_FITS: Span = Span::from_millis(1_000);
@@ -72,6 +72,10 @@ pub struct Outcome {
 
 /// Where findings go.
 pub trait Sink {
+    /// May add to a handshake what is known beside the packets (host evidence), before it is judged.
+    fn placed(&mut self, placed: &mut Placed) {
+        let _ = placed;
+    }
     /// Takes a judged handshake; `files` are those behind its packet numbers ([`capture::set::split`]).
     fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()>;
     /// Told now and then how far reading has come.
@@ -190,6 +194,7 @@ impl<'a> Run<'a> {
             let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
             placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS);
         }
+        sink.placed(&mut placed);
         self.judging.push(placed);
         self.give(false, sink)
     }

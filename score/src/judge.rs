@@ -1,0 +1,139 @@
+//! One trial through `explain`, as a user's captures go.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use analysis::clock::{Client, Domain, Edge, Instant, Span};
+use analysis::host::{HostTrace, Sample};
+use analysis::ledger::Owner;
+use explain::judging::{Finding, Opinion};
+use explain::placing::Placed;
+use explain::{Options, Outcome, Sink, explain};
+use sim::cases::{Grade, Planned, Setup};
+use sim::trial::write_pcap;
+use sim::Trial;
+
+use crate::expect::{Expected, Family, expected};
+
+/// One trial, judged.
+pub struct Judged {
+    /// What it was.
+    pub setup: Setup,
+    /// What was expected.
+    pub expected: Expected,
+    /// What was said; absent if the handshake was not found or not judged.
+    pub opinion: Option<Opinion>,
+    /// Warnings beside it.
+    pub warnings: Vec<String>,
+    /// What evidence the client offered the edge: timestamps, and an identification that counts.
+    pub offered: (bool, bool),
+}
+
+impl Judged {
+    /// The verdict's label.
+    pub fn label(&self) -> String {
+        self.opinion.as_ref().map_or("nothing".into(), |o| o.judgement.verdict.label())
+    }
+
+    /// Whether that is right.
+    pub fn right(&self) -> bool {
+        let opinion = self.opinion.as_ref();
+        opinion.is_some_and(|o| self.expected.right.iter().any(|label| o.judgement.verdict.is(label)))
+    }
+
+    /// Whether it said that it cannot tell, or nothing.
+    pub fn open(&self) -> bool {
+        matches!(self.label().as_str(), "inconclusive" | "nothing")
+    }
+
+    /// How much time it gave to the injected fault's owner, how much was injected, and the stated error.
+    pub fn attributed(&self) -> Option<(Span, Span, Span)> {
+        let (family, truth) = self.expected.truth?;
+        let opinion = self.opinion.as_ref().filter(|_| self.right())?;
+        let member = |owner: Owner| match family {
+            Family::Client => matches!(owner, Owner::Client | Owner::ClientApp | Owner::ClientHost),
+            Family::Edge => matches!(owner, Owner::Edge | Owner::EdgeApp | Owner::EdgeHost),
+            Family::Loss => owner == Owner::Loss,
+            Family::PathExcess => owner == Owner::Path,
+        };
+        let entries = || opinion.reading.ledger.entries.iter().filter(|e| member(e.owner));
+        let given = entries().map(|e| if family == Family::PathExcess { e.excess() } else { e.span }).sum();
+        Some((given, truth, entries().map(|e| e.error).sum()))
+    }
+}
+
+/// Makes, reads and judges one trial; absent where the case makes no sense for the version or the evidence.
+///
+/// # Panics
+/// If the trial's captures cannot be written to `folder`.
+pub fn trial(setup: Setup, folder: &Path) -> Option<Judged> {
+    let planned = setup.plan()?;
+    let trial = Trial::run(&planned.plan, setup.seed);
+    let expected = expected(&setup, &planned, &trial);
+    Some(judge(setup, &planned, &trial, expected, folder))
+}
+
+fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, folder: &Path) -> Judged {
+    let file = |name: &str, frames: &[(i64, Vec<u8>)]| -> PathBuf {
+        let path = folder.join(name);
+        let out = BufWriter::new(File::create(&path).expect("the trial's folder takes files"));
+        write_pcap(out, frames, usize::MAX).expect("the trial's folder takes files");
+        path
+    };
+    let mut options = Options::default();
+    let mut sink = Picking { trial, both: setup.grade == Grade::BothAndHost, picked: None };
+    match setup.grade {
+        Grade::BothAndHost => options.captures = vec![file("client.pcap", &trial.client), file("edge.pcap", &trial.edge)],
+        Grade::Server => options.edge_side = vec![file("edge.pcap", &trial.edge)],
+    }
+    let Outcome { warnings, .. } = explain(&options, &mut sink);
+    Judged { setup, expected, opinion: sink.picked, warnings, offered: (planned.timestamps, planned.counts) }
+}
+
+/// Adds the hosts' evidence, and picks the opinion on the trial's own handshake.
+struct Picking<'a> {
+    trial: &'a Trial,
+    both: bool,
+    picked: Option<Opinion>,
+}
+
+impl Picking<'_> {
+    fn is_ours(&self, placed: &Placed) -> bool {
+        let ours: [(SocketAddr, SocketAddr); 2] = [self.trial.at_client, self.trial.at_edge];
+        let ends = &placed.handshake.endpoints;
+        ours[usize::from(!self.both)] == (ends.client, ends.server)
+    }
+}
+
+impl Sink for Picking<'_> {
+    fn placed(&mut self, placed: &mut Placed) {
+        if self.both && self.is_ours(placed) {
+            placed.handshake.client_host = placed.handshake.client.as_ref().map(|_| trace::<Client>(&self.trial.client_samples));
+            placed.handshake.edge_host = placed.handshake.edge.as_ref().map(|_| trace::<Edge>(&self.trial.edge_samples));
+        }
+    }
+
+    fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
+        if self.is_ours(&finding.placed) {
+            self.picked = finding.judged.ok();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn progress(&mut self, _: u64) {}
+}
+
+fn trace<D: Domain>(samples: &[sim::host::Sample]) -> HostTrace<D> {
+    let convert = |s: &sim::host::Sample| Sample {
+        at: Instant::from_nanos(s.at),
+        tid: 1,
+        cpu: s.cpu,
+        run_delay: s.run_delay,
+        state: s.state,
+        steal: s.steal,
+    };
+    HostTrace { samples: samples.iter().map(convert).collect(), nodelay: None }
+}

@@ -1,0 +1,11 @@
+//! Trials of which the truth is known, judged as any capture is: how often is the verdict right?
+//!
+//! ```text
+//! sim::cases::Setup ─► sim::Trial ─► capture files (and host samples) ─► explain ─► verdict ─┐
+//!          └──────────────────────► expect: what may be said of it ──────────────────────────┴─► Score ─► table
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod expect;
+pub mod judge;
+pub mod table;

@@ -1,0 +1,101 @@
+//! `whostalled-score`: runs trials of the fault matrix and prints how often the verdict was right.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser;
+use sim::cases::{CASES, Grade, Setup};
+use sim::tls::Version;
+use whostalled_score::judge::{Judged, trial};
+use whostalled_score::table::render;
+
+/// Trials of the fault matrix on a virtual clock, judged as any capture is
+#[derive(Parser)]
+struct Arguments {
+    /// Trials of each case, severity, version and grade
+    #[arg(long, default_value_t = 3)]
+    trials: u64,
+    /// The first seed; the same seed gives the same table
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only these cases
+    #[arg(long)]
+    case: Vec<u8>,
+    /// Say what went wrong in each trial that was not right
+    #[arg(long)]
+    misses: bool,
+    /// Fail unless at least this share of what can be known is right, and at most this share is confident and wrong (per cent)
+    #[arg(long, num_args = 2, value_names = ["RIGHT", "WRONG"])]
+    hold: Option<Vec<f64>>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let setups = setups(&arguments);
+    let next = AtomicUsize::new(0);
+    let judged: Mutex<Vec<(usize, Judged)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let folder = tempfile::tempdir().expect("a temporary folder can be made");
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(setup) = setups.get(at) else { return };
+                    if let Some(result) = trial(*setup, folder.path()) {
+                        judged.lock().expect("no trial panicked").push((at, result));
+                    }
+                }
+            });
+        }
+    });
+    let mut judged = judged.into_inner().expect("no trial panicked");
+    judged.sort_by_key(|(at, _)| *at);
+    let judged: Vec<Judged> = judged.into_iter().map(|(_, j)| j).collect();
+    if arguments.misses {
+        judged.iter().filter(|j| !j.right()).for_each(miss);
+    }
+    println!("{} trials, seeds from {}\n\n{}", judged.len(), arguments.seed, render(&judged));
+    let Some([least, most]) = arguments.hold.as_deref() else { return ExitCode::SUCCESS };
+    let share = |keep: &dyn Fn(&&Judged) -> bool, of: &dyn Fn(&&Judged) -> bool| {
+        100.0 * judged.iter().filter(|j| of(j) && keep(j)).count() as f64 / judged.iter().filter(of).count().max(1) as f64
+    };
+    let right = share(&|j| j.right(), &|j| j.expected.class != "unknowable");
+    let wrong = share(&|j| !j.right() && !j.open(), &|_| true);
+    let held = right >= *least && wrong <= *most;
+    println!("{right:.2} % right of what can be known (held to {least}), {wrong:.2} % confident and wrong (held to {most})");
+    println!("{} passed, {} failed", u8::from(held), u8::from(!held));
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn setups(arguments: &Arguments) -> Vec<Setup> {
+    let mut setups = Vec::new();
+    for case in (1..=CASES).filter(|c| arguments.case.is_empty() || arguments.case.contains(c)) {
+        for grade in [Grade::BothAndHost, Grade::Server] {
+            for version in Version::ALL {
+                for severity in [50, 150, 500] {
+                    for n in 0..arguments.trials {
+                        let seed = arguments.seed.wrapping_mul(1_000_003).wrapping_add(setups.len() as u64 * 7_919 + n);
+                        setups.push(Setup { case, severity, version, grade, seed });
+                    }
+                }
+            }
+        }
+    }
+    setups
+}
+
+fn miss(judged: &Judged) {
+    let Setup { case, severity, version, grade, seed } = judged.setup;
+    eprintln!(
+        "case {case} severity {severity} {version:?} {grade:?} seed {seed} offered {:?}: said {}, expected {:?}",
+        judged.offered,
+        judged.label(),
+        judged.expected.right
+    );
+    if let Some(opinion) = &judged.opinion {
+        eprintln!("    {}", opinion.reading.ledger.entries.iter().map(|e| format!("{:?}/{:?}/{:?} {}", e.phase, e.owner, e.kind, e.span)).collect::<Vec<_>>().join("; "));
+        eprintln!("    candidates {:?} missing {:?} floor {}", opinion.judgement.candidates, opinion.judgement.missing, opinion.judgement.floor);
+    }
+}

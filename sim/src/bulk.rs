@@ -1,0 +1,74 @@
+//! Traffic beside the handshake, written without a protocol engine: name lookups, a question to somebody else, bulk data.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use etherparse::PacketBuilder;
+
+use crate::MS;
+use crate::frame::{End, Packet};
+
+/// A lookup by the client of the connection's server, from `start`, that takes `took`.
+pub fn dns((client, server): (SocketAddr, SocketAddr), start: i64, took: i64) -> Vec<(i64, Vec<u8>)> {
+    let resolver = SocketAddr::new(Ipv4Addr::new(198, 51, 100, 53).into(), 53);
+    let asker = SocketAddr::new(Ipv4Addr::new(198, 51, 100, 1).into(), client.port() ^ 0x1000);
+    let (kind, address) = match server.ip() {
+        IpAddr::V4(v4) => (1_u16, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (28, v6.octets().to_vec()),
+    };
+    let question = [&b"\x04edge\x04test\x00"[..], &kind.to_be_bytes(), &[0, 1]].concat();
+    let head = |flags: u16, answers: u16| {
+        [0x4242_u16, flags, 1, answers, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>()
+    };
+    let query = [head(0x0100, 0), question.clone()].concat();
+    let record = [&[0xc0, 12][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 60], &(address.len() as u16).to_be_bytes(), &address];
+    let answer = [head(0x8180, 1), question, record.concat()].concat();
+    vec![(start, udp(asker, resolver, &query)), (start + took, udp(resolver, asker, &answer))]
+}
+
+fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let (IpAddr::V4(s), IpAddr::V4(d)) = (source.ip(), destination.ip()) else { panic!("lookups here go over IPv4") };
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4(s.octets(), d.octets(), 64)
+        .udp(source.port(), destination.port());
+    let mut bytes = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut bytes, payload).expect("a vector takes every write");
+    bytes
+}
+
+/// A question over HTTP from `host` to a third party, begun and answered within `[from, to]`.
+pub fn exchange(host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
+    let client = SocketAddr::new(host, 33_333);
+    let server = crate::trial::address(host.is_ipv6(), 80, 80);
+    let trip = ((to - from) / 10).min(10 * MS);
+    let request = b"POST /status HTTP/1.1\r\nHost: ocsp.test\r\n\r\n".to_vec();
+    let response = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &[7; 900]].concat();
+    let (asked, answered) = (request.len(), response.len());
+    let packet = |side: End, flags: (bool, bool), start: usize, ack: usize, payload: Vec<u8>| Packet {
+        from: side,
+        syn: flags.0,
+        fin: flags.1,
+        rst: false,
+        start,
+        payload,
+        ack: (side == End::Server || !flags.0).then_some(ack),
+        sack: Vec::new(),
+        window: 500,
+        timestamps: None,
+        ip_id: 0,
+        ttl: 64,
+        isn: if side == End::Client { (1_000, 2_000) } else { (2_000, 1_000) },
+        copy: 0,
+    };
+    let (c, s) = (End::Client, End::Server);
+    let talk = [
+        (from, packet(c, (true, false), 0, 0, vec![])),
+        (from + trip, packet(s, (true, false), 0, 0, vec![])),
+        (from + trip + 20_000, packet(c, (false, false), 0, 0, vec![])),
+        (from + trip + 60_000, packet(c, (false, false), 0, 0, request)),
+        (to, packet(s, (false, false), 0, asked, response)),
+        (to + 10_000, packet(c, (false, true), asked, answered, vec![])),
+        (to + 10_000 + trip, packet(s, (false, true), answered, asked + 1, vec![])),
+        (to + 30_000 + trip, packet(c, (false, false), asked + 1, answered + 1, vec![])),
+    ];
+    talk.iter().map(|(at, p)| (*at, p.frame(if p.from == c { (client, server) } else { (server, client) }, p.ttl))).collect()
+}

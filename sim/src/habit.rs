@@ -1,0 +1,89 @@
+//! What differs between TCP stacks and matters here.
+//!
+//! Sources: Linux `net/ipv4/tcp_*.c`, RFC 6298 (retransmission timer), RFC 8985 (RACK-TLP), RFC 2883 (D-SACK), RFC 7323
+//! (timestamps), Microsoft's and Apple's documented defaults. Where a stack differs between releases, what most hosts run.
+
+use crate::MS;
+
+/// How a stack fills the IPv4 identification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IpId {
+    /// Counts this connection's packets (Linux).
+    PerConnection,
+    /// Counts all packets of the host (Windows).
+    PerHost,
+    /// Always zero, since nothing may be fragmented (macOS, RFC 6864).
+    Zero,
+}
+
+/// A stack's ways.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Habit {
+    /// Its name.
+    pub name: &'static str,
+    /// TTL or hop limit of what it sends.
+    pub ttl: u8,
+    /// Whether it offers TCP timestamps.
+    pub timestamps: bool,
+    /// See [`IpId`].
+    pub ip_id: IpId,
+    /// Segments acknowledged at once when a connection is young.
+    pub quick_acks: u32,
+    /// How long an acknowledgement may wait.
+    pub delayed_ack: i64,
+    /// Least retransmission timeout.
+    pub least_rto: i64,
+    /// Retransmission timeout before anything was measured.
+    pub first_rto: i64,
+    /// Whether it sends loss probes.
+    pub loss_probe: bool,
+    /// Whether it tells of data that came twice.
+    pub dsack: bool,
+    /// Initial congestion window in segments.
+    pub initial_window: usize,
+}
+
+/// Linux since 4.x.
+pub const LINUX: Habit = Habit {
+    name: "linux",
+    ttl: 64,
+    timestamps: true,
+    ip_id: IpId::PerConnection,
+    quick_acks: 16,
+    delayed_ack: 40 * MS,
+    least_rto: 200 * MS,
+    first_rto: 1_000 * MS,
+    loss_probe: true,
+    dsack: true,
+    initial_window: 10,
+};
+
+/// Windows 10 and later: no timestamps unless asked for.
+pub const WINDOWS: Habit = Habit {
+    name: "windows",
+    ttl: 128,
+    timestamps: false,
+    ip_id: IpId::PerHost,
+    quick_acks: 0,
+    delayed_ack: 40 * MS,
+    least_rto: 300 * MS,
+    first_rto: 1_000 * MS,
+    loss_probe: true,
+    dsack: true,
+    initial_window: 10,
+};
+
+/// macOS and iOS.
+pub const MACOS: Habit = Habit {
+    name: "macos",
+    ttl: 64,
+    timestamps: true,
+    ip_id: IpId::Zero,
+    quick_acks: 8,
+    delayed_ack: 100 * MS,
+    least_rto: 230 * MS,
+    first_rto: 1_000 * MS,
+    loss_probe: false,
+    dsack: true,
+    initial_window: 10,
+};

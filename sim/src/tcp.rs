@@ -1,0 +1,546 @@
+//! A TCP endpoint (RFC 9293) on a virtual clock: as much of it as decides when a handshake's bytes travel.
+//!
+//! In: what the program writes and reads, packets, and the time of its own timers. Out: packets. It has slow start, SACK,
+//! D-SACK, RACK-style loss detection, loss probes, RFC 6298 timers with backoff, delayed acknowledgements, Nagle's
+//! algorithm and a receive window.
+
+use crate::frame::{End, Packet};
+use crate::habit::Habit;
+
+/// Payload of a full-size segment with timestamps; without them 12 more.
+const SEGMENT: usize = 1448;
+/// A window that never matters.
+const WIDE: usize = 8 << 20;
+/// Shift of the window field once both SYNs have passed.
+const SCALE: u32 = 7;
+/// Retransmissions of one thing before an endpoint gives up.
+const MOST_TRIES: u32 = 8;
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct Tcp {
+    end: End,
+    habit: Habit,
+    isn: u32,
+    peer_isn: u32,
+    timestamps: bool,
+    ts_offset: u32,
+    echo: u32,
+    ids: u16,
+    /// Full-size payload.
+    pub segment: usize,
+    /// Whether Nagle's algorithm is on.
+    pub nagle: bool,
+    /// The kernel ignores everything but SYN before this (a full accept queue).
+    pub deaf_until: i64,
+    /// The kernel ignores acknowledgements without data before the connection is accepted (`TCP_DEFER_ACCEPT`).
+    pub defer_accept: bool,
+    /// Shrinks full-size segments after so many timeouts (RFC 4821), to this payload.
+    pub probe_mtu: Option<(u32, usize)>,
+    /// What the receive buffer holds.
+    pub buffer: usize,
+    established: bool,
+    syn_tries: u32,
+    syn_at: Option<i64>,
+    dead: bool,
+
+    out: Vec<u8>,
+    una: usize,
+    nxt: usize,
+    sent: Vec<Sent>,
+    cwnd: usize,
+    peer_window: usize,
+    srtt: Option<i64>,
+    rttvar: i64,
+    backoff: u32,
+    rto_at: Option<i64>,
+    probe_at: Option<i64>,
+    probed: bool,
+    reorder_at: Option<i64>,
+    syn_sent: i64,
+
+    received: Vec<u8>,
+    read: usize,
+    beyond: Vec<(usize, Vec<u8>)>,
+    unacknowledged: u32,
+    quick: u32,
+    ack_at: Option<i64>,
+    repeated: Option<(usize, usize)>,
+    shut: bool,
+    fin_sent: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Sent {
+    start: usize,
+    end: usize,
+    at: i64,
+    copies: u32,
+    sacked: bool,
+    lost: bool,
+}
+
+impl Tcp {
+    /// An endpoint that has done nothing yet.
+    pub fn new(end: End, habit: Habit, isn: u32, ts_offset: u32, first_id: u16) -> Self {
+        Self {
+            end,
+            habit,
+            isn,
+            peer_isn: 0,
+            timestamps: habit.timestamps,
+            ts_offset,
+            echo: 0,
+            ids: first_id,
+            segment: SEGMENT,
+            nagle: false,
+            deaf_until: i64::MIN,
+            defer_accept: false,
+            probe_mtu: None,
+            buffer: WIDE,
+            established: false,
+            syn_tries: 0,
+            syn_at: None,
+            dead: false,
+            out: Vec::new(),
+            una: 0,
+            nxt: 0,
+            sent: Vec::new(),
+            cwnd: habit.initial_window * SEGMENT,
+            peer_window: WIDE,
+            srtt: None,
+            rttvar: 0,
+            backoff: 0,
+            rto_at: None,
+            probe_at: None,
+            probed: false,
+            reorder_at: None,
+            syn_sent: 0,
+            received: Vec::new(),
+            read: 0,
+            beyond: Vec::new(),
+            unacknowledged: 0,
+            quick: habit.quick_acks,
+            ack_at: None,
+            repeated: None,
+            shut: false,
+            fin_sent: false,
+        }
+    }
+
+    /// Sends SYN.
+    pub fn connect(&mut self, now: i64, out: &mut Vec<Packet>) {
+        self.syn_sent = now;
+        self.syn(now, out);
+    }
+
+    /// Whether the connection stands for this end.
+    pub fn established(&self) -> bool {
+        self.established
+    }
+
+    /// Contiguous bytes of the peer that have come.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Whether the peer has acknowledged everything written.
+    pub fn all_acknowledged(&self) -> bool {
+        self.una == self.out.len()
+    }
+
+    /// The program takes `bytes` in.
+    pub fn write(&mut self, now: i64, bytes: &[u8], out: &mut Vec<Packet>) {
+        self.out.extend_from_slice(bytes);
+        self.pump(now, out);
+    }
+
+    /// The program has read everything that came; a window that was closed opens again.
+    pub fn read_all(&mut self, now: i64, out: &mut Vec<Packet>) {
+        let closed = self.window() == 0;
+        self.read = self.received.len();
+        if closed && self.established {
+            self.ack(now, out);
+        }
+    }
+
+    /// No more will be written.
+    pub fn close(&mut self, now: i64, out: &mut Vec<Packet>) {
+        self.shut = true;
+        self.pump(now, out);
+    }
+
+    /// Ends the connection at once.
+    pub fn reset(&mut self, now: i64, out: &mut Vec<Packet>) {
+        let packet = Packet { rst: true, ..self.packet(now, self.nxt, Vec::new(), 0) };
+        out.push(packet);
+        self.die();
+    }
+
+    /// Stops doing anything, silently.
+    pub fn die(&mut self) {
+        self.dead = true;
+        (self.rto_at, self.probe_at, self.reorder_at, self.ack_at, self.syn_at) = (None, None, None, None, None);
+    }
+
+    /// When its next timer is due.
+    pub fn deadline(&self) -> Option<i64> {
+        [self.rto_at, self.probe_at, self.reorder_at, self.ack_at, self.syn_at].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: i64, out: &mut Vec<Packet>) {
+        let due = |at: Option<i64>| at.is_some_and(|at| at <= now);
+        if due(self.syn_at) {
+            self.syn(now, out);
+        }
+        if due(self.ack_at) {
+            self.ack(now, out);
+        }
+        if due(self.reorder_at) {
+            self.reorder_at = None;
+            self.detect_loss(now, true);
+            self.pump(now, out);
+        }
+        if due(self.probe_at) {
+            self.probe_at = None;
+            self.probed = true;
+            if let Some(last) = self.sent.iter().rposition(|s| !s.sacked) {
+                self.resend(now, last, out);
+            }
+            self.rto_at = Some(now + self.rto());
+        } else if due(self.rto_at) {
+            self.timeout(now, out);
+        }
+    }
+
+    /// A packet of the peer's has come.
+    pub fn receive(&mut self, now: i64, packet: &Packet, out: &mut Vec<Packet>) {
+        if self.dead {
+            return;
+        }
+        if packet.rst {
+            return self.die();
+        }
+        if packet.syn {
+            return self.receive_syn(now, packet, out);
+        }
+        if now < self.deaf_until {
+            return;
+        }
+        if !self.established {
+            if self.defer_accept && packet.payload.is_empty() {
+                return;
+            }
+            self.establish();
+            if self.syn_tries == 1 {
+                self.measure(now - self.syn_sent);
+            }
+        }
+        if let Some((value, _)) = packet.timestamps {
+            self.echo = value;
+        }
+        self.acknowledged(now, packet);
+        if !packet.payload.is_empty() {
+            self.take(now, packet, out);
+        } else if packet.fin || packet.start < self.received.len() && packet.pure_ack() {
+            // FIN, or a keep-alive: both want an answer.
+            self.ack(now, out);
+        }
+        self.pump(now, out);
+    }
+
+    fn receive_syn(&mut self, now: i64, packet: &Packet, out: &mut Vec<Packet>) {
+        self.peer_isn = packet.isn.0;
+        self.timestamps &= packet.timestamps.is_some();
+        if !self.timestamps {
+            self.segment = SEGMENT + 12;
+        }
+        if let Some((value, _)) = packet.timestamps {
+            self.echo = value;
+        }
+        match self.end {
+            End::Server => {
+                self.syn_sent = now;
+                // A SYN that comes again does not start the timer anew.
+                let at = self.syn_at;
+                self.syn(now, out);
+                self.syn_at = at.or(self.syn_at);
+            }
+            End::Client => {
+                if !self.established {
+                    self.establish();
+                    if self.syn_tries == 1 {
+                        self.measure(now - self.syn_sent);
+                    }
+                }
+                self.ack(now, out);
+                self.pump(now, out);
+            }
+        }
+    }
+
+    fn establish(&mut self) {
+        self.established = true;
+        self.syn_at = None;
+    }
+
+    fn syn(&mut self, now: i64, out: &mut Vec<Packet>) {
+        if self.syn_tries > MOST_TRIES {
+            return self.die();
+        }
+        let server = self.end == End::Server;
+        let mut packet = Packet { syn: true, copy: self.syn_tries, window: 64_240, ..self.packet(now, 0, Vec::new(), 0) };
+        packet.ack = server.then_some(0);
+        if server && self.habit.ip_id == crate::habit::IpId::PerConnection {
+            packet.ip_id = 0;
+            self.ids = self.ids.wrapping_sub(1);
+        }
+        out.push(packet);
+        self.syn_at = Some(now + (self.habit.first_rto << self.syn_tries.min(6)));
+        self.syn_tries += 1;
+    }
+
+    /// A packet with everything that all packets have; counts it.
+    fn packet(&mut self, now: i64, start: usize, payload: Vec<u8>, copy: u32) -> Packet {
+        self.ids = self.ids.wrapping_add(1);
+        let millis = self.ts_offset.wrapping_add((now / crate::MS) as u32);
+        let acknowledges = self.established || self.end == End::Server;
+        Packet {
+            from: self.end,
+            syn: false,
+            fin: false,
+            rst: false,
+            start,
+            payload,
+            ack: acknowledges.then_some(self.received.len()),
+            sack: Vec::new(),
+            window: (self.window() >> SCALE).min(usize::from(u16::MAX)) as u16,
+            timestamps: self.timestamps.then_some((millis, self.echo)),
+            ip_id: if self.habit.ip_id == crate::habit::IpId::Zero { 0 } else { self.ids },
+            ttl: self.habit.ttl,
+            isn: (self.isn, self.peer_isn),
+            copy,
+        }
+    }
+
+    /// Lets the host's counter pass by `packets` of other connections.
+    pub fn skip_ids(&mut self, packets: u16) {
+        if self.habit.ip_id == crate::habit::IpId::PerHost {
+            self.ids = self.ids.wrapping_add(packets);
+        }
+    }
+
+    fn window(&self) -> usize {
+        let free = self.buffer.saturating_sub(self.received.len() - self.read);
+        if free >> SCALE == 0 { 0 } else { free }
+    }
+
+    // ---- receiving
+
+    fn take(&mut self, now: i64, packet: &Packet, out: &mut Vec<Packet>) {
+        let have = self.received.len();
+        if packet.end() <= have {
+            self.repeated = self.habit.dsack.then_some((packet.start, packet.end()));
+            return self.ack(now, out);
+        }
+        if packet.start > have {
+            if self.beyond.iter().any(|(start, bytes)| *start == packet.start && bytes.len() == packet.payload.len()) {
+                self.repeated = self.habit.dsack.then_some((packet.start, packet.end()));
+            } else {
+                self.beyond.push((packet.start, packet.payload.clone()));
+            }
+            return self.ack(now, out);
+        }
+        self.received.extend_from_slice(&packet.payload[have - packet.start..]);
+        let filled = !self.beyond.is_empty();
+        self.beyond.sort_by_key(|(start, _)| *start);
+        while let Some(at) = self.beyond.iter().position(|(start, _)| *start <= self.received.len()) {
+            let (start, bytes) = self.beyond.remove(at);
+            let known = self.received.len() - start;
+            self.received.extend_from_slice(bytes.get(known..).unwrap_or_default());
+        }
+        self.unacknowledged += 1;
+        if filled || self.quick > 0 || self.unacknowledged >= 2 {
+            self.quick = self.quick.saturating_sub(1);
+            self.ack(now, out);
+        } else {
+            self.ack_at = self.ack_at.or(Some(now + self.habit.delayed_ack));
+        }
+    }
+
+    fn ack(&mut self, now: i64, out: &mut Vec<Packet>) {
+        let mut packet = self.packet(now, self.nxt, Vec::new(), 0);
+        packet.sack = self.blocks();
+        out.push(packet);
+        self.acked();
+    }
+
+    fn acked(&mut self) {
+        (self.unacknowledged, self.ack_at, self.repeated) = (0, None, None);
+    }
+
+    fn blocks(&self) -> Vec<(usize, usize)> {
+        let mut ranges: Vec<(usize, usize)> = self.beyond.iter().map(|(s, b)| (*s, s + b.len())).collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<(usize, usize)> = Vec::new();
+        for (s, e) in ranges {
+            match merged.last_mut() {
+                Some(last) if s <= last.1 => last.1 = last.1.max(e),
+                _ => merged.push((s, e)),
+            }
+        }
+        self.repeated.into_iter().chain(merged).collect()
+    }
+
+    // ---- sending
+
+    fn flight(&self) -> usize {
+        self.sent.iter().filter(|s| !s.sacked && !s.lost).map(|s| s.end - s.start).sum()
+    }
+
+    fn pump(&mut self, now: i64, out: &mut Vec<Packet>) {
+        if !self.established || self.dead {
+            return;
+        }
+        while let Some(lost) = self.sent.iter().position(|s| s.lost) {
+            if self.flight() + self.sent[lost].end - self.sent[lost].start > self.cwnd {
+                return;
+            }
+            self.resend(now, lost, out);
+        }
+        while self.nxt < self.out.len() {
+            let len = self.segment.min(self.out.len() - self.nxt);
+            let flight = self.nxt - self.una;
+            let held = self.nagle && len < self.segment && flight > 0;
+            if held || self.flight() + len > self.cwnd || self.nxt + len > self.una + self.peer_window {
+                break;
+            }
+            let payload = self.out[self.nxt..self.nxt + len].to_vec();
+            let packet = self.packet(now, self.nxt, payload, 0);
+            out.push(packet);
+            self.acked();
+            self.sent.push(Sent { start: self.nxt, end: self.nxt + len, at: now, copies: 1, sacked: false, lost: false });
+            self.nxt += len;
+            self.arm(now);
+        }
+        if self.peer_window == 0 && self.nxt < self.out.len() {
+            self.rto_at = self.rto_at.or(Some(now + self.rto()));
+        }
+        if self.shut && !self.fin_sent && self.nxt == self.out.len() {
+            self.fin_sent = true;
+            let packet = Packet { fin: true, ..self.packet(now, self.nxt, Vec::new(), 0) };
+            out.push(packet);
+        }
+    }
+
+    fn resend(&mut self, now: i64, index: usize, out: &mut Vec<Packet>) {
+        let (start, end, copies) = (self.sent[index].start, self.sent[index].end, self.sent[index].copies);
+        let mut at = start;
+        while at < end {
+            let len = self.segment.min(end - at);
+            let packet = self.packet(now, at, self.out[at..at + len].to_vec(), copies);
+            out.push(packet);
+            at += len;
+        }
+        self.acked();
+        let sent = &mut self.sent[index];
+        (sent.at, sent.copies, sent.lost) = (now, copies + 1, false);
+    }
+
+    fn arm(&mut self, now: i64) {
+        self.rto_at = Some(now + self.rto());
+        self.probe_at = self.srtt.filter(|_| self.habit.loss_probe && !self.probed && self.backoff == 0).map(|srtt| {
+            let alone = self.sent.len() == 1;
+            now + (2 * srtt + if alone { self.habit.least_rto } else { 4 * crate::MS }).min(self.rto())
+        });
+    }
+
+    fn rto(&self) -> i64 {
+        let base = self.srtt.map_or(self.habit.first_rto, |srtt| srtt + (4 * self.rttvar).max(self.habit.least_rto));
+        base << self.backoff.min(6)
+    }
+
+    fn measure(&mut self, rtt: i64) {
+        match self.srtt {
+            None => (self.srtt, self.rttvar) = (Some(rtt), rtt / 2),
+            Some(srtt) => {
+                self.rttvar = (3 * self.rttvar + (srtt - rtt).abs()) / 4;
+                self.srtt = Some((7 * srtt + rtt) / 8);
+            }
+        }
+    }
+
+    fn timeout(&mut self, now: i64, out: &mut Vec<Packet>) {
+        self.backoff += 1;
+        self.rto_at = Some(now + self.rto());
+        if self.backoff > MOST_TRIES {
+            return self.die();
+        }
+        if self.sent.is_empty() {
+            // A closed window: ask with a byte that the peer has.
+            let packet = self.packet(now, self.una.saturating_sub(1), Vec::new(), 0);
+            out.push(packet);
+            return;
+        }
+        if let Some((after, payload)) = self.probe_mtu
+            && self.backoff >= after
+        {
+            self.segment = self.segment.min(payload);
+        }
+        self.cwnd = self.segment;
+        self.sent.iter_mut().filter(|s| !s.sacked).for_each(|s| s.lost = true);
+        if let Some(first) = self.sent.iter().position(|s| s.lost) {
+            self.resend(now, first, out);
+        }
+    }
+
+    fn acknowledged(&mut self, now: i64, packet: &Packet) {
+        let Some(ack) = packet.ack else { return };
+        self.peer_window = usize::from(packet.window) << SCALE;
+        let ack = ack.min(self.nxt);
+        for (left, right) in &packet.sack {
+            for sent in self.sent.iter_mut().filter(|s| s.start >= *left && s.end <= *right) {
+                (sent.sacked, sent.lost) = (true, false);
+            }
+        }
+        if ack > self.una {
+            let newest = self.sent.iter().filter(|s| s.end <= ack && s.copies == 1 && !s.sacked).map(|s| s.at).max();
+            if let Some(at) = newest {
+                self.measure(now - at);
+            }
+            self.cwnd += ack - self.una;
+            self.una = ack;
+            self.sent.retain(|s| s.end > ack);
+            (self.backoff, self.probed) = (0, false);
+            if self.sent.is_empty() {
+                (self.rto_at, self.probe_at, self.reorder_at) = (None, None, None);
+            } else {
+                self.arm(now);
+            }
+        }
+        self.detect_loss(now, false);
+    }
+
+    /// A segment is lost if three later ones, or one sent later and a quarter of a round trip ago, have come.
+    fn detect_loss(&mut self, now: i64, waited: bool) {
+        let newest_sacked = self.sent.iter().filter(|s| s.sacked).map(|s| s.at).max();
+        let Some(newest) = newest_sacked else { return };
+        let mut waiting = false;
+        for i in 0..self.sent.len() {
+            let above = self.sent[i + 1..].iter().filter(|s| s.sacked).count();
+            let sent = &mut self.sent[i];
+            if sent.sacked || sent.lost || above == 0 || sent.at > newest {
+                continue;
+            }
+            if above >= 3 || waited {
+                sent.lost = true;
+            } else {
+                waiting = true;
+            }
+        }
+        if waiting && self.reorder_at.is_none() {
+            self.reorder_at = Some(now + self.srtt.unwrap_or(4 * crate::MS) / 4);
+        }
+    }
+}
