@@ -85,8 +85,9 @@ fn waits<'a, D: Domain>(
             || view.sent_by(side.peer()).filter(|a| a.at > sent.at && a.at <= packet.at && a.ack.is_some_and(|a| a > sent.start));
         // Nagle lets go when all is acknowledged, a full window when some of it is.
         let all = acks().find(|a| a.ack.is_some_and(|a| a >= sent.end())).filter(|a| packet.len < full && releases(a, packet));
-        let some = acks().find(|a| releases(a, packet));
         let before = view.sent_by(side.peer()).filter(|a| a.at <= sent.at).filter_map(|a| a.ack).max().unwrap_or(0);
+        let newer = |a: &&Seen<D>| a.at > sent.at && a.at <= packet.at && a.ack.is_some_and(|a| a > before);
+        let some = view.sent_by(side.peer()).filter(newer).find(|a| releases(a, packet));
         let windowful = sent.end() > LEAST_WINDOW && sent.end() - before.min(sent.start) > MOST_OF_A_WINDOW;
         let (kind, ack) = match (all, some) {
             (_, Some(ack)) if windowful => (Kind::InitialWindow, ack),

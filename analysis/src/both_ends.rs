@@ -16,10 +16,12 @@
 use crate::ack_wait::{AckWait, ack_waits, held_piece};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::flow::{Seen, Side, View};
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, waited_for_others};
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
+use crate::offset::{Crossing, crossings, least_way, way_of};
 use crate::verdict::{End, Grade, Reading};
+use crate::window::closed_windows;
 
 /// Two capture timestamps of one host: softirq and clock granularity.
 const STAMP_ERROR: Span = Span::from_micros(100);
@@ -39,6 +41,7 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
         handshake,
         client,
         edge: handshake.edge.as_ref(),
+        crossings: handshake.edge.as_ref().map_or_else(Vec::new, |edge| crossings(client, edge)),
         ledger: Ledger::open(end - start),
         at: start,
         first_piece: None,
@@ -116,6 +119,8 @@ struct Walk<'a> {
     handshake: &'a Handshake,
     client: &'a View<Client>,
     edge: Option<&'a View<Edge>>,
+    /// Packets seen at both ends.
+    crossings: Vec<Crossing>,
     ledger: Ledger,
     /// How far the walk has come, on the client's clock.
     at: Instant<Client>,
@@ -145,8 +150,8 @@ impl<'a> Walk<'a> {
             return self.silent_client(Phase::ClientHello);
         }
         self.last = Milestone::ClientHello;
-        let sent_by_edge = self.edge.map_or(0, |e| e.sent_by(Side::Server).map(Seen::end).max().unwrap_or(0));
-        let flight_end = d.server_flight.map_or(sent_by_edge.max(1), |e| e.end);
+        // A flight that was never sent whole has no end that could have come.
+        let flight_end = d.server_flight.map_or(i64::MAX, |e| e.end);
         if !self.exchange(Phase::ServerFlight, Mark::Bytes(Side::Client, hello.end), Mark::Bytes(Side::Server, flight_end)) {
             return true;
         }
@@ -250,24 +255,8 @@ impl<'a> Walk<'a> {
     }
 
     fn client_side(&mut self, phase: Phase, from: Instant<Client>, to: Instant<Client>, packets: impl IntoIterator<Item = u64>) {
-        let packets: Vec<u64> = packets.into_iter().collect();
-        let Some(trace) = &self.handshake.client_host else {
-            let mut entry = Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets);
-            entry.missing.push(Missing::ClientHost);
+        for entry in client_side(self.handshake, phase, from, to, packets.into_iter().collect()) {
             self.ledger.charge(entry);
-            return;
-        };
-        let usage = trace.usage(from, to);
-        for (owner, kind, span) in [
-            (Owner::ClientHost, Some(Kind::CpuStarved), usage.waiting),
-            (Owner::ClientHost, Some(Kind::Stopped), usage.stopped),
-            (Owner::ClientHost, Some(Kind::CpuStolen), usage.stolen),
-            (Owner::ClientApp, Some(Kind::Computing), usage.computing),
-            (Owner::ClientApp, Some(Kind::Asleep), usage.asleep),
-            (Owner::Client, None, usage.unobserved),
-        ] {
-            let error = usage.error.min(span.max(Span::from_millis(1))) + STAMP_ERROR;
-            self.ledger.charge(Entry::new(phase, owner, kind, span, error).between(packets.clone()));
         }
     }
 
@@ -295,6 +284,13 @@ impl<'a> Walk<'a> {
             }
             ledger.charge(lost(phase, Kind::Back, back_blackhole, back_wait).between(cited));
         }
+        // A machine that stands still stamps what came meanwhile when it goes on.
+        let stolen = self.handshake.client_host.as_ref().map_or(Span::ZERO, |t| t.usage(self.at.max(out_sent.at), arrived.at).stolen);
+        if stolen > Span::from_millis(1) {
+            let usual = self.ledger.min_path().unwrap_or_default();
+            let stood = stolen.min((ledger.remaining() - usual).at_least_zero());
+            ledger.charge(Entry::new(phase, Owner::ClientHost, Kind::CpuStolen, stood, STAMP_ERROR).between(cited));
+        }
         let rest = ledger.remaining();
         ledger.charge(Entry::round_trip(phase, rest, STAMP_ERROR + STAMP_ERROR).between(cited));
         let arrived_at = arrived.at;
@@ -314,12 +310,16 @@ impl<'a> Walk<'a> {
         let arrived = back.arrived(self.client)?;
         Some(Steps {
             out_sent,
-            out_wait: loss_wait(self.client, edge, out_sent, edge_in) - (self.at - out_sent.at).at_least_zero(),
+            out_wait: loss_wait(self.client, edge, out_sent, edge_in, self.least_way(Side::Client)) - (self.at - out_sent.at).at_least_zero(),
             edge_in,
             edge_out,
-            back_wait: loss_wait(edge, self.client, edge_out, arrived),
+            back_wait: loss_wait(edge, self.client, edge_out, arrived, self.least_way(Side::Server)),
             arrived,
         })
+    }
+
+    fn least_way(&self, from: Side) -> Option<Span> {
+        least_way(&self.crossings, from)
     }
 
     /// Divides the edge's turnaround, on the edge's clock.
@@ -349,6 +349,39 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Divides a stretch of the client's own time by what its kernel says of its threads, and by what it asked others.
+pub(crate) fn client_side(
+    handshake: &Handshake,
+    phase: Phase,
+    from: Instant<Client>,
+    to: Instant<Client>,
+    packets: Vec<u64>,
+) -> Vec<Entry> {
+    let asked = waited_for_others(&handshake.client_asked, from, to);
+    let Some(trace) = &handshake.client_host else {
+        let mut entry = match asked {
+            Some(frames) => Entry::new(phase, Owner::ClientApp, Kind::Dependency, to - from, STAMP_ERROR).between(frames),
+            None => Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets),
+        };
+        entry.missing.push(Missing::ClientHost);
+        return vec![entry];
+    };
+    let usage = trace.usage(from, to);
+    let parts = [
+        (Owner::ClientHost, Some(Kind::CpuStarved), usage.waiting),
+        (Owner::ClientHost, Some(Kind::Stopped), usage.stopped),
+        (Owner::ClientHost, Some(Kind::CpuStolen), usage.stolen),
+        (Owner::ClientApp, Some(Kind::Computing), usage.computing),
+        (Owner::ClientApp, Some(if asked.is_some() { Kind::Dependency } else { Kind::Asleep }), usage.asleep),
+        (Owner::Client, None, usage.unobserved),
+    ];
+    let entry = |(owner, kind, span): (Owner, Option<Kind>, Span)| {
+        let error = usage.error.min(span.max(Span::from_millis(1))) + STAMP_ERROR;
+        Entry::new(phase, owner, kind, span, error).between(packets.clone())
+    };
+    parts.into_iter().map(entry).collect()
+}
+
 struct Steps<'a> {
     out_sent: &'a Seen<Client>,
     out_wait: Span,
@@ -374,6 +407,13 @@ pub(crate) fn edge_side(
     let cited = [came.packet, went.packet];
     let total = (went.at - came.at).at_least_zero();
     let mut parts = Ledger::open(total);
+    for closed in closed_windows(view, Side::Server, came.at, went.at) {
+        let cited = [closed.sent.packet, closed.shut.packet, closed.opened.packet];
+        let shut = closed.shut.at.max(came.at);
+        let (told, stood) = (shut - closed.sent.at.max(came.at), closed.opened.at - shut);
+        parts.charge(Entry::new(phase, Owner::Protocol, Kind::ReceiveWindow, told, STAMP_ERROR).between(cited));
+        parts.charge(Entry::new(phase, Owner::ClientApp, Kind::ZeroWindow, stood, STAMP_ERROR).between(cited));
+    }
     for wait in ack_waits(view, Side::Server, came.at, went.at) {
         let span = wait.released.at - wait.sent.at;
         parts.charge(Entry::new(phase, Owner::Protocol, wait.kind, span, STAMP_ERROR).between(wait.packets()));
@@ -385,12 +425,14 @@ pub(crate) fn edge_side(
     if parts.remaining() == Span::ZERO {
         return parts.entries;
     }
+    let asked = waited_for_others(&handshake.edge_asked, came.at, went.at);
     // Before the program accepted the connection, what is not the CPU's fault is the queue's.
     let accepted = handshake.edge_log.as_ref().map(|log| log.accepted.max(came.at).min(went.at));
     for (from, to, queued) in [(came.at, accepted.unwrap_or(came.at), true), (accepted.unwrap_or(came.at), went.at, false)] {
         let Some(trace) = &handshake.edge_host else { break };
         let usage = trace.usage(from, to);
-        let idle = if queued { (Owner::EdgeHost, Kind::AcceptQueue) } else { (Owner::EdgeApp, Kind::Asleep) };
+        let asleep = if asked.is_some() { Kind::Dependency } else { Kind::Asleep };
+        let idle = if queued { (Owner::EdgeHost, Kind::AcceptQueue) } else { (Owner::EdgeApp, asleep) };
         for (owner, kind, span) in [
             (Owner::EdgeHost, Kind::CpuStarved, usage.waiting),
             (Owner::EdgeHost, Kind::Stopped, usage.stopped),
@@ -403,7 +445,10 @@ pub(crate) fn edge_side(
         }
     }
     let rest = parts.remaining();
-    let mut unsplit = Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited);
+    let mut unsplit = match asked {
+        Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, rest, STAMP_ERROR).between(frames),
+        None => Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited),
+    };
     unsplit.missing.push(Missing::EdgeHost);
     parts.charge(unsplit);
     parts.entries
@@ -425,8 +470,14 @@ fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bo
 /// How long the receiver waited for a repetition: from when the message was complete at its sender (`sent`) to
 /// when the copy that completed it at the receiver (`arrived`) left, on the sender's clock. Nothing, if the
 /// first copy arrived as well, if later: then it was late, not lost (DESIGN 5.7).
-fn loss_wait<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, sent: &Seen<S>, arrived: &Seen<R>) -> Span {
-    let Some(copy) = sender_copy(sender, receiver, arrived) else { return Span::ZERO };
+fn loss_wait<S: Domain, R: Domain>(
+    sender: &View<S>,
+    receiver: &View<R>,
+    sent: &Seen<S>,
+    arrived: &Seen<R>,
+    least_way: Option<Span>,
+) -> Span {
+    let Some(copy) = sender_copy(sender, receiver, arrived, least_way) else { return Span::ZERO };
     let same = |p: &&Seen<S>| {
         p.flags.syn() == copy.flags.syn() && p.start == copy.start && p.len == copy.len && (p.len > 0 || p.ack == copy.ack)
     };
@@ -439,14 +490,19 @@ fn loss_wait<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, sent: &
         let after = receiver
             .sent_by(arrived.from)
             .filter(|r| r.packet != arrived.packet && r.start == original.start && r.len == original.len);
-        after.filter_map(|r| sender_copy(sender, receiver, r)).any(|c| c.packet == original.packet)
+        after.filter_map(|r| sender_copy(sender, receiver, r, least_way)).any(|c| c.packet == original.packet)
     });
     if late { Span::ZERO } else { (copy.at - sent.at).at_least_zero() }
 }
 
-/// Which of the sender's copies arrived as `arrived`: same IP identification and timestamp if the
-/// packet has them, else the copy at the same place in the order of copies.
-fn sender_copy<'a, S: Domain, R: Domain>(sender: &'a View<S>, receiver: &View<R>, arrived: &Seen<R>) -> Option<&'a Seen<S>> {
+/// Which of the sender's copies arrived as `arrived`: same IP identification and timestamp if the packet has them, else
+/// the last that would have taken the usual way, else the first: one delay explains more than a loss and a delay.
+fn sender_copy<'a, S: Domain, R: Domain>(
+    sender: &'a View<S>,
+    receiver: &View<R>,
+    arrived: &Seen<R>,
+    least_way: Option<Span>,
+) -> Option<&'a Seen<S>> {
     let carries = |p: &Seen<S>| {
         p.flags.syn() == arrived.flags.syn()
             && if arrived.len == 0 {
@@ -461,7 +517,18 @@ fn sender_copy<'a, S: Domain, R: Domain>(sender: &'a View<S>, receiver: &View<R>
     if let Some(copy) = exact.filter(|p| p.ip_id != Some(0)) {
         return Some(copy);
     }
-    let timed: Vec<&&Seen<S>> = copies.iter().filter(|p| p.tsval.is_some() && p.tsval == arrived.tsval).collect();
+    let timed: Vec<&Seen<S>> = copies.iter().filter(|p| p.tsval.is_some() && p.tsval == arrived.tsval).copied().collect();
+    let candidates = if timed.is_empty() { &copies } else { &timed };
+    let usual = |p: &&&Seen<S>| {
+        let slack = Span::from_millis(3);
+        least_way.is_some_and(|least| {
+            let way = way_of(p.at, arrived.at) - least;
+            way < slack && Span::ZERO - way < slack
+        })
+    };
+    if let [first, _, ..] = candidates[..] && least_way.is_some() {
+        return Some(candidates.iter().rev().find(usual).copied().unwrap_or(first));
+    }
     let same_at_receiver: Vec<&Seen<R>> = receiver
         .sent_by(arrived.from)
         .filter(|p| {
@@ -472,17 +539,25 @@ fn sender_copy<'a, S: Domain, R: Domain>(sender: &'a View<S>, receiver: &View<R>
     match timed.as_slice() {
         // Of n copies sent and m arrived, the k-th to arrive is at least the k-th sent.
         [] => copies.get(nth + copies.len().saturating_sub(same_at_receiver.len().max(1))).or(copies.last()).copied(),
-        [one] => Some(**one),
-        several => several.get(nth.min(several.len() - 1)).map(|p| **p),
+        [one] => Some(one),
+        several => several.get(nth.min(several.len() - 1)).copied(),
     }
 }
 
-/// Whether `side`'s big packets vanish on the way while its small ones arrive: at least three were lost,
-/// one range was tried twice, and every lost packet is bigger than any that arrived (DESIGN 5.11).
+/// Whether `side`'s big packets vanish on the way while its small ones arrive: one range was tried twice, and every lost
+/// packet is bigger than any that arrived (DESIGN 5.11).
 fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: Side) -> bool {
     let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
-    let arrived = |p: &Seen<S>| receiver.sent_by(side).any(|r| r.start <= p.start && r.end() >= p.end() && r.len > 0);
-    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(|p| p.len > 0 && !arrived(p)).collect();
-    let repeated = lost.iter().any(|p| lost.iter().filter(|q| q.start == p.start).count() >= 2);
-    lost.len() >= 3 && repeated && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
+    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(|p| p.len > 0 && !arrived_as(receiver, p)).collect();
+    let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start == p.start).count() >= 2;
+    let repeated = lost.iter().find(|p| repeated(p));
+    // What came through in smaller pieces at last, or at least three losses, are no chance.
+    let smaller = |p: &Seen<S>| sender.sent_by(side).any(|q| q.start == p.start && q.len > 0 && q.len < p.len && arrived_as(receiver, q));
+    let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
+    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
+}
+
+/// Whether a packet came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.
+fn arrived_as<S: Domain, R: Domain>(receiver: &View<R>, p: &Seen<S>) -> bool {
+    receiver.sent_by(p.from).any(|r| r.start <= p.start && r.end() >= p.end() && r.len > 0)
 }

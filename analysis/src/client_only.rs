@@ -9,6 +9,7 @@ use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
 use crate::clock::{Client, Instant, Span};
 use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
+use crate::both_ends::client_side;
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
@@ -149,9 +150,9 @@ impl<'a> Reader<'a> {
 
     /// Charges the client until `to`.
     fn client(&mut self, phase: Phase, to: Instant<Client>, packets: impl IntoIterator<Item = u64>) {
-        let mut entry = Entry::new(phase, Owner::Client, None, to - self.at, STAMP_ERROR).between(packets);
-        entry.missing.push(Missing::ClientHost);
-        self.ledger.charge(entry);
+        for entry in client_side(self.handshake, phase, self.at, to, packets.into_iter().collect()) {
+            self.ledger.charge(entry);
+        }
         self.at = self.at.max(to);
     }
 

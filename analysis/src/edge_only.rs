@@ -35,6 +35,16 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
     })
 }
 
+/// The client's kernel's answer to the server's flight.
+enum Reply<'a> {
+    /// At once, for what was sent at `sent`.
+    Prompt { sent: &'a Seen<Edge>, ack: &'a Seen<Edge> },
+    /// Later than a round trip explains.
+    Late { ack: &'a Seen<Edge>, round_trip: Span },
+    /// Nothing before the client's next message.
+    None,
+}
+
 struct Reader<'a> {
     handshake: &'a Handshake,
     view: &'a View<Edge>,
@@ -52,8 +62,11 @@ impl<'a> Reader<'a> {
             None => None,
         };
         let round_trip = connected.map(|(_, round_trip)| round_trip);
-        let hello_end = d.first_client_hello.or(d.client_hello)?.end;
-        let hello = view.completed(Side::Client, hello_end)?;
+        let hello = d.first_client_hello.or(d.client_hello).and_then(|e| view.completed(Side::Client, e.end));
+        let hello = match (hello, connected) {
+            (None, Some((ack, _))) => self.no_hello(ack)?,
+            (hello, _) => hello?,
+        };
         if let Some((ack, round_trip)) = connected {
             self.client(Phase::ClientHello, ack, hello, round_trip);
         }
@@ -63,31 +76,36 @@ impl<'a> Reader<'a> {
         let flight_end = self.or_edge(Phase::ServerFlight, hello, d.server_flight)?.end;
         let flight = view.first_copy(Side::Server, flight_end)?;
         self.edge(Phase::ServerFlight, hello, flight);
-        let copies = view.sent_by(Side::Server).filter(|p| p.at >= flight.at && p.len > 0 && p.start < flight_end).collect();
-        let delivered = self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)?;
+        let copies: Vec<&Seen<Edge>> =
+            view.sent_by(Side::Server).filter(|p| p.at >= flight.at && p.len > 0 && p.start < flight_end).collect();
+        let answered = |p: &&Seen<Edge>| p.pure_ack() && p.ack.is_some_and(|a| a >= flight_end);
+        let told_twice = view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start));
+        let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)? };
         self.last = Milestone::ServerFlightEnd;
-        let finished_end = d.client_finished?.end;
-        let finished = view.completed(Side::Client, finished_end)?;
-        let ack = view
-            .first_ack(Side::Server, flight_end)
-            .filter(|a| a.at >= delivered.at && a.packet != finished.packet && a.pure_ack());
-        match ack {
-            Some(ack) => {
-                self.path(Phase::ServerFlight, delivered, ack);
-                let round_trip = round_trip.unwrap_or(ack.at - delivered.at);
+        let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
+        let flight_begin = d.server_flight.map_or(flight.start, |e| e.start);
+        match self.reply(flight_begin, flight_end, delivered, finished, round_trip) {
+            Reply::Prompt { sent, ack } => {
+                self.path(Phase::ServerFlight, sent, ack);
+                let finished = self.or_silent(ack, finished)?;
+                let round_trip = round_trip.unwrap_or(ack.at - sent.at);
                 let excused = self.ack_waits(ack, finished, round_trip);
                 self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
-            None if round_trip.is_none() => {
-                let mut entry = Entry::new(Phase::ClientFinished, Owner::Unattributed, None, finished.at - delivered.at, Span::ZERO);
-                entry.candidates = vec![Owner::Client, Owner::Path, Owner::Loss];
-                entry.missing = vec![Missing::Syn];
-                self.ledger.charge(entry.between([delivered.packet, finished.packet]));
+            Reply::Late { ack, round_trip } => {
+                self.late_reply(delivered, ack, round_trip);
+                let finished = self.or_silent(ack, finished)?;
+                let excused = self.ack_waits(ack, finished, round_trip);
+                self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
             // Its Finished is its acknowledgement: one round trip of the gap is the path's.
-            None => {
-                let round_trip = round_trip.unwrap_or_default();
+            Reply::None => {
+                let finished = self.or_silent(delivered, finished)?;
                 let gap = finished.at - delivered.at;
+                let Some(round_trip) = round_trip else {
+                    self.undecided(Phase::ClientFinished, gap, Missing::Syn, [delivered, finished]);
+                    return None;
+                };
                 self.path_span(Phase::ServerFlight, gap.min(round_trip), [delivered.packet, finished.packet]);
                 let before = view.sent_by(Side::Client).rfind(|p| p.at <= delivered.at)?;
                 let excused = self.ack_waits(before, finished, round_trip);
@@ -100,6 +118,100 @@ impl<'a> Reader<'a> {
             self.last = Milestone::ServerFinished;
         }
         Some(())
+    }
+
+    /// How the client's kernel answered the flight: its acknowledgement of all or (while the rest was on its way) some of it.
+    fn reply(
+        &self,
+        begin: i64,
+        end: i64,
+        delivered: &'a Seen<Edge>,
+        finished: Option<&Seen<Edge>>,
+        round_trip: Option<Span>,
+    ) -> Reply<'a> {
+        let before = finished.map_or(u64::MAX, |f| f.packet);
+        let acks = || self.view.sent_by(Side::Client).filter(|p| p.pure_ack() && p.packet < before);
+        let whole = acks().find(|p| p.at >= delivered.at && p.ack.is_some_and(|a| a >= end));
+        let Some(round_trip) = round_trip else {
+            return whole.map_or(Reply::None, |ack| Reply::Prompt { sent: delivered, ack });
+        };
+        let soon = round_trip.percent(130) + Span::from_millis(5);
+        if let Some(ack) = whole.filter(|ack| ack.at - delivered.at <= soon) {
+            return Reply::Prompt { sent: delivered, ack };
+        }
+        // A stack that delays acknowledgements gives one for every second segment at once (RFC 9293, section 3.8.6.3).
+        let some = acks().filter(|p| p.ack.is_some_and(|a| a > begin && a < end)).find_map(|ack| {
+            let sent = self.view.sent_by(Side::Server).rfind(|p| p.len > 0 && Some(p.end()) == ack.ack && p.at <= ack.at)?;
+            (ack.at - sent.at <= soon && delivered.at - sent.at < Span::from_millis(5)).then_some((sent, ack))
+        });
+        match (some, whole) {
+            (Some((sent, ack)), _) => Reply::Prompt { sent, ack },
+            (None, Some(ack)) => Reply::Late { ack, round_trip },
+            (None, None) => Reply::None,
+        }
+    }
+
+    /// The client's kernel acknowledged late: its machine stood still, or the way was long. The way towards the edge shows in
+    /// the client's timestamps, the other does not.
+    fn late_reply(&mut self, delivered: &Seen<Edge>, ack: &Seen<Edge>, round_trip: Span) {
+        self.path_span(Phase::ServerFlight, round_trip, [delivered.packet, ack.packet]);
+        let Some(before) = self.view.sent_by(Side::Client).rfind(|p| p.at <= delivered.at) else { return };
+        let innocent = delivered.at - before.at + round_trip;
+        let client = FarSide { view: self.view, side: Side::Client };
+        for mut entry in client.divide(Stretch { phase: Phase::ServerFlight, before, next: ack, innocent, round_trip }) {
+            if entry.owner != Owner::Path {
+                entry = Entry { owner: Owner::Unattributed, kind: None, error: Span::ZERO, ..entry };
+                entry.candidates = vec![Owner::ClientHost, Owner::Path];
+                entry.missing = vec![Missing::ClientCapture];
+            }
+            self.ledger.charge(entry);
+        }
+    }
+
+    /// Whether an acknowledgement says that what was repeated had come already (D-SACK, RFC 2883): then nothing was lost.
+    fn was_repeated_in_vain(&self, ack: &Seen<Edge>, from: i64) -> bool {
+        let until = ack.at + Span::from_millis(5);
+        let soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
+        let twice = |p: &Seen<Edge>| p.sack.first().is_some_and(|(left, _)| p.ack.is_some_and(|a| *left < a && *left >= from));
+        // The acknowledgement itself would tell of the repetition, were it for that one: else it was for the first copy.
+        soon.into_iter().any(twice)
+    }
+
+    /// The client's next message, or, if it never came, all remaining time left open.
+    fn or_silent(&mut self, after: &Seen<Edge>, next: Option<&'a Seen<Edge>>) -> Option<&'a Seen<Edge>> {
+        if next.is_none()
+            && let Some(last) = self.view.packets.last()
+        {
+            let rest = self.ledger.remaining();
+            self.undecided(Phase::ClientFinished, rest, Missing::ClientCapture, [after, last]);
+        }
+        next
+    }
+
+    fn undecided(&mut self, phase: Phase, span: Span, missing: Missing, packets: [&Seen<Edge>; 2]) {
+        let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets.map(|p| p.packet));
+        entry.candidates = vec![Owner::Client, Owner::Path, Owner::Loss];
+        entry.missing = vec![missing];
+        self.ledger.charge(entry);
+    }
+
+    /// ClientHello never came whole: its beginning vanished and its end arrived, or it never came at all.
+    fn no_hello(&mut self, ack: &'a Seen<Edge>) -> Option<&'a Seen<Edge>> {
+        let rest = self.ledger.remaining();
+        let view = self.view;
+        let data = || view.sent_by(Side::Client).filter(|p| p.len > 0);
+        let last = view.packets.last()?;
+        let tail = data().find(|p| p.start > 0);
+        let begun = data().any(|p| p.start == 0);
+        match tail.filter(|_| !begun) {
+            // Chance would have let one of the repetitions through by then.
+            Some(tail) if rest > Span::from_millis(1_500) => {
+                let entry = Entry::new(Phase::ClientHello, Owner::Path, Kind::MtuBlackhole, rest, TICK);
+                self.ledger.charge(entry.between([tail.packet, last.packet]));
+            }
+            _ => self.undecided(Phase::ClientHello, rest, Missing::ClientCapture, [ack, last]),
+        }
+        None
     }
 
     /// SYN to the acknowledgement of SYN-ACK; gives that and the round trip.
@@ -194,15 +306,18 @@ impl<'a> Reader<'a> {
     fn big_ones_died(&self, end: i64) -> bool {
         let sent: Vec<&Seen<Edge>> = self.view.sent_by(Side::Server).filter(|p| p.len > 0 && p.start < end).collect();
         let biggest = sent.iter().map(|p| p.ip_len).max().unwrap_or(0);
+        // What was confirmed only after it had been sent in smaller pieces did not come in its own size.
         let confirmed = |p: &Seen<Edge>| {
-            self.view
-                .sent_by(Side::Client)
-                .any(|c| c.ack.is_some_and(|a| a >= p.end()) || c.sack.iter().any(|(l, r)| *l <= p.start && *r >= p.end()))
+            let smaller = sent.iter().filter(|q| q.start == p.start && q.len < p.len).map(|q| q.at).min();
+            self.view.sent_by(Side::Client).filter(|c| smaller.is_none_or(|at| c.at < at)).any(|c| {
+                c.ack.is_some_and(|a| a >= p.end()) || c.sack.iter().any(|(l, r)| *l <= p.start && *r >= p.end())
+            })
         };
         let (big, small): (Vec<&Seen<Edge>>, Vec<&Seen<Edge>>) = sent.iter().copied().partition(|p| p.ip_len == biggest);
         let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start == p.start).count();
+        let shrunk = |p: &Seen<Edge>| small.iter().any(|q| q.start == p.start && q.len < p.len);
         !small.is_empty()
-            && big.iter().any(|p| tries(p) >= 3)
+            && (big.iter().any(|p| tries(p) >= 3) || big.iter().any(|p| tries(p) >= 2 && shrunk(p)))
             && !big.iter().any(|p| confirmed(p))
             && small.iter().any(|p| confirmed(p))
     }

@@ -55,7 +55,7 @@ impl<D: Domain> FarSide<'_, D> {
         // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
         let piece = self.view.sent_by(self.side).rfind(|p| p.len > 0 && p.end() == next.start && p.at > before.at);
         let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
-        let Some(sent_gap) = sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
+        let Some(sent_gap) = self.sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
             return vec![undecided(gap, &[self.owner(), Owner::Path, Owner::Loss], &[timestamps, capture])];
         };
         let late = (sent_gap - innocent).at_least_zero().min(gap);
@@ -66,6 +66,11 @@ impl<D: Domain> FarSide<'_, D> {
             entries.push(Entry::new(phase, Owner::Path, Kind::Delay, travelled, TICK).between(cited));
         }
         let late = if long_way { late } else { gap };
+        // The first copy came after all, behind its repetition: it was late, not lost (DESIGN 5.7).
+        if late > TICK && self.overtaken(next) {
+            entries.push(Entry::new(phase, Owner::Path, Kind::Delay, late, round_trip.min(late)).between(cited));
+            return entries;
+        }
         // Sooner than one round trip nobody repeats a packet: it was simply sent late.
         let missing = if late < round_trip.max(Span::from_millis(5)) { Some(0) } else { self.missing_between(before, next) };
         entries.push(match missing {
@@ -95,10 +100,42 @@ impl<D: Domain> FarSide<'_, D> {
         let step = step(before, next)?;
         (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(seen as u16))
     }
-}
 
-/// How far apart the far end *sent* two packets, by its own timestamps in milliseconds.
-fn sent_gap<D: Domain>(before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
-    let ticks = next.tsval?.wrapping_sub(before.tsval?) as i32;
-    (ticks >= 0).then(|| Span::from_millis(i64::from(ticks)))
+    /// Whether a packet that left before `next` with the same bytes came after it.
+    fn overtaken(&self, next: &Seen<D>) -> bool {
+        let same = |p: &&Seen<D>| p.packet > next.packet && p.len > 0 && p.start <= next.start && p.end() >= next.end();
+        let older = |p: &Seen<D>| match (p.tsval.zip(next.tsval), p.ip_id.zip(next.ip_id)) {
+            (Some((p, next)), _) if p != next => (p.wrapping_sub(next) as i32) < 0,
+            (_, Some((p, next))) if p != next => (p.wrapping_sub(next) as i16) < 0,
+            _ => false,
+        };
+        self.view.sent_by(self.side).filter(same).any(older)
+    }
+
+    /// How far apart the far end *sent* two packets, by its own timestamps.
+    fn sent_gap(&self, before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
+        let ticks = i64::from(next.tsval?.wrapping_sub(before.tsval?) as i32);
+        (ticks >= 0).then(|| Span::from_nanos(ticks * self.tick(before, next).nanos()))
+    }
+
+    /// How long the far end's timestamps take to tick: a millisecond in today's stacks; 4 or 10 in older ones, if that is what
+    /// the rest of the connection shows.
+    fn tick(&self, before: &Seen<D>, next: &Seen<D>) -> Span {
+        let (mut ticks, mut passed) = (0_i64, Span::ZERO);
+        let mut last = None::<&Seen<D>>;
+        for packet in self.view.sent_by(self.side) {
+            let judged = packet.packet > before.packet && packet.packet <= next.packet;
+            if let Some(last) = last.filter(|_| !judged)
+                && let Some((from, to)) = last.tsval.zip(packet.tsval)
+            {
+                ticks += i64::from(to.wrapping_sub(from) as i32);
+                passed += packet.at - last.at;
+            }
+            last = Some(packet);
+        }
+        let apart = |tick: i64| (ticks * tick - passed.nanos() / 1_000_000).abs();
+        let known = passed > Span::from_millis(40) && ticks > 0;
+        let slow = [4, 10].into_iter().filter(|tick| known && apart(*tick) <= tick + passed.nanos() / 10_000_000).min_by_key(|t| apart(*t));
+        Span::from_millis(slow.filter(|tick| apart(*tick) < apart(1) / 2).unwrap_or(1))
+    }
 }

@@ -19,7 +19,7 @@ use crate::turns;
 const MAX_PACKETS: usize = 2_048;
 
 /// Which end sent a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The end that sent SYN.
@@ -301,6 +301,11 @@ impl<D: Domain> View<D> {
     /// Whether `side`'s peer acknowledges bytes that this observer never saw: the capture, not the
     /// network, lost them (DESIGN 5.7).
     pub fn capture_gap(&self, side: Side) -> bool {
+        // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
+        let syn = |side| self.syns(side).next().is_some();
+        if syn(side.peer()) && !syn(side) && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack.is_some()) {
+            return true;
+        }
         let mut covered = Ranges::default();
         self.packets.iter().any(|p| {
             if p.from == side {

@@ -39,6 +39,31 @@ pub struct Handshake {
     pub edge_log: Option<EdgeLog>,
     /// Packets that a capture says it lost while this handshake ran.
     pub capture_lost: u64,
+    /// A capture's clock was set while it ran, and by how much is not known.
+    pub clock_in_doubt: bool,
+    /// Other connections of the client's host while this handshake ran.
+    pub client_asked: Vec<Asked<Client>>,
+    /// Other connections that the edge's host began.
+    pub edge_asked: Vec<Asked<Edge>>,
+}
+
+/// Another connection that a host began, and what came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<D> {
+    /// When its first packet left.
+    pub from: Instant<D>,
+    /// When the last data came.
+    pub to: Instant<D>,
+    /// Frames of both.
+    pub packets: [u64; 2],
+}
+
+/// Whether a stretch in which a host was silent is the time it waited for others' answers: what it asked began in it, ended in
+/// it, and covers most of it.
+pub fn waited_for_others<D: Domain>(asked: &[Asked<D>], from: Instant<D>, to: Instant<D>) -> Option<[u64; 2]> {
+    let within: Vec<&Asked<D>> = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from).collect();
+    let (first, last) = (within.iter().min_by_key(|a| a.from)?, within.iter().max_by_key(|a| a.to)?);
+    ((last.to - first.from).fraction_of(to - from) >= 0.6).then_some([first.packets[0], last.packets[1]])
 }
 
 impl Handshake {
@@ -57,6 +82,9 @@ impl Handshake {
             edge_host: self.edge_host.clone(),
             edge_log: self.edge_log.clone(),
             capture_lost: self.capture_lost,
+            clock_in_doubt: self.clock_in_doubt,
+            client_asked: Vec::new(),
+            edge_asked: self.edge_asked.clone(),
         }
     }
 
@@ -111,6 +139,9 @@ impl Handshake {
             edge_host: None,
             edge_log: None,
             capture_lost: 0,
+            clock_in_doubt: false,
+            client_asked: Vec::new(),
+            edge_asked: Vec::new(),
         }
     }
 }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Domain, Instant, Span};
 
+/// The sampler reads more often than this while its machine runs.
+const STOOD_STILL: Span = Span::from_millis(20);
+
 /// One thread at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sample<D> {
@@ -153,6 +156,12 @@ fn intervals<D: Domain>(samples: &[&Sample<D>]) -> Vec<Interval<D>> {
         let (stopped, asleep) =
             (|s: &Sample<D>| matches!(s.state, 'T' | 't'), |s: &Sample<D>| matches!(s.state, 'S' | 'D' | 'I'));
         let work = [(Part::Waiting, waiting), (Part::Computing, computing)];
+        // Whoever reads the counters every few milliseconds stood still as well: the machine did.
+        let stolen = delta(a.steal, b.steal).min(left);
+        if length > STOOD_STILL && stolen >= left.percent(50) {
+            found.push(Interval { from: a.at, parts: [vec![(Part::Stolen, stolen), (Part::Asleep, left - stolen)], work.to_vec()].concat() });
+            continue;
+        }
         let parts = if stopped(a) || stopped(b) {
             // What a stopped thread did in the rest of the interval is in the error.
             if stopped(a) {

@@ -51,6 +51,10 @@ pub enum Kind {
     Asleep,
     /// Busy on a CPU.
     Computing,
+    /// Waiting for somebody else's answer: another connection of the same host began and ended within the time.
+    Dependency,
+    /// It let data lie in its receive buffer until that was full, and its kernel closed the window.
+    ZeroWindow,
     /// Every round trip is longer than the path's baseline.
     Detour,
     /// Some round trips are longer than others.
@@ -65,6 +69,8 @@ pub enum Kind {
     AcceptQueue,
     /// Looking up a name.
     Lookup,
+    /// A round trip for leave to send more than the receiver had room for.
+    ReceiveWindow,
     /// A HelloRetryRequest's extra round trip.
     HelloRetry,
     /// The server's flight waited for acknowledgements to open the window.
@@ -123,6 +129,8 @@ pub enum Missing {
     Syn,
     /// The path's round trip when well.
     PathBaseline,
+    /// A capture whose clock nobody set meanwhile.
+    SteadyClock,
 }
 
 impl fmt::Display for Missing {
@@ -139,6 +147,7 @@ impl fmt::Display for Missing {
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",
             Missing::Syn => "a capture that began before the connection (its SYN shows the round trip)",
+            Missing::SteadyClock => "a capture whose clock was not set meanwhile (or TCP timestamps, which show by how much)",
             Missing::PathBaseline => "the path's usual round trip (other handshakes over it, or a control target)",
             Missing::LosslessCapture => "a capture that dropped nothing",
         })

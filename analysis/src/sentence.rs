@@ -2,7 +2,7 @@
 
 use crate::clock::{Instant, Span};
 use crate::handshake::Handshake;
-use crate::ledger::{Entry, Kind, Owner, Phase};
+use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::milestone::{Milestone, Sighting, milestones};
 use crate::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
 
@@ -27,6 +27,12 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             }
             text + &ended
         }
+        Verdict::Inconclusive { missing, .. } if missing[..] == [Missing::PathBaseline] => format!(
+            "Every round trip took {} or more, and nothing else was slow: whether that is usual on this path, this capture cannot \
+             tell. To tell: {}.{ended}",
+            reading.ledger.min_path().unwrap_or_default(),
+            Missing::PathBaseline
+        ),
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| owner_words(*o)).collect();
             let what: Vec<_> = missing.iter().map(ToString::to_string).collect();
@@ -36,6 +42,11 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
             format!("{excess} beyond the baseline{place} could be any of: {who}.{tell}{ended}")
         }
+        Verdict::Aborted { by: Owner::Path, after } => format!(
+            "Something between the ends reset the connection in an end's name after {}: the end it claims to be from did not send \
+             it, or sends with another TTL.",
+            after.name()
+        ),
         Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
     }
 }
@@ -55,6 +66,12 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 Some(Kind::CpuStolen) => "the hypervisor had its CPU",
                 Some(Kind::Asleep) => "its own program slept, the data waiting",
                 Some(Kind::Computing) => "its own program computed",
+                Some(Kind::Dependency) => "its program waited for somebody else's answer, on another connection",
+                Some(Kind::ZeroWindow) => {
+                    return format!(
+                        "For {span} the client's program read nothing: its receive window was closed and the edge could not send{cited}."
+                    );
+                }
                 _ => "the client sent nothing",
             };
             client_turnaround(handshake, reading, largest, doing) + &cited
@@ -84,6 +101,7 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 Some(Kind::AcceptQueue) => "the connection waited in the edge's kernel for its program to accept it",
                 Some(Kind::CpuStarved) => "the edge's thread waited for a CPU",
                 Some(Kind::Asleep) => "the edge's program slept",
+                Some(Kind::Dependency) => "the edge's program waited for somebody else's answer, on another connection",
                 Some(Kind::Computing) => "the edge's program computed",
                 Some(Kind::Stopped) => "the edge's process stood stopped",
                 _ => "the edge did not answer",

@@ -44,8 +44,26 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
+/// Connections remembered that begun lately and were taken: what a host asked others.
+const MOST_OTHERS: usize = 4_096;
+
+/// A connection that was taken, as far as it matters to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Other<D> {
+    /// Who talks to whom.
+    pub endpoints: Endpoints,
+    /// When it began.
+    pub from: Instant<D>,
+    /// When the server's last data came; absent if none did.
+    pub to: Option<Instant<D>>,
+    /// Frames of both.
+    pub packets: [u64; 2],
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Name {
+    /// Among [`FlowTable::others`], counted from the first ever.
+    other: u64,
     view: u32,
     client_isn: Option<u32>,
     /// When it was last looked up.
@@ -66,11 +84,14 @@ pub struct FlowTable<D> {
     order: VecDeque<(Slot, Key)>,
     held: usize,
     epoch: u32,
+    others: VecDeque<Other<D>>,
+    /// How many of `others` are gone.
+    forgotten: u64,
 }
 
 impl<D> Default for FlowTable<D> {
     fn default() -> Self {
-        Self { names: HashMap::default(), views: Vec::new(), free: Vec::new(), order: VecDeque::new(), held: 0, epoch: 0 }
+        Self { names: HashMap::default(), views: Vec::new(), free: Vec::new(), order: VecDeque::new(), held: 0, epoch: 0, others: VecDeque::new(), forgotten: 0 }
     }
 }
 
@@ -88,6 +109,7 @@ impl<D: Domain> FlowTable<D> {
             // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
             Some(name) if !(syn && name.client_isn.is_some_and(|isn| isn != segment.seq)) => {
                 if name.view == TAKEN {
+                    self.touch(name.other, at, packet, segment);
                     return None;
                 }
                 Slot(name.view)
@@ -116,8 +138,34 @@ impl<D: Domain> FlowTable<D> {
         if let Some(name) = self.names.get_mut(&key).filter(|name| name.view == slot.0) {
             name.view = TAKEN;
             name.client_isn = view.isn(Side::Client);
+            name.other = self.forgotten + self.others.len() as u64;
+            if let Some(first) = view.packets.first() {
+                let last = view.sent_by(Side::Server).rfind(|p| p.len > 0);
+                let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
+                self.others.push_back(Other { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets });
+                if self.others.len() > MOST_OTHERS {
+                    self.others.pop_front();
+                    self.forgotten += 1;
+                }
+            }
         }
         Some(view)
+    }
+
+    /// Connections lately taken, the latest first.
+    pub fn others(&self) -> impl Iterator<Item = &Other<D>> {
+        self.others.iter().rev()
+    }
+
+    /// Notes that a connection that was taken got more data.
+    fn touch(&mut self, other: u64, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) {
+        let Some(place) = other.checked_sub(self.forgotten) else { return };
+        if let Some(other) = self.others.get_mut(place as usize)
+            && segment.len > 0
+            && segment.source == other.endpoints.server
+        {
+            (other.to, other.packets[1]) = (Some(at), packet);
+        }
     }
 
     /// Takes the oldest view if nothing happened in it for long, or if memory is short.
@@ -168,7 +216,7 @@ impl<D: Domain> FlowTable<D> {
             }
         };
         let client_isn = syn.then_some(segment.seq);
-        self.names.insert(key, Name { view: index, client_isn, epoch: self.epoch });
+        self.names.insert(key, Name { other: u64::MAX, view: index, client_isn, epoch: self.epoch });
         self.order.push_back((Slot(index), key));
         Slot(index)
     }

@@ -14,6 +14,7 @@ use crate::clock::Span;
 use crate::handshake::Handshake;
 use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
+use crate::reset::reset_by;
 
 /// How good the evidence is (DESIGN section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -173,7 +174,7 @@ pub fn is_known_label(label: &str) -> bool {
     fn known<T: serde::de::DeserializeOwned>(word: &str) -> bool {
         T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).is_ok()
     }
-    matches!(label, "healthy" | "inconclusive" | "aborted" | "aborted/client" | "aborted/edge")
+    matches!(label, "healthy" | "inconclusive" | "aborted" | "aborted/client" | "aborted/edge" | "aborted/path")
         || label.split('+').all(|part| {
             let (owner, kind) = part.trim().split_once('/').map_or((part.trim(), None), |(o, k)| (o, Some(k)));
             known::<Owner>(owner) && kind.is_none_or(known::<Kind>)
@@ -205,8 +206,12 @@ pub struct Judgement {
 pub struct Circumstances {
     /// A capture lost packets of this handshake.
     pub capture_incomplete: bool,
-    /// The side that sent a fatal alert.
-    pub alert_by: Option<Owner>,
+    /// The side that ended the handshake by a fatal alert or a reset; the path, if something on it did.
+    pub ended_by: Option<Owner>,
+    /// A capture's clock was set while it ran, and by how much is not known.
+    pub clock_in_doubt: bool,
+    /// Nothing but this handshake tells how long the path's round trip is when well.
+    pub path_unknown: bool,
 }
 
 impl Circumstances {
@@ -218,7 +223,12 @@ impl Circumstances {
             (_, Some(_)) => Some(Owner::Edge),
             _ => None,
         };
-        Self { capture_incomplete: handshake.capture_incomplete(), alert_by }
+        Self {
+            capture_incomplete: handshake.capture_incomplete(),
+            ended_by: alert_by.or_else(|| reset_by(handshake)),
+            clock_in_doubt: handshake.clock_in_doubt,
+            path_unknown: false,
+        }
     }
 }
 
@@ -236,8 +246,9 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     missing.sort_unstable();
     missing.dedup();
     let excess = parts.iter().map(|p| p.excess).sum();
-    let verdict = match (reading.end, circumstances.alert_by) {
-        (End::Stopped { after }, Some(by)) => Verdict::Aborted { by, after },
+    let verdict = match (reading.end, circumstances.ended_by) {
+        // Whoever gave up waiting for the other did not end it.
+        (End::Stopped { after }, Some(by)) if excess < floor || who_waits(after) != by => Verdict::Aborted { by, after },
         _ if excess < floor => match reading.end {
             End::Complete => Verdict::Healthy,
             // It ended early, yet nobody was slow: whoever stopped talking ended it.
@@ -247,21 +258,62 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     };
     let mut judgement = Judgement { verdict, excess, floor, parts, candidates, missing };
     if circumstances.capture_incomplete {
-        doubt_lossy_capture(&mut judgement);
+        doubt_lossy_capture(&mut judgement, reading.end, circumstances.ended_by);
+    }
+    if circumstances.path_unknown {
+        doubt_long_path(&mut judgement, ledger);
+    }
+    if circumstances.clock_in_doubt {
+        let candidates = judgement.parts.iter().map(|p| p.owner).collect();
+        judgement.leave_open(candidates, Missing::SteadyClock);
     }
     judgement
 }
 
-/// A capture that lost packets cannot convict the network of losing or delaying them.
-fn doubt_lossy_capture(judgement: &mut Judgement) {
-    if let Verdict::Culprit { primary, .. } = &judgement.verdict
-        && matches!(primary.owner, Owner::Loss | Owner::Path)
-    {
-        judgement.verdict = Verdict::Inconclusive {
-            candidates: vec![primary.owner],
-            missing: vec![Missing::LosslessCapture],
-            excess: judgement.excess,
-        };
+/// Who would give up at this point because it waits for the other's next message.
+fn who_waits(after: Milestone) -> Owner {
+    match after {
+        Milestone::SynAck | Milestone::ServerFlightEnd => Owner::Edge,
+        _ => Owner::Client,
+    }
+}
+
+impl Judgement {
+    /// Makes it inconclusive: it may have been any of `candidates`, and `missing` would tell.
+    pub fn leave_open(&mut self, candidates: Vec<Owner>, missing: Missing) {
+        self.verdict = Verdict::Inconclusive { candidates: candidates.clone(), missing: vec![missing], excess: self.excess };
+        (self.candidates, self.missing) = (candidates, vec![missing]);
+    }
+}
+
+/// Round trips up to this are ordinary: within a continent.
+const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
+
+/// A lone handshake cannot know that all its round trips are longer than usual; where they are long, it should not
+/// say that all is well.
+fn doubt_long_path(judgement: &mut Judgement, ledger: &Ledger) {
+    let Some(least) = ledger.min_path().filter(|least| *least >= ORDINARY_ROUND_TRIP) else { return };
+    if judgement.verdict == Verdict::Healthy {
+        judgement.excess = Span::from_nanos((least - ORDINARY_ROUND_TRIP).nanos() * ledger.path_spans().count() as i64);
+        judgement.leave_open(vec![Owner::Path], Missing::PathBaseline);
+    }
+}
+
+/// A capture that lost packets cannot convict anybody of losing or delaying what it may have missed itself. What it shows of the
+/// client between two packets that it did see stands.
+fn doubt_lossy_capture(judgement: &mut Judgement, end: End, ended_by: Option<Owner>) {
+    let stands = match &judgement.verdict {
+        Verdict::Culprit { primary, second: None } => {
+            let client = matches!(primary.owner, Owner::Client | Owner::ClientApp | Owner::ClientHost | Owner::Resolver);
+            client && end == End::Complete
+        }
+        Verdict::Culprit { .. } => false,
+        Verdict::Aborted { .. } => ended_by.is_some(),
+        Verdict::Healthy | Verdict::Inconclusive { .. } => true,
+    };
+    if !stands {
+        let owners = judgement.parts.iter().map(|p| p.owner).filter(|o| *o != Owner::Unattributed).collect();
+        judgement.leave_open(owners, Missing::LosslessCapture);
     }
 }
 
@@ -358,6 +410,8 @@ pub fn kind_words(kind: Kind) -> &'static str {
         Kind::CpuStolen => "CPU taken by the hypervisor",
         Kind::Asleep => "asleep",
         Kind::Computing => "computing",
+        Kind::Dependency => "waiting for somebody else's answer",
+        Kind::ZeroWindow => "receive window closed",
         Kind::Detour => "round trip, longer throughout",
         Kind::Delay => "round trip",
         Kind::Out => "from the client",
@@ -365,6 +419,7 @@ pub fn kind_words(kind: Kind) -> &'static str {
         Kind::MtuBlackhole => "full-size packets vanish",
         Kind::AcceptQueue => "accept queue",
         Kind::Lookup => "lookup",
+        Kind::ReceiveWindow => "small receive window",
         Kind::HelloRetry => "HelloRetryRequest",
         Kind::InitialWindow => "initial window",
         Kind::Nagle => "small segment held (Nagle)",

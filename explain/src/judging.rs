@@ -48,6 +48,20 @@ pub struct Finding {
 
 type PathName = (IpAddr, IpAddr);
 
+/// What is known of a path.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Its least round trip.
+    least: Span,
+    /// By so many handshakes.
+    handshakes: u32,
+}
+
+/// With fewer handshakes over a path, its least round trip is no measure of what is usual.
+const LEAST_WITNESSES: u32 = 3;
+/// Time on a CPU that is an ordinary client's own work.
+const CLIENT_CPU: Span = Span::from_millis(5);
+
 struct Shelved {
     id: u64,
     started: i64,
@@ -64,7 +78,7 @@ pub struct Judging {
     held: usize,
     most_held: usize,
     count: u64,
-    least_rtt: HashMap<PathName, Span>,
+    least_rtt: HashMap<PathName, Known>,
     by_random: HashMap<[u8; 32], u64>,
 }
 
@@ -90,8 +104,9 @@ impl Judging {
             if self.least_rtt.len() >= MOST_PATHS {
                 self.least_rtt.clear();
             }
-            let least = self.least_rtt.entry(path(&placed.handshake)).or_insert(rtt);
-            *least = rtt.min(*least);
+            let known = self.least_rtt.entry(path(&placed.handshake)).or_insert(Known { least: rtt, handshakes: 0 });
+            known.least = rtt.min(known.least);
+            known.handshakes += 1;
         }
         let other_leg = self.leg(id, &placed.handshake);
         let started = first_at(&placed.handshake);
@@ -146,7 +161,9 @@ fn path(handshake: &Handshake) -> PathName {
 fn read(placed: &Placed) -> Result<Vec<Reading>, String> {
     let h = &placed.handshake;
     let readings: Option<Vec<Reading>> = match placed.seen {
-        Seen::BothEnds => both_ends::read(h).map(|r| vec![r]),
+        Seen::BothEnds => {
+            both_ends::read(h).map(|r| [r].into_iter().chain(placed.otherwise.as_ref().and_then(both_ends::read)).collect())
+        }
         Seen::ClientEnd => client_only::read(h).map(|r| vec![r]),
         Seen::EdgeEnd => edge_only::read(h).map(|r| vec![r]),
         Seen::Between | Seen::Unknown => {
@@ -165,12 +182,13 @@ fn why_unread(h: &Handshake) -> &'static str {
 }
 
 /// Judges readings; of two, for an observer at either end, only what both say stands.
-fn judge_open(placed: &Placed, readings: Vec<Reading>, least: Option<Span>, leg: bool) -> Opinion {
+fn judge_open(placed: &Placed, readings: Vec<Reading>, known: Option<Known>, leg: bool) -> Opinion {
     let ends = [Some((&placed.handshake, false)), placed.otherwise.as_ref().map(|h| (h, true))];
     let mut judged = readings.into_iter().zip(ends.into_iter().flatten()).map(|(mut reading, (handshake, of_otherwise))| {
-        let baseline = Baseline { path_rtt: least, client_cpu: Span::ZERO, client_unsplit: UNSPLIT_CLIENT };
-        reading.ledger.apply(&baseline);
-        let mut judgement = judge(&reading, Circumstances::of(handshake));
+        let path_rtt = known.map(|k| k.least);
+        reading.ledger.apply(&Baseline { path_rtt, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT });
+        let path_unknown = known.is_none_or(|k| k.handshakes < LEAST_WITNESSES);
+        let mut judgement = judge(&reading, Circumstances { path_unknown, ..Circumstances::of(handshake) });
         if leg {
             doubt_beyond_proxy(&mut judgement);
         }
@@ -184,7 +202,8 @@ fn judge_open(placed: &Placed, readings: Vec<Reading>, least: Option<Span>, leg:
     let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
     let candidates: Vec<Owner> = sorted(owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)));
     let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
-    open(&mut worse.judgement, candidates, Missing::Standpoint);
+    let missing = if placed.seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
+    worse.judgement.leave_open(candidates, missing);
     worse
 }
 
@@ -194,15 +213,8 @@ fn doubt_beyond_proxy(judgement: &mut Judgement) {
         && matches!(primary.owner, Owner::Edge | Owner::EdgeApp | Owner::EdgeHost)
     {
         let candidates = vec![Owner::Path, Owner::Loss, primary.owner];
-        open(judgement, candidates, Missing::OtherLeg);
+        judgement.leave_open(candidates, Missing::OtherLeg);
     }
-}
-
-fn open(judgement: &mut Judgement, candidates: Vec<Owner>, missing: Missing) {
-    let excess = judgement.excess;
-    judgement.verdict = Verdict::Inconclusive { candidates: candidates.clone(), missing: vec![missing], excess };
-    judgement.candidates = candidates;
-    judgement.missing = vec![missing];
 }
 
 fn sorted(owners: impl Iterator<Item = Owner>) -> Vec<Owner> {

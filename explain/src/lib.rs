@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use analysis::clock::Span;
-use analysis::flow::View;
+use analysis::flow::{Side, View};
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
 use report::explained::{CaptureRecord, Counts};
@@ -36,6 +36,8 @@ use placing::{Placed, Placing};
 
 /// A lookup that ended longer before its connection began was made for something else.
 const LOOKUP_FITS: Span = Span::from_millis(1_000);
+/// A silence shorter than this needs no explanation.
+const LONG_SILENCE: Span = Span::from_millis(10);
 /// Packets between two looks at what takes long.
 const STRIDE: u64 = 1 << 14;
 
@@ -188,15 +190,38 @@ impl<'a> Run<'a> {
         }
         let mut placed = self.placing.place(group);
         if let (Some(observer), Some(view)) = (placed.client_observer, &placed.handshake.client)
-            && let Some(syn) = view.syns(analysis::flow::Side::Client).next()
+            && let Some(syn) = view.syns(Side::Client).next()
         {
             let lookups = self.observers[observer].lookups();
             let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
             placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS);
         }
+        self.ask_around(&mut placed);
         sink.placed(&mut placed);
         self.judging.push(placed);
         self.give(false, sink)
+    }
+
+    /// Where an end was silent for long, looks for what it asked others meanwhile.
+    fn ask_around(&self, placed: &mut Placed) {
+        let h = &mut placed.handshake;
+        let d = &h.dialogue;
+        if let (Some(observer), Some(view), Some(flight), Some(finished)) =
+            (placed.client_observer, &h.client, d.server_flight, d.client_finished)
+            && let Some(came) = view.completed(Side::Server, flight.end)
+            && let Some(went) = view.first_copy(Side::Client, finished.end)
+            && went.at - came.at > LONG_SILENCE
+        {
+            h.client_asked = self.observers[observer].asked(view.endpoints.client.ip(), came.at, went.at);
+        }
+        if let (Some(observer), Some(view), Some(hello), Some(flight)) =
+            (placed.edge_observer, &h.edge, d.client_hello, d.server_flight)
+            && let Some(came) = view.completed(Side::Client, hello.end)
+            && let Some(went) = view.first_copy(Side::Server, flight.end)
+            && went.at - came.at > LONG_SILENCE
+        {
+            h.edge_asked = self.observers[observer].asked(view.endpoints.server.ip(), came.at, went.at);
+        }
     }
 
     /// Tells `placing` what the user says of an observer's capture.

@@ -1,14 +1,16 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
-use analysis::clock::{Client, Instant, Span, Unplaced};
+use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
 use analysis::dns::Lookups;
 use analysis::flow::{Side, View};
 use analysis::fragments::Defragmenter;
+use analysis::handshake::Asked;
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode};
 use analysis::settle::Progress;
-use analysis::table::FlowTable;
+use analysis::table::{FlowTable, Other};
 use capture::file::Frame;
 use report::explained::Counts;
 
@@ -42,7 +44,7 @@ impl Observer {
     /// Takes one frame; gives a connection whose handshake it ended.
     pub fn push(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         self.counts.packets += 1;
-        self.now = self.now.max(frame.at);
+        self.now = frame.at;
         let Some(link) = frame.link else {
             self.counts.unknown_link += 1;
             return None;
@@ -94,6 +96,17 @@ impl Observer {
     /// The name lookups that passed.
     pub fn lookups(&mut self) -> &mut Lookups {
         &mut self.lookups
+    }
+
+    /// What `host` asked others in `[from, to]`, answers included.
+    pub fn asked<D: Domain>(&self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
+        let within = |other: &&Other<Unplaced>| other.endpoints.client.ip() == host && other.from.nanos() >= from.nanos();
+        let asked = self.table.others().filter(within).filter_map(|other| {
+            let answered = other.to.filter(|at| at.nanos() <= to.nanos())?;
+            let on_clock = |at: Instant<Unplaced>| Instant::from_nanos(at.nanos());
+            Some(Asked { from: on_clock(other.from), to: on_clock(answered), packets: other.packets })
+        });
+        asked.collect()
     }
 
     /// A connection in which nothing happened for long, or that must go because memory is short.

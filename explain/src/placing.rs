@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
-use analysis::clock::{Client, Edge, Span, Unplaced};
+use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
 use analysis::flow::{Side, View};
 use analysis::handshake::Handshake;
+use analysis::offset::{Step, crossings, own_step, runs_backwards, step_between, take_out};
 use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
 use serde::{Deserialize, Serialize};
 
@@ -54,9 +55,12 @@ pub struct Placed {
     /// For [`Seen::BothEnds`], [`Seen::ClientEnd`] and [`Seen::EdgeEnd`], the handshake.
     pub handshake: Handshake,
     /// For [`Seen::Between`] and [`Seen::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
+    /// For [`Seen::BothEnds`], the same with the other capture's clock set straight, where either may have been set.
     pub otherwise: Option<Handshake>,
     /// The observer of the client's view.
     pub client_observer: Option<usize>,
+    /// The observer of the edge's view.
+    pub edge_observer: Option<usize>,
     /// More about the evidence.
     pub notes: Vec<String>,
 }
@@ -115,14 +119,19 @@ impl Placing {
             return both(observer, *view, how, notes);
         }
         match (first, last) {
-            ((c, client, Standpoint::Client, how), Some((_, edge, Standpoint::Edge, edge_how))) => Placed {
-                seen: Seen::BothEnds,
-                how: format!("client: {how}; edge: {edge_how}"),
-                handshake: Handshake::of(Some(client.on_clock_of::<Client>()), Some(edge.on_clock_of::<Edge>())),
-                otherwise: None,
-                client_observer: Some(c),
-                notes,
-            },
+            ((c, client, Standpoint::Client, how), Some((e, edge, Standpoint::Edge, edge_how))) => {
+                let (client, edge) = (client.on_clock_of::<Client>(), edge.on_clock_of::<Edge>());
+                let Straight { handshake, otherwise } = straight_pair(client, edge, &mut notes);
+                Placed {
+                    seen: Seen::BothEnds,
+                    how: format!("client: {how}; edge: {edge_how}"),
+                    handshake,
+                    otherwise,
+                    client_observer: Some(c),
+                    edge_observer: Some(e),
+                    notes,
+                }
+            }
             ((c, client, Standpoint::Client, how), other) => {
                 notes.extend(other.map(|(_, _, at, _)| unused(at)));
                 alone(c, *client, Standpoint::Client, how, notes)
@@ -183,22 +192,74 @@ fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) 
         handshake: Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)),
         otherwise: None,
         client_observer: Some(observer),
+        edge_observer: Some(observer),
         notes,
     }
 }
 
-fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, notes: Vec<String>) -> Placed {
-    let at_client = |v: View<Unplaced>| Handshake::of(Some(v.on_clock_of::<Client>()), None);
-    let at_edge = |v: View<Unplaced>| Handshake::of(None, Some(v.on_clock_of::<Edge>()));
+fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut notes: Vec<String>) -> Placed {
+    if at == Standpoint::Both {
+        return both(observer, view, how, notes);
+    }
+    let (view, doubt) = straight(view, &mut notes);
+    let with_doubt = |mut h: Handshake| {
+        h.clock_in_doubt = doubt;
+        h
+    };
+    let at_client = |v: View<Unplaced>| with_doubt(Handshake::of(Some(v.on_clock_of::<Client>()), None));
+    let at_edge = |v: View<Unplaced>| with_doubt(Handshake::of(None, Some(v.on_clock_of::<Edge>())));
     let (seen, handshake, otherwise) = match at {
         Standpoint::Client => (Seen::ClientEnd, at_client(view), None),
         Standpoint::Edge => (Seen::EdgeEnd, at_edge(view), None),
-        Standpoint::Both => return both(observer, view, how, notes),
         Standpoint::Between => (Seen::Between, at_edge(view.clone()), Some(at_client(view))),
-        Standpoint::Unknown => (Seen::Unknown, at_edge(view.clone()), Some(at_client(view))),
+        Standpoint::Unknown | Standpoint::Both => (Seen::Unknown, at_edge(view.clone()), Some(at_client(view))),
     };
     let client_observer = (at == Standpoint::Client).then_some(observer);
-    Placed { seen, how, handshake, otherwise, client_observer, notes }
+    let edge_observer = (at == Standpoint::Edge).then_some(observer);
+    Placed { seen, how, handshake, otherwise, client_observer, edge_observer, notes }
+}
+
+/// A view with its clock's steps taken out, and whether some could not be.
+fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, bool) {
+    if let Some(step) = own_step(&view) {
+        take_out(&mut view, step);
+        notes.push(format!("the capture's clock ({}) was set by {} during this handshake; what follows is set back", D::NAME, step.by));
+    }
+    let doubt = runs_backwards(&view).is_some();
+    if doubt {
+        notes.push(format!("the capture's clock ({}) ran backwards during this handshake", D::NAME));
+    }
+    (view, doubt)
+}
+
+/// A handshake, and what it is if the other clock was the one that was set.
+struct Straight {
+    handshake: Handshake,
+    otherwise: Option<Handshake>,
+}
+
+fn straight_pair(client: View<Client>, edge: View<Edge>, notes: &mut Vec<String>) -> Straight {
+    let (mut client, client_doubt) = straight(client, notes);
+    let (mut edge, edge_doubt) = straight(edge, notes);
+    let crossings = crossings(&client, &edge);
+    let Some(step) = step_between(&crossings) else {
+        let mut handshake = Handshake::of(Some(client), Some(edge));
+        handshake.clock_in_doubt = client_doubt || edge_doubt;
+        return Straight { handshake, otherwise: None };
+    };
+    let at = crossings[step.from];
+    notes.push(format!("one of the captures' clocks was set by {} during this handshake", step.by.max(Span::ZERO - step.by)));
+    let (client_as_it_was, edge_as_it_was) = (client.clone(), edge.clone());
+    take_out(&mut client, Step { from: at.client, by: Span::ZERO - step.by });
+    take_out(&mut edge, Step { from: at.edge, by: step.by });
+    let (of_client, of_edge) =
+        (Handshake::of(Some(client), Some(edge_as_it_was)), Handshake::of(Some(client_as_it_was), Some(edge)));
+    // A clock that ran backwards is the one that was set.
+    match (client_doubt, edge_doubt) {
+        (true, _) => Straight { handshake: of_client, otherwise: None },
+        (_, true) => Straight { handshake: of_edge, otherwise: None },
+        _ => Straight { handshake: of_client, otherwise: Some(of_edge) },
+    }
 }
 
 /// "SYN was answered after 40.1 ms, SYN-ACK after 0.05 ms; TTL 64 from the client, 52 from the server".

@@ -117,6 +117,8 @@ impl Facts<'_> {
             4 => of("client_host", &["client_host/stopped"]).with(Client, self.client()),
             5 => of("client_host", &["client_host/cpu_stolen"]),
             7 => of("client_app", &["client_app/dependency"]).with(Client, self.client()),
+            // A lookup no longer than the path's round trip is nothing unusual.
+            8 if s < 2 * self.planned.plan.delay * 12 / 10 + 6 * MS => of("resolver", &["resolver/lookup", "healthy"]),
             8 => of("resolver", &["resolver/lookup"]),
             9 => of("client_app", &["client_app/computing"]).with(Client, self.client()),
             10 | 11 | 22..=24 => of("path", &["path"]).with(PathExcess, 3 * s),
@@ -147,7 +149,7 @@ impl Facts<'_> {
             44 => of("aborted", &["aborted/edge"]),
             45 => of("aborted", &["aborted/path"]),
             46 if variant == 0 => of("edge_app", &["edge"]),
-            46 => of("client_app", &["client"]),
+            46 => of("client_app", &["client", "aborted/client"]),
             47 => by_share("mixed", vec![("client_app/asleep", s.max(150 * MS)), ("loss/back", self.back_lost())]),
             48 => by_share("mixed", vec![("path/detour", 3 * s), ("edge_host/cpu_starved", s)]),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client_host/stopped", self.unhidden())]),

@@ -221,7 +221,7 @@ impl Setup {
             }
             33 if full => {
                 plan.manner.certificate_len = 4_000;
-                plan.slow_reader = Some((2_048, s));
+                plan.slow_reader = Some((3_072, s)); // two segments
             }
             34 if self.version.is_13() => plan.manner.retry = true,
             35 if self.version == Version::Tls13Resumed => {

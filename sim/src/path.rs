@@ -18,7 +18,7 @@ pub enum Which {
     From(usize),
     /// Pure acknowledgements that reach this position of the peer's stream.
     Acknowledging(usize),
-    /// Everything sent after a pure acknowledgement that reaches this position.
+    /// Data sent after a pure acknowledgement that reaches this position, or with one.
     AfterAcknowledging(usize),
     /// IP packets longer than this.
     LongerThan(usize),
@@ -109,7 +109,7 @@ impl Path {
             Which::Carrying(at) => carries(at),
             Which::From(at) => carries(at) || self.reached > at,
             Which::Acknowledging(at) => packet.pure_ack() && packet.ack.is_some_and(|a| a >= at) && self.acknowledged <= at,
-            Which::AfterAcknowledging(at) => !packet.pure_ack() && !packet.syn && self.acknowledged >= at,
+            Which::AfterAcknowledging(at) => !packet.pure_ack() && packet.ack.is_some_and(|a| a >= at && at > 0),
             Which::LongerThan(len) => packet.ip_len(self.ipv6) > len,
         }
     }

@@ -54,14 +54,14 @@ impl Tap {
         at + self.offset + stepped + (i128::from(at) * i128::from(self.skew_ppm) / 1_000_000) as i64
     }
 
-    /// Frames with their times, in order.
+    /// Frames with their true times, in order.
     pub fn frames(&self) -> Vec<(i64, Vec<u8>)> {
         let mut seen = self.frames.clone();
         seen.sort_by_key(|s| s.at);
         if self.merges {
             seen = merge(seen);
         }
-        seen.iter().map(|s| (self.clock(s.at), s.packet.frame(s.addresses, s.ttl))).collect()
+        seen.iter().map(|s| (s.at, s.packet.frame(s.addresses, s.ttl))).collect()
     }
 }
 

@@ -157,9 +157,10 @@ impl Tcp {
 
     /// The program has read everything that came; a window that was closed opens again.
     pub fn read_all(&mut self, now: i64, out: &mut Vec<Packet>) {
-        let closed = self.window() == 0;
+        let before = self.window();
         self.read = self.received.len();
-        if closed && self.established {
+        // A window that was too small for a segment and is not any more is worth telling (RFC 9293, section 3.8.6.2.2).
+        if before < self.segment && self.window() >= self.segment && self.established {
             self.ack(now, out);
         }
     }
@@ -333,7 +334,8 @@ impl Tcp {
 
     fn window(&self) -> usize {
         let free = self.buffer.saturating_sub(self.received.len() - self.read);
-        if free >> SCALE == 0 { 0 } else { free }
+        // Less than a segment is not worth telling (RFC 9293, section 3.8.6.2.2).
+        if free < self.segment.min(self.buffer / 2) { 0 } else { free }
     }
 
     // ---- receiving

@@ -73,11 +73,8 @@ impl Trial {
         };
         let [mut client, edge] = [world.taps[0].frames(), world.taps[1].frames()];
         let mut edge = if plan.elsewhere { only_before(edge, at_edge) } else { edge };
-        let clock = |tap: &Tap, frames: Vec<(i64, Vec<u8>)>| -> Vec<(i64, Vec<u8>)> {
-            frames.into_iter().map(|(at, frame)| (tap.clock(at), frame)).collect()
-        };
         if let Some(took) = plan.lookup {
-            client.extend(clock(&world.taps[0], dns(at_client, start, took)));
+            client.extend(dns(at_client, start, took));
         }
         let thought = |end: End, step: usize, think: &crate::host::Think| {
             steps[end as usize].get(step).map(|done| (*done - length(think), *done))
@@ -85,15 +82,18 @@ impl Trial {
         if plan.client_asks
             && let Some((from, to)) = thought(End::Client, marks.finishing_step, &plan.manner.thinks[1])
         {
-            client.extend(clock(&world.taps[0], exchange(at_client.0.ip(), from + MS / 2, to - MS / 2)));
+            client.extend(exchange(at_client.0.ip(), from + MS / 2, to - MS / 2));
         }
         if plan.edge_asks
             && let Some((from, to)) = thought(End::Server, marks.flight_step, &plan.manner.thinks[2])
         {
-            edge.extend(clock(&world.taps[1], exchange(at_edge.1.ip(), from + MS / 2, to - MS / 2)));
+            edge.extend(exchange(at_edge.1.ip(), from + MS / 2, to - MS / 2));
         }
-        client.sort_by_key(|(at, _)| *at);
-        edge.sort_by_key(|(at, _)| *at);
+        // A capture keeps the order in which packets came, whatever its clock does.
+        for (tap, frames) in world.taps.iter().zip([&mut client, &mut edge]) {
+            frames.sort_by_key(|(at, _)| *at);
+            frames.iter_mut().for_each(|(at, _)| *at = tap.clock(*at));
+        }
         let own_clock = |tap: &Tap, samples: Vec<Sample>| -> Vec<Sample> {
             samples.into_iter().map(|s| Sample { at: tap.clock(s.at), ..s }).collect()
         };

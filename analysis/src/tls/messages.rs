@@ -82,6 +82,12 @@ pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
                 found.push(Message { kind: kind::CLIENT_HELLO, body: Vec::new(), extent: record.extent });
                 continue;
             }
+            // Early data that the server refused stand between ClientHello and its repetition.
+            Content::ApplicationData | Content::ChangeCipherSpec
+                if records[i + 1..].iter().any(|later| second_hello(stream, later)) =>
+            {
+                continue;
+            }
             Content::ChangeCipherSpec if records.get(i + 1).is_some_and(|next| hello_follows(stream, next)) => continue,
             _ => break,
         }
@@ -104,6 +110,13 @@ pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
         }
     }
     found
+}
+
+/// Whether a record holds a whole ClientHello: nothing else is sent in clear behind ClientHello.
+fn second_hello(stream: &Stream, record: &Record) -> bool {
+    let (start, end) = (record.extent.start as usize + 5, record.extent.end as usize);
+    let Some([kind::CLIENT_HELLO, a, b, c]) = stream.bytes().get(start..start + 4) else { return false };
+    record.content == Content::Handshake && u32::from_be_bytes([0, *a, *b, *c]) as usize + 4 == end - start
 }
 
 fn hello_follows(stream: &Stream, record: &Record) -> bool {

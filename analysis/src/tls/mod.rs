@@ -190,7 +190,14 @@ impl Dialogue {
         d.read_client_hellos(messages(client.stream, from_client));
         d.read_server_messages(messages(server.stream, from_server));
         match d.version {
-            Some(Version::Tls13) => d.read_13(from_client, from_server, order),
+            Some(Version::Tls13) => {
+                d.read_13(from_client, from_server, order);
+                // Half a record has come: the server's flight is not over.
+                let behind = from_server.last().map_or(0, |r| r.extent.end as usize);
+                if d.client_finished.is_none() && d.client_alert.is_none() && server.stream.bytes().len() > behind {
+                    d.server_flight = None;
+                }
+            }
             Some(_) => d.read_12(from_client, from_server),
             None => d.read_client_alone(from_client),
         }

@@ -1,0 +1,136 @@
+//! The two ends' clocks compared, packet by packet. What they differ by means nothing; how that *changes* does (DESIGN 5.9).
+//!
+//! For a packet seen at both ends, `edge's time − client's time` is the clocks' difference plus the way out, or minus the way
+//! back. So among packets of one direction a larger difference is a longer way out (or a shorter way back), whatever the clocks
+//! show; and a clock that is set while the handshake runs moves both directions alike, which no path can do.
+
+use std::collections::HashMap;
+
+use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::flow::{Seen, Side, View};
+
+/// What no clock shows by itself: jitter of stamps and of the way.
+const NOISE: Span = Span::from_millis(2);
+/// Less than this is no step that matters.
+const LEAST_STEP: Span = Span::from_millis(10);
+/// TCP timestamps tick in milliseconds at best, and two of them are compared.
+const TICKS: Span = Span::from_millis(6);
+
+/// A packet seen at both ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing {
+    /// Who sent it.
+    pub from: Side,
+    /// Its place in the client's view.
+    pub client: usize,
+    /// Its place in the edge's view.
+    pub edge: usize,
+    /// The edge's clock minus the client's.
+    pub difference: Span,
+}
+
+/// Packets that are surely the same at both ends, in the client's order.
+pub fn crossings(client: &View<Client>, edge: &View<Edge>) -> Vec<Crossing> {
+    let mut at_edge: HashMap<_, Vec<usize>> = HashMap::new();
+    for (i, packet) in edge.packets.iter().enumerate() {
+        at_edge.entry(identity(packet)).or_default().push(i);
+    }
+    let mut seen = HashMap::new();
+    for packet in &client.packets {
+        *seen.entry(identity(packet)).or_insert(0) += 1;
+    }
+    let crossing = |(i, packet): (usize, &Seen<Client>)| {
+        let name = identity(packet);
+        let [other] = at_edge.get(&name)?[..] else { return None };
+        (seen[&name] == 1).then(|| Crossing {
+            from: packet.from,
+            client: i,
+            edge: other,
+            difference: Span::from_nanos(edge.packets[other].at.nanos().saturating_sub(packet.at.nanos())),
+        })
+    };
+    client.packets.iter().enumerate().filter_map(crossing).collect()
+}
+
+type Identity = (Side, u8, i64, i64, Option<i64>, Option<u32>, Option<u16>);
+
+/// What a packet keeps on its way through address translation.
+fn identity<D>(p: &Seen<D>) -> Identity {
+    (p.from, p.flags.0, p.start, p.len, p.ack, p.tsval, p.ip_id)
+}
+
+/// A clock that was set while it stamped a handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The first packet stamped after it, by its place in the view.
+    pub from: usize,
+    /// By how much it was set forward.
+    pub by: Span,
+}
+
+/// Whether one end's capture clock was set, told by the TCP timestamps of both ends: each counts its own host's time, and both
+/// disagree with the capture's clock by the same amount from one packet on.
+pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
+    let lag = |p: &Seen<D>| Some(p.at.nanos() - i64::from(p.tsval?) * 1_000_000);
+    let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
+    let least = |range: &[(Side, Option<i64>)], side| range.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l).min();
+    let step_at = |k: usize| {
+        let (before, after) = lags.split_at(k);
+        let of = |side| Some(least(after, side)?.saturating_sub(least(before, side)?));
+        let by = same(of(Side::Client)?, of(Side::Server)?, TICKS)?;
+        // Timestamps that tick every 4 or 10 ms, as old stacks' do, lag by three or nine tenths of any pause.
+        let pause = view.packets[k].at - view.packets[k - 1].at;
+        let slow_ticks = [0.75, 0.9].iter().any(|share| (by.fraction_of(pause) - share).abs() < 0.02);
+        (!slow_ticks).then_some(Step { from: k, by })
+    };
+    let steps: Vec<Step> = (1..lags.len()).filter_map(step_at).collect();
+    // Past the true place a forward step still shows, before it a backward one.
+    steps.iter().find(|s| s.by > Span::ZERO).or(steps.iter().rfind(|s| s.by < Span::ZERO)).copied()
+}
+
+/// Where the difference of two captures' clocks changed for both directions alike: by place in `crossings`.
+pub fn step_between(crossings: &[Crossing]) -> Option<Step> {
+    let of = |range: &[Crossing], side: Side| {
+        let differences = range.iter().filter(|c| c.from == side).map(|c| c.difference.nanos());
+        // The shortest way: least out, most back.
+        if side == Side::Client { differences.min() } else { differences.max() }
+    };
+    (1..crossings.len()).find_map(|k| {
+        let (before, after) = crossings.split_at(k);
+        let change = |side| Some(of(after, side)?.saturating_sub(of(before, side)?));
+        same(change(Side::Client)?, change(Side::Server)?, NOISE).map(|by| Step { from: k, by })
+    })
+}
+
+fn same(a: i64, b: i64, slack: Span) -> Option<Span> {
+    let step = a.signum() == b.signum() && a.abs().min(b.abs()) >= LEAST_STEP.nanos();
+    let alike = (a - b).abs() <= slack.nanos().max(a.abs() / 50);
+    (step && alike).then(|| Span::from_nanos(i64::midpoint(a, b)))
+}
+
+/// Takes a step out: what was stamped after it is stamped as if the clock had not been set.
+pub fn take_out<D: Domain>(view: &mut View<D>, step: Step) {
+    for packet in view.packets.iter_mut().skip(step.from) {
+        packet.at = packet.at - step.by;
+    }
+}
+
+/// Whether a capture's clock ran backwards between two packets, and after which.
+pub fn runs_backwards<D: Domain>(view: &View<D>) -> Option<usize> {
+    let pairs = view.packets.windows(2);
+    pairs.map(|p| p[1].at - p[0].at).position(|gap| gap < Span::ZERO - LEAST_STEP).map(|i| i + 1)
+}
+
+/// How long packets of `from` take one way at least, plus the clocks' difference (or minus it): for comparing ways.
+pub fn least_way(crossings: &[Crossing], from: Side) -> Option<Span> {
+    crossings.iter().filter(|c| c.from == from).map(|c| way(c.from, c.difference)).min()
+}
+
+/// The way of a packet sent and seen at these times, plus or minus the clocks' difference.
+pub fn way_of<S: Domain, R: Domain>(sent: Instant<S>, arrived: Instant<R>) -> Span {
+    Span::from_nanos(arrived.nanos().saturating_sub(sent.nanos()))
+}
+
+fn way(from: Side, difference: Span) -> Span {
+    if from == Side::Client { difference } else { Span::ZERO - difference }
+}
