@@ -10,6 +10,8 @@
 //!
 //! Both show the same hand: new data leaves at once when the acknowledgement of all before it arrives.
 
+use std::ops::Range;
+
 use crate::clock::{Domain, Instant, Span};
 use crate::flow::{Seen, Side, View};
 use crate::ledger::Kind;
@@ -50,19 +52,23 @@ pub fn ack_waits<D: Domain>(view: &View<D>, side: Side, from: Instant<D>, to: In
     waits(view, side, from, to, |ack, released| ack.at <= released.at && released.at - ack.at < RELEASED)
 }
 
-/// The same by an observer at the *peer*, where what an acknowledgement releases arrives one round trip later.
+/// The same by an observer at the *peer*, where what an acknowledgement releases arrives one round trip later. So does any answer;
+/// only within one message, whose bytes are `written` together, is it TCP that waited.
 pub fn ack_waits_seen_by_peer<D: Domain>(
     view: &View<D>,
     side: Side,
     from: Instant<D>,
     to: Instant<D>,
     round_trip: Span,
+    written: Range<i64>,
 ) -> Vec<AckWait<'_, D>> {
     let slack = AT_ONCE + round_trip.percent(10);
-    waits(view, side, from, to, |ack, released| {
+    let one_message = |w: &AckWait<'_, D>| w.sent.start >= written.start && w.released.start < written.end;
+    let found = waits(view, side, from, to, |ack, released| {
         let later = released.at - ack.at - round_trip;
         later < slack && Span::ZERO - later < slack
-    })
+    });
+    found.into_iter().filter(one_message).collect()
 }
 
 fn waits<'a, D: Domain>(

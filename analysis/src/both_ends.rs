@@ -548,7 +548,10 @@ fn sender_copy<'a, S: Domain, R: Domain>(
 /// packet is bigger than any that arrived (DESIGN 5.11).
 fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: Side) -> bool {
     let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
-    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(|p| p.len > 0 && !arrived_as(receiver, p)).collect();
+    // Behind the last that came, nobody looked.
+    let reached = receiver.sent_by(side).map(Seen::end).max().unwrap_or(0);
+    let due = |p: &&Seen<S>| p.len > 0 && p.start < reached.max(1);
+    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(due).filter(|p| !arrived_as(receiver, p)).collect();
     let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start == p.start).count() >= 2;
     let repeated = lost.iter().find(|p| repeated(p));
     // What came through in smaller pieces at last, or at least three losses, are no chance.

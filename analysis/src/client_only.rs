@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
     /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
     fn arrival(&mut self, phase: Phase, first: &'a Seen<Client>, arrived: &'a Seen<Client>) {
         let round_trip = self.round_trip.or(self.ledger.min_path()).unwrap_or_default();
-        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, round_trip);
+        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, round_trip, first.start..i64::MAX);
         let edge = FarSide { view: self.view, side: Side::Server };
         let packets: Vec<&Seen<Client>> =
             self.view.sent_by(Side::Server).filter(|p| p.packet >= first.packet && p.packet <= arrived.packet).collect();

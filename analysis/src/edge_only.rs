@@ -35,6 +35,9 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
     })
 }
 
+/// No segment over Ethernet carries more.
+const MOST_SEGMENT: i64 = 1_460;
+
 /// The client's kernel's answer to the server's flight.
 enum Reply<'a> {
     /// At once, for what was sent at `sent`.
@@ -68,7 +71,7 @@ impl<'a> Reader<'a> {
             (hello, _) => hello?,
         };
         if let Some((ack, round_trip)) = connected {
-            self.client(Phase::ClientHello, ack, hello, round_trip);
+            self.hello(ack, hello, round_trip);
         }
         let hello = self.hello_retry(hello)?;
         self.last = Milestone::ClientHello;
@@ -89,13 +92,13 @@ impl<'a> Reader<'a> {
                 self.path(Phase::ServerFlight, sent, ack);
                 let finished = self.or_silent(ack, finished)?;
                 let round_trip = round_trip.unwrap_or(ack.at - sent.at);
-                let excused = self.ack_waits(ack, finished, round_trip);
+                let excused = self.ack_waits(Phase::ClientFinished, ack, finished, round_trip);
                 self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
             Reply::Late { ack, round_trip } => {
                 self.late_reply(delivered, ack, round_trip);
                 let finished = self.or_silent(ack, finished)?;
-                let excused = self.ack_waits(ack, finished, round_trip);
+                let excused = self.ack_waits(Phase::ClientFinished, ack, finished, round_trip);
                 self.client_span(Phase::ClientFinished, ack, finished, excused, round_trip);
             }
             // Its Finished is its acknowledgement: one round trip of the gap is the path's.
@@ -108,7 +111,7 @@ impl<'a> Reader<'a> {
                 };
                 self.path_span(Phase::ServerFlight, gap.min(round_trip), [delivered.packet, finished.packet]);
                 let before = view.sent_by(Side::Client).rfind(|p| p.at <= delivered.at)?;
-                let excused = self.ack_waits(before, finished, round_trip);
+                let excused = self.ack_waits(Phase::ClientFinished, before, finished, round_trip);
                 let innocent = delivered.at - before.at + round_trip + excused;
                 self.client_span(Phase::ClientFinished, before, finished, innocent, round_trip);
             }
@@ -135,7 +138,7 @@ impl<'a> Reader<'a> {
         let Some(round_trip) = round_trip else {
             return whole.map_or(Reply::None, |ack| Reply::Prompt { sent: delivered, ack });
         };
-        let soon = round_trip.percent(130) + Span::from_millis(5);
+        let soon = round_trip.percent(110) + Span::from_millis(5);
         if let Some(ack) = whole.filter(|ack| ack.at - delivered.at <= soon) {
             return Reply::Prompt { sent: delivered, ack };
         }
@@ -322,16 +325,36 @@ impl<'a> Reader<'a> {
             && small.iter().any(|p| confirmed(p))
     }
 
-    fn client(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, round_trip: Span) {
-        self.client_span(phase, before, next, Span::ZERO, round_trip);
+    /// The client between its acknowledgement of SYN-ACK and ClientHello.
+    fn hello(&mut self, ack: &Seen<Edge>, hello: &Seen<Edge>, round_trip: Span) {
+        let excused = self.ack_waits(Phase::ClientHello, ack, hello, round_trip);
+        if self.hello_shrank(hello) {
+            let entry = Entry::new(Phase::ClientHello, Owner::Path, Kind::MtuBlackhole, hello.at - ack.at - excused, TICK);
+            self.ledger.charge(entry.between([ack.packet, hello.packet]));
+            return;
+        }
+        self.client_span(Phase::ClientHello, ack, hello, excused, round_trip);
+    }
+
+    /// Whether ClientHello's first segment came, behind its second, only when it was sent in smaller pieces.
+    fn hello_shrank(&self, hello: &Seen<Edge>) -> bool {
+        let data = || self.view.sent_by(Side::Client).filter(|p| p.len > 0 && p.packet <= hello.packet);
+        let tail = data().find(|p| p.start > 0).filter(|tail| data().all(|p| p.start > 0 || p.packet > tail.packet));
+        // One segment's worth was missing, and no piece that came had its size.
+        tail.is_some_and(|tail| {
+            let pieces = || data().filter(|p| p.packet > tail.packet && p.start < tail.start);
+            tail.start <= MOST_SEGMENT && pieces().count() >= 2 && pieces().all(|p| p.len < tail.start)
+        })
     }
 
     /// Charges the waits for acknowledgements that TCP made the client spend before `next`; their sum.
-    fn ack_waits(&mut self, before: &Seen<Edge>, next: &Seen<Edge>, round_trip: Span) -> Span {
+    fn ack_waits(&mut self, phase: Phase, before: &Seen<Edge>, next: &Seen<Edge>, round_trip: Span) -> Span {
         let mut sum = Span::ZERO;
-        for wait in ack_waits_seen_by_peer(self.view, Side::Client, before.at, next.at, round_trip) {
+        let hello_end = self.handshake.dialogue.client_hello.map_or(0, |e| e.end);
+        let written = if phase == Phase::ClientHello { 0..hello_end } else { hello_end..i64::MAX };
+        for wait in ack_waits_seen_by_peer(self.view, Side::Client, before.at, next.at, round_trip, written) {
             let span = wait.released.at - wait.sent.at;
-            self.ledger.charge(Entry::new(Phase::ClientFinished, Owner::Protocol, wait.kind, span, TICK).between(wait.packets()));
+            self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, span, TICK).between(wait.packets()));
             sum += span;
         }
         sum

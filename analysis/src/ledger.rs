@@ -129,6 +129,8 @@ pub enum Missing {
     Syn,
     /// The path's round trip when well.
     PathBaseline,
+    /// A capture that goes on for longer.
+    LongerCapture,
     /// A capture whose clock nobody set meanwhile.
     SteadyClock,
 }
@@ -147,6 +149,7 @@ impl fmt::Display for Missing {
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",
             Missing::Syn => "a capture that began before the connection (its SYN shows the round trip)",
+            Missing::LongerCapture => "a capture that goes on for longer",
             Missing::SteadyClock => "a capture whose clock was not set meanwhile (or TCP timestamps, which show by how much)",
             Missing::PathBaseline => "the path's usual round trip (other handshakes over it, or a control target)",
             Missing::LosslessCapture => "a capture that dropped nothing",
@@ -211,6 +214,11 @@ impl Entry {
     pub fn between(mut self, packets: impl IntoIterator<Item = u64>) -> Self {
         self.packets = packets.into_iter().collect();
         self
+    }
+
+    /// Whether it is the client's time, or may be.
+    fn may_be_client(&self) -> bool {
+        self.owner == Owner::Client || self.candidates.contains(&Owner::Client)
     }
 
     /// Time beyond the baseline.
@@ -282,7 +290,7 @@ impl Ledger {
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path),
                 (Owner::Resolver, _) => entry.span.min(path),
                 (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
-                (Owner::Client, _) => {
+                (Owner::Client, _) | (Owner::Unattributed, _) if entry.may_be_client() => {
                     let taken = entry.span.min(unsplit_client);
                     unsplit_client -= taken;
                     taken

@@ -88,16 +88,31 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
     steps.iter().find(|s| s.by > Span::ZERO).or(steps.iter().rfind(|s| s.by < Span::ZERO)).copied()
 }
 
-/// Where the difference of two captures' clocks changed for both directions alike: by place in `crossings`.
-pub fn step_between(crossings: &[Crossing]) -> Option<Step> {
-    let of = |range: &[Crossing], side: Side| {
-        let differences = range.iter().filter(|c| c.from == side).map(|c| c.difference.nanos());
-        // The shortest way: least out, most back.
-        if side == Side::Client { differences.min() } else { differences.max() }
-    };
+/// How far two captures' clocks are apart by the shortest way out and the shortest way back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Apart {
+    out: i64,
+    back: i64,
+}
+
+/// How far the clocks were apart at the end of a handshake, for the next one over the same path.
+pub fn apart(crossings: &[Crossing]) -> Option<Apart> {
+    Some(Apart { out: shortest(crossings, Side::Client)?, back: shortest(crossings, Side::Server)? })
+}
+
+/// By the shortest way: least out, most back.
+fn shortest(range: &[Crossing], side: Side) -> Option<i64> {
+    let differences = range.iter().filter(|c| c.from == side).map(|c| c.difference.nanos());
+    if side == Side::Client { differences.min() } else { differences.max() }
+}
+
+/// Where the difference of two captures' clocks changed for both directions alike: by place in `crossings`. `earlier` is how far
+/// they were apart in an earlier handshake over the same path.
+pub fn step_between(crossings: &[Crossing], earlier: Option<Apart>) -> Option<Step> {
+    let known = |side| earlier.map(|e| if side == Side::Client { e.out } else { e.back });
     (1..crossings.len()).find_map(|k| {
         let (before, after) = crossings.split_at(k);
-        let change = |side| Some(of(after, side)?.saturating_sub(of(before, side)?));
+        let change = |side| Some(shortest(after, side)?.saturating_sub(shortest(before, side).or(known(side))?));
         same(change(Side::Client)?, change(Side::Server)?, NOISE).map(|by| Step { from: k, by })
     })
 }

@@ -1,4 +1,4 @@
-//! Who reset a connection: one of its ends, or something between them in an end's name.
+//! Who ended a connection: one of its ends, or something between them in an end's name.
 //!
 //! Two witnesses: an end that was captured itself shows whether it sent the reset; and what something on the way
 //! sends has another TTL than the end's own packets (its hops are others, and so mostly is what it starts with).
@@ -26,6 +26,15 @@ pub(crate) fn reset_by(handshake: &Handshake) -> Option<Owner> {
         None if foreign => Owner::Path,
         None => owner(by),
     })
+}
+
+/// Who closed the connection in an orderly way first; absent if nobody did.
+pub(crate) fn closed_by(handshake: &Handshake) -> Option<Owner> {
+    fn first<D: Domain>(view: &View<D>) -> Option<Side> {
+        view.packets.iter().find(|p| p.flags.fin()).map(|p| p.from)
+    }
+    let side = handshake.client.as_ref().and_then(first).or_else(|| handshake.edge.as_ref().and_then(first))?;
+    Some(if side == Side::Client { Owner::Client } else { Owner::Edge })
 }
 
 /// Who the first reset claims to be from, and whether its TTL gives it away.

@@ -60,6 +60,15 @@ pub struct Other<D> {
     pub packets: [u64; 2],
 }
 
+impl<D: Domain> Other<D> {
+    fn of(view: &View<D>) -> Option<Self> {
+        let first = view.packets.first()?;
+        let last = view.sent_by(Side::Server).rfind(|p| p.len > 0);
+        let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
+        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets })
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Name {
     /// Among [`FlowTable::others`], counted from the first ever.
@@ -139,10 +148,8 @@ impl<D: Domain> FlowTable<D> {
             name.view = TAKEN;
             name.client_isn = view.isn(Side::Client);
             name.other = self.forgotten + self.others.len() as u64;
-            if let Some(first) = view.packets.first() {
-                let last = view.sent_by(Side::Server).rfind(|p| p.len > 0);
-                let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
-                self.others.push_back(Other { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets });
+            if let Some(other) = Other::of(&view) {
+                self.others.push_back(other);
                 if self.others.len() > MOST_OTHERS {
                     self.others.pop_front();
                     self.forgotten += 1;
@@ -152,9 +159,10 @@ impl<D: Domain> FlowTable<D> {
         Some(view)
     }
 
-    /// Connections lately taken, the latest first.
-    pub fn others(&self) -> impl Iterator<Item = &Other<D>> {
-        self.others.iter().rev()
+    /// Connections lately begun: those taken, and of those still watched the latest.
+    pub fn others(&self) -> impl Iterator<Item = Other<D>> {
+        let watched = self.order.iter().rev().take(MOST_OTHERS).filter_map(|(slot, _)| self.views[slot.0 as usize].as_ref());
+        self.others.iter().rev().copied().chain(watched.filter_map(|view| Other::of(view)))
     }
 
     /// Notes that a connection that was taken got more data.

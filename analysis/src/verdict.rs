@@ -14,7 +14,7 @@ use crate::clock::Span;
 use crate::handshake::Handshake;
 use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
-use crate::reset::reset_by;
+use crate::reset::{closed_by, reset_by};
 
 /// How good the evidence is (DESIGN section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -158,6 +158,16 @@ impl Verdict {
 }
 
 impl Verdict {
+    /// Whether somebody else than the `end` (client, edge or path) is found guilty.
+    fn blames_other_than(&self, end: Owner) -> bool {
+        let side = |owner: Owner| match owner {
+            Owner::ClientApp | Owner::ClientHost => Owner::Client,
+            Owner::EdgeApp | Owner::EdgeHost => Owner::Edge,
+            other => other,
+        };
+        matches!(self, Verdict::Culprit { primary, .. } if side(primary.owner) != end)
+    }
+
     /// Whether `label` (as for [`Self::is`]) is this verdict or names one of its culprits.
     pub fn names(&self, label: &str) -> bool {
         match self {
@@ -225,7 +235,7 @@ impl Circumstances {
         };
         Self {
             capture_incomplete: handshake.capture_incomplete(),
-            ended_by: alert_by.or_else(|| reset_by(handshake)),
+            ended_by: alert_by.or_else(|| reset_by(handshake)).or_else(|| closed_by(handshake)),
             clock_in_doubt: handshake.clock_in_doubt,
             path_unknown: false,
         }
@@ -246,19 +256,29 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     missing.sort_unstable();
     missing.dedup();
     let excess = parts.iter().map(|p| p.excess).sum();
+    let blamed = if excess < floor { Verdict::Healthy } else { decide(&parts, floor, &candidates, &missing) };
     let verdict = match (reading.end, circumstances.ended_by) {
-        // Whoever gave up waiting for the other did not end it.
-        (End::Stopped { after }, Some(by)) if excess < floor || who_waits(after) != by => Verdict::Aborted { by, after },
+        // Whoever gave up waiting for the other, or for the network, did not end it.
+        (End::Stopped { after }, Some(by))
+            if by == Owner::Path || excess < floor || who_waits(after) != by && !blamed.blames_other_than(by) =>
+        {
+            Verdict::Aborted { by, after }
+        }
         _ if excess < floor => match reading.end {
             End::Complete => Verdict::Healthy,
-            // It ended early, yet nobody was slow: whoever stopped talking ended it.
-            End::Stopped { after } => Verdict::Aborted { by: Owner::Client, after },
+            // Nobody ended it, as far as the capture shows: it may have gone on behind it.
+            End::Stopped { after } => {
+                let due = if who_waits(after) == Owner::Edge { Owner::Client } else { Owner::Edge };
+                candidates = vec![due, Owner::Path, Owner::Loss];
+                missing = vec![Missing::LongerCapture];
+                Verdict::Inconclusive { candidates: candidates.clone(), missing: missing.clone(), excess }
+            }
         },
-        _ => decide(&parts, floor, &candidates, &missing),
+        _ => blamed,
     };
     let mut judgement = Judgement { verdict, excess, floor, parts, candidates, missing };
     if circumstances.capture_incomplete {
-        doubt_lossy_capture(&mut judgement, reading.end, circumstances.ended_by);
+        doubt_lossy_capture(&mut judgement, reading.end);
     }
     if circumstances.path_unknown {
         doubt_long_path(&mut judgement, ledger);
@@ -301,14 +321,13 @@ fn doubt_long_path(judgement: &mut Judgement, ledger: &Ledger) {
 
 /// A capture that lost packets cannot convict anybody of losing or delaying what it may have missed itself. What it shows of the
 /// client between two packets that it did see stands.
-fn doubt_lossy_capture(judgement: &mut Judgement, end: End, ended_by: Option<Owner>) {
+fn doubt_lossy_capture(judgement: &mut Judgement, end: End) {
     let stands = match &judgement.verdict {
         Verdict::Culprit { primary, second: None } => {
             let client = matches!(primary.owner, Owner::Client | Owner::ClientApp | Owner::ClientHost | Owner::Resolver);
             client && end == End::Complete
         }
-        Verdict::Culprit { .. } => false,
-        Verdict::Aborted { .. } => ended_by.is_some(),
+        Verdict::Culprit { .. } | Verdict::Aborted { .. } => false,
         Verdict::Healthy | Verdict::Inconclusive { .. } => true,
     };
     if !stands {

@@ -100,7 +100,9 @@ impl Judging {
         self.count += 1;
         let id = self.count;
         let readings = read(&placed);
-        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.ledger.min_path()).min() {
+        // What a capture missed makes round trips of whatever it saw.
+        let sound = !placed.handshake.capture_incomplete();
+        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.ledger.min_path()).min().filter(|_| sound) {
             if self.least_rtt.len() >= MOST_PATHS {
                 self.least_rtt.clear();
             }

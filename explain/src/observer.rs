@@ -21,6 +21,11 @@ const PORT_CHECK: Span = Span::from_millis(1_000);
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
 
+/// Whether the capture shows its SYN.
+fn begins(view: &View<Unplaced>) -> bool {
+    view.syns(Side::Client).next().is_some()
+}
+
 /// One interface of one capture.
 #[derive(Default)]
 pub struct Observer {
@@ -100,7 +105,7 @@ impl Observer {
 
     /// What `host` asked others in `[from, to]`, answers included.
     pub fn asked<D: Domain>(&self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
-        let within = |other: &&Other<Unplaced>| other.endpoints.client.ip() == host && other.from.nanos() >= from.nanos();
+        let within = |other: &Other<Unplaced>| other.endpoints.client.ip() == host && other.from.nanos() >= from.nanos();
         let asked = self.table.others().filter(within).filter_map(|other| {
             let answered = other.to.filter(|at| at.nanos() <= to.nanos())?;
             let on_clock = |at: Instant<Unplaced>| Instant::from_nanos(at.nanos());
@@ -126,11 +131,13 @@ impl Observer {
             self.tls_ports.insert(port);
             return true;
         }
+        // Its beginning never passed: a Hello too large for the way, or a capture that missed it.
+        let beheaded = view.half(Side::Client).stream.has_holes() && !view.half(Side::Client).stream.known(0, 1);
         let cut = |side: Side| view.half(side).stream.has_holes() && view.half(side).stream.captured() == 0;
-        if TLS_PORTS.contains(&port) && cut(Side::Client) && cut(Side::Server) {
-            return true; // headers only
+        if TLS_PORTS.contains(&port) && (cut(Side::Client) && cut(Side::Server) || beheaded && begins(view)) {
+            return true; // headers only, or the rest of a handshake
         }
-        let silent = view.packets.iter().all(|p| p.len == 0) && view.syns(Side::Client).next().is_some();
+        let silent = view.packets.iter().all(|p| p.len == 0) && begins(view);
         if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
             let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
             let connected = view.syns(Side::Server).next().is_some();

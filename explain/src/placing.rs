@@ -4,11 +4,12 @@
 //! leave it open (a server slow to answer SYN looks far away); then the other connections of the same observer speak for it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
 use analysis::flow::{Side, View};
 use analysis::handshake::Handshake;
-use analysis::offset::{Step, crossings, own_step, runs_backwards, step_between, take_out};
+use analysis::offset::{Apart, Step, apart, crossings, own_step, runs_backwards, step_between, take_out};
 use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ use crate::joining::Group;
 
 /// So many connections of an observer must agree before they speak for another.
 const LEAST_WITNESSES: u64 = 3;
+
+/// Paths of which it is remembered how far the clocks were apart.
+const MOST_PATHS: usize = 10_000;
 
 /// Which ends a handshake was seen from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -70,6 +74,8 @@ pub struct Placed {
 pub struct Placing {
     /// What the user says of an observer.
     stated: HashMap<usize, Standpoint>,
+    /// How far the clocks of two observers were apart lately, by path.
+    apart: HashMap<(usize, usize, IpAddr, IpAddr), Apart>,
     /// What its connections said so far.
     witnesses: HashMap<usize, HashMap<Standpoint, u64>>,
 }
@@ -121,7 +127,12 @@ impl Placing {
         match (first, last) {
             ((c, client, Standpoint::Client, how), Some((e, edge, Standpoint::Edge, edge_how))) => {
                 let (client, edge) = (client.on_clock_of::<Client>(), edge.on_clock_of::<Edge>());
-                let Straight { handshake, otherwise } = straight_pair(client, edge, &mut notes);
+                let path = (c, e, edge.endpoints.client.ip(), edge.endpoints.server.ip());
+                let Straight { handshake, otherwise, apart } = straight_pair(client, edge, self.apart.get(&path).copied(), &mut notes);
+                if self.apart.len() >= MOST_PATHS {
+                    self.apart.clear();
+                }
+                self.apart.extend(apart.map(|apart| (path, apart)));
                 Placed {
                     seen: Seen::BothEnds,
                     how: format!("client: {how}; edge: {edge_how}"),
@@ -236,16 +247,18 @@ fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, 
 struct Straight {
     handshake: Handshake,
     otherwise: Option<Handshake>,
+    /// How far the two clocks are apart at its end.
+    apart: Option<Apart>,
 }
 
-fn straight_pair(client: View<Client>, edge: View<Edge>, notes: &mut Vec<String>) -> Straight {
+fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>, notes: &mut Vec<String>) -> Straight {
     let (mut client, client_doubt) = straight(client, notes);
     let (mut edge, edge_doubt) = straight(edge, notes);
     let crossings = crossings(&client, &edge);
-    let Some(step) = step_between(&crossings) else {
+    let Some(step) = step_between(&crossings, earlier) else {
         let mut handshake = Handshake::of(Some(client), Some(edge));
         handshake.clock_in_doubt = client_doubt || edge_doubt;
-        return Straight { handshake, otherwise: None };
+        return Straight { handshake, otherwise: None, apart: apart(&crossings) };
     };
     let at = crossings[step.from];
     notes.push(format!("one of the captures' clocks was set by {} during this handshake", step.by.max(Span::ZERO - step.by)));
@@ -255,10 +268,11 @@ fn straight_pair(client: View<Client>, edge: View<Edge>, notes: &mut Vec<String>
     let (of_client, of_edge) =
         (Handshake::of(Some(client), Some(edge_as_it_was)), Handshake::of(Some(client_as_it_was), Some(edge)));
     // A clock that ran backwards is the one that was set.
+    let apart = apart(crossings.split_at(step.from).1);
     match (client_doubt, edge_doubt) {
-        (true, _) => Straight { handshake: of_client, otherwise: None },
-        (_, true) => Straight { handshake: of_edge, otherwise: None },
-        _ => Straight { handshake: of_client, otherwise: Some(of_edge) },
+        (true, _) => Straight { handshake: of_client, otherwise: None, apart },
+        (_, true) => Straight { handshake: of_edge, otherwise: None, apart },
+        _ => Straight { handshake: of_client, otherwise: Some(of_edge), apart },
     }
 }
 

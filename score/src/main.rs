@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let share = |keep: &dyn Fn(&&Judged) -> bool, of: &dyn Fn(&&Judged) -> bool| {
         100.0 * judged.iter().filter(|j| of(j) && keep(j)).count() as f64 / judged.iter().filter(of).count().max(1) as f64
     };
-    let right = share(&|j| j.right(), &|j| j.expected.class != "unknowable");
+    let right = share(&|j| j.right(), &|j| !matches!(j.expected.class, "unknowable" | "either"));
     let wrong = share(&|j| !j.right() && !j.open(), &|_| true);
     let held = right >= *least && wrong <= *most;
     println!("{right:.2} % right of what can be known (held to {least}), {wrong:.2} % confident and wrong (held to {most})");

@@ -52,7 +52,7 @@ fn rates(out: &mut String, grade: Grade, of: &[&Judged]) {
     let mut line = |what: &str, k: usize, n: usize| {
         let _ = writeln!(out, "- {what}: {}", rate(k, n));
     };
-    let knowable = |t: &&&Judged| t.expected.class != "unknowable";
+    let knowable = |t: &&&Judged| !matches!(t.expected.class, "unknowable" | "either");
     match grade {
         Grade::BothAndHost => {
             let single = |t: &&&Judged| knowable(t) && !matches!(t.expected.class, "mixed" | "healthy");
@@ -66,7 +66,7 @@ fn rates(out: &mut String, grade: Grade, of: &[&Judged]) {
                 line(&format!("{name}: precision"), count(&|t| confident(t) && t.right()), count(&confident));
                 let asked = |t: &&&Judged| group(t) && knowable(t);
                 line(&format!("{name}: coverage of what can be known"), count(&|t| asked(t) && !t.open()), count(&asked));
-                let unknowable = |t: &&&Judged| group(t) && !knowable(t);
+                let unknowable = |t: &&&Judged| group(t) && t.expected.class == "unknowable";
                 let said_so = |t: &&&Judged| unknowable(t) && t.open();
                 line(&format!("{name}: inconclusive on what cannot be known"), count(&said_so), count(&unknowable));
             }

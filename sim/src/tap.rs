@@ -50,8 +50,12 @@ impl Tap {
 
     /// What this capture's clock shows at true time `at`.
     pub fn clock(&self, at: i64) -> i64 {
-        let stepped = self.step.filter(|(when, _)| *when <= at).map_or(0, |(_, by)| by);
-        at + self.offset + stepped + (i128::from(at) * i128::from(self.skew_ppm) / 1_000_000) as i64
+        self.steady_clock(at) + self.step.filter(|(when, _)| *when <= at).map_or(0, |(_, by)| by)
+    }
+
+    /// What it would show if nobody had set it: the same host's monotonic clock.
+    pub fn steady_clock(&self, at: i64) -> i64 {
+        at + self.offset + (i128::from(at) * i128::from(self.skew_ppm) / 1_000_000) as i64
     }
 
     /// Frames with their true times, in order.

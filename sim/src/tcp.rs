@@ -173,6 +173,9 @@ impl Tcp {
 
     /// Ends the connection at once.
     pub fn reset(&mut self, now: i64, out: &mut Vec<Packet>) {
+        if self.dead {
+            return;
+        }
         let packet = Packet { rst: true, ..self.packet(now, self.nxt, Vec::new(), 0) };
         out.push(packet);
         self.die();

@@ -95,7 +95,7 @@ impl Trial {
             frames.iter_mut().for_each(|(at, _)| *at = tap.clock(*at));
         }
         let own_clock = |tap: &Tap, samples: Vec<Sample>| -> Vec<Sample> {
-            samples.into_iter().map(|s| Sample { at: tap.clock(s.at), ..s }).collect()
+            samples.into_iter().map(|s| Sample { at: tap.steady_clock(s.at), ..s }).collect()
         };
         let client_samples = own_clock(&world.taps[0], world.hosts[0].samples(start - 5 * MS, end, &mut rng));
         let edge_samples = own_clock(&world.taps[1], world.hosts[1].samples(start - 5 * MS, end, &mut rng));

@@ -97,7 +97,7 @@ fn judged(handshake: &Handshake, mut reading: Reading) -> (Reading, Judgement) {
     reading.ledger.apply(&Baseline::default());
     let sum: Span = reading.ledger.entries.iter().map(|e| e.span).sum();
     assert_eq!(sum, reading.ledger.total, "the ledger sums to its total");
-    let circumstances = Circumstances { capture_incomplete: handshake.capture_incomplete(), alert_by: None };
+    let circumstances = Circumstances { capture_incomplete: handshake.capture_incomplete(), ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
     (reading, judgement)
 }
