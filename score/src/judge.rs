@@ -80,7 +80,7 @@ fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, fol
     let file = |name: &str, frames: &[(i64, Vec<u8>)]| -> PathBuf {
         let path = folder.join(name);
         let out = BufWriter::new(File::create(&path).expect("the trial's folder takes files"));
-        write_pcap(out, frames, usize::MAX).expect("the trial's folder takes files");
+        write_pcap(out, frames).expect("the trial's folder takes files");
         path
     };
     let mut options = Options::default();

@@ -12,7 +12,7 @@
 //! What it leaves out: congestion beyond the first flights, urgent data, simultaneous open, middleboxes that rewrite streams.
 #![forbid(unsafe_code)]
 
-pub mod bulk;
+pub mod beside;
 pub mod cases;
 
 pub mod frame;
@@ -23,6 +23,7 @@ pub mod plan;
 pub mod tap;
 pub mod tcp;
 pub mod tls;
+pub mod traffic;
 pub mod trial;
 pub mod world;
 

@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use whostalled_sim::cases::{Grade, Setup};
 use whostalled_sim::tls::Version;
-use whostalled_sim::trial::{Trial, write_pcap};
+use whostalled_sim::traffic::{Mix, make};
+use whostalled_sim::trial::{Trial, add_frame, begin_pcap, write_pcap};
 
 /// Simulated TLS handshakes, as captures
 #[derive(Parser)]
@@ -40,6 +41,28 @@ enum Verb {
         #[arg(long)]
         server_only: bool,
     },
+    /// A whole capture at an edge, for measuring
+    Capture {
+        /// What is in it
+        #[arg(value_enum)]
+        kind: Kinds,
+        /// The file
+        out: PathBuf,
+        /// TLS connections
+        #[arg(long, default_value_t = 24_000)]
+        connections: u32,
+        /// Seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kinds {
+    /// Handshakes and short answers
+    Handshakes,
+    /// Handshakes with downloads behind them, plain HTTP, UDP
+    Mixed,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,21 +84,48 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let Verb::Trial { case, out, severity, version, seed, server_only } = Arguments::parse().verb;
-    let version = match version {
-        Kind::Tls12 => Version::Tls12,
-        Kind::Tls12Resumed => Version::Tls12Resumed,
-        Kind::Tls13 => Version::Tls13,
-        Kind::Tls13Resumed => Version::Tls13Resumed,
-    };
-    let grade = if server_only { Grade::Server } else { Grade::BothAndHost };
-    let setup = Setup { case, severity, version, grade, seed };
+    match Arguments::parse().verb {
+        Verb::Trial { case, out, severity, version, seed, server_only } => {
+            let grade = if server_only { Grade::Server } else { Grade::BothAndHost };
+            write_trial(Setup { case, severity, version: version.into(), grade, seed }, &out)
+        }
+        Verb::Capture { kind, out, connections, seed } => {
+            let mix = if matches!(kind, Kinds::Mixed) { Mix::Mixed } else { Mix::Handshakes };
+            write_capture(mix, &out, connections, seed).map_err(|e| format!("{}: {e}", out.display()))
+        }
+    }
+}
+
+fn write_capture(mix: Mix, path: &Path, connections: u32, seed: u64) -> std::io::Result<()> {
+    let mut pcap = begin_pcap(BufWriter::with_capacity(1 << 20, File::create(path)?))?;
+    let mut packets = 0_u64;
+    make(mix, connections, seed, |at, frame| {
+        packets += 1;
+        add_frame(&mut pcap, at, frame)
+    })?;
+    println!("{}: {connections} TLS connections, {packets} packets", path.display());
+    Ok(())
+}
+
+impl From<Kind> for Version {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Tls12 => Version::Tls12,
+            Kind::Tls12Resumed => Version::Tls12Resumed,
+            Kind::Tls13 => Version::Tls13,
+            Kind::Tls13Resumed => Version::Tls13Resumed,
+        }
+    }
+}
+
+fn write_trial(setup: Setup, out: &Path) -> Result<(), String> {
+    let seed = setup.seed;
     let planned = setup.plan().ok_or("this case makes no sense for this version or evidence")?;
     let trial = Trial::run(&planned.plan, seed);
     for (name, frames) in [("client.pcap", &trial.client), ("edge.pcap", &trial.edge)] {
         let path = out.join(name);
         let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        write_pcap(BufWriter::new(file), frames, usize::MAX).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_pcap(BufWriter::new(file), frames).map_err(|e| format!("{}: {e}", path.display()))?;
         println!("{}: {} packets", path.display(), frames.len());
     }
     Ok(())

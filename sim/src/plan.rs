@@ -1,5 +1,7 @@
 //! Everything that makes one trial: the peers, the path, the captures, and what goes wrong.
 
+use std::net::SocketAddr;
+
 use crate::MS;
 use crate::habit::{Habit, LINUX};
 use crate::host::Think;
@@ -71,6 +73,8 @@ pub struct Plan {
     pub client: Habit,
     /// The server's stack.
     pub server: Habit,
+    /// The client's address and first port; absent: that of the documentation's networks.
+    pub client_address: Option<SocketAddr>,
     /// IPv6 instead of IPv4.
     pub ipv6: bool,
     /// One way, well.
@@ -138,11 +142,13 @@ impl Plan {
                 split_writes: false,
                 split_flight: false,
                 early_ticket: false,
+                response_len: 1_800,
                 name: name.to_owned(),
                 thinks: [compute(300), compute(1_500), compute(900), compute(400)],
             },
             client: LINUX,
             server: LINUX,
+            client_address: None,
             ipv6: false,
             delay: 20 * MS,
             jitter: 20_000,

@@ -96,6 +96,8 @@ pub struct Manner {
     pub split_flight: bool,
     /// The server sends a ticket with its first flight (TLS 1.3, as Go does).
     pub early_ticket: bool,
+    /// Bytes of the answer to the request.
+    pub response_len: usize,
     /// Name asked for.
     pub name: String,
     /// Before ClientHello, before Finished, before the flight, before the response.
@@ -238,7 +240,7 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     let request = record(23, &noise(300, rng));
     client += request.len();
     script.client.push(Step { after: needed, think: vec![], writes: vec![request], close: false });
-    let response = encrypted(1_800, rng);
+    let response = encrypted(manner.response_len, rng);
     server += response.len();
     script.server.push(Step { after: client, think: before_response, writes: vec![response], close: true });
     script.client.push(Step { after: server, think: vec![], writes: vec![], close: true });

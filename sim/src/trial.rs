@@ -9,7 +9,7 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, Endianness, TsResolution};
 
 use crate::MS;
-use crate::bulk::{dns, exchange};
+use crate::beside::{dns, exchange};
 use crate::frame::End;
 use crate::host::{Sample, length};
 use crate::path::Path;
@@ -150,7 +150,7 @@ fn quiet(plan: &Plan) -> Plan {
 fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rng: &mut Rng) -> usize {
     let script = sabotaged(plan, script(&plan.manner, rng));
     let port = 40_000 + nth as u16 * 7;
-    let client = address(plan.ipv6, 1, port);
+    let client = plan.client_address.map_or_else(|| address(plan.ipv6, 1, port), |a| SocketAddr::new(a.ip(), a.port() + nth as u16));
     let server = address(plan.ipv6, 2, 443);
     let outside = if plan.nat { address(plan.ipv6, 3, 51_000 + nth as u16) } else { client };
     let tcp = |end: End, rng: &mut Rng| {
@@ -262,11 +262,11 @@ pub(crate) fn address(ipv6: bool, host: u8, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// Writes frames as a pcap with nanoseconds, each cut at `snaplen`.
+/// Begins a pcap with nanoseconds.
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn write_pcap(out: impl Write, frames: &[(i64, Vec<u8>)], snaplen: usize) -> std::io::Result<()> {
+pub fn begin_pcap<W: Write>(out: W) -> std::io::Result<PcapWriter<W>> {
     let header = PcapHeader {
         snaplen: 262_144,
         datalink: DataLink::ETHERNET,
@@ -274,12 +274,23 @@ pub fn write_pcap(out: impl Write, frames: &[(i64, Vec<u8>)], snaplen: usize) ->
         endianness: Endianness::Little,
         ..PcapHeader::default()
     };
-    let failed = std::io::Error::other::<pcap_file::PcapError>;
-    let mut writer = PcapWriter::with_header(out, header).map_err(failed)?;
-    for (at, frame) in frames {
-        let cut = &frame[..frame.len().min(snaplen)];
-        let packet = PcapPacket::new(Duration::from_nanos(at.unsigned_abs()), frame.len() as u32, cut);
-        writer.write_packet(&packet).map_err(failed)?;
-    }
-    Ok(())
+    PcapWriter::with_header(out, header).map_err(std::io::Error::other)
+}
+
+/// Adds a frame to a pcap.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn add_frame<W: Write>(pcap: &mut PcapWriter<W>, at: i64, frame: &[u8]) -> std::io::Result<()> {
+    let packet = PcapPacket::new(Duration::from_nanos(at.unsigned_abs()), frame.len() as u32, frame);
+    pcap.write_packet(&packet).map(|_| ()).map_err(std::io::Error::other)
+}
+
+/// Writes frames as a pcap.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_pcap(out: impl Write, frames: &[(i64, Vec<u8>)]) -> std::io::Result<()> {
+    let mut pcap = begin_pcap(out)?;
+    frames.iter().try_for_each(|(at, frame)| add_frame(&mut pcap, *at, frame))
 }

@@ -72,3 +72,57 @@ pub fn exchange(host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
     ];
     talk.iter().map(|(at, p)| (*at, p.frame(if p.from == c { (client, server) } else { (server, client) }, p.ttl))).collect()
 }
+
+/// A download of `len` bytes over plain HTTP by `client`, from `start`.
+pub fn download(client: SocketAddr, start: i64, len: usize) -> Vec<(i64, Vec<u8>)> {
+    let server = crate::trial::address(client.is_ipv6(), 2, 80);
+    let trip = 20 * MS;
+    let packet = |side: End, syn: bool, start: usize, ack: usize, payload: Vec<u8>| Packet {
+        from: side,
+        syn,
+        fin: false,
+        rst: false,
+        start,
+        payload,
+        ack: (side == End::Server || !syn).then_some(ack),
+        sack: Vec::new(),
+        window: 500,
+        timestamps: Some((start as u32, ack as u32)),
+        ip_id: (start >> 4) as u16,
+        ttl: 60,
+        isn: if side == End::Client { (1_000, 2_000) } else { (2_000, 1_000) },
+        copy: 0,
+    };
+    let (c, s) = (End::Client, End::Server);
+    let request = b"GET /large HTTP/1.1\r\nHost: plain.test\r\n\r\n".to_vec();
+    let asked = request.len();
+    let mut talk = vec![
+        (start, packet(c, true, 0, 0, vec![])),
+        (start + 30_000, packet(s, true, 0, 0, vec![])),
+        (start + trip, packet(c, false, 0, 0, vec![])),
+        (start + trip + 10_000, packet(c, false, 0, 0, request)),
+    ];
+    let mut at = start + trip + 50_000;
+    let mut sent = 0;
+    while sent < len {
+        let part = (len - sent).min(1_448);
+        talk.push((at, packet(s, false, sent, asked, vec![b'x'; part])));
+        sent += part;
+        at += 12_000;
+        if sent.is_multiple_of(2 * 1_448) {
+            talk.push((at + trip, packet(c, false, asked, sent, vec![])));
+        }
+    }
+    let frame = |(at, p): (i64, Packet)| {
+        let addresses = if p.from == c { (client, server) } else { (server, client) };
+        (at, p.frame(addresses, p.ttl))
+    };
+    talk.into_iter().map(frame).collect()
+}
+
+/// `count` full datagrams to `client`, as QUIC sends them.
+pub fn flood(client: SocketAddr, start: i64, count: usize) -> Vec<(i64, Vec<u8>)> {
+    let server = crate::trial::address(false, 2, 443);
+    let payload = [0x40; 1_200];
+    (0..count).map(|i| (start + i as i64 * 15_000, udp(server, client, &payload))).collect()
+}
