@@ -285,7 +285,8 @@ impl<'a> Walk<'a> {
             ledger.charge(lost(phase, Kind::Back, back_blackhole, back_wait).between(cited));
         }
         // A machine that stands still stamps what came meanwhile when it goes on.
-        let stolen = self.handshake.client_host.as_ref().map_or(Span::ZERO, |t| t.usage(self.at.max(out_sent.at), arrived.at).stolen);
+        let stolen =
+            self.handshake.client_host.as_ref().map_or(Span::ZERO, |t| t.usage(self.at.max(out_sent.at), arrived.at).stolen);
         if stolen > Span::from_millis(1) {
             let usual = self.ledger.min_path().unwrap_or_default();
             let stood = stolen.min((ledger.remaining() - usual).at_least_zero());
@@ -310,7 +311,8 @@ impl<'a> Walk<'a> {
         let arrived = back.arrived(self.client)?;
         Some(Steps {
             out_sent,
-            out_wait: loss_wait(self.client, edge, out_sent, edge_in, self.least_way(Side::Client)) - (self.at - out_sent.at).at_least_zero(),
+            out_wait: loss_wait(self.client, edge, out_sent, edge_in, self.least_way(Side::Client))
+                - (self.at - out_sent.at).at_least_zero(),
             edge_in,
             edge_out,
             back_wait: loss_wait(edge, self.client, edge_out, arrived, self.least_way(Side::Server)),
@@ -526,7 +528,9 @@ fn sender_copy<'a, S: Domain, R: Domain>(
             way < slack && Span::ZERO - way < slack
         })
     };
-    if let [first, _, ..] = candidates[..] && least_way.is_some() {
+    if let [first, _, ..] = candidates[..]
+        && least_way.is_some()
+    {
         return Some(candidates.iter().rev().find(usual).copied().unwrap_or(first));
     }
     let same_at_receiver: Vec<&Seen<R>> = receiver
@@ -555,7 +559,8 @@ fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: S
     let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start == p.start).count() >= 2;
     let repeated = lost.iter().find(|p| repeated(p));
     // What came through in smaller pieces at last, or at least three losses, are no chance.
-    let smaller = |p: &Seen<S>| sender.sent_by(side).any(|q| q.start == p.start && q.len > 0 && q.len < p.len && arrived_as(receiver, q));
+    let smaller =
+        |p: &Seen<S>| sender.sent_by(side).any(|q| q.start == p.start && q.len > 0 && q.len < p.len && arrived_as(receiver, q));
     let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
     proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
 }

@@ -6,10 +6,10 @@
 //! acknowledgement the way out is cleared; without it, a late answer may be the edge's or the way's.
 
 use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
+use crate::both_ends::client_side;
 use crate::clock::{Client, Instant, Span};
 use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
-use crate::both_ends::client_side;
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
@@ -118,7 +118,13 @@ impl<'a> Reader<'a> {
         let copies: Vec<&Seen<Client>> = self.view.syns(Side::Client).collect();
         let Some(syn_ack) = self.view.syns(Side::Server).next() else {
             let rest = self.ledger.remaining();
-            self.undecided(Phase::Connect, rest, &[Owner::Loss, Owner::Edge], Missing::EdgeCapture, copies.iter().take(2).map(|c| c.packet));
+            self.undecided(
+                Phase::Connect,
+                rest,
+                &[Owner::Loss, Owner::Edge],
+                Missing::EdgeCapture,
+                copies.iter().take(2).map(|c| c.packet),
+            );
             return None;
         };
         let through = copies.iter().rev().find(|c| syn_ack.at > c.at).copied().unwrap_or(syn);
@@ -179,7 +185,8 @@ impl<'a> Reader<'a> {
             Some((first, arrived))
         });
         let answered = data.map(|(_, arrived)| arrived.at - through.at);
-        if !last && let (Some(round_trip), Some(answered)) = (self.round_trip, answered)
+        if !last
+            && let (Some(round_trip), Some(answered)) = (self.round_trip, answered)
             && answered_nearer(gap, answered, round_trip)
         {
             return self.beyond_proxy(phase, through, data?.1, round_trip);

@@ -82,7 +82,8 @@ impl<'a> Reader<'a> {
         let copies: Vec<&Seen<Edge>> =
             view.sent_by(Side::Server).filter(|p| p.at >= flight.at && p.len > 0 && p.start < flight_end).collect();
         let answered = |p: &&Seen<Edge>| p.pure_ack() && p.ack.is_some_and(|a| a >= flight_end);
-        let told_twice = view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start));
+        let told_twice =
+            view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start));
         let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)? };
         self.last = Milestone::ServerFlightEnd;
         let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
@@ -312,9 +313,10 @@ impl<'a> Reader<'a> {
         // What was confirmed only after it had been sent in smaller pieces did not come in its own size.
         let confirmed = |p: &Seen<Edge>| {
             let smaller = sent.iter().filter(|q| q.start == p.start && q.len < p.len).map(|q| q.at).min();
-            self.view.sent_by(Side::Client).filter(|c| smaller.is_none_or(|at| c.at < at)).any(|c| {
-                c.ack.is_some_and(|a| a >= p.end()) || c.sack.iter().any(|(l, r)| *l <= p.start && *r >= p.end())
-            })
+            self.view
+                .sent_by(Side::Client)
+                .filter(|c| smaller.is_none_or(|at| c.at < at))
+                .any(|c| c.ack.is_some_and(|a| a >= p.end()) || c.sack.iter().any(|(l, r)| *l <= p.start && *r >= p.end()))
         };
         let (big, small): (Vec<&Seen<Edge>>, Vec<&Seen<Edge>>) = sent.iter().copied().partition(|p| p.ip_len == biggest);
         let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start == p.start).count();

@@ -135,7 +135,10 @@ impl<D: Domain> FarSide<'_, D> {
         }
         let apart = |tick: i64| (ticks * tick - passed.nanos() / 1_000_000).abs();
         let known = passed > Span::from_millis(40) && ticks > 0;
-        let slow = [4, 10].into_iter().filter(|tick| known && apart(*tick) <= tick + passed.nanos() / 10_000_000).min_by_key(|t| apart(*t));
+        let slow = [4, 10]
+            .into_iter()
+            .filter(|tick| known && apart(*tick) <= tick + passed.nanos() / 10_000_000)
+            .min_by_key(|t| apart(*t));
         Span::from_millis(slow.filter(|tick| apart(*tick) < apart(1) / 2).unwrap_or(1))
     }
 }

@@ -18,6 +18,9 @@ use crate::turns;
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 const MAX_PACKETS: usize = 2_048;
 
+/// Packets of an ordinary handshake, its request and answer.
+const USUAL_PACKETS: usize = 16;
+
 /// Which end sent a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,7 +126,13 @@ struct Direction {
 
 impl<D: Domain> View<D> {
     pub(crate) fn new(endpoints: Endpoints) -> Self {
-        Self { endpoints, packets: Vec::new(), client: Direction::default(), server: Direction::default(), next_look: 3 }
+        Self {
+            endpoints,
+            packets: Vec::with_capacity(USUAL_PACKETS),
+            client: Direction::default(),
+            server: Direction::default(),
+            next_look: 3,
+        }
     }
 
     fn direction(&self, side: Side) -> &Direction {
@@ -303,7 +312,10 @@ impl<D: Domain> View<D> {
     pub fn capture_gap(&self, side: Side) -> bool {
         // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
         let syn = |side| self.syns(side).next().is_some();
-        if syn(side.peer()) && !syn(side) && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack.is_some()) {
+        if syn(side.peer())
+            && !syn(side)
+            && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack.is_some())
+        {
             return true;
         }
         let mut covered = Ranges::default();
@@ -399,6 +411,11 @@ struct Ranges(Vec<(i64, i64)>);
 impl Ranges {
     fn add(&mut self, start: i64, end: i64) {
         if start >= end {
+            return;
+        }
+        // In order, as nearly always, it continues the last one, or repeats what is known.
+        if let Some(last) = self.0.last_mut().filter(|last| last.0 <= start && start <= last.1) {
+            last.1 = last.1.max(end);
             return;
         }
         self.0.push((start, end));

@@ -159,7 +159,10 @@ fn intervals<D: Domain>(samples: &[&Sample<D>]) -> Vec<Interval<D>> {
         // Whoever reads the counters every few milliseconds stood still as well: the machine did.
         let stolen = delta(a.steal, b.steal).min(left);
         if length > STOOD_STILL && stolen >= left.percent(50) {
-            found.push(Interval { from: a.at, parts: [vec![(Part::Stolen, stolen), (Part::Asleep, left - stolen)], work.to_vec()].concat() });
+            found.push(Interval {
+                from: a.at,
+                parts: [vec![(Part::Stolen, stolen), (Part::Asleep, left - stolen)], work.to_vec()].concat(),
+            });
             continue;
         }
         let parts = if stopped(a) || stopped(b) {

@@ -4,7 +4,7 @@
 //! back. So among packets of one direction a larger difference is a longer way out (or a shorter way back), whatever the clocks
 //! show; and a clock that is set while the handshake runs moves both directions alike, which no path can do.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::flow::{Seen, Side, View};
@@ -31,11 +31,11 @@ pub struct Crossing {
 
 /// Packets that are surely the same at both ends, in the client's order.
 pub fn crossings(client: &View<Client>, edge: &View<Edge>) -> Vec<Crossing> {
-    let mut at_edge: HashMap<_, Vec<usize>> = HashMap::new();
+    let mut at_edge: HashMap<_, Vec<usize>> = HashMap::default();
     for (i, packet) in edge.packets.iter().enumerate() {
         at_edge.entry(identity(packet)).or_default().push(i);
     }
-    let mut seen = HashMap::new();
+    let mut seen = HashMap::default();
     for packet in &client.packets {
         *seen.entry(identity(packet)).or_insert(0) += 1;
     }

@@ -53,7 +53,10 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
 pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let [client, server] = [view.endpoints.client.ip(), view.endpoints.server.ip()];
     let at_once = |leg: Option<Span>| leg.is_some_and(|leg| leg < LEAST_DIFFERENCE);
-    if client == server || client.is_loopback() && server.is_loopback() || at_once(legs(view).client) && at_once(legs(view).server) {
+    if client == server
+        || client.is_loopback() && server.is_loopback()
+        || at_once(legs(view).client) && at_once(legs(view).server)
+    {
         return Standpoint::Both;
     }
     let by_ttl = match [Side::Client, Side::Server].map(|side| untouched(view, side)) {

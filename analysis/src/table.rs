@@ -58,6 +58,8 @@ pub struct Other<D> {
     pub to: Option<Instant<D>>,
     /// Frames of both.
     pub packets: [u64; 2],
+    /// When it was taken: it had begun before.
+    seen: Instant<D>,
 }
 
 impl<D: Domain> Other<D> {
@@ -65,7 +67,8 @@ impl<D: Domain> Other<D> {
         let first = view.packets.first()?;
         let last = view.sent_by(Side::Server).rfind(|p| p.len > 0);
         let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
-        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets })
+        let seen = view.last_at()?;
+        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, seen })
     }
 }
 
@@ -100,7 +103,16 @@ pub struct FlowTable<D> {
 
 impl<D> Default for FlowTable<D> {
     fn default() -> Self {
-        Self { names: HashMap::default(), views: Vec::new(), free: Vec::new(), order: VecDeque::new(), held: 0, epoch: 0, others: VecDeque::new(), forgotten: 0 }
+        Self {
+            names: HashMap::default(),
+            views: Vec::new(),
+            free: Vec::new(),
+            order: VecDeque::new(),
+            held: 0,
+            epoch: 0,
+            others: VecDeque::new(),
+            forgotten: 0,
+        }
     }
 }
 
@@ -159,10 +171,13 @@ impl<D: Domain> FlowTable<D> {
         Some(view)
     }
 
-    /// Connections lately begun: those taken, and of those still watched the latest.
-    pub fn others(&self) -> impl Iterator<Item = Other<D>> {
-        let watched = self.order.iter().rev().take(MOST_OTHERS).filter_map(|(slot, _)| self.views[slot.0 as usize].as_ref());
-        self.others.iter().rev().copied().chain(watched.filter_map(|view| Other::of(view)))
+    /// Connections begun at `from` or later, of those remembered.
+    pub fn others_since(&self, from: Instant<D>) -> impl Iterator<Item = Other<D>> {
+        let taken = self.others.iter().rev().take_while(move |other| other.seen >= from).copied();
+        let watched = self.order.iter().rev().filter_map(|(slot, _)| self.views[slot.0 as usize].as_ref());
+        let begun = move |view: &&Box<View<D>>| view.packets.first().is_some_and(|p| p.at >= from);
+        let watched = watched.take_while(begun).filter_map(|view| Other::of(view));
+        taken.chain(watched).filter(move |other| other.from >= from)
     }
 
     /// Notes that a connection that was taken got more data.

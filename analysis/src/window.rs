@@ -18,7 +18,12 @@ pub(crate) struct Closed<'a, D> {
 }
 
 /// The closed windows that `side` met within `[from, to]`.
-pub(crate) fn closed_windows<'a, D: Domain>(view: &'a View<D>, side: Side, from: Instant<D>, to: Instant<D>) -> Vec<Closed<'a, D>> {
+pub(crate) fn closed_windows<'a, D: Domain>(
+    view: &'a View<D>,
+    side: Side,
+    from: Instant<D>,
+    to: Instant<D>,
+) -> Vec<Closed<'a, D>> {
     let mut found = Vec::new();
     let mut shut = None::<&Seen<D>>;
     let told = |p: &&Seen<D>| p.flags.ack() && !p.flags.rst() && p.at <= to;

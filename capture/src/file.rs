@@ -14,8 +14,8 @@ use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, P
 
 use crate::source::{Source, open};
 
-/// Bytes read at once.
-const BUFFER: usize = 1 << 20;
+/// Bytes read at once: more than a CPU's cache holds would be copied twice.
+const BUFFER: usize = 256 << 10;
 /// The largest packet or block that is still read.
 const MOST_BLOCK: usize = 64 << 20;
 /// Block type of the obsolete Packet Block.
@@ -242,7 +242,14 @@ impl Reader {
                 let Some(interface) = self.interfaces.first() else { return Step::Other };
                 let fraction = i64::from(packet.ts_usec) * (1_000_000_000 / interface.resolution as i64);
                 let at = i64::from(packet.ts_sec) * 1_000_000_000 + fraction;
-                Step::Frame(Place { number: self.number, at, interface: 0, start: 16, len: packet.data.len(), wire_len: packet.origlen })
+                Step::Frame(Place {
+                    number: self.number,
+                    at,
+                    interface: 0,
+                    start: 16,
+                    len: packet.data.len(),
+                    wire_len: packet.origlen,
+                })
             }
             PcapBlockOwned::NG(Block::SectionHeader(section)) => {
                 self.big_endian = section.big_endian();
@@ -261,14 +268,7 @@ impl Reader {
                 };
                 let len = packet.data.len().min(packet.caplen as usize);
                 let at = interface.time(ticks);
-                Step::Frame(Place {
-                    number: self.number,
-                    at,
-                    interface: packet.if_id,
-                    start: 28,
-                    len,
-                    wire_len: packet.origlen,
-                })
+                Step::Frame(Place { number: self.number, at, interface: packet.if_id, start: 28, len, wire_len: packet.origlen })
             }
             PcapBlockOwned::NG(Block::SimplePacket(_)) => {
                 // It has no time: nothing can be measured with it, but later packets keep their numbers.

@@ -37,7 +37,9 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     };
     let paths: Vec<PathBuf> = [&args.captures, &args.client_side, &args.edge_side].into_iter().flatten().cloned().collect();
     if args.pcapng.is_some() && is_pipe(&paths) {
-        return Err("--pcapng reads the captures a second time, which a pipe does not allow: write the pipe to a file first".into());
+        return Err(
+            "--pcapng reads the captures a second time, which a pipe does not allow: write the pipe to a file first".into()
+        );
     }
     // Outputs that cannot be written should fail before a long read, not after it.
     let mut html = args.html.as_deref().map(create).transpose()?;

@@ -11,6 +11,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Reading captures makes and drops many small things; measured, this takes a sixth off.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit codes, as documented in `--help`.
 pub(crate) mod exit {
     /// The expectation held, or none was stated.

@@ -47,16 +47,7 @@ impl Default for Sum {
 impl<'a> Gather<'a> {
     /// Keeps the `most` slowest that `filter` admits.
     pub fn new(filter: Filter, most: usize, progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self {
-            filter,
-            most,
-            each: None,
-            progress,
-            selection: None,
-            shares: BTreeMap::new(),
-            selected: 0,
-            slowest: Vec::new(),
-        }
+        Self { filter, most, each: None, progress, selection: None, shares: BTreeMap::new(), selected: 0, slowest: Vec::new() }
     }
 
     /// Also hands every admitted handshake to `each`, in the order in which they are judged.

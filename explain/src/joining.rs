@@ -5,7 +5,9 @@
 //! timestamp (something rewrote the sequence numbers) or the same endpoints. The same random alone is another connection: a
 //! proxy handed the bytes on (see [`crate::judging`]). A view whose partner never comes leaves alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
 
 use analysis::clock::{Instant, Unplaced};
 use analysis::flow::{Side, View};
@@ -53,7 +55,8 @@ impl WaitingRoom {
     pub fn push(&mut self, observer: usize, view: Box<View<Unplaced>>, observers: usize) -> Option<Group> {
         let numbers = view.isn(Side::Client).zip(view.isn(Side::Server));
         let random = view.dialogue().client_random;
-        let partner = numbers.and_then(|n| self.by_numbers.get(&n)).or_else(|| random.and_then(|r| self.by_random.get(&r))).copied();
+        let partner =
+            numbers.and_then(|n| self.by_numbers.get(&n)).or_else(|| random.and_then(|r| self.by_random.get(&r))).copied();
         let index = partner.filter(|id| self.group(*id).is_some_and(|group| fits(group, observer, &view))).unwrap_or_else(|| {
             self.groups.push_back(Some(Group { views: vec![], random }));
             self.front + self.groups.len() as u64 - 1

@@ -3,7 +3,7 @@
 //! In: [`Placed`] handshakes, one by one. Out: [`Finding`]s, in the same order, a little later: a judgement wants to know how
 //! fast the same path was at other times, so handshakes lie on a shelf of bounded size until others have spoken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use analysis::clock::Span;
@@ -13,6 +13,7 @@ use analysis::ledger::{Baseline, Missing, Owner};
 use analysis::run::UNSPLIT_CLIENT;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
+use foldhash::HashMap;
 
 use crate::placing::{Placed, Seen};
 
@@ -90,8 +91,8 @@ impl Judging {
             held: 0,
             most_held: if at_once { 0 } else { MOST_HELD },
             count: 0,
-            least_rtt: HashMap::new(),
-            by_random: HashMap::new(),
+            least_rtt: HashMap::default(),
+            by_random: HashMap::default(),
         }
     }
 
@@ -115,8 +116,14 @@ impl Judging {
         let mut held = size_of::<Shelved>();
         for handshake in [Some(&mut placed.handshake), placed.otherwise.as_mut()].into_iter().flatten() {
             // The dialogue is read: from here on only times matter.
-            held += handshake.client.as_mut().map_or(0, |v| { v.forget_bytes(); v.held() });
-            held += handshake.edge.as_mut().map_or(0, |v| { v.forget_bytes(); v.held() });
+            held += handshake.client.as_mut().map_or(0, |v| {
+                v.forget_bytes();
+                v.held()
+            });
+            held += handshake.edge.as_mut().map_or(0, |v| {
+                v.forget_bytes();
+                v.held()
+            });
         }
         self.held += held;
         self.shelf.push_back(Shelved { id, started, placed, readings, other_leg, held });

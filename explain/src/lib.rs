@@ -16,7 +16,6 @@ pub mod observer;
 pub mod placing;
 pub mod record;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use analysis::clock::Span;
 use analysis::flow::{Side, View};
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
+use foldhash::HashMap;
 use report::explained::{CaptureRecord, Counts};
 use report::model::plural;
 
@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
             options,
             set: Set::open(&paths, follow),
             observers: Vec::new(),
-            by_interface: HashMap::new(),
+            by_interface: HashMap::default(),
             names: Vec::new(),
             waiting: WaitingRoom::default(),
             placing: Placing::default(),
@@ -228,9 +228,7 @@ impl<'a> Run<'a> {
     fn state(&mut self, observer: usize) {
         let (capture, _) = self.names[observer];
         let Some(file) = self.set.captures()[capture].files.first() else { return };
-        for (files, end) in
-            [(&self.options.client_side, Standpoint::Client), (&self.options.edge_side, Standpoint::Edge)]
-        {
+        for (files, end) in [(&self.options.client_side, Standpoint::Client), (&self.options.edge_side, Standpoint::Edge)] {
             if files.contains(file) {
                 self.placing.state(observer, end);
             }

@@ -105,8 +105,8 @@ impl Observer {
 
     /// What `host` asked others in `[from, to]`, answers included.
     pub fn asked<D: Domain>(&self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
-        let within = |other: &Other<Unplaced>| other.endpoints.client.ip() == host && other.from.nanos() >= from.nanos();
-        let asked = self.table.others().filter(within).filter_map(|other| {
+        let own = |other: &Other<Unplaced>| other.endpoints.client.ip() == host;
+        let asked = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
             let answered = other.to.filter(|at| at.nanos() <= to.nanos())?;
             let on_clock = |at: Instant<Unplaced>| Instant::from_nanos(at.nanos());
             Some(Asked { from: on_clock(other.from), to: on_clock(answered), packets: other.packets })

@@ -3,7 +3,6 @@
 //! In: a [`Group`]. Out: a [`Placed`] handshake, whose views lie on the clock of the end they were taken at. One connection can
 //! leave it open (a server slow to answer SYN looks far away); then the other connections of the same observer speak for it.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
@@ -11,6 +10,7 @@ use analysis::flow::{Side, View};
 use analysis::handshake::Handshake;
 use analysis::offset::{Apart, Step, apart, crossings, own_step, runs_backwards, step_between, take_out};
 use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::joining::Group;
@@ -128,7 +128,8 @@ impl Placing {
             ((c, client, Standpoint::Client, how), Some((e, edge, Standpoint::Edge, edge_how))) => {
                 let (client, edge) = (client.on_clock_of::<Client>(), edge.on_clock_of::<Edge>());
                 let path = (c, e, edge.endpoints.client.ip(), edge.endpoints.server.ip());
-                let Straight { handshake, otherwise, apart } = straight_pair(client, edge, self.apart.get(&path).copied(), &mut notes);
+                let Straight { handshake, otherwise, apart } =
+                    straight_pair(client, edge, self.apart.get(&path).copied(), &mut notes);
                 if self.apart.len() >= MOST_PATHS {
                     self.apart.clear();
                 }
@@ -185,13 +186,16 @@ fn far_apart(client: &View<Unplaced>, edge: &View<Unplaced>) -> bool {
 }
 
 fn unused(at: Standpoint) -> String {
-    format!("another capture of this connection stands {} and is not used", match at {
-        Standpoint::Client => "at the client too",
-        Standpoint::Edge => "at the edge too",
-        Standpoint::Both => "at both ends",
-        Standpoint::Between => "between the ends",
-        Standpoint::Unknown => "at an unknown place",
-    })
+    format!(
+        "another capture of this connection stands {} and is not used",
+        match at {
+            Standpoint::Client => "at the client too",
+            Standpoint::Edge => "at the edge too",
+            Standpoint::Both => "at both ends",
+            Standpoint::Between => "between the ends",
+            Standpoint::Unknown => "at an unknown place",
+        }
+    )
 }
 
 /// One observer at both ends: its one clock is both ends' clock.
@@ -234,7 +238,11 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut
 fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, bool) {
     if let Some(step) = own_step(&view) {
         take_out(&mut view, step);
-        notes.push(format!("the capture's clock ({}) was set by {} during this handshake; what follows is set back", D::NAME, step.by));
+        notes.push(format!(
+            "the capture's clock ({}) was set by {} during this handshake; what follows is set back",
+            D::NAME,
+            step.by
+        ));
     }
     let doubt = runs_backwards(&view).is_some();
     if doubt {

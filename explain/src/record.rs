@@ -67,7 +67,8 @@ pub fn cite(files: &[PathBuf], number: u64) -> String {
     match files {
         [] | [_] => number.to_string(),
         several => {
-            let name = several.get(file).and_then(|f| f.file_name()).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            let name =
+                several.get(file).and_then(|f| f.file_name()).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
             format!("{number} of {name}")
         }
     }
@@ -84,7 +85,10 @@ pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &C
         ));
     }
     if counts.malformed > 0 {
-        found.push(format!("{} of {} packets contradict themselves or are cut before their TCP header ends", counts.malformed, counts.packets));
+        found.push(format!(
+            "{} of {} packets contradict themselves or are cut before their TCP header ends",
+            counts.malformed, counts.packets
+        ));
     }
     if counts.unknown_link > 0 {
         found.push(format!("{} packets have a link type that this program cannot read", counts.unknown_link));

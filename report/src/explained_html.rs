@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::explained::{NOT_JUDGED, ExplainReport, ExplainedRecord};
+use crate::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use crate::explained_terminal::{capture_line, facts, found, times};
 use crate::html::{ledger, legend};
 use crate::waterfall;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use analysis::clock::Span;
 use anstyle::{AnsiColor, Style};
 
-use crate::explained::{NOT_JUDGED, CaptureRecord, ExplainReport, ExplainedRecord, Share};
+use crate::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use crate::model::plural;
 
 const BOLD: Style = Style::new().bold();
@@ -73,7 +73,8 @@ pub(crate) fn found(report: &ExplainReport) -> String {
         let _ = write!(text, "; {} admitted by the filters", report.selected);
     }
     let counts = &report.counts;
-    let also = [(counts.not_tls, "other TCP connection"), (counts.late, "late TLS connection"), (counts.port_checks, "port check")];
+    let also =
+        [(counts.not_tls, "other TCP connection"), (counts.late, "late TLS connection"), (counts.port_checks, "port check")];
     for (n, what) in also.into_iter().filter(|(n, _)| *n > 0) {
         let _ = write!(text, "; {}", plural(n, what));
     }

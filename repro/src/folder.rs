@@ -62,7 +62,9 @@ impl Folder {
             let number = self.next_packet();
             let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
             let interface = self.hosts.iter().position(|h| *h == frame.host).unwrap_or(0);
-            self.evidence.packet(interface, Some(LinkType::Ethernet), &frame.captured, &said).map_err(self.failed("evidence.pcapng"))?;
+            self.evidence
+                .packet(interface, Some(LinkType::Ethernet), &frame.captured, &said)
+                .map_err(self.failed("evidence.pcapng"))?;
         }
         Ok(())
     }

@@ -172,4 +172,3 @@ pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -
         edge_only: edge,
     }
 }
-

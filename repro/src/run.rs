@@ -14,9 +14,9 @@ use crate::batch::{self, Batch};
 use crate::fault::{FaultKind, FaultSpec};
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
-use report::lanes::{Stamped, comments};
 use crate::scenario::{OneOrMore, Scenario};
 use crate::stage::Stage;
+use report::lanes::{Stamped, comments};
 
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;

@@ -5,8 +5,8 @@
 //! from a repeated one; without other handshakes over the path, it cannot know that every round trip is longer than usual.
 
 use analysis::clock::Span;
-use sim::Trial;
 use sim::MS;
+use sim::Trial;
 use sim::cases::{Grade, Planned, Setup};
 use sim::frame::End;
 use sim::host::length;
@@ -219,9 +219,7 @@ impl Facts<'_> {
             47 => unknowable().or("client + loss/back").or("loss/back"),
             48 if known_path => by_share("mixed", vec![("path/detour", 2 * s), ("edge", s)]),
             48 => of("edge", &["edge", "inconclusive"]),
-            49 if timestamps && counts => {
-                by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())])
-            }
+            49 if timestamps && counts => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             49 => of("loss", &["loss/back", "inconclusive", "loss/back + client"]),
             other => unreachable!("case {other} has no expectation from the edge"),
         };

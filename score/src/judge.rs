@@ -12,9 +12,9 @@ use analysis::ledger::Owner;
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
 use explain::{Options, Outcome, Sink, explain};
+use sim::Trial;
 use sim::cases::{Grade, Planned, Setup};
 use sim::trial::write_pcap;
-use sim::Trial;
 
 use crate::expect::{Expected, Family, expected};
 

@@ -95,7 +95,20 @@ fn miss(judged: &Judged) {
         judged.expected.right
     );
     if let Some(opinion) = &judged.opinion {
-        eprintln!("    {}", opinion.reading.ledger.entries.iter().map(|e| format!("{:?}/{:?}/{:?} {}", e.phase, e.owner, e.kind, e.span)).collect::<Vec<_>>().join("; "));
-        eprintln!("    candidates {:?} missing {:?} floor {}", opinion.judgement.candidates, opinion.judgement.missing, opinion.judgement.floor);
+        eprintln!(
+            "    {}",
+            opinion
+                .reading
+                .ledger
+                .entries
+                .iter()
+                .map(|e| format!("{:?}/{:?}/{:?} {}", e.phase, e.owner, e.kind, e.span))
+                .collect::<Vec<_>>()
+                .join("; ")
+        );
+        eprintln!(
+            "    candidates {:?} missing {:?} floor {}",
+            opinion.judgement.candidates, opinion.judgement.missing, opinion.judgement.floor
+        );
     }
 }

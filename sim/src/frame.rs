@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{
-    IpHeaders, IpNumber, Ipv4Header, Ipv4Extensions, Ipv6Header, Ipv6Extensions, PacketBuilder, TcpOptionElement,
-};
+use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, PacketBuilder, TcpOptionElement};
 
 /// Which end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,9 +95,12 @@ impl Packet {
         };
         let number = |isn: u32, position: usize| isn.wrapping_add(1).wrapping_add(position as u32);
         let seq = if self.syn { self.isn.0 } else { number(self.isn.0, self.start) };
-        let mut tcp = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-            .ip(ip)
-            .tcp(source.port(), destination.port(), seq, self.window);
+        let mut tcp = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ip(ip).tcp(
+            source.port(),
+            destination.port(),
+            seq,
+            self.window,
+        );
         if self.syn {
             tcp = tcp.syn();
         }

@@ -64,7 +64,8 @@ impl Trial {
         world.run();
 
         let conn = &world.conns[id];
-        let [at_client, at_edge] = if plan.proxy { [conn.addresses[0], world.conns[id - 1].addresses[1]] } else { conn.addresses };
+        let [at_client, at_edge] =
+            if plan.proxy { [conn.addresses[0], world.conns[id - 1].addresses[1]] } else { conn.addresses };
         let (log, steps) = (conn.log.clone(), conn.steps.clone());
         let end = log.iter().map(|s| s.at).max().unwrap_or(start) + 20 * MS;
         let marks = match &conn.app[0] {
@@ -150,7 +151,8 @@ fn quiet(plan: &Plan) -> Plan {
 fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rng: &mut Rng) -> usize {
     let script = sabotaged(plan, script(&plan.manner, rng));
     let port = 40_000 + nth as u16 * 7;
-    let client = plan.client_address.map_or_else(|| address(plan.ipv6, 1, port), |a| SocketAddr::new(a.ip(), a.port() + nth as u16));
+    let client =
+        plan.client_address.map_or_else(|| address(plan.ipv6, 1, port), |a| SocketAddr::new(a.ip(), a.port() + nth as u16));
     let server = address(plan.ipv6, 2, 443);
     let outside = if plan.nat { address(plan.ipv6, 3, 51_000 + nth as u16) } else { client };
     let tcp = |end: End, rng: &mut Rng| {
@@ -222,8 +224,15 @@ fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rng: &mut Rng
 
 /// Ends a script before its time, if the plan says so.
 fn sabotaged(plan: &Plan, mut script: Script) -> Script {
-    let alert = |encrypted: bool| if encrypted { vec![23, 3, 3, 0, 19].into_iter().chain([7; 19]).collect() } else { vec![21, 3, 3, 0, 2, 2, 48] };
-    let last = |after: usize, think: &crate::host::Think, bytes: Vec<u8>| Step { after, think: think.clone(), writes: vec![bytes], close: true };
+    let alert = |encrypted: bool| {
+        if encrypted { vec![23, 3, 3, 0, 19].into_iter().chain([7; 19]).collect() } else { vec![21, 3, 3, 0, 2, 2, 48] }
+    };
+    let last = |after: usize, think: &crate::host::Think, bytes: Vec<u8>| Step {
+        after,
+        think: think.clone(),
+        writes: vec![bytes],
+        close: true,
+    };
     let (finishing, flight) = (script.marks.finishing_step, script.marks.flight_step);
     match plan.abort {
         Some(Abort::ClientAlert) => {

@@ -226,7 +226,8 @@ impl World {
             self.taps[end as usize].see(now, packet, addresses, ttl, &mut self.rng);
         }
         conn.tcp[end as usize].receive(now, packet, out);
-        if end == End::Client && !packet.payload.is_empty()
+        if end == End::Client
+            && !packet.payload.is_empty()
             && let Some(length) = conn.stops.take()
         {
             conn.stopped_until = now + length;
@@ -302,7 +303,8 @@ impl World {
         if step.close {
             tcp.close(now, out);
         }
-        if end == End::Client && at == 0
+        if end == End::Client
+            && at == 0
             && let Some((after, length)) = conn.pause
         {
             self.hosts[0].pause = Some((now + after, now + after + length));

@@ -6,6 +6,8 @@
 /// Bytes kept per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
 /// hold is bounded by [`crate::table`].
 const MOST_BYTES: usize = 1 << 20;
+/// Bytes that most directions of a handshake have at least.
+const USUAL_BYTES: usize = 1 << 10;
 /// Segments kept that lie beyond a gap.
 const MOST_WAITING: usize = 1024;
 
@@ -118,7 +120,11 @@ impl Stream {
         if !self.holes.is_empty() && self.starts.len() < MOST_WAITING {
             self.starts.push(have);
         }
-        self.bytes.extend_from_slice(captured.get(skip..).unwrap_or_default());
+        let new = captured.get(skip..).unwrap_or_default();
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve((2 * new.len()).clamp(USUAL_BYTES, MOST_BYTES));
+        }
+        self.bytes.extend_from_slice(new);
         let end = (have + len - skip).min(have.max(2 * MOST_BYTES));
         let known = self.bytes.len();
         if known < end {
