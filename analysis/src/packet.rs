@@ -205,7 +205,7 @@ fn ipv4(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     }
     let fragment = be16(ip, 6)? & 0x3fff != 0; // more to come, or not the first
     let total = match usize::from(be16(ip, 2)?) {
-        0 => ip.len(), // left to TCP segmentation offload
+        0 => ip.len().max(header), // left to TCP segmentation offload
         total if total < header => return Err(NoSegment::Malformed("IPv4 total length inside its header")),
         total => total.min(most.max(header)),
     };

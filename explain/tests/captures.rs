@@ -1,0 +1,142 @@
+//! Capture files as people have them: compressed, rotated, cut, damaged; and what is written of them.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use report::explained::{ExplainReport, ExplainedRecord};
+use sim::Trial;
+use sim::cases::{Grade, Setup};
+use sim::tls::Version;
+use sim::trial::write_pcap;
+use whostalled_explain::filter::Filter;
+use whostalled_explain::gather::Gather;
+use whostalled_explain::{Options, evidence, explain};
+
+/// One case of the fault matrix, three healthy handshakes before it.
+fn trial(case: u8) -> Trial {
+    let setup = Setup { case, severity: 150, version: Version::Tls13, grade: Grade::BothAndHost, seed: 4 };
+    Trial::run(&setup.plan().expect("the case makes sense").plan, 4)
+}
+
+fn bytes(frames: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_pcap(&mut bytes, frames).expect("a vector takes every write");
+    bytes
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).expect("the folder takes files");
+    path
+}
+
+fn read(captures: Vec<PathBuf>, filter: Filter) -> (ExplainReport, Vec<ExplainedRecord>) {
+    let mut records = Vec::new();
+    let mut each = |record: &ExplainedRecord| {
+        records.push(record.clone());
+        ControlFlow::Continue(())
+    };
+    let mut progress = |_| ();
+    let mut gather = Gather::new(filter, 10, &mut progress).for_each(&mut each);
+    let outcome = explain(&Options { captures, ..Options::default() }, &mut gather);
+    let (report, _) = gather.finish(outcome);
+    (report, records)
+}
+
+fn labels(captures: Vec<PathBuf>) -> Vec<String> {
+    read(captures, Filter::default()).1.iter().map(ExplainedRecord::label).collect()
+}
+
+#[test]
+fn compressed_and_rotated_captures_say_the_same() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let trial = trial(26);
+    let plain = write(folder.path(), "edge.pcap", &bytes(&trial.edge));
+    let expected = labels(vec![plain.clone()]);
+    assert_eq!(expected, ["healthy", "healthy", "healthy", "edge"]);
+
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&bytes(&trial.edge)).expect("a vector takes every write");
+    let gzip = write(folder.path(), "edge.pcap.gz", &gzip.finish().expect("a vector takes every write"));
+    assert_eq!(labels(vec![gzip]), expected);
+
+    // Three files of one capture, cut anywhere, given in the wrong order.
+    let thirds = trial.edge.len() / 3;
+    let parts: Vec<PathBuf> = (0..3)
+        .map(|i| {
+            let end = if i == 2 { trial.edge.len() } else { (i + 1) * thirds };
+            write(folder.path(), &format!("ring.pcap{i}"), &bytes(&trial.edge[i * thirds..end]))
+        })
+        .collect();
+    let (report, records) = read(vec![parts[2].clone(), parts[0].clone(), parts[1].clone()], Filter::default());
+    let mut found: Vec<&ExplainedRecord> = records.iter().collect();
+    found.sort_by_key(|r| r.started_ns);
+    assert_eq!(found.iter().map(|r| r.label()).collect::<Vec<_>>(), expected);
+    assert_eq!(report.captures.len(), 1, "a rotated set is one capture");
+}
+
+#[test]
+fn both_ends_are_found_and_joined() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let trial = trial(41);
+    let ends = vec![write(folder.path(), "a.pcap", &bytes(&trial.edge)), write(folder.path(), "b.pcap", &bytes(&trial.client))];
+    let (report, records) = read(ends, Filter::default());
+    assert_eq!(records.len(), 4, "each handshake once, through address translation");
+    assert!(records.iter().all(|r| r.seen_from == "both_ends"), "{records:#?}");
+    assert!(report.captures.iter().any(|c| c.files[0].ends_with("b.pcap") && c.stands[0].contains("at the client")));
+}
+
+#[test]
+fn what_lies_before_a_break_is_still_reported() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let trial = trial(26);
+    let whole = bytes(&trial.edge);
+    for cut in [whole.len() - 7, whole.len() / 2, 30] {
+        let (report, records) = read(vec![write(folder.path(), "cut.pcap", &whole[..cut])], Filter::default());
+        assert!(report.warnings.iter().any(|w| w.contains("cut.pcap")), "{:?}", report.warnings);
+        assert_eq!(records.is_empty(), cut == 30);
+    }
+    // A packet header that lies about its length.
+    let mut damaged = whole.clone();
+    let at = whole.len() * 3 / 4;
+    damaged[at..at + 40].fill(0xff);
+    let (report, records) = read(vec![write(folder.path(), "damaged.pcap", &damaged)], Filter::default());
+    assert!(records.len() >= 2, "what came before counts");
+    let told = report.warnings.iter().any(|w| w.contains("after packet")) || report.counts.malformed > 0 || records.len() == 4;
+    assert!(told, "{report:#?}");
+    let (report, _) = read(vec![write(folder.path(), "text.pcap", b"this is no capture at all")], Filter::default());
+    assert!(report.warnings[0].contains("neither pcap nor pcapng"), "{:?}", report.warnings);
+}
+
+#[test]
+fn chosen_packets_are_written_and_read_back_with_the_same_verdict() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let edge = write(folder.path(), "edge.pcap", &bytes(&trial(26).edge));
+    let filter = Filter { verdicts: vec!["edge".parse().expect("a label")], ..Filter::default() };
+    let mut progress = |_| ();
+    let mut gather = Gather::new(filter, 10, &mut progress).selecting_packets();
+    let captures = vec![edge];
+    let outcome = explain(&Options { captures: captures.clone(), ..Options::default() }, &mut gather);
+    let (_, selection) = gather.finish(outcome);
+    let chosen = folder.path().join("chosen.pcapng");
+    let out = BufWriter::new(File::create(&chosen).expect("the folder takes files"));
+    let written = evidence::write(selection.expect("packets were asked for"), &captures, out).expect("the folder takes files");
+    let (report, records) = read(vec![chosen], Filter::default());
+    assert_eq!(report.captures[0].packets, written);
+    assert_eq!(records.iter().map(ExplainedRecord::label).collect::<Vec<_>>(), ["edge"]);
+}
+
+#[test]
+fn filters_admit_what_they_say() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let edge = write(folder.path(), "edge.pcap", &bytes(&trial(26).edge));
+    let count = |filter: Filter| read(vec![edge.clone()], filter).1.len();
+    assert_eq!(count(Filter { slow: Some(analysis::clock::Span::from_millis(150)), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { names: vec!["*.test".parse().expect("a name")], ..Filter::default() }), 4);
+    assert_eq!(count(Filter { names: vec!["other.test".parse().expect("a name")], ..Filter::default() }), 0);
+    assert_eq!(count(Filter { hosts: vec!["198.51.100.2:443".parse().expect("a host")], ..Filter::default() }), 4);
+    assert_eq!(count(Filter { verdicts: vec!["slow".parse().expect("a label")], ..Filter::default() }), 1);
+    assert_eq!(count(Filter { since: Some(i64::MAX), ..Filter::default() }), 0);
+}

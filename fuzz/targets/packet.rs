@@ -1,0 +1,20 @@
+//! Any bytes as a frame of any link type, fragments put together.
+#![no_main]
+
+use analysis::fragments::Defragmenter;
+use analysis::packet::{LinkType, Transport, decode, ip_of};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let mut fragments = Defragmenter::default();
+    for (i, frame) in data.split(|b| *b == 0xfe).enumerate() {
+        let numbers = [0, 1, 12, 101, 108, 113, 228, 276];
+        let Some(link) = LinkType::from_number(numbers[i % numbers.len()]) else { continue };
+        let _ = ip_of(link, frame);
+        match decode(link, frame) {
+            Ok(Transport::Fragment(piece)) => drop(fragments.push(piece)),
+            Ok(Transport::Tcp(segment)) => assert!(segment.payload.len() <= frame.len()),
+            _ => {}
+        }
+    }
+});

@@ -1,0 +1,58 @@
+//! Any sequence of segments of one connection: reassembly, milestones, all readers, and a ledger that sums to its total.
+#![no_main]
+
+use analysis::clock::{Instant, Span, Unplaced};
+use analysis::clock::{Client, Edge};
+use analysis::handshake::Handshake;
+use analysis::packet::{Flags, TcpSegment};
+use analysis::table::FlowTable;
+use analysis::verdict::{Circumstances, judge};
+use analysis::{both_ends, client_only, edge_only};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let mut table = FlowTable::<Unplaced>::default();
+    let ends = ["192.0.2.1:40000", "192.0.2.2:443"].map(|a| a.parse().expect("an address"));
+    let (mut at, mut number, mut rest) = (0_i64, 0, data);
+    while let [kind, flags, seq, ack, time, stamp, len, tail @ ..] = rest {
+        let (payload, next) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = next;
+        number += 1;
+        at += i64::from(*time as i8) * 3_000_000;
+        let from = usize::from(kind & 1);
+        let segment = TcpSegment {
+            source: ends[from],
+            destination: ends[1 - from],
+            seq: u32::from(*seq).wrapping_mul(61).wrapping_sub(u32::from(kind >> 4)),
+            ack: u32::from(*ack).wrapping_mul(61),
+            flags: Flags(*flags),
+            len: payload.len() as u32 + if kind & 2 != 0 { 40 } else { 0 },
+            payload,
+            tsval: (kind & 4 != 0).then(|| u32::from(*stamp) * 7),
+            tsecr: None,
+            sack: if kind & 8 != 0 { vec![(u32::from(*ack), u32::from(*seq))] } else { vec![] },
+            ip_id: (flags & 0x80 == 0).then_some(u16::from(*stamp)),
+            ip_len: 40 + payload.len() as u32,
+            ttl: *stamp,
+            window: u16::from(*ack),
+        };
+        if let Some(slot) = table.push(Instant::from_nanos(at), number, &segment)
+            && let Some(view) = table.view(slot)
+        {
+            let _ = view.progress();
+        }
+    }
+    for view in table.into_views() {
+        let (client, edge) = (view.clone().on_clock_of::<Client>(), view.on_clock_of::<Edge>());
+        for handshake in
+            [Handshake::of(Some(client.clone()), Some(edge.clone())), Handshake::of(Some(client), None), Handshake::of(None, Some(edge))]
+        {
+            let readings = [both_ends::read(&handshake), client_only::read(&handshake), edge_only::read(&handshake)];
+            for reading in readings.into_iter().flatten() {
+                let sum: Span = reading.ledger.entries.iter().map(|e| e.span).sum();
+                assert_eq!(sum, reading.ledger.total, "the ledger sums to its total");
+                let _ = judge(&reading, Circumstances::of(&handshake));
+            }
+        }
+    }
+});

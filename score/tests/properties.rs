@@ -1,0 +1,124 @@
+//! What must hold whatever packets come, in whatever order, cut wherever.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use analysis::clock::Span;
+use analysis::ledger::Owner;
+use analysis::verdict::{Culprit, Verdict};
+use explain::judging::{Finding, Opinion};
+use explain::{Options, Sink, explain};
+use proptest::prelude::*;
+use sim::cases::{CASES, Grade, Setup};
+use sim::tls::Version;
+use sim::trial::write_pcap;
+use sim::Trial;
+
+type Frames = Vec<(i64, Vec<u8>)>;
+
+struct Opinions(Vec<(SocketAddr, Opinion)>);
+
+impl Sink for Opinions {
+    fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
+        let client = finding.placed.handshake.endpoints.client;
+        self.0.extend(finding.judged.ok().map(|opinion| (client, opinion)));
+        ControlFlow::Continue(())
+    }
+    fn progress(&mut self, _: u64) {}
+}
+
+/// The opinions on captures of the client's end and the edge's.
+fn opinions(client: Option<&Frames>, edge: Option<&Frames>) -> Vec<(SocketAddr, Opinion)> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = |name: &str, frames: Option<&Frames>| -> Vec<PathBuf> {
+        let path = folder.path().join(name);
+        frames.iter().for_each(|frames| {
+            let out = std::fs::File::create(&path).expect("the folder takes files");
+            write_pcap(std::io::BufWriter::new(out), frames).expect("the folder takes files");
+        });
+        frames.map(|_| path.clone()).into_iter().collect()
+    };
+    let options = Options { client_side: file("client.pcap", client), edge_side: file("edge.pcap", edge), ..Options::default() };
+    let mut sink = Opinions(Vec::new());
+    explain(&options, &mut sink);
+    sink.0
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    (1..=CASES, 0_usize..4, prop::sample::select(vec![50_i64, 150, 500]), any::<u32>(), any::<bool>()).prop_filter_map(
+        "the case makes sense",
+        |(case, version, severity, seed, server)| {
+            let grade = if server { Grade::Server } else { Grade::BothAndHost };
+            let setup = Setup { case, severity, version: Version::ALL[version], grade, seed: u64::from(seed) };
+            setup.plan().map(|_| setup)
+        },
+    )
+}
+
+fn run(setup: &Setup) -> Trial {
+    Trial::run(&setup.plan().expect("the strategy gives cases that make sense").plan, setup.seed)
+}
+
+/// The sides that a verdict names.
+fn sides(verdict: &Verdict) -> Vec<&'static str> {
+    let side = |owner: Owner| match owner {
+        Owner::Client | Owner::ClientApp | Owner::ClientHost => "client",
+        Owner::Edge | Owner::EdgeApp | Owner::EdgeHost => "edge",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::Resolver => "resolver",
+        Owner::Protocol => "protocol",
+        Owner::Unattributed => "nobody",
+    };
+    match verdict {
+        Verdict::Culprit { primary, second } => {
+            [Some(primary), second.as_ref()].into_iter().flatten().map(|c| side(c.owner)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Packets in any order: every ledger still sums to its total, with no negative part.
+    #[test]
+    fn no_order_of_packets_changes_the_sum(setup in setup(), seed in any::<u64>()) {
+        let trial = run(&setup);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut client, mut edge) = (trial.client.clone(), trial.edge.clone());
+        rng.shuffle(&mut client);
+        // The edge's stay in their order of time but for a few.
+        for _ in 0..3 {
+            let (a, b) = (rng.usize(..edge.len()), rng.usize(..edge.len()));
+            edge.swap(a, b);
+        }
+        for (_, opinion) in [opinions(Some(&client), Some(&edge)), opinions(None, Some(&edge)), opinions(Some(&client), None)].concat() {
+            let ledger = &opinion.reading.ledger;
+            prop_assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
+            prop_assert!(ledger.entries.iter().all(|e| e.span > Span::ZERO && e.baseline <= e.span));
+        }
+    }
+
+    /// A capture that ends anywhere blames nobody whom the whole capture clears.
+    #[test]
+    fn a_cut_capture_never_contradicts_the_whole(setup in setup(), share in 0.0..1.0_f64) {
+        let trial = run(&setup);
+        let whole = opinions(None, Some(&trial.edge));
+        let cut: Frames = trial.edge[..(trial.edge.len() as f64 * share) as usize].to_vec();
+        for (client, opinion) in opinions(None, Some(&cut)) {
+            let Some((_, of_whole)) = whole.iter().find(|(c, _)| *c == client) else { continue };
+            let (cut, whole) = (&opinion.judgement, &of_whole.judgement);
+            // What the whole leaves open, or ends in, contradicts nothing; nor does a part of a mixed verdict.
+            let comparable = matches!(whole.verdict, Verdict::Healthy | Verdict::Culprit { .. });
+            let known = sides(&whole.verdict);
+            let owner_of_part = |side: &str| {
+                let alone = |p: &Culprit| sides(&Verdict::Culprit { primary: p.clone(), second: None });
+                whole.parts.iter().any(|p| alone(p).contains(&side) && p.excess > Span::ZERO)
+            };
+            let blamed: Vec<&str> = sides(&cut.verdict).into_iter().filter(|s| !known.contains(s) && !owner_of_part(s)).collect();
+            prop_assert!(!comparable || blamed.is_empty(), "{setup:?}: cut {} whole {}\n{:#?}", cut.verdict.label(), whole.verdict.label(), opinion.reading.ledger.entries);
+        }
+    }
+}
