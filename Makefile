@@ -3,12 +3,12 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo test build deps deps-test lint deny unit scenarios failures rootless accuracy golden schema clean
+.PHONY: demo test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
 
-test: deps-test build lint deny unit scenarios failures rootless ## Everything CI checks
+test: deps-test build lint deny unit score-quick fuzz-smoke scenarios failures rootless ## Everything CI checks
 
 build: deps
 	cargo build --release --locked
@@ -37,6 +37,24 @@ failures: build ## What goes wrong around a run
 
 rootless: build ## The flagship as an ordinary user
 	bash packaging/run-rootless
+
+score-quick: ## Simulated trials of the fault matrix, held to the goals
+	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -2
+
+score: ## The same in full: the table of docs/score.md
+	cargo run --release --locked -q -p whostalled-score -- --trials 8 --seed 1 > target/score.md
+	@cat target/score.md
+
+fuzz-smoke: ## Every fuzz target for a few seconds
+	bash packaging/fuzz 5
+
+fuzz: ## Every fuzz target for ten minutes; what found new code is kept
+	bash packaging/fuzz 600 keep
+
+bench: build ## How fast captures are read, against cat and tshark; then the stages
+	cargo build --release --locked -p whostalled-sim
+	bash packaging/bench
+	cargo bench --locked -p whostalled-benches
 
 accuracy: build ## Every scenario over many seeds, severities and round-trip times
 	$(BIN) accuracy $(SCENARIOS)

@@ -141,7 +141,8 @@ impl<D: Domain> FlowTable<D> {
         let from = if view.endpoints.client == segment.source { Side::Client } else { Side::Server };
         let before = view.held();
         view.push(at, packet, from, segment);
-        self.held += view.held() - before;
+        // Overlapping pieces take less room once they are put together.
+        self.held = self.held + view.held() - before;
         Some(slot)
     }
 
@@ -174,8 +175,8 @@ impl<D: Domain> FlowTable<D> {
     /// Connections begun at `from` or later, of those remembered.
     pub fn others_since(&self, from: Instant<D>) -> impl Iterator<Item = Other<D>> {
         let taken = self.others.iter().rev().take_while(move |other| other.seen >= from).copied();
-        let watched = self.order.iter().rev().filter_map(|(slot, _)| self.views[slot.0 as usize].as_ref());
-        let begun = move |view: &&Box<View<D>>| view.packets.first().is_some_and(|p| p.at >= from);
+        let watched = self.order.iter().rev().filter_map(|(slot, _)| self.views[slot.0 as usize].as_deref());
+        let begun = move |view: &&View<D>| view.packets.first().is_some_and(|p| p.at >= from);
         let watched = watched.take_while(begun).filter_map(|view| Other::of(view));
         taken.chain(watched).filter(move |other| other.from >= from)
     }
