@@ -122,6 +122,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.millis();
         match ms.abs() {
+            m if m >= 10_000.0 => write!(f, "{:.1} s", ms / 1_000.0),
             m if m >= 100.0 => write!(f, "{ms:.0} ms"),
             m if m >= 0.05 => write!(f, "{ms:.1} ms"),
             _ => write!(f, "{:.0} µs", ms * 1_000.0),

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use analysis::clock::Span;
+use analysis::ledger::Missing;
 use hdrhistogram::Histogram;
 use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use report::model::FORMAT;
 
 use crate::evidence::Selection;
 use crate::filter::Filter;
-use crate::judging::Finding;
+use crate::judging::{Finding, Opinion};
 use crate::record::record;
 use crate::{Outcome, Sink};
 
@@ -105,7 +106,7 @@ impl Sink for Gather<'_> {
             return ControlFlow::Continue(());
         }
         self.selected += 1;
-        let label = finding.judged.as_ref().map_or_else(|why| format!("{NOT_JUDGED}: {why}"), |j| j.judgement.verdict.label());
+        let label = finding.judged.as_ref().map_or_else(|why| format!("{NOT_JUDGED}: {why}"), line);
         let sum = match self.shares.get_mut(&label) {
             Some(sum) => sum,
             None => self.shares.entry(label).or_default(),
@@ -113,8 +114,9 @@ impl Sink for Gather<'_> {
         sum.n += 1;
         let total = finding.judged.as_ref().map_or(Span::ZERO, |j| j.reading.ledger.total);
         if let Ok(opinion) = &finding.judged {
+            let lost = if long_path(opinion) { Span::ZERO } else { opinion.judgement.excess };
             sum.totals.saturating_record((total.nanos() / 1_000).unsigned_abs());
-            sum.excess += opinion.judgement.excess;
+            sum.excess += lost;
         }
         if let Some(selection) = &mut self.selection {
             selection.add(&finding);
@@ -138,6 +140,17 @@ impl Sink for Gather<'_> {
     fn progress(&mut self, packets: u64) {
         (self.progress)(packets);
     }
+}
+
+/// The line of the summary in which a handshake is counted.
+fn line(opinion: &Opinion) -> String {
+    let label = opinion.judgement.verdict.label();
+    if long_path(opinion) { format!("{label}: long path, nothing to compare with") } else { label }
+}
+
+/// Whether all that is open is how long its path usually takes.
+fn long_path(opinion: &Opinion) -> bool {
+    opinion.judgement.missing[..] == [Missing::PathBaseline]
 }
 
 /// Whether any of `paths` is a pipe, which cannot be read twice.

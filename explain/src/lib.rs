@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         }
         let stands = |capture: usize| -> Vec<String> {
             let of_capture = self.names.iter().enumerate().filter(|(_, (c, _))| *c == capture);
-            of_capture.map(|(observer, _)| stands(&self.placing.witnesses(observer))).collect()
+            of_capture.map(|(observer, _)| stands(self.placing.stated(observer), &self.placing.witnesses(observer))).collect()
         };
         let captures: Vec<CaptureRecord> = self
             .set
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn stands(witnesses: &[(Standpoint, u64)]) -> String {
+fn stands(stated: Option<Standpoint>, witnesses: &[(Standpoint, u64)]) -> String {
     let words = |s: Standpoint| match s {
         Standpoint::Client => "at the client",
         Standpoint::Edge => "at the edge",
@@ -292,6 +292,9 @@ fn stands(witnesses: &[(Standpoint, u64)]) -> String {
         Standpoint::Between => "between the ends",
         Standpoint::Unknown => "anywhere",
     };
+    if let Some(stated) = stated {
+        return format!("{}, as you say", words(stated));
+    }
     let found: Vec<String> = witnesses.iter().map(|(s, n)| format!("{} ({})", words(*s), plural(*n, "connection"))).collect();
     if found.is_empty() { "somewhere (no connection tells)".into() } else { found.join(", ") }
 }

@@ -86,6 +86,11 @@ impl Placing {
         self.stated.insert(observer, standpoint);
     }
 
+    /// What the user says of an observer.
+    pub fn stated(&self, observer: usize) -> Option<Standpoint> {
+        self.stated.get(&observer).copied()
+    }
+
     /// What the connections of an observer say about where it stands, most frequent first.
     pub fn witnesses(&self, observer: usize) -> Vec<(Standpoint, u64)> {
         let mut found: Vec<_> = self.witnesses.get(&observer).into_iter().flatten().map(|(s, n)| (*s, *n)).collect();

@@ -10,10 +10,10 @@ use analysis::verdict::{Culprit, Verdict};
 use explain::judging::{Finding, Opinion};
 use explain::{Options, Sink, explain};
 use proptest::prelude::*;
+use sim::Trial;
 use sim::cases::{CASES, Grade, Setup};
 use sim::tls::Version;
 use sim::trial::write_pcap;
-use sim::Trial;
 
 type Frames = Vec<(i64, Vec<u8>)>;
 
