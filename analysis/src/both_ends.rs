@@ -15,11 +15,12 @@
 
 use crate::ack_wait::{AckWait, ack_waits, held_piece};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::copies::{blackhole, loss_wait};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::{Handshake, waited_for_others};
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
-use crate::offset::{Crossing, crossings, least_way, way_of};
+use crate::offset::{Crossing, crossings, least_way};
 use crate::verdict::{End, Grade, Reading};
 use crate::window::closed_windows;
 
@@ -467,105 +468,4 @@ fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bo
         p.at > came.at && p.at <= acknowledged && p.flags.syn() == came.flags.syn() && p.start == came.start && p.len == came.len
     };
     view.sent_by(Side::Client).any(|p| again(&p)) && acknowledged - came.at > Span::from_millis(100)
-}
-
-/// How long the receiver waited for a repetition: from when the message was complete at its sender (`sent`) to
-/// when the copy that completed it at the receiver (`arrived`) left, on the sender's clock. Nothing, if the
-/// first copy arrived as well, if later: then it was late, not lost (DESIGN 5.7).
-fn loss_wait<S: Domain, R: Domain>(
-    sender: &View<S>,
-    receiver: &View<R>,
-    sent: &Seen<S>,
-    arrived: &Seen<R>,
-    least_way: Option<Span>,
-) -> Span {
-    let Some(copy) = sender_copy(sender, receiver, arrived, least_way) else { return Span::ZERO };
-    let same = |p: &&Seen<S>| {
-        p.flags.syn() == copy.flags.syn() && p.start == copy.start && p.len == copy.len && (p.len > 0 || p.ack == copy.ack)
-    };
-    let original = sender.sent_by(arrived.from).find(same).filter(|p| p.packet != copy.packet);
-    let first = sender.sent_by(arrived.from).all(|p| p.packet >= copy.packet || p.end() < copy.end() || p.len == 0);
-    if copy.len > 0 && first {
-        return Span::ZERO;
-    }
-    let late = original.is_some_and(|original| {
-        let after = receiver
-            .sent_by(arrived.from)
-            .filter(|r| r.packet != arrived.packet && r.start == original.start && r.len == original.len);
-        after.filter_map(|r| sender_copy(sender, receiver, r, least_way)).any(|c| c.packet == original.packet)
-    });
-    if late { Span::ZERO } else { (copy.at - sent.at).at_least_zero() }
-}
-
-/// Which of the sender's copies arrived as `arrived`: same IP identification and timestamp if the packet has them, else
-/// the last that would have taken the usual way, else the first: one delay explains more than a loss and a delay.
-fn sender_copy<'a, S: Domain, R: Domain>(
-    sender: &'a View<S>,
-    receiver: &View<R>,
-    arrived: &Seen<R>,
-    least_way: Option<Span>,
-) -> Option<&'a Seen<S>> {
-    let carries = |p: &Seen<S>| {
-        p.flags.syn() == arrived.flags.syn()
-            && if arrived.len == 0 {
-                p.len == 0 && p.ack == arrived.ack
-            } else {
-                // GRO may have merged several of the sender's packets: the last of them completed it.
-                p.len > 0 && p.start < arrived.end() && p.end() >= arrived.end()
-            }
-    };
-    let copies: Vec<&Seen<S>> = sender.sent_by(arrived.from).filter(|p| carries(p)).collect();
-    let exact = copies.iter().find(|p| p.ip_id.is_some() && p.ip_id == arrived.ip_id && p.tsval == arrived.tsval);
-    if let Some(copy) = exact.filter(|p| p.ip_id != Some(0)) {
-        return Some(copy);
-    }
-    let timed: Vec<&Seen<S>> = copies.iter().filter(|p| p.tsval.is_some() && p.tsval == arrived.tsval).copied().collect();
-    let candidates = if timed.is_empty() { &copies } else { &timed };
-    let usual = |p: &&&Seen<S>| {
-        let slack = Span::from_millis(3);
-        least_way.is_some_and(|least| {
-            let way = way_of(p.at, arrived.at) - least;
-            way < slack && Span::ZERO - way < slack
-        })
-    };
-    if let [first, _, ..] = candidates[..]
-        && least_way.is_some()
-    {
-        return Some(candidates.iter().rev().find(usual).copied().unwrap_or(first));
-    }
-    let same_at_receiver: Vec<&Seen<R>> = receiver
-        .sent_by(arrived.from)
-        .filter(|p| {
-            p.start == arrived.start && p.len == arrived.len && p.flags.syn() == arrived.flags.syn() && p.ack == arrived.ack
-        })
-        .collect();
-    let nth = same_at_receiver.iter().position(|p| p.packet == arrived.packet).unwrap_or(0);
-    match timed.as_slice() {
-        // Of n copies sent and m arrived, the k-th to arrive is at least the k-th sent.
-        [] => copies.get(nth + copies.len().saturating_sub(same_at_receiver.len().max(1))).or(copies.last()).copied(),
-        [one] => Some(one),
-        several => several.get(nth.min(several.len() - 1)).copied(),
-    }
-}
-
-/// Whether `side`'s big packets vanish on the way while its small ones arrive: one range was tried twice, and every lost
-/// packet is bigger than any that arrived (DESIGN 5.11).
-fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: Side) -> bool {
-    let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
-    // Behind the last that came, nobody looked.
-    let reached = receiver.sent_by(side).map(Seen::end).max().unwrap_or(0);
-    let due = |p: &&Seen<S>| p.len > 0 && p.start < reached.max(1);
-    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(due).filter(|p| !arrived_as(receiver, p)).collect();
-    let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start == p.start).count() >= 2;
-    let repeated = lost.iter().find(|p| repeated(p));
-    // What came through in smaller pieces at last, or at least three losses, are no chance.
-    let smaller =
-        |p: &Seen<S>| sender.sent_by(side).any(|q| q.start == p.start && q.len > 0 && q.len < p.len && arrived_as(receiver, q));
-    let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
-    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
-}
-
-/// Whether a packet came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.
-fn arrived_as<S: Domain, R: Domain>(receiver: &View<R>, p: &Seen<S>) -> bool {
-    receiver.sent_by(p.from).any(|r| r.start <= p.start && r.end() >= p.end() && r.len > 0)
 }

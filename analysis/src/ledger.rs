@@ -37,6 +37,18 @@ pub enum Owner {
     Unattributed,
 }
 
+impl Owner {
+    /// The owner without what tells app from host.
+    #[must_use]
+    pub fn side(self) -> Self {
+        match self {
+            Owner::ClientApp | Owner::ClientHost => Owner::Client,
+            Owner::EdgeApp | Owner::EdgeHost => Owner::Edge,
+            other => other,
+        }
+    }
+}
+
 /// What the owner was doing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

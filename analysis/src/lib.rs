@@ -16,6 +16,7 @@ pub mod ack_wait;
 pub mod both_ends;
 pub mod client_only;
 pub mod clock;
+mod copies;
 pub mod dns;
 pub mod edge_only;
 mod far_side;

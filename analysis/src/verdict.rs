@@ -160,12 +160,7 @@ impl Verdict {
 impl Verdict {
     /// Whether somebody else than the `end` (client, edge or path) is found guilty.
     fn blames_other_than(&self, end: Owner) -> bool {
-        let side = |owner: Owner| match owner {
-            Owner::ClientApp | Owner::ClientHost => Owner::Client,
-            Owner::EdgeApp | Owner::EdgeHost => Owner::Edge,
-            other => other,
-        };
-        matches!(self, Verdict::Culprit { primary, .. } if side(primary.owner) != end)
+        matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end)
     }
 
     /// Whether `label` (as for [`Self::is`]) is this verdict or names one of its culprits.

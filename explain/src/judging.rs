@@ -219,7 +219,7 @@ fn judge_open(placed: &Placed, readings: Vec<Reading>, known: Option<Known>, leg
 /// Behind a proxy that ends TCP, what looks like the edge's time may be the proxy's or that of anything behind it.
 fn doubt_beyond_proxy(judgement: &mut Judgement) {
     if let Verdict::Culprit { primary, .. } = &judgement.verdict
-        && matches!(primary.owner, Owner::Edge | Owner::EdgeApp | Owner::EdgeHost)
+        && primary.owner.side() == Owner::Edge
     {
         let candidates = vec![Owner::Path, Owner::Loss, primary.owner];
         judgement.leave_open(candidates, Missing::OtherLeg);
@@ -234,24 +234,13 @@ fn sorted(owners: impl Iterator<Item = Owner>) -> Vec<Owner> {
 }
 
 /// The verdict without what differs between two standpoints: kinds, and app or host.
-fn family(verdict: &Verdict) -> Vec<&'static str> {
-    let side = |owner: Owner| match owner {
-        Owner::Client | Owner::ClientApp | Owner::ClientHost => "client",
-        Owner::Edge | Owner::EdgeApp | Owner::EdgeHost => "edge",
-        Owner::Path => "path",
-        Owner::Loss => "loss",
-        Owner::Resolver => "resolver",
-        Owner::Protocol => "protocol",
-        Owner::Unattributed => "unattributed",
-    };
+fn family(verdict: &Verdict) -> (&'static str, Vec<Owner>) {
     match verdict {
-        Verdict::Healthy => vec!["healthy"],
+        Verdict::Healthy => ("healthy", vec![]),
         Verdict::Culprit { primary, second } => {
-            let mut sides: Vec<_> = [Some(primary), second.as_ref()].into_iter().flatten().map(|c| side(c.owner)).collect();
-            sides.sort_unstable();
-            sides
+            ("culprit", sorted([Some(primary), second.as_ref()].into_iter().flatten().map(|c| c.owner.side())))
         }
-        Verdict::Inconclusive { .. } => vec!["inconclusive"],
-        Verdict::Aborted { by, .. } => vec!["aborted", side(*by)],
+        Verdict::Inconclusive { .. } => ("inconclusive", vec![]),
+        Verdict::Aborted { by, .. } => ("aborted", vec![by.side()]),
     }
 }

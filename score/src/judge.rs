@@ -54,8 +54,8 @@ impl Judged {
         let (family, truth) = self.expected.truth?;
         let opinion = self.opinion.as_ref().filter(|_| self.right())?;
         let member = |owner: Owner| match family {
-            Family::Client => matches!(owner, Owner::Client | Owner::ClientApp | Owner::ClientHost),
-            Family::Edge => matches!(owner, Owner::Edge | Owner::EdgeApp | Owner::EdgeHost),
+            Family::Client => owner.side() == Owner::Client,
+            Family::Edge => owner.side() == Owner::Edge,
             Family::Loss => owner == Owner::Loss,
             Family::PathExcess => owner == Owner::Path,
         };

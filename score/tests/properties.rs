@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use analysis::clock::Span;
 use analysis::ledger::Owner;
-use analysis::verdict::{Culprit, Verdict};
+use analysis::verdict::Verdict;
 use explain::judging::{Finding, Opinion};
 use explain::{Options, Sink, explain};
 use proptest::prelude::*;
@@ -61,19 +61,10 @@ fn run(setup: &Setup) -> Trial {
 }
 
 /// The sides that a verdict names.
-fn sides(verdict: &Verdict) -> Vec<&'static str> {
-    let side = |owner: Owner| match owner {
-        Owner::Client | Owner::ClientApp | Owner::ClientHost => "client",
-        Owner::Edge | Owner::EdgeApp | Owner::EdgeHost => "edge",
-        Owner::Path => "path",
-        Owner::Loss => "loss",
-        Owner::Resolver => "resolver",
-        Owner::Protocol => "protocol",
-        Owner::Unattributed => "nobody",
-    };
+fn sides(verdict: &Verdict) -> Vec<Owner> {
     match verdict {
         Verdict::Culprit { primary, second } => {
-            [Some(primary), second.as_ref()].into_iter().flatten().map(|c| side(c.owner)).collect()
+            [Some(primary), second.as_ref()].into_iter().flatten().map(|c| c.owner.side()).collect()
         }
         _ => Vec::new(),
     }
@@ -113,11 +104,8 @@ proptest! {
             // What the whole leaves open, or ends in, contradicts nothing; nor does a part of a mixed verdict.
             let comparable = matches!(whole.verdict, Verdict::Healthy | Verdict::Culprit { .. });
             let known = sides(&whole.verdict);
-            let owner_of_part = |side: &str| {
-                let alone = |p: &Culprit| sides(&Verdict::Culprit { primary: p.clone(), second: None });
-                whole.parts.iter().any(|p| alone(p).contains(&side) && p.excess > Span::ZERO)
-            };
-            let blamed: Vec<&str> = sides(&cut.verdict).into_iter().filter(|s| !known.contains(s) && !owner_of_part(s)).collect();
+            let owner_of_part = |side: Owner| whole.parts.iter().any(|p| p.owner.side() == side && p.excess > Span::ZERO);
+            let blamed: Vec<Owner> = sides(&cut.verdict).into_iter().filter(|s| !known.contains(s) && !owner_of_part(*s)).collect();
             prop_assert!(!comparable || blamed.is_empty(), "{setup:?}: cut {} whole {}\n{:#?}", cut.verdict.label(), whole.verdict.label(), opinion.reading.ledger.entries);
         }
     }
