@@ -180,7 +180,7 @@ impl<D: Domain> View<D> {
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
         let order = self.order(&first);
-        turns::complete(self, Dialogue::read(client, server, order))
+        turns::complete(self, first.with_order(client, server, order))
     }
 
     /// What the order of packets tells of a dialogue that was read without it.

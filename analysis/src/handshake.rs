@@ -45,6 +45,8 @@ pub struct Handshake {
     pub client_asked: Vec<Asked<Client>>,
     /// Other connections that the edge's host began.
     pub edge_asked: Vec<Asked<Edge>>,
+    /// Whether acknowledgements of bytes that a view never showed prove that its capture lost packets.
+    gaps: bool,
 }
 
 /// Another connection that a host began, and what came back.
@@ -85,17 +87,19 @@ impl Handshake {
             clock_in_doubt: self.clock_in_doubt,
             client_asked: Vec::new(),
             edge_asked: self.edge_asked.clone(),
+            gaps: self.edge.as_ref().is_some_and(gaps),
         }
     }
 
     /// Whether a capture lost packets of this handshake: said by its counters, or proved by
     /// acknowledgements of bytes it never showed.
     pub fn capture_incomplete(&self) -> bool {
-        fn gaps<D: Domain>(view: &View<D>) -> bool {
-            view.capture_gap(Side::Client) || view.capture_gap(Side::Server)
-        }
-        self.capture_lost > 0 || self.client.as_ref().is_some_and(gaps) || self.edge.as_ref().is_some_and(gaps)
+        self.capture_lost > 0 || self.gaps
     }
+}
+
+fn gaps<D: Domain>(view: &View<D>) -> bool {
+    view.capture_gap(Side::Client) || view.capture_gap(Side::Server)
 }
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
@@ -128,6 +132,7 @@ impl Handshake {
         if let Some(view) = &mut edge {
             view.close();
         }
+        let gaps = client.as_ref().is_some_and(gaps) || edge.as_ref().is_some_and(gaps);
         let endpoints = client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints));
         Self {
             endpoints: endpoints.expect("a handshake has at least one view"),
@@ -142,6 +147,7 @@ impl Handshake {
             clock_in_doubt: false,
             client_asked: Vec::new(),
             edge_asked: Vec::new(),
+            gaps,
         }
     }
 }
@@ -160,7 +166,7 @@ fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogu
     };
     let first = Dialogue::read(from_client, from_server, Order::default());
     let order = client.map(|v| v.order(&first)).or(edge.map(|v| v.order(&first))).unwrap_or_default();
-    let read = Dialogue::read(from_client, from_server, order);
+    let read = first.with_order(from_client, from_server, order);
     match (client, edge) {
         (Some(view), _) => turns::complete(view, read),
         (None, Some(view)) => turns::complete(view, read),

@@ -75,7 +75,7 @@ struct Shelved {
 
 /// Judges handshakes.
 pub struct Judging {
-    shelf: VecDeque<Shelved>,
+    shelf: VecDeque<Box<Shelved>>,
     held: usize,
     most_held: usize,
     count: u64,
@@ -126,7 +126,7 @@ impl Judging {
             });
         }
         self.held += held;
-        self.shelf.push_back(Shelved { id, started, placed, readings, other_leg, held });
+        self.shelf.push_back(Box::new(Shelved { id, started, placed, readings, other_leg, held }));
     }
 
     /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
@@ -141,7 +141,7 @@ impl Judging {
         {
             self.by_random.remove(&random);
         }
-        let Shelved { id, started, placed, readings, other_leg, .. } = shelved;
+        let Shelved { id, started, placed, readings, other_leg, .. } = *shelved;
         let least = self.least_rtt.get(&path(&placed.handshake)).copied();
         let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })

@@ -190,20 +190,36 @@ impl Dialogue {
         d.read_client_hellos(messages(client.stream, from_client));
         d.read_server_messages(messages(server.stream, from_server));
         match d.version {
-            Some(Version::Tls13) => {
-                d.read_13(from_client, from_server, order);
-                // Half a record has come: the server's flight is not over.
-                let behind = from_server.last().map_or(0, |r| r.extent.end as usize);
-                if d.client_finished.is_none() && d.client_alert.is_none() && server.stream.bytes().len() > behind {
-                    d.server_flight = None;
-                }
-            }
+            Some(Version::Tls13) => d.read_protected(client, server, order),
             Some(_) => d.read_12(from_client, from_server),
             None => d.read_client_alone(from_client),
         }
         d.client_alert = d.client_alert.or_else(|| clear_alert(client));
         d.server_alert = d.server_alert.or_else(|| clear_alert(server));
         d
+    }
+
+    /// The same dialogue, read again with what the order of packets tells: only what TLS 1.3 encrypts can change.
+    #[must_use]
+    pub fn with_order(mut self, client: Half<'_>, server: Half<'_>, order: Order) -> Self {
+        if self.version == Some(Version::Tls13) {
+            self.client_alert = None;
+            (self.server_flight, self.client_finished) = (None, None);
+            (self.first_request, self.first_response) = (None, None);
+            self.read_protected(client, server, order);
+            self.client_alert = self.client_alert.or_else(|| clear_alert(client));
+        }
+        self
+    }
+
+    fn read_protected(&mut self, client: Half<'_>, server: Half<'_>, order: Order) {
+        let (from_client, from_server) = (&client.records.found, &server.records.found);
+        self.read_13(from_client, from_server, order);
+        // Half a record has come: the server's flight is not over.
+        let behind = from_server.last().map_or(0, |r| r.extent.end as usize);
+        if self.client_finished.is_none() && self.client_alert.is_none() && server.stream.bytes().len() > behind {
+            self.server_flight = None;
+        }
     }
 
     /// Reads two whole streams of which nothing is known but their bytes.
