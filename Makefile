@@ -1,5 +1,7 @@
 # The two commands a newcomer needs: `make demo` and `make test`. Everything else is a part of them.
 SHELL := /bin/bash
+# A pipe fails where any part of it does: a failing score must not read as `tail`'s success.
+.SHELLFLAGS := -o pipefail -c
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 

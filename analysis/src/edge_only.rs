@@ -175,10 +175,10 @@ impl<'a> Reader<'a> {
     /// Whether an acknowledgement says that what was repeated had come already (D-SACK, RFC 2883): then nothing was lost.
     fn was_repeated_in_vain(&self, ack: &Seen<Edge>, from: i64) -> bool {
         let until = ack.at + Span::from_millis(5);
-        let soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
+        // The receiver tells of it in an acknowledgement of its own, behind the one for the first copy.
+        let mut soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
         let twice = |p: &Seen<Edge>| p.sack.first().is_some_and(|(left, _)| p.ack.is_some_and(|a| *left < a && *left >= from));
-        // The acknowledgement itself would tell of the repetition, were it for that one: else it was for the first copy.
-        soon.into_iter().any(twice)
+        soon.any(twice)
     }
 
     /// The client's next message, or, if it never came, all remaining time left open.

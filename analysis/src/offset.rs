@@ -71,7 +71,7 @@ pub struct Step {
 /// Whether one end's capture clock was set, told by the TCP timestamps of both ends: each counts its own host's time, and both
 /// disagree with the capture's clock by the same amount from one packet on.
 pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
-    let lag = |p: &Seen<D>| Some(p.at.nanos() - i64::from(p.tsval?) * 1_000_000);
+    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval?) * 1_000_000));
     let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     // Nearly always nothing moved; then nothing needs to be searched.
     let moved = |side| {
@@ -126,8 +126,8 @@ pub fn step_between(crossings: &[Crossing], earlier: Option<Apart>) -> Option<St
 }
 
 fn same(a: i64, b: i64, slack: Span) -> Option<Span> {
-    let step = a.signum() == b.signum() && a.abs().min(b.abs()) >= LEAST_STEP.nanos();
-    let alike = (a - b).abs() <= slack.nanos().max(a.abs() / 50);
+    let step = a.signum() == b.signum() && a.unsigned_abs().min(b.unsigned_abs()) >= LEAST_STEP.nanos().unsigned_abs();
+    let alike = a.abs_diff(b) <= slack.nanos().unsigned_abs().max(a.unsigned_abs() / 50);
     (step && alike).then(|| Span::from_nanos(i64::midpoint(a, b)))
 }
 
@@ -138,10 +138,9 @@ pub fn take_out<D: Domain>(view: &mut View<D>, step: Step) {
     }
 }
 
-/// Whether a capture's clock ran backwards between two packets, and after which.
-pub fn runs_backwards<D: Domain>(view: &View<D>) -> Option<usize> {
-    let pairs = view.packets.windows(2);
-    pairs.map(|p| p[1].at - p[0].at).position(|gap| gap < Span::ZERO - LEAST_STEP).map(|i| i + 1)
+/// Whether a capture's clock ran backwards between two packets.
+pub fn runs_backwards<D: Domain>(view: &View<D>) -> bool {
+    view.packets.windows(2).any(|pair| pair[1].at - pair[0].at < Span::ZERO - LEAST_STEP)
 }
 
 /// How long packets of `from` take one way at least, plus the clocks' difference (or minus it): for comparing ways.

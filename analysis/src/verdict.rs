@@ -16,6 +16,9 @@ use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::reset::{closed_by, reset_by};
 
+/// Round trips up to this are ordinary: within a continent.
+const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
+
 /// How good the evidence is (DESIGN section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,9 +158,7 @@ impl Verdict {
             other => other.label() == expected.trim(),
         }
     }
-}
 
-impl Verdict {
     /// Whether somebody else than the `end` (client, edge or path) is found guilty.
     fn blames_other_than(&self, end: Owner) -> bool {
         matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end)
@@ -211,7 +212,7 @@ pub struct Judgement {
 pub struct Circumstances {
     /// A capture lost packets of this handshake.
     pub capture_incomplete: bool,
-    /// The side that ended the handshake by a fatal alert or a reset; the path, if something on it did.
+    /// The side that ended the handshake by a fatal alert, a reset or FIN; the path, if something on it did.
     pub ended_by: Option<Owner>,
     /// A capture's clock was set while it ran, and by how much is not known.
     pub clock_in_doubt: bool,
@@ -301,15 +302,12 @@ impl Judgement {
     }
 }
 
-/// Round trips up to this are ordinary: within a continent.
-const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
-
 /// A lone handshake cannot know that all its round trips are longer than usual; where they are long, it should not
 /// say that all is well.
 fn doubt_long_path(judgement: &mut Judgement, ledger: &Ledger) {
-    let Some(least) = ledger.min_path().filter(|least| *least >= ORDINARY_ROUND_TRIP) else { return };
-    if judgement.verdict == Verdict::Healthy {
-        judgement.excess = Span::from_nanos((least - ORDINARY_ROUND_TRIP).nanos() * ledger.path_spans().count() as i64);
+    let long = ledger.min_path().is_some_and(|least| least >= ORDINARY_ROUND_TRIP);
+    if long && judgement.verdict == Verdict::Healthy {
+        judgement.excess = ledger.path_spans().map(|span| span - ORDINARY_ROUND_TRIP).sum();
         judgement.leave_open(vec![Owner::Path], Missing::PathBaseline);
     }
 }
@@ -319,8 +317,7 @@ fn doubt_long_path(judgement: &mut Judgement, ledger: &Ledger) {
 fn doubt_lossy_capture(judgement: &mut Judgement, end: End) {
     let stands = match &judgement.verdict {
         Verdict::Culprit { primary, second: None } => {
-            let client = matches!(primary.owner, Owner::Client | Owner::ClientApp | Owner::ClientHost | Owner::Resolver);
-            client && end == End::Complete
+            matches!(primary.owner.side(), Owner::Client | Owner::Resolver) && end == End::Complete
         }
         Verdict::Culprit { .. } | Verdict::Aborted { .. } => false,
         Verdict::Healthy | Verdict::Inconclusive { .. } => true,

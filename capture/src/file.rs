@@ -14,7 +14,7 @@ use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, P
 
 use crate::source::{Source, open};
 
-/// Bytes read at once: more than a CPU's cache holds would be copied twice.
+/// Bytes read at once: few enough to stay in the CPU's cache until they are decoded.
 const BUFFER: usize = 256 << 10;
 /// The largest packet or block that is still read.
 const MOST_BLOCK: usize = 64 << 20;

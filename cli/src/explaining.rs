@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use explain::filter::{Filter, moment};
-use explain::gather::{Gather, is_pipe};
+use explain::gather::Gather;
 use explain::{Options, evidence};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -36,14 +36,12 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
         stop: stop_at_interrupt(args.watch)?,
     };
     let paths: Vec<PathBuf> = [&args.captures, &args.client_side, &args.edge_side].into_iter().flatten().cloned().collect();
-    if args.pcapng.is_some() && is_pipe(&paths) {
-        return Err(
-            "--pcapng reads the captures a second time, which a pipe does not allow: write the pipe to a file first".into()
-        );
+    if args.pcapng.is_some() && !evidence::readable_twice(&paths) {
+        return Err("--pcapng reads the captures a second time: it needs files, and a pipe written to one first".into());
     }
     // Outputs that cannot be written should fail before a long read, not after it.
-    let mut html = args.html.as_deref().map(create).transpose()?;
-    let pcapng = args.pcapng.as_deref().map(create).transpose()?;
+    let output = |path: &Option<PathBuf>| path.as_deref().map(|path| create(path, &paths)).transpose();
+    let (mut html, pcapng) = (output(&args.html)?, output(&args.pcapng)?);
 
     let bar = progress_bar(args.watch)?;
     let mut progress = |packets: u64| bar.set_message(format!("{} packets", HumanCount(packets)));
@@ -109,7 +107,12 @@ fn printer(ndjson: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> C
     }
 }
 
-fn create(path: &Path) -> Result<(BufWriter<File>, PathBuf), String> {
+/// Begins an output; never in place of a capture that is to be read.
+fn create(path: &Path, captures: &[PathBuf]) -> Result<(BufWriter<File>, PathBuf), String> {
+    let same = |capture: &PathBuf| capture.canonicalize().is_ok_and(|c| path.canonicalize().is_ok_and(|p| p == c));
+    if captures.iter().any(same) {
+        return Err(format!("{}: this is one of the captures; write to another file", path.display()));
+    }
     let file = File::create(path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok((BufWriter::new(file), path.to_owned()))
 }

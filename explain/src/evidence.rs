@@ -37,16 +37,11 @@ impl Selection {
             self.comments.entry(packet).or_default().push(comment);
         }
     }
+}
 
-    /// How many packets.
-    pub fn len(&self) -> usize {
-        self.packets.len()
-    }
-
-    /// Whether nothing was chosen.
-    pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
+/// Whether captures can be read a second time: not if any is a pipe.
+pub fn readable_twice(paths: &[PathBuf]) -> bool {
+    paths.iter().all(|p| p.is_file())
 }
 
 /// Reads the captures again and writes the chosen packets to `out`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use analysis::clock::Span;
 use analysis::ledger::Missing;
@@ -151,9 +151,4 @@ fn line(opinion: &Opinion) -> String {
 /// Whether all that is open is how long its path usually takes.
 fn long_path(opinion: &Opinion) -> bool {
     opinion.judgement.missing[..] == [Missing::PathBaseline]
-}
-
-/// Whether any of `paths` is a pipe, which cannot be read twice.
-pub fn is_pipe(paths: &[PathBuf]) -> bool {
-    paths.iter().any(|p| p.as_path() == Path::new("-") || !p.is_file())
 }

@@ -78,7 +78,9 @@ impl WaitingRoom {
                     self.groups.pop_front();
                     self.front += 1;
                 }
-                Some(group) if self.held > MOST_HELD || group.last_at() + PATIENCE < now => return self.take(self.front),
+                Some(group) if self.held > MOST_HELD || group.last_at().saturating_add(PATIENCE) < now => {
+                    return self.take(self.front);
+                }
                 Some(_) => return None,
             }
         }

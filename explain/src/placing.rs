@@ -37,19 +37,6 @@ pub enum Seen {
     Unknown,
 }
 
-impl Seen {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Seen::BothEnds => "both ends",
-            Seen::ClientEnd => "the client's end",
-            Seen::EdgeEnd => "the edge's end",
-            Seen::Between => "between the ends",
-            Seen::Unknown => "an unknown place",
-        }
-    }
-}
-
 /// A handshake with its views at their ends.
 pub struct Placed {
     /// Which ends it was seen from.
@@ -218,9 +205,6 @@ fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) 
 }
 
 fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut notes: Vec<String>) -> Placed {
-    if at == Standpoint::Both {
-        return both(observer, view, how, notes);
-    }
     let (view, doubt) = straight(view, &mut notes);
     let with_doubt = |mut h: Handshake| {
         h.clock_in_doubt = doubt;
@@ -249,7 +233,7 @@ fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, 
             step.by
         ));
     }
-    let doubt = runs_backwards(&view).is_some();
+    let doubt = runs_backwards(&view);
     if doubt {
         notes.push(format!("the capture's clock ({}) ran backwards during this handshake", D::NAME));
     }

@@ -1,10 +1,10 @@
 //! What `explain` found, as one page that needs nothing else.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use crate::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use crate::explained_terminal::{capture_line, facts, found, times};
-use crate::html::{ledger, legend};
+use crate::html::{head, ledger, legend};
 use crate::waterfall;
 
 /// Renders the page.
@@ -13,12 +13,7 @@ pub fn page(report: &ExplainReport) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "whostalled: " (files.join(", ")) }
-                style { (PreEscaped(include_str!("report.css"))) }
-            }
+            (head(&files.join(", ")))
             body {
                 h1 { "Who stalled?" }
                 div.soft { (files.join(", ")) }

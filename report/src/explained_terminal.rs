@@ -53,7 +53,6 @@ pub(crate) fn facts(record: &ExplainedRecord) -> String {
     let name = record.server_name.as_ref().map_or(String::new(), |n| format!(" {n}"));
     let version = record.version.as_ref().map_or(String::new(), |v| format!(", {v}"));
     let resumed = if record.resumed { " resumed" } else { "" };
-    let seen = record.seen_from.replace("_end", "'s end").replace("both's ends", "both ends");
     let leg = record.other_leg.map_or(String::new(), |id| format!(", other leg of #{id}"));
     format!(
         "#{} {} {} → {}{name}{version}{resumed}, seen from {}{leg}",
@@ -61,7 +60,13 @@ pub(crate) fn facts(record: &ExplainedRecord) -> String {
         record.started,
         record.client,
         record.server,
-        if seen == "both ends" || seen == "between" { seen } else { format!("the {seen}") },
+        match record.seen_from.as_str() {
+            "both_ends" => "both ends",
+            "client_end" => "the client's end",
+            "edge_end" => "the edge's end",
+            "between" => "between the ends",
+            _ => "an unknown place",
+        },
     )
 }
 

@@ -17,12 +17,7 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "whostalled: " (run.scenario) }
-                style { (PreEscaped(include_str!("report.css"))) }
-            }
+            (head(&run.scenario))
             body {
                 h1 { (run.scenario) }
                 div.soft { (run.description) }
@@ -42,6 +37,18 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
         }
     };
     markup.into_string()
+}
+
+/// The head of a page about `subject`: one file, all styles in it.
+pub(crate) fn head(subject: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { "whostalled: " (subject) }
+            style { (PreEscaped(include_str!("report.css"))) }
+        }
+    }
 }
 
 fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
