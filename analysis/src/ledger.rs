@@ -239,6 +239,9 @@ impl Entry {
     }
 }
 
+/// Time on a CPU that is an edge's ordinary work: a signature and a key share, on a machine of any speed.
+const EDGE_CPU: Span = Span::from_millis(5);
+
 /// The partition of one handshake's time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ledger {
@@ -297,6 +300,7 @@ impl Ledger {
     pub fn apply(&mut self, baseline: &Baseline) {
         let path = baseline.path_rtt.or(self.min_path()).unwrap_or_default();
         let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
+        let mut edge_cpu = EDGE_CPU;
         for entry in &mut self.entries {
             entry.baseline = match (entry.owner, entry.kind) {
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path),
@@ -310,6 +314,11 @@ impl Ledger {
                 (Owner::ClientApp, Some(Kind::Computing)) => {
                     let taken = entry.span.min(client_cpu);
                     client_cpu -= taken;
+                    taken
+                }
+                (Owner::EdgeApp, Some(Kind::Computing)) => {
+                    let taken = entry.span.min(edge_cpu);
+                    edge_cpu -= taken;
                     taken
                 }
                 _ => Span::ZERO,
