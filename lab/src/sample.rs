@@ -276,7 +276,7 @@ pub fn listening(pid: u32, port: u16) -> bool {
 }
 
 /// Nanoseconds that the hypervisor kept from this machine since boot.
-fn steal() -> u64 {
+pub fn steal() -> u64 {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     // "cpu user nice system idle iowait irq softirq steal …" in hundredths of a second (USER_HZ).
     let ticks: Option<u64> = text.lines().next().and_then(|l| l.split_whitespace().nth(8)?.parse().ok());

@@ -214,6 +214,7 @@ fn evidence(run: &RunRecord, injected: &[String]) -> Markup {
         table {
             tr { td { "packets captured / lost" } td { (f.captured) " / " (f.capture_lost) } }
             tr { td { "wire: forwarded / over 2 ms late / worst" } td { (f.wire_forwarded) " / " (f.wire_late) " / " (format!("{:.2} ms", f.wire_worst_ms)) @if !f.wire_real_time { " (without real-time priority)" } } }
+            tr { td { "CPU time taken by the hypervisor" } td { (format!("{:.0} ms", f.stolen_ms)) } }
             tr { td { "clients launched / timed out" } td { (f.clients) " / " (f.clients_timed_out) } }
             @for what in &f.gave_up { tr { td { "gave up" } td { (what) } } }
             @for what in injected { tr { td { "injected by the lab" } td { (what) } } }

@@ -122,6 +122,9 @@ pub struct Footing {
     pub wire_worst_ms: f64,
     /// Whether the wire had real-time priority.
     pub wire_real_time: bool,
+    /// CPU time that the hypervisor took from this machine while the run lasted, in milliseconds.
+    #[serde(default)]
+    pub stolen_ms: f64,
     /// Packets captured.
     pub captured: u64,
     /// Packets the captures lost.

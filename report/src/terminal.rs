@@ -155,7 +155,8 @@ fn footing(out: &mut String, run: &RunRecord) {
     let f = &run.footing;
     let _ = writeln!(
         out,
-        "  {DIM}footing: {} packets captured, {} lost; wire: {} forwarded, {} late (worst {:.1} ms){}; {} of {} clients timed out{DIM:#}",
+        "  {DIM}footing: {} packets captured, {} lost; wire: {} forwarded, {} late (worst {:.1} ms){}; {} of {} clients timed out; \
+         hypervisor took {:.0} ms{DIM:#}",
         f.captured,
         f.capture_lost,
         f.wire_forwarded,
@@ -163,7 +164,8 @@ fn footing(out: &mut String, run: &RunRecord) {
         f.wire_worst_ms,
         if f.wire_real_time { "" } else { ", without real-time priority" },
         f.clients_timed_out,
-        f.clients
+        f.clients,
+        f.stolen_ms
     );
     for what in &f.gave_up {
         let _ = writeln!(out, "  {DIM}gave up: {what}{DIM:#}");

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use analysis::clock::Instant;
 use lab::rootless::Privilege;
+use lab::sample::steal;
 use lab::truth::Injected;
 use report::model::{Expectation, FORMAT, Footing, HandshakeRecord, RunRecord};
 use serde::Serialize;
@@ -62,7 +63,8 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let stage = Stage::build(scenario, options.privilege)?;
     stage.set_wire_faults(scenario);
 
-    let mut state = State { footing: Footing::default(), measured: Vec::new(), truth: static_truth(scenario) };
+    let stolen_before = steal();
+    let mut state = State { footing: Footing::default(), measured: Vec::new(), truth: static_truth(scenario), stolen_before };
     for injected in &state.truth {
         folder.append("truth.ndjson", injected)?;
     }
@@ -99,6 +101,8 @@ fn order(scenario: &Scenario, round: u32) -> Vec<(&str, &crate::scenario::Target
 
 struct State {
     footing: Footing,
+    /// What the hypervisor had taken when the run began, in nanoseconds since boot.
+    stolen_before: u64,
     measured: Vec<Measured>,
     truth: Vec<Injected>,
 }
@@ -181,6 +185,7 @@ impl State {
         self.footing.wire_late = wire.late;
         self.footing.wire_worst_ms = wire.worst_ns as f64 / 1e6;
         self.footing.wire_real_time = wire.real_time;
+        self.footing.stolen_ms = steal().saturating_sub(self.stolen_before) as f64 / 1e6;
         self.footing.gave_up = stage.gave_up.clone();
         self.footing.void = void(&self.footing);
         drop(stage);
