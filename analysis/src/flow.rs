@@ -108,6 +108,8 @@ pub struct View<D> {
     server: Direction,
     /// Records of protected data before it is worth looking whether the handshake is over.
     pub(crate) next_look: usize,
+    /// The dialogue as it was read last, until more comes.
+    pub(crate) settled: Option<Box<Dialogue>>,
 }
 
 /// What one side sent, as far as it was captured.
@@ -132,6 +134,7 @@ impl<D: Domain> View<D> {
             client: Direction::default(),
             server: Direction::default(),
             next_look: 3,
+            settled: None,
         }
     }
 
@@ -172,11 +175,21 @@ impl<D: Domain> View<D> {
             window: p.window,
         };
         let packets = self.packets.into_iter().map(on_clock).collect();
-        View { endpoints: self.endpoints, packets, client: self.client, server: self.server, next_look: self.next_look }
+        View {
+            endpoints: self.endpoints,
+            packets,
+            client: self.client,
+            server: self.server,
+            next_look: self.next_look,
+            settled: self.settled,
+        }
     }
 
     /// The TLS dialogue, as far as this observer alone can read it.
     pub fn dialogue(&self) -> Dialogue {
+        if let Some(read) = &self.settled {
+            return (**read).clone();
+        }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
         let order = self.order(&first);
@@ -201,7 +214,9 @@ impl<D: Domain> View<D> {
     /// the client.
     pub fn close(&mut self) {
         for (side, hello) in [(Side::Client, Hello::Client), (Side::Server, Hello::Server)] {
-            self.direction_mut(side).close(hello);
+            if self.direction_mut(side).close(hello) {
+                self.settled = None;
+            }
         }
         let swapped = || {
             let [client, server] = [Side::Client, Side::Server].map(|s| self.direction(s));
@@ -214,6 +229,7 @@ impl<D: Domain> View<D> {
     }
 
     fn turn_round(&mut self) {
+        self.settled = None;
         let Endpoints { client, server } = self.endpoints;
         self.endpoints = Endpoints { client: server, server: client };
         std::mem::swap(&mut self.client, &mut self.server);
@@ -334,6 +350,7 @@ impl<D: Domain> View<D> {
         if self.packets.len() >= MAX_PACKETS {
             return;
         }
+        self.settled = None;
         self.learn_isn(from, segment);
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
@@ -398,9 +415,13 @@ impl Direction {
         self.records.advance(&self.stream, hello);
     }
 
-    fn close(&mut self, hello: Hello) {
-        self.stream.close();
-        self.records.advance(&self.stream, hello);
+    /// Takes what waits; gives whether anything did.
+    fn close(&mut self, hello: Hello) -> bool {
+        let more = self.stream.close();
+        if more {
+            self.records.advance(&self.stream, hello);
+        }
+        more
     }
 }
 

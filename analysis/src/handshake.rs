@@ -154,22 +154,18 @@ impl Handshake {
 
 /// Reads the TLS dialogue from whichever view holds more of each direction.
 fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogue {
+    let (client, edge) = match (client, edge) {
+        (Some(client), Some(edge)) => (client, edge),
+        (Some(alone), None) => return alone.dialogue(),
+        (None, Some(alone)) => return alone.dialogue(),
+        (None, None) => return Dialogue::default(),
+    };
     let better = |side| {
-        let (a, b) = (client.map(|v| v.half(side)), edge.map(|v| v.half(side)));
-        match (a, b) {
-            (Some(a), Some(b)) if a.stream.captured() >= b.stream.captured() => Some(a),
-            (a, b) => b.or(a),
-        }
+        let (a, b) = (client.half(side), edge.half(side));
+        if a.stream.captured() >= b.stream.captured() { a } else { b }
     };
-    let (Some(from_client), Some(from_server)) = (better(Side::Client), better(Side::Server)) else {
-        return Dialogue::default();
-    };
+    let (from_client, from_server) = (better(Side::Client), better(Side::Server));
     let first = Dialogue::read(from_client, from_server, Order::default());
-    let order = client.map(|v| v.order(&first)).or(edge.map(|v| v.order(&first))).unwrap_or_default();
-    let read = first.with_order(from_client, from_server, order);
-    match (client, edge) {
-        (Some(view), _) => turns::complete(view, read),
-        (None, Some(view)) => turns::complete(view, read),
-        (None, None) => read,
-    }
+    let order = client.order(&first);
+    turns::complete(client, first.with_order(from_client, from_server, order))
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::clock::Span;
 
@@ -189,8 +190,8 @@ pub struct Entry {
     /// How far `span` may be off.
     pub error: Span,
     /// Frames that bound it.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub packets: Vec<u64>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
+    pub packets: SmallVec<[u64; 2]>,
     /// Unattributed only: who it may have been.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub candidates: Vec<Owner>,
@@ -210,7 +211,7 @@ impl Entry {
             span,
             baseline: Span::ZERO,
             error,
-            packets: Vec::new(),
+            packets: SmallVec::new(),
             candidates: Vec::new(),
             missing: Vec::new(),
         }

@@ -6,7 +6,7 @@
 use crate::clock::Domain;
 use crate::flow::{Side, View};
 use crate::packet::Flags;
-use crate::tls::{Content, Dialogue};
+use crate::tls::Dialogue;
 use crate::turns;
 
 /// A handshake with more packets than this is read as far as it came.
@@ -45,13 +45,13 @@ impl<D: Domain> View<D> {
         if client.stream.has_holes() && client.stream.captured() == 0 && turns::count(self) > MOST_TURNS {
             return Progress::Over;
         }
-        let protected = |half: crate::tls::Half<'_>| half.records.count(Content::ApplicationData);
-        let seen = protected(client) + protected(server);
-        if !data_from_server || seen < self.next_look || protected(client) == 0 {
+        let seen = client.records.protected() + server.records.protected();
+        if !data_from_server || seen < self.next_look || client.records.protected() == 0 {
             return Progress::Going;
         }
         let dialogue = self.dialogue();
         if answered(&dialogue) {
+            self.settled = Some(Box::new(dialogue));
             return Progress::Over;
         }
         self.next_look = (seen + 1).max(seen * 3 / 2);

@@ -4,7 +4,7 @@
 //! data behind a handshake costs one lookup. Names of connections long silent are forgotten.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -23,24 +23,69 @@ const IDLE: Span = Span::from_millis(90_000);
 const TAKEN: u32 = u32::MAX;
 
 /// Both endpoints, the lesser first: one key for both directions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Key {
-    addresses: [u128; 2],
-    ports: [u16; 2],
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Key {
+    V4([u32; 3]),
+    V6([u128; 2], u32),
 }
 
 impl Key {
     fn of(a: SocketAddr, b: SocketAddr) -> Self {
-        let (a, b) = ((bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
-        let ((a, a_port), (b, b_port)) = if a <= b { (a, b) } else { (b, a) };
-        Self { addresses: [a, b], ports: [a_port, b_port] }
+        match (a, b) {
+            (SocketAddr::V4(a), SocketAddr::V4(b)) => {
+                let ends = |e: SocketAddrV4| (u32::from(*e.ip()), e.port());
+                let (a, b) = (ends(a).min(ends(b)), ends(a).max(ends(b)));
+                Key::V4([a.0, b.0, ports(a.1, b.1)])
+            }
+            (a, b) => {
+                let ends = ((bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
+                let ((a, a_port), (b, b_port)) = if ends.0 <= ends.1 { ends } else { (ends.1, ends.0) };
+                Key::V6([a, b], ports(a_port, b_port))
+            }
+        }
     }
+}
+
+fn ports(a: u16, b: u16) -> u32 {
+    u32::from(a) << 16 | u32::from(b)
 }
 
 fn bits(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(v4) => 0xffff_0000_0000 | u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
+/// Names by [`Key`]: those of IPv4 take a third of the room, which shows where there are many.
+#[derive(Default, Debug)]
+struct Names {
+    v4: HashMap<[u32; 3], Name, RandomState>,
+    v6: HashMap<([u128; 2], u32), Name, RandomState>,
+}
+
+impl Names {
+    fn get_mut(&mut self, key: Key) -> Option<&mut Name> {
+        match key {
+            Key::V4(key) => self.v4.get_mut(&key),
+            Key::V6(addresses, ports) => self.v6.get_mut(&(addresses, ports)),
+        }
+    }
+
+    fn insert(&mut self, key: Key, name: Name) {
+        match key {
+            Key::V4(key) => self.v4.insert(key, name),
+            Key::V6(addresses, ports) => self.v6.insert((addresses, ports), name),
+        };
+    }
+
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
+        self.v4.retain(|_, name| keep(name));
+        self.v6.retain(|_, name| keep(name));
     }
 }
 
@@ -74,12 +119,12 @@ impl<D: Domain> Other<D> {
 
 #[derive(Clone, Copy, Debug)]
 struct Name {
-    /// Among [`FlowTable::others`], counted from the first ever.
-    other: u64,
+    /// Among [`FlowTable::others`], counted from the first ever, modulo 2^32.
+    other: u32,
     view: u32,
     client_isn: Option<u32>,
-    /// When it was last looked up.
-    epoch: u32,
+    /// When it was last looked up, modulo 2^16.
+    epoch: u16,
 }
 
 /// A view in the table.
@@ -89,22 +134,22 @@ pub struct Slot(u32);
 /// The connections of one observer.
 #[derive(Debug)]
 pub struct FlowTable<D> {
-    names: HashMap<Key, Name, RandomState>,
+    names: Names,
     views: Vec<Option<Box<View<D>>>>,
     free: Vec<u32>,
     /// Views by the order in which they began; may name views that are gone.
     order: VecDeque<(Slot, Key)>,
     held: usize,
-    epoch: u32,
+    epoch: u16,
     others: VecDeque<Other<D>>,
-    /// How many of `others` are gone.
-    forgotten: u64,
+    /// How many of `others` are gone, modulo 2^32.
+    forgotten: u32,
 }
 
 impl<D> Default for FlowTable<D> {
     fn default() -> Self {
         Self {
-            names: HashMap::default(),
+            names: Names::default(),
             views: Vec::new(),
             free: Vec::new(),
             order: VecDeque::new(),
@@ -122,7 +167,7 @@ impl<D: Domain> FlowTable<D> {
         let key = Key::of(segment.source, segment.destination);
         let syn = segment.flags.syn() && !segment.flags.ack();
         let epoch = self.epoch;
-        let known = self.names.get_mut(&key).map(|name| {
+        let known = self.names.get_mut(key).map(|name| {
             name.epoch = epoch;
             *name
         });
@@ -157,15 +202,15 @@ impl<D: Domain> FlowTable<D> {
         self.held -= view.held();
         self.free.push(slot.0);
         let key = Key::of(view.endpoints.client, view.endpoints.server);
-        if let Some(name) = self.names.get_mut(&key).filter(|name| name.view == slot.0) {
+        if let Some(name) = self.names.get_mut(key).filter(|name| name.view == slot.0) {
             name.view = TAKEN;
             name.client_isn = view.isn(Side::Client);
-            name.other = self.forgotten + self.others.len() as u64;
+            name.other = self.forgotten.wrapping_add(self.others.len() as u32);
             if let Some(other) = Other::of(&view) {
                 self.others.push_back(other);
                 if self.others.len() > MOST_OTHERS {
                     self.others.pop_front();
-                    self.forgotten += 1;
+                    self.forgotten = self.forgotten.wrapping_add(1);
                 }
             }
         }
@@ -182,8 +227,9 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Notes that a connection that was taken got more data.
-    fn touch(&mut self, other: u64, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) {
-        let Some(place) = other.checked_sub(self.forgotten) else { return };
+    fn touch(&mut self, other: u32, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) {
+        // What is gone wraps round to a place beyond the last.
+        let place = other.wrapping_sub(self.forgotten);
         if let Some(other) = self.others.get_mut(place as usize)
             && segment.len > 0
             && segment.source == other.endpoints.server
@@ -222,8 +268,8 @@ impl<D: Domain> FlowTable<D> {
     fn open(&mut self, key: Key, segment: &TcpSegment<'_>, syn: bool) -> Slot {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;
-            self.names.retain(|_, name| name.view != TAKEN || name.epoch == epoch);
-            self.epoch += 1;
+            self.names.retain(|name| name.view != TAKEN || name.epoch == epoch);
+            self.epoch = self.epoch.wrapping_add(1);
         }
         let source_is_client = syn || (!segment.flags.syn() && segment.source.port() > segment.destination.port());
         let (client, server) =
@@ -240,7 +286,7 @@ impl<D: Domain> FlowTable<D> {
             }
         };
         let client_isn = syn.then_some(segment.seq);
-        self.names.insert(key, Name { other: u64::MAX, view: index, client_isn, epoch: self.epoch });
+        self.names.insert(key, Name { other: self.forgotten.wrapping_sub(1), view: index, client_isn, epoch: self.epoch });
         self.order.push_back((Slot(index), key));
         Slot(index)
     }

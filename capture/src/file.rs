@@ -77,8 +77,10 @@ pub struct Reader {
     blocks: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
     big_endian: bool,
+    /// Whether this is a pcap, whose packets all have the same 16-byte header; else it is a pcapng.
+    legacy: bool,
     number: u64,
-    /// Bytes of the block handed out last.
+    /// Bytes of the buffer that were handed out already.
     pending: usize,
     capacity: usize,
     dropped: u64,
@@ -132,6 +134,7 @@ impl Reader {
                 blocks,
                 interfaces: Vec::new(),
                 big_endian: false,
+                legacy: false,
                 number: 0,
                 pending: 0,
                 capacity: BUFFER,
@@ -191,6 +194,9 @@ impl Reader {
     pub fn advance(&mut self) -> Result<Option<i64>, Broken> {
         self.current = None;
         let place = loop {
+            if let Some(place) = self.next_legacy() {
+                break place;
+            }
             if self.pending > 0 {
                 self.blocks.consume(self.pending);
                 self.pending = 0;
@@ -218,6 +224,22 @@ impl Reader {
         Ok(Some(at))
     }
 
+    /// The next packet of a pcap if the buffer holds all of it: what nearly always happens, and not worth a parser of blocks.
+    fn next_legacy(&mut self) -> Option<Place> {
+        let header = self.blocks.data().get(self.pending..).filter(|_| self.legacy)?.first_chunk::<16>()?;
+        let word = |at: usize| {
+            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let (seconds, fraction, len, wire_len) = (word(0), word(4), word(8), word(12));
+        let start = self.pending + header.len();
+        let end = start.checked_add(len as usize).filter(|end| *end <= self.blocks.data().len())?;
+        let at = self.interfaces.first()?.legacy_time(seconds, fraction);
+        self.number += 1;
+        self.pending = end;
+        Some(Place { number: self.number, at, interface: 0, start, len: len as usize, wire_len })
+    }
+
     fn broken<T>(&self, what: String) -> Result<T, Broken> {
         Err(Broken { file: self.file.clone(), after: self.number, what })
     }
@@ -235,13 +257,13 @@ impl Reader {
             PcapBlockOwned::LegacyHeader(header) => {
                 let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
                 self.interfaces = vec![Interface::new(header.network.0, resolution, 0, None)];
+                (self.legacy, self.big_endian) = (!header.is_modified_format(), header.is_bigendian());
                 Step::Other
             }
             PcapBlockOwned::Legacy(packet) => {
                 self.number += 1;
                 let Some(interface) = self.interfaces.first() else { return Step::Other };
-                let fraction = i64::from(packet.ts_usec) * (1_000_000_000 / interface.resolution as i64);
-                let at = i64::from(packet.ts_sec) * 1_000_000_000 + fraction;
+                let at = interface.legacy_time(packet.ts_sec, packet.ts_usec);
                 Step::Frame(Place {
                     number: self.number,
                     at,
@@ -300,6 +322,12 @@ impl Interface {
         let name = block.if_name().and_then(Result::ok).map(str::to_owned);
         let offset = block.ts_offset().saturating_mul(1_000_000_000);
         Self::new(block.linktype.0, block.ts_resolution().unwrap_or(1_000_000), offset, name)
+    }
+
+    /// The time of a pcap's packet: seconds, and microseconds or nanoseconds.
+    fn legacy_time(&self, seconds: u32, fraction: u32) -> i64 {
+        let nanos = i64::from(fraction) * if self.resolution == 1_000_000 { 1_000 } else { 1 };
+        i64::from(seconds) * 1_000_000_000 + nanos
     }
 
     fn time(&self, ticks: u64) -> i64 {

@@ -4,7 +4,7 @@
 //! fast the same path was at other times, so handshakes lie on a shelf of bounded size until others have spoken.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use analysis::clock::Span;
 use analysis::flow::View;
@@ -18,7 +18,7 @@ use foldhash::HashMap;
 use crate::placing::{Placed, Seen};
 
 /// Bytes of handshakes that lie on the shelf.
-const MOST_HELD: usize = 12 << 20;
+const MOST_HELD: usize = 4 << 20;
 /// Paths whose least round trip is remembered.
 const MOST_PATHS: usize = 100_000;
 
@@ -47,7 +47,35 @@ pub struct Finding {
     pub other_leg: Option<u64>,
 }
 
-type PathName = (IpAddr, IpAddr);
+/// What is known of paths, by their two ends; those of IPv4 in less than half the room.
+#[derive(Default)]
+struct Paths {
+    v4: HashMap<[Ipv4Addr; 2], Known>,
+    other: HashMap<(IpAddr, IpAddr), Known>,
+}
+
+impl Paths {
+    /// Notes that a handshake's least round trip over its path was `rtt`.
+    fn note(&mut self, ends: (IpAddr, IpAddr), rtt: Span) {
+        if self.v4.len() + self.other.len() >= MOST_PATHS {
+            *self = Self::default();
+        }
+        let new = Known { least: rtt, handshakes: 0 };
+        let known = match ends {
+            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.entry([a, b]).or_insert(new),
+            ends => self.other.entry(ends).or_insert(new),
+        };
+        known.least = rtt.min(known.least);
+        known.handshakes += 1;
+    }
+
+    fn get(&self, ends: (IpAddr, IpAddr)) -> Option<Known> {
+        match ends {
+            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.get(&[a, b]).copied(),
+            ends => self.other.get(&ends).copied(),
+        }
+    }
+}
 
 /// What is known of a path.
 #[derive(Clone, Copy)]
@@ -79,7 +107,7 @@ pub struct Judging {
     held: usize,
     most_held: usize,
     count: u64,
-    least_rtt: HashMap<PathName, Known>,
+    paths: Paths,
     by_random: HashMap<[u8; 32], u64>,
 }
 
@@ -91,7 +119,7 @@ impl Judging {
             held: 0,
             most_held: if at_once { 0 } else { MOST_HELD },
             count: 0,
-            least_rtt: HashMap::default(),
+            paths: Paths::default(),
             by_random: HashMap::default(),
         }
     }
@@ -104,12 +132,7 @@ impl Judging {
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
         if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.ledger.min_path()).min().filter(|_| sound) {
-            if self.least_rtt.len() >= MOST_PATHS {
-                self.least_rtt.clear();
-            }
-            let known = self.least_rtt.entry(path(&placed.handshake)).or_insert(Known { least: rtt, handshakes: 0 });
-            known.least = rtt.min(known.least);
-            known.handshakes += 1;
+            self.paths.note(path(&placed.handshake), rtt);
         }
         let other_leg = self.leg(id, &placed.handshake);
         let started = first_at(&placed.handshake);
@@ -142,7 +165,7 @@ impl Judging {
             self.by_random.remove(&random);
         }
         let Shelved { id, started, placed, readings, other_leg, .. } = *shelved;
-        let least = self.least_rtt.get(&path(&placed.handshake)).copied();
+        let least = self.paths.get(path(&placed.handshake));
         let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
@@ -163,7 +186,7 @@ fn first_at(h: &Handshake) -> i64 {
     client.chain(edge).next().unwrap_or(0)
 }
 
-fn path(handshake: &Handshake) -> PathName {
+fn path(handshake: &Handshake) -> (IpAddr, IpAddr) {
     (handshake.endpoints.client.ip(), handshake.endpoints.server.ip())
 }
 
@@ -171,13 +194,13 @@ fn read(placed: &Placed) -> Result<Vec<Reading>, String> {
     let h = &placed.handshake;
     let readings: Option<Vec<Reading>> = match placed.seen {
         Seen::BothEnds => {
-            both_ends::read(h).map(|r| [r].into_iter().chain(placed.otherwise.as_ref().and_then(both_ends::read)).collect())
+            both_ends::read(h).map(|r| [r].into_iter().chain(placed.otherwise.as_deref().and_then(both_ends::read)).collect())
         }
         Seen::ClientEnd => client_only::read(h).map(|r| vec![r]),
         Seen::EdgeEnd => edge_only::read(h).map(|r| vec![r]),
-        Seen::Between | Seen::Unknown => {
-            edge_only::read(h).zip(placed.otherwise.as_ref().and_then(client_only::read)).map(|(edge, client)| vec![edge, client])
-        }
+        Seen::Between | Seen::Unknown => edge_only::read(h)
+            .zip(placed.otherwise.as_deref().and_then(client_only::read))
+            .map(|(edge, client)| vec![edge, client]),
     };
     readings.ok_or_else(|| why_unread(h).into())
 }

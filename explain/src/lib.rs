@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod filter;
 pub mod gather;
 pub mod joining;
+mod judges;
 pub mod judging;
 pub mod observer;
 pub mod placing;
@@ -30,7 +31,8 @@ use report::explained::{CaptureRecord, Counts};
 use report::model::plural;
 
 use joining::{Group, WaitingRoom};
-use judging::{Finding, Judging};
+use judges::Judges;
+use judging::Finding;
 use observer::Observer;
 use placing::{Placed, Placing};
 
@@ -102,7 +104,7 @@ struct Run<'a> {
     names: Vec<(usize, u32)>,
     waiting: WaitingRoom,
     placing: Placing,
-    judging: Judging,
+    judges: Judges,
     packets: u64,
     handshakes: u64,
 }
@@ -120,7 +122,7 @@ impl<'a> Run<'a> {
             names: Vec::new(),
             waiting: WaitingRoom::default(),
             placing: Placing::default(),
-            judging: Judging::new(options.follow),
+            judges: Judges::new(options.follow),
             packets: 0,
             handshakes: 0,
         }
@@ -198,8 +200,9 @@ impl<'a> Run<'a> {
         }
         self.ask_around(&mut placed);
         sink.placed(&mut placed);
-        self.judging.push(placed);
-        self.give(false, sink)
+        self.judges.push(placed);
+        let judged = self.judges.judged();
+        self.give(judged, sink)
     }
 
     /// Where an end was silent for long, looks for what it asked others meanwhile.
@@ -235,8 +238,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn give(&mut self, end: bool, sink: &mut dyn Sink) -> ControlFlow<()> {
-        while let Some(finding) = self.judging.pop(end) {
+    fn give(&mut self, judged: impl IntoIterator<Item = Finding>, sink: &mut dyn Sink) -> ControlFlow<()> {
+        for finding in judged {
             self.handshakes += 1;
             sink.finding(finding, self.set.files())?;
         }
@@ -253,7 +256,8 @@ impl<'a> Run<'a> {
         for group in rest {
             self.group(group, sink)?;
         }
-        self.give(true, sink)
+        let rest = std::mem::replace(&mut self.judges, Judges::new(true)).finish();
+        self.give(rest, sink)
     }
 
     fn outcome(self) -> Outcome {

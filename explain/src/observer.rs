@@ -18,6 +18,8 @@ use report::explained::Counts;
 const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5671, 8443, 8883];
 /// A connection without data that lasted less was a port check; longer, and somebody failed to begin.
 const PORT_CHECK: Span = Span::from_millis(1_000);
+/// Packets between two looks for what is overdue.
+const LOOK: u64 = 16;
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
 
@@ -116,6 +118,10 @@ impl Observer {
 
     /// A connection in which nothing happened for long, or that must go because memory is short.
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
+        // A look at the oldest costs as much as a lookup: now and then is often enough.
+        if !self.counts.packets.is_multiple_of(LOOK) {
+            return None;
+        }
         self.table.overdue(Instant::from_nanos(self.now))
     }
 

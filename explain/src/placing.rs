@@ -44,10 +44,10 @@ pub struct Placed {
     /// How that is known.
     pub how: String,
     /// For [`Seen::BothEnds`], [`Seen::ClientEnd`] and [`Seen::EdgeEnd`], the handshake.
-    pub handshake: Handshake,
+    pub handshake: Box<Handshake>,
     /// For [`Seen::Between`] and [`Seen::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
     /// For [`Seen::BothEnds`], the same with the other capture's clock set straight, where either may have been set.
-    pub otherwise: Option<Handshake>,
+    pub otherwise: Option<Box<Handshake>>,
     /// The observer of the client's view.
     pub client_observer: Option<usize>,
     /// The observer of the edge's view.
@@ -196,7 +196,7 @@ fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) 
     Placed {
         seen: Seen::BothEnds,
         how: format!("both ends are one host or neighbours: {how}"),
-        handshake: Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)),
+        handshake: Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge))),
         otherwise: None,
         client_observer: Some(observer),
         edge_observer: Some(observer),
@@ -206,7 +206,8 @@ fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) 
 
 fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut notes: Vec<String>) -> Placed {
     let (view, doubt) = straight(view, &mut notes);
-    let with_doubt = |mut h: Handshake| {
+    let with_doubt = |h: Handshake| {
+        let mut h = Box::new(h);
         h.clock_in_doubt = doubt;
         h
     };
@@ -242,8 +243,8 @@ fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, 
 
 /// A handshake, and what it is if the other clock was the one that was set.
 struct Straight {
-    handshake: Handshake,
-    otherwise: Option<Handshake>,
+    handshake: Box<Handshake>,
+    otherwise: Option<Box<Handshake>>,
     /// How far the two clocks are apart at its end.
     apart: Option<Apart>,
 }
@@ -253,7 +254,7 @@ fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>,
     let (mut edge, edge_doubt) = straight(edge, notes);
     let crossings = crossings(&client, &edge);
     let Some(step) = step_between(&crossings, earlier) else {
-        let mut handshake = Handshake::of(Some(client), Some(edge));
+        let mut handshake = Box::new(Handshake::of(Some(client), Some(edge)));
         handshake.clock_in_doubt = client_doubt || edge_doubt;
         return Straight { handshake, otherwise: None, apart: apart(&crossings) };
     };
@@ -263,7 +264,7 @@ fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>,
     take_out(&mut client, Step { from: at.client, by: Span::ZERO - step.by });
     take_out(&mut edge, Step { from: at.edge, by: step.by });
     let (of_client, of_edge) =
-        (Handshake::of(Some(client), Some(edge_as_it_was)), Handshake::of(Some(client_as_it_was), Some(edge)));
+        [(client, edge_as_it_was), (client_as_it_was, edge)].map(|(c, e)| Box::new(Handshake::of(Some(c), Some(e)))).into();
     // A clock that ran backwards is the one that was set.
     let apart = apart(crossings.split_at(step.from).1);
     match (client_doubt, edge_doubt) {

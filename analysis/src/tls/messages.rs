@@ -1,5 +1,7 @@
 //! Records → the handshake messages sent in clear.
 
+use std::borrow::Cow;
+
 use super::stream::Stream;
 use super::{Content, Extent, Record};
 
@@ -20,11 +22,11 @@ pub mod kind {
 
 /// One handshake message sent in clear.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message {
+pub struct Message<'a> {
     /// Handshake type.
     pub kind: u8,
     /// Body of a Hello without the four-byte header; empty for others.
-    pub body: Vec<u8>,
+    pub body: Cow<'a, [u8]>,
     /// From the first record that held a piece of it to the end of the record that held its last: a receiver reads
     /// whole records.
     pub extent: Extent,
@@ -70,7 +72,7 @@ impl Partial {
 /// A client that is asked for a second ClientHello moves its ChangeCipherSpec before it (RFC 8446, appendix D.4),
 /// and so does the server behind its HelloRetryRequest: a ChangeCipherSpec before a Hello does not end the clear part.
 /// Of a message that was not captured whole, what its header says is told.
-pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
+pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> {
     let bytes = stream.bytes();
     let mut found = Vec::new();
     let mut partial: Option<Partial> = None;
@@ -79,7 +81,7 @@ pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
         match record.content {
             Content::Handshake => {}
             Content::HelloV2 => {
-                found.push(Message { kind: kind::CLIENT_HELLO, body: Vec::new(), extent: record.extent });
+                found.push(Message { kind: kind::CLIENT_HELLO, body: Cow::default(), extent: record.extent });
                 continue;
             }
             // Early data that the server refused stand between ClientHello and its repetition.
@@ -93,6 +95,14 @@ pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
         }
         let mut at = start + 5;
         while at < end {
+            if partial.is_none()
+                && let Some((kind, body, next)) = whole(stream, at, end)
+            {
+                at = next;
+                let extent = Extent { start: record.extent.start, end: end as i64 };
+                found.push(Message { kind, body: Cow::Borrowed(body), extent });
+                continue;
+            }
             let mut message = partial.take().unwrap_or_else(|| Partial::at(record.extent.start));
             if message.header.len() < 4 && !stream.known(at, (at + 4 - message.header.len()).min(end)) {
                 break; // its header was not captured: the next record begins anew
@@ -104,12 +114,21 @@ pub fn messages(stream: &Stream, records: &[Record]) -> Vec<Message> {
             }
             found.push(Message {
                 kind: message.header[0],
-                body: message.body,
+                body: message.body.into(),
                 extent: Extent { start: message.start, end: end as i64 },
             });
         }
     }
     found
+}
+
+/// The message at `at` if all of it lies before `end`: its type, its body (of a Hello) and where the next begins.
+fn whole(stream: &Stream, at: usize, end: usize) -> Option<(u8, &[u8], usize)> {
+    let [kind, a, b, c] = *stream.bytes().get(at..at + 4)? else { return None };
+    let next = at + 4 + u32::from_be_bytes([0, a, b, c]) as usize;
+    let here = next <= end && next - at < MOST_HELLO && stream.known(at, at + 4);
+    let body = if kind <= kind::HELLO_RETRY_REQUEST { at + 4..next } else { at..at };
+    stream.bytes().get(body).filter(|_| here).map(|body| (kind, body, next))
 }
 
 /// Whether a record holds a whole ClientHello: nothing else is sent in clear behind ClientHello.

@@ -240,7 +240,7 @@ impl Dialogue {
         self.version.is_some_and(|v| v < Version::Tls13) && !self.resumed
     }
 
-    fn read_client_hellos(&mut self, messages: Vec<Message>) {
+    fn read_client_hellos(&mut self, messages: Vec<Message<'_>>) {
         for message in messages.into_iter().filter(|m| m.kind == kind::CLIENT_HELLO) {
             let hello = ClientHello::parse(&message.body);
             self.first_client_hello = self.client_hello;
@@ -251,7 +251,7 @@ impl Dialogue {
         }
     }
 
-    fn read_server_messages(&mut self, messages: Vec<Message>) {
+    fn read_server_messages(&mut self, messages: Vec<Message<'_>>) {
         for Message { kind, body, extent } in messages {
             match kind {
                 kind::SERVER_HELLO if body.get(2..34) == Some(&HELLO_RETRY) => self.hello_retry = Some(extent),

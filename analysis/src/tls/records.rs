@@ -3,6 +3,8 @@
 //! In: a [`Stream`] that grows. Out: the records found so far. TLS may begin anywhere in it: after STARTTLS, a SOCKS
 //! greeting, PostgreSQL's SSLRequest. So the first thing looked for is a Hello.
 
+use memchr::memchr2;
+
 use super::stream::Stream;
 use super::{Content, Extent, Record};
 
@@ -10,6 +12,11 @@ use super::{Content, Extent, Record};
 const MOST_BEFORE: usize = 16 * 1024;
 /// TLSCiphertext.length may not be more (RFC 5246 section 6.2.3; RFC 8446 allows less).
 const MOST_RECORD: usize = (1 << 14) + 2048;
+
+/// What a Hello in a record begins with: only [`begins`] at offset 0 knows another.
+const HANDSHAKE: u8 = 22;
+/// What an answer to a ClientHello may begin with.
+const ALERT: u8 = 21;
 
 /// Which Hello a side begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +36,8 @@ pub struct Records {
     at: usize,
     /// Records, in order.
     pub found: Vec<Record>,
+    /// How many of them are of protected data.
+    protected: usize,
     /// The stream stopped looking like TLS.
     lost: bool,
 }
@@ -51,9 +60,9 @@ impl Records {
         self.lost || (self.start.is_none() && self.at >= MOST_BEFORE)
     }
 
-    /// How many records of one type.
-    pub fn count(&self, content: Content) -> usize {
-        self.found.iter().filter(|r| r.content == content).count()
+    /// How many records of protected data.
+    pub fn protected(&self) -> usize {
+        self.protected
     }
 
     /// Looks at what the stream has grown by.
@@ -65,6 +74,7 @@ impl Records {
             match self.next(stream) {
                 Step::Record(record) => {
                     self.at = record.extent.end as usize;
+                    self.protected += usize::from(record.content == Content::ApplicationData);
                     self.found.push(record);
                 }
                 Step::Wait => return,
@@ -85,7 +95,11 @@ impl Records {
                 }
                 // Too little to say.
                 None => return false,
-                Some(false) => self.at += 1,
+                Some(false) => {
+                    self.at += 1;
+                    let rest = &bytes[self.at..];
+                    self.at += memchr2(HANDSHAKE, ALERT, rest).unwrap_or(rest.len());
+                }
             }
         }
         false

@@ -80,8 +80,10 @@ impl Stream {
         }
     }
 
-    /// Takes the gaps before waiting segments for holes: the capture is over, what is missing never comes.
-    pub fn close(&mut self) {
+    /// Takes the gaps before waiting segments for holes: the capture is over, what is missing never comes. Gives whether
+    /// anything waited.
+    pub fn close(&mut self) -> bool {
+        let waited = !self.waiting.is_empty();
         while !self.waiting.is_empty() && !self.full() {
             let next = self.waiting.iter().map(|p| p.start).min().and_then(|s| usize::try_from(s).ok());
             let Some(next) = next.filter(|next| *next < 2 * MOST_BYTES) else { break };
@@ -91,6 +93,7 @@ impl Stream {
             self.append_waiting();
         }
         self.waiting.clear();
+        waited
     }
 
     /// Whether all of `[from, to)` was captured.
