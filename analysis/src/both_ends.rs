@@ -18,6 +18,7 @@ use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::copies::{blackhole, loss_wait};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::{Handshake, waited_for_others};
+use crate::host::HostTrace;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::offset::{Crossing, crossings, least_way};
@@ -361,7 +362,19 @@ pub(crate) fn client_side(
     packets: Vec<u64>,
 ) -> Vec<Entry> {
     let asked = waited_for_others(&handshake.client_asked, from, to);
-    let Some(trace) = &handshake.client_host else {
+    client_time(handshake.client_host.as_ref(), asked, phase, from, to, packets)
+}
+
+/// Divides a stretch of the client's own by what its host says of it; `asked` are the frames of others' answers that it waited for.
+pub(crate) fn client_time(
+    host: Option<&HostTrace<Client>>,
+    asked: Option<[u64; 2]>,
+    phase: Phase,
+    from: Instant<Client>,
+    to: Instant<Client>,
+    packets: Vec<u64>,
+) -> Vec<Entry> {
+    let Some(trace) = host else {
         let mut entry = match asked {
             Some(frames) => Entry::new(phase, Owner::ClientApp, Kind::Dependency, to - from, STAMP_ERROR).between(frames),
             None => Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets),

@@ -110,6 +110,8 @@ pub enum Phase {
     ClientFinished,
     /// Finished to the edge's answer or acknowledgement.
     Finish,
+    /// A request on the finished connection, to the first byte of its answer.
+    Request,
 }
 
 /// What would settle a question that the evidence left open.

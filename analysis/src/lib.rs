@@ -32,6 +32,7 @@ mod reset;
 pub mod run;
 pub mod sentence;
 pub mod settle;
+pub mod socket;
 pub mod standpoint;
 pub mod stats;
 pub mod table;

@@ -23,6 +23,16 @@ const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
+    /// The client program's own clock alone.
+    App {
+        /// Whether its scheduler evidence is there too.
+        host: bool,
+    },
+    /// The client's own socket: kernel timestamps and counters.
+    Socket {
+        /// Whether the client's scheduler evidence is there too.
+        host: bool,
+    },
     /// Packets from one end.
     OneEnd {
         /// Whether that end's scheduler evidence is there too.
@@ -38,6 +48,8 @@ pub enum Grade {
 impl fmt::Display for Grade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, host) = match self {
+            Grade::App { host } => ("app", host),
+            Grade::Socket { host } => ("socket", host),
             Grade::OneEnd { host } => ("one end", host),
             Grade::BothEnds { host } => ("both ends", host),
         };
@@ -447,6 +459,7 @@ pub fn phase_words(phase: Phase) -> &'static str {
         Phase::ServerFlight => "ClientHello to server flight",
         Phase::ClientFinished => "client before Finished",
         Phase::Finish => "Finished to the edge",
+        Phase::Request => "request to its first answer",
     }
 }
 
