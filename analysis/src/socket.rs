@@ -86,6 +86,8 @@ pub struct SocketTrace {
     pub connect: Option<Connect>,
     /// Messages and answers, in order.
     pub exchanges: Vec<Exchange>,
+    /// Our Finished, where nothing of the handshake answers it (TLS 1.3).
+    pub finished: Option<Message>,
     /// The end of it all.
     pub ended: Instant<Client>,
     /// Whether it came to its end.
@@ -143,6 +145,9 @@ impl Reader<'_> {
         self.connect()?;
         self.last = Milestone::SynAck;
         for exchange in &self.trace.exchanges {
+            if exchange.phase == Phase::Request {
+                self.finished();
+            }
             self.client(exchange.before, exchange.sent.first());
             self.exchange(exchange)?;
             self.last = match exchange.phase {
@@ -152,7 +157,15 @@ impl Reader<'_> {
                 _ => Milestone::FirstResponse,
             };
         }
+        self.finished();
         Some(())
+    }
+
+    /// The client before its last message of the handshake.
+    fn finished(&mut self) {
+        if let Some(finished) = &self.trace.finished {
+            self.client(Phase::ClientFinished, finished.first());
+        }
     }
 
     fn connect(&mut self) -> Option<()> {
@@ -361,6 +374,7 @@ mod tests {
             lookup: None,
             connect: Some(Connect { began: at(1), round_trip: Some(Span::from_millis(10)), repeated: 0, done: Some(at(12)) }),
             exchanges: vec![Exchange { phase, before, sent: message(12, Some(acked)), answer, extra: false }],
+            finished: None,
             ended: at(read + 1),
             complete: true,
             stamped: true,

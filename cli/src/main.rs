@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         args::Verb::Run(args) => run::run(&args),
         args::Verb::Explain(args) => explaining::explain(&args),
         args::Verb::Accuracy(args) => run::accuracy(&args),
-        args::Verb::Probe(args) => Ok(probe::probe(&args)),
+        args::Verb::Probe(args) => probe::probe(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {
             let done = lab::clean::clean();
             println!("{}", if done.is_empty() { "nothing to clean".into() } else { done.join("\n") });

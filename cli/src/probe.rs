@@ -1,31 +1,45 @@
 //! `whostalled probe`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use prober::{Request, probe as handshake};
+use prober::tls::{Only, TlsOptions, config};
+use prober::{Family, HttpRequest, Pauses, Target, probe_now};
 
 use crate::args::Probe;
 use crate::exit;
 
 /// Does one handshake and prints what was measured.
-pub fn probe(args: &Probe) -> u8 {
+///
+/// # Errors
+/// If the probe could not even begin.
+pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
     let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
-    let report = handshake(&Request {
+    let tls = TlsOptions {
+        ca: Some(args.ca.clone()),
+        insecure: args.insecure,
+        only: args.tls12.then_some(Only::Tls12),
+        key_log: true,
+        ..TlsOptions::default()
+    };
+    let target = Target {
         host: args.host.clone(),
         port: args.port,
-        ipv6: args.ipv6,
-        ca: args.ca.clone(),
-        verify: !args.insecure,
-        tls12_only: args.tls12,
+        connect_to: None,
+        address: None,
+        server_name: None,
+        family: if args.ipv6 { Family::V6 } else { Family::V4 },
+        tls: Some(Arc::new(config(&tls)?)),
+        request: Some(HttpRequest::default()),
         timeout: ms(args.timeout_ms),
-        pause_before_hello: ms(args.pause_before_hello_ms),
-        pause_before_finished: ms(args.pause_before_finished_ms),
-    });
+        pauses: Pauses { before_hello: ms(args.pause_before_hello_ms), before_finished: ms(args.pause_before_finished_ms) },
+    };
+    let report = probe_now(&target, &[])?;
     if args.json {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         let since =
-            |at: Option<i64>| at.zip(report.dns_start).map_or("–".into(), |(a, b)| format!("{:.2} ms", (a - b) as f64 / 1e6));
+            |at: Option<i64>| at.map_or("–".into(), |at| format!("{:.2} ms", (at - report.trace.started.nanos()) as f64 / 1e6));
         println!("lookup done            {}", since(report.dns_end));
         println!("TCP connected          {}", since(report.connected));
         println!("ClientHello sent       {}", since(report.client_hello));
@@ -34,8 +48,8 @@ pub fn probe(args: &Probe) -> u8 {
         println!("Finished sent          {}", since(report.client_finished));
         println!("first response         {}", since(report.first_response));
         if let Some(reason) = &report.reason {
-            println!("failed: {reason}");
+            println!("failed: {reason}: {}", report.detail.as_deref().unwrap_or_default());
         }
     }
-    if report.success { exit::HELD } else { exit::FAILED }
+    Ok(if report.success { exit::HELD } else { exit::FAILED })
 }

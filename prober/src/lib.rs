@@ -1,12 +1,31 @@
 //! The TLS client with kernel timestamps.
 //!
-//! In: a [`Request`]. Out: a [`Report`]: every timing up to success or failure, from the program's own clock
+//! In: a [`Target`] and a [`Lookup`]. Out: a [`Report`]: every timing up to success or failure, from the program's own clock
 //! and, where the kernel gives them, from the socket (`SO_TIMESTAMPING`, no privileges needed): when the
-//! server's bytes reached the kernel although the thread read them later, when our own bytes left, and when
-//! the peer's kernel acknowledged them.
-#![forbid(unsafe_code)]
+//! server's bytes reached the kernel although the thread read them later, when our own bytes left, when
+//! the peer's kernel acknowledged them, and what the scheduler did with the thread meanwhile. Its
+//! [`Report::trace`] is what `analysis::socket` divides among owners.
+//!
+//! ```text
+//! lookup ─► connect (RFC 8305) ─► wire + tls ─► http     each stage adds to the report; a failure ends it with a reason
+//! ```
+//! Everything is asynchronous and meant for one thread: `watch` runs thousands at once; [`probe_now`] runs one.
+#![deny(unsafe_code)]
 
-pub mod probe;
+mod client;
+mod connect;
+pub mod host;
+pub mod http;
+pub mod lookup;
+pub mod reason;
+pub mod report;
 pub mod stamps;
+pub mod tcp_info;
+pub mod tls;
+mod wire;
 
-pub use probe::{Report, Request, probe};
+pub use client::{Pauses, Target, probe, probe_now};
+pub use http::HttpRequest;
+pub use lookup::{Family, Lookup};
+pub use reason::Reason;
+pub use report::Report;

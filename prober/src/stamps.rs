@@ -1,8 +1,7 @@
 //! Kernel timestamps of an ordinary TCP socket (Linux, `Documentation/networking/timestamping.rst`).
 
 use std::io::{self, IoSliceMut};
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
@@ -14,8 +13,6 @@ use serde::{Deserialize, Serialize};
 pub enum Sent {
     /// Handed to the device.
     Software,
-    /// Handed to the queue in front of the device.
-    Scheduled,
     /// Acknowledged by the peer's kernel.
     Acknowledged,
 }
@@ -32,9 +29,8 @@ pub struct SentStamp {
 }
 
 /// Asks the kernel to stamp this socket's traffic; false if this kernel does not.
-pub fn enable(stream: &TcpStream) -> bool {
-    // TX_ACK, TX_SCHED, OPT_ID_TCP and OPT_CMSG have no names in nix yet; the values are the kernel's ABI.
-    const TX_SCHED: u32 = 1 << 8;
+pub fn enable(stream: impl AsFd) -> bool {
+    // TX_ACK, OPT_ID_TCP and OPT_CMSG have no names in nix yet; the values are the kernel's ABI.
     const TX_ACK: u32 = 1 << 9;
     const OPT_ID_TCP: u32 = 1 << 16;
     let named = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
@@ -42,18 +38,18 @@ pub fn enable(stream: &TcpStream) -> bool {
         | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
-    let all = TimestampingFlag::from_bits_retain(named.bits() | TX_SCHED | TX_ACK | OPT_ID_TCP);
-    setsockopt(stream, sockopt::Timestamping, &all).is_ok() || setsockopt(stream, sockopt::Timestamping, &named).is_ok()
+    let all = TimestampingFlag::from_bits_retain(named.bits() | TX_ACK | OPT_ID_TCP);
+    setsockopt(&stream, sockopt::Timestamping, &all).is_ok() || setsockopt(&stream, sockopt::Timestamping, &named).is_ok()
 }
 
 /// Reads what is there, with the time its last byte reached the kernel.
 ///
 /// # Errors
 /// As read(2).
-pub fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
+pub fn read(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
     let mut control = nix::cmsg_space!([TimeSpec; 3]);
     let mut slices = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
+    let message = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
     let stamp = message.cmsgs().ok().and_then(|mut all| {
         all.find_map(|c| match c {
             ControlMessageOwned::ScmTimestampsns(stamps) => Some(nanos(stamps.system)),
@@ -64,14 +60,14 @@ pub fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<
 }
 
 /// Takes the stamps of sent bytes that the kernel has ready.
-pub fn sent(stream: &TcpStream) -> Vec<SentStamp> {
+pub fn sent(stream: impl AsFd) -> Vec<SentStamp> {
     let mut found = Vec::new();
     let mut control = nix::cmsg_space!([TimeSpec; 3], [u8; 128]);
     loop {
         let mut byte = [0; 1];
         let mut slices = [IoSliceMut::new(&mut byte)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let Ok(message) = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut control), flags) else { return found };
+        let Ok(message) = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut slices, Some(&mut control), flags) else { return found };
         let (mut at, mut id) = (None, None);
         for c in message.cmsgs().into_iter().flatten() {
             match c {
@@ -85,7 +81,6 @@ pub fn sent(stream: &TcpStream) -> Vec<SentStamp> {
         if let (Some(at), Some((kind, byte))) = (at, id) {
             let what = match kind {
                 0 => Sent::Software,
-                1 => Sent::Scheduled,
                 _ => Sent::Acknowledged,
             };
             found.push(SentStamp { what, byte, at });

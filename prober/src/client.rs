@@ -1,0 +1,437 @@
+//! One probe, stage by stage.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use analysis::clock::{Client, Instant};
+use analysis::host::HostTrace;
+use analysis::ledger::Phase;
+use analysis::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::ServerName;
+use tokio::time::timeout_at;
+
+use crate::connect::{Connected, Tried, connect};
+use crate::host;
+use crate::http::{HttpRequest, Reading};
+use crate::lookup::{Family, Lookup};
+use crate::reason::{Failure, Reason};
+use crate::report::Report;
+use crate::stamps::{self, Sent};
+use crate::tcp_info::tcp_info;
+use crate::wire::Wire;
+
+/// Two clocks of one machine differ by less unless somebody sets one.
+const STEP: i64 = 1_000_000;
+
+/// What to probe, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Name of the server: looked up, asked for (SNI) and verified, unless said otherwise below.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Look up and connect to this instead.
+    pub connect_to: Option<(String, u16)>,
+    /// Connect to this address; nothing is looked up.
+    pub address: Option<SocketAddr>,
+    /// Ask for this name (SNI) and verify it.
+    pub server_name: Option<String>,
+    /// Which addresses to use.
+    pub family: Family,
+    /// How to speak TLS; absent: do not.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// What to ask for behind the handshake.
+    pub request: Option<HttpRequest>,
+    /// Give up after so long.
+    pub timeout: Duration,
+    /// Lab faults.
+    pub pauses: Pauses,
+}
+
+/// Lab faults: the thread sleeps.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Pauses {
+    /// Before ClientHello.
+    pub before_hello: Duration,
+    /// Between reading the server's flight and answering it.
+    pub before_finished: Duration,
+}
+
+/// Wall time that nobody can set back during a probe.
+pub(crate) struct Clock {
+    real: i64,
+    begun: std::time::Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { real: real(), begun: std::time::Instant::now() }
+    }
+
+    pub fn now(&self) -> Instant<Client> {
+        Instant::from_nanos(self.real.saturating_add(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    fn stepped(&self) -> bool {
+        (real() - self.now().nanos()).abs() > STEP
+    }
+}
+
+fn real() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Probes once, on a runtime of its own.
+///
+/// # Errors
+/// If there can be no runtime or no resolver.
+pub fn probe_now(target: &Target, servers: &[SocketAddr]) -> std::io::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async { Ok(probe(target, &Lookup::new(servers)?).await) });
+    runtime.shutdown_background();
+    report
+}
+
+/// Probes once. Peer failure is in the report.
+pub async fn probe(target: &Target, lookup: &Lookup) -> Report {
+    let clock = Clock::start();
+    let mut probe = Probe { target, report: blank(clock.now()), clock, samples: Vec::with_capacity(16), spans: Vec::new() };
+    let result = probe.run(lookup).await;
+    probe.finish(result)
+}
+
+fn blank(now: Instant<Client>) -> Report {
+    let trace = SocketTrace {
+        started: now,
+        lookup: None,
+        connect: None,
+        exchanges: Vec::with_capacity(3),
+        finished: None,
+        ended: now,
+        complete: false,
+        stamped: false,
+        out_of_order: false,
+        host: None,
+    };
+    Report {
+        success: false,
+        reason: None,
+        detail: None,
+        address: None,
+        addresses: Vec::new(),
+        failed_addresses: Vec::new(),
+        local: None,
+        dns_start: None,
+        dns_end: None,
+        connect_start: None,
+        connected: None,
+        client_hello: None,
+        flight_at_kernel: None,
+        flight_read: None,
+        client_finished: None,
+        first_request: None,
+        first_response: None,
+        response_end: None,
+        ended: now.nanos(),
+        sent: Vec::new(),
+        kernel_timestamps: false,
+        clock_stepped: false,
+        version: None,
+        cipher_suite: None,
+        alpn: None,
+        resumed: false,
+        certificates: Vec::new(),
+        response: None,
+        paused_ms: 0.0,
+        trace,
+    }
+}
+
+/// Which message the bytes up to an offset were.
+#[derive(Clone, Copy)]
+enum Spoken {
+    Exchange(usize),
+    Finished,
+}
+
+struct Probe<'a> {
+    target: &'a Target,
+    report: Report,
+    clock: Clock,
+    samples: Vec<analysis::host::Sample<Client>>,
+    /// Ends of our messages in the stream.
+    spans: Vec<(u64, Spoken)>,
+}
+
+impl Probe<'_> {
+    async fn run(&mut self, lookup: &Lookup) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + self.target.timeout;
+        self.sample(true);
+        let addresses = self.look_up(lookup).await?;
+        let Connected { stream, address, connect } = self.connect(&addresses, deadline).await?;
+        self.sample(false);
+        self.report.address = Some(address);
+        self.report.local = stream.local_addr().ok();
+        self.report.connected = connect.done.map(Instant::nanos);
+        self.report.trace.connect = Some(connect);
+        self.report.kernel_timestamps = stamps::enable(&stream);
+        let _ = stream.set_nodelay(true);
+        let mut wire = Wire::new(stream);
+        let result = self.converse(&mut wire, deadline).await;
+        self.read_stamps(&wire);
+        result
+    }
+
+    async fn look_up(&mut self, lookup: &Lookup) -> Result<Vec<SocketAddr>, Failure> {
+        if let Some(address) = self.target.address {
+            return Ok(vec![address]);
+        }
+        let (host, port) = self.target.connect_to.as_ref().map_or((&self.target.host, self.target.port), |(h, p)| (h, *p));
+        if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let asked = self.clock.now();
+        self.report.dns_start = Some(asked.nanos());
+        self.report.trace.lookup = Some((asked, None));
+        let found = lookup.addresses(host, self.target.family, self.target.timeout).await;
+        self.sample(false);
+        let addresses = found?;
+        let answered = self.clock.now();
+        self.report.dns_end = Some(answered.nanos());
+        self.report.trace.lookup = Some((asked, Some(answered)));
+        self.report.addresses.clone_from(&addresses);
+        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    async fn connect(&mut self, addresses: &[SocketAddr], deadline: tokio::time::Instant) -> Result<Connected, Failure> {
+        self.sample(true);
+        let mut tried = Tried::default();
+        let outcome = timeout_at(deadline, connect(addresses, &self.clock, &mut tried)).await;
+        self.report.connect_start = tried.began.map(Instant::nanos);
+        if let Some(began) = tried.began {
+            self.report.trace.connect = Some(Connect { began, round_trip: None, repeated: 0, done: None });
+        }
+        self.report.failed_addresses = tried.failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+        let first = addresses.first().filter(|_| addresses.len() == 1).copied();
+        self.report.address = self.report.address.or(first);
+        outcome.unwrap_or_else(|_| Err(Failure::new(Reason::ConnectTimeout, "no answer to SYN in time")))
+    }
+
+    async fn converse(&mut self, wire: &mut Wire, deadline: tokio::time::Instant) -> Result<(), Failure> {
+        let mut tls = match &self.target.tls {
+            None => None,
+            Some(config) => {
+                let name = self.target.server_name.as_ref().unwrap_or(&self.target.host).trim_matches(['[', ']']).to_owned();
+                let name = ServerName::try_from(name).map_err(|e| Failure::new(Reason::Prober, e))?;
+                let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(|e| Failure::of_tls(&e))?;
+                self.pause(self.target.pauses.before_hello);
+                let shaken = timeout_at(deadline, self.handshake(wire, &mut tls)).await;
+                shaken.unwrap_or_else(|_| Err(Failure::new(Reason::TlsTimeout, "the handshake did not end in time")))?;
+                Some(tls)
+            }
+        };
+        if let Some(request) = self.target.request.clone() {
+            let answered = timeout_at(deadline, self.request(wire, &mut tls, &request)).await;
+            answered.unwrap_or_else(|_| Err(Failure::new(Reason::RequestTimeout, "no complete answer in time")))?;
+        }
+        if let Some(tls) = &mut tls {
+            tls.send_close_notify();
+            let _ = wire.flush(tls).await;
+        }
+        Ok(())
+    }
+
+    async fn handshake(&mut self, wire: &mut Wire, tls: &mut ClientConnection) -> Result<(), Failure> {
+        let of_io = |e: std::io::Error| Failure::of_io(&e, false);
+        self.speak(wire, tls, Phase::ServerFlight, Phase::ClientHello).await?;
+        self.report.client_hello = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+        while tls.is_handshaking() {
+            self.sample(true);
+            let (mut bytes, at_kernel) = wire.read().await.map_err(of_io)?;
+            if bytes.is_empty() {
+                return Err(Failure::new(Reason::TlsClosed, "the edge closed the connection"));
+            }
+            let read = self.clock.now();
+            // Whatever is made of these bytes, they came.
+            self.heard(at_kernel, read);
+            (self.report.flight_at_kernel, self.report.flight_read) = (at_kernel, Some(read.nanos()));
+            while !bytes.is_empty() {
+                tls.read_tls(&mut bytes).map_err(of_io)?;
+                if let Err(error) = tls.process_new_packets() {
+                    let _ = wire.flush(tls).await; // the alert that tells the edge why
+                    return Err(Failure::of_tls(&error));
+                }
+            }
+            self.sample(false);
+            if tls.wants_write() {
+                self.answer(wire, tls).await?;
+            }
+        }
+        let text = |version: ProtocolVersion| version.as_str().map(|s| s.replace('_', ".").replace("TLSv", "TLS "));
+        self.report.version = tls.protocol_version().and_then(text);
+        self.report.cipher_suite = tls.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).map(str::to_owned);
+        self.report.alpn = tls.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
+        self.report.resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.report.certificates = tls.peer_certificates().unwrap_or_default().to_vec();
+        Ok(())
+    }
+
+    /// Answers what the edge sent: a HelloRetryRequest, or its flight.
+    async fn answer(&mut self, wire: &mut Wire, tls: &mut ClientConnection) -> Result<(), Failure> {
+        match tls.protocol_version() {
+            None => {
+                if let Some(first) = self.report.trace.exchanges.last_mut() {
+                    first.extra = true;
+                }
+                self.speak(wire, tls, Phase::ServerFlight, Phase::ClientHello).await
+            }
+            Some(ProtocolVersion::TLSv1_2) if tls.is_handshaking() => {
+                self.pause(self.target.pauses.before_finished);
+                self.speak(wire, tls, Phase::Finish, Phase::ClientFinished).await?;
+                self.report.client_finished = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+                Ok(())
+            }
+            Some(_) => {
+                self.pause(self.target.pauses.before_finished);
+                wire.flush(tls).await.map_err(|e| Failure::of_io(&e, false))?;
+                self.spans.push((wire.sent, Spoken::Finished));
+                let written = self.clock.now();
+                self.report.trace.finished = Some(Message { written, left: Vec::new(), acked: None });
+                self.report.client_finished = Some(written.nanos());
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what TLS wants to send, as the beginning of an exchange.
+    async fn speak(&mut self, wire: &mut Wire, tls: &mut ClientConnection, phase: Phase, before: Phase) -> Result<(), Failure> {
+        wire.flush(tls).await.map_err(|e| Failure::of_io(&e, false))?;
+        self.spoke(wire, phase, before);
+        Ok(())
+    }
+
+    fn spoke(&mut self, wire: &Wire, phase: Phase, before: Phase) {
+        self.spans.push((wire.sent, Spoken::Exchange(self.report.trace.exchanges.len())));
+        let sent = Message { written: self.clock.now(), left: Vec::new(), acked: None };
+        self.report.trace.exchanges.push(Exchange { phase, before, sent, answer: None, extra: false });
+    }
+
+    /// Notes bytes of the edge's: the last before our next message complete the answer.
+    fn heard(&mut self, at_kernel: Option<i64>, read: Instant<Client>) {
+        if let Some(exchange) = self.report.trace.exchanges.last_mut() {
+            exchange.answer = Some(Arrival { at_kernel: at_kernel.map(Instant::from_nanos), read });
+        }
+    }
+
+    async fn request(&mut self, wire: &mut Wire, tls: &mut Option<ClientConnection>, request: &HttpRequest) -> Result<(), Failure> {
+        let of_io = |e: std::io::Error| Failure::of_io(&e, true);
+        let bytes = request.bytes(&self.target.host);
+        match tls {
+            Some(tls) => {
+                std::io::Write::write_all(&mut tls.writer(), &bytes).map_err(of_io)?;
+                wire.flush(tls).await.map_err(of_io)?;
+            }
+            None => wire.send(&bytes).await.map_err(of_io)?,
+        }
+        self.spoke(wire, Phase::Request, Phase::Request);
+        self.report.first_request = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+        let mut reading = Reading::of(request);
+        loop {
+            self.sample(true);
+            let outcome = wire.read().await;
+            let read = self.clock.now();
+            let (piece, closed, at_kernel) = match (outcome, &mut *tls) {
+                (Err(error), _) => {
+                    self.report.response = Some(reading.close(Some(&error))?);
+                    return Ok(());
+                }
+                (Ok((bytes, at_kernel)), None) => (bytes.to_vec(), bytes.is_empty(), at_kernel),
+                (Ok((mut bytes, at_kernel)), Some(tls)) => {
+                    let mut closed = bytes.is_empty();
+                    let mut plain = Vec::new();
+                    while !bytes.is_empty() {
+                        tls.read_tls(&mut bytes).map_err(of_io)?;
+                        let state = tls.process_new_packets().map_err(|e| Failure::of_tls(&e))?;
+                        closed |= state.peer_has_closed();
+                        plain.resize(plain.len() + state.plaintext_bytes_to_read(), 0);
+                        let at = plain.len() - state.plaintext_bytes_to_read();
+                        let got = tls.reader().read(&mut plain[at..]).unwrap_or(0);
+                        plain.truncate(at + got);
+                    }
+                    (plain, closed, at_kernel)
+                }
+            };
+            self.sample(false);
+            if !piece.is_empty() && self.report.first_response.is_none() {
+                self.report.first_response = Some(read.nanos());
+                self.heard(at_kernel, read);
+            }
+            let complete = reading.push(&piece)? || request.head_only && reading.has_head();
+            if complete || closed {
+                self.report.response_end = Some(self.clock.now().nanos());
+                self.report.response = if complete { reading.take() } else { Some(reading.close(None)?) };
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the kernel stamped on our messages, and counted.
+    fn read_stamps(&mut self, wire: &Wire) {
+        let info = tcp_info(&wire.stream);
+        self.report.trace.out_of_order = info.and_then(|i| i.rcv_ooopack).unwrap_or(0) > 0;
+        self.report.sent = stamps::sent(&wire.stream);
+        self.report.clock_stepped = self.clock.stepped();
+        let trace = &mut self.report.trace;
+        if self.report.clock_stepped {
+            trace.exchanges.iter_mut().filter_map(|e| e.answer.as_mut()).for_each(|a| a.at_kernel = None);
+            return;
+        }
+        trace.stamped = self.report.kernel_timestamps && trace.exchanges.iter().filter_map(|e| e.answer).all(|a| a.at_kernel.is_some());
+        for stamp in &self.report.sent {
+            // Stamps count bytes from 0; a message ends with the byte before its end.
+            let Some((_, spoken)) = self.spans.iter().find(|(end, _)| u64::from(stamp.byte) + 1 == *end) else { continue };
+            let message = match spoken {
+                Spoken::Exchange(i) => trace.exchanges.get_mut(*i).map(|e| &mut e.sent),
+                Spoken::Finished => trace.finished.as_mut(),
+            };
+            let Some(message) = message else { continue };
+            let at = Instant::from_nanos(stamp.at);
+            match stamp.what {
+                Sent::Software => message.left.push(at),
+                Sent::Acknowledged => message.acked = Some(message.acked.map_or(at, |earlier| earlier.min(at))),
+            }
+        }
+        for message in trace.exchanges.iter_mut().map(|e| &mut e.sent).chain(&mut trace.finished) {
+            message.left.sort_unstable();
+        }
+    }
+
+    fn sample(&mut self, idle: bool) {
+        self.samples.extend(host::sample(self.clock.now(), idle));
+    }
+
+    fn pause(&mut self, span: Duration) {
+        if !span.is_zero() {
+            let begun = std::time::Instant::now();
+            std::thread::sleep(span);
+            self.report.paused_ms += begun.elapsed().as_secs_f64() * 1e3;
+        }
+    }
+
+    fn finish(mut self, result: Result<(), Failure>) -> Report {
+        self.sample(false);
+        let ended = self.clock.now();
+        let mut report = self.report;
+        report.ended = ended.nanos();
+        report.success = result.is_ok();
+        (report.reason, report.detail) = result.err().map_or((None, None), |f| (Some(f.reason), Some(f.detail)));
+        report.trace.ended = ended;
+        // A certificate that is refused ends nothing of the timing: the edge had said all it had to say.
+        report.trace.complete = report.success;
+        report.trace.host = (self.samples.len() > 1).then_some(HostTrace { samples: self.samples, nodelay: Some(true) });
+        report
+    }
+}

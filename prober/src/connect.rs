@@ -1,0 +1,67 @@
+//! Connecting to the first of several addresses that answers (Happy Eyeballs, RFC 8305).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use analysis::clock::{Client, Instant, Span};
+use analysis::socket::Connect;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+
+use crate::client::Clock;
+use crate::reason::Failure;
+use crate::tcp_info::{TcpInfo, tcp_info};
+
+/// Time an address has for itself before the next one is tried beside it (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A connection, and how it came about.
+pub(crate) struct Connected {
+    pub stream: TcpStream,
+    pub address: SocketAddr,
+    pub connect: Connect,
+}
+
+/// What was tried in vain.
+#[derive(Default)]
+pub(crate) struct Tried {
+    /// When the first attempt began.
+    pub began: Option<Instant<Client>>,
+    pub failed: Vec<(SocketAddr, io::Error)>,
+}
+
+/// Connects; `tried` tells even if the caller runs out of patience.
+pub(crate) async fn connect(addresses: &[SocketAddr], clock: &Clock, tried: &mut Tried) -> Result<Connected, Failure> {
+    let mut waiting = addresses.iter().copied();
+    let mut running = FuturesUnordered::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            let began = clock.now();
+            tried.began.get_or_insert(began);
+            running.push(async move { (address, began, TcpStream::connect(address).await) });
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some((address, began, outcome)) = running.next() => match outcome {
+                Ok(stream) => return Ok(connected(stream, address, began, clock)),
+                Err(error) => {
+                    tried.failed.push((address, error));
+                    if !more && running.is_empty() {
+                        let Some((_, error)) = tried.failed.first() else { unreachable!("one was pushed just now") };
+                        return Err(Failure::of_connect(error));
+                    }
+                }
+            },
+            () = tokio::time::sleep(HEAD_START), if more => {}
+        }
+    }
+}
+
+fn connected(stream: TcpStream, address: SocketAddr, began: Instant<Client>, clock: &Clock) -> Connected {
+    let TcpInfo { rtt_us, total_retrans, .. } = tcp_info(&stream).unwrap_or_default();
+    let round_trip = (rtt_us > 0).then(|| Span::from_micros(i64::from(rtt_us)));
+    let connect = Connect { began, round_trip, repeated: total_retrans, done: Some(clock.now()) };
+    Connected { stream, address, connect }
+}

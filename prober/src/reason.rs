@@ -1,0 +1,174 @@
+//! Why a probe failed: a bounded set, fit for labels.
+
+use std::fmt;
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use serde::{Deserialize, Serialize};
+
+/// Why a probe failed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The resolver says that there is no such name, or no address of the family asked for.
+    DnsNoAddress,
+    /// No resolver answered in time.
+    DnsTimeout,
+    /// The resolver failed.
+    DnsFailed,
+    /// The edge refused the connection.
+    ConnectRefused,
+    /// Nobody answered SYN in time.
+    ConnectTimeout,
+    /// There is no way to the address.
+    ConnectUnreachable,
+    /// The connection failed otherwise.
+    ConnectFailed,
+    /// The handshake did not end in time.
+    TlsTimeout,
+    /// The edge closed the connection during the handshake.
+    TlsClosed,
+    /// The connection was reset during the handshake.
+    TlsReset,
+    /// The edge ended the handshake by an alert.
+    TlsAlert,
+    /// The edge said something that is no TLS, or not allowed.
+    TlsProtocol,
+    /// Client and edge have no version or suite in common.
+    TlsIncompatible,
+    /// The certificate is out of date, or not valid yet.
+    CertificateExpired,
+    /// No root vouches for the certificate.
+    CertificateUnknownIssuer,
+    /// The certificate is for another name.
+    CertificateWrongName,
+    /// The certificate is wrong otherwise.
+    CertificateInvalid,
+    /// The request was not answered in time.
+    RequestTimeout,
+    /// The connection broke before the answer was complete.
+    RequestClosed,
+    /// The answer is no HTTP.
+    HttpMalformed,
+    /// The answer's status is not one that was asked for.
+    HttpStatus,
+    /// The prober itself could not do it: no file descriptor, no memory, no permission.
+    Prober,
+}
+
+impl Reason {
+    /// Its name in files and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::DnsNoAddress => "dns_no_address",
+            Reason::DnsTimeout => "dns_timeout",
+            Reason::DnsFailed => "dns_failed",
+            Reason::ConnectRefused => "connect_refused",
+            Reason::ConnectTimeout => "connect_timeout",
+            Reason::ConnectUnreachable => "connect_unreachable",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::TlsTimeout => "tls_timeout",
+            Reason::TlsClosed => "tls_closed",
+            Reason::TlsReset => "tls_reset",
+            Reason::TlsAlert => "tls_alert",
+            Reason::TlsProtocol => "tls_protocol",
+            Reason::TlsIncompatible => "tls_incompatible",
+            Reason::CertificateExpired => "certificate_expired",
+            Reason::CertificateUnknownIssuer => "certificate_unknown_issuer",
+            Reason::CertificateWrongName => "certificate_wrong_name",
+            Reason::CertificateInvalid => "certificate_invalid",
+            Reason::RequestTimeout => "request_timeout",
+            Reason::RequestClosed => "request_closed",
+            Reason::HttpMalformed => "http_malformed",
+            Reason::HttpStatus => "http_status",
+            Reason::Prober => "prober",
+        }
+    }
+
+    /// Whether nothing came in time: who held it up is a question of time, not of words.
+    pub fn is_timeout(self) -> bool {
+        matches!(self, Reason::DnsTimeout | Reason::ConnectTimeout | Reason::TlsTimeout | Reason::RequestTimeout)
+    }
+
+    /// Whether the edge, and nobody else, said or did it.
+    pub fn is_edges_word(self) -> bool {
+        !self.is_timeout() && !matches!(self, Reason::Prober | Reason::DnsNoAddress | Reason::DnsFailed | Reason::ConnectUnreachable)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A failure with the system's own words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// In the words of whoever found it.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(reason: Reason, detail: impl fmt::Display) -> Self {
+        Self { reason, detail: detail.to_string() }
+    }
+
+    /// Of connect(2).
+    pub fn of_connect(error: &io::Error) -> Self {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+        let reason = match error.kind() {
+            ConnectionRefused | ConnectionReset => Reason::ConnectRefused,
+            TimedOut => Reason::ConnectTimeout,
+            HostUnreachable | NetworkUnreachable => Reason::ConnectUnreachable,
+            _ if harness(error) => Reason::Prober,
+            _ => Reason::ConnectFailed,
+        };
+        Self::new(reason, error)
+    }
+
+    /// Of reading or writing in the handshake (or, `after` it, in the request).
+    pub fn of_io(error: &io::Error, after: bool) -> Self {
+        let reason = match error.kind() {
+            _ if after => Reason::RequestClosed,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::TlsReset,
+            io::ErrorKind::UnexpectedEof => Reason::TlsClosed,
+            _ if harness(error) => Reason::Prober,
+            _ => Reason::TlsReset,
+        };
+        Self::new(reason, error)
+    }
+
+    /// Of TLS.
+    pub fn of_tls(error: &TlsError) -> Self {
+        let reason = match error {
+            TlsError::InvalidCertificate(certificate) => match certificate {
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Reason::CertificateExpired,
+                CertificateError::UnknownIssuer => Reason::CertificateUnknownIssuer,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Reason::CertificateWrongName,
+                _ => Reason::CertificateInvalid,
+            },
+            TlsError::NoCertificatesPresented => Reason::CertificateInvalid,
+            TlsError::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity)
+            | TlsError::PeerIncompatible(_)
+            | TlsError::NoApplicationProtocol => Reason::TlsIncompatible,
+            TlsError::AlertReceived(_) => Reason::TlsAlert,
+            TlsError::FailedToGetCurrentTime | TlsError::FailedToGetRandomBytes => Reason::Prober,
+            _ => Reason::TlsProtocol,
+        };
+        Self::new(reason, error)
+    }
+}
+
+/// Whether the error is of this machine's own making: descriptors, memory, rights.
+fn harness(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EACCES, Errno::EPERM, Errno::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| own.contains(&Errno::from_raw(code)))
+}

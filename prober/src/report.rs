@@ -1,0 +1,89 @@
+//! What a probe found.
+
+use std::net::{IpAddr, SocketAddr};
+
+use analysis::socket::SocketTrace;
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::http::Response;
+use crate::reason::Reason;
+use crate::stamps::SentStamp;
+
+/// What happened, with every timing up to the end; times are nanoseconds since the epoch, what did not happen is absent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether all that was asked for succeeded.
+    pub success: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why not, in the words of whoever found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The edge's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+    /// All addresses of the name.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub addresses: Vec<IpAddr>,
+    /// Addresses that failed before one answered, with the system's words.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub failed_addresses: Vec<String>,
+    /// Our end of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// Lookup begun.
+    pub dns_start: Option<i64>,
+    /// Lookup done.
+    pub dns_end: Option<i64>,
+    /// connect(2) was called.
+    pub connect_start: Option<i64>,
+    /// The program knew that it had succeeded.
+    pub connected: Option<i64>,
+    /// ClientHello handed to the kernel.
+    pub client_hello: Option<i64>,
+    /// The last bytes before our Finished reached our kernel.
+    pub flight_at_kernel: Option<i64>,
+    /// … and were read by the program.
+    pub flight_read: Option<i64>,
+    /// Finished handed to the kernel.
+    pub client_finished: Option<i64>,
+    /// The request handed to the kernel.
+    pub first_request: Option<i64>,
+    /// First bytes of the answer read.
+    pub first_response: Option<i64>,
+    /// The answer's last byte read.
+    pub response_end: Option<i64>,
+    /// The end of it all.
+    pub ended: i64,
+    /// What the kernel stamped on what we sent.
+    pub sent: Vec<SentStamp>,
+    /// Whether kernel timestamps were to be had.
+    pub kernel_timestamps: bool,
+    /// Whether somebody set the clock meanwhile; kernel timestamps are left out then.
+    #[serde(default)]
+    pub clock_stepped: bool,
+    /// Version agreed on, as RFCs write it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// Cipher suite, by its IANA name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cipher_suite: Option<String>,
+    /// Protocol agreed on (ALPN).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alpn: Option<String>,
+    /// Whether an earlier session was resumed.
+    #[serde(default)]
+    pub resumed: bool,
+    /// The edge's certificates.
+    #[serde(skip)]
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The answer to the request.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub response: Option<Response>,
+    /// How long injected pauses took, as measured, in milliseconds.
+    pub paused_ms: f64,
+    /// All of it, as the analysis reads it.
+    pub trace: SocketTrace,
+}
