@@ -30,6 +30,10 @@ pub enum Verb {
     Run(Run),
     /// Read captures: whose time was every slow TLS handshake in them?
     Explain(Box<Explain>),
+    /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
+    Watch(Watch),
+    /// What went wrong in the last two weeks, from the store of `watch`
+    Incidents(Incidents),
     /// Run scenarios over many seeds, severities and round-trip times; print how often the verdict was right
     Accuracy(Accuracy),
     /// One TLS handshake with kernel timestamps (also the lab's own client)
@@ -134,6 +138,39 @@ pub struct Explain {
     /// Write the packets of the handshakes shown, with comments, as pcapng (reads the captures twice)
     #[arg(long, value_name = "FILE")]
     pub pcapng: Option<PathBuf>,
+}
+
+/// Arguments of `watch`.
+#[derive(Args)]
+#[command(after_help = "A check file:\n\n  [[check]]\n  name = \"login\"\n  target = \"https://login.example.com/health\"\n\n  \
+    [[receiver]]\n  kind = \"alertmanager\"\n  url = \"http://127.0.0.1:9093\"\n\n\
+    It is read again when it changes, or at SIGHUP. The page is at http://127.0.0.1:9719/, metrics at /metrics, and /probe takes \
+    blackbox_exporter's questions.\n\nExit codes: 0 stopped by a signal, or the file is valid; 2 the check file is wrong, or the watcher cannot go on.")]
+pub struct Watch {
+    /// The check file
+    #[arg(required_unless_present = "schema")]
+    pub checks: Option<PathBuf>,
+    /// Only say whether the check file is valid
+    #[arg(long)]
+    pub validate: bool,
+    /// Print the JSON Schema of check files
+    #[arg(long)]
+    pub schema: bool,
+}
+
+/// Arguments of `incidents`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  whostalled incidents --store whostalled.db\n  whostalled incidents --store whostalled.db --html bulletin.html")]
+pub struct Incidents {
+    /// The database of `watch`
+    #[arg(long, default_value = "whostalled.db")]
+    pub store: PathBuf,
+    /// Write the two-week diagram as a page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `accuracy`.

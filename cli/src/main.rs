@@ -6,6 +6,7 @@ mod explaining;
 mod hidden;
 mod probe;
 mod run;
+mod watching;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
     let result = match args::Arguments::parse().verb {
         args::Verb::Run(args) => run::run(&args),
         args::Verb::Explain(args) => explaining::explain(&args),
+        args::Verb::Watch(args) => watching::watch(&args),
+        args::Verb::Incidents(args) => watching::incidents(&args),
         args::Verb::Accuracy(args) => run::accuracy(&args),
         args::Verb::Probe(args) => probe::probe(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {

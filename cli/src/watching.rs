@@ -1,0 +1,64 @@
+//! `whostalled watch` and `whostalled incidents`.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use watch::checks::{CheckFile, schema};
+use watch::incidents::{WEEKS, lines};
+use watch::page::incident_file;
+use watch::store::Store;
+
+use crate::args::{Incidents, Watch};
+use crate::exit;
+
+/// Watches until a signal ends it.
+///
+/// # Errors
+/// If the check file is wrong or the watcher cannot go on.
+pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
+    if args.schema {
+        println!("{}", serde_json::to_string_pretty(&schema())?);
+        return Ok(exit::HELD);
+    }
+    let Some(path) = &args.checks else { return Err("name a check file".into()) };
+    if args.validate {
+        let plans = CheckFile::load(path)?.plans()?;
+        println!("{}: valid, {} checks", path.display(), plans.len());
+        return Ok(exit::HELD);
+    }
+    let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload))?;
+    watch::watch(path, &stop, &reload, |file| {
+        let scheme = if file.watch.tls.is_some() { "https" } else { "http" };
+        eprintln!("watching {} checks from {}; page: {scheme}://{}/", file.checks.len(), file.watch.vantage, file.watch.listen);
+    })?;
+    Ok(exit::HELD)
+}
+
+/// Prints or draws the incidents of the last two weeks.
+///
+/// # Errors
+/// If there is no store, or the page cannot be written.
+pub fn incidents(args: &Incidents) -> Result<u8, Box<dyn Error>> {
+    if !args.store.exists() {
+        return Err(format!("{}: there is no such store; name that of `watch` by --store", args.store.display()).into());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    let found = Store::open(&args.store)?.incidents(now - WEEKS)?;
+    if let Some(path) = &args.html {
+        std::fs::write(path, incident_file(&found, now)).map_err(|e| format!("{}: {e}", path.display()))?;
+        eprintln!("wrote {}", path.display());
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else if args.html.is_none() {
+        print!("{}", lines(&found));
+    }
+    Ok(exit::HELD)
+}

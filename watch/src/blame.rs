@@ -1,0 +1,198 @@
+//! From a round to whose fault it was, if anybody's. Pure.
+//!
+//! The prober's own time is taken out first: what remains is judged by the same rules as everywhere. Then the thresholds of the
+//! check say whether it matters.
+
+use analysis::clock::Span;
+use analysis::ledger::{Baseline, Ledger, Owner, Phase};
+use analysis::socket;
+use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
+use prober::{Reason, Report};
+use serde::{Deserialize, Serialize};
+
+use crate::checks::{Gate, Thresholds};
+use crate::duration::Time;
+use crate::states::Blame;
+
+/// With fewer rounds, the least round trip is no measure of what is usual.
+const LEAST_ROUNDS: u32 = 3;
+/// A prober's own work in one handshake, on a machine of any speed.
+const OWN_WORK: Span = Span::from_millis(20);
+
+/// What is known of a path.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Usual {
+    /// Its least round trip lately.
+    pub round_trip: Option<Span>,
+    /// Rounds behind it.
+    pub rounds: u32,
+}
+
+/// A round as it is understood.
+#[derive(Clone, Debug)]
+pub struct Opinion {
+    /// Where all the time went.
+    pub reading: Reading,
+    /// The verdict on all of it, the prober included.
+    pub judgement: Judgement,
+    /// The verdict without the prober.
+    pub target: Judgement,
+    /// The latter in one sentence.
+    pub sentence: String,
+    /// How the prober was.
+    pub health: Health,
+}
+
+/// How the prober was during a round.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// Its thread stood so long without a CPU, in milliseconds.
+    pub run_delay_ms: f64,
+    /// The edge's bytes waited so long in our kernel, at most.
+    pub data_waiting_ms: f64,
+    /// The round began so late.
+    pub lateness_ms: f64,
+    /// The latest handshake with ourselves took so long; absent if there was none.
+    pub reference_ms: Option<f64>,
+    /// Somebody set the clock.
+    pub clock_stepped: bool,
+    /// Why it is too sick to judge others; absent if it is not.
+    pub sick: Option<String>,
+}
+
+/// Judges a round.
+pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, reference: Option<Span>) -> Opinion {
+    let mut reading = socket::read(&report.trace);
+    let baseline = Baseline { path_rtt: usual.round_trip, client_cpu: OWN_WORK, client_unsplit: OWN_WORK };
+    reading.ledger.apply(&baseline);
+    let path_unknown = usual.rounds < LEAST_ROUNDS;
+    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|_| Owner::Edge);
+    let circumstances = Circumstances { path_unknown, ended_by, ..Circumstances::default() };
+    let judgement = judge(&reading, circumstances);
+    let without = socket::without_client(&reading);
+    let target = judge(&without, circumstances);
+    let sentence = socket::sentence(&report.trace, &without, &target);
+    let health = health(report, &reading, gate, lateness, reference);
+    Opinion { reading, judgement, target, sentence, health }
+}
+
+fn health(report: &Report, reading: &Reading, gate: &Gate, lateness: Span, reference: Option<Span>) -> Health {
+    let ms = |span: Span| span.millis();
+    let run_delay = reading.ledger.of(Owner::ClientHost);
+    let waits = report.trace.exchanges.iter().filter_map(|e| e.answer).filter_map(|a| Some(a.read - a.at_kernel?));
+    let waiting = waits.max().unwrap_or_default();
+    let over = |span: Span, limit: Time| span.nanos() > limit.nanos();
+    let sick = match () {
+        () if report.clock_stepped => Some("somebody set this machine's clock".to_owned()),
+        () if over(run_delay, gate.run_delay) => Some(format!("its thread stood {run_delay} without a CPU")),
+        () if over(waiting, gate.data_waiting) => Some(format!("the edge's bytes waited {waiting} in our kernel")),
+        () if over(lateness, gate.lateness) => Some(format!("the round began {lateness} late")),
+        () if reference.is_some_and(|r| over(r, gate.reference)) => {
+            Some(format!("a handshake with ourselves over loopback took {}", reference.unwrap_or_default()))
+        }
+        () if report.reason == Some(Reason::Prober) => Some(report.detail.clone().unwrap_or_default()),
+        () => None,
+    };
+    Health {
+        run_delay_ms: ms(run_delay),
+        data_waiting_ms: ms(waiting),
+        lateness_ms: ms(lateness),
+        reference_ms: reference.map(ms),
+        clock_stepped: report.clock_stepped,
+        sick,
+    }
+}
+
+/// Whose fault it was, by the check's thresholds; absent if nobody's.
+pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_status: bool) -> Option<Blame> {
+    let ledger = target_ledger(&opinion.reading.ledger);
+    if let Some(reason) = report.reason {
+        let culprit = match (reason, &opinion.target.verdict) {
+            (Reason::Prober, _) => "prober",
+            (Reason::DnsNoAddress | Reason::DnsTimeout | Reason::DnsFailed, _) => "resolver",
+            (reason, _) if reason.is_edges_word() => "edge",
+            (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
+            _ => "inconclusive",
+        };
+        let detail = report.detail.clone().unwrap_or_default();
+        let sentence = format!("{reason}: {detail}. {}", opinion.sentence);
+        return Some(Blame { culprit: culprit.into(), phase: reason.name().into(), ms: ledger.total.millis(), sentence });
+    }
+    if bad_status {
+        let status = report.response.as_ref().map_or(0, |r| r.status);
+        let sentence = format!("The edge answered with status {status}.");
+        return Some(Blame { culprit: "edge".into(), phase: "http_status".into(), ms: 0.0, sentence });
+    }
+    let limit = |owner: Owner| {
+        let own = match owner.side() {
+            Owner::Edge => thresholds.edge,
+            Owner::Path => thresholds.path,
+            Owner::Loss => thresholds.loss,
+            Owner::Resolver => thresholds.resolver,
+            _ => None,
+        };
+        own.unwrap_or(thresholds.culprit)
+    };
+    let parts = &opinion.target.parts;
+    let worst = |owner: Owner| {
+        let of_owner = ledger.entries.iter().filter(|e| e.owner == owner).max_by_key(|e| e.excess());
+        of_owner.map_or(Phase::ServerFlight, |e| e.phase)
+    };
+    let make = |culprit: &str, phase: Phase, ms: f64, sentence: String| {
+        Some(Blame { culprit: culprit.into(), phase: phase_name(phase).into(), ms, sentence })
+    };
+    match &opinion.target.verdict {
+        Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
+            return make(side(primary.owner), worst(primary.owner), primary.excess.millis(), opinion.sentence.clone());
+        }
+        Verdict::Inconclusive { excess, .. } if excess.nanos() >= thresholds.culprit.nanos() => {
+            let owner = parts.first().map_or(Owner::Unattributed, |p| p.owner);
+            return make("inconclusive", worst(owner), excess.millis(), opinion.sentence.clone());
+        }
+        _ => {}
+    }
+    let culprit = parts.first().map_or("inconclusive", |p| side(p.owner));
+    for (name, limit) in &thresholds.phase {
+        let of_phase = ledger.entries.iter().filter(|e| phase_name(e.phase) == name);
+        let span: Span = of_phase.clone().map(|e| e.span).sum();
+        if span.nanos() > limit.nanos() {
+            let phase = of_phase.map(|e| e.phase).next().unwrap_or(Phase::ServerFlight);
+            let over = format!("The phase {name} took {span}, more than {} ms. {}", limit.0.as_millis(), opinion.sentence);
+            return make(culprit, phase, span.millis(), over);
+        }
+    }
+    let total = thresholds.total.filter(|limit| ledger.total.nanos() > limit.nanos())?;
+    let over = format!("All of it took {}, more than {} ms. {}", ledger.total, total.0.as_millis(), opinion.sentence);
+    make(culprit, Phase::ServerFlight, ledger.total.millis(), over)
+}
+
+fn target_ledger(ledger: &Ledger) -> Ledger {
+    let entries: Vec<_> = ledger.entries.iter().filter(|e| e.owner.side() != Owner::Client).cloned().collect();
+    Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
+}
+
+/// The word for an owner in labels: whose fault, without what tells app from host.
+pub fn side(owner: Owner) -> &'static str {
+    match owner.side() {
+        Owner::Resolver => "resolver",
+        Owner::Client => "prober",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::Edge => "edge",
+        Owner::Protocol => "protocol",
+        _ => "inconclusive",
+    }
+}
+
+/// The word for a phase in labels.
+pub fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "dns",
+        Phase::Connect => "connect",
+        Phase::ClientHello => "client_hello",
+        Phase::ServerFlight => "server_flight",
+        Phase::ClientFinished => "client_finished",
+        Phase::Finish => "finish",
+        Phase::Request => "request",
+    }
+}

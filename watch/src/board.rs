@@ -1,0 +1,67 @@
+//! What is known now, for whoever looks: page and metrics read it, the desk writes it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+use crate::checks::Role;
+use crate::event::Event;
+use crate::states::Active;
+use crate::store::Kept;
+
+/// Rounds of each check that are shown.
+const SHOWN: usize = 20;
+
+/// A check, as last seen.
+#[derive(Clone, Default, Debug)]
+pub struct CheckView {
+    /// What is checked.
+    pub target: String,
+    /// What for.
+    pub role: Role,
+    /// Its last rounds, latest first.
+    pub recent: VecDeque<Kept>,
+    /// The alert, if one is on.
+    pub active: Option<Active>,
+}
+
+/// All checks, as last seen.
+#[derive(Clone, Default, Debug)]
+pub struct Seen {
+    /// By name.
+    pub checks: BTreeMap<String, CheckView>,
+    /// Why the prober is too sick to judge others, as of the last round.
+    pub sick: Option<String>,
+    /// Alerts that receivers know of, to be told again.
+    pub firing: BTreeMap<String, Event>,
+    /// What went wrong with the watcher itself: a reload, the store.
+    pub trouble: BTreeMap<&'static str, String>,
+}
+
+/// The board.
+#[derive(Default)]
+pub struct Board(Mutex<Seen>);
+
+impl Board {
+    /// Changes it.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        // A panic elsewhere while it was held leaves at worst an older view.
+        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// All of it, as it is now.
+    pub fn seen(&self) -> Seen {
+        self.change(|seen| seen.clone())
+    }
+
+    /// Notes a round.
+    pub fn round(&self, round: &Kept, target: &str, role: Role, active: Option<&Active>) {
+        self.change(|seen| {
+            let view = seen.checks.entry(round.name.clone()).or_default();
+            target.clone_into(&mut view.target);
+            (view.role, view.active) = (role, active.cloned());
+            view.recent.push_front(round.clone());
+            view.recent.truncate(SHOWN);
+            seen.sick.clone_from(&round.sick);
+        });
+    }
+}

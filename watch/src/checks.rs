@@ -1,0 +1,543 @@
+//! The check file: what is checked, how often, when it is too slow, and who is told.
+//!
+//! TOML; unknown fields are errors with their line. Its schema: `whostalled watch --schema`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::duration::Time;
+use crate::secret::Secret;
+
+/// A check file.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct CheckFile {
+    /// The watcher itself.
+    #[serde(default)]
+    pub watch: Watch,
+    /// When the prober is too sick to judge others.
+    #[serde(default)]
+    pub gate: Gate,
+    /// What checks do unless they say otherwise.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// The checks.
+    #[serde(rename = "check")]
+    pub checks: Vec<Check>,
+    /// Times in which nobody is alerted.
+    #[serde(default)]
+    pub maintenance: Vec<Maintenance>,
+    /// Who is told.
+    #[serde(default, rename = "receiver")]
+    pub receivers: Vec<Receiver>,
+}
+
+/// The watcher itself. What stands here is read at the start only.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// The name of this place, for labels and rows.
+    pub vantage: String,
+    /// The database.
+    pub store: PathBuf,
+    /// How long rounds are kept.
+    pub retention: Time,
+    /// Where page and metrics are served; loopback unless told otherwise.
+    pub listen: SocketAddr,
+    /// How the page is reached from outside, for links in alerts.
+    pub external_url: Option<String>,
+    /// Name servers to ask instead of those of /etc/resolv.conf.
+    pub resolvers: Vec<SocketAddr>,
+    /// A blackbox_exporter configuration for `/probe`.
+    pub blackbox: Option<PathBuf>,
+    /// Serve HTTPS with this certificate chain and key, PEM.
+    pub tls: Option<ServerTls>,
+    /// Ask for a password or a token.
+    pub auth: Option<Auth>,
+    /// Probes under way at once; beyond it a round is not begun and counts against the prober.
+    pub most_under_way: usize,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            vantage: nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_else(|| "here".into()),
+            store: "whostalled.db".into(),
+            retention: Time::secs(14 * 86_400),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9719)),
+            external_url: None,
+            resolvers: Vec::new(),
+            blackbox: None,
+            tls: None,
+            auth: None,
+            most_under_way: 4096,
+        }
+    }
+}
+
+/// Certificate and key of the page.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTls {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// Who may read page and metrics.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Auth {
+    /// Whoever knows a name and a password (RFC 7617).
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Whoever has a token (RFC 6750).
+    Bearer(Secret),
+}
+
+/// When the prober is too sick to judge others.
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// Time a round's thread may stand without a CPU.
+    pub run_delay: Time,
+    /// Time the edge's bytes may wait in our kernel.
+    pub data_waiting: Time,
+    /// How late a round may begin.
+    pub lateness: Time,
+    /// How long a handshake with ourselves over loopback may take.
+    pub reference: Time,
+    /// How often that is measured.
+    pub reference_interval: Time,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            run_delay: Time::millis(20),
+            data_waiting: Time::millis(20),
+            lateness: Time::millis(500),
+            reference: Time::millis(100),
+            reference_interval: Time::secs(10),
+        }
+    }
+}
+
+/// What checks do unless they say otherwise.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// Time between two rounds of a check.
+    pub interval: Time,
+    /// Give up after so long; it may be longer than the interval.
+    pub timeout: Time,
+    /// Alert when `k` of the last `n` rounds are bad.
+    pub fire: KofN,
+    /// Rounds in a row that must be good to call it over.
+    pub resolve_after: u32,
+    /// When a round is bad.
+    pub thresholds: Thresholds,
+    /// Root certificates, PEM; absent: the platform's store.
+    pub ca: Option<PathBuf>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            interval: Time::secs(30),
+            timeout: Time::secs(10),
+            fire: KofN { k: 3, n: 5 },
+            resolve_after: 3,
+            thresholds: Thresholds::default(),
+            ca: None,
+        }
+    }
+}
+
+/// `k` of the last `n` rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct KofN {
+    /// So many bad rounds …
+    pub k: u32,
+    /// … of the last so many.
+    pub n: u32,
+}
+
+/// When a round is bad: time beyond the baseline, by whose it is, or time of a phase in all. The prober's own time counts nowhere.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// Any culprit's time beyond the baseline.
+    pub culprit: Time,
+    /// The edge's; as `culprit` if absent.
+    pub edge: Option<Time>,
+    /// The path's.
+    pub path: Option<Time>,
+    /// Lost packets'.
+    pub loss: Option<Time>,
+    /// The resolver's.
+    pub resolver: Option<Time>,
+    /// A whole phase: dns, connect, client_hello, server_flight, client_finished, finish, request.
+    pub phase: BTreeMap<String, Time>,
+    /// The whole round, without the prober's own time.
+    pub total: Option<Time>,
+    /// Days before the certificate's end.
+    pub certificate_days: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            culprit: Time::millis(100),
+            edge: None,
+            path: None,
+            loss: None,
+            resolver: None,
+            phase: BTreeMap::new(),
+            total: None,
+            certificate_days: 7,
+        }
+    }
+}
+
+/// What a target is for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// What is watched.
+    #[default]
+    Edge,
+    /// Somebody else's, for comparison: if the controls are slow too, the way from here is to blame, not the edge.
+    Control,
+}
+
+/// Which addresses of a name are used.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Addresses {
+    /// The one that answers first (RFC 8305).
+    #[default]
+    Race,
+    /// Each, in a probe of its own.
+    Each,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// A check.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Its name, for labels and rows.
+    pub name: String,
+    /// `https://host:port/path` (with a request), or `host:port` (the handshake alone).
+    pub target: String,
+    /// What it is for.
+    #[serde(default)]
+    pub role: Role,
+    /// Connect to this `host:port` instead of the target's name.
+    pub connect_to: Option<String>,
+    /// Ask for this name (SNI) and verify it.
+    pub server_name: Option<String>,
+    /// Which addresses are used.
+    #[serde(default)]
+    pub addresses: Addresses,
+    /// Root certificates, PEM.
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Offer this version only: "1.2" or "1.3".
+    pub tls: Option<String>,
+    /// The client's own certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Protocols offered (ALPN).
+    #[serde(default)]
+    pub alpn: Vec<String>,
+    /// Resume the session of the round before, where the edge allows.
+    #[serde(default)]
+    pub resume: bool,
+    /// Headers of the request; values may name secrets.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Header>,
+    /// Statuses that are good; any below 400 if empty.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// As in `[defaults]`.
+    pub interval: Option<Time>,
+    /// As in `[defaults]`.
+    pub timeout: Option<Time>,
+    /// As in `[defaults]`.
+    pub fire: Option<KofN>,
+    /// As in `[defaults]`.
+    pub resolve_after: Option<u32>,
+    /// As in `[defaults]`.
+    pub thresholds: Option<Thresholds>,
+    /// Labels for alerts.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A header's value.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(untagged)]
+pub enum Header {
+    /// As it is.
+    Plain(String),
+    /// A secret.
+    Secret(Secret),
+}
+
+/// A time in which nobody is alerted; rounds go on.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    /// Names of checks; `*` at the end stands for anything. Empty: all.
+    #[serde(default)]
+    pub checks: Vec<String>,
+    /// From then, as `2026-11-25T22:00:00Z`.
+    #[schemars(with = "String")]
+    pub from: Timestamp,
+    /// Until then.
+    #[schemars(with = "String")]
+    pub to: Timestamp,
+    /// Again every so long: `7d` for every week.
+    pub every: Option<Time>,
+}
+
+/// Who is told.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
+pub enum Receiver {
+    /// Alertmanager, API v2.
+    Alertmanager {
+        /// Its address, as `http://127.0.0.1:9093`.
+        url: String,
+        /// A bearer token.
+        token: Option<Secret>,
+    },
+    /// Anything that takes JSON by POST.
+    Webhook {
+        /// Its address.
+        url: String,
+        /// A bearer token.
+        token: Option<Secret>,
+    },
+    /// PagerDuty, Events API v2.
+    Pagerduty {
+        /// The integration's key.
+        routing_key: Secret,
+        /// Another address than PagerDuty's own.
+        url: Option<String>,
+    },
+}
+
+/// A check with everything it needs, defaults filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// As in the file.
+    pub check: Check,
+    /// The name to look up, ask for and verify.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path to ask for, if any.
+    pub path: Option<String>,
+    /// Time between rounds.
+    pub interval: Time,
+    /// Give up after so long.
+    pub timeout: Time,
+    /// Alert when.
+    pub fire: KofN,
+    /// Over when.
+    pub resolve_after: u32,
+    /// Bad when.
+    pub thresholds: Thresholds,
+}
+
+impl CheckFile {
+    /// Reads and validates a check file.
+    ///
+    /// # Errors
+    /// Says what is wrong, with file and line where that can be.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// The same from text.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: CheckFile = toml::from_str(text).map_err(|e| e.to_string())?;
+        file.plans()?;
+        Ok(file)
+    }
+
+    /// Every check with its defaults.
+    ///
+    /// # Errors
+    /// Names the check and what is wrong with it.
+    pub fn plans(&self) -> Result<Vec<Plan>, String> {
+        if self.checks.is_empty() {
+            return Err("there is no [[check]]".into());
+        }
+        let mut names = BTreeSet::new();
+        self.checks
+            .iter()
+            .map(|check| {
+                if !names.insert(&check.name) {
+                    return Err(format!("two checks are named {:?}", check.name));
+                }
+                self.plan(check).map_err(|e| format!("check {:?}: {e}", check.name))
+            })
+            .collect()
+    }
+
+    fn plan(&self, check: &Check) -> Result<Plan, String> {
+        let d = &self.defaults;
+        if check.target.starts_with("http://") {
+            return Err("plain HTTP has no handshake: use https:// or host:port".into());
+        }
+        let (authority, path) = match check.target.strip_prefix("https://") {
+            Some(rest) => match rest.find('/') {
+                Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
+                None => (rest, Some("/".into())),
+            },
+            None => (check.target.as_str(), None),
+        };
+        let (host, port) = host_and_port(authority, path.is_some().then_some(443))?;
+        if let Some(tls) = check.tls.as_deref().filter(|t| !matches!(*t, "1.2" | "1.3")) {
+            return Err(format!("tls = {tls:?}: it is \"1.2\" or \"1.3\""));
+        }
+        if check.certificate.is_some() != check.key.is_some() {
+            return Err("certificate and key come together".into());
+        }
+        if let Some(to) = &check.connect_to {
+            host_and_port(to, Some(port))?;
+        }
+        if path.is_some() && check.alpn.iter().any(|p| p == "h2") {
+            return Err("a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)".into());
+        }
+        let fire = check.fire.unwrap_or(d.fire);
+        if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
+            return Err(format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n));
+        }
+        let thresholds = check.thresholds.clone().unwrap_or_else(|| d.thresholds.clone());
+        let phases = ["dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
+        if let Some(unknown) = thresholds.phase.keys().find(|p| !phases.contains(&p.as_str())) {
+            return Err(format!("thresholds.phase.{unknown}: phases are {}", phases.join(", ")));
+        }
+        let (interval, timeout) = (check.interval.unwrap_or(d.interval), check.timeout.unwrap_or(d.timeout));
+        if interval.0.as_millis() < 10 || timeout.0.is_zero() {
+            return Err("interval is at least 10ms, timeout more than 0".into());
+        }
+        let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
+        Ok(Plan { check: check.clone(), host, port, path, interval, timeout, fire, resolve_after, thresholds })
+    }
+}
+
+/// Takes `host:port`, `[v6]:port` or, with a default port, `host` apart.
+///
+/// # Errors
+/// If there is no port and no default, or one that is none.
+pub fn host_and_port(authority: &str, default: Option<u16>) -> Result<(String, u16), String> {
+    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
+    let (host, port) = match authority[after_bracket..].rfind(':') {
+        Some(at) => {
+            let (host, port) = authority.split_at(after_bracket + at);
+            (host, Some(port[1..].parse::<u16>().map_err(|_| format!("{authority:?}: no port behind the colon"))?))
+        }
+        None => (authority, default),
+    };
+    let host = host.trim_matches(['[', ']']);
+    match port {
+        _ if host.is_empty() => Err(format!("{authority:?} names no host")),
+        Some(port) => Ok((host.to_owned(), port)),
+        None => Err(format!("{authority:?}: write host:port, or https://host/")),
+    }
+}
+
+impl Maintenance {
+    /// Whether `check` rests at `now`, in seconds since the epoch.
+    pub fn covers(&self, check: &str, now: i64) -> bool {
+        let named = self.checks.is_empty()
+            || self.checks.iter().any(|p| p.strip_suffix('*').map_or(p == check, |prefix| check.starts_with(prefix)));
+        let (from, to) = (self.from.as_second(), self.to.as_second());
+        let at = match self.every.map(|e| e.0.as_secs() as i64).filter(|e| *e > 0) {
+            Some(every) if now >= from => from + (now - from) % every,
+            _ => now,
+        };
+        named && at >= from && at < to
+    }
+}
+
+/// The schema of check files.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(CheckFile).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "[[check]]\nname = \"a\"\ntarget = \"https://edge.test/health\"\n";
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let plans = CheckFile::parse(SMALL).expect("it is valid").plans().expect("it is valid");
+        assert_eq!((plans[0].host.as_str(), plans[0].port, plans[0].path.as_deref()), ("edge.test", 443, Some("/health")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let wrong = |text: &str, said: &str| {
+            let error = CheckFile::parse(text).expect_err(text);
+            assert!(error.contains(said), "{error}");
+        };
+        wrong(&format!("{SMALL}intervall = \"3s\"\n"), "line 4");
+        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "write host:port");
+        wrong("[[check]]\nname = \"a\"\ntarget = \"http://edge.test\"\n", "plain HTTP");
+        wrong(&format!("{SMALL}{SMALL}"), "two checks are named");
+        wrong(&format!("{SMALL}fire = {{ k = 4, n = 3 }}\n"), "at most n");
+        wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no time");
+        wrong("", "check");
+    }
+
+    #[test]
+    fn maintenance_comes_again_every_week() {
+        let text = format!(
+            "{SMALL}[[maintenance]]\nchecks = [\"log*\"]\nfrom = \"2026-11-01T02:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\nevery = \"7d\"\n"
+        );
+        let file = CheckFile::parse(&text).expect("it is valid");
+        let at = |t: &str| t.parse::<Timestamp>().expect("a time").as_second();
+        let window = &file.maintenance[0];
+        assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
+        assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
+        assert!(!window.covers("login", at("2026-10-25T03:00:00Z")), "not before it begins");
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let receiver = "[[receiver]]\nkind = \"pagerduty\"\nrouting_key = { env = \"PATH\" }\n";
+        let file = CheckFile::parse(&format!("{SMALL}{receiver}")).expect("it is valid");
+        let shown = format!("{file:?}");
+        assert!(shown.contains("a secret in $PATH") && !shown.contains(&std::env::var("PATH").expect("it is set")));
+    }
+}

@@ -1,0 +1,127 @@
+//! blackbox_exporter's `query_response`: lines expected and sent on a TCP connection, STARTTLS among them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prober::{Family, Lookup};
+use regex::Regex;
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// One step.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    expect: Option<String>,
+    send: Option<String>,
+    starttls: bool,
+}
+
+/// Whom to talk to.
+pub struct Peer {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Which addresses.
+    pub family: Family,
+    /// The name to verify.
+    pub name: String,
+    /// Speak TLS from the start.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Speak it from STARTTLS on.
+    pub starttls: Arc<ClientConfig>,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Held {
+    /// Whether every step succeeded.
+    pub success: bool,
+    /// Whether nothing matched an expectation.
+    pub by_regex: bool,
+    /// The edge's certificates.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
+
+/// Talks.
+///
+/// # Errors
+/// If a regular expression is none.
+pub async fn hold(peer: &Peer, steps: &[Step], timeout: Duration, lookup: &Lookup) -> Result<Held, String> {
+    let compiled = steps.iter().map(|s| s.expect.as_deref().map(Regex::new).transpose().map_err(|e| e.to_string()));
+    let expected: Vec<Option<Regex>> = compiled.collect::<Result<_, _>>()?;
+    let mut held = Held::default();
+    let talk = talk(peer, steps, &expected, timeout, lookup, &mut held);
+    let outcome = tokio::time::timeout(timeout, talk).await;
+    held.success = matches!(outcome, Ok(Some(())));
+    Ok(held)
+}
+
+async fn talk(
+    peer: &Peer,
+    steps: &[Step],
+    expected: &[Option<Regex>],
+    timeout: Duration,
+    lookup: &Lookup,
+    held: &mut Held,
+) -> Option<()> {
+    let ip = match peer.host.parse() {
+        Ok(ip) => ip,
+        Err(_) => *lookup.addresses(&peer.host, peer.family, timeout).await.ok()?.first()?,
+    };
+    let stream = TcpStream::connect(SocketAddr::new(ip, peer.port)).await.ok()?;
+    let mut stream: BufStream<Box<dyn Both>> = BufStream::new(Box::new(stream));
+    if let Some(config) = &peer.tls {
+        stream = encrypt(stream, config, &peer.name, held).await?;
+    }
+    for (step, expect) in steps.iter().zip(expected) {
+        let mut send = step.send.clone();
+        if let Some(regex) = expect {
+            held.by_regex = true;
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).await.ok()? == 0 {
+                    return None;
+                }
+                if let Some(captures) = regex.captures(line.trim_end()) {
+                    send = send.map(|template| {
+                        let mut out = String::new();
+                        captures.expand(&template, &mut out);
+                        out
+                    });
+                    held.by_regex = false;
+                    break;
+                }
+            }
+        }
+        if let Some(line) = send {
+            stream.write_all(format!("{line}\n").as_bytes()).await.ok()?;
+            stream.flush().await.ok()?;
+        }
+        if step.starttls {
+            stream = encrypt(stream, &peer.starttls, &peer.name, held).await?;
+        }
+    }
+    Some(())
+}
+
+async fn encrypt(
+    stream: BufStream<Box<dyn Both>>,
+    config: &Arc<ClientConfig>,
+    name: &str,
+    held: &mut Held,
+) -> Option<BufStream<Box<dyn Both>>> {
+    let name = ServerName::try_from(name.to_owned()).ok()?;
+    let tls = TlsConnector::from(Arc::clone(config)).connect(name, stream.into_inner()).await.ok()?;
+    held.certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    Some(BufStream::new(Box::new(tls)))
+}

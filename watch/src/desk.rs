@@ -1,0 +1,378 @@
+//! Where rounds are judged, kept and turned into messages: one thread, one writer of the store.
+//!
+//! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together), the board and the metrics. If the
+//! store refuses, the batch waits and its messages are handed over directly: a full disk must not silence an alert.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use analysis::clock::Span;
+use prober::reason::Reason;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::blame::{Opinion, Usual, blame, judge_round, phase_name};
+use crate::board::Board;
+use crate::certificate;
+use crate::checks::{CheckFile, KofN, Role};
+use crate::event::{Event, PROBER};
+use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
+use crate::probing::RawRound;
+use crate::states::{Active, Blame, Rule, State, Transition};
+use crate::store::{Batch, Incident, Kept, Store};
+
+/// Rounds wait so long for others to be written with them.
+const BATCH_TIME: Duration = Duration::from_millis(250);
+/// Rounds that wait for a store that refuses them.
+const MOST_PENDING: usize = 50_000;
+/// Hours in which the least round trip is looked for.
+const USUAL_HOURS: i64 = 24;
+const HOUR: i64 = 3_600_000_000_000;
+/// The prober is sick when half of its last rounds were.
+const PROBER_RULE: Rule = Rule { fire: KofN { k: 5, n: 10 }, resolve_after: 10 };
+
+/// The desk.
+pub struct Desk {
+    store: Store,
+    config: Arc<CheckFile>,
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    states: HashMap<String, State>,
+    usual: HashMap<String, VecDeque<(i64, Span, u32)>>,
+    batch: Batch,
+    /// States that changed since the last batch.
+    touched: Vec<String>,
+    /// Messages for the time in which the store refuses.
+    direct: UnboundedSender<(String, Event)>,
+    forgotten: i64,
+}
+
+impl Desk {
+    /// Takes up where the store left off.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(
+        store: Store,
+        config: Arc<CheckFile>,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+        direct: UnboundedSender<(String, Event)>,
+    ) -> Result<Self, String> {
+        let now = now();
+        let states: HashMap<String, State> = store.states()?.into_iter().collect();
+        let known = store.round_trips(now - USUAL_HOURS * HOUR)?;
+        let usual = known
+            .into_iter()
+            .map(|(name, ms, n)| (name, VecDeque::from([(now / HOUR, Span::from_nanos((ms * 1e6) as i64), n)])))
+            .collect();
+        let desk = Self {
+            store,
+            config,
+            board,
+            metrics,
+            states,
+            usual,
+            batch: Batch::default(),
+            touched: Vec::new(),
+            direct,
+            forgotten: 0,
+        };
+        desk.recall();
+        Ok(desk)
+    }
+
+    /// Puts alerts that were on when we stopped back on the board.
+    fn recall(&self) {
+        for (name, active) in self.states.iter().filter_map(|(name, s)| Some((name, s.active.as_ref().filter(|a| a.told)?))) {
+            let target = self.config.checks.iter().find(|c| name.starts_with(&c.name)).map_or("", |c| &c.target);
+            let event = self.event(name, target, active, None);
+            self.board.change(|seen| seen.firing.insert(event.key.clone(), event));
+        }
+    }
+
+    /// Works until nobody sends rounds any more.
+    pub fn run(mut self, rounds: &Receiver<RawRound>, configs: &Receiver<Arc<CheckFile>>) {
+        let mut written = std::time::Instant::now();
+        loop {
+            match rounds.recv_timeout(BATCH_TIME) {
+                Ok(round) => self.take(round),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(config) = configs.try_iter().last() {
+                self.config = config;
+            }
+            if written.elapsed() >= BATCH_TIME {
+                self.write();
+                written = std::time::Instant::now();
+            }
+        }
+        self.write();
+    }
+
+    fn take(&mut self, raw: RawRound) {
+        let plan = &raw.job.plan;
+        let lateness = Span::from_nanos(raw.started - raw.scheduled);
+        let usual = self.usual(&raw.name, raw.started);
+        let opinion = judge_round(&raw.report, usual, &self.config.gate, lateness, raw.reference);
+        let bad_status = raw.report.response.as_ref().is_some_and(|r| match plan.check.status.as_slice() {
+            [] => r.status >= 400,
+            good => !good.contains(&r.status),
+        });
+        let mut found = blame(&raw.report, &opinion, &plan.thresholds, bad_status);
+        let chain_end = certificate::chain_end(&raw.report.certificates);
+        if let (None, Some(end)) = (&found, chain_end) {
+            found = certificate::ends_soon(end, raw.started / 1_000_000_000, plan.thresholds.certificate_days);
+        }
+        if plan.check.role == Role::Edge
+            && let Some(blame) = &mut found
+        {
+            self.compare_with_controls(blame, raw.started);
+        }
+        let own_fault = found.as_ref().is_some_and(|b| b.culprit == "prober");
+        let gated = opinion.health.sick.is_some() || own_fault;
+        let kept = kept(&raw, &opinion, found.as_ref().filter(|_| !gated));
+        self.measure(&raw, &opinion, &kept, gated, chain_end);
+        let at = raw.started / 1_000_000_000;
+        let prober_blame = opinion.health.sick.clone().map(|why| Blame {
+            culprit: "prober".into(),
+            phase: "host".into(),
+            ms: opinion.health.run_delay_ms.max(opinion.health.data_waiting_ms),
+            sentence: format!("Rounds do not count against targets: {why}."),
+        });
+        let vantage = self.config.watch.vantage.clone();
+        self.advance(PROBER, &vantage, at, prober_blame, PROBER_RULE);
+        if !gated {
+            let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
+            self.advance(&raw.name, &plan.check.target, at, found, rule);
+            self.learn(&raw.name, raw.started, &kept);
+        }
+        let active = self.states.get(&raw.name).and_then(|s| s.active.as_ref());
+        self.board.round(&kept, &plan.check.target, plan.check.role, active);
+        let hour = raw.started / HOUR;
+        self.batch.times.push((raw.name.clone(), hour, "total".into(), kept.total_ms));
+        for (phase, _, ms) in &kept.parts {
+            self.batch.times.push((raw.name.clone(), hour, phase.clone(), *ms));
+        }
+        self.batch.rounds.push(kept);
+    }
+
+    /// If the controls are slow too, it is the way out of here.
+    fn compare_with_controls(&self, blame: &mut Blame, now: i64) {
+        if !matches!(blame.culprit.as_str(), "path" | "loss" | "inconclusive") {
+            return;
+        }
+        let (all, bad) = self.board.change(|seen| {
+            let latest = seen.checks.values().filter(|c| c.role == Role::Control).filter_map(|c| c.recent.front());
+            let fresh = latest.filter(|r| now - r.started < 5 * 60 * 1_000_000_000);
+            fresh.fold((0, 0), |(all, bad), r| (all + 1, bad + i32::from(r.culprit.as_ref().is_some_and(|c| c != "edge"))))
+        });
+        if all > 0 && bad * 2 >= all {
+            blame.sentence = format!("{bad} of {all} control targets are slow or unreachable too. {}", blame.sentence);
+            blame.culprit = "access".into();
+        } else if all > 0 && blame.culprit == "path" {
+            blame.sentence = format!("{} {} of {all} control targets are as usual.", blame.sentence, all - bad);
+        }
+    }
+
+    fn advance(&mut self, name: &str, target: &str, at: i64, found: Option<Blame>, rule: Rule) {
+        let resting = self.config.maintenance.iter().any(|m| m.covers(name, at));
+        let state = self.states.entry(name.to_owned()).or_default();
+        let before = state.active.is_some();
+        let transition = state.round(at, found, rule, resting);
+        let active = state.active.clone();
+        if before || active.is_some() || transition.is_some() || !self.touched.iter().any(|t| t == name) {
+            self.touched.push(name.to_owned());
+        }
+        self.metrics.firing.get_or_create(&ByCheck { check: name.to_owned() }).set(i64::from(active.is_some()));
+        if let Some(active) = &active {
+            self.incident(name, target, active, None);
+        }
+        let (active, ended) = match transition {
+            None => return,
+            Some(Transition::Fire(active) | Transition::Change(active)) => (active, None),
+            Some(Transition::Resolve(active, over)) => (active, Some(over)),
+        };
+        self.incident(name, target, &active, ended);
+        let event = self.event(name, target, &active, ended);
+        self.board.change(|seen| match ended {
+            Some(_) => seen.firing.remove(&event.key),
+            None => seen.firing.insert(event.key.clone(), event.clone()),
+        });
+        for receiver in &self.config.receivers {
+            self.batch.messages.push((receiver.name(), event.clone()));
+        }
+    }
+
+    fn event(&self, name: &str, target: &str, active: &Active, ended: Option<i64>) -> Event {
+        let watch = &self.config.watch;
+        let labels = self.config.checks.iter().find(|c| c.name == name).map(|c| c.labels.clone()).unwrap_or_default();
+        let base = watch.external_url.as_ref().map(|url| url.trim_end_matches('/'));
+        let base = base.map_or_else(|| format!("http://{}", watch.listen), str::to_owned);
+        Event {
+            key: format!("{name}@{}", watch.vantage),
+            check: name.to_owned(),
+            vantage: watch.vantage.clone(),
+            target: target.to_owned(),
+            resolved: ended.is_some(),
+            since: active.since,
+            ended,
+            blame: active.blame.clone(),
+            labels,
+            link: Some(format!("{base}/check/{}", crate::page::escape_path(name))),
+        }
+    }
+
+    fn incident(&mut self, name: &str, target: &str, active: &Active, ended: Option<i64>) {
+        let vantage = self.config.watch.vantage.clone();
+        let incident = Incident {
+            key: format!("{name}@{vantage}"),
+            since: active.since,
+            ended,
+            name: name.to_owned(),
+            vantage,
+            target: target.to_owned(),
+            culprit: active.blame.culprit.clone(),
+            phase: active.blame.phase.clone(),
+            worst_ms: active.blame.ms,
+            rounds: active.rounds,
+            bad: active.bad,
+            sentence: active.blame.sentence.clone(),
+        };
+        self.batch.incidents.retain(|i| (&i.key, i.since) != (&incident.key, incident.since));
+        self.batch.incidents.push(incident);
+    }
+
+    fn usual(&mut self, name: &str, now: i64) -> Usual {
+        let Some(hours) = self.usual.get_mut(name) else { return Usual::default() };
+        while hours.front().is_some_and(|(hour, ..)| now / HOUR - hour > USUAL_HOURS) {
+            hours.pop_front();
+        }
+        Usual { round_trip: hours.iter().map(|(_, least, _)| *least).min(), rounds: hours.iter().map(|(_, _, n)| n).sum() }
+    }
+
+    fn learn(&mut self, name: &str, now: i64, kept: &Kept) {
+        let Some(ms) = kept.rtt_ms else { return };
+        let round_trip = Span::from_nanos((ms * 1e6) as i64);
+        let hours = self.usual.entry(name.to_owned()).or_default();
+        match hours.back_mut().filter(|(hour, ..)| *hour == now / HOUR) {
+            Some((_, least, n)) => (*least, *n) = (round_trip.min(*least), *n + 1),
+            None => hours.push_back((now / HOUR, round_trip, 1)),
+        }
+    }
+
+    fn measure(&self, raw: &RawRound, opinion: &Opinion, kept: &Kept, gated: bool, chain_end: Option<i64>) {
+        let m = &self.metrics;
+        let check = || kept.name.clone();
+        let culprit = if gated { "gated".to_owned() } else { kept.culprit.clone().unwrap_or_else(|| "none".into()) };
+        m.rounds.get_or_create(&ByCulprit { check: check(), culprit }).inc();
+        if let Some(reason) = &kept.reason {
+            m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
+        }
+        m.success.get_or_create(&ByCheck { check: check() }).set(i64::from(kept.success));
+        m.total.get_or_create(&ByCheck { check: check() }).observe(kept.total_ms / 1e3);
+        let mut phases: Vec<(&str, f64)> = Vec::new();
+        for (phase, owner, ms) in &kept.parts {
+            match phases.iter_mut().find(|(p, _)| p == phase) {
+                Some((_, sum)) => *sum += ms,
+                None => phases.push((phase, *ms)),
+            }
+            m.owners.get_or_create(&ByOwner { check: check(), owner: owner.clone() }).observe(ms / 1e3);
+        }
+        for (phase, ms) in phases {
+            m.phases.get_or_create(&ByPhase { check: check(), phase: phase.into() }).observe(ms / 1e3);
+        }
+        if let Some(ms) = kept.rtt_ms {
+            m.round_trip.get_or_create(&ByCheck { check: check() }).set(ms / 1e3);
+        }
+        if let Some(end) = chain_end {
+            m.certificate_end.get_or_create(&ByCheck { check: check() }).set(end as f64);
+        }
+        m.lateness.observe((raw.started - raw.scheduled) as f64 / 1e9);
+        m.healthy.set(i64::from(opinion.health.sick.is_none()));
+        m.run_delay.set(opinion.health.run_delay_ms / 1e3);
+        if let Some(ms) = opinion.health.reference_ms {
+            m.reference.set(ms / 1e3);
+        }
+    }
+
+    fn write(&mut self) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        let states = std::mem::take(&mut self.touched).into_iter();
+        self.batch.states = states.filter_map(|name| Some((name.clone(), self.states.get(&name)?.clone()))).collect();
+        if self.batch.rounds.is_empty() && self.batch.states.is_empty() {
+            return;
+        }
+        match self.store.write(&self.batch) {
+            Ok(()) => {
+                self.batch = Batch::default();
+                self.board.change(|seen| seen.trouble.remove("store"));
+                self.forget();
+            }
+            Err(error) => {
+                self.metrics.store_errors.inc();
+                self.board.change(|seen| seen.trouble.insert("store", format!("{error}; rounds wait in memory, alerts go on")));
+                // The next batch carries these again; messages cannot wait.
+                for message in self.batch.messages.drain(..) {
+                    let _ = self.direct.send(message);
+                }
+                self.touched = self.batch.states.drain(..).map(|(name, _)| name).collect();
+                let excess = self.batch.rounds.len().saturating_sub(MOST_PENDING);
+                self.batch.rounds.drain(..excess);
+                self.batch.times.clear();
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        let now = now();
+        if now - self.forgotten > 60_000_000_000 {
+            self.forgotten = now;
+            if let Err(error) = self.store.forget(now - self.config.watch.retention.nanos()) {
+                self.board.change(|seen| seen.trouble.insert("store", error));
+            }
+        }
+    }
+}
+
+fn kept(raw: &RawRound, opinion: &Opinion, blame: Option<&Blame>) -> Kept {
+    let ledger = &opinion.reading.ledger;
+    let part = |e: &analysis::ledger::Entry| (phase_name(e.phase).to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
+    let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
+    Kept {
+        name: raw.name.clone(),
+        address: raw.report.address.map(|a| a.to_string()),
+        scheduled: raw.scheduled,
+        started: raw.started,
+        total_ms: ledger.total.millis(),
+        success: raw.report.success,
+        reason: raw.report.reason.map(|r| r.name().to_owned()),
+        verdict: opinion.judgement.verdict.label(),
+        culprit: blame.map(|b| b.culprit.clone()),
+        sick: opinion.health.sick.clone(),
+        rtt_ms: rtt.map(Span::millis),
+        grade: opinion.reading.grade.to_string(),
+        sentence: blame.map_or_else(|| opinion.sentence.clone(), |b| b.sentence.clone()),
+        parts: ledger.entries.iter().map(part).collect(),
+    }
+}
+
+fn owner_name(owner: analysis::ledger::Owner) -> &'static str {
+    use analysis::ledger::Owner;
+    match owner {
+        Owner::ClientHost => "client_host",
+        Owner::ClientApp => "client_app",
+        Owner::Client => "client",
+        Owner::EdgeHost => "edge_host",
+        Owner::EdgeApp => "edge_app",
+        Owner::Unattributed => "unattributed",
+        other => crate::blame::side(other),
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,68 @@
+//! What receivers are told.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::states::Blame;
+
+/// An alert that began, changed or ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The receiver's key: the same from the first word to the last.
+    pub key: String,
+    /// The check, or `prober`.
+    pub check: String,
+    /// From where.
+    pub vantage: String,
+    /// What is checked.
+    pub target: String,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// Since when, in seconds since the epoch.
+    pub since: i64,
+    /// Until when, if it is over.
+    pub ended: Option<i64>,
+    /// Whose fault, and the evidence.
+    pub blame: Blame,
+    /// Labels of the check.
+    pub labels: BTreeMap<String, String>,
+    /// Where to look.
+    pub link: Option<String>,
+}
+
+impl Event {
+    /// One line.
+    pub fn summary(&self) -> String {
+        let Blame { culprit, phase, ms, .. } = &self.blame;
+        match self.check.as_str() {
+            PROBER => format!("The prober at {} is too sick to judge others", self.vantage),
+            check if self.resolved => format!("{check} from {}: over (it was: {})", self.vantage, culprit_words(culprit)),
+            check if *ms > 0.0 => format!("{check} from {}: {}, {ms:.0} ms in {phase}", self.vantage, culprit_words(culprit)),
+            check => format!("{check} from {}: {} ({phase})", self.vantage, culprit_words(culprit)),
+        }
+    }
+}
+
+/// The check that stands for the prober itself.
+pub const PROBER: &str = "prober";
+
+/// Words for a culprit.
+pub fn culprit_words(culprit: &str) -> &str {
+    match culprit {
+        "edge" => "the edge is slow or fails",
+        "path" => "the way is longer than usual",
+        "loss" => "packets are lost",
+        "resolver" => "name lookups are slow or fail",
+        "access" => "the way out of here is slow: control targets are slow too",
+        "certificate" => "the certificate ends soon",
+        "prober" => "the prober itself",
+        _ => "slow, and the evidence does not say who",
+    }
+}
+
+/// RFC 3339, as receivers want it.
+pub fn time(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| String::new(), |t| t.to_string())
+}

@@ -1,0 +1,77 @@
+//! Checks, ready to probe.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prober::tls::{Only, TlsOptions, config};
+use prober::{Family, HttpRequest, Pauses, Target};
+use rustls::ClientConfig;
+
+use crate::checks::{Addresses, CheckFile, Header, Plan, host_and_port};
+use crate::probing::{Job, Jobs};
+
+/// Builds the jobs of a check file; what many checks share (root certificates) is read once.
+///
+/// # Errors
+/// Names the check and what is wrong with it.
+pub(crate) fn jobs(file: &CheckFile) -> Result<Jobs, String> {
+    let mut shared: HashMap<TlsOptions, Arc<ClientConfig>> = HashMap::new();
+    let mut build = |plan: Plan| -> Result<Arc<Job>, String> {
+        let target = target(file, &plan, &mut shared).map_err(|e| format!("check {:?}: {e}", plan.check.name))?;
+        Ok(Arc::new(Job { plan, target }))
+    };
+    let jobs: Result<Vec<Arc<Job>>, String> = file.plans()?.into_iter().map(&mut build).collect();
+    Ok(Arc::new(jobs?))
+}
+
+fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<ClientConfig>>) -> Result<Target, String> {
+    let check = &plan.check;
+    let options = TlsOptions {
+        ca: check.ca.clone().or_else(|| file.defaults.ca.clone()),
+        insecure: check.insecure,
+        only: match check.tls.as_deref() {
+            Some("1.2") => Some(Only::Tls12),
+            Some("1.3") => Some(Only::Tls13),
+            _ => None,
+        },
+        certificate: check.certificate.clone().zip(check.key.clone()),
+        alpn: match check.alpn.as_slice() {
+            [] if plan.path.is_some() => vec!["http/1.1".into()],
+            given => given.to_vec(),
+        },
+        resume: check.resume,
+        key_log: std::env::var_os("SSLKEYLOGFILE").is_some(),
+    };
+    let tls = match shared.get(&options).filter(|_| !options.resume) {
+        Some(tls) => Arc::clone(tls),
+        None => {
+            let tls = Arc::new(config(&options).map_err(|e| e.to_string())?);
+            shared.insert(options, Arc::clone(&tls));
+            tls
+        }
+    };
+    let headers = check.headers.iter().map(|(name, value)| {
+        let value = match value {
+            Header::Plain(value) => value.clone(),
+            Header::Secret(secret) => secret.read()?,
+        };
+        Ok((name.clone(), value))
+    });
+    let headers: Vec<(String, String)> = headers.collect::<Result<_, String>>()?;
+    Ok(Target {
+        host: plan.host.clone(),
+        port: plan.port,
+        connect_to: check.connect_to.as_deref().map(|to| host_and_port(to, Some(plan.port))).transpose()?,
+        address: None,
+        server_name: check.server_name.clone(),
+        family: match check.addresses {
+            Addresses::Race | Addresses::Each => Family::Any,
+            Addresses::V4 => Family::V4,
+            Addresses::V6 => Family::V6,
+        },
+        tls: Some(tls),
+        request: plan.path.clone().map(|path| HttpRequest { path, headers, ..HttpRequest::default() }),
+        timeout: plan.timeout.0,
+        pauses: Pauses::default(),
+    })
+}

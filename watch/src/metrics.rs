@@ -1,0 +1,196 @@
+//! What `/metrics` shows: `whostalled_…`, base units, classic and native histograms.
+//!
+//! Phases that did not happen are absent. Culprits are a label of counters, never of alerts.
+
+use std::sync::Mutex;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+
+/// A check.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByCheck {
+    /// Its name.
+    pub check: String,
+}
+
+/// A check and one more word.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByPhase {
+    /// The check.
+    pub check: String,
+    /// The phase.
+    pub phase: String,
+}
+
+/// A check and an owner of time.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByOwner {
+    /// The check.
+    pub check: String,
+    /// The owner.
+    pub owner: String,
+}
+
+/// A check and a culprit.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByCulprit {
+    /// The check.
+    pub check: String,
+    /// `none` if nobody was blamed, `gated` if the prober was too sick.
+    pub culprit: String,
+}
+
+/// A check and why it failed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByReason {
+    /// The check.
+    pub check: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// A receiver.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByReceiver {
+    /// Its name.
+    pub receiver: String,
+}
+
+/// Makes histograms of seconds: 0.5 ms to 16 s, and native.
+#[derive(Clone, Debug)]
+pub struct Seconds;
+
+impl MetricConstructor<Histogram> for Seconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new_classic_and_native(exponential_buckets(0.0005, 2.0, 16), NativeHistogramConfig::with_bucket_factor(1.1))
+    }
+}
+
+type Real = Gauge<f64, AtomicU64>;
+type Times<L> = Family<L, Histogram, Seconds>;
+
+/// All of them.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    /// Rounds by culprit.
+    pub rounds: Family<ByCulprit, Counter>,
+    /// Failures by reason.
+    pub failures: Family<ByReason, Counter>,
+    /// Whether the last round succeeded.
+    pub success: Family<ByCheck, Gauge>,
+    /// Whole rounds.
+    pub total: Times<ByCheck>,
+    /// Phases of rounds.
+    pub phases: Times<ByPhase>,
+    /// Owners of time.
+    pub owners: Times<ByOwner>,
+    /// The TCP handshake's round trip.
+    pub round_trip: Family<ByCheck, Real>,
+    /// The end of the certificate chain that ends first.
+    pub certificate_end: Family<ByCheck, Real>,
+    /// How late rounds begin.
+    pub lateness: Histogram,
+    /// Rounds whose time passed without one.
+    pub missed: Counter,
+    /// Whether an alert is on.
+    pub firing: Family<ByCheck, Gauge>,
+    /// Whether the prober may judge others.
+    pub healthy: Gauge,
+    /// Time without a CPU in the last round.
+    pub run_delay: Real,
+    /// The latest handshake with ourselves.
+    pub reference: Real,
+    /// Probes under way.
+    pub under_way: Gauge,
+    /// Messages that wait.
+    pub outbox: Gauge,
+    /// Messages delivered.
+    pub delivered: Family<ByReceiver, Counter>,
+    /// Attempts that failed.
+    pub undelivered: Family<ByReceiver, Counter>,
+    /// Whether the last reload of the check file worked.
+    pub reload: Gauge,
+    /// Batches that the store refused.
+    pub store_errors: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("whostalled")),
+            rounds: Family::default(),
+            failures: Family::default(),
+            success: Family::default(),
+            total: Family::new_with_constructor(Seconds),
+            phases: Family::new_with_constructor(Seconds),
+            owners: Family::new_with_constructor(Seconds),
+            round_trip: Family::default(),
+            certificate_end: Family::default(),
+            lateness: Seconds.new_metric(),
+            missed: Counter::default(),
+            firing: Family::default(),
+            healthy: Gauge::default(),
+            run_delay: Real::default(),
+            reference: Real::default(),
+            under_way: Gauge::default(),
+            outbox: Gauge::default(),
+            delivered: Family::default(),
+            undelivered: Family::default(),
+            reload: Gauge::default(),
+            store_errors: Counter::default(),
+        };
+        metrics.healthy.set(1);
+        metrics.reload.set(1);
+        if let Ok(mut registry) = metrics.registry.lock() {
+            let r = &mut *registry;
+            let s = Unit::Seconds;
+            r.register("rounds", "Rounds by who was blamed (none: nobody; gated: the prober was too sick)", metrics.rounds.clone());
+            r.register("failures", "Failed rounds by reason", metrics.failures.clone());
+            r.register("round_success", "Whether the last round succeeded", metrics.success.clone());
+            r.register_with_unit("round_duration", "Whole rounds", s.clone(), metrics.total.clone());
+            r.register_with_unit("phase_duration", "Phases of rounds", s.clone(), metrics.phases.clone());
+            r.register_with_unit("owner_time", "Time of rounds by whose it was", s.clone(), metrics.owners.clone());
+            r.register_with_unit("tcp_round_trip", "The kernel's measure of the TCP handshake", s.clone(), metrics.round_trip.clone());
+            r.register("certificate_not_after_timestamp_seconds", "When the chain's first certificate ends", metrics.certificate_end.clone());
+            r.register_with_unit("start_lateness", "How late rounds begin", s.clone(), metrics.lateness.clone());
+            r.register("rounds_missed", "Rounds whose time passed without one", metrics.missed.clone());
+            r.register("alert_firing", "Whether an alert is on", metrics.firing.clone());
+            r.register("prober_healthy", "Whether the prober may judge others", metrics.healthy.clone());
+            r.register_with_unit("prober_run_delay", "Time without a CPU in the last round", s.clone(), metrics.run_delay.clone());
+            r.register_with_unit("prober_reference", "The latest handshake with ourselves over loopback", s, metrics.reference.clone());
+            r.register("probes_under_way", "Probes under way", metrics.under_way.clone());
+            r.register("outbox_messages", "Messages that wait for their receivers", metrics.outbox.clone());
+            r.register("alerts_delivered", "Messages delivered", metrics.delivered.clone());
+            r.register("alerts_delivery_failures", "Attempts to deliver that failed", metrics.undelivered.clone());
+            r.register("config_last_reload_successful", "Whether the last reload of the check file worked", metrics.reload.clone());
+            r.register("store_errors", "Batches that the store refused", metrics.store_errors.clone());
+        }
+        metrics
+    }
+}
+
+impl Metrics {
+    /// All of them as OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Ok(registry) = self.registry.lock() {
+            // Writing to a string cannot fail.
+            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        }
+        text
+    }
+
+    /// All of them as delimited protocol buffers, native histograms included.
+    pub fn protobuf(&self) -> Vec<u8> {
+        let encode = |registry: std::sync::MutexGuard<'_, Registry>| {
+            prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry).ok()
+        };
+        self.registry.lock().ok().and_then(encode).unwrap_or_default()
+    }
+}

@@ -1,0 +1,228 @@
+//! The status page: now, trends, incidents, a check's last rounds. One file each, no outside assets, legible on a phone.
+
+use std::collections::BTreeMap;
+
+use analysis::clock::Span;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::board::{CheckView, Seen};
+use crate::checks::Role;
+use crate::event::{culprit_words, time};
+use crate::incidents;
+use crate::store::{Incident, Kept};
+
+/// Median and 99th percentile by hour, in milliseconds.
+pub type Trend = Vec<(i64, f64, f64)>;
+
+/// Owners in the order in which bars show them, with their class and words.
+const OWNERS: [(&str, &str, &str); 8] = [
+    ("resolver", "o-dns", "resolver"),
+    ("prober", "o-client", "the prober itself"),
+    ("path", "o-path", "path"),
+    ("loss", "o-loss", "loss"),
+    ("edge", "o-edge", "edge"),
+    ("protocol", "o-protocol", "protocol"),
+    ("inconclusive", "o-open", "open"),
+    ("none", "o-none", ""),
+];
+
+fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                @if refresh { meta http-equiv="refresh" content="15"; }
+                title { "whostalled: " (title) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                nav { a href="/" { "now" } a href="/incidents" { "incidents" } a href="/metrics" { "metrics" } }
+                @for (what, trouble) in &seen.trouble { p.trouble { (what) ": " (trouble) } }
+                @if let Some(sick) = &seen.sick {
+                    p.trouble { "This prober is too sick to judge others: " (sick) ". Rounds are kept, but alert nobody about a target." }
+                }
+                (body)
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// What is wrong now, for every check.
+pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
+    let of = |role: Role| seen.checks.iter().filter(move |(_, c)| c.role == role);
+    let bad = seen.checks.values().filter(|c| c.active.is_some()).count();
+    let body = html! {
+        h1 { "From " (vantage) ": " @if bad == 0 { "nothing is wrong" } @else { (bad) " of " (seen.checks.len()) " checks are in trouble" } }
+        @for (role, title) in [(Role::Edge, "Targets"), (Role::Control, "Controls")] {
+            @if of(role).next().is_some() {
+                h2 { (title) }
+                div.matrix { @for (name, check) in of(role) { (card(name, check, trends.get(name))) } }
+            }
+        }
+        @if seen.checks.is_empty() { p { "No round has ended yet." } }
+        (legend())
+    };
+    frame("now", seen, true, &body)
+}
+
+fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
+    let last = check.recent.front();
+    let (class, word) = match (&check.active, last) {
+        (Some(active), _) => (class_of(&active.blame.culprit), culprit_words(&active.blame.culprit).to_owned()),
+        (None, Some(r)) if r.sick.is_some() => ("o-client", "this round does not count: the prober is sick".into()),
+        (None, Some(r)) => match &r.culprit {
+            Some(culprit) => (class_of(culprit), format!("last round: {}", culprit_words(culprit))),
+            None => ("o-good", "as usual".into()),
+        },
+        (None, None) => ("o-none", "no round yet".into()),
+    };
+    html! {
+        a.card href=(format!("/check/{}", escape_path(name))) {
+            span.dot.(class) {}
+            b { (name) }
+            span.soft { " " (check.target) }
+            div { (word) }
+            @if let Some(r) = last { div.soft { (ms(r.total_ms)) " in all" @if let Some(rtt) = r.rtt_ms { ", round trip " (ms(rtt)) } ", evidence: " (r.grade) } }
+            @if let Some(active) = &check.active { p.said { (active.blame.sentence) } }
+            div.history { @for r in check.recent.iter().rev() { (tick(r)) } }
+            @if let Some(trend) = trend { (sparkline(trend)) }
+        }
+    }
+}
+
+fn tick(r: &Kept) -> Markup {
+    let class = match (&r.sick, &r.culprit, r.success) {
+        (Some(_), ..) => "o-client",
+        (_, Some(culprit), _) => class_of(culprit),
+        (_, None, true) => "o-good",
+        (_, None, false) => "o-open",
+    };
+    let height = (r.total_ms.max(1.0).log10() * 9.0).clamp(4.0, 36.0);
+    html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", ms(r.total_ms), r.verdict)) {} }
+}
+
+/// A check's last rounds, each as a bar of owners.
+pub fn check(seen: &Seen, name: &str, rounds: &[Kept], trends: &[(&str, Trend)]) -> String {
+    let longest = rounds.iter().map(|r| r.total_ms).fold(1.0, f64::max);
+    let view = seen.checks.get(name).cloned().unwrap_or_default();
+    let body = html! {
+        h1 { (name) }
+        p.soft { (view.target) }
+        @if let Some(active) = &view.active {
+            p.said { b { (culprit_words(&active.blame.culprit)) } " since " (time(active.since)) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
+        }
+        h2 { "Last rounds" }
+        (legend())
+        @if rounds.is_empty() { p { "None yet." } }
+        @for r in rounds { (waterfall(r, longest)) }
+        h2 { "Two weeks, by hour" }
+        div.trends { @for (what, trend) in trends { @if !trend.is_empty() { figure { figcaption { (what) } (sparkline(trend)) } } } }
+    };
+    frame(name, seen, false, &body)
+}
+
+fn waterfall(r: &Kept, longest: f64) -> Markup {
+    let width = |part: f64| format!("width:{:.2}%", part / longest * 100.0);
+    html! {
+        section.round {
+            div.soft { (time(r.started / 1_000_000_000)) " · " (ms(r.total_ms)) " · " (r.verdict) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade) }
+            div.bar {
+                @for (phase, owner, part) in &r.parts {
+                    span.(class_of(group(owner))) style=(width(*part)) title=(format!("{phase}: {owner}, {}", ms(*part))) {}
+                }
+            }
+            div { (r.sentence) @if let Some(reason) = &r.reason { " (" (reason) ")" } }
+            @if let Some(sick) = &r.sick { div.soft { "Does not count: " (sick) "." } }
+            details { summary.soft { "its parts" } table { @for (phase, owner, part) in &r.parts { tr { td { (phase) } td { (owner) } td.n { (ms(*part)) } } } } }
+        }
+    }
+}
+
+/// The incident diagram and, below it, each incident.
+pub fn incident_page(seen: &Seen, found: &[Incident], now: i64) -> String {
+    let body = html! {
+        h1 { "Two weeks of incidents" }
+        (incidents::diagram(found, now))
+        h2 { "Each of them" }
+        @for i in found.iter().rev() {
+            section.round id=(incidents::anchor(i)) {
+                div { span.dot.(class_of(&i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (culprit_words(&i.culprit)) }
+                div.soft { (time(i.since)) " – " (i.ended.map_or("now".into(), time)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
+                div { (i.sentence) }
+                @if i.name != crate::event::PROBER { a href=(format!("/check/{}", escape_path(&i.name))) { "its last rounds" } }
+            }
+        }
+    };
+    frame("incidents", seen, false, &body)
+}
+
+/// The incident diagram as a page of its own.
+pub fn incident_file(found: &[Incident], now: i64) -> String {
+    incident_page(&Seen::default(), found, now)
+}
+
+fn legend() -> Markup {
+    html! {
+        p.legend { @for (_, class, words) in OWNERS.iter().filter(|(.., words)| !words.is_empty()) { span { span.dot.(*class) {} (words) } } }
+    }
+}
+
+/// The class of a culprit or owner.
+pub(crate) fn class_of(culprit: &str) -> &'static str {
+    let named = match culprit {
+        "access" => "path",
+        "certificate" => "edge",
+        other => other,
+    };
+    OWNERS.iter().find(|(name, ..)| *name == named).map_or("o-open", |(_, class, _)| class)
+}
+
+fn group(owner: &str) -> &str {
+    match owner {
+        "client_host" | "client_app" | "client" => "prober",
+        "edge_host" | "edge_app" => "edge",
+        "unattributed" => "inconclusive",
+        other => other,
+    }
+}
+
+/// Median as a line, 99th percentile as an area, on a logarithmic scale.
+fn sparkline(trend: &Trend) -> Markup {
+    let (Some(first), Some(last)) = (trend.first(), trend.last()) else { return html! {} };
+    let most = trend.iter().map(|(_, _, p99)| *p99).fold(1.0, f64::max);
+    let least = trend.iter().map(|(_, p50, _)| *p50).fold(most, f64::min).max(0.01);
+    let span = (last.0 - first.0).max(1) as f64;
+    let x = |hour: i64| if first.0 == last.0 { 50.0 } else { (hour - first.0) as f64 / span * 100.0 };
+    let scale = (most / least).log10().max(0.3);
+    let y = |v: f64| 28.0 - (v.max(least) / least).log10() / scale * 26.0;
+    let p50: Vec<String> = trend.iter().map(|(h, p50, _)| format!("{:.1},{:.1}", x(*h), y(*p50))).collect();
+    let p99 = trend.iter().map(|(h, _, p99)| format!("{:.1},{:.1}", x(*h), y(*p99)));
+    let area: Vec<String> = p99.chain(trend.iter().rev().map(|(h, p50, _)| format!("{:.1},{:.1}", x(*h), y(*p50)))).collect();
+    html! {
+        div.spark {
+            svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=(format!("median {}, 99th percentile up to {}", ms(last.1), ms(most))) {
+                polygon points=(area.join(" ")) {}
+                polyline points=(p50.join(" ")) {}
+                @if trend.len() == 1 { circle cx="50" cy=(format!("{:.1}", y(last.1))) r="1.5" {} }
+            }
+            span.soft { "p50 " (ms(last.1)) " · p99 up to " (ms(most)) }
+        }
+    }
+}
+
+fn ms(value: f64) -> String {
+    Span::from_nanos((value * 1e6) as i64).to_string()
+}
+
+/// A name as a part of a path.
+pub(crate) fn escape_path(name: &str) -> String {
+    name.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

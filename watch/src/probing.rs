@@ -1,0 +1,186 @@
+//! The thread that probes, and does nothing else.
+//!
+//! In: jobs (replaced as a whole when the check file changes). Out: a [`RawRound`] for every round, in the order in which they end. One
+//! thread, one clock that nobody can set; what judging, storing and serving cost is spent elsewhere.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use analysis::clock::Span;
+use prober::{Lookup, Report, Target, probe};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::checks::{Addresses, Plan};
+use crate::metrics::Metrics;
+use crate::reference::Reference;
+use crate::schedule::{Due, Schedule};
+
+/// A check, ready to probe.
+pub struct Job {
+    /// What it is.
+    pub plan: Plan,
+    /// How it is done.
+    pub target: Target,
+}
+
+/// A round, not yet judged.
+pub struct RawRound {
+    /// The check.
+    pub job: Arc<Job>,
+    /// The check's name, with its address if each is probed.
+    pub name: String,
+    /// When it should have begun, in nanoseconds since the epoch.
+    pub scheduled: i64,
+    /// When it began.
+    pub started: i64,
+    /// The latest handshake with ourselves.
+    pub reference: Option<Span>,
+    /// What was found.
+    pub report: Report,
+}
+
+/// What the thread needs to know.
+pub struct Settings {
+    /// Name servers, if not the system's.
+    pub resolvers: Vec<SocketAddr>,
+    /// How often to measure ourselves.
+    pub reference_interval: Duration,
+    /// Probes under way at once.
+    pub most_under_way: usize,
+}
+
+/// The jobs of now.
+pub type Jobs = Arc<Vec<Arc<Job>>>;
+
+/// Probes until `jobs` is closed.
+///
+/// # Errors
+/// If there can be no runtime, no resolver, or no loopback.
+pub fn run(mut jobs: watch::Receiver<Jobs>, settings: &Settings, out: SyncSender<RawRound>, metrics: Arc<Metrics>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let shared = Rc::new(Shared {
+            lookup: Lookup::new(&settings.resolvers).map_err(|e| e.to_string())?,
+            reference: Cell::new(None),
+            under_way: Cell::new(0),
+            most_under_way: settings.most_under_way,
+            clock: Steady::start(),
+            out,
+            metrics,
+        });
+        let reference = Reference::start().await?;
+        let (every, of_reference) = (settings.reference_interval, Rc::clone(&shared));
+        tokio::task::spawn_local(async move {
+            loop {
+                of_reference.reference.set(reference.measure().await);
+                prober::host::refresh_steal();
+                tokio::time::sleep(every).await;
+            }
+        });
+        loop {
+            let now_jobs = Jobs::clone(&jobs.borrow_and_update());
+            let named = now_jobs.iter().map(|j| (j.plan.check.name.as_str(), j.plan.interval.nanos()));
+            let mut schedule = Schedule::new(named, shared.clock.now());
+            loop {
+                let wait = schedule.next().map_or(Duration::from_secs(3_600), |at| shared.clock.until(at));
+                tokio::select! {
+                    changed = jobs.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return Ok(()),
+                    },
+                    () = tokio::time::sleep(wait) => {
+                        while let Some(due) = schedule.pop(shared.clock.now()) {
+                            shared.begin(&now_jobs, due);
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+struct Shared {
+    lookup: Lookup,
+    reference: Cell<Option<Span>>,
+    under_way: Cell<usize>,
+    most_under_way: usize,
+    clock: Steady,
+    out: SyncSender<RawRound>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    fn begin(self: &Rc<Self>, jobs: &Jobs, due: Due) {
+        self.metrics.missed.inc_by(due.missed);
+        if self.under_way.get() >= self.most_under_way {
+            // Hung targets hold all there is: said by the metric, not by a round that never was.
+            self.metrics.missed.inc();
+            return;
+        }
+        self.under_way.set(self.under_way.get() + 1);
+        self.metrics.under_way.set(self.under_way.get() as i64);
+        let (shared, job) = (Rc::clone(self), Arc::clone(&jobs[due.check]));
+        tokio::task::spawn_local(async move {
+            shared.round(job, due.scheduled).await;
+            shared.under_way.set(shared.under_way.get() - 1);
+            shared.metrics.under_way.set(shared.under_way.get() as i64);
+        });
+    }
+
+    async fn round(&self, job: Arc<Job>, scheduled: i64) {
+        let name = job.plan.check.name.clone();
+        if job.plan.check.addresses != Addresses::Each || job.target.address.is_some() {
+            return self.one(job, name, scheduled, None).await;
+        }
+        let (host, port) = job.target.connect_to.clone().unwrap_or_else(|| (job.target.host.clone(), job.target.port));
+        match self.lookup.addresses(&host, job.target.family, job.target.timeout).await {
+            // The probe will find the same and say it in a round.
+            Err(_) => self.one(job, name, scheduled, None).await,
+            Ok(addresses) => {
+                for ip in addresses {
+                    let address = SocketAddr::new(ip, port);
+                    self.one(Arc::clone(&job), format!("{name} {ip}"), scheduled, Some(address)).await;
+                }
+            }
+        }
+    }
+
+    async fn one(&self, job: Arc<Job>, name: String, scheduled: i64, address: Option<SocketAddr>) {
+        let started = self.clock.now();
+        let report = match address {
+            None => probe(&job.target, &self.lookup).await,
+            Some(_) => probe(&Target { address, ..job.target.clone() }, &self.lookup).await,
+        };
+        let round = RawRound { job, name, scheduled, started, reference: self.reference.get(), report };
+        if let Err(TrySendError::Full(_)) = self.out.try_send(round) {
+            self.metrics.missed.inc();
+        }
+    }
+}
+
+/// Wall time as it was at the start, and steady from there.
+struct Steady {
+    base: i64,
+    begun: Instant,
+}
+
+impl Steady {
+    fn start() -> Self {
+        let base = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
+        Self { base, begun: Instant::now() }
+    }
+
+    fn now(&self) -> i64 {
+        self.base.saturating_add(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    fn until(&self, at: i64) -> Duration {
+        Duration::from_nanos(at.saturating_sub(self.now()).max(0).unsigned_abs())
+    }
+}

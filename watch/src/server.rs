@@ -1,0 +1,223 @@
+//! What is served: page, metrics, `/probe`. Loopback unless told otherwise; HTTPS and a password or token by configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::blackbox::{self, Blackbox};
+use crate::board::Board;
+use crate::checks::Auth;
+use crate::metrics::Metrics;
+use crate::page;
+use crate::store::Store;
+
+/// Rounds on a check's page.
+const ROUNDS: u32 = 30;
+/// TLS handshakes under way with those who look.
+const MOST_HANDSHAKES: usize = 64;
+
+/// What the server shows.
+pub struct Served {
+    /// Now.
+    pub board: Arc<Board>,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// The past.
+    pub store: std::sync::Mutex<Store>,
+    /// Where we are.
+    pub vantage: String,
+    /// Modules of `/probe`.
+    pub blackbox: tokio::sync::watch::Receiver<Arc<Blackbox>>,
+    /// Who may look.
+    pub guard: Option<Guard>,
+}
+
+/// Who may look, with the secret read.
+pub enum Guard {
+    /// The whole header that is right.
+    Header(String),
+}
+
+impl Guard {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn of(auth: &Auth) -> Result<Self, String> {
+        Ok(Guard::Header(match auth {
+            Auth::Basic { user, password } => {
+                let pair = format!("{user}:{}", password.read()?);
+                format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+            }
+            Auth::Bearer(token) => format!("Bearer {}", token.read()?),
+        }))
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Guard::Header(right) = self;
+        let given = headers.get(header::AUTHORIZATION).map_or(&[][..], |v| v.as_bytes());
+        // Every byte is compared, whatever the others are.
+        given.len() == right.len() && given.iter().zip(right.as_bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+}
+
+/// The routes.
+pub fn router(served: Arc<Served>) -> Router {
+    Router::new()
+        .route("/", get(now))
+        .route("/check/{name}", get(check))
+        .route("/incidents", get(incidents))
+        .route("/api/checks", get(api))
+        .route("/metrics", get(metrics))
+        .route("/probe", get(probe))
+        .layer(middleware::from_fn_with_state(Arc::clone(&served), guard))
+        .route("/-/healthy", get(|| async { "ok\n" }))
+        .with_state(served)
+}
+
+async fn guard(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+    match &served.guard {
+        Some(guard) if !guard.admits(request.headers()) => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")], "who are you?\n").into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+impl Served {
+    fn with_store<T: Default>(&self, ask: impl FnOnce(&Store) -> Result<T, String>) -> T {
+        let store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ask(&store).unwrap_or_else(|error| {
+            self.board.change(|seen| seen.trouble.insert("store", error));
+            T::default()
+        })
+    }
+
+    fn two_weeks() -> i64 {
+        (seconds() - crate::incidents::WEEKS) / 3_600
+    }
+}
+
+async fn now(State(served): State<Arc<Served>>) -> Html<String> {
+    let seen = served.board.seen();
+    let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks())));
+    let trends: BTreeMap<String, page::Trend> = seen.checks.keys().take(200).map(trend).collect();
+    Html(page::now(&seen, &served.vantage, &trends))
+}
+
+async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>) -> Response {
+    let rounds = served.with_store(|s| s.rounds(&name, ROUNDS));
+    let seen = served.board.seen();
+    if rounds.is_empty() && !seen.checks.contains_key(&name) {
+        return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
+    }
+    let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
+    let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks())));
+    let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
+    Html(page::check(&seen, &name, &rounds, &trends)).into_response()
+}
+
+async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
+    let found = served.with_store(|s| s.incidents(seconds() - crate::incidents::WEEKS));
+    Html(page::incident_page(&served.board.seen(), &found, seconds()))
+}
+
+async fn api(State(served): State<Arc<Served>>) -> Response {
+    let seen = served.board.seen();
+    let check = |(name, c): (&String, &crate::board::CheckView)| {
+        serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.recent.front() })
+    };
+    let checks: Vec<serde_json::Value> = seen.checks.iter().map(check).collect();
+    axum::Json(serde_json::json!({ "vantage": served.vantage, "sick": seen.sick, "trouble": seen.trouble, "checks": checks })).into_response()
+}
+
+async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accepts.contains("application/vnd.google.protobuf") {
+        let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        return ([(header::CONTENT_TYPE, kind)], served.metrics.protobuf()).into_response();
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], served.metrics.text()).into_response()
+}
+
+async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
+    let modules = Arc::clone(&served.blackbox.borrow());
+    let patience = headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
+    match blackbox::probe(&modules, &query, patience).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, error + "\n").into_response(),
+    }
+}
+
+/// Serves until the runtime ends.
+///
+/// # Errors
+/// If the socket breaks.
+pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, routes: Router) -> std::io::Result<()> {
+    match tls {
+        None => axum::serve(listener, routes).await,
+        Some(acceptor) => axum::serve(Encrypted::new(listener, acceptor), routes).await,
+    }
+}
+
+/// A listener whose connections have their handshake behind them; a slow one holds up nobody else.
+struct Encrypted {
+    ready: tokio::sync::mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    address: SocketAddr,
+}
+
+impl Encrypted {
+    fn new(listener: TcpListener, acceptor: TlsAcceptor) -> Self {
+        let (done, ready) = tokio::sync::mpsc::channel(MOST_HANDSHAKES);
+        let address = listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        tokio::spawn(async move {
+            let slots = Arc::new(tokio::sync::Semaphore::new(MOST_HANDSHAKES));
+            loop {
+                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                let Ok((stream, peer)) = listener.accept().await else { continue };
+                let (acceptor, done) = (acceptor.clone(), done.clone());
+                tokio::spawn(async move {
+                    let shaken = tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        let _ = done.send((stream, peer)).await;
+                    }
+                    drop(slot);
+                });
+            }
+        });
+        Self { ready, address }
+    }
+}
+
+impl axum::serve::Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            None => std::future::pending().await, // the runtime is going down
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(self.address)
+    }
+}

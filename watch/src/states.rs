@@ -1,0 +1,227 @@
+//! From rounds to alerts: `k` of `n`, hysteresis, flap damping, maintenance.
+//!
+//! Pure. A round that the gate keeps out changes nothing. An alert whose culprit changes stays the same alert with another text: the
+//! receiver's key is check and vantage, never the culprit.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checks::KofN;
+
+/// An hour, in seconds: in which alerts that come again count as flapping.
+const FLAP_WINDOW: i64 = 3_600;
+/// An alert that flaps must be good for at most so many times as long.
+const MOST_PATIENCE: u32 = 8;
+
+/// What a round says, for alerting.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Blame {
+    /// Whose fault: `edge`, `path`, `loss`, `resolver`, `access`, `inconclusive`, `certificate`, `prober`.
+    pub culprit: String,
+    /// Which phase most of it was in, or the reason of a failure.
+    pub phase: String,
+    /// How much beyond the baseline, in milliseconds.
+    pub ms: f64,
+    /// The evidence, in one sentence.
+    pub sentence: String,
+}
+
+/// An alert that is on.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Active {
+    /// Since when, in seconds since the epoch: the first bad round.
+    pub since: i64,
+    /// What is wrong, as last said.
+    pub blame: Blame,
+    /// Whether receivers were told: not in maintenance.
+    pub told: bool,
+    /// Rounds since then, and bad ones among them: the impact.
+    pub rounds: u32,
+    /// Bad rounds.
+    pub bad: u32,
+}
+
+/// Where a check stands.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// The last rounds, oldest first: when, and what was wrong.
+    recent: VecDeque<(i64, Option<Blame>)>,
+    /// The alert, if one is on.
+    pub active: Option<Active>,
+    /// Good rounds in a row.
+    good: u32,
+    /// When alerts began lately.
+    fired: VecDeque<i64>,
+}
+
+/// What receivers should hear.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Transition {
+    /// It began.
+    Fire(Active),
+    /// Another culprit now.
+    Change(Active),
+    /// It is over, since then.
+    Resolve(Active, i64),
+}
+
+/// How a check alerts.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Alert when.
+    pub fire: KofN,
+    /// Over after so many good rounds.
+    pub resolve_after: u32,
+}
+
+impl State {
+    /// Takes a round that passed the gate; gives what to tell. `resting`: in maintenance nobody is told.
+    pub fn round(&mut self, at: i64, blame: Option<Blame>, rule: Rule, resting: bool) -> Option<Transition> {
+        self.good = if blame.is_some() { 0 } else { self.good + 1 };
+        self.recent.push_back((at, blame.clone()));
+        while self.recent.len() > rule.fire.n as usize {
+            self.recent.pop_front();
+        }
+        while self.fired.front().is_some_and(|t| at - t > FLAP_WINDOW) {
+            self.fired.pop_front();
+        }
+        let patience = (rule.resolve_after * (self.fired.len() as u32).max(1)).min(rule.resolve_after * MOST_PATIENCE);
+        match &mut self.active {
+            None => self.begin(at, rule, resting),
+            Some(active) => {
+                active.rounds += 1;
+                active.bad += u32::from(blame.is_some());
+                if self.good >= patience {
+                    let active = self.active.take()?;
+                    let over = self.recent.iter().rev().take(self.good as usize).map(|(at, _)| *at).next_back().unwrap_or(at);
+                    self.recent.clear();
+                    return active.told.then_some(Transition::Resolve(active, over));
+                }
+                if !active.told && !resting {
+                    active.told = true;
+                    return Some(Transition::Fire(active.clone()));
+                }
+                self.changed(rule)
+            }
+        }
+    }
+
+    fn begin(&mut self, at: i64, rule: Rule, resting: bool) -> Option<Transition> {
+        let bad: Vec<&(i64, Option<Blame>)> = self.recent.iter().filter(|(_, blame)| blame.is_some()).collect();
+        if bad.len() < rule.fire.k as usize {
+            return None;
+        }
+        let blame = self.leading()?;
+        let since = bad.first().map_or(at, |(at, _)| *at);
+        let (rounds, bad) = (self.recent.len() as u32, bad.len() as u32);
+        let active = Active { since, blame, told: !resting, rounds, bad };
+        self.active = Some(active.clone());
+        self.fired.push_back(at);
+        (!resting).then_some(Transition::Fire(active))
+    }
+
+    /// Another culprit in `k` of the last `n` rounds.
+    fn changed(&mut self, rule: Rule) -> Option<Transition> {
+        let leading = self.leading()?;
+        let times = self.recent.iter().filter(|(_, b)| b.as_ref().is_some_and(|b| b.culprit == leading.culprit)).count();
+        let active = self.active.as_mut()?;
+        if leading.culprit == active.blame.culprit || times < rule.fire.k as usize || !active.told {
+            return None;
+        }
+        active.blame = leading;
+        Some(Transition::Change(active.clone()))
+    }
+
+    /// The latest word on whoever is blamed most often.
+    fn leading(&self) -> Option<Blame> {
+        let blames = || self.recent.iter().filter_map(|(_, b)| b.as_ref());
+        let votes = |culprit: &str| blames().filter(|b| b.culprit == culprit).count();
+        blames().rev().max_by_key(|b| votes(&b.culprit)).map(|most| {
+            let said = blames().filter(|b| b.culprit == most.culprit);
+            said.max_by(|a, b| a.ms.total_cmp(&b.ms)).unwrap_or(most).clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RULE: Rule = Rule { fire: KofN { k: 3, n: 5 }, resolve_after: 2 };
+
+    fn blame(culprit: &str) -> Option<Blame> {
+        Some(Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 200.0, sentence: String::new() })
+    }
+
+    fn play(state: &mut State, start: i64, rounds: &str) -> Vec<(i64, String)> {
+        let mut said = Vec::new();
+        for (i, c) in rounds.chars().enumerate() {
+            let blame = match c {
+                'e' => blame("edge"),
+                'p' => blame("path"),
+                _ => None,
+            };
+            let at = start + i as i64;
+            said.extend(state.round(at, blame, RULE, false).map(|t| match t {
+                Transition::Fire(a) => (at, format!("fire {} since {}", a.blame.culprit, a.since)),
+                Transition::Change(a) => (at, format!("change {}", a.blame.culprit)),
+                Transition::Resolve(_, over) => (at, format!("resolve {over}")),
+            }));
+        }
+        said
+    }
+
+    #[test]
+    fn three_of_five_fire_and_two_good_ones_end_it() {
+        let said = play(&mut State::default(), 0, ".e.ee..");
+        assert_eq!(said, [(4, "fire edge since 1".into()), (6, "resolve 5".into())]);
+        assert!(play(&mut State::default(), 0, "e..e..e..e..").is_empty(), "one of three is no three of five");
+    }
+
+    #[test]
+    fn another_culprit_is_the_same_alert_with_another_text() {
+        let said = play(&mut State::default(), 0, "eeepppp..");
+        assert_eq!(said[0].1, "fire edge since 0");
+        assert_eq!(said[1].1, "change path");
+        assert_eq!(said.len(), 3);
+    }
+
+    #[test]
+    fn flapping_asks_for_more_patience_each_time() {
+        let mut state = State::default();
+        let said = play(&mut state, 0, &"eee..".repeat(6));
+        let fires = said.iter().filter(|(_, s)| s.starts_with("fire")).count();
+        assert!(fires < 4, "{said:?}");
+    }
+
+    #[test]
+    fn in_maintenance_nobody_is_told_until_it_ends() {
+        let mut state = State::default();
+        for at in 0..6 {
+            assert_eq!(state.round(at, blame("edge"), RULE, true), None);
+        }
+        assert!(matches!(state.round(6, blame("edge"), RULE, false), Some(Transition::Fire(a)) if a.since == 1 || a.since == 0));
+        let mut quiet = State::default();
+        for at in 0..4 {
+            quiet.round(at, blame("edge"), RULE, true);
+        }
+        assert!((4..9).all(|at| quiet.round(at, None, RULE, true).is_none()), "what nobody heard of need not be called over");
+    }
+
+    proptest! {
+        /// Fire and resolve take turns, whatever comes.
+        #[test]
+        fn every_alert_is_resolved_before_the_next(rounds in "[.ep]{0,200}") {
+            let mut on = false;
+            for (_, said) in play(&mut State::default(), 0, &rounds) {
+                match said.split(' ').next() {
+                    Some("fire") => { prop_assert!(!on); on = true; }
+                    Some("resolve") => { prop_assert!(on); on = false; }
+                    _ => prop_assert!(on),
+                }
+            }
+        }
+    }
+}

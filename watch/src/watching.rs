@@ -1,0 +1,205 @@
+//! The watcher: its threads, and the check file read again when it changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::{mpsc, watch as latest};
+use tokio_rustls::TlsAcceptor;
+
+use crate::blackbox::Blackbox;
+use crate::board::Board;
+use crate::checks::{CheckFile, Receiver, ServerTls};
+use crate::desk::Desk;
+use crate::jobs::jobs;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::probing::{self, Jobs, Settings};
+use crate::server::{Guard, Served, router, serve};
+use crate::store::Store;
+
+/// Rounds between prober and desk.
+const MOST_ROUNDS: usize = 16_384;
+/// Time between two looks at signals and the check file.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Watches until `stop` is set; reads the check file again when it changes or `reload` is set. `ready` is told where the page is.
+///
+/// # Errors
+/// If it cannot begin, or a part of it broke: it says which, and why.
+pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), String> {
+    let file = Arc::new(CheckFile::load(path)?);
+    let first_jobs = jobs(&file)?;
+    let blackbox = load_blackbox(&file)?;
+    let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
+    note_unsupported(&board, &blackbox);
+    let (direct, undelivered) = mpsc::unbounded_channel();
+    let desk_store = Store::open(&file.watch.store)?;
+    let desk = Desk::open(desk_store, Arc::clone(&file), Arc::clone(&board), Arc::clone(&metrics), direct)?;
+
+    let (jobs_out, jobs_in) = latest::channel(first_jobs);
+    let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
+    let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
+    let (config_out, configs) = channel();
+    let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
+
+    let served = Served {
+        board: Arc::clone(&board),
+        metrics: Arc::clone(&metrics),
+        store: std::sync::Mutex::new(Store::open(&file.watch.store)?),
+        vantage: file.watch.vantage.clone(),
+        blackbox,
+        guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
+    };
+    let outbox = Outbox {
+        store: Store::open(&file.watch.store)?,
+        direct: undelivered,
+        receivers,
+        board: Arc::clone(&board),
+        metrics: Arc::clone(&metrics),
+        client: client()?,
+    };
+    web(&file, served, outbox)?;
+    let settings = Settings {
+        resolvers: file.watch.resolvers.clone(),
+        reference_interval: file.gate.reference_interval.0,
+        most_under_way: file.watch.most_under_way,
+    };
+    let of_prober = Arc::clone(&metrics);
+    let probing = named("prober", move || probing::run(jobs_in, &settings, rounds_out, of_prober))?;
+    let desk = named("desk", move || desk.run(&rounds, &configs))?;
+    ready(&file);
+
+    let mut reloading = Reloading { path: path.to_owned(), seen: changed(path), jobs: jobs_out, receivers: receivers_out, blackbox: blackbox_out, configs: config_out };
+    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !desk.is_finished() {
+        std::thread::sleep(LOOK);
+        reloading.look(reload.swap(false, Ordering::Relaxed), &board, &metrics);
+    }
+    drop(reloading); // nobody probes any more; the desk writes what it has
+    let probed = probing.join().map_err(|_| "the prober's thread broke; please report it".to_owned())?;
+    desk.join().map_err(|_| "the desk's thread broke; please report it".to_owned())?;
+    probed
+}
+
+fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, String> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| format!("the thread {name}: {e}"))
+}
+
+/// Starts the thread that serves and delivers.
+fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), String> {
+    let listen = file.watch.listen;
+    let listener = std::net::TcpListener::bind(listen).map_err(|e| format!("cannot listen on {listen} ([watch] listen): {e}"))?;
+    listener.set_nonblocking(true).map_err(|e| format!("{listen}: {e}"))?;
+    let tls = file.watch.tls.as_ref().map(acceptor).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+    let of_board = Arc::clone(&served.board);
+    named("web", move || {
+        runtime.block_on(async {
+            let served = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                serve(listener, tls, router(Arc::new(served))).await
+            };
+            let served = async {
+                if let Err(error) = served.await {
+                    of_board.change(|seen| seen.trouble.insert("server", error.to_string()));
+                }
+            };
+            tokio::join!(served, outbox.run());
+        });
+    })
+    .map(drop)
+}
+
+fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
+    let said = |e: &dyn std::fmt::Display| format!("[watch.tls]: {e}");
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&tls.certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|e| said(&format!("{}: {e}", tls.certificate.display())))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| said(&format!("{}: {e}", tls.key.display())))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| said(&e))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| said(&e))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The HTTP client of the outbox. Receivers are verified by the platform's store.
+fn client() -> Result<reqwest::Client, String> {
+    let tls = prober::tls::config(&prober::tls::TlsOptions::default());
+    // A machine without any root certificate can still tell receivers on plain HTTP.
+    let insecure_only = |_| prober::tls::config(&prober::tls::TlsOptions { insecure: true, ..Default::default() });
+    let (tls, https) = match tls {
+        Ok(tls) => (tls, true),
+        Err(error) => (insecure_only(error).map_err(|e| e.to_string())?, false),
+    };
+    let mut builder = reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION")));
+    if !https {
+        builder = builder.redirect(reqwest::redirect::Policy::none());
+    }
+    builder.build().map_err(|e| format!("the HTTP client: {e}"))
+}
+
+fn load_blackbox(file: &CheckFile) -> Result<Blackbox, String> {
+    let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Blackbox::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn note_unsupported(board: &Board, blackbox: &Blackbox) {
+    let said = blackbox.unsupported();
+    board.change(|seen| match said.is_empty() {
+        true => seen.trouble.remove("blackbox"),
+        false => seen.trouble.insert("blackbox", said.join("; ")),
+    });
+}
+
+struct Reloading {
+    path: PathBuf,
+    seen: Option<SystemTime>,
+    jobs: latest::Sender<Jobs>,
+    receivers: latest::Sender<Arc<Vec<Receiver>>>,
+    blackbox: latest::Sender<Arc<Blackbox>>,
+    configs: Sender<Arc<CheckFile>>,
+}
+
+impl Reloading {
+    fn look(&mut self, asked: bool, board: &Board, metrics: &Metrics) {
+        let now = changed(&self.path);
+        if !asked && now == self.seen {
+            return;
+        }
+        self.seen = now;
+        let outcome = self.reload(board);
+        metrics.reload.set(i64::from(outcome.is_ok()));
+        board.change(|seen| match outcome {
+            Ok(()) => seen.trouble.remove("reload"),
+            Err(error) => seen.trouble.insert("reload", format!("{error}; the checks before it go on")),
+        });
+    }
+
+    /// All of it, or nothing.
+    fn reload(&self, board: &Board) -> Result<(), String> {
+        let file = CheckFile::load(&self.path)?;
+        let (jobs, blackbox) = (jobs(&file)?, load_blackbox(&file)?);
+        note_unsupported(board, &blackbox);
+        let names: Vec<&str> = file.checks.iter().map(|c| c.name.as_str()).collect();
+        // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
+        board.change(|seen| seen.checks.retain(|name, _| names.iter().any(|n| name.starts_with(n))));
+        self.receivers.send_replace(Arc::new(file.receivers.clone()));
+        self.blackbox.send_replace(Arc::new(blackbox));
+        let _ = self.configs.send(Arc::new(file));
+        self.jobs.send_replace(jobs);
+        Ok(())
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
