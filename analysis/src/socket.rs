@@ -335,10 +335,13 @@ fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String 
         Owner::Edge => {
             let sent = trace.exchanges.iter().find(|e| e.phase == largest.phase).map(|e| &e.sent);
             let acked = sent.and_then(|s| Some(s.acked? - s.left.last().copied()?));
-            let acked = acked.map_or(String::new(), |span| format!(", although its kernel acknowledged our message after {span}"));
+            let acked =
+                acked.map_or(String::new(), |span| format!(", although its kernel acknowledged our message after {span}"));
             format!("The edge took {span} ({phase}){acked}{round_trip}.")
         }
-        Owner::Client => format!("The prober itself took {span} ({phase}): its thread had no CPU or was busy; not the edge's doing."),
+        Owner::Client => {
+            format!("The prober itself took {span} ({phase}): its thread had no CPU or was busy; not the edge's doing.")
+        }
         Owner::Path if largest.kind == Some(Kind::Detour) => {
             format!("Every round trip is longer than usual: {span} ({phase}), usual is {}.", largest.baseline)
         }
@@ -401,7 +404,8 @@ mod tests {
         assert_eq!(verdict(&trace(22, 24, 330)), "client");
         let mut starved = trace(22, 24, 330);
         let sample = |ms, cpu: u64, delay: u64| Sample { at: at(ms), tid: 1, cpu, run_delay: delay, state: 'R', steal: 0 };
-        starved.host = Some(HostTrace { samples: vec![sample(0, 0, 0), sample(12, 0, 0), sample(330, 1, 300_000_000)], nodelay: None });
+        starved.host =
+            Some(HostTrace { samples: vec![sample(0, 0, 0), sample(12, 0, 0), sample(330, 1, 300_000_000)], nodelay: None });
         assert_eq!(verdict(&starved), "client_host/cpu_starved");
     }
 

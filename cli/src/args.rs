@@ -51,8 +51,31 @@ pub enum Verb {
 /// Verbs of the lab.
 #[derive(Subcommand)]
 pub enum LabVerb {
+    /// Stand a scenario's hosts up and run a command at one of them, while faults come and go
+    Stand(Stand),
     /// Remove cgroups and files that a killed run left behind
     Clean,
+}
+
+/// Arguments of `lab stand`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  whostalled lab stand scenarios/detour.toml --at office --when detour=5s..10s -- bash\n\n\
+    The targets are at NAME.lab.test:443; WHOSTALLED_LAB_CA names the lab's root certificate. Exit code: the command's.")]
+pub struct Stand {
+    /// The scenario file
+    pub scenario: PathBuf,
+    /// The vantage at which the command runs
+    #[arg(long)]
+    pub at: String,
+    /// A fault for a while: `detour=20s..45s` (may be repeated); faults not named are on all the time
+    #[arg(long, value_name = "FAULT=FROM..TO")]
+    pub when: Vec<repro::stand::Turn>,
+    /// Write each host's packets there, as pcapng, at the end
+    #[arg(long, value_name = "FOLDER")]
+    pub captures: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, last = true)]
+    pub command: Vec<String>,
 }
 
 /// Arguments of `run`.
@@ -160,7 +183,9 @@ pub struct Watch {
 
 /// Arguments of `incidents`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  whostalled incidents --store whostalled.db\n  whostalled incidents --store whostalled.db --html bulletin.html")]
+#[command(
+    after_help = "Examples:\n  whostalled incidents --store whostalled.db\n  whostalled incidents --store whostalled.db --html bulletin.html"
+)]
 pub struct Incidents {
     /// The database of `watch`
     #[arg(long, default_value = "whostalled.db")]

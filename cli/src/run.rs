@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::accuracy::score;
+use repro::stand::Standing;
 use repro::{Outcome, RunOptions, Scenario};
 
-use crate::args::{Accuracy, Run};
+use crate::args::{Accuracy, Run, Stand};
 use crate::exit;
 
 /// Runs a scenario and prints what came out.
@@ -33,6 +34,20 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
         None if outcome.record.held() => exit::HELD,
         None => exit::FAILED,
     })
+}
+
+/// Runs a command on a scenario's stage.
+pub fn stand(args: &Stand) -> Result<u8, Box<dyn std::error::Error>> {
+    let scenario = read(&args.scenario, &[])?;
+    let privilege = lab::rootless::enter()?;
+    // Ctrl-C is the command's to obey; the stage comes down when it has ended.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    let standing =
+        Standing { at: &args.at, turns: &args.when, captures: args.captures.clone(), command: &args.command, privilege };
+    let code = repro::stand::stand(&scenario, &standing, &mut |said| eprintln!("{said}"))?;
+    Ok(u8::try_from(code).unwrap_or(exit::HARNESS))
 }
 
 /// The published schema of scenario files.

@@ -326,7 +326,12 @@ impl Probe<'_> {
         }
     }
 
-    async fn request(&mut self, wire: &mut Wire, tls: &mut Option<ClientConnection>, request: &HttpRequest) -> Result<(), Failure> {
+    async fn request(
+        &mut self,
+        wire: &mut Wire,
+        tls: &mut Option<ClientConnection>,
+        request: &HttpRequest,
+    ) -> Result<(), Failure> {
         let of_io = |e: std::io::Error| Failure::of_io(&e, true);
         let bytes = request.bytes(&self.target.host);
         match tls {
@@ -389,7 +394,8 @@ impl Probe<'_> {
             trace.exchanges.iter_mut().filter_map(|e| e.answer.as_mut()).for_each(|a| a.at_kernel = None);
             return;
         }
-        trace.stamped = self.report.kernel_timestamps && trace.exchanges.iter().filter_map(|e| e.answer).all(|a| a.at_kernel.is_some());
+        trace.stamped =
+            self.report.kernel_timestamps && trace.exchanges.iter().filter_map(|e| e.answer).all(|a| a.at_kernel.is_some());
         for stamp in &self.report.sent {
             // Stamps count bytes from 0; a message ends with the byte before its end.
             let Some((_, spoken)) = self.spans.iter().find(|(end, _)| u64::from(stamp.byte) + 1 == *end) else { continue };

@@ -39,7 +39,9 @@ impl HttpRequest {
     pub fn bytes(&self, host: &str) -> Vec<u8> {
         let named = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        for (name, value) in [("Host", host), ("User-Agent", concat!("whostalled/", env!("CARGO_PKG_VERSION"))), ("Connection", "close")] {
+        for (name, value) in
+            [("Host", host), ("User-Agent", concat!("whostalled/", env!("CARGO_PKG_VERSION"))), ("Connection", "close")]
+        {
             if !named(name) {
                 text += &format!("{name}: {value}\r\n");
             }
@@ -130,7 +132,8 @@ impl Reading {
     /// If it was not complete.
     pub fn close(self, error: Option<&io::Error>) -> Result<Response, Failure> {
         let whole = matches!(self.body, Body::UntilClose | Body::Done);
-        let cut = || Failure::new(Reason::RequestClosed, error.map_or("the edge closed the connection".into(), ToString::to_string));
+        let cut =
+            || Failure::new(Reason::RequestClosed, error.map_or("the edge closed the connection".into(), ToString::to_string));
         self.response.filter(|_| whole).ok_or_else(cut)
     }
 
@@ -244,7 +247,10 @@ mod tests {
         let chunked = read(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r", "\n2\r\nlo\r\n0\r\n\r\n"]);
         assert_eq!(chunked.expect("it is HTTP").expect("it is complete").body, b"hello");
         assert_eq!(read(&["HTTP/1.0 200 OK\r\n\r\nhello"]), Ok(None), "it ends with the connection");
-        assert_eq!(read(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"]).expect("it is HTTP").expect("whole").status, 204);
+        assert_eq!(
+            read(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"]).expect("it is HTTP").expect("whole").status,
+            204
+        );
     }
 
     #[test]

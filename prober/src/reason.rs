@@ -90,9 +90,16 @@ impl Reason {
         matches!(self, Reason::DnsTimeout | Reason::ConnectTimeout | Reason::TlsTimeout | Reason::RequestTimeout)
     }
 
-    /// Whether the edge, and nobody else, said or did it.
+    /// Whether the edge, and nobody else, said or did what was wrong.
     pub fn is_edges_word(self) -> bool {
-        !self.is_timeout() && !matches!(self, Reason::Prober | Reason::DnsNoAddress | Reason::DnsFailed | Reason::ConnectUnreachable)
+        !self.is_timeout()
+            && !matches!(self, Reason::Prober | Reason::DnsNoAddress | Reason::DnsFailed | Reason::ConnectUnreachable)
+    }
+
+    /// Whether the edge ended the connection; else it was we who would not go on.
+    pub fn edge_ended_it(self) -> bool {
+        use Reason::{ConnectRefused, RequestClosed, TlsAlert, TlsClosed, TlsReset};
+        matches!(self, ConnectRefused | TlsClosed | TlsReset | TlsAlert | RequestClosed)
     }
 }
 
@@ -151,7 +158,9 @@ impl Failure {
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Reason::CertificateExpired,
                 CertificateError::UnknownIssuer => Reason::CertificateUnknownIssuer,
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Reason::CertificateWrongName,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Reason::CertificateWrongName
+                }
                 _ => Reason::CertificateInvalid,
             },
             TlsError::NoCertificatesPresented => Reason::CertificateInvalid,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use analysis::ledger::{Baseline, Owner};
 use analysis::socket;
 use analysis::verdict::{Circumstances, judge};
-use whostalled_prober::tls::{Only, TlsOptions, config};
-use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Reason, Report, Target, probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use whostalled_prober::tls::{Only, TlsOptions, config};
+use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Reason, Report, Target, probe};
 
 fn server_config(names: &[&str]) -> Arc<ServerConfig> {
     let key = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("rcgen signs");

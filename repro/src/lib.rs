@@ -19,6 +19,7 @@ mod judge;
 pub mod run;
 pub mod scenario;
 mod stage;
+pub mod stand;
 
 pub use error::Error;
 pub use run::{Outcome, RunOptions, run};

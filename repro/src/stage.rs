@@ -28,6 +28,8 @@ use crate::scenario::{Scenario, ServerKind, TargetSpec};
 const RESOLVER: &str = "resolver";
 /// Round trip to the lab's name server.
 pub const RESOLVER_RTT: Duration = Duration::from_millis(2);
+/// A quota that nothing reaches.
+const UNLIMITED_CPUS: f64 = 1_024.0;
 /// Memory for one host's captured packets.
 const RING_BYTES: usize = 64 << 20;
 
@@ -46,6 +48,8 @@ pub struct Stage {
     pub gave_up: Vec<String>,
     // Fields drop in this order: programs first, then the hosts they ran on, then their files.
     _burners: Vec<Burners>,
+    /// Burners of faults that come and go.
+    visiting: Mutex<Vec<Burners>>,
     _children: Vec<Reaped>,
     /// The hosts.
     pub lab: Lab,
@@ -113,9 +117,31 @@ impl Stage {
             gave_up,
             lab,
             _burners: burners,
+            visiting: Mutex::default(),
             _children: children,
             _scratch: scratch,
         })
+    }
+
+    /// Sets paths, the wire's faults and CPU quotas to those of `scenario`, whatever they were.
+    ///
+    /// # Errors
+    /// If a quota cannot be set.
+    pub fn activate(&self, scenario: &Scenario) -> Result<(), Error> {
+        set_paths(scenario, &self.lab);
+        self.set_wire_faults(scenario);
+        let mut burners = Vec::new();
+        for host in &self.lab.hosts {
+            let quota = scenario.faults().find(|f| f.kind == FaultKind::CpuQuota && f.on.as_ref() == Some(&host.name));
+            if let Some(group) = &host.group {
+                group.quota(quota.map_or(UNLIMITED_CPUS, |f| f.cpus.unwrap_or(1.0)))?;
+            }
+            if let Some(count) = quota.and_then(|f| f.burners) {
+                burners.push(Burners::start(&host.placement(), count)?);
+            }
+        }
+        *self.visiting.lock().unwrap_or_else(PoisonError::into_inner) = burners;
+        Ok(())
     }
 
     /// Sets the protocol-aware faults.

@@ -149,10 +149,14 @@ struct Tcp {
 impl Default for Blackbox {
     /// What `/probe` offers without a configuration: `http_2xx` and `tcp_connect`, as the exporter's own example does.
     fn default() -> Self {
-        let module = |prober: &str, tls| {
-            Module { prober: prober.into(), timeout: None, http: Http::default(), tcp: Tcp { tls, ..Tcp::default() } }
+        let module = |prober: &str, tls| Module {
+            prober: prober.into(),
+            timeout: None,
+            http: Http::default(),
+            tcp: Tcp { tls, ..Tcp::default() },
         };
-        let named = [("http_2xx", module("http", false)), ("tcp_connect", module("tcp", false)), ("tls_connect", module("tcp", true))];
+        let named =
+            [("http_2xx", module("http", false)), ("tcp_connect", module("tcp", false)), ("tls_connect", module("tcp", true))];
         Self { modules: named.into_iter().map(|(name, m)| (name.to_owned(), m)).collect() }
     }
 }
@@ -242,7 +246,11 @@ fn tls_options(tls: &Tls, alpn: &[&str]) -> TlsOptions {
 }
 
 async fn http(module: &Http, target: &str, timeout: Duration, lookup: &Lookup, text: &mut Text) -> Result<bool, String> {
-    let mut url = if target.starts_with("http://") || target.starts_with("https://") { target.to_owned() } else { format!("http://{target}") };
+    let mut url = if target.starts_with("http://") || target.starts_with("https://") {
+        target.to_owned()
+    } else {
+        format!("http://{target}")
+    };
     let deadline = std::time::Instant::now() + timeout;
     let mut reports: Vec<Report> = Vec::new();
     let follow = module.no_follow_redirects.map_or(module.follow_redirects, |no| !no);
@@ -251,7 +259,8 @@ async fn http(module: &Http, target: &str, timeout: Duration, lookup: &Lookup, t
     let mut redirects = 0;
     loop {
         let (encrypted, host, port, path) = split(&url)?;
-        let tls = encrypted.then(|| config(&tls_options(&module.tls_config, &["http/1.1"])).map_err(|e| e.to_string())).transpose()?;
+        let tls =
+            encrypted.then(|| config(&tls_options(&module.tls_config, &["http/1.1"])).map_err(|e| e.to_string())).transpose()?;
         let request = HttpRequest {
             method: if module.method.is_empty() { "GET".into() } else { module.method.clone() },
             path,
@@ -364,12 +373,24 @@ async fn tcp(module: &Tcp, target: &str, timeout: Duration, lookup: &Lookup, tex
 /// What every probe tells: addresses, lookup, certificates, and whose time it was.
 fn common(text: &mut Text, report: &Report) {
     if let (Some(start), Some(end)) = (report.dns_start, report.dns_end) {
-        text.gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", seconds(start, end));
+        text.gauge(
+            "probe_dns_lookup_time_seconds",
+            "Returns the time taken for probe dns lookup in seconds",
+            seconds(start, end),
+        );
     }
     if let Some(address) = report.address {
-        text.gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", if address.is_ipv4() { 4 } else { 6 });
+        text.gauge(
+            "probe_ip_protocol",
+            "Specifies whether probe ip protocol is IP4 or IP6",
+            if address.is_ipv4() { 4 } else { 6 },
+        );
         let hash = address.ip().to_string().bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-        text.gauge("probe_ip_addr_hash", "Specifies the hash of IP address. It's useful to detect if the IP address changes.", hash);
+        text.gauge(
+            "probe_ip_addr_hash",
+            "Specifies the hash of IP address. It's useful to detect if the IP address changes.",
+            hash,
+        );
     }
     certificates(text, &report.certificates);
     if let Some(version) = &report.version {
@@ -427,7 +448,9 @@ fn seconds(from: i64, to: i64) -> f64 {
 }
 
 fn authorization(module: &Http) -> Result<Option<(String, String)>, String> {
-    let file = |path: &PathBuf| std::fs::read_to_string(path).map(|s| s.trim().to_owned()).map_err(|e| format!("{}: {e}", path.display()));
+    let file = |path: &PathBuf| {
+        std::fs::read_to_string(path).map(|s| s.trim().to_owned()).map_err(|e| format!("{}: {e}", path.display()))
+    };
     let either = |plain: &Option<String>, path: &Option<PathBuf>| match (plain, path) {
         (_, Some(path)) => file(path).map(Some),
         (plain, None) => Ok(plain.clone()),

@@ -66,7 +66,8 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     let baseline = Baseline { path_rtt: usual.round_trip, client_cpu: OWN_WORK, client_unsplit: OWN_WORK };
     reading.ledger.apply(&baseline);
     let path_unknown = usual.rounds < LEAST_ROUNDS;
-    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|_| Owner::Edge);
+    let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };
+    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(ended);
     let circumstances = Circumstances { path_unknown, ended_by, ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
     let without = socket::without_client(&reading);
@@ -115,7 +116,9 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
             _ => "inconclusive",
         };
         let detail = report.detail.clone().unwrap_or_default();
-        let sentence = format!("{reason}: {detail}. {}", opinion.sentence);
+        // Where somebody said what was wrong, time has nothing to add.
+        let more = if reason.is_timeout() { format!(" {}", opinion.sentence) } else { String::new() };
+        let sentence = format!("{reason}: {detail}.{more}");
         return Some(Blame { culprit: culprit.into(), phase: reason.name().into(), ms: ledger.total.millis(), sentence });
     }
     if bad_status {

@@ -9,7 +9,8 @@ const DAY: i64 = 86_400;
 
 /// When the first certificate of a chain ends, in seconds since the epoch.
 pub fn chain_end(chain: &[CertificateDer<'_>]) -> Option<i64> {
-    let ends = chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, c)| c.validity().not_after.timestamp()));
+    let ends =
+        chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, c)| c.validity().not_after.timestamp()));
     ends.min()
 }
 

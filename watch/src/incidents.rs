@@ -94,7 +94,8 @@ mod tests {
         assert!(impact(&incident(0, 1, 10, 900.0)) > impact(&incident(0, 1, 3, 900.0)));
         assert!(impact(&incident(0, 1, 10, 900.0)) > impact(&incident(0, 1, 10, 100.0)));
         let now = WEEKS;
-        let drawn = diagram(&[incident(0, WEEKS / 2, 5, 100.0), incident(WEEKS / 2, WEEKS / 2 + WEEKS / 4, 5, 100.0)], now).into_string();
+        let drawn =
+            diagram(&[incident(0, WEEKS / 2, 5, 100.0), incident(WEEKS / 2, WEEKS / 2 + WEEKS / 4, 5, 100.0)], now).into_string();
         assert!(drawn.contains("left:0.00%;width:50.00%") && drawn.contains("left:50.00%;width:25.00%"), "{drawn}");
     }
 }

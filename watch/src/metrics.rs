@@ -150,25 +150,52 @@ impl Default for Metrics {
         if let Ok(mut registry) = metrics.registry.lock() {
             let r = &mut *registry;
             let s = Unit::Seconds;
-            r.register("rounds", "Rounds by who was blamed (none: nobody; gated: the prober was too sick)", metrics.rounds.clone());
+            r.register(
+                "rounds",
+                "Rounds by who was blamed (none: nobody; gated: the prober was too sick)",
+                metrics.rounds.clone(),
+            );
             r.register("failures", "Failed rounds by reason", metrics.failures.clone());
             r.register("round_success", "Whether the last round succeeded", metrics.success.clone());
             r.register_with_unit("round_duration", "Whole rounds", s.clone(), metrics.total.clone());
             r.register_with_unit("phase_duration", "Phases of rounds", s.clone(), metrics.phases.clone());
             r.register_with_unit("owner_time", "Time of rounds by whose it was", s.clone(), metrics.owners.clone());
-            r.register_with_unit("tcp_round_trip", "The kernel's measure of the TCP handshake", s.clone(), metrics.round_trip.clone());
-            r.register("certificate_not_after_timestamp_seconds", "When the chain's first certificate ends", metrics.certificate_end.clone());
+            r.register_with_unit(
+                "tcp_round_trip",
+                "The kernel's measure of the TCP handshake",
+                s.clone(),
+                metrics.round_trip.clone(),
+            );
+            r.register(
+                "certificate_not_after_timestamp_seconds",
+                "When the chain's first certificate ends",
+                metrics.certificate_end.clone(),
+            );
             r.register_with_unit("start_lateness", "How late rounds begin", s.clone(), metrics.lateness.clone());
             r.register("rounds_missed", "Rounds whose time passed without one", metrics.missed.clone());
             r.register("alert_firing", "Whether an alert is on", metrics.firing.clone());
             r.register("prober_healthy", "Whether the prober may judge others", metrics.healthy.clone());
-            r.register_with_unit("prober_run_delay", "Time without a CPU in the last round", s.clone(), metrics.run_delay.clone());
-            r.register_with_unit("prober_reference", "The latest handshake with ourselves over loopback", s, metrics.reference.clone());
+            r.register_with_unit(
+                "prober_run_delay",
+                "Time without a CPU in the last round",
+                s.clone(),
+                metrics.run_delay.clone(),
+            );
+            r.register_with_unit(
+                "prober_reference",
+                "The latest handshake with ourselves over loopback",
+                s,
+                metrics.reference.clone(),
+            );
             r.register("probes_under_way", "Probes under way", metrics.under_way.clone());
             r.register("outbox_messages", "Messages that wait for their receivers", metrics.outbox.clone());
             r.register("alerts_delivered", "Messages delivered", metrics.delivered.clone());
             r.register("alerts_delivery_failures", "Attempts to deliver that failed", metrics.undelivered.clone());
-            r.register("config_last_reload_successful", "Whether the last reload of the check file worked", metrics.reload.clone());
+            r.register(
+                "config_last_reload_successful",
+                "Whether the last reload of the check file worked",
+                metrics.reload.clone(),
+            );
             r.register("store_errors", "Batches that the store refused", metrics.store_errors.clone());
         }
         metrics

@@ -61,7 +61,12 @@ pub type Jobs = Arc<Vec<Arc<Job>>>;
 ///
 /// # Errors
 /// If there can be no runtime, no resolver, or no loopback.
-pub fn run(mut jobs: watch::Receiver<Jobs>, settings: &Settings, out: SyncSender<RawRound>, metrics: Arc<Metrics>) -> Result<(), String> {
+pub fn run(
+    mut jobs: watch::Receiver<Jobs>,
+    settings: &Settings,
+    out: SyncSender<RawRound>,
+    metrics: Arc<Metrics>,
+) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {

@@ -136,7 +136,8 @@ mod tests {
     use crate::states::Blame;
 
     fn event(culprit: &str, ended: Option<i64>) -> Event {
-        let blame = Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+        let blame =
+            Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
         Event {
             key: "login@here".into(),
             check: "login".into(),

@@ -102,7 +102,8 @@ mod tests {
         assert!(per_second.iter().all(|n| (2..=40).contains(n)), "{per_second:?}");
         let (mut few, mut many) = (of(10), of(1_000));
         let first = few.pop(i64::MAX / 2).expect("it is due");
-        let same = std::iter::from_fn(|| many.pop(i64::MAX / 2)).take(1_000).find(|d| d.check == first.check).expect("it is there");
+        let same =
+            std::iter::from_fn(|| many.pop(i64::MAX / 2)).take(1_000).find(|d| d.check == first.check).expect("it is there");
         assert_eq!(first.scheduled, same.scheduled);
     }
 }

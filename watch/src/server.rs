@@ -90,7 +90,8 @@ pub fn router(served: Arc<Served>) -> Router {
 async fn guard(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     match &served.guard {
         Some(guard) if !guard.admits(request.headers()) => {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")], "who are you?\n").into_response()
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")], "who are you?\n")
+                .into_response()
         }
         _ => next.run(request).await,
     }
@@ -140,11 +141,10 @@ async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
 
 async fn api(State(served): State<Arc<Served>>) -> Response {
     let seen = served.board.seen();
-    let check = |(name, c): (&String, &crate::board::CheckView)| {
-        serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.recent.front() })
-    };
+    let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.recent.front() });
     let checks: Vec<serde_json::Value> = seen.checks.iter().map(check).collect();
-    axum::Json(serde_json::json!({ "vantage": served.vantage, "sick": seen.sick, "trouble": seen.trouble, "checks": checks })).into_response()
+    axum::Json(serde_json::json!({ "vantage": served.vantage, "sick": seen.sick, "trouble": seen.trouble, "checks": checks }))
+        .into_response()
 }
 
 async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
@@ -159,7 +159,8 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
     let modules = Arc::clone(&served.blackbox.borrow());
-    let patience = headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
+    let patience =
+        headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
     match blackbox::probe(&modules, &query, patience).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error + "\n").into_response(),

@@ -174,7 +174,8 @@ impl Store {
             tx.execute(
                 "INSERT OR REPLACE INTO incident VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 params![
-                    i.key, i.since, i.ended, i.name, i.vantage, i.target, i.culprit, i.phase, i.worst_ms, i.rounds, i.bad, i.sentence
+                    i.key, i.since, i.ended, i.name, i.vantage, i.target, i.culprit, i.phase, i.worst_ms, i.rounds, i.bad,
+                    i.sentence
                 ],
             )
             .map_err(say)?;
@@ -315,7 +316,12 @@ impl Store {
         Ok(())
     }
 
-    fn all<T>(&self, sql: &str, params: impl rusqlite::Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
         let mut statement = self.0.prepare_cached(sql).map_err(say)?;
         let rows = statement.query_map(params, read).map_err(say)?;
         rows.collect::<rusqlite::Result<Vec<T>>>().map_err(say)

@@ -75,7 +75,14 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let desk = named("desk", move || desk.run(&rounds, &configs))?;
     ready(&file);
 
-    let mut reloading = Reloading { path: path.to_owned(), seen: changed(path), jobs: jobs_out, receivers: receivers_out, blackbox: blackbox_out, configs: config_out };
+    let mut reloading = Reloading {
+        path: path.to_owned(),
+        seen: changed(path),
+        jobs: jobs_out,
+        receivers: receivers_out,
+        blackbox: blackbox_out,
+        configs: config_out,
+    };
     while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !desk.is_finished() {
         std::thread::sleep(LOOK);
         reloading.look(reload.swap(false, Ordering::Relaxed), &board, &metrics);
@@ -139,7 +146,8 @@ fn client() -> Result<reqwest::Client, String> {
         Ok(tls) => (tls, true),
         Err(error) => (insecure_only(error).map_err(|e| e.to_string())?, false),
     };
-    let mut builder = reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION")));
+    let mut builder =
+        reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION")));
     if !https {
         builder = builder.redirect(reqwest::redirect::Policy::none());
     }
