@@ -11,6 +11,21 @@ use crate::store::Kept;
 /// Rounds of each check that are shown.
 const SHOWN: usize = 20;
 
+/// A round, as much of it as a glance takes in.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// When it began, in nanoseconds since the epoch.
+    pub started: i64,
+    /// How long it took, in milliseconds.
+    pub total_ms: f64,
+    /// Whether it succeeded.
+    pub success: bool,
+    /// Whether the prober was too sick to judge.
+    pub sick: bool,
+    /// Who was blamed.
+    pub culprit: Option<String>,
+}
+
 /// A check, as last seen.
 #[derive(Clone, Default, Debug)]
 pub struct CheckView {
@@ -18,8 +33,10 @@ pub struct CheckView {
     pub target: String,
     /// What for.
     pub role: Role,
+    /// Its last round.
+    pub last: Option<Kept>,
     /// Its last rounds, latest first.
-    pub recent: VecDeque<Kept>,
+    pub recent: VecDeque<Glance>,
     /// The alert, if one is on.
     pub active: Option<Active>,
 }
@@ -59,7 +76,9 @@ impl Board {
             let view = seen.checks.entry(round.name.clone()).or_default();
             target.clone_into(&mut view.target);
             (view.role, view.active) = (role, active.cloned());
-            view.recent.push_front(round.clone());
+            let (started, total_ms, success) = (round.started, round.total_ms, round.success);
+            view.recent.push_front(Glance { started, total_ms, success, sick: round.sick.is_some(), culprit: round.culprit.clone() });
+            view.last = Some(round.clone());
             view.recent.truncate(SHOWN);
             seen.sick.clone_from(&round.sick);
         });

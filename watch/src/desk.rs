@@ -21,9 +21,12 @@ use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
 use crate::probing::RawRound;
 use crate::states::{Active, Blame, Rule, State, Transition};
 use crate::store::{Batch, Incident, Kept, Store};
+use crate::trends::Trends;
 
 /// Rounds wait so long for others to be written with them.
 const BATCH_TIME: Duration = Duration::from_millis(250);
+/// Time between two additions to the hourly histograms: each costs as much as many rounds.
+const MERGE_TIME: Duration = Duration::from_secs(60);
 /// Rounds that wait for a store that refuses them.
 const MOST_PENDING: usize = 50_000;
 /// Hours in which the least round trip is looked for.
@@ -41,6 +44,7 @@ pub struct Desk {
     states: HashMap<String, State>,
     usual: HashMap<String, VecDeque<(i64, Span, u32)>>,
     batch: Batch,
+    trends: Trends,
     /// States that changed since the last batch.
     touched: Vec<String>,
     /// Messages for the time in which the store refuses.
@@ -75,6 +79,7 @@ impl Desk {
             states,
             usual,
             batch: Batch::default(),
+            trends: Trends::default(),
             touched: Vec::new(),
             direct,
             forgotten: 0,
@@ -94,7 +99,7 @@ impl Desk {
 
     /// Works until nobody sends rounds any more.
     pub fn run(mut self, rounds: &Receiver<RawRound>, configs: &Receiver<Arc<CheckFile>>) {
-        let mut written = std::time::Instant::now();
+        let (mut written, mut merged) = (std::time::Instant::now(), std::time::Instant::now());
         loop {
             match rounds.recv_timeout(BATCH_TIME) {
                 Ok(round) => self.take(round),
@@ -105,10 +110,15 @@ impl Desk {
                 self.config = config;
             }
             if written.elapsed() >= BATCH_TIME {
+                if merged.elapsed() >= MERGE_TIME {
+                    self.batch.times = self.trends.take();
+                    merged = std::time::Instant::now();
+                }
                 self.write();
                 written = std::time::Instant::now();
             }
         }
+        self.batch.times = self.trends.take();
         self.write();
     }
 
@@ -133,7 +143,7 @@ impl Desk {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == "prober");
         let gated = opinion.health.sick.is_some() || own_fault;
-        let kept = kept(&raw, &opinion, found.as_ref().filter(|_| !gated));
+        let kept = kept(&raw, &opinion, found.as_ref(), gated);
         self.measure(&raw, &opinion, &kept, gated, chain_end);
         let at = raw.started / 1_000_000_000;
         let prober_blame = opinion.health.sick.clone().map(|why| Blame {
@@ -151,11 +161,7 @@ impl Desk {
         }
         let active = self.states.get(&raw.name).and_then(|s| s.active.as_ref());
         self.board.round(&kept, &plan.check.target, plan.check.role, active);
-        let hour = raw.started / HOUR;
-        self.batch.times.push((raw.name.clone(), hour, "total".into(), kept.total_ms));
-        for (phase, _, ms) in &kept.parts {
-            self.batch.times.push((raw.name.clone(), hour, phase.clone(), *ms));
-        }
+        self.trends.note(&kept);
         self.batch.rounds.push(kept);
     }
 
@@ -279,7 +285,7 @@ impl Desk {
                 Some((_, sum)) => *sum += ms,
                 None => phases.push((phase, *ms)),
             }
-            m.owners.get_or_create(&ByOwner { check: check(), owner: owner.clone() }).observe(ms / 1e3);
+            m.owners.get_or_create(&ByOwner { check: check(), owner: owner.clone() }).inc_by(ms / 1e3);
         }
         for (phase, ms) in phases {
             m.phases.get_or_create(&ByPhase { check: check(), phase: phase.into() }).observe(ms / 1e3);
@@ -303,7 +309,7 @@ impl Desk {
         self.touched.dedup();
         let states = std::mem::take(&mut self.touched).into_iter();
         self.batch.states = states.filter_map(|name| Some((name.clone(), self.states.get(&name)?.clone()))).collect();
-        if self.batch.rounds.is_empty() && self.batch.states.is_empty() {
+        if self.batch.rounds.is_empty() && self.batch.states.is_empty() && self.batch.times.is_empty() {
             return;
         }
         match self.store.write(&self.batch) {
@@ -322,7 +328,6 @@ impl Desk {
                 self.touched = self.batch.states.drain(..).map(|(name, _)| name).collect();
                 let excess = self.batch.rounds.len().saturating_sub(MOST_PENDING);
                 self.batch.rounds.drain(..excess);
-                self.batch.times.clear();
             }
         }
     }
@@ -338,7 +343,8 @@ impl Desk {
     }
 }
 
-fn kept(raw: &RawRound, opinion: &Opinion, blame: Option<&Blame>) -> Kept {
+fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> Kept {
+    let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
     let part = |e: &analysis::ledger::Entry| (phase_name(e.phase).to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
@@ -350,7 +356,10 @@ fn kept(raw: &RawRound, opinion: &Opinion, blame: Option<&Blame>) -> Kept {
         total_ms: ledger.total.millis(),
         success: raw.report.success,
         reason: raw.report.reason.map(|r| r.name().to_owned()),
+        local: raw.report.local.map(|a| a.to_string()),
         verdict: opinion.judgement.verdict.label(),
+        target_verdict: opinion.target.verdict.label(),
+        target_culprit: found.map(|b| b.culprit.clone()),
         culprit: blame.map(|b| b.culprit.clone()),
         sick: opinion.health.sick.clone(),
         rtt_ms: rtt.map(Span::millis),

@@ -29,9 +29,10 @@ pub fn diagram(found: &[Incident], now: i64) -> Markup {
                 div.lane {
                     @for t in midnights() { i style=(format!("left:{:.2}%", x(t))) {} }
                     @for i in incidents {
-                        @let (left, right) = (x(i.since), x(i.ended.unwrap_or(now)));
+                        // The shortest is still to be seen, and within its lane.
+                        @let (left, right) = (x(i.since).min(99.5), x(i.ended.unwrap_or(now)));
                         a.(class_of(&i.culprit)) href=(format!("#{}", anchor(i)))
-                            style=(format!("left:{left:.2}%;width:{:.2}%;opacity:{:.2}", right - left, impact(i)))
+                            style=(format!("left:{left:.2}%;width:{:.2}%;opacity:{:.2}", (right - left).max(0.5), impact(i)))
                             title=(format!("{}: {} – {}", culprit_words(&i.culprit), time(i.since), i.ended.map_or("now".into(), time))) {}
                     }
                 }

@@ -32,6 +32,7 @@ pub mod secret;
 mod server;
 pub mod states;
 pub mod store;
+mod trends;
 mod watching;
 
 pub use watching::watch;

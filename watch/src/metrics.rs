@@ -12,6 +12,9 @@ use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, ex
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 
+/// Bytes of a piece of the exposition.
+const PIECE: usize = 64 << 10;
+
 /// A check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByCheck {
@@ -72,8 +75,18 @@ impl MetricConstructor<Histogram> for Seconds {
     }
 }
 
+/// The same, classic and coarse: there are many, each native one takes kilobytes, and so does each line on the wire.
+#[derive(Clone, Debug)]
+pub struct ClassicSeconds;
+
+impl MetricConstructor<Histogram> for ClassicSeconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(0.001, 4.0, 8))
+    }
+}
+
 type Real = Gauge<f64, AtomicU64>;
-type Times<L> = Family<L, Histogram, Seconds>;
+type Sum = Counter<f64, AtomicU64>;
 
 /// All of them.
 pub struct Metrics {
@@ -85,11 +98,11 @@ pub struct Metrics {
     /// Whether the last round succeeded.
     pub success: Family<ByCheck, Gauge>,
     /// Whole rounds.
-    pub total: Times<ByCheck>,
+    pub total: Family<ByCheck, Histogram, Seconds>,
     /// Phases of rounds.
-    pub phases: Times<ByPhase>,
+    pub phases: Family<ByPhase, Histogram, ClassicSeconds>,
     /// Owners of time.
-    pub owners: Times<ByOwner>,
+    pub owners: Family<ByOwner, Sum>,
     /// The TCP handshake's round trip.
     pub round_trip: Family<ByCheck, Real>,
     /// The end of the certificate chain that ends first.
@@ -128,8 +141,8 @@ impl Default for Metrics {
             failures: Family::default(),
             success: Family::default(),
             total: Family::new_with_constructor(Seconds),
-            phases: Family::new_with_constructor(Seconds),
-            owners: Family::new_with_constructor(Seconds),
+            phases: Family::new_with_constructor(ClassicSeconds),
+            owners: Family::default(),
             round_trip: Family::default(),
             certificate_end: Family::default(),
             lateness: Seconds.new_metric(),
@@ -203,14 +216,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All of them as OpenMetrics text.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
+    /// All of them as OpenMetrics text, in pieces: with thousands of checks it is long.
+    pub fn text(&self) -> Vec<String> {
+        let mut text = Pieces::default();
         if let Ok(registry) = self.registry.lock() {
-            // Writing to a string cannot fail.
+            // Writing to memory cannot fail.
             let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         }
-        text
+        text.0
     }
 
     /// All of them as delimited protocol buffers, native histograms included.
@@ -219,5 +232,23 @@ impl Metrics {
             prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry).ok()
         };
         self.registry.lock().ok().and_then(encode).unwrap_or_default()
+    }
+}
+
+/// Text that grows without being moved.
+#[derive(Default)]
+struct Pieces(Vec<String>);
+
+impl std::fmt::Write for Pieces {
+    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+        match self.0.last_mut().filter(|piece| piece.len() + s.len() <= PIECE) {
+            Some(piece) => piece.push_str(s),
+            None => {
+                let mut piece = String::with_capacity(PIECE.max(s.len()));
+                piece.push_str(s);
+                self.0.push(piece);
+            }
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use analysis::clock::Span;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::board::{CheckView, Seen};
+use crate::board::{CheckView, Glance, Seen};
 use crate::checks::Role;
 use crate::event::{culprit_words, time};
 use crate::incidents;
@@ -69,7 +69,7 @@ pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> Stri
 }
 
 fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
-    let last = check.recent.front();
+    let last = check.last.as_ref();
     let (class, word) = match (&check.active, last) {
         (Some(active), _) => (class_of(&active.blame.culprit), culprit_words(&active.blame.culprit).to_owned()),
         (None, Some(r)) if r.sick.is_some() => ("o-client", "this round does not count: the prober is sick".into()),
@@ -93,15 +93,15 @@ fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
     }
 }
 
-fn tick(r: &Kept) -> Markup {
-    let class = match (&r.sick, &r.culprit, r.success) {
-        (Some(_), ..) => "o-client",
+fn tick(r: &Glance) -> Markup {
+    let class = match (r.sick, &r.culprit, r.success) {
+        (true, ..) => "o-client",
         (_, Some(culprit), _) => class_of(culprit),
         (_, None, true) => "o-good",
         (_, None, false) => "o-open",
     };
     let height = (r.total_ms.max(1.0).log10() * 9.0).clamp(4.0, 36.0);
-    html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", ms(r.total_ms), r.verdict)) {} }
+    html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", time(r.started / 1_000_000_000), ms(r.total_ms))) {} }
 }
 
 /// A check's last rounds, each as a bar of owners.
@@ -152,7 +152,9 @@ pub fn incident_page(seen: &Seen, found: &[Incident], now: i64) -> String {
                 div { span.dot.(class_of(&i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (culprit_words(&i.culprit)) }
                 div.soft { (time(i.since)) " – " (i.ended.map_or("now".into(), time)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
                 div { (i.sentence) }
-                @if i.name != crate::event::PROBER { a href=(format!("/check/{}", escape_path(&i.name))) { "its last rounds" } }
+                @if i.name != crate::event::PROBER {
+                    a href=(format!("/check/{}?until={}", escape_path(&i.name), i.ended.unwrap_or(now))) { "its rounds" }
+                }
             }
         }
     };
@@ -203,11 +205,10 @@ fn sparkline(trend: &Trend) -> Markup {
     let area: Vec<String> = p99.chain(trend.iter().rev().map(|(h, p50, _)| format!("{:.1},{:.1}", x(*h), y(*p50)))).collect();
     html! {
         div.spark {
-            svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=(format!("median {}, 99th percentile up to {}", ms(last.1), ms(most))) {
+            @if trend.len() > 1 { svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=(format!("median {}, 99th percentile up to {}", ms(last.1), ms(most))) {
                 polygon points=(area.join(" ")) {}
                 polyline points=(p50.join(" ")) {}
-                @if trend.len() == 1 { circle cx="50" cy=(format!("{:.1}", y(last.1))) r="1.5" {} }
-            }
+            } }
             span.soft { "p50 " (ms(last.1)) " · p99 up to " (ms(most)) }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -122,8 +123,16 @@ async fn now(State(served): State<Arc<Served>>) -> Html<String> {
     Html(page::now(&seen, &served.vantage, &trends))
 }
 
-async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>) -> Response {
-    let rounds = served.with_store(|s| s.rounds(&name, ROUNDS));
+/// Which rounds of a check.
+#[derive(serde::Deserialize)]
+struct Which {
+    /// Those before then, in seconds since the epoch.
+    until: Option<i64>,
+}
+
+async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Query(which): Query<Which>) -> Response {
+    let until = which.until.map_or(i64::MAX, |s| s.saturating_add(1).saturating_mul(1_000_000_000));
+    let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
     let seen = served.board.seen();
     if rounds.is_empty() && !seen.checks.contains_key(&name) {
         return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
@@ -141,7 +150,7 @@ async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
 
 async fn api(State(served): State<Arc<Served>>) -> Response {
     let seen = served.board.seen();
-    let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.recent.front() });
+    let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
     let checks: Vec<serde_json::Value> = seen.checks.iter().map(check).collect();
     axum::Json(serde_json::json!({ "vantage": served.vantage, "sick": seen.sick, "trouble": seen.trouble, "checks": checks }))
         .into_response()
@@ -154,7 +163,8 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
         return ([(header::CONTENT_TYPE, kind)], served.metrics.protobuf()).into_response();
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], served.metrics.text()).into_response()
+    let pieces = served.metrics.text().into_iter().map(Ok::<String, std::convert::Infallible>);
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(futures_util::stream::iter(pieces))).into_response()
 }
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {

@@ -92,6 +92,9 @@ impl State {
             Some(active) => {
                 active.rounds += 1;
                 active.bad += u32::from(blame.is_some());
+                if let Some(worse) = blame.filter(|b| b.culprit == active.blame.culprit && b.ms > active.blame.ms) {
+                    active.blame = worse;
+                }
                 if self.good >= patience {
                     let active = self.active.take()?;
                     let over = self.recent.iter().rev().take(self.good as usize).map(|(at, _)| *at).next_back().unwrap_or(at);

@@ -49,8 +49,14 @@ pub struct Kept {
     pub success: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// Our end of the connection.
+    pub local: Option<String>,
     /// The verdict on all of it.
     pub verdict: String,
+    /// The verdict without the prober's own time.
+    pub target_verdict: String,
+    /// Who the thresholds would have blamed, had the prober been well.
+    pub target_culprit: Option<String>,
     /// Who was blamed by the check's thresholds.
     pub culprit: Option<String>,
     /// Why the prober was too sick to judge others.
@@ -118,8 +124,21 @@ pub struct Batch {
     pub incidents: Vec<Incident>,
     /// Messages, each for one receiver.
     pub messages: Vec<(String, Event)>,
-    /// Milliseconds by check, hour and phase or owner.
-    pub times: Vec<(String, i64, String, f64)>,
+    /// Times for the hourly histograms.
+    pub times: Vec<Times>,
+}
+
+/// Times of one check, of one phase (or `total`), in one hour.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Times {
+    /// The check.
+    pub name: String,
+    /// Hours since the epoch.
+    pub hour: i64,
+    /// The phase, or `total`.
+    pub what: String,
+    /// In milliseconds.
+    pub ms: Vec<f32>,
 }
 
 /// The database.
@@ -185,8 +204,8 @@ impl Store {
             let row = params![receiver, event];
             tx.execute("INSERT INTO outbox (receiver, event, attempts, due) VALUES (?, ?, 0, 0)", row).map_err(say)?;
         }
-        for (key, values) in grouped(&batch.times) {
-            add_times(&tx, &key, &values)?;
+        for times in &batch.times {
+            add_times(&tx, times)?;
         }
         tx.commit().map_err(say)
     }
@@ -209,13 +228,13 @@ impl Store {
         self.all(sql, [since], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
     }
 
-    /// The last rounds of a check, latest first.
+    /// The last rounds of a check before then, latest first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn rounds(&self, name: &str, most: u32) -> Result<Vec<Kept>> {
-        let sql = "SELECT data FROM round WHERE name = ? ORDER BY started DESC LIMIT ?";
-        let rows = self.all(sql, params![name, most], |r| r.get::<_, String>(0))?;
+    pub fn rounds(&self, name: &str, until: i64, most: u32) -> Result<Vec<Kept>> {
+        let sql = "SELECT data FROM round WHERE name = ? AND started < ? ORDER BY started DESC LIMIT ?";
+        let rows = self.all(sql, params![name, until, most], |r| r.get::<_, String>(0))?;
         Ok(rows.iter().filter_map(|data| serde_json::from_str(data).ok()).collect())
     }
 
@@ -328,25 +347,15 @@ impl Store {
     }
 }
 
-type Slot = (String, i64, String);
-
-fn grouped(times: &[(String, i64, String, f64)]) -> std::collections::BTreeMap<Slot, Vec<f64>> {
-    let mut found: std::collections::BTreeMap<Slot, Vec<f64>> = std::collections::BTreeMap::new();
-    for (name, hour, what, ms) in times {
-        found.entry((name.clone(), *hour, what.clone())).or_default().push(*ms);
-    }
-    found
-}
-
-fn add_times(tx: &rusqlite::Transaction<'_>, (name, hour, what): &Slot, values: &[f64]) -> Result<()> {
+fn add_times(tx: &rusqlite::Transaction<'_>, Times { name, hour, what, ms }: &Times) -> Result<()> {
     let sql = "SELECT data FROM histogram WHERE name = ? AND hour = ? AND what = ?";
     let known: Option<Vec<u8>> = tx.query_row(sql, params![name, hour, what], |r| r.get(0)).optional().map_err(say)?;
     let mut histogram: Histogram<u64> = known
         .and_then(|data| Deserializer::new().deserialize(&mut data.as_slice()).ok())
         .or_else(|| Histogram::new_with_bounds(1, 3_600_000_000, 2).ok())
         .ok_or("the store: no histogram")?;
-    for ms in values {
-        histogram.saturating_record((ms * 1e3) as u64); // microseconds
+    for ms in ms {
+        histogram.saturating_record((f64::from(*ms) * 1e3) as u64); // microseconds
     }
     let mut data = Vec::new();
     V2DeflateSerializer::new().serialize(&histogram, &mut data).map_err(|e| format!("the store: {e:?}"))?;
@@ -406,7 +415,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut store = Store::open(&dir.path().join("store.db")).expect("it opens");
         for ms in [10.0, 20.0, 30.0] {
-            let times = vec![("a".to_owned(), 5, "total".to_owned(), ms)];
+            let times = vec![Times { name: "a".into(), hour: 5, what: "total".into(), ms: vec![ms] }];
             store.write(&Batch { times, ..Batch::default() }).expect("it is written");
         }
         let trend = store.trend("a", "total", 0).expect("it is read");

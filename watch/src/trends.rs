@@ -1,0 +1,40 @@
+//! Times of the last minutes, until they go into the hourly histograms.
+
+use std::collections::HashMap;
+
+use crate::store::{Kept, Times};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+/// Milliseconds by check and hour, and by what took them.
+#[derive(Default)]
+pub(crate) struct Trends(HashMap<(String, i64), HashMap<String, Vec<f32>>>);
+
+impl Trends {
+    /// Notes a round and its phases.
+    pub fn note(&mut self, round: &Kept) {
+        let of_check = self.0.entry((round.name.clone(), round.started / HOUR)).or_default();
+        let mut add = |what: &str, ms: f64| match of_check.get_mut(what) {
+            Some(values) => values.push(ms as f32),
+            None => {
+                of_check.insert(what.to_owned(), vec![ms as f32]);
+            }
+        };
+        add("total", round.total_ms);
+        let mut phases: Vec<(&str, f64)> = Vec::new();
+        for (phase, _, ms) in &round.parts {
+            match phases.iter_mut().find(|(p, _)| p == phase) {
+                Some((_, sum)) => *sum += ms,
+                None => phases.push((phase, *ms)),
+            }
+        }
+        phases.into_iter().for_each(|(phase, ms)| add(phase, ms));
+    }
+
+    /// Gives all of them away.
+    pub fn take(&mut self) -> Vec<Times> {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let flat = all.flat_map(|((name, hour), whats)| whats.into_iter().map(move |(what, ms)| Times { name: name.clone(), hour, what, ms }));
+        flat.collect()
+    }
+}
