@@ -5,12 +5,16 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
+.PHONY: demo watch-demo watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
 
-test: deps-test build lint deny unit score-quick fuzz-smoke scenarios failures rootless ## Everything CI checks
+watch-demo: build ## Scheduled checks in the lab: three faults come and go, a real Alertmanager hears of each
+	@bash packaging/install-missing watch
+	bash packaging/watch-demo/run
+
+test: deps-test build lint deny unit rules score-quick fuzz-smoke scenarios failures watch-failures rootless ## Everything CI checks
 
 build: deps
 	cargo build --release --locked
@@ -36,6 +40,21 @@ scenarios: build ## Run every scenario once, for real
 
 failures: build ## What goes wrong around a run
 	bash packaging/run-failures
+
+watch-failures: build ## What goes wrong around `watch`: no alert may be lost
+	timeout 300 python3 packaging/watch-failures
+
+watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth
+	@bash packaging/install-missing watch
+	bash packaging/watch-truth
+
+watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minute
+	@bash packaging/install-missing watch
+	bash packaging/watch-bench
+
+rules: ## Prometheus rules, checked and unit-tested
+	promtool check rules packaging/prometheus/whostalled.rules.yml
+	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
 
 rootless: build ## The flagship as an ordinary user
 	bash packaging/run-rootless
@@ -66,6 +85,7 @@ golden: ## Rewrite the golden files of the analysis (read the diff before you co
 
 schema: build
 	$(BIN) schema > docs/scenario.schema.json
+	$(BIN) watch --schema > docs/checks.schema.json
 
 clean:
 	cargo clean

@@ -7,7 +7,7 @@ wire = {}
 said = subprocess.run([binary, "explain", "--client-side", f"{out}/office.pcapng", "--ndjson"], capture_output=True, text=True, check=True)
 for line in said.stdout.splitlines():
     handshake = json.loads(line)
-    wire[handshake["client"]] = handshake
+    wire[handshake["client"], handshake["server"]] = handshake
 
 def quantile(values, q):
     values = sorted(values)
@@ -34,9 +34,9 @@ for target in ("edge", "slow"):
 
 errors, ours = [], []
 for r in rounds:
-    if not r["name"].startswith("edge-") or not r["success"] or r.get("local") not in wire:
+    if not r["name"].startswith("edge-") or not r["success"] or (r["local"], r["address"]) not in wire:
         continue
-    truth = flight_on_wire(wire[r["local"]])
+    truth = flight_on_wire(wire[r["local"], r["address"]])
     flight = sum(ms for phase, owner, ms in r["parts"] if phase == "server_flight")
     if truth is not None:
         errors.append(abs(flight - truth))

@@ -42,6 +42,6 @@ mod tests {
         let info = tcp_info(&stream).expect("TCP_INFO exists since Linux 2.4");
         assert!(info.rtt_us > 0 && info.rtt_us < 1_000_000, "{info:?}");
         assert_eq!(info.total_retrans, 0);
-        assert!(tcp_info(&std::fs::File::open("/dev/null").expect("it exists")).is_none(), "not a socket");
+        assert!(tcp_info(std::fs::File::open("/dev/null").expect("it exists")).is_none(), "not a socket");
     }
 }

@@ -77,7 +77,13 @@ impl Board {
             target.clone_into(&mut view.target);
             (view.role, view.active) = (role, active.cloned());
             let (started, total_ms, success) = (round.started, round.total_ms, round.success);
-            view.recent.push_front(Glance { started, total_ms, success, sick: round.sick.is_some(), culprit: round.culprit.clone() });
+            view.recent.push_front(Glance {
+                started,
+                total_ms,
+                success,
+                sick: round.sick.is_some(),
+                culprit: round.culprit.clone(),
+            });
             view.last = Some(round.clone());
             view.recent.truncate(SHOWN);
             seen.sick.clone_from(&round.sick);

@@ -490,7 +490,14 @@ impl Maintenance {
 
 /// The schema of check files.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(CheckFile).to_value()
+    let mut schema = schemars::schema_for!(CheckFile).to_value();
+    // The default is this host's name: no part of what is published.
+    for place in ["/properties/watch/default/vantage", "/$defs/Watch/properties/vantage/default"] {
+        if let Some(name) = schema.pointer_mut(place) {
+            *name = "(the host's name)".into();
+        }
+    }
+    schema
 }
 
 #[cfg(test)]
@@ -518,6 +525,14 @@ mod tests {
         wrong(&format!("{SMALL}fire = {{ k = 4, n = 3 }}\n"), "at most n");
         wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no time");
         wrong("", "check");
+    }
+
+    #[test]
+    fn the_published_schema_is_the_codes() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/checks.schema.json");
+        let published: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("it is there")).expect("JSON");
+        assert_eq!(published, schema(), "regenerate it: make schema");
     }
 
     #[test]

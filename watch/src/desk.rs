@@ -45,6 +45,8 @@ pub struct Desk {
     usual: HashMap<String, VecDeque<(i64, Span, u32)>>,
     batch: Batch,
     trends: Trends,
+    /// Checks that are no more, whose states must go from the store.
+    retired: Vec<String>,
     /// States that changed since the last batch.
     touched: Vec<String>,
     /// Messages for the time in which the store refuses.
@@ -80,6 +82,7 @@ impl Desk {
             usual,
             batch: Batch::default(),
             trends: Trends::default(),
+            retired: Vec::new(),
             touched: Vec::new(),
             direct,
             forgotten: 0,
@@ -107,6 +110,7 @@ impl Desk {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(config) = configs.try_iter().last() {
+                self.retire(&config);
                 self.config = config;
             }
             if written.elapsed() >= BATCH_TIME {
@@ -120,6 +124,37 @@ impl Desk {
         }
         self.batch.times = self.trends.take();
         self.write();
+    }
+
+    /// Ends the alerts of checks that are no more: nobody's rounds would.
+    fn retire(&mut self, next: &CheckFile) {
+        let stays = |name: &str| {
+            let of = |check: &str| name.strip_prefix(check).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+            name == PROBER || next.checks.iter().any(|c| of(&c.name))
+        };
+        let gone: Vec<String> = self.states.keys().filter(|name| !stays(name)).cloned().collect();
+        for name in gone {
+            let Some(active) = self.states.remove(&name).and_then(|s| s.active) else { continue };
+            let target =
+                self.config.checks.iter().find(|c| name.starts_with(&c.name)).map_or(String::new(), |c| c.target.clone());
+            let ended = now() / 1_000_000_000;
+            self.metrics.firing.remove(&ByCheck { check: name.clone() });
+            self.incident(&name, &target, &active, Some(ended));
+            if active.told {
+                self.tell(self.event(&name, &target, &active, Some(ended)));
+            }
+            self.retired.push(name);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.board.change(|seen| match event.resolved {
+            true => seen.firing.remove(&event.key),
+            false => seen.firing.insert(event.key.clone(), event.clone()),
+        });
+        for receiver in &self.config.receivers {
+            self.batch.messages.push((receiver.name(), event.clone()));
+        }
     }
 
     fn take(&mut self, raw: RawRound) {
@@ -202,14 +237,7 @@ impl Desk {
             Some(Transition::Resolve(active, over)) => (active, Some(over)),
         };
         self.incident(name, target, &active, ended);
-        let event = self.event(name, target, &active, ended);
-        self.board.change(|seen| match ended {
-            Some(_) => seen.firing.remove(&event.key),
-            None => seen.firing.insert(event.key.clone(), event.clone()),
-        });
-        for receiver in &self.config.receivers {
-            self.batch.messages.push((receiver.name(), event.clone()));
-        }
+        self.tell(self.event(name, target, &active, ended));
     }
 
     fn event(&self, name: &str, target: &str, active: &Active, ended: Option<i64>) -> Event {
@@ -308,8 +336,10 @@ impl Desk {
         self.touched.sort_unstable();
         self.touched.dedup();
         let states = std::mem::take(&mut self.touched).into_iter();
+        self.batch.retired.append(&mut self.retired);
         self.batch.states = states.filter_map(|name| Some((name.clone(), self.states.get(&name)?.clone()))).collect();
-        if self.batch.rounds.is_empty() && self.batch.states.is_empty() && self.batch.times.is_empty() {
+        let nothing = self.batch.rounds.is_empty() && self.batch.states.is_empty() && self.batch.messages.is_empty();
+        if nothing && self.batch.times.is_empty() && self.batch.retired.is_empty() {
             return;
         }
         match self.store.write(&self.batch) {

@@ -120,6 +120,8 @@ pub struct Batch {
     pub rounds: Vec<Kept>,
     /// States of checks, as they are now.
     pub states: Vec<(String, State)>,
+    /// Checks that are no more: their states go.
+    pub retired: Vec<String>,
     /// Incidents, new or changed.
     pub incidents: Vec<Incident>,
     /// Messages, each for one receiver.
@@ -188,6 +190,9 @@ impl Store {
         for (name, state) in &batch.states {
             let data = serde_json::to_string(state).map_err(say)?;
             tx.execute("INSERT OR REPLACE INTO state (name, data) VALUES (?, ?)", params![name, data]).map_err(say)?;
+        }
+        for name in &batch.retired {
+            tx.execute("DELETE FROM state WHERE name = ?", [name]).map_err(say)?;
         }
         for i in &batch.incidents {
             tx.execute(

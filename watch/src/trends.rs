@@ -34,7 +34,9 @@ impl Trends {
     /// Gives all of them away.
     pub fn take(&mut self) -> Vec<Times> {
         let all = std::mem::take(&mut self.0).into_iter();
-        let flat = all.flat_map(|((name, hour), whats)| whats.into_iter().map(move |(what, ms)| Times { name: name.clone(), hour, what, ms }));
+        let flat = all.flat_map(|((name, hour), whats)| {
+            whats.into_iter().map(move |(what, ms)| Times { name: name.clone(), hour, what, ms })
+        });
         flat.collect()
     }
 }
