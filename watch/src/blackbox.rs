@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prober::http::{HttpRequest, Response};
-use prober::tls::{TlsOptions, config};
+use prober::tls::TlsOptions;
 use prober::{Family, Lookup, Pauses, Report, Target, probe as probe_once};
 use regex::Regex;
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use crate::certificate;
 use crate::checks::{Gate, host_and_port};
 use crate::conversation::{self, Step};
 use crate::duration::Time;
+use crate::tls_cache::TlsCache;
 
 /// blackbox_exporter gives up so long before the scrape does.
 const OFFSET: f64 = 0.5;
@@ -198,8 +198,13 @@ impl Text {
     }
 
     fn labelled(&mut self, name: &str, label: &str, word: &str, value: f64) {
-        let word = word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
-        self.0 += &format!("{name}{{{label}=\"{word}\"}} {value}\n");
+        self.with_labels(name, &[(label, word.to_owned())], value);
+    }
+
+    fn with_labels(&mut self, name: &str, labels: &[(&str, String)], value: f64) {
+        let quoted = |word: &String| word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
+        let labels: Vec<String> = labels.iter().map(|(label, word)| format!("{label}=\"{}\"", quoted(word))).collect();
+        self.0 += &format!("{name}{{{}}} {value}\n", labels.join(","));
     }
 }
 
@@ -207,7 +212,12 @@ impl Text {
 ///
 /// # Errors
 /// If the question is wrong: no target, no such module.
-pub async fn probe(modules: &Blackbox, query: &BTreeMap<String, String>, patience: Option<f64>) -> Result<String, String> {
+pub async fn probe(
+    modules: &Blackbox,
+    query: &BTreeMap<String, String>,
+    patience: Option<f64>,
+    cache: &TlsCache,
+) -> Result<String, String> {
     let target = query.get("target").filter(|t| !t.is_empty()).ok_or("Target parameter is missing")?;
     let name = query.get("module").map_or("http_2xx", String::as_str);
     let module = modules.modules.get(name).ok_or_else(|| format!("Unknown module \"{name}\""))?;
@@ -218,13 +228,19 @@ pub async fn probe(modules: &Blackbox, query: &BTreeMap<String, String>, patienc
     let begun = std::time::Instant::now();
     let mut text = Text::default();
     let success = match module.prober.as_str() {
-        "http" => http(&module.http, target, timeout, &lookup, &mut text).await?,
-        "tcp" => tcp(&module.tcp, target, timeout, &lookup, &mut text).await?,
+        "http" => http(&module.http, target, timeout, &Means { lookup: &lookup, cache }, &mut text).await?,
+        "tcp" => tcp(&module.tcp, target, timeout, &Means { lookup: &lookup, cache }, &mut text).await?,
         other => return Err(format!("module {name}: prober {other} is not offered (http and tcp are)")),
     };
     text.gauge("probe_success", "Displays whether or not the probe was a success", i32::from(success));
     text.gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", begun.elapsed().as_secs_f64());
     Ok(text.0)
+}
+
+/// What probes share.
+struct Means<'a> {
+    lookup: &'a Lookup,
+    cache: &'a TlsCache,
 }
 
 fn family(preferred: Option<&str>, fallback: Option<bool>) -> Family {
@@ -245,7 +261,7 @@ fn tls_options(tls: &Tls, alpn: &[&str]) -> TlsOptions {
     }
 }
 
-async fn http(module: &Http, target: &str, timeout: Duration, lookup: &Lookup, text: &mut Text) -> Result<bool, String> {
+async fn http(module: &Http, target: &str, timeout: Duration, means: &Means<'_>, text: &mut Text) -> Result<bool, String> {
     let mut url = if target.starts_with("http://") || target.starts_with("https://") {
         target.to_owned()
     } else {
@@ -259,8 +275,7 @@ async fn http(module: &Http, target: &str, timeout: Duration, lookup: &Lookup, t
     let mut redirects = 0;
     loop {
         let (encrypted, host, port, path) = split(&url)?;
-        let tls =
-            encrypted.then(|| config(&tls_options(&module.tls_config, &["http/1.1"])).map_err(|e| e.to_string())).transpose()?;
+        let tls = encrypted.then(|| means.cache.get(tls_options(&module.tls_config, &["http/1.1"]))).transpose()?;
         let request = HttpRequest {
             method: if module.method.is_empty() { "GET".into() } else { module.method.clone() },
             path,
@@ -277,12 +292,12 @@ async fn http(module: &Http, target: &str, timeout: Duration, lookup: &Lookup, t
                 address: None,
                 server_name: module.tls_config.server_name.clone(),
                 family: family(module.preferred_ip_protocol.as_deref(), module.ip_protocol_fallback),
-                tls: tls.map(Arc::new),
+                tls,
                 request: Some(request),
                 timeout: deadline.saturating_duration_since(std::time::Instant::now()),
                 pauses: Pauses::default(),
             },
-            lookup,
+            means.lookup,
         )
         .await;
         let location = report.response.as_ref().filter(|r| (300..400).contains(&r.status)).and_then(|r| r.header("location"));
@@ -339,16 +354,16 @@ fn accepts(module: &Http, response: &Response, encrypted: bool) -> Result<(bool,
     Ok((status && version && ssl && !matched, matched))
 }
 
-async fn tcp(module: &Tcp, target: &str, timeout: Duration, lookup: &Lookup, text: &mut Text) -> Result<bool, String> {
+async fn tcp(module: &Tcp, target: &str, timeout: Duration, means: &Means<'_>, text: &mut Text) -> Result<bool, String> {
     let (host, port) = host_and_port(target, None)?;
     let options = tls_options(&module.tls_config, &[]);
-    let tls = module.tls.then(|| config(&options).map_err(|e| e.to_string())).transpose()?.map(Arc::new);
+    let tls = module.tls.then(|| means.cache.get(options.clone())).transpose()?;
     let family = family(module.preferred_ip_protocol.as_deref(), module.ip_protocol_fallback);
     if !module.query_response.is_empty() {
-        let starttls = config(&options).map_err(|e| e.to_string())?;
+        let starttls = means.cache.get(options)?;
         let name = module.tls_config.server_name.clone().unwrap_or_else(|| host.clone());
-        let peer = conversation::Peer { host, port, family, name, tls, starttls: Arc::new(starttls) };
-        let held = conversation::hold(&peer, &module.query_response, timeout, lookup).await?;
+        let peer = conversation::Peer { host, port, family, name, tls, starttls };
+        let held = conversation::hold(&peer, &module.query_response, timeout, means.lookup).await?;
         text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(held.by_regex));
         certificates(text, &held.certificates);
         return Ok(held.success);
@@ -365,7 +380,7 @@ async fn tcp(module: &Tcp, target: &str, timeout: Duration, lookup: &Lookup, tex
         timeout,
         pauses: Pauses::default(),
     };
-    let report = probe_once(&target, lookup).await;
+    let report = probe_once(&target, means.lookup).await;
     common(text, &report);
     Ok(report.success)
 }
@@ -420,6 +435,10 @@ fn certificates(text: &mut Text, chain: &[rustls_pki_types::CertificateDer<'_>])
     if let Some(end) = certificate::chain_end(chain) {
         text.gauge("probe_ssl_earliest_cert_expiry", "Returns last SSL chain expiry in unixtime", end);
         text.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in timestamp", end);
+    }
+    if let Some(labels) = chain.first().and_then(certificate::described) {
+        text.family("probe_ssl_last_chain_info", "Contains SSL leaf certificate information");
+        text.with_labels("probe_ssl_last_chain_info", &labels, 1.0);
     }
 }
 

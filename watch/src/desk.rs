@@ -27,6 +27,8 @@ use crate::trends::Trends;
 const BATCH_TIME: Duration = Duration::from_millis(250);
 /// Time between two additions to the hourly histograms: each costs as much as many rounds.
 const MERGE_TIME: Duration = Duration::from_secs(60);
+/// Times that wait for a store that refuses them.
+const MOST_TIMES: usize = 200_000;
 /// Rounds that wait for a store that refuses them.
 const MOST_PENDING: usize = 50_000;
 /// Hours in which the least round trip is looked for.
@@ -115,15 +117,22 @@ impl Desk {
             }
             if written.elapsed() >= BATCH_TIME {
                 if merged.elapsed() >= MERGE_TIME {
-                    self.batch.times = self.trends.take();
+                    self.merge();
                     merged = std::time::Instant::now();
                 }
                 self.write();
                 written = std::time::Instant::now();
             }
         }
-        self.batch.times = self.trends.take();
+        self.merge();
         self.write();
+    }
+
+    /// Puts the times of the last minutes into the batch; while the store refuses, the oldest go first.
+    fn merge(&mut self) {
+        self.batch.times.extend(self.trends.take());
+        let excess = self.batch.times.len().saturating_sub(MOST_TIMES);
+        self.batch.times.drain(..excess);
     }
 
     /// Ends the alerts of checks that are no more: nobody's rounds would.

@@ -32,6 +32,7 @@ pub mod secret;
 mod server;
 pub mod states;
 pub mod store;
+mod tls_cache;
 mod trends;
 mod watching;
 

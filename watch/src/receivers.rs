@@ -22,12 +22,12 @@ pub struct Request {
 }
 
 impl Receiver {
-    /// Its name in the outbox, metrics and messages.
+    /// Its name in the outbox, metrics and messages. Of an address only the host is shown: the rest may be a secret.
     pub fn name(&self) -> String {
         match self {
-            Receiver::Alertmanager { url, .. } => format!("alertmanager {url}"),
-            Receiver::Webhook { url, .. } => format!("webhook {url}"),
-            Receiver::Pagerduty { .. } => "pagerduty".into(),
+            Receiver::Alertmanager { url, .. } => format!("alertmanager {}", shown(url)),
+            Receiver::Webhook { url, .. } => format!("webhook {}", shown(url)),
+            Receiver::Pagerduty { routing_key, .. } => format!("pagerduty {routing_key:?}"),
         }
     }
 
@@ -48,6 +48,15 @@ impl Receiver {
             }
         })
     }
+}
+
+/// The host of an address, and a mark that tells two addresses of one host apart.
+fn shown(url: &str) -> String {
+    let host = url.split("://").last().unwrap_or(url).split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or(host);
+    // FNV-1a: the same from one start to the next, as the outbox needs it.
+    let mark = url.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    format!("{host} #{mark:08x}")
 }
 
 fn read(token: Option<&crate::secret::Secret>) -> Result<Option<String>, String> {
@@ -162,6 +171,14 @@ mod tests {
         assert_eq!(edge.body[0]["annotations"]["culprit"], "edge");
         assert_eq!(edge.body[0]["endsAt"], time(1_800_000_360), "told again before it would be taken for over");
         assert_eq!(of(&event("edge", Some(1_800_000_050))).body[0]["endsAt"], time(1_800_000_050));
+    }
+
+    #[test]
+    fn what_may_be_secret_in_an_address_is_not_shown() {
+        let name = |url: &str| Receiver::Webhook { url: url.into(), token: None }.name();
+        let hook = name("https://user:pw@hooks.test/services/T0/s3cret?k=1");
+        assert!(hook.starts_with("webhook hooks.test #") && !hook.contains("s3cret") && !hook.contains("pw"), "{hook}");
+        assert_ne!(hook, name("https://user:pw@hooks.test/services/T1/other"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::checks::Auth;
 use crate::metrics::Metrics;
 use crate::page;
 use crate::store::Store;
+use crate::tls_cache::TlsCache;
 
 /// Rounds on a check's page.
 const ROUNDS: u32 = 30;
@@ -41,6 +42,8 @@ pub struct Served {
     pub vantage: String,
     /// Modules of `/probe`.
     pub blackbox: tokio::sync::watch::Receiver<Arc<Blackbox>>,
+    /// How `/probe` speaks TLS.
+    pub tls: TlsCache,
     /// Who may look.
     pub guard: Option<Guard>,
 }
@@ -171,7 +174,7 @@ async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<S
     let modules = Arc::clone(&served.blackbox.borrow());
     let patience =
         headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
-    match blackbox::probe(&modules, &query, patience).await {
+    match blackbox::probe(&modules, &query, patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error + "\n").into_response(),
     }

@@ -22,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::probing::{self, Jobs, Settings};
 use crate::server::{Guard, Served, router, serve};
 use crate::store::Store;
+use crate::tls_cache::TlsCache;
 
 /// Rounds between prober and desk.
 const MOST_ROUNDS: usize = 16_384;
@@ -36,6 +37,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let file = Arc::new(CheckFile::load(path)?);
     let first_jobs = jobs(&file)?;
     let blackbox = load_blackbox(&file)?;
+    allow_sockets();
     let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
     note_unsupported(&board, &blackbox);
     let (direct, undelivered) = mpsc::unbounded_channel();
@@ -54,6 +56,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         store: std::sync::Mutex::new(Store::open(&file.watch.store)?),
         vantage: file.watch.vantage.clone(),
         blackbox,
+        tls: TlsCache::default(),
         guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
     };
     let outbox = Outbox {
@@ -91,6 +94,14 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let probed = probing.join().map_err(|_| "the prober's thread broke; please report it".to_owned())?;
     desk.join().map_err(|_| "the desk's thread broke; please report it".to_owned())?;
     probed
+}
+
+/// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
+fn allow_sockets() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, String> {
