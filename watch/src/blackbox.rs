@@ -132,6 +132,8 @@ struct Tls {
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     server_name: Option<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -177,7 +179,8 @@ impl Blackbox {
             if !matches!(m.prober.as_str(), "http" | "tcp") {
                 found.push(format!("module {name}: prober {} is not offered", m.prober));
             }
-            found.extend(m.http.rest.keys().chain(m.tcp.rest.keys()).map(|field| format!("module {name}: {field} is ignored")));
+            let ignored = [&m.http.rest, &m.http.tls_config.rest, &m.tcp.rest, &m.tcp.tls_config.rest];
+            found.extend(ignored.iter().flat_map(|r| r.keys()).map(|field| format!("module {name}: {field} is ignored")));
         }
         found
     }
@@ -538,7 +541,7 @@ modules:
       headers: { Accept-Language: en-US }
       no_follow_redirects: false
       fail_if_body_not_matches_regexp: ["ok"]
-      tls_config: { insecure_skip_verify: false }
+      tls_config: { insecure_skip_verify: false, min_version: TLS12 }
       preferred_ip_protocol: "ip4"
       ip_protocol_fallback: false
       compression: gzip
@@ -563,7 +566,15 @@ modules:
         let said = modules.unsupported();
         assert!(said.contains(&"module http_2xx: compression is ignored".to_owned()), "{said:?}");
         assert!(said.contains(&"module icmp: prober icmp is not offered".to_owned()), "{said:?}");
-        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said.contains(&"module http_2xx: min_version is ignored".to_owned()), "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+    }
+
+    #[test]
+    fn the_exporters_own_expressions_are_expressions_here() {
+        for pattern in ["^+OK", "^SSH-2.0-", "PING :([^ ]+)", "^:[^ ]+ 001"] {
+            assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        }
     }
 
     #[test]

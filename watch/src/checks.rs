@@ -532,7 +532,7 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/checks.schema.json");
         let published: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).expect("it is there")).expect("JSON");
-        assert_eq!(published, schema(), "regenerate it: make schema");
+        assert!(published == schema(), "regenerate it: make schema");
     }
 
     #[test]
