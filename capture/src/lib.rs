@@ -6,8 +6,12 @@
 
 pub mod evidence;
 pub mod file;
+#[cfg(kernel_filter)]
+pub mod kernel;
+pub mod limits;
 pub mod live;
 pub mod ring;
+pub mod seen;
 pub mod set;
 mod source;
 

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//
+// Only handshakes reach user space.
+//
+// In: every packet of an interface. Out: those whose bytes lie near the beginning of a connection, cut to these bytes. A packet
+// is near the beginning while `seq - isn` is below the limit of its direction and `ack - isn` of the other one's: then
+// retransmissions of a handshake pass by themselves, and bulk data, and the acknowledgements of bulk data, cost one lookup.
+// The limits tighten once the client's first protected record has shown where the handshake ends.
+//
+// A SYN costs a spoofer nothing. Connections are therefore only candidates (`embryos`) until the client has shown that it
+// knows the server's sequence number, and SYN packets go through a buffer of their own: a flood can fill neither what is
+// remembered of real connections nor the way their packets take.
+//
+// Nothing here changes or drops a packet: the tc programs always say "next", the socket filter only fills its own socket.
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define __uint(name, val) int (*name)[val]
+#define __type(name, val) typeof(val) *name
+#define always_inline inline __attribute__((always_inline))
+#define bswap16(x) __builtin_bswap16(x)
+#define bswap32(x) __builtin_bswap32(x)
+
+static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*map_update)(void *map, const void *key, const void *value, __u64 flags) = (void *)BPF_FUNC_map_update_elem;
+static long (*map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static __u64 (*ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
+static long (*ringbuf_output)(void *ring, void *data, __u64 size, __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+static __u64 (*ringbuf_query)(void *ring, __u64 flags) = (void *)BPF_FUNC_ringbuf_query;
+
+// ---- what user space sets before loading -------------------------------------------------------------------------------
+
+// Bytes before the IP header: 14 on Ethernet, 0 on tunnels.
+volatile const __u32 link_header = 14;
+// Offsets up to which bytes of a direction pass before the handshake's end is known.
+volatile const __u32 client_limit = 64 << 10;
+volatile const __u32 server_limit = 64 << 10;
+// Bytes that pass behind the first protected record of the client: a certificate of its own, Finished, a request's first record.
+volatile const __u32 client_rest = 24 << 10;
+// Bytes that pass behind what the server had sent by then: tickets, an answer's first record.
+volatile const __u32 server_rest = 4 << 10;
+// A reader is woken only when so many bytes wait; else it looks by itself.
+volatile const __u32 wake_at = 256 << 10;
+
+// ---- maps -------------------------------------------------------------------------------------------------------------
+
+// A bit for each port on which servers of interest listen.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} ports SEC(".maps");
+
+struct tuple {
+	__u32 client[4];
+	__u32 server[4];
+	__u16 client_port;
+	__u16 server_port;
+};
+
+struct embryo {
+	__u32 client_isn;
+	__u32 server_isn;
+	__u32 answered;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tuple);
+	__type(value, struct embryo);
+} embryos SEC(".maps");
+
+struct flow {
+	__u32 client_isn;
+	__u32 server_isn;
+	__u32 client_limit;
+	__u32 server_limit;
+	// Offset at which the client's next TLS record begins, as far as its bytes came in order.
+	__u32 next_record;
+	__u8 tight;
+	// Its last clear record was ChangeCipherSpec.
+	__u8 changed;
+	// It sent data before the server's answer (0-RTT): its first protected record says nothing.
+	__u8 early;
+	// Far behind the handshake: sequence numbers may wrap.
+	__u8 closed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tuple);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} packets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} syns SEC(".maps");
+
+// What a packet is written as. `bytes` begins at the link header.
+#define MOST_BYTES (32768 - 24)
+struct record {
+	__u64 at; // CLOCK_MONOTONIC, nanoseconds
+	__u32 wire_len;
+	__u32 len;
+	__u32 interface;
+	__u32 outgoing;
+	__u8 bytes[MOST_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct record);
+} scratch SEC(".maps");
+
+enum counter {
+	SEEN,         // packets of interest: TCP, to or from a wanted port
+	PASSED,       // handshake packets handed over
+	SYNS,         // SYN and SYN-ACK packets handed over
+	LOST,         // handshake packets for which there was no room
+	SYNS_LOST,    // SYN and SYN-ACK packets for which there was no room
+	CONNECTIONS,  // connections established
+	LATE,         // of these, those whose SYN was not known
+	COUNTERS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static always_inline void count(__u32 which)
+{
+	__u64 *counter = map_lookup(&counters, &which);
+	if (counter)
+		*counter += 1;
+}
+
+// ---- headers ------------------------------------------------------------------------------------------------------------
+
+#define FIN 1
+#define SYN 2
+#define RST 4
+#define ACK 16
+
+struct headers {
+	struct tuple tuple;
+	__u32 seq, ack;
+	__u32 payload_at; // from the beginning of the frame
+	__u32 payload_len;
+	__u8 flags;
+	bool from_client;
+};
+
+static always_inline bool wanted(__u16 port)
+{
+	__u32 word = port >> 6;
+	__u64 *bits = map_lookup(&ports, &word);
+	return bits && (*bits >> (port & 63) & 1);
+}
+
+struct tcp {
+	__u16 source, dest;
+	__u32 seq, ack;
+	__u8 offset, flags;
+	__u16 window, checksum, urgent;
+};
+
+// IPv4 and the beginning of TCP in one load: nearly every packet needs no other.
+struct ipv4_tcp {
+	__u8 version_ihl, tos;
+	__u16 total, id, fragment;
+	__u8 ttl, protocol;
+	__u16 checksum;
+	__u32 source, dest;
+	struct tcp tcp;
+};
+
+struct ipv6_tcp {
+	__u32 flow;
+	__u16 payload;
+	__u8 next, hops;
+	__u32 source[4], dest[4];
+	struct tcp tcp;
+};
+
+static always_inline void ends(struct headers *h, const struct tcp *tcp, const __u32 *source, const __u32 *dest, bool from_client)
+{
+	h->from_client = from_client;
+	h->seq = bswap32(tcp->seq);
+	h->ack = bswap32(tcp->ack);
+	h->flags = tcp->flags;
+	const __u32 *client = from_client ? source : dest, *server = from_client ? dest : source;
+	for (int i = 0; i < 4; i++) {
+		h->tuple.client[i] = client[i];
+		h->tuple.server[i] = server[i];
+	}
+	h->tuple.client_port = from_client ? tcp->source : tcp->dest;
+	h->tuple.server_port = from_client ? tcp->dest : tcp->source;
+}
+
+// Whether it is TCP of a wanted port; fills `h` then.
+static always_inline bool parse(struct __sk_buff *skb, struct headers *h)
+{
+	__u32 at = link_header;
+	__u16 protocol = skb->protocol;
+	// Tags within the frame; the outermost is usually kept beside it.
+	for (int i = 0; i < 2 && (protocol == bswap16(0x8100) || protocol == bswap16(0x88a8)); i++) {
+		if (skb_load_bytes(skb, at + 2, &protocol, 2))
+			return false;
+		at += 4;
+	}
+	struct tcp tcp;
+	__u32 source[4] = {}, dest[4] = {}, end;
+	if (protocol == bswap16(0x0800)) {
+		struct ipv4_tcp ip;
+		if (skb_load_bytes(skb, at, &ip, sizeof(ip)))
+			return false;
+		if (ip.protocol != 6 || ip.fragment & bswap16(0x1fff))
+			return false;
+		tcp = ip.tcp;
+		__u32 header = (ip.version_ihl & 15) * 4;
+		source[2] = dest[2] = bswap32(0xffff);
+		source[3] = ip.source;
+		dest[3] = ip.dest;
+		// A super-frame may leave its length to the segmentation to come.
+		end = ip.total ? at + bswap16(ip.total) : skb->len;
+		at += header;
+		if (header != 20 && skb_load_bytes(skb, at, &tcp, sizeof(tcp)))
+			return false;
+	} else if (protocol == bswap16(0x86dd)) {
+		struct ipv6_tcp ip;
+		if (skb_load_bytes(skb, at, &ip, sizeof(ip)))
+			return false;
+		tcp = ip.tcp;
+		for (int i = 0; i < 4; i++) {
+			source[i] = ip.source[i];
+			dest[i] = ip.dest[i];
+		}
+		end = ip.payload ? at + 40 + bswap16(ip.payload) : skb->len;
+		at += 40;
+		__u8 next = ip.next;
+		for (int i = 0; i < 4 && next != 6; i++) {
+			__u8 extension[4];
+			if (next != 0 && next != 43 && next != 44 && next != 60 && next != 135)
+				return false;
+			if (skb_load_bytes(skb, at, extension, 4))
+				return false;
+			if (next == 44 && ((extension[2] << 8 | extension[3]) & 0xfff8))
+				return false; // a later fragment
+			at += next == 44 ? 8 : 8 + extension[1] * 8;
+			next = extension[0];
+			if (next == 6 && skb_load_bytes(skb, at, &tcp, sizeof(tcp)))
+				return false;
+		}
+		if (next != 6)
+			return false;
+	} else {
+		return false;
+	}
+	__u16 from = bswap16(tcp.source), to = bswap16(tcp.dest);
+	bool syn = tcp.flags & SYN, ack = tcp.flags & ACK;
+	bool to_wanted = wanted(to), from_wanted = wanted(from);
+	// Where both ports are wanted, SYN tells who is who; later packets are taken to go to the lower port or come from it.
+	bool from_client = to_wanted && (!from_wanted || (syn ? !ack : to <= from));
+	if (!from_client && (!from_wanted || (syn && !ack)))
+		return false;
+	ends(h, &tcp, source, dest, from_client);
+	h->payload_at = at + (tcp.offset >> 4) * 4;
+	h->payload_len = end > h->payload_at ? end - h->payload_at : 0;
+	return true;
+}
+
+// ---- the handshake's bytes ------------------------------------------------------------------------------------------------
+
+#define CHANGE_CIPHER_SPEC 20
+#define HANDSHAKE 22
+#define APPLICATION_DATA 23
+// TLS 1.2's Finished is shorter than this with every cipher suite; the ClientHello that answers a HelloRetryRequest is longer.
+#define FINISHED_12 97
+
+static always_inline void tighten(struct flow *flow, __u32 from, __u32 acked)
+{
+	flow->client_limit = from + client_rest;
+	flow->server_limit = acked + server_rest;
+	flow->tight = 1;
+}
+
+// Looks for the client's first protected record in data that continues what was read.
+static always_inline void read_records(struct __sk_buff *skb, const struct headers *h, struct flow *flow, __u32 start, __u32 acked)
+{
+	__u32 end = start + h->payload_len;
+	for (int i = 0; i < 8; i++) {
+		__u32 at = flow->next_record;
+		if (at < start || at + 5 > end)
+			return;
+		__u8 header[5];
+		if (skb_load_bytes(skb, h->payload_at + (at - start), header, 5))
+			return;
+		__u32 len = header[3] << 8 | header[4];
+		if (header[0] < CHANGE_CIPHER_SPEC || header[0] > 24 || header[1] != 3 || len > 16640) {
+			flow->next_record = 0xffffffff; // no TLS: never tight
+			return;
+		}
+		if (header[0] == APPLICATION_DATA) {
+			if (acked == 0)
+				flow->early = 1;
+			if (!flow->early)
+				return tighten(flow, at, acked);
+		}
+		if (header[0] == HANDSHAKE && flow->changed && len < FINISHED_12)
+			return tighten(flow, at, acked);
+		flow->changed = header[0] == CHANGE_CIPHER_SPEC;
+		flow->next_record = at + 5 + len;
+	}
+}
+
+// How many bytes of the frame to hand over; 0: none. `syn` says through which buffer.
+static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, bool *syn, bool outgoing)
+{
+	__u32 whole = skb->len;
+	struct flow *flow;
+	struct embryo *embryo;
+	*syn = h->flags & SYN;
+	if (*syn && !(h->flags & ACK)) {
+		// The edge's own connections to others' ports are not what it is asked about.
+		if (outgoing)
+			return 0;
+		flow = map_lookup(&flows, &h->tuple);
+		if (flow && flow->client_isn != h->seq)
+			map_delete(&flows, &h->tuple); // the port is used again
+		else if (flow)
+			return whole; // its SYN once more
+		struct embryo born = { .client_isn = h->seq };
+		embryo = map_lookup(&embryos, &h->tuple);
+		if (!embryo || embryo->client_isn != h->seq)
+			map_update(&embryos, &h->tuple, &born, BPF_ANY);
+		return whole;
+	}
+	flow = map_lookup(&flows, &h->tuple);
+	if (*syn) {
+		if (flow)
+			return whole;
+		embryo = map_lookup(&embryos, &h->tuple);
+		if (!embryo || h->ack != embryo->client_isn + 1)
+			return 0;
+		embryo->server_isn = h->seq;
+		embryo->answered = 1;
+		return whole;
+	}
+	if (!flow) {
+		struct flow begun = { .client_limit = client_limit, .server_limit = server_limit };
+		embryo = map_lookup(&embryos, &h->tuple);
+		if (embryo) {
+			if (h->flags & RST) {
+				map_delete(&embryos, &h->tuple);
+				return whole;
+			}
+			if (!h->from_client || !embryo->answered || !(h->flags & ACK))
+				return 0;
+			// Who knows the server's number has had its SYN-ACK.
+			if (h->ack - embryo->server_isn - 1 > server_limit)
+				return 0;
+			begun.client_isn = embryo->client_isn;
+			begun.server_isn = embryo->server_isn;
+			map_delete(&embryos, &h->tuple);
+		} else {
+			// A connection whose SYN was not seen, or forgotten: its ClientHello still tells that it begins.
+			__u8 hello[6];
+			if (!h->from_client || h->payload_len < sizeof(hello) || skb_load_bytes(skb, h->payload_at, hello, sizeof(hello)))
+				return 0;
+			if (hello[0] != HANDSHAKE || hello[1] != 3 || hello[5] != 1)
+				return 0;
+			begun.client_isn = h->seq - 1;
+			begun.server_isn = h->ack - 1;
+			count(LATE);
+		}
+		map_update(&flows, &h->tuple, &begun, BPF_ANY);
+		count(CONNECTIONS);
+		flow = map_lookup(&flows, &h->tuple);
+		if (!flow)
+			return 0;
+	}
+	if (flow->closed)
+		return 0;
+	__u32 client_isn = flow->client_isn, server_isn = flow->server_isn;
+	__u32 client_left = flow->client_limit, server_left = flow->server_limit;
+	// Read before they are chosen from: else the compiler computes the address, and the verifier does not follow.
+	asm volatile("" : "+r"(client_isn), "+r"(server_isn), "+r"(client_left), "+r"(server_left));
+	__u32 start = h->seq - (h->from_client ? client_isn : server_isn) - 1;
+	__u32 acked = h->ack - (h->from_client ? server_isn : client_isn) - 1;
+	__s32 left = (h->from_client ? client_left : server_left) - start;
+	__s32 ack_left = (h->from_client ? server_left : client_left) - acked;
+	bool acks = h->flags & ACK;
+	if (left <= 0 || (acks && ack_left < 0)) {
+		if (left < -(1 << 28) || (acks && ack_left < -(1 << 28)))
+			flow->closed = 1;
+		return 0;
+	}
+	if (h->from_client && !flow->tight && h->payload_len)
+		read_records(skb, h, flow, start, acked);
+	__u32 keep = h->payload_at + (h->payload_len < (__u32)left ? h->payload_len : (__u32)left);
+	return keep < whole ? keep : whole;
+}
+
+// ---- programs -------------------------------------------------------------------------------------------------------------
+
+static always_inline int tap(struct __sk_buff *skb, bool outgoing)
+{
+	struct headers h = {};
+	bool syn = false;
+	if (!parse(skb, &h))
+		return TC_ACT_UNSPEC;
+	count(SEEN);
+	__u32 len = judge(skb, &h, &syn, outgoing);
+	if (!len)
+		return TC_ACT_UNSPEC;
+	__u32 zero = 0;
+	struct record *record = map_lookup(&scratch, &zero);
+	if (!record)
+		return TC_ACT_UNSPEC;
+	if (len > MOST_BYTES)
+		len = MOST_BYTES;
+	if (skb_load_bytes(skb, 0, record->bytes, len))
+		return TC_ACT_UNSPEC;
+	record->at = ktime_get_ns();
+	record->wire_len = skb->len;
+	record->len = len;
+	record->interface = skb->ifindex;
+	record->outgoing = outgoing;
+	void *ring = syn ? (void *)&syns : (void *)&packets;
+	__u64 size = sizeof(*record) - MOST_BYTES + len;
+	bool wake = ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= wake_at;
+	long full = syn ? ringbuf_output(&syns, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)
+			: ringbuf_output(&packets, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	count(full ? (syn ? SYNS_LOST : LOST) : (syn ? SYNS : PASSED));
+	return TC_ACT_UNSPEC;
+}
+
+SEC("classifier")
+int ingress(struct __sk_buff *skb)
+{
+	return tap(skb, false);
+}
+
+SEC("classifier")
+int egress(struct __sk_buff *skb)
+{
+	return tap(skb, true);
+}
+
+// For a packet socket: gives the number of bytes that the socket should have of this packet.
+SEC("socket")
+int filter(struct __sk_buff *skb)
+{
+	struct headers h = {};
+	bool syn = false;
+	if (!parse(skb, &h))
+		return 0;
+	count(SEEN);
+	__u32 len = judge(skb, &h, &syn, skb->pkt_type == 4 /* PACKET_OUTGOING */);
+	if (len)
+		count(syn ? SYNS : PASSED);
+	return len;
+}
+
+char licence[] SEC("license") = "Apache-2.0 OR MIT";

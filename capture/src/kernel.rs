@@ -1,0 +1,240 @@
+//! The in-kernel filter: loads `bpf/handshakes.bpf.c`, attaches it, reads what it passes and what it counts.
+//!
+//! In: an interface and [`Limits`]. Out: handshake packets, by one of two attachments of the same program: at tc, where bulk data costs
+//! a lookup and nothing is copied, or on the socket of a libpcap capture. Neither can change or drop a packet.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use analysis::packet::LinkType;
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
+use aya::{Ebpf, EbpfLoader};
+
+use crate::limits::Limits;
+use crate::seen::{Counters, Seen};
+
+/// Bytes of a record before its frame; `struct record` in the source.
+const RECORD_HEADER: usize = 24;
+const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/handshakes.bpf.o"));
+
+/// Why the kernel does not filter for us.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It refused the program or a map.
+    #[error("the kernel refused the filter: {0} (it needs CAP_BPF and CAP_NET_ADMIN, and Linux 5.8 or later)")]
+    Load(#[from] aya::EbpfError),
+    /// It refused a program.
+    #[error("the kernel refused the filter: {0}")]
+    Program(#[from] ProgramError),
+    /// It refused access to a map.
+    #[error("the filter's maps: {0}")]
+    Map(#[from] aya::maps::MapError),
+    /// It refused the attachment.
+    #[error("attaching to {interface}: {why} (it needs CAP_NET_ADMIN in the namespace of the interface)")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// By both ways tried.
+        why: String,
+    },
+}
+
+/// How the program hangs at an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// tcx, Linux 6.6 and later: goes away with us.
+    Tcx,
+    /// The clsact queueing discipline.
+    Clsact,
+}
+
+/// The filter, loaded.
+pub struct KernelFilter {
+    ebpf: Ebpf,
+    link: LinkType,
+    packets: RingBuf<MapData>,
+    syns: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    links: Vec<(String, Hook, Vec<(&'static str, SchedClassifierLinkId)>)>,
+}
+
+impl KernelFilter {
+    /// Loads the programs for interfaces whose frames begin as `link` says.
+    ///
+    /// # Errors
+    /// If the kernel refuses them.
+    pub fn load(limits: &Limits, link: LinkType) -> Result<Self, Error> {
+        let link_header: u32 = if link == LinkType::Ethernet { 14 } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .override_global("link_header", &link_header, true)
+            .override_global("client_limit", &limits.client, true)
+            .override_global("server_limit", &limits.server, true)
+            .override_global("client_rest", &limits.client_rest, true)
+            .override_global("server_rest", &limits.server_rest, true)
+            .map_max_entries("flows", limits.flows)
+            .map_max_entries("embryos", limits.embryos)
+            .load(PROGRAM)?;
+        // A program is tied to its maps when it is loaded, by file descriptors that must still be open then.
+        for name in ["ingress", "egress"] {
+            classifier(&mut ebpf, name)?.load()?;
+        }
+        program::<SocketFilter>(&mut ebpf, "filter")?.load()?;
+        let mut ports: Array<_, u64> = map(&mut ebpf, "ports")?;
+        for (word, bits) in limits.port_bits() {
+            ports.set(word, bits, 0)?;
+        }
+        let (packets, syns, counters) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counters")?);
+        Ok(Self { ebpf, link, packets, syns, counters, links: Vec::new() })
+    }
+
+    /// Hangs the programs at `interface`, of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// If neither tcx nor clsact takes them.
+    pub fn attach(&mut self, interface: &str) -> Result<Hook, Error> {
+        let tcx = [LinkOrder::first(), LinkOrder::last()].map(TcAttachOptions::TcxOrder);
+        let refused = match self.attach_both(interface, tcx) {
+            Ok(links) => {
+                self.links.push((interface.to_owned(), Hook::Tcx, links));
+                return Ok(Hook::Tcx);
+            }
+            Err(error) => chain(&error),
+        };
+        // It may be there already: then adding it fails, and attaching works all the same.
+        let _ = tc::qdisc_add_clsact(interface);
+        let clsact = [NlOptions::default(), NlOptions::default()].map(TcAttachOptions::Netlink);
+        let links = self.attach_both(interface, clsact).map_err(|error| Error::Attach {
+            interface: interface.to_owned(),
+            why: format!("tcx: {refused}; clsact: {}", chain(&error)),
+        })?;
+        self.links.push((interface.to_owned(), Hook::Clsact, links));
+        Ok(Hook::Clsact)
+    }
+
+    fn attach_both(
+        &mut self,
+        interface: &str,
+        [first, last]: [TcAttachOptions; 2],
+    ) -> Result<Vec<(&'static str, SchedClassifierLinkId)>, ProgramError> {
+        let ways = [("ingress", TcAttachType::Ingress, first), ("egress", TcAttachType::Egress, last)];
+        let mut links = Vec::new();
+        for (name, way, options) in ways {
+            let program = classifier(&mut self.ebpf, name)?;
+            match program.attach_with_options(interface, way, options) {
+                Ok(link) => links.push((name, link)),
+                Err(error) => {
+                    self.detach_links(links);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(links)
+    }
+
+    /// Takes the programs off `interface`, where they may be gone already.
+    pub fn detach(&mut self, interface: &str) {
+        let gone: Vec<_> = self.links.extract_if(.., |(name, ..)| name == interface).collect();
+        gone.into_iter().for_each(|(_, _, links)| self.detach_links(links));
+    }
+
+    fn detach_links(&mut self, links: Vec<(&'static str, SchedClassifierLinkId)>) {
+        for (name, link) in links {
+            if let Ok(program) = classifier(&mut self.ebpf, name) {
+                let _ = program.detach(link); // an interface that is gone took its programs with it
+            }
+        }
+    }
+
+    /// Whether the programs still hang at `interface`, as far as the kernel tells: somebody else may have taken them off.
+    pub fn attached(&mut self, interface: &str) -> bool {
+        let Some((_, hook, _)) = self.links.iter().find(|(name, ..)| name == interface) else { return false };
+        if *hook == Hook::Clsact {
+            return true; // the kernel offers no way to ask that needs no parser of our own
+        }
+        [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)].into_iter().all(|(name, way)| {
+            let own = classifier(&mut self.ebpf, name).and_then(|p| p.info()).map(|info| info.id());
+            let there = SchedClassifier::query_tcx(interface, way);
+            own.is_ok_and(|own| there.is_ok_and(|(_, programs)| programs.iter().any(|p| p.id() == own)))
+        })
+    }
+
+    /// Hangs the program on a packet socket: it then receives handshake packets only, cut to their handshake bytes.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn attach_to_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), Error> {
+        program::<SocketFilter>(&mut self.ebpf, "filter")?.attach(socket)?;
+        Ok(())
+    }
+
+    /// Gives every packet that waits to `each`, SYN packets first: they began what the others belong to.
+    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
+        for (ring, syn) in [(&mut self.syns, true), (&mut self.packets, false)] {
+            while let Some(record) = ring.next() {
+                if let Some(seen) = parse(&record, self.link, syn) {
+                    each(seen);
+                }
+            }
+        }
+    }
+
+    /// What becomes readable when much waits.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.packets.as_fd(), self.syns.as_fd()]
+    }
+
+    /// What the programs counted.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let sum = |which: u32| -> Result<u64, Error> { Ok(self.counters.get(&which, 0)?.iter().sum()) };
+        Ok(Counters {
+            seen: sum(0)?,
+            passed: sum(1)?,
+            syns: sum(2)?,
+            lost: sum(3)?,
+            syns_lost: sum(4)?,
+            connections: sum(5)?,
+            late: sum(6)?,
+        })
+    }
+
+    /// One of the tc programs (`ingress`, `egress`), for tests that run it over packets of their own.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, ProgramError> {
+        classifier(&mut self.ebpf, name)
+    }
+}
+
+fn map<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+    let map = ebpf.take_map(name).ok_or_else(|| aya::maps::MapError::InvalidName { name: name.into() })?;
+    Ok(map.try_into()?)
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProgramError>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, ProgramError> {
+    program(ebpf, name)
+}
+
+fn parse(record: &[u8], link: LinkType, syn: bool) -> Option<Seen<'_>> {
+    let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    let at = record.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes)?;
+    let len = word(12)? as usize;
+    let bytes = record.get(RECORD_HEADER..RECORD_HEADER + len)?;
+    Some(Seen { at: at.cast_signed(), wire_len: word(8)?, interface: word(16)?, outgoing: word(20)? != 0, syn, link, bytes })
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |e| e.source()).fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}

@@ -1,0 +1,271 @@
+//! Which packets belong to a handshake: the rule of `bpf/handshakes.bpf.c`, in user space.
+//!
+//! In: frames. Out: how many bytes of each to keep. For hosts where the kernel takes no program of ours; and what the kernel's
+//! program is tested against.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use analysis::packet::{LinkType, TcpSegment, Transport, decode};
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+/// What passes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Ports on which servers of interest listen.
+    pub ports: Vec<u16>,
+    /// Bytes from the client that pass before the handshake's end is known.
+    pub client: u32,
+    /// Bytes from the server that pass before the handshake's end is known.
+    pub server: u32,
+    /// Bytes that pass behind the client's first protected record: a certificate of its own, Finished.
+    pub client_rest: u32,
+    /// Bytes that pass behind what the server had sent by then: tickets.
+    pub server_rest: u32,
+    /// Connections remembered.
+    pub flows: u32,
+    /// Connections remembered of which only SYN was seen.
+    pub embryos: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            ports: vec![443],
+            client: 64 << 10,
+            server: 64 << 10,
+            client_rest: 24 << 10,
+            server_rest: 4 << 10,
+            flows: 65_536,
+            embryos: 65_536,
+        }
+    }
+}
+
+impl Limits {
+    /// The ports as words of 64 bits, those that are not zero.
+    pub fn port_bits(&self) -> Vec<(u32, u64)> {
+        let mut words = std::collections::BTreeMap::new();
+        for port in &self.ports {
+            *words.entry(u32::from(port >> 6)).or_default() |= 1_u64 << (port & 63);
+        }
+        words.into_iter().collect()
+    }
+}
+
+/// Bytes behind a limit after which sequence numbers may wrap.
+const FAR: i32 = 1 << 28;
+/// No record begins here.
+const NEVER: u32 = u32::MAX;
+
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+/// TLS 1.2's Finished is shorter with every cipher suite; the ClientHello that answers a HelloRetryRequest is longer.
+const FINISHED_12: u32 = 97;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Tuple {
+    client: SocketAddr,
+    server: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Embryo {
+    client_isn: u32,
+    server_isn: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    client_isn: u32,
+    server_isn: u32,
+    client_limit: u32,
+    server_limit: u32,
+    next_record: u32,
+    tight: bool,
+    changed: bool,
+    early: bool,
+    closed: bool,
+}
+
+/// What to keep of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pass {
+    /// So many of the frame's bytes.
+    pub keep: usize,
+    /// Whether it is a SYN or SYN-ACK.
+    pub syn: bool,
+}
+
+/// The rule, and the connections it knows.
+#[derive(Debug)]
+pub struct Gate {
+    limits: Limits,
+    flows: LruCache<Tuple, Flow, RandomState>,
+    embryos: LruCache<Tuple, Embryo, RandomState>,
+    /// Connections established.
+    pub connections: u64,
+    /// Of these, those whose SYN was not known.
+    pub late: u64,
+    /// Packets of interest.
+    pub seen: u64,
+}
+
+impl Gate {
+    /// Knows no connection yet.
+    pub fn new(limits: Limits) -> Self {
+        let table = |most: u32| NonZeroUsize::new(most as usize).unwrap_or(NonZeroUsize::MIN);
+        let flows = LruCache::with_hasher(table(limits.flows), RandomState::default());
+        let embryos = LruCache::with_hasher(table(limits.embryos), RandomState::default());
+        Self { limits, flows, embryos, connections: 0, late: 0, seen: 0 }
+    }
+
+    /// Whether and how much of a frame belongs to a handshake.
+    pub fn push(&mut self, link: LinkType, frame: &[u8], outgoing: bool) -> Option<Pass> {
+        let Ok(Transport::Tcp(segment)) = decode(link, frame) else { return None };
+        let wanted = |port: u16| self.limits.ports.contains(&port);
+        let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
+        let (from, to) = (segment.source.port(), segment.destination.port());
+        let (from_wanted, to_wanted) = (wanted(from), wanted(to));
+        // Where both ports are wanted, SYN tells who is who; later packets are taken to go to the lower port or come from it.
+        let from_client = to_wanted && (!from_wanted || if syn { !ack } else { to <= from });
+        if !from_client && (!from_wanted || syn && !ack) {
+            return None;
+        }
+        self.seen += 1;
+        let tuple = if from_client {
+            Tuple { client: segment.source, server: segment.destination }
+        } else {
+            Tuple { client: segment.destination, server: segment.source }
+        };
+        let payload_at = payload_at(frame, &segment);
+        let most = self.judge(&tuple, &segment, from_client, outgoing)?;
+        Some(Pass { keep: most.map_or(frame.len(), |payload| (payload_at + payload as usize).min(frame.len())), syn })
+    }
+
+    /// How much payload to keep, all if it is not said; nothing at all if absent.
+    fn judge(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool, outgoing: bool) -> Option<Option<u32>> {
+        let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
+        if syn && !ack {
+            return (!outgoing).then(|| self.begin(tuple, segment));
+        }
+        if syn {
+            if self.flows.contains(tuple) {
+                return Some(None);
+            }
+            let embryo = self.embryos.get_mut(tuple).filter(|e| segment.ack == e.client_isn.wrapping_add(1))?;
+            embryo.server_isn = Some(segment.seq);
+            return Some(None);
+        }
+        if !self.flows.contains(tuple) {
+            if segment.flags.rst() && self.embryos.pop(tuple).is_some() {
+                return Some(None);
+            }
+            let begun = self.establish(tuple, segment, from_client)?;
+            self.flows.put(*tuple, begun);
+            self.connections += 1;
+        }
+        let limits = (self.limits.client_rest, self.limits.server_rest);
+        let flow = self.flows.get_mut(tuple).filter(|f| !f.closed)?;
+        let (own_isn, peer_isn) = sides(from_client, flow.client_isn, flow.server_isn);
+        let (own_limit, peer_limit) = sides(from_client, flow.client_limit, flow.server_limit);
+        let start = segment.seq.wrapping_sub(own_isn).wrapping_sub(1);
+        let acked = segment.ack.wrapping_sub(peer_isn).wrapping_sub(1);
+        let left = own_limit.wrapping_sub(start).cast_signed();
+        let ack_left = if ack { peer_limit.wrapping_sub(acked).cast_signed() } else { 0 };
+        if left <= 0 || ack_left < 0 {
+            flow.closed |= left < -FAR || ack_left < -FAR;
+            return None;
+        }
+        if from_client && !flow.tight && segment.len > 0 {
+            flow.read_records(segment, start, acked, limits);
+        }
+        Some(Some(segment.len.min(left.unsigned_abs())))
+    }
+
+    fn begin(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>) -> Option<u32> {
+        if self.flows.get(tuple).is_some_and(|flow| flow.client_isn == segment.seq) {
+            return None;
+        }
+        self.flows.pop(tuple); // the port is used again
+        if self.embryos.get(tuple).is_none_or(|e| e.client_isn != segment.seq) {
+            self.embryos.put(*tuple, Embryo { client_isn: segment.seq, server_isn: None });
+        }
+        None
+    }
+
+    /// Whoever knows the server's number has had its SYN-ACK; and a ClientHello tells by itself that a connection begins.
+    fn establish(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool) -> Option<Flow> {
+        let (client_isn, server_isn) = match self.embryos.get(tuple).copied() {
+            Some(Embryo { client_isn, server_isn }) => {
+                let server_isn = server_isn.filter(|_| from_client && segment.flags.ack())?;
+                if segment.ack.wrapping_sub(server_isn).wrapping_sub(1) > self.limits.server {
+                    return None;
+                }
+                self.embryos.pop(tuple);
+                (client_isn, server_isn)
+            }
+            None => {
+                let hello = matches!(segment.payload, [HANDSHAKE, 3, _, _, _, 1, ..]);
+                if !from_client || !hello {
+                    return None;
+                }
+                self.late += 1;
+                (segment.seq.wrapping_sub(1), segment.ack.wrapping_sub(1))
+            }
+        };
+        Some(Flow {
+            client_isn,
+            server_isn,
+            client_limit: self.limits.client,
+            server_limit: self.limits.server,
+            next_record: 0,
+            tight: false,
+            changed: false,
+            early: false,
+            closed: false,
+        })
+    }
+}
+
+impl Flow {
+    fn read_records(&mut self, segment: &TcpSegment<'_>, start: u32, acked: u32, rest: (u32, u32)) {
+        let end = start.wrapping_add(segment.len);
+        for _ in 0..8 {
+            let at = self.next_record;
+            if at < start || at.saturating_add(5) > end {
+                return;
+            }
+            let Some([content, major, _, high, low]) = segment.payload.get((at - start) as usize..).and_then(|b| b.first_chunk())
+            else {
+                return;
+            };
+            let len = u32::from(*high) << 8 | u32::from(*low);
+            if !(CHANGE_CIPHER_SPEC..=24).contains(content) || *major != 3 || len > 16_640 {
+                self.next_record = NEVER;
+                return;
+            }
+            self.early |= *content == APPLICATION_DATA && acked == 0;
+            let protected = *content == APPLICATION_DATA && !self.early;
+            if protected || *content == HANDSHAKE && self.changed && len < FINISHED_12 {
+                (self.client_limit, self.server_limit) = (at + rest.0, acked.wrapping_add(rest.1));
+                self.tight = true;
+                return;
+            }
+            self.changed = *content == CHANGE_CIPHER_SPEC;
+            self.next_record = at + 5 + len;
+        }
+    }
+}
+
+fn sides<T>(from_client: bool, client: T, server: T) -> (T, T) {
+    if from_client { (client, server) } else { (server, client) }
+}
+
+/// Where a segment's payload begins in its frame; behind all of it if the frame is cut before.
+fn payload_at(frame: &[u8], segment: &TcpSegment<'_>) -> usize {
+    let at = (segment.payload.as_ptr() as usize).wrapping_sub(frame.as_ptr() as usize);
+    at.min(frame.len())
+}

@@ -1,0 +1,258 @@
+//! The filter's rule: what of a handshake it lets pass (all of it), and that the kernel's program applies the same rule.
+
+use std::path::{Path, PathBuf};
+
+use analysis::clock::{Instant, Unplaced};
+use analysis::flow::{Side, View};
+use analysis::packet::{LinkType, Transport, decode};
+use analysis::table::FlowTable;
+use capture::file::Reader;
+use capture::limits::{Gate, Limits};
+use sim::Trial;
+use sim::cases::{Grade, Setup};
+use sim::tls::Version;
+use whostalled_capture as capture;
+
+/// So many rows has the fault matrix.
+const CASES: u8 = 51;
+/// `BPF_PROG_TEST_RUN` takes no more than fits a page with its headroom.
+const MOST_FRAME: usize = 3_000;
+
+fn trials() -> impl Iterator<Item = Trial> {
+    let setups = (1..=CASES).flat_map(|case| Version::ALL.map(move |version| (case, version)));
+    setups.filter_map(|(case, version)| {
+        let seed = u64::from(case) * 7 + version as u64;
+        let planned = Setup { case, severity: 150, version, grade: Grade::Server, seed }.plan()?;
+        Some(Trial::run(&planned.plan, seed))
+    })
+}
+
+fn every_port() -> Limits {
+    Limits { ports: (0..=u16::MAX).collect(), ..Limits::default() }
+}
+
+/// The view of every connection, of frames cut as `keep` says.
+fn views(frames: &[(i64, Vec<u8>)], mut keep: impl FnMut(&[u8]) -> Option<usize>) -> Vec<View<Unplaced>> {
+    let mut table: FlowTable<Unplaced> = FlowTable::default();
+    for (i, (at, frame)) in frames.iter().enumerate() {
+        let Some(len) = keep(frame) else { continue };
+        if let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame[..len]) {
+            table.push(Instant::from_nanos(*at), i as u64, &segment);
+        }
+    }
+    let mut views = table.into_views();
+    views.iter_mut().for_each(View::close);
+    views
+}
+
+/// Packet numbers of everything that carries or acknowledges handshake bytes.
+fn handshake_packets(view: &View<Unplaced>) -> Vec<u64> {
+    let d = view.dialogue();
+    let Some(client) = d.client_finished.map(|e| e.end) else { return vec![] };
+    let server = d.server_finished.or(d.server_flight).map_or(0, |e| e.end);
+    let of = |from: Side, own: i64, peer: i64| {
+        let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start < own && p.ack.is_none_or(|a| a <= peer);
+        view.sent_by(from).filter(within).map(|p| p.packet)
+    };
+    let mut found: Vec<u64> = of(Side::Client, client, server).chain(of(Side::Server, server, client)).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn no_handshake_packet_is_missed_whatever_goes_wrong() {
+    let (mut handshakes, mut packets) = (0, 0);
+    for trial in trials() {
+        let mut gate = Gate::new(every_port());
+        let whole = views(&trial.edge, |frame| Some(frame.len()));
+        let passed = views(&trial.edge, |frame| gate.push(LinkType::Ethernet, frame, false).map(|p| p.keep));
+        for view in &whole {
+            let wanted = handshake_packets(view);
+            if wanted.is_empty() {
+                continue;
+            }
+            let other = passed.iter().find(|v| v.endpoints == view.endpoints).expect("the connection passes");
+            let got: Vec<u64> = other.packets.iter().map(|p| p.packet).collect();
+            let missed: Vec<&u64> = wanted.iter().filter(|n| !got.contains(n)).collect();
+            assert!(missed.is_empty(), "missed {missed:?} of {:?}", view.endpoints);
+            let (d, e) = (view.dialogue(), other.dialogue());
+            assert_eq!((d.server_flight, d.client_finished), (e.server_flight, e.client_finished), "{:?}", view.endpoints);
+            (handshakes, packets) = (handshakes + 1, packets + wanted.len());
+        }
+    }
+    assert!(handshakes > 300 && packets > 3_000, "{handshakes} handshakes, {packets} packets");
+}
+
+#[test]
+fn bulk_data_does_not_pass() {
+    let trial = Trial::run(&sim::plan::Plan::healthy(Version::Tls13, "edge.test"), 3);
+    let mut gate = Gate::new(every_port());
+    let mut bytes = [0_usize; 2];
+    let download = sim::beside::download(trial.at_edge.0, 0, 20 << 20);
+    for (_, frame) in &download {
+        bytes[0] += frame.len();
+        bytes[1] += gate.push(LinkType::Ethernet, frame, false).map_or(0, |p| p.keep);
+    }
+    assert!(bytes[1] * 100 < bytes[0], "{bytes:?}");
+}
+
+#[test]
+fn a_flood_of_syns_establishes_nothing_and_forgets_nobody() {
+    let mut gate = Gate::new(Limits { embryos: 1_000, ..every_port() });
+    let trial = Trial::run(&sim::plan::Plan::healthy(Version::Tls13, "edge.test"), 3);
+    let half = trial.edge.len() / 2;
+    let push = |gate: &mut Gate, frames: &[(i64, Vec<u8>)]| {
+        frames.iter().filter(|(_, f)| gate.push(LinkType::Ethernet, f, false).is_some()).count()
+    };
+    let before = push(&mut gate, &trial.edge[..half]);
+    let established = gate.connections;
+    let server = trial.at_edge.1;
+    for port in 1_000..6_000 {
+        let mut syn = Vec::new();
+        let to = etherparse::PacketBuilder::ethernet2([2; 6], [2; 6]);
+        let to = match server.ip() {
+            std::net::IpAddr::V4(ip) => to.ipv4([203, 0, 113, 7], ip.octets(), 60),
+            std::net::IpAddr::V6(ip) => to.ipv6([7; 16], ip.octets(), 60),
+        };
+        to.tcp(port, server.port(), u32::from(port) * 77, 64_240).syn().write(&mut syn, &[]).expect("a vector takes every write");
+        assert!(gate.push(LinkType::Ethernet, &syn, false).is_some());
+    }
+    assert_eq!(gate.connections, established, "nobody who only sent SYN is established");
+    let after = push(&mut gate, &trial.edge[half..]);
+    let mut quiet = Gate::new(every_port());
+    assert_eq!(before + after, push(&mut quiet, &trial.edge));
+}
+
+fn corpus() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        eprintln!("skipped: {} is not here (captures of other projects, not part of this repository)", folder.display());
+        return vec![];
+    };
+    entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect()
+}
+
+/// Ethernet frames of the corpus, small enough to be handed to the kernel.
+fn corpus_frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for path in corpus() {
+        let Ok(mut reader) = Reader::open(&path, None) else { continue };
+        while let Ok(Some(frame)) = reader.next_frame() {
+            if frame.link == Some(LinkType::Ethernet) && (14..MOST_FRAME).contains(&frame.bytes.len()) {
+                frames.push(frame.bytes.to_vec());
+            }
+        }
+    }
+    frames
+}
+
+#[cfg(kernel_filter)]
+mod in_kernel {
+    use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
+    use capture::kernel::KernelFilter;
+
+    use super::*;
+
+    fn root() -> bool {
+        std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+    }
+
+    /// Whether TCP is not what lies right behind the first IP header.
+    fn tunnelled(frame: &[u8]) -> bool {
+        let mut at = 12;
+        while matches!(frame.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8])) {
+            at += 4;
+        }
+        match frame.get(at..at + 2) {
+            Some([0x08, 0x00]) => frame.get(at + 2 + 9) != Some(&6),
+            Some([0x86, 0xdd]) => matches!(frame.get(at + 2 + 6), Some(4 | 17 | 41 | 47)),
+            _ => true,
+        }
+    }
+
+    /// Runs the tc program over frames; gives what passed: how much of which.
+    fn kernel(frames: &[Vec<u8>]) -> Option<Vec<(usize, usize)>> {
+        let mut filter = match KernelFilter::load(&every_port(), LinkType::Ethernet) {
+            Ok(filter) => filter,
+            // Where we are root, a refusal is a program that the verifier does not believe.
+            Err(error) if !root() => {
+                eprintln!("skipped: not root: {error}");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let mut passed = Vec::new();
+        for (i, frame) in frames.iter().enumerate() {
+            let program: &mut SchedClassifier = filter.classifier("ingress").expect("it loads");
+            let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+            let said = program.test_run(options).expect("the kernel runs it").return_value;
+            assert_eq!(said, u32::MAX, "it never decides on a packet's fate");
+            filter.read(&mut |seen| passed.push((i, seen.bytes.len())));
+        }
+        Some(passed)
+    }
+
+    fn compare(frames: &[Vec<u8>]) -> usize {
+        let Some(kernel) = kernel(frames) else { return 0 };
+        let mut gate = Gate::new(every_port());
+        let user: Vec<(usize, usize)> = frames
+            .iter()
+            .enumerate()
+            .filter_map(|(i, f)| gate.push(LinkType::Ethernet, f, false).map(|pass| (i, pass.keep)))
+            .collect();
+        let differ = user.iter().zip(&kernel).find(|(u, k)| u != k);
+        assert!(user.len() == kernel.len() && differ.is_none(), "{} and {} pass; {differ:?}", user.len(), kernel.len());
+        user.len()
+    }
+
+    #[test]
+    fn the_kernels_program_applies_the_same_rule() {
+        let bulk = sim::beside::download("198.51.100.77:40000".parse().expect("an address"), 0, 2 << 20);
+        let simulated: Vec<Vec<u8>> =
+            trials().flat_map(|t| t.edge).chain(bulk).map(|(_, f)| f).filter(|f| f.len() < MOST_FRAME).collect();
+        let passed = compare(&simulated);
+        assert!(passed < simulated.len() || passed == 0, "bulk data passed: {passed} of {}", simulated.len());
+    }
+
+    #[test]
+    fn it_does_so_on_captures_that_nobody_here_made() {
+        // What is within tunnels only user space sees.
+        let frames: Vec<Vec<u8>> = corpus_frames().into_iter().filter(|f| !tunnelled(f)).collect();
+        let passed = compare(&frames);
+        eprintln!("{passed} of {} packets passed", frames.len());
+    }
+
+    #[test]
+    fn at_an_interface_it_passes_the_beginning_of_a_connection_and_nothing_else() {
+        if !root() {
+            eprintln!("skipped: not root");
+            return;
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("it is bound").port();
+        let limits = Limits { ports: vec![port], ..Limits::default() };
+        let mut filter = KernelFilter::load(&limits, LinkType::Ethernet).expect("the kernel takes it");
+        let hook = filter.attach("lo").expect("loopback takes it");
+        assert!(filter.attached("lo"), "{hook:?}");
+        let served = std::thread::spawn(move || {
+            let (mut server, _) = listener.accept().expect("a client comes");
+            std::io::copy(&mut server, &mut std::io::sink()).expect("the client ends it")
+        });
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        std::io::Write::write_all(&mut client, &vec![0x16; 4 << 20]).expect("the server reads");
+        drop(client);
+        assert_eq!(served.join().expect("it served"), 4 << 20);
+        let (mut syns, mut bytes, mut last) = (0, 0, 0);
+        filter.read(&mut |seen| {
+            syns += u32::from(seen.syn);
+            bytes += seen.bytes.len();
+            last = seen.at;
+        });
+        let counted = filter.counters().expect("the maps are ours");
+        // Loopback shows each packet leaving and coming; the client's SYN counts only as it comes.
+        assert_eq!((syns, counted.connections, counted.late), (3, 1, 0), "{counted:?}");
+        assert!(last > 0 && bytes > 64 << 10 && bytes < 512 << 10, "{bytes} bytes passed");
+        filter.detach("lo");
+        assert!(!filter.attached("lo"));
+    }
+}
