@@ -56,7 +56,14 @@ pub struct KernelFilter {
     packets: RingBuf<MapData>,
     syns: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
-    links: Vec<(String, Hook, Vec<(&'static str, SchedClassifierLinkId)>)>,
+    attached: Vec<Attached>,
+}
+
+/// The programs at one interface.
+struct Attached {
+    interface: String,
+    hook: Hook,
+    links: Vec<(&'static str, SchedClassifierLinkId)>,
 }
 
 impl KernelFilter {
@@ -85,7 +92,7 @@ impl KernelFilter {
             ports.set(word, bits, 0)?;
         }
         let (packets, syns, counters) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counters")?);
-        Ok(Self { ebpf, link, packets, syns, counters, links: Vec::new() })
+        Ok(Self { ebpf, link, packets, syns, counters, attached: Vec::new() })
     }
 
     /// Hangs the programs at `interface`, of the calling thread's network namespace.
@@ -96,7 +103,7 @@ impl KernelFilter {
         let tcx = [LinkOrder::first(), LinkOrder::last()].map(TcAttachOptions::TcxOrder);
         let refused = match self.attach_both(interface, tcx) {
             Ok(links) => {
-                self.links.push((interface.to_owned(), Hook::Tcx, links));
+                self.attached.push(Attached { interface: interface.to_owned(), hook: Hook::Tcx, links });
                 return Ok(Hook::Tcx);
             }
             Err(error) => chain(&error),
@@ -108,7 +115,7 @@ impl KernelFilter {
             interface: interface.to_owned(),
             why: format!("tcx: {refused}; clsact: {}", chain(&error)),
         })?;
-        self.links.push((interface.to_owned(), Hook::Clsact, links));
+        self.attached.push(Attached { interface: interface.to_owned(), hook: Hook::Clsact, links });
         Ok(Hook::Clsact)
     }
 
@@ -134,8 +141,8 @@ impl KernelFilter {
 
     /// Takes the programs off `interface`, where they may be gone already.
     pub fn detach(&mut self, interface: &str) {
-        let gone: Vec<_> = self.links.extract_if(.., |(name, ..)| name == interface).collect();
-        gone.into_iter().for_each(|(_, _, links)| self.detach_links(links));
+        let gone: Vec<_> = self.attached.extract_if(.., |a| a.interface == interface).collect();
+        gone.into_iter().for_each(|a| self.detach_links(a.links));
     }
 
     fn detach_links(&mut self, links: Vec<(&'static str, SchedClassifierLinkId)>) {
@@ -148,8 +155,8 @@ impl KernelFilter {
 
     /// Whether the programs still hang at `interface`, as far as the kernel tells: somebody else may have taken them off.
     pub fn attached(&mut self, interface: &str) -> bool {
-        let Some((_, hook, _)) = self.links.iter().find(|(name, ..)| name == interface) else { return false };
-        if *hook == Hook::Clsact {
+        let Some(attached) = self.attached.iter().find(|a| a.interface == interface) else { return false };
+        if attached.hook == Hook::Clsact {
             return true; // the kernel offers no way to ask that needs no parser of our own
         }
         [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)].into_iter().all(|(name, way)| {

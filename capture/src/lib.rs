@@ -1,9 +1,14 @@
-//! Packets in: live capture through libpcap into a fixed-size ring. Evidence out: pcapng.
+//! Packets in: capture files, live interfaces. Evidence out: pcapng.
 //!
-//! In: an interface of the calling thread's network namespace. Out: [`Captured`] frames, drop counters, and
-//! files that stock Wireshark opens. This crate knows nothing of verdicts.
-#![forbid(unsafe_code)]
+//! ```text
+//! file, set, source ─ frames of capture files, in order of time
+//! live ─ ring        everything on an interface of the lab, for as long as a run lasts
+//! tap ─ chains       handshake packets of an edge, for ever: kernel (bpf/) or limits (the same rule in user space) lets them pass
+//! evidence           what stock Wireshark opens
+//! ```
+//! This crate knows nothing of verdicts. Unsafe code: `socket` (borrows libpcap's descriptor).
 
+pub mod chains;
 pub mod evidence;
 pub mod file;
 #[cfg(kernel_filter)]
@@ -13,6 +18,9 @@ pub mod live;
 pub mod ring;
 pub mod seen;
 pub mod set;
+#[cfg(kernel_filter)]
+mod socket;
 mod source;
+pub mod tap;
 
 pub use ring::Captured;

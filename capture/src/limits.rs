@@ -111,6 +111,10 @@ pub struct Gate {
     pub late: u64,
     /// Packets of interest.
     pub seen: u64,
+    /// Of these, handshake packets.
+    pub passed: u64,
+    /// Of these, SYN and SYN-ACK packets.
+    pub syns: u64,
 }
 
 impl Gate {
@@ -119,7 +123,7 @@ impl Gate {
         let table = |most: u32| NonZeroUsize::new(most as usize).unwrap_or(NonZeroUsize::MIN);
         let flows = LruCache::with_hasher(table(limits.flows), RandomState::default());
         let embryos = LruCache::with_hasher(table(limits.embryos), RandomState::default());
-        Self { limits, flows, embryos, connections: 0, late: 0, seen: 0 }
+        Self { limits, flows, embryos, connections: 0, late: 0, seen: 0, passed: 0, syns: 0 }
     }
 
     /// Whether and how much of a frame belongs to a handshake.
@@ -142,6 +146,7 @@ impl Gate {
         };
         let payload_at = payload_at(frame, &segment);
         let most = self.judge(&tuple, &segment, from_client, outgoing)?;
+        *(if syn { &mut self.syns } else { &mut self.passed }) += 1;
         Some(Pass { keep: most.map_or(frame.len(), |payload| (payload_at + payload as usize).min(frame.len())), syn })
     }
 

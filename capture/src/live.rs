@@ -17,6 +17,13 @@ pub enum Error {
         /// What libpcap said.
         source: pcap::Error,
     },
+    /// An interface that cannot be captured on as wished.
+    #[error("capture on {0}: {1}")]
+    Interface(String, String),
+    /// The kernel does not filter for us.
+    #[cfg(kernel_filter)]
+    #[error(transparent)]
+    Kernel(#[from] crate::kernel::Error),
 }
 
 /// What a capture lost so far.

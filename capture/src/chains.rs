@@ -1,0 +1,327 @@
+//! A ring of packets in a fixed piece of memory, with a chain through the packets of each flow.
+//!
+//! In: packets, each with its flow. Out: one flow's packets, or all since some time, without a search. The oldest packets are
+//! overwritten; a chain ends where what it leads to has been. Nothing is allocated after [`Chains::new`].
+//!
+//! ```text
+//! index:  flow ─► its last packet            arena: … │ packet │ packet │ packet │ …   (positions count from the first ever)
+//!                                                       ▲────────┘ prev
+//! ```
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use analysis::packet::LinkType;
+use foldhash::fast::RandomState;
+
+/// Bytes of an entry before its frame.
+const HEADER: usize = 40;
+/// Places of the index that a flow may take.
+const WAYS: usize = 8;
+/// One place of the index for so many bytes of packets: a handshake has ten times as many, so hardly ever do nine want one bucket.
+const BYTES_PER_PLACE: usize = 512;
+/// No position.
+const NONE: u64 = u64::MAX;
+
+/// What a flow is called: the same for both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FlowName(u64);
+
+impl FlowName {
+    /// Of the flow between two endpoints.
+    pub fn of(a: SocketAddr, b: SocketAddr) -> Self {
+        // Drawn anew by each process: a stranger cannot choose ports so that flows crowd each other out.
+        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        // The order of the two must not matter, nor may it be lost which port belongs to which address.
+        let (a, b) = (KEYS[0].hash_one(a), KEYS[0].hash_one(b));
+        Self(KEYS[1].hash_one((a.min(b), a.max(b))).max(1))
+    }
+}
+
+/// A packet in the ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry<'a> {
+    /// Its flow.
+    pub flow: FlowName,
+    /// When it passed, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: i64,
+    /// Length on the wire.
+    pub wire_len: u32,
+    /// The interface's number.
+    pub interface: u16,
+    /// Whether it left this host.
+    pub outgoing: bool,
+    /// How the frame begins.
+    pub link: LinkType,
+    /// The bytes captured.
+    pub bytes: &'a [u8],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// 0: free.
+    flow: u64,
+    last: u64,
+}
+
+/// The ring.
+pub struct Chains {
+    arena: Vec<u8>,
+    index: Vec<[Place; WAYS]>,
+    /// Where the next entry goes.
+    head: u64,
+    /// The oldest entry that is whole.
+    tail: u64,
+    entries: u64,
+    evicted: u64,
+    crowded: u64,
+}
+
+impl Chains {
+    /// A ring of so many bytes, its index (a 32nd of it) apart.
+    pub fn new(bytes: usize) -> Self {
+        let bytes = bytes.max(1 << 17).next_multiple_of(8);
+        let buckets = (bytes / BYTES_PER_PLACE / WAYS).next_power_of_two();
+        let index = vec![[Place::default(); WAYS]; buckets];
+        Self { arena: vec![0; bytes], index, head: 0, tail: 0, entries: 0, evicted: 0, crowded: 0 }
+    }
+
+    /// Bytes of memory, all of it.
+    pub fn memory(&self) -> usize {
+        self.arena.len() + size_of_val(&self.index[..])
+    }
+
+    /// Takes a packet.
+    pub fn push(&mut self, entry: Entry<'_>) {
+        let most = self.arena.len() / 4;
+        let bytes = &entry.bytes[..entry.bytes.len().min(most)];
+        let size = (HEADER + bytes.len()).next_multiple_of(8);
+        let mut at = self.offset(self.head);
+        if at + size > self.arena.len() {
+            // An entry lies in one piece: what is left at the end is skipped.
+            let left = self.arena.len() - at;
+            self.make_room(left);
+            self.put(at, left as u32); // entries are multiples of 8 bytes: so is what is left, and a length fits
+            if left >= HEADER {
+                self.put(at + 4, NO_ENTRY);
+            }
+            self.head += left as u64;
+            at = 0;
+        }
+        self.make_room(size);
+        let position = self.head;
+        let prev = self.link(entry.flow, position);
+        self.put(at, size as u32);
+        self.put(at + 4, bytes.len() as u32);
+        self.put(at + 8, entry.wire_len);
+        let link = entry.link as u32;
+        self.put(at + 12, u32::from(entry.interface) << 16 | u32::from(entry.outgoing) << 8 | link);
+        self.put_long(at + 16, entry.at.cast_unsigned());
+        self.put_long(at + 24, prev);
+        self.put_long(at + 32, entry.flow.0);
+        self.arena[at + HEADER..at + HEADER + bytes.len()].copy_from_slice(bytes);
+        self.head += size as u64;
+        self.entries += 1;
+    }
+
+    /// The packets of a flow, oldest first.
+    pub fn flow(&self, flow: FlowName) -> Vec<Entry<'_>> {
+        let mut found = Vec::new();
+        let mut position = self.last(flow).unwrap_or(NONE);
+        while position != NONE && position >= self.tail {
+            let at = self.offset(position);
+            found.push(self.entry(at));
+            position = self.long(at + 24);
+        }
+        found.reverse();
+        found
+    }
+
+    /// Whether the ring has packets of a flow.
+    pub fn has(&self, flow: FlowName) -> bool {
+        self.last(flow).is_some()
+    }
+
+    /// All packets since then, oldest first.
+    pub fn since(&self, at: i64) -> impl Iterator<Item = Entry<'_>> {
+        self.all().skip_while(move |entry| entry.at < at)
+    }
+
+    /// Time of the oldest packet: how far back the ring reaches.
+    pub fn oldest_at(&self) -> Option<i64> {
+        self.all().next().map(|entry| entry.at)
+    }
+
+    /// Packets in the ring.
+    pub fn len(&self) -> u64 {
+        self.entries - self.evicted
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Packets overwritten so far.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Flows that lost their place in the index to others before their packets were overwritten.
+    pub fn crowded(&self) -> u64 {
+        self.crowded
+    }
+
+    fn all(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut position = self.tail;
+        std::iter::from_fn(move || {
+            while position < self.head {
+                let at = self.offset(position);
+                position += u64::from(self.word(at));
+                if self.is_entry(at) {
+                    return Some(self.entry(at));
+                }
+            }
+            None
+        })
+    }
+
+    /// Forgets the oldest entries until `size` bytes are free.
+    fn make_room(&mut self, size: usize) {
+        while self.head + size as u64 - self.tail > self.arena.len() as u64 {
+            let at = self.offset(self.tail);
+            self.evicted += u64::from(self.is_entry(at));
+            self.tail += u64::from(self.word(at));
+        }
+    }
+
+    /// Notes that the flow's last packet is at `position`; gives the one before.
+    fn link(&mut self, flow: FlowName, position: u64) -> u64 {
+        let tail = self.tail;
+        let bucket = self.bucket(flow);
+        let places = &mut self.index[bucket];
+        let alive = |place: &Place| place.flow != 0 && place.last >= tail;
+        let known = places.iter_mut().find(|p| p.flow == flow.0);
+        if let Some(place) = known {
+            let prev = if alive(place) { place.last } else { NONE };
+            place.last = position;
+            return prev;
+        }
+        // Of places that are all taken, the one whose flow was silent longest.
+        let Some(place) = places.iter_mut().min_by_key(|p| if alive(p) { p.last + 1 } else { 0 }) else { return NONE };
+        self.crowded += u64::from(alive(place));
+        *place = Place { flow: flow.0, last: position };
+        NONE
+    }
+
+    fn last(&self, flow: FlowName) -> Option<u64> {
+        let place = self.index[self.bucket(flow)].iter().find(|p| p.flow == flow.0)?;
+        (place.last >= self.tail).then_some(place.last)
+    }
+
+    fn bucket(&self, flow: FlowName) -> usize {
+        // The number of buckets is a power of two.
+        flow.0 as usize & (self.index.len() - 1)
+    }
+
+    fn offset(&self, position: u64) -> usize {
+        (position % self.arena.len() as u64) as usize
+    }
+
+    fn is_entry(&self, at: usize) -> bool {
+        self.word(at) as usize >= HEADER && self.word(at + 4) != NO_ENTRY
+    }
+
+    fn entry(&self, at: usize) -> Entry<'_> {
+        let (len, about) = (self.word(at + 4) as usize, self.word(at + 12));
+        Entry {
+            flow: FlowName(self.long(at + 32)),
+            at: self.long(at + 16).cast_signed(),
+            wire_len: self.word(at + 8),
+            interface: (about >> 16) as u16,
+            outgoing: about >> 8 & 1 == 1,
+            link: LINKS.into_iter().find(|l| *l as u32 == about & 0xff).unwrap_or(LinkType::Ethernet),
+            bytes: &self.arena[at + HEADER..at + HEADER + len],
+        }
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.arena[at..at + 4].try_into().unwrap_or_default())
+    }
+
+    fn long(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.arena[at..at + 8].try_into().unwrap_or_default())
+    }
+
+    fn put(&mut self, at: usize, word: u32) {
+        self.arena[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+
+    fn put_long(&mut self, at: usize, long: u64) {
+        self.arena[at..at + 8].copy_from_slice(&long.to_ne_bytes());
+    }
+}
+
+/// In place of an entry's length: nothing lies here.
+const NO_ENTRY: u32 = u32::MAX;
+
+const LINKS: [LinkType; 5] = [LinkType::Ethernet, LinkType::RawIp, LinkType::LinuxSll, LinkType::LinuxSll2, LinkType::Null];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn end(n: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1_000 + n))
+    }
+
+    fn entry(flow: u16, at: i64, bytes: &[u8]) -> Entry<'_> {
+        let flow = FlowName::of(end(flow), end(0));
+        Entry { flow, at, wire_len: bytes.len() as u32, interface: 7, outgoing: at % 2 == 0, link: LinkType::Ethernet, bytes }
+    }
+
+    #[test]
+    fn both_directions_are_one_flow_and_ports_belong_to_their_addresses() {
+        assert_eq!(FlowName::of(end(1), end(2)), FlowName::of(end(2), end(1)));
+        let crossed = |a: u16, b: u16| FlowName::of(SocketAddr::new(end(1).ip(), a), SocketAddr::new(end(2).ip(), b));
+        assert_ne!(crossed(1, 2), crossed(2, 1));
+    }
+
+    proptest! {
+        /// Whatever comes, the ring is the end of the list of all packets, and each chain is its flow's part of that.
+        #[test]
+        fn chains_are_what_a_search_would_find(packets in proptest::collection::vec((0_u16..40, 0_usize..5_000), 1..600)) {
+            let mut ring = Chains::new(1 << 17);
+            let mut all: Vec<(FlowName, i64, Vec<u8>)> = Vec::new();
+            for (at, (flow, len)) in packets.into_iter().enumerate() {
+                let bytes = vec![at as u8; len];
+                ring.push(entry(flow, at as i64, &bytes));
+                all.push((entry(flow, 0, &[]).flow, at as i64, bytes));
+            }
+            let held: Vec<(FlowName, i64, Vec<u8>)> = ring.since(i64::MIN).map(|e| (e.flow, e.at, e.bytes.to_vec())).collect();
+            prop_assert_eq!(held.len() as u64, ring.len());
+            prop_assert!(all.ends_with(&held));
+            let bytes: usize = held.iter().map(|(_, _, b)| b.len() + HEADER).sum();
+            prop_assert!(held.len() == all.len() || bytes > (1 << 17) * 3 / 4, "it forgets only when it is full: {} bytes", bytes);
+            prop_assert_eq!(ring.oldest_at(), held.first().map(|h| h.1));
+            prop_assert_eq!(ring.crowded(), 0);
+            for flow in 0..40 {
+                let name = entry(flow, 0, &[]).flow;
+                let chain: Vec<i64> = ring.flow(name).iter().map(|e| e.at).collect();
+                let search: Vec<i64> = held.iter().filter(|h| h.0 == name).map(|h| h.1).collect();
+                prop_assert_eq!(ring.has(name), !search.is_empty());
+                prop_assert_eq!(chain, search);
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_larger_than_the_ring_takes_is_cut() {
+        let mut ring = Chains::new(1 << 17);
+        ring.push(entry(1, 1, &vec![1; 1 << 20]));
+        let held = ring.flow(entry(1, 0, &[]).flow);
+        assert_eq!((held.len(), held[0].bytes.len(), held[0].wire_len), (1, 1 << 15, 1 << 20));
+    }
+}

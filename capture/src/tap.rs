@@ -1,0 +1,321 @@
+//! Where the recorder's packets come from: the cheapest way that this host permits.
+//!
+//! In: interfaces, [`Limits`]. Out: handshake packets with times of `CLOCK_MONOTONIC`. Three ways, the best first:
+//!
+//! | way | bulk data costs | needs |
+//! |---|---|---|
+//! | `tc` | a lookup | CAP_BPF, CAP_NET_ADMIN, Linux 5.8, a build with clang |
+//! | `socket` | a lookup and, where it leaves, a clone of its header | CAP_BPF, CAP_NET_RAW |
+//! | `user` | a copy of its first bytes | CAP_NET_RAW |
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use analysis::packet::{LinkType, Transport, decode};
+use nix::net::if_::if_nametoindex;
+use nix::time::{ClockId, clock_gettime};
+use pcap::{Active, Precision};
+
+use crate::limits::{Gate, Limits};
+use crate::live::Error;
+use crate::seen::{Counters, Seen};
+#[cfg(kernel_filter)]
+use crate::{kernel::KernelFilter, socket};
+
+/// Buffer of a capture socket.
+const SOCKET_BYTES: i32 = 8 << 20;
+/// How long a capture socket may keep what is not much, in milliseconds.
+const SOCKET_PATIENCE: i32 = 10;
+
+/// How packets are filtered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// In the kernel, at tc.
+    Tc,
+    /// In the kernel, on a capture socket.
+    Socket,
+    /// In user space, behind a port filter in the kernel.
+    User,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Tc => "tc",
+            Way::Socket => "socket",
+            Way::User => "user",
+        })
+    }
+}
+
+/// What to open.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Interfaces.
+    pub interfaces: Vec<String>,
+    /// What passes.
+    pub limits: Limits,
+    /// Only this way; else the best that the host permits.
+    pub way: Option<Way>,
+    /// Bytes kept of each packet where user space filters.
+    pub snaplen: i32,
+}
+
+/// Something that happened to an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// It is gone: nothing is seen there.
+    Gone(String),
+    /// It is there again, and packets are seen again.
+    Back(String),
+    /// Somebody took our program off; it hangs there again.
+    Reattached(String),
+    /// It is there and cannot be used.
+    Refused(String, String),
+}
+
+/// The packets of some interfaces.
+pub struct Tap {
+    wish: Wish,
+    way: Way,
+    filter: Filter,
+    /// Interfaces as last seen.
+    interfaces: Vec<Interface>,
+    /// This host's addresses: what they begin is no client's connection.
+    own: HashSet<IpAddr>,
+}
+
+struct Interface {
+    name: String,
+    /// Absent while it is gone.
+    number: Option<u32>,
+    handle: Option<pcap::Capture<Active>>,
+    link: LinkType,
+}
+
+enum Filter {
+    #[cfg(kernel_filter)]
+    Kernel(Box<KernelFilter>),
+    User(Box<Gate>),
+}
+
+impl Tap {
+    /// Opens the interfaces; gives why a better way was not taken.
+    ///
+    /// # Errors
+    /// If an interface cannot be opened in any way that was asked for.
+    pub fn open(wish: Wish) -> Result<(Self, Vec<String>), Error> {
+        let mut notes = Vec::new();
+        for way in [Way::Tc, Way::Socket, Way::User] {
+            if wish.way.is_some_and(|only| only != way) {
+                continue;
+            }
+            match Self::open_by(way, wish.clone()) {
+                Ok(tap) => return Ok((tap, notes)),
+                Err(error) if wish.way.is_some() || way == Way::User => return Err(error),
+                Err(error) => notes.push(format!("{way}: {error}")),
+            }
+        }
+        unreachable!("the last way returns")
+    }
+
+    fn open_by(way: Way, wish: Wish) -> Result<Self, Error> {
+        let mut interfaces = Vec::new();
+        for name in &wish.interfaces {
+            let handle = open(name, way, &wish)?;
+            let number = handle.get_datalink().0.unsigned_abs();
+            let link = LinkType::from_number(number)
+                .ok_or_else(|| Error::Interface(name.clone(), format!("frames of LINKTYPE {number} cannot be read")))?;
+            let index = if_nametoindex(name.as_str()).map_err(|e| Error::Interface(name.clone(), e.to_string()))?;
+            interfaces.push(Interface { name: name.clone(), number: Some(index), handle: Some(handle), link });
+        }
+        let filter = if way == Way::User {
+            Filter::User(Box::new(Gate::new(wish.limits.clone())))
+        } else {
+            in_kernel(way, &wish, &mut interfaces)?
+        };
+        Ok(Self { wish, way, filter, interfaces, own: own_addresses() })
+    }
+
+    /// The way taken.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The name of an interface by its number.
+    pub fn name(&self, number: u32) -> &str {
+        self.interfaces.iter().find(|i| i.number == Some(number)).map_or("?", |i| &i.name)
+    }
+
+    /// Gives all packets that wait to `each`.
+    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
+        #[cfg(kernel_filter)]
+        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+            return filter.read(each);
+        }
+        let offset = monotonic() - wall();
+        for interface in &mut self.interfaces {
+            let (Some(handle), Some(number), link) = (&mut interface.handle, interface.number, interface.link) else { continue };
+            while let Ok(packet) = handle.next_packet() {
+                // Precision::Nano: libpcap puts nanoseconds where microseconds stand.
+                let at = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec + offset;
+                let (wire_len, bytes) = (packet.header.len, packet.data);
+                let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
+                let outgoing = self.own.contains(&segment.source.ip()) && !segment.source.ip().is_loopback();
+                let seen = Seen { at, wire_len, interface: number, outgoing, syn: segment.flags.syn(), link, bytes };
+                match &mut self.filter {
+                    Filter::User(gate) => {
+                        if let Some(pass) = gate.push(link, bytes, outgoing) {
+                            each(Seen { syn: pass.syn, bytes: &bytes[..pass.keep], ..seen });
+                        }
+                    }
+                    #[cfg(kernel_filter)]
+                    Filter::Kernel(_) => each(seen),
+                }
+            }
+        }
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn counters(&mut self) -> Result<Counters, Error> {
+        let mut counters = match &self.filter {
+            #[cfg(kernel_filter)]
+            Filter::Kernel(filter) => filter.counters()?,
+            Filter::User(gate) => Counters {
+                seen: gate.seen,
+                passed: gate.passed,
+                syns: gate.syns,
+                connections: gate.connections,
+                late: gate.late,
+                ..Counters::default()
+            },
+        };
+        for interface in &mut self.interfaces {
+            if let Some(stat) = interface.handle.as_mut().filter(|_| self.way != Way::Tc).and_then(|h| h.stats().ok()) {
+                counters.lost += u64::from(stat.dropped);
+            }
+        }
+        Ok(counters)
+    }
+
+    /// Looks after the interfaces: they come and go, and others may take our program off them.
+    pub fn tend(&mut self) -> Vec<Happening> {
+        let mut happenings = Vec::new();
+        self.own = own_addresses();
+        for i in 0..self.interfaces.len() {
+            let name = self.interfaces[i].name.clone();
+            let there = if_nametoindex(name.as_str()).ok();
+            match (self.interfaces[i].number, there) {
+                (Some(was), Some(is)) if was == is => {
+                    if !self.hangs(&name) {
+                        happenings.push(match self.hang_again(i, is) {
+                            Ok(()) => Happening::Reattached(name),
+                            Err(error) => Happening::Refused(name, error.to_string()),
+                        });
+                    }
+                }
+                (_, Some(is)) => happenings.push(match self.hang_again(i, is) {
+                    Ok(()) => Happening::Back(name),
+                    Err(error) => Happening::Refused(name, error.to_string()),
+                }),
+                (Some(_), None) => {
+                    (self.interfaces[i].number, self.interfaces[i].handle) = (None, None);
+                    happenings.push(Happening::Gone(name));
+                }
+                (None, None) => {}
+            }
+        }
+        happenings
+    }
+
+    fn hangs(&mut self, interface: &str) -> bool {
+        #[cfg(kernel_filter)]
+        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+            return filter.attached(interface);
+        }
+        let _ = interface;
+        true
+    }
+
+    fn hang_again(&mut self, i: usize, number: u32) -> Result<(), Error> {
+        let name = self.interfaces[i].name.clone();
+        #[cfg(kernel_filter)]
+        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+            filter.detach(&name);
+            filter.attach(&name)?;
+            self.interfaces[i].number = Some(number);
+            return Ok(());
+        }
+        let handle = open(&name, self.way, &self.wish)?;
+        #[cfg(kernel_filter)]
+        if let Filter::Kernel(filter) = &mut self.filter {
+            filter.attach_to_socket(socket::of(&handle))?;
+        }
+        (self.interfaces[i].number, self.interfaces[i].handle) = (Some(number), Some(handle));
+        Ok(())
+    }
+}
+
+#[cfg(kernel_filter)]
+fn in_kernel(way: Way, wish: &Wish, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+    let link = interfaces.first().map_or(LinkType::Ethernet, |i| i.link);
+    if let Some(other) = interfaces.iter().find(|i| i.link != link) {
+        return Err(Error::Interface(other.name.clone(), "its frames begin otherwise than those of the first interface".into()));
+    }
+    if !matches!(link, LinkType::Ethernet | LinkType::RawIp) {
+        return Err(Error::Interface(interfaces[0].name.clone(), "the in-kernel filter reads Ethernet and bare IP only".into()));
+    }
+    let mut filter = KernelFilter::load(&wish.limits, link)?;
+    for interface in interfaces {
+        if way == Way::Tc {
+            interface.handle = None; // it was opened to learn how frames begin
+            filter.attach(&interface.name)?;
+        } else if let Some(handle) = &interface.handle {
+            filter.attach_to_socket(socket::of(handle))?;
+        }
+    }
+    Ok(Filter::Kernel(Box::new(filter)))
+}
+
+#[cfg(not(kernel_filter))]
+fn in_kernel(_: Way, _: &Wish, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+    let name = interfaces.first().map_or_else(String::new, |i| i.name.clone());
+    Err(Error::Interface(name, "this build has no in-kernel filter: clang was missing".into()))
+}
+
+/// Opens a capture socket that sees the wanted ports only.
+fn open(interface: &str, way: Way, wish: &Wish) -> Result<pcap::Capture<Active>, Error> {
+    let failed = |source| Error::Pcap { interface: interface.to_owned(), source };
+    let snaplen = if way == Way::User { wish.snaplen } else { 65_535 };
+    let inactive = pcap::Capture::from_device(interface).map_err(failed)?;
+    let inactive = inactive.snaplen(snaplen).buffer_size(SOCKET_BYTES).timeout(SOCKET_PATIENCE).precision(Precision::Nano);
+    let mut handle = inactive.open().map_err(failed)?;
+    let ports: Vec<String> = wish.limits.ports.iter().map(|p| format!("tcp port {p}")).collect();
+    handle.filter(&ports.join(" or "), true).map_err(failed)?;
+    handle.setnonblock().map_err(failed)
+}
+
+/// Addresses of this host, in the calling thread's network namespace.
+fn own_addresses() -> HashSet<IpAddr> {
+    let ip = |address: nix::ifaddrs::InterfaceAddress| -> Option<IpAddr> {
+        let address = address.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    };
+    nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(ip).collect()
+}
+
+/// `CLOCK_MONOTONIC` now, in nanoseconds.
+pub fn monotonic() -> i64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| Duration::from(t).as_nanos() as i64)
+}
+
+/// The wall clock now, in nanoseconds since the epoch.
+pub fn wall() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+}
