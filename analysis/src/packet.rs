@@ -37,6 +37,19 @@ impl LinkType {
     }
 }
 
+impl LinkType {
+    /// Its number in the registry.
+    pub fn number(self) -> i32 {
+        match self {
+            LinkType::Null => 0,
+            LinkType::Ethernet => 1,
+            LinkType::RawIp => 101,
+            LinkType::LinuxSll => 113,
+            LinkType::LinuxSll2 => 276,
+        }
+    }
+}
+
 /// Why a frame yields no segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoSegment {

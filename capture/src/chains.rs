@@ -143,6 +143,12 @@ impl Chains {
         self.last(flow).is_some()
     }
 
+    /// Ends a flow's chain: its packets stay until they are overwritten, but under no name.
+    pub fn forget(&mut self, flow: FlowName) {
+        let bucket = self.bucket(flow);
+        self.index[bucket].iter_mut().filter(|p| p.flow == flow.0).for_each(|p| *p = Place::default());
+    }
+
     /// All packets since then, oldest first.
     pub fn since(&self, at: i64) -> impl Iterator<Item = Entry<'_>> {
         self.all().skip_while(move |entry| entry.at < at)

@@ -22,6 +22,8 @@ use crate::ring::Captured;
 const NANOSECONDS: u8 = 9;
 /// Block type of an Enhanced Packet Block.
 const ENHANCED_PACKET: u32 = 6;
+/// Block type of a systemd Journal Export Block.
+const JOURNAL_EXPORT: u32 = 9;
 /// Option code of `opt_comment`.
 const COMMENT: u16 = 1;
 /// Option code of `epb_packetid`.
@@ -40,14 +42,18 @@ impl<W: Write> Evidence<W> {
     /// # Errors
     /// If `out` cannot be written.
     pub fn begin(out: W, comment: &str) -> std::io::Result<Self> {
-        let section = SectionHeaderBlock {
-            options: vec![
-                SectionHeaderOption::Comment(comment.to_owned().into()),
-                SectionHeaderOption::UserApplication(concat!("whostalled ", env!("CARGO_PKG_VERSION")).into()),
-            ],
-            endianness: Endianness::Little,
-            ..SectionHeaderBlock::default()
-        };
+        Self::begin_with(out, &[comment.to_owned()])
+    }
+
+    /// Begins a file with several comments.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn begin_with(out: W, comments: &[String]) -> std::io::Result<Self> {
+        let mut options: Vec<SectionHeaderOption<'_>> =
+            comments.iter().map(|comment| SectionHeaderOption::Comment(comment.to_owned().into())).collect();
+        options.push(SectionHeaderOption::UserApplication(concat!("whostalled ", env!("CARGO_PKG_VERSION")).into()));
+        let section = SectionHeaderBlock { options, endianness: Endianness::Little, ..SectionHeaderBlock::default() };
         let writer = PcapNgWriter::with_section_header(out, section).map_err(io)?;
         Ok(Self { writer, interfaces: 0, packets: 0 })
     }
@@ -68,6 +74,22 @@ impl<W: Write> Evidence<W> {
         self.writer.write_pcapng_block(block).map_err(io)?;
         self.interfaces += 1;
         Ok(self.interfaces - 1)
+    }
+
+    /// Appends a journal entry, in systemd's Journal Export Format (the draft's section 4.7).
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn journal(&mut self, entry: &[u8]) -> std::io::Result<()> {
+        let mut body = Vec::with_capacity(entry.len() + 4);
+        padded(&mut body, entry);
+        self.raw(JOURNAL_EXPORT, body)
+    }
+
+    fn raw(&mut self, type_: u32, body: Vec<u8>) -> std::io::Result<()> {
+        let length = body.len() as u32 + 12;
+        let block = RawBlock { type_, initial_len: length, trailer_len: length, body: Cow::Owned(body) };
+        self.writer.write_raw_block(&block).map(|_| ()).map_err(io)
     }
 
     /// How many packets are written; the next one's number (Wireshark's `frame.number`) is one more.
@@ -97,9 +119,7 @@ impl<W: Write> Evidence<W> {
         }
         option(&mut body, PACKET_ID, &packet_id(link, &frame.bytes).to_le_bytes());
         option(&mut body, 0, &[]);
-        let length = body.len() as u32 + 12;
-        let block = RawBlock { type_: ENHANCED_PACKET, initial_len: length, trailer_len: length, body: Cow::Owned(body) };
-        self.writer.write_raw_block(&block).map_err(io)?;
+        self.raw(ENHANCED_PACKET, body)?;
         self.packets += 1;
         Ok(())
     }

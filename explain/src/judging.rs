@@ -170,6 +170,15 @@ impl Judging {
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
+    /// What is made of a handshake by what is known of paths now; nothing is learned from it.
+    ///
+    /// # Errors
+    /// Says why it cannot be read.
+    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
+        let least = self.paths.get(path(&placed.handshake));
+        read(placed).map(|readings| judge_open(placed, readings, least, false))
+    }
+
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
     fn leg(&mut self, id: u64, handshake: &Handshake) -> Option<u64> {
         let random = handshake.dialogue.client_random?;

@@ -1,0 +1,164 @@
+//! Every handshake that passes, judged as it ends: no proxy has to say anything.
+//!
+//! Pure: packets and times in, [`Finding`]s out. A handshake is over when the client's Finished has passed and nothing more is to be
+//! learned, or when somebody gave up.
+
+use std::collections::VecDeque;
+
+use analysis::clock::{Edge, Instant, Span, Unplaced};
+use analysis::flow::{Endpoints, Side, View};
+use analysis::handshake::Handshake;
+use analysis::packet::TcpSegment;
+use analysis::settle::Progress;
+use analysis::table::{FlowTable, Slot};
+use explain::judging::{Finding, Judging, Opinion};
+use explain::placing::{Placed, Seen};
+
+/// After Finished, a reset or FIN, what else comes within this time belongs to the handshake: retransmissions, an answer.
+const LINGER: Span = Span::from_millis(300);
+/// A connection on which nothing but its beginning passed for so long is judged as it is.
+const PATIENCE: Span = Span::from_millis(30_000);
+
+/// Follows handshakes.
+pub struct Detector {
+    table: FlowTable<Unplaced>,
+    judging: Judging,
+    /// Connections to look at again, and when: those that may be over, and all others.
+    soon: VecDeque<Look>,
+    later: VecDeque<Look>,
+    packets: u64,
+}
+
+struct Look {
+    due: Instant<Unplaced>,
+    slot: Slot,
+    endpoints: Endpoints,
+    client_isn: Option<u32>,
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        let judging = Judging::new(true);
+        Self { table: FlowTable::default(), judging, soon: VecDeque::new(), later: VecDeque::new(), packets: 0 }
+    }
+}
+
+impl Detector {
+    /// Takes a segment that passed at `at` (nanoseconds of one steady clock); gives the handshake that it ended.
+    pub fn push(&mut self, at: i64, segment: &TcpSegment<'_>) -> Option<Finding> {
+        self.packets += 1;
+        let at = Instant::from_nanos(at);
+        let slot = self.table.push(at, self.packets, segment)?;
+        let view = self.table.view(slot)?;
+        let progress = view.progress();
+        let (first, may_be_over) = (view.packets.len() == 1, view.may_be_over(segment));
+        let look = Look { due: at + LINGER, slot, endpoints: view.endpoints, client_isn: view.isn(Side::Client) };
+        match progress {
+            Progress::Over => return self.end(slot),
+            Progress::NotTls => {
+                self.table.take(slot);
+                return None;
+            }
+            Progress::Going => {}
+        }
+        if first {
+            self.later.push_back(Look { due: at + PATIENCE, ..look });
+        } else if may_be_over {
+            self.soon.push_back(look);
+        }
+        None
+    }
+
+    /// Handshakes that are over by now.
+    pub fn tick(&mut self, now: i64) -> Vec<Finding> {
+        let now = Instant::from_nanos(now);
+        let mut found = Vec::new();
+        while let Some(look) = self.soon.pop_front_if(|look| look.due <= now) {
+            if self.same(&look).is_some_and(|view| over(view)) {
+                found.extend(self.end(look.slot));
+            }
+        }
+        while let Some(mut look) = self.later.pop_front_if(|look| look.due <= now) {
+            let Some(view) = self.same(&look) else { continue };
+            let silent_since = view.last_at().unwrap_or(now);
+            if now - silent_since >= PATIENCE {
+                found.extend(self.end(look.slot));
+            } else {
+                look.due = now + PATIENCE; // the queue stays in order
+                self.later.push_back(look);
+            }
+        }
+        while let Some(view) = self.table.overdue(now) {
+            found.extend(self.judge(*view));
+        }
+        found
+    }
+
+    /// Connections that are followed.
+    pub fn under_way(&self) -> usize {
+        self.later.len()
+    }
+
+    /// Judges a connection whose packets somebody kept, by what is known of paths.
+    ///
+    /// # Errors
+    /// Says why it cannot be read.
+    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
+        self.judging.opinion(placed)
+    }
+
+    fn same(&mut self, look: &Look) -> Option<&mut View<Unplaced>> {
+        let view = self.table.view(look.slot)?;
+        (view.endpoints == look.endpoints && view.isn(Side::Client) == look.client_isn).then_some(view)
+    }
+
+    fn end(&mut self, slot: Slot) -> Option<Finding> {
+        let view = self.table.take(slot)?;
+        self.judge(*view)
+    }
+
+    fn judge(&mut self, mut view: View<Unplaced>) -> Option<Finding> {
+        view.close();
+        let tls = [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some());
+        // A connection that was opened and closed without a word is a port check.
+        let silent = view.packets.iter().all(|p| p.len == 0);
+        let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
+        if !tls && (!silent || closed) {
+            return None;
+        }
+        self.judging.push(at_edge(view));
+        self.judging.pop(true)
+    }
+}
+
+/// A connection as an edge's operator sees it.
+pub fn at_edge(view: View<Unplaced>) -> Placed {
+    Placed {
+        seen: Seen::EdgeEnd,
+        how: "recorded at the edge".into(),
+        handshake: Box::new(Handshake::of(None, Some(view.on_clock_of::<Edge>()))),
+        otherwise: None,
+        client_observer: None,
+        edge_observer: Some(0),
+        notes: Vec::new(),
+    }
+}
+
+/// Whether a handshake has ended, well or not.
+fn over(view: &View<Unplaced>) -> bool {
+    let ended = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
+    ended || view.dialogue().client_finished.is_some()
+}
+
+/// Cheap signs that a look is worth its price.
+trait Signs {
+    fn may_be_over(&self, segment: &TcpSegment<'_>) -> bool;
+}
+
+impl Signs for View<Unplaced> {
+    fn may_be_over(&self, segment: &TcpSegment<'_>) -> bool {
+        let protected =
+            segment.len > 0 && segment.source == self.endpoints.client && self.half(Side::Client).records.protected() > 0;
+        protected || segment.flags.fin() || segment.flags.rst()
+    }
+}

@@ -1,0 +1,188 @@
+//! One flow's packets as evidence: the verdict, then the file that proves it.
+//!
+//! Pure: packets in, bytes out. Nothing of what the client and the server say to each other behind the handshake is kept: payload ends
+//! where the handshake does, with the header of the record that follows, and 0-RTT data is blanked.
+
+use std::ops::Range;
+
+use analysis::clock::{Instant, Unplaced};
+use analysis::flow::{Side, View};
+use analysis::packet::{LinkType, TcpSegment, Transport, decode};
+use analysis::table::FlowTable;
+use analysis::tls::Dialogue;
+use capture::Captured;
+use capture::evidence::Evidence;
+use capture::live::Losses;
+use explain::judging::Finding;
+use explain::record::record;
+use report::explained::ExplainedRecord;
+use report::lanes::comments;
+
+use crate::detector::{Detector, at_edge};
+use crate::memory::Packet;
+use crate::trigger::{Source, Trigger};
+
+/// A TLS record's header.
+const RECORD_HEADER: i64 = 5;
+
+/// What is known of a flow that somebody asked for.
+pub struct Dossier {
+    /// What happened, as `explain` would say it.
+    pub record: ExplainedRecord,
+    /// The evidence file.
+    pub pcapng: Vec<u8>,
+    /// Packets in it.
+    pub packets: usize,
+}
+
+/// Facts about the recorder that belong beside the packets.
+pub struct Beside<'a> {
+    /// What to add to `CLOCK_MONOTONIC` for the wall clock's time.
+    pub wall_offset: i64,
+    /// Names of interfaces by number.
+    pub interface: &'a dyn Fn(u16) -> String,
+    /// Handshake packets that the recorder received.
+    pub received: u64,
+    /// Handshake packets that it lost.
+    pub lost: u64,
+    /// How packets were filtered.
+    pub way: String,
+}
+
+/// Makes the dossier of a flow; absent if its packets are gone or are no TCP.
+pub fn dossier(packets: Vec<Packet>, trigger: &Trigger, detector: &Detector, beside: &Beside<'_>) -> Option<Dossier> {
+    let mut packets = last_connection(packets);
+    for packet in &mut packets {
+        packet.at += beside.wall_offset;
+    }
+    let view = view_of(&packets)?;
+    let dialogue = view.dialogue();
+    for packet in &mut packets {
+        confine(packet, &view, &dialogue);
+    }
+    let placed = at_edge(view);
+    let judged = detector.opinion(&placed);
+    let started = packets.first()?.at;
+    let mut finding = Finding { id: 1, started, placed, judged, other_leg: None };
+    if beside.lost > 0 {
+        finding.placed.notes.push(format!(
+            "the recorder lost {} of {} handshake packets since it began; where that shows in a handshake, no loss is claimed",
+            beside.lost, beside.received
+        ));
+    }
+    let record = record(&finding, &[]);
+    // A vector takes every write.
+    let pcapng = write(&packets, &finding, &record, trigger, beside).ok()?;
+    Some(Dossier { record, pcapng, packets: packets.len() })
+}
+
+/// A port may be used again: the packets from the last connection's first SYN on.
+fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
+    let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| (s.source, s.seq));
+    let Some(last) = packets.iter().rev().find_map(syn) else { return packets };
+    let first = packets.iter().position(|p| syn(p) == Some(last)).unwrap_or(0);
+    packets.drain(..first);
+    packets
+}
+
+fn segment(packet: &Packet) -> Option<TcpSegment<'_>> {
+    match decode(packet.link, &packet.bytes) {
+        Ok(Transport::Tcp(segment)) => Some(segment),
+        _ => None,
+    }
+}
+
+/// The connection, its packets numbered as the file will number them.
+fn view_of(packets: &[Packet]) -> Option<View<Unplaced>> {
+    let mut table: FlowTable<Unplaced> = FlowTable::default();
+    for (number, packet) in (1..).zip(packets) {
+        table.push(Instant::from_nanos(packet.at), number, &segment(packet)?);
+    }
+    let mut view = table.into_views().into_iter().next()?;
+    view.close();
+    Some(view)
+}
+
+/// Takes out of a packet what lies behind the handshake, or is 0-RTT data.
+fn confine(packet: &mut Packet, view: &View<Unplaced>, dialogue: &Dialogue) {
+    let Some(seen) = segment(packet) else { return };
+    let from = if seen.source == view.endpoints.client { Side::Client } else { Side::Server };
+    let payload_at = (seen.payload.as_ptr() as usize).wrapping_sub(packet.bytes.as_ptr() as usize).min(packet.bytes.len());
+    let Some(isn) = view.isn(from) else { return packet.bytes.truncate(payload_at) };
+    let start = i64::from(seen.seq.wrapping_sub(isn.wrapping_add(1)).cast_signed());
+    let place = |offset: i64| payload_at + usize::try_from(offset - start).unwrap_or(0);
+    let bytes = packet.bytes.len();
+    if let Some(Range { start: blank, end }) = early_data(from, dialogue) {
+        packet.bytes[place(blank).min(bytes)..place(end).min(bytes)].fill(0);
+    }
+    if let Some(end) = handshake_end(from, dialogue) {
+        packet.bytes.truncate(place(end).max(payload_at));
+    }
+}
+
+/// Offset behind the last byte of a direction that may be kept; absent while the handshake goes on.
+fn handshake_end(from: Side, d: &Dialogue) -> Option<i64> {
+    if !d.is_tls() {
+        return Some(0);
+    }
+    let end = match from {
+        Side::Client => d.client_finished.or(d.client_alert),
+        Side::Server => d.client_finished.and(d.server_finished.or(d.server_flight)).or(d.server_alert),
+    };
+    end.map(|extent| extent.end + RECORD_HEADER)
+}
+
+/// Where the client's data before Finished lies.
+fn early_data(from: Side, d: &Dialogue) -> Option<Range<i64>> {
+    let hello = d.client_hello.filter(|_| from == Side::Client && d.early_data_offered)?;
+    let end = d.client_finished.map_or(i64::MAX, |e| e.start);
+    (hello.end + RECORD_HEADER < end).then_some(hello.end + RECORD_HEADER..end)
+}
+
+fn write(
+    packets: &[Packet],
+    finding: &Finding,
+    record: &ExplainedRecord,
+    trigger: &Trigger,
+    beside: &Beside<'_>,
+) -> std::io::Result<Vec<u8>> {
+    let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
+    let mut about = vec![
+        format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)),
+        format!(
+            "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
+            beside.way, beside.lost, beside.received
+        ),
+    ];
+    match &trigger.source {
+        Source::Log(line) => about.push(format!("trigger: {}", line.text)),
+        Source::Detector => about.push("trigger: the recorder's own detector".into()),
+        Source::Asked => about.push("trigger: asked for".into()),
+    }
+    about.extend(
+        record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("whostalled-verdict: {json}")),
+    );
+    let mut bytes = Vec::new();
+    let mut evidence = Evidence::begin_with(&mut bytes, &about)?;
+    let mut interfaces: Vec<(u16, LinkType)> = packets.iter().map(|p| (p.interface, p.link)).collect();
+    interfaces.sort_unstable_by_key(|(number, link)| (*number, *link as u32));
+    interfaces.dedup();
+    for (number, link) in &interfaces {
+        evidence.interface(&(beside.interface)(*number), link.number())?;
+    }
+    if let Source::Log(line) = &trigger.source
+        && let Some(entry) = &line.entry
+    {
+        evidence.journal(entry)?;
+    }
+    let comments = comments(&finding.placed.handshake);
+    for (number, packet) in (1_u64..).zip(packets) {
+        let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
+        let interface = interfaces.iter().position(|i| *i == (packet.interface, packet.link)).unwrap_or(0);
+        let captured = Captured { at: packet.at, wire_len: packet.wire_len, bytes: packet.bytes.clone() };
+        evidence.packet(interface, Some(packet.link), &captured, &said)?;
+    }
+    let losses = Losses { received: beside.received, dropped: beside.lost, evicted: 0 };
+    evidence.finish(packets.last().map_or(0, |p| p.at), &vec![losses; interfaces.len()])?;
+    Ok(bytes)
+}

@@ -1,0 +1,99 @@
+//! What the recorder remembers: handshake packets in a ring of fixed size, SYN packets in one of their own.
+//!
+//! A stranger can send any number of SYN packets: they must not push out anything else. A connection's SYN packets move to the main
+//! ring when it shows that it is one.
+
+use analysis::packet::LinkType;
+use capture::chains::{Chains, Entry, FlowName};
+use capture::seen::Seen;
+
+/// SYN packets get this part of the memory.
+const SYN_PART: usize = 8;
+
+/// A packet taken out of memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// When it passed, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: i64,
+    /// Length on the wire.
+    pub wire_len: u32,
+    /// The interface's number.
+    pub interface: u16,
+    /// How the frame begins.
+    pub link: LinkType,
+    /// The bytes captured.
+    pub bytes: Vec<u8>,
+}
+
+impl From<Entry<'_>> for Packet {
+    fn from(e: Entry<'_>) -> Self {
+        Self { at: e.at, wire_len: e.wire_len, interface: e.interface, link: e.link, bytes: e.bytes.to_vec() }
+    }
+}
+
+/// Handshake packets.
+pub struct Memory {
+    main: Chains,
+    syns: Chains,
+}
+
+impl Memory {
+    /// So many bytes in all, the indices apart.
+    pub fn new(bytes: usize) -> Self {
+        let syns = bytes / SYN_PART;
+        Self { main: Chains::new(bytes - syns), syns: Chains::new(syns) }
+    }
+
+    /// Takes a packet of a flow; gives whether it belongs to a connection. A SYN belongs to none until something else follows:
+    /// then `moved` is given what waited.
+    pub fn push(&mut self, flow: FlowName, seen: &Seen<'_>, mut moved: impl FnMut(Entry<'_>)) -> bool {
+        let entry = Entry {
+            flow,
+            at: seen.at,
+            wire_len: seen.wire_len,
+            interface: seen.interface as u16,
+            outgoing: seen.outgoing,
+            link: seen.link,
+            bytes: seen.bytes,
+        };
+        let known = self.main.has(flow);
+        if seen.syn && !known {
+            self.syns.push(entry);
+            return false;
+        }
+        if !known {
+            for syn in self.syns.flow(flow) {
+                self.main.push(syn);
+                moved(syn);
+            }
+            self.syns.forget(flow);
+        }
+        self.main.push(entry);
+        true
+    }
+
+    /// The packets of a flow, oldest first; with SYN packets of one that shows nothing else.
+    pub fn flow(&self, flow: FlowName) -> Vec<Packet> {
+        self.syns.flow(flow).into_iter().chain(self.main.flow(flow)).map(Packet::from).collect()
+    }
+
+    /// Whether there is anything of a flow.
+    pub fn has(&self, flow: FlowName) -> bool {
+        self.main.has(flow) || self.syns.has(flow)
+    }
+
+    /// All packets since then of connections that are more than a SYN, oldest first.
+    pub fn since(&self, at: i64) -> impl Iterator<Item = Entry<'_>> {
+        self.main.since(at)
+    }
+
+    /// Time of the oldest packet: how far back memory reaches.
+    pub fn oldest_at(&self) -> Option<i64> {
+        self.main.oldest_at()
+    }
+
+    /// The rings: packets of connections, and SYN packets.
+    pub fn rings(&self) -> [(&'static str, &Chains); 2] {
+        [("handshakes", &self.main), ("syns", &self.syns)]
+    }
+}

@@ -1,0 +1,214 @@
+//! Evidence on disk: whole files or none, within a quota, the least interesting leave first.
+//!
+//! One thread writes: a disk that is slow or full must not keep packets waiting. A file appears under its name only when all of it
+//! is on the disk; what a killed recorder left half written is removed at the next start.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Files that wait for the disk.
+const MOST_WAITING: usize = 256;
+/// How a file's name begins while it is written.
+const UNFINISHED: &str = ".unfinished-";
+/// How the names of evidence end.
+const EVIDENCE: &str = ".pcapng";
+/// Part of the names of files that need not be kept long.
+pub const HEALTHY: &str = "_healthy";
+
+/// A file to write.
+pub struct Order {
+    /// Its name.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// When its trigger came.
+    pub asked: Instant,
+    /// Told when it is on the disk, or why it is not.
+    pub done: Option<Box<dyn FnOnce(Result<PathBuf, String>) + Send>>,
+}
+
+/// What became of orders.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Written {
+    /// On the disk, so long after its trigger.
+    Durable(Duration),
+    /// Not.
+    Failed(String),
+}
+
+/// The folder.
+struct Shelf {
+    folder: PathBuf,
+    quota: u64,
+    held: u64,
+    /// Files by age, oldest first: those of healthy handshakes, and the others.
+    healthy: VecDeque<(String, u64)>,
+    others: VecDeque<(String, u64)>,
+}
+
+/// The thread that writes.
+pub struct Writer {
+    orders: SyncSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts it. `report` hears what became of each order, and how many bytes the folder holds.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or read.
+    pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, String> {
+        let mut shelf = Shelf::open(folder, quota).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let (orders, waiting): (_, Receiver<Order>) = sync_channel(MOST_WAITING);
+        let thread = std::thread::Builder::new().name("shelf".into()).spawn(move || {
+            report(Written::Durable(Duration::ZERO), shelf.held);
+            for Order { name, bytes, asked, done } in waiting {
+                let written = shelf.put(&name, &bytes).map_err(|e| format!("{}: {e}", shelf.folder.join(&name).display()));
+                report(
+                    written.as_ref().map_or_else(|e| Written::Failed(e.clone()), |_| Written::Durable(asked.elapsed())),
+                    shelf.held,
+                );
+                if let Some(done) = done {
+                    done(written);
+                }
+            }
+        });
+        Ok(Self { orders, thread: thread.map_err(|e| format!("the thread of the shelf: {e}"))? })
+    }
+
+    /// Gives it a file to write; hands the order back if too many wait.
+    pub fn order(&self, order: Order) -> Result<(), Box<Order>> {
+        self.orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(order) | TrySendError::Disconnected(order) => Box::new(order),
+        })
+    }
+
+    /// Writes what waits, and ends.
+    pub fn finish(self) {
+        drop(self.orders);
+        let _ = self.thread.join(); // what it reported is known already
+    }
+}
+
+impl Shelf {
+    fn open(folder: &Path, quota: u64) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            } else if name.ends_with(EVIDENCE) {
+                found.push((name, entry.metadata()?.len()));
+            }
+        }
+        found.sort(); // names begin with the time
+        let held = found.iter().map(|(_, size)| size).sum();
+        let (healthy, others) = found.into_iter().partition(|(name, _)| name.contains(HEALTHY));
+        let mut shelf = Self { folder: folder.to_owned(), quota, held, healthy, others };
+        shelf.make_room(0);
+        Ok(shelf)
+    }
+
+    fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let earlier = self.uncount(name); // written anew, with what came later
+        self.make_room(bytes.len() as u64);
+        let (unfinished, path) = (self.folder.join(format!("{UNFINISHED}{name}")), self.folder.join(name));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&unfinished)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        let written = write();
+        if written.is_err() {
+            let _ = fs::remove_file(&unfinished); // a full disk needs the room
+        }
+        self.count(name, if written.is_ok() { Some(bytes.len() as u64) } else { earlier });
+        written.map(|()| path)
+    }
+
+    fn files(&mut self, name: &str) -> &mut VecDeque<(String, u64)> {
+        if name.contains(HEALTHY) { &mut self.healthy } else { &mut self.others }
+    }
+
+    fn count(&mut self, name: &str, size: Option<u64>) {
+        let Some(size) = size else { return };
+        self.files(name).push_back((name.to_owned(), size));
+        self.held += size;
+    }
+
+    fn uncount(&mut self, name: &str) -> Option<u64> {
+        let files = self.files(name);
+        let place = files.iter().rposition(|(n, _)| n == name)?;
+        let (_, size) = files.remove(place)?;
+        self.held -= size;
+        Some(size)
+    }
+
+    fn make_room(&mut self, bytes: u64) {
+        while self.held + bytes > self.quota {
+            let Some((name, size)) = self.healthy.pop_front().or_else(|| self.others.pop_front()) else { return };
+            let _ = fs::remove_file(self.folder.join(name)); // somebody else may have
+            self.held -= size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).expect("it is there").flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn healthy_ones_leave_first_then_the_oldest() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut shelf = Shelf::open(folder.path(), 250).expect("it opens");
+        for name in ["1_client.pcapng", "2_healthy.pcapng", "3_edge.pcapng"] {
+            shelf.put(name, &[0; 100]).expect("there is room");
+        }
+        assert_eq!(names(folder.path()), ["1_client.pcapng", "3_edge.pcapng"]);
+        shelf.put("4_path.pcapng", &[0; 100]).expect("there is room");
+        assert_eq!(names(folder.path()), ["3_edge.pcapng", "4_path.pcapng"]);
+        shelf.put("4_path.pcapng", &[0; 140]).expect("there is room");
+        assert_eq!((shelf.held, names(folder.path()).len()), (240, 2), "written anew it counts once");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_gone_and_the_rest_counts() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        fs::write(folder.path().join(".unfinished-1_edge.pcapng"), [0; 50]).expect("it is writable");
+        fs::write(folder.path().join("0_edge.pcapng"), [0; 50]).expect("it is writable");
+        fs::write(folder.path().join("notes.txt"), [0; 5_000]).expect("it is writable");
+        let shelf = Shelf::open(folder.path(), 1_000).expect("it opens");
+        assert_eq!((shelf.held, names(folder.path())), (50, vec!["0_edge.pcapng".to_owned(), "notes.txt".to_owned()]));
+    }
+
+    #[test]
+    fn a_folder_that_takes_nothing_is_said_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (tell, told) = std::sync::mpsc::channel();
+        let writer =
+            Writer::start(folder.path(), 1_000, move |written, _| tell.send(written).expect("it is heard")).expect("it starts");
+        let order = |name: &str| Order { name: name.into(), bytes: vec![1], asked: Instant::now(), done: None };
+        assert!(writer.order(order("no/such/folder.pcapng")).is_ok());
+        assert!(writer.order(order("1_edge.pcapng")).is_ok());
+        writer.finish();
+        let outcomes: Vec<Written> = told.iter().skip(1).collect();
+        assert!(matches!(outcomes[..], [Written::Failed(_), Written::Durable(_)]), "{outcomes:?}");
+        assert_eq!(names(folder.path()), ["1_edge.pcapng"]);
+    }
+}
