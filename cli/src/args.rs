@@ -32,6 +32,8 @@ pub enum Verb {
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
     Watch(Watch),
+    /// Record handshakes at an edge, always: slow ones end as evidence on the disk, culprits in metrics and alerts
+    Capture(Box<Capture>),
     /// What went wrong in the last two weeks, from the store of `watch`
     Incidents(Incidents),
     /// Run scenarios over many seeds, severities and round-trip times; print how often the verdict was right
@@ -179,6 +181,101 @@ pub struct Watch {
     /// Print the JSON Schema of check files
     #[arg(long)]
     pub schema: bool,
+}
+
+/// Arguments of `capture`.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  whostalled capture --iface eth0                                 slow handshakes become files in ./evidence\n  \
+        whostalled capture --iface eth0 --slow 100ms --memory 256MiB\n  \
+        whostalled capture --config /etc/whostalled/capture.toml        logs, networks, alerts: see packaging/capture.toml\n  \
+        whostalled capture status\n  \
+        whostalled capture dump --last 30s -o last.pcapng               all handshakes of the last half minute\n  \
+        whostalled capture trigger 192.0.2.7:40000                      keep this client's handshake, as if it had been slow\n\n\
+        Only handshake packets leave the kernel (an eBPF filter at tc; by libpcap where that is not permitted, and it says so). It needs \
+        CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW, or root. The page is at http://127.0.0.1:9720/, metrics at /metrics.\n\n\
+        Exit codes: 0 stopped by a signal, or the request was answered; 2 it cannot begin, or the request was refused."
+)]
+pub struct Capture {
+    /// What to ask of a recorder that runs.
+    #[command(subcommand)]
+    pub ask: Option<CaptureAsk>,
+    /// The configuration (TOML); options given here count more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// An interface (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub iface: Vec<String>,
+    /// A port on which TLS is served (may be repeated); 443 if none is named
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Memory for packets: `64MiB`
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<bytesize::ByteSize>,
+    /// Handshakes with so much time beyond the baseline are slow: `200ms`
+    #[arg(long, value_name = "TIME", value_parser = watch::duration::parse)]
+    pub slow: Option<std::time::Duration>,
+    /// Where evidence goes
+    #[arg(long, value_name = "FOLDER")]
+    pub evidence: Option<PathBuf>,
+    /// How much of the disk evidence may take: `1GiB`
+    #[arg(long, value_name = "SIZE")]
+    pub quota: Option<bytesize::ByteSize>,
+    /// How packets are filtered; the best that the host permits if not said
+    #[arg(long, value_name = "WAY", value_parser = ["tc", "socket", "user"])]
+    pub way: Option<String>,
+    /// Where page and metrics are served
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// The socket for `dump`, `trigger` and `status`
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Only say whether the configuration is valid
+    #[arg(long)]
+    pub validate: bool,
+    /// Print the JSON Schema of the configuration
+    #[arg(long)]
+    pub schema: bool,
+}
+
+/// What to ask of a recorder that runs.
+#[derive(Subcommand)]
+pub enum CaptureAsk {
+    /// Write packets out of its memory as pcapng
+    Dump {
+        /// Of the last so long: `30s`
+        #[arg(long, value_name = "TIME", value_parser = watch::duration::parse, required_unless_present = "flow")]
+        last: Option<std::time::Duration>,
+        /// Of one flow, with its verdict: the client's address and port, and the server's if you like
+        #[arg(long, value_name = "CLIENT[,SERVER]", conflicts_with = "last")]
+        flow: Option<String>,
+        /// Where to; `-` is standard output
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        /// The recorder's socket
+        #[arg(long, value_name = "PATH", default_value = "whostalled-capture.sock")]
+        control: PathBuf,
+    },
+    /// Keep a client's handshake as evidence, as if it had been slow; prints the file once it is on the disk
+    Trigger {
+        /// Its address and port
+        client: String,
+        /// The server's, if it is known
+        server: Option<String>,
+        /// The recorder's socket
+        #[arg(long, value_name = "PATH", default_value = "whostalled-capture.sock")]
+        control: PathBuf,
+    },
+    /// What it sees, and how it is
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// The recorder's socket
+        #[arg(long, value_name = "PATH", default_value = "whostalled-capture.sock")]
+        control: PathBuf,
+    },
 }
 
 /// Arguments of `incidents`.

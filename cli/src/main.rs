@@ -5,6 +5,7 @@ mod args;
 mod explaining;
 mod hidden;
 mod probe;
+mod recording;
 mod run;
 mod watching;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         args::Verb::Run(args) => run::run(&args),
         args::Verb::Explain(args) => explaining::explain(&args),
         args::Verb::Watch(args) => watching::watch(&args),
+        args::Verb::Capture(args) => recording::capture(&args),
         args::Verb::Incidents(args) => watching::incidents(&args),
         args::Verb::Accuracy(args) => run::accuracy(&args),
         args::Verb::Probe(args) => probe::probe(&args),

@@ -73,12 +73,12 @@ impl Detector {
     pub fn tick(&mut self, now: i64) -> Vec<Finding> {
         let now = Instant::from_nanos(now);
         let mut found = Vec::new();
-        while let Some(look) = self.soon.pop_front_if(|look| look.due <= now) {
+        while let Some(look) = due(&mut self.soon, now) {
             if self.same(&look).is_some_and(|view| over(view)) {
                 found.extend(self.end(look.slot));
             }
         }
-        while let Some(mut look) = self.later.pop_front_if(|look| look.due <= now) {
+        while let Some(mut look) = due(&mut self.later, now) {
             let Some(view) = self.same(&look) else { continue };
             let silent_since = view.last_at().unwrap_or(now);
             if now - silent_since >= PATIENCE {
@@ -129,6 +129,11 @@ impl Detector {
         self.judging.push(at_edge(view));
         self.judging.pop(true)
     }
+}
+
+/// The first look, if it is due.
+fn due(looks: &mut VecDeque<Look>, now: Instant<Unplaced>) -> Option<Look> {
+    if looks.front()?.due > now { None } else { looks.pop_front() }
 }
 
 /// A connection as an edge's operator sees it.

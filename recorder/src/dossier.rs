@@ -3,6 +3,7 @@
 //! Pure: packets in, bytes out. Nothing of what the client and the server say to each other behind the handshake is kept: payload ends
 //! where the handshake does, with the header of the record that follows, and 0-RTT data is blanked.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use analysis::clock::{Instant, Unplaced};
@@ -11,6 +12,7 @@ use analysis::packet::{LinkType, TcpSegment, Transport, decode};
 use analysis::table::FlowTable;
 use analysis::tls::Dialogue;
 use capture::Captured;
+use capture::chains::FlowName;
 use capture::evidence::Evidence;
 use capture::live::Losses;
 use explain::judging::Finding;
@@ -71,9 +73,43 @@ pub fn dossier(packets: Vec<Packet>, trigger: &Trigger, detector: &Detector, bes
         ));
     }
     let record = record(&finding, &[]);
+    let journal = match &trigger.source {
+        Source::Log(line) => line.entry.as_deref(),
+        _ => None,
+    };
+    let comments = comments(&finding.placed.handshake);
     // A vector takes every write.
-    let pcapng = write(&packets, &finding, &record, trigger, beside).ok()?;
+    let pcapng = write(&packets, &about(&record, trigger, beside), journal, &comments, beside).ok()?;
     Some(Dossier { record, pcapng, packets: packets.len() })
+}
+
+/// Packets of many flows as one file, unjudged.
+///
+/// # Errors
+/// Never: a vector takes every write.
+pub fn bundle(mut packets: Vec<Packet>, beside: &Beside<'_>) -> std::io::Result<Vec<u8>> {
+    let mut flows: HashMap<FlowName, Vec<usize>> = HashMap::new();
+    for (i, packet) in packets.iter_mut().enumerate() {
+        packet.at += beside.wall_offset;
+        if let Some(segment) = segment(packet) {
+            flows.entry(FlowName::of(segment.source, segment.destination)).or_default().push(i);
+        }
+    }
+    for places in flows.into_values() {
+        let own: Vec<Packet> = places.iter().map(|i| packets[*i].clone()).collect();
+        let Some(view) = view_of(&own) else { continue };
+        let dialogue = view.dialogue();
+        places.into_iter().for_each(|i| confine(&mut packets[i], &view, &dialogue));
+    }
+    let about = [format!("handshake packets in memory, not judged; {}", filtered(beside))];
+    write(&packets, &about, None, &[], beside)
+}
+
+fn filtered(beside: &Beside<'_>) -> String {
+    format!(
+        "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
+        beside.way, beside.lost, beside.received
+    )
 }
 
 /// A port may be used again: the packets from the last connection's first SYN on.
@@ -139,43 +175,39 @@ fn early_data(from: Side, d: &Dialogue) -> Option<Range<i64>> {
     (hello.end + RECORD_HEADER < end).then_some(hello.end + RECORD_HEADER..end)
 }
 
-fn write(
-    packets: &[Packet],
-    finding: &Finding,
-    record: &ExplainedRecord,
-    trigger: &Trigger,
-    beside: &Beside<'_>,
-) -> std::io::Result<Vec<u8>> {
+/// What to say at the beginning of a file.
+fn about(record: &ExplainedRecord, trigger: &Trigger, beside: &Beside<'_>) -> Vec<String> {
     let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
-    let mut about = vec![
-        format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)),
-        format!(
-            "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
-            beside.way, beside.lost, beside.received
-        ),
-    ];
-    match &trigger.source {
-        Source::Log(line) => about.push(format!("trigger: {}", line.text)),
-        Source::Detector => about.push("trigger: the recorder's own detector".into()),
-        Source::Asked => about.push("trigger: asked for".into()),
-    }
+    let mut about = vec![format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)), filtered(beside)];
+    about.push(match &trigger.source {
+        Source::Log(line) => format!("trigger: {}", line.text),
+        Source::Detector => "trigger: the recorder's own detector".into(),
+        Source::Asked => "trigger: asked for".into(),
+    });
     about.extend(
         record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("whostalled-verdict: {json}")),
     );
+    about
+}
+
+fn write(
+    packets: &[Packet],
+    about: &[String],
+    journal: Option<&[u8]>,
+    comments: &[(u64, String)],
+    beside: &Beside<'_>,
+) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut evidence = Evidence::begin_with(&mut bytes, &about)?;
+    let mut evidence = Evidence::begin_with(&mut bytes, about)?;
     let mut interfaces: Vec<(u16, LinkType)> = packets.iter().map(|p| (p.interface, p.link)).collect();
     interfaces.sort_unstable_by_key(|(number, link)| (*number, *link as u32));
     interfaces.dedup();
     for (number, link) in &interfaces {
         evidence.interface(&(beside.interface)(*number), link.number())?;
     }
-    if let Source::Log(line) = &trigger.source
-        && let Some(entry) = &line.entry
-    {
+    if let Some(entry) = journal {
         evidence.journal(entry)?;
     }
-    let comments = comments(&finding.placed.handshake);
     for (number, packet) in (1_u64..).zip(packets) {
         let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
         let interface = interfaces.iter().position(|i| *i == (packet.interface, packet.link)).unwrap_or(0);

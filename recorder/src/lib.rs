@@ -1,10 +1,31 @@
-//! The always-on recorder at an edge.
+//! The always-on recorder at an edge: handshake packets into memory, slow handshakes onto disk, culprits into alerts.
+//!
+//! ```text
+//!  capture::tap ─ packets ─► desk (main thread): memory, detector ─ slow? ─► trigger ─► admission ─► dossier ─► shelf (thread) ─► disk
+//!  sources (a thread each): journal, files, syslog ─ trigger ───────────────┘              ▲ flow's packets
+//!  control (threads): dump, trigger, status                              memory ───────────┘
+//!  desk ─ tally ─► office: alarm ─► store ─► outbox (web thread, shared with `watch`) ─► receivers;   web: page, /metrics
+//! ```
+//! Pure, with time as an argument: [`memory`], [`detector`], [`dossier`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod alarm;
+pub mod config;
+pub mod control;
+pub mod desk;
 pub mod detector;
 pub mod dossier;
 pub mod logline;
 pub mod memory;
+pub mod metrics;
+mod office;
+mod recording;
 pub mod shelf;
+pub mod slow;
+pub mod sources;
+pub mod tally;
 pub mod trigger;
+pub mod view;
+
+pub use recording::{Begun, record};

@@ -20,21 +20,28 @@ const EVIDENCE: &str = ".pcapng";
 /// Part of the names of files that need not be kept long.
 pub const HEALTHY: &str = "_healthy";
 
+/// Hears where a file is, or why it is not.
+pub type Answer = Box<dyn FnOnce(Result<PathBuf, String>) + Send>;
+
 /// A file to write.
 pub struct Order {
     /// Its name.
     pub name: String,
+    /// An earlier file that it takes the place of.
+    pub replaces: Option<String>,
     /// What is in it.
     pub bytes: Vec<u8>,
     /// When its trigger came.
     pub asked: Instant,
     /// Told when it is on the disk, or why it is not.
-    pub done: Option<Box<dyn FnOnce(Result<PathBuf, String>) + Send>>,
+    pub done: Option<Answer>,
 }
 
 /// What became of orders.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Written {
+    /// The folder was opened.
+    Opened,
     /// On the disk, so long after its trigger.
     Durable(Duration),
     /// Not.
@@ -66,9 +73,12 @@ impl Writer {
         let mut shelf = Shelf::open(folder, quota).map_err(|e| format!("{}: {e}", folder.display()))?;
         let (orders, waiting): (_, Receiver<Order>) = sync_channel(MOST_WAITING);
         let thread = std::thread::Builder::new().name("shelf".into()).spawn(move || {
-            report(Written::Durable(Duration::ZERO), shelf.held);
-            for Order { name, bytes, asked, done } in waiting {
+            report(Written::Opened, shelf.held);
+            for Order { name, replaces, bytes, asked, done } in waiting {
                 let written = shelf.put(&name, &bytes).map_err(|e| format!("{}: {e}", shelf.folder.join(&name).display()));
+                if let Some(earlier) = replaces.filter(|_| written.is_ok()) {
+                    shelf.remove(&earlier);
+                }
                 report(
                     written.as_ref().map_or_else(|e| Written::Failed(e.clone()), |_| Written::Durable(asked.elapsed())),
                     shelf.held,
@@ -133,6 +143,12 @@ impl Shelf {
         }
         self.count(name, if written.is_ok() { Some(bytes.len() as u64) } else { earlier });
         written.map(|()| path)
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.uncount(name).is_some() {
+            let _ = fs::remove_file(self.folder.join(name)); // somebody else may have
+        }
     }
 
     fn files(&mut self, name: &str) -> &mut VecDeque<(String, u64)> {
@@ -203,7 +219,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let writer =
             Writer::start(folder.path(), 1_000, move |written, _| tell.send(written).expect("it is heard")).expect("it starts");
-        let order = |name: &str| Order { name: name.into(), bytes: vec![1], asked: Instant::now(), done: None };
+        let order = |name: &str| Order { name: name.into(), replaces: None, bytes: vec![1], asked: Instant::now(), done: None };
         assert!(writer.order(order("no/such/folder.pcapng")).is_ok());
         assert!(writer.order(order("1_edge.pcapng")).is_ok());
         writer.finish();

@@ -19,10 +19,11 @@ mod conversation;
 pub mod desk;
 pub mod duration;
 pub mod event;
+pub mod exposition;
 pub mod incidents;
 mod jobs;
 pub mod metrics;
-mod outbox;
+pub mod outbox;
 pub mod page;
 pub mod probing;
 pub mod receivers;
@@ -36,4 +37,4 @@ mod tls_cache;
 mod trends;
 mod watching;
 
-pub use watching::watch;
+pub use watching::{client, watch};

@@ -2,8 +2,6 @@
 //!
 //! Phases that did not happen are absent. Culprits are a label of counters, never of alerts.
 
-use std::sync::Mutex;
-
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -12,8 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, ex
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
 
-/// Bytes of a piece of the exposition.
-const PIECE: usize = 64 << 10;
+use crate::exposition::Exposition;
 
 /// A check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -85,12 +82,33 @@ impl MetricConstructor<Histogram> for ClassicSeconds {
     }
 }
 
+/// How messages to receivers fare.
+#[derive(Clone, Default, Debug)]
+pub struct Delivery {
+    /// Messages that wait.
+    pub waiting: Gauge,
+    /// Messages delivered.
+    pub delivered: Family<ByReceiver, Counter>,
+    /// Attempts that failed.
+    pub failed: Family<ByReceiver, Counter>,
+}
+
+impl Delivery {
+    /// Shows them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("outbox_messages", "Messages that wait for their receivers", self.waiting.clone());
+        registry.register("alerts_delivered", "Messages delivered", self.delivered.clone());
+        registry.register("alerts_delivery_failures", "Attempts to deliver that failed", self.failed.clone());
+    }
+}
+
 type Real = Gauge<f64, AtomicU64>;
 type Sum = Counter<f64, AtomicU64>;
 
 /// All of them.
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    /// How they are shown.
+    pub exposition: Exposition,
     /// Rounds by culprit.
     pub rounds: Family<ByCulprit, Counter>,
     /// Failures by reason.
@@ -121,12 +139,8 @@ pub struct Metrics {
     pub reference: Real,
     /// Probes under way.
     pub under_way: Gauge,
-    /// Messages that wait.
-    pub outbox: Gauge,
-    /// Messages delivered.
-    pub delivered: Family<ByReceiver, Counter>,
-    /// Attempts that failed.
-    pub undelivered: Family<ByReceiver, Counter>,
+    /// How messages fare.
+    pub delivery: Delivery,
     /// Whether the last reload of the check file worked.
     pub reload: Gauge,
     /// Batches that the store refused.
@@ -135,8 +149,8 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let metrics = Self {
-            registry: Mutex::new(Registry::with_prefix("whostalled")),
+        let mut metrics = Self {
+            exposition: Exposition::new(Registry::default()),
             rounds: Family::default(),
             failures: Family::default(),
             success: Family::default(),
@@ -152,16 +166,15 @@ impl Default for Metrics {
             run_delay: Real::default(),
             reference: Real::default(),
             under_way: Gauge::default(),
-            outbox: Gauge::default(),
-            delivered: Family::default(),
-            undelivered: Family::default(),
+            delivery: Delivery::default(),
             reload: Gauge::default(),
             store_errors: Counter::default(),
         };
         metrics.healthy.set(1);
         metrics.reload.set(1);
-        if let Ok(mut registry) = metrics.registry.lock() {
-            let r = &mut *registry;
+        let mut registry = Registry::with_prefix("whostalled");
+        {
+            let r = &mut registry;
             let s = Unit::Seconds;
             r.register(
                 "rounds",
@@ -201,9 +214,7 @@ impl Default for Metrics {
                 metrics.reference.clone(),
             );
             r.register("probes_under_way", "Probes under way", metrics.under_way.clone());
-            r.register("outbox_messages", "Messages that wait for their receivers", metrics.outbox.clone());
-            r.register("alerts_delivered", "Messages delivered", metrics.delivered.clone());
-            r.register("alerts_delivery_failures", "Attempts to deliver that failed", metrics.undelivered.clone());
+            metrics.delivery.register(r);
             r.register(
                 "config_last_reload_successful",
                 "Whether the last reload of the check file worked",
@@ -211,44 +222,7 @@ impl Default for Metrics {
             );
             r.register("store_errors", "Batches that the store refused", metrics.store_errors.clone());
         }
+        metrics.exposition = Exposition::new(registry);
         metrics
-    }
-}
-
-impl Metrics {
-    /// All of them as OpenMetrics text, in pieces: with thousands of checks it is long.
-    pub fn text(&self) -> Vec<String> {
-        let mut text = Pieces::default();
-        if let Ok(registry) = self.registry.lock() {
-            // Writing to memory cannot fail.
-            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-        }
-        text.0
-    }
-
-    /// All of them as delimited protocol buffers, native histograms included.
-    pub fn protobuf(&self) -> Vec<u8> {
-        let encode = |registry: std::sync::MutexGuard<'_, Registry>| {
-            prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry).ok()
-        };
-        self.registry.lock().ok().and_then(encode).unwrap_or_default()
-    }
-}
-
-/// Text that grows without being moved.
-#[derive(Default)]
-struct Pieces(Vec<String>);
-
-impl std::fmt::Write for Pieces {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        match self.0.last_mut().filter(|piece| piece.len() + s.len() <= PIECE) {
-            Some(piece) => piece.push_str(s),
-            None => {
-                let mut piece = String::with_capacity(PIECE.max(s.len()));
-                piece.push_str(s);
-                self.0.push(piece);
-            }
-        }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::board::Board;
 use crate::checks::Receiver;
 use crate::event::Event;
-use crate::metrics::{ByReceiver, Metrics};
+use crate::metrics::{ByReceiver, Delivery};
 use crate::store::Store;
 
 /// Time between two looks at what waits.
@@ -37,7 +37,7 @@ pub struct Outbox {
     /// What is on.
     pub board: Arc<Board>,
     /// How it goes.
-    pub metrics: Arc<Metrics>,
+    pub delivery: Delivery,
     /// How to send.
     pub client: reqwest::Client,
 }
@@ -105,7 +105,7 @@ impl Outbox {
             }
         }
         if let Ok(waiting) = self.store.waiting() {
-            self.metrics.outbox.set(waiting);
+            self.delivery.waiting.set(waiting);
             if waiting == 0 {
                 self.board.change(|seen| seen.trouble.remove("outbox"));
             }
@@ -131,11 +131,11 @@ impl Outbox {
         let label = ByReceiver { receiver: name.to_owned() };
         match outcome {
             Ok(()) => {
-                self.metrics.delivered.get_or_create(&label).inc();
+                self.delivery.delivered.get_or_create(&label).inc();
                 true
             }
             Err((error, hopeless)) => {
-                self.metrics.undelivered.get_or_create(&label).inc();
+                self.delivery.failed.get_or_create(&label).inc();
                 self.board.change(|seen| seen.trouble.insert("outbox", format!("{name}: {error}")));
                 hopeless
             }

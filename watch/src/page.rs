@@ -26,6 +26,9 @@ const OWNERS: [(&str, &str, &str); 8] = [
     ("none", "o-none", ""),
 ];
 
+/// The style of every page of ours.
+pub const STYLE: &str = include_str!("page.css");
+
 fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
@@ -35,7 +38,7 @@ fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 @if refresh { meta http-equiv="refresh" content="15"; }
                 title { "whostalled: " (title) }
-                style { (PreEscaped(include_str!("page.css"))) }
+                style { (PreEscaped(STYLE)) }
             }
             body {
                 nav { a href="/" { "now" } a href="/incidents" { "incidents" } a href="/metrics" { "metrics" } }

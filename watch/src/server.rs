@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -160,14 +159,7 @@ async fn api(State(served): State<Arc<Served>>) -> Response {
 }
 
 async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
-    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if accepts.contains("application/vnd.google.protobuf") {
-        let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
-        return ([(header::CONTENT_TYPE, kind)], served.metrics.protobuf()).into_response();
-    }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let pieces = served.metrics.text().into_iter().map(Ok::<String, std::convert::Infallible>);
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(futures_util::stream::iter(pieces))).into_response()
+    served.metrics.exposition.response(&headers)
 }
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {

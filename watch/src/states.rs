@@ -110,6 +110,11 @@ impl State {
         }
     }
 
+    /// Whether nothing was wrong lately and no alert is on.
+    pub fn quiet(&self) -> bool {
+        self.active.is_none() && self.recent.iter().all(|(_, blame)| blame.is_none()) && self.fired.is_empty()
+    }
+
     fn begin(&mut self, at: i64, rule: Rule, resting: bool) -> Option<Transition> {
         let bad: Vec<&(i64, Option<Blame>)> = self.recent.iter().filter(|(_, blame)| blame.is_some()).collect();
         if bad.len() < rule.fire.k as usize {

@@ -64,7 +64,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         direct: undelivered,
         receivers,
         board: Arc::clone(&board),
-        metrics: Arc::clone(&metrics),
+        delivery: metrics.delivery.clone(),
         client: client()?,
     };
     web(&file, served, outbox)?;
@@ -148,8 +148,11 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The HTTP client of the outbox. Receivers are verified by the platform's store.
-fn client() -> Result<reqwest::Client, String> {
+/// The HTTP client of an outbox. Receivers are verified by the platform's store.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn client() -> Result<reqwest::Client, String> {
     let tls = prober::tls::config(&prober::tls::TlsOptions::default());
     // A machine without any root certificate can still tell receivers on plain HTTP.
     let insecure_only = |_| prober::tls::config(&prober::tls::TlsOptions { insecure: true, ..Default::default() });

@@ -1,0 +1,112 @@
+//! `whostalled capture`: runs the recorder, or asks one that runs.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use recorder::config::{Config, FilterWay, schema};
+use recorder::control::ask;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use watch::duration::Time;
+
+use crate::args::{Capture, CaptureAsk};
+use crate::exit;
+
+/// Records until a signal ends it, or asks a recorder.
+///
+/// # Errors
+/// If the recorder cannot begin, or refuses.
+pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
+    if let Some(request) = &args.ask {
+        return asked(request);
+    }
+    if args.schema {
+        println!("{}", serde_json::to_string_pretty(&schema())?);
+        return Ok(exit::HELD);
+    }
+    let config = config(args)?;
+    if args.validate {
+        config.check()?;
+        println!("valid");
+        return Ok(exit::HELD);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let (listen, folder) = (config.capture.listen, config.evidence.folder.clone());
+    recorder::record(config, &stop, |begun| {
+        for note in &begun.notes {
+            eprintln!("note: {note}");
+        }
+        eprintln!("recording handshakes by {}; evidence in {}, page: http://{listen}/", begun.way, folder.display());
+    })?;
+    Ok(exit::HELD)
+}
+
+fn config(args: &Capture) -> Result<Config, String> {
+    let mut config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+    let capture = &mut config.capture;
+    if !args.iface.is_empty() {
+        capture.interfaces.clone_from(&args.iface);
+    }
+    if !args.port.is_empty() {
+        capture.ports.clone_from(&args.port);
+    }
+    capture.memory = args.memory.unwrap_or(capture.memory);
+    capture.listen = args.listen.unwrap_or(capture.listen);
+    capture.way = match args.way.as_deref() {
+        Some("tc") => Some(FilterWay::Tc),
+        Some("socket") => Some(FilterWay::Socket),
+        Some("user") => Some(FilterWay::User),
+        _ => capture.way,
+    };
+    if let Some(control) = &args.control {
+        capture.control.clone_from(control);
+    }
+    config.slow.excess = args.slow.map_or(config.slow.excess, Time);
+    config.evidence.quota = args.quota.unwrap_or(config.evidence.quota);
+    if let Some(folder) = &args.evidence {
+        config.evidence.folder.clone_from(folder);
+    }
+    Ok(config)
+}
+
+fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
+    match request {
+        CaptureAsk::Dump { last, flow, output, control } => {
+            let request = match (last, flow) {
+                (_, Some(flow)) => format!("flow {}", flow.replace(',', " ")),
+                (last, None) => format!("last {}", last.unwrap_or_default().as_secs_f64()),
+            };
+            let (_, bytes) = ask(control, &request)?;
+            if output.as_os_str() == "-" {
+                std::io::stdout().write_all(&bytes)?;
+            } else {
+                write(output, &bytes)?;
+                eprintln!("wrote {} ({} bytes)", output.display(), bytes.len());
+            }
+        }
+        CaptureAsk::Trigger { client, server, control } => {
+            let server = server.as_ref().map_or(String::new(), |s| format!(" {s}"));
+            println!("{}", ask(control, &format!("trigger {client}{server}"))?.0);
+        }
+        CaptureAsk::Status { json, control } => {
+            let (_, bytes) = ask(control, "status")?;
+            let said: serde_json::Value = serde_json::from_slice(&bytes)?;
+            let text = if *json {
+                format!("{said:#}\n")
+            } else {
+                recorder::view::lines(&serde_json::from_value(said["status"].clone())?)
+            };
+            std::io::stdout().write_all(text.as_bytes())?;
+        }
+    }
+    Ok(exit::HELD)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|e| format!("{}: {e}", path.display()))
+}

@@ -1,0 +1,169 @@
+//! From sums to alerts: a new fault of the edge or of the way to it pages, a storm of stalls on the clients' side does not.
+//!
+//! Pure: times are arguments. Each alert is about the edge, or about the way from one network.
+
+use std::collections::BTreeMap;
+
+use watch::states::{Blame, Rule, State, Transition};
+
+use crate::config::Alerts;
+use crate::tally::{Place, Sums};
+
+/// What an alert is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Subject {
+    /// The edge.
+    Edge,
+    /// The way between the edge and a network.
+    Path(Place),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Subject::Edge => f.write_str("edge"),
+            Subject::Path(place) => write!(f, "path {place}"),
+        }
+    }
+}
+
+/// Culprits that are the edge.
+const EDGE: [&str; 2] = ["edge", "aborted_edge"];
+/// Culprits that are the way.
+const PATH: [&str; 3] = ["path", "loss", "aborted_path"];
+
+/// What is wrong by these sums.
+pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Blame> {
+    let enough = |bad: u64, all: u64| bad >= u64::from(alerts.least) && bad as f64 >= alerts.share * all as f64;
+    let of = |slow: &BTreeMap<String, u64>, culprits: &[&str]| -> u64 { culprits.iter().filter_map(|c| slow.get(*c)).sum() };
+    let blame = |culprit: &str, sentence: String| Blame { culprit: culprit.into(), phase: "handshake".into(), ms: 0.0, sentence };
+    let mut found = BTreeMap::new();
+    let bad = of(&sums.slow, &EDGE);
+    if enough(bad, sums.all) {
+        let sentence = format!("{bad} handshakes were slow by the edge's own fault. {}.", sums.sentence(seconds));
+        found.insert(Subject::Edge, blame("edge", sentence));
+    }
+    for (place, (all, slow)) in &sums.places {
+        let bad = of(slow, &PATH);
+        if enough(bad, *all) {
+            let culprit = if slow.get("loss") > slow.get("path") { "loss" } else { "path" };
+            let sentence = format!("{bad} of {all} handshakes from {place} were slow on the way. {}.", sums.sentence(seconds));
+            found.insert(Subject::Path(place.clone()), blame(culprit, sentence));
+        }
+    }
+    found
+}
+
+/// The alerts, each with its history.
+#[derive(Default)]
+pub struct Alarm {
+    states: BTreeMap<String, State>,
+}
+
+/// Subjects followed at once; a fault of more networks than this is one fault.
+const MOST_SUBJECTS: usize = 256;
+
+impl Alarm {
+    /// Takes up where an earlier run stopped.
+    pub fn new(states: Vec<(String, State)>) -> Self {
+        Self { states: states.into_iter().collect() }
+    }
+
+    /// Takes what is wrong at `now` (seconds since the epoch); gives what changed, by subject, and the states to keep.
+    pub fn round(&mut self, now: i64, wrong: &BTreeMap<Subject, Blame>, alerts: &Alerts) -> Vec<(String, Transition)> {
+        let rule = Rule { fire: alerts.fire, resolve_after: alerts.resolve_after };
+        for subject in wrong.keys() {
+            if self.states.len() < MOST_SUBJECTS {
+                self.states.entry(subject.to_string()).or_default();
+            }
+        }
+        let by_name: BTreeMap<String, &Blame> = wrong.iter().map(|(subject, blame)| (subject.to_string(), blame)).collect();
+        let mut said = Vec::new();
+        for (name, state) in &mut self.states {
+            let blame = by_name.get(name).map(|b| (*b).clone());
+            said.extend(state.round(now, blame, rule, false).map(|transition| (name.clone(), transition)));
+        }
+        said
+    }
+
+    /// Forgets subjects that nothing is wrong with; gives their names.
+    pub fn forget(&mut self) -> Vec<String> {
+        let quiet: Vec<String> = self.states.iter().filter(|(_, s)| s.quiet()).map(|(name, _)| name.clone()).collect();
+        quiet.iter().for_each(|name| {
+            self.states.remove(name);
+        });
+        quiet
+    }
+
+    /// Where each subject stands.
+    pub fn states(&self) -> impl Iterator<Item = (&String, &State)> {
+        self.states.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Tally;
+
+    fn place(n: u8) -> Place {
+        Place::Prefix(crate::admission::network_of(std::net::IpAddr::from([10, 0, n, 1])))
+    }
+
+    /// Plays a minute in rounds of 10 s; `each` gives the handshakes of a round.
+    fn play(rounds: i64, each: impl Fn(i64) -> Vec<(u8, Option<&'static str>)>) -> Vec<String> {
+        let (alerts, mut alarm, mut tally) = (Alerts::default(), Alarm::default(), Tally::default());
+        let mut said = Vec::new();
+        for round in 0..rounds {
+            let now = 1_000 + round * 10;
+            for (network, slow) in each(round) {
+                tally.count(now, place(network), slow);
+            }
+            let sums = tally.sums(now, 60);
+            for (name, transition) in alarm.round(now, &wrong(&sums, &alerts, 60), &alerts) {
+                let what = match transition {
+                    Transition::Fire(_) => "fire",
+                    Transition::Change(_) => "change",
+                    Transition::Resolve(..) => "resolve",
+                };
+                said.push(format!("{round} {what} {name}"));
+            }
+            alarm.forget();
+        }
+        said
+    }
+
+    #[test]
+    fn a_storm_of_client_stalls_wakes_nobody() {
+        assert!(play(30, |_| vec![(1, Some("client")); 500]).is_empty());
+        assert!(play(30, |_| vec![(1, Some("inconclusive")); 500]).is_empty());
+    }
+
+    #[test]
+    fn an_edge_fault_within_the_storm_fires_once_and_ends() {
+        let said = play(40, |round| {
+            let mut all = vec![(1, Some("client")); 50];
+            all.extend(vec![(2, if (5..10).contains(&round) { Some("edge") } else { None }); 50]);
+            all
+        });
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].ends_with("fire edge") && said[1].ends_with("resolve edge"), "{said:?}");
+    }
+
+    #[test]
+    fn a_routing_fault_is_that_networks() {
+        let said = play(8, |round| {
+            let mut all = vec![(1, None); 1_000];
+            all.extend(vec![(2, if round > 2 { Some("path") } else { None }); 8]);
+            all
+        });
+        assert_eq!(said, ["4 fire path 10.0.2.0/24"], "though they are a small part of all handshakes");
+    }
+
+    #[test]
+    fn a_few_slow_ones_among_many_are_no_fault() {
+        assert!(
+            play(20, |_| vec![(1, Some("edge")), (1, Some("path"))].into_iter().chain(vec![(1, None); 500]).collect()).is_empty()
+        );
+    }
+}

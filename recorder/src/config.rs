@@ -1,0 +1,359 @@
+//! The recorder's configuration: a TOML file, every field with a default, unknown fields refused with their line.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use capture::limits::Limits;
+use capture::tap::Way;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use watch::checks::{KofN, Receiver};
+use watch::duration::Time;
+
+use crate::admission::Rate;
+use crate::logline::Fields;
+
+/// All of it.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What is recorded.
+    pub capture: Capture,
+    /// What is kept on disk.
+    pub evidence: Evidence,
+    /// Which handshakes are slow.
+    pub slow: Slow,
+    /// Logs that name slow handshakes.
+    #[serde(rename = "log")]
+    pub logs: Vec<Log>,
+    /// Networks by name, for sums and alerts.
+    #[serde(rename = "network")]
+    pub networks: Vec<Network>,
+    /// When somebody is told.
+    pub alerts: Alerts,
+    /// Who is told.
+    #[serde(rename = "receiver")]
+    pub receivers: Vec<Receiver>,
+}
+
+/// What is recorded.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// The name of this edge, for labels and alerts; the host's name if not said.
+    pub site: String,
+    /// Interfaces.
+    pub interfaces: Vec<String>,
+    /// Ports on which TLS is served.
+    pub ports: Vec<u16>,
+    /// Memory for packets.
+    #[schemars(with = "String")]
+    pub memory: ByteSize,
+    /// How packets are filtered: `tc`, `socket` or `user`; the best that the host permits if not said.
+    pub way: Option<FilterWay>,
+    /// Bytes kept of each packet where user space filters.
+    pub snaplen: u16,
+    /// Connections remembered by the filter.
+    pub flows: u32,
+    /// Connections remembered by the filter of which only SYN was seen.
+    pub half_open: u32,
+    /// Where metrics and the page are served; loopback unless told otherwise.
+    pub listen: SocketAddr,
+    /// The socket for `whostalled capture dump`, `trigger` and `status`.
+    pub control: PathBuf,
+    /// Whether client addresses are cut to their network in metrics, alerts and on the page. Evidence keeps them.
+    pub anonymise: bool,
+    /// The user to become once everything is open; nobody else if not said.
+    pub user: Option<String>,
+}
+
+/// How packets are filtered.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterWay {
+    /// In the kernel, at tc.
+    Tc,
+    /// In the kernel, on a capture socket.
+    Socket,
+    /// In user space.
+    User,
+}
+
+impl From<FilterWay> for Way {
+    fn from(way: FilterWay) -> Self {
+        match way {
+            FilterWay::Tc => Way::Tc,
+            FilterWay::Socket => Way::Socket,
+            FilterWay::User => Way::User,
+        }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            site: nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_else(|| "edge".into()),
+            interfaces: Vec::new(),
+            ports: limits.ports,
+            memory: ByteSize::mib(64),
+            way: None,
+            snaplen: 128,
+            flows: limits.flows,
+            half_open: limits.embryos,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9720)),
+            control: "whostalled-capture.sock".into(),
+            anonymise: false,
+            user: None,
+        }
+    }
+}
+
+/// What is kept on disk.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How much of the disk it may take.
+    #[schemars(with = "String")]
+    pub quota: ByteSize,
+    /// Files a second, in the long run.
+    pub per_second: f64,
+    /// Files at once.
+    pub burst: f64,
+    /// Files a second for one client network (/24, /48), in the long run.
+    pub network_per_second: f64,
+    /// Files at once for one client network.
+    pub network_burst: f64,
+    /// How long to wait for what comes after a trigger: retransmissions.
+    pub follow: Time,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            folder: "evidence".into(),
+            quota: ByteSize::gib(1),
+            per_second: 5.0,
+            burst: 100.0,
+            network_per_second: 0.1,
+            network_burst: 20.0,
+            follow: Time::secs(1),
+        }
+    }
+}
+
+impl Evidence {
+    /// The rates for all together and for one network.
+    pub fn rates(&self) -> [Rate; 2] {
+        [(self.per_second, self.burst), (self.network_per_second, self.network_burst)]
+            .map(|(per_second, burst)| Rate { per_second, burst })
+    }
+}
+
+/// Which handshakes are slow: any of these.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Slow {
+    /// Time beyond the baseline, whoever it is.
+    pub excess: Time,
+    /// The whole handshake, if it is not healthy.
+    pub total: Option<Time>,
+    /// Time of one phase: `connect`, `client_hello`, `server_flight`, `client_finished`, `finish`.
+    pub phases: BTreeMap<String, Time>,
+    /// Time beyond the baseline of one owner: `client`, `path`, `loss`, `edge`, `protocol`, `unattributed`.
+    pub owners: BTreeMap<String, Time>,
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self { excess: Time::millis(200), total: None, phases: BTreeMap::new(), owners: BTreeMap::new() }
+    }
+}
+
+/// A log.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
+pub enum Log {
+    /// The journal, by `journalctl`.
+    Journal {
+        /// Matches, as journalctl takes them: `SYSLOG_IDENTIFIER=haproxy`, `_SYSTEMD_UNIT=edge.service`.
+        #[serde(default, rename = "match")]
+        matches: Vec<String>,
+        /// Another journal than this host's: a folder of journal files.
+        directory: Option<PathBuf>,
+        /// What in it names a connection.
+        #[serde(default)]
+        fields: FieldNames,
+        /// Handshakes that say they took less are not slow.
+        at_least: Option<Time>,
+    },
+    /// A file that grows, and may be rotated.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What in it names a connection.
+        #[serde(default)]
+        fields: FieldNames,
+        /// Handshakes that say they took less are not slow.
+        at_least: Option<Time>,
+    },
+    /// Syslog messages to a port of ours, as HAProxy's `log` and nginx's `access_log syslog:` send them.
+    Syslog {
+        /// Where to listen, UDP.
+        listen: SocketAddr,
+        /// What in it names a connection.
+        #[serde(default)]
+        fields: FieldNames,
+        /// Handshakes that say they took less are not slow.
+        at_least: Option<Time>,
+    },
+}
+
+/// Names of fields in JSON lines and journal entries, beside the usual ones.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct FieldNames {
+    /// The client's address, perhaps with its port.
+    pub client: Option<String>,
+    /// The client's port.
+    pub client_port: Option<String>,
+    /// The handshake's duration.
+    pub duration: Option<String>,
+}
+
+impl FieldNames {
+    /// These names before the usual ones.
+    pub fn with_usual(&self) -> Fields {
+        let mut fields = Fields::default();
+        for (own, usual) in [
+            (&self.client, &mut fields.client),
+            (&self.client_port, &mut fields.client_port),
+            (&self.duration, &mut fields.duration),
+        ] {
+            if let Some(name) = own {
+                usual.insert(0, name.clone());
+            }
+        }
+        fields
+    }
+}
+
+/// A named set of networks.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// What to call it: `aws`, `office`.
+    pub name: String,
+    /// Its prefixes.
+    #[schemars(with = "Vec<String>")]
+    pub prefixes: Vec<IpNet>,
+}
+
+/// When somebody is told. Stalls on the clients' side are counted, and nobody is woken for them.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// Over how long slow handshakes are counted.
+    pub window: Time,
+    /// So many in the window at least.
+    pub least: u32,
+    /// And so large a part of all handshakes in the window (for the path: of those from that network).
+    pub share: f64,
+    /// How often is judged.
+    pub every: Time,
+    /// How many of the last judgements must be bad.
+    pub fire: KofN,
+    /// Over after so many good ones.
+    pub resolve_after: u32,
+    /// The database of alerts and messages.
+    pub store: PathBuf,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            window: Time::secs(60),
+            least: 5,
+            share: 0.05,
+            every: Time::secs(10),
+            fire: KofN { k: 2, n: 3 },
+            resolve_after: 6,
+            store: "whostalled-capture.db".into(),
+        }
+    }
+}
+
+/// The JSON Schema of the configuration.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Config)
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// With the file, the line and what is wrong there.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Whether it can be run.
+    ///
+    /// # Errors
+    /// Says what is wrong, and what to write.
+    pub fn check(&self) -> Result<(), String> {
+        if self.capture.interfaces.is_empty() {
+            return Err("name an interface: --iface eth0, or interfaces = [\"eth0\"] in [capture]".into());
+        }
+        if self.capture.ports.is_empty() {
+            return Err("name a port: --port 443, or ports = [443] in [capture]".into());
+        }
+        if self.capture.memory < ByteSize::mib(1) {
+            return Err(format!("memory = \"{}\": at least 1MiB", self.capture.memory));
+        }
+        const PHASES: [&str; 5] = ["connect", "client_hello", "server_flight", "client_finished", "finish"];
+        const OWNERS: [&str; 6] = ["client", "path", "loss", "edge", "protocol", "unattributed"];
+        for (what, named, known) in
+            [("slow.phases", self.slow.phases.keys(), &PHASES[..]), ("slow.owners", self.slow.owners.keys(), &OWNERS[..])]
+        {
+            for name in named {
+                if !known.contains(&name.as_str()) {
+                    return Err(format!("[{what}] {name}: there are {}", known.join(", ")));
+                }
+            }
+        }
+        let KofN { k, n } = self.alerts.fire;
+        if k == 0 || k > n {
+            return Err(format!("[alerts] fire = {{ k = {k}, n = {n} }}: k is from 1 to n"));
+        }
+        Ok(())
+    }
+
+    /// What the filter lets pass.
+    pub fn limits(&self) -> Limits {
+        let Capture { ports, flows, half_open, .. } = &self.capture;
+        Limits { ports: ports.clone(), flows: *flows, embryos: *half_open, ..Limits::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_misspelt_names_are_refused_with_their_line() {
+        let example = include_str!("../../packaging/capture.toml");
+        let config: Config = toml::from_str(example).expect("it is valid");
+        config.check().expect("it can be run");
+        let wrong = toml::from_str::<Config>("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo");
+        assert!(wrong.to_string().contains("line 3") && wrong.to_string().contains("memroy"), "{wrong}");
+        let phase: Config = toml::from_str("capture.interfaces = [\"lo\"]\nslow.phases.finished = \"1s\"").expect("it is TOML");
+        assert!(phase.check().expect_err("there is no such phase").contains("client_finished"));
+    }
+}

@@ -1,0 +1,153 @@
+//! The control socket: one line in, one line out, then bytes if there are any.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `trigger CLIENT [SERVER]` | `ok PATH` once the evidence is on the disk |
+//! | `flow CLIENT [SERVER]` | `ok`, then a pcapng |
+//! | `last SECONDS` | `ok`, then a pcapng |
+//! | `status` | `ok`, then JSON |
+//!
+//! Anything that goes wrong is `error` and why.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::logline::endpoint;
+use crate::sources::Asked;
+use crate::trigger::{Source, Trigger};
+use crate::view::Shown;
+
+/// Patience with whoever asks, and with the recorder.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest request.
+const MOST_REQUEST: u64 = 1_024;
+
+/// A request for packets.
+pub struct Dump {
+    /// Of this flow; else of all.
+    pub flow: Option<Trigger>,
+    /// Of the last so long.
+    pub last: Option<Duration>,
+    /// Where the file goes.
+    pub answer: SyncSender<Result<Vec<u8>, String>>,
+}
+
+/// Begins to listen at `path`, for this user only.
+///
+/// # Errors
+/// If the socket cannot be made, or somebody listens there already.
+pub fn listen(path: &Path) -> Result<UnixListener, String> {
+    let said = |e: std::io::Error| format!("the control socket {}: {e}", path.display());
+    if UnixStream::connect(path).is_ok() {
+        return Err(format!("the control socket {}: another recorder listens there; name another by --control", path.display()));
+    }
+    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
+        std::fs::remove_file(path).map_err(said)?; // left by one that was killed
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(said)?;
+    }
+    let listener = UnixListener::bind(path).map_err(said)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
+    Ok(listener)
+}
+
+/// Serves for ever.
+pub fn serve(listener: &UnixListener, asked: &SyncSender<Asked>, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
+    for stream in listener.incoming().flatten() {
+        let (asked, dumps, shown) = (asked.clone(), dumps.clone(), Arc::clone(shown));
+        // One that cannot be had fails this request only.
+        let _ = std::thread::Builder::new().name("control".into()).spawn(move || {
+            let mut stream = stream;
+            let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+            let answer = answer(&stream, &asked, &dumps, &shown);
+            // Whoever hung up does not want it.
+            let _ = match answer {
+                Ok((line, bytes)) => stream
+                    .write_all(format!("ok {line}").trim_end().as_bytes())
+                    .and_then(|()| stream.write_all(b"\n"))
+                    .and_then(|()| stream.write_all(&bytes)),
+                Err(why) => stream.write_all(format!("error {why}\n").as_bytes()),
+            };
+        });
+    }
+}
+
+fn answer(
+    stream: &UnixStream,
+    asked: &SyncSender<Asked>,
+    dumps: &SyncSender<Dump>,
+    shown: &Shown,
+) -> Result<(String, Vec<u8>), String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let busy = || "the recorder is busy: try again".to_owned();
+    let dump = |flow, last| {
+        let (answer, answered) = sync_channel(1);
+        dumps.try_send(Dump { flow, last, answer }).map_err(|_| busy())?;
+        answered.recv_timeout(PATIENCE).map_err(|_| busy())?.map(|bytes| (String::new(), bytes))
+    };
+    match words[..] {
+        ["trigger", ref ends @ ..] => {
+            let trigger = trigger(ends)?;
+            let (answer, answered) = sync_channel(1);
+            let answer = Box::new(move |outcome| {
+                let _ = answer.send(outcome);
+            });
+            asked.try_send(Asked { trigger, at: Instant::now(), answer: Some(answer) }).map_err(|_| busy())?;
+            let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
+            Ok((path.display().to_string(), Vec::new()))
+        }
+        ["flow", ref ends @ ..] => dump(Some(trigger(ends)?), None),
+        ["last", seconds] => {
+            let seconds = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+            dump(None, Some(seconds.ok_or("last SECONDS")?))
+        }
+        ["status"] => {
+            let (status, slow) = shown.now();
+            let json = serde_json::json!({ "status": status, "slow": slow });
+            Ok((String::new(), format!("{json:#}\n").into_bytes()))
+        }
+        _ => Err("ask for: trigger CLIENT [SERVER], flow CLIENT [SERVER], last SECONDS, status".into()),
+    }
+}
+
+fn trigger(ends: &[&str]) -> Result<Trigger, String> {
+    let end = |text: &str| -> Result<SocketAddr, String> {
+        endpoint(text).ok_or_else(|| format!("{text}: write an address with its port, as 192.0.2.7:40000"))
+    };
+    match *ends {
+        [client] => Ok(Trigger { client: end(client)?, server: None, source: Source::Asked }),
+        [client, server] => Ok(Trigger { client: end(client)?, server: Some(end(server)?), source: Source::Asked }),
+        _ => Err("name the client's address and port, and the server's if you like".into()),
+    }
+}
+
+/// Asks a running recorder.
+///
+/// # Errors
+/// If there is none, or it says no.
+pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), String> {
+    let said = |e: std::io::Error| {
+        format!("the control socket {}: {e} (is `whostalled capture` running? name its socket by --control)", path.display())
+    };
+    let mut stream = UnixStream::connect(path).map_err(said)?;
+    stream.write_all(format!("{request}\n").as_bytes()).map_err(said)?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).map_err(said)?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map_err(said)?;
+    match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
+        ("ok", rest) => Ok((rest.to_owned(), bytes)),
+        ("error", why) => Err(why.to_owned()),
+        _ => Err("the recorder ended before it answered".into()),
+    }
+}

@@ -1,0 +1,337 @@
+//! Where packets, triggers and times meet: one thread's state.
+//!
+//! Packets go into [`Memory`] and the [`Detector`]; its findings are counted, and those that are slow are triggers like any other. A
+//! trigger that [`Admission`] lets through takes its flow out of memory, now and once more a little later: what comes after it belongs
+//! to it too.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use analysis::packet::{Transport, decode};
+use capture::chains::FlowName;
+use capture::seen::{Counters, Seen};
+use capture::tap::{monotonic, wall};
+use explain::judging::Finding;
+use jiff::Timestamp;
+use lru::LruCache;
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::detector::Detector;
+use crate::dossier::{Beside, Dossier, dossier};
+use crate::memory::{Memory, Packet};
+use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
+use crate::shelf::{Answer, Order, Writer};
+use crate::slow::culprit;
+use crate::sources::Asked;
+use crate::tally::{Place, Tally, place_of};
+use crate::trigger::{Source, Trigger};
+use crate::view::{Glance, Shown};
+
+/// Server endpoints remembered: where a log line does not name the server's end, these are tried.
+const MOST_SERVERS: usize = 256;
+/// Triggers that wait for what comes after them.
+const MOST_FOLLOWED: usize = 4_096;
+/// A flow that is not in memory is looked for once more after so long: the log may be faster than the filter's buffer.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A trigger that will be looked at again.
+struct Follow {
+    due: Instant,
+    asked: Instant,
+    trigger: Trigger,
+    flow: Option<FlowName>,
+    /// Its file, and how many packets are in it.
+    written: Option<(String, usize)>,
+    answer: Option<Answer>,
+}
+
+/// The state.
+pub struct Desk {
+    config: Arc<Config>,
+    memory: Memory,
+    detector: Detector,
+    tally: Tally,
+    admission: Admission,
+    follow: VecDeque<Follow>,
+    servers: LruCache<SocketAddr, ()>,
+    shelf: Writer,
+    metrics: Arc<Metrics>,
+    shown: Arc<Shown>,
+    begun: Instant,
+    interfaces: Vec<(u16, String)>,
+    counters: Counters,
+    way: String,
+}
+
+impl Desk {
+    /// Knows nothing yet.
+    pub fn new(config: Arc<Config>, shelf: Writer, metrics: Arc<Metrics>, shown: Arc<Shown>, way: String) -> Self {
+        let [all, network] = config.evidence.rates();
+        let memory = Memory::new(config.capture.memory.as_u64() as usize);
+        Self {
+            memory,
+            detector: Detector::default(),
+            tally: Tally::default(),
+            admission: Admission::new(all, network),
+            follow: VecDeque::new(),
+            servers: LruCache::new(NonZeroUsize::new(MOST_SERVERS).unwrap_or(NonZeroUsize::MIN)),
+            shelf,
+            metrics,
+            shown,
+            begun: Instant::now(),
+            interfaces: Vec::new(),
+            counters: Counters::default(),
+            way,
+            config,
+        }
+    }
+
+    /// Takes a packet.
+    pub fn packet(&mut self, seen: &Seen<'_>) {
+        let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
+        let flow = FlowName::of(segment.source, segment.destination);
+        let Self { memory, detector, .. } = self;
+        let mut found = Vec::new();
+        let of_connection = memory.push(flow, seen, |syn| {
+            if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
+                found.extend(detector.push(syn.at, &segment));
+            }
+        });
+        if of_connection {
+            found.extend(detector.push(seen.at, &segment));
+        }
+        for finding in found {
+            self.finding(finding);
+        }
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self) {
+        for finding in self.detector.tick(monotonic()) {
+            self.finding(finding);
+        }
+        while self.follow.front().is_some_and(|f| f.due <= Instant::now()) {
+            if let Some(follow) = self.follow.pop_front() {
+                self.look_again(follow);
+            }
+        }
+    }
+
+    /// What the filter counted, and which interfaces there are.
+    pub fn note(&mut self, counters: Counters, interfaces: Vec<(u16, String)>) {
+        (self.counters, self.interfaces) = (counters, interfaces);
+    }
+
+    /// Somebody wants a flow kept.
+    pub fn asked(&mut self, asked: Asked) {
+        let Asked { trigger, at, answer } = asked;
+        match self.known(&trigger) {
+            Some(flow) => self.keep(trigger, flow, at, answer),
+            // Not here yet, perhaps.
+            None => self.later(Follow { due: Instant::now() + PATIENCE, asked: at, trigger, flow: None, written: None, answer }),
+        }
+    }
+
+    /// The memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The counts.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Connections followed.
+    pub fn under_way(&self) -> usize {
+        self.detector.under_way()
+    }
+
+    /// Seconds since the beginning.
+    pub fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// One flow with its verdict, or all that memory has of the last so long.
+    ///
+    /// # Errors
+    /// If memory has nothing of the flow.
+    pub fn dump(&self, trigger: Option<&Trigger>, last: Option<Duration>) -> Result<Vec<u8>, String> {
+        let name = |number| self.interface(number);
+        let beside = self.beside(&name);
+        if let Some(trigger) = trigger {
+            let flow = self.known(trigger).ok_or("no packets of this flow are in memory")?;
+            let made = dossier(self.memory.flow(flow), trigger, &self.detector, &beside);
+            return made.map(|d| d.pcapng).ok_or_else(|| "its packets are no TCP connection".into());
+        }
+        let since = last.map_or(i64::MIN, |last| monotonic() - last.as_nanos() as i64);
+        let packets = self.memory.since(since).map(Packet::from).collect();
+        crate::dossier::bundle(packets, &beside).map_err(|e| e.to_string())
+    }
+
+    /// Ends: what waits for the disk is written.
+    pub fn finish(self) {
+        self.shelf.finish();
+    }
+
+    fn beside<'a>(&self, interface: &'a dyn Fn(u16) -> String) -> Beside<'a> {
+        let Counters { passed, syns, lost, syns_lost, .. } = self.counters;
+        Beside {
+            wall_offset: wall() - monotonic(),
+            interface,
+            received: passed + syns + lost + syns_lost,
+            lost: lost + syns_lost,
+            way: self.way.clone(),
+        }
+    }
+
+    fn interface(&self, number: u16) -> String {
+        self.interfaces.iter().find(|(n, _)| *n == number).map_or_else(|| format!("interface {number}"), |(_, name)| name.clone())
+    }
+
+    fn place(&self, client: IpAddr) -> Place {
+        place_of(client, &self.config.networks)
+    }
+
+    /// A handshake is over.
+    fn finding(&mut self, finding: Finding) {
+        let ends = finding.placed.handshake.endpoints;
+        self.servers.put(ends.server, ());
+        let place = self.place(ends.client.ip());
+        let (culprit, slow) = match &finding.judged {
+            Ok(opinion) => {
+                self.metrics.durations.observe(opinion.reading.ledger.total.millis() / 1e3);
+                (culprit(opinion), self.config.slow.holds(opinion))
+            }
+            Err(_) => ("unread", false),
+        };
+        self.metrics.handshakes.get_or_create(&ByCulprit { culprit: culprit.into() }).inc();
+        self.tally.count(self.begun.elapsed().as_secs() as i64, place.clone(), slow.then_some(culprit));
+        if !slow {
+            return;
+        }
+        let network = if let Place::Named(name) = &place { name.clone() } else { "other".into() };
+        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: culprit.into(), network }).inc();
+        let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
+        self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
+    }
+
+    /// The flow that a trigger means, if memory has it.
+    fn known(&self, trigger: &Trigger) -> Option<FlowName> {
+        let named = trigger.server.into_iter().chain(self.servers.iter().map(|(server, ())| *server));
+        named.map(|server| FlowName::of(trigger.client, server)).find(|flow| self.memory.has(*flow))
+    }
+
+    fn outcome(&self, trigger: &Trigger, outcome: &str) {
+        let label = ByTrigger { source: trigger.source.name().into(), outcome: outcome.into() };
+        self.metrics.triggers.get_or_create(&label).inc();
+    }
+
+    fn keep(&mut self, trigger: Trigger, flow: FlowName, asked: Instant, answer: Option<Answer>) {
+        // A person who asks is not rationed.
+        let admitted = match trigger.source {
+            Source::Asked => Ok(()),
+            _ => self.admission.ask(self.seconds(), trigger.client.ip(), flow),
+        };
+        if let Err(refused) = admitted {
+            self.outcome(&trigger, refused.name());
+            if let Some(answer) = answer {
+                answer(Err(format!("not kept: {}", refused.name())));
+            }
+            return;
+        }
+        let packets = self.memory.flow(flow);
+        self.metrics.extraction.observe(asked.elapsed().as_secs_f64());
+        let held = packets.len();
+        let Some(made) = self.make(packets, &trigger) else {
+            self.outcome(&trigger, "gone");
+            if let Some(answer) = answer {
+                answer(Err("its packets are no TCP connection".into()));
+            }
+            return;
+        };
+        self.outcome(&trigger, "kept");
+        let name = name_of(&made);
+        self.shown.slow(glance(&made, &name, &trigger, self.config.capture.anonymise));
+        self.order(name.clone(), None, made, asked, answer);
+        let due = Instant::now() + self.config.evidence.follow.0;
+        self.later(Follow { due, asked, trigger, flow: Some(flow), written: Some((name, held)), answer: None });
+    }
+
+    fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<Dossier> {
+        dossier(packets, trigger, &self.detector, &self.beside(&|number| self.interface(number)))
+    }
+
+    fn order(&mut self, name: String, replaces: Option<String>, made: Dossier, asked: Instant, done: Option<Answer>) {
+        let order = Order { name, replaces, bytes: made.pcapng, asked, done };
+        if let Err(order) = self.shelf.order(order) {
+            self.metrics.evidence_failures.inc();
+            if let Some(done) = order.done {
+                done(Err("the disk is too slow: too many files wait for it".into()));
+            }
+        }
+    }
+
+    fn later(&mut self, follow: Follow) {
+        if self.follow.len() >= MOST_FOLLOWED {
+            self.outcome(&follow.trigger, "shed");
+            return;
+        }
+        // Two delays only: nearly sorted.
+        let place = self.follow.partition_point(|f| f.due <= follow.due);
+        self.follow.insert(place, follow);
+    }
+
+    fn look_again(&mut self, follow: Follow) {
+        let Follow { asked, trigger, flow, written, answer, .. } = follow;
+        let (Some(flow), Some((name, held))) = (flow, written) else {
+            return match self.known(&trigger) {
+                Some(flow) => self.keep(trigger, flow, asked, answer),
+                None => {
+                    self.outcome(&trigger, "gone");
+                    if let Some(answer) = answer {
+                        answer(Err("no packets of this flow are in memory".into()));
+                    }
+                }
+            };
+        };
+        let packets = self.memory.flow(flow);
+        if packets.len() <= held {
+            return;
+        }
+        if let Some(made) = self.make(packets, &trigger) {
+            let new = name_of(&made);
+            let replaces = (new != name).then_some(name);
+            // This is no new trigger: it does not count as one that took a second.
+            self.order(new, replaces, made, Instant::now(), None);
+        }
+    }
+}
+
+/// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom.
+fn name_of(made: &Dossier) -> String {
+    let time = Timestamp::from_nanosecond(i128::from(made.record.started_ns)).unwrap_or_default();
+    let client = made.record.client.replace(['[', ']'], "").replace(':', "-");
+    let verdict: String =
+        made.record.label().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    format!("{}_{client}_{verdict}.pcapng", time.strftime("%Y%m%dT%H%M%S.%3fZ"))
+}
+
+fn glance(made: &Dossier, file: &str, trigger: &Trigger, anonymise: bool) -> Glance {
+    let record = &made.record;
+    let judged = record.judged.as_ref();
+    Glance {
+        started: record.started.clone(),
+        client: if anonymise { crate::admission::network_of(trigger.client.ip()).to_string() } else { record.client.clone() },
+        server_name: record.server_name.clone(),
+        verdict: record.label(),
+        total_ms: judged.map(|j| j.reading.ledger.total.millis()),
+        sentence: judged.map(|j| j.sentence.clone()).or_else(|| record.not_judged.clone()).unwrap_or_default(),
+        file: (!anonymise).then(|| file.to_owned()),
+        source: trigger.source.name().into(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Sums become alerts: judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedSender;
+use watch::board::Board;
+use watch::event::Event;
+use watch::states::{Active, State, Transition};
+use watch::store::{Batch, Incident, Store};
+
+use crate::alarm::{Alarm, wrong};
+use crate::config::Config;
+use crate::metrics::{ByAlert, Metrics};
+use crate::tally::Tally;
+use crate::view::Shown;
+
+/// Alerts, with what they need.
+pub struct Office {
+    config: Arc<Config>,
+    alarm: Alarm,
+    store: Store,
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    shown: Arc<Shown>,
+    /// Messages that the store refused.
+    direct: UnboundedSender<(String, Event)>,
+}
+
+impl Office {
+    /// Takes up where an earlier run stopped.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(
+        config: Arc<Config>,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+        shown: Arc<Shown>,
+        direct: UnboundedSender<(String, Event)>,
+    ) -> Result<Self, String> {
+        let store = Store::open(&config.alerts.store)?;
+        let office = Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, direct };
+        office.recall();
+        Ok(office)
+    }
+
+    /// Puts alerts that were on when we stopped back on the board.
+    fn recall(&self) {
+        for (name, active) in self.alarm.states().filter_map(|(name, s)| Some((name, s.active.as_ref()?))) {
+            let event = self.event(name, active, None);
+            self.board.change(|seen| seen.firing.insert(event.key.clone(), event));
+        }
+        self.show();
+    }
+
+    /// Judges the last window; `now`: seconds of the clock that `tally` counts by.
+    pub fn judge(&mut self, tally: &Tally, now: i64) {
+        let alerts = &self.config.alerts;
+        let seconds = alerts.window.0.as_secs() as i64;
+        let wrong = wrong(&tally.sums(now, seconds), alerts, seconds);
+        let said = self.alarm.round(wall_seconds(), &wrong, alerts);
+        let mut batch = Batch { retired: self.alarm.forget(), ..Batch::default() };
+        for (name, transition) in said {
+            let (active, ended) = match &transition {
+                Transition::Fire(active) | Transition::Change(active) => (active, None),
+                Transition::Resolve(active, ended) => (active, Some(*ended)),
+            };
+            let event = self.event(&name, active, ended);
+            self.board.change(|seen| match ended {
+                None => seen.firing.insert(event.key.clone(), event.clone()),
+                Some(_) => seen.firing.remove(&event.key),
+            });
+            batch.incidents.push(self.incident(&name, active, ended));
+            batch.messages.extend(self.config.receivers.iter().map(|r| (r.name(), event.clone())));
+        }
+        batch.states = self.alarm.states().map(|(name, state)| (name.clone(), state.clone())).collect();
+        self.keep(batch);
+        self.show();
+    }
+
+    fn keep(&mut self, batch: Batch) {
+        match self.store.write(&batch) {
+            Ok(()) => self.shown.trouble("store", None),
+            Err(error) => {
+                self.shown.trouble("store", Some(format!("{error}; alerts go on from memory")));
+                for message in batch.messages {
+                    let _ = self.direct.send(message); // the outbox lives as long as we do
+                }
+            }
+        }
+        let old = wall_seconds() - 14 * 86_400;
+        if let Err(error) = self.store.forget(old.saturating_mul(1_000_000_000)) {
+            self.shown.trouble("store", Some(error));
+        }
+    }
+
+    fn show(&self) {
+        let on: BTreeMap<String, &State> = self.alarm.states().map(|(n, s)| (n.clone(), s)).collect();
+        for (name, state) in &on {
+            self.metrics.firing.get_or_create(&ByAlert { alert: name.clone() }).set(i64::from(state.active.is_some()));
+        }
+        let sentences = on.iter().filter_map(|(name, s)| Some((name.clone(), s.active.as_ref()?.blame.sentence.clone())));
+        let alerts = sentences.collect();
+        let trouble = self.board.change(|seen| seen.trouble.get("outbox").cloned());
+        self.shown.change(|status| status.alerts = alerts);
+        self.shown.trouble("outbox", trouble);
+    }
+
+    fn event(&self, name: &str, active: &Active, ended: Option<i64>) -> Event {
+        let site = &self.config.capture.site;
+        Event {
+            key: format!("capture {name}@{site}"),
+            check: format!("handshakes, {name}"),
+            vantage: site.clone(),
+            target: site.clone(),
+            resolved: ended.is_some(),
+            since: active.since,
+            ended,
+            blame: active.blame.clone(),
+            labels: BTreeMap::new(),
+            link: None,
+        }
+    }
+
+    fn incident(&self, name: &str, active: &Active, ended: Option<i64>) -> Incident {
+        let site = &self.config.capture.site;
+        Incident {
+            key: format!("capture {name}@{site}"),
+            since: active.since,
+            ended,
+            name: format!("handshakes, {name}"),
+            vantage: site.clone(),
+            target: site.clone(),
+            culprit: active.blame.culprit.clone(),
+            phase: active.blame.phase.clone(),
+            worst_ms: active.blame.ms,
+            rounds: active.rounds,
+            bad: active.bad,
+            sentence: active.blame.sentence.clone(),
+        }
+    }
+}
+
+fn wall_seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}

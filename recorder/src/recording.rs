@@ -1,0 +1,313 @@
+//! The recorder: its threads, and the loop that reads packets.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use capture::tap::{Happening, Tap, Wish};
+use nix::net::if_::if_nametoindex;
+use tokio::sync::{mpsc, watch as latest};
+use watch::board::Board;
+use watch::outbox::Outbox;
+use watch::store::Store;
+
+use crate::config::Config;
+use crate::control::{self, Dump};
+use crate::desk::Desk;
+use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
+use crate::office::Office;
+use crate::shelf::{Writer, Written};
+use crate::sources::{Asked, Heard, Outlet, follow};
+use crate::tally::KEPT;
+use crate::view::{Shown, page};
+
+/// Packets wait in the kernel's buffer for so long at most.
+const LOOK: Duration = Duration::from_millis(10);
+/// Between two looks for handshakes that are over.
+const TICK: Duration = Duration::from_millis(50);
+/// Between two looks at interfaces and counters.
+const TEND: Duration = Duration::from_secs(1);
+/// Triggers that wait.
+const MOST_ASKED: usize = 1_024;
+/// Triggers taken between two looks at packets.
+const MOST_AT_ONCE: usize = 64;
+
+/// What the recorder says once it runs.
+pub struct Begun {
+    /// How packets are filtered.
+    pub way: String,
+    /// Why in no better way.
+    pub notes: Vec<String>,
+}
+
+/// Records until `stop` is set.
+///
+/// # Errors
+/// If it cannot begin: what failed, and what to do.
+pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), String> {
+    config.check()?;
+    let config = Arc::new(config);
+    let wish = Wish {
+        interfaces: config.capture.interfaces.clone(),
+        limits: config.limits(),
+        way: config.capture.way.map(Into::into),
+        snaplen: i32::from(config.capture.snaplen),
+    };
+    let (tap, notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
+    let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(Board::default()));
+    shown.change(|status| {
+        status.site.clone_from(&config.capture.site);
+        (status.way, status.notes) = (format!("Packets are filtered by {way}"), notes.clone());
+    });
+    metrics.way.get_or_create(&ByWay { way: tap.way().to_string() }).set(1);
+
+    let listener = std::net::TcpListener::bind(config.capture.listen)
+        .map_err(|e| format!("cannot listen on {} ([capture] listen): {e}", config.capture.listen))?;
+    let control = control::listen(&config.capture.control)?;
+    let shelf = shelf(&config, &metrics, &shown)?;
+    let (direct, undelivered) = mpsc::unbounded_channel();
+    let office = Office::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
+    let (_receivers, receivers) = latest::channel(Arc::new(config.receivers.clone()));
+    let outbox = Outbox {
+        store: Store::open(&config.alerts.store)?,
+        direct: undelivered,
+        receivers,
+        board,
+        delivery: metrics.delivery.clone(),
+        client: watch::client()?,
+    };
+    web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox)?;
+
+    let (ask, asked) = sync_channel(MOST_ASKED);
+    let (dump, dumps) = sync_channel(4);
+    let outlet = Outlet { asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
+    for log in &config.logs {
+        follow(log, outlet.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
+    }
+    let of_control = Arc::clone(&shown);
+    std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || control::serve(&control, &ask, &dump, &of_control))
+        .map_err(|e| format!("the thread of the control socket: {e}"))?;
+
+    let desk = Desk::new(Arc::clone(&config), shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
+    ready(&Begun { way, notes });
+    let mut recording = Recording { config, tap, desk, office, metrics, shown, asked, dumps };
+    recording.run(stop);
+    let Recording { desk, config, .. } = recording;
+    desk.finish();
+    let _ = std::fs::remove_file(&config.capture.control); // the next one does not mind
+    Ok(())
+}
+
+fn shelf(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, String> {
+    let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
+    let report = move |written, held: u64| {
+        metrics.evidence_bytes.set(held.cast_signed());
+        match written {
+            Written::Opened => {}
+            Written::Durable(after) => {
+                metrics.durable.observe(after.as_secs_f64());
+                shown.trouble("evidence", None);
+            }
+            Written::Failed(why) => {
+                metrics.evidence_failures.inc();
+                shown.trouble("evidence", Some(why));
+            }
+        }
+    };
+    Writer::start(&config.evidence.folder, config.evidence.quota.as_u64(), report)
+}
+
+fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(Heard) + Send + Sync> {
+    let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
+    Arc::new(move |heard| {
+        let outcome = match heard {
+            Heard::Unread => "unread",
+            Heard::NotSlow => "not_slow",
+            Heard::Shed => "shed",
+            Heard::Trouble(source, what) => return shown.trouble(&source, what),
+        };
+        metrics.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }).inc();
+    })
+}
+
+fn web(listener: std::net::TcpListener, metrics: Arc<Metrics>, shown: Arc<Shown>, outbox: Outbox) -> Result<(), String> {
+    listener.set_nonblocking(true).map_err(|e| format!("the web server: {e}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+    let trouble = Arc::clone(&shown);
+    let routes = Router::new()
+        .route("/", get(|State((_, shown)): Served| async move { now(&shown) }))
+        .route("/api/status", get(|State((_, shown)): Served| async move { status(&shown) }))
+        .route(
+            "/metrics",
+            get(|State((metrics, _)): Served, headers: HeaderMap| async move { metrics.exposition.response(&headers) }),
+        )
+        .route("/-/healthy", get(|| async { "ok\n" }))
+        .with_state((metrics, shown));
+    let run = move || {
+        runtime.block_on(async {
+            let served = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, routes).await
+            };
+            let served = async {
+                if let Err(error) = served.await {
+                    trouble.trouble("server", Some(error.to_string()));
+                }
+            };
+            tokio::join!(served, outbox.run());
+        });
+    };
+    std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(|e| format!("the thread of the web server: {e}"))
+}
+
+type Served = State<(Arc<Metrics>, Arc<Shown>)>;
+
+fn now(shown: &Shown) -> Html<String> {
+    let (status, glances) = shown.now();
+    Html(page(&status, &glances))
+}
+
+fn status(shown: &Shown) -> Response {
+    let (status, slow) = shown.now();
+    axum::Json(serde_json::json!({ "status": status, "slow": slow })).into_response()
+}
+
+struct Recording {
+    config: Arc<Config>,
+    tap: Tap,
+    desk: Desk,
+    office: Office,
+    metrics: Arc<Metrics>,
+    shown: Arc<Shown>,
+    asked: Receiver<Asked>,
+    dumps: Receiver<Dump>,
+}
+
+impl Recording {
+    fn run(&mut self, stop: &AtomicBool) {
+        self.tend();
+        let (mut ticked, mut tended, mut judged) = (Instant::now(), Instant::now(), Instant::now());
+        while !stop.load(Ordering::Relaxed) {
+            self.read();
+            match self.asked.recv_timeout(LOOK) {
+                Ok(asked) => self.answer(asked),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The control thread holds the other end for as long as we live.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+            }
+            while let Ok(dump) = self.dumps.try_recv() {
+                self.read();
+                let _ = dump.answer.send(self.desk.dump(dump.flow.as_ref(), dump.last)); // whoever asked may be gone
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.desk.tick();
+            }
+            if tended.elapsed() >= TEND {
+                tended = Instant::now();
+                self.tend();
+            }
+            if judged.elapsed() >= self.config.alerts.every.0 {
+                judged = Instant::now();
+                self.office.judge(self.desk.tally(), self.desk.seconds() as i64);
+            }
+        }
+        self.read();
+        self.desk.tick();
+    }
+
+    fn read(&mut self) {
+        let Self { tap, desk, .. } = self;
+        tap.read(&mut |seen| desk.packet(&seen));
+    }
+
+    /// What a trigger speaks of has passed, but perhaps nobody has read it yet.
+    fn answer(&mut self, asked: Asked) {
+        self.read();
+        self.desk.asked(asked);
+        for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
+            self.desk.asked(asked);
+        }
+    }
+
+    fn tend(&mut self) {
+        for happening in self.tap.tend() {
+            let (interface, trouble) = match happening {
+                Happening::Back(name) => (name, None),
+                Happening::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
+                Happening::Refused(name, why) => (name, Some(why)),
+                Happening::Reattached(name) => {
+                    let said = "somebody took the filter off; it hangs there again, what passed meanwhile was not seen";
+                    self.shown.change(|status| status.notes.push(format!("{name}: {said}")));
+                    (name, None)
+                }
+            };
+            self.metrics
+                .interfaces
+                .get_or_create(&ByInterface { interface: interface.clone() })
+                .set(i64::from(trouble.is_none()));
+            self.shown.trouble(&interface, trouble);
+        }
+        let names = &self.config.capture.interfaces;
+        let numbers = names.iter().filter_map(|n| Some((if_nametoindex(n.as_str()).ok()? as u16, n.clone()))).collect();
+        match self.tap.counters() {
+            Ok(counters) => {
+                let m = &self.metrics.packets;
+                let fates = [
+                    ("seen", counters.seen),
+                    ("passed", counters.passed),
+                    ("syn", counters.syns),
+                    ("lost", counters.lost),
+                    ("syn_lost", counters.syns_lost),
+                ];
+                for (fate, n) in fates {
+                    set(&m.get_or_create(&ByFate { fate: fate.into() }), n);
+                }
+                set(&self.metrics.connections, counters.connections);
+                self.desk.note(counters, numbers);
+                self.shown.change(|status| {
+                    (status.seen, status.passed) = (counters.seen, counters.passed + counters.syns);
+                    (status.lost, status.connections) = (counters.lost + counters.syns_lost, counters.connections);
+                });
+            }
+            Err(error) => self.shown.trouble("counters", Some(error.to_string())),
+        }
+        self.show();
+    }
+
+    fn show(&self) {
+        let now = capture::tap::monotonic();
+        let m = &self.metrics;
+        for (name, ring) in self.desk.memory().rings() {
+            let label = ByRing { ring: name.into() };
+            m.ring_bytes.get_or_create(&label).set(ring.memory() as i64);
+            m.ring_packets.get_or_create(&label).set(ring.len().cast_signed());
+            set(&m.evicted.get_or_create(&label), ring.evicted());
+            if let Some(oldest) = ring.oldest_at() {
+                m.reach.get_or_create(&label).set((now - oldest) as f64 / 1e9);
+            }
+        }
+        m.under_way.set(self.desk.under_way() as i64);
+        m.measure_self();
+        let reach = self.desk.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
+        let sums = self.desk.tally().sums(self.desk.seconds() as i64, KEPT);
+        let mut networks: Vec<(String, u64, u64)> =
+            sums.places.iter().map(|(place, (all, slow))| (place.to_string(), *all, slow.values().sum())).collect();
+        networks.sort_by_key(|(_, all, slow)| std::cmp::Reverse((*slow, *all)));
+        networks.truncate(50);
+        self.shown.change(|status| {
+            (status.reach_seconds, status.sentence) = (reach, sums.sentence(KEPT));
+            (status.handshakes, status.networks, status.slow) = (sums.all, networks, sums.slow);
+        });
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether a judged handshake is slow, and by whose fault.
+
+use analysis::ledger::{Entry, Owner, Phase};
+use analysis::verdict::Verdict;
+use explain::judging::Opinion;
+
+use crate::config::Slow;
+
+/// Whose fault a handshake was, in a word: what metrics, sums and alerts are by.
+pub fn culprit(opinion: &Opinion) -> &'static str {
+    match &opinion.judgement.verdict {
+        Verdict::Healthy => "none",
+        Verdict::Culprit { primary, .. } => owner(primary.owner),
+        Verdict::Inconclusive { .. } => "inconclusive",
+        Verdict::Aborted { by, .. } => match by.side() {
+            Owner::Client => "aborted_client",
+            Owner::Edge => "aborted_edge",
+            _ => "aborted_path",
+        },
+    }
+}
+
+/// The side an owner is on.
+fn owner(owner: Owner) -> &'static str {
+    match owner.side() {
+        Owner::Resolver => "resolver",
+        Owner::Client => "client",
+        Owner::Path => "path",
+        Owner::Loss => "loss",
+        Owner::Edge => "edge",
+        Owner::Protocol => "protocol",
+        _ => "unattributed",
+    }
+}
+
+/// Its name in configuration and metrics.
+pub fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "dns",
+        Phase::Connect => "connect",
+        Phase::ClientHello => "client_hello",
+        Phase::ServerFlight => "server_flight",
+        Phase::ClientFinished => "client_finished",
+        Phase::Finish => "finish",
+        Phase::Request => "request",
+    }
+}
+
+impl Slow {
+    /// Whether a handshake is slow by any threshold. A healthy one never is, however long its path.
+    pub fn holds(&self, opinion: &Opinion) -> bool {
+        let ledger = &opinion.reading.ledger;
+        let nanos = |sum: &dyn Fn(&Entry) -> i64| ledger.entries.iter().map(sum).sum::<i64>();
+        if opinion.judgement.verdict == Verdict::Healthy {
+            return false;
+        }
+        let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
+        let total = self.total.is_some_and(|least| ledger.total.nanos() >= least.nanos());
+        let by_phase = |name: &str| nanos(&|e| if phase(e.phase) == name { e.span.nanos() } else { 0 });
+        let by_owner = |name: &str| nanos(&|e| if owner(e.owner) == name { e.excess().nanos() } else { 0 });
+        let phases = self.phases.iter().any(|(name, least)| by_phase(name) >= least.nanos());
+        let owners = self.owners.iter().any(|(name, least)| by_owner(name) >= least.nanos());
+        excess || total || phases || owners
+    }
+}

@@ -1,0 +1,385 @@
+//! Where triggers come from: the journal, files that grow, syslog messages. One thread each; what they cannot hand over in time is
+//! counted, never waited for.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::net::UdpSocket;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use crate::config::Log;
+use crate::logline::{Fields, Said, read, read_fields};
+use crate::shelf::Answer;
+use crate::trigger::{LogLine, Source, Trigger};
+
+/// Between two looks at a file, and at whether to stop.
+const LOOK: Duration = Duration::from_millis(50);
+/// Before a journalctl that ended is started again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A longer line is cut.
+const MOST_LINE: u64 = 64 << 10;
+/// A larger field of a journal entry is not read.
+const MOST_FIELD: u64 = 1 << 20;
+
+/// A trigger, and when it came.
+pub struct Asked {
+    /// What is wanted.
+    pub trigger: Trigger,
+    /// Since when.
+    pub at: Instant,
+    /// Told what became of it.
+    pub answer: Option<Answer>,
+}
+
+/// What sources report beside triggers.
+pub enum Heard {
+    /// A line that names no connection.
+    Unread,
+    /// A connection that was not slow.
+    NotSlow,
+    /// A trigger that nobody had time for.
+    Shed,
+    /// A source is in trouble, or (with nothing said) no longer.
+    Trouble(String, Option<String>),
+}
+
+/// What a source needs.
+#[derive(Clone)]
+pub struct Outlet {
+    /// Where triggers go.
+    pub asked: SyncSender<Asked>,
+    /// Hears the rest.
+    pub heard: Arc<dyn Fn(Heard) + Send + Sync>,
+    /// Set when it is over.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Outlet {
+    fn over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn said(&self, said: Option<Said>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
+        match said {
+            None => (self.heard)(Heard::Unread),
+            Some(Said { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => (self.heard)(Heard::NotSlow),
+            Some(Said { client, .. }) => {
+                let trigger = Trigger { client, server: None, source: Source::Log(line()) };
+                if self.asked.try_send(Asked { trigger, at: Instant::now(), answer: None }).is_err() {
+                    (self.heard)(Heard::Shed);
+                }
+            }
+        }
+    }
+
+    fn line(&self, line: &str, fields: &Fields, at_least: Option<Duration>) {
+        self.said(read(line, fields), at_least, || LogLine { text: line.trim_end().to_owned(), entry: None });
+    }
+
+    fn trouble(&self, source: &str, what: Option<String>) {
+        (self.heard)(Heard::Trouble(source.to_owned(), what));
+    }
+}
+
+/// Starts following a log.
+///
+/// # Errors
+/// If it cannot be followed at all.
+pub fn follow(log: &Log, outlet: Outlet, cursors: &Path) -> Result<(), String> {
+    let run: Box<dyn FnOnce() + Send> = match log.clone() {
+        Log::Journal { matches, directory, fields, at_least } => {
+            let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
+            let journal = Journal { matches, directory, fields: fields.with_usual(), at_least: at_least.map(|t| t.0), cursor };
+            Box::new(move || journal.run(&outlet))
+        }
+        Log::File { path, fields, at_least } => {
+            let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
+            Box::new(move || grow(&path, &outlet, &mut |line| outlet.line(line, &fields, at_least)))
+        }
+        Log::Syslog { listen, fields, at_least } => {
+            let socket = UdpSocket::bind(listen).map_err(|e| format!("[[log]] syslog: {listen}: {e}"))?;
+            socket.set_read_timeout(Some(LOOK)).map_err(|e| format!("[[log]] syslog: {e}"))?;
+            let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
+            Box::new(move || {
+                let mut message = vec![0; 65_535];
+                while !outlet.over() {
+                    if let Ok(len) = socket.recv(&mut message) {
+                        outlet.line(&String::from_utf8_lossy(&message[..len]), &fields, at_least);
+                    }
+                }
+            })
+        }
+    };
+    std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(|e| format!("the thread of a log: {e}"))
+}
+
+/// Follows a file from its end on, through rotation by renaming and by truncating.
+fn grow(path: &Path, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
+    let name = path.display().to_string();
+    let mut from_end = true;
+    while !outlet.over() {
+        let opened = File::open(path).and_then(|mut file| {
+            let from = if from_end { SeekFrom::End(0) } else { SeekFrom::Start(0) };
+            file.seek(from).map(|_| file)
+        });
+        match opened {
+            Ok(file) => {
+                outlet.trouble(&name, None);
+                read_on(path, BufReader::new(file), outlet, each);
+                from_end = false; // its successor is new: all of it counts
+            }
+            Err(error) => {
+                outlet.trouble(&name, Some(error.to_string()));
+                from_end = false; // a file that appears later is new
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+}
+
+/// Reads lines until another file has the name, or this one was made shorter.
+fn read_on(path: &Path, mut file: BufReader<File>, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
+    let own = file.get_ref().metadata().map(|m| m.ino()).unwrap_or(0);
+    let mut line = Vec::new();
+    while !outlet.over() {
+        let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
+            Ok(0) => false,
+            Ok(_) => line.ends_with(b"\n") || line.len() as u64 >= MOST_LINE,
+            Err(_) => return,
+        };
+        if whole {
+            each(&String::from_utf8_lossy(&line));
+            line.clear();
+            continue;
+        }
+        let now = std::fs::metadata(path).ok();
+        let shorter = file.stream_position().is_ok_and(|read| now.as_ref().is_some_and(|m| m.ino() == own && m.len() < read));
+        let other = now.is_some_and(|m| m.ino() != own);
+        if shorter || other {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+struct Journal {
+    matches: Vec<String>,
+    directory: Option<PathBuf>,
+    fields: Fields,
+    at_least: Option<Duration>,
+    /// Where the last entry read is noted: the next start goes on behind it.
+    cursor: PathBuf,
+}
+
+impl Journal {
+    fn run(&self, outlet: &Outlet) {
+        while !outlet.over() {
+            match self.start().and_then(|child| self.read(child, outlet)) {
+                Ok(()) => {}
+                Err(error) => outlet.trouble("journal", Some(error)),
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn start(&self) -> Result<Child, String> {
+        let mut command = Command::new("journalctl");
+        command.args(["--follow", "--output=export", "--all", "--quiet"]).stdin(Stdio::null());
+        match std::fs::read_to_string(&self.cursor) {
+            Ok(cursor) => command.arg(format!("--after-cursor={}", cursor.trim())),
+            Err(_) => command.arg("--lines=0"),
+        };
+        if let Some(directory) = &self.directory {
+            command.arg("--directory").arg(directory);
+        }
+        command.args(&self.matches).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().map_err(|e| format!("journalctl: {e}"))
+    }
+
+    fn read(&self, mut child: Child, outlet: &Outlet) -> Result<(), String> {
+        let Some(out) = child.stdout.take() else { return Err("journalctl has no output".into()) };
+        // A thread that waits for the journal cannot look whether to stop.
+        let watcher = std::thread::spawn({
+            let outlet = outlet.clone();
+            move || {
+                while !outlet.over() && child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                    std::thread::sleep(LOOK);
+                }
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        });
+        let mut reader = BufReader::new(out);
+        outlet.trouble("journal", None);
+        let mut noted = Instant::now();
+        while let Ok(Some(entry)) = next_entry(&mut reader) {
+            self.entry(&entry, outlet);
+            // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
+            if let Some(cursor) = entry.fields.get("__CURSOR").filter(|_| noted.elapsed() > LOOK) {
+                noted = Instant::now();
+                self.note(cursor);
+            }
+        }
+        let _ = watcher.join();
+        if outlet.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
+    }
+
+    fn note(&self, cursor: &str) {
+        let unfinished = self.cursor.with_extension("unfinished");
+        // Without the note the next start begins at the journal's end: nothing else depends on it.
+        let _ = std::fs::write(&unfinished, cursor).and_then(|()| std::fs::rename(&unfinished, &self.cursor));
+    }
+
+    fn entry(&self, entry: &Entry, outlet: &Outlet) {
+        let field = |name: &str| {
+            let own = entry.fields.get(name);
+            own.or_else(|| entry.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v)).cloned()
+        };
+        let message = entry.fields.get("MESSAGE").cloned().unwrap_or_default();
+        let said = read_fields(&field, &self.fields).or_else(|| read(&message, &self.fields));
+        outlet.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
+    }
+}
+
+/// One entry of the journal.
+struct Entry {
+    fields: HashMap<String, String>,
+    /// As it came.
+    bytes: Vec<u8>,
+}
+
+/// Reads an entry in Journal Export Format: lines of `NAME=value`, or of `NAME` with a 64-bit length and as many bytes; an empty line
+/// ends it.
+fn next_entry(reader: &mut impl BufRead) -> std::io::Result<Option<Entry>> {
+    let mut entry = Entry { fields: HashMap::new(), bytes: Vec::new() };
+    loop {
+        let mut line = Vec::new();
+        if reader.by_ref().take(MOST_FIELD).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        entry.bytes.extend_from_slice(&line);
+        let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+        if text.is_empty() {
+            if entry.fields.is_empty() {
+                entry.bytes.clear();
+                continue;
+            }
+            return Ok(Some(entry));
+        }
+        if let Some((name, value)) = text.split_once('=') {
+            entry.fields.insert(name.to_owned(), value.to_owned());
+            continue;
+        }
+        let mut length = [0; 8];
+        reader.read_exact(&mut length)?;
+        let mut value = Vec::new();
+        reader.by_ref().take((u64::from_le_bytes(length) + 1).min(MOST_FIELD)).read_to_end(&mut value)?;
+        entry.bytes.extend_from_slice(&length);
+        entry.bytes.extend_from_slice(&value);
+        entry.fields.insert(text, String::from_utf8_lossy(value.trim_ascii_end()).into_owned());
+    }
+}
+
+/// FNV-1a: the same from one start to the next.
+fn mark(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |h: u32, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    fn outlet() -> (Outlet, Receiver<Asked>) {
+        let (asked, triggers) = sync_channel(16);
+        (Outlet { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
+    }
+
+    fn client(triggers: &Receiver<Asked>) -> String {
+        triggers.recv_timeout(Duration::from_secs(10)).expect("a trigger comes").trigger.client.to_string()
+    }
+
+    #[test]
+    fn a_file_is_followed_through_rotation_and_truncation() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("slow.log");
+        std::fs::write(&path, "192.0.2.1:1 an old line\n").expect("it is writable");
+        let (out, triggers) = outlet();
+        let stop = Arc::clone(&out.stop);
+        let log =
+            Log::File { path: path.clone(), fields: Default::default(), at_least: Some(watch::duration::Time::millis(100)) };
+        let opened = Arc::new(Mutex::new(false));
+        let seen = Arc::clone(&opened);
+        let out = Outlet {
+            heard: Arc::new(move |heard| {
+                if let Heard::Trouble(_, None) = heard {
+                    *seen.lock().expect("unbroken") = true
+                }
+            }),
+            ..out
+        };
+        follow(&log, out, folder.path()).expect("it starts");
+        while !*opened.lock().expect("unbroken") {
+            std::thread::sleep(LOOK);
+        }
+        let append = |text: &str| {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path).expect("it opens");
+            file.write_all(text.as_bytes()).expect("it is writable");
+        };
+        append("192.0.2.2:2 handshake=0.05s\n192.0.2.3:3 hand");
+        append("shake=0.25s\n");
+        assert_eq!(client(&triggers), "192.0.2.3:3", "the fast one is not slow, the line in two pieces is one");
+        std::fs::rename(&path, folder.path().join("slow.log.1")).expect("it can be rotated");
+        append("192.0.2.4:4\n");
+        assert_eq!(client(&triggers), "192.0.2.4:4");
+        std::fs::write(&path, "192.0.2.5:5\n").expect("it can be truncated");
+        // The same length as before looks as if nothing had happened; what comes next is read.
+        std::fs::write(&path, "").expect("it can be truncated");
+        std::thread::sleep(LOOK * 3);
+        append("192.0.2.6:6\n");
+        let mut last = client(&triggers);
+        if last == "192.0.2.5:5" {
+            last = client(&triggers);
+        }
+        assert_eq!(last, "192.0.2.6:6");
+        stop.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn journal_entries_are_read_with_binary_fields() {
+        let mut export = b"__CURSOR=s=1;i=2\nCLIENT_ADDR=192.0.2.7\nCLIENT_PORT=40\nMESSAGE\n".to_vec();
+        export.extend(9_u64.to_le_bytes());
+        export.extend(b"two\nlines\n\n__CURSOR=s=1;i=3\nMESSAGE=192.0.2.8:9\n\n");
+        let mut reader = &export[..];
+        let first = next_entry(&mut reader).expect("it reads").expect("there is one");
+        assert_eq!(first.fields.get("MESSAGE").map(String::as_str), Some("two\nlines"));
+        let (out, triggers) = outlet();
+        let journal =
+            Journal { matches: vec![], directory: None, fields: Fields::default(), at_least: None, cursor: PathBuf::new() };
+        journal.entry(&first, &out);
+        journal.entry(&next_entry(&mut reader).expect("it reads").expect("there is another"), &out);
+        assert_eq!([client(&triggers), client(&triggers)], ["192.0.2.7:40", "192.0.2.8:9"]);
+        assert!(next_entry(&mut reader).expect("it reads").is_none());
+    }
+
+    #[test]
+    fn syslog_messages_are_triggers() {
+        let free = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("loopback");
+        let (out, triggers) = outlet();
+        let stop = Arc::clone(&out.stop);
+        follow(&Log::Syslog { listen: free, fields: Default::default(), at_least: None }, out, Path::new("/"))
+            .expect("it listens");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        sender.send_to(b"<134>Nov 25 13:00:00 haproxy[7]: 192.0.2.9:77 fe~ Th=300", free).expect("it is sent");
+        assert_eq!(client(&triggers), "192.0.2.9:77");
+        stop.store(true, Ordering::Relaxed);
+    }
+}

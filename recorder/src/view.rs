@@ -1,0 +1,198 @@
+//! What the recorder shows people: the last slow handshakes, the sums, its own health.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde::{Deserialize, Serialize};
+
+/// Slow handshakes shown.
+const SHOWN: usize = 50;
+
+/// A slow handshake, as much of it as a glance takes in.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Glance {
+    /// When it began.
+    pub started: String,
+    /// The client, or its network.
+    pub client: String,
+    /// The name it asked for.
+    pub server_name: Option<String>,
+    /// The verdict.
+    pub verdict: String,
+    /// How long it took.
+    pub total_ms: Option<f64>,
+    /// Why.
+    pub sentence: String,
+    /// Its file.
+    pub file: Option<String>,
+    /// Whose word made it a file.
+    pub source: String,
+}
+
+/// The recorder, now.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The edge.
+    pub site: String,
+    /// How packets are filtered, on which interfaces.
+    pub way: String,
+    /// Why in no better way.
+    pub notes: Vec<String>,
+    /// Packets of interest, and of these handshake packets.
+    pub seen: u64,
+    /// Handshake packets, SYN packets included.
+    pub passed: u64,
+    /// Lost for want of room.
+    pub lost: u64,
+    /// Connections established.
+    pub connections: u64,
+    /// How far back memory reaches, in seconds.
+    pub reach_seconds: Option<f64>,
+    /// The last ten minutes in a sentence.
+    pub sentence: String,
+    /// Slow handshakes of the last ten minutes by culprit.
+    pub slow: BTreeMap<String, u64>,
+    /// Handshakes of the last ten minutes.
+    pub handshakes: u64,
+    /// By network: handshakes, slow ones; the worst first.
+    pub networks: Vec<(String, u64, u64)>,
+    /// Alerts that are on.
+    pub alerts: BTreeMap<String, String>,
+    /// What is wrong with the recorder itself.
+    pub trouble: BTreeMap<String, String>,
+}
+
+/// What is shown.
+#[derive(Default)]
+pub struct Shown(Mutex<(Status, VecDeque<Glance>)>);
+
+impl Shown {
+    /// Changes the status.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Status) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Something is wrong with a part of the recorder, or (with nothing said) no longer.
+    pub fn trouble(&self, part: &str, what: Option<String>) {
+        self.change(|status| match what {
+            Some(what) => status.trouble.insert(part.to_owned(), what),
+            None => status.trouble.remove(part),
+        });
+    }
+
+    /// Notes a slow handshake.
+    pub fn slow(&self, glance: Glance) {
+        let glances = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        glances.push_front(glance);
+        glances.truncate(SHOWN);
+    }
+
+    /// All of it.
+    pub fn now(&self) -> (Status, Vec<Glance>) {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (shown.0.clone(), shown.1.iter().cloned().collect())
+    }
+}
+
+/// The status in a few lines.
+pub fn lines(status: &Status) -> String {
+    let mut text = format!("{}: {}\n", status.site, status.sentence);
+    let reach = status.reach_seconds.map_or("no time yet".into(), time);
+    text.push_str(&format!(
+        "{}: {} packets of interest, {} of handshakes, {} lost; {} connections; memory reaches back {reach}\n",
+        status.way, status.seen, status.passed, status.lost, status.connections
+    ));
+    for (what, said) in
+        status.alerts.iter().map(|(n, s)| (format!("alert, {n}"), s)).chain(status.trouble.iter().map(|(n, s)| (n.clone(), s)))
+    {
+        text.push_str(&format!("{what}: {said}\n"));
+    }
+    for note in &status.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text
+}
+
+/// The page.
+pub fn page(status: &Status, glances: &[Glance]) -> String {
+    let worst = status.slow.values().copied().max().unwrap_or(1).max(1);
+    let share = if status.seen == 0 { 0.0 } else { status.passed as f64 / status.seen as f64 * 100.0 };
+    let body = html! {
+        h1 { (status.site) ": " @if status.alerts.is_empty() { "nobody needs waking" } @else { (status.alerts.len()) " alerts are on" } }
+        p { (status.sentence) "." }
+        @for sentence in status.alerts.values() { p.said { (sentence) } }
+        @if !status.slow.is_empty() {
+            h2 { "Slow handshakes of the last ten minutes, by whose fault" }
+            @for (culprit, n) in &status.slow {
+                div { (culprit) " " span.soft { (n) } }
+                div.bar { span class=(class_of(culprit)) style=(format!("width:{:.1}%", *n as f64 / worst as f64 * 100.0)) {} }
+            }
+            h2 { "From where" }
+            table { @for (network, all, slow) in status.networks.iter().filter(|(.., slow)| *slow > 0).take(15) {
+                tr { td { (network) } td.n { (slow) " slow" } td.n { "of " (all) } }
+            } }
+        }
+        h2 { "The last of them" }
+        @if glances.is_empty() { p.soft { "None since the recorder began." } }
+        @for g in glances { (row(g)) }
+        h2 { "The recorder" }
+        p.soft {
+            (status.way) ". " (status.seen) " packets of interest passed, " (status.passed) " of them (" (format!("{share:.2}")) " %) belong to handshakes; "
+            (status.lost) " were lost. " (status.connections) " connections. Memory reaches back "
+            (status.reach_seconds.map_or("no time yet".into(), time)) "."
+        }
+        @for note in &status.notes { p.soft { (note) } }
+    };
+    frame(status, &body)
+}
+
+fn row(g: &Glance) -> Markup {
+    html! {
+        section.round {
+            div { span.dot.(class_of(&g.verdict)) {} b { (g.verdict) } " "
+                @if let Some(ms) = g.total_ms { (format!("{ms:.0} ms")) } " · " (g.client)
+                @if let Some(name) = &g.server_name { " → " (name) } }
+            div { (g.sentence) }
+            div.soft { (g.started) " · by " (g.source) @if let Some(file) = &g.file { " · " (file) } }
+        }
+    }
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+fn class_of(verdict: &str) -> &'static str {
+    let owner = verdict.split(['/', ' ']).next().unwrap_or_default();
+    match owner {
+        "client" | "client_app" | "client_host" | "aborted_client" => "o-client",
+        "edge" | "edge_app" | "edge_host" | "aborted_edge" => "o-edge",
+        "path" | "aborted_path" => "o-path",
+        "loss" => "o-loss",
+        "protocol" => "o-protocol",
+        "healthy" => "o-good",
+        _ => "o-open",
+    }
+}
+
+fn frame(status: &Status, body: &Markup) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="refresh" content="15";
+                title { "whostalled: " (status.site) }
+                style { (PreEscaped(watch::page::STYLE)) }
+            }
+            body {
+                nav { a href="/" { "now" } a href="/api/status" { "as JSON" } a href="/metrics" { "metrics" } }
+                @for (what, trouble) in &status.trouble { p.trouble { (what) ": " (trouble) } }
+                (body)
+            }
+        }
+    };
+    markup.into_string()
+}
