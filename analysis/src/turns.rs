@@ -19,7 +19,8 @@ struct Turn {
 /// Adds what the order of speaking tells; changes nothing that bytes have told.
 pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dialogue {
     let cut = [Side::Client, Side::Server].iter().any(|side| view.half(*side).stream.has_holes());
-    if !cut || dialogue.client_finished.is_some() || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() {
+    let told = dialogue.client_finished.is_some() && dialogue.server_flight.is_some();
+    if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() {
         return dialogue;
     }
     let hello_at = dialogue.client_hello.map(|e| e.start);
@@ -30,10 +31,11 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
     if let Some(flight) = turns.get(hello + 1) {
         let server_hello = Extent { start: flight.extent.start, end: flight.first };
         dialogue.server_hello = dialogue.server_hello.or(Some(server_hello));
-        dialogue.server_flight = Some(flight.extent);
+        dialogue.server_flight = dialogue.server_flight.or(Some(flight.extent));
     }
     if let Some(finished) = turns.get(hello + 2) {
-        dialogue.client_finished = Some(Extent { start: finished.extent.start, end: finished.first });
+        let finished = Extent { start: finished.extent.start, end: finished.first };
+        dialogue.client_finished = dialogue.client_finished.or(Some(finished));
     }
     dialogue.by_turns = true;
     dialogue

@@ -62,7 +62,8 @@ pub enum LabVerb {
 /// Arguments of `lab stand`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  whostalled lab stand scenarios/detour.toml --at office --when detour=5s..10s -- bash\n\n\
-    The targets are at NAME.lab.test:443; WHOSTALLED_LAB_CA names the lab's root certificate. Exit code: the command's.")]
+    The targets are at NAME.lab.test:443; WHOSTALLED_LAB_CA names the lab's root certificate.\n    \
+    A program at another host: whostalled lab-exec \"$WHOSTALLED_LAB_HOST_office\" curl …\n\nExit code: the command's.")]
 pub struct Stand {
     /// The scenario file
     pub scenario: PathBuf,

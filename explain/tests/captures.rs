@@ -141,3 +141,32 @@ fn filters_admit_what_they_say() {
     assert_eq!(count(Filter { verdicts: vec!["slow".parse().expect("a label")], ..Filter::default() }), 1);
     assert_eq!(count(Filter { since: Some(i64::MAX), ..Filter::default() }), 0);
 }
+
+#[test]
+fn a_snap_length_may_leave_a_verdict_open_but_turns_none_around() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (mut same, mut open) = (0, 0);
+    for (case, version) in [2, 4, 8, 10, 14, 16, 22, 26].into_iter().flat_map(|case| Version::ALL.map(|v| (case, v))) {
+        let setup = Setup { case, severity: 150, version, grade: Grade::BothAndHost, seed: 4 };
+        let Some(planned) = setup.plan() else { continue };
+        let trial = Trial::run(&planned.plan, 4);
+        let whole = labels(vec![write(folder.path(), "whole.pcap", &bytes(&trial.edge))]);
+        for snaplen in [54, 66, 96, 128, 160, 256, 512] {
+            let mut pcap = sim::trial::begin_pcap(Vec::new()).expect("a vector takes every write");
+            for (at, frame) in &trial.edge {
+                let kept = &frame[..frame.len().min(snaplen)];
+                let packet = pcap_file::pcap::PcapPacket::new(std::time::Duration::from_nanos(*at as u64), frame.len() as u32, kept);
+                pcap.write_packet(&packet).expect("a vector takes every write");
+            }
+            let cut = labels(vec![write(folder.path(), "cut.pcap", &pcap.into_writer())]);
+            for (whole, cut) in whole.iter().zip(&cut) {
+                let root = |label: &str| label.split(['/', '_']).next().unwrap_or_default().to_owned();
+                let agrees = root(whole) == root(cut);
+                same += u32::from(agrees);
+                open += u32::from(cut == "inconclusive" && !agrees);
+                assert!(agrees || cut == "inconclusive" || whole == "inconclusive", "case {case}, {version:?}, snaplen {snaplen}: {whole}, cut: {cut}");
+            }
+        }
+    }
+    assert!(same > 300 && open < same / 5, "{same} the same, {open} left open");
+}

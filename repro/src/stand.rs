@@ -56,7 +56,8 @@ pub struct Standing<'a> {
     pub turns: &'a [Turn],
     /// Where each host's packets go.
     pub captures: Option<PathBuf>,
-    /// The program and its arguments; `WHOSTALLED_LAB_CA` names the lab's root certificate.
+    /// The program and its arguments. `WHOSTALLED_LAB_CA` names the lab's root certificate; with `WHOSTALLED_LAB_HOST_…` of another host,
+    /// `whostalled lab-exec` runs a program there.
     pub command: &'a [String],
     /// What may be done on this machine.
     pub privilege: Privilege,
@@ -89,6 +90,10 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
     let [program, args @ ..] = standing.command else { return Err(Error::Scenario("there is no command to run".into())) };
     let mut command = host.placement().command(program, args)?;
     command.env("WHOSTALLED_LAB_CA", &stage.certificates.bundle);
+    for host in &stage.lab.hosts {
+        let placement = serde_json::to_string(&host.placement()).map_err(|e| Error::Scenario(e.to_string()))?;
+        command.env(format!("WHOSTALLED_LAB_HOST_{}", host.name.replace('-', "_")), placement);
+    }
     let mut child = command.spawn().map_err(lab::Error::system(format!("starting {program}")))?;
     let begun = Instant::now();
     let mut active = BTreeSet::new();

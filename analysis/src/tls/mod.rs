@@ -189,6 +189,10 @@ impl Dialogue {
         let (from_client, from_server) = (&client.records.found, &server.records.found);
         d.read_client_hellos(messages(client.stream, from_client));
         d.read_server_messages(messages(server.stream, from_server));
+        let whole = |e: Extent| server.stream.known(e.start as usize, e.end as usize);
+        if d.server_hello.is_some_and(|hello| !whole(hello)) {
+            d.read_cut_hello(from_client);
+        }
         match d.version {
             Some(Version::Tls13) => d.read_protected(client, server, order),
             Some(_) => d.read_12(from_client, from_server),
@@ -269,6 +273,19 @@ impl Dialogue {
                 _ => {}
             }
         }
+    }
+
+    /// Of a ServerHello that was not captured whole neither suite nor extensions are to be trusted. What the client sends behind its
+    /// ChangeCipherSpec tells the version: application_data by its looks in TLS 1.3, Finished as handshake before.
+    fn read_cut_hello(&mut self, client: &[Record]) {
+        (self.cipher_suite, self.resumed) = (None, false);
+        let change = client.iter().position(|r| r.content == Content::ChangeCipherSpec);
+        let next = change.and_then(|i| client.get(i + 1)).map(|r| r.content);
+        self.version = match next {
+            Some(Content::ApplicationData) => Some(Version::Tls13),
+            Some(Content::Handshake) => self.version,
+            _ => None,
+        };
     }
 
     fn read_13(&mut self, client: &[Record], server: &[Record], order: Order) {
