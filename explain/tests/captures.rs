@@ -155,7 +155,8 @@ fn a_snap_length_may_leave_a_verdict_open_but_turns_none_around() {
             let mut pcap = sim::trial::begin_pcap(Vec::new()).expect("a vector takes every write");
             for (at, frame) in &trial.edge {
                 let kept = &frame[..frame.len().min(snaplen)];
-                let packet = pcap_file::pcap::PcapPacket::new(std::time::Duration::from_nanos(*at as u64), frame.len() as u32, kept);
+                let packet =
+                    pcap_file::pcap::PcapPacket::new(std::time::Duration::from_nanos(*at as u64), frame.len() as u32, kept);
                 pcap.write_packet(&packet).expect("a vector takes every write");
             }
             let cut = labels(vec![write(folder.path(), "cut.pcap", &pcap.into_writer())]);
@@ -164,7 +165,10 @@ fn a_snap_length_may_leave_a_verdict_open_but_turns_none_around() {
                 let agrees = root(whole) == root(cut);
                 same += u32::from(agrees);
                 open += u32::from(cut == "inconclusive" && !agrees);
-                assert!(agrees || cut == "inconclusive" || whole == "inconclusive", "case {case}, {version:?}, snaplen {snaplen}: {whole}, cut: {cut}");
+                assert!(
+                    agrees || cut == "inconclusive" || whole == "inconclusive",
+                    "case {case}, {version:?}, snaplen {snaplen}: {whole}, cut: {cut}"
+                );
             }
         }
     }

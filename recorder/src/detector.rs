@@ -19,6 +19,9 @@ const LINGER: Span = Span::from_millis(300);
 /// A connection on which nothing but its beginning passed for so long is judged as it is.
 const PATIENCE: Span = Span::from_millis(30_000);
 
+/// A connection without data that lasted less was a port check.
+const PORT_CHECK: Span = Span::from_millis(1_000);
+
 /// Follows handshakes.
 pub struct Detector {
     table: FlowTable<Unplaced>,
@@ -119,11 +122,7 @@ impl Detector {
 
     fn judge(&mut self, mut view: View<Unplaced>) -> Option<Finding> {
         view.close();
-        let tls = [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some());
-        // A connection that was opened and closed without a word is a port check.
-        let silent = view.packets.iter().all(|p| p.len == 0);
-        let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
-        if !tls && (!silent || closed) {
+        if !worth_judging(&view) {
             return None;
         }
         self.judging.push(at_edge(view));
@@ -134,6 +133,19 @@ impl Detector {
 /// The first look, if it is due.
 fn due(looks: &mut VecDeque<Look>, now: Instant<Unplaced>) -> Option<Look> {
     if looks.front()?.due > now { None } else { looks.pop_front() }
+}
+
+/// Whether a connection to a TLS port was a handshake, or meant to be one: not what was closed at once without a word (a port
+/// check), nor another protocol.
+fn worth_judging(view: &View<Unplaced>) -> bool {
+    if [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some()) {
+        return true;
+    }
+    let client = &view.half(Side::Client).stream;
+    let beheaded = client.has_holes() && !client.known(0, 1); // the beginning of its ClientHello never came
+    let silent = view.packets.iter().all(|p| p.len == 0);
+    let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
+    beheaded || silent && lasted >= PORT_CHECK
 }
 
 /// A connection as an edge's operator sees it.

@@ -1,6 +1,6 @@
 //! Whether a judged handshake is slow, and by whose fault.
 
-use analysis::ledger::{Entry, Owner, Phase};
+use analysis::ledger::{Entry, Missing, Owner, Phase};
 use analysis::verdict::Verdict;
 use explain::judging::Opinion;
 
@@ -11,6 +11,7 @@ pub fn culprit(opinion: &Opinion) -> &'static str {
     match &opinion.judgement.verdict {
         Verdict::Healthy => "none",
         Verdict::Culprit { primary, .. } => owner(primary.owner),
+        Verdict::Inconclusive { missing, .. } if only_path(missing) => "long_path",
         Verdict::Inconclusive { .. } => "inconclusive",
         Verdict::Aborted { by, .. } => match by.side() {
             Owner::Client => "aborted_client",
@@ -18,6 +19,11 @@ pub fn culprit(opinion: &Opinion) -> &'static str {
             _ => "aborted_path",
         },
     }
+}
+
+/// Whether all that is open is how long this path usually is: true of every first handshake from far away.
+fn only_path(missing: &[Missing]) -> bool {
+    missing == [Missing::PathBaseline]
 }
 
 /// The side an owner is on.
@@ -47,12 +53,14 @@ pub fn phase(phase: Phase) -> &'static str {
 }
 
 impl Slow {
-    /// Whether a handshake is slow by any threshold. A healthy one never is, however long its path.
+    /// Whether a handshake is slow by any threshold. A healthy one never is, however long its path, nor one that is only far away.
     pub fn holds(&self, opinion: &Opinion) -> bool {
         let ledger = &opinion.reading.ledger;
         let nanos = |sum: &dyn Fn(&Entry) -> i64| ledger.entries.iter().map(sum).sum::<i64>();
-        if opinion.judgement.verdict == Verdict::Healthy {
-            return false;
+        match &opinion.judgement.verdict {
+            Verdict::Healthy => return false,
+            Verdict::Inconclusive { missing, .. } if only_path(missing) => return false,
+            _ => {}
         }
         let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
         let total = self.total.is_some_and(|least| ledger.total.nanos() >= least.nanos());

@@ -1,0 +1,180 @@
+//! The recorder says of every handshake what `explain` says of a full capture at the edge, though it sees handshake packets only and
+//! judges as it goes; and its evidence says it again.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use analysis::packet::{LinkType, Transport, decode};
+use capture::chains::FlowName;
+use capture::limits::{Gate, Limits};
+use capture::seen::Seen;
+use explain::gather::Gather;
+use explain::{Options, filter::Filter};
+use report::explained::ExplainedRecord;
+use sim::Trial;
+use sim::cases::{Grade, Setup};
+use sim::tls::Version;
+use whostalled_recorder::detector::Detector;
+use whostalled_recorder::dossier::{Beside, dossier};
+use whostalled_recorder::memory::Memory;
+use whostalled_recorder::slow::culprit;
+use whostalled_recorder::trigger::{Source, Trigger};
+
+type Labels = BTreeMap<String, String>;
+
+/// The verdict on every client's connection by `explain`.
+fn explained(bytes: &[u8]) -> Labels {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    std::fs::write(file.path(), bytes).expect("it is writable");
+    let mut labels = Labels::new();
+    let mut each = |record: &ExplainedRecord| {
+        labels.insert(record.client.clone(), record.label());
+        ControlFlow::Continue(())
+    };
+    let mut progress = |_| ();
+    let mut gather = Gather::new(Filter::default(), 1, &mut progress).for_each(&mut each);
+    let captures = vec![file.path().to_owned()];
+    let _ = explain::explain(&Options { edge_side: captures, ..Options::default() }, &mut gather);
+    labels
+}
+
+/// The verdict on every client's connection by the recorder, and what its evidence says when it is read again.
+fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
+    let mut gate = Gate::new(Limits::default());
+    let (mut memory, mut detector) = (Memory::new(8 << 20), Detector::default());
+    let mut found = Vec::new();
+    let mut last = 0;
+    for (at, frame) in frames {
+        found.extend(detector.tick(*at));
+        last = *at;
+        let Some(pass) = gate.push(LinkType::Ethernet, frame, false) else { continue };
+        let seen = Seen {
+            at: *at,
+            wire_len: frame.len() as u32,
+            interface: 2,
+            outgoing: false,
+            syn: pass.syn,
+            link: LinkType::Ethernet,
+            bytes: &frame[..pass.keep],
+        };
+        let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { continue };
+        let flow = FlowName::of(segment.source, segment.destination);
+        let known = memory.push(flow, &seen, |syn| {
+            if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
+                found.extend(detector.push(syn.at, &segment));
+            }
+        });
+        if known {
+            found.extend(detector.push(seen.at, &segment));
+        }
+    }
+    found.extend(detector.tick(last + 200_000_000_000));
+    let (mut labels, mut evidence) = (Labels::new(), Labels::new());
+    for finding in found {
+        let ends = finding.placed.handshake.endpoints;
+        let far = |o: &explain::judging::Opinion| culprit(o) == "long_path";
+        let label =
+            finding.judged.map_or("not judged".into(), |o| if far(&o) { "far away".into() } else { o.judgement.verdict.label() });
+        labels.insert(ends.client.to_string(), label);
+        let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
+        let name = |_| "eth0".to_owned();
+        let beside = Beside { wall_offset: 0, interface: &name, received: 1, lost: 0, way: "test".into() };
+        let packets = memory.flow(FlowName::of(ends.client, ends.server));
+        let made = dossier(packets, &trigger, &detector, &beside).expect("its packets are in memory");
+        evidence.insert(ends.client.to_string(), made.record.label());
+        let read = explained(&made.pcapng);
+        assert_eq!(read.len(), 1, "one flow a file, and it reads");
+    }
+    (labels, evidence)
+}
+
+#[test]
+fn every_case_of_the_fault_matrix() {
+    let (mut agree, mut differ) = (0, Vec::new());
+    // Clock steps (37): the recorder's clock is one that nobody sets.
+    for (case, version) in (1..=51).filter(|case| *case != 37).flat_map(|case| Version::ALL.map(|v| (case, v))) {
+        let seed = u64::from(case) + 100 * version as u64;
+        let Some(planned) = (Setup { case, severity: 200, version, grade: Grade::Server, seed }).plan() else { continue };
+        let trial = Trial::run(&planned.plan, seed);
+        let mut pcap = Vec::new();
+        sim::trial::write_pcap(&mut pcap, &trial.edge).expect("a vector takes every write");
+        let expected = explained(&pcap);
+        let (labels, evidence) = recorded(&trial.edge);
+        for (client, label) in &expected {
+            // Whom an edge's host asked meanwhile only a full capture shows.
+            let label = label.strip_suffix("_app/dependency").unwrap_or(label);
+            let (said, again) = (labels.get(client).map(String::as_str), evidence.get(client).map(String::as_str));
+            // How long a path usually is the recorder knows from the third handshake on; its evidence is judged later.
+            let far = said == Some("far away") && ["healthy", "inconclusive"].contains(&label);
+            if (said == Some(label) || far) && again == Some(label) {
+                agree += 1;
+            } else {
+                differ.push(format!(
+                    "case {case} {version:?} seed {seed} {client}: {label}, recorder: {said:?}, evidence: {again:?}"
+                ));
+            }
+        }
+    }
+    assert!(agree > 350 && differ.is_empty(), "{agree} agree; these differ:\n{}", differ.join("\n"));
+}
+
+/// Bytes of payload in an evidence file, and how many of them are of the marked text.
+fn payload(pcapng: Vec<u8>, text: &[u8]) -> (usize, usize) {
+    let mut reader = capture::file::Reader::from_bytes("evidence", pcapng).expect("it is a capture");
+    let (mut all, mut marked) = (0, 0);
+    while let Ok(Some(frame)) = reader.next_frame() {
+        if let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame.bytes) {
+            all += segment.payload.len();
+            marked += segment.payload.windows(text.len()).filter(|w| *w == text).count();
+        }
+    }
+    (all, marked)
+}
+
+#[test]
+fn nothing_that_is_said_behind_the_handshake_is_kept() {
+    // What a client asks and a server answers, as TLS would never show it: found again if it were kept.
+    let marked = b"confidential";
+    let mut kept = 0;
+    for version in Version::ALL {
+        let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), 3);
+        let frames: Vec<(i64, Vec<u8>)> = trial.edge.iter().map(|(at, f)| (*at, f.clone())).collect();
+        let mut table: analysis::table::FlowTable<analysis::clock::Unplaced> = Default::default();
+        for (i, (at, frame)) in frames.iter().enumerate() {
+            if let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) {
+                table.push(analysis::clock::Instant::from_nanos(*at), i as u64, &segment);
+            }
+        }
+        let mut views = table.into_views();
+        let view = views.iter_mut().max_by_key(|v| v.packets.len()).expect("there are connections");
+        view.close();
+        let dialogue = view.dialogue();
+        let ends = [dialogue.client_finished, dialogue.server_finished.or(dialogue.server_flight)]
+            .map(|e| e.expect("it is complete").end);
+        let mut packets = Vec::new();
+        for (at, mut frame) in frames {
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { continue };
+            let from = usize::from(segment.source == view.endpoints.server);
+            let side = [analysis::flow::Side::Client, analysis::flow::Side::Server][from];
+            let start = i64::from(segment.seq.wrapping_sub(view.isn(side).unwrap_or(0)).wrapping_sub(1).cast_signed());
+            let (len, payload_at) = (frame.len(), frame.len() - segment.payload.len());
+            // Everything but record headers behind the handshake is marked.
+            let from = payload_at + usize::try_from(ends[from] + 5 - start).unwrap_or(0).min(len - payload_at);
+            let text = marked.iter().cycle().take(len - from).copied().collect::<Vec<u8>>();
+            frame[from..].copy_from_slice(&text);
+            let (wire_len, link) = (frame.len() as u32, LinkType::Ethernet);
+            packets.push(whostalled_recorder::memory::Packet { at, wire_len, interface: 1, link, bytes: frame });
+        }
+        let trigger = Trigger { client: view.endpoints.client, server: None, source: Source::Detector };
+        let name = |_| "eth0".to_owned();
+        let beside = Beside { wall_offset: 0, interface: &name, received: 1, lost: 0, way: "test".into() };
+        let whole: usize = packets.iter().map(|p| p.bytes.windows(marked.len()).filter(|w| w == marked).count()).sum();
+        assert!(whole > 0, "there is something to hide in {version:?}");
+        let detector = Detector::default();
+        let one = payload(dossier(packets.clone(), &trigger, &detector, &beside).expect("a flow").pcapng, marked);
+        let all = payload(whostalled_recorder::dossier::bundle(packets, &beside).expect("a vector takes it"), marked);
+        assert_eq!((one.1, all.1), (0, 0), "{version:?}");
+        kept += one.0;
+    }
+    assert!(kept > 4_000, "the handshakes themselves are kept");
+}
