@@ -36,7 +36,9 @@ fn each(path: &str, mut each: impl FnMut(u64, i64, &TcpSegment<'_>)) -> Result<u
 /// Numbers of the packets of a connection's handshake, none if it is not whole.
 fn handshake(view: &View<Unplaced>) -> Vec<u64> {
     let d = view.dialogue();
-    let (Some(client), true) = (d.client_finished.map(|e| e.end), view.syns(Side::Client).next().is_some()) else { return vec![] };
+    let (Some(client), true) = (d.client_finished.map(|e| e.end), view.syns(Side::Client).next().is_some()) else {
+        return vec![];
+    };
     let server = d.server_finished.or(d.server_flight).map_or(0, |e| e.end);
     let of = |from: Side, own: i64, peer: i64| {
         let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start < own && p.ack.is_none_or(|a| a <= peer);

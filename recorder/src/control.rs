@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::dossier::{Beside, bundle};
 use crate::logline::endpoint;
+use crate::memory::Packet;
 use crate::sources::Asked;
 use crate::trigger::{Source, Trigger};
 use crate::view::Shown;
@@ -29,13 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_REQUEST: u64 = 1_024;
 
 /// A request for packets.
-pub struct Dump {
-    /// Of this flow; else of all.
-    pub flow: Option<Trigger>,
-    /// Of the last so long.
-    pub last: Option<Duration>,
-    /// Where the file goes.
-    pub answer: SyncSender<Result<Vec<u8>, String>>,
+pub enum Dump {
+    /// The evidence on one flow.
+    Flow(Trigger, SyncSender<Result<Vec<u8>, String>>),
+    /// All packets of the last so long: whoever asks makes the file, the recorder has other things to do.
+    Last(Duration, SyncSender<(Vec<Packet>, Beside)>),
 }
 
 /// Begins to listen at `path`, for this user only.
@@ -89,11 +89,6 @@ fn answer(
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let busy = || "the recorder is busy: try again".to_owned();
-    let dump = |flow, last| {
-        let (answer, answered) = sync_channel(1);
-        dumps.try_send(Dump { flow, last, answer }).map_err(|_| busy())?;
-        answered.recv_timeout(PATIENCE).map_err(|_| busy())?.map(|bytes| (String::new(), bytes))
-    };
     match words[..] {
         ["trigger", ref ends @ ..] => {
             let trigger = trigger(ends)?;
@@ -105,10 +100,17 @@ fn answer(
             let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
             Ok((path.display().to_string(), Vec::new()))
         }
-        ["flow", ref ends @ ..] => dump(Some(trigger(ends)?), None),
+        ["flow", ref ends @ ..] => {
+            let (answer, answered) = sync_channel(1);
+            dumps.try_send(Dump::Flow(trigger(ends)?, answer)).map_err(|_| busy())?;
+            Ok((String::new(), answered.recv_timeout(PATIENCE).map_err(|_| busy())??))
+        }
         ["last", seconds] => {
-            let seconds = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            dump(None, Some(seconds.ok_or("last SECONDS")?))
+            let last = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or("last SECONDS")?;
+            let (answer, answered) = sync_channel(1);
+            dumps.try_send(Dump::Last(last, answer)).map_err(|_| busy())?;
+            let (packets, beside) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            Ok((String::new(), bundle(packets, &beside).map_err(|e| e.to_string())?))
         }
         ["status"] => {
             let (status, slow) = shown.now();

@@ -156,21 +156,20 @@ impl Desk {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// One flow with its verdict, or all that memory has of the last so long.
+    /// The evidence on one flow.
     ///
     /// # Errors
-    /// If memory has nothing of the flow.
-    pub fn dump(&self, trigger: Option<&Trigger>, last: Option<Duration>) -> Result<Vec<u8>, String> {
-        let name = |number| self.interface(number);
-        let beside = self.beside(&name);
-        if let Some(trigger) = trigger {
-            let flow = self.known(trigger).ok_or("no packets of this flow are in memory")?;
-            let made = dossier(self.memory.flow(flow), trigger, &self.detector, &beside);
-            return made.map(|d| d.pcapng).ok_or_else(|| "its packets are no TCP connection".into());
-        }
-        let since = last.map_or(i64::MIN, |last| monotonic() - last.as_nanos() as i64);
-        let packets = self.memory.since(since).map(Packet::from).collect();
-        crate::dossier::bundle(packets, &beside).map_err(|e| e.to_string())
+    /// If memory has nothing of it.
+    pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, String> {
+        let flow = self.known(trigger).ok_or("no packets of this flow are in memory")?;
+        let made = self.make(self.memory.flow(flow), trigger);
+        made.map(|d| d.pcapng).ok_or_else(|| "its packets are no TCP connection".into())
+    }
+
+    /// All that memory has of the last so long, for whoever has time to make a file of it.
+    pub fn last(&self, last: Duration) -> (Vec<Packet>, Beside) {
+        let since = monotonic() - i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
+        (self.memory.since(since).map(Packet::from).collect(), self.beside())
     }
 
     /// Ends: what waits for the disk is written.
@@ -178,19 +177,15 @@ impl Desk {
         self.shelf.finish();
     }
 
-    fn beside<'a>(&self, interface: &'a dyn Fn(u16) -> String) -> Beside<'a> {
+    fn beside(&self) -> Beside {
         let Counters { passed, syns, lost, syns_lost, .. } = self.counters;
         Beside {
             wall_offset: wall() - monotonic(),
-            interface,
+            interfaces: self.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
             way: self.way.clone(),
         }
-    }
-
-    fn interface(&self, number: u16) -> String {
-        self.interfaces.iter().find(|(n, _)| *n == number).map_or_else(|| format!("interface {number}"), |(_, name)| name.clone())
     }
 
     fn place(&self, client: IpAddr) -> Place {
@@ -263,7 +258,7 @@ impl Desk {
     }
 
     fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<Dossier> {
-        dossier(packets, trigger, &self.detector, &self.beside(&|number| self.interface(number)))
+        dossier(packets, trigger, &self.detector, &self.beside())
     }
 
     fn order(&mut self, name: String, replaces: Option<String>, made: Dossier, asked: Instant, done: Option<Answer>) {

@@ -38,11 +38,12 @@ pub struct Dossier {
 }
 
 /// Facts about the recorder that belong beside the packets.
-pub struct Beside<'a> {
+#[derive(Clone, Debug)]
+pub struct Beside {
     /// What to add to `CLOCK_MONOTONIC` for the wall clock's time.
     pub wall_offset: i64,
     /// Names of interfaces by number.
-    pub interface: &'a dyn Fn(u16) -> String,
+    pub interfaces: Vec<(u16, String)>,
     /// Handshake packets that the recorder received.
     pub received: u64,
     /// Handshake packets that it lost.
@@ -51,8 +52,15 @@ pub struct Beside<'a> {
     pub way: String,
 }
 
+impl Beside {
+    fn interface(&self, number: u16) -> String {
+        let named = self.interfaces.iter().find(|(n, _)| *n == number);
+        named.map_or_else(|| format!("interface {number}"), |(_, name)| name.clone())
+    }
+}
+
 /// Makes the dossier of a flow; absent if its packets are gone or are no TCP.
-pub fn dossier(packets: Vec<Packet>, trigger: &Trigger, detector: &Detector, beside: &Beside<'_>) -> Option<Dossier> {
+pub fn dossier(packets: Vec<Packet>, trigger: &Trigger, detector: &Detector, beside: &Beside) -> Option<Dossier> {
     let mut packets = last_connection(packets);
     for packet in &mut packets {
         packet.at += beside.wall_offset;
@@ -87,7 +95,7 @@ pub fn dossier(packets: Vec<Packet>, trigger: &Trigger, detector: &Detector, bes
 ///
 /// # Errors
 /// Never: a vector takes every write.
-pub fn bundle(mut packets: Vec<Packet>, beside: &Beside<'_>) -> std::io::Result<Vec<u8>> {
+pub fn bundle(mut packets: Vec<Packet>, beside: &Beside) -> std::io::Result<Vec<u8>> {
     let mut flows: HashMap<FlowName, Vec<usize>> = HashMap::new();
     for (i, packet) in packets.iter_mut().enumerate() {
         packet.at += beside.wall_offset;
@@ -105,7 +113,7 @@ pub fn bundle(mut packets: Vec<Packet>, beside: &Beside<'_>) -> std::io::Result<
     write(&packets, &about, None, &[], beside)
 }
 
-fn filtered(beside: &Beside<'_>) -> String {
+fn filtered(beside: &Beside) -> String {
     format!(
         "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
         beside.way, beside.lost, beside.received
@@ -176,7 +184,7 @@ fn early_data(from: Side, d: &Dialogue) -> Option<Range<i64>> {
 }
 
 /// What to say at the beginning of a file.
-fn about(record: &ExplainedRecord, trigger: &Trigger, beside: &Beside<'_>) -> Vec<String> {
+fn about(record: &ExplainedRecord, trigger: &Trigger, beside: &Beside) -> Vec<String> {
     let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
     let mut about = vec![format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)), filtered(beside)];
     about.push(match &trigger.source {
@@ -195,7 +203,7 @@ fn write(
     about: &[String],
     journal: Option<&[u8]>,
     comments: &[(u64, String)],
-    beside: &Beside<'_>,
+    beside: &Beside,
 ) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut evidence = Evidence::begin_with(&mut bytes, about)?;
@@ -203,7 +211,7 @@ fn write(
     interfaces.sort_unstable_by_key(|(number, link)| (*number, *link as u32));
     interfaces.dedup();
     for (number, link) in &interfaces {
-        evidence.interface(&(beside.interface)(*number), link.number())?;
+        evidence.interface(&beside.interface(*number), link.number())?;
     }
     if let Some(entry) = journal {
         evidence.journal(entry)?;

@@ -207,7 +207,11 @@ impl Recording {
             }
             while let Ok(dump) = self.dumps.try_recv() {
                 self.read();
-                let _ = dump.answer.send(self.desk.dump(dump.flow.as_ref(), dump.last)); // whoever asked may be gone
+                // Whoever asked may be gone.
+                match dump {
+                    Dump::Flow(trigger, answer) => drop(answer.send(self.desk.evidence(&trigger))),
+                    Dump::Last(last, answer) => drop(answer.send(self.desk.last(last))),
+                }
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();

@@ -77,8 +77,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
             finding.judged.map_or("not judged".into(), |o| if far(&o) { "far away".into() } else { o.judgement.verdict.label() });
         labels.insert(ends.client.to_string(), label);
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
-        let name = |_| "eth0".to_owned();
-        let beside = Beside { wall_offset: 0, interface: &name, received: 1, lost: 0, way: "test".into() };
+        let beside = Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
         let made = dossier(packets, &trigger, &detector, &beside).expect("its packets are in memory");
         evidence.insert(ends.client.to_string(), made.record.label());
@@ -166,8 +165,7 @@ fn nothing_that_is_said_behind_the_handshake_is_kept() {
             packets.push(whostalled_recorder::memory::Packet { at, wire_len, interface: 1, link, bytes: frame });
         }
         let trigger = Trigger { client: view.endpoints.client, server: None, source: Source::Detector };
-        let name = |_| "eth0".to_owned();
-        let beside = Beside { wall_offset: 0, interface: &name, received: 1, lost: 0, way: "test".into() };
+        let beside = Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() };
         let whole: usize = packets.iter().map(|p| p.bytes.windows(marked.len()).filter(|w| w == marked).count()).sum();
         assert!(whole > 0, "there is something to hide in {version:?}");
         let detector = Detector::default();
