@@ -170,6 +170,11 @@ impl Judging {
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
+    /// Learns from a handshake that nobody needs judged: the round trip over its path.
+    pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
+        self.paths.note((client, server), round_trip);
+    }
+
     /// What is made of a handshake by what is known of paths now; nothing is learned from it.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Where packets, triggers and times meet: one thread's state.
 //!
-//! Packets go into [`Memory`] and the [`Detector`]; its findings are counted, and those that are slow are triggers like any other. A
+//! Packets go into [`Memory`] and before the [`Screen`]; what it suspects, the [`Detector`] judges. Handshakes are counted, and those that
+//! are slow are triggers like any other. A
 //! trigger that [`Admission`] lets through takes its flow out of memory, now and once more a little later: what comes after it belongs
 //! to it too.
 
@@ -17,13 +18,15 @@ use capture::tap::{monotonic, wall};
 use explain::judging::Finding;
 use jiff::Timestamp;
 use lru::LruCache;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::detector::Detector;
-use crate::dossier::{Beside, Dossier, dossier};
+use crate::dossier::{Beside, Dossier, dossier, last_connection};
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
+use crate::screen::{Quick, Screen, Step};
 use crate::shelf::{Answer, Order, Writer};
 use crate::slow::culprit;
 use crate::sources::Asked;
@@ -53,7 +56,10 @@ struct Follow {
 pub struct Desk {
     config: Arc<Config>,
     memory: Memory,
+    screen: Screen,
     detector: Detector,
+    /// Counts quick handshakes.
+    quick: Counter,
     tally: Tally,
     admission: Admission,
     follow: VecDeque<Follow>,
@@ -71,10 +77,13 @@ impl Desk {
     /// Knows nothing yet.
     pub fn new(config: Arc<Config>, shelf: Writer, metrics: Arc<Metrics>, shown: Arc<Shown>, way: String) -> Self {
         let [all, network] = config.evidence.rates();
+        let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         let memory = Memory::new(config.capture.memory.as_u64() as usize);
         Self {
             memory,
+            screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
+            quick,
             tally: Tally::default(),
             admission: Admission::new(all, network),
             follow: VecDeque::new(),
@@ -94,23 +103,55 @@ impl Desk {
     pub fn packet(&mut self, seen: &Seen<'_>) {
         let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
         let flow = FlowName::of(segment.source, segment.destination);
-        let Self { memory, detector, .. } = self;
-        let mut found = Vec::new();
+        let Self { memory, screen, .. } = self;
+        let mut begins = seen.syn;
         let of_connection = memory.push(flow, seen, |syn| {
+            begins = true;
             if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
-                found.extend(detector.push(syn.at, &segment));
+                screen.push(flow, syn.at, &segment, true);
             }
         });
-        if of_connection {
-            found.extend(detector.push(seen.at, &segment));
+        if !of_connection {
+            return;
         }
-        for finding in found {
-            self.finding(finding);
+        match self.screen.push(flow, seen.at, &segment, begins) {
+            Step::Quiet => {}
+            Step::Suspect => self.suspect(flow),
+            Step::HandOn => {
+                let found = self.detector.push(seen.at, &segment);
+                found.into_iter().for_each(|finding| self.finding(finding));
+            }
         }
+    }
+
+    /// Hands a connection on to whoever judges.
+    fn suspect(&mut self, flow: FlowName) {
+        for packet in last_connection(self.memory.flow(flow)) {
+            if let Ok(Transport::Tcp(segment)) = decode(packet.link, &packet.bytes) {
+                let found = self.detector.push(packet.at, &segment);
+                found.into_iter().for_each(|finding| self.finding(finding));
+            }
+        }
+    }
+
+    /// A handshake was quick: it is counted, and its path is learned from.
+    fn quick(&mut self, quick: &Quick) {
+        self.servers.put(quick.server, ());
+        self.detector.quick(quick);
+        self.metrics.durations.observe(quick.duration as f64 / 1e9);
+        self.quick.inc();
+        let place = self.place(quick.client.ip());
+        self.tally.count(self.begun.elapsed().as_secs() as i64, place, None);
     }
 
     /// Time passes.
     pub fn tick(&mut self) {
+        for decided in self.screen.tick(monotonic()) {
+            match decided {
+                Ok(quick) => self.quick(&quick),
+                Err(flow) => self.suspect(flow),
+            }
+        }
         for finding in self.detector.tick(monotonic()) {
             self.finding(finding);
         }
@@ -148,7 +189,7 @@ impl Desk {
 
     /// Connections followed.
     pub fn under_way(&self) -> usize {
-        self.detector.under_way()
+        self.screen.under_way()
     }
 
     /// Seconds since the beginning.

@@ -1,4 +1,4 @@
-//! Every handshake that passes, judged as it ends: no proxy has to say anything.
+//! Handshakes judged as they end: no proxy has to say anything.
 //!
 //! Pure: packets and times in, [`Finding`]s out. A handshake is over when the client's Finished has passed and nothing more is to be
 //! learned, or when somebody gave up.
@@ -13,6 +13,8 @@ use analysis::settle::Progress;
 use analysis::table::{FlowTable, Slot};
 use explain::judging::{Finding, Judging, Opinion};
 use explain::placing::{Placed, Seen};
+
+use crate::screen::Quick;
 
 /// After Finished, a reset or FIN, what else comes within this time belongs to the handshake: retransmissions, an answer.
 const LINGER: Span = Span::from_millis(300);
@@ -97,9 +99,11 @@ impl Detector {
         found
     }
 
-    /// Connections that are followed.
-    pub fn under_way(&self) -> usize {
-        self.later.len()
+    /// Learns from a handshake that was quick.
+    pub fn quick(&mut self, quick: &Quick) {
+        if let Some(round_trip) = quick.round_trip {
+            self.judging.note_path(quick.client.ip(), quick.server.ip(), Span::from_nanos(round_trip));
+        }
     }
 
     /// Judges a connection whose packets somebody kept, by what is known of paths.

@@ -120,8 +120,8 @@ fn filtered(beside: &Beside) -> String {
     )
 }
 
-/// A port may be used again: the packets from the last connection's first SYN on.
-fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
+/// A port may be used again: of a flow's packets, those from the last connection's first SYN on.
+pub fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
     let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| (s.source, s.seq));
     let Some(last) = packets.iter().rev().find_map(syn) else { return packets };
     let first = packets.iter().position(|p| syn(p) == Some(last)).unwrap_or(0);

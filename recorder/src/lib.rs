@@ -1,12 +1,12 @@
 //! The always-on recorder at an edge: handshake packets into memory, slow handshakes onto disk, culprits into alerts.
 //!
 //! ```text
-//!  capture::tap ─ packets ─► desk (main thread): memory, detector ─ slow? ─► trigger ─► admission ─► dossier ─► shelf (thread) ─► disk
+//!  capture::tap ─ packets ─► desk (main thread): memory, screen, detector ─ slow? ─► trigger ─► admission ─► dossier ─► shelf (thread) ─► disk
 //!  sources (a thread each): journal, files, syslog ─ trigger ───────────────┘              ▲ flow's packets
 //!  control (threads): dump, trigger, status                              memory ───────────┘
 //!  desk ─ tally ─► office: alarm ─► store ─► outbox (web thread, shared with `watch`) ─► receivers;   web: page, /metrics
 //! ```
-//! Pure, with time as an argument: [`memory`], [`detector`], [`dossier`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
+//! Pure, with time as an argument: [`memory`], [`screen`], [`detector`], [`dossier`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -21,6 +21,7 @@ pub mod memory;
 pub mod metrics;
 mod office;
 mod recording;
+pub mod screen;
 pub mod shelf;
 pub mod slow;
 pub mod sources;

@@ -29,7 +29,7 @@ use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
 /// Packets wait in the kernel's buffer for so long at most.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 /// Between two looks for handshakes that are over.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks at interfaces and counters.

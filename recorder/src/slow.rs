@@ -53,6 +53,12 @@ pub fn phase(phase: Phase) -> &'static str {
 }
 
 impl Slow {
+    /// The least of all thresholds, in nanoseconds: what took less in all is slow by none of them.
+    pub fn least(&self) -> i64 {
+        let named = self.phases.values().chain(self.owners.values()).chain(&self.total);
+        named.map(|t| t.nanos()).fold(self.excess.nanos(), i64::min)
+    }
+
     /// Whether a handshake is slow by any threshold. A healthy one never is, however long its path, nor one that is only far away.
     pub fn holds(&self, opinion: &Opinion) -> bool {
         let ledger = &opinion.reading.ledger;

@@ -1,7 +1,7 @@
 //! The recorder says of every handshake what `explain` says of a full capture at the edge, though it sees handshake packets only and
 //! judges as it goes; and its evidence says it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use analysis::packet::{LinkType, Transport, decode};
@@ -17,6 +17,7 @@ use sim::tls::Version;
 use whostalled_recorder::detector::Detector;
 use whostalled_recorder::dossier::{Beside, dossier};
 use whostalled_recorder::memory::Memory;
+use whostalled_recorder::screen::Screen;
 use whostalled_recorder::slow::culprit;
 use whostalled_recorder::trigger::{Source, Trigger};
 
@@ -115,6 +116,46 @@ fn every_case_of_the_fault_matrix() {
         }
     }
     assert!(agree > 350 && differ.is_empty(), "{agree} agree; these differ:\n{}", differ.join("\n"));
+}
+
+/// Whatever goes wrong, what the screen calls quick the detector does not call slow.
+#[test]
+fn nothing_slow_is_called_quick() {
+    let slow = whostalled_recorder::config::Slow { excess: watch::duration::Time::millis(100), ..Default::default() };
+    let (mut quick, mut suspects) = (0, 0);
+    for (case, version, seed) in (1..=51).flat_map(|case| Version::ALL.map(|v| (case, v, u64::from(case) + 31 * v as u64))) {
+        let Some(mut planned) = (Setup { case, severity: 250, version, grade: Grade::Server, seed }).plan() else { continue };
+        planned.plan.delay = planned.plan.delay.min(8_000_000); // near clients, else few are quick
+        let trial = Trial::run(&planned.plan, seed);
+        let (mut gate, mut screen, mut detector) = (Gate::new(Limits::default()), Screen::new(slow.least()), Detector::default());
+        let (mut known, mut called, mut found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for (at, frame) in &trial.edge {
+            let Some(pass) = gate.push(LinkType::Ethernet, frame, false) else { continue };
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame[..pass.keep]) else { continue };
+            for decided in screen.tick(*at) {
+                match decided {
+                    Ok(one) => drop(called.insert(one.client)),
+                    Err(_) => suspects += 1,
+                }
+            }
+            let flow = FlowName::of(segment.source, segment.destination);
+            screen.push(flow, *at, &segment, known.insert(flow) || pass.syn);
+            found.extend(detector.push(*at, &segment));
+        }
+        let end = trial.edge.last().map_or(0, |(at, _)| *at) + 200_000_000_000;
+        called.extend(screen.tick(end).into_iter().flatten().map(|q| q.client));
+        found.extend(detector.tick(end));
+        quick += called.len();
+        for finding in found {
+            let client = finding.placed.handshake.endpoints.client;
+            let slow = finding.judged.is_ok_and(|opinion| slow.holds(&opinion));
+            assert!(
+                !(slow && called.contains(&client)),
+                "case {case} {version:?} seed {seed}: {client} is slow and was called quick"
+            );
+        }
+    }
+    assert!(quick > 100 && suspects > 20, "{quick} quick, {suspects} suspects");
 }
 
 /// Bytes of payload in an evidence file, and how many of them are of the marked text.
