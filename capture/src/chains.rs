@@ -58,12 +58,14 @@ pub struct Entry<'a> {
     pub bytes: &'a [u8],
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Place {
     /// 0: free.
     flow: u64,
     last: u64,
 }
+
+const FREE: Place = Place { flow: 0, last: NONE };
 
 /// The ring.
 pub struct Chains {
@@ -83,8 +85,9 @@ impl Chains {
     pub fn new(bytes: usize) -> Self {
         let bytes = bytes.max(1 << 17).next_multiple_of(8);
         let buckets = (bytes / BYTES_PER_PLACE / WAYS).next_power_of_two();
-        let index = vec![[Place::default(); WAYS]; buckets];
-        Self { arena: vec![0; bytes], index, head: 0, tail: 0, entries: 0, evicted: 0, crowded: 0 }
+        // Written now, so that every page is there before the first packet comes.
+        let index = vec![[FREE; WAYS]; buckets];
+        Self { arena: vec![0xff; bytes], index, head: 0, tail: 0, entries: 0, evicted: 0, crowded: 0 }
     }
 
     /// Bytes of memory, all of it.
@@ -146,7 +149,7 @@ impl Chains {
     /// Ends a flow's chain: its packets stay until they are overwritten, but under no name.
     pub fn forget(&mut self, flow: FlowName) {
         let bucket = self.bucket(flow);
-        self.index[bucket].iter_mut().filter(|p| p.flow == flow.0).for_each(|p| *p = Place::default());
+        self.index[bucket].iter_mut().filter(|p| p.flow == flow.0).for_each(|p| *p = FREE);
     }
 
     /// All packets since then, oldest first.

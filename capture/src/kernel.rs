@@ -186,7 +186,7 @@ impl KernelFilter {
         }
     }
 
-    /// What becomes readable when much waits.
+    /// What becomes readable when so much waits that it should be read soon.
     pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.packets.as_fd(), self.syns.as_fd()]
     }

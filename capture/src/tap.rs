@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use analysis::packet::{LinkType, Transport, decode};
@@ -27,7 +28,7 @@ use crate::{kernel::KernelFilter, socket};
 /// Buffer of a capture socket.
 const SOCKET_BYTES: i32 = 8 << 20;
 /// How long a capture socket may keep what is not much, in milliseconds.
-const SOCKET_PATIENCE: i32 = 10;
+const SOCKET_PATIENCE: i32 = 50;
 
 /// How packets are filtered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,6 +148,15 @@ impl Tap {
     /// The name of an interface by its number.
     pub fn name(&self, number: u32) -> &str {
         self.interfaces.iter().find(|i| i.number == Some(number)).map_or("?", |i| &i.name)
+    }
+
+    /// What becomes readable when so much waits that it should be read soon; nothing where nobody can tell.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.filter {
+            #[cfg(kernel_filter)]
+            Filter::Kernel(filter) if self.way == Way::Tc => filter.fds().to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     /// Gives all packets that wait to `each`.

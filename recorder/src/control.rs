@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::dossier::{Beside, bundle};
 use crate::logline::endpoint;
 use crate::memory::Packet;
-use crate::sources::Asked;
+use crate::sources::{Asked, Asking};
 use crate::trigger::{Source, Trigger};
 use crate::view::Shown;
 
@@ -59,7 +59,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
 }
 
 /// Serves for ever.
-pub fn serve(listener: &UnixListener, asked: &SyncSender<Asked>, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
+pub fn serve(listener: &UnixListener, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
     for stream in listener.incoming().flatten() {
         let (asked, dumps, shown) = (asked.clone(), dumps.clone(), Arc::clone(shown));
         // One that cannot be had fails this request only.
@@ -79,12 +79,7 @@ pub fn serve(listener: &UnixListener, asked: &SyncSender<Asked>, dumps: &SyncSen
     }
 }
 
-fn answer(
-    stream: &UnixStream,
-    asked: &SyncSender<Asked>,
-    dumps: &SyncSender<Dump>,
-    shown: &Shown,
-) -> Result<(String, Vec<u8>), String> {
+fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Shown) -> Result<(String, Vec<u8>), String> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -96,19 +91,23 @@ fn answer(
             let answer = Box::new(move |outcome| {
                 let _ = answer.send(outcome);
             });
-            asked.try_send(Asked { trigger, at: Instant::now(), answer: Some(answer) }).map_err(|_| busy())?;
+            if !asked.ask(Asked { trigger, at: Instant::now(), answer: Some(answer) }) {
+                return Err(busy());
+            }
             let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
             Ok((path.display().to_string(), Vec::new()))
         }
         ["flow", ref ends @ ..] => {
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Flow(trigger(ends)?, answer)).map_err(|_| busy())?;
+            asked.wake();
             Ok((String::new(), answered.recv_timeout(PATIENCE).map_err(|_| busy())??))
         }
         ["last", seconds] => {
             let last = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or("last SECONDS")?;
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Last(last, answer)).map_err(|_| busy())?;
+            asked.wake();
             let (packets, beside) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
             Ok((String::new(), bundle(packets, &beside).map_err(|e| e.to_string())?))
         }

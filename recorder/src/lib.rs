@@ -20,6 +20,7 @@ pub mod logline;
 pub mod memory;
 pub mod metrics;
 mod office;
+pub mod privileges;
 mod recording;
 pub mod screen;
 pub mod shelf;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -13,25 +13,26 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use capture::tap::{Happening, Tap, Wish};
 use nix::net::if_::if_nametoindex;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
 use watch::board::Board;
 use watch::outbox::Outbox;
 use watch::store::Store;
 
-use crate::config::Config;
+use crate::config::{Config, Log};
 use crate::control::{self, Dump};
 use crate::desk::Desk;
 use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
 use crate::office::Office;
+use crate::privileges::give_up;
 use crate::shelf::{Writer, Written};
-use crate::sources::{Asked, Heard, Outlet, follow};
+use crate::sources::{Asked, Asking, Heard, Outlet, follow};
 use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
-/// Packets wait in the kernel's buffer for so long at most.
-const LOOK: Duration = Duration::from_millis(20);
-/// Between two looks for handshakes that are over.
-const TICK: Duration = Duration::from_millis(50);
+/// Packets wait in the kernel's buffer for so long at most, unless many do; and so often is looked for handshakes that are over.
+const LOOK: u8 = 50; // milliseconds
 /// Between two looks at interfaces and counters.
 const TEND: Duration = Duration::from_secs(1);
 /// Triggers that wait.
@@ -72,6 +73,8 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let listener = std::net::TcpListener::bind(config.capture.listen)
         .map_err(|e| format!("cannot listen on {} ([capture] listen): {e}", config.capture.listen))?;
     let control = control::listen(&config.capture.control)?;
+    let journal = config.logs.iter().any(|log| matches!(log, Log::Journal { .. }));
+    give_up(config.capture.user.as_deref(), journal)?;
     let shelf = shelf(&config, &metrics, &shown)?;
     let (direct, undelivered) = mpsc::unbounded_channel();
     let office = Office::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
@@ -86,7 +89,10 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox)?;
 
+    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(|e| format!("an eventfd: {e}"))?;
+    let wake = Arc::new(wake);
     let (ask, asked) = sync_channel(MOST_ASKED);
+    let ask = Asking::new(ask, Arc::clone(&wake));
     let (dump, dumps) = sync_channel(4);
     let outlet = Outlet { asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
     for log in &config.logs {
@@ -100,12 +106,24 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
 
     let desk = Desk::new(Arc::clone(&config), shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
     ready(&Begun { way, notes });
-    let mut recording = Recording { config, tap, desk, office, metrics, shown, asked, dumps };
+    let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
+    let mut recording = Recording { config, tap, desk, office, metrics, shown, asked, dumps, wake, sleep };
     recording.run(stop);
     let Recording { desk, config, .. } = recording;
     desk.finish();
     let _ = std::fs::remove_file(&config.capture.control); // the next one does not mind
     Ok(())
+}
+
+/// What wakes the recorder. Of the filter's buffers only the edge counts: data that the filter did not call urgent waits for the next
+/// look.
+fn sleep(tap: &Tap, wake: &EventFd) -> nix::Result<Epoll> {
+    let sleep = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    sleep.add(wake, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    for fd in tap.fds() {
+        sleep.add(fd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 1))?;
+    }
+    Ok(sleep)
 }
 
 fn shelf(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, String> {
@@ -191,32 +209,28 @@ struct Recording {
     shown: Arc<Shown>,
     asked: Receiver<Asked>,
     dumps: Receiver<Dump>,
+    wake: Arc<EventFd>,
+    sleep: Epoll,
 }
 
 impl Recording {
     fn run(&mut self, stop: &AtomicBool) {
         self.tend();
-        let (mut ticked, mut tended, mut judged) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut tended, mut judged) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) {
+            self.wait();
             self.read();
-            match self.asked.recv_timeout(LOOK) {
-                Ok(asked) => self.answer(asked),
-                Err(RecvTimeoutError::Timeout) => {}
-                // The control thread holds the other end for as long as we live.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+            for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
+                self.desk.asked(asked);
             }
             while let Ok(dump) = self.dumps.try_recv() {
-                self.read();
                 // Whoever asked may be gone.
                 match dump {
                     Dump::Flow(trigger, answer) => drop(answer.send(self.desk.evidence(&trigger))),
                     Dump::Last(last, answer) => drop(answer.send(self.desk.last(last))),
                 }
             }
-            if ticked.elapsed() >= TICK {
-                ticked = Instant::now();
-                self.desk.tick();
-            }
+            self.desk.tick();
             if tended.elapsed() >= TEND {
                 tended = Instant::now();
                 self.tend();
@@ -235,13 +249,10 @@ impl Recording {
         tap.read(&mut |seen| desk.packet(&seen));
     }
 
-    /// What a trigger speaks of has passed, but perhaps nobody has read it yet.
-    fn answer(&mut self, asked: Asked) {
-        self.read();
-        self.desk.asked(asked);
-        for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
-            self.desk.asked(asked);
-        }
+    /// Sleeps until much waits to be read, or somebody asks, or for a while.
+    fn wait(&mut self) {
+        let _ = self.sleep.wait(&mut [EpollEvent::empty(); 4], EpollTimeout::from(LOOK)); // a signal wakes it too
+        let _ = self.wake.read(); // nothing there: nobody asked
     }
 
     fn tend(&mut self) {

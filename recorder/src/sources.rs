@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use nix::sys::eventfd::EventFd;
+
 use crate::config::Log;
 use crate::logline::{Fields, Said, read, read_fields};
 use crate::shelf::Answer;
@@ -49,11 +51,37 @@ pub enum Heard {
     Trouble(String, Option<String>),
 }
 
+/// Where triggers go. Whoever waits for them is woken.
+#[derive(Clone)]
+pub struct Asking {
+    to: SyncSender<Asked>,
+    wake: Arc<EventFd>,
+}
+
+impl Asking {
+    /// Triggers for whoever reads from the other end of `to` and sleeps on `wake`.
+    pub fn new(to: SyncSender<Asked>, wake: Arc<EventFd>) -> Self {
+        Self { to, wake }
+    }
+
+    /// Hands a trigger over; whether there was room for it.
+    pub fn ask(&self, asked: Asked) -> bool {
+        let taken = self.to.try_send(asked).is_ok();
+        let _ = self.wake.write(1); // it fails only when it is set already
+        taken
+    }
+
+    /// Wakes the recorder for something else.
+    pub fn wake(&self) {
+        let _ = self.wake.write(1);
+    }
+}
+
 /// What a source needs.
 #[derive(Clone)]
 pub struct Outlet {
     /// Where triggers go.
-    pub asked: SyncSender<Asked>,
+    pub asked: Asking,
     /// Hears the rest.
     pub heard: Arc<dyn Fn(Heard) + Send + Sync>,
     /// Set when it is over.
@@ -71,7 +99,7 @@ impl Outlet {
             Some(Said { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => (self.heard)(Heard::NotSlow),
             Some(Said { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
-                if self.asked.try_send(Asked { trigger, at: Instant::now(), answer: None }).is_err() {
+                if !self.asked.ask(Asked { trigger, at: Instant::now(), answer: None }) {
                     (self.heard)(Heard::Shed);
                 }
             }
@@ -300,6 +328,7 @@ mod tests {
 
     fn outlet() -> (Outlet, Receiver<Asked>) {
         let (asked, triggers) = sync_channel(16);
+        let asked = Asking::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
         (Outlet { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
     }
 
