@@ -40,15 +40,6 @@ pub enum Error {
     },
 }
 
-/// How the program hangs at an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hook {
-    /// tcx, Linux 6.6 and later: goes away with us.
-    Tcx,
-    /// The clsact queueing discipline.
-    Clsact,
-}
-
 /// The filter, loaded.
 pub struct KernelFilter {
     ebpf: Ebpf,
@@ -62,7 +53,6 @@ pub struct KernelFilter {
 /// The programs at one interface.
 struct Attached {
     interface: String,
-    hook: Hook,
     links: Vec<(&'static str, SchedClassifierLinkId)>,
 }
 
@@ -95,16 +85,17 @@ impl KernelFilter {
         Ok(Self { ebpf, link, packets, syns, counters, attached: Vec::new() })
     }
 
-    /// Hangs the programs at `interface`, of the calling thread's network namespace.
+    /// Hangs the programs at `interface`, of the calling thread's network namespace: by tcx (Linux 6.6 and later), else by a clsact
+    /// queueing discipline.
     ///
     /// # Errors
     /// If neither tcx nor clsact takes them.
-    pub fn attach(&mut self, interface: &str) -> Result<Hook, Error> {
+    pub fn attach(&mut self, interface: &str) -> Result<(), Error> {
         let tcx = [LinkOrder::first(), LinkOrder::last()].map(TcAttachOptions::TcxOrder);
         let refused = match self.attach_both(interface, tcx) {
             Ok(links) => {
-                self.attached.push(Attached { interface: interface.to_owned(), hook: Hook::Tcx, links });
-                return Ok(Hook::Tcx);
+                self.attached.push(Attached { interface: interface.to_owned(), links });
+                return Ok(());
             }
             Err(error) => chain(&error),
         };
@@ -115,8 +106,8 @@ impl KernelFilter {
             interface: interface.to_owned(),
             why: format!("tcx: {refused}; clsact: {}", chain(&error)),
         })?;
-        self.attached.push(Attached { interface: interface.to_owned(), hook: Hook::Clsact, links });
-        Ok(Hook::Clsact)
+        self.attached.push(Attached { interface: interface.to_owned(), links });
+        Ok(())
     }
 
     fn attach_both(
@@ -153,17 +144,26 @@ impl KernelFilter {
         }
     }
 
-    /// Whether the programs still hang at `interface`, as far as the kernel tells: somebody else may have taken them off.
+    /// Whether the programs still hang at `interface`: somebody else may have taken them off. Asked by putting each where it is: a
+    /// link that is dead refuses. (To list what hangs there would need CAP_SYS_ADMIN.)
     pub fn attached(&mut self, interface: &str) -> bool {
-        let Some(attached) = self.attached.iter().find(|a| a.interface == interface) else { return false };
-        if attached.hook == Hook::Clsact {
-            return true; // the kernel offers no way to ask that needs no parser of our own
+        let Some(place) = self.attached.iter().position(|a| a.interface == interface) else { return false };
+        let mut attached = self.attached.remove(place);
+        let put = |ebpf: &mut Ebpf, name, link| {
+            let program = classifier(ebpf, name)?;
+            let link = program.take_link(link)?;
+            program.attach_to_link(link).map(|link| (name, link))
+        };
+        // A link that was taken out and refused is closed; one that hangs while another is gone must go too.
+        let (put, gone): (Vec<_>, Vec<_>) =
+            attached.links.drain(..).map(|(name, link)| put(&mut self.ebpf, name, link)).partition(Result::is_ok);
+        let links = put.into_iter().flatten().collect();
+        if gone.is_empty() {
+            self.attached.push(Attached { links, ..attached });
+            return true;
         }
-        [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)].into_iter().all(|(name, way)| {
-            let own = classifier(&mut self.ebpf, name).and_then(|p| p.info()).map(|info| info.id());
-            let there = SchedClassifier::query_tcx(interface, way);
-            own.is_ok_and(|own| there.is_ok_and(|(_, programs)| programs.iter().any(|p| p.id() == own)))
-        })
+        self.detach_links(links);
+        false
     }
 
     /// Hangs the program on a packet socket: it then receives handshake packets only, cut to their handshake bytes.

@@ -232,8 +232,8 @@ mod in_kernel {
         let port = listener.local_addr().expect("it is bound").port();
         let limits = Limits { ports: vec![port], ..Limits::default() };
         let mut filter = KernelFilter::load(&limits, LinkType::Ethernet).expect("the kernel takes it");
-        let hook = filter.attach("lo").expect("loopback takes it");
-        assert!(filter.attached("lo"), "{hook:?}");
+        filter.attach("lo").expect("loopback takes it");
+        assert!(filter.attached("lo") && filter.attached("lo"));
         let served = std::thread::spawn(move || {
             let (mut server, _) = listener.accept().expect("a client comes");
             std::io::copy(&mut server, &mut std::io::sink()).expect("the client ends it")

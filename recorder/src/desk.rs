@@ -74,11 +74,17 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Knows nothing yet.
-    pub fn new(config: Arc<Config>, shelf: Writer, metrics: Arc<Metrics>, shown: Arc<Shown>, way: String) -> Self {
+    /// Remembers in `memory`.
+    pub fn new(
+        config: Arc<Config>,
+        memory: Memory,
+        shelf: Writer,
+        metrics: Arc<Metrics>,
+        shown: Arc<Shown>,
+        way: String,
+    ) -> Self {
         let [all, network] = config.evidence.rates();
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
-        let memory = Memory::new(config.capture.memory.as_u64() as usize);
         Self {
             memory,
             screen: Screen::new(config.slow.least()),

@@ -23,6 +23,7 @@ use watch::store::Store;
 use crate::config::{Config, Log};
 use crate::control::{self, Dump};
 use crate::desk::Desk;
+use crate::memory::Memory;
 use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
 use crate::office::Office;
 use crate::privileges::give_up;
@@ -61,6 +62,8 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         way: config.capture.way.map(Into::into),
         snaplen: i32::from(config.capture.snaplen),
     };
+    // All of its pages are touched: that takes a while, in which nothing should wait to be read.
+    let memory = Memory::new(config.capture.memory.as_u64() as usize);
     let (tap, notes) = Tap::open(wish).map_err(|e| e.to_string())?;
     let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
     let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(Board::default()));
@@ -104,7 +107,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
         .map_err(|e| format!("the thread of the control socket: {e}"))?;
 
-    let desk = Desk::new(Arc::clone(&config), shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
+    let desk = Desk::new(Arc::clone(&config), memory, shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
     ready(&Begun { way, notes });
     let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
     let mut recording = Recording { config, tap, desk, office, metrics, shown, asked, dumps, wake, sleep };
@@ -263,7 +266,7 @@ impl Recording {
                 Happening::Refused(name, why) => (name, Some(why)),
                 Happening::Reattached(name) => {
                     let said = "somebody took the filter off; it hangs there again, what passed meanwhile was not seen";
-                    self.shown.change(|status| status.notes.push(format!("{name}: {said}")));
+                    self.shown.note(format!("{name}: {said}"));
                     (name, None)
                 }
             };

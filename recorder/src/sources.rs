@@ -245,15 +245,19 @@ impl Journal {
         });
         let mut reader = BufReader::new(out);
         outlet.trouble("journal", None);
-        let mut noted = Instant::now();
-        while let Ok(Some(entry)) = next_entry(&mut reader) {
+        let (mut noted, mut last) = (Instant::now(), None);
+        while let Ok(Some(mut entry)) = next_entry(&mut reader) {
             self.entry(&entry, outlet);
+            last = entry.fields.remove("__CURSOR").or(last);
             // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
-            if let Some(cursor) = entry.fields.get("__CURSOR").filter(|_| noted.elapsed() > LOOK) {
+            if noted.elapsed() > LOOK
+                && let Some(cursor) = last.take()
+            {
                 noted = Instant::now();
-                self.note(cursor);
+                self.note(&cursor);
             }
         }
+        last.iter().for_each(|cursor| self.note(cursor));
         let _ = watcher.join();
         if outlet.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
     }

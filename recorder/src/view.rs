@@ -81,6 +81,15 @@ impl Shown {
         });
     }
 
+    /// Something to know about the recorder; said once, however often it happens.
+    pub fn note(&self, what: String) {
+        self.change(|status| {
+            if !status.notes.contains(&what) {
+                status.notes.push(what);
+            }
+        });
+    }
+
     /// Notes a slow handshake.
     pub fn slow(&self, glance: Glance) {
         let glances = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
