@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo watch-demo watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
+.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
@@ -14,7 +14,7 @@ watch-demo: build ## Scheduled checks in the lab: three faults come and go, a re
 	@bash packaging/install-missing watch
 	bash packaging/watch-demo/run
 
-test: deps-test build lint deny unit rules score-quick fuzz-smoke scenarios failures watch-failures rootless ## Everything CI checks
+test: deps-test build lint deny unit rules score-quick fuzz-smoke scenarios failures watch-failures capture-failures capture-lab rootless ## Everything CI checks
 
 build: deps
 	cargo build --release --locked
@@ -43,6 +43,21 @@ failures: build ## What goes wrong around a run
 
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
 	timeout 300 python3 packaging/watch-failures
+
+capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
+	@bash packaging/install-missing capture
+	timeout 300 bash packaging/capture-lab/run
+
+capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
+	timeout 300 python3 packaging/capture-failures
+
+capture-kills: build ## The same with 200 kills
+	KILLS=200 timeout 900 python3 packaging/capture-failures
+
+capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
+	@bash packaging/install-missing capture
+	cargo build --release --locked -p whostalled-recorder --example missed
+	python3 packaging/capture-bench
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth
 	@bash packaging/install-missing watch
@@ -86,6 +101,7 @@ golden: ## Rewrite the golden files of the analysis (read the diff before you co
 schema: build
 	$(BIN) schema > docs/scenario.schema.json
 	$(BIN) watch --schema > docs/checks.schema.json
+	$(BIN) capture --schema > docs/capture.schema.json
 
 clean:
 	cargo clean

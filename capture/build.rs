@@ -1,25 +1,26 @@
-//! Compiles the in-kernel filter. Without clang the build goes on, and `capture` filters in user space and says so.
+//! Compiles the programs for the kernel. Without clang the build goes on, and `capture` filters in user space and says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCE: &str = "bpf/handshakes.bpf.c";
+const SOURCES: [&str; 2] = ["handshakes", "sockets"];
 
 fn main() {
-    println!("cargo:rerun-if-changed={SOURCE}");
+    println!("cargo:rerun-if-changed=bpf");
     println!("cargo:rerun-if-env-changed=CLANG");
     println!("cargo:rustc-check-cfg=cfg(kernel_filter)");
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("handshakes.bpf.o");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".into());
-    match compile(&clang, &out) {
+    match SOURCES.iter().try_for_each(|name| compile(&clang, name, &out)) {
         Ok(()) => println!("cargo:rustc-cfg=kernel_filter"),
         Err(why) => println!("cargo:warning=no in-kernel filter in this build: {why}"),
     }
 }
 
-fn compile(clang: &str, out: &Path) -> Result<(), String> {
+fn compile(clang: &str, name: &str, out: &Path) -> Result<(), String> {
+    let (source, object) = (format!("bpf/{name}.bpf.c"), out.join(format!("{name}.bpf.o")));
     let mut command = Command::new(clang);
-    command.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3", "-c", SOURCE, "-o"]).arg(out);
+    command.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3", "-c", &source, "-o"]).arg(object);
     // Debian keeps <asm/types.h> below the name of the machine, which the target bpf does not look into.
     let machine = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     command.arg(format!("-I/usr/include/{machine}-linux-gnu"));

@@ -22,13 +22,13 @@ const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ha
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It refused the program or a map.
-    #[error("the kernel refused the filter: {0} (it needs CAP_BPF and CAP_NET_ADMIN, and Linux 5.8 or later)")]
+    #[error("the kernel refused the programs: {0} (it needs CAP_BPF and CAP_NET_ADMIN, and Linux 5.8 or later)")]
     Load(#[from] aya::EbpfError),
     /// It refused a program.
-    #[error("the kernel refused the filter: {0}")]
+    #[error("the kernel refused a program: {0}")]
     Program(#[from] ProgramError),
     /// It refused access to a map.
-    #[error("the filter's maps: {0}")]
+    #[error("a program's maps: {0}")]
     Map(#[from] aya::maps::MapError),
     /// It refused the attachment.
     #[error("attaching to {interface}: {why} (it needs CAP_NET_ADMIN in the namespace of the interface)")]
@@ -217,7 +217,11 @@ impl KernelFilter {
     }
 }
 
-fn map<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+/// Takes a map of a loaded object.
+pub(crate) fn map<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, Error> {
     let map = ebpf.take_map(name).ok_or_else(|| aya::maps::MapError::InvalidName { name: name.into() })?;
     Ok(map.try_into()?)
 }

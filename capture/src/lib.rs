@@ -4,6 +4,7 @@
 //! file, set, source ─ frames of capture files, in order of time
 //! live ─ ring        everything on an interface of the lab, for as long as a run lasts
 //! tap ─ chains       handshake packets of an edge, for ever: kernel (bpf/) or limits (the same rule in user space) lets them pass
+//! sockets            what the server's threads did with a connection, where the kernel's tracepoints may be used
 //! evidence           what stock Wireshark opens
 //! ```
 //! This crate knows nothing of verdicts. Unsafe code: `socket` (borrows libpcap's descriptor).
@@ -20,6 +21,8 @@ pub mod seen;
 pub mod set;
 #[cfg(kernel_filter)]
 mod socket;
+#[cfg(kernel_filter)]
+pub mod sockets;
 mod source;
 pub mod tap;
 

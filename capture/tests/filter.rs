@@ -255,4 +255,36 @@ mod in_kernel {
         filter.detach("lo");
         assert!(!filter.attached("lo"));
     }
+
+    #[test]
+    fn reads_and_writes_of_a_server_are_told_with_their_thread() {
+        if !root() {
+            eprintln!("skipped: not root");
+            return;
+        }
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let server = listener.local_addr().expect("it is bound");
+        let limits = Limits { ports: vec![server.port()], ..Limits::default() };
+        let mut events = capture::sockets::SocketEvents::attach(&limits).expect("the kernel takes it");
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client comes");
+            let mut hello = [0; 5];
+            stream.read_exact(&mut hello).expect("the client speaks");
+            stream.write_all(&hello).expect("the client listens");
+            nix::unistd::gettid().as_raw().unsigned_abs()
+        });
+        let mut client = std::net::TcpStream::connect(server).expect("the server listens");
+        client.write_all(b"hello").expect("the server reads");
+        client.read_exact(&mut [0; 5]).expect("the server answers");
+        let thread = served.join().expect("it served");
+        let mut told = Vec::new();
+        events.read(&mut |event| told.push(event));
+        use capture::sockets::Deed;
+        let own = client.local_addr().expect("it is connected");
+        let deeds: Vec<(Deed, Option<u32>)> =
+            told.iter().filter(|e| e.client == own && e.server == server).map(|e| (e.deed, e.thread)).collect();
+        assert_eq!(deeds, [(Deed::Opened, None), (Deed::Read, Some(thread)), (Deed::Wrote, Some(thread))], "{told:?}");
+        assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > 0), "{told:?}");
+    }
 }

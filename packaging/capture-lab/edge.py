@@ -165,6 +165,8 @@ resolve_after = 2
         check("HAProxy's slow handshakes are triggers, its fast ones are not", dict(said).keys() >= {"not_slow"} and any(o in ("kept", "duplicate") for o, _ in said), said)
     else:
         print("skipped: HAProxy's lines: haproxy is not installed")
+    open(f"{OUT}/page.html", "w").write(urllib.request.urlopen("http://127.0.0.1:9720/").read().decode())
+    open(f"{OUT}/status.txt", "w").write(subprocess.run([BIN, "capture", "status", "--control", f"{OUT}/control.sock"], capture_output=True, text=True).stdout)
     incidents = subprocess.run([BIN, "incidents", "--json", "--store", f"{OUT}/alerts.db"], capture_output=True, text=True)
     culprits = {i["culprit"] for i in json.loads(incidents.stdout)}
     check("path, loss and edge were alerts, the clients' stall was none", {"path", "loss", "edge"} <= culprits and "client" not in culprits, culprits)

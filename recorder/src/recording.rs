@@ -218,6 +218,9 @@ struct Recording {
 
 impl Recording {
     fn run(&mut self, stop: &AtomicBool) {
+        for interface in &self.config.capture.interfaces {
+            self.metrics.interfaces.get_or_create(&ByInterface { interface: interface.clone() }).set(1);
+        }
         self.tend();
         let (mut tended, mut judged) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) {

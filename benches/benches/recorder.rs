@@ -1,0 +1,66 @@
+//! Criterion benchmarks of the recorder's memory: taking a packet, and finding one flow among all.
+
+use std::net::SocketAddr;
+
+use analysis::packet::LinkType;
+use capture::chains::{Chains, Entry, FlowName};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+/// Packets of a handshake, and how large each is on average.
+const PACKETS: usize = 16;
+const BYTES: usize = 400;
+
+fn flow(n: usize) -> FlowName {
+    let client = SocketAddr::from(((n as u32).wrapping_mul(2_654_435_761).to_be_bytes(), (n >> 4) as u16));
+    FlowName::of(client, SocketAddr::from(([198, 51, 100, 1], 443)))
+}
+
+fn entry<'a>(flow: FlowName, at: usize, bytes: &'a [u8]) -> Entry<'a> {
+    Entry { flow, at: at as i64, wire_len: bytes.len() as u32, interface: 2, outgoing: false, link: LinkType::Ethernet, bytes }
+}
+
+/// A ring that is full: every packet pushes others out, flows lie interleaved.
+fn full(bytes: usize) -> (Chains, usize) {
+    let (mut ring, packet) = (Chains::new(bytes), [7_u8; BYTES]);
+    let flows = bytes / (BYTES + 40) / PACKETS * 2;
+    for i in 0..flows * PACKETS {
+        ring.push(entry(flow(i / (PACKETS * 64) * 64 + i % 64), i, &packet));
+    }
+    (ring, flows)
+}
+
+fn recorder(c: &mut Criterion) {
+    let mut group = c.benchmark_group("recorder");
+    let (mut ring, flows) = full(256 << 20);
+    let packet = [7_u8; BYTES];
+    let names: Vec<FlowName> = (flows..flows + 4_096).map(flow).collect();
+    let mut i = 0;
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("take a packet of 400 bytes, 256 MB full", |b| {
+        b.iter(|| {
+            i += 1;
+            ring.push(entry(names[i / 4 % names.len()], i, &packet));
+        });
+    });
+    let (ring, flows) = full(256 << 20);
+    let mut i = 0;
+    group.bench_function("find one flow of 16 packets in 256 MB", |b| {
+        b.iter_batched(
+            || {
+                i += 64 * 7;
+                flow(flows - 64 - i % (flows / 4))
+            },
+            |name| ring.flow(name).len(),
+            BatchSize::SmallInput,
+        );
+    });
+    group.sample_size(10);
+    group.bench_function("the same by looking at every packet", |b| {
+        let name = flow(flows - 64);
+        b.iter(|| ring.since(i64::MIN).filter(|e| e.flow == name).count());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, recorder);
+criterion_main!(benches);

@@ -1,0 +1,110 @@
+//! What the server's program did with a connection, as the kernel saw it: loads `bpf/sockets.bpf.c` on BTF tracepoints.
+//!
+//! In: ports. Out: [`Event`]s: a connection was opened, the program read, the program wrote; each with the counters of the thread that did it.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use aya::maps::{Array, MapData, RingBuf};
+use aya::programs::{BtfTracePoint, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use crate::kernel::{Error, map};
+use crate::limits::Limits;
+
+const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// The connection was established.
+    Opened,
+    /// The program read from it.
+    Read,
+    /// The program wrote to it.
+    Wrote,
+}
+
+/// Something that happened to a connection at the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: i64,
+    /// What.
+    pub deed: Deed,
+    /// The client's end.
+    pub client: SocketAddr,
+    /// The server's end.
+    pub server: SocketAddr,
+    /// The thread that did it; absent for [`Deed::Opened`], which the kernel does by itself.
+    pub thread: Option<u32>,
+    /// The thread's time on a CPU, in nanoseconds since it began.
+    pub cpu: u64,
+    /// The thread's time ready to run without a CPU, in nanoseconds since it began.
+    pub run_delay: u64,
+}
+
+/// The programs, loaded and attached.
+pub struct SocketEvents {
+    events: RingBuf<MapData>,
+    _ebpf: Ebpf,
+}
+
+impl SocketEvents {
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// If the kernel has no BTF, or refuses: it needs CAP_BPF and CAP_PERFMON, and Linux 6.3.
+    pub fn attach(limits: &Limits) -> Result<Self, Error> {
+        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(PROGRAM)?;
+        for (name, tracepoint) in
+            [("opened", "inet_sock_set_state"), ("received", "sock_recv_length"), ("sent", "sock_send_length")]
+        {
+            let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
+            program.load(tracepoint, &btf)?;
+            program.attach()?;
+        }
+        let mut ports: Array<_, u64> = map(&mut ebpf, "ports")?;
+        for (word, bits) in limits.port_bits() {
+            ports.set(word, bits, 0)?;
+        }
+        Ok(Self { events: map(&mut ebpf, "events")?, _ebpf: ebpf })
+    }
+
+    /// Gives every event that waits to `each`.
+    pub fn read(&mut self, each: &mut dyn FnMut(Event)) {
+        while let Some(record) = self.events.next() {
+            if let Some(event) = parse(&record) {
+                each(event);
+            }
+        }
+    }
+}
+
+/// Reads a `struct event` of the source.
+fn parse(record: &[u8]) -> Option<Event> {
+    let long = |at: usize| record.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes);
+    let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    let short = |at: usize| record.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+    let bytes = |at: usize| record.get(at..at + 16).and_then(|b| <[u8; 16]>::try_from(b).ok());
+    let ipv6 = word(68)? != 0;
+    let end = |address: [u8; 16], port: u16| {
+        let v4 = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
+        let ip = if ipv6 { Ipv6Addr::from(address).to_canonical() } else { v4.into() };
+        SocketAddr::new(ip, port)
+    };
+    let deed = match word(64)? {
+        0 => Deed::Opened,
+        1 => Deed::Read,
+        _ => Deed::Wrote,
+    };
+    Some(Event {
+        at: long(0)?.cast_signed(),
+        deed,
+        client: end(bytes(24)?, short(56)?),
+        server: end(bytes(40)?, short(58)?),
+        thread: word(60).filter(|_| deed != Deed::Opened),
+        cpu: long(8)?,
+        run_delay: long(16)?,
+    })
+}
