@@ -21,7 +21,6 @@ pub mod seen;
 pub mod set;
 #[cfg(kernel_filter)]
 mod socket;
-#[cfg(kernel_filter)]
 pub mod sockets;
 mod source;
 pub mod tap;

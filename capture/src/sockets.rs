@@ -2,16 +2,10 @@
 //!
 //! In: ports. Out: [`Event`]s: a connection was opened, the program read, the program wrote; each with the counters of the thread that did it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use aya::maps::{Array, MapData, RingBuf};
-use aya::programs::{BtfTracePoint, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
-
-use crate::kernel::{Error, map};
 use crate::limits::Limits;
-
-const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
+use crate::live::Error;
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,20 +37,32 @@ pub struct Event {
     pub run_delay: u64,
 }
 
-/// The programs, loaded and attached.
+/// Looks at sockets.
+#[cfg(kernel_filter)]
 pub struct SocketEvents {
-    events: RingBuf<MapData>,
-    _ebpf: Ebpf,
+    events: aya::maps::RingBuf<aya::maps::MapData>,
+    _ebpf: aya::Ebpf,
 }
 
+/// Looks at sockets; in this build nobody can.
+#[cfg(not(kernel_filter))]
+pub enum SocketEvents {}
+
+#[cfg(kernel_filter)]
 impl SocketEvents {
     /// Begins to look.
     ///
     /// # Errors
     /// If the kernel has no BTF, or refuses: it needs CAP_BPF and CAP_PERFMON, and Linux 6.3.
     pub fn attach(limits: &Limits) -> Result<Self, Error> {
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(PROGRAM)?;
+        Ok(Self::load(limits)?)
+    }
+
+    fn load(limits: &Limits) -> Result<Self, crate::kernel::Error> {
+        use aya::programs::{BtfTracePoint, ProgramError};
+        const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
+        let btf = aya::Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+        let mut ebpf = aya::EbpfLoader::new().btf(Some(&btf)).load(PROGRAM)?;
         for (name, tracepoint) in
             [("opened", "inet_sock_set_state"), ("received", "sock_recv_length"), ("sent", "sock_send_length")]
         {
@@ -64,11 +70,11 @@ impl SocketEvents {
             program.load(tracepoint, &btf)?;
             program.attach()?;
         }
-        let mut ports: Array<_, u64> = map(&mut ebpf, "ports")?;
+        let mut ports: aya::maps::Array<_, u64> = crate::kernel::map(&mut ebpf, "ports")?;
         for (word, bits) in limits.port_bits() {
             ports.set(word, bits, 0)?;
         }
-        Ok(Self { events: map(&mut ebpf, "events")?, _ebpf: ebpf })
+        Ok(Self { events: crate::kernel::map(&mut ebpf, "events")?, _ebpf: ebpf })
     }
 
     /// Gives every event that waits to `each`.
@@ -81,7 +87,24 @@ impl SocketEvents {
     }
 }
 
+#[cfg(not(kernel_filter))]
+impl SocketEvents {
+    /// Never begins to look.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn attach(_: &Limits) -> Result<Self, Error> {
+        Err(Error::Interface("any".into(), "this build has no programs for the kernel: clang was missing".into()))
+    }
+
+    /// Nothing to read.
+    pub fn read(&mut self, _: &mut dyn FnMut(Event)) {
+        match *self {}
+    }
+}
+
 /// Reads a `struct event` of the source.
+#[cfg(kernel_filter)]
 fn parse(record: &[u8]) -> Option<Event> {
     let long = |at: usize| record.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes);
     let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
@@ -89,8 +112,8 @@ fn parse(record: &[u8]) -> Option<Event> {
     let bytes = |at: usize| record.get(at..at + 16).and_then(|b| <[u8; 16]>::try_from(b).ok());
     let ipv6 = word(68)? != 0;
     let end = |address: [u8; 16], port: u16| {
-        let v4 = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
-        let ip = if ipv6 { Ipv6Addr::from(address).to_canonical() } else { v4.into() };
+        let v4 = std::net::Ipv4Addr::new(address[0], address[1], address[2], address[3]);
+        let ip = if ipv6 { std::net::Ipv6Addr::from(address).to_canonical() } else { v4.into() };
         SocketAddr::new(ip, port)
     };
     let deed = match word(64)? {

@@ -56,6 +56,9 @@ pub struct Capture {
     pub way: Option<FilterWay>,
     /// Bytes kept of each packet where user space filters.
     pub snaplen: u16,
+    /// Whether to look at what the server's threads do with connections (BTF tracepoints), where the host permits it: it tells an
+    /// edge's host from its program.
+    pub kernel_view: bool,
     /// Connections remembered by the filter.
     pub flows: u32,
     /// Connections remembered by the filter of which only SYN was seen.
@@ -102,6 +105,7 @@ impl Default for Capture {
             memory: ByteSize::mib(64),
             way: None,
             snaplen: 128,
+            kernel_view: true,
             flows: limits.flows,
             half_open: limits.embryos,
             listen: SocketAddr::from(([127, 0, 0, 1], 9720)),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use analysis::packet::{Transport, decode};
 use capture::chains::FlowName;
 use capture::seen::{Counters, Seen};
+use capture::sockets::Event;
 use capture::tap::{monotonic, wall};
 use explain::judging::Finding;
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::detector::Detector;
 use crate::dossier::{Beside, Dossier, dossier, last_connection};
+use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
 use crate::screen::{Quick, Screen, Step};
@@ -56,6 +58,8 @@ struct Follow {
 pub struct Desk {
     config: Arc<Config>,
     memory: Memory,
+    /// Absent where nobody may look.
+    threads: Option<KernelView>,
     screen: Screen,
     detector: Detector,
     /// Counts quick handshakes.
@@ -74,10 +78,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Remembers in `memory`.
+    /// Remembers in `memory`; `looks_at_threads`: whether [`Self::event`] will be told what the server's threads do.
     pub fn new(
         config: Arc<Config>,
         memory: Memory,
+        looks_at_threads: bool,
         shelf: Writer,
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
@@ -87,6 +92,7 @@ impl Desk {
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         Self {
             memory,
+            threads: looks_at_threads.then(KernelView::default),
             screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
             quick,
@@ -127,6 +133,13 @@ impl Desk {
                 let found = self.detector.push(seen.at, &segment);
                 found.into_iter().for_each(|finding| self.finding(finding));
             }
+        }
+    }
+
+    /// Takes something that a thread of the server did.
+    pub fn event(&mut self, event: Event) {
+        if let Some(threads) = &mut self.threads {
+            threads.push(event);
         }
     }
 
@@ -305,7 +318,7 @@ impl Desk {
     }
 
     fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<Dossier> {
-        dossier(packets, trigger, &self.detector, &self.beside())
+        dossier(packets, trigger, &self.detector, &self.beside(), self.threads.as_ref())
     }
 
     fn order(&mut self, name: String, replaces: Option<String>, made: Dossier, asked: Instant, done: Option<Answer>) {

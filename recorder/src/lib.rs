@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  capture::tap ─ packets ─► desk (main thread): memory, screen, detector ─ slow? ─► trigger ─► admission ─► dossier ─► shelf (thread) ─► disk
+//!  capture::sockets ─ reads and writes of the server's threads ─► kernel_view ──────────────────────┘
 //!  sources (a thread each): journal, files, syslog ─ trigger ───────────────┘              ▲ flow's packets
 //!  control (threads): dump, trigger, status                              memory ───────────┘
 //!  desk ─ tally ─► office: alarm ─► store ─► outbox (web thread, shared with `watch`) ─► receivers;   web: page, /metrics
 //! ```
-//! Pure, with time as an argument: [`memory`], [`screen`], [`detector`], [`dossier`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
+//! Pure, with time as an argument: [`memory`], [`kernel_view`], [`screen`], [`detector`], [`dossier`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -16,6 +17,7 @@ pub mod control;
 pub mod desk;
 pub mod detector;
 pub mod dossier;
+pub mod kernel_view;
 pub mod logline;
 pub mod memory;
 pub mod metrics;

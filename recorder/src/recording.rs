@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use capture::sockets::SocketEvents;
 use capture::tap::{Happening, Tap, Wish};
 use nix::net::if_::if_nametoindex;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -64,7 +65,17 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     };
     // All of its pages are touched: that takes a while, in which nothing should wait to be read.
     let memory = Memory::new(config.capture.memory.as_u64() as usize);
-    let (tap, notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let sockets = config.capture.kernel_view.then(|| SocketEvents::attach(&wish.limits));
+    let (tap, mut notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let sockets = match sockets {
+        Some(Ok(sockets)) => Some(sockets),
+        Some(Err(error)) => {
+            let why = first_line(&error.to_string());
+            notes.push(format!("no view of the server's threads, so an edge's time is not told apart as host or app: {why}"));
+            None
+        }
+        None => None,
+    };
     let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
     let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(Board::default()));
     shown.change(|status| {
@@ -107,15 +118,21 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
         .map_err(|e| format!("the thread of the control socket: {e}"))?;
 
-    let desk = Desk::new(Arc::clone(&config), memory, shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
+    let desk =
+        Desk::new(Arc::clone(&config), memory, sockets.is_some(), shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
     ready(&Begun { way, notes });
     let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
-    let mut recording = Recording { config, tap, desk, office, metrics, shown, asked, dumps, wake, sleep };
+    let mut recording = Recording { config, tap, sockets, desk, office, metrics, shown, asked, dumps, wake, sleep };
     recording.run(stop);
     let Recording { desk, config, .. } = recording;
     desk.finish();
     let _ = std::fs::remove_file(&config.capture.control); // the next one does not mind
     Ok(())
+}
+
+/// The kernel's verifier explains itself at length.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// What wakes the recorder. Of the filter's buffers only the edge counts: data that the filter did not call urgent waits for the next
@@ -206,6 +223,7 @@ fn status(shown: &Shown) -> Response {
 struct Recording {
     config: Arc<Config>,
     tap: Tap,
+    sockets: Option<SocketEvents>,
     desk: Desk,
     office: Office,
     metrics: Arc<Metrics>,
@@ -251,7 +269,11 @@ impl Recording {
     }
 
     fn read(&mut self) {
-        let Self { tap, desk, .. } = self;
+        let Self { tap, sockets, desk, .. } = self;
+        // First what the threads did: a packet may make somebody ask for it.
+        if let Some(sockets) = sockets {
+            sockets.read(&mut |event| desk.event(event));
+        }
         tap.read(&mut |seen| desk.packet(&seen));
     }
 

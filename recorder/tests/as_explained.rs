@@ -80,7 +80,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
         let beside = Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
-        let made = dossier(packets, &trigger, &detector, &beside).expect("its packets are in memory");
+        let made = dossier(packets, &trigger, &detector, &beside, None).expect("its packets are in memory");
         evidence.insert(ends.client.to_string(), made.record.label());
         let read = explained(&made.pcapng);
         assert_eq!(read.len(), 1, "one flow a file, and it reads");
@@ -210,7 +210,7 @@ fn nothing_that_is_said_behind_the_handshake_is_kept() {
         let whole: usize = packets.iter().map(|p| p.bytes.windows(marked.len()).filter(|w| w == marked).count()).sum();
         assert!(whole > 0, "there is something to hide in {version:?}");
         let detector = Detector::default();
-        let one = payload(dossier(packets.clone(), &trigger, &detector, &beside).expect("a flow").pcapng, marked);
+        let one = payload(dossier(packets.clone(), &trigger, &detector, &beside, None).expect("a flow").pcapng, marked);
         let all = payload(whostalled_recorder::dossier::bundle(packets, &beside).expect("a vector takes it"), marked);
         assert_eq!((one.1, all.1), (0, 0), "{version:?}");
         kept += one.0;
