@@ -61,6 +61,20 @@ def status():
     return json.loads(out.stdout) if out.returncode == 0 else {}
 
 
+# One thread that sleeps before it reads each ClientHello.
+SLEEPY = """
+import socket, ssl, sys, time
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain(sys.argv[2], sys.argv[3])
+l = socket.create_server((sys.argv[1], 9443))
+while True:
+    plain, _ = l.accept()
+    time.sleep(0.3)
+    try:
+        with c.wrap_socket(plain, server_side=True) as s: s.recv(1000); s.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nok')
+    except OSError: pass
+"""
+
+
 def main():
     # A second interface of the edge, for bulk data that the lab's wire could not carry.
     subprocess.run(["ip", "link", "add", "bulk0", "type", "veth", "peer", "name", "bulk1"], check=True)
@@ -102,7 +116,7 @@ frontend fe
         config.write(f"""[capture]
 site = "lab"
 interfaces = ["eth0", "bulk0"]
-ports = [443, 8443, 5443]
+ports = [443, 8443, 9443, 5443]
 memory = "16MiB"
 control = "{OUT}/control.sock"
 [evidence]
@@ -144,7 +158,7 @@ resolve_after = 2
         [("detour", "path", 1), ("hold", "path", 1), ("lost", "loss", 1), ("squeeze", "client", 4), ("capacity", "edge", 4)]
     ):
         at(6.5 + 12 * i)
-        good = curl(count=4, at_once=concurrent)
+        good = curl(count=12 if fault == "capacity" else 4, at_once=concurrent)
         if haproxy and fault == "hold":
             good += curl(port=8443, count=2)
         at(6 + 12 * i + 11)
@@ -153,6 +167,18 @@ resolve_after = 2
         verdicts = sorted(map(verdict, new))
         wanted = [v for v in verdicts if v.split("-")[0].split("_")[0] == expected]
         check(f"{fault}: slow handshakes are on the disk, {expected} at fault", len(wanted) >= 3 and len(wanted) == len(verdicts), verdicts)
+
+    before = evidence()
+    start("sleepy", sys.executable, "-c", SLEEPY, address, f"{os.path.dirname(CA)}/chain.pem", f"{os.path.dirname(CA)}/key.pem")
+    time.sleep(0.7)
+    curl(port=9443, count=4)
+    wait_for(lambda: len(evidence() - before) >= 4, 4)
+    verdicts = sorted(map(verdict, evidence() - before))
+    looks = "no view of the server" not in open(f"{OUT}/recorder.log").read()
+    if looks:
+        check("a server that sleeps is told from a host that starves it", sum(v.startswith("edge_app") for v in verdicts) >= 3, verdicts)
+    else:
+        print("skipped: a server that sleeps: " + open(f"{OUT}/recorder.log").read().strip())
 
     now = status().get("status", {})
     check("no handshake packet was lost", now.get("lost") == 0 and now.get("connections", 0) >= 20, now)
