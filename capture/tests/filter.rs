@@ -123,6 +123,24 @@ fn a_flood_of_syns_establishes_nothing_and_forgets_nobody() {
     assert_eq!(before + after, push(&mut quiet, &trial.edge));
 }
 
+#[test]
+fn no_damaged_frame_is_too_strange() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let frames: Vec<Vec<u8>> = trials().take(20).flat_map(|t| t.edge).map(|(_, f)| f).collect();
+    let mut gate = Gate::new(Limits { flows: 50, embryos: 50, ..every_port() });
+    for _ in 0..20_000 {
+        let mut frame = frames[rng.usize(0..frames.len())].clone();
+        for _ in 0..rng.usize(0..4) {
+            let at = rng.usize(0..frame.len().min(120));
+            frame[at] = rng.u8(..);
+        }
+        frame.truncate(rng.usize(0..=frame.len()));
+        if let Some(pass) = gate.push(LinkType::Ethernet, &frame, rng.bool()) {
+            assert!(pass.keep <= frame.len());
+        }
+    }
+}
+
 fn corpus() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     let Ok(entries) = std::fs::read_dir(&folder) else {

@@ -34,7 +34,7 @@ use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
 /// Packets wait in the kernel's buffer for so long at most, unless many do; and so often is looked for handshakes that are over.
-const LOOK: u8 = 50; // milliseconds
+const LOOK: u8 = 100; // milliseconds
 /// Between two looks at interfaces and counters.
 const TEND: Duration = Duration::from_secs(1);
 /// Triggers that wait.

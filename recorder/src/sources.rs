@@ -403,6 +403,19 @@ mod tests {
         assert!(next_entry(&mut reader).expect("it reads").is_none());
     }
 
+    proptest::proptest! {
+        /// Whatever journalctl writes, reading it ends, and takes no more than was written.
+        #[test]
+        fn no_journal_is_too_strange(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let mut reader = &bytes[..];
+            let mut read = 0;
+            while let Ok(Some(entry)) = next_entry(&mut reader) {
+                read += entry.bytes.len();
+            }
+            proptest::prop_assert!(read <= bytes.len());
+        }
+    }
+
     #[test]
     fn syslog_messages_are_triggers() {
         let free = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("loopback");

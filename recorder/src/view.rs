@@ -128,7 +128,7 @@ pub fn page(status: &Status, glances: &[Glance]) -> String {
     let worst = status.slow.values().copied().max().unwrap_or(1).max(1);
     let share = if status.seen == 0 { 0.0 } else { status.passed as f64 / status.seen as f64 * 100.0 };
     let body = html! {
-        h1 { (status.site) ": " @if status.alerts.is_empty() { "nobody needs waking" } @else { (status.alerts.len()) " alerts are on" } }
+        h1 { (status.site) ": " (headline(status.alerts.len())) }
         p { (status.sentence) "." }
         @for sentence in status.alerts.values() { p.said { (sentence) } }
         @if !status.slow.is_empty() {
@@ -154,6 +154,14 @@ pub fn page(status: &Status, glances: &[Glance]) -> String {
         @for note in &status.notes { p.soft { (note) } }
     };
     frame(status, &body)
+}
+
+fn headline(alerts: usize) -> String {
+    match alerts {
+        0 => "nobody needs waking".into(),
+        1 => "one alert is on".into(),
+        n => format!("{n} alerts are on"),
+    }
 }
 
 fn row(g: &Glance) -> Markup {
