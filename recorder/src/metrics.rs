@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use watch::exposition::Exposition;
 use watch::metrics::{Delivery, Seconds};
 
-/// One word.
+/// Sets of labels, all of them words.
 macro_rules! labels {
     ($(#[$doc:meta] $name:ident { $($field:ident),+ })+) => {$(
         #[$doc]

@@ -1,8 +1,9 @@
 //! Whether a judged handshake is slow, and by whose fault.
 
-use analysis::ledger::{Entry, Missing, Owner, Phase};
+use analysis::ledger::{Entry, Missing, Owner};
 use analysis::verdict::Verdict;
 use explain::judging::Opinion;
+use watch::blame::phase_name;
 
 use crate::config::Slow;
 
@@ -39,19 +40,6 @@ fn owner(owner: Owner) -> &'static str {
     }
 }
 
-/// Its name in configuration and metrics.
-pub fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Dns => "dns",
-        Phase::Connect => "connect",
-        Phase::ClientHello => "client_hello",
-        Phase::ServerFlight => "server_flight",
-        Phase::ClientFinished => "client_finished",
-        Phase::Finish => "finish",
-        Phase::Request => "request",
-    }
-}
-
 impl Slow {
     /// The least of all thresholds, in nanoseconds: what took less in all is slow by none of them.
     pub fn least(&self) -> i64 {
@@ -70,7 +58,7 @@ impl Slow {
         }
         let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
         let total = self.total.is_some_and(|least| ledger.total.nanos() >= least.nanos());
-        let by_phase = |name: &str| nanos(&|e| if phase(e.phase) == name { e.span.nanos() } else { 0 });
+        let by_phase = |name: &str| nanos(&|e| if phase_name(e.phase) == name { e.span.nanos() } else { 0 });
         let by_owner = |name: &str| nanos(&|e| if owner(e.owner) == name { e.excess().nanos() } else { 0 });
         let phases = self.phases.iter().any(|(name, least)| by_phase(name) >= least.nanos());
         let owners = self.owners.iter().any(|(name, least)| by_owner(name) >= least.nanos());
