@@ -10,6 +10,7 @@ use analysis::clock::{Instant, Unplaced};
 use analysis::flow::{Side, View};
 use analysis::packet::{TcpSegment, Transport, decode};
 use analysis::table::FlowTable;
+use capture::chains::FlowName;
 use capture::file::Reader;
 
 type Sign = (SocketAddr, SocketAddr, u32, u32, u8, u32, Option<u32>, Option<u16>);
@@ -55,6 +56,13 @@ fn main() -> Result<(), String> {
     each(kept, |_, _, segment| {
         have.insert(sign(segment));
     })?;
+    // Of a flood of SYN packets there is nothing to judge.
+    let mut spoke: HashSet<FlowName> = HashSet::new();
+    each(full, |_, _, segment| {
+        if segment.len > 0 {
+            spoke.insert(FlowName::of(segment.source, segment.destination));
+        }
+    })?;
     let mut table: FlowTable<Unplaced> = FlowTable::default();
     let mut signs: HashMap<u64, Sign> = HashMap::new();
     let (mut handshakes, mut wanted, mut missed, mut shown) = (0_u64, 0_u64, 0_u64, 0);
@@ -76,6 +84,9 @@ fn main() -> Result<(), String> {
     };
     let dropped = each(full, |number, at, segment| {
         if !ports.contains(&segment.source.port()) && !ports.contains(&segment.destination.port()) {
+            return;
+        }
+        if !spoke.contains(&FlowName::of(segment.source, segment.destination)) {
             return;
         }
         let at = Instant::from_nanos(at);
