@@ -1,4 +1,5 @@
 //! Criterion benchmarks of the recorder's memory: taking a packet, and finding one flow among all.
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::net::SocketAddr;
 
