@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
+.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
@@ -58,6 +58,11 @@ capture-bench: build ## What the recorder misses and costs, beside tcpdump (minu
 	@bash packaging/install-missing capture
 	cargo build --release --locked -p whostalled-recorder --example missed
 	python3 packaging/capture-bench
+
+capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
+	@bash packaging/install-missing capture
+	cargo build --release --locked -p whostalled-recorder --example missed
+	bash packaging/capture-loss/run
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth
 	@bash packaging/install-missing watch

@@ -1,7 +1,8 @@
 //! Which handshake packets of a full capture are missing from what the recorder kept: `missed FULL.pcap KEPT.pcapng PORT…`.
 //!
 //! The full capture is the oracle: a handshake packet is one that carries or acknowledges bytes of a handshake, SYN included, of a
-//! connection whose handshake the full capture shows whole. Packets are the same if everything that a host writes into them is.
+//! connection whose handshake the full capture shows whole. Packets are the same if everything that a host writes into them is; a
+//! super-frame that the recorder saw before it was cut stands for its segments.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,10 +14,31 @@ use analysis::table::FlowTable;
 use capture::chains::FlowName;
 use capture::file::Reader;
 
-type Sign = (SocketAddr, SocketAddr, u32, u32, u8, u32, Option<u32>, Option<u16>);
+/// What a host writes into a packet, but for what differs between a super-frame and the segments it is cut into.
+type Sign = (SocketAddr, SocketAddr, u32, Option<u32>, u8);
 
-fn sign(s: &TcpSegment<'_>) -> Sign {
-    (s.source, s.destination, s.seq, s.ack, s.flags.0, s.len, s.tsval, s.ip_id)
+#[derive(Clone, Copy)]
+struct Place {
+    seq: u32,
+    len: u32,
+    ip_id: Option<u16>,
+}
+
+/// A super-frame is cut into so many segments at most.
+const MOST_SEGMENTS: u16 = 64;
+
+impl Place {
+    /// Whether this is the other, or the super-frame that the other was cut from: it holds its bytes, and its identification counts on.
+    fn covers(self, other: Place) -> bool {
+        let from = other.seq.wrapping_sub(self.seq);
+        let counts_on = |(own, others): (u16, u16)| others.wrapping_sub(own) < MOST_SEGMENTS;
+        from.checked_add(other.len).is_some_and(|end| end <= self.len) && self.ip_id.zip(other.ip_id).is_none_or(counts_on)
+    }
+}
+
+fn sign(s: &TcpSegment<'_>) -> (Sign, Place) {
+    let flags = s.flags.0 & !0x88; // PSH and CWR stand in one segment of a super-frame only
+    ((s.source, s.destination, s.ack, s.tsval, flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
 }
 
 fn each(path: &str, mut each: impl FnMut(u64, i64, &TcpSegment<'_>)) -> Result<u64, String> {
@@ -52,9 +74,10 @@ fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [full, kept, ports @ ..] = &arguments[..] else { return Err("missed FULL.pcap KEPT.pcapng PORT…".into()) };
     let ports: Vec<u16> = ports.iter().filter_map(|p| p.parse().ok()).collect();
-    let mut have: HashSet<Sign> = HashSet::new();
+    let mut have: HashMap<Sign, Vec<Place>> = HashMap::new();
     each(kept, |_, _, segment| {
-        have.insert(sign(segment));
+        let (sign, place) = sign(segment);
+        have.entry(sign).or_default().push(place);
     })?;
     // Of a flood of SYN packets there is nothing to judge.
     let mut spoke: HashSet<FlowName> = HashSet::new();
@@ -64,14 +87,15 @@ fn main() -> Result<(), String> {
         }
     })?;
     let mut table: FlowTable<Unplaced> = FlowTable::default();
-    let mut signs: HashMap<u64, Sign> = HashMap::new();
+    let mut signs: HashMap<u64, (Sign, Place)> = HashMap::new();
     let (mut handshakes, mut wanted, mut missed, mut shown) = (0_u64, 0_u64, 0_u64, 0);
-    let mut judge = |view: &View<Unplaced>, signs: &mut HashMap<u64, Sign>| {
+    let mut judge = |view: &View<Unplaced>, signs: &mut HashMap<u64, (Sign, Place)>| {
         let packets = handshake(view);
         handshakes += u64::from(!packets.is_empty());
         for number in packets {
             wanted += 1;
-            let Some(sign) = signs.get(&number).filter(|s| !have.contains(*s)) else { continue };
+            let kept = |(sign, place): &&(Sign, Place)| have.get(sign).is_some_and(|own| own.iter().any(|o| o.covers(*place)));
+            let Some((sign, _)) = signs.get(&number).filter(|s| !kept(s)) else { continue };
             missed += 1;
             shown += 1;
             if shown <= 10 {
