@@ -1,12 +1,9 @@
 //! The filter's rule: what of a handshake it lets pass (all of it), and that the kernel's program applies the same rule.
 
-use std::path::{Path, PathBuf};
-
 use analysis::clock::{Instant, Unplaced};
 use analysis::flow::{Side, View};
 use analysis::packet::{LinkType, Transport, decode};
 use analysis::table::FlowTable;
-use capture::file::Reader;
 use capture::limits::{Gate, Limits};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
@@ -15,8 +12,6 @@ use whostalled_capture as capture;
 
 /// So many rows has the fault matrix.
 const CASES: u8 = 51;
-/// `BPF_PROG_TEST_RUN` takes no more than fits a page with its headroom.
-const MOST_FRAME: usize = 3_000;
 
 fn trials() -> impl Iterator<Item = Trial> {
     let setups = (1..=CASES).flat_map(|case| Version::ALL.map(move |version| (case, version)));
@@ -141,35 +136,41 @@ fn no_damaged_frame_is_too_strange() {
     }
 }
 
-fn corpus() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: {} is not here (captures of other projects, not part of this repository)", folder.display());
-        return vec![];
-    };
-    entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect()
-}
-
-/// Ethernet frames of the corpus, small enough to be handed to the kernel.
-fn corpus_frames() -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    for path in corpus() {
-        let Ok(mut reader) = Reader::open(&path, None) else { continue };
-        while let Ok(Some(frame)) = reader.next_frame() {
-            if frame.link == Some(LinkType::Ethernet) && (14..MOST_FRAME).contains(&frame.bytes.len()) {
-                frames.push(frame.bytes.to_vec());
-            }
-        }
-    }
-    frames
-}
-
 #[cfg(kernel_filter)]
 mod in_kernel {
+    use std::path::{Path, PathBuf};
+
     use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
+    use capture::file::Reader;
     use capture::kernel::KernelFilter;
 
     use super::*;
+
+    /// `BPF_PROG_TEST_RUN` takes no more than fits a page with its headroom.
+    const MOST_FRAME: usize = 3_000;
+
+    fn corpus() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            eprintln!("skipped: {} is not here (captures of other projects, not part of this repository)", folder.display());
+            return vec![];
+        };
+        entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect()
+    }
+
+    /// Ethernet frames of the corpus, small enough to be handed to the kernel.
+    fn corpus_frames() -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for path in corpus() {
+            let Ok(mut reader) = Reader::open(&path, None) else { continue };
+            while let Ok(Some(frame)) = reader.next_frame() {
+                if frame.link == Some(LinkType::Ethernet) && (14..MOST_FRAME).contains(&frame.bytes.len()) {
+                    frames.push(frame.bytes.to_vec());
+                }
+            }
+        }
+        frames
+    }
 
     fn root() -> bool {
         std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
