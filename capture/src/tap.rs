@@ -145,11 +145,6 @@ impl Tap {
         self.way
     }
 
-    /// The name of an interface by its number.
-    pub fn name(&self, number: u32) -> &str {
-        self.interfaces.iter().find(|i| i.number == Some(number)).map_or("?", |i| &i.name)
-    }
-
     /// What becomes readable when so much waits that it should be read soon; nothing where nobody can tell.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match &self.filter {

@@ -1,9 +1,8 @@
 //! Where packets, triggers and times meet: one thread's state.
 //!
 //! Packets go into [`Memory`] and before the [`Screen`]; what it suspects, the [`Detector`] judges. Handshakes are counted, and those that
-//! are slow are triggers like any other. A
-//! trigger that [`Admission`] lets through takes its flow out of memory, now and once more a little later: what comes after it belongs
-//! to it too.
+//! are slow are triggers like any other. A trigger that [`Admission`] lets through takes its flow out of memory, now and once more a
+//! little later: what comes after it belongs to it too.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

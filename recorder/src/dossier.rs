@@ -35,8 +35,6 @@ pub struct Dossier {
     pub record: ExplainedRecord,
     /// The evidence file.
     pub pcapng: Vec<u8>,
-    /// Packets in it.
-    pub packets: usize,
 }
 
 /// Facts about the recorder that belong beside the packets.
@@ -102,7 +100,7 @@ pub fn dossier(
     about.extend(threads.map(|t| server_side(&t.deeds(flow, begun), begun)));
     // A vector takes every write.
     let pcapng = write(&packets, &about, journal, &comments, beside).ok()?;
-    Some(Dossier { record, pcapng, packets: packets.len() })
+    Some(Dossier { record, pcapng })
 }
 
 /// Packets of many flows as one file, unjudged.
@@ -110,14 +108,20 @@ pub fn dossier(
 /// # Errors
 /// Never: a vector takes every write.
 pub fn bundle(mut packets: Vec<Packet>, beside: &Beside) -> std::io::Result<Vec<u8>> {
-    let mut flows: HashMap<FlowName, Vec<usize>> = HashMap::new();
+    // By flow and the number of its SYN: a port may be used again, and each connection's bytes count from its own.
+    let mut syns: HashMap<FlowName, u32> = HashMap::new();
+    let mut connections: HashMap<(FlowName, Option<u32>), Vec<usize>> = HashMap::new();
     for (i, packet) in packets.iter_mut().enumerate() {
         packet.at += beside.wall_offset;
         if let Some(segment) = segment(packet) {
-            flows.entry(FlowName::of(segment.source, segment.destination)).or_default().push(i);
+            let flow = FlowName::of(segment.source, segment.destination);
+            if segment.flags.syn() && !segment.flags.ack() {
+                syns.insert(flow, segment.seq);
+            }
+            connections.entry((flow, syns.get(&flow).copied())).or_default().push(i);
         }
     }
-    for places in flows.into_values() {
+    for places in connections.into_values() {
         let own: Vec<Packet> = places.iter().map(|i| packets[*i].clone()).collect();
         let Some(view) = view_of(&own) else { continue };
         let dialogue = view.dialogue();

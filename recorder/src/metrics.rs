@@ -63,6 +63,10 @@ pub struct Metrics {
     pub packets: Family<ByFate, Counter>,
     /// Connections established.
     pub connections: Counter,
+    /// Of these, those whose SYN was not known.
+    pub late: Counter,
+    /// Flows that lost their name in a ring to others before their packets were overwritten.
+    pub crowded: Family<ByRing, Counter>,
     /// Connections followed now.
     pub under_way: Gauge,
     /// Memory of a ring.
@@ -109,6 +113,8 @@ impl Default for Metrics {
             exposition: Exposition::new(Registry::default()),
             packets: Family::default(),
             connections: Counter::default(),
+            late: Counter::default(),
+            crowded: Family::default(),
             under_way: Gauge::default(),
             ring_bytes: Family::default(),
             ring_packets: Family::default(),
@@ -137,6 +143,12 @@ impl Default for Metrics {
         let (seconds, bytes) = (Unit::Seconds, Unit::Bytes);
         r.register("packets", "Packets by fate: seen (of wanted ports), passed, syn, lost, syn_lost", m.packets.clone());
         r.register("connections", "Connections established", m.connections.clone());
+        r.register("connections_without_syn", "Connections whose SYN was not known", m.late.clone());
+        r.register(
+            "ring_crowded",
+            "Flows that lost their name in a ring before their packets were overwritten",
+            m.crowded.clone(),
+        );
         r.register("connections_under_way", "Connections whose handshake is followed", m.under_way.clone());
         r.register_with_unit("ring", "Memory of a ring", bytes.clone(), m.ring_bytes.clone());
         r.register("ring_packets", "Packets in a ring", m.ring_packets.clone());

@@ -24,7 +24,9 @@ pub struct Office {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
-    /// Messages that the store refused.
+    /// Incidents that the store refused: the next batch has them again.
+    unsaved: Vec<Incident>,
+    /// Takes messages that the store refused.
     direct: UnboundedSender<(String, Event)>,
 }
 
@@ -41,7 +43,8 @@ impl Office {
         direct: UnboundedSender<(String, Event)>,
     ) -> Result<Self, String> {
         let store = Store::open(&config.alerts.store)?;
-        let office = Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, direct };
+        let office =
+            Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
         office.recall();
         Ok(office)
     }
@@ -61,7 +64,7 @@ impl Office {
         let seconds = alerts.window.0.as_secs() as i64;
         let wrong = wrong(&tally.sums(now, seconds), alerts, seconds);
         let said = self.alarm.round(wall_seconds(), &wrong, alerts);
-        let mut batch = Batch { retired: self.alarm.forget(), ..Batch::default() };
+        let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {
             let (active, ended) = match &transition {
                 Transition::Fire(active) | Transition::Change(active) => (active, None),
@@ -72,7 +75,7 @@ impl Office {
                 None => seen.firing.insert(event.key.clone(), event.clone()),
                 Some(_) => seen.firing.remove(&event.key),
             });
-            batch.incidents.push(self.incident(&name, active, ended));
+            batch.incidents.push(Incident::of(&event, active));
             batch.messages.extend(self.config.receivers.iter().map(|r| (r.name(), event.clone())));
         }
         batch.states = self.alarm.states().map(|(name, state)| (name.clone(), state.clone())).collect();
@@ -85,14 +88,11 @@ impl Office {
             Ok(()) => self.shown.trouble("store", None),
             Err(error) => {
                 self.shown.trouble("store", Some(format!("{error}; alerts go on from memory")));
+                self.unsaved = batch.incidents;
                 for message in batch.messages {
                     let _ = self.direct.send(message); // the outbox lives as long as we do
                 }
             }
-        }
-        let old = wall_seconds() - 14 * 86_400;
-        if let Err(error) = self.store.forget(old.saturating_mul(1_000_000_000)) {
-            self.shown.trouble("store", Some(error));
         }
     }
 
@@ -121,24 +121,6 @@ impl Office {
             blame: active.blame.clone(),
             labels: BTreeMap::new(),
             link: None,
-        }
-    }
-
-    fn incident(&self, name: &str, active: &Active, ended: Option<i64>) -> Incident {
-        let site = &self.config.capture.site;
-        Incident {
-            key: format!("capture {name}@{site}"),
-            since: active.since,
-            ended,
-            name: format!("handshakes, {name}"),
-            vantage: site.clone(),
-            target: site.clone(),
-            culprit: active.blame.culprit.clone(),
-            phase: active.blame.phase.clone(),
-            worst_ms: active.blame.ms,
-            rounds: active.rounds,
-            bad: active.bad,
-            sentence: active.blame.sentence.clone(),
         }
     }
 }

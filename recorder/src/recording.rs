@@ -66,7 +66,8 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     // All of its pages are touched: that takes a while, in which nothing should wait to be read.
     let memory = Memory::new(config.capture.memory.as_u64() as usize);
     let sockets = config.capture.kernel_view.then(|| SocketEvents::attach(&wish.limits));
-    let (tap, mut notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let (tap, notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let mut notes: Vec<String> = notes.iter().map(|note| first_line(note)).collect();
     let sockets = match sockets {
         Some(Ok(sockets)) => Some(sockets),
         Some(Err(error)) => {
@@ -317,6 +318,7 @@ impl Recording {
                     set(&m.get_or_create(&ByFate { fate: fate.into() }), n);
                 }
                 set(&self.metrics.connections, counters.connections);
+                set(&self.metrics.late, counters.late);
                 self.desk.note(counters, numbers);
                 self.shown.change(|status| {
                     (status.seen, status.passed) = (counters.seen, counters.passed + counters.syns);
@@ -336,6 +338,7 @@ impl Recording {
             m.ring_bytes.get_or_create(&label).set(ring.memory() as i64);
             m.ring_packets.get_or_create(&label).set(ring.len().cast_signed());
             set(&m.evicted.get_or_create(&label), ring.evicted());
+            set(&m.crowded.get_or_create(&label), ring.crowded());
             if let Some(oldest) = ring.oldest_at() {
                 m.reach.get_or_create(&label).set((now - oldest) as f64 / 1e9);
             }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
+use watch::page::document;
 
 /// Slow handshakes shown.
 const SHOWN: usize = 50;
@@ -128,6 +129,7 @@ pub fn page(status: &Status, glances: &[Glance]) -> String {
     let worst = status.slow.values().copied().max().unwrap_or(1).max(1);
     let share = if status.seen == 0 { 0.0 } else { status.passed as f64 / status.seen as f64 * 100.0 };
     let body = html! {
+        @for (what, trouble) in &status.trouble { p.trouble { (what) ": " (trouble) } }
         h1 { (status.site) ": " (headline(status.alerts.len())) }
         p { (status.sentence) "." }
         @for sentence in status.alerts.values() { p.said { (sentence) } }
@@ -153,7 +155,7 @@ pub fn page(status: &Status, glances: &[Glance]) -> String {
         }
         @for note in &status.notes { p.soft { (note) } }
     };
-    frame(status, &body)
+    document(&status.site, true, &[("/", "now"), ("/api/status", "as JSON"), ("/metrics", "metrics")], &body)
 }
 
 fn headline(alerts: usize) -> String {
@@ -191,25 +193,4 @@ fn class_of(verdict: &str) -> &'static str {
         "healthy" => "o-good",
         _ => "o-open",
     }
-}
-
-fn frame(status: &Status, body: &Markup) -> String {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content="15";
-                title { "whostalled: " (status.site) }
-                style { (PreEscaped(watch::page::STYLE)) }
-            }
-            body {
-                nav { a href="/" { "now" } a href="/api/status" { "as JSON" } a href="/metrics" { "metrics" } }
-                @for (what, trouble) in &status.trouble { p.trouble { (what) ": " (trouble) } }
-                (body)
-            }
-        }
-    };
-    markup.into_string()
 }

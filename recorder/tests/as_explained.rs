@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use analysis::clock::{Instant, Unplaced};
+use analysis::flow::Side;
 use analysis::packet::{LinkType, Transport, decode};
+use analysis::table::FlowTable;
 use capture::chains::FlowName;
 use capture::limits::{Gate, Limits};
 use capture::seen::Seen;
@@ -15,8 +18,8 @@ use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;
 use whostalled_recorder::detector::Detector;
-use whostalled_recorder::dossier::{Beside, dossier};
-use whostalled_recorder::memory::Memory;
+use whostalled_recorder::dossier::{Beside, bundle, dossier};
+use whostalled_recorder::memory::{Memory, Packet};
 use whostalled_recorder::screen::Screen;
 use whostalled_recorder::slow::culprit;
 use whostalled_recorder::trigger::{Source, Trigger};
@@ -78,9 +81,8 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
             finding.judged.map_or("not judged".into(), |o| if far(&o) { "far away".into() } else { o.judgement.verdict.label() });
         labels.insert(ends.client.to_string(), label);
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
-        let beside = Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
-        let made = dossier(packets, &trigger, &detector, &beside, None).expect("its packets are in memory");
+        let made = dossier(packets, &trigger, &detector, &beside(), None).expect("its packets are in memory");
         evidence.insert(ends.client.to_string(), made.record.label());
         let read = explained(&made.pcapng);
         assert_eq!(read.len(), 1, "one flow a file, and it reads");
@@ -171,47 +173,62 @@ fn payload(pcapng: Vec<u8>, text: &[u8]) -> (usize, usize) {
     (all, marked)
 }
 
+/// What a client asks and a server answers, as TLS would never show it: found again if it were kept.
+const MARK: &[u8] = b"confidential";
+
+/// The packets of a handshake and what follows it, in which everything behind the handshake but the next record's header is marked;
+/// and the client.
+fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
+    let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), seed);
+    let mut table: FlowTable<Unplaced> = FlowTable::default();
+    for (i, (at, frame)) in trial.edge.iter().enumerate() {
+        if let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) {
+            table.push(Instant::from_nanos(*at), i as u64, &segment);
+        }
+    }
+    let mut views = table.into_views();
+    let view = views.iter_mut().find(|v| v.endpoints.client == trial.at_edge.0).expect("the connection is there");
+    view.close();
+    let dialogue = view.dialogue();
+    let server = dialogue.server_finished.or(dialogue.server_flight);
+    let ends = [dialogue.client_finished, server].map(|e| e.expect("it is complete").end);
+    let mut packets = Vec::new();
+    for (at, mut frame) in trial.edge {
+        let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { continue };
+        if ![segment.source, segment.destination].contains(&view.endpoints.client) {
+            continue;
+        }
+        let from = usize::from(segment.source == view.endpoints.server);
+        let isn = view.isn([Side::Client, Side::Server][from]).unwrap_or(0);
+        let start = i64::from(segment.seq.wrapping_sub(isn).wrapping_sub(1).cast_signed());
+        let payload_at = frame.len() - segment.payload.len();
+        let behind = usize::try_from(ends[from] + 5 - start).unwrap_or(0);
+        let marks = (payload_at + behind).min(frame.len());
+        frame[marks..].iter_mut().zip(MARK.iter().cycle()).for_each(|(byte, mark)| *byte = *mark);
+        packets.push(Packet { at, wire_len: frame.len() as u32, interface: 1, link: LinkType::Ethernet, bytes: frame });
+    }
+    (packets, view.endpoints.client)
+}
+
+fn beside() -> Beside {
+    Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() }
+}
+
 #[test]
 fn nothing_that_is_said_behind_the_handshake_is_kept() {
-    // What a client asks and a server answers, as TLS would never show it: found again if it were kept.
-    let marked = b"confidential";
     let mut kept = 0;
     for version in Version::ALL {
-        let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), 3);
-        let frames: Vec<(i64, Vec<u8>)> = trial.edge.iter().map(|(at, f)| (*at, f.clone())).collect();
-        let mut table: analysis::table::FlowTable<analysis::clock::Unplaced> = Default::default();
-        for (i, (at, frame)) in frames.iter().enumerate() {
-            if let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) {
-                table.push(analysis::clock::Instant::from_nanos(*at), i as u64, &segment);
-            }
-        }
-        let mut views = table.into_views();
-        let view = views.iter_mut().max_by_key(|v| v.packets.len()).expect("there are connections");
-        view.close();
-        let dialogue = view.dialogue();
-        let ends = [dialogue.client_finished, dialogue.server_finished.or(dialogue.server_flight)]
-            .map(|e| e.expect("it is complete").end);
-        let mut packets = Vec::new();
-        for (at, mut frame) in frames {
-            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { continue };
-            let from = usize::from(segment.source == view.endpoints.server);
-            let side = [analysis::flow::Side::Client, analysis::flow::Side::Server][from];
-            let start = i64::from(segment.seq.wrapping_sub(view.isn(side).unwrap_or(0)).wrapping_sub(1).cast_signed());
-            let (len, payload_at) = (frame.len(), frame.len() - segment.payload.len());
-            // Everything but record headers behind the handshake is marked.
-            let from = payload_at + usize::try_from(ends[from] + 5 - start).unwrap_or(0).min(len - payload_at);
-            let text = marked.iter().cycle().take(len - from).copied().collect::<Vec<u8>>();
-            frame[from..].copy_from_slice(&text);
-            let (wire_len, link) = (frame.len() as u32, LinkType::Ethernet);
-            packets.push(whostalled_recorder::memory::Packet { at, wire_len, interface: 1, link, bytes: frame });
-        }
-        let trigger = Trigger { client: view.endpoints.client, server: None, source: Source::Detector };
-        let beside = Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() };
-        let whole: usize = packets.iter().map(|p| p.bytes.windows(marked.len()).filter(|w| w == marked).count()).sum();
+        let (mut packets, client) = marked(version, 3);
+        let whole: usize = packets.iter().map(|p| p.bytes.windows(MARK.len()).filter(|w| *w == MARK).count()).sum();
         assert!(whole > 0, "there is something to hide in {version:?}");
-        let detector = Detector::default();
-        let one = payload(dossier(packets.clone(), &trigger, &detector, &beside, None).expect("a flow").pcapng, marked);
-        let all = payload(whostalled_recorder::dossier::bundle(packets, &beside).expect("a vector takes it"), marked);
+        let trigger = Trigger { client, server: None, source: Source::Detector };
+        let made = dossier(packets.clone(), &trigger, &Detector::default(), &beside(), None).expect("a flow");
+        let one = payload(made.pcapng, MARK);
+        // The same port once more, a minute later, with other sequence numbers.
+        let (again, same) = marked(version, 4);
+        assert_eq!(client, same);
+        packets.extend(again.into_iter().map(|p| Packet { at: p.at + 60_000_000_000, ..p }));
+        let all = payload(bundle(packets, &beside()).expect("a vector takes it"), MARK);
         assert_eq!((one.1, all.1), (0, 0), "{version:?}");
         kept += one.0;
     }

@@ -269,21 +269,7 @@ impl Desk {
     }
 
     fn incident(&mut self, name: &str, target: &str, active: &Active, ended: Option<i64>) {
-        let vantage = self.config.watch.vantage.clone();
-        let incident = Incident {
-            key: format!("{name}@{vantage}"),
-            since: active.since,
-            ended,
-            name: name.to_owned(),
-            vantage,
-            target: target.to_owned(),
-            culprit: active.blame.culprit.clone(),
-            phase: active.blame.phase.clone(),
-            worst_ms: active.blame.ms,
-            rounds: active.rounds,
-            bad: active.bad,
-            sentence: active.blame.sentence.clone(),
-        };
+        let incident = Incident::of(&self.event(name, target, active, ended), active);
         self.batch.incidents.retain(|i| (&i.key, i.since) != (&incident.key, incident.since));
         self.batch.incidents.push(incident);
     }

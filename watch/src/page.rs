@@ -26,10 +26,8 @@ const OWNERS: [(&str, &str, &str); 8] = [
     ("none", "o-none", ""),
 ];
 
-/// The style of every page of ours.
-pub const STYLE: &str = include_str!("page.css");
-
-fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
+/// A page of ours: everything in one file. `nav`: addresses and words.
+pub fn document(title: &str, refresh: bool, nav: &[(&str, &str)], body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -38,19 +36,26 @@ fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 @if refresh { meta http-equiv="refresh" content="15"; }
                 title { "whostalled: " (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(include_str!("page.css"))) }
             }
             body {
-                nav { a href="/" { "now" } a href="/incidents" { "incidents" } a href="/metrics" { "metrics" } }
-                @for (what, trouble) in &seen.trouble { p.trouble { (what) ": " (trouble) } }
-                @if let Some(sick) = &seen.sick {
-                    p.trouble { "This prober is too sick to judge others: " (sick) ". Rounds are kept, but alert nobody about a target." }
-                }
+                nav { @for (address, words) in nav { a href=(address) { (words) } } }
                 (body)
             }
         }
     };
     markup.into_string()
+}
+
+fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
+    let body = html! {
+        @for (what, trouble) in &seen.trouble { p.trouble { (what) ": " (trouble) } }
+        @if let Some(sick) = &seen.sick {
+            p.trouble { "This prober is too sick to judge others: " (sick) ". Rounds are kept, but alert nobody about a target." }
+        }
+        (body)
+    };
+    document(title, refresh, &[("/", "now"), ("/incidents", "incidents"), ("/metrics", "metrics")], &body)
 }
 
 /// What is wrong now, for every check.

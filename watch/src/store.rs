@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
-use crate::states::State;
+use crate::states::{Active, State};
 
 /// Version of the tables.
 const VERSION: i64 = 1;
@@ -98,6 +98,26 @@ pub struct Incident {
     pub bad: u32,
     /// The evidence.
     pub sentence: String,
+}
+
+impl Incident {
+    /// What `event` tells of, as a box: `active` has its extent.
+    pub fn of(event: &Event, active: &Active) -> Self {
+        Self {
+            key: event.key.clone(),
+            since: event.since,
+            ended: event.ended,
+            name: event.check.clone(),
+            vantage: event.vantage.clone(),
+            target: event.target.clone(),
+            culprit: active.blame.culprit.clone(),
+            phase: active.blame.phase.clone(),
+            worst_ms: active.blame.ms,
+            rounds: active.rounds,
+            bad: active.bad,
+            sentence: active.blame.sentence.clone(),
+        }
+    }
 }
 
 /// A message that waits for its receiver.
