@@ -13,6 +13,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::limits::Limits;
 use crate::seen::{Counters, Seen};
+use crate::tap::monotonic;
 
 /// Bytes of a record before its frame; `struct record` in the source.
 const RECORD_HEADER: usize = 24;
@@ -175,14 +176,24 @@ impl KernelFilter {
         Ok(())
     }
 
-    /// Gives every packet that waits to `each`, SYN packets first: they began what the others belong to.
+    /// Gives every packet that waits to `each`; what a connection began with comes before the rest of it, though it waits elsewhere.
     pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
-        for (ring, syn) in [(&mut self.syns, true), (&mut self.packets, false)] {
-            while let Some(record) = ring.next() {
-                if let Some(seen) = parse(&record, self.link, syn) {
-                    each(seen);
-                }
+        let Self { packets, syns, link, .. } = self;
+        let mut begin = |each: &mut dyn FnMut(Seen<'_>)| {
+            while let Some(record) = syns.next() {
+                parse(&record, *link, true).into_iter().for_each(&mut *each);
             }
+        };
+        // All SYN packets that passed before then were given: nobody knows how long this thread was off its CPU since.
+        let mut begun = monotonic();
+        begin(each);
+        while let Some(record) = packets.next() {
+            let Some(seen) = parse(&record, *link, false) else { continue };
+            if seen.at >= begun {
+                begun = monotonic();
+                begin(each);
+            }
+            each(seen);
         }
     }
 

@@ -275,6 +275,39 @@ mod in_kernel {
         assert!(!filter.attached("lo"));
     }
 
+    /// On loopback a connection begins and ends while somebody reads: what it began with must still come first.
+    #[test]
+    fn a_connection_is_given_in_order_while_others_begin() {
+        if !root() {
+            eprintln!("skipped: not root");
+            return;
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let server = listener.local_addr().expect("it is bound");
+        let limits = Limits { ports: vec![server.port()], ..Limits::default() };
+        let mut filter = KernelFilter::load(&limits, LinkType::Ethernet).expect("the kernel takes it");
+        filter.attach("lo").expect("loopback takes it");
+        std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
+        let storm = std::thread::spawn(move || (0..3_000).for_each(|_| drop(std::net::TcpStream::connect(server))));
+        let (mut begun, mut packets, mut headless) = (std::collections::HashSet::new(), 0, 0);
+        let mut over = false;
+        while !over {
+            over = storm.is_finished(); // and then once more
+            filter.read(&mut |seen| {
+                let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
+                let client = if segment.destination == server { segment.source } else { segment.destination };
+                packets += 1;
+                if seen.syn {
+                    begun.insert(client);
+                } else {
+                    headless += u32::from(!begun.contains(&client));
+                }
+            });
+        }
+        assert!(begun.len() > 1_000, "{} connections", begun.len());
+        assert_eq!(headless, 0, "of {packets} packets so many came before their connection's SYN");
+    }
+
     #[test]
     fn reads_and_writes_of_a_server_are_told_with_their_thread() {
         if !root() {

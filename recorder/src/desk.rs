@@ -27,7 +27,7 @@ use crate::dossier::{Beside, Dossier, dossier, last_connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
-use crate::screen::{Quick, Screen, Step};
+use crate::screen::{Quick, Screen, Step, begins};
 use crate::shelf::{Answer, Order, Writer};
 use crate::slow::culprit;
 use crate::sources::Asked;
@@ -115,9 +115,8 @@ impl Desk {
         let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
         let flow = FlowName::of(segment.source, segment.destination);
         let Self { memory, screen, .. } = self;
-        let mut begins = seen.syn;
+        let new = begins(&segment) && (seen.syn || !memory.has(flow));
         let of_connection = memory.push(flow, seen, |syn| {
-            begins = true;
             if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
                 screen.push(flow, syn.at, &segment, true);
             }
@@ -125,7 +124,7 @@ impl Desk {
         if !of_connection {
             return;
         }
-        match self.screen.push(flow, seen.at, &segment, begins) {
+        match self.screen.push(flow, seen.at, &segment, new) {
             Step::Quiet => {}
             Step::Suspect => self.suspect(flow),
             Step::HandOn => {

@@ -74,7 +74,9 @@ impl Memory {
 
     /// The packets of a flow, oldest first; with SYN packets of one that shows nothing else.
     pub fn flow(&self, flow: FlowName) -> Vec<Packet> {
-        self.syns.flow(flow).into_iter().chain(self.main.flow(flow)).map(Packet::from).collect()
+        let mut packets: Vec<Packet> = self.syns.flow(flow).into_iter().chain(self.main.flow(flow)).map(Packet::from).collect();
+        packets.sort_by_key(|packet| packet.at); // two buffers, many CPUs: not all packets come in order
+        packets
     }
 
     /// Whether there is anything of a flow.

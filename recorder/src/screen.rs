@@ -81,12 +81,12 @@ impl Screen {
         Self { seen: HashMap::new(), due: VecDeque::new(), suspects: VecDeque::new(), least }
     }
 
-    /// Takes a segment that passed at `at`; `begins`: nothing of its flow is known yet, or it is a SYN.
-    pub fn push(&mut self, flow: FlowName, at: i64, segment: &TcpSegment<'_>, begins: bool) -> Step {
+    /// Takes a segment that passed at `at`; `new`: its connection [`begins`] with it.
+    pub fn push(&mut self, flow: FlowName, at: i64, segment: &TcpSegment<'_>, new: bool) -> Step {
         let most = self.seen.len() >= MOST;
         let seen = match self.seen.entry(flow) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(_) if !begins || most => return Step::Quiet,
+            Entry::Vacant(_) if !new || most => return Step::Quiet,
             Entry::Vacant(entry) => {
                 let due = at + self.least;
                 self.due.push_back((due, flow));
@@ -170,6 +170,11 @@ impl Seen {
             (turn, _) => turn,
         };
     }
+}
+
+/// Whether a connection of which nothing is known can begin with this: with SYN, or, where nobody kept that, with a ClientHello.
+pub fn begins(segment: &TcpSegment<'_>) -> bool {
+    segment.flags.syn() || matches!(segment.payload, [22, 3, _, _, _, 1, ..])
 }
 
 /// Whether a client says Hello once more, behind a ChangeCipherSpec or not: it was asked to (HelloRetryRequest), or repeats a

@@ -20,7 +20,7 @@ use sim::tls::Version;
 use whostalled_recorder::detector::Detector;
 use whostalled_recorder::dossier::{Beside, bundle, dossier};
 use whostalled_recorder::memory::{Memory, Packet};
-use whostalled_recorder::screen::Screen;
+use whostalled_recorder::screen::{Screen, Step, begins};
 use whostalled_recorder::slow::culprit;
 use whostalled_recorder::trigger::{Source, Trigger};
 
@@ -141,7 +141,7 @@ fn nothing_slow_is_called_quick() {
                 }
             }
             let flow = FlowName::of(segment.source, segment.destination);
-            screen.push(flow, *at, &segment, known.insert(flow) || pass.syn);
+            screen.push(flow, *at, &segment, begins(&segment) && (known.insert(flow) || pass.syn));
             found.extend(detector.push(*at, &segment));
         }
         let end = trial.edge.last().map_or(0, |(at, _)| *at) + 200_000_000_000;
@@ -158,6 +158,28 @@ fn nothing_slow_is_called_quick() {
         }
     }
     assert!(quick > 100 && suspects > 20, "{quick} quick, {suspects} suspects");
+}
+
+/// In a flood the filter may have no room for a connection's SYN.
+#[test]
+fn a_connection_without_its_syn_is_looked_at_all_the_same() {
+    for version in Version::ALL {
+        let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), 3);
+        let (mut gate, mut screen) = (Gate::new(Limits::default()), Screen::new(100_000_000));
+        let (mut known, mut suspects) = (BTreeSet::new(), Vec::new());
+        for (at, frame) in &trial.edge {
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) else { continue };
+            if segment.flags.syn() || gate.push(LinkType::Ethernet, frame, false).is_none() {
+                continue;
+            }
+            let flow = FlowName::of(segment.source, segment.destination);
+            let step = screen.push(flow, *at, &segment, begins(&segment) && known.insert(flow));
+            suspects.extend((step == Step::Suspect).then_some(flow));
+        }
+        let end = trial.edge.last().map_or(0, |(at, _)| *at) + 1_000_000_000;
+        suspects.extend(screen.tick(end).into_iter().filter_map(Result::err));
+        assert_eq!(suspects, [FlowName::of(trial.at_edge.0, trial.at_edge.1)], "{version:?}: it is for the detector to judge");
+    }
 }
 
 /// Bytes of payload in an evidence file, and how many of them are of the marked text.
