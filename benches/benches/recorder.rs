@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 
-use analysis::packet::LinkType;
-use capture::chains::{Chains, Entry, FlowName};
+use analysis::packet::{Flags, LinkType};
+use capture::chains::{Chains, Entry};
+use capture::ends::FlowName;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Packets of a handshake, and how large each is on average.
@@ -17,7 +18,8 @@ fn flow(n: usize) -> FlowName {
 }
 
 fn entry<'a>(flow: FlowName, at: usize, bytes: &'a [u8]) -> Entry<'a> {
-    Entry { flow, at: at as i64, wire_len: bytes.len() as u32, interface: 2, outgoing: false, link: LinkType::Ethernet, bytes }
+    let (at, wire_len, flags) = (at as i64, bytes.len() as u32, Flags(0x10));
+    Entry { flow, at, wire_len, interface: 2, outgoing: false, flags, link: LinkType::Ethernet, bytes }
 }
 
 /// A ring that is full: every packet pushes others out, flows lie interleaved.

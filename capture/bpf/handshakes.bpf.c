@@ -40,10 +40,12 @@ volatile const __u32 client_limit = 64 << 10;
 volatile const __u32 server_limit = 64 << 10;
 // Bytes that pass behind the first protected record of the client: a certificate of its own, Finished, a request's first record.
 volatile const __u32 client_rest = 24 << 10;
-// Bytes that pass behind what the server had sent by then: tickets, an answer's first record.
+// Bytes that pass behind what the server had sent by then: a ticket and Finished of TLS 1.2; of what TLS 1.3 has left, the beginning.
 volatile const __u32 server_rest = 4 << 10;
+volatile const __u32 server_rest_13 = 512;
 // A reader is woken only when so many bytes wait; else it looks by itself.
-volatile const __u32 wake_at = 256 << 10;
+volatile const __u32 wake_at = 1 << 20;
+volatile const __u32 wake_at_syns = 256 << 10;
 
 // ---- maps -------------------------------------------------------------------------------------------------------------
 
@@ -109,13 +111,20 @@ struct {
 } syns SEC(".maps");
 
 // What a packet is written as. `bytes` begins at the link header.
-#define MOST_BYTES (32768 - 24)
+#define RECORD_HEADER 64
+#define MOST_BYTES (32768 - RECORD_HEADER)
+#define OUTGOING 1
+#define FROM_CLIENT 2
 struct record {
 	__u64 at; // CLOCK_MONOTONIC, nanoseconds
 	__u32 wire_len;
 	__u32 len;
 	__u32 interface;
-	__u32 outgoing;
+	__u32 payload_len;
+	__u16 payload_at; // in `bytes`
+	__u8 flags; // TCP's
+	__u8 way;
+	struct tuple tuple;
 	__u8 bytes[MOST_BYTES];
 };
 
@@ -294,10 +303,10 @@ static always_inline bool parse(struct __sk_buff *skb, struct headers *h)
 // TLS 1.2's Finished is shorter than this with every cipher suite; the ClientHello that answers a HelloRetryRequest is longer.
 #define FINISHED_12 97
 
-static always_inline void tighten(struct flow *flow, __u32 from, __u32 acked)
+static always_inline void tighten(struct flow *flow, __u32 from, __u32 acked, __u32 rest)
 {
 	flow->client_limit = from + client_rest;
-	flow->server_limit = acked + server_rest;
+	flow->server_limit = acked + rest;
 	flow->tight = 1;
 }
 
@@ -321,10 +330,10 @@ static always_inline void read_records(struct __sk_buff *skb, const struct heade
 			if (acked == 0)
 				flow->early = 1;
 			if (!flow->early)
-				return tighten(flow, at, acked);
+				return tighten(flow, at, acked, server_rest_13);
 		}
 		if (header[0] == HANDSHAKE && flow->changed && len < FINISHED_12)
-			return tighten(flow, at, acked);
+			return tighten(flow, at, acked, server_rest);
 		flow->changed = header[0] == CHANGE_CIPHER_SPEC;
 		flow->next_record = at + 5 + len;
 	}
@@ -442,10 +451,13 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 	record->wire_len = skb->len;
 	record->len = len;
 	record->interface = skb->ifindex;
-	record->outgoing = outgoing;
-	void *ring = syn ? (void *)&syns : (void *)&packets;
-	__u64 size = sizeof(*record) - MOST_BYTES + len;
-	bool wake = ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= wake_at;
+	record->payload_len = h.payload_len;
+	record->payload_at = h.payload_at;
+	record->flags = h.flags;
+	record->way = (outgoing ? OUTGOING : 0) | (h.from_client ? FROM_CLIENT : 0);
+	record->tuple = h.tuple;
+	__u64 size = RECORD_HEADER + len;
+	bool wake = syn ? ringbuf_query(&syns, BPF_RB_AVAIL_DATA) >= wake_at_syns : ringbuf_query(&packets, BPF_RB_AVAIL_DATA) >= wake_at;
 	long full = syn ? ringbuf_output(&syns, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)
 			: ringbuf_output(&packets, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 	count(full ? (syn ? SYNS_LOST : LOST) : (syn ? SYNS : PASSED));

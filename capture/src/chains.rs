@@ -8,12 +8,9 @@
 //!                                                       ▲────────┘ prev
 //! ```
 
-use std::hash::BuildHasher;
-use std::net::SocketAddr;
-use std::sync::LazyLock;
+use analysis::packet::{Flags, LinkType};
 
-use analysis::packet::LinkType;
-use foldhash::fast::RandomState;
+use crate::ends::FlowName;
 
 /// Bytes of an entry before its frame.
 const HEADER: usize = 40;
@@ -23,21 +20,6 @@ const WAYS: usize = 8;
 const BYTES_PER_PLACE: usize = 512;
 /// No position.
 const NONE: u64 = u64::MAX;
-
-/// What a flow is called: the same for both directions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct FlowName(u64);
-
-impl FlowName {
-    /// Of the flow between two endpoints.
-    pub fn of(a: SocketAddr, b: SocketAddr) -> Self {
-        // Drawn anew by each process: a stranger cannot choose ports so that flows crowd each other out.
-        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
-        // The order of the two must not matter, nor may it be lost which port belongs to which address.
-        let (a, b) = (KEYS[0].hash_one(a), KEYS[0].hash_one(b));
-        Self(KEYS[1].hash_one((a.min(b), a.max(b))).max(1))
-    }
-}
 
 /// A packet in the ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +34,8 @@ pub struct Entry<'a> {
     pub interface: u16,
     /// Whether it left this host.
     pub outgoing: bool,
+    /// TCP's flags.
+    pub flags: Flags,
     /// How the frame begins.
     pub link: LinkType,
     /// The bytes captured.
@@ -115,11 +99,11 @@ impl Chains {
         self.make_room(size);
         let position = self.head;
         let prev = self.link(entry.flow, position);
+        let [low, high] = entry.interface.to_le_bytes();
         self.put(at, size as u32);
         self.put(at + 4, bytes.len() as u32);
         self.put(at + 8, entry.wire_len);
-        let link = entry.link as u32;
-        self.put(at + 12, u32::from(entry.interface) << 16 | u32::from(entry.outgoing) << 8 | link);
+        self.put(at + 12, u32::from_le_bytes([entry.link as u8 | u8::from(entry.outgoing) << 7, entry.flags.0, low, high]));
         self.put_long(at + 16, entry.at.cast_unsigned());
         self.put_long(at + 24, prev);
         self.put_long(at + 32, entry.flow.0);
@@ -243,14 +227,16 @@ impl Chains {
     }
 
     fn entry(&self, at: usize) -> Entry<'_> {
-        let (len, about) = (self.word(at + 4) as usize, self.word(at + 12));
+        let len = self.word(at + 4) as usize;
+        let [link, flags, low, high] = self.word(at + 12).to_le_bytes();
         Entry {
             flow: FlowName(self.long(at + 32)),
             at: self.long(at + 16).cast_signed(),
             wire_len: self.word(at + 8),
-            interface: (about >> 16) as u16,
-            outgoing: about >> 8 & 1 == 1,
-            link: LINKS.into_iter().find(|l| *l as u32 == about & 0xff).unwrap_or(LinkType::Ethernet),
+            interface: u16::from_le_bytes([low, high]),
+            outgoing: link & 0x80 != 0,
+            flags: Flags(flags),
+            link: LINKS.into_iter().find(|l| *l as u8 == link & 0x7f).unwrap_or(LinkType::Ethernet),
             bytes: &self.arena[at + HEADER..at + HEADER + len],
         }
     }
@@ -281,6 +267,7 @@ const LINKS: [LinkType; 5] = [LinkType::Ethernet, LinkType::RawIp, LinkType::Lin
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     fn end(n: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1_000 + n))
@@ -288,14 +275,8 @@ mod tests {
 
     fn entry(flow: u16, at: i64, bytes: &[u8]) -> Entry<'_> {
         let flow = FlowName::of(end(flow), end(0));
-        Entry { flow, at, wire_len: bytes.len() as u32, interface: 7, outgoing: at % 2 == 0, link: LinkType::Ethernet, bytes }
-    }
-
-    #[test]
-    fn both_directions_are_one_flow_and_ports_belong_to_their_addresses() {
-        assert_eq!(FlowName::of(end(1), end(2)), FlowName::of(end(2), end(1)));
-        let crossed = |a: u16, b: u16| FlowName::of(SocketAddr::new(end(1).ip(), a), SocketAddr::new(end(2).ip(), b));
-        assert_ne!(crossed(1, 2), crossed(2, 1));
+        let (wire_len, flags) = (bytes.len() as u32, Flags(at as u8));
+        Entry { flow, at, wire_len, interface: 0x1207, outgoing: at % 2 == 0, flags, link: LinkType::Ethernet, bytes }
     }
 
     proptest! {
@@ -314,6 +295,9 @@ mod tests {
             prop_assert!(all.ends_with(&held));
             let bytes: usize = held.iter().map(|(_, _, b)| b.len() + HEADER).sum();
             prop_assert!(held.len() == all.len() || bytes > (1 << 17) * 3 / 4, "it forgets only when it is full: {} bytes", bytes);
+            for e in ring.since(i64::MIN) {
+                prop_assert_eq!((e.interface, e.outgoing, e.flags, e.link), (0x1207, e.at % 2 == 0, Flags(e.at as u8), LinkType::Ethernet));
+            }
             prop_assert_eq!(ring.oldest_at(), held.first().map(|h| h.1));
             prop_assert_eq!(ring.crowded(), 0);
             for flow in 0..40 {

@@ -26,6 +26,10 @@ const ENHANCED_PACKET: u32 = 6;
 const JOURNAL_EXPORT: u32 = 9;
 /// Option code of `opt_comment`.
 const COMMENT: u16 = 1;
+/// Option code of `epb_flags`, whose two lowest bits tell the direction.
+const FLAGS: u16 = 2;
+const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
 /// Option code of `epb_packetid`.
 const PACKET_ID: u16 = 5;
 
@@ -116,6 +120,9 @@ impl<W: Write> Evidence<W> {
         padded(&mut body, &frame.bytes);
         for comment in comments {
             option(&mut body, COMMENT, comment.as_bytes());
+        }
+        if let Some(outgoing) = frame.outgoing {
+            option(&mut body, FLAGS, &if outgoing { OUTBOUND } else { INBOUND }.to_le_bytes());
         }
         option(&mut body, PACKET_ID, &packet_id(link, &frame.bytes).to_le_bytes());
         option(&mut body, 0, &[]);

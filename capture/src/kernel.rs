@@ -5,18 +5,19 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use analysis::packet::LinkType;
+use analysis::packet::{Flags, LinkType};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
 
+use crate::ends::{End, FlowName};
 use crate::limits::Limits;
 use crate::seen::{Counters, Seen};
 use crate::tap::monotonic;
 
 /// Bytes of a record before its frame; `struct record` in the source.
-const RECORD_HEADER: usize = 24;
+const RECORD_HEADER: usize = 64;
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/handshakes.bpf.o"));
 
 /// Why the kernel does not filter for us.
@@ -70,6 +71,7 @@ impl KernelFilter {
             .override_global("server_limit", &limits.server, true)
             .override_global("client_rest", &limits.client_rest, true)
             .override_global("server_rest", &limits.server_rest, true)
+            .override_global("server_rest_13", &limits.server_rest_13, true)
             .map_max_entries("flows", limits.flows)
             .map_max_entries("embryos", limits.embryos)
             .load(PROGRAM)?;
@@ -181,14 +183,14 @@ impl KernelFilter {
         let Self { packets, syns, link, .. } = self;
         let mut begin = |each: &mut dyn FnMut(Seen<'_>)| {
             while let Some(record) = syns.next() {
-                parse(&record, *link, true).into_iter().for_each(&mut *each);
+                parse(&record, *link).into_iter().for_each(&mut *each);
             }
         };
         // All SYN packets that passed before then were given: nobody knows how long this thread was off its CPU since.
         let mut begun = monotonic();
         begin(each);
         while let Some(record) = packets.next() {
-            let Some(seen) = parse(&record, *link, false) else { continue };
+            let Some(seen) = parse(&record, *link) else { continue };
             if seen.at >= begun {
                 begun = monotonic();
                 begin(each);
@@ -248,12 +250,32 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassif
     program(ebpf, name)
 }
 
-fn parse(record: &[u8], link: LinkType, syn: bool) -> Option<Seen<'_>> {
-    let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
-    let at = record.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes)?;
-    let len = word(12)? as usize;
-    let bytes = record.get(RECORD_HEADER..RECORD_HEADER + len)?;
-    Some(Seen { at: at.cast_signed(), wire_len: word(8)?, interface: word(16)?, outgoing: word(20)? != 0, syn, link, bytes })
+/// Reads a `struct record` of the source.
+fn parse(record: &[u8], link: LinkType) -> Option<Seen<'_>> {
+    let (header, bytes) = record.split_first_chunk::<RECORD_HEADER>()?;
+    let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let bytes = bytes.get(..word(12) as usize)?;
+    let end = |address: usize, port: usize| -> Option<End> {
+        Some(End::new(*header[address..].first_chunk()?, [header[port], header[port + 1]]))
+    };
+    let (client, server) = (end(28, 60)?, end(44, 62)?);
+    let (payload_len, payload_at) = (word(20), u16::from_ne_bytes([header[24], header[25]]));
+    let payload = bytes.get(usize::from(payload_at)..).unwrap_or_default();
+    Some(Seen {
+        at: i64::from_ne_bytes(*header.first_chunk()?),
+        wire_len: word(8),
+        interface: word(16),
+        outgoing: header[27] & 1 != 0,
+        link,
+        bytes,
+        flow: FlowName::of(client, server),
+        client,
+        server,
+        from_client: header[27] & 2 != 0,
+        flags: Flags(header[26]),
+        payload_len,
+        payload: &payload[..payload.len().min(payload_len as usize)], // a short frame is padded
+    })
 }
 
 /// An error with all its causes.

@@ -10,6 +10,7 @@
 //! This crate knows nothing of verdicts. Unsafe code: `socket` (borrows libpcap's descriptor).
 
 pub mod chains;
+pub mod ends;
 pub mod evidence;
 pub mod file;
 #[cfg(kernel_filter)]

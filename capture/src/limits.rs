@@ -10,6 +10,8 @@ use analysis::packet::{LinkType, TcpSegment, Transport, decode};
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
+use crate::seen::payload_at;
+
 /// What passes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -21,8 +23,10 @@ pub struct Limits {
     pub server: u32,
     /// Bytes that pass behind the client's first protected record: a certificate of its own, Finished.
     pub client_rest: u32,
-    /// Bytes that pass behind what the server had sent by then: tickets.
+    /// Bytes that pass behind what the server had sent by then: a ticket and Finished of TLS 1.2.
     pub server_rest: u32,
+    /// The same of TLS 1.3, where nothing of the handshake is left: that the server went on, and when.
+    pub server_rest_13: u32,
     /// Connections remembered.
     pub flows: u32,
     /// Connections remembered of which only SYN was seen.
@@ -37,6 +41,7 @@ impl Default for Limits {
             server: 64 << 10,
             client_rest: 24 << 10,
             server_rest: 4 << 10,
+            server_rest_13: 512,
             flows: 65_536,
             embryos: 65_536,
         }
@@ -44,6 +49,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether a segment's sender is the client; absent if it goes to no port of interest, and comes from none.
+    pub fn from_client(&self, segment: &TcpSegment<'_>) -> Option<bool> {
+        let wanted = |port: u16| self.ports.contains(&port);
+        let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
+        let (from, to) = (segment.source.port(), segment.destination.port());
+        let (from_wanted, to_wanted) = (wanted(from), wanted(to));
+        // Where both ports are wanted, SYN tells who is who; later packets are taken to go to the lower port or come from it.
+        let from_client = to_wanted && (!from_wanted || if syn { !ack } else { to <= from });
+        (from_client || from_wanted && (ack || !syn)).then_some(from_client)
+    }
+
     /// The ports as words of 64 bits, those that are not zero.
     pub fn port_bits(&self) -> Vec<(u32, u64)> {
         let mut words = std::collections::BTreeMap::new();
@@ -95,8 +111,8 @@ struct Flow {
 pub struct Pass {
     /// So many of the frame's bytes.
     pub keep: usize,
-    /// Whether it is a SYN or SYN-ACK.
-    pub syn: bool,
+    /// Whether the client sent it.
+    pub from_client: bool,
 }
 
 /// The rule, and the connections it knows.
@@ -129,15 +145,7 @@ impl Gate {
     /// Whether and how much of a frame belongs to a handshake.
     pub fn push(&mut self, link: LinkType, frame: &[u8], outgoing: bool) -> Option<Pass> {
         let Ok(Transport::Tcp(segment)) = decode(link, frame) else { return None };
-        let wanted = |port: u16| self.limits.ports.contains(&port);
-        let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
-        let (from, to) = (segment.source.port(), segment.destination.port());
-        let (from_wanted, to_wanted) = (wanted(from), wanted(to));
-        // Where both ports are wanted, SYN tells who is who; later packets are taken to go to the lower port or come from it.
-        let from_client = to_wanted && (!from_wanted || if syn { !ack } else { to <= from });
-        if !from_client && (!from_wanted || syn && !ack) {
-            return None;
-        }
+        let from_client = self.limits.from_client(&segment)?;
         self.seen += 1;
         let tuple = if from_client {
             Tuple { client: segment.source, server: segment.destination }
@@ -146,8 +154,9 @@ impl Gate {
         };
         let payload_at = payload_at(frame, &segment);
         let most = self.judge(&tuple, &segment, from_client, outgoing)?;
-        *(if syn { &mut self.syns } else { &mut self.passed }) += 1;
-        Some(Pass { keep: most.map_or(frame.len(), |payload| (payload_at + payload as usize).min(frame.len())), syn })
+        *(if segment.flags.syn() { &mut self.syns } else { &mut self.passed }) += 1;
+        let keep = most.map_or(frame.len(), |payload| (payload_at + payload as usize).min(frame.len()));
+        Some(Pass { keep, from_client })
     }
 
     /// How much payload to keep, all if it is not said; nothing at all if absent.
@@ -172,7 +181,6 @@ impl Gate {
             self.flows.put(*tuple, begun);
             self.connections += 1;
         }
-        let limits = (self.limits.client_rest, self.limits.server_rest);
         let flow = self.flows.get_mut(tuple).filter(|f| !f.closed)?;
         let (own_isn, peer_isn) = sides(from_client, flow.client_isn, flow.server_isn);
         let (own_limit, peer_limit) = sides(from_client, flow.client_limit, flow.server_limit);
@@ -185,7 +193,7 @@ impl Gate {
             return None;
         }
         if from_client && !flow.tight && segment.len > 0 {
-            flow.read_records(segment, start, acked, limits);
+            flow.read_records(segment, start, acked, &self.limits);
         }
         Some(Some(segment.len.min(left.unsigned_abs())))
     }
@@ -236,7 +244,7 @@ impl Gate {
 }
 
 impl Flow {
-    fn read_records(&mut self, segment: &TcpSegment<'_>, start: u32, acked: u32, rest: (u32, u32)) {
+    fn read_records(&mut self, segment: &TcpSegment<'_>, start: u32, acked: u32, limits: &Limits) {
         let end = start.wrapping_add(segment.len);
         for _ in 0..8 {
             let at = self.next_record;
@@ -255,7 +263,8 @@ impl Flow {
             self.early |= *content == APPLICATION_DATA && acked == 0;
             let protected = *content == APPLICATION_DATA && !self.early;
             if protected || *content == HANDSHAKE && self.changed && len < FINISHED_12 {
-                (self.client_limit, self.server_limit) = (at + rest.0, acked.wrapping_add(rest.1));
+                let rest = if protected { limits.server_rest_13 } else { limits.server_rest };
+                (self.client_limit, self.server_limit) = (at + limits.client_rest, acked.wrapping_add(rest));
                 self.tight = true;
                 return;
             }
@@ -267,10 +276,4 @@ impl Flow {
 
 fn sides<T>(from_client: bool, client: T, server: T) -> (T, T) {
     if from_client { (client, server) } else { (server, client) }
-}
-
-/// Where a segment's payload begins in its frame; behind all of it if the frame is cut before.
-fn payload_at(frame: &[u8], segment: &TcpSegment<'_>) -> usize {
-    let at = (segment.payload.as_ptr() as usize).wrapping_sub(frame.as_ptr() as usize);
-    at.min(frame.len())
 }

@@ -116,6 +116,7 @@ fn pump(handle: &mut pcap::Capture<pcap::Active>, shared: &Shared) -> Result<(),
                 // Precision::Nano: libpcap puts nanoseconds where microseconds stand.
                 at: packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec,
                 wire_len: packet.header.len,
+                outgoing: None,
                 bytes: packet.data.to_vec(),
             }),
             Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => {

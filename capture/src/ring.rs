@@ -9,6 +9,8 @@ pub struct Captured {
     pub at: i64,
     /// Length on the wire.
     pub wire_len: u32,
+    /// Whether it left the capturing host; absent if nobody knows.
+    pub outgoing: Option<bool>,
     /// The bytes captured.
     pub bytes: Vec<u8>,
 }
@@ -59,7 +61,7 @@ mod tests {
     fn the_oldest_leave_and_are_counted() {
         let mut ring = Ring::new(250);
         for at in 0..4 {
-            ring.push(Captured { at, wire_len: 100, bytes: vec![0; 100] });
+            ring.push(Captured { at, wire_len: 100, outgoing: None, bytes: vec![0; 100] });
         }
         assert_eq!(ring.evicted(), 2);
         assert_eq!(ring.drain().iter().map(|f| f.at).collect::<Vec<_>>(), [2, 3]);

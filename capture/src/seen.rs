@@ -1,8 +1,10 @@
 //! What every source of handshake packets gives.
 
-use analysis::packet::LinkType;
+use analysis::packet::{Flags, LinkType, TcpSegment};
 
-/// One packet, seen now.
+use crate::ends::{End, FlowName};
+
+/// One packet, seen now. What its source learnt about it on the way is told: nobody has to decode it once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seen<'a> {
     /// When, in nanoseconds of `CLOCK_MONOTONIC`: nobody can set that clock.
@@ -13,12 +15,72 @@ pub struct Seen<'a> {
     pub interface: u32,
     /// Whether it left this host.
     pub outgoing: bool,
-    /// Whether it is a SYN or SYN-ACK: these a stranger can make any number of.
-    pub syn: bool,
     /// How the frame begins.
     pub link: LinkType,
     /// The bytes captured.
     pub bytes: &'a [u8],
+    /// Its flow.
+    pub flow: FlowName,
+    /// The client's end.
+    pub client: End,
+    /// The server's end.
+    pub server: End,
+    /// Whether the client sent it.
+    pub from_client: bool,
+    /// TCP's flags.
+    pub flags: Flags,
+    /// Payload on the wire.
+    pub payload_len: u32,
+    /// Payload captured.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Seen<'a> {
+    /// Whether it is a SYN or SYN-ACK: these a stranger can make any number of.
+    pub fn syn(&self) -> bool {
+        self.flags.syn()
+    }
+
+    /// A packet whose frame somebody decoded; of `bytes` `keep` are given on.
+    pub fn decoded(frame: Frame<'a>, segment: &TcpSegment<'a>, from_client: bool, keep: usize) -> Self {
+        let Frame { at, wire_len, interface, outgoing, link, bytes } = frame;
+        let (source, destination) = (End::from(segment.source), End::from(segment.destination));
+        let (client, server) = if from_client { (source, destination) } else { (destination, source) };
+        let kept = keep.saturating_sub(payload_at(bytes, segment)).min(segment.payload.len());
+        Self {
+            at,
+            wire_len,
+            interface,
+            outgoing,
+            link,
+            bytes: &bytes[..keep.min(bytes.len())],
+            flow: FlowName::of(client, server),
+            client,
+            server,
+            from_client,
+            flags: segment.flags,
+            payload_len: segment.len,
+            payload: &segment.payload[..kept],
+        }
+    }
+}
+
+/// A frame of which nothing is known yet; the fields are those of [`Seen`].
+#[allow(missing_docs, reason = "said at Seen")]
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub at: i64,
+    pub wire_len: u32,
+    pub interface: u32,
+    pub outgoing: bool,
+    pub link: LinkType,
+    pub bytes: &'a [u8],
+}
+
+/// Where a segment's payload begins in its frame; behind all of it if the frame is cut before.
+pub(crate) fn payload_at(frame: &[u8], segment: &TcpSegment<'_>) -> usize {
+    let at = (segment.payload.as_ptr() as usize).wrapping_sub(frame.as_ptr() as usize);
+    at.min(frame.len())
 }
 
 /// What a source counted since it began.

@@ -19,9 +19,9 @@ use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 use pcap::{Active, Precision};
 
-use crate::limits::{Gate, Limits};
+use crate::limits::{Gate, Limits, Pass};
 use crate::live::Error;
-use crate::seen::{Counters, Seen};
+use crate::seen::{Counters, Frame, Seen};
 #[cfg(kernel_filter)]
 use crate::{kernel::KernelFilter, socket};
 
@@ -169,16 +169,16 @@ impl Tap {
                 let (wire_len, bytes) = (packet.header.len, packet.data);
                 let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
                 let outgoing = self.own.contains(&segment.source.ip()) && !segment.source.ip().is_loopback();
-                let seen = Seen { at, wire_len, interface: number, outgoing, syn: segment.flags.syn(), link, bytes };
-                match &mut self.filter {
-                    Filter::User(gate) => {
-                        if let Some(pass) = gate.push(link, bytes, outgoing) {
-                            each(Seen { syn: pass.syn, bytes: &bytes[..pass.keep], ..seen });
-                        }
-                    }
+                let passed = match &mut self.filter {
+                    Filter::User(gate) => gate.push(link, bytes, outgoing),
                     #[cfg(kernel_filter)]
-                    Filter::Kernel(_) => each(seen),
-                }
+                    Filter::Kernel(_) => {
+                        self.wish.limits.from_client(&segment).map(|from_client| Pass { keep: bytes.len(), from_client })
+                    }
+                };
+                let Some(Pass { keep, from_client }) = passed else { continue };
+                let frame = Frame { at, wire_len, interface: number, outgoing, link, bytes };
+                each(Seen::decoded(frame, &segment, from_client, keep));
             }
         }
     }
@@ -211,7 +211,9 @@ impl Tap {
     /// Looks after the interfaces: they come and go, and others may take our program off them.
     pub fn tend(&mut self) -> Vec<Happening> {
         let mut happenings = Vec::new();
-        self.own = own_addresses();
+        if self.way != Way::Tc {
+            self.own = own_addresses(); // at tc the hook tells which way a packet goes
+        }
         for i in 0..self.interfaces.len() {
             let name = self.interfaces[i].name.clone();
             let there = if_nametoindex(name.as_str()).ok();

@@ -141,8 +141,10 @@ mod in_kernel {
     use std::path::{Path, PathBuf};
 
     use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
+    use capture::ends::{End, FlowName};
     use capture::file::Reader;
     use capture::kernel::KernelFilter;
+    use capture::seen::{Frame, Seen};
 
     use super::*;
 
@@ -189,8 +191,24 @@ mod in_kernel {
         }
     }
 
-    /// Runs the tc program over frames; gives what passed: how much of which.
-    fn kernel(frames: &[Vec<u8>]) -> Option<Vec<(usize, usize)>> {
+    /// What is told of a packet that passed: how much of which, whose it is, what it is.
+    #[derive(PartialEq, Debug)]
+    struct Told {
+        frame: usize,
+        bytes: usize,
+        ends: (End, End, FlowName),
+        from_client: bool,
+        flags: u8,
+        payload: (u32, usize),
+    }
+
+    fn told(frame: usize, seen: &Seen<'_>) -> Told {
+        let (ends, payload) = ((seen.client, seen.server, seen.flow), (seen.payload_len, seen.payload.len()));
+        Told { frame, bytes: seen.bytes.len(), ends, from_client: seen.from_client, flags: seen.flags.0, payload }
+    }
+
+    /// Runs the tc program over frames; gives what passed.
+    fn kernel(frames: &[Vec<u8>]) -> Option<Vec<Told>> {
         let mut filter = match KernelFilter::load(&every_port(), LinkType::Ethernet) {
             Ok(filter) => filter,
             // Where we are root, a refusal is a program that the verifier does not believe.
@@ -206,7 +224,7 @@ mod in_kernel {
             let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
             let said = program.test_run(options).expect("the kernel runs it").return_value;
             assert_eq!(said, u32::MAX, "it never decides on a packet's fate");
-            filter.read(&mut |seen| passed.push((i, seen.bytes.len())));
+            filter.read(&mut |seen| passed.push(told(i, &seen)));
         }
         Some(passed)
     }
@@ -214,11 +232,14 @@ mod in_kernel {
     fn compare(frames: &[Vec<u8>]) -> usize {
         let Some(kernel) = kernel(frames) else { return 0 };
         let mut gate = Gate::new(every_port());
-        let user: Vec<(usize, usize)> = frames
-            .iter()
-            .enumerate()
-            .filter_map(|(i, f)| gate.push(LinkType::Ethernet, f, false).map(|pass| (i, pass.keep)))
-            .collect();
+        let link = LinkType::Ethernet;
+        let mut user = Vec::new();
+        for (i, bytes) in frames.iter().enumerate() {
+            let Some(pass) = gate.push(link, bytes, false) else { continue };
+            let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
+            let frame = Frame { at: 0, wire_len: bytes.len() as u32, interface: 0, outgoing: false, link, bytes };
+            user.push(told(i, &Seen::decoded(frame, &segment, pass.from_client, pass.keep)));
+        }
         let differ = user.iter().zip(&kernel).find(|(u, k)| u != k);
         assert!(user.len() == kernel.len() && differ.is_none(), "{} and {} pass; {differ:?}", user.len(), kernel.len());
         user.len()
@@ -263,7 +284,7 @@ mod in_kernel {
         assert_eq!(served.join().expect("it served"), 4 << 20);
         let (mut syns, mut bytes, mut last) = (0, 0, 0);
         filter.read(&mut |seen| {
-            syns += u32::from(seen.syn);
+            syns += u32::from(seen.syn());
             bytes += seen.bytes.len();
             last = seen.at;
         });
@@ -297,7 +318,7 @@ mod in_kernel {
                 let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
                 let client = if segment.destination == server { segment.source } else { segment.destination };
                 packets += 1;
-                if seen.syn {
+                if seen.syn() {
                     begun.insert(client);
                 } else {
                     headless += u32::from(!begun.contains(&client));

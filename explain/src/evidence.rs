@@ -60,7 +60,7 @@ pub fn write(mut selection: Selection, paths: &[PathBuf], out: impl Write) -> st
         if selection.packets.binary_search(&frame.number).is_err() {
             continue;
         }
-        let captured = Captured { at: frame.at, wire_len: frame.wire_len, bytes: frame.bytes.to_vec() };
+        let captured = Captured { at: frame.at, wire_len: frame.wire_len, outgoing: None, bytes: frame.bytes.to_vec() };
         let (number, link, link_number, place) = (frame.number, frame.link, frame.link_number, (capture, frame.interface));
         last_at = captured.at.max(last_at);
         let interface = match interfaces.get(&place) {

@@ -11,7 +11,7 @@ use analysis::clock::{Instant, Unplaced};
 use analysis::flow::{Side, View};
 use analysis::packet::{TcpSegment, Transport, decode};
 use analysis::table::FlowTable;
-use capture::chains::FlowName;
+use capture::ends::FlowName;
 use capture::file::Reader;
 
 /// What a host writes into a packet, but for what differs between a super-frame and the segments it is cut into.

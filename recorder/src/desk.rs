@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use analysis::packet::{Transport, decode};
-use capture::chains::FlowName;
+use capture::chains::Entry;
+use capture::ends::FlowName;
 use capture::seen::{Counters, Seen};
 use capture::sockets::Event;
 use capture::tap::{monotonic, wall};
@@ -112,24 +113,22 @@ impl Desk {
 
     /// Takes a packet.
     pub fn packet(&mut self, seen: &Seen<'_>) {
-        let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
-        let flow = FlowName::of(segment.source, segment.destination);
         let Self { memory, screen, .. } = self;
-        let new = begins(&segment) && (seen.syn || !memory.has(flow));
-        let of_connection = memory.push(flow, seen, |syn| {
-            if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
-                screen.push(flow, syn.at, &segment, true);
-            }
+        let new = begins(seen) && (seen.syn() || !memory.has(seen.flow));
+        let of_connection = memory.push(seen, |syn| {
+            screen.push(&waited(seen, &syn), true);
         });
         if !of_connection {
             return;
         }
-        match self.screen.push(flow, seen.at, &segment, new) {
+        match self.screen.push(seen, new) {
             Step::Quiet => {}
-            Step::Suspect => self.suspect(flow),
+            Step::Suspect => self.suspect(seen.flow),
             Step::HandOn => {
-                let found = self.detector.push(seen.at, &segment);
-                found.into_iter().for_each(|finding| self.finding(finding));
+                if let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) {
+                    let found = self.detector.push(seen.at, &segment);
+                    found.into_iter().for_each(|finding| self.finding(finding));
+                }
             }
         }
     }
@@ -177,6 +176,11 @@ impl Desk {
                 self.look_again(follow);
             }
         }
+    }
+
+    /// How long until a trigger wants to be looked at again; absent if none does.
+    pub fn due(&self) -> Option<Duration> {
+        self.follow.front().map(|follow| follow.due.saturating_duration_since(Instant::now()))
     }
 
     /// What the filter counted, and which interfaces there are.
@@ -363,6 +367,12 @@ impl Desk {
             self.order(new, replaces, made, Instant::now(), None);
         }
     }
+}
+
+/// A SYN that waited in memory for the rest of its connection.
+fn waited<'a>(seen: &Seen<'a>, syn: &Entry<'a>) -> Seen<'a> {
+    let &Entry { at, wire_len, outgoing, flags, bytes, .. } = syn;
+    Seen { at, wire_len, outgoing, flags, bytes, from_client: !flags.ack(), payload_len: 0, payload: &[], ..*seen }
 }
 
 /// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom.

@@ -12,7 +12,7 @@ use analysis::packet::{LinkType, TcpSegment, Transport, decode};
 use analysis::table::FlowTable;
 use analysis::tls::Dialogue;
 use capture::Captured;
-use capture::chains::FlowName;
+use capture::ends::FlowName;
 use capture::evidence::Evidence;
 use capture::live::Losses;
 use capture::sockets::Deed;
@@ -250,7 +250,8 @@ fn write(
     for (number, packet) in (1_u64..).zip(packets) {
         let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
         let interface = interfaces.iter().position(|i| *i == (packet.interface, packet.link)).unwrap_or(0);
-        let captured = Captured { at: packet.at, wire_len: packet.wire_len, bytes: packet.bytes.clone() };
+        let (bytes, outgoing) = (packet.bytes.clone(), Some(packet.outgoing));
+        let captured = Captured { at: packet.at, wire_len: packet.wire_len, outgoing, bytes };
         evidence.packet(interface, Some(packet.link), &captured, &said)?;
     }
     let losses = Losses { received: beside.received, dropped: beside.lost, evicted: 0 };

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use analysis::clock::{Domain, Instant};
 use analysis::host::{HostTrace, Sample};
-use capture::chains::FlowName;
+use capture::ends::FlowName;
 use capture::sockets::{Deed, Event};
 
 /// Events remembered.

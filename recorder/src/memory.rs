@@ -4,7 +4,8 @@
 //! ring when it shows that it is one.
 
 use analysis::packet::LinkType;
-use capture::chains::{Chains, Entry, FlowName};
+use capture::chains::{Chains, Entry};
+use capture::ends::FlowName;
 use capture::seen::Seen;
 
 /// SYN packets get this part of the memory.
@@ -19,6 +20,8 @@ pub struct Packet {
     pub wire_len: u32,
     /// The interface's number.
     pub interface: u16,
+    /// Whether it left this host.
+    pub outgoing: bool,
     /// How the frame begins.
     pub link: LinkType,
     /// The bytes captured.
@@ -27,7 +30,14 @@ pub struct Packet {
 
 impl From<Entry<'_>> for Packet {
     fn from(e: Entry<'_>) -> Self {
-        Self { at: e.at, wire_len: e.wire_len, interface: e.interface, link: e.link, bytes: e.bytes.to_vec() }
+        Self {
+            at: e.at,
+            wire_len: e.wire_len,
+            interface: e.interface,
+            outgoing: e.outgoing,
+            link: e.link,
+            bytes: e.bytes.to_vec(),
+        }
     }
 }
 
@@ -46,18 +56,20 @@ impl Memory {
 
     /// Takes a packet of a flow; gives whether it belongs to a connection. A SYN belongs to none until something else follows:
     /// then `moved` is given what waited.
-    pub fn push(&mut self, flow: FlowName, seen: &Seen<'_>, mut moved: impl FnMut(Entry<'_>)) -> bool {
+    pub fn push(&mut self, seen: &Seen<'_>, mut moved: impl FnMut(Entry<'_>)) -> bool {
+        let flow = seen.flow;
         let entry = Entry {
             flow,
             at: seen.at,
             wire_len: seen.wire_len,
             interface: seen.interface as u16,
             outgoing: seen.outgoing,
+            flags: seen.flags,
             link: seen.link,
             bytes: seen.bytes,
         };
         let known = self.main.has(flow);
-        if seen.syn && !known {
+        if seen.syn() && !known {
             self.syns.push(entry);
             return false;
         }

@@ -84,6 +84,7 @@ impl Office {
     }
 
     fn keep(&mut self, batch: Batch) {
+        let messages = !batch.messages.is_empty();
         match self.store.write(&batch) {
             Ok(()) => self.shown.trouble("store", None),
             Err(error) => {
@@ -93,6 +94,9 @@ impl Office {
                     let _ = self.direct.send(message); // the outbox lives as long as we do
                 }
             }
+        }
+        if messages {
+            self.board.messages_wait();
         }
     }
 

@@ -34,7 +34,7 @@ use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
 /// Packets wait in the kernel's buffer for so long at most, unless many do; and so often is looked for handshakes that are over.
-const LOOK: u8 = 100; // milliseconds
+const LOOK: Duration = Duration::from_millis(500);
 /// Between two looks at interfaces and counters.
 const TEND: Duration = Duration::from_secs(1);
 /// Triggers that wait.
@@ -280,7 +280,9 @@ impl Recording {
 
     /// Sleeps until much waits to be read, or somebody asks, or for a while.
     fn wait(&mut self) {
-        let _ = self.sleep.wait(&mut [EpollEvent::empty(); 4], EpollTimeout::from(LOOK)); // a signal wakes it too
+        let look = self.desk.due().unwrap_or(LOOK).min(LOOK);
+        let look = EpollTimeout::try_from(look + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO); // rounded up
+        let _ = self.sleep.wait(&mut [EpollEvent::empty(); 4], look); // a signal wakes it too
         let _ = self.wake.read(); // nothing there: nobody asked
     }
 

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
-use analysis::packet::TcpSegment;
-use capture::chains::FlowName;
+use capture::ends::{End, FlowName};
+use capture::seen::Seen;
 use foldhash::{HashMap, HashMapExt};
 
 /// How long the packets of a suspect are still handed on.
@@ -44,6 +44,8 @@ pub enum Step {
 /// Whose turn it was to speak.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 enum Turn {
+    /// Nobody saw the beginning.
+    Unknown,
     Nobody,
     /// The client spoke: ClientHello.
     Hello,
@@ -55,21 +57,23 @@ enum Turn {
     Answered,
 }
 
-struct Seen {
-    ends: Option<(SocketAddr, SocketAddr)>,
-    first: i64,
-    finished: i64,
-    syn_ack: Option<i64>,
-    round_trip: Option<i64>,
+/// How far a connection came. Times are nanoseconds since its first packet: what takes four seconds, the most that they tell, is not
+/// quick.
+struct Course {
+    client: End,
+    server: End,
     turn: Turn,
     suspect: bool,
-    /// When it is looked at.
-    due: i64,
+    first: i64,
+    syn_ack: Option<u32>,
+    round_trip: Option<u32>,
+    finished: u32,
+    answered: u32,
 }
 
 /// Looks at connections.
 pub struct Screen {
-    seen: HashMap<FlowName, Seen>,
+    courses: HashMap<FlowName, Course>,
     due: VecDeque<(i64, FlowName)>,
     suspects: VecDeque<(i64, FlowName)>,
     least: i64,
@@ -78,30 +82,29 @@ pub struct Screen {
 impl Screen {
     /// Handshakes that took less than `least` nanoseconds are quick.
     pub fn new(least: i64) -> Self {
-        Self { seen: HashMap::new(), due: VecDeque::new(), suspects: VecDeque::new(), least }
+        let least = least.min(i64::from(u32::MAX) - 1);
+        Self { courses: HashMap::new(), due: VecDeque::new(), suspects: VecDeque::new(), least }
     }
 
-    /// Takes a segment that passed at `at`; `new`: its connection [`begins`] with it.
-    pub fn push(&mut self, flow: FlowName, at: i64, segment: &TcpSegment<'_>, new: bool) -> Step {
-        let most = self.seen.len() >= MOST;
-        let seen = match self.seen.entry(flow) {
+    /// Takes a packet; `new`: its connection [`begins`] with it.
+    pub fn push(&mut self, seen: &Seen<'_>, new: bool) -> Step {
+        let most = self.courses.len() >= MOST;
+        let course = match self.courses.entry(seen.flow) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if !new || most => return Step::Quiet,
             Entry::Vacant(entry) => {
-                let due = at + self.least;
-                self.due.push_back((due, flow));
-                let (ends, turn) = (None, Turn::Nobody);
-                entry.insert(Seen { ends, first: at, finished: at, syn_ack: None, round_trip: None, turn, suspect: false, due })
+                self.due.push_back((seen.at + self.least, seen.flow));
+                entry.insert(Course::of(seen))
             }
         };
-        if seen.suspect {
+        if course.suspect {
             return Step::HandOn;
         }
-        seen.note(at, segment);
-        let ended = segment.flags.rst() || segment.flags.fin();
-        if ended && seen.turn < Turn::Finished {
-            seen.suspect = true;
-            self.suspects.push_back((at + FOLLOWED, flow));
+        course.note(seen);
+        let ended = seen.flags.rst() || seen.flags.fin();
+        if ended && course.turn < Turn::Finished {
+            course.suspect = true;
+            self.suspects.push_back((seen.at + FOLLOWED, seen.flow));
             return Step::Suspect;
         }
         Step::Quiet
@@ -111,70 +114,83 @@ impl Screen {
     pub fn tick(&mut self, now: i64) -> Vec<Result<Quick, FlowName>> {
         let mut decided = Vec::new();
         while let Some((due, flow)) = self.due.pop_front_if_due(now) {
-            let Entry::Occupied(mut entry) = self.seen.entry(flow) else { continue };
-            let seen = entry.get_mut();
-            if seen.suspect || seen.due != due {
+            let Entry::Occupied(mut entry) = self.courses.entry(flow) else { continue };
+            let course = entry.get_mut();
+            if course.suspect || course.first + self.least != due {
                 continue;
             }
-            match (seen.turn, seen.ends) {
-                (Turn::Answered, Some((client, server))) => {
-                    let (duration, round_trip) = (seen.finished - seen.first, seen.round_trip);
-                    decided.push(Ok(Quick { client, server, duration, round_trip }));
-                    entry.remove();
-                }
-                _ => {
-                    seen.suspect = true;
-                    self.suspects.push_back((now + FOLLOWED, flow));
-                    decided.push(Err(flow));
-                }
+            if course.turn == Turn::Answered && i64::from(course.answered) < self.least {
+                decided.push(Ok(course.quick()));
+                entry.remove();
+            } else {
+                course.suspect = true;
+                self.suspects.push_back((now + FOLLOWED, flow));
+                decided.push(Err(flow));
             }
         }
         while let Some((_, flow)) = self.suspects.pop_front_if_due(now) {
-            self.seen.remove(&flow);
+            self.courses.remove(&flow);
         }
         decided
     }
 
     /// Connections looked at.
     pub fn under_way(&self) -> usize {
-        self.seen.len()
+        self.courses.len()
     }
 }
 
-impl Seen {
-    fn note(&mut self, at: i64, segment: &TcpSegment<'_>) {
-        match (segment.flags.syn(), segment.flags.ack()) {
-            (true, false) => self.ends = Some((segment.source, segment.destination)),
-            (true, true) => {
-                self.ends = Some((segment.destination, segment.source));
-                self.syn_ack = self.syn_ack.or(Some(at));
-            }
-            _ => {}
+impl Course {
+    fn of(seen: &Seen<'_>) -> Self {
+        Self {
+            client: seen.client,
+            server: seen.server,
+            // Without SYN nobody knows since when it goes on.
+            turn: if seen.syn() { Turn::Nobody } else { Turn::Unknown },
+            suspect: false,
+            first: seen.at,
+            syn_ack: None,
+            round_trip: None,
+            finished: 0,
+            answered: 0,
         }
-        let from_client = self.ends.is_some_and(|(client, _)| client == segment.source);
-        if from_client && !segment.flags.syn() && self.round_trip.is_none() {
-            self.round_trip = self.syn_ack.map(|sent| at - sent);
+    }
+
+    fn note(&mut self, seen: &Seen<'_>) {
+        let at = u32::try_from(seen.at - self.first).unwrap_or(u32::MAX);
+        if seen.syn() {
+            self.syn_ack = self.syn_ack.or(seen.flags.ack().then_some(at));
+        } else if seen.from_client && self.round_trip.is_none() {
+            self.round_trip = self.syn_ack.map(|sent| at - sent.min(at));
         }
-        if segment.len == 0 || self.ends.is_none() {
+        if seen.payload_len == 0 {
             return;
         }
-        self.turn = match (self.turn, from_client) {
+        self.turn = match (self.turn, seen.from_client) {
             (Turn::Nobody, true) => Turn::Hello,
             (Turn::Hello, false) => Turn::Flight,
-            (Turn::Flight, true) if !hello_again(segment.payload) => {
+            (Turn::Flight, true) if !hello_again(seen.payload) => {
                 self.finished = at;
                 Turn::Finished
             }
             (Turn::Flight, true) => Turn::Hello,
-            (Turn::Finished, false) => Turn::Answered,
+            (Turn::Finished, false) => {
+                self.answered = at;
+                Turn::Answered
+            }
             (turn, _) => turn,
         };
+    }
+
+    fn quick(&self) -> Quick {
+        let (duration, round_trip) = (i64::from(self.finished), self.round_trip.map(i64::from));
+        Quick { client: self.client.into(), server: self.server.into(), duration, round_trip }
     }
 }
 
 /// Whether a connection of which nothing is known can begin with this: with SYN, or, where nobody kept that, with a ClientHello.
-pub fn begins(segment: &TcpSegment<'_>) -> bool {
-    segment.flags.syn() || matches!(segment.payload, [22, 3, _, _, _, 1, ..])
+pub fn begins(seen: &Seen<'_>) -> bool {
+    seen.syn() || matches!(seen.payload, [22, 3, _, _, _, 1, ..])
 }
 
 /// Whether a client says Hello once more, behind a ChangeCipherSpec or not: it was asked to (HelloRetryRequest), or repeats a

@@ -8,9 +8,9 @@ use analysis::clock::{Instant, Unplaced};
 use analysis::flow::Side;
 use analysis::packet::{LinkType, Transport, decode};
 use analysis::table::FlowTable;
-use capture::chains::FlowName;
+use capture::ends::FlowName;
 use capture::limits::{Gate, Limits};
-use capture::seen::Seen;
+use capture::seen::{Frame, Seen};
 use explain::gather::Gather;
 use explain::{Options, filter::Filter};
 use report::explained::ExplainedRecord;
@@ -42,6 +42,15 @@ fn explained(bytes: &[u8]) -> Labels {
     labels
 }
 
+/// A frame as the filter hands it over.
+fn passed<'a>(gate: &mut Gate, at: i64, frame: &'a [u8]) -> Option<Seen<'a>> {
+    let link = LinkType::Ethernet;
+    let pass = gate.push(link, frame, false)?;
+    let Ok(Transport::Tcp(segment)) = decode(link, frame) else { return None };
+    let frame = Frame { at, wire_len: frame.len() as u32, interface: 2, outgoing: false, link, bytes: frame };
+    Some(Seen::decoded(frame, &segment, pass.from_client, pass.keep))
+}
+
 /// The verdict on every client's connection by the recorder, and what its evidence says when it is read again.
 fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
     let mut gate = Gate::new(Limits::default());
@@ -51,19 +60,9 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
     for (at, frame) in frames {
         found.extend(detector.tick(*at));
         last = *at;
-        let Some(pass) = gate.push(LinkType::Ethernet, frame, false) else { continue };
-        let seen = Seen {
-            at: *at,
-            wire_len: frame.len() as u32,
-            interface: 2,
-            outgoing: false,
-            syn: pass.syn,
-            link: LinkType::Ethernet,
-            bytes: &frame[..pass.keep],
-        };
+        let Some(seen) = passed(&mut gate, *at, frame) else { continue };
         let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { continue };
-        let flow = FlowName::of(segment.source, segment.destination);
-        let known = memory.push(flow, &seen, |syn| {
+        let known = memory.push(&seen, |syn| {
             if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
                 found.extend(detector.push(syn.at, &segment));
             }
@@ -132,16 +131,15 @@ fn nothing_slow_is_called_quick() {
         let (mut gate, mut screen, mut detector) = (Gate::new(Limits::default()), Screen::new(slow.least()), Detector::default());
         let (mut known, mut called, mut found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for (at, frame) in &trial.edge {
-            let Some(pass) = gate.push(LinkType::Ethernet, frame, false) else { continue };
-            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame[..pass.keep]) else { continue };
+            let Some(seen) = passed(&mut gate, *at, frame) else { continue };
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, seen.bytes) else { continue };
             for decided in screen.tick(*at) {
                 match decided {
                     Ok(one) => drop(called.insert(one.client)),
                     Err(_) => suspects += 1,
                 }
             }
-            let flow = FlowName::of(segment.source, segment.destination);
-            screen.push(flow, *at, &segment, begins(&segment) && (known.insert(flow) || pass.syn));
+            screen.push(&seen, begins(&seen) && (known.insert(seen.flow) || seen.syn()));
             found.extend(detector.push(*at, &segment));
         }
         let end = trial.edge.last().map_or(0, |(at, _)| *at) + 200_000_000_000;
@@ -168,13 +166,9 @@ fn a_connection_without_its_syn_is_looked_at_all_the_same() {
         let (mut gate, mut screen) = (Gate::new(Limits::default()), Screen::new(100_000_000));
         let (mut known, mut suspects) = (BTreeSet::new(), Vec::new());
         for (at, frame) in &trial.edge {
-            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) else { continue };
-            if segment.flags.syn() || gate.push(LinkType::Ethernet, frame, false).is_none() {
-                continue;
-            }
-            let flow = FlowName::of(segment.source, segment.destination);
-            let step = screen.push(flow, *at, &segment, begins(&segment) && known.insert(flow));
-            suspects.extend((step == Step::Suspect).then_some(flow));
+            let Some(seen) = passed(&mut gate, *at, frame).filter(|seen| !seen.syn()) else { continue };
+            let step = screen.push(&seen, begins(&seen) && known.insert(seen.flow));
+            suspects.extend((step == Step::Suspect).then_some(seen.flow));
         }
         let end = trial.edge.last().map_or(0, |(at, _)| *at) + 1_000_000_000;
         suspects.extend(screen.tick(end).into_iter().filter_map(Result::err));
@@ -227,7 +221,8 @@ fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
         let behind = usize::try_from(ends[from] + 5 - start).unwrap_or(0);
         let marks = (payload_at + behind).min(frame.len());
         frame[marks..].iter_mut().zip(MARK.iter().cycle()).for_each(|(byte, mark)| *byte = *mark);
-        packets.push(Packet { at, wire_len: frame.len() as u32, interface: 1, link: LinkType::Ethernet, bytes: frame });
+        let (wire_len, link) = (frame.len() as u32, LinkType::Ethernet);
+        packets.push(Packet { at, wire_len, interface: 1, outgoing: from == 1, link, bytes: frame });
     }
     (packets, view.endpoints.client)
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
+use tokio::sync::Notify;
+
 use crate::checks::Role;
 use crate::event::Event;
 use crate::states::Active;
@@ -56,13 +58,26 @@ pub struct Seen {
 
 /// The board.
 #[derive(Default)]
-pub struct Board(Mutex<Seen>);
+pub struct Board {
+    seen: Mutex<Seen>,
+    messages: Notify,
+}
 
 impl Board {
     /// Changes it.
     pub fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
         // A panic elsewhere while it was held leaves at worst an older view.
-        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        change(&mut self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Says that messages wait in the store, or for want of it elsewhere.
+    pub fn messages_wait(&self) {
+        self.messages.notify_one();
+    }
+
+    /// Waits until messages wait.
+    pub async fn messages(&self) {
+        self.messages.notified().await;
     }
 
     /// All of it, as it is now.

@@ -337,7 +337,9 @@ impl Desk {
         if nothing && self.batch.times.is_empty() && self.batch.retired.is_empty() {
             return;
         }
-        match self.store.write(&self.batch) {
+        let written = self.store.write(&self.batch);
+        let messages = !self.batch.messages.is_empty();
+        match written {
             Ok(()) => {
                 self.batch = Batch::default();
                 self.board.change(|seen| seen.trouble.remove("store"));
@@ -354,6 +356,9 @@ impl Desk {
                 let excess = self.batch.rounds.len().saturating_sub(MOST_PENDING);
                 self.batch.rounds.drain(..excess);
             }
+        }
+        if messages {
+            self.board.messages_wait();
         }
     }
 

@@ -17,6 +17,8 @@ use crate::store::Store;
 
 /// Time between two looks at what waits.
 const LOOK: Duration = Duration::from_millis(500);
+/// The same where nothing does: who makes messages says so.
+const IDLE: Duration = Duration::from_secs(5);
 /// Time between two repetitions of what is on, to Alertmanager.
 const REPEAT: Duration = Duration::from_secs(60);
 /// Patience with a receiver.
@@ -49,7 +51,7 @@ impl Outbox {
         let mut retry_at = 0;
         let mut repeated = std::time::Instant::now();
         loop {
-            self.stored().await;
+            let waiting = self.stored().await;
             while let Ok(message) = self.direct.try_recv() {
                 unsaved.push_back(message);
                 if unsaved.len() > MOST_DIRECT {
@@ -70,16 +72,19 @@ impl Outbox {
                 repeated = std::time::Instant::now();
                 self.repeat().await;
             }
-            tokio::time::sleep(LOOK).await;
+            let look = if waiting || !unsaved.is_empty() { LOOK } else { IDLE };
+            // Whichever comes first.
+            let _ = tokio::time::timeout(look, self.board.messages()).await;
         }
     }
 
-    async fn stored(&self) {
+    /// Delivers what the store has; gives whether anything waits there still.
+    async fn stored(&self) -> bool {
         let due = match self.store.due(now()) {
             Ok(due) => due,
             Err(error) => {
                 self.board.change(|seen| seen.trouble.insert("outbox", error));
-                return;
+                return true;
             }
         };
         let mut by_receiver: HashMap<String, Vec<crate::store::Waiting>> = HashMap::new();
@@ -104,12 +109,12 @@ impl Outbox {
                 self.board.change(|seen| seen.trouble.insert("outbox", error));
             }
         }
-        if let Ok(waiting) = self.store.waiting() {
-            self.delivery.waiting.set(waiting);
-            if waiting == 0 {
-                self.board.change(|seen| seen.trouble.remove("outbox"));
-            }
+        let Ok(waiting) = self.store.waiting() else { return true };
+        self.delivery.waiting.set(waiting);
+        if waiting == 0 {
+            self.board.change(|seen| seen.trouble.remove("outbox"));
         }
+        waiting > 0
     }
 
     async fn repeat(&self) {
