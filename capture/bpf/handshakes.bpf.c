@@ -135,30 +135,22 @@ struct {
 	__type(value, struct record);
 } scratch SEC(".maps");
 
-enum counter {
-	SEEN,         // packets of interest: TCP, to or from a wanted port
-	PASSED,       // handshake packets handed over
-	SYNS,         // SYN and SYN-ACK packets handed over
-	LOST,         // handshake packets for which there was no room
-	SYNS_LOST,    // SYN and SYN-ACK packets for which there was no room
-	CONNECTIONS,  // connections established
-	LATE,         // of these, those whose SYN was not known
-	COUNTERS,
+struct counters {
+	__u64 seen;        // packets of interest: TCP, to or from a wanted port
+	__u64 passed;      // handshake packets handed over
+	__u64 syns;        // SYN and SYN-ACK packets handed over
+	__u64 lost;        // handshake packets for which there was no room
+	__u64 syns_lost;   // SYN and SYN-ACK packets for which there was no room
+	__u64 connections; // connections established
+	__u64 late;        // of these, those whose SYN was not known
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTERS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
-} counters SEC(".maps");
-
-static always_inline void count(__u32 which)
-{
-	__u64 *counter = map_lookup(&counters, &which);
-	if (counter)
-		*counter += 1;
-}
+	__type(value, struct counters);
+} counted SEC(".maps");
 
 // ---- headers ------------------------------------------------------------------------------------------------------------
 
@@ -340,7 +332,7 @@ static always_inline void read_records(struct __sk_buff *skb, const struct heade
 }
 
 // How many bytes of the frame to hand over; 0: none. `syn` says through which buffer.
-static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, bool *syn, bool outgoing)
+static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struct counters *n, bool *syn, bool outgoing)
 {
 	__u32 whole = skb->len;
 	struct flow *flow;
@@ -397,10 +389,10 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, bool 
 				return 0;
 			begun.client_isn = h->seq - 1;
 			begun.server_isn = h->ack - 1;
-			count(LATE);
+			n->late++;
 		}
 		map_update(&flows, &h->tuple, &begun, BPF_ANY);
-		count(CONNECTIONS);
+		n->connections++;
 		flow = map_lookup(&flows, &h->tuple);
 		if (!flow)
 			return 0;
@@ -435,11 +427,14 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 	bool syn = false;
 	if (!parse(skb, &h))
 		return TC_ACT_UNSPEC;
-	count(SEEN);
-	__u32 len = judge(skb, &h, &syn, outgoing);
+	__u32 zero = 0;
+	struct counters *n = map_lookup(&counted, &zero);
+	if (!n)
+		return TC_ACT_UNSPEC;
+	n->seen++;
+	__u32 len = judge(skb, &h, n, &syn, outgoing);
 	if (!len)
 		return TC_ACT_UNSPEC;
-	__u32 zero = 0;
 	struct record *record = map_lookup(&scratch, &zero);
 	if (!record)
 		return TC_ACT_UNSPEC;
@@ -460,7 +455,10 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 	bool wake = syn ? ringbuf_query(&syns, BPF_RB_AVAIL_DATA) >= wake_at_syns : ringbuf_query(&packets, BPF_RB_AVAIL_DATA) >= wake_at;
 	long full = syn ? ringbuf_output(&syns, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)
 			: ringbuf_output(&packets, record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-	count(full ? (syn ? SYNS_LOST : LOST) : (syn ? SYNS : PASSED));
+	if (syn)
+		*(full ? &n->syns_lost : &n->syns) += 1;
+	else
+		*(full ? &n->lost : &n->passed) += 1;
 	return TC_ACT_UNSPEC;
 }
 
@@ -484,10 +482,14 @@ int filter(struct __sk_buff *skb)
 	bool syn = false;
 	if (!parse(skb, &h))
 		return 0;
-	count(SEEN);
-	__u32 len = judge(skb, &h, &syn, skb->pkt_type == 4 /* PACKET_OUTGOING */);
+	__u32 zero = 0;
+	struct counters *n = map_lookup(&counted, &zero);
+	if (!n)
+		return 0;
+	n->seen++;
+	__u32 len = judge(skb, &h, n, &syn, skb->pkt_type == 4 /* PACKET_OUTGOING */);
 	if (len)
-		count(syn ? SYNS : PASSED);
+		*(syn ? &n->syns : &n->passed) += 1;
 	return len;
 }
 

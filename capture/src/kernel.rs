@@ -48,7 +48,7 @@ pub struct KernelFilter {
     link: LinkType,
     packets: RingBuf<MapData>,
     syns: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, u64>,
+    counted: PerCpuArray<MapData, [u64; 7]>,
     attached: Vec<Attached>,
 }
 
@@ -84,8 +84,8 @@ impl KernelFilter {
         for (word, bits) in limits.port_bits() {
             ports.set(word, bits, 0)?;
         }
-        let (packets, syns, counters) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counters")?);
-        Ok(Self { ebpf, link, packets, syns, counters, attached: Vec::new() })
+        let (packets, syns, counted) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counted")?);
+        Ok(Self { ebpf, link, packets, syns, counted, attached: Vec::new() })
     }
 
     /// Hangs the programs at `interface`, of the calling thread's network namespace: by tcx (Linux 6.6 and later), else by a clsact
@@ -209,16 +209,10 @@ impl KernelFilter {
     /// # Errors
     /// If the kernel refuses.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let sum = |which: u32| -> Result<u64, Error> { Ok(self.counters.get(&which, 0)?.iter().sum()) };
-        Ok(Counters {
-            seen: sum(0)?,
-            passed: sum(1)?,
-            syns: sum(2)?,
-            lost: sum(3)?,
-            syns_lost: sum(4)?,
-            connections: sum(5)?,
-            late: sum(6)?,
-        })
+        let each = self.counted.get(&0, 0)?;
+        let sums = each.iter().fold([0; 7], |sums: [u64; 7], cpu| std::array::from_fn(|i| sums[i] + cpu[i]));
+        let [seen, passed, syns, lost, syns_lost, connections, late] = sums;
+        Ok(Counters { seen, passed, syns, lost, syns_lost, connections, late })
     }
 
     /// One of the tc programs (`ingress`, `egress`), for tests that run it over packets of their own.

@@ -2,8 +2,7 @@
 //!
 //! In: ports. Out: [`Event`]s: a connection was opened, the program read, the program wrote; each with the counters of the thread that did it.
 
-use std::net::SocketAddr;
-
+use crate::ends::FlowName;
 use crate::limits::Limits;
 use crate::live::Error;
 
@@ -25,10 +24,8 @@ pub struct Event {
     pub at: i64,
     /// What.
     pub deed: Deed,
-    /// The client's end.
-    pub client: SocketAddr,
-    /// The server's end.
-    pub server: SocketAddr,
+    /// To which connection.
+    pub flow: FlowName,
     /// The thread that did it; absent for [`Deed::Opened`], which the kernel does by itself.
     pub thread: Option<u32>,
     /// The thread's time on a CPU, in nanoseconds since it began.
@@ -106,15 +103,15 @@ impl SocketEvents {
 /// Reads a `struct event` of the source.
 #[cfg(kernel_filter)]
 fn parse(record: &[u8]) -> Option<Event> {
+    use crate::ends::End;
     let long = |at: usize| record.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes);
     let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
     let short = |at: usize| record.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
-    let bytes = |at: usize| record.get(at..at + 16).and_then(|b| <[u8; 16]>::try_from(b).ok());
     let ipv6 = word(68)? != 0;
-    let end = |address: [u8; 16], port: u16| {
-        let v4 = std::net::Ipv4Addr::new(address[0], address[1], address[2], address[3]);
-        let ip = if ipv6 { std::net::Ipv6Addr::from(address).to_canonical() } else { v4.into() };
-        SocketAddr::new(ip, port)
+    let end = |at: usize, port: u16| -> Option<End> {
+        let address = *record.get(at..)?.first_chunk::<16>()?;
+        let mapped = || std::net::Ipv4Addr::new(address[0], address[1], address[2], address[3]).to_ipv6_mapped().octets();
+        Some(End::new(if ipv6 { address } else { mapped() }, port.to_be_bytes()))
     };
     let deed = match word(64)? {
         0 => Deed::Opened,
@@ -124,8 +121,7 @@ fn parse(record: &[u8]) -> Option<Event> {
     Some(Event {
         at: long(0)?.cast_signed(),
         deed,
-        client: end(bytes(24)?, short(56)?),
-        server: end(bytes(40)?, short(58)?),
+        flow: FlowName::of(end(24, short(56)?)?, end(40, short(58)?)?),
         thread: word(60).filter(|_| deed != Deed::Opened),
         cpu: long(8)?,
         run_delay: long(16)?,

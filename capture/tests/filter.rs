@@ -354,9 +354,8 @@ mod in_kernel {
         let mut told = Vec::new();
         events.read(&mut |event| told.push(event));
         use capture::sockets::Deed;
-        let own = client.local_addr().expect("it is connected");
-        let deeds: Vec<(Deed, Option<u32>)> =
-            told.iter().filter(|e| e.client == own && e.server == server).map(|e| (e.deed, e.thread)).collect();
+        let own = FlowName::of(client.local_addr().expect("it is connected"), server);
+        let deeds: Vec<(Deed, Option<u32>)> = told.iter().filter(|e| e.flow == own).map(|e| (e.deed, e.thread)).collect();
         assert_eq!(deeds, [(Deed::Opened, None), (Deed::Read, Some(thread)), (Deed::Wrote, Some(thread))], "{told:?}");
         assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > 0), "{told:?}");
     }

@@ -19,7 +19,7 @@ const BEFORE: i64 = 30_000_000_000;
 /// The last events.
 #[derive(Default)]
 pub struct KernelView {
-    events: VecDeque<(FlowName, Event)>,
+    events: VecDeque<Event>,
 }
 
 impl KernelView {
@@ -28,21 +28,21 @@ impl KernelView {
         if self.events.len() >= MOST {
             self.events.pop_front();
         }
-        self.events.push_back((FlowName::of(event.client, event.server), event));
+        self.events.push_back(event);
     }
 
     /// What was done with a connection that began at `from`, and when; empty if nobody looked.
     pub fn deeds(&self, flow: FlowName, from: i64) -> Vec<(Deed, i64)> {
-        let own = |(name, event): &&(FlowName, Event)| *name == flow && event.at >= from;
-        self.events.iter().filter(own).map(|(_, event)| (event.deed, event.at)).collect()
+        let own = |event: &&Event| event.flow == flow && event.at >= from;
+        self.events.iter().filter(own).map(|event| (event.deed, event.at)).collect()
     }
 
     /// The threads that did something with a connection that began at `from`; absent if nobody looked. `offset` is added to all times.
     pub fn trace<D: Domain>(&self, flow: FlowName, from: i64, offset: i64) -> Option<HostTrace<D>> {
-        let own = |(name, event): &&(FlowName, Event)| *name == flow && event.at >= from;
-        let threads: BTreeSet<u32> = self.events.iter().filter(own).filter_map(|(_, event)| event.thread).collect();
+        let own = |event: &&Event| event.flow == flow && event.at >= from;
+        let threads: BTreeSet<u32> = self.events.iter().filter(own).filter_map(|event| event.thread).collect();
         let mut samples = Vec::new();
-        for (_, event) in self.events.iter().filter(|(_, event)| event.at >= from - BEFORE) {
+        for event in self.events.iter().filter(|event| event.at >= from - BEFORE) {
             let Some(tid) = event.thread.filter(|t| threads.contains(t)) else { continue };
             let at = Instant::from_nanos(event.at + offset);
             let sample = Sample { at, tid, cpu: event.cpu, run_delay: event.run_delay, state: 'R', steal: 0 };
@@ -68,7 +68,14 @@ mod tests {
     /// A thread reads at 0 and writes at 100 ms, having had the CPU and waited for it for so long meanwhile.
     fn usage(cpu_ms: u64, wait_ms: u64) -> (Span, Span, Span) {
         let mut view = KernelView::default();
-        let event = |at, deed, client, thread, cpu, run_delay| Event { at, deed, client, server: end(1), thread, cpu, run_delay };
+        let event = |at, deed, client, thread, cpu, run_delay| Event {
+            at,
+            deed,
+            flow: FlowName::of(client, end(1)),
+            thread,
+            cpu,
+            run_delay,
+        };
         view.push(event(0, Deed::Opened, end(2), None, 0, 0));
         view.push(event(MS, Deed::Read, end(2), Some(7), 5, 9));
         view.push(event(50 * MS, Deed::Read, end(3), Some(8), 1 << 40, 1 << 40));

@@ -188,7 +188,10 @@ fn web(listener: std::net::TcpListener, metrics: Arc<Metrics>, shown: Arc<Shown>
         .route("/api/status", get(|State((_, shown)): Served| async move { status(&shown) }))
         .route(
             "/metrics",
-            get(|State((metrics, _)): Served, headers: HeaderMap| async move { metrics.exposition.response(&headers) }),
+            get(|State((metrics, _)): Served, headers: HeaderMap| async move {
+                metrics.measure_self();
+                metrics.exposition.response(&headers)
+            }),
         )
         .route("/-/healthy", get(|| async { "ok\n" }))
         .with_state((metrics, shown));
@@ -346,7 +349,6 @@ impl Recording {
             }
         }
         m.under_way.set(self.desk.under_way() as i64);
-        m.measure_self();
         let reach = self.desk.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
         let sums = self.desk.tally().sums(self.desk.seconds() as i64, KEPT);
         let mut networks: Vec<(String, u64, u64)> =
