@@ -4,6 +4,8 @@ import glob, json, os, re, shutil, signal, subprocess, sys, time, urllib.request
 
 BIN, OUT = sys.argv[1:]
 BEGUN = time.time()
+# Says that the lab's network is AS64502, "Lab Office".
+ORIGINS = os.path.abspath("recorder/tests/origins/asn.mmdb")
 OFFICE = [BIN, "lab-exec", os.environ["WHOSTALLED_LAB_HOST_office"]]
 CA = os.environ["WHOSTALLED_LAB_CA"]
 passed = failed = 0
@@ -124,6 +126,8 @@ folder = "{OUT}/evidence"
 network_burst = 100
 [slow]
 excess = "150ms"
+[origin]
+databases = ["{ORIGINS}"]
 [[log]]
 kind = "syslog"
 listen = "127.0.0.1:5514"
@@ -181,6 +185,7 @@ resolve_after = 2
         print("skipped: a server that sleeps: " + open(f"{OUT}/recorder.log").read().strip())
 
     now = status().get("status", {})
+    check("clients are counted by autonomous system", "of them from AS64502 Lab Office" in now.get("sentence", ""), now.get("sentence"))
     check("no handshake packet was lost", now.get("lost") == 0 and now.get("connections", 0) >= 20, now)
     share = now.get("passed", 0) / max(1, now.get("seen", 1))
     if have_bulk:

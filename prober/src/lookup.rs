@@ -8,6 +8,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
 
 use crate::reason::{Failure, Reason};
 
@@ -93,6 +94,15 @@ impl Lookup {
         let in_turn = (0..most).flat_map(|i| [v6.get(i), v4.get(i)]).flatten().copied();
         let found: Vec<IpAddr> = in_turn.collect();
         if found.is_empty() { Err(Failure::new(Reason::DnsNoAddress, "no address of the family asked for")) } else { Ok(found) }
+    }
+
+    /// What an address is called (reverse mapping, RFC 1035, section 3.5); absent if it has no name, or nobody says.
+    pub async fn name_of(&self, address: IpAddr, patience: Duration) -> Option<String> {
+        let answer = tokio::time::timeout(patience, self.any.reverse_lookup(address)).await.ok()?.ok()?;
+        answer.answers().iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.0.to_utf8()),
+            _ => None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use watch::states::{Blame, Rule, State, Transition};
 
 use crate::config::Alerts;
-use crate::tally::{Place, Sums};
+use crate::tally::{Counts, Place, Sums};
 
 /// What an alert is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,16 +38,20 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
     let of = |slow: &BTreeMap<String, u64>, culprits: &[&str]| -> u64 { culprits.iter().filter_map(|c| slow.get(*c)).sum() };
     let blame = |culprit: &str, sentence: String| Blame { culprit: culprit.into(), phase: "handshake".into(), ms: 0.0, sentence };
     let mut found = BTreeMap::new();
-    let bad = of(&sums.slow, &EDGE);
-    if enough(bad, sums.all) {
+    let bad = of(&sums.everywhere.slow, &EDGE);
+    if enough(bad, sums.everywhere.all) {
         let sentence = format!("{bad} handshakes were slow by the edge's own fault. {}.", sums.sentence(seconds));
         found.insert(Subject::Edge, blame("edge", sentence));
     }
-    for (place, (all, slow)) in &sums.places {
+    // Origins lie before the networks that belong to them.
+    for (place, Counts { all, slow }) in &sums.places {
         let bad = of(slow, &PATH);
-        if enough(bad, *all) {
+        let known =
+            matches!(place, Place::Prefix(_, Some(origin)) if found.contains_key(&Subject::Path(Place::Origin(origin.clone()))));
+        if enough(bad, *all) && !known {
             let culprit = if slow.get("loss") > slow.get("path") { "loss" } else { "path" };
-            let sentence = format!("{bad} of {all} handshakes from {place} were slow on the way. {}.", sums.sentence(seconds));
+            let (from, all_of_them) = (sums.say(place), sums.sentence(seconds));
+            let sentence = format!("{bad} of {all} handshakes from {from} were slow on the way. {all_of_them}.");
             found.insert(Subject::Path(place.clone()), blame(culprit, sentence));
         }
     }
@@ -104,10 +108,13 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origins::Origin;
     use crate::tally::Tally;
 
-    fn place(n: u8) -> Place {
-        Place::Prefix(crate::admission::network_of(std::net::IpAddr::from([10, 0, n, 1])))
+    /// Networks from 100 on are of one origin.
+    fn places(n: u8) -> Vec<Place> {
+        let origin = (n >= 100).then(|| std::sync::Arc::new(Origin { asn: Some(64_500), ..Origin::default() }));
+        crate::tally::places_of(std::net::IpAddr::from([10, 0, n, 1]), &[], origin)
     }
 
     /// Plays a minute in rounds of 10 s; `each` gives the handshakes of a round.
@@ -117,7 +124,7 @@ mod tests {
         for round in 0..rounds {
             let now = 1_000 + round * 10;
             for (network, slow) in each(round) {
-                tally.count(now, place(network), slow);
+                tally.count(now, places(network), slow);
             }
             let sums = tally.sums(now, 60);
             for (name, transition) in alarm.round(now, &wrong(&sums, &alerts, 60), &alerts) {
@@ -158,6 +165,18 @@ mod tests {
             all
         });
         assert_eq!(said, ["4 fire path 10.0.2.0/24"], "though they are a small part of all handshakes");
+    }
+
+    #[test]
+    fn a_fault_of_a_whole_origin_is_one_alert_and_that_of_a_small_part_is_not_lost_in_it() {
+        let said = play(8, |round| (100..150).map(|n| (n, if round > 2 { Some("path") } else { None })).collect());
+        assert_eq!(said, ["4 fire path AS64500"]);
+        let said = play(8, |round| {
+            let mut all = vec![(100, None); 1_000];
+            all.extend(vec![(101, if round > 2 { Some("path") } else { None }); 8]);
+            all
+        });
+        assert_eq!(said, ["4 fire path 10.0.101.0/24"]);
     }
 
     #[test]

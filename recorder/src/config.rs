@@ -29,6 +29,8 @@ pub struct Config {
     /// Logs that name slow handshakes.
     #[serde(rename = "log")]
     pub logs: Vec<Log>,
+    /// Where clients come from, beside that.
+    pub origin: Origin,
     /// Networks by name, for sums and alerts.
     #[serde(rename = "network")]
     pub networks: Vec<Network>,
@@ -256,6 +258,19 @@ pub struct Network {
     /// Its prefixes.
     #[schemars(with = "Vec<String>")]
     pub prefixes: Vec<IpNet>,
+}
+
+/// Whom clients' networks belong to.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Origin {
+    /// Databases in MaxMind's format (GeoLite2-ASN, GeoLite2-Country, DB-IP, IPinfo): clients are counted by autonomous system and
+    /// country too. A file that is replaced is read again.
+    pub databases: Vec<PathBuf>,
+    /// Whether name servers are asked for the names of networks with slow clients. It tells them which these are.
+    pub reverse_dns: bool,
+    /// Whom to ask; the servers of `/etc/resolv.conf` if nobody is named.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// When somebody is told. Stalls on the clients' side are counted, and nobody is woken for them.

@@ -28,11 +28,13 @@ use crate::dossier::{Beside, Dossier, dossier, last_connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
+use crate::names::Names;
+use crate::origins::Origins;
 use crate::screen::{Quick, Screen, Step, begins};
 use crate::shelf::{Answer, Order, Writer};
 use crate::slow::culprit;
 use crate::sources::Asked;
-use crate::tally::{Place, Tally, place_of};
+use crate::tally::{Place, Sums, Tally, places_of};
 use crate::trigger::{Source, Trigger};
 use crate::view::{Glance, Shown};
 
@@ -42,6 +44,18 @@ const MOST_SERVERS: usize = 256;
 const MOST_FOLLOWED: usize = 4_096;
 /// A flow that is not in memory is looked for once more after so long: the log may be faster than the filter's buffer.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the desk knows from.
+pub struct Sight {
+    /// How packets are filtered.
+    pub way: String,
+    /// Whether [`Desk::event`] will be told what the server's threads do.
+    pub threads: bool,
+    /// Where clients are, by databases.
+    pub origins: Origins,
+    /// Name servers, where they may be asked.
+    pub names: Option<Arc<Names>>,
+}
 
 /// A trigger that will be looked at again.
 struct Follow {
@@ -65,6 +79,7 @@ pub struct Desk {
     /// Counts quick handshakes.
     quick: Counter,
     tally: Tally,
+    sight: Sight,
     admission: Admission,
     follow: VecDeque<Follow>,
     servers: LruCache<SocketAddr, ()>,
@@ -74,29 +89,28 @@ pub struct Desk {
     begun: Instant,
     interfaces: Vec<(u16, String)>,
     counters: Counters,
-    way: String,
 }
 
 impl Desk {
-    /// Remembers in `memory`; `looks_at_threads`: whether [`Self::event`] will be told what the server's threads do.
+    /// Remembers in `memory`.
     pub fn new(
         config: Arc<Config>,
         memory: Memory,
-        looks_at_threads: bool,
+        sight: Sight,
         shelf: Writer,
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
-        way: String,
     ) -> Self {
         let [all, network] = config.evidence.rates();
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         Self {
             memory,
-            threads: looks_at_threads.then(KernelView::default),
+            threads: sight.threads.then(KernelView::default),
             screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
             quick,
             tally: Tally::default(),
+            sight,
             admission: Admission::new(all, network),
             follow: VecDeque::new(),
             servers: LruCache::new(NonZeroUsize::new(MOST_SERVERS).unwrap_or(NonZeroUsize::MIN)),
@@ -106,7 +120,6 @@ impl Desk {
             begun: Instant::now(),
             interfaces: Vec::new(),
             counters: Counters::default(),
-            way,
             config,
         }
     }
@@ -156,8 +169,8 @@ impl Desk {
         self.detector.quick(quick);
         self.metrics.durations.observe(quick.duration as f64 / 1e9);
         self.quick.inc();
-        let place = self.place(quick.client.ip());
-        self.tally.count(self.begun.elapsed().as_secs() as i64, place, None);
+        let places = self.places(quick.client.ip());
+        self.tally.count(self.begun.elapsed().as_secs() as i64, places, None);
     }
 
     /// Time passes.
@@ -203,9 +216,24 @@ impl Desk {
         &self.memory
     }
 
-    /// The counts.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// The counts of the last so many seconds.
+    pub fn sums(&self, seconds: i64) -> Sums {
+        let mut sums = self.tally.sums(self.begun.elapsed().as_secs() as i64, seconds);
+        if let Some(names) = &self.sight.names {
+            let slow = sums.places.iter().filter(|(_, counts)| !counts.slow.is_empty());
+            let named =
+                |(place, _): (&Place, _)| if let Place::Prefix(net, _) = place { Some((*net, names.of(*net)?)) } else { None };
+            sums.domains = slow.filter_map(named).collect();
+        }
+        sums
+    }
+
+    /// Reads again what was replaced of the databases of origins.
+    ///
+    /// # Errors
+    /// Says which file cannot be read.
+    pub fn refresh(&mut self) -> Result<(), String> {
+        self.sight.origins.refresh()
     }
 
     /// Connections followed.
@@ -246,19 +274,19 @@ impl Desk {
             interfaces: self.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
-            way: self.way.clone(),
+            way: self.sight.way.clone(),
         }
     }
 
-    fn place(&self, client: IpAddr) -> Place {
-        place_of(client, &self.config.networks)
+    fn places(&mut self, client: IpAddr) -> Vec<Place> {
+        places_of(client, &self.config.networks, self.sight.origins.of(client))
     }
 
     /// A handshake is over.
     fn finding(&mut self, finding: Finding) {
         let ends = finding.placed.handshake.endpoints;
         self.servers.put(ends.server, ());
-        let place = self.place(ends.client.ip());
+        let places = self.places(ends.client.ip());
         let (culprit, slow) = match &finding.judged {
             Ok(opinion) => {
                 self.metrics.durations.observe(opinion.reading.ledger.total.millis() / 1e3);
@@ -267,11 +295,15 @@ impl Desk {
             Err(_) => ("unread", false),
         };
         self.metrics.handshakes.get_or_create(&ByCulprit { culprit: culprit.into() }).inc();
-        self.tally.count(self.begun.elapsed().as_secs() as i64, place.clone(), slow.then_some(culprit));
+        self.tally.count(self.begun.elapsed().as_secs() as i64, places.clone(), slow.then_some(culprit));
         if !slow {
             return;
         }
-        let network = if let Place::Named(name) = &place { name.clone() } else { "other".into() };
+        if let Some(names) = &self.sight.names {
+            names.ask(ends.client.ip());
+        }
+        let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
+        let network = named.unwrap_or_else(|| "other".into());
         self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: culprit.into(), network }).inc();
         let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
         self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
@@ -313,7 +345,8 @@ impl Desk {
         };
         self.outcome(&trigger, "kept");
         let name = name_of(&made);
-        self.shown.slow(glance(&made, &name, &trigger, self.config.capture.anonymise));
+        let network = self.sight.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
+        self.shown.slow(Glance { network, ..glance(&made, &name, &trigger, self.config.capture.anonymise) });
         self.order(name.clone(), None, made, asked, answer);
         let due = Instant::now() + self.config.evidence.follow.0;
         self.later(Follow { due, asked, trigger, flow: Some(flow), written: Some((name, held)), answer: None });
@@ -390,6 +423,7 @@ fn glance(made: &Dossier, file: &str, trigger: &Trigger, anonymise: bool) -> Gla
     Glance {
         started: record.started.clone(),
         client: if anonymise { crate::admission::network_of(trigger.client.ip()).to_string() } else { record.client.clone() },
+        network: None,
         server_name: record.server_name.clone(),
         verdict: record.label(),
         total_ms: judged.map(|j| j.reading.ledger.total.millis()),

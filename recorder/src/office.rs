@@ -13,7 +13,7 @@ use watch::store::{Batch, Incident, Store};
 use crate::alarm::{Alarm, wrong};
 use crate::config::Config;
 use crate::metrics::{ByAlert, Metrics};
-use crate::tally::Tally;
+use crate::tally::Sums;
 use crate::view::Shown;
 
 /// Alerts, with what they need.
@@ -58,11 +58,11 @@ impl Office {
         self.show();
     }
 
-    /// Judges the last window; `now`: seconds of the clock that `tally` counts by.
-    pub fn judge(&mut self, tally: &Tally, now: i64) {
+    /// Judges the sums of the last window.
+    pub fn judge(&mut self, sums: &Sums) {
         let alerts = &self.config.alerts;
         let seconds = alerts.window.0.as_secs() as i64;
-        let wrong = wrong(&tally.sums(now, seconds), alerts, seconds);
+        let wrong = wrong(sums, alerts, seconds);
         let said = self.alarm.round(wall_seconds(), &wrong, alerts);
         let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {

@@ -23,10 +23,12 @@ use watch::store::Store;
 
 use crate::config::{Config, Log};
 use crate::control::{self, Dump};
-use crate::desk::Desk;
+use crate::desk::{Desk, Sight};
 use crate::memory::Memory;
 use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
+use crate::names::{Asker, Names};
 use crate::office::Office;
+use crate::origins::Origins;
 use crate::privileges::give_up;
 use crate::shelf::{Writer, Written};
 use crate::sources::{Asked, Asking, Heard, Outlet, follow};
@@ -62,6 +64,13 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         limits: config.limits(),
         way: config.capture.way.map(Into::into),
         snaplen: i32::from(config.capture.snaplen),
+    };
+    let origins = Origins::open(&config.origin.databases).map_err(|e| format!("[origin] databases: {e}"))?;
+    let (names, asker) = if config.origin.reverse_dns {
+        let (names, asker) = Names::asking(&config.origin.resolvers)?;
+        (Some(names), Some(asker))
+    } else {
+        (None, None)
     };
     // All of its pages are touched: that takes a while, in which nothing should wait to be read.
     let memory = Memory::new(config.capture.memory.as_u64() as usize);
@@ -102,7 +111,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         delivery: metrics.delivery.clone(),
         client: watch::client()?,
     };
-    web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox)?;
+    web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 
     let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(|e| format!("an eventfd: {e}"))?;
     let wake = Arc::new(wake);
@@ -119,8 +128,8 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
         .map_err(|e| format!("the thread of the control socket: {e}"))?;
 
-    let desk =
-        Desk::new(Arc::clone(&config), memory, sockets.is_some(), shelf, Arc::clone(&metrics), Arc::clone(&shown), way.clone());
+    let sight = Sight { way: way.clone(), threads: sockets.is_some(), origins, names };
+    let desk = Desk::new(Arc::clone(&config), memory, sight, shelf, Arc::clone(&metrics), Arc::clone(&shown));
     ready(&Begun { way, notes });
     let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
     let mut recording = Recording { config, tap, sockets, desk, office, metrics, shown, asked, dumps, wake, sleep };
@@ -179,7 +188,13 @@ fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(Heard) + Send
     })
 }
 
-fn web(listener: std::net::TcpListener, metrics: Arc<Metrics>, shown: Arc<Shown>, outbox: Outbox) -> Result<(), String> {
+fn web(
+    listener: std::net::TcpListener,
+    metrics: Arc<Metrics>,
+    shown: Arc<Shown>,
+    outbox: Outbox,
+    asker: Option<Asker>,
+) -> Result<(), String> {
     listener.set_nonblocking(true).map_err(|e| format!("the web server: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
     let trouble = Arc::clone(&shown);
@@ -206,7 +221,12 @@ fn web(listener: std::net::TcpListener, metrics: Arc<Metrics>, shown: Arc<Shown>
                     trouble.trouble("server", Some(error.to_string()));
                 }
             };
-            tokio::join!(served, outbox.run());
+            let asked = async {
+                if let Some(asker) = asker {
+                    asker.run().await;
+                }
+            };
+            tokio::join!(served, outbox.run(), asked);
         });
     };
     std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(|e| format!("the thread of the web server: {e}"))
@@ -265,7 +285,9 @@ impl Recording {
             }
             if judged.elapsed() >= self.config.alerts.every.0 {
                 judged = Instant::now();
-                self.office.judge(self.desk.tally(), self.desk.seconds() as i64);
+                let window = self.config.alerts.window.0.as_secs() as i64;
+                self.office.judge(&self.desk.sums(window));
+                self.shown.trouble("origin", self.desk.refresh().err());
             }
         }
         self.read();
@@ -350,14 +372,14 @@ impl Recording {
         }
         m.under_way.set(self.desk.under_way() as i64);
         let reach = self.desk.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
-        let sums = self.desk.tally().sums(self.desk.seconds() as i64, KEPT);
+        let sums = self.desk.sums(KEPT);
         let mut networks: Vec<(String, u64, u64)> =
-            sums.places.iter().map(|(place, (all, slow))| (place.to_string(), *all, slow.values().sum())).collect();
+            sums.places.iter().map(|(place, counts)| (sums.say(place), counts.all, counts.slow_ones())).collect();
         networks.sort_by_key(|(_, all, slow)| std::cmp::Reverse((*slow, *all)));
         networks.truncate(50);
         self.shown.change(|status| {
             (status.reach_seconds, status.sentence) = (reach, sums.sentence(KEPT));
-            (status.handshakes, status.networks, status.slow) = (sums.all, networks, sums.slow);
+            (status.handshakes, status.networks, status.slow) = (sums.everywhere.all, networks, sums.everywhere.slow);
         });
     }
 }

@@ -17,6 +17,8 @@ pub struct Glance {
     pub started: String,
     /// The client, or its network.
     pub client: String,
+    /// Whose network that is, if anybody knows.
+    pub network: Option<String>,
     /// The name it asked for.
     pub server_name: Option<String>,
     /// The verdict.
@@ -171,6 +173,7 @@ fn row(g: &Glance) -> Markup {
         section.round {
             div { span.dot.(class_of(&g.verdict)) {} b { (g.verdict) } " "
                 @if let Some(ms) = g.total_ms { (format!("{ms:.0} ms")) } " · " (g.client)
+                @if let Some(network) = &g.network { span.soft { " " (network) } }
                 @if let Some(name) = &g.server_name { " → " (name) } }
             div { (g.sentence) }
             div.soft { (g.started) " · by " (g.source) @if let Some(file) = &g.file { " · " (file) } }
