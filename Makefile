@@ -56,12 +56,12 @@ capture-kills: build ## The same with 200 kills
 
 capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
 	@bash packaging/install-missing capture
-	cargo build --release --locked -p whostalled-recorder --example missed
+	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
 	python3 packaging/capture-bench
 
 capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
 	@bash packaging/install-missing capture
-	cargo build --release --locked -p whostalled-recorder --example missed
+	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
 	bash packaging/capture-loss/run
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth

@@ -375,4 +375,12 @@ mod tests {
         let phase: Config = toml::from_str("capture.interfaces = [\"lo\"]\nslow.phases.finished = \"1s\"").expect("it is TOML");
         assert!(phase.check().expect_err("there is no such phase").contains("client_finished"));
     }
+
+    #[test]
+    fn the_published_schema_is_current() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/capture.schema.json");
+        let published = std::fs::read_to_string(path).expect("docs/capture.schema.json is there");
+        let published: serde_json::Value = serde_json::from_str(&published).expect("it is JSON");
+        assert_eq!(published, schema().to_value(), "run `make schema`");
+    }
 }
