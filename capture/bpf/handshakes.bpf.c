@@ -47,21 +47,23 @@ volatile const __u32 server_rest_13 = 512;
 volatile const __u32 wake_at = 1 << 20;
 volatile const __u32 wake_at_syns = 256 << 10;
 
-// ---- maps -------------------------------------------------------------------------------------------------------------
-
 // A bit for each port on which servers of interest listen.
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, __u64);
-} ports SEC(".maps");
+volatile const __u64 ports[1024] = {};
+// Drawn anew for each load: nobody can choose addresses that are one flow to us.
+volatile const __u64 secret[2] = {};
+
+// ---- maps -------------------------------------------------------------------------------------------------------------
 
 struct tuple {
 	__u32 client[4];
 	__u32 server[4];
 	__u16 client_port;
 	__u16 server_port;
+};
+
+// A tuple as maps know it: of IPv4 all of it, of IPv6 a hash of 127 bits.
+struct key {
+	__u64 a, b;
 };
 
 struct embryo {
@@ -73,7 +75,7 @@ struct embryo {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct tuple);
+	__type(key, struct key);
 	__type(value, struct embryo);
 } embryos SEC(".maps");
 
@@ -96,7 +98,7 @@ struct flow {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct tuple);
+	__type(key, struct key);
 	__type(value, struct flow);
 } flows SEC(".maps");
 
@@ -161,6 +163,7 @@ struct {
 
 struct headers {
 	struct tuple tuple;
+	struct key key;
 	__u32 seq, ack;
 	__u32 payload_at; // from the beginning of the frame
 	__u32 payload_len;
@@ -170,9 +173,7 @@ struct headers {
 
 static always_inline bool wanted(__u16 port)
 {
-	__u32 word = port >> 6;
-	__u64 *bits = map_lookup(&ports, &word);
-	return bits && (*bits >> (port & 63) & 1);
+	return ports[port >> 6] >> (port & 63) & 1;
 }
 
 struct tcp {
@@ -213,10 +214,39 @@ static always_inline void ends(struct headers *h, const struct tcp *tcp, const _
 	}
 	h->tuple.client_port = from_client ? tcp->source : tcp->dest;
 	h->tuple.server_port = from_client ? tcp->dest : tcp->source;
+	__u32 both_ports = (__u32)h->tuple.client_port << 16 | h->tuple.server_port;
+	if (client[0] == 0 && client[1] == 0 && client[2] == bswap32(0xffff)) {
+		h->key.a = (__u64)client[3] << 32 | server[3];
+		h->key.b = both_ports;
+		return;
+	}
+	__u64 a = secret[0], b = secret[1] ^ both_ports;
+	for (int i = 0; i < 4; i++) {
+		__u64 word = (__u64)client[i] << 32 | server[i];
+		a = (a ^ word) * 0x9e3779b97f4a7c15;
+		a ^= a >> 32;
+		b = (b + a) * 0xc2b2ae3d27d4eb4f;
+		b ^= b >> 29;
+	}
+	h->key.a = a;
+	h->key.b = b | 1ull << 63; // no IPv4
 }
 
-// Whether it is TCP of a wanted port; fills `h` then.
-static always_inline bool parse(struct __sk_buff *skb, struct headers *h)
+// The first bytes of a frame that are no secret to anybody: read where they lie, if they lie there.
+static always_inline bool load(struct __sk_buff *skb, bool direct, __u32 at, void *to, __u32 len)
+{
+	if (direct) {
+		void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+		if (at <= 64 && data + at + len <= end) {
+			__builtin_memcpy(to, data + at, len);
+			return true;
+		}
+	}
+	return !skb_load_bytes(skb, at, to, len);
+}
+
+// Whether it is TCP of a wanted port; fills `h` then. `direct`: whether this kind of program may read the packet where it lies.
+static always_inline bool parse(struct __sk_buff *skb, struct headers *h, bool direct)
 {
 	__u32 at = link_header;
 	__u16 protocol = skb->protocol;
@@ -230,7 +260,7 @@ static always_inline bool parse(struct __sk_buff *skb, struct headers *h)
 	__u32 source[4] = {}, dest[4] = {}, end;
 	if (protocol == bswap16(0x0800)) {
 		struct ipv4_tcp ip;
-		if (skb_load_bytes(skb, at, &ip, sizeof(ip)))
+		if (!load(skb, direct, at, &ip, sizeof(ip)))
 			return false;
 		if (ip.protocol != 6 || ip.fragment & bswap16(0x1fff))
 			return false;
@@ -246,7 +276,7 @@ static always_inline bool parse(struct __sk_buff *skb, struct headers *h)
 			return false;
 	} else if (protocol == bswap16(0x86dd)) {
 		struct ipv6_tcp ip;
-		if (skb_load_bytes(skb, at, &ip, sizeof(ip)))
+		if (!load(skb, direct, at, &ip, sizeof(ip)))
 			return false;
 		tcp = ip.tcp;
 		for (int i = 0; i < 4; i++) {
@@ -342,22 +372,22 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 		// The edge's own connections to others' ports are not what it is asked about.
 		if (outgoing)
 			return 0;
-		flow = map_lookup(&flows, &h->tuple);
+		flow = map_lookup(&flows, &h->key);
 		if (flow && flow->client_isn != h->seq)
-			map_delete(&flows, &h->tuple); // the port is used again
+			map_delete(&flows, &h->key); // the port is used again
 		else if (flow)
 			return whole; // its SYN once more
 		struct embryo born = { .client_isn = h->seq };
-		embryo = map_lookup(&embryos, &h->tuple);
+		embryo = map_lookup(&embryos, &h->key);
 		if (!embryo || embryo->client_isn != h->seq)
-			map_update(&embryos, &h->tuple, &born, BPF_ANY);
+			map_update(&embryos, &h->key, &born, BPF_ANY);
 		return whole;
 	}
-	flow = map_lookup(&flows, &h->tuple);
+	flow = map_lookup(&flows, &h->key);
 	if (*syn) {
 		if (flow)
 			return whole;
-		embryo = map_lookup(&embryos, &h->tuple);
+		embryo = map_lookup(&embryos, &h->key);
 		if (!embryo || h->ack != embryo->client_isn + 1)
 			return 0;
 		embryo->server_isn = h->seq;
@@ -366,10 +396,10 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 	}
 	if (!flow) {
 		struct flow begun = { .client_limit = client_limit, .server_limit = server_limit };
-		embryo = map_lookup(&embryos, &h->tuple);
+		embryo = map_lookup(&embryos, &h->key);
 		if (embryo) {
 			if (h->flags & RST) {
-				map_delete(&embryos, &h->tuple);
+				map_delete(&embryos, &h->key);
 				return whole;
 			}
 			if (!h->from_client || !embryo->answered || !(h->flags & ACK))
@@ -379,7 +409,7 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 				return 0;
 			begun.client_isn = embryo->client_isn;
 			begun.server_isn = embryo->server_isn;
-			map_delete(&embryos, &h->tuple);
+			map_delete(&embryos, &h->key);
 		} else {
 			// A connection whose SYN was not seen, or forgotten: its ClientHello still tells that it begins.
 			__u8 hello[6];
@@ -391,9 +421,9 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 			begun.server_isn = h->ack - 1;
 			n->late++;
 		}
-		map_update(&flows, &h->tuple, &begun, BPF_ANY);
+		map_update(&flows, &h->key, &begun, BPF_ANY);
 		n->connections++;
-		flow = map_lookup(&flows, &h->tuple);
+		flow = map_lookup(&flows, &h->key);
 		if (!flow)
 			return 0;
 	}
@@ -425,7 +455,7 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 {
 	struct headers h = {};
 	bool syn = false;
-	if (!parse(skb, &h))
+	if (!parse(skb, &h, true))
 		return TC_ACT_UNSPEC;
 	__u32 zero = 0;
 	struct counters *n = map_lookup(&counted, &zero);
@@ -480,7 +510,7 @@ int filter(struct __sk_buff *skb)
 {
 	struct headers h = {};
 	bool syn = false;
-	if (!parse(skb, &h))
+	if (!parse(skb, &h, false))
 		return 0;
 	__u32 zero = 0;
 	struct counters *n = map_lookup(&counted, &zero);

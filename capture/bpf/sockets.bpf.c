@@ -50,12 +50,8 @@ struct task_struct {
 };
 #pragma clang attribute pop
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, __u64);
-} ports SEC(".maps");
+// A bit for each port on which servers of interest listen.
+volatile const __u64 ports[1024] = {};
 
 // How many events of a socket were told, by its address.
 struct {
@@ -89,9 +85,7 @@ struct event {
 static always_inline int tell(struct sock *sk, enum kind kind)
 {
 	__u16 port = sk->__sk_common.skc_num;
-	__u32 word = port >> 6;
-	__u64 *bits = map_lookup(&ports, &word);
-	if (!bits || !(*bits >> (port & 63) & 1) || sk->sk_protocol != 6)
+	if (!(ports[port >> 6] >> (port & 63) & 1) || sk->sk_protocol != 6)
 		return 0;
 	__u64 key = (__u64)sk;
 	__u32 none = 0, *count = map_lookup(&told, &key);

@@ -3,10 +3,11 @@
 //! In: an interface and [`Limits`]. Out: handshake packets, by one of two attachments of the same program: at tc, where bulk data costs
 //! a lookup and nothing is copied, or on the socket of a libpcap capture. Neither can change or drop a packet.
 
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use analysis::packet::{Flags, LinkType};
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
@@ -65,8 +66,11 @@ impl KernelFilter {
     /// If the kernel refuses them.
     pub fn load(limits: &Limits, link: LinkType) -> Result<Self, Error> {
         let link_header: u32 = if link == LinkType::Ethernet { 14 } else { 0 };
+        let secret: [u64; 2] = std::array::from_fn(|word| RandomState::new().hash_one(word));
         let mut ebpf = EbpfLoader::new()
             .override_global("link_header", &link_header, true)
+            .override_global("ports", &limits.port_bits(), true)
+            .override_global("secret", &secret, true)
             .override_global("client_limit", &limits.client, true)
             .override_global("server_limit", &limits.server, true)
             .override_global("client_rest", &limits.client_rest, true)
@@ -80,10 +84,6 @@ impl KernelFilter {
             classifier(&mut ebpf, name)?.load()?;
         }
         program::<SocketFilter>(&mut ebpf, "filter")?.load()?;
-        let mut ports: Array<_, u64> = map(&mut ebpf, "ports")?;
-        for (word, bits) in limits.port_bits() {
-            ports.set(word, bits, 0)?;
-        }
         let (packets, syns, counted) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counted")?);
         Ok(Self { ebpf, link, packets, syns, counted, attached: Vec::new() })
     }

@@ -60,13 +60,14 @@ impl Limits {
         (from_client || from_wanted && (ack || !syn)).then_some(from_client)
     }
 
-    /// The ports as words of 64 bits, those that are not zero.
-    pub fn port_bits(&self) -> Vec<(u32, u64)> {
-        let mut words = std::collections::BTreeMap::new();
+    /// A bit for each port.
+    #[cfg(kernel_filter)]
+    pub(crate) fn port_bits(&self) -> [u64; 1024] {
+        let mut words = [0; 1024];
         for port in &self.ports {
-            *words.entry(u32::from(port >> 6)).or_default() |= 1_u64 << (port & 63);
+            words[usize::from(port >> 6)] |= 1_u64 << (port & 63);
         }
-        words.into_iter().collect()
+        words
     }
 }
 

@@ -59,17 +59,14 @@ impl SocketEvents {
         use aya::programs::{BtfTracePoint, ProgramError};
         const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
         let btf = aya::Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        let mut ebpf = aya::EbpfLoader::new().btf(Some(&btf)).load(PROGRAM)?;
+        let mut ebpf =
+            aya::EbpfLoader::new().btf(Some(&btf)).override_global("ports", &limits.port_bits(), true).load(PROGRAM)?;
         for (name, tracepoint) in
             [("opened", "inet_sock_set_state"), ("received", "sock_recv_length"), ("sent", "sock_send_length")]
         {
             let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
             program.load(tracepoint, &btf)?;
             program.attach()?;
-        }
-        let mut ports: aya::maps::Array<_, u64> = crate::kernel::map(&mut ebpf, "ports")?;
-        for (word, bits) in limits.port_bits() {
-            ports.set(word, bits, 0)?;
         }
         Ok(Self { events: crate::kernel::map(&mut ebpf, "events")?, _ebpf: ebpf })
     }
