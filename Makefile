@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score fuzz-smoke fuzz bench accuracy golden schema clean
+.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score score-healthy fuzz-smoke fuzz bench accuracy golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
@@ -85,6 +85,9 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 score: ## The same in full: the table of docs/score.md
 	cargo run --release --locked -q -p whostalled-score -- --trials 8 --seed 1 > target/score.md
 	@cat target/score.md
+
+score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
+	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'
 
 fuzz-smoke: ## Every fuzz target for a few seconds
 	bash packaging/fuzz 5
