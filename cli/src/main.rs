@@ -1,6 +1,6 @@
 //! `whostalled`: arguments in, one verb called, exit code out.
-#![forbid(unsafe_code)]
 
+mod allocator;
 mod args;
 mod explaining;
 mod hidden;
@@ -12,10 +12,6 @@ mod watching;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-/// Reading captures makes and drops many small things.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit codes, as documented in `--help`.
 pub(crate) mod exit {

@@ -38,6 +38,7 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
     }
     let (listen, folder) = (config.capture.listen, config.evidence.folder.clone());
     recorder::record(config, &stop, |begun| {
+        crate::allocator::give_back(); // reading the kernel's types took much
         for note in &begun.notes {
             eprintln!("note: {note}");
         }

@@ -4,6 +4,7 @@ import glob, json, os, re, shutil, signal, subprocess, sys, time, urllib.request
 
 BIN, OUT = sys.argv[1:]
 BEGUN = time.time()
+DASHBOARD = os.path.abspath("packaging/grafana/whostalled-capture.json")
 # Says that the lab's network is AS64502, "Lab Office".
 ORIGINS = os.path.abspath("recorder/tests/origins/asn.mmdb")
 OFFICE = [BIN, "lab-exec", os.environ["WHOSTALLED_LAB_HOST_office"]]
@@ -196,6 +197,9 @@ resolve_after = 2
         check("HAProxy's slow handshakes are triggers, its fast ones are not", dict(said).keys() >= {"not_slow"} and any(o in ("kept", "duplicate") for o, _ in said), said)
     else:
         print("skipped: HAProxy's lines: haproxy is not installed")
+    drawn = set(re.findall(r"whostalled_capture_\w+", open(DASHBOARD).read()))
+    missing = {name for name in drawn if not re.search(rf"^{name}[{{ ]", metrics, re.M)}
+    check("every metric that the dashboard draws is there", drawn and not missing, missing)
     open(f"{OUT}/page.html", "w").write(urllib.request.urlopen("http://127.0.0.1:9720/").read().decode())
     open(f"{OUT}/status.txt", "w").write(subprocess.run([BIN, "capture", "status", "--control", f"{OUT}/control.sock"], capture_output=True, text=True).stdout)
     incidents = subprocess.run([BIN, "incidents", "--json", "--store", f"{OUT}/alerts.db"], capture_output=True, text=True)
