@@ -145,6 +145,17 @@ impl Tap {
         self.way
     }
 
+    /// How long packets may wait to be read: half a second where the filter wakes its reader before its buffer is full; less
+    /// where nobody does.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(if self.way == Way::Tc { 500 } else { 100 })
+    }
+
+    /// The interfaces that are there, with their numbers.
+    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.interfaces.iter().filter_map(|i| Some((i.number?, i.name.as_str())))
+    }
+
     /// What becomes readable when so much waits that it should be read soon; nothing where nobody can tell.
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match &self.filter {

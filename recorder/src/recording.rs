@@ -13,7 +13,6 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use capture::sockets::SocketEvents;
 use capture::tap::{Happening, Tap, Wish};
-use nix::net::if_::if_nametoindex;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
@@ -35,8 +34,9 @@ use crate::sources::{Asked, Asking, Heard, Outlet, follow};
 use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
-/// Packets wait in the kernel's buffer for so long at most, unless many do; and so often is looked for handshakes that are over.
-const LOOK: Duration = Duration::from_millis(500);
+/// What wakes the recorder: somebody who asks, or much that waits to be read.
+const ASKED: u64 = 0;
+const PACKETS: u64 = 1;
 /// Between two looks at interfaces and counters.
 const TEND: Duration = Duration::from_secs(1);
 /// Triggers that wait.
@@ -149,9 +149,9 @@ fn first_line(text: &str) -> String {
 /// look.
 fn sleep(tap: &Tap, wake: &EventFd) -> nix::Result<Epoll> {
     let sleep = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    sleep.add(wake, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    sleep.add(wake, EpollEvent::new(EpollFlags::EPOLLIN, ASKED))?;
     for fd in tap.fds() {
-        sleep.add(fd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 1))?;
+        sleep.add(fd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, PACKETS))?;
     }
     Ok(sleep)
 }
@@ -305,10 +305,14 @@ impl Recording {
 
     /// Sleeps until much waits to be read, or somebody asks, or for a while.
     fn wait(&mut self) {
-        let look = self.desk.due().unwrap_or(LOOK).min(LOOK);
+        let patience = self.tap.patience();
+        let look = self.desk.due().unwrap_or(patience).min(patience);
         let look = EpollTimeout::try_from(look + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO); // rounded up
-        let _ = self.sleep.wait(&mut [EpollEvent::empty(); 4], look); // a signal wakes it too
-        let _ = self.wake.read(); // nothing there: nobody asked
+        let mut events = [EpollEvent::empty(); 4];
+        let woken = self.sleep.wait(&mut events, look).unwrap_or(0); // a signal wakes it too
+        if events[..woken].iter().any(|event| event.data() == ASKED) {
+            let _ = self.wake.read();
+        }
     }
 
     fn tend(&mut self) {
@@ -329,8 +333,7 @@ impl Recording {
                 .set(i64::from(trouble.is_none()));
             self.shown.trouble(&interface, trouble);
         }
-        let names = &self.config.capture.interfaces;
-        let numbers = names.iter().filter_map(|n| Some((if_nametoindex(n.as_str()).ok()? as u16, n.clone()))).collect();
+        let numbers = self.tap.interfaces().map(|(number, name)| (number as u16, name.to_owned())).collect();
         match self.tap.counters() {
             Ok(counters) => {
                 let m = &self.metrics.packets;
