@@ -232,7 +232,7 @@ static always_inline void ends(struct headers *h, const struct tcp *tcp, const _
 	h->key.b = b | 1ull << 63; // no IPv4
 }
 
-// The first bytes of a frame that are no secret to anybody: read where they lie, if they lie there.
+// Reads headers: where they lie, if the kernel has them in one piece and this kind of program may (`direct`).
 static always_inline bool load(struct __sk_buff *skb, bool direct, __u32 at, void *to, __u32 len)
 {
 	if (direct) {
@@ -245,7 +245,7 @@ static always_inline bool load(struct __sk_buff *skb, bool direct, __u32 at, voi
 	return !skb_load_bytes(skb, at, to, len);
 }
 
-// Whether it is TCP of a wanted port; fills `h` then. `direct`: whether this kind of program may read the packet where it lies.
+// Whether it is TCP of a wanted port; fills `h` then.
 static always_inline bool parse(struct __sk_buff *skb, struct headers *h, bool direct)
 {
 	__u32 at = link_header;

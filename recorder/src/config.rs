@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(rename = "log")]
     pub logs: Vec<Log>,
     /// Where clients come from, beside that.
-    pub origin: Origin,
+    pub origin: OriginSources,
     /// Networks by name, for sums and alerts.
     #[serde(rename = "network")]
     pub networks: Vec<Network>,
@@ -263,7 +263,7 @@ pub struct Network {
 /// Whom clients' networks belong to.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
-pub struct Origin {
+pub struct OriginSources {
     /// Databases in MaxMind's format (GeoLite2-ASN, GeoLite2-Country, DB-IP, IPinfo): clients are counted by autonomous system and
     /// country too. A file that is replaced is read again.
     pub databases: Vec<PathBuf>,

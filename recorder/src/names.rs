@@ -90,6 +90,7 @@ fn domain_of(name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use std::net::UdpSocket;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_domain_is_what_is_left_of_a_name() {
@@ -104,18 +105,19 @@ mod tests {
         }
     }
 
-    /// A name server that calls whatever is asked for "host-7.pool.example.net", but answers each question once only.
-    fn server() -> SocketAddr {
+    /// A name server that calls whatever is asked for "host-7.pool.example.net"; and how often it was asked.
+    fn server() -> (SocketAddr, Arc<AtomicUsize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
         let at = socket.local_addr().expect("it is bound");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
         std::thread::spawn(move || {
-            let mut asked = std::collections::HashSet::new();
             let mut message = [0; 512];
             while let Ok((len, from)) = socket.recv_from(&mut message) {
                 // RFC 1035, section 4.1: header of 12 bytes, name, type and class.
                 let name_end = 12 + message[12..len].iter().position(|b| *b == 0).unwrap_or(0);
                 let question = message[12..name_end + 5].to_vec();
-                assert!(asked.insert(question.clone()), "a network is asked for once");
+                counted.fetch_add(1, Ordering::Relaxed);
                 let mut answer = [&message[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], &question[..]].concat();
                 let name = b"\x06host-7\x04pool\x07example\x03net\0";
                 answer.extend([0xc0, 12, 0, 12, 0, 1, 0, 0, 0, 60, 0, name.len() as u8]);
@@ -123,12 +125,13 @@ mod tests {
                 let _ = socket.send_to(&answer, from);
             }
         });
-        at
+        (at, asked)
     }
 
     #[tokio::test]
     async fn networks_are_named_once_somebody_answers() {
-        let (names, asker) = Names::asking(&[server()]).expect("an address is all it needs");
+        let (server, asked) = server();
+        let (names, asker) = Names::asking(&[server]).expect("an address is all it needs");
         let running = tokio::spawn(asker.run());
         let of = |net: &str| names.of(net.parse().expect("a prefix"));
         for client in ["192.0.2.7", "192.0.2.8", "2001:db8::7"] {
@@ -141,6 +144,9 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(20), named).await.expect("it answers");
         assert_eq!((of("192.0.2.0/24").as_deref(), of("198.51.100.0/24")), (Some("pool.example.net"), None));
+        names.ask("192.0.2.9".parse().expect("an address"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "each network is asked for once");
         assert!(!running.is_finished());
     }
 }
