@@ -61,7 +61,7 @@ capture-bench: build ## What the recorder misses and costs, beside tcpdump (minu
 
 capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
 	@bash packaging/install-missing capture
-	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
+	cargo build --release --locked -p whostalled-recorder --example missed
 	bash packaging/capture-loss/run
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth

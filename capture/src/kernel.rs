@@ -14,7 +14,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::ends::{End, FlowName};
 use crate::limits::Limits;
-use crate::seen::{Counters, Seen};
+use crate::seen::{Counters, Frame, Seen};
 use crate::tap::monotonic;
 
 /// Bytes of a record before its frame; `struct record` in the source.
@@ -191,7 +191,7 @@ impl KernelFilter {
         begin(each);
         while let Some(record) = packets.next() {
             let Some(seen) = parse(&record, *link) else { continue };
-            if seen.at >= begun {
+            if seen.frame.at >= begun {
                 begun = monotonic();
                 begin(each);
             }
@@ -256,12 +256,14 @@ fn parse(record: &[u8], link: LinkType) -> Option<Seen<'_>> {
     let (payload_len, payload_at) = (word(20), u16::from_ne_bytes([header[24], header[25]]));
     let payload = bytes.get(usize::from(payload_at)..).unwrap_or_default();
     Some(Seen {
-        at: i64::from_ne_bytes(*header.first_chunk()?),
-        wire_len: word(8),
-        interface: word(16),
-        outgoing: header[27] & 1 != 0,
-        link,
-        bytes,
+        frame: Frame {
+            at: i64::from_ne_bytes(*header.first_chunk()?),
+            wire_len: word(8),
+            interface: word(16),
+            outgoing: header[27] & 1 != 0,
+            link,
+            bytes,
+        },
         flow: FlowName::of(client, server),
         client,
         server,

@@ -4,9 +4,9 @@ use analysis::packet::{Flags, LinkType, TcpSegment};
 
 use crate::ends::{End, FlowName};
 
-/// One packet, seen now. What its source learnt about it on the way is told: nobody has to decode it once more.
+/// A frame, seen now, of which nothing else is known yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seen<'a> {
+pub struct Frame<'a> {
     /// When, in nanoseconds of `CLOCK_MONOTONIC`: nobody can set that clock.
     pub at: i64,
     /// Length on the wire.
@@ -19,6 +19,13 @@ pub struct Seen<'a> {
     pub link: LinkType,
     /// The bytes captured.
     pub bytes: &'a [u8],
+}
+
+/// One packet. What its source learnt about it on the way is told: nobody has to decode it once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen<'a> {
+    /// Its frame.
+    pub frame: Frame<'a>,
     /// Its flow.
     pub flow: FlowName,
     /// The client's end.
@@ -41,19 +48,13 @@ impl<'a> Seen<'a> {
         self.flags.syn()
     }
 
-    /// A packet whose frame somebody decoded; of `bytes` `keep` are given on.
+    /// A packet whose frame somebody decoded; of the frame's bytes `keep` are given on.
     pub fn decoded(frame: Frame<'a>, segment: &TcpSegment<'a>, from_client: bool, keep: usize) -> Self {
-        let Frame { at, wire_len, interface, outgoing, link, bytes } = frame;
         let (source, destination) = (End::from(segment.source), End::from(segment.destination));
         let (client, server) = if from_client { (source, destination) } else { (destination, source) };
-        let kept = keep.saturating_sub(payload_at(bytes, segment)).min(segment.payload.len());
+        let kept = keep.saturating_sub(payload_at(frame.bytes, segment)).min(segment.payload.len());
         Self {
-            at,
-            wire_len,
-            interface,
-            outgoing,
-            link,
-            bytes: &bytes[..keep.min(bytes.len())],
+            frame: Frame { bytes: &frame.bytes[..keep.min(frame.bytes.len())], ..frame },
             flow: FlowName::of(client, server),
             client,
             server,
@@ -63,18 +64,6 @@ impl<'a> Seen<'a> {
             payload: &segment.payload[..kept],
         }
     }
-}
-
-/// A frame of which nothing is known yet; the fields are those of [`Seen`].
-#[allow(missing_docs, reason = "said at Seen")]
-#[derive(Clone, Copy, Debug)]
-pub struct Frame<'a> {
-    pub at: i64,
-    pub wire_len: u32,
-    pub interface: u32,
-    pub outgoing: bool,
-    pub link: LinkType,
-    pub bytes: &'a [u8],
 }
 
 /// Where a segment's payload begins in its frame; behind all of it if the frame is cut before.

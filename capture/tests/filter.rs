@@ -204,7 +204,7 @@ mod in_kernel {
 
     fn told(frame: usize, seen: &Seen<'_>) -> Told {
         let (ends, payload) = ((seen.client, seen.server, seen.flow), (seen.payload_len, seen.payload.len()));
-        Told { frame, bytes: seen.bytes.len(), ends, from_client: seen.from_client, flags: seen.flags.0, payload }
+        Told { frame, bytes: seen.frame.bytes.len(), ends, from_client: seen.from_client, flags: seen.flags.0, payload }
     }
 
     /// Runs the tc program over frames; gives what passed.
@@ -262,15 +262,20 @@ mod in_kernel {
         eprintln!("{passed} of {} packets passed", frames.len());
     }
 
-    #[test]
-    fn at_an_interface_it_passes_the_beginning_of_a_connection_and_nothing_else() {
+    /// A server on loopback, its address, and limits for its port; none where the kernel would not let us look.
+    fn on_loopback() -> Option<(std::net::TcpListener, std::net::SocketAddr, Limits)> {
         if !root() {
             eprintln!("skipped: not root");
-            return;
+            return None;
         }
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let port = listener.local_addr().expect("it is bound").port();
-        let limits = Limits { ports: vec![port], ..Limits::default() };
+        let server = listener.local_addr().expect("it is bound");
+        Some((listener, server, Limits { ports: vec![server.port()], ..Limits::default() }))
+    }
+
+    #[test]
+    fn at_an_interface_it_passes_the_beginning_of_a_connection_and_nothing_else() {
+        let Some((listener, server, limits)) = on_loopback() else { return };
         let mut filter = KernelFilter::load(&limits, LinkType::Ethernet).expect("the kernel takes it");
         filter.attach("lo").expect("loopback takes it");
         assert!(filter.attached("lo") && filter.attached("lo"));
@@ -278,15 +283,15 @@ mod in_kernel {
             let (mut server, _) = listener.accept().expect("a client comes");
             std::io::copy(&mut server, &mut std::io::sink()).expect("the client ends it")
         });
-        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        let mut client = std::net::TcpStream::connect(server).expect("the server listens");
         std::io::Write::write_all(&mut client, &vec![0x16; 4 << 20]).expect("the server reads");
         drop(client);
         assert_eq!(served.join().expect("it served"), 4 << 20);
         let (mut syns, mut bytes, mut last) = (0, 0, 0);
         filter.read(&mut |seen| {
             syns += u32::from(seen.syn());
-            bytes += seen.bytes.len();
-            last = seen.at;
+            bytes += seen.frame.bytes.len();
+            last = seen.frame.at;
         });
         let counted = filter.counters().expect("the maps are ours");
         // Loopback shows each packet leaving and coming; the client's SYN counts only as it comes.
@@ -299,13 +304,7 @@ mod in_kernel {
     /// On loopback a connection begins and ends while somebody reads: what it began with must still come first.
     #[test]
     fn a_connection_is_given_in_order_while_others_begin() {
-        if !root() {
-            eprintln!("skipped: not root");
-            return;
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let server = listener.local_addr().expect("it is bound");
-        let limits = Limits { ports: vec![server.port()], ..Limits::default() };
+        let Some((listener, server, limits)) = on_loopback() else { return };
         let mut filter = KernelFilter::load(&limits, LinkType::Ethernet).expect("the kernel takes it");
         filter.attach("lo").expect("loopback takes it");
         std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
@@ -315,7 +314,7 @@ mod in_kernel {
         while !over {
             over = storm.is_finished(); // and then once more
             filter.read(&mut |seen| {
-                let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { return };
+                let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) else { return };
                 let client = if segment.destination == server { segment.source } else { segment.destination };
                 packets += 1;
                 if seen.syn() {
@@ -331,14 +330,8 @@ mod in_kernel {
 
     #[test]
     fn reads_and_writes_of_a_server_are_told_with_their_thread() {
-        if !root() {
-            eprintln!("skipped: not root");
-            return;
-        }
         use std::io::{Read, Write};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let server = listener.local_addr().expect("it is bound");
-        let limits = Limits { ports: vec![server.port()], ..Limits::default() };
+        let Some((listener, server, limits)) = on_loopback() else { return };
         let mut events = capture::sockets::SocketEvents::attach(&limits).expect("the kernel takes it");
         let served = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client comes");

@@ -216,6 +216,10 @@ resolve_after = 2
     if shutil.which("tshark"):
         read = subprocess.run(["tshark", "-r", f"{OUT}/evidence/{min(evidence())}"], capture_output=True, text=True)
         check("stock Wireshark reads them", read.returncode == 0 and "Client Hello" in read.stdout, read.stderr)
+        fields = ["-T", "fields", "-e", "tcp.srcport", "-e", "frame.packet_flags_direction"]
+        read = subprocess.run(["tshark", "-r", f"{OUT}/evidence/{min(evidence())}", *fields], capture_output=True, text=True)
+        ways = {line.split("\t")[0] in ("443", "8443"): int(line.split("\t")[1], 0) for line in read.stdout.splitlines()}
+        check("and sees which way each packet went", ways == {False: 1, True: 2}, read.stdout + read.stderr)
     recorder.send_signal(signal.SIGTERM)
     check("it ends when asked", recorder.wait(10) == 0)
 

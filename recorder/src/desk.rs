@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use analysis::packet::{Transport, decode};
 use capture::chains::Entry;
 use capture::ends::FlowName;
-use capture::seen::{Counters, Seen};
+use capture::seen::{Counters, Frame, Seen};
 use capture::sockets::Event;
 use capture::tap::{monotonic, wall};
 use explain::judging::Finding;
@@ -138,8 +138,8 @@ impl Desk {
             Step::Quiet => {}
             Step::Suspect => self.suspect(seen.flow),
             Step::HandOn => {
-                if let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) {
-                    let found = self.detector.push(seen.at, &segment);
+                if let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) {
+                    let found = self.detector.push(seen.frame.at, &segment);
                     found.into_iter().for_each(|finding| self.finding(finding));
                 }
             }
@@ -404,8 +404,9 @@ impl Desk {
 
 /// A SYN that waited in memory for the rest of its connection.
 fn waited<'a>(seen: &Seen<'a>, syn: &Entry<'a>) -> Seen<'a> {
-    let &Entry { at, wire_len, outgoing, flags, bytes, .. } = syn;
-    Seen { at, wire_len, outgoing, flags, bytes, from_client: !flags.ack(), payload_len: 0, payload: &[], ..*seen }
+    let &Entry { at, wire_len, outgoing, flags, link, bytes, .. } = syn;
+    let frame = Frame { at, wire_len, interface: u32::from(syn.interface), outgoing, link, bytes };
+    Seen { frame, flags, from_client: !flags.ack(), payload_len: 0, payload: &[], ..*seen }
 }
 
 /// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom.

@@ -6,7 +6,7 @@
 use analysis::packet::LinkType;
 use capture::chains::{Chains, Entry};
 use capture::ends::FlowName;
-use capture::seen::Seen;
+use capture::seen::{Frame, Seen};
 
 /// SYN packets get this part of the memory.
 const SYN_PART: usize = 8;
@@ -57,17 +57,9 @@ impl Memory {
     /// Takes a packet of a flow; gives whether it belongs to a connection. A SYN belongs to none until something else follows:
     /// then `moved` is given what waited.
     pub fn push(&mut self, seen: &Seen<'_>, mut moved: impl FnMut(Entry<'_>)) -> bool {
-        let flow = seen.flow;
-        let entry = Entry {
-            flow,
-            at: seen.at,
-            wire_len: seen.wire_len,
-            interface: seen.interface as u16,
-            outgoing: seen.outgoing,
-            flags: seen.flags,
-            link: seen.link,
-            bytes: seen.bytes,
-        };
+        let &Seen { frame, flow, flags, .. } = seen;
+        let Frame { at, wire_len, outgoing, link, bytes, .. } = frame;
+        let entry = Entry { flow, at, wire_len, interface: frame.interface as u16, outgoing, flags, link, bytes };
         let known = self.main.has(flow);
         if seen.syn() && !known {
             self.syns.push(entry);

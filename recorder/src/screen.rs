@@ -93,7 +93,7 @@ impl Screen {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if !new || most => return Step::Quiet,
             Entry::Vacant(entry) => {
-                self.due.push_back((seen.at + self.least, seen.flow));
+                self.due.push_back((seen.frame.at + self.least, seen.flow));
                 entry.insert(Course::of(seen))
             }
         };
@@ -104,7 +104,7 @@ impl Screen {
         let ended = seen.flags.rst() || seen.flags.fin();
         if ended && course.turn < Turn::Finished {
             course.suspect = true;
-            self.suspects.push_back((seen.at + FOLLOWED, seen.flow));
+            self.suspects.push_back((seen.frame.at + FOLLOWED, seen.flow));
             return Step::Suspect;
         }
         Step::Quiet
@@ -148,7 +148,7 @@ impl Course {
             // Without SYN nobody knows since when it goes on.
             turn: if seen.syn() { Turn::Nobody } else { Turn::Unknown },
             suspect: false,
-            first: seen.at,
+            first: seen.frame.at,
             syn_ack: None,
             round_trip: None,
             finished: 0,
@@ -157,7 +157,7 @@ impl Course {
     }
 
     fn note(&mut self, seen: &Seen<'_>) {
-        let at = u32::try_from(seen.at - self.first).unwrap_or(u32::MAX);
+        let at = u32::try_from(seen.frame.at - self.first).unwrap_or(u32::MAX);
         if seen.syn() {
             self.syn_ack = self.syn_ack.or(seen.flags.ack().then_some(at));
         } else if seen.from_client && self.round_trip.is_none() {

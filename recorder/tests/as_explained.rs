@@ -61,14 +61,14 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
         found.extend(detector.tick(*at));
         last = *at;
         let Some(seen) = passed(&mut gate, *at, frame) else { continue };
-        let Ok(Transport::Tcp(segment)) = decode(seen.link, seen.bytes) else { continue };
+        let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) else { continue };
         let known = memory.push(&seen, |syn| {
             if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
                 found.extend(detector.push(syn.at, &segment));
             }
         });
         if known {
-            found.extend(detector.push(seen.at, &segment));
+            found.extend(detector.push(seen.frame.at, &segment));
         }
     }
     found.extend(detector.tick(last + 200_000_000_000));
@@ -132,7 +132,7 @@ fn nothing_slow_is_called_quick() {
         let (mut known, mut called, mut found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for (at, frame) in &trial.edge {
             let Some(seen) = passed(&mut gate, *at, frame) else { continue };
-            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, seen.bytes) else { continue };
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, seen.frame.bytes) else { continue };
             for decided in screen.tick(*at) {
                 match decided {
                     Ok(one) => drop(called.insert(one.client)),
