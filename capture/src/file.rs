@@ -9,17 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use analysis::packet::LinkType;
-use pcap_parser::traits::PcapReaderIterator;
-use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, PcapNGOption, create_reader};
+use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
+use pcap_parser::{InterfaceDescriptionBlock, PcapError, PcapNGOption};
 
+use crate::buffer::Buffer;
 use crate::source::{Source, open};
 
-/// Bytes read at once: few enough to stay in the CPU's cache until they are decoded.
-const BUFFER: usize = 256 << 10;
 /// The largest packet or block that is still read.
 const MOST_BLOCK: usize = 64 << 20;
-/// Block type of the obsolete Packet Block.
+/// The least that a pcapng block has: type, length, and length again.
+const LEAST_BLOCK: usize = 12;
+/// Block types: Section Header (which reads the same in both byte orders), Enhanced Packet, the obsolete Packet Block.
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const ENHANCED_PACKET: u32 = 6;
 const PACKET_BLOCK: u32 = 2;
+/// Where a packet's bytes begin in either packet block.
+const PACKET_AT: usize = 28;
 /// Options of an Interface Statistics Block that count drops.
 const DROPS: [u16; 2] = [5, 7];
 
@@ -74,36 +79,30 @@ pub struct Interface {
 /// Reads one capture file.
 pub struct Reader {
     file: String,
-    blocks: Box<dyn PcapReaderIterator + Send>,
-    interfaces: Vec<Interface>,
+    buffer: Buffer,
+    format: Format,
     big_endian: bool,
-    /// Whether this is a pcap, whose packets all have the same 16-byte header; else it is a pcapng.
-    legacy: bool,
+    interfaces: Vec<Interface>,
     number: u64,
-    /// Bytes of the buffer that were handed out already.
-    pending: usize,
-    capacity: usize,
     dropped: u64,
     current: Option<Place>,
 }
 
+#[derive(Clone, Copy)]
+enum Format {
+    /// Every packet has a header of so many bytes before it.
+    Pcap { header: usize },
+    /// Blocks.
+    Pcapng,
+}
+
 /// Where in the reader's buffer a frame lies.
 struct Place {
-    number: u64,
     at: i64,
     interface: u32,
     start: usize,
     len: usize,
     wire_len: u32,
-}
-
-enum Step {
-    Frame(Place),
-    Other,
-    More,
-    Grow,
-    End,
-    Broken(String),
 }
 
 impl Reader {
@@ -128,23 +127,46 @@ impl Reader {
     }
 
     fn from_source(file: String, source: Source) -> Result<Self, Broken> {
-        match create_reader(BUFFER, source) {
-            Ok(blocks) => Ok(Self {
-                file,
-                blocks,
-                interfaces: Vec::new(),
-                big_endian: false,
-                legacy: false,
-                number: 0,
-                pending: 0,
-                capacity: BUFFER,
-                dropped: 0,
-                current: None,
-            }),
-            Err(PcapError::Eof) => Err(Broken { file, after: 0, what: "the file is empty".into() }),
-            Err(PcapError::Incomplete(_)) => Err(Broken { file, after: 0, what: "the file ends inside its header".into() }),
-            Err(e) => Err(Broken { file, after: 0, what: explain(&e) }),
+        let mut reader = Self {
+            file,
+            buffer: Buffer::new(source),
+            format: Format::Pcapng,
+            big_endian: false,
+            interfaces: Vec::new(),
+            number: 0,
+            dropped: 0,
+            current: None,
+        };
+        let whole = reader.want(24)?;
+        let data = reader.buffer.data();
+        let magic = data.first_chunk::<4>().map(|magic| u32::from_be_bytes(*magic));
+        match magic {
+            None if data.is_empty() => return reader.broken("the file is empty".into()),
+            None | Some(SECTION_HEADER) => {}
+            Some(magic) => reader.begin_pcap(magic)?,
         }
+        if whole { Ok(reader) } else { reader.broken("the file ends inside its header".into()) }
+    }
+
+    /// The header of a pcap: byte order, unit of time and the shape of packet headers by its magic number, then one link type.
+    fn begin_pcap(&mut self, magic: u32) -> Result<(), Broken> {
+        let (big_endian, resolution, header) = match magic {
+            0xa1b2_c3d4 => (true, 1_000_000, 16),
+            0xd4c3_b2a1 => (false, 1_000_000, 16),
+            0xa1b2_3c4d => (true, 1_000_000_000, 16),
+            0x4d3c_b2a1 => (false, 1_000_000_000, 16),
+            // "modified": eight more bytes in each packet header.
+            0xa1b2_cd34 => (true, 1_000_000, 24),
+            0x34cd_b2a1 => (false, 1_000_000, 24),
+            _ => return self.broken("this is neither pcap nor pcapng".into()),
+        };
+        self.big_endian = big_endian;
+        self.format = Format::Pcap { header };
+        let network = self.word(20).unwrap_or_default();
+        // Its upper bits tell the length of a frame check sequence.
+        self.interfaces = vec![Interface::new((network & 0x03ff_ffff) as i32, resolution, 0, None)];
+        self.buffer.take(24);
+        Ok(())
     }
 
     /// The interfaces described so far.
@@ -172,12 +194,13 @@ impl Reader {
     }
 
     /// The frame that [`Self::advance`] came to; absent at the end of the file.
+    #[inline]
     pub fn frame(&self) -> Option<Frame<'_>> {
         let place = self.current.as_ref()?;
-        let bytes = self.blocks.data().get(place.start..place.start + place.len)?;
-        let interface = &self.interfaces[place.interface as usize];
+        let bytes = self.buffer.at(place.start, place.len)?;
+        let interface = self.interfaces.get(place.interface as usize)?;
         Some(Frame {
-            number: place.number,
+            number: self.number,
             at: place.at,
             interface: place.interface,
             link: interface.link,
@@ -191,126 +214,207 @@ impl Reader {
     ///
     /// # Errors
     /// If the file breaks off or cannot be read on.
+    #[inline]
     pub fn advance(&mut self) -> Result<Option<i64>, Broken> {
-        self.current = None;
-        let place = loop {
-            if let Some(place) = self.next_legacy() {
-                break place;
+        match self.buffered() {
+            Some(place) => {
+                let at = place.at;
+                self.number += 1;
+                self.current = Some(place);
+                Ok(Some(at))
             }
-            if self.pending > 0 {
-                self.blocks.consume(self.pending);
-                self.pending = 0;
-            }
-            match self.step() {
-                Step::Frame(place) => break place,
-                Step::Other => {}
-                Step::End => return Ok(None),
-                Step::More => self.blocks.refill().map_err(|e| explain(&e)).or_else(|what| self.broken(what))?,
-                Step::Grow => {
-                    self.capacity *= 2;
-                    if self.capacity > MOST_BLOCK || !self.blocks.grow(self.capacity) {
-                        return self.broken(format!("a packet or block is larger than {MOST_BLOCK} bytes"));
-                    }
-                    self.blocks.refill().map_err(|e| explain(&e)).or_else(|what| self.broken(what))?;
-                }
-                Step::Broken(what) => return self.broken(what),
-            }
-        };
-        if self.blocks.data().len() < place.start + place.len {
-            return self.broken("a packet is shorter than its own header says".into());
+            None => self.advance_slowly(),
         }
-        let at = place.at;
-        self.current = Some(place);
-        Ok(Some(at))
     }
 
-    /// The next packet of a pcap if the buffer holds all of it: what nearly always happens, and not worth a parser of blocks.
-    fn next_legacy(&mut self) -> Option<Place> {
-        let header = self.blocks.data().get(self.pending..).filter(|_| self.legacy)?.first_chunk::<16>()?;
-        let word = |at: usize| {
-            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
-            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    /// The next packet, if the buffer holds all of it and nothing is wrong with it: what nearly always happens.
+    #[inline]
+    fn buffered(&mut self) -> Option<Place> {
+        let (data, interface, header, [high, low, len, wire_len], whole) = match self.format {
+            Format::Pcap { header } => {
+                let data = self.buffer.data();
+                let fields = self.words(data.first_chunk::<16>()?);
+                (data, 0, header, fields, header + fields[2] as usize)
+            }
+            Format::Pcapng => {
+                let data = self.buffer.data();
+                let [kind, block, interface] = self.words(data.first_chunk::<12>()?);
+                let fields = self.words(data.get(12..)?.first_chunk::<16>()?);
+                let block = block as usize;
+                let repeated = self.words::<4, 1>(data.get(block.checked_sub(4)?..)?.first_chunk()?);
+                if kind != ENHANCED_PACKET || PACKET_AT + fields[2] as usize + 4 > block || repeated[0] as usize != block {
+                    return None;
+                }
+                (data, interface, PACKET_AT, fields, block)
+            }
         };
-        let (seconds, fraction, len, wire_len) = (word(0), word(4), word(8), word(12));
-        let start = self.pending + header.len();
-        let end = start.checked_add(len as usize).filter(|end| *end <= self.blocks.data().len())?;
-        let at = self.interfaces.first()?.legacy_time(seconds, fraction);
+        if whole > data.len() {
+            return None;
+        }
+        let described = self.interfaces.get(interface as usize)?;
+        let at = match self.format {
+            Format::Pcap { .. } => described.legacy_time(high, low),
+            Format::Pcapng => described.time(u64::from(high) << 32 | u64::from(low)),
+        };
+        let start = self.buffer.take(whole) + header;
+        Some(Place { at, interface, start, len: len as usize, wire_len })
+    }
+
+    #[inline]
+    fn words<const BYTES: usize, const WORDS: usize>(&self, bytes: &[u8; BYTES]) -> [u32; WORDS] {
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+            *word = if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        }
+        words
+    }
+
+    /// What [`Self::buffered`] leaves: reads on, and finds out what is wrong.
+    #[cold]
+    fn advance_slowly(&mut self) -> Result<Option<i64>, Broken> {
+        self.current = match self.format {
+            Format::Pcap { header } => self.next_record(header)?,
+            Format::Pcapng => loop {
+                match self.next_block()? {
+                    Step::Frame(place) => break Some(place),
+                    Step::Other => {}
+                    Step::End => break None,
+                }
+            },
+        };
+        Ok(self.current.as_ref().map(|place| place.at))
+    }
+
+    /// The next packet of a pcap.
+    fn next_record(&mut self, header: usize) -> Result<Option<Place>, Broken> {
+        if !self.begins(header)? {
+            return Ok(None);
+        }
+        let words = [0, 4, 8, 12].map(|at| self.word(at).unwrap_or_default());
+        let [seconds, fraction, len, wire_len] = words;
+        self.whole(header, len)?;
+        let at = self.interfaces.first().map_or(0, |interface| interface.legacy_time(seconds, fraction));
         self.number += 1;
-        self.pending = end;
-        Some(Place { number: self.number, at, interface: 0, start, len: len as usize, wire_len })
+        let start = self.buffer.take(header + len as usize) + header;
+        Ok(Some(Place { at, interface: 0, start, len: len as usize, wire_len }))
+    }
+
+    /// The next block of a pcapng.
+    fn next_block(&mut self) -> Result<Step, Broken> {
+        if !self.begins(LEAST_BLOCK)? {
+            return Ok(Step::End);
+        }
+        let kind = self.word(0).unwrap_or_default();
+        if kind == SECTION_HEADER {
+            // What follows is in the byte order of its own magic number.
+            self.big_endian = self.buffer.data().get(8) == Some(&0x1a);
+        }
+        let len = self.word(4).unwrap_or_default();
+        if (len as usize) < LEAST_BLOCK {
+            return self.broken(NO_BLOCK.into());
+        }
+        self.whole(0, len)?;
+        let step = match kind {
+            ENHANCED_PACKET => self.enhanced_packet(len as usize),
+            PACKET_BLOCK => self.obsolete_packet(len as usize),
+            _ => self.other_block(len as usize).map(|()| Step::Other),
+        };
+        step.or_else(|what| self.broken(what))
+    }
+
+    /// Whether another packet or block begins, and its header is there.
+    fn begins(&mut self, header: usize) -> Result<bool, Broken> {
+        match self.want(header)? {
+            true => Ok(true),
+            false if self.buffer.data().is_empty() => Ok(false),
+            false => self.broken(CUT.into()),
+        }
+    }
+
+    /// Reads until a packet or block of `len` bytes behind `header` is there.
+    fn whole(&mut self, header: usize, len: u32) -> Result<(), Broken> {
+        let whole = header + len as usize;
+        if whole > MOST_BLOCK {
+            return self.broken(format!("what follows claims to have {whole} bytes, and no packet has more than {MOST_BLOCK}"));
+        }
+        if self.want(whole)? { Ok(()) } else { self.broken(CUT.into()) }
+    }
+
+    fn want(&mut self, len: usize) -> Result<bool, Broken> {
+        match self.buffer.want(len) {
+            Ok(there) => Ok(there),
+            Err(_) => self.broken("reading failed, or the compressed data is damaged".into()),
+        }
+    }
+
+    /// Four bytes of what is not used up yet, in the file's byte order.
+    fn word(&self, at: usize) -> Option<u32> {
+        let bytes = *self.buffer.data().get(at..)?.first_chunk::<4>()?;
+        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
     fn broken<T>(&self, what: String) -> Result<T, Broken> {
         Err(Broken { file: self.file.clone(), after: self.number, what })
     }
 
-    fn step(&mut self) -> Step {
-        let (size, block) = match self.blocks.next() {
-            Ok(found) => found,
-            Err(PcapError::Eof) => return Step::End,
-            Err(PcapError::Incomplete(_)) => return Step::More,
-            Err(PcapError::BufferTooSmall) => return Step::Grow,
-            Err(e) => return Step::Broken(explain(&e)),
+    fn enhanced_packet(&mut self, block: usize) -> Result<Step, String> {
+        let fields = [8, 12, 16, 20, 24, block - 4].map(|at| self.word(at).unwrap_or_default());
+        let [interface, high, low, len, wire_len, repeated] = fields;
+        if repeated as usize != block {
+            return Err(NO_BLOCK.into());
+        }
+        self.packet(block, interface, [high, low], len, wire_len)
+    }
+
+    /// The Packet Block that the Enhanced Packet Block replaced (pcapng draft, appendix A).
+    fn obsolete_packet(&mut self, block: usize) -> Result<Step, String> {
+        let [ids, high, low, len, wire_len] = [8, 12, 16, 20, 24].map(|at| self.word(at).unwrap_or_default());
+        let interface = if self.big_endian { ids >> 16 } else { ids & 0xffff };
+        self.packet(block, interface, [high, low], len, wire_len)
+    }
+
+    fn packet(&mut self, block: usize, interface: u32, at: [u32; 2], len: u32, wire_len: u32) -> Result<Step, String> {
+        if PACKET_AT + len as usize + 4 > block {
+            return Err("a packet is longer than its block".into());
+        }
+        self.number += 1;
+        let Some(described) = self.interfaces.get(interface as usize) else {
+            return Err(format!("the packet names interface {interface}, which nobody described"));
         };
-        self.pending = size;
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                self.interfaces = vec![Interface::new(header.network.0, resolution, 0, None)];
-                (self.legacy, self.big_endian) = (!header.is_modified_format(), header.is_bigendian());
-                Step::Other
-            }
-            PcapBlockOwned::Legacy(packet) => {
-                self.number += 1;
-                let Some(interface) = self.interfaces.first() else { return Step::Other };
-                let at = interface.legacy_time(packet.ts_sec, packet.ts_usec);
-                Step::Frame(Place {
-                    number: self.number,
-                    at,
-                    interface: 0,
-                    start: 16,
-                    len: packet.data.len(),
-                    wire_len: packet.origlen,
-                })
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
-                self.big_endian = section.big_endian();
-                self.interfaces.clear();
-                Step::Other
-            }
-            PcapBlockOwned::NG(Block::InterfaceDescription(described)) => {
-                self.interfaces.push(Interface::described(&described));
-                Step::Other
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                self.number += 1;
-                let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
-                let Some(interface) = self.interfaces.get(packet.if_id as usize) else {
-                    return Step::Broken(format!("the packet names interface {}, which nobody described", packet.if_id));
-                };
-                let len = packet.data.len().min(packet.caplen as usize);
-                let at = interface.time(ticks);
-                Step::Frame(Place { number: self.number, at, interface: packet.if_id, start: 28, len, wire_len: packet.origlen })
-            }
-            PcapBlockOwned::NG(Block::SimplePacket(_)) => {
-                // It has no time: nothing can be measured with it, but later packets keep their numbers.
-                self.number += 1;
-                Step::Other
-            }
-            PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
+        let at = described.time(u64::from(at[0]) << 32 | u64::from(at[1]));
+        let start = self.buffer.take(block) + PACKET_AT;
+        Ok(Step::Frame(Place { at, interface, start, len: len as usize, wire_len }))
+    }
+
+    /// A block that is no packet with a time.
+    fn other_block(&mut self, len: usize) -> Result<(), String> {
+        let bytes = self.buffer.data().get(..len).unwrap_or_default();
+        let parse = if self.big_endian { parse_block_be } else { parse_block_le };
+        match parse(bytes).map_err(|e| explain(&e))?.1 {
+            Block::SectionHeader(_) => self.interfaces.clear(),
+            Block::InterfaceDescription(described) => self.interfaces.push(Interface::described(&described)),
+            // It has no time: nothing can be measured with it, but later packets keep their numbers.
+            Block::SimplePacket(_) => self.number += 1,
+            Block::InterfaceStatistics(statistics) => {
                 let big_endian = self.big_endian;
                 self.dropped += statistics.options.iter().map(|option| drops(option, big_endian)).sum::<u64>();
-                Step::Other
             }
-            PcapBlockOwned::NG(Block::Unknown(block)) if block.block_type == PACKET_BLOCK => {
-                self.number += 1;
-                let (number, big_endian) = (self.number, self.big_endian);
-                obsolete_packet(block.data, big_endian, number, &self.interfaces)
-            }
-            PcapBlockOwned::NG(_) => Step::Other,
+            _ => {}
         }
+        self.buffer.take(len);
+        Ok(())
     }
 }
+
+enum Step {
+    Frame(Place),
+    Other,
+    End,
+}
+
+const NO_BLOCK: &str = "what follows is no packet or block";
+const CUT: &str = "the file ends inside a packet";
 
 impl Interface {
     fn new(link_number: i32, resolution: u64, offset: i64, name: Option<String>) -> Self {
@@ -325,11 +429,13 @@ impl Interface {
     }
 
     /// The time of a pcap's packet: seconds, and microseconds or nanoseconds.
+    #[inline]
     fn legacy_time(&self, seconds: u32, fraction: u32) -> i64 {
         let nanos = i64::from(fraction) * if self.resolution == 1_000_000 { 1_000 } else { 1 };
         i64::from(seconds) * 1_000_000_000 + nanos
     }
 
+    #[inline]
     fn time(&self, ticks: u64) -> i64 {
         let nanos = match self.resolution {
             1_000_000_000 => i64::try_from(ticks).unwrap_or(i64::MAX),
@@ -349,29 +455,11 @@ fn drops(option: &PcapNGOption<'_>, big_endian: bool) -> u64 {
     }
 }
 
-/// The Packet Block that the Enhanced Packet Block replaced (pcapng draft, appendix A).
-fn obsolete_packet(body: &[u8], big_endian: bool, number: u64, interfaces: &[Interface]) -> Step {
-    let word = |at: usize| -> Option<u32> {
-        let bytes: [u8; 4] = body.get(at..at + 4)?.try_into().ok()?;
-        Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-    };
-    let (Some(ids), Some(high), Some(low), Some(len), Some(wire_len)) = (word(0), word(4), word(8), word(12), word(16)) else {
-        return Step::Broken("a packet block is cut short".into());
-    };
-    let id = if big_endian { ids >> 16 } else { ids & 0xffff };
-    let Some(interface) = interfaces.get(id as usize) else {
-        return Step::Broken(format!("the packet names interface {id}, which nobody described"));
-    };
-    let at = interface.time((u64::from(high) << 32) | u64::from(low));
-    Step::Frame(Place { number, at, interface: id, start: 28, len: len as usize, wire_len })
-}
-
-fn explain<I: std::fmt::Debug>(error: &PcapError<I>) -> String {
+fn explain<I: std::fmt::Debug>(error: &pcap_parser::nom::Err<PcapError<I>>) -> String {
+    use pcap_parser::nom::Err;
     match error {
-        PcapError::HeaderNotRecognized => "this is neither pcap nor pcapng".into(),
-        PcapError::UnexpectedEof => "the file ends inside a packet".into(),
-        PcapError::ReadError => "reading failed, or the compressed data is damaged".into(),
-        PcapError::NomError(..) | PcapError::OwnedNomError(..) => "what follows is no packet or block".into(),
-        other => format!("it cannot be read on ({other:?})"),
+        Err::Incomplete(_) => "a block is shorter than what it says it holds".into(),
+        Err::Error(PcapError::NomError(..) | PcapError::OwnedNomError(..)) => NO_BLOCK.into(),
+        Err::Error(other) | Err::Failure(other) => format!("it cannot be read on ({other:?})"),
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 //! This crate knows nothing of verdicts. Unsafe code: `socket` (borrows libpcap's descriptor).
 
+mod buffer;
 pub mod chains;
 pub mod ends;
 pub mod evidence;

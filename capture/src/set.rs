@@ -97,11 +97,15 @@ impl Set {
     }
 
     /// The next frame and the capture it belongs to; absent when all files are read.
+    #[inline]
     pub fn next_frame(&mut self) -> Option<(usize, Frame<'_>)> {
         if let Some(lane) = self.given.take() {
             self.advance(lane);
         }
         let lane = loop {
+            if self.waiting.is_empty() && self.running.len() == 1 {
+                break 0; // the usual case, and worth no search
+            }
             let first = (0..self.running.len()).min_by_key(|i| self.running[*i].next_at);
             let due = self.waiting.last().is_some_and(|w| first.is_none_or(|i| w.next_at < self.running[i].next_at));
             if due {
@@ -148,6 +152,7 @@ impl Set {
         self.running.push(lane);
     }
 
+    #[inline]
     fn advance(&mut self, index: usize) {
         let lane = &mut self.running[index];
         let Some(reader) = &mut lane.reader else { return };
