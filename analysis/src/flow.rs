@@ -362,10 +362,11 @@ impl<D: Domain> View<D> {
             start,
             len: i64::from(segment.len),
             ack: peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack)),
-            sack: peer
-                .map_or_else(Vec::new, |isn| segment.sack.iter().map(|(l, r)| (offset(isn, *l), offset(isn, *r))).collect()),
+            sack: peer.map_or_else(Vec::new, |isn| {
+                segment.options.sack().map(|(left, right)| (offset(isn, left), offset(isn, right))).collect()
+            }),
             ip_id: segment.ip_id,
-            tsval: segment.tsval,
+            tsval: segment.options.tsval(),
             ip_len: segment.ip_len,
             ttl: segment.ttl,
             window: segment.window,

@@ -84,8 +84,54 @@ impl Flags {
     }
 }
 
+/// The options of a TCP header, read when they are wanted: for most packets of a capture nobody does.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TcpOptions<'a>(pub &'a [u8]);
+
+impl<'a> TcpOptions<'a> {
+    /// `TSval` of the timestamps option (RFC 7323).
+    #[inline]
+    pub fn tsval(self) -> Option<u32> {
+        // How most stacks lay it out: two NOPs before it, nothing behind.
+        if let [1, 1, 8, 10, a, b, c, d, _, _, _, _] = *self.0 {
+            return Some(u32::from_be_bytes([a, b, c, d]));
+        }
+        be32(self.value(8)?, 0).ok()
+    }
+
+    /// SACK blocks (RFC 2018), left and right edge.
+    #[inline]
+    pub fn sack(self) -> impl ExactSizeIterator<Item = (u32, u32)> {
+        let plain = self.0.is_empty() || matches!(*self.0, [1, 1, 8, 10, _, _, _, _, _, _, _, _]);
+        let blocks = if plain { None } else { self.value(5) };
+        let edge = |b: &[u8]| u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
+        blocks.unwrap_or_default().chunks_exact(8).map(move |block| (edge(block), edge(&block[4..])))
+    }
+
+    /// What an option holds; a malformed option ends the list, as it does in real stacks.
+    fn value(self, wanted: u8) -> Option<&'a [u8]> {
+        let mut options = self.0;
+        while let [kind, rest @ ..] = options {
+            match kind {
+                0 => return None,
+                1 => {
+                    options = rest;
+                    continue;
+                }
+                _ => {}
+            }
+            let len = rest.first().map(|l| usize::from(*l)).filter(|l| *l >= 2 && *l <= options.len())?;
+            if *kind == wanted {
+                return Some(&options[2..len]);
+            }
+            options = &options[len..];
+        }
+        None
+    }
+}
+
 /// One TCP segment as a frame showed it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpSegment<'a> {
     /// Sender.
     pub source: SocketAddr,
@@ -101,12 +147,8 @@ pub struct TcpSegment<'a> {
     pub len: u32,
     /// Captured payload.
     pub payload: &'a [u8],
-    /// `TSval` of the timestamps option (RFC 7323).
-    pub tsval: Option<u32>,
-    /// `TSecr` of the timestamps option.
-    pub tsecr: Option<u32>,
-    /// SACK blocks (RFC 2018), left and right edge.
-    pub sack: Vec<(u32, u32)>,
+    /// Its options.
+    pub options: TcpOptions<'a>,
     /// IPv4 identification; absent in IPv6.
     pub ip_id: Option<u16>,
     /// Length of the IP packet.
@@ -146,6 +188,7 @@ const MOST_TUNNELS: u8 = 6;
 ///
 /// # Errors
 /// Says why there is no segment in it.
+#[inline]
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> {
     network(packet_of(link, frame)?, MOST_TUNNELS)
 }
@@ -158,6 +201,7 @@ pub fn ip_of(link: LinkType, frame: &[u8]) -> Result<&[u8], NoSegment> {
     packet_of(link, frame).map(|inner| inner.bytes)
 }
 
+#[inline]
 fn packet_of(link: LinkType, frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
     match link {
         LinkType::RawIp => Ok(Inner::all(frame)),
@@ -182,6 +226,7 @@ struct Network<'a> {
     body: &'a [u8],
 }
 
+#[inline]
 fn network(inner: Inner<'_>, tunnels: u8) -> Result<Transport<'_>, NoSegment> {
     let Inner { bytes: ip, most } = inner;
     let packet = match ip.first().ok_or(NoSegment::Incomplete)? >> 4 {
@@ -211,34 +256,38 @@ fn within(ip: Inner<'_>, deeper: Option<u8>) -> Result<Transport<'_>, NoSegment>
     network(ip, deeper.ok_or(NoSegment::Malformed("too many tunnels within tunnels"))?)
 }
 
+#[inline]
 fn ipv4(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
-    let header = usize::from(byte(ip, 0)? & 0x0f) * 4;
+    let fixed = ip.first_chunk::<20>().ok_or(NoSegment::Incomplete)?;
+    let header = usize::from(fixed[0] & 0x0f) * 4;
     if header < 20 {
         return Err(NoSegment::Malformed("IPv4 header shorter than 20 bytes"));
     }
-    let fragment = be16(ip, 6)? & 0x3fff != 0; // more to come, or not the first
-    let total = match usize::from(be16(ip, 2)?) {
+    let fragment = be16(fixed, 6)? & 0x3fff != 0; // more to come, or not the first
+    let total = match usize::from(be16(fixed, 2)?) {
         0 => ip.len().max(header), // left to TCP segmentation offload
         total if total < header => return Err(NoSegment::Malformed("IPv4 total length inside its header")),
         total => total.min(most.max(header)),
     };
     Ok(Network {
-        source: Ipv4Addr::from(array::<4>(ip, 12)?).into(),
-        destination: Ipv4Addr::from(array::<4>(ip, 16)?).into(),
-        protocol: byte(ip, 9)?,
-        ip_id: Some(be16(ip, 4)?),
+        source: Ipv4Addr::from(array::<4>(fixed, 12)?).into(),
+        destination: Ipv4Addr::from(array::<4>(fixed, 16)?).into(),
+        protocol: fixed[9],
+        ip_id: Some(be16(fixed, 4)?),
         ip_len: total as u32,
-        ttl: byte(ip, 8)?,
+        ttl: fixed[8],
         fragment,
         len: total - header,
         body: clip(tail(ip, header)?, total - header),
     })
 }
 
+#[inline]
 fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
-    let payload = usize::from(be16(ip, 4)?);
+    let fixed = ip.first_chunk::<40>().ok_or(NoSegment::Incomplete)?;
+    let payload = usize::from(be16(fixed, 4)?);
     let total = if payload == 0 { ip.len() } else { payload + 40 }.min(most);
-    let (mut protocol, mut at, mut fragment) = (byte(ip, 6)?, 40, false);
+    let (mut protocol, mut at, mut fragment) = (fixed[6], 40, false);
     loop {
         match protocol {
             0 | 43 | 60 | 135 => {
@@ -255,70 +304,42 @@ fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     }
     let len = total.checked_sub(at).ok_or(NoSegment::Malformed("IPv6 payload inside its headers"))?;
     Ok(Network {
-        source: Ipv6Addr::from(array::<16>(ip, 8)?).into(),
-        destination: Ipv6Addr::from(array::<16>(ip, 24)?).into(),
+        source: Ipv6Addr::from(array::<16>(fixed, 8)?).into(),
+        destination: Ipv6Addr::from(array::<16>(fixed, 24)?).into(),
         protocol,
         ip_id: None,
         ip_len: total as u32,
-        ttl: byte(ip, 7)?,
+        ttl: fixed[7],
         fragment,
         len,
         body: clip(tail(ip, at)?, len),
     })
 }
 
+#[inline]
 fn tcp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
     let body = network.body;
-    let header = usize::from(byte(body, 12)? >> 4) * 4;
+    // All that is read below lies in it.
+    let fixed = body.first_chunk::<16>().ok_or(NoSegment::Incomplete)?;
+    let header = usize::from(fixed[12] >> 4) * 4;
     if header < 20 {
         return Err(NoSegment::Malformed("TCP header shorter than 20 bytes"));
     }
     let len = network.len.checked_sub(header).ok_or(NoSegment::Malformed("TCP header longer than its packet"))?;
-    let mut segment = TcpSegment {
-        source: SocketAddr::new(network.source, be16(body, 0)?),
-        destination: SocketAddr::new(network.destination, be16(body, 2)?),
-        seq: be32(body, 4)?,
-        ack: be32(body, 8)?,
-        flags: Flags(byte(body, 13)?),
+    Ok(Transport::Tcp(TcpSegment {
+        source: SocketAddr::new(network.source, be16(fixed, 0)?),
+        destination: SocketAddr::new(network.destination, be16(fixed, 2)?),
+        seq: be32(fixed, 4)?,
+        ack: be32(fixed, 8)?,
+        flags: Flags(fixed[13]),
         len: len as u32,
         payload: body.get(header..).unwrap_or_default(),
-        tsval: None,
-        tsecr: None,
-        sack: Vec::new(),
+        options: TcpOptions(body.get(20..header).unwrap_or_default()),
         ip_id: network.ip_id,
         ip_len: network.ip_len,
         ttl: network.ttl,
-        window: be16(body, 14)?,
-    };
-    tcp_options(body.get(20..header).unwrap_or_default(), &mut segment);
-    Ok(Transport::Tcp(segment))
-}
-
-/// Reads the options that matter here; a malformed option ends the list, as it does in real stacks.
-fn tcp_options(mut options: &[u8], segment: &mut TcpSegment<'_>) {
-    while let [kind, rest @ ..] = options {
-        match kind {
-            0 => return,
-            1 => {
-                options = rest;
-                continue;
-            }
-            _ => {}
-        }
-        let Some(len) = rest.first().map(|l| usize::from(*l)).filter(|l| *l >= 2 && *l <= options.len()) else {
-            return;
-        };
-        let value = &options[2..len];
-        match kind {
-            8 => {
-                segment.tsval = be32(value, 0).ok();
-                segment.tsecr = be32(value, 4).ok();
-            }
-            5 => segment.sack = value.chunks_exact(8).filter_map(|b| Some((be32(b, 0).ok()?, be32(b, 4).ok()?))).collect(),
-            _ => {}
-        }
-        options = &options[len..];
-    }
+        window: be16(fixed, 14)?,
+    }))
 }
 
 fn udp<'a>(network: &Network<'a>) -> Result<UdpDatagram<'a>, NoSegment> {
@@ -330,21 +351,27 @@ fn udp<'a>(network: &Network<'a>) -> Result<UdpDatagram<'a>, NoSegment> {
     })
 }
 
+#[inline]
 fn clip(bytes: &[u8], len: usize) -> &[u8] {
     &bytes[..bytes.len().min(len)]
 }
+#[inline]
 pub(crate) fn tail(bytes: &[u8], at: usize) -> Result<&[u8], NoSegment> {
     bytes.get(at..).ok_or(NoSegment::Incomplete)
 }
+#[inline]
 pub(crate) fn byte(bytes: &[u8], at: usize) -> Result<u8, NoSegment> {
     bytes.get(at).copied().ok_or(NoSegment::Incomplete)
 }
+#[inline]
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoSegment> {
     bytes.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(NoSegment::Incomplete)
 }
+#[inline]
 pub(crate) fn be16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
     array(bytes, at).map(u16::from_be_bytes)
 }
+#[inline]
 fn be32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {
     array(bytes, at).map(u32::from_be_bytes)
 }

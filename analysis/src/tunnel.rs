@@ -22,11 +22,13 @@ impl<'a> Inner<'a> {
 }
 
 /// The IP packet behind the EtherType at `at`.
+#[inline]
 pub(crate) fn after_ethertype(frame: &[u8], at: usize) -> Result<Inner<'_>, NoSegment> {
     behind(be16(frame, at)?, frame, at + 2)
 }
 
 /// The IP packet behind a known EtherType and what may stand between: VLAN tags, PPPoE (RFC 2516), MPLS (RFC 3032).
+#[inline]
 pub(crate) fn behind(mut ethertype: u16, frame: &[u8], mut at: usize) -> Result<Inner<'_>, NoSegment> {
     loop {
         match ethertype {

@@ -4,7 +4,7 @@
 use analysis::clock::{Instant, Span, Unplaced};
 use analysis::clock::{Client, Edge};
 use analysis::handshake::Handshake;
-use analysis::packet::{Flags, TcpSegment};
+use analysis::packet::{Flags, TcpOptions, TcpSegment};
 use analysis::table::FlowTable;
 use analysis::verdict::{Circumstances, judge};
 use analysis::{both_ends, client_only, edge_only};
@@ -20,6 +20,13 @@ fuzz_target!(|data: &[u8]| {
         number += 1;
         at += i64::from(*time as i8) * 3_000_000;
         let from = usize::from(kind & 1);
+        let mut options = Vec::new();
+        if kind & 4 != 0 {
+            options.extend([1, 1, 8, 10, 0, 0, *stamp, *time, 0, 0, 0, 0]);
+        }
+        if kind & 8 != 0 {
+            options.extend([1, 1, 5, 10, 0, 0, 0, *ack, 0, 0, 0, *seq]);
+        }
         let segment = TcpSegment {
             source: ends[from],
             destination: ends[1 - from],
@@ -28,9 +35,7 @@ fuzz_target!(|data: &[u8]| {
             flags: Flags(*flags),
             len: payload.len() as u32 + if kind & 2 != 0 { 40 } else { 0 },
             payload,
-            tsval: (kind & 4 != 0).then(|| u32::from(*stamp) * 7),
-            tsecr: None,
-            sack: if kind & 8 != 0 { vec![(u32::from(*ack), u32::from(*seq))] } else { vec![] },
+            options: TcpOptions(&options),
             ip_id: (flags & 0x80 == 0).then_some(u16::from(*stamp)),
             ip_len: 40 + payload.len() as u32,
             ttl: *stamp,

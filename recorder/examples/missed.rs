@@ -38,7 +38,7 @@ impl Place {
 
 fn sign(s: &TcpSegment<'_>) -> (Sign, Place) {
     let flags = s.flags.0 & !0x88; // PSH and CWR stand in one segment of a super-frame only
-    ((s.source, s.destination, s.ack, s.tsval, flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
+    ((s.source, s.destination, s.ack, s.options.tsval(), flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
 }
 
 fn each(path: &str, mut each: impl FnMut(u64, i64, &TcpSegment<'_>)) -> Result<u64, String> {
