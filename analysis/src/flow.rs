@@ -414,6 +414,9 @@ impl Direction {
         }
         self.stream.push(start, segment.payload, segment.len as usize);
         self.records.advance(&self.stream, hello);
+        if let Some(range) = self.records.unread() {
+            self.stream.skip(range);
+        }
     }
 
     /// Takes what waits; gives whether anything did.

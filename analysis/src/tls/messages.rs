@@ -45,16 +45,17 @@ impl Partial {
         Self { header: Vec::with_capacity(4), body: Vec::new(), start, left: 0 }
     }
 
-    /// Takes what belongs to this message from `at` on, before `end`; gives where it stopped.
-    fn take(&mut self, bytes: &[u8], mut at: usize, end: usize) -> usize {
-        while self.header.len() < 4 && at < end {
+    /// Takes what belongs to this message of what a record holds; gives how much that is.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while self.header.len() < 4 && at < bytes.len() {
             self.header.push(bytes[at]);
             at += 1;
             if let [_, a, b, c] = self.header[..] {
                 self.left = u32::from_be_bytes([0, a, b, c]) as usize;
             }
         }
-        let part = self.left.min(end - at);
+        let part = self.left.min(bytes.len() - at);
         if part > 0 && self.header[0] <= kind::HELLO_RETRY_REQUEST && self.body.len() < MOST_HELLO {
             self.body.extend_from_slice(&bytes[at..at + part]);
         }
@@ -73,7 +74,6 @@ impl Partial {
 /// and so does the server behind its HelloRetryRequest: a ChangeCipherSpec before a Hello does not end the clear part.
 /// Of a message that was not captured whole, what its header says is told.
 pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> {
-    let bytes = stream.bytes();
     let mut found = Vec::new();
     let mut partial: Option<Partial> = None;
     for (i, record) in records.iter().enumerate() {
@@ -107,7 +107,7 @@ pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> 
             if message.header.len() < 4 && !stream.known(at, (at + 4 - message.header.len()).min(end)) {
                 break; // its header was not captured: the next record begins anew
             }
-            at = message.take(bytes, at, end);
+            at += message.take(stream.get(at..end).unwrap_or_default());
             if !message.complete() {
                 partial = Some(message);
                 break;
@@ -124,22 +124,23 @@ pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> 
 
 /// The message at `at` if all of it lies before `end`: its type, its body (of a Hello) and where the next begins.
 fn whole(stream: &Stream, at: usize, end: usize) -> Option<(u8, &[u8], usize)> {
-    let [kind, a, b, c] = *stream.bytes().get(at..at + 4)? else { return None };
+    let [kind, a, b, c] = *stream.get(at..at + 4)? else { return None };
     let next = at + 4 + u32::from_be_bytes([0, a, b, c]) as usize;
     let here = next <= end && next - at < MOST_HELLO && stream.known(at, at + 4);
     let body = if kind <= kind::HELLO_RETRY_REQUEST { at + 4..next } else { at..at };
-    stream.bytes().get(body).filter(|_| here).map(|body| (kind, body, next))
+    stream.get(body).filter(|_| here).map(|body| (kind, body, next))
 }
 
 /// Whether a record holds a whole ClientHello: nothing else is sent in clear behind ClientHello.
 fn second_hello(stream: &Stream, record: &Record) -> bool {
     let (start, end) = (record.extent.start as usize + 5, record.extent.end as usize);
-    let Some([kind::CLIENT_HELLO, a, b, c]) = stream.bytes().get(start..start + 4) else { return false };
+    let Some([kind::CLIENT_HELLO, a, b, c]) = stream.get(start..start + 4) else { return false };
     record.content == Content::Handshake && u32::from_be_bytes([0, *a, *b, *c]) as usize + 4 == end - start
 }
 
 fn hello_follows(stream: &Stream, record: &Record) -> bool {
-    let kind = stream.bytes().get(record.extent.start as usize + 5);
+    let at = record.extent.start as usize + 5;
+    let kind = stream.get(at..at + 1);
     let large = record.extent.end - record.extent.start > 9 + 34;
-    record.content == Content::Handshake && large && matches!(kind, Some(1 | 2))
+    record.content == Content::Handshake && large && matches!(kind, Some([1 | 2]))
 }

@@ -221,7 +221,7 @@ impl Dialogue {
         self.read_13(from_client, from_server, order);
         // Half a record has come: the server's flight is not over.
         let behind = from_server.last().map_or(0, |r| r.extent.end as usize);
-        if self.client_finished.is_none() && self.client_alert.is_none() && server.stream.bytes().len() > behind {
+        if self.client_finished.is_none() && self.client_alert.is_none() && server.stream.end() > behind {
             self.server_flight = None;
         }
     }
@@ -372,7 +372,10 @@ fn with_finished(records: &[Record], change: usize) -> Extent {
 
 fn clear_alert(half: Half<'_>) -> Option<Extent> {
     // Level 1 code 0 is close_notify, the orderly end.
-    let orderly = |r: &Record| half.stream.bytes().get(r.extent.start as usize + 6) == Some(&0);
+    let orderly = |r: &Record| {
+        let at = r.extent.start as usize + 6;
+        half.stream.get(at..at + 1) == Some(&[0])
+    };
     let alert = |r: &&Record| r.content == Content::Alert && r.len() == 7 && !orderly(r);
     half.records.found.iter().find(alert).map(|r| r.extent)
 }

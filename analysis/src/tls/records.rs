@@ -3,6 +3,8 @@
 //! In: a [`Stream`] that grows. Out: the records found so far. TLS may begin anywhere in it: after STARTTLS, a SOCKS
 //! greeting, PostgreSQL's SSLRequest. So the first thing looked for is a Hello.
 
+use std::ops::Range;
+
 use memchr::memchr2;
 
 use super::stream::Stream;
@@ -38,6 +40,8 @@ pub struct Records {
     pub found: Vec<Record>,
     /// How many of them are of protected data.
     protected: usize,
+    /// The body of the record of protected data that is on its way.
+    unread: Option<Range<usize>>,
     /// The stream stopped looking like TLS.
     lost: bool,
 }
@@ -65,11 +69,17 @@ impl Records {
         self.protected
     }
 
+    /// The body of a record of protected data that has begun and is not whole yet: nobody will read it.
+    pub fn unread(&self) -> Option<Range<usize>> {
+        self.unread.clone()
+    }
+
     /// Looks at what the stream has grown by.
     pub fn advance(&mut self, stream: &Stream, hello: Hello) {
         if self.start.is_none() && !self.find_start(stream, hello) {
             return;
         }
+        self.unread = None;
         while !self.lost {
             match self.next(stream) {
                 Step::Record(record) => {
@@ -78,6 +88,12 @@ impl Records {
                     self.found.push(record);
                 }
                 Step::Wait => return,
+                Step::Within(record) => {
+                    if record.content == Content::ApplicationData {
+                        self.unread = Some(self.at + 5..record.extent.end as usize);
+                    }
+                    return;
+                }
                 Step::Skip(to) => self.at = to,
                 Step::Lost => self.lost = true,
             }
@@ -85,7 +101,7 @@ impl Records {
     }
 
     fn find_start(&mut self, stream: &Stream, hello: Hello) -> bool {
-        let bytes = stream.bytes();
+        let bytes = stream.beginning();
         while self.at < bytes.len().min(MOST_BEFORE) {
             let rest = &bytes[self.at..];
             match begins(rest, hello, self.at > 0) {
@@ -106,26 +122,29 @@ impl Records {
     }
 
     fn next(&self, stream: &Stream) -> Step {
-        let (at, bytes) = (self.at, stream.bytes());
-        if at + 5 > bytes.len() {
+        let at = self.at;
+        if at + 5 > stream.end() {
             return Step::Wait;
         }
         if !stream.known(at, at + 5) {
             // A record's header was not captured: go on where a segment begins with one.
             return resynchronise(stream, at);
         }
-        if self.found.is_empty() && bytes[at] & 0x80 != 0 {
-            let end = at + 2 + (usize::from(bytes[at] & 0x7f) << 8 | usize::from(bytes[at + 1]));
-            return if end > bytes.len() { Step::Wait } else { Step::Record(record(Content::HelloV2, at, end)) };
+        let Some(bytes) = stream.get(at..at + 5) else { return Step::Lost };
+        if self.found.is_empty() && bytes[0] & 0x80 != 0 {
+            let end = at + 2 + (usize::from(bytes[0] & 0x7f) << 8 | usize::from(bytes[1]));
+            return if end > stream.end() { Step::Wait } else { Step::Record(record(Content::HelloV2, at, end)) };
         }
-        let Some((content, len)) = header(&bytes[at..]) else { return Step::Lost };
-        let end = at + 5 + len;
-        if end > bytes.len() { Step::Wait } else { Step::Record(record(content, at, end)) }
+        let Some((content, len)) = header(bytes) else { return Step::Lost };
+        let record = record(content, at, at + 5 + len);
+        if at + 5 + len > stream.end() { Step::Within(record) } else { Step::Record(record) }
     }
 }
 
 enum Step {
     Record(Record),
+    /// A record of which not all has come.
+    Within(Record),
     Skip(usize),
     Wait,
     Lost,
@@ -151,7 +170,7 @@ fn header(bytes: &[u8]) -> Option<(Content, usize)> {
 
 fn resynchronise(stream: &Stream, at: usize) -> Step {
     let begins = |start: &usize| {
-        let bytes = stream.bytes().get(*start..start + 5).filter(|_| stream.known(*start, start + 5));
+        let bytes = stream.get(*start..start + 5).filter(|_| stream.known(*start, start + 5));
         bytes.is_some_and(|bytes| header(bytes).is_some())
     };
     stream.starts_behind_holes(at).find(begins).map_or(Step::Wait, Step::Skip)

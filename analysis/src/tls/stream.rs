@@ -1,12 +1,17 @@
 //! One direction's byte stream, put together from segments in any order.
 //!
 //! Bytes that passed but were not captured (a snap length, a drop) are *holes*: their place is kept, so that what
-//! comes after still lies at its offset.
+//! comes after still lies at its offset. What nobody will read (the bodies of protected records) is *skipped*: its place is
+//! kept, its bytes are not.
 
-/// Bytes kept per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+/// Bytes per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
 /// hold is bounded by [`crate::table`].
 const MOST_BYTES: usize = 1 << 20;
-/// Bytes that most directions of a handshake have at least.
+/// Bytes kept of most directions of a handshake.
 const USUAL_BYTES: usize = 1 << 10;
 /// Segments kept that lie beyond a gap.
 const MOST_WAITING: usize = 1024;
@@ -14,8 +19,15 @@ const MOST_WAITING: usize = 1024;
 /// A byte stream from offset 0 (the first byte after SYN).
 #[derive(Clone, Default, Debug)]
 pub struct Stream {
+    /// What is kept of it.
     bytes: Vec<u8>,
-    /// Ranges of `bytes` that nobody captured, in order.
+    /// Runs of kept bytes: the offset in the stream at which each begins, and its place in `bytes`.
+    runs: SmallVec<[(u32, u32); 3]>,
+    /// How far it goes without a gap.
+    end: usize,
+    /// Nobody wants what lies before, unless it is kept already.
+    wanted_from: usize,
+    /// Ranges that nobody captured, in order.
     holes: Vec<(usize, usize)>,
     /// Where segments behind the first hole begin.
     starts: Vec<usize>,
@@ -35,17 +47,49 @@ struct Piece {
 impl Stream {
     /// A stream that was captured whole.
     pub fn whole(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), ..Self::default() }
+        let mut stream = Self::default();
+        stream.extend(bytes, bytes.len());
+        stream
     }
 
-    /// The contiguous bytes from offset 0; holes are zero.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// How far it goes without a gap.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Bytes of it, if all of them passed and are kept; holes are zero.
+    #[inline]
+    pub fn get(&self, range: Range<usize>) -> Option<&[u8]> {
+        let run = self.runs.iter().rposition(|(start, _)| *start as usize <= range.start)?;
+        let (start, at) = self.runs[run];
+        let until = self.runs.get(run + 1).map_or(self.bytes.len(), |next| next.1 as usize);
+        let at = at as usize + (range.start - start as usize);
+        let end = at + range.end.checked_sub(range.start)?;
+        if end <= until { self.bytes.get(at..end) } else { None }
+    }
+
+    /// The bytes it begins with, as far as they are kept in one run.
+    pub fn beginning(&self) -> &[u8] {
+        let until = self.runs.get(1).map_or(self.bytes.len(), |next| next.1 as usize);
+        self.bytes.get(..until).unwrap_or_default()
     }
 
     /// How many bytes of it were captured.
     pub fn captured(&self) -> usize {
-        self.bytes.len() - self.holes.iter().map(|(s, e)| e - s).sum::<usize>()
+        self.end - self.holes.iter().map(|(s, e)| e - s).sum::<usize>()
+    }
+
+    /// Says that nobody will read what is to come of a range; what has come of it goes, if nothing lies behind it.
+    pub fn skip(&mut self, range: Range<usize>) {
+        if range.end <= self.end || range.end <= self.wanted_from {
+            return;
+        }
+        self.wanted_from = range.end;
+        if let Some((start, at)) = self.runs.last().map(|(start, at)| (*start as usize, *at as usize))
+            && start <= range.start
+        {
+            self.bytes.truncate(at + (range.start - start));
+        }
     }
 
     /// Whether bytes passed that nobody captured.
@@ -60,7 +104,7 @@ impl Stream {
 
     /// Whether no more bytes are taken.
     pub fn full(&self) -> bool {
-        self.bytes.len() >= MOST_BYTES
+        self.end >= MOST_BYTES
     }
 
     /// Adds a segment of `len` bytes on the wire, of which `captured` are known.
@@ -68,7 +112,7 @@ impl Stream {
         if len == 0 || self.full() {
             return;
         }
-        if start > self.bytes.len() as i64 {
+        if start > self.end as i64 {
             if self.waiting.len() < MOST_WAITING {
                 self.waiting.push(Piece { start, len, captured: captured.to_vec() });
             }
@@ -87,9 +131,8 @@ impl Stream {
         while !self.waiting.is_empty() && !self.full() {
             let next = self.waiting.iter().map(|p| p.start).min().and_then(|s| usize::try_from(s).ok());
             let Some(next) = next.filter(|next| *next < 2 * MOST_BYTES) else { break };
-            let from = self.bytes.len();
-            self.bytes.resize(next.max(from), 0);
-            self.hole(from, next);
+            self.hole(self.end, next);
+            self.extend(&[], next.saturating_sub(self.end));
             self.append_waiting();
         }
         self.waiting.clear();
@@ -98,7 +141,7 @@ impl Stream {
 
     /// Whether all of `[from, to)` was captured.
     pub fn known(&self, from: usize, to: usize) -> bool {
-        from == to || to <= self.bytes.len() && !self.holes.iter().any(|(s, e)| *s < to && *e > from)
+        from == to || to <= self.end && !self.holes.iter().any(|(s, e)| *s < to && *e > from)
     }
 
     /// Where segments begin behind a hole, from `from` on.
@@ -107,7 +150,7 @@ impl Stream {
     }
 
     fn append_waiting(&mut self) {
-        while let Some(i) = self.waiting.iter().position(|p| p.start <= self.bytes.len() as i64) {
+        while let Some(i) = self.waiting.iter().position(|p| p.start <= self.end as i64) {
             let piece = self.waiting.swap_remove(i);
             self.append(piece.start, &piece.captured, piece.len);
         }
@@ -115,7 +158,7 @@ impl Stream {
 
     /// Adds what of the segment lies beyond the prefix; it must touch it.
     fn append(&mut self, start: i64, captured: &[u8], len: usize) {
-        let have = self.bytes.len();
+        let have = self.end;
         let Ok(skip) = usize::try_from(have as i64 - start) else { return };
         if skip >= len {
             return;
@@ -124,16 +167,29 @@ impl Stream {
             self.starts.push(have);
         }
         let new = captured.get(skip..).unwrap_or_default();
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve((2 * new.len()).clamp(USUAL_BYTES, MOST_BYTES));
+        let len = (len - skip).min((2 * MOST_BYTES).saturating_sub(have)).max(new.len());
+        self.extend(new, len);
+        if new.len() < len {
+            self.hole(have + new.len(), have + len);
         }
-        self.bytes.extend_from_slice(new);
-        let end = (have + len - skip).min(have.max(2 * MOST_BYTES));
-        let known = self.bytes.len();
-        if known < end {
-            self.bytes.resize(end, 0);
-            self.hole(known, end);
+    }
+
+    /// Makes it longer by `len` bytes, of which those captured are known, and keeps those that are wanted.
+    fn extend(&mut self, captured: &[u8], len: usize) {
+        let from = self.wanted_from.clamp(self.end, self.end + len);
+        let kept_until = self.runs.last().map_or(0, |(start, at)| *start as usize + self.bytes.len() - *at as usize);
+        if from < self.end + len {
+            if self.runs.is_empty() || kept_until != from {
+                self.runs.push((from as u32, self.bytes.len() as u32));
+            }
+            let before = self.bytes.len();
+            if self.bytes.capacity() == 0 {
+                self.bytes.reserve(len.max(USUAL_BYTES));
+            }
+            self.bytes.extend_from_slice(captured.get(from - self.end..).unwrap_or_default());
+            self.bytes.resize(before + (self.end + len - from), 0);
         }
+        self.end += len;
     }
 
     fn hole(&mut self, from: usize, to: usize) {
@@ -164,7 +220,7 @@ mod tests {
             for (s, e) in pieces {
                 stream.push(s as i64, &bytes[s..e], e - s);
             }
-            prop_assert_eq!(stream.bytes(), &bytes[..]);
+            prop_assert_eq!(stream.get(0..bytes.len()), Some(&bytes[..]));
             prop_assert!(stream.known(0, bytes.len()));
         }
 
@@ -180,7 +236,7 @@ mod tests {
                 prop_assert_eq!(stream.known(at, at + len), captured == *len);
                 at += len;
             }
-            prop_assert_eq!(stream.bytes().len(), at);
+            prop_assert_eq!(stream.end(), at);
         }
     }
 
@@ -189,9 +245,9 @@ mod tests {
         let mut stream = Stream::default();
         stream.push(0, &[1; 4], 4);
         stream.push(10, &[2; 4], 4);
-        assert_eq!(stream.bytes().len(), 4);
+        assert_eq!(stream.end(), 4);
         stream.close();
-        assert_eq!(stream.bytes().len(), 14);
+        assert_eq!(stream.end(), 14);
         assert_eq!(stream.starts_behind_holes(0).collect::<Vec<_>>(), [10]);
         assert!(stream.known(10, 14) && !stream.known(9, 11));
     }
