@@ -63,7 +63,7 @@ pub fn ack_waits_seen_by_peer<D: Domain>(
     written: Range<i64>,
 ) -> Vec<AckWait<'_, D>> {
     let slack = AT_ONCE + round_trip.percent(10);
-    let one_message = |w: &AckWait<'_, D>| w.sent.start >= written.start && w.released.start < written.end;
+    let one_message = |w: &AckWait<'_, D>| w.sent.start() >= written.start && w.released.start() < written.end;
     let found = waits(view, side, from, to, |ack, released| {
         let later = released.at - ack.at - round_trip;
         later < slack && Span::ZERO - later < slack
@@ -78,23 +78,25 @@ fn waits<'a, D: Domain>(
     to: Instant<D>,
     releases: impl Fn(&Seen<D>, &Seen<D>) -> bool,
 ) -> Vec<AckWait<'a, D>> {
-    let full = view.sent_by(side).map(|p| p.len).max().unwrap_or(0).max(LEAST_MSS);
+    let full = view.sent_by(side).map(|p| p.len()).max().unwrap_or(0).max(LEAST_MSS);
     let mut found = Vec::new();
     let mut last = None::<&Seen<D>>;
-    for packet in view.sent_by(side).filter(|p| p.len > 0 && p.at >= from && p.at <= to) {
-        let Some(sent) = last.filter(|sent| packet.start >= sent.end()) else {
+    for packet in view.sent_by(side).filter(|p| !p.is_empty() && p.at >= from && p.at <= to) {
+        let Some(sent) = last.filter(|sent| packet.start() >= sent.end()) else {
             last = last.filter(|l| l.end() >= packet.end()).or(Some(packet));
             continue;
         };
         last = Some(packet);
-        let acks =
-            || view.sent_by(side.peer()).filter(|a| a.at > sent.at && a.at <= packet.at && a.ack.is_some_and(|a| a > sent.start));
+        let acks = || {
+            view.sent_by(side.peer()).filter(|a| a.at > sent.at && a.at <= packet.at && a.ack().is_some_and(|a| a > sent.start()))
+        };
         // Nagle lets go when all is acknowledged, a full window when some of it is.
-        let all = acks().find(|a| a.ack.is_some_and(|a| a >= sent.end())).filter(|a| packet.len < full && releases(a, packet));
-        let before = view.sent_by(side.peer()).filter(|a| a.at <= sent.at).filter_map(|a| a.ack).max().unwrap_or(0);
-        let newer = |a: &&Seen<D>| a.at > sent.at && a.at <= packet.at && a.ack.is_some_and(|a| a > before);
+        let all =
+            acks().find(|a| a.ack().is_some_and(|a| a >= sent.end())).filter(|a| packet.len() < full && releases(a, packet));
+        let before = view.sent_by(side.peer()).filter(|a| a.at <= sent.at).filter_map(|a| a.ack()).max().unwrap_or(0);
+        let newer = |a: &&Seen<D>| a.at > sent.at && a.at <= packet.at && a.ack().is_some_and(|a| a > before);
         let some = view.sent_by(side.peer()).filter(newer).find(|a| releases(a, packet));
-        let windowful = sent.end() > LEAST_WINDOW && sent.end() - before.min(sent.start) > MOST_OF_A_WINDOW;
+        let windowful = sent.end() > LEAST_WINDOW && sent.end() - before.min(sent.start()) > MOST_OF_A_WINDOW;
         let (kind, ack) = match (all, some) {
             (_, Some(ack)) if windowful => (Kind::InitialWindow, ack),
             (Some(ack), _) if !windowful => (Kind::Nagle, ack),
@@ -110,10 +112,10 @@ fn waits<'a, D: Domain>(
 /// The small piece just before `rest`, if all the time until `rest` left it was unacknowledged: Nagle's algorithm may
 /// have held `rest`, and a timer (a loss probe, RFC 8985 section 7: two round trips or more) let it go.
 pub fn held_piece<'a, D: Domain>(view: &'a View<D>, side: Side, rest: &Seen<D>, round_trip: Span) -> Option<&'a Seen<D>> {
-    let piece = view.sent_by(side).find(|p| p.len > 0 && p.end() == rest.start)?;
+    let piece = view.sent_by(side).find(|p| !p.is_empty() && p.end() == rest.start())?;
     let acknowledged =
-        view.sent_by(side.peer()).any(|a| a.at >= piece.at && a.at <= rest.at && a.ack.is_some_and(|a| a >= piece.end()));
-    let small = |p: &Seen<D>| p.len < LEAST_MSS;
+        view.sent_by(side.peer()).any(|a| a.at >= piece.at && a.at <= rest.at && a.ack().is_some_and(|a| a >= piece.end()));
+    let small = |p: &Seen<D>| p.len() < LEAST_MSS;
     let timer = AT_ONCE.max(round_trip.percent(190));
     (!acknowledged && small(piece) && small(rest) && rest.at - piece.at > timer).then_some(piece)
 }

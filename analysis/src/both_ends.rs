@@ -475,10 +475,14 @@ pub(crate) fn edge_side(
 fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bool {
     let acknowledged = view
         .sent_by(Side::Server)
-        .find(|p| p.at >= came.at && p.ack.is_some_and(|a| a >= came.end()) && !(p.flags.syn() && came.len > 0))
+        .find(|p| p.at >= came.at && p.ack().is_some_and(|a| a >= came.end()) && !(p.flags.syn() && !came.is_empty()))
         .map_or(went.at, |p| p.at);
     let again = |p: &&Seen<Edge>| {
-        p.at > came.at && p.at <= acknowledged && p.flags.syn() == came.flags.syn() && p.start == came.start && p.len == came.len
+        p.at > came.at
+            && p.at <= acknowledged
+            && p.flags.syn() == came.flags.syn()
+            && p.start() == came.start()
+            && p.len() == came.len()
     };
     view.sent_by(Side::Client).any(|p| again(&p)) && acknowledged - came.at > Span::from_millis(100)
 }

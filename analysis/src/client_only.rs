@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         let gap = acknowledged.at - through.at;
         let data = end.and_then(|end| {
             let arrived = self.view.completed(Side::Server, end)?;
-            let first = self.view.sent_by(Side::Server).find(|p| p.len > 0 && p.at >= acknowledged.at)?;
+            let first = self.view.sent_by(Side::Server).find(|p| !p.is_empty() && p.at >= acknowledged.at)?;
             Some((first, arrived))
         });
         let answered = data.map(|(_, arrived)| arrived.at - through.at);
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         {
             return self.beyond_proxy(phase, through, data?.1, round_trip);
         }
-        let by_itself = acknowledged.len == 0 || last;
+        let by_itself = acknowledged.is_empty() || last;
         match self.round_trip {
             Some(round_trip) if !by_itself && gap > round_trip + TICK => {
                 self.late_answer(phase, through, acknowledged, round_trip);
@@ -254,8 +254,8 @@ impl<'a> Reader<'a> {
         let copies: Vec<&'a Seen<Client>> = self.view.copies(Side::Client, end).collect();
         let through = copies.iter().rev().find(|c| ack.at - c.at >= least).copied().unwrap_or(sent);
         // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
-        let twice = ack.sack.iter().any(|(left, _)| ack.ack.is_some_and(|a| *left < a));
-        let biggest = self.view.sent_by(Side::Client).filter(|p| p.len > 0).map(|p| p.ip_len).max().unwrap_or(0);
+        let twice = ack.sack().iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a));
+        let biggest = self.view.sent_by(Side::Client).filter(|p| !p.is_empty()).map(|p| p.ip_len).max().unwrap_or(0);
         let shrank = copies.len() >= 2 && sent.ip_len == biggest && through.ip_len < biggest;
         let entry = match () {
             () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
@@ -269,7 +269,7 @@ impl<'a> Reader<'a> {
     /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
     fn arrival(&mut self, phase: Phase, first: &'a Seen<Client>, arrived: &'a Seen<Client>) {
         let round_trip = self.round_trip.or(self.ledger.min_path()).unwrap_or_default();
-        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, round_trip, first.start..i64::MAX);
+        let waits = ack_waits_seen_by_peer(self.view, Side::Server, first.at, arrived.at, round_trip, first.start()..i64::MAX);
         let edge = FarSide { view: self.view, side: Side::Server };
         let packets: Vec<&Seen<Client>> =
             self.view.sent_by(Side::Server).filter(|p| p.packet >= first.packet && p.packet <= arrived.packet).collect();
@@ -283,10 +283,10 @@ impl<'a> Reader<'a> {
                 self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
                 continue;
             }
-            let seen_beyond = packets.iter().any(|p| p.packet < next.packet && p.len > 0 && p.start > next.start);
-            if next.len > 0 && seen_beyond && pause > REORDERED {
+            let seen_beyond = packets.iter().any(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
+            if !next.is_empty() && seen_beyond && pause > REORDERED {
                 let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
-                let smaller = packets.iter().all(|p| p.len == 0 || p.packet >= next.packet || p.ip_len < whole.max(1_000));
+                let smaller = packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < whole.max(1_000));
                 let kind = if smaller && pause > Span::from_millis(1_500) {
                     (Owner::Path, Kind::MtuBlackhole)
                 } else {
@@ -309,10 +309,9 @@ impl<'a> Reader<'a> {
     /// Nothing more came of the edge.
     fn unanswered(&mut self, phase: Phase, from: &Seen<Client>, candidates: &[Owner]) {
         let rest = self.ledger.remaining();
-        let beyond_a_hole = self
-            .view
-            .sent_by(Side::Server)
-            .any(|p| p.len > 0 && !self.view.sent_by(Side::Server).any(|q| q.len > 0 && q.end() == p.start) && p.start > 0);
+        let beyond_a_hole = self.view.sent_by(Side::Server).any(|p| {
+            !p.is_empty() && !self.view.sent_by(Side::Server).any(|q| !q.is_empty() && q.end() == p.start()) && p.start() > 0
+        });
         let big_arrived = self.view.sent_by(Side::Server).any(|p| p.ip_len > 1_300);
         if beyond_a_hole && !big_arrived {
             self.ledger.charge(Entry::new(phase, Owner::Path, Kind::MtuBlackhole, rest, STAMP_ERROR).between([from.packet]));

@@ -19,17 +19,20 @@ pub(crate) fn loss_wait<S: Domain, R: Domain>(
 ) -> Span {
     let Some(copy) = sender_copy(sender, receiver, arrived, least_way) else { return Span::ZERO };
     let same = |p: &&Seen<S>| {
-        p.flags.syn() == copy.flags.syn() && p.start == copy.start && p.len == copy.len && (p.len > 0 || p.ack == copy.ack)
+        p.flags.syn() == copy.flags.syn()
+            && p.start() == copy.start()
+            && p.len() == copy.len()
+            && (!p.is_empty() || p.ack() == copy.ack())
     };
     let original = sender.sent_by(arrived.from).find(same).filter(|p| p.packet != copy.packet);
-    let first = sender.sent_by(arrived.from).all(|p| p.packet >= copy.packet || p.end() < copy.end() || p.len == 0);
-    if copy.len > 0 && first {
+    let first = sender.sent_by(arrived.from).all(|p| p.packet >= copy.packet || p.end() < copy.end() || p.is_empty());
+    if !copy.is_empty() && first {
         return Span::ZERO;
     }
     let late = original.is_some_and(|original| {
         let after = receiver
             .sent_by(arrived.from)
-            .filter(|r| r.packet != arrived.packet && r.start == original.start && r.len == original.len);
+            .filter(|r| r.packet != arrived.packet && r.start() == original.start() && r.len() == original.len());
         after.filter_map(|r| sender_copy(sender, receiver, r, least_way)).any(|c| c.packet == original.packet)
     });
     if late { Span::ZERO } else { (copy.at - sent.at).at_least_zero() }
@@ -45,11 +48,11 @@ fn sender_copy<'a, S: Domain, R: Domain>(
 ) -> Option<&'a Seen<S>> {
     let carries = |p: &Seen<S>| {
         p.flags.syn() == arrived.flags.syn()
-            && if arrived.len == 0 {
-                p.len == 0 && p.ack == arrived.ack
+            && if arrived.is_empty() {
+                p.is_empty() && p.ack() == arrived.ack()
             } else {
                 // GRO may have merged several of the sender's packets: the last of them completed it.
-                p.len > 0 && p.start < arrived.end() && p.end() >= arrived.end()
+                !p.is_empty() && p.start() < arrived.end() && p.end() >= arrived.end()
             }
     };
     let copies: Vec<&Seen<S>> = sender.sent_by(arrived.from).filter(|p| carries(p)).collect();
@@ -74,7 +77,10 @@ fn sender_copy<'a, S: Domain, R: Domain>(
     let same_at_receiver: Vec<&Seen<R>> = receiver
         .sent_by(arrived.from)
         .filter(|p| {
-            p.start == arrived.start && p.len == arrived.len && p.flags.syn() == arrived.flags.syn() && p.ack == arrived.ack
+            p.start() == arrived.start()
+                && p.len() == arrived.len()
+                && p.flags.syn() == arrived.flags.syn()
+                && p.ack() == arrived.ack()
         })
         .collect();
     let nth = same_at_receiver.iter().position(|p| p.packet == arrived.packet).unwrap_or(0);
@@ -92,18 +98,19 @@ pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<
     let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
     // Behind the last that came, nobody looked.
     let reached = receiver.sent_by(side).map(Seen::end).max().unwrap_or(0);
-    let due = |p: &&Seen<S>| p.len > 0 && p.start < reached.max(1);
+    let due = |p: &&Seen<S>| !p.is_empty() && p.start() < reached.max(1);
     let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(due).filter(|p| !arrived_as(receiver, p)).collect();
-    let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start == p.start).count() >= 2;
+    let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start() == p.start()).count() >= 2;
     let repeated = lost.iter().find(|p| repeated(p));
     // What came through in smaller pieces at last, or at least three losses, are no chance.
-    let smaller =
-        |p: &Seen<S>| sender.sent_by(side).any(|q| q.start == p.start && q.len > 0 && q.len < p.len && arrived_as(receiver, q));
+    let smaller = |p: &Seen<S>| {
+        sender.sent_by(side).any(|q| q.start() == p.start() && !q.is_empty() && q.len() < p.len() && arrived_as(receiver, q))
+    };
     let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
     proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
 }
 
 /// Whether a packet came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.
 fn arrived_as<S: Domain, R: Domain>(receiver: &View<R>, p: &Seen<S>) -> bool {
-    receiver.sent_by(p.from).any(|r| r.start <= p.start && r.end() >= p.end() && r.len > 0)
+    receiver.sent_by(p.from).any(|r| r.start() <= p.start() && r.end() >= p.end() && !r.is_empty())
 }

@@ -80,14 +80,14 @@ impl<'a> Reader<'a> {
         let flight = view.first_copy(Side::Server, flight_end)?;
         self.edge(Phase::ServerFlight, hello, flight);
         let copies: Vec<&Seen<Edge>> =
-            view.sent_by(Side::Server).filter(|p| p.at >= flight.at && p.len > 0 && p.start < flight_end).collect();
-        let answered = |p: &&Seen<Edge>| p.pure_ack() && p.ack.is_some_and(|a| a >= flight_end);
+            view.sent_by(Side::Server).filter(|p| p.at >= flight.at && !p.is_empty() && p.start() < flight_end).collect();
+        let answered = |p: &&Seen<Edge>| p.pure_ack() && p.ack().is_some_and(|a| a >= flight_end);
         let told_twice =
-            view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start));
+            view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start()));
         let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)? };
         self.last = Milestone::ServerFlightEnd;
         let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
-        let flight_begin = d.server_flight.map_or(flight.start, |e| e.start);
+        let flight_begin = d.server_flight.map_or(flight.start(), |e| e.start);
         match self.reply(flight_begin, flight_end, delivered, finished, round_trip) {
             Reply::Prompt { sent, ack } => {
                 self.path(Phase::ServerFlight, sent, ack);
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
     ) -> Reply<'a> {
         let before = finished.map_or(u64::MAX, |f| f.packet);
         let acks = || self.view.sent_by(Side::Client).filter(|p| p.pure_ack() && p.packet < before);
-        let whole = acks().find(|p| p.at >= delivered.at && p.ack.is_some_and(|a| a >= end));
+        let whole = acks().find(|p| p.at >= delivered.at && p.ack().is_some_and(|a| a >= end));
         let Some(round_trip) = round_trip else {
             return whole.map_or(Reply::None, |ack| Reply::Prompt { sent: delivered, ack });
         };
@@ -144,8 +144,9 @@ impl<'a> Reader<'a> {
             return Reply::Prompt { sent: delivered, ack };
         }
         // A stack that delays acknowledgements gives one for every second segment at once (RFC 9293, section 3.8.6.3).
-        let some = acks().filter(|p| p.ack.is_some_and(|a| a > begin && a < end)).find_map(|ack| {
-            let sent = self.view.sent_by(Side::Server).rfind(|p| p.len > 0 && Some(p.end()) == ack.ack && p.at <= ack.at)?;
+        let some = acks().filter(|p| p.ack().is_some_and(|a| a > begin && a < end)).find_map(|ack| {
+            let sent =
+                self.view.sent_by(Side::Server).rfind(|p| !p.is_empty() && Some(p.end()) == ack.ack() && p.at <= ack.at)?;
             (ack.at - sent.at <= soon && delivered.at - sent.at < Span::from_millis(5)).then_some((sent, ack))
         });
         match (some, whole) {
@@ -177,7 +178,8 @@ impl<'a> Reader<'a> {
         let until = ack.at + Span::from_millis(5);
         // The receiver tells of it in an acknowledgement of its own, behind the one for the first copy.
         let mut soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
-        let twice = |p: &Seen<Edge>| p.sack.first().is_some_and(|(left, _)| p.ack.is_some_and(|a| *left < a && *left >= from));
+        let twice =
+            |p: &Seen<Edge>| p.sack().first().is_some_and(|(left, _)| p.ack().is_some_and(|a| *left < a && *left >= from));
         soon.any(twice)
     }
 
@@ -203,10 +205,10 @@ impl<'a> Reader<'a> {
     fn no_hello(&mut self, ack: &'a Seen<Edge>) -> Option<&'a Seen<Edge>> {
         let rest = self.ledger.remaining();
         let view = self.view;
-        let data = || view.sent_by(Side::Client).filter(|p| p.len > 0);
+        let data = || view.sent_by(Side::Client).filter(|p| !p.is_empty());
         let last = view.packets.last()?;
-        let tail = data().find(|p| p.start > 0);
-        let begun = data().any(|p| p.start == 0);
+        let tail = data().find(|p| p.start() > 0);
+        let begun = data().any(|p| p.start() == 0);
         match tail.filter(|_| !begun) {
             // Chance would have let one of the repetitions through by then.
             Some(tail) if rest > Span::from_millis(1_500) => {
@@ -281,7 +283,7 @@ impl<'a> Reader<'a> {
         let wait = through.at - first.at;
         let entry = match () {
             // SYN-ACK again although the client's data is here: the accept queue is full.
-            () if end == 0 && self.view.sent_by(Side::Client).any(|p| p.len > 0 && p.at <= through.at) => {
+            () if end == 0 && self.view.sent_by(Side::Client).any(|p| !p.is_empty() && p.at <= through.at) => {
                 Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, wait, TICK)
             }
             () if self.big_ones_died(end) => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, wait, TICK),
@@ -308,19 +310,19 @@ impl<'a> Reader<'a> {
     /// Full-size packets sent twice or more and never acknowledged in their own size, while the client proves
     /// by SACK or ACK that smaller ones arrived.
     fn big_ones_died(&self, end: i64) -> bool {
-        let sent: Vec<&Seen<Edge>> = self.view.sent_by(Side::Server).filter(|p| p.len > 0 && p.start < end).collect();
+        let sent: Vec<&Seen<Edge>> = self.view.sent_by(Side::Server).filter(|p| !p.is_empty() && p.start() < end).collect();
         let biggest = sent.iter().map(|p| p.ip_len).max().unwrap_or(0);
         // What was confirmed only after it had been sent in smaller pieces did not come in its own size.
         let confirmed = |p: &Seen<Edge>| {
-            let smaller = sent.iter().filter(|q| q.start == p.start && q.len < p.len).map(|q| q.at).min();
+            let smaller = sent.iter().filter(|q| q.start() == p.start() && q.len() < p.len()).map(|q| q.at).min();
             self.view
                 .sent_by(Side::Client)
                 .filter(|c| smaller.is_none_or(|at| c.at < at))
-                .any(|c| c.ack.is_some_and(|a| a >= p.end()) || c.sack.iter().any(|(l, r)| *l <= p.start && *r >= p.end()))
+                .any(|c| c.ack().is_some_and(|a| a >= p.end()) || c.sack().iter().any(|(l, r)| *l <= p.start() && *r >= p.end()))
         };
         let (big, small): (Vec<&Seen<Edge>>, Vec<&Seen<Edge>>) = sent.iter().copied().partition(|p| p.ip_len == biggest);
-        let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start == p.start).count();
-        let shrunk = |p: &Seen<Edge>| small.iter().any(|q| q.start == p.start && q.len < p.len);
+        let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start() == p.start()).count();
+        let shrunk = |p: &Seen<Edge>| small.iter().any(|q| q.start() == p.start() && q.len() < p.len());
         !small.is_empty()
             && (big.iter().any(|p| tries(p) >= 3) || big.iter().any(|p| tries(p) >= 2 && shrunk(p)))
             && !big.iter().any(|p| confirmed(p))
@@ -340,12 +342,12 @@ impl<'a> Reader<'a> {
 
     /// Whether ClientHello's first segment came, behind its second, only when it was sent in smaller pieces.
     fn hello_shrank(&self, hello: &Seen<Edge>) -> bool {
-        let data = || self.view.sent_by(Side::Client).filter(|p| p.len > 0 && p.packet <= hello.packet);
-        let tail = data().find(|p| p.start > 0).filter(|tail| data().all(|p| p.start > 0 || p.packet > tail.packet));
+        let data = || self.view.sent_by(Side::Client).filter(|p| !p.is_empty() && p.packet <= hello.packet);
+        let tail = data().find(|p| p.start() > 0).filter(|tail| data().all(|p| p.start() > 0 || p.packet > tail.packet));
         // One segment's worth was missing, and no piece that came had its size.
         tail.is_some_and(|tail| {
-            let pieces = || data().filter(|p| p.packet > tail.packet && p.start < tail.start);
-            tail.start <= MOST_SEGMENT && pieces().count() >= 2 && pieces().all(|p| p.len < tail.start)
+            let pieces = || data().filter(|p| p.packet > tail.packet && p.start() < tail.start());
+            tail.start() <= MOST_SEGMENT && pieces().count() >= 2 && pieces().all(|p| p.len() < tail.start())
         })
     }
 

@@ -53,7 +53,7 @@ impl<D: Domain> FarSide<'_, D> {
             entry
         };
         // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
-        let piece = self.view.sent_by(self.side).rfind(|p| p.len > 0 && p.end() == next.start && p.at > before.at);
+        let piece = self.view.sent_by(self.side).rfind(|p| !p.is_empty() && p.end() == next.start() && p.at > before.at);
         let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
         let Some(sent_gap) = self.sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
             return vec![undecided(gap, &[self.owner(), Owner::Path, Owner::Loss], &[timestamps, capture])];
@@ -103,7 +103,7 @@ impl<D: Domain> FarSide<'_, D> {
 
     /// Whether a packet that left before `next` with the same bytes came after it.
     fn overtaken(&self, next: &Seen<D>) -> bool {
-        let same = |p: &&Seen<D>| p.packet > next.packet && p.len > 0 && p.start <= next.start && p.end() >= next.end();
+        let same = |p: &&Seen<D>| p.packet > next.packet && !p.is_empty() && p.start() <= next.start() && p.end() >= next.end();
         let older = |p: &Seen<D>| match (p.tsval.zip(next.tsval), p.ip_id.zip(next.ip_id)) {
             (Some((p, next)), _) if p != next => (p.wrapping_sub(next) as i32) < 0,
             (_, Some((p, next))) if p != next => (p.wrapping_sub(next) as i16) < 0,

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant};
 use crate::packet::{Flags, TcpSegment};
@@ -51,49 +52,73 @@ pub struct Endpoints {
     pub server: SocketAddr,
 }
 
-/// One packet of a connection, as one observer saw it.
+/// One packet of a connection, as one observer saw it: 64 bytes, for there are many of them.
 #[derive(Clone, Debug)]
 pub struct Seen<D> {
     /// When, on the observer's clock.
     pub at: Instant<D>,
     /// Its number in the capture.
     pub packet: u64,
+    sack: Option<Box<Blocks>>,
+    ack: Option<i32>,
+    /// TCP timestamp value.
+    pub tsval: Option<u32>,
+    start: i32,
+    len: u32,
+    /// Length of the IP packet.
+    pub ip_len: u32,
+    /// IPv4 identification.
+    pub ip_id: Option<u16>,
+    /// The window field as sent, without its scale.
+    pub window: u16,
     /// Who sent it.
     pub from: Side,
     /// TCP flags.
     pub flags: Flags,
-    /// Offset of its first payload byte.
-    pub start: i64,
-    /// Payload bytes on the wire.
-    pub len: i64,
-    /// Offset in the peer's stream up to which it acknowledges; absent without ACK.
-    pub ack: Option<i64>,
-    /// SACK blocks, as offsets in the peer's stream.
-    pub sack: Vec<(i64, i64)>,
-    /// IPv4 identification.
-    pub ip_id: Option<u16>,
-    /// TCP timestamp value.
-    pub tsval: Option<u32>,
-    /// Length of the IP packet.
-    pub ip_len: u32,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// The window field as sent, without its scale.
-    pub window: u16,
 }
 
+/// SACK blocks; few packets have any.
+type Blocks = SmallVec<[(i64, i64); 4]>;
+
 impl<D: Domain> Seen<D> {
+    /// Offset of its first payload byte.
+    #[inline]
+    pub fn start(&self) -> i64 {
+        i64::from(self.start)
+    }
+    /// Payload bytes on the wire.
+    #[inline]
+    pub fn len(&self) -> i64 {
+        i64::from(self.len)
+    }
+    /// Whether it carries no payload.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
     /// Offset just after the last payload byte.
+    #[inline]
     pub fn end(&self) -> i64 {
-        self.start + self.len
+        self.start() + self.len()
+    }
+    /// Offset in the peer's stream up to which it acknowledges; absent without ACK.
+    #[inline]
+    pub fn ack(&self) -> Option<i64> {
+        self.ack.map(i64::from)
+    }
+    /// SACK blocks, as offsets in the peer's stream.
+    pub fn sack(&self) -> &[(i64, i64)] {
+        self.sack.as_deref().map_or(&[], |blocks| blocks)
     }
     /// Whether it does nothing but acknowledge.
     pub fn pure_ack(&self) -> bool {
-        self.len == 0 && self.flags.ack() && !self.flags.syn() && !self.flags.fin() && !self.flags.rst()
+        self.is_empty() && self.flags.ack() && !self.flags.syn() && !self.flags.fin() && !self.flags.rst()
     }
     /// Whether it carries the byte before offset `end`.
     fn covers_last_byte_before(&self, end: i64) -> bool {
-        self.len > 0 && self.start < end && self.end() >= end
+        !self.is_empty() && self.start() < end && self.end() >= end
     }
 }
 
@@ -162,17 +187,17 @@ impl<D: Domain> View<D> {
         let on_clock = |p: Seen<D>| Seen {
             at: Instant::from_nanos(p.at.nanos()),
             packet: p.packet,
-            from: p.from,
-            flags: p.flags,
+            sack: p.sack,
+            ack: p.ack,
+            tsval: p.tsval,
             start: p.start,
             len: p.len,
-            ack: p.ack,
-            sack: p.sack,
-            ip_id: p.ip_id,
-            tsval: p.tsval,
             ip_len: p.ip_len,
-            ttl: p.ttl,
+            ip_id: p.ip_id,
             window: p.window,
+            from: p.from,
+            flags: p.flags,
+            ttl: p.ttl,
         };
         let packets = self.packets.into_iter().map(on_clock).collect();
         View {
@@ -293,13 +318,13 @@ impl<D: Domain> View<D> {
         let mut covered = Ranges::default();
         for packet in &self.packets {
             if packet.from != side {
-                let acknowledged = packet.ack.filter(|_| !packet.flags.rst()).unwrap_or(0);
+                let acknowledged = packet.ack().filter(|_| !packet.flags.rst()).unwrap_or(0);
                 if acknowledged >= end {
                     return self.first_copy(side, end).filter(|p| p.packet < packet.packet);
                 }
                 covered.add(0, acknowledged);
-            } else if packet.len > 0 {
-                covered.add(packet.start, packet.end());
+            } else if !packet.is_empty() {
+                covered.add(packet.start(), packet.end());
                 if covered.prefix() >= end {
                     return Some(packet);
                 }
@@ -320,7 +345,7 @@ impl<D: Domain> View<D> {
 
     /// The first packet of `side`'s peer that acknowledges everything `side` sent before `end`.
     pub fn first_ack(&self, side: Side, end: i64) -> Option<&Seen<D>> {
-        self.sent_by(side.peer()).find(|p| !p.flags.rst() && p.ack.is_some_and(|ack| ack >= end))
+        self.sent_by(side.peer()).find(|p| !p.flags.rst() && p.ack().is_some_and(|ack| ack >= end))
     }
 
     /// Whether `side`'s peer acknowledges bytes that this observer never saw: the capture, not the
@@ -330,18 +355,18 @@ impl<D: Domain> View<D> {
         let syn = |side| self.syns(side).next().is_some();
         if syn(side.peer())
             && !syn(side)
-            && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack.is_some())
+            && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some())
         {
             return true;
         }
         let mut covered = Ranges::default();
         self.packets.iter().any(|p| {
             if p.from == side {
-                covered.add(p.start, p.end());
+                covered.add(p.start(), p.end());
                 false
             } else {
                 // FIN takes one number that is no byte of the stream.
-                p.ack.is_some_and(|ack| ack > covered.prefix() + 1 && self.packets.len() < MAX_PACKETS)
+                p.ack().is_some_and(|ack| ack > covered.prefix() + 1 && self.packets.len() < MAX_PACKETS)
             }
         })
     }
@@ -357,23 +382,21 @@ impl<D: Domain> View<D> {
         self.packets.push(Seen {
             at,
             packet,
+            sack: peer.and_then(|isn| blocks(isn, segment)),
+            ack: peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack)),
+            tsval: segment.options.tsval(),
+            start,
+            len: segment.len,
+            ip_len: segment.ip_len,
+            ip_id: segment.ip_id,
+            window: segment.window,
             from,
             flags: segment.flags,
-            start,
-            len: i64::from(segment.len),
-            ack: peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack)),
-            sack: peer.map_or_else(Vec::new, |isn| {
-                segment.options.sack().map(|(left, right)| (offset(isn, left), offset(isn, right))).collect()
-            }),
-            ip_id: segment.ip_id,
-            tsval: segment.options.tsval(),
-            ip_len: segment.ip_len,
             ttl: segment.ttl,
-            window: segment.window,
         });
         if segment.len > 0 {
             let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
-            self.direction_mut(from).push(start, segment, hello);
+            self.direction_mut(from).push(i64::from(start), segment, hello);
         }
     }
 
@@ -403,8 +426,16 @@ impl<D: Domain> View<D> {
 }
 
 /// Offset of sequence number `seq` in the stream whose SYN was `isn`; right across one wrap-around.
-fn offset(isn: u32, seq: u32) -> i64 {
-    i64::from(seq.wrapping_sub(isn.wrapping_add(1)) as i32)
+fn offset(isn: u32, seq: u32) -> i32 {
+    seq.wrapping_sub(isn.wrapping_add(1)) as i32
+}
+
+/// A segment's SACK blocks, as offsets in the stream whose SYN was `isn`.
+fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Box<Blocks>> {
+    let mut found = segment.options.sack().peekable();
+    found.peek()?;
+    let offset = |seq| i64::from(offset(isn, seq));
+    Some(Box::new(found.map(|(left, right)| (offset(left), offset(right))).collect()))
 }
 
 impl Direction {
@@ -464,6 +495,11 @@ impl Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_takes_one_cache_line() {
+        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 64);
+    }
 
     #[test]
     fn offsets_survive_wrap_around() {

@@ -82,7 +82,7 @@ pub fn milestones<D: Domain>(view: &View<D>, dialogue: &Dialogue) -> Vec<Sightin
     };
     note(Milestone::Syn, view.syns(Side::Client).next());
     note(Milestone::SynAck, view.syns(Side::Server).next());
-    note(Milestone::Ack, view.sent_by(Side::Client).find(|p| p.flags.ack() && p.ack.is_some_and(|a| a >= 0)));
+    note(Milestone::Ack, view.sent_by(Side::Client).find(|p| p.flags.ack() && p.ack().is_some_and(|a| a >= 0)));
     note(Milestone::ClientHello, dialogue.client_hello.and_then(|e| view.completed(Side::Client, e.end)));
     note(Milestone::ServerHello, dialogue.server_hello.and_then(|e| view.completed(Side::Server, e.end)));
     if let Some(flight) = dialogue.server_flight {

@@ -55,8 +55,8 @@ pub fn crossings(client: &View<Client>, edge: &View<Edge>) -> Vec<Crossing> {
 type Identity = (Side, u8, i64, i64, Option<i64>, Option<u32>, Option<u16>);
 
 /// What a packet keeps on its way through address translation.
-fn identity<D>(p: &Seen<D>) -> Identity {
-    (p.from, p.flags.0, p.start, p.len, p.ack, p.tsval, p.ip_id)
+fn identity<D: Domain>(p: &Seen<D>) -> Identity {
+    (p.from, p.flags.0, p.start(), p.len(), p.ack(), p.tsval, p.ip_id)
 }
 
 /// A clock that was set while it stamped a handshake.

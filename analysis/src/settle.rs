@@ -30,7 +30,7 @@ impl<D: Domain> View<D> {
     /// Where this connection stands after its last packet.
     pub fn progress(&mut self) -> Progress {
         let Some(last) = self.packets.last() else { return Progress::Going };
-        let (flags, data_from_server) = (last.flags, last.len > 0 && last.from == Side::Server);
+        let (flags, data_from_server) = (last.flags, !last.is_empty() && last.from == Side::Server);
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let begun = client.records.start().is_some() || server.records.start().is_some();
         if !begun && (client.records.hopeless() || server.records.hopeless()) {

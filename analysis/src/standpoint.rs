@@ -44,7 +44,7 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
     let Some(syn_ack) = view.syns(Side::Server).next() else { return Legs::default() };
     let before = |at| move |p: &&crate::flow::Seen<D>| p.at <= at;
     let syn = view.syns(Side::Client).filter(before(syn_ack.at)).last();
-    let ack = view.sent_by(Side::Client).find(|p| p.packet > syn_ack.packet && !p.flags.syn() && p.ack.is_some_and(|a| a >= 0));
+    let ack = view.sent_by(Side::Client).find(|p| p.packet > syn_ack.packet && !p.flags.syn() && p.ack().is_some_and(|a| a >= 0));
     let answered = ack.and_then(|ack| view.syns(Side::Server).filter(before(ack.at)).last());
     Legs { client: ack.zip(answered).map(|(ack, syn_ack)| ack.at - syn_ack.at), server: syn.map(|syn| syn_ack.at - syn.at) }
 }

@@ -110,7 +110,7 @@ pub struct Other<D> {
 impl<D: Domain> Other<D> {
     fn of(view: &View<D>) -> Option<Self> {
         let first = view.packets.first()?;
-        let last = view.sent_by(Side::Server).rfind(|p| p.len > 0);
+        let last = view.sent_by(Side::Server).rfind(|p| !p.is_empty());
         let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
         let seen = view.last_at()?;
         Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, seen })

@@ -49,7 +49,7 @@ pub(crate) fn count<D: Domain>(view: &View<D>) -> usize {
 fn turns<D: Domain>(view: &View<D>) -> Vec<Turn> {
     let mut found: Vec<Turn> = Vec::new();
     let mut said = [0_i64; 2];
-    for packet in view.packets.iter().filter(|p| p.len > 0) {
+    for packet in view.packets.iter().filter(|p| !p.is_empty()) {
         let said = &mut said[packet.from as usize];
         if packet.end() <= *said {
             continue; // a repetition

@@ -41,7 +41,7 @@ pub(crate) fn closed_windows<'a, D: Domain>(
     }
     found.extend(shut.zip(last));
     let closed = |(shut, opened): (&'a Seen<D>, &'a Seen<D>)| {
-        let sent = view.sent_by(side).rfind(|p| p.len > 0 && p.at <= shut.at)?;
+        let sent = view.sent_by(side).rfind(|p| !p.is_empty() && p.at <= shut.at)?;
         (opened.at >= from && opened.at - shut.at.max(from) > AT_ONCE).then_some(Closed { sent, shut, opened })
     };
     found.into_iter().filter_map(closed).collect()

@@ -143,7 +143,7 @@ impl Observer {
         if TLS_PORTS.contains(&port) && (cut(Side::Client) && cut(Side::Server) || beheaded && begins(view)) {
             return true; // headers only, or the rest of a handshake
         }
-        let silent = view.packets.iter().all(|p| p.len == 0) && begins(view);
+        let silent = view.packets.iter().all(|p| p.is_empty()) && begins(view);
         if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
             let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
             let connected = view.syns(Side::Server).next().is_some();

@@ -64,7 +64,7 @@ fn handshake(view: &View<Unplaced>) -> Vec<u64> {
     };
     let server = d.server_finished.or(d.server_flight).map_or(0, |e| e.end);
     let of = |from: Side, own: i64, peer: i64| {
-        let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start < own && p.ack.is_none_or(|a| a <= peer);
+        let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start() < own && p.ack().is_none_or(|a| a <= peer);
         view.sent_by(from).filter(within).map(|p| p.packet)
     };
     of(Side::Client, client, server).chain(of(Side::Server, server, client)).collect()

@@ -147,7 +147,7 @@ fn worth_judging(view: &View<Unplaced>) -> bool {
     }
     let client = &view.half(Side::Client).stream;
     let beheaded = client.has_holes() && !client.known(0, 1); // the beginning of its ClientHello never came
-    let silent = view.packets.iter().all(|p| p.len == 0);
+    let silent = view.packets.iter().all(|p| p.is_empty());
     let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
     beheaded || silent && lasted >= PORT_CHECK
 }
