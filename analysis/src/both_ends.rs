@@ -475,7 +475,7 @@ pub(crate) fn edge_side(
 fn kernel_ignored(view: &View<Edge>, came: &Seen<Edge>, went: &Seen<Edge>) -> bool {
     let acknowledged = view
         .sent_by(Side::Server)
-        .find(|p| p.at >= came.at && p.ack().is_some_and(|a| a >= came.end()) && !(p.flags.syn() && !came.is_empty()))
+        .find(|p| p.at >= came.at && p.ack().is_some_and(|a| a >= came.end()) && (came.is_empty() || !p.flags.syn()))
         .map_or(went.at, |p| p.at);
     let again = |p: &&Seen<Edge>| {
         p.at > came.at
