@@ -78,7 +78,10 @@ fn waits<'a, D: Domain>(
     to: Instant<D>,
     releases: impl Fn(&Seen<D>, &Seen<D>) -> bool,
 ) -> Vec<AckWait<'a, D>> {
-    let full = view.sent_by(side).map(|p| p.len()).max().unwrap_or(0).max(LEAST_MSS);
+    if to - from <= AT_ONCE {
+        return Vec::new(); // too short for a wait
+    }
+    let full = view.sent_by(side).map(Seen::len).max().unwrap_or(0).max(LEAST_MSS);
     let mut found = Vec::new();
     let mut last = None::<&Seen<D>>;
     for packet in view.sent_by(side).filter(|p| !p.is_empty() && p.at >= from && p.at <= to) {

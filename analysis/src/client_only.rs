@@ -5,6 +5,8 @@
 //! ([`crate::far_side`]). The edge's kernel acknowledges ClientHello even while its program stalls: with that
 //! acknowledgement the way out is cleared; without it, a late answer may be the edge's or the way's.
 
+use smallvec::smallvec;
+
 use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
 use crate::both_ends::client_side;
 use crate::clock::{Client, Instant, Span};
@@ -240,8 +242,8 @@ impl<'a> Reader<'a> {
             // Sent late it may have been because ClientHello came late.
             if entry.owner == Owner::Edge && entry.span > Span::from_millis(5) {
                 entry = Entry { owner: Owner::Unattributed, error: Span::ZERO, ..entry };
-                entry.candidates = vec![Owner::Edge, Owner::Path];
-                entry.missing = vec![Missing::EdgeCapture];
+                entry.candidates = smallvec![Owner::Edge, Owner::Path];
+                entry.missing = smallvec![Missing::EdgeCapture];
             }
             self.ledger.charge(entry);
         }
@@ -329,8 +331,8 @@ impl<'a> Reader<'a> {
         packets: impl IntoIterator<Item = u64>,
     ) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets);
-        entry.candidates = candidates.to_vec();
-        entry.missing = vec![missing];
+        entry.candidates = candidates.into();
+        entry.missing = smallvec![missing];
         self.ledger.charge(entry);
     }
 }

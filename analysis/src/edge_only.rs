@@ -5,6 +5,8 @@
 //! timestamps say when it *sent*, and an IP identification that counts its packets says whether
 //! one is missing. Where the client offers neither, the time is left unattributed with the candidates named.
 
+use smallvec::smallvec;
+
 use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
 use crate::clock::{Edge, Span};
@@ -166,8 +168,8 @@ impl<'a> Reader<'a> {
         for mut entry in client.divide(Stretch { phase: Phase::ServerFlight, before, next: ack, innocent, round_trip }) {
             if entry.owner != Owner::Path {
                 entry = Entry { owner: Owner::Unattributed, kind: None, error: Span::ZERO, ..entry };
-                entry.candidates = vec![Owner::ClientHost, Owner::Path];
-                entry.missing = vec![Missing::ClientCapture];
+                entry.candidates = smallvec![Owner::ClientHost, Owner::Path];
+                entry.missing = smallvec![Missing::ClientCapture];
             }
             self.ledger.charge(entry);
         }
@@ -196,8 +198,8 @@ impl<'a> Reader<'a> {
 
     fn undecided(&mut self, phase: Phase, span: Span, missing: Missing, packets: [&Seen<Edge>; 2]) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets.map(|p| p.packet));
-        entry.candidates = vec![Owner::Client, Owner::Path, Owner::Loss];
-        entry.missing = vec![missing];
+        entry.candidates = smallvec![Owner::Client, Owner::Path, Owner::Loss];
+        entry.missing = smallvec![missing];
         self.ledger.charge(entry);
     }
 
@@ -281,6 +283,9 @@ impl<'a> Reader<'a> {
         let half = self.ledger.min_path().unwrap_or(Span::from_millis(1)).percent(50);
         let through = copies.iter().rev().find(|c| ack.at - c.at >= half.max(Span::from_micros(50))).copied().unwrap_or(first);
         let wait = through.at - first.at;
+        if wait <= Span::ZERO {
+            return Some(through); // the first copy: nothing was waited for
+        }
         let entry = match () {
             // SYN-ACK again although the client's data is here: the accept queue is full.
             () if end == 0 && self.view.sent_by(Side::Client).any(|p| !p.is_empty() && p.at <= through.at) => {
@@ -302,8 +307,8 @@ impl<'a> Reader<'a> {
             return;
         }
         let mut entry = Entry::new(phase, Owner::Unattributed, None, rest, Span::ZERO).between(packets);
-        entry.candidates = vec![Owner::Client, Owner::Path, Owner::Loss];
-        entry.missing = vec![Missing::ClientCapture];
+        entry.candidates = smallvec![Owner::Client, Owner::Path, Owner::Loss];
+        entry.missing = smallvec![Missing::ClientCapture];
         self.ledger.charge(entry);
     }
 

@@ -48,8 +48,8 @@ impl<D: Domain> FarSide<'_, D> {
         };
         let undecided = |span, candidates: &[Owner], missing: &[Missing]| {
             let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(cited);
-            entry.candidates = candidates.to_vec();
-            entry.missing = missing.to_vec();
+            entry.candidates = candidates.into();
+            entry.missing = missing.into();
             entry
         };
         // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.

@@ -221,6 +221,11 @@ impl<D: Domain> View<D> {
         turns::complete(self, first.with_order(client, server, order))
     }
 
+    /// The same for good, where it has been read already.
+    pub(crate) fn take_dialogue(&mut self) -> Dialogue {
+        self.settled.take().map_or_else(|| self.dialogue(), |read| *read)
+    }
+
     /// What the order of packets tells of a dialogue that was read without it.
     pub fn order(&self, dialogue: &Dialogue) -> Order {
         let before = |end: Option<i64>, of: Side| {
@@ -348,27 +353,25 @@ impl<D: Domain> View<D> {
         self.sent_by(side.peer()).find(|p| !p.flags.rst() && p.ack().is_some_and(|ack| ack >= end))
     }
 
-    /// Whether `side`'s peer acknowledges bytes that this observer never saw: the capture, not the
+    /// Whether a side acknowledges bytes of its peer that this observer never saw: the capture, not the
     /// network, lost them (DESIGN 5.7).
-    pub fn capture_gap(&self, side: Side) -> bool {
+    pub fn capture_gap(&self) -> bool {
         // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
-        let syn = |side| self.syns(side).next().is_some();
-        if syn(side.peer())
-            && !syn(side)
-            && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some())
-        {
+        let [of_client, of_server] = [Side::Client, Side::Server].map(|side| self.syns(side).next().is_some());
+        if of_client != of_server && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some()) {
             return true;
         }
-        let mut covered = Ranges::default();
-        self.packets.iter().any(|p| {
-            if p.from == side {
-                covered.add(p.start(), p.end());
-                false
-            } else {
+        let (mut of_client, mut of_server) = (Ranges::default(), Ranges::default());
+        self.packets.len() < MAX_PACKETS
+            && self.packets.iter().any(|p| {
+                let (own, peer) = match p.from {
+                    Side::Client => (&mut of_client, &of_server),
+                    Side::Server => (&mut of_server, &of_client),
+                };
+                own.add(p.start(), p.end());
                 // FIN takes one number that is no byte of the stream.
-                p.ack().is_some_and(|ack| ack > covered.prefix() + 1 && self.packets.len() < MAX_PACKETS)
-            }
-        })
+                p.ack().is_some_and(|ack| ack > peer.prefix() + 1)
+            })
     }
 
     pub(crate) fn push(&mut self, at: Instant<D>, packet: u64, from: Side, segment: &TcpSegment<'_>) {
@@ -462,7 +465,7 @@ impl Direction {
 
 /// A set of byte ranges, kept sorted and merged.
 #[derive(Default, Debug)]
-struct Ranges(Vec<(i64, i64)>);
+struct Ranges(SmallVec<[(i64, i64); 4]>);
 
 impl Ranges {
     fn add(&mut self, start: i64, end: i64) {
@@ -476,8 +479,8 @@ impl Ranges {
         }
         self.0.push((start, end));
         self.0.sort_unstable();
-        let mut merged: Vec<(i64, i64)> = Vec::with_capacity(self.0.len());
-        for (s, e) in self.0.drain(..) {
+        let mut merged = SmallVec::<[(i64, i64); 4]>::new();
+        for (s, e) in std::mem::take(&mut self.0) {
             match merged.last_mut() {
                 Some(last) if s <= last.1 => last.1 = last.1.max(e),
                 _ => merged.push((s, e)),

@@ -73,7 +73,7 @@ impl Handshake {
     #[must_use]
     pub fn edge_side_only(&self) -> Self {
         let edge = self.edge.clone();
-        let dialogue = edge.as_ref().map_or_else(Dialogue::default, |view| dialogue(None, Some(view)));
+        let dialogue = edge.as_ref().map_or_else(Dialogue::default, View::dialogue);
         Self {
             endpoints: self.endpoints,
             dialogue,
@@ -87,7 +87,7 @@ impl Handshake {
             clock_in_doubt: self.clock_in_doubt,
             client_asked: Vec::new(),
             edge_asked: self.edge_asked.clone(),
-            gaps: self.edge.as_ref().is_some_and(gaps),
+            gaps: self.edge.as_ref().is_some_and(View::capture_gap),
         }
     }
 
@@ -96,10 +96,6 @@ impl Handshake {
     pub fn capture_incomplete(&self) -> bool {
         self.capture_lost > 0 || self.gaps
     }
-}
-
-fn gaps<D: Domain>(view: &View<D>) -> bool {
-    view.capture_gap(Side::Client) || view.capture_gap(Side::Server)
 }
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
@@ -132,11 +128,11 @@ impl Handshake {
         if let Some(view) = &mut edge {
             view.close();
         }
-        let gaps = client.as_ref().is_some_and(gaps) || edge.as_ref().is_some_and(gaps);
+        let gaps = client.as_ref().is_some_and(View::capture_gap) || edge.as_ref().is_some_and(View::capture_gap);
         let endpoints = client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints));
         Self {
             endpoints: endpoints.expect("a handshake has at least one view"),
-            dialogue: dialogue(client.as_ref(), edge.as_ref()),
+            dialogue: dialogue(client.as_mut(), edge.as_mut()),
             client,
             edge,
             lookup: None,
@@ -153,11 +149,11 @@ impl Handshake {
 }
 
 /// Reads the TLS dialogue from whichever view holds more of each direction.
-fn dialogue(client: Option<&View<Client>>, edge: Option<&View<Edge>>) -> Dialogue {
+fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) -> Dialogue {
     let (client, edge) = match (client, edge) {
-        (Some(client), Some(edge)) => (client, edge),
-        (Some(alone), None) => return alone.dialogue(),
-        (None, Some(alone)) => return alone.dialogue(),
+        (Some(client), Some(edge)) => (&*client, &*edge),
+        (Some(alone), None) => return alone.take_dialogue(),
+        (None, Some(alone)) => return alone.take_dialogue(),
         (None, None) => return Dialogue::default(),
     };
     let better = |side| {

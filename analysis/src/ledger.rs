@@ -195,12 +195,15 @@ pub struct Entry {
     #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
     pub packets: SmallVec<[u64; 2]>,
     /// Unattributed only: who it may have been.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub candidates: Vec<Owner>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
+    pub candidates: Few<Owner>,
     /// Unattributed only: what would tell.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
+    pub missing: Few<Missing>,
 }
+
+/// A few values of a byte each, in no more room than an empty `Vec` takes.
+pub type Few<T> = SmallVec<[T; 16]>;
 
 impl Entry {
     /// An entry with nothing known but its owner and length.
@@ -214,8 +217,8 @@ impl Entry {
             baseline: Span::ZERO,
             error,
             packets: SmallVec::new(),
-            candidates: Vec::new(),
-            missing: Vec::new(),
+            candidates: Few::new(),
+            missing: Few::new(),
         }
     }
 

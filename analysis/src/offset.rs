@@ -72,15 +72,17 @@ pub struct Step {
 /// disagree with the capture's clock by the same amount from one packet on.
 pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
     let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval?) * 1_000_000));
-    let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     // Nearly always nothing moved; then nothing needs to be searched.
     let moved = |side| {
-        let of_side = || lags.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l);
-        of_side().max().zip(of_side().min()).is_some_and(|(most, least)| most.saturating_sub(least) >= LEAST_STEP.nanos())
+        let ends = view.sent_by(side).filter_map(lag).fold(None, |ends: Option<(i64, i64)>, lag| {
+            Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
+        });
+        ends.is_some_and(|(least, most)| most.saturating_sub(least) >= LEAST_STEP.nanos())
     };
     if !moved(Side::Client) || !moved(Side::Server) {
         return None;
     }
+    let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     let least = |range: &[(Side, Option<i64>)], side| range.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l).min();
     let step_at = |k: usize| {
         let (before, after) = lags.split_at(k);

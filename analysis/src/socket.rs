@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use smallvec::smallvec;
+
 use crate::both_ends::client_time;
 use crate::clock::{Client, Instant, Span};
 use crate::host::HostTrace;
@@ -292,8 +294,8 @@ impl Reader<'_> {
 
     fn undecided(&mut self, phase: Phase, span: Span, candidates: &[Owner]) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
-        entry.candidates = candidates.to_vec();
-        entry.missing = vec![Missing::EdgeCapture];
+        entry.candidates = candidates.into();
+        entry.missing = smallvec![Missing::EdgeCapture];
         self.ledger.charge(entry);
     }
 }

@@ -5,10 +5,10 @@
 //! culprit; another of at least 20 % makes it mixed. Time that the evidence cannot give to anyone makes it
 //! inconclusive, with what would settle it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::clock::Span;
 use crate::handshake::Handshake;
@@ -97,10 +97,7 @@ pub struct Culprit {
 impl Culprit {
     /// `owner/kind`, as scenarios write it.
     pub fn label(&self) -> String {
-        match self.kind {
-            Some(kind) => format!("{}/{}", snake(&self.owner), snake(&kind)),
-            None => snake(&self.owner),
-        }
+        culprit_label(self.owner, self.kind)
     }
 
     /// Whether a scenario's `owner` or `owner/kind` names this culprit; `client` and `edge` also name
@@ -110,6 +107,14 @@ impl Culprit {
         let own = snake(&self.owner);
         (own == owner || (matches!(owner, "client" | "edge") && own.starts_with(owner)))
             && kind.is_none_or(|k| self.kind.is_some_and(|own| snake(&own) == k))
+    }
+}
+
+/// `owner/kind`, or `owner` where the kind is not known.
+pub fn culprit_label(owner: Owner, kind: Option<Kind>) -> String {
+    match kind {
+        Some(kind) => format!("{}/{}", snake(&owner), snake(&kind)),
+        None => snake(&owner),
     }
 }
 
@@ -256,9 +261,9 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let clock_error = ledger.entries.iter().filter(|e| e.owner == Owner::Path).map(|e| e.error).max().unwrap_or_default();
     let floor = Span::from_millis(5).max(ledger.baseline().percent(10)).max(clock_error.percent(300));
     let parts = excess_by_owner([ledger]);
-    let open: Vec<_> = ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).collect();
-    let mut candidates: Vec<Owner> = open.iter().flat_map(|e| e.candidates.iter().copied()).collect();
-    let mut missing: Vec<Missing> = open.iter().flat_map(|e| e.missing.iter().copied()).collect();
+    let open = || ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed);
+    let mut candidates: Vec<Owner> = open().flat_map(|e| e.candidates.iter().copied()).collect();
+    let mut missing: Vec<Missing> = open().flat_map(|e| e.missing.iter().copied()).collect();
     candidates.sort_unstable();
     candidates.dedup();
     missing.sort_unstable();
@@ -342,29 +347,28 @@ fn doubt_lossy_capture(judgement: &mut Judgement, end: End) {
 
 /// The excess of some ledgers by owner, largest first; each with the kind that most of it is.
 pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec<Culprit> {
-    #[derive(Default)]
-    struct Sum {
-        excess: Span,
-        error: Span,
-        kinds: BTreeMap<Option<Kind>, Span>,
-    }
-    let mut sums: BTreeMap<Owner, Sum> = BTreeMap::new();
+    // A handful of owners and kinds: looking through them is quicker than any map.
+    let mut parts: Vec<Culprit> = Vec::new();
+    let mut kinds: SmallVec<[(Owner, Option<Kind>, Span); 8]> = SmallVec::new();
     for entry in ledgers.into_iter().flat_map(|l| &l.entries).filter(|e| e.excess() > Span::ZERO) {
-        let sum = sums.entry(entry.owner).or_default();
-        sum.excess += entry.excess();
-        sum.error += entry.error;
-        *sum.kinds.entry(entry.kind).or_default() += entry.excess();
+        let (owner, kind, excess) = (entry.owner, entry.kind, entry.excess());
+        match parts.iter_mut().find(|p| p.owner == owner) {
+            Some(part) => {
+                part.excess += excess;
+                part.error += entry.error;
+            }
+            None => parts.push(Culprit { owner, kind: None, excess, error: entry.error }),
+        }
+        match kinds.iter_mut().find(|(o, k, _)| (*o, *k) == (owner, kind)) {
+            Some((_, _, sum)) => *sum += excess,
+            None => kinds.push((owner, kind, excess)),
+        }
     }
-    let mut parts: Vec<Culprit> = sums
-        .into_iter()
-        .map(|(owner, Sum { excess, error, kinds })| Culprit {
-            owner,
-            kind: kinds.into_iter().max_by_key(|(_, span)| *span).and_then(|(kind, _)| kind),
-            excess,
-            error,
-        })
-        .collect();
-    parts.sort_by_key(|p| std::cmp::Reverse(p.excess));
+    for part in &mut parts {
+        let of_owner = kinds.iter().filter(|(owner, ..)| *owner == part.owner);
+        part.kind = of_owner.max_by_key(|(_, kind, sum)| (*sum, *kind)).and_then(|(_, kind, _)| *kind);
+    }
+    parts.sort_unstable_by_key(|p| (std::cmp::Reverse(p.excess), p.owner));
     parts
 }
 

@@ -1,11 +1,12 @@
 //! Findings → a report: sums by verdict, the slowest in full. Memory does not grow with the number of handshakes.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::Span;
-use analysis::ledger::Missing;
+use analysis::ledger::{Kind, Missing, Owner};
+use analysis::verdict::{Verdict, culprit_label};
 use hdrhistogram::Histogram;
 use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use report::model::FORMAT;
@@ -26,7 +27,7 @@ pub struct Gather<'a> {
     each: Option<&'a mut Each<'a>>,
     progress: &'a mut dyn FnMut(u64),
     selection: Option<Selection>,
-    shares: BTreeMap<String, Sum>,
+    shares: Vec<(Line, Sum)>,
     selected: u64,
     slowest: Vec<(Span, ExplainedRecord)>,
 }
@@ -48,7 +49,7 @@ impl Default for Sum {
 impl<'a> Gather<'a> {
     /// Keeps the `most` slowest that `filter` admits.
     pub fn new(filter: Filter, most: usize, progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self { filter, most, each: None, progress, selection: None, shares: BTreeMap::new(), selected: 0, slowest: Vec::new() }
+        Self { filter, most, each: None, progress, selection: None, shares: Vec::new(), selected: 0, slowest: Vec::new() }
     }
 
     /// Also hands every admitted handshake to `each`, in the order in which they are judged.
@@ -65,8 +66,8 @@ impl<'a> Gather<'a> {
 
     /// The report, and the packets remembered.
     pub fn finish(self, outcome: Outcome) -> (ExplainReport, Option<Selection>) {
-        let mut summary: Vec<Share> = self.shares.into_iter().map(|(verdict, sum)| sum.share(verdict)).collect();
-        summary.sort_by(|a, b| b.excess_ms.total_cmp(&a.excess_ms).then(b.n.cmp(&a.n)));
+        let mut summary: Vec<Share> = self.shares.into_iter().map(|(line, sum)| sum.share(line.to_string())).collect();
+        summary.sort_by(|a, b| b.excess_ms.total_cmp(&a.excess_ms).then(b.n.cmp(&a.n)).then(a.verdict.cmp(&b.verdict)));
         let report = ExplainReport {
             format: FORMAT,
             captures: outcome.captures,
@@ -106,11 +107,12 @@ impl Sink for Gather<'_> {
             return ControlFlow::Continue(());
         }
         self.selected += 1;
-        let label = finding.judged.as_ref().map_or_else(|why| format!("{NOT_JUDGED}: {why}"), line);
-        let sum = match self.shares.get_mut(&label) {
-            Some(sum) => sum,
-            None => self.shares.entry(label).or_default(),
-        };
+        let line = finding.judged.as_ref().map_or_else(|why| Line::NotJudged(why.clone()), Line::of);
+        let place = self.shares.iter().position(|(known, _)| *known == line).unwrap_or_else(|| {
+            self.shares.push((line, Sum::default()));
+            self.shares.len() - 1
+        });
+        let sum = &mut self.shares[place].1;
         sum.n += 1;
         let total = finding.judged.as_ref().map_or(Span::ZERO, |j| j.reading.ledger.total);
         if let Ok(opinion) = &finding.judged {
@@ -142,10 +144,46 @@ impl Sink for Gather<'_> {
     }
 }
 
-/// The line of the summary in which a handshake is counted.
-fn line(opinion: &Opinion) -> String {
-    let label = opinion.judgement.verdict.label();
-    if long_path(opinion) { format!("{label}: long path, nothing to compare with") } else { label }
+/// A line of the summary; a handful of them, so that looking through them is quicker than any map of their words.
+#[derive(PartialEq)]
+enum Line {
+    Healthy,
+    Culprits([Option<(Owner, Option<Kind>)>; 2]),
+    Inconclusive,
+    LongPath,
+    Aborted(Owner),
+    NotJudged(String),
+}
+
+impl Line {
+    /// The line in which a handshake is counted.
+    fn of(opinion: &Opinion) -> Self {
+        match &opinion.judgement.verdict {
+            Verdict::Healthy => Line::Healthy,
+            Verdict::Culprit { primary, second } => {
+                Line::Culprits([Some(primary), second.as_ref()].map(|culprit| culprit.map(|c| (c.owner, c.kind))))
+            }
+            Verdict::Inconclusive { .. } if long_path(opinion) => Line::LongPath,
+            Verdict::Inconclusive { .. } => Line::Inconclusive,
+            Verdict::Aborted { by, .. } => Line::Aborted(*by),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Healthy => f.write_str("healthy"),
+            Line::Culprits(culprits) => {
+                let labels: Vec<String> = culprits.iter().flatten().map(|(owner, kind)| culprit_label(*owner, *kind)).collect();
+                f.write_str(&labels.join(" + "))
+            }
+            Line::Inconclusive => f.write_str("inconclusive"),
+            Line::LongPath => f.write_str("inconclusive: long path, nothing to compare with"),
+            Line::Aborted(by) => write!(f, "aborted/{}", culprit_label(*by, None)),
+            Line::NotJudged(why) => write!(f, "{NOT_JUDGED}: {why}"),
+        }
+    }
 }
 
 /// Whether all that is open is how long its path usually takes.

@@ -4,6 +4,8 @@
 //! fast the same path was at other times, so handshakes lie on a shelf of bounded size until others have spoken.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
 use analysis::clock::Span;
@@ -77,6 +79,17 @@ impl Paths {
     }
 }
 
+/// ClientHello.random as a key: chosen at random, so that eight bytes of it are a hash (and hashed again, should somebody choose them).
+#[derive(PartialEq, Eq)]
+struct Random([u8; 32]);
+
+impl Hash for Random {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
 /// What is known of a path.
 #[derive(Clone, Copy)]
 struct Known {
@@ -108,7 +121,7 @@ pub struct Judging {
     most_held: usize,
     count: u64,
     paths: Paths,
-    by_random: HashMap<[u8; 32], u64>,
+    by_random: HashMap<Random, u64>,
 }
 
 impl Judging {
@@ -160,9 +173,10 @@ impl Judging {
         let shelved = self.shelf.pop_front()?;
         self.held -= shelved.held;
         if let Some(random) = shelved.placed.handshake.dialogue.client_random
-            && self.by_random.get(&random) == Some(&shelved.id)
+            && let Entry::Occupied(known) = self.by_random.entry(Random(random))
+            && *known.get() == shelved.id
         {
-            self.by_random.remove(&random);
+            known.remove();
         }
         let Shelved { id, started, placed, readings, other_leg, .. } = *shelved;
         let least = self.paths.get(path(&placed.handshake));
@@ -187,7 +201,7 @@ impl Judging {
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
     fn leg(&mut self, id: u64, handshake: &Handshake) -> Option<u64> {
         let random = handshake.dialogue.client_random?;
-        let other = self.by_random.insert(random, id)?;
+        let other = self.by_random.insert(Random(random), id)?;
         let other = self.shelf.iter_mut().find(|s| s.id == other)?;
         other.other_leg = Some(id);
         Some(other.id)

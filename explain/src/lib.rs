@@ -10,6 +10,7 @@
 pub mod evidence;
 pub mod filter;
 pub mod gather;
+pub mod how;
 pub mod joining;
 mod judges;
 pub mod judging;
@@ -102,6 +103,8 @@ struct Run<'a> {
     observers: Vec<Observer>,
     by_interface: HashMap<(usize, u32), usize>,
     names: Vec<(usize, u32)>,
+    /// Observers of which `placing` has been told what the user says.
+    stated: usize,
     waiting: WaitingRoom,
     placing: Placing,
     judges: Judges,
@@ -120,6 +123,7 @@ impl<'a> Run<'a> {
             observers: Vec::new(),
             by_interface: HashMap::default(),
             names: Vec::new(),
+            stated: 0,
             waiting: WaitingRoom::default(),
             placing: Placing::default(),
             judges: Judges::new(options.follow),
@@ -129,17 +133,21 @@ impl<'a> Run<'a> {
     }
 
     fn read(&mut self, options: &Options, sink: &mut dyn Sink) -> ControlFlow<()> {
+        let mut at = 0;
         loop {
             let Some((capture, frame)) = self.set.next_frame() else { return ControlFlow::Continue(()) };
-            let at = match self.by_interface.get(&(capture, frame.interface)) {
-                Some(at) => *at,
-                None => {
-                    self.observers.push(Observer::default());
-                    self.names.push((capture, frame.interface));
-                    self.by_interface.insert((capture, frame.interface), self.observers.len() - 1);
-                    self.observers.len() - 1
-                }
-            };
+            let place = (capture, frame.interface);
+            if self.names.get(at) != Some(&place) {
+                at = match self.by_interface.get(&place) {
+                    Some(at) => *at,
+                    None => {
+                        self.observers.push(Observer::default());
+                        self.names.push(place);
+                        self.by_interface.insert(place, self.observers.len() - 1);
+                        self.observers.len() - 1
+                    }
+                };
+            }
             let observer = &mut self.observers[at];
             let over = observer.push(&frame);
             let overdue = observer.overdue();
@@ -187,9 +195,7 @@ impl<'a> Run<'a> {
     }
 
     fn group(&mut self, group: Group, sink: &mut dyn Sink) -> ControlFlow<()> {
-        for (observer, _) in &group.views {
-            self.state(*observer);
-        }
+        self.state();
         let mut placed = self.placing.place(group);
         if let (Some(observer), Some(view)) = (placed.client_observer, &placed.handshake.client)
             && let Some(syn) = view.syns(Side::Client).next()
@@ -227,15 +233,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells `placing` what the user says of an observer's capture.
-    fn state(&mut self, observer: usize) {
-        let (capture, _) = self.names[observer];
-        let Some(file) = self.set.captures()[capture].files.first() else { return };
-        for (files, end) in [(&self.options.client_side, Standpoint::Client), (&self.options.edge_side, Standpoint::Edge)] {
-            if files.contains(file) {
-                self.placing.state(observer, end);
+    /// Tells `placing` what the user says of the captures of observers that are new.
+    fn state(&mut self) {
+        for observer in self.stated..self.observers.len() {
+            let (capture, _) = self.names[observer];
+            let file = self.set.captures()[capture].files.first();
+            for (files, end) in [(&self.options.client_side, Standpoint::Client), (&self.options.edge_side, Standpoint::Edge)] {
+                if file.is_some_and(|file| files.contains(file)) {
+                    self.placing.state(observer, end);
+                }
             }
         }
+        self.stated = self.observers.len();
     }
 
     fn give(&mut self, judged: impl IntoIterator<Item = Finding>, sink: &mut dyn Sink) -> ControlFlow<()> {

@@ -1,6 +1,5 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
@@ -12,6 +11,7 @@ use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode};
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Other};
 use capture::file::Frame;
+use foldhash::HashSet;
 use report::explained::Counts;
 
 /// Ports where a connection without any data was meant for TLS (IANA service names https, imaps, …).

@@ -6,13 +6,15 @@
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
-use analysis::flow::{Side, View};
+use analysis::flow::View;
 use analysis::handshake::Handshake;
 use analysis::offset::{Apart, Step, apart, crossings, own_step, runs_backwards, step_between, take_out};
 use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
+use crate::how::{How, Known};
 use crate::joining::Group;
 
 /// So many connections of an observer must agree before they speak for another.
@@ -42,7 +44,7 @@ pub struct Placed {
     /// Which ends it was seen from.
     pub seen: Seen,
     /// How that is known.
-    pub how: String,
+    pub how: Known,
     /// For [`Seen::BothEnds`], [`Seen::ClientEnd`] and [`Seen::EdgeEnd`], the handshake.
     pub handshake: Box<Handshake>,
     /// For [`Seen::Between`] and [`Seen::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
@@ -87,7 +89,7 @@ impl Placing {
 
     /// Puts a group's views at their ends.
     pub fn place(&mut self, group: Group) -> Placed {
-        let mut views: Vec<(usize, Box<View<Unplaced>>, Standpoint, String)> = group
+        let mut views: SmallVec<[(usize, Box<View<Unplaced>>, Standpoint, How); 2]> = group
             .views
             .into_iter()
             .map(|(observer, mut view)| {
@@ -104,10 +106,9 @@ impl Placing {
         if let [(_, client, Standpoint::Unknown, _), .., (_, edge, Standpoint::Unknown, _)] = &views[..]
             && far_apart(client, edge)
         {
-            let how = "nearer to it than the other capture, by the round trips of SYN and SYN-ACK".to_owned();
             let last = views.len() - 1;
-            (views[0].2, views[0].3) = (Standpoint::Client, how.clone());
-            (views[last].2, views[last].3) = (Standpoint::Edge, how);
+            (views[0].2, views[0].3) = (Standpoint::Client, How::Nearer);
+            (views[last].2, views[last].3) = (Standpoint::Edge, How::Nearer);
         }
         let last = (views.len() > 1).then(|| views.pop()).flatten();
         views.truncate(1);
@@ -128,7 +129,7 @@ impl Placing {
                 self.apart.extend(apart.map(|apart| (path, apart)));
                 Placed {
                     seen: Seen::BothEnds,
-                    how: format!("client: {how}; edge: {edge_how}"),
+                    how: Known::Ends { client: how, edge: edge_how },
                     handshake,
                     otherwise,
                     client_observer: Some(c),
@@ -151,22 +152,20 @@ impl Placing {
         }
     }
 
-    fn of(&mut self, observer: usize, view: &View<Unplaced>) -> (Standpoint, String) {
+    fn of(&mut self, observer: usize, view: &View<Unplaced>) -> (Standpoint, How) {
         if let Some(stated) = self.stated.get(&observer) {
-            return (*stated, "as you say".into());
+            return (*stated, How::Stated);
         }
         let own = standpoint(view);
         if own != Standpoint::Unknown {
             *self.witnesses.entry(observer).or_default().entry(own).or_default() += 1;
-            return (own, reasons(view));
+            return (own, How::seen(view));
         }
         let witnesses = self.witnesses(observer);
         let all: u64 = witnesses.iter().map(|(_, n)| n).sum();
         match witnesses.first() {
-            Some((most, n)) if all >= LEAST_WITNESSES && n * 3 >= all * 2 => {
-                (*most, format!("as {n} of {all} connections of the same capture tell"))
-            }
-            _ => (Standpoint::Unknown, "neither round trips nor TTLs tell".into()),
+            Some((most, n)) if all >= LEAST_WITNESSES && n * 3 >= all * 2 => (*most, How::AsOthers { of: *n, all }),
+            _ => (Standpoint::Unknown, How::Unknown),
         }
     }
 }
@@ -191,11 +190,11 @@ fn unused(at: Standpoint) -> String {
 }
 
 /// One observer at both ends: its one clock is both ends' clock.
-fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) -> Placed {
+fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> Placed {
     let edge = view.clone().on_clock_of::<Edge>();
     Placed {
         seen: Seen::BothEnds,
-        how: format!("both ends are one host or neighbours: {how}"),
+        how: Known::AtBoth(how),
         handshake: Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge))),
         otherwise: None,
         client_observer: Some(observer),
@@ -204,7 +203,7 @@ fn both(observer: usize, view: View<Unplaced>, how: String, notes: Vec<String>) 
     }
 }
 
-fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut notes: Vec<String>) -> Placed {
+fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut notes: Vec<String>) -> Placed {
     let (view, doubt) = straight(view, &mut notes);
     let with_doubt = |h: Handshake| {
         let mut h = Box::new(h);
@@ -221,7 +220,7 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: String, mut
     };
     let client_observer = (at == Standpoint::Client).then_some(observer);
     let edge_observer = (at == Standpoint::Edge).then_some(observer);
-    Placed { seen, how, handshake, otherwise, client_observer, edge_observer, notes }
+    Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, notes }
 }
 
 /// A view with its clock's steps taken out, and whether some could not be.
@@ -272,21 +271,4 @@ fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>,
         (_, true) => Straight { handshake: of_edge, otherwise: None, apart },
         _ => Straight { handshake: of_client, otherwise: Some(of_edge), apart },
     }
-}
-
-/// "SYN was answered after 40.1 ms, SYN-ACK after 0.05 ms; TTL 64 from the client, 52 from the server".
-fn reasons(view: &View<Unplaced>) -> String {
-    let legs = legs(view);
-    let mut found = Vec::new();
-    if let (Some(server), Some(client)) = (legs.server, legs.client) {
-        found.push(format!("SYN answered in {}, SYN-ACK in {}", brief(server), brief(client)));
-    }
-    if let [Some(client), Some(server)] = [Side::Client, Side::Server].map(|side| view.sent_by(side).next().map(|p| p.ttl)) {
-        found.push(format!("TTL {client} from the client and {server} from the server"));
-    }
-    found.join("; ")
-}
-
-fn brief(span: Span) -> String {
-    format!("{:.2} ms", span.millis())
 }

@@ -39,7 +39,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
             crate::placing::Seen::Unknown => "unknown",
         }
         .to_owned(),
-        how: finding.placed.how.clone(),
+        how: finding.placed.how.to_string(),
         judged: finding.judged.as_ref().ok().map(judged),
         not_judged: finding.judged.as_ref().err().cloned(),
         other_leg: finding.other_leg,

@@ -11,6 +11,7 @@ use analysis::handshake::Handshake;
 use analysis::packet::TcpSegment;
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Slot};
+use explain::how::{How, Known};
 use explain::judging::{Finding, Judging, Opinion};
 use explain::placing::{Placed, Seen};
 
@@ -156,7 +157,7 @@ fn worth_judging(view: &View<Unplaced>) -> bool {
 pub fn at_edge(view: View<Unplaced>) -> Placed {
     Placed {
         seen: Seen::EdgeEnd,
-        how: "recorded at the edge".into(),
+        how: Known::Of(How::Recorded),
         handshake: Box::new(Handshake::of(None, Some(view.on_clock_of::<Edge>()))),
         otherwise: None,
         client_observer: None,
