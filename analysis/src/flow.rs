@@ -158,7 +158,7 @@ impl<D: Domain> View<D> {
             packets: Vec::with_capacity(USUAL_PACKETS),
             client: Direction::default(),
             server: Direction::default(),
-            next_look: 3,
+            next_look: 2,
             settled: None,
         }
     }

@@ -40,6 +40,9 @@ pub struct Records {
     pub found: Vec<Record>,
     /// How many of them are of protected data.
     protected: usize,
+    /// Whether a ChangeCipherSpec was found, and a handshake record behind one.
+    change: bool,
+    handshake_behind_change: bool,
     /// The body of the record of protected data that is on its way.
     unread: Option<Range<usize>>,
     /// The stream stopped looking like TLS.
@@ -69,6 +72,11 @@ impl Records {
         self.protected
     }
 
+    /// Whether a handshake record came behind a ChangeCipherSpec: Finished of TLS 1.2 and older (or a second ClientHello).
+    pub fn handshake_behind_change(&self) -> bool {
+        self.handshake_behind_change
+    }
+
     /// The body of a record of protected data that has begun and is not whole yet: nobody will read it.
     pub fn unread(&self) -> Option<Range<usize>> {
         self.unread.clone()
@@ -84,7 +92,12 @@ impl Records {
             match self.next(stream) {
                 Step::Record(record) => {
                     self.at = record.extent.end as usize;
-                    self.protected += usize::from(record.content == Content::ApplicationData);
+                    match record.content {
+                        Content::ApplicationData => self.protected += 1,
+                        Content::ChangeCipherSpec => self.change = true,
+                        Content::Handshake => self.handshake_behind_change |= self.change,
+                        _ => {}
+                    }
                     self.found.push(record);
                 }
                 Step::Wait => return,
