@@ -184,7 +184,7 @@ impl Stream {
             }
             let before = self.bytes.len();
             if self.bytes.capacity() == 0 {
-                self.bytes.reserve(len.max(USUAL_BYTES));
+                self.bytes.reserve((2 * len).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(len));
             }
             self.bytes.extend_from_slice(captured.get(from - self.end..).unwrap_or_default());
             self.bytes.resize(before + (self.end + len - from), 0);
