@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
         let copies: Vec<&'a Seen<Client>> = self.view.copies(Side::Client, end).collect();
         let through = copies.iter().rev().find(|c| ack.at - c.at >= least).copied().unwrap_or(sent);
         // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
-        let twice = ack.sack().iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a));
+        let twice = self.view.sack(ack).iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a));
         let biggest = self.view.sent_by(Side::Client).filter(|p| !p.is_empty()).map(|p| p.ip_len).max().unwrap_or(0);
         let shrank = copies.len() >= 2 && sent.ip_len == biggest && through.ip_len < biggest;
         let entry = match () {

@@ -52,14 +52,13 @@ pub struct Endpoints {
     pub server: SocketAddr,
 }
 
-/// One packet of a connection, as one observer saw it: 64 bytes, for there are many of them.
-#[derive(Clone, Debug)]
+/// One packet of a connection, as one observer saw it: small and plain, for there are many of them.
+#[derive(Clone, Copy, Debug)]
 pub struct Seen<D> {
     /// When, on the observer's clock.
     pub at: Instant<D>,
     /// Its number in the capture.
     pub packet: u64,
-    sack: Option<Box<Blocks>>,
     ack: Option<i32>,
     /// TCP timestamp value.
     pub tsval: Option<u32>,
@@ -80,7 +79,7 @@ pub struct Seen<D> {
 }
 
 /// SACK blocks; few packets have any.
-type Blocks = SmallVec<[(i64, i64); 4]>;
+type Blocks = SmallVec<[(i64, i64); 3]>;
 
 impl<D: Domain> Seen<D> {
     /// Offset of its first payload byte.
@@ -108,10 +107,6 @@ impl<D: Domain> Seen<D> {
     pub fn ack(&self) -> Option<i64> {
         self.ack.map(i64::from)
     }
-    /// SACK blocks, as offsets in the peer's stream.
-    pub fn sack(&self) -> &[(i64, i64)] {
-        self.sack.as_deref().map_or(&[], |blocks| blocks)
-    }
     /// Whether it does nothing but acknowledge.
     pub fn pure_ack(&self) -> bool {
         self.is_empty() && self.flags.ack() && !self.flags.syn() && !self.flags.fin() && !self.flags.rst()
@@ -129,6 +124,8 @@ pub struct View<D> {
     pub endpoints: Endpoints,
     /// Every packet, in the order of capture.
     pub packets: Vec<Seen<D>>,
+    /// SACK blocks by the number of their packet: few packets have any.
+    sacks: Vec<(u64, Blocks)>,
     client: Direction,
     server: Direction,
     /// Records of protected data before it is worth looking whether the handshake is over.
@@ -156,6 +153,7 @@ impl<D: Domain> View<D> {
         Self {
             endpoints,
             packets: Vec::with_capacity(USUAL_PACKETS),
+            sacks: Vec::new(),
             client: Direction::default(),
             server: Direction::default(),
             next_look: 2,
@@ -187,7 +185,6 @@ impl<D: Domain> View<D> {
         let on_clock = |p: Seen<D>| Seen {
             at: Instant::from_nanos(p.at.nanos()),
             packet: p.packet,
-            sack: p.sack,
             ack: p.ack,
             tsval: p.tsval,
             start: p.start,
@@ -203,6 +200,7 @@ impl<D: Domain> View<D> {
         View {
             endpoints: self.endpoints,
             packets,
+            sacks: self.sacks,
             client: self.client,
             server: self.server,
             next_look: self.next_look,
@@ -295,15 +293,22 @@ impl<D: Domain> View<D> {
         self.packets.len() * size_of::<Seen<D>>() + self.client.stream.held() + self.server.stream.held()
     }
 
-    /// Lets go of the bytes of both streams: for when the dialogue has been read and only times matter.
+    /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
     pub fn forget_bytes(&mut self) {
-        self.client.stream = Stream::default();
-        self.server.stream = Stream::default();
+        for direction in [&mut self.client, &mut self.server] {
+            (direction.stream, direction.records) = (Stream::default(), Records::default());
+        }
+        self.settled = None;
     }
 
     /// Whether packets of both ends were captured.
     pub fn both_directions(&self) -> bool {
         [Side::Client, Side::Server].iter().all(|side| self.sent_by(*side).next().is_some())
+    }
+
+    /// A packet's SACK blocks, as offsets in the peer's stream.
+    pub fn sack(&self, packet: &Seen<D>) -> &[(i64, i64)] {
+        self.sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
     /// Packets of one end.
@@ -385,7 +390,6 @@ impl<D: Domain> View<D> {
         self.packets.push(Seen {
             at,
             packet,
-            sack: peer.and_then(|isn| blocks(isn, segment)),
             ack: peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack)),
             tsval: segment.options.tsval(),
             start,
@@ -397,6 +401,7 @@ impl<D: Domain> View<D> {
             flags: segment.flags,
             ttl: segment.ttl,
         });
+        self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
         if segment.len > 0 {
             let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
             self.direction_mut(from).push(i64::from(start), segment, hello);
@@ -434,11 +439,11 @@ fn offset(isn: u32, seq: u32) -> i32 {
 }
 
 /// A segment's SACK blocks, as offsets in the stream whose SYN was `isn`.
-fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Box<Blocks>> {
+fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Blocks> {
     let mut found = segment.options.sack().peekable();
     found.peek()?;
     let offset = |seq| i64::from(offset(isn, seq));
-    Some(Box::new(found.map(|(left, right)| (offset(left), offset(right))).collect()))
+    Some(found.map(|(left, right)| (offset(left), offset(right))).collect())
 }
 
 impl Direction {
@@ -500,8 +505,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_takes_one_cache_line() {
-        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 64);
+    fn a_packet_fits_into_a_cache_line() {
+        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 56);
     }
 
     #[test]

@@ -98,6 +98,18 @@ impl Handshake {
     }
 }
 
+impl Handshake {
+    /// Lets go of what its views hold of both streams: its dialogue is read, only times matter from here on.
+    pub fn forget_bytes(&mut self) {
+        if let Some(view) = &mut self.client {
+            view.forget_bytes();
+        }
+        if let Some(view) = &mut self.edge {
+            view.forget_bytes();
+        }
+    }
+}
+
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
 /// translation). A connection seen at one end only stays.
 pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Handshake> {

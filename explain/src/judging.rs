@@ -16,6 +16,7 @@ use analysis::run::UNSPLIT_CLIENT;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
 use foldhash::HashMap;
+use smallvec::SmallVec;
 
 use crate::placing::{Placed, Seen};
 
@@ -108,11 +109,19 @@ struct Shelved {
     id: u64,
     started: i64,
     placed: Placed,
-    /// One reading; two where it is open at which end the observer stood; none with the reason.
-    readings: Result<Vec<Reading>, String>,
+    /// One; two where it is open at which end the observer stood; none with the reason.
+    readings: Result<Readings, String>,
     other_leg: Option<u64>,
     held: usize,
 }
+
+/// A handshake's reading, and what bears on the verdict beside it: whoever judges later need not look at the packets again.
+struct Read {
+    reading: Reading,
+    circumstances: Circumstances,
+}
+
+type Readings = SmallVec<[Read; 1]>;
 
 /// Judges handshakes.
 pub struct Judging {
@@ -144,22 +153,15 @@ impl Judging {
         let readings = read(&placed);
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
-        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.ledger.min_path()).min().filter(|_| sound) {
+        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.reading.ledger.min_path()).min().filter(|_| sound) {
             self.paths.note(path(&placed.handshake), rtt);
         }
         let other_leg = self.leg(id, &placed.handshake);
         let started = first_at(&placed.handshake);
         let mut held = size_of::<Shelved>();
-        for handshake in [Some(&mut placed.handshake), placed.otherwise.as_mut()].into_iter().flatten() {
-            // The dialogue is read: from here on only times matter.
-            held += handshake.client.as_mut().map_or(0, |v| {
-                v.forget_bytes();
-                v.held()
-            });
-            held += handshake.edge.as_mut().map_or(0, |v| {
-                v.forget_bytes();
-                v.held()
-            });
+        placed.forget_bytes();
+        for handshake in [Some(&placed.handshake), placed.otherwise.as_ref()].into_iter().flatten() {
+            held += handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
         }
         self.held += held;
         self.shelf.push_back(Box::new(Shelved { id, started, placed, readings, other_leg, held }));
@@ -180,7 +182,7 @@ impl Judging {
         }
         let Shelved { id, started, placed, readings, other_leg, .. } = *shelved;
         let least = self.paths.get(path(&placed.handshake));
-        let judged = readings.map(|readings| judge_open(&placed, readings, least, other_leg.is_some()));
+        let judged = readings.map(|readings| judge_open(placed.seen, readings, least, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
@@ -195,7 +197,7 @@ impl Judging {
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
         let least = self.paths.get(path(&placed.handshake));
-        read(placed).map(|readings| judge_open(placed, readings, least, false))
+        read(placed).map(|readings| judge_open(placed.seen, readings, least, false))
     }
 
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
@@ -218,19 +220,19 @@ fn path(handshake: &Handshake) -> (IpAddr, IpAddr) {
     (handshake.endpoints.client.ip(), handshake.endpoints.server.ip())
 }
 
-fn read(placed: &Placed) -> Result<Vec<Reading>, String> {
-    let h = &placed.handshake;
-    let readings: Option<Vec<Reading>> = match placed.seen {
-        Seen::BothEnds => {
-            both_ends::read(h).map(|r| [r].into_iter().chain(placed.otherwise.as_deref().and_then(both_ends::read)).collect())
+fn read(placed: &Placed) -> Result<Readings, String> {
+    let (h, otherwise) = (&*placed.handshake, placed.otherwise.as_deref());
+    let (reading, second) = match placed.seen {
+        Seen::BothEnds => (both_ends::read(h), otherwise.and_then(both_ends::read)),
+        Seen::ClientEnd => (client_only::read(h), None),
+        Seen::EdgeEnd => (edge_only::read(h), None),
+        Seen::Between | Seen::Unknown => {
+            edge_only::read(h).zip(otherwise.and_then(client_only::read)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
         }
-        Seen::ClientEnd => client_only::read(h).map(|r| vec![r]),
-        Seen::EdgeEnd => edge_only::read(h).map(|r| vec![r]),
-        Seen::Between | Seen::Unknown => edge_only::read(h)
-            .zip(placed.otherwise.as_deref().and_then(client_only::read))
-            .map(|(edge, client)| vec![edge, client]),
     };
-    readings.ok_or_else(|| why_unread(h).into())
+    let first = reading.ok_or_else(|| why_unread(h))?;
+    let of = |reading, handshake| Read { reading, circumstances: Circumstances::of(handshake) };
+    Ok([of(first, h)].into_iter().chain(second.zip(otherwise).map(|(reading, handshake)| of(reading, handshake))).collect())
 }
 
 fn why_unread(h: &Handshake) -> &'static str {
@@ -242,13 +244,12 @@ fn why_unread(h: &Handshake) -> &'static str {
 }
 
 /// Judges readings; of two, for an observer at either end, only what both say stands.
-fn judge_open(placed: &Placed, readings: Vec<Reading>, known: Option<Known>, leg: bool) -> Opinion {
-    let ends = [Some((&placed.handshake, false)), placed.otherwise.as_ref().map(|h| (h, true))];
-    let mut judged = readings.into_iter().zip(ends.into_iter().flatten()).map(|(mut reading, (handshake, of_otherwise))| {
+fn judge_open(seen: Seen, readings: Readings, known: Option<Known>, leg: bool) -> Opinion {
+    let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
         let path_rtt = known.map(|k| k.least);
         reading.ledger.apply(&Baseline { path_rtt, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT });
         let path_unknown = known.is_none_or(|k| k.handshakes < LEAST_WITNESSES);
-        let mut judgement = judge(&reading, Circumstances { path_unknown, ..Circumstances::of(handshake) });
+        let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
         if leg {
             doubt_beyond_proxy(&mut judgement);
         }
@@ -262,7 +263,7 @@ fn judge_open(placed: &Placed, readings: Vec<Reading>, known: Option<Known>, leg
     let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
     let candidates: Vec<Owner> = sorted(owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)));
     let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
-    let missing = if placed.seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
+    let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
     worse.judgement.leave_open(candidates, missing);
     worse
 }

@@ -19,7 +19,7 @@ const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 
 /// A connection without data that lasted less was a port check; longer, and somebody failed to begin.
 const PORT_CHECK: Span = Span::from_millis(1_000);
 /// Packets between two looks for what is overdue.
-const LOOK: u64 = 16;
+const LOOK: u64 = 64;
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
 

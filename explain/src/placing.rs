@@ -58,6 +58,16 @@ pub struct Placed {
     pub notes: Vec<String>,
 }
 
+impl Placed {
+    /// Lets go of the bytes of the streams, which have been read ([`Handshake::forget_bytes`]).
+    pub fn forget_bytes(&mut self) {
+        self.handshake.forget_bytes();
+        if let Some(otherwise) = &mut self.otherwise {
+            otherwise.forget_bytes();
+        }
+    }
+}
+
 /// Knows where observers stand.
 #[derive(Default)]
 pub struct Placing {
