@@ -11,6 +11,7 @@ use recorder::control::ask;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use watch::duration::Time;
 
+use crate::allocator;
 use crate::args::{Capture, CaptureAsk};
 use crate::exit;
 
@@ -32,13 +33,14 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
         println!("valid");
         return Ok(exit::HELD);
     }
+    allocator::small_pages();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let (listen, folder) = (config.capture.listen, config.evidence.folder.clone());
     recorder::record(config, &stop, |begun| {
-        crate::allocator::give_back(); // reading the kernel's types took much
+        allocator::give_back(); // reading the kernel's types took much
         for note in &begun.notes {
             eprintln!("note: {note}");
         }

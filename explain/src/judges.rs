@@ -10,7 +10,7 @@ use crate::judging::{Finding, Judging};
 use crate::placing::Placed;
 
 /// Handshakes handed over at once.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 /// Batches that may wait.
 const MOST_WAITING: usize = 2;
 
