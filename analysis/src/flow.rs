@@ -401,7 +401,9 @@ impl<D: Domain> View<D> {
             flags: segment.flags,
             ttl: segment.ttl,
         });
-        self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
+        if segment.options.may_have_sack() {
+            self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
+        }
         if segment.len > 0 {
             let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
             self.direction_mut(from).push(i64::from(start), segment, hello);

@@ -31,6 +31,9 @@ impl<D: Domain> View<D> {
     pub fn progress(&mut self) -> Progress {
         let Some(last) = self.packets.last() else { return Progress::Going };
         let (flags, data_from_server) = (last.flags, !last.is_empty() && last.from == Side::Server);
+        if last.is_empty() && !flags.fin() && !flags.rst() && self.packets.len() < MOST_PACKETS {
+            return Progress::Going; // it adds nothing to either stream
+        }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let begun = client.records.start().is_some() || server.records.start().is_some();
         if !begun && (client.records.hopeless() || server.records.hopeless()) {

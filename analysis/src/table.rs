@@ -4,6 +4,7 @@
 //! data behind a handshake costs one lookup. Names of connections long silent are forgotten.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use foldhash::fast::RandomState;
@@ -25,7 +26,7 @@ const TAKEN: u32 = u32::MAX;
 /// Both endpoints, the lesser first: one key for both directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
-    V4([u32; 3]),
+    V4(V4),
     V6([u128; 2], u32),
 }
 
@@ -33,9 +34,9 @@ impl Key {
     fn of(a: SocketAddr, b: SocketAddr) -> Self {
         match (a, b) {
             (SocketAddr::V4(a), SocketAddr::V4(b)) => {
-                let ends = |e: SocketAddrV4| (u32::from(*e.ip()), e.port());
-                let (a, b) = (ends(a).min(ends(b)), ends(a).max(ends(b)));
-                Key::V4([a.0, b.0, ports(a.1, b.1)])
+                let end = |e: SocketAddrV4| u64::from(u32::from(*e.ip())) << 16 | u64::from(e.port());
+                let (a, b) = (end(a).min(end(b)), end(a).max(end(b)));
+                Key::V4(V4([(a >> 16) as u32, (b >> 16) as u32, (a << 16) as u32 | b as u16 as u32]))
             }
             (a, b) => {
                 let ends = ((bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
@@ -43,6 +44,18 @@ impl Key {
                 Key::V6([a, b], ports(a_port, b_port))
             }
         }
+    }
+}
+
+/// Two addresses and both ports: twelve bytes, for there are many of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct V4([u32; 3]);
+
+impl Hash for V4 {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, ports] = self.0;
+        state.write_u64(u64::from(a) << 32 | u64::from(b));
+        state.write_u32(ports);
     }
 }
 
@@ -60,7 +73,7 @@ fn bits(address: IpAddr) -> u128 {
 /// Names by [`Key`]: those of IPv4 take a third of the room, which shows where there are many.
 #[derive(Default, Debug)]
 struct Names {
-    v4: HashMap<[u32; 3], Name, RandomState>,
+    v4: HashMap<V4, Name, RandomState>,
     v6: HashMap<([u128; 2], u32), Name, RandomState>,
 }
 
