@@ -27,7 +27,7 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
     let start = syn.or_else(hello)?;
     let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
     let end = finished.or(view.packets.last())?;
-    let mut reader = Reader { handshake, view, ledger: Ledger::open(end.at - start.at), last: Milestone::Syn };
+    let mut reader = Reader { handshake, view, finished, ledger: Ledger::open(end.at - start.at), last: Milestone::Syn };
     let complete = reader.whole(syn).is_some() && finished.is_some();
     reader.ledger.close(Phase::Finish);
     Some(Reading {
@@ -53,6 +53,8 @@ enum Reply<'a> {
 struct Reader<'a> {
     handshake: &'a Handshake,
     view: &'a View<Edge>,
+    /// The packet with which the client's Finished had come.
+    finished: Option<&'a Seen<Edge>>,
     ledger: Ledger,
     last: Milestone,
 }
@@ -88,7 +90,7 @@ impl<'a> Reader<'a> {
             view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start()));
         let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)? };
         self.last = Milestone::ServerFlightEnd;
-        let finished = d.client_finished.and_then(|e| view.completed(Side::Client, e.end));
+        let finished = self.finished;
         let flight_begin = d.server_flight.map_or(flight.start(), |e| e.start);
         match self.reply(flight_begin, flight_end, delivered, finished, round_trip) {
             Reply::Prompt { sent, ack } => {

@@ -115,6 +115,9 @@ impl<D: Domain> FarSide<'_, D> {
     /// How far apart the far end *sent* two packets, by its own timestamps.
     fn sent_gap(&self, before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
         let ticks = i64::from(next.tsval?.wrapping_sub(before.tsval?) as i32);
+        if ticks == 0 {
+            return Some(Span::ZERO); // however long a tick is
+        }
         (ticks >= 0).then(|| Span::from_nanos(ticks * self.tick(before, next).nanos()))
     }
 

@@ -325,7 +325,7 @@ impl<D: Domain> View<D> {
     /// the observer stands with the receiver, the moment the receiver's kernel could deliver them. Bytes that the peer
     /// acknowledges passed too, though the capture missed them; absent if it missed the last byte itself.
     pub fn completed(&self, side: Side, end: i64) -> Option<&Seen<D>> {
-        let mut covered = Ranges::default();
+        let mut covered = Covered::default();
         for packet in &self.packets {
             if packet.from != side {
                 let acknowledged = packet.ack().filter(|_| !packet.flags.rst()).unwrap_or(0);
@@ -335,7 +335,7 @@ impl<D: Domain> View<D> {
                 covered.add(0, acknowledged);
             } else if !packet.is_empty() {
                 covered.add(packet.start(), packet.end());
-                if covered.prefix() >= end {
+                if covered.prefix >= end {
                     return Some(packet);
                 }
             }
@@ -366,7 +366,7 @@ impl<D: Domain> View<D> {
         if of_client != of_server && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some()) {
             return true;
         }
-        let (mut of_client, mut of_server) = (Ranges::default(), Ranges::default());
+        let (mut of_client, mut of_server) = (Covered::default(), Covered::default());
         self.packets.len() < MAX_PACKETS
             && self.packets.iter().any(|p| {
                 let (own, peer) = match p.from {
@@ -375,7 +375,7 @@ impl<D: Domain> View<D> {
                 };
                 own.add(p.start(), p.end());
                 // FIN takes one number that is no byte of the stream.
-                p.ack().is_some_and(|ack| ack > peer.prefix() + 1)
+                p.ack().is_some_and(|ack| ack > peer.prefix + 1)
             })
     }
 
@@ -470,41 +470,44 @@ impl Direction {
     }
 }
 
-/// A set of byte ranges, kept sorted and merged.
+/// How far a stream's bytes have passed without a hole from offset 0.
 #[derive(Default, Debug)]
-struct Ranges(SmallVec<[(i64, i64); 4]>);
+struct Covered {
+    prefix: i64,
+    /// Ranges beyond it, in no order.
+    beyond: SmallVec<[(i64, i64); 4]>,
+}
 
-impl Ranges {
+impl Covered {
     fn add(&mut self, start: i64, end: i64) {
-        if start >= end {
+        if start > self.prefix {
+            self.beyond.push((start, end));
             return;
         }
-        // In order, as nearly always, it continues the last one, or repeats what is known.
-        if let Some(last) = self.0.last_mut().filter(|last| last.0 <= start && start <= last.1) {
-            last.1 = last.1.max(end);
-            return;
-        }
-        self.0.push((start, end));
-        self.0.sort_unstable();
-        let mut merged = SmallVec::<[(i64, i64); 4]>::new();
-        for (s, e) in std::mem::take(&mut self.0) {
-            match merged.last_mut() {
-                Some(last) if s <= last.1 => last.1 = last.1.max(e),
-                _ => merged.push((s, e)),
+        if end > self.prefix {
+            self.prefix = end;
+            while let Some(at) = self.beyond.iter().position(|(start, _)| *start <= self.prefix) {
+                self.prefix = self.beyond.swap_remove(at).1.max(self.prefix);
             }
         }
-        self.0 = merged;
-    }
-
-    /// How far the bytes reach without a hole from offset 0.
-    fn prefix(&self) -> i64 {
-        self.0.first().filter(|(s, _)| *s <= 0).map_or(0, |(_, e)| *e)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// In whatever order ranges come, the prefix ends at the first byte that none of them has.
+        #[test]
+        fn the_prefix_ends_at_the_first_hole(ranges in prop::collection::vec((-2i64..40, 0i64..9), 0..30)) {
+            let mut covered = Covered::default();
+            ranges.iter().for_each(|(start, len)| covered.add(*start, start + len));
+            let hole = (0..).find(|byte| !ranges.iter().any(|(start, len)| start <= byte && *byte < start + len));
+            prop_assert_eq!(Some(covered.prefix), hole);
+        }
+    }
 
     #[test]
     fn a_packet_fits_into_a_cache_line() {

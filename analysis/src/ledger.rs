@@ -248,6 +248,9 @@ impl Entry {
 /// Time on a CPU that is an edge's ordinary work: a signature and a key share, on a machine of any speed.
 const EDGE_CPU: Span = Span::from_millis(5);
 
+/// Lines of most ledgers, at most.
+const USUAL_ENTRIES: usize = 6;
+
 /// The partition of one handshake's time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ledger {
@@ -260,7 +263,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger in which nothing is charged yet.
     pub fn open(total: Span) -> Self {
-        Self { total: total.at_least_zero(), entries: Vec::new() }
+        Self { total: total.at_least_zero(), entries: Vec::with_capacity(USUAL_ENTRIES) }
     }
 
     /// Books an entry, at most what is left; entries of no length are dropped.

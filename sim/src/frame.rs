@@ -128,13 +128,19 @@ impl Packet {
             options.extend([TcpOptionElement::MaximumSegmentSize(1460), TcpOptionElement::SelectiveAcknowledgementPermitted]);
             options.push(TcpOptionElement::WindowScale(7));
         }
-        options.extend(self.timestamps.map(|(value, echo)| TcpOptionElement::Timestamp(value, echo)));
+        // As most stacks do, so that four-byte fields lie at multiples of four (RFC 7323, appendix A).
+        let aligned = [TcpOptionElement::Noop, TcpOptionElement::Noop];
+        if let Some((value, echo)) = self.timestamps {
+            options.extend(aligned.iter().filter(|_| !self.syn).cloned());
+            options.push(TcpOptionElement::Timestamp(value, echo));
+        }
         let block = |(l, r): (usize, usize)| {
             let number = |position: usize| self.isn.1.wrapping_add(1).wrapping_add(position as u32);
             (number(l), number(r))
         };
         let mut blocks = self.sack.iter().take(3).map(|b| block(*b));
         if let Some(first) = blocks.next() {
+            options.extend(aligned);
             options.push(TcpOptionElement::SelectiveAcknowledgement(first, [blocks.next(), blocks.next(), None]));
         }
         options

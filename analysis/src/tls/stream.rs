@@ -176,20 +176,23 @@ impl Stream {
 
     /// Makes it longer by `len` bytes, of which those captured are known, and keeps those that are wanted.
     fn extend(&mut self, captured: &[u8], len: usize) {
-        let from = self.wanted_from.clamp(self.end, self.end + len);
-        let kept_until = self.runs.last().map_or(0, |(start, at)| *start as usize + self.bytes.len() - *at as usize);
-        if from < self.end + len {
-            if self.runs.is_empty() || kept_until != from {
+        let end = self.end + len;
+        let from = self.wanted_from.max(self.end);
+        if from < end {
+            let kept_until = self.runs.last().map(|(start, at)| *start as usize + self.bytes.len() - *at as usize);
+            if kept_until != Some(from) {
                 self.runs.push((from as u32, self.bytes.len() as u32));
             }
-            let before = self.bytes.len();
             if self.bytes.capacity() == 0 {
                 self.bytes.reserve((2 * len).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(len));
             }
-            self.bytes.extend_from_slice(captured.get(from - self.end..).unwrap_or_default());
-            self.bytes.resize(before + (self.end + len - from), 0);
+            let new = captured.get(from - self.end..).unwrap_or_default();
+            self.bytes.extend_from_slice(new);
+            if new.len() < end - from {
+                self.bytes.resize(self.bytes.len() + (end - from) - new.len(), 0);
+            }
         }
-        self.end += len;
+        self.end = end;
     }
 
     fn hole(&mut self, from: usize, to: usize) {
