@@ -5,6 +5,7 @@
 //! (GRO, GSO), repeated or reordered on the way.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -142,6 +143,13 @@ struct Direction {
     other_isn: Option<u32>,
     /// The peer has acknowledged something, so the number is settled.
     isn_settled: bool,
+    /// Absent before its first data, and when nobody wants it any more.
+    content: Option<Box<Content>>,
+}
+
+/// The bytes of a direction.
+#[derive(Clone, Default, Debug)]
+struct Content {
     stream: Stream,
     records: Records,
     /// Segments that begin with a TLS record although no Hello was seen.
@@ -176,8 +184,8 @@ impl<D: Domain> View<D> {
 
     /// What `side` sent: its bytes and the TLS records in them.
     pub fn half(&self, side: Side) -> Half<'_> {
-        let direction = self.direction(side);
-        Half { stream: &direction.stream, records: &direction.records }
+        let content = self.direction(side).content();
+        Half { stream: &content.stream, records: &content.records }
     }
 
     /// The same packets on another clock: for when it is found out whose clock a capture's was.
@@ -248,7 +256,7 @@ impl<D: Domain> View<D> {
         }
         let swapped = || {
             let [client, server] = [Side::Client, Side::Server].map(|s| self.direction(s));
-            let found = |d: &Direction, hello| Records::read(&d.stream, hello).start().is_some();
+            let found = |d: &Direction, hello| Records::read(&d.content().stream, hello).start().is_some();
             !found(client, Hello::Client) && (found(server, Hello::Client) || found(client, Hello::Server))
         };
         if self.packets.iter().all(|p| !p.flags.syn()) && swapped() {
@@ -265,8 +273,9 @@ impl<D: Domain> View<D> {
             packet.from = packet.from.peer();
         }
         for (side, hello) in [(Side::Client, Hello::Client), (Side::Server, Hello::Server)] {
-            let direction = self.direction_mut(side);
-            direction.records = Records::read(&direction.stream, hello);
+            if let Some(content) = &mut self.direction_mut(side).content {
+                content.records = Records::read(&content.stream, hello);
+            }
         }
     }
 
@@ -279,7 +288,7 @@ impl<D: Domain> View<D> {
 
     /// Whether TLS passed without a Hello: its handshake lies before the capture.
     pub fn late_tls(&self) -> bool {
-        let [client, server] = [&self.client, &self.server];
+        let [client, server] = [&self.client, &self.server].map(Direction::content);
         client.records.start().is_none() && server.records.start().is_none() && client.late_records + server.late_records > 0
     }
 
@@ -290,15 +299,13 @@ impl<D: Domain> View<D> {
 
     /// Bytes this view holds in memory, about.
     pub fn held(&self) -> usize {
-        self.packets.len() * size_of::<Seen<D>>() + self.client.stream.held() + self.server.stream.held()
+        let content = |d: &Direction| d.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held());
+        size_of::<Self>() + self.packets.len() * size_of::<Seen<D>>() + content(&self.client) + content(&self.server)
     }
 
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
     pub fn forget_bytes(&mut self) {
-        for direction in [&mut self.client, &mut self.server] {
-            (direction.stream, direction.records) = (Stream::default(), Records::default());
-        }
-        self.settled = None;
+        (self.client.content, self.server.content, self.settled) = (None, None, None);
     }
 
     /// Whether packets of both ends were captured.
@@ -449,22 +456,39 @@ fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Blocks> {
 }
 
 impl Direction {
+    fn content(&self) -> &Content {
+        static NOTHING: OnceLock<Content> = OnceLock::new();
+        self.content.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Content::default))
+    }
+
     fn push(&mut self, start: i64, segment: &TcpSegment<'_>, hello: Hello) {
-        if self.records.start().is_none() && records::begins_protected(segment.payload) {
-            self.late_records += 1;
+        let Content { stream, records, late_records } = &mut **self.content.get_or_insert_default();
+        if records.start().is_none() && records::begins_protected(segment.payload) {
+            *late_records += 1;
         }
-        self.stream.push(start, segment.payload, segment.len as usize);
-        self.records.advance(&self.stream, hello);
-        if let Some(range) = self.records.unread() {
-            self.stream.skip(range);
+        let (mut start, mut payload, mut len) = (start, segment.payload, segment.len as usize);
+        // Up to where a body begins that nobody will read, then the rest, so that the body is never copied.
+        while let Some(first) = records.unread_behind(stream, start, payload) {
+            let (wanted, rest) = payload.split_at(first);
+            stream.push(start, wanted, first);
+            records.advance(stream, hello);
+            let Some(range) = records.unread() else { break };
+            stream.skip(range);
+            (start, payload, len) = (start + first as i64, rest, len - first);
+        }
+        stream.push(start, payload, len);
+        records.advance(stream, hello);
+        if let Some(range) = records.unread() {
+            stream.skip(range);
         }
     }
 
     /// Takes what waits; gives whether anything did.
     fn close(&mut self, hello: Hello) -> bool {
-        let more = self.stream.close();
+        let Some(content) = &mut self.content else { return false };
+        let more = content.stream.close();
         if more {
-            self.records.advance(&self.stream, hello);
+            content.records.advance(&content.stream, hello);
         }
         more
     }

@@ -181,7 +181,9 @@ impl<D: Domain> FlowTable<D> {
         let syn = segment.flags.syn() && !segment.flags.ack();
         let epoch = self.epoch;
         let known = self.names.get_mut(key).map(|name| {
-            name.epoch = epoch;
+            if name.epoch != epoch {
+                name.epoch = epoch; // written only where it changes: other packets' names share the line
+            }
             *name
         });
         let slot = match known {
@@ -288,6 +290,7 @@ impl<D: Domain> FlowTable<D> {
         let (client, server) =
             if source_is_client { (segment.source, segment.destination) } else { (segment.destination, segment.source) };
         let view = Box::new(View::new(Endpoints { client, server }));
+        self.held += view.held();
         let index = match self.free.pop() {
             Some(index) => {
                 self.views[index as usize] = Some(view);

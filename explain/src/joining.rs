@@ -31,7 +31,7 @@ impl Group {
     }
 
     fn held(&self) -> usize {
-        self.views.iter().map(|(_, view)| view.held() + size_of::<View<Unplaced>>()).sum()
+        self.views.iter().map(|(_, view)| view.held()).sum()
     }
 
     fn last_at(&self) -> i64 {
@@ -63,7 +63,7 @@ impl WaitingRoom {
         });
         self.by_numbers.extend(numbers.map(|n| (n, index)));
         self.by_random.extend(random.map(|r| (r, index)));
-        self.held += view.held() + size_of::<View<Unplaced>>();
+        self.held += view.held();
         let group = self.groups.get_mut((index - self.front) as usize)?.as_mut()?;
         group.views.push((observer, view));
         if group.views.len() < observers { None } else { self.take(index) }

@@ -15,6 +15,13 @@ const MOST_BEFORE: usize = 16 * 1024;
 /// TLSCiphertext.length may not be more (RFC 5246 section 6.2.3; RFC 8446 allows less).
 const MOST_RECORD: usize = (1 << 14) + 2048;
 
+/// A record's header, and that of a handshake message behind it.
+const MOST_HEADER: usize = 5 + 4;
+/// Bodies shorter than this are kept.
+const WORTH_IT: usize = 64;
+/// Handshake type of Certificate (RFC 8446, section 4).
+const CERTIFICATE: u8 = 11;
+
 /// What a Hello in a record begins with: only [`begins`] at offset 0 knows another.
 const HANDSHAKE: u8 = 22;
 /// What an answer to a ClientHello may begin with.
@@ -43,7 +50,7 @@ pub struct Records {
     /// Whether a ChangeCipherSpec was found, and a handshake record behind one.
     change: bool,
     handshake_behind_change: bool,
-    /// The body of the record of protected data that is on its way.
+    /// The body of the record on its way, if nobody will read it.
     unread: Option<Range<usize>>,
     /// The stream stopped looking like TLS.
     lost: bool,
@@ -77,9 +84,27 @@ impl Records {
         self.handshake_behind_change
     }
 
-    /// The body of a record of protected data that has begun and is not whole yet: nobody will read it.
+    /// The body of a record that has begun and is not whole yet, if nobody will read it: one of protected data, or a Certificate.
     pub fn unread(&self) -> Option<Range<usize>> {
         self.unread.clone()
+    }
+
+    /// How much of a segment's payload, beginning at `start` in the stream, lies before the first body that nobody will read; absent
+    /// if there is none in it.
+    pub fn unread_behind(&self, stream: &Stream, start: i64, payload: &[u8]) -> Option<usize> {
+        if self.lost || start != stream.end() as i64 {
+            return None;
+        }
+        let mut at = self.at.checked_sub(stream.end())?;
+        while let Some((_, len)) = header(payload.get(at..)?) {
+            let end = at + 5 + len;
+            match read_of(&payload[at..(at + MOST_HEADER).min(end).min(payload.len())]) {
+                // Less than that is copied sooner than looked at twice.
+                Some(read) if end.min(payload.len()) > at + read + WORTH_IT => return Some(at + read),
+                _ => at = end,
+            }
+        }
+        None
     }
 
     /// Looks at what the stream has grown by.
@@ -102,9 +127,9 @@ impl Records {
                 }
                 Step::Wait => return,
                 Step::Within(record) => {
-                    if record.content == Content::ApplicationData {
-                        self.unread = Some(self.at + 5..record.extent.end as usize);
-                    }
+                    let end = record.extent.end as usize;
+                    let header = stream.get(self.at..(self.at + MOST_HEADER).min(end).min(stream.end()));
+                    self.unread = header.and_then(read_of).map(|read| self.at + read..end);
                     return;
                 }
                 Step::Skip(to) => self.at = to,
@@ -179,6 +204,18 @@ fn header(bytes: &[u8]) -> Option<(Content, usize)> {
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
     (len <= MOST_RECORD).then_some((content, len))
+}
+
+/// How many bytes of a record will be read, if not all: the header of one of protected data, that of a Certificate too.
+fn read_of(header: &[u8]) -> Option<usize> {
+    match *header {
+        [23, ..] => Some(5),
+        [22, _, _, hi, lo, CERTIFICATE, a, b, c] => {
+            let record = u32::from(u16::from_be_bytes([hi, lo]));
+            (u32::from_be_bytes([0, a, b, c]) + 4 == record).then_some(MOST_HEADER)
+        }
+        _ => None,
+    }
 }
 
 fn resynchronise(stream: &Stream, at: usize) -> Step {
