@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use crate::source::Source;
 
 /// Bytes read at once: few enough to stay in the CPU's cache until they are decoded.
-const AT_ONCE: usize = 256 << 10;
+const AT_ONCE: usize = 512 << 10;
 
 /// What was read of a source and is not used up yet.
 pub(crate) struct Buffer {

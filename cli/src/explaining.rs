@@ -15,13 +15,11 @@ use jiff::Timestamp;
 use report::explained::{ExplainReport, ExplainedRecord};
 use report::{explained_html, explained_terminal};
 
-use crate::allocator;
 use crate::args::Explain;
 use crate::exit;
 
 /// Reads captures and says whose time every handshake in them was.
 pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
-    allocator::small_pages();
     let since = args.since.as_deref().map(|text| moment(text, Timestamp::now())).transpose();
     let filter = Filter {
         slow: args.slow,

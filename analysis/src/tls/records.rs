@@ -15,6 +15,8 @@ const MOST_BEFORE: usize = 16 * 1024;
 /// TLSCiphertext.length may not be more (RFC 5246 section 6.2.3; RFC 8446 allows less).
 const MOST_RECORD: usize = (1 << 14) + 2048;
 
+/// Records of most directions of a handshake, at most.
+const USUAL_RECORDS: usize = 8;
 /// A record's header, and that of a handshake message behind it.
 const MOST_HEADER: usize = 5 + 4;
 /// Bodies shorter than this are kept.
@@ -50,6 +52,8 @@ pub struct Records {
     /// Whether a ChangeCipherSpec was found, and a handshake record behind one.
     change: bool,
     handshake_behind_change: bool,
+    /// Where the record on its way ends: before, there is nothing to look at.
+    awaited: usize,
     /// The body of the record on its way, if nobody will read it.
     unread: Option<Range<usize>>,
     /// The stream stopped looking like TLS.
@@ -112,6 +116,9 @@ impl Records {
         if self.start.is_none() && !self.find_start(stream, hello) {
             return;
         }
+        if stream.end() < self.awaited {
+            return;
+        }
         self.unread = None;
         while !self.lost {
             match self.next(stream) {
@@ -123,11 +130,15 @@ impl Records {
                         Content::Handshake => self.handshake_behind_change |= self.change,
                         _ => {}
                     }
+                    if self.found.capacity() == 0 {
+                        self.found.reserve(USUAL_RECORDS);
+                    }
                     self.found.push(record);
                 }
                 Step::Wait => return,
                 Step::Within(record) => {
                     let end = record.extent.end as usize;
+                    self.awaited = end;
                     let header = stream.get(self.at..(self.at + MOST_HEADER).min(end).min(stream.end()));
                     self.unread = header.and_then(read_of).map(|read| self.at + read..end);
                     return;
