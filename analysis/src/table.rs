@@ -31,6 +31,7 @@ enum Key {
 }
 
 impl Key {
+    #[inline(always)]
     fn of(a: SocketAddr, b: SocketAddr) -> Self {
         match (a, b) {
             (SocketAddr::V4(a), SocketAddr::V4(b)) => {
@@ -78,6 +79,7 @@ struct Names {
 }
 
 impl Names {
+    #[inline(always)]
     fn get_mut(&mut self, key: Key) -> Option<&mut Name> {
         match key {
             Key::V4(key) => self.v4.get_mut(&key),

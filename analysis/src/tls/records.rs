@@ -11,7 +11,7 @@ use super::stream::Stream;
 use super::{Content, Extent, Record};
 
 /// Plaintext before TLS beyond this is no negotiation of TLS.
-const MOST_BEFORE: usize = 16 * 1024;
+pub(super) const MOST_BEFORE: usize = 16 * 1024;
 /// TLSCiphertext.length may not be more (RFC 5246 section 6.2.3; RFC 8446 allows less).
 const MOST_RECORD: usize = (1 << 14) + 2048;
 

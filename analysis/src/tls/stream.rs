@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::records::MOST_BEFORE;
+
 /// Bytes per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
 /// hold is bounded by [`crate::table`].
 const MOST_BYTES: usize = 1 << 20;
@@ -183,10 +185,15 @@ impl Stream {
             if kept_until != Some(from) {
                 self.runs.push((from as u32, self.bytes.len() as u32));
             }
-            if self.bytes.capacity() == 0 {
-                self.bytes.reserve((2 * len).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(len));
-            }
             let new = captured.get(from - self.end..).unwrap_or_default();
+            // In few steps: a flight of usual size, then as much as is looked through for the beginning of TLS.
+            match self.bytes.capacity() {
+                0 => self.bytes.reserve((2 * new.len()).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(new.len())),
+                some if some < self.bytes.len() + new.len() && some < MOST_BEFORE => {
+                    self.bytes.reserve(new.len().max(MOST_BEFORE - self.bytes.len()));
+                }
+                _ => {}
+            }
             self.bytes.extend_from_slice(new);
             if new.len() < end - from {
                 self.bytes.resize(self.bytes.len() + (end - from) - new.len(), 0);
