@@ -182,8 +182,9 @@ impl<'a> Reader<'a> {
         let until = ack.at + Span::from_millis(5);
         // The receiver tells of it in an acknowledgement of its own, behind the one for the first copy.
         let mut soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
-        let twice =
-            |p: &Seen<Edge>| self.view.sack(p).first().is_some_and(|(left, _)| p.ack().is_some_and(|a| *left < a && *left >= from));
+        let twice = |p: &Seen<Edge>| {
+            self.view.sack(p).first().is_some_and(|(left, _)| p.ack().is_some_and(|a| *left < a && *left >= from))
+        };
         soon.any(twice)
     }
 
@@ -322,10 +323,9 @@ impl<'a> Reader<'a> {
         // What was confirmed only after it had been sent in smaller pieces did not come in its own size.
         let confirmed = |p: &Seen<Edge>| {
             let smaller = sent.iter().filter(|q| q.start() == p.start() && q.len() < p.len()).map(|q| q.at).min();
-            self.view
-                .sent_by(Side::Client)
-                .filter(|c| smaller.is_none_or(|at| c.at < at))
-                .any(|c| c.ack().is_some_and(|a| a >= p.end()) || self.view.sack(c).iter().any(|(l, r)| *l <= p.start() && *r >= p.end()))
+            self.view.sent_by(Side::Client).filter(|c| smaller.is_none_or(|at| c.at < at)).any(|c| {
+                c.ack().is_some_and(|a| a >= p.end()) || self.view.sack(c).iter().any(|(l, r)| *l <= p.start() && *r >= p.end())
+            })
         };
         let (big, small): (Vec<&Seen<Edge>>, Vec<&Seen<Edge>>) = sent.iter().copied().partition(|p| p.ip_len == biggest);
         let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start() == p.start()).count();

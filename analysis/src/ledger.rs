@@ -334,7 +334,7 @@ impl Ledger {
             };
         }
         let detour = {
-            let excess: Vec<Span> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
+            let excess: SmallVec<[Span; 6]> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
             let most = excess.iter().copied().max().unwrap_or_default();
             excess.len() > 1 && most >= Span::from_millis(1) && excess.iter().all(|x| *x >= most.percent(50))
         };

@@ -216,7 +216,8 @@ fn plain(frame: &[u8]) -> Option<TcpSegment<'_>> {
     let ip = frame.get(14..)?;
     let (source, destination, ip_id, ip_len, ttl, header): (IpAddr, IpAddr, _, _, _, usize) = match ethertype {
         0x0800 => {
-            let [0x45, _, a, b, id @ .., flags, offset, ttl, 6, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *ip.first_chunk::<20>()?
+            let [0x45, _, a, b, id @ .., flags, offset, ttl, 6, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+                *ip.first_chunk::<20>()?
             else {
                 return None;
             };

@@ -53,8 +53,13 @@ pub struct Finding {
 /// What is known of paths, by their two ends; those of IPv4 in less than half the room.
 #[derive(Default)]
 struct Paths {
-    v4: HashMap<[Ipv4Addr; 2], Known>,
+    v4: HashMap<u64, Known>,
     other: HashMap<(IpAddr, IpAddr), Known>,
+}
+
+/// Two addresses as one number.
+fn both(a: Ipv4Addr, b: Ipv4Addr) -> u64 {
+    u64::from(a.to_bits()) << 32 | u64::from(b.to_bits())
 }
 
 impl Paths {
@@ -65,7 +70,7 @@ impl Paths {
         }
         let new = Known { least: rtt, handshakes: 0 };
         let known = match ends {
-            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.entry([a, b]).or_insert(new),
+            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.entry(both(a, b)).or_insert(new),
             ends => self.other.entry(ends).or_insert(new),
         };
         known.least = rtt.min(known.least);
@@ -74,7 +79,7 @@ impl Paths {
 
     fn get(&self, ends: (IpAddr, IpAddr)) -> Option<Known> {
         match ends {
-            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.get(&[a, b]).copied(),
+            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.get(&both(a, b)).copied(),
             ends => self.other.get(&ends).copied(),
         }
     }

@@ -20,6 +20,9 @@ use crate::joining::Group;
 /// So many connections of an observer must agree before they speak for another.
 const LEAST_WITNESSES: u64 = 3;
 
+/// An observer, its view, where it stands and how that is known.
+type Stood = (usize, Box<View<Unplaced>>, Standpoint, How);
+
 /// Paths of which it is remembered how far the clocks were apart.
 const MOST_PATHS: usize = 10_000;
 
@@ -99,7 +102,7 @@ impl Placing {
 
     /// Puts a group's views at their ends.
     pub fn place(&mut self, group: Group) -> Placed {
-        let mut views: SmallVec<[(usize, Box<View<Unplaced>>, Standpoint, How); 2]> = group
+        let mut views: SmallVec<[Stood; 2]> = group
             .views
             .into_iter()
             .map(|(observer, mut view)| {

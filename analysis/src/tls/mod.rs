@@ -14,6 +14,7 @@ pub mod records;
 pub mod stream;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use hello::{ClientHello, HELLO_RETRY, ServerHello};
 use messages::{Message, kind, messages};
@@ -304,7 +305,7 @@ impl Dialogue {
     fn read_client_13(&mut self, client: &[Record], order: Order) {
         let Some(client_hello) = self.client_hello else { return };
         let after = client_hello.end.max(order.client_before_hello.unwrap_or(0));
-        let encrypted: Vec<&Record> =
+        let encrypted: SmallVec<[&Record; 8]> =
             client.iter().filter(|r| r.content == Content::ApplicationData && r.extent.start >= after).collect();
         // The first record of Finished's length; a client's certificate comes before it.
         let flight = encrypted.iter().take(MOST_FLIGHT_RECORDS);
