@@ -131,6 +131,8 @@ pub struct View<D> {
     server: Direction,
     /// Records of protected data before it is worth looking whether the handshake is over.
     pub(crate) next_look: usize,
+    /// Once the client has acknowledged so much of the server's stream, the connection is over.
+    pub(crate) told_with: Option<i64>,
     /// The dialogue as it was read last, until more comes.
     pub(crate) settled: Option<Box<Dialogue>>,
 }
@@ -165,6 +167,7 @@ impl<D: Domain> View<D> {
             client: Direction::default(),
             server: Direction::default(),
             next_look: 2,
+            told_with: None,
             settled: None,
         }
     }
@@ -212,6 +215,7 @@ impl<D: Domain> View<D> {
             client: self.client,
             server: self.server,
             next_look: self.next_look,
+            told_with: self.told_with,
             settled: self.settled,
         }
     }

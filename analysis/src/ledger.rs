@@ -300,9 +300,17 @@ impl Ledger {
         self.entries.iter().filter(|e| e.round_trip).map(|e| e.span)
     }
 
-    /// The least path time of any exchange: the handshake's own measure of its round trip.
+    /// The least path time of any exchange: the handshake's own measure of its round trip, clean if it has a clean one.
     pub fn min_path(&self) -> Option<Span> {
-        self.path_spans().min()
+        self.clean_path().or_else(|| self.path_spans().min())
+    }
+
+    /// The least path time of an exchange in which nothing was sent twice: of two copies nobody knows which one an acknowledgement
+    /// answers (Karn's algorithm; RFC 6298, section 3).
+    pub fn clean_path(&self) -> Option<Span> {
+        let twice = |e: &Entry| e.owner == Owner::Loss || matches!(e.kind, Some(Kind::MtuBlackhole | Kind::AcceptQueue));
+        let clean = |phase| !self.entries.iter().any(|e| e.phase == phase && twice(e));
+        self.entries.iter().filter(|e| e.round_trip && clean(e.phase)).map(|e| e.span).min()
     }
 
     /// Sets every entry's baseline from what is known of this path and client when well.
@@ -359,6 +367,18 @@ pub struct Baseline {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_round_trip_behind_a_repetition_is_no_measure() {
+        let mut ledger = Ledger::open(Span::from_millis(700));
+        ledger.charge(Entry::round_trip(Phase::Connect, Span::from_millis(60), Span::ZERO));
+        ledger.charge(Entry::new(Phase::ServerFlight, Owner::Loss, Kind::Back, Span::from_millis(520), Span::ZERO));
+        ledger.charge(Entry::round_trip(Phase::ServerFlight, Span::from_millis(42), Span::ZERO));
+        assert_eq!(ledger.clean_path(), Some(Span::from_millis(60)));
+        assert_eq!(ledger.min_path(), Some(Span::from_millis(60)));
+        ledger.entries.remove(0);
+        assert_eq!((ledger.clean_path(), ledger.min_path()), (None, Some(Span::from_millis(42))));
+    }
 
     proptest! {
         #[test]

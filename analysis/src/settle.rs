@@ -30,6 +30,9 @@ impl<D: Domain> View<D> {
     /// Where this connection stands after its last packet.
     pub fn progress(&mut self) -> Progress {
         let Some(last) = self.packets.last() else { return Progress::Going };
+        if last.from == Side::Client && self.told_with.is_some_and(|end| last.ack().is_some_and(|ack| ack >= end)) {
+            return Progress::Over;
+        }
         let (flags, data_from_server) = (last.flags, !last.is_empty() && last.from == Side::Server);
         if last.is_empty() && !flags.fin() && !flags.rst() && self.packets.len() < MOST_PACKETS {
             return Progress::Going; // it adds nothing to either stream
@@ -57,11 +60,29 @@ impl<D: Domain> View<D> {
         }
         let dialogue = self.dialogue();
         if answered(&dialogue) {
+            if let Some(end) = self.repeated(&dialogue) {
+                // Whether what was sent twice had come the first time, the client tells (D-SACK) until it has this answer.
+                self.told_with = Some(end);
+                return Progress::Going;
+            }
             self.settled = Some(Box::new(dialogue));
             return Progress::Over;
         }
         self.next_look = (seen + 1).max(seen * 3 / 2);
         Progress::Going
+    }
+
+    /// Where the answer to the first request ends, if the server sent some of its flight more than once before.
+    fn repeated(&self, dialogue: &Dialogue) -> Option<i64> {
+        let (flight, answer) = (dialogue.server_flight?, dialogue.first_response?);
+        let mut reached = 0;
+        let mut sent = self.sent_by(Side::Server).filter(|p| !p.is_empty() && p.start() < flight.end);
+        let again = sent.any(|p| {
+            let again = p.start() < reached;
+            reached = reached.max(p.end());
+            again
+        });
+        again.then_some(answer.end)
     }
 
     /// After FIN of both sides nothing matters. A reset may be a middlebox's, and the connection go on: it ends only a

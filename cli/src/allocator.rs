@@ -70,11 +70,14 @@ mod tests {
                 // SAFETY: the layout has a size; what is read and written lies within what was given, and it is freed once.
                 unsafe {
                     let zeroed = ALLOCATOR.alloc_zeroed(layout);
-                    assert!(!zeroed.is_null() && zeroed as usize % align == 0, "{size} bytes at multiples of {align}");
+                    assert!(!zeroed.is_null() && (zeroed as usize).is_multiple_of(align), "{size} bytes at multiples of {align}");
                     assert!((0..size).all(|i| *zeroed.add(i) == 0));
                     zeroed.write_bytes(0xa5, size);
                     let grown = ALLOCATOR.realloc(zeroed, layout, 3 * size);
-                    assert!(!grown.is_null() && grown as usize % align == 0, "{size} bytes more at multiples of {align}");
+                    assert!(
+                        !grown.is_null() && (grown as usize).is_multiple_of(align),
+                        "{size} bytes more at multiples of {align}"
+                    );
                     assert!((0..size).all(|i| *grown.add(i) == 0xa5));
                     ALLOCATOR.dealloc(grown, Layout::from_size_align(3 * size, align).expect("a layout"));
                 }

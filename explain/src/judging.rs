@@ -158,7 +158,7 @@ impl Judging {
         let readings = read(&placed);
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
-        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.reading.ledger.min_path()).min().filter(|_| sound) {
+        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.reading.ledger.clean_path()).min().filter(|_| sound) {
             self.paths.note(path(&placed.handshake), rtt);
         }
         let other_leg = self.leg(id, &placed.handshake);

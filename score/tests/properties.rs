@@ -70,8 +70,13 @@ fn sides(verdict: &Verdict) -> Vec<Owner> {
     }
 }
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+fn cases(usual: u32) -> ProptestConfig {
+    if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default() } else { ProptestConfig::with_cases(usual) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     /// Packets in any order: every ledger still sums to its total, with no negative part.
     #[test]
