@@ -58,6 +58,9 @@ impl<D: Domain> View<D> {
         if !data_from_server || seen < self.next_look || asked < least || answered_by < least {
             return Progress::Going;
         }
+        if self.told_with.is_some() {
+            return Progress::Going; // it was read; only the client's word is missing
+        }
         let dialogue = self.dialogue();
         if answered(&dialogue) {
             if let Some(end) = self.repeated(&dialogue) {
