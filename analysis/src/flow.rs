@@ -537,6 +537,62 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Records and messages are found alike whether bodies are skipped as they come, in whatever pieces, or all is kept.
+        #[test]
+        fn what_is_skipped_is_not_missed(
+            records in prop::collection::vec((0usize..5, prop::collection::vec(any::<u8>(), 1..400)), 1..9),
+            cuts in prop::collection::vec(1usize..700, 1..12),
+        ) {
+            let mut bytes = vec![22, 3, 3, 0, 44, 2, 0, 0, 40, 3, 3];
+            bytes.resize(49, 7);
+            for (kind, body) in &records {
+                let (kind, mut body) = ([20, 22, 22, 23, 23][*kind], body.clone());
+                // A Certificate alone in its record, as some are; others say something else.
+                if kind == 22 && body.len() > 4 {
+                    let len = body.len() - 4;
+                    body[..4].copy_from_slice(&[11, 0, (len >> 8) as u8, len as u8]);
+                }
+                bytes.extend([kind, 3, 3, (body.len() >> 8) as u8, body.len() as u8]);
+                bytes.extend(body);
+            }
+            let (mut direction, mut at) = (Direction::default(), 0);
+            for cut in cuts.iter().cycle() {
+                let piece = &bytes[at..(at + cut).min(bytes.len())];
+                if piece.is_empty() {
+                    break;
+                }
+                let segment = TcpSegment { len: piece.len() as u32, payload: piece, ..empty_segment() };
+                direction.push(at as i64, &segment, Hello::Server);
+                at += piece.len();
+            }
+            let (content, whole) = (direction.content(), Stream::whole(&bytes));
+            let kept = Records::read(&whole, Hello::Server);
+            prop_assert_eq!(&content.records.found, &kept.found);
+            let read = |stream, records| Dialogue::read(Half { stream, records }, Half { stream, records }, Order::default());
+            prop_assert_eq!(read(&content.stream, &content.records), read(&whole, &kept));
+            prop_assert!(content.stream.held() <= bytes.len());
+        }
+    }
+
+    fn empty_segment() -> TcpSegment<'static> {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        TcpSegment {
+            source: nobody,
+            destination: nobody,
+            seq: 0,
+            ack: 0,
+            flags: Flags(0x10),
+            len: 0,
+            payload: &[],
+            options: crate::packet::TcpOptions(&[]),
+            ip_id: None,
+            ip_len: 0,
+            ttl: 64,
+            window: 0,
+        }
+    }
+
     #[test]
     fn a_packet_fits_into_a_cache_line() {
         assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 56);
