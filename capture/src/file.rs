@@ -291,13 +291,11 @@ impl Reader {
         if !self.begins(header)? {
             return Ok(None);
         }
-        let words = [0, 4, 8, 12].map(|at| self.word(at).unwrap_or_default());
-        let [seconds, fraction, len, wire_len] = words;
+        let len = self.word(8).unwrap_or_default();
         self.whole(header, len)?;
-        let at = self.interfaces.first().map_or(0, |interface| interface.legacy_time(seconds, fraction));
-        self.number += 1;
-        let start = self.buffer.take(header + len as usize) + header;
-        Ok(Some(Place { at, interface: 0, start, len: len as usize, wire_len }))
+        let place = self.buffered();
+        self.number += u64::from(place.is_some());
+        Ok(place)
     }
 
     /// The next block of a pcapng.
