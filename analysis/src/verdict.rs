@@ -97,7 +97,10 @@ pub struct Culprit {
 impl Culprit {
     /// `owner/kind`, as scenarios write it.
     pub fn label(&self) -> String {
-        culprit_label(self.owner, self.kind)
+        match self.kind {
+            Some(kind) => format!("{}/{}", snake(&self.owner), snake(&kind)),
+            None => snake(&self.owner),
+        }
     }
 
     /// Whether a scenario's `owner` or `owner/kind` names this culprit; `client` and `edge` also name
@@ -107,14 +110,6 @@ impl Culprit {
         let own = snake(&self.owner);
         (own == owner || (matches!(owner, "client" | "edge") && own.starts_with(owner)))
             && kind.is_none_or(|k| self.kind.is_some_and(|own| snake(&own) == k))
-    }
-}
-
-/// `owner/kind`, or `owner` where the kind is not known.
-pub fn culprit_label(owner: Owner, kind: Option<Kind>) -> String {
-    match kind {
-        Some(kind) => format!("{}/{}", snake(&owner), snake(&kind)),
-        None => snake(&owner),
     }
 }
 

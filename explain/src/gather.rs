@@ -1,12 +1,11 @@
 //! Findings → a report: sums by verdict, the slowest in full. Memory does not grow with the number of handshakes.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::Span;
 use analysis::ledger::{Kind, Missing, Owner};
-use analysis::verdict::{Verdict, culprit_label};
+use analysis::verdict::Verdict;
 use hdrhistogram::Histogram;
 use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use report::model::FORMAT;
@@ -27,7 +26,7 @@ pub struct Gather<'a> {
     each: Option<&'a mut Each<'a>>,
     progress: &'a mut dyn FnMut(u64),
     selection: Option<Selection>,
-    shares: Vec<(Line, Sum)>,
+    shares: Vec<(Line, String, Sum)>,
     selected: u64,
     slowest: Vec<(Span, ExplainedRecord)>,
 }
@@ -66,7 +65,7 @@ impl<'a> Gather<'a> {
 
     /// The report, and the packets remembered.
     pub fn finish(self, outcome: Outcome) -> (ExplainReport, Option<Selection>) {
-        let mut summary: Vec<Share> = self.shares.into_iter().map(|(line, sum)| sum.share(line.to_string())).collect();
+        let mut summary: Vec<Share> = self.shares.into_iter().map(|(_, words, sum)| sum.share(words)).collect();
         summary.sort_by(|a, b| b.excess_ms.total_cmp(&a.excess_ms).then(b.n.cmp(&a.n)).then(a.verdict.cmp(&b.verdict)));
         let report = ExplainReport {
             format: FORMAT,
@@ -108,11 +107,11 @@ impl Sink for Gather<'_> {
         }
         self.selected += 1;
         let line = finding.judged.as_ref().map_or_else(|why| Line::NotJudged(why.clone()), Line::of);
-        let place = self.shares.iter().position(|(known, _)| *known == line).unwrap_or_else(|| {
-            self.shares.push((line, Sum::default()));
+        let place = self.shares.iter().position(|(known, ..)| *known == line).unwrap_or_else(|| {
+            self.shares.push((line, words(&finding.judged), Sum::default()));
             self.shares.len() - 1
         });
-        let sum = &mut self.shares[place].1;
+        let sum = &mut self.shares[place].2;
         sum.n += 1;
         let total = finding.judged.as_ref().map_or(Span::ZERO, |j| j.reading.ledger.total);
         if let Ok(opinion) = &finding.judged {
@@ -170,19 +169,14 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Line::Healthy => f.write_str("healthy"),
-            Line::Culprits(culprits) => {
-                let labels: Vec<String> = culprits.iter().flatten().map(|(owner, kind)| culprit_label(*owner, *kind)).collect();
-                f.write_str(&labels.join(" + "))
-            }
-            Line::Inconclusive => f.write_str("inconclusive"),
-            Line::LongPath => f.write_str("inconclusive: long path, nothing to compare with"),
-            Line::Aborted(by) => write!(f, "aborted/{}", culprit_label(*by, None)),
-            Line::NotJudged(why) => write!(f, "{NOT_JUDGED}: {why}"),
+/// What that line is called.
+fn words(judged: &Result<Opinion, String>) -> String {
+    match judged {
+        Err(why) => format!("{NOT_JUDGED}: {why}"),
+        Ok(opinion) if long_path(opinion) => {
+            format!("{}: long path, nothing to compare with", opinion.judgement.verdict.label())
         }
+        Ok(opinion) => opinion.judgement.verdict.label(),
     }
 }
 
