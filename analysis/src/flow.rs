@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant};
+use crate::covered::Covered;
 use crate::packet::{Flags, TcpSegment};
 use crate::tls::records::{self, Hello, Records};
 use crate::tls::stream::Stream;
@@ -498,44 +499,10 @@ impl Direction {
     }
 }
 
-/// How far a stream's bytes have passed without a hole from offset 0.
-#[derive(Default, Debug)]
-struct Covered {
-    prefix: i64,
-    /// Ranges beyond it, in no order.
-    beyond: SmallVec<[(i64, i64); 4]>,
-}
-
-impl Covered {
-    fn add(&mut self, start: i64, end: i64) {
-        if start > self.prefix {
-            self.beyond.push((start, end));
-            return;
-        }
-        if end > self.prefix {
-            self.prefix = end;
-            while let Some(at) = self.beyond.iter().position(|(start, _)| *start <= self.prefix) {
-                self.prefix = self.beyond.swap_remove(at).1.max(self.prefix);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    proptest! {
-        /// In whatever order ranges come, the prefix ends at the first byte that none of them has.
-        #[test]
-        fn the_prefix_ends_at_the_first_hole(ranges in prop::collection::vec((-2i64..40, 0i64..9), 0..30)) {
-            let mut covered = Covered::default();
-            ranges.iter().for_each(|(start, len)| covered.add(*start, start + len));
-            let hole = (0..).find(|byte| !ranges.iter().any(|(start, len)| start <= byte && *byte < start + len));
-            prop_assert_eq!(Some(covered.prefix), hole);
-        }
-    }
 
     proptest! {
         /// Records and messages are found alike whether bodies are skipped as they come, in whatever pieces, or all is kept.

@@ -17,6 +17,7 @@ pub mod both_ends;
 pub mod client_only;
 pub mod clock;
 mod copies;
+mod covered;
 pub mod dns;
 pub mod edge_only;
 mod far_side;

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+use super::messages::kind::CERTIFICATE;
 use super::stream::Stream;
 use super::{Content, Extent, Record};
 
@@ -21,8 +22,6 @@ const USUAL_RECORDS: usize = 8;
 const MOST_HEADER: usize = 5 + 4;
 /// Bodies shorter than this are kept.
 const WORTH_IT: usize = 64;
-/// Handshake type of Certificate (RFC 8446, section 4).
-const CERTIFICATE: u8 = 11;
 
 /// What a Hello in a record begins with: only [`begins`] at offset 0 knows another.
 const HANDSHAKE: u8 = 22;
