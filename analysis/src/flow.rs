@@ -304,8 +304,7 @@ impl<D: Domain> View<D> {
 
     /// Bytes this view holds in memory, about.
     pub fn held(&self) -> usize {
-        let content = |d: &Direction| d.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held());
-        size_of::<Self>() + self.packets.len() * size_of::<Seen<D>>() + content(&self.client) + content(&self.server)
+        size_of::<Self>() + self.packets.len() * size_of::<Seen<D>>() + self.client.held() + self.server.held()
     }
 
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
@@ -391,13 +390,15 @@ impl<D: Domain> View<D> {
             })
     }
 
-    pub(crate) fn push(&mut self, at: Instant<D>, packet: u64, from: Side, segment: &TcpSegment<'_>) {
+    /// Takes a segment; gives by how many bytes this view takes more room than before.
+    #[inline]
+    pub(crate) fn push(&mut self, at: Instant<D>, packet: u64, from: Side, segment: &TcpSegment<'_>) -> isize {
         if self.packets.len() >= MAX_PACKETS {
-            return;
+            return 0;
         }
         self.settled = None;
         self.learn_isn(from, segment);
-        let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return };
+        let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
         self.packets.push(Seen {
             at,
@@ -416,10 +417,15 @@ impl<D: Domain> View<D> {
         if segment.options.may_have_sack() {
             self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
         }
-        if segment.len > 0 {
-            let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
-            self.direction_mut(from).push(i64::from(start), segment, hello);
+        let more = size_of::<Seen<D>>() as isize;
+        if segment.len == 0 {
+            return more;
         }
+        let hello = if from == Side::Client { Hello::Client } else { Hello::Server };
+        let direction = self.direction_mut(from);
+        let before = direction.held();
+        direction.push(i64::from(start), segment, hello);
+        more + direction.held() as isize - before as isize
     }
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
@@ -466,6 +472,11 @@ impl Direction {
         self.content.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Content::default))
     }
 
+    /// Bytes held in memory.
+    fn held(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held())
+    }
+
     fn push(&mut self, start: i64, segment: &TcpSegment<'_>, hello: Hello) {
         let Content { stream, records, late_records } = &mut **self.content.get_or_insert_default();
         if records.start().is_none() && records::begins_protected(segment.payload) {
@@ -502,6 +513,7 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Addresses;
     use proptest::prelude::*;
 
     proptest! {
@@ -543,10 +555,9 @@ mod tests {
     }
 
     fn empty_segment() -> TcpSegment<'static> {
-        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         TcpSegment {
-            source: nobody,
-            destination: nobody,
+            addresses: Addresses::V4(&[0; 8]),
+            ports: [0; 2],
             seq: 0,
             ack: 0,
             flags: Flags(0x10),

@@ -140,13 +140,38 @@ impl<'a> TcpOptions<'a> {
     }
 }
 
+/// The addresses of an IP packet, its sender's first, as they lie in its header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Addresses<'a> {
+    /// IPv4.
+    V4(&'a [u8; 8]),
+    /// IPv6.
+    V6(&'a [u8; 32]),
+}
+
+impl Addresses<'_> {
+    fn source(self) -> IpAddr {
+        match self {
+            Addresses::V4([a, b, c, d, ..]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
+            Addresses::V6(both) => Ipv6Addr::from(*both.first_chunk::<16>().expect("half of 32 bytes")).into(),
+        }
+    }
+
+    fn destination(self) -> IpAddr {
+        match self {
+            Addresses::V4([.., a, b, c, d]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
+            Addresses::V6(both) => Ipv6Addr::from(*both.last_chunk::<16>().expect("half of 32 bytes")).into(),
+        }
+    }
+}
+
 /// One TCP segment as a frame showed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpSegment<'a> {
-    /// Sender.
-    pub source: SocketAddr,
-    /// Receiver.
-    pub destination: SocketAddr,
+    /// Sender and receiver: made into [`SocketAddr`]s where somebody wants them, which is once a connection.
+    pub addresses: Addresses<'a>,
+    /// Their ports.
+    pub ports: [u16; 2],
     /// Sequence number of the first payload byte (of SYN, if set).
     pub seq: u32,
     /// Acknowledgement number; meaningful if the ACK flag is set.
@@ -167,6 +192,20 @@ pub struct TcpSegment<'a> {
     pub ttl: u8,
     /// The window field as sent, without its scale.
     pub window: u16,
+}
+
+impl TcpSegment<'_> {
+    /// Sender.
+    #[inline]
+    pub fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.addresses.source(), self.ports[0])
+    }
+
+    /// Receiver.
+    #[inline]
+    pub fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.addresses.destination(), self.ports[1])
+    }
 }
 
 /// One UDP datagram.
@@ -200,41 +239,39 @@ const MOST_TUNNELS: u8 = 6;
 /// Says why there is no segment in it.
 #[inline]
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> {
-    if link == LinkType::Ethernet
-        && let Some(segment) = plain(frame)
-    {
-        return Ok(Transport::Tcp(segment));
+    match ordinary(link, frame) {
+        Some(segment) => Ok(Transport::Tcp(segment)),
+        None => network(packet_of(link, frame)?, MOST_TUNNELS),
     }
-    network(packet_of(link, frame)?, MOST_TUNNELS)
 }
 
-/// What nearly every frame of most captures is: TCP in IP in Ethernet, nothing between, nothing odd. [`network`] says the same of
-/// it, in three times the time.
+/// What nearly every frame of most captures is: TCP in IP in Ethernet, nothing between, nothing odd; absent for all else.
+/// [`decode`] says the same of it, in three times the time.
 #[inline]
-fn plain(frame: &[u8]) -> Option<TcpSegment<'_>> {
+pub fn ordinary(link: LinkType, frame: &[u8]) -> Option<TcpSegment<'_>> {
+    if link != LinkType::Ethernet {
+        return None;
+    }
     let ethertype = u16::from_be_bytes(*frame.get(12..)?.first_chunk()?);
     let ip = frame.get(14..)?;
-    let (source, destination, ip_id, ip_len, ttl, header): (IpAddr, IpAddr, _, _, _, usize) = match ethertype {
+    let (addresses, ip_id, ip_len, ttl, header) = match ethertype {
         0x0800 => {
-            let [0x45, _, a, b, id @ .., flags, offset, ttl, 6, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-                *ip.first_chunk::<20>()?
-            else {
-                return None;
-            };
+            let fixed = ip.first_chunk::<20>()?;
+            let [0x45, _, a, b, id @ .., flags, offset, ttl, 6, _, _] = *fixed.first_chunk::<12>()? else { return None };
             if flags & 0x3f != 0 || offset != 0 {
                 return None;
             }
-            let (source, destination) = (Ipv4Addr::new(s0, s1, s2, s3), Ipv4Addr::new(d0, d1, d2, d3));
-            (source.into(), destination.into(), Some(u16::from_be_bytes(id)), u16::from_be_bytes([a, b]).into(), ttl, 20)
+            let addresses = Addresses::V4(fixed.last_chunk()?);
+            (addresses, Some(u16::from_be_bytes(id)), usize::from(u16::from_be_bytes([a, b])), ttl, 20)
         }
         0x86dd => {
             let fixed = ip.first_chunk::<40>()?;
-            let payload = usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-            if fixed[0] >> 4 != 6 || fixed[6] != 6 || payload == 0 {
+            let [first, _, _, _, a, b, 6, ttl] = *fixed.first_chunk()? else { return None };
+            let payload = usize::from(u16::from_be_bytes([a, b]));
+            if first >> 4 != 6 || payload == 0 {
                 return None;
             }
-            let [source, destination] = [8, 24].map(|at| array::<16>(fixed, at).map(Ipv6Addr::from));
-            (source.ok()?.into(), destination.ok()?.into(), None, payload + 40, fixed[7], 40)
+            (Addresses::V6(fixed.last_chunk()?), None, payload + 40, ttl, 40)
         }
         _ => return None,
     };
@@ -243,8 +280,8 @@ fn plain(frame: &[u8]) -> Option<TcpSegment<'_>> {
     let begins = usize::from(fixed[12] >> 4) * 4;
     let (options, payload) = (body.get(20..begins)?, &body[begins..]);
     Some(TcpSegment {
-        source: SocketAddr::new(source, u16::from_be_bytes([fixed[0], fixed[1]])),
-        destination: SocketAddr::new(destination, u16::from_be_bytes([fixed[2], fixed[3]])),
+        addresses,
+        ports: [u16::from_be_bytes([fixed[0], fixed[1]]), u16::from_be_bytes([fixed[2], fixed[3]])],
         seq: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
         ack: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
         flags: Flags(fixed[13]),
@@ -278,8 +315,7 @@ fn packet_of(link: LinkType, frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
 }
 
 struct Network<'a> {
-    source: IpAddr,
-    destination: IpAddr,
+    addresses: Addresses<'a>,
     protocol: u8,
     ip_id: Option<u16>,
     ip_len: u32,
@@ -335,8 +371,7 @@ fn ipv4(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
         total => total.min(most.max(header)),
     };
     Ok(Network {
-        source: Ipv4Addr::from(array::<4>(fixed, 12)?).into(),
-        destination: Ipv4Addr::from(array::<4>(fixed, 16)?).into(),
+        addresses: Addresses::V4(fixed.last_chunk().ok_or(NoSegment::Incomplete)?),
         protocol: fixed[9],
         ip_id: Some(be16(fixed, 4)?),
         ip_len: total as u32,
@@ -369,8 +404,7 @@ fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     }
     let len = total.checked_sub(at).ok_or(NoSegment::Malformed("IPv6 payload inside its headers"))?;
     Ok(Network {
-        source: Ipv6Addr::from(array::<16>(fixed, 8)?).into(),
-        destination: Ipv6Addr::from(array::<16>(fixed, 24)?).into(),
+        addresses: Addresses::V6(fixed.last_chunk().ok_or(NoSegment::Incomplete)?),
         protocol,
         ip_id: None,
         ip_len: total as u32,
@@ -392,8 +426,8 @@ fn tcp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
     }
     let len = network.len.checked_sub(header).ok_or(NoSegment::Malformed("TCP header longer than its packet"))?;
     Ok(Transport::Tcp(TcpSegment {
-        source: SocketAddr::new(network.source, be16(fixed, 0)?),
-        destination: SocketAddr::new(network.destination, be16(fixed, 2)?),
+        addresses: network.addresses,
+        ports: [be16(fixed, 0)?, be16(fixed, 2)?],
         seq: be32(fixed, 4)?,
         ack: be32(fixed, 8)?,
         flags: Flags(fixed[13]),
@@ -410,8 +444,8 @@ fn tcp<'a>(network: &Network<'a>) -> Result<Transport<'a>, NoSegment> {
 fn udp<'a>(network: &Network<'a>) -> Result<UdpDatagram<'a>, NoSegment> {
     let body = network.body;
     Ok(UdpDatagram {
-        source: SocketAddr::new(network.source, be16(body, 0)?),
-        destination: SocketAddr::new(network.destination, be16(body, 2)?),
+        source: SocketAddr::new(network.addresses.source(), be16(body, 0)?),
+        destination: SocketAddr::new(network.addresses.destination(), be16(body, 2)?),
         payload: tail(body, 8)?,
     })
 }
@@ -472,7 +506,7 @@ mod tests {
                 }
             }
             frame.truncate(frame.len().max(cut) - cut.min(40));
-            if let Some(segment) = plain(&frame) {
+            if let Some(segment) = ordinary(LinkType::Ethernet, &frame) {
                 let long = network(packet_of(LinkType::Ethernet, &frame).expect("IP"), MOST_TUNNELS);
                 prop_assert_eq!(Ok(Transport::Tcp(segment)), long);
             }
@@ -484,6 +518,6 @@ mod tests {
         let mut frame = vec![0; 14 + 20 + 20 + 3];
         frame[12..14].copy_from_slice(&[8, 0]);
         (frame[14], frame[23], frame[17], frame[46]) = (0x45, 6, 43, 0x50);
-        assert_eq!(plain(&frame).map(|s| (s.len, s.payload.len())), Some((3, 3)));
+        assert_eq!(ordinary(LinkType::Ethernet, &frame).map(|s| (s.len, s.payload.len())), Some((3, 3)));
     }
 }

@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::clock::{Domain, Instant, Span};
 use crate::flow::{Endpoints, Side, View};
-use crate::packet::TcpSegment;
+use crate::packet::{Addresses, TcpSegment};
 
 /// Names remembered of connections that were taken.
 const MOST_NAMES: usize = 200_000;
@@ -27,24 +27,47 @@ const TAKEN: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     V4(V4),
-    V6([u128; 2], u32),
+    V6(V6),
 }
 
 impl Key {
+    /// A segment's key, and whether its sender is the lesser end.
     #[inline(always)]
-    fn of(a: SocketAddr, b: SocketAddr) -> Self {
-        match (a, b) {
-            (SocketAddr::V4(a), SocketAddr::V4(b)) => {
-                let end = |e: SocketAddrV4| u64::from(u32::from(*e.ip())) << 16 | u64::from(e.port());
-                let (a, b) = (end(a).min(end(b)), end(a).max(end(b)));
-                Key::V4(V4([(a >> 16) as u32, (b >> 16) as u32, (a << 16) as u32 | b as u16 as u32]))
+    fn of(segment: &TcpSegment<'_>) -> (Self, bool) {
+        let [from, to] = segment.ports;
+        match segment.addresses {
+            Addresses::V4(both) => {
+                let [a, b, c, d, e, f, g, h] = *both;
+                Self::v4([u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])], from, to)
             }
-            (a, b) => {
-                let ends = ((bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
-                let ((a, a_port), (b, b_port)) = if ends.0 <= ends.1 { ends } else { (ends.1, ends.0) };
-                Key::V6([a, b], ports(a_port, b_port))
+            Addresses::V6(both) => {
+                let (source, destination) = both.split_at(16);
+                Self::v6([source, destination].map(|half| half.try_into().map_or(0, u128::from_be_bytes)), from, to)
             }
         }
+    }
+
+    fn between(ends: &Endpoints) -> Self {
+        let (from, to) = (ends.client.port(), ends.server.port());
+        match (ends.client.ip(), ends.server.ip()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => Self::v4([a.to_bits(), b.to_bits()], from, to).0,
+            (a, b) => Self::v6([bits(a), bits(b)], from, to).0,
+        }
+    }
+
+    #[inline(always)]
+    fn v4([source, destination]: [u32; 2], from: u16, to: u16) -> (Self, bool) {
+        let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+        let lesser = end(source, from) <= end(destination, to);
+        let ends = if lesser { [source, destination, ports(from, to)] } else { [destination, source, ports(to, from)] };
+        (Key::V4(V4(ends)), lesser)
+    }
+
+    #[inline(always)]
+    fn v6([source, destination]: [u128; 2], from: u16, to: u16) -> (Self, bool) {
+        let lesser = (source, from) <= (destination, to);
+        let (a, b, ports) = if lesser { (source, destination, ports(from, to)) } else { (destination, source, ports(to, from)) };
+        (Key::V6(V6 { ends: [(a >> 64) as u64, a as u64, (b >> 64) as u64, b as u64], ports }), lesser)
     }
 }
 
@@ -53,10 +76,26 @@ impl Key {
 struct V4([u32; 3]);
 
 impl Hash for V4 {
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, ports] = self.0;
         state.write_u64(u64::from(a) << 32 | u64::from(b));
         state.write_u32(ports);
+    }
+}
+
+/// The same for IPv6, without the alignment of `u128`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct V6 {
+    ends: [u64; 4],
+    ports: u32,
+}
+
+impl Hash for V6 {
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ends.iter().for_each(|half| state.write_u64(*half));
+        state.write_u32(self.ports);
     }
 }
 
@@ -75,7 +114,7 @@ fn bits(address: IpAddr) -> u128 {
 #[derive(Default, Debug)]
 struct Names {
     v4: HashMap<V4, Name, RandomState>,
-    v6: HashMap<([u128; 2], u32), Name, RandomState>,
+    v6: HashMap<V6, Name, RandomState>,
 }
 
 impl Names {
@@ -83,14 +122,14 @@ impl Names {
     fn get_mut(&mut self, key: Key) -> Option<&mut Name> {
         match key {
             Key::V4(key) => self.v4.get_mut(&key),
-            Key::V6(addresses, ports) => self.v6.get_mut(&(addresses, ports)),
+            Key::V6(key) => self.v6.get_mut(&key),
         }
     }
 
     fn insert(&mut self, key: Key, name: Name) {
         match key {
             Key::V4(key) => self.v4.insert(key, name),
-            Key::V6(addresses, ports) => self.v6.insert((addresses, ports), name),
+            Key::V6(key) => self.v6.insert(key, name),
         };
     }
 
@@ -140,6 +179,8 @@ struct Name {
     client_isn: Option<u32>,
     /// When it was last looked up, modulo 2^16.
     epoch: u16,
+    /// Whether the client is the lesser end.
+    client_is_lesser: bool,
 }
 
 /// A view in the table.
@@ -178,8 +219,9 @@ impl<D> Default for FlowTable<D> {
 
 impl<D: Domain> FlowTable<D> {
     /// Takes one segment, seen at `at` as packet number `packet`; gives its connection's view, unless that was taken.
+    #[inline]
     pub fn push(&mut self, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) -> Option<Slot> {
-        let key = Key::of(segment.source, segment.destination);
+        let (key, from_lesser) = Key::of(segment);
         let syn = segment.flags.syn() && !segment.flags.ack();
         let epoch = self.epoch;
         let known = self.names.get_mut(key).map(|name| {
@@ -188,23 +230,24 @@ impl<D: Domain> FlowTable<D> {
             }
             *name
         });
-        let slot = match known {
+        let (slot, client_is_lesser) = match known {
             // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
             Some(name) if !(syn && name.client_isn.is_some_and(|isn| isn != segment.seq)) => {
+                let from_client = name.client_is_lesser == from_lesser;
                 if name.view == TAKEN {
-                    self.touch(name.other, at, packet, segment);
+                    if segment.len > 0 && !from_client {
+                        self.touch(name.other, at, packet);
+                    }
                     return None;
                 }
-                Slot(name.view)
+                (Slot(name.view), name.client_is_lesser)
             }
-            _ => self.open(key, segment, syn),
+            _ => self.open(key, segment, syn, from_lesser),
         };
         let view = self.views[slot.0 as usize].as_mut()?;
-        let from = if view.endpoints.client == segment.source { Side::Client } else { Side::Server };
-        let before = view.held();
-        view.push(at, packet, from, segment);
+        let from = if client_is_lesser == from_lesser { Side::Client } else { Side::Server };
         // Overlapping pieces take less room once they are put together.
-        self.held = self.held + view.held() - before;
+        self.held = self.held.wrapping_add_signed(view.push(at, packet, from, segment));
         Some(slot)
     }
 
@@ -218,7 +261,7 @@ impl<D: Domain> FlowTable<D> {
         let view = self.views.get_mut(slot.0 as usize)?.take()?;
         self.held -= view.held();
         self.free.push(slot.0);
-        let key = Key::of(view.endpoints.client, view.endpoints.server);
+        let key = Key::between(&view.endpoints);
         if let Some(name) = self.names.get_mut(key).filter(|name| name.view == slot.0) {
             name.view = TAKEN;
             name.client_isn = view.isn(Side::Client);
@@ -243,14 +286,11 @@ impl<D: Domain> FlowTable<D> {
         taken.chain(watched).filter(move |other| other.from >= from)
     }
 
-    /// Notes that a connection that was taken got more data.
-    fn touch(&mut self, other: u32, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) {
+    /// Notes that a connection that was taken got more data from its server.
+    fn touch(&mut self, other: u32, at: Instant<D>, packet: u64) {
         // What is gone wraps round to a place beyond the last.
         let place = other.wrapping_sub(self.forgotten);
-        if let Some(other) = self.others.get_mut(place as usize)
-            && segment.len > 0
-            && segment.source == other.endpoints.server
-        {
+        if let Some(other) = self.others.get_mut(place as usize) {
             (other.to, other.packets[1]) = (Some(at), packet);
         }
     }
@@ -259,7 +299,7 @@ impl<D: Domain> FlowTable<D> {
     pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
         loop {
             let (slot, key) = *self.order.front()?;
-            let view = self.views[slot.0 as usize].as_ref().filter(|v| Key::of(v.endpoints.client, v.endpoints.server) == key);
+            let view = self.views[slot.0 as usize].as_ref().filter(|v| Key::between(&v.endpoints) == key);
             let Some(view) = view else {
                 self.order.pop_front();
                 continue;
@@ -282,15 +322,17 @@ impl<D: Domain> FlowTable<D> {
         found
     }
 
-    fn open(&mut self, key: Key, segment: &TcpSegment<'_>, syn: bool) -> Slot {
+    /// Begins a connection; gives its view and whether its client is the lesser end.
+    fn open(&mut self, key: Key, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;
             self.names.retain(|name| name.view != TAKEN || name.epoch == epoch);
             self.epoch = self.epoch.wrapping_add(1);
         }
-        let source_is_client = syn || (!segment.flags.syn() && segment.source.port() > segment.destination.port());
+        let source_is_client = syn || (!segment.flags.syn() && segment.ports[0] > segment.ports[1]);
         let (client, server) =
-            if source_is_client { (segment.source, segment.destination) } else { (segment.destination, segment.source) };
+            if source_is_client { (segment.source(), segment.destination()) } else { (segment.destination(), segment.source()) };
+        let client_is_lesser = source_is_client == from_lesser;
         let view = Box::new(View::new(Endpoints { client, server }));
         self.held += view.held();
         let index = match self.free.pop() {
@@ -304,8 +346,9 @@ impl<D: Domain> FlowTable<D> {
             }
         };
         let client_isn = syn.then_some(segment.seq);
-        self.names.insert(key, Name { other: self.forgotten.wrapping_sub(1), view: index, client_isn, epoch: self.epoch });
+        let other = self.forgotten.wrapping_sub(1);
+        self.names.insert(key, Name { other, view: index, client_isn, epoch: self.epoch, client_is_lesser });
         self.order.push_back((Slot(index), key));
-        Slot(index)
+        (Slot(index), client_is_lesser)
     }
 }

@@ -53,7 +53,7 @@ impl Limits {
     pub fn from_client(&self, segment: &TcpSegment<'_>) -> Option<bool> {
         let wanted = |port: u16| self.ports.contains(&port);
         let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
-        let (from, to) = (segment.source.port(), segment.destination.port());
+        let (from, to) = (segment.source().port(), segment.destination().port());
         let (from_wanted, to_wanted) = (wanted(from), wanted(to));
         // Where both ports are wanted, SYN tells who is who; later packets are taken to go to the lower port or come from it.
         let from_client = to_wanted && (!from_wanted || if syn { !ack } else { to <= from });
@@ -149,9 +149,9 @@ impl Gate {
         let from_client = self.limits.from_client(&segment)?;
         self.seen += 1;
         let tuple = if from_client {
-            Tuple { client: segment.source, server: segment.destination }
+            Tuple { client: segment.source(), server: segment.destination() }
         } else {
-            Tuple { client: segment.destination, server: segment.source }
+            Tuple { client: segment.destination(), server: segment.source() }
         };
         let payload_at = payload_at(frame, &segment);
         let most = self.judge(&tuple, &segment, from_client, outgoing)?;

@@ -50,7 +50,7 @@ impl<'a> Seen<'a> {
 
     /// A packet whose frame somebody decoded; of the frame's bytes `keep` are given on.
     pub fn decoded(frame: Frame<'a>, segment: &TcpSegment<'a>, from_client: bool, keep: usize) -> Self {
-        let (source, destination) = (End::from(segment.source), End::from(segment.destination));
+        let (source, destination) = (End::from(segment.source()), End::from(segment.destination()));
         let (client, server) = if from_client { (source, destination) } else { (destination, source) };
         let kept = keep.saturating_sub(payload_at(frame.bytes, segment)).min(segment.payload.len());
         Self {

@@ -179,7 +179,7 @@ impl Tap {
                 let at = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec + offset;
                 let (wire_len, bytes) = (packet.header.len, packet.data);
                 let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
-                let outgoing = self.own.contains(&segment.source.ip()) && !segment.source.ip().is_loopback();
+                let outgoing = self.own.contains(&segment.source().ip()) && !segment.source().ip().is_loopback();
                 let passed = match &mut self.filter {
                     Filter::User(gate) => gate.push(link, bytes, outgoing),
                     #[cfg(kernel_filter)]

@@ -315,7 +315,7 @@ mod in_kernel {
             over = storm.is_finished(); // and then once more
             filter.read(&mut |seen| {
                 let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) else { return };
-                let client = if segment.destination == server { segment.source } else { segment.destination };
+                let client = if segment.destination() == server { segment.source() } else { segment.destination() };
                 packets += 1;
                 if seen.syn() {
                     begun.insert(client);

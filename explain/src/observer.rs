@@ -7,7 +7,7 @@ use analysis::dns::Lookups;
 use analysis::flow::{Side, View};
 use analysis::fragments::Defragmenter;
 use analysis::handshake::Asked;
-use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode};
+use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode, ordinary};
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Other};
 use capture::file::Frame;
@@ -49,9 +49,19 @@ impl Observer {
     }
 
     /// Takes one frame; gives a connection whose handshake it ended.
+    #[inline]
     pub fn push(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         self.counts.packets += 1;
         self.now = frame.at;
+        match frame.link.and_then(|link| ordinary(link, frame.bytes)) {
+            Some(segment) => self.segment(frame, &segment),
+            None => self.extraordinary(frame),
+        }
+    }
+
+    /// A frame that is not just TCP in IP in Ethernet.
+    #[inline(never)]
+    fn extraordinary(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         let Some(link) = frame.link else {
             self.counts.unknown_link += 1;
             return None;
@@ -81,6 +91,7 @@ impl Observer {
         }
     }
 
+    #[inline]
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
         let slot = self.table.push(Instant::from_nanos(frame.at), frame.number, segment)?;

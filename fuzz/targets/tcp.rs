@@ -4,7 +4,7 @@
 use analysis::clock::{Instant, Span, Unplaced};
 use analysis::clock::{Client, Edge};
 use analysis::handshake::Handshake;
-use analysis::packet::{Flags, TcpOptions, TcpSegment};
+use analysis::packet::{Addresses, Flags, TcpOptions, TcpSegment};
 use analysis::table::FlowTable;
 use analysis::verdict::{Circumstances, judge};
 use analysis::{both_ends, client_only, edge_only};
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut table = FlowTable::<Unplaced>::default();
-    let ends = ["192.0.2.1:40000", "192.0.2.2:443"].map(|a| a.parse().expect("an address"));
+    let ends = [([192, 0, 2, 1, 192, 0, 2, 2], [40_000, 443]), ([192, 0, 2, 2, 192, 0, 2, 1], [443, 40_000])];
     let (mut at, mut number, mut rest) = (0_i64, 0, data);
     while let [kind, flags, seq, ack, time, stamp, len, tail @ ..] = rest {
         let (payload, next) = tail.split_at(usize::from(*len).min(tail.len()));
@@ -28,8 +28,8 @@ fuzz_target!(|data: &[u8]| {
             options.extend([1, 1, 5, 10, 0, 0, 0, *ack, 0, 0, 0, *seq]);
         }
         let segment = TcpSegment {
-            source: ends[from],
-            destination: ends[1 - from],
+            addresses: Addresses::V4(&ends[from].0),
+            ports: ends[from].1,
             seq: u32::from(*seq).wrapping_mul(61).wrapping_sub(u32::from(kind >> 4)),
             ack: u32::from(*ack).wrapping_mul(61),
             flags: Flags(*flags),

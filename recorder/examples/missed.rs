@@ -38,7 +38,7 @@ impl Place {
 
 fn sign(s: &TcpSegment<'_>) -> (Sign, Place) {
     let flags = s.flags.0 & !0x88; // PSH and CWR stand in one segment of a super-frame only
-    ((s.source, s.destination, s.ack, s.options.tsval(), flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
+    ((s.source(), s.destination(), s.ack, s.options.tsval(), flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
 }
 
 fn each(path: &str, mut each: impl FnMut(u64, i64, &TcpSegment<'_>)) -> Result<u64, String> {
@@ -83,7 +83,7 @@ fn main() -> Result<(), String> {
     let mut spoke: HashSet<FlowName> = HashSet::new();
     each(full, |_, _, segment| {
         if segment.len > 0 {
-            spoke.insert(FlowName::of(segment.source, segment.destination));
+            spoke.insert(FlowName::of(segment.source(), segment.destination()));
         }
     })?;
     let mut table: FlowTable<Unplaced> = FlowTable::default();
@@ -107,10 +107,10 @@ fn main() -> Result<(), String> {
         });
     };
     let dropped = each(full, |number, at, segment| {
-        if !ports.contains(&segment.source.port()) && !ports.contains(&segment.destination.port()) {
+        if !ports.contains(&segment.source().port()) && !ports.contains(&segment.destination().port()) {
             return;
         }
-        if !spoke.contains(&FlowName::of(segment.source, segment.destination)) {
+        if !spoke.contains(&FlowName::of(segment.source(), segment.destination())) {
             return;
         }
         let at = Instant::from_nanos(at);

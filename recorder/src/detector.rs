@@ -180,7 +180,7 @@ trait Signs {
 impl Signs for View<Unplaced> {
     fn may_be_over(&self, segment: &TcpSegment<'_>) -> bool {
         let protected =
-            segment.len > 0 && segment.source == self.endpoints.client && self.half(Side::Client).records.protected() > 0;
+            segment.len > 0 && segment.source() == self.endpoints.client && self.half(Side::Client).records.protected() > 0;
         protected || segment.flags.fin() || segment.flags.rst()
     }
 }

@@ -114,7 +114,7 @@ pub fn bundle(mut packets: Vec<Packet>, beside: &Beside) -> std::io::Result<Vec<
     for (i, packet) in packets.iter_mut().enumerate() {
         packet.at += beside.wall_offset;
         if let Some(segment) = segment(packet) {
-            let flow = FlowName::of(segment.source, segment.destination);
+            let flow = FlowName::of(segment.source(), segment.destination());
             if segment.flags.syn() && !segment.flags.ack() {
                 syns.insert(flow, segment.seq);
             }
@@ -140,7 +140,7 @@ fn filtered(beside: &Beside) -> String {
 
 /// A port may be used again: of a flow's packets, those from the last connection's first SYN on.
 pub fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
-    let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| (s.source, s.seq));
+    let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| (s.source(), s.seq));
     let Some(last) = packets.iter().rev().find_map(syn) else { return packets };
     let first = packets.iter().position(|p| syn(p) == Some(last)).unwrap_or(0);
     packets.drain(..first);
@@ -168,7 +168,7 @@ fn view_of(packets: &[Packet]) -> Option<View<Unplaced>> {
 /// Takes out of a packet what lies behind the handshake, or is 0-RTT data.
 fn confine(packet: &mut Packet, view: &View<Unplaced>, dialogue: &Dialogue) {
     let Some(seen) = segment(packet) else { return };
-    let from = if seen.source == view.endpoints.client { Side::Client } else { Side::Server };
+    let from = if seen.source() == view.endpoints.client { Side::Client } else { Side::Server };
     let payload_at = (seen.payload.as_ptr() as usize).wrapping_sub(packet.bytes.as_ptr() as usize).min(packet.bytes.len());
     let Some(isn) = view.isn(from) else { return packet.bytes.truncate(payload_at) };
     let start = i64::from(seen.seq.wrapping_sub(isn.wrapping_add(1)).cast_signed());

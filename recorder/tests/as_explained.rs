@@ -211,10 +211,10 @@ fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
     let mut packets = Vec::new();
     for (at, mut frame) in trial.edge {
         let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { continue };
-        if ![segment.source, segment.destination].contains(&view.endpoints.client) {
+        if ![segment.source(), segment.destination()].contains(&view.endpoints.client) {
             continue;
         }
-        let from = usize::from(segment.source == view.endpoints.server);
+        let from = usize::from(segment.source() == view.endpoints.server);
         let isn = view.isn([Side::Client, Side::Server][from]).unwrap_or(0);
         let start = i64::from(segment.seq.wrapping_sub(isn).wrapping_sub(1).cast_signed());
         let payload_at = frame.len() - segment.payload.len();

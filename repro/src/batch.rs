@@ -213,7 +213,7 @@ fn analyse(frames: &[Frame], vantage: &str, first_packet: u64) -> Vec<Handshake>
     for (number, frame) in (first_packet..).zip(frames) {
         let at = frame.captured.at;
         match decode(LinkType::Ethernet, &frame.captured.bytes) {
-            Ok(Transport::Tcp(s)) if s.source.port() != PORT && s.destination.port() != PORT => {}
+            Ok(Transport::Tcp(s)) if s.source().port() != PORT && s.destination().port() != PORT => {}
             Ok(Transport::Tcp(s)) if frame.host == vantage => drop(client.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Tcp(s)) => drop(edge.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Udp(d)) if frame.host == vantage => {

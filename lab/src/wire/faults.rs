@@ -102,12 +102,12 @@ impl Faults {
         if !faults.iter().any(|f| (f.client, f.server) == (from, to) || (f.server, f.client) == (from, to)) {
             return Fate::Due(due);
         }
-        let forward = (segment.source, segment.destination);
-        let backward = (segment.destination, segment.source);
+        let forward = (segment.source(), segment.destination());
+        let backward = (segment.destination(), segment.source());
         let from_client = segment.flags.syn() && !segment.flags.ack() || self.connections.contains_key(&forward);
         if segment.flags.syn() && !segment.flags.ack() {
             self.connections.entry(forward).or_insert_with(|| Connection {
-                client: segment.source,
+                client: segment.source(),
                 tracker: Tracker::default(),
                 dropped: HashMap::new(),
                 hold_out: Hold::default(),

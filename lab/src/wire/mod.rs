@@ -222,7 +222,7 @@ impl Forwarder {
     fn take(&mut self, from: Port, length: usize, stamp: i64) {
         let Some(ethernet) = self.buffer.get(VNET_HEADER..length) else { return };
         let (to, size, segment) = match decode(LinkType::Ethernet, ethernet) {
-            Ok(Transport::Tcp(segment)) => (segment.destination.ip(), segment.ip_len, Some(segment)),
+            Ok(Transport::Tcp(segment)) => (segment.destination().ip(), segment.ip_len, Some(segment)),
             Ok(Transport::Udp(datagram)) => (datagram.destination.ip(), length as u32, None),
             Ok(Transport::Fragment(_)) | Err(_) => return, // the lab's hosts speak nothing else that needs a wire
         };
