@@ -482,17 +482,11 @@ impl Direction {
         if records.start().is_none() && records::begins_protected(segment.payload) {
             *late_records += 1;
         }
-        let (mut start, mut payload, mut len) = (start, segment.payload, segment.len as usize);
-        // Up to where a body begins that nobody will read, then the rest, so that the body is never copied.
-        while let Some(first) = records.unread_behind(stream, start, payload) {
-            let (wanted, rest) = payload.split_at(first);
-            stream.push(start, wanted, first);
-            records.advance(stream, hello);
-            let Some(range) = records.unread() else { break };
-            stream.skip(range);
-            (start, payload, len) = (start + first as i64, rest, len - first);
+        let whole = segment.payload.len() == segment.len as usize;
+        if whole && records.take(stream, hello, start, segment.payload) {
+            return;
         }
-        stream.push(start, payload, len);
+        stream.push(start, segment.payload, segment.len as usize);
         records.advance(stream, hello);
         if let Some(range) = records.unread() {
             stream.skip(range);

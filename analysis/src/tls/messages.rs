@@ -68,20 +68,19 @@ impl Partial {
     }
 }
 
-/// Handshake messages in clear: those before the sender's first ChangeCipherSpec or encrypted record.
+/// Gives each of the handshake messages in clear: those before the sender's first ChangeCipherSpec or encrypted record.
 ///
 /// A client that is asked for a second ClientHello moves its ChangeCipherSpec before it (RFC 8446, appendix D.4),
 /// and so does the server behind its HelloRetryRequest: a ChangeCipherSpec before a Hello does not end the clear part.
 /// Of a message that was not captured whole, what its header says is told.
-pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> {
-    let mut found = Vec::new();
+pub fn messages<'a>(stream: &'a Stream, records: &[Record], mut each: impl FnMut(Message<'a>)) {
     let mut partial: Option<Partial> = None;
     for (i, record) in records.iter().enumerate() {
         let (start, end) = (record.extent.start as usize, record.extent.end as usize);
         match record.content {
             Content::Handshake => {}
             Content::HelloV2 => {
-                found.push(Message { kind: kind::CLIENT_HELLO, body: Cow::default(), extent: record.extent });
+                each(Message { kind: kind::CLIENT_HELLO, body: Cow::default(), extent: record.extent });
                 continue;
             }
             // Early data that the server refused stand between ClientHello and its repetition.
@@ -100,7 +99,7 @@ pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> 
             {
                 at = next;
                 let extent = Extent { start: record.extent.start, end: end as i64 };
-                found.push(Message { kind, body: Cow::Borrowed(body), extent });
+                each(Message { kind, body: Cow::Borrowed(body), extent });
                 continue;
             }
             let mut message = partial.take().unwrap_or_else(|| Partial::at(record.extent.start));
@@ -112,14 +111,13 @@ pub fn messages<'a>(stream: &'a Stream, records: &[Record]) -> Vec<Message<'a>> 
                 partial = Some(message);
                 break;
             }
-            found.push(Message {
+            each(Message {
                 kind: message.header[0],
                 body: message.body.into(),
                 extent: Extent { start: message.start, end: end as i64 },
             });
         }
     }
-    found
 }
 
 /// The message at `at` if all of it lies before `end`: its type, its body (of a Hello) and where the next begins.
@@ -133,14 +131,16 @@ fn whole(stream: &Stream, at: usize, end: usize) -> Option<(u8, &[u8], usize)> {
 
 /// Whether a record holds a whole ClientHello: nothing else is sent in clear behind ClientHello.
 fn second_hello(stream: &Stream, record: &Record) -> bool {
+    if record.content != Content::Handshake {
+        return false;
+    }
     let (start, end) = (record.extent.start as usize + 5, record.extent.end as usize);
     let Some([kind::CLIENT_HELLO, a, b, c]) = stream.get(start..start + 4) else { return false };
-    record.content == Content::Handshake && u32::from_be_bytes([0, *a, *b, *c]) as usize + 4 == end - start
+    u32::from_be_bytes([0, *a, *b, *c]) as usize + 4 == end - start
 }
 
 fn hello_follows(stream: &Stream, record: &Record) -> bool {
     let at = record.extent.start as usize + 5;
-    let kind = stream.get(at..at + 1);
     let large = record.extent.end - record.extent.start > 9 + 34;
-    record.content == Content::Handshake && large && matches!(kind, Some([1 | 2]))
+    record.content == Content::Handshake && large && matches!(stream.get(at..at + 1), Some([1 | 2]))
 }

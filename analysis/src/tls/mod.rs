@@ -188,8 +188,8 @@ impl Dialogue {
     pub fn read(client: Half<'_>, server: Half<'_>, order: Order) -> Self {
         let mut d = Dialogue::default();
         let (from_client, from_server) = (&client.records.found, &server.records.found);
-        d.read_client_hellos(messages(client.stream, from_client));
-        d.read_server_messages(messages(server.stream, from_server));
+        messages(client.stream, from_client, |message| d.read_client_message(message));
+        messages(server.stream, from_server, |message| d.read_server_message(message));
         let whole = |e: Extent| server.stream.known(e.start as usize, e.end as usize);
         if d.server_hello.is_some_and(|hello| !whole(hello)) {
             d.read_cut_hello(from_client);
@@ -245,34 +245,33 @@ impl Dialogue {
         self.version.is_some_and(|v| v < Version::Tls13) && !self.resumed
     }
 
-    fn read_client_hellos(&mut self, messages: Vec<Message<'_>>) {
-        for message in messages.into_iter().filter(|m| m.kind == kind::CLIENT_HELLO) {
-            let hello = ClientHello::parse(&message.body);
-            self.first_client_hello = self.client_hello;
-            self.client_hello = Some(message.extent);
-            self.server_name = hello.server_name.or(self.server_name.take());
-            self.client_random = self.client_random.or(hello.random);
-            self.early_data_offered |= hello.early_data;
+    fn read_client_message(&mut self, Message { kind, body, extent }: Message<'_>) {
+        if kind != kind::CLIENT_HELLO {
+            return;
         }
+        let hello = ClientHello::parse(&body);
+        self.first_client_hello = self.client_hello;
+        self.client_hello = Some(extent);
+        self.server_name = hello.server_name.or(self.server_name.take());
+        self.client_random = self.client_random.or(hello.random);
+        self.early_data_offered |= hello.early_data;
     }
 
-    fn read_server_messages(&mut self, messages: Vec<Message<'_>>) {
-        for Message { kind, body, extent } in messages {
-            match kind {
-                kind::SERVER_HELLO if body.get(2..34) == Some(&HELLO_RETRY) => self.hello_retry = Some(extent),
-                kind::HELLO_RETRY_REQUEST => self.hello_retry = Some(extent),
-                kind::SERVER_HELLO if self.server_hello.is_none() => {
-                    self.server_hello = Some(extent);
-                    let Some(hello) = ServerHello::parse(&body) else { continue };
-                    self.version = hello.version;
-                    self.cipher_suite = Some(hello.cipher_suite);
-                    self.resumed = hello.version == Some(Version::Tls13) && hello.pre_shared_key;
-                }
-                kind::CERTIFICATE => self.certificate = self.certificate.or(Some(extent)),
-                kind::CERTIFICATE_REQUEST => self.certificate_request = self.certificate_request.or(Some(extent)),
-                kind::SERVER_HELLO_DONE => self.server_hello_done = self.server_hello_done.or(Some(extent)),
-                _ => {}
+    fn read_server_message(&mut self, Message { kind, body, extent }: Message<'_>) {
+        match kind {
+            kind::SERVER_HELLO if body.get(2..34) == Some(&HELLO_RETRY) => self.hello_retry = Some(extent),
+            kind::HELLO_RETRY_REQUEST => self.hello_retry = Some(extent),
+            kind::SERVER_HELLO if self.server_hello.is_none() => {
+                self.server_hello = Some(extent);
+                let Some(hello) = ServerHello::parse(&body) else { return };
+                self.version = hello.version;
+                self.cipher_suite = Some(hello.cipher_suite);
+                self.resumed = hello.version == Some(Version::Tls13) && hello.pre_shared_key;
             }
+            kind::CERTIFICATE => self.certificate = self.certificate.or(Some(extent)),
+            kind::CERTIFICATE_REQUEST => self.certificate_request = self.certificate_request.or(Some(extent)),
+            kind::SERVER_HELLO_DONE => self.server_hello_done = self.server_hello_done.or(Some(extent)),
+            _ => {}
         }
     }
 

@@ -51,12 +51,18 @@ pub struct Records {
     /// Whether a ChangeCipherSpec was found, and a handshake record behind one.
     change: bool,
     handshake_behind_change: bool,
-    /// Where the record on its way ends: before, there is nothing to look at.
-    awaited: usize,
-    /// The body of the record on its way, if nobody will read it.
-    unread: Option<Range<usize>>,
+    /// The record on its way: before it ends, there is nothing to look at.
+    coming: Option<Coming>,
     /// The stream stopped looking like TLS.
     lost: bool,
+}
+
+/// A record of which not all has come.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    record: Record,
+    /// From where on nobody will read it: the body of one of protected data, or of a Certificate.
+    unread_from: Option<usize>,
 }
 
 impl Records {
@@ -89,25 +95,76 @@ impl Records {
 
     /// The body of a record that has begun and is not whole yet, if nobody will read it: one of protected data, or a Certificate.
     pub fn unread(&self) -> Option<Range<usize>> {
-        self.unread.clone()
+        self.coming.and_then(|Coming { record, unread_from }| Some(unread_from?..record.extent.end as usize))
     }
 
-    /// How much of a segment's payload, beginning at `start` in the stream, lies before the first body that nobody will read; absent
-    /// if there is none in it.
-    pub fn unread_behind(&self, stream: &Stream, start: i64, payload: &[u8]) -> Option<usize> {
-        if self.lost || start != stream.end() as i64 {
-            return None;
+    /// Takes a segment's payload, all of which was captured and which begins at `start` in the stream, if it is what the stream waits for
+    /// and its records can be found as it passes, without a second look: bodies that nobody will read are not kept. Gives whether it did;
+    /// if not, nothing has changed, and [`Stream::push`] and [`Self::advance`] find the same in longer time.
+    pub fn take(&mut self, stream: &mut Stream, hello: Hello, start: i64, payload: &[u8]) -> bool {
+        let base = stream.end();
+        if start != base as i64 || self.lost || !stream.is_plain() {
+            return false;
         }
-        let mut at = self.at.checked_sub(stream.end())?;
-        while let Some((_, len)) = header(payload.get(at..)?) {
-            let end = at + 5 + len;
-            match read_of(&payload[at..(at + MOST_HEADER).min(end).min(payload.len())]) {
-                // Less than that is copied sooner than looked at twice.
-                Some(read) if end.min(payload.len()) > at + read + WORTH_IT => return Some(at + read),
-                _ => at = end,
+        if self.start.is_none() {
+            let begins_here = base == 0 && payload.first().is_some_and(|kind| kind & 0x80 == 0);
+            if !begins_here || begins(payload, hello, false) != Some(true) {
+                return false;
             }
+            self.start = Some(0);
         }
-        None
+        // What lies in `payload[kept..at]` is looked at and not handed on yet.
+        let (mut kept, mut at) = (0, 0);
+        if let Some(Coming { record, unread_from }) = self.coming {
+            at = (record.extent.end as usize - base).min(payload.len());
+            if unread_from.is_some() {
+                stream.pass(at, base + at);
+                kept = at;
+            }
+            if base + at == record.extent.end as usize {
+                self.add(record);
+            }
+        } else if self.at != base {
+            return false; // half a header is there
+        }
+        while self.coming.is_none() && payload.len() - at >= 5 {
+            let rest = &payload[at..];
+            let Some((content, len)) = header(rest) else {
+                self.lost = true;
+                break;
+            };
+            let (end, whole) = (at + 5 + len, 5 + len <= rest.len());
+            let read = read_of(&rest[..MOST_HEADER.min(5 + len).min(rest.len())]);
+            if let Some(read) = read.filter(|read| !whole || 5 + len > read + WORTH_IT) {
+                stream.keep(&payload[kept..at + read]);
+                kept = end.min(payload.len());
+                stream.pass(kept - (at + read), base + end);
+            }
+            let record = record(content, base + at, base + end);
+            if whole {
+                self.add(record);
+            } else {
+                self.coming = Some(Coming { record, unread_from: read.map(|read| base + at + read) });
+            }
+            at = end;
+        }
+        stream.keep(&payload[kept..]);
+        true
+    }
+
+    fn add(&mut self, record: Record) {
+        self.coming = None;
+        self.at = record.extent.end as usize;
+        match record.content {
+            Content::ApplicationData => self.protected += 1,
+            Content::ChangeCipherSpec => self.change = true,
+            Content::Handshake => self.handshake_behind_change |= self.change,
+            _ => {}
+        }
+        if self.found.capacity() == 0 {
+            self.found.reserve(USUAL_RECORDS);
+        }
+        self.found.push(record);
     }
 
     /// Looks at what the stream has grown by.
@@ -115,31 +172,19 @@ impl Records {
         if self.start.is_none() && !self.find_start(stream, hello) {
             return;
         }
-        if stream.end() < self.awaited {
+        if self.coming.is_some_and(|coming| stream.end() < coming.record.extent.end as usize) {
             return;
         }
-        self.unread = None;
+        self.coming = None;
         while !self.lost {
             match self.next(stream) {
-                Step::Record(record) => {
-                    self.at = record.extent.end as usize;
-                    match record.content {
-                        Content::ApplicationData => self.protected += 1,
-                        Content::ChangeCipherSpec => self.change = true,
-                        Content::Handshake => self.handshake_behind_change |= self.change,
-                        _ => {}
-                    }
-                    if self.found.capacity() == 0 {
-                        self.found.reserve(USUAL_RECORDS);
-                    }
-                    self.found.push(record);
-                }
+                Step::Record(record) => self.add(record),
                 Step::Wait => return,
                 Step::Within(record) => {
                     let end = record.extent.end as usize;
-                    self.awaited = end;
                     let header = stream.get(self.at..(self.at + MOST_HEADER).min(end).min(stream.end()));
-                    self.unread = header.and_then(read_of).map(|read| self.at + read..end);
+                    let unread_from = header.and_then(read_of).map(|read| self.at + read);
+                    self.coming = Some(Coming { record, unread_from });
                     return;
                 }
                 Step::Skip(to) => self.at = to,

@@ -94,6 +94,22 @@ impl Stream {
         }
     }
 
+    /// Whether all that was pushed so far passed in order and whole, and more can be taken.
+    pub(super) fn is_plain(&self) -> bool {
+        self.waiting.is_empty() && self.holes.is_empty() && !self.full()
+    }
+
+    /// Makes it longer by bytes that are wanted.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        self.extend(bytes, bytes.len());
+    }
+
+    /// Makes it longer by bytes that nobody will read, nor any before `until`.
+    pub(super) fn pass(&mut self, len: usize, until: usize) {
+        self.end += len;
+        self.wanted_from = self.wanted_from.max(until);
+    }
+
     /// Whether bytes passed that nobody captured.
     pub fn has_holes(&self) -> bool {
         !self.holes.is_empty()
