@@ -56,11 +56,11 @@ fn sender_copy<'a, S: Domain, R: Domain>(
             }
     };
     let copies: Vec<&Seen<S>> = sender.sent_by(arrived.from).filter(|p| carries(p)).collect();
-    let exact = copies.iter().find(|p| p.ip_id.is_some() && p.ip_id == arrived.ip_id && p.tsval == arrived.tsval);
-    if let Some(copy) = exact.filter(|p| p.ip_id != Some(0)) {
+    let exact = copies.iter().find(|p| p.ip_id().is_some() && p.ip_id() == arrived.ip_id() && p.tsval() == arrived.tsval());
+    if let Some(copy) = exact.filter(|p| p.ip_id() != Some(0)) {
         return Some(copy);
     }
-    let timed: Vec<&Seen<S>> = copies.iter().filter(|p| p.tsval.is_some() && p.tsval == arrived.tsval).copied().collect();
+    let timed: Vec<&Seen<S>> = copies.iter().filter(|p| p.tsval().is_some() && p.tsval() == arrived.tsval()).copied().collect();
     let candidates = if timed.is_empty() { &copies } else { &timed };
     let usual = |p: &&&Seen<S>| {
         let slack = Span::from_millis(3);

@@ -84,7 +84,7 @@ impl<D: Domain> FarSide<'_, D> {
     /// How many of the far end's packets between two seen ones never came, by its IP identification; absent
     /// if it does not count this connection's packets.
     fn missing_between(&self, before: &Seen<D>, next: &Seen<D>) -> Option<u16> {
-        let step = |a: &Seen<D>, b: &Seen<D>| Some(b.ip_id?.wrapping_sub(a.ip_id?));
+        let step = |a: &Seen<D>, b: &Seen<D>| Some(b.ip_id()?.wrapping_sub(a.ip_id()?));
         let sent: Vec<&Seen<D>> = self.view.sent_by(self.side).filter(|p| !p.flags.syn()).collect();
         // Proof that it counts: other neighbours step by exactly one packet.
         let (mut ones, mut others) = (0, 0);
@@ -104,7 +104,7 @@ impl<D: Domain> FarSide<'_, D> {
     /// Whether a packet that left before `next` with the same bytes came after it.
     fn overtaken(&self, next: &Seen<D>) -> bool {
         let same = |p: &&Seen<D>| p.packet > next.packet && !p.is_empty() && p.start() <= next.start() && p.end() >= next.end();
-        let older = |p: &Seen<D>| match (p.tsval.zip(next.tsval), p.ip_id.zip(next.ip_id)) {
+        let older = |p: &Seen<D>| match (p.tsval().zip(next.tsval()), p.ip_id().zip(next.ip_id())) {
             (Some((p, next)), _) if p != next => (p.wrapping_sub(next) as i32) < 0,
             (_, Some((p, next))) if p != next => (p.wrapping_sub(next) as i16) < 0,
             _ => false,
@@ -114,7 +114,7 @@ impl<D: Domain> FarSide<'_, D> {
 
     /// How far apart the far end *sent* two packets, by its own timestamps.
     fn sent_gap(&self, before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
-        let ticks = i64::from(next.tsval?.wrapping_sub(before.tsval?) as i32);
+        let ticks = i64::from(next.tsval()?.wrapping_sub(before.tsval()?) as i32);
         if ticks == 0 {
             return Some(Span::ZERO); // however long a tick is
         }
@@ -129,7 +129,7 @@ impl<D: Domain> FarSide<'_, D> {
         for packet in self.view.sent_by(self.side) {
             let judged = packet.packet > before.packet && packet.packet <= next.packet;
             if let Some(last) = last.filter(|_| !judged)
-                && let Some((from, to)) = last.tsval.zip(packet.tsval)
+                && let Some((from, to)) = last.tsval().zip(packet.tsval())
             {
                 ticks += i64::from(to.wrapping_sub(from) as i32);
                 passed += packet.at - last.at;

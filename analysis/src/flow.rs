@@ -21,8 +21,8 @@ use crate::turns;
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 const MAX_PACKETS: usize = 2_048;
 
-/// Packets of an ordinary handshake, its request and answer.
-const USUAL_PACKETS: usize = 16;
+/// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
+const USUAL_PACKETS: usize = 21;
 
 /// Which end sent a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -61,15 +61,13 @@ pub struct Seen<D> {
     pub at: Instant<D>,
     /// Its number in the capture.
     pub packet: u64,
-    ack: Option<i32>,
-    /// TCP timestamp value.
-    pub tsval: Option<u32>,
+    ack: i32,
+    tsval: u32,
     start: i32,
     len: u32,
     /// Length of the IP packet.
     pub ip_len: u32,
-    /// IPv4 identification.
-    pub ip_id: Option<u16>,
+    ip_id: u16,
     /// The window field as sent, without its scale.
     pub window: u16,
     /// Who sent it.
@@ -78,6 +76,28 @@ pub struct Seen<D> {
     pub flags: Flags,
     /// TTL or hop limit.
     pub ttl: u8,
+    has: Has,
+}
+
+/// Which of a packet's numbers it has: a bit each, for an [`Option`] would take as much again as what is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Has(u8);
+
+impl Has {
+    const ACK: u8 = 1;
+    const TSVAL: u8 = 2;
+    const IP_ID: u8 = 4;
+
+    #[inline]
+    fn of(ack: bool, tsval: bool, ip_id: bool) -> Self {
+        let bit = |has: bool, bit: u8| if has { bit } else { 0 };
+        Self(bit(ack, Self::ACK) | bit(tsval, Self::TSVAL) | bit(ip_id, Self::IP_ID))
+    }
+
+    #[inline]
+    fn then<T>(self, bit: u8, number: T) -> Option<T> {
+        (self.0 & bit != 0).then_some(number)
+    }
 }
 
 /// SACK blocks; few packets have any.
@@ -107,7 +127,17 @@ impl<D: Domain> Seen<D> {
     /// Offset in the peer's stream up to which it acknowledges; absent without ACK.
     #[inline]
     pub fn ack(&self) -> Option<i64> {
-        self.ack.map(i64::from)
+        self.has.then(Has::ACK, i64::from(self.ack))
+    }
+    /// TCP timestamp value.
+    #[inline]
+    pub fn tsval(&self) -> Option<u32> {
+        self.has.then(Has::TSVAL, self.tsval)
+    }
+    /// IPv4 identification.
+    #[inline]
+    pub fn ip_id(&self) -> Option<u16> {
+        self.has.then(Has::IP_ID, self.ip_id)
     }
     /// Whether it does nothing but acknowledge.
     pub fn pure_ack(&self) -> bool {
@@ -207,6 +237,7 @@ impl<D: Domain> View<D> {
             from: p.from,
             flags: p.flags,
             ttl: p.ttl,
+            has: p.has,
         };
         let packets = self.packets.into_iter().map(on_clock).collect();
         View {
@@ -295,6 +326,11 @@ impl<D: Domain> View<D> {
     pub fn late_tls(&self) -> bool {
         let [client, server] = [&self.client, &self.server].map(Direction::content);
         client.records.start().is_none() && server.records.start().is_none() && client.late_records + server.late_records > 0
+    }
+
+    /// Whether this packet was its first.
+    pub(crate) fn began_with(&self, packet: u64) -> bool {
+        self.packets.first().is_some_and(|first| first.packet == packet)
     }
 
     /// Time of the last packet.
@@ -400,15 +436,18 @@ impl<D: Domain> View<D> {
         self.learn_isn(from, segment);
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
+        let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
+        let tsval = segment.options.tsval();
         self.packets.push(Seen {
             at,
             packet,
-            ack: peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack)),
-            tsval: segment.options.tsval(),
+            has: Has::of(ack.is_some(), tsval.is_some(), segment.ip_id.is_some()),
+            ack: ack.unwrap_or_default(),
+            tsval: tsval.unwrap_or_default(),
             start,
             len: segment.len,
             ip_len: segment.ip_len,
-            ip_id: segment.ip_id,
+            ip_id: segment.ip_id.unwrap_or_default(),
             window: segment.window,
             from,
             flags: segment.flags,
@@ -567,7 +606,7 @@ mod tests {
 
     #[test]
     fn a_packet_fits_into_a_cache_line() {
-        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 56);
+        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 48);
     }
 
     #[test]

@@ -56,7 +56,7 @@ type Identity = (Side, u8, i64, i64, Option<i64>, Option<u32>, Option<u16>);
 
 /// What a packet keeps on its way through address translation.
 fn identity<D: Domain>(p: &Seen<D>) -> Identity {
-    (p.from, p.flags.0, p.start(), p.len(), p.ack(), p.tsval, p.ip_id)
+    (p.from, p.flags.0, p.start(), p.len(), p.ack(), p.tsval(), p.ip_id())
 }
 
 /// A clock that was set while it stamped a handshake.
@@ -71,7 +71,7 @@ pub struct Step {
 /// Whether one end's capture clock was set, told by the TCP timestamps of both ends: each counts its own host's time, and both
 /// disagree with the capture's clock by the same amount from one packet on.
 pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
-    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval?) * 1_000_000));
+    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * 1_000_000));
     // Nearly always nothing moved; then nothing needs to be searched.
     let moved = |side| {
         let ends = view.sent_by(side).filter_map(lag).fold(None, |ends: Option<(i64, i64)>, lag| {

@@ -20,6 +20,8 @@ const MOST_NAMES: usize = 200_000;
 const MOST_HELD: usize = 40 << 20;
 /// A handshake in which nothing happens for so long is over.
 const IDLE: Span = Span::from_millis(90_000);
+/// So many places in the order of views are not worth a look for those that are gone.
+const MOST_GONE: usize = 4_096;
 /// No view.
 const TAKEN: u32 = u32::MAX;
 
@@ -193,8 +195,8 @@ pub struct FlowTable<D> {
     names: Names,
     views: Vec<Option<Box<View<D>>>>,
     free: Vec<u32>,
-    /// Views by the order in which they began; may name views that are gone.
-    order: VecDeque<(Slot, Key)>,
+    /// Views by the order in which they began, each with the number of its first packet; may name views that are gone.
+    order: VecDeque<(Slot, u64)>,
     held: usize,
     epoch: u16,
     others: VecDeque<Other<D>>,
@@ -242,7 +244,7 @@ impl<D: Domain> FlowTable<D> {
                 }
                 (Slot(name.view), name.client_is_lesser)
             }
-            _ => self.open(key, segment, syn, from_lesser),
+            _ => self.open(key, packet, segment, syn, from_lesser),
         };
         let view = self.views[slot.0 as usize].as_mut()?;
         let from = if client_is_lesser == from_lesser { Side::Client } else { Side::Server };
@@ -280,10 +282,15 @@ impl<D: Domain> FlowTable<D> {
     /// Connections begun at `from` or later, of those remembered.
     pub fn others_since(&self, from: Instant<D>) -> impl Iterator<Item = Other<D>> {
         let taken = self.others.iter().rev().take_while(move |other| other.seen >= from).copied();
-        let watched = self.order.iter().rev().filter_map(|(slot, _)| self.views[slot.0 as usize].as_deref());
+        let watched = self.order.iter().rev().filter_map(|place| self.ordered(*place));
         let begun = move |view: &&View<D>| view.packets.first().is_some_and(|p| p.at >= from);
         let watched = watched.take_while(begun).filter_map(|view| Other::of(view));
         taken.chain(watched).filter(move |other| other.from >= from)
+    }
+
+    /// The view at a place of the order, unless it is gone.
+    fn ordered(&self, (slot, began): (Slot, u64)) -> Option<&View<D>> {
+        self.views[slot.0 as usize].as_deref().filter(|view| view.began_with(began))
     }
 
     /// Notes that a connection that was taken got more data from its server.
@@ -298,9 +305,8 @@ impl<D: Domain> FlowTable<D> {
     /// Takes the oldest view if nothing happened in it for long, or if memory is short.
     pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
         loop {
-            let (slot, key) = *self.order.front()?;
-            let view = self.views[slot.0 as usize].as_ref().filter(|v| Key::between(&v.endpoints) == key);
-            let Some(view) = view else {
+            let place = *self.order.front()?;
+            let Some(view) = self.ordered(place) else {
                 self.order.pop_front();
                 continue;
             };
@@ -309,21 +315,22 @@ impl<D: Domain> FlowTable<D> {
                 return None;
             }
             self.order.pop_front();
-            return self.take(slot);
+            return self.take(place.0);
         }
     }
 
     /// The connections that nobody took, in the order in which they began.
     pub fn into_views(mut self) -> Vec<View<D>> {
         let mut found = Vec::new();
-        for (slot, _) in std::mem::take(&mut self.order) {
-            found.extend(self.views[slot.0 as usize].take().map(|view| *view));
+        for (slot, began) in std::mem::take(&mut self.order) {
+            let view = self.views[slot.0 as usize].take_if(|view| view.began_with(began));
+            found.extend(view.map(|view| *view));
         }
         found
     }
 
     /// Begins a connection; gives its view and whether its client is the lesser end.
-    fn open(&mut self, key: Key, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
+    fn open(&mut self, key: Key, packet: u64, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;
             self.names.retain(|name| name.view != TAKEN || name.epoch == epoch);
@@ -348,7 +355,53 @@ impl<D: Domain> FlowTable<D> {
         let client_isn = syn.then_some(segment.seq);
         let other = self.forgotten.wrapping_sub(1);
         self.names.insert(key, Name { other, view: index, client_isn, epoch: self.epoch, client_is_lesser });
-        self.order.push_back((Slot(index), key));
+        if self.order.len() >= MOST_GONE.max(2 * (self.views.len() - self.free.len())) {
+            let views = &self.views;
+            self.order.retain(|(slot, began)| views[slot.0 as usize].as_ref().is_some_and(|view| view.began_with(*began)));
+        }
+        self.order.push_back((Slot(index), packet));
         (Slot(index), client_is_lesser)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Unplaced;
+    use crate::packet::{Flags, TcpOptions};
+
+    fn syn(addresses: &[u8; 8], port: u16) -> TcpSegment<'_> {
+        TcpSegment {
+            addresses: Addresses::V4(addresses),
+            ports: [port, 443],
+            seq: 7,
+            ack: 0,
+            flags: Flags(0x02),
+            len: 0,
+            payload: &[],
+            options: TcpOptions(&[]),
+            ip_id: None,
+            ip_len: 40,
+            ttl: 64,
+            window: 0,
+        }
+    }
+
+    #[test]
+    fn one_that_lasts_does_not_keep_the_places_of_those_that_are_gone() {
+        let mut table = FlowTable::<Unplaced>::default();
+        for n in 0..20_000_u32 {
+            let [.., a, b] = n.to_be_bytes();
+            let addresses = [10, 0, a, b, 192, 0, 2, 1];
+            let at = Instant::from_nanos(i64::from(n) * 1_000_000);
+            let slot = table.push(at, u64::from(n), &syn(&addresses, 4_000)).expect("a new connection");
+            if n % 1_000 != 3 {
+                table.take(slot);
+            }
+            assert!(table.overdue(at).is_none(), "none is idle");
+        }
+        assert!(table.order.len() <= MOST_GONE, "{} places for 20 views", table.order.len());
+        let began: Vec<u64> = table.into_views().iter().map(|view| view.packets[0].packet).collect();
+        assert_eq!(began, (0..20).map(|thousand| thousand * 1_000 + 3).collect::<Vec<_>>(), "in the order in which they began");
     }
 }

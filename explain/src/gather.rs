@@ -32,7 +32,7 @@ pub struct Gather<'a> {
 }
 
 struct Sum {
-    totals: Histogram<u64>,
+    totals: Histogram<u32>,
     n: u64,
     excess: Span,
 }

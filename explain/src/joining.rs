@@ -116,7 +116,8 @@ fn fits(group: &Group, observer: usize, view: &View<Unplaced>) -> bool {
         let numbers = |v: &View<Unplaced>| (v.isn(Side::Client), v.isn(Side::Server));
         let same_numbers = numbers(seen) == numbers(view);
         let begun = |v: &View<Unplaced>| v.syns(Side::Client).next().is_some();
-        let stamp = |v: &View<Unplaced>| v.sent_by(Side::Client).find(|p| !p.is_empty() && p.start() == 0).and_then(|p| p.tsval);
+        let stamp =
+            |v: &View<Unplaced>| v.sent_by(Side::Client).find(|p| !p.is_empty() && p.start() == 0).and_then(|p| p.tsval());
         let same_stamp = stamp(seen).is_some() && stamp(seen) == stamp(view);
         // Offsets count from SYN: without it they cannot be compared with those of another capture.
         let comparable = begun(seen) && begun(view);

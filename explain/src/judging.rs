@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use crate::placing::{Placed, Seen};
 
 /// Bytes of handshakes that lie on the shelf.
-const MOST_HELD: usize = 4 << 20;
+const MOST_HELD: usize = 2 << 20;
 /// Paths whose least round trip is remembered.
 const MOST_PATHS: usize = 100_000;
 
