@@ -348,6 +348,11 @@ impl<D: Domain> View<D> {
         (self.client.content, self.server.content, self.settled) = (None, None, None);
     }
 
+    /// Lets go of the packets: for when all that they tell has been read.
+    pub fn forget_packets(&mut self) {
+        (self.packets, self.sacks) = (Vec::new(), Vec::new());
+    }
+
     /// Whether packets of both ends were captured.
     pub fn both_directions(&self) -> bool {
         [Side::Client, Side::Server].iter().all(|side| self.sent_by(*side).next().is_some())

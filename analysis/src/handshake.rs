@@ -108,6 +108,16 @@ impl Handshake {
             view.forget_bytes();
         }
     }
+
+    /// Lets go of the packets of its views: it has been read, and is only counted from here on.
+    pub fn forget_packets(&mut self) {
+        if let Some(view) = &mut self.client {
+            view.forget_packets();
+        }
+        if let Some(view) = &mut self.edge {
+            view.forget_packets();
+        }
+    }
 }
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address

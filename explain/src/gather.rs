@@ -101,6 +101,11 @@ impl Sum {
 }
 
 impl Sink for Gather<'_> {
+    fn counts_only(&self) -> Option<Span> {
+        let asked_for = self.each.is_some() || self.selection.is_some() || self.slowest.len() < self.most;
+        if asked_for { None } else { self.slowest.last().map(|(least, _)| *least) }
+    }
+
     fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()> {
         if !self.filter.admits(&finding) {
             return ControlFlow::Continue(());

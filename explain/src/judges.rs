@@ -6,6 +6,8 @@
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{JoinHandle, available_parallelism};
 
+use analysis::clock::Span;
+
 use crate::judging::{Finding, Judging};
 use crate::placing::Placed;
 
@@ -14,6 +16,19 @@ const BATCH: usize = 128;
 /// Batches that may wait.
 const MOST_WAITING: usize = 2;
 
+/// Handshakes on their way to whoever judges.
+struct Batch {
+    placed: Vec<Placed>,
+    /// As [`crate::Sink::counts_only`] said last.
+    counts_only: Option<Span>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self { placed: Vec::with_capacity(BATCH), counts_only: None }
+    }
+}
+
 /// Whoever judges.
 pub struct Judges {
     place: Place,
@@ -21,7 +36,7 @@ pub struct Judges {
 
 enum Place {
     Here(Judging),
-    Beside { batch: Vec<Placed>, to: SyncSender<Vec<Placed>>, back: Receiver<Vec<Finding>>, thread: JoinHandle<()> },
+    Beside { batch: Batch, to: SyncSender<Batch>, back: Receiver<Vec<Finding>>, thread: JoinHandle<()> },
 }
 
 impl Judges {
@@ -33,15 +48,16 @@ impl Judges {
         Self { place }
     }
 
-    /// Takes a handshake.
-    pub fn push(&mut self, placed: Placed) {
+    /// Takes a handshake; of one that took no longer than `counts_only` nobody will ask for packets.
+    pub fn push(&mut self, placed: Placed, counts_only: Option<Span>) {
         match &mut self.place {
-            Place::Here(judging) => judging.push(placed),
+            Place::Here(judging) => judging.push(placed, counts_only),
             Place::Beside { batch, to, .. } => {
-                batch.push(placed);
-                if batch.len() >= BATCH {
+                batch.placed.push(placed);
+                batch.counts_only = counts_only;
+                if batch.placed.len() >= BATCH {
                     // It fails only if the other thread is gone; `finish` tells why.
-                    let _ = to.send(std::mem::replace(batch, Vec::with_capacity(BATCH)));
+                    let _ = to.send(std::mem::replace(batch, Batch::new()));
                 }
             }
         }
@@ -76,11 +92,11 @@ impl Judges {
 }
 
 fn beside(mut judging: Judging) -> Place {
-    let (to, handed) = sync_channel::<Vec<Placed>>(MOST_WAITING);
+    let (to, handed) = sync_channel::<Batch>(MOST_WAITING);
     let (give, back) = channel();
     let thread = std::thread::spawn(move || {
-        for batch in handed {
-            batch.into_iter().for_each(|placed| judging.push(placed));
+        for Batch { placed, counts_only } in handed {
+            placed.into_iter().for_each(|placed| judging.push(placed, counts_only));
             let found: Vec<Finding> = std::iter::from_fn(|| judging.pop(false)).collect();
             if !found.is_empty() && give.send(found).is_err() {
                 return; // nobody wants more
@@ -92,5 +108,5 @@ fn beside(mut judging: Judging) -> Place {
             }
         }
     });
-    Place::Beside { batch: Vec::with_capacity(BATCH), to, back, thread }
+    Place::Beside { batch: Batch::new(), to, back, thread }
 }

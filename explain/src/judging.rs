@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use analysis::clock::Span;
 use analysis::flow::View;
 use analysis::handshake::Handshake;
-use analysis::ledger::{Baseline, Missing, Owner};
+use analysis::ledger::{self, Baseline, Missing, Owner};
 use analysis::run::UNSPLIT_CLIENT;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use crate::placing::{Placed, Seen};
 
 /// Bytes of handshakes that lie on the shelf.
-const MOST_HELD: usize = 2 << 20;
+const MOST_HELD: usize = 4 << 20;
 /// Paths whose least round trip is remembered.
 const MOST_PATHS: usize = 100_000;
 
@@ -113,6 +113,8 @@ const CLIENT_CPU: Span = Span::from_millis(5);
 struct Shelved {
     id: u64,
     started: i64,
+    path: (IpAddr, IpAddr),
+    random: Option<[u8; 32]>,
     placed: Placed,
     /// One; two where it is open at which end the observer stood; none with the reason.
     readings: Result<Readings, String>,
@@ -130,7 +132,7 @@ type Readings = SmallVec<[Read; 1]>;
 
 /// Judges handshakes.
 pub struct Judging {
-    shelf: VecDeque<Box<Shelved>>,
+    shelf: VecDeque<Shelved>,
     held: usize,
     most_held: usize,
     count: u64,
@@ -151,8 +153,8 @@ impl Judging {
         }
     }
 
-    /// Takes a handshake.
-    pub fn push(&mut self, mut placed: Placed) {
+    /// Takes a handshake; of one that took no longer than `counts_only` nobody will ask for packets.
+    pub fn push(&mut self, mut placed: Placed, counts_only: Option<Span>) {
         self.count += 1;
         let id = self.count;
         let readings = read(&placed);
@@ -161,15 +163,22 @@ impl Judging {
         if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.reading.ledger.clean_path()).min().filter(|_| sound) {
             self.paths.note(path(&placed.handshake), rtt);
         }
-        let other_leg = self.leg(id, &placed.handshake);
+        let (path, random) = (path(&placed.handshake), placed.handshake.dialogue.client_random);
+        let other_leg = random.and_then(|random| self.leg(id, random));
         let started = first_at(&placed.handshake);
-        let mut held = size_of::<Shelved>();
         placed.forget_bytes();
+        let total = readings.iter().flatten().map(|r| r.reading.ledger.total).max().unwrap_or_default();
+        if counts_only.is_some_and(|most| total <= most) {
+            placed.forget_packets();
+        }
+        let entries: usize = readings.iter().flatten().map(|r| r.reading.ledger.entries.capacity()).sum();
+        let mut held = size_of::<Shelved>() + entries * size_of::<ledger::Entry>();
         for handshake in [Some(&placed.handshake), placed.otherwise.as_ref()].into_iter().flatten() {
-            held += handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
+            let packets = handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
+            held += size_of::<Handshake>() + packets;
         }
         self.held += held;
-        self.shelf.push_back(Box::new(Shelved { id, started, placed, readings, other_leg, held }));
+        self.shelf.push_back(Shelved { id, started, path, random, placed, readings, other_leg, held });
     }
 
     /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
@@ -177,16 +186,15 @@ impl Judging {
         if !end && self.held <= self.most_held {
             return None;
         }
-        let shelved = self.shelf.pop_front()?;
-        self.held -= shelved.held;
-        if let Some(random) = shelved.placed.handshake.dialogue.client_random
+        let Shelved { id, started, path, random, placed, readings, other_leg, held } = self.shelf.pop_front()?;
+        self.held -= held;
+        if let Some(random) = random
             && let Entry::Occupied(known) = self.by_random.entry(Random(random))
-            && *known.get() == shelved.id
+            && *known.get() == id
         {
             known.remove();
         }
-        let Shelved { id, started, placed, readings, other_leg, .. } = *shelved;
-        let least = self.paths.get(path(&placed.handshake));
+        let least = self.paths.get(path);
         let judged = readings.map(|readings| judge_open(placed.seen, readings, least, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
@@ -206,8 +214,7 @@ impl Judging {
     }
 
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
-    fn leg(&mut self, id: u64, handshake: &Handshake) -> Option<u64> {
-        let random = handshake.dialogue.client_random?;
+    fn leg(&mut self, id: u64, random: [u8; 32]) -> Option<u64> {
         let other = self.by_random.insert(Random(random), id)?;
         let other = self.shelf.iter_mut().find(|s| s.id == other)?;
         other.other_leg = Some(id);

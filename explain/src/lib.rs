@@ -81,6 +81,11 @@ pub trait Sink {
     fn placed(&mut self, placed: &mut Placed) {
         let _ = placed;
     }
+    /// Handshakes that took no longer than this are only counted: nobody asks for their packets. It never becomes less; absent if all
+    /// are wanted whole.
+    fn counts_only(&self) -> Option<Span> {
+        None
+    }
     /// Takes a judged handshake; `files` are those behind its packet numbers ([`capture::set::split`]).
     fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()>;
     /// Told now and then how far reading has come.
@@ -208,7 +213,7 @@ impl<'a> Run<'a> {
         sink.placed(&mut placed);
         // On the core that made them: memory is given back sooner where it came from.
         placed.forget_bytes();
-        self.judges.push(placed);
+        self.judges.push(placed, sink.counts_only());
         let judged = self.judges.judged();
         self.give(judged, sink)
     }

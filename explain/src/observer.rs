@@ -53,8 +53,9 @@ impl Observer {
     pub fn push(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         self.counts.packets += 1;
         self.now = frame.at;
-        match frame.link.and_then(|link| ordinary(link, frame.bytes)) {
-            Some(segment) => self.segment(frame, &segment),
+        // Borrowed, not moved: what was just written is not read well in other pieces.
+        match &frame.link.and_then(|link| ordinary(link, frame.bytes)) {
+            Some(segment) => self.segment(frame, segment),
             None => self.extraordinary(frame),
         }
     }

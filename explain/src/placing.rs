@@ -69,6 +69,14 @@ impl Placed {
             otherwise.forget_bytes();
         }
     }
+
+    /// Lets go of the packets, when what they tell has been read and nobody will look at them ([`Handshake::forget_packets`]).
+    pub fn forget_packets(&mut self) {
+        self.handshake.forget_packets();
+        if let Some(otherwise) = &mut self.otherwise {
+            otherwise.forget_packets();
+        }
+    }
 }
 
 /// Knows where observers stand.

@@ -130,7 +130,7 @@ impl Detector {
         if !worth_judging(&view) {
             return None;
         }
-        self.judging.push(at_edge(view));
+        self.judging.push(at_edge(view), None);
         self.judging.pop(true)
     }
 }
