@@ -12,6 +12,7 @@ pub(crate) struct Covered {
 
 impl Covered {
     /// Takes the range `[start, end)`.
+    #[inline]
     pub(crate) fn add(&mut self, start: i64, end: i64) {
         if start > self.prefix {
             self.beyond.push((start, end));

@@ -5,7 +5,7 @@
 //! timestamps say when it *sent*, and an IP identification that counts its packets says whether
 //! one is missing. Where the client offers neither, the time is left unattributed with the candidates named.
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
@@ -83,12 +83,12 @@ impl<'a> Reader<'a> {
         let flight_end = self.or_edge(Phase::ServerFlight, hello, d.server_flight)?.end;
         let flight = view.first_copy(Side::Server, flight_end)?;
         self.edge(Phase::ServerFlight, hello, flight);
-        let copies: Vec<&Seen<Edge>> =
+        let copies: SmallVec<[&Seen<Edge>; 8]> =
             view.sent_by(Side::Server).filter(|p| p.at >= flight.at && !p.is_empty() && p.start() < flight_end).collect();
         let answered = |p: &&Seen<Edge>| p.pure_ack() && p.ack().is_some_and(|a| a >= flight_end);
         let told_twice =
             view.sent_by(Side::Client).find(answered).is_some_and(|ack| self.was_repeated_in_vain(ack, flight.start()));
-        let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, copies, Side::Server, flight_end)? };
+        let delivered = if told_twice { flight } else { self.delivered(Phase::ServerFlight, &copies, Side::Server, flight_end)? };
         self.last = Milestone::ServerFlightEnd;
         let finished = self.finished;
         let flight_begin = d.server_flight.map_or(flight.start(), |e| e.start);
@@ -231,7 +231,8 @@ impl<'a> Reader<'a> {
         let syn_ack = self.or_edge(Phase::Connect, syn, view.syns(Side::Server).next())?;
         self.edge(Phase::Connect, syn, syn_ack);
         self.last = Milestone::SynAck;
-        let delivered = self.delivered(Phase::Connect, view.syns(Side::Server).collect(), Side::Server, 0)?;
+        let copies: SmallVec<[&Seen<Edge>; 8]> = view.syns(Side::Server).collect();
+        let delivered = self.delivered(Phase::Connect, &copies, Side::Server, 0)?;
         let ack = view.first_ack(Side::Server, 0)?;
         self.path(Phase::Connect, delivered, ack);
         Some((ack, ack.at - delivered.at))
@@ -277,10 +278,10 @@ impl<'a> Reader<'a> {
 
     /// Of the copies of something the edge sent, the one that got through: the last one sent half a round trip
     /// or more before the acknowledgement. The wait for it is loss, or a blackhole if only big packets died.
-    fn delivered(&mut self, phase: Phase, copies: Vec<&'a Seen<Edge>>, side: Side, end: i64) -> Option<&'a Seen<Edge>> {
+    fn delivered(&mut self, phase: Phase, copies: &[&'a Seen<Edge>], side: Side, end: i64) -> Option<&'a Seen<Edge>> {
         let first = *copies.first()?;
         let Some(ack) = self.view.first_ack(side, end) else {
-            self.unacknowledged(phase, &copies, end);
+            self.unacknowledged(phase, copies, end);
             return None;
         };
         let half = self.ledger.min_path().unwrap_or(Span::from_millis(1)).percent(50);

@@ -4,6 +4,8 @@
 //! (RFC 7323) say when the far end *sent*; an IP identification that counts its packets says whether one is missing
 //! between them. Where the far end offers neither, the time stays unattributed with the candidates named.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
@@ -38,7 +40,7 @@ impl<D: Domain> FarSide<'_, D> {
     }
 
     /// Divides a stretch among the far end, the path and loss.
-    pub fn divide(&self, stretch: Stretch<'_, D>) -> Vec<Entry> {
+    pub fn divide(&self, stretch: Stretch<'_, D>) -> SmallVec<[Entry; 1]> {
         let Stretch { phase, before, next, innocent, round_trip } = stretch;
         let gap = (next.at - before.at - innocent).at_least_zero();
         let cited = [before.packet, next.packet];
@@ -56,11 +58,11 @@ impl<D: Domain> FarSide<'_, D> {
         let piece = self.view.sent_by(self.side).rfind(|p| !p.is_empty() && p.end() == next.start() && p.at > before.at);
         let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
         let Some(sent_gap) = self.sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
-            return vec![undecided(gap, &[self.owner(), Owner::Path, Owner::Loss], &[timestamps, capture])];
+            return smallvec![undecided(gap, &[self.owner(), Owner::Path, Owner::Loss], &[timestamps, capture])];
         };
         let late = (sent_gap - innocent).at_least_zero().min(gap);
         let travelled = gap - late;
-        let mut entries = Vec::new();
+        let mut entries = SmallVec::new();
         let long_way = travelled > TICK + Span::from_millis(1);
         if long_way {
             entries.push(Entry::new(phase, Owner::Path, Kind::Delay, travelled, TICK).between(cited));

@@ -438,7 +438,9 @@ impl<D: Domain> View<D> {
             return 0;
         }
         self.settled = None;
-        self.learn_isn(from, segment);
+        if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
+            self.learn_isn(from, segment);
+        }
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
         let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
@@ -474,6 +476,7 @@ impl<D: Domain> View<D> {
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
     /// or from what the peer acknowledges. Of several that were offered, the one acknowledged counts.
+    #[inline(never)]
     fn learn_isn(&mut self, from: Side, segment: &TcpSegment<'_>) {
         let (own, peer) = match from {
             Side::Client => (&mut self.client, &mut self.server),

@@ -101,7 +101,10 @@ impl<'a> TcpOptions<'a> {
     /// `TSval` where the timestamps are all there is, as most stacks lay them out: two NOPs before them, nothing behind.
     #[inline]
     fn only_timestamps(self) -> Option<u32> {
-        if let [1, 1, 8, 10, a, b, c, d, _, _, _, _] = *self.0 { Some(u32::from_be_bytes([a, b, c, d])) } else { None }
+        let [n, o, kind, len, a, b, c, d, _, _, _, _] = *<&[u8; 12]>::try_from(self.0).ok()?;
+        // One comparison of four bytes, not four of one.
+        let as_usual = u32::from_ne_bytes([n, o, kind, len]) == u32::from_ne_bytes([1, 1, 8, 10]);
+        as_usual.then(|| u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Whether there may be SACK blocks among them.
@@ -247,7 +250,7 @@ pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> 
 
 /// What nearly every frame of most captures is: TCP in IP in Ethernet, nothing between, nothing odd; absent for all else.
 /// [`decode`] says the same of it, in three times the time.
-#[inline]
+#[inline(always)]
 pub fn ordinary(link: LinkType, frame: &[u8]) -> Option<TcpSegment<'_>> {
     if link != LinkType::Ethernet {
         return None;

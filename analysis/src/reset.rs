@@ -15,11 +15,12 @@ const OTHER_TTL: u8 = 3;
 pub(crate) fn reset_by(handshake: &Handshake) -> Option<Owner> {
     let client = handshake.client.as_ref().and_then(first_reset);
     let edge = handshake.edge.as_ref().and_then(first_reset);
-    let sent_at_client = handshake.client.as_ref().map(|v| resets(v, Side::Client));
-    let sent_at_edge = handshake.edge.as_ref().map(|v| resets(v, Side::Server));
     let (by, foreign) = client.or(edge)?;
     let owner = |by| if by == Side::Client { Owner::Client } else { Owner::Edge };
-    let shown = if by == Side::Client { sent_at_client } else { sent_at_edge };
+    let shown = match by {
+        Side::Client => handshake.client.as_ref().map(|view| resets(view, by)),
+        Side::Server => handshake.edge.as_ref().map(|view| resets(view, by)),
+    };
     Some(match shown {
         Some(true) => owner(by),
         Some(false) => Owner::Path,

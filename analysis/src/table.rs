@@ -259,6 +259,7 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Takes a view out; packets of its connection are ignored from now on.
+    #[inline(never)]
     pub fn take(&mut self, slot: Slot) -> Option<Box<View<D>>> {
         let view = self.views.get_mut(slot.0 as usize)?.take()?;
         self.held -= view.held();
@@ -294,6 +295,7 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Notes that a connection that was taken got more data from its server.
+    #[inline(never)]
     fn touch(&mut self, other: u32, at: Instant<D>, packet: u64) {
         // What is gone wraps round to a place beyond the last.
         let place = other.wrapping_sub(self.forgotten);
@@ -330,6 +332,7 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Begins a connection; gives its view and whether its client is the lesser end.
+    #[inline(never)]
     fn open(&mut self, key: Key, packet: u64, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;

@@ -129,6 +129,7 @@ impl Observer {
     }
 
     /// A connection in which nothing happened for long, or that must go because memory is short.
+    #[inline]
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         // A look at the oldest costs as much as a lookup: now and then is often enough.
         if !self.counts.packets.is_multiple_of(LOOK) {
