@@ -264,8 +264,8 @@ impl<D: Domain> View<D> {
     }
 
     /// The same for good, where it has been read already.
-    pub(crate) fn take_dialogue(&mut self) -> Dialogue {
-        self.settled.take().map_or_else(|| self.dialogue(), |read| *read)
+    pub(crate) fn take_dialogue(&mut self) -> Box<Dialogue> {
+        self.settled.take().unwrap_or_else(|| Box::new(self.dialogue()))
     }
 
     /// What the order of packets tells of a dialogue that was read without it.

@@ -24,13 +24,13 @@ pub struct Handshake {
     /// Who talks to whom.
     pub endpoints: Endpoints,
     /// Where each message lies in the two streams.
-    pub dialogue: Dialogue,
+    pub dialogue: Box<Dialogue>,
     /// As seen on the client's wire.
     pub client: Option<View<Client>>,
     /// As seen on the edge's wire.
     pub edge: Option<View<Edge>>,
     /// The lookup that came before it.
-    pub lookup: Option<Lookup>,
+    pub lookup: Option<Box<Lookup>>,
     /// The client process's threads.
     pub client_host: Option<HostTrace<Client>>,
     /// The edge process's threads.
@@ -73,7 +73,7 @@ impl Handshake {
     #[must_use]
     pub fn edge_side_only(&self) -> Self {
         let edge = self.edge.clone();
-        let dialogue = edge.as_ref().map_or_else(Dialogue::default, View::dialogue);
+        let dialogue = Box::new(edge.as_ref().map_or_else(Dialogue::default, View::dialogue));
         Self {
             endpoints: self.endpoints,
             dialogue,
@@ -171,12 +171,12 @@ impl Handshake {
 }
 
 /// Reads the TLS dialogue from whichever view holds more of each direction.
-fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) -> Dialogue {
+fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) -> Box<Dialogue> {
     let (client, edge) = match (client, edge) {
         (Some(client), Some(edge)) => (&*client, &*edge),
         (Some(alone), None) => return alone.take_dialogue(),
         (None, Some(alone)) => return alone.take_dialogue(),
-        (None, None) => return Dialogue::default(),
+        (None, None) => return Box::default(),
     };
     let better = |side| {
         let (a, b) = (client.half(side), edge.half(side));
@@ -185,5 +185,5 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
     let first = Dialogue::read(from_client, from_server, Order::default());
     let order = client.order(&first);
-    turns::complete(client, first.with_order(from_client, from_server, order))
+    Box::new(turns::complete(client, first.with_order(from_client, from_server, order)))
 }

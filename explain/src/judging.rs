@@ -13,6 +13,7 @@ use analysis::flow::View;
 use analysis::handshake::Handshake;
 use analysis::ledger::{self, Baseline, Missing, Owner};
 use analysis::run::UNSPLIT_CLIENT;
+use analysis::tls::Dialogue;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
 use foldhash::HashMap;
@@ -175,7 +176,7 @@ impl Judging {
         let mut held = size_of::<Shelved>() + entries * size_of::<ledger::Entry>();
         for handshake in [Some(&placed.handshake), placed.otherwise.as_ref()].into_iter().flatten() {
             let packets = handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
-            held += size_of::<Handshake>() + packets;
+            held += size_of::<Handshake>() + size_of::<Dialogue>() + packets;
         }
         self.held += held;
         self.shelf.push_back(Shelved { id, started, path, random, placed, readings, other_leg, held });

@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
         {
             let lookups = self.observers[observer].lookups();
             let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
-            placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS);
+            placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS).map(Box::new);
         }
         self.ask_around(&mut placed);
         sink.placed(&mut placed);

@@ -227,7 +227,7 @@ fn analyse(frames: &[Frame], vantage: &str, first_packet: u64) -> Vec<Handshake>
     handshakes.sort_by_key(|h| h.client.as_ref().and_then(|v| v.packets.first()).map(|p| p.at));
     for handshake in &mut handshakes {
         if let Some(first) = handshake.client.as_ref().and_then(|v| v.packets.first()) {
-            handshake.lookup = lookups.take_for(handshake.endpoints.server.ip(), first.at);
+            handshake.lookup = lookups.take_for(handshake.endpoints.server.ip(), first.at).map(Box::new);
         }
     }
     handshakes
