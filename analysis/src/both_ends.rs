@@ -381,7 +381,7 @@ pub(crate) fn client_time(
             Some(frames) => Entry::new(phase, Owner::ClientApp, Kind::Dependency, to - from, STAMP_ERROR).between(frames),
             None => Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets),
         };
-        entry.missing.push(Missing::ClientHost);
+        entry.missing.insert(Missing::ClientHost);
         return vec![entry];
     };
     let usage = trace.usage(from, to);
@@ -464,7 +464,7 @@ pub(crate) fn edge_side(
         Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, parts.left, STAMP_ERROR).between(frames),
         None => Entry::new(phase, Owner::Edge, None, parts.left, STAMP_ERROR).between(cited),
     };
-    unsplit.missing.push(Missing::EdgeHost);
+    unsplit.missing.insert(Missing::EdgeHost);
     parts.charge(unsplit);
     parts.entries
 }

@@ -5,7 +5,7 @@
 //! ([`crate::far_side`]). The edge's kernel acknowledges ClientHello even while its program stalls: with that
 //! acknowledgement the way out is cleared; without it, a late answer may be the edge's or the way's.
 
-use smallvec::smallvec;
+use enumset::EnumSet;
 
 use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
 use crate::both_ends::client_side;
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             self.undecided(
                 Phase::Connect,
                 rest,
-                &[Owner::Loss, Owner::Edge],
+                Owner::Loss | Owner::Edge,
                 Missing::EdgeCapture,
                 copies.iter().take(2).map(|c| c.packet),
             );
@@ -131,9 +131,9 @@ impl<'a> Reader<'a> {
         };
         let through = copies.iter().rev().find(|c| syn_ack.at > c.at).copied().unwrap_or(syn);
         if through.packet != syn.packet {
-            let candidates = [Owner::Loss, Owner::EdgeHost];
+            let candidates = Owner::Loss | Owner::EdgeHost;
             let cited = [syn.packet, through.packet];
-            self.undecided(Phase::Connect, through.at - syn.at, &candidates, Missing::EdgeCapture, cited);
+            self.undecided(Phase::Connect, through.at - syn.at, candidates, Missing::EdgeCapture, cited);
         }
         let round_trip = syn_ack.at - through.at;
         self.round_trip = Some(round_trip);
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
     fn exchange(&mut self, phase: Phase, sent_end: i64, end: Option<i64>, last: bool) -> Option<()> {
         let sent = self.view.first_copy(Side::Client, sent_end)?;
         let Some(acknowledged) = self.view.first_ack(Side::Client, sent_end) else {
-            self.unanswered(phase, sent, &[Owner::Loss, Owner::Path, Owner::Edge]);
+            self.unanswered(phase, sent, Owner::Loss | Owner::Path | Owner::Edge);
             return None;
         };
         let through = self.repeated(phase, sent, acknowledged, sent_end);
@@ -199,8 +199,8 @@ impl<'a> Reader<'a> {
                 self.late_answer(phase, through, acknowledged, round_trip);
             }
             None if !by_itself => {
-                let candidates = [Owner::Path, Owner::Edge, Owner::Loss];
-                self.undecided(phase, gap, &candidates, Missing::Syn, [through.packet, acknowledged.packet]);
+                let candidates = Owner::Path | Owner::Edge | Owner::Loss;
+                self.undecided(phase, gap, candidates, Missing::Syn, [through.packet, acknowledged.packet]);
             }
             known => {
                 // What answers sooner than the edge can is no measure of the way to it.
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
             return Some(());
         }
         let Some((_, arrived)) = data else {
-            self.unanswered(phase, acknowledged, &[Owner::Edge, Owner::Loss, Owner::Path]);
+            self.unanswered(phase, acknowledged, Owner::Edge | Owner::Loss | Owner::Path);
             return None;
         };
         self.arrival(phase, acknowledged, arrived);
@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
         let cited = [sent.packet, answer.packet];
         self.ledger.charge(Entry::round_trip(phase, round_trip, STAMP_ERROR).between(cited));
         let rest = answer.at - sent.at - round_trip;
-        self.undecided(phase, rest, &[Owner::Edge, Owner::Path, Owner::Loss], Missing::OtherLeg, cited);
+        self.undecided(phase, rest, Owner::Edge | Owner::Path | Owner::Loss, Missing::OtherLeg, cited);
         self.at = answer.at;
         Some(())
     }
@@ -242,8 +242,8 @@ impl<'a> Reader<'a> {
             // Sent late it may have been because ClientHello came late.
             if entry.owner == Owner::Edge && entry.span > Span::from_millis(5) {
                 entry = Entry { owner: Owner::Unattributed, error: Span::ZERO, ..entry };
-                entry.candidates = smallvec![Owner::Edge, Owner::Path];
-                entry.missing = smallvec![Missing::EdgeCapture];
+                entry.candidates = Owner::Edge | Owner::Path;
+                entry.missing = Missing::EdgeCapture.into();
             }
             self.ledger.charge(entry);
         }
@@ -309,7 +309,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing more came of the edge.
-    fn unanswered(&mut self, phase: Phase, from: &Seen<Client>, candidates: &[Owner]) {
+    fn unanswered(&mut self, phase: Phase, from: &Seen<Client>, candidates: EnumSet<Owner>) {
         let rest = self.ledger.remaining();
         let beyond_a_hole = self.view.sent_by(Side::Server).any(|p| {
             !p.is_empty() && !self.view.sent_by(Side::Server).any(|q| !q.is_empty() && q.end() == p.start()) && p.start() > 0
@@ -326,13 +326,13 @@ impl<'a> Reader<'a> {
         &mut self,
         phase: Phase,
         span: Span,
-        candidates: &[Owner],
+        candidates: EnumSet<Owner>,
         missing: Missing,
         packets: impl IntoIterator<Item = u64>,
     ) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets);
-        entry.candidates = candidates.into();
-        entry.missing = smallvec![missing];
+        entry.candidates = candidates;
+        entry.missing = missing.into();
         self.ledger.charge(entry);
     }
 }

@@ -5,7 +5,7 @@
 //! timestamps say when it *sent*, and an IP identification that counts its packets says whether
 //! one is missing. Where the client offers neither, the time is left unattributed with the candidates named.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
@@ -170,8 +170,8 @@ impl<'a> Reader<'a> {
         for mut entry in client.divide(Stretch { phase: Phase::ServerFlight, before, next: ack, innocent, round_trip }) {
             if entry.owner != Owner::Path {
                 entry = Entry { owner: Owner::Unattributed, kind: None, error: Span::ZERO, ..entry };
-                entry.candidates = smallvec![Owner::ClientHost, Owner::Path];
-                entry.missing = smallvec![Missing::ClientCapture];
+                entry.candidates = Owner::ClientHost | Owner::Path;
+                entry.missing = Missing::ClientCapture.into();
             }
             self.ledger.charge(entry);
         }
@@ -201,8 +201,8 @@ impl<'a> Reader<'a> {
 
     fn undecided(&mut self, phase: Phase, span: Span, missing: Missing, packets: [&Seen<Edge>; 2]) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(packets.map(|p| p.packet));
-        entry.candidates = smallvec![Owner::Client, Owner::Path, Owner::Loss];
-        entry.missing = smallvec![missing];
+        entry.candidates = Owner::Client | Owner::Path | Owner::Loss;
+        entry.missing = missing.into();
         self.ledger.charge(entry);
     }
 
@@ -311,8 +311,8 @@ impl<'a> Reader<'a> {
             return;
         }
         let mut entry = Entry::new(phase, Owner::Unattributed, None, rest, Span::ZERO).between(packets);
-        entry.candidates = smallvec![Owner::Client, Owner::Path, Owner::Loss];
-        entry.missing = smallvec![Missing::ClientCapture];
+        entry.candidates = Owner::Client | Owner::Path | Owner::Loss;
+        entry.missing = Missing::ClientCapture.into();
         self.ledger.charge(entry);
     }
 

@@ -4,6 +4,8 @@
 //! (RFC 7323) say when the far end *sent*; an IP identification that counts its packets says whether one is missing
 //! between them. Where the far end offers neither, the time stays unattributed with the candidates named.
 
+use enumset::EnumSet;
+
 use smallvec::{SmallVec, smallvec};
 
 use crate::clock::{Domain, Span};
@@ -48,9 +50,9 @@ impl<D: Domain> FarSide<'_, D> {
             Side::Client => [Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId],
             Side::Server => [Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId],
         };
-        let undecided = |span, candidates: &[Owner], missing: &[Missing]| {
+        let undecided = |span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
             let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(cited);
-            entry.candidates = candidates.into();
+            entry.candidates = candidates;
             entry.missing = missing.into();
             entry
         };
@@ -58,7 +60,7 @@ impl<D: Domain> FarSide<'_, D> {
         let piece = self.view.sent_by(self.side).rfind(|p| !p.is_empty() && p.end() == next.start() && p.at > before.at);
         let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
         let Some(sent_gap) = self.sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
-            return smallvec![undecided(gap, &[self.owner(), Owner::Path, Owner::Loss], &[timestamps, capture])];
+            return smallvec![undecided(gap, self.owner() | Owner::Path | Owner::Loss, timestamps | capture)];
         };
         let late = (sent_gap - innocent).at_least_zero().min(gap);
         let travelled = gap - late;
@@ -78,7 +80,7 @@ impl<D: Domain> FarSide<'_, D> {
         entries.push(match missing {
             Some(0) => Entry::new(phase, self.owner(), None, late, TICK).between(cited),
             Some(_) => Entry::new(phase, Owner::Loss, self.direction(), late, round_trip.min(late)).between(cited),
-            None => undecided(late, &[self.owner(), Owner::Loss], &[ip_id, capture]),
+            None => undecided(late, self.owner() | Owner::Loss, ip_id | capture),
         });
         entries
     }

@@ -5,13 +5,15 @@
 
 use std::fmt;
 
+use enumset::{EnumSet, EnumSetType};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Span;
 
 /// Who owns a stretch of time (DESIGN section 4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[enumset(serialize_repr = "list")]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// Name resolution.
@@ -115,7 +117,8 @@ pub enum Phase {
 }
 
 /// What would settle a question that the evidence left open.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[enumset(serialize_repr = "list")]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// A capture at the client's end.
@@ -195,15 +198,12 @@ pub struct Entry {
     #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
     pub packets: SmallVec<[u64; 2]>,
     /// Unattributed only: who it may have been.
-    #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
-    pub candidates: Few<Owner>,
+    #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
+    pub candidates: EnumSet<Owner>,
     /// Unattributed only: what would tell.
-    #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
-    pub missing: Few<Missing>,
+    #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
+    pub missing: EnumSet<Missing>,
 }
-
-/// A few values of a byte each, in no more room than an empty `Vec` takes.
-pub type Few<T> = SmallVec<[T; 16]>;
 
 impl Entry {
     /// An entry with nothing known but its owner and length.
@@ -217,8 +217,8 @@ impl Entry {
             baseline: Span::ZERO,
             error,
             packets: SmallVec::new(),
-            candidates: Few::new(),
-            missing: Few::new(),
+            candidates: EnumSet::empty(),
+            missing: EnumSet::empty(),
         }
     }
 
@@ -236,7 +236,7 @@ impl Entry {
 
     /// Whether it is the client's time, or may be.
     fn may_be_client(&self) -> bool {
-        self.owner == Owner::Client || self.candidates.contains(&Owner::Client)
+        self.owner == Owner::Client || self.candidates.contains(Owner::Client)
     }
 
     /// Time beyond the baseline.

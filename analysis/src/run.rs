@@ -3,6 +3,8 @@
 //! Decompose first, then compare component by component: each handshake is split into owners before
 //! cells are set against each other, so that a slow client cannot hide a slow path.
 
+use enumset::EnumSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Span;
@@ -114,7 +116,7 @@ pub struct CellVerdict {
 pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> CellVerdict {
     let slow: Vec<usize> = (0..judgements.len()).filter(|i| judgements[*i].verdict != Verdict::Healthy).collect();
     let verdict = if judgements.is_empty() {
-        Verdict::Inconclusive { candidates: vec![], missing: vec![Missing::LosslessCapture], excess: Span::ZERO }
+        Verdict::Inconclusive { candidates: EnumSet::empty(), missing: Missing::LosslessCapture.into(), excess: Span::ZERO }
     } else if !enough(slow.len(), judgements.len()) {
         Verdict::Healthy
     } else {
@@ -148,18 +150,12 @@ fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
     {
         return judgements[*i].verdict.clone();
     }
-    let mut candidates: Vec<Owner> = undecided.iter().flat_map(|i| judgements[**i].candidates.clone()).collect();
-    let mut missing: Vec<Missing> = undecided
-        .iter()
-        .flat_map(|i| match &judgements[**i].verdict {
-            Verdict::Inconclusive { missing, .. } => missing.clone(),
-            _ => vec![],
-        })
-        .collect();
-    candidates.sort_unstable();
-    candidates.dedup();
-    missing.sort_unstable();
-    missing.dedup();
+    let candidates: EnumSet<Owner> = undecided.iter().map(|i| judgements[**i].candidates).collect();
+    let wanted = undecided.iter().map(|i| match &judgements[**i].verdict {
+        Verdict::Inconclusive { missing, .. } => *missing,
+        _ => EnumSet::empty(),
+    });
+    let missing: EnumSet<Missing> = wanted.collect();
     let ledgers = slow.iter().map(|i| &cell.readings[*i].ledger);
     let parts = excess_by_owner(ledgers);
     let excess = parts.iter().map(|p| p.excess).sum();
@@ -176,7 +172,7 @@ fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
             p
         })
         .collect();
-    decide(&parts, Span::from_millis(5), &candidates, &missing)
+    decide(&parts, Span::from_millis(5), candidates, missing)
 }
 
 /// The handshake of the middle excess among those that bear the cell's verdict themselves.
@@ -250,7 +246,7 @@ fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
     }
     let of_accused = cells.iter().filter(|c| several.iter().any(|v| v.vantage == c.vantage && v.target == c.target));
     let parts = excess_by_owner(of_accused.flat_map(|c| c.readings.iter().map(|r| &r.ledger)));
-    decide(&parts, Span::from_millis(5), &[], &[])
+    decide(&parts, Span::from_millis(5), EnumSet::empty(), EnumSet::empty())
 }
 
 fn scope(verdicts: &[CellVerdict]) -> Scope {

@@ -27,15 +27,15 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             }
             text + &ended
         }
-        Verdict::Inconclusive { missing, .. } if missing[..] == [Missing::PathBaseline] => format!(
+        Verdict::Inconclusive { missing, .. } if *missing == Missing::PathBaseline => format!(
             "Every round trip took {} or more, and nothing else was slow: whether that is usual on this path, this capture cannot \
              tell. To tell: {}.{ended}",
             reading.ledger.min_path().unwrap_or_default(),
             Missing::PathBaseline
         ),
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<_> = candidates.iter().map(|o| owner_words(*o)).collect();
-            let what: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
             let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets, cite)));
             let who = if who.is_empty() { "several owners, none with a clear share".into() } else { who.join(", ") };

@@ -7,9 +7,9 @@
 //! What a socket cannot tell stays open or is said: a flight that was lost whole and repeated looks like an edge that
 //! thinks; in one handshake nobody can know, and in round after round it would be a strange network.
 
-use serde::{Deserialize, Serialize};
+use enumset::EnumSet;
 
-use smallvec::smallvec;
+use serde::{Deserialize, Serialize};
 
 use crate::both_ends::client_time;
 use crate::clock::{Client, Instant, Span};
@@ -175,7 +175,7 @@ impl Reader<'_> {
         self.client(Phase::Connect, connect.began);
         self.last = Milestone::Syn;
         let Some(done) = connect.done else {
-            self.undecided(Phase::Connect, self.ledger.remaining(), &[Owner::Loss, Owner::Path, Owner::Edge]);
+            self.undecided(Phase::Connect, self.ledger.remaining(), Owner::Loss | Owner::Path | Owner::Edge);
             return None;
         };
         match connect.round_trip {
@@ -185,7 +185,7 @@ impl Reader<'_> {
                     // The wait for the SYN that got through; then its round trip, then our own wait for a CPU.
                     let wait = done - connect.began - round_trip;
                     let own = self.starved(connect.began, done).min(wait);
-                    self.undecided(Phase::Connect, wait - own, &[Owner::Loss, Owner::EdgeHost]);
+                    self.undecided(Phase::Connect, wait - own, Owner::Loss | Owner::EdgeHost);
                     self.at = self.at + (wait - own);
                 }
                 self.ledger.charge(Entry::round_trip(Phase::Connect, round_trip, STAMP_ERROR));
@@ -208,8 +208,8 @@ impl Reader<'_> {
         let left = sent.first();
         self.at = self.at.max(left);
         let Some(answer) = answer else {
-            let candidates: &[Owner] =
-                if sent.acked.is_some() { &[Owner::Edge, Owner::Loss] } else { &[Owner::Loss, Owner::Path, Owner::Edge] };
+            let candidates: EnumSet<Owner> =
+                if sent.acked.is_some() { Owner::Edge | Owner::Loss } else { Owner::Loss | Owner::Path | Owner::Edge };
             self.undecided(*phase, self.ledger.remaining(), candidates);
             return None;
         };
@@ -247,11 +247,11 @@ impl Reader<'_> {
         let late_ack = (way - path).at_least_zero().min(gap - path);
         match acked.is_some() || !self.trace.stamped {
             // The edge's kernel is prompt while its program thinks: a late acknowledgement is the way's, or its machine's.
-            true if self.trace.stamped => self.undecided(phase, late_ack, &[Owner::Path, Owner::Edge]),
+            true if self.trace.stamped => self.undecided(phase, late_ack, Owner::Path | Owner::Edge),
             // Without stamps nothing tells them apart, and what is beyond a round trip like SYN's is most likely thought.
             true => self.edge(phase, late_ack),
             false if late_ack <= Span::from_millis(5) => self.edge(phase, late_ack),
-            false => self.undecided(phase, late_ack, &[Owner::Edge, Owner::Path]),
+            false => self.undecided(phase, late_ack, Owner::Edge | Owner::Path),
         }
         let thought = gap - path - late_ack;
         if self.trace.out_of_order && thought > Span::from_millis(5) {
@@ -292,10 +292,10 @@ impl Reader<'_> {
         }
     }
 
-    fn undecided(&mut self, phase: Phase, span: Span, candidates: &[Owner]) {
+    fn undecided(&mut self, phase: Phase, span: Span, candidates: EnumSet<Owner>) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
-        entry.candidates = candidates.into();
-        entry.missing = smallvec![Missing::EdgeCapture];
+        entry.candidates = candidates;
+        entry.missing = Missing::EdgeCapture.into();
         self.ledger.charge(entry);
     }
 }
@@ -316,8 +316,8 @@ pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -
             said
         }
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<&str> = candidates.iter().map(|o| owner_words(*o)).collect();
-            let what: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let who: Vec<&str> = candidates.iter().map(|o| owner_words(o)).collect();
+            let what: Vec<String> = missing.iter().map(|m| m.to_string()).collect();
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
             format!("{excess} beyond the baseline could be any of: {}.{tell}", who.join(", "))
         }

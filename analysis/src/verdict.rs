@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use enumset::EnumSet;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -130,9 +131,9 @@ pub enum Verdict {
     /// The evidence cannot tell.
     Inconclusive {
         /// Who it may have been.
-        candidates: Vec<Owner>,
+        candidates: EnumSet<Owner>,
         /// What would tell.
-        missing: Vec<Missing>,
+        missing: EnumSet<Missing>,
         /// The time in question.
         excess: Span,
     },
@@ -212,11 +213,11 @@ pub struct Judgement {
     /// The excess by owner, largest first.
     pub parts: Vec<Culprit>,
     /// What the left-open time needs, if any was left open.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub candidates: Vec<Owner>,
+    #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
+    pub candidates: EnumSet<Owner>,
     /// What would settle it.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
+    pub missing: EnumSet<Missing>,
 }
 
 /// Facts beside the ledger that bear on the verdict.
@@ -257,14 +258,10 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let floor = Span::from_millis(5).max(ledger.baseline().percent(10)).max(clock_error.percent(300));
     let parts = excess_by_owner([ledger]);
     let open = || ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed);
-    let mut candidates: Vec<Owner> = open().flat_map(|e| e.candidates.iter().copied()).collect();
-    let mut missing: Vec<Missing> = open().flat_map(|e| e.missing.iter().copied()).collect();
-    candidates.sort_unstable();
-    candidates.dedup();
-    missing.sort_unstable();
-    missing.dedup();
+    let mut candidates: EnumSet<Owner> = open().map(|e| e.candidates).collect();
+    let mut missing: EnumSet<Missing> = open().map(|e| e.missing).collect();
     let excess = parts.iter().map(|p| p.excess).sum();
-    let blamed = if excess < floor { Verdict::Healthy } else { decide(&parts, floor, &candidates, &missing) };
+    let blamed = if excess < floor { Verdict::Healthy } else { decide(&parts, floor, candidates, missing) };
     let verdict = match (reading.end, circumstances.ended_by) {
         // Whoever gave up waiting for the other, or for the network, did not end it.
         (End::Stopped { after }, Some(by))
@@ -277,9 +274,9 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
             // Nobody ended it, as far as the capture shows: it may have gone on behind it.
             End::Stopped { after } => {
                 let due = if who_waits(after) == Owner::Edge { Owner::Client } else { Owner::Edge };
-                candidates = vec![due, Owner::Path, Owner::Loss];
-                missing = vec![Missing::LongerCapture];
-                Verdict::Inconclusive { candidates: candidates.clone(), missing: missing.clone(), excess }
+                candidates = due | Owner::Path | Owner::Loss;
+                missing = Missing::LongerCapture.into();
+                Verdict::Inconclusive { candidates, missing, excess }
             }
         },
         _ => blamed,
@@ -308,9 +305,9 @@ fn who_waits(after: Milestone) -> Owner {
 
 impl Judgement {
     /// Makes it inconclusive: it may have been any of `candidates`, and `missing` would tell.
-    pub fn leave_open(&mut self, candidates: Vec<Owner>, missing: Missing) {
-        self.verdict = Verdict::Inconclusive { candidates: candidates.clone(), missing: vec![missing], excess: self.excess };
-        (self.candidates, self.missing) = (candidates, vec![missing]);
+    pub fn leave_open(&mut self, candidates: EnumSet<Owner>, missing: Missing) {
+        (self.candidates, self.missing) = (candidates, missing.into());
+        self.verdict = Verdict::Inconclusive { candidates, missing: self.missing, excess: self.excess };
     }
 }
 
@@ -320,7 +317,7 @@ fn doubt_long_path(judgement: &mut Judgement, ledger: &Ledger) {
     let long = ledger.min_path().is_some_and(|least| least >= ORDINARY_ROUND_TRIP);
     if long && judgement.verdict == Verdict::Healthy {
         judgement.excess = ledger.path_spans().map(|span| span - ORDINARY_ROUND_TRIP).sum();
-        judgement.leave_open(vec![Owner::Path], Missing::PathBaseline);
+        judgement.leave_open(Owner::Path.into(), Missing::PathBaseline);
     }
 }
 
@@ -370,13 +367,13 @@ pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec
 /// Applies the 60 % and 20 % rules to an excess that is above the floor.
 ///
 /// What the protocols demand is nobody's stall: it is named only where all else together is below the floor.
-pub fn decide(parts: &[Culprit], floor: Span, candidates: &[Owner], missing: &[Missing]) -> Verdict {
+pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>) -> Verdict {
     let (protocol, others): (Vec<Culprit>, Vec<Culprit>) = parts.iter().cloned().partition(|p| p.owner == Owner::Protocol);
     let others_total: Span = others.iter().map(|p| p.excess).sum();
     let parts = if others_total >= floor || protocol.is_empty() { &others } else { &protocol };
     let total: Span = parts.iter().map(|p| p.excess).sum();
     let share = |p: &Culprit| p.excess.fraction_of(total);
-    let inconclusive = || Verdict::Inconclusive { candidates: candidates.to_vec(), missing: missing.to_vec(), excess: total };
+    let inconclusive = || Verdict::Inconclusive { candidates, missing, excess: total };
     let Some(first) = parts.first() else { return Verdict::Healthy };
     let next = parts.get(1);
     if first.owner == Owner::Unattributed {
@@ -470,7 +467,7 @@ mod tests {
         Culprit { owner, kind: None, excess: Span::from_millis(ms), error: Span::from_millis(1) }
     }
     fn verdict(parts: &[Culprit]) -> String {
-        decide(parts, Span::from_millis(5), &[], &[]).label()
+        decide(parts, Span::from_millis(5), EnumSet::empty(), EnumSet::empty()).label()
     }
 
     #[test]
@@ -483,10 +480,11 @@ mod tests {
 
     #[test]
     fn expectations_match_in_any_order_and_by_family() {
-        let mixed = decide(&[culprit(Owner::ClientApp, 60), culprit(Owner::Path, 40)], Span::ZERO, &[], &[]);
+        let mixed =
+            decide(&[culprit(Owner::ClientApp, 60), culprit(Owner::Path, 40)], Span::ZERO, EnumSet::empty(), EnumSet::empty());
         assert!(mixed.is("path + client") && mixed.is("client_app + path"));
         assert!(!mixed.is("client") && !mixed.is("path"));
-        assert!(!decide(&[culprit(Owner::ClientApp, 60)], Span::ZERO, &[], &[]).is("client_host"));
+        assert!(!decide(&[culprit(Owner::ClientApp, 60)], Span::ZERO, EnumSet::empty(), EnumSet::empty()).is("client_host"));
     }
 
     #[test]

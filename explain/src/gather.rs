@@ -187,5 +187,5 @@ fn words(judged: &Result<Opinion, String>) -> String {
 
 /// Whether all that is open is how long its path usually takes.
 fn long_path(opinion: &Opinion) -> bool {
-    opinion.judgement.missing[..] == [Missing::PathBaseline]
+    opinion.judgement.missing == Missing::PathBaseline
 }

@@ -16,6 +16,7 @@ use analysis::run::UNSPLIT_CLIENT;
 use analysis::tls::Dialogue;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::{both_ends, client_only, edge_only};
+use enumset::EnumSet;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
@@ -274,7 +275,7 @@ fn judge_open(seen: Seen, readings: Readings, known: Option<Known>, leg: bool) -
         return first;
     }
     let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
-    let candidates: Vec<Owner> = sorted(owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)));
+    let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
     let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
     let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
     worse.judgement.leave_open(candidates, missing);
@@ -286,7 +287,7 @@ fn doubt_beyond_proxy(judgement: &mut Judgement) {
     if let Verdict::Culprit { primary, .. } = &judgement.verdict
         && primary.owner.side() == Owner::Edge
     {
-        let candidates = vec![Owner::Path, Owner::Loss, primary.owner];
+        let candidates = Owner::Path | Owner::Loss | primary.owner;
         judgement.leave_open(candidates, Missing::OtherLeg);
     }
 }

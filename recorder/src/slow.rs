@@ -2,6 +2,7 @@
 
 use analysis::ledger::{Entry, Missing, Owner};
 use analysis::verdict::Verdict;
+use enumset::EnumSet;
 use explain::judging::Opinion;
 use watch::blame::phase_name;
 
@@ -12,7 +13,7 @@ pub fn culprit(opinion: &Opinion) -> &'static str {
     match &opinion.judgement.verdict {
         Verdict::Healthy => "none",
         Verdict::Culprit { primary, .. } => owner(primary.owner),
-        Verdict::Inconclusive { missing, .. } if only_path(missing) => "long_path",
+        Verdict::Inconclusive { missing, .. } if only_path(*missing) => "long_path",
         Verdict::Inconclusive { .. } => "inconclusive",
         Verdict::Aborted { by, .. } => match by.side() {
             Owner::Client => "aborted_client",
@@ -23,8 +24,8 @@ pub fn culprit(opinion: &Opinion) -> &'static str {
 }
 
 /// Whether all that is open is how long this path usually is: true of every first handshake from far away.
-fn only_path(missing: &[Missing]) -> bool {
-    missing == [Missing::PathBaseline]
+fn only_path(missing: EnumSet<Missing>) -> bool {
+    missing == Missing::PathBaseline
 }
 
 /// The side an owner is on.
@@ -53,7 +54,7 @@ impl Slow {
         let nanos = |sum: &dyn Fn(&Entry) -> i64| ledger.entries.iter().map(sum).sum::<i64>();
         match &opinion.judgement.verdict {
             Verdict::Healthy => return false,
-            Verdict::Inconclusive { missing, .. } if only_path(missing) => return false,
+            Verdict::Inconclusive { missing, .. } if only_path(*missing) => return false,
             _ => {}
         }
         let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
