@@ -53,7 +53,7 @@ impl<D: Domain> FarSide<'_, D> {
         let undecided = |span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
             let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO).between(cited);
             entry.candidates = candidates;
-            entry.missing = missing.into();
+            entry.missing = missing;
             entry
         };
         // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
