@@ -284,6 +284,9 @@ impl<'a> Reader<'a> {
             self.unacknowledged(phase, copies, end);
             return None;
         };
+        if copies.len() == 1 {
+            return Some(first);
+        }
         let half = self.ledger.min_path().unwrap_or(Span::from_millis(1)).percent(50);
         let through = copies.iter().rev().find(|c| ack.at - c.at >= half.max(Span::from_micros(50))).copied().unwrap_or(first);
         let wait = through.at - first.at;

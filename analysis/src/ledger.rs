@@ -309,7 +309,8 @@ impl Ledger {
     /// answers (Karn's algorithm; RFC 6298, section 3).
     pub fn clean_path(&self) -> Option<Span> {
         let twice = |e: &Entry| e.owner == Owner::Loss || matches!(e.kind, Some(Kind::MtuBlackhole | Kind::AcceptQueue));
-        let clean = |phase| !self.entries.iter().any(|e| e.phase == phase && twice(e));
+        let any = self.entries.iter().any(twice);
+        let clean = |phase| !any || !self.entries.iter().any(|e| e.phase == phase && twice(e));
         self.entries.iter().filter(|e| e.round_trip && clean(e.phase)).map(|e| e.span).min()
     }
 

@@ -48,26 +48,24 @@ impl Judges {
         Self { place }
     }
 
-    /// Takes a handshake; of one that took no longer than `counts_only` nobody will ask for packets.
-    pub fn push(&mut self, placed: Placed, counts_only: Option<Span>) {
+    /// Takes a handshake; of one that took no longer than `counts_only` nobody will ask for packets. Gives what has been judged
+    /// since it last gave anything.
+    pub fn push(&mut self, placed: Placed, counts_only: Option<Span>) -> Vec<Finding> {
         match &mut self.place {
-            Place::Here(judging) => judging.push(placed, counts_only),
-            Place::Beside { batch, to, .. } => {
-                batch.placed.push(placed);
-                batch.counts_only = counts_only;
-                if batch.placed.len() >= BATCH {
-                    // It fails only if the other thread is gone; `finish` tells why.
-                    let _ = to.send(std::mem::replace(batch, Batch::new()));
-                }
+            Place::Here(judging) => {
+                judging.push(placed, counts_only);
+                std::iter::from_fn(|| judging.pop(false)).collect()
             }
-        }
-    }
-
-    /// What has been judged by now.
-    pub fn judged(&mut self) -> Vec<Finding> {
-        match &mut self.place {
-            Place::Here(judging) => std::iter::from_fn(|| judging.pop(false)).collect(),
-            Place::Beside { back, .. } => back.try_iter().flatten().collect(),
+            Place::Beside { batch, to, back, .. } => {
+                batch.placed.push(placed);
+                if batch.placed.len() < BATCH {
+                    return Vec::new();
+                }
+                batch.counts_only = counts_only;
+                // It fails only if the other thread is gone; `finish` tells why.
+                let _ = to.send(std::mem::replace(batch, Batch::new()));
+                back.try_iter().flatten().collect()
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use analysis::clock::Span;
+use analysis::clock::{Domain, Instant, Span};
 use analysis::flow::{Side, View};
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
@@ -213,8 +213,7 @@ impl<'a> Run<'a> {
         sink.placed(&mut placed);
         // On the core that made them: memory is given back sooner where it came from.
         placed.forget_bytes();
-        self.judges.push(placed, sink.counts_only());
-        let judged = self.judges.judged();
+        let judged = self.judges.push(placed, sink.counts_only());
         self.give(judged, sink)
     }
 
@@ -224,19 +223,15 @@ impl<'a> Run<'a> {
         let d = &h.dialogue;
         if let (Some(observer), Some(view), Some(flight), Some(finished)) =
             (placed.client_observer, &h.client, d.server_flight, d.client_finished)
-            && let Some(came) = view.completed(Side::Server, flight.end)
-            && let Some(went) = view.first_copy(Side::Client, finished.end)
-            && went.at - came.at > LONG_SILENCE
+            && let Some((came, went)) = long_silence(view, Side::Client, flight.end, finished.end)
         {
-            h.client_asked = self.observers[observer].asked(view.endpoints.client.ip(), came.at, went.at);
+            h.client_asked = self.observers[observer].asked(view.endpoints.client.ip(), came, went);
         }
         if let (Some(observer), Some(view), Some(hello), Some(flight)) =
             (placed.edge_observer, &h.edge, d.client_hello, d.server_flight)
-            && let Some(came) = view.completed(Side::Client, hello.end)
-            && let Some(went) = view.first_copy(Side::Server, flight.end)
-            && went.at - came.at > LONG_SILENCE
+            && let Some((came, went)) = long_silence(view, Side::Server, hello.end, flight.end)
         {
-            h.edge_asked = self.observers[observer].asked(view.endpoints.server.ip(), came.at, went.at);
+            h.edge_asked = self.observers[observer].asked(view.endpoints.server.ip(), came, went);
         }
     }
 
@@ -302,6 +297,16 @@ impl<'a> Run<'a> {
         let files = self.set.files().to_vec();
         Outcome { captures, files, counts, handshakes: self.handshakes, warnings, unreadable }
     }
+}
+
+/// From when to when `side` was silent between what its peer had sent before `heard` and its own up to `said`, if that was long.
+fn long_silence<D: Domain>(view: &View<D>, side: Side, heard: i64, said: i64) -> Option<(Instant<D>, Instant<D>)> {
+    let went = view.first_copy(side, said)?.at;
+    let long = |came: &Instant<D>| went - *came > LONG_SILENCE;
+    // All of it has come no sooner than its end first came, which is found in less time.
+    view.first_copy(side.peer(), heard).map(|end| end.at).filter(long)?;
+    let came = view.completed(side.peer(), heard).map(|end| end.at).filter(long)?;
+    Some((came, went))
 }
 
 fn stands(stated: Option<Standpoint>, witnesses: &[(Standpoint, u64)]) -> String {
