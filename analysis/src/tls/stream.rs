@@ -101,7 +101,9 @@ impl Stream {
 
     /// Makes it longer by bytes that are wanted.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
-        self.extend(bytes, bytes.len());
+        if !bytes.is_empty() {
+            self.extend(bytes, bytes.len());
+        }
     }
 
     /// Makes it longer by bytes that nobody will read, nor any before `until`.
