@@ -65,7 +65,7 @@ fn stages(c: &mut Criterion) {
         b.iter(|| {
             let mut reader = Reader::open(&path, None).expect("the file opens");
             let mut n = 0;
-            while reader.advance().expect("the file is whole").is_some() {
+            while reader.next_frame().expect("the file is whole").is_some() {
                 n += 1;
             }
             n

@@ -35,10 +35,10 @@ impl Buffer {
         at
     }
 
-    /// Bytes that were used up, by their place.
+    /// Bytes that were used up, by their place; none where there are not so many.
     #[inline]
-    pub(crate) fn at(&self, place: usize, len: usize) -> Option<&[u8]> {
-        self.bytes.get(place..place + len)
+    pub(crate) fn at(&self, place: usize, len: usize) -> &[u8] {
+        self.bytes.get(place..place + len).unwrap_or_default()
     }
 
     /// Reads until `len` bytes are there; gives whether they are, which they are not only if the source has ended.

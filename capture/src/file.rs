@@ -85,7 +85,6 @@ pub struct Reader {
     interfaces: Vec<Interface>,
     number: u64,
     dropped: u64,
-    current: Option<Place>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,10 +95,12 @@ enum Format {
     Pcapng,
 }
 
-/// Where in the reader's buffer a frame lies.
-struct Place {
-    at: i64,
+/// Where in the reader's buffer a frame lies, and what else is known of it.
+pub(crate) struct Place {
+    pub at: i64,
     interface: u32,
+    link: Option<LinkType>,
+    link_number: i32,
     start: usize,
     len: usize,
     wire_len: u32,
@@ -135,7 +136,6 @@ impl Reader {
             interfaces: Vec::new(),
             number: 0,
             dropped: 0,
-            current: None,
         };
         let whole = reader.want(24)?;
         let data = reader.buffer.data();
@@ -189,39 +189,33 @@ impl Reader {
     /// # Errors
     /// If the file breaks off or cannot be read on.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Broken> {
-        self.advance()?;
-        Ok(self.frame())
+        Ok(self.advance()?.map(|place| self.frame(&place)))
     }
 
-    /// The frame that [`Self::advance`] came to; absent at the end of the file.
+    /// The frame that [`Self::advance`] came to, until it goes on.
     #[inline]
-    pub fn frame(&self) -> Option<Frame<'_>> {
-        let place = self.current.as_ref()?;
-        let bytes = self.buffer.at(place.start, place.len)?;
-        let interface = self.interfaces.get(place.interface as usize)?;
-        Some(Frame {
+    pub(crate) fn frame(&self, place: &Place) -> Frame<'_> {
+        Frame {
             number: self.number,
             at: place.at,
             interface: place.interface,
-            link: interface.link,
-            link_number: interface.link_number,
+            link: place.link,
+            link_number: place.link_number,
             wire_len: place.wire_len,
-            bytes,
-        })
+            bytes: self.buffer.at(place.start, place.len),
+        }
     }
 
-    /// Goes on to the next frame; gives its time, or nothing at the end of the file.
+    /// Goes on to the next frame; gives where it lies, or nothing at the end of the file.
     ///
     /// # Errors
     /// If the file breaks off or cannot be read on.
     #[inline]
-    pub fn advance(&mut self) -> Result<Option<i64>, Broken> {
+    pub(crate) fn advance(&mut self) -> Result<Option<Place>, Broken> {
         match self.buffered() {
             Some(place) => {
-                let at = place.at;
                 self.number += 1;
-                self.current = Some(place);
-                Ok(Some(at))
+                Ok(Some(place))
             }
             None => self.advance_slowly(),
         }
@@ -256,8 +250,9 @@ impl Reader {
             Format::Pcap { .. } => described.legacy_time(high, low),
             Format::Pcapng => described.time(u64::from(high) << 32 | u64::from(low)),
         };
+        let (link, link_number) = (described.link, described.link_number);
         let start = self.buffer.take(whole) + header;
-        Some(Place { at, interface, start, len: len as usize, wire_len })
+        Some(Place { at, interface, link, link_number, start, len: len as usize, wire_len })
     }
 
     #[inline]
@@ -272,18 +267,17 @@ impl Reader {
 
     /// What [`Self::buffered`] leaves: reads on, and finds out what is wrong.
     #[cold]
-    fn advance_slowly(&mut self) -> Result<Option<i64>, Broken> {
-        self.current = match self.format {
-            Format::Pcap { header } => self.next_record(header)?,
+    fn advance_slowly(&mut self) -> Result<Option<Place>, Broken> {
+        match self.format {
+            Format::Pcap { header } => self.next_record(header),
             Format::Pcapng => loop {
                 match self.next_block()? {
-                    Step::Frame(place) => break Some(place),
+                    Step::Frame(place) => return Ok(Some(place)),
                     Step::Other => {}
-                    Step::End => break None,
+                    Step::End => return Ok(None),
                 }
             },
-        };
-        Ok(self.current.as_ref().map(|place| place.at))
+        }
     }
 
     /// The next packet of a pcap.
@@ -381,8 +375,9 @@ impl Reader {
             return Err(format!("the packet names interface {interface}, which nobody described"));
         };
         let at = described.time(u64::from(at[0]) << 32 | u64::from(at[1]));
+        let (link, link_number) = (described.link, described.link_number);
         let start = self.buffer.take(block) + PACKET_AT;
-        Ok(Step::Frame(Place { at, interface, start, len: len as usize, wire_len }))
+        Ok(Step::Frame(Place { at, interface, link, link_number, start, len: len as usize, wire_len }))
     }
 
     /// A block that is no packet with a time.

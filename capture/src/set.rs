@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::file::{Broken, Frame, Reader};
+use crate::file::{Broken, Frame, Place, Reader};
 
 /// Frame numbers of the n-th file begin at n times this: one number names both the file and the frame in it.
 const PER_FILE: u64 = 1 << 40;
@@ -35,7 +35,10 @@ pub struct Capture {
 struct Lane {
     path: PathBuf,
     reader: Option<Reader>,
+    /// When the next frame was captured.
     next_at: i64,
+    /// Where it lies, if it has been come to.
+    next: Option<Place>,
     /// Which capture it belongs to, once it is due.
     capture: Option<usize>,
     /// Its place among the files that have begun.
@@ -64,10 +67,12 @@ impl Set {
         for path in paths {
             match begin(path, set.follow.clone()) {
                 Ok(None) => {}
-                Ok(Some((reader, next_at))) => {
+                Ok(Some((reader, first))) => {
+                    let next_at = first.at;
                     // A pipe cannot be opened twice.
-                    let reader = (paths.len() <= KEPT_OPEN || !path.is_file()).then_some(reader);
-                    set.waiting.push(Lane { path: path.clone(), reader, next_at, capture: None, base: 0 });
+                    let open = (paths.len() <= KEPT_OPEN || !path.is_file()).then_some((reader, first));
+                    let (reader, next) = open.unzip();
+                    set.waiting.push(Lane { path: path.clone(), reader, next_at, next, capture: None, base: 0 });
                 }
                 Err(broken) => set.broken.push(broken),
             }
@@ -99,13 +104,32 @@ impl Set {
     /// The next frame and the capture it belongs to; absent when all files are read.
     #[inline]
     pub fn next_frame(&mut self) -> Option<(usize, Frame<'_>)> {
-        if let Some(lane) = self.given.take() {
-            self.advance(lane);
+        let (lane, place) = self.next_place()?;
+        let lane = &self.running[lane];
+        let (index, reader) = (lane.capture?, lane.reader.as_ref()?);
+        let mut frame = reader.frame(&place);
+        frame.number += lane.base;
+        let capture = &mut self.captures[index];
+        capture.packets += 1;
+        capture.last_at = frame.at;
+        capture.interfaces = capture.interfaces.max(reader.interfaces().len());
+        Some((index, frame))
+    }
+
+    /// The lane whose frame is next, and where in its reader that lies.
+    #[inline]
+    fn next_place(&mut self) -> Option<(usize, Place)> {
+        if let Some(given) = self.given.take()
+            && let Some(place) = self.advance(given)
+        {
+            if self.waiting.is_empty() && self.running.len() == 1 {
+                self.given = Some(given); // the usual case, and worth no search
+                return Some((given, place));
+            }
+            let lane = &mut self.running[given];
+            (lane.next_at, lane.next) = (place.at, Some(place));
         }
         let lane = loop {
-            if self.waiting.is_empty() && self.running.len() == 1 {
-                break 0; // the usual case, and worth no search
-            }
             let first = (0..self.running.len()).min_by_key(|i| self.running[*i].next_at);
             let due = self.waiting.last().is_some_and(|w| first.is_none_or(|i| w.next_at < self.running[i].next_at));
             if due {
@@ -115,16 +139,7 @@ impl Set {
             }
         };
         self.given = Some(lane);
-        let lane = &self.running[lane];
-        let reader = lane.reader.as_ref()?;
-        let mut frame = reader.frame()?;
-        frame.number += lane.base;
-        let index = lane.capture?;
-        let capture = &mut self.captures[index];
-        capture.packets += 1;
-        capture.last_at = frame.at;
-        capture.interfaces = capture.interfaces.max(reader.interfaces().len());
-        Some((index, frame))
+        Some((lane, self.running[lane].next.take()?))
     }
 
     /// Begins the file that is due.
@@ -132,7 +147,9 @@ impl Set {
         let Some(mut lane) = self.waiting.pop() else { return };
         if lane.reader.is_none() {
             match begin(&lane.path, self.follow.clone()) {
-                Ok(Some((reader, at))) => (lane.reader, lane.next_at) = (Some(reader), at),
+                Ok(Some((reader, first))) => {
+                    (lane.reader, lane.next_at, lane.next) = (Some(reader), first.at, Some(first));
+                }
                 Ok(None) => return,
                 Err(broken) => return self.broken.push(broken),
             }
@@ -152,30 +169,32 @@ impl Set {
         self.running.push(lane);
     }
 
+    /// Where the next frame of a lane lies; at its end the lane goes.
     #[inline]
-    fn advance(&mut self, index: usize) {
-        let lane = &mut self.running[index];
-        let Some(reader) = &mut lane.reader else { return };
-        let ended = match reader.advance() {
-            Ok(Some(at)) => {
-                lane.next_at = at;
-                return;
+    fn advance(&mut self, index: usize) -> Option<Place> {
+        match self.running[index].reader.as_mut()?.advance() {
+            Ok(Some(place)) => Some(place),
+            ended => {
+                self.end(index, ended.err());
+                None
             }
-            Ok(None) => None,
-            Err(broken) => Some(broken),
-        };
-        self.broken.extend(ended);
-        if let Some(capture) = lane.capture {
+        }
+    }
+
+    #[cold]
+    fn end(&mut self, index: usize, broken: Option<Broken>) {
+        self.broken.extend(broken);
+        let lane = self.running.remove(index);
+        if let (Some(capture), Some(reader)) = (lane.capture, &lane.reader) {
             self.captures[capture].dropped += reader.dropped();
             self.captures[capture].open -= 1;
         }
-        self.running.remove(index);
     }
 }
 
-fn begin(path: &Path, follow: Option<Arc<AtomicBool>>) -> Result<Option<(Reader, i64)>, Broken> {
+fn begin(path: &Path, follow: Option<Arc<AtomicBool>>) -> Result<Option<(Reader, Place)>, Broken> {
     let mut reader = Reader::open(path, follow)?;
-    Ok(reader.advance()?.map(|at| (reader, at)))
+    Ok(reader.advance()?.map(|first| (reader, first)))
 }
 
 /// The file (as [`Set::files`] counts) and the number in it that a frame's number means.
