@@ -81,7 +81,7 @@ fn waits<'a, D: Domain>(
     if to - from <= AT_ONCE {
         return Vec::new(); // too short for a wait
     }
-    let full = view.sent_by(side).map(Seen::len).max().unwrap_or(0).max(LEAST_MSS);
+    let full = || view.sent_by(side).map(Seen::len).max().unwrap_or(0).max(LEAST_MSS);
     let mut found = Vec::new();
     let mut last = None::<&Seen<D>>;
     for packet in view.sent_by(side).filter(|p| !p.is_empty() && p.at >= from && p.at <= to) {
@@ -95,7 +95,7 @@ fn waits<'a, D: Domain>(
         };
         // Nagle lets go when all is acknowledged, a full window when some of it is.
         let all =
-            acks().find(|a| a.ack().is_some_and(|a| a >= sent.end())).filter(|a| packet.len() < full && releases(a, packet));
+            acks().find(|a| a.ack().is_some_and(|a| a >= sent.end())).filter(|a| packet.len() < full() && releases(a, packet));
         let before = view.sent_by(side.peer()).filter(|a| a.at <= sent.at).filter_map(|a| a.ack()).max().unwrap_or(0);
         let newer = |a: &&Seen<D>| a.at > sent.at && a.at <= packet.at && a.ack().is_some_and(|a| a > before);
         let some = view.sent_by(side.peer()).filter(newer).find(|a| releases(a, packet));

@@ -128,17 +128,15 @@ impl<D: Domain> FarSide<'_, D> {
     /// How long the far end's timestamps take to tick: a millisecond in today's stacks; 4 or 10 in older ones, if that is what
     /// the rest of the connection shows.
     fn tick(&self, before: &Seen<D>, next: &Seen<D>) -> Span {
+        let mut stamped = self.view.sent_by(self.side).filter(|p| p.tsval().is_some());
+        let ends = stamped.next().zip(stamped.next_back());
+        let Some((first, last)) = ends else { return Span::from_millis(1) };
         let (mut ticks, mut passed) = (0_i64, Span::ZERO);
-        let mut last = None::<&Seen<D>>;
-        for packet in self.view.sent_by(self.side) {
-            let judged = packet.packet > before.packet && packet.packet <= next.packet;
-            if let Some(last) = last.filter(|_| !judged)
-                && let Some((from, to)) = last.tsval().zip(packet.tsval())
-            {
-                ticks += i64::from(to.wrapping_sub(from) as i32);
-                passed += packet.at - last.at;
+        for (from, to) in [(first, before), (next, last)] {
+            if let Some((a, b)) = from.tsval().zip(to.tsval()) {
+                ticks += i64::from(b.wrapping_sub(a) as i32);
+                passed += to.at - from.at;
             }
-            last = Some(packet);
         }
         let apart = |tick: i64| (ticks * tick - passed.nanos() / 1_000_000).abs();
         let known = passed > Span::from_millis(40) && ticks > 0;

@@ -156,6 +156,8 @@ pub struct View<D> {
     pub endpoints: Endpoints,
     /// Every packet, in the order of capture.
     pub packets: Vec<Seen<D>>,
+    /// The flags of all of them together.
+    flags: Flags,
     /// SACK blocks by the number of their packet: few packets have any.
     sacks: Vec<(u64, Blocks)>,
     client: Direction,
@@ -194,6 +196,7 @@ impl<D: Domain> View<D> {
         Self {
             endpoints,
             packets: Vec::with_capacity(USUAL_PACKETS),
+            flags: Flags::default(),
             sacks: Vec::new(),
             client: Direction::default(),
             server: Direction::default(),
@@ -243,6 +246,7 @@ impl<D: Domain> View<D> {
         View {
             endpoints: self.endpoints,
             packets,
+            flags: self.flags,
             sacks: self.sacks,
             client: self.client,
             server: self.server,
@@ -363,6 +367,16 @@ impl<D: Domain> View<D> {
         self.sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
+    /// The first packet that resets the connection; there is none in most.
+    pub fn first_rst(&self) -> Option<&Seen<D>> {
+        if self.flags.rst() { self.packets.iter().find(|p| p.flags.rst()) } else { None }
+    }
+
+    /// The first packet that closes a direction in an orderly way.
+    pub fn first_fin(&self) -> Option<&Seen<D>> {
+        if self.flags.fin() { self.packets.iter().find(|p| p.flags.fin()) } else { None }
+    }
+
     /// Packets of one end.
     pub fn sent_by(&self, side: Side) -> impl DoubleEndedIterator<Item = &Seen<D>> {
         self.packets.iter().filter(move |p| p.from == side)
@@ -445,6 +459,7 @@ impl<D: Domain> View<D> {
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
         let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
         let tsval = segment.options.tsval();
+        self.flags.0 |= segment.flags.0;
         self.packets.push(Seen {
             at,
             packet,

@@ -32,7 +32,7 @@ pub(crate) fn reset_by(handshake: &Handshake) -> Option<Owner> {
 /// Who closed the connection in an orderly way first; absent if nobody did.
 pub(crate) fn closed_by(handshake: &Handshake) -> Option<Owner> {
     fn first<D: Domain>(view: &View<D>) -> Option<Side> {
-        view.packets.iter().find(|p| p.flags.fin()).map(|p| p.from)
+        view.first_fin().map(|p| p.from)
     }
     let side = handshake.client.as_ref().and_then(first).or_else(|| handshake.edge.as_ref().and_then(first))?;
     Some(if side == Side::Client { Owner::Client } else { Owner::Edge })
@@ -40,7 +40,7 @@ pub(crate) fn closed_by(handshake: &Handshake) -> Option<Owner> {
 
 /// Who the first reset claims to be from, and whether its TTL gives it away.
 fn first_reset<D: Domain>(view: &View<D>) -> Option<(Side, bool)> {
-    let reset = view.packets.iter().find(|p| p.flags.rst())?;
+    let reset = view.first_rst()?;
     let own = view.sent_by(reset.from).find(|p| !p.flags.rst())?;
     Some((reset.from, own.ttl.abs_diff(reset.ttl) >= OTHER_TTL))
 }

@@ -129,13 +129,10 @@ impl Observer {
     }
 
     /// A connection in which nothing happened for long, or that must go because memory is short.
-    #[inline]
+    #[inline(always)]
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         // A look at the oldest costs as much as a lookup: now and then is often enough.
-        if !self.counts.packets.is_multiple_of(LOOK) {
-            return None;
-        }
-        self.table.overdue(Instant::from_nanos(self.now))
+        if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(Instant::from_nanos(self.now)) } else { None }
     }
 
     /// What is left at the end of the capture.
