@@ -1,6 +1,8 @@
-//! Which bytes of a stream have passed, told by ranges in any order.
+//! Which bytes of a stream have passed, told by ranges in any order; and whether they passed in order, as they nearly always do.
 
 use smallvec::SmallVec;
+
+use crate::flow::Side;
 
 /// How far a stream's bytes have passed without a hole from offset 0.
 #[derive(Default, Debug)]
@@ -24,6 +26,39 @@ impl Covered {
                 self.prefix = self.beyond.swap_remove(at).1.max(self.prefix);
             }
         }
+    }
+}
+
+/// How far both directions of a connection have passed.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Passed {
+    /// By side; FIN takes one number.
+    reached: [i64; 2],
+    gap: bool,
+    again: bool,
+}
+
+impl Passed {
+    /// Takes a packet of `from` that carries `[start, end)`, FIN included, and acknowledges up to `ack`.
+    #[inline]
+    pub(crate) fn add(&mut self, from: Side, start: i64, end: i64, ack: Option<i64>) {
+        let peer = self.reached[from.peer() as usize];
+        let own = &mut self.reached[from as usize];
+        self.gap |= (start > *own) | ack.is_some_and(|ack| ack > peer);
+        self.again |= (start < end) & (start < *own);
+        *own = end.max(*own);
+    }
+
+    /// Whether every byte passed behind the one before it, and none was acknowledged that had not passed.
+    #[inline]
+    pub(crate) fn in_order(self) -> bool {
+        !self.gap
+    }
+
+    /// Whether a byte passed that had passed before.
+    #[inline]
+    pub(crate) fn again(self) -> bool {
+        self.again
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant};
-use crate::covered::Covered;
+use crate::covered::{Covered, Passed};
 use crate::packet::{Flags, TcpSegment};
 use crate::tls::records::{self, Hello, Records};
 use crate::tls::stream::Stream;
@@ -158,6 +158,8 @@ pub struct View<D> {
     pub packets: Vec<Seen<D>>,
     /// The flags of all of them together.
     flags: Flags,
+    /// How far both directions have passed.
+    passed: Passed,
     /// SACK blocks by the number of their packet: few packets have any.
     sacks: Vec<(u64, Blocks)>,
     client: Direction,
@@ -197,6 +199,7 @@ impl<D: Domain> View<D> {
             endpoints,
             packets: Vec::with_capacity(USUAL_PACKETS),
             flags: Flags::default(),
+            passed: Passed::default(),
             sacks: Vec::new(),
             client: Direction::default(),
             server: Direction::default(),
@@ -247,6 +250,7 @@ impl<D: Domain> View<D> {
             endpoints: self.endpoints,
             packets,
             flags: self.flags,
+            passed: self.passed,
             sacks: self.sacks,
             client: self.client,
             server: self.server,
@@ -377,6 +381,11 @@ impl<D: Domain> View<D> {
         if self.flags.fin() { self.packets.iter().find(|p| p.flags.fin()) } else { None }
     }
 
+    /// Whether any bytes passed more than once.
+    pub(crate) fn repeats(&self) -> bool {
+        self.passed.again()
+    }
+
     /// Packets of one end.
     pub fn sent_by(&self, side: Side) -> impl DoubleEndedIterator<Item = &Seen<D>> {
         self.packets.iter().filter(move |p| p.from == side)
@@ -391,6 +400,9 @@ impl<D: Domain> View<D> {
     /// the observer stands with the receiver, the moment the receiver's kernel could deliver them. Bytes that the peer
     /// acknowledges passed too, though the capture missed them; absent if it missed the last byte itself.
     pub fn completed(&self, side: Side, end: i64) -> Option<&Seen<D>> {
+        if self.passed.in_order() && end > 0 {
+            return self.first_copy(side, end); // all before it had passed
+        }
         let mut covered = Covered::default();
         for packet in &self.packets {
             if packet.from != side {
@@ -432,6 +444,9 @@ impl<D: Domain> View<D> {
         if of_client != of_server && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some()) {
             return true;
         }
+        if self.passed.in_order() {
+            return false;
+        }
         let (mut of_client, mut of_server) = (Covered::default(), Covered::default());
         self.packets.len() < MAX_PACKETS
             && self.packets.iter().any(|p| {
@@ -460,6 +475,8 @@ impl<D: Domain> View<D> {
         let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
         let tsval = segment.options.tsval();
         self.flags.0 |= segment.flags.0;
+        let end = i64::from(start) + i64::from(segment.len) + i64::from(segment.flags.fin());
+        self.passed.add(from, i64::from(start), end, ack.map(i64::from));
         self.packets.push(Seen {
             at,
             packet,
@@ -607,6 +624,49 @@ mod tests {
             let read = |stream, records| Dialogue::read(Half { stream, records }, Half { stream, records }, Order::default());
             prop_assert_eq!(read(&content.stream, &content.records), read(&whole, &kept));
             prop_assert!(content.stream.held() <= bytes.len());
+        }
+    }
+
+    proptest! {
+        /// Where all passed in order, what is known without a look at each packet is what such a look finds.
+        #[test]
+        fn in_order_nothing_needs_to_be_searched(
+            packets in prop::collection::vec((any::<bool>(), 0u32..12, prop_oneof![9 => Just(0i32), 1 => -9i32..9], -3i32..14), 1..30),
+            fin in any::<bool>(),
+        ) {
+            let ends: SocketAddr = "192.0.2.1:443".parse().expect("an address");
+            let mut view = View::<crate::clock::Unplaced>::new(Endpoints { client: ends, server: ends });
+            let (bytes, mut sent) = ([0; 12], [0_i32; 2]);
+            // Both initial numbers are known, so that all that follows has the offset it is given here.
+            for (from, flags) in [(Side::Client, 0x02), (Side::Server, 0x12), (Side::Client, 0x10)] {
+                let (seq, ack) = if flags == 0x10 { (1, 1) } else { (0, 1) };
+                view.push(Instant::from_nanos(0), 0, from, &TcpSegment { seq, ack, flags: Flags(flags), ..empty_segment() });
+            }
+            for (i, (of_client, len, off, behind)) in packets.iter().enumerate() {
+                let (from, own) = if *of_client { (Side::Client, 0) } else { (Side::Server, 1) };
+                let (start, ack) = ((sent[own] + off).max(0), (sent[1 - own] - behind).max(0));
+                sent[own] = sent[own].max(start + *len as i32);
+                let flags = Flags(if fin && i + 2 > packets.len() { 0x11 } else { 0x10 });
+                let (seq, ack, payload) = (1 + start as u32, 1 + ack as u32, &bytes[..*len as usize]);
+                let segment = TcpSegment { seq, ack, flags, len: *len, payload, ..empty_segment() };
+                view.push(Instant::from_nanos(i as i64), 1 + i as u64, from, &segment);
+            }
+            let mut searched = view.clone();
+            searched.passed.add(Side::Client, i64::MAX, 0, None);
+            prop_assert!(!searched.passed.in_order());
+            prop_assert_eq!(view.capture_gap(), searched.capture_gap());
+            for (side, end) in [Side::Client, Side::Server].into_iter().flat_map(|side| (1..200).map(move |end| (side, end))) {
+                prop_assert_eq!(view.completed(side, end).map(|p| p.packet), searched.completed(side, end).map(|p| p.packet));
+            }
+            let again = [Side::Client, Side::Server].iter().any(|side| {
+                let mut reached = 0;
+                view.sent_by(*side).filter(|p| !p.is_empty()).any(|p| {
+                    let again = p.start() < reached;
+                    reached = reached.max(p.end());
+                    again
+                })
+            });
+            prop_assert_eq!(view.repeats(), again);
         }
     }
 

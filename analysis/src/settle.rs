@@ -83,6 +83,9 @@ impl<D: Domain> View<D> {
 
     /// Where the answer to the first request ends, if the server sent some of its flight more than once before.
     fn repeated(&self, dialogue: &Dialogue) -> Option<i64> {
+        if !self.repeats() {
+            return None;
+        }
         let (flight, answer) = (dialogue.server_flight?, dialogue.first_response?);
         let mut reached = 0;
         let mut sent = self.sent_by(Side::Server).filter(|p| !p.is_empty() && p.start() < flight.end);
