@@ -39,14 +39,14 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// Takes a packet of `from` that carries `[start, end)`, FIN included, and acknowledges up to `ack`.
+    /// Takes a packet of `from` that carries `len` bytes from `start` on, and perhaps FIN, and acknowledges up to `ack`.
     #[inline]
-    pub(crate) fn add(&mut self, from: Side, start: i64, end: i64, ack: Option<i64>) {
+    pub(crate) fn add(&mut self, from: Side, start: i64, len: i64, fin: bool, ack: Option<i64>) {
         let peer = self.reached[from.peer() as usize];
         let own = &mut self.reached[from as usize];
         self.gap |= (start > *own) | ack.is_some_and(|ack| ack > peer);
-        self.again |= (start < end) & (start < *own);
-        *own = end.max(*own);
+        self.again |= (len > 0) & (start < *own);
+        *own = (start + len + i64::from(fin)).max(*own);
     }
 
     /// Whether every byte passed behind the one before it, and none was acknowledged that had not passed.

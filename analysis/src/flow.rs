@@ -475,8 +475,7 @@ impl<D: Domain> View<D> {
         let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
         let tsval = segment.options.tsval();
         self.flags.0 |= segment.flags.0;
-        let end = i64::from(start) + i64::from(segment.len) + i64::from(segment.flags.fin());
-        self.passed.add(from, i64::from(start), end, ack.map(i64::from));
+        self.passed.add(from, i64::from(start), i64::from(segment.len), segment.flags.fin(), ack.map(i64::from));
         self.packets.push(Seen {
             at,
             packet,
@@ -652,7 +651,7 @@ mod tests {
                 view.push(Instant::from_nanos(i as i64), 1 + i as u64, from, &segment);
             }
             let mut searched = view.clone();
-            searched.passed.add(Side::Client, i64::MAX, 0, None);
+            searched.passed.add(Side::Client, i64::from(i32::MAX), 0, false, None);
             prop_assert!(!searched.passed.in_order());
             prop_assert_eq!(view.capture_gap(), searched.capture_gap());
             for (side, end) in [Side::Client, Side::Server].into_iter().flat_map(|side| (1..200).map(move |end| (side, end))) {
