@@ -55,9 +55,9 @@ impl Passed {
         !self.gap
     }
 
-    /// Whether a byte passed that had passed before.
+    /// Whether a byte may have passed that had passed before; where all passed in order, whether one did.
     #[inline]
-    pub(crate) fn again(self) -> bool {
+    pub(crate) fn may_repeat(self) -> bool {
         self.again
     }
 }

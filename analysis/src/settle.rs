@@ -83,7 +83,7 @@ impl<D: Domain> View<D> {
 
     /// Where the answer to the first request ends, if the server sent some of its flight more than once before.
     fn repeated(&self, dialogue: &Dialogue) -> Option<i64> {
-        if !self.repeats() {
+        if !self.may_repeat() {
             return None;
         }
         let (flight, answer) = (dialogue.server_flight?, dialogue.first_response?);
