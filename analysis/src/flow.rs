@@ -4,10 +4,8 @@
 //! that two views of one connection can be compared byte by byte however the packets were cut, merged
 //! (GRO, GSO), repeated or reordered on the way.
 
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant};
@@ -18,136 +16,16 @@ use crate::tls::stream::Stream;
 use crate::tls::{Dialogue, Half, Order};
 use crate::turns;
 
+pub use crate::seen::{Endpoints, Seen, Side};
+
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 const MAX_PACKETS: usize = 2_048;
 
 /// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
 const USUAL_PACKETS: usize = 21;
 
-/// Which end sent a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// The end that sent SYN.
-    Client,
-    /// The end that sent SYN-ACK.
-    Server,
-}
-
-impl Side {
-    /// The other end.
-    #[must_use]
-    pub fn peer(self) -> Self {
-        match self {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        }
-    }
-}
-
-/// The two endpoints of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Endpoints {
-    /// The end that sent SYN.
-    pub client: SocketAddr,
-    /// The end that listened.
-    pub server: SocketAddr,
-}
-
-/// One packet of a connection, as one observer saw it: small and plain, for there are many of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<D> {
-    /// When, on the observer's clock.
-    pub at: Instant<D>,
-    /// Its number in the capture.
-    pub packet: u64,
-    ack: i32,
-    tsval: u32,
-    start: i32,
-    len: u32,
-    /// Length of the IP packet.
-    pub ip_len: u32,
-    ip_id: u16,
-    /// The window field as sent, without its scale.
-    pub window: u16,
-    /// Who sent it.
-    pub from: Side,
-    /// TCP flags.
-    pub flags: Flags,
-    /// TTL or hop limit.
-    pub ttl: u8,
-    has: Has,
-}
-
-/// Which of a packet's numbers it has: a bit each, for an [`Option`] would take as much again as what is in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Has(u8);
-
-impl Has {
-    const ACK: u8 = 1;
-    const TSVAL: u8 = 2;
-    const IP_ID: u8 = 4;
-
-    #[inline]
-    fn of(ack: bool, tsval: bool, ip_id: bool) -> Self {
-        let bit = |has: bool, bit: u8| if has { bit } else { 0 };
-        Self(bit(ack, Self::ACK) | bit(tsval, Self::TSVAL) | bit(ip_id, Self::IP_ID))
-    }
-
-    #[inline]
-    fn then<T>(self, bit: u8, number: T) -> Option<T> {
-        (self.0 & bit != 0).then_some(number)
-    }
-}
-
 /// SACK blocks; few packets have any.
 type Blocks = SmallVec<[(i64, i64); 3]>;
-
-impl<D: Domain> Seen<D> {
-    /// Offset of its first payload byte.
-    #[inline]
-    pub fn start(&self) -> i64 {
-        i64::from(self.start)
-    }
-    /// Payload bytes on the wire.
-    #[inline]
-    pub fn len(&self) -> i64 {
-        i64::from(self.len)
-    }
-    /// Whether it carries no payload.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-    /// Offset just after the last payload byte.
-    #[inline]
-    pub fn end(&self) -> i64 {
-        self.start() + self.len()
-    }
-    /// Offset in the peer's stream up to which it acknowledges; absent without ACK.
-    #[inline]
-    pub fn ack(&self) -> Option<i64> {
-        self.has.then(Has::ACK, i64::from(self.ack))
-    }
-    /// TCP timestamp value.
-    #[inline]
-    pub fn tsval(&self) -> Option<u32> {
-        self.has.then(Has::TSVAL, self.tsval)
-    }
-    /// IPv4 identification.
-    #[inline]
-    pub fn ip_id(&self) -> Option<u16> {
-        self.has.then(Has::IP_ID, self.ip_id)
-    }
-    /// Whether it does nothing but acknowledge.
-    pub fn pure_ack(&self) -> bool {
-        self.is_empty() && self.flags.ack() && !self.flags.syn() && !self.flags.fin() && !self.flags.rst()
-    }
-    /// Whether it carries the byte before offset `end`.
-    fn covers_last_byte_before(&self, end: i64) -> bool {
-        !self.is_empty() && self.start() < end && self.end() >= end
-    }
-}
 
 /// One connection as one observer saw it.
 #[derive(Clone, Debug)]
@@ -230,22 +108,7 @@ impl<D: Domain> View<D> {
 
     /// The same packets on another clock: for when it is found out whose clock a capture's was.
     pub fn on_clock_of<E: Domain>(self) -> View<E> {
-        let on_clock = |p: Seen<D>| Seen {
-            at: Instant::from_nanos(p.at.nanos()),
-            packet: p.packet,
-            ack: p.ack,
-            tsval: p.tsval,
-            start: p.start,
-            len: p.len,
-            ip_len: p.ip_len,
-            ip_id: p.ip_id,
-            window: p.window,
-            from: p.from,
-            flags: p.flags,
-            ttl: p.ttl,
-            has: p.has,
-        };
-        let packets = self.packets.into_iter().map(on_clock).collect();
+        let packets = self.packets.into_iter().map(Seen::on_clock_of).collect();
         View {
             endpoints: self.endpoints,
             packets,
@@ -477,24 +340,9 @@ impl<D: Domain> View<D> {
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
         let ack = peer.filter(|_| segment.flags.ack()).map(|isn| offset(isn, segment.ack));
-        let tsval = segment.options.tsval();
         self.flags.0 |= segment.flags.0;
         self.passed.add(from, i64::from(start), i64::from(segment.len), segment.flags.fin(), ack.map(i64::from));
-        self.packets.push(Seen {
-            at,
-            packet,
-            has: Has::of(ack.is_some(), tsval.is_some(), segment.ip_id.is_some()),
-            ack: ack.unwrap_or_default(),
-            tsval: tsval.unwrap_or_default(),
-            start,
-            len: segment.len,
-            ip_len: segment.ip_len,
-            ip_id: segment.ip_id.unwrap_or_default(),
-            window: segment.window,
-            from,
-            flags: segment.flags,
-            ttl: segment.ttl,
-        });
+        self.packets.push(Seen::of(segment, at, packet, from, start, ack));
         if segment.options.may_have_sack() {
             self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
         }
@@ -637,7 +485,7 @@ mod tests {
             packets in prop::collection::vec((any::<bool>(), 0u32..12, prop_oneof![9 => Just(0i32), 1 => -9i32..9], -3i32..14), 1..30),
             fin in any::<bool>(),
         ) {
-            let ends: SocketAddr = "192.0.2.1:443".parse().expect("an address");
+            let ends: std::net::SocketAddr = "192.0.2.1:443".parse().expect("an address");
             let mut view = View::<crate::clock::Unplaced>::new(Endpoints { client: ends, server: ends });
             let (bytes, mut sent) = ([0; 12], [0_i32; 2]);
             // Both initial numbers are known, so that all that follows has the offset it is given here.
@@ -686,11 +534,6 @@ mod tests {
             ttl: 64,
             window: 0,
         }
-    }
-
-    #[test]
-    fn a_packet_fits_into_a_cache_line() {
-        assert_eq!(size_of::<Seen<crate::clock::Edge>>(), 48);
     }
 
     #[test]

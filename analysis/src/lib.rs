@@ -31,6 +31,7 @@ pub mod offset;
 pub mod packet;
 mod reset;
 pub mod run;
+mod seen;
 pub mod sentence;
 pub mod settle;
 pub mod socket;
