@@ -38,8 +38,7 @@ pub struct View<D> {
     flags: Flags,
     /// How far both directions have passed.
     passed: Passed,
-    /// SACK blocks by the number of their packet: few packets have any.
-    sacks: Vec<(u64, Blocks)>,
+    rare: Option<Box<Rare>>,
     client: Direction,
     server: Direction,
     /// Records of protected data before it is worth looking whether the handshake is over.
@@ -48,6 +47,14 @@ pub struct View<D> {
     pub(crate) told_with: Option<i64>,
     /// The dialogue as it was read last, until more comes.
     pub(crate) settled: Option<Box<Dialogue>>,
+}
+
+/// What few packets have, by their number.
+#[derive(Clone, Default, Debug)]
+struct Rare {
+    sacks: Vec<(u64, Blocks)>,
+    /// The frames of the pieces in which a packet came, but for the last.
+    pieces: Vec<(u64, Vec<u64>)>,
 }
 
 /// What one side sent, as far as it was captured.
@@ -78,7 +85,7 @@ impl<D: Domain> View<D> {
             packets: Vec::with_capacity(USUAL_PACKETS),
             flags: Flags::default(),
             passed: Passed::default(),
-            sacks: Vec::new(),
+            rare: None,
             client: Direction::default(),
             server: Direction::default(),
             next_look: 2,
@@ -114,7 +121,7 @@ impl<D: Domain> View<D> {
             packets,
             flags: self.flags,
             passed: self.passed,
-            sacks: self.sacks,
+            rare: self.rare,
             client: self.client,
             server: self.server,
             next_look: self.next_look,
@@ -221,7 +228,7 @@ impl<D: Domain> View<D> {
 
     /// Lets go of the packets: for when all that they tell has been read.
     pub fn forget_packets(&mut self) {
-        (self.packets, self.sacks) = (Vec::new(), Vec::new());
+        (self.packets, self.rare) = (Vec::new(), None);
     }
 
     /// Whether packets of both ends were captured.
@@ -231,7 +238,19 @@ impl<D: Domain> View<D> {
 
     /// A packet's SACK blocks, as offsets in the peer's stream.
     pub fn sack(&self, packet: &Seen<D>) -> &[(i64, i64)] {
-        self.sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
+        let sacks = self.rare.as_ref().map_or(&[][..], |rare| &rare.sacks);
+        sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
+    }
+
+    /// Notes that a packet came in pieces, in frames of these numbers and its own.
+    pub fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) {
+        self.rare.get_or_insert_default().pieces.push((packet, frames));
+    }
+
+    /// The numbers of all frames that held a packet, or a piece of one.
+    pub fn frames(&self) -> impl Iterator<Item = u64> {
+        let pieces = self.rare.iter().flat_map(|rare| &rare.pieces).flat_map(|(_, frames)| frames);
+        self.packets.iter().map(|p| p.packet).chain(pieces.copied())
     }
 
     /// The first packet that resets the connection; there is none in most.
@@ -343,8 +362,10 @@ impl<D: Domain> View<D> {
         self.flags.0 |= segment.flags.0;
         self.passed.add(from, i64::from(start), i64::from(segment.len), segment.flags.fin(), ack.map(i64::from));
         self.packets.push(Seen::of(segment, at, packet, from, start, ack));
-        if segment.options.may_have_sack() {
-            self.sacks.extend(peer.and_then(|isn| blocks(isn, segment)).map(|blocks| (packet, blocks)));
+        if segment.options.may_have_sack()
+            && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
+        {
+            self.rare.get_or_insert_default().sacks.push((packet, blocks));
         }
         let more = size_of::<Seen<D>>() as isize;
         if segment.len == 0 {

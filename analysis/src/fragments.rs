@@ -18,7 +18,17 @@ struct Pending {
     /// Headers before the fragmentable part, from the first piece.
     head: Option<Vec<u8>>,
     pieces: Vec<(usize, Vec<u8>)>,
+    /// The frames that held them.
+    frames: Vec<u64>,
     length: Option<usize>,
+}
+
+/// A packet that is whole again.
+pub struct Whole {
+    /// The packet, from its IP header on.
+    pub packet: Vec<u8>,
+    /// The frames that held its pieces, but for the last that came.
+    pub earlier: Vec<u64>,
 }
 
 /// Puts fragments together.
@@ -34,8 +44,8 @@ struct Piece<'a> {
 }
 
 impl Defragmenter {
-    /// Takes one fragment, from its IP header on; gives the whole packet if this completed it.
-    pub fn push(&mut self, ip: &[u8]) -> Option<Vec<u8>> {
+    /// Takes one fragment, from its IP header on, that lay in `frame`; gives the whole packet if this completed it.
+    pub fn push(&mut self, ip: &[u8], frame: u64) -> Option<Whole> {
         let piece = match ip.first()? >> 4 {
             4 => piece4(ip)?,
             6 => piece6(ip)?,
@@ -48,7 +58,8 @@ impl Defragmenter {
             if self.0.len() >= MOST_PENDING {
                 self.0.pop_front();
             }
-            self.0.push_back(Pending { key: piece.key.clone(), head: None, pieces: Vec::new(), length: None });
+            let (pieces, frames) = (Vec::new(), Vec::new());
+            self.0.push_back(Pending { key: piece.key.clone(), head: None, pieces, frames, length: None });
             self.0.len() - 1
         });
         let pending = &mut self.0[index];
@@ -60,10 +71,12 @@ impl Defragmenter {
         }
         if pending.pieces.iter().all(|(offset, _)| *offset != piece.offset) {
             pending.pieces.push((piece.offset, piece.body.to_vec()));
+            pending.frames.push(frame);
         }
-        let whole = pending.whole()?;
-        self.0.remove(index);
-        Some(whole)
+        let packet = pending.whole()?;
+        let mut earlier = self.0.remove(index)?.frames;
+        earlier.retain(|piece| *piece != frame);
+        Some(Whole { packet, earlier })
     }
 }
 
@@ -152,17 +165,18 @@ mod tests {
             let mut pieces = cut(&body, &sizes);
             pieces.sort_by_key(|p| seed.wrapping_mul(u64::from(p[7]) * 2 + 1).rotate_left(13));
             let mut defragmenter = Defragmenter::default();
-            let whole: Vec<Vec<u8>> = pieces.iter().filter_map(|p| defragmenter.push(p)).collect();
+            let whole: Vec<Whole> = (0..).zip(&pieces).filter_map(|(frame, p)| defragmenter.push(p, frame)).collect();
             prop_assert_eq!(whole.len(), 1);
-            prop_assert_eq!(&whole[0][20..], &body[..]);
-            prop_assert_eq!(&whole[0][6..8], &[0, 0]);
+            prop_assert_eq!(&whole[0].packet[20..], &body[..]);
+            prop_assert_eq!(&whole[0].packet[6..8], &[0, 0]);
+            prop_assert_eq!(&whole[0].earlier, &(0..pieces.len() as u64 - 1).collect::<Vec<_>>());
         }
 
         #[test]
         fn hostile_fragments_are_harmless(packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 0..40)) {
             let mut defragmenter = Defragmenter::default();
             for packet in &packets {
-                let _ = defragmenter.push(packet);
+                let _ = defragmenter.push(packet, 0);
             }
         }
     }

@@ -27,8 +27,8 @@ impl Selection {
     pub fn add(&mut self, finding: &Finding) {
         let h = &finding.placed.handshake;
         let before = self.packets.len();
-        self.packets.extend(h.client.iter().flat_map(|v| v.packets.iter().map(|p| p.packet)));
-        self.packets.extend(h.edge.iter().flat_map(|v| v.packets.iter().map(|p| p.packet)));
+        self.packets.extend(h.client.iter().flat_map(|view| view.frames()));
+        self.packets.extend(h.edge.iter().flat_map(|view| view.frames()));
         let verdict = finding.judged.as_ref().map_or_else(|_| "not judged".to_owned(), |j| j.judgement.verdict.label());
         if let Some(first) = self.packets[before..].iter().min() {
             self.comments.entry(*first).or_default().push(format!("whostalled: handshake {}: {verdict}", finding.id));

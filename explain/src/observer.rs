@@ -9,7 +9,7 @@ use analysis::fragments::Defragmenter;
 use analysis::handshake::Asked;
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode, ordinary};
 use analysis::settle::Progress;
-use analysis::table::{FlowTable, Other};
+use analysis::table::{FlowTable, Other, Slot};
 use capture::file::Frame;
 use foldhash::HashSet;
 use report::explained::Counts;
@@ -70,11 +70,11 @@ impl Observer {
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment),
             Ok(Transport::Fragment(piece)) => {
-                let whole = self.fragments.push(piece)?;
-                match decode(LinkType::RawIp, &whole) {
-                    Ok(Transport::Tcp(segment)) => self.segment(frame, &segment),
-                    _ => None,
-                }
+                let whole = self.fragments.push(piece, frame.number)?;
+                let Ok(Transport::Tcp(segment)) = decode(LinkType::RawIp, &whole.packet) else { return None };
+                let slot = self.enter(frame, &segment)?;
+                self.table.view(slot)?.note_pieces(frame.number, whole.earlier);
+                self.settle(slot)
             }
             Ok(Transport::Udp(datagram)) => {
                 if datagram.source.port() == 53 || datagram.destination.port() == 53 {
@@ -94,8 +94,19 @@ impl Observer {
 
     #[inline]
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>) -> Option<Box<View<Unplaced>>> {
+        let slot = self.enter(frame, segment)?;
+        self.settle(slot)
+    }
+
+    #[inline]
+    fn enter(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>) -> Option<Slot> {
         self.counts.tcp += 1;
-        let slot = self.table.push(Instant::from_nanos(frame.at), frame.number, segment)?;
+        self.table.push(Instant::from_nanos(frame.at), frame.number, segment)
+    }
+
+    /// Whether a connection is over with its last packet.
+    #[inline]
+    fn settle(&mut self, slot: Slot) -> Option<Box<View<Unplaced>>> {
         match self.table.view(slot)?.progress() {
             Progress::Going => None,
             Progress::Over => self.table.take(slot),

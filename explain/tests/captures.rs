@@ -113,8 +113,38 @@ fn what_lies_before_a_break_is_still_reported() {
 
 #[test]
 fn chosen_packets_are_written_and_read_back_with_the_same_verdict() {
+    chosen_and_read_back(&trial(26).edge);
+}
+
+#[test]
+fn of_a_packet_that_came_in_pieces_all_are_written() {
+    let whole = trial(26).edge;
+    let cut: Vec<(i64, Vec<u8>)> = whole.iter().flat_map(|(at, frame)| pieces(frame).into_iter().map(|p| (*at, p))).collect();
+    assert!(cut.len() > whole.len() + 8, "certificates come in pieces");
+    let written = chosen_and_read_back(&cut);
+    assert!(written > chosen_and_read_back(&whole));
+}
+
+/// A frame of Ethernet and IPv4, cut into pieces of at most 400 bytes on its way.
+fn pieces(frame: &[u8]) -> Vec<Vec<u8>> {
+    assert_eq!(frame[12..15], [8, 0, 0x45], "IPv4 without options");
+    let (head, body) = frame.split_at(14 + 20);
+    let last = body.len().div_ceil(400).max(1) - 1;
+    let cut = |(i, part): (usize, &[u8])| {
+        let mut piece = head.to_vec();
+        piece[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        let more = if i < last { 0x2000 } else { 0 };
+        piece[20..22].copy_from_slice(&(more | (i * 50) as u16).to_be_bytes());
+        piece.extend(part);
+        piece
+    };
+    body.chunks(400).enumerate().map(cut).collect()
+}
+
+/// Chooses the one handshake of which the edge is guilty, writes its packets, and reads what was written; gives their number.
+fn chosen_and_read_back(frames: &[(i64, Vec<u8>)]) -> u64 {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let edge = write(folder.path(), "edge.pcap", &bytes(&trial(26).edge));
+    let edge = write(folder.path(), "edge.pcap", &bytes(frames));
     let filter = Filter { verdicts: vec!["edge".parse().expect("a label")], ..Filter::default() };
     let mut progress = |_| ();
     let mut gather = Gather::new(filter, 10, &mut progress).selecting_packets();
@@ -127,6 +157,7 @@ fn chosen_packets_are_written_and_read_back_with_the_same_verdict() {
     let (report, records) = read(vec![chosen], Filter::default());
     assert_eq!(report.captures[0].packets, written);
     assert_eq!(records.iter().map(ExplainedRecord::label).collect::<Vec<_>>(), ["edge"]);
+    written
 }
 
 #[test]

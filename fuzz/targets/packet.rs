@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
         let Some(link) = LinkType::from_number(numbers[i % numbers.len()]) else { continue };
         let _ = ip_of(link, frame);
         match decode(link, frame) {
-            Ok(Transport::Fragment(piece)) => drop(fragments.push(piece)),
+            Ok(Transport::Fragment(piece)) => drop(fragments.push(piece, 0)),
             Ok(Transport::Tcp(segment)) => assert!(segment.payload.len() <= frame.len()),
             _ => {}
         }

@@ -9,6 +9,8 @@ use crate::model::Lane;
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
+/// How wide a letter of a label is, about.
+const LETTER: f64 = 5.6;
 
 /// Draws a handshake as inline SVG.
 pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
@@ -51,12 +53,14 @@ fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
         .into_iter()
         .map(|m| {
             let at = x(m.ms + lane.offset_ms);
-            let width = m.name.len() as f64 * 5.6;
-            let row = rows.iter().position(|end| at >= *end);
+            let width = m.name.len() as f64 * LETTER;
+            // At the right edge a label begins before its mark.
+            let begins = at.min(WIDTH - 20.0 - width);
+            let row = rows.iter().position(|end| begins >= *end);
             if let Some(row) = row {
-                rows[row] = at + width + 6.0;
+                rows[row] = begins + width + LETTER;
             }
-            (m, at, row)
+            (m, at, row.map(|row| (row, begins)))
         })
         .collect();
     html! {
@@ -66,8 +70,8 @@ fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
             circle.mark cx=(f1(at)) cy=(f1(y + 16.0)) r="3.5" {
                 title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {p}")))) }
             }
-            @if let Some(row) = row {
-                text.label x=(f1(at.min(WIDTH - 20.0 - mark.name.len() as f64 * 5.6))) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (mark.name) }
+            @if let Some((row, begins)) = row {
+                text.label x=(f1(begins)) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (mark.name) }
             }
         }
     }
