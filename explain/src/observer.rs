@@ -9,7 +9,7 @@ use analysis::fragments::Defragmenter;
 use analysis::handshake::Asked;
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode, ordinary};
 use analysis::settle::Progress;
-use analysis::table::{FlowTable, Other, Slot};
+use analysis::table::{FlowTable, Other};
 use capture::file::Frame;
 use foldhash::HashSet;
 use report::explained::Counts;
@@ -55,7 +55,7 @@ impl Observer {
         self.now = frame.at;
         // Borrowed, not moved: what was just written is not read well in other pieces.
         match &frame.link.and_then(|link| ordinary(link, frame.bytes)) {
-            Some(segment) => self.segment(frame, segment),
+            Some(segment) => self.segment(frame, segment, &[]),
             None => self.extraordinary(frame),
         }
     }
@@ -68,13 +68,11 @@ impl Observer {
             return None;
         };
         match decode(link, frame.bytes) {
-            Ok(Transport::Tcp(segment)) => self.segment(frame, &segment),
+            Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {
                 let whole = self.fragments.push(piece, frame.number)?;
                 let Ok(Transport::Tcp(segment)) = decode(LinkType::RawIp, &whole.packet) else { return None };
-                let slot = self.enter(frame, &segment)?;
-                self.table.view(slot)?.note_pieces(frame.number, whole.earlier);
-                self.settle(slot)
+                self.segment(frame, &segment, &whole.earlier)
             }
             Ok(Transport::Udp(datagram)) => {
                 if datagram.source.port() == 53 || datagram.destination.port() == 53 {
@@ -92,22 +90,15 @@ impl Observer {
         }
     }
 
-    #[inline]
-    fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>) -> Option<Box<View<Unplaced>>> {
-        let slot = self.enter(frame, segment)?;
-        self.settle(slot)
-    }
-
-    #[inline]
-    fn enter(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>) -> Option<Slot> {
+    /// Takes a segment, of which pieces came in the frames `earlier` too.
+    fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>, earlier: &[u64]) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
-        self.table.push(Instant::from_nanos(frame.at), frame.number, segment)
-    }
-
-    /// Whether a connection is over with its last packet.
-    #[inline]
-    fn settle(&mut self, slot: Slot) -> Option<Box<View<Unplaced>>> {
-        match self.table.view(slot)?.progress() {
+        let slot = self.table.push(Instant::from_nanos(frame.at), frame.number, segment)?;
+        let view = self.table.view(slot)?;
+        if !earlier.is_empty() {
+            view.note_pieces(frame.number, earlier.to_vec());
+        }
+        match view.progress() {
             Progress::Going => None,
             Progress::Over => self.table.take(slot),
             Progress::NotTls => {
