@@ -16,7 +16,7 @@ use report::explained::{ExplainReport, ExplainedRecord};
 use report::{explained_html, explained_terminal};
 
 use crate::args::Explain;
-use crate::{allocator, exit};
+use crate::exit;
 
 /// Reads captures and says whose time every handshake in them was.
 pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
@@ -43,7 +43,6 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     let output = |path: &Option<PathBuf>| path.as_deref().map(|path| create(path, &paths)).transpose();
     let (mut html, pcapng) = (output(&args.html)?, output(&args.pcapng)?);
 
-    allocator::small_pages();
     let bar = progress_bar(args.watch)?;
     let mut progress = |packets: u64| bar.set_message(format!("{} packets", HumanCount(packets)));
     let mut gather = Gather::new(filter, args.top, &mut progress);
