@@ -5,7 +5,6 @@
 //! between them. Where the far end offers neither, the time stays unattributed with the candidates named.
 
 use enumset::EnumSet;
-
 use smallvec::{SmallVec, smallvec};
 
 use crate::clock::{Domain, Span};
