@@ -169,15 +169,16 @@ impl Judging {
         let other_leg = random.and_then(|random| self.leg(id, random));
         let started = first_at(&placed.handshake);
         placed.forget_bytes();
-        let total = readings.iter().flatten().map(|r| r.reading.ledger.total).max().unwrap_or_default();
-        if counts_only.is_some_and(|most| total <= most) {
-            placed.forget_packets();
-        }
         let entries: usize = readings.iter().flatten().map(|r| r.reading.ledger.entries.capacity()).sum();
         let mut held = size_of::<Shelved>() + entries * size_of::<ledger::Entry>();
         for handshake in [Some(&placed.handshake), placed.otherwise.as_ref()].into_iter().flatten() {
             let packets = handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
             held += size_of::<Handshake>() + size_of::<Dialogue>() + packets;
+        }
+        // Behind that sum: how long handshakes lie here, and so what is known of their paths, must not depend on the output.
+        let total = readings.iter().flatten().map(|r| r.reading.ledger.total).max().unwrap_or_default();
+        if counts_only.is_some_and(|most| total <= most) {
+            placed.forget_packets();
         }
         self.held += held;
         self.shelf.push_back(Shelved { id, started, path, random, placed, readings, other_leg, held });

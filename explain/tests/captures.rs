@@ -9,6 +9,7 @@ use report::explained::{ExplainReport, ExplainedRecord};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;
+use sim::traffic::{Mix, make};
 use sim::trial::write_pcap;
 use whostalled_explain::filter::Filter;
 use whostalled_explain::gather::Gather;
@@ -158,6 +159,25 @@ fn chosen_and_read_back(frames: &[(i64, Vec<u8>)]) -> u64 {
     assert_eq!(report.captures[0].packets, written);
     assert_eq!(records.iter().map(ExplainedRecord::label).collect::<Vec<_>>(), ["edge"]);
     written
+}
+
+#[test]
+fn a_report_is_the_same_whether_every_handshake_is_wanted_or_the_slowest_only() {
+    let mut frames = Vec::new();
+    let made = make(Mix::Handshakes, 3_000, 7, |at, frame| {
+        frames.push((at, frame.to_vec()));
+        Ok::<(), ()>(())
+    });
+    assert_eq!(made, Ok(()));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let captures = vec![write(folder.path(), "edge.pcap", &bytes(&frames))];
+    let (each, _) = read(captures.clone(), Filter::default());
+    let mut progress = |_| ();
+    let mut gather = Gather::new(Filter::default(), 10, &mut progress);
+    let outcome = explain(&Options { captures, ..Options::default() }, &mut gather);
+    let (slowest_only, _) = gather.finish(outcome);
+    assert!(each.summary.len() > 4 && each.slowest.iter().all(|record| !record.lanes[0].marks.is_empty()));
+    assert_eq!(slowest_only, each);
 }
 
 #[test]
