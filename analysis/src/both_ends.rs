@@ -13,8 +13,6 @@
 //! Between exchanges the client's own turnaround is read on its clock alone and divided by what its
 //! kernel says of its threads.
 
-use smallvec::SmallVec;
-
 use crate::ack_wait::{AckWait, ack_waits, held_piece};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::copies::{blackhole, loss_wait};
@@ -329,8 +327,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Divides the edge's turnaround, on the edge's clock.
-    fn edge_side(&self, phase: Phase, came: &Seen<Edge>, went: &Seen<Edge>) -> SmallVec<[Entry; 1]> {
-        self.edge.map_or_else(SmallVec::new, |view| edge_side(self.handshake, view, phase, came, went))
+    fn edge_side(&self, phase: Phase, came: &Seen<Edge>, went: &Seen<Edge>) -> Vec<Entry> {
+        self.edge.map_or_else(Vec::new, |view| edge_side(self.handshake, view, phase, came, went))
     }
 
     /// Charges all remaining time to whoever holds up an exchange that never completed.
@@ -421,9 +419,9 @@ pub(crate) fn edge_side(
     phase: Phase,
     came: &Seen<Edge>,
     went: &Seen<Edge>,
-) -> SmallVec<[Entry; 1]> {
+) -> Vec<Entry> {
     let cited = [came.packet, went.packet];
-    let mut parts = Parts { left: (went.at - came.at).at_least_zero(), entries: SmallVec::new() };
+    let mut parts = Ledger::open(went.at - came.at);
     for closed in closed_windows(view, Side::Server, came.at, went.at) {
         let cited = [closed.sent.packet, closed.shut.packet, closed.opened.packet];
         let shut = closed.shut.at.max(came.at);
@@ -436,9 +434,10 @@ pub(crate) fn edge_side(
         parts.charge(Entry::new(phase, Owner::Protocol, wait.kind, span, STAMP_ERROR).between(wait.packets()));
     }
     if kernel_ignored(view, came, went) {
-        parts.charge(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, parts.left, STAMP_ERROR).between(cited));
+        let rest = parts.remaining();
+        parts.charge(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, rest, STAMP_ERROR).between(cited));
     }
-    if parts.left == Span::ZERO {
+    if parts.remaining() == Span::ZERO {
         return parts.entries;
     }
     let asked = waited_for_others(&handshake.edge_asked, came.at, went.at);
@@ -460,29 +459,14 @@ pub(crate) fn edge_side(
             parts.charge(Entry::new(phase, owner, kind, span, error).between(cited));
         }
     }
+    let rest = parts.remaining();
     let mut unsplit = match asked {
-        Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, parts.left, STAMP_ERROR).between(frames),
-        None => Entry::new(phase, Owner::Edge, None, parts.left, STAMP_ERROR).between(cited),
+        Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, rest, STAMP_ERROR).between(frames),
+        None => Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited),
     };
     unsplit.missing.insert(Missing::EdgeHost);
     parts.charge(unsplit);
     parts.entries
-}
-
-/// A stretch that is divided: as a [`Ledger`], but there is one entry in it nearly always.
-struct Parts {
-    left: Span,
-    entries: SmallVec<[Entry; 1]>,
-}
-
-impl Parts {
-    fn charge(&mut self, mut entry: Entry) {
-        entry.span = entry.span.at_least_zero().min(self.left);
-        if entry.span > Span::ZERO {
-            self.left -= entry.span;
-            self.entries.push(entry);
-        }
-    }
 }
 
 /// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in

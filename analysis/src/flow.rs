@@ -380,7 +380,6 @@ impl<D: Domain> View<D> {
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
     /// or from what the peer acknowledges. Of several that were offered, the one acknowledged counts.
-    #[inline(never)]
     fn learn_isn(&mut self, from: Side, segment: &TcpSegment<'_>) {
         let (own, peer) = match from {
             Side::Client => (&mut self.client, &mut self.server),

@@ -156,16 +156,23 @@ impl Addresses<'_> {
     fn source(self) -> IpAddr {
         match self {
             Addresses::V4([a, b, c, d, ..]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
-            Addresses::V6(both) => Ipv6Addr::from(*both.first_chunk::<16>().expect("half of 32 bytes")).into(),
+            Addresses::V6(both) => Ipv6Addr::from(halves(both)[0]).into(),
         }
     }
 
     fn destination(self) -> IpAddr {
         match self {
             Addresses::V4([.., a, b, c, d]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
-            Addresses::V6(both) => Ipv6Addr::from(*both.last_chunk::<16>().expect("half of 32 bytes")).into(),
+            Addresses::V6(both) => Ipv6Addr::from(halves(both)[1]).into(),
         }
     }
+}
+
+/// Two IPv6 addresses that lie side by side.
+#[inline]
+pub(crate) fn halves(both: &[u8; 32]) -> [[u8; 16]; 2] {
+    let (first, second) = both.split_at(16);
+    [first, second].map(|half| half.try_into().expect("half of 32 bytes are 16"))
 }
 
 /// One TCP segment as a frame showed it.

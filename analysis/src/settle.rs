@@ -28,7 +28,6 @@ pub enum Progress {
 
 impl<D: Domain> View<D> {
     /// Where this connection stands after its last packet.
-    #[inline]
     pub fn progress(&mut self) -> Progress {
         let Some(last) = self.packets.last() else { return Progress::Going };
         if last.from == Side::Client && self.told_with.is_some_and(|end| last.ack().is_some_and(|ack| ack >= end)) {
@@ -38,11 +37,6 @@ impl<D: Domain> View<D> {
         if last.is_empty() && !flags.fin() && !flags.rst() && self.packets.len() < MOST_PACKETS {
             return Progress::Going; // it adds nothing to either stream
         }
-        self.progress_with(flags, data_from_server)
-    }
-
-    /// The same where the last packet added to a stream, or ended one.
-    fn progress_with(&mut self, flags: Flags, data_from_server: bool) -> Progress {
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let begun = client.records.start().is_some() || server.records.start().is_some();
         if !begun && (client.records.hopeless() || server.records.hopeless()) {

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::clock::{Domain, Instant, Span};
 use crate::flow::{Endpoints, Side, View};
-use crate::packet::{Addresses, TcpSegment};
+use crate::packet::{Addresses, TcpSegment, halves};
 
 /// Names remembered of connections that were taken.
 const MOST_NAMES: usize = 200_000;
@@ -42,10 +42,7 @@ impl Key {
                 let [a, b, c, d, e, f, g, h] = *both;
                 Self::v4([u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])], from, to)
             }
-            Addresses::V6(both) => {
-                let (source, destination) = both.split_at(16);
-                Self::v6([source, destination].map(|half| half.try_into().map_or(0, u128::from_be_bytes)), from, to)
-            }
+            Addresses::V6(both) => Self::v6(halves(both).map(u128::from_be_bytes), from, to),
         }
     }
 
@@ -259,7 +256,6 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Takes a view out; packets of its connection are ignored from now on.
-    #[inline(never)]
     pub fn take(&mut self, slot: Slot) -> Option<Box<View<D>>> {
         let view = self.views.get_mut(slot.0 as usize)?.take()?;
         self.held -= view.held();
@@ -295,7 +291,6 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Notes that a connection that was taken got more data from its server.
-    #[inline(never)]
     fn touch(&mut self, other: u32, at: Instant<D>, packet: u64) {
         // What is gone wraps round to a place beyond the last.
         let place = other.wrapping_sub(self.forgotten);
@@ -332,7 +327,6 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Begins a connection; gives its view and whether its client is the lesser end.
-    #[inline(never)]
     fn open(&mut self, key: Key, packet: u64, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;

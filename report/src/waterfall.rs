@@ -4,7 +4,7 @@ use analysis::ledger::{Ledger, Owner};
 use analysis::verdict::{owner_words, phase_words};
 use maud::{Markup, html};
 
-use crate::model::Lane;
+use crate::model::{Lane, Mark};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
@@ -44,29 +44,37 @@ pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
     }
 }
 
-fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
-    // Labels of neighbouring marks would lie on each other: each takes the first row where it has room.
+/// Where a mark lies, and the row and beginning of its label if there is room for it.
+type Placed<'a> = (&'a Mark, f64, Option<(usize, f64)>);
+
+/// Labels of neighbouring marks would lie on each other: each takes the first row where it has room.
+fn place<'a>(lane: &'a Lane, x: &dyn Fn(f64) -> f64) -> Vec<Placed<'a>> {
     let mut rows = [f64::MIN; 2];
-    let mut marks: Vec<_> = lane.marks.iter().collect();
+    let mut marks: Vec<&Mark> = lane.marks.iter().collect();
     marks.sort_by(|a, b| a.ms.total_cmp(&b.ms));
-    let placed: Vec<_> = marks
-        .into_iter()
-        .map(|m| {
-            let at = x(m.ms + lane.offset_ms);
-            let width = m.name.len() as f64 * LETTER;
-            // At the right edge a label begins before its mark.
-            let begins = at.min(WIDTH - 20.0 - width);
-            let row = rows.iter().position(|end| begins >= *end);
-            if let Some(row) = row {
-                rows[row] = begins + width + LETTER;
-            }
-            (m, at, row.map(|row| (row, begins)))
-        })
-        .collect();
+    let placed = marks.into_iter().map(|mark| {
+        let (at, width) = (x(mark.ms + lane.offset_ms), width(mark));
+        // At the right edge a label begins before its mark.
+        let begins = at.min(WIDTH - 20.0 - width);
+        let row = rows.iter().position(|end| begins >= *end);
+        if let Some(row) = row {
+            rows[row] = begins + width + LETTER;
+        }
+        (mark, at, row.map(|row| (row, begins)))
+    });
+    placed.collect()
+}
+
+/// How wide a mark's label is, about.
+fn width(mark: &Mark) -> f64 {
+    mark.name.len() as f64 * LETTER
+}
+
+fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
     html! {
         text.lane x="4" y=(f1(y + 20.0)) { (lane.observer) }
         line.rail x1=(f1(LEFT)) x2=(f1(WIDTH - 20.0)) y1=(f1(y + 16.0)) y2=(f1(y + 16.0)) {}
-        @for (mark, at, row) in placed {
+        @for (mark, at, row) in place(lane, x) {
             circle.mark cx=(f1(at)) cy=(f1(y + 16.0)) r="3.5" {
                 title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {p}")))) }
             }
@@ -104,4 +112,24 @@ pub fn css(owner: Owner) -> &'static str {
 
 fn f1(value: f64) -> String {
     format!("{value:.1}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_lie_side_by_side_up_to_the_right_edge() {
+        let at = |ms: f64| Mark { name: "client_finished".into(), ms, packet: None };
+        let marks = [0.0, 1.0, 2.0, 30.0, 88.0, 92.0, 95.0, 99.0, 100.0].map(at).to_vec();
+        let lane = Lane { observer: "edge wire".into(), offset_ms: 0.0, marks };
+        let placed = place(&lane, &|ms| LEFT + ms / 100.0 * (WIDTH - LEFT - 20.0));
+        let labels: Vec<(usize, f64)> = placed.iter().filter_map(|(_, _, label)| *label).collect();
+        assert!(labels.len() >= 5, "{labels:?}");
+        for row in 0..2 {
+            let begins: Vec<f64> = labels.iter().filter(|(r, _)| *r == row).map(|(_, begins)| *begins).collect();
+            assert!(begins.windows(2).all(|pair| pair[1] - pair[0] > width(&lane.marks[0])), "row {row}: {begins:?}");
+            assert!(begins.iter().all(|begins| begins + width(&lane.marks[0]) <= WIDTH), "row {row}: {begins:?}");
+        }
+    }
 }
