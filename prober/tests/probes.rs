@@ -8,7 +8,7 @@ use analysis::ledger::{Baseline, Owner};
 use analysis::socket;
 use analysis::verdict::{Circumstances, judge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use whostalled_prober::tls::{Only, TlsOptions, config};
@@ -119,8 +119,10 @@ async fn failures_have_reasons_and_keep_their_timings() {
     let good = server_config(&["edge.test"]);
     let address = edge(Arc::clone(&good), Duration::ZERO).await;
     let refused = {
-        let closed = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound").local_addr().expect("it is bound");
-        once(&target(closed, &insecure())).await
+        // Bound but never listening: connections are refused, and nobody else can be given the port.
+        let closed = TcpSocket::new_v4().expect("a socket opens");
+        closed.bind("127.0.0.1:0".parse().expect("an address")).expect("loopback can be bound");
+        once(&target(closed.local_addr().expect("it is bound"), &insecure())).await
     };
     assert_eq!(refused.reason, Some(Reason::ConnectRefused));
 
