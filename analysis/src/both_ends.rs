@@ -168,15 +168,15 @@ impl<'a> Walk<'a> {
 
     fn lookup(&mut self) {
         let Some(lookup) = &self.handshake.lookup else { return };
-        let Some(end) = lookup.end else { return };
-        let packets = [lookup.start_packet].into_iter().chain(lookup.end_packet);
+        let Some(answer) = lookup.end() else { return };
+        let packets = [lookup.start_packet].into_iter().chain([answer.packet]);
         // Between its first question and the one that was answered last, the client made itself wait.
-        self.client_side(Phase::Dns, lookup.start, lookup.last_asked, [lookup.start_packet]);
-        let wait = end - lookup.last_asked;
+        self.client_side(Phase::Dns, lookup.start, answer.asked, [lookup.start_packet]);
+        let wait = answer.at - answer.asked;
         self.ledger.charge(Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, wait, STAMP_ERROR).between(packets));
-        self.at = end;
+        self.at = answer.at;
         if let Some(syn) = self.client.syns(Side::Client).next() {
-            self.client_side(Phase::Dns, end, syn.at, [syn.packet]);
+            self.client_side(Phase::Dns, answer.at, syn.at, [syn.packet]);
             self.at = syn.at;
         }
     }

@@ -10,6 +10,7 @@ use enumset::EnumSet;
 use crate::ack_wait::{ack_waits, ack_waits_seen_by_peer};
 use crate::both_ends::client_side;
 use crate::clock::{Client, Instant, Span};
+use crate::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES};
 use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
@@ -104,12 +105,12 @@ impl<'a> Reader<'a> {
 
     fn lookup(&mut self, syn: &Seen<Client>) {
         let Some(lookup) = &self.handshake.lookup else { return };
-        let Some(end) = lookup.end else { return };
-        let packets = [lookup.start_packet].into_iter().chain(lookup.end_packet);
-        self.client(Phase::Dns, lookup.last_asked, [lookup.start_packet]);
-        let wait = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, end - lookup.last_asked, STAMP_ERROR);
+        let Some(answer) = lookup.end() else { return };
+        let packets = [lookup.start_packet].into_iter().chain([answer.packet]);
+        self.client(Phase::Dns, answer.asked, [lookup.start_packet]);
+        let wait = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, answer.at - answer.asked, STAMP_ERROR);
         self.ledger.charge(wait.between(packets));
-        self.at = end;
+        self.at = answer.at;
         self.client(Phase::Dns, syn.at, [syn.packet]);
     }
 
@@ -258,7 +259,7 @@ impl<'a> Reader<'a> {
         // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
         let twice = self.view.sack(ack).iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a));
         let biggest = self.view.sent_by(Side::Client).filter(|p| !p.is_empty()).map(|p| p.ip_len).max().unwrap_or(0);
-        let shrank = copies.len() >= 2 && sent.ip_len == biggest && through.ip_len < biggest;
+        let shrank = copies.len() >= 2 && sent.ip_len == biggest && biggest > ALWAYS_CARRIED && through.ip_len < biggest;
         let entry = match () {
             () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
             () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, round_trip),
@@ -285,10 +286,12 @@ impl<'a> Reader<'a> {
                 self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
                 continue;
             }
-            let seen_beyond = packets.iter().any(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
-            if !next.is_empty() && seen_beyond && pause > REORDERED {
+            let beyond = packets.iter().filter(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
+            let hole = beyond.map(|p| p.start()).min().map(|end| end - next.start());
+            if let Some(hole) = hole.filter(|_| !next.is_empty() && pause > REORDERED) {
                 let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
-                let smaller = packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < whole.max(1_000));
+                let smaller = hole > ALWAYS_CARRIED_BYTES
+                    && packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < whole.max(1_000));
                 let kind = if smaller && pause > Span::from_millis(1_500) {
                     (Owner::Path, Kind::MtuBlackhole)
                 } else {
@@ -311,11 +314,11 @@ impl<'a> Reader<'a> {
     /// Nothing more came of the edge.
     fn unanswered(&mut self, phase: Phase, from: &Seen<Client>, candidates: EnumSet<Owner>) {
         let rest = self.ledger.remaining();
-        let beyond_a_hole = self.view.sent_by(Side::Server).any(|p| {
-            !p.is_empty() && !self.view.sent_by(Side::Server).any(|q| !q.is_empty() && q.end() == p.start()) && p.start() > 0
-        });
-        let big_arrived = self.view.sent_by(Side::Server).any(|p| p.ip_len > 1_300);
-        if beyond_a_hole && !big_arrived {
+        let pieces = || self.view.sent_by(Side::Server).filter(|p| !p.is_empty());
+        let reached = |start: i64| pieces().filter(|p| p.start() < start).map(Seen::end).max().unwrap_or(0);
+        let big_hole = pieces().any(|p| p.start() - reached(p.start()) > ALWAYS_CARRIED_BYTES);
+        let big_arrived = pieces().any(|p| p.ip_len > 1_300);
+        if big_hole && !big_arrived {
             self.ledger.charge(Entry::new(phase, Owner::Path, Kind::MtuBlackhole, rest, STAMP_ERROR).between([from.packet]));
         } else {
             self.undecided(phase, rest, candidates, Missing::EdgeCapture, [from.packet]);

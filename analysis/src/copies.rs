@@ -7,6 +7,13 @@ use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 use crate::offset::way_of;
 
+/// An IP packet that every path carries (RFC 9293 section 3.7.1, RFC 8899 section 4.2): if one of this size or less vanishes, it is
+/// not for its size.
+pub(crate) const ALWAYS_CARRIED: u32 = 576;
+
+/// How many bytes of a stream such a packet holds; with a hole of so many or fewer, nothing says that big packets died.
+pub(crate) const ALWAYS_CARRIED_BYTES: i64 = ALWAYS_CARRIED as i64 - 40;
+
 /// How long the receiver waited for a repetition: from when the message was complete at its sender (`sent`) to
 /// when the copy that completed it at the receiver (`arrived`) left, on the sender's clock. Nothing, if the
 /// first copy arrived as well, if later: then it was late, not lost (DESIGN 5.7).
@@ -107,7 +114,7 @@ pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<
         sender.sent_by(side).any(|q| q.start() == p.start() && !q.is_empty() && q.len() < p.len() && arrived_as(receiver, q))
     };
     let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
-    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived)
+    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived.max(ALWAYS_CARRIED))
 }
 
 /// Whether a packet came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.

@@ -19,14 +19,56 @@ pub struct Lookup {
     pub start_packet: u64,
     /// When each type (A, AAAA) was first asked for: the client may fall asleep between two questions.
     asked: Vec<(u16, Instant<Client>)>,
-    /// When the question that was answered last had left.
-    pub last_asked: Instant<Client>,
-    /// When the last answer came; absent if none did.
-    pub end: Option<Instant<Client>>,
-    /// The frame of the last answer.
-    pub end_packet: Option<u64>,
-    /// Addresses in the answers.
-    pub addresses: Vec<IpAddr>,
+    answers: Vec<Answer>,
+}
+
+/// What a name server answered to one question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// When the question had left.
+    pub asked: Instant<Client>,
+    /// When the answer came.
+    pub at: Instant<Client>,
+    /// Its frame.
+    pub packet: u64,
+    kind: u16,
+    addresses: Vec<IpAddr>,
+}
+
+impl Lookup {
+    /// The answer that ended it: the last one.
+    pub fn end(&self) -> Option<&Answer> {
+        self.answers.last()
+    }
+
+    /// Whether a connection to `server` that began at `connected` can have come of it.
+    fn led_to(&self, server: IpAddr, connected: Instant<Client>) -> bool {
+        self.answers.iter().any(|a| a.at <= connected && a.addresses.contains(&server))
+    }
+
+    /// When it had its last answer before a connection.
+    fn answered_before(&self, connected: Instant<Client>) -> Option<Instant<Client>> {
+        self.answers.iter().rfind(|a| a.at <= connected).map(|a| a.at)
+    }
+
+    /// Without the answers that a connection did not wait for: many programs connect with the first address they have.
+    fn before(mut self, connected: Instant<Client>) -> Self {
+        self.answers.retain(|a| a.at <= connected);
+        self
+    }
+}
+
+/// A connection whose lookup is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Who connected.
+    pub client: IpAddr,
+    /// To whom.
+    pub server: IpAddr,
+    /// The name it asked the server for, if it is known.
+    pub name: Option<&'a str>,
+    /// When its SYN left.
+    pub connected: Instant<Client>,
 }
 
 /// Collects lookups from the UDP port 53 datagrams of a client's capture.
@@ -42,7 +84,9 @@ impl Lookups {
         let qtype = u16::from(question.qtype);
         // A resolver library sends A and AAAA from one socket, and repeats on the same one.
         if destination.port() == 53 {
-            if let Some(open) = self.0.iter_mut().find(|l| l.client == source && l.name == name) {
+            // Asked again behind its answer, it is another lookup.
+            let open = |l: &&mut Lookup| l.client == source && l.name == name && l.answers.iter().all(|a| a.kind != qtype);
+            if let Some(open) = self.0.iter_mut().find(open) {
                 if open.asked.iter().all(|(t, _)| *t != qtype) {
                     open.asked.push((qtype, at));
                 }
@@ -53,21 +97,17 @@ impl Lookups {
                     start: at,
                     start_packet: packet,
                     asked: vec![(qtype, at)],
-                    last_asked: at,
-                    end: None,
-                    end_packet: None,
-                    addresses: Vec::new(),
+                    answers: Vec::new(),
                 });
             }
         } else if let Some(lookup) = self.0.iter_mut().rev().find(|l| l.client == destination && l.name == name) {
-            lookup.end = Some(at);
-            lookup.last_asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map_or(lookup.start, |(_, at)| *at);
-            lookup.end_packet = Some(packet);
-            lookup.addresses.extend(message.answers.iter().filter_map(|answer| match &answer.rdata {
+            let asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map_or(lookup.start, |(_, at)| *at);
+            let addresses = message.answers.iter().filter_map(|answer| match &answer.rdata {
                 RData::A(a) => Some(IpAddr::from(a.address.to_be_bytes())),
                 RData::AAAA(a) => Some(IpAddr::from(a.address.to_be_bytes())),
                 _ => None,
-            }));
+            });
+            lookup.answers.push(Answer { asked, at, packet, kind: qtype, addresses: addresses.collect() });
         }
     }
 
@@ -77,23 +117,26 @@ impl Lookups {
     /// Concurrent clients of one host ask for the same name; the first to have its answer is the
     /// first to connect, so lookups are handed out in the order of their answers.
     pub fn take_for(&mut self, server: IpAddr, connected: Instant<Client>) -> Option<Lookup> {
-        let fits = |l: &Lookup| l.addresses.contains(&server) && l.end.is_some_and(|end| end <= connected);
-        let index = (0..self.0.len()).filter(|i| fits(&self.0[*i])).min_by_key(|i| self.0[*i].end)?;
-        Some(self.0.remove(index))
+        let fits = (0..self.0.len()).filter(|i| self.0[*i].led_to(server, connected));
+        let index = fits.min_by_key(|i| self.0[*i].answered_before(connected))?;
+        Some(self.0.remove(index).before(connected))
     }
 
-    /// As [`Self::take_for`], in a capture that shows the lookups of many hosts and of a long time: only what `client`
-    /// itself asked (a stub resolver asks from the loopback address, and an address of the other family may be the same
-    /// host's), answered less than `within` before.
-    pub fn take_recent(&mut self, client: IpAddr, server: IpAddr, connected: Instant<Client>, within: Span) -> Option<Lookup> {
+    /// As [`Self::take_for`], in a capture that shows the lookups of many hosts and of a long time: only what the client itself asked
+    /// (a stub resolver asks from the loopback address, and an address of the other family may be the same host's), answered less than
+    /// `within` before; that of the name it then asked the server for, if there are several.
+    pub fn take_recent(&mut self, wanted: &Wanted<'_>, within: Span) -> Option<Lookup> {
+        let Wanted { client, server, name, connected } = *wanted;
         let asked = |l: &Lookup| {
             let ip = l.client.ip();
             ip == client || ip.is_loopback() || ip.is_ipv4() != client.is_ipv4()
         };
-        let recent = |l: &Lookup| l.end.is_some_and(|end| end <= connected && connected - end <= within);
-        let fits = |l: &Lookup| l.addresses.contains(&server) && recent(l) && asked(l);
-        let index = (0..self.0.len()).filter(|i| fits(&self.0[*i])).min_by_key(|i| self.0[*i].end)?;
-        Some(self.0.remove(index))
+        let recent = |l: &Lookup| l.answered_before(connected).is_some_and(|end| connected - end <= within);
+        let fits =
+            (0..self.0.len()).filter(|i| self.0[*i].led_to(server, connected) && recent(&self.0[*i]) && asked(&self.0[*i]));
+        let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
+        let index = fits.min_by_key(|i| (other_name(&self.0[*i]), self.0[*i].answered_before(connected)))?;
+        Some(self.0.remove(index).before(connected))
     }
 
     /// Forgets the oldest, down to `most`.
@@ -101,9 +144,77 @@ impl Lookups {
         let surplus = self.0.len().saturating_sub(most);
         self.0.drain(..surplus);
     }
+}
 
-    /// Lookups nobody has taken.
-    pub fn remaining(&self) -> &[Lookup] {
-        &self.0
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use simple_dns::rdata::{A, AAAA};
+    use simple_dns::{CLASS, Name, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
+
+    const CLIENT: &str = "10.0.0.1:5353";
+    const RESOLVER: &str = "10.0.0.53:53";
+
+    fn at(millis: i64) -> Instant<Client> {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    /// A question, or an answer that gives `address`.
+    fn datagram(name: &str, kind: TYPE, address: Option<&str>) -> Vec<u8> {
+        let name = Name::new_unchecked(name);
+        let mut packet = if address.is_some() { Packet::new_reply(7) } else { Packet::new_query(7) };
+        packet.questions.push(Question::new(name.clone(), QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+        if let Some(address) = address {
+            let data = match address.parse().expect("an address") {
+                IpAddr::V4(v4) => RData::A(A::from(v4)),
+                IpAddr::V6(v6) => RData::AAAA(AAAA::from(v6)),
+            };
+            packet.answers.push(ResourceRecord::new(name, CLASS::IN, 60, data));
+        }
+        packet.build_bytes_vec().expect("it is built")
+    }
+
+    /// Lookups of a client that says and hears this: when, the name, the type, the answer.
+    fn lookups(said: &[(i64, &str, TYPE, Option<&str>)]) -> Lookups {
+        let (client, resolver) = (CLIENT.parse().expect("an address"), RESOLVER.parse().expect("an address"));
+        let mut lookups = Lookups::default();
+        for (number, (millis, name, kind, address)) in (1..).zip(said) {
+            let (from, to) = if address.is_some() { (resolver, client) } else { (client, resolver) };
+            lookups.push(at(*millis), number, from, to, &datagram(name, *kind, *address));
+        }
+        lookups
+    }
+
+    fn take(lookups: &mut Lookups, name: Option<&str>, connected: i64, within: i64) -> Option<Lookup> {
+        let (client, server) = ("10.0.0.1".parse().expect("an address"), "10.0.1.1".parse().expect("an address"));
+        lookups.take_recent(&Wanted { client, server, name, connected: at(connected) }, Span::from_millis(within))
+    }
+
+    #[test]
+    fn an_answer_the_connection_did_not_wait_for_is_none_of_it() {
+        let both = [(0, "a.test", TYPE::A, None), (0, "a.test", TYPE::AAAA, None)];
+        let answers = [(20, "a.test", TYPE::A, Some("10.0.1.1")), (60, "a.test", TYPE::AAAA, Some("fd00::1"))];
+        let said = [both, answers].concat();
+        let at_once = take(&mut lookups(&said), None, 21, 50).expect("it led to the connection");
+        assert_eq!(at_once.end().map(|a| (a.at, a.packet)), Some((at(20), 3)));
+        let waited = take(&mut lookups(&said), None, 61, 50).expect("it led to the connection");
+        assert_eq!(waited.end().map(|a| (a.at, a.packet)), Some((at(60), 4)));
+        assert_eq!(take(&mut lookups(&said), None, 200, 50), None, "looked up ahead of use");
+    }
+
+    #[test]
+    fn a_name_asked_again_is_another_lookup() {
+        let once = |from: i64| [(from, "a.test", TYPE::A, None), (from + 20, "a.test", TYPE::A, Some("10.0.1.1"))];
+        let mut two = lookups(&[once(0), once(30_000)].concat());
+        let second = take(&mut two, None, 30_021, 50).expect("it led to the connection");
+        assert_eq!(second.start, at(30_000));
+    }
+
+    #[test]
+    fn of_two_names_at_one_address_the_wanted_one_is_taken() {
+        let of = |name, from| [(from, name, TYPE::A, None), (from + 20, name, TYPE::A, Some("10.0.1.1"))];
+        let mut two = lookups(&[of("a.test", 0), of("b.test", 5)].concat());
+        assert_eq!(take(&mut two, Some("B.test"), 26, 50).map(|l| l.name), Some("b.test".into()));
+        assert_eq!(take(&mut two, Some("c.test"), 26, 50).map(|l| l.name), Some("a.test".into()));
     }
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::ack_wait::ack_waits_seen_by_peer;
 use crate::both_ends::edge_side;
 use crate::clock::{Edge, Span};
+use crate::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES};
 use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
 use crate::handshake::Handshake;
@@ -334,7 +335,8 @@ impl<'a> Reader<'a> {
         let (big, small): (Vec<&Seen<Edge>>, Vec<&Seen<Edge>>) = sent.iter().copied().partition(|p| p.ip_len == biggest);
         let tries = |p: &Seen<Edge>| big.iter().filter(|q| q.start() == p.start()).count();
         let shrunk = |p: &Seen<Edge>| small.iter().any(|q| q.start() == p.start() && q.len() < p.len());
-        !small.is_empty()
+        biggest > ALWAYS_CARRIED
+            && !small.is_empty()
             && (big.iter().any(|p| tries(p) >= 3) || big.iter().any(|p| tries(p) >= 2 && shrunk(p)))
             && !big.iter().any(|p| confirmed(p))
             && small.iter().any(|p| confirmed(p))
@@ -358,7 +360,9 @@ impl<'a> Reader<'a> {
         // One segment's worth was missing, and no piece that came had its size.
         tail.is_some_and(|tail| {
             let pieces = || data().filter(|p| p.packet > tail.packet && p.start() < tail.start());
-            tail.start() <= MOST_SEGMENT && pieces().count() >= 2 && pieces().all(|p| p.len() < tail.start())
+            (ALWAYS_CARRIED_BYTES + 1..=MOST_SEGMENT).contains(&tail.start())
+                && pieces().count() >= 2
+                && pieces().all(|p| p.len() < tail.start())
         })
     }
 

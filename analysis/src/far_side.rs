@@ -14,6 +14,9 @@ use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
 pub(crate) const TICK: Span = Span::from_millis(2);
 
+/// The TTL at which stacks start that count the packets of each connection by itself.
+const PER_CONNECTION_TTL: u8 = 64;
+
 /// The far end of a view.
 pub(crate) struct FarSide<'a, D> {
     pub view: &'a View<D>,
@@ -85,8 +88,12 @@ impl<D: Domain> FarSide<'_, D> {
     }
 
     /// How many of the far end's packets between two seen ones never came, by its IP identification; absent
-    /// if it does not count this connection's packets.
+    /// if it does not count this connection's packets. Stacks that start at TTL 64 do, or none at all; those that start higher count
+    /// the host's packets, and what its other connections send looks like loss.
     fn missing_between(&self, before: &Seen<D>, next: &Seen<D>) -> Option<u16> {
+        if next.ttl > PER_CONNECTION_TTL {
+            return None;
+        }
         let step = |a: &Seen<D>, b: &Seen<D>| Some(b.ip_id()?.wrapping_sub(a.ip_id()?));
         let sent: Vec<&Seen<D>> = self.view.sent_by(self.side).filter(|p| !p.flags.syn()).collect();
         // Proof that it counts: other neighbours step by exactly one packet.

@@ -86,11 +86,18 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
         (Owner::Path, _) if !largest.round_trip => {
             format!("The path held {} {span} longer than what went before it{cited}.", phase_words(largest.phase))
         }
-        (Owner::Path, _) => format!(
-            "The path held {}: one round trip took {span} against {} at best in this handshake{cited}.",
-            phase_words(largest.phase),
-            reading.ledger.min_path().unwrap_or_default()
-        ),
+        (Owner::Path, _) => {
+            let best = if reading.ledger.min_path() == Some(largest.baseline) {
+                "at best in this handshake"
+            } else {
+                "at best on this path"
+            };
+            format!(
+                "The path held {}: one round trip took {span} against {} {best}{cited}.",
+                phase_words(largest.phase),
+                largest.baseline
+            )
+        }
         (Owner::Loss, Some(direction)) => format!(
             "A packet {} was lost in {} and its repetition came {span} later{cited}.",
             if direction == Kind::Out { "from the client" } else { "from the edge" },

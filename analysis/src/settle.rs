@@ -91,10 +91,12 @@ impl<D: Domain> View<D> {
         again.then_some(answer.end)
     }
 
-    /// After FIN of both sides nothing matters. A reset may be a middlebox's, and the connection go on: it ends only a
+    /// After FIN of both sides, and all before it, nothing matters. A reset may be a middlebox's, and the connection go on: it ends only a
     /// handshake that is complete.
     fn ended(&self, flags: Flags) -> Progress {
-        let fin = |side| self.sent_by(side).any(|p| p.flags.fin());
+        // FIN behind a hole: what is missing may be sent again.
+        let whole = |side, end| self.half(side).stream.end() as i64 >= end || self.first_ack(side, end).is_some();
+        let fin = |side| self.sent_by(side).any(|p| p.flags.fin() && whole(side, p.end()));
         let over = if flags.rst() { answered(&self.dialogue()) } else { fin(Side::Client) && fin(Side::Server) };
         if over { Progress::Over } else { Progress::Going }
     }

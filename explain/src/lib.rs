@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use analysis::clock::{Domain, Instant, Span};
+use analysis::dns::Wanted;
 use analysis::flow::{Side, View};
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
@@ -37,8 +38,9 @@ use judging::Finding;
 use observer::Observer;
 use placing::{Placed, Placing};
 
-/// A lookup that ended longer before its connection began was made for something else.
-const LOOKUP_FITS: Span = Span::from_millis(1_000);
+/// A connection that began longer after its lookup's answer may not have been wanted before (browsers look names up ahead of use): whether
+/// its client stalled, packets cannot tell.
+const LOOKUP_FITS: Span = Span::from_millis(50);
 /// A silence shorter than this needs no explanation.
 const LONG_SILENCE: Span = Span::from_millis(10);
 /// Packets between two looks at what takes long.
@@ -207,7 +209,9 @@ impl<'a> Run<'a> {
         {
             let lookups = self.observers[observer].lookups();
             let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
-            placed.handshake.lookup = lookups.take_recent(client, server, syn.at, LOOKUP_FITS).map(Box::new);
+            let name = placed.handshake.dialogue.server_name.as_deref();
+            let wanted = Wanted { client, server, name, connected: syn.at };
+            placed.handshake.lookup = lookups.take_recent(&wanted, LOOKUP_FITS).map(Box::new);
         }
         self.ask_around(&mut placed);
         sink.placed(&mut placed);

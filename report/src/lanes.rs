@@ -34,8 +34,7 @@ fn client_wire(h: &Handshake) -> Vec<Sighting<Client>> {
     let mut seen: Vec<Sighting<Client>> = Vec::new();
     if let Some(lookup) = &h.lookup {
         seen.push(Sighting { milestone: Milestone::DnsStart, at: lookup.start, packet: lookup.start_packet });
-        let end = lookup.end.zip(lookup.end_packet);
-        seen.extend(end.map(|(at, packet)| Sighting { milestone: Milestone::DnsEnd, at, packet }));
+        seen.extend(lookup.end().map(|end| Sighting { milestone: Milestone::DnsEnd, at: end.at, packet: end.packet }));
     }
     seen.extend(milestones(view, &h.dialogue));
     seen

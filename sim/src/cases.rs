@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use crate::MS;
-use crate::habit::{Habit, IpId, LINUX, MACOS, WINDOWS};
+use crate::habit::{Habit, IpId, LINUX, MACOS, WINDOWS, WINDOWS_STAMPED};
 use crate::host::{Doing, Think};
 use crate::path::Deed;
 use crate::plan::{Abort, Aim, Plan};
@@ -98,10 +98,15 @@ pub struct Planned {
     pub plan: Plan,
     /// TCP timestamps pass.
     pub timestamps: bool,
-    /// The client's IP identification counts its packets.
+    /// The client's IP identification counts this connection's packets.
     pub counts: bool,
     /// Which of several forms of the case.
     pub variant: u8,
+}
+
+/// A host that has something else to do as well, or not.
+fn busy(habit: Habit, rng: &mut Rng) -> Habit {
+    Habit { others: [0, 10, 100, 1_000][rng.usize(0..4)], ..habit }
 }
 
 impl Setup {
@@ -112,15 +117,18 @@ impl Setup {
         plan.delay = (2.0 * f64::powf(45.0, rng.f64()) * MS as f64) as i64;
         plan.jitter = rng.i64(5_000..200_000).min(plan.delay / 100);
         plan.hops = rng.u8(5..20);
-        let (client, ipv6): (Habit, bool) = match rng.u8(0..5) {
+        let (client, ipv6): (Habit, bool) = match rng.u8(0..6) {
             0 | 1 => (LINUX, false),
             2 => (LINUX, true),
             3 => (WINDOWS, false),
+            4 => (busy(WINDOWS_STAMPED, rng), false),
             _ => (MACOS, rng.bool()),
         };
         (plan.client, plan.ipv6) = (client, ipv6);
-        if rng.u8(0..8) == 0 {
-            plan.server = WINDOWS;
+        match rng.u8(0..8) {
+            0 => plan.server = WINDOWS,
+            1 => plan.server = busy(WINDOWS_STAMPED, rng),
+            _ => {}
         }
         if rng.u8(0..4) == 0 {
             plan.manner.hello_len = 1_790; // a post-quantum key share
@@ -147,7 +155,7 @@ impl Setup {
         }
         let plan = &planned.plan;
         planned.timestamps = plan.client.timestamps && plan.server.timestamps;
-        planned.counts = plan.client.ip_id != IpId::Zero && !plan.ipv6;
+        planned.counts = plan.client.ip_id == IpId::PerConnection && !plan.ipv6;
         Some(planned)
     }
 

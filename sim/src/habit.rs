@@ -27,6 +27,8 @@ pub struct Habit {
     pub timestamps: bool,
     /// See [`IpId`].
     pub ip_id: IpId,
+    /// Packets a second that its other connections send: a counter of the host's counts them too.
+    pub others: i64,
     /// Segments acknowledged at once when a connection is young.
     pub quick_acks: u32,
     /// How long an acknowledgement may wait.
@@ -49,6 +51,7 @@ pub const LINUX: Habit = Habit {
     ttl: 64,
     timestamps: true,
     ip_id: IpId::PerConnection,
+    others: 0,
     quick_acks: 16,
     delayed_ack: 40 * MS,
     least_rto: 200 * MS,
@@ -64,6 +67,7 @@ pub const WINDOWS: Habit = Habit {
     ttl: 128,
     timestamps: false,
     ip_id: IpId::PerHost,
+    others: 0,
     quick_acks: 0,
     delayed_ack: 40 * MS,
     least_rto: 300 * MS,
@@ -73,12 +77,16 @@ pub const WINDOWS: Habit = Habit {
     initial_window: 10,
 };
 
+/// The same, asked for timestamps.
+pub const WINDOWS_STAMPED: Habit = Habit { name: "windows, timestamps on", timestamps: true, ..WINDOWS };
+
 /// macOS and iOS.
 pub const MACOS: Habit = Habit {
     name: "macos",
     ttl: 64,
     timestamps: true,
     ip_id: IpId::Zero,
+    others: 0,
     quick_acks: 8,
     delayed_ack: 100 * MS,
     least_rto: 230 * MS,

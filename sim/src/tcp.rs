@@ -5,7 +5,7 @@
 //! algorithm and a receive window.
 
 use crate::frame::{End, Packet};
-use crate::habit::Habit;
+use crate::habit::{Habit, IpId};
 
 /// Payload of a full-size segment with timestamps; without them 12 more.
 const SEGMENT: usize = 1448;
@@ -27,6 +27,8 @@ pub struct Tcp {
     ts_offset: u32,
     echo: u32,
     ids: u16,
+    /// When it last sent anything.
+    last_sent: i64,
     /// Full-size payload.
     pub segment: usize,
     /// Whether Nagle's algorithm is on.
@@ -92,6 +94,7 @@ impl Tcp {
             ts_offset,
             echo: 0,
             ids: first_id,
+            last_sent: 0,
             segment: SEGMENT,
             nagle: false,
             deaf_until: i64::MIN,
@@ -296,7 +299,7 @@ impl Tcp {
         let server = self.end == End::Server;
         let mut packet = Packet { syn: true, copy: self.syn_tries, window: 64_240, ..self.packet(now, 0, Vec::new(), 0) };
         packet.ack = server.then_some(0);
-        if server && self.habit.ip_id == crate::habit::IpId::PerConnection {
+        if server && self.habit.ip_id == IpId::PerConnection {
             packet.ip_id = 0;
             self.ids = self.ids.wrapping_sub(1);
         }
@@ -305,9 +308,17 @@ impl Tcp {
         self.syn_tries += 1;
     }
 
+    /// How many packets the host's other connections sent since this one's last, if they are counted as well.
+    fn others_until(&mut self, now: i64) -> u16 {
+        let sent = |at: i64| at * self.habit.others / (1_000 * crate::MS);
+        let others = if self.habit.ip_id == IpId::PerHost { sent(now) - sent(self.last_sent) } else { 0 };
+        self.last_sent = now;
+        others as u16
+    }
+
     /// A packet with everything that all packets have; counts it.
     fn packet(&mut self, now: i64, start: usize, payload: Vec<u8>, copy: u32) -> Packet {
-        self.ids = self.ids.wrapping_add(1);
+        self.ids = self.ids.wrapping_add(1 + self.others_until(now));
         let millis = self.ts_offset.wrapping_add((now / crate::MS) as u32);
         let acknowledges = self.established || self.end == End::Server;
         Packet {
@@ -321,17 +332,10 @@ impl Tcp {
             sack: Vec::new(),
             window: (self.window() >> SCALE).min(usize::from(u16::MAX)) as u16,
             timestamps: self.timestamps.then_some((millis, self.echo)),
-            ip_id: if self.habit.ip_id == crate::habit::IpId::Zero { 0 } else { self.ids },
+            ip_id: if self.habit.ip_id == IpId::Zero { 0 } else { self.ids },
             ttl: self.habit.ttl,
             isn: (self.isn, self.peer_isn),
             copy,
-        }
-    }
-
-    /// Lets the host's counter pass by `packets` of other connections.
-    pub fn skip_ids(&mut self, packets: u16) {
-        if self.habit.ip_id == crate::habit::IpId::PerHost {
-            self.ids = self.ids.wrapping_add(packets);
         }
     }
 

@@ -69,6 +69,7 @@ impl Partial {
 }
 
 /// Gives each of the handshake messages in clear: those before the sender's first ChangeCipherSpec or encrypted record.
+/// Alerts in clear may stand between them.
 ///
 /// A client that is asked for a second ClientHello moves its ChangeCipherSpec before it (RFC 8446, appendix D.4),
 /// and so does the server behind its HelloRetryRequest: a ChangeCipherSpec before a Hello does not end the clear part.
@@ -89,6 +90,7 @@ pub fn messages<'a>(stream: &'a Stream, records: &[Record], mut each: impl FnMut
             {
                 continue;
             }
+            _ if record.is_clear_alert() => continue, // a warning, if anything comes behind it
             Content::ChangeCipherSpec if records.get(i + 1).is_some_and(|next| hello_follows(stream, next)) => continue,
             _ => break,
         }

@@ -65,6 +65,11 @@ impl Record {
     fn len(&self) -> i64 {
         self.extent.end - self.extent.start
     }
+
+    /// Whether it is an alert that is not encrypted: header 5, level, description.
+    fn is_clear_alert(&self) -> bool {
+        self.content == Content::Alert && self.len() == 7
+    }
 }
 
 /// Protocol version agreed on.
@@ -94,7 +99,8 @@ impl Version {
             0x0301 => Version::Tls10,
             0x0302 => Version::Tls11,
             0x0303 => Version::Tls12,
-            0x0304 | 0x7f00..=0x7fff => Version::Tls13,
+            // Drafts, those of Facebook's own among them.
+            0x0304 | 0x7f00..=0x7fff | 0xfb00..=0xfbff => Version::Tls13,
             _ => return None,
         })
     }
@@ -195,6 +201,7 @@ impl Dialogue {
             d.read_cut_hello(from_client);
         }
         match d.version {
+            _ if d.server_hello.is_none() => d.read_client_alone(from_client),
             Some(Version::Tls13) => d.read_protected(client, server, order),
             Some(_) => d.read_12(from_client, from_server),
             None => d.read_client_alone(from_client),
@@ -250,7 +257,7 @@ impl Dialogue {
             return;
         }
         let hello = ClientHello::parse(&body);
-        self.first_client_hello = self.client_hello;
+        self.first_client_hello = self.first_client_hello.or(self.client_hello);
         self.client_hello = Some(extent);
         self.server_name = hello.server_name.or(self.server_name.take());
         self.client_random = self.client_random.or(hello.random);
@@ -259,8 +266,8 @@ impl Dialogue {
 
     fn read_server_message(&mut self, Message { kind, body, extent }: Message<'_>) {
         match kind {
-            kind::SERVER_HELLO if body.get(2..34) == Some(&HELLO_RETRY) => self.hello_retry = Some(extent),
-            kind::HELLO_RETRY_REQUEST => self.hello_retry = Some(extent),
+            kind::SERVER_HELLO if body.get(2..34) == Some(&HELLO_RETRY) => self.read_hello_retry(extent),
+            kind::HELLO_RETRY_REQUEST => self.read_hello_retry(extent),
             kind::SERVER_HELLO if self.server_hello.is_none() => {
                 self.server_hello = Some(extent);
                 let Some(hello) = ServerHello::parse(&body) else { return };
@@ -273,6 +280,12 @@ impl Dialogue {
             kind::SERVER_HELLO_DONE => self.server_hello_done = self.server_hello_done.or(Some(extent)),
             _ => {}
         }
+    }
+
+    /// Only TLS 1.3 has it.
+    fn read_hello_retry(&mut self, extent: Extent) {
+        self.hello_retry = Some(extent);
+        self.version = self.version.or(Some(Version::Tls13));
     }
 
     /// Of a ServerHello that was not captured whole neither suite nor extensions are to be trusted. What the client sends behind its
@@ -353,13 +366,16 @@ impl Dialogue {
         self.server_flight = end.map(|end| Extent { start: server_hello.start, end });
     }
 
-    /// Without the server's side: whatever the client encrypts first after its Hello is its last flight.
+    /// Without the server's side: what the client sends behind its ChangeCipherSpec tells the version, as in a cut ServerHello.
     fn read_client_alone(&mut self, client: &[Record]) {
         let Some(client_hello) = self.client_hello else { return };
         let from = client.partition_point(|r| r.extent.start < client_hello.end);
         let encrypted = |r: &Record| matches!(r.content, Content::ChangeCipherSpec | Content::ApplicationData);
-        let first = client[from..].iter().position(encrypted);
-        self.client_finished = first.map(|i| with_finished(client, from + i));
+        let Some(first) = client[from..].iter().position(encrypted).map(|i| from + i) else { return };
+        let finished = with_finished(client, first);
+        self.client_finished = Some(finished);
+        let request = |r: &&Record| r.content == Content::ApplicationData && r.extent.start >= finished.end;
+        self.first_request = client[first..].iter().find(request).map(|r| r.extent);
     }
 }
 
@@ -370,14 +386,23 @@ fn with_finished(records: &[Record], change: usize) -> Extent {
     Extent { start: own.extent.start, end }
 }
 
+/// The alert in clear with which a side ended the handshake: a fatal one, or a warning behind which it says nothing more. A warning
+/// alone ends nothing (RFC 5246, section 7.2): servers send unrecognized_name before ServerHello and go on.
 fn clear_alert(half: Half<'_>) -> Option<Extent> {
-    // Level 1 code 0 is close_notify, the orderly end.
-    let orderly = |r: &Record| {
-        let at = r.extent.start as usize + 6;
-        half.stream.get(at..at + 1) == Some(&[0])
+    let found = &half.records.found;
+    let ends = |(i, r): &(usize, &Record)| {
+        if !r.is_clear_alert() {
+            return false;
+        }
+        let at = r.extent.start as usize + 5;
+        match half.stream.get(at..at + 2) {
+            // close_notify: the orderly end.
+            Some([_, 0]) => false,
+            Some([1, _]) => found[i + 1..].iter().all(|later| later.content == Content::Alert),
+            _ => true,
+        }
     };
-    let alert = |r: &&Record| r.content == Content::Alert && r.len() == 7 && !orderly(r);
-    half.records.found.iter().find(alert).map(|r| r.extent)
+    found.iter().enumerate().find(ends).map(|(_, r)| r.extent)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use whostalled_analysis::host::{HostTrace, Sample};
 use whostalled_analysis::ledger::{Baseline, Kind, Missing, Owner};
 use whostalled_analysis::tls::Version;
 use whostalled_analysis::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
-use whostalled_analysis::{both_ends, edge_only};
+use whostalled_analysis::{both_ends, client_only, edge_only};
 
 const OK: Fate = Fate { lost: false, held: 0 };
 const LOST: Fate = Fate { lost: true, held: 0 };
@@ -90,6 +90,12 @@ fn both(handshake: &Handshake) -> (Reading, Judgement) {
 fn edge(handshake: &Handshake) -> (Reading, Judgement) {
     let seen = handshake.edge_side_only();
     let reading = edge_only::read(&seen).expect("the edge's end shows a SYN");
+    judged(&seen, reading)
+}
+
+fn client(talk: &Talk) -> (Reading, Judgement) {
+    let seen = talk.at_client();
+    let reading = client_only::read(&seen).expect("the client's end shows a SYN");
     judged(&seen, reading)
 }
 
@@ -368,4 +374,71 @@ fn a_finished_held_behind_a_lost_piece_is_loss() {
     assert_eq!(labels(&handshake), ("loss/out".into(), "loss/out".into()));
     let (reading, _) = both(&handshake);
     assert!((of(&reading, Owner::Loss) - 284.5).abs() < 0.2 && of(&reading, Owner::Client) < 3.0, "{reading:?}");
+}
+
+#[test]
+fn a_counter_of_the_whole_host_is_no_witness_of_loss() {
+    // A step of two may be another connection's packet.
+    let plan = Plan { finished: LOST, again: 200 * MS, ..Plan::default() };
+    assert_eq!(edge(&tls13(Talk::new(), &plan)).1.verdict.label(), "loss/out");
+    let (_, judgement) = edge(&tls13(Talk::new().with_ttl(120), &plan));
+    assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert!(judgement.candidates.contains(Owner::Client) && judgement.candidates.contains(Owner::Loss), "{judgement:?}");
+}
+
+#[test]
+fn a_warning_ends_nothing_and_a_fatal_alert_does() {
+    // unrecognized_name, as OpenSSL sends it before a ServerHello in the same record layer.
+    let talk = |alert: [u8; 2]| {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        talk.data(S, t + HALF + MS, &[record(21, &alert), server_hello([1; 32], &[]), certificate_and_done()].concat(), OK);
+        let t = t + 2 * HALF + 2 * MS;
+        talk.data(C, t, &[record(22, &[16, 0, 0, 2, 0, 0]), finished12()].concat(), OK);
+        talk.data(S, t + HALF + MS, &finished12(), OK);
+        talk.ack(C, t + 2 * HALF + 2 * MS, OK);
+        talk.handshake().dialogue
+    };
+    let warned = talk([1, 112]);
+    assert_eq!((warned.version, warned.server_alert), (Some(Version::Tls12), None));
+    assert!(warned.server_hello_done.is_some() && warned.server_finished.is_some(), "{warned:?}");
+    assert!(talk([2, 40]).server_alert.is_some());
+
+    // A warning behind which nothing comes.
+    let mut alone = Talk::new();
+    let t = alone.connect(0) + MS;
+    alone.data(C, t, &client_hello(), OK);
+    alone.data(S, t + HALF + MS, &record(21, &[1, 112]), OK);
+    assert!(alone.handshake().dialogue.server_alert.is_some());
+}
+
+#[test]
+fn only_what_some_path_may_refuse_for_its_size_dies_of_it() {
+    let lost = |bytes: usize| {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        talk.ack(S, t + HALF, OK);
+        talk.fin(C, t + 9_000 * MS); // it never had a byte to acknowledge
+        let flight = [server_hello([1; 32], &TLS13), record(23, &vec![0; bytes])].concat();
+        talk.data(S, t + HALF + MS, &flight[..bytes], LOST);
+        talk.data(S, t + HALF + MS, &flight[bytes..], OK);
+        client(&talk).1.verdict.label()
+    };
+    assert_eq!(lost(1_400), "path/mtu_blackhole");
+    assert_eq!(lost(79), "inconclusive");
+}
+
+#[test]
+fn what_comes_again_behind_both_fins_is_read() {
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    let flight = [server_hello([1; 32], &TLS13), record(23, &[0; 60])].concat();
+    talk.data(S, t + HALF + MS, &flight, LOST);
+    talk.fin(S, t + HALF + 2 * MS);
+    talk.fin(C, t + 90 * MS);
+    talk.again(S, t + 400 * MS, 0, &flight, OK);
+    assert!(talk.at_client().dialogue.server_hello.is_some());
 }

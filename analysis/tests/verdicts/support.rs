@@ -18,6 +18,7 @@ pub const MS: i64 = 1_000_000;
 
 const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
+const FIN: u8 = 0x01;
 
 /// What becomes of a packet on its way.
 #[derive(Clone, Copy, Default)]
@@ -32,6 +33,7 @@ pub struct Fate {
 pub struct Talk {
     v6: bool,
     timestamps: bool,
+    ttl: u8,
     next: [u32; 2],
     ids: [u16; 2],
     ends: [i64; 2],
@@ -43,10 +45,24 @@ impl Talk {
     /// Over IPv4 with timestamps, as Linux talks.
     pub fn new() -> Self {
         let isn = [u32::MAX - 100, 7]; // the client's numbers wrap within the ClientHello
-        Self { v6: false, timestamps: true, next: isn, ids: [900, 0], ends: [0, 0], client_tap: vec![], edge_tap: vec![] }
+        Self {
+            v6: false,
+            timestamps: true,
+            ttl: 64,
+            next: isn,
+            ids: [900, 0],
+            ends: [0, 0],
+            client_tap: vec![],
+            edge_tap: vec![],
+        }
     }
     pub fn over_ipv6(mut self) -> Self {
         self.v6 = true;
+        self
+    }
+    /// As a stack starts that counts all of its host's packets.
+    pub fn with_ttl(mut self, ttl: u8) -> Self {
+        self.ttl = ttl;
         self
     }
     pub fn without_timestamps(mut self) -> Self {
@@ -79,6 +95,11 @@ impl Talk {
     /// A pure acknowledgement of everything the peer has sent.
     pub fn ack(&mut self, side: Side, at: i64, fate: Fate) {
         self.packet(side, at, ACK, self.ends[side as usize], &[], fate);
+    }
+
+    /// `side` has no more to say.
+    pub fn fin(&mut self, side: Side, at: i64) {
+        self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate::default());
     }
 
     fn packet(&mut self, side: Side, at: i64, flags: u8, start: i64, payload: &[u8], fate: Fate) {
@@ -127,7 +148,7 @@ impl Talk {
             frame.extend([8, 0, 0x45, 0]);
             frame.extend((tcp.len() as u16 + 20).to_be_bytes());
             frame.extend(self.ids[side as usize].to_be_bytes());
-            frame.extend([0x40, 0, 64, 6, 0, 0]);
+            frame.extend([0x40, 0, self.ttl, 6, 0, 0]);
             frame.extend([10, 0, 0, side as u8 + 1, 10, 0, 0, peer as u8 + 1]);
         }
         frame.extend(tcp);
@@ -139,6 +160,11 @@ impl Talk {
         let mut joined = join(views::<Client>(&self.client_tap, 0), views::<Edge>(&self.edge_tap, SKEWED));
         assert_eq!(joined.len(), 1, "both ends saw one connection");
         joined.remove(0)
+    }
+
+    /// Reads the client's capture alone.
+    pub fn at_client(&self) -> Handshake {
+        join(views::<Client>(&self.client_tap, 0), vec![]).remove(0)
     }
 
     /// The edge's capture, for tests that damage it.
