@@ -80,6 +80,7 @@ pub fn expected(setup: &Setup, planned: &Planned, trial: &Trial) -> Expected {
     let facts = Facts { setup, planned, trial, s: setup.severity * MS };
     let (expected, allowed) = match setup.grade {
         Grade::BothAndHost => (facts.both(), 0),
+        Grade::Client => (facts.client_alone(), 20 * MS),
         // Without the client's scheduler, 20 ms of its own are an ordinary client's work.
         Grade::Server => (facts.server(), 20 * MS),
     };
@@ -181,9 +182,8 @@ impl Facts<'_> {
 
     fn server(&self) -> Expected {
         use Family::{Edge, Loss, PathExcess};
-        let Planned { timestamps, counts, variant, ref plan } = *self.planned;
+        let Planned { timestamps, counts, variant, ref plan, .. } = *self.planned;
         let (s, known_path) = (self.s, plan.before > 0);
-        let round_trip = 2 * plan.delay;
         let expected = match self.setup.case {
             1 | 8 | 15 | 17 | 36 => of("healthy", &["healthy"]),
             2..=4 | 6 | 7 | 9 | 28 | 38 | 40 | 41 => self.client_late(s + self.client()),
@@ -225,11 +225,68 @@ impl Facts<'_> {
             49 => of("loss", &["loss/back", "inconclusive", "loss/back + client"]),
             other => unreachable!("case {other} has no expectation from the edge"),
         };
-        let unremarkable = known_path || round_trip < REMARKABLE - 3 * MS;
-        if expected.class == "healthy" && !unremarkable {
-            return unknowable().or("healthy");
-        }
-        expected
+        self.unless_the_path_is_long(expected)
+    }
+
+    /// A lone handshake over a long path may be over a detour: that all is well nobody can say.
+    fn unless_the_path_is_long(&self, expected: Expected) -> Expected {
+        let plan = &self.planned.plan;
+        let unremarkable = plan.before > 0 || 2 * plan.delay < REMARKABLE - 3 * MS;
+        if expected.class == "healthy" && !unremarkable { unknowable().or("healthy") } else { expected }
+    }
+
+    fn client_alone(&self) -> Expected {
+        use Family::{Client, Edge, Loss, PathExcess};
+        let Planned { timestamps, server_counts, variant, ref plan, .. } = *self.planned;
+        let (s, known_path) = (self.s, plan.before > 0);
+        let witnessed = timestamps && server_counts;
+        let expected = match self.setup.case {
+            1 | 17 | 36 => of("healthy", &["healthy"]),
+            2..=4 | 6 | 7 | 9 | 28 | 38 | 40 | 41 | 50 => of("client", &["client"]).with(Client, self.client()),
+            8 => of("resolver", &["resolver/lookup"]),
+            // The capture slept as well: packets that waited for it look as if they had been long on their way.
+            5 => unknowable().or("path").or("client"),
+            37 => of("client", &["client", "inconclusive"]),
+            10 | 11 | 22 | 24 if known_path => of("path", &["path"]).with(PathExcess, 3 * s),
+            10 | 11 | 22 | 24 => unknowable(),
+            // That only the way to the edge was long, the client cannot tell from an edge that answers late.
+            12 | 18 => of("path", &["path", "inconclusive"]),
+            13 => of("loss", &["loss/out"]).with(Loss, self.out_lost()),
+            14 | 47 | 49 if !witnessed && variant == 1 => {
+                unknowable().or("loss/back").or("client + loss/back").or("loss/back + client")
+            }
+            14 => of("loss", &["loss/back"]).with(Loss, self.back_lost()),
+            // A SYN that an edge with a full accept queue drops looks the same.
+            15 => unknowable().or("loss/out"),
+            16 => unknowable().or("loss"),
+            19 => of("healthy", &["healthy", "path"]),
+            20 => of("path", &["path/mtu_blackhole", "inconclusive"]),
+            21 => of("path", &["path/mtu_blackhole", "inconclusive"]),
+            25 | 26 | 29 if timestamps => of("edge", &["edge"]).with(Edge, self.edge()),
+            25 | 26 | 29 => unknowable().or("edge"),
+            27 => unknowable().or("edge_host/accept_queue"),
+            30 => self.if_seen("protocol/initial_window"),
+            31 | 32 => of("protocol", &["protocol/nagle"]),
+            33 => of("client", &["client_app/zero_window"]),
+            34 => self.if_seen("protocol/hello_retry"),
+            35 if variant == 0 => self.if_seen("protocol/hello_retry"),
+            35 => of("healthy", &["healthy"]),
+            39 if variant == 0 => of("client", &["client", "inconclusive"]),
+            39 => of("healthy", &["healthy", "inconclusive"]),
+            42 if variant == 0 => of("client", &["client"]).with(Client, self.client()),
+            42 => unknowable(),
+            43 => of("aborted", &["aborted/client"]),
+            44 => of("aborted", &["aborted/edge"]),
+            45 => of("aborted", &["aborted/path"]),
+            46 if variant == 0 => unknowable(),
+            46 => of("either", &["client", "aborted/client", "inconclusive"]),
+            47 => by_share("mixed", vec![("client", s.max(150 * MS)), ("loss/back", self.back_lost())]),
+            48 if known_path && timestamps => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
+            48 => unknowable().or("path").or("edge"),
+            49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
+            other => unreachable!("case {other} has no expectation from the client"),
+        };
+        self.unless_the_path_is_long(expected)
     }
 
     /// The client sent its message late, by `late`: can the edge know that?

@@ -28,7 +28,7 @@ pub struct Judged {
     pub opinion: Option<Opinion>,
     /// Warnings beside it.
     pub warnings: Vec<String>,
-    /// What evidence the client offered the edge: timestamps, and an identification that counts.
+    /// What evidence the far end of a single capture offered: timestamps, and an identification that counts.
     pub offered: (bool, bool),
 }
 
@@ -84,19 +84,22 @@ fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, fol
         path
     };
     let mut options = Options::default();
-    let mut sink = Picking { trial, both: setup.grade == Grade::BothAndHost, picked: None };
+    let mut sink = Picking { trial, grade: setup.grade, picked: None };
     match setup.grade {
         Grade::BothAndHost => options.captures = vec![file("client.pcap", &trial.client), file("edge.pcap", &trial.edge)],
+        Grade::Client => options.client_side = vec![file("client.pcap", &trial.client)],
         Grade::Server => options.edge_side = vec![file("edge.pcap", &trial.edge)],
     }
+    let counts = if setup.grade == Grade::Client { planned.server_counts } else { planned.counts };
+    let offered = (planned.timestamps, counts);
     let Outcome { warnings, .. } = explain(&options, &mut sink);
-    Judged { setup, expected, opinion: sink.picked, warnings, offered: (planned.timestamps, planned.counts) }
+    Judged { setup, expected, opinion: sink.picked, warnings, offered }
 }
 
 /// Adds the hosts' evidence, and picks the opinion on the trial's own handshake.
 struct Picking<'a> {
     trial: &'a Trial,
-    both: bool,
+    grade: Grade,
     picked: Option<Opinion>,
 }
 
@@ -104,13 +107,13 @@ impl Picking<'_> {
     fn is_ours(&self, placed: &Placed) -> bool {
         let ours: [(SocketAddr, SocketAddr); 2] = [self.trial.at_client, self.trial.at_edge];
         let ends = &placed.handshake.endpoints;
-        ours[usize::from(!self.both)] == (ends.client, ends.server)
+        ours[usize::from(self.grade == Grade::Server)] == (ends.client, ends.server)
     }
 }
 
 impl Sink for Picking<'_> {
     fn placed(&mut self, placed: &mut Placed) {
-        if self.both && self.is_ours(placed) {
+        if self.grade == Grade::BothAndHost && self.is_ours(placed) {
             placed.handshake.client_host = placed.handshake.client.as_ref().map(|_| trace::<Client>(&self.trial.client_samples));
             placed.handshake.edge_host = placed.handshake.edge.as_ref().map(|_| trace::<Edge>(&self.trial.edge_samples));
         }

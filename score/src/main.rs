@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn setups(arguments: &Arguments) -> Vec<Setup> {
     let mut setups = Vec::new();
     for case in (1..=CASES).filter(|c| arguments.case.is_empty() || arguments.case.contains(c)) {
-        for grade in [Grade::BothAndHost, Grade::Server] {
+        for grade in [Grade::BothAndHost, Grade::Client, Grade::Server] {
             for version in Version::ALL {
                 for severity in [50, 150, 500] {
                     for n in 0..arguments.trials {

@@ -33,7 +33,9 @@ fn said(judged: &Judged) -> String {
 /// Renders everything as Markdown.
 pub fn render(trials: &[Judged]) -> String {
     let mut out = String::new();
-    for (grade, name) in [(Grade::BothAndHost, "Both ends and host"), (Grade::Server, "Server only")] {
+    for (grade, name) in
+        [(Grade::BothAndHost, "Both ends and host"), (Grade::Client, "Client only"), (Grade::Server, "Server only")]
+    {
         let of: Vec<&Judged> = trials.iter().filter(|t| t.setup.grade == grade).collect();
         if of.is_empty() {
             continue;
@@ -59,8 +61,8 @@ fn rates(out: &mut String, grade: Grade, of: &[&Judged]) {
             line("single fault, right", count(&|t| single(t) && t.right()), count(&single));
             line("confident and wrong", count(&|t| wrong(t)), of.len());
         }
-        Grade::Server => {
-            for (name, full) in [("with the client's timestamps and IP identification", true), ("without one of them", false)] {
+        Grade::Client | Grade::Server => {
+            for (name, full) in [("with the far end's timestamps and IP identification", true), ("without one of them", false)] {
                 let group = |t: &&&Judged| (t.offered == (true, true)) == full;
                 let confident = |t: &&&Judged| group(t) && !t.open();
                 line(&format!("{name}: precision"), count(&|t| confident(t) && t.right()), count(&confident));

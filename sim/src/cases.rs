@@ -72,6 +72,8 @@ pub const NAMES: [&str; CASES as usize] = [
 pub enum Grade {
     /// Both captures, both hosts' schedulers.
     BothAndHost,
+    /// The client's capture only.
+    Client,
     /// The edge's capture only.
     Server,
 }
@@ -100,6 +102,8 @@ pub struct Planned {
     pub timestamps: bool,
     /// The client's IP identification counts this connection's packets.
     pub counts: bool,
+    /// The server's does.
+    pub server_counts: bool,
     /// Which of several forms of the case.
     pub variant: u8,
 }
@@ -143,7 +147,7 @@ impl Setup {
         plan.client_tap.skew_ppm = rng.i64(-20..20);
         plan.edge_tap.skew_ppm = rng.i64(-20..20);
         plan.before = if self.grade == Grade::BothAndHost || rng.bool() { 3 } else { 0 };
-        Planned { timestamps: false, counts: false, variant: rng.u8(0..2), plan }
+        Planned { timestamps: false, counts: false, server_counts: false, variant: rng.u8(0..2), plan }
     }
 
     /// The plan; absent where the case makes no sense for the version or the evidence.
@@ -155,7 +159,8 @@ impl Setup {
         }
         let plan = &planned.plan;
         planned.timestamps = plan.client.timestamps && plan.server.timestamps;
-        planned.counts = plan.client.ip_id == IpId::PerConnection && !plan.ipv6;
+        let counts = |habit: &Habit| habit.ip_id == IpId::PerConnection && !plan.ipv6;
+        (planned.counts, planned.server_counts) = (counts(&plan.client), counts(&plan.server));
         Some(planned)
     }
 
@@ -242,7 +247,11 @@ impl Setup {
                 let by = rng.i64(100..3_000) * MS * if rng.bool() { 1 } else { -1 };
                 let begin = 10 * MS + 2_000 * MS * plan.before as i64;
                 let within = rng.i64(0..6 * plan.delay + s);
-                let tap = if self.grade == Grade::Server || variant == 0 { &mut plan.edge_tap } else { &mut plan.client_tap };
+                let tap = match self.grade {
+                    Grade::Server => &mut plan.edge_tap,
+                    Grade::BothAndHost if variant == 0 => &mut plan.edge_tap,
+                    _ => &mut plan.client_tap,
+                };
                 tap.step = Some((begin + within, by));
             }
             38 => {
@@ -270,7 +279,7 @@ impl Setup {
                 finished.push((Doing::Asleep, s));
                 plan.nat = true;
             }
-            42 if self.grade == Grade::BothAndHost => {
+            42 if self.grade != Grade::Server => {
                 (if variant == 0 { finished } else { flight }).push((Doing::Asleep, s));
                 plan.proxy = true;
             }

@@ -37,9 +37,9 @@ enum Verb {
         /// Seed
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// As the trials of server-only evidence are drawn: sometimes without other handshakes over the path
-        #[arg(long)]
-        server_only: bool,
+        /// As the trials of this evidence are drawn: of one end's, sometimes without other handshakes over the path
+        #[arg(long, value_enum, default_value_t = Evidence::Both)]
+        evidence: Evidence,
     },
     /// A whole capture at an edge, for measuring
     Capture {
@@ -55,6 +55,13 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Evidence {
+    Both,
+    Client,
+    Server,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -85,8 +92,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     match Arguments::parse().verb {
-        Verb::Trial { case, out, severity, version, seed, server_only } => {
-            let grade = if server_only { Grade::Server } else { Grade::BothAndHost };
+        Verb::Trial { case, out, severity, version, seed, evidence } => {
+            let grade = match evidence {
+                Evidence::Both => Grade::BothAndHost,
+                Evidence::Client => Grade::Client,
+                Evidence::Server => Grade::Server,
+            };
             write_trial(Setup { case, severity, version: version.into(), grade, seed }, &out)
         }
         Verb::Capture { kind, out, connections, seed } => {
