@@ -26,6 +26,8 @@ const LEAST_WINDOW: i64 = 10_000;
 const MOST_OF_A_WINDOW: i64 = 4_000;
 /// No segment below the least MSS (RFC 9293 section 3.7.1) is full.
 const LEAST_MSS: i64 = 536;
+/// Of a view that shows no longer segment, nobody knows the MSS; on the paths of today none is less (IPv6's least MTU, less headers).
+const USUAL_MSS: i64 = 1_160;
 
 /// A stretch in which a side waited for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,7 @@ impl<D: Domain> AckWait<'_, D> {
 
 /// The waits of `side` within `[from, to]`, by the observer at that side.
 pub fn ack_waits<D: Domain>(view: &View<D>, side: Side, from: Instant<D>, to: Instant<D>) -> Vec<AckWait<'_, D>> {
-    waits(view, side, from, to, |ack, released| ack.at <= released.at && released.at - ack.at < RELEASED)
+    waits(view, side, (from, to), Span::ZERO, |ack, released| ack.at <= released.at && released.at - ack.at < RELEASED)
 }
 
 /// The same by an observer at the *peer*, where what an acknowledgement releases arrives one round trip later. So does any answer;
@@ -64,24 +66,26 @@ pub fn ack_waits_seen_by_peer<D: Domain>(
 ) -> Vec<AckWait<'_, D>> {
     let slack = AT_ONCE + round_trip.percent(10);
     let one_message = |w: &AckWait<'_, D>| w.sent.start() >= written.start && w.released.start() < written.end;
-    let found = waits(view, side, from, to, |ack, released| {
+    let found = waits(view, side, (from, to), round_trip, |ack, released| {
         let later = released.at - ack.at - round_trip;
         later < slack && Span::ZERO - later < slack
     });
     found.into_iter().filter(one_message).collect()
 }
 
+/// `lag` is how much later than `side`'s data its peer's acknowledgements pass the observer than they pass `side`: a round trip
+/// for an observer at the peer.
 fn waits<'a, D: Domain>(
     view: &'a View<D>,
     side: Side,
-    from: Instant<D>,
-    to: Instant<D>,
+    (from, to): (Instant<D>, Instant<D>),
+    lag: Span,
     releases: impl Fn(&Seen<D>, &Seen<D>) -> bool,
 ) -> Vec<AckWait<'a, D>> {
     if to - from <= AT_ONCE {
         return Vec::new(); // too short for a wait
     }
-    let full = || view.sent_by(side).map(Seen::len).max().unwrap_or(0).max(LEAST_MSS);
+    let full = || view.sent_by(side).map(Seen::len).max().unwrap_or(0).max(USUAL_MSS);
     let mut found = Vec::new();
     let mut last = None::<&Seen<D>>;
     for packet in view.sent_by(side).filter(|p| !p.is_empty() && p.at >= from && p.at <= to) {
@@ -90,14 +94,15 @@ fn waits<'a, D: Domain>(
             continue;
         };
         last = Some(packet);
+        let after = |a: &Seen<D>| a.at + lag > sent.at;
         let acks = || {
-            view.sent_by(side.peer()).filter(|a| a.at > sent.at && a.at <= packet.at && a.ack().is_some_and(|a| a > sent.start()))
+            view.sent_by(side.peer()).filter(|a| after(a) && a.at <= packet.at && a.ack().is_some_and(|a| a > sent.start()))
         };
         // Nagle lets go when all is acknowledged, a full window when some of it is.
         let all =
             acks().find(|a| a.ack().is_some_and(|a| a >= sent.end())).filter(|a| packet.len() < full() && releases(a, packet));
-        let before = view.sent_by(side.peer()).filter(|a| a.at <= sent.at).filter_map(|a| a.ack()).max().unwrap_or(0);
-        let newer = |a: &&Seen<D>| a.at > sent.at && a.at <= packet.at && a.ack().is_some_and(|a| a > before);
+        let before = view.sent_by(side.peer()).filter(|a| !after(a)).filter_map(|a| a.ack()).max().unwrap_or(0);
+        let newer = |a: &&Seen<D>| after(a) && a.at <= packet.at && a.ack().is_some_and(|a| a > before);
         let some = view.sent_by(side.peer()).filter(newer).find(|a| releases(a, packet));
         let windowful = sent.end() > LEAST_WINDOW && sent.end() - before.min(sent.start()) > MOST_OF_A_WINDOW;
         let (kind, ack) = match (all, some) {

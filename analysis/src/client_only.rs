@@ -17,6 +17,7 @@ use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
+use crate::window::closed_windows;
 
 /// Two capture timestamps of one host.
 const STAMP_ERROR: Span = Span::from_micros(200);
@@ -282,6 +283,9 @@ impl<'a> Reader<'a> {
             if pause <= AT_ONCE {
                 continue;
             }
+            if self.own_window(phase, before, next, round_trip) {
+                continue;
+            }
             if let Some(wait) = waits.iter().find(|w| w.released.packet == next.packet) {
                 self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
                 continue;
@@ -309,6 +313,21 @@ impl<'a> Reader<'a> {
             - packets.windows(2).map(|p| p[1].at - p[0].at).filter(|pause| *pause > AT_ONCE).sum::<Span>();
         self.ledger.charge(Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between([first.packet, arrived.packet]));
         self.at = arrived.at;
+    }
+
+    /// If the client's own window was closed between two packets of the edge, it made it wait; gives whether it was.
+    fn own_window(&mut self, phase: Phase, before: &Seen<Client>, next: &Seen<Client>, round_trip: Span) -> bool {
+        let windows = closed_windows(self.view, Side::Server, before.at, next.at);
+        let Some(last) = windows.last() else { return false };
+        let cited = [last.shut.packet, last.opened.packet, next.packet];
+        let stood: Span = windows.iter().map(|c| c.opened.at - c.shut.at.max(before.at)).sum();
+        self.ledger.charge(Entry::new(phase, Owner::ClientApp, Kind::ZeroWindow, stood, STAMP_ERROR).between(cited));
+        // That it is open the edge hears half a round trip later, and its data takes as long.
+        let rest = next.at - before.at - stood;
+        let told = rest.min(round_trip + AT_ONCE);
+        self.ledger.charge(Entry::new(phase, Owner::Protocol, Kind::ReceiveWindow, told, STAMP_ERROR).between(cited));
+        self.undecided(phase, rest - told, Owner::Edge | Owner::Path | Owner::Loss, Missing::EdgeCapture, cited);
+        true
     }
 
     /// Nothing more came of the edge.

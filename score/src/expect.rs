@@ -89,7 +89,10 @@ pub fn expected(setup: &Setup, planned: &Planned, trial: &Trial) -> Expected {
     let ways = if setup.case == 8 { 8 } else { 6 };
     let floor = (5 * MS).max(ways * planned.plan.delay / 10) * 12 / 10;
     match facts.injected() {
-        Some(injected) if injected < allowed + floor => expected.or("healthy"),
+        Some(injected) if injected < allowed + floor => {
+            let expected = expected.or("healthy");
+            if facts.unremarkable() || setup.grade == Grade::BothAndHost { expected } else { expected.or("inconclusive") }
+        }
         _ => expected,
     }
 }
@@ -230,9 +233,12 @@ impl Facts<'_> {
 
     /// A lone handshake over a long path may be over a detour: that all is well nobody can say.
     fn unless_the_path_is_long(&self, expected: Expected) -> Expected {
+        if expected.class == "healthy" && !self.unremarkable() { unknowable().or("healthy") } else { expected }
+    }
+
+    fn unremarkable(&self) -> bool {
         let plan = &self.planned.plan;
-        let unremarkable = plan.before > 0 || 2 * plan.delay < REMARKABLE - 3 * MS;
-        if expected.class == "healthy" && !unremarkable { unknowable().or("healthy") } else { expected }
+        plan.before > 0 || 2 * plan.delay < REMARKABLE - 3 * MS
     }
 
     fn client_alone(&self) -> Expected {
@@ -249,8 +255,9 @@ impl Facts<'_> {
             37 => of("client", &["client", "inconclusive"]),
             10 | 11 | 22 | 24 if known_path => of("path", &["path"]).with(PathExcess, 3 * s),
             10 | 11 | 22 | 24 => unknowable(),
-            // That only the way to the edge was long, the client cannot tell from an edge that answers late.
-            12 | 18 => of("path", &["path", "inconclusive"]),
+            12 => of("path", &["path", "inconclusive"]),
+            // What comes behind its repetition is lost to TCP; the client hears that it came (D-SACK) long after, if at all.
+            18 => of("path", &["path", "inconclusive", "loss/out"]),
             13 => of("loss", &["loss/out"]).with(Loss, self.out_lost()),
             14 | 47 | 49 if !witnessed && variant == 1 => {
                 unknowable().or("loss/back").or("client + loss/back").or("loss/back + client")
@@ -262,7 +269,8 @@ impl Facts<'_> {
             19 => of("healthy", &["healthy", "path"]),
             20 => of("path", &["path/mtu_blackhole", "inconclusive"]),
             21 => of("path", &["path/mtu_blackhole", "inconclusive"]),
-            25 | 26 | 29 if timestamps => of("edge", &["edge"]).with(Edge, self.edge()),
+            // Nobody repeats a packet sooner than one round trip after it.
+            25 | 26 | 29 if witnessed || timestamps && s + self.edge() < 2 * plan.delay => of("edge", &["edge"]).with(Edge, self.edge()),
             25 | 26 | 29 => unknowable().or("edge"),
             27 => unknowable().or("edge_host/accept_queue"),
             30 => self.if_seen("protocol/initial_window"),
@@ -274,14 +282,15 @@ impl Facts<'_> {
             39 if variant == 0 => of("client", &["client", "inconclusive"]),
             39 => of("healthy", &["healthy", "inconclusive"]),
             42 if variant == 0 => of("client", &["client"]).with(Client, self.client()),
-            42 => unknowable(),
+            // To a client, all behind the address is the edge.
+            42 => unknowable().or("edge"),
             43 => of("aborted", &["aborted/client"]),
             44 => of("aborted", &["aborted/edge"]),
             45 => of("aborted", &["aborted/path"]),
             46 if variant == 0 => unknowable(),
             46 => of("either", &["client", "aborted/client", "inconclusive"]),
             47 => by_share("mixed", vec![("client", s.max(150 * MS)), ("loss/back", self.back_lost())]),
-            48 if known_path && timestamps => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
+            48 if known_path && witnessed => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
             48 => unknowable().or("path").or("edge"),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             other => unreachable!("case {other} has no expectation from the client"),
