@@ -95,9 +95,8 @@ fn waits<'a, D: Domain>(
         };
         last = Some(packet);
         let after = |a: &Seen<D>| a.at + lag > sent.at;
-        let acks = || {
-            view.sent_by(side.peer()).filter(|a| after(a) && a.at <= packet.at && a.ack().is_some_and(|a| a > sent.start()))
-        };
+        let acks =
+            || view.sent_by(side.peer()).filter(|a| after(a) && a.at <= packet.at && a.ack().is_some_and(|a| a > sent.start()));
         // Nagle lets go when all is acknowledged, a full window when some of it is.
         let all =
             acks().find(|a| a.ack().is_some_and(|a| a >= sent.end())).filter(|a| packet.len() < full() && releases(a, packet));

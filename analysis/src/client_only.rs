@@ -13,7 +13,7 @@ use crate::clock::{Client, Instant, Span};
 use crate::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES};
 use crate::far_side::{FarSide, Stretch, TICK};
 use crate::flow::{Seen, Side, View};
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, was_awake};
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
@@ -25,6 +25,11 @@ const STAMP_ERROR: Span = Span::from_micros(200);
 const AT_ONCE: Span = Span::from_millis(2);
 /// A packet that fills a hole sooner than this was overtaken, not repeated.
 const REORDERED: Span = Span::from_millis(3);
+
+/// On the paths of today whole packets are at least so long (1,500 bytes less the headers of a tunnel or two).
+const FULL_SIZE: u32 = 1_380;
+/// A packet that was repeated once comes sooner (RFC 6298: the least timeout is 200 ms in practice, the second is twice the first).
+const TWO_TIMEOUTS: Span = Span::from_millis(550);
 
 /// Reads a handshake from the client's capture, from its SYN or (in a capture that began later) its ClientHello on; absent
 /// if it shows neither, or one direction only.
@@ -197,9 +202,7 @@ impl<'a> Reader<'a> {
         }
         let by_itself = acknowledged.is_empty() || last;
         match self.round_trip {
-            Some(round_trip) if !by_itself && gap > round_trip + TICK => {
-                self.late_answer(phase, through, acknowledged, round_trip);
-            }
+            Some(round_trip) if gap > round_trip + TICK => self.late_answer(phase, through, acknowledged, round_trip),
             None if !by_itself => {
                 let candidates = Owner::Path | Owner::Edge | Owner::Loss;
                 self.undecided(phase, gap, candidates, Missing::Syn, [through.packet, acknowledged.packet]);
@@ -234,7 +237,8 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// The acknowledgement came with the answer, and late: the edge thought long, or a way was long.
+    /// The acknowledgement came late: a way was long, or the edge thought long before it answered, or puts acknowledgements off
+    /// (RFC 9293, section 3.8.6.3).
     fn late_answer(&mut self, phase: Phase, sent: &Seen<Client>, answer: &Seen<Client>, round_trip: Span) {
         self.ledger.charge(Entry::round_trip(phase, round_trip, STAMP_ERROR).between([sent.packet, answer.packet]));
         let Some(before) = self.view.sent_by(Side::Server).rfind(|p| p.packet < answer.packet) else { return };
@@ -247,27 +251,73 @@ impl<'a> Reader<'a> {
                 entry.candidates = Owner::Edge | Owner::Path;
                 entry.missing = Missing::EdgeCapture.into();
             }
+            let entry = self.unless_asleep(entry, before, answer);
             self.ledger.charge(entry);
         }
     }
 
-    /// If the client repeated a message, the wait until the copy that was acknowledged is loss; gives that copy.
+    /// What the edge sent in time and what came late was long on its way, or lay here before a host that stood still: only one that is
+    /// known to have been awake leaves it to the path.
+    fn unless_asleep(&self, entry: Entry, before: &Seen<Client>, next: &Seen<Client>) -> Entry {
+        let on_the_way = entry.owner == Owner::Path && !entry.round_trip && entry.span > Span::from_millis(5);
+        let awake = || self.handshake.client_host.is_some() || was_awake(&self.handshake.client_pulse, before.at, next.at);
+        if !on_the_way || awake() {
+            return entry;
+        }
+        let mut open = Entry { owner: Owner::Unattributed, kind: None, error: Span::ZERO, ..entry };
+        (open.candidates, open.missing) = (Owner::Path | Owner::Client, Missing::ClientHost.into());
+        open
+    }
+
+    /// If the client repeated some of a message, the wait until the copy that was acknowledged is loss; gives that copy.
     fn repeated(&mut self, phase: Phase, sent: &'a Seen<Client>, ack: &Seen<Client>, end: i64) -> &'a Seen<Client> {
-        let round_trip = self.round_trip.unwrap_or_default();
-        let least = round_trip.percent(50).max(Span::from_micros(50));
-        let copies: Vec<&'a Seen<Client>> = self.view.copies(Side::Client, end).collect();
-        let through = copies.iter().rev().find(|c| ack.at - c.at >= least).copied().unwrap_or(sent);
-        // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
-        let twice = self.view.sack(ack).iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a));
-        let biggest = self.view.sent_by(Side::Client).filter(|p| !p.is_empty()).map(|p| p.ip_len).max().unwrap_or(0);
-        let shrank = copies.len() >= 2 && sent.ip_len == biggest && biggest > ALWAYS_CARRIED && through.ip_len < biggest;
+        let least = self.round_trip.unwrap_or_default().percent(50).max(Span::from_micros(50));
+        // All of the message had been sent: what is sent of it now is sent again.
+        let data = || self.view.sent_by(Side::Client).filter(|p| !p.is_empty());
+        let again = || data().filter(|p| p.packet > sent.packet && p.at <= ack.at && p.start() < end);
+        let Some(through) = again().filter(|c| ack.at - c.at >= least).last() else { return sent };
+        let cited = [sent.packet, through.packet];
+        if self.answers_the_first(sent, through, ack) {
+            return sent; // it was late, not lost
+        }
+        let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
+        let original = |piece: &Seen<Client>| data().find(|p| p.start() <= piece.start() && p.end() > piece.start());
+        let smaller = |piece: &Seen<Client>| original(piece).is_some_and(|p| p.ip_len == biggest && p.end() > piece.end());
+        let shrank = biggest > ALWAYS_CARRIED && again().any(smaller);
+        // Before it has acknowledged any data, an edge whose accept queue is full drops it just as the way does.
+        let took = |p: &Seen<Client>| p.ack().is_some_and(|a| a > 0) || !self.view.sack(p).is_empty();
+        let taken =
+            self.view.sent_by(Side::Server).any(|p| again().next().is_some_and(|first| p.packet < first.packet) && took(p));
+        if !taken && !shrank && !self.came_twice(ack) {
+            self.undecided(phase, through.at - sent.at, Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture, cited);
+            return through;
+        }
         let entry = match () {
             () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
-            () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, round_trip),
+            // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
+            () if self.came_twice(ack) => {
+                Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, self.round_trip.unwrap_or_default())
+            }
             () => Entry::new(phase, Owner::Loss, Kind::Out, through.at - sent.at, STAMP_ERROR),
         };
-        self.ledger.charge(entry.between([sent.packet, through.packet]));
+        self.ledger.charge(entry.between(cited));
         through
+    }
+
+    /// Whether an acknowledgement was for the first copy of what was sent twice: it echoes that one's timestamp (RFC 3522), or the
+    /// edge tells of the second copy only afterwards.
+    fn answers_the_first(&self, first: &Seen<Client>, second: &Seen<Client>, ack: &Seen<Client>) -> bool {
+        if let Some((echo, copies)) = self.view.echo(ack).zip(first.tsval().zip(second.tsval()))
+            && copies.0 != copies.1
+        {
+            return echo == copies.0;
+        }
+        !self.came_twice(ack) && self.view.sent_by(Side::Server).any(|p| p.packet > ack.packet && self.came_twice(p))
+    }
+
+    /// Whether an acknowledgement tells of data that came a second time (D-SACK).
+    fn came_twice(&self, ack: &Seen<Client>) -> bool {
+        self.view.sack(ack).iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a))
     }
 
     /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
@@ -293,10 +343,12 @@ impl<'a> Reader<'a> {
             let beyond = packets.iter().filter(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
             let hole = beyond.map(|p| p.start()).min().map(|end| end - next.start());
             if let Some(hole) = hole.filter(|_| !next.is_empty() && pause > REORDERED) {
+                let before_it = |most: u32| packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < most);
                 let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
-                let smaller = hole > ALWAYS_CARRIED_BYTES
-                    && packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < whole.max(1_000));
-                let kind = if smaller && pause > Span::from_millis(1_500) {
+                // What was missing comes in pieces smaller than usual, after more than one timeout; or nothing of its size came for long.
+                let cut_up = hole > next.len() && next.ip_len < FULL_SIZE && before_it(FULL_SIZE) && pause > TWO_TIMEOUTS;
+                let too_big = before_it(whole.max(1_000)) && pause > Span::from_millis(1_500);
+                let kind = if hole > ALWAYS_CARRIED_BYTES && (cut_up || too_big) {
                     (Owner::Path, Kind::MtuBlackhole)
                 } else {
                     (Owner::Loss, Kind::Back)
@@ -305,6 +357,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             for entry in edge.divide(Stretch { phase, before, next, innocent: Span::ZERO, round_trip }) {
+                let entry = self.unless_asleep(entry, before, next);
                 self.ledger.charge(entry);
             }
         }

@@ -53,6 +53,8 @@ pub struct View<D> {
 #[derive(Clone, Default, Debug)]
 struct Rare {
     sacks: Vec<(u64, Blocks)>,
+    /// The timestamps that acknowledgements echo, once anything was sent again.
+    echoes: Vec<(u64, u32)>,
     /// The frames of the pieces in which a packet came, but for the last.
     pieces: Vec<(u64, Vec<u64>)>,
 }
@@ -242,6 +244,12 @@ impl<D: Domain> View<D> {
         sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
+    /// Whose timestamp a packet echoes (RFC 7323); known behind the first repetition of the connection.
+    pub fn echo(&self, packet: &Seen<D>) -> Option<u32> {
+        let echoes = self.rare.as_ref().map_or(&[][..], |rare| &rare.echoes);
+        echoes.iter().find(|(number, _)| *number == packet.packet).map(|(_, echo)| *echo)
+    }
+
     /// Notes that a packet came in pieces, in frames of these numbers and its own.
     pub fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) {
         self.rare.get_or_insert_default().pieces.push((packet, frames));
@@ -366,6 +374,11 @@ impl<D: Domain> View<D> {
             && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
         {
             self.rare.get_or_insert_default().sacks.push((packet, blocks));
+        }
+        if self.passed.may_repeat()
+            && let Some(echo) = segment.options.tsecr().filter(|_| segment.flags.ack())
+        {
+            self.rare.get_or_insert_default().echoes.push((packet, echo));
         }
         let more = size_of::<Seen<D>>() as isize;
         if segment.len == 0 {

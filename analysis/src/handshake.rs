@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Client, Domain, Edge, Instant};
+use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::dns::Lookup;
 use crate::flow::{Endpoints, Side, View};
 use crate::host::HostTrace;
@@ -41,12 +41,32 @@ pub struct Handshake {
     pub capture_lost: u64,
     /// A capture's clock was set while it ran, and by how much is not known.
     pub clock_in_doubt: bool,
+    /// Moments at which the client's capture saw any packet at all, about every [`BEAT`] at most.
+    pub client_pulse: Vec<Instant<Client>>,
     /// Other connections of the client's host while this handshake ran.
     pub client_asked: Vec<Asked<Client>>,
     /// Other connections that the edge's host began.
     pub edge_asked: Vec<Asked<Edge>>,
     /// Whether acknowledgements of bytes that a view never showed prove that its capture lost packets.
     gaps: bool,
+}
+
+/// Between two beats of a capture's pulse.
+pub const BEAT: Span = Span::from_millis(2);
+
+/// Whether a capture's pulse went on in `[from, to]`: a host that stands still as a whole (a paused virtual machine, a stolen CPU)
+/// captures nothing either.
+pub(crate) fn was_awake<D: Domain>(pulse: &[Instant<D>], from: Instant<D>, to: Instant<D>) -> bool {
+    let most = (to - from).percent(50);
+    let mut last = from;
+    let beats = pulse.iter().filter(|at| **at > from && **at < to).chain([&to]);
+    for at in beats {
+        if *at - last > most {
+            return false;
+        }
+        last = *at;
+    }
+    true
 }
 
 /// Another connection that a host began, and what came back.
@@ -85,6 +105,7 @@ impl Handshake {
             edge_log: self.edge_log.clone(),
             capture_lost: self.capture_lost,
             clock_in_doubt: self.clock_in_doubt,
+            client_pulse: Vec::new(),
             client_asked: Vec::new(),
             edge_asked: self.edge_asked.clone(),
             gaps: self.edge.as_ref().is_some_and(View::capture_gap),
@@ -163,6 +184,7 @@ impl Handshake {
             edge_log: None,
             capture_lost: 0,
             clock_in_doubt: false,
+            client_pulse: Vec::new(),
             client_asked: Vec::new(),
             edge_asked: Vec::new(),
             gaps,

@@ -16,6 +16,11 @@ const LEAST_STEP: Span = Span::from_millis(10);
 /// TCP timestamps tick in milliseconds at best, and two of them are compared.
 const TICKS: Span = Span::from_millis(6);
 
+/// A leap of a host's own timestamps against its capture's clock that no queue explains.
+const HOST_STEP: Span = Span::from_millis(50);
+/// By then a SYN without an answer has been repeated; and something for timers that are slow.
+const FIRST_TIMEOUT: Span = Span::from_millis(1_200);
+
 /// A packet seen at both ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Crossing {
@@ -96,6 +101,36 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
     let steps: Vec<Step> = (1..lags.len()).filter_map(step_at).collect();
     // Past the true place a forward step still shows, before it a backward one.
     steps.iter().find(|s| s.by > Span::ZERO).or(steps.iter().rfind(|s| s.by < Span::ZERO)).copied()
+}
+
+/// The same, told by the timestamps of `side` alone, on whose host the observer stands: no path lies between the two clocks, so one
+/// leap is a set clock. Packets that wait in the host's own queue leave it soon; a leap that stays and is this long did not.
+pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
+    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * 1_000_000));
+    let stamped: Vec<(usize, Instant<D>, i64)> =
+        view.packets.iter().enumerate().filter(|(_, p)| p.from == side).filter_map(|(i, p)| Some((i, p.at, lag(p)?))).collect();
+    let leaps = |(i, pair): (usize, &[(usize, Instant<D>, i64)])| {
+        let by = pair[1].2.saturating_sub(pair[0].2);
+        (by.unsigned_abs() >= HOST_STEP.nanos().unsigned_abs()).then_some((i + 1, by))
+    };
+    let mut leaps = stamped.windows(2).enumerate().filter_map(leaps);
+    let (first, by) = leaps.next().filter(|_| leaps.next().is_none())?;
+    // Elsewhere the two run alike: the timestamps tick in milliseconds.
+    let alike = |range: &[(usize, Instant<D>, i64)]| {
+        let (Some(a), Some(b)) = (range.first(), range.last()) else { return false };
+        let passed = b.1 - a.1;
+        passed > LEAST_STEP && Span::from_nanos(b.2.saturating_sub(a.2)).fraction_of(passed).abs() < 0.25
+    };
+    let (before, after) = stamped.split_at(first);
+    (alike(before) || alike(after)).then(|| Step { from: after[0].0, by: Span::from_nanos(by) })
+}
+
+/// Whether a SYN waited longer for its answer than any stack waits before it repeats one (RFC 6298, section 2.1), and was not
+/// repeated: time that the client did not have, for its clock was set or it stood still.
+pub fn waited_in_no_time<D: Domain>(view: &View<D>) -> bool {
+    let last = view.syns(Side::Client).last();
+    let answer = view.syns(Side::Server).next();
+    last.zip(answer).is_some_and(|(syn, answer)| answer.at - syn.at > FIRST_TIMEOUT)
 }
 
 /// How far two captures' clocks are apart by the shortest way out and the shortest way back.

@@ -98,6 +98,11 @@ impl<'a> TcpOptions<'a> {
         }
     }
 
+    /// `TSecr` of the timestamps option: the `TSval` of the packet that this one answers.
+    pub fn tsecr(self) -> Option<u32> {
+        be32(self.value(8)?, 4).ok()
+    }
+
     /// `TSval` where the timestamps are all there is, as most stacks lay them out: two NOPs before them, nothing behind.
     #[inline]
     fn only_timestamps(self) -> Option<u32> {

@@ -225,6 +225,11 @@ impl<'a> Run<'a> {
     fn ask_around(&self, placed: &mut Placed) {
         let h = &mut placed.handshake;
         let d = &h.dialogue;
+        if let (Some(observer), Some(view), None) = (placed.client_observer, &h.client, &h.edge)
+            && let (Some(first), Some(last)) = (view.packets.first(), view.packets.last())
+        {
+            h.client_pulse = self.observers[observer].pulse(first.at, last.at);
+        }
         if let (Some(observer), Some(view), Some(flight), Some(finished)) =
             (placed.client_observer, &h.client, d.server_flight, d.client_finished)
             && let Some((came, went)) = long_silence(view, Side::Client, flight.end, finished.end)

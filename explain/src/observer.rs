@@ -1,12 +1,13 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
 use analysis::dns::Lookups;
 use analysis::flow::{Side, View};
 use analysis::fragments::Defragmenter;
-use analysis::handshake::Asked;
+use analysis::handshake::{Asked, BEAT};
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode, ordinary};
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Other};
@@ -20,6 +21,8 @@ const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 
 const PORT_CHECK: Span = Span::from_millis(1_000);
 /// Packets between two looks for what is overdue.
 const LOOK: u64 = 64;
+/// Beats of the capture's pulse remembered: eight seconds of a busy one.
+const MOST_BEATS: usize = 4_096;
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
 
@@ -36,6 +39,10 @@ pub struct Observer {
     counts: Counts,
     /// Time of the latest frame.
     now: i64,
+    /// When any frame came, but for those close behind another.
+    pulse: VecDeque<i64>,
+    /// From when on the next frame is a beat.
+    next_beat: i64,
     /// Name lookups, on the client's clock if this observer stands at one.
     lookups: Lookups,
     /// Ports on which TLS was seen.
@@ -53,11 +60,28 @@ impl Observer {
     pub fn push(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         self.counts.packets += 1;
         self.now = frame.at;
+        if frame.at >= self.next_beat {
+            self.beat();
+        }
         // Borrowed, not moved: what was just written is not read well in other pieces.
         match &frame.link.and_then(|link| ordinary(link, frame.bytes)) {
             Some(segment) => self.segment(frame, segment, &[]),
             None => self.extraordinary(frame),
         }
+    }
+
+    fn beat(&mut self) {
+        if self.pulse.len() >= MOST_BEATS {
+            self.pulse.pop_front();
+        }
+        self.pulse.push_back(self.now);
+        self.next_beat = self.now.saturating_add(BEAT.nanos());
+    }
+
+    /// The moments in `[from, to]` at which any frame came, those close together taken for one.
+    pub fn pulse<D: Domain>(&self, from: Instant<D>, to: Instant<D>) -> Vec<Instant<D>> {
+        let within = self.pulse.iter().filter(|at| (from.nanos()..=to.nanos()).contains(*at));
+        within.map(|at| Instant::from_nanos(*at)).collect()
     }
 
     /// A frame that is not just TCP in IP in Ethernet.

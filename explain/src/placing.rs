@@ -6,9 +6,11 @@
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
-use analysis::flow::View;
+use analysis::flow::{Side, View};
 use analysis::handshake::Handshake;
-use analysis::offset::{Apart, Step, apart, crossings, own_step, runs_backwards, step_between, take_out};
+use analysis::offset::{
+    Apart, Step, apart, crossings, host_step, own_step, runs_backwards, step_between, take_out, waited_in_no_time,
+};
 use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
@@ -225,7 +227,12 @@ fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> 
 }
 
 fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut notes: Vec<String>) -> Placed {
-    let (view, doubt) = straight(view, &mut notes);
+    let own = match at {
+        Standpoint::Client => Some(Side::Client),
+        Standpoint::Edge => Some(Side::Server),
+        Standpoint::Between | Standpoint::Both | Standpoint::Unknown => None,
+    };
+    let (view, doubt) = straight(view, own, &mut notes);
     let with_doubt = |h: Handshake| {
         let mut h = Box::new(h);
         h.clock_in_doubt = doubt;
@@ -244,9 +251,9 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
     Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, notes }
 }
 
-/// A view with its clock's steps taken out, and whether some could not be.
-fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, bool) {
-    if let Some(step) = own_step(&view) {
+/// A view with its clock's steps taken out, and whether some could not be; `own` is the end on whose host it was made.
+fn straight<D: Domain>(mut view: View<D>, own: Option<Side>, notes: &mut Vec<String>) -> (View<D>, bool) {
+    if let Some(step) = own_step(&view).or_else(|| host_step(&view, own?)) {
         take_out(&mut view, step);
         notes.push(format!(
             "the capture's clock ({}) was set by {} during this handshake; what follows is set back",
@@ -254,11 +261,13 @@ fn straight<D: Domain>(mut view: View<D>, notes: &mut Vec<String>) -> (View<D>, 
             step.by
         ));
     }
-    let doubt = runs_backwards(&view);
-    if doubt {
+    let (backwards, leapt) = (runs_backwards(&view), own == Some(Side::Client) && waited_in_no_time(&view));
+    if backwards {
         notes.push(format!("the capture's clock ({}) ran backwards during this handshake", D::NAME));
+    } else if leapt {
+        notes.push("a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client stood still".into());
     }
-    (view, doubt)
+    (view, backwards || leapt)
 }
 
 /// A handshake, and what it is if the other clock was the one that was set.
@@ -270,8 +279,8 @@ struct Straight {
 }
 
 fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>, notes: &mut Vec<String>) -> Straight {
-    let (mut client, client_doubt) = straight(client, notes);
-    let (mut edge, edge_doubt) = straight(edge, notes);
+    let (mut client, client_doubt) = straight(client, Some(Side::Client), notes);
+    let (mut edge, edge_doubt) = straight(edge, Some(Side::Server), notes);
     let crossings = crossings(&client, &edge);
     let Some(step) = step_between(&crossings, earlier) else {
         let mut handshake = Box::new(Handshake::of(Some(client), Some(edge)));

@@ -251,26 +251,29 @@ impl Facts<'_> {
             2..=4 | 6 | 7 | 9 | 28 | 38 | 40 | 41 | 50 => of("client", &["client"]).with(Client, self.client()),
             8 => of("resolver", &["resolver/lookup"]),
             // The capture slept as well: packets that waited for it look as if they had been long on their way.
-            5 => unknowable().or("path").or("client"),
+            5 => unknowable().or("client"),
             37 => of("client", &["client", "inconclusive"]),
             10 | 11 | 22 | 24 if known_path => of("path", &["path"]).with(PathExcess, 3 * s),
             10 | 11 | 22 | 24 => unknowable(),
-            12 => of("path", &["path", "inconclusive"]),
+            // That only the way to the edge was long, the client cannot tell from an edge that answers late.
+            12 if timestamps => unknowable().or("path"),
+            12 => unknowable().or("path").or("loss/out"),
             // What comes behind its repetition is lost to TCP; the client hears that it came (D-SACK) long after, if at all.
-            18 => of("path", &["path", "inconclusive", "loss/out"]),
+            18 => unknowable().or("path").or("loss/out"),
             13 => of("loss", &["loss/out"]).with(Loss, self.out_lost()),
-            14 | 47 | 49 if !witnessed && variant == 1 => {
-                unknowable().or("loss/back").or("client + loss/back").or("loss/back + client")
-            }
+            // A hole shows where something comes behind it.
+            14 if !witnessed && (variant == 1 || self.setup.version.resumed()) => unknowable().or("loss/back"),
+            47 | 49 if !witnessed => unknowable().or("loss/back").or("client").or("client + loss/back").or("loss/back + client"),
             14 => of("loss", &["loss/back"]).with(Loss, self.back_lost()),
             // A SYN that an edge with a full accept queue drops looks the same.
             15 => unknowable().or("loss/out"),
             16 => unknowable().or("loss"),
             19 => of("healthy", &["healthy", "path"]),
-            20 => of("path", &["path/mtu_blackhole", "inconclusive"]),
-            21 => of("path", &["path/mtu_blackhole", "inconclusive"]),
+            20 | 21 => unknowable().or("path/mtu_blackhole"),
             // Nobody repeats a packet sooner than one round trip after it.
-            25 | 26 | 29 if witnessed || timestamps && s + self.edge() < 2 * plan.delay => of("edge", &["edge"]).with(Edge, self.edge()),
+            25 | 26 | 29 if witnessed || timestamps && s + self.edge() < 2 * plan.delay => {
+                of("edge", &["edge"]).with(Edge, self.edge())
+            }
             25 | 26 | 29 => unknowable().or("edge"),
             27 => unknowable().or("edge_host/accept_queue"),
             30 => self.if_seen("protocol/initial_window"),
@@ -291,7 +294,7 @@ impl Facts<'_> {
             46 => of("either", &["client", "aborted/client", "inconclusive"]),
             47 => by_share("mixed", vec![("client", s.max(150 * MS)), ("loss/back", self.back_lost())]),
             48 if known_path && witnessed => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
-            48 => unknowable().or("path").or("edge"),
+            48 => unknowable().or("path").or("edge").or("path/detour + edge").or("edge + path/detour"),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             other => unreachable!("case {other} has no expectation from the client"),
         };
