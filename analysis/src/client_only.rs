@@ -340,9 +340,17 @@ impl<'a> Reader<'a> {
                 self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
                 continue;
             }
-            let beyond = packets.iter().filter(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
-            let hole = beyond.map(|p| p.start()).min().map(|end| end - next.start());
-            if let Some(hole) = hole.filter(|_| !next.is_empty() && pause > REORDERED) {
+            let beyond = || packets.iter().filter(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
+            if !next.is_empty()
+                && let (Some(first), Some(end)) = (beyond().next(), beyond().map(|p| p.start()).min())
+            {
+                // Only when it has heard of the hole, a round trip later, the edge fills it.
+                if next.at - first.at < REORDERED.max(round_trip.percent(90)) {
+                    let overtaken = Entry::new(phase, Owner::Path, Kind::Delay, pause, STAMP_ERROR);
+                    self.ledger.charge(overtaken.between([first.packet, next.packet]));
+                    continue;
+                }
+                let hole = end - next.start();
                 let before_it = |most: u32| packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < most);
                 let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
                 // What was missing comes in pieces smaller than usual, after more than one timeout; or nothing of its size came for long.

@@ -2,9 +2,10 @@
 //!
 //! In: a view in which a snap length cut the payload off, and what its records still told. Out: the same dialogue with the
 //! messages that headers alone can tell: whatever the versions, the client speaks first (ClientHello), then the server (its
-//! flight), then the client (Finished). A HelloRetryRequest cannot be seen this way.
+//! flight), then the client (Finished), then, where the server finishes last, the server again. A HelloRetryRequest cannot be seen this way.
 
 use crate::clock::Domain;
+use crate::covered::Covered;
 use crate::flow::{Side, View};
 use crate::tls::{Dialogue, Extent};
 
@@ -19,8 +20,10 @@ struct Turn {
 /// Adds what the order of speaking tells; changes nothing that bytes have told.
 pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dialogue {
     let cut = [Side::Client, Side::Server].iter().any(|side| view.half(*side).stream.has_holes());
-    let told = dialogue.client_finished.is_some() && dialogue.server_flight.is_some();
-    if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() {
+    let told = dialogue.client_finished.is_some()
+        && dialogue.server_flight.is_some()
+        && (dialogue.server_finished.is_some() || !dialogue.server_finishes_last());
+    if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() || !all_passed(view) {
         return dialogue;
     }
     let hello_at = dialogue.client_hello.map(|e| e.start);
@@ -37,8 +40,24 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
         let finished = Extent { start: finished.extent.start, end: finished.first };
         dialogue.client_finished = dialogue.client_finished.or(Some(finished));
     }
+    if let Some(last) = turns.get(hello + 3).filter(|_| dialogue.server_finishes_last()) {
+        let last = Extent { start: last.extent.start, end: last.first };
+        dialogue.server_finished = dialogue.server_finished.or(Some(last));
+    }
     dialogue.by_turns = true;
     dialogue
+}
+
+/// Whether packets held all that was sent, if cut off: where the capture missed some, a turn may be among them.
+fn all_passed<D: Domain>(view: &View<D>) -> bool {
+    [Side::Client, Side::Server].into_iter().all(|side| {
+        let (mut covered, mut end) = (Covered::default(), 0);
+        for packet in view.sent_by(side) {
+            covered.add(packet.start(), packet.end());
+            end = end.max(packet.end());
+        }
+        covered.prefix >= end
+    })
 }
 
 /// How often the turn has passed: behind the fourth there is nothing of a handshake.

@@ -372,6 +372,13 @@ impl Dialogue {
         let from = client.partition_point(|r| r.extent.start < client_hello.end);
         let encrypted = |r: &Record| matches!(r.content, Content::ChangeCipherSpec | Content::ApplicationData);
         let Some(first) = client[from..].iter().position(encrypted).map(|i| from + i) else { return };
+        let mut at = client_hello.end;
+        for record in &client[from..=first] {
+            if record.extent.start != at {
+                return; // behind a hole it may be any record
+            }
+            at = record.extent.end;
+        }
         let finished = with_finished(client, first);
         self.client_finished = Some(finished);
         let request = |r: &&Record| r.content == Content::ApplicationData && r.extent.start >= finished.end;
