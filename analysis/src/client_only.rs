@@ -171,10 +171,19 @@ impl<'a> Reader<'a> {
         self.at = self.at.max(to);
     }
 
-    /// What the client owes next, or, if it never came, all time until it gave up charged to it.
+    /// What the client owes next, or, if it never came, all time until it gave up charged to it: but not while a piece of it waits for
+    /// its acknowledgement, for then TCP may hold the rest (Nagle's algorithm).
     fn or_client<T>(&mut self, phase: Phase, next: Option<T>) -> Option<T> {
         if next.is_none() {
-            self.client(phase, gave_up(self.view), []);
+            let gave_up = gave_up(self.view);
+            if let Some(piece) = self.view.sent_by(Side::Client).rfind(|p| !p.is_empty() && p.at >= self.at) {
+                self.client(phase, piece.at, [piece.packet]);
+                let until = self.view.first_ack(Side::Client, piece.end()).map_or(gave_up, |ack| ack.at);
+                let candidates = Owner::Client | Owner::Path | Owner::Loss;
+                self.undecided(phase, until - piece.at, candidates, Missing::LongerCapture, [piece.packet]);
+                self.at = until;
+            }
+            self.client(phase, gave_up, []);
         }
         next
     }
