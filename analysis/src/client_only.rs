@@ -313,15 +313,12 @@ impl<'a> Reader<'a> {
         through
     }
 
-    /// Whether an acknowledgement was for the first copy of what was sent twice: it echoes that one's timestamp (RFC 3522), or the
-    /// edge tells of the second copy only afterwards.
+    /// Whether an acknowledgement was for the first copy of what was sent twice: by the timestamp that it echoes, or because the edge
+    /// tells of the second copy only afterwards.
     fn answers_the_first(&self, first: &Seen<Client>, second: &Seen<Client>, ack: &Seen<Client>) -> bool {
-        if let Some((echo, copies)) = self.view.echo(ack).zip(first.tsval().zip(second.tsval()))
-            && copies.0 != copies.1
-        {
-            return echo == copies.0;
-        }
-        !self.came_twice(ack) && self.view.sent_by(Side::Server).any(|p| p.packet > ack.packet && self.came_twice(p))
+        let told_later =
+            || !self.came_twice(ack) && self.view.sent_by(Side::Server).any(|p| p.packet > ack.packet && self.came_twice(p));
+        self.view.answers_the_first([first, second], ack).unwrap_or_else(told_later)
     }
 
     /// Whether an acknowledgement tells of data that came a second time (D-SACK).

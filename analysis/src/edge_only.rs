@@ -291,8 +291,8 @@ impl<'a> Reader<'a> {
         let half = self.ledger.min_path().unwrap_or(Span::from_millis(1)).percent(50);
         let through = copies.iter().rev().find(|c| ack.at - c.at >= half.max(Span::from_micros(50))).copied().unwrap_or(first);
         let wait = through.at - first.at;
-        if wait <= Span::ZERO {
-            return Some(through); // the first copy: nothing was waited for
+        if wait <= Span::ZERO || self.view.answers_the_first([first, through], ack) == Some(true) {
+            return Some(first); // nothing was waited for
         }
         let entry = match () {
             // SYN-ACK again although the client's data is here: the accept queue is full.

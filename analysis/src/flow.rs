@@ -245,9 +245,17 @@ impl<D: Domain> View<D> {
     }
 
     /// Whose timestamp a packet echoes (RFC 7323); known behind the first repetition of the connection.
-    pub fn echo(&self, packet: &Seen<D>) -> Option<u32> {
+    fn echo(&self, packet: &Seen<D>) -> Option<u32> {
         let echoes = self.rare.as_ref().map_or(&[][..], |rare| &rare.echoes);
         echoes.iter().find(|(number, _)| *number == packet.packet).map(|(_, echo)| *echo)
+    }
+
+    /// Of two copies of something, whether an acknowledgement answers the first, by the timestamp that it echoes (the Eifel algorithm,
+    /// RFC 3522); absent where timestamps do not tell.
+    pub(crate) fn answers_the_first(&self, [first, second]: [&Seen<D>; 2], ack: &Seen<D>) -> Option<bool> {
+        let (first, second) = (first.tsval()?, second.tsval()?);
+        let echo = self.echo(ack)?;
+        (first != second).then_some(echo == first)
     }
 
     /// Notes that a packet came in pieces, in frames of these numbers and its own.
