@@ -13,11 +13,14 @@ use crate::flow::{Seen, Side, View};
 const NOISE: Span = Span::from_millis(2);
 /// Less than this is no step that matters.
 const LEAST_STEP: Span = Span::from_millis(10);
+/// Told by timestamps, less than this is none: daemons that keep clocks right set them by more at once, and slew them by less.
+const LEAST_OWN_STEP: Span = Span::from_millis(25);
 /// TCP timestamps tick in milliseconds at best, and two of them are compared.
 const TICKS: Span = Span::from_millis(6);
 
-/// A leap of a host's own timestamps against its capture's clock that no queue explains.
-const HOST_STEP: Span = Span::from_millis(50);
+/// A leap of a host's own timestamps against its capture's clock that no queue explains: packets wait for a busy radio for a tenth of
+/// that, and a capture "at the client" may have been made behind it.
+const HOST_STEP: Span = Span::from_millis(500);
 /// By then a SYN without an answer has been repeated; and something for timers that are slow.
 const FIRST_TIMEOUT: Span = Span::from_millis(1_200);
 
@@ -73,30 +76,67 @@ pub struct Step {
     pub by: Span,
 }
 
+/// How the timestamps of one end run.
+#[derive(Clone, Copy)]
+struct Stamps {
+    tick: Span,
+}
+
+impl Stamps {
+    /// Today's stacks.
+    const MILLISECONDS: Stamps = Stamps { tick: Span::from_millis(1) };
+
+    /// As they run in this view: once a millisecond, or, in older stacks, with a kernel's timer of 300, 250 or 100 Hz, whichever most
+    /// pauses show; a clock that is set spoils one.
+    fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
+        let stamped = || view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
+        let pauses = || {
+            let pairs = stamped().zip(stamped().skip(1));
+            pairs.map(|((a, x), (b, y))| (b - a, i64::from(y.wrapping_sub(x) as i32))).filter(|(pause, _)| *pause >= LEAST_STEP)
+        };
+        let fits = |tick: Span, (pause, ticks): (Span, i64)| {
+            let off = pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()));
+            off.max(Span::ZERO - off) <= tick + NOISE + pause.percent(3)
+        };
+        let fitting = |tick: Span| pauses().filter(|pause| fits(tick, *pause)).count();
+        let ticks = [1_000, 3_333, 4_000, 10_000].map(Span::from_micros);
+        let tick = ticks.into_iter().rev().max_by_key(|tick| fitting(*tick)).unwrap_or(Self::MILLISECONDS.tick);
+        Stamps { tick }
+    }
+
+    /// How far a packet's time is ahead of its timestamp's, from an origin of its own.
+    fn lag<D: Domain>(self, p: &Seen<D>) -> Option<i64> {
+        Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick.nanos()))
+    }
+
+    /// How much that changes in a view.
+    fn spread<D: Domain>(self, view: &View<D>, side: Side) -> Option<Span> {
+        let ends = view.sent_by(side).filter_map(|p| self.lag(p)).fold(None, |ends: Option<(i64, i64)>, lag| {
+            Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
+        });
+        ends.map(|(least, most)| Span::from_nanos(most.saturating_sub(least)))
+    }
+}
+
 /// Whether one end's capture clock was set, told by the TCP timestamps of both ends: each counts its own host's time, and both
 /// disagree with the capture's clock by the same amount from one packet on.
 pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
-    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * 1_000_000));
     // Nearly always nothing moved; then nothing needs to be searched.
-    let moved = |side| {
-        let ends = view.sent_by(side).filter_map(lag).fold(None, |ends: Option<(i64, i64)>, lag| {
-            Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
-        });
-        ends.is_some_and(|(least, most)| most.saturating_sub(least) >= LEAST_STEP.nanos())
-    };
+    let moved = |side| Stamps::MILLISECONDS.spread(view, side).is_some_and(|spread| spread >= LEAST_STEP);
     if !moved(Side::Client) || !moved(Side::Server) {
         return None;
     }
+    let (of_client, of_server) = (Stamps::of(view, Side::Client), Stamps::of(view, Side::Server));
+    let lag = |p: &Seen<D>| if p.from == Side::Client { of_client.lag(p) } else { of_server.lag(p) };
     let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     let least = |range: &[(Side, Option<i64>)], side| range.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l).min();
+    let slack = TICKS.max(of_client.tick.max(of_server.tick).percent(200));
     let step_at = |k: usize| {
         let (before, after) = lags.split_at(k);
         let of = |side| Some(least(after, side)?.saturating_sub(least(before, side)?));
-        let by = same(of(Side::Client)?, of(Side::Server)?, TICKS)?;
-        // Timestamps that tick every 4 or 10 ms, as old stacks' do, lag by three or nine tenths of any pause.
-        let pause = view.packets[k].at - view.packets[k - 1].at;
-        let slow_ticks = [0.75, 0.9].iter().any(|share| (by.fraction_of(pause) - share).abs() < 0.02);
-        (!slow_ticks).then_some(Step { from: k, by })
+        let by = same(of(Side::Client)?, of(Side::Server)?, slack)?;
+        (by.max(Span::ZERO - by) >= least_step(view.packets[k].at - view.packets[k - 1].at, LEAST_OWN_STEP)).then_some(())?;
+        Some(Step { from: k, by })
     };
     let steps: Vec<Step> = (1..lags.len()).filter_map(step_at).collect();
     // Past the true place a forward step still shows, before it a backward one.
@@ -106,23 +146,36 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
 /// The same, told by the timestamps of `side` alone, on whose host the observer stands: no path lies between the two clocks, so one
 /// leap is a set clock. Packets that wait in the host's own queue leave it soon; a leap that stays and is this long did not.
 pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
-    let lag = |p: &Seen<D>| Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * 1_000_000));
-    let stamped: Vec<(usize, Instant<D>, i64)> =
-        view.packets.iter().enumerate().filter(|(_, p)| p.from == side).filter_map(|(i, p)| Some((i, p.at, lag(p)?))).collect();
+    if Stamps::MILLISECONDS.spread(view, side)? < HOST_STEP {
+        return None;
+    }
+    let stamps = Stamps::of(view, side);
+    let stamped: Vec<(usize, Instant<D>, i64)> = view
+        .packets
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.from == side)
+        .filter_map(|(i, p)| Some((i, p.at, stamps.lag(p)?)))
+        .collect();
     let leaps = |(i, pair): (usize, &[(usize, Instant<D>, i64)])| {
-        let by = pair[1].2.saturating_sub(pair[0].2);
-        (by.unsigned_abs() >= HOST_STEP.nanos().unsigned_abs()).then_some((i + 1, by))
+        let by = Span::from_nanos(pair[1].2.saturating_sub(pair[0].2));
+        (by.max(Span::ZERO - by) >= least_step(pair[1].1 - pair[0].1, HOST_STEP)).then_some((i + 1, by))
     };
     let mut leaps = stamped.windows(2).enumerate().filter_map(leaps);
     let (first, by) = leaps.next().filter(|_| leaps.next().is_none())?;
-    // Elsewhere the two run alike: the timestamps tick in milliseconds.
+    // Elsewhere the two run alike.
     let alike = |range: &[(usize, Instant<D>, i64)]| {
         let (Some(a), Some(b)) = (range.first(), range.last()) else { return false };
         let passed = b.1 - a.1;
         passed > LEAST_STEP && Span::from_nanos(b.2.saturating_sub(a.2)).fraction_of(passed).abs() < 0.25
     };
     let (before, after) = stamped.split_at(first);
-    (alike(before) || alike(after)).then(|| Step { from: after[0].0, by: Span::from_nanos(by) })
+    (alike(before) || alike(after)).then(|| Step { from: after[0].0, by })
+}
+
+/// What is no step behind a pause: some hosts' timestamps run slower or faster by a few per cent.
+fn least_step(pause: Span, least: Span) -> Span {
+    least.max(pause.percent(10))
 }
 
 /// Whether a SYN waited longer for its answer than any stack waits before it repeats one (RFC 6298, section 2.1), and was not
