@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
+use crate::stamps::Stamps;
 
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
 pub(crate) const TICK: Span = Span::from_millis(2);
@@ -124,32 +125,6 @@ impl<D: Domain> FarSide<'_, D> {
 
     /// How far apart the far end *sent* two packets, by its own timestamps.
     fn sent_gap(&self, before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
-        let ticks = i64::from(next.tsval()?.wrapping_sub(before.tsval()?) as i32);
-        if ticks == 0 {
-            return Some(Span::ZERO); // however long a tick is
-        }
-        (ticks >= 0).then(|| Span::from_nanos(ticks * self.tick(before, next).nanos()))
-    }
-
-    /// How long the far end's timestamps take to tick: a millisecond in today's stacks; 4 or 10 in older ones, if that is what
-    /// the rest of the connection shows.
-    fn tick(&self, before: &Seen<D>, next: &Seen<D>) -> Span {
-        let mut stamped = self.view.sent_by(self.side).filter(|p| p.tsval().is_some());
-        let ends = stamped.next().zip(stamped.next_back());
-        let Some((first, last)) = ends else { return Span::from_millis(1) };
-        let (mut ticks, mut passed) = (0_i64, Span::ZERO);
-        for (from, to) in [(first, before), (next, last)] {
-            if let Some((a, b)) = from.tsval().zip(to.tsval()) {
-                ticks += i64::from(b.wrapping_sub(a) as i32);
-                passed += to.at - from.at;
-            }
-        }
-        let apart = |tick: i64| (ticks * tick - passed.nanos() / 1_000_000).abs();
-        let known = passed > Span::from_millis(40) && ticks > 0;
-        let slow = [4, 10]
-            .into_iter()
-            .filter(|tick| known && apart(*tick) <= tick + passed.nanos() / 10_000_000)
-            .min_by_key(|t| apart(*t));
-        Span::from_millis(slow.filter(|tick| apart(*tick) < apart(1) / 2).unwrap_or(1))
+        Stamps::of(self.view, self.side, Some(next)).between(before, next)
     }
 }

@@ -35,6 +35,7 @@ mod seen;
 pub mod sentence;
 pub mod settle;
 pub mod socket;
+mod stamps;
 pub mod standpoint;
 pub mod stats;
 pub mod table;

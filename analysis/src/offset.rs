@@ -8,6 +8,7 @@ use foldhash::HashMap;
 
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::flow::{Seen, Side, View};
+use crate::stamps::Stamps;
 
 /// What no clock shows by itself: jitter of stamps and of the way.
 const NOISE: Span = Span::from_millis(2);
@@ -76,61 +77,19 @@ pub struct Step {
     pub by: Span,
 }
 
-/// How the timestamps of one end run.
-#[derive(Clone, Copy)]
-struct Stamps {
-    tick: Span,
-}
-
-impl Stamps {
-    /// Today's stacks.
-    const MILLISECONDS: Stamps = Stamps { tick: Span::from_millis(1) };
-
-    /// As they run in this view: once a millisecond, or, in older stacks, with a kernel's timer of 300, 250 or 100 Hz, whichever most
-    /// pauses show; a clock that is set spoils one.
-    fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
-        let stamped = || view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
-        let pauses = || {
-            let pairs = stamped().zip(stamped().skip(1));
-            pairs.map(|((a, x), (b, y))| (b - a, i64::from(y.wrapping_sub(x) as i32))).filter(|(pause, _)| *pause >= LEAST_STEP)
-        };
-        let fits = |tick: Span, (pause, ticks): (Span, i64)| {
-            let off = pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()));
-            off.max(Span::ZERO - off) <= tick + NOISE + pause.percent(3)
-        };
-        let fitting = |tick: Span| pauses().filter(|pause| fits(tick, *pause)).count();
-        let ticks = [1_000, 3_333, 4_000, 10_000].map(Span::from_micros);
-        let tick = ticks.into_iter().rev().max_by_key(|tick| fitting(*tick)).unwrap_or(Self::MILLISECONDS.tick);
-        Stamps { tick }
-    }
-
-    /// How far a packet's time is ahead of its timestamp's, from an origin of its own.
-    fn lag<D: Domain>(self, p: &Seen<D>) -> Option<i64> {
-        Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick.nanos()))
-    }
-
-    /// How much that changes in a view.
-    fn spread<D: Domain>(self, view: &View<D>, side: Side) -> Option<Span> {
-        let ends = view.sent_by(side).filter_map(|p| self.lag(p)).fold(None, |ends: Option<(i64, i64)>, lag| {
-            Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
-        });
-        ends.map(|(least, most)| Span::from_nanos(most.saturating_sub(least)))
-    }
-}
-
 /// Whether one end's capture clock was set, told by the TCP timestamps of both ends: each counts its own host's time, and both
 /// disagree with the capture's clock by the same amount from one packet on.
 pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
     // Nearly always nothing moved; then nothing needs to be searched.
-    let moved = |side| Stamps::MILLISECONDS.spread(view, side).is_some_and(|spread| spread >= LEAST_STEP);
+    let moved = |side| Stamps::usual().spread(view, side).is_some_and(|spread| spread >= LEAST_STEP);
     if !moved(Side::Client) || !moved(Side::Server) {
         return None;
     }
-    let (of_client, of_server) = (Stamps::of(view, Side::Client), Stamps::of(view, Side::Server));
+    let (of_client, of_server) = (Stamps::of(view, Side::Client, None), Stamps::of(view, Side::Server, None));
     let lag = |p: &Seen<D>| if p.from == Side::Client { of_client.lag(p) } else { of_server.lag(p) };
     let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     let least = |range: &[(Side, Option<i64>)], side| range.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l).min();
-    let slack = TICKS.max(of_client.tick.max(of_server.tick).percent(200));
+    let slack = TICKS.max(of_client.tick().max(of_server.tick()).percent(200));
     let step_at = |k: usize| {
         let (before, after) = lags.split_at(k);
         let of = |side| Some(least(after, side)?.saturating_sub(least(before, side)?));
@@ -146,10 +105,10 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
 /// The same, told by the timestamps of `side` alone, on whose host the observer stands: no path lies between the two clocks, so one
 /// leap is a set clock. Packets that wait in the host's own queue leave it soon; a leap that stays and is this long did not.
 pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
-    if Stamps::MILLISECONDS.spread(view, side)? < HOST_STEP {
+    if Stamps::usual().spread(view, side)? < HOST_STEP {
         return None;
     }
-    let stamps = Stamps::of(view, side);
+    let stamps = Stamps::of(view, side, None);
     let stamped: Vec<(usize, Instant<D>, i64)> = view
         .packets
         .iter()

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use crate::MS;
-use crate::habit::{Habit, IpId, LINUX, MACOS, WINDOWS, WINDOWS_STAMPED};
+use crate::habit::{Habit, IpId, LINUX, MACOS, OLD_LINUX, WINDOWS, WINDOWS_STAMPED};
 use crate::host::{Doing, Think};
 use crate::path::Deed;
 use crate::plan::{Abort, Aim, Plan};
@@ -122,7 +122,8 @@ impl Setup {
         plan.jitter = rng.i64(5_000..200_000).min(plan.delay / 100);
         plan.hops = rng.u8(5..20);
         let (client, ipv6): (Habit, bool) = match rng.u8(0..6) {
-            0 | 1 => (LINUX, false),
+            0 => (if rng.u8(0..4) == 0 { OLD_LINUX } else { LINUX }, false),
+            1 => (LINUX, false),
             2 => (LINUX, true),
             3 => (WINDOWS, false),
             4 => (busy(WINDOWS_STAMPED, rng), false),
@@ -132,6 +133,7 @@ impl Setup {
         match rng.u8(0..8) {
             0 => plan.server = WINDOWS,
             1 => plan.server = busy(WINDOWS_STAMPED, rng),
+            2 => plan.server = OLD_LINUX,
             _ => {}
         }
         if rng.u8(0..4) == 0 {

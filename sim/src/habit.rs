@@ -25,6 +25,8 @@ pub struct Habit {
     pub ttl: u8,
     /// Whether it offers TCP timestamps.
     pub timestamps: bool,
+    /// How long one tick of them takes.
+    pub tick: i64,
     /// See [`IpId`].
     pub ip_id: IpId,
     /// Packets a second that its other connections send: a counter of the host's counts them too.
@@ -50,6 +52,7 @@ pub const LINUX: Habit = Habit {
     name: "linux",
     ttl: 64,
     timestamps: true,
+    tick: MS,
     ip_id: IpId::PerConnection,
     others: 0,
     quick_acks: 16,
@@ -61,11 +64,15 @@ pub const LINUX: Habit = Habit {
     initial_window: 10,
 };
 
+/// Linux before 4.13: its timestamps count the ticks of a 250 Hz timer.
+pub const OLD_LINUX: Habit = Habit { name: "linux before 4.13", tick: 4 * MS, ..LINUX };
+
 /// Windows 10 and later: no timestamps unless asked for.
 pub const WINDOWS: Habit = Habit {
     name: "windows",
     ttl: 128,
     timestamps: false,
+    tick: MS,
     ip_id: IpId::PerHost,
     others: 0,
     quick_acks: 0,
@@ -85,6 +92,7 @@ pub const MACOS: Habit = Habit {
     name: "macos",
     ttl: 64,
     timestamps: true,
+    tick: MS,
     ip_id: IpId::Zero,
     others: 0,
     quick_acks: 8,

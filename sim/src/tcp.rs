@@ -319,7 +319,7 @@ impl Tcp {
     /// A packet with everything that all packets have; counts it.
     fn packet(&mut self, now: i64, start: usize, payload: Vec<u8>, copy: u32) -> Packet {
         self.ids = self.ids.wrapping_add(1 + self.others_until(now));
-        let millis = self.ts_offset.wrapping_add((now / crate::MS) as u32);
+        let ticks = self.ts_offset.wrapping_add((now / self.habit.tick) as u32);
         let acknowledges = self.established || self.end == End::Server;
         Packet {
             from: self.end,
@@ -331,7 +331,7 @@ impl Tcp {
             ack: acknowledges.then_some(self.received.len()),
             sack: Vec::new(),
             window: (self.window() >> SCALE).min(usize::from(u16::MAX)) as u16,
-            timestamps: self.timestamps.then_some((millis, self.echo)),
+            timestamps: self.timestamps.then_some((ticks, self.echo)),
             ip_id: if self.habit.ip_id == IpId::Zero { 0 } else { self.ids },
             ttl: self.habit.ttl,
             isn: (self.isn, self.peer_isn),
