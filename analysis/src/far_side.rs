@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
-use crate::stamps::Stamps;
+use crate::stamps::sent_apart;
 
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
 pub(crate) const TICK: Span = Span::from_millis(2);
@@ -62,7 +62,9 @@ impl<D: Domain> FarSide<'_, D> {
         // A piece that arrived together with the rest, however long before it was sent, shows how long the way was.
         let piece = self.view.sent_by(self.side).rfind(|p| !p.is_empty() && p.end() == next.start() && p.at > before.at);
         let left = piece.filter(|p| next.at - p.at < Span::from_millis(1)).unwrap_or(next);
-        let Some(sent_gap) = self.sent_gap(before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20)) else {
+        let Some(sent_gap) =
+            sent_apart(self.view, self.side, before, left).filter(|s| *s <= next.at - before.at + Span::from_millis(20))
+        else {
             return smallvec![undecided(gap, self.owner() | Owner::Path | Owner::Loss, timestamps | capture)];
         };
         let late = (sent_gap - innocent).at_least_zero().min(gap);
@@ -121,10 +123,5 @@ impl<D: Domain> FarSide<'_, D> {
             _ => false,
         };
         self.view.sent_by(self.side).filter(same).any(older)
-    }
-
-    /// How far apart the far end *sent* two packets, by its own timestamps.
-    fn sent_gap(&self, before: &Seen<D>, next: &Seen<D>) -> Option<Span> {
-        Stamps::of(self.view, self.side, Some(next)).between(before, next)
     }
 }

@@ -43,18 +43,6 @@ impl Stamps {
         self.ticks[0]
     }
 
-    /// How far apart two packets were sent; absent if one has no timestamp, or if that depends on the tick and nothing tells it.
-    pub fn between<D: Domain>(&self, a: &Seen<D>, b: &Seen<D>) -> Option<Span> {
-        let ticks = ticks(a.tsval()?, b.tsval()?);
-        if ticks == 0 {
-            return Some(Span::ZERO); // however long a tick is
-        }
-        // Sent as far apart as they came: of several ticks, the one that says so is likelier, but not sure to be today's.
-        let matching = self.ticks.iter().find(|tick| fits(**tick, b.at - a.at, ticks));
-        let doubtful = self.tick() == TICKS[0] && matching.is_some_and(|tick| *tick != TICKS[0]);
-        (ticks > 0 && !doubtful).then(|| Span::from_nanos(ticks * matching.copied().unwrap_or(self.tick()).nanos()))
-    }
-
     /// How far a packet's time is ahead of its timestamp's, from an origin of its own.
     pub fn lag<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
         Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick().nanos()))
@@ -67,6 +55,25 @@ impl Stamps {
         });
         ends.map(|(least, most)| Span::from_nanos(most.saturating_sub(least)))
     }
+}
+
+/// How far apart two packets of `side`, neighbours in time, were sent; absent if one has no timestamp, or if it depends on how long a
+/// tick takes and nothing tells that.
+pub(crate) fn sent_apart<D: Domain>(view: &View<D>, side: Side, a: &Seen<D>, b: &Seen<D>) -> Option<Span> {
+    let (came_apart, ticks) = (b.at - a.at, ticks(a.tsval()?, b.tsval()?));
+    if ticks == 0 || fits(TICKS[0], came_apart, ticks) {
+        return Some(Span::from_nanos(ticks.max(0) * TICKS[0].nanos())); // nearly always; longer ticks would say that it came too soon
+    }
+    if ticks < 0 {
+        return None;
+    }
+    let stamps = Stamps::of(view, side, Some(b));
+    // Sent as far apart as they came: of several ticks, the one that says so is likelier, but not sure to be today's.
+    let matching = stamps.ticks.iter().find(|tick| fits(**tick, came_apart, ticks));
+    if matching.is_some() && stamps.tick() == TICKS[0] {
+        return None;
+    }
+    Some(Span::from_nanos(ticks * matching.copied().unwrap_or(stamps.tick()).nanos()))
 }
 
 fn ticks(from: u32, to: u32) -> i64 {
