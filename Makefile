@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 SCENARIOS := $(wildcard scenarios/*.toml)
 
-.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score score-healthy fuzz-smoke fuzz bench accuracy golden schema clean
+.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score score-healthy fuzz-smoke fuzz bench accuracy against-tshark golden schema clean
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
@@ -78,6 +78,12 @@ rules: ## Prometheus rules, checked and unit-tested
 
 rootless: build ## The flagship as an ordinary user
 	bash packaging/run-rootless
+
+against-tshark: ## explain against tshark's reading of your own captures: make against-tshark CAPTURES='a.pcap b.pcapng'
+	@command -v tshark >/dev/null || { echo "tshark is not installed: apt-get install tshark"; exit 1; }
+	mkdir -p target/against-tshark
+	packaging/tshark-truth $(abspath $(CAPTURES)) > target/against-tshark/truth.csv
+	WHOSTALLED_CORPUS=$(CURDIR)/target/against-tshark cargo test --release --locked -q -p whostalled-explain --test corpus every_connection -- --nocapture
 
 score-quick: ## Simulated trials of the fault matrix, held to the goals
 	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -2

@@ -346,28 +346,8 @@ impl<'a> Reader<'a> {
                 self.ledger.charge(Entry::new(phase, Owner::Protocol, wait.kind, pause, TICK).between(wait.packets()));
                 continue;
             }
-            let beyond = || packets.iter().filter(|p| p.packet < next.packet && !p.is_empty() && p.start() > next.start());
-            if !next.is_empty()
-                && let (Some(first), Some(end)) = (beyond().next(), beyond().map(|p| p.start()).min())
-            {
-                // Only when it has heard of the hole, a round trip later, the edge fills it.
-                if next.at - first.at < REORDERED.max(round_trip.percent(90)) {
-                    let overtaken = Entry::new(phase, Owner::Path, Kind::Delay, pause, STAMP_ERROR);
-                    self.ledger.charge(overtaken.between([first.packet, next.packet]));
-                    continue;
-                }
-                let hole = end - next.start();
-                let before_it = |most: u32| packets.iter().all(|p| p.is_empty() || p.packet >= next.packet || p.ip_len < most);
-                let whole = packets.iter().map(|p| p.ip_len).max().unwrap_or(0);
-                // What was missing comes in pieces smaller than usual, after more than one timeout; or nothing of its size came for long.
-                let cut_up = hole > next.len() && next.ip_len < FULL_SIZE && before_it(FULL_SIZE) && pause > TWO_TIMEOUTS;
-                let too_big = before_it(whole.max(1_000)) && pause > Span::from_millis(1_500);
-                let kind = if hole > ALWAYS_CARRIED_BYTES && (cut_up || too_big) {
-                    (Owner::Path, Kind::MtuBlackhole)
-                } else {
-                    (Owner::Loss, Kind::Back)
-                };
-                self.ledger.charge(Entry::new(phase, kind.0, kind.1, pause, STAMP_ERROR).between([before.packet, next.packet]));
+            if let Some(entry) = filled_hole(phase, &packets, before, next, round_trip) {
+                self.ledger.charge(entry);
                 continue;
             }
             for entry in edge.divide(Stretch { phase, before, next, innocent: Span::ZERO, round_trip }) {
@@ -424,4 +404,35 @@ impl<'a> Reader<'a> {
         entry.missing = missing.into();
         self.ledger.charge(entry);
     }
+}
+
+/// If a packet of the edge's answer fills a hole before others that came, what the pause before it was: it was overtaken, or repeated
+/// because it was lost, or cut up because it was too big for the way.
+fn filled_hole(
+    phase: Phase,
+    answer: &[&Seen<Client>],
+    before: &Seen<Client>,
+    next: &Seen<Client>,
+    round_trip: Span,
+) -> Option<Entry> {
+    let pause = next.at - before.at;
+    let earlier = || answer.iter().filter(|p| p.packet < next.packet && !p.is_empty());
+    let beyond = || earlier().filter(|p| p.start() > next.start());
+    let first = beyond().next().filter(|_| !next.is_empty())?;
+    // Only when it has heard of the hole, a round trip later, the edge fills it.
+    if next.at - first.at < REORDERED.max(round_trip.percent(90)) {
+        return Some(Entry::new(phase, Owner::Path, Kind::Delay, pause, STAMP_ERROR).between([first.packet, next.packet]));
+    }
+    let hole = beyond().map(|p| p.start()).min()? - next.start();
+    let all_below = |size: u32| earlier().all(|p| p.ip_len < size);
+    let biggest = answer.iter().map(|p| p.ip_len).max().unwrap_or(0);
+    // What was missing comes in pieces smaller than usual, after more than one timeout; or nothing of its size came for long.
+    let cut_up = hole > next.len() && next.ip_len < FULL_SIZE && all_below(FULL_SIZE) && pause > TWO_TIMEOUTS;
+    let too_big = all_below(biggest.max(1_000)) && pause > Span::from_millis(1_500);
+    let (owner, kind) = if hole > ALWAYS_CARRIED_BYTES && (cut_up || too_big) {
+        (Owner::Path, Kind::MtuBlackhole)
+    } else {
+        (Owner::Loss, Kind::Back)
+    };
+    Some(Entry::new(phase, owner, kind, pause, STAMP_ERROR).between([before.packet, next.packet]))
 }
