@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
         // All of the message had been sent: what is sent of it now is sent again.
         let data = || self.view.sent_by(Side::Client).filter(|p| !p.is_empty());
         let again = || data().filter(|p| p.packet > sent.packet && p.at <= ack.at && p.start() < end);
-        let Some(through) = again().filter(|c| ack.at - c.at >= least).last() else { return sent };
+        let Some(through) = again().rfind(|c| ack.at - c.at >= least) else { return sent };
         let cited = [sent.packet, through.packet];
         if self.answers_the_first(sent, through, ack) {
             return sent; // it was late, not lost

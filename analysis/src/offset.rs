@@ -109,26 +109,21 @@ pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
         return None;
     }
     let stamps = Stamps::of(view, side, None);
-    let stamped: Vec<(usize, Instant<D>, i64)> = view
-        .packets
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.from == side)
-        .filter_map(|(i, p)| Some((i, p.at, stamps.lag(p)?)))
-        .collect();
-    let leaps = |(i, pair): (usize, &[(usize, Instant<D>, i64)])| {
-        let by = Span::from_nanos(pair[1].2.saturating_sub(pair[0].2));
-        (by.max(Span::ZERO - by) >= least_step(pair[1].1 - pair[0].1, HOST_STEP)).then_some((i + 1, by))
-    };
-    let mut leaps = stamped.windows(2).enumerate().filter_map(leaps);
-    let (first, by) = leaps.next().filter(|_| leaps.next().is_none())?;
+    let stamped: Vec<(usize, &Seen<D>)> =
+        view.packets.iter().enumerate().filter(|(_, p)| p.from == side && p.tsval().is_some()).collect();
+    // What passed between two packets by the capture's clock, and how much more than by the host's.
+    let between = |a: &Seen<D>, b: &Seen<D>| Some((b.at - a.at, Span::from_nanos(stamps.lag(b)?.saturating_sub(stamps.lag(a)?))));
+    let mut leaps = (1..stamped.len()).filter_map(|k| {
+        let (passed, by) = between(stamped[k - 1].1, stamped[k].1)?;
+        (by.max(Span::ZERO - by) >= least_step(passed, HOST_STEP)).then_some((k, by))
+    });
+    let (k, by) = leaps.next().filter(|_| leaps.next().is_none())?;
     // Elsewhere the two run alike.
-    let alike = |range: &[(usize, Instant<D>, i64)]| {
-        let (Some(a), Some(b)) = (range.first(), range.last()) else { return false };
-        let passed = b.1 - a.1;
-        passed > LEAST_STEP && Span::from_nanos(b.2.saturating_sub(a.2)).fraction_of(passed).abs() < 0.25
+    let alike = |range: &[(usize, &Seen<D>)]| {
+        let ends = range.first().zip(range.last()).and_then(|(a, b)| between(a.1, b.1));
+        ends.is_some_and(|(passed, by)| passed > LEAST_STEP && by.fraction_of(passed).abs() < 0.25)
     };
-    let (before, after) = stamped.split_at(first);
+    let (before, after) = stamped.split_at(k);
     (alike(before) || alike(after)).then(|| Step { from: after[0].0, by })
 }
 
