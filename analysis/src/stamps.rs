@@ -6,7 +6,7 @@ use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 
 /// A pause that tells one tick from another.
-const LONG: Span = Span::from_millis(5);
+const LONG: Span = Span::from_millis(4);
 /// What no clock shows by itself: jitter of stamps and of the way.
 const NOISE: Span = Span::from_millis(2);
 
@@ -82,5 +82,5 @@ fn ticks(from: u32, to: u32) -> i64 {
 
 fn fits(tick: Span, pause: Span, ticks: i64) -> bool {
     let off = pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()));
-    off.max(Span::ZERO - off) <= tick + NOISE + pause.percent(3)
+    off.max(Span::ZERO - off) <= tick + NOISE + pause.percent(2)
 }
