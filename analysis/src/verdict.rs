@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Span;
 use crate::handshake::Handshake;
-use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
+use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::reset::{closed_by, reset_by};
 
@@ -254,7 +254,9 @@ impl Circumstances {
 /// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).
 pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let ledger = &reading.ledger;
-    let clock_error = ledger.entries.iter().filter(|e| e.owner == Owner::Path).map(|e| e.error).max().unwrap_or_default();
+    // What the far end did is told by its timestamps as well as the path.
+    let by_clock = |e: &&Entry| matches!(e.owner, Owner::Path | Owner::Client | Owner::Edge);
+    let clock_error = ledger.entries.iter().filter(by_clock).map(|e| e.error).max().unwrap_or_default();
     let floor = Span::from_millis(5).max(ledger.baseline().percent(10)).max(clock_error.percent(300));
     let parts = excess_by_owner([ledger]);
     let open = || ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed);
