@@ -1,5 +1,6 @@
 //! From packets of both ends to verdicts, for conversations built packet by packet.
 
+mod client;
 mod golden;
 mod support;
 
@@ -9,9 +10,10 @@ use whostalled_analysis::flow::Side::{Client as C, Server as S};
 use whostalled_analysis::handshake::Handshake;
 use whostalled_analysis::host::{HostTrace, Sample};
 use whostalled_analysis::ledger::{Baseline, Kind, Missing, Owner};
+use whostalled_analysis::offset::own_step;
 use whostalled_analysis::tls::Version;
 use whostalled_analysis::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
-use whostalled_analysis::{both_ends, client_only, edge_only};
+use whostalled_analysis::{both_ends, edge_only};
 
 const OK: Fate = Fate { lost: false, held: 0 };
 const LOST: Fate = Fate { lost: true, held: 0 };
@@ -90,12 +92,6 @@ fn both(handshake: &Handshake) -> (Reading, Judgement) {
 fn edge(handshake: &Handshake) -> (Reading, Judgement) {
     let seen = handshake.edge_side_only();
     let reading = edge_only::read(&seen).expect("the edge's end shows a SYN");
-    judged(&seen, reading)
-}
-
-fn client(talk: &Talk) -> (Reading, Judgement) {
-    let seen = talk.at_client();
-    let reading = client_only::read(&seen).expect("the client's end shows a SYN");
     judged(&seen, reading)
 }
 
@@ -414,31 +410,26 @@ fn a_warning_ends_nothing_and_a_fatal_alert_does() {
 }
 
 #[test]
-fn only_what_some_path_may_refuse_for_its_size_dies_of_it() {
-    let lost = |bytes: usize| {
-        let mut talk = Talk::new();
-        let t = talk.connect(0) + MS;
-        talk.data(C, t, &client_hello(), OK);
-        talk.ack(S, t + HALF, OK);
-        talk.fin(C, t + 9_000 * MS); // it never had a byte to acknowledge
-        let flight = [server_hello([1; 32], &TLS13), record(23, &vec![0; bytes])].concat();
-        talk.data(S, t + HALF + MS, &flight[..bytes], LOST);
-        talk.data(S, t + HALF + MS, &flight[bytes..], OK);
-        client(&talk).1.verdict.label()
-    };
-    assert_eq!(lost(1_400), "path/mtu_blackhole");
-    assert_eq!(lost(79), "inconclusive");
+fn slow_timestamps_tell_as_much_as_quick_ones_where_pauses_show_them() {
+    // Every 4 ms, as Linux before 4.13 with its usual timer.
+    let stalled = tls13(Talk::new().ticking(4), &Plan { stall: 150 * MS, ..Plan::default() });
+    assert_eq!(labels(&stalled), ("client".into(), "client".into()));
+    let held = tls13(Talk::new().ticking(4), &Plan { finished: Fate { held: 150 * MS, ..OK }, ..Plan::default() });
+    assert_eq!(labels(&held), ("path/delay".into(), "path/delay".into()));
 }
 
 #[test]
-fn what_comes_again_behind_both_fins_is_read() {
-    let mut talk = Talk::new();
-    let t = talk.connect(0) + MS;
-    talk.data(C, t, &client_hello(), OK);
-    let flight = [server_hello([1; 32], &TLS13), record(23, &[0; 60])].concat();
-    talk.data(S, t + HALF + MS, &flight, LOST);
-    talk.fin(S, t + HALF + 2 * MS);
-    talk.fin(C, t + 90 * MS);
-    talk.again(S, t + 400 * MS, 0, &flight, OK);
-    assert!(talk.at_client().dialogue.server_hello.is_some());
+fn a_clock_that_was_set_is_told_from_timestamps_that_tick_slowly() {
+    for tick in [1, 4, 10] {
+        let mut talk = Talk::new().ticking(tick);
+        let plan = Plan { stall: 400 * MS, ..Plan::default() };
+        assert_eq!(own_step(tls13_on(&mut talk, &plan).edge.as_ref().expect("it was seen")), None, "{tick} ms");
+        // Set by 300 ms when the flight has left.
+        let set_at = 1_000 * MS + 4 * HALF;
+        for (at, _) in talk.edge_tap() {
+            *at += if *at > set_at { 300 * MS } else { 0 };
+        }
+        let step = own_step(talk.handshake().edge.as_ref().expect("it was seen"));
+        assert!(step.is_some_and(|step| (step.by.millis() - 300.0).abs() < 25.0), "{tick} ms: {step:?}");
+    }
 }

@@ -33,6 +33,8 @@ pub struct Fate {
 pub struct Talk {
     v6: bool,
     timestamps: bool,
+    /// Milliseconds to a tick of the timestamps.
+    tick: i64,
     ttl: u8,
     next: [u32; 2],
     ids: [u16; 2],
@@ -48,6 +50,7 @@ impl Talk {
         Self {
             v6: false,
             timestamps: true,
+            tick: 1,
             ttl: 64,
             next: isn,
             ids: [900, 0],
@@ -63,6 +66,11 @@ impl Talk {
     /// As a stack starts that counts all of its host's packets.
     pub fn with_ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
+        self
+    }
+    /// As old stacks do: a timestamp counts so many milliseconds.
+    pub fn ticking(mut self, millis: i64) -> Self {
+        self.tick = millis;
         self
     }
     pub fn without_timestamps(mut self) -> Self {
@@ -128,7 +136,7 @@ impl Talk {
         tcp.extend(seq.to_be_bytes());
         tcp.extend((if flags & ACK != 0 { ack } else { 0 }).to_be_bytes());
         let options: Vec<u8> = if self.timestamps {
-            let tsval = 5_000_000u32.wrapping_add((at / MS) as u32);
+            let tsval = 5_000_000u32.wrapping_add((at / MS / self.tick) as u32);
             [&[1, 1, 8, 10][..], &tsval.to_be_bytes(), &0u32.to_be_bytes()].concat()
         } else {
             vec![]
