@@ -7,8 +7,8 @@ use crate::clock::{Domain, Span};
 use crate::flow::{Seen, Side, View};
 use crate::offset::way_of;
 
-/// An IP packet that every path carries (RFC 9293 section 3.7.1, RFC 8899 section 4.2): if one of this size or less vanishes, it is
-/// not for its size.
+/// An IP packet that every path carries (TCP's default MSS of 536 stands on it: RFC 9293, section 3.7.1): if one of this size or less
+/// vanishes, it is not for its size.
 pub(crate) const ALWAYS_CARRIED: u32 = 576;
 
 /// How many bytes of a stream such a packet holds; with a hole of so many or fewer, nothing says that big packets died.

@@ -318,7 +318,7 @@ impl Tcp {
 
     /// A packet with everything that all packets have; counts it.
     fn packet(&mut self, now: i64, start: usize, payload: Vec<u8>, copy: u32) -> Packet {
-        self.ids = self.ids.wrapping_add(1 + self.others_until(now));
+        self.ids = self.ids.wrapping_add(self.others_until(now)).wrapping_add(1);
         let ticks = self.ts_offset.wrapping_add((now / self.habit.tick) as u32);
         let acknowledges = self.established || self.end == End::Server;
         Packet {
