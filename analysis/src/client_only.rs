@@ -364,14 +364,15 @@ impl<'a> Reader<'a> {
 
     /// If the client's own window was closed between two packets of the edge, it made it wait; gives whether it was.
     fn own_window(&mut self, phase: Phase, before: &Seen<Client>, next: &Seen<Client>, round_trip: Span) -> bool {
-        let windows = closed_windows(self.view, Side::Server, before.at, next.at);
+        let windows = closed_windows(self.view, Side::Server, before.at - round_trip, next.at);
         let Some(last) = windows.last() else { return false };
         let cited = [last.shut.packet, last.opened.packet, next.packet];
-        let stood: Span = windows.iter().map(|c| c.opened.at - c.shut.at.max(before.at)).sum();
+        let stood: Span = windows.iter().map(|c| (c.opened.at - c.shut.at.max(before.at)).at_least_zero()).sum();
         self.ledger.charge(Entry::new(phase, Owner::ClientApp, Kind::ZeroWindow, stood, STAMP_ERROR).between(cited));
         // That it is open the edge hears half a round trip later, and its data takes as long.
         let rest = next.at - before.at - stood;
-        let told = rest.min(round_trip + AT_ONCE);
+        let due = last.opened.at + round_trip + AT_ONCE;
+        let told = rest - (next.at - due.max(before.at)).at_least_zero();
         self.ledger.charge(Entry::new(phase, Owner::Protocol, Kind::ReceiveWindow, told, STAMP_ERROR).between(cited));
         self.undecided(phase, rest - told, Owner::Edge | Owner::Path | Owner::Loss, Missing::EdgeCapture, cited);
         true
