@@ -26,6 +26,7 @@ pub mod fragments;
 pub mod handshake;
 pub mod host;
 pub mod ledger;
+pub mod link;
 pub mod milestone;
 pub mod offset;
 pub mod packet;

@@ -4,51 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
-
-use crate::tunnel::{self, Inner, after_ethertype, behind};
-
-/// How a capture's frames begin (the `LINKTYPE_` registry of tcpdump.org).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum LinkType {
-    /// Ethernet, with any number of VLAN tags.
-    Ethernet,
-    /// IPv4 or IPv6 with nothing before it.
-    RawIp,
-    /// Linux cooked capture, v1.
-    LinuxSll,
-    /// Linux cooked capture, v2.
-    LinuxSll2,
-    /// BSD loopback.
-    Null,
-}
-
-impl LinkType {
-    /// By its number in the registry; absent for what nobody here can read.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            0 | 108 => LinkType::Null,
-            1 => LinkType::Ethernet,
-            12 | 14 | 101 | 228 | 229 => LinkType::RawIp,
-            113 => LinkType::LinuxSll,
-            276 => LinkType::LinuxSll2,
-            _ => return None,
-        })
-    }
-}
-
-impl LinkType {
-    /// Its number in the registry.
-    pub fn number(self) -> i32 {
-        match self {
-            LinkType::Null => 0,
-            LinkType::Ethernet => 1,
-            LinkType::RawIp => 101,
-            LinkType::LinuxSll => 113,
-            LinkType::LinuxSll2 => 276,
-        }
-    }
-}
+pub use crate::link::LinkType;
+use crate::tunnel::{self, Inner};
 
 /// Why a frame yields no segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -256,7 +213,7 @@ const MOST_TUNNELS: u8 = 6;
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Transport<'_>, NoSegment> {
     match ordinary(link, frame) {
         Some(segment) => Ok(Transport::Tcp(segment)),
-        None => network(packet_of(link, frame)?, MOST_TUNNELS),
+        None => network(link.packet_of(frame)?, MOST_TUNNELS),
     }
 }
 
@@ -315,18 +272,7 @@ pub fn ordinary(link: LinkType, frame: &[u8]) -> Option<TcpSegment<'_>> {
 /// # Errors
 /// As [`decode`].
 pub fn ip_of(link: LinkType, frame: &[u8]) -> Result<&[u8], NoSegment> {
-    packet_of(link, frame).map(|inner| inner.bytes)
-}
-
-#[inline]
-fn packet_of(link: LinkType, frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
-    match link {
-        LinkType::RawIp => Ok(Inner::all(frame)),
-        LinkType::Ethernet => after_ethertype(frame, 12),
-        LinkType::LinuxSll => after_ethertype(frame, 14),
-        LinkType::LinuxSll2 => be16(frame, 0).and_then(|ethertype| behind(ethertype, frame, 20)),
-        LinkType::Null => tail(frame, 4).map(Inner::all),
-    }
+    link.packet_of(frame).map(|inner| inner.bytes)
 }
 
 struct Network<'a> {
@@ -522,7 +468,7 @@ mod tests {
             }
             frame.truncate(frame.len().max(cut) - cut.min(40));
             if let Some(segment) = ordinary(LinkType::Ethernet, &frame) {
-                let long = network(packet_of(LinkType::Ethernet, &frame).expect("IP"), MOST_TUNNELS);
+                let long = network(LinkType::Ethernet.packet_of(&frame).expect("IP"), MOST_TUNNELS);
                 prop_assert_eq!(Ok(Transport::Tcp(segment)), long);
             }
         }

@@ -62,10 +62,11 @@ fn after_labels(frame: &[u8], mut at: usize) -> Result<Inner<'_>, NoSegment> {
     }
 }
 
-/// What VXLAN (RFC 7348), Geneve (RFC 8926) and GTP-U (3GPP TS 29.281) carry on their own ports.
+/// What VXLAN (RFC 7348; GPE on port 4790), Geneve (RFC 8926) and GTP-U (3GPP TS 29.281) carry on their own ports.
 pub(crate) fn in_udp(source: u16, destination: u16, payload: &[u8]) -> Option<Inner<'_>> {
     match (source, destination) {
         (_, 4789 | 8472) => after_ethertype(payload, 8 + 12).ok(),
+        (_, 4790) => vxlan_gpe(payload).ok(),
         (_, 6081) => {
             let inner = 8 + usize::from(byte(payload, 0).ok()? & 0x3f) * 4;
             match be16(payload, 2).ok()? {
@@ -75,6 +76,15 @@ pub(crate) fn in_udp(source: u16, destination: u16, payload: &[u8]) -> Option<In
         }
         (2152, _) | (_, 2152) => gtp(payload).ok(),
         _ => None,
+    }
+}
+
+/// VXLAN that says what it carries (draft-ietf-nvo3-vxlan-gpe, section 3).
+fn vxlan_gpe(payload: &[u8]) -> Result<Inner<'_>, NoSegment> {
+    match (byte(payload, 0)? & 0x04 != 0, byte(payload, 3)?) {
+        (true, 1 | 2) => Inner::at(payload, 8),
+        (true, 3) | (false, _) => after_ethertype(payload, 8 + 12),
+        _ => Err(NoSegment::OtherProtocol),
     }
 }
 
@@ -98,7 +108,7 @@ fn gtp(payload: &[u8]) -> Result<Inner<'_>, NoSegment> {
     Inner::at(payload, at)
 }
 
-/// What GRE carries (RFC 2784, RFC 2890): IP, or Ethernet.
+/// What GRE carries (RFC 2784, RFC 2890): IP, or Ethernet, or frames that a switch mirrors (ERSPAN, draft-foschiano-erspan).
 pub(crate) fn gre(body: &[u8]) -> Result<Inner<'_>, NoSegment> {
     let flags = be16(body, 0)?;
     if flags & 0x7 != 0 {
@@ -108,6 +118,13 @@ pub(crate) fn gre(body: &[u8]) -> Result<Inner<'_>, NoSegment> {
     match be16(body, 2)? {
         0x6558 => after_ethertype(body, 4 + optional + 12),
         0x88be => after_ethertype(body, 4 + optional + if flags & 0x1000 != 0 { 8 } else { 0 } + 12),
+        0x22eb => erspan_3(body, 4 + optional),
         ethertype => behind(ethertype, body, 4 + optional),
     }
+}
+
+/// ERSPAN type III: a header of twelve bytes, and eight more if it says so.
+fn erspan_3(body: &[u8], at: usize) -> Result<Inner<'_>, NoSegment> {
+    let more = if byte(body, at + 11)? & 1 != 0 { 8 } else { 0 };
+    after_ethertype(body, at + 12 + more + 12)
 }
