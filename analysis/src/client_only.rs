@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
         if !on_the_way || awake() {
             return entry;
         }
-        let mut open = Entry { owner: Owner::Unattributed, kind: None, error: Span::ZERO, ..entry };
+        let mut open = Entry { owner: Owner::Unattributed, error: Span::ZERO, ..entry };
         (open.candidates, open.missing) = (Owner::Path | Owner::Client, Missing::ClientHost.into());
         open
     }

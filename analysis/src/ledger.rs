@@ -324,7 +324,8 @@ impl Ledger {
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path),
                 (Owner::Resolver, _) => entry.span.min(path),
                 (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
-                (Owner::Client, _) | (Owner::Unattributed, _) if entry.may_be_client() => {
+                // A delay that may be a host asleep is nobody's work.
+                (Owner::Client, _) | (Owner::Unattributed, None) if entry.may_be_client() => {
                     let taken = entry.span.min(unsplit_client);
                     unsplit_client -= taken;
                     taken

@@ -306,12 +306,28 @@ impl Dialogue {
         self.read_client_13(client, order);
         let after = |record: &&Record| record.extent.start >= server_hello.start;
         let in_flight = |record: &&Record| order.server_before_finished.is_none_or(|seen| record.extent.end <= seen);
-        let flight_end = server.iter().filter(after).filter(in_flight).map(|r| r.extent.end).max();
+        let flight_end = match self.resumed_flight_end(server, server_hello) {
+            None => server.iter().filter(after).filter(in_flight).map(|r| r.extent.end).max(),
+            known => known,
+        };
         if let Some(end) = flight_end.filter(|end| *end > server_hello.end) {
             self.server_flight = Some(Extent { start: server_hello.start, end });
             let encrypted = |r: &&Record| r.content == Content::ApplicationData && r.extent.start >= end;
             self.first_response = server.iter().find(encrypted).map(|r| r.extent);
         }
+    }
+
+    /// Where the flight of a resumed session ends: it holds nothing but EncryptedExtensions and Finished (RFC 8446, section 2.2), in a
+    /// record each or in one. What comes behind them before the client's Finished answers its early data.
+    fn resumed_flight_end(&self, server: &[Record], server_hello: Extent) -> Option<i64> {
+        let behind = server.iter().skip_while(|r| r.extent.start < server_hello.end);
+        // Behind a hole it may be any record.
+        let mut at = server_hello.end;
+        let unbroken = behind.take_while(|r| std::mem::replace(&mut at, r.extent.end) == r.extent.start);
+        let mut protected = unbroken.filter(|r| r.content == Content::ApplicationData);
+        let first = protected.next().filter(|_| self.resumed)?;
+        let finished = protected.next().filter(|r| self.finished_13().contains(&r.len()));
+        Some(finished.unwrap_or(first).extent.end)
     }
 
     fn read_client_13(&mut self, client: &[Record], order: Order) {
@@ -336,7 +352,7 @@ impl Dialogue {
         self.first_request = encrypted.get(finished + 1).map(|r| r.extent);
     }
 
-    /// The lengths of a client Finished as a TLS 1.3 record: header 5, message 4, hash, content type 1, tag 16.
+    /// The lengths of a Finished as a TLS 1.3 record: header 5, message 4, hash, content type 1, tag 16.
     fn finished_13(&self) -> &'static [i64] {
         match self.cipher_suite {
             Some(0x1302) => &[5 + 4 + 48 + 1 + 16],

@@ -50,6 +50,27 @@ fn what_came_late_was_on_its_way_only_if_the_host_was_awake() {
 }
 
 #[test]
+fn the_flight_of_a_resumed_session_ends_with_finished_whatever_answers_early_data() {
+    let psk = [&TLS13[..], &[0, 41, 0, 2, 0, 0]].concat();
+    let flight = |finished: &[u8]| [server_hello([1; 32], &psk), record(23, &[0; 22]), finished.to_vec()].concat();
+    // EncryptedExtensions and Finished in a record each; in one.
+    for whole in [flight(&record(23, &[0; 53])), [server_hello([1; 32], &psk), record(23, &[0; 75])].concat()] {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        let end = talk.data(S, t + HALF + MS, &whole, OK);
+        talk.data(S, t + HALF + 30 * MS, &record(23, &[0; 900]), OK);
+        let t = t + 2 * HALF + 40 * MS;
+        talk.data(C, t, &finished13(), OK);
+        talk.ack(S, t + HALF, OK);
+        let dialogue = talk.at_client().dialogue;
+        assert!(dialogue.resumed);
+        assert_eq!(dialogue.server_flight.map(|flight| flight.end), Some(end));
+        assert_eq!(dialogue.first_response.map(|response| response.start), Some(end));
+    }
+}
+
+#[test]
 fn a_repeated_finished_was_lost_and_a_repeated_hello_perhaps_not_wanted() {
     let repeated = |hello: bool| {
         let mut talk = Talk::new();
