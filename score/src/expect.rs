@@ -79,10 +79,10 @@ fn by_share(class: &'static str, mut parts: Vec<(&str, i64)>) -> Expected {
 pub fn expected(setup: &Setup, planned: &Planned, trial: &Trial) -> Expected {
     let facts = Facts { setup, planned, trial, s: setup.severity * MS };
     let (expected, allowed) = match setup.grade {
-        Grade::BothAndHost => (facts.both(), 0),
-        Grade::Client => (facts.client_alone(), 20 * MS),
+        Grade::BothAndHost => (facts.alike().unwrap_or_else(|| facts.both()), 0),
+        Grade::Client => (facts.of_one_end(|| facts.client_alone()), 20 * MS),
         // Without the client's scheduler, 20 ms of its own are an ordinary client's work.
-        Grade::Server => (facts.server(), 20 * MS),
+        Grade::Server => (facts.of_one_end(|| facts.server()), 20 * MS),
     };
     // Below the effect floor (DESIGN section 4), or close to it, nothing may be found wrong.
     // A lookup is allowed a round trip as well.
@@ -133,11 +133,33 @@ impl Facts<'_> {
         self.trial.lost_for(End::Client, self.trial.marks.finished_end)
     }
 
+    /// What is expected whatever the evidence.
+    fn alike(&self) -> Option<Expected> {
+        Some(match self.setup.case {
+            1 | 17 | 36 => of("healthy", &["healthy"]),
+            19 => of("healthy", &["healthy", "path"]),
+            30 => self.if_seen("protocol/initial_window"),
+            31 | 32 => of("protocol", &["protocol/nagle"]),
+            34 => self.if_seen("protocol/hello_retry"),
+            35 if self.planned.variant == 0 => self.if_seen("protocol/hello_retry"),
+            35 => of("healthy", &["healthy"]),
+            43 => of("aborted", &["aborted/client"]),
+            44 => of("aborted", &["aborted/edge"]),
+            45 => of("aborted", &["aborted/path"]),
+            _ => return None,
+        })
+    }
+
+    /// A lone handshake over a long path may be over a detour: that all is well nobody at one end can say.
+    fn of_one_end(&self, by_case: impl FnOnce() -> Expected) -> Expected {
+        let expected = self.alike().unwrap_or_else(by_case);
+        if expected.class == "healthy" && !self.unremarkable() { unknowable().or("healthy") } else { expected }
+    }
+
     fn both(&self) -> Expected {
         use Family::{Client, Edge, Loss, PathExcess};
         let (s, variant) = (self.s, self.planned.variant);
         match self.setup.case {
-            1 | 17 | 36 => of("healthy", &["healthy"]),
             2 | 6 | 38 | 40 | 41 | 50 => of("client_app", &["client_app/asleep"]).with(Client, self.client()),
             37 => of("client_app", &["client_app/asleep"]),
             3 => of("client_host", &["client_host/cpu_starved"]).with(Client, self.client()),
@@ -153,26 +175,17 @@ impl Facts<'_> {
             15 => of("loss", &["loss/out"]).with(Loss, self.trial.syn_lost_for(End::Client)),
             16 => of("loss", &["loss/back"]).with(Loss, self.trial.syn_lost_for(End::Server)),
             18 => of("path", &["path/delay"]),
-            19 => of("healthy", &["healthy", "path"]),
             20 | 21 => of("path", &["path/mtu_blackhole"]),
             25 => of("edge_host", &["edge_host/cpu_starved"]).with(Edge, self.edge()),
             26 => of("edge_app", &["edge_app/asleep"]).with(Edge, self.edge()),
             27 => of("edge_host", &["edge_host/accept_queue"]),
             28 => of("client_app", &["client_app/asleep"]).with(Client, self.client()),
             29 => of("edge_app", &["edge_app/dependency"]).with(Edge, self.edge()),
-            30 => self.if_seen("protocol/initial_window"),
-            31 | 32 => of("protocol", &["protocol/nagle"]),
             33 => of("client_app", &["client_app/zero_window"]),
-            34 => self.if_seen("protocol/hello_retry"),
-            35 if variant == 0 => self.if_seen("protocol/hello_retry"),
-            35 => of("healthy", &["healthy"]),
             39 if variant == 0 => of("client_app", &["client_app/asleep", "inconclusive"]),
             39 => of("healthy", &["healthy", "inconclusive"]),
             42 if variant == 0 => of("client_app", &["client_app/asleep"]),
             42 => unknowable(),
-            43 => of("aborted", &["aborted/client"]),
-            44 => of("aborted", &["aborted/edge"]),
-            45 => of("aborted", &["aborted/path"]),
             46 if variant == 0 => of("edge_app", &["edge"]),
             46 => of("either", &["client", "aborted/client", "inconclusive"]),
             47 => by_share("mixed", vec![("client_app/asleep", s.max(150 * MS)), ("loss/back", self.back_lost())]),
@@ -187,8 +200,8 @@ impl Facts<'_> {
         use Family::{Edge, Loss, PathExcess};
         let Planned { timestamps, counts, variant, ref plan, .. } = *self.planned;
         let (s, known_path) = (self.s, plan.before > 0);
-        let expected = match self.setup.case {
-            1 | 8 | 15 | 17 | 36 => of("healthy", &["healthy"]),
+        match self.setup.case {
+            8 | 15 => of("healthy", &["healthy"]),
             2..=4 | 6 | 7 | 9 | 28 | 38 | 40 | 41 => self.client_late(s + self.client()),
             37 if timestamps => self.client_late(s + self.client()),
             5 | 50 => unknowable(),
@@ -202,22 +215,13 @@ impl Facts<'_> {
             13 => unknowable(),
             14 => of("loss", &["loss/back"]).with(Loss, self.back_lost()),
             16 => of("loss", &["loss/back"]),
-            19 => of("healthy", &["healthy", "path"]),
             20 => of("path", &["path/mtu_blackhole"]),
             21 => of("path", &["path/mtu_blackhole", "inconclusive"]),
             25 | 26 | 29 => of("edge", &["edge"]).with(Edge, self.edge()),
             27 => of("edge", &["edge_host/accept_queue"]),
-            30 => self.if_seen("protocol/initial_window"),
-            31 | 32 => of("protocol", &["protocol/nagle"]),
             33 => of("client", &["client_app/zero_window"]),
-            34 => self.if_seen("protocol/hello_retry"),
-            35 if variant == 0 => self.if_seen("protocol/hello_retry"),
-            35 => of("healthy", &["healthy"]),
             39 if variant == 0 => of("client", &["client", "inconclusive"]),
             39 => of("healthy", &["healthy", "inconclusive"]),
-            43 => of("aborted", &["aborted/client"]),
-            44 => of("aborted", &["aborted/edge"]),
-            45 => of("aborted", &["aborted/path"]),
             46 if variant == 0 => of("edge", &["edge"]),
             46 => unknowable(),
             47 if timestamps && counts => by_share("mixed", vec![("client", s.max(150 * MS)), ("loss/back", self.back_lost())]),
@@ -227,13 +231,7 @@ impl Facts<'_> {
             49 if timestamps && counts => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             49 => of("loss", &["loss/back", "inconclusive", "loss/back + client"]),
             other => unreachable!("case {other} has no expectation from the edge"),
-        };
-        self.unless_the_path_is_long(expected)
-    }
-
-    /// A lone handshake over a long path may be over a detour: that all is well nobody can say.
-    fn unless_the_path_is_long(&self, expected: Expected) -> Expected {
-        if expected.class == "healthy" && !self.unremarkable() { unknowable().or("healthy") } else { expected }
+        }
     }
 
     fn unremarkable(&self) -> bool {
@@ -246,8 +244,7 @@ impl Facts<'_> {
         let Planned { timestamps, server_counts, variant, ref plan, .. } = *self.planned;
         let (s, known_path) = (self.s, plan.before > 0);
         let witnessed = timestamps && server_counts;
-        let expected = match self.setup.case {
-            1 | 17 | 36 => of("healthy", &["healthy"]),
+        match self.setup.case {
             2..=4 | 6 | 7 | 9 | 28 | 38 | 40 | 41 | 50 => of("client", &["client"]).with(Client, self.client()),
             8 => of("resolver", &["resolver/lookup"]),
             // The capture slept as well: packets that waited for it look as if they had been long on their way.
@@ -268,7 +265,6 @@ impl Facts<'_> {
             // A SYN that an edge with a full accept queue drops looks the same.
             15 => unknowable().or("loss/out"),
             16 => unknowable().or("loss"),
-            19 => of("healthy", &["healthy", "path"]),
             20 | 21 => unknowable().or("path/mtu_blackhole"),
             // Nobody repeats a packet sooner than one round trip after it.
             25 | 26 | 29 if witnessed || timestamps && s + self.edge() < 2 * plan.delay => {
@@ -276,20 +272,12 @@ impl Facts<'_> {
             }
             25 | 26 | 29 => unknowable().or("edge"),
             27 => unknowable().or("edge_host/accept_queue"),
-            30 => self.if_seen("protocol/initial_window"),
-            31 | 32 => of("protocol", &["protocol/nagle"]),
             33 => of("client", &["client_app/zero_window"]),
-            34 => self.if_seen("protocol/hello_retry"),
-            35 if variant == 0 => self.if_seen("protocol/hello_retry"),
-            35 => of("healthy", &["healthy"]),
             39 if variant == 0 => of("client", &["client", "inconclusive"]),
             39 => of("healthy", &["healthy", "inconclusive"]),
             42 if variant == 0 => of("client", &["client"]).with(Client, self.client()),
             // To a client, all behind the address is the edge.
             42 => unknowable().or("edge"),
-            43 => of("aborted", &["aborted/client"]),
-            44 => of("aborted", &["aborted/edge"]),
-            45 => of("aborted", &["aborted/path"]),
             46 if variant == 0 => unknowable(),
             46 => of("either", &["client", "aborted/client", "inconclusive"]),
             47 => by_share("mixed", vec![("client", s.max(150 * MS)), ("loss/back", self.back_lost())]),
@@ -297,8 +285,7 @@ impl Facts<'_> {
             48 => unknowable().or("path").or("edge").or("path/detour + edge").or("edge + path/detour"),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             other => unreachable!("case {other} has no expectation from the client"),
-        };
-        self.unless_the_path_is_long(expected)
+        }
     }
 
     /// The client sent its message late, by `late`: can the edge know that?
