@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
     fn lookup(&mut self) {
         let Some(lookup) = &self.handshake.lookup else { return };
         let Some(answer) = lookup.end() else { return };
-        let packets = [lookup.start_packet].into_iter().chain([answer.packet]);
+        let packets = [lookup.start_packet, answer.packet];
         // Between its first question and the one that was answered last, the client made itself wait.
         self.client_side(Phase::Dns, lookup.start, answer.asked, [lookup.start_packet]);
         let wait = answer.at - answer.asked;

@@ -112,10 +112,9 @@ impl<'a> Reader<'a> {
     fn lookup(&mut self, syn: &Seen<Client>) {
         let Some(lookup) = &self.handshake.lookup else { return };
         let Some(answer) = lookup.end() else { return };
-        let packets = [lookup.start_packet].into_iter().chain([answer.packet]);
         self.client(Phase::Dns, answer.asked, [lookup.start_packet]);
         let wait = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, answer.at - answer.asked, STAMP_ERROR);
-        self.ledger.charge(wait.between(packets));
+        self.ledger.charge(wait.between([lookup.start_packet, answer.packet]));
         self.at = answer.at;
         self.client(Phase::Dns, syn.at, [syn.packet]);
     }
@@ -297,16 +296,15 @@ impl<'a> Reader<'a> {
         let took = |p: &Seen<Client>| p.ack().is_some_and(|a| a > 0) || !self.view.sack(p).is_empty();
         let taken =
             self.view.sent_by(Side::Server).any(|p| again().next().is_some_and(|first| p.packet < first.packet) && took(p));
-        if !taken && !shrank && !self.came_twice(ack) {
+        let twice = self.view.came_twice(ack).is_some();
+        if !taken && !shrank && !twice {
             self.undecided(phase, through.at - sent.at, Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture, cited);
             return through;
         }
         let entry = match () {
             () if shrank => Entry::new(phase, Owner::Path, Kind::MtuBlackhole, through.at - sent.at, STAMP_ERROR),
             // Told of a copy that came twice (RFC 2883), the client knows that the first one had arrived.
-            () if self.came_twice(ack) => {
-                Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, self.round_trip.unwrap_or_default())
-            }
+            () if twice => Entry::new(phase, Owner::Loss, Kind::Back, through.at - sent.at, self.round_trip.unwrap_or_default()),
             () => Entry::new(phase, Owner::Loss, Kind::Out, through.at - sent.at, STAMP_ERROR),
         };
         self.ledger.charge(entry.between(cited));
@@ -316,14 +314,9 @@ impl<'a> Reader<'a> {
     /// Whether an acknowledgement was for the first copy of what was sent twice: by the timestamp that it echoes, or because the edge
     /// tells of the second copy only afterwards.
     fn answers_the_first(&self, first: &Seen<Client>, second: &Seen<Client>, ack: &Seen<Client>) -> bool {
-        let told_later =
-            || !self.came_twice(ack) && self.view.sent_by(Side::Server).any(|p| p.packet > ack.packet && self.came_twice(p));
+        let twice = |p: &Seen<Client>| self.view.came_twice(p).is_some();
+        let told_later = || !twice(ack) && self.view.sent_by(Side::Server).any(|p| p.packet > ack.packet && twice(p));
         self.view.answers_the_first([first, second], ack).unwrap_or_else(told_later)
-    }
-
-    /// Whether an acknowledgement tells of data that came a second time (D-SACK).
-    fn came_twice(&self, ack: &Seen<Client>) -> bool {
-        self.view.sack(ack).iter().any(|(left, _)| ack.ack().is_some_and(|a| *left < a))
     }
 
     /// From the edge's first sign of life to the packet that completed its answer: each pause is divided.
@@ -384,7 +377,7 @@ impl<'a> Reader<'a> {
         let pieces = || self.view.sent_by(Side::Server).filter(|p| !p.is_empty());
         let reached = |start: i64| pieces().filter(|p| p.start() < start).map(Seen::end).max().unwrap_or(0);
         let big_hole = pieces().any(|p| p.start() - reached(p.start()) > ALWAYS_CARRIED_BYTES);
-        let big_arrived = pieces().any(|p| p.ip_len > 1_300);
+        let big_arrived = pieces().any(|p| p.ip_len >= FULL_SIZE);
         if big_hole && !big_arrived {
             self.ledger.charge(Entry::new(phase, Owner::Path, Kind::MtuBlackhole, rest, STAMP_ERROR).between([from.packet]));
         } else {

@@ -102,6 +102,12 @@ impl Span {
     pub fn millis(self) -> f64 {
         self.0 as f64 / 1e6
     }
+    /// Its size, whichever way it goes.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        self.max(Span::ZERO - self)
+    }
+
     /// The span, or zero if it is negative.
     #[must_use]
     pub fn at_least_zero(self) -> Self {

@@ -101,7 +101,9 @@ impl Lookups {
                 });
             }
         } else if let Some(lookup) = self.0.iter_mut().rev().find(|l| l.client == destination && l.name == name) {
-            let asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map_or(lookup.start, |(_, at)| *at);
+            let asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map(|(_, at)| *at);
+            // The first answer counts; others are repeats, or nobody's.
+            let Some(asked) = asked.filter(|_| lookup.answers.iter().all(|a| a.kind != qtype)) else { return };
             let addresses = message.answers.iter().filter_map(|answer| match &answer.rdata {
                 RData::A(a) => Some(IpAddr::from(a.address.to_be_bytes())),
                 RData::AAAA(a) => Some(IpAddr::from(a.address.to_be_bytes())),
@@ -200,6 +202,14 @@ mod tests {
         let waited = take(&mut lookups(&said), None, 61, 50).expect("it led to the connection");
         assert_eq!(waited.end().map(|a| (a.at, a.packet)), Some((at(60), 4)));
         assert_eq!(take(&mut lookups(&said), None, 200, 50), None, "looked up ahead of use");
+    }
+
+    #[test]
+    fn of_answers_that_come_twice_the_first_counts() {
+        let asked = (0, "a.test", TYPE::A, None);
+        let answers = [20, 24].map(|at| (at, "a.test", TYPE::A, Some("10.0.1.1")));
+        let found = take(&mut lookups(&[asked, answers[0], answers[1]]), None, 30, 50).expect("it led to the connection");
+        assert_eq!(found.end().map(|a| a.packet), Some(2));
     }
 
     #[test]

@@ -183,10 +183,7 @@ impl<'a> Reader<'a> {
         let until = ack.at + Span::from_millis(5);
         // The receiver tells of it in an acknowledgement of its own, behind the one for the first copy.
         let mut soon = self.view.sent_by(Side::Client).filter(|p| p.at >= ack.at && p.at <= until);
-        let twice = |p: &Seen<Edge>| {
-            self.view.sack(p).first().is_some_and(|(left, _)| p.ack().is_some_and(|a| *left < a && *left >= from))
-        };
-        soon.any(twice)
+        soon.any(|p| self.view.came_twice(p).is_some_and(|left| left >= from))
     }
 
     /// The client's next message, or, if it never came, all remaining time left open.

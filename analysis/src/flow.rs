@@ -244,6 +244,12 @@ impl<D: Domain> View<D> {
         sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
+    /// What a packet says had come before (D-SACK, RFC 2883: its first block lies behind its acknowledgement): where that begins.
+    pub(crate) fn came_twice(&self, packet: &Seen<D>) -> Option<i64> {
+        let (left, _) = self.sack(packet).first()?;
+        packet.ack().filter(|ack| left < ack).map(|_| *left)
+    }
+
     /// Whose timestamp a packet echoes (RFC 7323); known behind the first repetition of the connection.
     fn echo(&self, packet: &Seen<D>) -> Option<u32> {
         let echoes = self.rare.as_ref().map_or(&[][..], |rare| &rare.echoes);

@@ -94,8 +94,8 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
         let (before, after) = lags.split_at(k);
         let of = |side| Some(least(after, side)?.saturating_sub(least(before, side)?));
         let by = same(of(Side::Client)?, of(Side::Server)?, slack)?;
-        (by.max(Span::ZERO - by) >= least_step(view.packets[k].at - view.packets[k - 1].at, LEAST_OWN_STEP)).then_some(())?;
-        Some(Step { from: k, by })
+        let least = least_step(view.packets[k].at - view.packets[k - 1].at, LEAST_OWN_STEP);
+        (by.abs() >= least).then_some(Step { from: k, by })
     };
     let steps: Vec<Step> = (1..lags.len()).filter_map(step_at).collect();
     // Past the true place a forward step still shows, before it a backward one.
@@ -115,7 +115,7 @@ pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
     let between = |a: &Seen<D>, b: &Seen<D>| Some((b.at - a.at, Span::from_nanos(stamps.lag(b)?.saturating_sub(stamps.lag(a)?))));
     let mut leaps = (1..stamped.len()).filter_map(|k| {
         let (passed, by) = between(stamped[k - 1].1, stamped[k].1)?;
-        (by.max(Span::ZERO - by) >= least_step(passed, HOST_STEP)).then_some((k, by))
+        (by.abs() >= least_step(passed, HOST_STEP)).then_some((k, by))
     });
     let (k, by) = leaps.next().filter(|_| leaps.next().is_none())?;
     // Elsewhere the two run alike.

@@ -82,5 +82,5 @@ fn ticks(from: u32, to: u32) -> i64 {
 
 fn fits(tick: Span, pause: Span, ticks: i64) -> bool {
     let off = pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()));
-    off.max(Span::ZERO - off) <= tick + NOISE + pause.percent(2)
+    off.abs() <= tick + NOISE + pause.percent(2)
 }

@@ -288,7 +288,7 @@ fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>,
         return Straight { handshake, otherwise: None, apart: apart(&crossings) };
     };
     let at = crossings[step.from];
-    notes.push(format!("one of the captures' clocks was set by {} during this handshake", step.by.max(Span::ZERO - step.by)));
+    notes.push(format!("one of the captures' clocks was set by {} during this handshake", step.by.abs()));
     let (client_as_it_was, edge_as_it_was) = (client.clone(), edge.clone());
     take_out(&mut client, Step { from: at.client, by: Span::ZERO - step.by });
     take_out(&mut edge, Step { from: at.edge, by: step.by });

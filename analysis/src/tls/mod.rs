@@ -200,8 +200,7 @@ impl Dialogue {
         if d.server_hello.is_some_and(|hello| !whole(hello)) {
             d.read_cut_hello(from_client);
         }
-        match d.version {
-            _ if d.server_hello.is_none() => d.read_client_alone(from_client),
+        match d.version.filter(|_| d.server_hello.is_some()) {
             Some(Version::Tls13) => d.read_protected(client, server, order),
             Some(_) => d.read_12(from_client, from_server),
             None => d.read_client_alone(from_client),
@@ -320,11 +319,7 @@ impl Dialogue {
     /// Where the flight of a resumed session ends: it holds nothing but EncryptedExtensions and Finished (RFC 8446, section 2.2), in a
     /// record each or in one. What comes behind them before the client's Finished answers its early data.
     fn resumed_flight_end(&self, server: &[Record], server_hello: Extent) -> Option<i64> {
-        let behind = server.iter().skip_while(|r| r.extent.start < server_hello.end);
-        // Behind a hole it may be any record.
-        let mut at = server_hello.end;
-        let unbroken = behind.take_while(|r| std::mem::replace(&mut at, r.extent.end) == r.extent.start);
-        let mut protected = unbroken.filter(|r| r.content == Content::ApplicationData);
+        let mut protected = unbroken(server, server_hello.end).iter().filter(|r| r.content == Content::ApplicationData);
         let first = protected.next().filter(|_| self.resumed)?;
         let finished = protected.next().filter(|r| self.finished_13().contains(&r.len()));
         Some(finished.unwrap_or(first).extent.end)
@@ -385,21 +380,21 @@ impl Dialogue {
     /// Without the server's side: what the client sends behind its ChangeCipherSpec tells the version, as in a cut ServerHello.
     fn read_client_alone(&mut self, client: &[Record]) {
         let Some(client_hello) = self.client_hello else { return };
-        let from = client.partition_point(|r| r.extent.start < client_hello.end);
+        let behind = unbroken(client, client_hello.end);
         let encrypted = |r: &Record| matches!(r.content, Content::ChangeCipherSpec | Content::ApplicationData);
-        let Some(first) = client[from..].iter().position(encrypted).map(|i| from + i) else { return };
-        let mut at = client_hello.end;
-        for record in &client[from..=first] {
-            if record.extent.start != at {
-                return; // behind a hole it may be any record
-            }
-            at = record.extent.end;
-        }
-        let finished = with_finished(client, first);
+        let Some(finished) = behind.iter().position(encrypted).map(|i| with_finished(behind, i)) else { return };
         self.client_finished = Some(finished);
         let request = |r: &&Record| r.content == Content::ApplicationData && r.extent.start >= finished.end;
-        self.first_request = client[first..].iter().find(request).map(|r| r.extent);
+        self.first_request = client.iter().find(request).map(|r| r.extent);
     }
+}
+
+/// The records from offset `from` on, up to the first hole: behind that it may be any record.
+fn unbroken(records: &[Record], from: i64) -> &[Record] {
+    let records = &records[records.partition_point(|r| r.extent.start < from)..];
+    let ends = std::iter::once(from).chain(records.iter().map(|r| r.extent.end));
+    let whole = records.iter().zip(ends).take_while(|(r, end)| r.extent.start == *end).count();
+    &records[..whole]
 }
 
 /// From a ChangeCipherSpec (or what stands for it) to the end of the record behind it.
