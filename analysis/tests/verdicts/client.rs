@@ -1,6 +1,9 @@
 //! What the client's capture alone can know, and what it leaves open.
 
 use whostalled_analysis::client_only;
+use whostalled_analysis::packet::{LinkType, Transport, decode};
+use whostalled_analysis::settle::Progress;
+use whostalled_analysis::table::FlowTable;
 
 use super::*;
 
@@ -121,10 +124,19 @@ fn what_comes_again_behind_both_fins_is_read() {
     let mut talk = Talk::new();
     let t = talk.connect(0) + MS;
     talk.data(C, t, &client_hello(), OK);
+    talk.fin(C, t + 90 * MS); // it has not had a byte to acknowledge
     let flight = [server_hello([1; 32], &TLS13), record(23, &[0; 60])].concat();
     talk.data(S, t + HALF + MS, &flight, LOST);
     talk.fin(S, t + HALF + 2 * MS);
-    talk.fin(C, t + 90 * MS);
     talk.again(S, t + 400 * MS, 0, &flight, OK);
+    talk.client_tap().sort_by_key(|(at, _)| *at);
+    let mut table = FlowTable::<Client>::default();
+    for (number, (at, frame)) in (1..).zip(talk.client_tap().iter()) {
+        let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) else {
+            panic!("the builder wrote what cannot be read")
+        };
+        let slot = table.push(Instant::from_nanos(*at), number, &segment).expect("the connection is watched");
+        assert_eq!(table.view(slot).expect("it is there").progress(), Progress::Going, "packet {number}");
+    }
     assert!(talk.at_client().dialogue.server_hello.is_some());
 }
