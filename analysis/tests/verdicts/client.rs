@@ -103,6 +103,24 @@ fn a_repeated_finished_was_lost_and_a_repeated_hello_perhaps_not_wanted() {
 }
 
 #[test]
+fn the_echoed_timestamp_tells_a_late_copy_from_a_lost_one() {
+    let acknowledged = |first: bool| {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        talk.ack(S, t + HALF, OK);
+        talk.data(S, t + HALF + MS, &[server_hello([1; 32], &TLS13), record(23, &[0; 900])].concat(), OK);
+        let (t, start) = (t + 2 * HALF + 2 * MS, client_hello().len() as i64);
+        talk.data(C, t, &finished13(), LOST);
+        talk.again(C, t + 250 * MS, start, &finished13(), OK);
+        talk.ack_of(S, t + 250 * MS + HALF, if first { t } else { t + 250 * MS });
+        client(&talk).1.verdict.label()
+    };
+    assert_eq!(acknowledged(false), "loss/out");
+    assert_eq!(acknowledged(true), "inconclusive");
+}
+
+#[test]
 fn only_what_some_path_may_refuse_for_its_size_dies_of_it() {
     let lost = |bytes: usize| {
         let mut talk = Talk::new();

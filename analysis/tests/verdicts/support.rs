@@ -35,6 +35,8 @@ pub struct Talk {
     timestamps: bool,
     /// Milliseconds to a tick of the timestamps.
     tick: i64,
+    /// The timestamp that the next packet echoes.
+    echo: u32,
     ttl: u8,
     next: [u32; 2],
     ids: [u16; 2],
@@ -51,6 +53,7 @@ impl Talk {
             v6: false,
             timestamps: true,
             tick: 1,
+            echo: 0,
             ttl: 64,
             next: isn,
             ids: [900, 0],
@@ -105,6 +108,18 @@ impl Talk {
         self.packet(side, at, ACK, self.ends[side as usize], &[], fate);
     }
 
+    /// The same, of a packet that the peer had sent at `sent`, as its timestamp shows.
+    pub fn ack_of(&mut self, side: Side, at: i64, sent: i64) {
+        self.echo = self.stamp(sent);
+        self.ack(side, at, Fate::default());
+        self.echo = 0;
+    }
+
+    /// The timestamp of what leaves at `at`.
+    fn stamp(&self, at: i64) -> u32 {
+        5_000_000u32.wrapping_add((at / MS / self.tick) as u32)
+    }
+
     /// `side` has no more to say.
     pub fn fin(&mut self, side: Side, at: i64) {
         self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate::default());
@@ -136,8 +151,7 @@ impl Talk {
         tcp.extend(seq.to_be_bytes());
         tcp.extend((if flags & ACK != 0 { ack } else { 0 }).to_be_bytes());
         let options: Vec<u8> = if self.timestamps {
-            let tsval = 5_000_000u32.wrapping_add((at / MS / self.tick) as u32);
-            [&[1, 1, 8, 10][..], &tsval.to_be_bytes(), &0u32.to_be_bytes()].concat()
+            [&[1, 1, 8, 10][..], &self.stamp(at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
         } else {
             vec![]
         };
