@@ -90,6 +90,13 @@ impl<D: Domain> FarSide<'_, D> {
         entries
     }
 
+    /// How many of the far end's packets just before one of them never came; as [`Self::missing_between`].
+    pub fn lost_before(&self, packet: u64) -> Option<u16> {
+        let next = self.view.sent_by(self.side).find(|p| p.packet == packet)?;
+        let before = self.view.sent_by(self.side).rfind(|p| p.packet < packet && next.at - p.at > Span::from_millis(1))?;
+        self.missing_between(before, next)
+    }
+
     /// How many of the far end's packets between two seen ones never came, by its IP identification; absent
     /// if it does not count this connection's packets. Stacks that start at TTL 64 do, or none at all; those that start higher count
     /// the host's packets, and what its other connections send looks like loss.

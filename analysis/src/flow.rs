@@ -25,7 +25,7 @@ const MAX_PACKETS: usize = 2_048;
 const USUAL_PACKETS: usize = 21;
 
 /// SACK blocks; few packets have any.
-type Blocks = SmallVec<[(i64, i64); 3]>;
+pub(crate) type Blocks = SmallVec<[(i64, i64); 3]>;
 
 /// One connection as one observer saw it.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct View<D> {
     rare: Option<Box<Rare>>,
     client: Direction,
     server: Direction,
+    /// By how much each side's window field is shifted, client's first; absent if its SYN did not say.
+    scales: [Option<u8>; 2],
     /// Records of protected data before it is worth looking whether the handshake is over.
     pub(crate) next_look: usize,
     /// Once the client has acknowledged so much of the server's stream, the connection is over.
@@ -53,8 +55,6 @@ pub struct View<D> {
 #[derive(Clone, Default, Debug)]
 struct Rare {
     sacks: Vec<(u64, Blocks)>,
-    /// The timestamps that acknowledgements echo, once anything was sent again.
-    echoes: Vec<(u64, u32)>,
     /// The frames of the pieces in which a packet came, but for the last.
     pieces: Vec<(u64, Vec<u64>)>,
 }
@@ -90,6 +90,7 @@ impl<D: Domain> View<D> {
             rare: None,
             client: Direction::default(),
             server: Direction::default(),
+            scales: [None; 2],
             next_look: 2,
             told_with: None,
             settled: None,
@@ -101,6 +102,13 @@ impl<D: Domain> View<D> {
             Side::Client => &self.client,
             Side::Server => &self.server,
         }
+    }
+
+    /// By how much `side`'s window field is shifted (RFC 7323: only if both sides offered it); absent where its SYN was not captured.
+    pub fn window_scale(&self, side: Side) -> Option<u8> {
+        self.syns(Side::Client).next().and(self.syns(Side::Server).next())?;
+        let both = self.scales[0].is_some() && self.scales[1].is_some();
+        Some(if both { self.scales[side as usize].unwrap_or(0) } else { 0 })
     }
 
     /// The initial sequence number of `side`: both together are the name of a connection that survives address
@@ -126,6 +134,7 @@ impl<D: Domain> View<D> {
             rare: self.rare,
             client: self.client,
             server: self.server,
+            scales: self.scales,
             next_look: self.next_look,
             told_with: self.told_with,
             settled: self.settled,
@@ -185,6 +194,7 @@ impl<D: Domain> View<D> {
         let Endpoints { client, server } = self.endpoints;
         self.endpoints = Endpoints { client: server, server: client };
         std::mem::swap(&mut self.client, &mut self.server);
+        self.scales.swap(0, 1);
         for packet in &mut self.packets {
             packet.from = packet.from.peer();
         }
@@ -238,10 +248,14 @@ impl<D: Domain> View<D> {
         [Side::Client, Side::Server].iter().all(|side| self.sent_by(*side).next().is_some())
     }
 
+    /// The SACK blocks of all packets that have any, by packet number, as offsets in the peer's stream.
+    pub(crate) fn sacks(&self) -> &[(u64, Blocks)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.sacks)
+    }
+
     /// A packet's SACK blocks, as offsets in the peer's stream.
     pub fn sack(&self, packet: &Seen<D>) -> &[(i64, i64)] {
-        let sacks = self.rare.as_ref().map_or(&[][..], |rare| &rare.sacks);
-        sacks.iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
+        self.sacks().iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
     /// What a packet says had come before (D-SACK, RFC 2883: its first block lies behind its acknowledgement): where that begins.
@@ -250,17 +264,11 @@ impl<D: Domain> View<D> {
         packet.ack().filter(|ack| left < ack).map(|_| *left)
     }
 
-    /// Whose timestamp a packet echoes (RFC 7323); known behind the first repetition of the connection.
-    fn echo(&self, packet: &Seen<D>) -> Option<u32> {
-        let echoes = self.rare.as_ref().map_or(&[][..], |rare| &rare.echoes);
-        echoes.iter().find(|(number, _)| *number == packet.packet).map(|(_, echo)| *echo)
-    }
-
     /// Of two copies of something, whether an acknowledgement answers the first, by the timestamp that it echoes (the Eifel algorithm,
     /// RFC 3522); absent where timestamps do not tell.
     pub(crate) fn answers_the_first(&self, [first, second]: [&Seen<D>; 2], ack: &Seen<D>) -> Option<bool> {
         let (first, second) = (first.tsval()?, second.tsval()?);
-        let echo = self.echo(ack)?;
+        let echo = ack.tsecr()?;
         (first != second).then_some(echo == first)
     }
 
@@ -376,6 +384,9 @@ impl<D: Domain> View<D> {
         }
         self.settled = None;
         if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
+            if segment.flags.syn() {
+                self.scales[from as usize] = segment.options.window_scale();
+            }
             self.learn_isn(from, segment);
         }
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
@@ -388,11 +399,6 @@ impl<D: Domain> View<D> {
             && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
         {
             self.rare.get_or_insert_default().sacks.push((packet, blocks));
-        }
-        if self.passed.may_repeat()
-            && let Some(echo) = segment.options.tsecr().filter(|_| segment.flags.ack())
-        {
-            self.rare.get_or_insert_default().echoes.push((packet, echo));
         }
         let more = size_of::<Seen<D>>() as isize;
         if segment.len == 0 {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Span;
+use crate::flow::Side;
 
 /// Who owns a stretch of time (DESIGN section 4).
 #[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -92,6 +93,8 @@ pub enum Kind {
     InitialWindow,
     /// TCP held a small segment until the one before it was acknowledged (Nagle's algorithm).
     Nagle,
+    /// An acknowledgement that its sender put off (RFC 9293, section 3.8.6.3), and that TCP at the other end waited for.
+    DelayedAck,
     /// Waiting for an acknowledgement that nothing else waits for.
     FinalAck,
 }
@@ -104,8 +107,12 @@ pub enum Phase {
     Dns,
     /// SYN to SYN-ACK.
     Connect,
-    /// The client between SYN-ACK and ClientHello.
+    /// Plaintext before TLS: a greeting, STARTTLS, CONNECT, SSLRequest.
+    BeforeTls,
+    /// The client between what let it begin and ClientHello.
     ClientHello,
+    /// ClientHello to a HelloRetryRequest.
+    HelloRetry,
     /// ClientHello to the end of the server's flight.
     ServerFlight,
     /// The client between the server's flight and its own Finished.
@@ -175,6 +182,16 @@ impl fmt::Display for Missing {
     }
 }
 
+/// Of whose own work an entry is a part: the same work of sibling handshakes tells how long it takes when nothing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Worked {
+    /// Which end worked.
+    pub side: Side,
+    /// Whether it lies behind the first segment of its turn: a flight that is written in several pieces.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tail: bool,
+}
+
 /// One line of a ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
@@ -188,8 +205,20 @@ pub struct Entry {
     /// Path only: it holds one whole round trip, which a healthy path takes too.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub round_trip: bool,
+    /// A round trip that only a rule of TCP's or TLS's asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub extra_round: bool,
+    /// One end of it was not captured and stands where it usually does: it tells nothing of what is usual.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub filled_in: bool,
+    /// Whose work it is a part of, if anybody's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worked: Option<Worked>,
     /// How long, in nanoseconds.
     pub span: Span,
+    /// How much that varies among healthy handshakes: one standard deviation.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub spread: Span,
     /// How much of it a healthy handshake takes as well.
     pub baseline: Span,
     /// How far `span` may be off.
@@ -213,7 +242,11 @@ impl Entry {
             owner,
             kind: kind.into(),
             round_trip: false,
+            extra_round: false,
+            filled_in: false,
+            worked: None,
             span,
+            spread: Span::ZERO,
             baseline: Span::ZERO,
             error,
             packets: SmallVec::new(),
@@ -239,10 +272,19 @@ impl Entry {
         self.owner == Owner::Client || self.candidates.contains(Owner::Client)
     }
 
+    /// Whose it is that it took longer than usual: a round trip that one end saw grow may be somebody else's.
+    pub fn owner_of_excess(&self) -> Owner {
+        if self.owner == Owner::Path && !self.candidates.is_empty() { Owner::Unattributed } else { self.owner }
+    }
+
     /// Time beyond the baseline.
     pub fn excess(&self) -> Span {
         (self.span - self.baseline).at_least_zero()
     }
+}
+
+fn is_zero(span: &Span) -> bool {
+    *span == Span::ZERO
 }
 
 /// Time on a CPU that is an edge's ordinary work: a signature and a key share, on a machine of any speed.
@@ -314,15 +356,32 @@ impl Ledger {
         self.entries.iter().filter(|e| e.round_trip && clean(e.phase)).map(|e| e.span).min()
     }
 
-    /// Sets every entry's baseline from what is known of this path and client when well.
+    /// Sets every entry's baseline, and how much that varies, from what is known of this path and these ends when well.
     pub fn apply(&mut self, baseline: &Baseline) {
-        let path = baseline.path_rtt.or(self.min_path()).unwrap_or_default();
+        let own = self.min_path().unwrap_or_default();
+        let path = baseline.path.unwrap_or(Normal { location: own, spread: Span::ZERO });
+        let round_spread = path.spread.max(ROUND_SPREAD);
         let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
         let mut edge_cpu = EDGE_CPU;
+        let mut work: SmallVec<[(Phase, Worked, Span); 8]> = SmallVec::new();
         for entry in &mut self.entries {
+            entry.spread = if entry.round_trip || entry.extra_round { round_spread.max(entry.error) } else { Span::ZERO };
             entry.baseline = match (entry.owner, entry.kind) {
-                (Owner::Path, _) if entry.round_trip => entry.span.min(path),
-                (Owner::Resolver, _) => entry.span.min(path),
+                _ if entry.worked.is_some() && !baseline.work.is_empty() => {
+                    let Some(worked) = entry.worked else { continue };
+                    let known = work.iter().position(|(phase, w, _)| (*phase, *w) == (entry.phase, worked));
+                    let at = known.unwrap_or_else(|| {
+                        let normal = baseline.work_of(entry.phase, worked);
+                        entry.spread = normal.spread;
+                        work.push((entry.phase, worked, normal.location));
+                        work.len() - 1
+                    });
+                    let taken = entry.span.min(work[at].2);
+                    work[at].2 -= taken;
+                    taken
+                }
+                (Owner::Path, _) if entry.round_trip => entry.span.min(path.location),
+                (Owner::Resolver, _) => entry.span.min(path.location),
                 (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
                 // A delay that may be a host asleep is nobody's work.
                 (Owner::Client, _) | (Owner::Unattributed, None) if entry.may_be_client() => {
@@ -343,26 +402,74 @@ impl Ledger {
                 _ => Span::ZERO,
             };
         }
+        self.split_extra_rounds(path.location, round_spread);
         let detour = {
             let excess: SmallVec<[Span; 6]> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
             let most = excess.iter().copied().max().unwrap_or_default();
             excess.len() > 1 && most >= Span::from_millis(1) && excess.iter().all(|x| *x >= most.percent(50))
         };
-        for entry in self.entries.iter_mut().filter(|e| e.round_trip) {
+        for entry in self.entries.iter_mut().filter(|e| e.round_trip && e.owner == Owner::Path) {
             entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
+            if detour {
+                entry.candidates = EnumSet::empty(); // no machine stands still for each round alike
+            }
         }
+    }
+
+    /// A round that a protocol asked for is as long as any other; what is more is the path's.
+    fn split_extra_rounds(&mut self, path: Span, spread: Span) {
+        let mut longer = Vec::new();
+        for entry in self.entries.iter_mut().filter(|e| e.extra_round && e.owner == Owner::Protocol && path > Span::ZERO) {
+            let more = entry.span - path;
+            if more > spread.percent(400) {
+                entry.span -= more;
+                let mut rest =
+                    Entry { owner: Owner::Path, kind: Some(Kind::Delay), extra_round: false, round_trip: false, ..entry.clone() };
+                rest.span = more;
+                longer.push(rest);
+            }
+            (entry.candidates, entry.missing) = (EnumSet::empty(), EnumSet::empty());
+        }
+        self.entries.extend(longer);
     }
 }
 
-/// What a handshake takes when nothing is wrong.
+/// How much a round trip varies at least: stamps, softirqs, a scheduler's tick.
+const ROUND_SPREAD: Span = Span::from_micros(500);
+/// What an end's ordinary work takes where no sibling tells: a signature, a chain to verify, a key share.
+pub const ORDINARY_WORK: Normal = Normal { location: Span::from_millis(12), spread: Span::from_millis(3) };
+
+/// A quantity when nothing is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Normal {
+    /// Its usual size.
+    pub location: Span,
+    /// How much it varies: one standard deviation.
+    pub spread: Span,
+}
+
+/// What a handshake takes when nothing is wrong.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Round-trip time of the path; absent: the handshake's own least.
-    pub path_rtt: Option<Span>,
+    /// A round trip of the path; absent: the handshake's own least.
+    pub path: Option<Normal>,
+    /// Each end's own work, where siblings tell; empty: by the two numbers below.
+    pub work: Vec<(Phase, Worked, Normal)>,
     /// CPU time the client itself needs (it is its work, not a stall).
     pub client_cpu: Span,
     /// Time the client takes for itself where nothing tells its work from its waiting.
     pub client_unsplit: Span,
+}
+
+impl Baseline {
+    /// A path of which only the least round trip is known.
+    pub fn of_path(rtt: Option<Span>) -> Option<Normal> {
+        rtt.map(|location| Normal { location, spread: Span::ZERO })
+    }
+
+    fn work_of(&self, phase: Phase, worked: Worked) -> Normal {
+        self.work.iter().find(|(p, w, _)| (*p, *w) == (phase, worked)).map_or(ORDINARY_WORK, |(.., normal)| *normal)
+    }
 }
 
 #[cfg(test)]

@@ -55,9 +55,19 @@ impl<'a> TcpOptions<'a> {
         }
     }
 
-    /// `TSecr` of the timestamps option: the `TSval` of the packet that this one answers.
-    pub fn tsecr(self) -> Option<u32> {
-        be32(self.value(8)?, 4).ok()
+    /// `TSval` and `TSecr` of the timestamps option: the sender's clock, and the `TSval` of the packet that this one answers.
+    #[inline]
+    pub fn timestamps(self) -> Option<(u32, u32)> {
+        if self.only_timestamps().is_some() {
+            return Some((be32(self.0, 4).ok()?, be32(self.0, 8).ok()?));
+        }
+        let value = self.value(8)?;
+        Some((be32(value, 0).ok()?, be32(value, 4).ok()?))
+    }
+
+    /// By how much the window field of later packets is shifted (RFC 7323); only SYN and SYN-ACK say it.
+    pub fn window_scale(self) -> Option<u8> {
+        self.value(3)?.first().map(|shift| (*shift).min(14))
     }
 
     /// `TSval` where the timestamps are all there is, as most stacks lay them out: two NOPs before them, nothing behind.

@@ -77,7 +77,7 @@ pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
             // A client short of CPU may also run slower; twice the least is still its own work.
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
             let client_cpu = least_cpu.percent(200).max(Span::from_millis(3)).min(MOST_CLIENT_CPU);
-            Baseline { path_rtt, client_cpu, client_unsplit: UNSPLIT_CLIENT }
+            Baseline { path: Baseline::of_path(path_rtt), client_cpu, client_unsplit: UNSPLIT_CLIENT, ..Baseline::default() }
         })
         .collect();
     for (cell, baseline) in cells.iter_mut().zip(&baselines) {

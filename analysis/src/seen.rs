@@ -8,7 +8,7 @@ use crate::clock::{Domain, Instant};
 use crate::packet::{Flags, TcpSegment};
 
 /// Which end sent a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The end that sent SYN.
@@ -46,6 +46,7 @@ pub struct Seen<D> {
     pub packet: u64,
     ack: i32,
     tsval: u32,
+    tsecr: u32,
     start: i32,
     len: u32,
     /// Length of the IP packet.
@@ -114,6 +115,11 @@ impl<D: Domain> Seen<D> {
     pub fn tsval(&self) -> Option<u32> {
         self.has.then(Has::TSVAL, self.tsval)
     }
+    /// The timestamp that it echoes: that of the packet which it answers (RFC 7323); absent where it acknowledges nothing.
+    #[inline]
+    pub fn tsecr(&self) -> Option<u32> {
+        if self.flags.ack() { self.has.then(Has::TSVAL, self.tsecr) } else { None }
+    }
     /// IPv4 identification.
     #[inline]
     pub fn ip_id(&self) -> Option<u16> {
@@ -132,13 +138,15 @@ impl<D: Domain> Seen<D> {
     /// `ack`.
     #[inline]
     pub(crate) fn of(segment: &TcpSegment<'_>, at: Instant<D>, packet: u64, from: Side, start: i32, ack: Option<i32>) -> Self {
-        let tsval = segment.options.tsval();
+        let stamps = segment.options.timestamps();
+        let (tsval, tsecr) = stamps.unwrap_or_default();
         Self {
             at,
             packet,
-            has: Has::of(ack.is_some(), tsval.is_some(), segment.ip_id.is_some()),
+            has: Has::of(ack.is_some(), stamps.is_some(), segment.ip_id.is_some()),
             ack: ack.unwrap_or_default(),
-            tsval: tsval.unwrap_or_default(),
+            tsval,
+            tsecr,
             start,
             len: segment.len,
             ip_len: segment.ip_len,
@@ -157,6 +165,7 @@ impl<D: Domain> Seen<D> {
             packet: self.packet,
             ack: self.ack,
             tsval: self.tsval,
+            tsecr: self.tsecr,
             start: self.start,
             len: self.len,
             ip_len: self.ip_len,

@@ -11,8 +11,8 @@ use enumset::EnumSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::both_ends::client_time;
 use crate::clock::{Client, Instant, Span};
+use crate::ends::client_time;
 use crate::host::HostTrace;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;

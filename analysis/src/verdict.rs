@@ -13,9 +13,14 @@ use smallvec::SmallVec;
 
 use crate::clock::Span;
 use crate::handshake::Handshake;
-use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
 use crate::reset::{closed_by, reset_by};
+
+/// No smaller excess is held against anybody.
+pub const LEAST_EFFECT: Span = Span::from_millis(12);
+/// A second culprit of less than this and less than a fifth of the excess is not named.
+const SECOND: Span = Span::from_millis(100);
 
 /// Round trips up to this are ordinary: within a continent.
 const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
@@ -254,12 +259,9 @@ impl Circumstances {
 /// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).
 pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let ledger = &reading.ledger;
-    // What the far end did is told by its timestamps as well as the path.
-    let by_clock = |e: &&Entry| matches!(e.owner, Owner::Path | Owner::Client | Owner::Edge);
-    let clock_error = ledger.entries.iter().filter(by_clock).map(|e| e.error).max().unwrap_or_default();
-    let floor = Span::from_millis(5).max(ledger.baseline().percent(10)).max(clock_error.percent(300));
+    let floor = floor(ledger);
     let parts = excess_by_owner([ledger]);
-    let open = || ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed);
+    let open = || ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO);
     let mut candidates: EnumSet<Owner> = open().map(|e| e.candidates).collect();
     let mut missing: EnumSet<Missing> = open().map(|e| e.missing).collect();
     let excess = parts.iter().map(|p| p.excess).sum();
@@ -295,6 +297,12 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
         judgement.leave_open(candidates, Missing::SteadyClock);
     }
     judgement
+}
+
+/// Below this, nothing is wrong: single packets that come some ms late are ordinary, and each stretch varies by itself.
+pub fn floor(ledger: &Ledger) -> Span {
+    let variance: f64 = ledger.entries.iter().map(|e| e.spread.millis().powi(2)).sum();
+    LEAST_EFFECT.max(Span::from_micros((4_000.0 * variance.sqrt()) as i64))
 }
 
 /// Who would give up at this point because it waits for the other's next message.
@@ -345,7 +353,7 @@ pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec
     let mut parts: Vec<Culprit> = Vec::new();
     let mut kinds: SmallVec<[(Owner, Option<Kind>, Span); 8]> = SmallVec::new();
     for entry in ledgers.into_iter().flat_map(|l| &l.entries).filter(|e| e.excess() > Span::ZERO) {
-        let (owner, kind, excess) = (entry.owner, entry.kind, entry.excess());
+        let (owner, kind, excess) = (entry.owner_of_excess(), entry.kind, entry.excess());
         match parts.iter_mut().find(|p| p.owner == owner) {
             Some(part) => {
                 part.excess += excess;
@@ -381,7 +389,7 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missin
     if first.owner == Owner::Unattributed {
         return inconclusive();
     }
-    let weighty = |p: &Culprit| p.owner != Owner::Unattributed && share(p) >= 0.2 && p.excess >= floor.percent(50);
+    let weighty = |p: &Culprit| p.owner != Owner::Unattributed && p.excess >= floor && (share(p) >= 0.2 || p.excess >= SECOND);
     let second = next.filter(|p| weighty(p)).cloned();
     let clear = next.is_none_or(|n| {
         first.excess - n.excess >= (first.error.min(first.excess.percent(20))).percent(200).min(first.excess.percent(50))
@@ -444,6 +452,7 @@ pub fn kind_words(kind: Kind) -> &'static str {
         Kind::HelloRetry => "HelloRetryRequest",
         Kind::InitialWindow => "initial window",
         Kind::Nagle => "small segment held (Nagle)",
+        Kind::DelayedAck => "acknowledgement put off",
         Kind::FinalAck => "last acknowledgement",
     }
 }
@@ -453,7 +462,9 @@ pub fn phase_words(phase: Phase) -> &'static str {
     match phase {
         Phase::Dns => "name lookup",
         Phase::Connect => "TCP connect",
+        Phase::BeforeTls => "plaintext before TLS",
         Phase::ClientHello => "client before ClientHello",
+        Phase::HelloRetry => "ClientHello to HelloRetryRequest",
         Phase::ServerFlight => "ClientHello to server flight",
         Phase::ClientFinished => "client before Finished",
         Phase::Finish => "Finished to the edge",

@@ -6,21 +6,21 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use analysis::clock::Span;
 use analysis::flow::View;
 use analysis::handshake::Handshake;
-use analysis::ledger::{self, Baseline, Missing, Owner};
-use analysis::run::UNSPLIT_CLIENT;
+use analysis::ledger::{self, Missing, Owner};
 use analysis::tls::Dialogue;
 use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
-use analysis::{both_ends, client_only, edge_only};
+use analysis::walk;
 use enumset::EnumSet;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use crate::placing::{Placed, Seen};
+use crate::usual::{Between, Edge, Usual};
 
 /// Bytes of handshakes that lie on the shelf.
 const MOST_HELD: usize = 4 << 20;
@@ -52,41 +52,6 @@ pub struct Finding {
     pub other_leg: Option<u64>,
 }
 
-/// What is known of paths, by their two ends; those of IPv4 in less than half the room.
-#[derive(Default)]
-struct Paths {
-    v4: HashMap<u64, Known>,
-    other: HashMap<(IpAddr, IpAddr), Known>,
-}
-
-/// Two addresses as one number.
-fn both(a: Ipv4Addr, b: Ipv4Addr) -> u64 {
-    u64::from(a.to_bits()) << 32 | u64::from(b.to_bits())
-}
-
-impl Paths {
-    /// Notes that a handshake's least round trip over its path was `rtt`.
-    fn note(&mut self, ends: (IpAddr, IpAddr), rtt: Span) {
-        if self.v4.len() + self.other.len() >= MOST_PATHS {
-            *self = Self::default();
-        }
-        let new = Known { least: rtt, handshakes: 0 };
-        let known = match ends {
-            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.entry(both(a, b)).or_insert(new),
-            ends => self.other.entry(ends).or_insert(new),
-        };
-        known.least = rtt.min(known.least);
-        known.handshakes += 1;
-    }
-
-    fn get(&self, ends: (IpAddr, IpAddr)) -> Option<Known> {
-        match ends {
-            (IpAddr::V4(a), IpAddr::V4(b)) => self.v4.get(&both(a, b)).copied(),
-            ends => self.other.get(&ends).copied(),
-        }
-    }
-}
-
 /// ClientHello.random as a key: chosen at random, so that eight bytes of it are a hash (and hashed again, should somebody choose them).
 #[derive(PartialEq, Eq)]
 struct Random([u8; 32]);
@@ -98,24 +63,13 @@ impl Hash for Random {
     }
 }
 
-/// What is known of a path.
-#[derive(Clone, Copy)]
-struct Known {
-    /// Its least round trip.
-    least: Span,
-    /// By so many handshakes.
-    handshakes: u32,
-}
-
-/// With fewer handshakes over a path, its least round trip is no measure of what is usual.
-const LEAST_WITNESSES: u32 = 3;
-/// Time on a CPU that is an ordinary client's own work.
-const CLIENT_CPU: Span = Span::from_millis(5);
+/// With fewer handshakes over a path, nobody knows what is usual there.
+const LEAST_WITNESSES: usize = 3;
 
 struct Shelved {
     id: u64,
     started: i64,
-    path: (IpAddr, IpAddr),
+    between: Between,
     random: Option<[u8; 32]>,
     placed: Placed,
     /// One; two where it is open at which end the observer stood; none with the reason.
@@ -138,7 +92,7 @@ pub struct Judging {
     held: usize,
     most_held: usize,
     count: u64,
-    paths: Paths,
+    usual: Usual,
     by_random: HashMap<Random, u64>,
 }
 
@@ -150,7 +104,7 @@ impl Judging {
             held: 0,
             most_held: if at_once { 0 } else { MOST_HELD },
             count: 0,
-            paths: Paths::default(),
+            usual: Usual::default(),
             by_random: HashMap::default(),
         }
     }
@@ -160,12 +114,13 @@ impl Judging {
         self.count += 1;
         let id = self.count;
         let readings = read(&placed);
+        let between = between(&placed);
+        let random = placed.handshake.dialogue.client_random;
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
-        if let Some(rtt) = readings.iter().flatten().filter_map(|r| r.reading.ledger.clean_path()).min().filter(|_| sound) {
-            self.paths.note(path(&placed.handshake), rtt);
+        if let Some(read) = readings.iter().flatten().next() {
+            self.usual.note(&between, &read.reading.ledger, sound);
         }
-        let (path, random) = (path(&placed.handshake), placed.handshake.dialogue.client_random);
         let other_leg = random.and_then(|random| self.leg(id, random));
         let started = first_at(&placed.handshake);
         placed.forget_bytes();
@@ -181,7 +136,7 @@ impl Judging {
             placed.forget_packets();
         }
         self.held += held;
-        self.shelf.push_back(Shelved { id, started, path, random, placed, readings, other_leg, held });
+        self.shelf.push_back(Shelved { id, started, between, random, placed, readings, other_leg, held });
     }
 
     /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
@@ -189,7 +144,7 @@ impl Judging {
         if !end && self.held <= self.most_held {
             return None;
         }
-        let Shelved { id, started, path, random, placed, readings, other_leg, held } = self.shelf.pop_front()?;
+        let Shelved { id, started, between, random, placed, readings, other_leg, held } = self.shelf.pop_front()?;
         self.held -= held;
         if let Some(random) = random
             && let Entry::Occupied(known) = self.by_random.entry(Random(random))
@@ -197,14 +152,14 @@ impl Judging {
         {
             known.remove();
         }
-        let least = self.paths.get(path);
-        let judged = readings.map(|readings| judge_open(placed.seen, readings, least, other_leg.is_some()));
+        let judged = readings.map(|readings| self.judge_open(placed.seen, readings, &between, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
     pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
-        self.paths.note((client, server), round_trip);
+        let between = Between { client, server, edge: Edge::Address(server), resumed: false };
+        self.usual.note_path(&between, round_trip);
     }
 
     /// What is made of a handshake by what is known of paths now; nothing is learned from it.
@@ -212,8 +167,7 @@ impl Judging {
     /// # Errors
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
-        let least = self.paths.get(path(&placed.handshake));
-        read(placed).map(|readings| judge_open(placed.seen, readings, least, false))
+        read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false))
     }
 
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
@@ -233,19 +187,23 @@ fn first_at(h: &Handshake) -> i64 {
     client.chain(edge).next().unwrap_or(0)
 }
 
-fn path(handshake: &Handshake) -> (IpAddr, IpAddr) {
-    (handshake.endpoints.client.ip(), handshake.endpoints.server.ip())
+fn between(placed: &Placed) -> Between {
+    let handshake = &placed.handshake;
+    let (client, server) = (handshake.endpoints.client.ip(), handshake.endpoints.server.ip());
+    let edge = match (placed.edge_observer, &handshake.dialogue.server_name) {
+        (Some(observer), _) => Edge::Observed(observer),
+        (None, Some(name)) => Edge::Named(name.as_str().into()),
+        (None, None) => Edge::Address(server),
+    };
+    Between { client, server, edge, resumed: handshake.dialogue.resumed }
 }
 
 fn read(placed: &Placed) -> Result<Readings, String> {
     let (h, otherwise) = (&*placed.handshake, placed.otherwise.as_deref());
+    let (reading, second) = (walk::read(h), otherwise.and_then(walk::read));
     let (reading, second) = match placed.seen {
-        Seen::BothEnds => (both_ends::read(h), otherwise.and_then(both_ends::read)),
-        Seen::ClientEnd => (client_only::read(h), None),
-        Seen::EdgeEnd => (edge_only::read(h), None),
-        Seen::Between | Seen::Unknown => {
-            edge_only::read(h).zip(otherwise.and_then(client_only::read)).map_or((None, None), |(a, b)| (Some(a), Some(b)))
-        }
+        Seen::Between | Seen::Unknown => reading.zip(second).map_or((None, None), |(a, b)| (Some(a), Some(b))),
+        Seen::BothEnds | Seen::ClientEnd | Seen::EdgeEnd => (reading, second),
     };
     let first = reading.ok_or_else(|| why_unread(h))?;
     let of = |reading, handshake| Read { reading, circumstances: Circumstances::of(handshake) };
@@ -260,29 +218,31 @@ fn why_unread(h: &Handshake) -> &'static str {
     }
 }
 
-/// Judges readings; of two, for an observer at either end, only what both say stands.
-fn judge_open(seen: Seen, readings: Readings, known: Option<Known>, leg: bool) -> Opinion {
-    let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
-        let path_rtt = known.map(|k| k.least);
-        reading.ledger.apply(&Baseline { path_rtt, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT });
-        let path_unknown = known.is_none_or(|k| k.handshakes < LEAST_WITNESSES);
-        let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
-        if leg {
-            doubt_beyond_proxy(&mut judgement);
+impl Judging {
+    /// Judges readings; of two, for an observer at either end, only what both say stands.
+    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, leg: bool) -> Opinion {
+        let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
+            let (baseline, witnesses) = self.usual.baseline(between, &reading);
+            reading.ledger.apply(&baseline);
+            let path_unknown = witnesses < LEAST_WITNESSES;
+            let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
+            if leg {
+                doubt_beyond_proxy(&mut judgement);
+            }
+            Opinion { reading, judgement, of_otherwise }
+        });
+        let Some(first) = judged.next() else { unreachable!("a shelved handshake has at least one reading") };
+        let Some(second) = judged.next() else { return first };
+        if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
+            return first;
         }
-        Opinion { reading, judgement, of_otherwise }
-    });
-    let Some(first) = judged.next() else { unreachable!("a shelved handshake has at least one reading") };
-    let Some(second) = judged.next() else { return first };
-    if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
-        return first;
+        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
+        let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
+        let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
+        let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
+        worse.judgement.leave_open(candidates, missing);
+        worse
     }
-    let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
-    let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
-    let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
-    let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
-    worse.judgement.leave_open(candidates, missing);
-    worse
 }
 
 /// Behind a proxy that ends TCP, what looks like the edge's time may be the proxy's or that of anything behind it.

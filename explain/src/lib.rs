@@ -17,6 +17,7 @@ pub mod judging;
 pub mod observer;
 pub mod placing;
 pub mod record;
+pub mod usual;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -63,7 +63,12 @@ pub struct Health {
 /// Judges a round.
 pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, reference: Option<Span>) -> Opinion {
     let mut reading = socket::read(&report.trace);
-    let baseline = Baseline { path_rtt: usual.round_trip, client_cpu: OWN_WORK, client_unsplit: OWN_WORK };
+    let baseline = Baseline {
+        path: Baseline::of_path(usual.round_trip),
+        client_cpu: OWN_WORK,
+        client_unsplit: OWN_WORK,
+        ..Baseline::default()
+    };
     reading.ledger.apply(&baseline);
     let path_unknown = usual.rounds < LEAST_ROUNDS;
     let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };

@@ -154,6 +154,9 @@ pub struct Dialogue {
     pub server_flight: Option<Extent>,
     /// TLS 1.2 and older: the client's ChangeCipherSpec.
     pub client_change: Option<Extent>,
+    /// Whether records of the client's flight lie before its Finished (TLS 1.3): a certificate, or the word that it has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
     /// The client's flight that ends with Finished.
     pub client_finished: Option<Extent>,
     /// TLS 1.2 and older: the server's ChangeCipherSpec.
@@ -239,6 +242,11 @@ impl Dialogue {
         let (from_client, from_server) = (Records::read(&client, Hello::Client), Records::read(&server, Hello::Server));
         let half = |stream, records| Half { stream, records };
         Self::read(half(&client, &from_client), half(&server, &from_server), order)
+    }
+
+    /// Whether the server looks at a certificate of the client's behind its Finished.
+    pub fn client_authenticates(&self) -> bool {
+        self.client_certificate && !self.early_data_offered
     }
 
     /// Whether this is TLS at all.
@@ -344,6 +352,7 @@ impl Dialogue {
         let change = |r: &&Record| r.extent.start >= after && r.content == Content::ChangeCipherSpec && r.extent.end < end;
         let start = client.iter().find(change).unwrap_or(encrypted[0]).extent.start;
         self.client_finished = Some(Extent { start, end });
+        self.client_certificate = finished > 0;
         self.first_request = encrypted.get(finished + 1).map(|r| r.extent);
     }
 

@@ -1,0 +1,362 @@
+//! From arcs to the lines of a ledger: who owns each stretch, and how sure that is.
+//!
+//! In: the arcs of a walk, and what is known beside the packets (the hosts' schedulers, what an end asked others). Out: entries that sum
+//! to the walk. A way out and the way back behind it make one round, in which the clocks cancel; what TCP's rules cost is the
+//! protocol's; what only one end tells of the other stays open where two owners would look alike.
+
+use enumset::EnumSet;
+use smallvec::SmallVec;
+
+use super::arcs::{Arc, What, Work};
+use super::far::put_off;
+use super::limits::Rule;
+use super::tape::{Known, Tape};
+use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::copies::blackhole;
+use crate::far_side::FarSide;
+use crate::flow::{Side, View};
+use crate::handshake::{Handshake, was_awake};
+use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
+
+/// Two capture timestamps of one host: softirq and clock granularity.
+const STAMP_ERROR: Span = Span::from_micros(100);
+/// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
+const TICK: Span = Span::from_millis(2);
+/// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
+const LEAST_TIMEOUT: Span = Span::from_millis(150);
+
+type Entries = SmallVec<[Entry; 2]>;
+
+/// What the entries are made from, beside the arcs.
+pub(super) struct Evidence<'a> {
+    pub handshake: &'a Handshake,
+    pub tapes: [&'a Tape; 2],
+    /// The end that was not captured.
+    pub far: Option<Side>,
+    /// One round trip between the ends, about.
+    pub round_trip: i64,
+}
+
+/// The ledger of a walk, whose arcs come last first.
+pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
+    let mut entries: Vec<Entry> = Vec::with_capacity(arcs.len());
+    let (mut out, mut extra): (Option<Arc>, Option<Extra>) = (None, None);
+    let mut last_round = None;
+    for (k, arc) in arcs.iter().enumerate().rev() {
+        match arc.what {
+            What::Way if arc.side == Side::Client => {
+                // A way out that no way back followed: the capture ended, or began, in between.
+                out = Some(*arc);
+            }
+            What::Way => {
+                last_round = out.is_some().then_some(entries.len());
+                entries.extend(round(evidence, out.take(), *arc, extra.take()));
+            }
+            What::Limit(rule) => {
+                // At the edge the round is under way, at the client it is over.
+                match (arc.side, last_round) {
+                    (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
+                    _ => extra = Some(Extra::Rule(rule)),
+                }
+                let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+            }
+            What::Hold => entries.push(entry(arc, Owner::Protocol, Kind::DelayedAck, STAMP_ERROR)),
+            What::Lost => entries.push(lost(evidence, arc)),
+            What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
+            What::Vanished => entries.extend(vanished(evidence, arc)),
+            What::Work(work) => {
+                if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
+                    extra = Some(Extra::HelloRetry);
+                }
+                let ends = (arcs.get(k + 1), k.checked_sub(1).and_then(|k| arcs.get(k)));
+                entries.extend(worked(evidence, arc, work, ends));
+            }
+        }
+    }
+    entries.extend(out.into_iter().flat_map(|out| last_way(evidence, out)));
+    let entries: Vec<Entry> = entries.into_iter().filter(|e| e.span != Span::ZERO).collect();
+    Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
+}
+
+fn span(arc: &Arc) -> Span {
+    Span::from_nanos(arc.span())
+}
+
+fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) -> Entry {
+    Entry::new(arc.phase, owner, kind, span(arc), error).between(arc.packets.into_iter().flatten())
+}
+
+/// A way out and back; what one of them lacks for being cut off is not known, and nothing.
+fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>) -> Entries {
+    let mut entries = Entries::new();
+    let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
+    let ways = (span(&out) + span(&back)).at_least_zero();
+    // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
+    let late = match evidence.far {
+        Some(Side::Client) => span(&out),
+        Some(Side::Server) => span(&back),
+        None => Span::ZERO,
+    };
+    let late = late.at_least_zero().min(ways);
+    let error = if evidence.far.is_some() { Span::from_micros(500) } else { STAMP_ERROR + STAMP_ERROR };
+    let cited = || [out.packets[0], back.packets[1]].into_iter().flatten();
+    let mut round = Entry::round_trip(out.phase, ways - late, error).between(cited());
+    round.filled_in = evidence.far.is_none() && out.known.max(back.known) == Known::Guessed;
+    if let Some(far) = evidence.far {
+        // One end cannot tell a long way towards the other from a machine that stood still there.
+        let (host, capture) = match far {
+            Side::Client => (Owner::ClientHost, Missing::ClientCapture),
+            Side::Server => (Owner::Edge, Missing::EdgeCapture),
+        };
+        (round.candidates, round.missing) = (Owner::Path | host, capture.into());
+    }
+    if let Some(extra) = extra {
+        asked_by(&mut round, extra, Side::Server);
+    }
+    entries.push(round);
+    if late > Span::ZERO {
+        let mut entry = Entry::new(back.phase, Owner::Path, Kind::Delay, late, TICK).between(cited());
+        if evidence.far == Some(Side::Server) && !is_awake(evidence.handshake, back.from, back.to) {
+            (entry.owner, entry.kind) = (Owner::Unattributed, None);
+            (entry.candidates, entry.missing) = (Owner::Path | Owner::Client, Missing::ClientHost.into());
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+/// What asked for a round that no message did.
+#[derive(Clone, Copy)]
+enum Extra {
+    Rule(Rule),
+    HelloRetry,
+}
+
+impl Extra {
+    /// Whose time it costs, `sender` having waited.
+    fn owner(self, sender: Side) -> (Owner, Kind) {
+        match self {
+            Extra::HelloRetry => (Owner::Protocol, Kind::HelloRetry),
+            Extra::Rule(Rule::ReceiveWindow) => (Owner::Protocol, Kind::ReceiveWindow),
+            Extra::Rule(Rule::Nagle) => (Owner::Protocol, Kind::Nagle),
+            Extra::Rule(Rule::CongestionWindow) => (Owner::Protocol, Kind::InitialWindow),
+            Extra::Rule(Rule::Repair) => (Owner::Loss, direction(sender)),
+        }
+    }
+}
+
+fn asked_by(round: &mut Entry, extra: Extra, sender: Side) {
+    let (owner, kind) = extra.owner(sender);
+    (round.owner, round.kind, round.extra_round) = (owner, Some(kind), true);
+}
+
+fn direction(side: Side) -> Kind {
+    if side == Side::Client { Kind::Out } else { Kind::Back }
+}
+
+/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost.
+fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
+    let [client, edge] = evidence.tapes;
+    let behind = edge.events.iter().position(|e| e.at() >= out.to).unwrap_or(0);
+    let way_back = |i: usize| {
+        let event = &edge.events[i];
+        let came = &client.events[event.other.filter(|_| edge.is_own(i))? as usize];
+        Some((event.at(), came.at()))
+    };
+    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
+    let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
+    let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
+    let back = Arc { from, to, packets: [None, out.packets[1]], side: Side::Server, known: Known::Captured, ..out };
+    round(evidence, Some(out), back, None)
+}
+
+fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
+    let h = evidence.handshake;
+    let full_size = match (&h.client, &h.edge, arc.side) {
+        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
+        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
+        (Some(view), None, side) => shrank(view, side),
+        (None, Some(view), side) => shrank(view, side),
+        (None, None, _) => false,
+    };
+    if full_size {
+        return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
+    }
+    let near = evidence.far.map(Side::peer);
+    let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
+    if near == Some(Side::Client) && arc.side == Side::Client && !evidence.edge_took(arc) {
+        // An edge whose accept queue is full drops it just as the way does.
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        (entry.candidates, entry.missing) = (Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture.into());
+    }
+    entry
+}
+
+/// Whether big pieces never passed and came through smaller at last.
+fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+    let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
+    biggest > crate::copies::ALWAYS_CARRIED
+        && data().any(|p| {
+            let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
+            original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
+        })
+}
+
+fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
+    let h = evidence.handshake;
+    let full_size = match (&h.client, &h.edge, arc.side) {
+        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
+        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
+        _ => false,
+    };
+    let mut entry = match full_size {
+        true => entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR),
+        false => entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR),
+    };
+    if let Some(far) = evidence.far.filter(|_| !full_size) {
+        // Dropped on the way, or taken and not acknowledged.
+        let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        entry.candidates = Owner::Loss | Owner::Path | other;
+        entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
+    }
+    vec![entry]
+}
+
+/// An end's own stretch, divided by what its host says, or by what the other end can know of it.
+fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Option<&Arc>, Option<&Arc>)) -> Vec<Entry> {
+    let mut entries = match evidence.far == Some(arc.side) {
+        true => evidence.far_work(arc, work, before, behind),
+        false => evidence.near_work(arc, work),
+    };
+    for entry in &mut entries {
+        entry.worked = Some(Worked { side: arc.side, tail: work == Work::Tail });
+    }
+    entries
+}
+
+impl Evidence<'_> {
+    fn near_work(&self, arc: &Arc, work: Work) -> Vec<Entry> {
+        let h = self.handshake;
+        let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
+        if work == Work::Unread {
+            let owner = if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge };
+            return vec![entry(arc, owner, Kind::ZeroWindow, STAMP_ERROR)];
+        }
+        match arc.side {
+            Side::Client => {
+                let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+                crate::ends::client_side(h, arc.phase, from, to, cited)
+            }
+            Side::Server => {
+                let (from, to) = (Instant::<Edge>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+                crate::ends::edge_side(h, arc.phase, from, to, arc.packets)
+            }
+        }
+    }
+
+    /// What the near end knows of the far end's work.
+    fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Vec<Entry> {
+        let h = self.handshake;
+        match (&h.client, &h.edge) {
+            (Some(view), None) => self.told_of(view, arc, work, before, behind),
+            (None, Some(view)) => self.told_of(view, arc, work, before, behind),
+            _ => Vec::new(),
+        }
+    }
+
+    fn told_of<D: Domain>(
+        &self,
+        view: &View<D>,
+        arc: &Arc,
+        work: Work,
+        before: Option<&Arc>,
+        behind: Option<&Arc>,
+    ) -> Vec<Entry> {
+        let (own, capture, timestamps, ip_id) = match arc.side {
+            Side::Client => (Owner::Client, Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId),
+            Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
+        };
+        if work == Work::Unread {
+            return vec![entry(
+                arc,
+                if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge },
+                Kind::ZeroWindow,
+                TICK,
+            )];
+        }
+        let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
+            let mut open =
+                Entry::new(arc.phase, Owner::Unattributed, None, span, Span::ZERO).between(arc.packets.into_iter().flatten());
+            (open.candidates, open.missing) = (candidates, missing);
+            open
+        };
+        if work == Work::Silence {
+            return vec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
+        }
+        let told = span(arc);
+        let mut rest = told;
+        let mut entries = Vec::new();
+        // What of it may have been the way towards this end's peer: an acknowledgement would have told.
+        let answer = behind.and_then(|b| b.packets[0]).and_then(|n| self.near().events.iter().find(|e| e.seen.packet == n));
+        if before.is_some_and(|b| b.what == What::Way && b.known == Known::Guessed) && work == Work::Head {
+            let unsure = answer.map_or(told, |a| Span::from_nanos(put_off(a)).min(told));
+            let prompt = self.acknowledged_before(arc);
+            let unsure = if prompt { unsure } else { told };
+            entries.push(open(unsure, own | Owner::Path, capture.into()));
+            rest = rest - unsure;
+        }
+        if rest <= Span::ZERO {
+            return entries;
+        }
+        let told_late = arc.known <= Known::Told && behind.is_none_or(|b| b.known <= Known::Told);
+        let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
+        let far_side = FarSide { view, side: arc.side };
+        let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };
+        entries.push(match (told_late, missing) {
+            (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
+            (true, Some(_)) => {
+                let error = Span::from_nanos(self.round_trip).min(rest);
+                Entry::new(arc.phase, Owner::Loss, direction(arc.side), rest, error).between(arc.packets.into_iter().flatten())
+            }
+            (true, None) => open(rest, own | Owner::Loss, ip_id | capture),
+            (false, Some(0)) => open(rest, own | Owner::Path, timestamps | capture),
+            (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
+        });
+        entries
+    }
+
+    fn near(&self) -> &Tape {
+        self.tapes[self.far.map_or(Side::Client, Side::peer) as usize]
+    }
+
+    /// Whether a pure acknowledgement told, before the answer itself, that what the far end worked on had come.
+    fn acknowledged_before(&self, arc: &Arc) -> bool {
+        let near = self.near();
+        let place = |packet: Option<u64>| near.events.iter().position(|e| Some(e.seen.packet) == packet);
+        let (Some(asked), Some(answer)) = (place(arc.packets[0]), place(arc.packets[1])) else { return false };
+        let end = near.events[asked].range().1;
+        near.events[asked.min(answer)..answer]
+            .iter()
+            .any(|e| e.seen.from == arc.side && e.is_full_of_nothing() && e.seen.ack().is_some_and(|ack| ack >= end))
+    }
+
+    /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
+    fn edge_took(&self, arc: &Arc) -> bool {
+        let [client, _] = self.tapes;
+        let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
+        let until = client.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).unwrap_or(client.events.len());
+        client.events[..until].iter().any(|e| e.seen.from == Side::Server && took(e))
+            || (0..client.events.len())
+                .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))
+    }
+}
+
+/// Whether the client's host is known to have been awake: one that stands still captures nothing, and what came meanwhile looks late.
+fn is_awake(h: &Handshake, from: i64, to: i64) -> bool {
+    to - from <= Span::from_millis(5).nanos()
+        || h.client_host.is_some()
+        || was_awake(&h.client_pulse, Instant::from_nanos(from), Instant::from_nanos(to))
+}

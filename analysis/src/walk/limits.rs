@@ -1,0 +1,126 @@
+//! What let a departure go: the program, or TCP's rules for senders.
+//!
+//! In: a tape and one of its own departures. Out: [`Freed`]. The classes are those of TCP root-cause analysis (Siekkinen et al., 2005;
+//! RFC 4898's sender, receiver and network limits; Dapper, SOSR 2017), told from packets: new data leaves with the news (an
+//! acknowledgement, SACK, a window) that allowed it.
+
+use super::tape::Tape;
+
+/// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
+const AT_ONCE: i64 = 1_500_000;
+/// A window that opens lets waiting data go at once; later than this, the program had not written yet.
+const SOON: i64 = 10_000_000;
+/// Fewer full segments under way fill no initial window (RFC 6928 has ten).
+const WINDOW_SEGMENTS: i64 = 8;
+
+/// A rule of TCP's senders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rule {
+    /// No more than the receiver has room for (RFC 9293, section 3.8.6).
+    ReceiveWindow,
+    /// No small segment behind a small one that is not acknowledged (RFC 896, as Minshall has it).
+    Nagle,
+    /// No more than the congestion window, perhaps paced (RFC 5681, RFC 6928).
+    CongestionWindow,
+    /// The window was cut for a loss (RFC 5681, section 3.2).
+    Repair,
+}
+
+/// What let a departure go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Freed {
+    /// News from the peer: the event, and the rule under which data had waited for it.
+    By { news: usize, rule: Rule },
+    /// Nothing but the program.
+    Program,
+}
+
+/// What is known of the sender beside its tape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    /// Its socket has `TCP_NODELAY` set.
+    pub nodelay: bool,
+    /// One round trip, for segments that are paced over it.
+    pub round_trip: i64,
+    /// How far apart an event and what it caused may lie on this tape: nothing where it was captured.
+    pub slack: i64,
+}
+
+/// What let the fresh departure `d` go, `since` being the news that its turn answers.
+pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
+    let events = &tape.events;
+    let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
+    let news = || news(tape, previous, d);
+    if news().next().is_none() {
+        return Freed::Program;
+    }
+    let late = |n: usize| events[d].at() - events[n].at();
+    if let Some(freed) = by_window(tape, d, previous, sender) {
+        return freed;
+    }
+    let (start, end) = events[d].range();
+    let short = |i: usize| events[i].seen.len() < tape.full() && !events[i].seen.flags.syn();
+    if short(d) && !sender.nodelay {
+        // Minshall's rule: what counts is the last small segment, not all data.
+        let small = (since + 1..=previous)
+            .rfind(|i| tape.is_own(*i) && events[*i].is_news() && short(*i) && events[*i].range().1 <= start);
+        if let Some(small) = small {
+            let acknowledged = |i: &usize| events[*i].seen.ack().is_some_and(|ack| ack >= events[small].range().1);
+            let before = (small..=previous).any(|i| !tape.is_own(i) && acknowledged(&i));
+            let first = news().find(acknowledged).filter(|_| !before);
+            if let Some(first) = first.filter(|n| (-sender.slack..=AT_ONCE + sender.slack).contains(&late(*n))) {
+                return Freed::By { news: first, rule: Rule::Nagle };
+            }
+        }
+    }
+    let repeated = (since + 1..d).any(|i| tape.is_own(i) && !events[i].is_news() && !events[i].is_full_of_nothing());
+    let holes = tape.any_sack()
+        && (since + 1..d).any(|i| !tape.is_own(i) && tape.sack(i).iter().any(|(left, _)| Some(*left) > events[i].seen.ack()));
+    if repeated || holes {
+        return match news().last().filter(|n| late(*n) <= SOON + sender.slack) {
+            Some(last) => Freed::By { news: last, rule: Rule::Repair },
+            None => Freed::Program,
+        };
+    }
+    let acknowledged = (0..=previous).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack()).unwrap_or(0);
+    if start.min(end) - acknowledged >= WINDOW_SEGMENTS * tape.full() {
+        let paced = sender.round_trip + sender.round_trip / 4 + SOON;
+        if let Some(first) = news().next().filter(|n| late(*n) <= paced + sender.slack) {
+            return Freed::By { news: first, rule: Rule::CongestionWindow };
+        }
+    }
+    Freed::Program
+}
+
+/// The first of a turn can have waited for a window only.
+fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
+    by_window(tape, d, since, sender).unwrap_or(Freed::Program)
+}
+
+/// Events between two departures that told the sender anything new.
+fn news(tape: &Tape, previous: usize, d: usize) -> impl Iterator<Item = usize> {
+    let events = &tape.events;
+    let told = |i: usize| Some((events[i].seen.ack()?, events[i].seen.window));
+    let mut known = (0..=previous).rev().filter(|i| !tape.is_own(*i)).find_map(told);
+    (previous + 1..d).filter(move |i| {
+        let Some((ack, window)) = told(*i).filter(|_| !tape.is_own(*i)) else { return false };
+        if known.is_some_and(|(before, _)| ack < before) {
+            return false;
+        }
+        let new = known != Some((ack, window)) || !tape.sack(*i).is_empty();
+        known = Some((ack, window));
+        new
+    })
+}
+
+/// The window that was open did not reach so far: the newest counts, for its edge may move back.
+fn by_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
+    let (_, end) = tape.events[d].range();
+    let newest = (0..=previous).rev().find(|i| !tape.is_own(*i) && tape.events[*i].seen.ack().is_some())?;
+    if end <= tape.right_edge(newest)? {
+        return None;
+    }
+    let opened = (previous + 1..d).find(|i| !tape.is_own(*i) && tape.right_edge(*i).is_some_and(|edge| edge >= end))?;
+    let late = tape.events[d].at() - tape.events[opened].at();
+    (late <= SOON + sender.slack).then_some(Freed::By { news: opened, rule: Rule::ReceiveWindow })
+}

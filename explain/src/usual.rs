@@ -1,0 +1,152 @@
+//! What is usual on each path and at each end, learned from the handshakes that pass.
+//!
+//! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings. A path's usual round trip is the least, over
+//! the addresses of the edge, of each address's median: so a detour to one of several addresses shows, and a slow handshake does not
+//! move it.
+
+use std::net::IpAddr;
+
+use analysis::clock::Span;
+use analysis::flow::Side;
+use analysis::ledger::{Baseline, Ledger, Normal, Owner, Phase, Worked};
+use analysis::run::UNSPLIT_CLIENT;
+use analysis::siblings::{ENOUGH, Samples};
+use analysis::verdict::Reading;
+use foldhash::HashMap;
+use smallvec::SmallVec;
+
+/// Paths that are remembered; work is, of as many ends.
+const MOST_PATHS: usize = 100_000;
+/// Addresses of one edge that are compared.
+const MOST_ADDRESSES: usize = 16;
+/// Time on a CPU that is an ordinary client's own work.
+const CLIENT_CPU: Span = Span::from_millis(5);
+
+/// What makes several addresses one edge.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Edge {
+    /// One observer stands at it.
+    Observed(usize),
+    /// Clients ask them for this name.
+    Named(Box<str>),
+    /// Nothing: it is alone.
+    Address(IpAddr),
+}
+
+/// Whose siblings a handshake has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Between {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The edge's.
+    pub server: IpAddr,
+    /// The edge.
+    pub edge: Edge,
+    /// Whether a session was resumed: that spares both ends the certificates.
+    pub resumed: bool,
+}
+
+/// Of whom some work is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Who {
+    Client(IpAddr),
+    Edge(Edge),
+}
+
+/// What is usual.
+#[derive(Default)]
+pub struct Usual {
+    paths: HashMap<(IpAddr, IpAddr), Samples>,
+    addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
+    work: HashMap<(Who, bool, Phase, Worked), Samples>,
+}
+
+impl Usual {
+    /// Learns from a reading; `sound` if no capture missed any of it: else what it saw of round trips means nothing.
+    pub fn note(&mut self, between: &Between, ledger: &Ledger, sound: bool) {
+        if let Some(round) = middle(ledger).filter(|_| sound) {
+            self.note_path(between, round);
+        }
+        if self.work.len() >= MOST_PATHS {
+            self.work.clear();
+        }
+        for (phase, worked, span) in works(ledger) {
+            self.work.entry((who(between, worked), between.resumed, phase, worked)).or_default().push(span);
+        }
+    }
+
+    /// Learns one round trip.
+    pub fn note_path(&mut self, between: &Between, round: Span) {
+        if self.paths.len() >= MOST_PATHS {
+            self.paths.clear();
+            self.addresses.clear();
+        }
+        let path = (between.client, between.server);
+        self.paths.entry(path).or_default().push(round);
+        if !matches!(between.edge, Edge::Address(_)) {
+            let addresses = self.addresses.entry((between.client, between.edge.clone())).or_default();
+            if !addresses.contains(&between.server) && addresses.len() < MOST_ADDRESSES {
+                addresses.push(between.server);
+            }
+        }
+    }
+
+    /// The path's usual round trip, and by how many handshakes over the path it is known.
+    fn path(&self, between: &Between) -> (Option<Normal>, usize) {
+        let of = |server: IpAddr| self.paths.get(&(between.client, server));
+        let own = of(between.server);
+        let witnesses = own.map_or(0, Samples::len);
+        let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
+        let enough = |samples: &&Samples| samples.len() >= ENOUGH;
+        let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(enough);
+        let normals = others.chain(own).filter_map(Samples::path);
+        (normals.min_by_key(|n| n.location), witnesses)
+    }
+
+    /// What a reading is to be compared with, and by how many handshakes its path is known.
+    pub fn baseline(&self, between: &Between, reading: &Reading) -> (Baseline, usize) {
+        let (path, witnesses) = self.path(between);
+        let normal = |(phase, worked, _)| {
+            let samples = self.work.get(&(who(between, worked), between.resumed, phase, worked))?;
+            Some((phase, worked, samples.work()?))
+        };
+        let works = works(&reading.ledger);
+        let mut work: Vec<(Phase, Worked, Normal)> = works.iter().copied().filter_map(normal).collect();
+        if work.is_empty()
+            && let Some((phase, worked, _)) = works.first()
+        {
+            work.push((*phase, *worked, analysis::ledger::ORDINARY_WORK));
+        }
+        (Baseline { path, work, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT }, witnesses)
+    }
+}
+
+fn who(between: &Between, worked: Worked) -> Who {
+    match worked.side {
+        Side::Client => Who::Client(between.client),
+        Side::Server => Who::Edge(between.edge.clone()),
+    }
+}
+
+/// The middle one of a handshake's own round trips, of those in which nothing was sent twice.
+fn middle(ledger: &Ledger) -> Option<Span> {
+    let lost = |phase| ledger.entries.iter().any(|e| e.phase == phase && e.owner == Owner::Loss);
+    let plain = ledger.entries.iter().filter(|e| e.round_trip && !e.extra_round && !e.filled_in && !lost(e.phase));
+    let mut spans: SmallVec<[Span; 6]> = plain.map(|e| e.span).collect();
+    spans.sort_unstable();
+    // Of an even number the less: half of them may have been held.
+    spans.get(spans.len().checked_sub(1)? / 2).copied()
+}
+
+/// The ends' own work in a ledger, each sort once.
+fn works(ledger: &Ledger) -> SmallVec<[(Phase, Worked, Span); 8]> {
+    let mut found: SmallVec<[(Phase, Worked, Span); 8]> = SmallVec::new();
+    for entry in &ledger.entries {
+        let Some(worked) = entry.worked else { continue };
+        match found.iter_mut().find(|(phase, w, _)| (*phase, *w) == (entry.phase, worked)) {
+            Some((.., span)) => *span += entry.span,
+            None => found.push((entry.phase, worked, entry.span)),
+        }
+    }
+    found
+}
