@@ -105,6 +105,7 @@ impl Observer {
             self.not_understood(Unread::LinkType(frame.link_number));
             return None;
         };
+        self.counts.nflog += u64::from(link == LinkType::Nflog);
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {

@@ -105,6 +105,13 @@ pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &C
             plural(counts.untimed, "packet")
         ));
     }
+    if counts.nflog > 0 {
+        found.push(format!(
+            "{} of NFLOG: the kernel hands them over in batches, by default after a second at the latest, and their times are when it did; \
+             capture on the interface to measure",
+            plural(counts.nflog, "packet")
+        ));
+    }
     found
 }
 

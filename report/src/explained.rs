@@ -121,6 +121,9 @@ pub struct Counts {
     /// TLS handshakes in such frames, which are not judged.
     #[serde(default)]
     pub untimed_handshakes: u64,
+    /// Frames of NFLOG, whose times are those of the kernel's handing them over.
+    #[serde(default)]
+    pub nflog: u64,
     /// Connections that are no TLS.
     pub not_tls: u64,
     /// TLS connections of which the capture shows data only: their handshake lies before it.
@@ -148,6 +151,7 @@ impl std::ops::AddAssign for Counts {
         self.icmp += other.icmp;
         self.untimed += other.untimed;
         self.untimed_handshakes += other.untimed_handshakes;
+        self.nflog += other.nflog;
         self.not_tls += other.not_tls;
         self.late += other.late;
         self.port_checks += other.port_checks;
