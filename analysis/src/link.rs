@@ -129,7 +129,10 @@ fn in_ppp(frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::packet::decode;
 
     #[test]
     fn the_packet_behind_each_link_header_is_found() {
@@ -165,6 +168,14 @@ mod tests {
             let frame = [header, &packet].concat();
             assert_eq!(link.packet_of(&frame).map(|inner| inner.bytes), Ok(&packet[..]), "{link:?}");
             assert_eq!(LinkType::from_number(link.number() as u32), Some(link));
+        }
+    }
+    proptest! {
+        #[test]
+        fn hostile_frames_of_any_link_type_are_harmless(number in 0u32..300, frame in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(link) = LinkType::from_number(number) {
+                let _ = decode(link, &frame);
+            }
         }
     }
 }
