@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ack_wait;
+mod addresses;
 pub mod both_ends;
 pub mod client_only;
 pub mod clock;
@@ -26,11 +27,14 @@ pub mod flow;
 pub mod fragments;
 pub mod handshake;
 pub mod host;
+mod icmp;
 pub mod ledger;
 pub mod link;
 pub mod milestone;
+mod nflog;
 pub mod offset;
 pub mod packet;
+mod pktap;
 mod reset;
 pub mod run;
 mod seen;
@@ -45,6 +49,8 @@ pub mod table;
 pub mod tls;
 mod tunnel;
 mod turns;
+mod unread;
 pub mod verdict;
 pub mod walk;
 mod window;
+mod wlan;

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::packet::{NoSegment, be16, byte, tail};
-use crate::tunnel::{Inner, after_ethertype, behind};
+use crate::packet::{NoSegment, Unread, be16, byte, tail};
+use crate::tunnel::{self, Inner, after_ethertype, behind, behind_llc};
+use crate::{nflog, pktap, wlan};
 
 /// What a capture's frames begin with; the numbers are those of <https://www.tcpdump.org/linktypes.html>.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -22,6 +23,20 @@ pub enum LinkType {
     Ppp,
     /// Cisco's HDLC.
     CiscoHdlc,
+    /// PPP behind a byte that says which way it went.
+    PppWithDirection,
+    /// A PPPoE session's packets (RFC 2516).
+    PppoeSession,
+    /// What Linux's packet filter logged.
+    Nflog,
+    /// Apple's header, which says the link type of each frame.
+    Pktap,
+    /// For anybody's use: Apple's header, where it looks like that.
+    User2,
+    /// 802.11.
+    Wlan,
+    /// 802.11 behind what the receiver measured.
+    Radiotap,
 }
 
 impl LinkType {
@@ -32,8 +47,15 @@ impl LinkType {
             1 => LinkType::Ethernet,
             9 | 50 => LinkType::Ppp,
             12 | 14 | 101 | 228 | 229 => LinkType::RawIp,
+            51 => LinkType::PppoeSession,
             104 => LinkType::CiscoHdlc,
+            105 => LinkType::Wlan,
             113 => LinkType::LinuxSll,
+            127 => LinkType::Radiotap,
+            149 => LinkType::User2,
+            204 => LinkType::PppWithDirection,
+            239 => LinkType::Nflog,
+            258 => LinkType::Pktap,
             276 => LinkType::LinuxSll2,
             _ => return None,
         })
@@ -45,9 +67,16 @@ impl LinkType {
             LinkType::Null => 0,
             LinkType::Ethernet => 1,
             LinkType::Ppp => 9,
+            LinkType::PppoeSession => 51,
             LinkType::RawIp => 101,
             LinkType::CiscoHdlc => 104,
+            LinkType::Wlan => 105,
             LinkType::LinuxSll => 113,
+            LinkType::Radiotap => 127,
+            LinkType::User2 => 149,
+            LinkType::PppWithDirection => 204,
+            LinkType::Nflog => 239,
+            LinkType::Pktap => 258,
             LinkType::LinuxSll2 => 276,
         }
     }
@@ -58,12 +87,29 @@ impl LinkType {
         match self {
             LinkType::RawIp => Ok(Inner::all(frame)),
             LinkType::Ethernet => after_ethertype(frame, 12),
-            LinkType::LinuxSll => after_ethertype(frame, 14),
-            LinkType::LinuxSll2 => be16(frame, 0).and_then(|ethertype| behind(ethertype, frame, 20)),
+            LinkType::LinuxSll => in_cooked(be16(frame, 14)?, frame, 16),
+            LinkType::LinuxSll2 => in_cooked(be16(frame, 0)?, frame, 20),
             LinkType::Null => tail(frame, 4).map(Inner::all),
             LinkType::Ppp => in_ppp(frame),
             LinkType::CiscoHdlc => after_ethertype(frame, 2),
+            LinkType::PppWithDirection => in_ppp(tail(frame, 1)?),
+            LinkType::PppoeSession => behind(0x8864, frame, 0),
+            LinkType::Nflog => nflog::packet_in(frame),
+            LinkType::Pktap => pktap::packet_in(frame),
+            LinkType::User2 if pktap::begins(frame) => pktap::packet_in(frame),
+            LinkType::User2 => Err(NoSegment::NotUnderstood(Unread::LinkType(149))),
+            LinkType::Wlan => wlan::packet_in(frame, false),
+            LinkType::Radiotap => wlan::behind_radiotap(frame),
         }
+    }
+}
+
+/// Linux's protocols are EtherTypes, but for small numbers of its own; of these, one means LLC.
+fn in_cooked(protocol: u16, frame: &[u8], at: usize) -> Result<Inner<'_>, NoSegment> {
+    match protocol {
+        4 => behind_llc(frame, at),
+        ..=0x05ff => Err(NoSegment::OtherProtocol),
+        ethertype => behind(ethertype, frame, at),
     }
 }
 
@@ -78,22 +124,20 @@ fn in_ppp(frame: &[u8]) -> Result<Inner<'_>, NoSegment> {
         short if short & 1 == 1 => (u16::from(short), at + 1),
         _ => (be16(frame, at)?, at + 2),
     };
-    match protocol {
-        0x0021 => behind(0x0800, frame, at),
-        0x0057 => behind(0x86dd, frame, at),
-        0x0281 => behind(0x8847, frame, at),
-        _ => Err(NoSegment::OtherProtocol),
-    }
+    behind(tunnel::in_ppp(protocol)?, frame, at)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::packet::decode;
 
     #[test]
     fn the_packet_behind_each_link_header_is_found() {
         let packet: Vec<u8> = [&[0x45, 0, 0, 20][..], &[7; 16]].concat();
-        let headers: [(u32, &[u8]); 10] = [
+        let headers: [(u32, &[u8]); 18] = [
             (1, &[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 8, 0]),
             (101, &[]),
             (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0]),
@@ -104,12 +148,34 @@ mod tests {
             (50, &[0xff, 0x03, 0x21]),
             (50, &[0x0f, 0x00, 0x08, 0x00]),
             (104, &[0x0f, 0x00, 0x08, 0x00]),
+            (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 0, 4, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
+            (204, &[0, 0xff, 0x03, 0x00, 0x21]),
+            (204, &[1, 0x21]),
+            (51, &[0x11, 0, 0, 1, 0, 22, 0, 0x21]),
+            (239, &[2, 0, 0, 5, 8, 0, 1, 0, 0, 0, 0, 0, 24, 0, 9, 0]),
+            (
+                127,
+                &[
+                    0, 0, 8, 0, 0, 0, 0, 0, 8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa,
+                    3, 0, 0, 0, 8, 0,
+                ],
+            ),
+            (105, &[8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
+            (276, &[0, 4, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 6, 6, 3]),
         ];
         for (number, header) in headers {
             let link = LinkType::from_number(number).expect("it is known");
             let frame = [header, &packet].concat();
             assert_eq!(link.packet_of(&frame).map(|inner| inner.bytes), Ok(&packet[..]), "{link:?}");
             assert_eq!(LinkType::from_number(link.number() as u32), Some(link));
+        }
+    }
+    proptest! {
+        #[test]
+        fn hostile_frames_of_any_link_type_are_harmless(number in 0u32..300, frame in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(link) = LinkType::from_number(number) {
+                let _ = decode(link, &frame);
+            }
         }
     }
 }

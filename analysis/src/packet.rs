@@ -2,10 +2,14 @@
 //!
 //! Own code because this is the hot path. Every function takes `&[u8]` and cannot panic on any input.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
+pub use crate::addresses::Addresses;
+pub(crate) use crate::addresses::halves;
+pub use crate::icmp::{IcmpError, IcmpKind, Quoted};
 pub use crate::link::LinkType;
 use crate::tunnel::{self, Inner};
+pub use crate::unread::Unread;
 
 /// Why a frame yields no segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,8 +18,10 @@ pub enum NoSegment {
     Incomplete,
     /// A header contradicts itself.
     Malformed(&'static str),
-    /// Well formed, but neither TCP nor UDP over IP.
+    /// Well formed, and known to carry neither TCP nor UDP over IP (ARP, LLDP, a ping).
     OtherProtocol,
+    /// Nobody here can read it: whether there is TCP in it is not known.
+    NotUnderstood(Unread),
 }
 
 /// TCP flags this crate reads (RFC 9293, section 3.1).
@@ -115,38 +121,6 @@ impl<'a> TcpOptions<'a> {
     }
 }
 
-/// The addresses of an IP packet, its sender's first, as they lie in its header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Addresses<'a> {
-    /// IPv4.
-    V4(&'a [u8; 8]),
-    /// IPv6.
-    V6(&'a [u8; 32]),
-}
-
-impl Addresses<'_> {
-    fn source(self) -> IpAddr {
-        match self {
-            Addresses::V4([a, b, c, d, ..]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
-            Addresses::V6(both) => Ipv6Addr::from(halves(both)[0]).into(),
-        }
-    }
-
-    fn destination(self) -> IpAddr {
-        match self {
-            Addresses::V4([.., a, b, c, d]) => Ipv4Addr::new(*a, *b, *c, *d).into(),
-            Addresses::V6(both) => Ipv6Addr::from(halves(both)[1]).into(),
-        }
-    }
-}
-
-/// Two IPv6 addresses that lie side by side.
-#[inline]
-pub(crate) fn halves(both: &[u8; 32]) -> [[u8; 16]; 2] {
-    let (first, second) = both.split_at(16);
-    [first, second].map(|half| half.try_into().expect("half of 32 bytes are 16"))
-}
-
 /// One TCP segment as a frame showed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpSegment<'a> {
@@ -208,6 +182,8 @@ pub enum Transport<'a> {
     Tcp(TcpSegment<'a>),
     /// UDP.
     Udp(UdpDatagram<'a>),
+    /// An ICMP or ICMPv6 error about a TCP or UDP packet.
+    Icmp(IcmpError<'a>),
     /// A piece of an IP packet that was cut on its way, from its IP header on ([`crate::fragments`]).
     Fragment(&'a [u8]),
 }
@@ -304,7 +280,7 @@ fn network(inner: Inner<'_>, tunnels: u8) -> Result<Transport<'_>, NoSegment> {
     let packet = match ip.first().ok_or(NoSegment::Incomplete)? >> 4 {
         4 => ipv4(ip, most)?,
         6 => ipv6(ip, most)?,
-        _ => return Err(NoSegment::OtherProtocol),
+        other => return Err(NoSegment::NotUnderstood(Unread::IpVersion(other))),
     };
     if packet.fragment {
         return Ok(Transport::Fragment(ip));
@@ -320,7 +296,8 @@ fn network(inner: Inner<'_>, tunnels: u8) -> Result<Transport<'_>, NoSegment> {
         }
         4 | 41 => within(Inner::all(packet.body), deeper),
         47 => within(tunnel::gre(packet.body)?, deeper),
-        _ => Err(NoSegment::OtherProtocol),
+        1 | 58 => crate::icmp::error(packet.addresses, packet.body).map(Transport::Icmp).ok_or(NoSegment::OtherProtocol),
+        other => Err(Unread::ip_protocol(other)),
     }
 }
 
@@ -358,21 +335,7 @@ fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
     let fixed = ip.first_chunk::<40>().ok_or(NoSegment::Incomplete)?;
     let payload = usize::from(be16(fixed, 4)?);
     let total = if payload == 0 { ip.len() } else { payload + 40 }.min(most);
-    let (mut protocol, mut at, mut fragment) = (fixed[6], 40, false);
-    loop {
-        match protocol {
-            0 | 43 | 60 | 135 => {
-                protocol = byte(ip, at)?;
-                at += 8 + usize::from(byte(ip, at + 1)?) * 8;
-            }
-            44 => {
-                fragment |= be16(ip, at + 2)? & 0xfff9 != 0;
-                protocol = byte(ip, at)?;
-                at += 8;
-            }
-            _ => break,
-        }
-    }
+    let Behind { protocol, at, piece } = behind_extensions(fixed[6], ip)?;
     let len = total.checked_sub(at).ok_or(NoSegment::Malformed("IPv6 payload inside its headers"))?;
     Ok(Network {
         addresses: Addresses::V6(fixed.last_chunk().ok_or(NoSegment::Incomplete)?),
@@ -380,10 +343,38 @@ fn ipv6(ip: &[u8], most: usize) -> Result<Network<'_>, NoSegment> {
         ip_id: None,
         ip_len: total as u32,
         ttl: fixed[7],
-        fragment,
+        fragment: piece & 0xfff9 != 0,
         len,
         body: clip(tail(ip, at)?, len),
     })
+}
+
+/// What lies behind the extension headers of an IPv6 packet.
+pub(crate) struct Behind {
+    pub protocol: u8,
+    /// Where it begins in the packet.
+    pub at: usize,
+    /// Offset and flag of a fragment header; 0 without one.
+    pub piece: u16,
+}
+
+#[inline]
+pub(crate) fn behind_extensions(mut protocol: u8, ip: &[u8]) -> Result<Behind, NoSegment> {
+    let (mut at, mut piece) = (40, 0);
+    loop {
+        match protocol {
+            0 | 43 | 60 | 135 => {
+                protocol = byte(ip, at)?;
+                at += 8 + usize::from(byte(ip, at + 1)?) * 8;
+            }
+            44 => {
+                piece |= be16(ip, at + 2)?;
+                protocol = byte(ip, at)?;
+                at += 8;
+            }
+            _ => return Ok(Behind { protocol, at, piece }),
+        }
+    }
 }
 
 #[inline]
@@ -434,7 +425,7 @@ pub(crate) fn byte(bytes: &[u8], at: usize) -> Result<u8, NoSegment> {
     bytes.get(at).copied().ok_or(NoSegment::Incomplete)
 }
 #[inline]
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoSegment> {
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NoSegment> {
     bytes.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(NoSegment::Incomplete)
 }
 #[inline]
@@ -442,7 +433,15 @@ pub(crate) fn be16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
     array(bytes, at).map(u16::from_be_bytes)
 }
 #[inline]
-fn be32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {
+pub(crate) fn le16(bytes: &[u8], at: usize) -> Result<u16, NoSegment> {
+    array(bytes, at).map(u16::from_le_bytes)
+}
+#[inline]
+pub(crate) fn le32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {
+    array(bytes, at).map(u32::from_le_bytes)
+}
+#[inline]
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Result<u32, NoSegment> {
     array(bytes, at).map(u32::from_be_bytes)
 }
 

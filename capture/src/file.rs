@@ -10,21 +10,25 @@ use std::sync::atomic::AtomicBool;
 
 use analysis::packet::LinkType;
 use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
-use pcap_parser::{InterfaceDescriptionBlock, PcapError, PcapNGOption};
+use pcap_parser::{PcapError, PcapNGOption};
 
 use crate::buffer::Buffer;
+use crate::interface::refusal;
+pub use crate::interface::{Interface, WAY_OUT};
 use crate::source::{Source, open};
 
 /// The largest packet or block that is still read.
 const MOST_BLOCK: usize = 64 << 20;
 /// The least that a pcapng block has: type, length, and length again.
 const LEAST_BLOCK: usize = 12;
-/// Block types: Section Header (which reads the same in both byte orders), Enhanced Packet, the obsolete Packet Block.
+/// Block types: Section Header (which reads the same in both byte orders), Enhanced Packet, Simple Packet, the obsolete Packet Block.
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const ENHANCED_PACKET: u32 = 6;
+const SIMPLE_PACKET: u32 = 3;
 const PACKET_BLOCK: u32 = 2;
-/// Where a packet's bytes begin in either packet block.
+/// Where a packet's bytes begin in the block of an enhanced or an obsolete packet, and of a simple one.
 const PACKET_AT: usize = 28;
+const SIMPLE_AT: usize = 12;
 /// Options of an Interface Statistics Block that count drops.
 const DROPS: [u16; 2] = [5, 7];
 
@@ -35,6 +39,8 @@ pub struct Frame<'a> {
     pub number: u64,
     /// When it was captured, in nanoseconds since the epoch.
     pub at: i64,
+    /// Whether that is known: a Simple Packet Block has no time, and `at` is that of the packet before.
+    pub timed: bool,
     /// Which of the file's interfaces saw it (0 in a pcap).
     pub interface: u32,
     /// How it begins; absent for a link type nobody here can read.
@@ -63,19 +69,6 @@ fn place(after: u64) -> String {
     if after == 0 { String::new() } else { format!("broken after packet {after}, which still counts: ") }
 }
 
-/// A capture's interface.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Interface {
-    /// Its name (pcapng), if it has one.
-    pub name: Option<String>,
-    link: Option<LinkType>,
-    link_number: i32,
-    /// Ticks per second.
-    resolution: u64,
-    /// Nanoseconds to add.
-    offset: i64,
-}
-
 /// Reads one capture file.
 pub struct Reader {
     file: String,
@@ -84,6 +77,11 @@ pub struct Reader {
     big_endian: bool,
     interfaces: Vec<Interface>,
     number: u64,
+    /// Time of the latest packet.
+    last_at: i64,
+    /// Whether any interface so far has a link type that can be read; else the number of the first one's.
+    readable: bool,
+    unreadable: Option<i32>,
     dropped: u64,
 }
 
@@ -98,6 +96,7 @@ enum Format {
 /// Where in the reader's buffer a frame lies, and what else is known of it.
 pub(crate) struct Place {
     pub at: i64,
+    timed: bool,
     interface: u32,
     link: Option<LinkType>,
     link_number: i32,
@@ -135,6 +134,9 @@ impl Reader {
             big_endian: false,
             interfaces: Vec::new(),
             number: 0,
+            last_at: 0,
+            readable: false,
+            unreadable: None,
             dropped: 0,
         };
         let whole = reader.want(24)?;
@@ -164,7 +166,11 @@ impl Reader {
         self.format = Format::Pcap { header };
         let network = self.word(20).unwrap_or_default();
         // Its upper bits tell the length of a frame check sequence.
-        self.interfaces = vec![Interface::new((network & 0x03ff_ffff) as i32, resolution, 0, None)];
+        let interface = Interface::new((network & 0x03ff_ffff) as i32, resolution, 0, None);
+        if interface.link.is_none() {
+            return self.broken(refusal(interface.link_number));
+        }
+        self.interfaces = vec![interface];
         self.buffer.take(24);
         Ok(())
     }
@@ -198,6 +204,7 @@ impl Reader {
         Frame {
             number: self.number,
             at: place.at,
+            timed: place.timed,
             interface: place.interface,
             link: place.link,
             link_number: place.link_number,
@@ -213,12 +220,16 @@ impl Reader {
     #[inline]
     pub(crate) fn advance(&mut self) -> Result<Option<Place>, Broken> {
         match self.buffered() {
-            Some(place) => {
-                self.number += 1;
-                Ok(Some(place))
-            }
-            None => self.advance_slowly(),
+            Some(place) => Ok(Some(self.counted(place))),
+            None => Ok(self.advance_slowly()?.map(|place| self.counted(place))),
         }
+    }
+
+    #[inline]
+    fn counted(&mut self, place: Place) -> Place {
+        self.number += 1;
+        self.last_at = place.at;
+        place
     }
 
     /// The next packet, if the buffer holds all of it and nothing is wrong with it: what nearly always happens.
@@ -252,7 +263,7 @@ impl Reader {
         };
         let (link, link_number) = (described.link, described.link_number);
         let start = self.buffer.take(whole) + header;
-        Some(Place { at, interface, link, link_number, start, len: len as usize, wire_len })
+        Some(Place { at, timed: true, interface, link, link_number, start, len: len as usize, wire_len })
     }
 
     #[inline]
@@ -274,7 +285,7 @@ impl Reader {
                 match self.next_block()? {
                     Step::Frame(place) => return Ok(Some(place)),
                     Step::Other => {}
-                    Step::End => return Ok(None),
+                    Step::End => return self.end(),
                 }
             },
         }
@@ -287,9 +298,17 @@ impl Reader {
         }
         let len = self.word(8).unwrap_or_default();
         self.whole(header, len)?;
-        let place = self.buffered();
-        self.number += u64::from(place.is_some());
-        Ok(place)
+        Ok(self.buffered())
+    }
+
+    /// The end of a pcapng. Its interfaces may be described as late as their packets come: only now is it known that none can be read.
+    fn end(&self) -> Result<Option<Place>, Broken> {
+        match self.unreadable {
+            Some(number) if self.number > 0 && !self.readable => {
+                Err(Broken { file: self.file.clone(), after: 0, what: refusal(number) })
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The next block of a pcapng.
@@ -308,7 +327,8 @@ impl Reader {
         }
         self.whole(0, len)?;
         let step = match kind {
-            ENHANCED_PACKET => self.enhanced_packet(len as usize),
+            ENHANCED_PACKET => self.buffered().map(Step::Frame).ok_or_else(|| self.what_is_wrong(len as usize)),
+            SIMPLE_PACKET => self.simple_packet(len as usize),
             PACKET_BLOCK => self.obsolete_packet(len as usize),
             _ => self.other_block(len as usize).map(|()| Step::Other),
         };
@@ -350,45 +370,60 @@ impl Reader {
         Err(Broken { file: self.file.clone(), after: self.number, what })
     }
 
-    fn enhanced_packet(&mut self, block: usize) -> Result<Step, String> {
-        let fields = [8, 12, 16, 20, 24, block - 4].map(|at| self.word(at).unwrap_or_default());
-        let [interface, high, low, len, wire_len, repeated] = fields;
+    /// Why [`Self::buffered`] does not take an Enhanced Packet Block that is there, all of it.
+    fn what_is_wrong(&self, block: usize) -> String {
+        let [interface, len, repeated] = [8, 20, block - 4].map(|at| self.word(at).unwrap_or_default());
         if repeated as usize != block {
-            return Err(NO_BLOCK.into());
+            NO_BLOCK.into()
+        } else if PACKET_AT + len as usize + 4 > block {
+            TOO_LONG.into()
+        } else {
+            undescribed(interface)
         }
-        self.packet(block, interface, [high, low], len, wire_len)
+    }
+
+    /// A packet without a time, of the first interface. How much of it was captured, its block does not say.
+    fn simple_packet(&mut self, block: usize) -> Result<Step, String> {
+        let wire_len = self.word(8).unwrap_or_default();
+        let Some(described) = self.interfaces.first() else {
+            return Err(undescribed(0));
+        };
+        let room = block.checked_sub(SIMPLE_AT + 4).ok_or(TOO_LONG)?;
+        let limit = if described.snap_len == 0 { usize::MAX } else { described.snap_len as usize };
+        let len = room.min(wire_len as usize).min(limit);
+        let (link, link_number) = (described.link, described.link_number);
+        let start = self.buffer.take(block) + SIMPLE_AT;
+        Ok(Step::Frame(Place { at: self.last_at, timed: false, interface: 0, link, link_number, start, len, wire_len }))
     }
 
     /// The Packet Block that the Enhanced Packet Block replaced (pcapng draft, appendix A).
     fn obsolete_packet(&mut self, block: usize) -> Result<Step, String> {
         let [ids, high, low, len, wire_len] = [8, 12, 16, 20, 24].map(|at| self.word(at).unwrap_or_default());
         let interface = if self.big_endian { ids >> 16 } else { ids & 0xffff };
-        self.packet(block, interface, [high, low], len, wire_len)
-    }
-
-    fn packet(&mut self, block: usize, interface: u32, at: [u32; 2], len: u32, wire_len: u32) -> Result<Step, String> {
         if PACKET_AT + len as usize + 4 > block {
-            return Err("a packet is longer than its block".into());
+            return Err(TOO_LONG.into());
         }
-        self.number += 1;
         let Some(described) = self.interfaces.get(interface as usize) else {
-            return Err(format!("the packet names interface {interface}, which nobody described"));
+            return Err(undescribed(interface));
         };
-        let at = described.time(u64::from(at[0]) << 32 | u64::from(at[1]));
+        let at = described.time(u64::from(high) << 32 | u64::from(low));
         let (link, link_number) = (described.link, described.link_number);
         let start = self.buffer.take(block) + PACKET_AT;
-        Ok(Step::Frame(Place { at, interface, link, link_number, start, len: len as usize, wire_len }))
+        Ok(Step::Frame(Place { at, timed: true, interface, link, link_number, start, len: len as usize, wire_len }))
     }
 
-    /// A block that is no packet with a time.
+    /// A block that is no packet.
     fn other_block(&mut self, len: usize) -> Result<(), String> {
         let bytes = self.buffer.data().get(..len).unwrap_or_default();
         let parse = if self.big_endian { parse_block_be } else { parse_block_le };
         match parse(bytes).map_err(|e| explain(&e))?.1 {
             Block::SectionHeader(_) => self.interfaces.clear(),
-            Block::InterfaceDescription(described) => self.interfaces.push(Interface::described(&described)),
-            // It has no time: nothing can be measured with it, but later packets keep their numbers.
-            Block::SimplePacket(_) => self.number += 1,
+            Block::InterfaceDescription(described) => {
+                let interface = Interface::described(&described);
+                self.readable |= interface.link.is_some();
+                self.unreadable.get_or_insert(interface.link_number);
+                self.interfaces.push(interface);
+            }
             Block::InterfaceStatistics(statistics) => {
                 let big_endian = self.big_endian;
                 self.dropped += statistics.options.iter().map(|option| drops(option, big_endian)).sum::<u64>();
@@ -408,35 +443,10 @@ enum Step {
 
 const NO_BLOCK: &str = "what follows is no packet or block";
 const CUT: &str = "the file ends inside a packet";
+const TOO_LONG: &str = "a packet is longer than its block";
 
-impl Interface {
-    fn new(link_number: i32, resolution: u64, offset: i64, name: Option<String>) -> Self {
-        let link = u32::try_from(link_number).ok().and_then(LinkType::from_number);
-        Self { name, link, link_number, resolution: resolution.max(1), offset }
-    }
-
-    fn described(block: &InterfaceDescriptionBlock<'_>) -> Self {
-        let name = block.if_name().and_then(Result::ok).map(str::to_owned);
-        let offset = block.ts_offset().saturating_mul(1_000_000_000);
-        Self::new(block.linktype.0, block.ts_resolution().unwrap_or(1_000_000), offset, name)
-    }
-
-    /// The time of a pcap's packet: seconds, and microseconds or nanoseconds.
-    #[inline]
-    fn legacy_time(&self, seconds: u32, fraction: u32) -> i64 {
-        let nanos = i64::from(fraction) * if self.resolution == 1_000_000 { 1_000 } else { 1 };
-        i64::from(seconds) * 1_000_000_000 + nanos
-    }
-
-    #[inline]
-    fn time(&self, ticks: u64) -> i64 {
-        let nanos = match self.resolution {
-            1_000_000_000 => i64::try_from(ticks).unwrap_or(i64::MAX),
-            1_000_000 => i64::try_from(ticks).unwrap_or(i64::MAX).saturating_mul(1_000),
-            other => i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(other)).unwrap_or(i64::MAX),
-        };
-        nanos.saturating_add(self.offset)
-    }
+fn undescribed(interface: u32) -> String {
+    format!("the packet names interface {interface}, which nobody described")
 }
 
 fn drops(option: &PcapNGOption<'_>, big_endian: bool) -> u64 {

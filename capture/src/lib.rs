@@ -14,6 +14,7 @@ pub mod chains;
 pub mod ends;
 pub mod evidence;
 pub mod file;
+mod interface;
 #[cfg(kernel_filter)]
 pub mod kernel;
 pub mod limits;

@@ -1,6 +1,6 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
@@ -8,12 +8,12 @@ use analysis::dns::Lookups;
 use analysis::flow::{Side, View};
 use analysis::fragments::Defragmenter;
 use analysis::handshake::{Asked, BEAT};
-use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, decode, ordinary};
+use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, Unread, decode, ordinary};
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Other};
 use capture::file::Frame;
 use foldhash::HashSet;
-use report::explained::Counts;
+use report::explained::{Counts, OTHER_KINDS};
 
 /// Ports where a connection without any data was meant for TLS (IANA service names https, imaps, …).
 const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5671, 8443, 8883];
@@ -25,6 +25,8 @@ const LOOK: u64 = 64;
 const MOST_BEATS: usize = 4_096;
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
+/// Kinds of frames that are not understood and counted each for itself: a hostile capture has more.
+const MOST_UNREAD: usize = 64;
 
 /// Whether the capture shows its SYN.
 fn begins(view: &View<Unplaced>) -> bool {
@@ -37,6 +39,11 @@ pub struct Observer {
     table: FlowTable<Unplaced>,
     fragments: Defragmenter,
     counts: Counts,
+    /// Frames that were not understood, by what they were not understood for.
+    unread: BTreeMap<Unread, u64>,
+    unread_others: u64,
+    /// The first frame whose time nobody knows.
+    untimed_from: Option<u64>,
     /// Time of the latest frame.
     now: i64,
     /// When any frame came, but for those close behind another.
@@ -52,7 +59,9 @@ pub struct Observer {
 impl Observer {
     /// What passed so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        let others = (self.unread_others > 0).then(|| (OTHER_KINDS.to_owned(), self.unread_others));
+        let not_understood = self.unread.iter().map(|(what, n)| (what.to_string(), *n)).chain(others).collect();
+        Counts { not_understood, ..self.counts.clone() }
     }
 
     /// Takes one frame; gives a connection whose handshake it ended.
@@ -62,6 +71,10 @@ impl Observer {
         self.now = frame.at;
         if frame.at >= self.next_beat {
             self.beat();
+        }
+        if !frame.timed {
+            self.counts.untimed += 1;
+            self.untimed_from.get_or_insert(frame.number);
         }
         // Borrowed, not moved: what was just written is not read well in other pieces.
         match &frame.link.and_then(|link| ordinary(link, frame.bytes)) {
@@ -89,8 +102,10 @@ impl Observer {
     fn extraordinary(&mut self, frame: &Frame<'_>) -> Option<Box<View<Unplaced>>> {
         let Some(link) = frame.link else {
             self.counts.unknown_link += 1;
+            self.not_understood(Unread::LinkType(frame.link_number));
             return None;
         };
+        self.counts.nflog += u64::from(link == LinkType::Nflog);
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {
@@ -106,11 +121,27 @@ impl Observer {
                 }
                 None
             }
+            Ok(Transport::Icmp(_)) => {
+                self.counts.icmp += 1;
+                None
+            }
             Err(NoSegment::OtherProtocol) => None,
+            Err(NoSegment::NotUnderstood(what)) => {
+                self.not_understood(what);
+                None
+            }
             Err(NoSegment::Incomplete | NoSegment::Malformed(_)) => {
                 self.counts.malformed += 1;
                 None
             }
+        }
+    }
+
+    fn not_understood(&mut self, what: Unread) {
+        if self.unread.len() < MOST_UNREAD || self.unread.contains_key(&what) {
+            *self.unread.entry(what).or_default() += 1;
+        } else {
+            self.unread_others += 1;
         }
     }
 
@@ -166,8 +197,19 @@ impl Observer {
         std::mem::take(&mut self.table).into_views()
     }
 
-    /// Whether a connection that is over was a TLS handshake, or meant to be one; else it is counted and forgotten.
+    /// Whether a connection that is over was a TLS handshake, or meant to be one, and can be judged; else it is counted and forgotten.
     pub fn keeps(&mut self, view: &View<Unplaced>) -> bool {
+        let meant = self.meant_for_tls(view);
+        // Without times, every handshake would be a quick one.
+        let untimed = |from: u64| view.packets.iter().any(|p| p.packet >= from);
+        if meant && self.untimed_from.is_some_and(untimed) {
+            self.counts.untimed_handshakes += 1;
+            return false;
+        }
+        meant
+    }
+
+    fn meant_for_tls(&mut self, view: &View<Unplaced>) -> bool {
         let port = view.endpoints.server.port();
         if [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some()) {
             self.tls_ports.insert(port);

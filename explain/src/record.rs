@@ -1,16 +1,20 @@
 //! Findings as records, and what a reader should know beside them.
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 
 use analysis::sentence::explain;
-use capture::file::Broken;
+use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
-use report::explained::{CaptureRecord, Counts, ExplainedRecord};
+use report::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
 use report::lanes::lanes;
-use report::model::{FORMAT, Judged};
+use report::model::{FORMAT, Judged, plural};
 
 use crate::judging::{Finding, Opinion};
+
+/// Kinds of frames that were not understood and are said each for itself.
+const MOST_KINDS: usize = 5;
 
 /// Turns a finding into a record; `files` are those behind its packet numbers.
 pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
@@ -90,8 +94,41 @@ pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &C
             counts.malformed, counts.packets
         ));
     }
-    if counts.unknown_link > 0 {
-        found.push(format!("{} packets have a link type that this program cannot read", counts.unknown_link));
+    found.extend(not_understood(broken, counts));
+    if counts.untimed > 0 {
+        let handshakes = match counts.untimed_handshakes {
+            0 => String::new(),
+            n => format!("; {} in them, not judged", plural(n, "TLS handshake")),
+        };
+        found.push(format!(
+            "{} without a time (Simple Packet Blocks): nothing can be measured with them{handshakes}",
+            plural(counts.untimed, "packet")
+        ));
+    }
+    if counts.nflog > 0 {
+        found.push(format!(
+            "{} of NFLOG: the kernel hands them over in batches, by default after a second at the latest, and their times are when it did; \
+             capture on the interface to measure",
+            plural(counts.nflog, "packet")
+        ));
     }
     found
+}
+
+/// "21 frames of EtherType 0x88e5 were not understood", the most frequent first.
+fn not_understood(broken: &[Broken], counts: &Counts) -> Vec<String> {
+    // What a whole capture was refused for is said there.
+    let refused = |what: &str| broken.iter().any(|b| b.what.starts_with(&format!("frames of {what} cannot")));
+    let mut kinds: Vec<(&str, u64)> = counts.not_understood.iter().map(|(what, n)| (what.as_str(), *n)).collect();
+    kinds.retain(|(what, _)| !refused(what));
+    kinds.sort_by_key(|(what, n)| (*what == OTHER_KINDS, Reverse(*n)));
+    let rest: u64 = kinds.iter().skip(MOST_KINDS).map(|(_, n)| n).sum();
+    kinds.truncate(MOST_KINDS);
+    kinds.extend((rest > 0).then_some((OTHER_KINDS, rest)));
+    let said = kinds.into_iter().map(|(what, n)| {
+        let were = if n == 1 { "was" } else { "were" };
+        let way_out = if what.starts_with("link type") { format!(": {WAY_OUT}") } else { String::new() };
+        format!("{} of {what} {were} not understood{way_out}", plural(n, "frame"))
+    });
+    said.collect()
 }

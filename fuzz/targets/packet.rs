@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let mut fragments = Defragmenter::default();
     for (i, frame) in data.split(|b| *b == 0xfe).enumerate() {
-        let numbers = [0, 1, 12, 101, 108, 113, 228, 276];
+        let numbers = [0, 1, 9, 51, 101, 104, 105, 113, 127, 149, 204, 239, 258, 276];
         let Some(link) = LinkType::from_number(numbers[i % numbers.len()]) else { continue };
         let _ = ip_of(link, frame);
         match decode(link, frame) {

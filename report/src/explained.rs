@@ -1,5 +1,7 @@
 //! What `explain` found in captures, as data: what `--json` and `--ndjson` print and every renderer reads.
 
+use std::collections::BTreeMap;
+
 use analysis::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,9 @@ use crate::model::{Judged, Lane};
 
 /// What stands for a verdict where there is none.
 pub const NOT_JUDGED: &str = "not judged";
+
+/// What stands in [`Counts::not_understood`] for the kinds beyond those that are counted each for itself.
+pub const OTHER_KINDS: &str = "other kinds";
 
 /// One handshake found in captures.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -94,7 +99,7 @@ pub struct CaptureRecord {
 }
 
 /// What passed the observers, all captures together.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Counts {
     /// Frames.
     pub packets: u64,
@@ -104,6 +109,21 @@ pub struct Counts {
     pub malformed: u64,
     /// Frames of a link type that cannot be read.
     pub unknown_link: u64,
+    /// Frames that were not understood, those of `unknown_link` too: "EtherType 0x88e5", "link type 147" → how many.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub not_understood: BTreeMap<String, u64>,
+    /// ICMP and ICMPv6 errors about TCP or UDP packets.
+    #[serde(default)]
+    pub icmp: u64,
+    /// Frames whose time the capture does not tell (Simple Packet Blocks).
+    #[serde(default)]
+    pub untimed: u64,
+    /// TLS handshakes in such frames, which are not judged.
+    #[serde(default)]
+    pub untimed_handshakes: u64,
+    /// Frames of NFLOG, whose times are those of the kernel's handing them over.
+    #[serde(default)]
+    pub nflog: u64,
     /// Connections that are no TLS.
     pub not_tls: u64,
     /// TLS connections of which the capture shows data only: their handshake lies before it.
@@ -112,12 +132,26 @@ pub struct Counts {
     pub port_checks: u64,
 }
 
+impl Counts {
+    /// Frames that were not understood, whatever for.
+    pub fn frames_not_understood(&self) -> u64 {
+        self.not_understood.values().sum()
+    }
+}
+
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.packets += other.packets;
         self.tcp += other.tcp;
         self.malformed += other.malformed;
         self.unknown_link += other.unknown_link;
+        for (what, n) in other.not_understood {
+            *self.not_understood.entry(what).or_default() += n;
+        }
+        self.icmp += other.icmp;
+        self.untimed += other.untimed;
+        self.untimed_handshakes += other.untimed_handshakes;
+        self.nflog += other.nflog;
         self.not_tls += other.not_tls;
         self.late += other.late;
         self.port_checks += other.port_checks;

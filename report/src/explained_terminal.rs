@@ -83,6 +83,10 @@ pub(crate) fn found(report: &ExplainReport) -> String {
     for (n, what) in also.into_iter().filter(|(n, _)| *n > 0) {
         let _ = write!(text, "; {}", plural(n, what));
     }
+    let unread = counts.frames_not_understood();
+    if unread > 0 {
+        let _ = write!(text, "; {} not understood", plural(unread, "frame"));
+    }
     text
 }
 
