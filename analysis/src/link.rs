@@ -40,6 +40,24 @@ pub enum LinkType {
 }
 
 impl LinkType {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        LinkType::Ethernet,
+        LinkType::RawIp,
+        LinkType::LinuxSll,
+        LinkType::LinuxSll2,
+        LinkType::Null,
+        LinkType::Ppp,
+        LinkType::CiscoHdlc,
+        LinkType::PppWithDirection,
+        LinkType::PppoeSession,
+        LinkType::Nflog,
+        LinkType::Pktap,
+        LinkType::User2,
+        LinkType::Wlan,
+        LinkType::Radiotap,
+    ];
+
     /// By its number in the registry; absent for what nobody here can read.
     pub fn from_number(number: u32) -> Option<Self> {
         Some(match number {

@@ -261,7 +261,7 @@ impl Chains {
 /// In place of an entry's length: nothing lies here.
 const NO_ENTRY: u32 = u32::MAX;
 
-const LINKS: [LinkType; 5] = [LinkType::Ethernet, LinkType::RawIp, LinkType::LinuxSll, LinkType::LinuxSll2, LinkType::Null];
+const LINKS: [LinkType; 14] = LinkType::ALL;
 
 #[cfg(test)]
 mod tests {

@@ -224,7 +224,7 @@ impl Forwarder {
         let (to, size, segment) = match decode(LinkType::Ethernet, ethernet) {
             Ok(Transport::Tcp(segment)) => (segment.destination().ip(), segment.ip_len, Some(segment)),
             Ok(Transport::Udp(datagram)) => (datagram.destination.ip(), length as u32, None),
-            Ok(Transport::Fragment(_)) | Err(_) => return, // the lab's hosts speak nothing else that needs a wire
+            Ok(Transport::Fragment(_) | Transport::Icmp(_)) | Err(_) => return, // the lab's hosts speak nothing else that needs a wire
         };
         let Some(to) = self.table.get(&to).copied() else { return };
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
