@@ -83,6 +83,10 @@ pub enum Kind {
     MtuBlackhole,
     /// The kernel did not hand the connection to the program, or not yet.
     AcceptQueue,
+    /// It still held an earlier connection of the same addresses and ports, and answered SYN with that (RFC 5961, section 4).
+    OldConnection,
+    /// It went on with packets of a size that it was told is too big (RFC 1191).
+    IgnoredTooBig,
     /// Looking up a name.
     Lookup,
     /// A round trip for leave to send more than the receiver had room for.
@@ -93,8 +97,6 @@ pub enum Kind {
     InitialWindow,
     /// TCP held a small segment until the one before it was acknowledged (Nagle's algorithm).
     Nagle,
-    /// An acknowledgement that its sender put off (RFC 9293, section 3.8.6.3), and that TCP at the other end waited for.
-    DelayedAck,
     /// Waiting for an acknowledgement that nothing else waits for.
     FinalAck,
 }
@@ -105,6 +107,8 @@ pub enum Kind {
 pub enum Phase {
     /// Name resolution.
     Dns,
+    /// Other addresses, tried before the one that answered.
+    Attempts,
     /// SYN to SYN-ACK.
     Connect,
     /// Plaintext before TLS: a greeting, STARTTLS, CONNECT, SSLRequest.

@@ -166,6 +166,7 @@ fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: 
     match answer.is_full_of_nothing() {
         // An acknowledgement of its own that was put off longer than any kernel does: it came late.
         true if told - usual > put_off(answer) => (told, known),
-        _ => (usual.min(told), Known::Guessed),
+        // Its kernel would have acknowledged by itself what its program did not answer for so long.
+        _ => ((told - put_off(answer)).max(usual).min(told), Known::Guessed),
     }
 }
