@@ -182,7 +182,7 @@ impl Verdict {
 
     /// Whether somebody else than the `end` (client, edge or path) is found guilty.
     fn blames_other_than(&self, end: Owner) -> bool {
-        matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end)
+        matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end && primary.owner != Owner::Protocol)
     }
 
     /// Whether `label` (as for [`Self::is`]) is this verdict or names one of its culprits.
@@ -391,8 +391,14 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missin
     let inconclusive = || Verdict::Inconclusive { candidates, missing, excess: total };
     let Some(first) = parts.first() else { return Verdict::Healthy };
     let next = parts.get(1);
+    // Whoever the open time belongs to, an owner of so much of the rest is one of two at least.
+    let certain = || {
+        let named = parts.iter().find(|p| p.owner != Owner::Unattributed)?;
+        let open = parts.iter().any(|p| p.owner == Owner::Unattributed);
+        (open && named.excess >= floor && share(named) >= 0.4).then(|| Verdict::Culprit { primary: named.clone(), second: None })
+    };
     if first.owner == Owner::Unattributed {
-        return inconclusive();
+        return certain().unwrap_or_else(inconclusive);
     }
     let weighty = |p: &Culprit| p.owner != Owner::Unattributed && p.excess >= floor && (share(p) >= 0.2 || p.excess >= SECOND);
     let second = next.filter(|p| weighty(p)).cloned();
@@ -403,7 +409,7 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missin
     if (share(first) >= 0.6 && (clear || second.is_some())) || both >= 0.7 {
         Verdict::Culprit { primary: first.clone(), second }
     } else {
-        inconclusive()
+        certain().unwrap_or_else(inconclusive)
     }
 }
 

@@ -160,7 +160,7 @@ fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: 
     let (answer, sent) = (&near.events[delivery.answer], &near.events[delivery.copy]);
     let (told, known) = left[delivery.answer];
     let usual = sent.at() + round_trip;
-    if answer.seen.flags.syn() || told <= usual + JITTER + round_trip / 10 && answer.is_full_of_nothing() {
+    if answer.seen.flags.syn() || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing() {
         return (told.max(sent.at()), known.min(Known::Told));
     }
     match answer.is_full_of_nothing() {

@@ -81,7 +81,7 @@ impl Walk<'_> {
         }
         // Behind a hole that it filled, its first byte counts; else its last.
         let byte = if came.after > came.range().1 { came.before.max(came.range().0) } else { came.range().1 - 1 };
-        let phase = (self.phase_of)(from, byte);
+        let phase = (self.phase_of)(from, came.range().0);
         let Some(copy) = came.other.map(|k| k as usize) else { return Some(self.arrived_unsent(end, &came, phase)) };
         let sender = self.tape(from);
         let left = sender.events[copy];
@@ -129,7 +129,7 @@ impl Walk<'_> {
         let tape = self.tape(end);
         let since = tape.news_before(i)?;
         let sender = self.senders[end as usize];
-        let phase = (self.phase_of)(end, tape.events[i].range().1 - 1);
+        let phase = (self.phase_of)(end, tape.events[i].range().0);
         let (mut top, mut at) = (i, i);
         loop {
             let tape = self.tape(end);

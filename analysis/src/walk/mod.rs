@@ -20,6 +20,7 @@ use crate::clock::{Client, Domain, Instant, Span};
 use crate::flow::{Side, View};
 use crate::handshake::Handshake;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
 
 use arcs::{What, Work};
@@ -82,7 +83,11 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
                 walk.push(What::Way, end, Phase::Finish, (left.at(), came), [Some(left.seen.packet), None], Known::Guessed);
             }
             walk.follow(point);
-            if handshake.is_not_tls() { End::NotTls } else { End::Complete }
+            match () {
+                () if handshake.is_not_tls() => End::NotTls,
+                () if d.refused_late() => End::Stopped { after: Milestone::ClientFinished },
+                () => End::Complete,
+            }
         }
         Goal::Stopped(stopped) => {
             stop(&mut walk, handshake, stopped);
