@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use settings::Wrong;
+use settings::place::unread;
 
 use crate::duration::Time;
 use crate::secret::Secret;
@@ -385,9 +387,18 @@ impl CheckFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: CheckFile = toml::from_str(text).map_err(|e| e.to_string())?;
-        file.plans()?;
+        let file: CheckFile = toml::from_str(text).map_err(|e| unread(text, &e))?;
+        file.check().map_err(|wrong| wrong.said(text))?;
         Ok(file)
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        self.check_names()?;
+        self.planned().map(drop)?;
+        for (n, window) in self.maintenance.iter().enumerate() {
+            window.check().map_err(|wrong| wrong.within(n).within("maintenance"))?;
+        }
+        Ok(())
     }
 
     /// Every check with its defaults.
@@ -395,25 +406,28 @@ impl CheckFile {
     /// # Errors
     /// Names the check and what is wrong with it.
     pub fn plans(&self) -> Result<Vec<Plan>, String> {
-        if self.checks.is_empty() {
-            return Err("there is no [[check]]".into());
-        }
-        let mut names = BTreeSet::new();
-        self.checks
-            .iter()
-            .map(|check| {
-                if !names.insert(&check.name) {
-                    return Err(format!("two checks are named {:?}", check.name));
-                }
-                self.plan(check).map_err(|e| format!("check {:?}: {e}", check.name))
-            })
-            .collect()
+        self.planned().map_err(|wrong| wrong.what)
     }
 
-    fn plan(&self, check: &Check) -> Result<Plan, String> {
+    fn planned(&self) -> Result<Vec<Plan>, Wrong> {
+        if self.checks.is_empty() {
+            return Err(Wrong::new("there is no [[check]]"));
+        }
+        let (mut names, mut plans) = (BTreeSet::new(), Vec::new());
+        for (n, check) in self.checks.iter().enumerate() {
+            let plan = match names.insert(&check.name) {
+                true => self.plan(check).map_err(|wrong| wrong.of(&format!("check {:?}", check.name))),
+                false => Err(Wrong::at("name", format!("two checks are named {:?}", check.name))),
+            };
+            plans.push(plan.map_err(|wrong| wrong.within(n).within("check"))?);
+        }
+        Ok(plans)
+    }
+
+    fn plan(&self, check: &Check) -> Result<Plan, Wrong> {
         let d = &self.defaults;
         if check.target.starts_with("http://") {
-            return Err("plain HTTP has no handshake: use https:// or host:port".into());
+            return Err(Wrong::at("target", "plain HTTP has no handshake: use https:// or host:port"));
         }
         let (authority, path) = match check.target.strip_prefix("https://") {
             Some(rest) => match rest.find('/') {
@@ -422,31 +436,35 @@ impl CheckFile {
             },
             None => (check.target.as_str(), None),
         };
-        let (host, port) = host_and_port(authority, path.is_some().then_some(443))?;
+        let (host, port) = host_and_port(authority, path.is_some().then_some(443)).map_err(|e| Wrong::at("target", e))?;
         if let Some(tls) = check.tls.as_deref().filter(|t| !matches!(*t, "1.2" | "1.3")) {
-            return Err(format!("tls = {tls:?}: it is \"1.2\" or \"1.3\""));
+            return Err(Wrong::at("tls", format!("tls = {tls:?}: it is \"1.2\" or \"1.3\"")));
         }
         if check.certificate.is_some() != check.key.is_some() {
-            return Err("certificate and key come together".into());
+            let key = if check.key.is_some() { "key" } else { "certificate" };
+            return Err(Wrong::at(key, "certificate and key come together"));
         }
         if let Some(to) = &check.connect_to {
-            host_and_port(to, Some(port))?;
+            host_and_port(to, Some(port)).map_err(|e| Wrong::at("connect_to", e))?;
         }
         if path.is_some() && check.alpn.iter().any(|p| p == "h2") {
-            return Err("a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)".into());
+            return Err(Wrong::at("alpn", "a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)"));
         }
         let fire = check.fire.unwrap_or(d.fire);
         if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
-            return Err(format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n));
+            let what = format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n);
+            return Err(Wrong::at("fire", what));
         }
         let thresholds = check.thresholds.clone().unwrap_or_else(|| d.thresholds.clone());
         let phases = ["dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
         if let Some(unknown) = thresholds.phase.keys().find(|p| !phases.contains(&p.as_str())) {
-            return Err(format!("thresholds.phase.{unknown}: phases are {}", phases.join(", ")));
+            let what = format!("thresholds.phase.{unknown}: phases are {}", phases.join(", "));
+            return Err(Wrong::at(unknown, what).within("phase").within("thresholds"));
         }
         let (interval, timeout) = (check.interval.unwrap_or(d.interval), check.timeout.unwrap_or(d.timeout));
         if interval.0.as_millis() < 10 || timeout.0.is_zero() {
-            return Err("interval is at least 10ms, timeout more than 0".into());
+            let key = if timeout.0.is_zero() { "timeout" } else { "interval" };
+            return Err(Wrong::at(key, "interval is at least 10ms, timeout more than 0"));
         }
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
         Ok(Plan { check: check.clone(), host, port, path, interval, timeout, fire, resolve_after, thresholds })
@@ -475,6 +493,17 @@ pub fn host_and_port(authority: &str, default: Option<u16>) -> Result<(String, u
 }
 
 impl Maintenance {
+    fn check(&self) -> Result<(), Wrong> {
+        let (from, to) = (self.from, self.to);
+        if to <= from {
+            return Err(Wrong::at("to", format!("maintenance from {from} to {to}: it ends before it begins; exchange the two")));
+        }
+        if self.every.is_some_and(|every| every.0.as_secs() == 0) {
+            return Err(Wrong::at("every", "maintenance comes again after a second at least, as every = \"7d\""));
+        }
+        Ok(())
+    }
+
     /// Whether `check` rests at `now`, in seconds since the epoch.
     pub fn covers(&self, check: &str, now: i64) -> bool {
         let named = self.checks.is_empty()
@@ -519,11 +548,13 @@ mod tests {
             assert!(error.contains(said), "{error}");
         };
         wrong(&format!("{SMALL}intervall = \"3s\"\n"), "line 4");
-        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "write host:port");
+        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "line 3: check \"a\": \"edge.test\": write host:port");
+        wrong(&format!("{SMALL}{SMALL}"), "line 5");
+        wrong(&format!("{SMALL}tls = \"1.1\"\n"), "line 4");
         wrong("[[check]]\nname = \"a\"\ntarget = \"http://edge.test\"\n", "plain HTTP");
         wrong(&format!("{SMALL}{SMALL}"), "two checks are named");
         wrong(&format!("{SMALL}fire = {{ k = 4, n = 3 }}\n"), "at most n");
-        wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no time");
+        wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no length of time");
         wrong("", "check");
     }
 
@@ -546,6 +577,13 @@ mod tests {
         assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-10-25T03:00:00Z")), "not before it begins");
+    }
+
+    #[test]
+    fn maintenance_that_ends_before_it_begins_is_refused_with_its_line() {
+        let window = "[[maintenance]]\nfrom = \"2026-11-01T05:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\n";
+        let error = CheckFile::parse(&format!("{SMALL}{window}")).expect_err("it is backwards");
+        assert!(error.contains("line 6") && error.contains("before it begins"), "{error}");
     }
 
     #[test]
