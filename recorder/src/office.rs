@@ -107,9 +107,9 @@ impl Office {
         }
         let sentences = on.iter().filter_map(|(name, s)| Some((name.clone(), s.active.as_ref()?.blame.sentence.clone())));
         let alerts = sentences.collect();
-        let trouble = self.board.change(|seen| seen.trouble.get("outbox").cloned());
+        let troubles = ["outbox", "refused"].map(|part| (part, self.board.change(|seen| seen.trouble.get(part).cloned())));
         self.shown.change(|status| status.alerts = alerts);
-        self.shown.trouble("outbox", trouble);
+        troubles.into_iter().for_each(|(part, trouble)| self.shown.trouble(part, trouble));
     }
 
     fn event(&self, name: &str, active: &Active, ended: Option<i64>) -> Event {

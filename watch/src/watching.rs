@@ -20,6 +20,7 @@ use crate::jobs::jobs;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::probing::{self, Jobs, Settings};
+use crate::sending::Client;
 use crate::server::{Guard, Served, router, serve};
 use crate::store::Store;
 use crate::tls_cache::TlsCache;
@@ -65,7 +66,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         receivers,
         board: Arc::clone(&board),
         delivery: metrics.delivery.clone(),
-        client: client()?,
+        client: Client::default(),
     };
     web(&file, served, outbox)?;
     let settings = Settings {
@@ -148,26 +149,6 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The HTTP client of an outbox. Receivers are verified by the platform's store.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub fn client() -> Result<reqwest::Client, String> {
-    let tls = prober::tls::config(&prober::tls::TlsOptions::default());
-    // A machine without any root certificate can still tell receivers on plain HTTP.
-    let insecure_only = |_| prober::tls::config(&prober::tls::TlsOptions { insecure: true, ..Default::default() });
-    let (tls, https) = match tls {
-        Ok(tls) => (tls, true),
-        Err(error) => (insecure_only(error).map_err(|e| e.to_string())?, false),
-    };
-    let mut builder =
-        reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION")));
-    if !https {
-        builder = builder.redirect(reqwest::redirect::Policy::none());
-    }
-    builder.build().map_err(|e| format!("the HTTP client: {e}"))
-}
-
 fn load_blackbox(file: &CheckFile) -> Result<Blackbox, String> {
     let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -211,9 +192,8 @@ impl Reloading {
         let file = CheckFile::load(&self.path)?;
         let (jobs, blackbox) = (jobs(&file)?, load_blackbox(&file)?);
         note_unsupported(board, &blackbox);
-        let names: Vec<&str> = file.checks.iter().map(|c| c.name.as_str()).collect();
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        board.change(|seen| seen.checks.retain(|name, _| names.iter().any(|n| name.starts_with(n))));
+        board.change(|seen| seen.checks.retain(|name, _| file.check_of(name).is_some()));
         self.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.blackbox.send_replace(Arc::new(blackbox));
         let _ = self.configs.send(Arc::new(file));
