@@ -93,8 +93,8 @@ pub struct ServerTls {
 }
 
 /// Who may read page and metrics.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Auth {
     /// Whoever knows a name and a password (RFC 7617).
     Basic {
@@ -296,8 +296,8 @@ pub struct Check {
 }
 
 /// A header's value.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
-#[serde(untagged)]
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(untagged)]
 pub enum Header {
     /// As it is.
     Plain(String),

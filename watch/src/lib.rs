@@ -40,4 +40,4 @@ mod trends;
 mod watching;
 
 pub use sending::Client;
-pub use watching::watch;
+pub use watching::{validate, watch};

@@ -97,6 +97,25 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     probed
 }
 
+/// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
+/// done as it is written.
+///
+/// # Errors
+/// As [`watch`].
+pub fn validate(path: &Path) -> Result<(usize, Vec<String>), String> {
+    let file = CheckFile::load(path)?;
+    jobs(&file)?;
+    let blackbox = load_blackbox(&file)?;
+    file.watch.tls.as_ref().map(acceptor).transpose()?;
+    file.watch.auth.as_ref().map(Guard::of).transpose()?;
+    let store = &file.watch.store;
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display()));
+    }
+    Ok((file.checks.len(), blackbox.unsupported()))
+}
+
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
 fn allow_sockets() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -204,4 +223,40 @@ impl Reloading {
 
 fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECK: &str = "[[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\ninsecure = true\n";
+
+    #[test]
+    fn what_is_valid_will_start() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("checks.toml");
+        let said = |text: &str| {
+            std::fs::write(&path, text).expect("it is writable");
+            validate(&path)
+        };
+        assert_eq!(said(CHECK), Ok((1, vec![])));
+        let broken = folder.path().join("bb.yml");
+        std::fs::write(&broken, "modules: [").expect("it is writable");
+        for (text, missed) in [
+            (format!("{CHECK}ca = \"/no/such/ca.pem\"\n").replace("insecure = true\n", ""), "/no/such/ca.pem"),
+            (format!("{CHECK}certificate = \"/no/such/c.pem\"\nkey = \"/no/such/k.pem\"\n"), "/no/such/c.pem"),
+            (format!("{CHECK}headers = {{ A = {{ file = \"/no/such/token\" }} }}\n"), "/no/such/token"),
+            (format!("[watch]\nblackbox = \"/no/such/bb.yml\"\n{CHECK}"), "/no/such/bb.yml"),
+            (format!("[watch]\nblackbox = \"{}\"\n{CHECK}", broken.display()), "bb.yml"),
+            (format!("[watch]\nstore = \"/no/such/folder/a.db\"\n{CHECK}"), "/no/such/folder"),
+            (format!("[watch]\nauth = {{ bearer = {{ file = \"/no/such/secret\" }} }}\n{CHECK}"), "/no/such/secret"),
+            (
+                format!("[watch]\ntls = {{ certificate = \"/no/such/s.pem\", key = \"/no/such/k.pem\" }}\n{CHECK}"),
+                "/no/such/s.pem",
+            ),
+        ] {
+            let error = said(&text).expect_err(&text);
+            assert!(error.contains(missed), "{text}: {error}");
+        }
+    }
 }

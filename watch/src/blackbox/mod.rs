@@ -47,16 +47,20 @@ pub async fn probe(
     let target = query.get("target").filter(|t| !t.is_empty()).ok_or("Target parameter is missing")?;
     let name = query.get("module").map_or("http_2xx", String::as_str);
     let module = modules.modules.get(name).ok_or_else(|| format!("Unknown module \"{name}\""))?;
+    if let Some(why) = module.refused() {
+        return Err(format!("module {name} is refused: {why}"));
+    }
+    let hostname = query.get("hostname").map(String::as_str).filter(|name| !name.is_empty());
     let own = module.timeout.map(|t| t.0).filter(|t| !t.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
     let given = patience.filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64((p - OFFSET).max(0.1)).ok());
     let timeout = given.map_or(own, |given| given.min(own));
     let lookup = Lookup::new(&[]).map_err(|e| e.to_string())?;
     let begun = std::time::Instant::now();
     let mut text = Text::default();
+    let means = Means { lookup: &lookup, cache };
     let success = match module.prober.as_str() {
-        "http" => http(&module.http, target, timeout, &Means { lookup: &lookup, cache }, &mut text).await?,
-        "tcp" => tcp(&module.tcp, target, timeout, &Means { lookup: &lookup, cache }, &mut text).await?,
-        other => return Err(format!("module {name}: prober {other} is not offered (http and tcp are)")),
+        "tcp" => tcp(&module.tcp, target, hostname, timeout, &means, &mut text).await?,
+        _ => http(&module.http, target, hostname, timeout, &means, &mut text).await?,
     };
     text.gauge("probe_success", "Displays whether or not the probe was a success", i32::from(success));
     text.gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", begun.elapsed().as_secs_f64());
@@ -73,12 +77,15 @@ fn family(preferred: Option<&str>, fallback: Option<bool>) -> Family {
     match (preferred, fallback.unwrap_or(true)) {
         (Some("ip4"), false) => Family::V4,
         (Some("ip6"), false) => Family::V6,
+        (Some("ip4"), true) => Family::PreferV4,
+        (Some("ip6"), true) => Family::PreferV6,
         _ => Family::Any,
     }
 }
 
 fn tls_options(tls: &Tls, alpn: &[&str]) -> TlsOptions {
     TlsOptions {
+        only: tls.only().unwrap_or_default(), // a module with one that cannot be is refused
         ca: tls.ca_file.clone(),
         insecure: tls.insecure_skip_verify,
         certificate: tls.cert_file.clone().zip(tls.key_file.clone()),
@@ -87,11 +94,18 @@ fn tls_options(tls: &Tls, alpn: &[&str]) -> TlsOptions {
     }
 }
 
-async fn http(module: &Http, target: &str, timeout: Duration, means: &Means<'_>, text: &mut Text) -> Result<bool, String> {
+async fn http(
+    module: &Http,
+    target: &str,
+    hostname: Option<&str>,
+    timeout: Duration,
+    means: &Means<'_>,
+    text: &mut Text,
+) -> Result<bool, String> {
     let deadline = std::time::Instant::now() + timeout;
     let mut reports: Vec<Report> = Vec::new();
-    let follow = module.no_follow_redirects.map_or(module.follow_redirects, |no| !no);
-    let mut asked = Asked::first(module, target)?;
+    let follow = module.no_follow_redirects.map_or(module.follow_redirects.unwrap_or(true), |no| !no);
+    let mut asked = Asked::first(module, target, hostname)?;
     let mut redirects = 0;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
@@ -175,14 +189,22 @@ fn accepts(module: &Http, response: &Response, encrypted: bool) -> Result<(bool,
     Ok((status && version && ssl && !matched, matched))
 }
 
-async fn tcp(module: &Tcp, target: &str, timeout: Duration, means: &Means<'_>, text: &mut Text) -> Result<bool, String> {
+async fn tcp(
+    module: &Tcp,
+    target: &str,
+    hostname: Option<&str>,
+    timeout: Duration,
+    means: &Means<'_>,
+    text: &mut Text,
+) -> Result<bool, String> {
     let (host, port) = host_and_port(target, None)?;
+    let server_name = module.tls_config.server_name.clone().or_else(|| hostname.map(str::to_owned));
     let options = tls_options(&module.tls_config, &[]);
     let tls = module.tls.then(|| means.cache.get(options.clone())).transpose()?;
     let family = family(module.preferred_ip_protocol.as_deref(), module.ip_protocol_fallback);
     if !module.query_response.is_empty() {
         let starttls = means.cache.get(options)?;
-        let name = module.tls_config.server_name.clone().unwrap_or_else(|| host.clone());
+        let name = server_name.unwrap_or_else(|| host.clone());
         let peer = conversation::Peer { host, port, family, name, tls, starttls };
         let held = conversation::hold(&peer, &module.query_response, timeout, means.lookup).await?;
         text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(held.by_regex));
@@ -194,7 +216,7 @@ async fn tcp(module: &Tcp, target: &str, timeout: Duration, means: &Means<'_>, t
         port,
         connect_to: None,
         address: None,
-        server_name: module.tls_config.server_name.clone(),
+        server_name,
         family,
         tls,
         request: None,

@@ -100,10 +100,23 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The first request of a probe.
-    pub fn first(module: &Http, target: &str) -> Result<Self, String> {
+    /// The first request of a probe. `hostname` is what the question asks for instead of the target's name.
+    pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, String> {
         let url = Url::parse(target)?;
         let mut headers: Vec<(String, String)> = module.headers.clone().into_iter().collect();
+        let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.clone());
+        match (&named, hostname) {
+            (Some(host), Some(asked)) if host != asked => {
+                return Err(format!("hostname={asked} and the module's header Host: {host}: name one of them"));
+            }
+            (None, Some(asked)) if asked.contains(|c: char| c.is_control() || c == ' ') => {
+                return Err("hostname has spaces or control characters".into());
+            }
+            (None, Some(asked)) => headers.push(("Host".into(), asked.into())),
+            _ => {}
+        }
+        // Whoever is asked for another host is to prove to be that one.
+        let host = named.as_deref().or(hostname).and_then(|host| host_and_port(host, Some(0)).ok()).map(|(host, _)| host);
         let credentials = authorization(module)?;
         headers.extend(credentials.or_else(|| url.user.as_deref().map(basic)));
         Ok(Self {
@@ -111,7 +124,7 @@ impl Asked {
             method: if module.method.is_empty() { "GET".into() } else { module.method.clone() },
             body: module.body.clone(),
             headers,
-            server_name: module.tls_config.server_name.clone(),
+            server_name: module.tls_config.server_name.clone().or(host),
             certificate: true,
         })
     }
@@ -242,8 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_asked_for_another_host_is_to_prove_to_be_that_one() {
+        let module = Http { headers: [("host".to_owned(), "v.test:8443".to_owned())].into(), ..Http::default() };
+        let name = |module: &Http, hostname| Asked::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name);
+        assert_eq!(name(&module, None), Ok(Some("v.test".into())));
+        assert_eq!(name(&Http::default(), Some("w.test")), Ok(Some("w.test".into())));
+        assert_eq!(name(&Http::default(), None), Ok(None));
+        assert!(name(&module, Some("w.test")).is_err() && name(&Http::default(), Some("a\r\nb")).is_err());
+    }
+
+    #[test]
     fn a_name_and_password_in_the_address_are_credentials() {
-        let first = Asked::first(&Http::default(), "http://me:p%40ss@a.test/").expect("it is an address");
+        let first = Asked::first(&Http::default(), "http://me:p%40ss@a.test/", None).expect("it is an address");
         assert_eq!(first.headers, [("Authorization".to_owned(), "Basic bWU6cEBzcw==".to_owned())]);
         assert_eq!(first.url.host, "a.test");
     }

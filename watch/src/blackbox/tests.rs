@@ -72,6 +72,7 @@ async fn another_host_hears_no_credentials() {
     let said = ask(SECRETIVE, &format!("http://{here}/")).await.expect("it is answered");
     assert!(said.contains("probe_success 1\n") && said.contains("probe_http_redirects 1\n"), "{said}");
     let first = heard_here.lock().expect("unbroken").join("");
+    assert!(first.contains(&format!("Host: {here}\r\n")), "{first}");
     assert!(first.contains("Authorization: Basic") && first.contains("k3y") && first.contains("s3ss"), "{first}");
     let second = heard_there.lock().expect("unbroken").join("");
     assert!(second.starts_with("GET /x ") && second.contains("Accept: text/html"), "{second}");
@@ -91,4 +92,12 @@ async fn a_redirect_to_plain_http_hears_no_credentials_and_another_host_is_asked
     assert!(other.starts_with("SNI -") && !other.contains("Authorization"), "{other}");
     let plain = heard_plain.lock().expect("unbroken").join("");
     assert!(plain.starts_with("GET / ") && !plain.contains("Authorization") && !plain.contains("k3y"), "{plain}");
+}
+
+#[tokio::test]
+async fn a_module_that_asks_for_more_than_is_done_is_refused() {
+    let (here, heard) = serve("127.0.0.1:0", false, OK.into()).await;
+    let error =
+        ask("{ fail_if_body_json_matches_cel: \"body.a == 1\" }", &format!("http://{here}/")).await.expect_err("it is refused");
+    assert!(error.contains("fail_if_body_json_matches_cel") && heard.lock().expect("unbroken").is_empty(), "{error}");
 }
