@@ -26,6 +26,7 @@ pub mod metrics;
 mod naming;
 pub mod outbox;
 pub mod page;
+mod plans;
 pub mod probing;
 pub mod receivers;
 mod reference;

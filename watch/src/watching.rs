@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), String> {
     let file = Arc::new(CheckFile::load(path)?);
-    let first_jobs = jobs(&file)?;
+    let first_jobs = jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
     let blackbox = load_blackbox(&file)?;
     allow_sockets();
     let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
@@ -104,7 +104,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
 /// As [`watch`].
 pub fn validate(path: &Path) -> Result<(usize, Vec<String>), String> {
     let file = CheckFile::load(path)?;
-    jobs(&file)?;
+    jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
     let blackbox = load_blackbox(&file)?;
     file.watch.tls.as_ref().map(acceptor).transpose()?;
     file.watch.auth.as_ref().map(Guard::of).transpose()?;
@@ -209,7 +209,8 @@ impl Reloading {
     /// All of it, or nothing.
     fn reload(&self, board: &Board) -> Result<(), String> {
         let file = CheckFile::load(&self.path)?;
-        let (jobs, blackbox) = (jobs(&file)?, load_blackbox(&file)?);
+        let jobs = jobs(&file).map_err(|e| format!("{}: {e}", self.path.display()))?;
+        let blackbox = load_blackbox(&file)?;
         note_unsupported(board, &blackbox);
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
         board.change(|seen| seen.checks.retain(|name, _| file.check_of(name).is_some()));

@@ -287,6 +287,13 @@ impl Module {
         if let Some(name) = unknown {
             return Some(format!("{} is not done here, and without it a probe would say more than is known", visible(name)));
         }
+        let compressed = self.http.rest.get("compression").is_some_and(|value| !is_empty(value));
+        if self.prober == "http"
+            && compressed
+            && self.http.headers.keys().any(|name| name.eq_ignore_ascii_case("accept-encoding"))
+        {
+            return Some("compression with a header Accept-Encoding: bodies are not unpacked here; leave both out".into());
+        }
         let versions = &self.http.valid_http_versions;
         if self.prober == "http" && !versions.is_empty() && !versions.iter().any(|v| v.starts_with("HTTP/1.")) {
             return Some(format!("valid_http_versions = {versions:?}: HTTP/1.1 is spoken here"));
@@ -456,6 +463,7 @@ modules:
         for (section, why) in [
             ("{ prober: http, http: { fail_if_body_json_matches_cel: \"body.a == 1\" } }", "fail_if_body_json_matches_cel"),
             ("{ prober: http, http: { valid_http_versions: [\"HTTP/2.0\"] } }", "HTTP/1.1"),
+            ("{ prober: http, http: { compression: gzip, headers: { accept-encoding: gzip } } }", "Accept-Encoding"),
             ("{ prober: http, http: { proxy_url: \"http://p.test\" } }", "proxy_url"),
             ("{ prober: http, http: { tls_config: { max_version: TLS11 } } }", "max_version"),
             ("{ prober: http, http: { basic_auth: { username: a, password_ref: b } } }", "password_ref"),
