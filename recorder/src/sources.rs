@@ -423,6 +423,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_log_of_all_requests_is_no_trigger() {
+        let (out, triggers) = outlet();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ours = Arc::clone(&heard);
+        let word = move |heard: Heard| {
+            let word = if let Heard::NotSlow = heard { "not slow" } else { "other" };
+            ours.lock().expect("unbroken").push(word);
+        };
+        let out = Outlet { heard: Arc::new(word), ..out };
+        let httplog =
+            "haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /\"";
+        for at_least in [None, Some(Duration::from_millis(200))] {
+            out.line(httplog, &Fields::default(), at_least);
+        }
+        assert_eq!(*heard.lock().expect("unbroken"), ["not slow", "not slow"]);
+        assert!(triggers.try_recv().is_err());
+        out.line("haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s Th=900 200", &Fields::default(), None);
+        assert_eq!(client(&triggers), "192.0.2.7:77");
+    }
+
+    #[test]
     fn syslog_messages_are_triggers() {
         let free = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("loopback");
         let (out, triggers) = outlet();

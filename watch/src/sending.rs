@@ -29,8 +29,8 @@ pub enum Failed {
 #[derive(Default)]
 pub struct Client {
     /// Follows no redirects, and cannot speak TLS to anybody it trusts.
-    plain: OnceLock<Result<reqwest::Client, String>>,
-    encrypted: OnceLock<Result<reqwest::Client, String>>,
+    plain: OnceLock<reqwest::Client>,
+    encrypted: OnceLock<reqwest::Client>,
 }
 
 impl Client {
@@ -58,8 +58,16 @@ impl Client {
     }
 
     async fn try_post(&self, request: &Request, plain: bool) -> Result<reqwest::Response, Failed> {
-        let client = if plain { self.plain.get_or_init(without_roots) } else { self.encrypted.get_or_init(with_roots) };
-        let client = client.as_ref().map_err(|e| Failed::NotNow(e.clone()))?;
+        let kept = if plain { &self.plain } else { &self.encrypted };
+        let client = match kept.get() {
+            Some(client) => client,
+            // What cannot be had now, as root certificates, may be there at the next attempt.
+            None => {
+                let made = if plain { without_roots() } else { with_roots() };
+                let made = made.map_err(Failed::NotNow)?;
+                kept.get_or_init(|| made)
+            }
+        };
         let mut post = client.post(&request.url).timeout(TIMEOUT).json(&request.body);
         if let Some(token) = &request.token {
             post = post.bearer_auth(token);
@@ -134,7 +142,7 @@ mod tests {
         assert_eq!(client.post(&request(url)).await, Ok(()));
         assert!(!client.has_roots());
         let nobody = client.post(&request("https://127.0.0.1:1/".into())).await;
-        assert!(matches!(nobody, Err(Failed::NotNow(_))) && client.has_roots());
+        assert!(matches!(nobody, Err(Failed::NotNow(_))) && (client.has_roots() || with_roots().is_err()));
     }
 
     #[tokio::test]
