@@ -59,7 +59,8 @@ impl Client {
     /// Where it can stall: before ClientHello, in verification, before Finished, in its own key (client certificate).
     pub fn stages(self, mtls: bool, resumed: bool) -> &'static [&'static str] {
         match self {
-            Client::Curl | Client::Gnutls => &["hello", "read", "verify"],
+            Client::Curl => &["hello", "read", "verify"],
+            Client::Gnutls => &["hello", "verify"], // one blocking call reads and answers the flight
             Client::Python | Client::Node | Client::Rustls => &["hello", "finished"],
             Client::Go if mtls => &["hello", "verify", "finished", "key"],
             Client::Go => &["hello", "verify", "finished"],
@@ -123,6 +124,7 @@ impl Server {
             Server::Caddy => vec![],
             Server::Nginx | Server::Haproxy | Server::Gnutls => vec!["read"],
             Server::Go => vec!["accept", "hello"],
+            Server::Node if resumed => vec!["accept"], // no name callback
             Server::Node => vec!["accept", "hello"],
             Server::Python => vec!["hello"],
         };
@@ -146,8 +148,6 @@ impl Server {
 }
 
 impl Chain {
-    pub const ALL: [Chain; 4] = [Chain::Ec, Chain::Rsa, Chain::Mid, Chain::Long];
-
     pub fn word(self) -> &'static str {
         match self {
             Chain::Ec => "ec",
