@@ -29,6 +29,8 @@ pub enum Fault {
     NoCertificate,
     /// The client speaks only TLS 1.1.
     OldVersion,
+    /// The server closes when it has read the ClientHello.
+    ServerClose,
 }
 
 /// What is spoken before TLS.
@@ -36,6 +38,8 @@ pub enum Fault {
 pub enum Before {
     Smtp,
     Connect,
+    /// A proxy that asks for a password first.
+    ConnectAgain,
     Postgres,
 }
 
@@ -44,6 +48,7 @@ impl Before {
         match self {
             Before::Smtp => "smtp",
             Before::Connect => "connect",
+            Before::ConnectAgain => "connect-407",
             Before::Postgres => "postgres",
         }
     }
@@ -83,6 +88,10 @@ pub struct Case {
     pub timestamps: bool,
     pub offloads: bool,
     pub bbr: bool,
+    pub nat: bool,
+    /// CPUs for the client or the server: less than one.
+    pub client_quota: Option<f64>,
+    pub server_quota: Option<f64>,
     pub nanoseconds: bool,
     /// Extra delay of the farther address, and which handshakes go there.
     pub detour: Option<(Duration, Duration)>,
@@ -122,7 +131,7 @@ impl Case {
     pub fn fails(&self, n: usize) -> bool {
         self.faults.get(n).is_some_and(|faults| {
             faults.iter().any(|f| match f {
-                Fault::Distrust | Fault::NoCertificate | Fault::OldVersion => true,
+                Fault::Distrust | Fault::NoCertificate | Fault::OldVersion | Fault::ServerClose => true,
                 Fault::Wire { done, .. } => matches!(done, Done::Reset | Done::Mtu),
                 _ => false,
             })

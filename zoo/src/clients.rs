@@ -52,7 +52,14 @@ pub fn run(
         Client::Rustls => (own_binary()?, vec!["client".into(), plan]),
         _ => ("java".into(), java(case, places, pki, helpers)),
     };
-    let what = Start { program: &program, args, env: vec![], log: scratch.join("client"), input: None };
+    let what = Start {
+        program: &program,
+        args,
+        env: vec![],
+        log: scratch.join("client"),
+        input: None,
+        limited: case.client_quota.is_some(),
+    };
     let mut running = start(places.host, &what)?;
     pid.store(running.pid(), Ordering::Relaxed);
     let ended = running.wait(most);
@@ -147,7 +154,8 @@ fn one_by_one(
             })
             .collect();
         let env = if stalls.is_empty() { vec![] } else { helpers.stalls(&stalls.join(","), n, &log) };
-        let mut running = start(places.host, &Start { program, args, env, log: scratch.join(format!("client-{n}")), input })?;
+        let log = scratch.join(format!("client-{n}"));
+        let mut running = start(places.host, &Start { program, args, env, log, input, limited: false })?;
         pid.store(running.pid(), Ordering::Relaxed);
         codes.push(running.wait(case.timeout + Duration::from_secs(1)));
         pid.store(0, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use crate::stacks::{Chain, Client, Server, Version};
 use crate::words::Done;
 
 /// Kinds of case with their weight and the letter their names begin with.
-const KINDS: [(&str, char, u32); 17] = [
+const KINDS: [(&str, char, u32); 19] = [
     ("healthy", 'h', 20),
     ("client stalls", 'c', 13),
     ("client waits for a third host", 'c', 4),
@@ -28,6 +28,8 @@ const KINDS: [(&str, char, u32); 17] = [
     ("packets too big", 'p', 2),
     ("ends badly", 'e', 9),
     ("mixed", 'm', 12),
+    ("client has too little CPU", 'k', 4),
+    ("server has too little CPU", 's', 2),
 ];
 
 /// Draws case number `index` of a seed.
@@ -47,15 +49,15 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
         place -= k.2;
     }
     let mut c = surroundings(&mut r, own, kind.0, count);
-    let many = if kind.0 == "healthy" { 0 } else { r.usize(2..=4).min(count / 2) };
+    let many = if kind.0 == "healthy" || kind.0.ends_with("little CPU") { 0 } else { r.usize(2..=4).min(count / 2) };
     let hit = pick(&mut r, count, many);
     match kind.0 {
         "healthy" => {}
         "harmless disorder" => each(&mut c, &hit, &mut r, harmless),
         "client stalls" | "client pauses behind the go-ahead" => each(&mut c, &hit, &mut r, client_stall),
-        "client waits for a third host" => each(&mut c, &hit, &mut r, |c, r| {
-            Fault::Fetch { answered: r.u8(..3) > 0, ms: span(r, 150.0, 900.0) + overlap(c) }
-        }),
+        "client waits for a third host" => {
+            each(&mut c, &hit, &mut r, |c, r| Fault::Fetch { answered: r.u8(..3) > 0, ms: span(r, 150.0, 900.0) + overlap(c) })
+        }
         "client is stopped" => each(&mut c, &hit, &mut r, client_stop),
         "server stalls" | "server late before TLS" => each(&mut c, &hit, &mut r, server_stall),
         "server is stopped" => each(&mut c, &hit, &mut r, |c, r| Fault::ServerStop { ms: span(r, 80.0, 600.0) + ms(c.out) }),
@@ -77,13 +79,21 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
             let which = if r.bool() { Packet::ClientFinished(1) } else { Packet::ClientHello(1) };
             wire(Which::Copy(which, 1), Act::Silence(spread(r, 120.0, 700.0)), Done::Loss)
         }),
-        "packets too big" => each(&mut c, &hit, &mut r, |_, r| {
-            wire(Which::Above(Direction::Back, r.u32(600..1_200)), Act::Drop, Done::Mtu)
-        }),
+        "packets too big" => {
+            let way = if c.big_hello { Direction::Out } else { Direction::Back };
+            each(&mut c, &hit, &mut r, |_, r| wire(Which::Above(way, r.u32(600..1_200)), Act::Drop, Done::Mtu));
+        }
+        "client has too little CPU" => c.client_quota = Some(span(&mut r, 0.04, 0.12)),
+        "server has too little CPU" => c.server_quota = Some(span(&mut r, 0.04, 0.12)),
         "ends badly" => bad_end(&mut c, &hit, &mut r),
         _ => mixed(&mut c, &hit, &mut r),
     }
     let mut letter = kind.1;
+    // A program of one thread that stalls keeps the others waiting too.
+    let one_thread = matches!(c.server, Server::Nginx | Server::Haproxy | Server::Gnutls);
+    if one_thread && c.faults.iter().flatten().any(|f| matches!(f, Fault::ServerStall { .. })) {
+        c.concurrent = false;
+    }
     if c.concurrent && c.faults.iter().flatten().any(|f| matches!(f, Fault::ClientStop { .. } | Fault::ServerStop { .. })) {
         c.concurrent = false;
     }
@@ -99,7 +109,7 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
 
 fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
     let before = matches!(kind, "server late before TLS" | "client pauses behind the go-ahead")
-        .then(|| *pick_one(r, &[Before::Smtp, Before::Connect, Before::Postgres]));
+        .then(|| *pick_one(r, &[Before::Smtp, Before::Connect, Before::ConnectAgain, Before::Postgres]));
     let version = if r.u8(..10) < 4 { Version::Two } else { Version::Three };
     let chain = *pick_one(r, &[Chain::Ec, Chain::Rsa, Chain::Rsa, Chain::Mid, Chain::Long]);
     let chain = match kind {
@@ -115,10 +125,16 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
     while kind == "client waits for a third host" && !client.fetches() {
         client = *pick_one(r, &Client::ALL);
     }
-    let mut mtls = before.is_none() && client.certificate() && server.certificate() && r.u8(..6) == 0;
+    let mut mtls = before.is_none() && client.certificate() && r.u8(..6) == 0;
     let mut resume = before.is_none() && !mtls && client.resumes() && kind != "packets too big" && r.u8(..5) == 0;
-    while kind == "server stalls" && server.stages(version, mtls, resume).is_empty() {
+    while kind == "server stalls" && server.stages(version, mtls, resume, false).is_empty() {
         server = *pick_one(r, &Server::ALL);
+    }
+    if kind.ends_with("little CPU") {
+        // One thread each, so that what the scheduler made it wait is what the handshake waited for.
+        client = *pick_one(r, &[Client::Python, Client::Rustls]);
+        server = *pick_one(r, &[Server::Python, Server::Nginx, Server::Haproxy]);
+        (mtls, resume) = (false, false);
     }
     if kind == "ends badly" {
         (mtls, resume) = (r.u8(..3) == 0 && client.certificate(), false);
@@ -131,6 +147,7 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
     let back = if r.u8(..4) == 0 { span(r, 1.0, 110.0) } else { out };
     let jitter = if r.u8(..5) == 0 { (out.min(back) * 0.15).min(4.0) } else { 0.0 };
     let farther = kind == "farther address";
+    let (ipv6, offloads) = (r.u8(..5) == 0, r.u8(..4) == 0 && !matches!(kind, "packets too big" | "harmless disorder"));
     Case {
         name: String::new(),
         title: String::new(),
@@ -144,13 +161,18 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
         hello_retry,
         big_hello: matches!(client, Client::Python | Client::Go) && before.is_none() && r.u8(..8) == 0,
         before,
-        ipv6: r.u8(..5) == 0,
-        concurrent: client.concurrent() && matches!(kind, "healthy" | "client stalls" | "server stalls" | "packet lost") && r.u8(..5) == 0,
+        ipv6,
+        nat: !ipv6 && !offloads && r.u8(..7) == 0,
+        client_quota: None,
+        server_quota: None,
+        concurrent: client.concurrent()
+            && matches!(kind, "healthy" | "client stalls" | "server stalls" | "packet lost")
+            && r.u8(..5) == 0,
         out: millis(out),
         back: millis(back),
         jitter: millis(jitter),
         timestamps: r.u8(..5) > 0,
-        offloads: r.u8(..4) == 0 && !matches!(kind, "packets too big" | "harmless disorder"),
+        offloads,
         bbr: r.u8(..5) == 0,
         nanoseconds: r.bool(),
         detour: farther.then(|| {
@@ -191,20 +213,26 @@ fn client_stall(c: &Case, r: &mut Rng) -> Fault {
 fn server_stall(c: &Case, r: &mut Rng) -> Fault {
     let stages: Vec<&'static str> = match c.before {
         Some(Before::Smtp) => vec!["greeting", "goahead"],
+        Some(Before::ConnectAgain) => vec!["challenge", "goahead"],
         Some(_) => vec!["goahead"],
-        None => c.server.stages(c.version, c.mtls, c.resume),
+        None => c.server.stages(c.version, c.mtls, c.resume, c.hello_retry),
     };
     Fault::ServerStall { stage: stages[r.usize(..stages.len())], ms: span(r, 60.0, 700.0).round() }
 }
 
 fn client_stop(c: &Case, r: &mut Rng) -> Fault {
     let before_hello = c.client.one_process() && r.u8(..4) == 0;
-    Fault::ClientStop { before_hello, ms: (span(r, 90.0, 600.0) + ms(c.back) + if before_hello { 0.0 } else { overlap(c) }).round() }
+    Fault::ClientStop {
+        before_hello,
+        ms: (span(r, 90.0, 600.0) + ms(c.back) + if before_hello { 0.0 } else { overlap(c) }).round(),
+    }
 }
 
 fn lost(c: &Case, r: &mut Rng) -> Fault {
     let segment = Packet::Flight(r.usize(1..=if c.resume { 1 } else { c.chain.segments() }));
+    let hello = if c.hello_retry || c.big_hello { Packet::ClientHello(2) } else { Packet::ClientHello(1) };
     let choices = [
+        (hello, Done::Loss),
         (Packet::Syn, Done::LostSyn),
         (Packet::SynAck, Done::Loss),
         (Packet::ClientHello(1), Done::Loss),
@@ -255,6 +283,9 @@ fn bad_end(c: &mut Case, hit: &[usize], r: &mut Rng) {
         if c.client.old() {
             choices.push(Fault::OldVersion);
         }
+        if c.server.closes() && !c.concurrent {
+            choices.push(Fault::ServerClose);
+        }
         c.faults[*n].push(pick_one(r, &choices).clone());
     }
 }
@@ -262,7 +293,7 @@ fn bad_end(c: &mut Case, hit: &[usize], r: &mut Rng) {
 fn mixed(c: &mut Case, hit: &[usize], r: &mut Rng) {
     let client = matches!(r.u8(..3), 0 | 1);
     let server = !client || r.bool();
-    let server = server && !c.server.stages(c.version, c.mtls, c.resume).is_empty();
+    let server = server && !c.server.stages(c.version, c.mtls, c.resume, c.hello_retry).is_empty();
     if r.u8(..4) == 0 {
         c.detour = Some((millis(span(r, 90.0, 200.0)), Duration::ZERO));
         for n in hit {
@@ -271,7 +302,13 @@ fn mixed(c: &mut Case, hit: &[usize], r: &mut Rng) {
     }
     for (i, n) in hit.iter().enumerate() {
         let first = if client || !server { sized(client_stall(c, r), r, overlap(c)) } else { sized(server_stall(c, r), r, 0.0) };
-        let second = if client && server { sized(server_stall(c, r), r, 0.0) } else if r.bool() { held(c, r) } else { lost(c, r) };
+        let second = if client && server {
+            sized(server_stall(c, r), r, 0.0)
+        } else if r.bool() {
+            held(c, r)
+        } else {
+            lost(c, r)
+        };
         c.faults[*n].push(first);
         // One of them has the first fault only.
         if c.detour.is_none() && (i == 0 || hit.len() < 3 || i + 1 < hit.len()) {
@@ -304,8 +341,15 @@ fn edit(r: &mut Rng) -> Edit {
 
 fn describe(c: &Case) -> String {
     let mut words = vec![format!("TLS {}, {} chain", c.version.word(), c.chain.word())];
-    let flags = [(c.mtls, "client certificates"), (c.resume, "resumed"), (c.hello_retry, "HelloRetryRequest"),
-        (c.big_hello, "ClientHello of two segments"), (c.concurrent, "concurrent"), (c.bbr, "bbr")];
+    let flags = [
+        (c.mtls, "client certificates"),
+        (c.resume, "resumed"),
+        (c.hello_retry, "HelloRetryRequest"),
+        (c.big_hello, "ClientHello of two segments"),
+        (c.concurrent, "concurrent"),
+        (c.bbr, "bbr"),
+        (c.nat, "NAT"),
+    ];
     words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
     words.extend(c.before.map(|b| format!("{} before TLS", b.word())));
     words.join(", ")

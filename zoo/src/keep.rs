@@ -113,7 +113,8 @@ fn one(case: &Path, target: &Path) -> Result<u64, Failed> {
 }
 
 fn zstd(options: &[&str], from: &Path, to: &Path) -> Result<(), Failed> {
-    let status = Command::new("zstd").args(["-q", "-f"]).args(options).arg(from).arg("-o").arg(to).status().why("starting zstd")?;
+    let status =
+        Command::new("zstd").args(["-q", "-f"]).args(options).arg(from).arg("-o").arg(to).status().why("starting zstd")?;
     if status.success() { Ok(()) } else { Err(Failed(format!("zstd failed on {}", from.display()))) }
 }
 

@@ -23,5 +23,6 @@ mod rustls_client;
 mod servers;
 mod spawn;
 mod stacks;
+mod starved;
 mod truth;
 mod words;

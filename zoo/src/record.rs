@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::host::{Host, Lab, LabConfig};
-use lab::wire::{Detour, Direction, Event, Packet, PathConfig, Script};
+use lab::wire::{Detour, Direction, Event, NatConfig, Packet, PathConfig, Script};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -21,6 +21,7 @@ use crate::error::{Failed, Why};
 use crate::noise::{Late, Noise};
 use crate::servers::{self, Helpers, PORT};
 use crate::spawn::{Program, Start, start};
+use crate::starved::{Starved, Watch};
 
 /// A stop from outside.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,9 @@ pub struct Logs {
     pub codes: Vec<Option<i32>>,
     pub stops: Vec<Stop>,
     pub noise: Vec<Late>,
+    pub starved: Vec<Starved>,
+    /// Ports of the client, inside and outside of a translation.
+    pub nat: Vec<(u16, u16)>,
     /// The wire's own late packets.
     pub late: Vec<Late>,
 }
@@ -67,24 +71,36 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
         detours: detours(case, edge),
         log,
     });
+    if case.nat {
+        let outside = std::net::Ipv4Addr::new(10, 77, 200, 1);
+        lab.wire.set_nat(NatConfig {
+            host: client.port,
+            inside: client.ipv4,
+            outside,
+            first_port: 20_000 + (case.seed % 30_000) as u16,
+        });
+    }
+    for (host, quota) in [(client, case.client_quota), (edge, case.server_quota)] {
+        if let Some(cpus) = quota {
+            host.group.as_ref().ok_or_else(|| Failed("no cgroup for a quota".into()))?.quota(cpus)?;
+        }
+    }
     let server = servers::serve(case, edge, pki, helpers, scratch)?;
     let fetches = case.faults.iter().flatten().any(|f| matches!(f, Fault::Fetch { .. }));
     let _third = if fetches { Some(servers::third(third, helpers, scratch)?) } else { None };
-    let captures = [capture(client, case, &folder.join("client.pcap"), scratch)?, capture(edge, case, &folder.join("edge.pcap"), scratch)?];
+    let captures =
+        [capture(client, case, &folder.join("client.pcap"), scratch)?, capture(edge, case, &folder.join("edge.pcap"), scratch)?];
     let noise = Noise::watch();
     let client_pid = Arc::new(AtomicU32::new(0));
     let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.pid());
-    let places = Places {
-        host: client,
-        addresses: &edge.addresses(),
-        third: third.ipv4.into(),
-        nobody: IpAddr::from([10, 77, 9, 9]),
-    };
+    let places =
+        Places { host: client, addresses: &edge.addresses(), third: third.ipv4.into(), nobody: IpAddr::from([10, 77, 9, 9]) };
     let ran = clients::run(case, &places, pki, helpers, scratch, &client_pid);
     // What is still on its way, and the last words of both kernels.
     std::thread::sleep(case.out + case.back + Duration::from_millis(60));
     let noise = noise.end();
     let late = lab.wire.late().iter().map(|l| Late { t: (l.due + l.by as i64) as f64 / 1e9, ms: l.by as f64 / 1e6 }).collect();
+    let nat = lab.wire.nat_ports();
     for program in captures {
         let said = finish(program)?;
         if said > 0 {
@@ -95,9 +111,9 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
     server_lines.extend(lines(&std::fs::read_to_string(scratch.join("server-stalls")).unwrap_or_default()));
     server.end(Signal::SIGTERM);
     drop(lab); // ends the wire, which ends the log
-    let (events, stops) = watcher.join().map_err(|_| Failed("the watcher of the wire failed".into()))?;
+    let (events, stops, starved) = watcher.join().map_err(|_| Failed("the watcher of the wire failed".into()))?;
     let (client_lines, codes) = ran?;
-    Ok(Logs { events, client: client_lines, server: server_lines, codes, stops, noise, late })
+    Ok(Logs { events, client: client_lines, server: server_lines, codes, stops, starved, nat, noise, late })
 }
 
 fn paths(lab: &Lab, case: &Case, client: &Host, edge: &Host, third: &Host) {
@@ -122,7 +138,7 @@ fn capture(host: &Host, case: &Case, path: &Path, scratch: &Path) -> Result<Prog
     }
     args.extend(["-w".into(), path.display().to_string(), "tcp".into()]);
     let log = scratch.join(format!("tcpdump-{}", host.name));
-    let mut program = start(host, &Start { program: "tcpdump", args, env: vec![], log, input: None })?;
+    let mut program = start(host, &Start { program: "tcpdump", args, env: vec![], log, input: None, limited: false })?;
     let until = Instant::now() + Duration::from_secs(3);
     while !program.errors().contains("listening on") {
         if Instant::now() > until || program.ended() {
@@ -146,12 +162,20 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
 }
 
+type Seen = (Vec<Event>, Vec<Stop>, Vec<Starved>);
+
 /// Collects the wire's log and stops programs when the packet has passed that they would answer next.
-fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u32) -> JoinHandle<(Vec<Event>, Vec<Stop>)> {
+fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u32) -> JoinHandle<Seen> {
     std::thread::spawn(move || {
+        let mut starved =
+            case.client_quota.map(|_| Watch::new(true, case.back)).or(case.server_quota.map(|_| Watch::new(false, case.out)));
         let mut all: Vec<Event> = Vec::new();
         let mut stops: Vec<JoinHandle<Stop>> = Vec::new();
         for event in events {
+            if let Some(starved) = &mut starved {
+                let pid = if case.client_quota.is_some() { client.load(Ordering::Relaxed) } else { server };
+                starved.packet(&event, pid);
+            }
             let first = event.copy == 1 && !all.iter().any(|e| e.connection == event.connection && e.packet == event.packet);
             for fault in case.faults.get(event.connection).into_iter().flatten().filter(|_| first) {
                 let stop = match (fault, event.packet) {
@@ -169,7 +193,7 @@ fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u3
             }
             all.push(event);
         }
-        (all, stops.into_iter().filter_map(|s| s.join().ok()).collect())
+        (all, stops.into_iter().filter_map(|s| s.join().ok()).collect(), starved.map(Watch::end).unwrap_or_default())
     })
 }
 

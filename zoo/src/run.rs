@@ -116,7 +116,8 @@ fn run(options: &Options) -> Result<(), Failed> {
                 let folder = options.out.join(&case.name);
                 let _ = std::fs::remove_dir_all(&folder);
                 if options.keep_failed {
-                    let _ = Command::new("cp").arg("-r").arg(&work).arg(options.out.join(format!("failed-{}", case.name))).status();
+                    let _ =
+                        Command::new("cp").arg("-r").arg(&work).arg(options.out.join(format!("failed-{}", case.name))).status();
                 }
             }
         }
@@ -154,7 +155,18 @@ fn build(folder: &Path, stacks: &Path) -> Result<(), Failed> {
     let source = |name: &str| stacks.join(name).display().to_string();
     let target = |name: &str| folder.join(name).display().to_string();
     let steps: [(&str, Vec<String>); 4] = [
-        ("gcc", vec!["-shared".into(), "-fPIC".into(), "-O1".into(), "-o".into(), target("stall.so"), source("stall.c"), "-ldl".into()]),
+        (
+            "gcc",
+            vec![
+                "-shared".into(),
+                "-fPIC".into(),
+                "-O1".into(),
+                "-o".into(),
+                target("stall.so"),
+                source("stall.c"),
+                "-ldl".into(),
+            ],
+        ),
         ("go", vec!["build".into(), "-o".into(), target("go-client"), source("client.go")]),
         ("go", vec!["build".into(), "-o".into(), target("go-server"), source("server.go")]),
         ("javac", vec!["-d".into(), target("java"), source("Client.java")]),

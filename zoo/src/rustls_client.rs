@@ -26,7 +26,10 @@ pub fn run(path: &str) -> Result<(), Failed> {
         let mut port = 0;
         let result = handshake(&plan, one, config, &mut port);
         let error = result.as_ref().err().map(|e| e.0.clone());
-        println!("{}", json!({ "ev": "done", "ok": result.is_ok(), "resumed": result.unwrap_or(false), "error": error, "port": port, "t": now() }));
+        println!(
+            "{}",
+            json!({ "ev": "done", "ok": result.is_ok(), "resumed": result.unwrap_or(false), "error": error, "port": port, "t": now() })
+        );
         std::thread::sleep(span(&plan["gap_ms"]));
     }
     Ok(())

@@ -56,6 +56,7 @@ fn stalls(case: &Case) -> Vec<(usize, &'static str, f64)> {
             .iter()
             .filter_map(move |f| match f {
                 Fault::ServerStall { stage, ms } => Some((n, *stage, *ms)),
+                Fault::ServerClose => Some((n, "close", 0.0)),
                 _ => None,
             })
             .collect::<Vec<_>>()
@@ -93,7 +94,7 @@ pub fn serve(case: &Case, host: &Host, pki: &Pki, helpers: &Helpers<'_>, scratch
             env.extend(helpers.stalls(&plan.join(","), 0, &scratch.join("server-stalls")));
         }
     }
-    let mut running = start(host, &Start { program: &program, args, env, log, input })?;
+    let mut running = start(host, &Start { program: &program, args, env, log, input, limited: case.server_quota.is_some() })?;
     let many = if case.server == Server::Gnutls { 1 } else { addresses.len() };
     listening(host, PORT, many, &mut running)?;
     Ok(running)
@@ -107,7 +108,7 @@ pub fn third(host: &Host, helpers: &Helpers<'_>, scratch: &Path) -> Result<Progr
     let plan = scratch.join("third.json");
     write(&plan, &json!({ "plain": true, "addrs": [host.ipv4.to_string()], "port": 80 }).to_string())?;
     let args = vec![helpers.source("server.py"), plan.display().to_string()];
-    let what = Start { program: "python3", args, env: vec![], log: scratch.join("third"), input: None };
+    let what = Start { program: "python3", args, env: vec![], log: scratch.join("third"), input: None, limited: false };
     let mut running = start(host, &what)?;
     listening(host, 80, 1, &mut running)?;
     Ok(running)
@@ -129,7 +130,8 @@ fn own_plan(case: &Case, addresses: &[IpAddr], pki: &Pki) -> Value {
 fn nginx(case: &Case, addresses: &[IpAddr], pki: &Pki, scratch: &Path) -> Result<Vec<String>, Failed> {
     let folder = scratch.display();
     let listens: String = addresses.iter().map(|a| format!("listen {} ssl;\n", at(*a))).collect();
-    let client = if case.mtls { format!("ssl_verify_client on; ssl_client_certificate {};\n", pki.ca.display()) } else { String::new() };
+    let client =
+        if case.mtls { format!("ssl_verify_client on; ssl_client_certificate {};\n", pki.ca.display()) } else { String::new() };
     let curve = if case.hello_retry { "ssl_ecdh_curve secp384r1;\n" } else { "" };
     let text = format!(
         "user root root; daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n\
@@ -177,7 +179,11 @@ fn caddy(case: &Case, addresses: &[IpAddr], pki: &Pki, scratch: &Path) -> Result
     );
     let path = scratch.join("Caddyfile");
     write(&path, &text)?;
-    Ok(["run", "--adapter", "caddyfile", "--config"].iter().map(|s| (*s).to_owned()).chain([path.display().to_string()]).collect())
+    Ok(["run", "--adapter", "caddyfile", "--config"]
+        .iter()
+        .map(|s| (*s).to_owned())
+        .chain([path.display().to_string()])
+        .collect())
 }
 
 fn gnutls(case: &Case, pki: &Pki) -> Vec<String> {

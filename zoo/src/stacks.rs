@@ -119,7 +119,7 @@ impl Server {
     }
 
     /// Where it can stall so that the client's handshake waits for it.
-    pub fn stages(self, version: Version, mtls: bool, resumed: bool) -> Vec<&'static str> {
+    pub fn stages(self, version: Version, mtls: bool, resumed: bool, retry: bool) -> Vec<&'static str> {
         let mut stages = match self {
             Server::Caddy => vec![],
             Server::Nginx | Server::Haproxy | Server::Gnutls => vec!["read"],
@@ -136,14 +136,15 @@ impl Server {
         if mtls && !resumed && matches!(self, Server::Go | Server::Nginx | Server::Haproxy) {
             stages.push("verify");
         }
-        if mtls && version == Version::Three && self == Server::Python {
+        if (mtls || retry) && version == Version::Three && self == Server::Python {
             stages.push("second");
         }
         stages
     }
 
-    pub fn certificate(self) -> bool {
-        true
+    /// Can close single connections after the ClientHello.
+    pub fn closes(self) -> bool {
+        matches!(self, Server::Go | Server::Python)
     }
 }
 
@@ -162,7 +163,7 @@ impl Chain {
         match self {
             Chain::Ec => 1,
             Chain::Rsa => 2,
-            Chain::Mid => 5,
+            Chain::Mid => 4,
             Chain::Long => 14,
         }
     }

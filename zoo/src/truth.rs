@@ -36,10 +36,17 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     if syns.len() != case.handshakes() {
         return Err(Failed(format!("other number of connections: {} instead of {}", syns.len(), case.handshakes())));
     }
-    let numbers: HashMap<u16, usize> = syns.iter().map(|e| (e.client.port(), e.connection)).collect();
+    let mut numbers: HashMap<u16, usize> = syns.iter().map(|e| (e.client.port(), e.connection)).collect();
+    let outside: HashMap<u16, u16> = logs.nat.iter().copied().collect();
+    for syn in &syns {
+        if let Some(port) = outside.get(&syn.client.port()) {
+            numbers.insert(*port, syn.connection);
+        }
+    }
     let saw = saw(case, logs, &numbers);
     let mut book = Book { acts: Vec::new(), done: BTreeMap::new() };
     programs(logs, &numbers, &mut book);
+    starved(logs, &mut book);
     wire(case, logs, &mut book);
     detours(case, &syns, &mut book);
     endings(case, &saw, &mut book);
@@ -76,7 +83,7 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
         "hello_retry_request": case.hello_retry, "big_client_hello": case.big_hello, "before_tls": case.before.map(|b| b.word()),
         "ip_version": if case.ipv6 { 6 } else { 4 }, "concurrent": case.concurrent,
         "base_one_way_ms": { "client_to_server": ms(case.out), "server_to_client": ms(case.back), "jitter_up_to_ms": ms(case.jitter) },
-        "tcp_timestamps": case.timestamps, "offload": if case.offloads { "on" } else { "off" }, "nat": false,
+        "tcp_timestamps": case.timestamps, "offload": if case.offloads { "on" } else { "off" }, "nat": case.nat,
         "congestion_control": if case.bbr { "bbr" } else { "cubic" }, "capture_interface": "one",
         "faults": words_of(case), "injected": book.acts,
         "expected": {
@@ -84,8 +91,9 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
             "unaffected": unaffected, "per_handshake": per,
         },
         "affected_handshakes": affected, "affected_client_ports": ports,
-        "handshakes": handshakes(logs, &syns, &saw),
-        "host_settings": { "client_cpu_quota_us": null, "server_cpu_quota_us": null, "client_burners": null, "server_burners": null },
+        "handshakes": handshakes(logs, &syns, &saw, &outside),
+        "host_settings": { "client_cpu_quota_us": case.client_quota.map(|q| (q * 1e5) as u64),
+            "server_cpu_quota_us": case.server_quota.map(|q| (q * 1e5) as u64), "client_burners": null, "server_burners": null },
         "doubts": doubts, "capture_edit": if edited.is_null() { Value::Null } else { edited },
         "natural_waits": natural(case), "ungraded_handshakes": ungraded,
         "wire_late": logs.late.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
@@ -124,25 +132,61 @@ fn programs(logs: &Logs, numbers: &HashMap<u16, usize>, book: &mut Book) {
             let Some(n) = line[key].as_u64().and_then(|p| numbers.get(&(p as u16))).copied() else { continue };
             let (Some(t), Some(end)) = (line["t"].as_f64(), line["t_end"].as_f64()) else { continue };
             let actual = round1((end - t) * 1e3);
+            if line["ev"] == "close" {
+                continue;
+            }
             if line["ev"] == "stall" {
-                book.note(n, done, Some(actual), json!({
-                    "handshake": n, "what": "stall", "where": place, "when_in_handshake": line["stage"], "ms": line["ms"],
-                    "t": round6(t), "source": place, "t_end": round6(end), "ms_actual": actual,
-                }));
+                book.note(
+                    n,
+                    done,
+                    Some(actual),
+                    json!({
+                        "handshake": n, "what": "stall", "where": place, "when_in_handshake": line["stage"], "ms": line["ms"],
+                        "t": round6(t), "source": place, "t_end": round6(end), "ms_actual": actual,
+                    }),
+                );
             } else if line["ev"] == "fetch" {
-                book.note(n, Done::Fetch, Some(actual), json!({
-                    "handshake": n, "what": "fetch", "where": place, "t": round6(t), "source": place, "url": line["url"],
-                    "t_end": round6(end), "ms_actual": actual,
-                }));
+                book.note(
+                    n,
+                    Done::Fetch,
+                    Some(actual),
+                    json!({
+                        "handshake": n, "what": "fetch", "where": place, "t": round6(t), "source": place, "url": line["url"],
+                        "t_end": round6(end), "ms_actual": actual,
+                    }),
+                );
             }
         }
     }
     for stop in &logs.stops {
         let (place, done) = if stop.client { ("client process", Done::ClientStop) } else { ("server process", Done::ServerStop) };
-        book.note(stop.handshake, done, Some(stop.ms), json!({
-            "handshake": stop.handshake, "what": "SIGSTOP", "where": place, "ms": round1(stop.ms), "t": round6(stop.t),
-            "t_end": round6(stop.t_end), "source": "recorder",
-        }));
+        book.note(
+            stop.handshake,
+            done,
+            Some(stop.ms),
+            json!({
+                "handshake": stop.handshake, "what": "SIGSTOP", "where": place, "ms": round1(stop.ms), "t": round6(stop.t),
+                "t_end": round6(stop.t_end), "source": "recorder",
+            }),
+        );
+    }
+}
+
+/// From so many ms of waiting for a CPU on a handshake counts; between this and [`AWAKE`] it is not graded.
+const STARVED: f64 = 60.0;
+const AWAKE: f64 = 6.0;
+
+fn starved(logs: &Logs, book: &mut Book) {
+    for s in logs.starved.iter().filter(|s| s.ms >= STARVED) {
+        let (place, done) = if s.client { ("client host", Done::ClientStop) } else { ("server host", Done::ServerStop) };
+        book.note(
+            s.handshake,
+            done,
+            Some(s.ms),
+            json!({
+                "handshake": s.handshake, "what": "starved", "where": place, "ms": round1(s.ms), "source": "scheduler",
+            }),
+        );
     }
 }
 
@@ -155,7 +199,11 @@ fn wire(case: &Case, logs: &Logs, book: &mut Book) {
         });
         let Some(done) = fault else { continue };
         let again = logs.events.iter().find(|e| {
-            e.connection == event.connection && e.direction == event.direction && e.packet == event.packet && e.copy > event.copy && e.act.is_none()
+            e.connection == event.connection
+                && e.direction == event.direction
+                && e.packet == event.packet
+                && e.copy > event.copy
+                && e.act.is_none()
         });
         let repaired = again.map(|e| (e.at - event.at) as f64 / 1e6);
         let (what, set, cost) = match act {
@@ -178,9 +226,10 @@ fn wire(case: &Case, logs: &Logs, book: &mut Book) {
 
 /// How many ms after a packet the next data of its direction came.
 fn caught(logs: &Logs, event: &Event) -> Option<f64> {
-    let next = logs.events.iter().find(|e| {
-        e.connection == event.connection && e.direction == event.direction && e.at > event.at && e.payload > 0
-    });
+    let next = logs
+        .events
+        .iter()
+        .find(|e| e.connection == event.connection && e.direction == event.direction && e.at > event.at && e.payload > 0);
     next.map(|e| (e.at - event.at) as f64 / 1e6)
 }
 
@@ -188,10 +237,15 @@ fn detours(case: &Case, syns: &[&Event], book: &mut Book) {
     let Some((out, back)) = case.detour else { return };
     for syn in syns {
         if case.farther.get(syn.connection) == Some(&true) {
-            book.note(syn.connection, Done::Detour, None, json!({
-                "handshake": syn.connection, "what": "detour", "where": "path", "ms_c2s": ms(out), "ms_s2c": ms(back),
-                "when_in_handshake": "every packet of this server address", "source": "link",
-            }));
+            book.note(
+                syn.connection,
+                Done::Detour,
+                None,
+                json!({
+                    "handshake": syn.connection, "what": "detour", "where": "path", "ms_c2s": ms(out), "ms_s2c": ms(back),
+                    "when_in_handshake": "every packet of this server address", "source": "link",
+                }),
+            );
         }
     }
 }
@@ -205,6 +259,7 @@ fn endings(case: &Case, saw: &BTreeMap<usize, (bool, Value)>, book: &mut Book) {
             Fault::Distrust => (Done::ClientAlert, "alert", "client app", "trusts another root"),
             Fault::NoCertificate => (Done::ServerAlert, "alert", "server app", "no client certificate"),
             Fault::OldVersion => (Done::ServerAlert, "alert", "server app", "only TLS 1.1 offered"),
+            Fault::ServerClose => (Done::ServerAlert, "close", "server app", "closed behind the ClientHello"),
             _ => continue,
         };
         book.note(n, done, None, json!({ "handshake": n, "what": what, "where": place, "source": "client app", "note": note }));
@@ -221,7 +276,11 @@ fn applied(case: &Case, book: &Book) -> Result<(), Failed> {
         ("client stop", planned(|f| matches!(f, Fault::ClientStop { .. })), done(|d| d == Done::ClientStop)),
         ("server stop", planned(|f| matches!(f, Fault::ServerStop { .. })), done(|d| d == Done::ServerStop)),
         ("fetch", planned(|f| matches!(f, Fault::Fetch { .. })), done(|d| d == Done::Fetch)),
-        ("bad end", planned(|f| matches!(f, Fault::Distrust | Fault::NoCertificate | Fault::OldVersion)), done(|d| matches!(d, Done::ClientAlert | Done::ServerAlert))),
+        (
+            "bad end",
+            planned(|f| matches!(f, Fault::Distrust | Fault::NoCertificate | Fault::OldVersion | Fault::ServerClose)),
+            done(|d| matches!(d, Done::ClientAlert | Done::ServerAlert)),
+        ),
     ];
     for (what, planned, done) in checks {
         if planned != done {
@@ -235,7 +294,9 @@ fn applied(case: &Case, book: &Book) -> Result<(), Failed> {
             match (found, act) {
                 (None, _) => return Err(Failed(format!("the wire never saw {which:?}"))),
                 (Some((_, None)), Act::HoldAfter(_)) => return Err(Failed("a hold held nothing".into())),
-                (Some((_, Some(cost))), Act::HoldAfter(_)) if *cost < 30.0 => return Err(Failed("a hold held too little".into())),
+                (Some((_, Some(cost))), Act::HoldAfter(_)) if *cost < 30.0 => {
+                    return Err(Failed("a hold held too little".into()));
+                }
                 _ => {}
             }
         }
@@ -249,7 +310,10 @@ fn completed(case: &Case, saw: &BTreeMap<usize, (bool, Value)>) -> Result<(), Fa
         match saw.get(&n) {
             None => return Err(Failed("a client said nothing about a handshake".into())),
             Some((ok, said)) if *ok == case.fails(n) => {
-                return Err(Failed(format!("handshake {n} {} against the plan: {said}", if *ok { "completed" } else { "failed" })));
+                return Err(Failed(format!(
+                    "handshake {n} {} against the plan: {said}",
+                    if *ok { "completed" } else { "failed" }
+                )));
             }
             Some(_) => {}
         }
@@ -257,14 +321,23 @@ fn completed(case: &Case, saw: &BTreeMap<usize, (bool, Value)>) -> Result<(), Fa
     Ok(())
 }
 
-fn handshakes(logs: &Logs, syns: &[&Event], saw: &BTreeMap<usize, (bool, Value)>) -> Vec<Value> {
+fn handshakes(logs: &Logs, syns: &[&Event], saw: &BTreeMap<usize, (bool, Value)>, outside: &HashMap<u16, u16>) -> Vec<Value> {
     let one = |syn: &&Event| {
-        let flight =
-            logs.events.iter().filter(|e| e.connection == syn.connection && matches!(e.packet, Packet::Flight(_)) && e.copy == 1).count();
+        let flight = logs
+            .events
+            .iter()
+            .filter(|e| e.connection == syn.connection && matches!(e.packet, Packet::Flight(_)) && e.copy == 1)
+            .count();
         let mut entry = json!({
             "handshake": syn.connection, "client_port": syn.client.port(), "server_addr": syn.server.ip().to_string(),
             "syn_t": round6(syn.at as f64 / 1e9), "server_flight_segments": flight,
         });
+        if let Some(port) = outside.get(&syn.client.port()) {
+            entry["edge_client_port"] = json!(port);
+        }
+        if let Some(s) = logs.starved.iter().find(|s| s.handshake == syn.connection) {
+            entry["starved_ms"] = json!(round1(s.ms));
+        }
         if let (Some(entry), Some((_, Value::Object(said)))) = (entry.as_object_mut(), saw.get(&syn.connection)) {
             entry.extend(said.clone());
         }
@@ -279,6 +352,15 @@ fn doubts(case: &Case, logs: &Logs, syns: &[&Event]) -> (Vec<usize>, Value) {
     if matches!(case.client, Client::Java | Client::Node) {
         ungraded.push(0);
         words.push("the first handshake of a virtual machine is slow by itself: not graded".to_owned());
+    }
+    for s in logs.starved.iter().filter(|s| (AWAKE..STARVED).contains(&s.ms)) {
+        if !ungraded.contains(&s.handshake) {
+            ungraded.push(s.handshake);
+        }
+        words.push(format!(
+            "handshake {}: {:.0} ms of waiting for a CPU is neither much nor little: not graded",
+            s.handshake, s.ms
+        ));
     }
     let noise = logs.noise.iter().filter(|l| l.ms >= NOISY).map(|l| (l, "this machine"));
     for (late, who) in noise.chain(logs.late.iter().filter(|l| l.ms >= LATE).map(|l| (l, "the wire"))) {

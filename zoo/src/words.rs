@@ -159,7 +159,10 @@ mod tests {
         assert_eq!(stall.as_ref().map(|w| w.both[0].as_str()), Some("client-app"));
         assert!(stall.is_some_and(|w| w.edge.contains(&"inconclusive".into()) && !w.both.contains(&"healthy".into())));
         let both = expected(&[(Done::ClientStall, Some(200.0)), (Done::Loss, Some(210.0))]);
-        assert_eq!(both.map(|w| w.both), Some(vec!["client-app+path-loss".into(), "path-loss+client-app".into(), "mixed".into()]));
+        assert_eq!(
+            both.map(|w| w.both),
+            Some(vec!["client-app+path-loss".into(), "path-loss+client-app".into(), "mixed".into()])
+        );
         assert!(expected(&[(Done::Loss, Some(5.0))]).is_some_and(|w| w.both.contains(&"healthy".into())));
     }
 }

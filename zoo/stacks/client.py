@@ -57,9 +57,12 @@ def before_tls(sock, port, one):
         until(sock, lambda d: b'250 ' in d and d.endswith(b'\r\n'))
         sock.sendall(b'STARTTLS\r\n')
         until(sock, lambda d: d.endswith(b'\r\n'))
-    elif kind == 'connect':
+    elif kind in ('connect', 'connect-407'):
         sock.sendall(b'CONNECT lab.test:443 HTTP/1.1\r\nHost: lab.test:443\r\n\r\n')
         until(sock, lambda d: d.endswith(b'\r\n\r\n'))
+        if kind == 'connect-407':
+            sock.sendall(b'CONNECT lab.test:443 HTTP/1.1\r\nHost: lab.test:443\r\nProxy-Authorization: Basic bGFiOmxhYg==\r\n\r\n')
+            until(sock, lambda d: d.endswith(b'\r\n\r\n'))
     elif kind == 'postgres':
         sock.sendall(b'\0\0\0\x08\x04\xd2\x16\x2f')
         until(sock, lambda d: d == b'S')

@@ -67,7 +67,14 @@ func serve(conn net.Conn, base *tls.Config, stalls map[string]float64) {
 	}
 	at("accept")
 	config := base.Clone()
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { at("hello"); return nil, nil }
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if _, ok := stalls["close"]; ok {
+			say(map[string]any{"ev": "close", "t": now(), "peer": peer})
+			conn.Close()
+		}
+		at("hello")
+		return nil, nil
+	}
 	config.VerifyConnection = func(tls.ConnectionState) error { at("verify"); return nil }
 	session := tls.Server(&late{Conn: conn, before: func() { at("second") }}, config)
 	if err := session.Handshake(); err != nil {

@@ -53,9 +53,14 @@ def before_tls(sock, peer, stalls):
         line(sock)
         late('goahead')
         sock.sendall(b'220 2.0.0 ready\r\n')
-    elif kind == 'connect':
+    elif kind in ('connect', 'connect-407'):
         while not line(sock).endswith(b'\r\n\r\n'):
             pass
+        if kind == 'connect-407':
+            late('challenge')
+            sock.sendall(b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="lab"\r\nContent-Length: 0\r\n\r\n')
+            while not line(sock).endswith(b'\r\n\r\n'):
+                pass
         late('goahead')
         sock.sendall(b'HTTP/1.1 200 Connection established\r\n\r\n')
     elif kind == 'postgres':
@@ -104,6 +109,9 @@ def serve(sock, peer, number, tls_context):
                     return done
                 more = sock.recv(16384)
                 if not more:
+                    raise EOFError
+                if 'close' in stalls:
+                    say(ev='close', t=time.time(), peer=peer)
                     raise EOFError
                 inbound.write(more)
 

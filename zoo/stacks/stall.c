@@ -59,7 +59,10 @@ static int find(void *session, int fd) {
 }
 
 static void before(void *session, int fd) {
-    if (fd < 0) fd = connected; /* curl does not tell OpenSSL which socket it uses */
+    if (fd < 0) { /* curl and HAProxy do not tell OpenSSL which socket they use */
+        fd = connected;
+        for (int i = 0; i < count; i++) if (known[i].session == session) fd = known[i].fd;
+    }
     int slot = current = find(session, fd);
     if (slot < 0) return;
     if (!known[slot].begun++) stall(slot, "hello");
@@ -93,6 +96,14 @@ int connect(int fd, const struct sockaddr *to, socklen_t size) {
     getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &n);
     if (to && (to->sa_family == AF_INET || to->sa_family == AF_INET6) && kind == SOCK_STREAM) connected = fd;
     return real(fd, to, size);
+}
+
+/* The newest one of a server. */
+int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags) {
+    REAL(accept4);
+    int made = real(fd, from, size, flags);
+    if (made >= 0) connected = made;
+    return made;
 }
 
 int SSL_do_handshake(void *s) { REAL(SSL_do_handshake); if (SSL_get_fd) before(s, SSL_get_fd(s)); return real(s); }

@@ -6,6 +6,7 @@
 
 mod faults;
 mod flow;
+mod nat;
 mod path;
 mod reset;
 mod script;
@@ -28,6 +29,7 @@ use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 
 pub use faults::{Action, Fault, Message};
+pub use nat::NatConfig;
 pub use path::{Direction, PathConfig};
 pub use script::{Act, Detour, Event, Packet, Rule, Script, Which};
 
@@ -35,6 +37,7 @@ use crate::Error;
 use crate::sys::{VNET_HEADER, packet_socket, real_time};
 use crate::truth::TruthLog;
 use faults::Faults;
+use nat::Nat;
 use path::{Fate, Path};
 use script::{Outcome, Scripted};
 
@@ -76,6 +79,7 @@ struct Settings {
     paths: HashMap<(Port, Port), PathConfig>,
     faults: Vec<Fault>,
     script: Option<Scripted>,
+    nat: Option<Nat>,
     lateness: Lateness,
     late: Vec<Late>,
 }
@@ -141,6 +145,16 @@ impl Wire {
     /// Replaces the protocol-aware faults.
     pub fn set_faults(&self, faults: Vec<Fault>) {
         self.lock().faults = faults;
+    }
+
+    /// Starts translating addresses of one host.
+    pub fn set_nat(&self, config: NatConfig) {
+        self.lock().nat = Some(Nat::new(config));
+    }
+
+    /// Ports that were translated, inside and outside.
+    pub fn nat_ports(&self) -> Vec<(u16, u16)> {
+        self.lock().nat.as_ref().map(Nat::ports).unwrap_or_default()
     }
 
     /// Starts a script; connections are counted from now on.
@@ -249,6 +263,11 @@ impl Forwarder {
 
     /// Decides what becomes of one frame.
     fn take(&mut self, from: Port, length: usize, stamp: i64) {
+        if let (Some(nat), Some(frame)) =
+            (self.settings.lock().unwrap_or_else(PoisonError::into_inner).nat.as_mut(), self.buffer.get_mut(..length))
+        {
+            nat.inward(frame);
+        }
         let Some(ethernet) = self.buffer.get(VNET_HEADER..length) else { return };
         let (to, size, segment) = match decode(LinkType::Ethernet, ethernet) {
             Ok(Transport::Tcp(segment)) => (segment.destination().ip(), segment.ip_len, Some(segment)),
@@ -304,6 +323,9 @@ impl Forwarder {
     /// Queues a frame for the host behind a port.
     fn queue(&mut self, due: i64, to: Port, mut frame: Vec<u8>) {
         frame[VNET_HEADER..VNET_HEADER + 6].copy_from_slice(&self.macs[to.0]);
+        if let Some(nat) = self.settings.lock().unwrap_or_else(PoisonError::into_inner).nat.as_mut() {
+            nat.outward(to, &mut frame);
+        }
         self.order += 1;
         self.queue.push(Reverse(Queued { due, order: self.order, to, frame }));
     }

@@ -194,8 +194,11 @@ fn time(truth: &Value, n: u64, line: Option<&Value>, said: &Said) -> Option<(f64
     let ms = act["ms_actual"].as_f64().or(act["cost_ms"].as_f64()).or(act["ms"].as_f64())?;
     let side = said.culprits.first().filter(|_| said.culprits.len() == 1)?.side;
     let parts = line?["judgement"]["parts"].as_array()?;
-    let found: f64 =
-        parts.iter().filter(|p| outcome::side_of_owner(p["owner"].as_str().unwrap_or("")) == side).filter_map(|p| p["excess"].as_f64()).sum();
+    let found: f64 = parts
+        .iter()
+        .filter(|p| outcome::side_of_owner(p["owner"].as_str().unwrap_or("")) == side)
+        .filter_map(|p| p["excess"].as_f64())
+        .sum();
     Some((ms, found / 1e6))
 }
 

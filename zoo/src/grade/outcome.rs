@@ -104,7 +104,8 @@ pub(crate) fn judge(said: &Said, expected: &[String]) -> Outcome {
             (false, _, false) => Outcome::Missed,
         };
     }
-    let single: Vec<&str> = expected.iter().filter(|w| !w.contains('+')).map(|w| side_of_word(w)).filter(|s| !s.is_empty()).collect();
+    let single: Vec<&str> =
+        expected.iter().filter(|w| !w.contains('+')).map(|w| side_of_word(w)).filter(|s| !s.is_empty()).collect();
     let pairs: Vec<[&str; 2]> =
         expected.iter().filter_map(|w| w.split_once('+')).map(|(a, b)| [side_of_word(a), side_of_word(b)]).collect();
     let mut sides: Vec<&str> = said.culprits.iter().map(|c| c.side).collect();

@@ -43,7 +43,10 @@ pub(crate) fn print(rows: &[Row], list: bool) {
     let mut off: Vec<f64> = rows.iter().filter_map(|r| r.time).map(|(injected, found)| (injected - found).abs()).collect();
     off.sort_by(f64::total_cmp);
     if let (Some(median), Some(late), Some(most)) = (at(&off, 0.5), at(&off, 0.95), off.last()) {
-        println!("\ntime found against time injected, n {}: median {median:.2} ms, p95 {late:.2} ms, most {most:.2} ms", off.len());
+        println!(
+            "\ntime found against time injected, n {}: median {median:.2} ms, p95 {late:.2} ms, most {most:.2} ms",
+            off.len()
+        );
     }
     if list {
         println!();
