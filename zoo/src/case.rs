@@ -19,6 +19,8 @@ pub enum Fault {
     ClientStop { before_hello: bool, ms: f64 },
     /// The server is stopped from outside when the ClientHello is on its way.
     ServerStop { ms: f64 },
+    /// The client's or the server's CPU quota is a hundredth for a while, from when its turn begins.
+    Starve { client: bool, ms: f64 },
     /// The wire does something to a packet.
     Wire { which: Which, act: Act, done: Done },
     /// The client waits for a third host while it verifies; none: its SYNs are never answered.
@@ -89,9 +91,6 @@ pub struct Case {
     pub offloads: bool,
     pub bbr: bool,
     pub nat: bool,
-    /// CPUs for the client or the server: less than one.
-    pub client_quota: Option<f64>,
-    pub server_quota: Option<f64>,
     pub nanoseconds: bool,
     /// Extra delay of the farther address, and which handshakes go there.
     pub detour: Option<(Duration, Duration)>,
@@ -105,6 +104,14 @@ pub struct Case {
 impl Case {
     pub fn handshakes(&self) -> usize {
         self.faults.len()
+    }
+
+    /// Which of the two is starved, if one is: true is the client.
+    pub fn starves(&self) -> Option<bool> {
+        self.faults.iter().flatten().find_map(|f| match f {
+            Fault::Starve { client, .. } => Some(*client),
+            _ => None,
+        })
     }
 
     /// The address that handshake `n` goes to.

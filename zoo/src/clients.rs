@@ -1,7 +1,7 @@
 //! Runs the client of a case through its handshakes, told where to stall.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Places<'a> {
     pub third: IpAddr,
     /// An address at which nobody answers.
     pub nobody: IpAddr,
+    /// A cgroup for the client.
+    pub group: Option<PathBuf>,
 }
 
 /// Runs all handshakes; gives the lines that the programs wrote and, for a process each, their exit codes.
@@ -58,7 +60,7 @@ pub fn run(
         env: vec![],
         log: scratch.join("client"),
         input: None,
-        limited: case.client_quota.is_some(),
+        group: places.group.clone(),
     };
     let mut running = start(places.host, &what)?;
     pid.store(running.pid(), Ordering::Relaxed);
@@ -155,7 +157,7 @@ fn one_by_one(
             .collect();
         let env = if stalls.is_empty() { vec![] } else { helpers.stalls(&stalls.join(","), n, &log) };
         let log = scratch.join(format!("client-{n}"));
-        let mut running = start(places.host, &Start { program, args, env, log, input, limited: false })?;
+        let mut running = start(places.host, &Start { program, args, env, log, input, group: None })?;
         pid.store(running.pid(), Ordering::Relaxed);
         codes.push(running.wait(case.timeout + Duration::from_secs(1)));
         pid.store(0, Ordering::Relaxed);

@@ -49,7 +49,7 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
         place -= k.2;
     }
     let mut c = surroundings(&mut r, own, kind.0, count);
-    let many = if kind.0 == "healthy" || kind.0.ends_with("little CPU") { 0 } else { r.usize(2..=4).min(count / 2) };
+    let many = if kind.0 == "healthy" { 0 } else { r.usize(2..=4).min(count / 2) };
     let hit = pick(&mut r, count, many);
     match kind.0 {
         "healthy" => {}
@@ -67,7 +67,7 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
         }
         "direction held" => each(&mut c, &hit, &mut r, held),
         "single packet late" => each(&mut c, &hit, &mut r, |c, r| {
-            let which = if r.bool() { Packet::ClientFinished(1) } else { Packet::Flight(r.usize(1..=c.chain.segments())) };
+            let which = if r.bool() { Packet::ClientFinished(1) } else { Packet::Flight(r.usize(1..=segments(c))) };
             wire(Which::Copy(which, 1), Act::Delay(spread(r, 80.0, 400.0)), Done::Late)
         }),
         "farther address" => {
@@ -83,8 +83,8 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
             let way = if c.big_hello { Direction::Out } else { Direction::Back };
             each(&mut c, &hit, &mut r, |_, r| wire(Which::Above(way, r.u32(600..1_200)), Act::Drop, Done::Mtu));
         }
-        "client has too little CPU" => c.client_quota = Some(span(&mut r, 0.04, 0.12)),
-        "server has too little CPU" => c.server_quota = Some(span(&mut r, 0.04, 0.12)),
+        "client has too little CPU" => each(&mut c, &hit, &mut r, |c, r| starve(true, ms(c.back), r)),
+        "server has too little CPU" => each(&mut c, &hit, &mut r, |c, r| starve(false, ms(c.out), r)),
         "ends badly" => bad_end(&mut c, &hit, &mut r),
         _ => mixed(&mut c, &hit, &mut r),
     }
@@ -163,8 +163,6 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
         before,
         ipv6,
         nat: !ipv6 && !offloads && r.u8(..7) == 0,
-        client_quota: None,
-        server_quota: None,
         concurrent: client.concurrent()
             && matches!(kind, "healthy" | "client stalls" | "server stalls" | "packet lost")
             && r.u8(..5) == 0,
@@ -198,6 +196,11 @@ fn each(c: &mut Case, hit: &[usize], r: &mut Rng, mut draw: impl FnMut(&Case, &m
     }
 }
 
+/// Segments of the server's flight that surely exist.
+fn segments(c: &Case) -> usize {
+    if c.resume || c.offloads { 1 } else { c.chain.segments() }
+}
+
 /// A stall that may begin while the rest of a long flight is still on its way counts from when that has come.
 fn overlap(c: &Case) -> f64 {
     if c.chain == Chain::Long { ms(c.out + c.back) * 1.2 } else { 0.0 }
@@ -228,8 +231,12 @@ fn client_stop(c: &Case, r: &mut Rng) -> Fault {
     }
 }
 
+fn starve(client: bool, before: f64, r: &mut Rng) -> Fault {
+    Fault::Starve { client, ms: (span(r, 250.0, 500.0) + before).round() }
+}
+
 fn lost(c: &Case, r: &mut Rng) -> Fault {
-    let segment = Packet::Flight(r.usize(1..=if c.resume { 1 } else { c.chain.segments() }));
+    let segment = Packet::Flight(r.usize(1..=segments(c)));
     let hello = if c.hello_retry || c.big_hello { Packet::ClientHello(2) } else { Packet::ClientHello(1) };
     let choices = [
         (hello, Done::Loss),
@@ -259,7 +266,7 @@ fn held(c: &Case, r: &mut Rng) -> Fault {
 }
 
 fn harmless(c: &Case, r: &mut Rng) -> Fault {
-    let segment = Packet::Flight(r.usize(1..=c.chain.segments()));
+    let segment = Packet::Flight(r.usize(1..=segments(c)));
     match r.u8(..4) {
         0 => wire(Which::Copy(segment, 1), Act::Duplicate(spread(r, 0.2, 15.0)), Done::Nothing),
         1 => wire(Which::Copy(Packet::ClientFinished(1), 1), Act::Duplicate(spread(r, 0.2, 15.0)), Done::Nothing),
@@ -277,7 +284,8 @@ fn bad_end(c: &mut Case, hit: &[usize], r: &mut Rng) {
         if c.client.distrusts() {
             choices.push(Fault::Distrust);
         }
-        if c.mtls {
+        // nginx completes and answers 400.
+        if c.mtls && c.server != Server::Nginx {
             choices.push(Fault::NoCertificate);
         }
         if c.client.old() {

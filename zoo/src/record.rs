@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lab::cpu::{Cgroup, Hierarchy};
 use lab::host::{Host, Lab, LabConfig};
 use lab::wire::{Detour, Direction, Event, NatConfig, Packet, PathConfig, Script};
 use nix::sys::signal::{Signal, kill};
@@ -80,21 +81,22 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
             first_port: 20_000 + (case.seed % 30_000) as u16,
         });
     }
-    for (host, quota) in [(client, case.client_quota), (edge, case.server_quota)] {
-        if let Some(cpus) = quota {
-            host.group.as_ref().ok_or_else(|| Failed("no cgroup for a quota".into()))?.quota(cpus)?;
-        }
-    }
-    let server = servers::serve(case, edge, pki, helpers, scratch)?;
+    let group = match (case.starves(), Hierarchy::detect()) {
+        (None, _) => None,
+        (Some(_), None) => return Err(Failed("no cgroup for a quota".into())),
+        (Some(_), Some(hierarchy)) => Some(Arc::new(Cgroup::create(hierarchy, "starved")?)),
+    };
+    let joins = |client: bool| group.as_ref().filter(|_| case.starves() == Some(client)).map(|g| g.procs());
+    let server = servers::serve(case, edge, pki, helpers, scratch, joins(false))?;
     let fetches = case.faults.iter().flatten().any(|f| matches!(f, Fault::Fetch { .. }));
     let _third = if fetches { Some(servers::third(third, helpers, scratch)?) } else { None };
     let captures =
         [capture(client, case, &folder.join("client.pcap"), scratch)?, capture(edge, case, &folder.join("edge.pcap"), scratch)?];
     let noise = Noise::watch();
     let client_pid = Arc::new(AtomicU32::new(0));
-    let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.pid());
+    let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.pid(), group.clone());
     let places =
-        Places { host: client, addresses: &edge.addresses(), third: third.ipv4.into(), nobody: IpAddr::from([10, 77, 9, 9]) };
+        Places { host: client, addresses: &edge.addresses(), third: third.ipv4.into(), nobody: IpAddr::from([10, 77, 9, 9]), group: joins(true) };
     let ran = clients::run(case, &places, pki, helpers, scratch, &client_pid);
     // What is still on its way, and the last words of both kernels.
     std::thread::sleep(case.out + case.back + Duration::from_millis(60));
@@ -138,7 +140,7 @@ fn capture(host: &Host, case: &Case, path: &Path, scratch: &Path) -> Result<Prog
     }
     args.extend(["-w".into(), path.display().to_string(), "tcp".into()]);
     let log = scratch.join(format!("tcpdump-{}", host.name));
-    let mut program = start(host, &Start { program: "tcpdump", args, env: vec![], log, input: None, limited: false })?;
+    let mut program = start(host, &Start { program: "tcpdump", args, env: vec![], log, input: None, group: None })?;
     let until = Instant::now() + Duration::from_secs(3);
     while !program.errors().contains("listening on") {
         if Instant::now() > until || program.ended() {
@@ -165,19 +167,23 @@ fn lines(text: &str) -> Vec<Value> {
 type Seen = (Vec<Event>, Vec<Stop>, Vec<Starved>);
 
 /// Collects the wire's log and stops programs when the packet has passed that they would answer next.
-fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u32) -> JoinHandle<Seen> {
+fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u32, group: Option<Arc<Cgroup>>) -> JoinHandle<Seen> {
     std::thread::spawn(move || {
-        let mut starved =
-            case.client_quota.map(|_| Watch::new(true, case.back)).or(case.server_quota.map(|_| Watch::new(false, case.out)));
+        let mut starved = case.starves().map(|client| Watch::new(client, if client { case.back } else { case.out }));
         let mut all: Vec<Event> = Vec::new();
         let mut stops: Vec<JoinHandle<Stop>> = Vec::new();
         for event in events {
             if let Some(starved) = &mut starved {
-                let pid = if case.client_quota.is_some() { client.load(Ordering::Relaxed) } else { server };
+                let pid = if case.starves() == Some(true) { client.load(Ordering::Relaxed) } else { server };
                 starved.packet(&event, pid);
             }
             let first = event.copy == 1 && !all.iter().any(|e| e.connection == event.connection && e.packet == event.packet);
             for fault in case.faults.get(event.connection).into_iter().flatten().filter(|_| first) {
+                match (fault, event.packet, &group) {
+                    (Fault::Starve { client: true, ms }, Packet::SynAck, Some(group))
+                    | (Fault::Starve { client: false, ms }, Packet::ClientHello(1), Some(group)) => starve(Arc::clone(group), *ms),
+                    _ => {}
+                }
                 let stop = match (fault, event.packet) {
                     (Fault::ClientStop { before_hello: true, ms }, Packet::SynAck)
                     | (Fault::ClientStop { before_hello: false, ms }, Packet::Flight(1)) => Some((true, *ms)),
@@ -195,6 +201,15 @@ fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u3
         }
         (all, stops.into_iter().filter_map(|s| s.join().ok()).collect(), starved.map(Watch::end).unwrap_or_default())
     })
+}
+
+/// Leaves a program a hundredth of a CPU for a while.
+fn starve(group: Arc<Cgroup>, ms: f64) {
+    std::thread::spawn(move || {
+        let _ = group.quota(0.01);
+        std::thread::sleep(Duration::from_secs_f64(ms / 1e3));
+        let _ = group.quota(1_000.0);
+    });
 }
 
 fn halt(pid: u32, handshake: usize, client: bool, ms: f64) -> Stop {

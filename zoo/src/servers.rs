@@ -1,7 +1,7 @@
 //! Starts the server of a case, told where to stall.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lab::host::Host;
 use serde_json::{Map, Value, json};
@@ -68,7 +68,7 @@ fn stalls(case: &Case) -> Vec<(usize, &'static str, f64)> {
 ///
 /// # Errors
 /// If it does not come up.
-pub fn serve(case: &Case, host: &Host, pki: &Pki, helpers: &Helpers<'_>, scratch: &Path) -> Result<Program, Failed> {
+pub fn serve(case: &Case, host: &Host, pki: &Pki, helpers: &Helpers<'_>, scratch: &Path, group: Option<PathBuf>) -> Result<Program, Failed> {
     let addresses: Vec<IpAddr> = host.addresses().into_iter().filter(|a| a.is_ipv6() == case.ipv6).take(2).collect();
     let log = scratch.join("server");
     let (program, args, input) = match case.server {
@@ -94,7 +94,7 @@ pub fn serve(case: &Case, host: &Host, pki: &Pki, helpers: &Helpers<'_>, scratch
             env.extend(helpers.stalls(&plan.join(","), 0, &scratch.join("server-stalls")));
         }
     }
-    let mut running = start(host, &Start { program: &program, args, env, log, input, limited: case.server_quota.is_some() })?;
+    let mut running = start(host, &Start { program: &program, args, env, log, input, group })?;
     let many = if case.server == Server::Gnutls { 1 } else { addresses.len() };
     listening(host, PORT, many, &mut running)?;
     Ok(running)
@@ -108,7 +108,7 @@ pub fn third(host: &Host, helpers: &Helpers<'_>, scratch: &Path) -> Result<Progr
     let plan = scratch.join("third.json");
     write(&plan, &json!({ "plain": true, "addrs": [host.ipv4.to_string()], "port": 80 }).to_string())?;
     let args = vec![helpers.source("server.py"), plan.display().to_string()];
-    let what = Start { program: "python3", args, env: vec![], log: scratch.join("third"), input: None, limited: false };
+    let what = Start { program: "python3", args, env: vec![], log: scratch.join("third"), input: None, group: None };
     let mut running = start(host, &what)?;
     listening(host, 80, 1, &mut running)?;
     Ok(running)

@@ -26,8 +26,8 @@ pub struct Start<'a> {
     pub log: PathBuf,
     /// Text for its standard input, then its end.
     pub input: Option<&'a str>,
-    /// In the host's cgroup, where its quota holds.
-    pub limited: bool,
+    /// A cgroup to run in.
+    pub group: Option<PathBuf>,
 }
 
 /// Starts a program on a host, a little ahead of other work of this machine: its own slowness is not what is recorded.
@@ -38,9 +38,7 @@ pub fn start(host: &Host, what: &Start<'_>) -> Result<Program, Failed> {
     let mut args: Vec<String> = vec!["-n".into(), "-10".into(), what.program.into()];
     args.extend(what.args.iter().cloned());
     let mut placement = host.placement();
-    if !what.limited {
-        placement.cgroups.clear();
-    }
+    placement.cgroups = what.group.iter().cloned().collect();
     let mut command = placement.command("nice", &args)?;
     let out = what.log.with_extension("out");
     let file = |path: &Path| File::create(path).why(format!("making {}", path.display()));

@@ -92,8 +92,7 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
         },
         "affected_handshakes": affected, "affected_client_ports": ports,
         "handshakes": handshakes(logs, &syns, &saw, &outside),
-        "host_settings": { "client_cpu_quota_us": case.client_quota.map(|q| (q * 1e5) as u64),
-            "server_cpu_quota_us": case.server_quota.map(|q| (q * 1e5) as u64), "client_burners": null, "server_burners": null },
+        "host_settings": { "client_cpu_quota_us": null, "server_cpu_quota_us": null, "client_burners": null, "server_burners": null },
         "doubts": doubts, "capture_edit": if edited.is_null() { Value::Null } else { edited },
         "natural_waits": natural(case), "ungraded_handshakes": ungraded,
         "wire_late": logs.late.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
@@ -178,7 +177,7 @@ const AWAKE: f64 = 6.0;
 
 fn starved(logs: &Logs, book: &mut Book) {
     for s in logs.starved.iter().filter(|s| s.ms >= STARVED) {
-        let (place, done) = if s.client { ("client host", Done::ClientStop) } else { ("server host", Done::ServerStop) };
+        let (place, done) = if s.client { ("client host", Done::ClientStarved) } else { ("server host", Done::ServerStarved) };
         book.note(
             s.handshake,
             done,
@@ -353,7 +352,8 @@ fn doubts(case: &Case, logs: &Logs, syns: &[&Event]) -> (Vec<usize>, Value) {
         ungraded.push(0);
         words.push("the first handshake of a virtual machine is slow by itself: not graded".to_owned());
     }
-    for s in logs.starved.iter().filter(|s| (AWAKE..STARVED).contains(&s.ms)) {
+    let planned = |n: usize| case.faults.get(n).is_some_and(|f| f.iter().any(|f| matches!(f, Fault::Starve { .. })));
+    for s in logs.starved.iter().filter(|s| s.ms < STARVED && (s.ms >= AWAKE || planned(s.handshake))) {
         if !ungraded.contains(&s.handshake) {
             ungraded.push(s.handshake);
         }

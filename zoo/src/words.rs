@@ -10,8 +10,10 @@ const LITTLE: f64 = 30.0;
 pub enum Done {
     ClientStall,
     ClientStop,
+    ClientStarved,
     ServerStall,
     ServerStop,
+    ServerStarved,
     Detour,
     Spike,
     /// One packet late, others not: its repetition may come first.
@@ -40,9 +42,9 @@ impl Done {
     fn both(self) -> &'static [&'static str] {
         match self {
             Done::ClientStall => &["client-app", "client", "client-host"],
-            Done::ClientStop => &["client-host", "client", "client-app"],
+            Done::ClientStop | Done::ClientStarved => &["client-host", "client", "client-app"],
             Done::ServerStall => &["edge-app", "edge", "edge-host"],
-            Done::ServerStop => &["edge-host", "edge", "edge-app"],
+            Done::ServerStop | Done::ServerStarved => &["edge-host", "edge", "edge-app"],
             Done::Detour => &["path-detour", "path-delay", "path"],
             Done::Spike => &["path-delay", "path", "path-detour", "path-spike"],
             Done::Late => &["path-delay", "path", "path-detour", "path-spike", "path-reorder", "path-loss"],
@@ -59,7 +61,7 @@ impl Done {
 
     fn edge_more(self) -> &'static [&'static str] {
         match self {
-            Done::ServerStall | Done::ServerStop | Done::ServerAlert | Done::Nothing => &[],
+            Done::ServerStall | Done::ServerStop | Done::ServerStarved | Done::ServerAlert | Done::Nothing => &[],
             // The edge sees a connection that begins with the repetition: nothing is wrong with that.
             Done::LostSyn => &["inconclusive", "healthy"],
             Done::Fetch => &["inconclusive"],
@@ -71,8 +73,8 @@ impl Done {
 
     fn side(self) -> &'static str {
         match self {
-            Done::ClientStall | Done::ClientStop | Done::Fetch | Done::ClientAlert => "client",
-            Done::ServerStall | Done::ServerStop | Done::ServerAlert => "edge",
+            Done::ClientStall | Done::ClientStop | Done::ClientStarved | Done::Fetch | Done::ClientAlert => "client",
+            Done::ServerStall | Done::ServerStop | Done::ServerStarved | Done::ServerAlert => "edge",
             Done::Nothing | Done::Reordered => "",
             _ => "path",
         }

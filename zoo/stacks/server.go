@@ -111,7 +111,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	base := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
+	base := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
 	if p.Hrr {
 		base.CurvePreferences = []tls.CurveID{tls.CurveP384}
 	}

@@ -22,6 +22,15 @@
 static struct { void *session; int number, reads, begun, fd; } known[MOST];
 static int count, current = -1, connected = -1;
 
+/* Read at once: nginx empties its environment. */
+static const char *plan, *path;
+static int first;
+static char *copy(const char *name) { const char *v = getenv(name); return v ? strdup(v) : NULL; }
+__attribute__((constructor)) static void begin(void) {
+    plan = copy("ZOO_STALL"), path = copy("ZOO_LOG");
+    first = getenv("ZOO_FIRST") ? atoi(getenv("ZOO_FIRST")) : 0;
+}
+
 static double now(void) { struct timespec t; clock_gettime(CLOCK_REALTIME, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 
 static int port(int fd, int peer) {
@@ -31,7 +40,6 @@ static int port(int fd, int peer) {
 }
 
 static void stall(int slot, const char *stage) {
-    const char *plan = getenv("ZOO_STALL"), *path = getenv("ZOO_LOG");
     if (!plan || !path || slot < 0) return;
     for (const char *p = plan; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
         int number; char at[16]; double ms;
@@ -52,9 +60,8 @@ static void stall(int slot, const char *stage) {
 static int find(void *session, int fd) {
     for (int i = 0; i < count && i < MOST; i++) if (known[i].session == session && known[i].fd == fd) return i;
     if (count >= MOST || fd < 0 || !port(fd, 1)) return -1;
-    const char *first = getenv("ZOO_FIRST");
     known[count].session = session, known[count].fd = fd;
-    known[count].number = count + (first ? atoi(first) : 0);
+    known[count].number = count + first;
     return count++;
 }
 
