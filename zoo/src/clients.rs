@@ -52,16 +52,11 @@ pub fn run(
         Client::Python => ("python3".into(), vec![helpers.source("client.py"), plan]),
         Client::Node => ("node".into(), vec![helpers.source("client.js"), plan]),
         Client::Rustls => (own_binary()?, vec!["client".into(), plan]),
+        Client::Prober => (own_binary()?, vec!["prober".into(), plan]),
         _ => ("java".into(), java(case, places, pki, helpers)),
     };
-    let what = Start {
-        program: &program,
-        args,
-        env: vec![],
-        log: scratch.join("client"),
-        input: None,
-        group: places.group.clone(),
-    };
+    let what =
+        Start { program: &program, args, env: vec![], log: scratch.join("client"), input: None, group: places.group.clone() };
     let mut running = start(places.host, &what)?;
     pid.store(running.pid(), Ordering::Relaxed);
     let ended = running.wait(most);

@@ -395,3 +395,30 @@ fn millis(ms: f64) -> Duration {
 fn ms(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_every_kind_and_most_handshakes_are_left_alone() {
+        let total: u32 = KINDS.iter().map(|k| k.2).sum();
+        let cases: Vec<Case> = (0..total as usize).map(|i| case(9, i, 10)).collect();
+        for (kind, _, weight) in KINDS {
+            let drawn = cases.iter().filter(|c| c.title.starts_with(&format!("{kind};"))).count();
+            assert_eq!(drawn, weight as usize, "{kind}");
+        }
+        for c in &cases {
+            let hit = (0..10).filter(|n| !c.faults[*n].is_empty() || c.farther[*n]).count();
+            assert!(hit <= 4, "{}: {hit}", c.name);
+        }
+        let hit: usize = cases.iter().map(|c| c.faults.iter().filter(|f| !f.is_empty()).count()).sum();
+        assert!(hit * 2 < cases.len() * 10);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        assert_eq!(format!("{:?}", case(4, 17, 10)), format!("{:?}", case(4, 17, 10)));
+        assert_ne!(format!("{:?}", case(4, 17, 10)), format!("{:?}", case(5, 17, 10)));
+    }
+}

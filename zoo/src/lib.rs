@@ -17,6 +17,7 @@ pub mod grade;
 pub mod keep;
 mod noise;
 mod pcap;
+mod prober_client;
 mod record;
 pub mod run;
 mod rustls_client;

@@ -95,8 +95,13 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
     let noise = Noise::watch();
     let client_pid = Arc::new(AtomicU32::new(0));
     let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.pid(), group.clone());
-    let places =
-        Places { host: client, addresses: &edge.addresses(), third: third.ipv4.into(), nobody: IpAddr::from([10, 77, 9, 9]), group: joins(true) };
+    let places = Places {
+        host: client,
+        addresses: &edge.addresses(),
+        third: third.ipv4.into(),
+        nobody: IpAddr::from([10, 77, 9, 9]),
+        group: joins(true),
+    };
     let ran = clients::run(case, &places, pki, helpers, scratch, &client_pid);
     // What is still on its way, and the last words of both kernels.
     std::thread::sleep(case.out + case.back + Duration::from_millis(60));
@@ -167,7 +172,13 @@ fn lines(text: &str) -> Vec<Value> {
 type Seen = (Vec<Event>, Vec<Stop>, Vec<Starved>);
 
 /// Collects the wire's log and stops programs when the packet has passed that they would answer next.
-fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u32, group: Option<Arc<Cgroup>>) -> JoinHandle<Seen> {
+fn watch(
+    events: Receiver<Event>,
+    case: Case,
+    client: Arc<AtomicU32>,
+    server: u32,
+    group: Option<Arc<Cgroup>>,
+) -> JoinHandle<Seen> {
     std::thread::spawn(move || {
         let mut starved = case.starves().map(|client| Watch::new(client, if client { case.back } else { case.out }));
         let mut all: Vec<Event> = Vec::new();
@@ -181,7 +192,9 @@ fn watch(events: Receiver<Event>, case: Case, client: Arc<AtomicU32>, server: u3
             for fault in case.faults.get(event.connection).into_iter().flatten().filter(|_| first) {
                 match (fault, event.packet, &group) {
                     (Fault::Starve { client: true, ms }, Packet::SynAck, Some(group))
-                    | (Fault::Starve { client: false, ms }, Packet::ClientHello(1), Some(group)) => starve(Arc::clone(group), *ms),
+                    | (Fault::Starve { client: false, ms }, Packet::ClientHello(1), Some(group)) => {
+                        starve(Arc::clone(group), *ms)
+                    }
                     _ => {}
                 }
                 let stop = match (fault, event.packet) {

@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::error::{Failed, Why};
 use crate::servers::{self, Helpers};
-use crate::{case, certs, draw, pcap, record, rustls_client, truth};
+use crate::{case, certs, draw, pcap, prober_client, record, rustls_client, truth};
 
 #[derive(Parser)]
 #[command(about = "Records real TLS stacks with injected faults, and the truth")]
@@ -44,6 +44,7 @@ pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let done = match args.get(1).map(String::as_str) {
         Some(lab::exec::SUBCOMMAND) => become_program(&args),
+        Some("prober") => prober_client::run(args.get(2).map_or("", String::as_str)),
         Some("client") => rustls_client::run(args.get(2).map_or("", String::as_str)),
         _ => run(&Options::parse()),
     };

@@ -68,7 +68,14 @@ fn stalls(case: &Case) -> Vec<(usize, &'static str, f64)> {
 ///
 /// # Errors
 /// If it does not come up.
-pub fn serve(case: &Case, host: &Host, pki: &Pki, helpers: &Helpers<'_>, scratch: &Path, group: Option<PathBuf>) -> Result<Program, Failed> {
+pub fn serve(
+    case: &Case,
+    host: &Host,
+    pki: &Pki,
+    helpers: &Helpers<'_>,
+    scratch: &Path,
+    group: Option<PathBuf>,
+) -> Result<Program, Failed> {
     let addresses: Vec<IpAddr> = host.addresses().into_iter().filter(|a| a.is_ipv6() == case.ipv6).take(2).collect();
     let log = scratch.join("server");
     let (program, args, input) = match case.server {

@@ -10,6 +10,8 @@ pub enum Client {
     Node,
     Gnutls,
     Rustls,
+    /// Our own prober.
+    Prober,
 }
 
 /// A server program.
@@ -41,8 +43,8 @@ pub enum Version {
 }
 
 impl Client {
-    pub const ALL: [Client; 7] =
-        [Client::Curl, Client::Python, Client::Go, Client::Java, Client::Node, Client::Gnutls, Client::Rustls];
+    pub const ALL: [Client; 8] =
+        [Client::Curl, Client::Python, Client::Go, Client::Java, Client::Node, Client::Gnutls, Client::Rustls, Client::Prober];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -53,6 +55,7 @@ impl Client {
             Client::Node => "node",
             Client::Gnutls => "gnutls",
             Client::Rustls => "rustls",
+            Client::Prober => "prober",
         }
     }
 
@@ -61,7 +64,7 @@ impl Client {
         match self {
             Client::Curl => &["hello", "read", "verify"],
             Client::Gnutls => &["hello", "verify"], // one blocking call reads and answers the flight
-            Client::Python | Client::Node | Client::Rustls => &["hello", "finished"],
+            Client::Python | Client::Node | Client::Rustls | Client::Prober => &["hello", "finished"],
             Client::Go if mtls => &["hello", "verify", "finished", "key"],
             Client::Go => &["hello", "verify", "finished"],
             Client::Java if resumed => &["hello"],
@@ -75,7 +78,7 @@ impl Client {
     }
 
     pub fn resumes(self) -> bool {
-        matches!(self, Client::Python | Client::Go | Client::Java | Client::Node | Client::Rustls)
+        matches!(self, Client::Python | Client::Go | Client::Java | Client::Node | Client::Rustls | Client::Prober)
     }
 
     pub fn certificate(self) -> bool {

@@ -56,8 +56,13 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     let mut per = Map::new();
     let mut affected = Vec::new();
     let mut first: Option<Words> = None;
+    let mut overlapping = Vec::new();
     for (n, done) in &book.done {
         let Some(mut words) = expected(done) else { continue };
+        if words.is_mixed() && overlap(*n, &book.acts) {
+            words.either(done);
+            overlapping.push(*n);
+        }
         if let Some(Edit::Drop { .. } | Edit::Round { .. }) = case.edit {
             words.both.push("inconclusive".into());
             words.edge.push("inconclusive".into());
@@ -71,7 +76,11 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     if let Some(Edit::Drop { .. } | Edit::Round { .. }) = case.edit {
         unaffected.push("inconclusive");
     }
-    let (ungraded, doubts) = doubts(case, logs, &syns);
+    let (ungraded, mut doubts) = doubts(case, logs, &syns);
+    if !overlapping.is_empty() {
+        let more = format!("in {overlapping:?} the two acts went on at the same time: either may be named alone");
+        doubts = json!(doubts.as_str().map_or(more.clone(), |d| format!("{d}; {more}")));
+    }
     if ungraded.len() * 2 > syns.len() {
         return Err(Failed(format!("too noisy: {} handshakes not to be graded", ungraded.len())));
     }
@@ -98,6 +107,20 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
         "wire_late": logs.late.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
         "late_wakings": logs.noise.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
     }))
+}
+
+/// Whether two acts on a handshake, by programs and the wire, went on at the same time.
+fn overlap(n: usize, acts: &[Value]) -> bool {
+    let windows: Vec<(&str, f64, f64)> = acts
+        .iter()
+        .filter(|a| a["handshake"].as_u64() == Some(n as u64))
+        .filter_map(|a| {
+            let t = a["t"].as_f64()?;
+            let ms = a["cost_ms"].as_f64().or(a["ms"].as_f64()).unwrap_or(0.0);
+            Some((a["source"].as_str()?, t, a["t_end"].as_f64().unwrap_or(t + ms / 1e3)))
+        })
+        .collect();
+    windows.iter().enumerate().any(|(i, a)| windows.iter().skip(i + 1).any(|b| a.0 != b.0 && a.2.min(b.2) - a.1.max(b.1) > 0.015))
 }
 
 fn first_syns(events: &[Event]) -> Vec<&Event> {

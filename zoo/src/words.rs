@@ -85,6 +85,21 @@ impl Done {
     }
 }
 
+impl Words {
+    /// Two culprits are to be named.
+    pub fn is_mixed(&self) -> bool {
+        self.both.iter().any(|w| w.contains('+'))
+    }
+
+    /// The two went on at the same time: one of them alone is right as well.
+    pub fn either(&mut self, done: &[(Done, Option<f64>)]) {
+        for (part, _) in done {
+            self.both.extend(owned(part.both()));
+            self.edge.extend(owned(part.both()));
+        }
+    }
+}
+
 fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).collect()
 }

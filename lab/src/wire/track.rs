@@ -112,3 +112,50 @@ fn hello(payload: &[u8]) -> bool {
     let body = if payload.first() == Some(&20) { payload.get(6..) } else { Some(payload) };
     matches!(body, Some([22, 3, _, _, _, 1, ..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use analysis::packet::{LinkType, Transport, decode};
+
+    use super::*;
+
+    fn frame(flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
+        let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        ip[2..4].copy_from_slice(&(40 + payload.len() as u16).to_be_bytes());
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.extend(ip);
+        frame.extend([0x9c, 0x40, 0x11, 0x51]);
+        frame.extend(seq.to_be_bytes());
+        frame.extend(ack.to_be_bytes());
+        frame.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn name(track: &mut Track, way: Direction, flags: u8, numbers: (u32, u32), payload: &[u8]) -> (Packet, u32) {
+        let frame = frame(flags, numbers.0, numbers.1, payload);
+        let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { panic!("no segment") };
+        let seen = track.packet(way, &segment);
+        (seen.packet, seen.copy)
+    }
+
+    #[test]
+    fn a_handshake_behind_starttls_by_its_packets() {
+        use Direction::{Back, Out};
+        let (hello, flight, ccs) = ([22, 3, 1, 0, 9, 1, 0, 0], [22, 3, 3, 0, 9, 2, 0, 0], [20, 3, 3, 0, 1, 1]);
+        let mut t = Track::default();
+        assert_eq!(name(&mut t, Out, 2, (100, 0), &[]), (Packet::Syn, 1));
+        assert_eq!(name(&mut t, Out, 2, (100, 0), &[]), (Packet::Syn, 2));
+        assert_eq!(name(&mut t, Back, 18, (500, 101), &[]), (Packet::SynAck, 1));
+        assert_eq!(name(&mut t, Out, 16, (101, 501), &[]), (Packet::FirstAck, 1));
+        assert_eq!(name(&mut t, Back, 24, (501, 101), b"220 hi\r\n"), (Packet::ServerPlain(1), 1));
+        assert_eq!(name(&mut t, Out, 24, (101, 509), b"STARTTLS\r\n"), (Packet::ClientPlain(1), 1));
+        assert_eq!(name(&mut t, Out, 24, (111, 509), &hello), (Packet::ClientHello(1), 1));
+        assert_eq!(name(&mut t, Back, 24, (509, 119), &flight), (Packet::Flight(1), 1));
+        assert_eq!(name(&mut t, Back, 24, (509, 119), &flight), (Packet::Flight(1), 2));
+        assert_eq!(name(&mut t, Out, 16, (119, 517), &[]), (Packet::FlightAck, 1));
+        assert_eq!(name(&mut t, Out, 24, (119, 517), &ccs), (Packet::Other(Out), 1));
+        assert_eq!(name(&mut t, Out, 24, (125, 517), b"\x17\x03\x03\x00\x05abcde"), (Packet::ClientFinished(1), 1));
+        assert_eq!(name(&mut t, Back, 24, (517, 135), b"\x17\x03\x03\x00\x01a"), (Packet::Behind(1), 1));
+    }
+}
