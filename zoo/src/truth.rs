@@ -76,6 +76,9 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     if let Some(Edit::Drop { .. } | Edit::Round { .. }) = case.edit {
         unaffected.push("inconclusive");
     }
+    if queues(case) {
+        unaffected.extend(["edge-app", "edge", "edge-host"]);
+    }
     let (ungraded, mut doubts) = doubts(case, logs, &syns);
     if !overlapping.is_empty() {
         let more = format!("in {overlapping:?} the two acts went on at the same time: either may be named alone");
@@ -107,6 +110,11 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
         "wire_late": logs.late.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
         "late_wakings": logs.noise.iter().map(|l| json!({ "t": round6(l.t), "ms": round1(l.ms) })).collect::<Vec<_>>(),
     }))
+}
+
+/// gnutls-serv works on one handshake at a time, ten milliseconds each: concurrent ones really wait for it.
+fn queues(case: &Case) -> bool {
+    case.concurrent && case.server == Server::Gnutls
 }
 
 /// Whether two acts on a handshake, by programs and the wire, went on at the same time.
@@ -409,6 +417,9 @@ fn natural(case: &Case) -> Vec<&'static str> {
     }
     if case.server == Server::Gnutls || case.client == Client::Gnutls {
         waits.push("GnuTLS sends a flight in several writes and the last part may wait (Nagle) for an acknowledgement");
+    }
+    if queues(case) {
+        waits.push("gnutls-serv works on one handshake at a time: concurrent ones wait for each other, which is the edge's");
     }
     if case.hello_retry {
         waits.push("HelloRetryRequest: one more round trip is the protocol's");
