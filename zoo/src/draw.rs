@@ -246,9 +246,9 @@ fn lost(c: &Case, r: &mut Rng) -> Fault {
         (segment, Done::Loss),
         (segment, Done::Loss),
         (Packet::ClientFinished(1), Done::Loss),
-        (if c.version == Version::Two && !c.resume { Packet::Behind(1) } else { Packet::ClientFinished(1) }, Done::Loss),
     ];
-    let (packet, done) = *pick_one(r, &choices);
+    let full_old = c.version == Version::Two && !c.resume;
+    let (packet, done) = if full_old && r.u8(..4) == 0 { (Packet::Behind(1), Done::Loss) } else { *pick_one(r, &choices) };
     let which = if r.u8(..6) == 0 { Which::Copies(packet, 2) } else { Which::Copy(packet, 1) };
     wire(which, Act::Drop, done)
 }
@@ -288,7 +288,7 @@ fn bad_end(c: &mut Case, hit: &[usize], r: &mut Rng) {
         if c.mtls && c.server != Server::Nginx {
             choices.push(Fault::NoCertificate);
         }
-        if c.client.old() {
+        if c.client.old() && c.server != Server::Gnutls {
             choices.push(Fault::OldVersion);
         }
         if c.server.closes() && !c.concurrent {
@@ -337,12 +337,12 @@ fn sized(fault: Fault, r: &mut Rng, more: f64) -> Fault {
 
 fn edit(r: &mut Rng) -> Edit {
     let client = r.bool();
-    match r.u8(..6) {
+    match r.u8(..9) {
         0 => Edit::Offset { client, ms: (r.f64() - 0.5) * 8_000.0 },
         1 => Edit::Skew { client, ppm: if r.bool() { 200.0 } else { -200.0 } },
         2 => Edit::Step { client, ms: if r.bool() { 1.0 } else { -1.0 } * span(r, 60.0, 400.0), at: 0.25 + r.f64() * 0.5 },
         3 => Edit::Round { client, ms: 10.0 },
-        4 => Edit::Drop { client, fraction: span(r, 0.01, 0.08) },
+        4..=6 => Edit::Drop { client, fraction: span(r, 0.01, 0.08) },
         _ => Edit::Merged,
     }
 }

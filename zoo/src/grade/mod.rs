@@ -102,7 +102,8 @@ fn grade(options: &Options) -> Result<bool, Failed> {
     if rows.is_empty() {
         return Err(Failed(format!("no case in {}", options.folder.display())));
     }
-    table::print(&rows, options.list);
+    // Whoever reads only the head of it ends nothing.
+    let _ = table::write(&mut std::io::stdout().lock(), &rows, options.list);
     if let Some(path) = &options.json {
         let lines: String = rows.iter().map(|r| table::json(r).to_string() + "\n").collect();
         std::fs::write(path, lines).why(format!("writing {}", path.display()))?;
