@@ -22,6 +22,7 @@ use crate::error::{Failed, Why};
 use crate::noise::{Late, Noise};
 use crate::servers::{self, Helpers, PORT};
 use crate::spawn::{Program, Start, start};
+use crate::stacks::Version;
 use crate::starved::{Starved, Watch};
 
 /// A stop from outside.
@@ -180,7 +181,9 @@ fn watch(
     group: Option<Arc<Cgroup>>,
 ) -> JoinHandle<Seen> {
     std::thread::spawn(move || {
-        let mut starved = case.starves().map(|client| Watch::new(client, if client { case.back } else { case.out }));
+        let last_word = case.mtls || (case.version == Version::Two && !case.resume);
+        let before = |client| if client { case.back } else { case.out };
+        let mut starved = case.starves().map(|client| Watch::new(client, last_word, before(client)));
         let mut all: Vec<Event> = Vec::new();
         let mut stops: Vec<JoinHandle<Stop>> = Vec::new();
         for event in events {

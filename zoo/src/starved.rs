@@ -22,6 +22,8 @@ pub struct Starved {
 /// Reads counters as packets pass.
 pub struct Watch {
     client: bool,
+    /// The client waits for the server's word behind its Finished.
+    last_word: bool,
     /// Delay from the server to the client, or the other way round: what the last packet still had before it.
     before: Duration,
     base: HashMap<usize, (i64, Waits)>,
@@ -29,13 +31,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(client: bool, before: Duration) -> Self {
-        Self { client, before, base: HashMap::new(), turns: HashMap::new() }
+    pub fn new(client: bool, last_word: bool, before: Duration) -> Self {
+        Self { client, last_word, before, base: HashMap::new(), turns: HashMap::new() }
     }
 
     /// A packet passed; `pid` is the program's.
     pub fn packet(&mut self, event: &Event, pid: u32) {
-        if event.copy > 1 {
+        if event.copy > 1 || (event.packet == Packet::ClientFinished(1) && !self.client && !self.last_word) {
             return;
         }
         let (begins, ends) = match (self.client, event.packet) {

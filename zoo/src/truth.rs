@@ -51,6 +51,7 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     detours(case, &syns, &mut book);
     endings(case, &saw, &mut book);
     applied(case, &book)?;
+    stopped_in_time(case, logs)?;
     completed(case, &saw)?;
 
     let mut per = Map::new();
@@ -200,6 +201,26 @@ fn programs(logs: &Logs, numbers: &HashMap<u16, usize>, book: &mut Book) {
             }),
         );
     }
+}
+
+/// A stop must have come before the program answered: what it would have said next passed the wire when it was over.
+fn stopped_in_time(case: &Case, logs: &Logs) -> Result<(), Failed> {
+    for stop in &logs.stops {
+        let before_hello = case
+            .faults
+            .get(stop.handshake)
+            .is_some_and(|f| f.iter().any(|f| matches!(f, Fault::ClientStop { before_hello: true, .. })));
+        let next = match (stop.client, before_hello) {
+            (true, true) => Packet::ClientHello(1),
+            (true, false) => Packet::ClientFinished(1),
+            (false, _) => Packet::Flight(1),
+        };
+        let passed = logs.events.iter().find(|e| e.connection == stop.handshake && e.packet == next).map(|e| e.at as f64 / 1e9);
+        if passed.is_none_or(|at| at < stop.t_end - 0.002) {
+            return Err(Failed("a program was stopped too late".into()));
+        }
+    }
+    Ok(())
 }
 
 /// From so many ms of waiting for a CPU on a handshake counts; between this and [`AWAKE`] it is not graded.
