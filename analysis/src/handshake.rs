@@ -235,7 +235,7 @@ fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
     let answered = view.sent_by(Side::Server).any(|p| !p.is_empty() && p.ack().is_some_and(|ack| ack >= hello.end));
     if d.server_hello.is_none() && d.hello_retry.is_none() && d.server_alert.is_none() && answered && server.stream.captured() > 0
     {
-        return server.records.hopeless() || server.records.start().is_none() && server.stream.end() >= 16;
+        return server.records.hopeless() || server.records.begins_otherwise();
     }
     let data = || view.sent_by(Side::Client).filter(|p| !p.is_empty());
     let within = hello.start > 0

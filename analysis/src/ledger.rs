@@ -65,6 +65,8 @@ pub enum Kind {
     CpuStolen,
     /// Asleep by its own choice.
     Asleep,
+    /// It had nothing to say yet: what it speaks is not TLS, and nobody knows what it waited for.
+    Idle,
     /// Busy on a CPU.
     Computing,
     /// Waiting for somebody else's answer: another connection of the same host began and ended within the time.
@@ -395,7 +397,7 @@ impl Ledger {
                 }
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path.location),
                 (Owner::Resolver, _) => entry.span.min(path.location),
-                (Owner::Protocol, Some(Kind::FinalAck)) => entry.span,
+                (Owner::Protocol, Some(Kind::FinalAck)) | (_, Some(Kind::Idle)) => entry.span,
                 // A delay that may be a host asleep is nobody's work.
                 (Owner::Client, _) | (Owner::Unattributed, None) if entry.may_be_client() => {
                     let taken = entry.span.min(unsplit_client);

@@ -256,7 +256,11 @@ impl Circumstances {
 /// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).
 pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let ledger = &reading.ledger;
-    let floor = floor(ledger);
+    let floor = match reading.end {
+        // What is ordinary for a server that speaks something else, nobody knows.
+        End::NotTls => floor(ledger).max(ORDINARY_ROUND_TRIP),
+        End::Complete | End::Stopped { .. } => floor(ledger),
+    };
     let parts = excess_by_owner([ledger]);
     let open = || ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO);
     let mut candidates: EnumSet<Owner> = whole(open().map(|e| e.candidates).collect());
@@ -470,6 +474,7 @@ pub fn kind_words(kind: Kind) -> &'static str {
         Kind::Stopped => "stopped",
         Kind::CpuStolen => "CPU taken by the hypervisor",
         Kind::Asleep => "asleep",
+        Kind::Idle => "had nothing to say yet",
         Kind::Computing => "computing",
         Kind::Dependency => "waiting for somebody else's answer",
         Kind::ZeroWindow => "receive window closed",

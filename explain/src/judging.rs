@@ -8,8 +8,8 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use analysis::clock::Span;
-use analysis::flow::View;
+use analysis::clock::{Client, Span};
+use analysis::flow::{Side, View};
 use analysis::handshake::Handshake;
 use analysis::ledger::{self, Missing, Owner};
 use analysis::tls::Dialogue;
@@ -200,6 +200,10 @@ fn between(placed: &Placed) -> Between {
 
 fn read(placed: &Placed) -> Result<Readings, String> {
     let (h, otherwise) = (&*placed.handshake, placed.otherwise.as_deref());
+    let said = |view: &View<Client>| view.sent_by(Side::Client).any(|p| !p.is_empty() || p.start() > 0);
+    if h.client.as_ref().is_some_and(|view| view.syns(Side::Server).next().is_some() && !said(view)) {
+        return Err("the client said nothing on this connection: a spare one".into());
+    }
     let (reading, second) = (walk::read(h), otherwise.and_then(walk::read));
     let (reading, second) = match placed.seen {
         Seen::Between | Seen::Unknown => reading.zip(second).map_or((None, None), |(a, b)| (Some(a), Some(b))),

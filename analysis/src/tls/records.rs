@@ -78,6 +78,11 @@ impl Records {
         self.start
     }
 
+    /// Whether the stream does not begin with TLS; it may come later (STARTTLS).
+    pub fn begins_otherwise(&self) -> bool {
+        self.start.is_none() && self.at > 0
+    }
+
     /// Whether this stream is not TLS, or no more.
     pub fn hopeless(&self) -> bool {
         self.lost || (self.start.is_none() && self.at >= MOST_BEFORE)

@@ -423,7 +423,10 @@ impl Evidence<'_> {
             return entries;
         }
         // When it left, its timestamps tell; when what it answered came, was said above.
-        let told_late = self.near().events.iter().any(|e| e.seen.from == arc.side && e.seen.tsval().is_some());
+        let stamped = |e: &&super::tape::Event| e.seen.from == arc.side && e.seen.tsval().is_some();
+        let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
+        let told_late =
+            last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
         let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
         let far_side = FarSide { view, side: arc.side };
         let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };

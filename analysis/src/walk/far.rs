@@ -35,13 +35,17 @@ pub(super) fn put_off(answer: &Event) -> i64 {
 pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
     let mut left = departures(near, view);
-    let deliveries = deliveries(near);
+    let mut deliveries = deliveries(near);
+    deliveries.sort_by_key(|d| d.answer);
     let round_trip = round_trip(near, &deliveries);
     // Nobody acknowledges what has not come.
-    for delivery in &deliveries {
-        let came = near.events[delivery.copy].at() + round_trip;
-        let answer = &near.events[delivery.answer];
-        left[delivery.answer].0 = left[delivery.answer].0.max(came.min(answer.at()));
+    let mut delivered = deliveries.iter().peekable();
+    let mut came = i64::MIN;
+    for (i, event) in near.events.iter().enumerate().filter(|(_, e)| e.seen.from == end) {
+        while let Some(delivery) = delivered.next_if(|d| d.answer <= i) {
+            came = came.max(near.events[delivery.copy].at() + round_trip);
+        }
+        left[i].0 = left[i].0.max(came.min(event.at()));
     }
     let mut events = Vec::with_capacity(near.events.len());
     let mut places = Vec::with_capacity(near.events.len());

@@ -10,6 +10,8 @@ use super::tape::Tape;
 const AT_ONCE: i64 = 1_500_000;
 /// What waited less cost nothing, and may have left by chance when an acknowledgement came.
 const LEAST_WAIT: i64 = 2_000_000;
+/// After so long a silence it is no chance that something leaves with the next packet that comes.
+const LONG_SILENCE: i64 = 50_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
@@ -117,6 +119,9 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     if let Some(freed) = by_window(tape, d, since, sender) {
         return freed;
     }
+    if let Some(told) = told_by_anything(tape, d, since, sender) {
+        return Freed::By { news: told, rule: Rule::ReceiveWindow };
+    }
     let small = tape.fresh_before(since).filter(|_| sender.slack == 0 && !sender.nodelay);
     let short = |i: usize| tape.events[i].seen.len() < tape.full() && !tape.events[i].seen.flags.syn();
     let Some(small) = small.filter(|small| short(*small) && short(d)) else { return Freed::Program };
@@ -125,6 +130,19 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
+}
+
+/// Seen from the other end: after a long silence something left just when a packet of ours came that brought nothing new, as we sent it.
+/// What it told there, something on the way may have changed (a SYN proxy that opens a window).
+fn told_by_anything(tape: &Tape, d: usize, since: usize, sender: Sender) -> Option<usize> {
+    let events = &tape.events;
+    if sender.slack == 0 || events[d].at() - events[since].at() < LONG_SILENCE {
+        return None;
+    }
+    let last = (since + 1..d).rfind(|i| !tape.is_own(*i))?;
+    let known = (0..=since).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack());
+    let nothing_new = events[last].is_full_of_nothing() && events[last].seen.ack() == known;
+    (nothing_new && events[d].at() - events[last].at() <= sender.slack).then_some(last)
 }
 
 /// Events between two departures that told the sender anything new.

@@ -100,6 +100,12 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
     if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
         ledger.entries.iter_mut().for_each(|entry| entry.grain = grain);
     }
+    if end == End::NotTls {
+        let of_client = |e: &&mut Entry| e.worked.is_some_and(|w| w.side == Side::Client);
+        for entry in ledger.entries.iter_mut().filter(of_client) {
+            (entry.owner, entry.kind, entry.worked) = (Owner::Client, Some(Kind::Idle), None);
+        }
+    }
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end }
 }
