@@ -1,10 +1,10 @@
 //! The pure core of whostalled: packets in, verdicts out.
 //!
 //! ```text
-//! bytes ─ packet ─► flow::View<Domain> ─┐             ┌─ both_ends ─┐
-//!                   (one observer)      ├─ Handshake ─┤             ├─► Ledger ─► Verdict ─► CellVerdict ─► RunVerdict
-//! tls: offsets of each message ─────────┘             └─ edge_only ─┘
-//! host: what the kernel says of the threads ──────────────┘
+//! bytes ─ packet ─► flow::View<Domain> ─ doubt ─┐              ┌─ goal, follow, limits ─┐
+//!                   (one observer)              ├─ Handshake ─► walk: two tapes ─ arcs ─┴─► Ledger ─► Verdict ─► RunVerdict
+//! tls: offsets of each message ─────────────────┘              └─ far: one end of the other     ▲
+//! host: what the kernel says of the threads ────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Nothing here reads a clock, a file or a socket: the manifest and `clippy.toml` say so. Every
@@ -12,23 +12,19 @@
 //! of two machines does not compile.
 #![forbid(unsafe_code)]
 
-pub mod ack_wait;
 mod addresses;
-pub mod both_ends;
-pub mod client_only;
 pub mod clock;
 mod copies;
 mod covered;
 pub mod dns;
 pub mod doubt;
-pub mod edge_only;
 mod ends;
-mod far_side;
 pub mod flow;
 pub mod fragments;
 pub mod handshake;
 pub mod host;
 pub mod icmp;
+mod identification;
 pub mod ledger;
 pub mod link;
 pub mod milestone;
@@ -53,5 +49,4 @@ mod turns;
 mod unread;
 pub mod verdict;
 pub mod walk;
-mod window;
 mod wlan;

@@ -6,7 +6,7 @@
 
 use foldhash::HashMap;
 
-use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::clock::{Client, Domain, Edge, Span};
 use crate::flow::{Seen, Side, View};
 use crate::stamps::Stamps;
 
@@ -190,18 +190,4 @@ pub fn take_out<D: Domain>(view: &mut View<D>, step: Step) {
 /// Whether a capture's clock ran backwards between two packets.
 pub fn runs_backwards<D: Domain>(view: &View<D>) -> bool {
     view.packets.windows(2).any(|pair| pair[1].at - pair[0].at < Span::ZERO - LEAST_STEP)
-}
-
-/// How long packets of `from` take one way at least, plus the clocks' difference (or minus it): for comparing ways.
-pub fn least_way(crossings: &[Crossing], from: Side) -> Option<Span> {
-    crossings.iter().filter(|c| c.from == from).map(|c| way(c.from, c.difference)).min()
-}
-
-/// The way of a packet sent and seen at these times, plus or minus the clocks' difference.
-pub fn way_of<S: Domain, R: Domain>(sent: Instant<S>, arrived: Instant<R>) -> Span {
-    Span::from_nanos(arrived.nanos().saturating_sub(sent.nanos()))
-}
-
-fn way(from: Side, difference: Span) -> Span {
-    if from == Side::Client { difference } else { Span::ZERO - difference }
 }

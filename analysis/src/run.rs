@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Span;
 use crate::ledger::{Baseline, Kind, Missing, Owner};
 use crate::stats::{Shift, compare};
-use crate::verdict::{Judgement, Reading, Verdict, decide, excess_by_owner};
+use crate::verdict::{Judgement, LEAST_EFFECT, Reading, Verdict, decide, excess_by_owner};
 
 /// More client CPU than this is never a client's ordinary work.
 const MOST_CLIENT_CPU: Span = Span::from_millis(60);
@@ -172,7 +172,10 @@ fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
             p
         })
         .collect();
-    decide(&parts, Span::from_millis(5), candidates, missing)
+    // No smaller an effect than its handshakes' own floors allow.
+    let mut floors: Vec<Span> = slow.iter().map(|i| judgements[*i].floor).collect();
+    floors.sort_unstable();
+    decide(&parts, floors[floors.len() / 2], candidates, missing)
 }
 
 /// The handshake of the middle excess among those that bear the cell's verdict themselves.
@@ -246,7 +249,7 @@ fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
     }
     let of_accused = cells.iter().filter(|c| several.iter().any(|v| v.vantage == c.vantage && v.target == c.target));
     let parts = excess_by_owner(of_accused.flat_map(|c| c.readings.iter().map(|r| &r.ledger)));
-    decide(&parts, Span::from_millis(5), EnumSet::empty(), EnumSet::empty())
+    decide(&parts, LEAST_EFFECT, EnumSet::empty(), EnumSet::empty())
 }
 
 fn scope(verdicts: &[CellVerdict]) -> Scope {

@@ -57,25 +57,6 @@ impl Stamps {
     }
 }
 
-/// How far apart two packets of `side`, neighbours in time, were sent; absent if one has no timestamp, or if it depends on how long a
-/// tick takes and nothing tells that.
-pub(crate) fn sent_apart<D: Domain>(view: &View<D>, side: Side, a: &Seen<D>, b: &Seen<D>) -> Option<Span> {
-    let (came_apart, ticks) = (b.at - a.at, ticks(a.tsval()?, b.tsval()?));
-    if ticks == 0 || fits(TICKS[0], came_apart, ticks) {
-        return Some(Span::from_nanos(ticks.max(0) * TICKS[0].nanos())); // nearly always; longer ticks would say that it came too soon
-    }
-    if ticks < 0 {
-        return None;
-    }
-    let stamps = Stamps::of(view, side, Some(b));
-    // Sent as far apart as they came: of several ticks, the one that says so is likelier, but not sure to be today's.
-    let matching = stamps.ticks.iter().find(|tick| fits(**tick, came_apart, ticks));
-    if matching.is_some() && stamps.tick() == TICKS[0] {
-        return None;
-    }
-    Some(Span::from_nanos(ticks * matching.copied().unwrap_or(stamps.tick()).nanos()))
-}
-
 fn ticks(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }

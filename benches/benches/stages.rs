@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::{Edge, Instant};
-use analysis::edge_only;
 use analysis::flow::View;
 use analysis::handshake::Handshake;
 use analysis::packet::{LinkType, Transport, decode};
 use analysis::table::FlowTable;
 use analysis::verdict::{Circumstances, judge};
+use analysis::walk;
 use capture::file::Reader;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use explain::judging::Finding;
@@ -90,7 +90,7 @@ fn stages(c: &mut Criterion) {
             |views| {
                 let judged = views.into_iter().filter_map(|view| {
                     let handshake = Handshake::of(None, Some(view));
-                    edge_only::read(&handshake).map(|reading| judge(&reading, Circumstances::of(&handshake)))
+                    walk::read(&handshake).map(|reading| judge(&reading, Circumstances::of(&handshake)))
                 });
                 judged.count()
             },

@@ -24,8 +24,6 @@ use crate::usual::{Between, Edge, Usual};
 
 /// Bytes of handshakes that lie on the shelf.
 const MOST_HELD: usize = 4 << 20;
-/// Paths whose least round trip is remembered.
-const MOST_PATHS: usize = 100_000;
 
 /// What is made of a handshake.
 #[derive(Clone)]

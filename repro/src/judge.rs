@@ -6,7 +6,7 @@ use analysis::ledger::{Entry, Phase};
 use analysis::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::sentence::explain;
 use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
-use analysis::{both_ends, edge_only};
+use analysis::walk;
 use hdrhistogram::Histogram;
 use report::lanes::{Stamped, lanes};
 use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, PhaseQuantiles};
@@ -63,7 +63,7 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
     let mut cells: Vec<(Cell, Vec<usize>)> = Vec::new();
     for vantage in &scenario.vantages {
         for target in &scenario.targets {
-            cells.push(cell(&vantage.name, target, measured, &seen, evidence));
+            cells.push(cell(&vantage.name, target, measured, &seen));
         }
     }
     let mut bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
@@ -98,18 +98,13 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
     Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
 }
 
-fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Handshake], evidence: Evidence) -> (Cell, Vec<usize>) {
+fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Handshake]) -> (Cell, Vec<usize>) {
     let (mut readings, mut members): (Vec<Reading>, Vec<usize>) = (Vec::new(), Vec::new());
-    for (i, m) in measured.iter().enumerate().filter(|(_, m)| m.vantage == vantage && m.target == target.name) {
-        let reading = match evidence {
-            Evidence::BothEnds => both_ends::read(&seen[i]),
-            Evidence::EdgeOnly => edge_only::read(&seen[i]),
-        };
-        if let Some(reading) = reading {
+    for (i, _) in measured.iter().enumerate().filter(|(_, m)| m.vantage == vantage && m.target == target.name) {
+        if let Some(reading) = walk::read(&seen[i]) {
             readings.push(reading);
             members.push(i);
         }
-        let _ = m;
     }
     let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
     (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role.into(), stated_rtt, readings }, members)

@@ -216,9 +216,8 @@ impl Facts<'_> {
             12 | 18 if timestamps => of("path", &["path/delay"]),
             12 | 18 => unknowable(),
             13 if timestamps && counts => of("loss", &["loss/out"]).with(Loss, self.out_lost()),
-            // A hole that something behind it shows was sent before that: sent again, it was lost.
-            13 if timestamps => unknowable().or("loss/out"),
-            13 => unknowable(),
+            // What filled a hole, and by its marks left behind what lay beyond it, was sent again: it was lost.
+            13 => unknowable().or("loss/out"),
             14 => of("loss", &["loss/back"]).with(Loss, self.back_lost()),
             16 => of("loss", &["loss/back"]),
             20 => of("path", &["path/mtu_blackhole"]),

@@ -45,6 +45,8 @@ pub struct Habit {
     pub dsack: bool,
     /// Initial congestion window in segments.
     pub initial_window: usize,
+    /// Whether Nagle's algorithm looks at the last small segment only (Minshall), not at all data.
+    pub minshall: bool,
 }
 
 /// Linux since 4.x.
@@ -62,6 +64,7 @@ pub const LINUX: Habit = Habit {
     loss_probe: true,
     dsack: true,
     initial_window: 10,
+    minshall: true,
 };
 
 /// Linux before 4.13: its timestamps count the ticks of a 250 Hz timer.
@@ -82,6 +85,7 @@ pub const WINDOWS: Habit = Habit {
     loss_probe: true,
     dsack: true,
     initial_window: 10,
+    minshall: false,
 };
 
 /// The same, asked for timestamps.
@@ -102,4 +106,5 @@ pub const MACOS: Habit = Habit {
     loss_probe: false,
     dsack: true,
     initial_window: 10,
+    minshall: false,
 };

@@ -421,7 +421,8 @@ impl Tcp {
         while self.nxt < self.out.len() {
             let len = self.segment.min(self.out.len() - self.nxt);
             let flight = self.nxt - self.una;
-            let held = self.nagle && len < self.segment && flight > 0;
+            let small = || self.sent.iter().any(|s| s.end > self.una && s.end - s.start < self.segment);
+            let held = self.nagle && len < self.segment && if self.habit.minshall { small() } else { flight > 0 };
             if held || self.flight() + len > self.cwnd || self.nxt + len > self.una + self.peer_window {
                 break;
             }

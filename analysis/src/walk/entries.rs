@@ -13,9 +13,9 @@ use super::limits::Rule;
 use super::tape::{Known, Tape};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
-use crate::far_side::FarSide;
 use crate::flow::{Seen, Side, View};
 use crate::handshake::{Handshake, was_awake};
+use crate::identification::FarSide;
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 
 /// Two capture timestamps of one host: softirq and clock granularity.

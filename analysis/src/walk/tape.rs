@@ -83,8 +83,6 @@ pub(super) struct Tape {
     scales: [Option<u8>; 2],
     /// What a full segment of each side holds.
     full: [i64; 2],
-    /// Something was acknowledged here that this tape does not show.
-    pub gaps: bool,
 }
 
 impl Tape {
@@ -103,7 +101,7 @@ impl Tape {
         let begun = [Side::Client, Side::Server].map(|side| events.iter().any(|e| e.seen.from == side && e.seen.flags.syn()));
         // Without its SYN a stream begins with its first byte.
         let mut reached = begun.map(|begun| if begun { SYN } else { 0 });
-        let (mut full, mut beyond, mut gaps) = ([USUAL_MSS; 2], Vec::new(), false);
+        let (mut full, mut beyond) = ([USUAL_MSS; 2], Vec::new());
         for event in &mut events {
             let side = event.seen.from as usize;
             full[side] = full[side].max(event.seen.len()).min(MOST_SEGMENT);
@@ -117,7 +115,6 @@ impl Tape {
                 let begun = reached[side] > SYN;
                 let other = &mut reached[1 - side];
                 if let Some(ack) = event.seen.ack().filter(|ack| begun && *ack > *other) {
-                    gaps |= ack > *other + 1; // one more is FIN
                     *other = ack;
                     fill(other, &mut beyond);
                 }
@@ -131,7 +128,7 @@ impl Tape {
             }
             event.after = reached[side];
         }
-        Self { end, events, sacks, scales, full, gaps }
+        Self { end, events, sacks, scales, full }
     }
 
     /// Events that left this end, or came to it.

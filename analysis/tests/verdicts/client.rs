@@ -1,14 +1,14 @@
 //! What the client's capture alone can know, and what it leaves open.
 
-use whostalled_analysis::client_only;
 use whostalled_analysis::packet::{LinkType, Transport, decode};
 use whostalled_analysis::settle::Progress;
 use whostalled_analysis::table::FlowTable;
+use whostalled_analysis::walk;
 
 use super::*;
 
 fn read(seen: &Handshake) -> (Reading, Judgement) {
-    judged(seen, client_only::read(seen).expect("the client's end shows a SYN"))
+    judged(seen, walk::read(seen).expect("the client's end shows a SYN"))
 }
 
 fn client(talk: &Talk) -> (Reading, Judgement) {

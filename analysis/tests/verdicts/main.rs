@@ -13,7 +13,7 @@ use whostalled_analysis::ledger::{Baseline, Kind, Missing, Owner};
 use whostalled_analysis::offset::own_step;
 use whostalled_analysis::tls::Version;
 use whostalled_analysis::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
-use whostalled_analysis::{both_ends, edge_only};
+use whostalled_analysis::walk;
 
 const OK: Fate = Fate { lost: false, held: 0 };
 const LOST: Fate = Fate { lost: true, held: 0 };
@@ -86,12 +86,12 @@ fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
 }
 
 fn both(handshake: &Handshake) -> (Reading, Judgement) {
-    judged(handshake, both_ends::read(handshake).expect("the client's end shows a SYN"))
+    judged(handshake, walk::read(handshake).expect("the client's end shows a SYN"))
 }
 
 fn edge(handshake: &Handshake) -> (Reading, Judgement) {
     let seen = handshake.edge_side_only();
-    let reading = edge_only::read(&seen).expect("the edge's end shows a SYN");
+    let reading = walk::read(&seen).expect("the edge's end shows a SYN");
     judged(&seen, reading)
 }
 
