@@ -15,6 +15,7 @@
 pub mod ack_wait;
 mod addresses;
 pub mod both_ends;
+pub mod claims;
 pub mod client_only;
 pub mod clock;
 mod copies;

@@ -1,0 +1,53 @@
+//! Sums: a ledger of its entries, a judgement of its ledger; and that what is cited is there at all.
+
+use crate::clock::Span;
+use crate::ledger::{Missing, Owner};
+use crate::verdict::Verdict;
+
+use super::{Broken, Case, Claim};
+
+pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
+    let (ledger, judgement) = (&case.reading.ledger, case.judgement);
+    let sum: Span = ledger.entries.iter().map(|e| e.span).sum();
+    if sum != ledger.total {
+        found.push(Broken::Sum { entries: sum, total: ledger.total });
+    }
+    for entry in &ledger.entries {
+        if entry.span <= Span::ZERO || entry.baseline > entry.span || entry.baseline < Span::ZERO || entry.error < Span::ZERO {
+            found.push(Broken::NoTime { claim: Claim::of(entry), baseline: entry.baseline });
+        }
+    }
+    let mut owners: Vec<Owner> = ledger.entries.iter().map(|e| e.owner_of_excess()).collect();
+    owners.extend(judgement.parts.iter().map(|p| p.owner));
+    owners.sort_unstable();
+    owners.dedup();
+    for owner in owners {
+        let beyond = |e: &&crate::ledger::Entry| e.owner_of_excess() == owner;
+        let entries: Span = ledger.entries.iter().filter(beyond).map(|e| (e.span - e.baseline).at_least_zero()).sum();
+        let said: Span = judgement.parts.iter().filter(|p| p.owner == owner).map(|p| p.excess).sum();
+        if entries != said {
+            found.push(Broken::Part { owner, said, entries });
+        }
+    }
+    let parts: Span = judgement.parts.iter().map(|p| p.excess).sum();
+    let long_path = judgement.missing == Missing::PathBaseline;
+    if judgement.excess != parts && !long_path {
+        found.push(Broken::Excess { said: judgement.excess, is: parts });
+    }
+    if judgement.verdict == Verdict::Healthy && judgement.excess >= judgement.floor {
+        found.push(Broken::Excess { said: judgement.excess, is: judgement.floor });
+    }
+}
+
+/// Every cited packet lies in a view of this handshake, or is of the lookup or of those asked meanwhile.
+pub(super) fn cited(case: &Case<'_>, found: &mut Vec<Broken>) {
+    let h = case.handshake;
+    let lookup = h.lookup.iter().flat_map(|l| [Some(l.start_packet), l.end().map(|a| a.packet)]).flatten();
+    let asked = h.client_asked.iter().flat_map(|a| a.packets).chain(h.edge_asked.iter().flat_map(|a| a.packets));
+    let beside: Vec<u64> = lookup.chain(asked).collect();
+    for entry in case.entries() {
+        let there = |n: &u64| beside.contains(n) || case.witnesses().any(|w| w.place(*n).is_some());
+        let lacking = entry.packets.iter().filter(|n| !there(n));
+        found.extend(lacking.map(|packet| Broken::NoPacket { claim: Claim::of(entry), packet: *packet }));
+    }
+}
