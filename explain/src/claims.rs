@@ -2,17 +2,26 @@
 //! contradicted is said on stderr.
 
 use analysis::claims::{Broken, check};
+use analysis::handshake::Handshake;
 use analysis::sentence::explain;
 
-use crate::judging::Finding;
+use crate::judging::{Finding, Opinion};
 
 /// What the packets of a finding contradict of its opinion and of the sentence that says it; nothing, if it was not judged.
 pub fn broken(finding: &Finding) -> Vec<Broken> {
-    let Ok(opinion) = &finding.judged else { return Vec::new() };
-    let own = &finding.placed.handshake;
-    let read = finding.placed.otherwise.as_ref().filter(|_| opinion.of_otherwise).unwrap_or(own);
-    let sentence = explain(read, &opinion.reading, &opinion.judgement, &|number| number.to_string());
-    check(read, &opinion.reading, &opinion.judgement, &sentence)
+    let (Ok(opinion), Some(sentence)) = (&finding.judged, sentence(finding)) else { return Vec::new() };
+    check(read(finding, opinion), &opinion.reading, &opinion.judgement, &sentence)
+}
+
+/// The sentence that says it, with packets called by their numbers in the views.
+pub fn sentence(finding: &Finding) -> Option<String> {
+    let opinion = finding.judged.as_ref().ok()?;
+    Some(explain(read(finding, opinion), &opinion.reading, &opinion.judgement, &|number| number.to_string()))
+}
+
+/// The handshake that the opinion is on.
+fn read<'a>(finding: &'a Finding, opinion: &Opinion) -> &'a Handshake {
+    finding.placed.otherwise.as_ref().filter(|_| opinion.of_otherwise).unwrap_or(&finding.placed.handshake)
 }
 
 /// Says what is contradicted.

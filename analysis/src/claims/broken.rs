@@ -107,6 +107,8 @@ pub enum Broken {
     Nothing { what: &'static str },
     /// What is said to have held something cannot have.
     NotHeld { claim: Claim, packets: Vec<u64>, why: &'static str },
+    /// A round trip that cites nothing which bounds it: one packet, or packets of two captures.
+    NoBounds { claim: Claim, packets: Vec<u64>, why: &'static str },
     /// No packet out, or none back, between the cited packets; or less time.
     NoRound { claim: Claim, packets: [u64; 2], apart: Span },
     /// A number in the sentence that nothing in the ledger prints as.
@@ -127,7 +129,7 @@ impl Broken {
             Broken::EndedFirst { .. } | Broken::NobodyEnded { .. } => Rule::Aborted,
             Broken::Candidates { .. } | Broken::NotMissing { .. } | Broken::Nothing { .. } => Rule::Open,
             Broken::NotHeld { .. } => Rule::Limit,
-            Broken::NoRound { .. } => Rule::Round,
+            Broken::NoBounds { .. } | Broken::NoRound { .. } => Rule::Round,
             Broken::Number { .. } | Broken::Says { .. } => Rule::Words,
         }
     }
@@ -150,7 +152,9 @@ impl fmt::Display for Broken {
                 write!(f, "{said} are said to be beyond the baseline; the parts, or the floor, say {is}")
             }
             Broken::NoPacket { claim, packet } => write!(f, "{claim} cites packet {packet}, which no view has"),
-            Broken::Unbound { claim, packets, why } => write!(f, "{claim} is not bounded by packets {packets:?}: {why}"),
+            Broken::Unbound { claim, packets, why } | Broken::NoBounds { claim, packets, why } => {
+                write!(f, "{claim} is not bounded by packets {packets:?}: {why}")
+            }
             Broken::Distance { claim, packets: [a, b], apart } => {
                 write!(f, "{claim} cites packets {a} and {b}, which lie {apart} apart")
             }

@@ -10,15 +10,19 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
         let claim = Claim::of(entry);
         let [a, b] = entry.packets[..] else {
             if !entry.filled_in && entry.owner == Owner::Path {
-                found.push(Broken::Unbound { claim, packets: entry.packets.to_vec(), why: "a round trip has two ends" });
+                found.push(Broken::NoBounds { claim, packets: entry.packets.to_vec(), why: "a round trip has two ends" });
             }
             continue;
         };
         let Some(w) = case.near(Side::Client) else { continue };
         let [Some(from), Some(to)] = [a, b].map(|n| w.place(n)) else {
-            found.push(Broken::Unbound { claim, packets: vec![a, b], why: "they lie in two captures, whose clocks differ" });
+            found.push(Broken::NoBounds { claim, packets: vec![a, b], why: "they lie in two captures, whose clocks differ" });
             continue;
         };
+        if a == b {
+            found.push(Broken::NoBounds { claim, packets: vec![a], why: "one packet is not two ends" });
+            continue;
+        }
         let apart = w.packets[to].at - w.packets[from].at;
         let mut between = w.packets[from.min(to)..=from.max(to)].iter();
         let both_ways = [Side::Client, Side::Server].iter().all(|side| between.clone().any(|p| p.from == *side));
