@@ -3,7 +3,7 @@
 use crate::clock::{Span, Unplaced};
 use crate::flow::{Seen, Side};
 use crate::ledger::Owner;
-use crate::milestone::{Milestone, milestones};
+use crate::milestone::Milestone;
 use crate::tls::Extent;
 use crate::verdict::{End, Verdict};
 
@@ -37,12 +37,26 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     }
 }
 
+/// Whether anybody saw it, or its acknowledgement.
 fn proven(case: &Case<'_>, milestone: Milestone) -> bool {
-    let h = case.handshake;
-    let at = |found: Vec<Milestone>| found.contains(&milestone);
-    let client = h.client.as_ref().is_some_and(|v| at(milestones(v, &h.dialogue).iter().map(|s| s.milestone).collect()));
-    let edge = h.edge.as_ref().is_some_and(|v| at(milestones(v, &h.dialogue).iter().map(|s| s.milestone).collect()));
-    client || edge
+    let d = &case.handshake.dialogue;
+    let syn = |side| case.witnesses().any(|w| w.sent_by(side).any(|p| p.flags.syn()) || w.acknowledged(side));
+    let message = |side: Side, extent: Option<Extent>| {
+        let shown = |w: &Witness, end| w.arrival(side, end).is_some() || w.sent_by(side).any(|p| !p.is_empty() && p.end() >= end);
+        extent.is_some_and(|e| case.witnesses().any(|w| shown(w, e.end)))
+    };
+    match milestone {
+        Milestone::DnsStart | Milestone::DnsEnd => case.handshake.lookup.is_some(),
+        Milestone::Syn => syn(Side::Client),
+        Milestone::SynAck | Milestone::Ack => syn(Side::Server),
+        Milestone::ClientHello => message(Side::Client, d.client_hello),
+        Milestone::ServerHello => message(Side::Server, d.server_hello),
+        Milestone::ServerFlightEnd | Milestone::FlightAck => message(Side::Server, d.server_flight),
+        Milestone::ClientFinished => message(Side::Client, d.client_finished),
+        Milestone::ServerFinished => message(Side::Server, d.server_finished),
+        Milestone::FirstRequest => message(Side::Client, d.first_request),
+        Milestone::FirstResponse => message(Side::Server, d.first_response),
+    }
 }
 
 fn aborted(case: &Case<'_>, by: Owner, found: &mut Vec<Broken>) {

@@ -87,6 +87,11 @@ impl Witness {
         self.packets[..i].iter().filter(|p| p.from == side && !p.flags.rst()).filter_map(Seen::ack).max().unwrap_or(0)
     }
 
+    /// Whether anything of a side was acknowledged.
+    pub fn acknowledged(&self, side: Side) -> bool {
+        self.sent_by(side.peer()).any(|p| !p.flags.rst() && p.ack().is_some_and(|ack| ack >= 0))
+    }
+
     /// The first packet that shows that all of a side's stream before `end` had come: an acknowledgement of it, or, if the observer stood
     /// where it was going, its bytes.
     pub fn arrival(&self, side: Side, end: i64) -> Option<&Seen<Unplaced>> {

@@ -94,18 +94,23 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
             "the first did not come to that end"
         }));
     }
+    if stretch.tail && from.flags.syn() && side == Side::Server {
+        return found.push(unbound("behind its SYN-ACK that end may only speak when it is acknowledged"));
+    }
     let apart = to.at - from.at;
     let own = near.end == side;
-    let most = apart + stretch.error + SLACK + if own { Span::ZERO } else { near.tick(side) };
+    // Of two packets of the far end the first may have come late; its timestamps tell how far apart they left.
+    let left_apart = stamped_apart(near, side, &from, &to).filter(|_| !own && stretch.tail).unwrap_or_default();
+    let most = apart.max(left_apart) + stretch.error + SLACK + if own { Span::ZERO } else { near.tick(side) };
     let divided = claim.kind.is_some();
     let less = own && !divided && claim.span < apart - stretch.error - SLACK;
     if claim.span > most || less {
         found.push(Broken::Distance { claim, packets, apart });
     }
     if !stretch.tail {
-        // Across the network, what left before the first packet came there may still arrive.
-        let since = if own { from.at } else { from.at + near.round_trip().unwrap_or_default().percent(90) };
-        let spoke = (a + 1..b).find(|i| near.packets[*i].from == side && near.is_new(*i) && near.packets[*i].at > since);
+        // Across the network, what left before the first packet came there may still arrive; what acknowledges it did not.
+        let behind = |p: &Seen<Unplaced>| p.at > from.at && (own || p.ack() >= Some(from.end()));
+        let spoke = (a + 1..b).find(|i| near.packets[*i].from == side && near.is_new(*i) && behind(&near.packets[*i]));
         if let Some(i) = spoke {
             found.push(Broken::Spoke { claim, side, packets: packets.to_vec(), new: near.packets[i].packet });
         }
@@ -115,12 +120,17 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     }
 }
 
+/// How far apart a side's packets left, by its timestamps.
+fn stamped_apart(near: &Witness, side: Side, a: &Seen<Unplaced>, b: &Seen<Unplaced>) -> Option<Span> {
+    let ticks = i64::from(b.tsval()?.wrapping_sub(a.tsval()?) as i32);
+    Some(Span::from_nanos(ticks.checked_mul(near.tick(side).nanos())?))
+}
+
 /// What the far end's own timestamps leave room for: it sent something before the first packet can have come there, or told at once
 /// that it had.
 fn told(near: &Witness, stretch: &Stretch, (from, to): (&Seen<Unplaced>, &Seen<Unplaced>), packets: [u64; 2]) -> Option<Broken> {
     let side = stretch.side;
-    let ticks = |p: &Seen<Unplaced>| Some(i64::from(to.tsval()?.wrapping_sub(p.tsval()?) as i32));
-    let since = |p: &Seen<Unplaced>| Some(Span::from_nanos(ticks(p)?.checked_mul(near.tick(side).nanos())?));
+    let since = |p: &Seen<Unplaced>| stamped_apart(near, side, p, to);
     let before = near.sent_by(side).rfind(|p| p.at <= from.at && !p.flags.rst()).and_then(since);
     let acknowledges = |p: &&Seen<Unplaced>| p.pure_ack() && p.at > from.at && p.at < to.at && p.ack() >= Some(from.end());
     let put_off = PUT_OFF[usize::from(to.ttl > LINUX_TTL)];
