@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use analysis::claims::{Broken, Rule};
 use analysis::clock::{Client, Domain, Edge, Instant};
 use analysis::host::{HostTrace, Sample};
+use analysis::ledger::Entry;
 use sim::Trial;
 use sim::cases::{CASES, Grade, NAMES, Setup};
 use sim::tls::Version;
@@ -36,7 +37,7 @@ impl Tally {
             *self.by_rule.entry(broken.rule()).or_default() += 1;
             let said = format!("{place} #{} {}: {:?}: {broken}", finding.id, label(finding), broken.rule());
             if std::env::var_os("WHOSTALLED_CLAIMS").is_some() {
-                println!("{said}\n    {}", claims::sentence(finding).unwrap_or_default());
+                println!("{said}\n    {}\n    {}", claims::sentence(finding).unwrap_or_default(), ledger(finding));
             }
             if Broken::is_arithmetic(&broken) {
                 self.arithmetic.push(said);
@@ -53,6 +54,13 @@ impl Tally {
             assert!(n <= &most, "{n} claims of {rule:?} do not hold; known are {most}. WHOSTALLED_CLAIMS=1 shows them");
         }
     }
+}
+
+/// A ledger in one line.
+fn ledger(finding: &Finding) -> String {
+    let entries = finding.judged.iter().flat_map(|o| &o.reading.ledger.entries);
+    let line = |e: &Entry| format!("{:?} {:?}/{:?} {} {:?}", e.phase, e.owner, e.kind, e.span, e.packets);
+    entries.map(line).collect::<Vec<_>>().join("; ")
 }
 
 fn label(finding: &Finding) -> String {

@@ -41,6 +41,8 @@ impl fmt::Display for Claim {
 pub enum Rule {
     /// A ledger sums to its total, a judgement to its ledger.
     Sums,
+    /// No instant is counted twice.
+    Once,
     /// An end's own time holds nothing that the end said.
     Work,
     /// "Never completed", or completed.
@@ -69,6 +71,10 @@ pub enum Broken {
     Sum { entries: Span, total: Span },
     /// An entry takes no time, or less; or more of it is usual than there is.
     NoTime { claim: Claim, baseline: Span },
+    /// More time than anybody watched, beside the lookup.
+    Longer { total: Span, watched: Span },
+    /// The same entry twice: some instants are counted more than once.
+    Twice { claim: Claim, packets: Vec<u64> },
     /// An owner's part of the excess is not that of the entries.
     Part { owner: Owner, said: Span, entries: Span },
     /// The excess is not the sum of its parts, or healthy above the floor.
@@ -101,6 +107,8 @@ pub enum Broken {
     NobodyEnded { by: Owner },
     /// A list of candidates with one name, or none.
     Candidates { n: usize },
+    /// Nobody is a candidate, or an end and a part of it.
+    NoCandidate { owner: Owner },
     /// A witness is missed that is there.
     NotMissing { missing: Missing, packet: Option<u64> },
     /// A time that prints as nothing.
@@ -122,12 +130,15 @@ impl Broken {
     pub fn rule(&self) -> Rule {
         match self {
             Broken::Sum { .. } | Broken::NoTime { .. } | Broken::Part { .. } | Broken::Excess { .. } => Rule::Sums,
+            Broken::Longer { .. } | Broken::Twice { .. } => Rule::Once,
             Broken::NoPacket { .. } => Rule::Cited,
             Broken::Unbound { .. } | Broken::Distance { .. } | Broken::Spoke { .. } | Broken::Stamps { .. } => Rule::Work,
             Broken::Completed { .. } | Broken::Incomplete { .. } | Broken::Unproven { .. } => Rule::Ending,
             Broken::NotLost { .. } | Broken::NoRepetition { .. } | Broken::NoBlackhole { .. } => Rule::Loss,
             Broken::EndedFirst { .. } | Broken::NobodyEnded { .. } => Rule::Aborted,
-            Broken::Candidates { .. } | Broken::NotMissing { .. } | Broken::Nothing { .. } => Rule::Open,
+            Broken::Candidates { .. } | Broken::NoCandidate { .. } | Broken::NotMissing { .. } | Broken::Nothing { .. } => {
+                Rule::Open
+            }
             Broken::NotHeld { .. } => Rule::Limit,
             Broken::NoBounds { .. } | Broken::NoRound { .. } => Rule::Round,
             Broken::Number { .. } | Broken::Says { .. } => Rule::Words,
@@ -145,6 +156,8 @@ impl fmt::Display for Broken {
         match self {
             Broken::Sum { entries, total } => write!(f, "the entries sum to {entries}, the total is {total}"),
             Broken::NoTime { claim, baseline } => write!(f, "{claim}, {baseline} of it usual: no time, or less than none"),
+            Broken::Longer { total, watched } => write!(f, "{total} in all, of {watched} that anybody watched"),
+            Broken::Twice { claim, packets } => write!(f, "{claim} by packets {packets:?} is counted twice"),
             Broken::Part { owner, said, entries } => {
                 write!(f, "{said} beyond the baseline are said to be of {}, the entries have {entries}", owner_words(*owner))
             }
@@ -184,6 +197,9 @@ impl fmt::Display for Broken {
             }
             Broken::NobodyEnded { by } => write!(f, "{} is said to have ended it; no view shows that", owner_words(*by)),
             Broken::Candidates { n } => write!(f, "left open among {n} candidates"),
+            Broken::NoCandidate { owner } => {
+                write!(f, "{} is named as a candidate: nobody, or named already", owner_words(*owner))
+            }
             Broken::NotMissing { missing, packet: Some(packet) } => {
                 write!(f, "{missing} is said to be missing; see packet {packet}")
             }

@@ -45,6 +45,7 @@ pub fn check(handshake: &Handshake, reading: &Reading, judgement: &Judgement, se
     sums::check(&case, &mut found);
     if case.client.is_some() || case.edge.is_some() {
         sums::cited(&case, &mut found);
+        sums::once(&case, &mut found);
         work::check(&case, &mut found);
         losses::check(&case, &mut found);
         rules::check(&case, &mut found);

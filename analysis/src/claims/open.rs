@@ -2,7 +2,7 @@
 
 use crate::clock::{Span, Unplaced};
 use crate::flow::{Seen, Side};
-use crate::ledger::Missing;
+use crate::ledger::{Missing, Owner};
 use crate::verdict::Verdict;
 
 use super::witness::Witness;
@@ -21,6 +21,9 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     if !alone && (n == 1 || n == 0 && shares < 2) {
         found.push(Broken::Candidates { n });
     }
+    let part_of = |o: Owner| o.side() != o && candidates.contains(o.side());
+    let nobody = |o: &Owner| matches!(o, Owner::Unattributed | Owner::Protocol) || part_of(*o);
+    found.extend(candidates.iter().filter(nobody).map(|owner| Broken::NoCandidate { owner }));
     if *excess < PRINTABLE {
         found.push(Broken::Nothing { what: "the time left open" });
     }

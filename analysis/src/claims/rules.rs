@@ -47,6 +47,9 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
         return Some("they are not news and the data that it let go");
     }
     let apart = data.at - told.at;
+    if own && apart < Span::ZERO {
+        return Some("it left before");
+    }
     if apart + entry.error + SLACK < entry.span || own && apart > entry.span + entry.error + SLACK {
         return Some("they lie another time apart");
     }

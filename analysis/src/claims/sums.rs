@@ -1,10 +1,11 @@
 //! Sums: a ledger of its entries, a judgement of its ledger; and that what is cited is there at all.
 
 use crate::clock::Span;
-use crate::ledger::{Missing, Owner};
+use crate::ledger::{Missing, Owner, Phase};
 use crate::verdict::Verdict;
 
-use super::{Broken, Case, Claim};
+use super::witness::Witness;
+use super::{Broken, Case, Claim, SLACK};
 
 pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     let (ledger, judgement) = (&case.reading.ledger, case.judgement);
@@ -36,6 +37,26 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     }
     if judgement.verdict == Verdict::Healthy && judgement.excess >= judgement.floor {
         found.push(Broken::Excess { said: judgement.excess, is: judgement.floor });
+    }
+}
+
+/// No instant is counted twice: not more time than was watched, and no entry like another.
+pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
+    let ledger = &case.reading.ledger;
+    let watched = case.witnesses().map(Witness::watched).max().unwrap_or_default();
+    let before: Span = ledger.entries.iter().filter(|e| e.phase == Phase::Dns).map(|e| e.span).sum();
+    let error: Span = ledger.entries.iter().map(|e| e.error.min(e.span)).sum();
+    let total = ledger.total - before;
+    // The way that nobody saw may go beyond what was watched, once.
+    let unseen = ledger.path_spans().max().unwrap_or_default();
+    if total > watched + unseen + error + SLACK {
+        found.push(Broken::Longer { total, watched });
+    }
+    for (i, entry) in ledger.entries.iter().enumerate().filter(|(_, e)| !e.packets.is_empty()) {
+        if ledger.entries[..i].iter().any(|e| e == entry) {
+            found.push(Broken::Twice { claim: Claim::of(entry), packets: entry.packets.to_vec() });
+            return;
+        }
     }
 }
 

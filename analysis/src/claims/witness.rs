@@ -43,6 +43,11 @@ impl Witness {
         }
     }
 
+    /// From the first packet to the last.
+    pub fn watched(&self) -> Span {
+        self.packets.first().zip(self.packets.last()).map_or(Span::ZERO, |(first, last)| last.at - first.at)
+    }
+
     /// The place of a packet.
     pub fn place(&self, number: u64) -> Option<usize> {
         self.packets.iter().position(|p| p.packet == number)
@@ -64,6 +69,12 @@ impl Witness {
 
     pub fn tick(&self, side: Side) -> Span {
         self.ticks[side as usize]
+    }
+
+    /// How far apart a side's packets left, by its timestamps.
+    pub fn left_apart(&self, a: &Seen<Unplaced>, b: &Seen<Unplaced>) -> Option<Span> {
+        let ticks = i64::from(b.tsval()?.wrapping_sub(a.tsval()?) as i32);
+        Some(Span::from_nanos(ticks.checked_mul(self.tick(b.from).nanos())?))
     }
 
     /// What a full segment of a side holds.
@@ -105,6 +116,8 @@ impl Witness {
             if p.from == side && !p.is_empty() {
                 have.push((p.start(), p.end()));
             }
+            // What the capture missed may have been acknowledged.
+            have.extend(p.ack().filter(|_| p.from != side && !p.flags.rst()).map(|ack| (0, ack)));
             prefix(&mut have) >= end
         });
         [acknowledged, bytes].into_iter().flatten().min_by_key(|p| p.at)

@@ -100,7 +100,7 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     let apart = to.at - from.at;
     let own = near.end == side;
     // Of two packets of the far end the first may have come late; its timestamps tell how far apart they left.
-    let left_apart = stamped_apart(near, side, &from, &to).filter(|_| !own && stretch.tail).unwrap_or_default();
+    let left_apart = near.left_apart(&from, &to).filter(|_| !own && stretch.tail).unwrap_or_default();
     let most = apart.max(left_apart) + stretch.error + SLACK + if own { Span::ZERO } else { near.tick(side) };
     let divided = claim.kind.is_some();
     let less = own && !divided && claim.span < apart - stretch.error - SLACK;
@@ -120,17 +120,11 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     }
 }
 
-/// How far apart a side's packets left, by its timestamps.
-fn stamped_apart(near: &Witness, side: Side, a: &Seen<Unplaced>, b: &Seen<Unplaced>) -> Option<Span> {
-    let ticks = i64::from(b.tsval()?.wrapping_sub(a.tsval()?) as i32);
-    Some(Span::from_nanos(ticks.checked_mul(near.tick(side).nanos())?))
-}
-
 /// What the far end's own timestamps leave room for: it sent something before the first packet can have come there, or told at once
 /// that it had.
 fn told(near: &Witness, stretch: &Stretch, (from, to): (&Seen<Unplaced>, &Seen<Unplaced>), packets: [u64; 2]) -> Option<Broken> {
     let side = stretch.side;
-    let since = |p: &Seen<Unplaced>| stamped_apart(near, side, p, to);
+    let since = |p: &Seen<Unplaced>| near.left_apart(p, to);
     let before = near.sent_by(side).rfind(|p| p.at <= from.at && !p.flags.rst()).and_then(since);
     let acknowledges = |p: &&Seen<Unplaced>| p.pure_ack() && p.at > from.at && p.at < to.at && p.ack() >= Some(from.end());
     let put_off = PUT_OFF[usize::from(to.ttl > LINUX_TTL)];
