@@ -1,7 +1,7 @@
 //! Sums: a ledger of its entries, a judgement of its ledger; and that what is cited is there at all.
 
 use crate::clock::Span;
-use crate::ledger::{Missing, Owner, Phase};
+use crate::ledger::{Entry, Missing, Owner, Phase};
 use crate::verdict::Verdict;
 
 use super::witness::Witness;
@@ -23,7 +23,7 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     owners.sort_unstable();
     owners.dedup();
     for owner in owners {
-        let beyond = |e: &&crate::ledger::Entry| e.owner_of_excess() == owner;
+        let beyond = |e: &&Entry| e.owner_of_excess() == owner;
         let entries: Span = ledger.entries.iter().filter(beyond).map(|e| (e.span - e.baseline).at_least_zero()).sum();
         let said: Span = judgement.parts.iter().filter(|p| p.owner == owner).map(|p| p.excess).sum();
         if entries != said {
@@ -47,8 +47,9 @@ pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
     let before: Span = ledger.entries.iter().filter(|e| e.phase == Phase::Dns).map(|e| e.span).sum();
     let error: Span = ledger.entries.iter().map(|e| e.error.min(e.span)).sum();
     let total = ledger.total - before;
-    // The way that nobody saw may go beyond what was watched, once.
-    let unseen = ledger.path_spans().max().unwrap_or_default();
+    // The way that nobody saw may go beyond what was watched at its end, and, where it was late, before its beginning.
+    let late = |e: &&Entry| e.owner == Owner::Path && !e.round_trip;
+    let unseen = ledger.path_spans().max().unwrap_or_default() + ledger.entries.iter().filter(late).map(|e| e.span).sum();
     if total > watched + unseen + error + SLACK {
         found.push(Broken::Longer { total, watched });
     }
