@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use analysis::claims::{Broken, Rule};
-use analysis::clock::{Client, Domain, Edge, Instant};
+use analysis::claims::{Broken, Rule, check};
+use analysis::clock::{Client, Domain, Edge, Instant, Span};
 use analysis::host::{HostTrace, Sample};
-use analysis::ledger::Entry;
+use analysis::ledger::{Entry, Kind, Missing, Owner};
+use analysis::milestone::Milestone;
+use analysis::verdict::{End, Judgement, Reading, Verdict};
 use sim::Trial;
 use sim::cases::{CASES, Grade, NAMES, Setup};
 use sim::tls::Version;
@@ -147,6 +149,91 @@ fn claims_about_trials_hold() {
         }
     }
     tally.hold(&[]);
+}
+
+/// The judged handshake of a trial.
+fn finding(case: u8, grade: Grade) -> Finding {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let setup = Setup { case, severity: 500, version: Version::Tls13, grade, seed: 7 };
+    let trial = Trial::run(&setup.plan().expect("the case makes sense").plan, setup.seed);
+    let captures = vec![write(folder.path(), "client.pcap", &trial.client), write(folder.path(), "edge.pcap", &trial.edge)];
+    let mut last = Last(None);
+    explain(&Options { captures, ..Options::default() }, &mut last);
+    last.0.expect("a handshake is found")
+}
+
+struct Last(Option<Finding>);
+
+impl Sink for Last {
+    fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
+        self.0 = Some(finding);
+        ControlFlow::Continue(())
+    }
+
+    fn progress(&mut self, _: u64) {}
+}
+
+/// What is found wrong once an opinion and its sentence were changed, beside what was before.
+fn wrong(of: &Finding, change: impl Fn(&mut Reading, &mut Judgement, &mut String)) -> BTreeSet<Rule> {
+    let opinion = of.judged.as_ref().expect("it is judged");
+    let (mut reading, mut judgement) = (opinion.reading.clone(), opinion.judgement.clone());
+    let mut sentence = claims::sentence(of).expect("it is judged");
+    change(&mut reading, &mut judgement, &mut sentence);
+    let mut before = claims::broken(of);
+    let found = check(&of.placed.handshake, &reading, &judgement, &sentence).into_iter();
+    let new = found.filter(|b| before.iter().position(|known| known == b).map(|i| before.remove(i)).is_none());
+    new.map(|b| b.rule()).collect()
+}
+
+#[test]
+fn what_is_false_is_found() {
+    let stall = finding(2, Grade::BothAndHost);
+    let none = |_: &mut Reading, _: &mut Judgement, _: &mut String| ();
+    assert!(wrong(&stall, none).is_empty());
+    let client = |r: &Reading| r.ledger.entries.iter().position(|e| e.span > Span::from_millis(400)).expect("it stalled");
+    let longer = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let k = client(r);
+        r.ledger.entries[k].span += Span::from_millis(30);
+        r.ledger.entries[k].baseline += Span::from_millis(30);
+        r.ledger.total += Span::from_millis(30);
+    };
+    assert_eq!(wrong(&stall, longer), [Rule::Work].into());
+    let unsummed = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.total += Span::from_millis(1);
+    assert!(wrong(&stall, unsummed).contains(&Rule::Sums));
+    let nowhere = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.entries[0].packets = [5_000, 5_001].into();
+    assert!(wrong(&stall, nowhere).contains(&Rule::Cited));
+    let unfinished = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.end = End::Stopped { after: Milestone::SynAck };
+    assert!(wrong(&stall, unfinished).contains(&Rule::Ending));
+    let lost = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let k = client(r);
+        let entry = &mut r.ledger.entries[k];
+        (entry.owner, entry.kind, entry.worked) = (Owner::Loss, Some(Kind::Out), None);
+    };
+    assert!(wrong(&stall, lost).contains(&Rule::Loss));
+    let held = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let k = client(r);
+        let entry = &mut r.ledger.entries[k];
+        (entry.owner, entry.kind, entry.worked) = (Owner::Protocol, Some(Kind::Nagle), None);
+    };
+    assert!(wrong(&stall, held).contains(&Rule::Limit));
+    let said = |_: &mut Reading, _: &mut Judgement, s: &mut String| s.push_str(" It took 77.7 ms.");
+    assert_eq!(wrong(&stall, said), [Rule::Words].into());
+    let aborted = |_: &mut Reading, j: &mut Judgement, _: &mut String| {
+        j.verdict = Verdict::Aborted { by: Owner::Path, after: Milestone::ClientHello };
+    };
+    assert!(wrong(&stall, aborted).contains(&Rule::Aborted));
+    let open = |_: &mut Reading, j: &mut Judgement, _: &mut String| j.leave_open(Owner::Path.into(), Missing::ClientCapture);
+    assert!(wrong(&stall, open).contains(&Rule::Open));
+    let far = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let round = r.ledger.entries.iter_mut().find(|e| e.round_trip).expect("there is a round trip");
+        round.packets[1] = round.packets[0];
+    };
+    assert!(wrong(&stall, far).contains(&Rule::Round));
+    let again = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let entry = r.ledger.entries[client(r)].clone();
+        r.ledger.entries.push(entry);
+    };
+    assert!(wrong(&stall, again).contains(&Rule::Once));
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub enum Broken {
     Distance { claim: Claim, packets: [u64; 2], apart: Span },
     /// The end that is said to have been silent, or at work, sent something new meanwhile.
     Spoke { claim: Claim, side: Side, packets: Vec<u64>, new: u64 },
+    /// What left at its end acknowledges something newer than what it is said to have followed.
+    Newer { claim: Claim, packets: [u64; 2], newer: u64 },
     /// The far end's timestamps leave no room for so much.
     Stamps { claim: Claim, packets: [u64; 2], told: Span },
     /// "Never completed", but the last Finished came.
@@ -132,7 +134,11 @@ impl Broken {
             Broken::Sum { .. } | Broken::NoTime { .. } | Broken::Part { .. } | Broken::Excess { .. } => Rule::Sums,
             Broken::Longer { .. } | Broken::Twice { .. } => Rule::Once,
             Broken::NoPacket { .. } => Rule::Cited,
-            Broken::Unbound { .. } | Broken::Distance { .. } | Broken::Spoke { .. } | Broken::Stamps { .. } => Rule::Work,
+            Broken::Unbound { .. }
+            | Broken::Distance { .. }
+            | Broken::Spoke { .. }
+            | Broken::Newer { .. }
+            | Broken::Stamps { .. } => Rule::Work,
             Broken::Completed { .. } | Broken::Incomplete { .. } | Broken::Unproven { .. } => Rule::Ending,
             Broken::NotLost { .. } | Broken::NoRepetition { .. } | Broken::NoBlackhole { .. } => Rule::Loss,
             Broken::EndedFirst { .. } | Broken::NobodyEnded { .. } => Rule::Aborted,
@@ -173,6 +179,9 @@ impl fmt::Display for Broken {
             }
             Broken::Spoke { claim, side, packets, new } => {
                 write!(f, "{claim} between packets {packets:?}, but {} sent something new in packet {new}", end(*side))
+            }
+            Broken::Newer { claim, packets: [a, b], newer } => {
+                write!(f, "{claim} between packets {a} and {b}, but {b} acknowledges packet {newer}, which came in between")
             }
             Broken::Stamps { claim, packets: [a, b], told } => {
                 write!(f, "{claim}, but by the timestamps of packets {a} and {b} it was {told} at most")

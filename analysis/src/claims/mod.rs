@@ -54,7 +54,14 @@ pub fn check(handshake: &Handshake, reading: &Reading, judgement: &Judgement, se
         open::check(&case, &mut found);
         words::check(&case, &mut found);
     }
-    found
+    // What is said twice is wrong once.
+    let mut once: Vec<Broken> = Vec::new();
+    for broken in found {
+        if !once.contains(&broken) {
+            once.push(broken);
+        }
+    }
+    once
 }
 
 /// What is said, and what it is held against.

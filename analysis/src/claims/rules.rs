@@ -81,7 +81,7 @@ fn nagle(w: &Witness, news: usize, left: usize) -> Option<&'static str> {
     }
     let acknowledged = w.acknowledged_before(data.from.peer(), news);
     let waiting = |p: &&Seen<Unplaced>| p.from == data.from && short(p) && p.end() <= data.start() && p.end() > acknowledged;
-    let small = w.packets[..left].iter().find(waiting)?;
+    let Some(small) = w.packets[..left].iter().find(waiting) else { return Some("no short segment waited before it") };
     (told.ack() < Some(small.end())).then_some("the short segment before it was not acknowledged by then")
 }
 

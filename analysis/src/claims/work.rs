@@ -35,7 +35,13 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     for (k, stretch) in stretches.iter().enumerate() {
         let Some(near) = case.near(stretch.side) else { continue };
         match stretch.packets[..] {
-            [a, b] => between(near, stretch, [a, b], found),
+            [a, b] => {
+                between(near, stretch, [a, b], found);
+                if let Some(left) = near.place(b).map(|i| near.packets[i]).filter(|left| !of_phase(case, stretch, left)) {
+                    let why = "what left then is no part of that phase";
+                    found.push(Broken::Unbound { claim: stretch.claim, packets: vec![a, left.packet], why });
+                }
+            }
             // What it heard last, before it said nothing more.
             [a] if k == last && case.reading.end != End::Complete => silence(near, stretch, a, found),
             _ => {}
@@ -77,6 +83,23 @@ fn stretches(entries: &[Entry]) -> Vec<Stretch> {
     found
 }
 
+/// Whether what left at the end of a stretch is of the phase that the stretch is said to lie in.
+fn of_phase(case: &Case<'_>, stretch: &Stretch, left: &Seen<Unplaced>) -> bool {
+    let d = &case.handshake.dialogue;
+    let hello = d.first_client_hello.or(d.client_hello);
+    let (from, to) = match (stretch.side, stretch.phase) {
+        (Side::Client, Phase::ClientHello) => (hello.map(|e| e.start), d.client_hello.map(|e| e.end)),
+        (Side::Client, Phase::ClientFinished) => (d.client_hello.map(|e| e.end), d.client_finished.map(|e| e.end)),
+        (Side::Client, Phase::Request) => (d.client_finished.map(|e| e.end), Some(i64::MAX)),
+        (Side::Server, Phase::ServerFlight) => (d.hello_retry.map(|e| e.end).or(Some(0)), d.server_flight.map(|e| e.end)),
+        (Side::Server, Phase::Finish) => (d.server_flight.map(|e| e.end), d.server_finished.map(|e| e.end)),
+        _ => (None, None),
+    };
+    let whole = stretch.phase == Phase::Request;
+    let Some((from, to)) = from.zip(to).filter(|_| left.from == stretch.side && !left.is_empty()) else { return true };
+    if whole { left.start() >= from } else { left.start() < to && left.end() > from }
+}
+
 fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec<Broken>) {
     let Stretch { side, claim, .. } = *stretch;
     let unbound = |why| Broken::Unbound { claim, packets: packets.to_vec(), why };
@@ -106,6 +129,12 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     let less = own && !divided && claim.span < apart - stretch.error - SLACK;
     if claim.span > most || less {
         found.push(Broken::Distance { claim, packets, apart });
+    }
+    // All that lies in between is one turn: nothing new of the peer's came, or the end answered that.
+    let known = if stretch.tail { from.ack() } else { Some(from.end()) };
+    let newer = |p: &&Seen<Unplaced>| p.from != side && !p.is_empty() && Some(p.end()) > known && Some(p.end()) <= to.ack();
+    if let Some(newer) = near.packets.iter().take(b).skip(a + 1).find(newer).filter(|_| known.is_some()) {
+        found.push(Broken::Newer { claim, packets, newer: newer.packet });
     }
     if !stretch.tail {
         // Across the network, what left before the first packet came there may still arrive; what acknowledges it did not.
