@@ -56,7 +56,7 @@ fn there(case: &Case<'_>, missing: Missing) -> Option<Broken> {
 /// A packet of a side with a timestamp, if all its data has one.
 fn stamped(w: &Witness, side: Side) -> Option<&Seen<Unplaced>> {
     let sent = || w.sent_by(side).filter(|p| !p.is_empty());
-    sent().all(|p| p.tsval().is_some()).then(|| sent().last()).flatten()
+    sent().all(|p| p.tsval().is_some()).then(|| sent().next_back()).flatten()
 }
 
 /// The last packet of a side, if its identification goes up by one with each.

@@ -123,20 +123,6 @@ impl Witness {
         [acknowledged, bytes].into_iter().flatten().min_by_key(|p| p.at)
     }
 
-    /// The quickest SYN or SYN-ACK that was sent once to its answer, whichever lies across the network: no round trip is shorter by much.
-    pub fn round_trip(&self) -> Option<Span> {
-        let first = |side: Side| self.sent_by(side).find(|p| p.flags.syn());
-        match self.end {
-            Side::Client => Some(first(Side::Server)?.at - self.sent_by(Side::Client).rfind(|p| p.flags.syn())?.at),
-            Side::Server => {
-                let left = self.sent_by(Side::Server).rfind(|p| p.flags.syn())?;
-                let answer = self.sent_by(Side::Client).find(|p| !p.flags.syn() && p.ack().is_some() && p.at >= left.at)?;
-                Some(answer.at - left.at)
-            }
-        }
-        .map(Span::at_least_zero)
-    }
-
     /// Packets of a side that carry a byte (or SYN, for those that do).
     pub fn copies(&self, of: &Seen<Unplaced>) -> impl Iterator<Item = &Seen<Unplaced>> {
         let (syn, byte) = (of.flags.syn(), of.start());
