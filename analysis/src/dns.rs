@@ -20,7 +20,25 @@ pub struct Lookup {
     /// When each type (A, AAAA) was first asked for: the client may fall asleep between two questions.
     asked: Vec<(u16, Instant<Client>)>,
     answers: Vec<Answer>,
+    /// What was tried before for the same wish, the first first: another server, a search domain, the same again.
+    earlier: Vec<Lookup>,
 }
+
+/// A stretch in which a question was open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// When it was asked, or the one before it ended.
+    pub from: Instant<Client>,
+    /// When it was answered, or asked anew.
+    pub to: Instant<Client>,
+    /// The frames of the question and of what ended the wait.
+    pub packets: [u64; 2],
+}
+
+/// Between the end of one attempt at a lookup and the next, at most; longer, and it is another wish.
+const NEXT_ATTEMPT: Span = Span::from_millis(100);
+/// A resolver library gives up waiting by then (resolv.conf(5): 5 s by default, 30 at most).
+const LONGEST_WAIT: Span = Span::from_millis(31_000);
 
 /// What a name server answered to one question.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +57,66 @@ impl Lookup {
     /// The answer that ended it: the last one.
     pub fn end(&self) -> Option<&Answer> {
         self.answers.last()
+    }
+
+    /// Whether an answer gave this address.
+    pub fn gave(&self, address: IpAddr) -> bool {
+        self.earlier.iter().chain([self]).any(|l| l.answers.iter().any(|a| a.addresses.contains(&address)))
+    }
+
+    /// When the first question of all left, and its frame.
+    pub fn began(&self) -> (Instant<Client>, u64) {
+        self.earlier.first().map_or((self.start, self.start_packet), |first| (first.start, first.start_packet))
+    }
+
+    /// The stretches in which a question was open, in order, none over another. One that nobody answered was open until it, or its
+    /// like, was asked anew; the last answer of all ends the last.
+    pub fn waits(&self) -> Vec<Wait> {
+        let attempts: Vec<&Lookup> = self.earlier.iter().chain([self]).collect();
+        let mut waits = Vec::new();
+        for (i, attempt) in attempts.iter().enumerate() {
+            let anew = attempts.get(i + 1).map(|next| (next.start, next.start_packet));
+            for (kind, asked) in &attempt.asked {
+                let answer = attempt.answers.iter().find(|a| a.kind == *kind).map(|a| (a.at, a.packet));
+                let Some((to, packet)) = answer.or(anew) else { continue };
+                waits.push(Wait { from: *asked, to, packets: [attempt.start_packet, packet] });
+            }
+        }
+        waits.sort_by_key(|w| (w.from, w.to));
+        let mut apart: Vec<Wait> = Vec::new();
+        for wait in waits {
+            match apart.last_mut() {
+                Some(last) if wait.from <= last.to => {
+                    if wait.to > last.to {
+                        (last.to, last.packets[1]) = (wait.to, wait.packets[1]);
+                    }
+                }
+                _ => apart.push(wait),
+            }
+        }
+        apart
+    }
+
+    /// When it had its last answer, or was last asked.
+    fn last_at(&self) -> Instant<Client> {
+        let asked = self.asked.iter().map(|(_, at)| *at);
+        self.answers.iter().map(|a| a.at).chain(asked).max().unwrap_or(self.start)
+    }
+
+    /// Whether this one was tried before `next` for the same wish: of the same name, or of it in a search domain.
+    fn led_on_to(&self, next: &Lookup) -> bool {
+        let same_host = self.client.ip() == next.client.ip() || self.client.ip().is_loopback() || next.client.ip().is_loopback();
+        let of = |long: &str, short: &str| long == short || long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        let same_wish = of(&self.name, &next.name) || of(&next.name, &self.name) || self.search_sibling(next);
+        let unanswered = self.asked.len() > self.answers.len();
+        let soon = if unanswered { LONGEST_WAIT } else { NEXT_ATTEMPT };
+        same_host && same_wish && self.start <= next.start && next.start - self.last_at() <= soon
+    }
+
+    /// Two search domains behind the same name: they share their first label, and nobody had an address under the one before.
+    fn search_sibling(&self, next: &Lookup) -> bool {
+        let first = |name: &str| name.split('.').next().map(str::to_owned);
+        first(&self.name) == first(&next.name) && self.answers.iter().all(|a| a.addresses.is_empty())
     }
 
     /// Whether a connection to `server` that began at `connected` can have come of it.
@@ -98,6 +176,7 @@ impl Lookups {
                     start_packet: packet,
                     asked: vec![(qtype, at)],
                     answers: Vec::new(),
+                    earlier: Vec::new(),
                 });
             }
         } else if let Some(lookup) = self.0.iter_mut().rev().find(|l| l.client == destination && l.name == name) {
@@ -138,7 +217,25 @@ impl Lookups {
             (0..self.0.len()).filter(|i| self.0[*i].led_to(server, connected) && recent(&self.0[*i]) && asked(&self.0[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
         let index = fits.min_by_key(|i| (other_name(&self.0[*i]), self.0[*i].answered_before(connected)))?;
-        Some(self.0.remove(index).before(connected))
+        let found = self.0.remove(index).before(connected);
+        Some(self.with_earlier(found, connected))
+    }
+
+    /// When the address of `server` was last looked up before a connection.
+    pub fn answered(&self, server: IpAddr, connected: Instant<Client>) -> Option<Instant<Client>> {
+        self.0.iter().filter(|l| l.led_to(server, connected)).filter_map(|l| l.answered_before(connected)).max()
+    }
+
+    /// Takes out what was tried before for the same wish.
+    fn with_earlier(&mut self, mut found: Lookup, connected: Instant<Client>) -> Lookup {
+        loop {
+            let first = found.earlier.first().unwrap_or(&found);
+            let led = |l: &Lookup| l.start <= connected && (l.led_on_to(first) || l.start >= first.start && l.led_on_to(&found));
+            let Some(i) = (0..self.0.len()).rfind(|i| led(&self.0[*i])) else { return found };
+            let earlier = self.0.remove(i).before(connected);
+            let place = found.earlier.partition_point(|l| l.start <= earlier.start);
+            found.earlier.insert(place, earlier);
+        }
     }
 
     /// Forgets the oldest, down to `most`.

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant};
 use crate::covered::{Covered, Passed};
+use crate::doubt::order::Mended;
 use crate::packet::{Flags, TcpSegment};
 use crate::tls::records::{self, Hello, Records};
 use crate::tls::stream::Stream;
@@ -47,6 +48,10 @@ pub struct View<D> {
     pub(crate) next_look: usize,
     /// Once the client has acknowledged so much of the server's stream, the connection is over.
     pub(crate) told_with: Option<i64>,
+    /// Once the server has acknowledged so much of the client's stream, its answer tells that Finished came.
+    pub(crate) awaits: Option<i64>,
+    /// What was done to the order of its packets.
+    pub mended: Mended,
     /// The dialogue as it was read last, until more comes.
     pub(crate) settled: Option<Box<Dialogue>>,
 }
@@ -93,6 +98,8 @@ impl<D: Domain> View<D> {
             scales: [None; 2],
             next_look: 2,
             told_with: None,
+            awaits: None,
+            mended: Mended::default(),
             settled: None,
         }
     }
@@ -137,6 +144,8 @@ impl<D: Domain> View<D> {
             scales: self.scales,
             next_look: self.next_look,
             told_with: self.told_with,
+            awaits: self.awaits,
+            mended: self.mended,
             settled: self.settled,
         }
     }
@@ -236,6 +245,31 @@ impl<D: Domain> View<D> {
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
     pub fn forget_bytes(&mut self) {
         (self.client.content, self.server.content, self.settled) = (None, None, None);
+    }
+
+    /// The same connection with other packets, or the same in another order.
+    pub(crate) fn replace_packets(&mut self, packets: Vec<Seen<D>>) {
+        self.passed = Passed::default();
+        self.flags = Flags::default();
+        for p in &packets {
+            self.flags.0 |= p.flags.0;
+            self.passed.add(p.from, p.start(), p.len(), p.flags.fin(), p.ack());
+        }
+        self.packets = packets;
+        self.settled = None;
+    }
+
+    /// Only the packets in these places, in order.
+    #[must_use]
+    pub(crate) fn with_packets(mut self, places: impl Iterator<Item = usize>) -> Self {
+        let packets = places.map(|i| self.packets[i]).collect();
+        self.replace_packets(packets);
+        self
+    }
+
+    /// Whether bytes, or a SYN, passed more than once: if not, no packet lies there twice.
+    pub(crate) fn may_hold_copies(&self) -> bool {
+        self.passed.may_repeat() || self.syns(Side::Client).nth(1).is_some()
     }
 
     /// Lets go of the packets: for when all that they tell has been read.

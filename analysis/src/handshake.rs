@@ -43,12 +43,17 @@ pub struct Handshake {
     pub clock_in_doubt: bool,
     /// Moments at which the client's capture saw any packet at all, about every [`BEAT`] at most.
     pub client_pulse: Vec<Instant<Client>>,
+    /// Addresses that the client tried before this one, and that did not answer.
+    pub tried: Vec<Tried>,
+    /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
+    pub too_big: [Vec<(i64, u64)>; 2],
     /// Other connections of the client's host while this handshake ran.
     pub client_asked: Vec<Asked<Client>>,
     /// Other connections that the edge's host began.
     pub edge_asked: Vec<Asked<Edge>>,
     /// Whether acknowledgements of bytes that a view never showed prove that its capture lost packets.
     gaps: bool,
+    not_tls: bool,
 }
 
 /// Between two beats of a capture's pulse.
@@ -67,6 +72,19 @@ pub(crate) fn was_awake<D: Domain>(pulse: &[Instant<D>], from: Instant<D>, to: I
         last = *at;
     }
     true
+}
+
+/// An address that a client tried in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// Whose.
+    pub server: std::net::SocketAddr,
+    /// When its first SYN left.
+    pub from: Instant<Client>,
+    /// When the client went on to the next address.
+    pub to: Instant<Client>,
+    /// The frame of its first SYN.
+    pub packet: u64,
 }
 
 /// Another connection that a host began, and what came back.
@@ -94,8 +112,10 @@ impl Handshake {
     pub fn edge_side_only(&self) -> Self {
         let edge = self.edge.clone();
         let dialogue = Box::new(edge.as_ref().map_or_else(Dialogue::default, View::dialogue));
+        let not_tls = edge.as_ref().is_some_and(|view| not_tls(view, &dialogue));
         Self {
             endpoints: self.endpoints,
+            not_tls,
             dialogue,
             client: None,
             edge,
@@ -107,9 +127,16 @@ impl Handshake {
             clock_in_doubt: self.clock_in_doubt,
             client_pulse: Vec::new(),
             client_asked: Vec::new(),
+            tried: Vec::new(),
+            too_big: [Vec::new(), Vec::new()],
             edge_asked: self.edge_asked.clone(),
             gaps: self.edge.as_ref().is_some_and(View::capture_gap),
         }
+    }
+
+    /// Whether this was no TLS handshake after all: what answered ClientHello is not TLS, or ClientHello lies inside something else.
+    pub fn is_not_tls(&self) -> bool {
+        self.not_tls
     }
 
     /// Whether a capture lost packets of this handshake: said by its counters, or proved by
@@ -172,10 +199,17 @@ impl Handshake {
             view.close();
         }
         let gaps = client.as_ref().is_some_and(View::capture_gap) || edge.as_ref().is_some_and(View::capture_gap);
+        let dialogue = dialogue(client.as_mut(), edge.as_mut());
+        let not_tls = match (&client, &edge) {
+            (Some(view), _) => not_tls(view, &dialogue),
+            (None, Some(view)) => not_tls(view, &dialogue),
+            (None, None) => false,
+        };
         let endpoints = client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints));
         Self {
             endpoints: endpoints.expect("a handshake has at least one view"),
-            dialogue: dialogue(client.as_mut(), edge.as_mut()),
+            not_tls,
+            dialogue,
             client,
             edge,
             lookup: None,
@@ -186,10 +220,29 @@ impl Handshake {
             clock_in_doubt: false,
             client_pulse: Vec::new(),
             client_asked: Vec::new(),
+            tried: Vec::new(),
+            too_big: [Vec::new(), Vec::new()],
             edge_asked: Vec::new(),
             gaps,
         }
     }
+}
+
+/// Whether a ClientHello was answered by something else, or lies in the middle of a segment that is no PROXY header.
+fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
+    let Some(hello) = d.first_client_hello.or(d.client_hello) else { return false };
+    let (client, server) = (view.half(Side::Client), view.half(Side::Server));
+    let answered = view.sent_by(Side::Server).any(|p| !p.is_empty() && p.ack().is_some_and(|ack| ack >= hello.end));
+    if d.server_hello.is_none() && d.hello_retry.is_none() && d.server_alert.is_none() && answered && server.stream.captured() > 0
+    {
+        return server.records.hopeless() || server.records.start().is_none() && server.stream.end() >= 16;
+    }
+    let data = || view.sent_by(Side::Client).filter(|p| !p.is_empty());
+    let within = hello.start > 0
+        && !data().any(|p| p.start() == hello.start)
+        && data().any(|p| p.start() < hello.start && p.end() > hello.start);
+    let proxied = |signature: &[u8]| client.stream.get(0..signature.len()) == Some(signature);
+    within && !proxied(b"PROXY ") && !proxied(b"\r\n\r\n\0\r\nQUIT\n")
 }
 
 /// Reads the TLS dialogue from whichever view holds more of each direction.

@@ -83,6 +83,10 @@ pub enum Kind {
     MtuBlackhole,
     /// The kernel did not hand the connection to the program, or not yet.
     AcceptQueue,
+    /// It still held an earlier connection of the same addresses and ports, and answered SYN with that (RFC 5961, section 4).
+    OldConnection,
+    /// It went on with packets of a size that it was told is too big (RFC 1191).
+    IgnoredTooBig,
     /// Looking up a name.
     Lookup,
     /// A round trip for leave to send more than the receiver had room for.
@@ -93,8 +97,6 @@ pub enum Kind {
     InitialWindow,
     /// TCP held a small segment until the one before it was acknowledged (Nagle's algorithm).
     Nagle,
-    /// An acknowledgement that its sender put off (RFC 9293, section 3.8.6.3), and that TCP at the other end waited for.
-    DelayedAck,
     /// Waiting for an acknowledgement that nothing else waits for.
     FinalAck,
 }
@@ -105,6 +107,8 @@ pub enum Kind {
 pub enum Phase {
     /// Name resolution.
     Dns,
+    /// Other addresses, tried before the one that answered.
+    Attempts,
     /// SYN to SYN-ACK.
     Connect,
     /// Plaintext before TLS: a greeting, STARTTLS, CONNECT, SSLRequest.
@@ -421,7 +425,9 @@ impl Ledger {
         let mut longer = Vec::new();
         for entry in self.entries.iter_mut().filter(|e| e.extra_round && e.owner == Owner::Protocol && path > Span::ZERO) {
             let more = entry.span - path;
-            if more > spread.percent(400) {
+            // Seen from one end, the other's kernel may have put its acknowledgement off.
+            let put_off = if entry.candidates.is_empty() { Span::ZERO } else { PUT_OFF };
+            if more > spread.percent(400).max(put_off) {
                 entry.span -= more;
                 let mut rest =
                     Entry { owner: Owner::Path, kind: Some(Kind::Delay), extra_round: false, round_trip: false, ..entry.clone() };
@@ -434,6 +440,8 @@ impl Ledger {
     }
 }
 
+/// How long an acknowledgement is put off at most (RFC 9293, section 3.8.6.3; Linux: 40 ms), and something for its timer.
+const PUT_OFF: Span = Span::from_millis(60);
 /// How much a round trip varies at least: stamps, softirqs, a scheduler's tick.
 const ROUND_SPREAD: Span = Span::from_micros(500);
 /// What an end's ordinary work takes where no sibling tells: a signature, a chain to verify, a key share.

@@ -13,6 +13,7 @@ pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
     let ended = match reading.end {
         End::Complete => String::new(),
+        End::NotTls => " This was no TLS handshake: what answered is not TLS, or carries it inside something else.".into(),
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {

@@ -4,7 +4,7 @@
 //! answer to the first request a connection is only bulk.
 
 use crate::clock::Domain;
-use crate::flow::{Side, View};
+use crate::flow::{Seen, Side, View};
 use crate::packet::Flags;
 use crate::tls::Dialogue;
 use crate::turns;
@@ -34,7 +34,9 @@ impl<D: Domain> View<D> {
             return Progress::Over;
         }
         let (flags, data_from_server) = (last.flags, !last.is_empty() && last.from == Side::Server);
-        if last.is_empty() && !flags.fin() && !flags.rst() && self.packets.len() < MOST_PACKETS {
+        // An answer that left before Finished came (a ticket) does not tell that it came.
+        let acknowledged = last.from == Side::Server && self.awaits.is_some_and(|end| last.ack().is_some_and(|ack| ack >= end));
+        if last.is_empty() && !acknowledged && !flags.fin() && !flags.rst() && self.packets.len() < MOST_PACKETS {
             return Progress::Going; // it adds nothing to either stream
         }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
@@ -55,7 +57,7 @@ impl<D: Domain> View<D> {
         let least = if client.records.handshake_behind_change() { 1 } else { 2 };
         let (asked, answered_by) = (client.records.protected(), server.records.protected());
         let seen = asked + answered_by;
-        if !data_from_server || seen < self.next_look || asked < least || answered_by < least {
+        if !acknowledged && (!data_from_server || seen < self.next_look || asked < least || answered_by < least) {
             return Progress::Going;
         }
         if self.told_with.is_some() {
@@ -63,6 +65,11 @@ impl<D: Domain> View<D> {
         }
         let dialogue = self.dialogue();
         if answered(&dialogue) {
+            if let Some(end) = self.unacknowledged(&dialogue) {
+                self.awaits = Some(end);
+                return Progress::Going;
+            }
+            self.awaits = None;
             if let Some(end) = self.repeated(&dialogue) {
                 // Whether what was sent twice had come the first time, the client tells (D-SACK) until it has this answer.
                 self.told_with = Some(end);
@@ -73,6 +80,13 @@ impl<D: Domain> View<D> {
         }
         self.next_look = (seen + 1).max(seen * 3 / 2);
         Progress::Going
+    }
+
+    /// Where the client's Finished ends, if the server has not told that it came; behind a client's certificate, by data.
+    fn unacknowledged(&self, dialogue: &Dialogue) -> Option<i64> {
+        let end = dialogue.client_finished?.end;
+        let tells = |p: &Seen<D>| p.ack().is_some_and(|ack| ack >= end) && !(dialogue.client_authenticates() && p.is_empty());
+        (!self.sent_by(Side::Server).rev().any(tells)).then_some(end)
     }
 
     /// Where the answer to the first request ends, if the server sent some of its flight more than once before.

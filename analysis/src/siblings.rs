@@ -92,7 +92,9 @@ fn spread(sorted: &[i64], location: i64) -> Span {
     let mut off: SmallVec<[i64; 64]> = sorted.iter().map(|x| (x - location).abs()).collect();
     off.sort_unstable();
     let mad = median(&off).unwrap_or(0);
-    Span::from_nanos(mad + mad / 2).max(LEAST_SPREAD)
+    // Of a few siblings it is taken for more than it looks.
+    let few = mad * 3 / sorted.len().max(1) as i64;
+    Span::from_nanos(mad + mad / 2 + few).max(LEAST_SPREAD)
 }
 
 #[cfg(test)]

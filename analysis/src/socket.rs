@@ -303,7 +303,7 @@ impl Reader<'_> {
 /// A verdict in one sentence, with the quantities behind it.
 pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -> String {
     let ended = match reading.end {
-        End::Complete => String::new(),
+        End::Complete | End::NotTls => String::new(),
         End::Stopped { after } => format!(" It never completed; the last thing proven is {}.", after.name()),
     };
     let said = match &judgement.verdict {

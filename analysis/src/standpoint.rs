@@ -14,6 +14,9 @@ const INITIAL_TTLS: [u8; 3] = [64, 128, 255];
 /// Legs that differ by less say nothing.
 const LEAST_DIFFERENCE: Span = Span::from_micros(200);
 
+/// A leg as long as this leads to somewhere else.
+const FAR: Span = Span::from_millis(5);
+
 /// Where an observer stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +77,8 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
         () => Standpoint::Edge,
     };
     match (by_legs, by_ttl) {
+        // An end's kernel answers at once: so far from both, no TTL puts the observer at one of them.
+        (Standpoint::Between, _) if near >= FAR => Standpoint::Between,
         (Standpoint::Unknown | Standpoint::Between, Standpoint::Client | Standpoint::Edge) => by_ttl,
         // A server slow to answer SYN looks far away.
         (Standpoint::Client, Standpoint::Edge) | (Standpoint::Edge, Standpoint::Client) => Standpoint::Unknown,

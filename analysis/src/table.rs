@@ -156,6 +156,8 @@ pub struct Other<D> {
     pub to: Option<Instant<D>>,
     /// Frames of both.
     pub packets: [u64; 2],
+    /// Whether its server sent anything but a refusal.
+    pub answered: bool,
     /// When it was taken: it had begun before.
     seen: Instant<D>,
 }
@@ -166,7 +168,8 @@ impl<D: Domain> Other<D> {
         let last = view.sent_by(Side::Server).rfind(|p| !p.is_empty());
         let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
         let seen = view.last_at()?;
-        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, seen })
+        let answered = view.sent_by(Side::Server).any(|p| !p.flags.rst());
+        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, answered, seen })
     }
 }
 

@@ -15,7 +15,8 @@ use crate::clock::Span;
 use crate::handshake::Handshake;
 use crate::ledger::{Kind, Ledger, Missing, Owner, Phase};
 use crate::milestone::Milestone;
-use crate::reset::{closed_by, reset_by};
+pub use crate::reset::Ended;
+use crate::reset::ended;
 
 /// No smaller excess is held against anybody.
 pub const LEAST_EFFECT: Span = Span::from_millis(12);
@@ -69,6 +70,8 @@ impl fmt::Display for Grade {
 pub enum End {
     /// It completed.
     Complete,
+    /// It was none: what answered ClientHello is not TLS, or the TLS lies inside something else. Read to the first answer.
+    NotTls,
     /// It never completed.
     Stopped {
         /// The last milestone proven.
@@ -179,7 +182,7 @@ impl Verdict {
 
     /// Whether somebody else than the `end` (client, edge or path) is found guilty.
     fn blames_other_than(&self, end: Owner) -> bool {
-        matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end)
+        matches!(self, Verdict::Culprit { primary, .. } if primary.owner.side() != end && primary.owner != Owner::Protocol)
     }
 
     /// Whether `label` (as for [`Self::is`]) is this verdict or names one of its culprits.
@@ -231,7 +234,7 @@ pub struct Circumstances {
     /// A capture lost packets of this handshake.
     pub capture_incomplete: bool,
     /// The side that ended the handshake by a fatal alert, a reset or FIN; the path, if something on it did.
-    pub ended_by: Option<Owner>,
+    pub ended_by: Option<Ended>,
     /// A capture's clock was set while it ran, and by how much is not known.
     pub clock_in_doubt: bool,
     /// Nothing but this handshake tells how long the path's round trip is when well.
@@ -241,15 +244,9 @@ pub struct Circumstances {
 impl Circumstances {
     /// Reads them off a handshake.
     pub fn of(handshake: &Handshake) -> Self {
-        let d = &handshake.dialogue;
-        let alert_by = match (d.client_alert, d.server_alert) {
-            (Some(_), _) => Some(Owner::Client),
-            (_, Some(_)) => Some(Owner::Edge),
-            _ => None,
-        };
         Self {
             capture_incomplete: handshake.capture_incomplete(),
-            ended_by: alert_by.or_else(|| reset_by(handshake)).or_else(|| closed_by(handshake)),
+            ended_by: ended(handshake),
             clock_in_doubt: handshake.clock_in_doubt,
             path_unknown: false,
         }
@@ -265,16 +262,24 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let mut candidates: EnumSet<Owner> = open().map(|e| e.candidates).collect();
     let mut missing: EnumSet<Missing> = open().map(|e| e.missing).collect();
     let excess = parts.iter().map(|p| p.excess).sum();
-    let blamed = if excess < floor { Verdict::Healthy } else { decide(&parts, floor, candidates, missing) };
+    // Small excesses of several owners are what handshakes are like.
+    let most = parts.iter().map(|p| p.excess).max().unwrap_or_default();
+    let blamed = if most < floor { Verdict::Healthy } else { decide(&parts, floor, candidates, missing) };
     let verdict = match (reading.end, circumstances.ended_by) {
         // Whoever gave up waiting for the other, or for the network, did not end it.
-        (End::Stopped { after }, Some(by))
-            if by == Owner::Path || excess < floor || who_waits(after) != by && !blamed.blames_other_than(by) =>
+        (End::Stopped { after }, Some(Ended { by, unproven }))
+            if by == Owner::Path || most < floor || who_waits(after) != by && !blamed.blames_other_than(by) =>
         {
-            Verdict::Aborted { by, after }
+            if unproven {
+                candidates = by | Owner::Path;
+                missing = if by == Owner::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
+                Verdict::Inconclusive { candidates, missing, excess }
+            } else {
+                Verdict::Aborted { by, after }
+            }
         }
-        _ if excess < floor => match reading.end {
-            End::Complete => Verdict::Healthy,
+        _ if most < floor => match reading.end {
+            End::Complete | End::NotTls => Verdict::Healthy,
             // Nobody ended it, as far as the capture shows: it may have gone on behind it.
             End::Stopped { after } => {
                 let due = if who_waits(after) == Owner::Edge { Owner::Client } else { Owner::Edge };
@@ -386,8 +391,14 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missin
     let inconclusive = || Verdict::Inconclusive { candidates, missing, excess: total };
     let Some(first) = parts.first() else { return Verdict::Healthy };
     let next = parts.get(1);
+    // Whoever the open time belongs to, an owner of so much of the rest is one of two at least.
+    let certain = || {
+        let named = parts.iter().find(|p| p.owner != Owner::Unattributed)?;
+        let open = parts.iter().any(|p| p.owner == Owner::Unattributed);
+        (open && named.excess >= floor && share(named) >= 0.4).then(|| Verdict::Culprit { primary: named.clone(), second: None })
+    };
     if first.owner == Owner::Unattributed {
-        return inconclusive();
+        return certain().unwrap_or_else(inconclusive);
     }
     let weighty = |p: &Culprit| p.owner != Owner::Unattributed && p.excess >= floor && (share(p) >= 0.2 || p.excess >= SECOND);
     let second = next.filter(|p| weighty(p)).cloned();
@@ -398,7 +409,7 @@ pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missin
     if (share(first) >= 0.6 && (clear || second.is_some())) || both >= 0.7 {
         Verdict::Culprit { primary: first.clone(), second }
     } else {
-        inconclusive()
+        certain().unwrap_or_else(inconclusive)
     }
 }
 
@@ -447,12 +458,13 @@ pub fn kind_words(kind: Kind) -> &'static str {
         Kind::Back => "from the edge",
         Kind::MtuBlackhole => "full-size packets vanish",
         Kind::AcceptQueue => "accept queue",
+        Kind::OldConnection => "held an old connection",
+        Kind::IgnoredTooBig => "deaf to ICMP",
         Kind::Lookup => "lookup",
         Kind::ReceiveWindow => "small receive window",
         Kind::HelloRetry => "HelloRetryRequest",
         Kind::InitialWindow => "initial window",
         Kind::Nagle => "small segment held (Nagle)",
-        Kind::DelayedAck => "acknowledgement put off",
         Kind::FinalAck => "last acknowledgement",
     }
 }
@@ -461,6 +473,7 @@ pub fn kind_words(kind: Kind) -> &'static str {
 pub fn phase_words(phase: Phase) -> &'static str {
     match phase {
         Phase::Dns => "name lookup",
+        Phase::Attempts => "other addresses",
         Phase::Connect => "TCP connect",
         Phase::BeforeTls => "plaintext before TLS",
         Phase::ClientHello => "client before ClientHello",

@@ -21,13 +21,25 @@ const PATIENCE: i64 = 100_000_000_000;
 pub struct Group {
     /// Observer and view.
     pub views: Vec<(usize, Box<View<Unplaced>>)>,
+    /// No view of it shows TLS yet.
+    perhaps: bool,
     random: Option<[u8; 32]>,
 }
 
 impl Group {
     /// A connection that only one observer can have seen.
     pub fn alone(observer: usize, view: Box<View<Unplaced>>) -> Self {
-        Self { views: vec![(observer, view)], random: None }
+        Self { views: vec![(observer, view)], perhaps: false, random: None }
+    }
+
+    /// A connection that one observer saw from two places, the first nearer to the client.
+    pub fn of_two_places(observer: usize, [client, edge]: [Box<View<Unplaced>>; 2]) -> Self {
+        Self { views: vec![(observer, client), (observer, edge)], perhaps: false, random: None }
+    }
+
+    /// Whether any of its views shows TLS.
+    pub fn shows_tls(&self) -> bool {
+        !self.perhaps
     }
 
     fn held(&self) -> usize {
@@ -52,19 +64,21 @@ pub struct WaitingRoom {
 
 impl WaitingRoom {
     /// Takes a view; gives the group it belongs to if all of `observers` have seen that connection now.
-    pub fn push(&mut self, observer: usize, view: Box<View<Unplaced>>, observers: usize) -> Option<Group> {
+    /// `perhaps`: the view shows nothing but SYNs, and is only worth anything with another's.
+    pub fn push(&mut self, observer: usize, view: Box<View<Unplaced>>, observers: usize, perhaps: bool) -> Option<Group> {
         let numbers = view.isn(Side::Client).zip(view.isn(Side::Server));
         let random = view.dialogue().client_random;
         let partner =
             numbers.and_then(|n| self.by_numbers.get(&n)).or_else(|| random.and_then(|r| self.by_random.get(&r))).copied();
         let index = partner.filter(|id| self.group(*id).is_some_and(|group| fits(group, observer, &view))).unwrap_or_else(|| {
-            self.groups.push_back(Some(Group { views: vec![], random }));
+            self.groups.push_back(Some(Group { views: vec![], perhaps: true, random }));
             self.front + self.groups.len() as u64 - 1
         });
         self.by_numbers.extend(numbers.map(|n| (n, index)));
         self.by_random.extend(random.map(|r| (r, index)));
         self.held += view.held();
         let group = self.groups.get_mut((index - self.front) as usize)?.as_mut()?;
+        group.perhaps &= perhaps;
         group.views.push((observer, view));
         if group.views.len() < observers { None } else { self.take(index) }
     }

@@ -18,6 +18,7 @@ pub mod judging;
 pub mod observer;
 pub mod placing;
 pub mod record;
+mod twins;
 pub mod usual;
 
 use std::ops::ControlFlow;
@@ -27,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use analysis::clock::{Domain, Instant, Span};
 use analysis::dns::Wanted;
+use analysis::doubt::order;
+use analysis::doubt::taps::{self, Taps};
 use analysis::flow::{Side, View};
 use analysis::standpoint::Standpoint;
 use capture::set::Set;
@@ -37,8 +40,9 @@ use report::model::plural;
 use joining::{Group, WaitingRoom};
 use judges::Judges;
 use judging::Finding;
-use observer::Observer;
+use observer::{Meant, Observer};
 use placing::{Placed, Placing};
+use twins::Twins;
 
 /// A connection that began longer after its lookup's answer may not have been wanted before (browsers look names up ahead of use): whether
 /// its client stalled, packets cannot tell.
@@ -115,6 +119,7 @@ struct Run<'a> {
     /// Observers of which `placing` has been told what the user says.
     stated: usize,
     waiting: WaitingRoom,
+    twins: Twins,
     placing: Placing,
     judges: Judges,
     packets: u64,
@@ -134,6 +139,7 @@ impl<'a> Run<'a> {
             names: Vec::new(),
             stated: 0,
             waiting: WaitingRoom::default(),
+            twins: Twins::default(),
             placing: Placing::default(),
             judges: Judges::new(options.follow),
             packets: 0,
@@ -182,14 +188,22 @@ impl<'a> Run<'a> {
     /// A connection that is over at one observer.
     fn view(&mut self, observer: usize, mut view: Box<View<analysis::clock::Unplaced>>, sink: &mut dyn Sink) -> ControlFlow<()> {
         view.close();
-        if !self.observers[observer].keeps(&view) {
+        let meant = self.observers[observer].meant(&view);
+        let expected = self.set.expected_observers();
+        if meant == Meant::No || meant == Meant::Perhaps && expected <= 1 || self.twins.is_twin(observer, &view) {
             return ControlFlow::Continue(());
         }
-        let expected = self.set.expected_observers();
+        order::mend(&mut view);
+        let view = match taps::part(*view) {
+            Taps::One(view) => Box::new(view),
+            Taps::Two(client, edge) => {
+                return self.group(Group::of_two_places(observer, [client, edge].map(Box::new)), sink);
+            }
+        };
         if expected <= 1 {
             return self.group(Group::alone(observer, view), sink);
         }
-        match self.waiting.push(observer, view, expected) {
+        match self.waiting.push(observer, view, expected, meant == Meant::Perhaps) {
             Some(group) => self.group(group, sink),
             None => ControlFlow::Continue(()),
         }
@@ -204,17 +218,12 @@ impl<'a> Run<'a> {
     }
 
     fn group(&mut self, group: Group, sink: &mut dyn Sink) -> ControlFlow<()> {
+        if !group.shows_tls() {
+            return ControlFlow::Continue(());
+        }
         self.state();
         let mut placed = self.placing.place(group);
-        if let (Some(observer), Some(view)) = (placed.client_observer, &placed.handshake.client)
-            && let Some(syn) = view.syns(Side::Client).next()
-        {
-            let lookups = self.observers[observer].lookups();
-            let (client, server) = (view.endpoints.client.ip(), view.endpoints.server.ip());
-            let name = placed.handshake.dialogue.server_name.as_deref();
-            let wanted = Wanted { client, server, name, connected: syn.at };
-            placed.handshake.lookup = lookups.take_recent(&wanted, LOOKUP_FITS).map(Box::new);
-        }
+        self.look_before(&mut placed);
         self.ask_around(&mut placed);
         sink.placed(&mut placed);
         // On the core that made them: memory is given back sooner where it came from.
@@ -223,9 +232,46 @@ impl<'a> Run<'a> {
         self.give(judged, sink)
     }
 
+    /// What the client did before it connected: the lookup of the name, and the addresses that it tried in vain.
+    fn look_before(&mut self, placed: &mut Placed) {
+        let h = &mut placed.handshake;
+        let (Some(observer), Some(view)) = (placed.client_observer, &h.client) else { return };
+        // A connection that nobody answered was not kept waiting by its lookup.
+        if view.syns(Side::Server).next().is_none() {
+            return;
+        }
+        let Some(syn) = view.syns(Side::Client).next() else { return };
+        let (client, server) = (view.endpoints.client, view.endpoints.server);
+        let name = h.dialogue.server_name.as_deref();
+        let wanted = Wanted { client: client.ip(), server: server.ip(), name, connected: syn.at };
+        // Connected at once with what it had looked up, it tried nothing else.
+        let answered = self.observers[observer].lookups().answered(server.ip(), syn.at);
+        let waited = answered.is_some_and(|at| syn.at - at > LONG_SILENCE);
+        let tried = if waited { self.observers[observer].tried(client.ip(), server, syn.at) } else { Vec::new() };
+        // Looked up before the first address that was tried.
+        let connected = tried.first().map_or(syn.at, |first| first.from);
+        let lookups = self.observers[observer].lookups();
+        h.lookup = lookups.take_recent(&Wanted { connected, ..wanted }, LOOKUP_FITS).map(Box::new);
+        let of_name = h.lookup.as_ref().is_some_and(|lookup| tried.iter().all(|t| lookup.gave(t.server.ip())));
+        if of_name {
+            h.tried = tried;
+        } else if h.lookup.is_none() && !tried.is_empty() {
+            h.lookup = self.observers[observer].lookups().take_recent(&wanted, LOOKUP_FITS).map(Box::new);
+        }
+    }
+
     /// Where an end was silent for long, looks for what it asked others meanwhile.
     fn ask_around(&self, placed: &mut Placed) {
         let h = &mut placed.handshake;
+        for (end, observer) in [placed.client_observer, placed.edge_observer].into_iter().enumerate() {
+            let endpoints = match end {
+                0 => h.client.as_ref().map(|v| v.endpoints),
+                _ => h.edge.as_ref().map(|v| v.endpoints),
+            };
+            if let (Some(observer), Some(endpoints)) = (observer, endpoints) {
+                h.too_big[end] = self.observers[observer].too_big(endpoints, end == 0);
+            }
+        }
         let d = &h.dialogue;
         if let (Some(observer), Some(view), None) = (placed.client_observer, &h.client, &h.edge)
             && let (Some(first), Some(last)) = (view.packets.first(), view.packets.last())

@@ -1,13 +1,14 @@
 //! One observer: an interface of a capture, from frames to connections whose handshake is over.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
 use analysis::dns::Lookups;
-use analysis::flow::{Side, View};
+use analysis::flow::{Endpoints, Side, View};
 use analysis::fragments::Defragmenter;
-use analysis::handshake::{Asked, BEAT};
+use analysis::handshake::{Asked, BEAT, Tried};
+use analysis::icmp::IcmpKind;
 use analysis::packet::{LinkType, NoSegment, TcpSegment, Transport, Unread, decode, ordinary};
 use analysis::settle::Progress;
 use analysis::table::{FlowTable, Other};
@@ -23,6 +24,12 @@ const PORT_CHECK: Span = Span::from_millis(1_000);
 const LOOK: u64 = 64;
 /// Beats of the capture's pulse remembered: eight seconds of a busy one.
 const MOST_BEATS: usize = 4_096;
+/// Words of the path that are remembered.
+const MOST_TOO_BIG: usize = 1_024;
+/// Other connections that are looked through for addresses tried in vain.
+const MOST_OTHERS: usize = 512;
+/// An address is given up sooner.
+const LONGEST_TRY: Span = Span::from_millis(130_000);
 /// Name lookups remembered.
 const MOST_LOOKUPS: usize = 512;
 /// Kinds of frames that are not understood and counted each for itself: a hostile capture has more.
@@ -31,6 +38,26 @@ const MOST_UNREAD: usize = 64;
 /// Whether the capture shows its SYN.
 fn begins(view: &View<Unplaced>) -> bool {
     view.syns(Side::Client).next().is_some()
+}
+
+/// Whether a connection was meant for TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meant {
+    /// It shows some, or was meant for it by its port and what it waited for.
+    Tls,
+    /// It shows nothing but SYNs here: another observer may have seen a ClientHello that never came.
+    Perhaps,
+    /// No.
+    No,
+}
+
+/// The path's word that a packet was too big for it.
+#[derive(Clone, Copy, Debug)]
+struct TooBig {
+    at: i64,
+    packet: u64,
+    from: SocketAddr,
+    to: SocketAddr,
 }
 
 /// One interface of one capture.
@@ -50,6 +77,8 @@ pub struct Observer {
     pulse: VecDeque<i64>,
     /// From when on the next frame is a beat.
     next_beat: i64,
+    /// Who was told lately that a packet was too big.
+    too_big: VecDeque<TooBig>,
     /// Name lookups, on the client's clock if this observer stands at one.
     lookups: Lookups,
     /// Ports on which TLS was seen.
@@ -121,8 +150,15 @@ impl Observer {
                 }
                 None
             }
-            Ok(Transport::Icmp(_)) => {
+            Ok(Transport::Icmp(error)) => {
                 self.counts.icmp += 1;
+                if error.kind == IcmpKind::TooBig {
+                    if self.too_big.len() >= MOST_TOO_BIG {
+                        self.too_big.pop_front();
+                    }
+                    let (from, to) = (error.quoted.source(), error.quoted.destination());
+                    self.too_big.push_back(TooBig { at: frame.at, packet: frame.number, from, to });
+                }
                 None
             }
             Err(NoSegment::OtherProtocol) => None,
@@ -174,6 +210,42 @@ impl Observer {
         &mut self.lookups
     }
 
+    /// When and in which frames an end of a connection was told that its packets are too big.
+    pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<(i64, u64)> {
+        let (from, to) = if client { (ends.client, ends.server) } else { (ends.server, ends.client) };
+        self.too_big.iter().filter(|t| (t.from, t.to) == (from, to)).map(|t| (t.at, t.packet)).collect()
+    }
+
+    /// The addresses that a client tried on the same port before it connected, and that did not answer: each until the next one.
+    pub fn tried(&self, client: IpAddr, server: SocketAddr, connected: Instant<Client>) -> Vec<Tried> {
+        let since = connected - LONGEST_TRY;
+        let other = |other: &Other<Unplaced>| {
+            let ends = other.endpoints;
+            // The other family's address is the same host's: this observer stands at it.
+            let same_host = ends.client.ip() == client || ends.client.is_ipv4() != client.is_ipv4();
+            same_host
+                && ends.server.port() == server.port()
+                && ends.server.ip() != server.ip()
+                && !other.answered
+                && other.from.nanos() < connected.nanos()
+        };
+        let lately = self.table.others_since(Instant::from_nanos(since.nanos())).take(MOST_OTHERS);
+        let mut found: Vec<Tried> = lately
+            .filter(other)
+            .map(|o| Tried {
+                server: o.endpoints.server,
+                from: Instant::from_nanos(o.from.nanos()),
+                to: connected,
+                packet: o.packets[0],
+            })
+            .collect();
+        found.sort_by_key(|t| t.from);
+        for i in 1..found.len() {
+            found[i - 1].to = found[i].from;
+        }
+        found
+    }
+
     /// What `host` asked others in `[from, to]`, answers included.
     pub fn asked<D: Domain>(&self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
         let own = |other: &Other<Unplaced>| other.endpoints.client.ip() == host;
@@ -197,44 +269,48 @@ impl Observer {
         std::mem::take(&mut self.table).into_views()
     }
 
-    /// Whether a connection that is over was a TLS handshake, or meant to be one, and can be judged; else it is counted and forgotten.
-    pub fn keeps(&mut self, view: &View<Unplaced>) -> bool {
+    /// Whether a connection that is over was a TLS handshake, or meant to be one; else it is counted and forgotten.
+    pub fn meant(&mut self, view: &View<Unplaced>) -> Meant {
         let meant = self.meant_for_tls(view);
         // Without times, every handshake would be a quick one.
         let untimed = |from: u64| view.packets.iter().any(|p| p.packet >= from);
-        if meant && self.untimed_from.is_some_and(untimed) {
+        if meant == Meant::Tls && self.untimed_from.is_some_and(untimed) {
             self.counts.untimed_handshakes += 1;
-            return false;
+            return Meant::No;
         }
         meant
     }
 
-    fn meant_for_tls(&mut self, view: &View<Unplaced>) -> bool {
+    fn meant_for_tls(&mut self, view: &View<Unplaced>) -> Meant {
         let port = view.endpoints.server.port();
         if [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some()) {
             self.tls_ports.insert(port);
-            return true;
+            return Meant::Tls;
         }
         // Its beginning never passed: a Hello too large for the way, or a capture that missed it.
         let beheaded = view.half(Side::Client).stream.has_holes() && !view.half(Side::Client).stream.known(0, 1);
         let cut = |side: Side| view.half(side).stream.has_holes() && view.half(side).stream.captured() == 0;
         if TLS_PORTS.contains(&port) && (cut(Side::Client) && cut(Side::Server) || beheaded && begins(view)) {
-            return true; // headers only, or the rest of a handshake
+            return Meant::Tls; // headers only, or the rest of a handshake
         }
         let silent = view.packets.iter().all(|p| p.is_empty()) && begins(view);
         if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
-            let lasted = view.packets.first().zip(view.last_at()).map_or(Span::ZERO, |(first, last)| last - first.at);
-            let connected = view.syns(Side::Server).next().is_some();
-            if lasted >= PORT_CHECK || !connected {
-                return true;
-            }
-            // One that nobody closed was only begun when the capture ended.
             let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
+            let first = view.packets.first().map_or(self.now, |p| p.at.nanos());
+            // One that nobody closed goes on as long as the capture does.
+            let until = view.last_at().filter(|_| closed).map_or(self.now, |at| at.nanos());
+            let connected = view.syns(Side::Server).next().is_some();
+            if until - first >= PORT_CHECK.nanos() || !connected {
+                return Meant::Tls;
+            }
             self.counts.port_checks += u64::from(closed);
-            return false;
+            return Meant::Perhaps;
+        }
+        if silent {
+            return Meant::Perhaps;
         }
         self.dismiss(view);
-        false
+        Meant::No
     }
 
     fn dismiss(&mut self, view: &View<Unplaced>) {

@@ -261,13 +261,23 @@ fn straight<D: Domain>(mut view: View<D>, own: Option<Side>, notes: &mut Vec<Str
             step.by
         ));
     }
+    if view.mended.sorted {
+        notes.push("packets did not lie in the order of time, and were put in it".into());
+    }
+    if view.mended.garbage > 0 {
+        notes.push(format!(
+            "{} stamped with a time that no clock can have had",
+            report::model::plural(view.mended.garbage as u64, "packet")
+        ));
+    }
     let (backwards, leapt) = (runs_backwards(&view), own == Some(Side::Client) && waited_in_no_time(&view));
     if backwards {
         notes.push(format!("the capture's clock ({}) ran backwards during this handshake", D::NAME));
     } else if leapt {
         notes.push("a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client stood still".into());
     }
-    (view, backwards || leapt)
+    let doubt = backwards || leapt || view.mended.garbage > 0;
+    (view, doubt)
 }
 
 /// A handshake, and what it is if the other clock was the one that was set.

@@ -302,7 +302,7 @@ impl Facts<'_> {
     /// A protocol's extra round trip shows where it is longer than the floor.
     fn if_seen(&self, label: &str) -> Expected {
         let expected = of("protocol", &[label]);
-        if 2 * self.planned.plan.delay < 8 * MS { expected.or("healthy") } else { expected }
+        if 2 * self.planned.plan.delay < 14 * MS { expected.or("healthy") } else { expected }
     }
 
     /// What of a stop lies behind the arrival of the whole flight.

@@ -6,7 +6,7 @@
 use analysis::clock::Span;
 use analysis::ledger::{Baseline, Ledger, Owner, Phase};
 use analysis::socket;
-use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
+use analysis::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     reading.ledger.apply(&baseline);
     let path_unknown = usual.rounds < LEAST_ROUNDS;
     let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };
-    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(ended);
+    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|r| Ended { by: ended(r), unproven: false });
     let circumstances = Circumstances { path_unknown, ended_by, ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
     let without = socket::without_client(&reading);
@@ -196,8 +196,11 @@ pub fn side(owner: Owner) -> &'static str {
 pub fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Dns => "dns",
+        Phase::Attempts => "attempts",
         Phase::Connect => "connect",
+        Phase::BeforeTls => "before_tls",
         Phase::ClientHello => "client_hello",
+        Phase::HelloRetry => "hello_retry",
         Phase::ServerFlight => "server_flight",
         Phase::ClientFinished => "client_finished",
         Phase::Finish => "finish",

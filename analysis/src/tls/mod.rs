@@ -217,11 +217,12 @@ impl Dialogue {
     #[must_use]
     pub fn with_order(mut self, client: Half<'_>, server: Half<'_>, order: Order) -> Self {
         if self.version == Some(Version::Tls13) {
-            self.client_alert = None;
+            (self.client_alert, self.server_alert) = (None, None);
             (self.server_flight, self.client_finished) = (None, None);
             (self.first_request, self.first_response) = (None, None);
             self.read_protected(client, server, order);
             self.client_alert = self.client_alert.or_else(|| clear_alert(client));
+            self.server_alert = self.server_alert.or_else(|| clear_alert(server));
         }
         self
     }
@@ -247,6 +248,12 @@ impl Dialogue {
     /// Whether the server looks at a certificate of the client's behind its Finished.
     pub fn client_authenticates(&self) -> bool {
         self.client_certificate && !self.early_data_offered
+    }
+
+    /// Whether the server refused what the client had shown it, behind the client's Finished.
+    pub fn refused_late(&self) -> bool {
+        let behind = |alert: Extent| self.server_flight.is_some_and(|flight| alert.start >= flight.end);
+        self.client_finished.is_some() && self.version == Some(Version::Tls13) && self.server_alert.is_some_and(behind)
     }
 
     /// Whether this is TLS at all.
@@ -321,6 +328,11 @@ impl Dialogue {
             self.server_flight = Some(Extent { start: server_hello.start, end });
             let encrypted = |r: &&Record| r.content == Content::ApplicationData && r.extent.start >= end;
             self.first_response = server.iter().find(encrypted).map(|r| r.extent);
+            // A server that wants another certificate says so behind the client's Finished (RFC 8446, section 4.4.2.4), and nothing more.
+            let last =
+                server.last().filter(|r| r.content == Content::ApplicationData && r.len() == ALERT_13 && r.extent.start >= end);
+            self.server_alert =
+                last.filter(|_| self.client_authenticates() && server.iter().filter(encrypted).count() == 1).map(|r| r.extent);
         }
     }
 

@@ -18,8 +18,8 @@ pub(super) enum What {
     Overtaken,
     /// TCP let nothing go before some news, by this rule, or spread it over a round trip.
     Limit(Rule),
-    /// An acknowledgement that an end put off, and that nobody but the other end's TCP waited for.
-    Hold,
+    /// An acknowledgement that an end put off, and that the other end's TCP waited for by this rule.
+    Hold(Rule),
     /// It left, and never came as long as anybody watched.
     Vanished,
 }

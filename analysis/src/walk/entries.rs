@@ -42,6 +42,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
     let mut entries: Vec<Entry> = Vec::with_capacity(arcs.len());
     let (mut out, mut extra): (Option<Arc>, Option<Extra>) = (None, None);
     let mut last_round = None;
+    let mut rounds: SmallVec<[(usize, i64, i64); 6]> = SmallVec::new();
     for (k, arc) in arcs.iter().enumerate().rev() {
         match arc.what {
             What::Way if arc.side == Side::Client => {
@@ -50,6 +51,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             }
             What::Way => {
                 last_round = out.is_some().then_some(entries.len());
+                rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
                 entries.extend(round(evidence, out.take(), *arc, extra.take()));
             }
             What::Limit(rule) => {
@@ -61,7 +63,10 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 let (owner, kind) = Extra::Rule(rule).owner(arc.side);
                 entries.push(entry(arc, owner, kind, STAMP_ERROR));
             }
-            What::Hold => entries.push(entry(arc, Owner::Protocol, Kind::DelayedAck, STAMP_ERROR)),
+            What::Hold(rule) => {
+                let (owner, kind) = Extra::Rule(rule).owner(arc.side.peer());
+                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+            }
             What::Lost => entries.push(lost(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Vanished => entries.extend(vanished(evidence, arc)),
@@ -75,8 +80,25 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
         }
     }
     entries.extend(out.into_iter().flat_map(|out| last_way(evidence, out)));
+    stood_still(evidence, &mut entries, &rounds);
     let entries: Vec<Entry> = entries.into_iter().filter(|e| e.span != Span::ZERO).collect();
     Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
+}
+
+/// A machine that stands still stamps what came meanwhile when it goes on: what the hypervisor took of a round trip is no way.
+/// `rounds` are their places, and when they began and ended on the client's clock.
+fn stood_still(evidence: &Evidence<'_>, entries: &mut Vec<Entry>, rounds: &[(usize, i64, i64)]) {
+    let Some(trace) = evidence.handshake.client_host.as_ref().filter(|_| evidence.far != Some(Side::Client)) else { return };
+    let usual = rounds.iter().map(|(at, ..)| entries[*at].span).min().unwrap_or_default();
+    for (at, from, to) in rounds {
+        let stolen = trace.usage(Instant::from_nanos(*from), Instant::from_nanos(*to)).stolen;
+        let stood = stolen.min(entries[*at].span - usual);
+        if stood > Span::from_millis(1) {
+            entries[*at].span -= stood;
+            let cited = entries[*at].packets.clone();
+            entries.push(Entry::new(entries[*at].phase, Owner::ClientHost, Kind::CpuStolen, stood, STAMP_ERROR).between(cited));
+        }
+    }
 }
 
 fn span(arc: &Arc) -> Span {
@@ -180,8 +202,14 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
         (None, Some(view), side) => shrank(view, side),
         (None, None, _) => false,
     };
+    if let Some(deaf) = evidence.deaf(arc) {
+        return deaf;
+    }
     if full_size {
         return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
+    }
+    if evidence.answered_for_another(arc) {
+        return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
     }
     let near = evidence.far.map(Side::peer);
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
@@ -205,6 +233,9 @@ fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
 }
 
 fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
+    if let Some(deaf) = evidence.deaf(arc) {
+        return vec![deaf];
+    }
     let h = evidence.handshake;
     let full_size = match (&h.client, &h.edge, arc.side) {
         (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
@@ -231,7 +262,7 @@ fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Opt
         true => evidence.far_work(arc, work, before, behind),
         false => evidence.near_work(arc, work),
     };
-    for entry in &mut entries {
+    for entry in entries.iter_mut().filter(|e| e.kind != Some(Kind::OldConnection)) {
         entry.worked = Some(Worked { side: arc.side, tail: work == Work::Tail });
     }
     entries
@@ -249,6 +280,9 @@ impl Evidence<'_> {
             Side::Client => {
                 let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
                 crate::ends::client_side(h, arc.phase, from, to, cited)
+            }
+            Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
+                vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
             }
             Side::Server => {
                 let (from, to) = (Instant::<Edge>::from_nanos(arc.from), Instant::from_nanos(arc.to));
@@ -326,6 +360,26 @@ impl Evidence<'_> {
             (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
         });
         entries
+    }
+
+    /// What an end that was told so lost to packets too big for the way, sent again as big as before.
+    fn deaf(&self, arc: &Arc) -> Option<Entry> {
+        let told = self.handshake.too_big[arc.side as usize].iter().find(|(at, _)| *at < arc.to)?;
+        let owner = if arc.side == Side::Client { Owner::ClientHost } else { Owner::EdgeHost };
+        let mut entry = entry(arc, owner, Kind::IgnoredTooBig, STAMP_ERROR);
+        entry.packets.insert(entry.packets.len().min(1), told.1);
+        Some(entry)
+    }
+
+    /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
+    fn answered_for_another(&self, arc: &Arc) -> bool {
+        if arc.phase != Phase::Connect {
+            return false;
+        }
+        let tape = if self.far == Some(Side::Server) { self.tapes[0] } else { self.tapes[1] };
+        let of_server = || tape.events.iter().filter(|e| e.seen.from == Side::Server);
+        of_server().take_while(|e| !e.seen.flags.syn()).any(|e| e.is_full_of_nothing() && e.seen.flags.ack())
+            && of_server().any(|e| e.seen.flags.syn())
     }
 
     fn near(&self) -> &Tape {

@@ -160,12 +160,13 @@ fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: 
     let (answer, sent) = (&near.events[delivery.answer], &near.events[delivery.copy]);
     let (told, known) = left[delivery.answer];
     let usual = sent.at() + round_trip;
-    if answer.seen.flags.syn() || told <= usual + JITTER + round_trip / 10 && answer.is_full_of_nothing() {
+    if answer.seen.flags.syn() || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing() {
         return (told.max(sent.at()), known.min(Known::Told));
     }
     match answer.is_full_of_nothing() {
         // An acknowledgement of its own that was put off longer than any kernel does: it came late.
         true if told - usual > put_off(answer) => (told, known),
-        _ => (usual.min(told), Known::Guessed),
+        // Its kernel would have acknowledged by itself what its program did not answer for so long.
+        _ => ((told - put_off(answer)).max(usual).min(told), Known::Guessed),
     }
 }

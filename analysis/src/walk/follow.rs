@@ -81,7 +81,7 @@ impl Walk<'_> {
         }
         // Behind a hole that it filled, its first byte counts; else its last.
         let byte = if came.after > came.range().1 { came.before.max(came.range().0) } else { came.range().1 - 1 };
-        let phase = (self.phase_of)(from, byte);
+        let phase = (self.phase_of)(from, came.range().0);
         let Some(copy) = came.other.map(|k| k as usize) else { return Some(self.arrived_unsent(end, &came, phase)) };
         let sender = self.tape(from);
         let left = sender.events[copy];
@@ -129,7 +129,7 @@ impl Walk<'_> {
         let tape = self.tape(end);
         let since = tape.news_before(i)?;
         let sender = self.senders[end as usize];
-        let phase = (self.phase_of)(end, tape.events[i].range().1 - 1);
+        let phase = (self.phase_of)(end, tape.events[i].range().0);
         let (mut top, mut at) = (i, i);
         loop {
             let tape = self.tape(end);
@@ -138,7 +138,8 @@ impl Walk<'_> {
                 self.push(What::Limit(rule), end, phase, (told.at(), last.at()), cite(&told, &last), told.known);
                 return self.told(end, news, rule, phase);
             }
-            let Some(previous) = tape.fresh_before(at).filter(|p| *p > since) else { break };
+            // SYN-ACK is the kernel's: what follows it is a turn of its own.
+            let Some(previous) = tape.fresh_before(at).filter(|p| *p > since && !tape.events[*p].seen.flags.syn()) else { break };
             let (before, here, last) = (tape.events[previous], tape.events[at], tape.events[top]);
             if here.at() - before.at() > PAUSE.max(sender.round_trip / 2) {
                 self.push(What::Work(Work::Tail), end, phase, (before.at(), last.at()), cite(&before, &last), last.known);
@@ -148,9 +149,49 @@ impl Walk<'_> {
         }
         let tape = self.tape(end);
         let (came, first, last) = (tape.events[since], tape.events[at], tape.events[top]);
+        if let Some(opened) = self.accepted(end, since, at) {
+            // A server that speaks first can do so once the connection stands, a round trip behind SYN.
+            let (ack, last) = (self.tape(end).events[opened], tape.events[top]);
+            self.push(What::Work(Work::Head), end, phase, (ack.at(), last.at()), cite(&ack, &last), last.known);
+            return self.stood(end, opened);
+        }
         self.push(What::Work(Work::Tail), end, phase, (first.at(), last.at()), cite(&first, &last), last.known);
         self.push(What::Work(Work::Head), end, phase, (came.at(), first.at()), cite(&came, &first), first.known.max(came.known));
         Some(Point::Arrived { end, i: since })
+    }
+
+    /// The acknowledgement of SYN-ACK, if the departure `at` is data that answers nothing but SYN.
+    fn accepted(&self, end: Side, since: usize, at: usize) -> Option<usize> {
+        let tape = self.tape(end);
+        if end == Side::Client || !tape.events[since].seen.flags.syn() || tape.events[at].range().1 <= 0 {
+            return None;
+        }
+        (since + 1..at).find(|i| !tape.is_own(*i) && !tape.events[*i].seen.flags.syn() && tape.events[*i].seen.ack() >= Some(0))
+    }
+
+    /// From that acknowledgement to the SYN-ACK that it answers.
+    fn stood(&mut self, end: Side, opened: usize) -> Option<Point> {
+        let (client, came) = (end.peer(), *self.event(end, opened));
+        let tape = self.tape(client);
+        let left = match came.other {
+            Some(k) => (tape.events[k as usize].at(), Some(tape.events[k as usize].seen.packet), k as usize),
+            None => {
+                let at = came.at() - self.ways.usual[client as usize].unwrap_or(0);
+                (at, None, tape.events.iter().position(|e| e.at() > at).unwrap_or(tape.events.len()))
+            }
+        };
+        let i = tape.news_before(left.2)?;
+        let syn_ack = tape.events[i];
+        self.push(What::Way, client, Phase::BeforeTls, (left.0, came.at()), [left.1, Some(came.seen.packet)], came.known);
+        self.push(
+            What::Work(Work::Head),
+            client,
+            Phase::Connect,
+            (syn_ack.at(), left.0),
+            [Some(syn_ack.seen.packet), left.1],
+            came.known,
+        );
+        Some(Point::Arrived { end: client, i })
     }
 
     /// From the news that let something go to the data that it acknowledged.
@@ -161,7 +202,7 @@ impl Walk<'_> {
             self.push(What::Way, teller, phase, (at, came.at()), [Some(came.seen.packet), None], Known::Guessed);
             let tape = self.tape(teller);
             let behind = tape.events.iter().position(|e| e.at() > at).unwrap_or(tape.events.len());
-            return self.held(teller, behind, at, None, phase);
+            return self.held(teller, (behind, at, None), rule, phase);
         };
         let left = *self.event(teller, m);
         self.push(What::Way, teller, phase, (left.at(), came.at()), cite(&left, &came), left.known.max(came.known));
@@ -173,14 +214,15 @@ impl Walk<'_> {
             // Data told it: that left when the program wrote it.
             return Some(Point::Left { end: teller, i: m });
         }
-        self.held(teller, m, left.at(), Some(left.seen.packet), phase)
+        self.held(teller, (m, left.at(), Some(left.seen.packet)), rule, phase)
     }
 
-    fn held(&mut self, end: Side, behind: usize, at: i64, packet: Option<u64>, phase: Phase) -> Option<Point> {
+    /// From an acknowledgement (its place, time and number) to the data that it is for.
+    fn held(&mut self, end: Side, (behind, at, packet): (usize, i64, Option<u64>), rule: Rule, phase: Phase) -> Option<Point> {
         let tape = self.tape(end);
         let k = tape.events[..behind].iter().rposition(|e| e.seen.from != end && !e.is_full_of_nothing())?;
         let data = tape.events[k];
-        self.push(What::Hold, end, phase, (data.at(), at), [Some(data.seen.packet), packet], data.known);
+        self.push(What::Hold(rule), end, phase, (data.at(), at), [Some(data.seen.packet), packet], data.known);
         Some(Point::Arrived { end, i: k })
     }
 
@@ -191,7 +233,7 @@ impl Walk<'_> {
         let (closed, left) = (tape.events[shut], tape.events[opened]);
         self.push(What::Work(Work::Unread), end, phase, (closed.at(), left.at()), cite(&closed, &left), left.known);
         if closed.is_full_of_nothing() {
-            return self.held(end, shut, closed.at(), Some(closed.seen.packet), phase);
+            return self.held(end, (shut, closed.at(), Some(closed.seen.packet)), Rule::ReceiveWindow, phase);
         }
         Some(Point::Left { end, i: shut })
     }

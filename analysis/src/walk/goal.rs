@@ -47,8 +47,16 @@ pub(super) fn phase_of(d: &Dialogue, side: Side, byte: i64) -> Phase {
 }
 
 /// Where to begin.
-pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2]) -> Goal {
+pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2], not_tls: bool) -> Goal {
     let reached = |tape: &Tape, upto: i64| tape.completing(upto).map(|i| Goal::Reached(Point::Arrived { end: tape.end, i }));
+    if not_tls {
+        // To the first answer to it.
+        let hello = d.first_client_hello.or(d.client_hello).map_or(0, |e| e.start);
+        let answer = |e: &super::tape::Event| e.seen.from == Side::Server && e.is_news() && e.seen.ack() > Some(hello);
+        if let Some(i) = client.events.iter().position(answer) {
+            return Goal::Reached(Point::Arrived { end: Side::Client, i });
+        }
+    }
     let goal = match d.client_finished {
         Some(_) if d.server_finishes_last() => d.server_finished.and_then(|last| reached(client, last.end)),
         Some(finished) => {

@@ -92,9 +92,19 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
     Freed::Program
 }
 
-/// The first of a turn can have waited for a window only.
+/// The first of a turn can have waited for a window, or (seen where it left) behind a small segment of an earlier turn.
 fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
-    by_window(tape, d, since, sender).unwrap_or(Freed::Program)
+    if let Some(freed) = by_window(tape, d, since, sender) {
+        return freed;
+    }
+    let small = tape.fresh_before(since).filter(|_| sender.slack == 0 && !sender.nodelay);
+    let short = |i: usize| tape.events[i].seen.len() < tape.full() && !tape.events[i].seen.flags.syn();
+    let Some(small) = small.filter(|small| short(*small) && short(d)) else { return Freed::Program };
+    let acknowledged =
+        |i: usize| !tape.is_own(i) && tape.events[i].seen.ack().is_some_and(|ack| ack >= tape.events[small].range().1);
+    let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE;
+    let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
+    first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
 }
 
 /// Events between two departures that told the sender anything new.

@@ -19,7 +19,8 @@ mod tape;
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::flow::{Side, View};
 use crate::handshake::Handshake;
-use crate::ledger::{Entry, Kind, Ledger, Owner, Phase};
+use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::milestone::Milestone;
 use crate::verdict::{End, Grade, Reading};
 
 use arcs::{What, Work};
@@ -73,7 +74,7 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
     let phase_of = |side, byte| goal::phase_of(d, side, byte);
     let senders = [sender(Side::Client), sender(Side::Server)];
     let mut walk = Walk { tapes, ways, senders, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
-    let end = match goal::goal(d, tapes) {
+    let end = match goal::goal(d, tapes, handshake.is_not_tls()) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
                 // It came, though the capture there missed it: the way is taken for the usual one.
@@ -82,7 +83,11 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
                 walk.push(What::Way, end, Phase::Finish, (left.at(), came), [Some(left.seen.packet), None], Known::Guessed);
             }
             walk.follow(point);
-            End::Complete
+            match () {
+                () if handshake.is_not_tls() => End::NotTls,
+                () if d.refused_late() => End::Stopped { after: Milestone::ClientFinished },
+                () => End::Complete,
+            }
         }
         Goal::Stopped(stopped) => {
             stop(&mut walk, handshake, stopped);
@@ -139,18 +144,57 @@ fn ended(handshake: &Handshake, walk: &Walk<'_>, end: Side) -> i64 {
     }
 }
 
-/// What came before the connection: the lookup of its name.
+/// What came before the connection: the lookup of its name, and the addresses that were tried before the one that answered.
 fn before(handshake: &Handshake, ledger: &mut Ledger) {
-    let Some((lookup, answer)) = handshake.lookup.as_ref().and_then(|lookup| Some((lookup, lookup.end()?))) else { return };
-    let Some(view) = &handshake.client else { return };
-    let Some(syn) = view.syns(Side::Client).next() else { return };
-    let own = |from: Instant<Client>, to, packets| crate::ends::client_side(handshake, Phase::Dns, from, to, packets);
-    // Between its first question and the one that was answered last, the client made itself wait.
-    let mut entries = own(lookup.start, answer.asked, vec![lookup.start_packet]);
-    let wait = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, answer.at - answer.asked, Span::from_micros(100));
-    entries.push(wait.between([lookup.start_packet, answer.packet]));
-    entries.extend(own(answer.at, syn.at, vec![answer.packet, syn.packet]));
-    entries.retain(|e| e.span > Span::ZERO);
+    let Some(syn) = handshake.client.as_ref().and_then(|view| view.syns(Side::Client).next()) else { return };
+    let mut journey = Journey { handshake, at: syn.at, entries: Vec::new() };
+    if let Some(lookup) = &handshake.lookup {
+        let (start, packet) = lookup.began();
+        journey.at = start;
+        for wait in lookup.waits() {
+            journey.own(wait.from, wait.packets[0]);
+            let span = wait.to - wait.from.max(journey.at);
+            let entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            journey.push(entry.between(wait.packets), wait.to);
+        }
+        if journey.entries.is_empty() {
+            journey.own(syn.at, packet);
+        }
+    }
+    for tried in &handshake.tried {
+        if handshake.lookup.is_none() && journey.entries.is_empty() {
+            journey.at = tried.from;
+        }
+        journey.own(tried.from, tried.packet);
+        let mut entry = Entry::new(Phase::Attempts, Owner::Unattributed, None, tried.to - tried.from.max(journey.at), Span::ZERO);
+        (entry.candidates, entry.missing) = (Owner::Path | Owner::Loss | Owner::Edge, Missing::EdgeCapture.into());
+        journey.push(entry.between([tried.packet, syn.packet]), tried.to);
+    }
+    journey.own(syn.at, syn.packet);
+    let entries = journey.entries;
     ledger.total += entries.iter().map(|e| e.span).sum();
     ledger.entries.splice(0..0, entries);
+}
+
+/// The time before a connection, as far as it is told.
+struct Journey<'a> {
+    handshake: &'a Handshake,
+    at: Instant<Client>,
+    entries: Vec<Entry>,
+}
+
+impl Journey<'_> {
+    /// The client's own until `to`.
+    fn own(&mut self, to: Instant<Client>, packet: u64) {
+        let own = crate::ends::client_side(self.handshake, Phase::Dns, self.at, to, vec![packet]);
+        self.entries.extend(own.into_iter().filter(|e| e.span > Span::ZERO));
+        self.at = self.at.max(to);
+    }
+
+    fn push(&mut self, entry: Entry, to: Instant<Client>) {
+        if entry.span > Span::ZERO {
+            self.entries.push(entry);
+        }
+        self.at = self.at.max(to);
+    }
 }

@@ -18,10 +18,10 @@ pub(super) struct Ways {
 
 /// Matches the packets of both directions.
 pub(super) fn pair(client: &mut Tape, edge: &mut Tape) -> Ways {
-    let (mut ways, mut scratch) = (Ways::default(), Vec::new());
+    let mut ways = Ways::default();
     for from in [Side::Client, Side::Server] {
         let (sender, receiver) = if from == Side::Client { (&mut *client, &mut *edge) } else { (&mut *edge, &mut *client) };
-        exact(sender, receiver, from, &mut scratch);
+        let copies = exact(sender, receiver, from);
         let mut raw: Vec<i64> = receiver
             .events
             .iter()
@@ -29,9 +29,13 @@ pub(super) fn pair(client: &mut Tape, edge: &mut Tape) -> Ways {
             .filter_map(|e| Some(e.at() - sender.events[e.other? as usize].at()))
             .collect();
         raw.sort_unstable();
-        ways.least[from as usize] = raw.first().copied();
+        let least = raw.first().copied();
+        for (departures, arrivals) in copies {
+            alike(sender, receiver, &departures, &arrivals, least);
+        }
+        ways.least[from as usize] = least;
         ways.usual[from as usize] = raw.get(raw.len() / 2).copied();
-        roughly(sender, receiver, from, raw.first().copied());
+        roughly(sender, receiver, from, least);
     }
     ways
 }
@@ -51,23 +55,56 @@ fn key(e: &Event) -> Key {
     )
 }
 
-fn exact(sender: &mut Tape, receiver: &mut Tape, from: Side, scratch: &mut Vec<(Key, u32)>) {
+/// Copies that look alike: departures and arrivals.
+type Copies = (Vec<u32>, Vec<u32>);
+
+/// Matches what has one departure and one arrival, and what lost none of its copies; gives the rest.
+fn exact(sender: &mut Tape, receiver: &mut Tape, from: Side) -> Vec<Copies> {
     let of = |tape: &Tape| -> Vec<(Key, u32)> {
         let mut keys: Vec<(Key, u32)> =
             tape.events.iter().enumerate().filter(|(_, e)| e.seen.from == from).map(|(i, e)| (key(e), i as u32)).collect();
         keys.sort_unstable();
         keys
     };
-    *scratch = of(sender);
-    let mut left = scratch.iter().peekable();
-    for (key, arrival) in of(receiver) {
-        while left.peek().is_some_and(|(other, _)| *other < key) {
-            left.next();
+    let (left, came) = (of(sender), of(receiver));
+    let (mut at, mut copies) = (0, Vec::new());
+    for arrivals in came.chunk_by(|a, b| a.0 == b.0) {
+        let key = arrivals[0].0;
+        at += left[at..].partition_point(|(other, _)| *other < key);
+        let departures = left[at..].partition_point(|(other, _)| *other == key);
+        let departures = &left[at..at + departures];
+        if departures.len() > arrivals.len() {
+            let places = |found: &[(Key, u32)]| found.iter().map(|(_, i)| *i).collect();
+            copies.push((places(departures), places(arrivals)));
+            continue;
         }
-        if let Some((_, departure)) = left.next_if(|(other, _)| *other == key) {
-            receiver.events[arrival as usize].other = Some(*departure);
-            sender.events[*departure as usize].other = Some(arrival);
+        for ((_, departure), (_, arrival)) in departures.iter().zip(arrivals) {
+            join(sender, receiver, *departure, *arrival);
         }
+    }
+    copies
+}
+
+fn join(sender: &mut Tape, receiver: &mut Tape, departure: u32, arrival: u32) {
+    receiver.events[arrival as usize].other = Some(departure);
+    sender.events[departure as usize].other.get_or_insert(arrival);
+}
+
+/// Of copies that look alike, some of which were lost, those came that would have taken the usual way; else the first: one delay
+/// explains more than a loss and a delay.
+fn alike(sender: &mut Tape, receiver: &mut Tape, departures: &[u32], arrivals: &[u32], least: Option<i64>) {
+    let mut next = 0;
+    for (k, arrival) in arrivals.iter().enumerate() {
+        // Of those that may be meant, as many must be left as there are arrivals to come.
+        let last = departures.len() - (arrivals.len() - k - 1);
+        let off = |d: &usize| {
+            let way = receiver.events[*arrival as usize].at() - sender.events[departures[*d] as usize].at();
+            way - least.unwrap_or(way)
+        };
+        let usual = (next..last).rfind(|d| least.is_some() && (-SLACK..SLACK).contains(&off(d)));
+        let chosen = usual.unwrap_or(next);
+        join(sender, receiver, departures[chosen], *arrival);
+        next = chosen + 1;
     }
 }
 
@@ -93,8 +130,7 @@ fn roughly(sender: &mut Tape, receiver: &mut Tape, from: Side, least: Option<i64
         let unmatched = |k: &usize| sender.events[*k].other.is_none();
         let found = copies().filter(in_time).rfind(unmatched).or_else(|| copies().rfind(in_time)).or_else(|| copies().next());
         if let Some(k) = found {
-            receiver.events[i].other = Some(k as u32);
-            sender.events[k].other.get_or_insert(i as u32);
+            join(sender, receiver, k as u32, i as u32);
         }
     }
 }
