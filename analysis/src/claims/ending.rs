@@ -18,6 +18,8 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     let (side, due) =
         if d.server_finishes_last() { (Side::Server, d.server_finished) } else { (Side::Client, d.client_finished) };
     let came = due.and_then(|due| case.witnesses().find_map(|w| w.arrival(side, due.end)));
+    // "It was refused behind its Finished" is said of what stopped, too.
+    let came = came.filter(|_| !(d.refused_late() && case.reading.end != End::Complete));
     match (case.reading.end, came) {
         (End::Stopped { .. }, Some(packet)) => found.push(Broken::Completed { side, packet: packet.packet }),
         (End::Complete, None) => found.push(Broken::Incomplete { side }),

@@ -38,6 +38,9 @@ fn lost(case: &Case<'_>, entry: &Entry, side: Side, found: &mut Vec<Broken>) {
     let packets = || entry.packets.to_vec();
     let Some(sender) = case.at(side) else { return told(case, entry, side, found) };
     let at = places(sender, entry);
+    if at.is_empty() && put_off(case, entry, side) {
+        return;
+    }
     if at.len() != entry.packets.len() {
         return found.push(Broken::Unbound { claim, packets: packets(), why: "not all are in the capture of whoever sent them" });
     }
@@ -60,6 +63,15 @@ fn lost(case: &Case<'_>, entry: &Entry, side: Side, found: &mut Vec<Broken>) {
         }
         _ => {}
     }
+}
+
+/// From data to its acknowledgement at the other end, which the repair waited for.
+fn put_off(case: &Case<'_>, entry: &Entry, side: Side) -> bool {
+    let Some(w) = case.at(side.peer()) else { return false };
+    let [a, b] = places(w, entry)[..] else { return false };
+    let (data, ack) = (w.packets[a], w.packets[b]);
+    let apart = ack.at - data.at;
+    data.from == side && ack.from != side && (apart - entry.span).abs() <= entry.error + SLACK
 }
 
 fn copies(case: &Case<'_>, entry: &Entry, sender: &Witness, [a, b]: [usize; 2], found: &mut Vec<Broken>) {

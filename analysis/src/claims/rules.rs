@@ -16,7 +16,8 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
             (Owner::Protocol, Some(kind @ (Kind::Nagle | Kind::InitialWindow | Kind::ReceiveWindow))) if !entry.extra_round => {
                 held(case, entry, kind)
             }
-            (Owner::Protocol, Some(Kind::DelayedAck)) => put_off(case, entry),
+            (Owner::EdgeHost, Some(Kind::OldConnection)) => old_connection(case),
+            (_, Some(Kind::IgnoredTooBig)) => case.handshake.too_big.iter().all(Vec::is_empty).then_some("no ICMP told so"),
             (Owner::EdgeHost, Some(Kind::AcceptQueue)) => queued(case),
             (_, Some(Kind::ZeroWindow)) => unread(case, entry),
             (Owner::Resolver, _) => looked_up(case, entry.span, entry.error),
@@ -43,7 +44,10 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
     let (told, data) = (w.packets[news], w.packets[left]);
     let side = data.from;
     let own = w.end == side;
-    if told.from == side || data.is_empty() {
+    if data.is_empty() {
+        return put_off(w, news, left, entry); // what waited for an acknowledgement waited for whoever put that off
+    }
+    if told.from == side {
         return Some("they are not news and the data that it let go");
     }
     let apart = data.at - told.at;
@@ -85,8 +89,8 @@ fn nagle(w: &Witness, news: usize, left: usize) -> Option<&'static str> {
     (told.ack() < Some(small.end())).then_some("the short segment before it was not acknowledged by then")
 }
 
-fn put_off(case: &Case<'_>, entry: &Entry) -> Option<&'static str> {
-    let (w, data, ack) = cited(case, entry)?;
+/// From data to its acknowledgement.
+fn put_off(w: &Witness, data: usize, ack: usize, entry: &Entry) -> Option<&'static str> {
     let (came, told) = (w.packets[data], w.packets[ack]);
     if came.from == told.from || came.is_empty() && !came.flags.syn() {
         return Some("they are not data and its acknowledgement");
@@ -115,6 +119,13 @@ fn queued(case: &Case<'_>) -> Option<&'static str> {
     (!twice).then_some("nothing came to the edge twice before it was acknowledged")
 }
 
+/// Before SYN-ACK, the edge acknowledged something else than SYN.
+fn old_connection(case: &Case<'_>) -> Option<&'static str> {
+    let answered =
+        |w: &Witness| w.sent_by(Side::Server).take_while(|p| !p.flags.syn()).any(|p| p.pure_ack() && p.ack() != Some(0));
+    (!case.witnesses().any(answered)).then_some("nothing but SYN-ACK answered SYN")
+}
+
 /// The window was shut, and opened, and the peer's data waited for that.
 fn unread(case: &Case<'_>, entry: &Entry) -> Option<&'static str> {
     let Some((w, shut, opened)) = cited(case, entry) else { return Some("no capture has both") };
@@ -131,8 +142,7 @@ fn unread(case: &Case<'_>, entry: &Entry) -> Option<&'static str> {
 }
 
 fn looked_up(case: &Case<'_>, span: Span, error: Span) -> Option<&'static str> {
-    let Some(answer) = case.handshake.lookup.as_ref().and_then(|l| l.end()) else {
-        return Some("there is no lookup with an answer");
-    };
-    ((answer.at - answer.asked - span).abs() > error + SLACK).then_some("question and answer lie another time apart")
+    let Some(lookup) = &case.handshake.lookup else { return Some("there is no lookup") };
+    let fits = |apart: Span| (apart - span).abs() <= error + SLACK;
+    (!lookup.waits().iter().any(|w| fits(w.to - w.from))).then_some("no question and its answer lie so far apart")
 }

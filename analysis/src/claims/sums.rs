@@ -35,8 +35,9 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     if judgement.excess != parts && !long_path {
         found.push(Broken::Excess { said: judgement.excess, is: parts });
     }
-    if judgement.verdict == Verdict::Healthy && judgement.excess >= judgement.floor {
-        found.push(Broken::Excess { said: judgement.excess, is: judgement.floor });
+    let most = judgement.parts.iter().map(|p| p.excess).max().unwrap_or_default();
+    if judgement.verdict == Verdict::Healthy && most >= judgement.floor {
+        found.push(Broken::Excess { said: most, is: judgement.floor });
     }
 }
 
@@ -44,7 +45,7 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
 pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
     let ledger = &case.reading.ledger;
     let watched = case.witnesses().map(Witness::watched).max().unwrap_or_default();
-    let before: Span = ledger.entries.iter().filter(|e| e.phase == Phase::Dns).map(|e| e.span).sum();
+    let before: Span = ledger.entries.iter().filter(|e| matches!(e.phase, Phase::Dns | Phase::Attempts)).map(|e| e.span).sum();
     let error: Span = ledger.entries.iter().map(|e| e.error.min(e.span)).sum();
     let total = ledger.total - before;
     // The way that nobody saw may go beyond what was watched at its end, and, where it was late, before its beginning.
@@ -61,12 +62,13 @@ pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
     }
 }
 
-/// Every cited packet lies in a view of this handshake, or is of the lookup or of those asked meanwhile.
+/// Every cited packet lies in a view of this handshake, or is of the lookup, of addresses tried before, of ICMP or of those asked meanwhile.
 pub(super) fn cited(case: &Case<'_>, found: &mut Vec<Broken>) {
     let h = case.handshake;
-    let lookup = h.lookup.iter().flat_map(|l| [Some(l.start_packet), l.end().map(|a| a.packet)]).flatten();
+    let lookup = h.lookup.iter().flat_map(|l| l.waits().into_iter().flat_map(|w| w.packets).chain([l.began().1, l.start_packet]));
+    let told = h.too_big.iter().flatten().map(|(_, packet)| *packet).chain(h.tried.iter().map(|t| t.packet));
     let asked = h.client_asked.iter().flat_map(|a| a.packets).chain(h.edge_asked.iter().flat_map(|a| a.packets));
-    let beside: Vec<u64> = lookup.chain(asked).collect();
+    let beside: Vec<u64> = lookup.chain(told).chain(asked).collect();
     for entry in case.entries() {
         let there = |n: &u64| beside.contains(n) || case.witnesses().any(|w| w.place(*n).is_some());
         let lacking = entry.packets.iter().filter(|n| !there(n));

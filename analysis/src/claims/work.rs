@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Span, Unplaced};
 use crate::flow::{Seen, Side};
-use crate::ledger::{Entry, Kind, Owner, Phase};
+use crate::ledger::{Entry, Kind, Owner, Phase, Worked};
 use crate::verdict::End;
 
 use super::witness::Witness;
@@ -43,7 +43,7 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
                 }
             }
             // What it heard last, before it said nothing more.
-            [a] if k == last && case.reading.end != End::Complete => silence(near, stretch, a, found),
+            [a] if k == last && matches!(case.reading.end, End::Stopped { .. }) => silence(near, stretch, a, found),
             _ => {}
         }
     }
@@ -53,11 +53,10 @@ fn stretches(entries: &[Entry]) -> Vec<Stretch> {
     let mut found: Vec<Stretch> = Vec::new();
     for entry in entries.iter().filter(|e| e.phase != Phase::Dns && !e.packets.is_empty()) {
         // Those cite others' packets, or are looked at elsewhere.
-        if matches!(entry.kind, Some(Kind::Dependency | Kind::ZeroWindow)) {
+        if matches!(entry.kind, Some(Kind::Dependency | Kind::ZeroWindow | Kind::OldConnection)) {
             continue;
         }
-        let Some(side) = entry.worked.map(|w| w.side).or(side_of(entry.owner)) else { continue };
-        let tail = entry.worked.is_some_and(|w| w.tail);
+        let Some(Worked { side, tail }) = entry.worked else { continue };
         let named = side_of(entry.owner) == Some(side);
         let same = |s: &&mut Stretch| (s.side, s.phase, s.tail) == (side, entry.phase, tail) && s.packets == entry.packets;
         match found.iter_mut().find(same) {
