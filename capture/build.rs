@@ -3,14 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "src/tool.rs"]
+mod tool;
+
 const SOURCES: [&str; 2] = ["handshakes", "sockets"];
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
+    println!("cargo:rerun-if-changed=src/tool.rs");
     println!("cargo:rerun-if-env-changed=CLANG");
     println!("cargo:rustc-check-cfg=cfg(kernel_filter)");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".into());
+    // One that comes, goes or is replaced later is noticed. While there is one, another PATH (an editor's) is no reason to build anew.
+    let watched = tool::to_watch(&clang, std::env::var_os("PATH").as_deref());
+    if !watched.iter().any(|place| place.is_file()) {
+        println!("cargo:rerun-if-env-changed=PATH");
+    }
+    for place in watched {
+        println!("cargo:rerun-if-changed={}", place.display());
+    }
     match SOURCES.iter().try_for_each(|name| compile(&clang, name, &out)) {
         Ok(()) => println!("cargo:rustc-cfg=kernel_filter"),
         Err(why) => println!("cargo:warning=no in-kernel filter in this build: {why}"),

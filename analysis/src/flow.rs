@@ -44,6 +44,8 @@ pub struct View<D> {
     server: Direction,
     /// By how much each side's window field is shifted, client's first; absent if its SYN did not say.
     scales: [Option<u8>; 2],
+    /// The largest segment each side takes; absent if its SYN did not say.
+    takes: [Option<u16>; 2],
     /// Records of protected data before it is worth looking whether the handshake is over.
     pub(crate) next_look: usize,
     /// Once the client has acknowledged so much of the server's stream, the connection is over.
@@ -96,6 +98,7 @@ impl<D: Domain> View<D> {
             client: Direction::default(),
             server: Direction::default(),
             scales: [None; 2],
+            takes: [None; 2],
             next_look: 2,
             told_with: None,
             awaits: None,
@@ -116,6 +119,12 @@ impl<D: Domain> View<D> {
         self.syns(Side::Client).next().and(self.syns(Side::Server).next())?;
         let both = self.scales[0].is_some() && self.scales[1].is_some();
         Some(if both { self.scales[side as usize].unwrap_or(0) } else { 0 })
+    }
+
+    /// The largest segment that the ends may send each other; absent where a SYN was not captured.
+    pub fn mss(&self) -> Option<i64> {
+        let [client, server] = self.takes;
+        Some(i64::from(client?.min(server?)))
     }
 
     /// The initial sequence number of `side`: both together are the name of a connection that survives address
@@ -142,6 +151,7 @@ impl<D: Domain> View<D> {
             client: self.client,
             server: self.server,
             scales: self.scales,
+            takes: self.takes,
             next_look: self.next_look,
             told_with: self.told_with,
             awaits: self.awaits,
@@ -204,6 +214,7 @@ impl<D: Domain> View<D> {
         self.endpoints = Endpoints { client: server, server: client };
         std::mem::swap(&mut self.client, &mut self.server);
         self.scales.swap(0, 1);
+        self.takes.swap(0, 1);
         for packet in &mut self.packets {
             packet.from = packet.from.peer();
         }
@@ -420,6 +431,7 @@ impl<D: Domain> View<D> {
         if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
             if segment.flags.syn() {
                 self.scales[from as usize] = segment.options.window_scale();
+                self.takes[from as usize] = segment.options.mss();
             }
             self.learn_isn(from, segment);
         }

@@ -71,6 +71,11 @@ impl<'a> TcpOptions<'a> {
         Some((be32(value, 0).ok()?, be32(value, 4).ok()?))
     }
 
+    /// The largest segment its sender takes (RFC 9293, section 3.7.1); only SYN and SYN-ACK say it.
+    pub fn mss(self) -> Option<u16> {
+        be16(self.value(2)?, 0).ok()
+    }
+
     /// By how much the window field of later packets is shifted (RFC 7323); only SYN and SYN-ACK say it.
     pub fn window_scale(self) -> Option<u8> {
         self.value(3)?.first().map(|shift| (*shift).min(14))

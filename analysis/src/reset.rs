@@ -18,6 +18,8 @@ const OTHER_TTL: u8 = 3;
 pub struct Ended {
     /// Client, edge or path.
     pub by: Owner,
+    /// It said so itself, by an alert.
+    pub alert: bool,
     /// Nothing proves that the end it claims to be from sent the reset.
     pub unproven: bool,
 }
@@ -33,12 +35,13 @@ pub(crate) fn ended(handshake: &Handshake) -> Option<Ended> {
     };
     let found = [at_client, at_edge];
     let ended = found.into_iter().flatten().map(|first| match first {
-        First::Closed(side) => Ended { by: owner(side), unproven: false },
+        First::Alert(side) => Ended { by: owner(side), alert: true, unproven: false },
+        First::Closed(side) => Ended { by: owner(side), alert: false, unproven: false },
         First::Reset { side, foreign, own } => match sent(side) {
-            Some(true) => Ended { by: owner(side), unproven: false },
-            Some(false) => Ended { by: Owner::Path, unproven: false },
-            None if foreign => Ended { by: Owner::Path, unproven: false },
-            None => Ended { by: owner(side), unproven: !own },
+            Some(true) => Ended { by: owner(side), alert: false, unproven: false },
+            Some(false) => Ended { by: Owner::Path, alert: false, unproven: false },
+            None if foreign => Ended { by: Owner::Path, alert: false, unproven: false },
+            None => Ended { by: owner(side), alert: false, unproven: !own },
         },
     });
     // What one end never sent, the other end's capture shows.
@@ -56,7 +59,9 @@ fn resets_itself<D: Domain>(side: Side) -> impl Fn(&View<D>) -> bool {
 /// What came first.
 #[derive(Clone, Copy)]
 enum First {
-    /// An alert or FIN.
+    /// An alert.
+    Alert(Side),
+    /// FIN.
     Closed(Side),
     /// A reset in a side's name: with another TTL than its packets, or with marks of its own stack.
     Reset { side: Side, foreign: bool, own: bool },
@@ -64,7 +69,7 @@ enum First {
 
 fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<First> {
     let alert =
-        |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Closed(side)));
+        |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Alert(side)));
     let closed = view.first_fin().map(|p| (p.packet, First::Closed(p.from)));
     let reset = view
         .first_rst()

@@ -99,9 +99,13 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 largest.baseline
             )
         }
-        (Owner::Loss, Some(direction)) => format!(
-            "A packet {} was lost in {} and its repetition came {span} later{cited}.",
-            if direction == Kind::Out { "from the client" } else { "from the edge" },
+        (Owner::Loss, direction) => format!(
+            "A packet{} was lost in {} and its repetition came {span} later{cited}.",
+            match direction {
+                Some(Kind::Out) => " from the client",
+                Some(_) => " from the edge",
+                None => "",
+            },
             phase_words(largest.phase),
         ),
         (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, kind) => {

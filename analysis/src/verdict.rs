@@ -267,8 +267,8 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let blamed = if most < floor { Verdict::Healthy } else { decide(&parts, floor, candidates, missing) };
     let verdict = match (reading.end, circumstances.ended_by) {
         // Whoever gave up waiting for the other, or for the network, did not end it.
-        (End::Stopped { after }, Some(Ended { by, unproven }))
-            if by == Owner::Path || most < floor || who_waits(after) != by && !blamed.blames_other_than(by) =>
+        (End::Stopped { after }, Some(Ended { by, alert, unproven }))
+            if alert || by == Owner::Path || most < floor || may_have_stalled(ledger, by) && !blamed.blames_other_than(by) =>
         {
             if unproven {
                 candidates = by | Owner::Path;
@@ -282,8 +282,7 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
             End::Complete | End::NotTls => Verdict::Healthy,
             // Nobody ended it, as far as the capture shows: it may have gone on behind it.
             End::Stopped { after } => {
-                let due = if who_waits(after) == Owner::Edge { Owner::Client } else { Owner::Edge };
-                candidates = due | Owner::Path | Owner::Loss;
+                candidates = due(after) | Owner::Path | Owner::Loss;
                 missing = Missing::LongerCapture.into();
                 Verdict::Inconclusive { candidates, missing, excess }
             }
@@ -310,12 +309,20 @@ pub fn floor(ledger: &Ledger) -> Span {
     LEAST_EFFECT.max(Span::from_micros((4_000.0 * variance.sqrt()) as i64))
 }
 
-/// Who would give up at this point because it waits for the other's next message.
-fn who_waits(after: Milestone) -> Owner {
+/// Who is due behind this milestone.
+fn due(after: Milestone) -> Owner {
     match after {
-        Milestone::SynAck | Milestone::ServerFlightEnd => Owner::Edge,
-        _ => Owner::Client,
+        Milestone::SynAck | Milestone::ServerFlightEnd => Owner::Client,
+        _ => Owner::Edge,
     }
+}
+
+/// Whether the last stretch of a handshake that stopped may have been this end's own.
+fn may_have_stalled(ledger: &Ledger, end: Owner) -> bool {
+    ledger.entries.last().is_none_or(|last| match last.owner {
+        Owner::Unattributed => last.candidates.iter().any(|owner| owner.side() == end),
+        owner => owner.side() == end,
+    })
 }
 
 impl Judgement {

@@ -14,6 +14,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use report::explained::{ExplainReport, ExplainedRecord};
 use report::{explained_html, explained_terminal};
+use settings::words::visible;
 
 use crate::args::Explain;
 use crate::exit;
@@ -46,7 +47,7 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     let bar = progress_bar(args.watch)?;
     let mut progress = |packets: u64| bar.set_message(format!("{} packets", HumanCount(packets)));
     let mut gather = Gather::new(filter, args.top, &mut progress);
-    let mut print = printer(args.ndjson, &bar);
+    let mut print = printer(args.ndjson, args.watch, &bar);
     if args.ndjson || args.watch && !args.json {
         gather = gather.for_each(&mut print);
     }
@@ -70,38 +71,44 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
 
 /// Prints the report; an output that nobody reads on is no error.
 fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error::Error>> {
-    let mut text = match () {
-        () if args.json => serde_json::to_string_pretty(report)? + "\n",
+    if args.ndjson && !args.json {
         // Standard output belongs to the lines.
-        () if args.ndjson => {
-            report.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-            return Ok(());
-        }
-        () => explained_terminal::render(report),
-    };
-    if !args.json {
-        for (what, path) in [("page", &args.html), ("packets", &args.pcapng)] {
-            text.extend(path.as_ref().map(|path| format!("  {what}: {}\n", path.display())));
-        }
+        report.warnings.iter().for_each(|w| eprintln!("warning: {}", visible(w)));
+        return Ok(());
     }
-    match anstream::stdout().write_all(text.as_bytes()) {
+    let mut out = output(args.json);
+    let written = if args.json {
+        serde_json::to_writer_pretty(&mut out, report).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
+    } else {
+        let mut text = explained_terminal::render(report);
+        for (what, path) in [("page", &args.html), ("packets", &args.pcapng)] {
+            text.extend(path.as_ref().map(|path| format!("  {what}: {}\n", visible(&path.display().to_string()))));
+        }
+        out.write_all(text.as_bytes())
+    };
+    match written.and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
 }
 
+/// Standard output: for data as it is, for people without colours where nobody would see them.
+fn output(data: bool) -> Box<dyn Write> {
+    if data { Box::new(BufWriter::new(std::io::stdout())) } else { Box::new(BufWriter::new(anstream::stdout())) }
+}
+
 /// Prints each handshake as it comes; ends the reading when nobody listens any more.
-fn printer(ndjson: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
-    let mut out = BufWriter::new(anstream::stdout());
+fn printer(ndjson: bool, watch: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
+    let mut out = output(ndjson);
     move |record| {
         let written = bar.suspend(|| {
             if ndjson {
                 serde_json::to_writer(&mut out, record).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")
+                out.write_all(b"\n")?;
             } else {
                 out.write_all(explained_terminal::handshake(record).as_bytes())?;
-                out.flush()
             }
+            if watch { out.flush() } else { Ok(()) }
         });
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }

@@ -12,6 +12,7 @@ mod watching;
 use std::process::ExitCode;
 
 use clap::Parser;
+use settings::words::visible_lines;
 
 /// Exit codes, as documented in `--help`.
 pub(crate) mod exit {
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            anstream::eprintln!("{}whostalled:{:#} {error}", ERROR, ERROR);
+            anstream::eprintln!("{}whostalled:{:#} {}", ERROR, ERROR, visible_lines(&error.to_string()));
             ExitCode::from(exit::HARNESS)
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prober::tls::{Only, TlsOptions, config};
 use prober::{Family, HttpRequest, Pauses, Target, probe_now};
+use settings::words::visible;
 
 use crate::args::Probe;
 use crate::exit;
@@ -48,8 +49,25 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         println!("Finished sent          {}", since(report.client_finished));
         println!("first response         {}", since(report.first_response));
         if let Some(reason) = &report.reason {
-            println!("failed: {reason}: {}", report.detail.as_deref().unwrap_or_default());
+            println!("{}", failed(reason.name(), report.detail.as_deref()));
         }
     }
     Ok(if report.success { exit::HELD } else { exit::FAILED })
+}
+
+/// Why, in words that can be shown: an edge may have chosen some of them.
+fn failed(reason: &str, detail: Option<&str>) -> String {
+    detail.map_or_else(|| format!("failed: {reason}"), |detail| format!("failed: {} ({reason})", visible(detail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_words_and_then_its_name() {
+        let said = failed("dns_no_address", Some("the name server says that there is no name x\u{1b}[1m"));
+        assert_eq!(said, "failed: the name server says that there is no name x\\u{1b}[1m (dns_no_address)");
+        assert_eq!(failed("prober", None), "failed: prober");
+    }
 }

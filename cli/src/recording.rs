@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -111,5 +112,7 @@ fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    std::fs::write(path, bytes).map_err(|e| format!("{}: {e}", path.display()))
+    // Packets of clients: for this user only.
+    let private = || std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes);
+    private().map_err(|e: std::io::Error| format!("{}: {e}", path.display()))
 }

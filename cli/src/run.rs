@@ -20,6 +20,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
     let mut scenario = read(&args.scenario, &overrides)?;
     scenario.select(&args.vantage, &args.target)?;
+    repro::ready(&scenario, &args.results)?;
     let privilege = lab::rootless::enter()?;
     let outcome = once(&scenario, &args.results, privilege)?;
     if args.json {
@@ -87,6 +88,9 @@ fn once(scenario: &Scenario, results: &Path, privilege: Privilege) -> Result<Out
 
 /// Runs scenarios over seeds, severities and round-trip times, and prints the table.
 pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
+    for path in &args.scenarios {
+        repro::ready(&read(path, &[])?, &args.results)?;
+    }
     let privilege = lab::rootless::enter()?;
     let mut rows = Vec::new();
     let mut all_right = true;

@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use watch::checks::{CheckFile, schema};
+use watch::checks::schema;
 use watch::incidents::{WEEKS, lines};
 use watch::page::incident_file;
 use watch::store::Store;
+use watch::validate;
 
 use crate::args::{Incidents, Watch};
 use crate::exit;
@@ -25,8 +26,9 @@ pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
     }
     let Some(path) = &args.checks else { return Err("name a check file".into()) };
     if args.validate {
-        let plans = CheckFile::load(path)?.plans()?;
-        println!("{}: valid, {} checks", path.display(), plans.len());
+        let (checks, notes) = validate(path)?;
+        notes.iter().for_each(|note| eprintln!("note: {note}"));
+        println!("{}: valid, {checks} checks", path.display());
         return Ok(exit::HELD);
     }
     let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));

@@ -15,7 +15,7 @@ use tokio::time::timeout_at;
 
 use crate::connect::{Connected, Tried, connect};
 use crate::host;
-use crate::http::{HttpRequest, Reading};
+use crate::http::{HttpRequest, Reading, authority};
 use crate::lookup::{Family, Lookup};
 use crate::reason::{Failure, Reason};
 use crate::report::Report;
@@ -333,7 +333,7 @@ impl Probe<'_> {
         request: &HttpRequest,
     ) -> Result<(), Failure> {
         let of_io = |e: std::io::Error| Failure::of_io(&e, true);
-        let bytes = request.bytes(&self.target.host);
+        let bytes = request.bytes(&authority(&self.target.host, self.target.port, self.target.tls.is_some()));
         match tls {
             Some(tls) => {
                 std::io::Write::write_all(&mut tls.writer(), &bytes).map_err(of_io)?;

@@ -35,7 +35,7 @@ impl Default for HttpRequest {
 }
 
 impl HttpRequest {
-    /// Its bytes for `host`.
+    /// Its bytes for `host`, as [`authority`] writes it.
     pub fn bytes(&self, host: &str) -> Vec<u8> {
         let named = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
@@ -56,6 +56,14 @@ impl HttpRequest {
         text += &self.body;
         text.into_bytes()
     }
+}
+
+/// What `Host` says (RFC 9110, section 7.2): the port where it is not the scheme's own, an IPv6 address in brackets.
+pub fn authority(host: &str, port: u16, encrypted: bool) -> String {
+    let host = host.trim_matches(['[', ']']);
+    // A zone is this machine's business.
+    let host = if host.contains(':') { format!("[{}]", host.split('%').next().unwrap_or(host)) } else { host.to_owned() };
+    if port == if encrypted { 443 } else { 80 } { host } else { format!("{host}:{port}") }
 }
 
 /// An answer.
@@ -251,6 +259,22 @@ mod tests {
             read(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"]).expect("it is HTTP").expect("whole").status,
             204
         );
+    }
+
+    #[test]
+    fn the_host_is_named_with_its_port_and_brackets() {
+        for (host, port, encrypted, said) in [
+            ("a.test", 443, true, "a.test"),
+            ("a.test", 80, false, "a.test"),
+            ("a.test", 443, false, "a.test:443"),
+            ("a.test", 8443, true, "a.test:8443"),
+            ("192.0.2.1", 8443, true, "192.0.2.1:8443"),
+            ("::1", 443, true, "[::1]"),
+            ("[::1]", 18456, true, "[::1]:18456"),
+            ("fe80::1%eth0", 443, true, "[fe80::1]"),
+        ] {
+            assert_eq!(authority(host, port, encrypted), said);
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::RData;
 
 use crate::reason::{Failure, Reason};
@@ -22,15 +22,30 @@ pub enum Family {
     V4,
     /// IPv6 only.
     V6,
+    /// IPv4 only, where there is any; else IPv6.
+    PreferV4,
+    /// IPv6 only, where there is any; else IPv4.
+    PreferV6,
 }
 
 impl Family {
     fn admits(self, ip: IpAddr) -> bool {
         match self {
-            Family::Any => true,
+            Family::Any | Family::PreferV4 | Family::PreferV6 => true,
             Family::V4 => ip.is_ipv4(),
             Family::V6 => ip.is_ipv6(),
         }
+    }
+
+    /// The addresses to try, in order.
+    fn order(self, v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
+        match self {
+            Family::PreferV4 if !v4.is_empty() => return v4,
+            Family::PreferV6 if !v6.is_empty() => return v6,
+            _ => {}
+        }
+        let most = v6.len().max(v4.len());
+        (0..most).flat_map(|i| [v6.get(i), v4.get(i)]).flatten().copied().collect()
     }
 }
 
@@ -79,20 +94,18 @@ impl Lookup {
     /// Says whether there are none, or nobody answered.
     pub async fn addresses(&self, host: &str, family: Family, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
         let resolver = match family {
-            Family::Any => &self.any,
+            Family::Any | Family::PreferV4 | Family::PreferV6 => &self.any,
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
         // Without a final dot the search list of resolv.conf would be tried as well.
         let answer = match tokio::time::timeout(patience, resolver.lookup_ip(host)).await {
             Err(_) => return Err(Failure::new(Reason::DnsTimeout, "no answer in time")),
-            Ok(Err(error)) => return Err(failure(&error)),
+            Ok(Err(error)) => return Err(failure(host, &error)),
             Ok(Ok(answer)) => answer,
         };
         let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = answer.iter().filter(|ip| family.admits(*ip)).partition(IpAddr::is_ipv6);
-        let most = v6.len().max(v4.len());
-        let in_turn = (0..most).flat_map(|i| [v6.get(i), v4.get(i)]).flatten().copied();
-        let found: Vec<IpAddr> = in_turn.collect();
+        let found = family.order(v6, v4);
         if found.is_empty() { Err(Failure::new(Reason::DnsNoAddress, "no address of the family asked for")) } else { Ok(found) }
     }
 
@@ -106,11 +119,73 @@ impl Lookup {
     }
 }
 
-fn failure(error: &NetError) -> Failure {
+fn failure(host: &str, error: &NetError) -> Failure {
     let reason = match error {
         NetError::Timeout => Reason::DnsTimeout,
         e if e.is_no_records_found() || e.is_nx_domain() => Reason::DnsNoAddress,
         _ => Reason::DnsFailed,
     };
-    Failure::new(reason, error)
+    let host = host.trim_end_matches('.');
+    let words = match error {
+        NetError::Timeout => "no name server answered in time".to_owned(),
+        NetError::NoConnections => "no name server can be reached".to_owned(),
+        e if e.is_nx_domain() => format!("the name server says that there is no name {host}"),
+        e if e.is_no_records_found() => format!("the name server says that {host} has no address"),
+        NetError::Dns(DnsError::ResponseCode(code)) => format!("the name server answered \"{code}\" when asked for {host}"),
+        NetError::Io(e) => format!("no name server can be asked: {e}"),
+        other => format!("{host} could not be looked up: {other}"),
+    };
+    Failure::new(reason, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UdpSocket;
+
+    /// A name server that answers every question with this response code, and nothing else.
+    async fn server(code: u8) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+        let address = socket.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            let mut question = [0; 512];
+            while let Ok((n, asker)) = socket.recv_from(&mut question).await {
+                let mut answer = question[..n].to_vec();
+                answer[2] |= 0x80; // a response
+                answer[3] = 0x80 | code; // recursion is available
+                answer[10..12].fill(0); // nothing additional
+                // The question alone: header, name up to its end, type and class.
+                let name = answer[12..].iter().position(|b| *b == 0).map_or(n, |at| 12 + at + 5);
+                answer.truncate(name);
+                let _ = socket.send_to(&answer, asker).await;
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_preferred_family_is_used_alone_where_there_is_any() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let (v6, v4) = (vec![ip("2001:db8::1"), ip("2001:db8::2")], vec![ip("192.0.2.1")]);
+        let order = |family: Family| family.order(v6.clone(), v4.clone());
+        assert_eq!(order(Family::Any), [v6[0], v4[0], v6[1]]);
+        assert_eq!((order(Family::PreferV4), order(Family::PreferV6)), (v4.clone(), v6.clone()));
+        assert_eq!(Family::PreferV4.order(v6.clone(), vec![]), v6);
+        assert_eq!(Family::PreferV6.order(vec![], v4.clone()), v4);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_failed_is_said_in_words() {
+        for (code, reason, said) in [
+            (3, Reason::DnsNoAddress, "no name nobody.test"),
+            (0, Reason::DnsNoAddress, "nobody.test has no address"),
+            (2, Reason::DnsFailed, "nobody.test"),
+        ] {
+            let lookup = Lookup::new(&[server(code).await]).expect("it is configured");
+            let failure = lookup.addresses("nobody.test.", Family::Any, Duration::from_secs(20)).await.expect_err("it fails");
+            assert_eq!(failure.reason, reason, "{failure:?}");
+            let debug = failure.detail.contains(['{', '(', '[']) || failure.detail.contains("::");
+            assert!(failure.detail.contains(said) && !debug, "{failure:?}");
+        }
+    }
 }

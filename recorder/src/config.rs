@@ -10,6 +10,9 @@ use capture::tap::Way;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use settings::Wrong;
+use settings::place::unread;
+use settings::words::plain;
 use watch::checks::{KofN, Receiver};
 use watch::duration::Time;
 
@@ -236,16 +239,18 @@ impl FieldNames {
     /// These names before the usual ones.
     pub fn with_usual(&self) -> Fields {
         let mut fields = Fields::default();
-        for (own, usual) in [
+        let mut own = false;
+        for (named, usual) in [
             (&self.client, &mut fields.client),
             (&self.client_port, &mut fields.client_port),
             (&self.duration, &mut fields.duration),
         ] {
-            if let Some(name) = own {
+            if let Some(name) = named {
                 usual.insert(0, name.clone());
+                own = true;
             }
         }
-        fields
+        Fields { own, ..fields }
     }
 }
 
@@ -319,7 +324,33 @@ impl Config {
     /// With the file, the line and what is wrong there.
     pub fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// The same from text.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Config = toml::from_str(text).map_err(|e| unread(text, &e))?;
+        config.check_names().map_err(|wrong| wrong.said(text))?;
+        Ok(config)
+    }
+
+    /// Whether names can be shown: on the page, in metrics, in alerts.
+    fn check_names(&self) -> Result<(), Wrong> {
+        let capture = |key: &str, wrong: String| Wrong::at(key, wrong).within("capture");
+        plain("site", &self.capture.site).map_err(|e| capture("site", e))?;
+        for interface in &self.capture.interfaces {
+            plain("the interface", interface).map_err(|e| capture("interfaces", e))?;
+        }
+        for (n, network) in self.networks.iter().enumerate() {
+            plain("the network's name", &network.name).map_err(|e| Wrong::at("name", e).within(n).within("network"))?;
+        }
+        for (n, receiver) in self.receivers.iter().enumerate() {
+            receiver.check_name().map_err(|wrong| wrong.within(n).within("receiver"))?;
+        }
+        Ok(())
     }
 
     /// Whether it can be run.
@@ -327,6 +358,7 @@ impl Config {
     /// # Errors
     /// Says what is wrong, and what to write.
     pub fn check(&self) -> Result<(), String> {
+        self.check_names().map_err(|wrong| wrong.what)?;
         if self.capture.interfaces.is_empty() {
             return Err("name an interface: --iface eth0, or interfaces = [\"eth0\"] in [capture]".into());
         }
@@ -370,10 +402,19 @@ mod tests {
         let example = include_str!("../../packaging/capture.toml");
         let config: Config = toml::from_str(example).expect("it is valid");
         config.check().expect("it can be run");
-        let wrong = toml::from_str::<Config>("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo");
-        assert!(wrong.to_string().contains("line 3") && wrong.to_string().contains("memroy"), "{wrong}");
+        let wrong = Config::parse("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo");
+        assert!(wrong.contains("line 3") && wrong.contains("memroy"), "{wrong}");
         let phase: Config = toml::from_str("capture.interfaces = [\"lo\"]\nslow.phases.finished = \"1s\"").expect("it is TOML");
         assert!(phase.check().expect_err("there is no such phase").contains("client_finished"));
+    }
+
+    #[test]
+    fn names_with_control_characters_are_refused_with_their_line() {
+        let network = "[[network]]\nname = \"a\\u001b[1m\"\nprefixes = [\"192.0.2.0/24\"]\n";
+        for (text, line) in [(network, "line 2"), ("[capture]\nsite = \"a\\nb\"\n", "line 2")] {
+            let error = Config::parse(text).expect_err(text);
+            assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
         std::fs::remove_file(path).map_err(said)?; // left by one that was killed
     }
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(said)?;
+        crate::shelf::make_folder(folder).map_err(said)?;
     }
     let listener = UnixListener::bind(path).map_err(said)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;

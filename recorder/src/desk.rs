@@ -127,12 +127,17 @@ impl Desk {
     /// Takes a packet.
     pub fn packet(&mut self, seen: &Seen<'_>) {
         let Self { memory, screen, .. } = self;
+        let hello = begins(seen) && !seen.syn();
         let new = begins(seen) && (seen.syn() || !memory.has(seen.flow));
         let of_connection = memory.push(seen, |syn| {
             screen.push(&waited(seen, &syn), true);
         });
         if !of_connection {
             return;
+        }
+        if hello {
+            // A log may name this connection before anybody has judged one of this endpoint.
+            self.servers.put(seen.server.into(), ());
         }
         match self.screen.push(seen, new) {
             Step::Quiet => {}

@@ -2,54 +2,125 @@
 //!
 //! Pure: [`Event`]s in, a [`HostTrace`] of one connection out, as the rules of `run` read it. A thread's counters are known at its reads
 //! and writes; between two of them it computed as long as its time on a CPU grew, waited as long as its run-queue delay did, and slept
-//! the rest.
+//! the rest. Events are found by connection and by thread: what one connection costs does not depend on what the others do.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
 
 use analysis::clock::{Domain, Instant};
 use analysis::host::{HostTrace, Sample};
 use capture::ends::FlowName;
 use capture::sockets::{Deed, Event};
+use foldhash::fast::RandomState;
 
 /// Events remembered.
 const MOST: usize = 1 << 16;
 /// How long before its first read a thread's earlier doings count.
 const BEFORE: i64 = 30_000_000_000;
+/// Doings for others that count between two of a thread's doings for one connection. Counters add up: fewer of them lose no time, they
+/// only say less exactly when it passed.
+const MOST_BETWEEN: usize = 64;
+
+/// Numbers of events, by what they belong to, in the order in which they came.
+type Index<K> = HashMap<K, VecDeque<u64>, RandomState>;
 
 /// The last events.
 #[derive(Default)]
 pub struct KernelView {
     events: VecDeque<Event>,
+    /// The number of the first of them.
+    first: u64,
+    flows: Index<FlowName>,
+    threads: Index<u32>,
+    /// How many events were looked at.
+    #[cfg(test)]
+    looked: std::cell::Cell<usize>,
 }
 
 impl KernelView {
     /// Takes an event.
     pub fn push(&mut self, event: Event) {
-        if self.events.len() >= MOST {
-            self.events.pop_front();
+        if self.events.len() >= MOST
+            && let Some(oldest) = self.events.pop_front()
+        {
+            forget(&mut self.flows, oldest.flow);
+            oldest.thread.iter().for_each(|thread| forget(&mut self.threads, *thread));
+            self.first += 1;
+        }
+        let number = self.first + self.events.len() as u64;
+        self.flows.entry(event.flow).or_default().push_back(number);
+        if let Some(thread) = event.thread {
+            self.threads.entry(thread).or_default().push_back(number);
         }
         self.events.push_back(event);
     }
 
     /// What was done with a connection that began at `from`, and when; empty if nobody looked.
     pub fn deeds(&self, flow: FlowName, from: i64) -> Vec<(Deed, i64)> {
-        let own = |event: &&Event| event.flow == flow && event.at >= from;
-        self.events.iter().filter(own).map(|event| (event.deed, event.at)).collect()
+        self.own(flow, from).map(|(_, event)| (event.deed, event.at)).collect()
     }
 
     /// The threads that did something with a connection that began at `from`; absent if nobody looked. `offset` is added to all times.
     pub fn trace<D: Domain>(&self, flow: FlowName, from: i64, offset: i64) -> Option<HostTrace<D>> {
-        let own = |event: &&Event| event.flow == flow && event.at >= from;
-        let threads: BTreeSet<u32> = self.events.iter().filter(own).filter_map(|event| event.thread).collect();
+        let mut own: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for (number, event) in self.own(flow, from) {
+            if let Some(thread) = event.thread {
+                own.entry(thread).or_default().push(number);
+            }
+        }
         let mut samples = Vec::new();
-        for event in self.events.iter().filter(|event| event.at >= from - BEFORE) {
-            let Some(tid) = event.thread.filter(|t| threads.contains(t)) else { continue };
-            let at = Instant::from_nanos(event.at + offset);
-            let sample = Sample { at, tid, cpu: event.cpu, run_delay: event.run_delay, state: 'R', steal: 0 };
-            // It ran when it did this; whatever it slept until the next time, it slept first.
-            samples.extend([sample, Sample { state: 'S', ..sample }]);
+        for (tid, numbers) in own {
+            for number in self.around(tid, &numbers, from) {
+                let Some(event) = self.event(number) else { continue };
+                let at = Instant::from_nanos(event.at + offset);
+                let sample = Sample { at, tid, cpu: event.cpu, run_delay: event.run_delay, state: 'R', steal: 0 };
+                // It ran when it did this; whatever it slept until the next time, it slept first.
+                samples.extend([sample, Sample { state: 'S', ..sample }]);
+            }
         }
         (!samples.is_empty()).then_some(HostTrace { samples, nodelay: None })
+    }
+
+    /// What was done with a connection that began at `from`.
+    fn own(&self, flow: FlowName, from: i64) -> impl Iterator<Item = (u64, &Event)> {
+        let numbers = self.flows.get(&flow).into_iter().flatten();
+        numbers.filter_map(|n| Some((*n, self.event(*n)?))).filter(move |(_, event)| event.at >= from)
+    }
+
+    /// Doings of a thread: those for one connection (`own`), and some of those before, between and behind them.
+    fn around(&self, thread: u32, own: &[u64], from: i64) -> Vec<u64> {
+        let Some(all) = self.threads.get(&thread) else { return Vec::new() };
+        let place = |number: u64| all.partition_point(|n| *n < number);
+        // Threads' doings come nearly in order of time.
+        let began = all.partition_point(|n| self.event(*n).is_some_and(|event| event.at < from));
+        let before = began.checked_sub(1).filter(|i| self.event(all[*i]).is_some_and(|event| event.at >= from - BEFORE));
+        let mut chosen: Vec<usize> = before.into_iter().collect();
+        let mut at = began;
+        for end in own.iter().map(|number| place(*number)).chain([all.len()]) {
+            let between = end.saturating_sub(at);
+            let step = between.div_ceil(MOST_BETWEEN).max(1);
+            // Counted from the end: the last doing before an own one is always among them.
+            chosen.extend((0..between).rev().step_by(step).map(|i| at + i).collect::<Vec<_>>().into_iter().rev());
+            chosen.extend((end < all.len()).then_some(end));
+            at = at.max(end + 1);
+        }
+        chosen.into_iter().filter_map(|i| all.get(i).copied()).collect()
+    }
+
+    fn event(&self, number: u64) -> Option<&Event> {
+        #[cfg(test)]
+        self.looked.set(self.looked.get() + 1);
+        self.events.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// The oldest event of `key` is forgotten.
+fn forget<K: Eq + Hash>(index: &mut Index<K>, key: K) {
+    if let Some(numbers) = index.get_mut(&key) {
+        numbers.pop_front();
+        if numbers.is_empty() {
+            index.remove(&key);
+        }
     }
 }
 
@@ -92,6 +163,56 @@ mod tests {
         assert_eq!(usage(90, 5), (ms(90), ms(5), ms(5)));
         assert_eq!(usage(1, 95), (ms(1), ms(95), ms(4)));
         assert_eq!(usage(1, 1), (ms(1), ms(1), ms(98)));
+    }
+
+    /// One thread serves a connection and, before, between and behind its doings, `others` others.
+    fn busy(others: i64) -> KernelView {
+        let mut view = KernelView::default();
+        let mut push = |at, deed, client: u16| {
+            let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], client)), end(1));
+            // A tenth of the time on a CPU, a fifth without one.
+            view.push(Event { at, deed, flow, thread: Some(7), cpu: at as u64 / 10, run_delay: at as u64 / 5 });
+        };
+        for part in 0..3 {
+            for i in 0..others {
+                push(part * 100 * MS + i * 100 * MS / (others + 1), Deed::Read, 1_000 + (i % 500) as u16);
+            }
+            if part < 2 {
+                push((part + 1) * 100 * MS, if part == 0 { Deed::Read } else { Deed::Wrote }, 9);
+            }
+        }
+        view
+    }
+
+    #[test]
+    fn what_a_connection_costs_does_not_depend_on_the_others() {
+        let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], 9)), end(1));
+        let look = |others: i64| {
+            let view = busy(others);
+            let trace: HostTrace<Edge> = view.trace(flow, 50 * MS, 0).expect("somebody looked");
+            assert_eq!(view.deeds(flow, 50 * MS).len(), 2);
+            let u = trace.usage(Instant::from_nanos(100 * MS), Instant::from_nanos(200 * MS));
+            let near = |span: Span, ms: i64| (span - Span::from_millis(ms)).nanos().abs() < MS / 2;
+            assert!(near(u.computing, 10) && near(u.waiting, 20) && near(u.asleep, 70), "{others}: {u:?}");
+            (view.looked.get(), trace.samples.len())
+        };
+        let (few, many) = (look(100), look(20_000));
+        assert!(many.0 < 300 && many.0 <= few.0 + 100, "events looked at: {few:?}, {many:?}");
+        assert!(many.1 < 2 * 4 * (MOST_BETWEEN + 1), "samples: {few:?}, {many:?}");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_forgotten_everywhere() {
+        let mut view = KernelView::default();
+        for i in 0..(MOST as i64 + 1_000) {
+            let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], (i % 60_000) as u16 + 1)), end(1));
+            view.push(Event { at: i, deed: Deed::Read, flow, thread: Some((i % 1_000) as u32), cpu: 0, run_delay: 0 });
+        }
+        let all = |index: usize| (view.events.len(), index);
+        assert_eq!(all(view.flows.values().map(VecDeque::len).sum()), (MOST, MOST));
+        assert_eq!(all(view.threads.values().map(VecDeque::len).sum()), (MOST, MOST));
+        let first = FlowName::of(SocketAddr::from(([10, 9, 0, 1], 1_000)), end(1));
+        assert_eq!(view.deeds(first, 0), [(Deed::Read, 60_999)], "the first of its two is gone");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Lines of proxies' logs → the connection they speak of.
 //!
-//! Pure. HAProxy's formats, nginx's with `$remote_addr:$remote_port`, JSON with any of the usual names, and whatever else names an
-//! address with its port. A duration of the handshake in the line (`Th=512`, `"handshake_ms": 512`) is compared with the threshold;
-//! a line without one was logged because it was slow.
+//! Pure. HAProxy's formats, nginx's with `$remote_addr:$remote_port`, JSON with any of the usual names (Envoy's, Caddy's, Traefik's among
+//! them, also within docker's and the journal's), labelled lines, and whatever else names the client's address with its port. A
+//! duration of the handshake in the line (`Th=512`, `"handshake_ms": 512`) is compared with the threshold. A line without one was
+//! logged because it was slow, unless its format is one in which every request is logged.
+
+mod text;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
 use serde_json::Value;
 
 /// Names of fields, as loggers write them.
@@ -20,6 +21,8 @@ pub struct Fields {
     pub client_port: Vec<String>,
     /// The handshake's duration: milliseconds if the name says so or the number is whole, seconds otherwise.
     pub duration: Vec<String>,
+    /// Whether the configuration names some: its lines are then taken at their word.
+    pub own: bool,
 }
 
 impl Default for Fields {
@@ -40,8 +43,12 @@ impl Default for Fields {
                 "src_ip",
                 "ci",
                 "addr",
+                "downstream_remote_address",
+                "clientaddr",
+                "request.remote_ip",
+                "request.client_ip",
             ]),
-            client_port: names(&["client_port", "remote_port", "peer_port", "src_port", "cp", "port"]),
+            client_port: names(&["client_port", "remote_port", "peer_port", "src_port", "cp", "port", "request.remote_port"]),
             duration: names(&[
                 "handshake_ms",
                 "tls_handshake_ms",
@@ -52,7 +59,10 @@ impl Default for Fields {
                 "tls_handshake_time",
                 "tls_handshake_duration",
                 "handshake_duration",
+                "downstream_handshake_duration",
+                "downstream_tls_handshake_duration",
             ]),
+            own: false,
         }
     }
 }
@@ -64,27 +74,48 @@ pub struct Said {
     pub client: SocketAddr,
     /// How long the handshake took, if it says so.
     pub took: Option<Duration>,
+    /// Whether the line is of a log of all requests, and has no time of the handshake: it says nothing of how slow that was.
+    pub every: bool,
 }
+
+/// Logs within logs: docker's of the journal's of the proxy's.
+const MOST_WITHIN: u32 = 3;
+/// Fields that only access logs of Envoy, Caddy and Traefik have.
+const ACCESS_LOGS: [&str; 4] = ["response_code", "request.method", "downstreamstatus", "requestmethod"];
 
 /// Reads a line; absent if it names no client's address with a port.
 pub fn read(line: &str, fields: &Fields) -> Option<Said> {
+    within(line, fields, MOST_WITHIN)
+}
+
+fn within(line: &str, fields: &Fields, deeper: u32) -> Option<Said> {
     let json = line.find('{').and_then(|at| serde_json::from_str::<Value>(&line[at..]).ok()).filter(Value::is_object);
-    match json {
-        Some(json) => read_fields(&|name| lookup(&json, name), fields),
-        None => read_text(line),
+    let Some(json) = json else { return text::read(line, fields) };
+    let field = |name: &str| lookup(&json, name);
+    // The line of another program, as docker and the journal keep it.
+    let kept =
+        || field("stream").and_then(|_| field("log")).or_else(|| field("__REALTIME_TIMESTAMP").and_then(|_| field("MESSAGE")));
+    if let Some(line) = (deeper > 0).then(kept).flatten() {
+        return within(&line, fields, deeper - 1);
     }
+    if let Some(said) = read_fields(&field, fields) {
+        let every = said.took.is_none() && !fields.own && ACCESS_LOGS.iter().any(|name| field(name).is_some());
+        return Some(Said { every, ..said });
+    }
+    // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012".
+    let words = field("msg").or_else(|| field("message"))?;
+    text::read(&words, fields)
 }
 
 /// Reads named fields, as the journal has them.
 pub fn read_fields(field: &dyn Fn(&str) -> Option<String>, fields: &Fields) -> Option<Said> {
-    let first = |names: &[String]| names.iter().find_map(|name| Some((name.clone(), field(name)?)));
-    let address = first(&fields.client)?.1;
-    let client = endpoint(&address).or_else(|| {
-        let port = first(&fields.client_port)?.1.trim().parse().ok()?;
-        Some(SocketAddr::new(ip(&address)?, port))
+    let each = |names: &[String]| names.iter().filter_map(|name| Some((name.clone(), field(name)?))).collect::<Vec<_>>();
+    let ports = each(&fields.client_port);
+    let client = each(&fields.client).into_iter().find_map(|(_, address)| {
+        endpoint(&address).or_else(|| Some(SocketAddr::new(ip(&address)?, ports.first()?.1.trim().parse().ok()?)))
     })?;
-    let took = first(&fields.duration).and_then(|(name, value)| duration(&name, &value));
-    Some(Said { client, took })
+    let took = each(&fields.duration).first().and_then(|(name, value)| duration(name, value));
+    Some(Said { client, took, every: false })
 }
 
 /// A field of a JSON object, whatever the case of its name; nested names by dots.
@@ -98,30 +129,6 @@ fn lookup(json: &Value, name: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-#[expect(clippy::unwrap_used, reason = "the patterns are fixed; a test compiles them")]
-fn read_text(line: &str) -> Option<Said> {
-    static ENDPOINT: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\[[0-9a-fA-F:.]+\]:\d{1,5}\b|\b\d{1,3}(?:\.\d{1,3}){3}:\d{1,5}\b|(?:^|[\s=])[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,7}(?:\d{1,3}(?:\.\d{1,3}){3})?:\d{1,5}\b").unwrap()
-    });
-    static PAIR: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(?:client|remote)_(?:addr|address|ip)=(\S+).*?\b(?:client|remote)_port=(\d{1,5})\b").unwrap()
-    });
-    static DURATION: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(
-            r"(?i)\b(th|(?:tls_|ssl_)?handshake(?:_(?:ms|time|duration))?)\s*[=:]\s*(\d+(?:\.\d+)?\s*(?:ms|s)?)(?:\s|,|;|$)",
-        )
-        .unwrap()
-    });
-    let pair = || {
-        let found = PAIR.captures(line)?;
-        Some(SocketAddr::new(ip(&found[1])?, found[2].parse().ok()?))
-    };
-    let client =
-        pair().or_else(|| ENDPOINT.find_iter(line).find_map(|m| endpoint(m.as_str().trim_start_matches([' ', '\t', '=']))))?;
-    let took = DURATION.captures(line).and_then(|found| duration(&found[1], &found[2]));
-    Some(Said { client, took })
 }
 
 fn ip(text: &str) -> Option<IpAddr> {
@@ -168,8 +175,6 @@ mod tests {
 
     #[test]
     fn lines_of_haproxy_nginx_and_json() {
-        let haproxy = "Nov 25 13:00:00 edge haproxy[712]: 192.0.2.7:40012 [25/Nov/2026:13:00:00.123] fe~ be/s1 0/0/0/1/512 200 321 - - ---- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"";
-        assert_eq!(said(haproxy), Some(("192.0.2.7:40012".into(), None)));
         assert_eq!(said("haproxy[1]: 192.0.2.7:40012 fe~ Th=512 Ti=0"), Some(("192.0.2.7:40012".into(), Some(512))));
         assert_eq!(said("haproxy[1]: ::ffff:192.0.2.7:40012 fe~ Th=512"), Some(("192.0.2.7:40012".into(), Some(512))));
         assert_eq!(said("haproxy[1]: 2001:db8::7:40012 fe~ Th=7"), Some(("[2001:db8::7]:40012".into(), Some(7))));
@@ -181,6 +186,102 @@ mod tests {
         );
         assert_eq!(said(r#"level=warn {"client":"[2001:db8::7]:5"}"#), Some(("[2001:db8::7]:5".into(), None)));
         assert_eq!(said("192.0.2.7:40012"), Some(("192.0.2.7:40012".into(), None)), "a bare address is enough");
+    }
+
+    /// What a line says about how slow its handshake was.
+    fn kind(line: &str) -> String {
+        match read(line, &Fields::default()) {
+            None => "unread".into(),
+            Some(Said { client, every: true, .. }) => format!("{client} every"),
+            Some(Said { client, took, .. }) => format!("{client} {}", took.map_or("slow".into(), |t| t.as_millis().to_string())),
+        }
+    }
+
+    #[test]
+    fn haproxys_own_formats_say_nothing_of_the_handshake() {
+        let line = |rest: &str| format!("Nov 26 12:00:00 lb haproxy[9]: 198.51.100.4:5001 [26/Nov/2026:12:00:00.101] {rest}");
+        let request = "200 99 - - ---- 2/2/0/0/0 0/0 {example.com} {} \"GET /a HTTP/1.1\"";
+        assert_eq!(kind(&line(&format!("fe~ be/s2 3/0/0/7/900 {request}"))), "198.51.100.4:5001 every", "httplog");
+        assert_eq!(
+            kind(&line(&format!("fe~ be/s2 3/0/0/7/900 {request} 0/0/0/0/0 a.test/TLSv1.3/x"))),
+            "198.51.100.4:5001 every"
+        );
+        assert_eq!(kind(&line("fe be/s2 0/0/4000 312 -- 0/0/0/0/3 0/0")), "198.51.100.4:5001 every", "tcplog");
+        assert_eq!(kind(&line("fe be/<NOSRV> -1/-1/0 0 SC 0/0/0/0/3 0/0")), "198.51.100.4:5001 every");
+        assert_eq!(kind(&line(&format!("fe~ be/s2 640/0/3/0/0/7/900 {request}"))), "198.51.100.4:5001 640", "%Th in its place");
+        assert_eq!(kind(&line(&format!("fe~ be/s2 2/0/3/0/0/7/900 {request}"))), "198.51.100.4:5001 2");
+        assert_eq!(kind(&line("fe~ be/s2 Th=640 3/0/0/7/900 200 99")), "198.51.100.4:5001 640", "by name it counts");
+        assert_eq!(kind(&line("fe~/2: SSL handshake failure")), "198.51.100.4:5001 slow");
+    }
+
+    #[test]
+    fn another_ends_address_is_not_the_clients() {
+        for unread in [
+            r#"[2026-11-26T12:00:00.310Z] "GET /x HTTP/2" 200 - 15 0 22 10 "198.51.100.4" "ua" "id" "host.test" "tcp://10.1.0.9:80""#,
+            r#"[2026-11-26T12:00:00.3Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 1 3 1 "-" "ua" "id" "svc:80" "127.0.0.1:80" in|80|| 127.0.0.1:41000 10.1.0.1:8443 198.51.100.4:5001 out default"#,
+            "2026/11/26 12:00:00 [info] 8#8: *3 SSL_do_handshake() failed (SSL: error:0A00006C) while SSL handshaking, client: 198.51.100.4, server: 0.0.0.0:443",
+            r#"198.51.100.4 - - [26/Nov/2026:12:00:00 +0000] "GET / HTTP/2.0" 200 52 "-" "ua" 35 0.001 [app] [] 10.1.0.9:8080 52 0.001 200 id"#,
+            r#"2001:db8::4 - - [26/Nov/2026:12:00:00 +0000] "GET / HTTP/2.0" 200 52 "-" "-" 1 "app" "http://10.1.0.9:80" 3ms"#,
+            "edge: listening on 10.1.0.1:443",
+            "edge: forwarding to 10.1.0.9:8080",
+            r#"{"upstream_host":"10.1.0.9:80","response_code":200}"#,
+        ] {
+            assert_eq!(kind(unread), "unread", "{unread}");
+        }
+        for read in [
+            "10.0.0.5 edge[3]: connection from 198.51.100.4:5001 to 10.1.0.1:443 was slow",
+            "Nov 26 12:00:00 10.0.0.5 edge[3]: 198.51.100.4:5001 was slow",
+            "<134>1 2026-11-26T12:00:00Z 10.0.0.5 edge 3 - - 198.51.100.4:5001 was slow",
+            "server=10.1.0.1:443 client=198.51.100.4:5001",
+            "local 10.1.0.1:443, peer: 198.51.100.4:5001",
+        ] {
+            assert_eq!(kind(read), "198.51.100.4:5001 slow", "{read}");
+        }
+    }
+
+    #[test]
+    fn proxies_json_docker_the_journal_and_labelled_lines_are_followed() {
+        for (line, said) in [
+            (
+                r#"{"downstream_local_address":"10.1.0.1:443","downstream_remote_address":"198.51.100.4:5001","duration":"9","method":"GET","response_code":"200","upstream_host":"127.0.0.1:80"}"#,
+                "every",
+            ),
+            (
+                r#"{"downstream_remote_address":"198.51.100.4:5001","downstream_handshake_duration":640,"duration":900,"response_code":200}"#,
+                "640",
+            ),
+            (
+                r#"{"level":"info","ts":1.5,"logger":"http.log.access","request":{"remote_ip":"198.51.100.4","remote_port":"5001","client_ip":"198.51.100.4","method":"GET","tls":{"version":772}},"duration":0.9,"status":200}"#,
+                "every",
+            ),
+            (
+                r#"{"level":"debug","ts":1.5,"logger":"http.stdlib","msg":"http: TLS handshake error from 198.51.100.4:5001: EOF"}"#,
+                "slow",
+            ),
+            (
+                r#"{"ClientAddr":"198.51.100.4:5001","ClientHost":"198.51.100.4","ClientPort":"5001","DownstreamStatus":404,"Duration":17,"RequestMethod":"GET","entryPointName":"websecure"}"#,
+                "every",
+            ),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"haproxy","MESSAGE":"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s Th=640 0/0/0/1/12 200 9"}"#,
+                "640",
+            ),
+            (
+                r#"{"log":"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s 0/0/0/1/12 200 9\n","stream":"stdout","time":"2026-11-26T12:00:00Z"}"#,
+                "every",
+            ),
+            (
+                r#"{"log":"{\"client\":\"198.51.100.4:5001\",\"handshake_ms\":640}\n","stream":"stderr","time":"2026-11-26T12:00:00Z"}"#,
+                "640",
+            ),
+            ("time:26/Nov/2026:12:00:00 +0000\thost:198.51.100.4\tport:5001\treq:GET / HTTP/1.1\treqtime:0.9", "every"),
+            ("time:1\tclient:198.51.100.4:5001\thandshake_time:0.64\tstatus:200", "640"),
+        ] {
+            assert_eq!(kind(line), format!("198.51.100.4:5001 {said}"), "{line}");
+        }
+        let own = Fields { own: true, ..Fields::default() };
+        let envoy = r#"{"downstream_remote_address":"198.51.100.4:5001","response_code":200}"#;
+        assert!(read(envoy, &own).is_some_and(|said| !said.every), "whoever names fields says what is logged");
     }
 
     #[test]

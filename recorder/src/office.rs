@@ -1,6 +1,7 @@
 //! Sums become alerts: judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,7 +43,9 @@ impl Office {
         shown: Arc<Shown>,
         direct: UnboundedSender<(String, Event)>,
     ) -> Result<Self, String> {
-        let store = Store::open(&config.alerts.store)?;
+        let path = &config.alerts.store;
+        private(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let store = Store::open(path)?;
         let office =
             Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
         office.recall();
@@ -107,9 +110,9 @@ impl Office {
         }
         let sentences = on.iter().filter_map(|(name, s)| Some((name.clone(), s.active.as_ref()?.blame.sentence.clone())));
         let alerts = sentences.collect();
-        let trouble = self.board.change(|seen| seen.trouble.get("outbox").cloned());
+        let troubles = ["outbox", "refused"].map(|part| (part, self.board.change(|seen| seen.trouble.get(part).cloned())));
         self.shown.change(|status| status.alerts = alerts);
-        self.shown.trouble("outbox", trouble);
+        troubles.into_iter().for_each(|(part, trouble)| self.shown.trouble(part, trouble));
     }
 
     fn event(&self, name: &str, active: &Active, ended: Option<i64>) -> Event {
@@ -129,6 +132,33 @@ impl Office {
     }
 }
 
+/// Makes a file for this user only, where there is none: clients' networks will be in it.
+fn private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::File::options().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
 fn wall_seconds() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_database_of_alerts_is_for_this_user_only() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("alerts.db");
+        let mut config = Config::default();
+        config.alerts.store = path.clone();
+        let (direct, _undelivered) = tokio::sync::mpsc::unbounded_channel();
+        let open =
+            || Office::open(Arc::new(config.clone()), Arc::default(), Arc::default(), Arc::default(), direct.clone()).map(drop);
+        open().expect("it opens");
+        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        open().expect("it opens again");
+    }
 }

@@ -109,7 +109,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         receivers,
         board,
         delivery: metrics.delivery.clone(),
-        client: watch::client()?,
+        client: watch::Client::default(),
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 

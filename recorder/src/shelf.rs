@@ -4,8 +4,9 @@
 //! is on the disk; what a killed recorder left half written is removed at the next start.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -105,9 +106,14 @@ impl Writer {
     }
 }
 
+/// Makes a folder for this user only; one that is there keeps the rights that somebody gave it.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 impl Shelf {
     fn open(folder: &Path, quota: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        make_folder(folder)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -131,7 +137,9 @@ impl Shelf {
         self.make_room(bytes.len() as u64);
         let (unfinished, path) = (self.folder.join(format!("{UNFINISHED}{name}")), self.folder.join(name));
         let write = || -> io::Result<()> {
-            let mut file = File::create(&unfinished)?;
+            // Client addresses are in it: nobody else's business, whatever the umask.
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&unfinished, &path)?;
@@ -201,6 +209,19 @@ mod tests {
         assert_eq!(names(folder.path()), ["3_edge.pcapng", "4_path.pcapng"]);
         shelf.put("4_path.pcapng", &[0; 140]).expect("there is room");
         assert_eq!((shelf.held, names(folder.path()).len()), (240, 2), "written anew it counts once");
+    }
+
+    #[test]
+    fn evidence_is_for_this_user_only() {
+        let above = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = above.path().join("evidence");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        let mut shelf = Shelf::open(&folder, 1_000).expect("it opens");
+        // One that a killed recorder left for all to read is written anew.
+        fs::write(folder.join(".unfinished-1_edge.pcapng"), [0; 5]).expect("it is writable");
+        fs::set_permissions(folder.join(".unfinished-1_edge.pcapng"), Permissions::from_mode(0o644)).expect("it is ours");
+        let path = shelf.put("1_edge.pcapng", &[1; 10]).expect("there is room");
+        assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
     }
 
     #[test]

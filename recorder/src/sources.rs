@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::UdpSocket;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -96,6 +96,8 @@ impl Outlet {
     fn said(&self, said: Option<Said>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
             None => (self.heard)(Heard::Unread),
+            // One of all requests, and nothing is said of its handshake: not a word that it was slow.
+            Some(Said { every: true, .. }) => (self.heard)(Heard::NotSlow),
             Some(Said { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => (self.heard)(Heard::NotSlow),
             Some(Said { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
@@ -265,7 +267,7 @@ impl Journal {
     fn note(&self, cursor: &str) {
         let unfinished = self.cursor.with_extension("unfinished");
         // Without the note the next start begins at the journal's end: nothing else depends on it.
-        let _ = std::fs::write(&unfinished, cursor).and_then(|()| std::fs::rename(&unfinished, &self.cursor));
+        let _ = write_private(&unfinished, cursor.as_bytes()).and_then(|()| std::fs::rename(&unfinished, &self.cursor));
     }
 
     fn entry(&self, entry: &Entry, outlet: &Outlet) {
@@ -277,6 +279,11 @@ impl Journal {
         let said = read_fields(&field, &self.fields).or_else(|| read(&message, &self.fields));
         outlet.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
     }
+}
+
+/// Writes a file for this user only.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// One entry of the journal.
@@ -326,7 +333,6 @@ fn mark(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -414,6 +420,27 @@ mod tests {
             }
             proptest::prop_assert!(read <= bytes.len());
         }
+    }
+
+    #[test]
+    fn a_line_of_a_log_of_all_requests_is_no_trigger() {
+        let (out, triggers) = outlet();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ours = Arc::clone(&heard);
+        let word = move |heard: Heard| {
+            let word = if let Heard::NotSlow = heard { "not slow" } else { "other" };
+            ours.lock().expect("unbroken").push(word);
+        };
+        let out = Outlet { heard: Arc::new(word), ..out };
+        let httplog =
+            "haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /\"";
+        for at_least in [None, Some(Duration::from_millis(200))] {
+            out.line(httplog, &Fields::default(), at_least);
+        }
+        assert_eq!(*heard.lock().expect("unbroken"), ["not slow", "not slow"]);
+        assert!(triggers.try_recv().is_err());
+        out.line("haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s Th=900 200", &Fields::default(), None);
+        assert_eq!(client(&triggers), "192.0.2.7:77");
     }
 
     #[test]

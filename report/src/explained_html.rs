@@ -1,6 +1,7 @@
 //! What `explain` found, as one page that needs nothing else.
 
 use maud::{DOCTYPE, Markup, html};
+use settings::words::visible_lines;
 
 use crate::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use crate::explained_terminal::{capture_line, facts, found, times};
@@ -27,7 +28,7 @@ pub fn page(report: &ExplainReport) -> String {
             }
         }
     };
-    markup.into_string()
+    visible_lines(&markup.into_string()).into_owned()
 }
 
 fn summary(report: &ExplainReport) -> Markup {
@@ -98,5 +99,35 @@ fn owner_class(label: &str) -> &'static str {
         "healthy" => "healthy",
         "protocol" => "protocol",
         _ => "unattributed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explained::{CaptureRecord, Counts};
+    use crate::explained_terminal::render;
+
+    #[test]
+    fn names_of_files_bring_no_control_characters_onto_page_or_terminal() {
+        let name = "edge\u{1b}]0;title\u{7}\u{9b}31m.pcap".to_owned();
+        let capture = CaptureRecord { files: vec![name.clone()], packets: 1, dropped: 0, stands: vec!["\u{1b}[2J".into()] };
+        let report = ExplainReport {
+            format: 1,
+            captures: vec![capture],
+            files: vec![name.clone()],
+            counts: Counts::default(),
+            handshakes: 0,
+            selected: 0,
+            summary: Vec::new(),
+            warnings: vec![format!("{name}: it breaks off")],
+            slowest: Vec::new(),
+        };
+        let page = page(&report);
+        assert!(!page.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{page:?}");
+        assert!(page.contains("edge\\u{1b}]0;title"));
+        let terminal = render(&report);
+        assert!(!terminal.contains("\u{1b}]") && !terminal.contains('\u{9b}'), "{terminal:?}");
+        assert!(!terminal.contains("\u{1b}[2J") && terminal.contains("edge\\u{1b}]0;title"), "{terminal:?}");
     }
 }

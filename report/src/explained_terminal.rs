@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use analysis::clock::Span;
 use anstyle::{AnsiColor, Style};
+use settings::words::visible;
 
 use crate::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use crate::model::plural;
@@ -27,7 +28,7 @@ pub fn render(report: &ExplainReport) -> String {
     }
     let warning = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
     for text in &report.warnings {
-        let _ = writeln!(out, "  {warning}warning:{warning:#} {text}");
+        let _ = writeln!(out, "  {warning}warning:{warning:#} {}", visible(text));
     }
     out
 }
@@ -40,17 +41,17 @@ pub fn handshake(record: &ExplainedRecord) -> String {
     let _ = writeln!(out, "  {style}{total:>9}  {}{style:#}  {}", record.label(), facts(record));
     let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
     if let Some(sentence) = sentence {
-        let _ = writeln!(out, "             {sentence}");
+        let _ = writeln!(out, "             {}", visible(sentence));
     }
     for note in &record.notes {
-        let _ = writeln!(out, "             {DIM}{note}{DIM:#}");
+        let _ = writeln!(out, "             {DIM}{}{DIM:#}", visible(note));
     }
     out
 }
 
 /// "#7 2026-11-25T04:00:00.123456Z 192.0.2.7:40000 → 198.51.100.1:443 example.com, TLS 1.3 resumed, seen from the edge's end".
 pub(crate) fn facts(record: &ExplainedRecord) -> String {
-    let name = record.server_name.as_ref().map_or(String::new(), |n| format!(" {n}"));
+    let name = record.server_name.as_ref().map_or(String::new(), |n| format!(" {}", visible(n)));
     let version = record.version.as_ref().map_or(String::new(), |v| format!(", {v}"));
     let resumed = if record.resumed { " resumed" } else { "" };
     let leg = record.other_leg.map_or(String::new(), |id| format!(", other leg of #{id}"));
@@ -120,7 +121,8 @@ pub(crate) fn times(share: &Share) -> [String; 3] {
 pub(crate) fn capture_line(capture: &CaptureRecord) -> String {
     let dropped = if capture.dropped > 0 { format!(", {} dropped", capture.dropped) } else { String::new() };
     let packets = plural(capture.packets, "packet");
-    format!("{}: {packets}{dropped}; stands {}", capture.files.join(" + "), capture.stands.join("; "))
+    let (files, stands) = (capture.files.join(" + "), capture.stands.join("; "));
+    format!("{}: {packets}{dropped}; stands {}", visible(&files), visible(&stands))
 }
 
 fn tone(label: &str) -> Style {

@@ -4,6 +4,7 @@ use analysis::ledger::Owner;
 use analysis::run::{CellVerdict, Role};
 use analysis::verdict::{Verdict, kind_words, owner_words, phase_words};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use settings::words::visible_lines;
 
 use crate::model::{HandshakeRecord, Judged, RunRecord};
 use crate::terminal::{role_note, scope, vantages, words};
@@ -36,7 +37,7 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
             }
         }
     };
-    markup.into_string()
+    visible_lines(&markup.into_string()).into_owned()
 }
 
 /// The head of a page about `subject`: one file, all styles in it.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use analysis::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::verdict::Verdict;
 use anstyle::{AnsiColor, Style};
+use settings::words::{visible, visible_lines};
 
 use crate::model::{HandshakeRecord, RunRecord};
 
@@ -14,7 +15,7 @@ const DIM: Style = Style::new().dimmed();
 /// Renders a run; styles are ANSI, for the caller to strip where nobody sees colours.
 pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "\n{BOLD}{}{BOLD:#}  {}", run.scenario, run.description);
+    let _ = writeln!(out, "\n{BOLD}{}{BOLD:#}  {}", visible(&run.scenario), visible_lines(&run.description));
     if let Some(void) = &run.footing.void {
         let bad = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let _ = writeln!(out, "\n{bad}VOID{bad:#}: {void}");

@@ -24,6 +24,9 @@ use crate::stage::{Stage, host_name};
 /// Room between the end of the last client and the end of listening: late acknowledgements and retransmissions.
 const SETTLE: Duration = Duration::from_millis(120);
 
+/// Between two looks at whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A frame with the host that captured it.
 pub struct Frame {
     /// Which capture.
@@ -76,16 +79,16 @@ pub fn run(
     stage.sampler.take(server);
     let lost_before = lost(stage, [vantage, &target.name]);
 
-    let mut launched = launch(stage, scenario, vantage, target)?;
+    let mut launched = launch(stage, scenario, vantage, target, interrupted)?;
     stage.set_stops(vantage, launched.iter().map(|l| l.child.id()).collect());
     for (i, client) in launched.iter_mut().enumerate() {
         if i > 0 {
-            std::thread::sleep(scenario.client.spread.0);
+            pause(scenario.client.spread.0, interrupted)?;
         }
         drop(client.child.stdin.take()); // the barrier lifts
     }
     let (clients, observed) = collect(stage, scenario, vantage, launched, interrupted)?;
-    std::thread::sleep(SETTLE + target.rtt.0);
+    pause(SETTLE + target.rtt.0, interrupted)?;
 
     if !std::path::Path::new(&format!("/proc/{server}")).exists() || stage.sampler.ended(server) {
         return Err(Error::Missing(format!("the server of target {} died during the run", target.name)));
@@ -109,13 +112,42 @@ pub fn run(
     Ok(Batch { frames, handshakes, clients })
 }
 
+/// Sleeps, and wakes when told to stop.
+fn pause(length: Duration, interrupted: &AtomicBool) -> Result<(), Error> {
+    let end = Instant::now() + length;
+    loop {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        match end.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => return Ok(()),
+            left => std::thread::sleep(left.min(LOOK)),
+        }
+    }
+}
+
+/// A client that runs, and ends with this.
 struct Launched {
     child: Child,
     out: std::path::PathBuf,
     err: std::path::PathBuf,
 }
 
-fn launch(stage: &Stage, scenario: &Scenario, vantage: &str, target: &TargetSpec) -> Result<Vec<Launched>, Error> {
+impl Drop for Launched {
+    fn drop(&mut self) {
+        // One that was waited for is left alone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn launch(
+    stage: &Stage,
+    scenario: &Scenario,
+    vantage: &str,
+    target: &TargetSpec,
+    interrupted: &AtomicBool,
+) -> Result<Vec<Launched>, Error> {
     let host = stage.lab.host(vantage).expect("every vantage has a host");
     let address = stage.lab.host(&target.name).expect("every target has a host").address(scenario.client.ipv6);
     let line = command_line(scenario, vantage, &host_name(&target.name), address, &stage.certificates.bundle)?;
@@ -123,6 +155,7 @@ fn launch(stage: &Stage, scenario: &Scenario, vantage: &str, target: &TargetSpec
     placement.barrier = true;
     let mut launched = Vec::new();
     for i in 0..scenario.client.concurrency {
+        pause(Duration::ZERO, interrupted)?;
         let (out, err) = (stage.scratch(&format!("client-{i}.out")), stage.scratch(&format!("client-{i}.err")));
         let create = |path: &std::path::Path| {
             File::create(path).map_err(|source| Error::Write { path: path.display().to_string(), source })
@@ -138,7 +171,7 @@ fn launch(stage: &Stage, scenario: &Scenario, vantage: &str, target: &TargetSpec
         launched.push(Launched { child, out, err });
     }
     // Let every child reach the barrier, so that starting them is no part of what is measured.
-    std::thread::sleep(Duration::from_millis(60 + 15 * scenario.client.concurrency as u64));
+    pause(Duration::from_millis(60 + 15 * scenario.client.concurrency as u64), interrupted)?;
     Ok(launched)
 }
 
@@ -252,4 +285,22 @@ fn same(a: SocketAddr, b: SocketAddr) -> bool {
 /// Nanoseconds since the epoch.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_months_ends_when_told_to_stop() {
+        let (told, begun) = (AtomicBool::new(false), Instant::now());
+        let paused = std::thread::scope(|scope| {
+            let paused = scope.spawn(|| pause(Duration::from_secs(9_999_999), &told));
+            std::thread::sleep(LOOK);
+            told.store(true, Ordering::Relaxed);
+            paused.join().expect("it does not panic")
+        });
+        assert!(matches!(paused, Err(Error::Interrupted)) && begun.elapsed() < Duration::from_secs(60));
+        assert!(pause(Duration::from_millis(1), &AtomicBool::new(false)).is_ok());
+    }
 }

@@ -16,11 +16,14 @@ mod error;
 pub mod fault;
 mod folder;
 mod judge;
+pub mod limits;
+mod ready;
 pub mod run;
 pub mod scenario;
 mod stage;
 pub mod stand;
 
 pub use error::Error;
+pub use ready::ready;
 pub use run::{Outcome, RunOptions, run};
 pub use scenario::Scenario;

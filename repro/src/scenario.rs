@@ -3,12 +3,11 @@
 //! Unknown fields, misspelt names and impossible values are errors that name file, line and what was meant.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use analysis::run::Role;
-use analysis::verdict::is_known_label;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use settings::words::visible_lines;
 use toml::Spanned;
 
 use crate::Error;
@@ -29,6 +28,7 @@ pub struct Scenario {
     pub seed: u64,
     /// How often each cell of the matrix is measured.
     #[serde(default = "three")]
+    #[schemars(range(min = 1, max = crate::limits::MOST_ROUNDS))]
     pub rounds: u32,
     /// Leave segmentation and receive offloads on.
     #[serde(default)]
@@ -83,6 +83,7 @@ pub struct ClientSpec {
     pub kind: ClientKind,
     /// How many at once.
     #[serde(default = "one_usize")]
+    #[schemars(range(min = 1, max = crate::limits::MOST_CLIENTS))]
     pub concurrency: usize,
     /// Time between the starts of two clients; none: all at once.
     #[serde(default)]
@@ -234,10 +235,10 @@ impl Scenario {
     /// # Errors
     /// Names file, line and what was meant.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Self, Error> {
-        let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", e.to_string().trim_end()));
+        let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
         // The file by itself first: its errors then speak of its own lines.
         let scenario: Scenario = toml::from_str(text).map_err(|e| wrong(&e))?;
-        scenario.check().map_err(|(span, what)| wrong(&place(text, span, &what)))?;
+        scenario.check().map_err(|e| wrong(&e.shown(text)))?;
         if overrides.is_empty() {
             return Ok(scenario);
         }
@@ -248,7 +249,7 @@ impl Scenario {
         let text = toml::to_string(&table).map_err(|e| wrong(&e))?;
         let after = |e: &dyn std::fmt::Display| wrong(&format!("after --set {}: {e}", overrides.join(" --set ")));
         let scenario: Scenario = toml::from_str(&text).map_err(|e| after(&e))?;
-        scenario.check().map_err(|(span, what)| after(&place(&text, span, &what)))?;
+        scenario.check().map_err(|e| after(&e.shown(&text)))?;
         Ok(scenario)
     }
 
@@ -283,65 +284,6 @@ impl Scenario {
     pub fn faults(&self) -> impl Iterator<Item = &FaultSpec> {
         self.faults.values().map(Spanned::get_ref)
     }
-
-    fn check(&self) -> Result<(), (Range<usize>, String)> {
-        let whole = |what: String| (0..0, what);
-        if self.vantages.is_empty() || self.targets.is_empty() {
-            return Err(whole("a scenario needs at least one [[vantage]] and one [[target]]".into()));
-        }
-        if self.client.concurrency == 0 || self.rounds == 0 {
-            return Err(whole("`rounds` and `client.concurrency` must be at least 1".into()));
-        }
-        if self.client.kind == ClientKind::Command && self.client.command.is_empty() {
-            return Err(whole("a client of kind \"command\" needs `command = [\"program\", …]`".into()));
-        }
-        if let Some(t) = self.targets.iter().find(|t| t.server == ServerKind::Command && t.command.is_empty()) {
-            return Err(whole(format!("target {} with server \"command\" needs `command = [\"program\", …]`", t.name)));
-        }
-        let vantages: Vec<&str> = self.vantages.iter().map(|v| v.name.as_str()).collect();
-        let targets: Vec<&str> = self.targets.iter().map(|t| t.name.as_str()).collect();
-        let mut names = [vantages.clone(), targets.clone()].concat();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|w| w[0] == w[1]) {
-            return Err(whole(format!("two hosts are called {:?}", pair[0])));
-        }
-        let usable = |n: &&&str| !n.is_empty() && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && **n != "resolver";
-        if let Some(name) = names.iter().find(|n| !usable(n)) {
-            return Err(whole(format!("host name {name:?}: use letters, digits and `-`; \"resolver\" is the lab's own")));
-        }
-        for (name, fault) in &self.faults {
-            let f = fault.get_ref();
-            let wrong = |what: String| (fault.span(), format!("faults.{name}: {what}"));
-            f.check().map_err(wrong)?;
-            let known = |field: &str, value: &Option<String>, hosts: &[&str]| match value {
-                Some(v) if !hosts.contains(&v.as_str()) => {
-                    Err(wrong(format!("`{field} = {v:?}` is no host it could mean; there is {}", hosts.join(", "))))
-                }
-                _ => Ok(()),
-            };
-            known("on", &f.on, &names)?;
-            known("from", &f.from, &vantages)?;
-            known("to", &f.to, &targets)?;
-        }
-        if let Some(expect) = &self.expect {
-            let e = expect.get_ref();
-            let labels = [Some(&e.verdict), e.edge_only.as_ref(), e.control.as_ref()];
-            if let Some(label) = labels.into_iter().flatten().flat_map(OneOrMore::labels).find(|l| !is_known_label(l)) {
-                return Err((expect.span(), format!("expect: {label:?} is no verdict; see docs/verdicts.md")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Puts file line and text to a message.
-fn place(text: &str, span: Range<usize>, what: &str) -> String {
-    if span.is_empty() {
-        return what.to_owned();
-    }
-    let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-    let shown = text.lines().nth(line - 1).unwrap_or_default();
-    format!("line {line}: {what}\n  {line} | {shown}")
 }
 
 /// Applies one `key.path=value`; the value is TOML, or a bare word taken as a string.

@@ -297,10 +297,6 @@ fn start_server(scenario: &Scenario, target: &TargetSpec, lab: &Lab, certificate
     let of_kind = |kind| scenario.faults().find(move |f| f.kind == kind && f.on.as_ref() == Some(&target.name));
     let queue = of_kind(FaultKind::AcceptQueue);
     let listen: Vec<SocketAddr> = host.addresses().into_iter().map(|a| SocketAddr::new(a, PORT)).collect();
-    let faulty = |kind| of_kind(kind).is_some() && target.server != ServerKind::Embedded;
-    if faulty(FaultKind::EdgeDelay) || faulty(FaultKind::AcceptQueue) {
-        return Err(Error::Scenario(format!("target {}: edge_delay and accept_queue need server = \"embedded\"", target.name)));
-    }
     let mut child = match target.server {
         ServerKind::Embedded => {
             let config = EdgeConfig {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::checks::Role;
 use crate::event::Event;
 use crate::states::Active;
-use crate::store::Kept;
+use crate::store::{Kept, Refused};
 
 /// Rounds of each check that are shown.
 const SHOWN: usize = 20;
@@ -54,6 +54,8 @@ pub struct Seen {
     pub firing: BTreeMap<String, Event>,
     /// What went wrong with the watcher itself: a reload, the store.
     pub trouble: BTreeMap<&'static str, String>,
+    /// Messages that receivers refused for good.
+    pub refused: Vec<Refused>,
 }
 
 /// The board.

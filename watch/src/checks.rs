@@ -2,15 +2,18 @@
 //!
 //! TOML; unknown fields are errors with their line. Its schema: `whostalled watch --schema`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use settings::Wrong;
+use settings::place::unread;
 
 use crate::duration::Time;
+pub use crate::plans::{Plan, host_and_port};
 use crate::secret::Secret;
 
 /// A check file.
@@ -91,8 +94,8 @@ pub struct ServerTls {
 }
 
 /// Who may read page and metrics.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Auth {
     /// Whoever knows a name and a password (RFC 7617).
     Basic {
@@ -294,8 +297,8 @@ pub struct Check {
 }
 
 /// A header's value.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
-#[serde(untagged)]
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(untagged)]
 pub enum Header {
     /// As it is.
     Plain(String),
@@ -347,29 +350,6 @@ pub enum Receiver {
     },
 }
 
-/// A check with everything it needs, defaults filled in.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Plan {
-    /// As in the file.
-    pub check: Check,
-    /// The name to look up, ask for and verify.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The path to ask for, if any.
-    pub path: Option<String>,
-    /// Time between rounds.
-    pub interval: Time,
-    /// Give up after so long.
-    pub timeout: Time,
-    /// Alert when.
-    pub fire: KofN,
-    /// Over when.
-    pub resolve_after: u32,
-    /// Bad when.
-    pub thresholds: Thresholds,
-}
-
 impl CheckFile {
     /// Reads and validates a check file.
     ///
@@ -385,96 +365,33 @@ impl CheckFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: CheckFile = toml::from_str(text).map_err(|e| e.to_string())?;
-        file.plans()?;
+        let file: CheckFile = toml::from_str(text).map_err(|e| unread(text, &e))?;
+        file.check().map_err(|wrong| wrong.said(text))?;
         Ok(file)
     }
 
-    /// Every check with its defaults.
-    ///
-    /// # Errors
-    /// Names the check and what is wrong with it.
-    pub fn plans(&self) -> Result<Vec<Plan>, String> {
-        if self.checks.is_empty() {
-            return Err("there is no [[check]]".into());
+    fn check(&self) -> Result<(), Wrong> {
+        self.check_names()?;
+        self.planned().map(drop)?;
+        for (n, window) in self.maintenance.iter().enumerate() {
+            window.check().map_err(|wrong| wrong.within(n).within("maintenance"))?;
         }
-        let mut names = BTreeSet::new();
-        self.checks
-            .iter()
-            .map(|check| {
-                if !names.insert(&check.name) {
-                    return Err(format!("two checks are named {:?}", check.name));
-                }
-                self.plan(check).map_err(|e| format!("check {:?}: {e}", check.name))
-            })
-            .collect()
-    }
-
-    fn plan(&self, check: &Check) -> Result<Plan, String> {
-        let d = &self.defaults;
-        if check.target.starts_with("http://") {
-            return Err("plain HTTP has no handshake: use https:// or host:port".into());
-        }
-        let (authority, path) = match check.target.strip_prefix("https://") {
-            Some(rest) => match rest.find('/') {
-                Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
-                None => (rest, Some("/".into())),
-            },
-            None => (check.target.as_str(), None),
-        };
-        let (host, port) = host_and_port(authority, path.is_some().then_some(443))?;
-        if let Some(tls) = check.tls.as_deref().filter(|t| !matches!(*t, "1.2" | "1.3")) {
-            return Err(format!("tls = {tls:?}: it is \"1.2\" or \"1.3\""));
-        }
-        if check.certificate.is_some() != check.key.is_some() {
-            return Err("certificate and key come together".into());
-        }
-        if let Some(to) = &check.connect_to {
-            host_and_port(to, Some(port))?;
-        }
-        if path.is_some() && check.alpn.iter().any(|p| p == "h2") {
-            return Err("a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)".into());
-        }
-        let fire = check.fire.unwrap_or(d.fire);
-        if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
-            return Err(format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n));
-        }
-        let thresholds = check.thresholds.clone().unwrap_or_else(|| d.thresholds.clone());
-        let phases = ["dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
-        if let Some(unknown) = thresholds.phase.keys().find(|p| !phases.contains(&p.as_str())) {
-            return Err(format!("thresholds.phase.{unknown}: phases are {}", phases.join(", ")));
-        }
-        let (interval, timeout) = (check.interval.unwrap_or(d.interval), check.timeout.unwrap_or(d.timeout));
-        if interval.0.as_millis() < 10 || timeout.0.is_zero() {
-            return Err("interval is at least 10ms, timeout more than 0".into());
-        }
-        let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
-        Ok(Plan { check: check.clone(), host, port, path, interval, timeout, fire, resolve_after, thresholds })
-    }
-}
-
-/// Takes `host:port`, `[v6]:port` or, with a default port, `host` apart.
-///
-/// # Errors
-/// If there is no port and no default, or one that is none.
-pub fn host_and_port(authority: &str, default: Option<u16>) -> Result<(String, u16), String> {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let (host, port) = match authority[after_bracket..].rfind(':') {
-        Some(at) => {
-            let (host, port) = authority.split_at(after_bracket + at);
-            (host, Some(port[1..].parse::<u16>().map_err(|_| format!("{authority:?}: no port behind the colon"))?))
-        }
-        None => (authority, default),
-    };
-    let host = host.trim_matches(['[', ']']);
-    match port {
-        _ if host.is_empty() => Err(format!("{authority:?} names no host")),
-        Some(port) => Ok((host.to_owned(), port)),
-        None => Err(format!("{authority:?}: write host:port, or https://host/")),
+        Ok(())
     }
 }
 
 impl Maintenance {
+    fn check(&self) -> Result<(), Wrong> {
+        let (from, to) = (self.from, self.to);
+        if to <= from {
+            return Err(Wrong::at("to", format!("maintenance from {from} to {to}: it ends before it begins; exchange the two")));
+        }
+        if self.every.is_some_and(|every| every.0.as_secs() == 0) {
+            return Err(Wrong::at("every", "maintenance comes again after a second at least, as every = \"7d\""));
+        }
+        Ok(())
+    }
+
     /// Whether `check` rests at `now`, in seconds since the epoch.
     pub fn covers(&self, check: &str, now: i64) -> bool {
         let named = self.checks.is_empty()
@@ -519,11 +436,13 @@ mod tests {
             assert!(error.contains(said), "{error}");
         };
         wrong(&format!("{SMALL}intervall = \"3s\"\n"), "line 4");
-        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "write host:port");
+        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "line 3: check \"a\": \"edge.test\": write host:port");
+        wrong(&format!("{SMALL}{SMALL}"), "line 5");
+        wrong(&format!("{SMALL}tls = \"1.1\"\n"), "line 4");
         wrong("[[check]]\nname = \"a\"\ntarget = \"http://edge.test\"\n", "plain HTTP");
         wrong(&format!("{SMALL}{SMALL}"), "two checks are named");
         wrong(&format!("{SMALL}fire = {{ k = 4, n = 3 }}\n"), "at most n");
-        wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no time");
+        wrong(&format!("{SMALL}timeout = \"soon\"\n"), "is no length of time");
         wrong("", "check");
     }
 
@@ -546,6 +465,13 @@ mod tests {
         assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-10-25T03:00:00Z")), "not before it begins");
+    }
+
+    #[test]
+    fn maintenance_that_ends_before_it_begins_is_refused_with_its_line() {
+        let window = "[[maintenance]]\nfrom = \"2026-11-01T05:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\n";
+        let error = CheckFile::parse(&format!("{SMALL}{window}")).expect_err("it is backwards");
+        assert!(error.contains("line 6") && error.contains("before it begins"), "{error}");
     }
 
     #[test]

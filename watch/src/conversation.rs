@@ -4,22 +4,52 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
 use prober::{Family, Lookup};
-use regex::Regex;
+use regex::{Captures, Regex};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// One step.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Step {
-    expect: Option<String>,
+    pub(crate) expect: Option<String>,
+    /// So many bytes, and no line end behind them.
+    expect_bytes: Option<String>,
     send: Option<String>,
     starttls: bool,
+    /// They name parts of what was expected, for a metric of its own: not here.
+    #[serde(rename = "labels")]
+    _labels: Option<IgnoredAny>,
+}
+
+impl Step {
+    /// What is sent: a line with what was `captured` in it, or, where a NUL marks it as base64, bytes as they are.
+    pub(crate) fn bytes(&self, captured: Option<&Captures<'_>>) -> Option<Vec<u8>> {
+        let text = self.send.as_deref().filter(|text| !text.is_empty())?;
+        if let Some(encoded) = text.strip_prefix('\0') {
+            return base64::engine::general_purpose::STANDARD.decode(encoded).ok();
+        }
+        let mut line = String::new();
+        match captured {
+            Some(captured) => captured.expand(text, &mut line),
+            None => line.push_str(text),
+        }
+        line.push('\n');
+        Some(line.into_bytes())
+    }
+
+    fn expected_bytes(&self) -> Option<Vec<u8>> {
+        let text = self.expect_bytes.as_deref().filter(|text| !text.is_empty())?;
+        let encoded = text.strip_prefix('\0');
+        encoded.map_or_else(|| Some(text.as_bytes().to_vec()), |e| base64::engine::general_purpose::STANDARD.decode(e).ok())
+    }
 }
 
 /// Whom to talk to.
@@ -84,7 +114,7 @@ async fn talk(
         stream = encrypt(stream, config, &peer.name, held).await?;
     }
     for (step, expect) in steps.iter().zip(expected) {
-        let mut send = step.send.clone();
+        let mut send = step.bytes(None);
         if let Some(regex) = expect {
             held.by_regex = true;
             loop {
@@ -93,18 +123,23 @@ async fn talk(
                     return None;
                 }
                 if let Some(captures) = regex.captures(line.trim_end()) {
-                    send = send.map(|template| {
-                        let mut out = String::new();
-                        captures.expand(&template, &mut out);
-                        out
-                    });
+                    send = step.bytes(Some(&captures));
                     held.by_regex = false;
                     break;
                 }
             }
         }
-        if let Some(line) = send {
-            stream.write_all(format!("{line}\n").as_bytes()).await.ok()?;
+        if let Some(expected) = step.expected_bytes() {
+            held.by_regex = true;
+            let mut heard = vec![0; expected.len()];
+            stream.read_exact(&mut heard).await.ok()?;
+            if heard != expected {
+                return None;
+            }
+            held.by_regex = false;
+        }
+        if let Some(bytes) = send {
+            stream.write_all(&bytes).await.ok()?;
             stream.flush().await.ok()?;
         }
         if step.starttls {

@@ -96,7 +96,7 @@ impl Desk {
     /// Puts alerts that were on when we stopped back on the board.
     fn recall(&self) {
         for (name, active) in self.states.iter().filter_map(|(name, s)| Some((name, s.active.as_ref().filter(|a| a.told)?))) {
-            let target = self.config.checks.iter().find(|c| name.starts_with(&c.name)).map_or("", |c| &c.target);
+            let target = self.config.check_of(name).map_or("", |c| &c.target);
             let event = self.event(name, target, active, None);
             self.board.change(|seen| seen.firing.insert(event.key.clone(), event));
         }
@@ -137,15 +137,11 @@ impl Desk {
 
     /// Ends the alerts of checks that are no more: nobody's rounds would.
     fn retire(&mut self, next: &CheckFile) {
-        let stays = |name: &str| {
-            let of = |check: &str| name.strip_prefix(check).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-            name == PROBER || next.checks.iter().any(|c| of(&c.name))
-        };
+        let stays = |name: &str| name == PROBER || next.check_of(name).is_some();
         let gone: Vec<String> = self.states.keys().filter(|name| !stays(name)).cloned().collect();
         for name in gone {
             let Some(active) = self.states.remove(&name).and_then(|s| s.active) else { continue };
-            let target =
-                self.config.checks.iter().find(|c| name.starts_with(&c.name)).map_or(String::new(), |c| c.target.clone());
+            let target = self.config.check_of(&name).map_or(String::new(), |c| c.target.clone());
             let ended = now() / 1_000_000_000;
             self.metrics.firing.remove(&ByCheck { check: name.clone() });
             self.incident(&name, &target, &active, Some(ended));
@@ -228,7 +224,8 @@ impl Desk {
     }
 
     fn advance(&mut self, name: &str, target: &str, at: i64, found: Option<Blame>, rule: Rule) {
-        let resting = self.config.maintenance.iter().any(|m| m.covers(name, at));
+        let check = self.config.check_of(name).map_or(name, |c| &c.name);
+        let resting = self.config.maintenance.iter().any(|m| m.covers(name, at) || m.covers(check, at));
         let state = self.states.entry(name.to_owned()).or_default();
         let before = state.active.is_some();
         let transition = state.round(at, found, rule, resting);
@@ -251,7 +248,7 @@ impl Desk {
 
     fn event(&self, name: &str, target: &str, active: &Active, ended: Option<i64>) -> Event {
         let watch = &self.config.watch;
-        let labels = self.config.checks.iter().find(|c| c.name == name).map(|c| c.labels.clone()).unwrap_or_default();
+        let labels = self.config.check_of(name).map(|c| c.labels.clone()).unwrap_or_default();
         let base = watch.external_url.as_ref().map(|url| url.trim_end_matches('/'));
         let base = base.map_or_else(|| format!("http://{}", watch.listen), str::to_owned);
         Event {
@@ -414,4 +411,51 @@ fn owner_name(owner: analysis::ledger::Owner) -> &'static str {
 
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "[[check]]\nname = \"log\"\ntarget = \"log.test:443\"\n";
+    const LOGIN: &str = "[[check]]\nname = \"login\"\ntarget = \"login.test:443\"\nlabels = { team = \"a\" }\n";
+    const HOOK: &str = "[watch]\nvantage = \"here\"\n[[receiver]]\nkind = \"webhook\"\nurl = \"http://h.test/\"\n";
+
+    fn file(text: &str) -> Arc<CheckFile> {
+        Arc::new(CheckFile::parse(text).expect("it is valid"))
+    }
+
+    /// A desk that takes up where another left off: with an alert of `login` on.
+    fn desk(folder: &std::path::Path, checks: &str) -> (Desk, Arc<Board>) {
+        let path = folder.join("store.db");
+        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let active = Active { since: 1, blame, told: true, rounds: 5, bad: 5 };
+        let mut state = State::default();
+        state.active = Some(active);
+        let states = vec![("login".to_owned(), state)];
+        let mut store = Store::open(&path).expect("it opens");
+        store.write(&Batch { states, ..Batch::default() }).expect("it is written");
+        let board = Arc::new(Board::default());
+        let (direct, _) = tokio::sync::mpsc::unbounded_channel();
+        let desk = Desk::open(store, file(checks), Arc::clone(&board), Arc::default(), direct).expect("it opens");
+        (desk, board)
+    }
+
+    #[test]
+    fn an_alert_has_its_own_checks_target_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (_desk, board) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        let seen = board.seen();
+        let event = seen.firing.get("login@here").expect("the alert is on");
+        assert_eq!((event.target.as_str(), event.labels.get("team").map(String::as_str)), ("login.test:443", Some("a")));
+    }
+
+    #[test]
+    fn an_alert_ends_with_its_own_checks_target_when_the_check_goes_and_one_of_a_shorter_name_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (mut desk, _) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        desk.retire(&file(&format!("{HOOK}{LOG}")));
+        let told: Vec<(&str, bool)> = desk.batch.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
+        assert_eq!(told, [("login.test:443", true)]);
+    }
 }

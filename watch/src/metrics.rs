@@ -91,6 +91,12 @@ pub struct Delivery {
     pub delivered: Family<ByReceiver, Counter>,
     /// Attempts that failed.
     pub failed: Family<ByReceiver, Counter>,
+    /// Messages refused for good.
+    pub refused: Family<ByReceiver, Counter>,
+    /// Those of them that are kept.
+    pub refused_now: Gauge,
+    /// Messages that nobody is left to tell, or that there was no room for.
+    pub dropped: Family<ByReceiver, Counter>,
 }
 
 impl Delivery {
@@ -99,6 +105,13 @@ impl Delivery {
         registry.register("outbox_messages", "Messages that wait for their receivers", self.waiting.clone());
         registry.register("alerts_delivered", "Messages delivered", self.delivered.clone());
         registry.register("alerts_delivery_failures", "Attempts to deliver that failed", self.failed.clone());
+        registry.register("alerts_refused", "Messages that their receiver refused for good", self.refused.clone());
+        registry.register(
+            "outbox_refused_messages",
+            "Messages refused for good whose alert was not told since",
+            self.refused_now.clone(),
+        );
+        registry.register("alerts_dropped", "Messages without a receiver, or without room", self.dropped.clone());
     }
 }
 

@@ -1,19 +1,22 @@
 //! Messages to receivers: each is delivered at least once, in order, however long a receiver is away.
 //!
 //! What waits lies in the store; a receiver knows repetitions by the alert's key. Alertmanager forgets what it is not told again, so alerts
-//! that are on are repeated.
+//! that are on are repeated. A message that a receiver refuses for good is no longer sent, and never lost in silence: it is logged,
+//! counted, kept in the store and shown on the page until the receiver takes a later one of the same alert, or it is too old.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::board::Board;
 use crate::checks::Receiver;
 use crate::event::Event;
 use crate::metrics::{ByReceiver, Delivery};
-use crate::store::Store;
+use crate::sending::{Client, Failed};
+use crate::store::{Refused, Store};
 
 /// Time between two looks at what waits.
 const LOOK: Duration = Duration::from_millis(500);
@@ -21,12 +24,12 @@ const LOOK: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);
 /// Time between two repetitions of what is on, to Alertmanager.
 const REPEAT: Duration = Duration::from_secs(60);
-/// Patience with a receiver.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait before another attempt, in seconds.
 const MOST_WAIT: u64 = 60;
 /// Messages kept in memory while the store refuses.
 const MOST_DIRECT: usize = 10_000;
+/// Why a message goes to nobody.
+const NOBODY: &str = "this receiver is no longer in the check file";
 
 /// Delivers messages.
 pub struct Outbox {
@@ -41,28 +44,41 @@ pub struct Outbox {
     /// How it goes.
     pub delivery: Delivery,
     /// How to send.
-    pub client: reqwest::Client,
+    pub client: Client,
+}
+
+/// What became of a message.
+enum Sent {
+    Taken,
+    NotNow,
+    Refused(String),
+    /// Its receiver is no longer in the check file.
+    Nobody,
 }
 
 impl Outbox {
     /// Delivers for ever.
     pub async fn run(mut self) {
         let mut unsaved: VecDeque<(String, Event)> = VecDeque::new();
+        self.show_refused();
         let mut retry_at = 0;
         let mut repeated = std::time::Instant::now();
         loop {
             let waiting = self.stored().await;
             while let Ok(message) = self.direct.try_recv() {
                 unsaved.push_back(message);
-                if unsaved.len() > MOST_DIRECT {
-                    unsaved.pop_front();
+                if let Some((receiver, event)) = (unsaved.len() > MOST_DIRECT).then(|| unsaved.pop_front()).flatten() {
+                    self.dropped(&receiver, &event, "too many messages wait, and the store refuses them");
                 }
             }
             if now() >= retry_at {
                 let mut left = VecDeque::new();
                 while let Some((receiver, event)) = unsaved.pop_front() {
-                    if !self.send(&receiver, &event).await {
-                        left.push_back((receiver, event));
+                    match self.send(&receiver, &event).await {
+                        Sent::NotNow => left.push_back((receiver, event)),
+                        Sent::Refused(why) => self.refused(&receiver, &event, &why, None),
+                        Sent::Nobody => self.dropped(&receiver, &event, NOBODY),
+                        Sent::Taken => self.taken(&receiver, &event),
                     }
                 }
                 unsaved = left;
@@ -96,15 +112,30 @@ impl Outbox {
             let mut outcomes = Vec::new();
             for message in messages {
                 let sent = self.send(&receiver, &message.event).await;
-                outcomes.push((message.id, message.attempts, sent));
-                if !sent {
+                let stop = matches!(sent, Sent::NotNow);
+                outcomes.push((message, sent));
+                if stop {
                     break;
                 }
             }
             outcomes
         });
-        for (id, attempts, sent) in futures_util::future::join_all(each).await.into_iter().flatten() {
-            let noted = if sent { self.store.delivered(id) } else { self.store.failed(id, now() + backoff(attempts)) };
+        for (message, sent) in futures_util::future::join_all(each).await.into_iter().flatten() {
+            let noted = match sent {
+                Sent::Taken => {
+                    self.taken(&message.receiver, &message.event);
+                    self.store.delivered(message.id)
+                }
+                Sent::NotNow => self.store.failed(message.id, now() + backoff(message.attempts)),
+                Sent::Refused(why) => {
+                    self.refused(&message.receiver, &message.event, &why, Some(message.id));
+                    Ok(())
+                }
+                Sent::Nobody => {
+                    self.dropped(&message.receiver, &message.event, NOBODY);
+                    self.store.delivered(message.id)
+                }
+            };
             if let Err(error) = noted {
                 self.board.change(|seen| seen.trouble.insert("outbox", error));
             }
@@ -114,7 +145,60 @@ impl Outbox {
         if waiting == 0 {
             self.board.change(|seen| seen.trouble.remove("outbox"));
         }
+        self.show_refused();
         waiting > 0
+    }
+
+    /// A receiver will never take this message: said, counted and kept.
+    fn refused(&self, receiver: &str, event: &Event, why: &str, waiting: Option<i64>) {
+        let mut new = Refused { receiver: receiver.into(), event: event.clone(), why: why.into(), at: now(), kept: true };
+        let known = self.board.change(|seen| seen.refused.iter().any(|r| r.same(&new) && r.why == new.why));
+        if waiting.is_some() || !known {
+            eprintln!("whostalled: {receiver} refused a message for good: {why}. It was: {}", visible(&event.summary()));
+            self.delivery.refused.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
+        }
+        if let Err(error) = self.store.refuse(&new, waiting) {
+            new.kept = false; // shown all the same
+            self.board.change(|seen| seen.trouble.insert("outbox", error));
+        }
+        self.board.change(|seen| {
+            seen.refused.retain(|r| !r.same(&new));
+            seen.refused.push(new);
+        });
+    }
+
+    /// A receiver took a message: what it refused of the same alert before counts no longer.
+    fn taken(&self, receiver: &str, event: &Event) {
+        self.board.change(|seen| seen.refused.retain(|r| r.receiver != receiver || r.event.key != event.key));
+    }
+
+    fn dropped(&self, receiver: &str, event: &Event, why: &str) {
+        eprintln!("whostalled: a message for {receiver} was dropped: {why}. It was: {}", visible(&event.summary()));
+        self.delivery.dropped.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
+    }
+
+    /// Puts what was refused on the board.
+    fn show_refused(&self) {
+        let mut unkept = self.board.change(|seen| seen.refused.iter().filter(|r| !r.kept).cloned().collect::<Vec<_>>());
+        unkept.retain(|r| self.store.refuse(r, None).is_err());
+        let Ok(mut refused) = self.store.refused() else { return };
+        refused.extend(unkept);
+        self.delivery.refused_now.set(i64::try_from(refused.len()).unwrap_or(i64::MAX));
+        self.board.change(|seen| {
+            match refused.last() {
+                None => seen.trouble.remove("refused"),
+                Some(last) => seen.trouble.insert(
+                    "refused",
+                    format!(
+                        "{} of the alerts' messages were refused for good, the last by {}: {}",
+                        refused.len(),
+                        last.receiver,
+                        last.why
+                    ),
+                ),
+            };
+            seen.refused = refused;
+        });
     }
 
     async fn repeat(&self) {
@@ -122,45 +206,33 @@ impl Outbox {
         let receivers = Arc::clone(&self.receivers.borrow());
         for receiver in receivers.iter().filter(|r| matches!(r, Receiver::Alertmanager { .. })) {
             for event in &firing {
-                self.send(&receiver.name(), event).await;
+                let name = receiver.name();
+                if let Sent::Refused(why) = self.send(&name, event).await {
+                    self.refused(&name, event, &why, None);
+                }
             }
         }
     }
 
-    /// Whether the receiver took it. A receiver that is no more in the check file, or that will never take this message, counts
-    /// as one that did: nobody else waits for it.
-    async fn send(&self, name: &str, event: &Event) -> bool {
+    async fn send(&self, name: &str, event: &Event) -> Sent {
         let receivers = Arc::clone(&self.receivers.borrow());
-        let Some(receiver) = receivers.iter().find(|r| r.name() == name) else { return true };
-        let outcome = self.post(receiver, event).await;
+        let Some(receiver) = receivers.iter().find(|r| r.name() == name) else { return Sent::Nobody };
+        let outcome = match receiver.request(event, now()) {
+            Ok(request) => self.client.post(&request).await,
+            Err(error) => Err(Failed::NotNow(error)),
+        };
         let label = ByReceiver { receiver: name.to_owned() };
-        match outcome {
-            Ok(()) => {
-                self.delivery.delivered.get_or_create(&label).inc();
-                true
-            }
-            Err((error, hopeless)) => {
-                self.delivery.failed.get_or_create(&label).inc();
+        let Err(failed) = outcome else {
+            self.delivery.delivered.get_or_create(&label).inc();
+            return Sent::Taken;
+        };
+        self.delivery.failed.get_or_create(&label).inc();
+        match failed {
+            Failed::Refused(why) => Sent::Refused(why),
+            Failed::NotNow(error) => {
                 self.board.change(|seen| seen.trouble.insert("outbox", format!("{name}: {error}")));
-                hopeless
+                Sent::NotNow
             }
-        }
-    }
-
-    async fn post(&self, receiver: &Receiver, event: &Event) -> Result<(), (String, bool)> {
-        let request = receiver.request(event, now()).map_err(|e| (e, false))?;
-        let mut post = self.client.post(&request.url).timeout(TIMEOUT).json(&request.body);
-        if let Some(token) = &request.token {
-            post = post.bearer_auth(token);
-        }
-        let answer = post.send().await.map_err(|e| (e.without_url().to_string(), false))?;
-        let status = answer.status();
-        let words = || format!("it answered {status}");
-        match status.as_u16() {
-            200..=299 => Ok(()),
-            // Too many, or not now, or not with this token: later, perhaps.
-            401 | 403 | 404 | 408 | 429 | 500..=599 => Err((words(), false)),
-            _ => Err((words(), true)),
         }
     }
 }
@@ -172,4 +244,103 @@ fn backoff(attempts: u32) -> i64 {
 
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::states::Blame;
+    use crate::store::Batch;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn event(resolved: bool) -> Event {
+        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        Event {
+            key: "login@here".into(),
+            check: "login".into(),
+            vantage: "here".into(),
+            target: "login.test:443".into(),
+            resolved,
+            since: 1,
+            ended: resolved.then_some(2),
+            blame,
+            labels: Default::default(),
+            link: None,
+        }
+    }
+
+    /// An Alertmanager that refuses what is on and takes what is over.
+    async fn picky() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = String::new();
+                let mut piece = [0; 4096];
+                while !request.contains("startsAt") {
+                    let n = stream.read(&mut piece).await.unwrap_or(0);
+                    request.push_str(&String::from_utf8_lossy(&piece[..n]));
+                    if n == 0 {
+                        break;
+                    }
+                }
+                let over = request.contains("over (it was");
+                let answer = if over { "HTTP/1.1 200 OK" } else { "HTTP/1.1 400 Bad Request" };
+                let body = if over { "" } else { "invalid label set" };
+                let answer = format!("{answer}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn outbox(path: &std::path::Path, url: String) -> (Outbox, Arc<Board>) {
+        let board = Arc::new(Board::default());
+        let (_, receivers) = tokio::sync::watch::channel(Arc::new(vec![Receiver::Alertmanager { url, token: None }]));
+        let (_, direct) = tokio::sync::mpsc::unbounded_channel();
+        let store = Store::open(path).expect("it opens");
+        let delivery = Delivery::default();
+        (Outbox { store, direct, receivers, board: Arc::clone(&board), delivery, client: Client::default() }, board)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_refused_for_good_stays_visible_until_a_later_one_is_taken() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("store.db");
+        let (outbox, board) = outbox(&path, picky().await);
+        let receiver = outbox.receivers.borrow()[0].name();
+        let tell = |resolved| {
+            let messages = vec![(receiver.clone(), event(resolved))];
+            Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        };
+        tell(false);
+        assert!(!outbox.stored().await, "nothing waits: it would be refused again");
+        let seen = board.seen();
+        let trouble = seen.trouble.get("refused").expect("it is trouble");
+        assert!(trouble.contains("400") && trouble.contains("invalid label set"), "{trouble}");
+        let page = crate::page::now(&seen, "here", &Default::default());
+        assert!(page.contains("login from here") && page.contains("invalid label set"), "{page}");
+        let label = ByReceiver { receiver: receiver.clone() };
+        assert_eq!(outbox.delivery.refused.get_or_create(&label).get(), 1);
+        assert_eq!(Store::open(&path).expect("it opens").refused().expect("it is read").len(), 1, "it outlives a restart");
+        // Repeating what is on does not make it more.
+        board.change(|seen| seen.firing.insert("login@here".into(), event(false)));
+        outbox.repeat().await;
+        assert_eq!((outbox.delivery.refused.get_or_create(&label).get(), board.seen().refused.len()), (1, 1));
+        tell(true);
+        assert!(!outbox.stored().await);
+        let seen = board.seen();
+        assert!(seen.refused.is_empty() && !seen.trouble.contains_key("refused"), "the alert's end was taken");
+    }
+
+    #[tokio::test]
+    async fn a_message_for_a_receiver_that_is_gone_is_counted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("store.db");
+        let (outbox, _) = outbox(&path, "http://127.0.0.1:1".into());
+        let messages = vec![("webhook gone".to_owned(), event(false))];
+        Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        assert!(!outbox.stored().await);
+        assert_eq!(outbox.delivery.dropped.get_or_create(&ByReceiver { receiver: "webhook gone".into() }).get(), 1);
+    }
 }

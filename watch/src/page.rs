@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use analysis::clock::Span;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use settings::words::visible_lines;
 
 use crate::board::{CheckView, Glance, Seen};
 use crate::checks::Role;
 use crate::event::{culprit_words, time};
 use crate::incidents;
-use crate::store::{Incident, Kept};
+use crate::store::{Incident, Kept, Refused};
 
 /// Median and 99th percentile by hour, in milliseconds.
 pub type Trend = Vec<(i64, f64, f64)>;
@@ -44,7 +45,7 @@ pub fn document(title: &str, refresh: bool, nav: &[(&str, &str)], body: &Markup)
             }
         }
     };
-    markup.into_string()
+    visible_lines(&markup.into_string()).into_owned()
 }
 
 fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
@@ -71,9 +72,26 @@ pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> Stri
             }
         }
         @if seen.checks.is_empty() { p { "No round has ended yet." } }
+        (refused(&seen.refused))
         (legend())
     };
     frame("now", seen, true, &body)
+}
+
+/// Messages that nobody was told of.
+fn refused(refused: &[Refused]) -> Markup {
+    html! {
+        @if !refused.is_empty() {
+            h2 { "Messages that a receiver refused" }
+            @for r in refused.iter().rev() {
+                section.round {
+                    div { b { (r.event.summary()) } }
+                    div.soft { (time(r.at)) " · " (r.receiver) }
+                    div { (r.why) }
+                }
+            }
+        }
+    }
 }
 
 fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {

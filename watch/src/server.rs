@@ -154,8 +154,14 @@ async fn api(State(served): State<Arc<Served>>) -> Response {
     let seen = served.board.seen();
     let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
     let checks: Vec<serde_json::Value> = seen.checks.iter().map(check).collect();
-    axum::Json(serde_json::json!({ "vantage": served.vantage, "sick": seen.sick, "trouble": seen.trouble, "checks": checks }))
-        .into_response()
+    let refused =
+        |r: &crate::store::Refused| serde_json::json!({ "receiver": r.receiver, "at": r.at, "why": r.why, "message": r.event });
+    let refused: Vec<serde_json::Value> = seen.refused.iter().map(refused).collect();
+    let (sick, trouble) = (&seen.sick, &seen.trouble);
+    axum::Json(
+        serde_json::json!({ "vantage": served.vantage, "sick": sick, "trouble": trouble, "refused": refused, "checks": checks }),
+    )
+    .into_response()
 }
 
 async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {

@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS incident (
   sentence TEXT NOT NULL, PRIMARY KEY (key, since));
 CREATE TABLE IF NOT EXISTS outbox (
   id INTEGER PRIMARY KEY, receiver TEXT NOT NULL, event TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS refused (
+  receiver TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (receiver, key));
 CREATE TABLE IF NOT EXISTS histogram (name TEXT NOT NULL, hour INTEGER NOT NULL, what TEXT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (name, hour, what));
 ";
@@ -131,6 +134,28 @@ pub struct Waiting {
     pub event: Event,
     /// How often that was tried.
     pub attempts: u32,
+}
+
+/// A message that its receiver will never take.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Refused {
+    /// Who refused it.
+    pub receiver: String,
+    /// What it says.
+    pub event: Event,
+    /// Why, in the receiver's words.
+    pub why: String,
+    /// When, in seconds since the epoch.
+    pub at: i64,
+    /// Whether the store has it.
+    pub kept: bool,
+}
+
+impl Refused {
+    /// Whether both are of one alert and one receiver: the later one counts.
+    pub fn same(&self, other: &Self) -> bool {
+        self.receiver == other.receiver && self.event.key == other.event.key
+    }
 }
 
 /// What one batch of rounds changed.
@@ -329,6 +354,9 @@ impl Store {
     /// # Errors
     /// If the database cannot be written: it will be delivered again.
     pub fn delivered(&self, id: i64) -> Result<()> {
+        // What was refused of this alert before is told now.
+        let told = "DELETE FROM refused WHERE (receiver, key) IN (SELECT receiver, event ->> '$.key' FROM outbox WHERE id = ?)";
+        self.0.execute(told, [id]).map_err(say)?;
         self.0.execute("DELETE FROM outbox WHERE id = ?", [id]).map(drop).map_err(say)
     }
 
@@ -338,6 +366,33 @@ impl Store {
     /// If the database cannot be written: it will be tried sooner.
     pub fn failed(&self, id: i64, due: i64) -> Result<()> {
         self.0.execute("UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ?", [due, id]).map(drop).map_err(say)
+    }
+
+    /// A message will never be taken: it is kept, and waits (as number `waiting`) no longer.
+    ///
+    /// # Errors
+    /// If the database cannot be written: it will be tried again.
+    pub fn refuse(&self, refused: &Refused, waiting: Option<i64>) -> Result<()> {
+        let event = serde_json::to_string(&refused.event).map_err(say)?;
+        let row = params![refused.receiver, refused.event.key, event, refused.why, refused.at];
+        self.0.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row).map_err(say)?;
+        let Some(id) = waiting else { return Ok(()) };
+        self.0.execute("DELETE FROM outbox WHERE id = ?", [id]).map(drop).map_err(say)
+    }
+
+    /// Messages that were refused for good, the latest last.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn refused(&self) -> Result<Vec<Refused>> {
+        let sql = "SELECT receiver, event, why, at FROM refused ORDER BY at";
+        let rows = self.all(sql, [], |r| {
+            Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, i64>(3)?))
+        })?;
+        let read = |(receiver, event, why, at): (String, String, String, i64)| {
+            Some(Refused { receiver, event: serde_json::from_str(&event).ok()?, why, at, kept: true })
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// How many messages wait.
@@ -357,6 +412,7 @@ impl Store {
         self.0.execute(old, [before]).map_err(say)?;
         let hour = before / 3_600_000_000_000;
         self.0.execute("DELETE FROM histogram WHERE hour < ?", [hour]).map_err(say)?;
+        self.0.execute("DELETE FROM refused WHERE at < ?", [before / 1_000_000_000]).map_err(say)?;
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use crate::jobs::jobs;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::probing::{self, Jobs, Settings};
+use crate::sending::Client;
 use crate::server::{Guard, Served, router, serve};
 use crate::store::Store;
 use crate::tls_cache::TlsCache;
@@ -35,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), String> {
     let file = Arc::new(CheckFile::load(path)?);
-    let first_jobs = jobs(&file)?;
+    let first_jobs = jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
     let blackbox = load_blackbox(&file)?;
     allow_sockets();
     let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
@@ -65,7 +66,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         receivers,
         board: Arc::clone(&board),
         delivery: metrics.delivery.clone(),
-        client: client()?,
+        client: Client::default(),
     };
     web(&file, served, outbox)?;
     let settings = Settings {
@@ -94,6 +95,25 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let probed = probing.join().map_err(|_| "the prober's thread broke; please report it".to_owned())?;
     desk.join().map_err(|_| "the desk's thread broke; please report it".to_owned())?;
     probed
+}
+
+/// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
+/// done as it is written.
+///
+/// # Errors
+/// As [`watch`].
+pub fn validate(path: &Path) -> Result<(usize, Vec<String>), String> {
+    let file = CheckFile::load(path)?;
+    jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
+    let blackbox = load_blackbox(&file)?;
+    file.watch.tls.as_ref().map(acceptor).transpose()?;
+    file.watch.auth.as_ref().map(Guard::of).transpose()?;
+    let store = &file.watch.store;
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display()));
+    }
+    Ok((file.checks.len(), blackbox.unsupported()))
 }
 
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
@@ -148,26 +168,6 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The HTTP client of an outbox. Receivers are verified by the platform's store.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub fn client() -> Result<reqwest::Client, String> {
-    let tls = prober::tls::config(&prober::tls::TlsOptions::default());
-    // A machine without any root certificate can still tell receivers on plain HTTP.
-    let insecure_only = |_| prober::tls::config(&prober::tls::TlsOptions { insecure: true, ..Default::default() });
-    let (tls, https) = match tls {
-        Ok(tls) => (tls, true),
-        Err(error) => (insecure_only(error).map_err(|e| e.to_string())?, false),
-    };
-    let mut builder =
-        reqwest::Client::builder().tls_backend_preconfigured(tls).user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION")));
-    if !https {
-        builder = builder.redirect(reqwest::redirect::Policy::none());
-    }
-    builder.build().map_err(|e| format!("the HTTP client: {e}"))
-}
-
 fn load_blackbox(file: &CheckFile) -> Result<Blackbox, String> {
     let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -209,11 +209,11 @@ impl Reloading {
     /// All of it, or nothing.
     fn reload(&self, board: &Board) -> Result<(), String> {
         let file = CheckFile::load(&self.path)?;
-        let (jobs, blackbox) = (jobs(&file)?, load_blackbox(&file)?);
+        let jobs = jobs(&file).map_err(|e| format!("{}: {e}", self.path.display()))?;
+        let blackbox = load_blackbox(&file)?;
         note_unsupported(board, &blackbox);
-        let names: Vec<&str> = file.checks.iter().map(|c| c.name.as_str()).collect();
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        board.change(|seen| seen.checks.retain(|name, _| names.iter().any(|n| name.starts_with(n))));
+        board.change(|seen| seen.checks.retain(|name, _| file.check_of(name).is_some()));
         self.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.blackbox.send_replace(Arc::new(blackbox));
         let _ = self.configs.send(Arc::new(file));
@@ -224,4 +224,40 @@ impl Reloading {
 
 fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECK: &str = "[[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\ninsecure = true\n";
+
+    #[test]
+    fn what_is_valid_will_start() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("checks.toml");
+        let said = |text: &str| {
+            std::fs::write(&path, text).expect("it is writable");
+            validate(&path)
+        };
+        assert_eq!(said(CHECK), Ok((1, vec![])));
+        let broken = folder.path().join("bb.yml");
+        std::fs::write(&broken, "modules: [").expect("it is writable");
+        for (text, missed) in [
+            (format!("{CHECK}ca = \"/no/such/ca.pem\"\n").replace("insecure = true\n", ""), "/no/such/ca.pem"),
+            (format!("{CHECK}certificate = \"/no/such/c.pem\"\nkey = \"/no/such/k.pem\"\n"), "/no/such/c.pem"),
+            (format!("{CHECK}headers = {{ A = {{ file = \"/no/such/token\" }} }}\n"), "/no/such/token"),
+            (format!("[watch]\nblackbox = \"/no/such/bb.yml\"\n{CHECK}"), "/no/such/bb.yml"),
+            (format!("[watch]\nblackbox = \"{}\"\n{CHECK}", broken.display()), "bb.yml"),
+            (format!("[watch]\nstore = \"/no/such/folder/a.db\"\n{CHECK}"), "/no/such/folder"),
+            (format!("[watch]\nauth = {{ bearer = {{ file = \"/no/such/secret\" }} }}\n{CHECK}"), "/no/such/secret"),
+            (
+                format!("[watch]\ntls = {{ certificate = \"/no/such/s.pem\", key = \"/no/such/k.pem\" }}\n{CHECK}"),
+                "/no/such/s.pem",
+            ),
+        ] {
+            let error = said(&text).expect_err(&text);
+            assert!(error.contains(missed), "{text}: {error}");
+        }
+    }
 }

@@ -12,9 +12,9 @@ use super::far::put_off;
 use super::limits::Rule;
 use super::tape::{Known, Tape};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
-use crate::copies::blackhole;
+use crate::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
 use crate::far_side::FarSide;
-use crate::flow::{Side, View};
+use crate::flow::{Seen, Side, View};
 use crate::handshake::{Handshake, was_awake};
 use crate::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 
@@ -212,7 +212,19 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
         return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
     }
     let near = evidence.far.map(Side::peer);
+    if evidence.far == Some(arc.side) {
+        return evidence.lost_there(arc);
+    }
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
+    if near == Some(arc.side) {
+        match evidence.answered_by(arc) {
+            // The copy that came before had come as well: what was lost is the acknowledgement.
+            Some(Answer::Twice) => entry.kind = Some(direction(arc.side.peer())),
+            // Lost may be it, or the answer that acknowledged it.
+            Some(Answer::WithData) => entry.kind = None,
+            Some(Answer::Alone) | None => {}
+        }
+    }
     if near == Some(Side::Client) && arc.side == Side::Client && !evidence.edge_took(arc) {
         // An edge whose accept queue is full drops it just as the way does.
         (entry.owner, entry.kind) = (Owner::Unattributed, None);
@@ -221,15 +233,29 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     entry
 }
 
-/// Whether big pieces never passed and came through smaller at last.
+/// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
+/// take) where they came.
 fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
     let data = || view.sent_by(side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
-    biggest > crate::copies::ALWAYS_CARRIED
-        && data().any(|p| {
-            let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
-            original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
-        })
+    let cut = |p: &Seen<D>| {
+        let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
+        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
+    };
+    if biggest > ALWAYS_CARRIED && data().any(cut) {
+        return true;
+    }
+    let Some(full) = view.mss() else { return false };
+    let mut reached = 0;
+    let hole = data().find_map(|p| {
+        let before = reached;
+        reached = p.end().max(reached);
+        (p.start() > before).then_some((before, p.start()))
+    });
+    let smaller = full - full / 10;
+    hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
+        && data().all(|p| p.len() < smaller)
+        && data().filter(|p| p.end() > p.start()).map(Seen::len).max().is_some_and(|most| most > 0)
 }
 
 fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
@@ -254,6 +280,16 @@ fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
         entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
     }
     vec![entry]
+}
+
+/// How something that was sent twice was acknowledged.
+enum Answer {
+    /// By a packet that says that it came twice (D-SACK, RFC 2883).
+    Twice,
+    /// By an acknowledgement alone.
+    Alone,
+    /// Together with the answer to it.
+    WithData,
 }
 
 /// An end's own stretch, divided by what its host says, or by what the other end can know of it.
@@ -380,6 +416,39 @@ impl Evidence<'_> {
         let of_server = || tape.events.iter().filter(|e| e.seen.from == Side::Server);
         of_server().take_while(|e| !e.seen.flags.syn()).any(|e| e.is_full_of_nothing() && e.seen.flags.ack())
             && of_server().any(|e| e.seen.flags.syn())
+    }
+
+    /// What the far end sent again, told by its holes here: if its first copy is not older by its own marks, that was only late.
+    fn lost_there(&self, arc: &Arc) -> Entry {
+        let near = self.near();
+        let find = |packet: Option<u64>| near.events.iter().find(|e| Some(e.seen.packet) == packet).map(|e| e.seen);
+        let (before, copy) = (find(arc.packets[0]), find(arc.packets[1]));
+        let counted =
+            before.zip(copy).and_then(|(a, b)| Some(b.ip_id()?.wrapping_sub(a.ip_id()?) as i16)).filter(|step| *step != 0);
+        if arc.known <= Known::Told || counted.is_some_and(|step| (1..64).contains(&step)) {
+            return entry(arc, Owner::Loss, direction(arc.side), TICK);
+        }
+        let mut open = entry(arc, Owner::Unattributed, None, Span::ZERO);
+        open.candidates = Owner::Loss | Owner::Path;
+        open.missing = match arc.side {
+            Side::Client => Missing::ClientCapture | Missing::ClientTimestamps,
+            Side::Server => Missing::EdgeCapture | Missing::EdgeTimestamps,
+        };
+        open
+    }
+
+    /// How the far end acknowledged what the near end sent again.
+    fn answered_by(&self, arc: &Arc) -> Option<Answer> {
+        let near = self.near();
+        let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
+        let (start, end) = near.events[copy].range();
+        let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
+        let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
+        Some(match () {
+            () if twice => Answer::Twice,
+            () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
+            () => Answer::WithData,
+        })
     }
 
     fn near(&self) -> &Tape {

@@ -68,7 +68,8 @@ impl Walk<'_> {
     }
 
     pub fn push(&mut self, what: What, side: Side, phase: Phase, span: (i64, i64), packets: [Option<u64>; 2], known: Known) {
-        if span.1 > span.0 || what == What::Way {
+        // A rule that cost nothing still says why there was another round.
+        if span.1 > span.0 || matches!(what, What::Way | What::Limit(_) | What::Work(Work::Head)) {
             self.arcs.push(Arc { what, side, phase, from: span.0, to: span.1, packets, known });
         }
     }

@@ -8,6 +8,8 @@ use super::tape::Tape;
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
 const AT_ONCE: i64 = 1_500_000;
+/// What waited less cost nothing, and may have left by chance when an acknowledgement came.
+const LEAST_WAIT: i64 = 2_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
@@ -73,6 +75,9 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
             }
         }
     }
+    if let Some(freed) = by_classic_nagle(tape, d, previous, sender, short(d)) {
+        return freed;
+    }
     let repeated = (since + 1..d).any(|i| tape.is_own(i) && !events[i].is_news() && !events[i].is_full_of_nothing());
     let holes = tape.any_sack()
         && (since + 1..d).any(|i| !tape.is_own(i) && tape.sack(i).iter().any(|(left, _)| Some(*left) > events[i].seen.ack()));
@@ -90,6 +95,19 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
         }
     }
     Freed::Program
+}
+
+/// Where not Minshall's rule holds but Nagle's own (Windows, macOS): a small segment waits until all is acknowledged, and leaves with that.
+fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, short: bool) -> Option<Freed> {
+    let events = &tape.events;
+    let waited = events[d].at() - events[previous].at();
+    if sender.slack > 0 || sender.nodelay || !short || waited < LEAST_WAIT {
+        return None;
+    }
+    let all = events[previous].range().1;
+    let told = news(tape, previous, d).find(|i| events[*i].seen.ack() >= Some(all))?;
+    let at_once = events[d].at() - events[told].at() <= AT_ONCE;
+    at_once.then_some(Freed::By { news: told, rule: Rule::Nagle })
 }
 
 /// The first of a turn can have waited for a window, or (seen where it left) behind a small segment of an earlier turn.

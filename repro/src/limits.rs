@@ -1,0 +1,185 @@
+//! What a scenario may ask for: names that exist, numbers that a machine can bear, words that can be shown.
+//!
+//! Every refusal names its place in the file.
+
+use analysis::verdict::is_known_label;
+use settings::Wrong;
+use settings::words::{plain, plain_lines};
+use toml::Spanned;
+
+use crate::duration::Length;
+use crate::fault::{FaultKind, FaultSpec};
+use crate::scenario::{ClientKind, ClientSpec, OneOrMore, Scenario, ServerKind, TargetSpec};
+
+/// Rounds of a run.
+pub const MOST_ROUNDS: u32 = 10_000;
+/// Clients at once: each is a process.
+pub const MOST_CLIENTS: usize = 500;
+/// Hosts of a lab: each is a network namespace with a thread that captures.
+const MOST_HOSTS: usize = 64;
+/// Handshakes of a run: all of them are in memory at its end.
+const MOST_HANDSHAKES: u64 = 1_000_000;
+/// A longer round trip outlasts every client's patience.
+const MOST_RTT: Length = Length::secs(60);
+/// The longest client, and the longest fault.
+const MOST_TIME: Length = Length::secs(600);
+/// Busy processes on one host.
+const MOST_BURNERS: usize = 256;
+/// Bytes of a name: it is part of the run folder's.
+const MOST_NAME: usize = 100;
+
+impl Scenario {
+    /// Whether it can be run.
+    pub(crate) fn check(&self) -> Result<(), Wrong> {
+        self.check_words()?;
+        self.check_numbers()?;
+        self.client.check().map_err(|wrong| wrong.within("client"))?;
+        for (n, target) in self.targets.iter().enumerate() {
+            target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
+        }
+        self.check_hosts()?;
+        for (name, fault) in &self.faults {
+            self.check_fault(fault.get_ref())
+                .map_err(|wrong| wrong.of(&format!("faults.{name}")).within(name.as_str()).within("faults"))?;
+        }
+        let Some(expect) = self.expect.as_ref().map(Spanned::get_ref) else { return Ok(()) };
+        let labels = [Some(&expect.verdict), expect.edge_only.as_ref(), expect.control.as_ref()];
+        match labels.into_iter().flatten().flat_map(OneOrMore::labels).find(|l| !is_known_label(l)) {
+            Some(label) => Err(Wrong::at("expect", format!("expect: {label:?} is no verdict; see docs/verdicts.md"))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_words(&self) -> Result<(), Wrong> {
+        let name = |what: String| Wrong::at("name", what);
+        plain("the scenario's name", &self.name).map_err(name)?;
+        let usable = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
+        if self.name.trim().is_empty()
+            || self.name.starts_with('.')
+            || !self.name.chars().all(usable)
+            || self.name.len() > MOST_NAME
+        {
+            return Err(name(format!(
+                "the name {:?} becomes part of a folder's: letters, digits, spaces, `-`, `_` and `.`, at most {MOST_NAME} bytes, and \
+                 no `.` at its beginning",
+                self.name
+            )));
+        }
+        plain_lines("the description", &self.description).map_err(|e| Wrong::at("description", e))?;
+        for fault in self.faults.keys() {
+            plain("the fault's name", fault).map_err(|e| Wrong::at(fault, e).within("faults"))?;
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Wrong> {
+        for (key, none) in [("vantage", self.vantages.is_empty()), ("target", self.targets.is_empty())] {
+            if none {
+                return Err(Wrong::at(key, "a scenario needs at least one [[vantage]] and one [[target]]"));
+            }
+        }
+        if self.vantages.len() + self.targets.len() > MOST_HOSTS {
+            let key = if self.vantages.len() > self.targets.len() { "vantage" } else { "target" };
+            return Err(Wrong::at(key, format!("a lab has at most {MOST_HOSTS} hosts: leave out vantages or targets")));
+        }
+        if !(1..=MOST_ROUNDS).contains(&self.rounds) {
+            return Err(Wrong::at("rounds", format!("rounds = {}: from 1 to {MOST_ROUNDS}", self.rounds)));
+        }
+        if !(1..=MOST_CLIENTS).contains(&self.client.concurrency) {
+            let what = format!("concurrency = {}: from 1 to {MOST_CLIENTS}, each is a process", self.client.concurrency);
+            return Err(Wrong::at("concurrency", what).within("client"));
+        }
+        let cells = (self.vantages.len() * self.targets.len()) as u64;
+        let all = cells * u64::from(self.rounds) * self.client.concurrency as u64;
+        if all > MOST_HANDSHAKES {
+            let what = format!(
+                "{cells} cells, {} rounds, {} clients: {all} handshakes, and a run has {MOST_HANDSHAKES} at most",
+                self.rounds, self.client.concurrency
+            );
+            return Err(Wrong::at("rounds", what));
+        }
+        Ok(())
+    }
+
+    fn check_hosts(&self) -> Result<(), Wrong> {
+        let vantages = self.vantages.iter().enumerate().map(|(n, v)| ("vantage", n, v.name.as_str()));
+        let targets = self.targets.iter().enumerate().map(|(n, t)| ("target", n, t.name.as_str()));
+        let mut seen = Vec::new();
+        for (kind, n, name) in vantages.chain(targets) {
+            let wrong = |what: String| Wrong::at("name", what).within(n).within(kind);
+            let usable = !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            if !usable || name == "resolver" {
+                return Err(wrong(format!("host name {name:?}: use letters, digits and `-`; \"resolver\" is the lab's own")));
+            }
+            if seen.contains(&name) {
+                return Err(wrong(format!("two hosts are called {name:?}")));
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+
+    fn check_fault(&self, f: &FaultSpec) -> Result<(), Wrong> {
+        f.check().map_err(Wrong::new)?;
+        let vantages: Vec<&str> = self.vantages.iter().map(|v| v.name.as_str()).collect();
+        let targets: Vec<&str> = self.targets.iter().map(|t| t.name.as_str()).collect();
+        let mut all = [vantages.clone(), targets.clone()].concat();
+        all.sort_unstable();
+        for (key, value, hosts) in [("on", &f.on, &all), ("from", &f.from, &vantages), ("to", &f.to, &targets)] {
+            if let Some(v) = value.as_ref().filter(|v| !hosts.contains(&v.as_str())) {
+                return Err(Wrong::new(format!("`{key} = {v:?}` is no host it could mean; there is {}", hosts.join(", "))));
+            }
+        }
+        let of_a_server = matches!(f.kind, FaultKind::EdgeDelay | FaultKind::AcceptQueue);
+        let on = self.targets.iter().find(|t| f.on.as_ref() == Some(&t.name));
+        if of_a_server && on.is_none_or(|t| t.server != ServerKind::Embedded) {
+            return Err(Wrong::new(
+                "edge_delay and accept_queue are done by the embedded edge: `on` a target with server = \"embedded\"",
+            ));
+        }
+        for (key, time, most) in [
+            ("extra_rtt", f.extra_rtt, MOST_RTT),
+            ("for", f.for_, MOST_TIME),
+            ("running", f.running, MOST_TIME),
+            ("stopped", f.stopped, MOST_TIME),
+            ("interval", f.interval, MOST_RTT),
+        ] {
+            at_most(key, time.unwrap_or_default(), most)?;
+        }
+        match f.burners {
+            Some(n) if n > MOST_BURNERS => {
+                Err(Wrong::at("burners", format!("burners = {n}: at most {MOST_BURNERS}, each is a process")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ClientSpec {
+    fn check(&self) -> Result<(), Wrong> {
+        if self.kind == ClientKind::Command && self.command.is_empty() {
+            return Err(Wrong::at("kind", "a client of kind \"command\" needs `command = [\"program\", …]`"));
+        }
+        at_most("spread", self.spread, MOST_RTT)?;
+        at_most("timeout", self.timeout, MOST_TIME)
+    }
+}
+
+impl TargetSpec {
+    fn check(&self) -> Result<(), Wrong> {
+        if self.server == ServerKind::Command && self.command.is_empty() {
+            return Err(Wrong::at("server", "a target with server \"command\" needs `command = [\"program\", …]`"));
+        }
+        at_most("rtt", self.rtt, MOST_RTT)?;
+        at_most("jitter", self.jitter, MOST_RTT)?;
+        at_most("baseline_rtt", self.baseline_rtt.unwrap_or_default(), MOST_RTT)
+    }
+}
+
+fn at_most(key: &str, time: Length, most: Length) -> Result<(), Wrong> {
+    if time <= most {
+        Ok(())
+    } else {
+        Err(Wrong::at(key, format!("{key} is {} s: at most {} s", time.0.as_secs_f64(), most.0.as_secs())))
+    }
+}

@@ -1,0 +1,170 @@
+//! Names: which check a round is of, and which names receivers take.
+
+use std::net::IpAddr;
+
+use settings::Wrong;
+use settings::words::plain;
+
+use crate::checks::{Addresses, Check, CheckFile, Receiver};
+
+/// Labels that every alert has of its own.
+const OWN_LABELS: [&str; 3] = ["alertname", "check", "vantage"];
+/// PagerDuty takes keys of so many characters at most.
+const MOST_KEY: usize = 255;
+/// What an address and its separator take at most, where each is probed.
+const MOST_ADDRESS: usize = 46;
+
+impl CheckFile {
+    /// The check that a round is of. Its name is the check's; with `addresses = "each"`, the address stands behind it.
+    pub fn check_of(&self, round: &str) -> Option<&Check> {
+        let exact = self.checks.iter().find(|c| c.name == round);
+        exact.or_else(|| {
+            let (name, address) = round.rsplit_once(' ')?;
+            address.parse::<IpAddr>().ok()?;
+            self.checks.iter().find(|c| c.addresses == Addresses::Each && c.name == name)
+        })
+    }
+
+    /// Whether names can be shown, and receivers will take them.
+    pub(crate) fn check_names(&self) -> Result<(), Wrong> {
+        let watch = |key: &str, wrong: Wrong| wrong.within(key).within("watch");
+        plain("vantage", &self.watch.vantage).map_err(|e| watch("vantage", Wrong::new(e)))?;
+        for (n, check) in self.checks.iter().enumerate() {
+            self.check_names_of(check).map_err(|wrong| wrong.within(n).within("check"))?;
+        }
+        for (n, receiver) in self.receivers.iter().enumerate() {
+            receiver.check_name().map_err(|wrong| wrong.within(n).within("receiver"))?;
+        }
+        for (n, window) in self.maintenance.iter().enumerate() {
+            for (i, name) in window.checks.iter().enumerate() {
+                let within = |e| Wrong::new(e).within(i).within("checks").within(n).within("maintenance");
+                plain("maintenance of", name).map_err(within)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_names_of(&self, check: &Check) -> Result<(), Wrong> {
+        if check.name.trim().is_empty() {
+            return Err(Wrong::at("name", "a check needs a name"));
+        }
+        plain("the check's name", &check.name).map_err(|e| Wrong::at("name", e))?;
+        plain("target", &check.target).map_err(|e| Wrong::at("target", e))?;
+        let tells = |kind: fn(&Receiver) -> bool| self.receivers.iter().any(kind);
+        if tells(|r| matches!(r, Receiver::Pagerduty { .. })) {
+            let key = check.name.len() + self.watch.vantage.len() + MOST_ADDRESS;
+            if key > MOST_KEY {
+                let most = MOST_KEY - MOST_ADDRESS;
+                return Err(Wrong::at(
+                    "name",
+                    format!("name and vantage are too long for PagerDuty: {most} bytes together at most"),
+                ));
+            }
+        }
+        let alertmanager = tells(|r| matches!(r, Receiver::Alertmanager { .. }));
+        for (label, value) in &check.labels {
+            let wrong = |what: String| Wrong::at(label, what).within("labels").of(&format!("check {:?}", check.name));
+            plain("the label", label).map_err(wrong)?;
+            plain("the label's value", value).map_err(wrong)?;
+            if alertmanager {
+                label_name(label).map_err(wrong)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Receiver {
+    /// Whether what is shown of it can be shown.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check_name(&self) -> Result<(), Wrong> {
+        match self {
+            Receiver::Alertmanager { url, .. } | Receiver::Webhook { url, .. } => {
+                // The address itself may be a secret.
+                let hidden = |_| Wrong::at("url", "the address has a control character: leave it out");
+                plain("url", url).map_err(hidden)
+            }
+            Receiver::Pagerduty { .. } => Ok(()),
+        }
+    }
+}
+
+/// Whether Alertmanager takes a label's name, and it is not one that the alert has already.
+fn label_name(name: &str) -> Result<(), String> {
+    let mut chars = name.chars();
+    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !first || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        let better: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        return Err(format!("Alertmanager refuses the label name {name:?}: letters, digits and _ only, as {better:?}"));
+    }
+    if OWN_LABELS.contains(&name) {
+        return Err(format!("the label {name:?} is the alert's own: two alerts would become one; name it otherwise"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECKS: &str = "[[check]]\nname = \"log\"\ntarget = \"log.test:443\"\naddresses = \"each\"\n\
+        [[check]]\nname = \"login\"\ntarget = \"login.test:443\"\n[[check]]\nname = \"log in\"\ntarget = \"in.test:443\"\n";
+    const ALERTMANAGER: &str = "[[receiver]]\nkind = \"alertmanager\"\nurl = \"http://am.test:9093\"\n";
+
+    #[test]
+    fn a_round_is_of_the_check_whose_name_it_has_and_of_no_shorter_one() {
+        let file = CheckFile::parse(CHECKS).expect("it is valid");
+        let of = |round: &str| file.check_of(round).map(|c| c.target.as_str());
+        assert_eq!(of("log"), Some("log.test:443"));
+        assert_eq!(of("login"), Some("login.test:443"));
+        assert_eq!(of("log in"), Some("in.test:443"));
+        assert_eq!(of("log 192.0.2.1"), Some("log.test:443"));
+        assert_eq!(of("log 2001:db8::1"), Some("log.test:443"));
+        assert_eq!(of("login 192.0.2.1"), None, "its addresses are not probed each");
+        assert_eq!((of("log out"), of("logout"), of("lo")), (None, None, None));
+    }
+
+    #[test]
+    fn labels_that_alertmanager_refuses_are_refused_with_their_line() {
+        let with = |labels: &str, receiver: &str| {
+            CheckFile::parse(&format!("[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\nlabels = {labels}\n{receiver}"))
+        };
+        let error = with("{ \"my-team\" = \"x\" }", ALERTMANAGER).expect_err("a bad name");
+        assert!(error.contains("line 4") && error.contains("my-team") && error.contains("my_team"), "{error}");
+        let error = with("{ check = \"x\" }", ALERTMANAGER).expect_err("the alert's own");
+        assert!(error.contains("line 4") && error.contains("\"check\""), "{error}");
+        assert!(with("{ my_team = \"x\", _2 = \"y\" }", ALERTMANAGER).is_ok());
+        assert!(with("{ \"my-team\" = \"x\" }", "[[receiver]]\nkind = \"webhook\"\nurl = \"http://h.test/\"\n").is_ok());
+    }
+
+    #[test]
+    fn names_with_control_characters_are_refused_with_their_line() {
+        for (text, line) in [
+            ("[[check]]\nname = \"a\\u001b[31mb\"\ntarget = \"a.test:443\"\n", "line 2"),
+            ("[[check]]\nname = \"a\\nb\"\ntarget = \"a.test:443\"\n", "line 2"),
+            ("[[check]]\nname = \"a\"\ntarget = \"a\\u0007.test:443\"\n", "line 3"),
+            ("[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\nlabels = { x = \"\\u0085\" }\n", "line 4"),
+            ("[watch]\nvantage = \"\\u001b\"\n[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\n", "line 2"),
+            ("[[check]]\nname = \"  \"\ntarget = \"a.test:443\"\n", "line 2"),
+            (
+                "[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\n[[receiver]]\nkind = \"webhook\"\nurl = \"http://h\\u001b/\"\n",
+                "line 6",
+            ),
+        ] {
+            let error = CheckFile::parse(text).expect_err(text);
+            assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn names_too_long_for_pagerduty_are_refused() {
+        let name = "n".repeat(250);
+        let text = format!("[[check]]\nname = \"{name}\"\ntarget = \"a.test:443\"\n");
+        assert!(CheckFile::parse(&text).is_ok());
+        let pagerduty = "[[receiver]]\nkind = \"pagerduty\"\nrouting_key = { env = \"K\" }\n";
+        let error = CheckFile::parse(&format!("{text}{pagerduty}")).expect_err("too long");
+        assert!(error.contains("line 2") && error.contains("PagerDuty"), "{error}");
+    }
+}
