@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
-use crate::clock::{Domain, Instant};
+use crate::clock::{Domain, Instant, Span};
 use crate::covered::{Covered, Passed};
 use crate::doubt::order::Mended;
 use crate::packet::{Flags, TcpSegment};
@@ -24,6 +24,9 @@ const MAX_PACKETS: usize = 2_048;
 
 /// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
 const USUAL_PACKETS: usize = 21;
+
+/// Stamps this far apart at least are those of a coarse clock.
+const COARSE: Span = Span::from_millis(1);
 
 /// SACK blocks; few packets have any.
 pub(crate) type Blocks = SmallVec<[(i64, i64); 3]>;
@@ -286,6 +289,14 @@ impl<D: Domain> View<D> {
     /// Lets go of the packets: for when all that they tell has been read.
     pub fn forget_packets(&mut self) {
         (self.packets, self.rare) = (Vec::new(), None);
+    }
+
+    /// How coarse the clock was that stamped it: what no two of its packets lie closer together than, where several have one stamp.
+    pub fn grain(&self) -> Span {
+        let gaps = || self.packets.windows(2).map(|pair| (pair[1].at - pair[0].at).abs());
+        let least = gaps().filter(|gap| *gap > Span::ZERO).min().unwrap_or_default();
+        let alike = gaps().filter(|gap| *gap == Span::ZERO).count();
+        if least >= COARSE && alike >= 2 { least } else { Span::ZERO }
     }
 
     /// Whether packets of both ends were captured.

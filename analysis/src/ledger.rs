@@ -220,6 +220,9 @@ pub struct Entry {
     pub worked: Option<Worked>,
     /// How long, in nanoseconds.
     pub span: Span,
+    /// How coarse the clock was that measured it, where that matters.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub grain: Span,
     /// How much that varies among healthy handshakes: one standard deviation.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub spread: Span,
@@ -250,6 +253,7 @@ impl Entry {
             filled_in: false,
             worked: None,
             span,
+            grain: Span::ZERO,
             spread: Span::ZERO,
             baseline: Span::ZERO,
             error,
@@ -369,14 +373,16 @@ impl Ledger {
         let mut edge_cpu = EDGE_CPU;
         let mut work: SmallVec<[(Phase, Worked, Span); 8]> = SmallVec::new();
         for entry in &mut self.entries {
-            entry.spread = if entry.round_trip || entry.extra_round { round_spread.max(entry.error) } else { Span::ZERO };
+            let grain = entry.grain;
+            entry.spread =
+                if entry.round_trip || entry.extra_round { round_spread.max(entry.error).max(grain) } else { Span::ZERO };
             entry.baseline = match (entry.owner, entry.kind) {
                 _ if entry.worked.is_some() && !baseline.work.is_empty() => {
                     let Some(worked) = entry.worked else { continue };
                     let known = work.iter().position(|(phase, w, _)| (*phase, *w) == (entry.phase, worked));
                     let at = known.unwrap_or_else(|| {
                         let normal = baseline.work_of(entry.phase, worked);
-                        entry.spread = normal.spread;
+                        entry.spread = normal.spread.max(grain);
                         work.push((entry.phase, worked, normal.location));
                         work.len() - 1
                     });
@@ -408,11 +414,12 @@ impl Ledger {
         }
         self.split_extra_rounds(path.location, round_spread);
         let detour = {
-            let excess: SmallVec<[Span; 6]> = self.entries.iter().filter(|e| e.round_trip).map(Entry::excess).collect();
+            let rounds = self.entries.iter().filter(|e| e.round_trip && e.owner == Owner::Path);
+            let excess: SmallVec<[Span; 6]> = rounds.map(Entry::excess).collect();
             let most = excess.iter().copied().max().unwrap_or_default();
             excess.len() > 1 && most >= Span::from_millis(1) && excess.iter().all(|x| *x >= most.percent(50))
         };
-        for entry in self.entries.iter_mut().filter(|e| e.round_trip && e.owner == Owner::Path) {
+        for entry in self.entries.iter_mut().filter(|e| e.owner == Owner::Path && (e.round_trip || e.extra_round)) {
             entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
             if detour {
                 entry.candidates = EnumSet::empty(); // no machine stands still for each round alike

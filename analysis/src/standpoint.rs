@@ -58,7 +58,7 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let at_once = |leg: Option<Span>| leg.is_some_and(|leg| leg < LEAST_DIFFERENCE);
     if client == server
         || client.is_loopback() && server.is_loopback()
-        || at_once(legs(view).client) && at_once(legs(view).server)
+        || at_once(legs(view).client) && at_once(legs(view).server) && view.grain() < LEAST_DIFFERENCE
     {
         return Standpoint::Both;
     }

@@ -391,8 +391,8 @@ pub fn excess_by_owner<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Vec
 /// What the protocols demand is nobody's stall: it is named only where all else together is below the floor.
 pub fn decide(parts: &[Culprit], floor: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>) -> Verdict {
     let (protocol, others): (Vec<Culprit>, Vec<Culprit>) = parts.iter().cloned().partition(|p| p.owner == Owner::Protocol);
-    let others_total: Span = others.iter().map(|p| p.excess).sum();
-    let parts = if others_total >= floor || protocol.is_empty() { &others } else { &protocol };
+    let most = others.iter().map(|p| p.excess).max().unwrap_or_default();
+    let parts = if most >= floor || protocol.is_empty() { &others } else { &protocol };
     let total: Span = parts.iter().map(|p| p.excess).sum();
     let share = |p: &Culprit| p.excess.fraction_of(total);
     let inconclusive = || Verdict::Inconclusive { candidates, missing, excess: total };

@@ -64,7 +64,9 @@ pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2], not_tls: bool) -> G
             let answered = came.filter(|_| d.client_authenticates() && d.version == Some(Version::Tls13)).and_then(|i| {
                 // Behind a client's certificate the request waits until the server has looked at it.
                 let next = (i + 1..edge.events.len()).find(|k| edge.is_own(*k) && edge.events[*k].is_news())?;
-                edge.events[next].other.map(|k| Goal::Reached(Point::Arrived { end: Side::Client, i: k as usize }))
+                // That it came, an edge's own capture may not show any more.
+                let came = edge.events[next].other.map(|k| Point::Arrived { end: Side::Client, i: k as usize });
+                Some(Goal::Reached(came.unwrap_or(Point::Left { end: Side::Server, i: next })))
             });
             answered.or(came.map(|i| Goal::Reached(Point::Arrived { end: Side::Server, i }))).or_else(|| {
                 // The edge's capture missed it, and the edge did not.

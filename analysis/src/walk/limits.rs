@@ -79,7 +79,9 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
         return freed;
     }
     let repeated = (since + 1..d).any(|i| tape.is_own(i) && !events[i].is_news() && !events[i].is_full_of_nothing());
-    let holes = tape.any_sack()
+    // Seen from the other end, what was sent again looks as if it had left late, and a hole may be packets that changed places.
+    let holes = sender.slack == 0
+        && tape.any_sack()
         && (since + 1..d).any(|i| !tape.is_own(i) && tape.sack(i).iter().any(|(left, _)| Some(*left) > events[i].seen.ack()));
     if repeated || holes {
         return match news().last().filter(|n| late(*n) <= SOON + sender.slack) {

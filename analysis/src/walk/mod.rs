@@ -96,6 +96,10 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
     };
     let evidence = Evidence { handshake, tapes, far, round_trip };
     let mut ledger = entries::ledger(&evidence, &walk.arcs);
+    let grains = [handshake.client.as_ref().map(View::grain), handshake.edge.as_ref().map(View::grain)];
+    if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
+        ledger.entries.iter_mut().for_each(|entry| entry.grain = grain);
+    }
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end }
 }
