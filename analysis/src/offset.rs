@@ -162,9 +162,14 @@ fn shortest(range: &[Crossing], side: Side) -> Option<i64> {
 /// they were apart in an earlier handshake over the same path.
 pub fn step_between(crossings: &[Crossing], earlier: Option<Apart>) -> Option<Step> {
     let known = |side| earlier.map(|e| if side == Side::Client { e.out } else { e.back });
+    // The one packet before a step may be slow itself: what was shortest before counts with it.
+    let nearer = |side, a: Option<i64>, b: Option<i64>| match (a, b) {
+        (Some(a), Some(b)) => Some(if side == Side::Client { a.min(b) } else { a.max(b) }),
+        (a, b) => a.or(b),
+    };
     (1..crossings.len()).find_map(|k| {
         let (before, after) = crossings.split_at(k);
-        let change = |side| Some(shortest(after, side)?.saturating_sub(shortest(before, side).or(known(side))?));
+        let change = |side| Some(shortest(after, side)?.saturating_sub(nearer(side, shortest(before, side), known(side))?));
         same(change(Side::Client)?, change(Side::Server)?, NOISE).map(|by| Step { from: k, by })
     })
 }

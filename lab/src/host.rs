@@ -25,6 +25,8 @@ pub struct Host {
     pub ipv4: Ipv4Addr,
     /// Its IPv6 address.
     pub ipv6: Ipv6Addr,
+    /// Its further addresses, IPv4 then IPv6 of each.
+    pub further: Vec<IpAddr>,
     /// Its cgroup, where this machine allows one.
     pub group: Option<Cgroup>,
     /// CPUs its programs are pinned to; empty: any.
@@ -39,9 +41,9 @@ impl Host {
         if ipv6 { self.ipv6.into() } else { self.ipv4.into() }
     }
 
-    /// Both addresses.
+    /// All its addresses, the first of each family in front.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        vec![self.ipv4.into(), self.ipv6.into()]
+        [self.ipv4.into(), self.ipv6.into()].into_iter().chain(self.further.iter().copied()).collect()
     }
 
     /// Where a program of this host runs.
@@ -83,6 +85,14 @@ impl Lab {
     /// # Errors
     /// If the machine does not permit it; what was built is taken down.
     pub fn build(names: &[String], config: LabConfig, scratch: &Path) -> Result<Self, Error> {
+        Self::build_multihomed(names, config, 0, scratch)
+    }
+
+    /// The same with so many further addresses of each family at every host.
+    ///
+    /// # Errors
+    /// If the machine does not permit it; what was built is taken down.
+    pub fn build_multihomed(names: &[String], config: LabConfig, further: u8, scratch: &Path) -> Result<Self, Error> {
         let middle = Namespace::create()?;
         middle.sysctl("net.ipv6.conf.all.disable_ipv6", "1");
         middle.sysctl("net.ipv6.conf.default.disable_ipv6", "1");
@@ -90,7 +100,7 @@ impl Lab {
         let mut hosts = Vec::new();
         let mut ports = Vec::new();
         for (i, name) in names.iter().enumerate() {
-            let host = build_host(i, name, &middle, hierarchy)?;
+            let host = build_host(i, name, &middle, hierarchy, further)?;
             if !config.offloads {
                 offloads_off(&host.namespace, "eth0")?;
                 offloads_off(&middle, &interface(i))?;
@@ -109,7 +119,7 @@ impl Lab {
     }
 }
 
-fn build_host(i: usize, name: &str, middle: &Namespace, hierarchy: Option<Hierarchy>) -> Result<Host, Error> {
+fn build_host(i: usize, name: &str, middle: &Namespace, hierarchy: Option<Hierarchy>, further: u8) -> Result<Host, Error> {
     let namespace = Namespace::create()?;
     let number = u8::try_from(10 + i).map_err(|_| Error::helper("building the lab", "at most 240 hosts fit"))?;
     let (ipv4, ipv6) = (Ipv4Addr::new(10, 77, 0, number), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number)));
@@ -125,11 +135,23 @@ fn build_host(i: usize, name: &str, middle: &Namespace, hierarchy: Option<Hierar
         peer.display()
     ))?;
     middle.ip(&format!("link set {port} up\n"))?;
+    let further: Vec<IpAddr> = (1..=further)
+        .flat_map(|k| {
+            let six = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, u16::from(k), u16::from(number));
+            [IpAddr::from(Ipv4Addr::new(10, 77, k, number)), six.into()]
+        })
+        .collect();
+    for address in &further {
+        namespace.ip(&match address {
+            IpAddr::V4(a) => format!("addr add {a}/16 dev eth0\n"),
+            IpAddr::V6(a) => format!("addr add {a}/64 dev eth0 nodad\n"),
+        })?;
+    }
     // Connections must not learn from earlier ones, nor be paced: each round stands alone.
     namespace.sysctl("net.ipv4.tcp_no_metrics_save", "1");
     namespace.sysctl("net.ipv4.tcp_congestion_control", "cubic");
     let group = hierarchy.map(|h| Cgroup::create(h, name)).transpose()?;
-    Ok(Host { name: name.to_owned(), namespace, port: Port(i), ipv4, ipv6, group, cpus: Vec::new(), resolv_conf: None })
+    Ok(Host { name: name.to_owned(), namespace, port: Port(i), ipv4, ipv6, further, group, cpus: Vec::new(), resolv_conf: None })
 }
 
 fn offloads_off(namespace: &Namespace, interface: &str) -> Result<(), Error> {

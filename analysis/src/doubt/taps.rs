@@ -81,6 +81,11 @@ fn two<D: Domain>(view: View<D>, copies: &[Vec<usize>]) -> Taps<D> {
         // A packet has its sender's TTL nearer to its sender.
         (first != last).then_some((first > last) == (side == Side::Client))
     };
+    // What a side's packets have for a TTL at the first of the two places, and at the last.
+    let ttls = [Side::Client, Side::Server].map(|side| {
+        let of_side = pairs.iter().find(|(a, _)| view.packets[*a].from == side);
+        of_side.map(|(a, b)| (view.packets[*a].ttl, view.packets[*b].ttl)).filter(|(first, last)| first != last)
+    });
     let parted = |client_first: [bool; 2]| {
         let mut at_client = Vec::new();
         let mut at_edge = Vec::new();
@@ -92,8 +97,10 @@ fn two<D: Domain>(view: View<D>, copies: &[Vec<usize>]) -> Taps<D> {
                 at_client.push(client);
                 at_edge.push(edge);
             } else {
-                // One of the captures missed it, or it was lost: whose it is, its sender's is likelier.
-                if side == Side::Client { at_client.push(first) } else { at_edge.push(first) }
+                // One of the captures missed it, or it was lost, or cut or merged on the way. Without a TTL that tells, its sender's is likelier.
+                let at_first = ttls[side as usize].map(|(near, _)| view.packets[first].ttl == near);
+                let of_client = at_first.map_or(side == Side::Client, |first| first == client_first[side as usize]);
+                if of_client { at_client.push(first) } else { at_edge.push(first) }
             }
         }
         at_client.sort_unstable();

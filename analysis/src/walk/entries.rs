@@ -25,6 +25,9 @@ const TICK: Span = Span::from_millis(2);
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
 const LEAST_TIMEOUT: Span = Span::from_millis(150);
 
+/// Chance lets one of the repetitions of a segment through by then.
+const NO_CHANCE: Span = Span::from_millis(1_500);
+
 type Entries = SmallVec<[Entry; 2]>;
 
 /// What the entries are made from, beside the arcs.
@@ -268,10 +271,22 @@ fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
         (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
         _ => false,
     };
+    let full_size = full_size
+        || match (&h.client, &h.edge, evidence.far) {
+            (Some(view), None, far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
+            (None, Some(view), far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
+            _ => false,
+        };
     let mut entry = match full_size {
         true => entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR),
         false => entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR),
     };
+    if evidence.far == Some(arc.side) && !full_size {
+        // Its peer had all that came behind it.
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side).into());
+        return vec![entry];
+    }
     if let Some(far) = evidence.far.filter(|_| !full_size) {
         // Dropped on the way, or taken and not acknowledged.
         let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
@@ -290,6 +305,30 @@ enum Answer {
     Alone,
     /// Together with the answer to it.
     WithData,
+}
+
+/// Whether big segments never pass while smaller ones do, seen from one end. Where they left: all that was sent in vain, more than
+/// once, is bigger than anything that was acknowledged. Where they should have come: a hole as big as a full segment stayed for so
+/// long that chance would have let one repetition through.
+fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> bool {
+    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+    if far {
+        let (mut covered, mut behind) = (crate::covered::Covered::default(), i64::MAX);
+        data().for_each(|p| covered.add(p.start(), p.end()));
+        data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
+        return behind < i64::MAX && behind - covered.prefix > ALWAYS_CARRIED_BYTES && lasted > NO_CHANCE;
+    }
+    let peers = || view.sent_by(side.peer());
+    let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
+    let came = |p: &Seen<D>| {
+        p.end() <= acknowledged
+            || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
+    };
+    let in_vain = || data().filter(|p| !came(p));
+    let often = in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 3);
+    let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
+    let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
+    often && least > ALWAYS_CARRIED && most < least
 }
 
 /// An end's own stretch, divided by what its host says, or by what the other end can know of it.
@@ -449,6 +488,11 @@ impl Evidence<'_> {
             () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
             () => Answer::WithData,
         })
+    }
+
+    /// What would show this end.
+    fn capture(&self, side: Side) -> Missing {
+        if side == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }
     }
 
     fn near(&self) -> &Tape {

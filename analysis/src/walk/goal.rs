@@ -90,7 +90,15 @@ fn stopped(client: &Tape, edge: &Tape) -> Stopped {
         let came = receiver.events.iter().rfind(|e| e.seen.from == sender.end).map_or(SYN, |e| e.after).max(acknowledged);
         (0..sender.events.len()).find(|i| sender.is_own(*i) && sender.events[*i].range().1 > came && sender.events[*i].is_news())
     };
-    let (out, back) = (vanished(client, edge), vanished(edge, client));
+    // A piece never came though what was sent behind it did: seen where it should have come.
+    let hole = |sender: &Tape, receiver: &Tape| {
+        let reached = receiver.events.iter().rfind(|e| e.seen.from == sender.end).map_or(SYN, |e| e.after);
+        let behind =
+            receiver.events.iter().find(|e| e.seen.from == sender.end && e.range().0 > reached && !e.is_full_of_nothing())?;
+        behind.other.map(|k| k as usize)
+    };
+    let out = vanished(client, edge).or_else(|| hole(client, edge));
+    let back = vanished(edge, client).or_else(|| hole(edge, client));
     let by_client = |i| Stopped::Vanished { end: Side::Client, i };
     let by_edge = |i| Stopped::Vanished { end: Side::Server, i };
     match (out, back) {

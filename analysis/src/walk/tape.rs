@@ -111,8 +111,10 @@ impl Tape {
             event.before = reached[side];
             if event.seen.from == end {
                 reached[side] = reached[side].max(last);
+                // An ACK before its own SYN is another connection's.
+                let begun = reached[side] > SYN;
                 let other = &mut reached[1 - side];
-                if let Some(ack) = event.seen.ack().filter(|ack| *ack > *other && !event.seen.flags.rst()) {
+                if let Some(ack) = event.seen.ack().filter(|ack| begun && *ack > *other) {
                     gaps |= ack > *other + 1; // one more is FIN
                     *other = ack;
                     fill(other, &mut beyond);

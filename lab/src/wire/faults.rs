@@ -7,9 +7,9 @@ use std::time::Duration;
 use analysis::packet::TcpSegment;
 use serde::{Deserialize, Serialize};
 
-use super::Port;
 use super::flow::Tracker;
 use super::path::{Direction, Fate};
+use super::{Port, nanos};
 use crate::truth::{Injected, TruthLog};
 
 /// A message of the handshake, as the wire tells them apart.
@@ -212,8 +212,4 @@ impl Connection {
         }
         Fate::Due(due)
     }
-}
-
-fn nanos(span: Duration) -> i64 {
-    span.as_nanos() as i64
 }

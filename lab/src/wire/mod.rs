@@ -6,7 +6,11 @@
 
 mod faults;
 mod flow;
+mod nat;
 mod path;
+mod reset;
+mod script;
+mod track;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -25,13 +29,17 @@ use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 
 pub use faults::{Action, Fault, Message};
+pub use nat::NatConfig;
 pub use path::{Direction, PathConfig};
+pub use script::{Act, Detour, Event, Packet, Rule, Script, Which};
 
 use crate::Error;
 use crate::sys::{VNET_HEADER, packet_socket, real_time};
 use crate::truth::TruthLog;
 use faults::Faults;
+use nat::Nat;
 use path::{Fate, Path};
+use script::{Outcome, Scripted};
 
 /// How late the wire was in sending what was due.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -70,8 +78,23 @@ pub struct PortConfig {
 struct Settings {
     paths: HashMap<(Port, Port), PathConfig>,
     faults: Vec<Fault>,
+    script: Option<Scripted>,
+    nat: Option<Nat>,
     lateness: Lateness,
+    late: Vec<Late>,
 }
+
+/// A packet that was sent late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Late {
+    /// When it was due, nanoseconds since the epoch.
+    pub due: i64,
+    /// How late it was, in nanoseconds.
+    pub by: u64,
+}
+
+/// So many late packets are remembered one by one.
+const REMEMBERED: usize = 10_000;
 
 /// A running wire; dropping it stops it.
 pub struct Wire {
@@ -124,9 +147,29 @@ impl Wire {
         self.lock().faults = faults;
     }
 
+    /// Starts translating addresses of one host.
+    pub fn set_nat(&self, config: NatConfig) {
+        self.lock().nat = Some(Nat::new(config));
+    }
+
+    /// Ports that were translated, inside and outside.
+    pub fn nat_ports(&self) -> Vec<(u16, u16)> {
+        self.lock().nat.as_ref().map(Nat::ports).unwrap_or_default()
+    }
+
+    /// Starts a script; connections are counted from now on.
+    pub fn set_script(&self, script: Script) {
+        self.lock().script = Some(Scripted::new(script));
+    }
+
     /// How late the wire has been so far.
     pub fn lateness(&self) -> Lateness {
         self.lock().lateness
+    }
+
+    /// Packets sent more than [`LATE`] after they were due, oldest first.
+    pub fn late(&self) -> Vec<Late> {
+        self.lock().late.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Settings> {
@@ -220,6 +263,11 @@ impl Forwarder {
 
     /// Decides what becomes of one frame.
     fn take(&mut self, from: Port, length: usize, stamp: i64) {
+        if let (Some(nat), Some(frame)) =
+            (self.settings.lock().unwrap_or_else(PoisonError::into_inner).nat.as_mut(), self.buffer.get_mut(..length))
+        {
+            nat.inward(frame);
+        }
         let Some(ethernet) = self.buffer.get(VNET_HEADER..length) else { return };
         let (to, size, segment) = match decode(LinkType::Ethernet, ethernet) {
             Ok(Transport::Tcp(segment)) => (segment.destination().ip(), segment.ip_len, Some(segment)),
@@ -246,9 +294,38 @@ impl Forwarder {
                 Fate::Due(held) => due = held,
             }
         }
+        let outcome = match (&segment, settings.script.as_mut()) {
+            (Some(segment), Some(script)) => script.apply(from, to, segment, stamp, due),
+            _ => Outcome::Due(due),
+        };
+        if matches!(outcome, Outcome::Drop | Outcome::Reset(_)) {
+            settings.lateness.dropped += 1;
+        }
         drop(settings);
-        let mut frame = self.buffer[..length].to_vec();
+        let payload = segment.as_ref().map_or(0, |s| s.len);
+        let frame = self.buffer[..length].to_vec();
+        match outcome {
+            Outcome::Drop => {}
+            Outcome::Due(at) => self.queue(at, to, frame),
+            Outcome::Twice(first, second) => {
+                self.queue(first, to, frame.clone());
+                self.queue(second, to, frame);
+            }
+            Outcome::Reset(ttl) => {
+                if let Some((on, back)) = reset::pair(&frame, payload, ttl) {
+                    self.queue(due, to, on);
+                    self.queue(due, from, back);
+                }
+            }
+        }
+    }
+
+    /// Queues a frame for the host behind a port.
+    fn queue(&mut self, due: i64, to: Port, mut frame: Vec<u8>) {
         frame[VNET_HEADER..VNET_HEADER + 6].copy_from_slice(&self.macs[to.0]);
+        if let Some(nat) = self.settings.lock().unwrap_or_else(PoisonError::into_inner).nat.as_mut() {
+            nat.outward(to, &mut frame);
+        }
         self.order += 1;
         self.queue.push(Reverse(Queued { due, order: self.order, to, frame }));
     }
@@ -263,8 +340,15 @@ impl Forwarder {
             lateness.forwarded += 1;
             lateness.late += u64::from(late > LATE.as_nanos() as u64);
             lateness.worst_ns = lateness.worst_ns.max(late);
+            if late > LATE.as_nanos() as u64 && settings.late.len() < REMEMBERED {
+                settings.late.push(Late { due, by: late });
+            }
         }
     }
+}
+
+fn nanos(span: Duration) -> i64 {
+    span.as_nanos() as i64
 }
 
 /// Nanoseconds since the epoch: the clock that the kernel stamps packets with.

@@ -1,0 +1,5 @@
+//! `whostalled-zoo`: records cases.
+
+fn main() -> std::process::ExitCode {
+    whostalled_zoo::run::main()
+}
