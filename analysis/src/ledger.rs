@@ -148,6 +148,8 @@ pub enum Missing {
     ClientHost,
     /// Scheduler evidence from the edge's host.
     EdgeHost,
+    /// A capture at another address, that was tried before.
+    OtherAddress,
     /// At which end the capture was taken.
     Standpoint,
     /// The connection on the other side of a proxy.
@@ -174,6 +176,7 @@ impl fmt::Display for Missing {
             Missing::EdgeTimestamps => "TCP timestamps from the edge",
             Missing::EdgeIpId => "an IP identification that counts the edge's packets (IPv6 has none)",
             Missing::OtherLeg => "the verdict of the proxy's other connection",
+            Missing::OtherAddress => "a capture at the address that did not answer",
             Missing::Standpoint => "at which end the capture was taken (--client-side, --edge-side)",
             Missing::ClientHost => "scheduler evidence from the client's host",
             Missing::EdgeHost => "scheduler evidence from the edge's host",
@@ -430,20 +433,25 @@ impl Ledger {
     /// A round that a protocol asked for is as long as any other; what is more is the path's.
     fn split_extra_rounds(&mut self, path: Span, spread: Span) {
         let mut longer = Vec::new();
-        for entry in self.entries.iter_mut().filter(|e| e.extra_round && e.owner == Owner::Protocol && path > Span::ZERO) {
+        for (i, entry) in self.entries.iter_mut().enumerate() {
+            if !entry.extra_round || entry.owner != Owner::Protocol || path == Span::ZERO {
+                continue;
+            }
             let more = entry.span - path;
             // Seen from one end, the other's kernel may have put its acknowledgement off.
             let put_off = if entry.candidates.is_empty() { Span::ZERO } else { PUT_OFF };
             if more > spread.percent(400).max(put_off) {
                 entry.span -= more;
-                let mut rest =
-                    Entry { owner: Owner::Path, kind: Some(Kind::Delay), extra_round: false, round_trip: false, ..entry.clone() };
-                rest.span = more;
-                longer.push(rest);
+                longer.push((
+                    i,
+                    Entry { owner: Owner::Path, kind: Some(Kind::Delay), round_trip: false, span: more, ..entry.clone() },
+                ));
             }
             (entry.candidates, entry.missing) = (EnumSet::empty(), EnumSet::empty());
         }
-        self.entries.extend(longer);
+        for (i, rest) in longer.into_iter().rev() {
+            self.entries.insert(i + 1, rest);
+        }
     }
 }
 

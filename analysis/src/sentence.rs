@@ -17,10 +17,13 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {
-        Verdict::Healthy => format!(
-            "Healthy: {} in all, {} of it beyond the baseline, below the {} that would count.",
-            reading.ledger.total, judgement.excess, judgement.floor
-        ),
+        Verdict::Healthy => {
+            let most = judgement.parts.iter().map(|p| p.excess).max().unwrap_or_default();
+            let (total, floor) = (reading.ledger.total, judgement.floor);
+            format!(
+                "Healthy: {total} in all; nobody took more than {most} beyond the baseline, below the {floor} that would count.{ended}"
+            )
+        }
         Verdict::Culprit { primary, second } => {
             let mut text = culprit(handshake, reading, primary, cite);
             if let Some(second) = second {
@@ -34,14 +37,30 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             reading.ledger.min_path().unwrap_or_default(),
             Missing::PathBaseline
         ),
+        Verdict::Inconclusive { candidates, missing, .. } if *missing == Missing::LongerCapture => {
+            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            format!(
+                "Nothing was slow as far as this was captured; whether what was due next came late, or was held by {}, shows only {}.{ended}",
+                who.join(" or "),
+                Missing::LongerCapture
+            )
+        }
+        Verdict::Inconclusive { missing, excess, .. } if *missing == Missing::SteadyClock => format!(
+            "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
+            Missing::SteadyClock
+        ),
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
             let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets, cite)));
-            let who = if who.is_empty() { "several owners, none with a clear share".into() } else { who.join(", ") };
+            let who = match who.as_slice() {
+                [] => "is no one owner's: several have a share, none a clear one".to_owned(),
+                [one] => format!("may be of {one}, or of nobody"),
+                several => format!("could be any of: {}", several.join(", ")),
+            };
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
-            format!("{excess} beyond the baseline{place} could be any of: {who}.{tell}{ended}")
+            format!("{excess} beyond the baseline{place} {who}.{tell}{ended}")
         }
         Verdict::Aborted { by: Owner::Path, after } => format!(
             "Something between the ends reset the connection in an end's name after {}: the end it claims to be from did not send \
@@ -99,6 +118,11 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 largest.baseline
             )
         }
+        (Owner::Loss, direction) if never_came(reading, largest) => format!(
+            "A packet{} left in {} and never came, {span} as long as anybody watched{cited}.",
+            if direction == Some(Kind::Out) { " from the client" } else { " from the edge" },
+            phase_words(largest.phase),
+        ),
         (Owner::Loss, direction) => format!(
             "A packet{} was lost in {} and its repetition came {span} later{cited}.",
             match direction {
@@ -166,6 +190,11 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         ),
         _ => format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
     }
+}
+
+/// Whether what was lost is what the handshake stopped at.
+fn never_came(reading: &Reading, entry: &Entry) -> bool {
+    matches!(reading.end, End::Stopped { .. }) && reading.ledger.entries.last() == Some(entry)
 }
 
 fn frames(packets: &[u64], cite: &Cite<'_>) -> String {

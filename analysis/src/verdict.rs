@@ -259,7 +259,7 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let floor = floor(ledger);
     let parts = excess_by_owner([ledger]);
     let open = || ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO);
-    let mut candidates: EnumSet<Owner> = open().map(|e| e.candidates).collect();
+    let mut candidates: EnumSet<Owner> = whole(open().map(|e| e.candidates).collect());
     let mut missing: EnumSet<Missing> = open().map(|e| e.missing).collect();
     let excess = parts.iter().map(|p| p.excess).sum();
     // Small excesses of several owners are what handshakes are like.
@@ -289,7 +289,7 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
         },
         _ => blamed,
     };
-    let mut judgement = Judgement { verdict, excess, floor, parts, candidates, missing };
+    let mut judgement = Judgement { verdict, excess, floor, parts, candidates: whole(candidates), missing };
     if circumstances.capture_incomplete {
         doubt_lossy_capture(&mut judgement, reading.end);
     }
@@ -301,6 +301,19 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
         judgement.leave_open(candidates, Missing::SteadyClock);
     }
     judgement
+}
+
+/// Owners who may have done something: nobody who is nobody, and no part beside its whole.
+fn whole(mut candidates: EnumSet<Owner>) -> EnumSet<Owner> {
+    candidates.remove(Owner::Unattributed);
+    candidates.remove(Owner::Protocol);
+    for (whole, parts) in [(Owner::Client, Owner::ClientApp | Owner::ClientHost), (Owner::Edge, Owner::EdgeApp | Owner::EdgeHost)]
+    {
+        if candidates.contains(whole) {
+            candidates -= parts;
+        }
+    }
+    candidates
 }
 
 /// Below this, nothing is wrong: single packets that come some ms late are ordinary, and each stretch varies by itself.
@@ -328,6 +341,7 @@ fn may_have_stalled(ledger: &Ledger, end: Owner) -> bool {
 impl Judgement {
     /// Makes it inconclusive: it may have been any of `candidates`, and `missing` would tell.
     pub fn leave_open(&mut self, candidates: EnumSet<Owner>, missing: Missing) {
+        let candidates = whole(candidates);
         (self.candidates, self.missing) = (candidates, missing.into());
         self.verdict = Verdict::Inconclusive { candidates, missing: self.missing, excess: self.excess };
     }

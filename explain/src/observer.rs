@@ -300,6 +300,12 @@ impl Observer {
             // One that nobody closed goes on as long as the capture does.
             let until = view.last_at().filter(|_| closed).map_or(self.now, |at| at.nanos());
             let connected = view.syns(Side::Server).next().is_some();
+            // A spare connection, that its client closed without a word: nobody waited for anything on it.
+            let unused = view.sent_by(Side::Client).any(|p| (p.flags.fin() || p.flags.rst()) && p.start() == 0);
+            if connected && unused {
+                self.counts.port_checks += 1;
+                return Meant::Perhaps;
+            }
             if until - first >= PORT_CHECK.nanos() || !connected {
                 return Meant::Tls;
             }

@@ -215,10 +215,13 @@ fn unused(at: Standpoint) -> String {
 /// One observer at both ends: its one clock is both ends' clock.
 fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> Placed {
     let edge = view.clone().on_clock_of::<Edge>();
+    let garbage = view.mended.garbage > 0;
+    let mut handshake = Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)));
+    handshake.clock_in_doubt = garbage;
     Placed {
         seen: Seen::BothEnds,
         how: Known::AtBoth(how),
-        handshake: Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge))),
+        handshake,
         otherwise: None,
         client_observer: Some(observer),
         edge_observer: Some(observer),

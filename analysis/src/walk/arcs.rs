@@ -20,6 +20,8 @@ pub(super) enum What {
     Limit(Rule),
     /// An acknowledgement that an end put off, and that the other end's TCP waited for by this rule.
     Hold(Rule),
+    /// Its window was shut on the way, in its name.
+    Shut,
     /// It left, and never came as long as anybody watched.
     Vanished,
 }

@@ -72,6 +72,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             }
             What::Lost => entries.push(lost(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
+            What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
             What::Vanished => entries.extend(vanished(evidence, arc)),
             What::Work(work) => {
                 if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
@@ -192,7 +193,8 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
     let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
-    let back = Arc { from, to, packets: [None, out.packets[1]], side: Side::Server, known: Known::Captured, ..out };
+    let answer = client.events.iter().find(|e| e.at() == to && e.seen.from == Side::Server).map(|e| e.seen.packet);
+    let back = Arc { from, to, packets: [None, answer.or(out.packets[1])], side: Side::Server, known: Known::Captured, ..out };
     round(evidence, Some(out), back, None)
 }
 
@@ -224,8 +226,8 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
             // The copy that came before had come as well: what was lost is the acknowledgement.
             Some(Answer::Twice) => entry.kind = Some(direction(arc.side.peer())),
             // Lost may be it, or the answer that acknowledged it.
-            Some(Answer::WithData) => entry.kind = None,
-            Some(Answer::Alone) | None => {}
+            Some(Answer::WithData) if near == Some(Side::Client) => entry.kind = None,
+            Some(Answer::Alone | Answer::WithData) | None => {}
         }
     }
     if near == Some(Side::Client) && arc.side == Side::Client && !evidence.edge_took(arc) {
@@ -420,7 +422,8 @@ impl Evidence<'_> {
         if rest <= Span::ZERO {
             return entries;
         }
-        let told_late = arc.known <= Known::Told && behind.is_none_or(|b| b.known <= Known::Told);
+        // When it left, its timestamps tell; when what it answered came, was said above.
+        let told_late = self.near().events.iter().any(|e| e.seen.from == arc.side && e.seen.tsval().is_some());
         let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
         let far_side = FarSide { view, side: arc.side };
         let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };

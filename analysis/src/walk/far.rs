@@ -34,9 +34,15 @@ pub(super) fn put_off(answer: &Event) -> i64 {
 /// What `near` tells of the other end.
 pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
-    let left = departures(near, view);
+    let mut left = departures(near, view);
     let deliveries = deliveries(near);
     let round_trip = round_trip(near, &deliveries);
+    // Nobody acknowledges what has not come.
+    for delivery in &deliveries {
+        let came = near.events[delivery.copy].at() + round_trip;
+        let answer = &near.events[delivery.answer];
+        left[delivery.answer].0 = left[delivery.answer].0.max(came.min(answer.at()));
+    }
     let mut events = Vec::with_capacity(near.events.len());
     let mut places = Vec::with_capacity(near.events.len());
     for (i, event) in near.events.iter().enumerate() {
@@ -82,7 +88,16 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
         let late = lag - least;
         (if late > slack { e.at() - late } else { e.at() }, known)
     };
-    near.events.iter().map(left).collect()
+    let mut found: Vec<(i64, Known)> = near.events.iter().map(left).collect();
+    // What lies behind something in the stream left no sooner than that did.
+    let (mut reached, mut last) = (i64::MIN, i64::MIN);
+    for (event, (at, _)) in near.events.iter().zip(&mut found).filter(|(e, _)| e.seen.from == end) {
+        if event.seen.start() >= reached {
+            *at = (*at).max(last);
+            (reached, last) = (event.seen.end(), *at);
+        }
+    }
+    found
 }
 
 /// Something of ours that the far end got.

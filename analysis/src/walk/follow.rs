@@ -54,7 +54,15 @@ impl Walk<'_> {
 
     /// Follows from `point` back to the beginning of the connection, or of the capture.
     pub fn follow(&mut self, mut point: Point) {
+        let mut bounds = [usize::MAX; 2];
         for _ in 0..MOST_STEPS {
+            // Each step goes back in time at its end, or there is no sense in it.
+            if let Point::Arrived { end, i } | Point::Left { end, i } = point {
+                if i >= bounds[end as usize] {
+                    return;
+                }
+                bounds[end as usize] = i;
+            }
             let next = match point {
                 Point::Arrived { end, i } => self.arrived(end, i),
                 Point::Left { end, i } => self.left(end, i),
@@ -82,7 +90,7 @@ impl Walk<'_> {
         }
         // Behind a hole that it filled, its first byte counts; else its last.
         let byte = if came.after > came.range().1 { came.before.max(came.range().0) } else { came.range().1 - 1 };
-        let phase = (self.phase_of)(from, came.range().0);
+        let phase = transit((self.phase_of)(from, came.range().0));
         let Some(copy) = came.other.map(|k| k as usize) else { return Some(self.arrived_unsent(end, &came, phase)) };
         let sender = self.tape(from);
         let left = sender.events[copy];
@@ -130,7 +138,11 @@ impl Walk<'_> {
         let tape = self.tape(end);
         let since = tape.news_before(i)?;
         let sender = self.senders[end as usize];
-        let phase = (self.phase_of)(end, tape.events[i].range().0);
+        // A turn is what its first segment begins.
+        let first = (since + 1..=i)
+            .find(|k| tape.is_own(*k) && tape.events[*k].is_news() && !tape.events[*k].seen.flags.syn())
+            .unwrap_or(i);
+        let phase = (self.phase_of)(end, tape.events[if tape.events[i].seen.flags.syn() { i } else { first }].range().0);
         let (mut top, mut at) = (i, i);
         loop {
             let tape = self.tape(end);
@@ -200,13 +212,13 @@ impl Walk<'_> {
         let (teller, came) = (end.peer(), *self.event(end, news));
         let Some(m) = came.other.map(|m| m as usize) else {
             let at = came.at() - self.ways.usual[teller as usize].unwrap_or(0);
-            self.push(What::Way, teller, phase, (at, came.at()), [Some(came.seen.packet), None], Known::Guessed);
+            self.push(What::Way, teller, transit(phase), (at, came.at()), [Some(came.seen.packet), None], Known::Guessed);
             let tape = self.tape(teller);
             let behind = tape.events.iter().position(|e| e.at() > at).unwrap_or(tape.events.len());
             return self.held(teller, (behind, at, None), rule, phase);
         };
         let left = *self.event(teller, m);
-        self.push(What::Way, teller, phase, (left.at(), came.at()), cite(&left, &came), left.known.max(came.known));
+        self.push(What::Way, teller, transit(phase), (left.at(), came.at()), cite(&left, &came), left.known.max(came.known));
         let before = self.tape(end).events[..news].iter().rfind(|e| e.seen.from == teller).and_then(|e| e.seen.ack());
         if rule == Rule::ReceiveWindow && came.is_full_of_nothing() && before == came.seen.ack() {
             return self.unread(teller, m, phase);
@@ -232,11 +244,23 @@ impl Walk<'_> {
         let tape = self.tape(end);
         let shut = (0..opened).rfind(|i| tape.is_own(*i))?;
         let (closed, left) = (tape.events[shut], tape.events[opened]);
-        self.push(What::Work(Work::Unread), end, phase, (closed.at(), left.at()), cite(&closed, &left), left.known);
+        // What the end offered itself was not small: something on the way shut the window in its name.
+        let offered = tape.right_edge(shut).is_some_and(|edge| edge > tape.right_edge_had(shut));
+        let what = if self.far != Some(end) && offered { What::Shut } else { What::Work(Work::Unread) };
+        self.push(what, end, phase, (closed.at(), left.at()), cite(&closed, &left), left.known);
         if closed.is_full_of_nothing() {
             return self.held(end, (shut, closed.at(), Some(closed.seen.packet)), Rule::ReceiveWindow, phase);
         }
         Some(Point::Left { end, i: shut })
+    }
+}
+
+/// Where in the handshake the network's time is, by whose message it carried.
+fn transit(phase: Phase) -> Phase {
+    match phase {
+        Phase::ClientHello => Phase::ServerFlight,
+        Phase::ClientFinished => Phase::Finish,
+        other => other,
     }
 }
 

@@ -50,15 +50,16 @@ pub(super) fn phase_of(d: &Dialogue, side: Side, byte: i64) -> Phase {
 pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2], not_tls: bool) -> Goal {
     let reached = |tape: &Tape, upto: i64| tape.completing(upto).map(|i| Goal::Reached(Point::Arrived { end: tape.end, i }));
     if not_tls {
-        // To the first answer to it.
-        let hello = d.first_client_hello.or(d.client_hello).map_or(0, |e| e.start);
-        let answer = |e: &super::tape::Event| e.seen.from == Side::Server && e.is_news() && e.seen.ack() > Some(hello);
+        // To the first that the server said.
+        let answer = |e: &super::tape::Event| e.seen.from == Side::Server && e.is_news() && !e.seen.flags.syn();
         if let Some(i) = client.events.iter().position(answer) {
             return Goal::Reached(Point::Arrived { end: Side::Client, i });
         }
     }
     let goal = match d.client_finished {
-        Some(_) if d.server_finishes_last() => d.server_finished.and_then(|last| reached(client, last.end)),
+        Some(_) if d.server_finishes_last() => {
+            d.server_finished.and_then(|last| reached(client, last.end).or_else(|| acknowledged(edge, last.end)))
+        }
         Some(finished) => {
             let came = edge.completing(finished.end);
             let answered = came.filter(|_| d.client_authenticates() && d.version == Some(Version::Tls13)).and_then(|i| {
@@ -68,17 +69,19 @@ pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2], not_tls: bool) -> G
                 let came = edge.events[next].other.map(|k| Point::Arrived { end: Side::Client, i: k as usize });
                 Some(Goal::Reached(came.unwrap_or(Point::Left { end: Side::Server, i: next })))
             });
-            answered.or(came.map(|i| Goal::Reached(Point::Arrived { end: Side::Server, i }))).or_else(|| {
-                // The edge's capture missed it, and the edge did not.
-                let left = client.first_departure(finished.end - 1)?;
-                let acknowledged =
-                    client.events.iter().any(|e| e.seen.from == Side::Server && e.seen.ack() >= Some(finished.end));
-                acknowledged.then_some(Goal::Reached(Point::Left { end: Side::Client, i: left }))
-            })
+            let came = came.map(|i| Goal::Reached(Point::Arrived { end: Side::Server, i }));
+            answered.or(came).or_else(|| acknowledged(client, finished.end))
         }
         None => None,
     };
     goal.unwrap_or_else(|| Goal::Stopped(stopped(client, edge)))
+}
+
+/// Where something left that its peer acknowledges, though the capture there missed it.
+fn acknowledged(sender: &Tape, end: i64) -> Option<Goal> {
+    let left = sender.first_departure(end - 1)?;
+    let told = sender.events.iter().any(|e| e.seen.from != sender.end && e.seen.ack() >= Some(end));
+    told.then_some(Goal::Reached(Point::Left { end: sender.end, i: left }))
 }
 
 /// Whose turn it was when a handshake stopped.

@@ -103,7 +103,7 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
 fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, short: bool) -> Option<Freed> {
     let events = &tape.events;
     let waited = events[d].at() - events[previous].at();
-    if sender.slack > 0 || sender.nodelay || !short || waited < LEAST_WAIT {
+    if sender.slack > 0 || sender.nodelay || !short || waited < LEAST_WAIT || events[previous].seen.is_empty() {
         return None;
     }
     let all = events[previous].range().1;

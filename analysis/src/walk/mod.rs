@@ -171,7 +171,7 @@ fn before(handshake: &Handshake, ledger: &mut Ledger) {
         }
         journey.own(tried.from, tried.packet);
         let mut entry = Entry::new(Phase::Attempts, Owner::Unattributed, None, tried.to - tried.from.max(journey.at), Span::ZERO);
-        (entry.candidates, entry.missing) = (Owner::Path | Owner::Loss | Owner::Edge, Missing::EdgeCapture.into());
+        (entry.candidates, entry.missing) = (Owner::Path | Owner::Loss | Owner::Edge, Missing::OtherAddress.into());
         journey.push(entry.between([tried.packet, syn.packet]), tried.to);
     }
     journey.own(syn.at, syn.packet);

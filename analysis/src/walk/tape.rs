@@ -110,7 +110,9 @@ impl Tape {
             let (start, last) = event.range();
             event.before = reached[side];
             if event.seen.from == end {
-                reached[side] = reached[side].max(last);
+                if last > start {
+                    reached[side] = reached[side].max(last);
+                }
                 // An ACK before its own SYN is another connection's.
                 let begun = reached[side] > SYN;
                 let other = &mut reached[1 - side];
@@ -119,7 +121,7 @@ impl Tape {
                     *other = ack;
                     fill(other, &mut beyond);
                 }
-            } else if last > reached[side] {
+            } else if last > start && last > reached[side] {
                 if start > reached[side] {
                     beyond.push((start, last));
                 } else {
@@ -172,6 +174,14 @@ impl Tape {
         let seen = &self.events[i].seen;
         let scale = if seen.flags.syn() { 0 } else { self.scales[seen.from as usize]? };
         Some(seen.ack()? + (i64::from(seen.window) << scale))
+    }
+
+    /// How far the peer's stream had come when this end sent its packet `i`, and a full segment more: a window that reaches so far
+    /// is not shut.
+    pub fn right_edge_had(&self, i: usize) -> i64 {
+        let peer = 1 - self.end as usize;
+        self.events[..i].iter().rfind(|e| e.seen.from != self.end).map_or(0, |e| e.after.max(0))
+            + self.full[peer].min(USUAL_MSS) / 2
     }
 
     pub fn sack(&self, i: usize) -> &[(i64, i64)] {
