@@ -3,6 +3,7 @@
 use crate::flow::Side;
 use crate::ledger::{Kind, Owner};
 
+use super::witness::carries;
 use super::{Broken, Case, Claim, SLACK};
 
 pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
@@ -31,7 +32,8 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
         } else {
             // At the edge, the round goes on from the second packet until something answers it.
             let second = w.packets[to];
-            let once = w.copies(&second).count() <= 1 && second.from == Side::Server;
+            // What carries nothing, nobody answers.
+            let once = w.copies(&second).count() <= 1 && second.from == Side::Server && carries(&second);
             let answer =
                 w.packets[to..].iter().find(|p| p.from == Side::Client && p.ack().is_some_and(|ack| ack >= second.end().max(0)));
             !once || answer.is_none_or(|p| p.at - second.at + entry.error + SLACK >= entry.span)

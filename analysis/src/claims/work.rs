@@ -37,9 +37,11 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
         match stretch.packets[..] {
             [a, b] => {
                 between(near, stretch, [a, b], found);
-                if let Some(left) = near.place(b).map(|i| near.packets[i]).filter(|left| !of_phase(case, stretch, left)) {
+                // A turn lies in the phase of its first segment.
+                let first = near.place(if stretch.tail { a } else { b }).map(|i| near.packets[i]);
+                if first.is_some_and(|first| !of_phase(case, stretch, &first)) {
                     let why = "what left then is no part of that phase";
-                    found.push(Broken::Unbound { claim: stretch.claim, packets: vec![a, left.packet], why });
+                    found.push(Broken::Unbound { claim: stretch.claim, packets: vec![a, b], why });
                 }
             }
             // What it heard last, before it said nothing more.
