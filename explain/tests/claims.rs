@@ -207,7 +207,7 @@ fn what_is_false_is_found() {
         r.ledger.entries[k].baseline += Span::from_millis(30);
         r.ledger.total += Span::from_millis(30);
     };
-    assert_eq!(wrong(&stall, longer), [Rule::Work].into());
+    assert!(wrong(&stall, longer).contains(&Rule::Work));
     let unsummed = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.total += Span::from_millis(1);
     assert!(wrong(&stall, unsummed).contains(&Rule::Sums));
     let nowhere = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.entries[0].packets = [5_000, 5_001].into();
