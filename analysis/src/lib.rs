@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+pub mod claims;
 pub mod clock;
 mod copies;
 mod covered;

@@ -7,6 +7,7 @@
 //! Memory is bounded by the handshakes under way (each stage states its budget), not by the files.
 #![forbid(unsafe_code)]
 
+pub mod claims;
 pub mod evidence;
 pub mod filter;
 pub mod gather;
@@ -308,6 +309,8 @@ impl<'a> Run<'a> {
     fn give(&mut self, judged: impl IntoIterator<Item = Finding>, sink: &mut dyn Sink) -> ControlFlow<()> {
         for finding in judged {
             self.handshakes += 1;
+            #[cfg(debug_assertions)]
+            claims::warn(&finding);
             sink.finding(finding, self.set.files())?;
         }
         ControlFlow::Continue(())

@@ -4,6 +4,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use analysis::claims::Broken;
+use explain::claims::broken;
 use explain::judging::Finding;
 use explain::record::record;
 use explain::{Options, Sink, explain};
@@ -13,6 +15,8 @@ struct Records;
 
 impl Sink for Records {
     fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()> {
+        let wrong: Vec<Broken> = broken(&finding).into_iter().filter(Broken::is_arithmetic).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
         let record = record(&finding, files);
         if let Some(judged) = record.judged {
             assert!(!judged.sentence.is_empty());

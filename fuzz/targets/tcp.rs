@@ -1,10 +1,12 @@
-//! Any sequence of segments of one connection: reassembly, milestones, all readers, and a ledger that sums to its total.
+//! Any sequence of segments of one connection: reassembly, milestones, the walk, and a verdict whose sums and citations hold.
 #![no_main]
 
-use analysis::clock::{Instant, Span, Unplaced};
-use analysis::clock::{Client, Edge};
+use analysis::claims::{Broken, check};
+use analysis::clock::{Client, Edge, Instant, Unplaced};
 use analysis::handshake::Handshake;
+use analysis::ledger::Baseline;
 use analysis::packet::{Addresses, Flags, TcpOptions, TcpSegment};
+use analysis::sentence::explain;
 use analysis::table::FlowTable;
 use analysis::verdict::{Circumstances, judge};
 use analysis::walk;
@@ -52,11 +54,13 @@ fuzz_target!(|data: &[u8]| {
         for handshake in
             [Handshake::of(Some(client.clone()), Some(edge.clone())), Handshake::of(Some(client), None), Handshake::of(None, Some(edge))]
         {
-            if let Some(reading) = walk::read(&handshake) {
-                let sum: Span = reading.ledger.entries.iter().map(|e| e.span).sum();
-                assert_eq!(sum, reading.ledger.total, "the ledger sums to its total");
-                let _ = judge(&reading, Circumstances::of(&handshake));
-            }
+            let Some(mut reading) = walk::read(&handshake) else { continue };
+            reading.ledger.apply(&Baseline::default());
+            let judgement = judge(&reading, Circumstances::of(&handshake));
+            let sentence = explain(&handshake, &reading, &judgement, &|number| number.to_string());
+            let broken = check(&handshake, &reading, &judgement, &sentence);
+            let wrong: Vec<Broken> = broken.into_iter().filter(Broken::is_arithmetic).collect();
+            assert!(wrong.is_empty(), "{wrong:?}");
         }
     }
 });
