@@ -12,42 +12,12 @@
 //! of two machines does not compile.
 #![forbid(unsafe_code)]
 
-mod addresses;
 pub mod claims;
 pub mod clock;
-mod copies;
-mod covered;
+pub mod conversation;
 pub mod dns;
 pub mod doubt;
-mod ends;
-pub mod flow;
-pub mod fragments;
-pub mod handshake;
-pub mod host;
-pub mod icmp;
-mod identification;
-pub mod ledger;
-pub mod link;
-pub mod milestone;
-mod nflog;
-pub mod offset;
-pub mod packet;
-mod pktap;
-mod reset;
-pub mod run;
-mod seen;
-pub mod sentence;
-pub mod settle;
-pub mod siblings;
-pub mod socket;
-mod stamps;
-pub mod standpoint;
-pub mod stats;
-pub mod table;
+pub mod judging;
+pub mod tcp;
 pub mod tls;
-mod tunnel;
-mod turns;
-mod unread;
-pub mod verdict;
-pub mod walk;
-mod wlan;
+pub mod wire;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use analysis::packet::{Flags, LinkType};
+use analysis::wire::packet::{Flags, LinkType};
 use capture::chains::{Chains, Entry};
 use capture::ends::FlowName;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::{Edge, Instant};
-use analysis::flow::View;
-use analysis::handshake::Handshake;
-use analysis::packet::{LinkType, Transport, decode};
-use analysis::table::FlowTable;
-use analysis::verdict::{Circumstances, judge};
-use analysis::walk;
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::walk;
+use analysis::judging::verdict::{Circumstances, judge};
+use analysis::tcp::flow::View;
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::file::Reader;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use explain::judging::Finding;

@@ -9,7 +9,7 @@ mod toll {
     use std::error::Error;
     use std::time::{Duration, Instant};
 
-    use analysis::packet::LinkType;
+    use analysis::wire::packet::LinkType;
     use whostalled_capture::kernel::KernelFilter;
     use whostalled_capture::limits::Limits;
 

@@ -8,7 +8,7 @@
 //!                                                       ▲────────┘ prev
 //! ```
 
-use analysis::packet::{Flags, LinkType};
+use analysis::wire::packet::{Flags, LinkType};
 
 use crate::ends::FlowName;
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use analysis::packet::{LinkType, ip_of};
+use analysis::wire::packet::{LinkType, ip_of};
 use pcap_file::DataLink;
 use pcap_file::Endianness;
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};

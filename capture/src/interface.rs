@@ -1,6 +1,6 @@
 //! What a capture file says of an interface: how its frames begin, and how its times are to be read.
 
-use analysis::packet::LinkType;
+use analysis::wire::packet::LinkType;
 use pcap_parser::InterfaceDescriptionBlock;
 
 /// A capture's interface.

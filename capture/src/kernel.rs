@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use analysis::packet::{Flags, LinkType};
+use analysis::wire::packet::{Flags, LinkType};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use analysis::packet::{LinkType, TcpSegment, Transport, decode};
+use analysis::wire::packet::{LinkType, TcpSegment, Transport, decode};
 use foldhash::fast::RandomState;
 use lru::LruCache;
 

@@ -1,6 +1,6 @@
 //! What every source of handshake packets gives.
 
-use analysis::packet::{Flags, LinkType, TcpSegment};
+use analysis::wire::packet::{Flags, LinkType, TcpSegment};
 
 use crate::ends::{End, FlowName};
 

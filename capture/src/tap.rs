@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use analysis::packet::{LinkType, Transport, decode};
+use analysis::wire::packet::{LinkType, Transport, decode};
 use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 use pcap::{Active, Precision};

@@ -1,9 +1,9 @@
 //! The filter's rule: what of a handshake it lets pass (all of it), and that the kernel's program applies the same rule.
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::flow::{Side, View};
-use analysis::packet::{LinkType, Transport, decode};
-use analysis::table::FlowTable;
+use analysis::tcp::flow::{Side, View};
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::limits::{Gate, Limits};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
@@ -46,7 +46,7 @@ fn handshake_packets(view: &View<Unplaced>) -> Vec<u64> {
     let Some(client) = d.client_finished.map(|e| e.end) else { return vec![] };
     let server = d.server_finished.or(d.server_flight).map_or(0, |e| e.end);
     let of = |from: Side, own: i64, peer: i64| {
-        let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start() < own && p.ack().is_none_or(|a| a <= peer);
+        let within = move |p: &&analysis::tcp::flow::Seen<Unplaced>| p.start() < own && p.ack().is_none_or(|a| a <= peer);
         view.sent_by(from).filter(within).map(|p| p.packet)
     };
     let mut found: Vec<u64> = of(Side::Client, client, server).chain(of(Side::Server, server, client)).collect();

@@ -2,8 +2,8 @@
 //! contradicted is said on stderr.
 
 use analysis::claims::{Broken, check};
-use analysis::handshake::Handshake;
-use analysis::sentence::explain;
+use analysis::conversation::handshake::Handshake;
+use analysis::judging::sentence::explain;
 
 use crate::judging::{Finding, Opinion};
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use analysis::clock::Span;
-use analysis::verdict::is_known_label;
+use analysis::judging::verdict::is_known_label;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::Span;
-use analysis::ledger::{Kind, Missing, Owner};
-use analysis::verdict::Verdict;
+use analysis::judging::ledger::{Kind, Missing, Owner};
+use analysis::judging::verdict::Verdict;
 use hdrhistogram::Histogram;
 use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use report::model::FORMAT;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use analysis::clock::{Domain, Span};
-use analysis::flow::{Side, View};
-use analysis::standpoint::{Legs, legs};
+use analysis::doubt::standpoint::{Legs, legs};
+use analysis::tcp::flow::{Side, View};
 
 /// How it is known where one observer of a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use foldhash::HashMap;
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::flow::{Side, View};
+use analysis::tcp::flow::{Side, View};
 
 /// Bytes of views that wait for their partners.
 const MOST_HELD: usize = 24 << 20;

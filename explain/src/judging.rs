@@ -9,12 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Span};
-use analysis::flow::{Side, View};
-use analysis::handshake::Handshake;
-use analysis::ledger::{self, Missing, Owner};
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::walk;
+use analysis::judging::ledger::{self, Missing, Owner};
+use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
+use analysis::tcp::flow::{Side, View};
 use analysis::tls::Dialogue;
-use analysis::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
-use analysis::walk;
 use enumset::EnumSet;
 use foldhash::HashMap;
 use smallvec::SmallVec;

@@ -29,9 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use analysis::clock::{Domain, Instant, Span};
 use analysis::dns::Wanted;
 use analysis::doubt::order;
+use analysis::doubt::standpoint::Standpoint;
 use analysis::doubt::taps::{self, Taps};
-use analysis::flow::{Side, View};
-use analysis::standpoint::Standpoint;
+use analysis::tcp::flow::{Side, View};
 use capture::set::Set;
 use foldhash::HashMap;
 use report::explained::{CaptureRecord, Counts};
@@ -194,11 +194,9 @@ impl<'a> Run<'a> {
             return ControlFlow::Continue(());
         }
         order::mend(&mut view);
-        let view = match taps::part(*view) {
-            Taps::One(view) => Box::new(view),
-            Taps::Two(client, edge) => {
-                return self.group(Group::of_two_places(observer, [client, edge].map(Box::new)), sink);
-            }
+        let view = match taps::part(view) {
+            Taps::One(view) => view,
+            Taps::Two(ends) => return self.group(Group::of_two_places(observer, ends), sink),
         };
         if expected <= 1 {
             return self.group(Group::alone(observer, view), sink);

@@ -6,12 +6,12 @@
 use std::net::IpAddr;
 
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
-use analysis::flow::{Side, View};
-use analysis::handshake::Handshake;
-use analysis::offset::{
+use analysis::conversation::handshake::Handshake;
+use analysis::doubt::offset::{
     Apart, Step, apart, crossings, host_step, own_step, runs_backwards, step_between, take_out, waited_in_no_time,
 };
-use analysis::standpoint::{Standpoint, distance_from_client, legs, standpoint};
+use analysis::doubt::standpoint::{Standpoint, distance_from_client, legs, standpoint};
+use analysis::tcp::flow::{Side, View};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
-use analysis::sentence::explain;
+use analysis::judging::sentence::explain;
 use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use analysis::clock::Unplaced;
-use analysis::flow::{Endpoints, Side, View};
+use analysis::tcp::flow::{Endpoints, Side, View};
 use foldhash::HashMap;
 
 /// Connections remembered.

@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 
 use analysis::clock::Span;
-use analysis::flow::Side;
-use analysis::ledger::{Baseline, Ledger, Normal, Owner, Phase, Worked};
-use analysis::run::UNSPLIT_CLIENT;
-use analysis::siblings::{ENOUGH, Samples};
-use analysis::verdict::Reading;
+use analysis::judging::ledger::{Baseline, Ledger, Normal, Owner, Phase, Worked};
+use analysis::judging::run::UNSPLIT_CLIENT;
+use analysis::judging::siblings::{ENOUGH, Samples};
+use analysis::judging::verdict::Reading;
+use analysis::tcp::flow::Side;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
@@ -115,7 +115,7 @@ impl Usual {
         if work.is_empty()
             && let Some((phase, worked, _)) = works.first()
         {
-            work.push((*phase, *worked, analysis::ledger::ORDINARY_WORK));
+            work.push((*phase, *worked, analysis::judging::ledger::ORDINARY_WORK));
         }
         (Baseline { path, work, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT }, witnesses)
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use analysis::claims::{Broken, Rule, check};
 use analysis::clock::{Client, Domain, Edge, Instant, Span};
-use analysis::host::{HostTrace, Sample};
-use analysis::ledger::{Entry, Kind, Missing, Owner};
-use analysis::milestone::Milestone;
-use analysis::verdict::{End, Judgement, Reading, Verdict};
+use analysis::conversation::host::{HostTrace, Sample};
+use analysis::conversation::milestone::Milestone;
+use analysis::judging::ledger::{Entry, Kind, Missing, Owner};
+use analysis::judging::verdict::{End, Judgement, Reading, Verdict};
 use sim::Trial;
 use sim::cases::{CASES, Grade, NAMES, Setup};
 use sim::tls::Version;

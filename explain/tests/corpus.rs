@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use analysis::clock::{Domain, Unplaced};
-use analysis::flow::{Side, View};
+use analysis::tcp::flow::{Side, View};
 use analysis::tls::{Dialogue, Extent, Version};
 use capture::file::Reader;
 use whostalled_explain::observer::Observer;

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Domain, Instant};
-use analysis::host::{HostTrace, Sample};
+use analysis::conversation::host::{HostTrace, Sample};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// Time between samples.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Client, Instant};
-use analysis::host::HostTrace;
-use analysis::ledger::Phase;
-use analysis::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
+use analysis::conversation::host::HostTrace;
+use analysis::conversation::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
+use analysis::judging::ledger::Phase;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::time::timeout_at;
@@ -161,7 +161,7 @@ struct Probe<'a> {
     target: &'a Target,
     report: Report,
     clock: Clock,
-    samples: Vec<analysis::host::Sample<Client>>,
+    samples: Vec<analysis::conversation::host::Sample<Client>>,
     /// Ends of our messages in the stream.
     spans: Vec<(u64, Spoken)>,
 }

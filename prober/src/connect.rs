@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use analysis::clock::{Client, Instant, Span};
-use analysis::socket::Connect;
+use analysis::conversation::socket::Connect;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use analysis::clock::{Client, Instant};
-use analysis::host::Sample;
+use analysis::conversation::host::Sample;
 
 /// Nanoseconds that the hypervisor took from this machine's CPUs, as [`refresh_steal`] read it last.
 static STEAL: AtomicU64 = AtomicU64::new(0);

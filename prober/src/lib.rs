@@ -4,7 +4,7 @@
 //! and, where the kernel gives them, from the socket (`SO_TIMESTAMPING`, no privileges needed): when the
 //! server's bytes reached the kernel although the thread read them later, when our own bytes left, when
 //! the peer's kernel acknowledged them, and what the scheduler did with the thread meanwhile. Its
-//! [`Report::trace`] is what `analysis::socket` divides among owners.
+//! [`Report::trace`] is what `analysis::conversation::socket` divides among owners.
 //!
 //! ```text
 //! lookup ─► connect (RFC 8305) ─► wire + tls ─► http     each stage adds to the report; a failure ends it with a reason

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use analysis::socket::SocketTrace;
+use analysis::conversation::socket::SocketTrace;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use analysis::ledger::{Baseline, Owner};
-use analysis::socket;
-use analysis::verdict::{Circumstances, judge};
+use analysis::conversation::socket;
+use analysis::judging::ledger::{Baseline, Owner};
+use analysis::judging::verdict::{Circumstances, judge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;

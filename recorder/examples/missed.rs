@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::flow::{Side, View};
-use analysis::packet::{TcpSegment, Transport, decode};
-use analysis::table::FlowTable;
+use analysis::tcp::flow::{Side, View};
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{TcpSegment, Transport, decode};
 use capture::ends::FlowName;
 use capture::file::Reader;
 
@@ -64,7 +64,7 @@ fn handshake(view: &View<Unplaced>) -> Vec<u64> {
     };
     let server = d.server_finished.or(d.server_flight).map_or(0, |e| e.end);
     let of = |from: Side, own: i64, peer: i64| {
-        let within = move |p: &&analysis::flow::Seen<Unplaced>| p.start() < own && p.ack().is_none_or(|a| a <= peer);
+        let within = move |p: &&analysis::tcp::flow::Seen<Unplaced>| p.start() < own && p.ack().is_none_or(|a| a <= peer);
         view.sent_by(from).filter(within).map(|p| p.packet)
     };
     of(Side::Client, client, server).chain(of(Side::Server, server, client)).collect()
@@ -116,7 +116,7 @@ fn main() -> Result<(), String> {
         let at = Instant::from_nanos(at);
         let Some(slot) = table.push(at, number, segment) else { return };
         signs.insert(number, sign(segment));
-        let over = table.view(slot).is_some_and(|v| v.progress() != analysis::settle::Progress::Going);
+        let over = table.view(slot).is_some_and(|v| v.progress() != analysis::conversation::settle::Progress::Going);
         if over && let Some(mut view) = table.take(slot) {
             view.close();
             judge(&view, &mut signs);

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use analysis::packet::{Transport, decode};
+use analysis::wire::packet::{Transport, decode};
 use capture::chains::Entry;
 use capture::ends::FlowName;
 use capture::seen::{Counters, Frame, Seen};

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 
 use analysis::clock::{Edge, Instant, Span, Unplaced};
-use analysis::flow::{Endpoints, Side, View};
-use analysis::handshake::Handshake;
-use analysis::packet::TcpSegment;
-use analysis::settle::Progress;
-use analysis::table::{FlowTable, Slot};
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::settle::Progress;
+use analysis::tcp::flow::{Endpoints, Side, View};
+use analysis::tcp::table::{FlowTable, Slot};
+use analysis::wire::packet::TcpSegment;
 use explain::how::{How, Known};
 use explain::judging::{Finding, Judging, Opinion};
 use explain::placing::{Placed, Seen};

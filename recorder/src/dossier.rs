@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::flow::{Side, View};
-use analysis::packet::{LinkType, TcpSegment, Transport, decode};
-use analysis::table::FlowTable;
+use analysis::tcp::flow::{Side, View};
+use analysis::tcp::table::FlowTable;
 use analysis::tls::Dialogue;
+use analysis::wire::packet::{LinkType, TcpSegment, Transport, decode};
 use capture::Captured;
 use capture::ends::FlowName;
 use capture::evidence::Evidence;

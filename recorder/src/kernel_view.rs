@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
 use analysis::clock::{Domain, Instant};
-use analysis::host::{HostTrace, Sample};
+use analysis::conversation::host::{HostTrace, Sample};
 use capture::ends::FlowName;
 use capture::sockets::{Deed, Event};
 use foldhash::fast::RandomState;

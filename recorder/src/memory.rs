@@ -3,7 +3,7 @@
 //! A stranger can send any number of SYN packets: they must not push out anything else. A connection's SYN packets move to the main
 //! ring when it shows that it is one.
 
-use analysis::packet::LinkType;
+use analysis::wire::packet::LinkType;
 use capture::chains::{Chains, Entry};
 use capture::ends::FlowName;
 use capture::seen::{Frame, Seen};

@@ -1,7 +1,7 @@
 //! Whether a judged handshake is slow, and by whose fault.
 
-use analysis::ledger::{Entry, Missing, Owner};
-use analysis::verdict::Verdict;
+use analysis::judging::ledger::{Entry, Missing, Owner};
+use analysis::judging::verdict::Verdict;
 use enumset::EnumSet;
 use explain::judging::Opinion;
 use watch::blame::phase_name;

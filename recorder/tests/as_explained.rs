@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::flow::Side;
-use analysis::packet::{LinkType, Transport, decode};
-use analysis::table::FlowTable;
+use analysis::tcp::flow::Side;
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::ends::FlowName;
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use analysis::packet::{LinkType, Transport, decode};
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
 use sim::Trial;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use analysis::verdict::Verdict;
+use analysis::judging::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Judged, Lane};

@@ -1,8 +1,8 @@
 //! The run as one page that needs nothing else: matrix, waterfalls, distributions, evidence.
 
-use analysis::ledger::Owner;
-use analysis::run::{CellVerdict, Role};
-use analysis::verdict::{Verdict, kind_words, owner_words, phase_words};
+use analysis::judging::ledger::Owner;
+use analysis::judging::run::{CellVerdict, Role};
+use analysis::judging::verdict::{Verdict, kind_words, owner_words, phase_words};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use settings::words::visible_lines;
 

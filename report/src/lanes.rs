@@ -1,8 +1,8 @@
 //! What each observer saw of a handshake, as lanes to draw and comments to write into an evidence file.
 
 use analysis::clock::{Client, Domain, Instant, Span};
-use analysis::handshake::Handshake;
-use analysis::milestone::{Milestone, Sighting, milestones};
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::milestone::{Milestone, Sighting, milestones};
 
 use crate::model::{Lane, Mark};
 

@@ -1,8 +1,8 @@
 //! A run as data: what `verdict.json` and `handshakes.ndjson` hold and every renderer reads.
 
 use analysis::clock::Span;
-use analysis::run::RunVerdict;
-use analysis::verdict::{Judgement, Reading};
+use analysis::judging::run::RunVerdict;
+use analysis::judging::verdict::{Judgement, Reading};
 use serde::{Deserialize, Serialize};
 
 /// Version of the record formats; readers of a later one must still read this.

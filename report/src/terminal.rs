@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use analysis::run::{CellVerdict, Role, RunVerdict, Scope};
-use analysis::verdict::Verdict;
+use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
+use analysis::judging::verdict::Verdict;
 use anstyle::{AnsiColor, Style};
 use settings::words::{visible, visible_lines};
 
@@ -103,7 +103,7 @@ fn colour(verdict: &Verdict) -> Style {
 
 /// "client host (cpu starved), 512 ms ± 4 ms beyond the baseline".
 pub fn words(verdict: &Verdict) -> String {
-    let one = |c: &analysis::verdict::Culprit| {
+    let one = |c: &analysis::judging::verdict::Culprit| {
         format!("{} ({} ± {})", c.label().replace('_', " ").replace('/', ", "), c.excess, c.error)
     };
     match verdict {
@@ -111,7 +111,7 @@ pub fn words(verdict: &Verdict) -> String {
         Verdict::Culprit { primary, second: None } => one(primary),
         Verdict::Culprit { primary, second: Some(second) } => format!("mixed: {} and {}", one(primary), one(second)),
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<_> = candidates.iter().map(|o| analysis::verdict::owner_words(o)).collect();
+            let who: Vec<_> = candidates.iter().map(|o| analysis::judging::verdict::owner_words(o)).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
         }

@@ -1,7 +1,7 @@
 //! One handshake as a picture: a lane per observer, the ledger as a bar below.
 
-use analysis::ledger::{Ledger, Owner};
-use analysis::verdict::{owner_words, phase_words};
+use analysis::judging::ledger::{Ledger, Owner};
+use analysis::judging::verdict::{owner_words, phase_words};
 use maud::{Markup, html};
 
 use crate::model::{Lane, Mark};

@@ -1,6 +1,6 @@
 //! Attributed against injected: the ledger scored by the injectors' own logs.
 
-use analysis::ledger::Owner;
+use analysis::judging::ledger::Owner;
 use report::model::HandshakeRecord;
 
 use crate::duration::Length;
@@ -96,6 +96,6 @@ fn share(handshake: &HandshakeRecord, owner: &str) -> Option<f64> {
     let owner: Owner = serde_json::from_value(serde_json::Value::String(owner.to_owned())).ok()?;
     let entries = judged.reading.ledger.entries.iter().filter(|e| e.owner == owner);
     // A pause and an answer kept back are the owner's whole time; only the path has a baseline of its own.
-    let excess = |e: &analysis::ledger::Entry| if owner == Owner::Path { e.excess() } else { e.span };
+    let excess = |e: &analysis::judging::ledger::Entry| if owner == Owner::Path { e.excess() } else { e.span };
     Some(entries.map(excess).map(|s| s.millis()).sum())
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Client, Edge, Instant as Stamp};
+use analysis::conversation::handshake::{EdgeLog, Handshake, join};
 use analysis::dns::Lookups;
-use analysis::handshake::{EdgeLog, Handshake, join};
-use analysis::packet::{LinkType, Transport, decode};
-use analysis::table::FlowTable;
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
 use lab::edge::LogLine;
 use lab::sample::Observed;

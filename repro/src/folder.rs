@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
 
-use analysis::packet::LinkType;
+use analysis::wire::packet::LinkType;
 
 use crate::Error;
 use crate::batch::{Frame, now};

@@ -1,12 +1,12 @@
 //! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
 
 use analysis::clock::Span;
-use analysis::handshake::Handshake;
-use analysis::ledger::{Entry, Phase};
-use analysis::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
-use analysis::sentence::explain;
-use analysis::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
-use analysis::walk;
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::walk;
+use analysis::judging::ledger::{Entry, Phase};
+use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
+use analysis::judging::sentence::explain;
+use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
 use hdrhistogram::Histogram;
 use report::lanes::{Stamped, lanes};
 use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, PhaseQuantiles};

@@ -2,7 +2,7 @@
 //!
 //! Every refusal names its place in the file.
 
-use analysis::verdict::is_known_label;
+use analysis::judging::verdict::is_known_label;
 use settings::Wrong;
 use settings::words::{plain, plain_lines};
 use toml::Spanned;

@@ -252,7 +252,11 @@ fn void(footing: &Footing) -> Option<String> {
         .then(|| format!("the captures lost {} packets: run again on a quieter machine", footing.capture_lost))
 }
 
-fn expectations(scenario: &Scenario, both: &analysis::run::RunVerdict, edge: &analysis::run::RunVerdict) -> Vec<Expectation> {
+fn expectations(
+    scenario: &Scenario,
+    both: &analysis::judging::run::RunVerdict,
+    edge: &analysis::judging::run::RunVerdict,
+) -> Vec<Expectation> {
     let Some(expect) = scenario.expect.as_ref().map(toml::Spanned::get_ref) else { return Vec::new() };
     let entry = |evidence: &str, labels: &OneOrMore, seen: String, held: bool| Expectation {
         evidence: evidence.into(),
@@ -260,13 +264,13 @@ fn expectations(scenario: &Scenario, both: &analysis::run::RunVerdict, edge: &an
         seen,
         held,
     };
-    let run = |evidence, labels: &OneOrMore, v: &analysis::run::RunVerdict| {
+    let run = |evidence, labels: &OneOrMore, v: &analysis::judging::run::RunVerdict| {
         entry(evidence, labels, v.verdict.label(), labels.labels().iter().any(|l| v.verdict.is(l)))
     };
     let mut found = vec![run("both ends", &expect.verdict, both)];
     found.extend(expect.edge_only.as_ref().map(|labels| run("edge only", labels, edge)));
     if let Some(labels) = &expect.control {
-        for cell in both.cells.iter().filter(|c| c.role == analysis::run::Role::Control) {
+        for cell in both.cells.iter().filter(|c| c.role == analysis::judging::run::Role::Control) {
             let held = labels.labels().iter().any(|l| cell.verdict.is(l));
             found.push(entry(&format!("control {} → {}", cell.vantage, cell.target), labels, cell.verdict.label(), held));
         }

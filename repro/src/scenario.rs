@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use analysis::run::Role;
+use analysis::judging::run::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::words::visible_lines;

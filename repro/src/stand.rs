@@ -10,7 +10,7 @@ use std::process::Child;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use analysis::packet::LinkType;
+use analysis::wire::packet::LinkType;
 use capture::evidence::Evidence;
 use lab::rootless::Privilege;
 

@@ -19,7 +19,7 @@ const REMARKABLE: i64 = 50 * MS;
 pub struct Expected {
     /// The class it is counted in.
     pub class: &'static str,
-    /// Verdicts any of which is right ([`analysis::verdict::Verdict::is`]).
+    /// Verdicts any of which is right ([`analysis::judging::verdict::Verdict::is`]).
     pub right: Vec<String>,
     /// How much time of which family of owners was injected, where that is a number.
     pub truth: Option<(Family, Span)>,

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use analysis::clock::{Client, Domain, Edge, Instant, Span};
-use analysis::host::{HostTrace, Sample};
-use analysis::ledger::Owner;
+use analysis::conversation::host::{HostTrace, Sample};
+use analysis::judging::ledger::Owner;
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
 use explain::{Options, Outcome, Sink, explain};

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use analysis::clock::Span;
-use analysis::ledger::Owner;
-use analysis::verdict::Verdict;
+use analysis::judging::ledger::Owner;
+use analysis::judging::verdict::Verdict;
 use explain::judging::{Finding, Opinion};
 use explain::{Options, Sink, explain};
 use proptest::prelude::*;

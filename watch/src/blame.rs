@@ -4,9 +4,9 @@
 //! check say whether it matters.
 
 use analysis::clock::Span;
-use analysis::ledger::{Baseline, Ledger, Owner, Phase};
-use analysis::socket;
-use analysis::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
+use analysis::conversation::socket;
+use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
+use analysis::judging::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
 

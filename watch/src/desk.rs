@@ -373,7 +373,8 @@ impl Desk {
 fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> Kept {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
-    let part = |e: &analysis::ledger::Entry| (phase_name(e.phase).to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
+    let part =
+        |e: &analysis::judging::ledger::Entry| (phase_name(e.phase).to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
     Kept {
         name: raw.name.clone(),
@@ -396,8 +397,8 @@ fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -
     }
 }
 
-fn owner_name(owner: analysis::ledger::Owner) -> &'static str {
-    use analysis::ledger::Owner;
+fn owner_name(owner: analysis::judging::ledger::Owner) -> &'static str {
+    use analysis::judging::ledger::Owner;
     match owner {
         Owner::ClientHost => "client_host",
         Owner::ClientApp => "client_app",

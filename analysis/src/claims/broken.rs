@@ -3,10 +3,10 @@
 use std::fmt;
 
 use crate::clock::Span;
-use crate::flow::Side;
-use crate::ledger::{Entry, Kind, Missing, Owner, Phase};
-use crate::milestone::Milestone;
-use crate::verdict::{kind_words, owner_words, phase_words};
+use crate::conversation::milestone::Milestone;
+use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
+use crate::judging::verdict::{kind_words, owner_words, phase_words};
+use crate::tcp::flow::Side;
 
 /// An entry of a ledger that claims something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

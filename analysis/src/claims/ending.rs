@@ -1,11 +1,11 @@
 //! How it ended: "never completed" means that the last Finished came nowhere, "completed" that it did; whoever "ended it" did so first.
 
 use crate::clock::{Span, Unplaced};
-use crate::flow::{Seen, Side};
-use crate::ledger::Owner;
-use crate::milestone::Milestone;
+use crate::conversation::milestone::Milestone;
+use crate::judging::ledger::Owner;
+use crate::judging::verdict::{End, Verdict};
+use crate::tcp::flow::{Seen, Side};
 use crate::tls::Extent;
-use crate::verdict::{End, Verdict};
 
 use super::witness::Witness;
 use super::{Broken, Case, side_of};

@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::clock::Unplaced;
-use crate::flow::{Seen, Side};
-use crate::ledger::{Entry, Kind, Owner};
+use crate::judging::ledger::{Entry, Kind, Owner};
+use crate::tcp::flow::{Seen, Side};
 
 use super::witness::Witness;
 use super::{Broken, Case, Claim, SLACK};

@@ -5,7 +5,7 @@
 //! Reading, Judgement, sentence ────────────────────────────────────┴─► sums, work, losses, rules, ending, open, words ─► Broken
 //! ```
 //! A verdict that convicts somebody must stand up to whoever opens the capture. So this is no second walk: it asks of each entry, and of
-//! the sentence, what a reader with the capture before him would ask, straight from the packets, and shares no code with [`crate::walk`].
+//! the sentence, what a reader with the capture before him would ask, straight from the packets, and shares no code with [`crate::conversation::walk`].
 //! It finds contradictions, not truth: what nobody can check passes.
 
 mod broken;
@@ -20,10 +20,10 @@ mod words;
 mod work;
 
 use crate::clock::Span;
-use crate::flow::Side;
-use crate::handshake::Handshake;
-use crate::ledger::{Entry, Owner};
-use crate::verdict::{Judgement, Reading};
+use crate::conversation::handshake::Handshake;
+use crate::judging::ledger::{Entry, Owner};
+use crate::judging::verdict::{Judgement, Reading};
+use crate::tcp::flow::Side;
 
 pub use broken::{Broken, Claim, Rule};
 use witness::Witness;

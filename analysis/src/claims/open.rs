@@ -1,9 +1,9 @@
 //! What is left open: more than one may have been it, and what is said to be missing is not there.
 
 use crate::clock::{Span, Unplaced};
-use crate::flow::{Seen, Side};
-use crate::ledger::{Missing, Owner};
-use crate::verdict::Verdict;
+use crate::judging::ledger::{Missing, Owner};
+use crate::judging::verdict::Verdict;
+use crate::tcp::flow::{Seen, Side};
 
 use super::witness::Witness;
 use super::{Broken, Case};

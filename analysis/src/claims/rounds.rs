@@ -1,7 +1,7 @@
 //! Round trips: one packet out and one back lie between those cited, and no less time than is said.
 
-use crate::flow::Side;
-use crate::ledger::{Kind, Owner};
+use crate::judging::ledger::{Kind, Owner};
+use crate::tcp::flow::Side;
 
 use super::witness::carries;
 use super::{Broken, Case, Claim, SLACK};

@@ -1,8 +1,8 @@
 //! What TCP's rules, an accept queue or a resolver is said to have held: the packets show that it could not go, and then could.
 
 use crate::clock::{Span, Unplaced};
-use crate::flow::{Seen, Side};
-use crate::ledger::{Entry, Kind, Owner};
+use crate::judging::ledger::{Entry, Kind, Owner};
+use crate::tcp::flow::{Seen, Side};
 
 use super::witness::Witness;
 use super::{Broken, Case, Claim, SLACK};

@@ -1,8 +1,8 @@
 //! Sums: a ledger of its entries, a judgement of its ledger; and that what is cited is there at all.
 
 use crate::clock::Span;
-use crate::ledger::{Entry, Missing, Owner, Phase};
-use crate::verdict::Verdict;
+use crate::judging::ledger::{Entry, Missing, Owner, Phase};
+use crate::judging::verdict::Verdict;
 
 use super::witness::Witness;
 use super::{Broken, Case, Claim, SLACK};

@@ -1,8 +1,8 @@
 //! One observer's packets, in order of time, with the few questions that a reader asks of them.
 
 use crate::clock::{Domain, Span, Unplaced};
-use crate::flow::{Blocks, Seen, Side, View};
-use crate::stamps::Stamps;
+use crate::tcp::flow::{Blocks, Seen, Side, View};
+use crate::tcp::stamps::Stamps;
 
 /// Segments over Ethernet hold no more, on the paths of today no less; in between, the longest seen counts.
 const SEGMENT: [i64; 2] = [1_160, 1_460];

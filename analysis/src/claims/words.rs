@@ -1,11 +1,11 @@
 //! The sentence: every number in it stands in the ledger, it says nothing twice, and nothing that the reading does not.
 
 use crate::clock::Span;
-use crate::flow::{Side, View};
-use crate::handshake::Handshake;
-use crate::ledger::{Kind, Owner};
-use crate::milestone::{Sighting, milestones};
-use crate::verdict::{End, Verdict};
+use crate::conversation::handshake::Handshake;
+use crate::conversation::milestone::{Sighting, milestones};
+use crate::judging::ledger::{Kind, Owner};
+use crate::judging::verdict::{End, Verdict};
+use crate::tcp::flow::{Side, View};
 
 use super::losses::of_two_copies;
 use super::{Broken, Case, Claim};
@@ -44,10 +44,11 @@ fn convicts(case: &Case<'_>) -> bool {
 fn repetition(case: &Case<'_>, text: &str, found: &mut Vec<Broken>) {
     let Some((_, later)) = text.split_once("its repetition came ") else { return };
     let Some(said) = quantities(later).into_iter().next() else { return };
-    let lost = |e: &&crate::ledger::Entry| e.owner == Owner::Loss && !e.extra_round && said.is(e.span);
-    let sender = |e: &crate::ledger::Entry| if e.kind == Some(Kind::Out) { Side::Client } else { Side::Server };
+    let lost = |e: &&crate::judging::ledger::Entry| e.owner == Owner::Loss && !e.extra_round && said.is(e.span);
+    let sender = |e: &crate::judging::ledger::Entry| if e.kind == Some(Kind::Out) { Side::Client } else { Side::Server };
     // Of a sender that nobody captured, the first copy cannot be shown.
-    let shown = |e: &crate::ledger::Entry| of_two_copies(case, e) || e.packets.len() == 2 && case.at(sender(e)).is_none();
+    let shown =
+        |e: &crate::judging::ledger::Entry| of_two_copies(case, e) || e.packets.len() == 2 && case.at(sender(e)).is_none();
     let mut entries = case.entries().iter().filter(lost).peekable();
     let Some(first) = entries.peek().map(|e| Claim::of(e)) else { return };
     if !entries.any(shown) {
@@ -59,7 +60,7 @@ fn repetition(case: &Case<'_>, text: &str, found: &mut Vec<Broken>) {
 fn turnaround(case: &Case<'_>, text: &str, found: &mut Vec<Broken>) {
     let Some((_, later)) = text.split_once(" left ") else { return };
     let (Some(whole), Some(share)) = (quantities(later).into_iter().next(), percents(later).next()) else { return };
-    let part = |e: &&crate::ledger::Entry| matches!(e.owner.side(), Owner::Client);
+    let part = |e: &&crate::judging::ledger::Entry| matches!(e.owner.side(), Owner::Client);
     let shares = case.entries().iter().filter(part).map(|e| 100.0 * e.span.fraction_of(whole.value));
     if !shares.into_iter().any(|is| (is - share).abs() <= 1.5 + 100.0 * whole.slack.fraction_of(whole.value)) {
         found.push(Broken::Says { what: "gives a share that is none of the time it names" });

@@ -6,9 +6,9 @@
 use smallvec::SmallVec;
 
 use crate::clock::{Span, Unplaced};
-use crate::flow::{Seen, Side};
-use crate::ledger::{Entry, Kind, Owner, Phase, Worked};
-use crate::verdict::End;
+use crate::judging::ledger::{Entry, Kind, Owner, Phase, Worked};
+use crate::judging::verdict::End;
+use crate::tcp::flow::{Seen, Side};
 
 use super::witness::Witness;
 use super::{Broken, Case, Claim, SLACK, side_of};

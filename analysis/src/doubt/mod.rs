@@ -3,5 +3,7 @@
 //! In: a view, in the order of its file. Out: the same with garbage stamps out, in the order of time, each packet once; and whether
 //! two places of capture lie in one file.
 
+pub mod offset;
 pub mod order;
+pub mod standpoint;
 pub mod taps;

@@ -4,7 +4,7 @@
 //! one whose times are not in order. Causality tells the two apart: nobody acknowledges what has not come.
 
 use crate::clock::{Domain, Span};
-use crate::flow::{Seen, Side, View};
+use crate::tcp::flow::{Seen, Side, View};
 
 /// A single stamp so far from both its neighbours is garbage, not a pause.
 const GARBAGE: Span = Span::from_millis(3_600_000);

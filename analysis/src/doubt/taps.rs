@@ -8,7 +8,7 @@
 use foldhash::HashMap;
 
 use crate::clock::{Domain, Span};
-use crate::flow::{Seen, Side, View};
+use crate::tcp::flow::{Seen, Side, View};
 
 /// Copies at one host's interfaces lie no further apart.
 const ONE_HOST: Span = Span::from_micros(400);
@@ -18,13 +18,13 @@ const MOST: usize = 70;
 /// What a view's copies say of where it was captured.
 pub enum Taps<D> {
     /// At one place, or at several of one host: each packet once now.
-    One(View<D>),
+    One(Box<View<D>>),
     /// At two places, the first nearer to the client.
-    Two(View<D>, View<D>),
+    Two([Box<View<D>>; 2]),
 }
 
 /// Parts the places of capture of a connection.
-pub fn part<D: Domain>(view: View<D>) -> Taps<D> {
+pub fn part<D: Domain>(view: Box<View<D>>) -> Taps<D> {
     if !view.may_hold_copies() {
         return Taps::One(view);
     }
@@ -50,7 +50,7 @@ pub fn part<D: Domain>(view: View<D>) -> Taps<D> {
     };
     let [out, back] = [Side::Client, Side::Server].map(gap);
     if out.abs() < ONE_HOST && back.abs() < ONE_HOST {
-        return Taps::One(view.with_packets(copies.iter().map(|places| places[0])));
+        return Taps::One(Box::new(view.with_packets(copies.iter().map(|places| places[0]))));
     }
     two(view, &copies)
 }
@@ -74,7 +74,7 @@ fn copies<D: Domain>(packets: &[Seen<D>]) -> Vec<Vec<usize>> {
 
 /// Which of two copies lies nearer to the client: by TTL where that differs, else by the only order in which nobody answers before
 /// anything came.
-fn two<D: Domain>(view: View<D>, copies: &[Vec<usize>]) -> Taps<D> {
+fn two<D: Domain>(view: Box<View<D>>, copies: &[Vec<usize>]) -> Taps<D> {
     let pairs: Vec<(usize, usize)> =
         copies.iter().filter(|places| places.len() > 1).map(|places| (places[0], places[places.len() - 1])).collect();
     let ttl_says = |side: Side| {
@@ -124,7 +124,7 @@ fn two<D: Domain>(view: View<D>, copies: &[Vec<usize>]) -> Taps<D> {
     let order = orders.iter().filter(fits).find(sane).or(orders.iter().find(sane)).copied();
     let (at_client, at_edge) = parted(order.unwrap_or([true, false]));
     let (client, edge) = (view.clone().with_packets(at_client.into_iter()), view.with_packets(at_edge.into_iter()));
-    Taps::Two(client, edge)
+    Taps::Two([client, edge].map(Box::new))
 }
 
 /// Whether at its own end a side answers at once what a kernel answers by itself: SYN, and SYN-ACK.

@@ -5,7 +5,7 @@
 //!                                 hello: version, name, suite
 //! ```
 //! Works on reassembled bytes alone, so it needs no times: it says at which *offset* each message ends,
-//! and any observer's [`crate::flow::View`] turns offsets into times. What is encrypted is told by
+//! and any observer's [`crate::tcp::flow::View`] turns offsets into times. What is encrypted is told by
 //! record type, order and length (RFC 8446 section 5, RFC 5246 section 7.3; lengths in DESIGN 5).
 
 mod hello;
@@ -131,7 +131,7 @@ pub struct Dialogue {
     pub client_random: Option<[u8; 32]>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// Whether the bytes were cut off, and messages told by whose turn it was to speak ([`crate::turns`]).
+    /// Whether the bytes were cut off, and messages told by whose turn it was to speak ([`crate::conversation::turns`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_turns: bool,
     /// Whether the client offered data before the server's answer (0-RTT).

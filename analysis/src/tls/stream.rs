@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::records::MOST_BEFORE;
 
 /// Bytes per direction: more than any real flight needs (TLS caps a message at 2^24). What all connections together
-/// hold is bounded by [`crate::table`].
+/// hold is bounded by [`crate::tcp::table`].
 const MOST_BYTES: usize = 1 << 20;
 /// Bytes kept of most directions of a handshake.
 const USUAL_BYTES: usize = 1 << 10;

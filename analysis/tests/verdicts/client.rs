@@ -1,9 +1,9 @@
 //! What the client's capture alone can know, and what it leaves open.
 
-use whostalled_analysis::packet::{LinkType, Transport, decode};
-use whostalled_analysis::settle::Progress;
-use whostalled_analysis::table::FlowTable;
-use whostalled_analysis::walk;
+use whostalled_analysis::conversation::settle::Progress;
+use whostalled_analysis::conversation::walk;
+use whostalled_analysis::tcp::table::FlowTable;
+use whostalled_analysis::wire::packet::{LinkType, Transport, decode};
 
 use super::*;
 

@@ -6,14 +6,14 @@ mod support;
 
 use support::*;
 use whostalled_analysis::clock::{Client, Instant, Span};
-use whostalled_analysis::flow::Side::{Client as C, Server as S};
-use whostalled_analysis::handshake::Handshake;
-use whostalled_analysis::host::{HostTrace, Sample};
-use whostalled_analysis::ledger::{Baseline, Kind, Missing, Owner};
-use whostalled_analysis::offset::own_step;
+use whostalled_analysis::conversation::handshake::Handshake;
+use whostalled_analysis::conversation::host::{HostTrace, Sample};
+use whostalled_analysis::conversation::walk;
+use whostalled_analysis::doubt::offset::own_step;
+use whostalled_analysis::judging::ledger::{Baseline, Kind, Missing, Owner};
+use whostalled_analysis::judging::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
+use whostalled_analysis::tcp::flow::Side::{Client as C, Server as S};
 use whostalled_analysis::tls::Version;
-use whostalled_analysis::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
-use whostalled_analysis::walk;
 
 const OK: Fate = Fate { lost: false, held: 0 };
 const LOST: Fate = Fate { lost: true, held: 0 };

@@ -4,10 +4,10 @@
 //! subtraction across them would show at once.
 
 use whostalled_analysis::clock::{Client, Domain, Edge, Instant};
-use whostalled_analysis::flow::{Side, View};
-use whostalled_analysis::handshake::{Handshake, join};
-use whostalled_analysis::packet::{LinkType, Transport, decode};
-use whostalled_analysis::table::FlowTable;
+use whostalled_analysis::conversation::handshake::{Handshake, join};
+use whostalled_analysis::tcp::flow::{Side, View};
+use whostalled_analysis::tcp::table::FlowTable;
+use whostalled_analysis::wire::packet::{LinkType, Transport, decode};
 
 /// How far the edge's clock runs ahead of the client's.
 pub const SKEWED: i64 = 3_723_456_789_123;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use analysis::packet::TcpSegment;
+use analysis::wire::packet::TcpSegment;
 use serde::{Deserialize, Serialize};
 
 use super::flow::Tracker;

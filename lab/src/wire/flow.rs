@@ -2,7 +2,7 @@
 //!
 //! It is not the analysis's: what injects a fault must not share its opinion with what judges it.
 
-use analysis::packet::TcpSegment;
+use analysis::wire::packet::TcpSegment;
 
 use super::faults::Message;
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use analysis::packet::{LinkType, Transport, decode};
+use analysis::wire::packet::{LinkType, Transport, decode};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::time::TimeSpec;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use analysis::packet::TcpSegment;
+use analysis::wire::packet::TcpSegment;
 
 use super::path::Direction;
 use super::track::Track;

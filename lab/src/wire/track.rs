@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use analysis::packet::TcpSegment;
+use analysis::wire::packet::TcpSegment;
 
 use super::path::Direction;
 use super::script::Packet;
@@ -115,7 +115,7 @@ fn hello(payload: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use analysis::packet::{LinkType, Transport, decode};
+    use analysis::wire::packet::{LinkType, Transport, decode};
 
     use super::*;
 

@@ -1,0 +1,264 @@
+//! One handshake with everything known about it: both ends' views, the TLS dialogue, host evidence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::conversation::host::HostTrace;
+use crate::conversation::turns;
+use crate::dns::Lookup;
+use crate::tcp::flow::{Endpoints, Side, View};
+use crate::tls::{Dialogue, Order};
+
+/// What the edge's own log says of a handshake.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EdgeLog {
+    /// When the edge's program accepted the connection.
+    pub accepted: Instant<Edge>,
+    /// When it held the handshake complete; absent if it never did.
+    pub finished: Option<Instant<Edge>>,
+}
+
+/// Everything known about one handshake.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// Who talks to whom.
+    pub endpoints: Endpoints,
+    /// Where each message lies in the two streams.
+    pub dialogue: Box<Dialogue>,
+    /// As seen on the client's wire.
+    pub client: Option<View<Client>>,
+    /// As seen on the edge's wire.
+    pub edge: Option<View<Edge>>,
+    /// The lookup that came before it.
+    pub lookup: Option<Box<Lookup>>,
+    /// The client process's threads.
+    pub client_host: Option<HostTrace<Client>>,
+    /// The edge process's threads.
+    pub edge_host: Option<HostTrace<Edge>>,
+    /// The edge's log line.
+    pub edge_log: Option<EdgeLog>,
+    /// Packets that a capture says it lost while this handshake ran.
+    pub capture_lost: u64,
+    /// A capture's clock was set while it ran, and by how much is not known.
+    pub clock_in_doubt: bool,
+    /// Moments at which the client's capture saw any packet at all, about every [`BEAT`] at most.
+    pub client_pulse: Vec<Instant<Client>>,
+    /// Addresses that the client tried before this one, and that did not answer.
+    pub tried: Vec<Tried>,
+    /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
+    pub too_big: [Vec<(i64, u64)>; 2],
+    /// Other connections of the client's host while this handshake ran.
+    pub client_asked: Vec<Asked<Client>>,
+    /// Other connections that the edge's host began.
+    pub edge_asked: Vec<Asked<Edge>>,
+    /// Whether acknowledgements of bytes that a view never showed prove that its capture lost packets.
+    gaps: bool,
+    not_tls: bool,
+}
+
+/// Between two beats of a capture's pulse.
+pub const BEAT: Span = Span::from_millis(2);
+
+/// Whether a capture's pulse went on in `[from, to]`: a host that stands still as a whole (a paused virtual machine, a stolen CPU)
+/// captures nothing either.
+pub(crate) fn was_awake<D: Domain>(pulse: &[Instant<D>], from: Instant<D>, to: Instant<D>) -> bool {
+    let most = (to - from).percent(50);
+    let mut last = from;
+    let beats = pulse.iter().filter(|at| **at > from && **at < to).chain([&to]);
+    for at in beats {
+        if *at - last > most {
+            return false;
+        }
+        last = *at;
+    }
+    true
+}
+
+/// An address that a client tried in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// Whose.
+    pub server: std::net::SocketAddr,
+    /// When its first SYN left.
+    pub from: Instant<Client>,
+    /// When the client went on to the next address.
+    pub to: Instant<Client>,
+    /// The frame of its first SYN.
+    pub packet: u64,
+}
+
+/// Another connection that a host began, and what came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<D> {
+    /// When its first packet left.
+    pub from: Instant<D>,
+    /// When the last data came.
+    pub to: Instant<D>,
+    /// Frames of both.
+    pub packets: [u64; 2],
+}
+
+/// Whether a stretch in which a host was silent is the time it waited for others' answers: what it asked began in it, ended in
+/// it, and covers most of it.
+pub fn waited_for_others<D: Domain>(asked: &[Asked<D>], from: Instant<D>, to: Instant<D>) -> Option<[u64; 2]> {
+    let within: Vec<&Asked<D>> = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from).collect();
+    let (first, last) = (within.iter().min_by_key(|a| a.from)?, within.iter().max_by_key(|a| a.to)?);
+    ((last.to - first.from).fraction_of(to - from) >= 0.6).then_some([first.packets[0], last.packets[1]])
+}
+
+impl Handshake {
+    /// The same handshake, with only what the edge's operator has.
+    #[must_use]
+    pub fn edge_side_only(&self) -> Self {
+        let edge = self.edge.clone();
+        let dialogue = Box::new(edge.as_ref().map_or_else(Dialogue::default, View::dialogue));
+        let not_tls = edge.as_ref().is_some_and(|view| not_tls(view, &dialogue));
+        Self {
+            endpoints: self.endpoints,
+            not_tls,
+            dialogue,
+            client: None,
+            edge,
+            lookup: None,
+            client_host: None,
+            edge_host: self.edge_host.clone(),
+            edge_log: self.edge_log.clone(),
+            capture_lost: self.capture_lost,
+            clock_in_doubt: self.clock_in_doubt,
+            client_pulse: Vec::new(),
+            client_asked: Vec::new(),
+            tried: Vec::new(),
+            too_big: [Vec::new(), Vec::new()],
+            edge_asked: self.edge_asked.clone(),
+            gaps: self.edge.as_ref().is_some_and(View::capture_gap),
+        }
+    }
+
+    /// Whether this was no TLS handshake after all: what answered ClientHello is not TLS, or ClientHello lies inside something else.
+    pub fn is_not_tls(&self) -> bool {
+        self.not_tls
+    }
+
+    /// Whether a capture lost packets of this handshake: said by its counters, or proved by
+    /// acknowledgements of bytes it never showed.
+    pub fn capture_incomplete(&self) -> bool {
+        self.capture_lost > 0 || self.gaps
+    }
+}
+
+impl Handshake {
+    /// Lets go of what its views hold of both streams: its dialogue is read, only times matter from here on.
+    pub fn forget_bytes(&mut self) {
+        if let Some(view) = &mut self.client {
+            view.forget_bytes();
+        }
+        if let Some(view) = &mut self.edge {
+            view.forget_bytes();
+        }
+    }
+
+    /// Lets go of the packets of its views: it has been read, and is only counted from here on.
+    pub fn forget_packets(&mut self) {
+        if let Some(view) = &mut self.client {
+            view.forget_packets();
+        }
+        if let Some(view) = &mut self.edge {
+            view.forget_packets();
+        }
+    }
+}
+
+/// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
+/// translation). A connection seen at one end only stays.
+pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Handshake> {
+    let mut joined: Vec<Handshake> = clients
+        .into_iter()
+        .map(|client| {
+            let same = |edge: &View<Edge>| {
+                edge.isn(Side::Client) == client.isn(Side::Client)
+                    && (edge.endpoints == client.endpoints || edge.endpoints.server.port() == client.endpoints.server.port())
+            };
+            let edge = edges.iter().position(same).map(|i| edges.remove(i));
+            Handshake::of(Some(client), edge)
+        })
+        .collect();
+    joined.extend(edges.into_iter().map(|edge| Handshake::of(None, Some(edge))));
+    joined
+}
+
+impl Handshake {
+    /// A handshake of which nothing is known but packets.
+    ///
+    /// # Panics
+    /// Without any view.
+    pub fn of(mut client: Option<View<Client>>, mut edge: Option<View<Edge>>) -> Self {
+        if let Some(view) = &mut client {
+            view.close();
+        }
+        if let Some(view) = &mut edge {
+            view.close();
+        }
+        let gaps = client.as_ref().is_some_and(View::capture_gap) || edge.as_ref().is_some_and(View::capture_gap);
+        let dialogue = dialogue(client.as_mut(), edge.as_mut());
+        let not_tls = match (&client, &edge) {
+            (Some(view), _) => not_tls(view, &dialogue),
+            (None, Some(view)) => not_tls(view, &dialogue),
+            (None, None) => false,
+        };
+        let endpoints = client.as_ref().map(|v| v.endpoints).or(edge.as_ref().map(|v| v.endpoints));
+        Self {
+            endpoints: endpoints.expect("a handshake has at least one view"),
+            not_tls,
+            dialogue,
+            client,
+            edge,
+            lookup: None,
+            client_host: None,
+            edge_host: None,
+            edge_log: None,
+            capture_lost: 0,
+            clock_in_doubt: false,
+            client_pulse: Vec::new(),
+            client_asked: Vec::new(),
+            tried: Vec::new(),
+            too_big: [Vec::new(), Vec::new()],
+            edge_asked: Vec::new(),
+            gaps,
+        }
+    }
+}
+
+/// Whether a ClientHello was answered by something else, or lies in the middle of a segment that is no PROXY header.
+fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
+    let Some(hello) = d.first_client_hello.or(d.client_hello) else { return false };
+    let (client, server) = (view.half(Side::Client), view.half(Side::Server));
+    let answered = view.sent_by(Side::Server).any(|p| !p.is_empty() && p.ack().is_some_and(|ack| ack >= hello.end));
+    if d.server_hello.is_none() && d.hello_retry.is_none() && d.server_alert.is_none() && answered && server.stream.captured() > 0
+    {
+        return server.records.hopeless() || server.records.begins_otherwise();
+    }
+    let data = || view.sent_by(Side::Client).filter(|p| !p.is_empty());
+    let within = hello.start > 0
+        && !data().any(|p| p.start() == hello.start)
+        && data().any(|p| p.start() < hello.start && p.end() > hello.start);
+    let proxied = |signature: &[u8]| client.stream.get(0..signature.len()) == Some(signature);
+    within && !proxied(b"PROXY ") && !proxied(b"\r\n\r\n\0\r\nQUIT\n")
+}
+
+/// Reads the TLS dialogue from whichever view holds more of each direction.
+fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) -> Box<Dialogue> {
+    let (client, edge) = match (client, edge) {
+        (Some(client), Some(edge)) => (&*client, &*edge),
+        (Some(alone), None) => return alone.take_dialogue(),
+        (None, Some(alone)) => return alone.take_dialogue(),
+        (None, None) => return Box::default(),
+    };
+    let better = |side| {
+        let (a, b) = (client.half(side), edge.half(side));
+        if a.stream.captured() >= b.stream.captured() { a } else { b }
+    };
+    let (from_client, from_server) = (better(Side::Client), better(Side::Server));
+    let first = Dialogue::read(from_client, from_server, Order::default());
+    let order = client.order(&first);
+    Box::new(turns::complete(client, first.with_order(from_client, from_server, order)))
+}

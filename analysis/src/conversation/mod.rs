@@ -1,0 +1,11 @@
+//! One connection as a conversation: its messages, its ends, when it has shown all that matters, and the walk that says whose time it took.
+
+pub(crate) mod ends;
+pub mod handshake;
+pub mod host;
+pub mod milestone;
+pub(crate) mod reset;
+pub mod settle;
+pub mod socket;
+pub(crate) mod turns;
+pub mod walk;

@@ -1,0 +1,93 @@
+//! Who ended a connection first: one of its ends, by an alert, FIN or RST, or something between them in an end's name.
+//!
+//! A reset has three witnesses: an end that was captured itself shows whether it sent it; what something on the way sends has another
+//! TTL than the end's own packets (its hops are others, and so mostly is what it starts with); and a stack that resets a connection of
+//! its own sends its timestamp, or goes on counting its packets. From one end alone, without any of them, it may be either's.
+
+use crate::clock::Domain;
+use crate::conversation::handshake::Handshake;
+use crate::judging::ledger::Owner;
+use crate::tcp::flow::{Seen, Side, View};
+use crate::tls::Dialogue;
+
+/// TTLs of one end's packets differ by less when a route changes.
+const OTHER_TTL: u8 = 3;
+
+/// Who ended it, and whether the path may have done so in that end's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Client, edge or path.
+    pub by: Owner,
+    /// It said so itself, by an alert.
+    pub alert: bool,
+    /// Nothing proves that the end it claims to be from sent the reset.
+    pub unproven: bool,
+}
+
+/// Who ended the connection before its handshake was over; absent if nobody did.
+pub(crate) fn ended(handshake: &Handshake) -> Option<Ended> {
+    let d = &handshake.dialogue;
+    let at_client = handshake.client.as_ref().and_then(|view| first(view, d));
+    let at_edge = handshake.edge.as_ref().and_then(|view| first(view, d));
+    let sent = |side: Side| match side {
+        Side::Client => handshake.client.as_ref().map(resets_itself(side)),
+        Side::Server => handshake.edge.as_ref().map(resets_itself(side)),
+    };
+    let found = [at_client, at_edge];
+    let ended = found.into_iter().flatten().map(|first| match first {
+        First::Alert(side) => Ended { by: owner(side), alert: true, unproven: false },
+        First::Closed(side) => Ended { by: owner(side), alert: false, unproven: false },
+        First::Reset { side, foreign, own } => match sent(side) {
+            Some(true) => Ended { by: owner(side), alert: false, unproven: false },
+            Some(false) => Ended { by: Owner::Path, alert: false, unproven: false },
+            None if foreign => Ended { by: Owner::Path, alert: false, unproven: false },
+            None => Ended { by: owner(side), alert: false, unproven: !own },
+        },
+    });
+    // What one end never sent, the other end's capture shows.
+    ended.clone().find(|e| e.by == Owner::Path).or(ended.into_iter().next())
+}
+
+fn owner(side: Side) -> Owner {
+    if side == Side::Client { Owner::Client } else { Owner::Edge }
+}
+
+fn resets_itself<D: Domain>(side: Side) -> impl Fn(&View<D>) -> bool {
+    move |view| view.sent_by(side).any(|p| p.flags.rst())
+}
+
+/// What came first.
+#[derive(Clone, Copy)]
+enum First {
+    /// An alert.
+    Alert(Side),
+    /// FIN.
+    Closed(Side),
+    /// A reset in a side's name: with another TTL than its packets, or with marks of its own stack.
+    Reset { side: Side, foreign: bool, own: bool },
+}
+
+fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<First> {
+    let alert =
+        |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Alert(side)));
+    let closed = view.first_fin().map(|p| (p.packet, First::Closed(p.from)));
+    let reset = view
+        .first_rst()
+        .and_then(|p| Some((p.packet, First::Reset { side: p.from, foreign: foreign(view, p)?, own: own(view, p) })));
+    let alerts = [alert(Side::Client, d.client_alert), alert(Side::Server, d.server_alert)];
+    alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet).map(|(_, first)| first)
+}
+
+/// Whether a reset's TTL is not that of its side's packets; absent where there is no other.
+fn foreign<D: Domain>(view: &View<D>, reset: &Seen<D>) -> Option<bool> {
+    let other = view.sent_by(reset.from).find(|p| !p.flags.rst())?;
+    Some(other.ttl.abs_diff(reset.ttl) >= OTHER_TTL)
+}
+
+/// Whether a reset bears the marks of the stack whose connection it was.
+fn own<D: Domain>(view: &View<D>, reset: &Seen<D>) -> bool {
+    let before = || view.sent_by(reset.from).filter(|p| p.packet < reset.packet);
+    let stamped = before().any(|p| p.tsval().is_some());
+    let counted = before().next_back().and_then(|last| Some(reset.ip_id()?.wrapping_sub(last.ip_id()?)));
+    stamped && reset.tsval().is_some() || !stamped && counted.is_some_and(|step| (1..16).contains(&step))
+}

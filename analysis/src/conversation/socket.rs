@@ -1,0 +1,448 @@
+//! The ledger of a handshake seen by the client's own socket: no packets, no privileges.
+//!
+//! In: what a probe's kernel said of its own connection (DESIGN 5.4): `tcpi_rtt` of the TCP handshake, when each of our messages left
+//! (once per transmission) and was acknowledged by the peer's kernel, when the answer's last byte reached our kernel, and
+//! what the scheduler did with our thread. Out: a [`Reading`] by the same ledger and the same verdict rules as for packets.
+//!
+//! What a socket cannot tell stays open or is said: a flight that was lost whole and repeated looks like an edge that
+//! thinks; in one handshake nobody can know, and in round after round it would be a strange network.
+
+use enumset::EnumSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Client, Instant, Span};
+use crate::conversation::ends::client_time;
+use crate::conversation::host::HostTrace;
+use crate::conversation::milestone::Milestone;
+use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::verdict::{Culprit, End, Grade, Judgement, Reading, Verdict, owner_words, phase_words};
+
+/// Software timestamps of one kernel.
+const STAMP_ERROR: Span = Span::from_micros(100);
+/// A round trip may vary by so much more than its tenth.
+const JITTER: Span = Span::from_millis(2);
+
+/// A message of ours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// When the program had handed it to the kernel.
+    pub written: Instant<Client>,
+    /// When its last byte left the kernel, once per transmission; empty without kernel timestamps.
+    pub left: Vec<Instant<Client>>,
+    /// When the peer's kernel had acknowledged it.
+    pub acked: Option<Instant<Client>>,
+}
+
+impl Message {
+    fn first(&self) -> Instant<Client> {
+        self.left.first().copied().unwrap_or(self.written)
+    }
+}
+
+/// An answer of the edge's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Arrival {
+    /// When its last byte reached our kernel; absent without kernel timestamps.
+    pub at_kernel: Option<Instant<Client>>,
+    /// When the program had read it.
+    pub read: Instant<Client>,
+}
+
+/// A message and what came back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Where in the handshake.
+    pub phase: Phase,
+    /// What the client does before it: the phase that its own time belongs to.
+    pub before: Phase,
+    /// What was sent.
+    pub sent: Message,
+    /// What came; absent if nothing did.
+    pub answer: Option<Arrival>,
+    /// Whether the protocol alone demanded this exchange (HelloRetryRequest).
+    pub extra: bool,
+}
+
+/// The TCP handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Connect {
+    /// connect(2) was called.
+    pub began: Instant<Client>,
+    /// Its round trip by the kernel's own measure.
+    pub round_trip: Option<Span>,
+    /// How often SYN was repeated.
+    pub repeated: u32,
+    /// The program knew of it; absent if it never succeeded.
+    pub done: Option<Instant<Client>>,
+}
+
+/// What a socket saw of one handshake.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SocketTrace {
+    /// The probe began.
+    pub started: Instant<Client>,
+    /// The name was asked for, and the answer known; absent for an address.
+    pub lookup: Option<(Instant<Client>, Option<Instant<Client>>)>,
+    /// The TCP handshake; absent if it never began.
+    pub connect: Option<Connect>,
+    /// Messages and answers, in order.
+    pub exchanges: Vec<Exchange>,
+    /// Our Finished, where nothing of the handshake answers it (TLS 1.3).
+    pub finished: Option<Message>,
+    /// The end of it all.
+    pub ended: Instant<Client>,
+    /// Whether it came to its end.
+    pub complete: bool,
+    /// Whether the kernel stamped the traffic.
+    pub stamped: bool,
+    /// Whether segments of the edge's arrived out of order: one before them was lost or overtaken.
+    pub out_of_order: bool,
+    /// What the scheduler did with the probe's thread.
+    pub host: Option<HostTrace<Client>>,
+}
+
+/// Reads a handshake from the client's socket.
+pub fn read(trace: &SocketTrace) -> Reading {
+    let ledger = Ledger::open(trace.ended - trace.started);
+    let mut reader = Reader { trace, ledger, at: trace.started, round_trip: None, last: Milestone::DnsStart };
+    let complete = reader.whole().is_some() && trace.complete;
+    let host = trace.host.is_some();
+    // What is left after the last answer is the client's.
+    reader.client(Phase::Finish, trace.ended);
+    reader.ledger.close(Phase::Finish);
+    Reading {
+        grade: if trace.stamped { Grade::Socket { host } } else { Grade::App { host } },
+        end: if complete { End::Complete } else { End::Stopped { after: reader.last } },
+        ledger: reader.ledger,
+    }
+}
+
+/// The same reading without the client's own time: what remains to be said of the edge and the way to it, however busy the prober was.
+#[must_use]
+pub fn without_client(reading: &Reading) -> Reading {
+    let entries: Vec<Entry> = reading.ledger.entries.iter().filter(|e| e.owner.side() != Owner::Client).cloned().collect();
+    let total = entries.iter().map(|e| e.span).sum();
+    Reading { ledger: Ledger { total, entries }, ..reading.clone() }
+}
+
+struct Reader<'a> {
+    trace: &'a SocketTrace,
+    ledger: Ledger,
+    at: Instant<Client>,
+    round_trip: Option<Span>,
+    last: Milestone,
+}
+
+impl Reader<'_> {
+    /// Absent if it stopped on the way.
+    fn whole(&mut self) -> Option<()> {
+        if let Some((asked, answered)) = self.trace.lookup {
+            self.client(Phase::Dns, asked);
+            // User space alone sees a lookup: what the scheduler took of it is not the resolver's.
+            self.other(Phase::Dns, answered.unwrap_or(self.trace.ended), Owner::Resolver, Kind::Lookup);
+            answered?;
+            self.last = Milestone::DnsEnd;
+        }
+        self.connect()?;
+        self.last = Milestone::SynAck;
+        for exchange in &self.trace.exchanges {
+            if exchange.phase == Phase::Request {
+                self.finished();
+            }
+            self.client(exchange.before, exchange.sent.first());
+            self.exchange(exchange)?;
+            self.last = match exchange.phase {
+                _ if exchange.extra => Milestone::ClientHello,
+                Phase::ServerFlight => Milestone::ServerFlightEnd,
+                Phase::Finish => Milestone::ServerFinished,
+                _ => Milestone::FirstResponse,
+            };
+        }
+        self.finished();
+        Some(())
+    }
+
+    /// The client before its last message of the handshake.
+    fn finished(&mut self) {
+        if let Some(finished) = &self.trace.finished {
+            self.client(Phase::ClientFinished, finished.first());
+        }
+    }
+
+    fn connect(&mut self) -> Option<()> {
+        let connect = self.trace.connect?;
+        self.client(Phase::Connect, connect.began);
+        self.last = Milestone::Syn;
+        let Some(done) = connect.done else {
+            self.undecided(Phase::Connect, self.ledger.remaining(), Owner::Loss | Owner::Path | Owner::Edge);
+            return None;
+        };
+        match connect.round_trip {
+            Some(round_trip) => {
+                let round_trip = round_trip.min(done - connect.began);
+                if connect.repeated > 0 {
+                    // The wait for the SYN that got through; then its round trip, then our own wait for a CPU.
+                    let wait = done - connect.began - round_trip;
+                    let own = self.starved(connect.began, done).min(wait);
+                    self.undecided(Phase::Connect, wait - own, Owner::Loss | Owner::EdgeHost);
+                    self.at = self.at + (wait - own);
+                }
+                self.ledger.charge(Entry::round_trip(Phase::Connect, round_trip, STAMP_ERROR));
+                self.round_trip = Some(round_trip);
+                self.at = self.at + round_trip;
+                self.client(Phase::Connect, done);
+            }
+            None => {
+                let own = self.starved(connect.began, done);
+                self.ledger.charge(Entry::round_trip(Phase::Connect, done - connect.began - own, own + STAMP_ERROR));
+                self.host_took(Phase::Connect, own);
+                self.at = done;
+            }
+        }
+        Some(())
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> Option<()> {
+        let Exchange { phase, sent, answer, .. } = exchange;
+        let left = sent.first();
+        self.at = self.at.max(left);
+        let Some(answer) = answer else {
+            let candidates: EnumSet<Owner> =
+                if sent.acked.is_some() { Owner::Edge | Owner::Loss } else { Owner::Loss | Owner::Path | Owner::Edge };
+            self.undecided(*phase, self.ledger.remaining(), candidates);
+            return None;
+        };
+        let arrived = answer.at_kernel.unwrap_or(answer.read).max(left);
+        if exchange.extra {
+            self.ledger.charge(Entry::new(*phase, Owner::Protocol, Kind::HelloRetry, arrived - left, STAMP_ERROR));
+        } else {
+            self.divide(*phase, sent, left, arrived);
+        }
+        self.at = arrived;
+        if answer.at_kernel.is_none() {
+            // It may have waited in the kernel for as long as the thread waited for a CPU.
+            return Some(());
+        }
+        self.client(if *phase == Phase::ServerFlight { Phase::ClientFinished } else { Phase::Finish }, answer.read);
+        Some(())
+    }
+
+    /// Between our message and its answer, on the wire: repetition, round trip, the edge.
+    fn divide(&mut self, phase: Phase, sent: &Message, left: Instant<Client>, arrived: Instant<Client>) {
+        let acked = sent.acked.filter(|at| *at <= arrived && *at >= left);
+        let heard = acked.unwrap_or(arrived);
+        let least = self.round_trip.unwrap_or_default().percent(50).max(Span::from_micros(50));
+        let through = sent.left.iter().rev().find(|at| heard - **at >= least).copied().unwrap_or(left);
+        self.ledger.charge(Entry::new(phase, Owner::Loss, Kind::Out, through - left, STAMP_ERROR));
+        let gap = arrived - through;
+        let own = if self.trace.stamped { Span::ZERO } else { self.starved(through, arrived) };
+        self.host_took(phase, own);
+        let gap = gap - own;
+        let way = heard - through;
+        let usual = self.round_trip.unwrap_or(way);
+        let long = |span: Span| span > usual + usual.percent(10).max(JITTER);
+        let path = if long(way) { usual } else { way }.min(gap);
+        self.ledger.charge(Entry::round_trip(phase, path, STAMP_ERROR));
+        let late_ack = (way - path).at_least_zero().min(gap - path);
+        match acked.is_some() || !self.trace.stamped {
+            // The edge's kernel is prompt while its program thinks: a late acknowledgement is the way's, or its machine's.
+            true if self.trace.stamped => self.undecided(phase, late_ack, Owner::Path | Owner::Edge),
+            // Without stamps nothing tells them apart, and what is beyond a round trip like SYN's is most likely thought.
+            true => self.edge(phase, late_ack),
+            false if late_ack <= Span::from_millis(5) => self.edge(phase, late_ack),
+            false => self.undecided(phase, late_ack, Owner::Edge | Owner::Path),
+        }
+        let thought = gap - path - late_ack;
+        if self.trace.out_of_order && thought > Span::from_millis(5) {
+            self.ledger.charge(Entry::new(phase, Owner::Loss, Kind::Back, thought, usual.min(thought)));
+        } else {
+            self.edge(phase, thought);
+        }
+    }
+
+    fn edge(&mut self, phase: Phase, span: Span) {
+        self.ledger.charge(Entry::new(phase, Owner::Edge, None, span, JITTER.min(span)));
+    }
+
+    /// Charges `owner` until `to`, less what the scheduler took.
+    fn other(&mut self, phase: Phase, to: Instant<Client>, owner: Owner, kind: Kind) {
+        let own = self.starved(self.at, to);
+        self.ledger.charge(Entry::new(phase, owner, kind, to - self.at - own, own + STAMP_ERROR));
+        self.host_took(phase, own);
+        self.at = self.at.max(to);
+    }
+
+    /// How long the thread stood without a CPU.
+    fn starved(&self, from: Instant<Client>, to: Instant<Client>) -> Span {
+        let usage = self.trace.host.as_ref().map(|host| host.usage(from, to)).unwrap_or_default();
+        usage.busy().min((to - from).at_least_zero())
+    }
+
+    fn host_took(&mut self, phase: Phase, span: Span) {
+        self.ledger.charge(Entry::new(phase, Owner::ClientHost, Kind::CpuStarved, span, STAMP_ERROR));
+    }
+
+    fn client(&mut self, phase: Phase, to: Instant<Client>) {
+        if to > self.at {
+            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Vec::new()) {
+                self.ledger.charge(entry);
+            }
+            self.at = to;
+        }
+    }
+
+    fn undecided(&mut self, phase: Phase, span: Span, candidates: EnumSet<Owner>) {
+        let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
+        entry.candidates = candidates;
+        entry.missing = Missing::EdgeCapture.into();
+        self.ledger.charge(entry);
+    }
+}
+
+/// A verdict in one sentence, with the quantities behind it.
+pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -> String {
+    let ended = match reading.end {
+        End::Complete | End::NotTls => String::new(),
+        End::Stopped { after } => format!(" It never completed; the last thing proven is {}.", after.name()),
+    };
+    let said = match &judgement.verdict {
+        Verdict::Healthy => format!("Healthy: {} in all, {} beyond the baseline.", reading.ledger.total, judgement.excess),
+        Verdict::Culprit { primary, second } => {
+            let mut said = culprit(trace, reading, primary);
+            if let Some(second) = second {
+                said = format!("{said} And: {}", culprit(trace, reading, second));
+            }
+            said
+        }
+        Verdict::Inconclusive { candidates, missing, excess } => {
+            let who: Vec<&str> = candidates.iter().map(|o| owner_words(o)).collect();
+            let what: Vec<String> = missing.iter().map(|m| m.to_string()).collect();
+            let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
+            format!("{excess} beyond the baseline could be any of: {}.{tell}", who.join(", "))
+        }
+        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
+    };
+    said + &ended
+}
+
+fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String {
+    let of_owner = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner);
+    let Some(largest) = of_owner.max_by_key(|e| e.excess()) else {
+        return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
+    };
+    let (phase, span) = (phase_words(largest.phase), largest.span);
+    let round_trip = reading.ledger.min_path().map_or(String::new(), |rtt| format!("; the round trip is {rtt}"));
+    match culprit.owner.side() {
+        Owner::Edge => {
+            let sent = trace.exchanges.iter().find(|e| e.phase == largest.phase).map(|e| &e.sent);
+            let acked = sent.and_then(|s| Some(s.acked? - s.left.last().copied()?));
+            let acked =
+                acked.map_or(String::new(), |span| format!(", although its kernel acknowledged our message after {span}"));
+            format!("The edge took {span} ({phase}){acked}{round_trip}.")
+        }
+        Owner::Client => {
+            format!("The prober itself took {span} ({phase}): its thread had no CPU or was busy; not the edge's doing.")
+        }
+        Owner::Path if largest.kind == Some(Kind::Detour) => {
+            format!("Every round trip is longer than usual: {span} ({phase}), usual is {}.", largest.baseline)
+        }
+        Owner::Path => format!("The way took {span} ({phase}), usual is {}.", largest.baseline),
+        Owner::Loss => format!("A packet was lost and repeated: {span} ({phase}){round_trip}."),
+        Owner::Resolver => format!("The name lookup took {span}."),
+        other => format!("{}: {span} ({phase}){round_trip}.", owner_words(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::host::Sample;
+    use crate::judging::ledger::Baseline;
+    use crate::judging::verdict::{Circumstances, judge};
+    use proptest::prelude::*;
+
+    fn at(ms: i64) -> Instant<Client> {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn message(ms: i64, acked: Option<i64>) -> Message {
+        Message { written: at(ms), left: vec![at(ms)], acked: acked.map(at) }
+    }
+
+    /// A handshake over a way of 10 ms: ClientHello at 12, its answer at `kernel` and read at `read`.
+    fn trace(acked: i64, kernel: i64, read: i64) -> SocketTrace {
+        let answer = Some(Arrival { at_kernel: Some(at(kernel)), read: at(read) });
+        let (phase, before) = (Phase::ServerFlight, Phase::ClientHello);
+        SocketTrace {
+            started: at(0),
+            lookup: None,
+            connect: Some(Connect { began: at(1), round_trip: Some(Span::from_millis(10)), repeated: 0, done: Some(at(12)) }),
+            exchanges: vec![Exchange { phase, before, sent: message(12, Some(acked)), answer, extra: false }],
+            finished: None,
+            ended: at(read + 1),
+            complete: true,
+            stamped: true,
+            out_of_order: false,
+            host: None,
+        }
+    }
+
+    fn verdict(trace: &SocketTrace) -> String {
+        let mut reading = read(trace);
+        let client_unsplit = Span::from_millis(20);
+        reading.ledger.apply(&Baseline {
+            path: Baseline::of_path(Some(Span::from_millis(10))),
+            client_unsplit,
+            ..Baseline::default()
+        });
+        judge(&reading, Circumstances::default()).verdict.label()
+    }
+
+    #[test]
+    fn an_answer_late_after_a_prompt_acknowledgement_is_the_edge() {
+        assert_eq!(verdict(&trace(22, 322, 323)), "edge");
+        assert_eq!(verdict(&trace(22, 24, 25)), "healthy");
+    }
+
+    #[test]
+    fn an_answer_that_lay_in_our_kernel_is_the_client() {
+        assert_eq!(verdict(&trace(22, 24, 330)), "client");
+        let mut starved = trace(22, 24, 330);
+        let sample = |ms, cpu: u64, delay: u64| Sample { at: at(ms), tid: 1, cpu, run_delay: delay, state: 'R', steal: 0 };
+        starved.host =
+            Some(HostTrace { samples: vec![sample(0, 0, 0), sample(12, 0, 0), sample(330, 1, 300_000_000)], nodelay: None });
+        assert_eq!(verdict(&starved), "client_host/cpu_starved");
+    }
+
+    #[test]
+    fn without_the_clients_time_a_slow_edge_stands_alone() {
+        let reading = read(&trace(22, 322, 900));
+        let target = without_client(&reading);
+        assert!(target.ledger.total < Span::from_millis(330));
+        assert!(target.ledger.entries.iter().all(|e| e.owner != Owner::Client));
+        assert_eq!(target.ledger.entries.iter().map(|e| e.span).sum::<Span>(), target.ledger.total);
+    }
+
+    #[test]
+    fn a_repeated_hello_is_loss() {
+        let mut lost = trace(222, 223, 224);
+        lost.exchanges[0].sent.left = vec![at(12), at(212)];
+        assert_eq!(verdict(&lost), "loss/out");
+    }
+
+    #[test]
+    fn a_late_acknowledgement_without_another_witness_is_open() {
+        assert_eq!(verdict(&trace(322, 323, 324)), "inconclusive");
+    }
+
+    proptest! {
+        #[test]
+        fn the_ledger_sums_to_its_total(acked in 0i64..900, kernel in 0i64..900, read_at in 0i64..900, ended in 0i64..900) {
+            let mut trace = trace(acked, kernel, read_at);
+            trace.ended = at(ended);
+            let ledger = read(&trace).ledger;
+            prop_assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
+        }
+    }
+}

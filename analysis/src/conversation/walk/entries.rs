@@ -1,0 +1,535 @@
+//! From arcs to the lines of a ledger: who owns each stretch, and how sure that is.
+//!
+//! In: the arcs of a walk, and what is known beside the packets (the hosts' schedulers, what an end asked others). Out: entries that sum
+//! to the walk. A way out and the way back behind it make one round, in which the clocks cancel; what TCP's rules cost is the
+//! protocol's; what only one end tells of the other stays open where two owners would look alike.
+
+use enumset::EnumSet;
+use smallvec::SmallVec;
+
+use super::arcs::{Arc, What, Work};
+use super::far::put_off;
+use super::limits::Rule;
+use super::tape::{Known, Tape};
+use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::conversation::handshake::{Handshake, was_awake};
+use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
+use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
+use crate::tcp::flow::{Seen, Side, View};
+use crate::tcp::identification::FarSide;
+
+/// Two capture timestamps of one host: softirq and clock granularity.
+const STAMP_ERROR: Span = Span::from_micros(100);
+/// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
+const TICK: Span = Span::from_millis(2);
+/// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
+const LEAST_TIMEOUT: Span = Span::from_millis(150);
+
+/// Chance lets one of the repetitions of a segment through by then.
+const NO_CHANCE: Span = Span::from_millis(1_500);
+
+type Entries = SmallVec<[Entry; 2]>;
+
+/// What the entries are made from, beside the arcs.
+pub(super) struct Evidence<'a> {
+    pub handshake: &'a Handshake,
+    pub tapes: [&'a Tape; 2],
+    /// The end that was not captured.
+    pub far: Option<Side>,
+    /// One round trip between the ends, about.
+    pub round_trip: i64,
+}
+
+/// The ledger of a walk, whose arcs come last first.
+pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
+    let mut entries: Vec<Entry> = Vec::with_capacity(arcs.len());
+    let (mut out, mut extra): (Option<Arc>, Option<Extra>) = (None, None);
+    let mut last_round = None;
+    let mut rounds: SmallVec<[(usize, i64, i64); 6]> = SmallVec::new();
+    for (k, arc) in arcs.iter().enumerate().rev() {
+        match arc.what {
+            What::Way if arc.side == Side::Client => {
+                // A way out that no way back followed: the capture ended, or began, in between.
+                out = Some(*arc);
+            }
+            What::Way => {
+                last_round = out.is_some().then_some(entries.len());
+                rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
+                entries.extend(round(evidence, out.take(), *arc, extra.take()));
+            }
+            What::Limit(rule) => {
+                // At the edge the round is under way, at the client it is over.
+                match (arc.side, last_round) {
+                    (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
+                    _ => extra = Some(Extra::Rule(rule)),
+                }
+                let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+            }
+            What::Hold(rule) => {
+                let (owner, kind) = Extra::Rule(rule).owner(arc.side.peer());
+                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+            }
+            What::Lost => entries.push(lost(evidence, arc)),
+            What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
+            What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
+            What::Vanished => entries.extend(vanished(evidence, arc)),
+            What::Work(work) => {
+                if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
+                    extra = Some(Extra::HelloRetry);
+                }
+                let ends = (arcs.get(k + 1), k.checked_sub(1).and_then(|k| arcs.get(k)));
+                entries.extend(worked(evidence, arc, work, ends));
+            }
+        }
+    }
+    entries.extend(out.into_iter().flat_map(|out| last_way(evidence, out)));
+    stood_still(evidence, &mut entries, &rounds);
+    let entries: Vec<Entry> = entries.into_iter().filter(|e| e.span != Span::ZERO).collect();
+    Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
+}
+
+/// A machine that stands still stamps what came meanwhile when it goes on: what the hypervisor took of a round trip is no way.
+/// `rounds` are their places, and when they began and ended on the client's clock.
+fn stood_still(evidence: &Evidence<'_>, entries: &mut Vec<Entry>, rounds: &[(usize, i64, i64)]) {
+    let Some(trace) = evidence.handshake.client_host.as_ref().filter(|_| evidence.far != Some(Side::Client)) else { return };
+    let usual = rounds.iter().map(|(at, ..)| entries[*at].span).min().unwrap_or_default();
+    for (at, from, to) in rounds {
+        let stolen = trace.usage(Instant::from_nanos(*from), Instant::from_nanos(*to)).stolen;
+        let stood = stolen.min(entries[*at].span - usual);
+        if stood > Span::from_millis(1) {
+            entries[*at].span -= stood;
+            let cited = entries[*at].packets.clone();
+            entries.push(Entry::new(entries[*at].phase, Owner::ClientHost, Kind::CpuStolen, stood, STAMP_ERROR).between(cited));
+        }
+    }
+}
+
+fn span(arc: &Arc) -> Span {
+    Span::from_nanos(arc.span())
+}
+
+fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) -> Entry {
+    Entry::new(arc.phase, owner, kind, span(arc), error).between(arc.packets.into_iter().flatten())
+}
+
+/// A way out and back; what one of them lacks for being cut off is not known, and nothing.
+fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>) -> Entries {
+    let mut entries = Entries::new();
+    let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
+    let ways = (span(&out) + span(&back)).at_least_zero();
+    // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
+    let late = match evidence.far {
+        Some(Side::Client) => span(&out),
+        Some(Side::Server) => span(&back),
+        None => Span::ZERO,
+    };
+    let late = late.at_least_zero().min(ways);
+    let error = if evidence.far.is_some() { Span::from_micros(500) } else { STAMP_ERROR + STAMP_ERROR };
+    let cited = || [out.packets[0], back.packets[1]].into_iter().flatten();
+    let mut round = Entry::round_trip(out.phase, ways - late, error).between(cited());
+    round.filled_in = evidence.far.is_none() && out.known.max(back.known) == Known::Guessed;
+    if let Some(far) = evidence.far {
+        // One end cannot tell a long way towards the other from a machine that stood still there.
+        let (host, capture) = match far {
+            Side::Client => (Owner::ClientHost, Missing::ClientCapture),
+            Side::Server => (Owner::Edge, Missing::EdgeCapture),
+        };
+        (round.candidates, round.missing) = (Owner::Path | host, capture.into());
+    }
+    if let Some(extra) = extra {
+        asked_by(&mut round, extra, Side::Server);
+    }
+    entries.push(round);
+    if late > Span::ZERO {
+        let mut entry = Entry::new(back.phase, Owner::Path, Kind::Delay, late, TICK).between(cited());
+        if evidence.far == Some(Side::Server) && !is_awake(evidence.handshake, back.from, back.to) {
+            (entry.owner, entry.kind) = (Owner::Unattributed, None);
+            (entry.candidates, entry.missing) = (Owner::Path | Owner::Client, Missing::ClientHost.into());
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+/// What asked for a round that no message did.
+#[derive(Clone, Copy)]
+enum Extra {
+    Rule(Rule),
+    HelloRetry,
+}
+
+impl Extra {
+    /// Whose time it costs, `sender` having waited.
+    fn owner(self, sender: Side) -> (Owner, Kind) {
+        match self {
+            Extra::HelloRetry => (Owner::Protocol, Kind::HelloRetry),
+            Extra::Rule(Rule::ReceiveWindow) => (Owner::Protocol, Kind::ReceiveWindow),
+            Extra::Rule(Rule::Nagle) => (Owner::Protocol, Kind::Nagle),
+            Extra::Rule(Rule::CongestionWindow) => (Owner::Protocol, Kind::InitialWindow),
+            Extra::Rule(Rule::Repair) => (Owner::Loss, direction(sender)),
+        }
+    }
+}
+
+fn asked_by(round: &mut Entry, extra: Extra, sender: Side) {
+    let (owner, kind) = extra.owner(sender);
+    (round.owner, round.kind, round.extra_round) = (owner, Some(kind), true);
+}
+
+fn direction(side: Side) -> Kind {
+    if side == Side::Client { Kind::Out } else { Kind::Back }
+}
+
+/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost.
+fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
+    let [client, edge] = evidence.tapes;
+    let behind = edge.events.iter().position(|e| e.at() >= out.to).unwrap_or(0);
+    let way_back = |i: usize| {
+        let event = &edge.events[i];
+        let came = &client.events[event.other.filter(|_| edge.is_own(i))? as usize];
+        Some((event.at(), came.at()))
+    };
+    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
+    let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
+    let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
+    let answer = client.events.iter().find(|e| e.at() == to && e.seen.from == Side::Server).map(|e| e.seen.packet);
+    let back = Arc { from, to, packets: [None, answer.or(out.packets[1])], side: Side::Server, known: Known::Captured, ..out };
+    round(evidence, Some(out), back, None)
+}
+
+fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
+    let h = evidence.handshake;
+    let full_size = match (&h.client, &h.edge, arc.side) {
+        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
+        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
+        (Some(view), None, side) => shrank(view, side),
+        (None, Some(view), side) => shrank(view, side),
+        (None, None, _) => false,
+    };
+    if let Some(deaf) = evidence.deaf(arc) {
+        return deaf;
+    }
+    if full_size {
+        return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
+    }
+    if evidence.answered_for_another(arc) {
+        return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
+    }
+    let near = evidence.far.map(Side::peer);
+    if evidence.far == Some(arc.side) {
+        return evidence.lost_there(arc);
+    }
+    let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
+    if near == Some(arc.side) {
+        match evidence.answered_by(arc) {
+            // The copy that came before had come as well: what was lost is the acknowledgement.
+            Some(Answer::Twice) => entry.kind = Some(direction(arc.side.peer())),
+            // Lost may be it, or the answer that acknowledged it.
+            Some(Answer::WithData) if near == Some(Side::Client) => entry.kind = None,
+            Some(Answer::Alone | Answer::WithData) | None => {}
+        }
+    }
+    if near == Some(Side::Client) && arc.side == Side::Client && !evidence.edge_took(arc) {
+        // An edge whose accept queue is full drops it just as the way does.
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        (entry.candidates, entry.missing) = (Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture.into());
+    }
+    entry
+}
+
+/// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
+/// take) where they came.
+fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+    let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
+    let cut = |p: &Seen<D>| {
+        let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
+        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
+    };
+    if biggest > ALWAYS_CARRIED && data().any(cut) {
+        return true;
+    }
+    let Some(full) = view.mss() else { return false };
+    let mut reached = 0;
+    let hole = data().find_map(|p| {
+        let before = reached;
+        reached = p.end().max(reached);
+        (p.start() > before).then_some((before, p.start()))
+    });
+    let smaller = full - full / 10;
+    hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
+        && data().all(|p| p.len() < smaller)
+        && data().filter(|p| p.end() > p.start()).map(Seen::len).max().is_some_and(|most| most > 0)
+}
+
+fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
+    if let Some(deaf) = evidence.deaf(arc) {
+        return vec![deaf];
+    }
+    let h = evidence.handshake;
+    let full_size = match (&h.client, &h.edge, arc.side) {
+        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
+        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
+        _ => false,
+    };
+    let full_size = full_size
+        || match (&h.client, &h.edge, evidence.far) {
+            (Some(view), None, far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
+            (None, Some(view), far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
+            _ => false,
+        };
+    let mut entry = match full_size {
+        true => entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR),
+        false => entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR),
+    };
+    if evidence.far == Some(arc.side) && !full_size {
+        // Its peer had all that came behind it.
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side).into());
+        return vec![entry];
+    }
+    if let Some(far) = evidence.far.filter(|_| !full_size) {
+        // Dropped on the way, or taken and not acknowledged.
+        let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
+        (entry.owner, entry.kind) = (Owner::Unattributed, None);
+        entry.candidates = Owner::Loss | Owner::Path | other;
+        entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
+    }
+    vec![entry]
+}
+
+/// How something that was sent twice was acknowledged.
+enum Answer {
+    /// By a packet that says that it came twice (D-SACK, RFC 2883).
+    Twice,
+    /// By an acknowledgement alone.
+    Alone,
+    /// Together with the answer to it.
+    WithData,
+}
+
+/// Whether big segments never pass while smaller ones do, seen from one end. Where they left: all that was sent in vain, more than
+/// once, is bigger than anything that was acknowledged. Where they should have come: a hole as big as a full segment stayed for so
+/// long that chance would have let one repetition through.
+fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> bool {
+    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+    if far {
+        let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
+        data().for_each(|p| covered.add(p.start(), p.end()));
+        data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
+        return behind < i64::MAX && behind - covered.prefix > ALWAYS_CARRIED_BYTES && lasted > NO_CHANCE;
+    }
+    let peers = || view.sent_by(side.peer());
+    let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
+    let came = |p: &Seen<D>| {
+        p.end() <= acknowledged
+            || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
+    };
+    let in_vain = || data().filter(|p| !came(p));
+    let often = in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 3);
+    let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
+    let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
+    often && least > ALWAYS_CARRIED && most < least
+}
+
+/// An end's own stretch, divided by what its host says, or by what the other end can know of it.
+fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Option<&Arc>, Option<&Arc>)) -> Vec<Entry> {
+    let mut entries = match evidence.far == Some(arc.side) {
+        true => evidence.far_work(arc, work, before, behind),
+        false => evidence.near_work(arc, work),
+    };
+    for entry in entries.iter_mut().filter(|e| e.kind != Some(Kind::OldConnection)) {
+        entry.worked = Some(Worked { side: arc.side, tail: work == Work::Tail });
+    }
+    entries
+}
+
+impl Evidence<'_> {
+    fn near_work(&self, arc: &Arc, work: Work) -> Vec<Entry> {
+        let h = self.handshake;
+        let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
+        if work == Work::Unread {
+            let owner = if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge };
+            return vec![entry(arc, owner, Kind::ZeroWindow, STAMP_ERROR)];
+        }
+        match arc.side {
+            Side::Client => {
+                let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+                crate::conversation::ends::client_side(h, arc.phase, from, to, cited)
+            }
+            Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
+                vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
+            }
+            Side::Server => {
+                let (from, to) = (Instant::<Edge>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+                crate::conversation::ends::edge_side(h, arc.phase, from, to, arc.packets)
+            }
+        }
+    }
+
+    /// What the near end knows of the far end's work.
+    fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Vec<Entry> {
+        let h = self.handshake;
+        match (&h.client, &h.edge) {
+            (Some(view), None) => self.told_of(view, arc, work, before, behind),
+            (None, Some(view)) => self.told_of(view, arc, work, before, behind),
+            _ => Vec::new(),
+        }
+    }
+
+    fn told_of<D: Domain>(
+        &self,
+        view: &View<D>,
+        arc: &Arc,
+        work: Work,
+        before: Option<&Arc>,
+        behind: Option<&Arc>,
+    ) -> Vec<Entry> {
+        let (own, capture, timestamps, ip_id) = match arc.side {
+            Side::Client => (Owner::Client, Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId),
+            Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
+        };
+        if work == Work::Unread {
+            return vec![entry(
+                arc,
+                if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge },
+                Kind::ZeroWindow,
+                TICK,
+            )];
+        }
+        let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
+            let mut open =
+                Entry::new(arc.phase, Owner::Unattributed, None, span, Span::ZERO).between(arc.packets.into_iter().flatten());
+            (open.candidates, open.missing) = (candidates, missing);
+            open
+        };
+        if work == Work::Silence {
+            return vec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
+        }
+        let told = span(arc);
+        let mut rest = told;
+        let mut entries = Vec::new();
+        // What of it may have been the way towards this end's peer: an acknowledgement would have told.
+        let answer = behind.and_then(|b| b.packets[0]).and_then(|n| self.near().events.iter().find(|e| e.seen.packet == n));
+        if before.is_some_and(|b| b.what == What::Way && b.known == Known::Guessed) && work == Work::Head {
+            let unsure = answer.map_or(told, |a| Span::from_nanos(put_off(a)).min(told));
+            let prompt = self.acknowledged_before(arc);
+            let unsure = if prompt { unsure } else { told };
+            entries.push(open(unsure, own | Owner::Path, capture.into()));
+            rest -= unsure;
+        }
+        if rest <= Span::ZERO {
+            return entries;
+        }
+        // When it left, its timestamps tell; when what it answered came, was said above.
+        let stamped = |e: &&super::tape::Event| e.seen.from == arc.side && e.seen.tsval().is_some();
+        let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
+        let told_late =
+            last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
+        let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
+        let far_side = FarSide { view, side: arc.side };
+        let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };
+        entries.push(match (told_late, missing) {
+            (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
+            (true, Some(_)) => {
+                let error = Span::from_nanos(self.round_trip).min(rest);
+                Entry::new(arc.phase, Owner::Loss, direction(arc.side), rest, error).between(arc.packets.into_iter().flatten())
+            }
+            (true, None) => open(rest, own | Owner::Loss, ip_id | capture),
+            (false, Some(0)) => open(rest, own | Owner::Path, timestamps | capture),
+            (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
+        });
+        entries
+    }
+
+    /// What an end that was told so lost to packets too big for the way, sent again as big as before.
+    fn deaf(&self, arc: &Arc) -> Option<Entry> {
+        let told = self.handshake.too_big[arc.side as usize].iter().find(|(at, _)| *at < arc.to)?;
+        let owner = if arc.side == Side::Client { Owner::ClientHost } else { Owner::EdgeHost };
+        let mut entry = entry(arc, owner, Kind::IgnoredTooBig, STAMP_ERROR);
+        entry.packets.insert(entry.packets.len().min(1), told.1);
+        Some(entry)
+    }
+
+    /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
+    fn answered_for_another(&self, arc: &Arc) -> bool {
+        if arc.phase != Phase::Connect {
+            return false;
+        }
+        let tape = if self.far == Some(Side::Server) { self.tapes[0] } else { self.tapes[1] };
+        let of_server = || tape.events.iter().filter(|e| e.seen.from == Side::Server);
+        of_server().take_while(|e| !e.seen.flags.syn()).any(|e| e.is_full_of_nothing() && e.seen.flags.ack())
+            && of_server().any(|e| e.seen.flags.syn())
+    }
+
+    /// What the far end sent again, told by its holes here: if its first copy is not older by its own marks, that was only late.
+    fn lost_there(&self, arc: &Arc) -> Entry {
+        let near = self.near();
+        let find = |packet: Option<u64>| near.events.iter().find(|e| Some(e.seen.packet) == packet).map(|e| e.seen);
+        let (before, copy) = (find(arc.packets[0]), find(arc.packets[1]));
+        let counted =
+            before.zip(copy).and_then(|(a, b)| Some(b.ip_id()?.wrapping_sub(a.ip_id()?) as i16)).filter(|step| *step != 0);
+        if arc.known <= Known::Told || counted.is_some_and(|step| (1..64).contains(&step)) {
+            return entry(arc, Owner::Loss, direction(arc.side), TICK);
+        }
+        let mut open = entry(arc, Owner::Unattributed, None, Span::ZERO);
+        open.candidates = Owner::Loss | Owner::Path;
+        open.missing = match arc.side {
+            Side::Client => Missing::ClientCapture | Missing::ClientTimestamps,
+            Side::Server => Missing::EdgeCapture | Missing::EdgeTimestamps,
+        };
+        open
+    }
+
+    /// How the far end acknowledged what the near end sent again.
+    fn answered_by(&self, arc: &Arc) -> Option<Answer> {
+        let near = self.near();
+        let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
+        let (start, end) = near.events[copy].range();
+        let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
+        let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
+        Some(match () {
+            () if twice => Answer::Twice,
+            () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
+            () => Answer::WithData,
+        })
+    }
+
+    /// What would show this end.
+    fn capture(&self, side: Side) -> Missing {
+        if side == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }
+    }
+
+    fn near(&self) -> &Tape {
+        self.tapes[self.far.map_or(Side::Client, Side::peer) as usize]
+    }
+
+    /// Whether a pure acknowledgement told, before the answer itself, that what the far end worked on had come.
+    fn acknowledged_before(&self, arc: &Arc) -> bool {
+        let near = self.near();
+        let place = |packet: Option<u64>| near.events.iter().position(|e| Some(e.seen.packet) == packet);
+        let (Some(asked), Some(answer)) = (place(arc.packets[0]), place(arc.packets[1])) else { return false };
+        let end = near.events[asked].range().1;
+        near.events[asked.min(answer)..answer]
+            .iter()
+            .any(|e| e.seen.from == arc.side && e.is_full_of_nothing() && e.seen.ack().is_some_and(|ack| ack >= end))
+    }
+
+    /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
+    fn edge_took(&self, arc: &Arc) -> bool {
+        let [client, _] = self.tapes;
+        let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
+        let until = client.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).unwrap_or(client.events.len());
+        client.events[..until].iter().any(|e| e.seen.from == Side::Server && took(e))
+            || (0..client.events.len())
+                .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))
+    }
+}
+
+/// Whether the client's host is known to have been awake: one that stands still captures nothing, and what came meanwhile looks late.
+fn is_awake(h: &Handshake, from: i64, to: i64) -> bool {
+    to - from <= Span::from_millis(5).nanos()
+        || h.client_host.is_some()
+        || was_awake(&h.client_pulse, Instant::from_nanos(from), Instant::from_nanos(to))
+}

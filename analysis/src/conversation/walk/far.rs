@@ -1,0 +1,192 @@
+//! What one observer can tell of the far end: a tape of it, with its events where its own packets put them.
+//!
+//! In: the tape of the end that was captured. Out: the far end's, on a clock of its own that reads like ours for what came the quickest
+//! way; the whole round trip lies on the way towards it. Departures there are told by TCP timestamps (RFC 7323), arrivals by the prompt
+//! acknowledgement of its kernel, the copy that arrived by the timestamp that is echoed (RFC 3522). What nothing tells is guessed, and
+//! marked so: whoever names owners must leave room for it.
+
+use super::tape::{Event, Known, Tape};
+use crate::clock::{Domain, Instant};
+use crate::tcp::flow::View;
+use crate::tcp::stamps::Stamps;
+
+/// How much later than the quickest a packet must have come for its timestamp to tell of it, beside a tick.
+const JITTER: i64 = 2_000_000;
+/// An acknowledgement may be put off for so long (RFC 9293, section 3.8.6.3; Linux), and by other stacks, which start at a higher TTL.
+const PUT_OFF: i64 = 45_000_000;
+const PUT_OFF_OTHERS: i64 = 210_000_000;
+const LINUX_TTL: u8 = 64;
+/// Guessed to have come so much sooner, so that what it let go comes behind it.
+const AHEAD: i64 = 1_500_000;
+
+/// The far end, as far as it is known.
+pub(super) struct Far {
+    pub tape: Tape,
+    /// The usual round trip between the ends: that of the TCP handshake, or the shortest seen.
+    pub round_trip: i64,
+}
+
+/// How much of the wait for `answer` the far end's kernel may have put off its acknowledgement, without its program's doing.
+pub(super) fn put_off(answer: &Event) -> i64 {
+    if answer.seen.ttl > LINUX_TTL { PUT_OFF_OTHERS } else { PUT_OFF }
+}
+
+/// What `near` tells of the other end.
+pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
+    let end = near.end.peer();
+    let mut left = departures(near, view);
+    let mut deliveries = deliveries(near);
+    deliveries.sort_by_key(|d| d.answer);
+    let round_trip = round_trip(near, &deliveries);
+    // Nobody acknowledges what has not come.
+    let mut delivered = deliveries.iter().peekable();
+    let mut came = i64::MIN;
+    for (i, event) in near.events.iter().enumerate().filter(|(_, e)| e.seen.from == end) {
+        while let Some(delivery) = delivered.next_if(|d| d.answer <= i) {
+            came = came.max(near.events[delivery.copy].at() + round_trip);
+        }
+        left[i].0 = left[i].0.max(came.min(event.at()));
+    }
+    let mut events = Vec::with_capacity(near.events.len());
+    let mut places = Vec::with_capacity(near.events.len());
+    for (i, event) in near.events.iter().enumerate() {
+        let (at, known) = match event.seen.from == end {
+            true => left[i],
+            false => match deliveries.iter().find(|d| d.copy == i) {
+                Some(delivery) => arrival(near, delivery, &left, round_trip),
+                // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
+                None if !event.is_full_of_nothing() => continue,
+                None => (event.at() + round_trip - AHEAD, Known::Guessed),
+            },
+        };
+        let mut seen = event.seen;
+        seen.at = Instant::from_nanos(at);
+        places.push(i);
+        events.push(Event { other: Some(i as u32), ..Event::new(seen, known) });
+    }
+    let tape = Tape::of(end, events, near.sacks().to_vec(), near.scales());
+    for (k, event) in tape.events.iter().enumerate() {
+        if let Some(i) = event.other {
+            near.events[i as usize].other = Some(k as u32);
+        }
+    }
+    Far { tape, round_trip }
+}
+
+/// When each of the far end's packets left it, and how that is known.
+fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
+    let end = near.end.peer();
+    let tick = Stamps::of(view, end, None).tick().nanos();
+    let first = near.events.iter().filter(|e| e.seen.from == end).find_map(|e| e.seen.tsval());
+    let lag = |e: &Event| {
+        let ticks = e.seen.tsval()?.wrapping_sub(first?) as i32;
+        Some(e.at() - i64::from(ticks) * tick)
+    };
+    let quickest = near.events.iter().filter(|e| e.seen.from == end).filter_map(|e| Some((lag(e)?, e.at()))).min();
+    let known = if first.is_some() { Known::Told } else { Known::Guessed };
+    let left = |e: &Event| {
+        let Some((least, at)) = quickest else { return (e.at(), Known::Guessed) };
+        let Some(lag) = lag(e) else { return (e.at(), Known::Guessed) };
+        // Some hosts' timestamps run slower or faster by a few per cent.
+        let slack = tick + JITTER + (e.at() - at).abs() / 50;
+        let late = lag - least;
+        (if late > slack { e.at() - late } else { e.at() }, known)
+    };
+    let mut found: Vec<(i64, Known)> = near.events.iter().map(left).collect();
+    // What lies behind something in the stream left no sooner than that did.
+    let (mut reached, mut last) = (i64::MIN, i64::MIN);
+    for (event, (at, _)) in near.events.iter().zip(&mut found).filter(|(e, _)| e.seen.from == end) {
+        if event.seen.start() >= reached {
+            *at = (*at).max(last);
+            (reached, last) = (event.seen.end(), *at);
+        }
+    }
+    found
+}
+
+/// Something of ours that the far end got.
+struct Delivery {
+    /// The copy that came.
+    copy: usize,
+    /// The first packet of the far end's that says so.
+    answer: usize,
+}
+
+/// Which copies of our own came, by what the far end acknowledges.
+fn deliveries(near: &Tape) -> Vec<Delivery> {
+    let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
+    let mut found = Vec::new();
+    for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
+        let last = near.events[i].range().1 - 1;
+        let covers = |a: &usize| {
+            let seen = &near.events[*a].seen;
+            seen.ack().is_some_and(|ack| ack > last) || near.sack(*a).iter().any(|(left, right)| *left <= last && last < *right)
+        };
+        let Some(answer) = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers) else { continue };
+        let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(last));
+        found.push(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer });
+    }
+    found
+}
+
+/// Which of several copies an answer is for.
+fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize) -> Option<usize> {
+    let first = copies.clone().next()?;
+    copies.clone().nth(1)?;
+    let stamp = |i: usize| near.events[i].seen.tsval();
+    let distinct = copies.clone().skip(1).all(|c| stamp(c).is_some() && stamp(c) != stamp(first));
+    if distinct
+        && let Some(echo) = near.events[answer].seen.tsecr()
+        && let Some(copy) = copies.clone().find(|c| stamp(*c) == Some(echo))
+    {
+        return Some(copy);
+    }
+    // Told soon afterwards that a copy had come twice, it was for the first.
+    let soon = near.events[answer].at() + 5_000_000;
+    let range = near.events[first].range();
+    let twice = (answer..near.events.len())
+        .take_while(|i| near.events[*i].at() <= soon)
+        .any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= range.0 && i > answer));
+    if twice {
+        return Some(first);
+    }
+    // The last that was sent half the time of the quickest round trip before.
+    let least = quickest(near).unwrap_or(0) / 2;
+    copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= least.max(50_000)).last().or(Some(first))
+}
+
+/// The shortest time from something of ours, sent once, to its acknowledgement.
+fn quickest(near: &Tape) -> Option<i64> {
+    let single = |i: usize| {
+        let (start, end) = near.events[i].range();
+        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
+        let answer =
+            near.events[i + 1..].iter().find(|e| e.seen.from != near.end && e.seen.ack().is_some_and(|ack| ack >= end))?;
+        (copies == 1 && end > start).then(|| answer.at() - near.events[i].at())
+    };
+    (0..near.events.len()).filter(|i| near.is_own(*i)).filter_map(single).min()
+}
+
+fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
+    let of = |d: &Delivery| near.events[d.answer].at() - near.events[d.copy].at();
+    let syn = deliveries.iter().find(|d| near.events[d.copy].seen.flags.syn()).map(of);
+    // What answers sooner than the far end can stands on the way to it.
+    let far_enough = |span: &i64| syn.is_none_or(|syn| *span >= syn * 2 / 5);
+    deliveries.iter().map(of).filter(far_enough).min().or(syn).unwrap_or(0).max(0)
+}
+
+/// When a copy came.
+fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: i64) -> (i64, Known) {
+    let (answer, sent) = (&near.events[delivery.answer], &near.events[delivery.copy]);
+    let (told, known) = left[delivery.answer];
+    let usual = sent.at() + round_trip;
+    if answer.seen.flags.syn() || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing() {
+        return (told.max(sent.at()), known.min(Known::Told));
+    }
+    match answer.is_full_of_nothing() {
+        // An acknowledgement of its own that was put off longer than any kernel does: it came late.
+        true if told - usual > put_off(answer) => (told, known),
+        // Its kernel would have acknowledged by itself what its program did not answer for so long.
+        _ => ((told - put_off(answer)).max(usual).min(told), Known::Guessed),
+    }
+}

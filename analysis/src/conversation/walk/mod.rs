@@ -1,0 +1,210 @@
+//! Whose time it was: one walk for all evidence.
+//!
+//! ```text
+//! views ─► tapes (pairing; far: what one end tells of the other) ─► goal ─► follow ─ arcs ─► entries ─► Ledger
+//!                                                                     └ limits: what let a departure go
+//! ```
+//! The walk goes backwards from the arrival that completed the handshake, along what was waited for last, to its SYN. Every instant
+//! gets one arc, so the ledger sums by construction; TLS names the goal and the labels, and nothing else.
+
+mod arcs;
+mod entries;
+mod far;
+mod follow;
+mod goal;
+mod limits;
+mod pairing;
+mod tape;
+
+use crate::clock::{Client, Domain, Instant, Span};
+use crate::conversation::handshake::Handshake;
+use crate::conversation::milestone::Milestone;
+use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::verdict::{End, Grade, Reading};
+use crate::tcp::flow::{Side, View};
+
+use arcs::{What, Work};
+use entries::Evidence;
+use follow::{Point, Walk};
+use goal::{Goal, Stopped};
+use limits::Sender;
+use pairing::Ways;
+use tape::{Known, Tape};
+
+/// An event and what it caused, where one of them is guessed, lie so far apart at most, beside a tenth of a round trip.
+const GUESSED: i64 = 3_000_000;
+
+/// Reads a handshake from what was captured of it, from its SYN or (in a capture that began later) from what is seen first; absent if a
+/// capture shows one direction only, or nothing.
+pub fn read(handshake: &Handshake) -> Option<Reading> {
+    match (&handshake.client, &handshake.edge) {
+        (Some(client), Some(edge)) => {
+            let (mut client, mut edge) = (Tape::captured(Side::Client, client), Tape::captured(Side::Server, edge));
+            let ways = pairing::pair(&mut client, &mut edge);
+            let round_trip = ways.least[0].zip(ways.least[1]).map_or(0, |(out, back)| (out + back).max(0));
+            Some(walk(handshake, [&client, &edge], ways, None, round_trip))
+        }
+        (Some(view), None) => one_end(handshake, Side::Client, view),
+        (None, Some(view)) => one_end(handshake, Side::Server, view),
+        (None, None) => None,
+    }
+}
+
+fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Option<Reading> {
+    if !view.both_directions() && !view.syns(Side::Client).any(|_| true) {
+        return None;
+    }
+    let mut near = Tape::captured(end, view);
+    let far = far::far(&mut near, view);
+    let trip = Some(far.round_trip);
+    let (towards, from) = if end == Side::Client { (trip, Some(0)) } else { (Some(0), trip) };
+    let ways = Ways { least: [towards, from], usual: [towards, from] };
+    let tapes = if end == Side::Client { [&near, &far.tape] } else { [&far.tape, &near] };
+    Some(walk(handshake, tapes, ways, Some(end.peer()), far.round_trip))
+}
+
+fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>, round_trip: i64) -> Reading {
+    let d = &handshake.dialogue;
+    let nodelay = handshake.client_host.as_ref().is_some_and(|trace| trace.nodelay == Some(true));
+    let sender = |side| Sender {
+        nodelay: nodelay && side == Side::Client,
+        round_trip,
+        slack: if far == Some(side) { GUESSED + round_trip / 10 } else { 0 },
+    };
+    let phase_of = |side, byte| goal::phase_of(d, side, byte);
+    let senders = [sender(Side::Client), sender(Side::Server)];
+    let mut walk = Walk { tapes, ways, senders, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
+    let end = match goal::goal(d, tapes, handshake.is_not_tls()) {
+        Goal::Reached(point) => {
+            if let Point::Left { end, i } = point {
+                // It came, though the capture there missed it: the way is taken for the usual one.
+                let left = &tapes[end as usize].events[i];
+                let came = left.at() + ways.usual[end as usize].unwrap_or(0);
+                walk.push(What::Way, end, Phase::Finish, (left.at(), came), [Some(left.seen.packet), None], Known::Guessed);
+            }
+            walk.follow(point);
+            match () {
+                () if handshake.is_not_tls() => End::NotTls,
+                () if d.refused_late() => End::Stopped { after: Milestone::ClientFinished },
+                () => End::Complete,
+            }
+        }
+        Goal::Stopped(stopped) => {
+            stop(&mut walk, handshake, stopped);
+            End::Stopped { after: goal::proven(d, tapes) }
+        }
+    };
+    let evidence = Evidence { handshake, tapes, far, round_trip };
+    let mut ledger = entries::ledger(&evidence, &walk.arcs);
+    let grains = [handshake.client.as_ref().map(View::grain), handshake.edge.as_ref().map(View::grain)];
+    if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
+        ledger.entries.iter_mut().for_each(|entry| entry.grain = grain);
+    }
+    if end == End::NotTls {
+        let of_client = |e: &&mut Entry| e.worked.is_some_and(|w| w.side == Side::Client);
+        for entry in ledger.entries.iter_mut().filter(of_client) {
+            (entry.owner, entry.kind, entry.worked) = (Owner::Client, Some(Kind::Idle), None);
+        }
+    }
+    before(handshake, &mut ledger);
+    Reading { grade: grade(handshake), ledger, end }
+}
+
+fn grade(handshake: &Handshake) -> Grade {
+    match (&handshake.client, &handshake.edge) {
+        (Some(_), Some(_)) => Grade::BothEnds { host: handshake.client_host.is_some() },
+        (Some(_), None) => Grade::OneEnd { host: handshake.client_host.is_some() },
+        _ => Grade::OneEnd { host: handshake.edge_host.is_some() },
+    }
+}
+
+/// The time until nobody watched or waited any more.
+fn stop(walk: &mut Walk<'_>, handshake: &Handshake, stopped: Stopped) {
+    let (Stopped::Vanished { end, i } | Stopped::Silent { end, i }) = stopped else { return };
+    let event = walk.tapes[end as usize].events[i];
+    let (from, until) = (event.at(), ended(handshake, walk, end).max(event.at()));
+    let packets = [Some(event.seen.packet), None];
+    match stopped {
+        Stopped::Vanished { .. } => {
+            let phase = (walk.phase_of)(end, event.range().1 - 1);
+            walk.push(What::Vanished, end, phase, (from, until), packets, event.known);
+            walk.follow(Point::Left { end, i });
+        }
+        _ => {
+            let phase = (walk.phase_of)(end, walk.tapes[end as usize].sent_before(i));
+            walk.push(What::Work(Work::Silence), end, phase, (from, until), packets, event.known);
+            walk.follow(Point::Arrived { end, i });
+        }
+    }
+}
+
+/// When an end, or whoever watched it, gave up.
+fn ended(handshake: &Handshake, walk: &Walk<'_>, end: Side) -> i64 {
+    fn of<D: Domain>(view: &View<D>) -> i64 {
+        let over = view.packets.iter().find(|p| p.flags.fin() || p.flags.rst());
+        over.or(view.packets.last()).map_or(0, |p| p.at.nanos())
+    }
+    match (end, &handshake.client, &handshake.edge) {
+        (Side::Client, Some(view), _) => of(view),
+        (Side::Server, _, Some(view)) => of(view),
+        // The far end's clock reads like ours.
+        (_, Some(view), None) => of(view),
+        (_, None, Some(view)) => of(view),
+        _ => walk.tapes[end as usize].events.last().map_or(0, tape::Event::at),
+    }
+}
+
+/// What came before the connection: the lookup of its name, and the addresses that were tried before the one that answered.
+fn before(handshake: &Handshake, ledger: &mut Ledger) {
+    let Some(syn) = handshake.client.as_ref().and_then(|view| view.syns(Side::Client).next()) else { return };
+    let mut journey = Journey { handshake, at: syn.at, entries: Vec::new() };
+    if let Some(lookup) = &handshake.lookup {
+        let (start, packet) = lookup.began();
+        journey.at = start;
+        for wait in lookup.waits() {
+            journey.own(wait.from, wait.packets[0]);
+            let span = wait.to - wait.from.max(journey.at);
+            let entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            journey.push(entry.between(wait.packets), wait.to);
+        }
+        if journey.entries.is_empty() {
+            journey.own(syn.at, packet);
+        }
+    }
+    for tried in &handshake.tried {
+        if handshake.lookup.is_none() && journey.entries.is_empty() {
+            journey.at = tried.from;
+        }
+        journey.own(tried.from, tried.packet);
+        let mut entry = Entry::new(Phase::Attempts, Owner::Unattributed, None, tried.to - tried.from.max(journey.at), Span::ZERO);
+        (entry.candidates, entry.missing) = (Owner::Path | Owner::Loss | Owner::Edge, Missing::OtherAddress.into());
+        journey.push(entry.between([tried.packet, syn.packet]), tried.to);
+    }
+    journey.own(syn.at, syn.packet);
+    let entries = journey.entries;
+    ledger.total += entries.iter().map(|e| e.span).sum();
+    ledger.entries.splice(0..0, entries);
+}
+
+/// The time before a connection, as far as it is told.
+struct Journey<'a> {
+    handshake: &'a Handshake,
+    at: Instant<Client>,
+    entries: Vec<Entry>,
+}
+
+impl Journey<'_> {
+    /// The client's own until `to`.
+    fn own(&mut self, to: Instant<Client>, packet: u64) {
+        let own = crate::conversation::ends::client_side(self.handshake, Phase::Dns, self.at, to, vec![packet]);
+        self.entries.extend(own.into_iter().filter(|e| e.span > Span::ZERO));
+        self.at = self.at.max(to);
+    }
+
+    fn push(&mut self, entry: Entry, to: Instant<Client>) {
+        if entry.span > Span::ZERO {
+            self.entries.push(entry);
+        }
+        self.at = self.at.max(to);
+    }
+}

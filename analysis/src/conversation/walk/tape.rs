@@ -1,0 +1,212 @@
+//! One end of a connection as a list of events: what left it and what came to it, in order of time on that end's clock.
+//!
+//! In: an observer's [`View`], or what one observer can tell of the far end ([`super::far`]). Out: a [`Tape`], in which every
+//! packet knows which new bytes it brought. The walk reads two tapes and never asks where they came from.
+
+use crate::clock::{Domain, Unplaced};
+use crate::tcp::flow::{Blocks, Seen, Side, View};
+
+/// SYN's place in a stream: just before its first byte.
+pub(super) const SYN: i64 = -1;
+/// On the paths of today no MSS is less: what a view shows no longer segment of may be full at this length.
+const USUAL_MSS: i64 = 1_160;
+/// No segment over Ethernet carries more; what is longer was not cut yet, or merged (offloads).
+const MOST_SEGMENT: i64 = 1_460;
+
+/// How the time of an event is known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Known {
+    /// Stamped by a capture at this end.
+    Captured,
+    /// By the end's own TCP timestamps, or by its kernel's prompt acknowledgement.
+    Told,
+    /// By nothing but the usual way.
+    Guessed,
+}
+
+/// One packet at one end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    /// The packet, timed on this end's clock.
+    pub seen: Seen<Unplaced>,
+    /// How its time is known.
+    pub known: Known,
+    /// How far its sender's stream had been sent (at the sender) or had come without a hole (at the receiver), before it.
+    pub before: i64,
+    /// The same behind it.
+    pub after: i64,
+    /// The same packet at the other end: its place on that tape.
+    pub other: Option<u32>,
+}
+
+impl Event {
+    pub fn new(seen: Seen<Unplaced>, known: Known) -> Self {
+        Self { seen, known, before: 0, after: 0, other: None }
+    }
+
+    pub fn at(&self) -> i64 {
+        self.seen.at.nanos()
+    }
+
+    /// Whether it brought its stream on.
+    pub fn is_news(&self) -> bool {
+        self.after > self.before
+    }
+
+    /// The bytes it carries; SYN is one.
+    pub fn range(&self) -> (i64, i64) {
+        if self.seen.flags.syn() { (SYN, self.seen.end()) } else { (self.seen.start(), self.seen.end()) }
+    }
+
+    pub fn carries(&self, byte: i64) -> bool {
+        let (start, end) = self.range();
+        start <= byte && byte < end
+    }
+
+    /// Whether it carries anything.
+    pub fn is_full_of_nothing(&self) -> bool {
+        let (start, end) = self.range();
+        start >= end
+    }
+}
+
+/// All that left one end and came to it.
+#[derive(Debug)]
+pub(super) struct Tape {
+    /// Which end.
+    pub end: Side,
+    /// In order of time.
+    pub events: Vec<Event>,
+    /// SACK blocks of the packets that have any, by packet number.
+    sacks: Vec<(u64, Blocks)>,
+    /// By how much each side's window field is shifted; absent where the SYNs were not captured.
+    scales: [Option<u8>; 2],
+    /// What a full segment of each side holds.
+    full: [i64; 2],
+}
+
+impl Tape {
+    /// What an observer at `end` saw.
+    pub fn captured<D: Domain>(end: Side, view: &View<D>) -> Self {
+        let events =
+            view.packets.iter().filter(|p| !p.flags.rst()).map(|p| Event::new(p.on_clock_of(), Known::Captured)).collect();
+        Self::of(end, events, view.sacks().to_vec(), [Side::Client, Side::Server].map(|side| view.window_scale(side)))
+    }
+
+    /// Of events in any order.
+    pub fn of(end: Side, mut events: Vec<Event>, sacks: Vec<(u64, Blocks)>, scales: [Option<u8>; 2]) -> Self {
+        if !events.is_sorted_by_key(Event::at) {
+            events.sort_by_key(Event::at);
+        }
+        let begun = [Side::Client, Side::Server].map(|side| events.iter().any(|e| e.seen.from == side && e.seen.flags.syn()));
+        // Without its SYN a stream begins with its first byte.
+        let mut reached = begun.map(|begun| if begun { SYN } else { 0 });
+        let (mut full, mut beyond) = ([USUAL_MSS; 2], Vec::new());
+        for event in &mut events {
+            let side = event.seen.from as usize;
+            full[side] = full[side].max(event.seen.len()).min(MOST_SEGMENT);
+            let (start, last) = event.range();
+            event.before = reached[side];
+            if event.seen.from == end {
+                if last > start {
+                    reached[side] = reached[side].max(last);
+                }
+                // An ACK before its own SYN is another connection's.
+                let begun = reached[side] > SYN;
+                let other = &mut reached[1 - side];
+                if let Some(ack) = event.seen.ack().filter(|ack| begun && *ack > *other) {
+                    *other = ack;
+                    fill(other, &mut beyond);
+                }
+            } else if last > start && last > reached[side] {
+                if start > reached[side] {
+                    beyond.push((start, last));
+                } else {
+                    reached[side] = last;
+                    fill(&mut reached[side], &mut beyond);
+                }
+            }
+            event.after = reached[side];
+        }
+        Self { end, events, sacks, scales, full }
+    }
+
+    /// Events that left this end, or came to it.
+    pub fn is_own(&self, i: usize) -> bool {
+        self.events[i].seen.from == self.end
+    }
+
+    /// The first event that left this end with a byte.
+    pub fn first_departure(&self, byte: i64) -> Option<usize> {
+        self.events.iter().position(|e| e.seen.from == self.end && e.carries(byte))
+    }
+
+    /// The event with which all of the peer's stream before `upto` had come.
+    pub fn completing(&self, upto: i64) -> Option<usize> {
+        self.events.iter().position(|e| e.seen.from != self.end && e.after >= upto && e.before < upto)
+    }
+
+    /// The last event before `i` that brought the peer's stream on.
+    pub fn news_before(&self, i: usize) -> Option<usize> {
+        self.events[..i].iter().rposition(|e| e.seen.from != self.end && e.is_news())
+    }
+
+    /// How far this end's stream was sent, and the peer's had come, behind all that is before `i`.
+    pub fn sent_before(&self, i: usize) -> i64 {
+        self.events[..i].iter().rfind(|e| e.seen.from == self.end).map_or(SYN, |e| e.after)
+    }
+
+    /// The last event before `i` with new bytes of this end's own.
+    pub fn fresh_before(&self, i: usize) -> Option<usize> {
+        self.events[..i].iter().rposition(|e| e.seen.from == self.end && e.is_news())
+    }
+
+    /// What a full segment of this end holds.
+    pub fn full(&self) -> i64 {
+        self.full[self.end as usize]
+    }
+
+    /// Up to where the peer's packet `i` lets this end send; absent where its scale is not known.
+    pub fn right_edge(&self, i: usize) -> Option<i64> {
+        let seen = &self.events[i].seen;
+        let scale = if seen.flags.syn() { 0 } else { self.scales[seen.from as usize]? };
+        Some(seen.ack()? + (i64::from(seen.window) << scale))
+    }
+
+    /// How far the peer's stream had come when this end sent its packet `i`, and a full segment more: a window that reaches so far
+    /// is not shut.
+    pub fn right_edge_had(&self, i: usize) -> i64 {
+        let peer = 1 - self.end as usize;
+        self.events[..i].iter().rfind(|e| e.seen.from != self.end).map_or(0, |e| e.after.max(0))
+            + self.full[peer].min(USUAL_MSS) / 2
+    }
+
+    pub fn sack(&self, i: usize) -> &[(i64, i64)] {
+        let number = self.events[i].seen.packet;
+        self.sacks.iter().find(|(n, _)| *n == number).map_or(&[], |(_, blocks)| blocks)
+    }
+
+    pub fn sacks(&self) -> &[(u64, Blocks)] {
+        &self.sacks
+    }
+
+    pub fn scales(&self) -> [Option<u8>; 2] {
+        self.scales
+    }
+
+    pub fn any_sack(&self) -> bool {
+        !self.sacks.is_empty()
+    }
+
+    /// What the peer's packet `i` says had come twice (D-SACK, RFC 2883): where that begins.
+    pub fn came_twice(&self, i: usize) -> Option<i64> {
+        let (left, _) = self.sack(i).first()?;
+        self.events[i].seen.ack().filter(|ack| left < ack).map(|_| *left)
+    }
+}
+
+fn fill(reached: &mut i64, beyond: &mut Vec<(i64, i64)>) {
+    while let Some(i) = beyond.iter().position(|(start, _)| *start <= *reached) {
+        *reached = beyond.swap_remove(i).1.max(*reached);
+    }
+}

@@ -1,0 +1,282 @@
+//! Many handshakes → the matrix of vantages and targets → the run's verdict.
+//!
+//! Decompose first, then compare component by component: each handshake is split into owners before
+//! cells are set against each other, so that a slow client cannot hide a slow path.
+
+use enumset::EnumSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Span;
+use crate::judging::ledger::{Baseline, Kind, Missing, Owner};
+use crate::judging::stats::{Shift, compare};
+use crate::judging::verdict::{Judgement, LEAST_EFFECT, Reading, Verdict, decide, excess_by_owner};
+
+/// More client CPU than this is never a client's ordinary work.
+const MOST_CLIENT_CPU: Span = Span::from_millis(60);
+
+/// Time of the client's own that is never held against it where only the edge's packets speak: an ordinary
+/// client computes for some milliseconds before ClientHello and Finished (curl with a full bundle: up to 30).
+pub const UNSPLIT_CLIENT: Span = Span::from_millis(20);
+
+/// What a target is there for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The accused.
+    Edge,
+    /// A comparison: reached from the same vantages, at the same time.
+    Control,
+}
+
+/// The readings of one vantage to one target.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The vantage's name.
+    pub vantage: String,
+    /// The target's name.
+    pub target: String,
+    /// The target's role.
+    pub role: Role,
+    /// The path's round-trip time when well, if somebody knows it.
+    pub stated_rtt: Option<Span>,
+    /// Its handshakes.
+    pub readings: Vec<Reading>,
+}
+
+/// Whether cells of one vantage may be compared with its controls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// Yes: one observer saw them all.
+    AcrossTargets,
+    /// No: each target's operator sees only its own packets.
+    WithinTarget,
+}
+
+/// Sets every reading's baseline from the run itself.
+///
+/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or (if they may
+/// be compared) of the same vantage to a control if that is less. The client's own CPU need is the least any
+/// handshake of the vantage took.
+pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
+    let least_rtt = |cell: &Cell| cell.readings.iter().filter_map(|r| r.ledger.min_path()).min();
+    let cpu_of = |r: &Reading| -> Span {
+        let computing = |e: &&crate::judging::ledger::Entry| e.owner == Owner::ClientApp && e.kind == Some(Kind::Computing);
+        r.ledger.entries.iter().filter(computing).map(|e| e.span).sum()
+    };
+    let baselines: Vec<Baseline> = cells
+        .iter()
+        .map(|cell| {
+            let row = || {
+                cells
+                    .iter()
+                    .filter(|c| c.vantage == cell.vantage && (compare == Compare::AcrossTargets || c.target == cell.target))
+            };
+            let control = row().filter(|c| c.role == Role::Control).filter_map(least_rtt).min();
+            let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
+            // A client short of CPU may also run slower; twice the least is still its own work.
+            let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
+            let client_cpu = least_cpu.percent(200).max(Span::from_millis(3)).min(MOST_CLIENT_CPU);
+            Baseline { path: Baseline::of_path(path_rtt), client_cpu, client_unsplit: UNSPLIT_CLIENT, ..Baseline::default() }
+        })
+        .collect();
+    for (cell, baseline) in cells.iter_mut().zip(&baselines) {
+        for reading in &mut cell.readings {
+            reading.ledger.apply(baseline);
+        }
+    }
+}
+
+/// What is said of one cell.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CellVerdict {
+    /// The vantage's name.
+    pub vantage: String,
+    /// The target's name.
+    pub target: String,
+    /// The target's role.
+    pub role: Role,
+    /// Handshakes judged.
+    pub n: usize,
+    /// Of these, not healthy.
+    pub slow: usize,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The handshake nearest the middle of the slow ones (of all, if none was slow), by index.
+    pub example: Option<usize>,
+    /// Elapsed time against the same vantage's controls; absent without a control.
+    pub against_control: Option<Shift>,
+}
+
+/// Judges a cell from the judgements of its readings (same order).
+///
+/// A cell is slow if at least a quarter of its handshakes are, and at least two: one is noise on a busy machine.
+/// Of fewer than four, more than half must be.
+pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> CellVerdict {
+    let slow: Vec<usize> = (0..judgements.len()).filter(|i| judgements[*i].verdict != Verdict::Healthy).collect();
+    let verdict = if judgements.is_empty() {
+        Verdict::Inconclusive { candidates: EnumSet::empty(), missing: Missing::LosslessCapture.into(), excess: Span::ZERO }
+    } else if !enough(slow.len(), judgements.len()) {
+        Verdict::Healthy
+    } else {
+        slow_cell(cell, judgements, &slow)
+    };
+    let pool: Vec<usize> =
+        if slow.is_empty() || verdict == Verdict::Healthy { (0..judgements.len()).collect() } else { slow.clone() };
+    let totals: Vec<Span> = cell.readings.iter().map(|r| r.ledger.total).collect();
+    CellVerdict {
+        vantage: cell.vantage.clone(),
+        target: cell.target.clone(),
+        role: cell.role,
+        n: judgements.len(),
+        slow: slow.len(),
+        example: example(&pool, judgements, &verdict),
+        verdict,
+        against_control: if cell.role == Role::Edge { compare(&totals, controls) } else { None },
+    }
+}
+
+fn enough(slow: usize, n: usize) -> bool {
+    if n < 4 { slow * 2 > n } else { slow >= 2 && slow * 4 >= n }
+}
+
+fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
+    let open = |i: &&usize| matches!(judgements[**i].verdict, Verdict::Inconclusive { .. });
+    let undecided: Vec<&usize> = slow.iter().filter(open).collect();
+    let aborted = slow.iter().filter(|i| matches!(judgements[**i].verdict, Verdict::Aborted { .. })).count();
+    if aborted * 2 > slow.len()
+        && let Some(i) = slow.iter().find(|i| matches!(judgements[**i].verdict, Verdict::Aborted { .. }))
+    {
+        return judgements[*i].verdict.clone();
+    }
+    let candidates: EnumSet<Owner> = undecided.iter().map(|i| judgements[**i].candidates).collect();
+    let wanted = undecided.iter().map(|i| match &judgements[**i].verdict {
+        Verdict::Inconclusive { missing, .. } => *missing,
+        _ => EnumSet::empty(),
+    });
+    let missing: EnumSet<Missing> = wanted.collect();
+    let ledgers = slow.iter().map(|i| &cell.readings[*i].ledger);
+    let parts = excess_by_owner(ledgers);
+    let excess = parts.iter().map(|p| p.excess).sum();
+    if undecided.len() * 2 > slow.len() {
+        return Verdict::Inconclusive { candidates, missing, excess };
+    }
+    // Per handshake, so that a cell reads like one of its handshakes.
+    let count = slow.len() as i64;
+    let parts: Vec<_> = parts
+        .into_iter()
+        .map(|mut p| {
+            p.excess = Span::from_nanos(p.excess.nanos() / count);
+            p.error = Span::from_nanos(p.error.nanos() / count);
+            p
+        })
+        .collect();
+    // No smaller an effect than its handshakes' own floors allow.
+    let mut floors: Vec<Span> = slow.iter().map(|i| judgements[*i].floor).collect();
+    floors.sort_unstable();
+    decide(&parts, floors[floors.len() / 2], candidates, missing)
+}
+
+/// The handshake of the middle excess among those that bear the cell's verdict themselves.
+fn example(pool: &[usize], judgements: &[Judgement], verdict: &Verdict) -> Option<usize> {
+    let label = verdict.label();
+    let mut fitting: Vec<usize> = pool.iter().copied().filter(|i| judgements[*i].verdict.label() == label).collect();
+    if fitting.is_empty() {
+        fitting = pool.to_vec();
+    }
+    fitting.sort_by_key(|i| judgements[*i].excess);
+    fitting.get(fitting.len() / 2).copied()
+}
+
+/// Where in the matrix the trouble lies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "scope")]
+pub enum Scope {
+    /// Nowhere.
+    Nowhere,
+    /// One vantage is slow whatever the target.
+    Vantage {
+        /// Its name.
+        vantage: String,
+    },
+    /// One target is slow from (nearly) everywhere.
+    Target {
+        /// Its name.
+        target: String,
+    },
+    /// Only some pairs are slow.
+    Pairs {
+        /// `vantage → target`, each.
+        pairs: Vec<String>,
+    },
+    /// The matrix has one row and one column: nothing to compare with.
+    NothingToCompare,
+}
+
+/// What is said of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunVerdict {
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Where.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// The matrix.
+    pub cells: Vec<CellVerdict>,
+}
+
+/// Judges a run from its cells. The accused are the targets in role `edge`; controls only speak to the scope,
+/// unless nothing but controls was slow.
+pub fn judge_run(cells: &[Cell], verdicts: Vec<CellVerdict>) -> RunVerdict {
+    let slow = |v: &&CellVerdict| v.verdict != Verdict::Healthy;
+    let slow_edges: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.role == Role::Edge).filter(slow).collect();
+    let accused = if slow_edges.is_empty() { verdicts.iter().filter(slow).collect() } else { slow_edges };
+    let verdict = match accused.as_slice() {
+        [] => Verdict::Healthy,
+        [one] => one.verdict.clone(),
+        several => joint(cells, several),
+    };
+    RunVerdict { verdict, scope: scope(&verdicts), cells: verdicts }
+}
+
+/// The verdict of several slow cells: theirs if they agree, else from the sum of their culprits.
+fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
+    let first = &several[0].verdict;
+    if several.iter().all(|v| v.verdict.label() == first.label()) {
+        return first.clone();
+    }
+    let of_accused = cells.iter().filter(|c| several.iter().any(|v| v.vantage == c.vantage && v.target == c.target));
+    let parts = excess_by_owner(of_accused.flat_map(|c| c.readings.iter().map(|r| &r.ledger)));
+    decide(&parts, LEAST_EFFECT, EnumSet::empty(), EnumSet::empty())
+}
+
+fn scope(verdicts: &[CellVerdict]) -> Scope {
+    let mut slow: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.verdict != Verdict::Healthy).collect();
+    // What a protocol demands is nobody's fault, and nowhere in particular, beside a real one.
+    let of_protocol =
+        |v: &&CellVerdict| matches!(&v.verdict, Verdict::Culprit { primary, .. } if primary.owner == Owner::Protocol);
+    if !slow.iter().all(of_protocol) {
+        slow.retain(|v| !of_protocol(v));
+    }
+    if slow.is_empty() {
+        return Scope::Nowhere;
+    }
+    if verdicts.len() == 1 {
+        return Scope::NothingToCompare;
+    }
+    let whole = |same: &dyn Fn(&CellVerdict) -> bool, share: f64| {
+        let line = verdicts.iter().filter(|v| same(v)).count();
+        let slow_in_line = slow.iter().filter(|v| same(v)).count();
+        line >= 2 && slow_in_line == slow.len() && slow_in_line as f64 >= share * line as f64
+    };
+    let first = slow[0];
+    if whole(&|v| v.vantage == first.vantage, 1.0) {
+        Scope::Vantage { vantage: first.vantage.clone() }
+    } else if whole(&|v| v.target == first.target, 0.8) {
+        Scope::Target { target: first.target.clone() }
+    } else {
+        Scope::Pairs { pairs: slow.iter().map(|v| format!("{} → {}", v.vantage, v.target)).collect() }
+    }
+}

@@ -1,0 +1,206 @@
+//! A verdict in one plain sentence, with its evidence, for a tired engineer.
+
+use crate::clock::{Instant, Span};
+use crate::conversation::handshake::Handshake;
+use crate::conversation::milestone::{Milestone, Sighting, milestones};
+use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
+use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
+
+/// Says how a packet of the evidence is called, from its number in the views.
+pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
+
+/// Says what happened in one handshake and which frames show it.
+pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
+    let ended = match reading.end {
+        End::Complete => String::new(),
+        End::NotTls => " This was no TLS handshake: what answered is not TLS, or carries it inside something else.".into(),
+        End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
+    };
+    match &judgement.verdict {
+        Verdict::Healthy => {
+            let most = judgement.parts.iter().map(|p| p.excess).max().unwrap_or_default();
+            let (total, floor) = (reading.ledger.total, judgement.floor);
+            format!(
+                "Healthy: {total} in all; nobody took more than {most} beyond the baseline, below the {floor} that would count.{ended}"
+            )
+        }
+        Verdict::Culprit { primary, second } => {
+            let mut text = culprit(handshake, reading, primary, cite);
+            if let Some(second) = second {
+                text.push_str(&format!(" And: {}", culprit(handshake, reading, second, cite)));
+            }
+            text + &ended
+        }
+        Verdict::Inconclusive { missing, .. } if *missing == Missing::PathBaseline => format!(
+            "Every round trip took {} or more, and nothing else was slow: whether that is usual on this path, this capture cannot \
+             tell. To tell: {}.{ended}",
+            reading.ledger.min_path().unwrap_or_default(),
+            Missing::PathBaseline
+        ),
+        Verdict::Inconclusive { candidates, missing, .. } if *missing == Missing::LongerCapture => {
+            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            format!(
+                "Nothing was slow as far as this was captured; whether what was due next came late, or was held by {}, shows only {}.{ended}",
+                who.join(" or "),
+                Missing::LongerCapture
+            )
+        }
+        Verdict::Inconclusive { missing, excess, .. } if *missing == Missing::SteadyClock => format!(
+            "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
+            Missing::SteadyClock
+        ),
+        Verdict::Inconclusive { candidates, missing, excess } => {
+            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
+            let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
+            let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets, cite)));
+            let who = match who.as_slice() {
+                [] => "is no one owner's: several have a share, none a clear one".to_owned(),
+                [one] => format!("may be of {one}, or of nobody"),
+                several => format!("could be any of: {}", several.join(", ")),
+            };
+            let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
+            format!("{excess} beyond the baseline{place} {who}.{tell}{ended}")
+        }
+        Verdict::Aborted { by: Owner::Path, after } => format!(
+            "Something between the ends reset the connection in an end's name after {}: the end it claims to be from did not send \
+             it, or sends with another TTL.",
+            after.name()
+        ),
+        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
+    }
+}
+
+fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
+    let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
+    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
+        return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
+    };
+    let cited = frames(&largest.packets, cite);
+    let span = largest.span;
+    match (culprit.owner, culprit.kind) {
+        (Owner::ClientHost | Owner::ClientApp | Owner::Client, kind) => {
+            let doing = match kind {
+                Some(Kind::CpuStarved) => "its thread waited for a CPU",
+                Some(Kind::Stopped) => "its process stood stopped",
+                Some(Kind::CpuStolen) => "the hypervisor had its CPU",
+                Some(Kind::Asleep) => "its own program slept, the data waiting",
+                Some(Kind::Computing) => "its own program computed",
+                Some(Kind::Dependency) => "its program waited for somebody else's answer, on another connection",
+                Some(Kind::ZeroWindow) => {
+                    return format!(
+                        "For {span} the client's program read nothing: its receive window was closed and the edge could not send{cited}."
+                    );
+                }
+                _ => "the client sent nothing",
+            };
+            client_turnaround(handshake, reading, largest, doing) + &cited
+        }
+        (Owner::Path, Some(Kind::MtuBlackhole)) => {
+            format!("Full-size packets vanished on the path while smaller ones arrived ({span} lost to it){cited}.")
+        }
+        (Owner::Path, Some(Kind::Detour)) => format!(
+            "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
+            largest.excess()
+        ),
+        (Owner::Path, _) if !largest.round_trip => {
+            format!("The path held {} {span} longer than what went before it{cited}.", phase_words(largest.phase))
+        }
+        (Owner::Path, _) => {
+            let best = if reading.ledger.min_path() == Some(largest.baseline) {
+                "at best in this handshake"
+            } else {
+                "at best on this path"
+            };
+            format!(
+                "The path held {}: one round trip took {span} against {} {best}{cited}.",
+                phase_words(largest.phase),
+                largest.baseline
+            )
+        }
+        (Owner::Loss, direction) if never_came(reading, largest) => format!(
+            "A packet{} left in {} and never came, {span} as long as anybody watched{cited}.",
+            if direction == Some(Kind::Out) { " from the client" } else { " from the edge" },
+            phase_words(largest.phase),
+        ),
+        (Owner::Loss, direction) => format!(
+            "A packet{} was lost in {} and its repetition came {span} later{cited}.",
+            match direction {
+                Some(Kind::Out) => " from the client",
+                Some(_) => " from the edge",
+                None => "",
+            },
+            phase_words(largest.phase),
+        ),
+        (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, kind) => {
+            let doing = match kind {
+                Some(Kind::AcceptQueue) => "the connection waited in the edge's kernel for its program to accept it",
+                Some(Kind::CpuStarved) => "the edge's thread waited for a CPU",
+                Some(Kind::Asleep) => "the edge's program slept",
+                Some(Kind::Dependency) => "the edge's program waited for somebody else's answer, on another connection",
+                Some(Kind::Computing) => "the edge's program computed",
+                Some(Kind::Stopped) => "the edge's process stood stopped",
+                _ => "the edge did not answer",
+            };
+            format!("For {span} of {} {doing}{cited}.", phase_words(largest.phase))
+        }
+        (Owner::Protocol, Some(Kind::Nagle)) => format!(
+            "Nobody stalled: TCP held a small segment of the handshake for {span} until the one before it was acknowledged \
+             (Nagle's algorithm; the TLS stack wrote its flight in pieces without TCP_NODELAY){cited}."
+        ),
+        (Owner::Protocol, Some(Kind::InitialWindow)) => format!(
+            "Nobody stalled: the server's flight was larger than its initial congestion window and waited {span} for \
+             acknowledgements{cited}."
+        ),
+        (Owner::Protocol, Some(Kind::HelloRetry)) => {
+            format!("Nobody stalled: a HelloRetryRequest cost one more round trip, {span}{cited}.")
+        }
+        (Owner::Resolver, _) => format!("The name lookup took {span}{cited}."),
+        (owner, _) => format!("{}: {span} in {}{cited}.", owner_words(owner), phase_words(largest.phase)),
+    }
+}
+
+/// "The server's flight reached the client's kernel at 41.2 ms; its Finished left 512 ms later; 98 % of that …"
+fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, doing: &str) -> String {
+    let (came, went, what, then) = match largest.phase {
+        Phase::ClientFinished => (Milestone::ServerFlightEnd, Milestone::ClientFinished, "server's flight", "Finished"),
+        Phase::ClientHello => (Milestone::SynAck, Milestone::ClientHello, "SYN-ACK", "ClientHello"),
+        _ => return format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
+    };
+    let turnaround: Span = reading.ledger.entries.iter().filter(|e| e.phase == largest.phase).map(|e| e.span).sum();
+    let share = 100.0 * largest.span.fraction_of(turnaround);
+    let Some(view) = &handshake.client else {
+        return match largest.kind {
+            Some(_) => format!("The client sent its {then} {turnaround} after it could have; {share:.0} % of that {doing}."),
+            None => format!("The client sent its {then} {} after it could have.", largest.span),
+        };
+    };
+    let seen = milestones(view, &handshake.dialogue);
+    let at = |m: Milestone| seen.iter().find(|s: &&Sighting<_>| s.milestone == m).map(|s| s.at);
+    let start: Option<Instant<_>> = handshake.lookup.as_ref().map(|l| l.start).or(at(Milestone::Syn));
+    match (start, at(came), at(went)) {
+        (Some(start), Some(came), Some(went)) => format!(
+            "The {what} reached the client's kernel at {:.1} ms; its {then} left {} later; {share:.0} % of that {doing}.",
+            (came - start).millis(),
+            went - came
+        ),
+        (Some(start), Some(came), None) => format!(
+            "The {what} reached the client's kernel at {:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}.",
+            (came - start).millis(),
+        ),
+        _ => format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
+    }
+}
+
+/// Whether what was lost is what the handshake stopped at.
+fn never_came(reading: &Reading, entry: &Entry) -> bool {
+    matches!(reading.end, End::Stopped { .. }) && reading.ledger.entries.last() == Some(entry)
+}
+
+fn frames(packets: &[u64], cite: &Cite<'_>) -> String {
+    match packets {
+        [] => String::new(),
+        [one] => format!(" [packet {}]", cite(*one)),
+        [first, .., last] => format!(" [packets {} and {}]", cite(*first), cite(*last)),
+    }
+}

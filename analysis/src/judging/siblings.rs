@@ -1,0 +1,134 @@
+//! What is usual, learned from other handshakes: a distribution, not a minimum.
+//!
+//! In: quantities of sibling handshakes, healthy or not (nobody knows before judging). Out: location and spread of each ([`Normal`]).
+//! Half of the siblings may be slow: the median and the median absolute deviation (MAD; 1.4826 × MAD estimates a standard deviation)
+//! do not move for them. Where siblings disagree more than ordinary work does, a low quantile with a wide spread is taken; and what no
+//! ordinary work takes is no measure of it.
+
+use smallvec::SmallVec;
+
+use crate::clock::Span;
+use crate::judging::ledger::Normal;
+
+/// Quantities remembered: the latest.
+const MOST: usize = 64;
+/// With fewer, there is no saying what is usual.
+pub const ENOUGH: usize = 3;
+/// Work beyond this is not ordinary, however many siblings take as long.
+const MOST_WORK: Span = Span::from_millis(25);
+/// What is taken for it then.
+const PRIOR: Normal = Normal { location: Span::from_millis(12), spread: Span::from_millis(3) };
+/// Less than this no schedule promises.
+const LEAST_SPREAD: Span = Span::from_micros(500);
+/// A spread may hide no more than a quarter of a tenth of a second.
+const MOST_SPREAD: Span = Span::from_millis(6);
+
+/// The latest quantities of one kind.
+#[derive(Clone, Default, Debug)]
+pub struct Samples {
+    latest: SmallVec<[i64; 4]>,
+    next: u8,
+}
+
+impl Samples {
+    /// Takes one more.
+    pub fn push(&mut self, span: Span) {
+        if self.latest.len() < MOST {
+            self.latest.push(span.nanos());
+        } else {
+            self.latest[usize::from(self.next)] = span.nanos();
+            self.next = (self.next + 1) % MOST as u8;
+        }
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.latest.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.latest.is_empty()
+    }
+
+    fn sorted(&self) -> SmallVec<[i64; 64]> {
+        let mut sorted: SmallVec<[i64; 64]> = self.latest.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted
+    }
+
+    /// A round trip of a path: what half of the handshakes took no longer than; absent without any.
+    pub fn path(&self) -> Option<Normal> {
+        let sorted = self.sorted();
+        let location = median(&sorted)?;
+        Some(Normal { location: Span::from_nanos(location), spread: spread(&sorted, location).min(MOST_SPREAD) })
+    }
+
+    /// An end's own work; absent with too few.
+    pub fn work(&self) -> Option<Normal> {
+        let sorted = self.sorted();
+        if sorted.len() < ENOUGH {
+            return None;
+        }
+        let location = median(&sorted)?;
+        let wide = spread(&sorted, location);
+        let location = Span::from_nanos(location);
+        Some(match () {
+            () if location > MOST_WORK => PRIOR,
+            () if wide > location.percent(30).max(Span::from_millis(3)) => {
+                Normal { location: Span::from_nanos(sorted[sorted.len() / 4]), spread: wide.min(MOST_SPREAD) }
+            }
+            () => Normal { location, spread: wide },
+        })
+    }
+}
+
+fn median(sorted: &[i64]) -> Option<i64> {
+    let last = sorted.len().checked_sub(1)?;
+    Some(i64::midpoint(sorted[last / 2], sorted[sorted.len() / 2]))
+}
+
+fn spread(sorted: &[i64], location: i64) -> Span {
+    let mut off: SmallVec<[i64; 64]> = sorted.iter().map(|x| (x - location).abs()).collect();
+    off.sort_unstable();
+    let mad = median(&off).unwrap_or(0);
+    // Of a few siblings it is taken for more than it looks.
+    let few = mad * 3 / sorted.len().max(1) as i64;
+    Span::from_nanos(mad + mad / 2 + few).max(LEAST_SPREAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(ms: &[i64]) -> Samples {
+        let mut samples = Samples::default();
+        ms.iter().for_each(|ms| samples.push(Span::from_millis(*ms)));
+        samples
+    }
+
+    #[test]
+    fn slow_siblings_do_not_move_what_is_usual() {
+        let work = samples(&[2, 3, 2, 400, 3, 2, 350]).work().expect("seven siblings");
+        assert!(work.location <= Span::from_millis(3) && work.spread <= Span::from_millis(1), "{work:?}");
+    }
+
+    #[test]
+    fn what_no_ordinary_work_takes_is_no_measure_of_it() {
+        assert_eq!(samples(&[400, 500, 600]).work(), Some(PRIOR));
+        assert_eq!(samples(&[1, 1]).work(), None);
+    }
+
+    #[test]
+    fn siblings_that_disagree_give_a_low_quantile_and_a_wide_spread() {
+        let work = samples(&[1, 1, 14, 20, 2, 18]).work().expect("six siblings");
+        assert!(work.location <= Span::from_millis(2) && work.spread >= Span::from_millis(3), "{work:?}");
+    }
+
+    #[test]
+    fn only_the_latest_count() {
+        let mut many = samples(&[9; 64]);
+        (0..64).for_each(|_| many.push(Span::from_millis(5)));
+        assert_eq!(many.path().map(|n| n.location), Some(Span::from_millis(5)));
+    }
+}

@@ -1,0 +1,9 @@
+//! What one connection looked like to one observer: flows, windows, copies, timestamps, identifications.
+
+pub(crate) mod copies;
+pub(crate) mod covered;
+pub mod flow;
+pub(crate) mod identification;
+pub(crate) mod seen;
+pub(crate) mod stamps;
+pub mod table;

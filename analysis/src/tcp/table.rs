@@ -1,0 +1,407 @@
+//! All connections of one observer, in bounded memory.
+//!
+//! In: segments. A connection is a [`View`] until somebody takes it; then only its name is remembered, so that the bulk
+//! data behind a handshake costs one lookup. Names of connections long silent are forgotten.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::clock::{Domain, Instant, Span};
+use crate::tcp::flow::{Endpoints, Side, View};
+use crate::wire::packet::{Addresses, TcpSegment, halves};
+
+/// Names remembered of connections that were taken.
+const MOST_NAMES: usize = 200_000;
+/// Bytes held by views in all before the oldest must go.
+const MOST_HELD: usize = 40 << 20;
+/// A handshake in which nothing happens for so long is over.
+const IDLE: Span = Span::from_millis(90_000);
+/// So many places in the order of views are not worth a look for those that are gone.
+const MOST_GONE: usize = 4_096;
+/// No view.
+const TAKEN: u32 = u32::MAX;
+
+/// Both endpoints, the lesser first: one key for both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Key {
+    V4(V4),
+    V6(V6),
+}
+
+impl Key {
+    /// A segment's key, and whether its sender is the lesser end.
+    #[inline(always)]
+    fn of(segment: &TcpSegment<'_>) -> (Self, bool) {
+        let [from, to] = segment.ports;
+        match segment.addresses {
+            Addresses::V4(both) => {
+                let [a, b, c, d, e, f, g, h] = *both;
+                Self::v4([u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])], from, to)
+            }
+            Addresses::V6(both) => Self::v6(halves(both).map(u128::from_be_bytes), from, to),
+        }
+    }
+
+    fn between(ends: &Endpoints) -> Self {
+        let (from, to) = (ends.client.port(), ends.server.port());
+        match (ends.client.ip(), ends.server.ip()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => Self::v4([a.to_bits(), b.to_bits()], from, to).0,
+            (a, b) => Self::v6([bits(a), bits(b)], from, to).0,
+        }
+    }
+
+    #[inline(always)]
+    fn v4([source, destination]: [u32; 2], from: u16, to: u16) -> (Self, bool) {
+        let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+        let lesser = end(source, from) <= end(destination, to);
+        let ends = if lesser { [source, destination, ports(from, to)] } else { [destination, source, ports(to, from)] };
+        (Key::V4(V4(ends)), lesser)
+    }
+
+    #[inline(always)]
+    fn v6([source, destination]: [u128; 2], from: u16, to: u16) -> (Self, bool) {
+        let lesser = (source, from) <= (destination, to);
+        let (a, b, ports) = if lesser { (source, destination, ports(from, to)) } else { (destination, source, ports(to, from)) };
+        (Key::V6(V6 { ends: [(a >> 64) as u64, a as u64, (b >> 64) as u64, b as u64], ports }), lesser)
+    }
+}
+
+/// Two addresses and both ports: twelve bytes, for there are many of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct V4([u32; 3]);
+
+impl Hash for V4 {
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, ports] = self.0;
+        state.write_u64(u64::from(a) << 32 | u64::from(b));
+        state.write_u32(ports);
+    }
+}
+
+/// The same for IPv6, without the alignment of `u128`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct V6 {
+    ends: [u64; 4],
+    ports: u32,
+}
+
+impl Hash for V6 {
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ends.iter().for_each(|half| state.write_u64(*half));
+        state.write_u32(self.ports);
+    }
+}
+
+fn ports(a: u16, b: u16) -> u32 {
+    u32::from(a) << 16 | u32::from(b)
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
+/// Names by [`Key`]: those of IPv4 take a third of the room, which shows where there are many.
+#[derive(Default, Debug)]
+struct Names {
+    v4: HashMap<V4, Name, RandomState>,
+    v6: HashMap<V6, Name, RandomState>,
+}
+
+impl Names {
+    #[inline(always)]
+    fn get_mut(&mut self, key: Key) -> Option<&mut Name> {
+        match key {
+            Key::V4(key) => self.v4.get_mut(&key),
+            Key::V6(key) => self.v6.get_mut(&key),
+        }
+    }
+
+    fn insert(&mut self, key: Key, name: Name) {
+        match key {
+            Key::V4(key) => self.v4.insert(key, name),
+            Key::V6(key) => self.v6.insert(key, name),
+        };
+    }
+
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
+        self.v4.retain(|_, name| keep(name));
+        self.v6.retain(|_, name| keep(name));
+    }
+}
+
+/// Connections remembered that begun lately and were taken: what a host asked others.
+const MOST_OTHERS: usize = 4_096;
+
+/// A connection that was taken, as far as it matters to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Other<D> {
+    /// Who talks to whom.
+    pub endpoints: Endpoints,
+    /// When it began.
+    pub from: Instant<D>,
+    /// When the server's last data came; absent if none did.
+    pub to: Option<Instant<D>>,
+    /// Frames of both.
+    pub packets: [u64; 2],
+    /// Whether its server sent anything but a refusal.
+    pub answered: bool,
+    /// When it was taken: it had begun before.
+    seen: Instant<D>,
+}
+
+impl<D: Domain> Other<D> {
+    fn of(view: &View<D>) -> Option<Self> {
+        let first = view.packets.first()?;
+        let last = view.sent_by(Side::Server).rfind(|p| !p.is_empty());
+        let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
+        let seen = view.last_at()?;
+        let answered = view.sent_by(Side::Server).any(|p| !p.flags.rst());
+        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, answered, seen })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    /// Among [`FlowTable::others`], counted from the first ever, modulo 2^32.
+    other: u32,
+    view: u32,
+    client_isn: Option<u32>,
+    /// When it was last looked up, modulo 2^16.
+    epoch: u16,
+    /// Whether the client is the lesser end.
+    client_is_lesser: bool,
+}
+
+/// A view in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(u32);
+
+/// The connections of one observer.
+#[derive(Debug)]
+pub struct FlowTable<D> {
+    names: Names,
+    views: Vec<Option<Box<View<D>>>>,
+    free: Vec<u32>,
+    /// Views by the order in which they began, each with the number of its first packet; may name views that are gone.
+    order: VecDeque<(Slot, u64)>,
+    held: usize,
+    epoch: u16,
+    others: VecDeque<Other<D>>,
+    /// How many of `others` are gone, modulo 2^32.
+    forgotten: u32,
+}
+
+impl<D> Default for FlowTable<D> {
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            views: Vec::new(),
+            free: Vec::new(),
+            order: VecDeque::new(),
+            held: 0,
+            epoch: 0,
+            others: VecDeque::new(),
+            forgotten: 0,
+        }
+    }
+}
+
+impl<D: Domain> FlowTable<D> {
+    /// Takes one segment, seen at `at` as packet number `packet`; gives its connection's view, unless that was taken.
+    #[inline]
+    pub fn push(&mut self, at: Instant<D>, packet: u64, segment: &TcpSegment<'_>) -> Option<Slot> {
+        let (key, from_lesser) = Key::of(segment);
+        let syn = segment.flags.syn() && !segment.flags.ack();
+        let epoch = self.epoch;
+        let known = self.names.get_mut(key).map(|name| {
+            if name.epoch != epoch {
+                name.epoch = epoch; // written only where it changes: other packets' names share the line
+            }
+            *name
+        });
+        let (slot, client_is_lesser) = match known {
+            // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
+            Some(name) if !(syn && name.client_isn.is_some_and(|isn| isn != segment.seq)) => {
+                let from_client = name.client_is_lesser == from_lesser;
+                if name.view == TAKEN {
+                    if segment.len > 0 && !from_client {
+                        self.touch(name.other, at, packet);
+                    }
+                    return None;
+                }
+                (Slot(name.view), name.client_is_lesser)
+            }
+            _ => self.open(key, packet, segment, syn, from_lesser),
+        };
+        let view = self.views[slot.0 as usize].as_mut()?;
+        let from = if client_is_lesser == from_lesser { Side::Client } else { Side::Server };
+        // Overlapping pieces take less room once they are put together.
+        self.held = self.held.wrapping_add_signed(view.push(at, packet, from, segment));
+        Some(slot)
+    }
+
+    /// The view in a slot that [`Self::push`] gave.
+    pub fn view(&mut self, slot: Slot) -> Option<&mut View<D>> {
+        self.views.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    /// Takes a view out; packets of its connection are ignored from now on.
+    pub fn take(&mut self, slot: Slot) -> Option<Box<View<D>>> {
+        let view = self.views.get_mut(slot.0 as usize)?.take()?;
+        self.held -= view.held();
+        self.free.push(slot.0);
+        let key = Key::between(&view.endpoints);
+        if let Some(name) = self.names.get_mut(key).filter(|name| name.view == slot.0) {
+            name.view = TAKEN;
+            name.client_isn = view.isn(Side::Client);
+            name.other = self.forgotten.wrapping_add(self.others.len() as u32);
+            if let Some(other) = Other::of(&view) {
+                self.others.push_back(other);
+                if self.others.len() > MOST_OTHERS {
+                    self.others.pop_front();
+                    self.forgotten = self.forgotten.wrapping_add(1);
+                }
+            }
+        }
+        Some(view)
+    }
+
+    /// Connections begun at `from` or later, of those remembered.
+    pub fn others_since(&self, from: Instant<D>) -> impl Iterator<Item = Other<D>> {
+        let taken = self.others.iter().rev().take_while(move |other| other.seen >= from).copied();
+        let watched = self.order.iter().rev().filter_map(|place| self.ordered(*place));
+        let begun = move |view: &&View<D>| view.packets.first().is_some_and(|p| p.at >= from);
+        let watched = watched.take_while(begun).filter_map(|view| Other::of(view));
+        taken.chain(watched).filter(move |other| other.from >= from)
+    }
+
+    /// The view at a place of the order, unless it is gone.
+    fn ordered(&self, (slot, began): (Slot, u64)) -> Option<&View<D>> {
+        self.views[slot.0 as usize].as_deref().filter(|view| view.began_with(began))
+    }
+
+    /// Notes that a connection that was taken got more data from its server.
+    fn touch(&mut self, other: u32, at: Instant<D>, packet: u64) {
+        // What is gone wraps round to a place beyond the last.
+        let place = other.wrapping_sub(self.forgotten);
+        if let Some(other) = self.others.get_mut(place as usize) {
+            (other.to, other.packets[1]) = (Some(at), packet);
+        }
+    }
+
+    /// Takes the oldest view if nothing happened in it for long, or if memory is short.
+    pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
+        loop {
+            let place = *self.order.front()?;
+            let Some(view) = self.ordered(place) else {
+                self.order.pop_front();
+                continue;
+            };
+            let idle = view.last_at().is_none_or(|at| now - at > IDLE);
+            if !idle && self.held <= MOST_HELD {
+                return None;
+            }
+            self.order.pop_front();
+            return self.take(place.0);
+        }
+    }
+
+    /// The connections that nobody took, in the order in which they began.
+    pub fn into_views(mut self) -> Vec<View<D>> {
+        let mut found = Vec::new();
+        for (slot, began) in std::mem::take(&mut self.order) {
+            let view = self.views[slot.0 as usize].take_if(|view| view.began_with(began));
+            found.extend(view.map(|view| *view));
+        }
+        found
+    }
+
+    /// Begins a connection; gives its view and whether its client is the lesser end.
+    fn open(&mut self, key: Key, packet: u64, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
+        if self.names.len() >= MOST_NAMES {
+            let epoch = self.epoch;
+            self.names.retain(|name| name.view != TAKEN || name.epoch == epoch);
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        let source_is_client = syn || (!segment.flags.syn() && segment.ports[0] > segment.ports[1]);
+        let (client, server) =
+            if source_is_client { (segment.source(), segment.destination()) } else { (segment.destination(), segment.source()) };
+        let client_is_lesser = source_is_client == from_lesser;
+        let view = Box::new(View::new(Endpoints { client, server }));
+        self.held += view.held();
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.views[index as usize] = Some(view);
+                index
+            }
+            None => {
+                self.views.push(Some(view));
+                self.views.len() as u32 - 1
+            }
+        };
+        let client_isn = syn.then_some(segment.seq);
+        let other = self.forgotten.wrapping_sub(1);
+        self.names.insert(key, Name { other, view: index, client_isn, epoch: self.epoch, client_is_lesser });
+        if self.order.len() >= MOST_GONE.max(2 * (self.views.len() - self.free.len())) {
+            let views = &self.views;
+            self.order.retain(|(slot, began)| views[slot.0 as usize].as_ref().is_some_and(|view| view.began_with(*began)));
+        }
+        self.order.push_back((Slot(index), packet));
+        (Slot(index), client_is_lesser)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Unplaced;
+    use crate::wire::packet::{Flags, TcpOptions};
+
+    fn syn(addresses: &[u8; 8], port: u16) -> TcpSegment<'_> {
+        TcpSegment {
+            addresses: Addresses::V4(addresses),
+            ports: [port, 443],
+            seq: 7,
+            ack: 0,
+            flags: Flags(0x02),
+            len: 0,
+            payload: &[],
+            options: TcpOptions(&[]),
+            ip_id: None,
+            ip_len: 40,
+            ttl: 64,
+            window: 0,
+        }
+    }
+
+    #[test]
+    fn one_that_lasts_does_not_keep_the_places_of_those_that_are_gone() {
+        let mut table = FlowTable::<Unplaced>::default();
+        for n in 0..20_000_u32 {
+            let [.., a, b] = n.to_be_bytes();
+            let addresses = [10, 0, a, b, 192, 0, 2, 1];
+            let at = Instant::from_nanos(i64::from(n) * 1_000_000);
+            let slot = table.push(at, u64::from(n), &syn(&addresses, 4_000)).expect("a new connection");
+            if n % 1_000 != 3 {
+                table.take(slot);
+            }
+            assert!(table.overdue(at).is_none(), "none is idle");
+        }
+        assert!(table.order.len() <= MOST_GONE, "{} places for 20 views", table.order.len());
+        let began: Vec<u64> = table.into_views().iter().map(|view| view.packets[0].packet).collect();
+        assert_eq!(began, (0..20).map(|thousand| thousand * 1_000 + 3).collect::<Vec<_>>(), "in the order in which they began");
+    }
+}
