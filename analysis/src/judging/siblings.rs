@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn slow_siblings_do_not_move_what_is_usual() {
         let work = samples(&[2, 3, 2, 400, 3, 2, 350]).work().expect("seven siblings");
-        assert!(work.location <= Span::from_millis(3) && work.spread <= Span::from_millis(1), "{work:?}");
+        assert!(work.location <= Span::from_millis(3) && work.spread <= Span::from_millis(2), "{work:?}");
     }
 
     #[test]
