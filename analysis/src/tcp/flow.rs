@@ -393,7 +393,7 @@ impl<D: Domain> View<D> {
     }
 
     /// Whether a side acknowledges bytes of its peer that this observer never saw: the capture, not the
-    /// network, lost them (DESIGN 5.7).
+    /// network, lost them (docs/method.md, "Loss").
     pub fn capture_gap(&self) -> bool {
         // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
         let [of_client, of_server] = [Side::Client, Side::Server].map(|side| self.syns(side).next().is_some());
