@@ -84,7 +84,7 @@ pub fn expected(setup: &Setup, planned: &Planned, trial: &Trial) -> Expected {
         // Without the client's scheduler, 20 ms of its own are an ordinary client's work.
         Grade::Server => (facts.of_one_end(|| facts.server()), 20 * MS),
     };
-    // Below the effect floor (DESIGN section 4), or close to it, nothing may be found wrong.
+    // Below the effect floor (docs/method.md, "Verdict"), or close to it, nothing may be found wrong.
     // A lookup is allowed a round trip as well.
     let ways = if setup.case == 8 { 8 } else { 6 };
     let floor = (12 * MS).max(ways * planned.plan.delay / 10) * 12 / 10;

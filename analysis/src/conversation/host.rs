@@ -4,7 +4,7 @@
 //! `/proc/<pid>/stat`, sampled. Out: how any window of time divides ([`Usage`]); the parts always sum
 //! to the window.
 //!
-//! `run_delay` already includes CFS throttling (DESIGN 5.5) and is credited only when the thread gets
+//! `run_delay` already includes CFS throttling (docs/method.md, "Hosts") and is credited only when the thread gets
 //! its CPU, so a sample may show more waiting than the interval is long: the surplus belongs to
 //! the time before, and is laid there.
 

@@ -9,7 +9,7 @@ use crate::clock::{Domain, Instant};
 use crate::tcp::flow::{Seen, Side, View};
 use crate::tls::Dialogue;
 
-/// The events of a handshake (DESIGN section 4).
+/// The events of a handshake (docs/method.md, "Milestones").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Milestone {

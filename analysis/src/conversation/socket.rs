@@ -1,7 +1,7 @@
 //! The ledger of a handshake seen by the client's own socket: no packets, no privileges.
 //!
-//! In: what a probe's kernel said of its own connection (DESIGN 5.4): `tcpi_rtt` of the TCP handshake, when each of our messages left
-//! (once per transmission) and was acknowledged by the peer's kernel, when the answer's last byte reached our kernel, and
+//! In: what a probe's kernel said of its own connection (docs/method.md, "Sockets"): `tcpi_rtt` of the TCP handshake, when each of our
+//! messages left (once per transmission) and was acknowledged by the peer's kernel, when the answer's last byte reached our kernel, and
 //! what the scheduler did with our thread. Out: a [`Reading`] by the same ledger and the same verdict rules as for packets.
 //!
 //! What a socket cannot tell stays open or is said: a flight that was lost whole and repeated looks like an edge that

@@ -1,4 +1,5 @@
-//! The two ends' clocks compared, packet by packet. What they differ by means nothing; how that *changes* does (DESIGN 5.9).
+//! The two ends' clocks compared, packet by packet. What they differ by means nothing; how that *changes* does (docs/method.md,
+//! "Asymmetry and clock steps").
 //!
 //! For a packet seen at both ends, `edge's time − client's time` is the clocks' difference plus the way out, or minus the way
 //! back. So among packets of one direction a larger difference is a longer way out (or a shorter way back), whatever the clocks

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::clock::Span;
 use crate::tcp::flow::Side;
 
-/// Who owns a stretch of time (DESIGN section 4).
+/// Who owns a stretch of time (docs/verdicts.md, "Owners").
 #[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[enumset(serialize_repr = "list")]
 #[serde(rename_all = "snake_case")]

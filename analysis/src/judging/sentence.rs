@@ -1,10 +1,10 @@
 //! A verdict in one plain sentence, with its evidence, for a tired engineer.
 
-use crate::clock::{Instant, Span};
+use crate::clock::{Client, Span};
 use crate::conversation::handshake::Handshake;
-use crate::conversation::milestone::{Milestone, Sighting, milestones};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
+use crate::tcp::flow::{Side, View};
 
 /// Says how a packet of the evidence is called, from its number in the views.
 pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
@@ -49,6 +49,17 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
             Missing::SteadyClock
         ),
+        Verdict::Inconclusive { candidates, .. } if reset_by_either(reading, judgement) => {
+            let after = match reading.end {
+                End::Stopped { after } => after.name(),
+                End::Complete | End::NotTls => "its end",
+            };
+            let end = if candidates.contains(Owner::Client) { "client" } else { "edge" };
+            format!(
+                "The connection was reset in the {end}'s name after {after}; whether the {end} sent that, or something on the way in its name, \
+                 shows only a capture at the {end}'s end."
+            )
+        }
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
@@ -162,34 +173,47 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
 
 /// "The server's flight reached the client's kernel at 41.2 ms; its Finished left 512 ms later; 98 % of that …"
 fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, doing: &str) -> String {
-    let (came, went, what, then) = match largest.phase {
-        Phase::ClientFinished => (Milestone::ServerFlightEnd, Milestone::ClientFinished, "server's flight", "Finished"),
-        Phase::ClientHello => (Milestone::SynAck, Milestone::ClientHello, "SYN-ACK", "ClientHello"),
+    let then = match largest.phase {
+        Phase::ClientFinished => "Finished",
+        Phase::ClientHello => "ClientHello",
         _ => return format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
     };
-    let turnaround: Span = reading.ledger.entries.iter().filter(|e| e.phase == largest.phase).map(|e| e.span).sum();
+    let same = |e: &&Entry| e.phase == largest.phase && e.worked == largest.worked && e.packets == largest.packets;
+    let turnaround: Span = reading.ledger.entries.iter().filter(same).map(|e| e.span).sum();
     let share = 100.0 * largest.span.fraction_of(turnaround);
-    let Some(view) = &handshake.client else {
+    let sent = |view: &View<Client>| {
+        let find = |number: Option<&u64>| number.and_then(|n| view.packets.iter().find(|p| p.packet == *n).copied());
+        let came = find(largest.packets.first()).filter(|p| p.from == Side::Server)?;
+        let start = handshake.lookup.as_ref().map(|l| l.began().0).or(view.syns(Side::Client).next().map(|p| p.at))?;
+        let went = find(largest.packets.get(1)).filter(|p| p.from == Side::Client);
+        Some((came, (came.at - start).millis(), went.is_some()))
+    };
+    let Some((came, at, went)) = handshake.client.as_ref().and_then(sent) else {
         return match largest.kind {
             Some(_) => format!("The client sent its {then} {turnaround} after it could have; {share:.0} % of that {doing}."),
             None => format!("The client sent its {then} {} after it could have.", largest.span),
         };
     };
-    let seen = milestones(view, &handshake.dialogue);
-    let at = |m: Milestone| seen.iter().find(|s: &&Sighting<_>| s.milestone == m).map(|s| s.at);
-    let start: Option<Instant<_>> = handshake.lookup.as_ref().map(|l| l.start).or(at(Milestone::Syn));
-    match (start, at(came), at(went)) {
-        (Some(start), Some(came), Some(went)) => format!(
-            "The {what} reached the client's kernel at {:.1} ms; its {then} left {} later; {share:.0} % of that {doing}.",
-            (came - start).millis(),
-            went - came
+    let what = match largest.phase {
+        _ if came.flags.syn() => "SYN-ACK",
+        Phase::ClientFinished => "server's flight",
+        _ => "edge's word before it",
+    };
+    match went {
+        true => format!(
+            "The {what} reached the client's kernel at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}."
         ),
-        (Some(start), Some(came), None) => format!(
-            "The {what} reached the client's kernel at {:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}.",
-            (came - start).millis(),
+        false => format!(
+            "The {what} reached the client's kernel at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}."
         ),
-        _ => format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
     }
+}
+
+/// Whether a reset that bears no mark of its sender ended a handshake in which nothing else was slow.
+fn reset_by_either(reading: &Reading, judgement: &Judgement) -> bool {
+    let ends = [Owner::Path | Owner::Client, Owner::Path | Owner::Edge];
+    let small = judgement.parts.iter().all(|p| p.excess < judgement.floor);
+    matches!(reading.end, End::Stopped { .. }) && small && ends.contains(&judgement.candidates)
 }
 
 /// Whether what was lost is what the handshake stopped at.

@@ -1,6 +1,6 @@
 //! One ledger → one verdict.
 //!
-//! Rules (DESIGN section 4): what lies beyond the baseline is the *excess*. Below the effect floor the
+//! Rules (docs/method.md, "Verdict"): what lies beyond the baseline is the *excess*. Below the effect floor the
 //! handshake is healthy. An owner of at least 60 % of the excess, ahead of the next by twice the error, is the
 //! culprit; another of at least 20 % makes it mixed. Time that the evidence cannot give to anyone makes it
 //! inconclusive, with what would settle it.
@@ -26,7 +26,7 @@ const SECOND: Span = Span::from_millis(100);
 /// Round trips up to this are ordinary: within a continent.
 const ORDINARY_ROUND_TRIP: Span = Span::from_millis(50);
 
-/// How good the evidence is (DESIGN section 4).
+/// How good the evidence is (docs/verdicts.md, "Evidence grades").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {

@@ -13,7 +13,7 @@ pub(crate) const ALWAYS_CARRIED: u32 = 576;
 pub(crate) const ALWAYS_CARRIED_BYTES: i64 = ALWAYS_CARRIED as i64 - 40;
 
 /// Whether `side`'s big packets vanish on the way while its small ones arrive: one range was tried twice, and every lost
-/// packet is bigger than any that arrived (DESIGN 5.11).
+/// packet is bigger than any that arrived (docs/method.md, "Packet size").
 pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<R>, side: Side) -> bool {
     let biggest_arrived = receiver.sent_by(side).map(|p| p.ip_len).max().unwrap_or(0);
     // Behind the last that came, nobody looked.

@@ -28,6 +28,9 @@ const USUAL_PACKETS: usize = 21;
 /// Stamps this far apart at least are those of a coarse clock.
 const COARSE: Span = Span::from_millis(1);
 
+/// And no clock of today's is coarser (Windows: 15.6 ms).
+const COARSEST: Span = Span::from_millis(16);
+
 /// SACK blocks; few packets have any.
 pub(crate) type Blocks = SmallVec<[(i64, i64); 3]>;
 
@@ -296,7 +299,7 @@ impl<D: Domain> View<D> {
         let gaps = || self.packets.windows(2).map(|pair| (pair[1].at - pair[0].at).abs());
         let least = gaps().filter(|gap| *gap > Span::ZERO).min().unwrap_or_default();
         let alike = gaps().filter(|gap| *gap == Span::ZERO).count();
-        if least >= COARSE && alike >= 2 { least } else { Span::ZERO }
+        if least >= COARSE && alike >= 2 { least.min(COARSEST) } else { Span::ZERO }
     }
 
     /// Whether packets of both ends were captured.
@@ -393,7 +396,7 @@ impl<D: Domain> View<D> {
     }
 
     /// Whether a side acknowledges bytes of its peer that this observer never saw: the capture, not the
-    /// network, lost them (DESIGN 5.7).
+    /// network, lost them (docs/method.md, "Loss").
     pub fn capture_gap(&self) -> bool {
         // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
         let [of_client, of_server] = [Side::Client, Side::Server].map(|side| self.syns(side).next().is_some());

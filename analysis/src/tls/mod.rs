@@ -6,7 +6,7 @@
 //! ```
 //! Works on reassembled bytes alone, so it needs no times: it says at which *offset* each message ends,
 //! and any observer's [`crate::tcp::flow::View`] turns offsets into times. What is encrypted is told by
-//! record type, order and length (RFC 8446 section 5, RFC 5246 section 7.3; lengths in DESIGN 5).
+//! record type, order and length (RFC 8446 section 5, RFC 5246 section 7.3; lengths in docs/method.md, "TLS on the wire").
 
 mod hello;
 mod messages;

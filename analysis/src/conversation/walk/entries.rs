@@ -194,8 +194,15 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
     let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
     let answer = client.events.iter().find(|e| e.at() == to && e.seen.from == Side::Server).map(|e| e.seen.packet);
-    let back = Arc { from, to, packets: [None, answer.or(out.packets[1])], side: Side::Server, known: Known::Captured, ..out };
-    round(evidence, Some(out), back, None)
+    let back = Arc { from, to, packets: [None, answer], side: Side::Server, known: Known::Captured, ..out };
+    let mut entries = round(evidence, Some(out), back, None);
+    if next.is_none() {
+        // Its way back is that of an earlier packet: no two packets bound it.
+        for entry in &mut entries {
+            (entry.filled_in, entry.packets) = (true, SmallVec::new());
+        }
+    }
+    entries
 }
 
 fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
@@ -434,7 +441,8 @@ impl Evidence<'_> {
             (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
             (true, Some(_)) => {
                 let error = Span::from_nanos(self.round_trip).min(rest);
-                Entry::new(arc.phase, Owner::Loss, direction(arc.side), rest, error).between(arc.packets.into_iter().flatten())
+                Entry::new(super::follow::transit(arc.phase), Owner::Loss, direction(arc.side), rest, error)
+                    .between(arc.packets.into_iter().flatten())
             }
             (true, None) => open(rest, own | Owner::Loss, ip_id | capture),
             (false, Some(0)) => open(rest, own | Owner::Path, timestamps | capture),

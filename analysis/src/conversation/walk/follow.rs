@@ -256,7 +256,7 @@ impl Walk<'_> {
 }
 
 /// Where in the handshake the network's time is, by whose message it carried.
-fn transit(phase: Phase) -> Phase {
+pub(super) fn transit(phase: Phase) -> Phase {
     match phase {
         Phase::ClientHello => Phase::ServerFlight,
         Phase::ClientFinished => Phase::Finish,

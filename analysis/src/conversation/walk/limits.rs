@@ -122,12 +122,14 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     if let Some(told) = told_by_anything(tape, d, since, sender) {
         return Freed::By { news: told, rule: Rule::ReceiveWindow };
     }
-    let small = tape.fresh_before(since).filter(|_| sender.slack == 0 && !sender.nodelay);
+    // Seen from the other end, every round looks so unless the small segment came there after its own last data.
+    let crossed = |small: &usize| tape.events[*small].other > tape.events[since].other;
+    let small = tape.fresh_before(since).filter(|small| !sender.nodelay && (sender.slack == 0 || crossed(small)));
     let short = |i: usize| tape.events[i].seen.len() < tape.full() && !tape.events[i].seen.flags.syn();
     let Some(small) = small.filter(|small| short(*small) && short(d)) else { return Freed::Program };
     let acknowledged =
         |i: usize| !tape.is_own(i) && tape.events[i].seen.ack().is_some_and(|ack| ack >= tape.events[small].range().1);
-    let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE;
+    let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE + sender.slack;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
 }
