@@ -1,11 +1,27 @@
-# The two commands a newcomer needs: `make demo` and `make test`. Everything else is a part of them.
+# The two commands a newcomer needs: `make demo` and `make test`. Everything else is a part of them, or of the tiers in docs/ci.md.
 SHELL := /bin/bash
 # A pipe fails where any part of it does: a failing score must not read as `tail`'s success.
 .SHELLFLAGS := -o pipefail -c
 BIN := target/release/whostalled
+GRADE := target/release/zoo-grade
 SCENARIOS := $(wildcard scenarios/*.toml)
+# Captures that are no part of this repository, if they lie beside the checkout.
+SHARED := $(wildcard ../shared)
+# The zoo's draw: make zoo SEED=7 CASES=30
+SEED := 1
+CASES := 60
+# Real recordings have this machine's own noise in them, hence the bars.
+BARS := --right both=97 --wrong both=2 $(foreach end,edge client,--right-or-open $(end)=96 --wrong $(end)=2.5)
 
-.PHONY: demo watch-demo capture-lab capture-failures capture-kills capture-bench capture-loss watch-failures watch-truth watch-bench rules test build deps deps-test lint deny unit scenarios failures rootless score-quick score score-healthy fuzz-smoke fuzz bench accuracy against-tshark golden schema clean
+empty :=
+comma := ,
+words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
+# What must not be skipped in `make test`: CI is root. Elsewhere: make test REQUIRE=
+REQUIRE := $(call words-to-list,root bpf tools $(notdir $(foreach set,corpus reports faults,$(wildcard $(SHARED)/$(set)))))
+
+.PHONY: help demo watch-demo check test nightly
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: build ## Install what is missing, build, run the flagship scenario, print the verdict
 	$(BIN) run scenarios/overloaded-client.toml
@@ -14,8 +30,49 @@ watch-demo: build ## Scheduled checks in the lab: three faults come and go, a re
 	@bash packaging/install-missing watch
 	bash packaging/watch-demo/run
 
-test: deps-test build lint deny unit rules score-quick fuzz-smoke scenarios failures watch-failures capture-failures capture-lab rootless ## Everything CI checks
+# --- Tiers -----------------------------------------------------------------------------------------------------------------------
 
+check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Before each commit, minutes: everything that needs no lab
+
+# Whatever a part of it skips although it is required makes it fail (testing/, packaging/skipped).
+test: export WHOSTALLED_REQUIRE := $(REQUIRE)
+test: check build fuzz-smoke zoo-recorded scenarios failures watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+
+nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
+nightly: deps-nightly score score-healthy accuracy zoo-fresh capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
+
+# --- Parts of check --------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint docs machete deny shellcheck unit rules score-quick
+lint: ## Format, and clippy without a warning
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+docs: ## The API's documentation without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+
+machete: ## Dependencies that nothing uses
+	bash packaging/cargo-machete
+
+deny: ## Licences, bans and sources of what we depend on
+	bash packaging/cargo-deny check licenses bans sources
+
+shellcheck: ## Shell scripts
+	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' packaging .ci)
+
+unit: ## Unit tests, golden files, captures of others
+	cargo test --locked --workspace --quiet
+
+rules: ## Prometheus rules, checked and unit-tested
+	promtool check rules packaging/prometheus/whostalled.rules.yml
+	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
+
+score-quick: ## Simulated trials of the fault matrix, held to the goals
+	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -3
+
+# --- Parts of test ---------------------------------------------------------------------------------------------------------------
+
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures watch-failures capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -25,15 +82,13 @@ deps:
 deps-test:
 	@bash packaging/install-missing test
 
-lint:
-	cargo fmt --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+deps-nightly: deps-test
+	@bash packaging/install-missing watch
+	@bash packaging/install-missing capture
+	@bash packaging/install-missing zoo
 
-deny:
-	bash packaging/cargo-deny check
-
-unit:
-	cargo test --locked --workspace
+fuzz-smoke: ## Every fuzz target for a few seconds
+	bash packaging/fuzz 5
 
 scenarios: build ## Run every scenario once, for real
 	bash packaging/run-scenarios $(SCENARIOS)
@@ -44,20 +99,53 @@ failures: build ## What goes wrong around a run
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
 	timeout 300 python3 packaging/watch-failures
 
+capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
+	timeout 300 python3 packaging/capture-failures
+
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
 	@bash packaging/install-missing capture
 	timeout 300 bash packaging/capture-lab/run
 
-capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
-	timeout 300 python3 packaging/capture-failures
+rootless: build ## The flagship as an ordinary user
+	bash packaging/run-rootless
 
-capture-kills: build ## The same with 200 kills
+# --- The zoo: real stacks, recorded and graded ------------------------------------------------------------------------------------
+
+.PHONY: zoo zoo-record zoo-recorded zoo-small zoo-fresh zoo-build
+zoo-build: build
+	cargo build --release --locked -p whostalled-zoo
+
+zoo-recorded: zoo-build ## The kept recording, graded
+	$(GRADE) zoo/recorded --binary $(BIN) $(BARS)
+
+zoo-record: zoo-build
+	rm -rf target/zoo
+	target/release/whostalled-zoo --seed $(SEED) --cases $(CASES) --out target/zoo
+
+zoo: zoo-record ## A fresh draw of real stacks with injected faults, recorded now and graded (root): SEED=1 CASES=60
+	$(GRADE) target/zoo --binary $(BIN) --list $(BARS)
+
+zoo-small: zoo-build ## Six fresh cases of the stacks that are installed
+	$(MAKE) zoo CASES=6 SEED=$$((10#$$(date +%j))) BARS='--right both=90 --wrong both=4'
+
+zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
+	WHOSTALLED_REQUIRE=$(REQUIRE),stacks $(MAKE) zoo CASES=100 SEED=$$(date +%s)
+
+# --- Parts of nightly ------------------------------------------------------------------------------------------------------------
+
+.PHONY: score score-healthy accuracy capture-kills capture-loss watch-truth bench msrv advisories fuzz
+score: ## The fault matrix in full: the table of docs/score.md
+	cargo run --release --locked -q -p whostalled-score -- --trials 8 --seed 1 > target/score.md
+	@cat target/score.md
+
+score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
+	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'
+
+accuracy: build ## Every scenario over many seeds, severities and round-trip times
+	$(BIN) accuracy $(SCENARIOS)
+
+capture-kills: build ## capture-failures with 200 kills
 	KILLS=200 timeout 900 python3 packaging/capture-failures
-
-capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
-	@bash packaging/install-missing capture
-	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
-	python3 packaging/capture-bench
 
 capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
 	@bash packaging/install-missing capture
@@ -68,54 +156,45 @@ watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as t
 	@bash packaging/install-missing watch
 	bash packaging/watch-truth
 
-watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minute
-	@bash packaging/install-missing watch
-	bash packaging/watch-bench
+bench: build ## How fast captures are read, against cat and tshark; then the stages
+	cargo build --release --locked -p whostalled-sim
+	bash packaging/bench
+	cargo bench --locked -p whostalled-benches
 
-rules: ## Prometheus rules, checked and unit-tested
-	promtool check rules packaging/prometheus/whostalled.rules.yml
-	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
+msrv: ## Checks with the oldest Rust that Cargo.toml promises
+	bash packaging/msrv
 
-rootless: build ## The flagship as an ordinary user
-	bash packaging/run-rootless
+advisories: ## Known holes in what we depend on
+	bash packaging/advisories
 
+fuzz: ## Every fuzz target for ten minutes; what found new code is kept
+	bash packaging/fuzz 600 keep
+
+# --- By hand ---------------------------------------------------------------------------------------------------------------------
+
+.PHONY: against-tshark capture-bench watch-bench golden schema clean
 against-tshark: ## explain against tshark's reading of your own captures: make against-tshark CAPTURES='a.pcap b.pcapng'
 	@command -v tshark >/dev/null || { echo "tshark is not installed: apt-get install tshark"; exit 1; }
 	mkdir -p target/against-tshark
 	packaging/tshark-truth $(abspath $(CAPTURES)) > target/against-tshark/truth.csv
 	WHOSTALLED_CORPUS=$(CURDIR)/target/against-tshark cargo test --release --locked -q -p whostalled-explain --test corpus every_connection -- --nocapture
 
-score-quick: ## Simulated trials of the fault matrix, held to the goals
-	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -3
+capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
+	@bash packaging/install-missing capture
+	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
+	python3 packaging/capture-bench
 
-score: ## The same in full: the table of docs/score.md
-	cargo run --release --locked -q -p whostalled-score -- --trials 8 --seed 1 > target/score.md
-	@cat target/score.md
-
-score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
-	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'
-
-fuzz-smoke: ## Every fuzz target for a few seconds
-	bash packaging/fuzz 5
-
-fuzz: ## Every fuzz target for ten minutes; what found new code is kept
-	bash packaging/fuzz 600 keep
-
-bench: build ## How fast captures are read, against cat and tshark; then the stages
-	cargo build --release --locked -p whostalled-sim
-	bash packaging/bench
-	cargo bench --locked -p whostalled-benches
-
-accuracy: build ## Every scenario over many seeds, severities and round-trip times
-	$(BIN) accuracy $(SCENARIOS)
+watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minute
+	@bash packaging/install-missing watch
+	bash packaging/watch-bench
 
 golden: ## Rewrite the golden files of the analysis (read the diff before you commit it)
 	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts
 
-schema: build
+schema: build ## Rewrite the schemas in docs
 	$(BIN) schema > docs/scenario.schema.json
 	$(BIN) watch --schema > docs/checks.schema.json
 	$(BIN) capture --schema > docs/capture.schema.json
 
-clean:
+clean: ## Remove what was built
 	cargo clean

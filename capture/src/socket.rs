@@ -17,10 +17,10 @@ mod tests {
 
     #[test]
     fn it_is_an_open_descriptor() {
-        let Ok(handle) = Capture::from_device("lo").and_then(pcap::Capture::open) else {
-            eprintln!("skipped: no right to capture on loopback");
+        if !testing::root() {
             return;
-        };
+        }
+        let handle = Capture::from_device("lo").and_then(pcap::Capture::open).expect("root may capture on loopback");
         assert!(of(&handle).try_clone_to_owned().is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Every claim of every finding, looked up in its packets: over trials of the whole fault matrix, and over captures of others.
 //!
-//! The folders of captures are named in `WHOSTALLED_CORPUS` and `WHOSTALLED_REPORTS` (each also with its folders); where they are not,
-//! the test says that it was skipped. `WHOSTALLED_CLAIMS=1` prints every claim that does not hold.
+//! The folders of captures are those of [`testing::captures`] (each also with its folders); where there is none, the test says that it was
+//! skipped. `WHOSTALLED_CLAIMS=1` prints every claim that does not hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -17,6 +17,7 @@ use sim::Trial;
 use sim::cases::{CASES, Grade, NAMES, Setup};
 use sim::tls::Version;
 use sim::trial::write_pcap;
+use testing::Need;
 use whostalled_explain::judging::Finding;
 use whostalled_explain::placing::Placed;
 use whostalled_explain::{Options, Sink, claims, explain};
@@ -158,6 +159,7 @@ fn claims_about_trials_hold() {
             }
         }
     }
+    assert!(tally.findings > 1_000, "{} findings", tally.findings);
     tally.hold(&KNOWN);
 }
 
@@ -248,10 +250,8 @@ fn what_is_false_is_found() {
 
 #[test]
 fn claims_about_captures_hold() {
-    let named = ["WHOSTALLED_CORPUS", "WHOSTALLED_REPORTS"].map(|name| std::env::var_os(name).map(PathBuf::from));
-    let folders: Vec<PathBuf> = named.into_iter().flatten().collect();
+    let folders: Vec<PathBuf> = [Need::Corpus, Need::Reports].into_iter().filter_map(testing::captures).collect();
     if folders.is_empty() {
-        eprintln!("skipped: neither WHOSTALLED_CORPUS nor WHOSTALLED_REPORTS names a folder of captures");
         return;
     }
     let mut tally = Tally::default();

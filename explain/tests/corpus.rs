@@ -1,11 +1,11 @@
 //! Real captures that nobody here made, against tshark's reading of each.
 //!
-//! The captures belong to other projects and are not in this repository: where `../shared/corpus` is missing, the test
+//! The captures belong to other projects and are not in this repository: where there is no folder of them, the test
 //! says that it was skipped. Where this program and tshark differ, `docs/corpus.md` says who is right and why. Other captures are
 //! compared in the same way by `make against-tshark`, which names their folder in `WHOSTALLED_CORPUS`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use analysis::clock::{Domain, Unplaced};
 use analysis::tcp::flow::{Side, View};
@@ -15,16 +15,6 @@ use whostalled_explain::observer::Observer;
 
 /// Nearer than this, two readings are the same.
 const SAME: f64 = 1e-6;
-
-/// The project's own corpus.
-fn corpus() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
-    if folder.join("truth.csv").exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not here (captures of other projects, not part of this repository)", folder.display());
-    None
-}
 
 fn read(path: &Path) -> Vec<View<Unplaced>> {
     let mut reader = Reader::open(path, None).expect("the capture opens");
@@ -101,7 +91,7 @@ fn same_connection(row: &csv::StringRecord, headers: &csv::StringRecord, view: &
 
 #[test]
 fn every_connection_and_milestone_is_as_tshark_reads_it() {
-    let Some(folder) = std::env::var_os("WHOSTALLED_CORPUS").map(PathBuf::from).or_else(corpus) else { return };
+    let Some(folder) = testing::captures(testing::Need::Corpus) else { return };
     let mut table = csv::Reader::from_path(folder.join("truth.csv")).expect("truth.csv reads");
     let headers = table.headers().expect("truth.csv has headers").clone();
     let rows: Vec<csv::StringRecord> = table.records().map(|r| r.expect("truth.csv reads")).collect();
@@ -147,6 +137,7 @@ fn every_connection_and_milestone_is_as_tshark_reads_it() {
             differ.insert(name("resumed"), format!("tshark {}, here {}", field("resumed"), dialogue.resumed));
         }
     }
+    assert!(compared > 0, "truth.csv has rows");
     println!("{} connections, {compared} readings compared", rows.len());
     let explained = explained();
     let new: Vec<_> = differ.iter().filter(|(key, _)| !explained.contains(*key)).collect();
@@ -167,7 +158,7 @@ fn explained() -> BTreeSet<(String, String, String)> {
 
 #[test]
 fn the_same_handshakes_come_out_of_every_encoding() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = testing::captures(testing::Need::Corpus) else { return };
     let readings = |file: &str| -> Vec<(String, BTreeMap<&'static str, i64>)> {
         let views = read(&folder.join(file));
         let mut found: Vec<_> = views

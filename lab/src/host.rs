@@ -174,3 +174,14 @@ fn interface(i: usize) -> String {
 fn mac(i: usize) -> [u8; 6] {
     [2, 0, 0, 0, 1, i as u8]
 }
+
+/// Whether a host could run such a program: at its path, or on ours.
+pub fn installed(program: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let runs = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return runs(Path::new(program));
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|folder| runs(&folder.join(program)))
+}

@@ -89,19 +89,8 @@ fn probe(scenario: &Scenario, vantage: &str, host: &str, ca: &Path) -> Vec<Strin
 /// # Errors
 /// Says how to install it.
 pub fn installed(program: &str, how: &str) -> Result<(), Error> {
-    if find(program) {
+    if lab::host::installed(program) {
         return Ok(());
     }
     Err(Error::Missing(format!("the scenario needs `{program}`, which is not installed: {how}")))
-}
-
-/// Whether there is such a program: at its path, or on ours.
-pub fn find(program: &str) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let runs = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if program.contains('/') {
-        return runs(Path::new(program));
-    }
-    let path = std::env::var("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|folder| runs(&folder.join(program)))
 }

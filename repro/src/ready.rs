@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Error;
-use crate::client::{find, installed};
+use crate::client::installed;
 use crate::scenario::{ClientKind, Scenario, ServerKind};
 
 /// Whether `scenario` can be run here, with its results below `results`.
@@ -38,7 +38,7 @@ fn programs(scenario: &Scenario) -> Result<(), Error> {
 fn named(key: &str, command: &[String]) -> Result<(), Error> {
     match command.first() {
         // Filled in later.
-        Some(program) if program.contains('{') || find(program) => Ok(()),
+        Some(program) if program.contains('{') || lab::host::installed(program) => Ok(()),
         Some(program) => {
             Err(Error::Missing(format!("{key}: there is no program `{program}` here: install it, or name its path")))
         }

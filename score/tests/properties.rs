@@ -90,7 +90,9 @@ proptest! {
             let (a, b) = (rng.usize(..edge.len()), rng.usize(..edge.len()));
             edge.swap(a, b);
         }
-        for (_, opinion) in [opinions(Some(&client), Some(&edge)), opinions(None, Some(&edge)), opinions(Some(&client), None)].concat() {
+        let all = [opinions(Some(&client), Some(&edge)), opinions(None, Some(&edge)), opinions(Some(&client), None)].concat();
+        prop_assume!(!all.is_empty(), "nothing was judged");
+        for (_, opinion) in all {
             let ledger = &opinion.reading.ledger;
             prop_assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
             prop_assert!(ledger.entries.iter().all(|e| e.span > Span::ZERO && e.baseline <= e.span));
@@ -105,8 +107,10 @@ proptest! {
         let of = |frames| if at_client { opinions(Some(frames), None) } else { opinions(None, Some(frames)) };
         let whole = of(frames);
         let cut: Frames = frames[..(frames.len() as f64 * share) as usize].to_vec();
-        for (client, opinion) in of(&cut) {
-            let Some((_, of_whole)) = whole.iter().find(|(c, _)| *c == client) else { continue };
+        let both = of(&cut).into_iter().filter_map(|(client, cut)| Some((cut, &whole.iter().find(|(c, _)| *c == client)?.1)));
+        let both: Vec<(Opinion, &Opinion)> = both.collect();
+        prop_assume!(!both.is_empty(), "nothing to compare");
+        for (opinion, of_whole) in both {
             let (cut, whole) = (&opinion.judgement, &of_whole.judgement);
             // What the whole leaves open, or ends in, contradicts nothing; nor does a part of a mixed verdict.
             let comparable = matches!(whole.verdict, Verdict::Healthy | Verdict::Culprit { .. });

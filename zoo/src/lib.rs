@@ -12,7 +12,7 @@ mod case;
 mod certs;
 mod clients;
 mod draw;
-mod error;
+pub mod error;
 pub mod grade;
 pub mod keep;
 mod noise;

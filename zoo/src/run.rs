@@ -1,6 +1,6 @@
 //! The recorder's command line: draws cases, records each, keeps what was done as planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use testing::Need;
 
 use crate::error::{Failed, Why};
 use crate::servers::{self, Helpers};
+use crate::stacks::{Client, Server};
 use crate::{case, certs, draw, pcap, prober_client, record, rustls_client, truth};
 
 #[derive(Parser)]
@@ -87,17 +89,21 @@ fn run(options: &Options) -> Result<(), Failed> {
     let certificates = scratch.0.join("pki");
     fastrand::seed(options.seed);
     certs::make(&certificates)?;
-    build(&scratch.0, &options.stacks)?;
+    let left_out = LeftOut::say();
+    if left_out.servers.len() == Server::ALL.len() {
+        return Err(Failed("no server of any stack is installed".into()));
+    }
+    build(&scratch.0, &options.stacks, &left_out)?;
     std::fs::create_dir_all(&options.out).why("making the folder of cases")?;
     let helpers = Helpers { folder: &scratch.0, stacks: &options.stacks };
     let begun = Instant::now();
     let mut kept = BTreeMap::<char, usize>::new();
     let mut dropped = BTreeMap::<String, usize>::new();
-    for index in 0..options.cases {
+    let drawn = (0..).map(|index| draw::case(options.seed, index, options.handshakes));
+    for case in drawn.filter(|case| !left_out.has(case)).take(options.cases) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let case = draw::case(options.seed, index, options.handshakes);
         if options.only.as_ref().is_some_and(|o| !case.name.contains(o.as_str())) {
             continue;
         }
@@ -151,8 +157,33 @@ fn one(case: &case::Case, out: &Path, work: &Path, pki: &certs::Pki, helpers: &H
     Ok(())
 }
 
+/// Stacks that are not installed here: cases with them are not recorded.
+struct LeftOut {
+    clients: Vec<Client>,
+    servers: Vec<Server>,
+}
+
+impl LeftOut {
+    /// Looks for every stack; says which are left out, and fails where all are required (`WHOSTALLED_REQUIRE=stacks`).
+    fn say() -> Self {
+        let clients: Vec<Client> = Client::ALL.into_iter().filter(|c| c.missing().is_some()).collect();
+        let servers: Vec<Server> = Server::ALL.into_iter().filter(|s| s.missing().is_some()).collect();
+        let programs: BTreeSet<&str> =
+            clients.iter().filter_map(|c| c.missing()).chain(servers.iter().filter_map(|s| s.missing())).collect();
+        if !programs.is_empty() {
+            let programs = programs.into_iter().collect::<Vec<_>>().join(", ");
+            testing::skipped(Need::Stacks, format_args!("cases of stacks that are not installed here ({programs})"));
+        }
+        Self { clients, servers }
+    }
+
+    fn has(&self, case: &case::Case) -> bool {
+        self.clients.contains(&case.client) || self.servers.contains(&case.server)
+    }
+}
+
 /// Builds the helpers that are not scripts.
-fn build(folder: &Path, stacks: &Path) -> Result<(), Failed> {
+fn build(folder: &Path, stacks: &Path, left_out: &LeftOut) -> Result<(), Failed> {
     let source = |name: &str| stacks.join(name).display().to_string();
     let target = |name: &str| folder.join(name).display().to_string();
     let steps: [(&str, Vec<String>); 4] = [
@@ -172,7 +203,12 @@ fn build(folder: &Path, stacks: &Path) -> Result<(), Failed> {
         ("go", vec!["build".into(), "-o".into(), target("go-server"), source("server.go")]),
         ("javac", vec!["-d".into(), target("java"), source("Client.java")]),
     ];
-    for (program, args) in steps {
+    let wanted = |program: &str| match program {
+        "go" => !left_out.clients.contains(&Client::Go),
+        "javac" => !left_out.clients.contains(&Client::Java),
+        _ => true,
+    };
+    for (program, args) in steps.into_iter().filter(|(program, _)| wanted(program)) {
         let output = Command::new(program).args(&args).env("GO111MODULE", "off").env("GOFLAGS", "").output();
         let output = output.why(format!("starting {program}"))?;
         if !output.status.success() {

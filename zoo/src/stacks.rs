@@ -42,6 +42,11 @@ pub enum Version {
     Three,
 }
 
+/// The first of these programs that is not installed.
+fn missing(programs: &'static [&'static str]) -> Option<&'static str> {
+    programs.iter().copied().find(|program| !lab::host::installed(program))
+}
+
 impl Client {
     pub const ALL: [Client; 8] =
         [Client::Curl, Client::Python, Client::Go, Client::Java, Client::Node, Client::Gnutls, Client::Rustls, Client::Prober];
@@ -57,6 +62,19 @@ impl Client {
             Client::Rustls => "rustls",
             Client::Prober => "prober",
         }
+    }
+
+    /// What of it is not installed here.
+    pub fn missing(self) -> Option<&'static str> {
+        missing(match self {
+            Client::Curl => &["curl"],
+            Client::Python => &["python3"],
+            Client::Go => &["go"],
+            Client::Java => &["java", "javac"],
+            Client::Node => &["node"],
+            Client::Gnutls => &["gnutls-cli"],
+            Client::Rustls | Client::Prober => &[],
+        })
     }
 
     /// Where it can stall: before ClientHello, in verification, before Finished, in its own key (client certificate).
@@ -119,6 +137,19 @@ impl Server {
             Server::Python => "python",
             Server::Gnutls => "gnutls",
         }
+    }
+
+    /// What of it is not installed here.
+    pub fn missing(self) -> Option<&'static str> {
+        missing(match self {
+            Server::Nginx => &["nginx"],
+            Server::Haproxy => &["haproxy"],
+            Server::Caddy => &["caddy"],
+            Server::Go => &["go"],
+            Server::Node => &["node"],
+            Server::Python => &["python3"],
+            Server::Gnutls => &["gnutls-serv"],
+        })
     }
 
     /// Where it can stall so that the client's handshake waits for it.

@@ -21,7 +21,8 @@ use clap::Parser;
 use serde_json::Value;
 
 use crate::error::{Failed, Why};
-use outcome::{Outcome, Said, judge};
+pub use outcome::Outcome;
+use outcome::{Said, judge};
 
 /// Which captures the tool was given.
 pub(crate) const MODES: [&str; 3] = ["both", "edge", "client"];
@@ -49,20 +50,31 @@ struct Options {
     /// `MODE=PERCENT`: at least so many of all must be right.
     #[arg(long, value_name = "MODE=PERCENT")]
     right: Vec<String>,
+    /// `MODE=PERCENT`: at least so many of all must be right or left open.
+    #[arg(long, value_name = "MODE=PERCENT")]
+    right_or_open: Vec<String>,
     /// `MODE=PERCENT`: at most so many of all may be wrong.
     #[arg(long, value_name = "MODE=PERCENT")]
     wrong: Vec<String>,
 }
 
 /// One handshake in one mode.
-pub(crate) struct Row {
+pub struct Row {
+    /// The case's name.
     pub case: String,
+    /// Its number in the case.
     pub handshake: u64,
+    /// The client's port.
     pub port: u64,
+    /// Which captures the tool was given.
     pub mode: &'static str,
+    /// Whether something was done to it.
     pub affected: bool,
+    /// What the verdict is worth.
     pub outcome: Outcome,
+    /// The verdict.
     pub label: String,
+    /// Verdicts that count as right.
     pub expected: Vec<String>,
     /// (injected, found) milliseconds where one stall of known length was injected and its side named.
     pub time: Option<(f64, f64)>,
@@ -81,10 +93,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn grade(options: &Options) -> Result<bool, Failed> {
+/// Runs `binary` over the cases of a folder whose names begin with one of `prefixes` (all, if there is none).
+///
+/// # Errors
+/// If a case cannot be read, or there is none.
+pub fn rows(folder: &Path, binary: &Path, prefixes: &[String]) -> Result<Vec<Row>, Failed> {
     let scratch = std::env::temp_dir().join(format!("zoo-grade.{}", std::process::id()));
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(&options.folder)
-        .why(format!("reading {}", options.folder.display()))?
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder)
+        .why(format!("reading {}", folder.display()))?
         .flatten()
         .map(|e| e.path())
         .filter(|p| p.join("truth.json").exists())
@@ -93,15 +109,20 @@ fn grade(options: &Options) -> Result<bool, Failed> {
     let mut rows = Vec::new();
     for case in &cases {
         let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if options.prefix.is_empty() || options.prefix.iter().any(|p| name.starts_with(p.as_str())) {
-            let done = one(case, &name, &options.binary, &scratch, &mut rows);
+        if prefixes.is_empty() || prefixes.iter().any(|p| name.starts_with(p.as_str())) {
+            let done = one(case, &name, binary, &scratch, &mut rows);
             let _ = std::fs::remove_dir_all(&scratch);
             done?;
         }
     }
     if rows.is_empty() {
-        return Err(Failed(format!("no case in {}", options.folder.display())));
+        return Err(Failed(format!("no case in {}", folder.display())));
     }
+    Ok(rows)
+}
+
+fn grade(options: &Options) -> Result<bool, Failed> {
+    let rows = rows(&options.folder, &options.binary, &options.prefix)?;
     // Whoever reads only the head of it ends nothing.
     let _ = table::write(&mut std::io::stdout().lock(), &rows, options.list);
     if let Some(path) = &options.json {
@@ -205,12 +226,13 @@ fn time(truth: &Value, n: u64, line: Option<&Value>, said: &Said) -> Option<(f64
 
 fn bars(options: &Options, rows: &[Row]) -> Result<bool, Failed> {
     let mut met = true;
-    let kinds: [(&str, &Vec<String>, Outcome, bool, bool); 3] = [
-        ("affected right", &options.affected_right, Outcome::Right, true, true),
-        ("right", &options.right, Outcome::Right, false, true),
-        ("wrong", &options.wrong, Outcome::Wrong, false, false),
+    let kinds: [(&str, &Vec<String>, &[Outcome], bool, bool); 4] = [
+        ("affected right", &options.affected_right, &[Outcome::Right], true, true),
+        ("right", &options.right, &[Outcome::Right], false, true),
+        ("right or open", &options.right_or_open, &[Outcome::Right, Outcome::Open], false, true),
+        ("wrong", &options.wrong, &[Outcome::Wrong], false, false),
     ];
-    for (what, bars, outcome, affected_only, least) in kinds {
+    for (what, bars, outcomes, affected_only, least) in kinds {
         for bar in bars {
             let (mode, percent) = bar.split_once('=').ok_or_else(|| Failed(format!("{bar} is not MODE=PERCENT")))?;
             let percent: f64 = percent.parse().why(format!("{bar} is not MODE=PERCENT"))?;
@@ -218,7 +240,7 @@ fn bars(options: &Options, rows: &[Row]) -> Result<bool, Failed> {
             if of.is_empty() {
                 return Err(Failed(format!("{bar}: no such mode")));
             }
-            let share = 100.0 * of.iter().filter(|r| r.outcome == outcome).count() as f64 / of.len() as f64;
+            let share = 100.0 * of.iter().filter(|r| outcomes.contains(&r.outcome)).count() as f64 / of.len() as f64;
             let good = if least { share >= percent } else { share <= percent };
             println!("{} {mode} {what}: {share:.2} % (bar {percent} %)", if good { "met   " } else { "MISSED" });
             met &= good;

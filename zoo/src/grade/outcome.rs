@@ -4,11 +4,16 @@ use serde_json::Value;
 
 /// See the table of [`super`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// A verdict of the list.
     Right,
+    /// One of two that were to be named, and no other.
     Half,
+    /// Nothing was said, and the list does not allow it.
     Open,
+    /// Healthy was said, and the list does not have it.
     Missed,
+    /// A side was named that the list does not have.
     Wrong,
 }
 

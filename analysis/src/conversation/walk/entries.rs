@@ -73,8 +73,14 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Lost => entries.push(lost(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
-            What::Vanished => entries.extend(vanished(evidence, arc)),
+            What::Vanished => {
+                entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                entries.extend(vanished(evidence, arc));
+            }
             What::Work(work) => {
+                if work == Work::Silence {
+                    entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                }
                 if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
                     extra = Some(Extra::HelloRetry);
                 }
@@ -300,7 +306,13 @@ fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
         // Dropped on the way, or taken and not acknowledged.
         let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
         (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        entry.candidates = Owner::Loss | Owner::Path | other;
+        // An end from which more came was awake, and its kernel acknowledges by itself.
+        let near = evidence.near();
+        let awake = near.events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
+        entry.candidates = Owner::Loss | Owner::Path;
+        if !awake {
+            entry.candidates |= other;
+        }
         entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
     }
     vec![entry]
@@ -334,7 +346,7 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
             || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
     };
     let in_vain = || data().filter(|p| !came(p));
-    let often = in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 3);
+    let often = in_vain().count() >= 3 && in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 2);
     let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
     let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
     often && least > ALWAYS_CARRIED && most < least
@@ -434,9 +446,18 @@ impl Evidence<'_> {
         let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
         let told_late =
             last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
-        let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
+        // Nobody repeats a packet sooner than a round trip behind it; what counts the packets tells whether one is missing since before
+        // the work began, and where nothing does, only what is no shorter than a timer may be a repetition.
         let far_side = FarSide { view, side: arc.side };
-        let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };
+        let theirs = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.flags.syn());
+        let counted = || {
+            let since = theirs().rfind(|e| e.at() < arc.from).or_else(|| theirs().next())?;
+            far_side.lost_between(since.seen.packet, arc.packets[1]?)
+        };
+        let missing = match () {
+            () if rest < Span::from_nanos(self.round_trip).max(Span::from_millis(5)) => Some(0),
+            () => counted().or((rest < LEAST_TIMEOUT).then_some(0)),
+        };
         entries.push(match (told_late, missing) {
             (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
             (true, Some(_)) => {

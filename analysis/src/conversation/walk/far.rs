@@ -13,7 +13,7 @@ use crate::tcp::stamps::Stamps;
 /// How much later than the quickest a packet must have come for its timestamp to tell of it, beside a tick.
 const JITTER: i64 = 2_000_000;
 /// An acknowledgement may be put off for so long (RFC 9293, section 3.8.6.3; Linux), and by other stacks, which start at a higher TTL.
-const PUT_OFF: i64 = 45_000_000;
+const PUT_OFF: i64 = 50_000_000;
 const PUT_OFF_OTHERS: i64 = 210_000_000;
 const LINUX_TTL: u8 = 64;
 /// Guessed to have come so much sooner, so that what it let go comes behind it.
@@ -56,7 +56,7 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
                 Some(delivery) => arrival(near, delivery, &left, round_trip),
                 // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
                 None if !event.is_full_of_nothing() => continue,
-                None => (event.at() + round_trip - AHEAD, Known::Guessed),
+                None => (event.at() + round_trip - AHEAD - (round_trip / 20).min(2 * AHEAD), Known::Guessed),
             },
         };
         let mut seen = event.seen;

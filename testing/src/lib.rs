@@ -1,0 +1,87 @@
+//! Tests that need what not every machine has (rights, a kernel's help, other people's captures) say `skipped: why` where it is missing,
+//! and fail where `WHOSTALLED_REQUIRE` names it (`WHOSTALLED_REQUIRE=root,bpf,corpus`): a skip must not read as a pass.
+//! `packaging/skipped` is the same for scripts.
+#![forbid(unsafe_code)]
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What a test needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// To be root.
+    Root,
+    /// The programs for the kernel, which clang compiles.
+    Bpf,
+    /// Captures of other projects.
+    Corpus,
+    /// Captures rebuilt after people's reports.
+    Reports,
+    /// Recordings of real stacks with the injectors' truth.
+    Faults,
+    /// Every TLS stack that the zoo knows.
+    Stacks,
+}
+
+impl Need {
+    /// Its name in `WHOSTALLED_REQUIRE`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Bpf => "bpf",
+            Self::Corpus => "corpus",
+            Self::Reports => "reports",
+            Self::Faults => "faults",
+            Self::Stacks => "stacks",
+        }
+    }
+
+    fn is_required(self) -> bool {
+        std::env::var("WHOSTALLED_REQUIRE").is_ok_and(|all| all.split(',').any(|one| one.trim() == self.name()))
+    }
+}
+
+/// Says that a test is skipped.
+///
+/// # Panics
+/// If what it needs is required.
+pub fn skipped(need: Need, why: impl Display) {
+    // Not by `eprintln`: the harness swallows what a passing test prints.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    assert!(!need.is_required(), "{} is required by WHOSTALLED_REQUIRE: {why}", need.name());
+}
+
+/// Whether we are root; said if not.
+///
+/// # Panics
+/// If we are not, and must be.
+#[must_use]
+pub fn root() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    if !root {
+        skipped(Need::Root, "not root");
+    }
+    root
+}
+
+/// The folder of a set of captures that is no part of this repository: what `WHOSTALLED_CORPUS` (`…_REPORTS`, `…_FAULTS`) names, else
+/// `../shared/corpus` beside the checkout; said if there is none.
+///
+/// # Panics
+/// If there is none, and there must be, or what is named is no folder.
+#[must_use]
+pub fn captures(of: Need) -> Option<PathBuf> {
+    let variable = format!("WHOSTALLED_{}", of.name().to_uppercase());
+    if let Some(named) = std::env::var_os(&variable).map(PathBuf::from) {
+        assert!(named.is_dir(), "{variable} names {}, which is no folder", named.display());
+        return Some(named);
+    }
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(of.name());
+    if beside.is_dir() {
+        return Some(beside);
+    }
+    skipped(of, format_args!("{variable} names no folder, and {} is not here", beside.display()));
+    None
+}
