@@ -2,6 +2,7 @@
 
 mod client;
 mod golden;
+mod judging;
 mod support;
 
 use enumset::EnumSet;
