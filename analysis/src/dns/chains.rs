@@ -15,8 +15,11 @@ fn waits(found: &Lookup) -> Vec<(i64, i64)> {
     found.waits().iter().map(|w| (millis(w.from), millis(w.to))).collect()
 }
 
+/// When, from or to which port of the client, with which name server, for which name and type, and the answer's address.
+type Said<'a> = (i64, u16, &'a str, &'a str, TYPE, Option<&'a str>);
+
 /// What a client whose resolver library uses one port for each question says and hears.
-fn by_ports(said: &[(i64, u16, &str, &str, TYPE, Option<&str>)]) -> Lookups {
+fn by_ports(said: &[Said<'_>]) -> Lookups {
     let mut lookups = Lookups::default();
     for (number, (millis, port, server, name, kind, answer)) in (1..).zip(said) {
         let client: SocketAddr = format!("10.0.0.1:{port}").parse().expect("an address");

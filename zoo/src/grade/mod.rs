@@ -224,9 +224,12 @@ fn time(truth: &Value, n: u64, line: Option<&Value>, said: &Said) -> Option<(f64
     Some((ms, found / 1e6))
 }
 
+/// A sort of bar: its name, the bars given, the outcomes that count, whether of affected handshakes only, whether at least so many.
+type Bar<'a> = (&'a str, &'a Vec<String>, &'a [Outcome], bool, bool);
+
 fn bars(options: &Options, rows: &[Row]) -> Result<bool, Failed> {
     let mut met = true;
-    let kinds: [(&str, &Vec<String>, &[Outcome], bool, bool); 4] = [
+    let kinds: [Bar<'_>; 4] = [
         ("affected right", &options.affected_right, &[Outcome::Right], true, true),
         ("right", &options.right, &[Outcome::Right], false, true),
         ("right or open", &options.right_or_open, &[Outcome::Right, Outcome::Open], false, true),

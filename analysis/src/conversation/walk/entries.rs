@@ -194,7 +194,9 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let way_back = |i: usize| {
         let event = &edge.events[i];
         let came = &client.events[event.other.filter(|_| edge.is_own(i))? as usize];
-        Some((event.at(), came.at()))
+        // Guessed, it came a little early, so that what it let go lies behind it.
+        let least = if evidence.far == Some(Side::Client) { evidence.round_trip } else { i64::MIN };
+        Some((event.at(), came.at().max(event.at().saturating_add(least))))
     };
     let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
@@ -236,8 +238,12 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
     if near == Some(arc.side) {
         match evidence.answered_by(arc) {
-            // The copy that came before had come as well: what was lost is the acknowledgement.
-            Some(Answer::Twice) => entry.kind = Some(direction(arc.side.peer())),
+            // The copy before had come as well: its acknowledgement was lost, or late.
+            Some(Answer::Twice) => {
+                (entry.owner, entry.kind) = (Owner::Unattributed, None);
+                (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side.peer()).into());
+                return entry;
+            }
             // Lost may be it, or the answer that acknowledged it.
             Some(Answer::WithData) if near == Some(Side::Client) => entry.kind = None,
             Some(Answer::Alone | Answer::WithData) | None => {}
@@ -517,9 +523,10 @@ impl Evidence<'_> {
         let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
         let (start, end) = near.events[copy].range();
         let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
+        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
         let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
         Some(match () {
-            () if twice => Answer::Twice,
+            () if twice && copies == 2 => Answer::Twice,
             () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
             () => Answer::WithData,
         })
@@ -549,7 +556,12 @@ impl Evidence<'_> {
     fn edge_took(&self, arc: &Arc) -> bool {
         let [client, _] = self.tapes;
         let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
-        let until = client.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).unwrap_or(client.events.len());
+        let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
+        let first = place(arc.packets[0]).unwrap_or(0);
+        // Before it was sent again for the first time.
+        let again = (first + 1..client.events.len())
+            .find(|i| client.is_own(*i) && !client.events[*i].is_news() && !client.events[*i].is_full_of_nothing());
+        let until = again.unwrap_or(client.events.len());
         client.events[..until].iter().any(|e| e.seen.from == Side::Server && took(e))
             || (0..client.events.len())
                 .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))
