@@ -175,6 +175,64 @@ fn a_pause_within_a_turn_is_the_programs_if_it_is_long() {
 }
 
 #[test]
+fn each_long_pause_is_a_stretch_of_its_own() {
+    let flight = |pause: f64| {
+        let mut taps = Taps::connected(0.0);
+        taps.pass(data(C, 41.0, 0, 500), 0.0);
+        for piece in 0..3 {
+            taps.pass(data(S, 62.0 + pause * f64::from(piece), 900 * piece, 900).acks(500), 0.0);
+        }
+        walked(taps, C)
+    };
+    let (head, tail) = (What::Work(Work::Head), What::Work(Work::Tail));
+    assert_eq!(flight(100.0)[1..4], [(tail, S, 100.0), (tail, S, 100.0), (head, S, 1.0)]);
+    // Half a round trip is no pause.
+    assert_eq!(flight(20.0)[1..3], [(tail, S, 40.0), (head, S, 1.0)]);
+    assert_eq!(flight(20.1)[1..4], [(tail, S, 20.1), (tail, S, 20.1), (head, S, 1.0)]);
+}
+
+#[test]
+fn news_that_came_with_data_left_when_those_were_written() {
+    let mut taps = Taps::connected(0.0);
+    taps.pass(data(C, 41.0, 0, 500).id(1), 0.0);
+    taps.pass(data(S, 62.0, 0, 300).acks(500), 0.0);
+    // ClientHello again, which acknowledges the first piece of the flight.
+    taps.pass(data(C, 90.0, 0, 500).acks(300).id(2), 0.0);
+    taps.pass(data(S, 110.1, 300, 200).acks(500), 0.0);
+    let head = What::Work(Work::Head);
+    let expected = [
+        (What::Way, S, 20.0),
+        (What::Limit(Rule::Nagle), S, 0.1),
+        (What::Way, C, 20.0),
+        (head, C, 8.0),
+        (What::Way, S, 20.0),
+        (head, S, 1.0),
+    ];
+    assert_eq!(walked(taps, C)[..6], expected);
+}
+
+#[test]
+fn from_one_end_a_hole_tells_what_was_lost_there() {
+    let packets = [
+        syn(C, 0.0),
+        syn(S, 40.0).stamped(1_000, 0),
+        ack(C, 40.1, 0, 0),
+        data(C, 41.0, 0, 500),
+        data(S, 82.1, 1_460, 900).acks(500).stamped(1_042, 0),
+        data(S, 312.0, 0, 1_460).acks(500).stamped(1_272, 0),
+    ];
+    let view = view::<Unplaced>(&packets);
+    let mut near = Tape::captured(C, &view);
+    let there = far(&mut near, &view);
+    let ways = Ways { least: [Some(there.round_trip), Some(0)], usual: [Some(there.round_trip), Some(0)] };
+    let mut walk = walk([&near, &there.tape], ways, Some(S));
+    walk.follow(Point::Arrived { end: C, i: 5 });
+    check(&walk, C, 5);
+    let arcs: Vec<(What, Side, i64)> = walk.arcs.iter().map(|a| (a.what, a.side, a.span() / 100_000)).collect();
+    assert_eq!(arcs[..2], [(What::Way, S, 0), (What::Lost, S, 2_299)]);
+}
+
+#[test]
 fn a_server_that_speaks_first_waits_for_the_acknowledgement_of_syn_ack() {
     let mut taps = Taps::connected(0.0);
     taps.pass(data(S, 63.2, 0, 90), 0.0);

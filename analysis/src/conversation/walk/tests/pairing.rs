@@ -75,6 +75,12 @@ fn of_copies_without_identity_those_came_that_took_the_usual_way() {
     held.comes(hello(300.0));
     let (came, left, _) = held.paired();
     assert_eq!((came, left), (vec![Some(3)], vec![Some(3), None]));
+    // Of two that may have, the one that took the shorter way.
+    let mut close = talk();
+    close.leaves(hello(41.0));
+    close.leaves(hello(42.0));
+    close.comes(hello(62.0));
+    assert_eq!(close.paired().0, [Some(4)]);
     // The second of three was lost.
     let mut middle = talk();
     middle.passes(hello(41.0));
