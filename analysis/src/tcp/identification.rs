@@ -48,8 +48,14 @@ impl<D: Domain> FarSide<'_, D> {
         // A frame that was not cut yet, or merged again, stands for as many packets as its bytes take.
         let full = self.view.mss().unwrap_or(MOST_SEGMENT) - if next.tsval().is_some() { TIMESTAMPS } else { 0 };
         let packets = |p: &Seen<D>| (p.len() + full.max(1) - 1) / full.max(1);
+        // What comes behind it although it left before was overtaken, not lost.
+        let overtaken = |p: &&&Seen<D>| {
+            let place = |p: &Seen<D>| p.ip_id().zip(before.ip_id()).map(|(id, from)| id.wrapping_sub(from));
+            p.packet > next.packet && place(p).is_some_and(|at| at > 0 && Some(at) < place(next))
+        };
+        let late = sent.iter().filter(overtaken).count() as i64;
         let passed = sent.iter().filter(|p| p.packet >= before.packet && p.packet < next.packet);
-        let seen: i64 = passed.map(|p| packets(p).max(1)).sum();
+        let seen: i64 = late + passed.map(|p| packets(p).max(1)).sum::<i64>();
         let step = step(before, next)?;
         (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(u16::try_from(seen).unwrap_or(u16::MAX)))
     }

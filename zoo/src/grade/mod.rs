@@ -224,19 +224,29 @@ fn time(truth: &Value, n: u64, line: Option<&Value>, said: &Said) -> Option<(f64
     Some((ms, found / 1e6))
 }
 
-/// A sort of bar: its name, the bars given, the outcomes that count, whether of affected handshakes only, whether at least so many.
-type Bar<'a> = (&'a str, &'a Vec<String>, &'a [Outcome], bool, bool);
+/// What shares of the rows are held to.
+struct Bars<'a> {
+    what: &'static str,
+    /// `MODE=PERCENT` each.
+    asked: &'a [String],
+    /// What is counted.
+    outcomes: &'a [Outcome],
+    affected_only: bool,
+    /// Whether at least so many are wanted, or at most.
+    least: bool,
+}
 
 fn bars(options: &Options, rows: &[Row]) -> Result<bool, Failed> {
     let mut met = true;
-    let kinds: [Bar<'_>; 4] = [
-        ("affected right", &options.affected_right, &[Outcome::Right], true, true),
-        ("right", &options.right, &[Outcome::Right], false, true),
-        ("right or open", &options.right_or_open, &[Outcome::Right, Outcome::Open], false, true),
-        ("wrong", &options.wrong, &[Outcome::Wrong], false, false),
+    let kind = |what, asked, outcomes, affected_only, least| Bars { what, asked, outcomes, affected_only, least };
+    let kinds = [
+        kind("affected right", &options.affected_right, &[Outcome::Right][..], true, true),
+        kind("right", &options.right, &[Outcome::Right], false, true),
+        kind("right or open", &options.right_or_open, &[Outcome::Right, Outcome::Open], false, true),
+        kind("wrong", &options.wrong, &[Outcome::Wrong], false, false),
     ];
-    for (what, bars, outcomes, affected_only, least) in kinds {
-        for bar in bars {
+    for Bars { what, asked, outcomes, affected_only, least } in kinds {
+        for bar in asked {
             let (mode, percent) = bar.split_once('=').ok_or_else(|| Failed(format!("{bar} is not MODE=PERCENT")))?;
             let percent: f64 = percent.parse().why(format!("{bar} is not MODE=PERCENT"))?;
             let of: Vec<&Row> = rows.iter().filter(|r| r.mode == mode && (r.affected || !affected_only)).collect();

@@ -123,7 +123,9 @@ fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) ->
 fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>) -> Entries {
     let mut entries = Entries::new();
     let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
-    let ways = (span(&out) + span(&back)).at_least_zero();
+    // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
+    let least = if evidence.far.is_some() { Span::from_nanos(evidence.round_trip) } else { Span::ZERO };
+    let ways = (span(&out) + span(&back)).max(least);
     // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
     let late = match evidence.far {
         Some(Side::Client) => span(&out),
@@ -196,13 +198,12 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
         let came = &client.events[event.other.filter(|_| edge.is_own(i))? as usize];
         // Guessed, it came a little early, so that what it let go lies behind it.
         let least = if evidence.far == Some(Side::Client) { evidence.round_trip } else { i64::MIN };
-        Some((event.at(), came.at().max(event.at().saturating_add(least))))
+        Some((event.at(), came.at().max(event.at().saturating_add(least)), came.seen.packet))
     };
-    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
+    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64, u64)>| ways.take(5).min_by_key(|(left, came, _)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
-    let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
-    let answer = client.events.iter().find(|e| e.at() == to && e.seen.from == Side::Server).map(|e| e.seen.packet);
-    let back = Arc { from, to, packets: [None, answer], side: Side::Server, known: Known::Captured, ..out };
+    let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
+    let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
     let mut entries = round(evidence, Some(out), back, None);
     if next.is_none() {
         // Its way back is that of an earlier packet: no two packets bound it.

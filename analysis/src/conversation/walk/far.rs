@@ -56,7 +56,7 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
                 Some(delivery) => arrival(near, delivery, &left, round_trip),
                 // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
                 None if !event.is_full_of_nothing() => continue,
-                None => (event.at() + round_trip - AHEAD - (round_trip / 20).min(2 * AHEAD), Known::Guessed),
+                None => (event.at() + round_trip - (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2), Known::Guessed),
             },
         };
         let mut seen = event.seen;
@@ -146,7 +146,7 @@ fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize)
     let range = near.events[first].range();
     let twice = (answer..near.events.len())
         .take_while(|i| near.events[*i].at() <= soon)
-        .any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= range.0 && i > answer));
+        .any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= range.0));
     if twice {
         return Some(first);
     }
