@@ -3,7 +3,7 @@
 use enumset::EnumSet;
 use whostalled_analysis::clock::Span;
 use whostalled_analysis::conversation::milestone::Milestone;
-use whostalled_analysis::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use whostalled_analysis::judging::ledger::{Baseline, Entry, Kind, Ledger, Missing, Owner, Phase};
 use whostalled_analysis::judging::verdict::{
     Circumstances, Culprit, End, Ended, Grade, Judgement, LEAST_EFFECT, Reading, Verdict, decide, floor, judge,
 };
@@ -224,4 +224,25 @@ fn a_clock_in_doubt_names_nobody() {
     let circumstances = Circumstances { clock_in_doubt: true, ..Circumstances::default() };
     let judgement = judge(&reading(End::Complete, &[part(Owner::Loss, 900_000)]), circumstances);
     assert_eq!((judgement.verdict.label(), judgement.missing), ("inconclusive".into(), Missing::SteadyClock.into()));
+}
+
+#[test]
+fn a_round_that_a_protocol_asked_for_is_as_long_as_any_other() {
+    // What is beyond is the path's; seen from one end it may be an acknowledgement that was put off.
+    let split = |micros: i64, one_end: bool| {
+        let candidates = if one_end { Owner::Path | Owner::ClientHost } else { EnumSet::empty() };
+        let extra = Entry {
+            extra_round: true,
+            candidates,
+            ..Entry::new(Phase::Finish, Owner::Protocol, Kind::Nagle, us(micros), Span::ZERO)
+        };
+        let mut ledger = reading(End::Complete, &[round(40_000, 0), extra]).ledger;
+        ledger.apply(&Baseline { path: Baseline::of_path(Some(us(40_000))), ..Baseline::default() });
+        assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
+        ledger.entries[1..].iter().map(|e| (e.owner, e.span)).collect::<Vec<_>>()
+    };
+    assert_eq!(split(42_000, false), [(Owner::Protocol, us(42_000))], "four standard deviations of half a millisecond");
+    assert_eq!(split(42_001, false), [(Owner::Protocol, us(40_000)), (Owner::Path, us(2_001))]);
+    assert_eq!(split(100_000, true), [(Owner::Protocol, us(100_000))]);
+    assert_eq!(split(100_001, true), [(Owner::Protocol, us(40_000)), (Owner::Path, us(60_001))]);
 }

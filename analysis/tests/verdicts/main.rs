@@ -456,3 +456,31 @@ fn a_clock_that_was_set_is_told_from_timestamps_that_tick_slowly() {
         assert!(step.is_some_and(|step| (step.by.millis() - 300.0).abs() < 25.0), "{tick} ms: {step:?}");
     }
 }
+
+#[test]
+fn what_waits_for_a_repair_is_lost_the_same_way() {
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    let flight_at = t + HALF + MS;
+    let pieces = [
+        [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 1_100])].concat(),
+        record(23, &[0; 1_300]),
+        record(23, &[0; 1_300]),
+    ];
+    talk.data(S, flight_at, &pieces[0], LOST);
+    talk.data(S, flight_at + 1_000, &pieces[1], OK);
+    let again_at = flight_at + 230 * MS;
+    talk.again(S, again_at, 0, &pieces[0], OK);
+    // Its acknowledgement lets the rest go.
+    talk.ack(C, again_at + HALF, OK);
+    let rest_at = again_at + 2 * HALF + 50_000;
+    talk.data(S, rest_at, &pieces[2], OK);
+    let finished_at = rest_at + HALF + MS;
+    talk.data(C, finished_at, &finished13(), OK);
+    talk.ack(S, finished_at + HALF, OK);
+    let (reading, judgement) = both(&talk.handshake());
+    assert_eq!(judgement.verdict.label(), "loss/back");
+    // The timer, and the round trip that only the repair asked for.
+    assert!((of(&reading, Owner::Loss) - 270.0).abs() < 0.2, "{reading:?}");
+}

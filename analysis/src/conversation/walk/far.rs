@@ -56,7 +56,9 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
                 Some(delivery) => arrival(near, delivery, &left, round_trip),
                 // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
                 None if !event.is_full_of_nothing() => continue,
-                None => (event.at() + round_trip - (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2), Known::Guessed),
+                None => {
+                    (event.at() + round_trip - (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2), Known::Guessed)
+                }
             },
         };
         let mut seen = event.seen;

@@ -1,5 +1,6 @@
 //! Doubts, on packets made by hand.
 
+mod offset;
 mod order;
 mod taps;
 

@@ -2,6 +2,7 @@
 
 mod far;
 mod follow;
+mod goal;
 mod limits;
 mod pairing;
 

@@ -1,0 +1,70 @@
+//! A clock that was set, told from a way that grew.
+
+use super::handshake;
+use crate::clock::{Client, Edge, Span};
+use crate::doubt::offset::{crossings, own_step, step_between};
+use crate::tcp::by_hand::{C, Packet, S, nanos, view};
+use crate::tcp::flow::Side;
+
+/// A handshake as its client sees it, each side's packets stamped by its own clock when they left.
+fn stamped() -> Vec<Packet> {
+    let left = |p: &Packet| p.at - if p.from == S { 20.0 } else { 0.0 };
+    let stamp = |p: Packet| {
+        let value = left(&p) as u32 + if p.from == S { 70_000 } else { 5_000 };
+        p.stamped(value, 0)
+    };
+    handshake(40.0).into_iter().map(stamp).collect()
+}
+
+/// What the capture's clock shows if all packets of `sides` from place `from` on are stamped so much later.
+fn moved(from: usize, by: f64, sides: &[Side]) -> Vec<Packet> {
+    let late = |(i, p): (usize, Packet)| if i >= from && sides.contains(&p.from) { p.later(by) } else { p };
+    stamped().into_iter().enumerate().map(late).collect()
+}
+
+fn own(packets: &[Packet]) -> Option<(usize, Span)> {
+    own_step(&view::<Client>(packets)).map(|step| (step.from, step.by))
+}
+
+#[test]
+fn both_sides_timestamps_tell_of_a_clock_that_was_set() {
+    assert_eq!(own(&stamped()), None);
+    for by in [300.0, -300.0] {
+        let (from, told) = own(&moved(5, by, &[C, S])).expect("it was set");
+        assert_eq!(from, 5);
+        assert!((told.nanos() - nanos(by)).abs() < nanos(3.0), "{told}");
+    }
+    assert_eq!(own(&moved(5, 20.0, &[C, S])), None, "less than a daemon sets at once");
+}
+
+#[test]
+fn what_moves_one_side_alone_was_the_way() {
+    assert_eq!(own(&moved(5, 300.0, &[S])), None);
+    assert_eq!(own(&moved(7, 300.0, &[C])), None);
+}
+
+#[test]
+fn between_two_captures_a_set_clock_moves_both_directions_alike() {
+    let there = |p: &Packet| p.at + if p.from == C { 20.0 } else { -20.0 } + 900.0;
+    let step = |from: usize, out: f64, back: f64| {
+        let client = view::<Client>(&stamped());
+        let edge = stamped().into_iter().enumerate().map(|(i, p)| {
+            let by = if i < from {
+                0.0
+            } else if p.from == C {
+                out
+            } else {
+                back
+            };
+            Packet { at: there(&p) + by, ..p }
+        });
+        let edge = view::<Edge>(&edge.collect::<Vec<_>>());
+        step_between(&crossings(&client, &edge), None).map(|step| (step.from, step.by))
+    };
+    assert_eq!(step(5, 300.0, 300.0), Some((5, Span::from_millis(300))));
+    assert_eq!(step(5, -300.0, -300.0), Some((5, Span::from_millis(-300))));
+    assert_eq!(step(5, 9.0, 9.0), None, "less than matters");
+    // A longer way out makes the edge's clock show more, a longer way back less.
+    assert_eq!(step(5, 300.0, 0.0), None);
+    assert_eq!(step(5, 300.0, -300.0), None);
+}
