@@ -202,7 +202,9 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     };
     let quickest = |ways: &mut dyn Iterator<Item = (i64, i64, u64)>| ways.take(5).min_by_key(|(left, came, _)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
-    let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
+    let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else {
+        return Entries::new();
+    };
     let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
     let mut entries = round(evidence, Some(out), back, None);
     if next.is_none() {
