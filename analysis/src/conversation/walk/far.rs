@@ -85,14 +85,12 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
         Some(e.at() - i64::from(ticks) * tick)
     };
     let quickest = near.events.iter().filter(|e| e.seen.from == end).filter_map(|e| Some((lag(e)?, e.at()))).min();
-    let known = if first.is_some() { Known::Told } else { Known::Guessed };
     let left = |e: &Event| {
-        let Some((least, at)) = quickest else { return (e.at(), Known::Guessed) };
-        let Some(lag) = lag(e) else { return (e.at(), Known::Guessed) };
+        let Some(((least, at), lag)) = quickest.zip(lag(e)) else { return (e.at(), Known::Guessed) };
         // Some hosts' timestamps run slower or faster by a few per cent.
         let slack = tick + JITTER + (e.at() - at).abs() / 50;
         let late = lag - least;
-        (if late > slack { e.at() - late } else { e.at() }, known)
+        (if late > slack { e.at() - late } else { e.at() }, Known::Told)
     };
     let mut found: Vec<(i64, Known)> = near.events.iter().map(left).collect();
     // What lies behind something in the stream left no sooner than that did.
@@ -171,10 +169,13 @@ fn quickest(near: &Tape) -> Option<i64> {
 
 fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
     let of = |d: &Delivery| near.events[d.answer].at() - near.events[d.copy].at();
-    let syn = deliveries.iter().find(|d| near.events[d.copy].seen.flags.syn()).map(of);
+    // Of a SYN or SYN-ACK that was sent again nobody knows which one was answered (Karn's algorithm).
+    let once = near.events.iter().filter(|e| e.seen.from == near.end && e.seen.flags.syn()).count() == 1;
+    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn()).map(of);
     // What answers sooner than the far end can stands on the way to it.
     let far_enough = |span: &i64| syn.is_none_or(|syn| *span >= syn * 2 / 5);
-    deliveries.iter().map(of).filter(far_enough).min().or(syn).unwrap_or(0).max(0)
+    let sure = deliveries.iter().filter(|d| once || !near.events[d.copy].seen.flags.syn());
+    sure.map(of).filter(far_enough).min().or_else(|| deliveries.iter().map(of).min()).unwrap_or(0).max(0)
 }
 
 /// When a copy came.
