@@ -483,4 +483,6 @@ fn what_waits_for_a_repair_is_lost_the_same_way() {
     assert_eq!(judgement.verdict.label(), "loss/back");
     // The timer, and the round trip that only the repair asked for.
     assert!((of(&reading, Owner::Loss) - 270.0).abs() < 0.2, "{reading:?}");
+    let mut lost = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Loss);
+    assert!(lost.all(|e| e.kind == Some(Kind::Back)), "{reading:?}");
 }
