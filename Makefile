@@ -49,7 +49,7 @@ lint: ## Format, and clippy without a warning
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 docs: ## The API's documentation without a warning
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 machete: ## Dependencies that nothing uses
 	bash packaging/cargo-machete
