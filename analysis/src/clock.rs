@@ -172,6 +172,12 @@ impl Neg for Span {
         Span(-self.0)
     }
 }
+impl std::ops::Mul<i64> for Span {
+    type Output = Span;
+    fn mul(self, by: i64) -> Span {
+        Span(self.0.saturating_mul(by))
+    }
+}
 impl AddAssign for Span {
     fn add_assign(&mut self, other: Span) {
         *self = *self + other;

@@ -246,6 +246,9 @@ impl Lookups {
 }
 
 #[cfg(test)]
+mod chains;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use simple_dns::rdata::{A, AAAA};
@@ -254,16 +257,16 @@ mod tests {
     const CLIENT: &str = "10.0.0.1:5353";
     const RESOLVER: &str = "10.0.0.53:53";
 
-    fn at(millis: i64) -> Instant<Client> {
+    pub(super) fn at(millis: i64) -> Instant<Client> {
         Instant::from_nanos(millis * 1_000_000)
     }
 
-    /// A question, or an answer that gives `address`.
-    fn datagram(name: &str, kind: TYPE, address: Option<&str>) -> Vec<u8> {
+    /// A question, or an answer that gives `address`, or none if that is empty.
+    pub(super) fn datagram(name: &str, kind: TYPE, address: Option<&str>) -> Vec<u8> {
         let name = Name::new_unchecked(name);
         let mut packet = if address.is_some() { Packet::new_reply(7) } else { Packet::new_query(7) };
         packet.questions.push(Question::new(name.clone(), QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
-        if let Some(address) = address {
+        if let Some(address) = address.filter(|address| !address.is_empty()) {
             let data = match address.parse().expect("an address") {
                 IpAddr::V4(v4) => RData::A(A::from(v4)),
                 IpAddr::V6(v6) => RData::AAAA(AAAA::from(v6)),
@@ -274,7 +277,7 @@ mod tests {
     }
 
     /// Lookups of a client that says and hears this: when, the name, the type, the answer.
-    fn lookups(said: &[(i64, &str, TYPE, Option<&str>)]) -> Lookups {
+    pub(super) fn lookups(said: &[(i64, &str, TYPE, Option<&str>)]) -> Lookups {
         let (client, resolver) = (CLIENT.parse().expect("an address"), RESOLVER.parse().expect("an address"));
         let mut lookups = Lookups::default();
         for (number, (millis, name, kind, address)) in (1..).zip(said) {
@@ -284,7 +287,7 @@ mod tests {
         lookups
     }
 
-    fn take(lookups: &mut Lookups, name: Option<&str>, connected: i64, within: i64) -> Option<Lookup> {
+    pub(super) fn take(lookups: &mut Lookups, name: Option<&str>, connected: i64, within: i64) -> Option<Lookup> {
         let (client, server) = ("10.0.0.1".parse().expect("an address"), "10.0.1.1".parse().expect("an address"));
         lookups.take_recent(&Wanted { client, server, name, connected: at(connected) }, Span::from_millis(within))
     }

@@ -312,8 +312,9 @@ impl Observer {
             self.counts.port_checks += u64::from(closed);
             return Meant::Perhaps;
         }
-        if silent {
-            return Meant::Perhaps;
+        let client = &view.half(Side::Client).stream;
+        if silent || begins(view) && !client.known(0, 1) {
+            return Meant::Perhaps; // its first byte never came
         }
         self.dismiss(view);
         Meant::No

@@ -43,3 +43,6 @@ impl Twins {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

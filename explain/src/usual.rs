@@ -150,3 +150,6 @@ fn works(ledger: &Ledger) -> SmallVec<[(Phase, Worked, Span); 8]> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

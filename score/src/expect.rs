@@ -259,10 +259,12 @@ impl Facts<'_> {
             10 | 11 | 22 | 24 => unknowable(),
             // That only the way to the edge was long, the client cannot tell from an edge that answers late.
             12 if timestamps => unknowable().or("path"),
-            12 => unknowable().or("path").or("loss/out"),
+            // An edge whose kernel puts acknowledgements off looks the same.
+            12 => unknowable().or("path").or("loss/out").or("healthy"),
             // What comes behind its repetition is lost to TCP; the client hears that it came (D-SACK) long after, if at all.
             18 => unknowable().or("path").or("loss/out"),
-            13 => of("loss", &["loss/out"]).with(Loss, self.out_lost()),
+            // Its answer may have been lost as well, together with the acknowledgement.
+            13 => of("loss", &["loss"]).with(Loss, self.out_lost()),
             // A hole shows where something comes behind it.
             14 if !witnessed && (variant == 1 || self.setup.version.resumed()) => unknowable().or("loss"),
             47 | 49 if !witnessed => unknowable().or("loss/back").or("client").or("client + loss/back").or("loss/back + client"),

@@ -91,3 +91,6 @@ fn own<D: Domain>(view: &View<D>, reset: &Seen<D>) -> bool {
     let counted = before().next_back().and_then(|last| Some(reset.ip_id()?.wrapping_sub(last.ip_id()?)));
     stamped && reset.tsval().is_some() || !stamped && counted.is_some_and(|step| (1..16).contains(&step))
 }
+
+#[cfg(test)]
+mod tests;

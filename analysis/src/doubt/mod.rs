@@ -7,3 +7,5 @@ pub mod offset;
 pub mod order;
 pub mod standpoint;
 pub mod taps;
+#[cfg(test)]
+mod tests;

@@ -168,11 +168,18 @@ pub fn step_between(crossings: &[Crossing], earlier: Option<Apart>) -> Option<St
         (Some(a), Some(b)) => Some(if side == Side::Client { a.min(b) } else { a.max(b) }),
         (a, b) => a.or(b),
     };
-    (1..crossings.len()).find_map(|k| {
+    let step = |k: usize| {
         let (before, after) = crossings.split_at(k);
         let change = |side| Some(shortest(after, side)?.saturating_sub(nearer(side, shortest(before, side), known(side))?));
         same(change(Side::Client)?, change(Side::Server)?, NOISE).map(|by| Step { from: k, by })
-    })
+    };
+    // It shows a little before or behind its place as well; there, two packets of one direction lie furthest apart.
+    let leap = |k: usize| {
+        let here = crossings[k];
+        let last = crossings[..k].iter().rfind(|c| c.from == here.from).map(|c| c.difference.nanos());
+        last.or(known(here.from)).map_or(0, |last| here.difference.nanos().abs_diff(last))
+    };
+    (1..crossings.len()).filter_map(step).max_by_key(|step| (leap(step.from), std::cmp::Reverse(step.from)))
 }
 
 fn same(a: i64, b: i64, slack: Span) -> Option<Span> {

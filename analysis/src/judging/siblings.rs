@@ -131,4 +131,47 @@ mod tests {
         (0..64).for_each(|_| many.push(Span::from_millis(5)));
         assert_eq!(many.path().map(|n| n.location), Some(Span::from_millis(5)));
     }
+
+    #[test]
+    fn work_is_told_by_three_and_a_path_by_one() {
+        assert_eq!(samples(&[]).path(), None);
+        assert_eq!(samples(&[40]).path().map(|n| n.location), Some(Span::from_millis(40)));
+        assert_eq!((samples(&[3, 3]).work(), samples(&[3, 3, 3]).work().map(|n| n.location)), (None, Some(Span::from_millis(3))));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        assert_eq!(samples(&[10, 40, 20, 30]).path().map(|n| n.location), Some(Span::from_millis(25)));
+        assert_eq!(samples(&[30, 10, 20]).path().map(|n| n.location), Some(Span::from_millis(20)));
+    }
+
+    #[test]
+    fn nothing_varies_by_less_than_a_scheduler_does_and_a_path_hides_no_fault() {
+        assert_eq!(samples(&[40; 9]).path().map(|n| n.spread), Some(LEAST_SPREAD));
+        assert_eq!(samples(&[40, 90, 10, 60, 20]).path().map(|n| n.spread), Some(MOST_SPREAD));
+    }
+
+    #[test]
+    fn of_few_siblings_the_spread_is_taken_for_more() {
+        let spread = |ms: &[i64]| samples(ms).work().map(|n| n.spread);
+        // The median distance from the median is 2 ms: half as much again, and more of it the fewer they are.
+        assert_eq!(spread(&[10, 8, 12]), Some(Span::from_millis(5)));
+        assert_eq!(spread(&[10, 8, 12, 8, 12, 8, 12, 8, 12, 10, 8, 12]), Some(Span::from_micros(3_500)));
+    }
+
+    #[test]
+    fn ordinary_work_ends_at_25_ms() {
+        assert_eq!(samples(&[25; 5]).work().map(|n| n.location), Some(Span::from_millis(25)));
+        assert_eq!(samples(&[26; 5]).work(), Some(PRIOR));
+        assert_eq!((PRIOR.location, PRIOR.spread), (Span::from_millis(12), Span::from_millis(3)));
+    }
+
+    #[test]
+    fn siblings_that_agree_within_a_third_agree() {
+        // 20 ms that vary by 5: the middle. By 7.5: the lower quarter, and no more than 6.
+        let even = samples(&[20, 18, 22, 18, 22, 18, 22]).work().expect("seven siblings");
+        assert_eq!(even.location, Span::from_millis(20));
+        let uneven = samples(&[20, 14, 26, 14, 26, 14, 26]).work().expect("seven siblings");
+        assert_eq!((uneven.location, uneven.spread), (Span::from_millis(14), MOST_SPREAD));
+    }
 }

@@ -16,7 +16,7 @@ use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
 pub use crate::conversation::reset::Ended;
 use crate::conversation::reset::ended;
-use crate::judging::ledger::{Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 
 /// No smaller excess is held against anybody.
 pub const LEAST_EFFECT: Span = Span::from_millis(12);
@@ -262,7 +262,10 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
         End::Complete | End::Stopped { .. } => floor(ledger),
     };
     let parts = excess_by_owner([ledger]);
-    let open = || ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO);
+    let is_open = |e: &&Entry| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO;
+    let left_open: Span = ledger.entries.iter().filter(is_open).map(Entry::excess).sum();
+    // What is a tenth of it or less settles nothing.
+    let open = || ledger.entries.iter().filter(is_open).filter(|e| e.excess() * 10 >= left_open);
     let mut candidates: EnumSet<Owner> = whole(open().map(|e| e.candidates).collect());
     let mut missing: EnumSet<Missing> = open().map(|e| e.missing).collect();
     let excess = parts.iter().map(|p| p.excess).sum();
@@ -337,6 +340,8 @@ fn due(after: Milestone) -> Owner {
 /// Whether the last stretch of a handshake that stopped may have been this end's own.
 fn may_have_stalled(ledger: &Ledger, end: Owner) -> bool {
     ledger.entries.last().is_none_or(|last| match last.owner {
+        // Nothing was waited for when it ended.
+        _ if last.round_trip => true,
         Owner::Unattributed => last.candidates.iter().any(|owner| owner.side() == end),
         owner => owner.side() == end,
     })

@@ -3,11 +3,15 @@
 //! In: the view of one observer. Out: how many of the other end's packets never came just before one that did. Linux counts each
 //! connection's packets by themselves; where a stack counts its whole host's, or none, nothing is known.
 
-use crate::clock::{Domain, Span};
+use crate::clock::Domain;
 use crate::tcp::flow::{Seen, Side, View};
 
 /// The TTL at which stacks start that count the packets of each connection by itself.
 const PER_CONNECTION_TTL: u8 = 64;
+
+/// What a segment over Ethernet carries at most, and what timestamps take of it.
+const MOST_SEGMENT: i64 = 1_460;
+const TIMESTAMPS: i64 = 12;
 
 /// The far end of a view.
 pub(crate) struct FarSide<'a, D> {
@@ -16,11 +20,10 @@ pub(crate) struct FarSide<'a, D> {
 }
 
 impl<D: Domain> FarSide<'_, D> {
-    /// How many of the far end's packets just before one of them never came; as [`Self::missing_between`].
-    pub fn lost_before(&self, packet: u64) -> Option<u16> {
-        let next = self.view.sent_by(self.side).find(|p| p.packet == packet)?;
-        let before = self.view.sent_by(self.side).rfind(|p| p.packet < packet && next.at - p.at > Span::from_millis(1))?;
-        self.missing_between(before, next)
+    /// How many of the far end's packets between two of these numbers never came; as [`Self::missing_between`].
+    pub fn lost_between(&self, since: u64, packet: u64) -> Option<u16> {
+        let find = |number| self.view.sent_by(self.side).find(|p| p.packet == number);
+        self.missing_between(find(since)?, find(packet)?)
     }
 
     /// How many of the far end's packets between two seen ones never came, by its IP identification; absent
@@ -42,8 +45,18 @@ impl<D: Domain> FarSide<'_, D> {
             }
         }
         let counts = ones > others;
-        let seen = sent.iter().filter(|p| p.packet > before.packet && p.packet <= next.packet).count();
+        // A frame that was not cut yet, or merged again, stands for as many packets as its bytes take.
+        let full = self.view.mss().unwrap_or(MOST_SEGMENT) - if next.tsval().is_some() { TIMESTAMPS } else { 0 };
+        let packets = |p: &Seen<D>| (p.len() + full.max(1) - 1) / full.max(1);
+        // What comes behind it although it left before was overtaken, not lost.
+        let overtaken = |p: &&&Seen<D>| {
+            let place = |p: &Seen<D>| p.ip_id().zip(before.ip_id()).map(|(id, from)| id.wrapping_sub(from));
+            p.packet > next.packet && place(p).is_some_and(|at| at > 0 && Some(at) < place(next))
+        };
+        let late = sent.iter().filter(overtaken).count() as i64;
+        let passed = sent.iter().filter(|p| p.packet >= before.packet && p.packet < next.packet);
+        let seen: i64 = late + passed.map(|p| packets(p).max(1)).sum::<i64>();
         let step = step(before, next)?;
-        (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(seen as u16))
+        (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(u16::try_from(seen).unwrap_or(u16::MAX)))
     }
 }

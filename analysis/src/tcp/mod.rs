@@ -1,5 +1,7 @@
 //! What one connection looked like to one observer: flows, windows, copies, timestamps, identifications.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 pub(crate) mod copies;
 pub(crate) mod covered;
 pub mod flow;

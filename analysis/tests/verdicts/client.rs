@@ -41,8 +41,9 @@ fn a_late_acknowledgement_may_be_the_ways_or_the_edges() {
 #[test]
 fn what_came_late_was_on_its_way_only_if_the_host_was_awake() {
     let mut seen = answered(0, 120 * MS).at_client();
-    let (_, judgement) = read(&seen);
+    let (reading, judgement) = read(&seen);
     assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert_eq!(open(&reading), (Owner::Path | Owner::Client, Missing::ClientHost.into()));
     assert_eq!((judgement.candidates, judgement.missing), (Owner::Path | Owner::Client, Missing::ClientHost.into()));
     // Other packets were captured all the while.
     seen.client_pulse = (0..200).map(|beat| Instant::from_nanos(beat * 2 * MS)).collect();
@@ -94,11 +95,12 @@ fn a_repeated_finished_was_lost_and_a_repeated_hello_perhaps_not_wanted() {
             talk.again(C, taken, start, &finished13(), OK);
         }
         talk.ack(S, taken + HALF, OK);
-        client(&talk).1
+        client(&talk)
     };
-    assert_eq!(repeated(false).verdict.label(), "loss/out");
-    let judgement = repeated(true);
+    assert_eq!(repeated(false).1.verdict.label(), "loss/out");
+    let (reading, judgement) = repeated(true);
     assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert_eq!(open(&reading), (Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture.into()));
     assert_eq!(judgement.candidates, Owner::Loss | Owner::EdgeHost);
 }
 

@@ -2,8 +2,10 @@
 
 mod client;
 mod golden;
+mod judging;
 mod support;
 
+use enumset::EnumSet;
 use support::*;
 use whostalled_analysis::clock::{Client, Instant, Span};
 use whostalled_analysis::conversation::handshake::Handshake;
@@ -108,6 +110,13 @@ fn labels(handshake: &Handshake) -> (String, String) {
     (both(handshake).1.verdict.label(), edge(handshake).1.verdict.label())
 }
 
+/// Who may have had the most of the time that was left open, and what would tell.
+fn open(reading: &Reading) -> (EnumSet<Owner>, EnumSet<Missing>) {
+    let open = reading.ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed);
+    let most = open.max_by_key(|e| e.excess()).expect("something was left open");
+    (most.candidates, most.missing)
+}
+
 fn of(reading: &Reading, owner: Owner) -> f64 {
     reading.ledger.of(owner).millis()
 }
@@ -162,10 +171,10 @@ fn a_lost_finished_is_loss_from_both_ends_and_by_ip_id_from_the_edge() {
 fn without_ip_id_the_edge_alone_cannot_tell_a_stall_from_a_lost_finished() {
     for plan in [Plan { finished: LOST, again: 250 * MS, ..Plan::default() }, Plan { stall: 250 * MS, ..Plan::default() }] {
         let handshake = tls13(Talk::new().over_ipv6(), &plan);
-        let (_, judgement) = edge(&handshake);
+        let (reading, judgement) = edge(&handshake);
         let Verdict::Inconclusive { candidates, missing, .. } = &judgement.verdict else { panic!("{:?}", judgement.verdict) };
-        assert_eq!(*candidates, Owner::Client | Owner::Loss);
-        assert!(missing.contains(Missing::ClientIpId) && missing.contains(Missing::ClientCapture));
+        assert_eq!(open(&reading), (Owner::Client | Owner::Loss, Missing::ClientIpId | Missing::ClientCapture));
+        assert_eq!((*candidates, *missing), (Owner::Client | Owner::Loss, Missing::ClientIpId | Missing::ClientCapture));
     }
     // From both ends the two are as clear as over IPv4.
     let lost = tls13(Talk::new().over_ipv6(), &Plan { finished: LOST, again: 250 * MS, ..Plan::default() });
@@ -281,18 +290,32 @@ fn what_the_capture_lost_is_never_called_loss() {
 #[test]
 fn tls12_full_resumed_and_a_retried_hello_are_read() {
     // Full: the server's Finished closes it.
-    let mut talk = Talk::new();
-    let t = talk.connect(0) + MS;
-    talk.data(C, t, &client_hello(), OK);
-    talk.data(S, t + HALF + MS, &[server_hello([1; 32], &[]), certificate_and_done()].concat(), OK);
-    let t = t + 2 * HALF + 2 * MS + 150 * MS;
-    talk.data(C, t, &[record(22, &[16, 0, 0, 2, 0, 0]), finished12()].concat(), OK);
-    talk.data(S, t + HALF + MS, &finished12(), OK);
-    talk.ack(C, t + 2 * HALF + 2 * MS, OK);
-    let full = talk.handshake();
-    assert_eq!((full.dialogue.version, full.dialogue.resumed), (Some(Version::Tls12), false));
-    assert_eq!(labels(&full), ("client".into(), "client".into()));
-    assert!(full.dialogue.server_finished.is_some());
+    let full = |acknowledges: bool| {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        talk.data(S, t + HALF + MS, &[server_hello([1; 32], &[]), certificate_and_done()].concat(), OK);
+        let t = t + 2 * HALF + MS;
+        if acknowledges {
+            talk.ack(C, t + 10_000, OK);
+        }
+        let t = t + 151 * MS;
+        talk.data(C, t, &[record(22, &[16, 0, 0, 2, 0, 0]), finished12()].concat(), OK);
+        talk.data(S, t + HALF + MS, &finished12(), OK);
+        talk.ack(C, t + 2 * HALF + 2 * MS, OK);
+        talk.handshake()
+    };
+    let plain = full(true);
+    assert_eq!((plain.dialogue.version, plain.dialogue.resumed), (Some(Version::Tls12), false));
+    assert_eq!(labels(&plain), ("client".into(), "client".into()));
+    assert!(plain.dialogue.server_finished.is_some());
+    // No kernel acknowledges nothing for so long: from the edge it may as well have been the way.
+    let mute = full(false);
+    assert_eq!(both(&mute).1.verdict.label(), "client");
+    let (reading, judgement) = edge(&mute);
+    assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert_eq!(judgement.candidates - Owner::ClientHost, Owner::Client | Owner::Path, "{judgement:?}");
+    assert!(judgement.missing.contains(Missing::ClientCapture) && of(&reading, Owner::Edge) < 3.0);
 
     // Resumed: the server's ChangeCipherSpec comes first.
     let mut talk = Talk::new();

@@ -73,8 +73,14 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Lost => entries.push(lost(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
-            What::Vanished => entries.extend(vanished(evidence, arc)),
+            What::Vanished => {
+                entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                entries.extend(vanished(evidence, arc));
+            }
             What::Work(work) => {
+                if work == Work::Silence {
+                    entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                }
                 if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
                     extra = Some(Extra::HelloRetry);
                 }
@@ -117,7 +123,9 @@ fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) ->
 fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>) -> Entries {
     let mut entries = Entries::new();
     let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
-    let ways = (span(&out) + span(&back)).at_least_zero();
+    // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
+    let least = if evidence.far.is_some() { Span::from_nanos(evidence.round_trip) } else { Span::ZERO };
+    let ways = (span(&out) + span(&back)).max(least);
     // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
     let late = match evidence.far {
         Some(Side::Client) => span(&out),
@@ -188,13 +196,16 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let way_back = |i: usize| {
         let event = &edge.events[i];
         let came = &client.events[event.other.filter(|_| edge.is_own(i))? as usize];
-        Some((event.at(), came.at()))
+        // Guessed, it came a little early, so that what it let go lies behind it.
+        let least = if evidence.far == Some(Side::Client) { evidence.round_trip } else { i64::MIN };
+        Some((event.at(), came.at().max(event.at().saturating_add(least)), came.seen.packet))
     };
-    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64)>| ways.take(5).min_by_key(|(left, came)| came - left);
+    let quickest = |ways: &mut dyn Iterator<Item = (i64, i64, u64)>| ways.take(5).min_by_key(|(left, came, _)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
-    let Some((from, to)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else { return Entries::new() };
-    let answer = client.events.iter().find(|e| e.at() == to && e.seen.from == Side::Server).map(|e| e.seen.packet);
-    let back = Arc { from, to, packets: [None, answer], side: Side::Server, known: Known::Captured, ..out };
+    let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else {
+        return Entries::new();
+    };
+    let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
     let mut entries = round(evidence, Some(out), back, None);
     if next.is_none() {
         // Its way back is that of an earlier packet: no two packets bound it.
@@ -230,8 +241,12 @@ fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
     if near == Some(arc.side) {
         match evidence.answered_by(arc) {
-            // The copy that came before had come as well: what was lost is the acknowledgement.
-            Some(Answer::Twice) => entry.kind = Some(direction(arc.side.peer())),
+            // The copy before had come as well: its acknowledgement was lost, or late.
+            Some(Answer::Twice) => {
+                (entry.owner, entry.kind) = (Owner::Unattributed, None);
+                (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side.peer()).into());
+                return entry;
+            }
             // Lost may be it, or the answer that acknowledged it.
             Some(Answer::WithData) if near == Some(Side::Client) => entry.kind = None,
             Some(Answer::Alone | Answer::WithData) | None => {}
@@ -300,7 +315,13 @@ fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
         // Dropped on the way, or taken and not acknowledged.
         let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
         (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        entry.candidates = Owner::Loss | Owner::Path | other;
+        // An end from which more came was awake, and its kernel acknowledges by itself.
+        let near = evidence.near();
+        let awake = near.events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
+        entry.candidates = Owner::Loss | Owner::Path;
+        if !awake {
+            entry.candidates |= other;
+        }
         entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
     }
     vec![entry]
@@ -334,7 +355,7 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
             || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
     };
     let in_vain = || data().filter(|p| !came(p));
-    let often = in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 3);
+    let often = in_vain().count() >= 3 && in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 2);
     let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
     let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
     often && least > ALWAYS_CARRIED && most < least
@@ -434,9 +455,18 @@ impl Evidence<'_> {
         let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
         let told_late =
             last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
-        let may_be_repeated = rest >= LEAST_TIMEOUT && rest >= Span::from_nanos(self.round_trip);
+        // Nobody repeats a packet sooner than a round trip behind it; what counts the packets tells whether one is missing since before
+        // the work began, and where nothing does, only what is no shorter than a timer may be a repetition.
         let far_side = FarSide { view, side: arc.side };
-        let missing = if may_be_repeated { arc.packets[1].and_then(|last| far_side.lost_before(last)) } else { Some(0) };
+        let theirs = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.flags.syn());
+        let counted = || {
+            let since = theirs().rfind(|e| e.at() < arc.from).or_else(|| theirs().next())?;
+            far_side.lost_between(since.seen.packet, arc.packets[1]?)
+        };
+        let missing = match () {
+            () if rest < Span::from_nanos(self.round_trip).max(Span::from_millis(5)) => Some(0),
+            () => counted().or((rest < LEAST_TIMEOUT).then_some(0)),
+        };
         entries.push(match (told_late, missing) {
             (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
             (true, Some(_)) => {
@@ -496,9 +526,10 @@ impl Evidence<'_> {
         let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
         let (start, end) = near.events[copy].range();
         let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
+        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
         let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
         Some(match () {
-            () if twice => Answer::Twice,
+            () if twice && copies == 2 => Answer::Twice,
             () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
             () => Answer::WithData,
         })
@@ -528,7 +559,12 @@ impl Evidence<'_> {
     fn edge_took(&self, arc: &Arc) -> bool {
         let [client, _] = self.tapes;
         let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
-        let until = client.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).unwrap_or(client.events.len());
+        let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
+        let first = place(arc.packets[0]).unwrap_or(0);
+        // Before it was sent again for the first time.
+        let again = (first + 1..client.events.len())
+            .find(|i| client.is_own(*i) && !client.events[*i].is_news() && !client.events[*i].is_full_of_nothing());
+        let until = again.unwrap_or(client.events.len());
         client.events[..until].iter().any(|e| e.seen.from == Side::Server && took(e))
             || (0..client.events.len())
                 .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))

@@ -13,7 +13,7 @@ use crate::tcp::stamps::Stamps;
 /// How much later than the quickest a packet must have come for its timestamp to tell of it, beside a tick.
 const JITTER: i64 = 2_000_000;
 /// An acknowledgement may be put off for so long (RFC 9293, section 3.8.6.3; Linux), and by other stacks, which start at a higher TTL.
-const PUT_OFF: i64 = 45_000_000;
+const PUT_OFF: i64 = 50_000_000;
 const PUT_OFF_OTHERS: i64 = 210_000_000;
 const LINUX_TTL: u8 = 64;
 /// Guessed to have come so much sooner, so that what it let go comes behind it.
@@ -56,7 +56,9 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
                 Some(delivery) => arrival(near, delivery, &left, round_trip),
                 // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
                 None if !event.is_full_of_nothing() => continue,
-                None => (event.at() + round_trip - AHEAD, Known::Guessed),
+                None => {
+                    (event.at() + round_trip - (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2), Known::Guessed)
+                }
             },
         };
         let mut seen = event.seen;
@@ -83,14 +85,12 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
         Some(e.at() - i64::from(ticks) * tick)
     };
     let quickest = near.events.iter().filter(|e| e.seen.from == end).filter_map(|e| Some((lag(e)?, e.at()))).min();
-    let known = if first.is_some() { Known::Told } else { Known::Guessed };
     let left = |e: &Event| {
-        let Some((least, at)) = quickest else { return (e.at(), Known::Guessed) };
-        let Some(lag) = lag(e) else { return (e.at(), Known::Guessed) };
+        let Some(((least, at), lag)) = quickest.zip(lag(e)) else { return (e.at(), Known::Guessed) };
         // Some hosts' timestamps run slower or faster by a few per cent.
         let slack = tick + JITTER + (e.at() - at).abs() / 50;
         let late = lag - least;
-        (if late > slack { e.at() - late } else { e.at() }, known)
+        (if late > slack { e.at() - late } else { e.at() }, Known::Told)
     };
     let mut found: Vec<(i64, Known)> = near.events.iter().map(left).collect();
     // What lies behind something in the stream left no sooner than that did.
@@ -146,7 +146,7 @@ fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize)
     let range = near.events[first].range();
     let twice = (answer..near.events.len())
         .take_while(|i| near.events[*i].at() <= soon)
-        .any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= range.0 && i > answer));
+        .any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= range.0));
     if twice {
         return Some(first);
     }
@@ -169,10 +169,13 @@ fn quickest(near: &Tape) -> Option<i64> {
 
 fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
     let of = |d: &Delivery| near.events[d.answer].at() - near.events[d.copy].at();
-    let syn = deliveries.iter().find(|d| near.events[d.copy].seen.flags.syn()).map(of);
+    // Of a SYN or SYN-ACK that was sent again nobody knows which one was answered (Karn's algorithm).
+    let once = near.events.iter().filter(|e| e.seen.from == near.end && e.seen.flags.syn()).count() == 1;
+    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn()).map(of);
     // What answers sooner than the far end can stands on the way to it.
     let far_enough = |span: &i64| syn.is_none_or(|syn| *span >= syn * 2 / 5);
-    deliveries.iter().map(of).filter(far_enough).min().or(syn).unwrap_or(0).max(0)
+    let sure = deliveries.iter().filter(|d| once || !near.events[d.copy].seen.flags.syn());
+    sure.map(of).filter(far_enough).min().or_else(|| deliveries.iter().map(of).min()).unwrap_or(0).max(0)
 }
 
 /// When a copy came.

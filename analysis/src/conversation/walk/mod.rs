@@ -15,6 +15,8 @@ mod goal;
 mod limits;
 mod pairing;
 mod tape;
+#[cfg(test)]
+mod tests;
 
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::conversation::handshake::Handshake;

@@ -1,0 +1,106 @@
+//! Each witness of a reset, and each end's ways to end a connection.
+
+use super::*;
+use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
+use crate::tls::Extent;
+
+/// What a client's capture shows up to ClientHello's answer, with these marks.
+fn begun(mark: impl Fn(Packet) -> Packet) -> Vec<Packet> {
+    let packets = [
+        syn(C, 0.0),
+        syn(S, 40.0),
+        ack(C, 40.1, 0, 0),
+        data(C, 41.0, 0, 500),
+        ack(S, 81.0, 0, 500),
+        data(S, 82.0, 0, 900).acks(500),
+    ];
+    packets.map(mark).to_vec()
+}
+
+fn rst(from: Side, at: f64) -> Packet {
+    let (start, acks) = if from == C { (500, 900) } else { (900, 500) };
+    ack(from, at, start, acks).rst()
+}
+
+fn at_client(packets: &[Packet]) -> Option<Ended> {
+    ended(&Handshake::of(Some(view(packets)), None))
+}
+
+fn at_both(client: &[Packet], edge: &[Packet]) -> Option<Ended> {
+    ended(&Handshake::of(Some(view(client)), Some(view(edge))))
+}
+
+fn with(mut packets: Vec<Packet>, more: Packet) -> Vec<Packet> {
+    packets.push(more);
+    packets
+}
+
+fn proven(by: Owner) -> Option<Ended> {
+    Some(Ended { by, alert: false, unproven: false })
+}
+
+#[test]
+fn what_goes_on_was_ended_by_nobody() {
+    assert_eq!(at_client(&begun(|p| p)), None);
+}
+
+#[test]
+fn fin_ends_it_and_the_first_of_several_counts() {
+    let fin = |from, at| data(from, at, if from == C { 500 } else { 900 }, 0).fin();
+    assert_eq!(at_client(&with(begun(|p| p), fin(S, 90.0))), proven(Owner::Edge));
+    let packets = with(with(begun(|p| p), fin(C, 90.0)), fin(S, 91.0));
+    assert_eq!(at_client(&packets), proven(Owner::Client));
+}
+
+#[test]
+fn an_alert_counts_before_the_fin_behind_it() {
+    let packets = with(with(begun(|p| p), data(C, 83.0, 500, 7).acks(900)), data(S, 84.0, 900, 0).fin());
+    let mut handshake = Handshake::of(Some(view(&packets)), None);
+    handshake.dialogue.client_alert = Some(Extent { start: 500, end: 507 });
+    assert_eq!(ended(&handshake), Some(Ended { by: Owner::Client, alert: true, unproven: false }));
+    // What came before it counts more.
+    handshake.dialogue.client_alert = None;
+    assert_eq!(ended(&handshake), proven(Owner::Edge));
+}
+
+#[test]
+fn an_end_that_was_captured_shows_whether_it_sent_a_reset() {
+    let plain = begun(|p| p);
+    // At the client, nobody else sends in its name.
+    assert_eq!(at_client(&with(plain.clone(), rst(C, 90.0))), proven(Owner::Client));
+    let reset = with(plain.clone(), rst(S, 90.0));
+    assert_eq!(at_both(&reset, &with(plain.clone(), rst(S, 70.0))), proven(Owner::Edge));
+    assert_eq!(at_both(&reset, &plain), proven(Owner::Path), "the edge never sent it");
+    // Both ends got one in the other's name.
+    assert_eq!(at_both(&reset, &with(plain, rst(C, 70.0))), proven(Owner::Path));
+}
+
+#[test]
+fn another_ttl_is_anothers() {
+    let by = |ttl: u8| at_client(&with(begun(|p| p), rst(S, 90.0).ttl(ttl)));
+    assert_eq!(by(67), proven(Owner::Path));
+    assert_eq!(by(61), proven(Owner::Path));
+    // Routes change by a hop or two.
+    for ttl in [62, 66] {
+        assert_eq!(by(ttl), Some(Ended { by: Owner::Edge, alert: false, unproven: true }));
+    }
+}
+
+#[test]
+fn a_stack_marks_its_own_resets() {
+    let unproven = Some(Ended { by: Owner::Edge, alert: false, unproven: true });
+    let stamped = begun(|p| p.stamped(1, 1));
+    assert_eq!(at_client(&with(stamped.clone(), rst(S, 90.0).stamped(90, 41))), proven(Owner::Edge));
+    assert_eq!(at_client(&with(stamped, rst(S, 90.0))), unproven);
+    // Without timestamps, it goes on counting its packets.
+    let counted = |id: u16| at_client(&with(begun(|p| p.id(700)), rst(S, 90.0).id(id)));
+    assert_eq!((counted(701), counted(715)), (proven(Owner::Edge), proven(Owner::Edge)));
+    assert_eq!((counted(700), counted(716), counted(0)), (unproven, unproven, unproven));
+    assert_eq!(at_client(&with(begun(|p| p), rst(S, 90.0))), unproven, "it has neither");
+}
+
+#[test]
+fn a_reset_of_whom_nothing_else_is_seen_says_nothing() {
+    let refused = [syn(C, 0.0), data(S, 40.0, 0, 0).rst()];
+    assert_eq!(at_client(&refused), None);
+}

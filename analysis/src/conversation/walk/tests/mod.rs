@@ -1,0 +1,16 @@
+//! The walk's parts, each on tapes made by hand.
+
+mod far;
+mod follow;
+mod limits;
+mod pairing;
+
+use super::tape::Tape;
+use crate::clock::Unplaced;
+use crate::tcp::by_hand::{Packet, view};
+use crate::tcp::flow::Side;
+
+/// What an observer at `end` saw.
+fn tape(end: Side, packets: &[Packet]) -> Tape {
+    Tape::captured(end, &view::<Unplaced>(packets))
+}
