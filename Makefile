@@ -5,8 +5,6 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 GRADE := target/release/zoo-grade
 SCENARIOS := $(wildcard scenarios/*.toml)
-# Captures that are no part of this repository, if they lie beside the checkout.
-SHARED := $(wildcard ../shared)
 # The zoo's draw: make zoo SEED=7 CASES=30
 SEED := 1
 CASES := 60
@@ -17,7 +15,8 @@ empty :=
 comma := ,
 words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # What must not be skipped in `make test`: CI is root. Elsewhere: make test REQUIRE=
-REQUIRE := $(call words-to-list,root bpf tools $(notdir $(foreach set,corpus reports faults,$(wildcard $(SHARED)/$(set)))))
+# Captures that are no part of this repository are required where they lie beside the checkout.
+REQUIRE := $(call words-to-list,root bpf tools $(notdir $(foreach set,corpus reports faults,$(wildcard ../shared/$(set)))))
 
 .PHONY: help demo watch-demo check test nightly
 help: ## This list
@@ -49,7 +48,7 @@ lint: ## Format, and clippy without a warning
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 docs: ## The API's documentation without a warning
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 machete: ## Dependencies that nothing uses
 	bash packaging/cargo-machete

@@ -5,7 +5,7 @@
 //!          51 rows of the fault matrix               knobs     tcp ─ path ─ tcp, tls scripts, hosts      both ends' captures,
 //!                                                                                                        host samples, truth
 //! ```
-//! In: a [`cases::Case`] and a seed. Out: a [`Trial`]: the frames that a capture at each end would hold, what each host's
+//! In: a [`cases::Setup`] and a seed. Out: a [`Trial`]: the frames that a capture at each end would hold, what each host's
 //! scheduler would say, and what was injected. The same seed gives the same bytes. This crate depends on nothing that judges:
 //! it writes packets by the RFCs and never reads one.
 //!
