@@ -131,7 +131,7 @@ pub struct Dialogue {
     pub client_random: Option<[u8; 32]>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// Whether the bytes were cut off, and messages told by whose turn it was to speak ([`crate::conversation::turns`]).
+    /// Whether the bytes were cut off, and messages told by whose turn it was to speak (`conversation::turns`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_turns: bool,
     /// Whether the client offered data before the server's answer (0-RTT).
