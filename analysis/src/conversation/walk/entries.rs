@@ -124,7 +124,8 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     let mut entries = Entries::new();
     let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
     // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
-    let least = if evidence.far.is_some() { Span::from_nanos(evidence.round_trip) } else { Span::ZERO };
+    let guessed = evidence.far.is_some() && extra.is_some();
+    let least = if guessed { Span::from_nanos(evidence.round_trip) } else { Span::ZERO };
     let ways = (span(&out) + span(&back)).max(least);
     // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
     let late = match evidence.far {
