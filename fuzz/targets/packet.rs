@@ -1,8 +1,8 @@
 //! Any bytes as a frame of any link type, fragments put together.
 #![no_main]
 
-use analysis::fragments::Defragmenter;
-use analysis::packet::{LinkType, Transport, decode, ip_of};
+use analysis::wire::fragments::Defragmenter;
+use analysis::wire::packet::{LinkType, Transport, decode, ip_of};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,13 +3,13 @@
 
 use analysis::claims::{Broken, check};
 use analysis::clock::{Client, Edge, Instant, Unplaced};
-use analysis::handshake::Handshake;
-use analysis::ledger::Baseline;
-use analysis::packet::{Addresses, Flags, TcpOptions, TcpSegment};
-use analysis::sentence::explain;
-use analysis::table::FlowTable;
-use analysis::verdict::{Circumstances, judge};
-use analysis::walk;
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::walk;
+use analysis::judging::ledger::Baseline;
+use analysis::judging::sentence::explain;
+use analysis::judging::verdict::{Circumstances, judge};
+use analysis::tcp::table::FlowTable;
+use analysis::wire::packet::{Addresses, Flags, TcpOptions, TcpSegment};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -51,9 +51,11 @@ fuzz_target!(|data: &[u8]| {
     }
     for view in table.into_views() {
         let (client, edge) = (view.clone().on_clock_of::<Client>(), view.on_clock_of::<Edge>());
-        for handshake in
-            [Handshake::of(Some(client.clone()), Some(edge.clone())), Handshake::of(Some(client), None), Handshake::of(None, Some(edge))]
-        {
+        for handshake in [
+            Handshake::of(Some(client.clone()), Some(edge.clone())),
+            Handshake::of(Some(client), None),
+            Handshake::of(None, Some(edge)),
+        ] {
             let Some(mut reading) = walk::read(&handshake) else { continue };
             reading.ledger.apply(&Baseline::default());
             let judgement = judge(&reading, Circumstances::of(&handshake));
