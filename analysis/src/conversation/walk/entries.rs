@@ -10,23 +10,20 @@ use smallvec::SmallVec;
 use super::arcs::{Arc, What, Work};
 use super::far::put_off;
 use super::limits::Rule;
+use super::losses::{lost, vanished};
 use super::tape::{Known, Tape};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
-use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
-use crate::tcp::flow::{Seen, Side, View};
+use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
 
 /// Two capture timestamps of one host: softirq and clock granularity.
-const STAMP_ERROR: Span = Span::from_micros(100);
+pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
-const TICK: Span = Span::from_millis(2);
+pub(super) const TICK: Span = Span::from_millis(2);
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
 const LEAST_TIMEOUT: Span = Span::from_millis(150);
-
-/// Chance lets one of the repetitions of a segment through by then.
-const NO_CHANCE: Span = Span::from_millis(1_500);
 
 type Entries = SmallVec<[Entry; 2]>;
 
@@ -111,11 +108,11 @@ fn stood_still(evidence: &Evidence<'_>, entries: &mut Vec<Entry>, rounds: &[(usi
     }
 }
 
-fn span(arc: &Arc) -> Span {
+pub(super) fn span(arc: &Arc) -> Span {
     Span::from_nanos(arc.span())
 }
 
-fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) -> Entry {
+pub(super) fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, error: Span) -> Entry {
     Entry::new(arc.phase, owner, kind, span(arc), error).between(arc.packets.into_iter().flatten())
 }
 
@@ -186,7 +183,7 @@ fn asked_by(round: &mut Entry, extra: Extra, sender: Side) {
     (round.owner, round.kind, round.extra_round) = (owner, Some(kind), true);
 }
 
-fn direction(side: Side) -> Kind {
+pub(super) fn direction(side: Side) -> Kind {
     if side == Side::Client { Kind::Out } else { Kind::Back }
 }
 
@@ -215,151 +212,6 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
         }
     }
     entries
-}
-
-fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    let h = evidence.handshake;
-    let full_size = match (&h.client, &h.edge, arc.side) {
-        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
-        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
-        (Some(view), None, side) => shrank(view, side),
-        (None, Some(view), side) => shrank(view, side),
-        (None, None, _) => false,
-    };
-    if let Some(deaf) = evidence.deaf(arc) {
-        return deaf;
-    }
-    if full_size {
-        return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
-    }
-    if evidence.answered_for_another(arc) {
-        return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
-    }
-    let near = evidence.far.map(Side::peer);
-    if evidence.far == Some(arc.side) {
-        return evidence.lost_there(arc);
-    }
-    let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
-    if near == Some(arc.side) {
-        match evidence.answered_by(arc) {
-            // The copy before had come as well: its acknowledgement was lost, or late.
-            Some(Answer::Twice) => {
-                (entry.owner, entry.kind) = (Owner::Unattributed, None);
-                (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side.peer()).into());
-                return entry;
-            }
-            // Lost may be it, or the answer that acknowledged it.
-            Some(Answer::WithData) if near == Some(Side::Client) => entry.kind = None,
-            Some(Answer::Alone | Answer::WithData) | None => {}
-        }
-    }
-    if near == Some(Side::Client) && arc.side == Side::Client && !evidence.edge_took(arc) {
-        // An edge whose accept queue is full drops it just as the way does.
-        (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        (entry.candidates, entry.missing) = (Owner::Loss | Owner::EdgeHost, Missing::EdgeCapture.into());
-    }
-    entry
-}
-
-/// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
-/// take) where they came.
-fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
-    let data = || view.sent_by(side).filter(|p| !p.is_empty());
-    let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
-    let cut = |p: &Seen<D>| {
-        let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
-        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
-    };
-    if biggest > ALWAYS_CARRIED && data().any(cut) {
-        return true;
-    }
-    let Some(full) = view.mss() else { return false };
-    let mut reached = 0;
-    let hole = data().find_map(|p| {
-        let before = reached;
-        reached = p.end().max(reached);
-        (p.start() > before).then_some((before, p.start()))
-    });
-    let smaller = full - full / 10;
-    hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
-        && data().all(|p| p.len() < smaller)
-        && data().filter(|p| p.end() > p.start()).map(Seen::len).max().is_some_and(|most| most > 0)
-}
-
-fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
-    if let Some(deaf) = evidence.deaf(arc) {
-        return vec![deaf];
-    }
-    let h = evidence.handshake;
-    let full_size = match (&h.client, &h.edge, arc.side) {
-        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
-        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
-        _ => false,
-    };
-    let full_size = full_size
-        || match (&h.client, &h.edge, evidence.far) {
-            (Some(view), None, far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
-            (None, Some(view), far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
-            _ => false,
-        };
-    let mut entry = match full_size {
-        true => entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR),
-        false => entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR),
-    };
-    if evidence.far == Some(arc.side) && !full_size {
-        // Its peer had all that came behind it.
-        (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side).into());
-        return vec![entry];
-    }
-    if let Some(far) = evidence.far.filter(|_| !full_size) {
-        // Dropped on the way, or taken and not acknowledged.
-        let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
-        (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        // An end from which more came was awake, and its kernel acknowledges by itself.
-        let near = evidence.near();
-        let awake = near.events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
-        entry.candidates = Owner::Loss | Owner::Path;
-        if !awake {
-            entry.candidates |= other;
-        }
-        entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
-    }
-    vec![entry]
-}
-
-/// How something that was sent twice was acknowledged.
-enum Answer {
-    /// By a packet that says that it came twice (D-SACK, RFC 2883).
-    Twice,
-    /// By an acknowledgement alone.
-    Alone,
-    /// Together with the answer to it.
-    WithData,
-}
-
-/// Whether big segments never pass while smaller ones do, seen from one end. Where they left: all that was sent in vain, more than
-/// once, is bigger than anything that was acknowledged. Where they should have come: a hole as big as a full segment stayed for so
-/// long that chance would have let one repetition through.
-fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> bool {
-    let data = || view.sent_by(side).filter(|p| !p.is_empty());
-    if far {
-        let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
-        data().for_each(|p| covered.add(p.start(), p.end()));
-        data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
-        return behind < i64::MAX && behind - covered.prefix > ALWAYS_CARRIED_BYTES && lasted > NO_CHANCE;
-    }
-    let peers = || view.sent_by(side.peer());
-    let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
-    let came = |p: &Seen<D>| {
-        p.end() <= acknowledged
-            || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
-    };
-    let in_vain = || data().filter(|p| !came(p));
-    let often = in_vain().count() >= 3 && in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 2);
-    let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
-    let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
-    often && least > ALWAYS_CARRIED && most < least
 }
 
 /// An end's own stretch, divided by what its host says, or by what the other end can know of it.
@@ -482,66 +334,12 @@ impl Evidence<'_> {
         entries
     }
 
-    /// What an end that was told so lost to packets too big for the way, sent again as big as before.
-    fn deaf(&self, arc: &Arc) -> Option<Entry> {
-        let told = self.handshake.too_big[arc.side as usize].iter().find(|(at, _)| *at < arc.to)?;
-        let owner = if arc.side == Side::Client { Owner::ClientHost } else { Owner::EdgeHost };
-        let mut entry = entry(arc, owner, Kind::IgnoredTooBig, STAMP_ERROR);
-        entry.packets.insert(entry.packets.len().min(1), told.1);
-        Some(entry)
-    }
-
-    /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
-    fn answered_for_another(&self, arc: &Arc) -> bool {
-        if arc.phase != Phase::Connect {
-            return false;
-        }
-        let tape = if self.far == Some(Side::Server) { self.tapes[0] } else { self.tapes[1] };
-        let of_server = || tape.events.iter().filter(|e| e.seen.from == Side::Server);
-        of_server().take_while(|e| !e.seen.flags.syn()).any(|e| e.is_full_of_nothing() && e.seen.flags.ack())
-            && of_server().any(|e| e.seen.flags.syn())
-    }
-
-    /// What the far end sent again, told by its holes here: if its first copy is not older by its own marks, that was only late.
-    fn lost_there(&self, arc: &Arc) -> Entry {
-        let near = self.near();
-        let find = |packet: Option<u64>| near.events.iter().find(|e| Some(e.seen.packet) == packet).map(|e| e.seen);
-        let (before, copy) = (find(arc.packets[0]), find(arc.packets[1]));
-        let counted =
-            before.zip(copy).and_then(|(a, b)| Some(b.ip_id()?.wrapping_sub(a.ip_id()?) as i16)).filter(|step| *step != 0);
-        if arc.known <= Known::Told || counted.is_some_and(|step| (1..64).contains(&step)) {
-            return entry(arc, Owner::Loss, direction(arc.side), TICK);
-        }
-        let mut open = entry(arc, Owner::Unattributed, None, Span::ZERO);
-        open.candidates = Owner::Loss | Owner::Path;
-        open.missing = match arc.side {
-            Side::Client => Missing::ClientCapture | Missing::ClientTimestamps,
-            Side::Server => Missing::EdgeCapture | Missing::EdgeTimestamps,
-        };
-        open
-    }
-
-    /// How the far end acknowledged what the near end sent again.
-    fn answered_by(&self, arc: &Arc) -> Option<Answer> {
-        let near = self.near();
-        let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
-        let (start, end) = near.events[copy].range();
-        let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
-        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
-        let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
-        Some(match () {
-            () if twice && copies == 2 => Answer::Twice,
-            () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
-            () => Answer::WithData,
-        })
-    }
-
     /// What would show this end.
-    fn capture(&self, side: Side) -> Missing {
+    pub(super) fn capture(&self, side: Side) -> Missing {
         if side == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }
     }
 
-    fn near(&self) -> &Tape {
+    pub(super) fn near(&self) -> &Tape {
         self.tapes[self.far.map_or(Side::Client, Side::peer) as usize]
     }
 
@@ -554,21 +352,6 @@ impl Evidence<'_> {
         near.events[asked.min(answer)..answer]
             .iter()
             .any(|e| e.seen.from == arc.side && e.is_full_of_nothing() && e.seen.ack().is_some_and(|ack| ack >= end))
-    }
-
-    /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
-    fn edge_took(&self, arc: &Arc) -> bool {
-        let [client, _] = self.tapes;
-        let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
-        let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
-        let first = place(arc.packets[0]).unwrap_or(0);
-        // Before it was sent again for the first time.
-        let again = (first + 1..client.events.len())
-            .find(|i| client.is_own(*i) && !client.events[*i].is_news() && !client.events[*i].is_full_of_nothing());
-        let until = again.unwrap_or(client.events.len());
-        client.events[..until].iter().any(|e| e.seen.from == Side::Server && took(e))
-            || (0..client.events.len())
-                .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))
     }
 }
 

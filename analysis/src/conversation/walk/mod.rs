@@ -13,6 +13,7 @@ mod far;
 mod follow;
 mod goal;
 mod limits;
+mod losses;
 mod pairing;
 mod tape;
 #[cfg(test)]
