@@ -72,7 +72,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
             What::Vanished => {
                 entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
-                entries.extend(vanished(evidence, arc));
+                entries.push(vanished(evidence, arc));
             }
             What::Work(work) => {
                 if work == Work::Silence {
@@ -226,13 +226,17 @@ fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Opt
     entries
 }
 
+/// Who left unread what came to an end, until its window was shut.
+fn reader(side: Side) -> Owner {
+    if side == Side::Client { Owner::ClientApp } else { Owner::Edge }
+}
+
 impl Evidence<'_> {
     fn near_work(&self, arc: &Arc, work: Work) -> Vec<Entry> {
         let h = self.handshake;
         let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
         if work == Work::Unread {
-            let owner = if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge };
-            return vec![entry(arc, owner, Kind::ZeroWindow, STAMP_ERROR)];
+            return vec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
         }
         match arc.side {
             Side::Client => {
@@ -272,12 +276,7 @@ impl Evidence<'_> {
             Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
         };
         if work == Work::Unread {
-            return vec![entry(
-                arc,
-                if arc.side == Side::Client { Owner::ClientApp } else { Owner::Edge },
-                Kind::ZeroWindow,
-                TICK,
-            )];
+            return vec![entry(arc, reader(arc.side), Kind::ZeroWindow, TICK)];
         }
         let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
             let mut open =

@@ -16,6 +16,10 @@ const JITTER: i64 = 2_000_000;
 const PUT_OFF: i64 = 50_000_000;
 const PUT_OFF_OTHERS: i64 = 210_000_000;
 const LINUX_TTL: u8 = 64;
+/// A copy that came needlessly is told at once (D-SACK, RFC 2883).
+const TOLD_AT_ONCE: i64 = 5_000_000;
+/// Sooner than this nobody answers a copy, whatever the quickest round trip seems to be.
+const LEAST_ANSWER: i64 = 50_000;
 /// Guessed to have come so much sooner, so that what it let go comes behind it.
 const AHEAD: i64 = 1_500_000;
 
@@ -142,7 +146,7 @@ fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize)
         return Some(copy);
     }
     // Told soon afterwards that a copy had come twice, it was for the first.
-    let soon = near.events[answer].at() + 5_000_000;
+    let soon = near.events[answer].at() + TOLD_AT_ONCE;
     let range = near.events[first].range();
     let twice = (answer..near.events.len())
         .take_while(|i| near.events[*i].at() <= soon)
@@ -152,7 +156,7 @@ fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize)
     }
     // The last that was sent half the time of the quickest round trip before.
     let least = quickest(near).unwrap_or(0) / 2;
-    copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= least.max(50_000)).last().or(Some(first))
+    copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= least.max(LEAST_ANSWER)).last().or(Some(first))
 }
 
 /// The shortest time from something of ours, sent once, to its acknowledgement.

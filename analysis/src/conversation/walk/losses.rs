@@ -6,7 +6,7 @@
 use super::arcs::Arc;
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
 use super::tape::Known;
-use crate::clock::{Domain, Span};
+use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
 use crate::tcp::flow::{Seen, Side, View};
@@ -15,17 +15,15 @@ use crate::tcp::flow::{Seen, Side, View};
 const NO_CHANCE: Span = Span::from_millis(1_500);
 
 pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    let h = evidence.handshake;
-    let full_size = match (&h.client, &h.edge, arc.side) {
-        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
-        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
-        (Some(view), None, side) => shrank(view, side),
-        (None, Some(view), side) => shrank(view, side),
-        (None, None, _) => false,
-    };
     if let Some(deaf) = evidence.deaf(arc) {
         return deaf;
     }
+    let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
+        (Some(client), Some(edge)) => passes_no_big(client, edge, arc.side),
+        (Some(view), None) => shrank(view, arc.side),
+        (None, Some(view)) => shrank(view, arc.side),
+        (None, None) => false,
+    };
     if full_size {
         return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
     }
@@ -58,6 +56,14 @@ pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     entry
 }
 
+/// Whether both ends' captures show that big packets of `side` never pass.
+fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
+    match side {
+        Side::Client => blackhole(client, edge, side),
+        Side::Server => blackhole(edge, client, side),
+    }
+}
+
 /// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
 /// take) where they came.
 fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
@@ -80,49 +86,33 @@ fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
     let smaller = full - full / 10;
     hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
         && data().all(|p| p.len() < smaller)
-        && data().filter(|p| p.end() > p.start()).map(Seen::len).max().is_some_and(|most| most > 0)
 }
 
-pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Vec<Entry> {
+pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     if let Some(deaf) = evidence.deaf(arc) {
-        return vec![deaf];
+        return deaf;
     }
-    let h = evidence.handshake;
-    let full_size = match (&h.client, &h.edge, arc.side) {
-        (Some(client), Some(edge), Side::Client) => blackhole(client, edge, Side::Client),
-        (Some(client), Some(edge), Side::Server) => blackhole(edge, client, Side::Server),
-        _ => false,
+    let is_far = evidence.far == Some(arc.side);
+    let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
+        (Some(client), Some(edge)) => passes_no_big(client, edge, arc.side),
+        (Some(view), None) => swallowed(view, arc.side, is_far, span(arc)),
+        (None, Some(view)) => swallowed(view, arc.side, is_far, span(arc)),
+        (None, None) => false,
     };
-    let full_size = full_size
-        || match (&h.client, &h.edge, evidence.far) {
-            (Some(view), None, far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
-            (None, Some(view), far) => swallowed(view, arc.side, far == Some(arc.side), span(arc)),
-            _ => false,
-        };
-    let mut entry = match full_size {
-        true => entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR),
-        false => entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR),
-    };
-    if evidence.far == Some(arc.side) && !full_size {
-        // Its peer had all that came behind it.
-        (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side).into());
-        return vec![entry];
+    if full_size {
+        return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
     }
-    if let Some(far) = evidence.far.filter(|_| !full_size) {
-        // Dropped on the way, or taken and not acknowledged.
-        let other = if far == Side::Client { Owner::Client } else { Owner::Edge };
-        (entry.owner, entry.kind) = (Owner::Unattributed, None);
-        // An end from which more came was awake, and its kernel acknowledges by itself.
-        let near = evidence.near();
-        let awake = near.events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
-        entry.candidates = Owner::Loss | Owner::Path;
-        if !awake {
-            entry.candidates |= other;
-        }
-        entry.missing = if far == Side::Client { Missing::ClientCapture } else { Missing::EdgeCapture }.into();
+    let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
+    let Some(far) = evidence.far else { return entry };
+    (entry.owner, entry.kind) = (Owner::Unattributed, None);
+    (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(far).into());
+    // Of what the far end sent, all that came behind it is here. What it was sent was dropped on the way, or taken and not
+    // acknowledged; but an end from which more came was awake, and its kernel acknowledges by itself.
+    let awake = || evidence.near().events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
+    if !is_far && !awake() {
+        entry.candidates |= if far == Side::Client { Owner::Client } else { Owner::Edge };
     }
-    vec![entry]
+    entry
 }
 
 /// How something that was sent twice was acknowledged.
