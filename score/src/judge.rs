@@ -1,21 +1,18 @@
 //! One trial through `explain`, as a user's captures go.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use analysis::clock::{Client, Domain, Edge, Instant, Span};
-use analysis::conversation::host::{HostTrace, Sample};
+use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
-use explain::{Options, Outcome, Sink, explain};
+use explain::{Outcome, Sink, explain};
 use sim::Trial;
 use sim::cases::{Grade, Planned, Setup};
-use sim::trial::write_pcap;
 
+use crate::captured::{add_hosts, captures};
 use crate::expect::{Expected, Family, expected};
 
 /// One trial, judged.
@@ -77,19 +74,8 @@ pub fn trial(setup: Setup, folder: &Path) -> Option<Judged> {
 }
 
 fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, folder: &Path) -> Judged {
-    let file = |name: &str, frames: &[(i64, Vec<u8>)]| -> PathBuf {
-        let path = folder.join(name);
-        let out = BufWriter::new(File::create(&path).expect("the trial's folder takes files"));
-        write_pcap(out, frames).expect("the trial's folder takes files");
-        path
-    };
-    let mut options = Options::default();
+    let options = captures(trial, setup.grade, folder);
     let mut sink = Picking { trial, grade: setup.grade, picked: None };
-    match setup.grade {
-        Grade::BothAndHost => options.captures = vec![file("client.pcap", &trial.client), file("edge.pcap", &trial.edge)],
-        Grade::Client => options.client_side = vec![file("client.pcap", &trial.client)],
-        Grade::Server => options.edge_side = vec![file("edge.pcap", &trial.edge)],
-    }
     let counts = if setup.grade == Grade::Client { planned.server_counts } else { planned.counts };
     let offered = (planned.timestamps, counts);
     let Outcome { warnings, .. } = explain(&options, &mut sink);
@@ -114,8 +100,7 @@ impl Picking<'_> {
 impl Sink for Picking<'_> {
     fn placed(&mut self, placed: &mut Placed) {
         if self.grade == Grade::BothAndHost && self.is_ours(placed) {
-            placed.handshake.client_host = placed.handshake.client.as_ref().map(|_| trace::<Client>(&self.trial.client_samples));
-            placed.handshake.edge_host = placed.handshake.edge.as_ref().map(|_| trace::<Edge>(&self.trial.edge_samples));
+            add_hosts(self.trial, placed);
         }
     }
 
@@ -127,16 +112,4 @@ impl Sink for Picking<'_> {
     }
 
     fn progress(&mut self, _: u64) {}
-}
-
-fn trace<D: Domain>(samples: &[sim::host::Sample]) -> HostTrace<D> {
-    let convert = |s: &sim::host::Sample| Sample {
-        at: Instant::from_nanos(s.at),
-        tid: 1,
-        cpu: s.cpu,
-        run_delay: s.run_delay,
-        state: s.state,
-        steal: s.steal,
-    };
-    HostTrace { samples: samples.iter().map(convert).collect(), nodelay: None }
 }

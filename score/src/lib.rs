@@ -6,6 +6,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod captured;
 pub mod expect;
 pub mod judge;
 pub mod table;

@@ -1,49 +1,17 @@
 //! What must hold whatever packets come, in whatever order, cut wherever.
 
-use std::net::SocketAddr;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+mod heard;
 
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
 use analysis::judging::verdict::Verdict;
-use explain::judging::{Finding, Opinion};
-use explain::{Options, Sink, explain};
+use explain::judging::Opinion;
+use heard::hear;
 use proptest::prelude::*;
 use sim::Trial;
 use sim::cases::{CASES, Grade, Setup};
 use sim::tls::Version;
-use sim::trial::write_pcap;
-
-type Frames = Vec<(i64, Vec<u8>)>;
-
-struct Opinions(Vec<(SocketAddr, Opinion)>);
-
-impl Sink for Opinions {
-    fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
-        let client = finding.placed.handshake.endpoints.client;
-        self.0.extend(finding.judged.ok().map(|opinion| (client, opinion)));
-        ControlFlow::Continue(())
-    }
-    fn progress(&mut self, _: u64) {}
-}
-
-/// The opinions on captures of the client's end and the edge's.
-fn opinions(client: Option<&Frames>, edge: Option<&Frames>) -> Vec<(SocketAddr, Opinion)> {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let file = |name: &str, frames: Option<&Frames>| -> Vec<PathBuf> {
-        let path = folder.path().join(name);
-        frames.iter().for_each(|frames| {
-            let out = std::fs::File::create(&path).expect("the folder takes files");
-            write_pcap(std::io::BufWriter::new(out), frames).expect("the folder takes files");
-        });
-        frames.map(|_| path.clone()).into_iter().collect()
-    };
-    let options = Options { client_side: file("client.pcap", client), edge_side: file("edge.pcap", edge), ..Options::default() };
-    let mut sink = Opinions(Vec::new());
-    explain(&options, &mut sink);
-    sink.0
-}
+use whostalled_score::captured::Frames;
 
 fn setup() -> impl Strategy<Value = Setup> {
     let grades = prop::sample::select(vec![Grade::BothAndHost, Grade::Client, Grade::Server]);
@@ -90,9 +58,10 @@ proptest! {
             let (a, b) = (rng.usize(..edge.len()), rng.usize(..edge.len()));
             edge.swap(a, b);
         }
-        let all = [opinions(Some(&client), Some(&edge)), opinions(None, Some(&edge)), opinions(Some(&client), None)].concat();
-        prop_assume!(!all.is_empty(), "nothing was judged");
-        for (_, opinion) in all {
+        let all = [hear(Some(&client), Some(&edge)), hear(None, Some(&edge)), hear(Some(&client), None)];
+        prop_assume!(all.iter().any(|heard| !heard.opinions.is_empty()), "nothing was judged");
+        prop_assert!(all.iter().all(|heard| heard.broken.is_empty()), "{:?}", all.iter().map(|h| &h.broken).collect::<Vec<_>>());
+        for (_, opinion) in all.iter().flat_map(|heard| &heard.opinions) {
             let ledger = &opinion.reading.ledger;
             prop_assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
             prop_assert!(ledger.entries.iter().all(|e| e.span > Span::ZERO && e.baseline <= e.span));
@@ -104,7 +73,7 @@ proptest! {
     fn a_cut_capture_never_contradicts_the_whole(setup in setup(), share in 0.0..1.0_f64, at_client in any::<bool>()) {
         let trial = run(&setup);
         let frames = if at_client { &trial.client } else { &trial.edge };
-        let of = |frames| if at_client { opinions(Some(frames), None) } else { opinions(None, Some(frames)) };
+        let of = |frames| if at_client { hear(Some(frames), None) } else { hear(None, Some(frames)) }.opinions;
         let whole = of(frames);
         let cut: Frames = frames[..(frames.len() as f64 * share) as usize].to_vec();
         let both = of(&cut).into_iter().filter_map(|(client, cut)| Some((cut, &whole.iter().find(|(c, _)| *c == client)?.1)));

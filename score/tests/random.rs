@@ -1,15 +1,12 @@
 //! Handshakes made by chance, several things wrong at once: sums and citations hold, and one end never names whom both ends clear.
 
-use std::net::SocketAddr;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+mod heard;
 
-use analysis::claims::Broken;
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
 use analysis::judging::verdict::{Judgement, LEAST_EFFECT, Verdict};
-use explain::judging::{Finding, Opinion};
-use explain::{Options, Sink, claims, explain};
+use explain::judging::Opinion;
+use heard::hear;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -18,48 +15,12 @@ use sim::host::Doing;
 use sim::path::Deed;
 use sim::plan::{Aim, Plan};
 use sim::tls::Version;
-use sim::trial::write_pcap;
 use sim::{MS, Trial};
 
 /// Cases, unless `PROPTEST_CASES` says otherwise; always the same.
 const CASES: usize = 300;
 /// Of them, how many times one end is known to name somebody whom both ends clear, at most. It only ever becomes less.
 const KNOWN: usize = 9;
-
-type Frames = Vec<(i64, Vec<u8>)>;
-
-/// Opinions, and what the packets contradict so that no input may excuse it.
-#[derive(Default)]
-struct Heard {
-    opinions: Vec<(SocketAddr, Opinion)>,
-    broken: Vec<String>,
-}
-
-impl Sink for Heard {
-    fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
-        self.broken.extend(claims::broken(&finding).iter().filter(|b| b.is_arithmetic()).map(Broken::to_string));
-        let client = finding.placed.handshake.endpoints.client;
-        self.opinions.extend(finding.judged.ok().map(|opinion| (client, opinion)));
-        ControlFlow::Continue(())
-    }
-    fn progress(&mut self, _: u64) {}
-}
-
-fn hear(client: Option<&Frames>, edge: Option<&Frames>) -> Heard {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let file = |name: &str, frames: Option<&Frames>| -> Vec<PathBuf> {
-        let path = folder.path().join(name);
-        frames.iter().for_each(|frames| {
-            let out = std::fs::File::create(&path).expect("the folder takes files");
-            write_pcap(std::io::BufWriter::new(out), frames).expect("the folder takes files");
-        });
-        frames.map(|_| path.clone()).into_iter().collect()
-    };
-    let options = Options { client_side: file("client.pcap", client), edge_side: file("edge.pcap", edge), ..Options::default() };
-    let mut heard = Heard::default();
-    explain(&options, &mut heard);
-    heard
-}
 
 fn aim() -> impl Strategy<Value = Aim> {
     let aims = [Aim::All, Aim::Syn, Aim::FlightBegin, Aim::FlightEnd, Aim::Finished, Aim::FlightAck, Aim::AfterFlightAck];

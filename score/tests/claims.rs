@@ -8,19 +8,18 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use analysis::claims::{Broken, Rule, check};
-use analysis::clock::{Client, Domain, Edge, Instant, Span};
-use analysis::conversation::host::{HostTrace, Sample};
+use analysis::clock::Span;
 use analysis::conversation::milestone::Milestone;
 use analysis::judging::ledger::{Entry, Kind, Missing, Owner};
 use analysis::judging::verdict::{End, Judgement, Reading, Verdict};
+use explain::judging::Finding;
+use explain::placing::Placed;
+use explain::{Options, Sink, claims, explain};
 use sim::Trial;
 use sim::cases::{CASES, Grade, NAMES, Setup};
 use sim::tls::Version;
-use sim::trial::write_pcap;
 use testing::Need;
-use whostalled_explain::judging::Finding;
-use whostalled_explain::placing::Placed;
-use whostalled_explain::{Options, Sink, claims, explain};
+use whostalled_score::captured::{add_hosts, captures};
 
 /// Trials of each case, version and grade.
 const SEEDS: u64 = 2;
@@ -90,11 +89,10 @@ struct Looking<'a> {
 
 impl Sink for Looking<'_> {
     fn placed(&mut self, placed: &mut Placed) {
-        let h = &mut placed.handshake;
-        let ours = |t: &Trial| (h.endpoints.client, h.endpoints.server) == t.at_client;
+        let ends = &placed.handshake.endpoints;
+        let ours = |t: &Trial| (ends.client, ends.server) == t.at_client;
         if let Some(trial) = self.hosts.filter(|t| ours(t)) {
-            h.client_host = h.client.as_ref().map(|_| trace::<Client>(&trial.client_samples));
-            h.edge_host = h.edge.as_ref().map(|_| trace::<Edge>(&trial.edge_samples));
+            add_hosts(trial, placed);
         }
     }
 
@@ -106,42 +104,14 @@ impl Sink for Looking<'_> {
     fn progress(&mut self, _: u64) {}
 }
 
-fn trace<D: Domain>(samples: &[sim::host::Sample]) -> HostTrace<D> {
-    let convert = |s: &sim::host::Sample| Sample {
-        at: Instant::from_nanos(s.at),
-        tid: 1,
-        cpu: s.cpu,
-        run_delay: s.run_delay,
-        state: s.state,
-        steal: s.steal,
-    };
-    HostTrace { samples: samples.iter().map(convert).collect(), nodelay: None }
-}
-
-fn write(folder: &Path, name: &str, frames: &[(i64, Vec<u8>)]) -> PathBuf {
-    let path = folder.join(name);
-    let mut bytes = Vec::new();
-    write_pcap(&mut bytes, frames).expect("a vector takes every write");
-    std::fs::write(&path, bytes).expect("the folder takes files");
-    path
-}
-
 fn look(tally: &mut Tally, folder: &Path, setup: Setup) {
     let Some(planned) = setup.plan() else { return };
     let trial = Trial::run(&planned.plan, setup.seed);
-    let mut options = Options::default();
-    match setup.grade {
-        Grade::BothAndHost => {
-            options.captures = vec![write(folder, "client.pcap", &trial.client), write(folder, "edge.pcap", &trial.edge)];
-        }
-        Grade::Client => options.client_side = vec![write(folder, "client.pcap", &trial.client)],
-        Grade::Server => options.edge_side = vec![write(folder, "edge.pcap", &trial.edge)],
-    }
     let name = NAMES[usize::from(setup.case) - 1];
     let place =
         format!("case {} ({name}) {:?} {:?} {} ms seed {}", setup.case, setup.version, setup.grade, setup.severity, setup.seed);
     let hosts = (setup.grade == Grade::BothAndHost && setup.seed.is_multiple_of(2)).then_some(&trial);
-    explain(&options, &mut Looking { tally, place, hosts });
+    explain(&captures(&trial, setup.grade, folder), &mut Looking { tally, place, hosts });
 }
 
 #[test]
@@ -168,9 +138,8 @@ fn finding(case: u8, grade: Grade) -> Finding {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let setup = Setup { case, severity: 500, version: Version::Tls13, grade, seed: 7 };
     let trial = Trial::run(&setup.plan().expect("the case makes sense").plan, setup.seed);
-    let captures = vec![write(folder.path(), "client.pcap", &trial.client), write(folder.path(), "edge.pcap", &trial.edge)];
     let mut last = Last(None);
-    explain(&Options { captures, ..Options::default() }, &mut last);
+    explain(&captures(&trial, grade, folder.path()), &mut last);
     last.0.expect("a handshake is found")
 }
 
