@@ -300,12 +300,12 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     if circumstances.capture_incomplete {
         doubt_lossy_capture(&mut judgement, reading.end);
     }
-    if circumstances.path_unknown {
-        doubt_long_path(&mut judgement, ledger);
-    }
     if circumstances.clock_in_doubt {
         let candidates = judgement.parts.iter().map(|p| p.owner).collect();
         judgement.leave_open(candidates, Missing::SteadyClock);
+    }
+    if circumstances.path_unknown {
+        doubt_long_path(&mut judgement, ledger);
     }
     judgement
 }
