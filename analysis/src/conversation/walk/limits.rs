@@ -15,6 +15,9 @@ const LEAST_WAIT: i64 = 2_000_000;
 const LONG_SILENCE: i64 = 50_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
+/// A wait that no chance ends just when news come, and how soon behind them a kernel sends what they let go.
+const LONG_WAIT: i64 = 10_000_000;
+const INTERRUPT: i64 = 200_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
 /// Nor the persist timer (Linux: 200 ms and a round trip).
@@ -108,7 +111,19 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
             return Freed::By { news: first, rule: Rule::CongestionWindow };
         }
     }
-    by_small_window(tape, d, previous, sender).unwrap_or(Freed::Program)
+    by_small_window(tape, d, previous, sender).or_else(|| in_the_same_breath(tape, d, previous, sender)).unwrap_or(Freed::Program)
+}
+
+/// Whatever rule a stack has: seen where it left, after a long wait with data under way it left in the interrupt in which news came. A
+/// program does not wake for them, and hits that moment once in some hundred times.
+fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
+    let events = &tape.events;
+    if sender.slack > 0 || events[d].at() - events[previous].at() < LONG_WAIT || events[previous].seen.is_empty() {
+        return None;
+    }
+    let last = news(tape, previous, d).last()?;
+    let in_time = events[d].at() - events[last].at() <= INTERRUPT;
+    in_time.then_some(Freed::By { news: last, rule: Rule::CongestionWindow })
 }
 
 /// Whether data left by a timer that could not leave before: behind a full segment or (by Nagle's algorithm) a small one that is not

@@ -120,8 +120,14 @@ impl Longest {
 impl Tape {
     /// What an observer at `end` saw.
     pub fn captured<D: Domain>(end: Side, view: &View<D>) -> Self {
-        let events =
-            view.packets.iter().filter(|p| !p.flags.rst()).map(|p| Event::new(p.on_clock_of(), Known::Captured)).collect();
+        // An end that closes acknowledges all that it had by then: what had only passed the capture had not come.
+        let own_fin = view.packets.iter().position(|p| p.from == end && p.flags.fin());
+        let had = own_fin.and_then(|i| Some((i, view.packets[i].ack()?)));
+        // What lies behind a hole may have: of that nothing is acknowledged.
+        let lacked = |p: &Seen<D>, ack| !p.is_empty() && p.start() <= ack && p.end() > ack;
+        let came = |i: usize, p: &Seen<D>| had.is_none_or(|(fin, ack)| i > fin || p.from == end || !lacked(p, ack));
+        let events = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p));
+        let events = events.map(|(_, p)| Event::new(p.on_clock_of(), Known::Captured)).collect();
         let scales = [Side::Client, Side::Server].map(|side| view.window_scale(side));
         Self::of(end, events, view.sacks().to_vec(), scales, view.mss())
     }
