@@ -12,6 +12,7 @@ use analysis::clock::{Client, Span};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::walk;
 use analysis::judging::ledger::{self, Missing, Owner};
+use analysis::judging::policy;
 use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::tcp::flow::{Side, View};
 use analysis::tls::Dialogue;
@@ -60,9 +61,6 @@ impl Hash for Random {
         state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
 }
-
-/// With fewer handshakes over a path, nobody knows what is usual there.
-const LEAST_WITNESSES: usize = 3;
 
 struct Shelved {
     id: u64,
@@ -226,7 +224,7 @@ impl Judging {
         let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
             let (baseline, witnesses) = self.usual.baseline(between, &reading);
             reading.ledger.apply(&baseline);
-            let path_unknown = witnesses < LEAST_WITNESSES;
+            let path_unknown = witnesses < policy::ENOUGH;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
             if leg {
                 doubt_beyond_proxy(&mut judgement);

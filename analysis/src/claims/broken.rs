@@ -5,7 +5,6 @@ use std::fmt;
 use crate::clock::Span;
 use crate::conversation::milestone::Milestone;
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
-use crate::judging::verdict::{kind_words, owner_words, phase_words};
 use crate::tcp::flow::Side;
 
 /// An entry of a ledger that claims something.
@@ -30,9 +29,9 @@ impl Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.span, owner_words(self.owner))?;
-        self.kind.map_or(Ok(()), |kind| write!(f, " ({})", kind_words(kind)))?;
-        write!(f, " in {}", phase_words(self.phase))
+        write!(f, "{} of {}", self.span, self.owner.words())?;
+        self.kind.map_or(Ok(()), |kind| write!(f, " ({})", kind.words()))?;
+        write!(f, " in {}", self.phase.words())
     }
 }
 
@@ -165,7 +164,7 @@ impl fmt::Display for Broken {
             Broken::Longer { total, watched } => write!(f, "{total} in all, of {watched} that anybody watched"),
             Broken::Twice { claim, packets } => write!(f, "{claim} by packets {packets:?} is counted twice"),
             Broken::Part { owner, said, entries } => {
-                write!(f, "{said} beyond the baseline are said to be of {}, the entries have {entries}", owner_words(*owner))
+                write!(f, "{said} beyond the baseline are said to be of {}, the entries have {entries}", owner.words())
             }
             Broken::Excess { said, is } => {
                 write!(f, "{said} are said to be beyond the baseline; the parts, or the floor, say {is}")
@@ -202,12 +201,12 @@ impl fmt::Display for Broken {
             }
             Broken::NoBlackhole { claim, packet: None } => write!(f, "{claim}, but no big packet was sent twice for nothing"),
             Broken::EndedFirst { by, first, packet } => {
-                write!(f, "{} is said to have ended it; first was {}, in packet {packet}", owner_words(*by), end(*first))
+                write!(f, "{} is said to have ended it; first was {}, in packet {packet}", by.words(), end(*first))
             }
-            Broken::NobodyEnded { by } => write!(f, "{} is said to have ended it; no view shows that", owner_words(*by)),
+            Broken::NobodyEnded { by } => write!(f, "{} is said to have ended it; no view shows that", by.words()),
             Broken::Candidates { n } => write!(f, "left open among {n} candidates"),
             Broken::NoCandidate { owner } => {
-                write!(f, "{} is named as a candidate: nobody, or named already", owner_words(*owner))
+                write!(f, "{} is named as a candidate: nobody, or named already", owner.words())
             }
             Broken::NotMissing { missing, packet: Some(packet) } => {
                 write!(f, "{missing} is said to be missing; see packet {packet}")
