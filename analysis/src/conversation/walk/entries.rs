@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
 use super::far::put_off;
-use super::limits::Rule;
 use super::losses::{lost, vanished};
 use super::tape::{Known, Tape};
+use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};

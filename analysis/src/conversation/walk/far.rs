@@ -6,6 +6,7 @@
 //! marked so: whoever names owners must leave room for it.
 
 use super::tape::{Event, Known, Tape};
+use super::transport::Endpoint;
 use crate::clock::{Domain, Instant};
 use crate::tcp::flow::View;
 use crate::tcp::stamps::Stamps;

@@ -5,6 +5,7 @@
 //! acknowledgement, SACK, a window) that allowed it.
 
 use super::tape::Tape;
+use super::transport::{Endpoint, Freed, Rule};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
 const AT_ONCE: i64 = 1_500_000;
@@ -17,30 +18,8 @@ const SOON: i64 = 10_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
-/// A rule of TCP's senders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Rule {
-    /// No more than the receiver has room for (RFC 9293, section 3.8.6).
-    ReceiveWindow,
-    /// No small segment behind a small one that is not acknowledged (RFC 896, as Minshall has it).
-    Nagle,
-    /// No more than the congestion window, perhaps paced (RFC 5681, RFC 6928).
-    CongestionWindow,
-    /// The window was cut for a loss (RFC 5681, section 3.2).
-    Repair,
-}
-
-/// What let a departure go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Freed {
-    /// News from the peer: the event, and the rule under which data had waited for it.
-    By { news: usize, rule: Rule },
-    /// Nothing but the program.
-    Program,
-}
-
 /// What is known of the sender beside its tape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sender {
     /// Its socket has `TCP_NODELAY` set.
     pub nodelay: bool,

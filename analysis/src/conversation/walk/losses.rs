@@ -6,6 +6,7 @@
 use super::arcs::Arc;
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
 use super::tape::Known;
+use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};

@@ -4,17 +4,11 @@
 //! keeps on its way, first in, first out; stripped timestamps leave the range; behind offloads whoever sent the last byte counts.
 
 use super::tape::{Event, Tape};
+use super::transport::Ways;
 use crate::tcp::flow::Side;
 
 /// A way may be shorter than the shortest known by so much: stamps jitter.
 const SLACK: i64 = 3_000_000;
-
-/// How long the ways took, across the two clocks, by the side that sent; absent where no packet was seen at both ends.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Ways {
-    pub least: [Option<i64>; 2],
-    pub usual: [Option<i64>; 2],
-}
 
 /// Matches the packets of both directions.
 pub(super) fn pair(client: &mut Tape, edge: &mut Tape) -> Ways {
