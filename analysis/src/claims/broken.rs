@@ -38,7 +38,7 @@ impl fmt::Display for Claim {
 /// The kinds of claims that are checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Rule {
-    /// A ledger sums to its total, a judgement to its ledger.
+    /// A ledger sums to its total, a judgement to its ledger; owners have kinds that they can have.
     Sums,
     /// No instant is counted twice.
     Once,
@@ -70,6 +70,8 @@ pub enum Broken {
     Sum { entries: Span, total: Span },
     /// An entry takes no time, or less; or more of it is usual than there is.
     NoTime { claim: Claim, baseline: Span },
+    /// An owner that never does such a thing.
+    NoSuchKind { claim: Claim },
     /// More time than anybody watched, beside the lookup.
     Longer { total: Span, watched: Span },
     /// The same entry twice: some instants are counted more than once.
@@ -130,7 +132,11 @@ impl Broken {
     /// Which kind of claim it was.
     pub fn rule(&self) -> Rule {
         match self {
-            Broken::Sum { .. } | Broken::NoTime { .. } | Broken::Part { .. } | Broken::Excess { .. } => Rule::Sums,
+            Broken::Sum { .. }
+            | Broken::NoTime { .. }
+            | Broken::NoSuchKind { .. }
+            | Broken::Part { .. }
+            | Broken::Excess { .. } => Rule::Sums,
             Broken::Longer { .. } | Broken::Twice { .. } => Rule::Once,
             Broken::NoPacket { .. } => Rule::Cited,
             Broken::Unbound { .. }
@@ -161,6 +167,7 @@ impl fmt::Display for Broken {
         match self {
             Broken::Sum { entries, total } => write!(f, "the entries sum to {entries}, the total is {total}"),
             Broken::NoTime { claim, baseline } => write!(f, "{claim}, {baseline} of it usual: no time, or less than none"),
+            Broken::NoSuchKind { claim } => write!(f, "{claim}: such an owner never does that"),
             Broken::Longer { total, watched } => write!(f, "{total} in all, of {watched} that anybody watched"),
             Broken::Twice { claim, packets } => write!(f, "{claim} by packets {packets:?} is counted twice"),
             Broken::Part { owner, said, entries } => {

@@ -57,13 +57,13 @@ impl Label {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnknownLabel {
     /// Nobody is called so.
-    #[error("{word:?} is no owner; owners are {}", list(EnumSet::<Owner>::all().iter().map(Owner::label)))]
+    #[error("{word:?} is no owner; owners are {}", owners(EnumSet::all()))]
     Owner {
         /// What was written.
         word: String,
     },
     /// Nothing is called so.
-    #[error("{word:?} is no kind; {}", kinds(*owner))]
+    #[error("{word:?} is no kind; {}", kinds(.owner))]
     Kind {
         /// Of whom it was said.
         owner: Owner,
@@ -71,7 +71,7 @@ pub enum UnknownLabel {
         word: String,
     },
     /// This owner never does that.
-    #[error("{} is never {:?}, which {} may have; {}", owner.label(), kind.label(), list(kind.owners().iter().map(Owner::label)), kinds(*owner))]
+    #[error("{} is never {:?}, which {} may have; {}", .owner.label(), .kind.label(), owners(.kind.owners()), kinds(.owner))]
     Pair {
         /// Whose time.
         owner: Owner,
@@ -84,9 +84,13 @@ fn list(labels: impl Iterator<Item = &'static str>) -> String {
     labels.collect::<Vec<_>>().join(", ")
 }
 
+fn owners(owners: EnumSet<Owner>) -> String {
+    list(owners.iter().map(Owner::label))
+}
+
 /// What an owner may have.
-fn kinds(owner: Owner) -> String {
-    let of = |kind: &&Kind| Label { owner, kind: Some(**kind) }.is_possible();
+fn kinds(owner: &Owner) -> String {
+    let of = |kind: &&Kind| Label { owner: *owner, kind: Some(**kind) }.is_possible();
     match list(Kind::ALL.iter().filter(of).map(|kind| kind.label())) {
         none if none.is_empty() => format!("{} has no kinds", owner.label()),
         some => format!("{} may have {some}", owner.label()),
