@@ -11,13 +11,10 @@
 
 mod arcs;
 mod entries;
-mod far;
 mod follow;
 mod goal;
-mod limits;
 mod losses;
-mod pairing;
-mod tape;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -33,8 +30,9 @@ use arcs::{What, Work};
 use entries::Evidence;
 use follow::{Point, Walk};
 use goal::{Goal, Stopped};
-use limits::Sender;
-use tape::Tape;
+use tcp::limits::Sender;
+use tcp::tape::{Event, Tape};
+use tcp::{far, pairing};
 use transport::{Endpoint, Known, Ways};
 
 /// An event and what it caused, where one of them is guessed, lie so far apart at most, beside a tenth of a round trip.
@@ -158,7 +156,7 @@ fn ended(handshake: &Handshake, walk: &Walk<'_, Tape>, end: Side) -> i64 {
         // The far end's clock reads like ours.
         (_, Some(view), None) => of(view),
         (_, None, Some(view)) => of(view),
-        _ => walk.ends[end as usize].events.last().map_or(0, tape::Event::at),
+        _ => walk.ends[end as usize].events.last().map_or(0, Event::at),
     }
 }
 

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::super::arcs::{What, Work};
-use super::super::far::far;
 use super::super::follow::{Point, Walk};
-use super::super::limits::Sender;
-use super::super::pairing::pair;
-use super::super::tape::Tape;
+use super::super::tcp::far::far;
+use super::super::tcp::limits::Sender;
+use super::super::tcp::pairing::pair;
+use super::super::tcp::tape::Tape;
 use super::super::transport::{Endpoint, Rule, Ways};
 use crate::clock::Unplaced;
 use crate::judging::ledger::Phase;

@@ -7,7 +7,7 @@ mod limits;
 mod pairing;
 mod transport;
 
-use super::tape::Tape;
+use super::tcp::tape::Tape;
 use crate::clock::Unplaced;
 use crate::tcp::by_hand::{Packet, view};
 use crate::tcp::flow::Side;

@@ -1,6 +1,6 @@
 //! Which departure became which arrival.
 
-use super::super::pairing::pair;
+use super::super::tcp::pairing::pair;
 use super::super::transport::Ways;
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, nanos, syn};

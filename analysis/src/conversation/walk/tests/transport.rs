@@ -73,8 +73,7 @@ impl Toy {
     fn of(end: Side, talk: &[Sent]) -> Self {
         let clock = |ms: f64| ((ms + if end == S { AHEAD } else { 0.0 }) * 1e6).round() as i64;
         let seen = talk.iter().filter(|p| p.from == end || p.came);
-        let mut seen: Vec<(i64, &Sent)> =
-            seen.map(|p| (clock(if p.from == end { p.left } else { p.left + WAY }), p)).collect();
+        let mut seen: Vec<(i64, &Sent)> = seen.map(|p| (clock(if p.from == end { p.left } else { p.left + WAY }), p)).collect();
         seen.sort_by_key(|(at, _)| *at);
         let reached = |upto: usize, from: Side| -> i64 {
             let bytes = seen[..upto].iter().filter(|(_, p)| p.from == from).map(|(_, p)| &p.bytes);

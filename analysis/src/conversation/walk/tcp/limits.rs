@@ -4,8 +4,8 @@
 //! RFC 4898's sender, receiver and network limits; Dapper, SOSR 2017), told from packets: new data leaves with the news (an
 //! acknowledgement, SACK, a window) that allowed it.
 
+use super::super::transport::{Endpoint, Freed, Rule};
 use super::tape::Tape;
-use super::transport::{Endpoint, Freed, Rule};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
 const AT_ONCE: i64 = 1_500_000;
@@ -20,7 +20,7 @@ const WINDOW_SEGMENTS: i64 = 8;
 
 /// What is known of the sender beside its tape.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Sender {
+pub(in super::super) struct Sender {
     /// Its socket has `TCP_NODELAY` set.
     pub nodelay: bool,
     /// One round trip, for segments that are paced over it.
@@ -30,7 +30,7 @@ pub(super) struct Sender {
 }
 
 /// What let the fresh departure `d` go, `since` being the news that its turn answers.
-pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
+pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let events = &tape.events;
     let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
     let news = || news(tape, previous, d);

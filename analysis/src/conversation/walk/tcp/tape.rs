@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
+pub(in super::super) use super::super::transport::Known;
+use super::super::transport::{Endpoint, Freed, OPENING, Packet};
 use super::limits::{Sender, freed};
-use super::transport::{Endpoint, Freed, OPENING, Packet};
-pub(super) use super::transport::Known;
 use crate::clock::{Domain, Unplaced};
 use crate::tcp::flow::{Blocks, Seen, Side, View};
 
 /// SYN's place in a stream: just before its first byte.
-pub(super) const SYN: i64 = OPENING;
+pub(in super::super) const SYN: i64 = OPENING;
 /// On the paths of today no MSS is less: what a view shows no longer segment of may be full at this length.
 const USUAL_MSS: i64 = 1_160;
 /// No segment over Ethernet carries more; what is longer was not cut yet, or merged (offloads).
@@ -20,7 +20,7 @@ const MOST_SEGMENT: i64 = 1_460;
 
 /// One packet at one end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
+pub(in super::super) struct Event {
     /// The packet, timed on this end's clock.
     pub seen: Seen<Unplaced>,
     /// How its time is known.
@@ -82,7 +82,7 @@ impl Event {
 
 /// All that left one end and came to it.
 #[derive(Debug)]
-pub(super) struct Tape {
+pub(in super::super) struct Tape {
     /// Which end.
     pub end: Side,
     /// In order of time.
