@@ -126,7 +126,13 @@ fn silent<E: Endpoint>(client: &E, edge: &E) -> Stopped {
 
 /// The last milestone that is proven of a handshake that stopped.
 pub(super) fn proven<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2]) -> Milestone {
-    let came = |at: &E, end: Option<Extent>| end.is_some_and(|e| at.completing(e.end).is_some());
+    // What passes an end's capture behind what closed its stream, or is not acknowledged by that, it did not get in time.
+    let in_time = |at: &E, i: usize, end: i64| {
+        let closed = at.packets(0..at.len()).position(|p| p.from == at.end() && p.closes);
+        closed.is_none_or(|k| i < k && at.packet(k).told >= Some(end))
+    };
+    let came =
+        |at: &E, extent: Option<Extent>| extent.is_some_and(|e| at.completing(e.end).is_some_and(|i| in_time(at, i, e.end)));
     match () {
         () if d.server_finishes_last() && came(client, d.server_finished) => Milestone::ServerFinished,
         () if came(edge, d.client_finished) => Milestone::ClientFinished,

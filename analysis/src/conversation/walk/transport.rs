@@ -43,6 +43,8 @@ pub(super) struct Packet {
     pub after: i64,
     /// Whether it opens the connection; then it carries [`OPENING`].
     pub opens: bool,
+    /// Whether nothing of its sender's follows.
+    pub closes: bool,
     /// Up to where it says that the peer's stream has come; absent where it says nothing.
     pub told: Option<i64>,
 }

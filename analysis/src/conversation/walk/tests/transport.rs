@@ -91,6 +91,7 @@ impl Toy {
                 before: reached(i, p.from),
                 after: reached(i + 1, p.from),
                 opens: false,
+                closes: false,
                 told: (!p.acks.is_empty()).then(|| prefix(acknowledged)),
             }
         };
