@@ -146,7 +146,8 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let phase = (self.phase_of)(end, sender.packet(if sender.packet(i).opens { i } else { first }).range.0);
         let (mut top, mut at) = (i, i);
         loop {
-            if let Freed::By { news, rule } = sender.freed(at, since) {
+            let freed = sender.freed(at, since);
+            if let Freed::By { news, rule } = freed {
                 let (told, last) = (sender.packet(news), sender.packet(top));
                 self.push(What::Limit(rule), end, phase, (told.at, last.at), cite(&told, &last), told.known);
                 return self.told(end, news, rule, phase);
@@ -154,8 +155,14 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             // What answers the opening is the kernel's: what follows it is a turn of its own.
             let Some(previous) = sender.fresh_before(at).filter(|p| *p > since && !sender.packet(*p).opens) else { break };
             let (before, here, last) = (sender.packet(previous), sender.packet(at), sender.packet(top));
-            if here.at - before.at > PAUSE.max(self.round_trip / 2) {
-                self.push(What::Work(Work::Tail), end, phase, (before.at, last.at), cite(&before, &last), last.known);
+            let held = match freed {
+                Freed::Timer(rule) => Some(What::Limit(rule)),
+                Freed::By { .. } | Freed::Program => {
+                    (here.at - before.at > PAUSE.max(self.round_trip / 2)).then_some(What::Work(Work::Tail))
+                }
+            };
+            if let Some(held) = held {
+                self.push(held, end, phase, (before.at, last.at), cite(&before, &last), last.known);
                 top = previous;
             }
             at = previous;

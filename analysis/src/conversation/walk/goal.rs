@@ -74,7 +74,7 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
         }
         None => None,
     };
-    goal.unwrap_or_else(|| Goal::Stopped(stopped(client, edge)))
+    goal.unwrap_or_else(|| Goal::Stopped(stopped(d, client, edge)))
 }
 
 /// Where something left that its peer acknowledges, though the capture there missed it.
@@ -85,7 +85,7 @@ fn acknowledged<E: Endpoint>(sender: &E, end: i64) -> Option<Goal> {
 }
 
 /// Whose turn it was when a handshake stopped.
-fn stopped<E: Endpoint>(client: &E, edge: &E) -> Stopped {
+fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
     // Bytes that left and did not come; what was acknowledged did.
     let vanished = |sender: &E, receiver: &E| {
         let peers = sender.packets(0..sender.len()).filter(|p| p.from != sender.end());
@@ -107,11 +107,16 @@ fn stopped<E: Endpoint>(client: &E, edge: &E) -> Stopped {
         (Some(a), Some(b)) if edge.packets(0..b).any(|p| p.other == Some(a as u32)) => by_edge(b),
         (Some(a), _) => by_client(a),
         (None, Some(b)) => by_edge(b),
-        (None, None) => silent(client, edge),
+        (None, None) => silent(d, client, edge),
     }
 }
 
-fn silent<E: Endpoint>(client: &E, edge: &E) -> Stopped {
+fn silent<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
+    // Before the server's flight is whole, the client has nothing to say.
+    let half = d.server_hello.is_some() && d.server_flight.is_none();
+    if let Some(i) = edge.news_before(edge.len()).filter(|_| half) {
+        return Stopped::Silent { end: Side::Server, i };
+    }
     let last = |at: &E| {
         let news = at.news_before(at.len())?;
         let said = at.fresh_before(at.len()).is_some_and(|i| i > news);

@@ -86,6 +86,8 @@ pub(super) enum Rule {
 pub(super) enum Freed {
     /// News from the peer: the packet, and the rule under which data had waited for it.
     By { news: usize, rule: Rule },
+    /// A timer, for the acknowledgement of what was sent before is overdue: a loss probe takes new data along (RFC 8985, section 7.3).
+    Timer(Rule),
     /// Nothing but the program.
     Program,
 }

@@ -142,14 +142,21 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
     let mut found = Vec::new();
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
-        let last = near.events[i].range().1 - 1;
-        let covers = |a: &usize| {
-            let seen = &near.events[*a].seen;
-            seen.ack().is_some_and(|ack| ack > last) || near.sack(*a).iter().any(|(left, right)| *left <= last && last < *right)
+        let (start, end) = near.events[i].range();
+        let delivery = |byte: i64| {
+            let covers = |a: &usize| {
+                let seen = &near.events[*a].seen;
+                seen.ack().is_some_and(|ack| ack > byte)
+                    || near.sack(*a).iter().any(|(left, right)| *left <= byte && byte < *right)
+            };
+            let answer = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers)?;
+            let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
+            Some(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer })
         };
-        let Some(answer) = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers) else { continue };
-        let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(last));
-        found.push(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer });
+        let Some(last) = delivery(end - 1) else { continue };
+        // Of what was captured in one piece and sent again in several, the beginning came with another copy.
+        let first = delivery(start).filter(|first| first.copy > i && first.copy != last.copy);
+        found.extend(first.into_iter().chain([last]));
     }
     found
 }

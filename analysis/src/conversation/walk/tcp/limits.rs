@@ -5,6 +5,7 @@
 //! acknowledgement, SACK, a window) that allowed it.
 
 use super::super::transport::{Endpoint, Freed, Rule};
+use super::far::put_off;
 use super::tape::{Known, Tape};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
@@ -15,6 +16,8 @@ const LEAST_WAIT: i64 = 2_000_000;
 const LONG_SILENCE: i64 = 50_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
+/// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
+const LEAST_TIMER: i64 = 10_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
@@ -35,7 +38,7 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
     let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
     let news = || news(tape, previous, d);
     if news().next().is_none() {
-        return Freed::Program;
+        return by_timer(tape, d, previous, sender).map_or(Freed::Program, Freed::Timer);
     }
     let late = |n: usize| events[d].at() - events[n].at();
     if let Some(freed) = by_window(tape, d, previous, sender) {
@@ -78,6 +81,26 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
         }
     }
     by_small_window(tape, d, previous, sender).unwrap_or(Freed::Program)
+}
+
+/// Whether data left by a timer that could not leave before: behind a full segment or (by Nagle's algorithm) a small one that is not
+/// acknowledged although two round trips have passed. A program that pauses is acknowledged meanwhile.
+fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Rule> {
+    let events = &tape.events;
+    let waited = events[d].at() - events[previous].at();
+    let acknowledged = (0..d).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack()).unwrap_or(0);
+    let under_way = events[previous].range().1 - acknowledged;
+    // Two segments are acknowledged at once; one may be put off.
+    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
+    let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + put_off };
+    let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
+    if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || waited < overdue {
+        return None;
+    }
+    match events[previous].seen.len() % tape.full() == 0 {
+        true => Some(Rule::CongestionWindow),
+        false => (!sender.nodelay && events[d].seen.len() < tape.full()).then_some(Rule::Nagle),
+    }
 }
 
 /// Where a congestion window holds a few segments only: the last before it is full, so that there was more to say, and the next leaves

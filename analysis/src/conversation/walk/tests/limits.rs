@@ -24,7 +24,7 @@ fn last(sender: Sender, more: &[Packet]) -> Option<(Rule, usize)> {
     let packets = [&begun()[..], more].concat();
     match freed(&tape(S, &packets), packets.len() - 1, 3, sender) {
         Freed::By { news, rule } => Some((rule, news - 4)),
-        Freed::Program => None,
+        Freed::Timer(_) | Freed::Program => None,
     }
 }
 
@@ -136,6 +136,29 @@ fn a_small_window_stops_behind_full_segments() {
     assert_eq!(last(PLAIN, &two(2 * FULL, 82.1)), Some((Rule::CongestionWindow, 2)), "not cut yet");
     assert_eq!(last(PLAIN, &two(2 * FULL - 300, 82.1)), None);
     assert_eq!(last(FAR, &two(FULL, 90.0)), Some((Rule::CongestionWindow, 2)), "seen from the other end, at once is some ms");
+}
+
+#[test]
+fn what_is_overdue_is_taken_along_by_a_probe() {
+    let behind = |first: u32, len: u32, at: f64| {
+        let packets = [&begun()[..], &[data(S, 42.0, 0, first).acks(500), data(S, at, first as i32, len).acks(500)]].concat();
+        move |sender| freed(&tape(S, &packets), 5, 3, sender)
+    };
+    assert_eq!(behind(2 * FULL, 300, 122.0)(PLAIN), Freed::Timer(Rule::CongestionWindow));
+    assert_eq!(behind(2 * FULL, 300, 121.9)(PLAIN), Freed::Program, "no timer runs out within two round trips");
+    assert_eq!(behind(FULL, 300, 132.1)(PLAIN), Freed::Timer(Rule::CongestionWindow));
+    assert_eq!(behind(FULL, 300, 131.9)(PLAIN), Freed::Program, "one segment's acknowledgement may be put off");
+    assert_eq!(behind(90, 6, 342.0)(PLAIN), Freed::Timer(Rule::Nagle));
+    assert_eq!(behind(90, 6, 342.0)(NODELAY), Freed::Program, "its socket holds nothing");
+    assert_eq!(behind(90, FULL, 342.0)(PLAIN), Freed::Program, "a full one is not held");
+    assert_eq!(
+        behind(2 * FULL, 300, 142.0)(FAR),
+        Freed::Program,
+        "from the other end the acknowledgement is only guessed to have come"
+    );
+    // What was acknowledged is not overdue.
+    let acknowledged = [full(42.0, 0), ack(C, 82.0, 500, 1_460), full(82.05, 1), full(182.0, 2)];
+    assert_eq!(last(PLAIN, &acknowledged[..]), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod follow;
 mod goal;
 mod limits;
 mod pairing;
+mod reached;
 mod transport;
 
 use super::tcp::tape::Tape;
