@@ -145,7 +145,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let first = (since + 1..=i).find(begins).unwrap_or(i);
         let phase = (self.phase_of)(end, sender.packet(if sender.packet(i).opens { i } else { first }).range.0);
         let (mut top, mut at) = (i, i);
-        loop {
+        let freed = loop {
             let freed = sender.freed(at, since);
             if let Freed::By { news, rule } = freed {
                 let (told, last) = (sender.packet(news), sender.packet(top));
@@ -153,7 +153,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
                 return self.told(end, news, rule, phase);
             }
             // What answers the opening is the kernel's: what follows it is a turn of its own.
-            let Some(previous) = sender.fresh_before(at).filter(|p| *p > since && !sender.packet(*p).opens) else { break };
+            let Some(previous) = sender.fresh_before(at).filter(|p| *p > since && !sender.packet(*p).opens) else { break freed };
             let (before, here, last) = (sender.packet(previous), sender.packet(at), sender.packet(top));
             let held = match freed {
                 Freed::Timer(rule) => Some(What::Limit(rule)),
@@ -166,7 +166,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
                 top = previous;
             }
             at = previous;
-        }
+        };
         let (came, first, last) = (sender.packet(since), sender.packet(at), sender.packet(top));
         if let Some(opened) = self.accepted(end, since, at) {
             // A server that speaks first can do so once the connection stands, a round trip behind its opening.
@@ -174,8 +174,12 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             self.push(What::Work(Work::Head), end, phase, (ack.at, last.at), cite(&ack, &last), last.known);
             return self.stood(end, opened);
         }
+        let begun = match freed {
+            Freed::Timer(rule) => What::Limit(rule),
+            Freed::By { .. } | Freed::Program => What::Work(Work::Head),
+        };
         self.push(What::Work(Work::Tail), end, phase, (first.at, last.at), cite(&first, &last), last.known);
-        self.push(What::Work(Work::Head), end, phase, (came.at, first.at), cite(&came, &first), first.known.max(came.known));
+        self.push(begun, end, phase, (came.at, first.at), cite(&came, &first), first.known.max(came.known));
         Some(Point::Arrived { end, i: since })
     }
 

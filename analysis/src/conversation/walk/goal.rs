@@ -94,8 +94,9 @@ fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
     };
     // A piece never came though what was sent behind it did: seen where it should have come.
     let hole = |sender: &E, receiver: &E| {
-        let reached = receiver.came();
-        let behind = |p: &Packet| p.from == sender.end() && p.range.0 > reached && !p.is_bare();
+        let reached = receiver.came().max(0);
+        // Even what carries nothing has its place in the stream behind all that was sent before it.
+        let behind = |p: &Packet| p.from == sender.end() && p.range.0 > reached;
         receiver.packets(0..receiver.len()).find(behind)?.other.map(|k| k as usize)
     };
     let out = vanished(client, edge).or_else(|| hole(client, edge));
