@@ -2,8 +2,9 @@
 //!
 //! The tapes are a server's that answers what came at 41 ms, on a round trip of 40 ms; a full segment holds 1,460 bytes.
 
-use super::super::limits::{Freed, Rule, Sender, freed};
-use super::super::tape::Known;
+use super::super::tcp::limits::{Sender, freed};
+use super::super::tcp::tape::Known;
+use super::super::transport::{Freed, Rule};
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};
 
