@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 
-use crate::frame::Packet;
+use crate::frame::{End, Packet};
 
 /// How a capture sees.
 #[derive(Clone, Debug)]
@@ -19,8 +19,32 @@ pub struct Tap {
     pub drops: f64,
     /// Whether it sees offloaded super-frames.
     pub merges: bool,
+    /// Whether it sees every packet more than once.
+    pub copies: Copies,
+    /// How coarse its clock is.
+    pub tick: i64,
+    /// One packet in the middle bears a stamp that means nothing: this one.
+    pub garbage: Option<i64>,
+    /// Whether neighbours change places in the file, as several queues of a card are written.
+    pub stirred: bool,
     frames: Vec<Seen>,
 }
+
+/// What a capture sees more than once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// Nothing.
+    None,
+    /// Each packet so many times, unchanged: at the card, the bridge and the virtual interface (`-i any`).
+    Any(u8),
+    /// Each packet before and behind a router of which both ports are mirrored (SPAN).
+    Mirror,
+    /// Each packet before and behind the translation of the server's address to this one, on the same host (Docker).
+    Translated(SocketAddr),
+}
+
+/// From one sight of a packet to the next.
+const COPIED: i64 = 8_000;
 
 #[derive(Clone, Debug)]
 struct Seen {
@@ -38,7 +62,18 @@ const MOST_MERGED: usize = 60_000;
 impl Tap {
     /// A capture with a perfect eye and clock, `offset` ahead.
     pub fn new(offset: i64) -> Self {
-        Self { offset, skew_ppm: 0, step: None, drops: 0.0, merges: false, frames: Vec::new() }
+        Self {
+            offset,
+            skew_ppm: 0,
+            step: None,
+            drops: 0.0,
+            merges: false,
+            copies: Copies::None,
+            tick: 1,
+            garbage: None,
+            stirred: false,
+            frames: Vec::new(),
+        }
     }
 
     /// Sees a packet at true time `at`.
@@ -65,7 +100,48 @@ impl Tap {
         if self.merges {
             seen = merge(seen);
         }
-        seen.iter().map(|s| (s.at, s.packet.frame(s.addresses, s.ttl))).collect()
+        let mut frames: Vec<(i64, Vec<u8>)> =
+            seen.iter().flat_map(|s| self.sights(s)).map(|s| (s.at, s.packet.frame(s.addresses, s.ttl))).collect();
+        frames.sort_by_key(|(at, _)| *at);
+        frames
+    }
+
+    /// How often and as what it sees one packet.
+    fn sights(&self, seen: &Seen) -> Vec<Seen> {
+        let later = |n: u8| Seen { at: seen.at + i64::from(n) * COPIED, ..seen.clone() };
+        match self.copies {
+            Copies::None => vec![seen.clone()],
+            Copies::Any(times) => (0..times).map(later).collect(),
+            Copies::Mirror => vec![seen.clone(), Seen { ttl: seen.ttl - 1, ..later(1) }],
+            Copies::Translated(inside) => {
+                let (client_says, (source, destination)) = (seen.packet.from == End::Client, seen.addresses);
+                if client_says {
+                    vec![seen.clone(), Seen { addresses: (source, inside), ttl: seen.ttl - 1, ..later(1) }]
+                } else {
+                    vec![Seen { addresses: (inside, destination), ..seen.clone() }, Seen { ttl: seen.ttl - 1, ..later(1) }]
+                }
+            }
+        }
+    }
+
+    /// The file that comes of these frames: stamps of its clock, and their order.
+    pub fn written(&self, mut frames: Vec<(i64, Vec<u8>)>) -> Vec<(i64, Vec<u8>)> {
+        // A capture keeps the order in which packets came, whatever its clock does.
+        frames.sort_by_key(|(at, _)| *at);
+        for (at, _) in &mut frames {
+            let exact = self.clock(*at);
+            *at = exact - exact.rem_euclid(self.tick);
+        }
+        let middle = frames.len() / 2;
+        if let Some((garbage, (at, _))) = self.garbage.zip(frames.get_mut(middle)) {
+            *at = garbage;
+        }
+        if self.stirred {
+            let mut rng = Rng::with_seed(frames.len() as u64);
+            let places: Vec<usize> = (1..frames.len()).step_by(2).filter(|_| rng.bool()).collect();
+            places.into_iter().for_each(|i| frames.swap(i - 1, i));
+        }
+        frames
     }
 }
 
