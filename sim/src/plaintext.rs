@@ -201,6 +201,7 @@ pub(crate) fn without_tls(
             say(&mut script, &mut said, C, before_hello, masked(&hello));
             say(&mut script, &mut said, S, before_answer, plain(&answer));
             say(&mut script, &mut said, C, before_second, masked(&encrypted(200, rng)));
+            say(&mut script, &mut said, S, moment(), plain(&encrypted(300, rng)));
         }
         Speech::Silence => closing = before_hello,
     }

@@ -163,6 +163,8 @@ pub struct Plan {
     pub pause: Option<(i64, i64)>,
     /// How it ends early.
     pub abort: Option<Abort>,
+    /// A client that gives up closes, as most programs do; else it resets.
+    pub closes: bool,
     /// A proxy that ends TCP stands before the edge.
     pub proxy: bool,
     /// An address translator stands before the client.
@@ -261,6 +263,7 @@ impl Plan {
             slow_reader: None,
             pause: None,
             abort: None,
+            closes: false,
             proxy: false,
             nat: false,
             elsewhere: false,

@@ -43,6 +43,8 @@ pub enum Copies {
     Translated(SocketAddr),
 }
 
+/// Packets that lie closer together may change places in a file.
+const STIRRED: i64 = 5_000_000;
 /// From one sight of a packet to the next.
 const COPIED: i64 = 8_000;
 
@@ -138,7 +140,9 @@ impl Tap {
         }
         if self.stirred {
             let mut rng = Rng::with_seed(frames.len() as u64);
-            let places: Vec<usize> = (1..frames.len()).step_by(2).filter(|_| rng.bool()).collect();
+            // Queues are written out often: what lies further apart keeps its order.
+            let close = |i: &usize| frames[*i].0 - frames[*i - 1].0 < STIRRED;
+            let places: Vec<usize> = (1..frames.len()).step_by(2).filter(close).filter(|_| rng.bool()).collect();
             places.into_iter().for_each(|i| frames.swap(i - 1, i));
         }
         frames

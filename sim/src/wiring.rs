@@ -104,6 +104,7 @@ pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rn
         reset_at: (plan.abort == Some(Abort::ClientReset)).then_some(script.marks.finishing_step),
         vanish_at: (plan.abort == Some(Abort::ClientVanishes)).then_some(script.marks.finishing_step),
         patience: Some(30_000 * MS).filter(|_| plan.abort.is_none()).or(Some(5_000 * MS)),
+        closes: plan.closes,
         pause: plan.pause,
         stops: plan.stopped,
         stopped_until: 0,

@@ -89,6 +89,8 @@ pub struct Conn {
     pub vanish_at: Option<usize>,
     /// The client gives up so long after it began.
     pub patience: Option<i64>,
+    /// It closes then, as most programs do, instead of resetting.
+    pub closes: bool,
     /// The client's machine stands still: so long after its first write, for so long.
     pub pause: Option<(i64, i64)>,
     /// The client's process is stopped for so long when the first data come.
@@ -229,9 +231,12 @@ impl World {
             }
             Event::GiveUp => {
                 let unfinished = self.conns[id].steps[0].len() < self.steps_of(id);
-                let tcp = &mut self.conns[id].tcp[0];
+                let conn = &mut self.conns[id];
+                let (closes, tcp) = (conn.closes, &mut conn.tcp[0]);
                 // A kernel that has no answer to its SYN yet says nothing.
-                if unfinished && tcp.established() {
+                if unfinished && tcp.established() && closes {
+                    tcp.close(now, &mut out);
+                } else if unfinished && tcp.established() {
                     tcp.reset(now, &mut out);
                 } else if unfinished {
                     tcp.die();

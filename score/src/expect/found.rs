@@ -25,7 +25,8 @@ impl Facts<'_> {
             56 => Some(self.s),
             59 => Some(self.trial.syn_lost_for(End::Client)),
             60 if variant == 0 => Some(self.s),
-            61 if variant == 3 => Some(2 * self.s - 2 * self.planned.plan.delay),
+            // Each of five names is allowed a round trip.
+            61 if variant == 3 => Some(2 * self.s - 5 * 2 * self.planned.plan.delay),
             69..=71 if self.beneath() == Beneath::FlightLost => Some(self.back_lost()),
             69..=71 => Some(self.s),
             76 => Some(self.out_lost()),
@@ -45,6 +46,8 @@ impl Facts<'_> {
             73 => of("protocol", &["protocol", "healthy"]),
             74 if lone => of("protocol", &["protocol/nagle", "healthy", "inconclusive"]),
             74 => of("protocol", &["protocol/nagle", "healthy"]),
+            // Encrypted, TLS 1.2's alert may as well be close_notify.
+            78 if variant == 2 && self.setup.version == Version::Tls12Resumed => of("aborted", &["aborted/edge", "healthy"]),
             78 if variant == 2 => of("aborted", &["aborted/edge"]),
             78 => of("aborted", &["aborted/client"]),
             79 if variant == 0 => of("healthy", &[NOTHING, "healthy", "inconclusive"]),
@@ -107,7 +110,9 @@ impl Facts<'_> {
             61 => of("resolver", &["resolver/lookup"]),
             62 => in_vain(),
             63 | 65 => unknowable().or("path").or("loss"),
-            66 | 67 => unknowable().or("path/mtu_blackhole"),
+            // That the one packet which never came was too big, the client cannot know.
+            66 => unknowable().or("path/mtu_blackhole").or("loss/back"),
+            67 => unknowable().or("path/mtu_blackhole"),
             68 if variant < 2 => self.edge_late(10 * self.s).with(Edge, self.edge()),
             68 => of("client", &["client_app/dependency"]).with(Client, self.client()),
             70..=72 | 81 => self.doubted(match self.beneath() {

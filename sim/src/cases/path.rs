@@ -24,6 +24,7 @@ impl Setup {
         }
         let variant = planned.variant;
         let plan = &mut planned.plan;
+        plan.closes = true;
         match self.case {
             60 if variant == 0 => plan.squeeze = Some(Squeeze::SynProxy(s)),
             60 => {
