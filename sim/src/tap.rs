@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 
-use crate::frame::{End, Packet};
+use crate::frame::Packet;
 
 /// How a capture sees.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ struct Seen {
     packet: Packet,
     addresses: (SocketAddr, SocketAddr),
     ttl: u8,
+    /// Whether this end sent it.
+    outgoing: bool,
 }
 
 /// Packets of one direction this close are one to an offload.
@@ -81,7 +83,8 @@ impl Tap {
     /// Sees a packet at true time `at`.
     pub fn see(&mut self, at: i64, packet: &Packet, addresses: (SocketAddr, SocketAddr), ttl: u8, rng: &mut Rng) {
         if rng.f64() >= self.drops {
-            self.frames.push(Seen { at, packet: packet.clone(), addresses, ttl });
+            let outgoing = ttl == packet.ttl;
+            self.frames.push(Seen { at, packet: packet.clone(), addresses, ttl, outgoing });
         }
     }
 
@@ -108,22 +111,27 @@ impl Tap {
         frames
     }
 
-    /// How often and as what it sees one packet.
+    /// How often and as what it sees one packet: of one that comes to this end the last sight is its arrival.
     fn sights(&self, seen: &Seen) -> Vec<Seen> {
-        let later = |n: u8| Seen { at: seen.at + i64::from(n) * COPIED, ..seen.clone() };
-        match self.copies {
-            Copies::None => vec![seen.clone()],
-            Copies::Any(times) => (0..times).map(later).collect(),
-            Copies::Mirror => vec![seen.clone(), Seen { ttl: seen.ttl - 1, ..later(1) }],
-            Copies::Translated(inside) => {
-                let (client_says, (source, destination)) = (seen.packet.from == End::Client, seen.addresses);
-                if client_says {
-                    vec![seen.clone(), Seen { addresses: (source, inside), ttl: seen.ttl - 1, ..later(1) }]
-                } else {
-                    vec![Seen { addresses: (inside, destination), ..seen.clone() }, Seen { ttl: seen.ttl - 1, ..later(1) }]
-                }
+        let times = match self.copies {
+            Copies::None => return vec![seen.clone()],
+            Copies::Any(times) => i64::from(times),
+            Copies::Mirror | Copies::Translated(_) => 2,
+        };
+        let first = if seen.outgoing { 0 } else { 1 - times };
+        let mut sights: Vec<Seen> = (first..first + times).map(|n| Seen { at: seen.at + n * COPIED, ..seen.clone() }).collect();
+        if times == 2 {
+            sights[1].ttl -= 1;
+        }
+        if let Copies::Translated(inside) = self.copies {
+            let (source, destination) = seen.addresses;
+            if seen.outgoing {
+                sights[0].addresses = (inside, destination);
+            } else {
+                sights[1].addresses = (source, inside);
             }
         }
+        sights
     }
 
     /// The file that comes of these frames: stamps of its clock, and their order.
@@ -140,8 +148,8 @@ impl Tap {
         }
         if self.stirred {
             let mut rng = Rng::with_seed(frames.len() as u64);
-            // Queues are written out often: what lies further apart keeps its order.
-            let close = |i: &usize| frames[*i].0 - frames[*i - 1].0 < STIRRED;
+            // Queues are written out often: what lies further apart keeps its order. Of what bears one stamp, the order is all that tells.
+            let close = |i: &usize| (1..STIRRED).contains(&(frames[*i].0 - frames[*i - 1].0));
             let places: Vec<usize> = (1..frames.len()).step_by(2).filter(close).filter(|_| rng.bool()).collect();
             places.into_iter().for_each(|i| frames.swap(i - 1, i));
         }
