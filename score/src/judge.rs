@@ -96,7 +96,10 @@ impl Picking<'_> {
     fn is_ours(&self, placed: &Placed) -> bool {
         let ours: [(SocketAddr, SocketAddr); 2] = [self.trial.at_client, self.trial.at_edge];
         let ends = &placed.handshake.endpoints;
-        ours[usize::from(self.grade == Grade::Server)] == (ends.client, ends.server)
+        let ours = ours[usize::from(self.grade == Grade::Server)];
+        // Of two names that an edge's capture shows, either is its own.
+        ours == (ends.client, ends.server)
+            || self.trial.inside.is_some_and(|inside| (ours.0, inside) == (ends.client, ends.server))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::host::{Sample, length};
 use crate::lookup;
 use crate::plaintext::Speech;
 use crate::plan::{Asks, Plan};
-use crate::tap::Tap;
+use crate::tap::{Copies, Tap};
 use crate::tls::Marks;
 pub(crate) use crate::wiring::address;
 use crate::wiring::{connect, in_vain, quiet};
@@ -42,6 +42,8 @@ pub struct Trial {
     pub at_client: (SocketAddr, SocketAddr),
     /// As the edge's capture shows them.
     pub at_edge: (SocketAddr, SocketAddr),
+    /// The edge's endpoint behind the translation on its own host, if its capture shows both.
+    pub inside: Option<SocketAddr>,
     /// Where its messages lie.
     pub marks: Marks,
     /// Every packet of it.
@@ -127,12 +129,16 @@ impl Trial {
             all.sort_by_key(|(at, _)| *at);
             all
         });
+        let inside = match world.taps[1].copies {
+            Copies::Translated(inside) => Some(inside),
+            _ => None,
+        };
         let own_clock = |tap: &Tap, samples: Vec<Sample>| -> Vec<Sample> {
             samples.into_iter().map(|s| Sample { at: tap.steady_clock(s.at), ..s }).collect()
         };
         let client_samples = own_clock(&world.taps[0], world.hosts[0].samples(start - 5 * MS, end, &mut rng));
         let edge_samples = own_clock(&world.taps[1], world.hosts[1].samples(start - 5 * MS, end, &mut rng));
-        Self { client, edge, one_file, client_samples, edge_samples, at_client, at_edge, marks, log, steps }
+        Self { client, edge, one_file, client_samples, edge_samples, at_client, at_edge, inside, marks, log, steps }
     }
 
     /// How long the message of `from` that ends at `end` waited for the copy that arrived: the cost of losing the others.

@@ -46,8 +46,6 @@ impl Facts<'_> {
             73 => of("protocol", &["protocol", "healthy"]),
             74 if lone => of("protocol", &["protocol/nagle", "healthy", "inconclusive"]),
             74 => of("protocol", &["protocol/nagle", "healthy"]),
-            // Encrypted, TLS 1.2's alert may as well be close_notify.
-            78 if variant == 2 && self.setup.version == Version::Tls12Resumed => of("aborted", &["aborted/edge", "healthy"]),
             78 if variant == 2 => of("aborted", &["aborted/edge"]),
             78 => of("aborted", &["aborted/client"]),
             79 if variant == 0 => of("healthy", &[NOTHING, "healthy", "inconclusive"]),

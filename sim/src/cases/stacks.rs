@@ -13,11 +13,12 @@ const LATE: [Aim; 6] = [Aim::Syn, Aim::FlightBegin, Aim::FlightEnd, Aim::Finishe
 
 impl Setup {
     pub(super) fn apply_stacks(&self, planned: &mut Planned, rng: &mut Rng) -> bool {
-        planned.variant = rng.u8(0..if matches!(self.case, 74 | 78) { 3 } else { 2 });
+        let full = !self.version.resumed();
+        planned.variant = rng.u8(0..if self.case == 74 || self.case == 78 && full { 3 } else { 2 });
         let variant = planned.variant;
         let plan = &mut planned.plan;
         match self.case {
-            73 if !self.version.resumed() => {
+            73 if full => {
                 plan.manner.certificate_len = rng.usize(17_000..26_000);
                 plan.paced = variant == 0;
                 plan.buffers[0] = (variant == 1).then_some(12_288);
@@ -28,6 +29,8 @@ impl Setup {
                 plan.edge_nagle = variant != 2;
             }
             78 => {
+                // What an edge refuses behind Finished is the client's certificate.
+                plan.manner.client_certificate = variant == 2;
                 plan.manner.settle = plan.manner.thinks[3].clone();
                 plan.abort = Some([Abort::ClientFin, Abort::ClearAlert, Abort::LateServerAlert][usize::from(variant)]);
             }
