@@ -26,7 +26,7 @@ const C: Grade = Grade::Client;
 const S: Grade = Grade::Server;
 
 /// All that are known.
-pub const KNOWN: [Known; 12] = [
+pub const KNOWN: [Known; 13] = [
     known(
         60,
         B,
@@ -48,6 +48,7 @@ pub const KNOWN: [Known; 12] = [
     known(68, B, 100.0, "name servers' and single SYNs' silence is not seen as a dependency; the side is right"),
     known(68, C, 100.0, "the same"),
     known(68, S, 100.0, "the same"),
+    known(74, C, 34.0, "Nagle's wait behind the client's own delayed acknowledgement is called the edge's, one time in thirty"),
     known(76, S, 100.0, "loss/back where the client's acknowledgements were lost; that it is loss, is right"),
 ];
 
