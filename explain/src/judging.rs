@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use analysis::clock::{Client, Span};
 use analysis::conversation::handshake::Handshake;
@@ -20,7 +21,7 @@ use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use crate::placing::{Placed, Seen};
-use crate::usual::{Between, Edge, Usual};
+use crate::usual::{Between, Edge, Part, Usual};
 
 /// Bytes of handshakes that lie on the shelf.
 const MOST_HELD: usize = 4 << 20;
@@ -64,6 +65,12 @@ impl Hash for Random {
 /// With fewer handshakes over a path, nobody knows what is usual there.
 const LEAST_WITNESSES: usize = 3;
 
+/// How long a browser waits for a first connection before it opens a spare one, in nanoseconds: 250 ms and its timer's slack.
+const SPARE: Range<i64> = 249_000_000..262_000_000;
+/// Places whose latest connections are remembered, and how many of each.
+const MOST_PLACES: usize = 10_000;
+const MOST_CONNECTING: usize = 16;
+
 struct Shelved {
     id: u64,
     started: i64,
@@ -92,6 +99,8 @@ pub struct Judging {
     count: u64,
     usual: Usual,
     by_random: HashMap<Random, u64>,
+    /// When the latest connections of a client to a place began, and were answered.
+    connecting: HashMap<(IpAddr, SocketAddr), VecDeque<(i64, i64)>>,
 }
 
 impl Judging {
@@ -104,6 +113,7 @@ impl Judging {
             count: 0,
             usual: Usual::default(),
             by_random: HashMap::default(),
+            connecting: HashMap::default(),
         }
     }
 
@@ -111,13 +121,16 @@ impl Judging {
     pub fn push(&mut self, mut placed: Placed, counts_only: Option<Span>) {
         self.count += 1;
         let id = self.count;
-        let readings = read(&placed);
+        let mut readings = read(&placed);
         let between = between(&placed);
+        if self.is_spare(&placed.handshake) {
+            readings.iter_mut().flatten().for_each(|read| read.reading.ledger.had_nothing_to_say());
+        }
         let random = placed.handshake.dialogue.client_random;
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
-        if let Some(read) = readings.iter().flatten().next() {
-            self.usual.note(&between, &read.reading.ledger, sound);
+        for (read, part) in readings.iter().flatten().zip(parts(placed.seen)) {
+            self.usual.note(&Between { part, ..between.clone() }, &read.reading.ledger, sound);
         }
         let other_leg = random.and_then(|random| self.leg(id, random));
         let started = first_at(&placed.handshake);
@@ -156,7 +169,7 @@ impl Judging {
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
     pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
-        let between = Between { client, server, edge: Edge::Address(server), resumed: false };
+        let between = Between { client, server, edge: Edge::Address(server), resumed: false, part: Part::Whole };
         self.usual.note_path(&between, round_trip);
     }
 
@@ -168,6 +181,25 @@ impl Judging {
         read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false))
     }
 
+    /// Whether this is a browser's spare connection: opened a quarter of a second behind one to the same place that had no answer yet
+    /// (Chromium's backup connect job), and used when there was something to ask.
+    fn is_spare(&mut self, h: &Handshake) -> bool {
+        let syn = |h: &Handshake, side| h.client.as_ref().and_then(|view| view.syns(side).next()).map(|p| p.at.nanos());
+        let Some(began) = syn(h, Side::Client) else { return false };
+        let place = (h.endpoints.client.ip(), h.endpoints.server);
+        let stood = syn(h, Side::Server).unwrap_or(i64::MAX);
+        if self.connecting.len() >= MOST_PLACES {
+            self.connecting.clear();
+        }
+        let latest = self.connecting.entry(place).or_default();
+        let spare = latest.iter().any(|(first, answered)| SPARE.contains(&(began - first)) && *answered > began);
+        latest.push_back((began, stood));
+        if latest.len() > MOST_CONNECTING {
+            latest.pop_front();
+        }
+        spare
+    }
+
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
     fn leg(&mut self, id: u64, random: [u8; 32]) -> Option<u64> {
         let other = self.by_random.insert(Random(random), id)?;
@@ -176,6 +208,14 @@ impl Judging {
         let other = self.shelf.get_mut(place as usize)?;
         other.other_leg = Some(id);
         Some(other.id)
+    }
+}
+
+/// What the readings of an observer who stood there take for the whole way, in their order.
+fn parts(seen: Seen) -> [Part; 2] {
+    match seen {
+        Seen::Between => [Part::ToClient, Part::ToEdge],
+        Seen::BothEnds | Seen::ClientEnd | Seen::EdgeEnd | Seen::Unknown => [Part::Whole; 2],
     }
 }
 
@@ -193,7 +233,7 @@ fn between(placed: &Placed) -> Between {
         (None, Some(name)) => Edge::Named(name.as_str().into()),
         (None, None) => Edge::Address(server),
     };
-    Between { client, server, edge, resumed: handshake.dialogue.resumed }
+    Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole }
 }
 
 fn read(placed: &Placed) -> Result<Readings, String> {
@@ -223,8 +263,9 @@ fn why_unread(h: &Handshake) -> &'static str {
 impl Judging {
     /// Judges readings; of two, for an observer at either end, only what both say stands.
     fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, leg: bool) -> Opinion {
-        let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
-            let (baseline, witnesses) = self.usual.baseline(between, &reading);
+        let readings = readings.into_iter().zip(parts(seen)).zip([false, true]);
+        let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
+            let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading);
             reading.ledger.apply(&baseline);
             let path_unknown = witnesses < LEAST_WITNESSES;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
