@@ -27,29 +27,19 @@ const S: Grade = Grade::Server;
 
 /// All that are known.
 pub const KNOWN: [Known; 13] = [
-    known(
-        60,
-        B,
-        60.0,
-        "what waits for a timer because the window is too small is called the client's sleep; a SYN proxy's time is left out",
-    ),
-    known(60, C, 40.0, "what waits for a timer because the window is too small is called the client's"),
+    known(60, B, 40.0, "a SYN proxy's wait is left out of the ledger"),
     known(60, S, 40.0, "behind a SYN proxy the client is named beside the path"),
-    known(61, B, 60.0, "the answer to a question asked again is not read when its twin's was answered at first"),
-    known(61, C, 60.0, "the same"),
     known(63, S, 100.0, "bytes that a client's FIN proves were lost; its giving up is called its abort"),
-    known(
-        65,
-        C,
-        40.0,
-        "a record of the flight whose end never came; the wait for it is called the client's, its giving up an abort",
-    ),
-    known(65, S, 100.0, "the wait for the second piece of a ClientHello is called the edge's"),
+    known(65, C, 25.0, "a record of the flight whose end never came; the client's giving up is called its abort"),
+    known(65, S, 50.0, "the second piece of a ClientHello never came; the client's giving up is called its abort"),
+    known(66, C, 50.0, "what never came is called a shut window"),
+    known(67, C, 50.0, "the same"),
     known(68, B, 100.0, "name servers' and single SYNs' silence is not seen as a dependency; the side is right"),
     known(68, C, 100.0, "the same"),
     known(68, S, 100.0, "the same"),
-    known(74, C, 34.0, "Nagle's wait behind the client's own delayed acknowledgement is called the edge's, one time in thirty"),
     known(76, S, 100.0, "loss/back where the client's acknowledgements were lost; that it is loss, is right"),
+    known(77, B, 60.0, "WebSocket's frames are taken for a handshake that the client ended"),
+    known(77, S, 60.0, "the same"),
 ];
 
 /// What is known of a case.

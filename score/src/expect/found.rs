@@ -124,7 +124,8 @@ impl Facts<'_> {
                 Beneath::EdgeAsleep => self.edge_late(self.s).with(Edge, self.edge()),
                 Beneath::FlightLost => self.back_lost_for_client(),
             }),
-            75 => of("path", &["path/detour"]),
+            // Addresses that only share a name, used one after the other, may be different sites.
+            75 => unknowable().or("path/detour"),
             76 => of("loss", &["loss"]).with(Loss, self.out_lost()),
             77 => self.no_tls(self.edge_late(self.s)),
             80 => self.back_lost_for_client(),
