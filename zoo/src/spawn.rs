@@ -99,6 +99,18 @@ impl Drop for Program {
     }
 }
 
+/// A process and its children: a server may fork for every connection.
+pub fn with_children(pid: u32) -> Vec<Pid> {
+    let parent = |stat: &str| stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse::<u32>().ok();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let children = all.filter_map(|entry| {
+        let child = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent(&stat) == Some(pid)).then_some(child)
+    });
+    children.chain([pid as i32]).map(Pid::from_raw).collect()
+}
+
 /// Waits until something on `host` listens on `port` at as many addresses as asked.
 ///
 /// # Errors
