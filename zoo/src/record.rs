@@ -230,7 +230,11 @@ fn starve(group: Arc<Cgroup>, ms: f64) {
 
 fn halt(pid: u32, handshake: usize, client: bool, ms: f64) -> Stop {
     let stopped = with_children(pid);
-    let all = |signal| stopped.iter().for_each(|pid| drop(kill(*pid, signal)));
+    let all = |signal| {
+        for pid in &stopped {
+            let _ = kill(*pid, signal);
+        }
+    };
     all(Signal::SIGSTOP);
     let (t, begun) = (now(), Instant::now());
     std::thread::sleep(Duration::from_secs_f64(ms / 1e3));
