@@ -229,6 +229,7 @@ fn starve(group: Arc<Cgroup>, ms: f64) {
 }
 
 fn halt(pid: u32, handshake: usize, client: bool, ms: f64) -> Stop {
+    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
     let stopped = with_children(pid);
     let all = |signal| {
         for pid in &stopped {

@@ -24,6 +24,8 @@ pub(super) fn command(s: &Settings<'_>, places: &[SocketAddr]) -> Result<(String
         // No lookups.
         "host_lookup =".into(),
         "rfc1413_query_timeout = 0s".into(),
+        // A connection's process outlives a recorder that was killed, but not for long.
+        "smtp_receive_timeout = 20s".into(),
         "tls_advertise_hosts = *".into(),
         format!("tls_certificate = {}", s.pki.chain.display()),
         format!("tls_privatekey = {}", s.pki.key.display()),

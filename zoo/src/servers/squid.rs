@@ -43,5 +43,11 @@ pub(super) fn command(s: &Settings<'_>, places: &[SocketAddr]) -> Result<(String
     lines.extend(quiet.map(String::from));
     let path = s.scratch.join("squid.conf");
     write(&path, &(lines.join("\n") + "\n"))?;
-    Ok(as_user(USER, "squid", vec!["-N".into(), "-f".into(), path.display().to_string()]))
+    let (program, args) = as_user(USER, "squid", vec!["-N".into(), "-f".into(), path.display().to_string()]);
+    // Its segments of shared memory end with it, however it ends.
+    let own_memory = r#"mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@""#;
+    let mut all: Vec<String> = ["--mount", "sh", "-c", own_memory].map(String::from).to_vec();
+    all.push(program);
+    all.extend(args);
+    Ok(("unshare".into(), all))
 }
