@@ -65,7 +65,7 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
         "server stalls" => each(&mut c, &hit, &mut r, server_stall),
         "server late before TLS" => each(&mut c, &hit, &mut r, |c, r| {
             let stages = c.before.map_or(&[][..], Before::stages);
-            Fault::ServerStall { stage: pick_one(r, stages), ms: span(r, 60.0, 700.0).round() }
+            Fault::ServerStall { stage: stages[r.usize(..stages.len())], ms: span(r, 60.0, 700.0).round() }
         }),
         "server is stopped" => each(&mut c, &hit, &mut r, |c, r| Fault::ServerStop { ms: span(r, 80.0, 600.0) + ms(c.out) }),
         "packet lost" => {
