@@ -134,3 +134,21 @@ pub fn listening(host: &Host, port: u16, many: usize, program: &mut Program) -> 
     }
     Err(Failed(format!("nobody listens on port {port}: {}", program.errors().trim())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_comes_with_its_children_and_no_others() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let pid = |of: u32| Pid::from_raw(of as i32);
+        let found = with_children(std::process::id());
+        let of_child = with_children(child.id());
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(found.contains(&pid(std::process::id())) && found.contains(&pid(child.id())), "{found:?}");
+        assert!(!found.contains(&pid(1)), "{found:?}");
+        assert_eq!(of_child, [pid(child.id())]);
+    }
+}
