@@ -27,13 +27,13 @@ demo: build ## Install what is missing, build, run the flagship scenario, print 
 
 watch-demo: build ## Scheduled checks in the lab: three faults come and go, a real Alertmanager hears of each
 	@bash packaging/install-missing watch
-	bash packaging/watch-demo/run
+	bash examples/watch-demo/run
 
 # --- Tiers -----------------------------------------------------------------------------------------------------------------------
 
 check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Before each commit, minutes: everything that needs no lab
 
-# Whatever a part of it skips although it is required makes it fail (testing/, packaging/skipped).
+# Whatever a part of it skips although it is required makes it fail (testing/, e2e/skipped).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build fuzz-smoke zoo-recorded scenarios failures watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
@@ -57,14 +57,14 @@ deny: ## Licences, bans and sources of what we depend on
 	bash packaging/cargo-deny check licenses bans sources
 
 shellcheck: ## Shell scripts
-	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' packaging .ci)
+	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' packaging e2e examples benches .ci)
 
 unit: ## Unit tests, golden files, captures of others
 	cargo test --locked --workspace --quiet
 
 rules: ## Prometheus rules, checked and unit-tested
-	promtool check rules packaging/prometheus/whostalled.rules.yml
-	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
+	promtool check rules dist/prometheus/whostalled.rules.yml
+	cd dist/prometheus && promtool test rules whostalled.rules.test.yml
 
 score-quick: ## Simulated trials of the fault matrix, held to the goals
 	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -3
@@ -90,23 +90,23 @@ fuzz-smoke: ## Every fuzz target for a few seconds
 	bash packaging/fuzz 5
 
 scenarios: build ## Run every scenario once, for real
-	bash packaging/run-scenarios $(SCENARIOS)
+	bash e2e/run-scenarios $(SCENARIOS)
 
 failures: build ## What goes wrong around a run
-	bash packaging/run-failures
+	bash e2e/run-failures
 
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
-	timeout 300 python3 packaging/watch-failures
+	timeout 300 python3 e2e/watch-failures
 
 capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
-	timeout 300 python3 packaging/capture-failures
+	timeout 300 python3 e2e/capture-failures
 
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
 	@bash packaging/install-missing capture
-	timeout 300 bash packaging/capture-lab/run
+	timeout 300 bash e2e/capture-lab/run
 
 rootless: build ## The flagship as an ordinary user
-	bash packaging/run-rootless
+	bash e2e/run-rootless
 
 # --- The zoo: real stacks, recorded and graded ------------------------------------------------------------------------------------
 
@@ -144,16 +144,16 @@ accuracy: build ## Every scenario over many seeds, severities and round-trip tim
 	$(BIN) accuracy $(SCENARIOS)
 
 capture-kills: build ## capture-failures with 200 kills
-	KILLS=200 timeout 900 python3 packaging/capture-failures
+	KILLS=200 timeout 900 python3 e2e/capture-failures
 
 capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
 	@bash packaging/install-missing capture
 	cargo build --release --locked -p whostalled-recorder --example missed
-	bash packaging/capture-loss/run
+	bash e2e/capture-loss/run
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth
 	@bash packaging/install-missing watch
-	bash packaging/watch-truth
+	bash e2e/watch-truth
 
 bench: build ## How fast captures are read, against cat and tshark; then the stages
 	cargo build --release --locked -p whostalled-sim
@@ -181,11 +181,11 @@ against-tshark: ## explain against tshark's reading of your own captures: make a
 capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
 	@bash packaging/install-missing capture
 	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
-	python3 packaging/capture-bench
+	python3 benches/scripts/capture
 
 watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minute
 	@bash packaging/install-missing watch
-	bash packaging/watch-bench
+	bash benches/scripts/watch
 
 golden: ## Rewrite the golden files of the analysis (read the diff before you commit it)
 	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts

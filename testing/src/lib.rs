@@ -1,6 +1,6 @@
 //! Tests that need what not every machine has (rights, a kernel's help, other people's captures) say `skipped: why` where it is missing,
 //! and fail where `WHOSTALLED_REQUIRE` names it (`WHOSTALLED_REQUIRE=root,bpf,corpus`): a skip must not read as a pass.
-//! `packaging/skipped` is the same for scripts.
+//! `e2e/skipped` is the same for scripts.
 #![forbid(unsafe_code)]
 
 use std::fmt::Display;

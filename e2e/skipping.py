@@ -1,4 +1,4 @@
-"""A skip of a test in Python, as packaging/skipped says it."""
+"""A skip of a test in Python, as skipped beside it says it."""
 import os, subprocess
 
 SAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "skipped")

@@ -7,7 +7,7 @@ from skipping import skipped
 
 BIN, OUT = sys.argv[1:]
 BEGUN = time.time()
-DASHBOARD = os.path.abspath("packaging/grafana/whostalled-capture.json")
+DASHBOARD = os.path.abspath("dist/grafana/whostalled-capture.json")
 # Says that the lab's network is AS64502, "Lab Office".
 ORIGINS = os.path.abspath("recorder/tests/origins/asn.mmdb")
 OFFICE = [BIN, "lab-exec", os.environ["WHOSTALLED_LAB_HOST_office"]]
