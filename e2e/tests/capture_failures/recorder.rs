@@ -159,6 +159,12 @@ store = "{}"
         self.metric(&format!("whostalled_capture_triggers_total{{source=\"{source}\",outcome=\"{outcome}\"}}"))
     }
 
+    /// What became of all triggers.
+    pub fn outcomes(&self) -> Vec<String> {
+        let page = self.page("/metrics");
+        page.lines().filter(|line| line.starts_with("whostalled_capture_triggers_total")).map(String::from).collect()
+    }
+
     /// The evidence files, oldest first.
     pub fn evidence(&self) -> Vec<PathBuf> {
         let files = std::fs::read_dir(self.path("evidence")).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::checks::Checks;
 use e2e::ports::{free_port, free_udp_port};
 use e2e::process::{binary, run};
-use e2e::waiting::{pause, wait_for};
+use e2e::waiting::wait_for;
 use nix::sys::signal::Signal;
 
 use crate::recorder::{Config, Place, SOON};
@@ -66,16 +66,45 @@ fn a_flood_of_triggers() {
     let client = place.edge.handshake();
     let seen = wait_for(SOON, || place.status()["connections"].as_u64().is_some_and(|n| n > 0));
     t.check("the recorder saw the real one", seen, || place.status());
+    let delayed = waited_for_cpu(recorder.id());
     let sent = flood(port, &client.to_string());
-    pause(1500);
-    let counted = place.metric("whostalled_capture_triggers_total");
+    let counted = || place.metric("whostalled_capture_triggers_total");
+    let all = wait_for(SOON, || counted() + dropped(port) == sent);
+    let delayed = waited_for_cpu(recorder.id()) - delayed;
     let kept = place.triggers("log", "kept");
     let answer = place.ask(&["trigger", &place.edge.handshake().to_string()]);
-    t.check(format!("{sent} triggers in two seconds: the real one is kept, once"), kept == 1, || place.page("/metrics"));
-    t.check("each is counted by what became of it", counted * 10 >= sent * 9, || format!("{counted} of {sent}"));
+    t.check(format!("{sent} triggers in two seconds: the real one is kept, once"), kept == 1, || place.outcomes());
+    let words = "each is counted by what became of it, but for what the kernel dropped";
+    t.check(words, all, || (sent, dropped(port), place.outcomes()));
+    if counted() * 10 < sent * 9 && delayed > BUSY {
+        t.disturbed(&format!("the pace of a flood: the recorder waited {delayed:?} for a processor of this machine"));
+    } else {
+        t.check("and it keeps pace", counted() * 10 >= sent * 9, || (sent, delayed, place.outcomes()));
+    }
     let answers = recorder.is_running() && (answer.code == Some(0) || answer.err.contains("memory"));
     t.check("and the recorder still answers", answers, || answer);
     recorder.end(Signal::SIGTERM);
+}
+
+/// A recorder that waited so long for a processor cannot be blamed for what a socket's buffer could not hold.
+const BUSY: Duration = Duration::from_millis(100);
+
+/// How long all threads of a process have waited for a processor.
+fn waited_for_cpu(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").flatten();
+    let delays = threads.filter_map(|thread| {
+        let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(delays.sum())
+}
+
+/// Datagrams to a port that its socket's buffer could not hold.
+fn dropped(port: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/udp").expect("procfs");
+    let local = format!("0100007F:{port:04X}");
+    let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&local)).expect("the recorder listens");
+    line.split_whitespace().last().and_then(|drops| drops.parse().ok()).expect("the last column")
 }
 
 /// Ten thousand lines a second for two seconds, in batches of 200, one in a thousand of the real client. Gives how many.
