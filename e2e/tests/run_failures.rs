@@ -84,13 +84,15 @@ fn scenario(name: &str) -> PathBuf {
     repository().join("scenarios").join(name).with_extension("toml")
 }
 
-/// Control groups, scratch folders and helpers of runs, wherever they are.
+/// Control groups, scratch folders and helpers of runs that are over, wherever they are. Those of another's run that still goes on are its own.
 fn left_behind() -> Vec<String> {
     let mut left = Vec::new();
     let mut folders = vec![(PathBuf::from("/sys/fs/cgroup"), 3), (std::env::temp_dir(), 1)];
     while let Some((folder, depth)) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("whostalled.") {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // The process that made it is in its name.
+            if name.strip_prefix("whostalled.").is_some_and(|rest| !is_running(rest.split('.').next().unwrap_or_default())) {
                 left.push(entry.path().display().to_string());
             }
             if depth > 1 && entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -100,13 +102,39 @@ fn left_behind() -> Vec<String> {
     }
     let helper = Regex::new("lab-(edge|dns|burn|exec)").expect("a regular expression");
     for process in std::fs::read_dir("/proc").expect("procfs").flatten() {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if helper.is_match(&line) {
+        let id = process.file_name().to_string_lossy().into_owned();
+        let line = command_line(&id);
+        if helper.is_match(&line) && !ancestors(&id).any(|id| is_run(&id)) {
             left.push(line);
         }
     }
     left
+}
+
+fn is_running(process: &str) -> bool {
+    !process.is_empty() && Path::new("/proc").join(process).exists()
+}
+
+fn command_line(process: &str) -> String {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+/// Whether a process is a program of ours (`whostalled`, `whostalled-zoo`), no helper.
+fn is_run(process: &str) -> bool {
+    let line = command_line(process);
+    let program = line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    program.starts_with("whostalled") && !line.contains(" lab-")
+}
+
+/// Parents, their parents and so on. Who lost its parent is init's.
+fn ancestors(process: &str) -> impl Iterator<Item = String> {
+    let parent = |process: &String| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned();
+        Some(parent).filter(|parent| parent != "0")
+    };
+    std::iter::successors(parent(&process.to_owned()), parent)
 }
 
 #[test]
