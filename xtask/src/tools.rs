@@ -39,12 +39,12 @@ pub(crate) fn advisories(shell: &Shell) -> Result<Found> {
     Ok(Found::good_if(output.status.success()))
 }
 
-/// cargo-machete, built once into cargo's own folder.
+/// cargo-machete, built once into cargo's own folder; without optimisation, which takes longer than it saves.
 pub(crate) fn machete(shell: &Shell) -> Result<Found> {
     if !is_program("cargo-machete") {
-        cmd!(shell, "cargo install --quiet --locked cargo-machete").quiet().run()?;
+        cmd!(shell, "cargo install --quiet --locked --debug cargo-machete").quiet().run()?;
     }
-    ran(cmd!(shell, "cargo machete").quiet())
+    ran(cmd!(shell, "cargo-machete").quiet())
 }
 
 /// clippy's `incompatible_msrv` sees newer parts of the standard library without this; the compiler sees the rest.
