@@ -335,6 +335,13 @@ impl Ledger {
         self.charge(Entry::new(phase, Owner::Unattributed, None, rest, Span::ZERO));
     }
 
+    /// The client had nothing to ask yet: what it waited before ClientHello is nobody's.
+    pub fn had_nothing_to_say(&mut self) {
+        for entry in self.entries.iter_mut().filter(|e| e.phase == Phase::ClientHello && e.owner.side() == Owner::Client) {
+            (entry.owner, entry.kind, entry.worked) = (Owner::Client, Some(Kind::Idle), None);
+        }
+    }
+
     /// Time not yet charged.
     pub fn remaining(&self) -> Span {
         self.total - self.entries.iter().map(|e| e.span).sum()

@@ -175,8 +175,12 @@ impl Walk<'_> {
             self.push(What::Work(Work::Head), end, phase, (ack.at(), last.at()), cite(&ack, &last), last.known);
             return self.stood(end, opened);
         }
+        let begun = match freed(tape, at, since, sender) {
+            Freed::Timer(rule) => What::Limit(rule),
+            Freed::By { .. } | Freed::Program => What::Work(Work::Head),
+        };
         self.push(What::Work(Work::Tail), end, phase, (first.at(), last.at()), cite(&first, &last), last.known);
-        self.push(What::Work(Work::Head), end, phase, (came.at(), first.at()), cite(&came, &first), first.known.max(came.known));
+        self.push(begun, end, phase, (came.at(), first.at()), cite(&came, &first), first.known.max(came.known));
         Some(Point::Arrived { end, i: since })
     }
 

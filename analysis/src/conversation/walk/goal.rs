@@ -96,8 +96,8 @@ fn stopped(d: &Dialogue, client: &Tape, edge: &Tape) -> Stopped {
     // A piece never came though what was sent behind it did: seen where it should have come.
     let hole = |sender: &Tape, receiver: &Tape| {
         let reached = receiver.events.iter().rfind(|e| e.seen.from == sender.end).map_or(SYN, |e| e.after);
-        let behind =
-            receiver.events.iter().find(|e| e.seen.from == sender.end && e.range().0 > reached && !e.is_full_of_nothing())?;
+        // Even an acknowledgement or FIN has its place in the stream behind all that was sent before it.
+        let behind = receiver.events.iter().find(|e| e.seen.from == sender.end && e.seen.start() > reached.max(0))?;
         behind.other.map(|k| k as usize)
     };
     let out = vanished(client, edge).or_else(|| hole(client, edge));

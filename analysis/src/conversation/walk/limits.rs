@@ -17,6 +17,8 @@ const LONG_SILENCE: i64 = 50_000_000;
 const SOON: i64 = 10_000_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
+/// Nor the persist timer (Linux: 200 ms and a round trip).
+const PERSIST: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
@@ -60,6 +62,9 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
     let events = &tape.events;
     let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
     let news = || news(tape, previous, d);
+    if fills_a_small_window(tape, d, previous, sender) {
+        return Freed::Timer(Rule::ReceiveWindow);
+    }
     if news().next().is_none() {
         return by_timer(tape, d, previous, sender).map_or(Freed::Program, Freed::Timer);
     }
@@ -167,6 +172,9 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     if let Some(freed) = by_window(tape, d, since, sender) {
         return freed;
     }
+    if fills_a_small_window(tape, d, since, sender) {
+        return Freed::Timer(Rule::ReceiveWindow);
+    }
     if let Some(told) = told_by_anything(tape, d, since, sender) {
         return Freed::By { news: told, rule: Rule::ReceiveWindow };
     }
@@ -180,6 +188,17 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE + sender.slack;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
+}
+
+/// Whether a turn began with a piece that filled a window too small for what there was to say: a sender waits for more room, and sends what
+/// fits when its persist timer runs out (RFC 9293, section 3.8.6.1; Linux: after its retransmission timeout).
+fn fills_a_small_window(tape: &Tape, d: usize, since: usize, sender: Sender) -> bool {
+    let events = &tape.events;
+    let (_, end) = events[d].range();
+    let newest = (0..d).rev().find(|i| !tape.is_own(*i) && events[*i].seen.ack().is_some());
+    let fills = newest.and_then(|i| tape.right_edge(i)).is_some_and(|edge| edge == end);
+    let more = || events[d + 1..].iter().any(|e| e.seen.from == tape.end && e.is_news() && e.range().0 == end);
+    sender.slack == 0 && fills && events[d].seen.len() < tape.full() && events[d].at() - events[since].at() >= PERSIST && more()
 }
 
 /// Seen from the other end: after a long silence something left just when a packet of ours came that brought nothing new, as we sent it.

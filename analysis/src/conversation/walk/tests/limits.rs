@@ -273,3 +273,20 @@ fn behind_a_long_silence_what_told_nothing_may_have_told_something_there() {
     assert_eq!(silent(89.0, 90.9, 0)(FAR), Freed::Program, "49.9 ms are no long silence");
     assert_eq!(silent(89.0, 91.0, 0)(FAR), Freed::By { news: 4, rule: Rule::ReceiveWindow });
 }
+
+#[test]
+fn what_fits_into_a_small_window_waits_for_the_persist_timer() {
+    // Its scale was stripped on the way: room for 500 bytes, where there is a flight of 1,300.
+    let piece = |len: u32, at: f64, more: bool| {
+        let mut packets = begun();
+        packets.extend([ack(C, 41.5, 500, 0).window(500), data(S, at, 0, len).acks(500)]);
+        if more {
+            packets.push(data(S, at + 300.0, len as i32, 300).acks(500));
+        }
+        freed(&tape(S, &packets), 5, 3, PLAIN)
+    };
+    assert_eq!(piece(500, 262.0, true), Freed::Timer(Rule::ReceiveWindow));
+    assert_eq!(piece(500, 262.0, false), Freed::Program, "all that it had to say fitted");
+    assert_eq!(piece(499, 262.0, true), Freed::Program, "there was room for more");
+    assert_eq!(piece(500, 230.0, true), Freed::Program, "no persist timer runs out so soon");
+}
