@@ -13,6 +13,7 @@ use analysis::clock::{Client, Span};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::walk;
 use analysis::judging::ledger::{self, Missing, Owner};
+use analysis::judging::policy;
 use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::tcp::flow::{Side, View};
 use analysis::tls::Dialogue;
@@ -61,9 +62,6 @@ impl Hash for Random {
         state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
 }
-
-/// With fewer handshakes over a path, nobody knows what is usual there.
-const LEAST_WITNESSES: usize = 3;
 
 /// How long a browser waits for a first connection before it opens a spare one, in nanoseconds: 250 ms and its timer's slack.
 const SPARE: Range<i64> = 249_000_000..262_000_000;
@@ -267,7 +265,7 @@ impl Judging {
         let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
             let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading);
             reading.ledger.apply(&baseline);
-            let path_unknown = witnesses < LEAST_WITNESSES;
+            let path_unknown = witnesses < policy::ENOUGH;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
             if leg {
                 doubt_beyond_proxy(&mut judgement);

@@ -4,7 +4,8 @@ mod heard;
 
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
-use analysis::judging::verdict::{Judgement, LEAST_EFFECT, Verdict};
+use analysis::judging::policy::LEAST_EFFECT;
+use analysis::judging::verdict::{Judgement, Verdict};
 use explain::judging::Opinion;
 use heard::hear;
 use proptest::prelude::*;

@@ -63,7 +63,8 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
             let under_way = data.start() - w.acknowledged_before(side.peer(), news);
             let last = w.packets[..news].iter().rfind(|p| p.from == side && !p.is_empty());
             let whole = last.is_some_and(|p| p.len() % w.full(side) == 0);
-            (under_way < WINDOW_SEGMENTS * w.full(side) && !whole).then_some("less than a window was under way")
+            let in_one_breath = own && apart <= SLACK.percent(15);
+            (under_way < WINDOW_SEGMENTS * w.full(side) && !whole && !in_one_breath).then_some("less than a window was under way")
         }
         _ => {
             let edge = |p: &Seen<Unplaced>| w.right_edge(p);

@@ -2,8 +2,9 @@
 
 use super::super::follow::Point;
 use super::super::goal::{Goal, Stopped, goal};
-use super::super::pairing::pair;
-use super::super::tape::{SYN, Tape};
+use super::super::tcp::pairing::pair;
+use super::super::tcp::tape::{SYN, Tape};
+use super::super::transport::Endpoint;
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};
 use crate::tcp::flow::Side;
