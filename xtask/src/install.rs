@@ -13,11 +13,16 @@ use crate::Found;
 const PURPOSES: [&str; 5] = ["demo", "watch", "capture", "test", "zoo"];
 const ALL: &[&str] = &PURPOSES;
 
+/// While it is there and says 101, packages start no servers.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// How a package is known to be there.
 enum Sign {
     Program(&'static str),
     /// A file that is not empty.
     File(&'static str),
+    /// A program of PostgreSQL, whose versions have folders of their own.
+    Postgres(&'static str),
 }
 
 struct Need {
@@ -33,6 +38,10 @@ const fn program(package: &'static str, why: &'static str, name: &'static str, p
 
 const fn file(package: &'static str, why: &'static str, path: &'static str, purposes: &'static [&'static str]) -> Need {
     Need { package, why, sign: Sign::File(path), purposes }
+}
+
+const fn postgres(package: &'static str, name: &'static str) -> Need {
+    Need { package, why: "a stack of the zoo", sign: Sign::Postgres(name), purposes: &["zoo"] }
 }
 
 const NEEDS: &[Need] = &[
@@ -64,6 +73,10 @@ const NEEDS: &[Need] = &[
     program("nodejs", "a stack of the zoo", "node", &["test", "zoo"]),
     program("caddy", "a stack of the zoo", "caddy", &["test", "zoo"]),
     program("golang-go", "a stack of the zoo", "go", &["zoo"]),
+    postgres("postgresql", "postgres"),
+    postgres("postgresql-client", "psql"),
+    program("exim4-daemon-light", "a stack of the zoo", "exim4", &["zoo"]),
+    program("squid", "a stack of the zoo", "squid", &["zoo"]),
     program("default-jdk-headless", "a stack of the zoo", "javac", &["zoo"]),
 ];
 
@@ -88,8 +101,19 @@ pub(crate) fn missing(shell: &Shell, purposes: &[String]) -> Result<Found> {
     let apt: &[&str] = if nix::unistd::geteuid().is_root() { &["env"] } else { &["sudo", "env"] };
     let (first, more) = (apt[0], &apt[1..]);
     cmd!(shell, "{first} {more...} apt-get update -qq").quiet().run()?;
+    // The zoo runs servers in its own namespaces: none is to begin on this host.
+    let forbids = purposes.iter().any(|p| p == "zoo") && !Path::new(POLICY).exists();
+    if forbids {
+        let script = "#!/bin/sh\nexit 101\n";
+        cmd!(shell, "{first} {more...} tee {POLICY}").stdin(script).quiet().ignore_stdout().run()?;
+        cmd!(shell, "{first} {more...} chmod 755 {POLICY}").quiet().run()?;
+    }
     let install = cmd!(shell, "{first} {more...} DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends");
-    install.args(&packages).quiet().ignore_stdout().run()?;
+    let installed = install.args(&packages).quiet().ignore_stdout().run();
+    if forbids {
+        cmd!(shell, "{first} {more...} rm -f {POLICY}").quiet().run()?;
+    }
+    installed?;
     Ok(Found::Good)
 }
 
@@ -97,6 +121,10 @@ impl Sign {
     fn is_there(&self) -> bool {
         match *self {
             Self::Program(name) => is_program(name),
+            Self::Postgres(name) => {
+                let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+                versions.into_iter().any(|version| version.path().join("bin").join(name).is_file())
+            }
             Self::File(path) => std::fs::metadata(path).is_ok_and(|m| m.len() > 0),
         }
     }
