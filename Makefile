@@ -13,6 +13,8 @@ BARS := --right both=97 --wrong both=2 $(foreach end,edge client,--right-or-open
 
 empty :=
 comma := ,
+# The suites with real processes: built with the workspace's features, so that nothing is built twice; one test at a time, each check said.
+e2e = timeout $(2) cargo test --locked --quiet --workspace --features whostalled-e2e/run --test $(1) -- --nocapture --test-threads=1
 words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # What must not be skipped in `make test`: CI is root. Elsewhere: make test REQUIRE=
 # Captures that are no part of this repository are required where they lie beside the checkout.
@@ -26,14 +28,14 @@ demo: build ## Install what is missing, build, run the flagship scenario, print 
 	$(BIN) run scenarios/overloaded-client.toml
 
 watch-demo: build ## Scheduled checks in the lab: three faults come and go, a real Alertmanager hears of each
-	@bash packaging/install-missing watch
-	bash packaging/watch-demo/run
+	@cargo xtask install-missing watch
+	$(call e2e,watch_demo,600)
 
 # --- Tiers -----------------------------------------------------------------------------------------------------------------------
 
 check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Before each commit, minutes: everything that needs no lab
 
-# Whatever a part of it skips although it is required makes it fail (testing/, packaging/skipped).
+# Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build fuzz-smoke zoo-recorded scenarios failures watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
@@ -45,26 +47,26 @@ nightly: deps-nightly score score-healthy accuracy zoo-fresh capture-kills captu
 .PHONY: lint docs machete deny shellcheck unit rules score-quick
 lint: ## Format, and clippy without a warning
 	cargo fmt --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features whostalled-e2e/run -- -D warnings
 
 docs: ## The API's documentation without a warning
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 machete: ## Dependencies that nothing uses
-	bash packaging/cargo-machete
+	cargo xtask machete
 
 deny: ## Licences, bans and sources of what we depend on
-	bash packaging/cargo-deny check licenses bans sources
+	cargo xtask deny check licenses bans sources
 
 shellcheck: ## Shell scripts
-	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' packaging .ci)
+	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches .ci)
 
 unit: ## Unit tests, golden files, captures of others
 	cargo test --locked --workspace --quiet
 
 rules: ## Prometheus rules, checked and unit-tested
-	promtool check rules packaging/prometheus/whostalled.rules.yml
-	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
+	promtool check rules dist/prometheus/whostalled.rules.yml
+	cd dist/prometheus && promtool test rules whostalled.rules.test.yml
 
 score-quick: ## Simulated trials of the fault matrix, held to the goals
 	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -5
@@ -76,37 +78,37 @@ build: deps
 	cargo build --release --locked
 
 deps:
-	@bash packaging/install-missing demo
+	@bash xtask/bootstrap
+	@cargo xtask install-missing demo
 
 deps-test:
-	@bash packaging/install-missing test
+	@bash xtask/bootstrap
+	@cargo xtask install-missing test
 
 deps-nightly: deps-test
-	@bash packaging/install-missing watch
-	@bash packaging/install-missing capture
-	@bash packaging/install-missing zoo
+	@cargo xtask install-missing watch capture zoo
 
 fuzz-smoke: ## Every fuzz target for a few seconds
-	bash packaging/fuzz 5
+	cargo xtask fuzz 5
 
 scenarios: build ## Run every scenario once, for real
-	bash packaging/run-scenarios $(SCENARIOS)
+	cargo xtask scenarios $(SCENARIOS)
 
 failures: build ## What goes wrong around a run
-	bash packaging/run-failures
+	$(call e2e,run_failures,600)
 
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
-	timeout 300 python3 packaging/watch-failures
+	$(call e2e,watch_failures,600)
 
 capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
-	timeout 300 python3 packaging/capture-failures
+	$(call e2e,capture_failures,600)
 
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
-	@bash packaging/install-missing capture
-	timeout 300 bash packaging/capture-lab/run
+	@cargo xtask install-missing capture
+	$(call e2e,capture_lab,600)
 
 rootless: build ## The flagship as an ordinary user
-	bash packaging/run-rootless
+	$(call e2e,rootless,600)
 
 # --- The zoo: real stacks, recorded and graded ------------------------------------------------------------------------------------
 
@@ -144,30 +146,30 @@ accuracy: build ## Every scenario over many seeds, severities and round-trip tim
 	$(BIN) accuracy $(SCENARIOS)
 
 capture-kills: build ## capture-failures with 200 kills
-	KILLS=200 timeout 900 python3 packaging/capture-failures
+	KILLS=200 $(call e2e,capture_failures,900)
 
 capture-loss: build ## What the recorder misses at 2 % loss and 100 ms
-	@bash packaging/install-missing capture
+	@cargo xtask install-missing capture
 	cargo build --release --locked -p whostalled-recorder --example missed
-	bash packaging/capture-loss/run
+	bash benches/scripts/capture-loss/run
 
 watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as the truth
-	@bash packaging/install-missing watch
-	bash packaging/watch-truth
+	@cargo xtask install-missing watch
+	$(call e2e,watch_truth,900)
 
 bench: build ## How fast captures are read, against cat and tshark; then the stages
 	cargo build --release --locked -p whostalled-sim
-	bash packaging/bench
+	cargo xtask bench
 	cargo bench --locked -p whostalled-benches
 
 msrv: ## Checks with the oldest Rust that Cargo.toml promises
-	bash packaging/msrv
+	cargo xtask msrv
 
 advisories: ## Known holes in what we depend on
-	bash packaging/advisories
+	cargo xtask advisories
 
 fuzz: ## Every fuzz target for ten minutes; what found new code is kept
-	bash packaging/fuzz 600 keep
+	cargo xtask fuzz 600 --keep
 
 # --- By hand ---------------------------------------------------------------------------------------------------------------------
 
@@ -175,17 +177,17 @@ fuzz: ## Every fuzz target for ten minutes; what found new code is kept
 against-tshark: ## explain against tshark's reading of your own captures: make against-tshark CAPTURES='a.pcap b.pcapng'
 	@command -v tshark >/dev/null || { echo "tshark is not installed: apt-get install tshark"; exit 1; }
 	mkdir -p target/against-tshark
-	packaging/tshark-truth $(abspath $(CAPTURES)) > target/against-tshark/truth.csv
+	cargo xtask tshark-truth $(abspath $(CAPTURES)) > target/against-tshark/truth.csv
 	WHOSTALLED_CORPUS=$(CURDIR)/target/against-tshark cargo test --release --locked -q -p whostalled-explain --test corpus every_connection -- --nocapture
 
 capture-bench: build ## What the recorder misses and costs, beside tcpdump (minutes)
-	@bash packaging/install-missing capture
+	@cargo xtask install-missing capture
 	cargo build --release --locked -p whostalled-recorder -p whostalled-capture --example missed --example toll
-	python3 packaging/capture-bench
+	python3 benches/scripts/capture
 
 watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minute
-	@bash packaging/install-missing watch
-	bash packaging/watch-bench
+	@cargo xtask install-missing watch
+	bash benches/scripts/watch
 
 golden: ## Rewrite the golden files of the analysis (read the diff before you commit it)
 	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts

@@ -190,7 +190,7 @@ pub struct Watch {
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  whostalled capture --iface eth0                                 slow handshakes become files in ./evidence\n  \
         whostalled capture --iface eth0 --slow 100ms --memory 256MiB\n  \
-        whostalled capture --config /etc/whostalled/capture.toml        logs, networks, alerts: see packaging/capture.toml\n  \
+        whostalled capture --config /etc/whostalled/capture.toml        logs, networks, alerts: see dist/capture.toml\n  \
         whostalled capture status\n  \
         whostalled capture dump --last 30s -o last.pcapng               all handshakes of the last half minute\n  \
         whostalled capture trigger 192.0.2.7:40000                      keep this client's handshake, as if it had been slow\n\n\

@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_example_is_valid_and_misspelt_names_are_refused_with_their_line() {
-        let example = include_str!("../../packaging/capture.toml");
+        let example = include_str!("../../dist/capture.toml");
         let config: Config = toml::from_str(example).expect("it is valid");
         config.check().expect("it can be run");
         let wrong = Config::parse("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo");

@@ -1,9 +1,9 @@
 //! Tests that need what not every machine has (rights, a kernel's help, other people's captures) say `skipped: why` where it is missing,
 //! and fail where `WHOSTALLED_REQUIRE` names it (`WHOSTALLED_REQUIRE=root,bpf,corpus`): a skip must not read as a pass.
-//! `packaging/skipped` is the same for scripts.
+//! What is no test says so by [`may_skip`].
 #![forbid(unsafe_code)]
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,14 @@ pub enum Need {
     Faults,
     /// Every TLS stack that the zoo knows.
     Stacks,
+    /// Programs that `cargo xtask install-missing test` installs.
+    Tools,
+    /// User namespaces for ordinary users.
+    Userns,
+    /// The database of known holes.
+    Advisories,
+    /// The oldest Rust that `Cargo.toml` promises.
+    Msrv,
 }
 
 impl Need {
@@ -35,6 +43,10 @@ impl Need {
             Self::Reports => "reports",
             Self::Faults => "faults",
             Self::Stacks => "stacks",
+            Self::Tools => "tools",
+            Self::Userns => "userns",
+            Self::Advisories => "advisories",
+            Self::Msrv => "msrv",
         }
     }
 
@@ -43,14 +55,40 @@ impl Need {
     }
 }
 
+/// What must not be skipped here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Required(Need);
+
+impl Display for Required {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is required by WHOSTALLED_REQUIRE", self.0.name())
+    }
+}
+
+impl std::error::Error for Required {}
+
+/// Says that something is skipped.
+///
+/// # Errors
+/// If what it needs is required; that is said, too.
+pub fn may_skip(need: Need, why: impl Display) -> Result<(), Required> {
+    // Not by `eprintln`: the harness swallows what a passing test prints.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    if need.is_required() {
+        let _ = writeln!(std::io::stderr(), "FAILED: {}", Required(need));
+        return Err(Required(need));
+    }
+    Ok(())
+}
+
 /// Says that a test is skipped.
 ///
 /// # Panics
 /// If what it needs is required.
 pub fn skipped(need: Need, why: impl Display) {
-    // Not by `eprintln`: the harness swallows what a passing test prints.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
-    assert!(!need.is_required(), "{} is required by WHOSTALLED_REQUIRE: {why}", need.name());
+    if let Err(required) = may_skip(need, &why) {
+        panic!("{required}: {why}");
+    }
 }
 
 /// Whether we are root; said if not.
