@@ -7,8 +7,8 @@ use analysis::clock::Span;
 use analysis::judging::ledger::{Kind, Missing, Owner};
 use analysis::judging::verdict::Verdict;
 use hdrhistogram::Histogram;
-use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
-use report::model::FORMAT;
+use records::FORMAT;
+use records::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 
 use crate::evidence::Selection;
 use crate::filter::Filter;

@@ -7,9 +7,11 @@ use analysis::judging::sentence::explain;
 use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
-use report::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
-use report::lanes::lanes;
-use report::model::{FORMAT, Judged, plural};
+use records::FORMAT;
+use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
+use records::handshake::Judged;
+use records::lanes::lanes;
+use settings::words::plural;
 
 use crate::judging::{Finding, Opinion};
 

@@ -18,8 +18,9 @@ use capture::live::Losses;
 use capture::sockets::Deed;
 use explain::judging::Finding;
 use explain::record::record;
-use report::explained::ExplainedRecord;
-use report::lanes::comments;
+use records::explained::ExplainedRecord;
+use records::lanes::comments;
+use records::read::VERDICT_COMMENT;
 
 use crate::detector::{Detector, at_edge};
 use crate::kernel_view::KernelView;
@@ -224,7 +225,7 @@ fn about(record: &ExplainedRecord, trigger: &Trigger, beside: &Beside) -> Vec<St
         Source::Asked => "trigger: asked for".into(),
     });
     about.extend(
-        record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("whostalled-verdict: {json}")),
+        record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("{VERDICT_COMMENT}{json}")),
     );
     about
 }

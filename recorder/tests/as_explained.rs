@@ -13,7 +13,7 @@ use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
 use explain::gather::Gather;
 use explain::{Options, filter::Filter};
-use report::explained::ExplainedRecord;
+use records::explained::ExplainedRecord;
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;

@@ -3,8 +3,7 @@
 use analysis::judging::ledger::{Ledger, Owner};
 use analysis::judging::verdict::{owner_words, phase_words};
 use maud::{Markup, html};
-
-use crate::model::{Lane, Mark};
+use records::handshake::{Lane, Mark};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
