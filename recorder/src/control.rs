@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::dossier::{Beside, bundle};
+use crate::flow_report::{Provenance, bundle};
 use crate::logline::endpoint;
 use crate::memory::Packet;
-use crate::sources::{Asked, Asking};
+use crate::sources::{TriggerRequest, TriggerSender};
 use crate::trigger::{Source, Trigger};
 use crate::view::Shown;
 
@@ -35,7 +35,7 @@ pub enum Dump {
     /// The evidence on one flow.
     Flow(Trigger, SyncSender<Result<Vec<u8>, String>>),
     /// All packets of the last so long: whoever asks makes the file, the recorder has other things to do.
-    Last(Duration, SyncSender<(Vec<Packet>, Beside)>),
+    Last(Duration, SyncSender<(Vec<Packet>, Provenance)>),
 }
 
 /// Begins to listen at `path`, for this user only.
@@ -51,7 +51,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
         std::fs::remove_file(path).map_err(said)?; // left by one that was killed
     }
     if let Some(folder) = path.parent() {
-        crate::shelf::make_folder(folder).map_err(said)?;
+        crate::evidence_store::make_folder(folder).map_err(said)?;
     }
     let listener = UnixListener::bind(path).map_err(said)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
@@ -59,7 +59,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
 }
 
 /// Serves for ever.
-pub fn serve(listener: &UnixListener, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
+pub fn serve(listener: &UnixListener, asked: &TriggerSender, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
     for stream in listener.incoming().flatten() {
         let (asked, dumps, shown) = (asked.clone(), dumps.clone(), Arc::clone(shown));
         // One that cannot be had fails this request only.
@@ -79,7 +79,12 @@ pub fn serve(listener: &UnixListener, asked: &Asking, dumps: &SyncSender<Dump>, 
     }
 }
 
-fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Shown) -> Result<(String, Vec<u8>), String> {
+fn answer(
+    stream: &UnixStream,
+    asked: &TriggerSender,
+    dumps: &SyncSender<Dump>,
+    shown: &Shown,
+) -> Result<(String, Vec<u8>), String> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -91,7 +96,7 @@ fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: 
             let answer = Box::new(move |outcome| {
                 let _ = answer.send(outcome);
             });
-            if !asked.ask(Asked { trigger, at: Instant::now(), answer: Some(answer) }) {
+            if !asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: Some(answer) }) {
                 return Err(busy());
             }
             let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
@@ -108,8 +113,8 @@ fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: 
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Last(last, answer)).map_err(|_| busy())?;
             asked.wake();
-            let (packets, beside) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
-            Ok((String::new(), bundle(packets, &beside).map_err(|e| e.to_string())?))
+            let (packets, provenance) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            Ok((String::new(), bundle(packets, &provenance).map_err(|e| e.to_string())?))
         }
         ["status"] => {
             let (status, slow) = shown.now();

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::EventFd;
 
 use crate::config::Log;
-use crate::logline::{Fields, Said, read, read_fields};
-use crate::shelf::Answer;
+use crate::evidence_store::Answer;
+use crate::logline::{Fields, ParsedLine, read, read_fields};
 use crate::trigger::{LogLine, Source, Trigger};
 
 /// Between two looks at a file, and at whether to stop.
@@ -30,7 +30,7 @@ const MOST_LINE: u64 = 64 << 10;
 const MOST_FIELD: u64 = 1 << 20;
 
 /// A trigger, and when it came.
-pub struct Asked {
+pub struct TriggerRequest {
     /// What is wanted.
     pub trigger: Trigger,
     /// Since when.
@@ -40,7 +40,7 @@ pub struct Asked {
 }
 
 /// What sources report beside triggers.
-pub enum Heard {
+pub enum SourceEvent {
     /// A line that names no connection.
     Unread,
     /// A connection that was not slow.
@@ -53,19 +53,19 @@ pub enum Heard {
 
 /// Where triggers go. Whoever waits for them is woken.
 #[derive(Clone)]
-pub struct Asking {
-    to: SyncSender<Asked>,
+pub struct TriggerSender {
+    to: SyncSender<TriggerRequest>,
     wake: Arc<EventFd>,
 }
 
-impl Asking {
+impl TriggerSender {
     /// Triggers for whoever reads from the other end of `to` and sleeps on `wake`.
-    pub fn new(to: SyncSender<Asked>, wake: Arc<EventFd>) -> Self {
+    pub fn new(to: SyncSender<TriggerRequest>, wake: Arc<EventFd>) -> Self {
         Self { to, wake }
     }
 
     /// Hands a trigger over; whether there was room for it.
-    pub fn ask(&self, asked: Asked) -> bool {
+    pub fn ask(&self, asked: TriggerRequest) -> bool {
         let taken = self.to.try_send(asked).is_ok();
         let _ = self.wake.write(1); // it fails only when it is set already
         taken
@@ -79,30 +79,32 @@ impl Asking {
 
 /// What a source needs.
 #[derive(Clone)]
-pub struct Outlet {
+pub struct SourceOutput {
     /// Where triggers go.
-    pub asked: Asking,
+    pub asked: TriggerSender,
     /// Hears the rest.
-    pub heard: Arc<dyn Fn(Heard) + Send + Sync>,
+    pub heard: Arc<dyn Fn(SourceEvent) + Send + Sync>,
     /// Set when it is over.
     pub stop: Arc<AtomicBool>,
 }
 
-impl Outlet {
+impl SourceOutput {
     fn over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn said(&self, said: Option<Said>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
+    fn said(&self, said: Option<ParsedLine>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
-            None => (self.heard)(Heard::Unread),
+            None => (self.heard)(SourceEvent::Unread),
             // One of all requests, and nothing is said of its handshake: not a word that it was slow.
-            Some(Said { every: true, .. }) => (self.heard)(Heard::NotSlow),
-            Some(Said { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => (self.heard)(Heard::NotSlow),
-            Some(Said { client, .. }) => {
+            Some(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
+            Some(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
+                (self.heard)(SourceEvent::NotSlow)
+            }
+            Some(ParsedLine { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
-                if !self.asked.ask(Asked { trigger, at: Instant::now(), answer: None }) {
-                    (self.heard)(Heard::Shed);
+                if !self.asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: None }) {
+                    (self.heard)(SourceEvent::Shed);
                 }
             }
         }
@@ -113,7 +115,7 @@ impl Outlet {
     }
 
     fn trouble(&self, source: &str, what: Option<String>) {
-        (self.heard)(Heard::Trouble(source.to_owned(), what));
+        (self.heard)(SourceEvent::Trouble(source.to_owned(), what));
     }
 }
 
@@ -121,16 +123,16 @@ impl Outlet {
 ///
 /// # Errors
 /// If it cannot be followed at all.
-pub fn follow(log: &Log, outlet: Outlet, cursors: &Path) -> Result<(), String> {
+pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), String> {
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
             let journal = Journal { matches, directory, fields: fields.with_usual(), at_least: at_least.map(|t| t.0), cursor };
-            Box::new(move || journal.run(&outlet))
+            Box::new(move || journal.run(&output))
         }
         Log::File { path, fields, at_least } => {
             let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
-            Box::new(move || grow(&path, &outlet, &mut |line| outlet.line(line, &fields, at_least)))
+            Box::new(move || grow(&path, &output, &mut |line| output.line(line, &fields, at_least)))
         }
         Log::Syslog { listen, fields, at_least } => {
             let socket = UdpSocket::bind(listen).map_err(|e| format!("[[log]] syslog: {listen}: {e}"))?;
@@ -138,9 +140,9 @@ pub fn follow(log: &Log, outlet: Outlet, cursors: &Path) -> Result<(), String> {
             let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
             Box::new(move || {
                 let mut message = vec![0; 65_535];
-                while !outlet.over() {
+                while !output.over() {
                     if let Ok(len) = socket.recv(&mut message) {
-                        outlet.line(&String::from_utf8_lossy(&message[..len]), &fields, at_least);
+                        output.line(&String::from_utf8_lossy(&message[..len]), &fields, at_least);
                     }
                 }
             })
@@ -150,22 +152,22 @@ pub fn follow(log: &Log, outlet: Outlet, cursors: &Path) -> Result<(), String> {
 }
 
 /// Follows a file from its end on, through rotation by renaming and by truncating.
-fn grow(path: &Path, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
+fn grow(path: &Path, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     let name = path.display().to_string();
     let mut from_end = true;
-    while !outlet.over() {
+    while !output.over() {
         let opened = File::open(path).and_then(|mut file| {
             let from = if from_end { SeekFrom::End(0) } else { SeekFrom::Start(0) };
             file.seek(from).map(|_| file)
         });
         match opened {
             Ok(file) => {
-                outlet.trouble(&name, None);
-                read_on(path, BufReader::new(file), outlet, each);
+                output.trouble(&name, None);
+                read_on(path, BufReader::new(file), output, each);
                 from_end = false; // its successor is new: all of it counts
             }
             Err(error) => {
-                outlet.trouble(&name, Some(error.to_string()));
+                output.trouble(&name, Some(error.to_string()));
                 from_end = false; // a file that appears later is new
                 std::thread::sleep(LOOK);
             }
@@ -174,10 +176,10 @@ fn grow(path: &Path, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
 }
 
 /// Reads lines until another file has the name, or this one was made shorter.
-fn read_on(path: &Path, mut file: BufReader<File>, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
+fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     let own = file.get_ref().metadata().map(|m| m.ino()).unwrap_or(0);
     let mut line = Vec::new();
-    while !outlet.over() {
+    while !output.over() {
         let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(0) => false,
             Ok(_) => line.ends_with(b"\n") || line.len() as u64 >= MOST_LINE,
@@ -208,11 +210,11 @@ struct Journal {
 }
 
 impl Journal {
-    fn run(&self, outlet: &Outlet) {
-        while !outlet.over() {
-            match self.start().and_then(|child| self.read(child, outlet)) {
+    fn run(&self, output: &SourceOutput) {
+        while !output.over() {
+            match self.start().and_then(|child| self.read(child, output)) {
                 Ok(()) => {}
-                Err(error) => outlet.trouble("journal", Some(error)),
+                Err(error) => output.trouble("journal", Some(error)),
             }
             std::thread::sleep(AGAIN);
         }
@@ -232,13 +234,13 @@ impl Journal {
         command.spawn().map_err(|e| format!("journalctl: {e}"))
     }
 
-    fn read(&self, mut child: Child, outlet: &Outlet) -> Result<(), String> {
+    fn read(&self, mut child: Child, output: &SourceOutput) -> Result<(), String> {
         let Some(out) = child.stdout.take() else { return Err("journalctl has no output".into()) };
         // A thread that waits for the journal cannot look whether to stop.
         let watcher = std::thread::spawn({
-            let outlet = outlet.clone();
+            let output = output.clone();
             move || {
-                while !outlet.over() && child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                while !output.over() && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                     std::thread::sleep(LOOK);
                 }
                 let _ = child.kill();
@@ -246,10 +248,10 @@ impl Journal {
             }
         });
         let mut reader = BufReader::new(out);
-        outlet.trouble("journal", None);
+        output.trouble("journal", None);
         let (mut noted, mut last) = (Instant::now(), None);
         while let Ok(Some(mut entry)) = next_entry(&mut reader) {
-            self.entry(&entry, outlet);
+            self.entry(&entry, output);
             last = entry.fields.remove("__CURSOR").or(last);
             // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
             if noted.elapsed() > LOOK
@@ -261,7 +263,7 @@ impl Journal {
         }
         last.iter().for_each(|cursor| self.note(cursor));
         let _ = watcher.join();
-        if outlet.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
+        if output.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
     }
 
     fn note(&self, cursor: &str) {
@@ -270,14 +272,14 @@ impl Journal {
         let _ = write_private(&unfinished, cursor.as_bytes()).and_then(|()| std::fs::rename(&unfinished, &self.cursor));
     }
 
-    fn entry(&self, entry: &Entry, outlet: &Outlet) {
+    fn entry(&self, entry: &Entry, output: &SourceOutput) {
         let field = |name: &str| {
             let own = entry.fields.get(name);
             own.or_else(|| entry.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v)).cloned()
         };
         let message = entry.fields.get("MESSAGE").cloned().unwrap_or_default();
         let said = read_fields(&field, &self.fields).or_else(|| read(&message, &self.fields));
-        outlet.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
+        output.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
     }
 }
 
@@ -336,13 +338,13 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, sync_channel};
 
-    fn outlet() -> (Outlet, Receiver<Asked>) {
+    fn output() -> (SourceOutput, Receiver<TriggerRequest>) {
         let (asked, triggers) = sync_channel(16);
-        let asked = Asking::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
-        (Outlet { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
+        let asked = TriggerSender::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
+        (SourceOutput { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
     }
 
-    fn client(triggers: &Receiver<Asked>) -> String {
+    fn client(triggers: &Receiver<TriggerRequest>) -> String {
         triggers.recv_timeout(Duration::from_secs(10)).expect("a trigger comes").trigger.client.to_string()
     }
 
@@ -351,15 +353,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("slow.log");
         std::fs::write(&path, "192.0.2.1:1 an old line\n").expect("it is writable");
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
         let log =
             Log::File { path: path.clone(), fields: Default::default(), at_least: Some(watch::duration::Time::millis(100)) };
         let opened = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&opened);
-        let out = Outlet {
+        let out = SourceOutput {
             heard: Arc::new(move |heard| {
-                if let Heard::Trouble(_, None) = heard {
+                if let SourceEvent::Trouble(_, None) = heard {
                     *seen.lock().expect("unbroken") = true
                 }
             }),
@@ -400,7 +402,7 @@ mod tests {
         let mut reader = &export[..];
         let first = next_entry(&mut reader).expect("it reads").expect("there is one");
         assert_eq!(first.fields.get("MESSAGE").map(String::as_str), Some("two\nlines"));
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let journal =
             Journal { matches: vec![], directory: None, fields: Fields::default(), at_least: None, cursor: PathBuf::new() };
         journal.entry(&first, &out);
@@ -424,14 +426,14 @@ mod tests {
 
     #[test]
     fn a_line_of_a_log_of_all_requests_is_no_trigger() {
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ours = Arc::clone(&heard);
-        let word = move |heard: Heard| {
-            let word = if let Heard::NotSlow = heard { "not slow" } else { "other" };
+        let word = move |heard: SourceEvent| {
+            let word = if let SourceEvent::NotSlow = heard { "not slow" } else { "other" };
             ours.lock().expect("unbroken").push(word);
         };
-        let out = Outlet { heard: Arc::new(word), ..out };
+        let out = SourceOutput { heard: Arc::new(word), ..out };
         let httplog =
             "haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /\"";
         for at_least in [None, Some(Duration::from_millis(200))] {
@@ -446,7 +448,7 @@ mod tests {
     #[test]
     fn syslog_messages_are_triggers() {
         let free = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("loopback");
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
         follow(&Log::Syslog { listen: free, fields: Default::default(), at_least: None }, out, Path::new("/"))
             .expect("it listens");

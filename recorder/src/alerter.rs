@@ -1,4 +1,4 @@
-//! Sums become alerts: judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
+//! The alerter: sums come in, alerts go out; judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::tally::Sums;
 use crate::view::Shown;
 
 /// Alerts, with what they need.
-pub struct Office {
+pub struct Alerter {
     config: Arc<Config>,
     alarm: Alarm,
     store: Store,
@@ -31,7 +31,7 @@ pub struct Office {
     direct: UnboundedSender<(String, Event)>,
 }
 
-impl Office {
+impl Alerter {
     /// Takes up where an earlier run stopped.
     ///
     /// # Errors
@@ -46,10 +46,10 @@ impl Office {
         let path = &config.alerts.store;
         private(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let store = Store::open(path)?;
-        let office =
+        let alerter =
             Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
-        office.recall();
-        Ok(office)
+        alerter.recall();
+        Ok(alerter)
     }
 
     /// Puts alerts that were on when we stopped back on the board.
@@ -155,7 +155,7 @@ mod tests {
         config.alerts.store = path.clone();
         let (direct, _undelivered) = tokio::sync::mpsc::unbounded_channel();
         let open =
-            || Office::open(Arc::new(config.clone()), Arc::default(), Arc::default(), Arc::default(), direct.clone()).map(drop);
+            || Alerter::open(Arc::new(config.clone()), Arc::default(), Arc::default(), Arc::default(), direct.clone()).map(drop);
         open().expect("it opens");
         let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
