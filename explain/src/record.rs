@@ -47,7 +47,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         .to_owned(),
         how: finding.placed.how.to_string(),
         judged: finding.judged.as_ref().ok().map(judged),
-        not_judged: finding.judged.as_ref().err().cloned(),
+        not_judged: finding.judged.as_ref().err().map(ToString::to_string),
         other_leg: finding.other_leg,
         notes: notes(finding),
         lanes: lanes(h, &[], path),

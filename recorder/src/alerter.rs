@@ -13,6 +13,7 @@ use watch::store::{Batch, Incident, Store};
 
 use crate::alarm::{Alarm, wrong};
 use crate::config::Config;
+use crate::error::Error;
 use crate::metrics::{ByAlert, Metrics};
 use crate::tally::Sums;
 use crate::view::Shown;
@@ -42,12 +43,12 @@ impl Alerter {
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
         direct: UnboundedSender<(String, Event)>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Error> {
         let path = &config.alerts.store;
-        private(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let store = Store::open(path)?;
-        let alerter =
-            Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
+        private(path).map_err(|source| Error::File { path: path.clone(), source })?;
+        let store = open(path)?;
+        let states = store.states().map_err(|e| Error::Store(e.to_string()))?;
+        let alerter = Self { alarm: Alarm::new(states), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
         alerter.recall();
         Ok(alerter)
     }
@@ -130,6 +131,14 @@ impl Alerter {
             link: None,
         }
     }
+}
+
+/// Opens the database of alerts.
+///
+/// # Errors
+/// If it cannot be read, or is of a later version.
+pub fn open(path: &Path) -> Result<Store, Error> {
+    Store::open(path).map_err(|e| Error::Store(e.to_string()))
 }
 
 /// Makes a file for this user only, where there is none: clients' networks will be in it.

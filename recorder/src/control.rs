@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::error::{ControlError, NotKept};
 use crate::flow_report::{Provenance, bundle};
 use crate::logline::endpoint;
 use crate::memory::Packet;
@@ -33,7 +34,7 @@ const MOST_REQUEST: u64 = 1_024;
 /// A request for packets.
 pub enum Dump {
     /// The evidence on one flow.
-    Flow(Trigger, SyncSender<Result<Vec<u8>, String>>),
+    Flow(Trigger, SyncSender<Result<Vec<u8>, NotKept>>),
     /// All packets of the last so long: whoever asks makes the file, the recorder has other things to do.
     Last(Duration, SyncSender<(Vec<Packet>, Provenance)>),
 }
@@ -42,10 +43,10 @@ pub enum Dump {
 ///
 /// # Errors
 /// If the socket cannot be made, or somebody listens there already.
-pub fn listen(path: &Path) -> Result<UnixListener, String> {
-    let said = |e: std::io::Error| format!("the control socket {}: {e}", path.display());
+pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
+    let said = |source| ControlError::Socket { path: path.to_owned(), source };
     if UnixStream::connect(path).is_ok() {
-        return Err(format!("the control socket {}: another recorder listens there; name another by --control", path.display()));
+        return Err(ControlError::Taken { path: path.to_owned() });
     }
     if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
         std::fs::remove_file(path).map_err(said)?; // left by one that was killed
@@ -99,14 +100,16 @@ fn answer(
             if !asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: Some(answer) }) {
                 return Err(busy());
             }
-            let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
+            let kept = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            let path = kept.map_err(|why: NotKept| why.to_string())?;
             Ok((path.display().to_string(), Vec::new()))
         }
         ["flow", ref ends @ ..] => {
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Flow(trigger(ends)?, answer)).map_err(|_| busy())?;
             asked.wake();
-            Ok((String::new(), answered.recv_timeout(PATIENCE).map_err(|_| busy())??))
+            let found = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            Ok((String::new(), found.map_err(|why| why.to_string())?))
         }
         ["last", seconds] => {
             let last = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or("last SECONDS")?;
@@ -140,10 +143,8 @@ fn trigger(ends: &[&str]) -> Result<Trigger, String> {
 ///
 /// # Errors
 /// If there is none, or it says no.
-pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), String> {
-    let said = |e: std::io::Error| {
-        format!("the control socket {}: {e} (is `whostalled capture` running? name its socket by --control)", path.display())
-    };
+pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), ControlError> {
+    let said = |source| ControlError::NobodyThere { path: path.to_owned(), source };
     let mut stream = UnixStream::connect(path).map_err(said)?;
     stream.write_all(format!("{request}\n").as_bytes()).map_err(said)?;
     let mut reader = BufReader::new(stream);
@@ -153,7 +154,7 @@ pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), String> {
     reader.read_to_end(&mut bytes).map_err(said)?;
     match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
         ("ok", rest) => Ok((rest.to_owned(), bytes)),
-        ("error", why) => Err(why.to_owned()),
-        _ => Err("the recorder ended before it answered".into()),
+        ("error", why) => Err(ControlError::Refused(why.to_owned())),
+        _ => Err(ControlError::Ended),
     }
 }

@@ -24,13 +24,14 @@ use prometheus_client::metrics::counter::Counter;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::detector::Detector;
+use crate::error::NotKept;
 use crate::evidence_store::{Answer, WriteRequest, Writer};
 use crate::flow_report::{FlowReport, Provenance, flow_report, last_connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
 use crate::names::Names;
-use crate::origins::Origins;
+use crate::origins::{self, Origins};
 use crate::screen::{Quick, Screen, Step, begins};
 use crate::slow::culprit;
 use crate::sources::TriggerRequest;
@@ -237,7 +238,7 @@ impl Engine {
     ///
     /// # Errors
     /// Says which file cannot be read.
-    pub fn refresh(&mut self) -> Result<(), String> {
+    pub fn refresh(&mut self) -> Result<(), origins::Error> {
         self.context.origins.refresh()
     }
 
@@ -255,10 +256,10 @@ impl Engine {
     ///
     /// # Errors
     /// If memory has nothing of it.
-    pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, String> {
-        let flow = self.known(trigger).ok_or("no packets of this flow are in memory")?;
+    pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, NotKept> {
+        let flow = self.known(trigger).ok_or(NotKept::Gone)?;
         let made = self.make(self.memory.flow(flow), trigger);
-        made.map(|d| d.pcapng).ok_or_else(|| "its packets are no TCP connection".into())
+        made.map(|report| report.pcapng).ok_or(NotKept::NoConnection)
     }
 
     /// All that memory has of the last so long, for whoever has time to make a file of it.
@@ -334,7 +335,7 @@ impl Engine {
         if let Err(refused) = admitted {
             self.outcome(&trigger, refused.name());
             if let Some(answer) = answer {
-                answer(Err(format!("not kept: {}", refused.name())));
+                answer(Err(NotKept::Refused(refused)));
             }
             return;
         }
@@ -344,7 +345,7 @@ impl Engine {
         let Some(made) = self.make(packets, &trigger) else {
             self.outcome(&trigger, "gone");
             if let Some(answer) = answer {
-                answer(Err("its packets are no TCP connection".into()));
+                answer(Err(NotKept::NoConnection));
             }
             return;
         };
@@ -366,7 +367,7 @@ impl Engine {
         if let Err(request) = self.writer.submit(request) {
             self.metrics.evidence_failures.inc();
             if let Some(done) = request.done {
-                done(Err("the disk is too slow: too many files wait for it".into()));
+                done(Err(NotKept::Busy));
             }
         }
     }
@@ -389,7 +390,7 @@ impl Engine {
                 None => {
                     self.outcome(&trigger, "gone");
                     if let Some(answer) = answer {
-                        answer(Err("no packets of this flow are in memory".into()));
+                        answer(Err(NotKept::Gone));
                     }
                 }
             };

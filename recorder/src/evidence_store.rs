@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, NotKept};
+
 /// Files that wait for the disk.
 const MOST_WAITING: usize = 256;
 /// How a file's name begins while it is written.
@@ -22,7 +24,7 @@ const EVIDENCE: &str = ".pcapng";
 pub const HEALTHY: &str = "_healthy";
 
 /// Hears where a file is, or why it is not.
-pub type Answer = Box<dyn FnOnce(Result<PathBuf, String>) + Send>;
+pub type Answer = Box<dyn FnOnce(Result<PathBuf, NotKept>) + Send>;
 
 /// A file to write.
 pub struct WriteRequest {
@@ -70,18 +72,19 @@ impl Writer {
     ///
     /// # Errors
     /// If the folder cannot be made or read.
-    pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, String> {
-        let mut store = EvidenceStore::open(folder, quota).map_err(|e| format!("{}: {e}", folder.display()))?;
+    pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, Error> {
+        let mut store = EvidenceStore::open(folder, quota).map_err(|source| Error::File { path: folder.to_owned(), source })?;
         let (requests, waiting): (_, Receiver<WriteRequest>) = sync_channel(MOST_WAITING);
         let thread = std::thread::Builder::new().name("evidence".into()).spawn(move || {
             report(Written::Opened, store.held);
             for WriteRequest { name, replaces, bytes, asked, done } in waiting {
-                let written = store.put(&name, &bytes).map_err(|e| format!("{}: {e}", store.folder.join(&name).display()));
+                let written =
+                    store.put(&name, &bytes).map_err(|source| NotKept::Write { path: store.folder.join(&name), source });
                 if let Some(earlier) = replaces.filter(|_| written.is_ok()) {
                     store.remove(&earlier);
                 }
                 report(
-                    written.as_ref().map_or_else(|e| Written::Failed(e.clone()), |_| Written::Durable(asked.elapsed())),
+                    written.as_ref().map_or_else(|e| Written::Failed(e.to_string()), |_| Written::Durable(asked.elapsed())),
                     store.held,
                 );
                 if let Some(done) = done {
@@ -89,7 +92,7 @@ impl Writer {
                 }
             }
         });
-        Ok(Self { requests, thread: thread.map_err(|e| format!("the thread that writes evidence: {e}"))? })
+        Ok(Self { requests, thread: thread.map_err(Error::own("the thread that writes evidence"))? })
     }
 
     /// Gives it a file to write; hands the request back if too many wait.

@@ -17,6 +17,7 @@ pub mod config;
 pub mod control;
 pub mod detector;
 pub mod engine;
+pub mod error;
 pub mod evidence_store;
 pub mod flow_report;
 pub mod kernel_view;
@@ -34,4 +35,5 @@ pub mod tally;
 pub mod trigger;
 pub mod view;
 
+pub use error::Error;
 pub use recording::{Begun, record};

@@ -18,12 +18,12 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
 use watch::board::Board;
 use watch::outbox::Outbox;
-use watch::store::Store;
 
-use crate::alerter::Alerter;
+use crate::alerter::{self, Alerter};
 use crate::config::{Config, Log};
 use crate::control::{self, Dump};
 use crate::engine::{Context, Engine};
+use crate::error::Error;
 use crate::evidence_store::{Writer, Written};
 use crate::memory::Memory;
 use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
@@ -56,7 +56,7 @@ pub struct Begun {
 ///
 /// # Errors
 /// If it cannot begin: what failed, and what to do.
-pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), String> {
+pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), Error> {
     config.check()?;
     let config = Arc::new(config);
     let tap = TapConfig {
@@ -65,9 +65,9 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         way: config.capture.way.map(Into::into),
         snaplen: i32::from(config.capture.snaplen),
     };
-    let origins = Origins::open(&config.origin.databases).map_err(|e| format!("[origin] databases: {e}"))?;
+    let origins = Origins::open(&config.origin.databases)?;
     let (names, asker) = if config.origin.reverse_dns {
-        let (names, asker) = Names::asking(&config.origin.resolvers)?;
+        let (names, asker) = Names::asking(&config.origin.resolvers).map_err(Error::ReverseDns)?;
         (Some(names), Some(asker))
     } else {
         (None, None)
@@ -75,7 +75,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     // All of its pages are touched: that takes a while, in which nothing should wait to be read.
     let memory = Memory::new(config.capture.memory.as_u64() as usize);
     let sockets = config.capture.kernel_view.then(|| SocketEvents::attach(&tap.limits));
-    let (tap, notes) = Tap::open(tap).map_err(|e| e.to_string())?;
+    let (tap, notes) = Tap::open(tap)?;
     let mut notes: Vec<String> = notes.iter().map(|note| first_line(note)).collect();
     let sockets = match sockets {
         Some(Ok(sockets)) => Some(sockets),
@@ -94,8 +94,8 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     });
     metrics.way.get_or_create(&ByWay { way: tap.way().to_string() }).set(1);
 
-    let listener = std::net::TcpListener::bind(config.capture.listen)
-        .map_err(|e| format!("cannot listen on {} ([capture] listen): {e}", config.capture.listen))?;
+    let at = config.capture.listen;
+    let listener = std::net::TcpListener::bind(at).map_err(|source| Error::Listen { at, source })?;
     let control = control::listen(&config.capture.control)?;
     let journal = config.logs.iter().any(|log| matches!(log, Log::Journal { .. }));
     give_up(config.capture.user.as_deref(), journal)?;
@@ -104,7 +104,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let alerter = Alerter::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
     let (_receivers, receivers) = latest::channel(Arc::new(config.receivers.clone()));
     let outbox = Outbox {
-        store: Store::open(&config.alerts.store)?,
+        store: alerter::open(&config.alerts.store)?,
         direct: undelivered,
         receivers,
         board,
@@ -113,7 +113,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 
-    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(|e| format!("an eventfd: {e}"))?;
+    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(Error::own("an eventfd"))?;
     let wake = Arc::new(wake);
     let (ask, asked) = sync_channel(MOST_ASKED);
     let ask = TriggerSender::new(ask, Arc::clone(&wake));
@@ -126,12 +126,12 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     std::thread::Builder::new()
         .name("control".into())
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
-        .map_err(|e| format!("the thread of the control socket: {e}"))?;
+        .map_err(Error::own("the thread of the control socket"))?;
 
     let context = Context { way: way.clone(), threads: sockets.is_some(), origins, names };
     let engine = Engine::new(Arc::clone(&config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
     ready(&Begun { way, notes });
-    let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
+    let sleep = sleep(&tap, &wake).map_err(Error::own("epoll"))?;
     let mut recording = Recording { config, tap, sockets, engine, alerter, metrics, shown, asked, dumps, wake, sleep };
     recording.run(stop);
     let Recording { engine, config, .. } = recording;
@@ -156,7 +156,7 @@ fn sleep(tap: &Tap, wake: &EventFd) -> nix::Result<Epoll> {
     Ok(sleep)
 }
 
-fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, String> {
+fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, Error> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
     let report = move |written, held: u64| {
         metrics.evidence_bytes.set(held.cast_signed());
@@ -194,9 +194,9 @@ fn web(
     shown: Arc<Shown>,
     outbox: Outbox,
     asker: Option<Asker>,
-) -> Result<(), String> {
-    listener.set_nonblocking(true).map_err(|e| format!("the web server: {e}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::own("the web server"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::own("the runtime"))?;
     let trouble = Arc::clone(&shown);
     let routes = Router::new()
         .route("/", get(|State((_, shown)): Served| async move { now(&shown) }))
@@ -229,7 +229,7 @@ fn web(
             tokio::join!(served, outbox.run(), asked);
         });
     };
-    std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(|e| format!("the thread of the web server: {e}"))
+    std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(Error::own("the thread of the web server"))
 }
 
 type Served = State<(Arc<Metrics>, Arc<Shown>)>;
@@ -287,7 +287,7 @@ impl Recording {
                 judged = Instant::now();
                 let window = self.config.alerts.window.0.as_secs() as i64;
                 self.alerter.judge(&self.engine.sums(window));
-                self.shown.trouble("origin", self.engine.refresh().err());
+                self.shown.trouble("origin", self.engine.refresh().err().map(|e| e.to_string()));
             }
         }
         self.read();

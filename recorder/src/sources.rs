@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::EventFd;
 
 use crate::config::Log;
+use crate::error::Error;
 use crate::evidence_store::Answer;
 use crate::logline::{Fields, ParsedLine, read, read_fields};
 use crate::trigger::{LogLine, Source, Trigger};
@@ -123,7 +124,7 @@ impl SourceOutput {
 ///
 /// # Errors
 /// If it cannot be followed at all.
-pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), String> {
+pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Error> {
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
@@ -135,8 +136,9 @@ pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Str
             Box::new(move || grow(&path, &output, &mut |line| output.line(line, &fields, at_least)))
         }
         Log::Syslog { listen, fields, at_least } => {
-            let socket = UdpSocket::bind(listen).map_err(|e| format!("[[log]] syslog: {listen}: {e}"))?;
-            socket.set_read_timeout(Some(LOOK)).map_err(|e| format!("[[log]] syslog: {e}"))?;
+            let failed = |source| Error::Syslog { at: listen, source };
+            let socket = UdpSocket::bind(listen).map_err(failed)?;
+            socket.set_read_timeout(Some(LOOK)).map_err(failed)?;
             let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
             Box::new(move || {
                 let mut message = vec![0; 65_535];
@@ -148,7 +150,7 @@ pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Str
             })
         }
     };
-    std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(|e| format!("the thread of a log: {e}"))
+    std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(Error::own("the thread of a log"))
 }
 
 /// Follows a file from its end on, through rotation by renaming and by truncating.
