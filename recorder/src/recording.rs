@@ -118,7 +118,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let (ask, asked) = sync_channel(MOST_ASKED);
     let ask = TriggerSender::new(ask, Arc::clone(&wake));
     let (dump, dumps) = sync_channel(4);
-    let output = SourceOutput { asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
+    let output = SourceOutput { name: "log".into(), asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
     for log in &config.logs {
         follow(log, output.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
     }
@@ -175,11 +175,14 @@ fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) 
     Writer::start(&config.evidence.folder, config.evidence.quota.as_u64(), report)
 }
 
-fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
+pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
     Arc::new(move |heard| {
         let outcome = match heard {
-            SourceEvent::Unread => "unread",
+            SourceEvent::Unread(log) => {
+                shown.unread(&log);
+                "unread"
+            }
             SourceEvent::NotSlow => "not_slow",
             SourceEvent::Shed => "shed",
             SourceEvent::Trouble(source, what) => return shown.trouble(&source, what),

@@ -42,8 +42,8 @@ pub struct TriggerRequest {
 
 /// What sources report beside triggers.
 pub enum SourceEvent {
-    /// A line that names no connection.
-    Unread,
+    /// A line that names no connection, of the log of that name.
+    Unread(Arc<str>),
     /// A connection that was not slow.
     NotSlow,
     /// A trigger that nobody had time for.
@@ -81,6 +81,8 @@ impl TriggerSender {
 /// What a source needs.
 #[derive(Clone)]
 pub struct SourceOutput {
+    /// What the log is called: its path, `journal`, `syslog` and where it is listened for.
+    pub name: Arc<str>,
     /// Where triggers go.
     pub asked: TriggerSender,
     /// Hears the rest.
@@ -96,7 +98,7 @@ impl SourceOutput {
 
     fn said(&self, said: Option<ParsedLine>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
-            None => (self.heard)(SourceEvent::Unread),
+            None => (self.heard)(SourceEvent::Unread(Arc::clone(&self.name))),
             // One of all requests, and nothing is said of its handshake: not a word that it was slow.
             Some(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
             Some(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
@@ -115,8 +117,8 @@ impl SourceOutput {
         self.said(read(line, fields), at_least, || LogLine { text: line.trim_end().to_owned(), entry: None });
     }
 
-    fn trouble(&self, source: &str, what: Option<String>) {
-        (self.heard)(SourceEvent::Trouble(source.to_owned(), what));
+    fn trouble(&self, what: Option<String>) {
+        (self.heard)(SourceEvent::Trouble(self.name.to_string(), what));
     }
 }
 
@@ -125,6 +127,7 @@ impl SourceOutput {
 /// # Errors
 /// If it cannot be followed at all.
 pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Error> {
+    let output = SourceOutput { name: name(log).into(), ..output };
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
@@ -153,9 +156,16 @@ pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Err
     std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(Error::own("the thread of a log"))
 }
 
+fn name(log: &Log) -> String {
+    match log {
+        Log::Journal { .. } => "journal".into(),
+        Log::File { path, .. } => path.display().to_string(),
+        Log::Syslog { listen, .. } => format!("syslog {listen}"),
+    }
+}
+
 /// Follows a file from its end on, through rotation by renaming and by truncating.
 fn grow(path: &Path, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
-    let name = path.display().to_string();
     let mut from_end = true;
     while !output.over() {
         let opened = File::open(path).and_then(|mut file| {
@@ -164,12 +174,12 @@ fn grow(path: &Path, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
         });
         match opened {
             Ok(file) => {
-                output.trouble(&name, None);
+                output.trouble(None);
                 read_on(path, BufReader::new(file), output, each);
                 from_end = false; // its successor is new: all of it counts
             }
             Err(error) => {
-                output.trouble(&name, Some(error.to_string()));
+                output.trouble(Some(error.to_string()));
                 from_end = false; // a file that appears later is new
                 std::thread::sleep(LOOK);
             }
@@ -185,7 +195,7 @@ fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: 
         let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(0) => false,
             Ok(_) => line.ends_with(b"\n") || line.len() as u64 >= MOST_LINE,
-            Err(_) => return,
+            Err(error) => return output.trouble(Some(error.to_string())),
         };
         if whole {
             each(&String::from_utf8_lossy(&line));
@@ -216,7 +226,7 @@ impl Journal {
         while !output.over() {
             match self.start().and_then(|child| self.read(child, output)) {
                 Ok(()) => {}
-                Err(error) => output.trouble("journal", Some(error)),
+                Err(error) => output.trouble(Some(error)),
             }
             std::thread::sleep(AGAIN);
         }
@@ -250,9 +260,14 @@ impl Journal {
             }
         });
         let mut reader = BufReader::new(out);
-        output.trouble("journal", None);
+        output.trouble(None);
         let (mut noted, mut last) = (Instant::now(), None);
-        while let Ok(Some(mut entry)) = next_entry(&mut reader) {
+        let ended = loop {
+            let mut entry = match next_entry(&mut reader) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break "journalctl ended; starting it again".to_owned(),
+                Err(error) => break format!("what journalctl wrote cannot be read ({error}); starting it again"),
+            };
             self.entry(&entry, output);
             last = entry.fields.remove("__CURSOR").or(last);
             // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
@@ -262,10 +277,10 @@ impl Journal {
                 noted = Instant::now();
                 self.note(&cursor);
             }
-        }
+        };
         last.iter().for_each(|cursor| self.note(cursor));
         let _ = watcher.join();
-        if output.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
+        if output.over() { Ok(()) } else { Err(ended) }
     }
 
     fn note(&self, cursor: &str) {
@@ -343,7 +358,7 @@ mod tests {
     fn output() -> (SourceOutput, Receiver<TriggerRequest>) {
         let (asked, triggers) = sync_channel(16);
         let asked = TriggerSender::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
-        (SourceOutput { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
+        (SourceOutput { name: "log".into(), asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
     }
 
     fn client(triggers: &Receiver<TriggerRequest>) -> String {
@@ -445,6 +460,22 @@ mod tests {
         assert!(triggers.try_recv().is_err());
         out.line("haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s Th=900 200", &Fields::default(), None);
         assert_eq!(client(&triggers), "192.0.2.7:77");
+    }
+
+    #[test]
+    fn lines_that_name_no_connection_are_counted_under_their_log() {
+        let shown = Arc::new(crate::view::Shown::default());
+        let heard = crate::recording::heard(&Arc::default(), &shown);
+        let (out, triggers) = output();
+        let out = SourceOutput { heard, name: "/var/log/proxy.log".into(), ..out };
+        for line in ["starting", r#"{"client":"#, "192.0.2.7:77 handshake=300ms", "192.0.2.7 - - \"GET / HTTP/1.1\" 200"] {
+            out.line(line, &Fields::default(), None);
+        }
+        assert_eq!((client(&triggers), triggers.try_recv().is_err()), ("192.0.2.7:77".into(), true));
+        let (status, _) = shown.now();
+        assert_eq!(status.unread.into_iter().collect::<Vec<_>>(), [("/var/log/proxy.log".to_owned(), 3)]);
+        let said = crate::view::lines(&shown.now().0);
+        assert!(said.contains("/var/log/proxy.log: 3 lines name no client's address with its port"), "{said}");
     }
 
     #[test]

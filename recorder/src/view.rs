@@ -64,6 +64,9 @@ pub struct Status {
     pub alerts: BTreeMap<String, String>,
     /// What is wrong with the recorder itself.
     pub trouble: BTreeMap<String, String>,
+    /// By log: its lines that name no connection, and so are no trigger.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, u64>,
 }
 
 /// What is shown.
@@ -90,6 +93,14 @@ impl Shown {
             if !status.notes.contains(&what) {
                 status.notes.push(what);
             }
+        });
+    }
+
+    /// A line of that log names no connection.
+    pub fn unread(&self, log: &str) {
+        self.change(|status| match status.unread.get_mut(log) {
+            Some(lines) => *lines += 1,
+            None => drop(status.unread.insert(log.to_owned(), 1)),
         });
     }
 
@@ -120,10 +131,22 @@ pub fn lines(status: &Status) -> String {
     {
         text.push_str(&format!("{what}: {said}\n"));
     }
-    for note in &status.notes {
+    for note in unread(status).chain(status.notes.iter().cloned()) {
         text.push_str(&format!("note: {note}\n"));
     }
     text
+}
+
+/// "/var/log/proxy.log: 3 lines name no client's address with its port, and are no triggers".
+fn unread(status: &Status) -> impl Iterator<Item = String> + '_ {
+    status.unread.iter().map(|(log, n)| {
+        let said = if *n == 1 {
+            "1 line names no client's address with its port, and is no trigger".into()
+        } else {
+            format!("{n} lines name no client's address with its port, and are no triggers")
+        };
+        format!("{log}: {said}")
+    })
 }
 
 /// The page.
@@ -155,7 +178,7 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
             (status.lost) " were lost. " (status.connections) " connections. Memory reaches back "
             (status.reach_seconds.map_or("no time yet".into(), time)) "."
         }
-        @for note in &status.notes { p.soft { (note) } }
+        @for note in unread(status).chain(status.notes.iter().cloned()) { p.soft { (note) } }
     };
     document(&status.site, true, &[("/", "now"), ("/api/status", "as JSON"), ("/metrics", "metrics")], &body)
 }
