@@ -337,7 +337,7 @@ fn next_entry(reader: &mut impl BufRead) -> std::io::Result<Option<Entry>> {
         let mut length = [0; 8];
         reader.read_exact(&mut length)?;
         let mut value = Vec::new();
-        reader.by_ref().take((u64::from_le_bytes(length) + 1).min(MOST_FIELD)).read_to_end(&mut value)?;
+        reader.by_ref().take(u64::from_le_bytes(length).saturating_add(1).min(MOST_FIELD)).read_to_end(&mut value)?;
         entry.bytes.extend_from_slice(&length);
         entry.bytes.extend_from_slice(&value);
         entry.fields.insert(text, String::from_utf8_lossy(value.trim_ascii_end()).into_owned());

@@ -98,9 +98,12 @@ impl Shown {
 
     /// A line of that log names no connection.
     pub fn unread(&self, log: &str) {
-        self.change(|status| match status.unread.get_mut(log) {
-            Some(lines) => *lines += 1,
-            None => drop(status.unread.insert(log.to_owned(), 1)),
+        self.change(|status| {
+            if let Some(lines) = status.unread.get_mut(log) {
+                *lines += 1;
+            } else {
+                status.unread.insert(log.to_owned(), 1);
+            }
         });
     }
 
