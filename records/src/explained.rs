@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use analysis::judging::verdict::{Judgement, Reading, Verdict};
+use analysis::judging::verdict::{Reading, Verdict};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::handshake::{Judged, Lane};
+use crate::judgement::Written;
 
 /// What stands for a verdict where there is none.
 pub const NOT_JUDGED: &str = "not judged";
@@ -62,12 +63,12 @@ fn all_or_nothing<'de, D: Deserializer<'de>>(record: D) -> Result<Option<Judged>
     #[derive(Deserialize)]
     struct Parts {
         reading: Option<Reading>,
-        judgement: Option<Judgement>,
+        judgement: Option<Written>,
         sentence: Option<String>,
     }
     let Parts { reading, judgement, sentence } = Parts::deserialize(record)?;
     match (reading, judgement, sentence) {
-        (Some(reading), Some(judgement), Some(sentence)) => Ok(Some(Judged { reading, judgement, sentence })),
+        (Some(reading), Some(Written(judgement)), Some(sentence)) => Ok(Some(Judged { reading, judgement, sentence })),
         (None, None, None) => Ok(None),
         _ => Err(D::Error::custom("of `reading`, `judgement` and `sentence` some are there and some are not")),
     }

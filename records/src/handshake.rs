@@ -3,6 +3,8 @@
 use analysis::judging::verdict::{Judgement, Reading};
 use serde::{Deserialize, Serialize};
 
+use crate::judgement::judgement;
+
 /// A milestone as one observer saw it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Mark {
@@ -33,6 +35,7 @@ pub struct Judged {
     /// The reading.
     pub reading: Reading,
     /// The judgement.
+    #[serde(deserialize_with = "judgement")]
     pub judgement: Judgement,
     /// The verdict in a sentence.
     pub sentence: String,

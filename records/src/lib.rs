@@ -22,6 +22,7 @@
 
 pub mod explained;
 pub mod handshake;
+mod judgement;
 pub mod lanes;
 pub mod read;
 pub mod run;

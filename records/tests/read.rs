@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+use analysis::clock::Span;
 use analysis::judging::ledger::{Kind, Owner};
+use analysis::judging::verdict::Verdict;
 use whostalled_records::explained::{ExplainReport, ExplainedRecord};
 use whostalled_records::handshake::{HandshakeRecord, Judged};
 use whostalled_records::read::{Error, Record, VERDICT_COMMENT, file, lines, verdict_comment};
@@ -44,8 +46,19 @@ fn handshakes_of_runs_before_the_walk_are_read() {
     assert_eq!(labels, ["healthy", "client", "loss/out"]);
     for judged in read.iter().flat_map(|h| [&h.both_ends, &h.edge_only]).flatten() {
         let ledger = &judged.reading.ledger;
-        assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<analysis::clock::Span>(), ledger.total);
+        assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
     }
+}
+
+#[test]
+fn an_inconclusive_verdict_is_read_though_its_fields_come_twice() {
+    let read: Vec<HandshakeRecord> = all("8db4dd4-handshakes.ndjson");
+    let mut judged = read[2].edge_only.clone().expect("it is judged");
+    let Verdict::Inconclusive { candidates, excess, .. } = &mut judged.judgement.verdict else { panic!("it is open") };
+    assert!(!candidates.is_empty() && *candidates == judged.judgement.candidates);
+    *excess += Span::from_millis(1); // what is open need not be all of it
+    let text = serde_json::to_string(&judged).expect("it is written");
+    assert_eq!(verdict_comment("one.pcapng", &format!("{VERDICT_COMMENT}{text}")).map(Result::ok), Some(Some(judged)));
 }
 
 #[test]
