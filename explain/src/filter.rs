@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use analysis::clock::Span;
-use analysis::judging::verdict::is_known_label;
+use analysis::judging::vocabulary::Label as Known;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,10 +21,14 @@ pub enum Error {
     Host(String),
     /// No verdict.
     #[error(
-        "'{0}' is no verdict; write slow, unjudged, healthy, inconclusive, aborted, an owner (client, path, loss, edge, \
-         resolver, protocol) or owner/kind (path/detour, loss/out, …; docs/verdicts.md lists them)"
+        "'{label}' is no verdict: {wrong}. There are slow, unjudged, healthy, inconclusive and aborted, too (docs/verdicts.md)"
     )]
-    Label(String),
+    Label {
+        /// What is written.
+        label: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
     /// No moment.
     #[error("'{0}' is no time; write 2026-11-25T04:00:00Z, or 10m for ten minutes ago")]
     Moment(String),
@@ -121,10 +125,13 @@ pub struct Label(String);
 impl FromStr for Label {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
-        if matches!(text, "slow" | "unjudged") || is_known_label(text) {
+        if matches!(text, "slow" | "unjudged") {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::Label(text.to_owned()))
+        match Known::check(text) {
+            Ok(()) => Ok(Self(text.to_owned())),
+            Err(wrong) => Err(Error::Label { label: text.to_owned(), wrong: wrong.to_string() }),
+        }
     }
 }
 
