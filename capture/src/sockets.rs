@@ -8,7 +8,7 @@ use crate::live::Error;
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Deed {
+pub enum EventKind {
     /// The connection was established.
     Opened,
     /// The program read from it.
@@ -23,10 +23,10 @@ pub struct Event {
     /// When, in nanoseconds of `CLOCK_MONOTONIC`.
     pub at: i64,
     /// What.
-    pub deed: Deed,
+    pub kind: EventKind,
     /// To which connection.
     pub flow: FlowName,
-    /// The thread that did it; absent for [`Deed::Opened`], which the kernel does by itself.
+    /// The thread that did it; absent for [`EventKind::Opened`], which the kernel does by itself.
     pub thread: Option<u32>,
     /// The thread's time on a CPU, in nanoseconds since it began.
     pub cpu: u64,
@@ -110,16 +110,16 @@ fn parse(record: &[u8]) -> Option<Event> {
         let mapped = || std::net::Ipv4Addr::new(address[0], address[1], address[2], address[3]).to_ipv6_mapped().octets();
         Some(End::new(if ipv6 { address } else { mapped() }, port.to_be_bytes()))
     };
-    let deed = match word(64)? {
-        0 => Deed::Opened,
-        1 => Deed::Read,
-        _ => Deed::Wrote,
+    let kind = match word(64)? {
+        0 => EventKind::Opened,
+        1 => EventKind::Read,
+        _ => EventKind::Wrote,
     };
     Some(Event {
         at: long(0)?.cast_signed(),
-        deed,
+        kind,
         flow: FlowName::of(end(24, short(56)?)?, end(40, short(58)?)?),
-        thread: word(60).filter(|_| deed != Deed::Opened),
+        thread: word(60).filter(|_| kind != EventKind::Opened),
         cpu: long(8)?,
         run_delay: long(16)?,
     })

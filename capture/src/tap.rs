@@ -53,7 +53,7 @@ impl fmt::Display for Way {
 
 /// What to open.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct TapConfig {
     /// Interfaces.
     pub interfaces: Vec<String>,
     /// What passes.
@@ -66,7 +66,7 @@ pub struct Wish {
 
 /// Something that happened to an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Happening {
+pub enum InterfaceEvent {
     /// It is gone: nothing is seen there.
     Gone(String),
     /// It is there again, and packets are seen again.
@@ -79,7 +79,7 @@ pub enum Happening {
 
 /// The packets of some interfaces.
 pub struct Tap {
-    wish: Wish,
+    config: TapConfig,
     way: Way,
     filter: Filter,
     /// Interfaces as last seen.
@@ -107,25 +107,25 @@ impl Tap {
     ///
     /// # Errors
     /// If an interface cannot be opened in any way that was asked for.
-    pub fn open(wish: Wish) -> Result<(Self, Vec<String>), Error> {
+    pub fn open(config: TapConfig) -> Result<(Self, Vec<String>), Error> {
         let mut notes = Vec::new();
         for way in [Way::Tc, Way::Socket, Way::User] {
-            if wish.way.is_some_and(|only| only != way) {
+            if config.way.is_some_and(|only| only != way) {
                 continue;
             }
-            match Self::open_by(way, wish.clone()) {
+            match Self::open_by(way, config.clone()) {
                 Ok(tap) => return Ok((tap, notes)),
-                Err(error) if wish.way.is_some() || way == Way::User => return Err(error),
+                Err(error) if config.way.is_some() || way == Way::User => return Err(error),
                 Err(error) => notes.push(format!("{way}: {error}")),
             }
         }
         unreachable!("the last way returns")
     }
 
-    fn open_by(way: Way, wish: Wish) -> Result<Self, Error> {
+    fn open_by(way: Way, config: TapConfig) -> Result<Self, Error> {
         let mut interfaces = Vec::new();
-        for name in &wish.interfaces {
-            let handle = open(name, way, &wish)?;
+        for name in &config.interfaces {
+            let handle = open(name, way, &config)?;
             let number = handle.get_datalink().0.unsigned_abs();
             let link = LinkType::from_number(number)
                 .ok_or_else(|| Error::Interface(name.clone(), format!("frames of LINKTYPE {number} cannot be read")))?;
@@ -133,11 +133,11 @@ impl Tap {
             interfaces.push(Interface { name: name.clone(), number: Some(index), handle: Some(handle), link });
         }
         let filter = if way == Way::User {
-            Filter::User(Box::new(Gate::new(wish.limits.clone())))
+            Filter::User(Box::new(Gate::new(config.limits.clone())))
         } else {
-            in_kernel(way, &wish, &mut interfaces)?
+            in_kernel(way, &config, &mut interfaces)?
         };
-        Ok(Self { wish, way, filter, interfaces, own: own_addresses() })
+        Ok(Self { config, way, filter, interfaces, own: own_addresses() })
     }
 
     /// The way taken.
@@ -184,7 +184,7 @@ impl Tap {
                     Filter::User(gate) => gate.push(link, bytes, outgoing),
                     #[cfg(kernel_filter)]
                     Filter::Kernel(_) => {
-                        self.wish.limits.from_client(&segment).map(|from_client| Pass { keep: bytes.len(), from_client })
+                        self.config.limits.from_client(&segment).map(|from_client| Pass { keep: bytes.len(), from_client })
                     }
                 };
                 let Some(Pass { keep, from_client }) = passed else { continue };
@@ -220,8 +220,8 @@ impl Tap {
     }
 
     /// Looks after the interfaces: they come and go, and others may take our program off them.
-    pub fn tend(&mut self) -> Vec<Happening> {
-        let mut happenings = Vec::new();
+    pub fn tend(&mut self) -> Vec<InterfaceEvent> {
+        let mut events = Vec::new();
         if self.way != Way::Tc {
             self.own = own_addresses(); // at tc the hook tells which way a packet goes
         }
@@ -231,24 +231,24 @@ impl Tap {
             match (self.interfaces[i].number, there) {
                 (Some(was), Some(is)) if was == is => {
                     if !self.hangs(&name) {
-                        happenings.push(match self.hang_again(i, is) {
-                            Ok(()) => Happening::Reattached(name),
-                            Err(error) => Happening::Refused(name, error.to_string()),
+                        events.push(match self.reattach(i, is) {
+                            Ok(()) => InterfaceEvent::Reattached(name),
+                            Err(error) => InterfaceEvent::Refused(name, error.to_string()),
                         });
                     }
                 }
-                (_, Some(is)) => happenings.push(match self.hang_again(i, is) {
-                    Ok(()) => Happening::Back(name),
-                    Err(error) => Happening::Refused(name, error.to_string()),
+                (_, Some(is)) => events.push(match self.reattach(i, is) {
+                    Ok(()) => InterfaceEvent::Back(name),
+                    Err(error) => InterfaceEvent::Refused(name, error.to_string()),
                 }),
                 (Some(_), None) => {
                     (self.interfaces[i].number, self.interfaces[i].handle) = (None, None);
-                    happenings.push(Happening::Gone(name));
+                    events.push(InterfaceEvent::Gone(name));
                 }
                 (None, None) => {}
             }
         }
-        happenings
+        events
     }
 
     fn hangs(&mut self, interface: &str) -> bool {
@@ -260,7 +260,7 @@ impl Tap {
         true
     }
 
-    fn hang_again(&mut self, i: usize, number: u32) -> Result<(), Error> {
+    fn reattach(&mut self, i: usize, number: u32) -> Result<(), Error> {
         let name = self.interfaces[i].name.clone();
         #[cfg(kernel_filter)]
         if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
@@ -269,7 +269,7 @@ impl Tap {
             self.interfaces[i].number = Some(number);
             return Ok(());
         }
-        let handle = open(&name, self.way, &self.wish)?;
+        let handle = open(&name, self.way, &self.config)?;
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
             filter.attach_to_socket(socket::of(&handle))?;
@@ -280,7 +280,7 @@ impl Tap {
 }
 
 #[cfg(kernel_filter)]
-fn in_kernel(way: Way, wish: &Wish, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+fn in_kernel(way: Way, config: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
     let link = interfaces.first().map_or(LinkType::Ethernet, |i| i.link);
     if let Some(other) = interfaces.iter().find(|i| i.link != link) {
         return Err(Error::Interface(other.name.clone(), "its frames begin otherwise than those of the first interface".into()));
@@ -288,7 +288,7 @@ fn in_kernel(way: Way, wish: &Wish, interfaces: &mut [Interface]) -> Result<Filt
     if !matches!(link, LinkType::Ethernet | LinkType::RawIp) {
         return Err(Error::Interface(interfaces[0].name.clone(), "the in-kernel filter reads Ethernet and bare IP only".into()));
     }
-    let mut filter = KernelFilter::load(&wish.limits, link)?;
+    let mut filter = KernelFilter::load(&config.limits, link)?;
     for interface in interfaces {
         if way == Way::Tc {
             interface.handle = None; // it was opened to learn how frames begin
@@ -301,19 +301,19 @@ fn in_kernel(way: Way, wish: &Wish, interfaces: &mut [Interface]) -> Result<Filt
 }
 
 #[cfg(not(kernel_filter))]
-fn in_kernel(_: Way, _: &Wish, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+fn in_kernel(_: Way, _: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
     let name = interfaces.first().map_or_else(String::new, |i| i.name.clone());
     Err(Error::Interface(name, "this build has no in-kernel filter: clang was missing".into()))
 }
 
 /// Opens a capture socket that sees the wanted ports only.
-fn open(interface: &str, way: Way, wish: &Wish) -> Result<pcap::Capture<Active>, Error> {
+fn open(interface: &str, way: Way, config: &TapConfig) -> Result<pcap::Capture<Active>, Error> {
     let failed = |source| Error::Pcap { interface: interface.to_owned(), source };
-    let snaplen = if way == Way::User { wish.snaplen } else { 65_535 };
+    let snaplen = if way == Way::User { config.snaplen } else { 65_535 };
     let inactive = pcap::Capture::from_device(interface).map_err(failed)?;
     let inactive = inactive.snaplen(snaplen).buffer_size(SOCKET_BYTES).timeout(SOCKET_PATIENCE).precision(Precision::Nano);
     let mut handle = inactive.open().map_err(failed)?;
-    let ports: Vec<String> = wish.limits.ports.iter().map(|p| format!("tcp port {p}")).collect();
+    let ports: Vec<String> = config.limits.ports.iter().map(|p| format!("tcp port {p}")).collect();
     handle.filter(&ports.join(" or "), true).map_err(failed)?;
     handle.setnonblock().map_err(failed)
 }

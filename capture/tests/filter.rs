@@ -341,10 +341,10 @@ mod in_kernel {
         let thread = served.join().expect("it served");
         let mut told = Vec::new();
         events.read(&mut |event| told.push(event));
-        use capture::sockets::Deed;
+        use capture::sockets::EventKind;
         let own = FlowName::of(client.local_addr().expect("it is connected"), server);
-        let deeds: Vec<(Deed, Option<u32>)> = told.iter().filter(|e| e.flow == own).map(|e| (e.deed, e.thread)).collect();
-        assert_eq!(deeds, [(Deed::Opened, None), (Deed::Read, Some(thread)), (Deed::Wrote, Some(thread))], "{told:?}");
+        let events: Vec<(EventKind, Option<u32>)> = told.iter().filter(|e| e.flow == own).map(|e| (e.kind, e.thread)).collect();
+        assert_eq!(events, [(EventKind::Opened, None), (EventKind::Read, Some(thread)), (EventKind::Wrote, Some(thread))], "{told:?}");
         assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > 0), "{told:?}");
     }
 }

@@ -12,7 +12,7 @@ use explain::gather::Gather;
 use explain::{Options, evidence};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use report::explained::{ExplainReport, ExplainedRecord};
+use records::explained::{ExplainReport, ExplainedRecord};
 use report::{explained_html, explained_terminal};
 use settings::words::visible;
 

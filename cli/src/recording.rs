@@ -50,7 +50,7 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
     Ok(exit::HELD)
 }
 
-fn config(args: &Capture) -> Result<Config, String> {
+fn config(args: &Capture) -> Result<Config, recorder::config::Error> {
     let mut config = args.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
     let capture = &mut config.capture;
     if !args.iface.is_empty() {

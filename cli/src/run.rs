@@ -80,7 +80,13 @@ fn once(scenario: &Scenario, results: &Path, privilege: Privilege) -> Result<Out
             eprintln!("[{done}/{total}] {}: {what}", scenario.name);
         }
     };
-    let options = RunOptions { results: results.to_owned(), privilege, interrupted: &interrupted, progress: &progress };
+    let options = RunOptions {
+        results: results.to_owned(),
+        privilege,
+        interrupted: &interrupted,
+        progress: &progress,
+        page: &report::html::page,
+    };
     let outcome = repro::run(scenario, &options);
     bar.finish_and_clear();
     Ok(outcome?)

@@ -11,7 +11,7 @@ use capture::Captured;
 use capture::evidence::Evidence;
 use capture::live::Losses;
 use capture::set::Set;
-use report::lanes::comments;
+use records::lanes::comments;
 
 use crate::judging::Finding;
 

@@ -10,6 +10,33 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::judging::Finding;
 
+/// A condition that means nothing: the user's, who is told what can be written.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// No server name.
+    #[error("'{0}' is no server name; write example.com, or *.example.com for all names below it")]
+    Name(String),
+    /// No address.
+    #[error("'{0}' is no address; write 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, 192.0.2.7:443 or [2001:db8::1]:443")]
+    Host(String),
+    /// No verdict.
+    #[error(
+        "'{label}' is no verdict: {wrong}. There are slow, unjudged, healthy, inconclusive and aborted, too (docs/verdicts.md)"
+    )]
+    Label {
+        /// What is written.
+        label: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
+    /// No moment.
+    #[error("'{0}' is no time; write 2026-11-25T04:00:00Z, or 10m for ten minutes ago")]
+    Moment(String),
+    /// No length of time.
+    #[error("'{0}' is no length of time; write 200ms or 1.5s")]
+    Span(String),
+}
+
 /// Conditions, all of which must hold; several of one sort are alternatives.
 #[derive(Clone, Default, Debug)]
 pub struct Filter {
@@ -47,11 +74,11 @@ impl Filter {
 pub struct Name(String);
 
 impl FromStr for Name {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
         let plain = text.strip_prefix('*').unwrap_or(text);
         if plain.is_empty() || plain.contains('*') {
-            return Err(format!("'{text}' is no server name; write example.com, or *.example.com for all names below it"));
+            return Err(Error::Name(text.to_owned()));
         }
         Ok(Self(text.trim_end_matches('.').to_ascii_lowercase()))
     }
@@ -72,8 +99,8 @@ pub struct Host {
 }
 
 impl FromStr for Host {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self { network, port: None });
         }
@@ -81,9 +108,7 @@ impl FromStr for Host {
             return Ok(Self { network: address.into(), port: None });
         }
         let with_port = text.parse::<SocketAddr>();
-        with_port.map(|a| Self { network: a.ip().into(), port: Some(a.port()) }).map_err(|_| {
-            format!("'{text}' is no address; write 192.0.2.7, 192.0.2.0/24, 2001:db8::/32, 192.0.2.7:443 or [2001:db8::1]:443")
-        })
+        with_port.map(|a| Self { network: a.ip().into(), port: Some(a.port()) }).map_err(|_| Error::Host(text.to_owned()))
     }
 }
 
@@ -98,16 +123,15 @@ impl Host {
 pub struct Label(String);
 
 impl FromStr for Label {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
         if matches!(text, "slow" | "unjudged") {
             return Ok(Self(text.to_owned()));
         }
-        Known::check(text).map(|()| Self(text.to_owned())).map_err(|wrong| {
-            format!(
-                "'{text}' is no verdict: {wrong}. There are slow, unjudged, healthy, inconclusive and aborted, too (docs/verdicts.md)"
-            )
-        })
+        match Known::check(text) {
+            Ok(()) => Ok(Self(text.to_owned())),
+            Err(wrong) => Err(Error::Label { label: text.to_owned(), wrong: wrong.to_string() }),
+        }
     }
 }
 
@@ -126,21 +150,21 @@ impl Label {
 ///
 /// # Errors
 /// Says what can be written.
-pub fn moment(text: &str, now: Timestamp) -> Result<i64, String> {
+pub fn moment(text: &str, now: Timestamp) -> Result<i64, Error> {
     let at = text.parse::<Timestamp>().ok();
     let before = || text.parse::<SignedDuration>().ok().and_then(|ago| now.checked_sub(ago).ok());
     let nanos = at.or_else(before).and_then(|at| i64::try_from(at.as_nanosecond()).ok());
-    nanos.ok_or_else(|| format!("'{text}' is no time; write 2026-11-25T04:00:00Z, or 10m for ten minutes ago"))
+    nanos.ok_or_else(|| Error::Moment(text.to_owned()))
 }
 
 /// Reads a length of time (`200ms`, `1.5s`).
 ///
 /// # Errors
 /// Says what can be written.
-pub fn span(text: &str) -> Result<Span, String> {
+pub fn span(text: &str) -> Result<Span, Error> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|d| !d.is_negative());
     let nanos = parsed.and_then(|d| i64::try_from(d.as_nanos()).ok());
-    nanos.map(Span::from_nanos).ok_or_else(|| format!("'{text}' is no length of time; write 200ms or 1.5s"))
+    nanos.map(Span::from_nanos).ok_or_else(|| Error::Span(text.to_owned()))
 }
 
 #[cfg(test)]

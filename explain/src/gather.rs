@@ -7,12 +7,12 @@ use analysis::clock::Span;
 use analysis::judging::ledger::{Kind, Missing, Owner};
 use analysis::judging::verdict::Verdict;
 use hdrhistogram::Histogram;
-use report::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
-use report::model::FORMAT;
+use records::FORMAT;
+use records::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 
 use crate::evidence::Selection;
 use crate::filter::Filter;
-use crate::judging::{Finding, Opinion};
+use crate::judging::{Finding, NotJudged, Opinion};
 use crate::record::record;
 use crate::{Outcome, Sink};
 
@@ -111,7 +111,7 @@ impl Sink for Gather<'_> {
             return ControlFlow::Continue(());
         }
         self.selected += 1;
-        let line = finding.judged.as_ref().map_or_else(|why| Line::NotJudged(why.clone()), Line::of);
+        let line = finding.judged.as_ref().map_or_else(|why| Line::NotJudged(*why), Line::of);
         let place = self.shares.iter().position(|(known, ..)| *known == line).unwrap_or_else(|| {
             self.shares.push((line, words(&finding.judged), Sum::default()));
             self.shares.len() - 1
@@ -156,7 +156,7 @@ enum Line {
     Inconclusive,
     LongPath,
     Aborted(Owner),
-    NotJudged(String),
+    NotJudged(NotJudged),
 }
 
 impl Line {
@@ -175,7 +175,7 @@ impl Line {
 }
 
 /// What that line is called.
-fn words(judged: &Result<Opinion, String>) -> String {
+fn words(judged: &Result<Opinion, NotJudged>) -> String {
     match judged {
         Err(why) => format!("{NOT_JUDGED}: {why}"),
         Ok(opinion) if long_path(opinion) => {

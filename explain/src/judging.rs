@@ -38,6 +38,20 @@ pub struct Opinion {
     pub of_otherwise: bool,
 }
 
+/// Why a handshake is not judged: always what the capture holds, or what its client did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotJudged {
+    /// It had nothing to say.
+    #[error("the client said nothing on this connection: a spare one")]
+    Spare,
+    /// Nobody can tell a wait from an answer.
+    #[error("the capture holds one direction only")]
+    OneDirection,
+    /// Nobody can tell when it began.
+    #[error("the capture shows neither its SYN nor its ClientHello")]
+    NoBeginning,
+}
+
 /// A handshake, judged.
 pub struct Finding {
     /// Its number, from 1.
@@ -47,7 +61,7 @@ pub struct Finding {
     /// The handshake and where it was seen from.
     pub placed: Placed,
     /// What was read and judged, or why not.
-    pub judged: Result<Opinion, String>,
+    pub judged: Result<Opinion, NotJudged>,
     /// The number of the handshake that carries the same ClientHello on another connection.
     pub other_leg: Option<u64>,
 }
@@ -76,7 +90,7 @@ struct Shelved {
     random: Option<[u8; 32]>,
     placed: Placed,
     /// One; two where it is open at which end the observer stood; none with the reason.
-    readings: Result<Readings, String>,
+    readings: Result<Readings, NotJudged>,
     other_leg: Option<u64>,
     held: usize,
 }
@@ -175,7 +189,7 @@ impl Judging {
     ///
     /// # Errors
     /// Says why it cannot be read.
-    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
+    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, NotJudged> {
         read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false))
     }
 
@@ -234,11 +248,11 @@ fn between(placed: &Placed) -> Between {
     Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole }
 }
 
-fn read(placed: &Placed) -> Result<Readings, String> {
+fn read(placed: &Placed) -> Result<Readings, NotJudged> {
     let (h, otherwise) = (&*placed.handshake, placed.otherwise.as_deref());
     let said = |view: &View<Client>| view.sent_by(Side::Client).any(|p| !p.is_empty() || p.start() > 0);
     if h.client.as_ref().is_some_and(|view| view.syns(Side::Server).next().is_some() && !said(view)) {
-        return Err("the client said nothing on this connection: a spare one".into());
+        return Err(NotJudged::Spare);
     }
     let (reading, second) = (walk::read(h), otherwise.and_then(walk::read));
     let (reading, second) = match placed.seen {
@@ -250,11 +264,11 @@ fn read(placed: &Placed) -> Result<Readings, String> {
     Ok([of(first, h)].into_iter().chain(second.zip(otherwise).map(|(reading, handshake)| of(reading, handshake))).collect())
 }
 
-fn why_unread(h: &Handshake) -> &'static str {
+fn why_unread(h: &Handshake) -> NotJudged {
     let both = h.client.as_ref().is_some_and(View::both_directions) || h.edge.as_ref().is_some_and(View::both_directions);
     match both {
-        false => "the capture holds one direction only",
-        true => "the capture shows neither its SYN nor its ClientHello",
+        false => NotJudged::OneDirection,
+        true => NotJudged::NoBeginning,
     }
 }
 

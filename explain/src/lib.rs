@@ -34,8 +34,8 @@ use analysis::doubt::taps::{self, Taps};
 use analysis::tcp::flow::{Side, View};
 use capture::set::Set;
 use foldhash::HashMap;
-use report::explained::{CaptureRecord, Counts};
-use report::model::plural;
+use records::explained::{CaptureRecord, Counts};
+use settings::words::plural;
 
 use joining::{Group, WaitingRoom};
 use judges::Judges;

@@ -14,7 +14,7 @@ use analysis::wire::icmp::IcmpKind;
 use analysis::wire::packet::{LinkType, NoSegment, TcpSegment, Transport, Unread, decode, ordinary};
 use capture::file::Frame;
 use foldhash::HashSet;
-use report::explained::{Counts, OTHER_KINDS};
+use records::explained::{Counts, OTHER_KINDS};
 
 /// Ports where a connection without any data was meant for TLS (IANA service names https, imaps, …).
 const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5671, 8443, 8883];

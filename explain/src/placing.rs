@@ -270,7 +270,7 @@ fn straight<D: Domain>(mut view: View<D>, own: Option<Side>, notes: &mut Vec<Str
     if view.mended.garbage > 0 {
         notes.push(format!(
             "{} stamped with a time that no clock can have had",
-            report::model::plural(view.mended.garbage as u64, "packet")
+            settings::words::plural(view.mended.garbage as u64, "packet")
         ));
     }
     let (backwards, leapt) = (runs_backwards(&view), own == Some(Side::Client) && waited_in_no_time(&view));

@@ -7,9 +7,11 @@ use analysis::judging::sentence::explain;
 use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
-use report::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
-use report::lanes::lanes;
-use report::model::{FORMAT, Judged, plural};
+use records::FORMAT;
+use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
+use records::handshake::Judged;
+use records::lanes::lanes;
+use settings::words::plural;
 
 use crate::judging::{Finding, Opinion};
 
@@ -45,7 +47,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         .to_owned(),
         how: finding.placed.how.to_string(),
         judged: finding.judged.as_ref().ok().map(judged),
-        not_judged: finding.judged.as_ref().err().cloned(),
+        not_judged: finding.judged.as_ref().err().map(ToString::to_string),
         other_leg: finding.other_leg,
         notes: notes(finding),
         lanes: lanes(h, &[], path),

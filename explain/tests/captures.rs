@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use report::explained::{ExplainReport, ExplainedRecord};
+use records::explained::{ExplainReport, ExplainedRecord};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;

@@ -20,6 +20,52 @@ use watch::duration::Time;
 use crate::admission::Rate;
 use crate::logline::Fields;
 
+/// What is wrong with a configuration: always its writer's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in it, with its line where it has one.
+    #[error("{0}")]
+    Text(String),
+    /// The same, in a file.
+    #[error("{}: {wrong}", .path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        wrong: Box<Error>,
+    },
+    /// Nothing to listen on.
+    #[error("name an interface: --iface eth0, or interfaces = [\"eth0\"] in [capture]")]
+    NoInterface,
+    /// Nothing to listen for.
+    #[error("name a port: --port 443, or ports = [443] in [capture]")]
+    NoPort,
+    /// Too little to remember anything in.
+    #[error("memory = \"{0}\": at least 1MiB")]
+    LittleMemory(ByteSize),
+    /// A threshold for something that there is not.
+    #[error("[{table}] {name}: there are {}", .known.join(", "))]
+    Unknown {
+        /// Where it is written.
+        table: &'static str,
+        /// What is written.
+        name: String,
+        /// What could be.
+        known: &'static [&'static str],
+    },
+    /// More bad judgements than are looked at.
+    #[error("[alerts] fire = {{ k = {}, n = {} }}: k is from 1 to n", .0.k, .0.n)]
+    Fire(KofN),
+}
+
 /// All of it.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -323,18 +369,18 @@ impl Config {
     ///
     /// # Errors
     /// With the file, the line and what is wrong there.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|wrong| Error::In { path: path.to_owned(), wrong: Box::new(wrong) })
     }
 
     /// The same from text.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Config = toml::from_str(text).map_err(|e| unread(text, &e))?;
-        config.check_names().map_err(|wrong| wrong.said(text))?;
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let config: Config = toml::from_str(text).map_err(|e| Error::Text(unread(text, &e)))?;
+        config.check_names().map_err(|wrong| Error::Text(wrong.said(text)))?;
         Ok(config)
     }
 
@@ -358,31 +404,31 @@ impl Config {
     ///
     /// # Errors
     /// Says what is wrong, and what to write.
-    pub fn check(&self) -> Result<(), String> {
-        self.check_names().map_err(|wrong| wrong.what)?;
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_names().map_err(|wrong| Error::Text(wrong.what))?;
         if self.capture.interfaces.is_empty() {
-            return Err("name an interface: --iface eth0, or interfaces = [\"eth0\"] in [capture]".into());
+            return Err(Error::NoInterface);
         }
         if self.capture.ports.is_empty() {
-            return Err("name a port: --port 443, or ports = [443] in [capture]".into());
+            return Err(Error::NoPort);
         }
         if self.capture.memory < ByteSize::mib(1) {
-            return Err(format!("memory = \"{}\": at least 1MiB", self.capture.memory));
+            return Err(Error::LittleMemory(self.capture.memory));
         }
         const PHASES: [&str; 5] = ["connect", "client_hello", "server_flight", "client_finished", "finish"];
         const OWNERS: [&str; 6] = ["client", "path", "loss", "edge", "protocol", "unattributed"];
-        for (what, named, known) in
+        for (table, named, known) in
             [("slow.phases", self.slow.phases.keys(), &PHASES[..]), ("slow.owners", self.slow.owners.keys(), &OWNERS[..])]
         {
             for name in named {
                 if !known.contains(&name.as_str()) {
-                    return Err(format!("[{what}] {name}: there are {}", known.join(", ")));
+                    return Err(Error::Unknown { table, name: name.clone(), known });
                 }
             }
         }
-        let KofN { k, n } = self.alerts.fire;
-        if k == 0 || k > n {
-            return Err(format!("[alerts] fire = {{ k = {k}, n = {n} }}: k is from 1 to n"));
+        let fire = self.alerts.fire;
+        if fire.k == 0 || fire.k > fire.n {
+            return Err(Error::Fire(fire));
         }
         Ok(())
     }
@@ -403,17 +449,17 @@ mod tests {
         let example = include_str!("../../dist/capture.toml");
         let config: Config = toml::from_str(example).expect("it is valid");
         config.check().expect("it can be run");
-        let wrong = Config::parse("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo");
+        let wrong = Config::parse("[capture]\ninterfaces = [\"eth0\"]\nmemroy = \"1GiB\"\n").expect_err("a typo").to_string();
         assert!(wrong.contains("line 3") && wrong.contains("memroy"), "{wrong}");
         let phase: Config = toml::from_str("capture.interfaces = [\"lo\"]\nslow.phases.finished = \"1s\"").expect("it is TOML");
-        assert!(phase.check().expect_err("there is no such phase").contains("client_finished"));
+        assert!(phase.check().expect_err("there is no such phase").to_string().contains("client_finished"));
     }
 
     #[test]
     fn names_with_control_characters_are_refused_with_their_line() {
         let network = "[[network]]\nname = \"a\\u001b[1m\"\nprefixes = [\"192.0.2.0/24\"]\n";
         for (text, line) in [(network, "line 2"), ("[capture]\nsite = \"a\\nb\"\n", "line 2")] {
-            let error = Config::parse(text).expect_err(text);
+            let error = Config::parse(text).expect_err(text).to_string();
             assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
         }
     }

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::dossier::{Beside, bundle};
+use crate::error::{ControlError, NotKept};
+use crate::flow_report::{Provenance, bundle};
 use crate::logline::endpoint;
 use crate::memory::Packet;
-use crate::sources::{Asked, Asking};
+use crate::sources::{TriggerRequest, TriggerSender};
 use crate::trigger::{Source, Trigger};
 use crate::view::Shown;
 
@@ -33,25 +34,25 @@ const MOST_REQUEST: u64 = 1_024;
 /// A request for packets.
 pub enum Dump {
     /// The evidence on one flow.
-    Flow(Trigger, SyncSender<Result<Vec<u8>, String>>),
+    Flow(Trigger, SyncSender<Result<Vec<u8>, NotKept>>),
     /// All packets of the last so long: whoever asks makes the file, the recorder has other things to do.
-    Last(Duration, SyncSender<(Vec<Packet>, Beside)>),
+    Last(Duration, SyncSender<(Vec<Packet>, Provenance)>),
 }
 
 /// Begins to listen at `path`, for this user only.
 ///
 /// # Errors
 /// If the socket cannot be made, or somebody listens there already.
-pub fn listen(path: &Path) -> Result<UnixListener, String> {
-    let said = |e: std::io::Error| format!("the control socket {}: {e}", path.display());
+pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
+    let said = |source| ControlError::Socket { path: path.to_owned(), source };
     if UnixStream::connect(path).is_ok() {
-        return Err(format!("the control socket {}: another recorder listens there; name another by --control", path.display()));
+        return Err(ControlError::Taken { path: path.to_owned() });
     }
     if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
         std::fs::remove_file(path).map_err(said)?; // left by one that was killed
     }
     if let Some(folder) = path.parent() {
-        crate::shelf::make_folder(folder).map_err(said)?;
+        crate::evidence_store::make_folder(folder).map_err(said)?;
     }
     let listener = UnixListener::bind(path).map_err(said)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
@@ -59,7 +60,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
 }
 
 /// Serves for ever.
-pub fn serve(listener: &UnixListener, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
+pub fn serve(listener: &UnixListener, asked: &TriggerSender, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
     for stream in listener.incoming().flatten() {
         let (asked, dumps, shown) = (asked.clone(), dumps.clone(), Arc::clone(shown));
         // One that cannot be had fails this request only.
@@ -79,7 +80,12 @@ pub fn serve(listener: &UnixListener, asked: &Asking, dumps: &SyncSender<Dump>, 
     }
 }
 
-fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: &Shown) -> Result<(String, Vec<u8>), String> {
+fn answer(
+    stream: &UnixStream,
+    asked: &TriggerSender,
+    dumps: &SyncSender<Dump>,
+    shown: &Shown,
+) -> Result<(String, Vec<u8>), String> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -91,25 +97,27 @@ fn answer(stream: &UnixStream, asked: &Asking, dumps: &SyncSender<Dump>, shown: 
             let answer = Box::new(move |outcome| {
                 let _ = answer.send(outcome);
             });
-            if !asked.ask(Asked { trigger, at: Instant::now(), answer: Some(answer) }) {
+            if !asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: Some(answer) }) {
                 return Err(busy());
             }
-            let path = answered.recv_timeout(PATIENCE).map_err(|_| busy())??;
+            let kept = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            let path = kept.map_err(|why: NotKept| why.to_string())?;
             Ok((path.display().to_string(), Vec::new()))
         }
         ["flow", ref ends @ ..] => {
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Flow(trigger(ends)?, answer)).map_err(|_| busy())?;
             asked.wake();
-            Ok((String::new(), answered.recv_timeout(PATIENCE).map_err(|_| busy())??))
+            let found = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            Ok((String::new(), found.map_err(|why| why.to_string())?))
         }
         ["last", seconds] => {
             let last = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or("last SECONDS")?;
             let (answer, answered) = sync_channel(1);
             dumps.try_send(Dump::Last(last, answer)).map_err(|_| busy())?;
             asked.wake();
-            let (packets, beside) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
-            Ok((String::new(), bundle(packets, &beside).map_err(|e| e.to_string())?))
+            let (packets, provenance) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            Ok((String::new(), bundle(packets, &provenance).map_err(|e| e.to_string())?))
         }
         ["status"] => {
             let (status, slow) = shown.now();
@@ -135,10 +143,8 @@ fn trigger(ends: &[&str]) -> Result<Trigger, String> {
 ///
 /// # Errors
 /// If there is none, or it says no.
-pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), String> {
-    let said = |e: std::io::Error| {
-        format!("the control socket {}: {e} (is `whostalled capture` running? name its socket by --control)", path.display())
-    };
+pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), ControlError> {
+    let said = |source| ControlError::NobodyThere { path: path.to_owned(), source };
     let mut stream = UnixStream::connect(path).map_err(said)?;
     stream.write_all(format!("{request}\n").as_bytes()).map_err(said)?;
     let mut reader = BufReader::new(stream);
@@ -148,7 +154,7 @@ pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), String> {
     reader.read_to_end(&mut bytes).map_err(said)?;
     match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
         ("ok", rest) => Ok((rest.to_owned(), bytes)),
-        ("error", why) => Err(why.to_owned()),
-        _ => Err("the recorder ended before it answered".into()),
+        ("error", why) => Err(ControlError::Refused(why.to_owned())),
+        _ => Err(ControlError::Ended),
     }
 }

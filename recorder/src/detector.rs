@@ -12,7 +12,7 @@ use analysis::tcp::flow::{Endpoints, Side, View};
 use analysis::tcp::table::{FlowTable, Slot};
 use analysis::wire::packet::TcpSegment;
 use explain::how::{How, Known};
-use explain::judging::{Finding, Judging, Opinion};
+use explain::judging::{Finding, Judging, NotJudged, Opinion};
 use explain::placing::{Placed, Seen};
 
 use crate::screen::Quick;
@@ -111,7 +111,7 @@ impl Detector {
     ///
     /// # Errors
     /// Says why it cannot be read.
-    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
+    pub fn opinion(&self, placed: &Placed) -> Result<Opinion, NotJudged> {
         self.judging.opinion(placed)
     }
 

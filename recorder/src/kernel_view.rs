@@ -10,14 +10,14 @@ use std::hash::Hash;
 use analysis::clock::{Domain, Instant};
 use analysis::conversation::host::{HostTrace, Sample};
 use capture::ends::FlowName;
-use capture::sockets::{Deed, Event};
+use capture::sockets::{Event, EventKind};
 use foldhash::fast::RandomState;
 
 /// Events remembered.
 const MOST: usize = 1 << 16;
-/// How long before its first read a thread's earlier doings count.
+/// How long before its first read a thread's earlier events count.
 const BEFORE: i64 = 30_000_000_000;
-/// Doings for others that count between two of a thread's doings for one connection. Counters add up: fewer of them lose no time, they
+/// Events for others that count between two of a thread's events for one connection. Counters add up: fewer of them lose no time, they
 /// only say less exactly when it passed.
 const MOST_BETWEEN: usize = 64;
 
@@ -56,8 +56,8 @@ impl KernelView {
     }
 
     /// What was done with a connection that began at `from`, and when; empty if nobody looked.
-    pub fn deeds(&self, flow: FlowName, from: i64) -> Vec<(Deed, i64)> {
-        self.own(flow, from).map(|(_, event)| (event.deed, event.at)).collect()
+    pub fn events(&self, flow: FlowName, from: i64) -> Vec<(EventKind, i64)> {
+        self.own(flow, from).map(|(_, event)| (event.kind, event.at)).collect()
     }
 
     /// The threads that did something with a connection that began at `from`; absent if nobody looked. `offset` is added to all times.
@@ -87,11 +87,11 @@ impl KernelView {
         numbers.filter_map(|n| Some((*n, self.event(*n)?))).filter(move |(_, event)| event.at >= from)
     }
 
-    /// Doings of a thread: those for one connection (`own`), and some of those before, between and behind them.
+    /// Events of a thread: those for one connection (`own`), and some of those before, between and behind them.
     fn around(&self, thread: u32, own: &[u64], from: i64) -> Vec<u64> {
         let Some(all) = self.threads.get(&thread) else { return Vec::new() };
         let place = |number: u64| all.partition_point(|n| *n < number);
-        // Threads' doings come nearly in order of time.
+        // Threads' events come nearly in order of time.
         let began = all.partition_point(|n| self.event(*n).is_some_and(|event| event.at < from));
         let before = began.checked_sub(1).filter(|i| self.event(all[*i]).is_some_and(|event| event.at >= from - BEFORE));
         let mut chosen: Vec<usize> = before.into_iter().collect();
@@ -99,7 +99,7 @@ impl KernelView {
         for end in own.iter().map(|number| place(*number)).chain([all.len()]) {
             let between = end.saturating_sub(at);
             let step = between.div_ceil(MOST_BETWEEN).max(1);
-            // Counted from the end: the last doing before an own one is always among them.
+            // Counted from the end: the last event before an own one is always among them.
             chosen.extend((0..between).rev().step_by(step).map(|i| at + i).collect::<Vec<_>>().into_iter().rev());
             chosen.extend((end < all.len()).then_some(end));
             at = at.max(end + 1);
@@ -139,19 +139,19 @@ mod tests {
     /// A thread reads at 0 and writes at 100 ms, having had the CPU and waited for it for so long meanwhile.
     fn usage(cpu_ms: u64, wait_ms: u64) -> (Span, Span, Span) {
         let mut view = KernelView::default();
-        let event = |at, deed, client, thread, cpu, run_delay| Event {
+        let event = |at, kind, client, thread, cpu, run_delay| Event {
             at,
-            deed,
+            kind,
             flow: FlowName::of(client, end(1)),
             thread,
             cpu,
             run_delay,
         };
-        view.push(event(0, Deed::Opened, end(2), None, 0, 0));
-        view.push(event(MS, Deed::Read, end(2), Some(7), 5, 9));
-        view.push(event(50 * MS, Deed::Read, end(3), Some(8), 1 << 40, 1 << 40));
+        view.push(event(0, EventKind::Opened, end(2), None, 0, 0));
+        view.push(event(MS, EventKind::Read, end(2), Some(7), 5, 9));
+        view.push(event(50 * MS, EventKind::Read, end(3), Some(8), 1 << 40, 1 << 40));
         let (cpu, wait) = (cpu_ms * MS as u64, wait_ms * MS as u64);
-        view.push(event(101 * MS, Deed::Wrote, end(2), Some(7), 5 + cpu, 9 + wait));
+        view.push(event(101 * MS, EventKind::Wrote, end(2), Some(7), 5 + cpu, 9 + wait));
         let trace: HostTrace<Edge> = view.trace(FlowName::of(end(2), end(1)), 0, 1_000 * MS).expect("somebody looked");
         let u = trace.usage(Instant::from_nanos(1_001 * MS), Instant::from_nanos(1_101 * MS));
         (u.computing, u.waiting, u.asleep)
@@ -165,20 +165,20 @@ mod tests {
         assert_eq!(usage(1, 1), (ms(1), ms(1), ms(98)));
     }
 
-    /// One thread serves a connection and, before, between and behind its doings, `others` others.
+    /// One thread serves a connection and, before, between and behind its events, `others` others.
     fn busy(others: i64) -> KernelView {
         let mut view = KernelView::default();
-        let mut push = |at, deed, client: u16| {
+        let mut push = |at, kind, client: u16| {
             let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], client)), end(1));
             // A tenth of the time on a CPU, a fifth without one.
-            view.push(Event { at, deed, flow, thread: Some(7), cpu: at as u64 / 10, run_delay: at as u64 / 5 });
+            view.push(Event { at, kind, flow, thread: Some(7), cpu: at as u64 / 10, run_delay: at as u64 / 5 });
         };
         for part in 0..3 {
             for i in 0..others {
-                push(part * 100 * MS + i * 100 * MS / (others + 1), Deed::Read, 1_000 + (i % 500) as u16);
+                push(part * 100 * MS + i * 100 * MS / (others + 1), EventKind::Read, 1_000 + (i % 500) as u16);
             }
             if part < 2 {
-                push((part + 1) * 100 * MS, if part == 0 { Deed::Read } else { Deed::Wrote }, 9);
+                push((part + 1) * 100 * MS, if part == 0 { EventKind::Read } else { EventKind::Wrote }, 9);
             }
         }
         view
@@ -190,7 +190,7 @@ mod tests {
         let look = |others: i64| {
             let view = busy(others);
             let trace: HostTrace<Edge> = view.trace(flow, 50 * MS, 0).expect("somebody looked");
-            assert_eq!(view.deeds(flow, 50 * MS).len(), 2);
+            assert_eq!(view.events(flow, 50 * MS).len(), 2);
             let u = trace.usage(Instant::from_nanos(100 * MS), Instant::from_nanos(200 * MS));
             let near = |span: Span, ms: i64| (span - Span::from_millis(ms)).nanos().abs() < MS / 2;
             assert!(near(u.computing, 10) && near(u.waiting, 20) && near(u.asleep, 70), "{others}: {u:?}");
@@ -206,19 +206,19 @@ mod tests {
         let mut view = KernelView::default();
         for i in 0..(MOST as i64 + 1_000) {
             let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], (i % 60_000) as u16 + 1)), end(1));
-            view.push(Event { at: i, deed: Deed::Read, flow, thread: Some((i % 1_000) as u32), cpu: 0, run_delay: 0 });
+            view.push(Event { at: i, kind: EventKind::Read, flow, thread: Some((i % 1_000) as u32), cpu: 0, run_delay: 0 });
         }
         let all = |index: usize| (view.events.len(), index);
         assert_eq!(all(view.flows.values().map(VecDeque::len).sum()), (MOST, MOST));
         assert_eq!(all(view.threads.values().map(VecDeque::len).sum()), (MOST, MOST));
         let first = FlowName::of(SocketAddr::from(([10, 9, 0, 1], 1_000)), end(1));
-        assert_eq!(view.deeds(first, 0), [(Deed::Read, 60_999)], "the first of its two is gone");
+        assert_eq!(view.events(first, 0), [(EventKind::Read, 60_999)], "the first of its two is gone");
     }
 
     #[test]
     fn a_connection_that_nobody_looked_at_has_no_trace() {
         let view = KernelView::default();
         assert!(view.trace::<Edge>(FlowName::of(end(1), end(2)), 0, 0).is_none());
-        assert!(view.deeds(FlowName::of(end(1), end(2)), 0).is_empty());
+        assert!(view.events(FlowName::of(end(1), end(2)), 0).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! In: addresses. Out: the domain of each client network, as soon as a name server has told the name of one of its clients
 //! (reverse mapping, RFC 1035, section 3.5). Nobody waits for it: until then, and where there is none, a network is called by its prefix.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,8 +43,8 @@ impl Names {
     ///
     /// # Errors
     /// If the system's configuration cannot be read.
-    pub fn asking(servers: &[SocketAddr]) -> Result<(Arc<Self>, Asker), String> {
-        let lookup = Lookup::new(servers).map_err(|e| format!("[origin] reverse_dns: {e}"))?;
+    pub fn asking(servers: &[SocketAddr]) -> io::Result<(Arc<Self>, Asker)> {
+        let lookup = Lookup::new(servers)?;
         let (ask, questions) = channel(MOST_WAITING);
         let most = NonZeroUsize::new(MOST_NETWORKS).unwrap_or(NonZeroUsize::MIN);
         let names = Arc::new(Self { known: Mutex::new(LruCache::with_hasher(most, RandomState::default())), ask });

@@ -21,6 +21,16 @@ use crate::admission::network_of;
 /// Networks remembered.
 const MOST_NETWORKS: usize = 65_536;
 
+/// A database that cannot be read: the file's fault, or its name's.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub struct Error {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub source: maxminddb::MaxMindDbError,
+}
+
 /// An autonomous system (RFC 1930), or as much as is known of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Origin {
@@ -84,10 +94,12 @@ struct Database {
 }
 
 impl Database {
-    fn open(path: PathBuf) -> Result<Self, String> {
+    fn open(path: PathBuf) -> Result<Self, Error> {
         let changed = changed(&path);
-        let reader = Reader::open_readfile(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Self { path, changed, reader })
+        match Reader::open_readfile(&path) {
+            Ok(reader) => Ok(Self { path, changed, reader }),
+            Err(source) => Err(Error { path, source }),
+        }
     }
 
     fn of(&self, client: IpAddr) -> Option<Origin> {
@@ -110,7 +122,7 @@ impl Origins {
     ///
     /// # Errors
     /// Names the file that cannot be read, and why.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, String> {
+    pub fn open(paths: &[PathBuf]) -> Result<Self, Error> {
         let databases = paths.iter().cloned().map(Database::open).collect::<Result<_, _>>()?;
         let most = NonZeroUsize::new(MOST_NETWORKS).unwrap_or(NonZeroUsize::MIN);
         Ok(Self { databases, known: LruCache::with_hasher(most, RandomState::default()) })
@@ -138,7 +150,7 @@ impl Origins {
     ///
     /// # Errors
     /// Names a file that cannot be read; what was known of it is kept.
-    pub fn refresh(&mut self) -> Result<(), String> {
+    pub fn refresh(&mut self) -> Result<(), Error> {
         for database in &mut self.databases {
             if changed(&database.path) != database.changed {
                 *database = Database::open(database.path.clone())?;
@@ -195,7 +207,7 @@ mod tests {
         origins.refresh().expect("it is whole");
         assert_eq!(said(&mut origins, "192.0.2.7"), "AS64500 Example Net DE");
         std::fs::write(&path, "half a file").expect("it can be written");
-        assert!(origins.refresh().expect_err("it is no database").contains("any.mmdb"));
+        assert!(origins.refresh().expect_err("it is no database").to_string().contains("any.mmdb"));
         assert_eq!(said(&mut origins, "192.0.2.7"), "AS64500 Example Net DE");
         assert!(Origins::open(&[folder.path().join("none.mmdb")]).is_err());
     }

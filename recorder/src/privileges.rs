@@ -11,6 +11,27 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+/// Why privileges could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user's: there is no such user to become.
+    #[error("[capture] user = {user:?}: {why}")]
+    User {
+        /// The name.
+        user: String,
+        /// What the system said of it.
+        why: String,
+    },
+    /// This host's: it does not let us.
+    #[error("{what}: {source}")]
+    Refused {
+        /// What we wanted.
+        what: String,
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
 /// What a recorder needs to go on: to look after the filter, and to open an interface again that comes back.
 const KEPT: [Capability; 4] = [Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN, Capability::CAP_BPF, Capability::CAP_PERFMON];
 
@@ -60,9 +81,9 @@ const REFUSED: &[i64] = &[
 ///
 /// # Errors
 /// If something could not be given up: better not to run then.
-pub fn give_up(user: Option<&str>, programs: bool) -> Result<(), String> {
-    let said = |what: &'static str| move |e: &dyn std::fmt::Display| format!("giving up privileges: {what}: {e}");
-    let had = caps::read(None, CapSet::Permitted).map_err(|e| said("reading capabilities")(&e))?;
+pub fn give_up(user: Option<&str>, programs: bool) -> Result<(), Error> {
+    let failed = |what: &str, source| Error::Refused { what: format!("giving up privileges: {what}"), source };
+    let had = caps::read(None, CapSet::Permitted).map_err(|e| failed("reading capabilities", e.into()))?;
     let kept: CapsHashSet = KEPT.into_iter().filter(|c| had.contains(c)).collect();
     if had.contains(&Capability::CAP_SETPCAP) {
         for capability in caps::all().into_iter().filter(|c| !kept.contains(c)) {
@@ -73,28 +94,30 @@ pub fn give_up(user: Option<&str>, programs: bool) -> Result<(), String> {
     if let Some(name) = user {
         become_user(name)?;
     }
-    caps::clear(None, CapSet::Inheritable).map_err(|e| said("inheritable capabilities")(&e))?;
+    caps::clear(None, CapSet::Inheritable).map_err(|e| failed("inheritable capabilities", e.into()))?;
     // Permitted last: what is not permitted any more cannot be effective.
-    caps::set(None, CapSet::Effective, &kept).map_err(|e| said("effective capabilities")(&e))?;
-    caps::set(None, CapSet::Permitted, &kept).map_err(|e| said("permitted capabilities")(&e))?;
-    nix::sys::prctl::set_no_new_privs().map_err(|e| said("no new privileges")(&e))?;
-    let filter = filter(programs).map_err(|e| said("seccomp")(&e))?;
-    seccompiler::apply_filter(&filter).map_err(|e| said("seccomp")(&e))
+    caps::set(None, CapSet::Effective, &kept).map_err(|e| failed("effective capabilities", e.into()))?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(|e| failed("permitted capabilities", e.into()))?;
+    nix::sys::prctl::set_no_new_privs().map_err(|e| failed("no new privileges", e.into()))?;
+    let filter = filter(programs).map_err(|e| failed("seccomp", e))?;
+    seccompiler::apply_filter(&filter).map_err(|e| failed("seccomp", e.into()))
 }
 
-fn become_user(name: &str) -> Result<(), String> {
-    let found = User::from_name(name).map_err(|e| format!("[capture] user = {name:?}: {e}"))?;
-    let User { uid, gid, .. } = found.ok_or_else(|| format!("[capture] user = {name:?}: there is no such user"))?;
-    let said = |e: nix::Error| format!("becoming {name}: {e}");
-    caps::securebits::set_keepcaps(true).map_err(|e| format!("becoming {name}: {e}"))?;
+fn become_user(name: &str) -> Result<(), Error> {
+    let unknown = |why: String| Error::User { user: name.to_owned(), why };
+    let found = User::from_name(name).map_err(|e| unknown(e.to_string()))?;
+    let User { uid, gid, .. } = found.ok_or_else(|| unknown("there is no such user".into()))?;
+    let failed = |source| Error::Refused { what: format!("becoming {name}"), source };
+    let said = |e: nix::Error| failed(e.into());
+    caps::securebits::set_keepcaps(true).map_err(|e| failed(e.into()))?;
     setgroups(&[gid]).map_err(said)?;
     setresgid(gid, gid, gid).map_err(said)?;
     setresuid(uid, uid, uid).map_err(said)?;
     debug_assert!(Uid::effective() == uid && Gid::effective() == gid);
-    caps::securebits::set_keepcaps(false).map_err(|e| format!("becoming {name}: {e}"))
+    caps::securebits::set_keepcaps(false).map_err(|e| failed(e.into()))
 }
 
-fn filter(programs: bool) -> Result<BpfProgram, Box<dyn std::error::Error>> {
+fn filter(programs: bool) -> Result<BpfProgram, Box<dyn std::error::Error + Send + Sync>> {
     let starting = [nix::libc::SYS_execve, nix::libc::SYS_execveat];
     let refused = REFUSED.iter().chain(starting.iter().filter(|_| !programs));
     // An empty list of conditions: whatever its arguments.

@@ -12,25 +12,25 @@ use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use capture::sockets::SocketEvents;
-use capture::tap::{Happening, Tap, Wish};
+use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
 use watch::board::Board;
 use watch::outbox::Outbox;
-use watch::store::Store;
 
+use crate::alerter::{self, Alerter};
 use crate::config::{Config, Log};
 use crate::control::{self, Dump};
-use crate::desk::{Desk, Sight};
+use crate::engine::{Context, Engine};
+use crate::error::Error;
+use crate::evidence_store::{Writer, Written};
 use crate::memory::Memory;
 use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
 use crate::names::{Asker, Names};
-use crate::office::Office;
 use crate::origins::Origins;
 use crate::privileges::give_up;
-use crate::shelf::{Writer, Written};
-use crate::sources::{Asked, Asking, Heard, Outlet, follow};
+use crate::sources::{SourceEvent, SourceOutput, TriggerRequest, TriggerSender, follow};
 use crate::tally::KEPT;
 use crate::view::{Shown, page};
 
@@ -56,26 +56,26 @@ pub struct Begun {
 ///
 /// # Errors
 /// If it cannot begin: what failed, and what to do.
-pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), String> {
+pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), Error> {
     config.check()?;
     let config = Arc::new(config);
-    let wish = Wish {
+    let tap = TapConfig {
         interfaces: config.capture.interfaces.clone(),
         limits: config.limits(),
         way: config.capture.way.map(Into::into),
         snaplen: i32::from(config.capture.snaplen),
     };
-    let origins = Origins::open(&config.origin.databases).map_err(|e| format!("[origin] databases: {e}"))?;
+    let origins = Origins::open(&config.origin.databases)?;
     let (names, asker) = if config.origin.reverse_dns {
-        let (names, asker) = Names::asking(&config.origin.resolvers)?;
+        let (names, asker) = Names::asking(&config.origin.resolvers).map_err(Error::ReverseDns)?;
         (Some(names), Some(asker))
     } else {
         (None, None)
     };
     // All of its pages are touched: that takes a while, in which nothing should wait to be read.
     let memory = Memory::new(config.capture.memory.as_u64() as usize);
-    let sockets = config.capture.kernel_view.then(|| SocketEvents::attach(&wish.limits));
-    let (tap, notes) = Tap::open(wish).map_err(|e| e.to_string())?;
+    let sockets = config.capture.kernel_view.then(|| SocketEvents::attach(&tap.limits));
+    let (tap, notes) = Tap::open(tap)?;
     let mut notes: Vec<String> = notes.iter().map(|note| first_line(note)).collect();
     let sockets = match sockets {
         Some(Ok(sockets)) => Some(sockets),
@@ -94,17 +94,17 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     });
     metrics.way.get_or_create(&ByWay { way: tap.way().to_string() }).set(1);
 
-    let listener = std::net::TcpListener::bind(config.capture.listen)
-        .map_err(|e| format!("cannot listen on {} ([capture] listen): {e}", config.capture.listen))?;
+    let at = config.capture.listen;
+    let listener = std::net::TcpListener::bind(at).map_err(|source| Error::Listen { at, source })?;
     let control = control::listen(&config.capture.control)?;
     let journal = config.logs.iter().any(|log| matches!(log, Log::Journal { .. }));
     give_up(config.capture.user.as_deref(), journal)?;
-    let shelf = shelf(&config, &metrics, &shown)?;
+    let writer = evidence_writer(&config, &metrics, &shown)?;
     let (direct, undelivered) = mpsc::unbounded_channel();
-    let office = Office::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
+    let alerter = Alerter::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
     let (_receivers, receivers) = latest::channel(Arc::new(config.receivers.clone()));
     let outbox = Outbox {
-        store: Store::open(&config.alerts.store)?,
+        store: alerter::open(&config.alerts.store)?,
         direct: undelivered,
         receivers,
         board,
@@ -113,29 +113,29 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 
-    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(|e| format!("an eventfd: {e}"))?;
+    let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(Error::own("an eventfd"))?;
     let wake = Arc::new(wake);
     let (ask, asked) = sync_channel(MOST_ASKED);
-    let ask = Asking::new(ask, Arc::clone(&wake));
+    let ask = TriggerSender::new(ask, Arc::clone(&wake));
     let (dump, dumps) = sync_channel(4);
-    let outlet = Outlet { asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
+    let output = SourceOutput { name: "log".into(), asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
     for log in &config.logs {
-        follow(log, outlet.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
+        follow(log, output.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
     }
     let of_control = Arc::clone(&shown);
     std::thread::Builder::new()
         .name("control".into())
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
-        .map_err(|e| format!("the thread of the control socket: {e}"))?;
+        .map_err(Error::own("the thread of the control socket"))?;
 
-    let sight = Sight { way: way.clone(), threads: sockets.is_some(), origins, names };
-    let desk = Desk::new(Arc::clone(&config), memory, sight, shelf, Arc::clone(&metrics), Arc::clone(&shown));
+    let context = Context { way: way.clone(), threads: sockets.is_some(), origins, names };
+    let engine = Engine::new(Arc::clone(&config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
     ready(&Begun { way, notes });
-    let sleep = sleep(&tap, &wake).map_err(|e| format!("epoll: {e}"))?;
-    let mut recording = Recording { config, tap, sockets, desk, office, metrics, shown, asked, dumps, wake, sleep };
+    let sleep = sleep(&tap, &wake).map_err(Error::own("epoll"))?;
+    let mut recording = Recording { config, tap, sockets, engine, alerter, metrics, shown, asked, dumps, wake, sleep };
     recording.run(stop);
-    let Recording { desk, config, .. } = recording;
-    desk.finish();
+    let Recording { engine, config, .. } = recording;
+    engine.finish();
     let _ = std::fs::remove_file(&config.capture.control); // the next one does not mind
     Ok(())
 }
@@ -156,7 +156,7 @@ fn sleep(tap: &Tap, wake: &EventFd) -> nix::Result<Epoll> {
     Ok(sleep)
 }
 
-fn shelf(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, String> {
+fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<Writer, Error> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
     let report = move |written, held: u64| {
         metrics.evidence_bytes.set(held.cast_signed());
@@ -175,14 +175,17 @@ fn shelf(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Result<
     Writer::start(&config.evidence.folder, config.evidence.quota.as_u64(), report)
 }
 
-fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(Heard) + Send + Sync> {
+pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
     Arc::new(move |heard| {
         let outcome = match heard {
-            Heard::Unread => "unread",
-            Heard::NotSlow => "not_slow",
-            Heard::Shed => "shed",
-            Heard::Trouble(source, what) => return shown.trouble(&source, what),
+            SourceEvent::Unread(log) => {
+                shown.unread(&log);
+                "unread"
+            }
+            SourceEvent::NotSlow => "not_slow",
+            SourceEvent::Shed => "shed",
+            SourceEvent::Trouble(source, what) => return shown.trouble(&source, what),
         };
         metrics.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }).inc();
     })
@@ -194,9 +197,9 @@ fn web(
     shown: Arc<Shown>,
     outbox: Outbox,
     asker: Option<Asker>,
-) -> Result<(), String> {
-    listener.set_nonblocking(true).map_err(|e| format!("the web server: {e}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::own("the web server"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::own("the runtime"))?;
     let trouble = Arc::clone(&shown);
     let routes = Router::new()
         .route("/", get(|State((_, shown)): Served| async move { now(&shown) }))
@@ -229,14 +232,14 @@ fn web(
             tokio::join!(served, outbox.run(), asked);
         });
     };
-    std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(|e| format!("the thread of the web server: {e}"))
+    std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(Error::own("the thread of the web server"))
 }
 
 type Served = State<(Arc<Metrics>, Arc<Shown>)>;
 
 fn now(shown: &Shown) -> Html<String> {
-    let (status, glances) = shown.now();
-    Html(page(&status, &glances))
+    let (status, slow) = shown.now();
+    Html(page(&status, &slow))
 }
 
 fn status(shown: &Shown) -> Response {
@@ -248,11 +251,11 @@ struct Recording {
     config: Arc<Config>,
     tap: Tap,
     sockets: Option<SocketEvents>,
-    desk: Desk,
-    office: Office,
+    engine: Engine,
+    alerter: Alerter,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
-    asked: Receiver<Asked>,
+    asked: Receiver<TriggerRequest>,
     dumps: Receiver<Dump>,
     wake: Arc<EventFd>,
     sleep: Epoll,
@@ -269,16 +272,16 @@ impl Recording {
             self.wait();
             self.read();
             for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
-                self.desk.asked(asked);
+                self.engine.asked(asked);
             }
             while let Ok(dump) = self.dumps.try_recv() {
                 // Whoever asked may be gone.
                 match dump {
-                    Dump::Flow(trigger, answer) => drop(answer.send(self.desk.evidence(&trigger))),
-                    Dump::Last(last, answer) => drop(answer.send(self.desk.last(last))),
+                    Dump::Flow(trigger, answer) => drop(answer.send(self.engine.evidence(&trigger))),
+                    Dump::Last(last, answer) => drop(answer.send(self.engine.last(last))),
                 }
             }
-            self.desk.tick();
+            self.engine.tick();
             if tended.elapsed() >= TEND {
                 tended = Instant::now();
                 self.tend();
@@ -286,27 +289,27 @@ impl Recording {
             if judged.elapsed() >= self.config.alerts.every.0 {
                 judged = Instant::now();
                 let window = self.config.alerts.window.0.as_secs() as i64;
-                self.office.judge(&self.desk.sums(window));
-                self.shown.trouble("origin", self.desk.refresh().err());
+                self.alerter.judge(&self.engine.sums(window));
+                self.shown.trouble("origin", self.engine.refresh().err().map(|e| e.to_string()));
             }
         }
         self.read();
-        self.desk.tick();
+        self.engine.tick();
     }
 
     fn read(&mut self) {
-        let Self { tap, sockets, desk, .. } = self;
+        let Self { tap, sockets, engine, .. } = self;
         // First what the threads did: a packet may make somebody ask for it.
         if let Some(sockets) = sockets {
-            sockets.read(&mut |event| desk.event(event));
+            sockets.read(&mut |event| engine.event(event));
         }
-        tap.read(&mut |seen| desk.packet(&seen));
+        tap.read(&mut |seen| engine.packet(&seen));
     }
 
     /// Sleeps until much waits to be read, or somebody asks, or for a while.
     fn wait(&mut self) {
         let patience = self.tap.patience();
-        let look = self.desk.due().unwrap_or(patience).min(patience);
+        let look = self.engine.due().unwrap_or(patience).min(patience);
         let look = EpollTimeout::try_from(look + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO); // rounded up
         let mut events = [EpollEvent::empty(); 4];
         let woken = self.sleep.wait(&mut events, look).unwrap_or(0); // a signal wakes it too
@@ -316,12 +319,12 @@ impl Recording {
     }
 
     fn tend(&mut self) {
-        for happening in self.tap.tend() {
-            let (interface, trouble) = match happening {
-                Happening::Back(name) => (name, None),
-                Happening::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
-                Happening::Refused(name, why) => (name, Some(why)),
-                Happening::Reattached(name) => {
+        for event in self.tap.tend() {
+            let (interface, trouble) = match event {
+                InterfaceEvent::Back(name) => (name, None),
+                InterfaceEvent::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
+                InterfaceEvent::Refused(name, why) => (name, Some(why)),
+                InterfaceEvent::Reattached(name) => {
                     let said = "somebody took the filter off; it hangs there again, what passed meanwhile was not seen";
                     self.shown.note(format!("{name}: {said}"));
                     (name, None)
@@ -349,7 +352,7 @@ impl Recording {
                 }
                 set(&self.metrics.connections, counters.connections);
                 set(&self.metrics.late, counters.late);
-                self.desk.note(counters, numbers);
+                self.engine.note(counters, numbers);
                 self.shown.change(|status| {
                     (status.seen, status.passed) = (counters.seen, counters.passed + counters.syns);
                     (status.lost, status.connections) = (counters.lost + counters.syns_lost, counters.connections);
@@ -363,7 +366,7 @@ impl Recording {
     fn show(&self) {
         let now = capture::tap::monotonic();
         let m = &self.metrics;
-        for (name, ring) in self.desk.memory().rings() {
+        for (name, ring) in self.engine.memory().rings() {
             let label = ByRing { ring: name.into() };
             m.ring_bytes.get_or_create(&label).set(ring.memory() as i64);
             m.ring_packets.get_or_create(&label).set(ring.len().cast_signed());
@@ -373,9 +376,9 @@ impl Recording {
                 m.reach.get_or_create(&label).set((now - oldest) as f64 / 1e9);
             }
         }
-        m.under_way.set(self.desk.under_way() as i64);
-        let reach = self.desk.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
-        let sums = self.desk.sums(KEPT);
+        m.under_way.set(self.engine.under_way() as i64);
+        let reach = self.engine.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
+        let sums = self.engine.sums(KEPT);
         let mut networks: Vec<(String, u64, u64)> =
             sums.places.iter().map(|(place, counts)| (sums.say(place), counts.all, counts.slow_ones())).collect();
         networks.sort_by_key(|(_, all, slow)| std::cmp::Reverse((*slow, *all)));

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::EventFd;
 
 use crate::config::Log;
-use crate::logline::{Fields, Said, read, read_fields};
-use crate::shelf::Answer;
+use crate::error::Error;
+use crate::evidence_store::Answer;
+use crate::logline::{Fields, ParsedLine, read, read_fields};
 use crate::trigger::{LogLine, Source, Trigger};
 
 /// Between two looks at a file, and at whether to stop.
@@ -30,7 +31,7 @@ const MOST_LINE: u64 = 64 << 10;
 const MOST_FIELD: u64 = 1 << 20;
 
 /// A trigger, and when it came.
-pub struct Asked {
+pub struct TriggerRequest {
     /// What is wanted.
     pub trigger: Trigger,
     /// Since when.
@@ -40,9 +41,9 @@ pub struct Asked {
 }
 
 /// What sources report beside triggers.
-pub enum Heard {
-    /// A line that names no connection.
-    Unread,
+pub enum SourceEvent {
+    /// A line that names no connection, of the log of that name.
+    Unread(Arc<str>),
     /// A connection that was not slow.
     NotSlow,
     /// A trigger that nobody had time for.
@@ -53,19 +54,19 @@ pub enum Heard {
 
 /// Where triggers go. Whoever waits for them is woken.
 #[derive(Clone)]
-pub struct Asking {
-    to: SyncSender<Asked>,
+pub struct TriggerSender {
+    to: SyncSender<TriggerRequest>,
     wake: Arc<EventFd>,
 }
 
-impl Asking {
+impl TriggerSender {
     /// Triggers for whoever reads from the other end of `to` and sleeps on `wake`.
-    pub fn new(to: SyncSender<Asked>, wake: Arc<EventFd>) -> Self {
+    pub fn new(to: SyncSender<TriggerRequest>, wake: Arc<EventFd>) -> Self {
         Self { to, wake }
     }
 
     /// Hands a trigger over; whether there was room for it.
-    pub fn ask(&self, asked: Asked) -> bool {
+    pub fn ask(&self, asked: TriggerRequest) -> bool {
         let taken = self.to.try_send(asked).is_ok();
         let _ = self.wake.write(1); // it fails only when it is set already
         taken
@@ -79,30 +80,34 @@ impl Asking {
 
 /// What a source needs.
 #[derive(Clone)]
-pub struct Outlet {
+pub struct SourceOutput {
+    /// What the log is called: its path, `journal`, `syslog` and where it is listened for.
+    pub name: Arc<str>,
     /// Where triggers go.
-    pub asked: Asking,
+    pub asked: TriggerSender,
     /// Hears the rest.
-    pub heard: Arc<dyn Fn(Heard) + Send + Sync>,
+    pub heard: Arc<dyn Fn(SourceEvent) + Send + Sync>,
     /// Set when it is over.
     pub stop: Arc<AtomicBool>,
 }
 
-impl Outlet {
+impl SourceOutput {
     fn over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn said(&self, said: Option<Said>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
+    fn said(&self, said: Option<ParsedLine>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
-            None => (self.heard)(Heard::Unread),
+            None => (self.heard)(SourceEvent::Unread(Arc::clone(&self.name))),
             // One of all requests, and nothing is said of its handshake: not a word that it was slow.
-            Some(Said { every: true, .. }) => (self.heard)(Heard::NotSlow),
-            Some(Said { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => (self.heard)(Heard::NotSlow),
-            Some(Said { client, .. }) => {
+            Some(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
+            Some(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
+                (self.heard)(SourceEvent::NotSlow)
+            }
+            Some(ParsedLine { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
-                if !self.asked.ask(Asked { trigger, at: Instant::now(), answer: None }) {
-                    (self.heard)(Heard::Shed);
+                if !self.asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: None }) {
+                    (self.heard)(SourceEvent::Shed);
                 }
             }
         }
@@ -112,8 +117,8 @@ impl Outlet {
         self.said(read(line, fields), at_least, || LogLine { text: line.trim_end().to_owned(), entry: None });
     }
 
-    fn trouble(&self, source: &str, what: Option<String>) {
-        (self.heard)(Heard::Trouble(source.to_owned(), what));
+    fn trouble(&self, what: Option<String>) {
+        (self.heard)(SourceEvent::Trouble(self.name.to_string(), what));
     }
 }
 
@@ -121,51 +126,60 @@ impl Outlet {
 ///
 /// # Errors
 /// If it cannot be followed at all.
-pub fn follow(log: &Log, outlet: Outlet, cursors: &Path) -> Result<(), String> {
+pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Error> {
+    let output = SourceOutput { name: name(log).into(), ..output };
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
             let journal = Journal { matches, directory, fields: fields.with_usual(), at_least: at_least.map(|t| t.0), cursor };
-            Box::new(move || journal.run(&outlet))
+            Box::new(move || journal.run(&output))
         }
         Log::File { path, fields, at_least } => {
             let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
-            Box::new(move || grow(&path, &outlet, &mut |line| outlet.line(line, &fields, at_least)))
+            Box::new(move || grow(&path, &output, &mut |line| output.line(line, &fields, at_least)))
         }
         Log::Syslog { listen, fields, at_least } => {
-            let socket = UdpSocket::bind(listen).map_err(|e| format!("[[log]] syslog: {listen}: {e}"))?;
-            socket.set_read_timeout(Some(LOOK)).map_err(|e| format!("[[log]] syslog: {e}"))?;
+            let failed = |source| Error::Syslog { at: listen, source };
+            let socket = UdpSocket::bind(listen).map_err(failed)?;
+            socket.set_read_timeout(Some(LOOK)).map_err(failed)?;
             let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
             Box::new(move || {
                 let mut message = vec![0; 65_535];
-                while !outlet.over() {
+                while !output.over() {
                     if let Ok(len) = socket.recv(&mut message) {
-                        outlet.line(&String::from_utf8_lossy(&message[..len]), &fields, at_least);
+                        output.line(&String::from_utf8_lossy(&message[..len]), &fields, at_least);
                     }
                 }
             })
         }
     };
-    std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(|e| format!("the thread of a log: {e}"))
+    std::thread::Builder::new().name("log".into()).spawn(run).map(drop).map_err(Error::own("the thread of a log"))
+}
+
+fn name(log: &Log) -> String {
+    match log {
+        Log::Journal { .. } => "journal".into(),
+        Log::File { path, .. } => path.display().to_string(),
+        Log::Syslog { listen, .. } => format!("syslog {listen}"),
+    }
 }
 
 /// Follows a file from its end on, through rotation by renaming and by truncating.
-fn grow(path: &Path, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
-    let name = path.display().to_string();
+fn grow(path: &Path, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     let mut from_end = true;
-    while !outlet.over() {
+    while !output.over() {
         let opened = File::open(path).and_then(|mut file| {
             let from = if from_end { SeekFrom::End(0) } else { SeekFrom::Start(0) };
             file.seek(from).map(|_| file)
         });
         match opened {
             Ok(file) => {
-                outlet.trouble(&name, None);
-                read_on(path, BufReader::new(file), outlet, each);
+                output.trouble(None);
+                read_on(path, BufReader::new(file), output, each);
                 from_end = false; // its successor is new: all of it counts
             }
             Err(error) => {
-                outlet.trouble(&name, Some(error.to_string()));
+                output.trouble(Some(error.to_string()));
                 from_end = false; // a file that appears later is new
                 std::thread::sleep(LOOK);
             }
@@ -174,14 +188,14 @@ fn grow(path: &Path, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
 }
 
 /// Reads lines until another file has the name, or this one was made shorter.
-fn read_on(path: &Path, mut file: BufReader<File>, outlet: &Outlet, each: &mut dyn FnMut(&str)) {
+fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     let own = file.get_ref().metadata().map(|m| m.ino()).unwrap_or(0);
     let mut line = Vec::new();
-    while !outlet.over() {
+    while !output.over() {
         let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(0) => false,
             Ok(_) => line.ends_with(b"\n") || line.len() as u64 >= MOST_LINE,
-            Err(_) => return,
+            Err(error) => return output.trouble(Some(error.to_string())),
         };
         if whole {
             each(&String::from_utf8_lossy(&line));
@@ -208,11 +222,11 @@ struct Journal {
 }
 
 impl Journal {
-    fn run(&self, outlet: &Outlet) {
-        while !outlet.over() {
-            match self.start().and_then(|child| self.read(child, outlet)) {
+    fn run(&self, output: &SourceOutput) {
+        while !output.over() {
+            match self.start().and_then(|child| self.read(child, output)) {
                 Ok(()) => {}
-                Err(error) => outlet.trouble("journal", Some(error)),
+                Err(error) => output.trouble(Some(error)),
             }
             std::thread::sleep(AGAIN);
         }
@@ -232,13 +246,13 @@ impl Journal {
         command.spawn().map_err(|e| format!("journalctl: {e}"))
     }
 
-    fn read(&self, mut child: Child, outlet: &Outlet) -> Result<(), String> {
+    fn read(&self, mut child: Child, output: &SourceOutput) -> Result<(), String> {
         let Some(out) = child.stdout.take() else { return Err("journalctl has no output".into()) };
         // A thread that waits for the journal cannot look whether to stop.
         let watcher = std::thread::spawn({
-            let outlet = outlet.clone();
+            let output = output.clone();
             move || {
-                while !outlet.over() && child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                while !output.over() && child.try_wait().is_ok_and(|ended| ended.is_none()) {
                     std::thread::sleep(LOOK);
                 }
                 let _ = child.kill();
@@ -246,10 +260,15 @@ impl Journal {
             }
         });
         let mut reader = BufReader::new(out);
-        outlet.trouble("journal", None);
+        output.trouble(None);
         let (mut noted, mut last) = (Instant::now(), None);
-        while let Ok(Some(mut entry)) = next_entry(&mut reader) {
-            self.entry(&entry, outlet);
+        let ended = loop {
+            let mut entry = match next_entry(&mut reader) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break "journalctl ended; starting it again".to_owned(),
+                Err(error) => break format!("what journalctl wrote cannot be read ({error}); starting it again"),
+            };
+            self.entry(&entry, output);
             last = entry.fields.remove("__CURSOR").or(last);
             // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
             if noted.elapsed() > LOOK
@@ -258,10 +277,10 @@ impl Journal {
                 noted = Instant::now();
                 self.note(&cursor);
             }
-        }
+        };
         last.iter().for_each(|cursor| self.note(cursor));
         let _ = watcher.join();
-        if outlet.over() { Ok(()) } else { Err("journalctl ended; starting it again".into()) }
+        if output.over() { Ok(()) } else { Err(ended) }
     }
 
     fn note(&self, cursor: &str) {
@@ -270,14 +289,14 @@ impl Journal {
         let _ = write_private(&unfinished, cursor.as_bytes()).and_then(|()| std::fs::rename(&unfinished, &self.cursor));
     }
 
-    fn entry(&self, entry: &Entry, outlet: &Outlet) {
+    fn entry(&self, entry: &Entry, output: &SourceOutput) {
         let field = |name: &str| {
             let own = entry.fields.get(name);
             own.or_else(|| entry.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v)).cloned()
         };
         let message = entry.fields.get("MESSAGE").cloned().unwrap_or_default();
         let said = read_fields(&field, &self.fields).or_else(|| read(&message, &self.fields));
-        outlet.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
+        output.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
     }
 }
 
@@ -318,7 +337,7 @@ fn next_entry(reader: &mut impl BufRead) -> std::io::Result<Option<Entry>> {
         let mut length = [0; 8];
         reader.read_exact(&mut length)?;
         let mut value = Vec::new();
-        reader.by_ref().take((u64::from_le_bytes(length) + 1).min(MOST_FIELD)).read_to_end(&mut value)?;
+        reader.by_ref().take(u64::from_le_bytes(length).saturating_add(1).min(MOST_FIELD)).read_to_end(&mut value)?;
         entry.bytes.extend_from_slice(&length);
         entry.bytes.extend_from_slice(&value);
         entry.fields.insert(text, String::from_utf8_lossy(value.trim_ascii_end()).into_owned());
@@ -336,13 +355,13 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, sync_channel};
 
-    fn outlet() -> (Outlet, Receiver<Asked>) {
+    fn output() -> (SourceOutput, Receiver<TriggerRequest>) {
         let (asked, triggers) = sync_channel(16);
-        let asked = Asking::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
-        (Outlet { asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
+        let asked = TriggerSender::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
+        (SourceOutput { name: "log".into(), asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
     }
 
-    fn client(triggers: &Receiver<Asked>) -> String {
+    fn client(triggers: &Receiver<TriggerRequest>) -> String {
         triggers.recv_timeout(Duration::from_secs(10)).expect("a trigger comes").trigger.client.to_string()
     }
 
@@ -351,15 +370,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("slow.log");
         std::fs::write(&path, "192.0.2.1:1 an old line\n").expect("it is writable");
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
         let log =
             Log::File { path: path.clone(), fields: Default::default(), at_least: Some(watch::duration::Time::millis(100)) };
         let opened = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&opened);
-        let out = Outlet {
+        let out = SourceOutput {
             heard: Arc::new(move |heard| {
-                if let Heard::Trouble(_, None) = heard {
+                if let SourceEvent::Trouble(_, None) = heard {
                     *seen.lock().expect("unbroken") = true
                 }
             }),
@@ -400,7 +419,7 @@ mod tests {
         let mut reader = &export[..];
         let first = next_entry(&mut reader).expect("it reads").expect("there is one");
         assert_eq!(first.fields.get("MESSAGE").map(String::as_str), Some("two\nlines"));
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let journal =
             Journal { matches: vec![], directory: None, fields: Fields::default(), at_least: None, cursor: PathBuf::new() };
         journal.entry(&first, &out);
@@ -424,14 +443,14 @@ mod tests {
 
     #[test]
     fn a_line_of_a_log_of_all_requests_is_no_trigger() {
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ours = Arc::clone(&heard);
-        let word = move |heard: Heard| {
-            let word = if let Heard::NotSlow = heard { "not slow" } else { "other" };
+        let word = move |heard: SourceEvent| {
+            let word = if let SourceEvent::NotSlow = heard { "not slow" } else { "other" };
             ours.lock().expect("unbroken").push(word);
         };
-        let out = Outlet { heard: Arc::new(word), ..out };
+        let out = SourceOutput { heard: Arc::new(word), ..out };
         let httplog =
             "haproxy[9]: 192.0.2.7:77 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /\"";
         for at_least in [None, Some(Duration::from_millis(200))] {
@@ -444,9 +463,25 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_name_no_connection_are_counted_under_their_log() {
+        let shown = Arc::new(crate::view::Shown::default());
+        let heard = crate::recording::heard(&Arc::default(), &shown);
+        let (out, triggers) = output();
+        let out = SourceOutput { heard, name: "/var/log/proxy.log".into(), ..out };
+        for line in ["starting", r#"{"client":"#, "192.0.2.7:77 handshake=300ms", "192.0.2.7 - - \"GET / HTTP/1.1\" 200"] {
+            out.line(line, &Fields::default(), None);
+        }
+        assert_eq!((client(&triggers), triggers.try_recv().is_err()), ("192.0.2.7:77".into(), true));
+        let (status, _) = shown.now();
+        assert_eq!(status.unread.into_iter().collect::<Vec<_>>(), [("/var/log/proxy.log".to_owned(), 3)]);
+        let said = crate::view::lines(&shown.now().0);
+        assert!(said.contains("/var/log/proxy.log: 3 lines name no client's address with its port"), "{said}");
+    }
+
+    #[test]
     fn syslog_messages_are_triggers() {
         let free = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("loopback");
-        let (out, triggers) = outlet();
+        let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
         follow(&Log::Syslog { listen: free, fields: Default::default(), at_least: None }, out, Path::new("/"))
             .expect("it listens");

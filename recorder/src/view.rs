@@ -10,9 +10,9 @@ use watch::page::document;
 /// Slow handshakes shown.
 const SHOWN: usize = 50;
 
-/// A slow handshake, as much of it as a glance takes in.
+/// A slow handshake in a few words.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Glance {
+pub struct SlowHandshake {
     /// When it began.
     pub started: String,
     /// The client, or its network.
@@ -64,11 +64,14 @@ pub struct Status {
     pub alerts: BTreeMap<String, String>,
     /// What is wrong with the recorder itself.
     pub trouble: BTreeMap<String, String>,
+    /// By log: its lines that name no connection, and so are no trigger.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, u64>,
 }
 
 /// What is shown.
 #[derive(Default)]
-pub struct Shown(Mutex<(Status, VecDeque<Glance>)>);
+pub struct Shown(Mutex<(Status, VecDeque<SlowHandshake>)>);
 
 impl Shown {
     /// Changes the status.
@@ -93,15 +96,26 @@ impl Shown {
         });
     }
 
+    /// A line of that log names no connection.
+    pub fn unread(&self, log: &str) {
+        self.change(|status| {
+            if let Some(lines) = status.unread.get_mut(log) {
+                *lines += 1;
+            } else {
+                status.unread.insert(log.to_owned(), 1);
+            }
+        });
+    }
+
     /// Notes a slow handshake.
-    pub fn slow(&self, glance: Glance) {
-        let glances = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
-        glances.push_front(glance);
-        glances.truncate(SHOWN);
+    pub fn slow(&self, handshake: SlowHandshake) {
+        let shown = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        shown.push_front(handshake);
+        shown.truncate(SHOWN);
     }
 
     /// All of it.
-    pub fn now(&self) -> (Status, Vec<Glance>) {
+    pub fn now(&self) -> (Status, Vec<SlowHandshake>) {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (shown.0.clone(), shown.1.iter().cloned().collect())
     }
@@ -120,14 +134,26 @@ pub fn lines(status: &Status) -> String {
     {
         text.push_str(&format!("{what}: {said}\n"));
     }
-    for note in &status.notes {
+    for note in unread(status).chain(status.notes.iter().cloned()) {
         text.push_str(&format!("note: {note}\n"));
     }
     text
 }
 
+/// "/var/log/proxy.log: 3 lines name no client's address with its port, and are no triggers".
+fn unread(status: &Status) -> impl Iterator<Item = String> + '_ {
+    status.unread.iter().map(|(log, n)| {
+        let said = if *n == 1 {
+            "1 line names no client's address with its port, and is no trigger".into()
+        } else {
+            format!("{n} lines name no client's address with its port, and are no triggers")
+        };
+        format!("{log}: {said}")
+    })
+}
+
 /// The page.
-pub fn page(status: &Status, glances: &[Glance]) -> String {
+pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
     let worst = status.slow.values().copied().max().unwrap_or(1).max(1);
     let share = if status.seen == 0 { 0.0 } else { status.passed as f64 / status.seen as f64 * 100.0 };
     let body = html! {
@@ -147,15 +173,15 @@ pub fn page(status: &Status, glances: &[Glance]) -> String {
             } }
         }
         h2 { "The last of them" }
-        @if glances.is_empty() { p.soft { "None since the recorder began." } }
-        @for g in glances { (row(g)) }
+        @if slow.is_empty() { p.soft { "None since the recorder began." } }
+        @for handshake in slow { (row(handshake)) }
         h2 { "The recorder" }
         p.soft {
             (status.way) ". " (status.seen) " packets of interest passed, " (status.passed) " of them (" (format!("{share:.2}")) " %) belong to handshakes; "
             (status.lost) " were lost. " (status.connections) " connections. Memory reaches back "
             (status.reach_seconds.map_or("no time yet".into(), time)) "."
         }
-        @for note in &status.notes { p.soft { (note) } }
+        @for note in unread(status).chain(status.notes.iter().cloned()) { p.soft { (note) } }
     };
     document(&status.site, true, &[("/", "now"), ("/api/status", "as JSON"), ("/metrics", "metrics")], &body)
 }
@@ -168,15 +194,15 @@ fn headline(alerts: usize) -> String {
     }
 }
 
-fn row(g: &Glance) -> Markup {
+fn row(handshake: &SlowHandshake) -> Markup {
     html! {
         section.round {
-            div { span.dot.(class_of(&g.verdict)) {} b { (g.verdict) } " "
-                @if let Some(ms) = g.total_ms { (format!("{ms:.0} ms")) } " · " (g.client)
-                @if let Some(network) = &g.network { span.soft { " " (network) } }
-                @if let Some(name) = &g.server_name { " → " (name) } }
-            div { (g.sentence) }
-            div.soft { (g.started) " · by " (g.source) @if let Some(file) = &g.file { " · " (file) } }
+            div { span.dot.(class_of(&handshake.verdict)) {} b { (handshake.verdict) } " "
+                @if let Some(ms) = handshake.total_ms { (format!("{ms:.0} ms")) } " · " (handshake.client)
+                @if let Some(network) = &handshake.network { span.soft { " " (network) } }
+                @if let Some(name) = &handshake.server_name { " → " (name) } }
+            div { (handshake.sentence) }
+            div.soft { (handshake.started) " · by " (handshake.source) @if let Some(file) = &handshake.file { " · " (file) } }
         }
     }
 }

@@ -13,12 +13,12 @@ use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
 use explain::gather::Gather;
 use explain::{Options, filter::Filter};
-use report::explained::ExplainedRecord;
+use records::explained::ExplainedRecord;
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;
 use whostalled_recorder::detector::Detector;
-use whostalled_recorder::dossier::{Beside, bundle, dossier};
+use whostalled_recorder::flow_report::{Provenance, bundle, flow_report};
 use whostalled_recorder::memory::{Memory, Packet};
 use whostalled_recorder::screen::{Screen, Step, begins};
 use whostalled_recorder::slow::culprit;
@@ -81,7 +81,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
         labels.insert(ends.client.to_string(), label);
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
-        let made = dossier(packets, &trigger, &detector, &beside(), None).expect("its packets are in memory");
+        let made = flow_report(packets, &trigger, &detector, &provenance(), None).expect("its packets are in memory");
         evidence.insert(ends.client.to_string(), made.record.label());
         let read = explained(&made.pcapng);
         assert_eq!(read.len(), 1, "one flow a file, and it reads");
@@ -228,8 +228,8 @@ fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
     (packets, view.endpoints.client)
 }
 
-fn beside() -> Beside {
-    Beside { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() }
+fn provenance() -> Provenance {
+    Provenance { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() }
 }
 
 #[test]
@@ -240,13 +240,13 @@ fn nothing_that_is_said_behind_the_handshake_is_kept() {
         let whole: usize = packets.iter().map(|p| p.bytes.windows(MARK.len()).filter(|w| *w == MARK).count()).sum();
         assert!(whole > 0, "there is something to hide in {version:?}");
         let trigger = Trigger { client, server: None, source: Source::Detector };
-        let made = dossier(packets.clone(), &trigger, &Detector::default(), &beside(), None).expect("a flow");
+        let made = flow_report(packets.clone(), &trigger, &Detector::default(), &provenance(), None).expect("a flow");
         let one = payload(made.pcapng, MARK);
         // The same port once more, a minute later, with other sequence numbers.
         let (again, same) = marked(version, 4);
         assert_eq!(client, same);
         packets.extend(again.into_iter().map(|p| Packet { at: p.at + 60_000_000_000, ..p }));
-        let all = payload(bundle(packets, &beside()).expect("a vector takes it"), MARK);
+        let all = payload(bundle(packets, &provenance()).expect("a vector takes it"), MARK);
         assert_eq!((one.1, all.1), (0, 0), "{version:?}");
         kept += one.0;
     }

@@ -1,9 +1,9 @@
 //! What `explain` found, as one page that needs nothing else.
 
 use maud::{DOCTYPE, Markup, html};
+use records::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use settings::words::visible_lines;
 
-use crate::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use crate::explained_terminal::{capture_line, facts, found, times};
 use crate::html::{head, ledger, legend};
 use crate::waterfall;
@@ -105,18 +105,20 @@ fn owner_class(label: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explained::{CaptureRecord, Counts};
     use crate::explained_terminal::render;
+    use records::explained::{CaptureRecord, Counts};
 
     #[test]
     fn names_of_files_bring_no_control_characters_onto_page_or_terminal() {
         let name = "edge\u{1b}]0;title\u{7}\u{9b}31m.pcap".to_owned();
         let capture = CaptureRecord { files: vec![name.clone()], packets: 1, dropped: 0, stands: vec!["\u{1b}[2J".into()] };
+        let counts =
+            Counts { not_understood: [("EtherType 0x88e5".to_owned(), 20), ("ESP".to_owned(), 1)].into(), ..Counts::default() };
         let report = ExplainReport {
             format: 1,
             captures: vec![capture],
             files: vec![name.clone()],
-            counts: Counts::default(),
+            counts,
             handshakes: 0,
             selected: 0,
             summary: Vec::new(),
@@ -129,5 +131,6 @@ mod tests {
         let terminal = render(&report);
         assert!(!terminal.contains("\u{1b}]") && !terminal.contains('\u{9b}'), "{terminal:?}");
         assert!(!terminal.contains("\u{1b}[2J") && terminal.contains("edge\\u{1b}]0;title"), "{terminal:?}");
+        assert!(terminal.contains("; 21 frames not understood"), "of all kinds together: {terminal:?}");
     }
 }

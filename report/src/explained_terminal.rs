@@ -4,10 +4,8 @@ use std::fmt::Write;
 
 use analysis::clock::Span;
 use anstyle::{AnsiColor, Style};
-use settings::words::visible;
-
-use crate::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
-use crate::model::plural;
+use records::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
+use settings::words::{plural, visible};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -4,9 +4,10 @@ use analysis::judging::ledger::Owner;
 use analysis::judging::run::{CellVerdict, Role};
 use analysis::judging::verdict::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use records::handshake::{HandshakeRecord, Judged};
+use records::run::RunRecord;
 use settings::words::visible_lines;
 
-use crate::model::{HandshakeRecord, Judged, RunRecord};
 use crate::terminal::{role_note, scope, vantages, words};
 use crate::waterfall;
 

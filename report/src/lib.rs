@@ -1,11 +1,8 @@
-//! Runs in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
+//! Records in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
 #![forbid(unsafe_code)]
 
-pub mod explained;
 pub mod explained_html;
 pub mod explained_terminal;
 pub mod html;
-pub mod lanes;
-pub mod model;
 pub mod terminal;
 mod waterfall;

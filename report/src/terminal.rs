@@ -5,9 +5,9 @@ use std::fmt::Write;
 use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::judging::verdict::Verdict;
 use anstyle::{AnsiColor, Style};
+use records::handshake::HandshakeRecord;
+use records::run::RunRecord;
 use settings::words::{visible, visible_lines};
-
-use crate::model::{HandshakeRecord, RunRecord};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -2,8 +2,7 @@
 
 use analysis::judging::ledger::{Ledger, Owner};
 use maud::{Markup, html};
-
-use crate::model::{Lane, Mark};
+use records::handshake::{Lane, Mark};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;

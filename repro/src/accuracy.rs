@@ -1,7 +1,7 @@
 //! Attributed against injected: the ledger scored by the injectors' own logs.
 
 use analysis::judging::ledger::Owner;
-use report::model::HandshakeRecord;
+use records::handshake::HandshakeRecord;
 
 use crate::duration::Length;
 use crate::fault::FaultKind;

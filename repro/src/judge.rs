@@ -8,8 +8,10 @@ use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, j
 use analysis::judging::sentence::explain;
 use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
 use hdrhistogram::Histogram;
-use report::lanes::{Stamped, lanes};
-use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, PhaseQuantiles};
+use records::FORMAT;
+use records::handshake::{HandshakeRecord, Judged};
+use records::lanes::{Stamped, lanes};
+use records::run::{CellPhases, PhaseQuantiles};
 
 use crate::scenario::{Scenario, TargetSpec};
 

@@ -4,8 +4,8 @@
 //! scenario.toml ─► Scenario ─► Stage (hosts, edges, captures) ─► batches: launch, collect, join ─► Judged ─► run folder
 //! ```
 //!
-//! It calls the lab for hosts, `capture` for packets, `analysis` for verdicts and `report` for pages; none of
-//! them knows of it.
+//! It calls the lab for hosts, `capture` for packets and `analysis` for verdicts; none of them knows of it. The page is rendered by
+//! whoever calls.
 #![forbid(unsafe_code)]
 
 pub mod accuracy;

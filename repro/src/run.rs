@@ -7,8 +7,10 @@ use analysis::clock::Instant;
 use lab::rootless::Privilege;
 use lab::sample::steal;
 use lab::truth::Injected;
-use report::model::{Expectation, FORMAT, Footing, HandshakeRecord, RunRecord};
-use serde::Serialize;
+use records::FORMAT;
+use records::handshake::HandshakeRecord;
+use records::lanes::{Stamped, comments};
+use records::run::{ClientEnded, Expectation, Footing, Manifest, RunRecord};
 
 use crate::Error;
 use crate::batch::{self, Batch};
@@ -17,7 +19,6 @@ use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
 use crate::scenario::{OneOrMore, Scenario};
 use crate::stage::Stage;
-use report::lanes::{Stamped, comments};
 
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;
@@ -32,6 +33,8 @@ pub struct RunOptions<'a> {
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
     pub progress: &'a dyn Fn(&str, u64, u64),
+    /// Renders `report.html`: the run, its handshakes, what was injected.
+    pub page: &'a dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String,
 }
 
 /// What a run gives back.
@@ -58,7 +61,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let total = cells * u64::from(scenario.rounds);
     (options.progress)("building the lab", 0, total);
     let mut folder = Folder::create(options.results.join(&run_id), &scenario.name, hosts.clone())?;
-    let manifest = Manifest::new(&run_id, scenario);
+    let manifest = manifest(&run_id, scenario);
     folder.json("run.json", &manifest)?;
     let stage = Stage::build(scenario, options.privilege)?;
     stage.set_wire_faults(scenario);
@@ -87,7 +90,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
         return Err(error);
     }
     (options.progress)("judging", done, total);
-    state.finish(stage, folder, scenario, &manifest, &hosts)
+    state.finish(stage, folder, scenario, &manifest, &hosts, options.page)
 }
 
 /// The cells of one round; each round begins with another cell, so that no cell is always first.
@@ -122,16 +125,10 @@ impl State {
         let notes: Vec<(u64, String)> = batch.handshakes.iter().flat_map(comments).collect();
         folder.frames(&batch.frames, &notes)?;
         for client in &batch.clients {
-            #[derive(Serialize)]
-            struct Event<'a> {
-                event: &'static str,
-                round: u32,
-                vantage: &'a str,
-                target: &'a str,
-                #[serde(flatten)]
-                client: &'a batch::ClientEnd,
-            }
-            folder.append("events.ndjson", &Event { event: "client_ended", round, vantage, target, client })?;
+            let batch::ClientEnd { pid, code, timed_out, said, complained } = client.clone();
+            let (event, vantage, target) = (ClientEnded::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
+            let ended = ClientEnded { event, round, vantage, target, pid, code, timed_out, said, complained };
+            folder.append("events.ndjson", &ended)?;
         }
         self.footing.clients += batch.clients.len() as u64;
         self.footing.clients_timed_out += batch.clients.iter().filter(|c| c.timed_out).count() as u64;
@@ -175,8 +172,9 @@ impl State {
         stage: Stage,
         folder: Folder,
         scenario: &Scenario,
-        manifest: &Manifest,
+        manifest: &Manifest<&Scenario>,
         hosts: &[String],
+        page: &dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String,
     ) -> Result<Outcome, Error> {
         let losses: Vec<_> = hosts.iter().map(|h| stage.captures[h].losses()).collect();
         let wire = stage.lab.wire.lateness();
@@ -223,7 +221,7 @@ impl State {
         folder.write("handshakes.ndjson", &lines)?;
         folder.histograms(&histograms)?;
         folder.json("verdict.json", &run)?;
-        folder.write("report.html", report::html::page(&run, &handshakes, &self.truth_lines()).as_bytes())?;
+        folder.write("report.html", page(&run, &handshakes, &self.truth_lines()).as_bytes())?;
         let path = folder.path.clone();
         folder.finish(&losses)?;
         Ok(Outcome { record: run, handshakes, truth: self.truth, folder: path })
@@ -337,32 +335,18 @@ fn paused(said: &serde_json::Value, client: std::net::SocketAddr) -> Option<Inje
     Some(Injected { client: Some(client), target: None, owner: "client_app".into(), ms: Some(ms), what: "slept as told".into() })
 }
 
-/// `run.json`: enough to know what was run where.
-#[derive(Serialize)]
-struct Manifest<'a> {
-    format: u32,
-    run_id: String,
-    started: String,
-    version: &'static str,
-    kernel: String,
-    clock_source: String,
-    cpus: usize,
-    scenario: &'a Scenario,
-}
-
-impl<'a> Manifest<'a> {
-    fn new(run_id: &str, scenario: &'a Scenario) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        Self {
-            format: FORMAT,
-            run_id: run_id.to_owned(),
-            started: timestamp().1,
-            version: env!("CARGO_PKG_VERSION"),
-            kernel: read("/proc/sys/kernel/osrelease"),
-            clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            scenario,
-        }
+/// `run.json`.
+fn manifest<'a>(run_id: &str, scenario: &'a Scenario) -> Manifest<&'a Scenario> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    Manifest {
+        format: FORMAT,
+        run_id: run_id.to_owned(),
+        started: timestamp().1,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: read("/proc/sys/kernel/osrelease"),
+        clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        scenario,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Fields, Said, duration, endpoint, ip, read_fields};
+use super::{Fields, ParsedLine, duration, endpoint, ip, read_fields};
 
 /// Patterns, compiled once.
 struct Patterns {
@@ -53,7 +53,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 });
 
 /// Reads a line of text.
-pub(super) fn read(line: &str, fields: &Fields) -> Option<Said> {
+pub(super) fn read(line: &str, fields: &Fields) -> Option<ParsedLine> {
     let patterns = &*PATTERNS;
     if let Some(said) = labelled(line, fields) {
         return said;
@@ -69,9 +69,9 @@ pub(super) fn read(line: &str, fields: &Fields) -> Option<Said> {
         // Its own formats have three timers (TCP) or five (HTTP) and none of the handshake; with seven, the first is %Th.
         let timers: Vec<&str> = found[1].split('/').collect();
         let th = timers.first().filter(|_| timers.len() == 7).and_then(|th| duration("th", th));
-        return Some(Said { client, took: th, every: th.is_none() });
+        return Some(ParsedLine { client, took: th, every: th.is_none() });
     }
-    Some(Said { client, took, every: false })
+    Some(ParsedLine { client, took, every: false })
 }
 
 /// Whose address a line has.
@@ -117,7 +117,7 @@ fn client(line: &str) -> Found {
 }
 
 /// Labelled lines (ltsv.org): `label:value` between tabs. Absent if it is none.
-fn labelled(line: &str, fields: &Fields) -> Option<Option<Said>> {
+fn labelled(line: &str, fields: &Fields) -> Option<Option<ParsedLine>> {
     let pieces: Vec<&str> = line.trim_end().split('\t').collect();
     if pieces.len() < 3 || !pieces[1..].iter().all(|piece| PATTERNS.label.is_match(piece)) {
         return None;
@@ -134,7 +134,7 @@ fn labelled(line: &str, fields: &Fields) -> Option<Option<Said>> {
     let said = read_fields(&|name| value(name), fields).or_else(|| {
         let client = SocketAddr::new(ip(&value("host")?)?, value("port")?.parse().ok()?);
         let took = fields.duration.iter().find_map(|name| duration(name, &value(name)?));
-        Some(Said { client, took, every: took.is_none() })
+        Some(ParsedLine { client, took, every: took.is_none() })
     });
-    Some(said.map(|said| Said { every: said.took.is_none() && !fields.own, ..said }))
+    Some(said.map(|said| ParsedLine { every: said.took.is_none() && !fields.own, ..said }))
 }

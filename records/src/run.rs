@@ -1,102 +1,75 @@
-//! A run as data: what `verdict.json` and `handshakes.ndjson` hold and every renderer reads.
+//! A run as data: what was to be run where (`run.json`), what came out (`verdict.json`).
 
-use analysis::clock::Span;
 use analysis::judging::run::RunVerdict;
-use analysis::judging::verdict::{Judgement, Reading};
 use serde::{Deserialize, Serialize};
 
-/// Version of the record formats; readers of a later one must still read this.
-pub const FORMAT: u32 = 1;
-
-/// A milestone as one observer saw it.
+/// Enough to know what was run where. `S` is the scenario, as its reader has it; whoever has none takes the JSON as it is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Mark {
-    /// The milestone's name.
-    pub name: String,
-    /// When, in milliseconds since this observer's first milestone, on this observer's clock.
-    pub ms: f64,
-    /// The frame of `evidence.pcapng`, where it is a packet.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub packet: Option<u64>,
-}
-
-/// What one observer saw.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Lane {
-    /// The observer: `client app`, `client kernel`, `client wire`, `edge wire`, `edge log`.
-    pub observer: String,
-    /// Where this lane's zero lies on the client's time axis, in milliseconds. For lanes of the edge this is an
-    /// estimate for drawing (half a round trip each way); no verdict uses it.
-    pub offset_ms: f64,
-    /// Its milestones.
-    pub marks: Vec<Mark>,
-}
-
-/// One grade's reading of a handshake, judged.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Judged {
-    /// The reading.
-    pub reading: Reading,
-    /// The judgement.
-    pub judgement: Judgement,
-    /// The verdict in a sentence.
-    pub sentence: String,
-}
-
-/// One handshake.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct HandshakeRecord {
+pub struct Manifest<S = serde_json::Value> {
     /// Record format.
     pub format: u32,
-    /// Number in the run, from 1.
-    pub id: u64,
+    /// Name of the run folder.
+    pub run_id: String,
+    /// When it began by the controller's wall clock: RFC 3339, UTC, whole seconds.
+    pub started: String,
+    /// Version of the program.
+    pub version: String,
+    /// The controller's kernel.
+    pub kernel: String,
+    /// What the controller's kernel keeps time by.
+    pub clock_source: String,
+    /// CPUs of the controller.
+    pub cpus: usize,
+    /// What was to be run.
+    pub scenario: S,
+}
+
+/// How one client ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClientEnded {
+    /// What happened: [`ClientEnded::EVENT`].
+    pub event: String,
     /// Round of the scenario, from 1.
     pub round: u32,
     /// Vantage.
     pub vantage: String,
     /// Target.
     pub target: String,
-    /// The client's end.
-    pub client: String,
-    /// The server's end.
-    pub server: String,
-    /// The client's socket of the name lookup before it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub lookup: Option<String>,
-    /// Name asked for.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub server_name: Option<String>,
-    /// TLS version agreed on.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub version: Option<String>,
-    /// Whether a session was resumed.
-    pub resumed: bool,
-    /// The observers.
-    pub lanes: Vec<Lane>,
-    /// From both ends; absent if the client's capture does not show it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub both_ends: Option<Judged>,
-    /// From the edge's capture alone; absent if that does not show it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub edge_only: Option<Judged>,
+    /// Process id, in the vantage's numbering.
+    pub pid: u32,
+    /// Exit code; absent if a signal ended it.
+    pub code: Option<i32>,
+    /// Whether it had to be ended.
+    pub timed_out: bool,
+    /// Its standard output, as JSON if it is that. Times in it are in nanoseconds of the vantage's wall clock where our own client wrote
+    /// it, and whatever another client means.
+    pub said: serde_json::Value,
+    /// The end of its standard error.
+    pub complained: String,
 }
 
-/// Quantiles of one phase over a cell's handshakes, from an HdrHistogram.
+impl ClientEnded {
+    /// The word for it in `events.ndjson`.
+    pub const EVENT: &str = "client_ended";
+}
+
+/// Quantiles of one phase over a cell's handshakes, from an HdrHistogram: all in milliseconds, each handshake's on the clocks of its own
+/// ledger. A quantile that `n` cannot support is absent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PhaseQuantiles {
     /// The phase.
     pub phase: String,
     /// How many handshakes had it.
     pub n: u64,
-    /// p50, p90, p99 and maximum in milliseconds; a quantile that `n` cannot support is absent.
+    /// The median, in milliseconds.
     pub p50: f64,
-    /// See `p50`.
+    /// In milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub p90: Option<f64>,
-    /// See `p50`.
+    /// In milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub p99: Option<f64>,
-    /// The longest.
+    /// The longest, in milliseconds.
     pub max: f64,
 }
 
@@ -118,11 +91,12 @@ pub struct Footing {
     pub wire_forwarded: u64,
     /// Packets it sent late.
     pub wire_late: u64,
-    /// Its worst lateness in milliseconds.
+    /// Its worst lateness, in milliseconds of the lab machine's steady clock.
     pub wire_worst_ms: f64,
     /// Whether the wire had real-time priority.
     pub wire_real_time: bool,
-    /// CPU time that the hypervisor took from this machine while the run lasted, in milliseconds.
+    /// CPU time that the hypervisor took from the lab machine while the run lasted, in milliseconds of its kernel's accounting; 0 in files
+    /// that are older than this field.
     #[serde(default)]
     pub stolen_ms: f64,
     /// Packets captured.
@@ -164,9 +138,9 @@ pub struct RunRecord {
     pub scenario: String,
     /// The scenario's description.
     pub description: String,
-    /// When it began, RFC 3339 UTC.
+    /// When it began by the controller's wall clock: RFC 3339, UTC, whole seconds.
     pub started: String,
-    /// The machine's kernel.
+    /// The controller's kernel.
     pub kernel: String,
     /// From both ends.
     pub both_ends: RunVerdict,
@@ -189,14 +163,4 @@ impl RunRecord {
     pub fn held(&self) -> bool {
         self.expectations.iter().all(|e| e.held)
     }
-}
-
-/// Milliseconds with a sensible number of digits.
-pub fn ms(span: Span) -> String {
-    span.to_string()
-}
-
-/// "1 packet", "2 packets".
-pub fn plural(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

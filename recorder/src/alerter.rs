@@ -1,4 +1,4 @@
-//! Sums become alerts: judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
+//! The alerter: sums come in, alerts go out; judged every few seconds, kept in the store, sent by the outbox that `watch` has too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,12 +13,13 @@ use watch::store::{Batch, Incident, Store};
 
 use crate::alarm::{Alarm, wrong};
 use crate::config::Config;
+use crate::error::Error;
 use crate::metrics::{ByAlert, Metrics};
 use crate::tally::Sums;
 use crate::view::Shown;
 
 /// Alerts, with what they need.
-pub struct Office {
+pub struct Alerter {
     config: Arc<Config>,
     alarm: Alarm,
     store: Store,
@@ -31,7 +32,7 @@ pub struct Office {
     direct: UnboundedSender<(String, Event)>,
 }
 
-impl Office {
+impl Alerter {
     /// Takes up where an earlier run stopped.
     ///
     /// # Errors
@@ -42,14 +43,14 @@ impl Office {
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
         direct: UnboundedSender<(String, Event)>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Error> {
         let path = &config.alerts.store;
-        private(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let store = Store::open(path)?;
-        let office =
-            Self { alarm: Alarm::new(store.states()?), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
-        office.recall();
-        Ok(office)
+        private(path).map_err(|source| Error::File { path: path.clone(), source })?;
+        let store = open(path)?;
+        let states = store.states().map_err(|e| Error::Store(e.to_string()))?;
+        let alerter = Self { alarm: Alarm::new(states), config, store, board, metrics, shown, unsaved: Vec::new(), direct };
+        alerter.recall();
+        Ok(alerter)
     }
 
     /// Puts alerts that were on when we stopped back on the board.
@@ -132,6 +133,14 @@ impl Office {
     }
 }
 
+/// Opens the database of alerts.
+///
+/// # Errors
+/// If it cannot be read, or is of a later version.
+pub fn open(path: &Path) -> Result<Store, Error> {
+    Store::open(path).map_err(|e| Error::Store(e.to_string()))
+}
+
 /// Makes a file for this user only, where there is none: clients' networks will be in it.
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -155,7 +164,7 @@ mod tests {
         config.alerts.store = path.clone();
         let (direct, _undelivered) = tokio::sync::mpsc::unbounded_channel();
         let open =
-            || Office::open(Arc::new(config.clone()), Arc::default(), Arc::default(), Arc::default(), direct.clone()).map(drop);
+            || Alerter::open(Arc::new(config.clone()), Arc::default(), Arc::default(), Arc::default(), direct.clone()).map(drop);
         open().expect("it opens");
         let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);

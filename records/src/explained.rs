@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use analysis::judging::verdict::Verdict;
-use serde::{Deserialize, Serialize};
+use analysis::judging::verdict::{Reading, Verdict};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::{Judged, Lane};
+use crate::handshake::{Judged, Lane};
+use crate::judgement::Written;
 
 /// What stands for a verdict where there is none.
 pub const NOT_JUDGED: &str = "not judged";
@@ -20,9 +22,9 @@ pub struct ExplainedRecord {
     pub format: u32,
     /// Number among the handshakes of these captures, from 1.
     pub id: u64,
-    /// When its first packet was captured, RFC 3339 UTC.
+    /// When its first packet was captured, by the clock of that capture: RFC 3339, UTC, microseconds.
     pub started: String,
-    /// The same in nanoseconds since the epoch.
+    /// The same, in nanoseconds since the epoch.
     pub started_ns: i64,
     /// The client's end.
     pub client: String,
@@ -41,7 +43,7 @@ pub struct ExplainedRecord {
     /// How that is known.
     pub how: String,
     /// What was read and judged; absent if the capture does not hold enough of the handshake.
-    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    #[serde(flatten, skip_serializing_if = "Option::is_none", deserialize_with = "all_or_nothing")]
     pub judged: Option<Judged>,
     /// Why nothing could be judged.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -54,6 +56,22 @@ pub struct ExplainedRecord {
     pub notes: Vec<String>,
     /// The observers.
     pub lanes: Vec<Lane>,
+}
+
+/// A verdict that is there and cannot be read is an error: by itself serde would take it for one that is not there.
+fn all_or_nothing<'de, D: Deserializer<'de>>(record: D) -> Result<Option<Judged>, D::Error> {
+    #[derive(Deserialize)]
+    struct Parts {
+        reading: Option<Reading>,
+        judgement: Option<Written>,
+        sentence: Option<String>,
+    }
+    let Parts { reading, judgement, sentence } = Parts::deserialize(record)?;
+    match (reading, judgement, sentence) {
+        (Some(reading), Some(Written(judgement)), Some(sentence)) => Ok(Some(Judged { reading, judgement, sentence })),
+        (None, None, None) => Ok(None),
+        _ => Err(D::Error::custom("of `reading`, `judgement` and `sentence` some are there and some are not")),
+    }
 }
 
 impl ExplainedRecord {
@@ -75,13 +93,13 @@ pub struct Share {
     pub verdict: String,
     /// How many.
     pub n: u64,
-    /// Median and longest of the whole handshake, in milliseconds; absent where nothing was judged.
+    /// The median of the whole handshake, in milliseconds of the clocks that measured them; absent where nothing was judged.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub p50_ms: Option<f64>,
-    /// See `p50_ms`.
+    /// The longest, likewise.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_ms: Option<f64>,
-    /// Time beyond the baseline, all of them together, in milliseconds.
+    /// Time beyond the baseline, all of them together, in milliseconds of the same clocks.
     pub excess_ms: f64,
 }
 

@@ -1,4 +1,4 @@
-//! One flow's packets as evidence: the verdict, then the file that proves it.
+//! The report on one flow: its packets come in, the verdict and the file that proves it come out.
 //!
 //! Pure: packets in, bytes out. Nothing of what the client and the server say to each other behind the handshake is kept: payload ends
 //! where the handshake does, with the header of the record that follows, and 0-RTT data is blanked.
@@ -15,11 +15,12 @@ use capture::Captured;
 use capture::ends::FlowName;
 use capture::evidence::Evidence;
 use capture::live::Losses;
-use capture::sockets::Deed;
+use capture::sockets::EventKind;
 use explain::judging::Finding;
 use explain::record::record;
-use report::explained::ExplainedRecord;
-use report::lanes::comments;
+use records::explained::ExplainedRecord;
+use records::lanes::comments;
+use records::read::VERDICT_COMMENT;
 
 use crate::detector::{Detector, at_edge};
 use crate::kernel_view::KernelView;
@@ -29,17 +30,17 @@ use crate::trigger::{Source, Trigger};
 /// A TLS record's header.
 const RECORD_HEADER: i64 = 5;
 
-/// What is known of a flow that somebody asked for.
-pub struct Dossier {
+/// What is known of a flow, and the packets that show it.
+pub struct FlowReport {
     /// What happened, as `explain` would say it.
     pub record: ExplainedRecord,
     /// The evidence file.
     pub pcapng: Vec<u8>,
 }
 
-/// Facts about the recorder that belong beside the packets.
+/// What recorded the packets, and how: it belongs beside them.
 #[derive(Clone, Debug)]
-pub struct Beside {
+pub struct Provenance {
     /// What to add to `CLOCK_MONOTONIC` for the wall clock's time.
     pub wall_offset: i64,
     /// Names of interfaces by number.
@@ -52,25 +53,25 @@ pub struct Beside {
     pub way: String,
 }
 
-impl Beside {
+impl Provenance {
     fn interface(&self, number: u16) -> String {
         let named = self.interfaces.iter().find(|(n, _)| *n == number);
         named.map_or_else(|| format!("interface {number}"), |(_, name)| name.clone())
     }
 }
 
-/// Makes the dossier of a flow; absent if its packets are gone or are no TCP.
-pub fn dossier(
+/// Makes the report on a flow; absent if its packets are gone or are no TCP.
+pub fn flow_report(
     packets: Vec<Packet>,
     trigger: &Trigger,
     detector: &Detector,
-    beside: &Beside,
+    provenance: &Provenance,
     threads: Option<&KernelView>,
-) -> Option<Dossier> {
+) -> Option<FlowReport> {
     let mut packets = last_connection(packets);
     let begun = packets.first()?.at;
     for packet in &mut packets {
-        packet.at += beside.wall_offset;
+        packet.at += provenance.wall_offset;
     }
     let view = view_of(&packets)?;
     let dialogue = view.dialogue();
@@ -80,14 +81,14 @@ pub fn dossier(
     let ends = view.endpoints;
     let flow = FlowName::of(ends.client, ends.server);
     let mut placed = at_edge(view);
-    placed.handshake.edge_host = threads.and_then(|t| t.trace(flow, begun, beside.wall_offset));
+    placed.handshake.edge_host = threads.and_then(|t| t.trace(flow, begun, provenance.wall_offset));
     let judged = detector.opinion(&placed);
     let started = packets.first()?.at;
     let mut finding = Finding { id: 1, started, placed, judged, other_leg: None };
-    if beside.lost > 0 {
+    if provenance.lost > 0 {
         finding.placed.notes.push(format!(
             "the recorder lost {} of {} handshake packets since it began; where that shows in a handshake, no loss is claimed",
-            beside.lost, beside.received
+            provenance.lost, provenance.received
         ));
     }
     let record = record(&finding, &[]);
@@ -96,23 +97,23 @@ pub fn dossier(
         _ => None,
     };
     let comments = comments(&finding.placed.handshake);
-    let mut about = about(&record, trigger, beside);
-    about.extend(threads.map(|t| server_side(&t.deeds(flow, begun), begun)));
+    let mut about = about(&record, trigger, provenance);
+    about.extend(threads.map(|t| server_side(&t.events(flow, begun), begun)));
     // A vector takes every write.
-    let pcapng = write(&packets, &about, journal, &comments, beside).ok()?;
-    Some(Dossier { record, pcapng })
+    let pcapng = write(&packets, &about, journal, &comments, provenance).ok()?;
+    Some(FlowReport { record, pcapng })
 }
 
 /// Packets of many flows as one file, unjudged.
 ///
 /// # Errors
 /// Never: a vector takes every write.
-pub fn bundle(mut packets: Vec<Packet>, beside: &Beside) -> std::io::Result<Vec<u8>> {
+pub fn bundle(mut packets: Vec<Packet>, provenance: &Provenance) -> std::io::Result<Vec<u8>> {
     // By flow and the number of its SYN: a port may be used again, and each connection's bytes count from its own.
     let mut syns: HashMap<FlowName, u32> = HashMap::new();
     let mut connections: HashMap<(FlowName, Option<u32>), Vec<usize>> = HashMap::new();
     for (i, packet) in packets.iter_mut().enumerate() {
-        packet.at += beside.wall_offset;
+        packet.at += provenance.wall_offset;
         if let Some(segment) = segment(packet) {
             let flow = FlowName::of(segment.source(), segment.destination());
             if segment.flags.syn() && !segment.flags.ack() {
@@ -127,14 +128,14 @@ pub fn bundle(mut packets: Vec<Packet>, beside: &Beside) -> std::io::Result<Vec<
         let dialogue = view.dialogue();
         places.into_iter().for_each(|i| confine(&mut packets[i], &view, &dialogue));
     }
-    let about = [format!("handshake packets in memory, not judged; {}", filtered(beside))];
-    write(&packets, &about, None, &[], beside)
+    let about = [format!("handshake packets in memory, not judged; {}", filtered(provenance))];
+    write(&packets, &about, None, &[], provenance)
 }
 
-fn filtered(beside: &Beside) -> String {
+fn filtered(provenance: &Provenance) -> String {
     format!(
         "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
-        beside.way, beside.lost, beside.received
+        provenance.way, provenance.lost, provenance.received
     )
 }
 
@@ -202,29 +203,30 @@ fn early_data(from: Side, d: &Dialogue) -> Option<Range<i64>> {
 }
 
 /// "the server's program, since the first packet: established at 20.1 ms, read at 40.3 ms, wrote at 41.0 ms".
-fn server_side(deeds: &[(Deed, i64)], begun: i64) -> String {
-    let word = |deed| match deed {
-        Deed::Opened => "established",
-        Deed::Read => "read",
-        Deed::Wrote => "wrote",
+fn server_side(events: &[(EventKind, i64)], begun: i64) -> String {
+    let word = |kind| match kind {
+        EventKind::Opened => "established",
+        EventKind::Read => "read",
+        EventKind::Wrote => "wrote",
     };
     let each: Vec<String> =
-        deeds.iter().map(|(deed, at)| format!("{} at {:.1} ms", word(*deed), (at - begun) as f64 / 1e6)).collect();
+        events.iter().map(|(kind, at)| format!("{} at {:.1} ms", word(*kind), (at - begun) as f64 / 1e6)).collect();
     let said = if each.is_empty() { "nothing was seen of it".to_owned() } else { each.join(", ") };
     format!("the server's program, since the first packet: {said}")
 }
 
 /// What to say at the beginning of a file.
-fn about(record: &ExplainedRecord, trigger: &Trigger, beside: &Beside) -> Vec<String> {
+fn about(record: &ExplainedRecord, trigger: &Trigger, provenance: &Provenance) -> Vec<String> {
     let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
-    let mut about = vec![format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)), filtered(beside)];
+    let mut about =
+        vec![format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)), filtered(provenance)];
     about.push(match &trigger.source {
         Source::Log(line) => format!("trigger: {}", line.text),
         Source::Detector => "trigger: the recorder's own detector".into(),
         Source::Asked => "trigger: asked for".into(),
     });
     about.extend(
-        record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("whostalled-verdict: {json}")),
+        record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("{VERDICT_COMMENT}{json}")),
     );
     about
 }
@@ -234,7 +236,7 @@ fn write(
     about: &[String],
     journal: Option<&[u8]>,
     comments: &[(u64, String)],
-    beside: &Beside,
+    provenance: &Provenance,
 ) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut evidence = Evidence::begin_with(&mut bytes, about)?;
@@ -242,7 +244,7 @@ fn write(
     interfaces.sort_unstable_by_key(|(number, link)| (*number, *link as u32));
     interfaces.dedup();
     for (number, link) in &interfaces {
-        evidence.interface(&beside.interface(*number), link.number())?;
+        evidence.interface(&provenance.interface(*number), link.number())?;
     }
     if let Some(entry) = journal {
         evidence.journal(entry)?;
@@ -254,7 +256,7 @@ fn write(
         let captured = Captured { at: packet.at, wire_len: packet.wire_len, outgoing, bytes };
         evidence.packet(interface, Some(packet.link), &captured, &said)?;
     }
-    let losses = Losses { received: beside.received, dropped: beside.lost, evicted: 0 };
+    let losses = Losses { received: provenance.received, dropped: provenance.lost, evicted: 0 };
     evidence.finish(packets.last().map_or(0, |p| p.at), &vec![losses; interfaces.len()])?;
     Ok(bytes)
 }

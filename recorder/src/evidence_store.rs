@@ -1,4 +1,4 @@
-//! Evidence on disk: whole files or none, within a quota, the least interesting leave first.
+//! Evidence on disk: files to write come in, whole files or none are on the disk, within a quota; the least interesting leave first.
 //!
 //! One thread writes: a disk that is slow or full must not keep packets waiting. A file appears under its name only when all of it
 //! is on the disk; what a killed recorder left half written is removed at the next start.
@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, NotKept};
+
 /// Files that wait for the disk.
 const MOST_WAITING: usize = 256;
 /// How a file's name begins while it is written.
@@ -22,10 +24,10 @@ const EVIDENCE: &str = ".pcapng";
 pub const HEALTHY: &str = "_healthy";
 
 /// Hears where a file is, or why it is not.
-pub type Answer = Box<dyn FnOnce(Result<PathBuf, String>) + Send>;
+pub type Answer = Box<dyn FnOnce(Result<PathBuf, NotKept>) + Send>;
 
 /// A file to write.
-pub struct Order {
+pub struct WriteRequest {
     /// Its name.
     pub name: String,
     /// An earlier file that it takes the place of.
@@ -38,7 +40,7 @@ pub struct Order {
     pub done: Option<Answer>,
 }
 
-/// What became of orders.
+/// What became of a request.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Written {
     /// The folder was opened.
@@ -50,7 +52,7 @@ pub enum Written {
 }
 
 /// The folder.
-struct Shelf {
+struct EvidenceStore {
     folder: PathBuf,
     quota: u64,
     held: u64,
@@ -61,47 +63,48 @@ struct Shelf {
 
 /// The thread that writes.
 pub struct Writer {
-    orders: SyncSender<Order>,
+    requests: SyncSender<WriteRequest>,
     thread: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Starts it. `report` hears what became of each order, and how many bytes the folder holds.
+    /// Starts it. `report` hears what became of each request, and how many bytes the folder holds.
     ///
     /// # Errors
     /// If the folder cannot be made or read.
-    pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, String> {
-        let mut shelf = Shelf::open(folder, quota).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let (orders, waiting): (_, Receiver<Order>) = sync_channel(MOST_WAITING);
-        let thread = std::thread::Builder::new().name("shelf".into()).spawn(move || {
-            report(Written::Opened, shelf.held);
-            for Order { name, replaces, bytes, asked, done } in waiting {
-                let written = shelf.put(&name, &bytes).map_err(|e| format!("{}: {e}", shelf.folder.join(&name).display()));
+    pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, Error> {
+        let mut store = EvidenceStore::open(folder, quota).map_err(|source| Error::File { path: folder.to_owned(), source })?;
+        let (requests, waiting): (_, Receiver<WriteRequest>) = sync_channel(MOST_WAITING);
+        let thread = std::thread::Builder::new().name("evidence".into()).spawn(move || {
+            report(Written::Opened, store.held);
+            for WriteRequest { name, replaces, bytes, asked, done } in waiting {
+                let written =
+                    store.put(&name, &bytes).map_err(|source| NotKept::Write { path: store.folder.join(&name), source });
                 if let Some(earlier) = replaces.filter(|_| written.is_ok()) {
-                    shelf.remove(&earlier);
+                    store.remove(&earlier);
                 }
                 report(
-                    written.as_ref().map_or_else(|e| Written::Failed(e.clone()), |_| Written::Durable(asked.elapsed())),
-                    shelf.held,
+                    written.as_ref().map_or_else(|e| Written::Failed(e.to_string()), |_| Written::Durable(asked.elapsed())),
+                    store.held,
                 );
                 if let Some(done) = done {
                     done(written);
                 }
             }
         });
-        Ok(Self { orders, thread: thread.map_err(|e| format!("the thread of the shelf: {e}"))? })
+        Ok(Self { requests, thread: thread.map_err(Error::own("the thread that writes evidence"))? })
     }
 
-    /// Gives it a file to write; hands the order back if too many wait.
-    pub fn order(&self, order: Order) -> Result<(), Box<Order>> {
-        self.orders.try_send(order).map_err(|error| match error {
-            TrySendError::Full(order) | TrySendError::Disconnected(order) => Box::new(order),
+    /// Gives it a file to write; hands the request back if too many wait.
+    pub fn submit(&self, request: WriteRequest) -> Result<(), Box<WriteRequest>> {
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(request) | TrySendError::Disconnected(request) => Box::new(request),
         })
     }
 
     /// Writes what waits, and ends.
     pub fn finish(self) {
-        drop(self.orders);
+        drop(self.requests);
         let _ = self.thread.join(); // what it reported is known already
     }
 }
@@ -111,7 +114,7 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-impl Shelf {
+impl EvidenceStore {
     fn open(folder: &Path, quota: u64) -> io::Result<Self> {
         make_folder(folder)?;
         let mut found = Vec::new();
@@ -127,9 +130,9 @@ impl Shelf {
         found.sort(); // names begin with the time
         let held = found.iter().map(|(_, size)| size).sum();
         let (healthy, others) = found.into_iter().partition(|(name, _)| name.contains(HEALTHY));
-        let mut shelf = Self { folder: folder.to_owned(), quota, held, healthy, others };
-        shelf.make_room(0);
-        Ok(shelf)
+        let mut store = Self { folder: folder.to_owned(), quota, held, healthy, others };
+        store.make_room(0);
+        Ok(store)
     }
 
     fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
@@ -200,15 +203,15 @@ mod tests {
     #[test]
     fn healthy_ones_leave_first_then_the_oldest() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut shelf = Shelf::open(folder.path(), 250).expect("it opens");
+        let mut store = EvidenceStore::open(folder.path(), 250).expect("it opens");
         for name in ["1_client.pcapng", "2_healthy.pcapng", "3_edge.pcapng"] {
-            shelf.put(name, &[0; 100]).expect("there is room");
+            store.put(name, &[0; 100]).expect("there is room");
         }
         assert_eq!(names(folder.path()), ["1_client.pcapng", "3_edge.pcapng"]);
-        shelf.put("4_path.pcapng", &[0; 100]).expect("there is room");
+        store.put("4_path.pcapng", &[0; 100]).expect("there is room");
         assert_eq!(names(folder.path()), ["3_edge.pcapng", "4_path.pcapng"]);
-        shelf.put("4_path.pcapng", &[0; 140]).expect("there is room");
-        assert_eq!((shelf.held, names(folder.path()).len()), (240, 2), "written anew it counts once");
+        store.put("4_path.pcapng", &[0; 140]).expect("there is room");
+        assert_eq!((store.held, names(folder.path()).len()), (240, 2), "written anew it counts once");
     }
 
     #[test]
@@ -216,11 +219,11 @@ mod tests {
         let above = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = above.path().join("evidence");
         let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-        let mut shelf = Shelf::open(&folder, 1_000).expect("it opens");
+        let mut store = EvidenceStore::open(&folder, 1_000).expect("it opens");
         // One that a killed recorder left for all to read is written anew.
         fs::write(folder.join(".unfinished-1_edge.pcapng"), [0; 5]).expect("it is writable");
         fs::set_permissions(folder.join(".unfinished-1_edge.pcapng"), Permissions::from_mode(0o644)).expect("it is ours");
-        let path = shelf.put("1_edge.pcapng", &[1; 10]).expect("there is room");
+        let path = store.put("1_edge.pcapng", &[1; 10]).expect("there is room");
         assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
     }
 
@@ -230,8 +233,8 @@ mod tests {
         fs::write(folder.path().join(".unfinished-1_edge.pcapng"), [0; 50]).expect("it is writable");
         fs::write(folder.path().join("0_edge.pcapng"), [0; 50]).expect("it is writable");
         fs::write(folder.path().join("notes.txt"), [0; 5_000]).expect("it is writable");
-        let shelf = Shelf::open(folder.path(), 1_000).expect("it opens");
-        assert_eq!((shelf.held, names(folder.path())), (50, vec!["0_edge.pcapng".to_owned(), "notes.txt".to_owned()]));
+        let store = EvidenceStore::open(folder.path(), 1_000).expect("it opens");
+        assert_eq!((store.held, names(folder.path())), (50, vec!["0_edge.pcapng".to_owned(), "notes.txt".to_owned()]));
     }
 
     #[test]
@@ -240,9 +243,10 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let writer =
             Writer::start(folder.path(), 1_000, move |written, _| tell.send(written).expect("it is heard")).expect("it starts");
-        let order = |name: &str| Order { name: name.into(), replaces: None, bytes: vec![1], asked: Instant::now(), done: None };
-        assert!(writer.order(order("no/such/folder.pcapng")).is_ok());
-        assert!(writer.order(order("1_edge.pcapng")).is_ok());
+        let request =
+            |name: &str| WriteRequest { name: name.into(), replaces: None, bytes: vec![1], asked: Instant::now(), done: None };
+        assert!(writer.submit(request("no/such/folder.pcapng")).is_ok());
+        assert!(writer.submit(request("1_edge.pcapng")).is_ok());
         writer.finish();
         let outcomes: Vec<Written> = told.iter().skip(1).collect();
         assert!(matches!(outcomes[..], [Written::Failed(_), Written::Durable(_)]), "{outcomes:?}");

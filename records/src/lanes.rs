@@ -4,7 +4,7 @@ use analysis::clock::{Client, Domain, Instant, Span};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::milestone::{Milestone, Sighting, milestones};
 
-use crate::model::{Lane, Mark};
+use crate::handshake::{Lane, Mark};
 
 /// A milestone by name, on the client's clock, as the client reported it.
 pub type Stamped = (String, Instant<Client>);

@@ -1,4 +1,4 @@
-//! Where packets, triggers and times meet: one thread's state.
+//! The engine: packets, threads' events, triggers and times come in; files to write, counts and metrics come out. One thread's state.
 //!
 //! Packets go into [`Memory`] and before the [`Screen`]; what it suspects, the [`Detector`] judges. Handshakes are counted, and those that
 //! are slow are triggers like any other. A trigger that [`Admission`] lets through takes its flow out of memory, now and once more a
@@ -24,19 +24,20 @@ use prometheus_client::metrics::counter::Counter;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::detector::Detector;
-use crate::dossier::{Beside, Dossier, dossier, last_connection};
+use crate::error::NotKept;
+use crate::evidence_store::{Answer, WriteRequest, Writer};
+use crate::flow_report::{FlowReport, Provenance, flow_report, last_connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
 use crate::names::Names;
-use crate::origins::Origins;
+use crate::origins::{self, Origins};
 use crate::screen::{Quick, Screen, Step, begins};
-use crate::shelf::{Answer, Order, Writer};
 use crate::slow::culprit;
-use crate::sources::Asked;
+use crate::sources::TriggerRequest;
 use crate::tally::{Place, Sums, Tally, places_of};
 use crate::trigger::{Source, Trigger};
-use crate::view::{Glance, Shown};
+use crate::view::{Shown, SlowHandshake};
 
 /// Server endpoints remembered: where a log line does not name the server's end, these are tried.
 const MOST_SERVERS: usize = 256;
@@ -45,11 +46,11 @@ const MOST_FOLLOWED: usize = 4_096;
 /// A flow that is not in memory is looked for once more after so long: the log may be faster than the filter's buffer.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What the desk knows from.
-pub struct Sight {
+/// What the engine knows, beside packets and triggers.
+pub struct Context {
     /// How packets are filtered.
     pub way: String,
-    /// Whether [`Desk::event`] will be told what the server's threads do.
+    /// Whether [`Engine::event`] will be told what the server's threads do.
     pub threads: bool,
     /// Where clients are, by databases.
     pub origins: Origins,
@@ -68,8 +69,8 @@ struct Follow {
     answer: Option<Answer>,
 }
 
-/// The state.
-pub struct Desk {
+/// The state of the recorder's main thread.
+pub struct Engine {
     config: Arc<Config>,
     memory: Memory,
     /// Absent where nobody may look.
@@ -79,11 +80,11 @@ pub struct Desk {
     /// Counts quick handshakes.
     quick: Counter,
     tally: Tally,
-    sight: Sight,
+    context: Context,
     admission: Admission,
     follow: VecDeque<Follow>,
     servers: LruCache<SocketAddr, ()>,
-    shelf: Writer,
+    writer: Writer,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
     begun: Instant,
@@ -91,13 +92,13 @@ pub struct Desk {
     counters: Counters,
 }
 
-impl Desk {
+impl Engine {
     /// Remembers in `memory`.
     pub fn new(
         config: Arc<Config>,
         memory: Memory,
-        sight: Sight,
-        shelf: Writer,
+        context: Context,
+        writer: Writer,
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
     ) -> Self {
@@ -105,16 +106,16 @@ impl Desk {
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         Self {
             memory,
-            threads: sight.threads.then(KernelView::default),
+            threads: context.threads.then(KernelView::default),
             screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
             quick,
             tally: Tally::default(),
-            sight,
+            context,
             admission: Admission::new(all, network),
             follow: VecDeque::new(),
             servers: LruCache::new(NonZeroUsize::new(MOST_SERVERS).unwrap_or(NonZeroUsize::MIN)),
-            shelf,
+            writer,
             metrics,
             shown,
             begun: Instant::now(),
@@ -207,8 +208,8 @@ impl Desk {
     }
 
     /// Somebody wants a flow kept.
-    pub fn asked(&mut self, asked: Asked) {
-        let Asked { trigger, at, answer } = asked;
+    pub fn asked(&mut self, asked: TriggerRequest) {
+        let TriggerRequest { trigger, at, answer } = asked;
         match self.known(&trigger) {
             Some(flow) => self.keep(trigger, flow, at, answer),
             // Not here yet, perhaps.
@@ -224,7 +225,7 @@ impl Desk {
     /// The counts of the last so many seconds.
     pub fn sums(&self, seconds: i64) -> Sums {
         let mut sums = self.tally.sums(self.begun.elapsed().as_secs() as i64, seconds);
-        if let Some(names) = &self.sight.names {
+        if let Some(names) = &self.context.names {
             let slow = sums.places.iter().filter(|(_, counts)| !counts.slow.is_empty());
             let named =
                 |(place, _): (&Place, _)| if let Place::Prefix(net, _) = place { Some((*net, names.of(*net)?)) } else { None };
@@ -237,8 +238,8 @@ impl Desk {
     ///
     /// # Errors
     /// Says which file cannot be read.
-    pub fn refresh(&mut self) -> Result<(), String> {
-        self.sight.origins.refresh()
+    pub fn refresh(&mut self) -> Result<(), origins::Error> {
+        self.context.origins.refresh()
     }
 
     /// Connections followed.
@@ -255,36 +256,36 @@ impl Desk {
     ///
     /// # Errors
     /// If memory has nothing of it.
-    pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, String> {
-        let flow = self.known(trigger).ok_or("no packets of this flow are in memory")?;
+    pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, NotKept> {
+        let flow = self.known(trigger).ok_or(NotKept::Gone)?;
         let made = self.make(self.memory.flow(flow), trigger);
-        made.map(|d| d.pcapng).ok_or_else(|| "its packets are no TCP connection".into())
+        made.map(|report| report.pcapng).ok_or(NotKept::NoConnection)
     }
 
     /// All that memory has of the last so long, for whoever has time to make a file of it.
-    pub fn last(&self, last: Duration) -> (Vec<Packet>, Beside) {
+    pub fn last(&self, last: Duration) -> (Vec<Packet>, Provenance) {
         let since = monotonic() - i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
-        (self.memory.since(since).map(Packet::from).collect(), self.beside())
+        (self.memory.since(since).map(Packet::from).collect(), self.provenance())
     }
 
     /// Ends: what waits for the disk is written.
     pub fn finish(self) {
-        self.shelf.finish();
+        self.writer.finish();
     }
 
-    fn beside(&self) -> Beside {
+    fn provenance(&self) -> Provenance {
         let Counters { passed, syns, lost, syns_lost, .. } = self.counters;
-        Beside {
+        Provenance {
             wall_offset: wall() - monotonic(),
             interfaces: self.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
-            way: self.sight.way.clone(),
+            way: self.context.way.clone(),
         }
     }
 
     fn places(&mut self, client: IpAddr) -> Vec<Place> {
-        places_of(client, &self.config.networks, self.sight.origins.of(client))
+        places_of(client, &self.config.networks, self.context.origins.of(client))
     }
 
     /// A handshake is over.
@@ -304,7 +305,7 @@ impl Desk {
         if !slow {
             return;
         }
-        if let Some(names) = &self.sight.names {
+        if let Some(names) = &self.context.names {
             names.ask(ends.client.ip());
         }
         let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
@@ -334,7 +335,7 @@ impl Desk {
         if let Err(refused) = admitted {
             self.outcome(&trigger, refused.name());
             if let Some(answer) = answer {
-                answer(Err(format!("not kept: {}", refused.name())));
+                answer(Err(NotKept::Refused(refused)));
             }
             return;
         }
@@ -344,29 +345,29 @@ impl Desk {
         let Some(made) = self.make(packets, &trigger) else {
             self.outcome(&trigger, "gone");
             if let Some(answer) = answer {
-                answer(Err("its packets are no TCP connection".into()));
+                answer(Err(NotKept::NoConnection));
             }
             return;
         };
         self.outcome(&trigger, "kept");
         let name = name_of(&made);
-        let network = self.sight.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
-        self.shown.slow(Glance { network, ..glance(&made, &name, &trigger, self.config.capture.anonymise) });
-        self.order(name.clone(), None, made, asked, answer);
+        let network = self.context.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
+        self.shown.slow(SlowHandshake { network, ..slow_handshake(&made, &name, &trigger, self.config.capture.anonymise) });
+        self.submit(name.clone(), None, made, asked, answer);
         let due = Instant::now() + self.config.evidence.follow.0;
         self.later(Follow { due, asked, trigger, flow: Some(flow), written: Some((name, held)), answer: None });
     }
 
-    fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<Dossier> {
-        dossier(packets, trigger, &self.detector, &self.beside(), self.threads.as_ref())
+    fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<FlowReport> {
+        flow_report(packets, trigger, &self.detector, &self.provenance(), self.threads.as_ref())
     }
 
-    fn order(&mut self, name: String, replaces: Option<String>, made: Dossier, asked: Instant, done: Option<Answer>) {
-        let order = Order { name, replaces, bytes: made.pcapng, asked, done };
-        if let Err(order) = self.shelf.order(order) {
+    fn submit(&mut self, name: String, replaces: Option<String>, made: FlowReport, asked: Instant, done: Option<Answer>) {
+        let request = WriteRequest { name, replaces, bytes: made.pcapng, asked, done };
+        if let Err(request) = self.writer.submit(request) {
             self.metrics.evidence_failures.inc();
-            if let Some(done) = order.done {
-                done(Err("the disk is too slow: too many files wait for it".into()));
+            if let Some(done) = request.done {
+                done(Err(NotKept::Busy));
             }
         }
     }
@@ -389,7 +390,7 @@ impl Desk {
                 None => {
                     self.outcome(&trigger, "gone");
                     if let Some(answer) = answer {
-                        answer(Err("no packets of this flow are in memory".into()));
+                        answer(Err(NotKept::Gone));
                     }
                 }
             };
@@ -402,7 +403,7 @@ impl Desk {
             let new = name_of(&made);
             let replaces = (new != name).then_some(name);
             // This is no new trigger: it does not count as one that took a second.
-            self.order(new, replaces, made, Instant::now(), None);
+            self.submit(new, replaces, made, Instant::now(), None);
         }
     }
 }
@@ -415,7 +416,7 @@ fn waited<'a>(seen: &Seen<'a>, syn: &Entry<'a>) -> Seen<'a> {
 }
 
 /// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom.
-fn name_of(made: &Dossier) -> String {
+fn name_of(made: &FlowReport) -> String {
     let time = Timestamp::from_nanosecond(i128::from(made.record.started_ns)).unwrap_or_default();
     let client = made.record.client.replace(['[', ']'], "").replace(':', "-");
     let verdict: String =
@@ -423,10 +424,10 @@ fn name_of(made: &Dossier) -> String {
     format!("{}_{client}_{verdict}.pcapng", time.strftime("%Y%m%dT%H%M%S.%3fZ"))
 }
 
-fn glance(made: &Dossier, file: &str, trigger: &Trigger, anonymise: bool) -> Glance {
+fn slow_handshake(made: &FlowReport, file: &str, trigger: &Trigger, anonymise: bool) -> SlowHandshake {
     let record = &made.record;
     let judged = record.judged.as_ref();
-    Glance {
+    SlowHandshake {
         started: record.started.clone(),
         client: if anonymise { crate::admission::network_of(trigger.client.ip()).to_string() } else { record.client.clone() },
         network: None,
