@@ -128,7 +128,14 @@ fn silent(client: &Tape, edge: &Tape) -> Stopped {
 
 /// The last milestone that is proven of a handshake that stopped.
 pub(super) fn proven(d: &Dialogue, [client, edge]: [&Tape; 2]) -> Milestone {
-    let came = |tape: &Tape, end: Option<Extent>| end.is_some_and(|e| tape.completing(e.end).is_some());
+    // What passes an end's capture behind its FIN, or is not acknowledged by that, it did not get in time.
+    let in_time = |tape: &Tape, i: usize, end: i64| {
+        let closed = tape.events.iter().position(|e| e.seen.from == tape.end && e.seen.flags.fin());
+        closed.is_none_or(|k| i < k && tape.events[k].seen.ack() >= Some(end))
+    };
+    let came = |tape: &Tape, extent: Option<Extent>| {
+        extent.is_some_and(|e| tape.completing(e.end).is_some_and(|i| in_time(tape, i, e.end)))
+    };
     match () {
         () if d.server_finishes_last() && came(client, d.server_finished) => Milestone::ServerFinished,
         () if came(edge, d.client_finished) => Milestone::ClientFinished,

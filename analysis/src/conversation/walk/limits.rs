@@ -4,7 +4,7 @@
 //! RFC 4898's sender, receiver and network limits; Dapper, SOSR 2017), told from packets: new data leaves with the news (an
 //! acknowledgement, SACK, a window) that allowed it.
 
-use super::tape::Tape;
+use super::tape::{Known, Tape};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
 const AT_ONCE: i64 = 1_500_000;
@@ -98,20 +98,43 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
             return Freed::By { news: first, rule: Rule::CongestionWindow };
         }
     }
-    Freed::Program
+    by_small_window(tape, d, previous, sender).unwrap_or(Freed::Program)
+}
+
+/// Where a congestion window holds a few segments only: the last before it is full, so that there was more to say, and the next leaves
+/// with the first news. A program that wrote by pieces would have ended them anywhere.
+fn by_small_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
+    let events = &tape.events;
+    let waited = events[d].at() - events[previous].at();
+    let len = events[previous].seen.len();
+    if waited < LEAST_WAIT + 2 * sender.slack || len == 0 || len % tape.full() != 0 {
+        return None;
+    }
+    // Seen from the other end a hole may be packets that changed places.
+    if sender.slack > 0 && (previous..d).any(|i| !tape.is_own(i) && !tape.sack(i).is_empty()) {
+        return None;
+    }
+    let first = news(tape, previous, d).next()?;
+    let late = events[d].at() - events[first].at();
+    let at_once = (-sender.slack..=AT_ONCE + sender.slack).contains(&late);
+    at_once.then_some(Freed::By { news: first, rule: Rule::CongestionWindow })
 }
 
 /// Where not Minshall's rule holds but Nagle's own (Windows, macOS): a small segment waits until all is acknowledged, and leaves with that.
 fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, short: bool) -> Option<Freed> {
     let events = &tape.events;
     let waited = events[d].at() - events[previous].at();
-    if sender.slack > 0 || sender.nodelay || !short || waited < LEAST_WAIT || events[previous].seen.is_empty() {
+    if sender.nodelay || !short || waited < LEAST_WAIT + 2 * sender.slack || events[previous].seen.is_empty() {
+        return None;
+    }
+    // Seen from the other end only its own timestamps tell when it left.
+    if sender.slack > 0 && events[d].known == Known::Guessed {
         return None;
     }
     let all = events[previous].range().1;
     let told = news(tape, previous, d).find(|i| events[*i].seen.ack() >= Some(all))?;
-    let at_once = events[d].at() - events[told].at() <= AT_ONCE;
-    at_once.then_some(Freed::By { news: told, rule: Rule::Nagle })
+    let late = events[d].at() - events[told].at();
+    (-sender.slack..=AT_ONCE + sender.slack).contains(&late).then_some(Freed::By { news: told, rule: Rule::Nagle })
 }
 
 /// The first of a turn can have waited for a window, or (seen where it left) behind a small segment of an earlier turn.
