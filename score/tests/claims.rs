@@ -181,6 +181,11 @@ fn what_is_false_is_found() {
     assert!(wrong(&stall, longer).contains(&Rule::Work));
     let unsummed = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.total += Span::from_millis(1);
     assert!(wrong(&stall, unsummed).contains(&Rule::Sums));
+    let impossible = |r: &mut Reading, _: &mut Judgement, _: &mut String| {
+        let k = client(r);
+        r.ledger.entries[k].kind = Some(Kind::Detour);
+    };
+    assert!(wrong(&stall, impossible).contains(&Rule::Sums), "no client is a detour");
     let nowhere = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.ledger.entries[0].packets = [5_000, 5_001].into();
     assert!(wrong(&stall, nowhere).contains(&Rule::Cited));
     let unfinished = |r: &mut Reading, _: &mut Judgement, _: &mut String| r.end = End::Stopped { after: Milestone::SynAck };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -202,7 +203,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            culprit: Time::millis(100),
+            culprit: Time(policy::BAD_ROUND),
             edge: None,
             path: None,
             loss: None,

@@ -12,7 +12,7 @@ use analysis::clock::Span;
 use prober::reason::Reason;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::blame::{Opinion, Usual, blame, judge_round, phase_name};
+use crate::blame::{Opinion, Usual, blame, judge_round};
 use crate::board::Board;
 use crate::certificate;
 use crate::checks::{CheckFile, KofN, Role};
@@ -373,8 +373,7 @@ impl Desk {
 fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> Kept {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
-    let part =
-        |e: &analysis::judging::ledger::Entry| (phase_name(e.phase).to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
+    let part = |e: &analysis::judging::ledger::Entry| (e.phase.label().to_owned(), e.owner.label().to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
     Kept {
         name: raw.name.clone(),
@@ -394,19 +393,6 @@ fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -
         grade: opinion.reading.grade.to_string(),
         sentence: blame.map_or_else(|| opinion.sentence.clone(), |b| b.sentence.clone()),
         parts: ledger.entries.iter().map(part).collect(),
-    }
-}
-
-fn owner_name(owner: analysis::judging::ledger::Owner) -> &'static str {
-    use analysis::judging::ledger::Owner;
-    match owner {
-        Owner::ClientHost => "client_host",
-        Owner::ClientApp => "client_app",
-        Owner::Client => "client",
-        Owner::EdgeHost => "edge_host",
-        Owner::EdgeApp => "edge_app",
-        Owner::Unattributed => "unattributed",
-        other => crate::blame::side(other),
     }
 }
 

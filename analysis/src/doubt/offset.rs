@@ -146,6 +146,7 @@ pub fn waited_in_no_time<D: Domain>(view: &View<D>) -> bool {
 /// Whether the capture's clock is no clock at all (packets stamped when a mirror passed them on): both ends' own timestamps count time
 /// that it did not. A path may hold packets of one direction and let them go together; not those of both.
 pub fn lacks_time<D: Domain>(view: &View<D>) -> bool {
+    let whole = view.packets.first().zip(view.packets.last()).map_or(Span::ZERO, |(first, last)| last.at - first.at);
     let lacking = |side| {
         let stamps = Stamps::of(view, side);
         let mut stamped = view.sent_by(side).filter(|p| p.tsval().is_some());
@@ -156,11 +157,12 @@ pub fn lacks_time<D: Domain>(view: &View<D>) -> bool {
             lacking += Span::from_nanos(more).at_least_zero();
             last = p;
         }
-        let elapsed = last.at - first.at;
         // Stamps of another unit count something else.
-        let counted =
-            stamps.lag(first).zip(stamps.lag(last)).map_or(Span::ZERO, |(a, b)| elapsed + Span::from_nanos(a.saturating_sub(b)));
-        lacking >= LACKING && counted <= elapsed.percent(200)
+        let counted = stamps
+            .lag(first)
+            .zip(stamps.lag(last))
+            .map_or(Span::ZERO, |(a, b)| last.at - first.at + Span::from_nanos(a.saturating_sub(b)));
+        lacking >= LACKING && counted <= whole.percent(200)
     };
     lacking(Side::Client) && lacking(Side::Server)
 }

@@ -1,7 +1,8 @@
 //! What a client's capture tells of the server's end, 40 ms there and back.
 
-use super::super::far::{Far, far, put_off};
-use super::super::tape::{Event, Known, Tape};
+use super::super::tcp::far::{Far, far, put_off};
+use super::super::tcp::tape::{Event, Known, Tape};
+use super::super::transport::Endpoint;
 use crate::clock::Unplaced;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, nanos, syn, view};
 
@@ -175,4 +176,24 @@ fn nobody_acknowledges_what_has_not_come() {
     let mut packets: Vec<Packet> = begun().into_iter().map(|p| if p.from == S { p.stamped(1_000, 0) } else { p }).collect();
     packets.extend([hello(141.0), data(S, 400.0, 0, 900).acks(500).stamped(1_060, 0)]);
     assert_eq!(when(&read(&packets), 4).0, 181.0);
+}
+
+#[test]
+fn what_was_captured_in_one_piece_may_come_in_two() {
+    // Two segments in one frame, both lost; the second is sent again as a probe, then the first.
+    let packets = [
+        &begun()[..],
+        &[
+            data(C, 41.0, 0, 2_900),
+            data(C, 121.0, 1_450, 1_450),
+            ack(S, 161.0, 0, 0).sacks(1_450, 2_900),
+            data(C, 161.1, 0, 1_450),
+            ack(S, 201.1, 0, 2_900),
+        ],
+    ]
+    .concat();
+    let read = read(&packets);
+    assert!(there(&read, 3).is_none(), "the frame never came");
+    assert_eq!((when(&read, 4).0, when(&read, 6).0), (161.0, 201.1));
+    assert_eq!(read.1.tape.completing(2_900).map(|i| read.1.tape.events[i].at()), Some(nanos(201.1)));
 }

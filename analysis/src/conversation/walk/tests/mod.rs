@@ -5,8 +5,10 @@ mod follow;
 mod goal;
 mod limits;
 mod pairing;
+mod reached;
+mod transport;
 
-use super::tape::Tape;
+use super::tcp::tape::Tape;
 use crate::clock::Unplaced;
 use crate::tcp::by_hand::{Packet, view};
 use crate::tcp::flow::Side;

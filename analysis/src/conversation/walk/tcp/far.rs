@@ -5,6 +5,7 @@
 //! acknowledgement of its kernel, the copy that arrived by the timestamp that is echoed (RFC 3522). What nothing tells is guessed, and
 //! marked so: whoever names owners must leave room for it.
 
+use super::super::transport::Endpoint;
 use super::tape::{Event, Known, Tape};
 use crate::clock::{Domain, Instant};
 use crate::tcp::flow::View;
@@ -24,19 +25,19 @@ const LEAST_ANSWER: i64 = 50_000;
 const AHEAD: i64 = 1_500_000;
 
 /// The far end, as far as it is known.
-pub(super) struct Far {
+pub(in super::super) struct Far {
     pub tape: Tape,
     /// The usual round trip between the ends: that of the TCP handshake, or the shortest seen.
     pub round_trip: i64,
 }
 
 /// How much of the wait for `answer` the far end's kernel may have put off its acknowledgement, without its program's doing.
-pub(super) fn put_off(answer: &Event) -> i64 {
+pub(in super::super) fn put_off(answer: &Event) -> i64 {
     if answer.seen.ttl > LINUX_TTL { PUT_OFF_OTHERS } else { PUT_OFF }
 }
 
 /// What `near` tells of the other end.
-pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
+pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
     let mut left = departures(near, view);
     let mut deliveries = deliveries(near);
@@ -141,14 +142,21 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
     let mut found = Vec::new();
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
-        let last = near.events[i].range().1 - 1;
-        let covers = |a: &usize| {
-            let seen = &near.events[*a].seen;
-            seen.ack().is_some_and(|ack| ack > last) || near.sack(*a).iter().any(|(left, right)| *left <= last && last < *right)
+        let (start, end) = near.events[i].range();
+        let delivery = |byte: i64| {
+            let covers = |a: &usize| {
+                let seen = &near.events[*a].seen;
+                seen.ack().is_some_and(|ack| ack > byte)
+                    || near.sack(*a).iter().any(|(left, right)| *left <= byte && byte < *right)
+            };
+            let answer = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers)?;
+            let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
+            Some(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer })
         };
-        let Some(answer) = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers) else { continue };
-        let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(last));
-        found.push(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer });
+        let Some(last) = delivery(end - 1) else { continue };
+        // Of what was captured in one piece and sent again in several, the beginning came with another copy.
+        let first = delivery(start).filter(|first| first.copy > i && first.copy != last.copy);
+        found.extend(first.into_iter().chain([last]));
     }
     found
 }
