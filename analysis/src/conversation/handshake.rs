@@ -230,8 +230,12 @@ impl Handshake {
 
 /// Whether a ClientHello was answered or followed by something else, or lies in the middle of a segment that is no PROXY header.
 fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
-    let Some(hello) = d.first_client_hello.or(d.client_hello) else { return false };
     let (client, server) = (view.half(Side::Client), view.half(Side::Server));
+    let Some(hello) = d.first_client_hello.or(d.client_hello) else {
+        // What looks like a ServerHello answers nobody: TLS lies inside something that hides the client's part of it (WebSocket).
+        let heard = view.syns(Side::Client).next().is_some() && !view.capture_gap();
+        return d.server_hello.is_some() && heard && client.stream.captured() > 0;
+    };
     // What the server had said before it is no answer to it.
     let heard = view.first_copy(Side::Client, hello.end).and_then(Seen::ack).unwrap_or(0).max(0);
     let answer = |p: &&Seen<D>| p.end() > heard && p.ack().is_some_and(|ack| ack >= hello.end);

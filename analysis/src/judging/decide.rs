@@ -119,9 +119,10 @@ fn due(after: Milestone) -> Owner {
 
 /// Whether the last stretch of a handshake that stopped may have been this end's own.
 fn may_have_stalled(ledger: &Ledger, end: Owner) -> bool {
-    ledger.entries.last().is_none_or(|last| match last.owner {
+    // The rounds behind it are the way to whoever was waited for.
+    ledger.entries.iter().rfind(|e| !e.round_trip).is_none_or(|last| match last.owner {
         // Nothing was waited for when it ended.
-        _ if last.round_trip => true,
+        _ if last.excess() < policy::LEAST_EFFECT => true,
         Owner::Unattributed => last.candidates.iter().any(|owner| owner.side() == end),
         owner => owner.side() == end,
     })

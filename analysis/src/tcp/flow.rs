@@ -409,6 +409,7 @@ impl<D: Domain> View<D> {
     /// Whether a byte was acknowledged before it had passed.
     fn acknowledges_unseen(&self) -> bool {
         let (mut of_client, mut of_server) = (Covered::default(), Covered::default());
+        let mut begun = [false; 2];
         self.packets.len() < MAX_PACKETS
             && self.packets.iter().any(|p| {
                 let (own, peer) = match p.from {
@@ -416,8 +417,11 @@ impl<D: Domain> View<D> {
                     Side::Server => (&mut of_server, &of_client),
                 };
                 own.add(p.start(), p.end());
+                // What acknowledges before SYN-ACK speaks of an earlier connection (RFC 5961, section 4).
+                begun[p.from as usize] |= p.flags.syn();
+                let earlier = p.from == Side::Server && begun == [true, false];
                 // FIN takes one number that is no byte of the stream.
-                p.ack().is_some_and(|ack| ack > peer.prefix + 1)
+                !earlier && p.ack().is_some_and(|ack| ack > peer.prefix + 1)
             })
     }
 

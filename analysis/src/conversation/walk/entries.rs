@@ -365,7 +365,11 @@ impl Evidence<'_> {
         let theirs = &self.tapes[arc.side as usize];
         let Some(i) = theirs.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
         let end = theirs.events[i].range().1;
-        theirs.events[..i].iter().any(|e| e.seen.from == arc.side && !e.seen.flags.syn() && e.seen.start() >= end)
+        // What comes before SYN-ACK is an earlier connection's.
+        let begun =
+            theirs.events[..i].iter().position(|e| e.seen.from == arc.side && e.seen.flags.syn()).map_or(0, |syn| syn + 1);
+        !theirs.events[i].seen.flags.syn()
+            && theirs.events[begun..i].iter().any(|e| e.seen.from == arc.side && e.seen.start() >= end)
     }
 
     /// Whether a wait within a turn is as long as Linux leaves the tail of what it sent unacknowledged before it sends that again: two

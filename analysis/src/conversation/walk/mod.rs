@@ -132,6 +132,14 @@ fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
     let (from, until) = (last.at, ended(handshake, walk, end).max(last.at));
     let packets = [Some(last.number), None];
     match stopped {
+        // What shows a hole before it was not lost itself; what was, left since the last that had come there.
+        Stopped::Vanished { .. } if last.is_bare() => {
+            let ends = &walk.ends[end as usize];
+            let (phase, since) = ((walk.phase_of)(end, last.range.0 - 1), ends.news_before(i));
+            let Some((since, came)) = since.map(|since| (since, ends.packet(since))) else { return };
+            walk.push(What::Vanished, end, phase, (came.at, until), [Some(came.number), Some(last.number)], last.known);
+            walk.follow(Point::Arrived { end, i: since });
+        }
         Stopped::Vanished { .. } => {
             let phase = (walk.phase_of)(end, last.range.1 - 1);
             walk.push(What::Vanished, end, phase, (from, until), packets, last.known);
