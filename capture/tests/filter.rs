@@ -344,7 +344,11 @@ mod in_kernel {
         use capture::sockets::EventKind;
         let own = FlowName::of(client.local_addr().expect("it is connected"), server);
         let events: Vec<(EventKind, Option<u32>)> = told.iter().filter(|e| e.flow == own).map(|e| (e.kind, e.thread)).collect();
-        assert_eq!(events, [(EventKind::Opened, None), (EventKind::Read, Some(thread)), (EventKind::Wrote, Some(thread))], "{told:?}");
+        assert_eq!(
+            events,
+            [(EventKind::Opened, None), (EventKind::Read, Some(thread)), (EventKind::Wrote, Some(thread))],
+            "{told:?}"
+        );
         assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > 0), "{told:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent::LogLine;
 use rustls::server::Acceptor;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,22 +38,6 @@ pub struct EdgeConfig {
     pub accept_interval_ms: f64,
     /// The accept queue's length.
     pub backlog: u32,
-}
-
-/// One line of the slow-handshake log. Times are nanoseconds since the epoch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LogLine {
-    /// The client's end of the connection.
-    pub peer: SocketAddr,
-    /// When the program accepted it.
-    pub accepted_ns: i64,
-    /// When the handshake was complete; absent if it failed.
-    pub finished_ns: Option<i64>,
-    /// From accept to complete or failed.
-    pub handshake_ms: f64,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub error: Option<String>,
 }
 
 /// Serves until killed.

@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use analysis::clock::{Domain, Instant};
-use analysis::conversation::host::{HostTrace, Sample};
+use agent::{Sampled, Trace};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// Time between samples.
@@ -23,41 +22,13 @@ const INTERVAL: Duration = Duration::from_millis(4);
 /// Every so many samples, look for new threads and children.
 const RESCAN: u64 = 8;
 
-/// One sample, before it is tied to a clock.
-#[derive(Clone, Copy, Debug)]
-struct Raw {
-    at: i64,
-    tid: u32,
-    cpu: u64,
-    run_delay: u64,
-    state: char,
-    steal: u64,
-}
-
 /// What was seen of one process and its children.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    samples: Vec<Raw>,
-    /// Local ports of its TCP sockets, and whether each socket has `TCP_NODELAY` set.
-    pub ports: HashMap<u16, bool>,
+    /// Samples and ports.
+    pub trace: Trace,
     /// Whether it has ended.
     pub ended: bool,
-}
-
-impl Observed {
-    /// The samples, on the clock of domain `D`.
-    pub fn trace<D: Domain>(&self) -> HostTrace<D> {
-        let samples = self.samples.iter().map(|r| Sample {
-            at: Instant::from_nanos(r.at),
-            tid: r.tid,
-            cpu: r.cpu,
-            run_delay: r.run_delay,
-            state: r.state,
-            steal: r.steal,
-        });
-        let nodelay = (!self.ports.is_empty()).then(|| self.ports.values().all(|nodelay| *nodelay));
-        HostTrace { samples: samples.collect(), nodelay }
-    }
 }
 
 struct Thread {
@@ -122,7 +93,8 @@ impl Sampler {
         let last = process.last_of_each_thread();
         let observed = std::mem::take(&mut process.observed);
         // Counters are cumulative: the next window needs where this one ended.
-        process.observed = Observed { samples: last, ports: observed.ports.clone(), ended: observed.ended };
+        let trace = Trace { samples: last, ports: observed.trace.ports.clone() };
+        process.observed = Observed { trace, ended: observed.ended };
         observed
     }
 
@@ -159,7 +131,7 @@ impl Watched {
                 main_ended |= thread.tid == pid;
                 return false;
             };
-            self.observed.samples.push(raw);
+            self.observed.trace.samples.push(raw);
             main_ended |= raw.tid == pid && matches!(raw.state, 'Z' | 'X');
             true
         });
@@ -167,7 +139,7 @@ impl Watched {
             let pids: HashSet<u32> = self.threads.iter().map(|t| t.tid).chain([pid]).collect();
             for pid in pids {
                 // A later look knows better: programs set the option after they connect.
-                self.observed.ports.extend(connected(pid, &mut self.known_sockets));
+                self.observed.trace.ports.extend(connected(pid, &mut self.known_sockets));
             }
         }
         self.observed.ended = main_ended;
@@ -192,9 +164,9 @@ impl Watched {
         }
     }
 
-    fn last_of_each_thread(&self) -> Vec<Raw> {
-        let mut last: HashMap<u32, Raw> = HashMap::new();
-        for raw in &self.observed.samples {
+    fn last_of_each_thread(&self) -> Vec<Sampled> {
+        let mut last: HashMap<u32, Sampled> = HashMap::new();
+        for raw in &self.observed.trace.samples {
             last.insert(raw.tid, *raw);
         }
         last.into_values().collect()
@@ -203,15 +175,15 @@ impl Watched {
 
 impl Thread {
     /// Counters first, clock after: the sample is never older than it says.
-    fn read(&self, steal: u64) -> Option<Raw> {
+    fn read(&self, steal: u64) -> Option<Sampled> {
         let schedstat = read(&self.schedstat)?;
         let mut counters = schedstat.split_whitespace();
-        let cpu = counters.next()?.parse().ok()?;
-        let run_delay = counters.next()?.parse().ok()?;
-        let at = now();
+        let cpu_ns = counters.next()?.parse().ok()?;
+        let run_delay_ns = counters.next()?.parse().ok()?;
+        let at_ns = now();
         let stat = read(&self.stat)?;
         let state = stat[stat.rfind(')')? + 1..].trim_start().chars().next()?;
-        Some(Raw { at, tid: self.tid, cpu, run_delay, state, steal })
+        Some(Sampled { at_ns, tid: self.tid, cpu_ns, run_delay_ns, state, steal_ns: steal })
     }
 }
 

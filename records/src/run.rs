@@ -14,11 +14,11 @@ pub struct Manifest<S = serde_json::Value> {
     pub started: String,
     /// Version of the program.
     pub version: String,
-    /// The controller's kernel.
+    /// The first vantage's kernel.
     pub kernel: String,
-    /// What the controller's kernel keeps time by.
+    /// What that kernel keeps time by.
     pub clock_source: String,
-    /// CPUs of the controller.
+    /// CPUs of that vantage.
     pub cpus: usize,
     /// What was to be run.
     pub scenario: S,
@@ -140,7 +140,7 @@ pub struct RunRecord {
     pub description: String,
     /// When it began by the controller's wall clock: RFC 3339, UTC, whole seconds.
     pub started: String,
-    /// The controller's kernel.
+    /// The first vantage's kernel.
     pub kernel: String,
     /// From both ends.
     pub both_ends: RunVerdict,

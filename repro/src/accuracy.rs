@@ -3,11 +3,10 @@
 use analysis::judging::ledger::Owner;
 use records::handshake::HandshakeRecord;
 
-use crate::duration::Length;
-use crate::fault::FaultKind;
+use crate::faults::Variation;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
-use crate::stage::RESOLVER_RTT;
+use crate::vantages::RESOLVER_RTT;
 
 /// One handshake's share against what was injected.
 #[derive(Clone, Debug)]
@@ -26,28 +25,15 @@ pub fn variation(scenario: &Scenario, trial: u32) -> Vec<String> {
     const RTT: [f64; 5] = [1.0, 0.6, 1.5, 0.8, 2.0];
     const SEVERITY: [f64; 5] = [1.0, 0.7, 1.6, 0.85, 1.3];
     let (rtt, severity) = (RTT[trial as usize % 5], SEVERITY[trial as usize % 5]);
-    let negative = scenario.expect.as_ref().is_some_and(|e| e.get_ref().verdict.labels() == ["healthy"]);
+    let healthy = scenario.expect.as_ref().is_some_and(|e| e.get_ref().verdict.labels() == ["healthy"]);
+    let by = Variation { severity, pace: rtt, healthy };
     let mut set = vec![format!("seed={}", scenario.seed + u64::from(trial))];
     for target in &scenario.targets {
         set.push(format!("target.{}.rtt={}ms", target.name, target.rtt.as_millis() * rtt));
         set.extend(target.baseline_rtt.map(|b| format!("target.{}.baseline_rtt={}ms", target.name, b.as_millis() * rtt)));
     }
     for (name, fault) in &scenario.faults {
-        let f = fault.get_ref();
-        let mut scale = |field: &str, value: Option<Length>| {
-            set.extend(value.map(|v| format!("faults.{name}.{field}={}ms", v.as_millis() * severity)));
-        };
-        scale("for", f.for_);
-        scale("extra_rtt", f.extra_rtt);
-        scale("stopped", f.stopped);
-        scale("interval", f.interval);
-        // The stop must come while the handshake is under way, whose pace the round trip sets.
-        set.extend(f.running.map(|v| format!("faults.{name}.running={}ms", v.as_millis() * rtt)));
-        if f.kind == FaultKind::CpuQuota {
-            // A negative control says that this much CPU is enough; with less it may truly not be.
-            let severity = if negative { severity.min(1.0) } else { severity };
-            set.extend(f.cpus.map(|c| format!("faults.{name}.cpus={}", c / severity)));
-        }
+        set.extend(fault.kind().vary(&by).into_iter().map(|(field, value)| format!("faults.{name}.{field}={value}")));
     }
     set
 }

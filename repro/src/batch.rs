@@ -1,31 +1,27 @@
-//! One batch: clients launched together in one cell, collected, joined into handshakes.
+//! One batch of one cell: a plan for each end, a bundle from each, joined into handshakes.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent::{Bundle, ClientEnd, Clients, Destination, Go, LogLine, Losses, Plan};
 use analysis::clock::{Client, Edge, Instant as Stamp};
 use analysis::conversation::handshake::{EdgeLog, Handshake, join};
 use analysis::dns::Lookups;
 use analysis::tcp::table::FlowTable;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
-use lab::edge::LogLine;
-use lab::sample::Observed;
-use serde::Serialize;
+use capture::file::Reader;
 
 use crate::Error;
-use crate::client::{PORT, command_line};
-use crate::scenario::{Scenario, TargetSpec};
-use crate::stage::{Stage, host_name};
+use crate::conditions::Conditions;
+use crate::duration::Length;
+use crate::scenario::Scenario;
+use crate::targets::TargetSpec;
+use crate::vantages::Vantage;
 
 /// Room between the end of the last client and the end of listening: late acknowledgements and retransmissions.
 const SETTLE: Duration = Duration::from_millis(120);
-
-/// Between two looks at whether to stop.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A frame with the host that captured it.
 pub struct Frame {
@@ -35,218 +31,110 @@ pub struct Frame {
     pub captured: Captured,
 }
 
-/// What one client said.
-#[derive(Clone, Debug, Serialize)]
-pub struct ClientEnd {
-    /// Process id.
-    pub pid: u32,
-    /// Exit code; absent if a signal ended it.
-    pub code: Option<i32>,
-    /// Whether it had to be ended.
-    pub timed_out: bool,
-    /// Its standard output, as JSON if it is that.
-    pub said: serde_json::Value,
-    /// The end of its standard error.
-    pub complained: String,
+/// A cell: its two ends, by name and at hand.
+pub struct Cell<'a, 'v> {
+    /// The vantage's name.
+    pub name: &'a str,
+    /// The vantage.
+    pub vantage: &'a mut (dyn Vantage + 'v),
+    /// The target.
+    pub target: &'a TargetSpec,
+    /// Who watches at the target; absent: the run has one end.
+    pub edge: Option<&'a mut (dyn Vantage + 'v)>,
 }
 
 /// What a batch yields.
 pub struct Batch {
     /// Frames of both ends in order of time.
     pub frames: Vec<Frame>,
-    /// The handshakes; their packet numbers count `frames` from `first_packet`.
+    /// The handshakes; their packet numbers count `frames` from the first packet.
     pub handshakes: Vec<Handshake>,
     /// What each client said.
     pub clients: Vec<ClientEnd>,
+    /// What each end's capture has lost so far, by host.
+    pub losses: Vec<(String, Losses)>,
 }
 
-/// Runs one batch of `vantage` against `target`; `first_packet` is the number of its first frame.
+/// The clients that one batch of a cell launches.
+pub fn clients(scenario: &Scenario, conditions: &Conditions, vantage: &str, target: &TargetSpec, to: &Destination) -> Clients {
+    let does = conditions.clients.get(vantage).cloned().unwrap_or_default();
+    Clients {
+        client: scenario.client.clone(),
+        to: to.clone(),
+        pauses: does.pauses,
+        stops: does.stops,
+        settle: Length(SETTLE + target.rtt.0),
+    }
+}
+
+/// Runs batch number `batch` of a cell; `first_packet` is the number of its first frame.
 ///
 /// # Errors
 /// Harness failures; a client's failure is data.
-pub fn run(
-    stage: &Stage,
-    scenario: &Scenario,
-    vantage: &str,
-    target: &TargetSpec,
-    first_packet: u64,
-    interrupted: &AtomicBool,
-) -> Result<Batch, Error> {
-    for host in [vantage, &target.name] {
-        stage.captures[host].drain();
+pub fn run(cell: Cell<'_, '_>, batch: u64, clients: Clients, first_packet: u64, stop: &AtomicBool) -> Result<Batch, Error> {
+    let Cell { name, vantage, target, mut edge } = cell;
+    let port = clients.to.port;
+    let mut lost_before = 0;
+    if let Some(edge) = &mut edge {
+        lost_before += edge.prepare(&Plan { batch, clients: None }, stop)?.losses.lost();
     }
-    let server = stage.servers[&target.name];
-    stage.sampler.take(server);
-    let lost_before = lost(stage, [vantage, &target.name]);
-
-    let mut launched = launch(stage, scenario, vantage, target, interrupted)?;
-    stage.set_stops(vantage, launched.iter().map(|l| l.child.id()).collect());
-    for (i, client) in launched.iter_mut().enumerate() {
-        if i > 0 {
-            pause(scenario.client.spread.0, interrupted)?;
-        }
-        drop(client.child.stdin.take()); // the barrier lifts
+    lost_before += vantage.prepare(&Plan { batch, clients: Some(clients) }, stop)?.losses.lost();
+    for end in [Some(&mut *vantage), edge.as_deref_mut()].into_iter().flatten() {
+        end.go(Go { at: None }, stop)?;
     }
-    let (clients, observed) = collect(stage, scenario, vantage, launched, interrupted)?;
-    pause(SETTLE + target.rtt.0, interrupted)?;
+    let seen = vantage.collect(stop)?;
+    let at_edge = edge.map(|edge| edge.collect(stop)).transpose()?;
 
-    if !std::path::Path::new(&format!("/proc/{server}")).exists() || stage.sampler.ended(server) {
-        return Err(Error::Missing(format!("the server of target {} died during the run", target.name)));
-    }
-    let frames = frames(stage, [vantage, &target.name])?;
-    let mut handshakes = analyse(&frames, vantage, first_packet);
-    let edge_host = stage.sampler.take(server).trace::<Edge>();
-    let log = edge_log(stage, &target.name);
-    let capture_lost = lost(stage, [vantage, &target.name]) - lost_before;
-    for handshake in &mut handshakes {
-        let port = handshake.endpoints.client.port();
-        let ours = observed.iter().zip(&clients).find(|(o, c)| o.ports.contains_key(&port) || says_port(&c.said, port));
-        handshake.client_host = ours.map(|(o, _)| o.trace::<Client>());
-        handshake.edge_host = Some(edge_host.clone());
-        handshake.edge_log = log
-            .iter()
-            .rfind(|l| same(l.peer, handshake.endpoints.client))
-            .map(|l| EdgeLog { accepted: Stamp::from_nanos(l.accepted_ns), finished: l.finished_ns.map(Stamp::from_nanos) });
-        handshake.capture_lost = capture_lost;
-    }
-    Ok(Batch { frames, handshakes, clients })
-}
-
-/// Sleeps, and wakes when told to stop.
-fn pause(length: Duration, interrupted: &AtomicBool) -> Result<(), Error> {
-    let end = Instant::now() + length;
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        match end.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => return Ok(()),
-            left => std::thread::sleep(left.min(LOOK)),
-        }
-    }
-}
-
-/// A client that runs, and ends with this.
-struct Launched {
-    child: Child,
-    out: std::path::PathBuf,
-    err: std::path::PathBuf,
-}
-
-impl Drop for Launched {
-    fn drop(&mut self) {
-        // One that was waited for is left alone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn launch(
-    stage: &Stage,
-    scenario: &Scenario,
-    vantage: &str,
-    target: &TargetSpec,
-    interrupted: &AtomicBool,
-) -> Result<Vec<Launched>, Error> {
-    let host = stage.lab.host(vantage).expect("every vantage has a host");
-    let address = stage.lab.host(&target.name).expect("every target has a host").address(scenario.client.ipv6);
-    let line = command_line(scenario, vantage, &host_name(&target.name), address, &stage.certificates.bundle)?;
-    let mut placement = host.placement();
-    placement.barrier = true;
-    let mut launched = Vec::new();
-    for i in 0..scenario.client.concurrency {
-        pause(Duration::ZERO, interrupted)?;
-        let (out, err) = (stage.scratch(&format!("client-{i}.out")), stage.scratch(&format!("client-{i}.err")));
-        let create = |path: &std::path::Path| {
-            File::create(path).map_err(|source| Error::Write { path: path.display().to_string(), source })
-        };
-        let child = placement
-            .command(&line.program, &line.args)?
-            .stdin(Stdio::piped())
-            .stdout(create(&out)?)
-            .stderr(create(&err)?)
-            .spawn()
-            .map_err(lab::Error::system(format!("starting {}", line.program)))?;
-        stage.sampler.watch(child.id(), true);
-        launched.push(Launched { child, out, err });
-    }
-    // Let every child reach the barrier, so that starting them is no part of what is measured.
-    pause(Duration::from_millis(60 + 15 * scenario.client.concurrency as u64), interrupted)?;
-    Ok(launched)
-}
-
-/// Waits for the clients, ends those that outstay their timeout, and reaps them.
-fn collect(
-    stage: &Stage,
-    scenario: &Scenario,
-    vantage: &str,
-    mut launched: Vec<Launched>,
-    interrupted: &AtomicBool,
-) -> Result<(Vec<ClientEnd>, Vec<Observed>), Error> {
-    let deadline = Instant::now() + scenario.client.timeout.0 + Duration::from_secs(2);
-    let mut late = false;
-    while !launched.iter().all(|l| stage.sampler.ended(l.child.id())) {
-        if interrupted.load(Ordering::Relaxed) || Instant::now() > deadline {
-            late = true;
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    stage.set_stops(vantage, Vec::new());
-    let (mut ends, mut observed) = (Vec::new(), Vec::new());
-    for client in &mut launched {
-        let pid = client.child.id();
-        let timed_out = late && !stage.sampler.ended(pid);
-        if timed_out {
-            let _ = client.child.kill();
-        }
-        observed.push(stage.sampler.take(pid));
-        stage.sampler.forget(pid);
-        let status = client.child.wait().map_err(lab::Error::system("waiting for a client"))?;
-        let said = std::fs::read_to_string(&client.out).unwrap_or_default();
-        let complained = std::fs::read_to_string(&client.err).unwrap_or_default();
-        ends.push(ClientEnd {
-            pid,
-            code: status.code(),
-            timed_out,
-            said: serde_json::from_str(&said).unwrap_or(serde_json::Value::String(tail(&said))),
-            complained: tail(&complained),
-        });
-    }
-    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok((ends, observed)) }
-}
-
-fn tail(text: &str) -> String {
-    let text = text.trim();
-    text.chars().skip(text.chars().count().saturating_sub(400)).collect()
-}
-
-fn frames(stage: &Stage, hosts: [&str; 2]) -> Result<Vec<Frame>, Error> {
-    let mut frames = Vec::new();
-    for host in hosts {
-        let live = &stage.captures[host];
-        if let Some(why) = live.failure() {
-            return Err(Error::Missing(format!("the capture on {host} ended by itself: {why}")));
-        }
-        frames.extend(live.drain().into_iter().map(|captured| Frame { host: host.to_owned(), captured }));
+    let mut frames = frames_of(name, &seen)?;
+    let mut losses = vec![(name.to_owned(), seen.losses)];
+    if let Some(at_edge) = &at_edge {
+        frames.extend(frames_of(&target.name, at_edge)?);
+        losses.push((target.name.clone(), at_edge.losses));
     }
     frames.sort_by_key(|f| f.captured.at);
+    let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
+    let mut handshakes = analyse(&frames, name, port, first_packet);
+    for handshake in &mut handshakes {
+        testify(handshake, &seen, at_edge.as_ref());
+        handshake.capture_lost = lost;
+    }
+    Ok(Batch { frames, handshakes, clients: seen.clients, losses })
+}
+
+/// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
+fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
+    let client = handshake.endpoints.client;
+    let ours = |c: &&ClientEnd| c.trace.ports.contains_key(&client.port()) || says_port(&c.said, client.port());
+    handshake.client_host = seen.clients.iter().find(ours).map(|c| c.trace.on::<Client>());
+    let Some(at_edge) = at_edge else { return };
+    handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<Edge>());
+    let logged =
+        |l: &LogLine| EdgeLog { accepted: Stamp::from_nanos(l.accepted_ns), finished: l.finished_ns.map(Stamp::from_nanos) };
+    handshake.edge_log = at_edge.log.iter().rfind(|l| same(l.peer, client)).map(logged);
+}
+
+fn frames_of(host: &str, bundle: &Bundle) -> Result<Vec<Frame>, Error> {
+    let mut reader = Reader::from_bytes(&format!("the packets of {host}"), bundle.frames.0.clone())?;
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame()? {
+        if frame.link != Some(LinkType::Ethernet) {
+            return Err(Error::LinkType { host: host.to_owned(), number: frame.link_number });
+        }
+        let captured = Captured { at: frame.at, wire_len: frame.wire_len, outgoing: None, bytes: frame.bytes.to_vec() };
+        frames.push(Frame { host: host.to_owned(), captured });
+    }
     Ok(frames)
 }
 
-fn lost(stage: &Stage, hosts: [&str; 2]) -> u64 {
-    hosts.iter().map(|h| stage.captures[*h].losses()).map(|l| l.dropped + l.evicted).sum()
-}
-
 /// Frames → views of both ends → joined handshakes, each with the lookup before it.
-fn analyse(frames: &[Frame], vantage: &str, first_packet: u64) -> Vec<Handshake> {
+fn analyse(frames: &[Frame], vantage: &str, port: u16, first_packet: u64) -> Vec<Handshake> {
     let mut client: FlowTable<Client> = FlowTable::default();
     let mut edge: FlowTable<Edge> = FlowTable::default();
     let mut lookups = Lookups::default();
     for (number, frame) in (first_packet..).zip(frames) {
         let at = frame.captured.at;
         match decode(LinkType::Ethernet, &frame.captured.bytes) {
-            Ok(Transport::Tcp(s)) if s.source().port() != PORT && s.destination().port() != PORT => {}
+            Ok(Transport::Tcp(s)) if s.source().port() != port && s.destination().port() != port => {}
             Ok(Transport::Tcp(s)) if frame.host == vantage => drop(client.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Tcp(s)) => drop(edge.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Udp(d)) if frame.host == vantage => {
@@ -264,11 +152,6 @@ fn analyse(frames: &[Frame], vantage: &str, first_packet: u64) -> Vec<Handshake>
         }
     }
     handshakes
-}
-
-fn edge_log(stage: &Stage, target: &str) -> Vec<LogLine> {
-    let text = std::fs::read_to_string(stage.scratch(&format!("{target}-log.ndjson"))).unwrap_or_default();
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
 }
 
 /// curl's `local_port`, or our own client's `local`.
@@ -289,18 +172,98 @@ pub fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use agent::{Clock, ClockError, Hello, Pcapng, Permits, Ready, Sampled, Trace, VERSION};
+    use capture::evidence::Evidence;
+
     use super::*;
 
+    /// An end that is no lab: it says what it was told and hands over what it was given.
+    struct Scripted<'a> {
+        name: &'static str,
+        told: &'a RefCell<Vec<String>>,
+        losses: [u64; 2],
+        frames: Vec<i64>,
+    }
+
+    fn clock() -> Clock {
+        Clock { source: "tsc".into(), error: ClockError::Unknown }
+    }
+
+    impl Vantage for Scripted<'_> {
+        fn hello(&self) -> Hello {
+            let permits = Permits { quotas: false, real_time: false };
+            let software = "0".into();
+            Hello { version: VERSION, name: self.name.into(), software, kernel: "6".into(), cpus: 1, clock: clock(), permits }
+        }
+
+        fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
+            let clients = plan.clients.as_ref().map_or(0, |c| c.client.concurrency);
+            self.told.borrow_mut().push(format!("{}: batch {}, {clients} clients", self.name, plan.batch));
+            Ok(Ready { batch: plan.batch, clients, losses: Losses { dropped: self.losses[0], ..Losses::default() } })
+        }
+
+        fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), Error> {
+            self.told.borrow_mut().push(format!("{}: go", self.name));
+            Ok(())
+        }
+
+        fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, Error> {
+            self.told.borrow_mut().push(format!("{}: collect", self.name));
+            let mut bytes = Vec::new();
+            let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
+            file.interface("eth0", 1).expect("memory takes it");
+            for at in &self.frames {
+                let frame = Captured { at: *at, wire_len: 60, outgoing: None, bytes: vec![0; 60] };
+                file.packet(0, Some(LinkType::Ethernet), &frame, &[]).expect("memory takes it");
+            }
+            file.finish(0, &[]).expect("memory takes it");
+            let sample = Sampled { at_ns: 1, tid: 2, cpu_ns: 3, run_delay_ns: 4, state: 'R', steal_ns: 5 };
+            Ok(Bundle {
+                batch: 1,
+                clients: Vec::new(),
+                frames: Pcapng(bytes),
+                server: Some(Trace { samples: vec![sample], ports: [].into() }),
+                log: Vec::new(),
+                losses: Losses { dropped: self.losses[1], ..Losses::default() },
+                late_ns: None,
+                clock: clock(),
+            })
+        }
+    }
+
+    fn scenario() -> Scenario {
+        let text = "name = \"x\"\n[client]\nkind = \"curl\"\nconcurrency = 3\n[[vantage]]\nname = \"office\"\n[[target]]\nname = \
+                    \"edge\"\nrole = \"edge\"\n";
+        Scenario::parse("x.toml", text, &[]).expect("it is valid")
+    }
+
     #[test]
-    fn a_pause_of_months_ends_when_told_to_stop() {
-        let (told, begun) = (AtomicBool::new(false), Instant::now());
-        let paused = std::thread::scope(|scope| {
-            let paused = scope.spawn(|| pause(Duration::from_secs(9_999_999), &told));
-            std::thread::sleep(LOOK);
-            told.store(true, Ordering::Relaxed);
-            paused.join().expect("it does not panic")
-        });
-        assert!(matches!(paused, Err(Error::Interrupted)) && begun.elapsed() < Duration::from_secs(60));
-        assert!(pause(Duration::from_millis(1), &AtomicBool::new(false)).is_ok());
+    fn a_batch_needs_no_more_of_its_ends_than_plans_and_bundles() {
+        let (scenario, told) = (scenario(), RefCell::default());
+        let target = &scenario.targets[0];
+        let to = Destination { name: "edge.example".into(), address: None, port: 443 };
+        let plan = || clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to);
+        let mut vantage = Scripted { name: "office", told: &told, losses: [3, 5], frames: vec![10, 30] };
+        let mut edge = Scripted { name: "edge", told: &told, losses: [1, 1], frames: vec![20] };
+        let cell = Cell { name: "office", vantage: &mut vantage, target, edge: Some(&mut edge) };
+        let batch = run(cell, 1, plan(), 1, &AtomicBool::new(false)).expect("both ends answer");
+        let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at)).collect();
+        assert_eq!(seen, [("office", 10), ("edge", 20), ("office", 30)], "frames of both ends, in order of time");
+        assert_eq!(batch.losses.iter().map(|(_, l)| l.lost()).collect::<Vec<_>>(), [5, 1]);
+        let meant = [
+            "edge: batch 1, 0 clients",
+            "office: batch 1, 3 clients",
+            "office: go",
+            "edge: go",
+            "office: collect",
+            "edge: collect",
+        ];
+        assert_eq!(told.take(), meant);
+
+        let cell = Cell { name: "office", vantage: &mut vantage, target, edge: None };
+        let batch = run(cell, 2, plan(), 4, &AtomicBool::new(false)).expect("one end is enough");
+        assert_eq!(batch.frames.len(), 2);
     }
 }

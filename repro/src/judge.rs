@@ -13,7 +13,8 @@ use records::handshake::{HandshakeRecord, Judged};
 use records::lanes::{Stamped, lanes};
 use records::run::{CellPhases, PhaseQuantiles};
 
-use crate::scenario::{Scenario, TargetSpec};
+use crate::scenario::Scenario;
+use crate::targets::TargetSpec;
 
 /// A handshake with its place in the run.
 pub struct Measured {
@@ -109,7 +110,7 @@ fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Hands
         }
     }
     let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
-    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role.into(), stated_rtt, readings }, members)
+    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role, stated_rtt, readings }, members)
 }
 
 /// Distributions per cell and phase, and the histograms themselves for `histograms.hdr`.

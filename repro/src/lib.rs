@@ -1,27 +1,30 @@
 //! The scenario runner: scenario in, run folder out.
 //!
 //! ```text
-//! scenario.toml ─► Scenario ─► Stage (hosts, edges, captures) ─► batches: launch, collect, join ─► Judged ─► run folder
+//! scenario.toml ─► Scenario ─► Conditions ─► Provider ─► Vantage, Edge ─► batches: plans, bundles, join ─► Judged ─► run folder
+//!                  └ faults ─┘              (vantages: the lab)
 //! ```
 //!
-//! It calls the lab for hosts, `capture` for packets and `analysis` for verdicts; none of them knows of it. The page is rendered by
-//! whoever calls.
+//! The controller (`run`, `batch`, `judge`, `folder`) speaks to vantages in the messages of `agent` and knows nothing of where they are.
+//! It calls `capture` for packets and `analysis` for verdicts; none of them knows of it. The page is rendered by whoever calls.
 #![forbid(unsafe_code)]
 
 pub mod accuracy;
 mod batch;
-mod client;
+pub mod conditions;
 pub mod duration;
 mod error;
-pub mod fault;
+pub mod faults;
 mod folder;
 mod judge;
 pub mod limits;
+mod manifest;
 mod ready;
 pub mod run;
 pub mod scenario;
-mod stage;
 pub mod stand;
+pub mod targets;
+pub mod vantages;
 
 pub use error::Error;
 pub use ready::ready;

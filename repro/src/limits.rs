@@ -2,29 +2,25 @@
 //!
 //! Every refusal names its place in the file.
 
+use agent::{ClientKind, ClientSpec, MOST_CLIENTS};
 use analysis::judging::vocabulary::Label;
 use settings::Wrong;
 use settings::words::{plain, plain_lines};
 use toml::Spanned;
 
 use crate::duration::Length;
-use crate::fault::{FaultKind, FaultSpec};
-use crate::scenario::{ClientKind, ClientSpec, OneOrMore, Scenario, ServerKind, TargetSpec};
+use crate::scenario::{OneOrMore, Scenario};
 
 /// Rounds of a run.
 pub const MOST_ROUNDS: u32 = 10_000;
-/// Clients at once: each is a process.
-pub const MOST_CLIENTS: usize = 500;
 /// Hosts of a lab: each is a network namespace with a thread that captures.
 const MOST_HOSTS: usize = 64;
 /// Handshakes of a run: all of them are in memory at its end.
 const MOST_HANDSHAKES: u64 = 1_000_000;
 /// A longer round trip outlasts every client's patience.
-const MOST_RTT: Length = Length::secs(60);
+pub(crate) const MOST_RTT: Length = Length::secs(60);
 /// The longest client, and the longest fault.
-const MOST_TIME: Length = Length::secs(600);
-/// Busy processes on one host.
-const MOST_BURNERS: usize = 256;
+pub(crate) const MOST_TIME: Length = Length::secs(600);
 /// Bytes of a name: it is part of the run folder's.
 const MOST_NAME: usize = 100;
 
@@ -33,14 +29,13 @@ impl Scenario {
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         self.check_words()?;
         self.check_numbers()?;
-        self.client.check().map_err(|wrong| wrong.within("client"))?;
+        check_client(&self.client).map_err(|wrong| wrong.within("client"))?;
         for (n, target) in self.targets.iter().enumerate() {
             target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
         }
         self.check_hosts()?;
         for (name, fault) in &self.faults {
-            self.check_fault(fault.get_ref())
-                .map_err(|wrong| wrong.of(&format!("faults.{name}")).within(name.as_str()).within("faults"))?;
+            fault.check(self).map_err(|wrong| wrong.of(&format!("faults.{name}")).within(name.as_str()).within("faults"))?;
         }
         let Some(expect) = self.expect.as_ref().map(Spanned::get_ref) else { return Ok(()) };
         let labels = [Some(&expect.verdict), expect.edge_only.as_ref(), expect.control.as_ref()];
@@ -118,65 +113,21 @@ impl Scenario {
         }
         Ok(())
     }
-
-    fn check_fault(&self, f: &FaultSpec) -> Result<(), Wrong> {
-        f.check().map_err(Wrong::new)?;
-        let vantages: Vec<&str> = self.vantages.iter().map(|v| v.name.as_str()).collect();
-        let targets: Vec<&str> = self.targets.iter().map(|t| t.name.as_str()).collect();
-        let mut all = [vantages.clone(), targets.clone()].concat();
-        all.sort_unstable();
-        for (key, value, hosts) in [("on", &f.on, &all), ("from", &f.from, &vantages), ("to", &f.to, &targets)] {
-            if let Some(v) = value.as_ref().filter(|v| !hosts.contains(&v.as_str())) {
-                return Err(Wrong::new(format!("`{key} = {v:?}` is no host it could mean; there is {}", hosts.join(", "))));
-            }
-        }
-        let of_a_server = matches!(f.kind, FaultKind::EdgeDelay | FaultKind::AcceptQueue);
-        let on = self.targets.iter().find(|t| f.on.as_ref() == Some(&t.name));
-        if of_a_server && on.is_none_or(|t| t.server != ServerKind::Embedded) {
-            return Err(Wrong::new(
-                "edge_delay and accept_queue are done by the embedded edge: `on` a target with server = \"embedded\"",
-            ));
-        }
-        for (key, time, most) in [
-            ("extra_rtt", f.extra_rtt, MOST_RTT),
-            ("for", f.for_, MOST_TIME),
-            ("running", f.running, MOST_TIME),
-            ("stopped", f.stopped, MOST_TIME),
-            ("interval", f.interval, MOST_RTT),
-        ] {
-            at_most(key, time.unwrap_or_default(), most)?;
-        }
-        match f.burners {
-            Some(n) if n > MOST_BURNERS => {
-                Err(Wrong::at("burners", format!("burners = {n}: at most {MOST_BURNERS}, each is a process")))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-impl ClientSpec {
-    fn check(&self) -> Result<(), Wrong> {
-        if self.kind == ClientKind::Command && self.command.is_empty() {
-            return Err(Wrong::at("kind", "a client of kind \"command\" needs `command = [\"program\", …]`"));
-        }
-        at_most("spread", self.spread, MOST_RTT)?;
-        at_most("timeout", self.timeout, MOST_TIME)
+fn check_client(client: &ClientSpec) -> Result<(), Wrong> {
+    if client.kind == ClientKind::Command && client.command.is_empty() {
+        return Err(Wrong::at("kind", "a client of kind \"command\" needs `command = [\"program\", …]`"));
     }
+    at_most("spread", client.spread, MOST_RTT)?;
+    at_most("timeout", client.timeout, MOST_TIME)
 }
 
-impl TargetSpec {
-    fn check(&self) -> Result<(), Wrong> {
-        if self.server == ServerKind::Command && self.command.is_empty() {
-            return Err(Wrong::at("server", "a target with server \"command\" needs `command = [\"program\", …]`"));
-        }
-        at_most("rtt", self.rtt, MOST_RTT)?;
-        at_most("jitter", self.jitter, MOST_RTT)?;
-        at_most("baseline_rtt", self.baseline_rtt.unwrap_or_default(), MOST_RTT)
-    }
-}
-
-fn at_most(key: &str, time: Length, most: Length) -> Result<(), Wrong> {
+/// Whether the length at `key` is one that a run can bear.
+///
+/// # Errors
+/// If not.
+pub(crate) fn at_most(key: &str, time: Length, most: Length) -> Result<(), Wrong> {
     if time <= most {
         Ok(())
     } else {

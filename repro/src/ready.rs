@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use agent::ClientKind;
+
 use crate::Error;
-use crate::client::installed;
-use crate::scenario::{ClientKind, Scenario, ServerKind};
+use crate::scenario::Scenario;
 
 /// Whether `scenario` can be run here, with its results below `results`.
 ///
@@ -26,16 +27,27 @@ fn programs(scenario: &Scenario) -> Result<(), Error> {
         ClientKind::Probe => {}
     }
     for target in &scenario.targets {
-        match target.server {
-            ServerKind::Nginx => installed("nginx", "apt-get install nginx-light")?,
-            ServerKind::Command => named(&format!("target.{}.command", target.name), &target.command)?,
-            ServerKind::Embedded => {}
-        }
+        target.server.server().ready(target)?;
     }
     Ok(())
 }
 
-fn named(key: &str, command: &[String]) -> Result<(), Error> {
+/// Whether a program is on the path.
+///
+/// # Errors
+/// Says how to install it.
+pub(crate) fn installed(program: &str, how: &str) -> Result<(), Error> {
+    if lab::host::installed(program) {
+        return Ok(());
+    }
+    Err(Error::Missing(format!("the scenario needs `{program}`, which is not installed: {how}")))
+}
+
+/// Whether the program that the file names by `key` is there.
+///
+/// # Errors
+/// Names the key.
+pub(crate) fn named(key: &str, command: &[String]) -> Result<(), Error> {
     match command.first() {
         // Filled in later.
         Some(program) if program.contains('{') || lab::host::installed(program) => Ok(()),

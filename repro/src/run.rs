@@ -1,11 +1,12 @@
-//! One run from start to verdict.
+//! One run from start to verdict: plans out to the ends of each cell, bundles back, judged, written down.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use agent::{Destination, Hello, Losses};
 use analysis::clock::Instant;
 use lab::rootless::Privilege;
-use lab::sample::steal;
 use lab::truth::Injected;
 use records::FORMAT;
 use records::handshake::HandshakeRecord;
@@ -13,12 +14,14 @@ use records::lanes::{Stamped, comments};
 use records::run::{ClientEnded, Expectation, Footing, Manifest, RunRecord};
 
 use crate::Error;
-use crate::batch::{self, Batch};
-use crate::fault::{FaultKind, FaultSpec};
+use crate::batch::{self, Batch, Cell};
+use crate::conditions::Conditions;
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
+use crate::manifest::{manifest, run_id};
 use crate::scenario::{OneOrMore, Scenario};
-use crate::stage::Stage;
+use crate::targets::TargetSpec;
+use crate::vantages::{Facts, Provider, Vantage, open};
 
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;
@@ -55,19 +58,20 @@ pub struct Outcome {
 /// Harness failures only; what was measured until then is in the run folder.
 pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Error> {
     let run_id = run_id(&scenario.name);
-    let hosts: Vec<String> =
-        scenario.vantages.iter().map(|v| v.name.clone()).chain(scenario.targets.iter().map(|t| t.name.clone())).collect();
     let cells: u64 = (scenario.vantages.len() * scenario.targets.len()) as u64;
     let total = cells * u64::from(scenario.rounds);
     (options.progress)("building the lab", 0, total);
+    let conditions = Conditions::of(scenario, scenario.faults.values());
+    let provider = open(scenario, &conditions, options.privilege)?;
+    let mut ends = Ends::of(provider.as_ref(), scenario)?;
+    let hosts: Vec<String> =
+        scenario.vantages.iter().map(|v| v.name.clone()).chain(scenario.targets.iter().map(|t| t.name.clone())).collect();
     let mut folder = Folder::create(options.results.join(&run_id), &scenario.name, hosts.clone())?;
-    let manifest = manifest(&run_id, scenario);
+    let manifest = manifest(&run_id, scenario, &ends.hello);
     folder.json("run.json", &manifest)?;
-    let stage = Stage::build(scenario, options.privilege)?;
-    stage.set_wire_faults(scenario);
 
-    let stolen_before = steal();
-    let mut state = State { footing: Footing::default(), measured: Vec::new(), truth: static_truth(scenario), stolen_before };
+    let truth: Vec<Injected> = scenario.faults.values().filter_map(|fault| fault.kind().truth()).collect();
+    let mut state = State { footing: Footing::default(), measured: Vec::new(), truth, losses: BTreeMap::new() };
     for injected in &state.truth {
         folder.append("truth.ndjson", injected)?;
     }
@@ -76,25 +80,72 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
         for round in 0..scenario.rounds {
             for (vantage, target) in order(scenario, round) {
                 (options.progress)(&format!("round {}: {vantage} → {}", round + 1, target.name), done, total);
-                let first = folder.next_packet();
-                let batch = batch::run(&stage, scenario, vantage, target, first, options.interrupted)?;
-                state.take(&stage, &mut folder, scenario, round + 1, vantage, &target.name, batch)?;
+                let clients = batch::clients(scenario, &conditions, vantage, target, ends.destination(target)?);
+                let cell = ends.cell(vantage, target)?;
+                let batch = batch::run(cell, done + 1, clients, folder.next_packet(), options.interrupted)?;
+                state.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?;
                 done += 1;
             }
         }
         Ok(())
     })();
     if let Err(error) = measured {
-        let losses: Vec<_> = hosts.iter().map(|h| stage.captures[h].losses()).collect();
-        folder.finish(&losses)?;
+        folder.finish(&state.losses(&hosts))?;
         return Err(error);
     }
+    let facts = provider.facts();
+    drop(ends);
+    drop(provider);
     (options.progress)("judging", done, total);
-    state.finish(stage, folder, scenario, &manifest, &hosts, options.page)
+    state.finish(facts, folder, scenario, &manifest, &hosts, options.page)
+}
+
+/// All ends of a run.
+struct Ends<'p> {
+    /// What the first vantage said.
+    hello: Hello,
+    vantages: BTreeMap<String, Box<dyn Vantage + 'p>>,
+    edges: BTreeMap<String, (Destination, Option<Box<dyn Vantage + 'p>>)>,
+}
+
+impl<'p> Ends<'p> {
+    fn of(provider: &'p dyn Provider, scenario: &Scenario) -> Result<Self, Error> {
+        let mut first = None;
+        let mut vantages = BTreeMap::new();
+        for spec in &scenario.vantages {
+            let vantage = provider.vantage(&spec.name)?;
+            let hello = vantage.hello();
+            hello.check()?;
+            first.get_or_insert(hello);
+            vantages.insert(spec.name.clone(), vantage);
+        }
+        let mut edges = BTreeMap::new();
+        for target in &scenario.targets {
+            let edge = provider.edge(&target.name)?;
+            edge.as_ref().map_or(Ok(()), |edge| edge.hello().check())?;
+            edges.insert(target.name.clone(), (provider.destination(&target.name)?, edge));
+        }
+        let hello = first.ok_or_else(|| Error::Scenario("a scenario needs at least one [[vantage]]".into()))?;
+        Ok(Self { hello, vantages, edges })
+    }
+
+    fn destination(&self, target: &TargetSpec) -> Result<&Destination, Error> {
+        self.edges.get(&target.name).map(|(to, _)| to).ok_or_else(|| missing(&target.name))
+    }
+
+    fn cell<'a>(&'a mut self, name: &'a str, target: &'a TargetSpec) -> Result<Cell<'a, 'p>, Error> {
+        let vantage = self.vantages.get_mut(name).ok_or_else(|| missing(name))?.as_mut();
+        let (_, edge) = self.edges.get_mut(&target.name).ok_or_else(|| missing(&target.name))?;
+        Ok(Cell { name, vantage, target, edge: edge.as_deref_mut() })
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::NoHost(name.to_owned())
 }
 
 /// The cells of one round; each round begins with another cell, so that no cell is always first.
-fn order(scenario: &Scenario, round: u32) -> Vec<(&str, &crate::scenario::TargetSpec)> {
+fn order(scenario: &Scenario, round: u32) -> Vec<(&str, &TargetSpec)> {
     let mut cells: Vec<_> =
         scenario.vantages.iter().flat_map(|v| scenario.targets.iter().map(|t| (v.name.as_str(), t))).collect();
     let shift = round as usize % cells.len();
@@ -104,42 +155,36 @@ fn order(scenario: &Scenario, round: u32) -> Vec<(&str, &crate::scenario::Target
 
 struct State {
     footing: Footing,
-    /// What the hypervisor had taken when the run began, in nanoseconds since boot.
-    stolen_before: u64,
     measured: Vec<Measured>,
     truth: Vec<Injected>,
+    /// What each host's capture had lost when it was last heard of.
+    losses: BTreeMap<String, Losses>,
 }
 
 impl State {
     #[allow(clippy::too_many_arguments)] // one call, each a different thing
     fn take(
         &mut self,
-        stage: &Stage,
         folder: &mut Folder,
         scenario: &Scenario,
         round: u32,
         vantage: &str,
         target: &str,
         batch: Batch,
+        mut injected: Vec<Injected>,
     ) -> Result<(), Error> {
         let notes: Vec<(u64, String)> = batch.handshakes.iter().flat_map(comments).collect();
         folder.frames(&batch.frames, &notes)?;
         for client in &batch.clients {
-            let batch::ClientEnd { pid, code, timed_out, said, complained } = client.clone();
+            let agent::ClientEnd { pid, code, timed_out, said, complained, trace: _ } = client.clone();
             let (event, vantage, target) = (ClientEnded::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
             let ended = ClientEnded { event, round, vantage, target, pid, code, timed_out, said, complained };
             folder.append("events.ndjson", &ended)?;
         }
+        self.losses.extend(batch.losses);
         self.footing.clients += batch.clients.len() as u64;
         self.footing.clients_timed_out += batch.clients.iter().filter(|c| c.timed_out).count() as u64;
         self.footing.captured += batch.frames.len() as u64;
-        let mut injected: Vec<Injected> = stage.lab.truth.try_iter().collect();
-        for file in [format!("{target}-truth.ndjson"), "dns-truth.ndjson".into()] {
-            let path = stage.scratch(&file);
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            injected.extend(text.lines().filter_map(|l| serde_json::from_str(l).ok()));
-            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::write(&path, ""));
-        }
         let begun = self.measured.len();
         for handshake in batch.handshakes {
             let said = batch.clients.iter().map(|c| &c.said).find(|s| port_of(s) == Some(handshake.endpoints.client.port()));
@@ -167,26 +212,35 @@ impl State {
         Ok(())
     }
 
+    /// What each host's capture lost, as evidence files tell it.
+    fn losses(&self, hosts: &[String]) -> Vec<capture::live::Losses> {
+        let of = |host: &String| {
+            let Losses { received, dropped, evicted } = self.losses.get(host).copied().unwrap_or_default();
+            capture::live::Losses { received, dropped, evicted }
+        };
+        hosts.iter().map(of).collect()
+    }
+
     fn finish(
         mut self,
-        stage: Stage,
+        facts: Facts,
         folder: Folder,
         scenario: &Scenario,
         manifest: &Manifest<&Scenario>,
         hosts: &[String],
         page: &dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String,
     ) -> Result<Outcome, Error> {
-        let losses: Vec<_> = hosts.iter().map(|h| stage.captures[h].losses()).collect();
-        let wire = stage.lab.wire.lateness();
-        self.footing.capture_lost = losses.iter().map(|l| l.dropped + l.evicted).sum();
-        self.footing.wire_forwarded = wire.forwarded;
-        self.footing.wire_late = wire.late;
-        self.footing.wire_worst_ms = wire.worst_ns as f64 / 1e6;
-        self.footing.wire_real_time = wire.real_time;
-        self.footing.stolen_ms = steal().saturating_sub(self.stolen_before) as f64 / 1e6;
-        self.footing.gave_up = stage.gave_up.clone();
+        let losses = self.losses(hosts);
+        self.footing.capture_lost = self.losses.values().map(Losses::lost).sum();
+        if let Some(wire) = facts.lateness {
+            self.footing.wire_forwarded = wire.forwarded;
+            self.footing.wire_late = wire.late;
+            self.footing.wire_worst_ms = wire.worst_ns as f64 / 1e6;
+            self.footing.wire_real_time = wire.real_time;
+        }
+        self.footing.stolen_ms = facts.stolen_ns as f64 / 1e6;
+        self.footing.gave_up = facts.gave_up;
         self.footing.void = void(&self.footing);
-        drop(stage);
 
         let both = judge_all(scenario, &self.measured, Evidence::BothEnds);
         let edge = judge_all(scenario, &self.measured, Evidence::EdgeOnly);
@@ -276,37 +330,6 @@ fn expectations(
     found
 }
 
-/// Faults whose injector keeps no log of its own.
-fn static_truth(scenario: &Scenario) -> Vec<Injected> {
-    let of = |owner: &str, ms, what: String| Injected { client: None, target: None, owner: owner.into(), ms, what };
-    scenario
-        .faults()
-        .filter_map(|f: &FaultSpec| {
-            let (on, to) = (f.on.clone().unwrap_or_default(), f.to.clone().unwrap_or_default());
-            match f.kind {
-                FaultKind::CpuQuota => Some(of("host", None, format!("CPU of {on} limited to {}", f.cpus.unwrap_or_default()))),
-                FaultKind::CpuBurners => {
-                    Some(of("host", None, format!("{} burners on the CPU of {on}", f.burners.unwrap_or_default())))
-                }
-                FaultKind::Stop => Some(of("client_host", None, format!("clients of {on} stopped in cycles"))),
-                // Connect, ServerFlight and Finish each take one round trip.
-                FaultKind::Detour => {
-                    let extra = f.extra_rtt.unwrap_or_default().as_millis();
-                    let injected = of("path", Some(extra * 3.0), format!("{extra} ms longer round trips to {to}"));
-                    Some(Injected { target: Some(to), ..injected })
-                }
-                FaultKind::Mtu => Some(of(
-                    "path",
-                    None,
-                    format!("packets over {} bytes vanish on the way to {to}", f.bytes.unwrap_or_default()),
-                )),
-                FaultKind::AcceptQueue => Some(of("edge_host", None, format!("{on} accepts slowly behind a short queue"))),
-                _ => None,
-            }
-        })
-        .collect()
-}
-
 fn port_of(said: &serde_json::Value) -> Option<u16> {
     let curl = said.get("local_port").and_then(serde_json::Value::as_u64).and_then(|p| u16::try_from(p).ok());
     curl.or_else(|| said.get("local")?.as_str()?.parse::<std::net::SocketAddr>().ok().map(|a| a.port()))
@@ -333,31 +356,4 @@ fn reported(said: &serde_json::Value) -> (Vec<Stamped>, Vec<Stamped>) {
 fn paused(said: &serde_json::Value, client: std::net::SocketAddr) -> Option<Injected> {
     let ms = said.get("paused_ms")?.as_f64().filter(|ms| *ms > 0.0)?;
     Some(Injected { client: Some(client), target: None, owner: "client_app".into(), ms: Some(ms), what: "slept as told".into() })
-}
-
-/// `run.json`.
-fn manifest<'a>(run_id: &str, scenario: &'a Scenario) -> Manifest<&'a Scenario> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    Manifest {
-        format: FORMAT,
-        run_id: run_id.to_owned(),
-        started: timestamp().1,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: read("/proc/sys/kernel/osrelease"),
-        clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        scenario,
-    }
-}
-
-/// Sorts by time, tells what was run, and cannot collide with a run beside it.
-fn run_id(scenario: &str) -> String {
-    format!("{}-{scenario}-{}", timestamp().0, std::process::id())
-}
-
-/// Now, as `20261123T201500.123` and in RFC 3339 (UTC).
-fn timestamp() -> (String, String) {
-    let now = jiff::Timestamp::now();
-    let of_folder = now.strftime("%Y%m%dT%H%M%S%.3f").to_string();
-    (of_folder, now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use analysis::judging::run::Role;
+use agent::ClientSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::words::visible_lines;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::Error;
-use crate::duration::Length;
-use crate::fault::FaultSpec;
+use crate::faults::{Fault, by_kind, with_kind};
+use crate::targets::TargetSpec;
+use crate::vantages::Kind;
 
 /// A scenario, as written.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -42,67 +44,13 @@ pub struct Scenario {
     #[serde(rename = "target")]
     pub targets: Vec<TargetSpec>,
     /// What is done to them.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, FaultSpec>")]
-    pub faults: BTreeMap<String, Spanned<FaultSpec>>,
+    #[serde(default, serialize_with = "with_kind")]
+    #[schemars(with = "BTreeMap<String, Fault>")]
+    pub faults: BTreeMap<String, Fault>,
     /// What must come out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Expect>")]
     pub expect: Option<Spanned<Expect>>,
-}
-
-/// Which client program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientKind {
-    /// Real curl.
-    Curl,
-    /// Our own rustls client with kernel timestamps.
-    Probe,
-    /// Any program.
-    Command,
-}
-
-/// TLS version to offer.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
-pub enum TlsVersion {
-    /// TLS 1.2 only.
-    #[serde(rename = "1.2")]
-    V12,
-    /// TLS 1.3.
-    #[default]
-    #[serde(rename = "1.3")]
-    V13,
-}
-
-/// The client.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSpec {
-    /// Which program.
-    pub kind: ClientKind,
-    /// How many at once.
-    #[serde(default = "one_usize")]
-    #[schemars(range(min = 1, max = crate::limits::MOST_CLIENTS))]
-    pub concurrency: usize,
-    /// Time between the starts of two clients; none: all at once.
-    #[serde(default)]
-    pub spread: Length,
-    /// Verify the server's certificate.
-    #[serde(default = "yes")]
-    pub verify: bool,
-    /// TLS version.
-    #[serde(default)]
-    pub tls: TlsVersion,
-    /// Connect over IPv6.
-    #[serde(default)]
-    pub ipv6: bool,
-    /// A client that runs longer is ended.
-    #[serde(default = "fifteen_seconds")]
-    pub timeout: Length,
-    /// Kind `command`: program and arguments; `{host}`, `{port}`, `{address}` and `{ca}` are filled in.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
 }
 
 /// A vantage point.
@@ -111,63 +59,6 @@ pub struct ClientSpec {
 pub struct VantageSpec {
     /// Its name.
     pub name: String,
-}
-
-/// Which server a target is.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerKind {
-    /// The embedded rustls edge, which logs slow handshakes.
-    #[default]
-    Embedded,
-    /// Real nginx.
-    Nginx,
-    /// Any program, given by `command`.
-    Command,
-}
-
-/// What a target is there for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleSpec {
-    /// The accused.
-    Edge,
-    /// A comparison.
-    Control,
-}
-
-impl From<RoleSpec> for Role {
-    fn from(role: RoleSpec) -> Self {
-        match role {
-            RoleSpec::Edge => Role::Edge,
-            RoleSpec::Control => Role::Control,
-        }
-    }
-}
-
-/// A target.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TargetSpec {
-    /// Its name.
-    pub name: String,
-    /// What it is there for.
-    pub role: RoleSpec,
-    /// Which server.
-    #[serde(default)]
-    pub server: ServerKind,
-    /// Round-trip time of the lab's path to it.
-    #[serde(default = "forty_ms")]
-    pub rtt: Length,
-    /// Random extra one-way delay, at most.
-    #[serde(default)]
-    pub jitter: Length,
-    /// What the path's round trip is known to be when well (from history or geography); absent: found in the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline_rtt: Option<Length>,
-    /// Server `command`: program and arguments; `{address}`, `{port}`, `{chain}` and `{key}` are filled in.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
 }
 
 /// The verdicts that must come out. Each is one label or a list of which any will do: `healthy`, `inconclusive`,
@@ -210,23 +101,11 @@ pub fn schema() -> String {
     serde_json::to_string_pretty(&schemars::schema_for!(Scenario)).unwrap_or_default()
 }
 
-fn yes() -> bool {
-    true
-}
 fn one() -> u64 {
-    1
-}
-fn one_usize() -> usize {
     1
 }
 fn three() -> u32 {
     3
-}
-fn fifteen_seconds() -> Length {
-    Length::millis(15_000)
-}
-fn forty_ms() -> Length {
-    Length::millis(40)
 }
 
 impl Scenario {
@@ -237,7 +116,7 @@ impl Scenario {
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Self, Error> {
         let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
         // The file by itself first: its errors then speak of its own lines.
-        let scenario: Scenario = toml::from_str(text).map_err(|e| wrong(&e))?;
+        let scenario = Self::read(text).map_err(|e| wrong(&e))?;
         scenario.check().map_err(|e| wrong(&e.shown(text)))?;
         if overrides.is_empty() {
             return Ok(scenario);
@@ -248,9 +127,22 @@ impl Scenario {
         }
         let text = toml::to_string(&table).map_err(|e| wrong(&e))?;
         let after = |e: &dyn std::fmt::Display| wrong(&format!("after --set {}: {e}", overrides.join(" --set ")));
-        let scenario: Scenario = toml::from_str(&text).map_err(|e| after(&e))?;
+        let scenario = Self::read(&text).map_err(|e| after(&e))?;
         scenario.check().map_err(|e| after(&e.shown(&text)))?;
         Ok(scenario)
+    }
+
+    fn read(text: &str) -> Result<Self, toml::de::Error> {
+        let mut root = DeTable::parse(text)?;
+        by_kind(root.get_mut()).and_then(|()| Self::deserialize(toml::de::Deserializer::from(root))).map_err(|mut error| {
+            error.set_input(Some(text));
+            error
+        })
+    }
+
+    /// Who provides its vantages.
+    pub(crate) fn provider(&self) -> Kind {
+        Kind::Lab
     }
 
     /// Keeps only these vantages and targets (all, where the list is empty).
@@ -271,24 +163,28 @@ impl Scenario {
         let kept = |name: &String, wanted: &[String]| wanted.is_empty() || wanted.contains(name);
         self.vantages.retain(|v| kept(&v.name, vantages));
         self.targets.retain(|t| kept(&t.name, targets));
-        let hosts: Vec<&String> = self.vantages.iter().map(|v| &v.name).chain(self.targets.iter().map(|t| &t.name)).collect();
+        let vantages = self.vantages.iter().map(|v| v.name.as_str());
+        let hosts: Vec<&str> = vantages.chain(self.targets.iter().map(|t| t.name.as_str())).collect();
         // A fault on a host that takes no part does nothing.
-        self.faults.retain(|_, fault| {
-            let f = fault.get_ref();
-            [&f.on, &f.from, &f.to].into_iter().flatten().all(|n| hosts.contains(&n))
-        });
+        self.faults.retain(|_, fault| fault.kind().names().iter().all(|named| hosts.contains(&named.host)));
         Ok(())
-    }
-
-    /// The faults, without their place in the file.
-    pub fn faults(&self) -> impl Iterator<Item = &FaultSpec> {
-        self.faults.values().map(Spanned::get_ref)
     }
 }
 
+/// Why a `key.path=value` cannot be applied.
+#[derive(Debug, thiserror::Error)]
+enum NoSetting {
+    #[error("write it as key.path=value")]
+    Shape,
+    #[error("nothing is called `{0}`")]
+    NoName(String),
+    #[error("`{0}` lies below something that is no table")]
+    NoTable(String),
+}
+
 /// Applies one `key.path=value`; the value is TOML, or a bare word taken as a string.
-fn set(root: &mut toml::Value, setting: &str) -> Result<(), String> {
-    let (path, value) = setting.split_once('=').ok_or("write it as key.path=value")?;
+fn set(root: &mut toml::Value, setting: &str) -> Result<(), NoSetting> {
+    let (path, value) = setting.split_once('=').ok_or(NoSetting::Shape)?;
     let value: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}"))
         .ok()
         .and_then(|mut t| t.remove("v"))
@@ -301,8 +197,8 @@ fn set(root: &mut toml::Value, setting: &str) -> Result<(), String> {
             toml::Value::Array(items) => items
                 .iter_mut()
                 .find(|i| i.get("name").and_then(toml::Value::as_str) == Some(key))
-                .ok_or(format!("nothing is called `{key}`"))?,
-            _ => return Err(format!("`{key}` lies below something that is no table")),
+                .ok_or_else(|| NoSetting::NoName(key.to_owned()))?,
+            _ => return Err(NoSetting::NoTable(key.to_owned())),
         };
     }
     *at = value;

@@ -1,4 +1,4 @@
-//! A scenario's stage, stood up for somebody else: a command runs at one of its vantages while faults come and go.
+//! A scenario's lab, stood up for somebody else: a command runs at one of its vantages while faults come and go.
 //!
 //! In: a scenario, a vantage, a command, a timetable. Out: the command's exit code and, if wanted, each host's packets as pcapng. This is
 //! how `watch` is shown and measured: against real kernels, with a wire whose doings are known.
@@ -15,10 +15,10 @@ use capture::evidence::Evidence;
 use lab::rootless::Privilege;
 
 use crate::Error;
+use crate::conditions::Conditions;
 use crate::duration::Length;
-use crate::fault::FaultKind;
 use crate::scenario::Scenario;
-use crate::stage::Stage;
+use crate::vantages::Testbed;
 
 /// Time between two looks at the timetable.
 const LOOK: Duration = Duration::from_millis(20);
@@ -36,19 +36,38 @@ pub struct Turn {
     pub to: Duration,
 }
 
-impl FromStr for Turn {
-    type Err = String;
+/// What is no [`Turn`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoTurn {
+    /// It has other parts.
+    #[error("`{0}`: write FAULT=FROM..TO, as detour=20s..45s")]
+    Shape(String),
+    /// One of its times is none.
+    #[error("`{text}`: {what}")]
+    Time {
+        /// The whole.
+        text: String,
+        /// What is wrong with the time.
+        what: String,
+    },
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}`: write FAULT=FROM..TO, as detour=20s..45s");
+impl FromStr for Turn {
+    type Err = NoTurn;
+
+    fn from_str(text: &str) -> Result<Self, NoTurn> {
+        let wrong = || NoTurn::Shape(text.to_owned());
         let (fault, span) = text.split_once('=').ok_or_else(wrong)?;
         let (from, to) = span.split_once("..").ok_or_else(wrong)?;
-        let time = |t: &str| Length::from_str(t).map(|l| l.0).map_err(|e| format!("`{text}`: {e}"));
+        let time = |t: &str| {
+            let read = Length::from_str(t).map(|l| l.0);
+            read.map_err(|e| NoTurn::Time { text: text.to_owned(), what: e.to_string() })
+        };
         Ok(Self { fault: fault.to_owned(), from: time(from)?, to: time(to)? })
     }
 }
 
-/// What to do on the stage.
+/// What to do in the lab.
 pub struct Standing<'a> {
     /// At which vantage.
     pub at: &'a str,
@@ -63,7 +82,7 @@ pub struct Standing<'a> {
     pub privilege: Privilege,
 }
 
-/// Stands the stage up, runs the command, takes the stage down; the command's exit code.
+/// Stands the lab up, runs the command, takes the lab down; the command's exit code.
 ///
 /// # Errors
 /// Harness failures.
@@ -73,24 +92,23 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
             let known: Vec<&str> = scenario.faults.keys().map(String::as_str).collect();
             return Err(Error::Scenario(format!("the scenario has no fault {:?}; it has {}", turn.fault, known.join(", "))));
         };
-        if matches!(
-            fault.get_ref().kind,
-            FaultKind::EdgeDelay | FaultKind::AcceptQueue | FaultKind::CpuBurners | FaultKind::Stop | FaultKind::DnsDelay
-        ) {
-            return Err(Error::Scenario(format!("the fault {:?} is there from the start to the end or not at all", turn.fault)));
+        if let Some(why) = fault.kind().fixed() {
+            return Err(Error::Scenario(format!(
+                "the fault {:?} is there from the start to the end or not at all: {why}",
+                turn.fault
+            )));
         }
     }
     let with = |on: &dyn Fn(&str) -> bool| {
-        let mut scenario = scenario.clone();
-        scenario.faults.retain(|name, _| standing.turns.iter().all(|t| t.fault != *name) || on(name));
-        scenario
+        let stays = |name: &str| standing.turns.iter().all(|t| t.fault != name);
+        Conditions::of(scenario, scenario.faults.iter().filter(|(name, _)| stays(name) || on(name)).map(|(_, fault)| fault))
     };
-    let stage = Stage::build(&with(&|_| false), standing.privilege)?;
-    let host = stage.lab.host(standing.at).ok_or_else(|| Error::Scenario(format!("there is no vantage {:?}", standing.at)))?;
+    let testbed = Testbed::build(scenario, &with(&|_| false), standing.privilege)?;
+    let host = testbed.host(standing.at).ok_or_else(|| Error::Scenario(format!("there is no vantage {:?}", standing.at)))?;
     let [program, args @ ..] = standing.command else { return Err(Error::Scenario("there is no command to run".into())) };
     let mut command = host.placement().command(program, args)?;
-    command.env("WHOSTALLED_LAB_CA", &stage.certificates.bundle);
-    for host in &stage.lab.hosts {
+    command.env("WHOSTALLED_LAB_CA", testbed.roots());
+    for host in testbed.hosts() {
         let placement = serde_json::to_string(&host.placement()).map_err(|e| Error::Scenario(e.to_string()))?;
         command.env(format!("WHOSTALLED_LAB_HOST_{}", host.name.replace('-', "_")), placement);
     }
@@ -108,13 +126,13 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
             for (names, what) in [(due.difference(&active), "begins"), (active.difference(&due), "ends")] {
                 names.for_each(|name| say(&format!("{:>5.1} s  the fault {name} {what}", now.as_secs_f64())));
             }
-            stage.activate(&with(&|name| due.contains(name)))?;
+            testbed.set(&with(&|name| due.contains(name)))?;
             active = due;
         }
         std::thread::sleep(LOOK);
     };
     if let Some(folder) = &standing.captures {
-        write_captures(&stage, folder)?;
+        write_captures(&testbed, folder)?;
     }
     Ok(status)
 }
@@ -124,9 +142,9 @@ fn ended(child: &mut Child) -> Result<Option<i32>, Error> {
     Ok(status.map(|s| s.code().unwrap_or(128)))
 }
 
-fn write_captures(stage: &Stage, folder: &PathBuf) -> Result<(), Error> {
+fn write_captures(testbed: &Testbed, folder: &PathBuf) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-    for (name, live) in &stage.captures {
+    for (name, live) in testbed.captures() {
         let path = folder.join(format!("{name}.pcapng"));
         let write = || -> std::io::Result<()> {
             let out = std::io::BufWriter::new(File::create(&path)?);

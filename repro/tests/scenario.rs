@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use whostalled_repro::Scenario;
+use whostalled_repro::conditions::{Conditions, Load};
+use whostalled_repro::faults::{CpuQuota, Fault};
 
 const GOOD: &str = r#"
 name = "x"
@@ -44,13 +46,16 @@ fn mistakes_name_file_line_and_what_was_meant() {
     for (from, to, line, words) in [
         ("kind = \"probe\"", "kindd = \"probe\"", "line 4", "kindd"),
         ("cpus = 0.4", "cpus = \"much\"", "line 13", "expected f64"),
-        ("cpus = 0.4", "cpus = 4000", "line 10", "between 0.01 and 64"),
-        ("cpus = 0.4", "", "line 10", "needs `cpus`"),
-        ("cpus = 0.4", "cpus = 0.4\ncopies = 2", "line 10", "takes no `copies`"),
-        ("on = \"office\"", "on = \"offcie\"", "line 10", "there is edge, office"),
+        ("cpus = 0.4", "cpus = 4000", "line 13", "between 0.01 and 64"),
+        ("cpus = 0.4", "", "line 10", "missing field `cpus`"),
+        ("cpus = 0.4", "cpus = 0.4\ncopies = 2", "line 14", "unknown field `copies`, expected one of `on`, `cpus`, `burners`"),
+        ("on = \"office\"", "on = \"offcie\"", "line 12", "there is edge, office"),
         ("\"client_host\"", "\"client_hots\"", "line 14", "is no verdict"),
         ("name = \"edge\"", "name = \"edge\"\nrtt = \"40\"", "line 9", "250ms"),
         ("kind = \"cpu_quota\"", "kind = \"cpu_qouta\"", "line 11", "cpu_quota"),
+        ("kind = \"cpu_quota\"", "", "line 10", "missing field `kind`"),
+        ("kind = \"cpu_quota\"", "kind = 3", "line 11", "expected a string"),
+        ("[faults.q]\nkind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4", "[faults]\nq = 3", "line 11", "a table with a `kind`"),
     ] {
         let message = parse(&GOOD.replace(from, to), &[]).expect_err(to);
         assert!(message.starts_with("x.toml: "), "{message}");
@@ -90,7 +95,7 @@ fn what_no_machine_can_bear_or_no_file_can_be_called_is_refused_with_its_line() 
         (
             "kind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4",
             "kind = \"edge_delay\"\non = \"office\"\nfor = \"1s\"",
-            "line 10",
+            "line 12",
             "embedded",
         ),
         ("cpus = 0.4", "cpus = 0.4\nburners = 100000", "line 14", "at most 256"),
@@ -123,13 +128,166 @@ fn lengths_of_time_are_written_as_everywhere() {
 #[test]
 fn settings_reach_into_tables_and_named_lists() {
     let scenario = parse(GOOD, &["faults.q.cpus=0.2", "rounds=7", "client.kind=curl", "target.edge.rtt=80ms"]).expect("all fit");
-    assert_eq!(scenario.faults().next().and_then(|f| f.cpus), Some(0.2));
+    let quota = CpuQuota { on: "office".into(), cpus: 0.2, burners: 0 };
+    assert_eq!(scenario.faults.get("q"), Some(&Fault::CpuQuota(quota)));
     assert_eq!(scenario.rounds, 7);
     assert_eq!(scenario.targets[0].rtt.as_millis(), 80.0);
     for bad in ["faults.q.cpus=lots", "nonsense", "target.egde.rtt=1ms", "faults.q.colour=red"] {
         let message = parse(GOOD, &[bad]).expect_err(bad);
         assert!(message.contains("--set"), "{message}");
     }
+}
+
+/// One fault of each kind; a new kind makes this list one short.
+const EVERY_KIND: &str = r#"
+[faults.a]
+kind = "cpu_quota"
+on = "edge"
+cpus = 0.5
+burners = 2
+[faults.b]
+kind = "cpu_burners"
+on = "office"
+burners = 3
+[faults.c]
+kind = "stop"
+on = "office"
+running = "70ms"
+stopped = "400ms"
+[faults.d]
+kind = "client_pause"
+before = "client_hello"
+for = "200ms"
+[faults.e]
+kind = "detour"
+to = "edge"
+extra_rtt = "60ms"
+direction = "out"
+[faults.f]
+kind = "drop"
+from = "office"
+to = "edge"
+message = "server_flight"
+segment = 1
+copies = 2
+[faults.g]
+kind = "hold"
+to = "edge"
+after = "flight_ack"
+for = "300ms"
+[faults.h]
+kind = "mtu"
+to = "edge"
+bytes = 1400
+direction = "back"
+[faults.i]
+kind = "loss"
+to = "edge"
+rate = 0.02
+[faults.j]
+kind = "edge_delay"
+on = "edge"
+for = "250ms"
+[faults.k]
+kind = "accept_queue"
+on = "edge"
+interval = "500ms"
+[faults.l]
+kind = "dns_delay"
+for = "200ms"
+"#;
+
+fn every_kind() -> Scenario {
+    let head = GOOD.split("[faults.q]").next().expect("it has faults");
+    parse(&format!("{head}{EVERY_KIND}"), &[]).expect("all are right")
+}
+
+#[test]
+fn every_kind_is_read_and_written_with_the_same_words() {
+    let scenario = every_kind();
+    let schema: serde_json::Value = serde_json::from_str(&whostalled_repro::scenario::schema()).expect("it is JSON");
+    let kinds = schema["$defs"]["Fault"]["oneOf"].as_array().expect("a fault is one of several");
+    assert_eq!(scenario.faults.len(), kinds.len(), "a kind is not tested here");
+    let written = serde_json::to_value(&scenario).expect("it can be written");
+    let meant: toml::Table = toml::from_str(EVERY_KIND).expect("it is TOML");
+    for (name, fault) in meant["faults"].as_table().expect("it is a table") {
+        for (field, value) in fault.as_table().expect("it is a table") {
+            let value = serde_json::to_value(value).expect("it is plain");
+            let again = &written["faults"][name][field];
+            // A length of time may be written otherwise: only that it is there.
+            assert!(
+                *again == value || again.as_str().is_some_and(|s| s.ends_with("ms")),
+                "{name}.{field}: {value} became {again}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_kind_refuses_fields_of_others() {
+    let head = GOOD.split("[faults.q]").next().expect("it has faults");
+    for kind in EVERY_KIND.split("[faults.").filter(|k| k.contains("kind")) {
+        let text = format!("{head}[faults.{kind}colour = \"red\"\n");
+        let message = parse(&text, &[]).expect_err(kind);
+        let line = text.lines().position(|l| l.starts_with("colour")).expect("it is there") + 1;
+        assert!(message.contains(&format!("line {line},")) && message.contains("unknown field `colour`"), "{message}");
+    }
+}
+
+#[test]
+fn a_fault_on_hosts_that_it_cannot_mean_is_refused_at_its_field() {
+    let head = GOOD.split("[faults.q]").next().expect("it has faults");
+    for (fault, words) in [
+        ("kind = \"stop\"\non = \"edge\"\nrunning = \"1s\"\nstopped = \"1s\"", "there is office"),
+        ("kind = \"client_pause\"\non = \"edge\"\nbefore = \"client_hello\"\nfor = \"1s\"", "there is office"),
+        ("kind = \"loss\"\nto = \"office\"\nrate = 0.1", "there is edge"),
+        ("kind = \"loss\"\nfrom = \"edge\"\nto = \"edge\"\nrate = 0.1", "there is office"),
+    ] {
+        let message = parse(&format!("{head}[faults.q]\n{fault}\n"), &[]).expect_err(fault);
+        assert!(message.contains("line 12:") && message.contains(words), "{message}");
+    }
+    let both = "kind = \"hold\"\nto = \"edge\"\nfor = \"1s\"\nmessage = \"syn\"\nafter = \"syn\"";
+    let message = parse(&format!("{head}[faults.q]\n{both}\n"), &[]).expect_err("one of them");
+    assert!(message.contains("line 10:") && message.contains("either `message`"), "{message}");
+}
+
+#[test]
+fn conditions_hold_what_the_faults_do_and_nothing_once_they_are_lifted() {
+    let scenario = every_kind();
+    let on = Conditions::of(&scenario, scenario.faults.values());
+    let path = &on.paths[&("office".to_owned(), "edge".to_owned())];
+    let ms = std::time::Duration::from_millis;
+    assert_eq!((path.out.delay, path.back.delay), (ms(20) + ms(60), ms(20)));
+    assert_eq!((path.out.mtu, path.back.mtu), (None, Some(1400)));
+    assert_eq!((path.out.loss, path.back.loss), (0.02, 0.02));
+    assert_eq!(on.loads["edge"], Load { cpus: Some(0.5), burners: 2, one_cpu: false });
+    assert_eq!(on.loads["office"], Load { cpus: None, burners: 3, one_cpu: true });
+    assert_eq!(on.messages.len(), 2);
+    assert_eq!(on.servers["edge"].answer_delay.0, ms(250));
+    assert_eq!(on.servers["edge"].queue.map(|q| (q.interval.0, q.backlog)), Some((ms(500), 1)));
+    assert_eq!((on.clients["office"].pauses.len(), on.clients["office"].stops.is_some()), (1, true));
+    assert_eq!(on.lookup_delay.0, ms(200));
+
+    let without = Conditions::of(&scenario, []);
+    for (name, fault) in &scenario.faults {
+        let with = Conditions::of(&scenario, [fault]);
+        assert_ne!(with, without, "the fault {name} does nothing");
+    }
+    assert!(without.loads.is_empty() && without.messages.is_empty() && without.servers.is_empty());
+}
+
+#[test]
+fn trials_differ_in_what_may_vary_and_can_be_read() {
+    let scenario = every_kind();
+    let variation = whostalled_repro::accuracy::variation(&scenario, 1);
+    let set = |what: &str| variation.iter().any(|v| v == what);
+    assert!(set("target.edge.rtt=24ms") && set("seed=2"), "{variation:?}");
+    assert!(set("faults.e.extra_rtt=42ms") && set("faults.c.running=42ms") && set("faults.c.stopped=280ms"), "{variation:?}");
+    assert!(variation.iter().any(|v| v.starts_with("faults.a.cpus=0.714")), "{variation:?}");
+    assert!(!variation.iter().any(|v| v.starts_with("faults.f.")), "which message is lost is what the scenario means");
+    let head = GOOD.split("[faults.q]").next().expect("it has faults");
+    let set: Vec<&str> = variation.iter().map(String::as_str).collect();
+    parse(&format!("{head}{EVERY_KIND}"), &set).expect("a trial is a scenario");
 }
 
 #[test]

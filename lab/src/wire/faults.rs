@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use analysis::wire::packet::TcpSegment;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::flow::Tracker;
@@ -13,7 +14,7 @@ use super::{Port, nanos};
 use crate::truth::{Injected, TruthLog};
 
 /// A message of the handshake, as the wire tells them apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
     /// SYN.
@@ -35,7 +36,7 @@ impl Message {
     pub fn direction(self) -> Direction {
         match self {
             Message::SynAck | Message::ServerFlight => Direction::Back,
-            _ => Direction::Out,
+            Message::Syn | Message::ClientHello | Message::FlightAck | Message::ClientFinished => Direction::Out,
         }
     }
 }

@@ -1,0 +1,150 @@
+//! What a vantage hands back: everything that was seen at its end, as bytes and numbers.
+//!
+//! Times are nanoseconds since the epoch on the clock of the vantage that sends them; who reads a bundle gives them their clock's
+//! type.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use analysis::clock::{Domain, Instant};
+use analysis::conversation::host::{HostTrace, Sample};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::hello::Clock;
+
+/// One end of one batch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The batch.
+    pub batch: u64,
+    /// How each client ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientEnd>,
+    /// Frames captured since the plan came.
+    pub frames: Pcapng,
+    /// The server's process, where this is the edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Trace>,
+    /// The server's own log of handshakes, where it writes one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+    /// What the capture has lost so far.
+    pub losses: Losses,
+    /// How much later than told the first client started; absent where that was "at once".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ns: Option<u64>,
+    /// The clock that all this is stamped by.
+    pub clock: Clock,
+}
+
+/// What one client said.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClientEnd {
+    /// Process id, at its vantage.
+    pub pid: u32,
+    /// Exit code; absent if a signal ended it.
+    pub code: Option<i32>,
+    /// Whether it had to be ended.
+    pub timed_out: bool,
+    /// Its standard output if that is JSON, else the end of it.
+    pub said: serde_json::Value,
+    /// The end of its standard error.
+    pub complained: String,
+    /// What its kernel said of its threads.
+    pub trace: Trace,
+}
+
+/// A capture: a whole pcapng file.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Pcapng(pub Vec<u8>);
+
+impl Serialize for Pcapng {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Pcapng {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Pcapng).map_err(D::Error::custom)
+    }
+}
+
+/// What a host's kernel said of one process and its children.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Trace {
+    /// Its threads, sampled.
+    pub samples: Vec<Sampled>,
+    /// Local ports of its TCP sockets, and whether each socket has `TCP_NODELAY` set.
+    pub ports: BTreeMap<u16, bool>,
+}
+
+impl Trace {
+    /// The samples, on the clock of domain `D`.
+    pub fn on<D: Domain>(&self) -> HostTrace<D> {
+        let samples = self.samples.iter().map(|s| Sample {
+            at: Instant::from_nanos(s.at_ns),
+            tid: s.tid,
+            cpu: s.cpu_ns,
+            run_delay: s.run_delay_ns,
+            state: s.state,
+            steal: s.steal_ns,
+        });
+        let nodelay = (!self.ports.is_empty()).then(|| self.ports.values().all(|nodelay| *nodelay));
+        HostTrace { samples: samples.collect(), nodelay }
+    }
+}
+
+/// One thread at one moment: cumulative counters, see [`Sample`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sampled {
+    /// When.
+    pub at_ns: i64,
+    /// The thread.
+    pub tid: u32,
+    /// On a CPU since it began.
+    pub cpu_ns: u64,
+    /// Ready to run without a CPU since it began.
+    pub run_delay_ns: u64,
+    /// State letter (proc(5)).
+    pub state: char,
+    /// Kept from the machine by its hypervisor since boot.
+    pub steal_ns: u64,
+}
+
+/// One line of the edge's log of handshakes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The client's end of the connection.
+    pub peer: SocketAddr,
+    /// When the program accepted it.
+    pub accepted_ns: i64,
+    /// When the handshake was complete; absent if it failed.
+    pub finished_ns: Option<i64>,
+    /// From accept to complete or failed.
+    pub handshake_ms: f64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// What a capture lost since it began.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Losses {
+    /// Frames received.
+    pub received: u64,
+    /// Frames the kernel dropped for want of buffer.
+    pub dropped: u64,
+    /// Frames that left the buffer before anyone took them.
+    pub evicted: u64,
+}
+
+impl Losses {
+    /// Frames that nobody will ever see.
+    pub fn lost(&self) -> u64 {
+        self.dropped + self.evicted
+    }
+}

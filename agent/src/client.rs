@@ -1,0 +1,72 @@
+//! The client that a vantage launches, as scenario files describe it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use settings::Time;
+
+/// Clients at once: each is a process.
+pub const MOST_CLIENTS: usize = 500;
+
+/// Which client program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientKind {
+    /// Real curl.
+    Curl,
+    /// Our own rustls client with kernel timestamps.
+    Probe,
+    /// Any program.
+    Command,
+}
+
+/// TLS version to offer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2 only.
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[default]
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// The client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSpec {
+    /// Which program.
+    pub kind: ClientKind,
+    /// How many at once.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = MOST_CLIENTS))]
+    pub concurrency: usize,
+    /// Time between the starts of two clients; none: all at once.
+    #[serde(default)]
+    pub spread: Time,
+    /// Verify the server's certificate.
+    #[serde(default = "yes")]
+    pub verify: bool,
+    /// TLS version.
+    #[serde(default)]
+    pub tls: TlsVersion,
+    /// Connect over IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// A client that runs longer is ended.
+    #[serde(default = "fifteen_seconds")]
+    pub timeout: Time,
+    /// Kind `command`: program and arguments; `{host}`, `{port}`, `{address}` and `{ca}` are filled in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn one() -> usize {
+    1
+}
+fn fifteen_seconds() -> Time {
+    Time::millis(15_000)
+}

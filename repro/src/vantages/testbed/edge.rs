@@ -1,0 +1,71 @@
+//! The edge's end of a batch in the lab: packets, the server's process, the server's log.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use agent::{Bundle, Go, Hello, Plan, Ready};
+use capture::live::Live;
+use lab::host::Host;
+
+use super::super::Vantage;
+use super::{Testbed, hello, packets};
+use crate::Error;
+use crate::targets::log_file;
+
+/// Watches at a target.
+pub(super) struct LabEdge<'a> {
+    testbed: &'a Testbed,
+    host: &'a Host,
+    capture: &'a Live,
+    server: u32,
+    log: PathBuf,
+    batch: u64,
+}
+
+impl<'a> LabEdge<'a> {
+    /// At `host`, whose server is the process `server`.
+    pub(super) fn at(testbed: &'a Testbed, host: &'a Host, server: u32) -> Result<Self, Error> {
+        let log = log_file(&testbed.scratch.0, &host.name);
+        Ok(Self { testbed, host, capture: testbed.capture(&host.name)?, server, log, batch: 0 })
+    }
+
+    fn server_runs(&self) -> bool {
+        std::path::Path::new(&format!("/proc/{}", self.server)).exists() && !self.testbed.sampler.ended(self.server)
+    }
+}
+
+impl Vantage for LabEdge<'_> {
+    fn hello(&self) -> Hello {
+        hello::of(self.testbed, self.host)
+    }
+
+    fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
+        if plan.clients.is_some() {
+            return Err(Error::Refused { host: self.host.name.clone(), what: "no clients run at a target" });
+        }
+        self.batch = plan.batch;
+        self.capture.drain();
+        self.testbed.sampler.take(self.server);
+        Ok(Ready { batch: plan.batch, clients: 0, losses: packets::losses(self.capture) })
+    }
+
+    fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, Error> {
+        if !self.server_runs() {
+            return Err(Error::Server { target: self.host.name.clone(), what: "died during the run".into() });
+        }
+        Ok(Bundle {
+            batch: self.batch,
+            clients: Vec::new(),
+            frames: packets::take(&self.host.name, self.capture)?,
+            server: Some(self.testbed.sampler.take(self.server).trace),
+            log: self.testbed.lines.new_of(&self.log),
+            losses: packets::losses(self.capture),
+            late_ns: None,
+            clock: hello::clock(),
+        })
+    }
+}

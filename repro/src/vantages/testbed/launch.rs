@@ -1,0 +1,155 @@
+//! Client processes of one batch: started behind a barrier, waited for, ended at their timeout, read.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use agent::{ClientEnd, Clients};
+use lab::cpu::StopCycle;
+use lab::host::Host;
+
+use super::Testbed;
+use super::client::command_line;
+use crate::Error;
+
+/// Between two looks at whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// What a client gets beyond its own timeout before it is ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// Characters of a client's words that are kept.
+const WORDS: usize = 400;
+
+/// A client that runs, and ends with this.
+pub(super) struct Launched {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Launched {
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it start.
+    pub(super) fn lift_barrier(&mut self) {
+        drop(self.child.stdin.take());
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        // One that was waited for is left alone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts clients on `host`; they wait for the barrier.
+pub(super) fn launch(testbed: &Testbed, host: &Host, clients: &Clients, stop: &AtomicBool) -> Result<Vec<Launched>, Error> {
+    let line = command_line(clients, testbed.roots())?;
+    let mut placement = host.placement();
+    placement.barrier = true;
+    let mut launched = Vec::new();
+    for i in 0..clients.client.concurrency {
+        pause(Duration::ZERO, stop)?;
+        let file = |end: &str| testbed.scratch(&format!("{}-client-{i}.{end}", host.name));
+        let (out, err) = (file("out"), file("err"));
+        let create = |path: &Path| File::create(path).map_err(|source| Error::Write { path: path.display().to_string(), source });
+        let child = placement
+            .command(&line.program, &line.args)?
+            .stdin(Stdio::piped())
+            .stdout(create(&out)?)
+            .stderr(create(&err)?)
+            .spawn()
+            .map_err(lab::Error::system(format!("starting {}", line.program)))?;
+        testbed.sampler.watch(child.id(), true);
+        launched.push(Launched { child, out, err });
+    }
+    // Let every child reach the barrier, so that starting them is no part of what is measured.
+    pause(Duration::from_millis(60 + 15 * clients.client.concurrency as u64), stop)?;
+    Ok(launched)
+}
+
+/// Waits for the clients, ends those that outstay their timeout, and reaps them; `stops` end with the waiting.
+pub(super) fn collect(
+    testbed: &Testbed,
+    mut launched: Vec<Launched>,
+    timeout: Duration,
+    stops: Option<StopCycle>,
+    stop: &AtomicBool,
+) -> Result<Vec<ClientEnd>, Error> {
+    let sampler = &testbed.sampler;
+    let deadline = Instant::now() + timeout + GRACE;
+    let mut late = false;
+    while !launched.iter().all(|l| sampler.ended(l.pid())) {
+        if stop.load(Ordering::Relaxed) || Instant::now() > deadline {
+            late = true;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(stops);
+    let mut ends = Vec::new();
+    for client in &mut launched {
+        let pid = client.pid();
+        let timed_out = late && !sampler.ended(pid);
+        if timed_out {
+            let _ = client.child.kill();
+        }
+        let trace = sampler.take(pid).trace;
+        sampler.forget(pid);
+        let status = client.child.wait().map_err(lab::Error::system("waiting for a client"))?;
+        let said = std::fs::read_to_string(&client.out).unwrap_or_default();
+        let complained = std::fs::read_to_string(&client.err).unwrap_or_default();
+        ends.push(ClientEnd {
+            pid,
+            code: status.code(),
+            timed_out,
+            said: serde_json::from_str(&said).unwrap_or(serde_json::Value::String(tail(&said))),
+            complained: tail(&complained),
+            trace,
+        });
+    }
+    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(ends) }
+}
+
+fn tail(text: &str) -> String {
+    let text = text.trim();
+    text.chars().skip(text.chars().count().saturating_sub(WORDS)).collect()
+}
+
+/// Sleeps, and wakes when told to stop.
+pub(super) fn pause(length: Duration, stop: &AtomicBool) -> Result<(), Error> {
+    let end = Instant::now() + length;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        match end.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => return Ok(()),
+            left => std::thread::sleep(left.min(LOOK)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_months_ends_when_told_to_stop() {
+        let (told, begun) = (AtomicBool::new(false), Instant::now());
+        let paused = std::thread::scope(|scope| {
+            let paused = scope.spawn(|| pause(Duration::from_secs(9_999_999), &told));
+            std::thread::sleep(LOOK);
+            told.store(true, Ordering::Relaxed);
+            paused.join().expect("it does not panic")
+        });
+        assert!(matches!(paused, Err(Error::Interrupted)) && begun.elapsed() < Duration::from_secs(60));
+        assert!(pause(Duration::from_millis(1), &AtomicBool::new(false)).is_ok());
+    }
+}

@@ -1,0 +1,254 @@
+//! The lab as a provider of vantages, in this process: hosts built, servers listening, captures and samplers running.
+//!
+//! In: a scenario and the conditions that are to hold. Out: vantages and edges that speak in plans and bundles; what was injected.
+//! Dropping it takes all of it down.
+
+mod client;
+mod edge;
+mod hello;
+mod launch;
+mod lines;
+mod load;
+mod packets;
+mod servers;
+mod vantage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent::Destination;
+use capture::live::Live;
+use lab::certs::Certificates;
+use lab::host::{Host, Lab, LabConfig};
+use lab::rootless::Privilege;
+use lab::sample::{Sampler, steal};
+use lab::truth::Injected;
+use lab::wire::{Fault, PathConfig};
+
+use super::{Facts, Provider, Vantage};
+use crate::Error;
+use crate::conditions::Conditions;
+use crate::scenario::Scenario;
+use crate::targets::truth_file;
+use edge::LabEdge;
+use lines::Lines;
+use load::Loads;
+pub(crate) use servers::own_server;
+use servers::{Reaped, start_resolver, start_server};
+use vantage::LabVantage;
+
+/// The port every target listens on.
+pub const PORT: u16 = 443;
+/// Round trip to the lab's name server.
+pub const RESOLVER_RTT: Duration = Duration::from_millis(2);
+/// Name of the lab's own host that answers DNS.
+const RESOLVER: &str = "resolver";
+/// Memory for one host's captured packets.
+const RING_BYTES: usize = 64 << 20;
+
+/// Everything that must stand while a scenario runs; dropping it takes all of it down.
+pub(crate) struct Testbed {
+    /// Reads processes' scheduler counters.
+    sampler: Sampler,
+    /// Running captures by host.
+    captures: BTreeMap<String, Live>,
+    /// The targets: their servers' process ids and their names for clients.
+    targets: BTreeMap<String, Target>,
+    vantages: Vec<String>,
+    certificates: Certificates,
+    lines: Lines,
+    /// What had to be given up, and why.
+    gave_up: Vec<String>,
+    /// What the hypervisor had taken when the lab stood, in nanoseconds since boot.
+    stolen_before: u64,
+    ipv6: bool,
+    // Fields drop in this order: programs first, then the hosts they ran on, then their files.
+    loads: Loads,
+    _children: Vec<Reaped>,
+    lab: Lab,
+    scratch: Scratch,
+}
+
+struct Target {
+    server: u32,
+    host_name: String,
+}
+
+impl Testbed {
+    /// Builds the hosts of a scenario and brings `conditions` about.
+    ///
+    /// # Errors
+    /// What failed, where, and what to do; what was built is taken down.
+    pub(crate) fn build(scenario: &Scenario, conditions: &Conditions, privilege: Privilege) -> Result<Self, Error> {
+        let scratch = Scratch::make()?;
+        let vantages: Vec<String> = scenario.vantages.iter().map(|v| v.name.clone()).collect();
+        let targets = scenario.targets.iter().map(|t| t.name.clone());
+        let names: Vec<String> = vantages.iter().cloned().chain(targets).chain([RESOLVER.to_owned()]).collect();
+        let mut lab = Lab::build(&names, LabConfig { seed: scenario.seed, offloads: scenario.offloads }, &scratch.0)?;
+        let mut gave_up = Vec::new();
+        if privilege == Privilege::UserNamespace {
+            gave_up.push("no root: the wire runs without real-time priority, so a busy machine may void the run".into());
+        }
+        let certificates = lab::certs::make(&scratch.0, &scenario.targets.iter().map(|t| t.host_name()).collect::<Vec<_>>())?;
+        let resolv_conf = scratch.0.join("resolv.conf");
+        let resolver = lab.hosts.last().map(|h| h.ipv4).expect("the resolver was just built");
+        write(&resolv_conf, &format!("nameserver {resolver}\noptions timeout:10 attempts:2\n"))?;
+        for host in &mut lab.hosts {
+            host.resolv_conf = Some(resolv_conf.clone());
+        }
+        let loads = Loads::bring(&mut lab, &vantages, conditions, &mut gave_up)?;
+        set_paths(&lab, conditions);
+        set_messages(&lab, conditions);
+        let sampler = Sampler::start();
+        let mut children = vec![start_resolver(scenario, &lab, conditions.lookup_delay)?];
+        let mut targets = BTreeMap::new();
+        for target in &scenario.targets {
+            let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
+            let child = start_server(target, &lab, &certificates, scenario.client.ipv6, does)?;
+            sampler.watch(child.id(), false);
+            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name() });
+            children.push(child);
+        }
+        let mut captures = BTreeMap::new();
+        for host in lab.hosts.iter().filter(|h| h.name != RESOLVER) {
+            let live = host.namespace.run(|| Ok(Live::start("eth0", "tcp or udp port 53", RING_BYTES)))??;
+            captures.insert(host.name.clone(), live);
+        }
+        Ok(Self {
+            sampler,
+            captures,
+            targets,
+            vantages,
+            certificates,
+            lines: Lines::default(),
+            gave_up,
+            stolen_before: steal(),
+            ipv6: scenario.client.ipv6,
+            loads,
+            _children: children,
+            lab,
+            scratch,
+        })
+    }
+
+    /// Brings other conditions about while the lab stands: paths, messages and loads, see [`crate::faults::Inject::fixed`].
+    ///
+    /// # Errors
+    /// If a load cannot be set.
+    pub(crate) fn set(&self, conditions: &Conditions) -> Result<(), Error> {
+        set_paths(&self.lab, conditions);
+        set_messages(&self.lab, conditions);
+        self.loads.set(&self.lab, conditions)
+    }
+
+    /// The lab's hosts, its name server too.
+    pub(crate) fn hosts(&self) -> &[Host] {
+        &self.lab.hosts
+    }
+
+    /// A host by name.
+    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
+        self.lab.host(name)
+    }
+
+    /// The capture of each host.
+    pub(crate) fn captures(&self) -> impl Iterator<Item = (&str, &Live)> {
+        self.captures.iter().map(|(name, live)| (name.as_str(), live))
+    }
+
+    fn capture(&self, host: &str) -> Result<&Live, Error> {
+        self.captures.get(host).ok_or_else(|| Error::NoHost(host.to_owned()))
+    }
+
+    /// The roots that clients trust.
+    pub(crate) fn roots(&self) -> &Path {
+        &self.certificates.bundle
+    }
+
+    /// A file below the scratch folder.
+    fn scratch(&self, file: &str) -> PathBuf {
+        self.scratch.0.join(file)
+    }
+
+    fn target(&self, name: &str) -> Result<(&Target, &Host), Error> {
+        self.targets.get(name).zip(self.lab.host(name)).ok_or_else(|| Error::NoHost(name.to_owned()))
+    }
+}
+
+impl Provider for Testbed {
+    fn vantage(&self, name: &str) -> Result<Box<dyn Vantage + '_>, Error> {
+        let host = self.lab.host(name).filter(|h| self.vantages.contains(&h.name));
+        let host = host.ok_or_else(|| Error::NoHost(name.to_owned()))?;
+        Ok(Box::new(LabVantage::at(self, host)?))
+    }
+
+    fn edge(&self, target: &str) -> Result<Option<Box<dyn Vantage + '_>>, Error> {
+        let (Target { server, .. }, host) = self.target(target)?;
+        Ok(Some(Box::new(LabEdge::at(self, host, *server)?)))
+    }
+
+    fn destination(&self, target: &str) -> Result<Destination, Error> {
+        let (Target { host_name, .. }, host) = self.target(target)?;
+        Ok(Destination { name: host_name.clone(), address: Some(host.address(self.ipv6)), port: PORT })
+    }
+
+    fn truth(&self) -> Vec<Injected> {
+        let mut injected: Vec<Injected> = self.lab.truth.try_iter().collect();
+        for target in self.targets.keys() {
+            injected.extend(self.lines.new_of(&truth_file(&self.scratch.0, target)));
+        }
+        injected.extend(self.lines.new_of(&servers::resolver_truth(&self.scratch.0)));
+        injected
+    }
+
+    fn facts(&self) -> Facts {
+        let mut gave_up = self.gave_up.clone();
+        gave_up.extend(self.lines.complaint());
+        Facts { lateness: Some(self.lab.wire.lateness()), stolen_ns: steal().saturating_sub(self.stolen_before), gave_up }
+    }
+}
+
+fn set_paths(lab: &Lab, conditions: &Conditions) {
+    let resolver = lab.host(RESOLVER);
+    for ((vantage, target), path) in &conditions.paths {
+        let Some((vantage, target)) = lab.host(vantage).zip(lab.host(target)) else { continue };
+        if let Some(resolver) = resolver {
+            let config = PathConfig { delay: RESOLVER_RTT / 2, ..PathConfig::default() };
+            lab.wire.set_path(vantage.port, resolver.port, config.clone());
+            lab.wire.set_path(resolver.port, vantage.port, config);
+        }
+        lab.wire.set_path(vantage.port, target.port, path.out.clone());
+        lab.wire.set_path(target.port, vantage.port, path.back.clone());
+    }
+}
+
+fn set_messages(lab: &Lab, conditions: &Conditions) {
+    let on_wire = conditions.messages.iter().filter_map(|m| {
+        let (client, server) = lab.host(&m.vantage).zip(lab.host(&m.target))?;
+        let (client, server) = (client.port, server.port);
+        Some(Fault { client, server, message: m.message, segment: m.segment, action: m.action })
+    });
+    lab.wire.set_faults(on_wire.collect());
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(|source| Error::Write { path: path.display().to_string(), source })
+}
+
+/// The scratch folder; it goes with the lab.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self, Error> {
+        let folder = lab::clean::scratch_folder(std::process::id());
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

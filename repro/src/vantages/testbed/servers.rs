@@ -1,0 +1,118 @@
+//! The lab's servers: started on their hosts, ended with the lab.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use lab::certs::Certificates;
+use lab::dns::DnsConfig;
+use lab::exec::Placement;
+use lab::host::Lab;
+use lab::sample::listening;
+
+use super::{PORT, RESOLVER};
+use crate::Error;
+use crate::conditions::Servers;
+use crate::duration::Length;
+use crate::scenario::Scenario;
+use crate::targets::{CommandLine, Site, TargetSpec};
+
+/// A server that has not begun to listen by then will not.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A child process that ends with the lab.
+pub(super) struct Reaped(Child);
+
+impl Reaped {
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where the name server logs what it kept back.
+pub(super) fn resolver_truth(scratch: &Path) -> PathBuf {
+    scratch.join("dns-truth.ndjson")
+}
+
+/// Starts the lab's name server.
+pub(super) fn start_resolver(scenario: &Scenario, lab: &Lab, delay: Length) -> Result<Reaped, Error> {
+    let host = lab.host(RESOLVER).expect("every lab has a resolver");
+    let ipv6 = scenario.client.ipv6;
+    let named = scenario.targets.iter().filter_map(|t| Some((t.host_name(), vec![lab.host(&t.name)?.address(ipv6)])));
+    let config = DnsConfig {
+        listen: host.addresses().into_iter().map(|a| SocketAddr::new(a, 53)).collect(),
+        names: named.collect(),
+        delay_ms: delay.as_millis(),
+        truth: resolver_truth(&lab.scratch),
+    };
+    start(lab, &host.placement(), &own_server("lab-dns", &config)?, &host.name)
+}
+
+/// Starts the server of a target and waits until it listens.
+pub(super) fn start_server(
+    target: &TargetSpec,
+    lab: &Lab,
+    certificates: &Certificates,
+    ipv6: bool,
+    does: Servers,
+) -> Result<Reaped, Error> {
+    let host = lab.host(&target.name).expect("every target has a host");
+    let site = Site {
+        listen: host.addresses().into_iter().map(|a| SocketAddr::new(a, PORT)).collect(),
+        address: host.address(ipv6),
+        certificates,
+        scratch: &lab.scratch,
+        does,
+    };
+    let mut child = start(lab, &host.placement(), &target.server.server().command(target, &site)?, &target.name)?;
+    wait_until_listening(&mut child, target, &lab.scratch)?;
+    Ok(child)
+}
+
+fn wait_until_listening(child: &mut Reaped, target: &TargetSpec, scratch: &Path) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let said = || {
+        let log = std::fs::read_to_string(scratch.join(format!("{}.stderr", target.name))).unwrap_or_default();
+        log.lines().last().map_or(String::new(), |l| format!(": {l}"))
+    };
+    let gone = |what: String| Error::Server { target: target.name.clone(), what };
+    while !listening(child.0.id(), PORT) {
+        if let Ok(Some(status)) = child.0.try_wait() {
+            return Err(gone(format!("ended before it listened ({status}){}", said())));
+        }
+        if Instant::now() > deadline {
+            return Err(gone(format!("did not listen on port {PORT} within {} s{}", PATIENCE.as_secs(), said())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// The command line of one of our own servers, with its configuration as an argument.
+///
+/// # Errors
+/// If our own binary cannot be found or the configuration not be written.
+pub(crate) fn own_server<T: serde::Serialize>(subcommand: &str, config: &T) -> Result<CommandLine, Error> {
+    let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
+    let config =
+        serde_json::to_string(config).map_err(|e| lab::Error::helper(format!("configuring {subcommand}"), e.to_string()))?;
+    Ok(CommandLine { program: own.display().to_string(), args: vec![subcommand.into(), config] })
+}
+
+fn start(lab: &Lab, placement: &Placement, line: &CommandLine, name: &str) -> Result<Reaped, Error> {
+    let log = lab.scratch.join(format!("{name}.stderr"));
+    let stderr = File::create(&log).map_err(|source| Error::Write { path: log.display().to_string(), source })?;
+    let command = placement.command(&line.program, &line.args);
+    let child = command?.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
+    Ok(Reaped(child.map_err(lab::Error::system(format!("starting {}", line.program)))?))
+}
