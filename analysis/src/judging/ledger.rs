@@ -129,6 +129,24 @@ pub enum Phase {
     Request,
 }
 
+impl Phase {
+    /// Its name in files and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Dns => "dns",
+            Phase::Attempts => "attempts",
+            Phase::Connect => "connect",
+            Phase::BeforeTls => "before_tls",
+            Phase::ClientHello => "client_hello",
+            Phase::HelloRetry => "hello_retry",
+            Phase::ServerFlight => "server_flight",
+            Phase::ClientFinished => "client_finished",
+            Phase::Finish => "finish",
+            Phase::Request => "request",
+        }
+    }
+}
+
 /// What would settle a question that the evidence left open.
 #[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[enumset(serialize_repr = "list")]

@@ -549,6 +549,9 @@ mod tests {
         for owner in [Owner::ClientApp, Owner::Unattributed, Owner::EdgeHost] {
             assert_eq!(format!("\"{}\"", snake(&owner)), serde_json::to_string(&owner).expect("owners serialise"));
         }
+        for phase in [Phase::Dns, Phase::BeforeTls, Phase::HelloRetry, Phase::ServerFlight, Phase::Finish] {
+            assert_eq!(format!("\"{}\"", phase.name()), serde_json::to_string(&phase).expect("phases serialise"));
+        }
         assert!(is_known_label("client_host/cpu_starved") && is_known_label("path/detour + client"));
         assert!(!is_known_label("clinet") && !is_known_label("path/detuor"));
     }
