@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use alerting::outbox::Outbox;
+use alerting::status::AlertStatus;
+use alerting::{Client, Store};
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -16,9 +19,6 @@ use capture::tap::{Happening, Tap, Wish};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
-use watch::board::Board;
-use watch::outbox::Outbox;
-use watch::store::Store;
 
 use crate::config::{Config, Log};
 use crate::control::{self, Dump};
@@ -87,7 +87,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         None => None,
     };
     let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
-    let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(Board::default()));
+    let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(AlertStatus::default()));
     shown.change(|status| {
         status.site.clone_from(&config.capture.site);
         (status.way, status.notes) = (format!("Packets are filtered by {way}"), notes.clone());
@@ -104,12 +104,12 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let office = Office::open(Arc::clone(&config), Arc::clone(&board), Arc::clone(&metrics), Arc::clone(&shown), direct)?;
     let (_receivers, receivers) = latest::channel(Arc::new(config.receivers.clone()));
     let outbox = Outbox {
-        store: Store::open(&config.alerts.store)?,
+        store: Store::open(&config.alerts.store).map_err(|e| e.to_string())?,
         direct: undelivered,
         receivers,
-        board,
+        status: board,
         delivery: metrics.delivery.clone(),
-        client: watch::Client::default(),
+        client: Client::default(),
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 

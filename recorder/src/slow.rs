@@ -4,7 +4,6 @@ use analysis::judging::ledger::{Entry, Missing, Owner};
 use analysis::judging::verdict::Verdict;
 use enumset::EnumSet;
 use explain::judging::Opinion;
-use watch::blame::phase_name;
 
 use crate::config::Slow;
 
@@ -59,7 +58,7 @@ impl Slow {
         }
         let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
         let total = self.total.is_some_and(|least| ledger.total.nanos() >= least.nanos());
-        let by_phase = |name: &str| nanos(&|e| if phase_name(e.phase) == name { e.span.nanos() } else { 0 });
+        let by_phase = |name: &str| nanos(&|e| if e.phase.name() == name { e.span.nanos() } else { 0 });
         let by_owner = |name: &str| nanos(&|e| if owner(e.owner) == name { e.excess().nanos() } else { 0 });
         let phases = self.phases.iter().any(|(name, least)| by_phase(name) >= least.nanos());
         let owners = self.owners.iter().any(|(name, least)| by_owner(name) >= least.nanos());

@@ -3,16 +3,16 @@
 //! The prober's own time is taken out first: what remains is judged by the same rules as everywhere. Then the thresholds of the
 //! check say whether it matters.
 
+use alerting::states::Blame;
 use analysis::clock::Span;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
 use analysis::judging::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
+use settings::Time;
 
 use crate::checks::{Gate, Thresholds};
-use crate::duration::Time;
-use crate::states::Blame;
 
 /// With fewer rounds, the least round trip is no measure of what is usual.
 const LEAST_ROUNDS: u32 = 3;
@@ -147,7 +147,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         of_owner.map_or(Phase::ServerFlight, |e| e.phase)
     };
     let make = |culprit: &str, phase: Phase, ms: f64, sentence: String| {
-        Some(Blame { culprit: culprit.into(), phase: phase_name(phase).into(), ms, sentence })
+        Some(Blame { culprit: culprit.into(), phase: phase.name().into(), ms, sentence })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
@@ -161,7 +161,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     }
     let culprit = parts.first().map_or("inconclusive", |p| side(p.owner));
     for (name, limit) in &thresholds.phase {
-        let of_phase = ledger.entries.iter().filter(|e| phase_name(e.phase) == name);
+        let of_phase = ledger.entries.iter().filter(|e| e.phase.name() == name);
         let span: Span = of_phase.clone().map(|e| e.span).sum();
         if span.nanos() > limit.nanos() {
             let phase = of_phase.map(|e| e.phase).next().unwrap_or(Phase::ServerFlight);
@@ -189,21 +189,5 @@ pub fn side(owner: Owner) -> &'static str {
         Owner::Edge => "edge",
         Owner::Protocol => "protocol",
         _ => "inconclusive",
-    }
-}
-
-/// The word for a phase in labels.
-pub fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Dns => "dns",
-        Phase::Attempts => "attempts",
-        Phase::Connect => "connect",
-        Phase::BeforeTls => "before_tls",
-        Phase::ClientHello => "client_hello",
-        Phase::HelloRetry => "hello_retry",
-        Phase::ServerFlight => "server_flight",
-        Phase::ClientFinished => "client_finished",
-        Phase::Finish => "finish",
-        Phase::Request => "request",
     }
 }

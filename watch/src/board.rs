@@ -1,14 +1,14 @@
 //! What is known now, for whoever looks: page and metrics read it, the desk writes it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use alerting::states::Active;
+use alerting::status::{AlertStatus, AlertSnapshot};
+use analysis::clock::{Client, Instant};
 
 use crate::checks::Role;
-use crate::event::Event;
-use crate::states::Active;
-use crate::store::{Kept, Refused};
+use crate::store::Kept;
 
 /// Rounds of each check that are shown.
 const SHOWN: usize = 20;
@@ -16,8 +16,8 @@ const SHOWN: usize = 20;
 /// A round, as much of it as a glance takes in.
 #[derive(Clone, Debug)]
 pub struct Glance {
-    /// When it began, in nanoseconds since the epoch.
-    pub started: i64,
+    /// When it began.
+    pub started: Instant<Client>,
     /// How long it took, in milliseconds.
     pub total_ms: f64,
     /// Whether it succeeded.
@@ -45,52 +45,51 @@ pub struct CheckView {
 
 /// All checks, as last seen.
 #[derive(Clone, Default, Debug)]
-pub struct Seen {
+pub struct Checks {
     /// By name.
-    pub checks: BTreeMap<String, CheckView>,
+    pub by_name: BTreeMap<String, CheckView>,
     /// Why the prober is too sick to judge others, as of the last round.
     pub sick: Option<String>,
-    /// Alerts that receivers know of, to be told again.
-    pub firing: BTreeMap<String, Event>,
-    /// What went wrong with the watcher itself: a reload, the store.
-    pub trouble: BTreeMap<&'static str, String>,
-    /// Messages that receivers refused for good.
-    pub refused: Vec<Refused>,
+}
+
+/// All that is known now.
+#[derive(Clone, Default, Debug)]
+pub struct Seen {
+    /// Checks.
+    pub checks: Checks,
+    /// Alerts, and what is wrong with the watcher itself.
+    pub alerts: AlertSnapshot,
 }
 
 /// The board.
 #[derive(Default)]
 pub struct Board {
-    seen: Mutex<Seen>,
-    messages: Notify,
+    checks: Mutex<Checks>,
+    /// Alerts, shared with the outbox.
+    pub alerts: Arc<AlertStatus>,
 }
 
 impl Board {
-    /// Changes it.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+    /// Changes what is known of checks.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Checks) -> T) -> T {
         // A panic elsewhere while it was held leaves at worst an older view.
-        change(&mut self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        change(&mut self.checks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Says that messages wait in the store, or for want of it elsewhere.
-    pub fn messages_wait(&self) {
-        self.messages.notify_one();
-    }
-
-    /// Waits until messages wait.
-    pub async fn messages(&self) {
-        self.messages.notified().await;
+    /// Something is wrong with a part of the watcher, or (with nothing said) no longer.
+    pub fn trouble(&self, part: &'static str, what: Option<String>) {
+        self.alerts.trouble(part, what);
     }
 
     /// All of it, as it is now.
     pub fn seen(&self) -> Seen {
-        self.change(|seen| seen.clone())
+        Seen { checks: self.change(|checks| checks.clone()), alerts: self.alerts.snapshot() }
     }
 
     /// Notes a round.
     pub fn round(&self, round: &Kept, target: &str, role: Role, active: Option<&Active>) {
-        self.change(|seen| {
-            let view = seen.checks.entry(round.name.clone()).or_default();
+        self.change(|checks| {
+            let view = checks.by_name.entry(round.name.clone()).or_default();
             target.clone_into(&mut view.target);
             (view.role, view.active) = (role, active.cloned());
             let (started, total_ms, success) = (round.started, round.total_ms, round.success);
@@ -103,7 +102,7 @@ impl Board {
             });
             view.last = Some(round.clone());
             view.recent.truncate(SHOWN);
-            seen.sick.clone_from(&round.sick);
+            checks.sick.clone_from(&round.sick);
         });
     }
 }

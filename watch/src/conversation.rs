@@ -86,8 +86,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
 ///
 /// # Errors
 /// If a regular expression is none.
-pub async fn hold(peer: &Peer, steps: &[Step], timeout: Duration, lookup: &Lookup) -> Result<Held, String> {
-    let compiled = steps.iter().map(|s| s.expect.as_deref().map(Regex::new).transpose().map_err(|e| e.to_string()));
+pub async fn hold(peer: &Peer, steps: &[Step], timeout: Duration, lookup: &Lookup) -> Result<Held, regex::Error> {
+    let compiled = steps.iter().map(|s| s.expect.as_deref().map(Regex::new).transpose());
     let expected: Vec<Option<Regex>> = compiled.collect::<Result<_, _>>()?;
     let mut held = Held::default();
     let talk = talk(peer, steps, &expected, timeout, lookup, &mut held);

@@ -8,14 +8,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use analysis::clock::Span;
+use analysis::clock::{Client, Instant, Span};
 use prober::{Lookup, Report, Target, probe};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::checks::{Addresses, Plan};
+use crate::error::WatchError;
 use crate::metrics::Metrics;
 use crate::reference::Reference;
 use crate::schedule::{Due, Schedule};
@@ -34,10 +35,10 @@ pub struct RawRound {
     pub job: Arc<Job>,
     /// The check's name, with its address if each is probed.
     pub name: String,
-    /// When it should have begun, in nanoseconds since the epoch.
-    pub scheduled: i64,
+    /// When it should have begun.
+    pub scheduled: Instant<Client>,
     /// When it began.
-    pub started: i64,
+    pub started: Instant<Client>,
     /// The latest handshake with ourselves.
     pub reference: Option<Span>,
     /// What was found.
@@ -66,12 +67,12 @@ pub fn run(
     settings: &Settings,
     out: SyncSender<RawRound>,
     metrics: Arc<Metrics>,
-) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+) -> Result<(), WatchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let shared = Rc::new(Shared {
-            lookup: Lookup::new(&settings.resolvers).map_err(|e| e.to_string())?,
+            lookup: Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?,
             reference: Cell::new(None),
             under_way: Cell::new(0),
             most_under_way: settings.most_under_way,
@@ -90,7 +91,7 @@ pub fn run(
         });
         loop {
             let now_jobs = Jobs::clone(&jobs.borrow_and_update());
-            let named = now_jobs.iter().map(|j| (j.plan.check.name.as_str(), j.plan.interval.nanos()));
+            let named = now_jobs.iter().map(|j| (j.plan.check.name.as_str(), Span::from_nanos(j.plan.interval.nanos())));
             let mut schedule = Schedule::new(named, shared.clock.now());
             loop {
                 let wait = schedule.next().map_or(Duration::from_secs(3_600), |at| shared.clock.until(at));
@@ -138,7 +139,7 @@ impl Shared {
         });
     }
 
-    async fn round(&self, job: Arc<Job>, scheduled: i64) {
+    async fn round(&self, job: Arc<Job>, scheduled: Instant<Client>) {
         let name = job.plan.check.name.clone();
         if job.plan.check.addresses != Addresses::Each || job.target.address.is_some() {
             return self.one(job, name, scheduled, None).await;
@@ -156,7 +157,7 @@ impl Shared {
         }
     }
 
-    async fn one(&self, job: Arc<Job>, name: String, scheduled: i64, address: Option<SocketAddr>) {
+    async fn one(&self, job: Arc<Job>, name: String, scheduled: Instant<Client>, address: Option<SocketAddr>) {
         let started = self.clock.now();
         let report = match address {
             None => probe(&job.target, &self.lookup).await,
@@ -171,21 +172,20 @@ impl Shared {
 
 /// Wall time as it was at the start, and steady from there.
 struct Steady {
-    base: i64,
-    begun: Instant,
+    base: Instant<Client>,
+    begun: std::time::Instant,
 }
 
 impl Steady {
     fn start() -> Self {
-        let base = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
-        Self { base, begun: Instant::now() }
+        Self { base: crate::clock::now(), begun: std::time::Instant::now() }
     }
 
-    fn now(&self) -> i64 {
-        self.base.saturating_add(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
+    fn now(&self) -> Instant<Client> {
+        self.base + Span::from_nanos(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 
-    fn until(&self, at: i64) -> Duration {
-        Duration::from_nanos(at.saturating_sub(self.now()).max(0).unsigned_abs())
+    fn until(&self, at: Instant<Client>) -> Duration {
+        Duration::from_nanos((at - self.now()).at_least_zero().nanos().unsigned_abs())
     }
 }

@@ -5,8 +5,11 @@
 
 use base64::Engine;
 
-use super::modules::{Http, authorization};
-use crate::checks::host_and_port;
+use super::ProbeError;
+use super::credentials::authorization;
+use super::http::Http;
+use crate::error::Invalid;
+use crate::target::host_and_port;
 
 /// Headers that tell nothing about who asks: all others may be secrets.
 const HARMLESS: [&str; 8] =
@@ -26,15 +29,15 @@ pub(super) struct Url {
 
 impl Url {
     /// Reads `http://…`, `https://…`, or, without either, the former.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err("an address has no spaces and no control characters: write %20 and the like".into());
+            return Err(Invalid("an address has no spaces and no control characters: write %20 and the like".into()));
         }
         let (encrypted, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                return Err(format!("{scheme}://: only http and https"));
+                return Err(Invalid(format!("{scheme}://: only http and https")));
             }
             _ => (false, text),
         };
@@ -42,13 +45,14 @@ impl Url {
         let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
         let (user, authority) =
             authority.rsplit_once('@').map_or((None, authority), |(user, rest)| (Some(user.to_owned()), rest));
-        let (host, port) = host_and_port(authority, Some(if encrypted { 443 } else { 80 }))?;
+        let (host, port) =
+            host_and_port(authority, Some(if encrypted { 443 } else { 80 })).map_err(|e| Invalid(e.to_string()))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { encrypted, user, host: host.to_ascii_lowercase(), port, path })
     }
 
     /// Where a redirect leads (RFC 3986, section 5.2, as far as servers use it).
-    fn join(&self, to: &str) -> Result<Self, String> {
+    fn join(&self, to: &str) -> Result<Self, Invalid> {
         let to = to.split('#').next().unwrap_or(to);
         let scheme = if self.encrypted { "https" } else { "http" };
         let lower = to.to_ascii_lowercase();
@@ -66,13 +70,13 @@ impl Url {
             _ => {
                 // `a:b` names a scheme that is not ours; a colon behind a slash belongs to the path.
                 if to.split(['/', '?']).next().is_some_and(|first| first.contains(':')) {
-                    return Err("only http and https".into());
+                    return Err(Invalid("only http and https".into()));
                 }
                 format!("{}{to}", before_query.rfind('/').map_or("/", |at| &before_query[..=at]))
             }
         };
         if path.chars().any(|c| c.is_control() || c == ' ') {
-            return Err("an address has no spaces and no control characters".into());
+            return Err(Invalid("an address has no spaces and no control characters".into()));
         }
         Ok(Self { path, user: None, ..self.clone() })
     }
@@ -101,16 +105,17 @@ pub(super) struct Asked {
 
 impl Asked {
     /// The first request of a probe. `hostname` is what the question asks for instead of the target's name.
-    pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, String> {
-        let url = Url::parse(target)?;
+    pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, ProbeError> {
+        let wrong = |what: String| ProbeError::Question(Invalid(what));
+        let url = Url::parse(target).map_err(ProbeError::Question)?;
         let mut headers: Vec<(String, String)> = module.headers.clone().into_iter().collect();
         let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.clone());
         match (&named, hostname) {
             (Some(host), Some(asked)) if host != asked => {
-                return Err(format!("hostname={asked} and the module's header Host: {host}: name one of them"));
+                return Err(wrong(format!("hostname={asked} and the module's header Host: {host}: name one of them")));
             }
             (None, Some(asked)) if asked.contains(|c: char| c.is_control() || c == ' ') => {
-                return Err("hostname has spaces or control characters".into());
+                return Err(wrong("hostname has spaces or control characters".into()));
             }
             (None, Some(asked)) => headers.push(("Host".into(), asked.into())),
             _ => {}
@@ -180,7 +185,7 @@ fn decoded(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn join(from: &str, to: &str) -> Result<String, String> {
+    fn join(from: &str, to: &str) -> Result<String, Invalid> {
         let url = Url::parse(from)?.join(to)?;
         let scheme = if url.encrypted { "https" } else { "http" };
         Ok(format!("{scheme}://{}:{}{}", url.host, url.port, url.path))
@@ -198,7 +203,7 @@ mod tests {
             ("http://a.test/b", "/x:y#z", "http://a.test:80/x:y"),
             ("http://[::1]:8443/b", "c", "http://::1:8443/c"),
         ] {
-            assert_eq!(join(from, to).as_deref(), Ok(meant), "{from} {to}");
+            assert_eq!(join(from, to).expect("it leads somewhere"), meant, "{from} {to}");
         }
         assert!(join("http://a.test/", "ftp://b.test/").is_err() && join("http://a.test/", "mailto:x@y").is_err());
         assert!(Url::parse("http://a.test/ HTTP/1.1\r\nX: y").is_err(), "nothing is smuggled into a request");
@@ -257,7 +262,9 @@ mod tests {
     #[test]
     fn whoever_is_asked_for_another_host_is_to_prove_to_be_that_one() {
         let module = Http { headers: [("host".to_owned(), "v.test:8443".to_owned())].into(), ..Http::default() };
-        let name = |module: &Http, hostname| Asked::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name);
+        let name = |module: &Http, hostname| {
+            Asked::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name).map_err(|e| e.to_string())
+        };
         assert_eq!(name(&module, None), Ok(Some("v.test".into())));
         assert_eq!(name(&Http::default(), Some("w.test")), Ok(Some("w.test".into())));
         assert_eq!(name(&Http::default(), None), Ok(None));
