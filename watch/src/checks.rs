@@ -361,15 +361,15 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Ask;
+    use crate::target::TargetKind;
 
     const SMALL: &str = "[[check]]\nname = \"a\"\ntarget = \"https://edge.test/health\"\n";
 
     #[test]
     fn a_small_file_is_enough() {
         let plans = CheckFile::parse(SMALL).expect("it is valid").plans().expect("it is valid");
-        let ask = Ask::Request { path: "/health".into() };
-        assert_eq!((plans[0].host.as_str(), plans[0].port, &plans[0].ask), ("edge.test", 443, &ask));
+        let kind = TargetKind::Request { path: "/health".into() };
+        assert_eq!((plans[0].host.as_str(), plans[0].port, &plans[0].kind), ("edge.test", 443, &kind));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Scheduled checks that never blame the edge for the prober's own stall.
 //!
 //! ```text
-//!  check file ─► probing (one thread, open loop) ─ RawRound ─► desk (one thread) ─► store: rounds, states, incidents, outbox
-//!               schedule, prober, reference                    blame, gate, states  ├► board, metrics
+//!  check file ─► probing (one thread, open loop) ─ RawRound ─► engine (one thread) ─► store: rounds, states, incidents, outbox
+//!               schedule, prober, reference                    blame, gate, states  ├► status, metrics
 //!                                                                                   └ (store refuses) direct ┐
 //!  web (one thread): server: page, /metrics, /probe     outbox: store ─► receivers (Alertmanager, webhook, PagerDuty) ◄┘
 //! ```
@@ -12,24 +12,24 @@
 
 pub mod blackbox;
 pub mod blame;
-pub mod board;
 mod certificate;
 pub mod checks;
 pub mod clock;
-mod conversation;
-pub mod desk;
+pub mod engine;
 pub mod error;
 pub mod incidents;
-mod jobs;
 pub mod metrics;
 mod naming;
 pub mod page;
 mod plans;
+mod prepare;
 pub mod probing;
+mod query_response;
 mod reference;
 pub mod schedule;
 mod secrets;
 mod server;
+pub mod status;
 pub mod store;
 pub mod target;
 mod tls_cache;

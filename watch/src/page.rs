@@ -10,11 +10,11 @@ use analysis::clock::Span;
 use maud::{Markup, html};
 use serving::document;
 
-use crate::board::{CheckView, Glance, Seen};
 use crate::checks::Role;
 use crate::clock::{UnixHour, second};
 use crate::incidents;
-use crate::store::{Hourly, Kept};
+use crate::status::{CheckStatus, RoundSummary, Snapshot};
+use crate::store::{Hourly, RoundRecord};
 
 /// What rounds took, by hour.
 pub type Trend = Vec<Hourly>;
@@ -31,10 +31,10 @@ const OWNERS: [(&str, &str, &str); 8] = [
     ("none", "o-none", ""),
 ];
 
-fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
+fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Markup) -> String {
     let body = html! {
-        @for (what, trouble) in &seen.alerts.trouble { p.trouble { (what) ": " (trouble) } }
-        @if let Some(sick) = &seen.checks.sick {
+        @for (what, trouble) in &snapshot.alerts.trouble { p.trouble { (what) ": " (trouble) } }
+        @if let Some(sick) = &snapshot.checks.sick {
             p.trouble { "This prober is too sick to judge others: " (sick) ". Rounds are kept, but alert nobody about a target." }
         }
         (body)
@@ -43,8 +43,8 @@ fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
 }
 
 /// What is wrong now, for every check.
-pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
-    let checks = &seen.checks.by_name;
+pub fn now(snapshot: &Snapshot, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
+    let checks = &snapshot.checks.by_name;
     let of = |role: Role| checks.iter().filter(move |(_, c)| c.role == role);
     let bad = checks.values().filter(|c| c.active.is_some()).count();
     let body = html! {
@@ -56,10 +56,10 @@ pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> Stri
             }
         }
         @if checks.is_empty() { p { "No round has ended yet." } }
-        (refused(&seen.alerts.refused))
+        (refused(&snapshot.alerts.refused))
         (legend())
     };
-    frame("now", seen, true, &body)
+    frame("now", snapshot, true, &body)
 }
 
 /// Messages that nobody was told of.
@@ -78,7 +78,7 @@ fn refused(refused: &[Refused]) -> Markup {
     }
 }
 
-fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
+fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
     let last = check.last.as_ref();
     let (class, word) = match (&check.active, last) {
         (Some(active), _) => (class_of(&active.blame.culprit), culprit_words(&active.blame.culprit).to_owned()),
@@ -103,7 +103,7 @@ fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
     }
 }
 
-fn tick(r: &Glance) -> Markup {
+fn tick(r: &RoundSummary) -> Markup {
     let class = match (r.sick, &r.culprit, r.success) {
         (true, ..) => "o-client",
         (_, Some(culprit), _) => class_of(culprit),
@@ -115,9 +115,9 @@ fn tick(r: &Glance) -> Markup {
 }
 
 /// A check's last rounds, each as a bar of owners.
-pub fn check(seen: &Seen, name: &str, rounds: &[Kept], trends: &[(&str, Trend)]) -> String {
+pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[(&str, Trend)]) -> String {
     let longest = rounds.iter().map(|r| r.total_ms).fold(1.0, f64::max);
-    let view = seen.checks.by_name.get(name).cloned().unwrap_or_default();
+    let view = snapshot.checks.by_name.get(name).cloned().unwrap_or_default();
     let body = html! {
         h1 { (name) }
         p.soft { (view.target) }
@@ -131,10 +131,10 @@ pub fn check(seen: &Seen, name: &str, rounds: &[Kept], trends: &[(&str, Trend)])
         h2 { "Two weeks, by hour" }
         div.trends { @for (what, trend) in trends { @if !trend.is_empty() { figure { figcaption { (what) } (sparkline(trend)) } } } }
     };
-    frame(name, seen, false, &body)
+    frame(name, snapshot, false, &body)
 }
 
-fn waterfall(r: &Kept, longest: f64) -> Markup {
+fn waterfall(r: &RoundRecord, longest: f64) -> Markup {
     let width = |part: f64| format!("width:{:.2}%", part / longest * 100.0);
     html! {
         section.round {
@@ -152,7 +152,7 @@ fn waterfall(r: &Kept, longest: f64) -> Markup {
 }
 
 /// The incident diagram and, below it, each incident.
-pub fn incident_page(seen: &Seen, found: &[Incident], now: UnixSeconds) -> String {
+pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) -> String {
     let body = html! {
         h1 { "Two weeks of incidents" }
         (incidents::diagram(found, now))
@@ -168,12 +168,12 @@ pub fn incident_page(seen: &Seen, found: &[Incident], now: UnixSeconds) -> Strin
             }
         }
     };
-    frame("incidents", seen, false, &body)
+    frame("incidents", snapshot, false, &body)
 }
 
 /// The incident diagram as a page of its own.
 pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
-    incident_page(&Seen::default(), found, now)
+    incident_page(&Snapshot::default(), found, now)
 }
 
 fn legend() -> Markup {
@@ -262,10 +262,10 @@ mod tests {
         };
         let why = "it answered 400 Bad Request: invalid label set".to_owned();
         let at = UnixSeconds::from_secs(1_800_000_000);
-        let mut seen = Seen::default();
-        assert!(!now(&seen, "here", &BTreeMap::new()).contains("Messages that a receiver refused"));
-        seen.alerts.refused.push(Refused { receiver: "alertmanager am #1".into(), event, why, at, kept: true });
-        let page = now(&seen, "here", &BTreeMap::new());
+        let mut snapshot = Snapshot::default();
+        assert!(!now(&snapshot, "here", &BTreeMap::new()).contains("Messages that a receiver refused"));
+        snapshot.alerts.refused.push(Refused { receiver: "alertmanager am #1".into(), event, why, at, kept: true });
+        let page = now(&snapshot, "here", &BTreeMap::new());
         for part in ["login from here", "invalid label set", "alertmanager am #1", "2027-01-15T08:00:00Z"] {
             assert!(page.contains(part), "{part}: {page}");
         }

@@ -8,7 +8,7 @@ use settings::{Time, Wrong};
 
 use crate::checks::{Check, CheckFile, Thresholds};
 use crate::error::Invalid;
-use crate::target::{Ask, Place, host_and_port};
+use crate::target::{ParsedTarget, TargetKind, host_and_port};
 
 /// A check with everything it needs, defaults filled in.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,7 +20,7 @@ pub struct Plan {
     /// The port.
     pub port: u16,
     /// What is done there.
-    pub ask: Ask,
+    pub kind: TargetKind,
     /// The version offered alone, if one is.
     pub only: Option<Only>,
     /// Time between rounds.
@@ -61,7 +61,7 @@ impl CheckFile {
 
     fn plan(&self, check: &Check) -> Result<Plan, Wrong> {
         let d = &self.defaults;
-        let Place { host, port, ask } = Place::read(&check.target).map_err(|wrong| wrong.within("target"))?;
+        let ParsedTarget { host, port, kind } = ParsedTarget::read(&check.target).map_err(|wrong| wrong.within("target"))?;
         let only = check.tls.as_deref().map(only).transpose().map_err(|wrong| wrong.within("tls"))?;
         if check.certificate.is_some() != check.key.is_some() {
             let key = if check.key.is_some() { "key" } else { "certificate" };
@@ -70,7 +70,7 @@ impl CheckFile {
         if let Some(to) = &check.connect_to {
             host_and_port(to, Some(port)).map_err(|e| Wrong::at("connect_to", e.to_string()))?;
         }
-        ask.check_protocols(&check.alpn).map_err(|wrong| wrong.within("alpn"))?;
+        kind.check_protocols(&check.alpn).map_err(|wrong| wrong.within("alpn"))?;
         let fire = check.fire.unwrap_or(d.fire);
         if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
             let what = format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n);
@@ -88,7 +88,7 @@ impl CheckFile {
             return Err(Wrong::at(key, "interval is at least 10ms, timeout more than 0"));
         }
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
-        Ok(Plan { check: check.clone(), host, port, ask, only, interval, timeout, fire, resolve_after, thresholds })
+        Ok(Plan { check: check.clone(), host, port, kind, only, interval, timeout, fire, resolve_after, thresholds })
     }
 }
 

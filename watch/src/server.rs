@@ -21,12 +21,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::blackbox::{self, Blackbox};
-use crate::board::Board;
 use crate::checks::Auth;
 use crate::clock::{UnixHour, instant};
 use crate::incidents::TWO_WEEKS;
 use crate::metrics::Metrics;
 use crate::page;
+use crate::status::Status;
 use crate::store::{History, HistoryError};
 use crate::tls_cache::TlsCache;
 
@@ -38,7 +38,7 @@ const MOST_HANDSHAKES: usize = 64;
 /// What the server shows.
 pub struct Served {
     /// Now.
-    pub board: Arc<Board>,
+    pub status: Arc<Status>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// The past.
@@ -112,7 +112,7 @@ impl Served {
     fn with_store<T: Default>(&self, ask: impl FnOnce(&History) -> Result<T, HistoryError>) -> T {
         let store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ask(&store).unwrap_or_else(|error| {
-            self.board.trouble("store", Some(error.to_string()));
+            self.status.trouble("store", Some(error.to_string()));
             T::default()
         })
     }
@@ -123,10 +123,10 @@ impl Served {
 }
 
 async fn now(State(served): State<Arc<Served>>) -> Html<String> {
-    let seen = served.board.seen();
+    let snapshot = served.status.snapshot();
     let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks_ago())));
-    let trends: BTreeMap<String, page::Trend> = seen.checks.by_name.keys().take(200).map(trend).collect();
-    Html(page::now(&seen, &served.vantage, &trends))
+    let trends: BTreeMap<String, page::Trend> = snapshot.checks.by_name.keys().take(200).map(trend).collect();
+    Html(page::now(&snapshot, &served.vantage, &trends))
 }
 
 /// Which rounds of a check.
@@ -139,29 +139,29 @@ struct Which {
 async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Query(which): Query<Which>) -> Response {
     let until = which.until.map_or(Instant::from_nanos(i64::MAX), |s| instant(UnixSeconds::from_secs(s.saturating_add(1))));
     let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
-    let seen = served.board.seen();
-    if rounds.is_empty() && !seen.checks.by_name.contains_key(&name) {
+    let snapshot = served.status.snapshot();
+    if rounds.is_empty() && !snapshot.checks.by_name.contains_key(&name) {
         return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
     }
     let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
     let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks_ago())));
     let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
-    Html(page::check(&seen, &name, &rounds, &trends)).into_response()
+    Html(page::check(&snapshot, &name, &rounds, &trends)).into_response()
 }
 
 async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
     let now = UnixSeconds::now();
     let found = served.with_store(|s| Ok(s.alerts().incidents(now - TWO_WEEKS)?));
-    Html(page::incident_page(&served.board.seen(), &found, now))
+    Html(page::incident_page(&served.status.snapshot(), &found, now))
 }
 
 async fn api(State(served): State<Arc<Served>>) -> Response {
-    let seen = served.board.seen();
-    let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
-    let checks: Vec<serde_json::Value> = seen.checks.by_name.iter().map(check).collect();
+    let snapshot = served.status.snapshot();
+    let check = |(name, c): (&String, &crate::status::CheckStatus)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
+    let checks: Vec<serde_json::Value> = snapshot.checks.by_name.iter().map(check).collect();
     let refused = |r: &Refused| serde_json::json!({ "receiver": r.receiver, "at": r.at, "why": r.why, "message": r.event });
-    let refused: Vec<serde_json::Value> = seen.alerts.refused.iter().map(refused).collect();
-    let (sick, trouble) = (&seen.checks.sick, &seen.alerts.trouble);
+    let refused: Vec<serde_json::Value> = snapshot.alerts.refused.iter().map(refused).collect();
+    let (sick, trouble) = (&snapshot.checks.sick, &snapshot.alerts.trouble);
     axum::Json(
         serde_json::json!({ "vantage": served.vantage, "sick": sick, "trouble": trouble, "refused": refused, "checks": checks }),
     )

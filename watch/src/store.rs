@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS histogram (name TEXT NOT NULL, hour INTEGER NOT NULL,
 
 /// A round as it is kept.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Kept {
+pub struct RoundRecord {
     /// The check.
     pub name: String,
     /// The address that was probed.
@@ -69,7 +69,7 @@ pub struct Kept {
 #[derive(Default, Debug)]
 pub struct Batch {
     /// The rounds.
-    pub rounds: Vec<Kept>,
+    pub rounds: Vec<RoundRecord>,
     /// Times for the hourly histograms.
     pub times: Vec<Times>,
     /// Alerts.
@@ -172,7 +172,7 @@ impl History {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn rounds(&self, name: &str, until: Instant<Client>, most: u32) -> Result<Vec<Kept>> {
+    pub fn rounds(&self, name: &str, until: Instant<Client>, most: u32) -> Result<Vec<RoundRecord>> {
         let sql = "SELECT data FROM round WHERE name = ? AND started < ? ORDER BY started DESC LIMIT ?";
         let rows = self.0.all(sql, params![name, until.nanos(), most], |r| r.get::<_, String>(0))?;
         Ok(rows.iter().filter_map(|data| serde_json::from_str(data).ok()).collect())

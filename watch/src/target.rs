@@ -1,14 +1,14 @@
 //! What is done at a check's target, by how the target is written.
 //!
 //! `https://host:port/path`: the handshake and a request behind it; `host:port`: the handshake alone. Another kind is a variant of
-//! [`Ask`]; the compiler names what it must say of itself.
+//! [`TargetKind`]; the compiler names what it must say of itself.
 
 use prober::HttpRequest;
 use settings::Wrong;
 
 /// What is done at a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ask {
+pub enum TargetKind {
     /// The handshake alone.
     Handshake,
     /// A request behind it.
@@ -20,16 +20,16 @@ pub enum Ask {
 
 /// A target, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct ParsedTarget {
     /// The name to look up, ask for and verify.
     pub host: String,
     /// The port.
     pub port: u16,
     /// What is done there.
-    pub ask: Ask,
+    pub kind: TargetKind,
 }
 
-impl Place {
+impl ParsedTarget {
     /// Reads a target as a check file has it.
     ///
     /// # Errors
@@ -38,32 +38,32 @@ impl Place {
         if target.starts_with("http://") {
             return Err(Wrong::new("plain HTTP has no handshake: use https:// or host:port"));
         }
-        let (authority, ask) = match target.strip_prefix("https://") {
+        let (authority, kind) = match target.strip_prefix("https://") {
             Some(rest) => {
                 let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-                (authority, Ask::Request { path: path.to_owned() })
+                (authority, TargetKind::Request { path: path.to_owned() })
             }
-            None => (target, Ask::Handshake),
+            None => (target, TargetKind::Handshake),
         };
-        let (host, port) = host_and_port(authority, ask.usual_port()).map_err(|e| Wrong::new(e.to_string()))?;
-        Ok(Self { host, port, ask })
+        let (host, port) = host_and_port(authority, kind.usual_port()).map_err(|e| Wrong::new(e.to_string()))?;
+        Ok(Self { host, port, kind })
     }
 }
 
-impl Ask {
+impl TargetKind {
     /// The port where none is named.
     fn usual_port(&self) -> Option<u16> {
         match self {
-            Ask::Handshake => None,
-            Ask::Request { .. } => Some(443),
+            TargetKind::Handshake => None,
+            TargetKind::Request { .. } => Some(443),
         }
     }
 
     /// Protocols to offer (ALPN) where the check names none.
     pub fn usual_protocols(&self) -> Vec<String> {
         match self {
-            Ask::Handshake => Vec::new(),
-            Ask::Request { .. } => vec!["http/1.1".into()],
+            TargetKind::Handshake => Vec::new(),
+            TargetKind::Request { .. } => vec!["http/1.1".into()],
         }
     }
 
@@ -73,18 +73,18 @@ impl Ask {
     /// Says why not.
     pub fn check_protocols(&self, protocols: &[String]) -> Result<(), Wrong> {
         match self {
-            Ask::Request { .. } if protocols.iter().any(|p| p == "h2") => {
+            TargetKind::Request { .. } if protocols.iter().any(|p| p == "h2") => {
                 Err(Wrong::new("a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)"))
             }
-            Ask::Handshake | Ask::Request { .. } => Ok(()),
+            TargetKind::Handshake | TargetKind::Request { .. } => Ok(()),
         }
     }
 
     /// The request behind the handshake.
     pub fn request(&self, headers: Vec<(String, String)>) -> Option<HttpRequest> {
         match self {
-            Ask::Handshake => None,
-            Ask::Request { path } => Some(HttpRequest { path: path.clone(), headers, ..HttpRequest::default() }),
+            TargetKind::Handshake => None,
+            TargetKind::Request { path } => Some(HttpRequest { path: path.clone(), headers, ..HttpRequest::default() }),
         }
     }
 }
@@ -130,16 +130,16 @@ mod tests {
 
     #[test]
     fn a_target_says_what_is_done_there() {
-        let place = |host: &str, port, ask| Place { host: host.into(), port, ask };
-        let request = |path: &str| Ask::Request { path: path.into() };
+        let place = |host: &str, port, kind| ParsedTarget { host: host.into(), port, kind };
+        let request = |path: &str| TargetKind::Request { path: path.into() };
         for (text, meant) in [
             ("https://a.test", place("a.test", 443, request("/"))),
             ("https://a.test:8443/b?c=d", place("a.test", 8443, request("/b?c=d"))),
             ("https://[2001:db8::1]/", place("2001:db8::1", 443, request("/"))),
-            ("a.test:443", place("a.test", 443, Ask::Handshake)),
-            ("[2001:db8::1]:853", place("2001:db8::1", 853, Ask::Handshake)),
+            ("a.test:443", place("a.test", 443, TargetKind::Handshake)),
+            ("[2001:db8::1]:853", place("2001:db8::1", 853, TargetKind::Handshake)),
         ] {
-            assert_eq!(Place::read(text), Ok(meant), "{text}");
+            assert_eq!(ParsedTarget::read(text), Ok(meant), "{text}");
         }
         for (text, said) in [
             ("http://a.test", "plain HTTP"),
@@ -148,17 +148,18 @@ mod tests {
             ("https://:443/", "names no host"),
             ("a.test:99999", "no port"),
         ] {
-            let error = Place::read(text).expect_err(text);
+            let error = ParsedTarget::read(text).expect_err(text);
             assert!(error.what.contains(said), "{error:?}");
         }
     }
 
     #[test]
     fn a_request_cannot_be_made_in_http_2() {
-        let request = Ask::Request { path: "/".into() };
+        let request = TargetKind::Request { path: "/".into() };
         assert!(request.check_protocols(&["http/1.1".into(), "h2".into()]).is_err());
         assert!(
-            Ask::Handshake.check_protocols(&["h2".into()]).is_ok() && request.check_protocols(&request.usual_protocols()).is_ok()
+            TargetKind::Handshake.check_protocols(&["h2".into()]).is_ok()
+                && request.check_protocols(&request.usual_protocols()).is_ok()
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::clock::UnixHour;
-use crate::store::{Kept, Times};
+use crate::store::{RoundRecord, Times};
 
 /// Milliseconds by check and hour, and by what took them.
 #[derive(Default)]
@@ -11,7 +11,7 @@ pub(crate) struct Trends(HashMap<(String, UnixHour), HashMap<String, Vec<f32>>>)
 
 impl Trends {
     /// Notes a round and its phases.
-    pub fn note(&mut self, round: &Kept) {
+    pub fn note(&mut self, round: &RoundRecord) {
         let of_check = self.0.entry((round.name.clone(), UnixHour::of(round.started))).or_default();
         let mut add = |what: &str, ms: f64| match of_check.get_mut(what) {
             Some(values) => values.push(ms as f32),

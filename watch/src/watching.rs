@@ -15,18 +15,18 @@ use tokio::sync::{mpsc, watch as latest};
 use tokio_rustls::TlsAcceptor;
 
 use crate::blackbox::Blackbox;
-use crate::board::Board;
 use crate::checks::{CheckFile, ServerTls};
-use crate::desk::Desk;
+use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
-use crate::jobs::jobs;
 use crate::metrics::Metrics;
-use crate::probing::{self, Jobs, Settings};
+use crate::prepare::prepare;
+use crate::probing::{self, PreparedChecks, Settings};
 use crate::server::{Guard, Served, router, serve};
+use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
 
-/// Rounds between prober and desk.
+/// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
 /// Time between two looks at signals and the check file.
 const LOOK: Duration = Duration::from_millis(200);
@@ -37,23 +37,23 @@ const LOOK: Duration = Duration::from_millis(200);
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
     let file = Arc::new(CheckFile::load(path)?);
-    let first_jobs = jobs(&file).map_err(|e| FileError::invalid(path, e))?;
+    let first_checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
     let blackbox = load_blackbox(&file)?;
     allow_sockets();
-    let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
-    note_unsupported(&board, &blackbox);
+    let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
+    note_unsupported(&status, &blackbox);
     let (direct, undelivered) = mpsc::unbounded_channel();
-    let desk_store = History::open(&file.watch.store)?;
-    let desk = Desk::open(desk_store, Arc::clone(&file), Arc::clone(&board), Arc::clone(&metrics), direct)?;
+    let engine_store = History::open(&file.watch.store)?;
+    let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
 
-    let (jobs_out, jobs_in) = latest::channel(first_jobs);
+    let (checks_out, checks_in) = latest::channel(first_checks);
     let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
     let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
 
     let served = Served {
-        board: Arc::clone(&board),
+        status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         store: std::sync::Mutex::new(History::open(&file.watch.store)?),
         vantage: file.watch.vantage.clone(),
@@ -65,7 +65,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         store: Store::open(&file.watch.store)?,
         direct: undelivered,
         receivers,
-        status: Arc::clone(&board.alerts),
+        status: Arc::clone(&status.alerts),
         delivery: metrics.delivery.clone(),
         client: Client::default(),
     };
@@ -76,25 +76,25 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         most_under_way: file.watch.most_under_way,
     };
     let of_prober = Arc::clone(&metrics);
-    let probing = named("prober", move || probing::run(jobs_in, &settings, rounds_out, of_prober))?;
-    let desk = named("desk", move || desk.run(&rounds, &configs))?;
+    let probing = named("prober", move || probing::run(checks_in, &settings, rounds_out, of_prober))?;
+    let engine = named("engine", move || engine.run(&rounds, &configs))?;
     ready(&file);
 
     let mut reloading = Reloading {
         path: path.to_owned(),
         seen: changed(path),
-        jobs: jobs_out,
+        checks: checks_out,
         receivers: receivers_out,
         blackbox: blackbox_out,
         configs: config_out,
     };
-    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !desk.is_finished() {
+    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !engine.is_finished() {
         std::thread::sleep(LOOK);
-        reloading.look(reload.swap(false, Ordering::Relaxed), &board, &metrics);
+        reloading.look(reload.swap(false, Ordering::Relaxed), &status, &metrics);
     }
-    drop(reloading); // nobody probes any more; the desk writes what it has
+    drop(reloading); // nobody probes any more; the engine writes what it has
     let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
-    desk.join().map_err(|_| WatchError::Broken("the desk's thread"))?;
+    engine.join().map_err(|_| WatchError::Broken("the engine's thread"))?;
     probed
 }
 
@@ -105,7 +105,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
 /// As [`watch`].
 pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
     let file = CheckFile::load(path)?;
-    jobs(&file).map_err(|e| FileError::invalid(path, e))?;
+    prepare(&file).map_err(|e| FileError::invalid(path, e))?;
     let blackbox = load_blackbox(&file)?;
     file.watch.tls.as_ref().map(acceptor).transpose()?;
     file.watch.auth.as_ref().map(Guard::of).transpose()?;
@@ -137,7 +137,7 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchErro
     listener.set_nonblocking(true).map_err(unbound)?;
     let tls = file.watch.tls.as_ref().map(acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
-    let of_board = Arc::clone(&served.board);
+    let status = Arc::clone(&served.status);
     named("web", move || {
         runtime.block_on(async {
             let served = async {
@@ -146,7 +146,7 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchErro
             };
             let served = async {
                 if let Err(error) = served.await {
-                    of_board.trouble("server", Some(error.to_string()));
+                    status.trouble("server", Some(error.to_string()));
                 }
             };
             tokio::join!(served, outbox.run());
@@ -175,44 +175,44 @@ fn load_blackbox(file: &CheckFile) -> Result<Blackbox, FileError> {
     FileError::read(path, Blackbox::parse)
 }
 
-fn note_unsupported(board: &Board, blackbox: &Blackbox) {
+fn note_unsupported(status: &Status, blackbox: &Blackbox) {
     let said = blackbox.unsupported();
-    board.trouble("blackbox", (!said.is_empty()).then(|| said.join("; ")));
+    status.trouble("blackbox", (!said.is_empty()).then(|| said.join("; ")));
 }
 
 struct Reloading {
     path: PathBuf,
     seen: Option<SystemTime>,
-    jobs: latest::Sender<Jobs>,
+    checks: latest::Sender<PreparedChecks>,
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
     configs: Sender<Arc<CheckFile>>,
 }
 
 impl Reloading {
-    fn look(&mut self, asked: bool, board: &Board, metrics: &Metrics) {
+    fn look(&mut self, asked: bool, status: &Status, metrics: &Metrics) {
         let now = changed(&self.path);
         if !asked && now == self.seen {
             return;
         }
         self.seen = now;
-        let outcome = self.reload(board);
+        let outcome = self.reload(status);
         metrics.reload.set(i64::from(outcome.is_ok()));
-        board.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
+        status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
     }
 
     /// All of it, or nothing.
-    fn reload(&self, board: &Board) -> Result<(), FileError> {
+    fn reload(&self, status: &Status) -> Result<(), FileError> {
         let file = CheckFile::load(&self.path)?;
-        let jobs = jobs(&file).map_err(|e| FileError::invalid(&self.path, e))?;
+        let checks = prepare(&file).map_err(|e| FileError::invalid(&self.path, e))?;
         let blackbox = load_blackbox(&file)?;
-        note_unsupported(board, &blackbox);
+        note_unsupported(status, &blackbox);
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        board.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
+        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
         self.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.blackbox.send_replace(Arc::new(blackbox));
         let _ = self.configs.send(Arc::new(file));
-        self.jobs.send_replace(jobs);
+        self.checks.send_replace(checks);
         Ok(())
     }
 }

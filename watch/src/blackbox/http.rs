@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::credentials::{Authorization, Basic};
 use super::modules::{Rest, Section, check_patterns, check_preferred, is_empty, nullable};
-use super::redirect::Asked;
+use super::redirect::Request;
 use super::text::{Text, common, durations};
 use super::tls::Tls;
-use super::{Means, ProbeError, Question, family};
+use super::{ProbeError, Question, Shared, family};
 use crate::error::Invalid;
 
 const MOST_REDIRECTS: usize = 10;
@@ -153,20 +153,20 @@ impl Section for Http {
 
 impl Http {
     /// Asks, and follows redirects; whether it succeeded.
-    pub(super) async fn probe(&self, question: &Question<'_>, means: &Means<'_>, text: &mut Text) -> Result<bool, ProbeError> {
+    pub(super) async fn probe(&self, question: &Question<'_>, shared: &Shared<'_>, text: &mut Text) -> Result<bool, ProbeError> {
         let deadline = Instant::now() + question.timeout;
         let mut redirecting: Vec<Report> = Vec::new();
         let follow = self.no_follow_redirects.map_or(self.follow_redirects.unwrap_or(true), |no| !no);
-        let mut asked = Asked::first(self, question.target, question.hostname)?;
+        let mut request = Request::first(self, question.target, question.hostname)?;
         let last = loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let report = probe(&self.target(&asked, left, means)?, means.lookup).await;
+            let report = probe(&self.target(&request, left, shared)?, shared.lookup).await;
             let location = report.response.as_ref().and_then(|r| Some((r.status, r.header("location")?)));
             let next = location
                 .filter(|_| follow && redirecting.len() < MOST_REDIRECTS)
-                .and_then(|(status, to)| asked.redirected(status, to));
+                .and_then(|(status, to)| request.redirected(status, to));
             match next {
-                Some(next) => asked = next,
+                Some(next) => request = next,
                 None => break report,
             }
             redirecting.push(report);
@@ -186,22 +186,22 @@ impl Http {
         Ok(last.success && good)
     }
 
-    fn target(&self, asked: &Asked, timeout: Duration, means: &Means<'_>) -> Result<Target, ProbeError> {
+    fn target(&self, request: &Request, timeout: Duration, shared: &Shared<'_>) -> Result<Target, ProbeError> {
         let mut options = self.tls_config.options(&["http/1.1"]);
-        options.certificate = options.certificate.filter(|_| asked.certificate);
+        options.certificate = options.certificate.filter(|_| request.certificate);
         Ok(Target {
-            host: asked.url.host.clone(),
-            port: asked.url.port,
+            host: request.url.host.clone(),
+            port: request.url.port,
             connect_to: None,
             address: None,
-            server_name: asked.server_name.clone(),
+            server_name: request.server_name.clone(),
             family: family(self.preferred_ip_protocol.as_deref(), self.ip_protocol_fallback),
-            tls: asked.url.encrypted.then(|| means.cache.get(options)).transpose()?,
+            tls: request.url.encrypted.then(|| shared.cache.get(options)).transpose()?,
             request: Some(HttpRequest {
-                method: asked.method.clone(),
-                path: asked.url.path.clone(),
-                headers: asked.headers.clone(),
-                body: asked.body.clone(),
+                method: request.method.clone(),
+                path: request.url.path.clone(),
+                headers: request.headers.clone(),
+                body: request.body.clone(),
                 keep_body: MOST_BODY,
                 head_only: false,
             }),

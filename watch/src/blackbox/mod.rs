@@ -59,7 +59,7 @@ struct Question<'a> {
 }
 
 /// What probes share.
-struct Means<'a> {
+struct Shared<'a> {
     lookup: &'a Lookup,
     cache: &'a TlsCache,
 }
@@ -88,10 +88,10 @@ pub async fn probe(
     let lookup = Lookup::new(&[])?;
     let begun = Instant::now();
     let mut text = Text::default();
-    let (question, means) = (Question { target, hostname, timeout }, Means { lookup: &lookup, cache });
+    let (question, shared) = (Question { target, hostname, timeout }, Shared { lookup: &lookup, cache });
     let success = match &module.kind {
-        Kind::Http(http) => http.probe(&question, &means, &mut text).await?,
-        Kind::Tcp(tcp) => tcp.probe(&question, &means, &mut text).await?,
+        Kind::Http(http) => http.probe(&question, &shared, &mut text).await?,
+        Kind::Tcp(tcp) => tcp.probe(&question, &shared, &mut text).await?,
         Kind::NotOffered(prober) => return Err(refused(format!("prober {prober} is not offered"))),
     };
     text.gauge("probe_success", "Displays whether or not the probe was a success", i32::from(success));

@@ -92,7 +92,7 @@ impl Url {
 
 /// A request.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Asked {
+pub(super) struct Request {
     pub url: Url,
     pub method: String,
     pub body: String,
@@ -103,7 +103,7 @@ pub(super) struct Asked {
     pub certificate: bool,
 }
 
-impl Asked {
+impl Request {
     /// The first request of a probe. `hostname` is what the question asks for instead of the target's name.
     pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, ProbeError> {
         let wrong = |what: String| ProbeError::Question(Invalid(what));
@@ -111,13 +111,13 @@ impl Asked {
         let mut headers: Vec<(String, String)> = module.headers.clone().into_iter().collect();
         let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.clone());
         match (&named, hostname) {
-            (Some(host), Some(asked)) if host != asked => {
-                return Err(wrong(format!("hostname={asked} and the module's header Host: {host}: name one of them")));
+            (Some(host), Some(wanted)) if host != wanted => {
+                return Err(wrong(format!("hostname={wanted} and the module's header Host: {host}: name one of them")));
             }
-            (None, Some(asked)) if asked.contains(|c: char| c.is_control() || c == ' ') => {
+            (None, Some(wanted)) if wanted.contains(|c: char| c.is_control() || c == ' ') => {
                 return Err(wrong("hostname has spaces or control characters".into()));
             }
-            (None, Some(asked)) => headers.push(("Host".into(), asked.into())),
+            (None, Some(wanted)) => headers.push(("Host".into(), wanted.into())),
             _ => {}
         }
         // Whoever is asked for another host is to prove to be that one.
@@ -209,10 +209,10 @@ mod tests {
         assert!(Url::parse("http://a.test/ HTTP/1.1\r\nX: y").is_err(), "nothing is smuggled into a request");
     }
 
-    fn asked(url: &str) -> Asked {
+    fn request(url: &str) -> Request {
         let headers =
             [("Authorization", "Basic x"), ("Cookie", "a=b"), ("X-Api-Key", "k"), ("Host", "v.test"), ("Accept", "*/*")];
-        Asked {
+        Request {
             url: Url::parse(url).expect("it is one"),
             method: "GET".into(),
             body: String::new(),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn who_is_not_the_same_host_or_hears_in_the_clear_hears_no_secret() {
-        let names = |a: &Asked| a.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>().join(" ");
+        let names = |a: &Request| a.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>().join(" ");
         for (from, to, kept, name_kept) in [
             ("https://a.test/", "/b", true, true),
             ("https://a.test/", "https://A.test/b", true, true),
@@ -235,19 +235,19 @@ mod tests {
             ("https://a.test/", "//a.test.evil.test/", false, false),
             ("https://a.test/", "https://a.test@evil.test/", false, false),
         ] {
-            let next = asked(from).redirected(302, to).expect("it is followed");
+            let next = request(from).redirected(302, to).expect("it is followed");
             let wanted = if kept { "Authorization Cookie X-Api-Key Host Accept" } else { "Accept" };
             assert_eq!((names(&next).as_str(), next.certificate), (wanted, kept), "{from} → {to}");
             assert_eq!(next.server_name.is_some(), name_kept, "{from} → {to}");
         }
-        let away = asked("https://a.test/").redirected(302, "https://b.test/").expect("it is followed");
+        let away = request("https://a.test/").redirected(302, "https://b.test/").expect("it is followed");
         let back = away.redirected(302, "https://a.test/").expect("it is followed");
         assert_eq!((names(&back).as_str(), back.server_name), ("Accept", None), "what was dropped stays dropped");
     }
 
     #[test]
     fn a_body_goes_nowhere_else_and_methods_change_as_browsers_change_them() {
-        let post = Asked { method: "POST".into(), body: "password=x".into(), ..asked("https://a.test/") };
+        let post = Request { method: "POST".into(), body: "password=x".into(), ..request("https://a.test/") };
         assert_eq!(post.redirected(307, "https://b.test/"), None);
         let same = post.redirected(308, "/b").expect("the same host");
         assert_eq!((same.method.as_str(), same.body.as_str()), ("POST", "password=x"));
@@ -263,7 +263,7 @@ mod tests {
     fn whoever_is_asked_for_another_host_is_to_prove_to_be_that_one() {
         let module = Http { headers: [("host".to_owned(), "v.test:8443".to_owned())].into(), ..Http::default() };
         let name = |module: &Http, hostname| {
-            Asked::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name).map_err(|e| e.to_string())
+            Request::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name).map_err(|e| e.to_string())
         };
         assert_eq!(name(&module, None), Ok(Some("v.test".into())));
         assert_eq!(name(&Http::default(), Some("w.test")), Ok(Some("w.test".into())));
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_name_and_password_in_the_address_are_credentials() {
-        let first = Asked::first(&Http::default(), "http://me:p%40ss@a.test/", None).expect("it is an address");
+        let first = Request::first(&Http::default(), "http://me:p%40ss@a.test/", None).expect("it is an address");
         assert_eq!(first.headers, [("Authorization".to_owned(), "Basic bWU6cEBzcw==".to_owned())]);
         assert_eq!(first.url.host, "a.test");
     }

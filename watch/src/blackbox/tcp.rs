@@ -6,9 +6,9 @@ use serde::Deserialize;
 use super::modules::{Rest, Section, check_patterns, check_preferred, nullable};
 use super::text::{Text, certificates, common};
 use super::tls::Tls;
-use super::{Means, ProbeError, Question, family};
-use crate::conversation::{self, Step};
+use super::{ProbeError, Question, Shared, family};
 use crate::error::Invalid;
+use crate::query_response::{self, Step};
 use crate::target::host_and_port;
 
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -45,21 +45,21 @@ impl Section for Tcp {
 
 impl Tcp {
     /// Connects, and says and hears what the section has; whether it succeeded.
-    pub(super) async fn probe(&self, question: &Question<'_>, means: &Means<'_>, text: &mut Text) -> Result<bool, ProbeError> {
+    pub(super) async fn probe(&self, question: &Question<'_>, shared: &Shared<'_>, text: &mut Text) -> Result<bool, ProbeError> {
         let (host, port) = host_and_port(question.target, None).map_err(|e| ProbeError::Question(Invalid(e.to_string())))?;
         let server_name = self.tls_config.server_name.clone().or_else(|| question.hostname.map(str::to_owned));
         let options = self.tls_config.options(&[]);
-        let tls = self.tls.then(|| means.cache.get(options.clone())).transpose()?;
+        let tls = self.tls.then(|| shared.cache.get(options.clone())).transpose()?;
         let family = family(self.preferred_ip_protocol.as_deref(), self.ip_protocol_fallback);
         if !self.query_response.is_empty() {
-            let starttls = means.cache.get(options)?;
+            let starttls = shared.cache.get(options)?;
             let name = server_name.unwrap_or_else(|| host.clone());
-            let peer = conversation::Peer { host, port, family, name, tls, starttls };
-            let held = conversation::hold(&peer, &self.query_response, question.timeout, means.lookup).await;
-            let held = held.map_err(|e| ProbeError::Configuration(Invalid(e.to_string())))?;
-            text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(held.by_regex));
-            certificates(text, &held.certificates);
-            return Ok(held.success);
+            let peer = query_response::Peer { host, port, family, name, tls, starttls };
+            let outcome = query_response::run(&peer, &self.query_response, question.timeout, shared.lookup).await;
+            let outcome = outcome.map_err(|e| ProbeError::Configuration(Invalid(e.to_string())))?;
+            text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(outcome.by_regex));
+            certificates(text, &outcome.certificates);
+            return Ok(outcome.success);
         }
         let target = Target {
             host,
@@ -73,7 +73,7 @@ impl Tcp {
             timeout: question.timeout,
             pauses: Pauses::default(),
         };
-        let report = probe(&target, means.lookup).await;
+        let report = probe(&target, shared.lookup).await;
         common(text, &report);
         Ok(report.success)
     }

@@ -10,21 +10,21 @@ use rustls::ClientConfig;
 
 use crate::checks::{Addresses, CheckFile, Header, Plan};
 use crate::error::Invalid;
-use crate::probing::{Job, Jobs};
+use crate::probing::{PreparedCheck, PreparedChecks};
 use crate::target::{AddressError, host_and_port};
 
-/// Builds the jobs of a check file; what many checks share (root certificates) is read once.
+/// Makes the checks of a check file ready; what many checks share (root certificates) is read once.
 ///
 /// # Errors
 /// Names the check and what is wrong with it.
-pub(crate) fn jobs(file: &CheckFile) -> Result<Jobs, Invalid> {
+pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Invalid> {
     let mut shared: HashMap<TlsOptions, Arc<ClientConfig>> = HashMap::new();
-    let mut build = |plan: Plan| -> Result<Arc<Job>, Invalid> {
+    let mut build = |plan: Plan| -> Result<Arc<PreparedCheck>, Invalid> {
         let target = target(file, &plan, &mut shared).map_err(|e| Invalid(format!("check {:?}: {e}", plan.check.name)))?;
-        Ok(Arc::new(Job { plan, target }))
+        Ok(Arc::new(PreparedCheck { plan, target }))
     };
-    let jobs: Result<Vec<Arc<Job>>, Invalid> = file.plans()?.into_iter().map(&mut build).collect();
-    Ok(Arc::new(jobs?))
+    let checks: Result<Vec<Arc<PreparedCheck>>, Invalid> = file.plans()?.into_iter().map(&mut build).collect();
+    Ok(Arc::new(checks?))
 }
 
 /// What a check names is not to be had.
@@ -49,7 +49,7 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
         only: plan.only,
         certificate: check.certificate.clone().zip(check.key.clone()),
         alpn: match check.alpn.as_slice() {
-            [] => plan.ask.usual_protocols(),
+            [] => plan.kind.usual_protocols(),
             given => given.to_vec(),
         },
         resume: check.resume,
@@ -83,7 +83,7 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
             Addresses::V6 => Family::V6,
         },
         tls: Some(tls),
-        request: plan.ask.request(headers),
+        request: plan.kind.request(headers),
         timeout: plan.timeout.0,
         pauses: Pauses::default(),
     })

@@ -1,6 +1,6 @@
 //! Where rounds are judged, kept and turned into messages: one thread, one writer of the store.
 //!
-//! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together), the board and the metrics. If the
+//! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together), the status and the metrics. If the
 //! store refuses, the batch waits and its messages are handed over directly: a full disk must not silence an alert.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,13 +17,13 @@ use prober::reason::Reason;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::blame::{Opinion, Usual, blame, judge_round};
-use crate::board::Board;
 use crate::certificate;
 use crate::checks::{CheckFile, Role};
 use crate::clock::{UnixHour, now, second};
 use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
 use crate::probing::RawRound;
-use crate::store::{Batch, History, HistoryError, Kept};
+use crate::status::Status;
+use crate::store::{Batch, History, HistoryError, RoundRecord};
 use crate::trends::Trends;
 
 /// Rounds wait so long for others to be written with them.
@@ -44,11 +44,11 @@ const FORGET_TIME: Span = Span::from_millis(60_000);
 /// The prober is sick when half of its last rounds were.
 const PROBER_RULE: Rule = Rule { fire: KofN { k: 5, n: 10 }, resolve_after: 10 };
 
-/// The desk.
-pub struct Desk {
+/// Judges rounds, and alerts.
+pub struct Engine {
     store: History,
     config: Arc<CheckFile>,
-    board: Arc<Board>,
+    status: Arc<Status>,
     metrics: Arc<Metrics>,
     states: HashMap<String, State>,
     usual: HashMap<String, VecDeque<(UnixHour, Span, u32)>>,
@@ -63,7 +63,7 @@ pub struct Desk {
     forgotten: Instant<Client>,
 }
 
-impl Desk {
+impl Engine {
     /// Takes up where the store left off.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Desk {
     pub fn open(
         store: History,
         config: Arc<CheckFile>,
-        board: Arc<Board>,
+        status: Arc<Status>,
         metrics: Arc<Metrics>,
         direct: UnboundedSender<(String, Event)>,
     ) -> Result<Self, HistoryError> {
@@ -82,10 +82,10 @@ impl Desk {
             .into_iter()
             .map(|(name, ms, n)| (name, VecDeque::from([(UnixHour::of(now), Span::from_nanos((ms * 1e6) as i64), n)])))
             .collect();
-        let desk = Self {
+        let engine = Self {
             store,
             config,
-            board,
+            status,
             metrics,
             states,
             usual,
@@ -96,16 +96,16 @@ impl Desk {
             direct,
             forgotten: Instant::from_nanos(0),
         };
-        desk.recall();
-        Ok(desk)
+        engine.recall();
+        Ok(engine)
     }
 
-    /// Puts alerts that were on when we stopped back on the board.
+    /// Puts alerts that were on when we stopped into the status.
     fn recall(&self) {
         for (name, active) in self.states.iter().filter_map(|(name, s)| Some((name, s.active.as_ref().filter(|a| a.told)?))) {
             let target = self.config.check_of(name).map_or("", |c| &c.target);
             let event = self.event(name, target, active, None);
-            self.board.alerts.note(&event);
+            self.status.alerts.note(&event);
         }
     }
 
@@ -160,14 +160,14 @@ impl Desk {
     }
 
     fn tell(&mut self, event: Event) {
-        self.board.alerts.note(&event);
+        self.status.alerts.note(&event);
         for receiver in &self.config.receivers {
             self.batch.alerts.messages.push((receiver.name(), event.clone()));
         }
     }
 
     fn take(&mut self, raw: RawRound) {
-        let plan = &raw.job.plan;
+        let plan = &raw.prepared.plan;
         let lateness = raw.started - raw.scheduled;
         let usual = self.usual(&raw.name, raw.started);
         let opinion = judge_round(&raw.report, usual, &self.config.gate, lateness, raw.reference);
@@ -187,8 +187,8 @@ impl Desk {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == "prober");
         let gated = opinion.health.sick.is_some() || own_fault;
-        let kept = kept(&raw, &opinion, found.as_ref(), gated);
-        self.measure(&raw, &opinion, &kept, gated, chain_end);
+        let record = record(&raw, &opinion, found.as_ref(), gated);
+        self.measure(&raw, &opinion, &record, gated, chain_end);
         let at = second(raw.started);
         let prober_blame = opinion.health.sick.clone().map(|why| Blame {
             culprit: "prober".into(),
@@ -201,12 +201,12 @@ impl Desk {
         if !gated {
             let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
             self.advance(&raw.name, &plan.check.target, at, found, rule);
-            self.learn(&raw.name, raw.started, &kept);
+            self.learn(&raw.name, raw.started, &record);
         }
         let active = self.states.get(&raw.name).and_then(|s| s.active.as_ref());
-        self.board.round(&kept, &plan.check.target, plan.check.role, active);
-        self.trends.note(&kept);
-        self.batch.rounds.push(kept);
+        self.status.round(&record, &plan.check.target, plan.check.role, active);
+        self.trends.note(&record);
+        self.batch.rounds.push(record);
     }
 
     /// If the controls are slow too, it is the way out of here.
@@ -214,7 +214,7 @@ impl Desk {
         if !matches!(blame.culprit.as_str(), "path" | "loss" | "inconclusive") {
             return;
         }
-        let (all, bad) = self.board.change(|checks| {
+        let (all, bad) = self.status.change(|checks| {
             let latest = checks.by_name.values().filter(|c| c.role == Role::Control).filter_map(|c| c.recent.front());
             let fresh = latest.filter(|r| now - r.started < FRESH);
             fresh.fold((0, 0), |(all, bad), r| (all + 1, bad + i32::from(r.culprit.as_ref().is_some_and(|c| c != "edge"))))
@@ -283,8 +283,8 @@ impl Desk {
         Usual { round_trip: hours.iter().map(|(_, least, _)| *least).min(), rounds: hours.iter().map(|(_, _, n)| n).sum() }
     }
 
-    fn learn(&mut self, name: &str, now: Instant<Client>, kept: &Kept) {
-        let Some(ms) = kept.rtt_ms else { return };
+    fn learn(&mut self, name: &str, now: Instant<Client>, record: &RoundRecord) {
+        let Some(ms) = record.rtt_ms else { return };
         let round_trip = Span::from_nanos((ms * 1e6) as i64);
         let hours = self.usual.entry(name.to_owned()).or_default();
         match hours.back_mut().filter(|(hour, ..)| *hour == UnixHour::of(now)) {
@@ -293,18 +293,18 @@ impl Desk {
         }
     }
 
-    fn measure(&self, raw: &RawRound, opinion: &Opinion, kept: &Kept, gated: bool, chain_end: Option<UnixSeconds>) {
+    fn measure(&self, raw: &RawRound, opinion: &Opinion, record: &RoundRecord, gated: bool, chain_end: Option<UnixSeconds>) {
         let m = &self.metrics;
-        let check = || kept.name.clone();
-        let culprit = if gated { "gated".to_owned() } else { kept.culprit.clone().unwrap_or_else(|| "none".into()) };
+        let check = || record.name.clone();
+        let culprit = if gated { "gated".to_owned() } else { record.culprit.clone().unwrap_or_else(|| "none".into()) };
         m.rounds.get_or_create(&ByCulprit { check: check(), culprit }).inc();
-        if let Some(reason) = &kept.reason {
+        if let Some(reason) = &record.reason {
             m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
         }
-        m.success.get_or_create(&ByCheck { check: check() }).set(i64::from(kept.success));
-        m.total.get_or_create(&ByCheck { check: check() }).observe(kept.total_ms / 1e3);
+        m.success.get_or_create(&ByCheck { check: check() }).set(i64::from(record.success));
+        m.total.get_or_create(&ByCheck { check: check() }).observe(record.total_ms / 1e3);
         let mut phases: Vec<(&str, f64)> = Vec::new();
-        for (phase, owner, ms) in &kept.parts {
+        for (phase, owner, ms) in &record.parts {
             match phases.iter_mut().find(|(p, _)| p == phase) {
                 Some((_, sum)) => *sum += ms,
                 None => phases.push((phase, *ms)),
@@ -314,7 +314,7 @@ impl Desk {
         for (phase, ms) in phases {
             m.phases.get_or_create(&ByPhase { check: check(), phase: phase.into() }).observe(ms / 1e3);
         }
-        if let Some(ms) = kept.rtt_ms {
+        if let Some(ms) = record.rtt_ms {
             m.round_trip.get_or_create(&ByCheck { check: check() }).set(ms / 1e3);
         }
         if let Some(end) = chain_end {
@@ -344,12 +344,12 @@ impl Desk {
         match written {
             Ok(()) => {
                 self.batch = Batch::default();
-                self.board.trouble("store", None);
+                self.status.trouble("store", None);
                 self.forget();
             }
             Err(error) => {
                 self.metrics.store_errors.inc();
-                self.board.trouble("store", Some(format!("{error}; rounds wait in memory, alerts go on")));
+                self.status.trouble("store", Some(format!("{error}; rounds wait in memory, alerts go on")));
                 // The next batch carries these again; messages cannot wait.
                 for message in self.batch.alerts.messages.drain(..) {
                     let _ = self.direct.send(message);
@@ -360,7 +360,7 @@ impl Desk {
             }
         }
         if messages {
-            self.board.alerts.messages_wait();
+            self.status.alerts.messages_wait();
         }
     }
 
@@ -370,19 +370,19 @@ impl Desk {
             self.forgotten = now;
             let before = now - Span::from_nanos(self.config.watch.retention.nanos());
             if let Err(error) = self.store.forget(before) {
-                self.board.trouble("store", Some(error.to_string()));
+                self.status.trouble("store", Some(error.to_string()));
             }
         }
     }
 }
 
-fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> Kept {
+fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> RoundRecord {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
     let part =
         |e: &analysis::judging::ledger::Entry| (e.phase.name().to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
-    Kept {
+    RoundRecord {
         name: raw.name.clone(),
         address: raw.report.address.map(|a| a.to_string()),
         scheduled: raw.scheduled,
@@ -428,8 +428,8 @@ mod tests {
         Arc::new(CheckFile::parse(text).expect("it is valid"))
     }
 
-    /// A desk that takes up where another left off: with an alert of `login` on.
-    fn desk(folder: &std::path::Path, checks: &str) -> (Desk, Arc<Board>) {
+    /// An engine that takes up where another left off: with an alert of `login` on.
+    fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
         let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
         let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
@@ -439,17 +439,17 @@ mod tests {
         let mut store = History::open(&path).expect("it opens");
         let alerts = alerting::store::Batch { states, ..Default::default() };
         store.write(&Batch { alerts, ..Batch::default() }).expect("it is written");
-        let board = Arc::new(Board::default());
+        let status = Arc::new(Status::default());
         let (direct, _) = tokio::sync::mpsc::unbounded_channel();
-        let desk = Desk::open(store, file(checks), Arc::clone(&board), Arc::default(), direct).expect("it opens");
-        (desk, board)
+        let engine = Engine::open(store, file(checks), Arc::clone(&status), Arc::default(), direct).expect("it opens");
+        (engine, status)
     }
 
     #[test]
     fn an_alert_has_its_own_checks_target_after_a_restart() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (_desk, board) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
-        let alerts = board.alerts.snapshot();
+        let (_engine, status) = engine(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        let alerts = status.alerts.snapshot();
         let event = alerts.firing.get("login@here").expect("the alert is on");
         assert_eq!((event.target.as_str(), event.labels.get("team").map(String::as_str)), ("login.test:443", Some("a")));
     }
@@ -457,9 +457,9 @@ mod tests {
     #[test]
     fn an_alert_ends_with_its_own_checks_target_when_the_check_goes_and_one_of_a_shorter_name_stays() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (mut desk, _) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
-        desk.retire(&file(&format!("{HOOK}{LOG}")));
-        let told: Vec<(&str, bool)> = desk.batch.alerts.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
+        let (mut engine, _) = engine(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        engine.retire(&file(&format!("{HOOK}{LOG}")));
+        let told: Vec<(&str, bool)> = engine.batch.alerts.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
         assert_eq!(told, [("login.test:443", true)]);
     }
 }
