@@ -20,7 +20,7 @@ use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use crate::placing::{Placed, Seen};
-use crate::usual::{Between, Edge, Usual};
+use crate::usual::{Between, Edge, Part, Usual};
 
 /// Bytes of handshakes that lie on the shelf.
 const MOST_HELD: usize = 4 << 20;
@@ -116,8 +116,8 @@ impl Judging {
         let random = placed.handshake.dialogue.client_random;
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
-        if let Some(read) = readings.iter().flatten().next() {
-            self.usual.note(&between, &read.reading.ledger, sound);
+        for (read, part) in readings.iter().flatten().zip(parts(placed.seen)) {
+            self.usual.note(&Between { part, ..between.clone() }, &read.reading.ledger, sound);
         }
         let other_leg = random.and_then(|random| self.leg(id, random));
         let started = first_at(&placed.handshake);
@@ -156,7 +156,7 @@ impl Judging {
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
     pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
-        let between = Between { client, server, edge: Edge::Address(server), resumed: false };
+        let between = Between { client, server, edge: Edge::Address(server), resumed: false, part: Part::Whole };
         self.usual.note_path(&between, round_trip);
     }
 
@@ -179,6 +179,14 @@ impl Judging {
     }
 }
 
+/// What the readings of an observer who stood there take for the whole way, in their order.
+fn parts(seen: Seen) -> [Part; 2] {
+    match seen {
+        Seen::Between => [Part::ToClient, Part::ToEdge],
+        Seen::BothEnds | Seen::ClientEnd | Seen::EdgeEnd | Seen::Unknown => [Part::Whole; 2],
+    }
+}
+
 fn first_at(h: &Handshake) -> i64 {
     let client = h.client.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
     let edge = h.edge.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
@@ -193,7 +201,7 @@ fn between(placed: &Placed) -> Between {
         (None, Some(name)) => Edge::Named(name.as_str().into()),
         (None, None) => Edge::Address(server),
     };
-    Between { client, server, edge, resumed: handshake.dialogue.resumed }
+    Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole }
 }
 
 fn read(placed: &Placed) -> Result<Readings, String> {
@@ -223,8 +231,9 @@ fn why_unread(h: &Handshake) -> &'static str {
 impl Judging {
     /// Judges readings; of two, for an observer at either end, only what both say stands.
     fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, leg: bool) -> Opinion {
-        let mut judged = readings.into_iter().zip([false, true]).map(|(Read { mut reading, circumstances }, of_otherwise)| {
-            let (baseline, witnesses) = self.usual.baseline(between, &reading);
+        let readings = readings.into_iter().zip(parts(seen)).zip([false, true]);
+        let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
+            let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading);
             reading.ledger.apply(&baseline);
             let path_unknown = witnesses < LEAST_WITNESSES;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
 use analysis::conversation::handshake::Handshake;
 use analysis::doubt::offset::{
-    Apart, Step, apart, crossings, host_step, own_step, runs_backwards, step_between, take_out, waited_in_no_time,
+    Apart, Step, apart, crossings, host_step, lacks_time, own_step, runs_backwards, step_between, take_out, waited_in_no_time,
 };
 use analysis::doubt::standpoint::{Standpoint, distance_from_client, legs, standpoint};
 use analysis::tcp::flow::{Side, View};
@@ -215,7 +215,7 @@ fn unused(at: Standpoint) -> String {
 /// One observer at both ends: its one clock is both ends' clock.
 fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> Placed {
     let edge = view.clone().on_clock_of::<Edge>();
-    let garbage = view.mended.garbage > 0;
+    let garbage = view.mended.garbage > 0 || lacks_time(&view);
     let mut handshake = Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)));
     handshake.clock_in_doubt = garbage;
     Placed {
@@ -279,7 +279,11 @@ fn straight<D: Domain>(mut view: View<D>, own: Option<Side>, notes: &mut Vec<Str
     } else if leapt {
         notes.push("a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client stood still".into());
     }
-    let doubt = backwards || leapt || view.mended.garbage > 0;
+    let lacking = lacks_time(&view);
+    if lacking {
+        notes.push(format!("both ends' TCP timestamps count time that the capture's clock ({}) does not", D::NAME));
+    }
+    let doubt = backwards || leapt || lacking || view.mended.garbage > 0;
     (view, doubt)
 }
 

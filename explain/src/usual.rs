@@ -2,7 +2,8 @@
 //!
 //! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings. A path's usual round trip is the least, over
 //! the addresses of the edge, of each address's median: so a detour to one of several addresses shows, and a slow handshake does not
-//! move it.
+//! move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one after the
+//! other.
 
 use std::net::IpAddr;
 
@@ -44,6 +45,20 @@ pub struct Between {
     pub edge: Edge,
     /// Whether a session was resumed: that spares both ends the certificates.
     pub resumed: bool,
+    /// How much of the way the observer took for the whole.
+    pub part: Part,
+}
+
+/// How much of the way is taken for the whole: an observer between the ends sees two parts, and what each of them takes is not what the
+/// whole does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// From end to end.
+    Whole,
+    /// From the observer, taken for the client, to the edge.
+    ToEdge,
+    /// From the client to the observer, taken for the edge.
+    ToClient,
 }
 
 /// Of whom some work is.
@@ -53,12 +68,38 @@ enum Who {
     Edge(Edge),
 }
 
+/// The round trips over one path.
+#[derive(Default)]
+struct Path {
+    samples: Samples,
+    /// The places of the first and the last of them in the order in which all were learned.
+    first: u64,
+    last: u64,
+}
+
+impl Path {
+    fn push(&mut self, round: Span, place: u64) {
+        if self.samples.is_empty() {
+            self.first = place;
+        }
+        self.last = place;
+        self.samples.push(round);
+    }
+
+    /// Whether both were used by turns.
+    fn interleaved(&self, other: &Path) -> bool {
+        self.first < other.last && other.first < self.last
+    }
+}
+
 /// What is usual.
 #[derive(Default)]
 pub struct Usual {
-    paths: HashMap<(IpAddr, IpAddr), Samples>,
+    paths: HashMap<(IpAddr, IpAddr, Part), Path>,
+    /// Round trips learned so far: the order of time.
+    learned: u64,
     addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
-    work: HashMap<(Who, bool, Phase, Worked), Samples>,
+    work: HashMap<(Who, bool, Part, Phase, Worked), Samples>,
 }
 
 impl Usual {
@@ -71,7 +112,7 @@ impl Usual {
             self.work.clear();
         }
         for (phase, worked, span) in works(ledger) {
-            self.work.entry((who(between, worked), between.resumed, phase, worked)).or_default().push(span);
+            self.work.entry((who(between, worked), between.resumed, between.part, phase, worked)).or_default().push(span);
         }
     }
 
@@ -81,8 +122,9 @@ impl Usual {
             self.paths.clear();
             self.addresses.clear();
         }
-        let path = (between.client, between.server);
-        self.paths.entry(path).or_default().push(round);
+        let path = (between.client, between.server, between.part);
+        self.learned += 1;
+        self.paths.entry(path).or_default().push(round, self.learned);
         if !matches!(between.edge, Edge::Address(_)) {
             let addresses = self.addresses.entry((between.client, between.edge.clone())).or_default();
             if !addresses.contains(&between.server) && addresses.len() < MOST_ADDRESSES {
@@ -93,13 +135,18 @@ impl Usual {
 
     /// The path's usual round trip, and by how many handshakes over the path it is known.
     fn path(&self, between: &Between) -> (Option<Normal>, usize) {
-        let of = |server: IpAddr| self.paths.get(&(between.client, server));
+        let of = |server: IpAddr| self.paths.get(&(between.client, server, between.part));
         let own = of(between.server);
-        let witnesses = own.map_or(0, Samples::len);
+        let witnesses = own.map_or(0, |own| own.samples.len());
         let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
-        let enough = |samples: &&Samples| samples.len() >= ENOUGH;
-        let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(enough);
-        let normals = others.chain(own).filter_map(Samples::path);
+        // One host's addresses are one place; those of a name need not be.
+        let comparable = |other: &&Path| match &between.edge {
+            Edge::Observed(_) => true,
+            Edge::Named(_) | Edge::Address(_) => own.is_some_and(|own| own.interleaved(other)),
+        };
+        let enough = |other: &&Path| other.samples.len() >= ENOUGH;
+        let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(enough).filter(comparable);
+        let normals = others.chain(own).filter_map(|path| path.samples.path());
         (normals.min_by_key(|n| n.location), witnesses)
     }
 
@@ -107,7 +154,7 @@ impl Usual {
     pub fn baseline(&self, between: &Between, reading: &Reading) -> (Baseline, usize) {
         let (path, witnesses) = self.path(between);
         let normal = |(phase, worked, _)| {
-            let samples = self.work.get(&(who(between, worked), between.resumed, phase, worked))?;
+            let samples = self.work.get(&(who(between, worked), between.resumed, between.part, phase, worked))?;
             Some((phase, worked, samples.work()?))
         };
         let works = works(&reading.ledger);

@@ -72,7 +72,12 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     reading.ledger.apply(&baseline);
     let path_unknown = usual.rounds < LEAST_ROUNDS;
     let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };
-    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|r| Ended { by: ended(r), alert: true, unproven: false });
+    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|r| Ended {
+        by: ended(r),
+        alert: true,
+        unproven: false,
+        waited: Span::ZERO,
+    });
     let circumstances = Circumstances { path_unknown, ended_by, ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
     let without = socket::without_client(&reading);

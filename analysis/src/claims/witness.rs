@@ -38,7 +38,7 @@ impl Witness {
             reached,
             sacks: view.sacks().to_vec(),
             scales: [Side::Client, Side::Server].map(|side| view.window_scale(side)),
-            ticks: [Side::Client, Side::Server].map(|side| Stamps::of(view, side, None).tick()),
+            ticks: [Side::Client, Side::Server].map(|side| Stamps::of(view, side).tick()),
             packets,
         }
     }

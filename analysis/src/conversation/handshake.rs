@@ -228,7 +228,7 @@ impl Handshake {
     }
 }
 
-/// Whether a ClientHello was answered by something else, or lies in the middle of a segment that is no PROXY header.
+/// Whether a ClientHello was answered or followed by something else, or lies in the middle of a segment that is no PROXY header.
 fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
     let Some(hello) = d.first_client_hello.or(d.client_hello) else { return false };
     let (client, server) = (view.half(Side::Client), view.half(Side::Server));
@@ -236,6 +236,9 @@ fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
     if d.server_hello.is_none() && d.hello_retry.is_none() && d.server_alert.is_none() && answered && server.stream.captured() > 0
     {
         return server.records.hopeless() || server.records.begins_otherwise();
+    }
+    if d.server_hello.is_some() && d.client_finished.is_none() && client.records.hopeless() {
+        return true; // both spoke as TLS does, and went on otherwise
     }
     let data = || view.sent_by(Side::Client).filter(|p| !p.is_empty());
     let within = hello.start > 0

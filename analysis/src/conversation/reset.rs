@@ -4,7 +4,7 @@
 //! TTL than the end's own packets (its hops are others, and so mostly is what it starts with); and a stack that resets a connection of
 //! its own sends its timestamp, or goes on counting its packets. From one end alone, without any of them, it may be either's.
 
-use crate::clock::Domain;
+use crate::clock::{Domain, Span};
 use crate::conversation::handshake::Handshake;
 use crate::judging::ledger::Owner;
 use crate::tcp::flow::{Seen, Side, View};
@@ -22,6 +22,8 @@ pub struct Ended {
     pub alert: bool,
     /// Nothing proves that the end it claims to be from sent the reset.
     pub unproven: bool,
+    /// How long it had waited by then since anything was said, as the capture at the nearer end shows.
+    pub waited: Span,
 }
 
 /// Who ended the connection before its handshake was over; absent if nobody did.
@@ -33,16 +35,18 @@ pub(crate) fn ended(handshake: &Handshake) -> Option<Ended> {
         Side::Client => handshake.client.as_ref().map(resets_itself(side)),
         Side::Server => handshake.edge.as_ref().map(resets_itself(side)),
     };
-    let found = [at_client, at_edge];
-    let ended = found.into_iter().flatten().map(|first| match first {
-        First::Alert(side) => Ended { by: owner(side), alert: true, unproven: false },
-        First::Closed(side) => Ended { by: owner(side), alert: false, unproven: false },
-        First::Reset { side, foreign, own } => match sent(side) {
-            Some(true) => Ended { by: owner(side), alert: false, unproven: false },
-            Some(false) => Ended { by: Owner::Path, alert: false, unproven: false },
-            None if foreign => Ended { by: Owner::Path, alert: false, unproven: false },
-            None => Ended { by: owner(side), alert: false, unproven: !own },
-        },
+    let ended = [at_client, at_edge].into_iter().flatten().map(|(first, waited)| {
+        let by = |by, alert, unproven| Ended { by, alert, unproven, waited };
+        match first {
+            First::Alert(side) => by(owner(side), true, false),
+            First::Closed(side) => by(owner(side), false, false),
+            First::Reset { side, foreign, own } => match sent(side) {
+                Some(true) => by(owner(side), false, false),
+                Some(false) => by(Owner::Path, false, false),
+                None if foreign => by(Owner::Path, false, false),
+                None => by(owner(side), false, !own),
+            },
+        }
     });
     // What one end never sent, the other end's capture shows.
     ended.clone().find(|e| e.by == Owner::Path).or(ended.into_iter().next())
@@ -67,7 +71,8 @@ enum First {
     Reset { side: Side, foreign: bool, own: bool },
 }
 
-fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<First> {
+/// What ended it, and how long after the last data.
+fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
     let alert =
         |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Alert(side)));
     let closed = view.first_fin().map(|p| (p.packet, First::Closed(p.from)));
@@ -75,7 +80,16 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<First> {
         .first_rst()
         .and_then(|p| Some((p.packet, First::Reset { side: p.from, foreign: foreign(view, p)?, own: own(view, p) })));
     let alerts = [alert(Side::Client, d.client_alert), alert(Side::Server, d.server_alert)];
-    alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet).map(|(_, first)| first)
+    let (packet, first) = alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet)?;
+    let place = view.packets.iter().position(|p| p.packet == packet)?;
+    // What is sent again says nothing new.
+    let (mut reached, mut said) = ([i64::MIN; 2], None);
+    for p in view.packets[..place].iter().filter(|p| !p.is_empty() || p.flags.syn()) {
+        if p.end() > reached[p.from as usize] {
+            (reached[p.from as usize], said) = (p.end(), Some(p.at));
+        }
+    }
+    Some((first, said.map_or(Span::ZERO, |said| view.packets[place].at - said)))
 }
 
 /// Whether a reset's TTL is not that of its side's packets; absent where there is no other.

@@ -23,6 +23,8 @@ const TICKS: Span = Span::from_millis(6);
 /// A leap of a host's own timestamps against its capture's clock that no queue explains: packets wait for a busy radio for a tenth of
 /// that, and a capture "at the client" may have been made behind it.
 const HOST_STEP: Span = Span::from_millis(500);
+/// Time that both ends had and a capture's clock had not: more than jitter in all packets of a handshake.
+const LACKING: Span = Span::from_millis(100);
 /// By then a SYN without an answer has been repeated; and something for timers that are slow.
 const FIRST_TIMEOUT: Span = Span::from_millis(1_200);
 
@@ -86,7 +88,7 @@ pub fn own_step<D: Domain>(view: &View<D>) -> Option<Step> {
     if !moved(Side::Client) || !moved(Side::Server) {
         return None;
     }
-    let (of_client, of_server) = (Stamps::of(view, Side::Client, None), Stamps::of(view, Side::Server, None));
+    let (of_client, of_server) = (Stamps::of(view, Side::Client), Stamps::of(view, Side::Server));
     let lag = |p: &Seen<D>| if p.from == Side::Client { of_client.lag(p) } else { of_server.lag(p) };
     let lags: Vec<(Side, Option<i64>)> = view.packets.iter().map(|p| (p.from, lag(p))).collect();
     let least = |range: &[(Side, Option<i64>)], side| range.iter().filter(|(s, _)| *s == side).filter_map(|(_, l)| *l).min();
@@ -109,7 +111,7 @@ pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
     if Stamps::usual().spread(view, side)? < HOST_STEP {
         return None;
     }
-    let stamps = Stamps::of(view, side, None);
+    let stamps = Stamps::of(view, side);
     let stamped: Vec<(usize, &Seen<D>)> =
         view.packets.iter().enumerate().filter(|(_, p)| p.from == side && p.tsval().is_some()).collect();
     // What passed between two packets by the capture's clock, and how much more than by the host's.
@@ -139,6 +141,30 @@ pub fn waited_in_no_time<D: Domain>(view: &View<D>) -> bool {
     let last = view.syns(Side::Client).last();
     let answer = view.syns(Side::Server).next();
     last.zip(answer).is_some_and(|(syn, answer)| answer.at - syn.at > FIRST_TIMEOUT)
+}
+
+/// Whether the capture's clock is no clock at all (packets stamped when a mirror passed them on): both ends' own timestamps count time
+/// that it did not. A path may hold packets of one direction and let them go together; not those of both.
+pub fn lacks_time<D: Domain>(view: &View<D>) -> bool {
+    let whole = view.packets.first().zip(view.packets.last()).map_or(Span::ZERO, |(first, last)| last.at - first.at);
+    let lacking = |side| {
+        let stamps = Stamps::of(view, side);
+        let mut stamped = view.sent_by(side).filter(|p| p.tsval().is_some());
+        let Some(first) = stamped.next() else { return false };
+        let (mut last, mut lacking) = (first, Span::ZERO);
+        for p in stamped {
+            let more = stamps.lag(last).zip(stamps.lag(p)).map_or(0, |(a, b)| a.saturating_sub(b));
+            lacking += Span::from_nanos(more).at_least_zero();
+            last = p;
+        }
+        // Stamps of another unit count something else.
+        let counted = stamps
+            .lag(first)
+            .zip(stamps.lag(last))
+            .map_or(Span::ZERO, |(a, b)| last.at - first.at + Span::from_nanos(a.saturating_sub(b)));
+        lacking >= LACKING && counted <= whole.percent(200)
+    };
+    lacking(Side::Client) && lacking(Side::Server)
 }
 
 /// How far two captures' clocks are apart by the shortest way out and the shortest way back.

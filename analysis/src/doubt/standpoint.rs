@@ -17,6 +17,9 @@ const LEAST_DIFFERENCE: Span = Span::from_micros(200);
 /// A leg as long as this leads to somewhere else.
 const FAR: Span = Span::from_millis(5);
 
+/// And nobody stands at an end that is farther away than this, if no TTL says so.
+const MOST_NEAR: Span = Span::from_millis(20);
+
 /// Where an observer stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,7 +52,11 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
     let syn = view.syns(Side::Client).filter(before(syn_ack.at)).last();
     let ack = view.sent_by(Side::Client).find(|p| p.packet > syn_ack.packet && !p.flags.syn() && p.ack().is_some_and(|a| a >= 0));
     let answered = ack.and_then(|ack| view.syns(Side::Server).filter(before(ack.at)).last());
-    Legs { client: ack.zip(answered).map(|(ack, syn_ack)| ack.at - syn_ack.at), server: syn.map(|syn| syn_ack.at - syn.at) }
+    let server = syn.map(|syn| syn_ack.at - syn.at);
+    let client = ack.zip(answered).map(|(ack, syn_ack)| (ack.at - syn_ack.at, ack.is_empty()));
+    // What a program said may have waited for the program: it shows no more than how long the leg is at most.
+    let client = client.filter(|(leg, kernel)| *kernel || server.is_some_and(|server| *leg < server)).map(|(leg, _)| leg);
+    Legs { client, server }
 }
 
 /// Where the observer of one connection stands.
@@ -72,7 +79,7 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let (near, far) = (client.min(server), client.max(server));
     let by_legs = match () {
         () if far - near < LEAST_DIFFERENCE => Standpoint::Unknown,
-        () if near > far.percent(25) => Standpoint::Between,
+        () if near > far.percent(25) || near > MOST_NEAR && by_ttl == Standpoint::Between => Standpoint::Between,
         () if client < server => Standpoint::Client,
         () => Standpoint::Edge,
     };

@@ -274,8 +274,12 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let blamed = if most < floor { Verdict::Healthy } else { decide(&parts, floor, candidates, missing) };
     let verdict = match (reading.end, circumstances.ended_by) {
         // Whoever gave up waiting for the other, or for the network, did not end it.
-        (End::Stopped { after }, Some(Ended { by, alert, unproven }))
-            if alert || by == Owner::Path || most < floor || may_have_stalled(ledger, by) && !blamed.blames_other_than(by) =>
+        (End::Stopped { after }, Some(Ended { by, alert, unproven, waited }))
+            if alert
+                || by == Owner::Path
+                || most < floor
+                || gave_up_nothing(ledger, waited, floor)
+                || may_have_stalled(ledger, by) && !blamed.blames_other_than(by) =>
         {
             if unproven {
                 candidates = by | Owner::Path;
@@ -345,6 +349,11 @@ fn may_have_stalled(ledger: &Ledger, end: Owner) -> bool {
         Owner::Unattributed => last.candidates.iter().any(|owner| owner.side() == end),
         owner => owner.side() == end,
     })
+}
+
+/// Whether whoever ended it had not even waited for a round trip.
+fn gave_up_nothing(ledger: &Ledger, waited: Span, floor: Span) -> bool {
+    ledger.min_path().is_some_and(|round_trip| waited < round_trip + floor)
 }
 
 impl Judgement {

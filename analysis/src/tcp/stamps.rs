@@ -1,6 +1,6 @@
 //! How fast an end's TCP timestamps run (RFC 7323 leaves it to the stack), told by its packets.
 
-use smallvec::SmallVec;
+use std::cmp::Reverse;
 
 use crate::clock::{Domain, Span};
 use crate::tcp::flow::{Seen, Side, View};
@@ -14,33 +14,35 @@ const NOISE: Span = Span::from_millis(2);
 const TICKS: [Span; 4] = [Span::from_millis(1), Span::from_micros(3_333), Span::from_millis(4), Span::from_millis(10)];
 
 /// How the timestamps of one end run.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Stamps {
-    /// How long one of them may take, the likeliest first.
-    ticks: SmallVec<[Span; 4]>,
+    tick: Span,
 }
 
 impl Stamps {
     /// As today's stacks do.
     pub fn usual() -> Self {
-        Self { ticks: TICKS[..1].into() }
+        Self { tick: TICKS[0] }
     }
 
-    /// As most pauses in this view show, but for that before `except`; a clock that is set spoils one.
-    pub fn of<D: Domain>(view: &View<D>, side: Side, except: Option<&Seen<D>>) -> Self {
-        let stamped = || view.sent_by(side).filter_map(|p| Some((p, p.tsval()?)));
+    /// As most pauses in this view show: a clock that is set spoils one. Of ticks that fit as many, today's; else that which is less off.
+    pub fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
+        let stamped = || view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
         let pauses = || {
-            let pairs = stamped().zip(stamped().skip(1)).filter(|(_, (b, _))| except.is_none_or(|e| e.packet != b.packet));
-            pairs.map(|((a, x), (b, y))| (b.at - a.at, ticks(x, y))).filter(|(pause, _)| *pause >= LONG)
+            let pairs = stamped().zip(stamped().skip(1));
+            pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y))).filter(|(pause, _)| *pause >= LONG)
         };
-        let fitting = TICKS.map(|tick| pauses().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count());
-        let most = fitting.iter().max();
-        Self { ticks: TICKS.into_iter().zip(&fitting).filter(|(_, n)| Some(*n) == most).map(|(tick, _)| tick).collect() }
+        let fit = |tick: &Span| {
+            let off = pauses().filter_map(|(pause, ticks)| off(*tick, pause, ticks));
+            let (fitting, off) = off.fold((0, Span::ZERO), |(n, sum), off| (n + 1, sum + off));
+            (Reverse(fitting), *tick != TICKS[0], off)
+        };
+        Self { tick: TICKS.into_iter().min_by_key(fit).unwrap_or(TICKS[0]) }
     }
 
     /// How long one takes.
     pub fn tick(&self) -> Span {
-        self.ticks[0]
+        self.tick
     }
 
     /// How far a packet's time is ahead of its timestamp's, from an origin of its own.
@@ -61,7 +63,35 @@ fn ticks(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }
 
-fn fits(tick: Span, pause: Span, ticks: i64) -> bool {
-    let off = pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()));
-    off.abs() <= tick + NOISE + pause.percent(2)
+/// By how much a pause is not so many ticks; absent where that is more than chance.
+fn off(tick: Span, pause: Span, ticks: i64) -> Option<Span> {
+    let off = (pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()))).abs();
+    (off <= tick + NOISE + pause.percent(2)).then_some(off)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Unplaced;
+    use crate::tcp::by_hand::{C, S, ack, syn, view};
+
+    /// The tick told by a server's packets at these ms with these timestamps.
+    fn tick(stamped: &[(f64, u32)]) -> Span {
+        let packets = stamped.iter().map(|(at, stamp)| ack(S, *at, 0, 0).stamped(*stamp, 0));
+        let packets: Vec<_> = [syn(C, 0.0)].into_iter().chain(packets).collect();
+        Stamps::of(&view::<Unplaced>(&packets), S).tick()
+    }
+
+    #[test]
+    fn pauses_tell_how_long_a_tick_takes() {
+        assert_eq!(tick(&[(40.0, 7), (90.0, 57), (200.0, 166)]), Span::from_millis(1));
+        assert_eq!(tick(&[(40.0, 7), (90.0, 12), (200.0, 23)]), Span::from_millis(10));
+        // Nine milliseconds in two ticks may be either's; the nearer one counts.
+        assert_eq!(tick(&[(40.0, 7), (49.0, 9)]), Span::from_millis(4));
+        assert_eq!(tick(&[(40.0, 7), (46.5, 9)]), Span::from_micros(3_333));
+        assert_eq!(tick(&[(40.0, 7), (49.0, 9), (149.0, 39)]), Span::from_micros(3_333), "more pauses count for more");
+        // One tick in 4 ms: a packet that was a little late, as today's stacks have it.
+        assert_eq!(tick(&[(40.0, 7), (44.0, 8)]), Span::from_millis(1));
+        assert_eq!(tick(&[]), Span::from_millis(1));
+    }
 }

@@ -44,7 +44,7 @@ fn stopped(entries: &[Entry], ended_by: Option<Ended>) -> Judgement {
 }
 
 fn quietly(by: Owner) -> Option<Ended> {
-    Some(Ended { by, alert: false, unproven: false })
+    Some(Ended { by, alert: false, unproven: false, waited: us(3_000_000) })
 }
 
 #[test]
@@ -162,8 +162,12 @@ fn whoever_ended_it_in_its_own_time_aborted_it() {
     assert_eq!(stopped(&open_end(Owner::Edge | Owner::Path), quietly(Owner::Client)).verdict.label(), "inconclusive");
     // What was quick was no wait for anybody.
     assert_eq!(stopped(&[round(40_000, 0)], quietly(Owner::Edge)).verdict, aborted(Owner::Edge));
+    // Who had not even waited for a round trip gave up nothing, whatever came afterwards.
+    let soon = |waited| Some(Ended { by: Owner::Client, alert: false, unproven: false, waited: us(waited) });
+    assert_eq!(stopped(&lost, soon(51_999)).verdict, aborted(Owner::Client));
+    assert_eq!(stopped(&lost, soon(52_000)).verdict.label(), "loss");
     // An alert says so, and the path stops nobody by waiting.
-    let alert = Some(Ended { by: Owner::Client, alert: true, unproven: false });
+    let alert = Some(Ended { by: Owner::Client, alert: true, unproven: false, waited: us(3_000_000) });
     assert_eq!(stopped(&lost, alert).verdict, aborted(Owner::Client));
     assert_eq!(stopped(&lost, quietly(Owner::Path)).verdict, aborted(Owner::Path));
 }
@@ -171,7 +175,7 @@ fn whoever_ended_it_in_its_own_time_aborted_it() {
 #[test]
 fn a_reset_that_nothing_proves_may_be_the_paths() {
     let of = |by| {
-        let judgement = stopped(&[round(40_000, 0)], Some(Ended { by, alert: false, unproven: true }));
+        let judgement = stopped(&[round(40_000, 0)], Some(Ended { by, alert: false, unproven: true, waited: Span::ZERO }));
         (judgement.verdict.label(), judgement.candidates, judgement.missing)
     };
     assert_eq!(of(Owner::Edge), ("inconclusive".into(), Owner::Edge | Owner::Path, Missing::EdgeCapture.into()));

@@ -10,7 +10,13 @@ fn ms(millis: i64) -> Span {
 }
 
 fn between(client: u8, server: u8, edge: Edge) -> Between {
-    Between { client: IpAddr::from([10, 0, 0, client]), server: IpAddr::from([192, 0, 2, server]), edge, resumed: false }
+    Between {
+        client: IpAddr::from([10, 0, 0, client]),
+        server: IpAddr::from([192, 0, 2, server]),
+        edge,
+        resumed: false,
+        part: Part::Whole,
+    }
 }
 
 fn named() -> Edge {
@@ -62,8 +68,36 @@ fn a_detour_to_one_of_two_addresses_shows() {
     note(&mut usual, &round_about, &[120, 121, 119, 120]);
     assert_eq!(path(&usual, &round_about), (Some(ms(120)), 4), "alone, it is what is usual");
     note(&mut usual, &straight, &[40, 41, 39]);
-    assert_eq!(path(&usual, &round_about), (Some(ms(40)), 4));
+    note(&mut usual, &round_about, &[120]);
+    assert_eq!(path(&usual, &round_about), (Some(ms(40)), 5));
     assert_eq!(path(&usual, &straight), (Some(ms(40)), 3), "and not the other way round");
+}
+
+#[test]
+fn an_address_that_was_used_before_or_afterwards_may_be_another_site() {
+    let (first, then) = (between(1, 1, named()), between(1, 2, named()));
+    let mut usual = Usual::default();
+    note(&mut usual, &first, &[120, 121, 119, 120]);
+    note(&mut usual, &then, &[40, 41, 39]);
+    assert_eq!(path(&usual, &first), (Some(ms(120)), 4), "nobody knows whether that is more than usual");
+    note(&mut usual, &first, &[120]);
+    assert_eq!(path(&usual, &first), (Some(ms(40)), 5), "used by turns, one of them is the longer way");
+    // At the edge itself, all its addresses are one place.
+    let (first, then) = (between(2, 1, Edge::Observed(0)), between(2, 2, Edge::Observed(0)));
+    note(&mut usual, &first, &[120, 121, 119]);
+    note(&mut usual, &then, &[40, 41, 39]);
+    assert_eq!(path(&usual, &first).0, Some(ms(40)));
+}
+
+#[test]
+fn parts_of_a_way_are_not_the_way() {
+    let whole = between(1, 1, named());
+    let to_client = Between { part: Part::ToClient, ..whole.clone() };
+    let mut usual = Usual::default();
+    note(&mut usual, &to_client, &[2, 2, 2]);
+    assert_eq!(path(&usual, &whole), (None, 0));
+    note(&mut usual, &whole, &[109, 108, 110]);
+    assert_eq!((path(&usual, &whole).0, path(&usual, &to_client).0), (Some(ms(109)), Some(ms(2))));
 }
 
 #[test]
@@ -74,6 +108,7 @@ fn another_address_needs_three_handshakes_to_count() {
     note(&mut usual, &other, &[40, 40]);
     assert_eq!(path(&usual, &own), (Some(ms(120)), 1));
     note(&mut usual, &other, &[40]);
+    note(&mut usual, &own, &[120]);
     assert_eq!(path(&usual, &own).0, Some(ms(40)));
 }
 

@@ -22,12 +22,19 @@ fn rst(from: Side, at: f64) -> Packet {
     ack(from, at, start, acks).rst()
 }
 
-fn at_client(packets: &[Packet]) -> Option<Ended> {
-    ended(&Handshake::of(Some(view(packets)), None))
+/// By whom; whether by an alert; whether that is unproven.
+type Who = (Owner, bool, bool);
+
+fn who(handshake: &Handshake) -> Option<Who> {
+    ended(handshake).map(|e| (e.by, e.alert, e.unproven))
 }
 
-fn at_both(client: &[Packet], edge: &[Packet]) -> Option<Ended> {
-    ended(&Handshake::of(Some(view(client)), Some(view(edge))))
+fn at_client(packets: &[Packet]) -> Option<Who> {
+    who(&Handshake::of(Some(view(packets)), None))
+}
+
+fn at_both(client: &[Packet], edge: &[Packet]) -> Option<Who> {
+    who(&Handshake::of(Some(view(client)), Some(view(edge))))
 }
 
 fn with(mut packets: Vec<Packet>, more: Packet) -> Vec<Packet> {
@@ -35,8 +42,20 @@ fn with(mut packets: Vec<Packet>, more: Packet) -> Vec<Packet> {
     packets
 }
 
-fn proven(by: Owner) -> Option<Ended> {
-    Some(Ended { by, alert: false, unproven: false })
+fn proven(by: Owner) -> Option<Who> {
+    Some((by, false, false))
+}
+
+#[test]
+fn how_long_it_had_waited_is_told_by_the_last_that_was_said() {
+    let waited = |packets: Vec<Packet>| ended(&Handshake::of(Some(view(&packets)), None)).expect("it ended").waited.millis();
+    let closed = with(begun(|p| p), data(C, 93.0, 500, 0).fin());
+    let said = begun(|p| p).iter().rfind(|p| p.len > 0).expect("something was said").at;
+    assert_eq!(waited(closed.clone()), 93.0 - said);
+    // An acknowledgement says nothing, nor does what is sent again.
+    let mut packets = begun(|p| p);
+    packets.extend([ack(S, 91.0, 900, 500), data(S, 92.0, 0, 900).acks(500), data(C, 93.0, 500, 0).fin()]);
+    assert_eq!(waited(packets), 93.0 - said);
 }
 
 #[test]
@@ -57,10 +76,10 @@ fn an_alert_counts_before_the_fin_behind_it() {
     let packets = with(with(begun(|p| p), data(C, 83.0, 500, 7).acks(900)), data(S, 84.0, 900, 0).fin());
     let mut handshake = Handshake::of(Some(view(&packets)), None);
     handshake.dialogue.client_alert = Some(Extent { start: 500, end: 507 });
-    assert_eq!(ended(&handshake), Some(Ended { by: Owner::Client, alert: true, unproven: false }));
+    assert_eq!(who(&handshake), Some((Owner::Client, true, false)));
     // What came before it counts more.
     handshake.dialogue.client_alert = None;
-    assert_eq!(ended(&handshake), proven(Owner::Edge));
+    assert_eq!(who(&handshake), proven(Owner::Edge));
 }
 
 #[test]
@@ -82,13 +101,13 @@ fn another_ttl_is_anothers() {
     assert_eq!(by(61), proven(Owner::Path));
     // Routes change by a hop or two.
     for ttl in [62, 66] {
-        assert_eq!(by(ttl), Some(Ended { by: Owner::Edge, alert: false, unproven: true }));
+        assert_eq!(by(ttl), Some((Owner::Edge, false, true)));
     }
 }
 
 #[test]
 fn a_stack_marks_its_own_resets() {
-    let unproven = Some(Ended { by: Owner::Edge, alert: false, unproven: true });
+    let unproven = Some((Owner::Edge, false, true));
     let stamped = begun(|p| p.stamped(1, 1));
     assert_eq!(at_client(&with(stamped.clone(), rst(S, 90.0).stamped(90, 41))), proven(Owner::Edge));
     assert_eq!(at_client(&with(stamped, rst(S, 90.0))), unproven);

@@ -11,6 +11,7 @@ use super::arcs::{Arc, What, Work};
 use super::far::put_off;
 use super::limits::Rule;
 use super::losses::{lost, vanished};
+use super::reached::{UnderWay, under_way};
 use super::tape::{Known, Tape};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
@@ -24,6 +25,9 @@ pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
 pub(super) const TICK: Span = Span::from_millis(2);
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
 const LEAST_TIMEOUT: Span = Span::from_millis(150);
+
+/// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
+const PROBE_LATE: Span = Span::from_millis(8);
 
 type Entries = SmallVec<[Entry; 2]>;
 
@@ -220,10 +224,27 @@ fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Opt
         true => evidence.far_work(arc, work, before, behind),
         false => evidence.near_work(arc, work),
     };
-    for entry in entries.iter_mut().filter(|e| e.kind != Some(Kind::OldConnection)) {
+    let own = |e: &&mut Entry| e.kind != Some(Kind::OldConnection) && (e.owner != Owner::Loss || evidence.far == Some(arc.side));
+    for entry in entries.iter_mut().filter(own) {
         entry.worked = Some(Worked { side: arc.side, tail: work == Work::Tail });
     }
     entries
+}
+
+/// What had passed the client's capture, and had not come to the client yet.
+fn late_behind_the_tap(arc: &Arc, under_way: &UnderWay, span: Span) -> Entry {
+    let phase = match arc.phase {
+        Phase::ClientHello => Phase::Connect,
+        Phase::ClientFinished => Phase::ServerFlight,
+        other => other,
+    };
+    let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(arc.packets.into_iter().flatten());
+    if under_way.owners == Owner::Loss {
+        return entry(Owner::Loss, Some(direction(Side::Server)));
+    }
+    let mut open = entry(Owner::Unattributed, None);
+    (open.candidates, open.missing) = (under_way.owners, Missing::ClientCapture.into());
+    open
 }
 
 /// Who left unread what came to an end, until its window was shut.
@@ -240,8 +261,12 @@ impl Evidence<'_> {
         }
         match arc.side {
             Side::Client => {
-                let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
-                crate::conversation::ends::client_side(h, arc.phase, from, to, cited)
+                let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| work == Work::Head);
+                let until = under_way.as_ref().map_or(arc.from, |u| u.until.clamp(arc.from, arc.to));
+                let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to));
+                let late = under_way.map(|u| late_behind_the_tap(arc, &u, Span::from_nanos(until - arc.from)));
+                let own = crate::conversation::ends::client_side(h, arc.phase, from, to, cited);
+                late.into_iter().chain(own).collect()
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
                 vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
@@ -316,8 +341,9 @@ impl Evidence<'_> {
             far_side.lost_between(since.seen.packet, arc.packets[1]?)
         };
         let missing = match () {
+            () if self.sent_before(arc) => Some(1),
             () if rest < Span::from_nanos(self.round_trip).max(Span::from_millis(5)) => Some(0),
-            () => counted().or((rest < LEAST_TIMEOUT).then_some(0)),
+            () => counted().or((rest < LEAST_TIMEOUT && !self.may_be_probe(work, rest)).then_some(0)),
         };
         entries.push(match (told_late, missing) {
             (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
@@ -331,6 +357,22 @@ impl Evidence<'_> {
             (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
         });
         entries
+    }
+
+    /// Whether the packet with which the far end's work ended was a repetition: something that left before it has a place in the stream
+    /// behind all that it carries.
+    fn sent_before(&self, arc: &Arc) -> bool {
+        let theirs = &self.tapes[arc.side as usize];
+        let Some(i) = theirs.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
+        let end = theirs.events[i].range().1;
+        theirs.events[..i].iter().any(|e| e.seen.from == arc.side && !e.seen.flags.syn() && e.seen.start() >= end)
+    }
+
+    /// Whether a wait within a turn is as long as Linux leaves the tail of what it sent unacknowledged before it sends that again: two
+    /// round trips and a little (RFC 8985, section 7.2).
+    fn may_be_probe(&self, work: Work, waited: Span) -> bool {
+        let probe = Span::from_nanos(2 * self.round_trip);
+        work == Work::Tail && (waited - probe).abs() <= PROBE_LATE + probe.percent(12)
     }
 
     /// What would show this end.

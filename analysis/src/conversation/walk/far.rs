@@ -49,19 +49,28 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
         while let Some(delivery) = delivered.next_if(|d| d.answer <= i) {
             came = came.max(near.events[delivery.copy].at() + round_trip);
         }
-        left[i].0 = left[i].0.max(came.min(event.at()));
+        left[i].at = left[i].at.max(came.min(event.at()));
+    }
+    let came: Vec<Option<(i64, Known)>> = (0..near.events.len())
+        .map(|i| deliveries.iter().find(|d| d.copy == i).map(|delivery| arrival(near, delivery, &left, round_trip)))
+        .collect();
+    // What left before something came no later than that.
+    let mut soonest_behind = vec![i64::MAX; came.len() + 1];
+    for i in (0..came.len()).rev() {
+        soonest_behind[i] = soonest_behind[i + 1].min(came[i].map_or(i64::MAX, |(at, _)| at));
     }
     let mut events = Vec::with_capacity(near.events.len());
     let mut places = Vec::with_capacity(near.events.len());
     for (i, event) in near.events.iter().enumerate() {
         let (at, known) = match event.seen.from == end {
-            true => left[i],
-            false => match deliveries.iter().find(|d| d.copy == i) {
-                Some(delivery) => arrival(near, delivery, &left, round_trip),
+            true => (left[i].at, left[i].known),
+            false => match came[i] {
+                Some(told) => told,
                 // A repetition that was not needed, or never acknowledged: it tells the far end nothing.
                 None if !event.is_full_of_nothing() => continue,
                 None => {
-                    (event.at() + round_trip - (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2), Known::Guessed)
+                    let early = (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2);
+                    ((event.at() + round_trip - early).min(soonest_behind[i]), Known::Guessed)
                 }
             },
         };
@@ -70,7 +79,7 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
         places.push(i);
         events.push(Event { other: Some(i as u32), ..Event::new(seen, known) });
     }
-    let tape = Tape::of(end, events, near.sacks().to_vec(), near.scales());
+    let tape = Tape::of(end, events, near.sacks().to_vec(), near.scales(), near.mss());
     for (k, event) in tape.events.iter().enumerate() {
         if let Some(i) = event.other {
             near.events[i as usize].other = Some(k as u32);
@@ -79,10 +88,19 @@ pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     Far { tape, round_trip }
 }
 
-/// When each of the far end's packets left it, and how that is known.
-fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
+/// When one of the far end's packets left it.
+#[derive(Clone, Copy)]
+struct Left {
+    at: i64,
+    known: Known,
+    /// By its timestamp it left no sooner than this.
+    no_sooner: Option<i64>,
+}
+
+/// When each of the far end's packets left it.
+fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<Left> {
     let end = near.end.peer();
-    let tick = Stamps::of(view, end, None).tick().nanos();
+    let tick = Stamps::of(view, end).tick().nanos();
     let first = near.events.iter().filter(|e| e.seen.from == end).find_map(|e| e.seen.tsval());
     let lag = |e: &Event| {
         let ticks = e.seen.tsval()?.wrapping_sub(first?) as i32;
@@ -90,19 +108,21 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<(i64, Known)> {
     };
     let quickest = near.events.iter().filter(|e| e.seen.from == end).filter_map(|e| Some((lag(e)?, e.at()))).min();
     let left = |e: &Event| {
-        let Some(((least, at), lag)) = quickest.zip(lag(e)) else { return (e.at(), Known::Guessed) };
+        let Some(((least, at), lag)) = quickest.zip(lag(e)) else {
+            return Left { at: e.at(), known: Known::Guessed, no_sooner: None };
+        };
         // Some hosts' timestamps run slower or faster by a few per cent.
         let slack = tick + JITTER + (e.at() - at).abs() / 50;
         let late = lag - least;
-        (if late > slack { e.at() - late } else { e.at() }, Known::Told)
+        Left { at: if late > slack { e.at() - late } else { e.at() }, known: Known::Told, no_sooner: Some(e.at() - late) }
     };
-    let mut found: Vec<(i64, Known)> = near.events.iter().map(left).collect();
+    let mut found: Vec<Left> = near.events.iter().map(left).collect();
     // What lies behind something in the stream left no sooner than that did.
     let (mut reached, mut last) = (i64::MIN, i64::MIN);
-    for (event, (at, _)) in near.events.iter().zip(&mut found).filter(|(e, _)| e.seen.from == end) {
+    for (event, left) in near.events.iter().zip(&mut found).filter(|(e, _)| e.seen.from == end) {
         if event.seen.start() >= reached {
-            *at = (*at).max(last);
-            (reached, last) = (event.seen.end(), *at);
+            left.at = left.at.max(last);
+            (reached, last) = (event.seen.end(), left.at);
         }
     }
     found
@@ -121,14 +141,21 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
     let mut found = Vec::new();
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
-        let last = near.events[i].range().1 - 1;
-        let covers = |a: &usize| {
-            let seen = &near.events[*a].seen;
-            seen.ack().is_some_and(|ack| ack > last) || near.sack(*a).iter().any(|(left, right)| *left <= last && last < *right)
+        let (start, end) = near.events[i].range();
+        let delivery = |byte: i64| {
+            let covers = |a: &usize| {
+                let seen = &near.events[*a].seen;
+                seen.ack().is_some_and(|ack| ack > byte)
+                    || near.sack(*a).iter().any(|(left, right)| *left <= byte && byte < *right)
+            };
+            let answer = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers)?;
+            let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
+            Some(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer })
         };
-        let Some(answer) = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers) else { continue };
-        let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(last));
-        found.push(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer });
+        let Some(last) = delivery(end - 1) else { continue };
+        // Of what was captured in one piece and sent again in several, the beginning came with another copy.
+        let first = delivery(start).filter(|first| first.copy > i && first.copy != last.copy);
+        found.extend(first.into_iter().chain([last]));
     }
     found
 }
@@ -183,9 +210,9 @@ fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
 }
 
 /// When a copy came.
-fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: i64) -> (i64, Known) {
+fn arrival(near: &Tape, delivery: &Delivery, left: &[Left], round_trip: i64) -> (i64, Known) {
     let (answer, sent) = (&near.events[delivery.answer], &near.events[delivery.copy]);
-    let (told, known) = left[delivery.answer];
+    let Left { at: told, known, .. } = left[delivery.answer];
     let usual = sent.at() + round_trip;
     if answer.seen.flags.syn() || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing() {
         return (told.max(sent.at()), known.min(Known::Told));
@@ -194,6 +221,14 @@ fn arrival(near: &Tape, delivery: &Delivery, left: &[(i64, Known)], round_trip: 
         // An acknowledgement of its own that was put off longer than any kernel does: it came late.
         true if told - usual > put_off(answer) => (told, known),
         // Its kernel would have acknowledged by itself what its program did not answer for so long.
-        _ => ((told - put_off(answer)).max(usual).min(told), Known::Guessed),
+        _ => ((told - put_off(answer)).max(usual).max(lacked(near, sent, left)).min(told), Known::Guessed),
     }
+}
+
+/// Until when the far end is known not to have had all of a packet: whatever leaves acknowledges all that came before the first hole.
+fn lacked(near: &Tape, sent: &Event, left: &[Left]) -> i64 {
+    let end = sent.range().1;
+    let lacking = |e: &Event| e.seen.from != near.end && e.seen.ack().is_some_and(|ack| ack < end);
+    let told = near.events.iter().zip(left).filter(|(e, _)| lacking(e));
+    told.filter_map(|(_, left)| left.no_sooner).max().unwrap_or(i64::MIN)
 }

@@ -146,7 +146,8 @@ impl Walk<'_> {
         let (mut top, mut at) = (i, i);
         loop {
             let tape = self.tape(end);
-            if let Freed::By { news, rule } = freed(tape, at, since, sender) {
+            let freed = freed(tape, at, since, sender);
+            if let Freed::By { news, rule } = freed {
                 let (told, last) = (tape.events[news], tape.events[top]);
                 self.push(What::Limit(rule), end, phase, (told.at(), last.at()), cite(&told, &last), told.known);
                 return self.told(end, news, rule, phase);
@@ -154,8 +155,14 @@ impl Walk<'_> {
             // SYN-ACK is the kernel's: what follows it is a turn of its own.
             let Some(previous) = tape.fresh_before(at).filter(|p| *p > since && !tape.events[*p].seen.flags.syn()) else { break };
             let (before, here, last) = (tape.events[previous], tape.events[at], tape.events[top]);
-            if here.at() - before.at() > PAUSE.max(sender.round_trip / 2) {
-                self.push(What::Work(Work::Tail), end, phase, (before.at(), last.at()), cite(&before, &last), last.known);
+            let held = match freed {
+                Freed::Timer(rule) => Some(What::Limit(rule)),
+                Freed::By { .. } | Freed::Program => {
+                    (here.at() - before.at() > PAUSE.max(sender.round_trip / 2)).then_some(What::Work(Work::Tail))
+                }
+            };
+            if let Some(held) = held {
+                self.push(held, end, phase, (before.at(), last.at()), cite(&before, &last), last.known);
                 top = previous;
             }
             at = previous;

@@ -74,7 +74,7 @@ pub(super) fn goal(d: &Dialogue, [client, edge]: [&Tape; 2], not_tls: bool) -> G
         }
         None => None,
     };
-    goal.unwrap_or_else(|| Goal::Stopped(stopped(client, edge)))
+    goal.unwrap_or_else(|| Goal::Stopped(stopped(d, client, edge)))
 }
 
 /// Where something left that its peer acknowledges, though the capture there missed it.
@@ -85,7 +85,7 @@ fn acknowledged(sender: &Tape, end: i64) -> Option<Goal> {
 }
 
 /// Whose turn it was when a handshake stopped.
-fn stopped(client: &Tape, edge: &Tape) -> Stopped {
+fn stopped(d: &Dialogue, client: &Tape, edge: &Tape) -> Stopped {
     // Bytes that left and did not come; what was acknowledged did.
     let vanished = |sender: &Tape, receiver: &Tape| {
         let acknowledged =
@@ -109,11 +109,16 @@ fn stopped(client: &Tape, edge: &Tape) -> Stopped {
         (Some(a), Some(b)) if edge.events[..b].iter().any(|e| e.other == Some(a as u32)) => by_edge(b),
         (Some(a), _) => by_client(a),
         (None, Some(b)) => by_edge(b),
-        (None, None) => silent(client, edge),
+        (None, None) => silent(d, client, edge),
     }
 }
 
-fn silent(client: &Tape, edge: &Tape) -> Stopped {
+fn silent(d: &Dialogue, client: &Tape, edge: &Tape) -> Stopped {
+    // Before the server's flight is whole, the client has nothing to say.
+    let half = d.server_hello.is_some() && d.server_flight.is_none();
+    if let Some(i) = edge.news_before(edge.events.len()).filter(|_| half) {
+        return Stopped::Silent { end: Side::Server, i };
+    }
     let last = |tape: &Tape| {
         let news = tape.news_before(tape.events.len())?;
         let said = tape.fresh_before(tape.events.len()).is_some_and(|i| i > news);
@@ -128,7 +133,14 @@ fn silent(client: &Tape, edge: &Tape) -> Stopped {
 
 /// The last milestone that is proven of a handshake that stopped.
 pub(super) fn proven(d: &Dialogue, [client, edge]: [&Tape; 2]) -> Milestone {
-    let came = |tape: &Tape, end: Option<Extent>| end.is_some_and(|e| tape.completing(e.end).is_some());
+    // What passes an end's capture behind its FIN, or is not acknowledged by that, it did not get in time.
+    let in_time = |tape: &Tape, i: usize, end: i64| {
+        let closed = tape.events.iter().position(|e| e.seen.from == tape.end && e.seen.flags.fin());
+        closed.is_none_or(|k| i < k && tape.events[k].seen.ack() >= Some(end))
+    };
+    let came = |tape: &Tape, extent: Option<Extent>| {
+        extent.is_some_and(|e| tape.completing(e.end).is_some_and(|i| in_time(tape, i, e.end)))
+    };
     match () {
         () if d.server_finishes_last() && came(client, d.server_finished) => Milestone::ServerFinished,
         () if came(edge, d.client_finished) => Milestone::ClientFinished,

@@ -4,7 +4,8 @@
 //! RFC 4898's sender, receiver and network limits; Dapper, SOSR 2017), told from packets: new data leaves with the news (an
 //! acknowledgement, SACK, a window) that allowed it.
 
-use super::tape::Tape;
+use super::far::put_off;
+use super::tape::{Known, Tape};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
 const AT_ONCE: i64 = 1_500_000;
@@ -14,6 +15,8 @@ const LEAST_WAIT: i64 = 2_000_000;
 const LONG_SILENCE: i64 = 50_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
+/// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
+const LEAST_TIMER: i64 = 10_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
@@ -35,6 +38,8 @@ pub(super) enum Rule {
 pub(super) enum Freed {
     /// News from the peer: the event, and the rule under which data had waited for it.
     By { news: usize, rule: Rule },
+    /// A timer, for the acknowledgement of what was sent before is overdue: a loss probe takes new data along (RFC 8985, section 7.3).
+    Timer(Rule),
     /// Nothing but the program.
     Program,
 }
@@ -56,7 +61,7 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
     let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
     let news = || news(tape, previous, d);
     if news().next().is_none() {
-        return Freed::Program;
+        return by_timer(tape, d, previous, sender).map_or(Freed::Program, Freed::Timer);
     }
     let late = |n: usize| events[d].at() - events[n].at();
     if let Some(freed) = by_window(tape, d, previous, sender) {
@@ -98,20 +103,63 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
             return Freed::By { news: first, rule: Rule::CongestionWindow };
         }
     }
-    Freed::Program
+    by_small_window(tape, d, previous, sender).unwrap_or(Freed::Program)
+}
+
+/// Whether data left by a timer that could not leave before: behind a full segment or (by Nagle's algorithm) a small one that is not
+/// acknowledged although two round trips have passed. A program that pauses is acknowledged meanwhile.
+fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Rule> {
+    let events = &tape.events;
+    let waited = events[d].at() - events[previous].at();
+    let acknowledged = (0..d).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack()).unwrap_or(0);
+    let under_way = events[previous].range().1 - acknowledged;
+    // Two segments are acknowledged at once; one may be put off.
+    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
+    let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + put_off };
+    let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
+    if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || waited < overdue {
+        return None;
+    }
+    match events[previous].seen.len() % tape.full() == 0 {
+        true => Some(Rule::CongestionWindow),
+        false => (!sender.nodelay && events[d].seen.len() < tape.full()).then_some(Rule::Nagle),
+    }
+}
+
+/// Where a congestion window holds a few segments only: the last before it is full, so that there was more to say, and the next leaves
+/// with the first news. A program that wrote by pieces would have ended them anywhere.
+fn by_small_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
+    let events = &tape.events;
+    let waited = events[d].at() - events[previous].at();
+    let len = events[previous].seen.len();
+    if waited < LEAST_WAIT + 2 * sender.slack || len == 0 || len % tape.full() != 0 {
+        return None;
+    }
+    // Seen from the other end a hole may be packets that changed places.
+    if sender.slack > 0 && (previous..d).any(|i| !tape.is_own(i) && !tape.sack(i).is_empty()) {
+        return None;
+    }
+    let first = news(tape, previous, d).next()?;
+    let late = events[d].at() - events[first].at();
+    let at_once = (-sender.slack..=AT_ONCE + sender.slack).contains(&late);
+    at_once.then_some(Freed::By { news: first, rule: Rule::CongestionWindow })
 }
 
 /// Where not Minshall's rule holds but Nagle's own (Windows, macOS): a small segment waits until all is acknowledged, and leaves with that.
 fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, short: bool) -> Option<Freed> {
     let events = &tape.events;
     let waited = events[d].at() - events[previous].at();
-    if sender.slack > 0 || sender.nodelay || !short || waited < LEAST_WAIT || events[previous].seen.is_empty() {
+    if sender.nodelay || !short || waited < LEAST_WAIT + 2 * sender.slack || events[previous].seen.is_empty() {
+        return None;
+    }
+    // Seen from the other end only its own timestamps tell when it left.
+    if sender.slack > 0 && events[d].known == Known::Guessed {
         return None;
     }
     let all = events[previous].range().1;
     let told = news(tape, previous, d).find(|i| events[*i].seen.ack() >= Some(all))?;
-    let at_once = events[d].at() - events[told].at() <= AT_ONCE;
-    at_once.then_some(Freed::By { news: told, rule: Rule::Nagle })
+    let late = events[d].at() - events[told].at();
+    (-sender.slack..=AT_ONCE + sender.slack).contains(&late).then_some(Freed::By { news: told, rule: Rule::Nagle })
 }
 
 /// The first of a turn can have waited for a window, or (seen where it left) behind a small segment of an earlier turn.

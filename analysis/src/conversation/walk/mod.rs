@@ -15,6 +15,7 @@ mod goal;
 mod limits;
 mod losses;
 mod pairing;
+mod reached;
 mod tape;
 #[cfg(test)]
 mod tests;

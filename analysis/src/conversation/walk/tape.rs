@@ -13,6 +13,9 @@ const USUAL_MSS: i64 = 1_160;
 /// No segment over Ethernet carries more; what is longer was not cut yet, or merged (offloads).
 const MOST_SEGMENT: i64 = 1_460;
 
+/// What timestamps take of a segment (RFC 7323, appendix A).
+const TIMESTAMPS: i64 = 12;
+
 /// How the time of an event is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Known {
@@ -81,8 +84,37 @@ pub(super) struct Tape {
     sacks: Vec<(u64, Blocks)>,
     /// By how much each side's window field is shifted; absent where the SYNs were not captured.
     scales: [Option<u8>; 2],
+    /// The largest segment that the ends may send each other; absent where the SYNs were not captured.
+    mss: Option<i64>,
     /// What a full segment of each side holds.
     full: [i64; 2],
+}
+
+/// The longest new segments of one side.
+#[derive(Clone, Copy, Default)]
+struct Longest {
+    len: i64,
+    times: usize,
+    stamped: bool,
+}
+
+impl Longest {
+    fn count(&mut self, event: &Event) {
+        let len = event.seen.len();
+        self.stamped |= event.seen.tsval().is_some();
+        if event.is_news() && len >= self.len {
+            self.times = if len == self.len { self.times + 1 } else { 1 };
+            self.len = len;
+        }
+    }
+
+    /// What a full one holds: a length that comes twice, or what the ends agreed on; one long segment may be all that there was to say.
+    fn full(self, mss: Option<i64>) -> i64 {
+        let timestamps = if self.stamped { TIMESTAMPS } else { 0 };
+        let most = mss.map_or(MOST_SEGMENT, |mss| MOST_SEGMENT.min(mss - timestamps));
+        let shown = self.times > 1 && self.len >= USUAL_MSS;
+        if shown || mss.is_none() { self.len.max(USUAL_MSS).min(most) } else { most }
+    }
 }
 
 impl Tape {
@@ -90,21 +122,21 @@ impl Tape {
     pub fn captured<D: Domain>(end: Side, view: &View<D>) -> Self {
         let events =
             view.packets.iter().filter(|p| !p.flags.rst()).map(|p| Event::new(p.on_clock_of(), Known::Captured)).collect();
-        Self::of(end, events, view.sacks().to_vec(), [Side::Client, Side::Server].map(|side| view.window_scale(side)))
+        let scales = [Side::Client, Side::Server].map(|side| view.window_scale(side));
+        Self::of(end, events, view.sacks().to_vec(), scales, view.mss())
     }
 
-    /// Of events in any order.
-    pub fn of(end: Side, mut events: Vec<Event>, sacks: Vec<(u64, Blocks)>, scales: [Option<u8>; 2]) -> Self {
+    /// Of events in any order; `mss` is what both ends said they take, if they did.
+    pub fn of(end: Side, mut events: Vec<Event>, sacks: Vec<(u64, Blocks)>, scales: [Option<u8>; 2], mss: Option<i64>) -> Self {
         if !events.is_sorted_by_key(Event::at) {
             events.sort_by_key(Event::at);
         }
         let begun = [Side::Client, Side::Server].map(|side| events.iter().any(|e| e.seen.from == side && e.seen.flags.syn()));
         // Without its SYN a stream begins with its first byte.
         let mut reached = begun.map(|begun| if begun { SYN } else { 0 });
-        let (mut full, mut beyond) = ([USUAL_MSS; 2], Vec::new());
+        let (mut longest, mut beyond) = ([Longest::default(); 2], Vec::new());
         for event in &mut events {
             let side = event.seen.from as usize;
-            full[side] = full[side].max(event.seen.len()).min(MOST_SEGMENT);
             let (start, last) = event.range();
             event.before = reached[side];
             if event.seen.from == end {
@@ -127,8 +159,10 @@ impl Tape {
                 }
             }
             event.after = reached[side];
+            longest[side].count(event);
         }
-        Self { end, events, sacks, scales, full }
+        let full = longest.map(|longest| longest.full(mss));
+        Self { end, events, sacks, scales, mss, full }
     }
 
     /// Events that left this end, or came to it.
@@ -188,6 +222,10 @@ impl Tape {
 
     pub fn sacks(&self) -> &[(u64, Blocks)] {
         &self.sacks
+    }
+
+    pub fn mss(&self) -> Option<i64> {
+        self.mss
     }
 
     pub fn scales(&self) -> [Option<u8>; 2] {

@@ -2,6 +2,7 @@
 
 mod offset;
 mod order;
+mod standpoint;
 mod taps;
 
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};

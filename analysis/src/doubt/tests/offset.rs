@@ -2,18 +2,22 @@
 
 use super::handshake;
 use crate::clock::{Client, Edge, Span};
-use crate::doubt::offset::{crossings, own_step, step_between};
+use crate::doubt::offset::{crossings, lacks_time, own_step, step_between};
 use crate::tcp::by_hand::{C, Packet, S, nanos, view};
 use crate::tcp::flow::Side;
 
 /// A handshake as its client sees it, each side's packets stamped by its own clock when they left.
 fn stamped() -> Vec<Packet> {
-    let left = |p: &Packet| p.at - if p.from == S { 20.0 } else { 0.0 };
+    stamped_over(40.0)
+}
+
+fn stamped_over(rtt: f64) -> Vec<Packet> {
+    let left = |p: &Packet| p.at - if p.from == S { rtt / 2.0 } else { 0.0 };
     let stamp = |p: Packet| {
         let value = left(&p) as u32 + if p.from == S { 70_000 } else { 5_000 };
         p.stamped(value, 0)
     };
-    handshake(40.0).into_iter().map(stamp).collect()
+    handshake(rtt).into_iter().map(stamp).collect()
 }
 
 /// What the capture's clock shows if all packets of `sides` from place `from` on are stamped so much later.
@@ -67,4 +71,22 @@ fn between_two_captures_a_set_clock_moves_both_directions_alike() {
     // A longer way out makes the edge's clock show more, a longer way back less.
     assert_eq!(step(5, 300.0, 0.0), None);
     assert_eq!(step(5, 300.0, -300.0), None);
+}
+
+#[test]
+fn a_mirror_stamps_when_it_passes_packets_on() {
+    let lacks = |packets: &[Packet]| lacks_time(&view::<Client>(packets));
+    assert!(!lacks(&stamped()));
+    // All within a millisecond, then one that waited: both ends' own clocks went on meanwhile.
+    let place = |i: usize| if i < 9 { i as f64 / 10.0 } else { 1_000.0 + i as f64 };
+    let mirrored: Vec<Packet> = stamped_over(160.0).into_iter().enumerate().map(|(i, p)| Packet { at: place(i), ..p }).collect();
+    assert!(lacks(&mirrored));
+    // A way that held one direction and let it go together.
+    let held = |p: Packet| if p.from == S { Packet { at: p.at.max(400.0), ..p } } else { p };
+    let mut held: Vec<Packet> = stamped().into_iter().map(held).collect();
+    held.sort_by(|a, b| a.at.total_cmp(&b.at));
+    assert!(!lacks(&held));
+    // Stamps of another unit.
+    let finer = |p: Packet| Packet { stamps: p.stamps.map(|(value, echo)| (value.wrapping_mul(1_000), echo)), ..p };
+    assert!(!lacks(&stamped().into_iter().map(finer).collect::<Vec<_>>()));
 }

@@ -125,6 +125,27 @@ fn a_prompt_acknowledgement_tells_when_something_came() {
 }
 
 #[test]
+fn what_acknowledges_less_left_before_it_came() {
+    // Of two segments the second comes in time, the first 110 ms late: its timestamp says when the acknowledgement of what lies above
+    // the hole left.
+    let came = |stamp: Option<u32>| {
+        let stamped = |p: Packet, ms: u32| if stamp.is_some() { p.stamped(1_000 + ms, 0) } else { p };
+        let begun = begun().into_iter().map(|p| if p.from == S { stamped(p, 40) } else { p });
+        let mut packets: Vec<Packet> = begun.collect();
+        packets.extend([
+            hello(41.0),
+            data(C, 41.0, 500, 500),
+            stamped(ack(S, 180.0, 0, 0).sacks(500, 1_000), stamp.unwrap_or(0)),
+        ]);
+        packets.push(stamped(data(S, 191.0, 0, 900).acks(1_000).ttl(120), 191));
+        when(&read(&packets), 3)
+    };
+    assert_eq!(came(Some(180)), (180.0, Known::Guessed));
+    assert_eq!(came(Some(81)), (81.0, Known::Guessed), "the acknowledgement itself came late");
+    assert_eq!(came(None), (81.0, Known::Guessed), "nothing tells which of them was late");
+}
+
+#[test]
 fn how_long_an_acknowledgement_is_put_off_depends_on_the_stack() {
     let (near, _) = read(&[syn(C, 0.0), syn(S, 40.0).ttl(64), ack(S, 50.0, 0, 0).ttl(65)]);
     assert_eq!((put_off(&near.events[1]), put_off(&near.events[2])), (nanos(50.0), nanos(210.0)));
@@ -154,4 +175,24 @@ fn nobody_acknowledges_what_has_not_come() {
     let mut packets: Vec<Packet> = begun().into_iter().map(|p| if p.from == S { p.stamped(1_000, 0) } else { p }).collect();
     packets.extend([hello(141.0), data(S, 400.0, 0, 900).acks(500).stamped(1_060, 0)]);
     assert_eq!(when(&read(&packets), 4).0, 181.0);
+}
+
+#[test]
+fn what_was_captured_in_one_piece_may_come_in_two() {
+    // Two segments in one frame, both lost; the second is sent again as a probe, then the first.
+    let packets = [
+        &begun()[..],
+        &[
+            data(C, 41.0, 0, 2_900),
+            data(C, 121.0, 1_450, 1_450),
+            ack(S, 161.0, 0, 0).sacks(1_450, 2_900),
+            data(C, 161.1, 0, 1_450),
+            ack(S, 201.1, 0, 2_900),
+        ],
+    ]
+    .concat();
+    let read = read(&packets);
+    assert!(there(&read, 3).is_none(), "the frame never came");
+    assert_eq!((when(&read, 4).0, when(&read, 6).0), (161.0, 201.1));
+    assert_eq!(read.1.tape.completing(2_900).map(|i| read.1.tape.events[i].at()), Some(nanos(201.1)));
 }

@@ -105,6 +105,16 @@ fn what_never_came_is_where_it_stopped() {
 }
 
 #[test]
+fn before_the_flight_is_whole_the_client_has_nothing_to_say() {
+    let half = Dialogue { client_finished: None, ..dialogue(Version::Tls13, false, false) };
+    let half = Dialogue { server_hello: Some(Extent { start: 0, end: 90 }), server_flight: None, ..half };
+    let never = (5..8).flat_map(|i| [(i, C), (i, S)]).collect::<Vec<_>>();
+    let (client, edge) = tapes(&never);
+    let Goal::Stopped(Stopped::Silent { end: S, i }) = goal(&half, [&client, &edge], false) else { panic!("the edge is due") };
+    assert_eq!(edge.events[i].range().0, 0, "ClientHello was the last that came to it");
+}
+
+#[test]
 fn what_is_acknowledged_came_though_the_capture_missed_it() {
     let packets = [
         syn(C, 0.0),

@@ -3,6 +3,7 @@
 //! The tapes are a server's that answers what came at 41 ms, on a round trip of 40 ms; a full segment holds 1,460 bytes.
 
 use super::super::limits::{Freed, Rule, Sender, freed};
+use super::super::tape::Known;
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};
 
@@ -22,7 +23,7 @@ fn last(sender: Sender, more: &[Packet]) -> Option<(Rule, usize)> {
     let packets = [&begun()[..], more].concat();
     match freed(&tape(S, &packets), packets.len() - 1, 3, sender) {
         Freed::By { news, rule } => Some((rule, news - 4)),
-        Freed::Program => None,
+        Freed::Timer(_) | Freed::Program => None,
     }
 }
 
@@ -71,7 +72,11 @@ fn by_minshalls_rule_data_that_are_not_small_hold_nothing() {
         ack(C, 100.0, 500, 1_760),
         data(S, 100.1, 1_760, 200),
     ];
-    assert_eq!(last(FAR, &acknowledged), None);
+    assert_eq!(
+        last(NODELAY, &acknowledged),
+        Some((Rule::CongestionWindow, 3)),
+        "a full one before it: its window may have been so small"
+    );
     // Nagle's own rule, which some stacks have, would have waited for it.
     assert_eq!(last(PLAIN, &acknowledged), Some((Rule::Nagle, 3)));
 }
@@ -82,13 +87,22 @@ fn by_nagles_own_rule_a_small_segment_waits_for_all() {
         vec![full(first, 0), ack(C, told, 500, acked), data(S, at, 1_460, len).acks(500)]
     };
     assert_eq!(last(PLAIN, &waited(42.0, 1_460, 82.05, 82.1, 200)), Some((Rule::Nagle, 1)));
-    assert_eq!(last(PLAIN, &waited(42.0, 1_459, 82.05, 82.1, 200)), None, "not all is acknowledged");
+    let window = Some((Rule::CongestionWindow, 1));
+    assert_eq!(last(PLAIN, &waited(42.0, 1_459, 82.05, 82.1, 200)), window, "not all is acknowledged: a window of one");
     assert_eq!(last(PLAIN, &waited(42.0, 1_460, 82.05, 84.1, 200)), None, "not at once");
     assert_eq!(last(PLAIN, &waited(80.2, 1_460, 82.05, 82.1, 200)), None, "a wait of 1.9 ms is chance");
     assert_eq!(last(PLAIN, &waited(80.0, 1_460, 82.05, 82.1, 200)), Some((Rule::Nagle, 1)), "a wait of 2.1 ms is not");
-    assert_eq!(last(PLAIN, &waited(42.0, 1_460, 82.05, 82.1, FULL)), None, "it is not small");
-    assert_eq!(last(NODELAY, &waited(42.0, 1_460, 82.05, 82.1, 200)), None);
-    assert_eq!(last(FAR, &waited(42.0, 1_460, 82.05, 82.1, 200)), None, "from the other end each round looks so");
+    assert_eq!(last(PLAIN, &waited(42.0, 1_460, 82.05, 82.1, FULL)), window, "it is not small");
+    assert_eq!(last(NODELAY, &waited(42.0, 1_460, 82.05, 82.1, 200)), window);
+    let far = waited(42.0, 1_460, 82.05, 82.1, 200);
+    assert_eq!(last(FAR, &far), Some((Rule::Nagle, 1)), "its timestamps tell when it left");
+    assert_eq!(last(FAR, &waited(42.0, 1_460, 75.0, 84.0, 200)), None, "9 ms behind the news is not at once");
+    assert_eq!(last(FAR, &waited(67.0, 1_460, 82.05, 82.1, 200)), None, "15 ms may be chance where 7 are not known");
+    let packets = [&begun()[..], &far].concat();
+    let mut guessed = tape(S, &packets);
+    guessed.events.iter_mut().for_each(|e| e.known = Known::Guessed);
+    let by_window = Freed::By { news: 5, rule: Rule::CongestionWindow };
+    assert_eq!(freed(&guessed, packets.len() - 1, 3, FAR), by_window, "without them it may have been a window");
 }
 
 #[test]
@@ -99,14 +113,51 @@ fn a_full_window_is_opened_by_the_first_news() {
     };
     assert_eq!(last(PLAIN, &window(10, 82.4)), Some((Rule::CongestionWindow, 10)));
     assert_eq!(last(PLAIN, &window(8, 82.4)), Some((Rule::CongestionWindow, 8)));
-    assert_eq!(last(PLAIN, &window(7, 82.4)), None, "seven segments fill no initial window");
+    assert_eq!(last(PLAIN, &window(7, 83.6)), None, "seven segments fill no initial window");
+    assert_eq!(last(PLAIN, &window(7, 83.4)), Some((Rule::CongestionWindow, 7)), "but what goes on at once had waited");
     // Paced over a round trip and a quarter, and the timers' slack.
     assert_eq!(last(PLAIN, &window(10, 82.0 + 59.9)), Some((Rule::CongestionWindow, 10)));
     assert_eq!(last(PLAIN, &window(10, 82.0 + 60.1)), None);
     // What was acknowledged before it left is under way no more.
     let early = [&fulls(42.0, 4)[..], &[ack(C, 43.0, 500, 5_840)], &(4..10).map(|n| full(44.0, n)).collect::<Vec<_>>()].concat();
-    let early = [&early[..], &[ack(C, 84.0, 500, 7_300), full(84.1, 10)]].concat();
+    let early = [&early[..], &[ack(C, 84.0, 500, 7_300), full(85.6, 10)]].concat();
     assert_eq!(last(PLAIN, &early), None);
+}
+
+#[test]
+fn a_small_window_stops_behind_full_segments() {
+    // Two segments a round trip: an initial window of RFC 2581, or less.
+    let two =
+        |len: u32, at: f64| vec![full(42.0, 0), data(S, 42.01, 1_460, len).acks(500), ack(C, 82.0, 500, 1_460), full(at, 2)];
+    assert_eq!(last(PLAIN, &two(FULL, 82.1)), Some((Rule::CongestionWindow, 2)));
+    assert_eq!(last(PLAIN, &two(FULL, 83.6)), None, "what had waited leaves at once");
+    assert_eq!(last(PLAIN, &two(FULL - 1, 82.1)), None, "a program that writes by pieces ends them anywhere");
+    assert_eq!(last(PLAIN, &two(2 * FULL, 82.1)), Some((Rule::CongestionWindow, 2)), "not cut yet");
+    assert_eq!(last(PLAIN, &two(2 * FULL - 300, 82.1)), None);
+    assert_eq!(last(FAR, &two(FULL, 90.0)), Some((Rule::CongestionWindow, 2)), "seen from the other end, at once is some ms");
+}
+
+#[test]
+fn what_is_overdue_is_taken_along_by_a_probe() {
+    let behind = |first: u32, len: u32, at: f64| {
+        let packets = [&begun()[..], &[data(S, 42.0, 0, first).acks(500), data(S, at, first as i32, len).acks(500)]].concat();
+        move |sender| freed(&tape(S, &packets), 5, 3, sender)
+    };
+    assert_eq!(behind(2 * FULL, 300, 122.0)(PLAIN), Freed::Timer(Rule::CongestionWindow));
+    assert_eq!(behind(2 * FULL, 300, 121.9)(PLAIN), Freed::Program, "no timer runs out within two round trips");
+    assert_eq!(behind(FULL, 300, 132.1)(PLAIN), Freed::Timer(Rule::CongestionWindow));
+    assert_eq!(behind(FULL, 300, 131.9)(PLAIN), Freed::Program, "one segment's acknowledgement may be put off");
+    assert_eq!(behind(90, 6, 342.0)(PLAIN), Freed::Timer(Rule::Nagle));
+    assert_eq!(behind(90, 6, 342.0)(NODELAY), Freed::Program, "its socket holds nothing");
+    assert_eq!(behind(90, FULL, 342.0)(PLAIN), Freed::Program, "a full one is not held");
+    assert_eq!(
+        behind(2 * FULL, 300, 142.0)(FAR),
+        Freed::Program,
+        "from the other end the acknowledgement is only guessed to have come"
+    );
+    // What was acknowledged is not overdue.
+    let acknowledged = [full(42.0, 0), ack(C, 82.0, 500, 1_460), full(82.05, 1), full(182.0, 2)];
+    assert_eq!(last(PLAIN, &acknowledged[..]), None);
 }
 
 #[test]
@@ -130,7 +181,7 @@ fn a_repair_is_opened_by_the_last_news() {
     assert_eq!(last(PLAIN, &hole(1_460)), Some((Rule::Repair, 2)));
     assert_eq!(last(FAR, &hole(1_460)), None, "from the other end a hole may be packets that changed places");
     // D-SACK lies below the acknowledgement: no hole.
-    let twice = [full(42.0, 0), full(42.01, 1), ack(C, 82.0, 500, 2_920).sacks(0, 1_460), full(82.1, 2)];
+    let twice = [full(42.0, 0), full(42.01, 1), ack(C, 82.0, 500, 2_920).sacks(0, 1_460), full(83.6, 2)];
     assert_eq!(last(PLAIN, &twice), None);
 }
 
@@ -142,11 +193,11 @@ fn a_receive_window_holds_what_goes_beyond_it() {
         packets
     };
     assert_eq!(last(PLAIN, &opened(1_460, 82.1)), Some((Rule::ReceiveWindow, 2)));
-    assert_eq!(last(PLAIN, &opened(1_459, 82.1)), None, "it is not open as far as that");
+    assert_eq!(last(PLAIN, &opened(1_459, 83.6)), None, "it is not open as far as that");
     assert_eq!(last(PLAIN, &opened(1_460, 91.9)), Some((Rule::ReceiveWindow, 2)));
     assert_eq!(last(PLAIN, &opened(1_460, 92.1)), None, "later than that, the program had not written yet");
     // Up to its edge a window holds nothing.
-    let within = [ack(C, 41.5, 500, 0).window(2_920), full(42.0, 0), ack(C, 82.0, 500, 1_460), full(82.1, 1)];
+    let within = [ack(C, 41.5, 500, 0).window(2_920), full(42.0, 0), ack(C, 82.0, 500, 1_460), full(83.6, 1)];
     assert_eq!(last(PLAIN, &within), None);
     // The newest counts, though an older one reached further.
     let back = [ack(C, 41.4, 500, 0), ack(C, 41.5, 500, 0).window(2_000), full(42.0, 0), ack(C, 82.0, 500, 1_460), full(82.1, 1)];
@@ -160,7 +211,7 @@ fn without_the_syns_a_window_is_not_known() {
         ack(C, 41.5, 500, 0).window(2_000),
         data(S, 42.0, 0, FULL).acks(500),
         ack(C, 82.0, 500, 1_460),
-        data(S, 82.1, 1_460, FULL).acks(500),
+        data(S, 83.6, 1_460, FULL).acks(500),
     ];
     assert_eq!(freed(&tape(S, &packets), 4, 0, PLAIN), Freed::Program);
 }
@@ -184,7 +235,7 @@ fn a_window_is_scaled_as_both_ends_offered() {
     let mut wide = begun();
     wide[0].scale = Some(3);
     wide[1].scale = Some(0);
-    let more = [ack(C, 41.5, 500, 0).window(500), full(42.0, 0), ack(C, 82.0, 500, 1_460).window(1_460), full(82.1, 1)];
+    let more = [ack(C, 41.5, 500, 0).window(500), full(42.0, 0), ack(C, 82.0, 500, 1_460).window(1_460), full(83.6, 1)];
     assert_eq!(freed(&tape(S, &[wide, more.to_vec()].concat()), 7, 3, PLAIN), Freed::Program, "500 << 3 is room for two");
 }
 

@@ -5,6 +5,7 @@ mod follow;
 mod goal;
 mod limits;
 mod pairing;
+mod reached;
 
 use super::tape::Tape;
 use crate::clock::Unplaced;
