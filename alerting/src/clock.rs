@@ -27,7 +27,7 @@ impl UnixSeconds {
 
     /// What this machine's clock says.
     pub fn now() -> Self {
-        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| whole(d)))
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, whole))
     }
 
     /// The time since `earlier`; none if that is later.
