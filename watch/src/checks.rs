@@ -297,7 +297,7 @@ impl CheckFile {
     /// # Errors
     /// Says what is wrong, with file and line where that can be.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        FileError::read(path, |text| Self::parse(text))
+        FileError::read(path, Self::parse)
     }
 
     /// The same from text.

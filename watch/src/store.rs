@@ -254,7 +254,7 @@ mod tests {
         let [second, first] = &rounds[..] else { panic!("two rounds: {rounds:?}") };
         assert_eq!((first.scheduled.nanos(), first.started.nanos()), (1_795_718_610_932_162_716, 1_795_718_610_933_546_336));
         assert_eq!((second.verdict.as_str(), second.culprit.as_deref()), ("aborted/edge", Some("edge")));
-        assert_eq!(history.rounds("login", second.started, 10).expect("they are read"), [first.clone()]);
+        assert_eq!(history.rounds("login", second.started, 10).expect("they are read"), std::slice::from_ref(first));
         let hour = UnixHour::from_hours(498_810);
         let trend = history.trend("login", "total", hour).expect("it is read");
         assert_eq!((trend.len(), trend[0].hour), (1, hour));

@@ -34,7 +34,7 @@ pub struct Module {
 /// What a module does.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    Http(Http),
+    Http(Box<Http>),
     Tcp(Tcp),
     /// Something that is not done here, by the name of its prober.
     NotOffered(String),
@@ -82,7 +82,7 @@ impl Default for Blackbox {
     fn default() -> Self {
         let module = |kind| Module { kind, timeout: None, rest: Rest::new() };
         let tcp = |tls| Kind::Tcp(Tcp { tls, ..Tcp::default() });
-        let named = [("http_2xx", Kind::Http(Http::default())), ("tcp_connect", tcp(false)), ("tls_connect", tcp(true))];
+        let named = [("http_2xx", Kind::Http(Box::default())), ("tcp_connect", tcp(false)), ("tls_connect", tcp(true))];
         Self { modules: named.into_iter().map(|(name, kind)| (name.to_owned(), module(kind))).collect() }
     }
 }
@@ -147,7 +147,7 @@ impl Written {
         self.http.check()?;
         self.tcp.check()?;
         let kind = match self.prober.as_str() {
-            "http" => Kind::Http(self.http),
+            "http" => Kind::Http(Box::new(self.http)),
             "tcp" => Kind::Tcp(self.tcp),
             _ => Kind::NotOffered(self.prober),
         };
@@ -159,7 +159,7 @@ impl Kind {
     /// Its section; the prober's name where there is none.
     fn section(&self) -> Result<&dyn Section, &str> {
         match self {
-            Kind::Http(section) => Ok(section),
+            Kind::Http(section) => Ok(section.as_ref()),
             Kind::Tcp(section) => Ok(section),
             Kind::NotOffered(prober) => Err(prober),
         }
