@@ -67,7 +67,7 @@ rules: ## Prometheus rules, checked and unit-tested
 	cd packaging/prometheus && promtool test rules whostalled.rules.test.yml
 
 score-quick: ## Simulated trials of the fault matrix, held to the goals
-	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -3
+	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -5
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 

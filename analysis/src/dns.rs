@@ -179,10 +179,17 @@ impl Lookups {
                     earlier: Vec::new(),
                 });
             }
-        } else if let Some(lookup) = self.0.iter_mut().rev().find(|l| l.client == destination && l.name == name) {
-            let asked = lookup.asked.iter().find(|(t, _)| *t == qtype).map(|(_, at)| *at);
-            // The first answer counts; others are repeats, or nobody's.
-            let Some(asked) = asked.filter(|_| lookup.answers.iter().all(|a| a.kind != qtype)) else { return };
+        } else {
+            // The newest that waits for it: of two questions asked again on one socket, only the unanswered one is open. The first answer
+            // counts; others are repeats, or nobody's.
+            let waiting = |l: &&mut Lookup| {
+                l.client == destination
+                    && l.name == name
+                    && l.asked.iter().any(|(t, _)| *t == qtype)
+                    && l.answers.iter().all(|a| a.kind != qtype)
+            };
+            let Some(lookup) = self.0.iter_mut().rev().find(waiting) else { return };
+            let Some((_, asked)) = lookup.asked.iter().find(|(t, _)| *t == qtype).copied() else { return };
             let addresses = message.answers.iter().filter_map(|answer| match &answer.rdata {
                 RData::A(a) => Some(IpAddr::from(a.address.to_be_bytes())),
                 RData::AAAA(a) => Some(IpAddr::from(a.address.to_be_bytes())),
@@ -310,6 +317,23 @@ mod tests {
         let answers = [20, 24].map(|at| (at, "a.test", TYPE::A, Some("10.0.1.1")));
         let found = take(&mut lookups(&[asked, answers[0], answers[1]]), None, 30, 50).expect("it led to the connection");
         assert_eq!(found.end().map(|a| a.packet), Some(2));
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_question_that_waits_for_it() {
+        // A is lost; 5 s later both are asked again on the same socket.
+        let said = [
+            (0, "a.test", TYPE::A, None),
+            (0, "a.test", TYPE::AAAA, None),
+            (20, "a.test", TYPE::AAAA, Some("")),
+            (5_000, "a.test", TYPE::A, None),
+            (5_000, "a.test", TYPE::AAAA, None),
+            (5_020, "a.test", TYPE::A, Some("10.0.1.1")),
+            (5_021, "a.test", TYPE::AAAA, Some("")),
+        ];
+        let found = take(&mut lookups(&said), None, 5_022, 50).expect("it led to the connection");
+        assert_eq!((found.began().0, found.end().map(|a| a.at)), (at(0), Some(at(5_020))));
+        assert_eq!(found.waits().iter().map(|w| (w.from, w.to)).next(), Some((at(0), at(5_020))));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use analysis::clock::Span;
-use analysis::judging::verdict::is_known_label;
+use analysis::judging::vocabulary::Label as Known;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
@@ -100,13 +100,14 @@ pub struct Label(String);
 impl FromStr for Label {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if matches!(text, "slow" | "unjudged") || is_known_label(text) {
+        if matches!(text, "slow" | "unjudged") {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!(
-            "'{text}' is no verdict; write slow, unjudged, healthy, inconclusive, aborted, an owner (client, path, loss, edge, \
-             resolver, protocol) or owner/kind (path/detour, loss/out, …; docs/verdicts.md lists them)"
-        ))
+        Known::check(text).map(|()| Self(text.to_owned())).map_err(|wrong| {
+            format!(
+                "'{text}' is no verdict: {wrong}. There are slow, unjudged, healthy, inconclusive and aborted, too (docs/verdicts.md)"
+            )
+        })
     }
 }
 

@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use analysis::clock::{Client, Span};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::walk;
 use analysis::judging::ledger::{self, Missing, Owner};
+use analysis::judging::policy;
 use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use analysis::tcp::flow::{Side, View};
 use analysis::tls::Dialogue;
@@ -61,8 +63,11 @@ impl Hash for Random {
     }
 }
 
-/// With fewer handshakes over a path, nobody knows what is usual there.
-const LEAST_WITNESSES: usize = 3;
+/// How long a browser waits for a first connection before it opens a spare one, in nanoseconds: 250 ms and its timer's slack.
+const SPARE: Range<i64> = 249_000_000..262_000_000;
+/// Places whose latest connections are remembered, and how many of each.
+const MOST_PLACES: usize = 10_000;
+const MOST_CONNECTING: usize = 16;
 
 struct Shelved {
     id: u64,
@@ -92,6 +97,8 @@ pub struct Judging {
     count: u64,
     usual: Usual,
     by_random: HashMap<Random, u64>,
+    /// When the latest connections of a client to a place began, and were answered.
+    connecting: HashMap<(IpAddr, SocketAddr), VecDeque<(i64, i64)>>,
 }
 
 impl Judging {
@@ -104,6 +111,7 @@ impl Judging {
             count: 0,
             usual: Usual::default(),
             by_random: HashMap::default(),
+            connecting: HashMap::default(),
         }
     }
 
@@ -111,8 +119,11 @@ impl Judging {
     pub fn push(&mut self, mut placed: Placed, counts_only: Option<Span>) {
         self.count += 1;
         let id = self.count;
-        let readings = read(&placed);
+        let mut readings = read(&placed);
         let between = between(&placed);
+        if self.is_spare(&placed.handshake) {
+            readings.iter_mut().flatten().for_each(|read| read.reading.ledger.had_nothing_to_say());
+        }
         let random = placed.handshake.dialogue.client_random;
         // What a capture missed makes round trips of whatever it saw.
         let sound = !placed.handshake.capture_incomplete();
@@ -166,6 +177,25 @@ impl Judging {
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, String> {
         read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false))
+    }
+
+    /// Whether this is a browser's spare connection: opened a quarter of a second behind one to the same place that had no answer yet
+    /// (Chromium's backup connect job), and used when there was something to ask.
+    fn is_spare(&mut self, h: &Handshake) -> bool {
+        let syn = |h: &Handshake, side| h.client.as_ref().and_then(|view| view.syns(side).next()).map(|p| p.at.nanos());
+        let Some(began) = syn(h, Side::Client) else { return false };
+        let place = (h.endpoints.client.ip(), h.endpoints.server);
+        let stood = syn(h, Side::Server).unwrap_or(i64::MAX);
+        if self.connecting.len() >= MOST_PLACES {
+            self.connecting.clear();
+        }
+        let latest = self.connecting.entry(place).or_default();
+        let spare = latest.iter().any(|(first, answered)| SPARE.contains(&(began - first)) && *answered > began);
+        latest.push_back((began, stood));
+        if latest.len() > MOST_CONNECTING {
+            latest.pop_front();
+        }
+        spare
     }
 
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
@@ -235,7 +265,7 @@ impl Judging {
         let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
             let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading);
             reading.ledger.apply(&baseline);
-            let path_unknown = witnesses < LEAST_WITNESSES;
+            let path_unknown = witnesses < policy::ENOUGH;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
             if leg {
                 doubt_beyond_proxy(&mut judgement);

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use analysis::clock::Span;
 use analysis::judging::ledger::{Baseline, Ledger, Normal, Owner, Phase, Worked};
-use analysis::judging::run::UNSPLIT_CLIENT;
-use analysis::judging::siblings::{ENOUGH, Samples};
+use analysis::judging::policy::{CLIENT_CPU, ENOUGH, ORDINARY_WORK, UNSPLIT_CLIENT};
+use analysis::judging::siblings::Samples;
 use analysis::judging::verdict::Reading;
 use analysis::tcp::flow::Side;
 use foldhash::HashMap;
@@ -20,8 +20,6 @@ use smallvec::SmallVec;
 const MOST_PATHS: usize = 100_000;
 /// Addresses of one edge that are compared.
 const MOST_ADDRESSES: usize = 16;
-/// Time on a CPU that is an ordinary client's own work.
-const CLIENT_CPU: Span = Span::from_millis(5);
 
 /// What makes several addresses one edge.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -162,7 +160,7 @@ impl Usual {
         if work.is_empty()
             && let Some((phase, worked, _)) = works.first()
         {
-            work.push((*phase, *worked, analysis::judging::ledger::ORDINARY_WORK));
+            work.push((*phase, *worked, ORDINARY_WORK));
         }
         (Baseline { path, work, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT }, witnesses)
     }

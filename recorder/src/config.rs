@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use alerting::Receiver;
 use alerting::states::KofN;
+use analysis::judging::policy;
 use bytesize::ByteSize;
 use capture::limits::Limits;
 use capture::tap::Way;
@@ -180,7 +181,7 @@ pub struct Slow {
 
 impl Default for Slow {
     fn default() -> Self {
-        Self { excess: Time::millis(200), total: None, phases: BTreeMap::new(), owners: BTreeMap::new() }
+        Self { excess: Time(policy::SLOW_HANDSHAKE), total: None, phases: BTreeMap::new(), owners: BTreeMap::new() }
     }
 }
 

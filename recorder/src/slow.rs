@@ -11,7 +11,7 @@ use crate::config::Slow;
 pub fn culprit(opinion: &Opinion) -> &'static str {
     match &opinion.judgement.verdict {
         Verdict::Healthy => "none",
-        Verdict::Culprit { primary, .. } => owner(primary.owner),
+        Verdict::Culprit { primary, .. } => primary.owner.side().label(),
         Verdict::Inconclusive { missing, .. } if only_path(*missing) => "long_path",
         Verdict::Inconclusive { .. } => "inconclusive",
         Verdict::Aborted { by, .. } => match by.side() {
@@ -25,19 +25,6 @@ pub fn culprit(opinion: &Opinion) -> &'static str {
 /// Whether all that is open is how long this path usually is: true of every first handshake from far away.
 fn only_path(missing: EnumSet<Missing>) -> bool {
     missing == Missing::PathBaseline
-}
-
-/// The side an owner is on.
-fn owner(owner: Owner) -> &'static str {
-    match owner.side() {
-        Owner::Resolver => "resolver",
-        Owner::Client => "client",
-        Owner::Path => "path",
-        Owner::Loss => "loss",
-        Owner::Edge => "edge",
-        Owner::Protocol => "protocol",
-        _ => "unattributed",
-    }
 }
 
 impl Slow {
@@ -58,8 +45,8 @@ impl Slow {
         }
         let excess = opinion.judgement.excess.nanos() >= self.excess.nanos();
         let total = self.total.is_some_and(|least| ledger.total.nanos() >= least.nanos());
-        let by_phase = |name: &str| nanos(&|e| if e.phase.name() == name { e.span.nanos() } else { 0 });
-        let by_owner = |name: &str| nanos(&|e| if owner(e.owner) == name { e.excess().nanos() } else { 0 });
+        let by_phase = |name: &str| nanos(&|e| if e.phase.label() == name { e.span.nanos() } else { 0 });
+        let by_owner = |name: &str| nanos(&|e| if e.owner.side().label() == name { e.excess().nanos() } else { 0 });
         let phases = self.phases.iter().any(|(name, least)| by_phase(name) >= least.nanos());
         let owners = self.owners.iter().any(|(name, least)| by_owner(name) >= least.nanos());
         excess || total || phases || owners

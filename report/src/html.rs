@@ -2,7 +2,7 @@
 
 use analysis::judging::ledger::Owner;
 use analysis::judging::run::{CellVerdict, Role};
-use analysis::judging::verdict::{Verdict, kind_words, owner_words, phase_words};
+use analysis::judging::verdict::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use settings::words::visible_lines;
 
@@ -131,7 +131,7 @@ pub(crate) fn legend() -> Markup {
         Owner::Protocol,
         Owner::Unattributed,
     ];
-    html! { div.legend { @for o in owners { b style="font-weight:400" { i class=(waterfall::css(o)) {} (owner_words(o)) } } } }
+    html! { div.legend { @for o in owners { b style="font-weight:400" { i class=(waterfall::css(o)) {} (o.words()) } } } }
 }
 
 fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup {
@@ -163,8 +163,8 @@ pub(crate) fn ledger(judged: &Judged) -> Markup {
             tr { th { "phase" } th { "owner" } th { "time" } th { "±" } th { "healthy" } th { "packets" } }
             @for e in &judged.reading.ledger.entries {
                 tr {
-                    td { (phase_words(e.phase)) }
-                    td { (owner_words(e.owner)) @if let Some(k) = e.kind { span.soft { ", " (kind_words(k)) } } }
+                    td { (e.phase.words()) }
+                    td { (e.owner.words()) @if let Some(k) = e.kind { span.soft { ", " (k.words()) } } }
                     td.n { (e.span) } td.n { (e.error) } td.n { (e.baseline) }
                     td { @for p in &e.packets { (p) " " } }
                 }

@@ -111,7 +111,7 @@ pub fn words(verdict: &Verdict) -> String {
         Verdict::Culprit { primary, second: None } => one(primary),
         Verdict::Culprit { primary, second: Some(second) } => format!("mixed: {} and {}", one(primary), one(second)),
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<_> = candidates.iter().map(|o| analysis::judging::verdict::owner_words(o)).collect();
+            let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
         }

@@ -1,7 +1,6 @@
 //! One handshake as a picture: a lane per observer, the ledger as a bar below.
 
 use analysis::judging::ledger::{Ledger, Owner};
-use analysis::judging::verdict::{owner_words, phase_words};
 use maud::{Markup, html};
 
 use crate::model::{Lane, Mark};
@@ -36,7 +35,7 @@ pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
                 @for (entry, start) in ledger.entries.iter().zip(starts) {
                     @let width = (x(entry.span.millis()) - LEFT).max(0.5);
                     rect class=(format!("share {}", css(entry.owner))) x=(f1(x(start))) y=(f1(bar_y + 4.0)) width=(f1(width)) height="26" {
-                        title { (format!("{}: {} in {}", owner_words(entry.owner), entry.span, phase_words(entry.phase))) }
+                        title { (format!("{}: {} in {}", entry.owner.words(), entry.span, entry.phase.words())) }
                     }
                 }
             }

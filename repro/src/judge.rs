@@ -6,7 +6,7 @@ use analysis::conversation::walk;
 use analysis::judging::ledger::{Entry, Phase};
 use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::judging::sentence::explain;
-use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge, phase_words};
+use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
 use hdrhistogram::Histogram;
 use report::lanes::{Stamped, lanes};
 use report::model::{CellPhases, FORMAT, HandshakeRecord, Judged, PhaseQuantiles};
@@ -129,7 +129,7 @@ pub fn distributions(judgements: &Judgements) -> (Vec<CellPhases>, Vec<(String, 
                 let n = histogram.len();
                 let at = |q: f64| histogram.value_at_quantile(q) as f64 / 1e3;
                 phases.push(PhaseQuantiles {
-                    phase: phase_words(phase).into(),
+                    phase: phase.words().into(),
                     n,
                     p50: at(0.5),
                     // A quantile needs about 1/(1-q) values before it differs from the maximum.
@@ -137,8 +137,7 @@ pub fn distributions(judgements: &Judgements) -> (Vec<CellPhases>, Vec<(String, 
                     p99: (n >= 100).then(|| at(0.99)),
                     max: histogram.max() as f64 / 1e3,
                 });
-                histograms
-                    .push((format!("{} {} {}", cell.vantage, cell.target, phase_words(phase).replace(' ', "_")), histogram));
+                histograms.push((format!("{} {} {}", cell.vantage, cell.target, phase.words().replace(' ', "_")), histogram));
             }
         }
         cells.push(CellPhases { vantage: cell.vantage.clone(), target: cell.target.clone(), phases });

@@ -2,7 +2,7 @@
 //!
 //! Every refusal names its place in the file.
 
-use analysis::judging::verdict::is_known_label;
+use analysis::judging::vocabulary::Label;
 use settings::Wrong;
 use settings::words::{plain, plain_lines};
 use toml::Spanned;
@@ -44,10 +44,10 @@ impl Scenario {
         }
         let Some(expect) = self.expect.as_ref().map(Spanned::get_ref) else { return Ok(()) };
         let labels = [Some(&expect.verdict), expect.edge_only.as_ref(), expect.control.as_ref()];
-        match labels.into_iter().flatten().flat_map(OneOrMore::labels).find(|l| !is_known_label(l)) {
-            Some(label) => Err(Wrong::at("expect", format!("expect: {label:?} is no verdict; see docs/verdicts.md"))),
-            None => Ok(()),
-        }
+        labels.into_iter().flatten().flat_map(OneOrMore::labels).try_for_each(|label| {
+            let no_verdict = |wrong| format!("expect: {label:?} is no verdict; see docs/verdicts.md: {wrong}");
+            Label::check(label).map_err(|wrong| Wrong::at("expect", no_verdict(wrong)))
+        })
     }
 
     fn check_words(&self) -> Result<(), Wrong> {

@@ -36,6 +36,10 @@ pub fn captures(trial: &Trial, grade: Grade, folder: &Path) -> Options {
     let client = || vec![write(folder, "client.pcap", &trial.client)];
     let edge = || vec![write(folder, "edge.pcap", &trial.edge)];
     match grade {
+        Grade::BothAndHost if trial.one_file.is_some() => {
+            let both = trial.one_file.iter().map(|frames| write(folder, "both.pcap", frames));
+            Options { captures: both.collect(), ..Options::default() }
+        }
         Grade::BothAndHost => Options { captures: [client(), edge()].concat(), ..Options::default() },
         Grade::Client => Options { client_side: client(), ..Options::default() },
         Grade::Server => Options { edge_side: edge(), ..Options::default() },

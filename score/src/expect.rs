@@ -4,6 +4,8 @@
 //! client that sent late from a way that took long; without an IP identification that counts, it cannot tell a late packet
 //! from a repeated one; without other handshakes over the path, it cannot know that every round trip is longer than usual.
 
+mod found;
+
 use analysis::clock::Span;
 use sim::MS;
 use sim::Trial;
@@ -11,6 +13,10 @@ use sim::cases::{Grade, Planned, Setup};
 use sim::frame::End;
 use sim::host::length;
 
+/// What is said of a connection that is no handshake, or of which nothing can be read.
+pub const NOTHING: &str = "nothing";
+/// The first case that was found on real traffic ([`found`]).
+const FOUND: u8 = 52;
 /// A round trip that long may be unusual; only other handshakes over the path tell.
 const REMARKABLE: i64 = 50 * MS;
 
@@ -108,6 +114,7 @@ impl Facts<'_> {
     /// The time that a single fault costs, where that is one number.
     fn injected(&self) -> Option<i64> {
         match self.setup.case {
+            FOUND.. => self.found_injected(),
             13 => Some(self.out_lost()),
             14 => Some(self.back_lost()),
             2..=7 | 9 | 12 | 25 | 26 | 29 | 33 | 37 | 38 | 40..=42 | 50 => Some(self.s),
@@ -136,6 +143,7 @@ impl Facts<'_> {
     /// What is expected whatever the evidence.
     fn alike(&self) -> Option<Expected> {
         Some(match self.setup.case {
+            FOUND.. => return self.found_alike(),
             1 | 17 | 36 => of("healthy", &["healthy"]),
             19 => of("healthy", &["healthy", "path"]),
             30 => self.if_seen("protocol/initial_window"),
@@ -196,6 +204,7 @@ impl Facts<'_> {
             48 => by_share("mixed", vec![("path/detour", 3 * s), ("edge_host/cpu_starved", s)]),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client_host/stopped", self.unhidden())]),
             51 => unknowable(),
+            FOUND.. => self.found_both(),
             other => unreachable!("case {other} has no expectation from both ends"),
         }
     }
@@ -235,6 +244,7 @@ impl Facts<'_> {
             48 => of("edge", &["edge", "inconclusive"]),
             49 if timestamps && counts => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             49 => of("loss", &["loss/back", "inconclusive", "loss/back + client"]),
+            FOUND.. => self.found_server(),
             other => unreachable!("case {other} has no expectation from the edge"),
         }
     }
@@ -291,6 +301,7 @@ impl Facts<'_> {
             48 if known_path && witnessed => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
             48 => unknowable().or("path").or("edge").or("path/detour + edge").or("edge + path/detour"),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
+            FOUND.. => self.found_client(),
             other => unreachable!("case {other} has no expectation from the client"),
         }
     }

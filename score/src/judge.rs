@@ -13,7 +13,7 @@ use sim::Trial;
 use sim::cases::{Grade, Planned, Setup};
 
 use crate::captured::{add_hosts, captures};
-use crate::expect::{Expected, Family, expected};
+use crate::expect::{Expected, Family, NOTHING, expected};
 
 /// One trial, judged.
 pub struct Judged {
@@ -32,18 +32,21 @@ pub struct Judged {
 impl Judged {
     /// The verdict's label.
     pub fn label(&self) -> String {
-        self.opinion.as_ref().map_or("nothing".into(), |o| o.judgement.verdict.label())
+        self.opinion.as_ref().map_or(NOTHING.into(), |o| o.judgement.verdict.label())
     }
 
     /// Whether that is right.
     pub fn right(&self) -> bool {
-        let opinion = self.opinion.as_ref();
-        opinion.is_some_and(|o| self.expected.right.iter().any(|label| o.judgement.verdict.is(label)))
+        let fits = |label: &String| match &self.opinion {
+            Some(opinion) => opinion.judgement.verdict.is(label),
+            None => label == NOTHING,
+        };
+        self.expected.right.iter().any(fits)
     }
 
     /// Whether it said that it cannot tell, or nothing.
     pub fn open(&self) -> bool {
-        matches!(self.label().as_str(), "inconclusive" | "nothing")
+        matches!(self.label().as_str(), "inconclusive" | NOTHING)
     }
 
     /// How much time it gave to the injected fault's owner, how much was injected, and the stated error.
@@ -93,7 +96,10 @@ impl Picking<'_> {
     fn is_ours(&self, placed: &Placed) -> bool {
         let ours: [(SocketAddr, SocketAddr); 2] = [self.trial.at_client, self.trial.at_edge];
         let ends = &placed.handshake.endpoints;
-        ours[usize::from(self.grade == Grade::Server)] == (ends.client, ends.server)
+        let ours = ours[usize::from(self.grade == Grade::Server)];
+        // Of two names that an edge's capture shows, either is its own.
+        ours == (ends.client, ends.server)
+            || self.trial.inside.is_some_and(|inside| (ours.0, inside) == (ends.client, ends.server))
     }
 }
 

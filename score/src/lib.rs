@@ -9,4 +9,5 @@
 pub mod captured;
 pub mod expect;
 pub mod judge;
+pub mod known;
 pub mod table;

@@ -9,6 +9,7 @@ use clap::Parser;
 use sim::cases::{CASES, Grade, Setup};
 use sim::tls::Version;
 use whostalled_score::judge::{Judged, trial};
+use whostalled_score::known::{KNOWN, Known, known_of};
 use whostalled_score::table::render;
 
 /// Trials of the fault matrix on a virtual clock, judged as any capture is
@@ -65,12 +66,23 @@ fn main() -> ExitCode {
     let share = |keep: &dyn Fn(&&Judged) -> bool, of: &dyn Fn(&&Judged) -> bool| {
         100.0 * judged.iter().filter(|j| of(j) && keep(j)).count() as f64 / judged.iter().filter(of).count().max(1) as f64
     };
-    let right = share(&|j| j.right(), &|j| !matches!(j.expected.class, "unknowable" | "either"));
-    let wrong = share(&|j| !j.right() && !j.open(), &|_| true);
+    let wrong = |j: &&Judged| !j.right() && !j.open();
+    let knowable = |j: &&Judged| !matches!(j.expected.class, "unknowable" | "either");
+    let unknown = |j: &&Judged| known_of(j.setup.case, j.setup.grade).is_none();
+    let (all_right, all_wrong) = (share(&|j| j.right(), &knowable), share(&wrong, &|_| true));
+    let right = share(&|j| j.right(), &|j| knowable(j) && unknown(j));
+    let wrong = share(&wrong, &unknown);
     // A rule that is broken shows in its own case, and is lost in the sum.
-    let of_case = |case, grade| wrong_in(&judged, case, grade);
-    let worst = (1..=CASES).flat_map(|case| GRADES.map(|grade| of_case(case, grade))).fold(0.0, f64::max);
-    let held = right >= *least && wrong <= *most && worst <= MOST_IN_A_CASE;
+    let all = || (1..=CASES).flat_map(|case| GRADES.map(|grade| (case, grade)));
+    let of_case = |(case, grade)| wrong_in(&judged, case, grade);
+    let worst = all().filter(|(case, grade)| known_of(*case, *grade).is_none()).map(of_case).fold(0.0, f64::max);
+    let worse: Vec<&Known> = KNOWN.iter().filter(|k| of_case((k.case, k.grade)) > k.most).collect();
+    let held = right >= *least && wrong <= *most && worst <= MOST_IN_A_CASE && worse.is_empty();
+    for Known { case, grade, most, why } in worse {
+        println!("case {case}, {grade:?}: {:.0} % wrong, known are {most}: {why}", of_case((*case, *grade)));
+    }
+    println!("of all, {all_right:.2} % right of what can be known, {all_wrong:.2} % confident and wrong");
+    println!("without what is known ({} cases of an evidence, score/src/known.rs):", KNOWN.len());
     println!("in the worst case {worst:.0} % wrong (held to {MOST_IN_A_CASE})");
     println!("{right:.2} % right of what can be known (held to {least}), {wrong:.2} % confident and wrong (held to {most})");
     println!("{} passed, {} failed", u8::from(held), u8::from(!held));

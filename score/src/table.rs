@@ -8,6 +8,13 @@ use sim::cases::{Grade, NAMES};
 
 use crate::judge::Judged;
 
+/// What of the fault matrix is not played, or only in part.
+pub const NOT_PLAYED: &str = "\
+Played in part: 51 (a run's verdict is no handshake's: here its lone handshake; runs are held by `scenarios/` and the tests of \
+`analysis/src/judging/run.rs`), 53 (the proxy's own connection onwards is not there), 60 (the SYN proxy passes timestamps on), 69 (both \
+clocks are right to half a millisecond), 70 (Ethernet frames; cooked headers and tags are tested in `explain/tests/link_types.rs`), 73 \
+(BBR's pacing, not its probing), 81 (no DNS64), 83 (jitter, single packets up to 3 ms late, a pause up to 4 ms; no rare losses).";
+
 /// A share with its 95 % Wilson interval (Wilson 1927).
 fn rate(k: usize, n: usize) -> String {
     if n == 0 {
@@ -32,7 +39,7 @@ fn said(judged: &Judged) -> String {
 
 /// Renders everything as Markdown.
 pub fn render(trials: &[Judged]) -> String {
-    let mut out = String::new();
+    let mut out = format!("{NOT_PLAYED}\n\n");
     for (grade, name) in
         [(Grade::BothAndHost, "Both ends and host"), (Grade::Client, "Client only"), (Grade::Server, "Server only")]
     {

@@ -1,31 +1,14 @@
-//! Traffic beside the handshake, written without a protocol engine: name lookups, a question to somebody else, bulk data.
+//! Traffic beside the handshake, written without a protocol engine: a question to somebody else, ICMP, bulk data.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use etherparse::PacketBuilder;
+use etherparse::icmpv4::DestUnreachableHeader;
+use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder};
 
 use crate::MS;
 use crate::frame::{End, Packet};
 
-/// A lookup by the client of the connection's server, from `start`, that takes `took`.
-pub fn dns((client, server): (SocketAddr, SocketAddr), start: i64, took: i64) -> Vec<(i64, Vec<u8>)> {
-    let resolver = SocketAddr::new(Ipv4Addr::new(198, 51, 100, 53).into(), 53);
-    let asker = SocketAddr::new(Ipv4Addr::new(198, 51, 100, 1).into(), client.port() ^ 0x1000);
-    let (kind, address) = match server.ip() {
-        IpAddr::V4(v4) => (1_u16, v4.octets().to_vec()),
-        IpAddr::V6(v6) => (28, v6.octets().to_vec()),
-    };
-    let question = [&b"\x04edge\x04test\x00"[..], &kind.to_be_bytes(), &[0, 1]].concat();
-    let head = |flags: u16, answers: u16| {
-        [0x4242_u16, flags, 1, answers, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>()
-    };
-    let query = [head(0x0100, 0), question.clone()].concat();
-    let record = [&[0xc0, 12][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 60], &(address.len() as u16).to_be_bytes(), &address];
-    let answer = [head(0x8180, 1), question, record.concat()].concat();
-    vec![(start, udp(asker, resolver, &query)), (start + took, udp(resolver, asker, &answer))]
-}
-
-fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let (IpAddr::V4(s), IpAddr::V4(d)) = (source.ip(), destination.ip()) else { panic!("lookups here go over IPv4") };
     let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
         .ipv4(s.octets(), d.octets(), 64)
@@ -53,6 +36,8 @@ pub fn exchange(host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
         ack: (side == End::Server || !flags.0).then_some(ack),
         sack: Vec::new(),
         window: 500,
+        mss: 1_460,
+        scaled: true,
         timestamps: None,
         ip_id: 0,
         ttl: 64,
@@ -73,6 +58,50 @@ pub fn exchange(host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
     talk.iter().map(|(at, p)| (*at, p.frame(if p.from == c { (client, server) } else { (server, client) }, p.ttl))).collect()
 }
 
+/// SYNs of `host` to a third party that nobody answers, as Linux repeats them, for as long as its program waits: `[from, to]`.
+pub fn unanswered(host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
+    let client = SocketAddr::new(host, 33_334);
+    let server = crate::trial::address(host.is_ipv6(), 81, 80);
+    let mut tcp = crate::tcp::Tcp::new(End::Client, crate::habit::LINUX, 1_000, 0, 1);
+    let mut out = Vec::new();
+    tcp.connect(from, &mut out);
+    let mut frames = Vec::new();
+    let mut at = from;
+    while at < to {
+        frames.extend(out.drain(..).map(|p| (at, p.frame((client, server), p.ttl))));
+        let Some(next) = tcp.deadline() else { break };
+        at = next;
+        if at < to {
+            tcp.tick(at, &mut out);
+        }
+    }
+    frames
+}
+
+/// A router's word to a sender that its packet is too big for the next link: "fragmentation needed" (RFC 1191), or "packet too big"
+/// (RFC 8201). `frame` is what it was sent.
+pub fn too_big(sender: IpAddr, frame: &[u8], mtu: u16) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
+    let packet = &frame[14..];
+    let mut bytes = Vec::new();
+    let written = match sender {
+        IpAddr::V4(v4) => {
+            let about = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+            let router = Ipv4Addr::new(203, 0, 113, 7).octets();
+            let builder = ethernet.ipv4(router, v4.octets(), 60).icmpv4(Icmpv4Type::DestinationUnreachable(about));
+            // The header, and eight bytes of what it carries.
+            builder.write(&mut bytes, &packet[..28])
+        }
+        IpAddr::V6(v6) => {
+            let router = Ipv6Addr::new(0x2001, 0xdb8, 0, 99, 0, 0, 0, 7).octets();
+            let builder = ethernet.ipv6(router, v6.octets(), 60).icmpv6(Icmpv6Type::PacketTooBig { mtu: u32::from(mtu) });
+            builder.write(&mut bytes, &packet[..packet.len().min(1_232)])
+        }
+    };
+    written.expect("a vector takes every write");
+    bytes
+}
+
 /// A download of `len` bytes over plain HTTP by `client`, from `start`.
 pub fn download(client: SocketAddr, start: i64, len: usize) -> Vec<(i64, Vec<u8>)> {
     let server = crate::trial::address(client.is_ipv6(), 2, 80);
@@ -87,6 +116,8 @@ pub fn download(client: SocketAddr, start: i64, len: usize) -> Vec<(i64, Vec<u8>
         ack: (side == End::Server || !syn).then_some(ack),
         sack: Vec::new(),
         window: 500,
+        mss: 1_460,
+        scaled: true,
         timestamps: Some((start as u32, ack as u32)),
         ip_id: (start >> 4) as u16,
         ttl: 60,

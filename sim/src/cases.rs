@@ -1,16 +1,26 @@
-//! The fault matrix: 51 cases, each a plan. What is injected here is what the verdict is held against.
+//! The fault matrix: 83 cases, each a plan. What is injected here is what the verdict is held against.
+//!
+//! From 52 on they were found on real traffic and in public reports. By family: what is spoken ([`spoken`]), what lies around a
+//! connection ([`around`]), what its path does ([`path`]), how it was captured ([`captured`]), what stacks do by themselves ([`stacks`]).
 
+mod around;
+mod captured;
+mod first;
+mod path;
+mod spoken;
+mod stacks;
+
+pub use captured::Beneath;
 use fastrand::Rng;
 
 use crate::MS;
 use crate::habit::{Habit, IpId, LINUX, MACOS, OLD_LINUX, WINDOWS, WINDOWS_STAMPED};
-use crate::host::{Doing, Think};
-use crate::path::Deed;
-use crate::plan::{Abort, Aim, Plan};
+use crate::host::Doing;
+use crate::plan::Plan;
 use crate::tls::Version;
 
 /// Number of cases.
-pub const CASES: u8 = 51;
+pub const CASES: u8 = 83;
 
 /// The cases' names, in order.
 pub const NAMES: [&str; CASES as usize] = [
@@ -65,6 +75,38 @@ pub const NAMES: [&str; CASES as usize] = [
     "stall behind a retransmission",
     "TCP timestamps stripped",
     "one vantage, no control",
+    "greeting or STARTTLS answered late",
+    "CONNECT answered late, 407 rounds",
+    "SSLRequest, SOCKS, MySQL, RDP answered late",
+    "client pauses before ClientHello, behind a go-ahead",
+    "inside HelloRetryRequest's round",
+    "edge late with its own Finished",
+    "client certificate, first answer late",
+    "SYN answered by an old connection",
+    "SYN proxy's window of 0, scale stripped",
+    "lookup: an answer lost, a dead server, search domains",
+    "an address tried in vain",
+    "ClientHello with one name never arrives",
+    "resets in both ends' names, near TTL",
+    "one piece of a message never passes",
+    "one packet above the path's MTU",
+    "ICMP \"too big\" ignored",
+    "a dependency that nobody answers",
+    "both ends in one file",
+    "copies in one capture",
+    "file order is not time order",
+    "coarse clock, a garbage stamp",
+    "flight behind the initial window, paced or window-limited",
+    "early ticket, several writes, Nagle",
+    "detour on one of several addresses",
+    "all the client says lost for a while",
+    "the answer is no TLS",
+    "FIN, alerts in clear, alert behind Finished",
+    "spare connections",
+    "long flight, loss in its middle or tail",
+    "PROXY header, NAT64, numbers rewritten",
+    "throttled per client address",
+    "ordinary noise",
 ];
 
 /// Who sees what.
@@ -104,7 +146,7 @@ pub struct Planned {
     pub counts: bool,
     /// The server's does.
     pub server_counts: bool,
-    /// Which of several forms of the case.
+    /// Which of several forms of the case: two of the first 51, as many as there are of the others.
     pub variant: u8,
 }
 
@@ -167,173 +209,14 @@ impl Setup {
     }
 
     fn apply(&self, planned: &mut Planned, rng: &mut Rng) -> bool {
-        let s = self.severity * MS;
-        let variant = planned.variant;
-        let plan = &mut planned.plan;
-        let full = !self.version.resumed();
-        let [hello, finished, flight, _] = &mut plan.manner.thinks;
         match self.case {
-            1 => {}
-            2 => finished.push((Doing::Asleep, s)),
-            3 => starve(finished, s),
-            4 => finished.push((Doing::Stopped, s)),
-            // It goes to sleep when ClientHello has reached the edge, and wakes so long after the flight has come.
-            5 => plan.pause = Some((plan.delay, plan.delay + 4 * MS + s)),
-            6 => hello.push((Doing::Asleep, s)),
-            7 => {
-                finished.push((Doing::Asleep, s));
-                plan.client_asks = true;
-            }
-            8 => plan.lookup = Some(s),
-            9 if full => {
-                plan.manner.client_certificate = true;
-                finished.push((Doing::Computing, s));
-            }
-            10 | 24 => plan.out.push((Aim::All, Deed::Hold(s))),
-            11 => plan.back.push((Aim::All, Deed::Hold(s))),
-            12 => plan.out.push((Aim::AfterFlightAck, Deed::Hold(s))),
-            13 => plan.out.push((Aim::Finished, Deed::Drop(1))),
-            14 => plan.back.push((if variant == 0 { Aim::FlightBegin } else { Aim::FlightEnd }, Deed::Drop(1))),
-            15 => plan.out.push((Aim::Syn, Deed::Drop(1))),
-            16 => plan.back.push((Aim::Syn, Deed::Drop(1))),
-            17 => plan.out.push((Aim::FlightAck, Deed::Drop(1))),
-            18 => plan.out.push((Aim::Finished, Deed::Late(s + 900 * MS))),
-            19 => plan.back.push((Aim::FlightBegin, Deed::Late(rng.i64(1..4) * MS))),
-            20 if full => {
-                plan.back.push((Aim::LongerThan(1_400), Deed::Drop(99)));
-                plan.probe_mtu = (variant == 0).then_some((2, 1_200));
-            }
-            21 => {
-                plan.manner.hello_len = 1_790;
-                plan.out.push((Aim::LongerThan(1_400), Deed::Drop(99)));
-                plan.probe_mtu = (variant == 0).then_some((2, 1_200));
-            }
-            22 => detour(plan, s),
-            23 if self.grade == Grade::BothAndHost => {
-                detour(plan, s);
-                plan.elsewhere = true;
-            }
-            25 => starve(flight, s),
-            26 => flight.push((Doing::Asleep, s)),
-            27 => plan.deaf = s + rng.i64(300..900) * MS,
-            28 => {
-                plan.defer_accept = true;
-                hello.push((Doing::Asleep, s + 1_100 * MS));
-            }
-            29 => {
-                flight.push((Doing::Asleep, s));
-                plan.edge_asks = true;
-            }
-            30 if full => plan.manner.certificate_len = rng.usize(17_000..26_000),
-            31 if full => {
-                (plan.manner.split_flight, plan.edge_nagle) = (true, true);
-                plan.manner.certificate_len = 600;
-                (plan.client.quick_acks, plan.client.delayed_ack) = (0, 40 * MS);
-            }
-            32 => {
-                (plan.manner.split_writes, plan.nagle) = (true, true);
-                (plan.server.quick_acks, plan.server.delayed_ack) = (0, 40 * MS);
-            }
-            33 if full => {
-                plan.manner.certificate_len = 4_000;
-                plan.slow_reader = Some((3_072, s)); // two segments
-            }
-            34 if self.version.is_13() => plan.manner.retry = true,
-            35 if self.version == Version::Tls13Resumed => {
-                plan.manner.early_data = 300;
-                plan.manner.retry = variant == 0;
-            }
-            36 if self.version == Version::Tls13 => plan.manner.early_ticket = true,
-            37 => {
-                finished.push((Doing::Asleep, s));
-                let by = rng.i64(100..3_000) * MS * if rng.bool() { 1 } else { -1 };
-                let begin = 10 * MS + 2_000 * MS * plan.before as i64;
-                let within = rng.i64(0..6 * plan.delay + s);
-                let tap = match self.grade {
-                    Grade::Server => &mut plan.edge_tap,
-                    Grade::BothAndHost if variant == 0 => &mut plan.edge_tap,
-                    _ => &mut plan.client_tap,
-                };
-                tap.step = Some((begin + within, by));
-            }
-            38 => {
-                finished.push((Doing::Asleep, s));
-                plan.client_tap.skew_ppm = 200;
-                plan.edge_tap.skew_ppm = -200;
-            }
-            39 => {
-                if variant == 0 {
-                    finished.push((Doing::Asleep, 150 * MS));
-                }
-                // The severities of this case are 1, 5 and 20 %.
-                let share = match self.severity {
-                    50 => 0.01,
-                    150 => 0.05,
-                    _ => 0.2,
-                };
-                (plan.client_tap.drops, plan.edge_tap.drops) = (share, share);
-            }
-            40 => {
-                finished.push((Doing::Asleep, s));
-                (plan.client_tap.merges, plan.edge_tap.merges) = (true, true);
-            }
-            41 => {
-                finished.push((Doing::Asleep, s));
-                plan.nat = true;
-            }
-            42 if self.grade != Grade::Server => {
-                (if variant == 0 { finished } else { flight }).push((Doing::Asleep, s));
-                plan.proxy = true;
-            }
-            43 => {
-                finished.push((Doing::Computing, 2 * MS));
-                plan.abort = Some(if variant == 0 { Abort::ClientAlert } else { Abort::ClientReset });
-            }
-            44 => plan.abort = Some(Abort::ServerAlert),
-            45 => plan.abort = Some(Abort::Middlebox),
-            46 => plan.abort = Some(if variant == 0 { Abort::ServerSilent } else { Abort::ClientVanishes }),
-            47 => {
-                finished.push((Doing::Asleep, s.max(150 * MS)));
-                plan.back.push((Aim::FlightEnd, Deed::Drop(1)));
-            }
-            48 => {
-                starve(flight, s);
-                detour(plan, s);
-            }
-            49 => {
-                plan.back.push((Aim::FlightEnd, Deed::Drop(1)));
-                plan.stopped = Some(s);
-            }
-            50 => {
-                finished.push((Doing::Asleep, s));
-                plan.client.timestamps = false;
-            }
-            51 if self.grade == Grade::BothAndHost => {
-                detour(plan, s);
-                plan.before = 0;
-            }
-            _ => return false,
+            1..=51 => self.apply_first(planned, rng),
+            52..=58 | 77 => self.apply_spoken(planned, rng),
+            59 | 61 | 62 | 68 | 75 | 79 | 82 => self.apply_around(planned, rng),
+            60 | 63..=67 | 76 | 80 => self.apply_path(planned, rng),
+            69..=72 | 81 => self.apply_captured(planned, rng),
+            73 | 74 | 78 | 83 => self.apply_stacks(planned, rng),
+            _ => false,
         }
-        true
     }
-}
-
-/// Both ways longer; the round trip grows by `s`.
-fn detour(plan: &mut Plan, s: i64) {
-    plan.out.push((Aim::All, Deed::Hold(s / 2)));
-    plan.back.push((Aim::All, Deed::Hold(s - s / 2)));
-}
-
-/// Between its pieces of work the thread waits for a CPU, `s` in all.
-fn starve(think: &mut Think, s: i64) {
-    let work = crate::host::length(think) / 3;
-    let part = s / 3;
-    *think = vec![
-        (Doing::Waiting, part),
-        (Doing::Computing, work),
-        (Doing::Waiting, part),
-        (Doing::Computing, work),
-        (Doing::Waiting, s - 2 * part),
-        (Doing::Computing, work),
-    ];
 }

@@ -42,6 +42,10 @@ pub struct Packet {
     pub sack: Vec<(usize, usize)>,
     /// The window field.
     pub window: u16,
+    /// The largest segment that a SYN announces.
+    pub mss: u16,
+    /// Whether a SYN offers to shift the window field.
+    pub scaled: bool,
     /// TSval and TSecr.
     pub timestamps: Option<(u32, u32)>,
     /// IPv4 identification.
@@ -125,8 +129,9 @@ impl Packet {
     fn options(&self) -> Vec<TcpOptionElement> {
         let mut options = Vec::new();
         if self.syn {
-            options.extend([TcpOptionElement::MaximumSegmentSize(1460), TcpOptionElement::SelectiveAcknowledgementPermitted]);
-            options.push(TcpOptionElement::WindowScale(7));
+            options.push(TcpOptionElement::MaximumSegmentSize(self.mss));
+            options.push(TcpOptionElement::SelectiveAcknowledgementPermitted);
+            options.extend(self.scaled.then_some(TcpOptionElement::WindowScale(7)));
         }
         // As most stacks do, so that four-byte fields lie at multiples of four (RFC 7323, appendix A).
         let aligned = [TcpOptionElement::Noop, TcpOptionElement::Noop];

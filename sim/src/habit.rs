@@ -45,6 +45,8 @@ pub struct Habit {
     pub dsack: bool,
     /// Initial congestion window in segments.
     pub initial_window: usize,
+    /// Whether it sends SYN again at once when an old connection answered.
+    pub hasty_syn: bool,
     /// Whether Nagle's algorithm looks at the last small segment only (Minshall), not at all data.
     pub minshall: bool,
 }
@@ -64,6 +66,7 @@ pub const LINUX: Habit = Habit {
     loss_probe: true,
     dsack: true,
     initial_window: 10,
+    hasty_syn: true,
     minshall: true,
 };
 
@@ -85,6 +88,7 @@ pub const WINDOWS: Habit = Habit {
     loss_probe: true,
     dsack: true,
     initial_window: 10,
+    hasty_syn: false,
     minshall: false,
 };
 
@@ -106,5 +110,6 @@ pub const MACOS: Habit = Habit {
     loss_probe: false,
     dsack: true,
     initial_window: 10,
+    hasty_syn: false,
     minshall: false,
 };

@@ -86,7 +86,9 @@ impl Host {
             parts.map(|(from, to, _)| (at.min(*to) - from).max(0) as u64).sum()
         };
         let waited = self.timeline.iter().filter(|(_, to, doing)| *doing == Doing::Waiting && *to <= at);
-        let now = self.timeline.iter().find(|(from, to, _)| *from <= at && at < *to).map(|(_, _, doing)| *doing);
+        // One that sleeps hides no other that does something.
+        let mut awake = self.timeline.iter().filter(|(_, _, doing)| *doing != Doing::Asleep);
+        let now = awake.find(|(from, to, _)| *from <= at && at < *to).map(|(_, _, doing)| *doing);
         let stolen = self.pause.filter(|(_, to)| *to <= at).map_or(0, |(from, to)| (to - from) as u64);
         Sample {
             at,

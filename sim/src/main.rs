@@ -21,11 +21,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// One trial of the fault matrix: client.pcap and edge.pcap
+    /// One trial of the fault matrix: client.pcap and edge.pcap, or both.pcap where they are given in one file
     Trial {
-        /// Row of the matrix, 1 to 51
+        /// Row of the matrix, 1 to 83
         case: u8,
-        /// Where the two captures go
+        /// Where the captures go
         #[arg(long, default_value = ".")]
         out: PathBuf,
         /// Milliseconds (or what the case makes of them)
@@ -133,7 +133,8 @@ fn write_trial(setup: Setup, out: &Path) -> Result<(), String> {
     let seed = setup.seed;
     let planned = setup.plan().ok_or("this case makes no sense for this version or evidence")?;
     let trial = Trial::run(&planned.plan, seed);
-    for (name, frames) in [("client.pcap", &trial.client), ("edge.pcap", &trial.edge)] {
+    let apart = [("client.pcap", &trial.client), ("edge.pcap", &trial.edge)];
+    for (name, frames) in trial.one_file.iter().map(|both| ("both.pcap", both)).chain(apart) {
         let path = out.join(name);
         let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         write_pcap(BufWriter::new(file), frames).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -20,6 +20,8 @@ pub enum Which {
     Acknowledging(usize),
     /// Data sent after a pure acknowledgement that reaches this position, or with one.
     AfterAcknowledging(usize),
+    /// All that acknowledges more than this of the peer's stream.
+    Beyond(usize),
     /// IP packets longer than this.
     LongerThan(usize),
 }
@@ -29,6 +31,8 @@ pub enum Which {
 pub enum Deed {
     /// The first so many copies never arrive.
     Drop(u32),
+    /// None arrives for so long, from the first one on.
+    Mute(i64),
     /// They take so much longer; what follows waits behind them.
     Hold(i64),
     /// They take so much longer, and others overtake them.
@@ -62,12 +66,13 @@ pub struct Path {
     last: i64,
     acknowledged: usize,
     reached: usize,
+    mute_until: Option<i64>,
 }
 
 impl Path {
     /// A path without faults.
     pub fn new(delay: i64, jitter: i64, hops: u8, ipv6: bool) -> Self {
-        Self { delay, jitter, loss: 0.0, hops, faults: Vec::new(), ipv6, last: 0, acknowledged: 0, reached: 0 }
+        Self { delay, jitter, loss: 0.0, hops, faults: Vec::new(), ipv6, last: 0, acknowledged: 0, reached: 0, mute_until: None }
     }
 
     /// When a packet sent now arrives; never, if it is lost.
@@ -86,6 +91,7 @@ impl Path {
             }
             match fault.deed {
                 Deed::Drop(copies) => gone |= packet.copy < copies,
+                Deed::Mute(by) => gone |= now < *self.mute_until.get_or_insert(now + by),
                 Deed::Hold(by) => at += by,
                 Deed::Late(by) => (at, overtaken) = (at + by, true),
             }
@@ -110,6 +116,7 @@ impl Path {
             Which::From(at) => carries(at) || self.reached > at,
             Which::Acknowledging(at) => packet.pure_ack() && packet.ack.is_some_and(|a| a >= at) && self.acknowledged <= at,
             Which::AfterAcknowledging(at) => !packet.pure_ack() && packet.ack.is_some_and(|a| a >= at && at > 0),
+            Which::Beyond(at) => !packet.syn && packet.ack.is_some_and(|a| a > at),
             Which::LongerThan(len) => packet.ip_len(self.ipv6) > len,
         }
     }

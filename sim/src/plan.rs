@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use crate::MS;
 use crate::habit::{Habit, LINUX};
 use crate::host::Think;
+use crate::lookup::Lookup;
 use crate::path::{Deed, Fault, Which};
+use crate::plaintext::Speech;
 use crate::tap::Tap;
 use crate::tls::{Manner, Marks, Version};
 
@@ -26,6 +28,12 @@ pub enum Aim {
     FlightAck,
     /// What the client sends after that.
     AfterFlightAck,
+    /// The end of the (last) ClientHello.
+    Hello,
+    /// The byte of the server's flight that lies so many per cent behind its begin.
+    FlightAt(usize),
+    /// All that the client says once it has seen any of the flight.
+    BehindFlight,
     /// IP packets longer than this.
     LongerThan(usize),
 }
@@ -41,6 +49,11 @@ impl Aim {
             Aim::Finished => Which::Carrying(marks.finished_end - 1),
             Aim::FlightAck => Which::Acknowledging(marks.flight_end),
             Aim::AfterFlightAck => Which::AfterAcknowledging(marks.flight_end),
+            Aim::Hello => Which::Carrying(marks.hello_end - 1),
+            Aim::FlightAt(share) => {
+                Which::Carrying(marks.flight_start + (marks.flight_end - marks.flight_start - 1) * share / 100)
+            }
+            Aim::BehindFlight => Which::Beyond(marks.flight_start),
             Aim::LongerThan(len) => Which::LongerThan(len),
         };
         Fault { which, deed }
@@ -58,10 +71,47 @@ pub enum Abort {
     ServerAlert,
     /// Something between resets both ends when it has seen ClientHello.
     Middlebox,
+    /// The same; its resets come with the TTL of a near neighbour.
+    NearMiddlebox,
+    /// The client closes instead of sending Finished, and the edge answers that with a reset.
+    ClientFin,
+    /// The client refuses the server's flight with an alert in clear.
+    ClearAlert,
+    /// The edge refuses what came with the client's Finished.
+    LateServerAlert,
     /// The edge's program never answers; the client gives up after a while.
     ServerSilent,
     /// The client is never heard of again after the server's flight.
     ClientVanishes,
+}
+
+/// Whom an end asks while it thinks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// Somebody who answers.
+    Answered,
+    /// Somebody who does not answer its SYNs.
+    Unanswered,
+    /// A name server that does not answer.
+    NameServer,
+}
+
+/// What something between does to the server's windows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Squeeze {
+    /// It answers SYN itself, with a window of 0, and opens it when the server has answered too: a SYN proxy. It asks the server so late.
+    SynProxy(i64),
+    /// It strips window scaling from SYN-ACK.
+    Unscaled,
+}
+
+/// An address that is tried before the one that answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InVain {
+    /// For how long before the other one is tried.
+    pub wait: i64,
+    /// Whether the attempt goes on beside the other one (happy eyeballs, RFC 8305).
+    pub overlaps: bool,
 }
 
 /// The plan of one trial.
@@ -75,6 +125,10 @@ pub struct Plan {
     pub server: Habit,
     /// The client's address and first port; absent: that of the documentation's networks.
     pub client_address: Option<SocketAddr>,
+    /// The client's host and the edge's, in the documentation's networks.
+    pub client_host: u8,
+    /// See there.
+    pub edge_host: u8,
     /// IPv6 instead of IPv4.
     pub ipv6: bool,
     /// One way, well.
@@ -89,8 +143,8 @@ pub struct Plan {
     pub out: Vec<(Aim, Deed)>,
     /// Faults from the edge to the client.
     pub back: Vec<(Aim, Deed)>,
-    /// A name lookup that takes so long comes first.
-    pub lookup: Option<i64>,
+    /// A name lookup comes first.
+    pub lookup: Option<Lookup>,
     /// Nagle's algorithm at the client.
     pub nagle: bool,
     /// Nagle's algorithm at the edge.
@@ -109,6 +163,8 @@ pub struct Plan {
     pub pause: Option<(i64, i64)>,
     /// How it ends early.
     pub abort: Option<Abort>,
+    /// A client that gives up closes, as most programs do; else it resets.
+    pub closes: bool,
     /// A proxy that ends TCP stands before the edge.
     pub proxy: bool,
     /// An address translator stands before the client.
@@ -116,15 +172,49 @@ pub struct Plan {
     /// Another machine answers than the one captured.
     pub elsewhere: bool,
     /// While it thinks before Finished, the client asks somebody else.
-    pub client_asks: bool,
+    pub client_asks: Option<Asks>,
     /// While it thinks before its flight, the edge asks somebody else.
-    pub edge_asks: bool,
+    pub edge_asks: Option<Asks>,
     /// The capture at the client.
     pub client_tap: Tap,
     /// The capture at the edge.
     pub edge_tap: Tap,
+    /// The edge's stack paces what it sends.
+    pub paced: bool,
+    /// Both announce that they take jumbo frames: the largest segment.
+    pub jumbo: Option<usize>,
+    /// The edge still holds an earlier connection of the same addresses and ports.
+    pub old_connection: bool,
+    /// What something between does to windows.
+    pub squeeze: Option<Squeeze>,
+    /// What the client's and the edge's stack have as a receive buffer.
+    pub buffers: [Option<usize>; 2],
+    /// A router tells the edge that packets longer than this are too big, and the edge goes on.
+    pub too_big: Option<u16>,
+    /// An address that is tried in vain before.
+    pub in_vain: Option<InVain>,
+    /// IPv6 at the client, IPv4 at the edge (RFC 6146).
+    pub nat64: bool,
+    /// Something between rewrites both ends' sequence numbers.
+    pub renumbered: bool,
+    /// The proxy tells the edge who the client is, in a line before the first byte.
+    pub proxy_header: bool,
+    /// Both captures in one file.
+    pub one_file: bool,
     /// Healthy handshakes over the same path before it.
     pub before: usize,
+    /// They go to another address of the edge.
+    pub before_elsewhere: bool,
+    /// They are another client's.
+    pub before_of_another: bool,
+    /// They ask for another name.
+    pub before_name: Option<&'static str>,
+    /// The same, faults and all, so often before it.
+    pub again: usize,
+    /// Handshakes of the same client that begin together with it and that the edge takes first, one after the other.
+    pub queued: usize,
+    /// Connections that the client opens beside it and leaves unused.
+    pub spare: usize,
 }
 
 impl Plan {
@@ -142,6 +232,11 @@ impl Plan {
                 split_writes: false,
                 split_flight: false,
                 early_ticket: false,
+                split_records: false,
+                plaintext: None,
+                speech: Speech::Tls,
+                retry_thinks: [Vec::new(), Vec::new()],
+                settle: Vec::new(),
                 response_len: 1_800,
                 name: name.to_owned(),
                 thinks: [compute(300), compute(1_500), compute(900), compute(400)],
@@ -149,6 +244,8 @@ impl Plan {
             client: LINUX,
             server: LINUX,
             client_address: None,
+            client_host: 1,
+            edge_host: 2,
             ipv6: false,
             delay: 20 * MS,
             jitter: 20_000,
@@ -166,14 +263,32 @@ impl Plan {
             slow_reader: None,
             pause: None,
             abort: None,
+            closes: false,
             proxy: false,
             nat: false,
             elsewhere: false,
-            client_asks: false,
-            edge_asks: false,
+            client_asks: None,
+            edge_asks: None,
             client_tap: Tap::new(0),
             edge_tap: Tap::new(0),
+            paced: false,
+            jumbo: None,
+            old_connection: false,
+            squeeze: None,
+            buffers: [None, None],
+            too_big: None,
+            in_vain: None,
+            nat64: false,
+            renumbered: false,
+            proxy_header: false,
+            one_file: false,
             before: 0,
+            before_elsewhere: false,
+            before_of_another: false,
+            before_name: None,
+            again: 0,
+            queued: 0,
+            spare: 0,
         }
     }
 }

@@ -7,14 +7,25 @@
 use crate::frame::{End, Packet};
 use crate::habit::{Habit, IpId};
 
+mod receiving;
+mod repair;
+
+use repair::MOST_TRIES;
+
 /// Payload of a full-size segment with timestamps; without them 12 more.
 const SEGMENT: usize = 1448;
+/// What most hosts announce as the largest segment they take.
+const MSS: usize = 1460;
+/// Segments that Linux lets go before it paces (`tcp_update_skb_after_send`).
+const UNPACED: usize = 10;
+/// BBR's gain at the start, in hundredths: 2/ln 2.
+const PACE: i64 = 289;
 /// A window that never matters.
 const WIDE: usize = 8 << 20;
+/// The window field of SYN, which is never shifted.
+const SYN_WINDOW: u16 = 64_240;
 /// Shift of the window field once both SYNs have passed.
 const SCALE: u32 = 7;
-/// Retransmissions of one thing before an endpoint gives up.
-const MOST_TRIES: u32 = 8;
 
 /// One endpoint.
 #[derive(Clone, Debug)]
@@ -31,6 +42,12 @@ pub struct Tcp {
     last_sent: i64,
     /// Full-size payload.
     pub segment: usize,
+    /// The largest segment that it announces.
+    pub mss: usize,
+    /// Whether it paces, as BBR does (sch_fq, or the kernel's own timer).
+    pub paced: bool,
+    /// Sequence numbers, own first, of an earlier connection of the same addresses and ports that this end still holds.
+    pub old: Option<(u32, u32)>,
     /// Whether Nagle's algorithm is on.
     pub nagle: bool,
     /// The kernel ignores everything but SYN before this (a full accept queue).
@@ -52,6 +69,13 @@ pub struct Tcp {
     sent: Vec<Sent>,
     cwnd: usize,
     peer_window: usize,
+    /// Shifts of the window fields, own and the peer's: none without both ends' offer (RFC 7323, section 2.2).
+    shifts: [u32; 2],
+    /// Segments of data that left.
+    departed: usize,
+    /// Pacing lets nothing go before this, and wakes then.
+    pace_until: i64,
+    pace_at: Option<i64>,
     srtt: Option<i64>,
     rttvar: i64,
     backoff: u32,
@@ -96,6 +120,9 @@ impl Tcp {
             ids: first_id,
             last_sent: 0,
             segment: SEGMENT,
+            mss: MSS,
+            paced: false,
+            old: None,
             nagle: false,
             deaf_until: i64::MIN,
             defer_accept: false,
@@ -111,6 +138,10 @@ impl Tcp {
             sent: Vec::new(),
             cwnd: habit.initial_window * SEGMENT,
             peer_window: WIDE,
+            shifts: [SCALE; 2],
+            departed: 0,
+            pace_until: 0,
+            pace_at: None,
             srtt: None,
             rttvar: 0,
             backoff: 0,
@@ -188,11 +219,12 @@ impl Tcp {
     pub fn die(&mut self) {
         self.dead = true;
         (self.rto_at, self.probe_at, self.reorder_at, self.ack_at, self.syn_at) = (None, None, None, None, None);
+        self.pace_at = None;
     }
 
     /// When its next timer is due.
     pub fn deadline(&self) -> Option<i64> {
-        [self.rto_at, self.probe_at, self.reorder_at, self.ack_at, self.syn_at].into_iter().flatten().min()
+        [self.rto_at, self.probe_at, self.reorder_at, self.ack_at, self.syn_at, self.pace_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -203,6 +235,10 @@ impl Tcp {
         }
         if due(self.ack_at) {
             self.ack(now, out);
+        }
+        if due(self.pace_at) {
+            self.pace_at = None;
+            self.pump(now, out);
         }
         if due(self.reorder_at) {
             self.reorder_at = None;
@@ -226,11 +262,17 @@ impl Tcp {
         if self.dead {
             return;
         }
+        if let Some(old) = self.old {
+            return self.receive_as_old(now, old, packet, out);
+        }
         if packet.rst {
             return self.die();
         }
         if packet.syn {
             return self.receive_syn(now, packet, out);
+        }
+        if self.end == End::Client && !self.established {
+            return self.refuse(now, packet, out);
         }
         if now < self.deaf_until {
             return;
@@ -257,36 +299,6 @@ impl Tcp {
         self.pump(now, out);
     }
 
-    fn receive_syn(&mut self, now: i64, packet: &Packet, out: &mut Vec<Packet>) {
-        self.peer_isn = packet.isn.0;
-        self.timestamps &= packet.timestamps.is_some();
-        if !self.timestamps {
-            self.segment = SEGMENT + 12;
-        }
-        if let Some((value, _)) = packet.timestamps {
-            self.echo = value;
-        }
-        match self.end {
-            End::Server => {
-                self.syn_sent = now;
-                // A SYN that comes again does not start the timer anew.
-                let at = self.syn_at;
-                self.syn(now, out);
-                self.syn_at = at.or(self.syn_at);
-            }
-            End::Client => {
-                if !self.established {
-                    self.establish();
-                    if self.syn_tries == 1 {
-                        self.measure(now - self.syn_sent);
-                    }
-                }
-                self.ack(now, out);
-                self.pump(now, out);
-            }
-        }
-    }
-
     fn establish(&mut self) {
         self.established = true;
         self.syn_at = None;
@@ -297,7 +309,7 @@ impl Tcp {
             return self.die();
         }
         let server = self.end == End::Server;
-        let mut packet = Packet { syn: true, copy: self.syn_tries, window: 64_240, ..self.packet(now, 0, Vec::new(), 0) };
+        let mut packet = Packet { syn: true, copy: self.syn_tries, window: SYN_WINDOW, ..self.packet(now, 0, Vec::new(), 0) };
         packet.ack = server.then_some(0);
         if server && self.habit.ip_id == IpId::PerConnection {
             packet.ip_id = 0;
@@ -330,7 +342,9 @@ impl Tcp {
             payload,
             ack: acknowledges.then_some(self.received.len()),
             sack: Vec::new(),
-            window: (self.window() >> SCALE).min(usize::from(u16::MAX)) as u16,
+            window: (self.window() >> self.shifts[0]).min(usize::from(u16::MAX)) as u16,
+            mss: self.mss as u16,
+            scaled: self.shifts[0] > 0,
             timestamps: self.timestamps.then_some((ticks, self.echo)),
             ip_id: if self.habit.ip_id == IpId::Zero { 0 } else { self.ids },
             ttl: self.habit.ttl,
@@ -344,65 +358,6 @@ impl Tcp {
         // Less than a segment is not worth telling (RFC 9293, section 3.8.6.2.2).
         if free < self.segment.min(self.buffer / 2) { 0 } else { free }
     }
-
-    // ---- receiving
-
-    fn take(&mut self, now: i64, packet: &Packet, out: &mut Vec<Packet>) {
-        let have = self.received.len();
-        if packet.end() <= have {
-            self.repeated = self.habit.dsack.then_some((packet.start, packet.end()));
-            return self.ack(now, out);
-        }
-        if packet.start > have {
-            if self.beyond.iter().any(|(start, bytes)| *start == packet.start && bytes.len() == packet.payload.len()) {
-                self.repeated = self.habit.dsack.then_some((packet.start, packet.end()));
-            } else {
-                self.beyond.push((packet.start, packet.payload.clone()));
-            }
-            return self.ack(now, out);
-        }
-        self.received.extend_from_slice(&packet.payload[have - packet.start..]);
-        let filled = !self.beyond.is_empty();
-        self.beyond.sort_by_key(|(start, _)| *start);
-        while let Some(at) = self.beyond.iter().position(|(start, _)| *start <= self.received.len()) {
-            let (start, bytes) = self.beyond.remove(at);
-            let known = self.received.len() - start;
-            self.received.extend_from_slice(bytes.get(known..).unwrap_or_default());
-        }
-        self.unacknowledged += 1;
-        if filled || self.quick > 0 || self.unacknowledged >= 2 {
-            self.quick = self.quick.saturating_sub(1);
-            self.ack(now, out);
-        } else {
-            self.ack_at = self.ack_at.or(Some(now + self.habit.delayed_ack));
-        }
-    }
-
-    fn ack(&mut self, now: i64, out: &mut Vec<Packet>) {
-        let mut packet = self.packet(now, self.nxt, Vec::new(), 0);
-        packet.sack = self.blocks();
-        out.push(packet);
-        self.acked();
-    }
-
-    fn acked(&mut self) {
-        (self.unacknowledged, self.ack_at, self.repeated) = (0, None, None);
-    }
-
-    fn blocks(&self) -> Vec<(usize, usize)> {
-        let mut ranges: Vec<(usize, usize)> = self.beyond.iter().map(|(s, b)| (*s, s + b.len())).collect();
-        ranges.sort_unstable();
-        let mut merged: Vec<(usize, usize)> = Vec::new();
-        for (s, e) in ranges {
-            match merged.last_mut() {
-                Some(last) if s <= last.1 => last.1 = last.1.max(e),
-                _ => merged.push((s, e)),
-            }
-        }
-        self.repeated.into_iter().chain(merged).collect()
-    }
-
-    // ---- sending
 
     fn flight(&self) -> usize {
         self.sent.iter().filter(|s| !s.sacked && !s.lost).map(|s| s.end - s.start).sum()
@@ -426,15 +381,14 @@ impl Tcp {
             if held || self.flight() + len > self.cwnd || self.nxt + len > self.una + self.peer_window {
                 break;
             }
-            let payload = self.out[self.nxt..self.nxt + len].to_vec();
-            let packet = self.packet(now, self.nxt, payload, 0);
-            out.push(packet);
-            self.acked();
-            self.sent.push(Sent { start: self.nxt, end: self.nxt + len, at: now, copies: 1, sacked: false, lost: false });
-            self.nxt += len;
-            self.arm(now);
+            if self.paced && self.departed >= UNPACED && now < self.pace_until {
+                self.pace_at = Some(self.pace_until);
+                break;
+            }
+            self.send_new(now, len, out);
         }
-        if self.peer_window == 0 && self.nxt < self.out.len() {
+        // The window is shut, or too small for a segment: ask, or send what fits, when the timer says so (RFC 9293, section 3.8.6).
+        if self.nxt < self.out.len() && self.sent.is_empty() && self.pace_at.is_none() {
             self.rto_at = self.rto_at.or(Some(now + self.rto()));
         }
         if self.shut && !self.fin_sent && self.nxt == self.out.len() {
@@ -444,18 +398,18 @@ impl Tcp {
         }
     }
 
-    fn resend(&mut self, now: i64, index: usize, out: &mut Vec<Packet>) {
-        let (start, end, copies) = (self.sent[index].start, self.sent[index].end, self.sent[index].copies);
-        let mut at = start;
-        while at < end {
-            let len = self.segment.min(end - at);
-            let packet = self.packet(now, at, self.out[at..at + len].to_vec(), copies);
-            out.push(packet);
-            at += len;
-        }
+    /// Lets `len` bytes go that never went before.
+    fn send_new(&mut self, now: i64, len: usize, out: &mut Vec<Packet>) {
+        let payload = self.out[self.nxt..self.nxt + len].to_vec();
+        let packet = self.packet(now, self.nxt, payload, 0);
+        out.push(packet);
         self.acked();
-        let sent = &mut self.sent[index];
-        (sent.at, sent.copies, sent.lost) = (now, copies + 1, false);
+        self.sent.push(Sent { start: self.nxt, end: self.nxt + len, at: now, copies: 1, sacked: false, lost: false });
+        self.nxt += len;
+        self.departed += 1;
+        let apart = self.srtt.map_or(0, |srtt| len as i64 * srtt * 100 / (PACE * self.cwnd as i64));
+        self.pace_until = now + apart;
+        self.arm(now);
     }
 
     fn arm(&mut self, now: i64) {
@@ -481,33 +435,9 @@ impl Tcp {
         }
     }
 
-    fn timeout(&mut self, now: i64, out: &mut Vec<Packet>) {
-        self.backoff += 1;
-        self.rto_at = Some(now + self.rto());
-        if self.backoff > MOST_TRIES {
-            return self.die();
-        }
-        if self.sent.is_empty() {
-            // A closed window: ask with a byte that the peer has.
-            let packet = self.packet(now, self.una.saturating_sub(1), Vec::new(), 0);
-            out.push(packet);
-            return;
-        }
-        if let Some((after, payload)) = self.probe_mtu
-            && self.backoff >= after
-        {
-            self.segment = self.segment.min(payload);
-        }
-        self.cwnd = self.segment;
-        self.sent.iter_mut().filter(|s| !s.sacked).for_each(|s| s.lost = true);
-        if let Some(first) = self.sent.iter().position(|s| s.lost) {
-            self.resend(now, first, out);
-        }
-    }
-
     fn acknowledged(&mut self, now: i64, packet: &Packet) {
         let Some(ack) = packet.ack else { return };
-        self.peer_window = usize::from(packet.window) << SCALE;
+        self.peer_window = usize::from(packet.window) << self.shifts[1];
         let ack = ack.min(self.nxt);
         for (left, right) in &packet.sack {
             for sent in self.sent.iter_mut().filter(|s| s.start >= *left && s.end <= *right) {
@@ -530,27 +460,5 @@ impl Tcp {
             }
         }
         self.detect_loss(now, false);
-    }
-
-    /// A segment is lost if three later ones, or one sent later and a quarter of a round trip ago, have come.
-    fn detect_loss(&mut self, now: i64, waited: bool) {
-        let newest_sacked = self.sent.iter().filter(|s| s.sacked).map(|s| s.at).max();
-        let Some(newest) = newest_sacked else { return };
-        let mut waiting = false;
-        for i in 0..self.sent.len() {
-            let above = self.sent[i + 1..].iter().filter(|s| s.sacked).count();
-            let sent = &mut self.sent[i];
-            if sent.sacked || sent.lost || above == 0 || sent.at > newest {
-                continue;
-            }
-            if above >= 3 || waited {
-                sent.lost = true;
-            } else {
-                waiting = true;
-            }
-        }
-        if waiting && self.reorder_at.is_none() {
-            self.reorder_at = Some(now + self.srtt.unwrap_or(4 * crate::MS) / 4);
-        }
     }
 }

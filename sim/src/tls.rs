@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use crate::host::Think;
+use crate::plaintext::{Plaintext, Speech, without_tls};
 
 /// Which handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +99,16 @@ pub struct Manner {
     pub early_ticket: bool,
     /// Bytes of the answer to the request.
     pub response_len: usize,
+    /// The server writes each message of its flight by itself, in a record of its own, as GnuTLS does.
+    pub split_records: bool,
+    /// What is said before TLS.
+    pub plaintext: Option<Plaintext>,
+    /// What is spoken at all.
+    pub speech: Speech,
+    /// Before a HelloRetryRequest, and before the second ClientHello.
+    pub retry_thinks: [Think; 2],
+    /// Before the server's last messages, those behind the client's Finished.
+    pub settle: Think,
     /// Name asked for.
     pub name: String,
     /// Before ClientHello, before Finished, before the flight, before the response.
@@ -121,7 +132,7 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
 }
 
 /// Encrypted handshake messages of `len` bytes, in as many records as they need.
-fn encrypted(len: usize, rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn encrypted(len: usize, rng: &mut Rng) -> Vec<u8> {
     let mut left = len;
     let mut bytes = Vec::new();
     while left > 0 {
@@ -187,27 +198,33 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     let change = record(20, &[1]);
     let random = noise(32, rng);
     let [before_hello, before_finished, before_flight, before_response] = manner.thinks.clone();
+    if manner.speech != Speech::Tls {
+        let said = [client_hello(manner, &random, rng), flight(manner, rng).concat()];
+        return without_tls(manner.speech, said, [before_hello, before_finished, before_flight], rng);
+    }
     let mut script = Script::default();
-    let (mut client, mut server) = (0, 0);
+    let [mut client, mut server] = manner.plaintext.as_ref().map_or([0, 0], |before| before.begin(&mut script));
 
+    let begins = client;
     let mut hello = client_hello(manner, &random, rng);
-    let first_hello = hello.len();
+    let first_hello = begins + hello.len();
     if manner.early_data > 0 {
         hello.extend([change.clone(), encrypted(manner.early_data, rng)].concat());
     }
     client += hello.len();
     let after_hello = if manner.early_data > 0 { first_hello } else { client };
-    script.client.push(Step { after: 0, think: before_hello, writes: vec![hello], close: false });
+    script.client.push(Step { after: server, think: before_hello, writes: vec![hello], close: false });
     let mut answers = after_hello;
     if manner.retry {
         let retry = [server_hello(version, &RETRY, rng), change.clone()].concat();
         server += retry.len();
-        script.server.push(Step { after: answers, think: vec![], writes: vec![retry], close: false });
+        let [think, before_second] = manner.retry_thinks.clone();
+        script.server.push(Step { after: answers, think, writes: vec![retry], close: false });
         let again = Manner { early_data: 0, ..manner.clone() };
         let second = [change.clone(), client_hello(&again, &random, rng)].concat();
         client += second.len();
         answers = client;
-        script.client.push(Step { after: server, think: vec![], writes: vec![second], close: false });
+        script.client.push(Step { after: server, think: before_second, writes: vec![second], close: false });
     }
     script.marks.hello_end = if manner.early_data > 0 && !manner.retry { first_hello } else { client };
 
@@ -216,7 +233,7 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     server += flight.iter().map(Vec::len).sum::<usize>();
     script.marks.flight_end = server;
     script.marks.flight_step = script.server.len();
-    let writes = if manner.split_flight { flight } else { vec![flight.concat()] };
+    let writes = if manner.split_flight || manner.split_records { flight } else { vec![flight.concat()] };
     script.server.push(Step { after: answers, think: before_flight, writes, close: false });
 
     let pieces = finished(manner, rng);
@@ -234,7 +251,7 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     };
     if !last.is_empty() {
         server += last[0].len();
-        script.server.push(Step { after: client, think: vec![], writes: last, close: false });
+        script.server.push(Step { after: client, think: manner.settle.clone(), writes: last, close: false });
     }
     let needed = if version == Version::Tls12 { server } else { script.marks.flight_end };
     let request = record(23, &noise(300, rng));
@@ -253,6 +270,12 @@ fn flight(manner: &Manner, rng: &mut Rng) -> Vec<Vec<u8>> {
     let random = noise(32, rng);
     let hello = server_hello(version, &random, rng);
     let change = record(20, &[1]);
+    if manner.split_records && version == Version::Tls13 {
+        // EncryptedExtensions, Certificate, CertificateVerify, Finished.
+        let messages = [60, manner.certificate_len, 264, 36].map(|len| encrypted(len, rng));
+        let ticket = manner.early_ticket.then(|| record(23, &noise(240, rng)));
+        return [hello, change].into_iter().chain(messages).chain(ticket).collect();
+    }
     let rest = match version {
         Version::Tls13 => {
             let ticket = if manner.early_ticket { record(23, &noise(240, rng)) } else { vec![] };

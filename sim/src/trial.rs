@@ -1,7 +1,7 @@
 //! From a plan to a trial: what both captures hold, what both hosts' schedulers say, what was injected.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -9,15 +9,17 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, Endianness, TsResolution};
 
 use crate::MS;
-use crate::beside::{dns, exchange};
+use crate::beside::{exchange, unanswered};
 use crate::frame::End;
 use crate::host::{Sample, length};
-use crate::path::Path;
-use crate::plan::{Abort, Plan};
-use crate::tap::Tap;
-use crate::tcp::Tcp;
-use crate::tls::{Marks, Script, Step, script};
-use crate::world::{App, Conn, Sent, World};
+use crate::lookup;
+use crate::plaintext::Speech;
+use crate::plan::{Asks, Plan};
+use crate::tap::{Copies, Tap};
+use crate::tls::Marks;
+pub(crate) use crate::wiring::address;
+use crate::wiring::{connect, in_vain, quiet};
+use crate::world::{App, Sent, World};
 
 /// True time at which the clock of the first capture shows this: an ordinary date.
 const EPOCH: i64 = 1_700_000_000_000 * MS;
@@ -30,6 +32,8 @@ pub struct Trial {
     pub client: Vec<(i64, Vec<u8>)>,
     /// Frames of the edge's capture.
     pub edge: Vec<(i64, Vec<u8>)>,
+    /// Both in one file, in order of their stamps, if that is how they are given.
+    pub one_file: Option<Vec<(i64, Vec<u8>)>>,
     /// The client thread's counters.
     pub client_samples: Vec<Sample>,
     /// The edge thread's counters.
@@ -38,6 +42,8 @@ pub struct Trial {
     pub at_client: (SocketAddr, SocketAddr),
     /// As the edge's capture shows them.
     pub at_edge: (SocketAddr, SocketAddr),
+    /// The edge's endpoint behind the translation on its own host, if its capture shows both.
+    pub inside: Option<SocketAddr>,
     /// Where its messages lie.
     pub marks: Marks,
     /// Every packet of it.
@@ -54,13 +60,37 @@ impl Trial {
         for tap in &mut world.taps {
             tap.offset += EPOCH;
         }
-        let healthy = Plan { lookup: None, ..quiet(plan) };
+        let healthy = quiet(plan);
         for i in 0..plan.before {
             connect(&mut world, &healthy, i, 10 * MS + APART * i as i64, &mut rng);
         }
-        let start = 10 * MS + APART * plan.before as i64;
-        let lookup = plan.lookup.unwrap_or(0);
-        let id = connect(&mut world, plan, plan.before, start + lookup, &mut rng);
+        let mut start = 10 * MS + APART * plan.before as i64;
+        let alike = Plan { lookup: None, in_vain: None, ..plan.clone() };
+        for i in 0..plan.again {
+            connect(&mut world, &alike, plan.before + i, start, &mut rng);
+            start += APART;
+        }
+        let lookup = plan.lookup.map_or(0, |lookup| lookup.took);
+        let mut nth = plan.before + plan.again;
+        let begins = start + lookup + plan.in_vain.map_or(0, |tried| tried.wait);
+        for place in 1..=plan.queued {
+            let mut ahead = alike.clone();
+            let share = |(doing, span): &(crate::host::Doing, i64)| (*doing, span * place as i64 / (plan.queued as i64 + 1));
+            ahead.manner.thinks[2] = plan.manner.thinks[2].iter().map(share).collect();
+            connect(&mut world, &ahead, nth, begins + place as i64 * MS / 10, &mut rng);
+            nth += 1;
+        }
+        for _ in 0..plan.spare {
+            let mut spare = quiet(plan);
+            spare.manner.speech = Speech::Silence;
+            spare.manner.thinks[0] = vec![(crate::host::Doing::Asleep, 5_000 * MS)];
+            connect(&mut world, &spare, nth, begins + MS / 5, &mut rng);
+            nth += 1;
+        }
+        if let Some(tried) = plan.in_vain {
+            in_vain(&mut world, plan, tried, start + lookup, &mut rng);
+        }
+        let id = connect(&mut world, plan, nth, begins, &mut rng);
         world.run();
 
         let conn = &world.conns[id];
@@ -74,33 +104,41 @@ impl Trial {
         };
         let [mut client, edge] = [world.taps[0].frames(), world.taps[1].frames()];
         let mut edge = if plan.elsewhere { only_before(edge, at_edge) } else { edge };
-        if let Some(took) = plan.lookup {
-            client.extend(dns(at_client, start, took));
+        for (frames, beside) in [&mut client, &mut edge].into_iter().zip(std::mem::take(&mut world.beside)) {
+            frames.extend(beside);
+        }
+        if let Some(lookup) = plan.lookup {
+            client.extend(lookup.frames(at_client, start));
         }
         let thought = |end: End, step: usize, think: &crate::host::Think| {
             steps[end as usize].get(step).map(|done| (*done - length(think), *done))
         };
-        if plan.client_asks
+        if let Some(asks) = plan.client_asks
             && let Some((from, to)) = thought(End::Client, marks.finishing_step, &plan.manner.thinks[1])
         {
-            client.extend(exchange(at_client.0.ip(), from + MS / 2, to - MS / 2));
+            client.extend(asked(asks, at_client.0.ip(), from + MS / 2, to - MS / 2));
         }
-        if plan.edge_asks
+        if let Some(asks) = plan.edge_asks
             && let Some((from, to)) = thought(End::Server, marks.flight_step, &plan.manner.thinks[2])
         {
-            edge.extend(exchange(at_edge.1.ip(), from + MS / 2, to - MS / 2));
+            edge.extend(asked(asks, at_edge.1.ip(), from + MS / 2, to - MS / 2));
         }
-        // A capture keeps the order in which packets came, whatever its clock does.
-        for (tap, frames) in world.taps.iter().zip([&mut client, &mut edge]) {
-            frames.sort_by_key(|(at, _)| *at);
-            frames.iter_mut().for_each(|(at, _)| *at = tap.clock(*at));
-        }
+        let [client, edge] = [(0, client), (1, edge)].map(|(tap, frames)| world.taps[tap].written(frames));
+        let one_file = plan.one_file.then(|| {
+            let mut all = [client.clone(), edge.clone()].concat();
+            all.sort_by_key(|(at, _)| *at);
+            all
+        });
+        let inside = match world.taps[1].copies {
+            Copies::Translated(inside) => Some(inside),
+            _ => None,
+        };
         let own_clock = |tap: &Tap, samples: Vec<Sample>| -> Vec<Sample> {
             samples.into_iter().map(|s| Sample { at: tap.steady_clock(s.at), ..s }).collect()
         };
         let client_samples = own_clock(&world.taps[0], world.hosts[0].samples(start - 5 * MS, end, &mut rng));
         let edge_samples = own_clock(&world.taps[1], world.hosts[1].samples(start - 5 * MS, end, &mut rng));
-        Self { client, edge, client_samples, edge_samples, at_client, at_edge, marks, log, steps }
+        Self { client, edge, one_file, client_samples, edge_samples, at_client, at_edge, inside, marks, log, steps }
     }
 
     /// How long the message of `from` that ends at `end` waited for the copy that arrived: the cost of losing the others.
@@ -136,121 +174,6 @@ impl Trial {
     }
 }
 
-/// The plan with everything that goes wrong taken out.
-fn quiet(plan: &Plan) -> Plan {
-    let mut healthy = Plan::healthy(plan.manner.version, &plan.manner.name);
-    healthy.manner.hello_len = plan.manner.hello_len;
-    healthy.manner.certificate_len = 2_800;
-    (healthy.client, healthy.server, healthy.ipv6) = (plan.client, plan.server, plan.ipv6);
-    (healthy.delay, healthy.jitter, healthy.hops) = (plan.delay, plan.jitter, plan.hops);
-    (healthy.nat, healthy.proxy) = (plan.nat, false);
-    healthy
-}
-
-/// Adds a connection by plan, and the proxy's other one before it; gives its number.
-fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rng: &mut Rng) -> usize {
-    let script = sabotaged(plan, script(&plan.manner, rng));
-    let port = 40_000 + nth as u16 * 7;
-    let client =
-        plan.client_address.map_or_else(|| address(plan.ipv6, 1, port), |a| SocketAddr::new(a.ip(), a.port() + nth as u16));
-    let server = address(plan.ipv6, 2, 443);
-    let outside = if plan.nat { address(plan.ipv6, 3, 51_000 + nth as u16) } else { client };
-    let tcp = |end: End, rng: &mut Rng| {
-        let habit = if end == End::Client { plan.client } else { plan.server };
-        Tcp::new(end, habit, rng.u32(..), rng.u32(..), rng.u16(..))
-    };
-    let mut ends = [tcp(End::Client, rng), tcp(End::Server, rng)];
-    ends[0].nagle = plan.nagle;
-    ends[1].nagle = plan.edge_nagle;
-    ends[0].probe_mtu = plan.probe_mtu;
-    ends[1].probe_mtu = plan.probe_mtu;
-    ends[1].deaf_until = start + plan.delay + plan.deaf;
-    ends[1].defer_accept = plan.defer_accept;
-    if let Some((buffer, _)) = plan.slow_reader {
-        ends[0].buffer = buffer;
-    }
-    let mut path = [0, 1].map(|_| Path::new(plan.delay, plan.jitter, plan.hops, plan.ipv6));
-    for (way, faults) in path.iter_mut().zip([&plan.out, &plan.back]) {
-        way.faults = faults.iter().map(|(aim, deed)| aim.fault(&script.marks, *deed)).collect();
-    }
-    for way in &mut path {
-        way.loss = plan.background_loss;
-    }
-    let mut conn = Conn {
-        tcp: ends,
-        app: [App::following(script.clone()), App::following(script.clone())],
-        path,
-        addresses: [(client, server), (outside, server)],
-        captured: [true, true],
-        start,
-        slow_reader: plan.slow_reader.map(|(_, lies)| lies),
-        middlebox: (plan.abort == Some(Abort::Middlebox)).then_some(script.marks.hello_end),
-        reset_at: (plan.abort == Some(Abort::ClientReset)).then_some(script.marks.finishing_step),
-        vanish_at: (plan.abort == Some(Abort::ClientVanishes)).then_some(script.marks.finishing_step),
-        patience: Some(30_000 * MS).filter(|_| plan.abort.is_none()).or(Some(5_000 * MS)),
-        pause: plan.pause,
-        stops: plan.stopped,
-        stopped_until: 0,
-        log: Vec::new(),
-        steps: [Vec::new(), Vec::new()],
-    };
-    if plan.abort == Some(Abort::ClientVanishes) {
-        conn.patience = None;
-    }
-    if !plan.proxy {
-        return world.add(conn);
-    }
-    // The proxy's connection to the edge: same bytes, other sequence numbers, addresses and stack.
-    let front = world.conns.len() + 1;
-    let near = Path::new(MS / 4, 5_000, 1, plan.ipv6);
-    let back = Conn {
-        tcp: [tcp(End::Client, rng), tcp(End::Server, rng)],
-        app: [App::Relay { to: front, end: End::Server, passed: 0 }, App::following(script)],
-        path: [near.clone(), near],
-        addresses: [0, 1].map(|_| (address(plan.ipv6, 4, 55_000 + nth as u16), address(plan.ipv6, 5, 8443))),
-        captured: [false, true],
-        slow_reader: None,
-        middlebox: None,
-        patience: None,
-        pause: None,
-        stops: None,
-        ..conn.clone()
-    };
-    let id = world.add(back);
-    conn.app[1] = App::Relay { to: id, end: End::Client, passed: 0 };
-    conn.captured = [true, false];
-    world.add(conn)
-}
-
-/// Ends a script before its time, if the plan says so.
-fn sabotaged(plan: &Plan, mut script: Script) -> Script {
-    let alert = |encrypted: bool| {
-        if encrypted { vec![23, 3, 3, 0, 19].into_iter().chain([7; 19]).collect() } else { vec![21, 3, 3, 0, 2, 2, 48] }
-    };
-    let last = |after: usize, think: &crate::host::Think, bytes: Vec<u8>| Step {
-        after,
-        think: think.clone(),
-        writes: vec![bytes],
-        close: true,
-    };
-    let (finishing, flight) = (script.marks.finishing_step, script.marks.flight_step);
-    match plan.abort {
-        Some(Abort::ClientAlert) => {
-            let step = script.client[finishing].clone();
-            script.client.truncate(finishing);
-            script.client.push(last(step.after, &step.think, alert(plan.manner.version.is_13())));
-        }
-        Some(Abort::ServerAlert) => {
-            let step = script.server[flight].clone();
-            script.server.truncate(flight);
-            script.server.push(last(step.after, &step.think, alert(false)));
-        }
-        Some(Abort::ServerSilent) => script.server.truncate(flight),
-        _ => {}
-    }
-    script
-}
-
 /// Drops the frames of one connection: whoever captured here never saw it.
 fn only_before(frames: Vec<(i64, Vec<u8>)>, (client, _): (SocketAddr, SocketAddr)) -> Vec<(i64, Vec<u8>)> {
     let port = client.port().to_be_bytes();
@@ -261,14 +184,13 @@ fn only_before(frames: Vec<(i64, Vec<u8>)>, (client, _): (SocketAddr, SocketAddr
     frames.into_iter().filter(|(_, frame)| !ours(frame)).collect()
 }
 
-/// An address of the simulated world, in the documentation's networks.
-pub(crate) fn address(ipv6: bool, host: u8, port: u16) -> SocketAddr {
-    let ip: IpAddr = if ipv6 {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(host), 0, 0, 0, u16::from(host)).into()
-    } else {
-        Ipv4Addr::new(198, 51, 100, host).into()
-    };
-    SocketAddr::new(ip, port)
+/// What an end asks somebody else within `[from, to]`, as its capture shows it.
+fn asked(asks: Asks, host: IpAddr, from: i64, to: i64) -> Vec<(i64, Vec<u8>)> {
+    match asks {
+        Asks::Answered => exchange(host, from, to),
+        Asks::Unanswered => unanswered(host, from, to),
+        Asks::NameServer => lookup::unanswered(host, from, to),
+    }
 }
 
 /// Begins a pcap with nanoseconds.

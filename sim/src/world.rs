@@ -1,5 +1,8 @@
 //! The event loop: connections, hosts and captures on one virtual clock.
 
+mod between;
+
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -9,9 +12,12 @@ use fastrand::Rng;
 use crate::frame::{End, Packet};
 use crate::host::{Doing, Host};
 use crate::path::Path;
+use crate::plan::Squeeze;
 use crate::tap::Tap;
 use crate::tcp::Tcp;
 use crate::tls::Script;
+
+pub use between::SynProxy;
 
 /// No trial is longer.
 const MOST_TIME: i64 = 120_000 * crate::MS;
@@ -36,6 +42,8 @@ pub enum App {
         end: End,
         /// Bytes handed on.
         passed: usize,
+        /// What it says by itself, first.
+        header: Vec<u8>,
     },
 }
 
@@ -63,14 +71,26 @@ pub struct Conn {
     pub start: i64,
     /// The client's program lets data lie for so long.
     pub slow_reader: Option<i64>,
-    /// Something between resets both ends once this many bytes of the client's have passed it.
-    pub middlebox: Option<usize>,
+    /// Something between resets both ends once this many bytes of the client's have passed it, with this TTL.
+    pub middlebox: Option<(usize, u8)>,
+    /// What something between does to windows.
+    pub squeeze: Option<Squeeze>,
+    /// Where a SYN proxy stands with it.
+    pub syn_proxy: SynProxy,
+    /// A router tells the server of packets that are longer than this.
+    pub too_big: Option<u16>,
+    /// By how much the client's and the server's sequence numbers look greater at the other end.
+    pub renumbered: [u32; 2],
+    /// The server answers FIN with a reset.
+    pub resets_on_fin: bool,
     /// The client's step that resets instead of writing.
     pub reset_at: Option<usize>,
     /// The client's step at which it vanishes.
     pub vanish_at: Option<usize>,
     /// The client gives up so long after it began.
     pub patience: Option<i64>,
+    /// It closes then, as most programs do, instead of resetting.
+    pub closes: bool,
     /// The client's machine stands still: so long after its first write, for so long.
     pub pause: Option<(i64, i64)>,
     /// The client's process is stopped for so long when the first data come.
@@ -118,6 +138,8 @@ pub struct World {
     pub hosts: [Host; 2],
     /// The client's capture and the edge's.
     pub taps: [Tap; 2],
+    /// What else passed the client's capture and the edge's.
+    pub beside: [Vec<(i64, Vec<u8>)>; 2],
     rng: Rng,
     events: BinaryHeap<Reverse<(i64, u64, usize)>>,
     bodies: Vec<Option<Event>>,
@@ -132,6 +154,7 @@ impl World {
             conns: Vec::new(),
             hosts: [Host::default(), Host::default()],
             taps,
+            beside: [Vec::new(), Vec::new()],
             rng,
             events: BinaryHeap::new(),
             bodies: Vec::new(),
@@ -154,6 +177,11 @@ impl World {
             self.schedule(start + patience, id, Event::GiveUp);
         }
         id
+    }
+
+    /// Lets the client of a connection give up at `at`, if it has not done all by then.
+    pub fn give_up(&mut self, id: usize, at: i64) {
+        self.schedule(at, id, Event::GiveUp);
     }
 
     /// Lets time run until nothing more happens.
@@ -202,8 +230,16 @@ impl World {
                 self.conns[id].tcp[0].read_all(now, &mut out);
             }
             Event::GiveUp => {
-                if self.conns[id].steps[0].len() < self.steps_of(id) {
-                    self.conns[id].tcp[0].reset(now, &mut out);
+                let unfinished = self.conns[id].steps[0].len() < self.steps_of(id);
+                let conn = &mut self.conns[id];
+                let (closes, tcp) = (conn.closes, &mut conn.tcp[0]);
+                // A kernel that has no answer to its SYN yet says nothing.
+                if unfinished && tcp.established() && closes {
+                    tcp.close(now, &mut out);
+                } else if unfinished && tcp.established() {
+                    tcp.reset(now, &mut out);
+                } else if unfinished {
+                    tcp.die();
                 }
             }
         }
@@ -223,9 +259,12 @@ impl World {
         if conn.captured[end as usize] {
             let addresses = from(conn.addresses[end as usize], packet.from);
             let ttl = packet.ttl.saturating_sub(conn.path[packet.from as usize].hops).max(1);
-            self.taps[end as usize].see(now, packet, addresses, ttl, &mut self.rng);
+            self.taps[end as usize].see(now, &conn.shown(end, packet), addresses, ttl, &mut self.rng);
         }
         conn.tcp[end as usize].receive(now, packet, out);
+        if end == End::Server && packet.fin && conn.resets_on_fin {
+            conn.tcp[1].reset(now, out);
+        }
         if end == End::Client
             && !packet.payload.is_empty()
             && let Some(length) = conn.stops.take()
@@ -268,10 +307,11 @@ impl World {
                 };
                 self.schedule(at, id, Event::Act(end));
             }
-            App::Relay { to, end: onward, passed } => {
+            App::Relay { to, end: onward, passed, header } => {
                 let (to, onward) = (*to, *onward);
-                let bytes = tcp.received()[*passed..].to_vec();
-                *passed += bytes.len();
+                let news = &tcp.received()[*passed..];
+                *passed += news.len();
+                let bytes = [&std::mem::take(header), news].concat();
                 if onward == End::Client && !self.conns[to].tcp[0].established() && self.conns[to].log.is_empty() {
                     self.schedule(now, to, Event::Start);
                 }
@@ -316,35 +356,40 @@ impl World {
             let conn = &mut self.conns[id];
             if conn.captured[end as usize] {
                 let addresses = from(conn.addresses[end as usize], end);
-                self.taps[end as usize].see(now, &packet, addresses, packet.ttl, &mut self.rng);
+                self.taps[end as usize].see(now, &conn.shown(end, &packet), addresses, packet.ttl, &mut self.rng);
             }
             let arrived = conn.path[end as usize].carry(now, &packet, &mut self.rng);
             conn.log.push(Sent { from: end, syn: packet.syn, start: packet.start, end: packet.end(), at: now, arrived });
-            if let Some(trigger) = conn.middlebox
+            if let Some((trigger, ttl)) = conn.middlebox
                 && end == End::Client
                 && packet.end() >= trigger
             {
                 conn.middlebox = None;
-                self.forge(now, id, &packet);
+                self.forge(now, id, ttl, &packet);
             }
-            if let Some(at) = arrived {
-                self.schedule(at, id, Event::Arrive(end.peer(), Box::new(packet)));
+            match arrived {
+                Some(at) if self.conns[id].squeeze.is_some() => self.squeeze(at, id, packet),
+                Some(at) => self.schedule(at, id, Event::Arrive(end.peer(), Box::new(packet))),
+                None => self.tell_too_big(now, id, &packet),
             }
         }
         if let Some(at) = self.conns[id].tcp[end as usize].deadline() {
             self.schedule(at.max(now), id, Event::Tick(end));
         }
     }
+}
 
-    /// Something in the middle of the path resets both ends in each other's name.
-    fn forge(&mut self, now: i64, id: usize, seen: &Packet) {
-        let delay = self.conns[id].path[0].delay;
-        let reset = Packet { rst: true, payload: Vec::new(), ttl: 255, ip_id: 0x7777, timestamps: None, ..seen.clone() };
-        let to_server = Packet { start: seen.end(), ..reset.clone() };
-        let ack = seen.ack.unwrap_or(0);
-        let to_client = Packet { from: End::Server, start: ack, ack: Some(seen.end()), isn: (seen.isn.1, seen.isn.0), ..reset };
-        self.schedule(now + delay / 2 + delay / 2, id, Event::Arrive(End::Server, Box::new(to_server)));
-        self.schedule(now + delay / 2, id, Event::Arrive(End::Client, Box::new(to_client)));
+impl Conn {
+    /// A packet as one end's capture shows it.
+    fn shown<'a>(&self, end: End, packet: &'a Packet) -> Cow<'a, Packet> {
+        let (other, by) = (end.peer(), self.renumbered[end.peer() as usize]);
+        if by == 0 {
+            return Cow::Borrowed(packet);
+        }
+        let mut packet = packet.clone();
+        let number = if packet.from == other { &mut packet.isn.0 } else { &mut packet.isn.1 };
+        *number = number.wrapping_add(by);
+        Cow::Owned(packet)
     }
 }
 

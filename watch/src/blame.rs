@@ -7,17 +7,13 @@ use alerting::states::Blame;
 use analysis::clock::Span;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
+use analysis::judging::policy;
 use analysis::judging::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
 use settings::Time;
 
 use crate::checks::{Gate, Thresholds};
-
-/// With fewer rounds, the least round trip is no measure of what is usual.
-const LEAST_ROUNDS: u32 = 3;
-/// A prober's own work in one handshake, on a machine of any speed.
-const OWN_WORK: Span = Span::from_millis(20);
 
 /// What is known of a path.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
@@ -65,12 +61,12 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     let mut reading = socket::read(&report.trace);
     let baseline = Baseline {
         path: Baseline::of_path(usual.round_trip),
-        client_cpu: OWN_WORK,
-        client_unsplit: OWN_WORK,
+        client_cpu: policy::PROBER_WORK,
+        client_unsplit: policy::PROBER_WORK,
         ..Baseline::default()
     };
     reading.ledger.apply(&baseline);
-    let path_unknown = usual.rounds < LEAST_ROUNDS;
+    let path_unknown = (usual.rounds as usize) < policy::ENOUGH;
     let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };
     let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|r| Ended {
         by: ended(r),
@@ -152,7 +148,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         of_owner.map_or(Phase::ServerFlight, |e| e.phase)
     };
     let make = |culprit: &str, phase: Phase, ms: f64, sentence: String| {
-        Some(Blame { culprit: culprit.into(), phase: phase.name().into(), ms, sentence })
+        Some(Blame { culprit: culprit.into(), phase: phase.label().into(), ms, sentence })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
@@ -166,7 +162,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     }
     let culprit = parts.first().map_or("inconclusive", |p| side(p.owner));
     for (name, limit) in &thresholds.phase {
-        let of_phase = ledger.entries.iter().filter(|e| e.phase.name() == name);
+        let of_phase = ledger.entries.iter().filter(|e| e.phase.label() == name);
         let span: Span = of_phase.clone().map(|e| e.span).sum();
         if span.nanos() > limit.nanos() {
             let phase = of_phase.map(|e| e.phase).next().unwrap_or(Phase::ServerFlight);
@@ -184,15 +180,11 @@ fn target_ledger(ledger: &Ledger) -> Ledger {
     Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
 }
 
-/// The word for an owner in labels: whose fault, without what tells app from host.
+/// The word for an owner in labels: whose fault, without what tells app from host. The client is ourselves.
 pub fn side(owner: Owner) -> &'static str {
     match owner.side() {
-        Owner::Resolver => "resolver",
         Owner::Client => "prober",
-        Owner::Path => "path",
-        Owner::Loss => "loss",
-        Owner::Edge => "edge",
-        Owner::Protocol => "protocol",
-        _ => "inconclusive",
+        Owner::Unattributed => "inconclusive",
+        side => side.label(),
     }
 }

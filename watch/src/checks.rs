@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use alerting::Receiver;
 use alerting::clock::UnixSeconds;
 use alerting::states::KofN;
+use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -180,7 +181,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            culprit: Time::millis(100),
+            culprit: Time(policy::BAD_ROUND),
             edge: None,
             path: None,
             loss: None,

@@ -379,8 +379,7 @@ impl Engine {
 fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> RoundRecord {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
-    let part =
-        |e: &analysis::judging::ledger::Entry| (e.phase.name().to_owned(), owner_name(e.owner).to_owned(), e.span.millis());
+    let part = |e: &analysis::judging::ledger::Entry| (e.phase.label().to_owned(), e.owner.label().to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
     RoundRecord {
         name: raw.name.clone(),
@@ -400,19 +399,6 @@ fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool)
         grade: opinion.reading.grade.to_string(),
         sentence: blame.map_or_else(|| opinion.sentence.clone(), |b| b.sentence.clone()),
         parts: ledger.entries.iter().map(part).collect(),
-    }
-}
-
-fn owner_name(owner: analysis::judging::ledger::Owner) -> &'static str {
-    use analysis::judging::ledger::Owner;
-    match owner {
-        Owner::ClientHost => "client_host",
-        Owner::ClientApp => "client_app",
-        Owner::Client => "client",
-        Owner::EdgeHost => "edge_host",
-        Owner::EdgeApp => "edge_app",
-        Owner::Unattributed => "unattributed",
-        other => crate::blame::side(other),
     }
 }
 

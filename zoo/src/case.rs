@@ -54,6 +54,15 @@ impl Before {
             Before::Postgres => "postgres",
         }
     }
+
+    /// Where a server can stall before TLS.
+    pub fn stages(self) -> &'static [&'static str] {
+        match self {
+            Before::Smtp => &["greeting", "goahead"],
+            Before::ConnectAgain => &["challenge", "goahead"],
+            Before::Connect | Before::Postgres => &["goahead"],
+        }
+    }
 }
 
 /// What is done to a capture afterwards.

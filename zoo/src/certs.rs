@@ -2,6 +2,8 @@
 //!
 //! Padding lies in an extension that nobody reads, so that size costs bytes on the way and little computing.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,6 +48,8 @@ pub fn make(folder: &Path) -> Result<(), Failed> {
     let client = params.signed_by(&key, &issuer).why("client certificate")?;
     write(&folder.join("client.pem"), &client.pem())?;
     write(&folder.join("client.key"), &key.serialize_pem())?;
+    // libpq uses no key that others may read.
+    std::fs::set_permissions(folder.join("client.key"), Permissions::from_mode(0o600)).why("the client key's mode")?;
 
     for (chain, rsa, middle_bytes, leaf_bytes) in [
         (Chain::Ec, false, None, 0),

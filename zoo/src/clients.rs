@@ -8,10 +8,10 @@ use std::time::Duration;
 use lab::host::Host;
 use serde_json::{Value, json};
 
-use crate::case::{Case, Fault};
+use crate::case::{Before, Case, Fault};
 use crate::certs::Pki;
 use crate::error::Failed;
-use crate::servers::{Helpers, PORT, write};
+use crate::servers::{BEHIND, Helpers, PORT, postgres, write};
 use crate::spawn::{Start, start};
 use crate::stacks::{Client, Version};
 
@@ -137,11 +137,14 @@ fn one_by_one(
         let faults = case.faults.get(n).map_or(&[][..], Vec::as_slice);
         let ca = if faults.contains(&Fault::Distrust) { &pki.client } else { &pki.ca };
         let certificate = case.mtls && !faults.contains(&Fault::NoCertificate);
-        let (program, args, input) = if case.client == Client::Curl {
-            ("curl", curl(case, address, &ca.display().to_string(), certificate.then_some(pki)), None)
-        } else {
-            let request = "GET / HTTP/1.0\r\nHost: lab.test\r\n\r\n";
-            ("gnutls-cli", gnutls(case, address, &ca.display().to_string(), certificate.then_some(pki)), Some(request))
+        let (ca, certificate) = (ca.display().to_string(), certificate.then_some(pki));
+        let (program, args, input) = match case.client {
+            Client::Curl => ("curl".into(), curl(case, address, &ca, certificate), None),
+            Client::Psql => (postgres::path("psql")?, psql(case, address, &ca, certificate), None),
+            _ => {
+                let request = "GET / HTTP/1.0\r\nHost: lab.test\r\n\r\n";
+                ("gnutls-cli".into(), gnutls(case, address, &ca, certificate), Some(request))
+            }
         };
         let stalls: Vec<String> = faults
             .iter()
@@ -152,7 +155,7 @@ fn one_by_one(
             .collect();
         let env = if stalls.is_empty() { vec![] } else { helpers.stalls(&stalls.join(","), n, &log) };
         let log = scratch.join(format!("client-{n}"));
-        let mut running = start(places.host, &Start { program, args, env, log, input, group: None })?;
+        let mut running = start(places.host, &Start { program: &program, args, env, log, input, group: None })?;
         pid.store(running.pid(), Ordering::Relaxed);
         codes.push(running.wait(case.timeout + Duration::from_secs(1)));
         pid.store(0, Ordering::Relaxed);
@@ -165,15 +168,49 @@ fn curl(case: &Case, address: IpAddr, ca: &str, certificate: Option<&Pki>) -> Ve
     let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
     let mut args: Vec<String> = ["-s", "-o", "/dev/null", "--http1.1", "--cacert", ca, "--max-time"].map(String::from).to_vec();
     args.push(format!("{:.1}", case.timeout.as_secs_f64()));
-    args.extend(["--resolve".into(), format!("lab.test:{PORT}:{host}")]);
+    match case.before {
+        Some(Before::Connect | Before::ConnectAgain) => {
+            args.extend([
+                "--proxy".into(),
+                format!("http://{host}:{PORT}"),
+                "--connect-to".into(),
+                format!("lab.test:{PORT}:{BEHIND}"),
+            ]);
+        }
+        _ => args.extend(["--resolve".into(), format!("lab.test:{PORT}:{host}")]),
+    }
+    if case.before == Some(Before::ConnectAgain) {
+        // The first request shows no password.
+        args.extend(["--proxy-anyauth", "--proxy-user", "lab:lab"].map(String::from));
+    }
     if case.version == Version::Two {
         args.extend(["--tls-max".into(), "1.2".into()]);
     }
     if let Some(pki) = certificate {
         args.extend(["--cert".into(), pki.client.display().to_string(), "--key".into(), pki.client_key.display().to_string()]);
     }
-    args.push(format!("https://lab.test:{PORT}/"));
+    if case.before == Some(Before::Smtp) {
+        args.extend(["--ssl-reqd".into(), format!("smtp://lab.test:{PORT}/client.lab.test")]);
+    } else {
+        args.push(format!("https://lab.test:{PORT}/"));
+    }
     args
+}
+
+fn psql(case: &Case, address: IpAddr, ca: &str, certificate: Option<&Pki>) -> Vec<String> {
+    let mut words = vec![
+        format!("hostaddr={address} port={PORT} host=lab.test user=postgres dbname=postgres"),
+        format!("gssencmode=disable sslmode=verify-ca sslrootcert={ca}"),
+        format!("connect_timeout={}", case.timeout.as_secs()),
+    ];
+    if case.version == Version::Two {
+        words.push("ssl_max_protocol_version=TLSv1.2".into());
+    }
+    words.push(match certificate {
+        Some(pki) => format!("sslcert={} sslkey={}", pki.client.display(), pki.client_key.display()),
+        None => "sslcert=/nonexistent".into(),
+    });
+    ["--no-psqlrc", "--tuples-only", "--command", "select 1", &words.join(" ")].map(String::from).to_vec()
 }
 
 fn gnutls(case: &Case, address: IpAddr, ca: &str, certificate: Option<&Pki>) -> Vec<String> {

@@ -54,12 +54,19 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
     match kind.0 {
         "healthy" => {}
         "harmless disorder" => each(&mut c, &hit, &mut r, harmless),
-        "client stalls" | "client pauses behind the go-ahead" => each(&mut c, &hit, &mut r, client_stall),
+        "client stalls" => each(&mut c, &hit, &mut r, client_stall),
+        "client pauses behind the go-ahead" => {
+            each(&mut c, &hit, &mut r, |_, r| Fault::ClientStall { stage: "hello", ms: span(r, 60.0, 700.0).round() })
+        }
         "client waits for a third host" => {
             each(&mut c, &hit, &mut r, |c, r| Fault::Fetch { answered: r.u8(..3) > 0, ms: span(r, 150.0, 900.0) + overlap(c) })
         }
         "client is stopped" => each(&mut c, &hit, &mut r, client_stop),
-        "server stalls" | "server late before TLS" => each(&mut c, &hit, &mut r, server_stall),
+        "server stalls" => each(&mut c, &hit, &mut r, server_stall),
+        "server late before TLS" => each(&mut c, &hit, &mut r, |c, r| {
+            let stages = c.before.map_or(&[][..], Before::stages);
+            Fault::ServerStall { stage: stages[r.usize(..stages.len())], ms: span(r, 60.0, 700.0).round() }
+        }),
         "server is stopped" => each(&mut c, &hit, &mut r, |c, r| Fault::ServerStop { ms: span(r, 80.0, 600.0) + ms(c.out) }),
         "packet lost" => {
             let which = lost(&c, &mut r);
@@ -108,8 +115,8 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
 }
 
 fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
-    let before = matches!(kind, "server late before TLS" | "client pauses behind the go-ahead")
-        .then(|| *pick_one(r, &[Before::Smtp, Before::Connect, Before::ConnectAgain, Before::Postgres]));
+    let talks = talks(r, kind);
+    let before = talks.map(|t| t.2);
     let version = if r.u8(..10) < 4 { Version::Two } else { Version::Three };
     let chain = *pick_one(r, &[Chain::Ec, Chain::Rsa, Chain::Rsa, Chain::Mid, Chain::Long]);
     let chain = match kind {
@@ -117,18 +124,19 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
         "harmless disorder" if matches!(chain, Chain::Ec | Chain::Long) => Chain::Mid,
         _ => chain,
     };
-    let mut client = *pick_one(r, &Client::ALL);
-    let mut server = *pick_one(r, &Server::ALL);
-    if before.is_some() {
-        (client, server) = (Client::Python, Server::Python);
+    let mut client = *pick_one(r, &Client::WEB);
+    let mut server = *pick_one(r, &Server::WEB);
+    if let Some(talks) = talks {
+        (client, server) = (talks.0, talks.1);
     }
     while kind == "client waits for a third host" && !client.fetches() {
-        client = *pick_one(r, &Client::ALL);
+        client = *pick_one(r, &Client::WEB);
     }
-    let mut mtls = before.is_none() && client.certificate() && r.u8(..6) == 0;
+    let imitated = before.is_some() && server == Server::Python;
+    let mut mtls = !imitated && client.certificate() && r.u8(..6) == 0;
     let mut resume = before.is_none() && !mtls && client.resumes() && kind != "packets too big" && r.u8(..5) == 0;
     while kind == "server stalls" && server.stages(version, mtls, resume, false).is_empty() {
-        server = *pick_one(r, &Server::ALL);
+        server = *pick_one(r, &Server::WEB);
     }
     if kind.ends_with("little CPU") {
         // One thread each, so that what the scheduler made it wait is what the handshake waited for.
@@ -142,7 +150,9 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
     if kind == "packet lost" && chain != Chain::Ec {
         resume = false;
     }
-    let hello_retry = version == Version::Three && !resume && before.is_none() && r.u8(..8) == 0;
+    let hello_retry = version == Version::Three && !resume && !imitated && r.u8(..8) == 0;
+    // PostgreSQL takes one curve, which is not the one that clients guess.
+    let hello_retry = hello_retry || (version == Version::Three && server == Server::Postgres);
     let out = span(r, 1.0, 110.0);
     let back = if r.u8(..4) == 0 { span(r, 1.0, 110.0) } else { out };
     let jitter = if r.u8(..5) == 0 { (out.min(back) * 0.15).min(4.0) } else { 0.0 };
@@ -189,6 +199,35 @@ fn surroundings(r: &mut Rng, seed: u64, kind: &str, count: usize) -> Case {
     }
 }
 
+/// Who says something before TLS, to whom and what; most cases begin with TLS.
+fn talks(r: &mut Rng, kind: &str) -> Option<(Client, Server, Before)> {
+    let real = [
+        (Client::Psql, Server::Postgres, Before::Postgres),
+        (Client::Curl, Server::Exim, Before::Smtp),
+        (Client::Curl, Server::SquidNginx, Before::Connect),
+        (Client::Curl, Server::SquidHaproxy, Before::Connect),
+        (Client::Curl, Server::SquidNginx, Before::ConnectAgain),
+        (Client::Curl, Server::SquidHaproxy, Before::ConnectAgain),
+    ];
+    let imitated = [Before::Smtp, Before::Connect, Before::ConnectAgain, Before::Postgres];
+    // As many cases of PostgreSQL and of SMTP as of the proxy.
+    let one_real = |r: &mut Rng| match r.usize(..3) {
+        2 => *pick_one(r, &real[2..]),
+        n => real[n],
+    };
+    match kind {
+        "server late before TLS" | "client pauses behind the go-ahead" => {
+            let imitates = r.u8(..4) == 0;
+            let python = |r: &mut Rng| (Client::Python, Server::Python, *pick_one(r, &imitated));
+            Some(if imitates { python(r) } else { one_real(r) })
+        }
+        // Their programs cannot fetch, or have several threads.
+        "client waits for a third host" => None,
+        _ if kind.ends_with("little CPU") => None,
+        _ => (r.u8(..5) == 0).then(|| one_real(r)),
+    }
+}
+
 fn each(c: &mut Case, hit: &[usize], r: &mut Rng, mut draw: impl FnMut(&Case, &mut Rng) -> Fault) {
     for n in hit {
         let fault = draw(c, r);
@@ -207,19 +246,14 @@ fn overlap(c: &Case) -> f64 {
 }
 
 fn client_stall(c: &Case, r: &mut Rng) -> Fault {
-    let stage = if c.before.is_some() { "hello" } else { pick_one(r, c.client.stages(c.mtls, c.resume)) };
+    let stage = *pick_one(r, c.client.stages(c.mtls, c.resume));
     let stage = if c.resume && stage == "verify" { "finished" } else { stage };
     let more = if stage == "hello" { 0.0 } else { overlap(c) };
     Fault::ClientStall { stage, ms: (span(r, 60.0, 700.0) + more).round() }
 }
 
 fn server_stall(c: &Case, r: &mut Rng) -> Fault {
-    let stages: Vec<&'static str> = match c.before {
-        Some(Before::Smtp) => vec!["greeting", "goahead"],
-        Some(Before::ConnectAgain) => vec!["challenge", "goahead"],
-        Some(_) => vec!["goahead"],
-        None => c.server.stages(c.version, c.mtls, c.resume, c.hello_retry),
-    };
+    let stages = c.server.stages(c.version, c.mtls, c.resume, c.hello_retry);
     Fault::ServerStall { stage: stages[r.usize(..stages.len())], ms: span(r, 60.0, 700.0).round() }
 }
 
@@ -284,8 +318,7 @@ fn bad_end(c: &mut Case, hit: &[usize], r: &mut Rng) {
         if c.client.distrusts() {
             choices.push(Fault::Distrust);
         }
-        // nginx completes and answers 400.
-        if c.mtls && c.server != Server::Nginx {
+        if c.mtls && !c.server.lenient() {
             choices.push(Fault::NoCertificate);
         }
         if c.client.old() && c.server != Server::Gnutls {
@@ -414,6 +447,29 @@ mod tests {
         }
         let hit: usize = cases.iter().map(|c| c.faults.iter().filter(|f| !f.is_empty()).count()).sum();
         assert!(hit * 2 < cases.len() * 10);
+    }
+
+    #[test]
+    fn real_servers_that_speak_before_tls_are_drawn_only_where_they_can() {
+        let cases: Vec<Case> = (0..2_000).map(|i| case(3, i, 10)).collect();
+        for server in Server::all().filter(|s| !Server::WEB.contains(s)) {
+            let of: Vec<&Case> = cases.iter().filter(|c| c.server == server).collect();
+            assert!(of.len() >= 40, "{server:?}: {}", of.len());
+            for (kind, _, _) in KINDS {
+                let may = kind != "client waits for a third host" && !kind.ends_with("little CPU");
+                let drawn = of.iter().any(|c| c.title.starts_with(&format!("{kind};")));
+                assert!(!drawn || may, "{server:?}, {kind}");
+            }
+            for c in of {
+                assert!(c.before.is_some() && !c.resume && !c.concurrent, "{}", c.name);
+                assert_eq!(c.client == Client::Psql, server == Server::Postgres, "{}", c.name);
+            }
+        }
+        let late = cases.iter().filter(|c| c.title.starts_with("server late before TLS"));
+        for c in late {
+            let stages = c.before.map_or(&[][..], Before::stages);
+            assert!(c.faults.iter().flatten().all(|f| matches!(f, Fault::ServerStall { stage, .. } if stages.contains(stage))));
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::clients::{self, Places};
 use crate::error::{Failed, Why};
 use crate::noise::{Late, Noise};
 use crate::servers::{self, Helpers, PORT};
-use crate::spawn::{Program, Start, start};
+use crate::spawn::{Program, Start, start, with_children};
 use crate::stacks::Version;
 use crate::starved::{Starved, Watch};
 
@@ -95,7 +95,7 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
         [capture(client, case, &folder.join("client.pcap"), scratch)?, capture(edge, case, &folder.join("edge.pcap"), scratch)?];
     let noise = Noise::watch();
     let client_pid = Arc::new(AtomicU32::new(0));
-    let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.pid(), group.clone());
+    let watcher = watch(events, case.clone(), Arc::clone(&client_pid), server.answers.pid(), group.clone());
     let places = Places {
         host: client,
         addresses: &edge.addresses(),
@@ -115,9 +115,9 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
             return Err(Failed("the capture lost packets".into()));
         }
     }
-    let mut server_lines = lines(&server.output());
-    server_lines.extend(lines(&std::fs::read_to_string(scratch.join("server-stalls")).unwrap_or_default()));
-    server.end(Signal::SIGTERM);
+    let mut server_lines = lines(&server.answers.output());
+    server_lines.extend(lines(&std::fs::read_to_string(scratch.join(servers::STALLS)).unwrap_or_default()));
+    server.end();
     drop(lab); // ends the wire, which ends the log
     let (events, stops, starved) = watcher.join().map_err(|_| Failed("the watcher of the wire failed".into()))?;
     let (client_lines, codes) = ran?;
@@ -229,11 +229,17 @@ fn starve(group: Arc<Cgroup>, ms: f64) {
 }
 
 fn halt(pid: u32, handshake: usize, client: bool, ms: f64) -> Stop {
-    let pid = Pid::from_raw(pid as i32);
-    let _ = kill(pid, Signal::SIGSTOP);
+    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
+    let stopped = with_children(pid);
+    let all = |signal| {
+        for pid in &stopped {
+            let _ = kill(*pid, signal);
+        }
+    };
+    all(Signal::SIGSTOP);
     let (t, begun) = (now(), Instant::now());
     std::thread::sleep(Duration::from_secs_f64(ms / 1e3));
-    let _ = kill(pid, Signal::SIGCONT);
+    all(Signal::SIGCONT);
     Stop { handshake, client, ms: begun.elapsed().as_secs_f64() * 1e3, t, t_end: now() }
 }
 

@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<(), Failed> {
     fastrand::seed(options.seed);
     certs::make(&certificates)?;
     let left_out = LeftOut::say();
-    if left_out.servers.len() == Server::ALL.len() {
+    if Server::all().all(|s| left_out.servers.contains(&s)) {
         return Err(Failed("no server of any stack is installed".into()));
     }
     build(&scratch.0, &options.stacks, &left_out)?;
@@ -166,8 +166,8 @@ struct LeftOut {
 impl LeftOut {
     /// Looks for every stack; says which are left out, and fails where all are required (`WHOSTALLED_REQUIRE=stacks`).
     fn say() -> Self {
-        let clients: Vec<Client> = Client::ALL.into_iter().filter(|c| c.missing().is_some()).collect();
-        let servers: Vec<Server> = Server::ALL.into_iter().filter(|s| s.missing().is_some()).collect();
+        let clients: Vec<Client> = Client::all().filter(|c| c.missing().is_some()).collect();
+        let servers: Vec<Server> = Server::all().filter(|s| s.missing().is_some()).collect();
         let programs: BTreeSet<&str> =
             clients.iter().filter_map(|c| c.missing()).chain(servers.iter().filter_map(|s| s.missing())).collect();
         if !programs.is_empty() {
@@ -214,6 +214,9 @@ fn build(folder: &Path, stacks: &Path, left_out: &LeftOut) -> Result<(), Failed>
         if !output.status.success() {
             return Err(Failed(format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim())));
         }
+    }
+    if !left_out.servers.contains(&Server::Postgres) {
+        servers::postgres::template(folder)?;
     }
     Ok(())
 }

@@ -99,6 +99,18 @@ impl Drop for Program {
     }
 }
 
+/// A process and its children: a server may fork for every connection.
+pub fn with_children(pid: u32) -> Vec<Pid> {
+    let parent = |stat: &str| stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse::<u32>().ok();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let children = all.filter_map(|entry| {
+        let child = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent(&stat) == Some(pid)).then_some(child)
+    });
+    children.chain([pid as i32]).map(Pid::from_raw).collect()
+}
+
 /// Waits until something on `host` listens on `port` at as many addresses as asked.
 ///
 /// # Errors
@@ -121,4 +133,22 @@ pub fn listening(host: &Host, port: u16, many: usize, program: &mut Program) -> 
         std::thread::sleep(Duration::from_millis(5));
     }
     Err(Failed(format!("nobody listens on port {port}: {}", program.errors().trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_comes_with_its_children_and_no_others() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let pid = |of: u32| Pid::from_raw(of as i32);
+        let found = with_children(std::process::id());
+        let of_child = with_children(child.id());
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(found.contains(&pid(std::process::id())) && found.contains(&pid(child.id())), "{found:?}");
+        assert!(!found.contains(&pid(1)), "{found:?}");
+        assert_eq!(of_child, [pid(child.id())]);
+    }
 }

@@ -1,5 +1,7 @@
 //! The stacks, and where each can stall by itself.
 
+use crate::servers::{postgres, squid};
+
 /// A client program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Client {
@@ -12,6 +14,8 @@ pub enum Client {
     Rustls,
     /// Our own prober.
     Prober,
+    /// PostgreSQL's libpq, in its shell.
+    Psql,
 }
 
 /// A server program.
@@ -24,6 +28,12 @@ pub enum Server {
     Node,
     Python,
     Gnutls,
+    Postgres,
+    /// Behind STARTTLS.
+    Exim,
+    /// Behind a proxy that is asked to CONNECT: Squid on the same host.
+    SquidNginx,
+    SquidHaproxy,
 }
 
 /// A certificate chain, by what it weighs.
@@ -48,8 +58,13 @@ fn missing(programs: &'static [&'static str]) -> Option<&'static str> {
 }
 
 impl Client {
-    pub const ALL: [Client; 8] =
+    /// Those that speak HTTPS.
+    pub const WEB: [Client; 8] =
         [Client::Curl, Client::Python, Client::Go, Client::Java, Client::Node, Client::Gnutls, Client::Rustls, Client::Prober];
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WEB.into_iter().chain([Client::Psql])
+    }
 
     pub fn word(self) -> &'static str {
         match self {
@@ -61,6 +76,7 @@ impl Client {
             Client::Gnutls => "gnutls",
             Client::Rustls => "rustls",
             Client::Prober => "prober",
+            Client::Psql => "psql",
         }
     }
 
@@ -74,13 +90,14 @@ impl Client {
             Client::Node => &["node"],
             Client::Gnutls => &["gnutls-cli"],
             Client::Rustls | Client::Prober => &[],
+            Client::Psql => return postgres::missing(&["psql"]),
         })
     }
 
     /// Where it can stall: before ClientHello, in verification, before Finished, in its own key (client certificate).
     pub fn stages(self, mtls: bool, resumed: bool) -> &'static [&'static str] {
         match self {
-            Client::Curl => &["hello", "read", "verify"],
+            Client::Curl | Client::Psql => &["hello", "read", "verify"],
             Client::Gnutls => &["hello", "verify"], // one blocking call reads and answers the flight
             Client::Python | Client::Node | Client::Rustls | Client::Prober => &["hello", "finished"],
             Client::Go if mtls => &["hello", "verify", "finished", "key"],
@@ -92,7 +109,7 @@ impl Client {
 
     /// One process for all handshakes.
     pub fn one_process(self) -> bool {
-        !matches!(self, Client::Curl | Client::Gnutls)
+        !matches!(self, Client::Curl | Client::Gnutls | Client::Psql)
     }
 
     pub fn resumes(self) -> bool {
@@ -124,8 +141,13 @@ impl Client {
 }
 
 impl Server {
-    pub const ALL: [Server; 7] =
+    /// Those that speak HTTPS.
+    pub const WEB: [Server; 7] =
         [Server::Nginx, Server::Haproxy, Server::Caddy, Server::Go, Server::Node, Server::Python, Server::Gnutls];
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WEB.into_iter().chain([Server::Postgres, Server::Exim, Server::SquidNginx, Server::SquidHaproxy])
+    }
 
     pub fn word(self) -> &'static str {
         match self {
@@ -136,7 +158,25 @@ impl Server {
             Server::Node => "node",
             Server::Python => "python",
             Server::Gnutls => "gnutls",
+            Server::Postgres => "postgres",
+            Server::Exim => "exim",
+            Server::SquidNginx => "squid-nginx",
+            Server::SquidHaproxy => "squid-haproxy",
         }
+    }
+
+    /// The server that a proxy leads to.
+    pub fn behind_proxy(self) -> Option<Server> {
+        match self {
+            Server::SquidNginx => Some(Server::Nginx),
+            Server::SquidHaproxy => Some(Server::Haproxy),
+            _ => None,
+        }
+    }
+
+    /// Stalls where its plan says; the others where `stall.so` makes them.
+    pub fn stalls_itself(self) -> bool {
+        matches!(self, Server::Caddy | Server::Go | Server::Node | Server::Python)
     }
 
     /// What of it is not installed here.
@@ -149,6 +189,10 @@ impl Server {
             Server::Node => &["node"],
             Server::Python => &["python3"],
             Server::Gnutls => &["gnutls-serv"],
+            Server::Postgres => return postgres::missing(&["postgres", "initdb"]),
+            Server::Exim => &["exim4"],
+            Server::SquidNginx => &["squid", squid::PASSWORDS, "nginx"],
+            Server::SquidHaproxy => &["squid", squid::PASSWORDS, "haproxy"],
         })
     }
 
@@ -156,24 +200,31 @@ impl Server {
     pub fn stages(self, version: Version, mtls: bool, resumed: bool, retry: bool) -> Vec<&'static str> {
         let mut stages = match self {
             Server::Caddy => vec![],
-            Server::Nginx | Server::Haproxy | Server::Gnutls => vec!["read"],
+            Server::Nginx | Server::Haproxy | Server::SquidNginx | Server::SquidHaproxy => vec!["read"],
+            Server::Gnutls | Server::Postgres | Server::Exim => vec!["read"],
             Server::Go => vec!["accept", "hello"],
             Server::Node if resumed => vec!["accept"], // no name callback
             Server::Node => vec!["accept", "hello"],
             Server::Python => vec!["hello"],
         };
+        // OpenSSL, which `stall.so` knows.
+        let open = matches!(self, Server::Nginx | Server::Haproxy | Server::SquidNginx | Server::SquidHaproxy | Server::Postgres);
         let last_word_waits = version == Version::Two && !resumed;
-        match self {
-            Server::Nginx | Server::Haproxy | Server::Go | Server::Python if last_word_waits => stages.push("second"),
-            _ => {}
+        if last_word_waits && (open || matches!(self, Server::Go | Server::Python)) {
+            stages.push("second");
         }
-        if mtls && !resumed && matches!(self, Server::Go | Server::Nginx | Server::Haproxy) {
+        if mtls && !resumed && (open || self == Server::Go) {
             stages.push("verify");
         }
         if (mtls || retry) && version == Version::Three && self == Server::Python {
             stages.push("second");
         }
         stages
+    }
+
+    /// Completes without a client certificate that it asked for, and refuses afterwards.
+    pub fn lenient(self) -> bool {
+        matches!(self, Server::Nginx | Server::SquidNginx | Server::Postgres)
     }
 
     /// Can close single connections after the ClientHello.

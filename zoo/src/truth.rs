@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use lab::wire::{Act, Event, Packet};
 use serde_json::{Map, Value, json};
 
-use crate::case::{Case, Edit, Fault};
+use crate::case::{Before, Case, Edit, Fault};
 use crate::error::Failed;
 use crate::record::{Logs, way};
 use crate::stacks::{Chain, Client, Server};
@@ -45,7 +45,7 @@ pub fn truth(case: &Case, logs: &Logs, edited: Value) -> Result<Value, Failed> {
     }
     let saw = saw(case, logs, &numbers);
     let mut book = Book { acts: Vec::new(), done: BTreeMap::new() };
-    programs(logs, &numbers, &mut book);
+    programs(case, logs, &numbers, &mut book);
     starved(logs, &mut book);
     wire(case, logs, &mut book);
     detours(case, &syns, &mut book);
@@ -155,12 +155,16 @@ fn saw(case: &Case, logs: &Logs, numbers: &HashMap<u16, usize>) -> BTreeMap<usiz
     saw
 }
 
-fn programs(logs: &Logs, numbers: &HashMap<u16, usize>, book: &mut Book) {
+fn programs(case: &Case, logs: &Logs, numbers: &HashMap<u16, usize>, book: &mut Book) {
+    let by_port = |line: &Value, key: &str| line[key].as_u64().and_then(|p| numbers.get(&(p as u16))).copied();
+    // The peer of a server behind a proxy is the proxy: such servers are asked one after the other, and count.
+    let counts = case.server.behind_proxy().is_some();
     for (lines, key, place, done) in
         [(&logs.client, "port", "client app", Done::ClientStall), (&logs.server, "peer", "server app", Done::ServerStall)]
     {
         for line in lines {
-            let Some(n) = line[key].as_u64().and_then(|p| numbers.get(&(p as u16))).copied() else { continue };
+            let counted = if counts && key == "peer" { line["number"].as_u64() } else { None };
+            let Some(n) = counted.map(|n| n as usize).or_else(|| by_port(line, key)) else { continue };
             let (Some(t), Some(end)) = (line["t"].as_f64(), line["t_end"].as_f64()) else { continue };
             let actual = round1((end - t) * 1e3);
             if line["ev"] == "close" {
@@ -436,7 +440,7 @@ fn natural(case: &Case) -> Vec<&'static str> {
     if case.chain == Chain::Long {
         waits.push("the flight (about 22 kB) is above the first congestion window: one more round trip of slow start is normal");
     }
-    if case.server == Server::Gnutls || case.client == Client::Gnutls {
+    if matches!(case.server, Server::Gnutls | Server::Exim) || case.client == Client::Gnutls {
         waits.push("GnuTLS sends a flight in several writes and the last part may wait (Nagle) for an acknowledgement");
     }
     if queues(case) {
@@ -444,6 +448,9 @@ fn natural(case: &Case) -> Vec<&'static str> {
     }
     if case.hello_retry {
         waits.push("HelloRetryRequest: one more round trip is the protocol's");
+    }
+    if case.before == Some(Before::ConnectAgain) {
+        waits.push("the proxy's 407: one more round trip is the protocol's");
     }
     waits
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use crate::clock::Span;
 use crate::conversation::milestone::Milestone;
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
-use crate::judging::verdict::{kind_words, owner_words, phase_words};
 use crate::tcp::flow::Side;
 
 /// An entry of a ledger that claims something.
@@ -30,16 +29,16 @@ impl Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.span, owner_words(self.owner))?;
-        self.kind.map_or(Ok(()), |kind| write!(f, " ({})", kind_words(kind)))?;
-        write!(f, " in {}", phase_words(self.phase))
+        write!(f, "{} of {}", self.span, self.owner.words())?;
+        self.kind.map_or(Ok(()), |kind| write!(f, " ({})", kind.words()))?;
+        write!(f, " in {}", self.phase.words())
     }
 }
 
 /// The kinds of claims that are checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Rule {
-    /// A ledger sums to its total, a judgement to its ledger.
+    /// A ledger sums to its total, a judgement to its ledger; owners have kinds that they can have.
     Sums,
     /// No instant is counted twice.
     Once,
@@ -71,6 +70,8 @@ pub enum Broken {
     Sum { entries: Span, total: Span },
     /// An entry takes no time, or less; or more of it is usual than there is.
     NoTime { claim: Claim, baseline: Span },
+    /// An owner that never does such a thing.
+    NoSuchKind { claim: Claim },
     /// More time than anybody watched, beside the lookup.
     Longer { total: Span, watched: Span },
     /// The same entry twice: some instants are counted more than once.
@@ -131,7 +132,11 @@ impl Broken {
     /// Which kind of claim it was.
     pub fn rule(&self) -> Rule {
         match self {
-            Broken::Sum { .. } | Broken::NoTime { .. } | Broken::Part { .. } | Broken::Excess { .. } => Rule::Sums,
+            Broken::Sum { .. }
+            | Broken::NoTime { .. }
+            | Broken::NoSuchKind { .. }
+            | Broken::Part { .. }
+            | Broken::Excess { .. } => Rule::Sums,
             Broken::Longer { .. } | Broken::Twice { .. } => Rule::Once,
             Broken::NoPacket { .. } => Rule::Cited,
             Broken::Unbound { .. }
@@ -162,10 +167,11 @@ impl fmt::Display for Broken {
         match self {
             Broken::Sum { entries, total } => write!(f, "the entries sum to {entries}, the total is {total}"),
             Broken::NoTime { claim, baseline } => write!(f, "{claim}, {baseline} of it usual: no time, or less than none"),
+            Broken::NoSuchKind { claim } => write!(f, "{claim}: such an owner never does that"),
             Broken::Longer { total, watched } => write!(f, "{total} in all, of {watched} that anybody watched"),
             Broken::Twice { claim, packets } => write!(f, "{claim} by packets {packets:?} is counted twice"),
             Broken::Part { owner, said, entries } => {
-                write!(f, "{said} beyond the baseline are said to be of {}, the entries have {entries}", owner_words(*owner))
+                write!(f, "{said} beyond the baseline are said to be of {}, the entries have {entries}", owner.words())
             }
             Broken::Excess { said, is } => {
                 write!(f, "{said} are said to be beyond the baseline; the parts, or the floor, say {is}")
@@ -202,12 +208,12 @@ impl fmt::Display for Broken {
             }
             Broken::NoBlackhole { claim, packet: None } => write!(f, "{claim}, but no big packet was sent twice for nothing"),
             Broken::EndedFirst { by, first, packet } => {
-                write!(f, "{} is said to have ended it; first was {}, in packet {packet}", owner_words(*by), end(*first))
+                write!(f, "{} is said to have ended it; first was {}, in packet {packet}", by.words(), end(*first))
             }
-            Broken::NobodyEnded { by } => write!(f, "{} is said to have ended it; no view shows that", owner_words(*by)),
+            Broken::NobodyEnded { by } => write!(f, "{} is said to have ended it; no view shows that", by.words()),
             Broken::Candidates { n } => write!(f, "left open among {n} candidates"),
             Broken::NoCandidate { owner } => {
-                write!(f, "{} is named as a candidate: nobody, or named already", owner_words(*owner))
+                write!(f, "{} is named as a candidate: nobody, or named already", owner.words())
             }
             Broken::NotMissing { missing, packet: Some(packet) } => {
                 write!(f, "{missing} is said to be missing; see packet {packet}")

@@ -47,10 +47,10 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
     if data.is_empty() {
         return put_off(w, news, left, entry); // what waited for an acknowledgement waited for whoever put that off
     }
-    if told.from == side {
-        return Some("they are not news and the data that it let go");
-    }
     let apart = data.at - told.at;
+    if told.from == side {
+        return overdue(w, news, left);
+    }
     if own && apart < Span::ZERO {
         return Some("it left before");
     }
@@ -61,17 +61,35 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
         Kind::Nagle => nagle(w, news, left),
         Kind::InitialWindow => {
             let under_way = data.start() - w.acknowledged_before(side.peer(), news);
-            (under_way < WINDOW_SEGMENTS * w.full(side)).then_some("less than an initial window was under way")
+            let last = w.packets[..news].iter().rfind(|p| p.from == side && !p.is_empty());
+            let whole = last.is_some_and(|p| p.len() % w.full(side) == 0);
+            let in_one_breath = own && apart <= SLACK.percent(15);
+            (under_way < WINDOW_SEGMENTS * w.full(side) && !whole && !in_one_breath).then_some("less than a window was under way")
         }
         _ => {
             let edge = |p: &Seen<Unplaced>| w.right_edge(p);
             let before = w.told_before(side.peer(), news).and_then(edge);
             match before.zip(edge(&told)) {
+                // What fits into a small window leaves when the persist timer runs out.
+                Some((before, _)) if before == data.end() && data.len() < w.full(side) => None,
                 Some((before, _)) if before >= data.end() => Some("the window had room before"),
                 Some((_, after)) if after < data.end() => Some("the window has no room for it"),
                 _ => None,
             }
         }
+    }
+}
+
+/// Two of a side's own, the first not acknowledged when a timer took the second along.
+fn overdue(w: &Witness, first: usize, second: usize) -> Option<&'static str> {
+    let (before, data) = (w.packets[first], w.packets[second]);
+    let full = w.full(data.from);
+    let told = w.packets[first..second].iter().any(|p| p.from != data.from && p.ack() >= Some(before.end()));
+    let held = before.len() % full == 0 || before.len() < full && data.len() < full;
+    match () {
+        () if before.is_empty() => Some("they are not news and the data that it let go"),
+        () if told => Some("what was sent before it was acknowledged"),
+        () => (!held).then_some("neither was held by a rule of TCP's"),
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
         if entry.span <= Span::ZERO || entry.baseline > entry.span || entry.baseline < Span::ZERO || entry.error < Span::ZERO {
             found.push(Broken::NoTime { claim: Claim::of(entry), baseline: entry.baseline });
         }
+        if entry.kind.is_some_and(|kind| !kind.owners().contains(entry.owner)) {
+            found.push(Broken::NoSuchKind { claim: Claim::of(entry) });
+        }
     }
     let mut owners: Vec<Owner> = ledger.entries.iter().map(|e| e.owner_of_excess()).collect();
     owners.extend(judgement.parts.iter().map(|p| p.owner));

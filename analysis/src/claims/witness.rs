@@ -14,6 +14,7 @@ pub(super) struct Witness {
     /// In order of time.
     pub packets: Vec<Seen<Unplaced>>,
     sacks: Vec<(u64, Blocks)>,
+    mss: Option<i64>,
     scales: [Option<u8>; 2],
     ticks: [Span; 2],
     /// What was sent before each packet by the same side: new bytes lie beyond it.
@@ -38,6 +39,7 @@ impl Witness {
             reached,
             sacks: view.sacks().to_vec(),
             scales: [Side::Client, Side::Server].map(|side| view.window_scale(side)),
+            mss: view.mss(),
             ticks: [Side::Client, Side::Server].map(|side| Stamps::of(view, side).tick()),
             packets,
         }
@@ -77,9 +79,17 @@ impl Witness {
         Some(Span::from_nanos(ticks.checked_mul(self.tick(b.from).nanos())?))
     }
 
-    /// What a full segment of a side holds.
+    /// What a full segment of a side holds: the longest, if it came twice; else what the ends said they take, less the timestamps.
     pub fn full(&self, side: Side) -> i64 {
-        self.sent_by(side).map(Seen::len).max().unwrap_or(0).clamp(SEGMENT[0], SEGMENT[1])
+        let longest = self.sent_by(side).map(Seen::len).max().unwrap_or(0);
+        let places = || self.sent_by(side).filter(|p| p.len() == longest).map(Seen::start);
+        let twice = places().any(|start| places().any(|other| other != start));
+        let stamps = if self.sent_by(side).any(|p| p.tsval().is_some()) { 12 } else { 0 };
+        match self.mss.map(|mss| SEGMENT[1].min(mss - stamps)) {
+            Some(most) if !twice || longest < SEGMENT[0] => most,
+            Some(most) => longest.max(SEGMENT[0]).min(most),
+            None => longest.clamp(SEGMENT[0], SEGMENT[1]),
+        }
     }
 
     /// Up to where a packet lets its receiver send; absent where the scale is not known.

@@ -6,7 +6,7 @@ use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::host::HostTrace;
 use crate::conversation::turns;
 use crate::dns::Lookup;
-use crate::tcp::flow::{Endpoints, Side, View};
+use crate::tcp::flow::{Endpoints, Seen, Side, View};
 use crate::tls::{Dialogue, Order};
 
 /// What the edge's own log says of a handshake.
@@ -232,7 +232,11 @@ impl Handshake {
 fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
     let Some(hello) = d.first_client_hello.or(d.client_hello) else { return false };
     let (client, server) = (view.half(Side::Client), view.half(Side::Server));
-    let answered = view.sent_by(Side::Server).any(|p| !p.is_empty() && p.ack().is_some_and(|ack| ack >= hello.end));
+    // What the server had said before it is no answer to it.
+    let heard = view.first_copy(Side::Client, hello.end).and_then(Seen::ack).unwrap_or(0).max(0);
+    let answer = |p: &&Seen<D>| p.end() > heard && p.ack().is_some_and(|ack| ack >= hello.end);
+    let known = server.stream.known(heard as usize, heard as usize + 1);
+    let answered = known && view.sent_by(Side::Server).any(|p| !p.is_empty() && answer(&p));
     if d.server_hello.is_none() && d.hello_retry.is_none() && d.server_alert.is_none() && answered && server.stream.captured() > 0
     {
         return server.records.hopeless() || server.records.begins_otherwise();

@@ -82,9 +82,10 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
     let alerts = [alert(Side::Client, d.client_alert), alert(Side::Server, d.server_alert)];
     let (packet, first) = alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet)?;
     let place = view.packets.iter().position(|p| p.packet == packet)?;
-    // What is sent again says nothing new.
-    let (mut reached, mut said) = ([i64::MIN; 2], None);
-    for p in view.packets[..place].iter().filter(|p| !p.is_empty() || p.flags.syn()) {
+    // What is sent again says nothing new, and what it had not by then, nothing to it.
+    let (closing, mut reached, mut said) = (&view.packets[place], [i64::MIN; 2], None);
+    let had = |p: &&Seen<D>| p.from == closing.from || closing.ack().is_none_or(|ack| p.start() > ack || p.end() <= ack);
+    for p in view.packets[..place].iter().filter(|p| !p.is_empty() || p.flags.syn()).filter(had) {
         if p.end() > reached[p.from as usize] {
             (reached[p.from as usize], said) = (p.end(), Some(p.at));
         }

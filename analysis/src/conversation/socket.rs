@@ -16,7 +16,7 @@ use crate::conversation::ends::client_time;
 use crate::conversation::host::HostTrace;
 use crate::conversation::milestone::Milestone;
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
-use crate::judging::verdict::{Culprit, End, Grade, Judgement, Reading, Verdict, owner_words, phase_words};
+use crate::judging::verdict::{Culprit, End, Grade, Judgement, Reading, Verdict};
 
 /// Software timestamps of one kernel.
 const STAMP_ERROR: Span = Span::from_micros(100);
@@ -316,12 +316,12 @@ pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -
             said
         }
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<&str> = candidates.iter().map(|o| owner_words(o)).collect();
+            let who: Vec<&str> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<String> = missing.iter().map(|m| m.to_string()).collect();
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
             format!("{excess} beyond the baseline could be any of: {}.{tell}", who.join(", "))
         }
-        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
+        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
     };
     said + &ended
 }
@@ -329,9 +329,9 @@ pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -
 fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String {
     let of_owner = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner);
     let Some(largest) = of_owner.max_by_key(|e| e.excess()) else {
-        return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
+        return format!("{}: {}.", culprit.owner.words(), culprit.excess);
     };
-    let (phase, span) = (phase_words(largest.phase), largest.span);
+    let (phase, span) = (largest.phase.words(), largest.span);
     let round_trip = reading.ledger.min_path().map_or(String::new(), |rtt| format!("; the round trip is {rtt}"));
     match culprit.owner.side() {
         Owner::Edge => {
@@ -350,7 +350,7 @@ fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String 
         Owner::Path => format!("The way took {span} ({phase}), usual is {}.", largest.baseline),
         Owner::Loss => format!("A packet was lost and repeated: {span} ({phase}){round_trip}."),
         Owner::Resolver => format!("The name lookup took {span}."),
-        other => format!("{}: {span} ({phase}){round_trip}.", owner_words(other)),
+        other => format!("{}: {span} ({phase}){round_trip}.", other.words()),
     }
 }
 

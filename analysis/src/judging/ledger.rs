@@ -3,211 +3,14 @@
 //! Entries plus `unattributed` sum to the total exactly, by construction: [`Ledger::charge`] never takes
 //! more than is left, and [`Ledger::close`] books the rest.
 
-use std::fmt;
-
-use enumset::{EnumSet, EnumSetType};
+use enumset::EnumSet;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Span;
+pub use crate::judging::baseline::{Baseline, Normal};
+pub use crate::judging::vocabulary::{Kind, Missing, Owner, Phase};
 use crate::tcp::flow::Side;
-
-/// Who owns a stretch of time (docs/verdicts.md, "Owners").
-#[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[enumset(serialize_repr = "list")]
-#[serde(rename_all = "snake_case")]
-pub enum Owner {
-    /// Name resolution.
-    Resolver,
-    /// The client's program: it computed, or slept by its own choice.
-    ClientApp,
-    /// The client's machine: the program wanted to run and could not.
-    ClientHost,
-    /// The client's side; the evidence does not split app from host.
-    Client,
-    /// The network between them.
-    Path,
-    /// Lost packets and the wait for their repetition.
-    Loss,
-    /// The edge's machine, its accept queue included.
-    EdgeHost,
-    /// The edge's program.
-    EdgeApp,
-    /// The edge's side; the evidence does not split app from host.
-    Edge,
-    /// What the protocols demand.
-    Protocol,
-    /// Nobody the evidence can name.
-    Unattributed,
-}
-
-impl Owner {
-    /// The owner without what tells app from host.
-    #[must_use]
-    pub fn side(self) -> Self {
-        match self {
-            Owner::ClientApp | Owner::ClientHost => Owner::Client,
-            Owner::EdgeApp | Owner::EdgeHost => Owner::Edge,
-            other => other,
-        }
-    }
-}
-
-/// What the owner was doing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Ready to run, waiting for a CPU.
-    CpuStarved,
-    /// Stopped by a signal.
-    Stopped,
-    /// The hypervisor gave the CPU to somebody else.
-    CpuStolen,
-    /// Asleep by its own choice.
-    Asleep,
-    /// It had nothing to say yet: what it speaks is not TLS, and nobody knows what it waited for.
-    Idle,
-    /// Busy on a CPU.
-    Computing,
-    /// Waiting for somebody else's answer: another connection of the same host began and ended within the time.
-    Dependency,
-    /// It let data lie in its receive buffer until that was full, and its kernel closed the window.
-    ZeroWindow,
-    /// Every round trip is longer than the path's baseline.
-    Detour,
-    /// Some round trips are longer than others.
-    Delay,
-    /// Client to edge.
-    Out,
-    /// Edge to client.
-    Back,
-    /// Full-size packets vanish, small ones pass.
-    MtuBlackhole,
-    /// The kernel did not hand the connection to the program, or not yet.
-    AcceptQueue,
-    /// It still held an earlier connection of the same addresses and ports, and answered SYN with that (RFC 5961, section 4).
-    OldConnection,
-    /// It went on with packets of a size that it was told is too big (RFC 1191).
-    IgnoredTooBig,
-    /// Looking up a name.
-    Lookup,
-    /// A round trip for leave to send more than the receiver had room for.
-    ReceiveWindow,
-    /// A HelloRetryRequest's extra round trip.
-    HelloRetry,
-    /// The server's flight waited for acknowledgements to open the window.
-    InitialWindow,
-    /// TCP held a small segment until the one before it was acknowledged (Nagle's algorithm).
-    Nagle,
-    /// Waiting for an acknowledgement that nothing else waits for.
-    FinalAck,
-}
-
-/// The stretch of the handshake an entry belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Name resolution.
-    Dns,
-    /// Other addresses, tried before the one that answered.
-    Attempts,
-    /// SYN to SYN-ACK.
-    Connect,
-    /// Plaintext before TLS: a greeting, STARTTLS, CONNECT, SSLRequest.
-    BeforeTls,
-    /// The client between what let it begin and ClientHello.
-    ClientHello,
-    /// ClientHello to a HelloRetryRequest.
-    HelloRetry,
-    /// ClientHello to the end of the server's flight.
-    ServerFlight,
-    /// The client between the server's flight and its own Finished.
-    ClientFinished,
-    /// Finished to the edge's answer or acknowledgement.
-    Finish,
-    /// A request on the finished connection, to the first byte of its answer.
-    Request,
-}
-
-impl Phase {
-    /// Its name in files and labels.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Dns => "dns",
-            Phase::Attempts => "attempts",
-            Phase::Connect => "connect",
-            Phase::BeforeTls => "before_tls",
-            Phase::ClientHello => "client_hello",
-            Phase::HelloRetry => "hello_retry",
-            Phase::ServerFlight => "server_flight",
-            Phase::ClientFinished => "client_finished",
-            Phase::Finish => "finish",
-            Phase::Request => "request",
-        }
-    }
-}
-
-/// What would settle a question that the evidence left open.
-#[derive(EnumSetType, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[enumset(serialize_repr = "list")]
-#[serde(rename_all = "snake_case")]
-pub enum Missing {
-    /// A capture at the client's end.
-    ClientCapture,
-    /// TCP timestamps from the client.
-    ClientTimestamps,
-    /// An IPv4 identification that counts packets.
-    ClientIpId,
-    /// A capture at the edge's end.
-    EdgeCapture,
-    /// TCP timestamps from the edge.
-    EdgeTimestamps,
-    /// An IPv4 identification that counts the edge's packets.
-    EdgeIpId,
-    /// Scheduler evidence from the client's host.
-    ClientHost,
-    /// Scheduler evidence from the edge's host.
-    EdgeHost,
-    /// A capture at another address, that was tried before.
-    OtherAddress,
-    /// At which end the capture was taken.
-    Standpoint,
-    /// The connection on the other side of a proxy.
-    OtherLeg,
-    /// A capture without losses.
-    LosslessCapture,
-    /// A capture that began before the connection did.
-    Syn,
-    /// The path's round trip when well.
-    PathBaseline,
-    /// A capture that goes on for longer.
-    LongerCapture,
-    /// A capture whose clock nobody set meanwhile.
-    SteadyClock,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Missing::ClientCapture => "a capture at the client's end",
-            Missing::ClientTimestamps => "TCP timestamps from the client",
-            Missing::ClientIpId => "an IP identification that counts the client's packets (IPv6 has none)",
-            Missing::EdgeCapture => "a capture at the edge's end",
-            Missing::EdgeTimestamps => "TCP timestamps from the edge",
-            Missing::EdgeIpId => "an IP identification that counts the edge's packets (IPv6 has none)",
-            Missing::OtherLeg => "the verdict of the proxy's other connection",
-            Missing::OtherAddress => "a capture at the address that did not answer",
-            Missing::Standpoint => "at which end the capture was taken (--client-side, --edge-side)",
-            Missing::ClientHost => "scheduler evidence from the client's host",
-            Missing::EdgeHost => "scheduler evidence from the edge's host",
-            Missing::Syn => "a capture that began before the connection (its SYN shows the round trip)",
-            Missing::LongerCapture => "a capture that goes on for longer",
-            Missing::SteadyClock => "a capture whose clock was not set meanwhile (or TCP timestamps, which show by how much)",
-            Missing::PathBaseline => "the path's usual round trip (other handshakes over it, or a control target)",
-            Missing::LosslessCapture => "a capture that dropped nothing",
-        })
-    }
-}
 
 /// Of whose own work an entry is a part: the same work of sibling handshakes tells how long it takes when nothing is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -298,11 +101,6 @@ impl Entry {
         self
     }
 
-    /// Whether it is the client's time, or may be.
-    fn may_be_client(&self) -> bool {
-        self.owner == Owner::Client || self.candidates.contains(Owner::Client)
-    }
-
     /// Whose it is that it took longer than usual: a round trip that one end saw grow may be somebody else's.
     pub fn owner_of_excess(&self) -> Owner {
         if self.owner == Owner::Path && !self.candidates.is_empty() { Owner::Unattributed } else { self.owner }
@@ -317,9 +115,6 @@ impl Entry {
 fn is_zero(span: &Span) -> bool {
     *span == Span::ZERO
 }
-
-/// Time on a CPU that is an edge's ordinary work: a signature and a key share, on a machine of any speed.
-const EDGE_CPU: Span = Span::from_millis(5);
 
 /// Lines of most ledgers, at most.
 const USUAL_ENTRIES: usize = 6;
@@ -351,6 +146,13 @@ impl Ledger {
     pub fn close(&mut self, phase: Phase) {
         let rest = self.remaining();
         self.charge(Entry::new(phase, Owner::Unattributed, None, rest, Span::ZERO));
+    }
+
+    /// The client had nothing to ask yet: what it waited before ClientHello is nobody's.
+    pub fn had_nothing_to_say(&mut self) {
+        for entry in self.entries.iter_mut().filter(|e| e.phase == Phase::ClientHello && e.owner.side() == Owner::Client) {
+            (entry.owner, entry.kind, entry.worked) = (Owner::Client, Some(Kind::Idle), None);
+        }
     }
 
     /// Time not yet charged.
@@ -385,133 +187,6 @@ impl Ledger {
         let any = self.entries.iter().any(twice);
         let clean = |phase| !any || !self.entries.iter().any(|e| e.phase == phase && twice(e));
         self.entries.iter().filter(|e| e.round_trip && clean(e.phase)).map(|e| e.span).min()
-    }
-
-    /// Sets every entry's baseline, and how much that varies, from what is known of this path and these ends when well.
-    pub fn apply(&mut self, baseline: &Baseline) {
-        let own = self.min_path().unwrap_or_default();
-        let path = baseline.path.unwrap_or(Normal { location: own, spread: Span::ZERO });
-        let round_spread = path.spread.max(ROUND_SPREAD);
-        let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
-        let mut edge_cpu = EDGE_CPU;
-        let mut work: SmallVec<[(Phase, Worked, Span); 8]> = SmallVec::new();
-        for entry in &mut self.entries {
-            let grain = entry.grain;
-            entry.spread =
-                if entry.round_trip || entry.extra_round { round_spread.max(entry.error).max(grain) } else { Span::ZERO };
-            entry.baseline = match (entry.owner, entry.kind) {
-                _ if entry.worked.is_some() && !baseline.work.is_empty() => {
-                    let Some(worked) = entry.worked else { continue };
-                    let known = work.iter().position(|(phase, w, _)| (*phase, *w) == (entry.phase, worked));
-                    let at = known.unwrap_or_else(|| {
-                        let normal = baseline.work_of(entry.phase, worked);
-                        entry.spread = normal.spread.max(grain);
-                        work.push((entry.phase, worked, normal.location));
-                        work.len() - 1
-                    });
-                    let taken = entry.span.min(work[at].2);
-                    work[at].2 -= taken;
-                    taken
-                }
-                (Owner::Path, _) if entry.round_trip => entry.span.min(path.location),
-                (Owner::Resolver, _) => entry.span.min(path.location),
-                (Owner::Protocol, Some(Kind::FinalAck)) | (_, Some(Kind::Idle)) => entry.span,
-                // A delay that may be a host asleep is nobody's work.
-                (Owner::Client, _) | (Owner::Unattributed, None) if entry.may_be_client() => {
-                    let taken = entry.span.min(unsplit_client);
-                    unsplit_client -= taken;
-                    taken
-                }
-                (Owner::ClientApp, Some(Kind::Computing)) => {
-                    let taken = entry.span.min(client_cpu);
-                    client_cpu -= taken;
-                    taken
-                }
-                (Owner::EdgeApp, Some(Kind::Computing)) => {
-                    let taken = entry.span.min(edge_cpu);
-                    edge_cpu -= taken;
-                    taken
-                }
-                _ => Span::ZERO,
-            };
-        }
-        self.split_extra_rounds(path.location, round_spread);
-        let detour = {
-            let rounds = self.entries.iter().filter(|e| e.round_trip && e.owner == Owner::Path);
-            let excess: SmallVec<[Span; 6]> = rounds.map(Entry::excess).collect();
-            let most = excess.iter().copied().max().unwrap_or_default();
-            excess.len() > 1 && most >= Span::from_millis(1) && excess.iter().all(|x| *x >= most.percent(50))
-        };
-        for entry in self.entries.iter_mut().filter(|e| e.owner == Owner::Path && (e.round_trip || e.extra_round)) {
-            entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
-            if detour {
-                entry.candidates = EnumSet::empty(); // no machine stands still for each round alike
-            }
-        }
-    }
-
-    /// A round that a protocol asked for is as long as any other; what is more is the path's.
-    fn split_extra_rounds(&mut self, path: Span, spread: Span) {
-        let mut longer = Vec::new();
-        for (i, entry) in self.entries.iter_mut().enumerate() {
-            if !entry.extra_round || entry.owner != Owner::Protocol || path == Span::ZERO {
-                continue;
-            }
-            let more = entry.span - path;
-            // Seen from one end, the other's kernel may have put its acknowledgement off.
-            let put_off = if entry.candidates.is_empty() { Span::ZERO } else { PUT_OFF };
-            if more > spread.percent(400).max(put_off) {
-                entry.span -= more;
-                longer.push((
-                    i,
-                    Entry { owner: Owner::Path, kind: Some(Kind::Delay), round_trip: false, span: more, ..entry.clone() },
-                ));
-            }
-            (entry.candidates, entry.missing) = (EnumSet::empty(), EnumSet::empty());
-        }
-        for (i, rest) in longer.into_iter().rev() {
-            self.entries.insert(i + 1, rest);
-        }
-    }
-}
-
-/// How long an acknowledgement is put off at most (RFC 9293, section 3.8.6.3; Linux: 40 ms), and something for its timer.
-const PUT_OFF: Span = Span::from_millis(60);
-/// How much a round trip varies at least: stamps, softirqs, a scheduler's tick.
-const ROUND_SPREAD: Span = Span::from_micros(500);
-/// What an end's ordinary work takes where no sibling tells: a signature, a chain to verify, a key share.
-pub const ORDINARY_WORK: Normal = Normal { location: Span::from_millis(12), spread: Span::from_millis(3) };
-
-/// A quantity when nothing is wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct Normal {
-    /// Its usual size.
-    pub location: Span,
-    /// How much it varies: one standard deviation.
-    pub spread: Span,
-}
-
-/// What a handshake takes when nothing is wrong.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct Baseline {
-    /// A round trip of the path; absent: the handshake's own least.
-    pub path: Option<Normal>,
-    /// Each end's own work, where siblings tell; empty: by the two numbers below.
-    pub work: Vec<(Phase, Worked, Normal)>,
-    /// CPU time the client itself needs (it is its work, not a stall).
-    pub client_cpu: Span,
-    /// Time the client takes for itself where nothing tells its work from its waiting.
-    pub client_unsplit: Span,
-}
-
-impl Baseline {
-    /// A path of which only the least round trip is known.
-    pub fn of_path(rtt: Option<Span>) -> Option<Normal> {
-        rtt.map(|location| Normal { location, spread: Span::ZERO })
-    }
-
-    fn work_of(&self, phase: Phase, worked: Worked) -> Normal {
-        self.work.iter().find(|(p, w, _)| (*p, *w) == (phase, worked)).map_or(ORDINARY_WORK, |(.., normal)| *normal)
     }
 }
 

@@ -8,16 +8,12 @@ use enumset::EnumSet;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Span;
-use crate::judging::ledger::{Baseline, Kind, Missing, Owner};
+use crate::judging::baseline::Baseline;
+use crate::judging::decide::{decide, excess_by_owner};
+use crate::judging::policy;
 use crate::judging::stats::{Shift, compare};
-use crate::judging::verdict::{Judgement, LEAST_EFFECT, Reading, Verdict, decide, excess_by_owner};
-
-/// More client CPU than this is never a client's ordinary work.
-const MOST_CLIENT_CPU: Span = Span::from_millis(60);
-
-/// Time of the client's own that is never held against it where only the edge's packets speak: an ordinary
-/// client computes for some milliseconds before ClientHello and Finished (curl with a full bundle: up to 30).
-pub const UNSPLIT_CLIENT: Span = Span::from_millis(20);
+use crate::judging::verdict::{Judgement, Reading, Verdict};
+use crate::judging::vocabulary::{Kind, Missing, Owner};
 
 /// What a target is there for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -74,10 +70,14 @@ pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
             };
             let control = row().filter(|c| c.role == Role::Control).filter_map(least_rtt).min();
             let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
-            // A client short of CPU may also run slower; twice the least is still its own work.
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
-            let client_cpu = least_cpu.percent(200).max(Span::from_millis(3)).min(MOST_CLIENT_CPU);
-            Baseline { path: Baseline::of_path(path_rtt), client_cpu, client_unsplit: UNSPLIT_CLIENT, ..Baseline::default() }
+            let client_cpu = least_cpu.percent(policy::OWN_CPU).max(policy::LEAST_CLIENT_CPU).min(policy::MOST_CLIENT_CPU);
+            Baseline {
+                path: Baseline::of_path(path_rtt),
+                client_cpu,
+                client_unsplit: policy::UNSPLIT_CLIENT,
+                ..Baseline::default()
+            }
         })
         .collect();
     for (cell, baseline) in cells.iter_mut().zip(&baselines) {
@@ -138,7 +138,7 @@ pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> C
 }
 
 fn enough(slow: usize, n: usize) -> bool {
-    if n < 4 { slow * 2 > n } else { slow >= 2 && slow * 4 >= n }
+    if n < policy::FEW { slow * 2 > n } else { slow >= policy::LEAST_SLOW && slow * policy::SLOW_PARTS >= n }
 }
 
 fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
@@ -249,7 +249,7 @@ fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
     }
     let of_accused = cells.iter().filter(|c| several.iter().any(|v| v.vantage == c.vantage && v.target == c.target));
     let parts = excess_by_owner(of_accused.flat_map(|c| c.readings.iter().map(|r| &r.ledger)));
-    decide(&parts, LEAST_EFFECT, EnumSet::empty(), EnumSet::empty())
+    decide(&parts, policy::LEAST_EFFECT, EnumSet::empty(), EnumSet::empty())
 }
 
 fn scope(verdicts: &[CellVerdict]) -> Scope {
@@ -274,7 +274,7 @@ fn scope(verdicts: &[CellVerdict]) -> Scope {
     let first = slow[0];
     if whole(&|v| v.vantage == first.vantage, 1.0) {
         Scope::Vantage { vantage: first.vantage.clone() }
-    } else if whole(&|v| v.target == first.target, 0.8) {
+    } else if whole(&|v| v.target == first.target, policy::WHOLE_TARGET) {
         Scope::Target { target: first.target.clone() }
     } else {
         Scope::Pairs { pairs: slow.iter().map(|v| format!("{} → {}", v.vantage, v.target)).collect() }

@@ -2,8 +2,9 @@
 
 use crate::clock::{Client, Span};
 use crate::conversation::handshake::Handshake;
-use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
-use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict, owner_words, phase_words};
+use crate::judging::ledger::Entry;
+use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict};
+use crate::judging::vocabulary::{Clause, Kind, Missing, Owner, Phase};
 use crate::tcp::flow::{Side, View};
 
 /// Says how a packet of the evidence is called, from its number in the views.
@@ -38,7 +39,7 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             Missing::PathBaseline
         ),
         Verdict::Inconclusive { candidates, missing, .. } if *missing == Missing::LongerCapture => {
-            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             format!(
                 "Nothing was slow as far as this was captured; whether what was due next came late, or was held by {}, shows only {}.{ended}",
                 who.join(" or "),
@@ -61,10 +62,10 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             )
         }
         Verdict::Inconclusive { candidates, missing, excess } => {
-            let who: Vec<_> = candidates.iter().map(|o| owner_words(o)).collect();
+            let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
-            let place = open.map_or(String::new(), |e| format!(" in {}{}", phase_words(e.phase), frames(&e.packets, cite)));
+            let place = open.map_or(String::new(), |e| format!(" in {}{}", e.phase.words(), frames(&e.packets, cite)));
             let who = match who.as_slice() {
                 [] => "is no one owner's: several have a share, none a clear one".to_owned(),
                 [one] => format!("may be of {one}, or of nobody"),
@@ -78,44 +79,32 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
              it, or sends with another TTL.",
             after.name()
         ),
-        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", owner_words(*by), after.name()),
+        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
     }
 }
 
 fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
     let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
     let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
-        return format!("{}: {}.", owner_words(culprit.owner), culprit.excess);
+        return format!("{}: {}.", culprit.owner.words(), culprit.excess);
     };
     let cited = frames(&largest.packets, cite);
     let span = largest.span;
+    let clause = culprit.kind.map_or(Clause::Nothing, |kind| kind.clause(culprit.owner));
+    if let Clause::Whole(text) = clause {
+        return text.replace("{span}", &span.to_string()) + &cited + ".";
+    }
+    let doing = |otherwise| if let Clause::Doing(text) = clause { text } else { otherwise };
     match (culprit.owner, culprit.kind) {
-        (Owner::ClientHost | Owner::ClientApp | Owner::Client, kind) => {
-            let doing = match kind {
-                Some(Kind::CpuStarved) => "its thread waited for a CPU",
-                Some(Kind::Stopped) => "its process stood stopped",
-                Some(Kind::CpuStolen) => "the hypervisor had its CPU",
-                Some(Kind::Asleep) => "its own program slept, the data waiting",
-                Some(Kind::Computing) => "its own program computed",
-                Some(Kind::Dependency) => "its program waited for somebody else's answer, on another connection",
-                Some(Kind::ZeroWindow) => {
-                    return format!(
-                        "For {span} the client's program read nothing: its receive window was closed and the edge could not send{cited}."
-                    );
-                }
-                _ => "the client sent nothing",
-            };
-            client_turnaround(handshake, reading, largest, doing) + &cited
-        }
-        (Owner::Path, Some(Kind::MtuBlackhole)) => {
-            format!("Full-size packets vanished on the path while smaller ones arrived ({span} lost to it){cited}.")
+        (Owner::ClientHost | Owner::ClientApp | Owner::Client, _) => {
+            client_turnaround(handshake, reading, largest, doing("the client sent nothing")) + &cited
         }
         (Owner::Path, Some(Kind::Detour)) => format!(
             "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
             largest.excess()
         ),
         (Owner::Path, _) if !largest.round_trip => {
-            format!("The path held {} {span} longer than what went before it{cited}.", phase_words(largest.phase))
+            format!("The path held {} {span} longer than what went before it{cited}.", largest.phase.words())
         }
         (Owner::Path, _) => {
             let best = if reading.ledger.min_path() == Some(largest.baseline) {
@@ -125,14 +114,14 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             };
             format!(
                 "The path held {}: one round trip took {span} against {} {best}{cited}.",
-                phase_words(largest.phase),
+                largest.phase.words(),
                 largest.baseline
             )
         }
         (Owner::Loss, direction) if never_came(reading, largest) => format!(
             "A packet{} left in {} and never came, {span} as long as anybody watched{cited}.",
             if direction == Some(Kind::Out) { " from the client" } else { " from the edge" },
-            phase_words(largest.phase),
+            largest.phase.words(),
         ),
         (Owner::Loss, direction) => format!(
             "A packet{} was lost in {} and its repetition came {span} later{cited}.",
@@ -141,33 +130,14 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 Some(_) => " from the edge",
                 None => "",
             },
-            phase_words(largest.phase),
+            largest.phase.words(),
         ),
-        (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, kind) => {
-            let doing = match kind {
-                Some(Kind::AcceptQueue) => "the connection waited in the edge's kernel for its program to accept it",
-                Some(Kind::CpuStarved) => "the edge's thread waited for a CPU",
-                Some(Kind::Asleep) => "the edge's program slept",
-                Some(Kind::Dependency) => "the edge's program waited for somebody else's answer, on another connection",
-                Some(Kind::Computing) => "the edge's program computed",
-                Some(Kind::Stopped) => "the edge's process stood stopped",
-                _ => "the edge did not answer",
-            };
-            format!("For {span} of {} {doing}{cited}.", phase_words(largest.phase))
+        (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, _) => {
+            format!("For {span} of {} {}{cited}.", largest.phase.words(), doing("the edge did not answer"))
         }
-        (Owner::Protocol, Some(Kind::Nagle)) => format!(
-            "Nobody stalled: TCP held a small segment of the handshake for {span} until the one before it was acknowledged \
-             (Nagle's algorithm; the TLS stack wrote its flight in pieces without TCP_NODELAY){cited}."
-        ),
-        (Owner::Protocol, Some(Kind::InitialWindow)) => format!(
-            "Nobody stalled: the server's flight was larger than its initial congestion window and waited {span} for \
-             acknowledgements{cited}."
-        ),
-        (Owner::Protocol, Some(Kind::HelloRetry)) => {
-            format!("Nobody stalled: a HelloRetryRequest cost one more round trip, {span}{cited}.")
+        (owner @ (Owner::Resolver | Owner::Protocol | Owner::Unattributed), _) => {
+            format!("{}: {span} in {}{cited}.", owner.words(), largest.phase.words())
         }
-        (Owner::Resolver, _) => format!("The name lookup took {span}{cited}."),
-        (owner, _) => format!("{}: {span} in {}{cited}.", owner_words(owner), phase_words(largest.phase)),
     }
 }
 
@@ -176,7 +146,7 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     let then = match largest.phase {
         Phase::ClientFinished => "Finished",
         Phase::ClientHello => "ClientHello",
-        _ => return format!("For {} of {} {doing}.", largest.span, phase_words(largest.phase)),
+        _ => return format!("For {} of {} {doing}.", largest.span, largest.phase.words()),
     };
     let same = |e: &&Entry| e.phase == largest.phase && e.worked == largest.worked && e.packets == largest.packets;
     let turnaround: Span = reading.ledger.entries.iter().filter(same).map(|e| e.span).sum();

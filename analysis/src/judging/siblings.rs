@@ -8,21 +8,11 @@
 use smallvec::SmallVec;
 
 use crate::clock::Span;
-use crate::judging::ledger::Normal;
+use crate::judging::baseline::Normal;
+use crate::judging::policy::{DISAGREE, DISAGREE_PERCENT, ENOUGH, LEAST_SPREAD, MOST_SPREAD, MOST_WORK, ORDINARY_WORK};
 
 /// Quantities remembered: the latest.
 const MOST: usize = 64;
-/// With fewer, there is no saying what is usual.
-pub const ENOUGH: usize = 3;
-/// Work beyond this is not ordinary, however many siblings take as long.
-const MOST_WORK: Span = Span::from_millis(25);
-/// What is taken for it then.
-const PRIOR: Normal = Normal { location: Span::from_millis(12), spread: Span::from_millis(3) };
-/// Less than this no schedule promises.
-const LEAST_SPREAD: Span = Span::from_micros(500);
-/// A spread may hide no more than a quarter of a tenth of a second.
-const MOST_SPREAD: Span = Span::from_millis(6);
-
 /// The latest quantities of one kind.
 #[derive(Clone, Default, Debug)]
 pub struct Samples {
@@ -74,8 +64,8 @@ impl Samples {
         let wide = spread(&sorted, location);
         let location = Span::from_nanos(location);
         Some(match () {
-            () if location > MOST_WORK => PRIOR,
-            () if wide > location.percent(30).max(Span::from_millis(3)) => {
+            () if location > MOST_WORK => ORDINARY_WORK,
+            () if wide > location.percent(DISAGREE_PERCENT).max(DISAGREE) => {
                 Normal { location: Span::from_nanos(sorted[sorted.len() / 4]), spread: wide.min(MOST_SPREAD) }
             }
             () => Normal { location, spread: wide },
@@ -115,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_no_ordinary_work_takes_is_no_measure_of_it() {
-        assert_eq!(samples(&[400, 500, 600]).work(), Some(PRIOR));
+        assert_eq!(samples(&[400, 500, 600]).work(), Some(ORDINARY_WORK));
         assert_eq!(samples(&[1, 1]).work(), None);
     }
 
@@ -162,8 +152,8 @@ mod tests {
     #[test]
     fn ordinary_work_ends_at_25_ms() {
         assert_eq!(samples(&[25; 5]).work().map(|n| n.location), Some(Span::from_millis(25)));
-        assert_eq!(samples(&[26; 5]).work(), Some(PRIOR));
-        assert_eq!((PRIOR.location, PRIOR.spread), (Span::from_millis(12), Span::from_millis(3)));
+        assert_eq!(samples(&[26; 5]).work(), Some(ORDINARY_WORK));
+        assert_eq!((ORDINARY_WORK.location, ORDINARY_WORK.spread), (Span::from_millis(12), Span::from_millis(3)));
     }
 
     #[test]

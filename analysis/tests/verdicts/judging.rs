@@ -4,8 +4,9 @@ use enumset::EnumSet;
 use whostalled_analysis::clock::Span;
 use whostalled_analysis::conversation::milestone::Milestone;
 use whostalled_analysis::judging::ledger::{Baseline, Entry, Kind, Ledger, Missing, Owner, Phase};
+use whostalled_analysis::judging::policy;
 use whostalled_analysis::judging::verdict::{
-    Circumstances, Culprit, End, Ended, Grade, Judgement, LEAST_EFFECT, Reading, Verdict, decide, floor, judge,
+    Circumstances, Culprit, End, Ended, Grade, Judgement, Reading, Verdict, decide, floor, judge,
 };
 
 fn us(micros: i64) -> Span {
@@ -49,7 +50,7 @@ fn quietly(by: Owner) -> Option<Ended> {
 
 #[test]
 fn below_the_floor_nothing_is_wrong() {
-    assert_eq!(LEAST_EFFECT, Span::from_millis(12));
+    assert_eq!(policy::LEAST_EFFECT, Span::from_millis(12));
     assert_eq!(label(&[part(Owner::Edge, 11_999)]), "healthy");
     assert_eq!(label(&[part(Owner::Edge, 12_000)]), "edge");
     // Small excesses of several owners are what handshakes are like.
@@ -82,7 +83,7 @@ fn what_is_no_tls_is_slow_only_beyond_an_ordinary_round_trip() {
 fn decided(parts: &[(Owner, i64)]) -> String {
     let culprit = |(owner, ms): &(Owner, i64)| Culprit { owner: *owner, kind: None, excess: us(ms * 1_000), error: Span::ZERO };
     let parts: Vec<Culprit> = parts.iter().map(culprit).collect();
-    decide(&parts, LEAST_EFFECT, EnumSet::empty(), EnumSet::empty()).label()
+    decide(&parts, policy::LEAST_EFFECT, EnumSet::empty(), EnumSet::empty()).label()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is usual, learned from ledgers made by hand.
 
-use analysis::judging::ledger::{Entry, Kind, ORDINARY_WORK};
+use analysis::judging::ledger::{Entry, Kind};
+use analysis::judging::policy::ORDINARY_WORK;
 use analysis::judging::verdict::{End, Grade};
 
 use super::*;

@@ -49,12 +49,14 @@ fn proven(by: Owner) -> Option<Who> {
 #[test]
 fn how_long_it_had_waited_is_told_by_the_last_that_was_said() {
     let waited = |packets: Vec<Packet>| ended(&Handshake::of(Some(view(&packets)), None)).expect("it ended").waited.millis();
-    let closed = with(begun(|p| p), data(C, 93.0, 500, 0).fin());
+    let closed = with(begun(|p| p), data(C, 93.0, 500, 0).acks(900).fin());
     let said = begun(|p| p).iter().rfind(|p| p.len > 0).expect("something was said").at;
     assert_eq!(waited(closed.clone()), 93.0 - said);
+    // What only passed the capture had not come: it waited since ClientHello.
+    assert_eq!(waited(with(begun(|p| p), data(C, 93.0, 500, 0).acks(0).fin())), 93.0 - 41.0);
     // An acknowledgement says nothing, nor does what is sent again.
     let mut packets = begun(|p| p);
-    packets.extend([ack(S, 91.0, 900, 500), data(S, 92.0, 0, 900).acks(500), data(C, 93.0, 500, 0).fin()]);
+    packets.extend([ack(S, 91.0, 900, 500), data(S, 92.0, 0, 900).acks(500), data(C, 93.0, 500, 0).acks(900).fin()]);
     assert_eq!(waited(packets), 93.0 - said);
 }
 

@@ -1,7 +1,6 @@
 //! The arcs of a walk: each a stretch of time that one thing took. Laid end to end they are the handshake.
 
-use super::limits::Rule;
-use super::tape::Known;
+use super::transport::{Known, Rule};
 use crate::judging::ledger::Phase;
 use crate::tcp::flow::Side;
 

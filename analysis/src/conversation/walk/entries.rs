@@ -8,11 +8,11 @@ use enumset::EnumSet;
 use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
-use super::far::put_off;
-use super::limits::Rule;
 use super::losses::{lost, vanished};
 use super::reached::{UnderWay, under_way};
-use super::tape::{Known, Tape};
+use super::tcp::far::put_off;
+use super::tcp::tape::{Known, Tape};
+use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
@@ -328,7 +328,7 @@ impl Evidence<'_> {
             return entries;
         }
         // When it left, its timestamps tell; when what it answered came, was said above.
-        let stamped = |e: &&super::tape::Event| e.seen.from == arc.side && e.seen.tsval().is_some();
+        let stamped = |e: &&super::tcp::tape::Event| e.seen.from == arc.side && e.seen.tsval().is_some();
         let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
         let told_late =
             last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));

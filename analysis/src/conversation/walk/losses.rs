@@ -5,7 +5,8 @@
 
 use super::arcs::Arc;
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
-use super::tape::Known;
+use super::tcp::tape::Known;
+use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
@@ -207,7 +208,7 @@ impl Evidence<'_> {
     /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
     fn edge_took(&self, arc: &Arc) -> bool {
         let [client, _] = self.tapes;
-        let took = |e: &super::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
+        let took = |e: &super::tcp::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
         let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
         let first = place(arc.packets[0]).unwrap_or(0);
         // Before it was sent again for the first time.

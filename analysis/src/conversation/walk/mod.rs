@@ -1,24 +1,24 @@
 //! Whose time it was: one walk for all evidence.
 //!
 //! ```text
-//! views ─► tapes (pairing; far: what one end tells of the other) ─► goal ─► follow ─ arcs ─► entries ─► Ledger
-//!                                                                     └ limits: what let a departure go
+//! views ─► tapes (pairing; far: what one end tells of the other) ═► goal ─► follow ─ arcs ─► entries ─► Ledger
+//!             └ limits: what let a departure go             transport
 //! ```
+//! `goal`, `follow` and `arcs` stand behind a border ([`transport`]): they know ends that answer questions, and nothing of TCP.
+//!
 //! The walk goes backwards from the arrival that completed the handshake, along what was waited for last, to its SYN. Every instant
 //! gets one arc, so the ledger sums by construction; TLS names the goal and the labels, and nothing else.
 
 mod arcs;
 mod entries;
-mod far;
 mod follow;
 mod goal;
-mod limits;
 mod losses;
-mod pairing;
 mod reached;
-mod tape;
+mod tcp;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::conversation::handshake::Handshake;
@@ -31,9 +31,10 @@ use arcs::{What, Work};
 use entries::Evidence;
 use follow::{Point, Walk};
 use goal::{Goal, Stopped};
-use limits::Sender;
-use pairing::Ways;
-use tape::{Known, Tape};
+use tcp::limits::Sender;
+use tcp::tape::{Event, Tape};
+use tcp::{far, pairing};
+use transport::{Endpoint, Known, Ways};
 
 /// An event and what it caused, where one of them is guessed, lie so far apart at most, beside a tenth of a round trip.
 const GUESSED: i64 = 3_000_000;
@@ -46,7 +47,7 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
             let (mut client, mut edge) = (Tape::captured(Side::Client, client), Tape::captured(Side::Server, edge));
             let ways = pairing::pair(&mut client, &mut edge);
             let round_trip = ways.least[0].zip(ways.least[1]).map_or(0, |(out, back)| (out + back).max(0));
-            Some(walk(handshake, [&client, &edge], ways, None, round_trip))
+            Some(walk(handshake, [client, edge], ways, None, round_trip))
         }
         (Some(view), None) => one_end(handshake, Side::Client, view),
         (None, Some(view)) => one_end(handshake, Side::Server, view),
@@ -63,28 +64,30 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Optio
     let trip = Some(far.round_trip);
     let (towards, from) = if end == Side::Client { (trip, Some(0)) } else { (Some(0), trip) };
     let ways = Ways { least: [towards, from], usual: [towards, from] };
-    let tapes = if end == Side::Client { [&near, &far.tape] } else { [&far.tape, &near] };
+    let tapes = if end == Side::Client { [near, far.tape] } else { [far.tape, near] };
     Some(walk(handshake, tapes, ways, Some(end.peer()), far.round_trip))
 }
 
-fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>, round_trip: i64) -> Reading {
+fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Side>, round_trip: i64) -> Reading {
     let d = &handshake.dialogue;
     let nodelay = handshake.client_host.as_ref().is_some_and(|trace| trace.nodelay == Some(true));
-    let sender = |side| Sender {
-        nodelay: nodelay && side == Side::Client,
-        round_trip,
-        slack: if far == Some(side) { GUESSED + round_trip / 10 } else { 0 },
-    };
+    for tape in &mut tapes {
+        tape.sender = Sender {
+            nodelay: nodelay && tape.end == Side::Client,
+            round_trip,
+            slack: if far == Some(tape.end) { GUESSED + round_trip / 10 } else { 0 },
+        };
+    }
+    let ends = tapes.each_ref();
     let phase_of = |side, byte| goal::phase_of(d, side, byte);
-    let senders = [sender(Side::Client), sender(Side::Server)];
-    let mut walk = Walk { tapes, ways, senders, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
-    let end = match goal::goal(d, tapes, handshake.is_not_tls()) {
+    let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
+    let end = match goal::goal(d, ends, handshake.is_not_tls()) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
                 // It came, though the capture there missed it: the way is taken for the usual one.
-                let left = &tapes[end as usize].events[i];
-                let came = left.at() + ways.usual[end as usize].unwrap_or(0);
-                walk.push(What::Way, end, Phase::Finish, (left.at(), came), [Some(left.seen.packet), None], Known::Guessed);
+                let left = ends[end as usize].packet(i);
+                let came = left.at + ways.usual[end as usize].unwrap_or(0);
+                walk.push(What::Way, end, Phase::Finish, (left.at, came), [Some(left.number), None], Known::Guessed);
             }
             walk.follow(point);
             match () {
@@ -95,10 +98,10 @@ fn walk(handshake: &Handshake, tapes: [&Tape; 2], ways: Ways, far: Option<Side>,
         }
         Goal::Stopped(stopped) => {
             stop(&mut walk, handshake, stopped);
-            End::Stopped { after: goal::proven(d, tapes) }
+            End::Stopped { after: goal::proven(d, ends) }
         }
     };
-    let evidence = Evidence { handshake, tapes, far, round_trip };
+    let evidence = Evidence { handshake, tapes: ends, far, round_trip };
     let mut ledger = entries::ledger(&evidence, &walk.arcs);
     let grains = [handshake.client.as_ref().map(View::grain), handshake.edge.as_ref().map(View::grain)];
     if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
@@ -123,27 +126,27 @@ fn grade(handshake: &Handshake) -> Grade {
 }
 
 /// The time until nobody watched or waited any more.
-fn stop(walk: &mut Walk<'_>, handshake: &Handshake, stopped: Stopped) {
+fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
     let (Stopped::Vanished { end, i } | Stopped::Silent { end, i }) = stopped else { return };
-    let event = walk.tapes[end as usize].events[i];
-    let (from, until) = (event.at(), ended(handshake, walk, end).max(event.at()));
-    let packets = [Some(event.seen.packet), None];
+    let last = walk.ends[end as usize].packet(i);
+    let (from, until) = (last.at, ended(handshake, walk, end).max(last.at));
+    let packets = [Some(last.number), None];
     match stopped {
         Stopped::Vanished { .. } => {
-            let phase = (walk.phase_of)(end, event.range().1 - 1);
-            walk.push(What::Vanished, end, phase, (from, until), packets, event.known);
+            let phase = (walk.phase_of)(end, last.range.1 - 1);
+            walk.push(What::Vanished, end, phase, (from, until), packets, last.known);
             walk.follow(Point::Left { end, i });
         }
         _ => {
-            let phase = (walk.phase_of)(end, walk.tapes[end as usize].sent_before(i));
-            walk.push(What::Work(Work::Silence), end, phase, (from, until), packets, event.known);
+            let phase = (walk.phase_of)(end, walk.ends[end as usize].sent_before(i));
+            walk.push(What::Work(Work::Silence), end, phase, (from, until), packets, last.known);
             walk.follow(Point::Arrived { end, i });
         }
     }
 }
 
 /// When an end, or whoever watched it, gave up.
-fn ended(handshake: &Handshake, walk: &Walk<'_>, end: Side) -> i64 {
+fn ended(handshake: &Handshake, walk: &Walk<'_, Tape>, end: Side) -> i64 {
     fn of<D: Domain>(view: &View<D>) -> i64 {
         let over = view.packets.iter().find(|p| p.flags.fin() || p.flags.rst());
         over.or(view.packets.last()).map_or(0, |p| p.at.nanos())
@@ -154,7 +157,7 @@ fn ended(handshake: &Handshake, walk: &Walk<'_>, end: Side) -> i64 {
         // The far end's clock reads like ours.
         (_, Some(view), None) => of(view),
         (_, None, Some(view)) => of(view),
-        _ => walk.tapes[end as usize].events.last().map_or(0, tape::Event::at),
+        _ => walk.ends[end as usize].events.last().map_or(0, Event::at),
     }
 }
 

@@ -5,7 +5,8 @@
 //! tell: the client sends again what was answered, so the answer had not come; and a kernel acknowledges two segments at once
 //! (RFC 9293, section 3.8.6.3), whatever its program does.
 
-use super::tape::{Event, Tape};
+use super::tcp::tape::{Event, Tape};
+use super::transport::Endpoint;
 use crate::judging::ledger::Owner;
 use crate::tcp::flow::Side;
 use enumset::EnumSet;

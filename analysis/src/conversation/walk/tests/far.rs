@@ -1,7 +1,8 @@
 //! What a client's capture tells of the server's end, 40 ms there and back.
 
-use super::super::far::{Far, far, put_off};
-use super::super::tape::{Event, Known, Tape};
+use super::super::tcp::far::{Far, far, put_off};
+use super::super::tcp::tape::{Event, Known, Tape};
+use super::super::transport::Endpoint;
 use crate::clock::Unplaced;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, nanos, syn, view};
 

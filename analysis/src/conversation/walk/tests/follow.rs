@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 
 use super::super::arcs::{What, Work};
-use super::super::far::far;
 use super::super::follow::{Point, Walk};
-use super::super::limits::{Rule, Sender};
-use super::super::pairing::{Ways, pair};
-use super::super::tape::Tape;
+use super::super::tcp::far::far;
+use super::super::tcp::limits::Sender;
+use super::super::tcp::pairing::pair;
+use super::super::tcp::tape::Tape;
+use super::super::transport::{Endpoint, Rule, Ways};
 use crate::clock::Unplaced;
 use crate::judging::ledger::Phase;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, nanos, syn, view};
@@ -60,22 +61,28 @@ fn walked(mut taps: Taps, end: Side) -> Vec<(What, Side, f64)> {
     let ways = pair(&mut client, &mut edge);
     let tape = if end == C { &client } else { &edge };
     let last = tape.news_before(tape.events.len()).expect("something came");
-    let mut walk = walk([&client, &edge], ways, None);
+    let ends = [sending(client, None), sending(edge, None)];
+    let mut walk = walk(&ends, ways, None);
     walk.follow(Point::Arrived { end, i: last });
     check(&walk, end, last);
     walk.arcs.iter().map(|a| (a.what, a.side, (a.span() as f64 / 1e5).round() / 10.0)).collect()
 }
 
-fn walk<'a>(tapes: [&'a Tape; 2], ways: Ways, far: Option<Side>) -> Walk<'a> {
-    let sender =
-        |side| Sender { nodelay: false, round_trip: nanos(2.0 * WAY), slack: if far == Some(side) { 7_000_000 } else { 0 } };
+/// As a walk takes it: with what is known of its end as a sender.
+fn sending(mut tape: Tape, far: Option<Side>) -> Tape {
+    let slack = if far == Some(tape.end) { 7_000_000 } else { 0 };
+    tape.sender = Sender { nodelay: false, round_trip: nanos(2.0 * WAY), slack };
+    tape
+}
+
+fn walk<E: Endpoint>([client, edge]: &[E; 2], ways: Ways, far: Option<Side>) -> Walk<'_, E> {
     let phase_of: &dyn Fn(Side, i64) -> Phase = &|_, _| Phase::ServerFlight;
-    Walk { tapes, ways, senders: [sender(C), sender(S)], far, phase_of, arcs: Vec::new() }
+    Walk { ends: [client, edge], ways, round_trip: nanos(2.0 * WAY), far, phase_of, arcs: Vec::new() }
 }
 
 /// Each arc ends where the one behind it began, on the same clock; none goes forward; at neither end does the walk come back to later.
-fn check(walk: &Walk<'_>, mut end: Side, last: usize) -> (Side, i64) {
-    let mut at = walk.tapes[end as usize].events[last].at();
+fn check<E: Endpoint>(walk: &Walk<'_, E>, mut end: Side, last: usize) -> (Side, i64) {
+    let mut at = walk.ends[end as usize].packet(last).at;
     let mut reached = [i64::MAX; 2];
     reached[end as usize] = at;
     for arc in &walk.arcs {
@@ -227,7 +234,8 @@ fn from_one_end_a_hole_tells_what_was_lost_there() {
     let mut near = Tape::captured(C, &view);
     let there = far(&mut near, &view);
     let ways = Ways { least: [Some(there.round_trip), Some(0)], usual: [Some(there.round_trip), Some(0)] };
-    let mut walk = walk([&near, &there.tape], ways, Some(S));
+    let ends = [near, sending(there.tape, Some(S))];
+    let mut walk = walk(&ends, ways, Some(S));
     walk.follow(Point::Arrived { end: C, i: 5 });
     check(&walk, C, 5);
     let arcs: Vec<(What, Side, i64)> = walk.arcs.iter().map(|a| (a.what, a.side, a.span() / 100_000)).collect();
@@ -323,13 +331,14 @@ fn played(steps: &[Step], ahead: f64) -> Taps {
 }
 
 /// Follows all that either end learnt; gives where and when each walk ended.
-fn walk_all(tapes: [&Tape; 2], ways: Ways, far: Option<Side>) -> Vec<(Side, i64)> {
+fn walk_all(tapes: [Tape; 2], ways: Ways, far: Option<Side>) -> Vec<(Side, i64)> {
+    let tapes = tapes.map(|tape| sending(tape, far));
     let news = |end| {
-        let tape: &Tape = tapes[end as usize];
+        let tape: &Tape = &tapes[end as usize];
         (0..tape.events.len()).filter(|i| !tape.is_own(*i) && tape.events[*i].is_news()).map(move |i| (end, i))
     };
     let followed = |(end, i)| {
-        let mut walk = walk(tapes, ways, far);
+        let mut walk = walk(&tapes, ways, far);
         walk.follow(Point::Arrived { end, i });
         check(&walk, end, i)
     };
@@ -343,7 +352,7 @@ proptest! {
         let taps = played(&steps, ahead);
         let (mut client, mut edge) = (super::tape(C, &taps.client), super::tape(S, &taps.edge));
         let ways = pair(&mut client, &mut edge);
-        let ended = walk_all([&client, &edge], ways, None);
+        let ended = walk_all([client, edge], ways, None);
         prop_assert!(!ended.is_empty() && ended.iter().all(|ended| *ended == (C, 0)), "{ended:?}");
     }
 
@@ -353,7 +362,7 @@ proptest! {
         let taps = played(&steps, ahead);
         let (mut client, mut edge) = (super::tape(C, &taps.client), super::tape(S, &taps.edge));
         let ways = pair(&mut client, &mut edge);
-        walk_all([&client, &edge], ways, None);
+        walk_all([client, edge], ways, None);
     }
 
     /// With one end, whose capture may have missed packets.
@@ -367,7 +376,7 @@ proptest! {
         let trip = Some(there.round_trip);
         let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
         let ways = Ways { least: [towards, from], usual: [towards, from] };
-        let tapes = if end == C { [&near, &there.tape] } else { [&there.tape, &near] };
+        let tapes = if end == C { [near, there.tape] } else { [there.tape, near] };
         walk_all(tapes, ways, Some(end.peer()));
     }
 }

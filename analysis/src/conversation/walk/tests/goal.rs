@@ -2,8 +2,9 @@
 
 use super::super::follow::Point;
 use super::super::goal::{Goal, Stopped, goal};
-use super::super::pairing::pair;
-use super::super::tape::{SYN, Tape};
+use super::super::tcp::pairing::pair;
+use super::super::tcp::tape::{SYN, Tape};
+use super::super::transport::Endpoint;
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};
 use crate::tcp::flow::Side;
@@ -127,4 +128,16 @@ fn what_is_acknowledged_came_though_the_capture_missed_it() {
     let tape = tape(C, &packets);
     assert_eq!(tape.completing(1_200), Some(4), "there is no hole before it");
     assert_eq!(tape.completing(1_800), None, "there is one before the last");
+}
+
+#[test]
+fn an_acknowledgement_behind_a_hole_proves_what_was_lost() {
+    let d = Dialogue { client_hello: None, client_finished: None, server_flight: None, ..Dialogue::default() };
+    // The client's FIN has its place behind 517 bytes that never came to the edge.
+    let packets = [syn(C, 0.0), syn(S, 0.1), ack(C, 40.0, 0, 0), data(C, 9_000.0, 517, 0).fin()];
+    let edge = tape(S, &packets);
+    let mut client = tape(C, &[syn(C, -20.0), syn(S, 20.1), ack(C, 20.2, 0, 0), data(C, 8_980.0, 517, 0).fin()]);
+    let mut edge = edge;
+    pair(&mut client, &mut edge);
+    let Goal::Stopped(Stopped::Vanished { end: C, .. }) = goal(&d, [&client, &edge], false) else { panic!("it was lost") };
 }

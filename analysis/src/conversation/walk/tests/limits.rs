@@ -2,8 +2,9 @@
 //!
 //! The tapes are a server's that answers what came at 41 ms, on a round trip of 40 ms; a full segment holds 1,460 bytes.
 
-use super::super::limits::{Freed, Rule, Sender, freed};
-use super::super::tape::Known;
+use super::super::tcp::limits::{Sender, freed};
+use super::super::tcp::tape::Known;
+use super::super::transport::{Freed, Rule};
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn};
 
@@ -50,11 +51,11 @@ fn a_small_segment_waits_for_the_last_small_one_alone() {
     let waited =
         |told: f64, at: f64| vec![full(42.0, 0), small.clone(), ack(C, told, 500, 1_760), data(S, at, 1_760, 200).acks(500)];
     assert_eq!(last(PLAIN, &waited(82.05, 82.1)), Some((Rule::Nagle, 2)));
-    assert_eq!(last(NODELAY, &waited(82.05, 82.1)), None, "its socket does not wait");
+    assert_eq!(last(NODELAY, &waited(82.05, 82.3)), None, "its socket does not wait");
     assert_eq!(last(PLAIN, &waited(82.05, 83.6)), None, "what was held leaves at once");
     assert_eq!(last(FAR, &waited(82.05, 83.6)), Some((Rule::Nagle, 2)), "seen from the other end, at once is some ms");
     // Full segments do not wait.
-    let big = [full(42.0, 0), small.clone(), ack(C, 82.05, 500, 1_760), data(S, 82.1, 1_760, FULL).acks(500)];
+    let big = [full(42.0, 0), small.clone(), ack(C, 82.05, 500, 1_760), data(S, 82.3, 1_760, FULL).acks(500)];
     assert_eq!(last(PLAIN, &big), None);
     // The first acknowledgement of the small one counts, whatever came before and behind it.
     let several =
@@ -131,9 +132,9 @@ fn a_small_window_stops_behind_full_segments() {
         |len: u32, at: f64| vec![full(42.0, 0), data(S, 42.01, 1_460, len).acks(500), ack(C, 82.0, 500, 1_460), full(at, 2)];
     assert_eq!(last(PLAIN, &two(FULL, 82.1)), Some((Rule::CongestionWindow, 2)));
     assert_eq!(last(PLAIN, &two(FULL, 83.6)), None, "what had waited leaves at once");
-    assert_eq!(last(PLAIN, &two(FULL - 1, 82.1)), None, "a program that writes by pieces ends them anywhere");
+    assert_eq!(last(PLAIN, &two(FULL - 1, 82.3)), None, "a program that writes by pieces ends them anywhere");
     assert_eq!(last(PLAIN, &two(2 * FULL, 82.1)), Some((Rule::CongestionWindow, 2)), "not cut yet");
-    assert_eq!(last(PLAIN, &two(2 * FULL - 300, 82.1)), None);
+    assert_eq!(last(PLAIN, &two(2 * FULL - 300, 82.3)), None);
     assert_eq!(last(FAR, &two(FULL, 90.0)), Some((Rule::CongestionWindow, 2)), "seen from the other end, at once is some ms");
 }
 
@@ -272,4 +273,34 @@ fn behind_a_long_silence_what_told_nothing_may_have_told_something_there() {
     assert_eq!(silent(100.0, 107.1, 0)(FAR), Freed::Program, "too late for it");
     assert_eq!(silent(89.0, 90.9, 0)(FAR), Freed::Program, "49.9 ms are no long silence");
     assert_eq!(silent(89.0, 91.0, 0)(FAR), Freed::By { news: 4, rule: Rule::ReceiveWindow });
+}
+
+#[test]
+fn what_fits_into_a_small_window_waits_for_the_persist_timer() {
+    // Its scale was stripped on the way: room for 500 bytes, where there is a flight of 1,300.
+    let piece = |len: u32, at: f64, more: bool| {
+        let mut packets = begun();
+        packets.extend([ack(C, 41.5, 500, 0).window(500), data(S, at, 0, len).acks(500)]);
+        if more {
+            packets.push(data(S, at + 300.0, len as i32, 300).acks(500));
+        }
+        freed(&tape(S, &packets), 5, 3, PLAIN)
+    };
+    assert_eq!(piece(500, 262.0, true), Freed::Timer(Rule::ReceiveWindow));
+    assert_eq!(piece(500, 262.0, false), Freed::Program, "all that it had to say fitted");
+    assert_eq!(piece(499, 262.0, true), Freed::Program, "there was room for more");
+    assert_eq!(piece(500, 230.0, true), Freed::Program, "no persist timer runs out so soon");
+}
+
+#[test]
+fn what_leaves_in_the_interrupt_of_news_had_waited_for_them() {
+    // Neither full segments nor small ones alone: a window counted in bytes (RFC 3390).
+    let after = |first: f64, at: f64| {
+        let pieces = [full(first, 0), data(S, first + 0.01, 1_460, 1_267).acks(500)];
+        [&pieces[..], &[ack(C, 82.0, 500, 1_460), data(S, at, 2_727, 611).acks(500)]].concat()
+    };
+    assert_eq!(last(NODELAY, &after(42.0, 82.2)), Some((Rule::CongestionWindow, 2)));
+    assert_eq!(last(NODELAY, &after(42.0, 82.3)), None, "a program may have");
+    assert_eq!(last(NODELAY, &after(73.0, 82.2)), None, "9 ms are chance");
+    assert_eq!(last(FAR, &after(42.0, 82.2)), None, "nobody knows so exactly from the other end");
 }

@@ -6,8 +6,9 @@ mod goal;
 mod limits;
 mod pairing;
 mod reached;
+mod transport;
 
-use super::tape::Tape;
+use super::tcp::tape::Tape;
 use crate::clock::Unplaced;
 use crate::tcp::by_hand::{Packet, view};
 use crate::tcp::flow::Side;

@@ -1,6 +1,7 @@
 //! Which departure became which arrival.
 
-use super::super::pairing::{Ways, pair};
+use super::super::tcp::pairing::pair;
+use super::super::transport::Ways;
 use super::tape;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, nanos, syn};
 

@@ -4,6 +4,7 @@
 //! RFC 4898's sender, receiver and network limits; Dapper, SOSR 2017), told from packets: new data leaves with the news (an
 //! acknowledgement, SACK, a window) that allowed it.
 
+use super::super::transport::{Endpoint, Freed, Rule};
 use super::far::put_off;
 use super::tape::{Known, Tape};
 
@@ -15,38 +16,19 @@ const LEAST_WAIT: i64 = 2_000_000;
 const LONG_SILENCE: i64 = 50_000_000;
 /// A window that opens lets waiting data go at once; later than this, the program had not written yet.
 const SOON: i64 = 10_000_000;
+/// A wait that no chance ends just when news come, and how soon behind them a kernel sends what they let go.
+const LONG_WAIT: i64 = 10_000_000;
+const INTERRUPT: i64 = 200_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
+/// Nor the persist timer (Linux: 200 ms and a round trip).
+const PERSIST: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
-/// A rule of TCP's senders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Rule {
-    /// No more than the receiver has room for (RFC 9293, section 3.8.6).
-    ReceiveWindow,
-    /// No small segment behind a small one that is not acknowledged (RFC 896, as Minshall has it).
-    Nagle,
-    /// No more than the congestion window, perhaps paced (RFC 5681, RFC 6928).
-    CongestionWindow,
-    /// The window was cut for a loss (RFC 5681, section 3.2).
-    Repair,
-}
-
-/// What let a departure go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Freed {
-    /// News from the peer: the event, and the rule under which data had waited for it.
-    By { news: usize, rule: Rule },
-    /// A timer, for the acknowledgement of what was sent before is overdue: a loss probe takes new data along (RFC 8985, section 7.3).
-    Timer(Rule),
-    /// Nothing but the program.
-    Program,
-}
-
 /// What is known of the sender beside its tape.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender {
+#[derive(Clone, Copy, Default, Debug)]
+pub(in super::super) struct Sender {
     /// Its socket has `TCP_NODELAY` set.
     pub nodelay: bool,
     /// One round trip, for segments that are paced over it.
@@ -56,10 +38,13 @@ pub(super) struct Sender {
 }
 
 /// What let the fresh departure `d` go, `since` being the news that its turn answers.
-pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
+pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let events = &tape.events;
     let Some(previous) = tape.fresh_before(d).filter(|p| *p > since) else { return first_of_turn(tape, d, since, sender) };
     let news = || news(tape, previous, d);
+    if fills_a_small_window(tape, d, previous, sender) {
+        return Freed::Timer(Rule::ReceiveWindow);
+    }
     if news().next().is_none() {
         return by_timer(tape, d, previous, sender).map_or(Freed::Program, Freed::Timer);
     }
@@ -103,7 +88,19 @@ pub(super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sender) -> Free
             return Freed::By { news: first, rule: Rule::CongestionWindow };
         }
     }
-    by_small_window(tape, d, previous, sender).unwrap_or(Freed::Program)
+    by_small_window(tape, d, previous, sender).or_else(|| in_the_same_breath(tape, d, previous, sender)).unwrap_or(Freed::Program)
+}
+
+/// Whatever rule a stack has: seen where it left, after a long wait with data under way it left in the interrupt in which news came. A
+/// program does not wake for them, and hits that moment once in some hundred times.
+fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
+    let events = &tape.events;
+    if sender.slack > 0 || events[d].at() - events[previous].at() < LONG_WAIT || events[previous].seen.is_empty() {
+        return None;
+    }
+    let last = news(tape, previous, d).last()?;
+    let in_time = events[d].at() - events[last].at() <= INTERRUPT;
+    in_time.then_some(Freed::By { news: last, rule: Rule::CongestionWindow })
 }
 
 /// Whether data left by a timer that could not leave before: behind a full segment or (by Nagle's algorithm) a small one that is not
@@ -167,6 +164,9 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     if let Some(freed) = by_window(tape, d, since, sender) {
         return freed;
     }
+    if fills_a_small_window(tape, d, since, sender) {
+        return Freed::Timer(Rule::ReceiveWindow);
+    }
     if let Some(told) = told_by_anything(tape, d, since, sender) {
         return Freed::By { news: told, rule: Rule::ReceiveWindow };
     }
@@ -180,6 +180,17 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE + sender.slack;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
+}
+
+/// Whether a turn began with a piece that filled a window too small for what there was to say: a sender waits for more room, and sends what
+/// fits when its persist timer runs out (RFC 9293, section 3.8.6.1; Linux: after its retransmission timeout).
+fn fills_a_small_window(tape: &Tape, d: usize, since: usize, sender: Sender) -> bool {
+    let events = &tape.events;
+    let (_, end) = events[d].range();
+    let newest = (0..d).rev().find(|i| !tape.is_own(*i) && events[*i].seen.ack().is_some());
+    let fills = newest.and_then(|i| tape.right_edge(i)).is_some_and(|edge| edge == end);
+    let more = || events[d + 1..].iter().any(|e| e.seen.from == tape.end && e.is_news() && e.range().0 == end);
+    sender.slack == 0 && fills && events[d].seen.len() < tape.full() && events[d].at() - events[since].at() >= PERSIST && more()
 }
 
 /// Seen from the other end: after a long silence something left just when a packet of ours came that brought nothing new, as we sent it.

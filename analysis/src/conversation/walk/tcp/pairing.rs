@@ -3,21 +3,15 @@
 //! In: two tapes. Out: each event knows its other self, and how long the way usually took. Copies are matched by all that a packet
 //! keeps on its way, first in, first out; stripped timestamps leave the range; behind offloads whoever sent the last byte counts.
 
+use super::super::transport::Ways;
 use super::tape::{Event, Tape};
 use crate::tcp::flow::Side;
 
 /// A way may be shorter than the shortest known by so much: stamps jitter.
 const SLACK: i64 = 3_000_000;
 
-/// How long the ways took, across the two clocks, by the side that sent; absent where no packet was seen at both ends.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Ways {
-    pub least: [Option<i64>; 2],
-    pub usual: [Option<i64>; 2],
-}
-
 /// Matches the packets of both directions.
-pub(super) fn pair(client: &mut Tape, edge: &mut Tape) -> Ways {
+pub(in super::super) fn pair(client: &mut Tape, edge: &mut Tape) -> Ways {
     let mut ways = Ways::default();
     for from in [Side::Client, Side::Server] {
         let (sender, receiver) = if from == Side::Client { (&mut *client, &mut *edge) } else { (&mut *edge, &mut *client) };

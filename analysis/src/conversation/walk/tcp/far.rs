@@ -5,6 +5,7 @@
 //! acknowledgement of its kernel, the copy that arrived by the timestamp that is echoed (RFC 3522). What nothing tells is guessed, and
 //! marked so: whoever names owners must leave room for it.
 
+use super::super::transport::Endpoint;
 use super::tape::{Event, Known, Tape};
 use crate::clock::{Domain, Instant};
 use crate::tcp::flow::View;
@@ -24,19 +25,19 @@ const LEAST_ANSWER: i64 = 50_000;
 const AHEAD: i64 = 1_500_000;
 
 /// The far end, as far as it is known.
-pub(super) struct Far {
+pub(in super::super) struct Far {
     pub tape: Tape,
     /// The usual round trip between the ends: that of the TCP handshake, or the shortest seen.
     pub round_trip: i64,
 }
 
 /// How much of the wait for `answer` the far end's kernel may have put off its acknowledgement, without its program's doing.
-pub(super) fn put_off(answer: &Event) -> i64 {
+pub(in super::super) fn put_off(answer: &Event) -> i64 {
     if answer.seen.ttl > LINUX_TTL { PUT_OFF_OTHERS } else { PUT_OFF }
 }
 
 /// What `near` tells of the other end.
-pub(super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
+pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
     let mut left = departures(near, view);
     let mut deliveries = deliveries(near);

@@ -3,11 +3,16 @@
 //! In: an observer's [`View`], or what one observer can tell of the far end ([`super::far`]). Out: a [`Tape`], in which every
 //! packet knows which new bytes it brought. The walk reads two tapes and never asks where they came from.
 
+use std::ops::Range;
+
+pub(in super::super) use super::super::transport::Known;
+use super::super::transport::{Endpoint, Freed, OPENING, Packet};
+use super::limits::{Sender, freed};
 use crate::clock::{Domain, Unplaced};
 use crate::tcp::flow::{Blocks, Seen, Side, View};
 
 /// SYN's place in a stream: just before its first byte.
-pub(super) const SYN: i64 = -1;
+pub(in super::super) const SYN: i64 = OPENING;
 /// On the paths of today no MSS is less: what a view shows no longer segment of may be full at this length.
 const USUAL_MSS: i64 = 1_160;
 /// No segment over Ethernet carries more; what is longer was not cut yet, or merged (offloads).
@@ -16,20 +21,9 @@ const MOST_SEGMENT: i64 = 1_460;
 /// What timestamps take of a segment (RFC 7323, appendix A).
 const TIMESTAMPS: i64 = 12;
 
-/// How the time of an event is known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Known {
-    /// Stamped by a capture at this end.
-    Captured,
-    /// By the end's own TCP timestamps, or by its kernel's prompt acknowledgement.
-    Told,
-    /// By nothing but the usual way.
-    Guessed,
-}
-
 /// One packet at one end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
+pub(in super::super) struct Event {
     /// The packet, timed on this end's clock.
     pub seen: Seen<Unplaced>,
     /// How its time is known.
@@ -66,20 +60,39 @@ impl Event {
         start <= byte && byte < end
     }
 
-    /// Whether it carries anything.
+    /// Whether it carries nothing.
     pub fn is_full_of_nothing(&self) -> bool {
         let (start, end) = self.range();
         start >= end
+    }
+
+    #[inline]
+    fn packet(&self) -> Packet {
+        Packet {
+            at: self.at(),
+            number: self.seen.packet,
+            from: self.seen.from,
+            known: self.known,
+            other: self.other,
+            range: self.range(),
+            before: self.before,
+            after: self.after,
+            opens: self.seen.flags.syn(),
+            closes: self.seen.flags.fin(),
+            told: self.seen.ack(),
+        }
     }
 }
 
 /// All that left one end and came to it.
 #[derive(Debug)]
-pub(super) struct Tape {
+pub(in super::super) struct Tape {
     /// Which end.
     pub end: Side,
     /// In order of time.
     pub events: Vec<Event>,
+    /// What is known of this end as a sender.
+    pub sender: Sender,
     /// SACK blocks of the packets that have any, by packet number.
     sacks: Vec<(u64, Blocks)>,
     /// By how much each side's window field is shifted; absent where the SYNs were not captured.
@@ -120,8 +133,14 @@ impl Longest {
 impl Tape {
     /// What an observer at `end` saw.
     pub fn captured<D: Domain>(end: Side, view: &View<D>) -> Self {
-        let events =
-            view.packets.iter().filter(|p| !p.flags.rst()).map(|p| Event::new(p.on_clock_of(), Known::Captured)).collect();
+        // An end that closes acknowledges all that it had by then: what had only passed the capture had not come.
+        let own_fin = view.packets.iter().position(|p| p.from == end && p.flags.fin());
+        let had = own_fin.and_then(|i| Some((i, view.packets[i].ack()?)));
+        // What lies behind a hole may have: of that nothing is acknowledged.
+        let lacked = |p: &Seen<D>, ack| !p.is_empty() && p.start() <= ack && p.end() > ack;
+        let came = |i: usize, p: &Seen<D>| had.is_none_or(|(fin, ack)| i > fin || p.from == end || !lacked(p, ack));
+        let events = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p));
+        let events = events.map(|(_, p)| Event::new(p.on_clock_of(), Known::Captured)).collect();
         let scales = [Side::Client, Side::Server].map(|side| view.window_scale(side));
         Self::of(end, events, view.sacks().to_vec(), scales, view.mss())
     }
@@ -162,37 +181,7 @@ impl Tape {
             longest[side].count(event);
         }
         let full = longest.map(|longest| longest.full(mss));
-        Self { end, events, sacks, scales, mss, full }
-    }
-
-    /// Events that left this end, or came to it.
-    pub fn is_own(&self, i: usize) -> bool {
-        self.events[i].seen.from == self.end
-    }
-
-    /// The first event that left this end with a byte.
-    pub fn first_departure(&self, byte: i64) -> Option<usize> {
-        self.events.iter().position(|e| e.seen.from == self.end && e.carries(byte))
-    }
-
-    /// The event with which all of the peer's stream before `upto` had come.
-    pub fn completing(&self, upto: i64) -> Option<usize> {
-        self.events.iter().position(|e| e.seen.from != self.end && e.after >= upto && e.before < upto)
-    }
-
-    /// The last event before `i` that brought the peer's stream on.
-    pub fn news_before(&self, i: usize) -> Option<usize> {
-        self.events[..i].iter().rposition(|e| e.seen.from != self.end && e.is_news())
-    }
-
-    /// How far this end's stream was sent, and the peer's had come, behind all that is before `i`.
-    pub fn sent_before(&self, i: usize) -> i64 {
-        self.events[..i].iter().rfind(|e| e.seen.from == self.end).map_or(SYN, |e| e.after)
-    }
-
-    /// The last event before `i` with new bytes of this end's own.
-    pub fn fresh_before(&self, i: usize) -> Option<usize> {
-        self.events[..i].iter().rposition(|e| e.seen.from == self.end && e.is_news())
+        Self { end, events, sender: Sender::default(), sacks, scales, mss, full }
     }
 
     /// What a full segment of this end holds.
@@ -209,7 +198,7 @@ impl Tape {
 
     /// How far the peer's stream had come when this end sent its packet `i`, and a full segment more: a window that reaches so far
     /// is not shut.
-    pub fn right_edge_had(&self, i: usize) -> i64 {
+    fn right_edge_had(&self, i: usize) -> i64 {
         let peer = 1 - self.end as usize;
         self.events[..i].iter().rfind(|e| e.seen.from != self.end).map_or(0, |e| e.after.max(0))
             + self.full[peer].min(USUAL_MSS) / 2
@@ -246,5 +235,35 @@ impl Tape {
 fn fill(reached: &mut i64, beyond: &mut Vec<(i64, i64)>) {
     while let Some(i) = beyond.iter().position(|(start, _)| *start <= *reached) {
         *reached = beyond.swap_remove(i).1.max(*reached);
+    }
+}
+
+impl Endpoint for Tape {
+    #[inline]
+    fn end(&self) -> Side {
+        self.end
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    #[inline]
+    fn packets(&self, places: Range<usize>) -> impl DoubleEndedIterator<Item = Packet> + ExactSizeIterator {
+        self.events[places].iter().map(Event::packet)
+    }
+
+    #[inline]
+    fn packet(&self, i: usize) -> Packet {
+        self.events[i].packet()
+    }
+
+    fn freed(&self, d: usize, since: usize) -> Freed {
+        freed(self, d, since, self.sender)
+    }
+
+    fn left_room(&self, i: usize) -> bool {
+        self.right_edge(i).is_some_and(|edge| edge > self.right_edge_had(i))
     }
 }
