@@ -35,7 +35,7 @@ pub struct Module {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Http(Box<Http>),
-    Tcp(Tcp),
+    Tcp(Box<Tcp>),
     /// Something that is not done here, by the name of its prober.
     NotOffered(String),
 }
@@ -81,7 +81,7 @@ impl Default for Blackbox {
     /// What `/probe` offers without a configuration: `http_2xx` and `tcp_connect`, as the exporter's own example does.
     fn default() -> Self {
         let module = |kind| Module { kind, timeout: None, rest: Rest::new() };
-        let tcp = |tls| Kind::Tcp(Tcp { tls, ..Tcp::default() });
+        let tcp = |tls| Kind::Tcp(Box::new(Tcp { tls, ..Tcp::default() }));
         let named = [("http_2xx", Kind::Http(Box::default())), ("tcp_connect", tcp(false)), ("tls_connect", tcp(true))];
         Self { modules: named.into_iter().map(|(name, kind)| (name.to_owned(), module(kind))).collect() }
     }
@@ -148,7 +148,7 @@ impl Written {
         self.tcp.check()?;
         let kind = match self.prober.as_str() {
             "http" => Kind::Http(Box::new(self.http)),
-            "tcp" => Kind::Tcp(self.tcp),
+            "tcp" => Kind::Tcp(Box::new(self.tcp)),
             _ => Kind::NotOffered(self.prober),
         };
         Ok(Module { kind, timeout: self.timeout, rest: self.rest })
@@ -160,7 +160,7 @@ impl Kind {
     fn section(&self) -> Result<&dyn Section, &str> {
         match self {
             Kind::Http(section) => Ok(section.as_ref()),
-            Kind::Tcp(section) => Ok(section),
+            Kind::Tcp(section) => Ok(section.as_ref()),
             Kind::NotOffered(prober) => Err(prober),
         }
     }
