@@ -215,7 +215,7 @@ pub struct Capture {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<bytesize::ByteSize>,
     /// Handshakes with so much time beyond the baseline are slow: `200ms`
-    #[arg(long, value_name = "TIME", value_parser = watch::duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = settings::time::parse)]
     pub slow: Option<std::time::Duration>,
     /// Where evidence goes
     #[arg(long, value_name = "FOLDER")]
@@ -246,7 +246,7 @@ pub enum CaptureAsk {
     /// Write packets out of its memory as pcapng
     Dump {
         /// Of the last so long: `30s`
-        #[arg(long, value_name = "TIME", value_parser = watch::duration::parse, required_unless_present = "flow")]
+        #[arg(long, value_name = "TIME", value_parser = settings::time::parse, required_unless_present = "flow")]
         last: Option<std::time::Duration>,
         /// Of one flow, with its verdict: the client's address and port, and the server's if you like
         #[arg(long, value_name = "CLIENT[,SERVER]", conflicts_with = "last")]

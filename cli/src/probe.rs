@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use analysis::clock::{Client, Instant};
 use prober::tls::{Only, TlsOptions, config};
 use prober::{Family, HttpRequest, Pauses, Target, probe_now};
 use settings::words::visible;
@@ -40,7 +41,7 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         let since =
-            |at: Option<i64>| at.map_or("–".into(), |at| format!("{:.2} ms", (at - report.trace.started.nanos()) as f64 / 1e6));
+            |at: Option<Instant<Client>>| at.map_or("–".into(), |at| format!("{:.2} ms", (at - report.trace.started).millis()));
         println!("lookup done            {}", since(report.dns_end));
         println!("TCP connected          {}", since(report.connected));
         println!("ClientHello sent       {}", since(report.client_hello));

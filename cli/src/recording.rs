@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 
 use recorder::config::{Config, FilterWay, schema};
 use recorder::control::ask;
+use settings::Time;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use watch::duration::Time;
 
 use crate::allocator;
 use crate::args::{Capture, CaptureAsk};

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use alerting::Store;
+use alerting::clock::UnixSeconds;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use watch::checks::schema;
-use watch::incidents::{WEEKS, lines};
+use watch::incidents::{TWO_WEEKS, lines};
 use watch::page::incident_file;
-use watch::store::Store;
 use watch::validate;
 
 use crate::args::{Incidents, Watch};
@@ -51,8 +51,8 @@ pub fn incidents(args: &Incidents) -> Result<u8, Box<dyn Error>> {
     if !args.store.exists() {
         return Err(format!("{}: there is no such store; name that of `watch` by --store", args.store.display()).into());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-    let found = Store::open(&args.store)?.incidents(now - WEEKS)?;
+    let now = UnixSeconds::now();
+    let found = Store::open(&args.store)?.incidents(now - TWO_WEEKS)?;
     if let Some(path) = &args.html {
         std::fs::write(path, incident_file(&found, now)).map_err(|e| format!("{}: {e}", path.display()))?;
         eprintln!("wrote {}", path.display());

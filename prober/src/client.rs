@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use analysis::clock::{Client, Instant};
+use analysis::clock::{Client, Instant, Span};
 use analysis::conversation::host::HostTrace;
 use analysis::conversation::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
 use analysis::judging::ledger::Phase;
@@ -24,7 +24,7 @@ use crate::tcp_info::tcp_info;
 use crate::wire::Wire;
 
 /// Two clocks of one machine differ by less unless somebody sets one.
-const STEP: i64 = 1_000_000;
+const STEP: Span = Span::from_millis(1);
 
 /// What to probe, and how.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub struct Pauses {
 
 /// Wall time that nobody can set back during a probe.
 pub(crate) struct Clock {
-    real: i64,
+    real: Instant<Client>,
     begun: std::time::Instant,
 }
 
@@ -72,16 +72,17 @@ impl Clock {
     }
 
     pub fn now(&self) -> Instant<Client> {
-        Instant::from_nanos(self.real.saturating_add(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX)))
+        self.real + Span::from_nanos(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 
     fn stepped(&self) -> bool {
-        (real() - self.now().nanos()).abs() > STEP
+        (real() - self.now()).abs() > STEP
     }
 }
 
-fn real() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+fn real() -> Instant<Client> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Instant::from_nanos(since.map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)))
 }
 
 /// Probes once, on a runtime of its own.
@@ -135,7 +136,7 @@ fn blank(now: Instant<Client>) -> Report {
         first_request: None,
         first_response: None,
         response_end: None,
-        ended: now.nanos(),
+        ended: now,
         sent: Vec::new(),
         kernel_timestamps: false,
         clock_stepped: false,
@@ -175,7 +176,7 @@ impl Probe<'_> {
         self.sample(false);
         self.report.address = Some(address);
         self.report.local = stream.local_addr().ok();
-        self.report.connected = connect.done.map(Instant::nanos);
+        self.report.connected = connect.done;
         self.report.trace.connect = Some(connect);
         self.report.kernel_timestamps = stamps::enable(&stream);
         let _ = stream.set_nodelay(true);
@@ -194,13 +195,13 @@ impl Probe<'_> {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
         let asked = self.clock.now();
-        self.report.dns_start = Some(asked.nanos());
+        self.report.dns_start = Some(asked);
         self.report.trace.lookup = Some((asked, None));
         let found = lookup.addresses(host, self.target.family, self.target.timeout).await;
         self.sample(false);
         let addresses = found?;
         let answered = self.clock.now();
-        self.report.dns_end = Some(answered.nanos());
+        self.report.dns_end = Some(answered);
         self.report.trace.lookup = Some((asked, Some(answered)));
         self.report.addresses.clone_from(&addresses);
         Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
@@ -210,7 +211,7 @@ impl Probe<'_> {
         self.sample(true);
         let mut tried = Tried::default();
         let outcome = timeout_at(deadline, connect(addresses, &self.clock, &mut tried)).await;
-        self.report.connect_start = tried.began.map(Instant::nanos);
+        self.report.connect_start = tried.began;
         if let Some(began) = tried.began {
             self.report.trace.connect = Some(Connect { began, round_trip: None, repeated: 0, done: None });
         }
@@ -247,7 +248,7 @@ impl Probe<'_> {
     async fn handshake(&mut self, wire: &mut Wire, tls: &mut ClientConnection) -> Result<(), Failure> {
         let of_io = |e: std::io::Error| Failure::of_io(&e, false);
         self.speak(wire, tls, Phase::ServerFlight, Phase::ClientHello).await?;
-        self.report.client_hello = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+        self.report.client_hello = self.report.trace.exchanges.last().map(|e| e.sent.written);
         while tls.is_handshaking() {
             self.sample(true);
             let (mut bytes, at_kernel) = wire.read().await.map_err(of_io)?;
@@ -257,7 +258,7 @@ impl Probe<'_> {
             let read = self.clock.now();
             // Whatever is made of these bytes, they came.
             self.heard(at_kernel, read);
-            (self.report.flight_at_kernel, self.report.flight_read) = (at_kernel, Some(read.nanos()));
+            (self.report.flight_at_kernel, self.report.flight_read) = (at_kernel, Some(read));
             while !bytes.is_empty() {
                 tls.read_tls(&mut bytes).map_err(of_io)?;
                 if let Err(error) = tls.process_new_packets() {
@@ -291,7 +292,7 @@ impl Probe<'_> {
             Some(ProtocolVersion::TLSv1_2) if tls.is_handshaking() => {
                 self.pause(self.target.pauses.before_finished);
                 self.speak(wire, tls, Phase::Finish, Phase::ClientFinished).await?;
-                self.report.client_finished = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+                self.report.client_finished = self.report.trace.exchanges.last().map(|e| e.sent.written);
                 Ok(())
             }
             Some(_) => {
@@ -300,7 +301,7 @@ impl Probe<'_> {
                 self.spans.push((wire.sent, Spoken::Finished));
                 let written = self.clock.now();
                 self.report.trace.finished = Some(Message { written, left: Vec::new(), acked: None });
-                self.report.client_finished = Some(written.nanos());
+                self.report.client_finished = Some(written);
                 Ok(())
             }
         }
@@ -320,9 +321,9 @@ impl Probe<'_> {
     }
 
     /// Notes bytes of the edge's: the last before our next message complete the answer.
-    fn heard(&mut self, at_kernel: Option<i64>, read: Instant<Client>) {
+    fn heard(&mut self, at_kernel: Option<Instant<Client>>, read: Instant<Client>) {
         if let Some(exchange) = self.report.trace.exchanges.last_mut() {
-            exchange.answer = Some(Arrival { at_kernel: at_kernel.map(Instant::from_nanos), read });
+            exchange.answer = Some(Arrival { at_kernel, read });
         }
     }
 
@@ -342,7 +343,7 @@ impl Probe<'_> {
             None => wire.send(&bytes).await.map_err(of_io)?,
         }
         self.spoke(wire, Phase::Request, Phase::Request);
-        self.report.first_request = self.report.trace.exchanges.last().map(|e| e.sent.written.nanos());
+        self.report.first_request = self.report.trace.exchanges.last().map(|e| e.sent.written);
         let mut reading = Reading::of(request);
         loop {
             self.sample(true);
@@ -371,12 +372,12 @@ impl Probe<'_> {
             };
             self.sample(false);
             if !piece.is_empty() && self.report.first_response.is_none() {
-                self.report.first_response = Some(read.nanos());
+                self.report.first_response = Some(read);
                 self.heard(at_kernel, read);
             }
             let complete = reading.push(&piece)? || request.head_only && reading.has_head();
             if complete || closed {
-                self.report.response_end = Some(self.clock.now().nanos());
+                self.report.response_end = Some(self.clock.now());
                 self.report.response = if complete { reading.take() } else { Some(reading.close(None)?) };
                 return Ok(());
             }
@@ -404,7 +405,7 @@ impl Probe<'_> {
                 Spoken::Finished => trace.finished.as_mut(),
             };
             let Some(message) = message else { continue };
-            let at = Instant::from_nanos(stamp.at);
+            let at = stamp.at;
             match stamp.what {
                 Sent::Software => message.left.push(at),
                 Sent::Acknowledged => message.acked = Some(message.acked.map_or(at, |earlier| earlier.min(at))),
@@ -431,7 +432,7 @@ impl Probe<'_> {
         self.sample(false);
         let ended = self.clock.now();
         let mut report = self.report;
-        report.ended = ended.nanos();
+        report.ended = ended;
         report.success = result.is_ok();
         (report.reason, report.detail) = result.err().map_or((None, None), |f| (Some(f.reason), Some(f.detail)));
         report.trace.ended = ended;

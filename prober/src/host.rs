@@ -23,7 +23,7 @@ pub fn sample(at: Instant<Client>, idle: bool) -> Option<Sample<Client>> {
 }
 
 /// Nanoseconds on a CPU, and ready without one, since this thread began.
-pub fn counters() -> Option<(u64, u64)> {
+fn counters() -> Option<(u64, u64)> {
     SCHEDSTAT.with_borrow(|file| {
         let mut bytes = [0; 64];
         let n = file.as_ref()?.read_at(&mut bytes, 0).ok()?;
@@ -32,12 +32,10 @@ pub fn counters() -> Option<(u64, u64)> {
     })
 }
 
-/// Reads how much the hypervisor has taken; gives it in nanoseconds since boot.
-pub fn refresh_steal() -> u64 {
+/// Reads how much the hypervisor has taken since boot.
+pub fn refresh_steal() {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let ticks = text.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8)).and_then(|t| t.parse::<u64>().ok());
     // USER_HZ is 100 on every architecture Linux runs on today (time(7)).
-    let nanos = ticks.unwrap_or(0) * 10_000_000;
-    STEAL.store(nanos, Ordering::Relaxed);
-    nanos
+    STEAL.store(ticks.unwrap_or(0) * 10_000_000, Ordering::Relaxed);
 }

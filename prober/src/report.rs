@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use analysis::clock::{Client, Instant};
 use analysis::conversation::socket::SocketTrace;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,8 @@ use crate::http::Response;
 use crate::reason::Reason;
 use crate::stamps::SentStamp;
 
-/// What happened, with every timing up to the end; times are nanoseconds since the epoch, what did not happen is absent.
+/// What happened, with every timing up to the end; what did not happen is absent. Times are of this machine's wall clock, steady during
+/// the probe, in nanoseconds since the Unix epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Whether all that was asked for succeeded.
@@ -34,29 +36,29 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
     /// Lookup begun.
-    pub dns_start: Option<i64>,
+    pub dns_start: Option<Instant<Client>>,
     /// Lookup done.
-    pub dns_end: Option<i64>,
+    pub dns_end: Option<Instant<Client>>,
     /// connect(2) was called.
-    pub connect_start: Option<i64>,
+    pub connect_start: Option<Instant<Client>>,
     /// The program knew that it had succeeded.
-    pub connected: Option<i64>,
+    pub connected: Option<Instant<Client>>,
     /// ClientHello handed to the kernel.
-    pub client_hello: Option<i64>,
+    pub client_hello: Option<Instant<Client>>,
     /// The last bytes before our Finished reached our kernel.
-    pub flight_at_kernel: Option<i64>,
+    pub flight_at_kernel: Option<Instant<Client>>,
     /// … and were read by the program.
-    pub flight_read: Option<i64>,
+    pub flight_read: Option<Instant<Client>>,
     /// Finished handed to the kernel.
-    pub client_finished: Option<i64>,
+    pub client_finished: Option<Instant<Client>>,
     /// The request handed to the kernel.
-    pub first_request: Option<i64>,
+    pub first_request: Option<Instant<Client>>,
     /// First bytes of the answer read.
-    pub first_response: Option<i64>,
+    pub first_response: Option<Instant<Client>>,
     /// The answer's last byte read.
-    pub response_end: Option<i64>,
+    pub response_end: Option<Instant<Client>>,
     /// The end of it all.
-    pub ended: i64,
+    pub ended: Instant<Client>,
     /// What the kernel stamped on what we sent.
     pub sent: Vec<SentStamp>,
     /// Whether kernel timestamps were to be had.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd};
 
+use analysis::clock::{Client, Instant};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,8 @@ pub struct SentStamp {
     pub what: Sent,
     /// To the byte at this offset of the stream.
     pub byte: u32,
-    /// When, in nanoseconds since the epoch.
-    pub at: i64,
+    /// When, on the kernel's wall clock, in nanoseconds since the Unix epoch.
+    pub at: Instant<Client>,
 }
 
 /// Asks the kernel to stamp this socket's traffic; false if this kernel does not.
@@ -46,17 +47,17 @@ pub fn enable(stream: impl AsFd) -> bool {
 ///
 /// # Errors
 /// As read(2).
-pub fn read(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<i64>)> {
+pub fn read(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Instant<Client>>)> {
     let mut control = nix::cmsg_space!([TimeSpec; 3]);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
     let stamp = message.cmsgs().ok().and_then(|mut all| {
         all.find_map(|c| match c {
-            ControlMessageOwned::ScmTimestampsns(stamps) => Some(nanos(stamps.system)),
+            ControlMessageOwned::ScmTimestampsns(stamps) => Some(instant(stamps.system)),
             _ => None,
         })
     });
-    Ok((message.bytes, stamp.filter(|at| *at > 0)))
+    Ok((message.bytes, stamp.filter(|at| at.nanos() > 0)))
 }
 
 /// Takes the stamps of sent bytes that the kernel has ready.
@@ -71,7 +72,7 @@ pub fn sent(stream: impl AsFd) -> Vec<SentStamp> {
         let (mut at, mut id) = (None, None);
         for c in message.cmsgs().into_iter().flatten() {
             match c {
-                ControlMessageOwned::ScmTimestampsns(stamps) => at = Some(nanos(stamps.system)),
+                ControlMessageOwned::ScmTimestampsns(stamps) => at = Some(instant(stamps.system)),
                 ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
                     id = Some((error.ee_info, error.ee_data));
                 }
@@ -88,6 +89,6 @@ pub fn sent(stream: impl AsFd) -> Vec<SentStamp> {
     }
 }
 
-fn nanos(t: TimeSpec) -> i64 {
-    t.tv_sec() * 1_000_000_000 + t.tv_nsec()
+fn instant(t: TimeSpec) -> Instant<Client> {
+    Instant::from_nanos(t.tv_sec() * 1_000_000_000 + t.tv_nsec())
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use analysis::clock::{Client, Instant};
 use rustls::ClientConnection;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -53,7 +54,7 @@ impl Wire {
     }
 
     /// The next bytes, with the time when the last of them reached the kernel; nothing at the end of the stream.
-    pub async fn read(&mut self) -> io::Result<(&[u8], Option<i64>)> {
+    pub async fn read(&mut self) -> io::Result<(&[u8], Option<Instant<Client>>)> {
         let (stream, buffer) = (&self.stream, &mut self.buffer);
         loop {
             // A kernel timestamp of what was sent wakes the socket too; then there is nothing to read.

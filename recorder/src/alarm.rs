@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use watch::states::{Blame, Rule, State, Transition};
+use alerting::clock::UnixSeconds;
+use alerting::states::{Blame, Rule, State, Transition};
 
 use crate::config::Alerts;
 use crate::tally::{Counts, Place, Sums};
@@ -73,8 +74,8 @@ impl Alarm {
         Self { states: states.into_iter().collect() }
     }
 
-    /// Takes what is wrong at `now` (seconds since the epoch); gives what changed, by subject, and the states to keep.
-    pub fn round(&mut self, now: i64, wrong: &BTreeMap<Subject, Blame>, alerts: &Alerts) -> Vec<(String, Transition)> {
+    /// Takes what is wrong at `now`; gives what changed, by subject, and the states to keep.
+    pub fn round(&mut self, now: UnixSeconds, wrong: &BTreeMap<Subject, Blame>, alerts: &Alerts) -> Vec<(String, Transition)> {
         let rule = Rule { fire: alerts.fire, resolve_after: alerts.resolve_after };
         for subject in wrong.keys() {
             if self.states.len() < MOST_SUBJECTS {
@@ -127,7 +128,7 @@ mod tests {
                 tally.count(now, places(network), slow);
             }
             let sums = tally.sums(now, 60);
-            for (name, transition) in alarm.round(now, &wrong(&sums, &alerts, 60), &alerts) {
+            for (name, transition) in alarm.round(UnixSeconds::from_secs(now), &wrong(&sums, &alerts, 60), &alerts) {
                 let what = match transition {
                     Transition::Fire(_) => "fire",
                     Transition::Change(_) => "change",

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use alerting::clock::UnixSeconds;
+use alerting::states::{Active, State, Transition};
+use alerting::status::AlertStatus;
+use alerting::store::Batch;
+use alerting::{Event, Incident, Store};
 use tokio::sync::mpsc::UnboundedSender;
-use watch::board::Board;
-use watch::event::Event;
-use watch::states::{Active, State, Transition};
-use watch::store::{Batch, Incident, Store};
 
 use crate::alarm::{Alarm, wrong};
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub struct Alerter {
     config: Arc<Config>,
     alarm: Alarm,
     store: Store,
-    board: Arc<Board>,
+    board: Arc<AlertStatus>,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
     /// Incidents that the store refused: the next batch has them again.
@@ -39,7 +39,7 @@ impl Alerter {
     /// If the store cannot be read.
     pub fn open(
         config: Arc<Config>,
-        board: Arc<Board>,
+        board: Arc<AlertStatus>,
         metrics: Arc<Metrics>,
         shown: Arc<Shown>,
         direct: UnboundedSender<(String, Event)>,
@@ -57,7 +57,7 @@ impl Alerter {
     fn recall(&self) {
         for (name, active) in self.alarm.states().filter_map(|(name, s)| Some((name, s.active.as_ref()?))) {
             let event = self.event(name, active, None);
-            self.board.change(|seen| seen.firing.insert(event.key.clone(), event));
+            self.board.note(&event);
         }
         self.show();
     }
@@ -67,7 +67,7 @@ impl Alerter {
         let alerts = &self.config.alerts;
         let seconds = alerts.window.0.as_secs() as i64;
         let wrong = wrong(sums, alerts, seconds);
-        let said = self.alarm.round(wall_seconds(), &wrong, alerts);
+        let said = self.alarm.round(UnixSeconds::now(), &wrong, alerts);
         let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {
             let (active, ended) = match &transition {
@@ -75,10 +75,7 @@ impl Alerter {
                 Transition::Resolve(active, ended) => (active, Some(*ended)),
             };
             let event = self.event(&name, active, ended);
-            self.board.change(|seen| match ended {
-                None => seen.firing.insert(event.key.clone(), event.clone()),
-                Some(_) => seen.firing.remove(&event.key),
-            });
+            self.board.note(&event);
             batch.incidents.push(Incident::of(&event, active));
             batch.messages.extend(self.config.receivers.iter().map(|r| (r.name(), event.clone())));
         }
@@ -116,7 +113,7 @@ impl Alerter {
         troubles.into_iter().for_each(|(part, trouble)| self.shown.trouble(part, trouble));
     }
 
-    fn event(&self, name: &str, active: &Active, ended: Option<i64>) -> Event {
+    fn event(&self, name: &str, active: &Active, ended: Option<UnixSeconds>) -> Event {
         let site = &self.config.capture.site;
         Event {
             key: format!("capture {name}@{site}"),
@@ -145,10 +142,6 @@ pub fn open(path: &Path) -> Result<Store, Error> {
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::File::options().append(true).create(true).mode(0o600).open(path).map(drop)
-}
-
-fn wall_seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

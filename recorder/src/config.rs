@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use alerting::Receiver;
+use alerting::states::KofN;
 use analysis::judging::policy;
 use bytesize::ByteSize;
 use capture::limits::Limits;
@@ -11,11 +13,9 @@ use capture::tap::Way;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use settings::Wrong;
 use settings::place::unread;
 use settings::words::plain;
-use watch::checks::{KofN, Receiver};
-use watch::duration::Time;
+use settings::{Time, Wrong};
 
 use crate::admission::Rate;
 use crate::logline::Fields;
@@ -395,7 +395,7 @@ impl Config {
             plain("the network's name", &network.name).map_err(|e| Wrong::at("name", e).within(n).within("network"))?;
         }
         for (n, receiver) in self.receivers.iter().enumerate() {
-            receiver.check_name().map_err(|wrong| wrong.within(n).within("receiver"))?;
+            receiver.check().map_err(|wrong| wrong.within(n).within("receiver"))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use alerting::metrics::Delivery;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,8 +11,7 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use watch::exposition::Exposition;
-use watch::metrics::{Delivery, Seconds};
+use serving::exposition::{Exposition, Seconds};
 
 /// Sets of labels, all of them words.
 macro_rules! labels {

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use alerting::Client;
+use alerting::outbox::Outbox;
+use alerting::status::AlertStatus;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -16,8 +19,6 @@ use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch as latest};
-use watch::board::Board;
-use watch::outbox::Outbox;
 
 use crate::alerter::{self, Alerter};
 use crate::config::{Config, Log};
@@ -87,7 +88,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         None => None,
     };
     let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
-    let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(Board::default()));
+    let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(AlertStatus::default()));
     shown.change(|status| {
         status.site.clone_from(&config.capture.site);
         (status.way, status.notes) = (format!("Packets are filtered by {way}"), notes.clone());
@@ -107,9 +108,9 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         store: alerter::open(&config.alerts.store)?,
         direct: undelivered,
         receivers,
-        board,
+        status: board,
         delivery: metrics.delivery.clone(),
-        client: watch::Client::default(),
+        client: Client::default(),
     };
     web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
 

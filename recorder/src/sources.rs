@@ -372,8 +372,7 @@ mod tests {
         std::fs::write(&path, "192.0.2.1:1 an old line\n").expect("it is writable");
         let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
-        let log =
-            Log::File { path: path.clone(), fields: Default::default(), at_least: Some(watch::duration::Time::millis(100)) };
+        let log = Log::File { path: path.clone(), fields: Default::default(), at_least: Some(settings::Time::millis(100)) };
         let opened = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&opened);
         let out = SourceOutput {

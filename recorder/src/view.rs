@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use watch::page::document;
+use serving::document;
 
 /// Slow handshakes shown.
 const SHOWN: usize = 50;

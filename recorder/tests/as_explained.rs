@@ -122,7 +122,7 @@ fn every_case_of_the_fault_matrix() {
 /// Whatever goes wrong, what the screen calls quick the detector does not call slow.
 #[test]
 fn nothing_slow_is_called_quick() {
-    let slow = whostalled_recorder::config::Slow { excess: watch::duration::Time::millis(100), ..Default::default() };
+    let slow = whostalled_recorder::config::Slow { excess: settings::Time::millis(100), ..Default::default() };
     let (mut quick, mut suspects, mut slow_ones) = (0, 0, 0);
     for (case, version, seed) in (1..=51).flat_map(|case| Version::ALL.map(|v| (case, v, u64::from(case) + 31 * v as u64))) {
         let Some(mut planned) = (Setup { case, severity: 250, version, grade: Grade::Server, seed }).plan() else { continue };

@@ -26,6 +26,9 @@ use crate::vantages::{Facts, Provider, Vantage, open};
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;
 
+/// Renders a page: the run, its handshakes, what was injected.
+pub type Page<'a> = dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String + 'a;
+
 /// How to run.
 pub struct RunOptions<'a> {
     /// Where run folders go.
@@ -36,8 +39,8 @@ pub struct RunOptions<'a> {
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
     pub progress: &'a dyn Fn(&str, u64, u64),
-    /// Renders `report.html`: the run, its handshakes, what was injected.
-    pub page: &'a dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String,
+    /// Renders `report.html`.
+    pub page: &'a Page<'a>,
 }
 
 /// What a run gives back.
@@ -228,7 +231,7 @@ impl State {
         scenario: &Scenario,
         manifest: &Manifest<&Scenario>,
         hosts: &[String],
-        page: &dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String,
+        page: &Page<'_>,
     ) -> Result<Outcome, Error> {
         let losses = self.losses(hosts);
         self.footing.capture_lost = self.losses.values().map(Losses::lost).sum();

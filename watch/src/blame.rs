@@ -3,6 +3,7 @@
 //! The prober's own time is taken out first: what remains is judged by the same rules as everywhere. Then the thresholds of the
 //! check say whether it matters.
 
+use alerting::states::Blame;
 use analysis::clock::Span;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
@@ -10,10 +11,9 @@ use analysis::judging::policy;
 use analysis::judging::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
+use settings::Time;
 
 use crate::checks::{Gate, Thresholds};
-use crate::duration::Time;
-use crate::states::Blame;
 
 /// What is known of a path.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]

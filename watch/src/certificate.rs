@@ -1,18 +1,18 @@
 //! When certificates end.
 
+use alerting::clock::UnixSeconds;
+use alerting::states::Blame;
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::states::Blame;
-
 const DAY: i64 = 86_400;
 
-/// When the first certificate of a chain ends, in seconds since the epoch.
-pub fn chain_end(chain: &[CertificateDer<'_>]) -> Option<i64> {
+/// When the first certificate of a chain ends.
+pub fn chain_end(chain: &[CertificateDer<'_>]) -> Option<UnixSeconds> {
     let ends =
         chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, c)| c.validity().not_after.timestamp()));
-    ends.min()
+    ends.min().map(UnixSeconds::from_secs)
 }
 
 /// What a certificate says of itself: SHA-256 of it, issuer, subject, names; as label and value.
@@ -35,12 +35,12 @@ pub fn described(der: &CertificateDer<'_>) -> Option<[(&'static str, String); 4]
 }
 
 /// Whether that is soon.
-pub fn ends_soon(end: i64, now: i64, days: u32) -> Option<Blame> {
-    let left = end - now;
+pub fn ends_soon(end: UnixSeconds, now: UnixSeconds, days: u32) -> Option<Blame> {
+    let left = end.secs().saturating_sub(now.secs());
     (left < i64::from(days) * DAY).then(|| Blame {
         culprit: "certificate".into(),
         phase: "certificate".into(),
         ms: 0.0,
-        sentence: format!("The first certificate of the edge's chain ends in {} days ({}).", left / DAY, crate::event::time(end)),
+        sentence: format!("The first certificate of the edge's chain ends in {} days ({}).", left / DAY, end),
     })
 }

@@ -6,16 +6,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use alerting::Receiver;
+use alerting::clock::UnixSeconds;
+use alerting::states::KofN;
 use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use settings::Wrong;
 use settings::place::unread;
+use settings::{Time, Wrong};
 
-use crate::duration::Time;
-pub use crate::plans::{Plan, host_and_port};
-use crate::secret::Secret;
+use crate::error::{FileError, Invalid};
+pub use crate::plans::Plan;
+pub use crate::secrets::{Auth, Header};
 
 /// A check file.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
@@ -94,21 +97,6 @@ pub struct ServerTls {
     pub key: PathBuf,
 }
 
-/// Who may read page and metrics.
-#[derive(Clone, PartialEq, JsonSchema, Debug)]
-#[schemars(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Auth {
-    /// Whoever knows a name and a password (RFC 7617).
-    Basic {
-        /// The name.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// Whoever has a token (RFC 6750).
-    Bearer(Secret),
-}
-
 /// When the prober is too sick to judge others.
 #[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
@@ -166,16 +154,6 @@ impl Default for Defaults {
             ca: None,
         }
     }
-}
-
-/// `k` of the last `n` rounds.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct KofN {
-    /// So many bad rounds …
-    pub k: u32,
-    /// … of the last so many.
-    pub n: u32,
 }
 
 /// When a round is bad: time beyond the baseline, by whose it is, or time of a phase in all. The prober's own time counts nowhere.
@@ -297,16 +275,6 @@ pub struct Check {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A header's value.
-#[derive(Clone, PartialEq, JsonSchema, Debug)]
-#[schemars(untagged)]
-pub enum Header {
-    /// As it is.
-    Plain(String),
-    /// A secret.
-    Secret(Secret),
-}
-
 /// A time in which nobody is alerted; rounds go on.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
@@ -324,50 +292,22 @@ pub struct Maintenance {
     pub every: Option<Time>,
 }
 
-/// Who is told.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
-pub enum Receiver {
-    /// Alertmanager, API v2.
-    Alertmanager {
-        /// Its address, as `http://127.0.0.1:9093`.
-        url: String,
-        /// A bearer token.
-        token: Option<Secret>,
-    },
-    /// Anything that takes JSON by POST.
-    Webhook {
-        /// Its address.
-        url: String,
-        /// A bearer token.
-        token: Option<Secret>,
-    },
-    /// PagerDuty, Events API v2.
-    Pagerduty {
-        /// The integration's key.
-        routing_key: Secret,
-        /// Another address than PagerDuty's own.
-        url: Option<String>,
-    },
-}
-
 impl CheckFile {
     /// Reads and validates a check file.
     ///
     /// # Errors
     /// Says what is wrong, with file and line where that can be.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        FileError::read(path, Self::parse)
     }
 
     /// The same from text.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let file: CheckFile = toml::from_str(text).map_err(|e| unread(text, &e))?;
-        file.check().map_err(|wrong| wrong.said(text))?;
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let file: CheckFile = toml::from_str(text).map_err(|e| Invalid(unread(text, &e)))?;
+        file.check().map_err(|wrong| Invalid(wrong.said(text)))?;
         Ok(file)
     }
 
@@ -393,8 +333,9 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Whether `check` rests at `now`, in seconds since the epoch.
-    pub fn covers(&self, check: &str, now: i64) -> bool {
+    /// Whether `check` rests at `now`.
+    pub fn covers(&self, check: &str, now: UnixSeconds) -> bool {
+        let now = now.secs();
         let named = self.checks.is_empty()
             || self.checks.iter().any(|p| p.strip_suffix('*').map_or(p == check, |prefix| check.starts_with(prefix)));
         let (from, to) = (self.from.as_second(), self.to.as_second());
@@ -421,19 +362,21 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::TargetKind;
 
     const SMALL: &str = "[[check]]\nname = \"a\"\ntarget = \"https://edge.test/health\"\n";
 
     #[test]
     fn a_small_file_is_enough() {
         let plans = CheckFile::parse(SMALL).expect("it is valid").plans().expect("it is valid");
-        assert_eq!((plans[0].host.as_str(), plans[0].port, plans[0].path.as_deref()), ("edge.test", 443, Some("/health")));
+        let kind = TargetKind::Request { path: "/health".into() };
+        assert_eq!((plans[0].host.as_str(), plans[0].port, &plans[0].kind), ("edge.test", 443, &kind));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let wrong = |text: &str, said: &str| {
-            let error = CheckFile::parse(text).expect_err(text);
+            let error = CheckFile::parse(text).expect_err(text).to_string();
             assert!(error.contains(said), "{error}");
         };
         wrong(&format!("{SMALL}intervall = \"3s\"\n"), "line 4");
@@ -461,7 +404,7 @@ mod tests {
             "{SMALL}[[maintenance]]\nchecks = [\"log*\"]\nfrom = \"2026-11-01T02:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\nevery = \"7d\"\n"
         );
         let file = CheckFile::parse(&text).expect("it is valid");
-        let at = |t: &str| t.parse::<Timestamp>().expect("a time").as_second();
+        let at = |t: &str| -> UnixSeconds { t.parse::<Timestamp>().expect("a time").into() };
         let window = &file.maintenance[0];
         assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
@@ -471,7 +414,7 @@ mod tests {
     #[test]
     fn maintenance_that_ends_before_it_begins_is_refused_with_its_line() {
         let window = "[[maintenance]]\nfrom = \"2026-11-01T05:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\n";
-        let error = CheckFile::parse(&format!("{SMALL}{window}")).expect_err("it is backwards");
+        let error = CheckFile::parse(&format!("{SMALL}{window}")).expect_err("it is backwards").to_string();
         assert!(error.contains("line 6") && error.contains("before it begins"), "{error}");
     }
 

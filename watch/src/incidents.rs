@@ -1,26 +1,30 @@
 //! The two-week incident diagram: longer boxes are longer, darker boxes are of higher impact, rows by place.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use alerting::Incident;
+use alerting::clock::UnixSeconds;
+use alerting::event::culprit_words;
 use maud::{Markup, html};
 
-use crate::event::{culprit_words, time};
 use crate::page::class_of;
-use crate::store::Incident;
 
-/// Two weeks, in seconds.
-pub const WEEKS: i64 = 14 * 86_400;
+/// What the diagram shows.
+pub const TWO_WEEKS: Duration = Duration::from_secs(14 * DAY.unsigned_abs());
+/// Seconds of a day.
 const DAY: i64 = 86_400;
 
 /// The diagram for the two weeks before `now`.
-pub fn diagram(found: &[Incident], now: i64) -> Markup {
-    let from = now - WEEKS;
-    let x = |at: i64| (at - from).clamp(0, WEEKS) as f64 / WEEKS as f64 * 100.0;
+pub fn diagram(found: &[Incident], now: UnixSeconds) -> Markup {
+    let from = now - TWO_WEEKS;
+    let x = |at: UnixSeconds| (at.since(from).as_secs_f64() / TWO_WEEKS.as_secs_f64()).min(1.0) * 100.0;
     let mut places: BTreeMap<(&str, &str), Vec<&Incident>> = BTreeMap::new();
     for i in found {
         places.entry((&i.vantage, &i.name)).or_default().push(i);
     }
-    let midnights = || (0..=15).map(|d| (from / DAY + d) * DAY).filter(|t| *t >= from && *t <= now);
+    let midnight = |d| UnixSeconds::from_secs((from.secs() / DAY + d) * DAY);
+    let midnights = || (0..=15).map(midnight).filter(|t| *t >= from && *t <= now);
     html! {
         div.weeks {
             @if found.is_empty() { p { "None. Long may it last." } }
@@ -33,7 +37,7 @@ pub fn diagram(found: &[Incident], now: i64) -> Markup {
                         @let (left, right) = (x(i.since).min(99.5), x(i.ended.unwrap_or(now)));
                         a.(class_of(&i.culprit)) href=(format!("#{}", anchor(i)))
                             style=(format!("left:{left:.2}%;width:{:.2}%;opacity:{:.2}", (right - left).max(0.5), impact(i)))
-                            title=(format!("{}: {} – {}", culprit_words(&i.culprit), time(i.since), i.ended.map_or("now".into(), time))) {}
+                            title=(format!("{}: {} – {}", culprit_words(&i.culprit), i.since, until(i))) {}
                     }
                 }
             }
@@ -55,19 +59,25 @@ pub fn impact(i: &Incident) -> f64 {
 /// Its name within a page.
 pub fn anchor(i: &Incident) -> String {
     let name: String = i.key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    format!("{name}-{}", i.since)
+    format!("{name}-{}", i.since.secs())
 }
 
-fn day(t: i64) -> String {
-    jiff::Timestamp::from_second(t).map_or_else(|_| String::new(), |t| t.strftime("%b %-d").to_string())
+/// Until when it lasted, in words.
+pub fn until(i: &Incident) -> String {
+    i.ended.map_or("now".into(), |ended| ended.to_string())
+}
+
+fn day(t: UnixSeconds) -> String {
+    jiff::Timestamp::from_second(t.secs()).map_or_else(|_| String::new(), |t| t.strftime("%b %-d").to_string())
 }
 
 /// The same for a terminal, one line each.
 pub fn lines(found: &[Incident]) -> String {
     let mut text = String::new();
     for i in found {
-        let minutes = i.ended.map(|e| format!("{} min", (e - i.since + 59) / 60)).unwrap_or_else(|| "still on".into());
-        text += &format!("{}  {minutes:>9}  {:<12} {} from {}: {}\n", time(i.since), i.culprit, i.name, i.vantage, i.sentence);
+        let minutes =
+            i.ended.map(|e| format!("{} min", e.since(i.since).as_secs().div_ceil(60))).unwrap_or_else(|| "still on".into());
+        text += &format!("{}  {minutes:>9}  {:<12} {} from {}: {}\n", i.since, i.culprit, i.name, i.vantage, i.sentence);
     }
     if text.is_empty() { "no incidents\n".into() } else { text }
 }
@@ -76,12 +86,14 @@ pub fn lines(found: &[Incident]) -> String {
 mod tests {
     use super::*;
 
+    const START: UnixSeconds = UnixSeconds::from_secs(0);
+
     #[test]
     fn longer_is_longer_and_worse_is_darker() {
-        let incident = |since, ended, bad, worst_ms| Incident {
+        let incident = |since: u64, ended: u64, bad, worst_ms| Incident {
             key: "a@here".into(),
-            since,
-            ended: Some(ended),
+            since: START + Duration::from_secs(since),
+            ended: Some(START + Duration::from_secs(ended)),
             name: "a".into(),
             vantage: "here".into(),
             target: "t".into(),
@@ -94,9 +106,9 @@ mod tests {
         };
         assert!(impact(&incident(0, 1, 10, 900.0)) > impact(&incident(0, 1, 3, 900.0)));
         assert!(impact(&incident(0, 1, 10, 900.0)) > impact(&incident(0, 1, 10, 100.0)));
-        let now = WEEKS;
-        let drawn =
-            diagram(&[incident(0, WEEKS / 2, 5, 100.0), incident(WEEKS / 2, WEEKS / 2 + WEEKS / 4, 5, 100.0)], now).into_string();
+        let weeks = TWO_WEEKS.as_secs();
+        let drawn = [incident(0, weeks / 2, 5, 100.0), incident(weeks / 2, weeks / 2 + weeks / 4, 5, 100.0)];
+        let drawn = diagram(&drawn, START + TWO_WEEKS).into_string();
         assert!(drawn.contains("left:0.00%;width:50.00%") && drawn.contains("left:50.00%;width:25.00%"), "{drawn}");
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Phases that did not happen are absent. Culprits are a label of counters, never of alerts.
 
+use std::sync::atomic::AtomicU64;
+
+use alerting::metrics::Delivery;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, exponential_buckets};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
-
-use crate::exposition::Exposition;
+use serving::exposition::{Exposition, Seconds};
 
 /// A check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -55,63 +56,13 @@ pub struct ByReason {
     pub reason: String,
 }
 
-/// A receiver.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct ByReceiver {
-    /// Its name.
-    pub receiver: String,
-}
-
-/// Makes histograms of seconds: 0.5 ms to 16 s, and native.
-#[derive(Clone, Debug)]
-pub struct Seconds;
-
-impl MetricConstructor<Histogram> for Seconds {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new_classic_and_native(exponential_buckets(0.0005, 2.0, 16), NativeHistogramConfig::with_bucket_factor(1.1))
-    }
-}
-
-/// The same, classic and coarse: there are many, each native one takes kilobytes, and so does each line on the wire.
+/// Makes histograms of seconds, classic and coarse: there are many, each native one takes kilobytes, and so does each line on the wire.
 #[derive(Clone, Debug)]
 pub struct ClassicSeconds;
 
 impl MetricConstructor<Histogram> for ClassicSeconds {
     fn new_metric(&self) -> Histogram {
         Histogram::new(exponential_buckets(0.001, 4.0, 8))
-    }
-}
-
-/// How messages to receivers fare.
-#[derive(Clone, Default, Debug)]
-pub struct Delivery {
-    /// Messages that wait.
-    pub waiting: Gauge,
-    /// Messages delivered.
-    pub delivered: Family<ByReceiver, Counter>,
-    /// Attempts that failed.
-    pub failed: Family<ByReceiver, Counter>,
-    /// Messages refused for good.
-    pub refused: Family<ByReceiver, Counter>,
-    /// Those of them that are kept.
-    pub refused_now: Gauge,
-    /// Messages that nobody is left to tell, or that there was no room for.
-    pub dropped: Family<ByReceiver, Counter>,
-}
-
-impl Delivery {
-    /// Shows them.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("outbox_messages", "Messages that wait for their receivers", self.waiting.clone());
-        registry.register("alerts_delivered", "Messages delivered", self.delivered.clone());
-        registry.register("alerts_delivery_failures", "Attempts to deliver that failed", self.failed.clone());
-        registry.register("alerts_refused", "Messages that their receiver refused for good", self.refused.clone());
-        registry.register(
-            "outbox_refused_messages",
-            "Messages refused for good whose alert was not told since",
-            self.refused_now.clone(),
-        );
-        registry.register("alerts_dropped", "Messages without a receiver, or without room", self.dropped.clone());
     }
 }
 

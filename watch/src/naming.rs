@@ -1,18 +1,12 @@
-//! Names: which check a round is of, and which names receivers take.
+//! Names: which check a round is of, and whether names can be shown and receivers take them.
 
 use std::net::IpAddr;
 
+use alerting::receiver::Names;
 use settings::Wrong;
 use settings::words::plain;
 
-use crate::checks::{Addresses, Check, CheckFile, Receiver};
-
-/// Labels that every alert has of its own.
-const OWN_LABELS: [&str; 3] = ["alertname", "check", "vantage"];
-/// PagerDuty takes keys of so many characters at most.
-const MOST_KEY: usize = 255;
-/// What an address and its separator take at most, where each is probed.
-const MOST_ADDRESS: usize = 46;
+use crate::checks::{Addresses, Check, CheckFile};
 
 impl CheckFile {
     /// The check that a round is of. Its name is the check's; with `addresses = "each"`, the address stands behind it.
@@ -33,7 +27,7 @@ impl CheckFile {
             self.check_names_of(check).map_err(|wrong| wrong.within(n).within("check"))?;
         }
         for (n, receiver) in self.receivers.iter().enumerate() {
-            receiver.check_name().map_err(|wrong| wrong.within(n).within("receiver"))?;
+            receiver.check().map_err(|wrong| wrong.within(n).within("receiver"))?;
         }
         for (n, window) in self.maintenance.iter().enumerate() {
             for (i, name) in window.checks.iter().enumerate() {
@@ -50,59 +44,14 @@ impl CheckFile {
         }
         plain("the check's name", &check.name).map_err(|e| Wrong::at("name", e))?;
         plain("target", &check.target).map_err(|e| Wrong::at("target", e))?;
-        let tells = |kind: fn(&Receiver) -> bool| self.receivers.iter().any(kind);
-        if tells(|r| matches!(r, Receiver::Pagerduty { .. })) {
-            let key = check.name.len() + self.watch.vantage.len() + MOST_ADDRESS;
-            if key > MOST_KEY {
-                let most = MOST_KEY - MOST_ADDRESS;
-                return Err(Wrong::at(
-                    "name",
-                    format!("name and vantage are too long for PagerDuty: {most} bytes together at most"),
-                ));
-            }
-        }
-        let alertmanager = tells(|r| matches!(r, Receiver::Alertmanager { .. }));
         for (label, value) in &check.labels {
             let wrong = |what: String| Wrong::at(label, what).within("labels").of(&format!("check {:?}", check.name));
             plain("the label", label).map_err(wrong)?;
             plain("the label's value", value).map_err(wrong)?;
-            if alertmanager {
-                label_name(label).map_err(wrong)?;
-            }
         }
-        Ok(())
+        let names = Names { check: &check.name, vantage: &self.watch.vantage, labels: &check.labels };
+        self.receivers.iter().try_for_each(|receiver| receiver.accepts(&names))
     }
-}
-
-impl Receiver {
-    /// Whether what is shown of it can be shown.
-    ///
-    /// # Errors
-    /// Says why not.
-    pub fn check_name(&self) -> Result<(), Wrong> {
-        match self {
-            Receiver::Alertmanager { url, .. } | Receiver::Webhook { url, .. } => {
-                // The address itself may be a secret.
-                let hidden = |_| Wrong::at("url", "the address has a control character: leave it out");
-                plain("url", url).map_err(hidden)
-            }
-            Receiver::Pagerduty { .. } => Ok(()),
-        }
-    }
-}
-
-/// Whether Alertmanager takes a label's name, and it is not one that the alert has already.
-fn label_name(name: &str) -> Result<(), String> {
-    let mut chars = name.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if !first || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        let better: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        return Err(format!("Alertmanager refuses the label name {name:?}: letters, digits and _ only, as {better:?}"));
-    }
-    if OWN_LABELS.contains(&name) {
-        return Err(format!("the label {name:?} is the alert's own: two alerts would become one; name it otherwise"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -131,9 +80,9 @@ mod tests {
         let with = |labels: &str, receiver: &str| {
             CheckFile::parse(&format!("[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\nlabels = {labels}\n{receiver}"))
         };
-        let error = with("{ \"my-team\" = \"x\" }", ALERTMANAGER).expect_err("a bad name");
+        let error = with("{ \"my-team\" = \"x\" }", ALERTMANAGER).expect_err("a bad name").to_string();
         assert!(error.contains("line 4") && error.contains("my-team") && error.contains("my_team"), "{error}");
-        let error = with("{ check = \"x\" }", ALERTMANAGER).expect_err("the alert's own");
+        let error = with("{ check = \"x\" }", ALERTMANAGER).expect_err("the alert's own").to_string();
         assert!(error.contains("line 4") && error.contains("\"check\""), "{error}");
         assert!(with("{ my_team = \"x\", _2 = \"y\" }", ALERTMANAGER).is_ok());
         assert!(with("{ \"my-team\" = \"x\" }", "[[receiver]]\nkind = \"webhook\"\nurl = \"http://h.test/\"\n").is_ok());
@@ -153,7 +102,7 @@ mod tests {
                 "line 6",
             ),
         ] {
-            let error = CheckFile::parse(text).expect_err(text);
+            let error = CheckFile::parse(text).expect_err(text).to_string();
             assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
         }
     }
@@ -164,7 +113,7 @@ mod tests {
         let text = format!("[[check]]\nname = \"{name}\"\ntarget = \"a.test:443\"\n");
         assert!(CheckFile::parse(&text).is_ok());
         let pagerduty = "[[receiver]]\nkind = \"pagerduty\"\nrouting_key = { env = \"K\" }\n";
-        let error = CheckFile::parse(&format!("{text}{pagerduty}")).expect_err("too long");
+        let error = CheckFile::parse(&format!("{text}{pagerduty}")).expect_err("too long").to_string();
         assert!(error.contains("line 2") && error.contains("PagerDuty"), "{error}");
     }
 }

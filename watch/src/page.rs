@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use alerting::Incident;
+use alerting::clock::UnixSeconds;
+use alerting::event::{PROBER, culprit_words};
+use alerting::store::Refused;
 use analysis::clock::Span;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use settings::words::visible_lines;
+use maud::{Markup, html};
+use serving::document;
 
-use crate::board::{CheckView, Glance, Seen};
 use crate::checks::Role;
-use crate::event::{culprit_words, time};
+use crate::clock::{UnixHour, second};
 use crate::incidents;
-use crate::store::{Incident, Kept, Refused};
+use crate::status::{CheckStatus, RoundSummary, Snapshot};
+use crate::store::{Hourly, RoundRecord};
 
-/// Median and 99th percentile by hour, in milliseconds.
-pub type Trend = Vec<(i64, f64, f64)>;
+/// What rounds took, by hour.
+pub type Trend = Vec<Hourly>;
 
 /// Owners in the order in which bars show them, with their class and words.
 const OWNERS: [(&str, &str, &str); 8] = [
@@ -27,31 +31,10 @@ const OWNERS: [(&str, &str, &str); 8] = [
     ("none", "o-none", ""),
 ];
 
-/// A page of ours: everything in one file. `nav`: addresses and words.
-pub fn document(title: &str, refresh: bool, nav: &[(&str, &str)], body: &Markup) -> String {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                @if refresh { meta http-equiv="refresh" content="15"; }
-                title { "whostalled: " (title) }
-                style { (PreEscaped(include_str!("page.css"))) }
-            }
-            body {
-                nav { @for (address, words) in nav { a href=(address) { (words) } } }
-                (body)
-            }
-        }
-    };
-    visible_lines(&markup.into_string()).into_owned()
-}
-
-fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
+fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Markup) -> String {
     let body = html! {
-        @for (what, trouble) in &seen.trouble { p.trouble { (what) ": " (trouble) } }
-        @if let Some(sick) = &seen.sick {
+        @for (what, trouble) in &snapshot.alerts.trouble { p.trouble { (what) ": " (trouble) } }
+        @if let Some(sick) = &snapshot.checks.sick {
             p.trouble { "This prober is too sick to judge others: " (sick) ". Rounds are kept, but alert nobody about a target." }
         }
         (body)
@@ -60,22 +43,23 @@ fn frame(title: &str, seen: &Seen, refresh: bool, body: &Markup) -> String {
 }
 
 /// What is wrong now, for every check.
-pub fn now(seen: &Seen, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
-    let of = |role: Role| seen.checks.iter().filter(move |(_, c)| c.role == role);
-    let bad = seen.checks.values().filter(|c| c.active.is_some()).count();
+pub fn now(snapshot: &Snapshot, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
+    let checks = &snapshot.checks.by_name;
+    let of = |role: Role| checks.iter().filter(move |(_, c)| c.role == role);
+    let bad = checks.values().filter(|c| c.active.is_some()).count();
     let body = html! {
-        h1 { "From " (vantage) ": " @if bad == 0 { "nothing is wrong" } @else { (bad) " of " (seen.checks.len()) " checks are in trouble" } }
+        h1 { "From " (vantage) ": " @if bad == 0 { "nothing is wrong" } @else { (bad) " of " (checks.len()) " checks are in trouble" } }
         @for (role, title) in [(Role::Edge, "Targets"), (Role::Control, "Controls")] {
             @if of(role).next().is_some() {
                 h2 { (title) }
                 div.matrix { @for (name, check) in of(role) { (card(name, check, trends.get(name))) } }
             }
         }
-        @if seen.checks.is_empty() { p { "No round has ended yet." } }
-        (refused(&seen.refused))
+        @if checks.is_empty() { p { "No round has ended yet." } }
+        (refused(&snapshot.alerts.refused))
         (legend())
     };
-    frame("now", seen, true, &body)
+    frame("now", snapshot, true, &body)
 }
 
 /// Messages that nobody was told of.
@@ -86,7 +70,7 @@ fn refused(refused: &[Refused]) -> Markup {
             @for r in refused.iter().rev() {
                 section.round {
                     div { b { (r.event.summary()) } }
-                    div.soft { (time(r.at)) " · " (r.receiver) }
+                    div.soft { (r.at) " · " (r.receiver) }
                     div { (r.why) }
                 }
             }
@@ -94,7 +78,7 @@ fn refused(refused: &[Refused]) -> Markup {
     }
 }
 
-fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
+fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
     let last = check.last.as_ref();
     let (class, word) = match (&check.active, last) {
         (Some(active), _) => (class_of(&active.blame.culprit), culprit_words(&active.blame.culprit).to_owned()),
@@ -119,7 +103,7 @@ fn card(name: &str, check: &CheckView, trend: Option<&Trend>) -> Markup {
     }
 }
 
-fn tick(r: &Glance) -> Markup {
+fn tick(r: &RoundSummary) -> Markup {
     let class = match (r.sick, &r.culprit, r.success) {
         (true, ..) => "o-client",
         (_, Some(culprit), _) => class_of(culprit),
@@ -127,18 +111,18 @@ fn tick(r: &Glance) -> Markup {
         (_, None, false) => "o-open",
     };
     let height = (r.total_ms.max(1.0).log10() * 9.0).clamp(4.0, 36.0);
-    html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", time(r.started / 1_000_000_000), ms(r.total_ms))) {} }
+    html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", second(r.started), ms(r.total_ms))) {} }
 }
 
 /// A check's last rounds, each as a bar of owners.
-pub fn check(seen: &Seen, name: &str, rounds: &[Kept], trends: &[(&str, Trend)]) -> String {
+pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[(&str, Trend)]) -> String {
     let longest = rounds.iter().map(|r| r.total_ms).fold(1.0, f64::max);
-    let view = seen.checks.get(name).cloned().unwrap_or_default();
+    let view = snapshot.checks.by_name.get(name).cloned().unwrap_or_default();
     let body = html! {
         h1 { (name) }
         p.soft { (view.target) }
         @if let Some(active) = &view.active {
-            p.said { b { (culprit_words(&active.blame.culprit)) } " since " (time(active.since)) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
+            p.said { b { (culprit_words(&active.blame.culprit)) } " since " (active.since) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
         }
         h2 { "Last rounds" }
         (legend())
@@ -147,14 +131,14 @@ pub fn check(seen: &Seen, name: &str, rounds: &[Kept], trends: &[(&str, Trend)])
         h2 { "Two weeks, by hour" }
         div.trends { @for (what, trend) in trends { @if !trend.is_empty() { figure { figcaption { (what) } (sparkline(trend)) } } } }
     };
-    frame(name, seen, false, &body)
+    frame(name, snapshot, false, &body)
 }
 
-fn waterfall(r: &Kept, longest: f64) -> Markup {
+fn waterfall(r: &RoundRecord, longest: f64) -> Markup {
     let width = |part: f64| format!("width:{:.2}%", part / longest * 100.0);
     html! {
         section.round {
-            div.soft { (time(r.started / 1_000_000_000)) " · " (ms(r.total_ms)) " · " (r.verdict) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade) }
+            div.soft { (second(r.started)) " · " (ms(r.total_ms)) " · " (r.verdict) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade) }
             div.bar {
                 @for (phase, owner, part) in &r.parts {
                     span.(class_of(group(owner))) style=(width(*part)) title=(format!("{phase}: {owner}, {}", ms(*part))) {}
@@ -168,7 +152,7 @@ fn waterfall(r: &Kept, longest: f64) -> Markup {
 }
 
 /// The incident diagram and, below it, each incident.
-pub fn incident_page(seen: &Seen, found: &[Incident], now: i64) -> String {
+pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) -> String {
     let body = html! {
         h1 { "Two weeks of incidents" }
         (incidents::diagram(found, now))
@@ -176,20 +160,20 @@ pub fn incident_page(seen: &Seen, found: &[Incident], now: i64) -> String {
         @for i in found.iter().rev() {
             section.round id=(incidents::anchor(i)) {
                 div { span.dot.(class_of(&i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (culprit_words(&i.culprit)) }
-                div.soft { (time(i.since)) " – " (i.ended.map_or("now".into(), time)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
+                div.soft { (i.since) " – " (incidents::until(i)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
                 div { (i.sentence) }
-                @if i.name != crate::event::PROBER {
-                    a href=(format!("/check/{}?until={}", escape_path(&i.name), i.ended.unwrap_or(now))) { "its rounds" }
+                @if i.name != PROBER {
+                    a href=(format!("/check/{}?until={}", escape_path(&i.name), i.ended.unwrap_or(now).secs())) { "its rounds" }
                 }
             }
         }
     };
-    frame("incidents", seen, false, &body)
+    frame("incidents", snapshot, false, &body)
 }
 
 /// The incident diagram as a page of its own.
-pub fn incident_file(found: &[Incident], now: i64) -> String {
-    incident_page(&Seen::default(), found, now)
+pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
+    incident_page(&Snapshot::default(), found, now)
 }
 
 fn legend() -> Markup {
@@ -220,22 +204,23 @@ fn group(owner: &str) -> &str {
 /// Median as a line, 99th percentile as an area, on a logarithmic scale.
 fn sparkline(trend: &Trend) -> Markup {
     let (Some(first), Some(last)) = (trend.first(), trend.last()) else { return html! {} };
-    let most = trend.iter().map(|(_, _, p99)| *p99).fold(1.0, f64::max);
-    let least = trend.iter().map(|(_, p50, _)| *p50).fold(most, f64::min).max(0.01);
-    let span = (last.0 - first.0).max(1) as f64;
-    let x = |hour: i64| if first.0 == last.0 { 50.0 } else { (hour - first.0) as f64 / span * 100.0 };
+    let most = trend.iter().map(|h| h.p99_ms).fold(1.0, f64::max);
+    let least = trend.iter().map(|h| h.p50_ms).fold(most, f64::min).max(0.01);
+    let hours = last.hour.since(first.hour).max(1) as f64;
+    let x = |hour: UnixHour| if first.hour == last.hour { 50.0 } else { hour.since(first.hour) as f64 / hours * 100.0 };
     let scale = (most / least).log10().max(0.3);
     let y = |v: f64| 28.0 - (v.max(least) / least).log10() / scale * 26.0;
-    let p50: Vec<String> = trend.iter().map(|(h, p50, _)| format!("{:.1},{:.1}", x(*h), y(*p50))).collect();
-    let p99 = trend.iter().map(|(h, _, p99)| format!("{:.1},{:.1}", x(*h), y(*p99)));
-    let area: Vec<String> = p99.chain(trend.iter().rev().map(|(h, p50, _)| format!("{:.1},{:.1}", x(*h), y(*p50)))).collect();
+    let point = |hour: UnixHour, ms: f64| format!("{:.1},{:.1}", x(hour), y(ms));
+    let p50: Vec<String> = trend.iter().map(|h| point(h.hour, h.p50_ms)).collect();
+    let p99 = trend.iter().map(|h| point(h.hour, h.p99_ms));
+    let area: Vec<String> = p99.chain(p50.iter().rev().cloned()).collect();
     html! {
         div.spark {
-            @if trend.len() > 1 { svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=(format!("median {}, 99th percentile up to {}", ms(last.1), ms(most))) {
+            @if trend.len() > 1 { svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label=(format!("median {}, 99th percentile up to {}", ms(last.p50_ms), ms(most))) {
                 polygon points=(area.join(" ")) {}
                 polyline points=(p50.join(" ")) {}
             } }
-            span.soft { "p50 " (ms(last.1)) " · p99 up to " (ms(most)) }
+            span.soft { "p50 " (ms(last.p50_ms)) " · p99 up to " (ms(most)) }
         }
     }
 }
@@ -252,4 +237,37 @@ pub(crate) fn escape_path(name: &str) -> String {
             other => format!("%{other:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alerting::Event;
+    use alerting::states::Blame;
+
+    #[test]
+    fn a_message_that_was_refused_is_shown_with_the_receivers_words() {
+        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let event = Event {
+            key: "login@here".into(),
+            check: "login".into(),
+            vantage: "here".into(),
+            target: "login.test:443".into(),
+            resolved: false,
+            since: UnixSeconds::from_secs(1),
+            ended: None,
+            blame,
+            labels: BTreeMap::new(),
+            link: None,
+        };
+        let why = "it answered 400 Bad Request: invalid label set".to_owned();
+        let at = UnixSeconds::from_secs(1_800_000_000);
+        let mut snapshot = Snapshot::default();
+        assert!(!now(&snapshot, "here", &BTreeMap::new()).contains("Messages that a receiver refused"));
+        snapshot.alerts.refused.push(Refused { receiver: "alertmanager am #1".into(), event, why, at, kept: true });
+        let page = now(&snapshot, "here", &BTreeMap::new());
+        for part in ["login from here", "invalid label set", "alertmanager am #1", "2027-01-15T08:00:00Z"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use settings::Wrong;
+use alerting::states::KofN;
+use prober::tls::Only;
+use settings::{Time, Wrong};
 
-use crate::checks::{Check, CheckFile, KofN, Thresholds};
-use crate::duration::Time;
+use crate::checks::{Check, CheckFile, Thresholds};
+use crate::error::Invalid;
+use crate::target::{ParsedTarget, TargetKind, host_and_port};
 
 /// A check with everything it needs, defaults filled in.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,8 +19,10 @@ pub struct Plan {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// The path to ask for, if any.
-    pub path: Option<String>,
+    /// What is done there.
+    pub kind: TargetKind,
+    /// The version offered alone, if one is.
+    pub only: Option<Only>,
     /// Time between rounds.
     pub interval: Time,
     /// Give up after so long.
@@ -35,8 +40,8 @@ impl CheckFile {
     ///
     /// # Errors
     /// Names the check and what is wrong with it.
-    pub fn plans(&self) -> Result<Vec<Plan>, String> {
-        self.planned().map_err(|wrong| wrong.what)
+    pub fn plans(&self) -> Result<Vec<Plan>, Invalid> {
+        self.planned().map_err(|wrong| Invalid(wrong.what))
     }
 
     pub(crate) fn planned(&self) -> Result<Vec<Plan>, Wrong> {
@@ -56,30 +61,16 @@ impl CheckFile {
 
     fn plan(&self, check: &Check) -> Result<Plan, Wrong> {
         let d = &self.defaults;
-        if check.target.starts_with("http://") {
-            return Err(Wrong::at("target", "plain HTTP has no handshake: use https:// or host:port"));
-        }
-        let (authority, path) = match check.target.strip_prefix("https://") {
-            Some(rest) => match rest.find('/') {
-                Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
-                None => (rest, Some("/".into())),
-            },
-            None => (check.target.as_str(), None),
-        };
-        let (host, port) = host_and_port(authority, path.is_some().then_some(443)).map_err(|e| Wrong::at("target", e))?;
-        if let Some(tls) = check.tls.as_deref().filter(|t| !matches!(*t, "1.2" | "1.3")) {
-            return Err(Wrong::at("tls", format!("tls = {tls:?}: it is \"1.2\" or \"1.3\"")));
-        }
+        let ParsedTarget { host, port, kind } = ParsedTarget::read(&check.target).map_err(|wrong| wrong.within("target"))?;
+        let only = check.tls.as_deref().map(only).transpose().map_err(|wrong| wrong.within("tls"))?;
         if check.certificate.is_some() != check.key.is_some() {
             let key = if check.key.is_some() { "key" } else { "certificate" };
             return Err(Wrong::at(key, "certificate and key come together"));
         }
         if let Some(to) = &check.connect_to {
-            host_and_port(to, Some(port)).map_err(|e| Wrong::at("connect_to", e))?;
+            host_and_port(to, Some(port)).map_err(|e| Wrong::at("connect_to", e.to_string()))?;
         }
-        if path.is_some() && check.alpn.iter().any(|p| p == "h2") {
-            return Err(Wrong::at("alpn", "a request is made in HTTP/1.1: with alpn h2, check the handshake alone (host:port)"));
-        }
+        kind.check_protocols(&check.alpn).map_err(|wrong| wrong.within("alpn"))?;
         let fire = check.fire.unwrap_or(d.fire);
         if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
             let what = format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n);
@@ -97,27 +88,15 @@ impl CheckFile {
             return Err(Wrong::at(key, "interval is at least 10ms, timeout more than 0"));
         }
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
-        Ok(Plan { check: check.clone(), host, port, path, interval, timeout, fire, resolve_after, thresholds })
+        Ok(Plan { check: check.clone(), host, port, kind, only, interval, timeout, fire, resolve_after, thresholds })
     }
 }
 
-/// Takes `host:port`, `[v6]:port` or, with a default port, `host` apart.
-///
-/// # Errors
-/// If there is no port and no default, or one that is none.
-pub fn host_and_port(authority: &str, default: Option<u16>) -> Result<(String, u16), String> {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let (host, port) = match authority[after_bracket..].rfind(':') {
-        Some(at) => {
-            let (host, port) = authority.split_at(after_bracket + at);
-            (host, Some(port[1..].parse::<u16>().map_err(|_| format!("{authority:?}: no port behind the colon"))?))
-        }
-        None => (authority, default),
-    };
-    let host = host.trim_matches(['[', ']']);
-    match port {
-        _ if host.is_empty() => Err(format!("{authority:?} names no host")),
-        Some(port) => Ok((host.to_owned(), port)),
-        None => Err(format!("{authority:?}: write host:port, or https://host/")),
+/// The version that a check's `tls` names.
+fn only(version: &str) -> Result<Only, Wrong> {
+    match version {
+        "1.2" => Ok(Only::Tls12),
+        "1.3" => Ok(Only::Tls13),
+        other => Err(Wrong::new(format!("tls = {other:?}: it is \"1.2\" or \"1.3\""))),
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that probes, and does nothing else.
 //!
-//! In: jobs (replaced as a whole when the check file changes). Out: a [`RawRound`] for every round, in the order in which they end. One
+//! In: checks (replaced as a whole when the check file changes). Out: a [`RawRound`] for every round, in the order in which they end. One
 //! thread, one clock that nobody can set; what judging, storing and serving cost is spent elsewhere.
 
 use std::cell::Cell;
@@ -8,20 +8,21 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use analysis::clock::Span;
+use analysis::clock::{Client, Instant, Span};
 use prober::{Lookup, Report, Target, probe};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::checks::{Addresses, Plan};
+use crate::error::WatchError;
 use crate::metrics::Metrics;
 use crate::reference::Reference;
 use crate::schedule::{Due, Schedule};
 
 /// A check, ready to probe.
-pub struct Job {
+pub struct PreparedCheck {
     /// What it is.
     pub plan: Plan,
     /// How it is done.
@@ -31,13 +32,13 @@ pub struct Job {
 /// A round, not yet judged.
 pub struct RawRound {
     /// The check.
-    pub job: Arc<Job>,
+    pub prepared: Arc<PreparedCheck>,
     /// The check's name, with its address if each is probed.
     pub name: String,
-    /// When it should have begun, in nanoseconds since the epoch.
-    pub scheduled: i64,
+    /// When it should have begun.
+    pub scheduled: Instant<Client>,
     /// When it began.
-    pub started: i64,
+    pub started: Instant<Client>,
     /// The latest handshake with ourselves.
     pub reference: Option<Span>,
     /// What was found.
@@ -54,24 +55,24 @@ pub struct Settings {
     pub most_under_way: usize,
 }
 
-/// The jobs of now.
-pub type Jobs = Arc<Vec<Arc<Job>>>;
+/// The checks of now.
+pub type PreparedChecks = Arc<Vec<Arc<PreparedCheck>>>;
 
-/// Probes until `jobs` is closed.
+/// Probes until `checks` is closed.
 ///
 /// # Errors
 /// If there can be no runtime, no resolver, or no loopback.
 pub fn run(
-    mut jobs: watch::Receiver<Jobs>,
+    mut checks: watch::Receiver<PreparedChecks>,
     settings: &Settings,
     out: SyncSender<RawRound>,
     metrics: Arc<Metrics>,
-) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
+) -> Result<(), WatchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let shared = Rc::new(Shared {
-            lookup: Lookup::new(&settings.resolvers).map_err(|e| e.to_string())?,
+            lookup: Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?,
             reference: Cell::new(None),
             under_way: Cell::new(0),
             most_under_way: settings.most_under_way,
@@ -89,19 +90,19 @@ pub fn run(
             }
         });
         loop {
-            let now_jobs = Jobs::clone(&jobs.borrow_and_update());
-            let named = now_jobs.iter().map(|j| (j.plan.check.name.as_str(), j.plan.interval.nanos()));
+            let checks_now = PreparedChecks::clone(&checks.borrow_and_update());
+            let named = checks_now.iter().map(|j| (j.plan.check.name.as_str(), Span::from_nanos(j.plan.interval.nanos())));
             let mut schedule = Schedule::new(named, shared.clock.now());
             loop {
                 let wait = schedule.next().map_or(Duration::from_secs(3_600), |at| shared.clock.until(at));
                 tokio::select! {
-                    changed = jobs.changed() => match changed {
+                    changed = checks.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return Ok(()),
                     },
                     () = tokio::time::sleep(wait) => {
                         while let Some(due) = schedule.pop(shared.clock.now()) {
-                            shared.begin(&now_jobs, due);
+                            shared.begin(&checks_now, due);
                         }
                     }
                 }
@@ -121,7 +122,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn begin(self: &Rc<Self>, jobs: &Jobs, due: Due) {
+    fn begin(self: &Rc<Self>, checks: &PreparedChecks, due: Due) {
         self.metrics.missed.inc_by(due.missed);
         if self.under_way.get() >= self.most_under_way {
             // Hung targets hold all there is: said by the metric, not by a round that never was.
@@ -130,39 +131,40 @@ impl Shared {
         }
         self.under_way.set(self.under_way.get() + 1);
         self.metrics.under_way.set(self.under_way.get() as i64);
-        let (shared, job) = (Rc::clone(self), Arc::clone(&jobs[due.check]));
+        let (shared, prepared) = (Rc::clone(self), Arc::clone(&checks[due.check]));
         tokio::task::spawn_local(async move {
-            shared.round(job, due.scheduled).await;
+            shared.round(prepared, due.scheduled).await;
             shared.under_way.set(shared.under_way.get() - 1);
             shared.metrics.under_way.set(shared.under_way.get() as i64);
         });
     }
 
-    async fn round(&self, job: Arc<Job>, scheduled: i64) {
-        let name = job.plan.check.name.clone();
-        if job.plan.check.addresses != Addresses::Each || job.target.address.is_some() {
-            return self.one(job, name, scheduled, None).await;
+    async fn round(&self, prepared: Arc<PreparedCheck>, scheduled: Instant<Client>) {
+        let name = prepared.plan.check.name.clone();
+        if prepared.plan.check.addresses != Addresses::Each || prepared.target.address.is_some() {
+            return self.one(prepared, name, scheduled, None).await;
         }
-        let (host, port) = job.target.connect_to.clone().unwrap_or_else(|| (job.target.host.clone(), job.target.port));
-        match self.lookup.addresses(&host, job.target.family, job.target.timeout).await {
+        let (host, port) =
+            prepared.target.connect_to.clone().unwrap_or_else(|| (prepared.target.host.clone(), prepared.target.port));
+        match self.lookup.addresses(&host, prepared.target.family, prepared.target.timeout).await {
             // The probe will find the same and say it in a round.
-            Err(_) => self.one(job, name, scheduled, None).await,
+            Err(_) => self.one(prepared, name, scheduled, None).await,
             Ok(addresses) => {
                 for ip in addresses {
                     let address = SocketAddr::new(ip, port);
-                    self.one(Arc::clone(&job), format!("{name} {ip}"), scheduled, Some(address)).await;
+                    self.one(Arc::clone(&prepared), format!("{name} {ip}"), scheduled, Some(address)).await;
                 }
             }
         }
     }
 
-    async fn one(&self, job: Arc<Job>, name: String, scheduled: i64, address: Option<SocketAddr>) {
+    async fn one(&self, prepared: Arc<PreparedCheck>, name: String, scheduled: Instant<Client>, address: Option<SocketAddr>) {
         let started = self.clock.now();
         let report = match address {
-            None => probe(&job.target, &self.lookup).await,
-            Some(_) => probe(&Target { address, ..job.target.clone() }, &self.lookup).await,
+            None => probe(&prepared.target, &self.lookup).await,
+            Some(_) => probe(&Target { address, ..prepared.target.clone() }, &self.lookup).await,
         };
-        let round = RawRound { job, name, scheduled, started, reference: self.reference.get(), report };
+        let round = RawRound { prepared, name, scheduled, started, reference: self.reference.get(), report };
         if let Err(TrySendError::Full(_)) = self.out.try_send(round) {
             self.metrics.missed.inc();
         }
@@ -171,21 +173,20 @@ impl Shared {
 
 /// Wall time as it was at the start, and steady from there.
 struct Steady {
-    base: i64,
-    begun: Instant,
+    base: Instant<Client>,
+    begun: std::time::Instant,
 }
 
 impl Steady {
     fn start() -> Self {
-        let base = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
-        Self { base, begun: Instant::now() }
+        Self { base: crate::clock::now(), begun: std::time::Instant::now() }
     }
 
-    fn now(&self) -> i64 {
-        self.base.saturating_add(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
+    fn now(&self) -> Instant<Client> {
+        self.base + Span::from_nanos(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 
-    fn until(&self, at: i64) -> Duration {
-        Duration::from_nanos(at.saturating_sub(self.now()).max(0).unsigned_abs())
+    fn until(&self, at: Instant<Client>) -> Duration {
+        Duration::from_nanos((at - self.now()).at_least_zero().nanos().unsigned_abs())
     }
 }

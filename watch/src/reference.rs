@@ -12,6 +12,8 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::error::WatchError;
+
 /// Patience with ourselves.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,19 +25,24 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// Listens on loopback; serves on the current thread.
-    pub async fn start() -> Result<Self, String> {
-        let said = |e: &dyn std::fmt::Display| format!("the reference handshake over loopback: {e}");
-        let pair = rcgen::generate_simple_self_signed(vec!["reference".to_owned()]).map_err(|e| said(&e))?;
+    ///
+    /// # Errors
+    /// If this host gives us no loopback.
+    pub async fn start() -> Result<Self, WatchError> {
+        let what = || "the reference handshake over loopback".to_owned();
+        let unready = |source| WatchError::Host { what: what(), source };
+        let unmade = |error: Box<dyn std::error::Error + Send + Sync>| unready(std::io::Error::other(error));
+        let pair = rcgen::generate_simple_self_signed(vec!["reference".to_owned()]).map_err(|e| unmade(e.into()))?;
         let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| said(&e))?
+            .map_err(|e| unmade(e.into()))?
             .with_no_client_auth()
             .with_single_cert(vec![pair.cert.der().clone()], key)
-            .map_err(|e| said(&e))?;
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(|e| said(&e))?;
-        let address = listener.local_addr().map_err(|e| said(&e))?;
+            .map_err(|e| unmade(e.into()))?;
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(unready)?;
+        let address = listener.local_addr().map_err(unready)?;
         let acceptor = TlsAcceptor::from(Arc::new(server));
         tokio::task::spawn_local(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -46,7 +53,7 @@ impl Reference {
                 });
             }
         });
-        let tls = config(&TlsOptions { insecure: true, ..TlsOptions::default() }).map_err(|e| said(&e))?;
+        let tls = config(&TlsOptions { insecure: true, ..TlsOptions::default() }).map_err(unready)?;
         let target = Target {
             host: "reference".into(),
             port: address.port(),
@@ -59,7 +66,7 @@ impl Reference {
             timeout: TIMEOUT,
             pauses: Pauses::default(),
         };
-        Ok(Self { target, lookup: Lookup::new(&[address]).map_err(|e| said(&e))? })
+        Ok(Self { target, lookup: Lookup::new(&[address]).map_err(unready)? })
     }
 
     /// How long a handshake takes; as long as our patience if it fails.

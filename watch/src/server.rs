@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use alerting::clock::UnixSeconds;
+use alerting::secret::SecretError;
+use alerting::store::Refused;
+use analysis::clock::Instant;
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,11 +21,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::blackbox::{self, Blackbox};
-use crate::board::Board;
 use crate::checks::Auth;
+use crate::clock::{UnixHour, instant};
+use crate::incidents::TWO_WEEKS;
 use crate::metrics::Metrics;
 use crate::page;
-use crate::store::Store;
+use crate::status::Status;
+use crate::store::{History, HistoryError};
 use crate::tls_cache::TlsCache;
 
 /// Rounds on a check's page.
@@ -32,11 +38,11 @@ const MOST_HANDSHAKES: usize = 64;
 /// What the server shows.
 pub struct Served {
     /// Now.
-    pub board: Arc<Board>,
+    pub status: Arc<Status>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// The past.
-    pub store: std::sync::Mutex<Store>,
+    pub store: std::sync::Mutex<History>,
     /// Where we are.
     pub vantage: String,
     /// Modules of `/probe`.
@@ -58,7 +64,7 @@ impl Guard {
     ///
     /// # Errors
     /// If it is not there.
-    pub fn of(auth: &Auth) -> Result<Self, String> {
+    pub fn of(auth: &Auth) -> Result<Self, SecretError> {
         Ok(Guard::Header(match auth {
             Auth::Basic { user, password } => {
                 let pair = format!("{user}:{}", password.read()?);
@@ -92,37 +98,35 @@ pub fn router(served: Arc<Served>) -> Router {
 
 async fn guard(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     match &served.guard {
-        Some(guard) if !guard.admits(request.headers()) => {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")], "who are you?\n")
-                .into_response()
-        }
+        Some(guard) if !guard.admits(request.headers()) => (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")],
+            "authentication required\n",
+        )
+            .into_response(),
         _ => next.run(request).await,
     }
 }
 
-fn seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
-}
-
 impl Served {
-    fn with_store<T: Default>(&self, ask: impl FnOnce(&Store) -> Result<T, String>) -> T {
+    fn with_store<T: Default>(&self, ask: impl FnOnce(&History) -> Result<T, HistoryError>) -> T {
         let store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ask(&store).unwrap_or_else(|error| {
-            self.board.change(|seen| seen.trouble.insert("store", error));
+            self.status.trouble("store", Some(error.to_string()));
             T::default()
         })
     }
 
-    fn two_weeks() -> i64 {
-        (seconds() - crate::incidents::WEEKS) / 3_600
+    fn two_weeks_ago() -> UnixHour {
+        UnixHour::of_second(UnixSeconds::now() - TWO_WEEKS)
     }
 }
 
 async fn now(State(served): State<Arc<Served>>) -> Html<String> {
-    let seen = served.board.seen();
-    let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks())));
-    let trends: BTreeMap<String, page::Trend> = seen.checks.keys().take(200).map(trend).collect();
-    Html(page::now(&seen, &served.vantage, &trends))
+    let snapshot = served.status.snapshot();
+    let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks_ago())));
+    let trends: BTreeMap<String, page::Trend> = snapshot.checks.by_name.keys().take(200).map(trend).collect();
+    Html(page::now(&snapshot, &served.vantage, &trends))
 }
 
 /// Which rounds of a check.
@@ -133,31 +137,31 @@ struct Which {
 }
 
 async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Query(which): Query<Which>) -> Response {
-    let until = which.until.map_or(i64::MAX, |s| s.saturating_add(1).saturating_mul(1_000_000_000));
+    let until = which.until.map_or(Instant::from_nanos(i64::MAX), |s| instant(UnixSeconds::from_secs(s.saturating_add(1))));
     let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
-    let seen = served.board.seen();
-    if rounds.is_empty() && !seen.checks.contains_key(&name) {
+    let snapshot = served.status.snapshot();
+    if rounds.is_empty() && !snapshot.checks.by_name.contains_key(&name) {
         return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
     }
     let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
-    let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks())));
+    let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks_ago())));
     let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
-    Html(page::check(&seen, &name, &rounds, &trends)).into_response()
+    Html(page::check(&snapshot, &name, &rounds, &trends)).into_response()
 }
 
 async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
-    let found = served.with_store(|s| s.incidents(seconds() - crate::incidents::WEEKS));
-    Html(page::incident_page(&served.board.seen(), &found, seconds()))
+    let now = UnixSeconds::now();
+    let found = served.with_store(|s| Ok(s.alerts().incidents(now - TWO_WEEKS)?));
+    Html(page::incident_page(&served.status.snapshot(), &found, now))
 }
 
 async fn api(State(served): State<Arc<Served>>) -> Response {
-    let seen = served.board.seen();
-    let check = |(name, c): (&String, &crate::board::CheckView)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
-    let checks: Vec<serde_json::Value> = seen.checks.iter().map(check).collect();
-    let refused =
-        |r: &crate::store::Refused| serde_json::json!({ "receiver": r.receiver, "at": r.at, "why": r.why, "message": r.event });
-    let refused: Vec<serde_json::Value> = seen.refused.iter().map(refused).collect();
-    let (sick, trouble) = (&seen.sick, &seen.trouble);
+    let snapshot = served.status.snapshot();
+    let check = |(name, c): (&String, &crate::status::CheckStatus)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
+    let checks: Vec<serde_json::Value> = snapshot.checks.by_name.iter().map(check).collect();
+    let refused = |r: &Refused| serde_json::json!({ "receiver": r.receiver, "at": r.at, "why": r.why, "message": r.event });
+    let refused: Vec<serde_json::Value> = snapshot.alerts.refused.iter().map(refused).collect();
+    let (sick, trouble) = (&snapshot.checks.sick, &snapshot.alerts.trouble);
     axum::Json(
         serde_json::json!({ "vantage": served.vantage, "sick": sick, "trouble": trouble, "refused": refused, "checks": checks }),
     )
@@ -172,9 +176,10 @@ async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<S
     let modules = Arc::clone(&served.blackbox.borrow());
     let patience =
         headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
+    let patience = patience.filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
     match blackbox::probe(&modules, &query, patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, error + "\n").into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }
 
@@ -206,7 +211,7 @@ impl Encrypted {
                 let Ok((stream, peer)) = listener.accept().await else { continue };
                 let (acceptor, done) = (acceptor.clone(), done.clone());
                 tokio::spawn(async move {
-                    let shaken = tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream)).await;
+                    let shaken = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
                         let _ = done.send((stream, peer)).await;
                     }

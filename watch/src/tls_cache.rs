@@ -19,13 +19,13 @@ impl TlsCache {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn get(&self, options: TlsOptions) -> Result<Arc<ClientConfig>, String> {
+    pub fn get(&self, options: TlsOptions) -> std::io::Result<Arc<ClientConfig>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (since, _)| since.elapsed() < FRESH);
         if let Some((_, found)) = known.get(&options) {
             return Ok(Arc::clone(found));
         }
-        let made = Arc::new(config(&options).map_err(|e| e.to_string())?);
+        let made = Arc::new(config(&options)?);
         known.insert(options, (Instant::now(), Arc::clone(&made)));
         Ok(made)
     }

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use crate::store::{Kept, Times};
-
-const HOUR: i64 = 3_600_000_000_000;
+use crate::clock::UnixHour;
+use crate::store::{RoundRecord, Times};
 
 /// Milliseconds by check and hour, and by what took them.
 #[derive(Default)]
-pub(crate) struct Trends(HashMap<(String, i64), HashMap<String, Vec<f32>>>);
+pub(crate) struct Trends(HashMap<(String, UnixHour), HashMap<String, Vec<f32>>>);
 
 impl Trends {
     /// Notes a round and its phases.
-    pub fn note(&mut self, round: &Kept) {
-        let of_check = self.0.entry((round.name.clone(), round.started / HOUR)).or_default();
+    pub fn note(&mut self, round: &RoundRecord) {
+        let of_check = self.0.entry((round.name.clone(), UnixHour::of(round.started))).or_default();
         let mut add = |what: &str, ms: f64| match of_check.get_mut(what) {
             Some(values) => values.push(ms as f32),
             None => {

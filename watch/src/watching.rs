@@ -7,25 +7,26 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use alerting::outbox::Outbox;
+use alerting::{Client, Receiver, Store};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch as latest};
 use tokio_rustls::TlsAcceptor;
 
 use crate::blackbox::Blackbox;
-use crate::board::Board;
-use crate::checks::{CheckFile, Receiver, ServerTls};
-use crate::desk::Desk;
-use crate::jobs::jobs;
+use crate::checks::{CheckFile, ServerTls};
+use crate::engine::Engine;
+use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
-use crate::probing::{self, Jobs, Settings};
-use crate::sending::Client;
+use crate::prepare::prepare;
+use crate::probing::{self, PreparedChecks, Settings};
 use crate::server::{Guard, Served, router, serve};
-use crate::store::Store;
+use crate::status::Status;
+use crate::store::History;
 use crate::tls_cache::TlsCache;
 
-/// Rounds between prober and desk.
+/// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
 /// Time between two looks at signals and the check file.
 const LOOK: Duration = Duration::from_millis(200);
@@ -34,27 +35,27 @@ const LOOK: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// If it cannot begin, or a part of it broke: it says which, and why.
-pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), String> {
+pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
     let file = Arc::new(CheckFile::load(path)?);
-    let first_jobs = jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
+    let first_checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
     let blackbox = load_blackbox(&file)?;
     allow_sockets();
-    let (board, metrics) = (Arc::new(Board::default()), Arc::new(Metrics::default()));
-    note_unsupported(&board, &blackbox);
+    let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
+    note_unsupported(&status, &blackbox);
     let (direct, undelivered) = mpsc::unbounded_channel();
-    let desk_store = Store::open(&file.watch.store)?;
-    let desk = Desk::open(desk_store, Arc::clone(&file), Arc::clone(&board), Arc::clone(&metrics), direct)?;
+    let engine_store = History::open(&file.watch.store)?;
+    let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
 
-    let (jobs_out, jobs_in) = latest::channel(first_jobs);
+    let (checks_out, checks_in) = latest::channel(first_checks);
     let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
     let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
 
     let served = Served {
-        board: Arc::clone(&board),
+        status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
-        store: std::sync::Mutex::new(Store::open(&file.watch.store)?),
+        store: std::sync::Mutex::new(History::open(&file.watch.store)?),
         vantage: file.watch.vantage.clone(),
         blackbox,
         tls: TlsCache::default(),
@@ -64,7 +65,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         store: Store::open(&file.watch.store)?,
         direct: undelivered,
         receivers,
-        board: Arc::clone(&board),
+        status: Arc::clone(&status.alerts),
         delivery: metrics.delivery.clone(),
         client: Client::default(),
     };
@@ -75,25 +76,25 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         most_under_way: file.watch.most_under_way,
     };
     let of_prober = Arc::clone(&metrics);
-    let probing = named("prober", move || probing::run(jobs_in, &settings, rounds_out, of_prober))?;
-    let desk = named("desk", move || desk.run(&rounds, &configs))?;
+    let probing = named("prober", move || probing::run(checks_in, &settings, rounds_out, of_prober))?;
+    let engine = named("engine", move || engine.run(&rounds, &configs))?;
     ready(&file);
 
     let mut reloading = Reloading {
         path: path.to_owned(),
         seen: changed(path),
-        jobs: jobs_out,
+        checks: checks_out,
         receivers: receivers_out,
         blackbox: blackbox_out,
         configs: config_out,
     };
-    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !desk.is_finished() {
+    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !engine.is_finished() {
         std::thread::sleep(LOOK);
-        reloading.look(reload.swap(false, Ordering::Relaxed), &board, &metrics);
+        reloading.look(reload.swap(false, Ordering::Relaxed), &status, &metrics);
     }
-    drop(reloading); // nobody probes any more; the desk writes what it has
-    let probed = probing.join().map_err(|_| "the prober's thread broke; please report it".to_owned())?;
-    desk.join().map_err(|_| "the desk's thread broke; please report it".to_owned())?;
+    drop(reloading); // nobody probes any more; the engine writes what it has
+    let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
+    engine.join().map_err(|_| WatchError::Broken("the engine's thread"))?;
     probed
 }
 
@@ -102,16 +103,16 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
 ///
 /// # Errors
 /// As [`watch`].
-pub fn validate(path: &Path) -> Result<(usize, Vec<String>), String> {
+pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
     let file = CheckFile::load(path)?;
-    jobs(&file).map_err(|e| format!("{}: {e}", path.display()))?;
+    prepare(&file).map_err(|e| FileError::invalid(path, e))?;
     let blackbox = load_blackbox(&file)?;
     file.watch.tls.as_ref().map(acceptor).transpose()?;
     file.watch.auth.as_ref().map(Guard::of).transpose()?;
     let store = &file.watch.store;
     let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        return Err(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display()));
+        return Err(Invalid(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display())).into());
     }
     Ok((file.checks.len(), blackbox.unsupported()))
 }
@@ -124,18 +125,19 @@ fn allow_sockets() {
     }
 }
 
-fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, String> {
-    std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| format!("the thread {name}: {e}"))
+fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(WatchError::host(format!("the thread {name}")))
 }
 
 /// Starts the thread that serves and delivers.
-fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), String> {
+fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchError> {
     let listen = file.watch.listen;
-    let listener = std::net::TcpListener::bind(listen).map_err(|e| format!("cannot listen on {listen} ([watch] listen): {e}"))?;
-    listener.set_nonblocking(true).map_err(|e| format!("{listen}: {e}"))?;
+    let unbound = |source| WatchError::Listen { at: listen, source };
+    let listener = std::net::TcpListener::bind(listen).map_err(unbound)?;
+    listener.set_nonblocking(true).map_err(unbound)?;
     let tls = file.watch.tls.as_ref().map(acceptor).transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("the runtime: {e}"))?;
-    let of_board = Arc::clone(&served.board);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
+    let status = Arc::clone(&served.status);
     named("web", move || {
         runtime.block_on(async {
             let served = async {
@@ -144,7 +146,7 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), String> {
             };
             let served = async {
                 if let Err(error) = served.await {
-                    of_board.change(|seen| seen.trouble.insert("server", error.to_string()));
+                    status.trouble("server", Some(error.to_string()));
                 }
             };
             tokio::join!(served, outbox.run());
@@ -153,8 +155,8 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), String> {
     .map(drop)
 }
 
-fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
-    let said = |e: &dyn std::fmt::Display| format!("[watch.tls]: {e}");
+fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, Invalid> {
+    let said = |e: &dyn std::fmt::Display| Invalid(format!("[watch.tls]: {e}"));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&tls.certificate).and_then(Iterator::collect);
     let chain = chain.map_err(|e| said(&format!("{}: {e}", tls.certificate.display())))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| said(&format!("{}: {e}", tls.key.display())))?;
@@ -168,56 +170,49 @@ fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn load_blackbox(file: &CheckFile) -> Result<Blackbox, String> {
+fn load_blackbox(file: &CheckFile) -> Result<Blackbox, FileError> {
     let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Blackbox::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    FileError::read(path, Blackbox::parse)
 }
 
-fn note_unsupported(board: &Board, blackbox: &Blackbox) {
+fn note_unsupported(status: &Status, blackbox: &Blackbox) {
     let said = blackbox.unsupported();
-    board.change(|seen| match said.is_empty() {
-        true => seen.trouble.remove("blackbox"),
-        false => seen.trouble.insert("blackbox", said.join("; ")),
-    });
+    status.trouble("blackbox", (!said.is_empty()).then(|| said.join("; ")));
 }
 
 struct Reloading {
     path: PathBuf,
     seen: Option<SystemTime>,
-    jobs: latest::Sender<Jobs>,
+    checks: latest::Sender<PreparedChecks>,
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
     configs: Sender<Arc<CheckFile>>,
 }
 
 impl Reloading {
-    fn look(&mut self, asked: bool, board: &Board, metrics: &Metrics) {
+    fn look(&mut self, asked: bool, status: &Status, metrics: &Metrics) {
         let now = changed(&self.path);
         if !asked && now == self.seen {
             return;
         }
         self.seen = now;
-        let outcome = self.reload(board);
+        let outcome = self.reload(status);
         metrics.reload.set(i64::from(outcome.is_ok()));
-        board.change(|seen| match outcome {
-            Ok(()) => seen.trouble.remove("reload"),
-            Err(error) => seen.trouble.insert("reload", format!("{error}; the checks before it go on")),
-        });
+        status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
     }
 
     /// All of it, or nothing.
-    fn reload(&self, board: &Board) -> Result<(), String> {
+    fn reload(&self, status: &Status) -> Result<(), FileError> {
         let file = CheckFile::load(&self.path)?;
-        let jobs = jobs(&file).map_err(|e| format!("{}: {e}", self.path.display()))?;
+        let checks = prepare(&file).map_err(|e| FileError::invalid(&self.path, e))?;
         let blackbox = load_blackbox(&file)?;
-        note_unsupported(board, &blackbox);
+        note_unsupported(status, &blackbox);
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        board.change(|seen| seen.checks.retain(|name, _| file.check_of(name).is_some()));
+        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
         self.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.blackbox.send_replace(Arc::new(blackbox));
         let _ = self.configs.send(Arc::new(file));
-        self.jobs.send_replace(jobs);
+        self.checks.send_replace(checks);
         Ok(())
     }
 }
@@ -240,7 +235,7 @@ mod tests {
             std::fs::write(&path, text).expect("it is writable");
             validate(&path)
         };
-        assert_eq!(said(CHECK), Ok((1, vec![])));
+        assert_eq!(said(CHECK).expect("it is valid"), (1, vec![]));
         let broken = folder.path().join("bb.yml");
         std::fs::write(&broken, "modules: [").expect("it is writable");
         for (text, missed) in [
@@ -256,7 +251,7 @@ mod tests {
                 "/no/such/s.pem",
             ),
         ] {
-            let error = said(&text).expect_err(&text);
+            let error = said(&text).expect_err(&text).to_string();
             assert!(error.contains(missed), "{text}: {error}");
         }
     }

@@ -57,14 +57,14 @@ fn handshake(plan: &Value, one: &Value, tls: Arc<rustls::ClientConfig>) -> Resul
     let local = report.local.map_or(0, |l| l.port());
     for (stage, begun) in [("hello", report.connected), ("finished", report.flight_read)] {
         if let (Some(ms), Some(begun)) = (one["stall"][stage].as_f64(), begun) {
-            let t = begun as f64 / 1e9;
+            let t = begun.nanos() as f64 / 1e9;
             println!(
                 "{}",
                 json!({ "ev": "stall", "stage": stage, "ms": ms, "t": t, "t_end": t + report.paused_ms / 1e3, "port": local })
             );
         }
     }
-    let ended = report.ended as f64 / 1e9;
+    let ended = report.ended.nanos() as f64 / 1e9;
     println!(
         "{}",
         json!({ "ev": "done", "ok": report.success, "resumed": report.resumed, "error": report.detail, "port": local, "t": ended })

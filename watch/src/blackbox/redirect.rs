@@ -5,8 +5,11 @@
 
 use base64::Engine;
 
-use super::modules::{Http, authorization};
-use crate::checks::host_and_port;
+use super::ProbeError;
+use super::credentials::authorization;
+use super::http::Http;
+use crate::error::Invalid;
+use crate::target::host_and_port;
 
 /// Headers that tell nothing about who asks: all others may be secrets.
 const HARMLESS: [&str; 8] =
@@ -26,15 +29,15 @@ pub(super) struct Url {
 
 impl Url {
     /// Reads `http://…`, `https://…`, or, without either, the former.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err("an address has no spaces and no control characters: write %20 and the like".into());
+            return Err(Invalid("an address has no spaces and no control characters: write %20 and the like".into()));
         }
         let (encrypted, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                return Err(format!("{scheme}://: only http and https"));
+                return Err(Invalid(format!("{scheme}://: only http and https")));
             }
             _ => (false, text),
         };
@@ -42,13 +45,14 @@ impl Url {
         let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
         let (user, authority) =
             authority.rsplit_once('@').map_or((None, authority), |(user, rest)| (Some(user.to_owned()), rest));
-        let (host, port) = host_and_port(authority, Some(if encrypted { 443 } else { 80 }))?;
+        let (host, port) =
+            host_and_port(authority, Some(if encrypted { 443 } else { 80 })).map_err(|e| Invalid(e.to_string()))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { encrypted, user, host: host.to_ascii_lowercase(), port, path })
     }
 
     /// Where a redirect leads (RFC 3986, section 5.2, as far as servers use it).
-    fn join(&self, to: &str) -> Result<Self, String> {
+    fn join(&self, to: &str) -> Result<Self, Invalid> {
         let to = to.split('#').next().unwrap_or(to);
         let scheme = if self.encrypted { "https" } else { "http" };
         let lower = to.to_ascii_lowercase();
@@ -66,13 +70,13 @@ impl Url {
             _ => {
                 // `a:b` names a scheme that is not ours; a colon behind a slash belongs to the path.
                 if to.split(['/', '?']).next().is_some_and(|first| first.contains(':')) {
-                    return Err("only http and https".into());
+                    return Err(Invalid("only http and https".into()));
                 }
                 format!("{}{to}", before_query.rfind('/').map_or("/", |at| &before_query[..=at]))
             }
         };
         if path.chars().any(|c| c.is_control() || c == ' ') {
-            return Err("an address has no spaces and no control characters".into());
+            return Err(Invalid("an address has no spaces and no control characters".into()));
         }
         Ok(Self { path, user: None, ..self.clone() })
     }
@@ -88,7 +92,7 @@ impl Url {
 
 /// A request.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Asked {
+pub(super) struct Request {
     pub url: Url,
     pub method: String,
     pub body: String,
@@ -99,20 +103,21 @@ pub(super) struct Asked {
     pub certificate: bool,
 }
 
-impl Asked {
+impl Request {
     /// The first request of a probe. `hostname` is what the question asks for instead of the target's name.
-    pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, String> {
-        let url = Url::parse(target)?;
+    pub fn first(module: &Http, target: &str, hostname: Option<&str>) -> Result<Self, ProbeError> {
+        let wrong = |what: String| ProbeError::Question(Invalid(what));
+        let url = Url::parse(target).map_err(ProbeError::Question)?;
         let mut headers: Vec<(String, String)> = module.headers.clone().into_iter().collect();
         let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.clone());
         match (&named, hostname) {
-            (Some(host), Some(asked)) if host != asked => {
-                return Err(format!("hostname={asked} and the module's header Host: {host}: name one of them"));
+            (Some(host), Some(wanted)) if host != wanted => {
+                return Err(wrong(format!("hostname={wanted} and the module's header Host: {host}: name one of them")));
             }
-            (None, Some(asked)) if asked.contains(|c: char| c.is_control() || c == ' ') => {
-                return Err("hostname has spaces or control characters".into());
+            (None, Some(wanted)) if wanted.contains(|c: char| c.is_control() || c == ' ') => {
+                return Err(wrong("hostname has spaces or control characters".into()));
             }
-            (None, Some(asked)) => headers.push(("Host".into(), asked.into())),
+            (None, Some(wanted)) => headers.push(("Host".into(), wanted.into())),
             _ => {}
         }
         // Whoever is asked for another host is to prove to be that one.
@@ -180,7 +185,7 @@ fn decoded(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn join(from: &str, to: &str) -> Result<String, String> {
+    fn join(from: &str, to: &str) -> Result<String, Invalid> {
         let url = Url::parse(from)?.join(to)?;
         let scheme = if url.encrypted { "https" } else { "http" };
         Ok(format!("{scheme}://{}:{}{}", url.host, url.port, url.path))
@@ -198,16 +203,16 @@ mod tests {
             ("http://a.test/b", "/x:y#z", "http://a.test:80/x:y"),
             ("http://[::1]:8443/b", "c", "http://::1:8443/c"),
         ] {
-            assert_eq!(join(from, to).as_deref(), Ok(meant), "{from} {to}");
+            assert_eq!(join(from, to).expect("it leads somewhere"), meant, "{from} {to}");
         }
         assert!(join("http://a.test/", "ftp://b.test/").is_err() && join("http://a.test/", "mailto:x@y").is_err());
         assert!(Url::parse("http://a.test/ HTTP/1.1\r\nX: y").is_err(), "nothing is smuggled into a request");
     }
 
-    fn asked(url: &str) -> Asked {
+    fn request(url: &str) -> Request {
         let headers =
             [("Authorization", "Basic x"), ("Cookie", "a=b"), ("X-Api-Key", "k"), ("Host", "v.test"), ("Accept", "*/*")];
-        Asked {
+        Request {
             url: Url::parse(url).expect("it is one"),
             method: "GET".into(),
             body: String::new(),
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn who_is_not_the_same_host_or_hears_in_the_clear_hears_no_secret() {
-        let names = |a: &Asked| a.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>().join(" ");
+        let names = |a: &Request| a.headers.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>().join(" ");
         for (from, to, kept, name_kept) in [
             ("https://a.test/", "/b", true, true),
             ("https://a.test/", "https://A.test/b", true, true),
@@ -230,19 +235,19 @@ mod tests {
             ("https://a.test/", "//a.test.evil.test/", false, false),
             ("https://a.test/", "https://a.test@evil.test/", false, false),
         ] {
-            let next = asked(from).redirected(302, to).expect("it is followed");
+            let next = request(from).redirected(302, to).expect("it is followed");
             let wanted = if kept { "Authorization Cookie X-Api-Key Host Accept" } else { "Accept" };
             assert_eq!((names(&next).as_str(), next.certificate), (wanted, kept), "{from} → {to}");
             assert_eq!(next.server_name.is_some(), name_kept, "{from} → {to}");
         }
-        let away = asked("https://a.test/").redirected(302, "https://b.test/").expect("it is followed");
+        let away = request("https://a.test/").redirected(302, "https://b.test/").expect("it is followed");
         let back = away.redirected(302, "https://a.test/").expect("it is followed");
         assert_eq!((names(&back).as_str(), back.server_name), ("Accept", None), "what was dropped stays dropped");
     }
 
     #[test]
     fn a_body_goes_nowhere_else_and_methods_change_as_browsers_change_them() {
-        let post = Asked { method: "POST".into(), body: "password=x".into(), ..asked("https://a.test/") };
+        let post = Request { method: "POST".into(), body: "password=x".into(), ..request("https://a.test/") };
         assert_eq!(post.redirected(307, "https://b.test/"), None);
         let same = post.redirected(308, "/b").expect("the same host");
         assert_eq!((same.method.as_str(), same.body.as_str()), ("POST", "password=x"));
@@ -257,7 +262,9 @@ mod tests {
     #[test]
     fn whoever_is_asked_for_another_host_is_to_prove_to_be_that_one() {
         let module = Http { headers: [("host".to_owned(), "v.test:8443".to_owned())].into(), ..Http::default() };
-        let name = |module: &Http, hostname| Asked::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name);
+        let name = |module: &Http, hostname| {
+            Request::first(module, "https://192.0.2.1/", hostname).map(|a| a.server_name).map_err(|e| e.to_string())
+        };
         assert_eq!(name(&module, None), Ok(Some("v.test".into())));
         assert_eq!(name(&Http::default(), Some("w.test")), Ok(Some("w.test".into())));
         assert_eq!(name(&Http::default(), None), Ok(None));
@@ -266,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_name_and_password_in_the_address_are_credentials() {
-        let first = Asked::first(&Http::default(), "http://me:p%40ss@a.test/", None).expect("it is an address");
+        let first = Request::first(&Http::default(), "http://me:p%40ss@a.test/", None).expect("it is an address");
         assert_eq!(first.headers, [("Authorization".to_owned(), "Basic bWU6cEBzcw==".to_owned())]);
         assert_eq!(first.url.host, "a.test");
     }

@@ -55,8 +55,9 @@ fn redirect(to: &str) -> String {
     format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
 }
 
-async fn ask(module: &str, target: &str) -> Result<String, String> {
-    let modules = Blackbox::parse(&format!("modules:\n  m:\n    prober: http\n    timeout: 5s\n    http: {module}\n"))?;
+async fn ask(module: &str, target: &str) -> Result<String, ProbeError> {
+    let modules = Blackbox::parse(&format!("modules:\n  m:\n    prober: http\n    timeout: 5s\n    http: {module}\n"))
+        .expect("it is valid");
     let query = BTreeMap::from([("target".to_owned(), target.to_owned()), ("module".to_owned(), "m".to_owned())]);
     probe(&modules, &query, None, &TlsCache::default()).await
 }
@@ -97,7 +98,9 @@ async fn a_redirect_to_plain_http_hears_no_credentials_and_another_host_is_asked
 #[tokio::test]
 async fn a_module_that_asks_for_more_than_is_done_is_refused() {
     let (here, heard) = serve("127.0.0.1:0", false, OK.into()).await;
-    let error =
-        ask("{ fail_if_body_json_matches_cel: \"body.a == 1\" }", &format!("http://{here}/")).await.expect_err("it is refused");
+    let error = ask("{ fail_if_body_json_matches_cel: \"body.a == 1\" }", &format!("http://{here}/"))
+        .await
+        .expect_err("it is refused")
+        .to_string();
     assert!(error.contains("fail_if_body_json_matches_cel") && heard.lock().expect("unbroken").is_empty(), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use analysis::clock::{Client, Instant, Span};
 use prober::Report;
 
 use crate::blame::{Usual, judge_round, side};
@@ -60,7 +61,7 @@ pub(super) fn common(text: &mut Text, report: &Report) {
         text.family("probe_tls_version_info", "Returns the TLS version used or NaN when unknown");
         text.labelled("probe_tls_version_info", "version", version, 1.0);
     }
-    let opinion = judge_round(report, Usual::default(), &Gate::default(), analysis::clock::Span::ZERO, None);
+    let opinion = judge_round(report, Usual::default(), &Gate::default(), Span::ZERO, None);
     let mut owners: BTreeMap<&str, f64> = BTreeMap::new();
     for entry in &opinion.reading.ledger.entries {
         *owners.entry(side(entry.owner)).or_default() += entry.span.millis() / 1e3;
@@ -81,8 +82,8 @@ pub(super) fn common(text: &mut Text, report: &Report) {
 
 pub(super) fn certificates(text: &mut Text, chain: &[rustls_pki_types::CertificateDer<'_>]) {
     if let Some(end) = certificate::chain_end(chain) {
-        text.gauge("probe_ssl_earliest_cert_expiry", "Returns last SSL chain expiry in unixtime", end);
-        text.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in timestamp", end);
+        text.gauge("probe_ssl_earliest_cert_expiry", "Returns last SSL chain expiry in unixtime", end.secs());
+        text.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in timestamp", end.secs());
     }
     if let Some(labels) = chain.first().and_then(certificate::described) {
         text.family("probe_ssl_last_chain_info", "Contains SSL leaf certificate information");
@@ -91,10 +92,10 @@ pub(super) fn certificates(text: &mut Text, chain: &[rustls_pki_types::Certifica
 }
 
 /// Phases summed over redirects; those that did not happen are absent.
-pub(super) fn durations(text: &mut Text, reports: &[Report]) {
+pub(super) fn durations<'a>(text: &mut Text, reports: impl Iterator<Item = &'a Report> + Clone) {
     let name = "probe_http_duration_seconds";
     text.family(name, "Duration of http request by phase, summed over all redirects");
-    type Pick = fn(&Report) -> (Option<i64>, Option<i64>);
+    type Pick = fn(&Report) -> (Option<Instant<Client>>, Option<Instant<Client>>);
     let phases: [(&str, Pick); 5] = [
         ("resolve", |r| (r.dns_start, r.dns_end)),
         ("connect", |r| (r.connect_start, r.connected)),
@@ -103,13 +104,13 @@ pub(super) fn durations(text: &mut Text, reports: &[Report]) {
         ("transfer", |r| (r.first_response, r.response_end)),
     ];
     for (phase, pick) in phases {
-        let spans: Vec<f64> = reports.iter().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?))).collect();
+        let spans: Vec<f64> = reports.clone().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?))).collect();
         if !spans.is_empty() {
             text.labelled(name, "phase", phase, spans.iter().sum());
         }
     }
 }
 
-fn seconds(from: i64, to: i64) -> f64 {
-    (to - from) as f64 / 1e9
+fn seconds(from: Instant<Client>, to: Instant<Client>) -> f64 {
+    (to - from).nanos() as f64 / 1e9
 }

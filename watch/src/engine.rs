@@ -1,26 +1,29 @@
 //! Where rounds are judged, kept and turned into messages: one thread, one writer of the store.
 //!
-//! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together), the board and the metrics. If the
+//! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together), the status and the metrics. If the
 //! store refuses, the batch waits and its messages are handed over directly: a full disk must not silence an alert.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use analysis::clock::Span;
+use alerting::clock::UnixSeconds;
+use alerting::event::PROBER;
+use alerting::states::{Active, Blame, KofN, Rule, State, Transition};
+use alerting::{Event, Incident};
+use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::blame::{Opinion, Usual, blame, judge_round};
-use crate::board::Board;
 use crate::certificate;
-use crate::checks::{CheckFile, KofN, Role};
-use crate::event::{Event, PROBER};
+use crate::checks::{CheckFile, Role};
+use crate::clock::{UnixHour, now, second};
 use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
 use crate::probing::RawRound;
-use crate::states::{Active, Blame, Rule, State, Transition};
-use crate::store::{Batch, Incident, Kept, Store};
+use crate::status::Status;
+use crate::store::{Batch, History, HistoryError, RoundRecord};
 use crate::trends::Trends;
 
 /// Rounds wait so long for others to be written with them.
@@ -33,18 +36,22 @@ const MOST_TIMES: usize = 200_000;
 const MOST_PENDING: usize = 50_000;
 /// Hours in which the least round trip is looked for.
 const USUAL_HOURS: i64 = 24;
-const HOUR: i64 = 3_600_000_000_000;
+const HOUR: Span = Span::from_millis(3_600_000);
+/// Rounds of controls that are older say nothing of now.
+const FRESH: Span = Span::from_millis(5 * 60_000);
+/// Time between two looks for what is too old to be kept.
+const FORGET_TIME: Span = Span::from_millis(60_000);
 /// The prober is sick when half of its last rounds were.
 const PROBER_RULE: Rule = Rule { fire: KofN { k: 5, n: 10 }, resolve_after: 10 };
 
-/// The desk.
-pub struct Desk {
-    store: Store,
+/// Judges rounds, and alerts.
+pub struct Engine {
+    store: History,
     config: Arc<CheckFile>,
-    board: Arc<Board>,
+    status: Arc<Status>,
     metrics: Arc<Metrics>,
     states: HashMap<String, State>,
-    usual: HashMap<String, VecDeque<(i64, Span, u32)>>,
+    usual: HashMap<String, VecDeque<(UnixHour, Span, u32)>>,
     batch: Batch,
     trends: Trends,
     /// Checks that are no more, whose states must go from the store.
@@ -53,32 +60,32 @@ pub struct Desk {
     touched: Vec<String>,
     /// Messages for the time in which the store refuses.
     direct: UnboundedSender<(String, Event)>,
-    forgotten: i64,
+    forgotten: Instant<Client>,
 }
 
-impl Desk {
+impl Engine {
     /// Takes up where the store left off.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn open(
-        store: Store,
+        store: History,
         config: Arc<CheckFile>,
-        board: Arc<Board>,
+        status: Arc<Status>,
         metrics: Arc<Metrics>,
         direct: UnboundedSender<(String, Event)>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, HistoryError> {
         let now = now();
-        let states: HashMap<String, State> = store.states()?.into_iter().collect();
-        let known = store.round_trips(now - USUAL_HOURS * HOUR)?;
+        let states: HashMap<String, State> = store.alerts().states()?.into_iter().collect();
+        let known = store.round_trips(now - HOUR * USUAL_HOURS)?;
         let usual = known
             .into_iter()
-            .map(|(name, ms, n)| (name, VecDeque::from([(now / HOUR, Span::from_nanos((ms * 1e6) as i64), n)])))
+            .map(|(name, ms, n)| (name, VecDeque::from([(UnixHour::of(now), Span::from_nanos((ms * 1e6) as i64), n)])))
             .collect();
-        let desk = Self {
+        let engine = Self {
             store,
             config,
-            board,
+            status,
             metrics,
             states,
             usual,
@@ -87,18 +94,18 @@ impl Desk {
             retired: Vec::new(),
             touched: Vec::new(),
             direct,
-            forgotten: 0,
+            forgotten: Instant::from_nanos(0),
         };
-        desk.recall();
-        Ok(desk)
+        engine.recall();
+        Ok(engine)
     }
 
-    /// Puts alerts that were on when we stopped back on the board.
+    /// Puts alerts that were on when we stopped into the status.
     fn recall(&self) {
         for (name, active) in self.states.iter().filter_map(|(name, s)| Some((name, s.active.as_ref().filter(|a| a.told)?))) {
             let target = self.config.check_of(name).map_or("", |c| &c.target);
             let event = self.event(name, target, active, None);
-            self.board.change(|seen| seen.firing.insert(event.key.clone(), event));
+            self.status.alerts.note(&event);
         }
     }
 
@@ -142,7 +149,7 @@ impl Desk {
         for name in gone {
             let Some(active) = self.states.remove(&name).and_then(|s| s.active) else { continue };
             let target = self.config.check_of(&name).map_or(String::new(), |c| c.target.clone());
-            let ended = now() / 1_000_000_000;
+            let ended = second(now());
             self.metrics.firing.remove(&ByCheck { check: name.clone() });
             self.incident(&name, &target, &active, Some(ended));
             if active.told {
@@ -153,18 +160,15 @@ impl Desk {
     }
 
     fn tell(&mut self, event: Event) {
-        self.board.change(|seen| match event.resolved {
-            true => seen.firing.remove(&event.key),
-            false => seen.firing.insert(event.key.clone(), event.clone()),
-        });
+        self.status.alerts.note(&event);
         for receiver in &self.config.receivers {
-            self.batch.messages.push((receiver.name(), event.clone()));
+            self.batch.alerts.messages.push((receiver.name(), event.clone()));
         }
     }
 
     fn take(&mut self, raw: RawRound) {
-        let plan = &raw.job.plan;
-        let lateness = Span::from_nanos(raw.started - raw.scheduled);
+        let plan = &raw.prepared.plan;
+        let lateness = raw.started - raw.scheduled;
         let usual = self.usual(&raw.name, raw.started);
         let opinion = judge_round(&raw.report, usual, &self.config.gate, lateness, raw.reference);
         let bad_status = raw.report.response.as_ref().is_some_and(|r| match plan.check.status.as_slice() {
@@ -174,7 +178,7 @@ impl Desk {
         let mut found = blame(&raw.report, &opinion, &plan.thresholds, bad_status);
         let chain_end = certificate::chain_end(&raw.report.certificates);
         if let (None, Some(end)) = (&found, chain_end) {
-            found = certificate::ends_soon(end, raw.started / 1_000_000_000, plan.thresholds.certificate_days);
+            found = certificate::ends_soon(end, second(raw.started), plan.thresholds.certificate_days);
         }
         if plan.check.role == Role::Edge
             && let Some(blame) = &mut found
@@ -183,9 +187,9 @@ impl Desk {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == "prober");
         let gated = opinion.health.sick.is_some() || own_fault;
-        let kept = kept(&raw, &opinion, found.as_ref(), gated);
-        self.measure(&raw, &opinion, &kept, gated, chain_end);
-        let at = raw.started / 1_000_000_000;
+        let record = record(&raw, &opinion, found.as_ref(), gated);
+        self.measure(&raw, &opinion, &record, gated, chain_end);
+        let at = second(raw.started);
         let prober_blame = opinion.health.sick.clone().map(|why| Blame {
             culprit: "prober".into(),
             phase: "host".into(),
@@ -197,22 +201,22 @@ impl Desk {
         if !gated {
             let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
             self.advance(&raw.name, &plan.check.target, at, found, rule);
-            self.learn(&raw.name, raw.started, &kept);
+            self.learn(&raw.name, raw.started, &record);
         }
         let active = self.states.get(&raw.name).and_then(|s| s.active.as_ref());
-        self.board.round(&kept, &plan.check.target, plan.check.role, active);
-        self.trends.note(&kept);
-        self.batch.rounds.push(kept);
+        self.status.round(&record, &plan.check.target, plan.check.role, active);
+        self.trends.note(&record);
+        self.batch.rounds.push(record);
     }
 
     /// If the controls are slow too, it is the way out of here.
-    fn compare_with_controls(&self, blame: &mut Blame, now: i64) {
+    fn compare_with_controls(&self, blame: &mut Blame, now: Instant<Client>) {
         if !matches!(blame.culprit.as_str(), "path" | "loss" | "inconclusive") {
             return;
         }
-        let (all, bad) = self.board.change(|seen| {
-            let latest = seen.checks.values().filter(|c| c.role == Role::Control).filter_map(|c| c.recent.front());
-            let fresh = latest.filter(|r| now - r.started < 5 * 60 * 1_000_000_000);
+        let (all, bad) = self.status.change(|checks| {
+            let latest = checks.by_name.values().filter(|c| c.role == Role::Control).filter_map(|c| c.recent.front());
+            let fresh = latest.filter(|r| now - r.started < FRESH);
             fresh.fold((0, 0), |(all, bad), r| (all + 1, bad + i32::from(r.culprit.as_ref().is_some_and(|c| c != "edge"))))
         });
         if all > 0 && bad * 2 >= all {
@@ -223,7 +227,7 @@ impl Desk {
         }
     }
 
-    fn advance(&mut self, name: &str, target: &str, at: i64, found: Option<Blame>, rule: Rule) {
+    fn advance(&mut self, name: &str, target: &str, at: UnixSeconds, found: Option<Blame>, rule: Rule) {
         let check = self.config.check_of(name).map_or(name, |c| &c.name);
         let resting = self.config.maintenance.iter().any(|m| m.covers(name, at) || m.covers(check, at));
         let state = self.states.entry(name.to_owned()).or_default();
@@ -246,7 +250,7 @@ impl Desk {
         self.tell(self.event(name, target, &active, ended));
     }
 
-    fn event(&self, name: &str, target: &str, active: &Active, ended: Option<i64>) -> Event {
+    fn event(&self, name: &str, target: &str, active: &Active, ended: Option<UnixSeconds>) -> Event {
         let watch = &self.config.watch;
         let labels = self.config.check_of(name).map(|c| c.labels.clone()).unwrap_or_default();
         let base = watch.external_url.as_ref().map(|url| url.trim_end_matches('/'));
@@ -265,42 +269,42 @@ impl Desk {
         }
     }
 
-    fn incident(&mut self, name: &str, target: &str, active: &Active, ended: Option<i64>) {
+    fn incident(&mut self, name: &str, target: &str, active: &Active, ended: Option<UnixSeconds>) {
         let incident = Incident::of(&self.event(name, target, active, ended), active);
-        self.batch.incidents.retain(|i| (&i.key, i.since) != (&incident.key, incident.since));
-        self.batch.incidents.push(incident);
+        self.batch.alerts.incidents.retain(|i| (&i.key, i.since) != (&incident.key, incident.since));
+        self.batch.alerts.incidents.push(incident);
     }
 
-    fn usual(&mut self, name: &str, now: i64) -> Usual {
+    fn usual(&mut self, name: &str, now: Instant<Client>) -> Usual {
         let Some(hours) = self.usual.get_mut(name) else { return Usual::default() };
-        while hours.front().is_some_and(|(hour, ..)| now / HOUR - hour > USUAL_HOURS) {
+        while hours.front().is_some_and(|(hour, ..)| UnixHour::of(now).since(*hour) > USUAL_HOURS) {
             hours.pop_front();
         }
         Usual { round_trip: hours.iter().map(|(_, least, _)| *least).min(), rounds: hours.iter().map(|(_, _, n)| n).sum() }
     }
 
-    fn learn(&mut self, name: &str, now: i64, kept: &Kept) {
-        let Some(ms) = kept.rtt_ms else { return };
+    fn learn(&mut self, name: &str, now: Instant<Client>, record: &RoundRecord) {
+        let Some(ms) = record.rtt_ms else { return };
         let round_trip = Span::from_nanos((ms * 1e6) as i64);
         let hours = self.usual.entry(name.to_owned()).or_default();
-        match hours.back_mut().filter(|(hour, ..)| *hour == now / HOUR) {
+        match hours.back_mut().filter(|(hour, ..)| *hour == UnixHour::of(now)) {
             Some((_, least, n)) => (*least, *n) = (round_trip.min(*least), *n + 1),
-            None => hours.push_back((now / HOUR, round_trip, 1)),
+            None => hours.push_back((UnixHour::of(now), round_trip, 1)),
         }
     }
 
-    fn measure(&self, raw: &RawRound, opinion: &Opinion, kept: &Kept, gated: bool, chain_end: Option<i64>) {
+    fn measure(&self, raw: &RawRound, opinion: &Opinion, record: &RoundRecord, gated: bool, chain_end: Option<UnixSeconds>) {
         let m = &self.metrics;
-        let check = || kept.name.clone();
-        let culprit = if gated { "gated".to_owned() } else { kept.culprit.clone().unwrap_or_else(|| "none".into()) };
+        let check = || record.name.clone();
+        let culprit = if gated { "gated".to_owned() } else { record.culprit.clone().unwrap_or_else(|| "none".into()) };
         m.rounds.get_or_create(&ByCulprit { check: check(), culprit }).inc();
-        if let Some(reason) = &kept.reason {
+        if let Some(reason) = &record.reason {
             m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
         }
-        m.success.get_or_create(&ByCheck { check: check() }).set(i64::from(kept.success));
-        m.total.get_or_create(&ByCheck { check: check() }).observe(kept.total_ms / 1e3);
+        m.success.get_or_create(&ByCheck { check: check() }).set(i64::from(record.success));
+        m.total.get_or_create(&ByCheck { check: check() }).observe(record.total_ms / 1e3);
         let mut phases: Vec<(&str, f64)> = Vec::new();
-        for (phase, owner, ms) in &kept.parts {
+        for (phase, owner, ms) in &record.parts {
             match phases.iter_mut().find(|(p, _)| p == phase) {
                 Some((_, sum)) => *sum += ms,
                 None => phases.push((phase, *ms)),
@@ -310,13 +314,13 @@ impl Desk {
         for (phase, ms) in phases {
             m.phases.get_or_create(&ByPhase { check: check(), phase: phase.into() }).observe(ms / 1e3);
         }
-        if let Some(ms) = kept.rtt_ms {
+        if let Some(ms) = record.rtt_ms {
             m.round_trip.get_or_create(&ByCheck { check: check() }).set(ms / 1e3);
         }
         if let Some(end) = chain_end {
-            m.certificate_end.get_or_create(&ByCheck { check: check() }).set(end as f64);
+            m.certificate_end.get_or_create(&ByCheck { check: check() }).set(end.secs() as f64);
         }
-        m.lateness.observe((raw.started - raw.scheduled) as f64 / 1e9);
+        m.lateness.observe((raw.started - raw.scheduled).nanos() as f64 / 1e9);
         m.healthy.set(i64::from(opinion.health.sick.is_none()));
         m.run_delay.set(opinion.health.run_delay_ms / 1e3);
         if let Some(ms) = opinion.health.reference_ms {
@@ -328,54 +332,56 @@ impl Desk {
         self.touched.sort_unstable();
         self.touched.dedup();
         let states = std::mem::take(&mut self.touched).into_iter();
-        self.batch.retired.append(&mut self.retired);
-        self.batch.states = states.filter_map(|name| Some((name.clone(), self.states.get(&name)?.clone()))).collect();
-        let nothing = self.batch.rounds.is_empty() && self.batch.states.is_empty() && self.batch.messages.is_empty();
-        if nothing && self.batch.times.is_empty() && self.batch.retired.is_empty() {
+        self.batch.alerts.retired.append(&mut self.retired);
+        self.batch.alerts.states = states.filter_map(|name| Some((name.clone(), self.states.get(&name)?.clone()))).collect();
+        let alerts = &self.batch.alerts;
+        let no_alerts = alerts.states.is_empty() && alerts.messages.is_empty() && alerts.retired.is_empty();
+        if no_alerts && self.batch.rounds.is_empty() && self.batch.times.is_empty() {
             return;
         }
+        let messages = !alerts.messages.is_empty();
         let written = self.store.write(&self.batch);
-        let messages = !self.batch.messages.is_empty();
         match written {
             Ok(()) => {
                 self.batch = Batch::default();
-                self.board.change(|seen| seen.trouble.remove("store"));
+                self.status.trouble("store", None);
                 self.forget();
             }
             Err(error) => {
                 self.metrics.store_errors.inc();
-                self.board.change(|seen| seen.trouble.insert("store", format!("{error}; rounds wait in memory, alerts go on")));
+                self.status.trouble("store", Some(format!("{error}; rounds wait in memory, alerts go on")));
                 // The next batch carries these again; messages cannot wait.
-                for message in self.batch.messages.drain(..) {
+                for message in self.batch.alerts.messages.drain(..) {
                     let _ = self.direct.send(message);
                 }
-                self.touched = self.batch.states.drain(..).map(|(name, _)| name).collect();
+                self.touched = self.batch.alerts.states.drain(..).map(|(name, _)| name).collect();
                 let excess = self.batch.rounds.len().saturating_sub(MOST_PENDING);
                 self.batch.rounds.drain(..excess);
             }
         }
         if messages {
-            self.board.messages_wait();
+            self.status.alerts.messages_wait();
         }
     }
 
     fn forget(&mut self) {
         let now = now();
-        if now - self.forgotten > 60_000_000_000 {
+        if now - self.forgotten > FORGET_TIME {
             self.forgotten = now;
-            if let Err(error) = self.store.forget(now - self.config.watch.retention.nanos()) {
-                self.board.change(|seen| seen.trouble.insert("store", error));
+            let before = now - Span::from_nanos(self.config.watch.retention.nanos());
+            if let Err(error) = self.store.forget(before) {
+                self.status.trouble("store", Some(error.to_string()));
             }
         }
     }
 }
 
-fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> Kept {
+fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> RoundRecord {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
     let part = |e: &analysis::judging::ledger::Entry| (e.phase.label().to_owned(), e.owner.label().to_owned(), e.span.millis());
     let rtt = raw.report.trace.connect.and_then(|c| c.round_trip).filter(|_| raw.report.reason != Some(Reason::Prober));
-    Kept {
+    RoundRecord {
         name: raw.name.clone(),
         address: raw.report.address.map(|a| a.to_string()),
         scheduled: raw.scheduled,
@@ -396,10 +402,6 @@ fn kept(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -
     }
 }
 
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,37 +414,38 @@ mod tests {
         Arc::new(CheckFile::parse(text).expect("it is valid"))
     }
 
-    /// A desk that takes up where another left off: with an alert of `login` on.
-    fn desk(folder: &std::path::Path, checks: &str) -> (Desk, Arc<Board>) {
+    /// An engine that takes up where another left off: with an alert of `login` on.
+    fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
         let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
-        let active = Active { since: 1, blame, told: true, rounds: 5, bad: 5 };
+        let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
         let mut state = State::default();
         state.active = Some(active);
         let states = vec![("login".to_owned(), state)];
-        let mut store = Store::open(&path).expect("it opens");
-        store.write(&Batch { states, ..Batch::default() }).expect("it is written");
-        let board = Arc::new(Board::default());
+        let mut store = History::open(&path).expect("it opens");
+        let alerts = alerting::store::Batch { states, ..Default::default() };
+        store.write(&Batch { alerts, ..Batch::default() }).expect("it is written");
+        let status = Arc::new(Status::default());
         let (direct, _) = tokio::sync::mpsc::unbounded_channel();
-        let desk = Desk::open(store, file(checks), Arc::clone(&board), Arc::default(), direct).expect("it opens");
-        (desk, board)
+        let engine = Engine::open(store, file(checks), Arc::clone(&status), Arc::default(), direct).expect("it opens");
+        (engine, status)
     }
 
     #[test]
     fn an_alert_has_its_own_checks_target_after_a_restart() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (_desk, board) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
-        let seen = board.seen();
-        let event = seen.firing.get("login@here").expect("the alert is on");
+        let (_engine, status) = engine(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        let alerts = status.alerts.snapshot();
+        let event = alerts.firing.get("login@here").expect("the alert is on");
         assert_eq!((event.target.as_str(), event.labels.get("team").map(String::as_str)), ("login.test:443", Some("a")));
     }
 
     #[test]
     fn an_alert_ends_with_its_own_checks_target_when_the_check_goes_and_one_of_a_shorter_name_stays() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (mut desk, _) = desk(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
-        desk.retire(&file(&format!("{HOOK}{LOG}")));
-        let told: Vec<(&str, bool)> = desk.batch.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
+        let (mut engine, _) = engine(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
+        engine.retire(&file(&format!("{HOOK}{LOG}")));
+        let told: Vec<(&str, bool)> = engine.batch.alerts.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
         assert_eq!(told, [("login.test:443", true)]);
     }
 }

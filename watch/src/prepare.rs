@@ -3,40 +3,53 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prober::tls::{Only, TlsOptions, config};
-use prober::{Family, HttpRequest, Pauses, Target};
+use alerting::secret::SecretError;
+use prober::tls::{TlsOptions, config};
+use prober::{Family, Pauses, Target};
 use rustls::ClientConfig;
 
-use crate::checks::{Addresses, CheckFile, Header, Plan, host_and_port};
-use crate::probing::{Job, Jobs};
+use crate::checks::{Addresses, CheckFile, Header, Plan};
+use crate::error::Invalid;
+use crate::probing::{PreparedCheck, PreparedChecks};
+use crate::target::{AddressError, host_and_port};
 
-/// Builds the jobs of a check file; what many checks share (root certificates) is read once.
+/// Makes the checks of a check file ready; what many checks share (root certificates) is read once.
 ///
 /// # Errors
 /// Names the check and what is wrong with it.
-pub(crate) fn jobs(file: &CheckFile) -> Result<Jobs, String> {
+pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Invalid> {
     let mut shared: HashMap<TlsOptions, Arc<ClientConfig>> = HashMap::new();
-    let mut build = |plan: Plan| -> Result<Arc<Job>, String> {
-        let target = target(file, &plan, &mut shared).map_err(|e| format!("check {:?}: {e}", plan.check.name))?;
-        Ok(Arc::new(Job { plan, target }))
+    let mut build = |plan: Plan| -> Result<Arc<PreparedCheck>, Invalid> {
+        let target = target(file, &plan, &mut shared).map_err(|e| Invalid(format!("check {:?}: {e}", plan.check.name)))?;
+        Ok(Arc::new(PreparedCheck { plan, target }))
     };
-    let jobs: Result<Vec<Arc<Job>>, String> = file.plans()?.into_iter().map(&mut build).collect();
-    Ok(Arc::new(jobs?))
+    let checks: Result<Vec<Arc<PreparedCheck>>, Invalid> = file.plans()?.into_iter().map(&mut build).collect();
+    Ok(Arc::new(checks?))
 }
 
-fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<ClientConfig>>) -> Result<Target, String> {
+/// What a check names is not to be had.
+#[derive(Debug, thiserror::Error)]
+enum Unready {
+    /// Certificates or keys.
+    #[error(transparent)]
+    Tls(#[from] std::io::Error),
+    /// The value of a header.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Whom to connect to.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<ClientConfig>>) -> Result<Target, Unready> {
     let check = &plan.check;
     let options = TlsOptions {
         ca: check.ca.clone().or_else(|| file.defaults.ca.clone()),
         insecure: check.insecure,
-        only: match check.tls.as_deref() {
-            Some("1.2") => Some(Only::Tls12),
-            Some("1.3") => Some(Only::Tls13),
-            _ => None,
-        },
+        only: plan.only,
         certificate: check.certificate.clone().zip(check.key.clone()),
         alpn: match check.alpn.as_slice() {
-            [] if plan.path.is_some() => vec!["http/1.1".into()],
+            [] => plan.kind.usual_protocols(),
             given => given.to_vec(),
         },
         resume: check.resume,
@@ -45,7 +58,7 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
     let tls = match shared.get(&options).filter(|_| !options.resume) {
         Some(tls) => Arc::clone(tls),
         None => {
-            let tls = Arc::new(config(&options).map_err(|e| e.to_string())?);
+            let tls = Arc::new(config(&options)?);
             shared.insert(options, Arc::clone(&tls));
             tls
         }
@@ -57,7 +70,7 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
         };
         Ok((name.clone(), value))
     });
-    let headers: Vec<(String, String)> = headers.collect::<Result<_, String>>()?;
+    let headers: Vec<(String, String)> = headers.collect::<Result<_, SecretError>>()?;
     Ok(Target {
         host: plan.host.clone(),
         port: plan.port,
@@ -70,7 +83,7 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
             Addresses::V6 => Family::V6,
         },
         tls: Some(tls),
-        request: plan.path.clone().map(|path| HttpRequest { path, headers, ..HttpRequest::default() }),
+        request: plan.kind.request(headers),
         timeout: plan.timeout.0,
         pauses: Pauses::default(),
     })

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::UnixSeconds;
 use crate::states::Blame;
 
 /// An alert that began, changed or ended.
@@ -20,10 +20,10 @@ pub struct Event {
     pub target: String,
     /// Whether it is over.
     pub resolved: bool,
-    /// Since when, in seconds since the epoch.
-    pub since: i64,
-    /// Until when, if it is over.
-    pub ended: Option<i64>,
+    /// Since when: wall clock, seconds since the Unix epoch.
+    pub since: UnixSeconds,
+    /// Until when, on the same clock, if it is over.
+    pub ended: Option<UnixSeconds>,
     /// Whose fault, and the evidence.
     pub blame: Blame,
     /// Labels of the check.
@@ -60,9 +60,4 @@ pub fn culprit_words(culprit: &str) -> &str {
         "prober" => "the prober itself",
         _ => "slow, and the evidence does not say who",
     }
-}
-
-/// RFC 3339, as receivers want it.
-pub fn time(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| String::new(), |t| t.to_string())
 }

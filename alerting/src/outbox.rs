@@ -6,17 +6,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::board::Board;
-use crate::checks::Receiver;
+use crate::clock::UnixSeconds;
 use crate::event::Event;
 use crate::metrics::{ByReceiver, Delivery};
+use crate::receiver::Receiver;
 use crate::sending::{Client, Failed};
-use crate::store::{Refused, Store};
+use crate::status::AlertStatus;
+use crate::store::{Refused, Store, StoreError, Waiting};
 
 /// Time between two looks at what waits.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const REPEAT: Duration = Duration::from_secs(60);
 /// The longest wait before another attempt, in seconds.
 const MOST_WAIT: u64 = 60;
+/// The wait before another attempt at what the store refused.
+const DIRECT_WAIT: Duration = Duration::from_secs(5);
 /// Messages kept in memory while the store refuses.
 const MOST_DIRECT: usize = 10_000;
 /// Why a message goes to nobody.
@@ -40,7 +43,7 @@ pub struct Outbox {
     /// Whom to tell, as of now.
     pub receivers: tokio::sync::watch::Receiver<Arc<Vec<Receiver>>>,
     /// What is on.
-    pub board: Arc<Board>,
+    pub status: Arc<AlertStatus>,
     /// How it goes.
     pub delivery: Delivery,
     /// How to send.
@@ -61,8 +64,7 @@ impl Outbox {
     pub async fn run(mut self) {
         let mut unsaved: VecDeque<(String, Event)> = VecDeque::new();
         self.show_refused();
-        let mut retry_at = 0;
-        let mut repeated = std::time::Instant::now();
+        let (mut retry_at, mut repeated) = (Instant::now(), Instant::now());
         loop {
             let waiting = self.stored().await;
             while let Ok(message) = self.direct.try_recv() {
@@ -71,7 +73,7 @@ impl Outbox {
                     self.dropped(&receiver, &event, "too many messages wait, and the store refuses them");
                 }
             }
-            if now() >= retry_at {
+            if Instant::now() >= retry_at {
                 let mut left = VecDeque::new();
                 while let Some((receiver, event)) = unsaved.pop_front() {
                     match self.send(&receiver, &event).await {
@@ -82,28 +84,28 @@ impl Outbox {
                     }
                 }
                 unsaved = left;
-                retry_at = now() + if unsaved.is_empty() { 0 } else { 5 };
+                retry_at = Instant::now() + if unsaved.is_empty() { Duration::ZERO } else { DIRECT_WAIT };
             }
             if repeated.elapsed() >= REPEAT {
-                repeated = std::time::Instant::now();
+                repeated = Instant::now();
                 self.repeat().await;
             }
             let look = if waiting || !unsaved.is_empty() { LOOK } else { IDLE };
             // Whichever comes first.
-            let _ = tokio::time::timeout(look, self.board.messages()).await;
+            let _ = tokio::time::timeout(look, self.status.messages()).await;
         }
     }
 
     /// Delivers what the store has; gives whether anything waits there still.
     async fn stored(&self) -> bool {
-        let due = match self.store.due(now()) {
+        let due = match self.store.due(UnixSeconds::now()) {
             Ok(due) => due,
             Err(error) => {
-                self.board.change(|seen| seen.trouble.insert("outbox", error));
+                self.store_trouble(&error);
                 return true;
             }
         };
-        let mut by_receiver: HashMap<String, Vec<crate::store::Waiting>> = HashMap::new();
+        let mut by_receiver: HashMap<String, Vec<Waiting>> = HashMap::new();
         for waiting in due {
             by_receiver.entry(waiting.receiver.clone()).or_default().push(waiting);
         }
@@ -126,7 +128,7 @@ impl Outbox {
                     self.taken(&message.receiver, &message.event);
                     self.store.delivered(message.id)
                 }
-                Sent::NotNow => self.store.failed(message.id, now() + backoff(message.attempts)),
+                Sent::NotNow => self.store.failed(message.id, UnixSeconds::now() + backoff(message.attempts)),
                 Sent::Refused(why) => {
                     self.refused(&message.receiver, &message.event, &why, Some(message.id));
                     Ok(())
@@ -137,13 +139,13 @@ impl Outbox {
                 }
             };
             if let Err(error) = noted {
-                self.board.change(|seen| seen.trouble.insert("outbox", error));
+                self.store_trouble(&error);
             }
         }
         let Ok(waiting) = self.store.waiting() else { return true };
         self.delivery.waiting.set(waiting);
         if waiting == 0 {
-            self.board.change(|seen| seen.trouble.remove("outbox"));
+            self.status.trouble("outbox", None);
         }
         self.show_refused();
         waiting > 0
@@ -151,25 +153,30 @@ impl Outbox {
 
     /// A receiver will never take this message: said, counted and kept.
     fn refused(&self, receiver: &str, event: &Event, why: &str, waiting: Option<i64>) {
-        let mut new = Refused { receiver: receiver.into(), event: event.clone(), why: why.into(), at: now(), kept: true };
-        let known = self.board.change(|seen| seen.refused.iter().any(|r| r.same(&new) && r.why == new.why));
+        let mut new =
+            Refused { receiver: receiver.into(), event: event.clone(), why: why.into(), at: UnixSeconds::now(), kept: true };
+        let known = self.status.change(|now| now.refused.iter().any(|r| r.same(&new) && r.why == new.why));
         if waiting.is_some() || !known {
             eprintln!("whostalled: {receiver} refused a message for good: {why}. It was: {}", visible(&event.summary()));
             self.delivery.refused.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
         }
         if let Err(error) = self.store.refuse(&new, waiting) {
             new.kept = false; // shown all the same
-            self.board.change(|seen| seen.trouble.insert("outbox", error));
+            self.store_trouble(&error);
         }
-        self.board.change(|seen| {
-            seen.refused.retain(|r| !r.same(&new));
-            seen.refused.push(new);
+        self.status.change(|now| {
+            now.refused.retain(|r| !r.same(&new));
+            now.refused.push(new);
         });
+    }
+
+    fn store_trouble(&self, error: &StoreError) {
+        self.status.trouble("outbox", Some(error.to_string()));
     }
 
     /// A receiver took a message: what it refused of the same alert before counts no longer.
     fn taken(&self, receiver: &str, event: &Event) {
-        self.board.change(|seen| seen.refused.retain(|r| r.receiver != receiver || r.event.key != event.key));
+        self.status.change(|now| now.refused.retain(|r| r.receiver != receiver || r.event.key != event.key));
     }
 
     fn dropped(&self, receiver: &str, event: &Event, why: &str) {
@@ -177,34 +184,25 @@ impl Outbox {
         self.delivery.dropped.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
     }
 
-    /// Puts what was refused on the board.
+    /// Puts what was refused into the status.
     fn show_refused(&self) {
-        let mut unkept = self.board.change(|seen| seen.refused.iter().filter(|r| !r.kept).cloned().collect::<Vec<_>>());
+        let mut unkept = self.status.change(|now| now.refused.iter().filter(|r| !r.kept).cloned().collect::<Vec<_>>());
         unkept.retain(|r| self.store.refuse(r, None).is_err());
         let Ok(mut refused) = self.store.refused() else { return };
         refused.extend(unkept);
         self.delivery.refused_now.set(i64::try_from(refused.len()).unwrap_or(i64::MAX));
-        self.board.change(|seen| {
-            match refused.last() {
-                None => seen.trouble.remove("refused"),
-                Some(last) => seen.trouble.insert(
-                    "refused",
-                    format!(
-                        "{} of the alerts' messages were refused for good, the last by {}: {}",
-                        refused.len(),
-                        last.receiver,
-                        last.why
-                    ),
-                ),
-            };
-            seen.refused = refused;
+        let trouble = refused.last().map(|last| {
+            let (n, by, why) = (refused.len(), &last.receiver, &last.why);
+            format!("{n} of the alerts' messages were refused for good, the last by {by}: {why}")
         });
+        self.status.trouble("refused", trouble);
+        self.status.change(|now| now.refused = refused);
     }
 
     async fn repeat(&self) {
-        let firing = self.board.change(|seen| seen.firing.values().cloned().collect::<Vec<Event>>());
+        let firing = self.status.change(|now| now.firing.values().cloned().collect::<Vec<Event>>());
         let receivers = Arc::clone(&self.receivers.borrow());
-        for receiver in receivers.iter().filter(|r| matches!(r, Receiver::Alertmanager { .. })) {
+        for receiver in receivers.iter().filter(|r| r.is_told_again()) {
             for event in &firing {
                 let name = receiver.name();
                 if let Sent::Refused(why) = self.send(&name, event).await {
@@ -217,56 +215,36 @@ impl Outbox {
     async fn send(&self, name: &str, event: &Event) -> Sent {
         let receivers = Arc::clone(&self.receivers.borrow());
         let Some(receiver) = receivers.iter().find(|r| r.name() == name) else { return Sent::Nobody };
-        let outcome = match receiver.request(event, now()) {
-            Ok(request) => self.client.post(&request).await,
-            Err(error) => Err(Failed::NotNow(error)),
-        };
         let label = ByReceiver { receiver: name.to_owned() };
-        let Err(failed) = outcome else {
+        let Err(failed) = self.client.tell(receiver, event, UnixSeconds::now()).await else {
             self.delivery.delivered.get_or_create(&label).inc();
             return Sent::Taken;
         };
         self.delivery.failed.get_or_create(&label).inc();
         match failed {
-            Failed::Refused(why) => Sent::Refused(why),
-            Failed::NotNow(error) => {
-                self.board.change(|seen| seen.trouble.insert("outbox", format!("{name}: {error}")));
+            Failed::Refused(answer) => Sent::Refused(answer.to_string()),
+            Failed::Secret(_) | Failed::Tls(_) | Failed::Client(_) | Failed::Network(_) | Failed::NotNow(_) => {
+                self.status.trouble("outbox", Some(format!("{name}: {failed}")));
                 Sent::NotNow
             }
         }
     }
 }
 
-fn backoff(attempts: u32) -> i64 {
+fn backoff(attempts: u32) -> Duration {
     let wait = 1_u64.checked_shl(attempts).unwrap_or(MOST_WAIT).min(MOST_WAIT);
-    i64::try_from(wait + fastrand::u64(0..=wait / 4)).unwrap_or(60)
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+    Duration::from_secs(wait + fastrand::u64(0..=wait / 4))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::states::Blame;
+    use crate::receiver::{self, Alertmanager};
     use crate::store::Batch;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn event(resolved: bool) -> Event {
-        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
-        Event {
-            key: "login@here".into(),
-            check: "login".into(),
-            vantage: "here".into(),
-            target: "login.test:443".into(),
-            resolved,
-            since: 1,
-            ended: resolved.then_some(2),
-            blame,
-            labels: Default::default(),
-            link: None,
-        }
+        receiver::tests::event("edge", resolved.then_some(UnixSeconds::from_secs(1_800_000_050)))
     }
 
     /// An Alertmanager that refuses what is on and takes what is over.
@@ -294,20 +272,21 @@ mod tests {
         format!("http://{address}")
     }
 
-    fn outbox(path: &std::path::Path, url: String) -> (Outbox, Arc<Board>) {
-        let board = Arc::new(Board::default());
-        let (_, receivers) = tokio::sync::watch::channel(Arc::new(vec![Receiver::Alertmanager { url, token: None }]));
+    fn outbox(path: &std::path::Path, url: String) -> (Outbox, Arc<AlertStatus>) {
+        let status = Arc::new(AlertStatus::default());
+        let receiver = Receiver::Alertmanager(Alertmanager { url, token: None });
+        let (_, receivers) = tokio::sync::watch::channel(Arc::new(vec![receiver]));
         let (_, direct) = tokio::sync::mpsc::unbounded_channel();
         let store = Store::open(path).expect("it opens");
         let delivery = Delivery::default();
-        (Outbox { store, direct, receivers, board: Arc::clone(&board), delivery, client: Client::default() }, board)
+        (Outbox { store, direct, receivers, status: Arc::clone(&status), delivery, client: Client::default() }, status)
     }
 
     #[tokio::test]
     async fn a_message_that_is_refused_for_good_stays_visible_until_a_later_one_is_taken() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("store.db");
-        let (outbox, board) = outbox(&path, picky().await);
+        let (outbox, status) = outbox(&path, picky().await);
         let receiver = outbox.receivers.borrow()[0].name();
         let tell = |resolved| {
             let messages = vec![(receiver.clone(), event(resolved))];
@@ -315,22 +294,48 @@ mod tests {
         };
         tell(false);
         assert!(!outbox.stored().await, "nothing waits: it would be refused again");
-        let seen = board.seen();
-        let trouble = seen.trouble.get("refused").expect("it is trouble");
+        let now = status.snapshot();
+        let trouble = now.trouble.get("refused").expect("it is trouble");
         assert!(trouble.contains("400") && trouble.contains("invalid label set"), "{trouble}");
-        let page = crate::page::now(&seen, "here", &Default::default());
-        assert!(page.contains("login from here") && page.contains("invalid label set"), "{page}");
+        let refused = &now.refused[0];
+        assert!(refused.event.summary().starts_with("login from here") && refused.why.contains("invalid label set"));
         let label = ByReceiver { receiver: receiver.clone() };
         assert_eq!(outbox.delivery.refused.get_or_create(&label).get(), 1);
         assert_eq!(Store::open(&path).expect("it opens").refused().expect("it is read").len(), 1, "it outlives a restart");
         // Repeating what is on does not make it more.
-        board.change(|seen| seen.firing.insert("login@here".into(), event(false)));
+        status.note(&event(false));
         outbox.repeat().await;
-        assert_eq!((outbox.delivery.refused.get_or_create(&label).get(), board.seen().refused.len()), (1, 1));
+        assert_eq!((outbox.delivery.refused.get_or_create(&label).get(), status.snapshot().refused.len()), (1, 1));
         tell(true);
         assert!(!outbox.stored().await);
-        let seen = board.seen();
-        assert!(seen.refused.is_empty() && !seen.trouble.contains_key("refused"), "the alert's end was taken");
+        let now = status.snapshot();
+        assert!(now.refused.is_empty() && !now.trouble.contains_key("refused"), "the alert's end was taken");
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_away_holds_up_what_comes_behind_and_nobody_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("store.db");
+        // Nobody listens there.
+        let (outbox, status) = outbox(&path, "http://127.0.0.1:1".into());
+        let receiver = outbox.receivers.borrow()[0].name();
+        let messages =
+            vec![(receiver.clone(), event(false)), (receiver.clone(), event(true)), ("webhook gone".to_owned(), event(false))];
+        Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        assert!(outbox.stored().await, "two messages wait");
+        assert!(status.snapshot().trouble.get("outbox").expect("it is trouble").starts_with(&receiver));
+        let later = UnixSeconds::now() + Duration::from_secs(2 * MOST_WAIT);
+        let due = outbox.store.due(later).expect("it is read");
+        let left: Vec<(bool, u32)> = due.iter().map(|w| (w.event.resolved, w.attempts)).collect();
+        assert_eq!(left, [(false, 1), (true, 0)], "in order, and the second was not tried before the first was taken");
+    }
+
+    #[test]
+    fn waits_grow_to_a_minute_and_no_further() {
+        for (attempts, least) in [(0, 1), (1, 2), (3, 8), (5, 32), (6, 60), (63, 60), (64, 60), (u32::MAX, 60)] {
+            let wait = backoff(attempts).as_secs();
+            assert!(wait >= least && wait <= least + least / 4, "{attempts}: {wait} s");
+        }
     }
 
     #[tokio::test]

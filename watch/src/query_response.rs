@@ -70,7 +70,7 @@ pub struct Peer {
 
 /// What came of it.
 #[derive(Default)]
-pub struct Held {
+pub struct Outcome {
     /// Whether every step succeeded.
     pub success: bool,
     /// Whether nothing matched an expectation.
@@ -86,14 +86,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
 ///
 /// # Errors
 /// If a regular expression is none.
-pub async fn hold(peer: &Peer, steps: &[Step], timeout: Duration, lookup: &Lookup) -> Result<Held, String> {
-    let compiled = steps.iter().map(|s| s.expect.as_deref().map(Regex::new).transpose().map_err(|e| e.to_string()));
+pub async fn run(peer: &Peer, steps: &[Step], timeout: Duration, lookup: &Lookup) -> Result<Outcome, regex::Error> {
+    let compiled = steps.iter().map(|s| s.expect.as_deref().map(Regex::new).transpose());
     let expected: Vec<Option<Regex>> = compiled.collect::<Result<_, _>>()?;
-    let mut held = Held::default();
-    let talk = talk(peer, steps, &expected, timeout, lookup, &mut held);
-    let outcome = tokio::time::timeout(timeout, talk).await;
-    held.success = matches!(outcome, Ok(Some(())));
-    Ok(held)
+    let mut outcome = Outcome::default();
+    let talk = talk(peer, steps, &expected, timeout, lookup, &mut outcome);
+    let ended = tokio::time::timeout(timeout, talk).await;
+    outcome.success = matches!(ended, Ok(Some(())));
+    Ok(outcome)
 }
 
 async fn talk(
@@ -102,7 +102,7 @@ async fn talk(
     expected: &[Option<Regex>],
     timeout: Duration,
     lookup: &Lookup,
-    held: &mut Held,
+    outcome: &mut Outcome,
 ) -> Option<()> {
     let ip = match peer.host.parse() {
         Ok(ip) => ip,
@@ -111,12 +111,12 @@ async fn talk(
     let stream = TcpStream::connect(SocketAddr::new(ip, peer.port)).await.ok()?;
     let mut stream: BufStream<Box<dyn Both>> = BufStream::new(Box::new(stream));
     if let Some(config) = &peer.tls {
-        stream = encrypt(stream, config, &peer.name, held).await?;
+        stream = encrypt(stream, config, &peer.name, outcome).await?;
     }
     for (step, expect) in steps.iter().zip(expected) {
         let mut send = step.bytes(None);
         if let Some(regex) = expect {
-            held.by_regex = true;
+            outcome.by_regex = true;
             loop {
                 let mut line = String::new();
                 if stream.read_line(&mut line).await.ok()? == 0 {
@@ -124,26 +124,26 @@ async fn talk(
                 }
                 if let Some(captures) = regex.captures(line.trim_end()) {
                     send = step.bytes(Some(&captures));
-                    held.by_regex = false;
+                    outcome.by_regex = false;
                     break;
                 }
             }
         }
         if let Some(expected) = step.expected_bytes() {
-            held.by_regex = true;
+            outcome.by_regex = true;
             let mut heard = vec![0; expected.len()];
             stream.read_exact(&mut heard).await.ok()?;
             if heard != expected {
                 return None;
             }
-            held.by_regex = false;
+            outcome.by_regex = false;
         }
         if let Some(bytes) = send {
             stream.write_all(&bytes).await.ok()?;
             stream.flush().await.ok()?;
         }
         if step.starttls {
-            stream = encrypt(stream, &peer.starttls, &peer.name, held).await?;
+            stream = encrypt(stream, &peer.starttls, &peer.name, outcome).await?;
         }
     }
     Some(())
@@ -153,10 +153,10 @@ async fn encrypt(
     stream: BufStream<Box<dyn Both>>,
     config: &Arc<ClientConfig>,
     name: &str,
-    held: &mut Held,
+    outcome: &mut Outcome,
 ) -> Option<BufStream<Box<dyn Both>>> {
     let name = ServerName::try_from(name.to_owned()).ok()?;
     let tls = TlsConnector::from(Arc::clone(config)).connect(name, stream.into_inner()).await.ok()?;
-    held.certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    outcome.certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
     Some(BufStream::new(Box::new(tls)))
 }

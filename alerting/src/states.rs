@@ -4,15 +4,27 @@
 //! receiver's key is check and vantage, never the culprit.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::checks::KofN;
+use crate::clock::UnixSeconds;
 
-/// An hour, in seconds: in which alerts that come again count as flapping.
-const FLAP_WINDOW: i64 = 3_600;
+/// In which alerts that come again count as flapping.
+const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
 /// An alert that flaps must be good for at most so many times as long.
 const MOST_PATIENCE: u32 = 8;
+
+/// `k` of the last `n` rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct KofN {
+    /// So many bad rounds …
+    pub k: u32,
+    /// … of the last so many.
+    pub n: u32,
+}
 
 /// What a round says, for alerting.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,8 +42,8 @@ pub struct Blame {
 /// An alert that is on.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Active {
-    /// Since when, in seconds since the epoch: the first bad round.
-    pub since: i64,
+    /// Since when (the first bad round): wall clock, seconds since the Unix epoch.
+    pub since: UnixSeconds,
     /// What is wrong, as last said.
     pub blame: Blame,
     /// Whether receivers were told: not in maintenance.
@@ -45,14 +57,14 @@ pub struct Active {
 /// Where a check stands.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// The last rounds, oldest first: when, and what was wrong.
-    recent: VecDeque<(i64, Option<Blame>)>,
+    /// The last rounds, oldest first: when (wall clock, seconds since the Unix epoch), and what was wrong.
+    recent: VecDeque<(UnixSeconds, Option<Blame>)>,
     /// The alert, if one is on.
     pub active: Option<Active>,
     /// Good rounds in a row.
     good: u32,
-    /// When alerts began lately.
-    fired: VecDeque<i64>,
+    /// When alerts began lately, on the same clock.
+    fired: VecDeque<UnixSeconds>,
 }
 
 /// What receivers should hear.
@@ -63,7 +75,7 @@ pub enum Transition {
     /// Another culprit now.
     Change(Active),
     /// It is over, since then.
-    Resolve(Active, i64),
+    Resolve(Active, UnixSeconds),
 }
 
 /// How a check alerts.
@@ -77,13 +89,13 @@ pub struct Rule {
 
 impl State {
     /// Takes a round that passed the gate; gives what to tell. `resting`: in maintenance nobody is told.
-    pub fn round(&mut self, at: i64, blame: Option<Blame>, rule: Rule, resting: bool) -> Option<Transition> {
+    pub fn round(&mut self, at: UnixSeconds, blame: Option<Blame>, rule: Rule, resting: bool) -> Option<Transition> {
         self.good = if blame.is_some() { 0 } else { self.good + 1 };
         self.recent.push_back((at, blame.clone()));
         while self.recent.len() > rule.fire.n as usize {
             self.recent.pop_front();
         }
-        while self.fired.front().is_some_and(|t| at - t > FLAP_WINDOW) {
+        while self.fired.front().is_some_and(|t| at.since(*t) > FLAP_WINDOW) {
             self.fired.pop_front();
         }
         let patience = (rule.resolve_after * (self.fired.len() as u32).max(1)).min(rule.resolve_after * MOST_PATIENCE);
@@ -115,8 +127,8 @@ impl State {
         self.active.is_none() && self.recent.iter().all(|(_, blame)| blame.is_none()) && self.fired.is_empty()
     }
 
-    fn begin(&mut self, at: i64, rule: Rule, resting: bool) -> Option<Transition> {
-        let bad: Vec<&(i64, Option<Blame>)> = self.recent.iter().filter(|(_, blame)| blame.is_some()).collect();
+    fn begin(&mut self, at: UnixSeconds, rule: Rule, resting: bool) -> Option<Transition> {
+        let bad: Vec<&(UnixSeconds, Option<Blame>)> = self.recent.iter().filter(|(_, blame)| blame.is_some()).collect();
         if bad.len() < rule.fire.k as usize {
             return None;
         }
@@ -163,6 +175,10 @@ mod tests {
         Some(Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 200.0, sentence: String::new() })
     }
 
+    fn second(at: i64) -> UnixSeconds {
+        UnixSeconds::from_secs(at)
+    }
+
     fn play(state: &mut State, start: i64, rounds: &str) -> Vec<(i64, String)> {
         let mut said = Vec::new();
         for (i, c) in rounds.chars().enumerate() {
@@ -172,10 +188,10 @@ mod tests {
                 _ => None,
             };
             let at = start + i as i64;
-            said.extend(state.round(at, blame, RULE, false).map(|t| match t {
-                Transition::Fire(a) => (at, format!("fire {} since {}", a.blame.culprit, a.since)),
+            said.extend(state.round(second(at), blame, RULE, false).map(|t| match t {
+                Transition::Fire(a) => (at, format!("fire {} since {}", a.blame.culprit, a.since.secs())),
                 Transition::Change(a) => (at, format!("change {}", a.blame.culprit)),
-                Transition::Resolve(_, over) => (at, format!("resolve {over}")),
+                Transition::Resolve(_, over) => (at, format!("resolve {}", over.secs())),
             }));
         }
         said
@@ -208,17 +224,20 @@ mod tests {
     fn in_maintenance_nobody_is_told_until_it_ends() {
         let mut state = State::default();
         for at in 0..6 {
-            assert_eq!(state.round(at, blame("edge"), RULE, true), None);
+            assert_eq!(state.round(second(at), blame("edge"), RULE, true), None);
         }
         assert!(
-            matches!(state.round(6, blame("edge"), RULE, false), Some(Transition::Fire(a)) if a.since == 0),
+            matches!(state.round(second(6), blame("edge"), RULE, false), Some(Transition::Fire(a)) if a.since == second(0)),
             "since the first bad round, maintenance or not"
         );
         let mut quiet = State::default();
         for at in 0..4 {
-            quiet.round(at, blame("edge"), RULE, true);
+            quiet.round(second(at), blame("edge"), RULE, true);
         }
-        assert!((4..9).all(|at| quiet.round(at, None, RULE, true).is_none()), "what nobody heard of need not be called over");
+        assert!(
+            (4..9).all(|at| quiet.round(second(at), None, RULE, true).is_none()),
+            "what nobody heard of need not be called over"
+        );
     }
 
     proptest! {

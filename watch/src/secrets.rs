@@ -1,64 +1,33 @@
-//! Secrets: in a file or in the environment, never in the check file, never shown.
+//! Where a check file names secrets: values of headers, and who may look at the page.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
-
+use alerting::secret::{Secret, Written};
 use schemars::JsonSchema;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
-use crate::checks::{Auth, Header};
-
-/// How a secret is written; said whatever else stands in its place, and never what does.
-const HOW: &str = "a secret does not stand in this file: write { file = \"/path\" } or { env = \"NAME\" }";
-
-/// Where a secret is kept.
-#[derive(Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Secret {
-    /// In a file; white space around it is dropped.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
+/// Who may read page and metrics.
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Auth {
+    /// Whoever knows a name and a password (RFC 7617).
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Whoever has a token (RFC 6750).
+    Bearer(Secret),
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Secret::File(path) => write!(f, "a secret in {}", path.display()),
-            Secret::Env(name) => write!(f, "a secret in ${name}"),
-        }
-    }
-}
-
-/// Whatever may stand in the place of a secret.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    /// What should.
-    Named(BTreeMap<String, String>),
-    /// Anything else: nobody looks at it.
-    Other(IgnoredAny),
-}
-
-impl Written {
-    fn secret(self) -> Option<Secret> {
-        let Written::Named(named) = self else { return None };
-        let mut named = named.into_iter();
-        let (key, value) = named.next().filter(|_| named.len() == 0)?;
-        match key.as_str() {
-            "file" => Some(Secret::File(value.into())),
-            "env" => Some(Secret::Env(value)),
-            _ => None,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Written::deserialize(deserializer)?.secret().ok_or_else(|| D::Error::custom(HOW))
-    }
+/// A header's value.
+#[derive(Clone, PartialEq, JsonSchema, Debug)]
+#[schemars(untagged)]
+pub enum Header {
+    /// As it is.
+    Plain(String),
+    /// A secret.
+    Secret(Secret),
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -112,21 +81,6 @@ impl<'de> Deserialize<'de> for Auth {
     }
 }
 
-impl Secret {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// Says where it should have been.
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Secret::File(path) => {
-                std::fs::read_to_string(path).map(|s| s.trim().to_owned()).map_err(|e| format!("{}: {e}", path.display()))
-            }
-            Secret::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::checks::CheckFile;
@@ -149,7 +103,7 @@ mod tests {
             (format!("{CHECK}headers = {{ Authorization = {{ fil = \"hunter2\" }} }}\n"), "line 4"),
             (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = \"hunter2"), "line"),
         ] {
-            let error = CheckFile::parse(&text).expect_err(&text);
+            let error = CheckFile::parse(&text).expect_err(&text).to_string();
             assert!(error.starts_with(line) && !error.contains("hunter2"), "{text}\n{error}");
         }
         let good = format!(

@@ -5,10 +5,22 @@ use std::sync::Mutex;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use prometheus_client::metrics::family::MetricConstructor;
+use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// Bytes of a piece of the text.
 const PIECE: usize = 64 << 10;
+
+/// Makes histograms of seconds: 0.5 ms to 16 s, and native.
+#[derive(Clone, Debug)]
+pub struct Seconds;
+
+impl MetricConstructor<Histogram> for Seconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new_classic_and_native(exponential_buckets(0.0005, 2.0, 16), NativeHistogramConfig::with_bucket_factor(1.1))
+    }
+}
 
 /// Registered metrics.
 pub struct Exposition(Mutex<Registry>);

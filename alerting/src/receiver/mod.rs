@@ -1,0 +1,202 @@
+//! Who is told. Each kind of receiver is one type in one file: its configuration, what it is sent, how its answer is read, which names
+//! it refuses.
+//!
+//! Pure: an [`Event`] in, a [`Request`] out; a status in, what it means out. A new kind is a file with a [`Kind`] and a variant here;
+//! the compiler names what is missing.
+
+mod alertmanager;
+mod pagerduty;
+mod webhook;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use settings::Wrong;
+use settings::words::plain;
+
+pub use alertmanager::Alertmanager;
+pub use pagerduty::PagerDuty;
+pub use webhook::Webhook;
+
+use crate::clock::UnixSeconds;
+use crate::event::Event;
+use crate::secret::SecretError;
+use crate::sending::Request;
+
+/// Who is told.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Receiver {
+    /// Alertmanager, API v2.
+    Alertmanager(Alertmanager),
+    /// Anything that takes JSON by POST.
+    Webhook(Webhook),
+    /// PagerDuty, Events API v2.
+    Pagerduty(PagerDuty),
+}
+
+impl Receiver {
+    fn kind(&self) -> &dyn Kind {
+        match self {
+            Receiver::Alertmanager(receiver) => receiver,
+            Receiver::Webhook(receiver) => receiver,
+            Receiver::Pagerduty(receiver) => receiver,
+        }
+    }
+}
+
+/// What every kind of receiver answers for.
+trait Kind {
+    /// As [`Receiver::name`].
+    fn name(&self) -> String;
+    /// As [`Receiver::request`].
+    fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError>;
+    /// As [`Receiver::answered`].
+    fn answered(&self, status: u16) -> Answered;
+    /// As [`Receiver::is_told_again`].
+    fn is_told_again(&self) -> bool;
+    /// As [`Receiver::check`].
+    fn check(&self) -> Result<(), Wrong>;
+    /// As [`Receiver::accepts`].
+    fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong>;
+}
+
+impl Receiver {
+    /// Its name in the outbox, metrics and messages. Of an address only the host is shown: the rest may be a secret.
+    pub fn name(&self) -> String {
+        self.kind().name()
+    }
+
+    /// The request that tells it of `event`.
+    ///
+    /// # Errors
+    /// If a secret cannot be read.
+    pub fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError> {
+        self.kind().request(event, now)
+    }
+
+    /// What an answer with this HTTP status means.
+    pub fn answered(&self, status: u16) -> Answered {
+        self.kind().answered(status)
+    }
+
+    /// Whether it must hear again and again of what is on.
+    pub fn is_told_again(&self) -> bool {
+        self.kind().is_told_again()
+    }
+
+    /// Whether what is shown of it can be shown.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check(&self) -> Result<(), Wrong> {
+        self.kind().check()
+    }
+
+    /// Whether it takes alerts with these names.
+    ///
+    /// # Errors
+    /// Says why not, with the place within the check.
+    pub fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong> {
+        self.kind().accepts(names)
+    }
+}
+
+/// What alerts of a check will be called, as far as its file says.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The check.
+    pub check: &'a str,
+    /// From where.
+    pub vantage: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// It was taken.
+    Taken,
+    /// It may be taken later.
+    NotNow,
+    /// It never will be.
+    Refused,
+}
+
+/// What a status means wherever nothing else is written.
+fn by_status(status: u16) -> Answered {
+    match status {
+        200..=299 => Answered::Taken,
+        // Too many, or not now, or not with this token: later, perhaps.
+        401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answered::NotNow,
+        _ => Answered::Refused,
+    }
+}
+
+/// The host of an address, and a mark that tells two addresses of one host apart.
+fn shown(url: &str) -> String {
+    let host = url.split("://").last().unwrap_or(url).split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or(host);
+    // FNV-1a: the same from one start to the next, as the outbox needs it.
+    let mark = url.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    format!("{host} #{mark:08x}")
+}
+
+/// Whether an address can be shown; what is wrong is said without it, for it may itself be a secret.
+fn plain_url(url: &str) -> Result<(), Wrong> {
+    plain("url", url).map_err(|_| Wrong::at("url", "the address has a control character: leave it out"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::states::Blame;
+
+    /// An alert of `login`, on or over.
+    pub(crate) fn event(culprit: &str, ended: Option<UnixSeconds>) -> Event {
+        let blame =
+            Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+        Event {
+            key: "login@here".into(),
+            check: "login".into(),
+            vantage: "here".into(),
+            target: "edge.test:443".into(),
+            resolved: ended.is_some(),
+            since: UnixSeconds::from_secs(1_800_000_000),
+            ended,
+            blame,
+            labels: [("team".to_owned(), "edge".to_owned())].into(),
+            link: Some("http://here/check/login".into()),
+        }
+    }
+
+    #[test]
+    fn a_receiver_is_written_by_its_kind_and_misspelt_fields_are_refused() {
+        let read = |text: &str| toml::from_str::<Receiver>(text);
+        let webhook = Webhook { url: "http://h/".into(), token: None };
+        assert_eq!(read("kind = \"webhook\"\nurl = \"http://h/\"").expect("it is one"), Receiver::Webhook(webhook));
+        for wrong in
+            ["kind = \"webhook\"\nurl = \"http://h/\"\ntokn = 1", "kind = \"pager\"\nurl = \"http://h/\"", "url = \"http://h/\""]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_never_will() {
+        for (status, meant) in [
+            (200, Answered::Taken),
+            (202, Answered::Taken),
+            (302, Answered::Refused),
+            (400, Answered::Refused),
+            (422, Answered::Refused),
+        ] {
+            assert_eq!(by_status(status), meant, "{status}");
+        }
+        for status in [401, 403, 404, 408, 425, 429, 500, 503] {
+            assert_eq!(by_status(status), Answered::NotNow, "{status}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! PagerDuty, Events API v2: `dedup_key` ties trigger and resolve together.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use settings::Wrong;
+
+use super::{Answered, Kind, Names, by_status};
+use crate::clock::UnixSeconds;
+use crate::event::{Event, culprit_words};
+use crate::secret::{Secret, SecretError};
+use crate::sending::Request;
+
+/// Its own address.
+const URL: &str = "https://events.pagerduty.com/v2/enqueue";
+/// It takes keys of so many characters at most.
+const MOST_KEY: usize = 255;
+/// What an address and its separator take at most, where each is probed.
+const MOST_ADDRESS: usize = 46;
+
+/// An integration of PagerDuty.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct PagerDuty {
+    /// The integration's key.
+    pub routing_key: Secret,
+    /// Another address than PagerDuty's own.
+    pub url: Option<String>,
+}
+
+impl Kind for PagerDuty {
+    fn name(&self) -> String {
+        format!("pagerduty {:?}", self.routing_key)
+    }
+
+    fn request(&self, event: &Event, _: UnixSeconds) -> Result<Request, SecretError> {
+        let mut body = json!({
+            "routing_key": self.routing_key.read()?,
+            "event_action": if event.resolved { "resolve" } else { "trigger" },
+            "dedup_key": event.key,
+            "client": "whostalled",
+            "payload": {
+                "summary": event.summary(),
+                "source": event.vantage,
+                "severity": if event.blame.culprit == "prober" { "warning" } else { "error" },
+                "timestamp": event.since.to_string(),
+                "component": event.target,
+                "group": event.check,
+                "class": event.blame.culprit,
+                "custom_details": {
+                    "culprit": culprit_words(&event.blame.culprit),
+                    "phase": event.blame.phase,
+                    "evidence": event.blame.sentence,
+                    "labels": event.labels,
+                },
+            },
+        });
+        if let Some(link) = &event.link {
+            body["client_url"] = json!(link);
+            body["links"] = json!([{ "href": link, "text": "the check's last rounds" }]);
+        }
+        Ok(Request { url: self.url.clone().unwrap_or_else(|| URL.into()), body, token: None })
+    }
+
+    fn answered(&self, status: u16) -> Answered {
+        by_status(status)
+    }
+
+    fn is_told_again(&self) -> bool {
+        false
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        Ok(())
+    }
+
+    fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong> {
+        let most = MOST_KEY - MOST_ADDRESS;
+        if names.check.len() + names.vantage.len() <= most {
+            return Ok(());
+        }
+        Err(Wrong::at("name", format!("name and vantage are too long for PagerDuty: {most} bytes together at most")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::tests::event;
+
+    #[test]
+    fn it_resolves_by_the_key_it_was_triggered_with() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("key");
+        std::fs::write(&file, "k3y\n").expect("it is writable");
+        let receiver = PagerDuty { routing_key: Secret::File(file.clone()), url: None };
+        let second = UnixSeconds::from_secs;
+        let trigger = receiver.request(&event("edge", None), second(0)).expect("the key is there");
+        let resolve = receiver.request(&event("edge", Some(second(1))), second(0)).expect("the key is there");
+        std::fs::remove_file(&file).expect("it was written");
+        assert_eq!(trigger.body["dedup_key"], resolve.body["dedup_key"]);
+        assert_eq!((&trigger.body["event_action"], &resolve.body["event_action"]), (&json!("trigger"), &json!("resolve")));
+        assert_eq!(trigger.body["routing_key"], "k3y");
+        assert!(receiver.request(&event("edge", None), second(0)).is_err(), "a key that is gone is said to be");
+    }
+}

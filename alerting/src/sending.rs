@@ -1,0 +1,230 @@
+//! How receivers are reached: by HTTP as they are, by HTTPS with the platform's root certificates, read when the first needs them.
+//!
+//! In: an event and whom to tell. Out: that it was taken, or why not, and by whose fault.
+
+use std::fmt;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prober::tls::{TlsOptions, config};
+use reqwest::redirect::Policy;
+use serde_json::Value;
+use settings::words::visible;
+
+use crate::clock::UnixSeconds;
+use crate::event::Event;
+use crate::receiver::{Answered, Receiver};
+use crate::secret::SecretError;
+
+/// Patience with a receiver.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Characters of an answer that are shown.
+const MOST_WORDS: usize = 200;
+/// Bytes of an answer that are read.
+const MOST_ANSWER: usize = 4 << 10;
+
+/// A request to send.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// Where to.
+    pub url: String,
+    /// The body, as JSON.
+    pub body: Value,
+    /// A bearer token.
+    pub token: Option<String>,
+}
+
+/// What a receiver answered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The status by name, and the beginning of the body, fit to be shown.
+    pub words: String,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it answered {}", self.words)
+    }
+}
+
+/// Why a message was not taken, by whose fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The configuration's: it names a secret that is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// This host's: it has no usable root certificates, say.
+    #[error(transparent)]
+    Tls(io::Error),
+    /// Ours.
+    #[error("the HTTP client: {0}")]
+    Client(reqwest::Error),
+    /// The network's, or the receiver is away.
+    #[error("{0}")]
+    Network(reqwest::Error),
+    /// The receiver's, and it may take the message later.
+    #[error("{0}")]
+    NotNow(Answer),
+    /// The receiver's, and it never will.
+    #[error("{0}")]
+    Refused(Answer),
+}
+
+/// Sends requests.
+#[derive(Default)]
+pub struct Client {
+    /// Follows no redirects, and cannot speak TLS to anybody it trusts.
+    plain: OnceLock<reqwest::Client>,
+    encrypted: OnceLock<reqwest::Client>,
+}
+
+impl Client {
+    /// Tells `receiver` of `event`.
+    ///
+    /// # Errors
+    /// If nobody was told: by whose fault, and whether it may work later.
+    pub async fn tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
+        let answer = self.post(&receiver.request(event, now)?).await?;
+        match receiver.answered(answer.status) {
+            Answered::Taken => Ok(()),
+            Answered::NotNow => Err(Failed::NotNow(answer)),
+            Answered::Refused => Err(Failed::Refused(answer)),
+        }
+    }
+
+    /// Sends a request; gives what was answered, whatever it means.
+    ///
+    /// # Errors
+    /// If nobody answered.
+    pub async fn post(&self, request: &Request) -> Result<Answer, Failed> {
+        let plain = request.url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+        let mut answer = self.try_post(request, plain).await?;
+        if plain && answer.status().is_redirection() {
+            answer = self.try_post(request, false).await?; // it may lead to HTTPS
+        }
+        let status = answer.status();
+        let body = if status.is_success() { String::new() } else { words(answer, request.token.as_deref()).await };
+        let words = format!("{status}{}{body}", if body.is_empty() { "" } else { ": " });
+        Ok(Answer { status: status.as_u16(), words })
+    }
+
+    async fn try_post(&self, request: &Request, plain: bool) -> Result<reqwest::Response, Failed> {
+        let kept = if plain { &self.plain } else { &self.encrypted };
+        let client = match kept.get() {
+            Some(client) => client,
+            // What cannot be had now, as root certificates, may be there at the next attempt.
+            None => {
+                let made = if plain { without_roots() } else { with_roots() }?;
+                kept.get_or_init(|| made)
+            }
+        };
+        let mut post = client.post(&request.url).timeout(TIMEOUT).json(&request.body);
+        if let Some(token) = &request.token {
+            post = post.bearer_auth(token);
+        }
+        post.send().await.map_err(|e| Failed::Network(e.without_url()))
+    }
+
+    /// Whether root certificates were read.
+    #[cfg(test)]
+    pub fn has_roots(&self) -> bool {
+        self.encrypted.get().is_some()
+    }
+}
+
+/// The beginning of an answer, fit to be shown.
+async fn words(mut answer: reqwest::Response, token: Option<&str>) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = answer.chunk().await {
+        body.extend_from_slice(&piece);
+        if body.len() >= MOST_ANSWER {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&body);
+    let text = token.filter(|t| !t.is_empty()).map_or_else(|| text.to_string(), |token| text.replace(token, "…"));
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    visible(&line).chars().take(MOST_WORDS).collect()
+}
+
+fn with_roots() -> Result<reqwest::Client, Failed> {
+    built(&TlsOptions::default(), Policy::default())
+}
+
+fn without_roots() -> Result<reqwest::Client, Failed> {
+    // Nothing is sent over it but plain HTTP.
+    built(&TlsOptions { insecure: true, ..TlsOptions::default() }, Policy::none())
+}
+
+fn built(tls: &TlsOptions, redirect: Policy) -> Result<reqwest::Client, Failed> {
+    let tls = config(tls).map_err(Failed::Tls)?;
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(redirect);
+    builder.user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION"))).build().map_err(Failed::Client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::Webhook;
+    use crate::receiver::tests::event;
+    use crate::secret::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Answers each request with `response`; gives its address.
+    async fn serve(response: &'static str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 16 << 10];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(response.as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn webhook(url: String, token: Option<Secret>) -> Receiver {
+        Receiver::Webhook(Webhook { url, token })
+    }
+
+    async fn tell(client: &Client, receiver: &Receiver) -> Result<(), Failed> {
+        client.tell(receiver, &event("edge", None), UnixSeconds::from_secs(1_800_000_060)).await
+    }
+
+    #[tokio::test]
+    async fn a_receiver_on_plain_http_needs_no_root_certificates() {
+        let client = Client::default();
+        let url = serve("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+        tell(&client, &webhook(url, None)).await.expect("it is taken");
+        assert!(!client.has_roots());
+        let nobody = tell(&client, &webhook("https://127.0.0.1:1/".into(), None)).await;
+        match nobody.expect_err("nobody is there") {
+            Failed::Network(_) => assert!(client.has_roots()),
+            Failed::Tls(_) => assert!(with_roots().is_err(), "this host has none"),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_from_not_now_with_the_receivers_words_and_without_the_token() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "t0ken").expect("it is writable");
+        let token = || Some(Secret::File(token.clone()));
+        let client = Client::default();
+        let url =
+            serve("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 21\r\n\r\nno label \x1b[1m-\n t0ken!").await;
+        let refused = tell(&client, &webhook(url, token())).await.expect_err("it is refused");
+        let why = refused.to_string();
+        assert!(matches!(refused, Failed::Refused(_)), "for good: {why}");
+        assert!(why.contains("400") && why.contains("no label") && !why.contains("t0ken") && !why.contains('\x1b'), "{why}");
+        let url = serve("HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+        assert!(matches!(tell(&client, &webhook(url, token())).await, Err(Failed::NotNow(Answer { status: 503, .. }))));
+        let missing = tell(&client, &webhook("http://127.0.0.1:1/".into(), Some(Secret::File("/no/such/token".into())))).await;
+        assert!(matches!(missing, Err(Failed::Secret(_))), "whose fault it is can be told");
+    }
+}

@@ -1,0 +1,392 @@
+//! What of alerts outlives a restart: states, incidents, the outbox. SQLite, write-ahead log.
+//!
+//! In: batches. Out: where each alert stood, what waits for whom, what was refused, what there was. Whoever keeps more in the same file
+//! (`watch`: rounds and histograms) brings its tables ([`Store::open_with`]) and writes in the same transaction ([`Store::write_with`]):
+//! what happened and what receivers must hear are there together or not at all.
+//!
+//! Times in the tables are seconds of the wall clock since the Unix epoch.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use crate::clock::UnixSeconds;
+use crate::event::Event;
+use crate::incident::Incident;
+use crate::states::State;
+
+/// Version of the tables. Tables that were added within a version are made where they are missing.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS incident (
+  key TEXT NOT NULL, since INTEGER NOT NULL, ended INTEGER, name TEXT NOT NULL, vantage TEXT NOT NULL, target TEXT NOT NULL,
+  culprit TEXT NOT NULL, phase TEXT NOT NULL, worst_ms REAL NOT NULL, rounds INTEGER NOT NULL, bad INTEGER NOT NULL,
+  sentence TEXT NOT NULL, PRIMARY KEY (key, since));
+CREATE TABLE IF NOT EXISTS outbox (
+  id INTEGER PRIMARY KEY, receiver TEXT NOT NULL, event TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS refused (
+  receiver TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (receiver, key));
+";
+
+/// A message that waits for its receiver.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Waiting {
+    /// Its number.
+    pub id: i64,
+    /// For whom.
+    pub receiver: String,
+    /// What to say.
+    pub event: Event,
+    /// How often that was tried.
+    pub attempts: u32,
+}
+
+/// A message that its receiver will never take.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Refused {
+    /// Who refused it.
+    pub receiver: String,
+    /// What it says.
+    pub event: Event,
+    /// Why, in the receiver's words.
+    pub why: String,
+    /// When.
+    pub at: UnixSeconds,
+    /// Whether the store has it.
+    pub kept: bool,
+}
+
+impl Refused {
+    /// Whether both are of one alert and one receiver: the later one counts.
+    pub fn same(&self, other: &Self) -> bool {
+        self.receiver == other.receiver && self.event.key == other.event.key
+    }
+}
+
+/// What changed.
+#[derive(Default, Debug)]
+pub struct Batch {
+    /// States of checks, as they are now.
+    pub states: Vec<(String, State)>,
+    /// Checks that are no more: their states go.
+    pub retired: Vec<String>,
+    /// Incidents, new or changed.
+    pub incidents: Vec<Incident>,
+    /// Messages, each for one receiver.
+    pub messages: Vec<(String, Event)>,
+}
+
+/// What went wrong with the database: this host's fault, or that of who named the file.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be opened or made.
+    #[error("{}: {source}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// It belongs to a later version: nothing is done to it.
+    #[error("{}: made by a later version of whostalled (tables {found}, known {VERSION})", path.display())]
+    Later {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// It cannot be read or written: the disk is full, say.
+    #[error("the store: {0}")]
+    Use(#[from] rusqlite::Error),
+    /// What was to be written cannot be put into words.
+    #[error("the store: {0}")]
+    Record(#[from] serde_json::Error),
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The database.
+pub struct Store(Connection);
+
+impl Store {
+    /// Opens or makes it.
+    ///
+    /// # Errors
+    /// If it cannot be written, or belongs to a later version.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, "")
+    }
+
+    /// The same with tables of the caller's beside those of alerts; `tables` are made where they are missing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, tables: &str) -> Result<Self> {
+        let unopened = |source| StoreError::Open { path: path.to_owned(), source };
+        let db = Connection::open(path).map_err(unopened)?;
+        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        if found > VERSION {
+            return Err(StoreError::Later { path: path.to_owned(), found });
+        }
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;")?;
+        db.execute_batch(TABLES).and_then(|()| db.execute_batch(tables)).map_err(unopened)?;
+        db.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+        Ok(Self(db))
+    }
+
+    /// The database itself, for the caller's own tables.
+    pub fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    /// Writes a batch, whole or not at all.
+    ///
+    /// # Errors
+    /// If the disk is full, say; nothing of it is there then.
+    pub fn write(&mut self, batch: &Batch) -> Result<()> {
+        self.write_with(batch, |_| Ok(()))
+    }
+
+    /// The same, and what `more` writes, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and if `more` fails.
+    pub fn write_with<E: From<StoreError>>(
+        &mut self,
+        batch: &Batch,
+        more: impl FnOnce(&Transaction<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let tx = self.0.transaction().map_err(StoreError::Use)?;
+        more(&tx)?;
+        insert(&tx, batch)?;
+        tx.commit().map_err(StoreError::Use)?;
+        Ok(())
+    }
+
+    /// Where every check stood.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn states(&self) -> Result<Vec<(String, State)>> {
+        let rows = self.all("SELECT name, data FROM state", [], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
+        Ok(rows.into_iter().filter_map(|(name, data)| Some((name, serde_json::from_str(&data).ok()?))).collect())
+    }
+
+    /// Incidents that lasted into the time since then, earliest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn incidents(&self, since: UnixSeconds) -> Result<Vec<Incident>> {
+        let sql = "SELECT * FROM incident WHERE ended IS NULL OR ended >= ? ORDER BY since";
+        self.all(sql, [since], |r| {
+            Ok(Incident {
+                key: r.get(0)?,
+                since: r.get(1)?,
+                ended: r.get(2)?,
+                name: r.get(3)?,
+                vantage: r.get(4)?,
+                target: r.get(5)?,
+                culprit: r.get(6)?,
+                phase: r.get(7)?,
+                worst_ms: r.get(8)?,
+                rounds: r.get(9)?,
+                bad: r.get(10)?,
+                sentence: r.get(11)?,
+            })
+        })
+    }
+
+    /// Messages that are due, in order; of each receiver only those before which none waits.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn due(&self, now: UnixSeconds) -> Result<Vec<Waiting>> {
+        let sql = "SELECT id, receiver, event, attempts, due FROM outbox ORDER BY id LIMIT 1000";
+        let rows = self.all(sql, [], |r| {
+            Ok((
+                r.get::<_, i64>(0)?,
+                r.get::<_, String>(1)?,
+                r.get::<_, String>(2)?,
+                r.get::<_, u32>(3)?,
+                r.get::<_, UnixSeconds>(4)?,
+            ))
+        })?;
+        let mut blocked: Vec<String> = Vec::new();
+        let mut found = Vec::new();
+        for (id, receiver, event, attempts, due) in rows {
+            if due > now || blocked.contains(&receiver) {
+                blocked.push(receiver);
+                continue;
+            }
+            if let Ok(event) = serde_json::from_str(&event) {
+                found.push(Waiting { id, receiver, event, attempts });
+            }
+        }
+        Ok(found)
+    }
+
+    /// A message was delivered.
+    ///
+    /// # Errors
+    /// If the database cannot be written: it will be delivered again.
+    pub fn delivered(&self, id: i64) -> Result<()> {
+        // What was refused of this alert before is told now.
+        let told = "DELETE FROM refused WHERE (receiver, key) IN (SELECT receiver, event ->> '$.key' FROM outbox WHERE id = ?)";
+        self.0.execute(told, [id])?;
+        self.unqueue(id)
+    }
+
+    /// A message was not delivered: try again at `due`.
+    ///
+    /// # Errors
+    /// If the database cannot be written: it will be tried sooner.
+    pub fn failed(&self, id: i64, due: UnixSeconds) -> Result<()> {
+        self.0.execute("UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ?", params![due, id])?;
+        Ok(())
+    }
+
+    /// A message will never be taken: it is kept, and waits (as number `waiting`) no longer.
+    ///
+    /// # Errors
+    /// If the database cannot be written: it will be tried again.
+    pub fn refuse(&self, refused: &Refused, waiting: Option<i64>) -> Result<()> {
+        let event = serde_json::to_string(&refused.event)?;
+        let row = params![refused.receiver, refused.event.key, event, refused.why, refused.at];
+        self.0.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row)?;
+        waiting.map_or(Ok(()), |id| self.unqueue(id))
+    }
+
+    /// Messages that were refused for good, the latest last.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn refused(&self) -> Result<Vec<Refused>> {
+        let sql = "SELECT receiver, event, why, at FROM refused ORDER BY at";
+        let rows = self.all(sql, [], |r| {
+            Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, UnixSeconds>(3)?))
+        })?;
+        let read = |(receiver, event, why, at): (String, String, String, UnixSeconds)| {
+            Some(Refused { receiver, event: serde_json::from_str(&event).ok()?, why, at, kept: true })
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// How many messages wait.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn waiting(&self) -> Result<i64> {
+        Ok(self.0.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
+    }
+
+    /// Forgets what was refused before then.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn forget(&self, before: UnixSeconds) -> Result<()> {
+        self.0.execute("DELETE FROM refused WHERE at < ?", [before])?;
+        Ok(())
+    }
+
+    /// All rows that `sql` finds, each as `read` takes it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn all<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
+    }
+
+    fn unqueue(&self, id: i64) -> Result<()> {
+        self.0.execute("DELETE FROM outbox WHERE id = ?", [id])?;
+        Ok(())
+    }
+}
+
+fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    for (name, state) in &batch.states {
+        let data = serde_json::to_string(state)?;
+        tx.execute("INSERT OR REPLACE INTO state (name, data) VALUES (?, ?)", params![name, data])?;
+    }
+    for name in &batch.retired {
+        tx.execute("DELETE FROM state WHERE name = ?", [name])?;
+    }
+    for i in &batch.incidents {
+        let row = params![
+            i.key, i.since, i.ended, i.name, i.vantage, i.target, i.culprit, i.phase, i.worst_ms, i.rounds, i.bad, i.sentence
+        ];
+        tx.execute("INSERT OR REPLACE INTO incident VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", row)?;
+    }
+    for (receiver, event) in &batch.messages {
+        let event = serde_json::to_string(event)?;
+        tx.execute("INSERT INTO outbox (receiver, event, attempts, due) VALUES (?, ?, 0, 0)", params![receiver, event])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::tests::event as login;
+
+    const SECOND: fn(i64) -> UnixSeconds = UnixSeconds::from_secs;
+
+    fn event(key: &str) -> Event {
+        Event { key: key.into(), ..login("edge", None) }
+    }
+
+    #[test]
+    fn messages_survive_and_keep_their_order_for_each_receiver() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("store.db");
+        let messages = vec![("a".to_owned(), event("1")), ("b".into(), event("1")), ("a".into(), event("2"))];
+        Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        let store = Store::open(&path).expect("it opens again");
+        let due = store.due(SECOND(10)).expect("it is read");
+        assert_eq!(due.len(), 3);
+        store.failed(due[0].id, SECOND(100)).expect("it is written");
+        let keys = |now| -> Vec<(String, String)> {
+            store.due(SECOND(now)).expect("it is read").into_iter().map(|w| (w.receiver, w.event.key)).collect()
+        };
+        assert_eq!(keys(10), [("b".into(), "1".into())], "what comes later waits behind what failed");
+        assert_eq!(keys(100).len(), 3);
+        store.delivered(due[0].id).expect("it is written");
+        assert_eq!(store.waiting().expect("it is read"), 2);
+    }
+
+    #[test]
+    fn a_store_of_a_later_version_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("store.db");
+        Connection::open(&path).expect("it opens").execute_batch("PRAGMA user_version = 99").expect("it is written");
+        let error = Store::open(&path).err().expect("it is refused");
+        assert!(matches!(error, StoreError::Later { found: 99, .. }) && error.to_string().contains("later version"), "{error}");
+    }
+
+    #[test]
+    fn what_the_caller_writes_and_what_receivers_must_hear_are_there_together_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut store =
+            Store::open_with(&dir.path().join("store.db"), "CREATE TABLE IF NOT EXISTS mine (n INTEGER)").expect("it opens");
+        let batch = || Batch { messages: vec![("a".to_owned(), event("1"))], ..Batch::default() };
+        let fails = |tx: &Transaction<'_>| {
+            tx.execute("INSERT INTO mine VALUES (1)", [])?;
+            tx.execute("INSERT INTO nobodys VALUES (1)", []).map(drop).map_err(StoreError::Use)
+        };
+        store.write_with(&batch(), fails).expect_err("there is no such table");
+        let mine = |store: &Store| store.all("SELECT n FROM mine", [], |r| r.get::<_, i64>(0)).expect("it is read");
+        assert_eq!((mine(&store), store.waiting().expect("it is read")), (vec![], 0));
+        let works = |tx: &Transaction<'_>| tx.execute("INSERT INTO mine VALUES (2)", []).map(drop).map_err(StoreError::Use);
+        store.write_with(&batch(), works).expect("it is written");
+        assert_eq!((mine(&store), store.waiting().expect("it is read")), (vec![2], 1));
+    }
+}

@@ -1,3 +1,0 @@
-//! Times as people write them in files: one grammar for all verbs, in [`settings::time`].
-
-pub use settings::time::{Time, parse};
