@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::clock::{Domain, Instant, Span};
 use crate::conversation::turns;
 use crate::doubt::order::Mended;
-use crate::tcp::covered::{Covered, Passed};
+use crate::tcp::covered::Passed;
 use crate::tls::records::{self, Hello, Records};
 use crate::tls::stream::Stream;
 use crate::tls::{Dialogue, Half, Order};
@@ -20,7 +20,7 @@ use crate::wire::packet::{Flags, TcpSegment};
 pub use crate::tcp::seen::{Endpoints, Seen, Side};
 
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
-const MAX_PACKETS: usize = 2_048;
+pub(super) const MAX_PACKETS: usize = 2_048;
 
 /// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
 const USUAL_PACKETS: usize = 21;
@@ -44,7 +44,7 @@ pub struct View<D> {
     /// The flags of all of them together.
     flags: Flags,
     /// How far both directions have passed.
-    passed: Passed,
+    pub(super) passed: Passed,
     rare: Option<Box<Rare>>,
     client: Direction,
     server: Direction,
@@ -361,25 +361,6 @@ impl<D: Domain> View<D> {
         if self.passed.in_order() && end > 0 { self.first_copy(side, end) } else { self.completed_out_of_order(side, end) }
     }
 
-    fn completed_out_of_order(&self, side: Side, end: i64) -> Option<&Seen<D>> {
-        let mut covered = Covered::default();
-        for packet in &self.packets {
-            if packet.from != side {
-                let acknowledged = packet.ack().filter(|_| !packet.flags.rst()).unwrap_or(0);
-                if acknowledged >= end {
-                    return self.first_copy(side, end).filter(|p| p.packet < packet.packet);
-                }
-                covered.add(0, acknowledged);
-            } else if !packet.is_empty() {
-                covered.add(packet.start(), packet.end());
-                if covered.prefix >= end {
-                    return Some(packet);
-                }
-            }
-        }
-        None
-    }
-
     /// The first packet that carried the last byte before `end`.
     pub fn first_copy(&self, side: Side, end: i64) -> Option<&Seen<D>> {
         self.sent_by(side).find(|p| p.covers_last_byte_before(end))
@@ -393,36 +374,6 @@ impl<D: Domain> View<D> {
     /// The first packet of `side`'s peer that acknowledges everything `side` sent before `end`.
     pub fn first_ack(&self, side: Side, end: i64) -> Option<&Seen<D>> {
         self.sent_by(side.peer()).find(|p| !p.flags.rst() && p.ack().is_some_and(|ack| ack >= end))
-    }
-
-    /// Whether a side acknowledges bytes of its peer that this observer never saw: the capture, not the
-    /// network, lost them (docs/method.md, "Loss").
-    pub fn capture_gap(&self) -> bool {
-        // Nobody answers a SYN that did not come, nor acknowledges a SYN-ACK.
-        let [of_client, of_server] = [Side::Client, Side::Server].map(|side| self.syns(side).next().is_some());
-        if of_client != of_server && self.sent_by(Side::Client).any(|p| !p.flags.syn() && !p.flags.rst() && p.ack().is_some()) {
-            return true;
-        }
-        !self.passed.in_order() && self.acknowledges_unseen()
-    }
-
-    /// Whether a byte was acknowledged before it had passed.
-    fn acknowledges_unseen(&self) -> bool {
-        let (mut of_client, mut of_server) = (Covered::default(), Covered::default());
-        let mut begun = [false; 2];
-        self.packets.len() < MAX_PACKETS
-            && self.packets.iter().any(|p| {
-                let (own, peer) = match p.from {
-                    Side::Client => (&mut of_client, &of_server),
-                    Side::Server => (&mut of_server, &of_client),
-                };
-                own.add(p.start(), p.end());
-                // What acknowledges before SYN-ACK speaks of an earlier connection (RFC 5961, section 4).
-                begun[p.from as usize] |= p.flags.syn();
-                let earlier = p.from == Side::Server && begun == [true, false];
-                // FIN takes one number that is no byte of the stream.
-                !earlier && p.ack().is_some_and(|ack| ack > peer.prefix + 1)
-            })
     }
 
     /// Takes a segment; gives by how many bytes this view takes more room than before.

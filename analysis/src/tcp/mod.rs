@@ -5,6 +5,7 @@ pub(crate) mod by_hand;
 pub(crate) mod copies;
 pub(crate) mod covered;
 pub mod flow;
+mod gaps;
 pub(crate) mod identification;
 pub(crate) mod seen;
 pub(crate) mod stamps;
