@@ -1,7 +1,7 @@
 //! What the walk asks of a connection, whatever its transport.
 //!
 //! In: one end of a connection, as an [`Endpoint`]. Out: neutral [`Packet`]s and answers about them. TCP answers with its tapes
-//! ([`super::tape`]); the walk and its goal know nothing below this border. A transport whose packets are numbered apart from its stream
+//! ([`super::tcp::tape`]); the walk and its goal know nothing below this border. A transport whose packets are numbered apart from its stream
 //! answers just as well: what counts is which bytes a packet carries, and what its sender says has come.
 
 use std::ops::Range;
