@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use settings::place::unread;
-use settings::words::plain;
+use settings::words::{NotPlain, plain};
 use settings::{Time, Wrong};
 
 use crate::admission::Rate;
@@ -386,7 +386,7 @@ impl Config {
 
     /// Whether names can be shown: on the page, in metrics, in alerts.
     fn check_names(&self) -> Result<(), Wrong> {
-        let capture = |key: &str, wrong: String| Wrong::at(key, wrong).within("capture");
+        let capture = |key: &str, refused: NotPlain| Wrong::at(key, refused).within("capture");
         plain("site", &self.capture.site).map_err(|e| capture("site", e))?;
         for interface in &self.capture.interfaces {
             plain("the interface", interface).map_err(|e| capture("interfaces", e))?;

@@ -47,7 +47,7 @@ impl Scenario {
 
     fn check_words(&self) -> Result<(), Wrong> {
         let name = |what: String| Wrong::at("name", what);
-        plain("the scenario's name", &self.name).map_err(name)?;
+        plain("the scenario's name", &self.name).map_err(|e| name(e.into()))?;
         let usable = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
         if self.name.trim().is_empty()
             || self.name.starts_with('.')

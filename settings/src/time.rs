@@ -37,12 +37,20 @@ impl Time {
     }
 }
 
+/// What is no length of time.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no length of time: write 250ms, 1.5s, 2m30s, 1h or 14d")]
+pub struct NoTime(
+    /// What stands there, as it can be shown.
+    pub String,
+);
+
 /// Reads `250ms`, `1.5s`, `5m`, `2h`, `14d`, and several in a row, as `1m30s`.
 ///
 /// # Errors
 /// Says what it should look like.
-pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{}` is no length of time: write 250ms, 1.5s, 2m30s, 1h or 14d", crate::words::visible(text));
+pub fn parse(text: &str) -> Result<Duration, NoTime> {
+    let wrong = || NoTime(crate::words::visible(text).into_owned());
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     if rest.is_empty() {
@@ -84,9 +92,9 @@ fn piece(number: &str, unit: &str) -> Option<Duration> {
 }
 
 impl std::str::FromStr for Time {
-    type Err = String;
+    type Err = NoTime;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoTime> {
         parse(text).map(Time)
     }
 }
@@ -175,10 +183,10 @@ mod tests {
             "5 s s",
             "99999999999999999999s",
         ] {
-            let error = parse(bad).expect_err(bad);
+            let error = parse(bad).expect_err(bad).to_string();
             assert!(error.contains("2m30s"), "{error}");
         }
-        assert!(!parse("\u{1b}[1m5s").expect_err("no digit").contains('\u{1b}'));
+        assert!(!parse("\u{1b}[1m5s").expect_err("no digit").to_string().contains('\u{1b}'));
     }
 
     #[test]

@@ -7,13 +7,31 @@ fn shown(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Words that cannot be shown.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{what} {text:?} has the control character U+{character:04X}: leave it out")]
+pub struct NotPlain {
+    /// Whose words they are.
+    pub what: String,
+    /// The words, as they can be shown.
+    pub text: String,
+    /// The first character that cannot.
+    pub character: u32,
+}
+
+impl From<NotPlain> for String {
+    fn from(refused: NotPlain) -> Self {
+        refused.to_string()
+    }
+}
+
 /// Refuses words with characters that cannot be shown.
 ///
 /// # Errors
 /// Says which character, in words that can be shown.
-pub fn plain(what: &str, text: &str) -> Result<(), String> {
+pub fn plain(what: &str, text: &str) -> Result<(), NotPlain> {
     match text.chars().find(|c| !shown(*c)) {
-        Some(c) => Err(format!("{what} {:?} has the control character U+{:04X}: leave it out", visible(text), u32::from(c))),
+        Some(c) => Err(NotPlain { what: what.to_owned(), text: visible(text).into_owned(), character: u32::from(c) }),
         None => Ok(()),
     }
 }
@@ -22,7 +40,7 @@ pub fn plain(what: &str, text: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`plain`].
-pub fn plain_lines(what: &str, text: &str) -> Result<(), String> {
+pub fn plain_lines(what: &str, text: &str) -> Result<(), NotPlain> {
     text.split(['\n', '\t']).try_for_each(|line| plain(what, line.trim_end_matches('\r')))
 }
 
@@ -68,7 +86,7 @@ mod tests {
     #[test]
     fn control_characters_are_refused_and_said_without_them() {
         for bad in ["a\u{1b}[31mb", "a\nb", "a\u{7f}", "a\u{9b}31m", "a\u{202e}b"] {
-            let error = plain("the name", bad).expect_err(bad);
+            let error = plain("the name", bad).expect_err(bad).to_string();
             assert!(error.chars().all(shown) && error.contains("U+"), "{error:?}");
             assert!(visible(bad).chars().all(shown));
         }

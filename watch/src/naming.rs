@@ -46,8 +46,8 @@ impl CheckFile {
         plain("target", &check.target).map_err(|e| Wrong::at("target", e))?;
         for (label, value) in &check.labels {
             let wrong = |what: String| Wrong::at(label, what).within("labels").of(&format!("check {:?}", check.name));
-            plain("the label", label).map_err(wrong)?;
-            plain("the label's value", value).map_err(wrong)?;
+            plain("the label", label).map_err(|e| wrong(e.into()))?;
+            plain("the label's value", value).map_err(|e| wrong(e.into()))?;
         }
         let names = Names { check: &check.name, vantage: &self.watch.vantage, labels: &check.labels };
         self.receivers.iter().try_for_each(|receiver| receiver.accepts(&names))
