@@ -101,6 +101,10 @@ pub fn case(seed: u64, index: usize, count: usize) -> Case {
     if one_thread && c.faults.iter().flatten().any(|f| matches!(f, Fault::ServerStall { .. })) {
         c.concurrent = false;
     }
+    // gnutls-serv waits for one client at a time: whoever stalls there keeps the others waiting.
+    if c.server == Server::Gnutls {
+        c.concurrent = false;
+    }
     if c.concurrent && c.faults.iter().flatten().any(|f| matches!(f, Fault::ClientStop { .. } | Fault::ServerStop { .. })) {
         c.concurrent = false;
     }

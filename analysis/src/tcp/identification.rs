@@ -26,6 +26,13 @@ impl<D: Domain> FarSide<'_, D> {
         self.missing_between(find(since)?, find(packet)?)
     }
 
+    /// Whether its identification goes up by one with each packet that came.
+    pub fn counts(&self) -> bool {
+        let ids = || self.view.sent_by(self.side).filter(|p| !p.flags.syn() && !p.flags.rst()).map(Seen::ip_id);
+        let steps = || ids().zip(ids().skip(1)).map(|(a, b)| Some(b?.wrapping_sub(a?)));
+        steps().next().is_some() && steps().all(|step| step == Some(1))
+    }
+
     /// How many of the far end's packets between two seen ones never came, by its IP identification; absent
     /// if it does not count this connection's packets. Stacks that start at TTL 64 do, or none at all; those that start higher count
     /// the host's packets, and what its other connections send looks like loss.

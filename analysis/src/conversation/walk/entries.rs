@@ -352,6 +352,7 @@ impl Evidence<'_> {
                 Entry::new(super::follow::transit(arc.phase), Owner::Loss, direction(arc.side), rest, error)
                     .between(arc.packets.into_iter().flatten())
             }
+            (true, None) if far_side.counts() => open(rest, own | Owner::Loss, capture.into()),
             (true, None) => open(rest, own | Owner::Loss, ip_id | capture),
             (false, Some(0)) => open(rest, own | Owner::Path, timestamps | capture),
             (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
