@@ -233,6 +233,12 @@ impl Lookups {
         self.0.iter().filter(|l| l.led_to(server, connected)).filter_map(|l| l.answered_before(connected)).max()
     }
 
+    /// The questions that `host` asked in a stretch and that nobody answered: when, and their frames.
+    pub fn unanswered(&self, host: IpAddr, [from, to]: [Instant<Client>; 2]) -> impl Iterator<Item = (Instant<Client>, u64)> {
+        let asked = move |l: &&Lookup| l.client.ip() == host && l.start >= from && l.start < to;
+        self.0.iter().filter(asked).filter(|l| l.answers.is_empty()).map(|l| (l.start, l.start_packet))
+    }
+
     /// Takes out what was tried before for the same wish.
     fn with_earlier(&mut self, mut found: Lookup, connected: Instant<Client>) -> Lookup {
         loop {
@@ -334,6 +340,22 @@ mod tests {
         let found = take(&mut lookups(&said), None, 5_022, 50).expect("it led to the connection");
         assert_eq!((found.began().0, found.end().map(|a| a.at)), (at(0), Some(at(5_020))));
         assert_eq!(found.waits().iter().map(|w| (w.from, w.to)).next(), Some((at(0), at(5_020))));
+    }
+
+    #[test]
+    fn what_nobody_answered_is_told_by_when_it_was_asked() {
+        let said = [
+            (0, "a.test", TYPE::A, None),
+            (20, "a.test", TYPE::A, Some("10.0.1.1")),
+            (100, "ocsp.test", TYPE::A, None),
+            (900, "late.test", TYPE::A, None),
+        ];
+        let lookups = lookups(&said);
+        let host = "10.0.0.1".parse().expect("an address");
+        let open = |from, to| lookups.unanswered(host, [at(from), at(to)]).map(|(at, packet)| (at, packet)).collect::<Vec<_>>();
+        assert_eq!(open(0, 900), [(at(100), 3)]);
+        assert_eq!(open(101, 901), [(at(900), 4)]);
+        assert_eq!(lookups.unanswered("10.0.0.2".parse().expect("an address"), [at(0), at(2_000)]).count(), 0);
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl<'a> Run<'a> {
     }
 
     /// Where an end was silent for long, looks for what it asked others meanwhile.
-    fn ask_around(&self, placed: &mut Placed) {
+    fn ask_around(&mut self, placed: &mut Placed) {
         let h = &mut placed.handshake;
         for (end, observer) in [placed.client_observer, placed.edge_observer].into_iter().enumerate() {
             let endpoints = match end {

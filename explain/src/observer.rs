@@ -246,15 +246,22 @@ impl Observer {
         found
     }
 
-    /// What `host` asked others in `[from, to]`, answers included.
-    pub fn asked<D: Domain>(&self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
+    /// What `host` asked others in `[from, to]`, answers included. What nobody answered lasts until the host went on.
+    pub fn asked<D: Domain>(&mut self, host: IpAddr, from: Instant<D>, to: Instant<D>) -> Vec<Asked<D>> {
         let own = |other: &Other<Unplaced>| other.endpoints.client.ip() == host;
-        let asked = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
-            let answered = other.to.filter(|at| at.nanos() <= to.nanos())?;
-            let on_clock = |at: Instant<Unplaced>| Instant::from_nanos(at.nanos());
-            Some(Asked { from: on_clock(other.from), to: on_clock(answered), packets: other.packets })
+        let until = |other: &Other<Unplaced>| match other.to {
+            Some(at) => Some(at.nanos()).filter(|at| *at <= to.nanos()),
+            None => (!other.answered && other.from.nanos() < to.nanos()).then_some(to.nanos()),
+        };
+        let connections = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
+            let packets = other.packets;
+            Some(Asked { from: Instant::from_nanos(other.from.nanos()), to: Instant::from_nanos(until(&other)?), packets })
         });
-        asked.collect()
+        let mut asked: Vec<Asked<D>> = connections.collect();
+        let within = [from, to].map(|at| Instant::from_nanos(at.nanos()));
+        let questions = self.lookups().unanswered(host, within);
+        asked.extend(questions.map(|(at, packet)| Asked { from: Instant::from_nanos(at.nanos()), to, packets: [packet; 2] }));
+        asked
     }
 
     /// A connection in which nothing happened for long, or that must go because memory is short.

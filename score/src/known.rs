@@ -22,16 +22,12 @@ const fn known(case: u8, grade: Grade, most: f64, why: &'static str) -> Known {
 }
 
 const B: Grade = Grade::BothAndHost;
-const C: Grade = Grade::Client;
 const S: Grade = Grade::Server;
 
 /// All that are known.
-pub const KNOWN: [Known; 6] = [
+pub const KNOWN: [Known; 3] = [
     known(60, B, 40.0, "a SYN proxy's wait is left out of the ledger"),
     known(60, S, 40.0, "behind a SYN proxy the client is named beside the path"),
-    known(68, B, 100.0, "name servers' and single SYNs' silence is not seen as a dependency; the side is right"),
-    known(68, C, 100.0, "the same"),
-    known(68, S, 100.0, "the same"),
     known(76, S, 100.0, "loss/back where the client's acknowledgements were lost; that it is loss, is right"),
 ];
 
