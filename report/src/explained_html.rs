@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 use records::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
 use settings::words::visible_lines;
 
+use crate::citing::Files;
 use crate::explained_terminal::{capture_line, facts, found, times};
 use crate::html::{head, ledger, legend};
 use crate::waterfall;
@@ -61,16 +62,16 @@ fn slowest(report: &ExplainReport) -> Markup {
                     @if let Some(j) = &record.judged { (j.reading.ledger.total) ", " }
                     span class=(tone(&record.label())) { (record.label()) } " " span.soft { (facts(record)) }
                 }
-                div { (handshake(record)) }
+                div { (handshake(record, Files(&report.files))) }
             }
         }
     }
 }
 
-fn handshake(record: &ExplainedRecord) -> Markup {
+fn handshake(record: &ExplainedRecord, files: Files<'_>) -> Markup {
     html! {
-        div.scroll { (waterfall::draw(&record.lanes, record.judged.as_ref().map(|j| &j.reading.ledger))) }
-        @if let Some(j) = &record.judged { p { (j.sentence) } (ledger(j)) }
+        div.scroll { (waterfall::draw(&record.lanes, record.judged.as_ref().map(|j| &j.reading.ledger), files)) }
+        @if let Some(j) = &record.judged { p { (j.sentence) } (ledger(j, files)) }
         @if let Some(why) = &record.not_judged { p { "Not judged: " (why) "." } }
         @for note in &record.notes { p.soft { (note) } }
         p.soft { "Where the capture stands: " (record.how) "." }

@@ -8,6 +8,7 @@ use records::handshake::{HandshakeRecord, Judged};
 use records::run::RunRecord;
 use settings::words::visible_lines;
 
+use crate::citing::Files;
 use crate::terminal::{role_note, scope, vantages, words};
 use crate::waterfall;
 
@@ -149,8 +150,8 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
                     @if let Some(j) = &h.both_ends { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
                 }
                 div {
-                    div.scroll { (waterfall::draw(&h.lanes, h.both_ends.as_ref().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger))) }
-                    @if let Some(j) = &h.both_ends { p { (j.sentence) } (ledger(j)) }
+                    div.scroll { (waterfall::draw(&h.lanes, h.both_ends.as_ref().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger), Files(&[]))) }
+                    @if let Some(j) = &h.both_ends { p { (j.sentence) } (ledger(j, Files(&[]))) }
                 }
             }
         }
@@ -158,7 +159,7 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
     }
 }
 
-pub(crate) fn ledger(judged: &Judged) -> Markup {
+pub(crate) fn ledger(judged: &Judged, files: Files<'_>) -> Markup {
     html! {
         div.scroll { table {
             tr { th { "phase" } th { "owner" } th { "time" } th { "±" } th { "healthy" } th { "packets" } }
@@ -167,7 +168,7 @@ pub(crate) fn ledger(judged: &Judged) -> Markup {
                     td { (e.phase.words()) }
                     td { (e.owner.words()) @if let Some(k) = e.kind { span.soft { ", " (k.words()) } } }
                     td.n { (e.span) } td.n { (e.error) } td.n { (e.baseline) }
-                    td { @for p in &e.packets { (p) " " } }
+                    td { (files.packets(&e.packets)) }
                 }
             }
             tr { td {} td { strong { "total" } } td.n { strong { (judged.reading.ledger.total) } } td {} td {} td {} }

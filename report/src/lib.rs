@@ -1,6 +1,7 @@
 //! Records in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
 #![forbid(unsafe_code)]
 
+mod citing;
 pub mod explained_html;
 pub mod explained_terminal;
 pub mod html;

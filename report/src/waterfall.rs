@@ -4,6 +4,8 @@ use analysis::judging::ledger::{Ledger, Owner};
 use maud::{Markup, html};
 use records::handshake::{Lane, Mark};
 
+use crate::citing::Files;
+
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
@@ -11,7 +13,7 @@ const LANE: f64 = 46.0;
 const LETTER: f64 = 5.6;
 
 /// Draws a handshake as inline SVG.
-pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
+pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>, files: Files<'_>) -> Markup {
     let last_mark = drawn.iter().flat_map(|l| l.marks.iter().map(|m| m.ms + l.offset_ms)).fold(1.0, f64::max);
     let whole = ledger.map_or(last_mark, |l| l.total.millis().max(last_mark));
     let x = |ms: f64| LEFT + (ms / whole) * (WIDTH - LEFT - 20.0);
@@ -26,7 +28,7 @@ pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>) -> Markup {
                 text.tick x=(f1(x(ms))) y=(f1(bar_y + 52.0)) text-anchor=(if i == 5 { "end" } else { "middle" }) { (format!("{ms:.0} ms")) }
             }
             @for (i, lane) in drawn.iter().enumerate() {
-                (draw_lane(lane, 14.0 + i as f64 * LANE, &x))
+                (draw_lane(lane, 14.0 + i as f64 * LANE, &x, files))
             }
             text.lane x="4" y=(f1(bar_y + 20.0)) { "whose time" }
             @if let Some(ledger) = ledger {
@@ -68,13 +70,13 @@ fn width(mark: &Mark) -> f64 {
     mark.name.len() as f64 * LETTER
 }
 
-fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64) -> Markup {
+fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64, files: Files<'_>) -> Markup {
     html! {
         text.lane x="4" y=(f1(y + 20.0)) { (lane.observer) }
         line.rail x1=(f1(LEFT)) x2=(f1(WIDTH - 20.0)) y1=(f1(y + 16.0)) y2=(f1(y + 16.0)) {}
         @for (mark, at, row) in place(lane, x) {
             circle.mark cx=(f1(at)) cy=(f1(y + 16.0)) r="3.5" {
-                title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {p}")))) }
+                title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {}", files.packet(p))))) }
             }
             @if let Some((row, begins)) = row {
                 text.label x=(f1(begins)) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (mark.name) }
