@@ -89,6 +89,17 @@ pub struct Rule {
 
 impl State {
     /// Takes a round that passed the gate; gives what to tell. `resting`: in maintenance nobody is told.
+    ///
+    /// ```
+    /// use whostalled_alerting::clock::UnixSeconds;
+    /// use whostalled_alerting::states::{Blame, KofN, Rule, State, Transition};
+    ///
+    /// let slow = Blame { culprit: "edge".into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+    /// let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 3 };
+    /// let mut state = State::default();
+    /// assert_eq!(state.round(UnixSeconds::from_secs(0), Some(slow.clone()), rule, false), None);
+    /// assert!(matches!(state.round(UnixSeconds::from_secs(30), Some(slow), rule, false), Some(Transition::Fire(_))));
+    /// ```
     pub fn round(&mut self, at: UnixSeconds, blame: Option<Blame>, rule: Rule, resting: bool) -> Option<Transition> {
         self.good = if blame.is_some() { 0 } else { self.good + 1 };
         self.recent.push_back((at, blame.clone()));

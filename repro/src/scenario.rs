@@ -111,6 +111,13 @@ fn three() -> u32 {
 impl Scenario {
     /// Reads a scenario from the text of `file`, with `key.path=value` overrides applied.
     ///
+    /// ```
+    /// use whostalled_repro::Scenario;
+    ///
+    /// let error = Scenario::parse("x.toml", "name = \"x\"\nround = 2", &[]).expect_err("it is `rounds`");
+    /// assert!(error.to_string().contains("line 2"), "{error}");
+    /// ```
+    ///
     /// # Errors
     /// Names file, line and what was meant.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Self, Error> {

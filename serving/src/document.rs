@@ -4,6 +4,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use settings::words::visible_lines;
 
 /// A page of ours. `refresh`: it loads itself again every 15 s. `nav`: addresses and words.
+///
+/// ```
+/// let page = whostalled_serving::document("checks", false, &[("/", "home")], &maud::html! { p { "<all> is well" } });
+/// assert!(page.contains("<title>whostalled: checks</title>") && page.contains("&lt;all&gt; is well"));
+/// ```
 pub fn document(title: &str, refresh: bool, nav: &[(&str, &str)], body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)

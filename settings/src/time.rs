@@ -47,6 +47,14 @@ pub struct NoTime(
 
 /// Reads `250ms`, `1.5s`, `5m`, `2h`, `14d`, and several in a row, as `1m30s`.
 ///
+/// ```
+/// use std::time::Duration;
+/// use whostalled_settings::time::parse;
+///
+/// assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
+/// assert!(parse("90").is_err_and(|error| error.to_string().starts_with("`90` is no length of time")));
+/// ```
+///
 /// # Errors
 /// Says what it should look like.
 pub fn parse(text: &str) -> Result<Duration, NoTime> {

@@ -54,6 +54,16 @@ pub struct Trial {
 
 impl Trial {
     /// Runs a plan.
+    ///
+    /// ```
+    /// use whostalled_sim::Trial;
+    /// use whostalled_sim::cases::{Grade, Setup};
+    /// use whostalled_sim::tls::Version;
+    ///
+    /// let setup = Setup { case: 26, severity: 150, version: Version::Tls13, grade: Grade::BothAndHost, seed: 4 };
+    /// let plan = setup.plan().expect("a server can be slow in any handshake").plan;
+    /// assert_eq!(Trial::run(&plan, 4).edge, Trial::run(&plan, 4).edge, "the same seed gives the same bytes");
+    /// ```
     pub fn run(plan: &Plan, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut world = World::new([plan.client_tap.clone(), plan.edge_tap.clone()], rng.fork());

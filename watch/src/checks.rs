@@ -303,6 +303,14 @@ impl CheckFile {
 
     /// The same from text.
     ///
+    /// ```
+    /// use whostalled_watch::checks::CheckFile;
+    ///
+    /// let file = CheckFile::parse("[[check]]\nname = \"login\"\ntarget = \"https://login.example/health\"").expect("it is sound");
+    /// let plans = file.plans().expect("so are its checks");
+    /// assert_eq!((plans[0].host.as_str(), plans[0].port), ("login.example", 443));
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(text: &str) -> Result<Self, Invalid> {

@@ -43,6 +43,19 @@ impl Circumstances {
 }
 
 /// Judges one handshake; its ledger's baselines must be set ([`Ledger::apply`]).
+///
+/// ```
+/// use whostalled_analysis::clock::Span;
+/// use whostalled_analysis::judging::ledger::{Baseline, Entry, Ledger, Owner, Phase};
+/// use whostalled_analysis::judging::verdict::{Circumstances, End, Grade, Reading, judge};
+///
+/// let mut ledger = Ledger::open(Span::from_millis(340));
+/// ledger.charge(Entry::round_trip(Phase::Connect, Span::from_millis(40), Span::ZERO));
+/// ledger.charge(Entry::new(Phase::ServerFlight, Owner::Edge, None, Span::from_millis(300), Span::ZERO));
+/// ledger.apply(&Baseline::default());
+/// let reading = Reading { grade: Grade::BothEnds { host: false }, ledger, end: End::Complete };
+/// assert_eq!(judge(&reading, Circumstances::default()).verdict.label(), "edge");
+/// ```
 pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     let ledger = &reading.ledger;
     let floor = match reading.end {
