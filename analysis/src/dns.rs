@@ -352,7 +352,7 @@ mod tests {
         ];
         let lookups = lookups(&said);
         let host = "10.0.0.1".parse().expect("an address");
-        let open = |from, to| lookups.unanswered(host, [at(from), at(to)]).map(|(at, packet)| (at, packet)).collect::<Vec<_>>();
+        let open = |from, to| lookups.unanswered(host, [at(from), at(to)]).collect::<Vec<_>>();
         assert_eq!(open(0, 900), [(at(100), 3)]);
         assert_eq!(open(101, 901), [(at(900), 4)]);
         assert_eq!(lookups.unanswered("10.0.0.2".parse().expect("an address"), [at(0), at(2_000)]).count(), 0);
