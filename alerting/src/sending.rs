@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prober::tls::{TlsOptions, config};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use settings::words::visible;
@@ -24,15 +25,66 @@ const MOST_WORDS: usize = 200;
 /// Bytes of an answer that are read.
 const MOST_ANSWER: usize = 4 << 10;
 
-/// A request to send.
+/// A request to send: a POST.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {
     /// Where to.
     pub url: String,
-    /// The body, as JSON.
-    pub body: Value,
+    /// What is sent.
+    pub body: Body,
+    /// Headers beside those of the body.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// A bearer token.
     pub token: Option<String>,
+}
+
+/// What a request carries.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Body {
+    /// As `application/json`.
+    Json(Value),
+    /// As `text/plain`.
+    Text(String),
+}
+
+impl Body {
+    /// The JSON, if it is that.
+    pub fn as_json(&self) -> Option<&Value> {
+        match self {
+            Body::Json(body) => Some(body),
+            Body::Text(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Json(body) => body.fmt(f),
+            Body::Text(words) => f.write_str(words),
+        }
+    }
+}
+
+impl Request {
+    /// One that carries JSON.
+    #[must_use]
+    pub fn json(url: impl Into<String>, body: Value, token: Option<String>) -> Self {
+        Self { url: url.into(), body: Body::Json(body), headers: Vec::new(), token }
+    }
+
+    /// One that carries words.
+    #[must_use]
+    pub fn text(url: impl Into<String>, words: impl Into<String>) -> Self {
+        Self { url: url.into(), body: Body::Text(words.into()), headers: Vec::new(), token: None }
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
 }
 
 /// What a receiver answered.
@@ -121,7 +173,11 @@ impl Client {
                 kept.get_or_init(|| made)
             }
         };
-        let mut post = client.post(&request.url).timeout(TIMEOUT).json(&request.body);
+        let post = client.post(&request.url).timeout(TIMEOUT).headers(request.headers.iter().cloned().collect());
+        let mut post = match &request.body {
+            Body::Json(body) => post.json(body),
+            Body::Text(words) => post.header(CONTENT_TYPE, "text/plain; charset=utf-8").body(words.clone()),
+        };
         if let Some(token) = &request.token {
             post = post.bearer_auth(token);
         }

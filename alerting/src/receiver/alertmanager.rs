@@ -37,7 +37,7 @@ impl Kind for Alertmanager {
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError> {
         let token = self.token.as_ref().map(Secret::read).transpose()?;
         let url = format!("{}/api/v2/alerts", self.url.trim_end_matches('/'));
-        Ok(Request { url, body: json!([alert(event, now)]), token })
+        Ok(Request::json(url, json!([alert(event, now)]), token))
     }
 
     fn answered(&self, status: u16) -> Answered {
@@ -116,10 +116,14 @@ mod tests {
         let of = |e: &Event| receiver.request(e, second(1_800_000_060)).expect("no secret is needed");
         let (edge, path) = (of(&event("edge", None)), of(&event("path", None)));
         assert_eq!(edge.url, "http://am:9093/api/v2/alerts");
-        assert_eq!(edge.body[0]["labels"], path.body[0]["labels"]);
-        assert_eq!(edge.body[0]["annotations"]["culprit"], "edge");
-        assert_eq!(edge.body[0]["endsAt"], second(1_800_000_360).to_string(), "told again before it would be taken for over");
+        assert_eq!(edge.body.as_json().expect("JSON")[0]["labels"], path.body.as_json().expect("JSON")[0]["labels"]);
+        assert_eq!(edge.body.as_json().expect("JSON")[0]["annotations"]["culprit"], "edge");
+        assert_eq!(
+            edge.body.as_json().expect("JSON")[0]["endsAt"],
+            second(1_800_000_360).to_string(),
+            "told again before it would be taken for over"
+        );
         let over = second(1_800_000_050);
-        assert_eq!(of(&event("edge", Some(over))).body[0]["endsAt"], over.to_string());
+        assert_eq!(of(&event("edge", Some(over))).body.as_json().expect("JSON")[0]["endsAt"], over.to_string());
     }
 }

@@ -59,7 +59,7 @@ impl Kind for PagerDuty {
             body["client_url"] = json!(link);
             body["links"] = json!([{ "href": link, "text": "the check's last rounds" }]);
         }
-        Ok(Request { url: self.url.clone().unwrap_or_else(|| URL.into()), body, token: None })
+        Ok(Request::json(self.url.clone().unwrap_or_else(|| URL.into()), body, None))
     }
 
     fn answered(&self, status: u16) -> Answered {
@@ -98,9 +98,12 @@ mod tests {
         let trigger = receiver.request(&event("edge", None), second(0)).expect("the key is there");
         let resolve = receiver.request(&event("edge", Some(second(1))), second(0)).expect("the key is there");
         std::fs::remove_file(&file).expect("it was written");
-        assert_eq!(trigger.body["dedup_key"], resolve.body["dedup_key"]);
-        assert_eq!((&trigger.body["event_action"], &resolve.body["event_action"]), (&json!("trigger"), &json!("resolve")));
-        assert_eq!(trigger.body["routing_key"], "k3y");
+        assert_eq!(trigger.body.as_json().expect("JSON")["dedup_key"], resolve.body.as_json().expect("JSON")["dedup_key"]);
+        assert_eq!(
+            (&trigger.body.as_json().expect("JSON")["event_action"], &resolve.body.as_json().expect("JSON")["event_action"]),
+            (&json!("trigger"), &json!("resolve"))
+        );
+        assert_eq!(trigger.body.as_json().expect("JSON")["routing_key"], "k3y");
         assert!(receiver.request(&event("edge", None), second(0)).is_err(), "a key that is gone is said to be");
     }
 }

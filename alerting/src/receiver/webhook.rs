@@ -47,7 +47,7 @@ impl Kind for Webhook {
             "labels": event.labels,
             "link": event.link,
         });
-        Ok(Request { url: self.url.clone(), body, token: self.token.as_ref().map(Secret::read).transpose()? })
+        Ok(Request::json(&self.url, body, self.token.as_ref().map(Secret::read).transpose()?))
     }
 
     fn answered(&self, status: u16) -> Answered {

@@ -24,7 +24,25 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
             (Owner::Protocol, Some(Kind::HelloRetry)) => {
                 case.handshake.dialogue.hello_retry.is_none().then_some("there is no HelloRetryRequest")
             }
-            _ => None,
+            // What a host did shows in no packet; `work` holds it to what was sent meanwhile.
+            (
+                _,
+                None
+                | Some(
+                    Kind::CpuStarved
+                    | Kind::Stopped
+                    | Kind::CpuStolen
+                    | Kind::Asleep
+                    | Kind::Idle
+                    | Kind::Computing
+                    | Kind::Dependency,
+                ),
+            ) => None,
+            // `rounds` has the ways, and the rounds that a protocol asked for; `losses` what was lost.
+            (_, Some(Kind::Detour | Kind::Delay | Kind::Out | Kind::Back | Kind::MtuBlackhole)) => None,
+            (_, Some(Kind::Nagle | Kind::InitialWindow | Kind::ReceiveWindow | Kind::HelloRetry)) => None,
+            // Of another owner it is no kind that this one can have: `sums` says so.
+            (_, Some(Kind::OldConnection | Kind::AcceptQueue | Kind::Lookup | Kind::FinalAck)) => None,
         };
         found.extend(why.map(|why| Broken::NotHeld { claim: Claim::of(entry), packets: entry.packets.to_vec(), why }));
     }
