@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use whostalled_alerting::clock::UnixSeconds;
-use whostalled_alerting::states::{Active, Blame, KofN, Rule, State, Transition};
+use whostalled_alerting::states::{Active, Blame, KofN, Rule, State};
 use whostalled_alerting::{Event, Receiver};
 
 /// Between two rounds.
@@ -42,14 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for bad in [false, true, false, true, true, false, false] {
         now = now + INTERVAL;
         print!("{now}: {}", if bad { "bad" } else { "good" });
-        let event = match state.round(now, bad.then(slow), rule, false) {
-            Some(Transition::Fire(active) | Transition::Change(active)) => event(active, None),
-            Some(Transition::Resolve(active, over)) => event(active, Some(over)),
-            None => {
-                println!(", nothing to tell");
-                continue;
-            }
+        let Some(transition) = state.round(now, bad.then(slow), rule, false) else {
+            println!(", nothing to tell");
+            continue;
         };
+        let (active, over) = transition.into_parts();
+        let event = event(active, over);
         let request = receiver.request(&event, now)?;
         println!(", to tell: {}\nPOST {}\n{:#}", event.summary(), request.url, request.body);
     }

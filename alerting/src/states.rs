@@ -78,6 +78,17 @@ pub enum Transition {
     Resolve(Active, UnixSeconds),
 }
 
+impl Transition {
+    /// The alert that it is about, and since when that is over.
+    #[must_use]
+    pub fn into_parts(self) -> (Active, Option<UnixSeconds>) {
+        match self {
+            Transition::Fire(active) | Transition::Change(active) => (active, None),
+            Transition::Resolve(active, over) => (active, Some(over)),
+        }
+    }
+}
+
 /// How a check alerts.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alerting::clock::UnixSeconds;
-use alerting::states::{Active, State, Transition};
+use alerting::states::{Active, State};
 use alerting::status::AlertStatus;
 use alerting::store::Batch;
 use alerting::{Event, Incident, Store};
@@ -70,13 +70,10 @@ impl Alerter {
         let said = self.alarm.round(UnixSeconds::now(), &wrong, alerts);
         let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {
-            let (active, ended) = match &transition {
-                Transition::Fire(active) | Transition::Change(active) => (active, None),
-                Transition::Resolve(active, ended) => (active, Some(*ended)),
-            };
-            let event = self.event(&name, active, ended);
+            let (active, ended) = transition.into_parts();
+            let event = self.event(&name, &active, ended);
             self.board.note(&event);
-            batch.incidents.push(Incident::of(&event, active));
+            batch.incidents.push(Incident::of(&event, &active));
             batch.messages.extend(self.config.receivers.iter().map(|r| (r.name(), event.clone())));
         }
         batch.states = self.alarm.states().map(|(name, state)| (name.clone(), state.clone())).collect();

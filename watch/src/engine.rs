@@ -241,11 +241,7 @@ impl Engine {
         if let Some(active) = &active {
             self.incident(name, target, active, None);
         }
-        let (active, ended) = match transition {
-            None => return,
-            Some(Transition::Fire(active) | Transition::Change(active)) => (active, None),
-            Some(Transition::Resolve(active, over)) => (active, Some(over)),
-        };
+        let Some((active, ended)) = transition.map(Transition::into_parts) else { return };
         self.incident(name, target, &active, ended);
         self.tell(self.event(name, target, &active, ended));
     }

@@ -341,7 +341,7 @@ impl Evidence<'_> {
             far_side.lost_between(since.seen.packet, arc.packets[1]?)
         };
         let missing = match () {
-            () if self.sent_before(arc) => Some(1),
+            () if self.was_sent_before(arc) => Some(1),
             () if rest < Span::from_nanos(self.round_trip).max(Span::from_millis(5)) => Some(0),
             () => counted().or((rest < LEAST_TIMEOUT && !self.may_be_probe(work, rest)).then_some(0)),
         };
@@ -362,7 +362,7 @@ impl Evidence<'_> {
 
     /// Whether the packet with which the far end's work ended was a repetition: something that left before it has a place in the stream
     /// behind all that it carries.
-    fn sent_before(&self, arc: &Arc) -> bool {
+    fn was_sent_before(&self, arc: &Arc) -> bool {
         let theirs = &self.tapes[arc.side as usize];
         let Some(i) = theirs.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
         let end = theirs.events[i].range().1;

@@ -48,7 +48,7 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
     if news().next().is_none() {
         return by_timer(tape, d, previous, sender).map_or(Freed::Program, Freed::Timer);
     }
-    let late = |n: usize| events[d].at() - events[n].at();
+    let late = |n: usize| between(tape, n, d);
     if let Some(freed) = by_window(tape, d, previous, sender) {
         return freed;
     }
@@ -62,7 +62,7 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
             let acknowledged = |i: &usize| events[*i].seen.ack().is_some_and(|ack| ack >= events[small].range().1);
             let before = (small..=previous).any(|i| !tape.is_own(i) && acknowledged(&i));
             let first = news().find(acknowledged).filter(|_| !before);
-            if let Some(first) = first.filter(|n| (-sender.slack..=AT_ONCE + sender.slack).contains(&late(*n))) {
+            if let Some(first) = first.filter(|n| at_once(tape, *n, d, sender)) {
                 return Freed::By { news: first, rule: Rule::Nagle };
             }
         }
@@ -81,7 +81,7 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
             None => Freed::Program,
         };
     }
-    let acknowledged = (0..=previous).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack()).unwrap_or(0);
+    let acknowledged = acknowledged_before(tape, previous + 1).unwrap_or(0);
     if start.min(end) - acknowledged >= WINDOW_SEGMENTS * tape.full() {
         let paced = sender.round_trip + sender.round_trip / 4 + SOON;
         if let Some(first) = news().next().filter(|n| late(*n) <= paced + sender.slack) {
@@ -91,15 +91,29 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
     by_small_window(tape, d, previous, sender).or_else(|| in_the_same_breath(tape, d, previous, sender)).unwrap_or(Freed::Program)
 }
 
+/// How long one event lies behind another.
+fn between(tape: &Tape, a: usize, b: usize) -> i64 {
+    tape.events[b].at() - tape.events[a].at()
+}
+
+/// Whether something left with some news, as far as this tape tells times.
+fn at_once(tape: &Tape, news: usize, d: usize, sender: Sender) -> bool {
+    (-sender.slack..=AT_ONCE + sender.slack).contains(&between(tape, news, d))
+}
+
+/// Up to where the peer had acknowledged, before place `i`.
+fn acknowledged_before(tape: &Tape, i: usize) -> Option<i64> {
+    (0..i).rev().filter(|i| !tape.is_own(*i)).find_map(|i| tape.events[i].seen.ack())
+}
+
 /// Whatever rule a stack has: seen where it left, after a long wait with data under way it left in the interrupt in which news came. A
 /// program does not wake for them, and hits that moment once in some hundred times.
 fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
-    let events = &tape.events;
-    if sender.slack > 0 || events[d].at() - events[previous].at() < LONG_WAIT || events[previous].seen.is_empty() {
+    if sender.slack > 0 || between(tape, previous, d) < LONG_WAIT || tape.events[previous].seen.is_empty() {
         return None;
     }
     let last = news(tape, previous, d).last()?;
-    let in_time = events[d].at() - events[last].at() <= INTERRUPT;
+    let in_time = between(tape, last, d) <= INTERRUPT;
     in_time.then_some(Freed::By { news: last, rule: Rule::CongestionWindow })
 }
 
@@ -107,14 +121,12 @@ fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) ->
 /// acknowledged although two round trips have passed. A program that pauses is acknowledged meanwhile.
 fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Rule> {
     let events = &tape.events;
-    let waited = events[d].at() - events[previous].at();
-    let acknowledged = (0..d).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack()).unwrap_or(0);
-    let under_way = events[previous].range().1 - acknowledged;
+    let under_way = events[previous].range().1 - acknowledged_before(tape, d).unwrap_or(0);
     // Two segments are acknowledged at once; one may be put off.
     let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
     let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + put_off };
     let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
-    if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || waited < overdue {
+    if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || between(tape, previous, d) < overdue {
         return None;
     }
     match events[previous].seen.len() % tape.full() == 0 {
@@ -126,10 +138,8 @@ fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Ru
 /// Where a congestion window holds a few segments only: the last before it is full, so that there was more to say, and the next leaves
 /// with the first news. A program that wrote by pieces would have ended them anywhere.
 fn by_small_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Freed> {
-    let events = &tape.events;
-    let waited = events[d].at() - events[previous].at();
-    let len = events[previous].seen.len();
-    if waited < LEAST_WAIT + 2 * sender.slack || len == 0 || len % tape.full() != 0 {
+    let len = tape.events[previous].seen.len();
+    if between(tape, previous, d) < LEAST_WAIT + 2 * sender.slack || len == 0 || len % tape.full() != 0 {
         return None;
     }
     // Seen from the other end a hole may be packets that changed places.
@@ -137,15 +147,13 @@ fn by_small_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Op
         return None;
     }
     let first = news(tape, previous, d).next()?;
-    let late = events[d].at() - events[first].at();
-    let at_once = (-sender.slack..=AT_ONCE + sender.slack).contains(&late);
-    at_once.then_some(Freed::By { news: first, rule: Rule::CongestionWindow })
+    at_once(tape, first, d, sender).then_some(Freed::By { news: first, rule: Rule::CongestionWindow })
 }
 
 /// Where not Minshall's rule holds but Nagle's own (Windows, macOS): a small segment waits until all is acknowledged, and leaves with that.
 fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, short: bool) -> Option<Freed> {
     let events = &tape.events;
-    let waited = events[d].at() - events[previous].at();
+    let waited = between(tape, previous, d);
     if sender.nodelay || !short || waited < LEAST_WAIT + 2 * sender.slack || events[previous].seen.is_empty() {
         return None;
     }
@@ -155,8 +163,7 @@ fn by_classic_nagle(tape: &Tape, d: usize, previous: usize, sender: Sender, shor
     }
     let all = events[previous].range().1;
     let told = news(tape, previous, d).find(|i| events[*i].seen.ack() >= Some(all))?;
-    let late = events[d].at() - events[told].at();
-    (-sender.slack..=AT_ONCE + sender.slack).contains(&late).then_some(Freed::By { news: told, rule: Rule::Nagle })
+    at_once(tape, told, d, sender).then_some(Freed::By { news: told, rule: Rule::Nagle })
 }
 
 /// The first of a turn can have waited for a window, or (seen where it left) behind a small segment of an earlier turn.
@@ -177,7 +184,7 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let Some(small) = small.filter(|small| short(*small) && short(d)) else { return Freed::Program };
     let acknowledged =
         |i: usize| !tape.is_own(i) && tape.events[i].seen.ack().is_some_and(|ack| ack >= tape.events[small].range().1);
-    let at_once = |n: &usize| tape.events[d].at() - tape.events[*n].at() <= AT_ONCE + sender.slack;
+    let at_once = |n: &usize| between(tape, *n, d) <= AT_ONCE + sender.slack;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
 }
@@ -190,20 +197,20 @@ fn fills_a_small_window(tape: &Tape, d: usize, since: usize, sender: Sender) -> 
     let newest = (0..d).rev().find(|i| !tape.is_own(*i) && events[*i].seen.ack().is_some());
     let fills = newest.and_then(|i| tape.right_edge(i)).is_some_and(|edge| edge == end);
     let more = || events[d + 1..].iter().any(|e| e.seen.from == tape.end && e.is_news() && e.range().0 == end);
-    sender.slack == 0 && fills && events[d].seen.len() < tape.full() && events[d].at() - events[since].at() >= PERSIST && more()
+    sender.slack == 0 && fills && events[d].seen.len() < tape.full() && between(tape, since, d) >= PERSIST && more()
 }
 
 /// Seen from the other end: after a long silence something left just when a packet of ours came that brought nothing new, as we sent it.
 /// What it told there, something on the way may have changed (a SYN proxy that opens a window).
 fn told_by_anything(tape: &Tape, d: usize, since: usize, sender: Sender) -> Option<usize> {
     let events = &tape.events;
-    if sender.slack == 0 || events[d].at() - events[since].at() < LONG_SILENCE {
+    if sender.slack == 0 || between(tape, since, d) < LONG_SILENCE {
         return None;
     }
     let last = (since + 1..d).rfind(|i| !tape.is_own(*i))?;
-    let known = (0..=since).rev().filter(|i| !tape.is_own(*i)).find_map(|i| events[i].seen.ack());
+    let known = acknowledged_before(tape, since + 1);
     let nothing_new = events[last].is_full_of_nothing() && events[last].seen.ack() == known;
-    (nothing_new && events[d].at() - events[last].at() <= sender.slack).then_some(last)
+    (nothing_new && between(tape, last, d) <= sender.slack).then_some(last)
 }
 
 /// Events between two departures that told the sender anything new.
@@ -230,6 +237,5 @@ fn by_window(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<F
         return None;
     }
     let opened = (previous + 1..d).find(|i| !tape.is_own(*i) && tape.right_edge(*i).is_some_and(|edge| edge >= end))?;
-    let late = tape.events[d].at() - tape.events[opened].at();
-    (late <= SOON + sender.slack).then_some(Freed::By { news: opened, rule: Rule::ReceiveWindow })
+    (between(tape, opened, d) <= SOON + sender.slack).then_some(Freed::By { news: opened, rule: Rule::ReceiveWindow })
 }
