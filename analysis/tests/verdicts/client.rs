@@ -1,4 +1,4 @@
-//! What the client's capture alone can know, and what it leaves open.
+//! What one capture alone can know, and what it leaves open: the client's for the most part.
 
 use whostalled_analysis::conversation::settle::Progress;
 use whostalled_analysis::conversation::walk;
@@ -159,4 +159,79 @@ fn what_comes_again_behind_both_fins_is_read() {
         assert_eq!(table.view(slot).expect("it is there").progress(), Progress::Going, "packet {number}");
     }
     assert!(talk.at_client().dialogue.server_hello.is_some());
+}
+
+#[test]
+fn what_goes_on_in_another_language_behind_a_server_hello_is_no_tls() {
+    let talk = |client: &[u8], server: &[u8]| {
+        let mut talk = Talk::new();
+        let t = talk.connect(0) + MS;
+        talk.data(C, t, &client_hello(), OK);
+        talk.data(S, t + HALF + MS, &server_hello([1; 32], &[]), OK);
+        let t = t + 2 * HALF + 2 * MS;
+        talk.data(C, t, client, OK);
+        talk.data(S, t + HALF + MS, server, OK);
+        talk.fin(C, t + 60_000 * MS);
+        talk.at_client()
+    };
+    // As one messenger does, to look like TLS: no record has such a header.
+    let handshake = talk(&[0x11; 42], &[0x96; 66]);
+    assert!(handshake.is_not_tls());
+    let (reading, judgement) = read(&handshake);
+    assert_eq!((reading.end, judgement.verdict.label().as_str()), (End::NotTls, "healthy"));
+    assert!(!talk(&record(22, &[16; 60]), &[]).is_not_tls());
+}
+
+/// What the edge's capture says of a Finished of which it saw no first copy, sent again `again` behind it; an acknowledgement of the
+/// client's meanwhile bears a number behind it, or there is none.
+fn finished_again(again: i64, meanwhile: bool) -> String {
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    talk.ack(S, t + HALF, OK);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    talk.data(S, t + HALF + MS, &flight, OK);
+    let t = t + 2 * HALF + 2 * MS;
+    talk.ack(C, t, OK);
+    let start = client_hello().len() as i64;
+    talk.data(C, t, &finished13(), LOST);
+    if meanwhile {
+        talk.ack(C, t + 5 * MS, OK);
+    }
+    talk.again(C, t + again, start, &finished13(), OK);
+    talk.ack(S, t + again + HALF, OK);
+    let seen = talk.handshake().edge_side_only();
+    judged(&seen, walk::read(&seen).expect("the edge's end shows a SYN")).1.verdict.label()
+}
+
+#[test]
+fn a_number_behind_it_tells_that_it_had_been_sent_before() {
+    assert_eq!(finished_again(36 * MS, true), "loss/out", "however soon it comes again");
+    assert_eq!(finished_again(36 * MS, false), "client", "nothing else shows that one was lost: nobody repeats so soon");
+}
+
+/// What the edge's capture says of a client over IPv6 whose flight comes in two pieces, so far apart.
+fn in_two_pieces(apart: i64) -> String {
+    let mut talk = Talk::new().over_ipv6();
+    let t = talk.connect(0) + MS;
+    talk.data(C, t, &client_hello(), OK);
+    talk.ack(S, t + HALF, OK);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    talk.data(S, t + HALF + MS, &flight, OK);
+    let t = t + 2 * HALF + 2 * MS;
+    talk.ack(C, t, OK);
+    let finished = finished13();
+    let (first, second) = finished.split_at(30);
+    talk.data(C, t, first, OK);
+    talk.data(C, t + apart, second, OK);
+    talk.ack(S, t + apart + HALF, OK);
+    let seen = talk.handshake().edge_side_only();
+    judged(&seen, walk::read(&seen).expect("the edge's end shows a SYN")).1.verdict.label()
+}
+
+#[test]
+fn the_tail_of_a_flight_two_round_trips_late_may_be_a_loss_probe() {
+    assert_eq!(in_two_pieces(84 * MS), "inconclusive");
+    assert_eq!(in_two_pieces(60 * MS), "client", "no probe is sent so soon");
+    assert_eq!(in_two_pieces(120 * MS), "client", "nor so late");
 }
