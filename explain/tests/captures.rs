@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use records::explained::{ExplainReport, ExplainedRecord};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
+use sim::host::Doing;
+use sim::plan::Plan;
 use sim::tls::Version;
 use sim::traffic::{Mix, make};
 use sim::trial::write_pcap;
@@ -230,4 +233,33 @@ fn cut_to(snaplen: usize, frames: &[(i64, Vec<u8>)]) -> Vec<u8> {
         pcap.write_packet(&packet).expect("a vector takes every write");
     }
     pcap.into_writer()
+}
+
+/// What is said of a connection that begins so long behind another to the same edge, `way` ms away, and whose client says nothing for a
+/// second.
+fn second_of_two(behind: i64, way: i64) -> String {
+    const MS: i64 = 1_000_000;
+    let frames = |port: u16, silent: i64| {
+        let mut plan = Plan::healthy(Version::Tls13, "edge.test");
+        (plan.before, plan.delay) = (0, way * MS);
+        plan.client_address = Some(SocketAddr::from(([198, 51, 100, 1], port)));
+        plan.manner.thinks[0].push((Doing::Asleep, silent * MS));
+        Trial::run(&plan, u64::from(port)).client
+    };
+    let (first, second) = (frames(40_001, 0), frames(40_002, 1_000));
+    let shift = first[0].0 + behind * MS - second[0].0;
+    let mut both: Vec<_> = first.into_iter().chain(second.into_iter().map(|(at, frame)| (at + shift, frame))).collect();
+    both.sort_by_key(|(at, _)| *at);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let records = read(vec![write(folder.path(), "client.pcap", &bytes(&both))], Filter::default()).1;
+    let second = records.iter().find(|r| r.client.ends_with(":40002")).expect("it is a handshake");
+    second.label()
+}
+
+#[test]
+fn a_browsers_spare_connection_keeps_nobody_waiting() {
+    assert_ne!(second_of_two(250, 150), "client", "opened while the first had no answer for a quarter of a second");
+    assert_eq!(second_of_two(245, 150), "client", "no browser's timer");
+    assert_eq!(second_of_two(265, 150), "client");
+    assert_eq!(second_of_two(250, 100), "client", "the first had its answer");
 }
