@@ -27,6 +27,7 @@ pub(crate) struct Packet {
     pub ttl: u8,
     pub window: u16,
     pub scale: Option<u8>,
+    pub mss: Option<u16>,
     pub sack: Vec<(i32, i32)>,
 }
 
@@ -44,6 +45,7 @@ pub(crate) fn data(from: Side, at: f64, start: i32, len: u32) -> Packet {
         ttl: 64,
         window: u16::MAX,
         scale: None,
+        mss: None,
         sack: vec![],
     }
 }
@@ -100,6 +102,10 @@ impl Packet {
 
     fn options(&self) -> Vec<u8> {
         let mut options = Vec::new();
+        if let Some(mss) = self.mss {
+            options.extend([2, 4]);
+            options.extend(mss.to_be_bytes());
+        }
         if let Some(scale) = self.scale {
             options.extend([1, 3, 3, scale]);
         }

@@ -54,3 +54,28 @@ impl<D: Domain> View<D> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::Unplaced;
+    use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
+
+    #[test]
+    fn what_acknowledges_before_syn_ack_speaks_of_an_earlier_connection() {
+        let gap = |packets: &[Packet]| view::<Unplaced>(packets).capture_gap();
+        // The edge still holds an old connection, and answers SYN with that (RFC 5961, section 4).
+        let challenged = [
+            syn(C, 0.0),
+            ack(S, 40.0, 900_000, 700_000),
+            syn(C, 1_000.0),
+            syn(S, 1_040.0),
+            ack(C, 1_040.1, 0, 0),
+            data(C, 1_041.0, 0, 500),
+            ack(S, 1_081.0, 0, 500),
+        ];
+        assert!(!gap(&challenged));
+        let mut missed = challenged.to_vec();
+        missed.push(ack(S, 1_090.0, 0, 900));
+        assert!(gap(&missed), "behind SYN-ACK it proves what the capture missed");
+    }
+}

@@ -67,3 +67,22 @@ impl<D: Domain> FarSide<'_, D> {
         (counts && (1..=64).contains(&step)).then(|| step.saturating_sub(u16::try_from(seen).unwrap_or(u16::MAX)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Unplaced;
+    use crate::tcp::by_hand::{C, S, ack, syn, view};
+
+    #[test]
+    fn it_counts_if_it_goes_up_by_one_with_each_packet() {
+        let counts = |ids: &[u16]| {
+            let packets = ids.iter().zip(1_u8..).map(|(id, n)| ack(S, f64::from(n), 0, 0).id(*id));
+            let packets: Vec<_> = [syn(C, 0.0)].into_iter().chain(packets).collect();
+            FarSide { view: &view::<Unplaced>(&packets), side: S }.counts()
+        };
+        assert!(counts(&[7, 8, 9]) && counts(&[u16::MAX, 0]));
+        assert!(!counts(&[7, 8, 10]) && !counts(&[0, 0, 0]));
+        assert!(!counts(&[7]), "one tells nothing");
+    }
+}

@@ -197,3 +197,13 @@ fn what_was_captured_in_one_piece_may_come_in_two() {
     assert_eq!((when(&read, 4).0, when(&read, 6).0), (161.0, 201.1));
     assert_eq!(read.1.tape.completing(2_900).map(|i| read.1.tape.events[i].at()), Some(nanos(201.1)));
 }
+
+#[test]
+fn what_left_before_something_came_no_later_than_that() {
+    // Something near answers the client's data in the edge's name, which is 165 ms away.
+    let packets =
+        [syn(C, 0.0), syn(S, 165.0), ack(C, 165.1, 0, 0), hello(171.6), ack(S, 172.0, 0, 500), data(S, 336.4, 0, 900).acks(500)];
+    let read = read(&packets);
+    assert_eq!(when(&read, 3).0, 172.0);
+    assert!(when(&read, 2).0 <= 172.0, "{:?}", when(&read, 2));
+}

@@ -304,3 +304,24 @@ fn what_leaves_in_the_interrupt_of_news_had_waited_for_them() {
     assert_eq!(last(NODELAY, &after(73.0, 82.2)), None, "9 ms are chance");
     assert_eq!(last(FAR, &after(42.0, 82.2)), None, "nobody knows so exactly from the other end");
 }
+
+#[test]
+fn one_long_segment_alone_is_not_full_where_the_ends_said_what_they_take() {
+    // A small segment, then 1,300 bytes at once with its acknowledgement: small as well, if segments of 1,448 fit.
+    let held = |mss: Option<u16>, stamped: bool, more: bool| {
+        let mut packets = begun();
+        packets.iter_mut().take(2).for_each(|p| p.mss = mss);
+        packets.extend([data(S, 42.0, 0, 6).acks(500), ack(C, 82.0, 500, 6), data(S, 82.1, 6, 1_300).acks(500)]);
+        if more {
+            packets.push(data(S, 82.2, 1_306, 1_300).acks(500));
+        }
+        let packets: Vec<Packet> = packets.into_iter().map(|p| if stamped { p.stamped(1, 1) } else { p }).collect();
+        let tape = tape(S, &packets);
+        (tape.full(), freed(&tape, 6, 3, PLAIN) == Freed::By { news: 5, rule: Rule::Nagle })
+    };
+    assert_eq!(held(Some(1_460), true, false), (1_448, true));
+    assert_eq!(held(Some(1_460), false, false), (1_460, true));
+    assert_eq!(held(Some(1_312), true, false), (1_300, false), "that is all they take");
+    assert_eq!(held(Some(1_460), true, true), (1_300, false), "two of one length: the way takes no more");
+    assert_eq!(held(None, false, false), (1_300, false), "nobody said");
+}
