@@ -1,5 +1,6 @@
 //! What goes wrong around a run must give a clear message, the documented exit code, and leave nothing behind.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 struct Trial {
     checks: Checks,
     folder: TempDir,
+    /// What others had left behind before this trial: a machine on which a run was killed is no fault of ours.
+    before: BTreeSet<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -32,7 +35,8 @@ impl Trial {
             return None;
         }
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Self { checks: Checks::new(), folder: tempfile::tempdir().expect("a temporary folder"), _alone: alone })
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Some(Self { checks: Checks::new(), folder, before: left_behind(), _alone: alone })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,7 +71,7 @@ impl Trial {
     fn check(&mut self, words: &str, said: &Said, code: i32, wanted: &str) {
         let wanted = Regex::new(wanted).expect("a regular expression");
         let found = wanted.is_match(&said.out) || wanted.is_match(&said.err);
-        let left = left_behind();
+        let left: Vec<String> = left_behind().difference(&self.before).cloned().collect();
         self.checks.check(words, said.code == Some(code) && found && left.is_empty(), || {
             let tail = |text: &str| text.lines().rev().take(5).map(String::from).collect::<Vec<_>>();
             format!(
@@ -85,15 +89,15 @@ fn scenario(name: &str) -> PathBuf {
 }
 
 /// Control groups, scratch folders and helpers of runs that are over, wherever they are. Those of another's run that still goes on are its own.
-fn left_behind() -> Vec<String> {
-    let mut left = Vec::new();
+fn left_behind() -> BTreeSet<String> {
+    let mut left = BTreeSet::new();
     let mut folders = vec![(PathBuf::from("/sys/fs/cgroup"), 3), (std::env::temp_dir(), 1)];
     while let Some((folder, depth)) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // The process that made it is in its name.
             if name.strip_prefix("whostalled.").is_some_and(|rest| !is_running(rest.split('.').next().unwrap_or_default())) {
-                left.push(entry.path().display().to_string());
+                left.insert(entry.path().display().to_string());
             }
             if depth > 1 && entry.file_type().is_ok_and(|t| t.is_dir()) {
                 folders.push((entry.path(), depth - 1));
@@ -105,7 +109,7 @@ fn left_behind() -> Vec<String> {
         let id = process.file_name().to_string_lossy().into_owned();
         let line = command_line(&id);
         if helper.is_match(&line) && !ancestors(&id).any(|id| is_run(&id)) {
-            left.push(line);
+            left.insert(format!("process {id}: {line}"));
         }
     }
     left
