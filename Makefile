@@ -37,7 +37,7 @@ check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Bef
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly score score-healthy accuracy zoo-fresh capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -73,7 +73,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures watch-failures capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere watch-failures capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -102,6 +102,9 @@ watch-failures: build ## What goes wrong around `watch`: no alert may be lost
 
 capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
 	$(call e2e,capture_failures,600)
+
+run-anywhere: build ## Real targets on loopback, from here and over ssh, as root and as an ordinary user
+	$(call e2e,run_anywhere,600)
 
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
 	@cargo xtask install-missing capture

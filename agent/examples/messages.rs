@@ -4,8 +4,8 @@ use std::error::Error;
 
 use settings::Time;
 use whostalled_agent::{
-    ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Go, Hello, Losses, Pause, PauseBefore, Permits, Plan, Ready,
-    TlsVersion, VERSION,
+    ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Losses, Pause, PauseBefore, Permits,
+    Plan, Ready, TlsVersion, VERSION,
 };
 
 fn say(who: &str, what: &impl serde::Serialize) -> Result<String, serde_json::Error> {
@@ -16,7 +16,7 @@ fn say(who: &str, what: &impl serde::Serialize) -> Result<String, serde_json::Er
 
 fn main() -> Result<(), Box<dyn Error>> {
     let clock = Clock { source: "tsc".into(), error: ClockError::WithinNs(250_000) };
-    let permits = Permits { quotas: false, real_time: false };
+    let permits = Permits { quotas: false, real_time: false, no_packets: None };
     let hello = Hello {
         version: VERSION,
         name: "office".into(),
@@ -40,10 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         timeout: Time::secs(15),
         command: Vec::new(),
     };
-    let to = Destination { name: "edge.example".into(), address: None, port: 443 };
+    let to =
+        Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family: Family::Any, roots: None };
     let pauses = vec![Pause { before: PauseBefore::ClientFinished, length: Time::millis(300) }];
     let clients = Clients { client, to, pauses, stops: None, settle: Time::millis(160) };
-    say("controller", &Plan { batch: 1, clients: Some(clients) })?;
+    say("controller", &Plan { batch: 1, clients: Some(clients), load: None })?;
     say("vantage", &Ready { batch: 1, clients: 2, losses: Losses::default() })?;
     say("controller", &Go { at: None })?;
 

@@ -19,6 +19,9 @@ use crate::hello::Clock;
 pub struct Bundle {
     /// The batch.
     pub batch: u64,
+    /// What this end had to do without, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gave_up: Vec<String>,
     /// How each client ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientEnd>,
@@ -54,6 +57,20 @@ pub struct ClientEnd {
     pub complained: String,
     /// What its kernel said of its threads.
     pub trace: Trace,
+}
+
+impl ClientEnd {
+    /// Whether one of its connections began at this local port, as its sockets showed or as it says itself: curl's `local_port`, or our own
+    /// client's `local`.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.trace.ports.contains_key(&port) || self.said_port() == Some(port)
+    }
+
+    /// The local port that it says it had.
+    pub fn said_port(&self) -> Option<u16> {
+        let curl = self.said.get("local_port").and_then(serde_json::Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        curl.or_else(|| self.said.get("local")?.as_str()?.parse().ok().map(|local: SocketAddr| local.port()))
+    }
 }
 
 /// A capture: a whole pcapng file.

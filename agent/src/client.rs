@@ -70,3 +70,19 @@ fn one() -> usize {
 fn fifteen_seconds() -> Time {
     Time::millis(15_000)
 }
+
+impl ClientSpec {
+    /// One client of a kind, with everything else as usual.
+    pub fn new(kind: ClientKind) -> Self {
+        Self {
+            kind,
+            concurrency: one(),
+            spread: Time::default(),
+            verify: yes(),
+            tls: TlsVersion::default(),
+            ipv6: false,
+            timeout: fifteen_seconds(),
+            command: Vec::new(),
+        }
+    }
+}

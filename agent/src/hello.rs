@@ -71,10 +71,13 @@ pub enum ClockError {
 }
 
 /// What a host lets its vantage do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Permits {
     /// CPU quotas.
     pub quotas: bool,
     /// Real-time priority for what must not be late.
     pub real_time: bool,
+    /// Why packets cannot be captured; absent: they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_packets: Option<String>,
 }

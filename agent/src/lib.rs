@@ -9,16 +9,18 @@
 //!    │ ── Bundle ─────────────────────► │   what they said, what was captured and sampled, what was lost
 //! ```
 //!
-//! In and out: data. No I/O here, so that the same messages serve a vantage in this process and one behind a pipe or a broker.
+//! Over a pipe or a broker they travel as [`Ask`] and [`Answer`]. In and out: data. No I/O here, so that the same messages serve a vantage in this process and one behind a pipe or a broker.
 //! Nothing in a [`Bundle`] is a path or a process of the controller's own host: what was measured travels as bytes and numbers.
 #![forbid(unsafe_code)]
 
 mod bundle;
 mod client;
 mod hello;
+mod message;
 mod plan;
 
 pub use bundle::{Bundle, ClientEnd, LogLine, Losses, Pcapng, Sampled, Trace};
 pub use client::{ClientKind, ClientSpec, MOST_CLIENTS, TlsVersion};
 pub use hello::{Clock, ClockError, Hello, Permits, UnknownVersion, VERSION};
-pub use plan::{Clients, Destination, Go, Pause, PauseBefore, Plan, Ready, Stops};
+pub use message::{Answer, Ask};
+pub use plan::{Clients, Destination, Family, Go, Load, Pause, PauseBefore, Plan, Ready, Stops};

@@ -18,6 +18,23 @@ pub struct Plan {
     /// Clients to launch; absent at the edge, which only watches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
+    /// What takes CPU from them meanwhile; absent: nothing does, or somebody else sees to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// What takes CPU from a host's clients.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Load {
+    /// CPUs allowed, 0.4 = 40 % of one; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Busy processes.
+    #[serde(default)]
+    pub burners: usize,
+    /// All its programs share one CPU.
+    #[serde(default)]
+    pub one_cpu: bool,
 }
 
 /// Clients that start together.
@@ -47,6 +64,47 @@ pub struct Destination {
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
+    /// What they ask for over HTTP.
+    #[serde(default = "root", skip_serializing_if = "is_root")]
+    pub path: String,
+    /// Which of its addresses they try.
+    #[serde(default, skip_serializing_if = "Family::is_any")]
+    pub family: Family,
+    /// Root certificates that they trust, PEM; absent: those of their host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<String>,
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+fn is_root(path: &String) -> bool {
+    path == "/"
+}
+
+/// Which addresses of a name are tried.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Whatever the client prefers.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+impl Family {
+    /// One family: IPv6 or IPv4.
+    pub fn only(ipv6: bool) -> Self {
+        if ipv6 { Self::V6 } else { Self::V4 }
+    }
+
+    fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
 }
 
 /// A sleep of our own client.

@@ -7,8 +7,8 @@ use analysis::clock::{Edge, Instant};
 use serde::{Deserialize, Serialize};
 use settings::Time;
 use whostalled_agent::{
-    Bundle, ClientEnd, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Go, Hello, LogLine, Losses, Pause,
-    PauseBefore, Pcapng, Permits, Plan, Ready, Sampled, Stops, TlsVersion, Trace, VERSION,
+    Answer, Ask, Bundle, ClientEnd, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Load,
+    LogLine, Losses, Pause, PauseBefore, Pcapng, Permits, Plan, Ready, Sampled, Stops, TlsVersion, Trace, VERSION,
 };
 
 /// One of each message.
@@ -34,7 +34,14 @@ fn conversation() -> Conversation {
         timeout: Time::millis(1_500),
         command: vec!["openssl".into(), "{host}".into()],
     };
-    let to = Destination { name: "edge.example".into(), address: "192.0.2.7".parse().ok(), port: 443 };
+    let to = Destination {
+        name: "edge.example".into(),
+        address: "192.0.2.7".parse().ok(),
+        port: 443,
+        path: "/".into(),
+        family: Family::Any,
+        roots: None,
+    };
     let clients = Clients {
         client,
         to,
@@ -53,14 +60,15 @@ fn conversation() -> Conversation {
             kernel: "6.8.0".into(),
             cpus: 4,
             clock: clock.clone(),
-            permits: Permits { quotas: true, real_time: false },
+            permits: Permits { quotas: true, real_time: false, no_packets: None },
         },
-        plan: Plan { batch: 1, clients: Some(clients) },
-        watch: Plan { batch: 1, clients: None },
+        plan: Plan { batch: 1, clients: Some(clients), load: None },
+        watch: Plan { batch: 1, clients: None, load: None },
         ready: Ready { batch: 1, clients: 2, losses: Losses::default() },
         go: Go { at: "2026-11-26T20:15:00.000000001Z".parse().ok() },
         bundle: Bundle {
             batch: 1,
+            gave_up: vec![],
             clients: vec![ClientEnd {
                 pid: 4_711,
                 code: None,
@@ -106,7 +114,7 @@ fn fields_of_later_versions_are_ignored_and_what_may_be_absent_is() {
     assert_ne!(later, golden());
     assert_eq!(serde_json::from_str::<Conversation>(&later).expect("it can be read"), conversation());
     let plan: Plan = serde_json::from_str("{\"batch\": 3}").expect("clients may be absent");
-    assert_eq!(plan, Plan { batch: 3, clients: None });
+    assert_eq!(plan, Plan { batch: 3, clients: None, load: None });
     assert_eq!(serde_json::from_str::<Go>("{}").expect("at once"), Go { at: None });
     assert!(serde_json::from_str::<Plan>("{}").is_err(), "a batch has a number");
 }
@@ -126,4 +134,33 @@ fn a_trace_gets_its_clock_from_who_reads_it() {
     assert_eq!(trace.samples[0].at, Instant::<Edge>::from_nanos(1_700_000_000_000_000_001));
     assert_eq!(trace.nodelay, Some(true));
     assert_eq!(Trace::default().on::<Edge>().nodelay, None, "nobody looked");
+}
+
+/// What came later, and may be absent: it is written only where it says something.
+#[test]
+fn what_later_releases_added_is_read_back() {
+    let Conversation { mut plan, mut hello, mut bundle, .. } = conversation();
+    plan.load = Some(Load { cpus: Some(0.4), burners: 2, one_cpu: true });
+    if let Some(clients) = &mut plan.clients {
+        (clients.to.path, clients.to.family, clients.to.roots) = ("/health".into(), Family::V6, Some("PEM".into()));
+    }
+    hello.permits.no_packets = Some("CAP_NET_RAW is missing".into());
+    bundle.gave_up.push("no quota".into());
+    for ask in [Ask::Prepare(plan), Ask::Go(Go { at: None }), Ask::Collect, Ask::Time] {
+        let line = serde_json::to_string(&ask).expect("it can be written");
+        assert!(!line.contains('\n') && serde_json::from_str::<Ask>(&line).expect("it can be read") == ask, "{line}");
+    }
+    let answers = [
+        Answer::Hello(hello),
+        Answer::Ready(conversation().ready),
+        Answer::Gone,
+        Answer::Bundle(Box::new(bundle)),
+        Answer::Time { now_ns: -5 },
+        Answer::Failed { why: "no".into() },
+    ];
+    for answer in answers {
+        let line = serde_json::to_string(&answer).expect("it can be written");
+        assert!(!line.contains('\n') && serde_json::from_str::<Answer>(&line).expect("it can be read") == answer, "{line}");
+    }
+    assert!(serde_json::from_str::<Ask>("{\"ask\": \"dance\"}").is_err());
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use analysis::wire::packet::LinkType;
+
 use crate::ring::{Captured, Ring};
 
 /// Why a capture could not start or go on.
@@ -49,6 +51,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Live {
     shared: Arc<Shared>,
+    link: Option<LinkType>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,6 +68,7 @@ impl Live {
             })
             .map_err(failed)?;
         handle.filter(filter, true).map_err(failed)?;
+        let link = u32::try_from(handle.get_datalink().0).ok().and_then(LinkType::from_number);
         let mut handle = handle.setnonblock().map_err(failed)?;
         let shared = Arc::new(Shared {
             ring: Mutex::new(Ring::new(ring_bytes)),
@@ -81,7 +85,12 @@ impl Live {
                 }
             })
             .map_err(|e| Error::Pcap { interface: interface.to_owned(), source: pcap::Error::IoError(e.kind()) })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, link, thread: Some(thread) })
+    }
+
+    /// How its frames begin; absent for a link type that nobody here can read.
+    pub fn link(&self) -> Option<LinkType> {
+        self.link
     }
 
     /// Takes the frames captured since the last call.

@@ -26,8 +26,8 @@ pub struct Arguments {
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Run a scenario in the lab and name the culprit
-    Run(Run),
+    /// Handshake with targets, or run a scenario of the lab, and name the culprit
+    Run(Box<Run>),
     /// Read captures: whose time was every slow TLS handshake in them?
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
@@ -38,8 +38,16 @@ pub enum Verb {
     Incidents(Incidents),
     /// Run scenarios over many seeds, severities and round-trip times; print how often the verdict was right
     Accuracy(Accuracy),
-    /// One TLS handshake with kernel timestamps (also the lab's own client)
+    /// One TLS handshake with kernel timestamps (also the client of runs)
     Probe(Probe),
+    /// What this host permits, and what evidence it can therefore give
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Be a vantage: take plans and hand over what was measured (started by `run --vantage ssh:HOST`)
+    Agent(Agent),
     /// Look after the lab
     Lab {
         /// What to do.
@@ -83,30 +91,86 @@ pub struct Stand {
 
 /// Arguments of `run`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  whostalled run scenarios/overloaded-client.toml\n  \
+#[command(after_help = "Examples:\n  whostalled run https://login.example.com/ --control https://www.example.net/\n  \
+    whostalled run https://login.example.com/ --vantage here --vantage ssh:customer-box --load cpus=0.4 --save login.toml\n  \
+    whostalled run scenarios/overloaded-client.toml\n  \
+    whostalled run scenarios/overloaded-client.toml --vantage ssh:customer-box --target edge=https://login.example.com/ \\\n      \
+    --control https://www.example.net/\n  \
     whostalled run scenarios/overloaded-client.toml --set faults.quota.cpus=0.2 --set client.concurrency=12\n  \
     whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq .both_ends.verdict")]
 pub struct Run {
-    /// The scenario file
-    pub scenario: PathBuf,
+    /// A scenario file; or targets, as https://host[:port][/path]
+    #[arg(required = true, value_name = "SCENARIO|URL")]
+    pub what: Vec<String>,
     /// Override a field: `faults.quota.cpus=0.2`, `client.tls=1.2`, `target.edge.rtt=80ms`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// How often each cell is measured
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Only this vantage (may be repeated)
+    /// Where clients run: `here`, `ssh:HOST`; with a scenario file also one of its vantages alone, or NAME=ssh:HOST (may be repeated)
     #[arg(long)]
     pub vantage: Vec<String>,
-    /// Only this target (may be repeated)
+    /// With a scenario file: only this target, or NAME=URL in its place (may be repeated)
     #[arg(long)]
     pub target: Vec<String>,
+    /// A target to compare with (may be repeated)
+    #[arg(long, value_name = "URL")]
+    pub control: Vec<repro::targets::RealTarget>,
+    /// Clients at once
+    #[arg(long, value_name = "N")]
+    pub clients: Option<usize>,
+    /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command whose words are parted by spaces, with {host}, {port}
+    /// and {address}
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<String>,
+    /// What takes CPU from the clients, at every vantage: `cpus=0.4`
+    #[arg(long, value_name = "cpus=N", value_parser = cpus)]
+    pub load: Option<f64>,
+    /// A recorder (`whostalled capture`) that watches at the target, for both ends: its control socket, or ssh:HOST[:PATH] (may be
+    /// repeated, in the order of the targets)
+    #[arg(long, value_name = "RECORDER")]
+    pub recorder: Vec<repro::vantages::RecorderAt>,
+    /// Root certificates that clients trust, PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate
+    #[arg(long)]
+    pub insecure: bool,
+    /// Connect over IPv6 alone
+    #[arg(long)]
+    pub ipv6: bool,
+    /// Do without packets, though this host would permit them
+    #[arg(long)]
+    pub no_capture: bool,
+    /// Write the scenario to a file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
     /// Where run folders go
     #[arg(long, default_value = "results")]
     pub results: PathBuf,
     /// Print the verdict as JSON on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+fn cpus(text: &str) -> Result<f64, String> {
+    let number = text.strip_prefix("cpus=").and_then(|number| number.parse::<f64>().ok());
+    number.filter(|n| (0.01..=64.0).contains(n)).ok_or_else(|| "write cpus=0.4, from 0.01 to 64".to_owned())
+}
+
+/// Arguments of `agent`.
+#[derive(Args)]
+pub struct Agent {
+    /// Over standard input and output, one JSON object a line
+    #[arg(long, required = true)]
+    pub stdio: bool,
+    /// Leave to take CPU from its own clients, as plans say
+    #[arg(long)]
+    pub allow_load: bool,
+    /// Capture no packets
+    #[arg(long)]
+    pub no_capture: bool,
 }
 
 /// Arguments of `explain`.
@@ -318,16 +382,22 @@ pub struct Probe {
     /// Its port
     #[arg(long, default_value_t = 443)]
     pub port: u16,
-    /// Root certificates, PEM
-    #[arg(long, default_value = "/etc/ssl/certs/ca-certificates.crt")]
-    pub ca: PathBuf,
+    /// What to ask for
+    #[arg(long, default_value = "/")]
+    pub path: String,
+    /// Root certificates, PEM; the platform's if none are named
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
     /// Accept any certificate
     #[arg(long)]
     pub insecure: bool,
     /// Offer TLS 1.2 only
     #[arg(long)]
     pub tls12: bool,
-    /// Use IPv6
+    /// Use IPv4 alone
+    #[arg(long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Use IPv6 alone
     #[arg(long)]
     pub ipv6: bool,
     /// Give up after so many milliseconds

@@ -7,6 +7,7 @@ mod hidden;
 mod probe;
 mod recording;
 mod run;
+mod vantages;
 mod watching;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
             println!("{}", if done.is_empty() { "nothing to clean".into() } else { done.join("\n") });
             Ok(exit::HELD)
         }
+        args::Verb::Doctor { json } => vantages::doctor(json),
+        args::Verb::Agent(args) => vantages::agent(&args),
         args::Verb::Schema => {
             println!("{}", run::schema());
             Ok(exit::HELD)

@@ -18,7 +18,7 @@ use crate::exit;
 pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
     let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
     let tls = TlsOptions {
-        ca: Some(args.ca.clone()),
+        ca: args.ca.clone(),
         insecure: args.insecure,
         only: args.tls12.then_some(Only::Tls12),
         key_log: true,
@@ -30,9 +30,9 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         connect_to: None,
         address: None,
         server_name: None,
-        family: if args.ipv6 { Family::V6 } else { Family::V4 },
+        family: family(args),
         tls: Some(Arc::new(config(&tls)?)),
-        request: Some(HttpRequest::default()),
+        request: Some(HttpRequest { path: args.path.clone(), ..HttpRequest::default() }),
         timeout: ms(args.timeout_ms),
         pauses: Pauses { before_hello: ms(args.pause_before_hello_ms), before_finished: ms(args.pause_before_finished_ms) },
     };
@@ -54,6 +54,14 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         }
     }
     Ok(if report.success { exit::HELD } else { exit::FAILED })
+}
+
+fn family(args: &Probe) -> Family {
+    match (args.ipv4, args.ipv6) {
+        (true, _) => Family::V4,
+        (_, true) => Family::V6,
+        _ => Family::Any,
+    }
 }
 
 /// Why, in words that can be shown: an edge may have chosen some of them.

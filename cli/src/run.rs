@@ -8,33 +8,108 @@ use std::sync::atomic::AtomicBool;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::accuracy::score;
+use repro::client::{ClientKind, ClientSpec};
+use repro::places::{Elsewhere, Instead, Place, Wanted};
+use repro::scenario::Bearable;
 use repro::stand::Standing;
+use repro::targets::RealTarget;
 use repro::{Outcome, RunOptions, Scenario};
 
 use crate::args::{Accuracy, Run, Stand};
 use crate::exit;
 
-/// Runs a scenario and prints what came out.
+/// Clients at once, where nobody says how many.
+const CLIENTS: usize = 8;
+
+/// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
-    let mut overrides = args.set.clone();
-    overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
-    let mut scenario = read(&args.scenario, &overrides)?;
-    scenario.select(&args.vantage, &args.target)?;
+    let scenario = wanted(args)?;
+    if let Some(path) = &args.save {
+        std::fs::write(path, scenario.to_toml()?).map_err(|e| format!("--save {}: {e}", path.display()))?;
+    }
     repro::ready(&scenario, &args.results)?;
-    let privilege = lab::rootless::enter()?;
-    let outcome = once(&scenario, &args.results, privilege)?;
+    // Real hosts are reached through this process's own network; the lab is a network of its own.
+    let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
+    let outcome = once(&scenario, &args.results, privilege, args.no_capture)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome.record)?);
     } else {
         anstream::print!("{}", report::terminal::render(&outcome.record, &outcome.handshakes));
         println!("  report: {}", outcome.folder.join("report.html").display());
-        println!("  evidence: {}", outcome.folder.join("evidence.pcapng").display());
+        if outcome.record.footing.captured > 0 {
+            println!("  evidence: {}", outcome.folder.join("evidence.pcapng").display());
+        }
     }
-    Ok(match &outcome.record.footing.void {
+    let footing = &outcome.record.footing;
+    Ok(match &footing.void {
         Some(_) => exit::HARNESS,
+        None if !footing.missing.is_empty() => exit::HARNESS,
         None if outcome.record.held() => exit::HELD,
         None => exit::FAILED,
     })
+}
+
+/// The scenario that the arguments mean: a file's, perhaps elsewhere, or one of URLs.
+fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
+    let mut overrides = args.set.clone();
+    overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
+    overrides.extend(args.clients.map(|n| format!("client.concurrency={n}")));
+    let (urls, files): (Vec<&String>, Vec<&String>) = args.what.iter().partition(|what| what.contains("://"));
+    match (urls.as_slice(), files.as_slice()) {
+        ([_, ..], []) => {
+            if !args.target.is_empty() {
+                return Err("--target belongs to scenario files: name further URLs as they are".into());
+            }
+            let urls = urls.iter().map(|url| url.parse()).collect::<Result<Vec<RealTarget>, _>>()?;
+            let places = args.vantage.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+            let scenario = Scenario::of_urls(Wanted {
+                targets: urls,
+                controls: args.control.clone(),
+                vantages: places,
+                client: client(args),
+                cpus: args.load,
+                ca: args.ca.clone(),
+                recorders: args.recorder.clone(),
+                bearable: Bearable::default(),
+            })?;
+            // The same way as a file's, so that both are checked alike and `--set` reaches into both.
+            Ok(Scenario::parse(&urls_shown(&args.what), &scenario.to_toml()?, &overrides)?)
+        }
+        ([], [file]) => {
+            if args.load.is_some() || args.client.is_some() || args.insecure || args.ipv6 || !args.recorder.is_empty() {
+                return Err("--load, --client, --recorder, --insecure and --ipv6 belong to URLs: a scenario file says it itself (or --set)".into());
+            }
+            let mut scenario = read(Path::new(file), &overrides)?;
+            let known = |name: &String, names: Vec<&String>| names.contains(&name);
+            let (vantages, places): (Vec<String>, Vec<String>) = args.vantage.iter().cloned().partition(|v| {
+                known(v, scenario.vantages.iter().map(|v| &v.name).collect()) || !v.contains([':', '=']) && v != "here"
+            });
+            let (targets, instead): (Vec<String>, Vec<String>) = args.target.iter().cloned().partition(|t| !t.contains("://"));
+            scenario.select(&vantages, &targets)?;
+            if !(places.is_empty() && instead.is_empty() && args.control.is_empty()) {
+                let places = places.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+                let instead = instead.iter().map(|target| target.parse()).collect::<Result<Vec<Instead>, _>>()?;
+                let (controls, ca) = (args.control.clone(), args.ca.clone());
+                scenario.relocate(Elsewhere { vantages: places, targets: instead, controls, ca })?;
+            }
+            Ok(scenario)
+        }
+        _ => Err("name one scenario file, or targets as https://host/".into()),
+    }
+}
+
+fn urls_shown(what: &[String]) -> String {
+    what.join(" ")
+}
+
+/// The client that runs without a file launch: eight of ours, as in the report that all this began with.
+fn client(args: &Run) -> ClientSpec {
+    let (kind, command) = match args.client.as_deref() {
+        None | Some("probe") => (ClientKind::Probe, Vec::new()),
+        Some("curl") => (ClientKind::Curl, Vec::new()),
+        Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
+    };
+    ClientSpec { concurrency: CLIENTS, verify: !args.insecure, ipv6: args.ipv6, command, ..ClientSpec::new(kind) }
 }
 
 /// Runs a command on a scenario's stage.
@@ -62,7 +137,12 @@ fn read(path: &Path, overrides: &[String]) -> Result<Scenario, Box<dyn std::erro
     Ok(Scenario::parse(&file, &text, overrides)?)
 }
 
-fn once(scenario: &Scenario, results: &Path, privilege: Privilege) -> Result<Outcome, Box<dyn std::error::Error>> {
+fn once(
+    scenario: &Scenario,
+    results: &Path,
+    privilege: Privilege,
+    no_capture: bool,
+) -> Result<Outcome, Box<dyn std::error::Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second signal ends the process at once; namespaces and children go with it.
@@ -83,6 +163,7 @@ fn once(scenario: &Scenario, results: &Path, privilege: Privilege) -> Result<Out
     let options = RunOptions {
         results: results.to_owned(),
         privilege,
+        no_capture,
         interrupted: &interrupted,
         progress: &progress,
         page: &report::html::page,
@@ -109,7 +190,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
         while trial < args.trials {
             let variation = repro::accuracy::variation(&read(path, &[])?, trial);
             let scenario = read(path, &variation)?;
-            let outcome = once(&scenario, &args.results, privilege)?;
+            let outcome = once(&scenario, &args.results, privilege, false)?;
             attempts += 1;
             if outcome.record.footing.void.is_some() && attempts < args.trials + 2 {
                 void += 1;

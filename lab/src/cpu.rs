@@ -157,6 +157,11 @@ impl Drop for Burners {
     }
 }
 
+/// How many burners on one CPU leave about as much of it as a quota of `cpus`.
+pub fn burners_for(cpus: f64) -> usize {
+    ((1.0 / cpus).ceil() as usize * 3).clamp(2, 24)
+}
+
 /// What a burner does.
 pub fn burn() -> ! {
     loop {

@@ -22,11 +22,21 @@ use crate::Error;
 /// The hidden subcommand by which the binary starts itself.
 pub const SUBCOMMAND: &str = "lab-exec";
 
+/// A program and its arguments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandLine {
+    /// The program.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
 /// Where and how a program runs.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Placement {
-    /// The network namespace.
-    pub namespace: PathBuf,
+    /// The network namespace; absent: that of this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<PathBuf>,
     /// `cgroup.procs` files to join.
     pub cgroups: Vec<PathBuf>,
     /// CPUs to run on; empty: any.
@@ -61,8 +71,10 @@ impl Placement {
             std::fs::write(group, std::process::id().to_string())
                 .map_err(Error::system(format!("joining {}", group.display())))?;
         }
-        let namespace = File::open(&self.namespace).map_err(Error::system("opening the host's namespace"))?;
-        setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(Error::errno("entering the host's namespace"))?;
+        if let Some(namespace) = &self.namespace {
+            let namespace = File::open(namespace).map_err(Error::system("opening the host's namespace"))?;
+            setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(Error::errno("entering the host's namespace"))?;
+        }
         if let Some(file) = &self.resolv_conf {
             own_resolv_conf(file)?;
         }

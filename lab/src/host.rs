@@ -49,7 +49,7 @@ impl Host {
     /// Where a program of this host runs.
     pub fn placement(&self) -> Placement {
         Placement {
-            namespace: self.namespace.path(),
+            namespace: Some(self.namespace.path()),
             cgroups: self.group.iter().map(Cgroup::procs).collect(),
             cpus: self.cpus.clone(),
             resolv_conf: self.resolv_conf.clone(),

@@ -71,10 +71,20 @@ pub struct HandshakeRecord {
     pub resumed: bool,
     /// The observers.
     pub lanes: Vec<Lane>,
-    /// From both ends; absent if the client's capture does not show it.
+    /// From both ends; absent if a capture of one of them does not show it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub both_ends: Option<Judged>,
+    /// From the client's end alone (its packets, its socket or its program's clock), where nobody watched at the edge.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_only: Option<Judged>,
     /// From the edge's capture alone; absent if that does not show it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub edge_only: Option<Judged>,
+}
+
+impl HandshakeRecord {
+    /// The judgement by all that was seen of it.
+    pub fn judged(&self) -> Option<&Judged> {
+        self.both_ends.as_ref().or(self.client_only.as_ref())
+    }
 }

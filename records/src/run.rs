@@ -20,8 +20,22 @@ pub struct Manifest<S = serde_json::Value> {
     pub clock_source: String,
     /// CPUs of that vantage.
     pub cpus: usize,
+    /// Clocks of vantages on other hosts, against the controller's, when they were reached.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub clocks: Vec<ClockAhead>,
     /// What was to be run.
     pub scenario: S,
+}
+
+/// How far the clock of a vantage is ahead of the controller's.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClockAhead {
+    /// The vantage.
+    pub vantage: String,
+    /// Milliseconds; negative: behind.
+    pub ahead_ms: f64,
+    /// By so many milliseconds that may be off, either way.
+    pub error_ms: f64,
 }
 
 /// How one client ended.
@@ -109,6 +123,9 @@ pub struct Footing {
     pub clients: u64,
     /// What the run did without, and why.
     pub gave_up: Vec<String>,
+    /// Vantages that were left out or lost on the way, and why: their cells are not whole.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub missing: Vec<String>,
     /// Why the run is void, if it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub void: Option<String>,
@@ -142,13 +159,16 @@ pub struct RunRecord {
     pub started: String,
     /// The first vantage's kernel.
     pub kernel: String,
-    /// From both ends.
-    pub both_ends: RunVerdict,
-    /// From the edge's captures alone.
-    pub edge_only: RunVerdict,
-    /// The sentence of each cell from both ends, in the order of its cells.
+    /// By all that was seen.
+    #[serde(flatten)]
+    pub best: Best,
+    /// From the edge's captures alone; absent where nobody watched there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub edge_only: Option<RunVerdict>,
+    /// The sentence of each cell by all that was seen, in the order of its cells.
     pub sentences: Vec<String>,
     /// The same from the edge alone.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub edge_sentences: Vec<String>,
     /// Distributions.
     pub phases: Vec<CellPhases>,
@@ -158,7 +178,24 @@ pub struct RunRecord {
     pub expectations: Vec<Expectation>,
 }
 
+/// The verdict by all that was seen, under the name of whose ends that were.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Best {
+    /// The client's and, of some target at least, the edge's.
+    BothEnds(RunVerdict),
+    /// The client's alone: its packets, its socket or its program's clock.
+    ClientOnly(RunVerdict),
+}
+
 impl RunRecord {
+    /// The verdict by all that was seen.
+    pub fn verdict(&self) -> &RunVerdict {
+        match &self.best {
+            Best::BothEnds(verdict) | Best::ClientOnly(verdict) => verdict,
+        }
+    }
+
     /// Whether every stated expectation held.
     pub fn held(&self) -> bool {
         self.expectations.iter().all(|e| e.held)

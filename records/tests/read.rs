@@ -64,8 +64,8 @@ fn an_inconclusive_verdict_is_read_though_its_fields_come_twice() {
 #[test]
 fn runs_are_read_from_before_stolen_time_was_measured() {
     let run: RunRecord = file("verdict.json", &written("8db4dd4-verdict.json")).expect("it reads");
-    assert_eq!((run.both_ends.verdict.label().as_str(), run.held()), ("client_host/cpu_starved", true));
-    assert_eq!((run.both_ends.cells[1].slow, run.footing.stolen_ms, run.phases[0].phases[0].p90), (0, 0.0, None));
+    assert_eq!((run.verdict().verdict.label().as_str(), run.held()), ("client_host/cpu_starved", true));
+    assert_eq!((run.verdict().cells[1].slow, run.footing.stolen_ms, run.phases[0].phases[0].p90), (0, 0.0, None));
     let manifest: Manifest = file("run.json", &written("931a83b-run.json")).expect("it reads");
     assert_eq!((manifest.cpus, manifest.scenario["name"].as_str()), (2, Some("healthy")));
     let ended: Vec<ClientEnded> = all("931a83b-events.ndjson");

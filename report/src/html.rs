@@ -9,7 +9,7 @@ use records::run::RunRecord;
 use settings::words::visible_lines;
 
 use crate::citing::Files;
-use crate::terminal::{role_note, scope, vantages, words};
+use crate::terminal::{ends, grades, role_note, scope, untold, vantages, words};
 use crate::waterfall;
 
 /// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
@@ -32,7 +32,7 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
                 h2 { "Where the time went" }
                 p { "One lane per observer, each on its own clock. The lanes of the edge are placed on the client's axis for drawing only; the verdicts never subtract across clocks. The bar divides the handshake among the owners of its time." }
                 (legend())
-                @for cell in &run.both_ends.cells { (cell_waterfalls(cell, handshakes)) }
+                @for cell in &run.verdict().cells { (cell_waterfalls(cell, handshakes)) }
                 (distributions(run))
                 (edge_view(run))
                 (evidence(run, injected))
@@ -55,17 +55,17 @@ pub(crate) fn head(subject: &str) -> Markup {
 }
 
 fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
-    let class = match run.both_ends.verdict {
+    let class = match run.verdict().verdict {
         Verdict::Healthy => "answer healthy",
         Verdict::Inconclusive { .. } => "answer inconclusive",
         _ => "answer",
     };
-    let grade = handshakes.iter().find_map(|h| h.both_ends.as_ref()).map(|j| j.reading.grade.to_string());
     html! {
         div class=(class) {
-            strong { "Who stalled? " } (words(&run.both_ends.verdict)) (scope(&run.both_ends.scope)) "."
+            strong { "Who stalled? " } (words(&run.verdict().verdict)) (scope(&run.verdict().scope)) "."
             small {
-                "Evidence: " (grade.unwrap_or_else(|| "none".into())) ". "
+                (ends(&run.best)) ", evidence: " (grades(handshakes)) ". "
+                @if let Some(untold) = untold(run) { (untold) " " }
                 @for e in &run.expectations {
                     (e.evidence) ": expected " (e.expected.join(" or ")) ", seen " (e.seen) " – "
                     @if e.held { span.ok { "held" } } @else { span.bad { "failed" } } ". "
@@ -84,9 +84,9 @@ fn tone(verdict: &Verdict) -> &'static str {
 }
 
 fn matrix(run: &RunRecord) -> Markup {
-    let vantages = vantages(&run.both_ends);
+    let vantages = vantages(run.verdict());
     let mut targets: Vec<(&str, Role)> = Vec::new();
-    for c in &run.both_ends.cells {
+    for c in &run.verdict().cells {
         if !targets.iter().any(|(name, _)| *name == c.target) {
             targets.push((&c.target, c.role));
         }
@@ -99,7 +99,7 @@ fn matrix(run: &RunRecord) -> Markup {
                 tr {
                     td { (v) }
                     @for (t, _) in &targets {
-                        @if let Some(c) = run.both_ends.cells.iter().find(|c| c.vantage == v && c.target == *t) {
+                        @if let Some(c) = run.verdict().cells.iter().find(|c| c.vantage == v && c.target == *t) {
                             td { span class=(tone(&c.verdict)) { (c.verdict.label()) } br; span.soft { (c.slow) " of " (c.n) " slow" } }
                         }
                     }
@@ -111,7 +111,7 @@ fn matrix(run: &RunRecord) -> Markup {
 
 fn sentences(run: &RunRecord) -> Markup {
     html! {
-        @for (cell, sentence) in run.both_ends.cells.iter().zip(&run.sentences) {
+        @for (cell, sentence) in run.verdict().cells.iter().zip(&run.sentences) {
             p { strong { (cell.vantage) " → " (cell.target) ": " } (sentence)
                 @if let Some(s) = &cell.against_control {
                     span.soft { " Whole handshake against the control: shift " (s.shift) " (Hodges–Lehmann), p = " (format!("{:.3}", s.p)) " (Mann–Whitney), n = " (s.n) " and " (s.m) "." }
@@ -139,7 +139,7 @@ pub(crate) fn legend() -> Markup {
 fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup {
     let mut of_cell: Vec<&HandshakeRecord> =
         handshakes.iter().filter(|h| h.vantage == cell.vantage && h.target == cell.target).collect();
-    let excess = |h: &HandshakeRecord| h.both_ends.as_ref().map(|j| j.judgement.excess);
+    let excess = |h: &HandshakeRecord| h.judged().map(|j| j.judgement.excess);
     of_cell.sort_by_key(|h| std::cmp::Reverse(excess(h)));
     let drawn = of_cell.len().min(DRAWN);
     html! {
@@ -147,11 +147,11 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
         @for (i, h) in of_cell.iter().take(DRAWN).enumerate() {
             details open[i == 0] {
                 summary { "Handshake " (h.id) ", round " (h.round) ", " (h.client)
-                    @if let Some(j) = &h.both_ends { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
+                    @if let Some(j) = h.judged() { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
                 }
                 div {
-                    div.scroll { (waterfall::draw(&h.lanes, h.both_ends.as_ref().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger), Files(&[]))) }
-                    @if let Some(j) = &h.both_ends { p { (j.sentence) } (ledger(j, Files(&[]))) }
+                    div.scroll { (waterfall::draw(&h.lanes, h.judged().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger), Files(&[]))) }
+                    @if let Some(j) = h.judged() { p { (j.sentence) } (ledger(j, Files(&[]))) }
                 }
             }
         }
@@ -200,10 +200,12 @@ fn distributions(run: &RunRecord) -> Markup {
 
 fn edge_view(run: &RunRecord) -> Markup {
     html! {
-        h2 { "What the edge alone could have said" }
-        p { "The same run judged from the edge's captures and host only: " strong { (words(&run.edge_only.verdict)) } "." }
-        @for (cell, sentence) in run.edge_only.cells.iter().zip(&run.edge_sentences) {
-            p { strong { (cell.vantage) " → " (cell.target) ": " } (cell.verdict.label()) ". " (sentence) }
+        @if let Some(edge) = &run.edge_only {
+            h2 { "What the edge alone could have said" }
+            p { "The same run judged from the edge's captures and host only: " strong { (words(&edge.verdict)) } "." }
+            @for (cell, sentence) in edge.cells.iter().zip(&run.edge_sentences) {
+                p { strong { (cell.vantage) " → " (cell.target) ": " } (cell.verdict.label()) ". " (sentence) }
+            }
         }
     }
 }
@@ -212,14 +214,17 @@ fn evidence(run: &RunRecord, injected: &[String]) -> Markup {
     let f = &run.footing;
     html! {
         h2 { "Evidence" }
-        p { "Both ends' packets are in " code { "evidence.pcapng" } " beside this page: one interface per host, comments at the milestones, the same packet at both ends joined by its packet id." }
-        pre { "wireshark evidence.pcapng\ntshark -r evidence.pcapng -Y 'frame.comment' -T fields -e frame.number -e frame.interface_name -e frame.time_relative -e frame.comment\ntshark -r evidence.pcapng -Y tls.handshake -T fields -e frame.number -e frame.interface_name -e frame.packet_id" }
+        @if f.captured > 0 {
+            p { "The packets are in " code { "evidence.pcapng" } " beside this page: one interface per host, comments at the milestones, the same packet at both ends joined by its packet id." }
+            pre { "wireshark evidence.pcapng\ntshark -r evidence.pcapng -Y 'frame.comment' -T fields -e frame.number -e frame.interface_name -e frame.time_relative -e frame.comment\ntshark -r evidence.pcapng -Y tls.handshake -T fields -e frame.number -e frame.interface_name -e frame.packet_id" }
+        }
         table {
             tr { td { "packets captured / lost" } td { (f.captured) " / " (f.capture_lost) } }
-            tr { td { "wire: forwarded / over 2 ms late / worst" } td { (f.wire_forwarded) " / " (f.wire_late) " / " (format!("{:.2} ms", f.wire_worst_ms)) @if !f.wire_real_time { " (without real-time priority)" } } }
+            @if f.wire_forwarded > 0 { tr { td { "wire: forwarded / over 2 ms late / worst" } td { (f.wire_forwarded) " / " (f.wire_late) " / " (format!("{:.2} ms", f.wire_worst_ms)) @if !f.wire_real_time { " (without real-time priority)" } } } }
             tr { td { "CPU time taken by the hypervisor" } td { (format!("{:.0} ms", f.stolen_ms)) } }
             tr { td { "clients launched / timed out" } td { (f.clients) " / " (f.clients_timed_out) } }
-            @for what in &f.gave_up { tr { td { "gave up" } td { (what) } } }
+            @for what in &f.gave_up { tr { td { "did without" } td { (what) } } }
+            @for what in &f.missing { tr { td.bad { "missing" } td { (what) } } }
             @for what in injected { tr { td { "injected by the lab" } td { (what) } } }
         }
     }

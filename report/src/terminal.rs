@@ -6,7 +6,7 @@ use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::judging::verdict::Verdict;
 use anstyle::{AnsiColor, Style};
 use records::handshake::HandshakeRecord;
-use records::run::RunRecord;
+use records::run::{Best, Footing, RunRecord};
 use settings::words::{visible, visible_lines};
 
 const BOLD: Style = Style::new().bold();
@@ -20,21 +20,22 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
         let bad = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let _ = writeln!(out, "\n{bad}VOID{bad:#}: {void}");
     }
-    matrix(&mut out, &run.both_ends);
-    for (cell, sentence) in run.both_ends.cells.iter().zip(&run.sentences) {
+    let verdict = run.verdict();
+    matrix(&mut out, verdict);
+    for (cell, sentence) in verdict.cells.iter().zip(&run.sentences) {
         let _ = writeln!(out, "  {BOLD}{} → {}{BOLD:#}: {}", cell.vantage, cell.target, words(&cell.verdict));
-        let _ = writeln!(out, "    {sentence}{}", control(cell, &run.both_ends));
+        let _ = writeln!(out, "    {sentence}{}", control(cell, verdict));
     }
-    let grade = handshakes.iter().find_map(|h| h.both_ends.as_ref()).map_or(String::new(), |j| j.reading.grade.to_string());
-    let _ = writeln!(
-        out,
-        "\n  {BOLD}From both ends{BOLD:#} (grade: {grade}): {}{}",
-        words(&run.both_ends.verdict),
-        scope(&run.both_ends.scope)
-    );
-    let _ = writeln!(out, "  {BOLD}From the edge alone{BOLD:#}: {}", words(&run.edge_only.verdict));
+    let (whose, grades) = (ends(&run.best), grades(handshakes));
+    let _ = writeln!(out, "\n  {BOLD}{whose}{BOLD:#} (grade: {grades}): {}{}", words(&verdict.verdict), scope(&verdict.scope));
+    if let Some(edge) = &run.edge_only {
+        let _ = writeln!(out, "  {BOLD}From the edge alone{BOLD:#}: {}", words(&edge.verdict));
+    }
     if let Some(sentence) = edge_sentence(run) {
         let _ = writeln!(out, "    {sentence}");
+    }
+    if let Some(untold) = untold(run) {
+        let _ = writeln!(out, "  {untold}");
     }
     footing(&mut out, run);
     for e in &run.expectations {
@@ -43,6 +44,37 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
         let _ = writeln!(out, "  {style}{held}{style:#}: {} expected {}, seen {}", e.evidence, e.expected.join(" or "), e.seen);
     }
     out
+}
+
+/// Whose ends a verdict stands on.
+pub(crate) fn ends(best: &Best) -> &'static str {
+    match best {
+        Best::BothEnds(_) => "From both ends",
+        Best::ClientOnly(_) => "From the client's end alone",
+    }
+}
+
+/// The grades of a run's evidence, each once, the commonest first.
+pub(crate) fn grades(handshakes: &[HandshakeRecord]) -> String {
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for grade in handshakes.iter().filter_map(HandshakeRecord::judged).map(|judged| judged.reading.grade.to_string()) {
+        match counted.iter_mut().find(|(known, _)| *known == grade) {
+            Some((_, n)) => *n += 1,
+            None => counted.push((grade, 1)),
+        }
+    }
+    counted.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let names: Vec<String> = counted.into_iter().map(|(grade, _)| grade).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// What a run without a control cannot tell apart.
+pub(crate) fn untold(run: &RunRecord) -> Option<&'static str> {
+    let verdict = run.verdict();
+    let compared = verdict.cells.iter().any(|cell| cell.role == Role::Control);
+    (!compared && matches!(run.best, Best::ClientOnly(_))).then_some(
+        "Without a control, what is slow here whatever the target cannot be told from what is slow there from wherever: add --control URL.",
+    )
 }
 
 fn matrix(out: &mut String, run: &RunVerdict) {
@@ -148,7 +180,7 @@ pub fn scope(scope: &Scope) -> String {
 }
 
 fn edge_sentence(run: &RunRecord) -> Option<&String> {
-    let cells = run.edge_only.cells.iter().zip(&run.edge_sentences);
+    let cells = run.edge_only.iter().flat_map(|edge| &edge.cells).zip(&run.edge_sentences);
     cells.filter(|(c, _)| c.role == Role::Edge && c.verdict != Verdict::Healthy).map(|(_, s)| s).next()
 }
 
@@ -156,19 +188,33 @@ fn footing(out: &mut String, run: &RunRecord) {
     let f = &run.footing;
     let _ = writeln!(
         out,
-        "  {DIM}footing: {} packets captured, {} lost; wire: {} forwarded, {} late (worst {:.1} ms){}; {} of {} clients timed out; \
-         hypervisor took {:.0} ms{DIM:#}",
+        "  {DIM}footing: {} packets captured, {} lost{}; {} of {} clients timed out; hypervisor took {:.0} ms{DIM:#}",
         f.captured,
         f.capture_lost,
-        f.wire_forwarded,
-        f.wire_late,
-        f.wire_worst_ms,
-        if f.wire_real_time { "" } else { ", without real-time priority" },
+        wire(f),
         f.clients_timed_out,
         f.clients,
         f.stolen_ms
     );
     for what in &f.gave_up {
-        let _ = writeln!(out, "  {DIM}gave up: {what}{DIM:#}");
+        let _ = writeln!(out, "  {DIM}did without: {}{DIM:#}", visible(what));
     }
+    for what in &f.missing {
+        let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
+        let _ = writeln!(out, "  {style}missing{style:#}: {}", visible(what));
+    }
+}
+
+/// The lab's wire; real networks have none.
+fn wire(f: &Footing) -> String {
+    if f.wire_forwarded == 0 {
+        return String::new();
+    }
+    format!(
+        "; wire: {} forwarded, {} late (worst {:.1} ms){}",
+        f.wire_forwarded,
+        f.wire_late,
+        f.wire_worst_ms,
+        if f.wire_real_time { "" } else { ", without real-time priority" }
+    )
 }

@@ -78,7 +78,7 @@ fn whole_cell(outcome: &Outcome) -> Vec<Score> {
 }
 
 fn share(handshake: &HandshakeRecord, owner: &str) -> Option<f64> {
-    let judged = handshake.both_ends.as_ref()?;
+    let judged = handshake.judged()?;
     let owner: Owner = serde_json::from_value(serde_json::Value::String(owner.to_owned())).ok()?;
     let entries = judged.reading.ledger.entries.iter().filter(|e| e.owner == owner);
     // A pause and an answer kept back are the owner's whole time; only the path has a baseline of its own.

@@ -1,10 +1,13 @@
 //! One batch of one cell: a plan for each end, a bundle from each, joined into handshakes.
+//!
+//! What no packet shows, the clients themselves may: their sockets, or their own clocks ([`Seen`]).
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::{Bundle, ClientEnd, Clients, Destination, Go, LogLine, Losses, Plan};
+use agent::{Bundle, ClientEnd, Clients, Destination, Go, Load, LogLine, Losses, Plan};
 use analysis::clock::{Client, Edge, Instant as Stamp};
 use analysis::conversation::handshake::{EdgeLog, Handshake, join};
 use analysis::dns::Lookups;
@@ -12,21 +15,24 @@ use analysis::tcp::table::FlowTable;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
 use capture::file::Reader;
+use vantage::Vantage;
 
 use crate::Error;
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::scenario::Scenario;
+use crate::seen::Seen;
 use crate::targets::TargetSpec;
-use crate::vantages::Vantage;
 
 /// Room between the end of the last client and the end of listening: late acknowledgements and retransmissions.
 const SETTLE: Duration = Duration::from_millis(120);
 
 /// A frame with the host that captured it.
 pub struct Frame {
-    /// Which capture.
+    /// Which host captured it.
     pub host: String,
+    /// How it begins.
+    pub link: LinkType,
     /// The frame.
     pub captured: Captured,
 }
@@ -48,11 +54,13 @@ pub struct Batch {
     /// Frames of both ends in order of time.
     pub frames: Vec<Frame>,
     /// The handshakes; their packet numbers count `frames` from the first packet.
-    pub handshakes: Vec<Handshake>,
+    pub seen: Vec<Seen>,
     /// What each client said.
     pub clients: Vec<ClientEnd>,
     /// What each end's capture has lost so far, by host.
     pub losses: Vec<(String, Losses)>,
+    /// What the ends had to do without, and why.
+    pub gave_up: Vec<String>,
 }
 
 /// The clients that one batch of a cell launches.
@@ -67,44 +75,69 @@ pub fn clients(scenario: &Scenario, conditions: &Conditions, vantage: &str, targ
     }
 }
 
-/// Runs batch number `batch` of a cell; `first_packet` is the number of its first frame.
+/// What one batch is to do.
+pub struct Order {
+    /// Its number in the run.
+    pub batch: u64,
+    /// Its clients.
+    pub clients: Clients,
+    /// What takes CPU from them, where the vantage brings that about.
+    pub load: Option<Load>,
+    /// The number of its first frame.
+    pub first_packet: u64,
+}
+
+/// Runs one batch of a cell.
 ///
 /// # Errors
 /// Harness failures; a client's failure is data.
-pub fn run(cell: Cell<'_, '_>, batch: u64, clients: Clients, first_packet: u64, stop: &AtomicBool) -> Result<Batch, Error> {
+pub fn run(cell: Cell<'_, '_>, order: Order, stop: &AtomicBool) -> Result<Batch, Error> {
     let Cell { name, vantage, target, mut edge } = cell;
+    let Order { batch, clients, load, first_packet } = order;
     let port = clients.to.port;
     let mut lost_before = 0;
     if let Some(edge) = &mut edge {
-        lost_before += edge.prepare(&Plan { batch, clients: None }, stop)?.losses.lost();
+        lost_before += edge.prepare(&Plan { batch, clients: None, load: None }, stop)?.losses.lost();
     }
-    lost_before += vantage.prepare(&Plan { batch, clients: Some(clients) }, stop)?.losses.lost();
+    lost_before += vantage.prepare(&Plan { batch, clients: Some(clients), load }, stop)?.losses.lost();
     for end in [Some(&mut *vantage), edge.as_deref_mut()].into_iter().flatten() {
         end.go(Go { at: None }, stop)?;
     }
     let seen = vantage.collect(stop)?;
     let at_edge = edge.map(|edge| edge.collect(stop)).transpose()?;
 
+    let mut gave_up = seen.gave_up.clone();
     let mut frames = frames_of(name, &seen)?;
     let mut losses = vec![(name.to_owned(), seen.losses)];
     if let Some(at_edge) = &at_edge {
-        frames.extend(frames_of(&target.name, at_edge)?);
+        let mut theirs = frames_of(&target.name, at_edge)?;
+        if target.url.is_some() {
+            // A recorder saw the handshakes of everybody else too.
+            theirs = of_the_run(&frames, theirs, name, port);
+        }
+        frames.extend(theirs);
         losses.push((target.name.clone(), at_edge.losses));
+        gave_up.extend(at_edge.gave_up.iter().cloned());
     }
     frames.sort_by_key(|f| f.captured.at);
     let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
-    let mut handshakes = analyse(&frames, name, port, first_packet);
+    let in_order: Vec<&Frame> = frames.iter().collect();
+    let mut handshakes = analyse(&in_order, name, port, first_packet);
     for handshake in &mut handshakes {
         testify(handshake, &seen, at_edge.as_ref());
         handshake.capture_lost = lost;
     }
-    Ok(Batch { frames, handshakes, clients: seen.clients, losses })
+    let mut all: Vec<Seen> = handshakes.into_iter().map(|handshake| Seen::Packets(Box::new(handshake))).collect();
+    let unseen = seen.clients.iter().filter(|c| !all.iter().any(|s| c.has_port(s.client().port())));
+    let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
+    all.extend(told);
+    Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up })
 }
 
 /// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let client = handshake.endpoints.client;
-    let ours = |c: &&ClientEnd| c.trace.ports.contains_key(&client.port()) || says_port(&c.said, client.port());
+    let ours = |c: &&ClientEnd| c.has_port(client.port());
     handshake.client_host = seen.clients.iter().find(ours).map(|c| c.trace.on::<Client>());
     let Some(at_edge) = at_edge else { return };
     handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<Edge>());
@@ -113,27 +146,37 @@ fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     handshake.edge_log = at_edge.log.iter().rfind(|l| same(l.peer, client)).map(logged);
 }
 
+/// The edge's frames of connections that the client's frames show too.
+fn of_the_run(clients: &[Frame], edge: Vec<Frame>, vantage: &str, port: u16) -> Vec<Frame> {
+    let first = 1 + clients.len() as u64;
+    let numbered: Vec<&Frame> = clients.iter().chain(&edge).collect();
+    let joined = analyse(&numbered, vantage, port, 1);
+    let both = joined.iter().filter(|handshake| handshake.client.is_some());
+    let wanted: HashSet<u64> =
+        both.filter_map(|h| h.edge.as_ref()).flat_map(|view| view.packets.iter().map(|p| p.packet)).collect();
+    (first..).zip(edge).filter(|(number, _)| wanted.contains(number)).map(|(_, frame)| frame).collect()
+}
+
 fn frames_of(host: &str, bundle: &Bundle) -> Result<Vec<Frame>, Error> {
     let mut reader = Reader::from_bytes(&format!("the packets of {host}"), bundle.frames.0.clone())?;
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame()? {
-        if frame.link != Some(LinkType::Ethernet) {
-            return Err(Error::LinkType { host: host.to_owned(), number: frame.link_number });
-        }
+        // A vantage captures nothing whose link type it cannot read.
+        let Some(link) = frame.link else { continue };
         let captured = Captured { at: frame.at, wire_len: frame.wire_len, outgoing: None, bytes: frame.bytes.to_vec() };
-        frames.push(Frame { host: host.to_owned(), captured });
+        frames.push(Frame { host: host.to_owned(), link, captured });
     }
     Ok(frames)
 }
 
 /// Frames → views of both ends → joined handshakes, each with the lookup before it.
-fn analyse(frames: &[Frame], vantage: &str, port: u16, first_packet: u64) -> Vec<Handshake> {
+fn analyse(frames: &[&Frame], vantage: &str, port: u16, first_packet: u64) -> Vec<Handshake> {
     let mut client: FlowTable<Client> = FlowTable::default();
     let mut edge: FlowTable<Edge> = FlowTable::default();
     let mut lookups = Lookups::default();
     for (number, frame) in (first_packet..).zip(frames) {
         let at = frame.captured.at;
-        match decode(LinkType::Ethernet, &frame.captured.bytes) {
+        match decode(frame.link, &frame.captured.bytes) {
             Ok(Transport::Tcp(s)) if s.source().port() != port && s.destination().port() != port => {}
             Ok(Transport::Tcp(s)) if frame.host == vantage => drop(client.push(Stamp::from_nanos(at), number, &s)),
             Ok(Transport::Tcp(s)) => drop(edge.push(Stamp::from_nanos(at), number, &s)),
@@ -152,12 +195,6 @@ fn analyse(frames: &[Frame], vantage: &str, port: u16, first_packet: u64) -> Vec
         }
     }
     handshakes
-}
-
-/// curl's `local_port`, or our own client's `local`.
-fn says_port(said: &serde_json::Value, port: u16) -> bool {
-    said.get("local_port").and_then(serde_json::Value::as_u64) == Some(u64::from(port))
-        || said.get("local").and_then(|l| l.as_str()?.parse::<SocketAddr>().ok()).is_some_and(|l| l.port() == port)
 }
 
 /// The same end, whether or not IPv4 came mapped into IPv6.
@@ -193,23 +230,23 @@ mod tests {
 
     impl Vantage for Scripted<'_> {
         fn hello(&self) -> Hello {
-            let permits = Permits { quotas: false, real_time: false };
+            let permits = Permits { quotas: false, real_time: false, no_packets: None };
             let software = "0".into();
             Hello { version: VERSION, name: self.name.into(), software, kernel: "6".into(), cpus: 1, clock: clock(), permits }
         }
 
-        fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
+        fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, vantage::Error> {
             let clients = plan.clients.as_ref().map_or(0, |c| c.client.concurrency);
             self.told.borrow_mut().push(format!("{}: batch {}, {clients} clients", self.name, plan.batch));
             Ok(Ready { batch: plan.batch, clients, losses: Losses { dropped: self.losses[0], ..Losses::default() } })
         }
 
-        fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), Error> {
+        fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), vantage::Error> {
             self.told.borrow_mut().push(format!("{}: go", self.name));
             Ok(())
         }
 
-        fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, Error> {
+        fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, vantage::Error> {
             self.told.borrow_mut().push(format!("{}: collect", self.name));
             let mut bytes = Vec::new();
             let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
@@ -222,6 +259,7 @@ mod tests {
             let sample = Sampled { at_ns: 1, tid: 2, cpu_ns: 3, run_delay_ns: 4, state: 'R', steal_ns: 5 };
             Ok(Bundle {
                 batch: 1,
+                gave_up: Vec::new(),
                 clients: Vec::new(),
                 frames: Pcapng(bytes),
                 server: Some(Trace { samples: vec![sample], ports: [].into() }),
@@ -243,12 +281,18 @@ mod tests {
     fn a_batch_needs_no_more_of_its_ends_than_plans_and_bundles() {
         let (scenario, told) = (scenario(), RefCell::default());
         let target = &scenario.targets[0];
-        let to = Destination { name: "edge.example".into(), address: None, port: 443 };
-        let plan = || clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to);
+        let family = agent::Family::Any;
+        let to = Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family, roots: None };
+        let order = |batch, first_packet| Order {
+            batch,
+            clients: clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to),
+            load: None,
+            first_packet,
+        };
         let mut vantage = Scripted { name: "office", told: &told, losses: [3, 5], frames: vec![10, 30] };
         let mut edge = Scripted { name: "edge", told: &told, losses: [1, 1], frames: vec![20] };
         let cell = Cell { name: "office", vantage: &mut vantage, target, edge: Some(&mut edge) };
-        let batch = run(cell, 1, plan(), 1, &AtomicBool::new(false)).expect("both ends answer");
+        let batch = run(cell, order(1, 1), &AtomicBool::new(false)).expect("both ends answer");
         let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at)).collect();
         assert_eq!(seen, [("office", 10), ("edge", 20), ("office", 30)], "frames of both ends, in order of time");
         assert_eq!(batch.losses.iter().map(|(_, l)| l.lost()).collect::<Vec<_>>(), [5, 1]);
@@ -263,7 +307,7 @@ mod tests {
         assert_eq!(told.take(), meant);
 
         let cell = Cell { name: "office", vantage: &mut vantage, target, edge: None };
-        let batch = run(cell, 2, plan(), 4, &AtomicBool::new(false)).expect("one end is enough");
+        let batch = run(cell, order(2, 4), &AtomicBool::new(false)).expect("one end is enough");
         assert_eq!(batch.frames.len(), 2);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use agent::{Pause, Stops};
+use agent::{Load, Pause, Stops};
 use lab::wire::{Action, Message, PathConfig};
 
 use crate::duration::Length;
@@ -27,17 +27,6 @@ pub struct Conditions {
     pub clients: BTreeMap<String, Clients>,
     /// How late the name server answers.
     pub lookup_delay: Length,
-}
-
-/// What takes CPU from a host.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Load {
-    /// CPUs allowed, 0.4 = 40 % of one; absent: all.
-    pub cpus: Option<f64>,
-    /// Busy processes.
-    pub burners: usize,
-    /// All its programs share one CPU.
-    pub one_cpu: bool,
 }
 
 /// Both directions of a path.

@@ -12,9 +12,12 @@ pub enum Error {
     /// A capture failed.
     #[error(transparent)]
     Capture(#[from] capture::live::Error),
-    /// A vantage is of another release.
+    /// An end of a batch could not do what it was asked.
     #[error(transparent)]
-    Version(#[from] agent::UnknownVersion),
+    Vantage(vantage::Error),
+    /// No vantage is left.
+    #[error("no vantage of the run could be used: {}", .0.join("; "))]
+    NoVantage(Vec<String>),
     /// The packets in a bundle cannot be read.
     #[error(transparent)]
     Packets(#[from] capture::file::Broken),
@@ -24,14 +27,6 @@ pub enum Error {
     /// A host that is no part of the run.
     #[error("the run has no host {0:?}")]
     NoHost(String),
-    /// A plan that cannot be carried out at this end.
-    #[error("{host} cannot do what it was asked: {what}")]
-    Refused {
-        /// The host.
-        host: String,
-        /// What it cannot do.
-        what: &'static str,
-    },
     /// A target's server is not there.
     #[error("the server of target {target} {what}")]
     Server {
@@ -39,22 +34,6 @@ pub enum Error {
         target: String,
         /// What became of it.
         what: String,
-    },
-    /// A capture is not whole.
-    #[error("the capture on {host} ended by itself: {why}")]
-    CaptureEnded {
-        /// The host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// Frames that cannot be joined with others.
-    #[error("the capture on {host} has frames of link type {number}: only Ethernet is joined")]
-    LinkType {
-        /// The host.
-        host: String,
-        /// The link type's number.
-        number: i32,
     },
     /// The run folder could not be written.
     #[error("writing {path}: {source} (what was written before is kept)")]
@@ -67,4 +46,15 @@ pub enum Error {
     /// Told to stop.
     #[error("interrupted; the lab was taken down, what was measured so far is in the run folder")]
     Interrupted,
+}
+
+impl From<vantage::Error> for Error {
+    fn from(error: vantage::Error) -> Self {
+        match error {
+            vantage::Error::Interrupted => Self::Interrupted,
+            vantage::Error::Missing(what) => Self::Missing(what),
+            vantage::Error::Server { target, what } => Self::Server { target, what },
+            other => Self::Vantage(other),
+        }
+    }
 }

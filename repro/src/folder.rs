@@ -1,34 +1,34 @@
 //! The run folder, written as the run goes: a killed run is still readable.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use capture::evidence::Evidence;
-use capture::live::Losses;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
 
+use agent::Losses;
 use analysis::wire::packet::LinkType;
 
 use crate::Error;
 use crate::batch::{Frame, now};
-
-/// `LINKTYPE_ETHERNET`.
-const ETHERNET: i32 = 1;
 
 /// The files of one run.
 pub struct Folder {
     /// Where it is.
     pub path: PathBuf,
     evidence: Evidence<BufWriter<File>>,
-    hosts: Vec<String>,
+    /// The interfaces described so far, by the host that captured there and how its frames begin.
+    interfaces: Vec<(String, LinkType)>,
 }
 
 impl Folder {
-    /// Makes `results/<run id>` and begins its evidence file with one interface per host.
+    /// Makes `results/<run id>` and begins its evidence file with one interface per host of the lab; real hosts get theirs with their first
+    /// packet.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -42,10 +42,12 @@ impl Folder {
         let out = BufWriter::new(File::create(&file).map_err(failed(&file))?);
         let comment = format!("whostalled run of {scenario}. One interface per host; epb_packetid joins a packet at both ends.");
         let mut evidence = Evidence::begin(out, &comment).map_err(failed(&file))?;
-        for host in &hosts {
-            evidence.interface(&format!("{host}-eth0"), ETHERNET).map_err(failed(&file))?;
+        let mut interfaces = Vec::new();
+        for host in hosts {
+            evidence.interface(&format!("{host}-eth0"), LinkType::Ethernet.number()).map_err(failed(&file))?;
+            interfaces.push((host, LinkType::Ethernet));
         }
-        Ok(Self { path, evidence, hosts })
+        Ok(Self { path, evidence, interfaces })
     }
 
     /// The number the next evidence packet will have.
@@ -61,12 +63,21 @@ impl Folder {
         for frame in frames {
             let number = self.next_packet();
             let said: Vec<String> = comments.iter().filter(|(n, _)| *n == number).map(|(_, c)| c.clone()).collect();
-            let interface = self.hosts.iter().position(|h| *h == frame.host).unwrap_or(0);
-            self.evidence
-                .packet(interface, Some(LinkType::Ethernet), &frame.captured, &said)
-                .map_err(self.failed("evidence.pcapng"))?;
+            let interface = self.interface(frame).map_err(self.failed("evidence.pcapng"))?;
+            self.evidence.packet(interface, Some(frame.link), &frame.captured, &said).map_err(self.failed("evidence.pcapng"))?;
         }
         Ok(())
+    }
+
+    fn interface(&mut self, frame: &Frame) -> std::io::Result<usize> {
+        let known = self.interfaces.iter().position(|(host, link)| *host == frame.host && *link == frame.link);
+        known.map_or_else(
+            || {
+                self.interfaces.push((frame.host.clone(), frame.link));
+                self.evidence.interface(&frame.host, frame.link.number())
+            },
+            Ok,
+        )
     }
 
     /// Appends one JSON line.
@@ -116,13 +127,18 @@ impl Folder {
         self.write("histograms.hdr", text.as_bytes())
     }
 
-    /// Ends the evidence file with what each capture lost.
+    /// Ends the evidence file with what the captures of each host lost.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn finish(self, losses: &[Losses]) -> Result<(), Error> {
+    pub fn finish(self, losses: &BTreeMap<String, Losses>) -> Result<(), Error> {
         let failed = self.failed("evidence.pcapng");
-        self.evidence.finish(now(), losses).map_err(failed)
+        let of = |(host, _): &(String, LinkType)| {
+            let Losses { received, dropped, evicted } = losses.get(host).copied().unwrap_or_default();
+            capture::live::Losses { received, dropped, evicted }
+        };
+        let losses: Vec<_> = self.interfaces.iter().map(of).collect();
+        self.evidence.finish(now(), &losses).map_err(failed)
     }
 
     fn failed(&self, file: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {

@@ -1,19 +1,17 @@
 //! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
 
 use analysis::clock::Span;
-use analysis::conversation::handshake::Handshake;
-use analysis::conversation::walk;
 use analysis::judging::ledger::{Entry, Phase};
 use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
-use analysis::judging::sentence::explain;
-use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
+use analysis::judging::verdict::{Judgement, Reading, judge};
 use hdrhistogram::Histogram;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
-use records::lanes::{Stamped, lanes};
+use records::lanes::Stamped;
 use records::run::{CellPhases, PhaseQuantiles};
 
 use crate::scenario::Scenario;
+use crate::seen::Seen;
 use crate::targets::TargetSpec;
 
 /// A handshake with its place in the run.
@@ -27,7 +25,7 @@ pub struct Measured {
     /// Target.
     pub target: String,
     /// What was seen.
-    pub handshake: Handshake,
+    pub seen: Seen,
     /// Milestones the client itself reported.
     pub client_app: Vec<Stamped>,
     /// Milestones the client's socket reported.
@@ -37,8 +35,8 @@ pub struct Measured {
 /// Which evidence to use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// Both captures and host evidence.
-    BothEnds,
+    /// All there is: the client's end, and the edge's where somebody watched there.
+    All,
     /// The edge's capture and host.
     EdgeOnly,
 }
@@ -56,11 +54,11 @@ pub struct Judgements {
 
 /// Judges every handshake of a run on one kind of evidence.
 pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence) -> Judgements {
-    let seen: Vec<Handshake> = measured
+    let seen: Vec<Option<Seen>> = measured
         .iter()
         .map(|m| match evidence {
-            Evidence::BothEnds => m.handshake.clone(),
-            Evidence::EdgeOnly => m.handshake.edge_side_only(),
+            Evidence::All => Some(m.seen.clone()),
+            Evidence::EdgeOnly => m.seen.at_edge(),
         })
         .collect();
     let mut cells: Vec<(Cell, Vec<usize>)> = Vec::new();
@@ -70,21 +68,24 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
         }
     }
     let mut bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
-    let compare = if evidence == Evidence::BothEnds { Compare::AcrossTargets } else { Compare::WithinTarget };
+    let compare = if evidence == Evidence::All { Compare::AcrossTargets } else { Compare::WithinTarget };
     apply_baselines(&mut bare, compare);
     for ((cell, _), judged) in cells.iter_mut().zip(bare) {
         *cell = judged;
     }
     let judgements: Vec<Vec<Judgement>> = cells
         .iter()
-        .map(|(cell, members)| cell.readings.iter().zip(members).map(|(r, i)| judge(r, Circumstances::of(&seen[*i]))).collect())
+        .map(|(cell, members)| {
+            let circumstances = members.iter().map(|i| seen[*i].as_ref().map(Seen::circumstances).unwrap_or_default());
+            cell.readings.iter().zip(circumstances).map(|(reading, circumstances)| judge(reading, circumstances)).collect()
+        })
         .collect();
     let mut verdicts = Vec::new();
     let mut sentences = Vec::new();
     let mut handshakes: Vec<Option<Judged>> = measured.iter().map(|_| None).collect();
     for ((cell, members), judged) in cells.iter().zip(&judgements) {
         for ((i, reading), judgement) in members.iter().zip(&cell.readings).zip(judged) {
-            let sentence = explain(&seen[*i], reading, judgement, &|packet| packet.to_string());
+            let sentence = seen[*i].as_ref().map(|seen| seen.sentence(reading, judgement)).unwrap_or_default();
             handshakes[*i] = Some(Judged { reading: reading.clone(), judgement: judgement.clone(), sentence });
         }
         let controls: Vec<Span> = cells
@@ -101,10 +102,10 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
     Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
 }
 
-fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Handshake]) -> (Cell, Vec<usize>) {
+fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Option<Seen>]) -> (Cell, Vec<usize>) {
     let (mut readings, mut members): (Vec<Reading>, Vec<usize>) = (Vec::new(), Vec::new());
     for (i, _) in measured.iter().enumerate().filter(|(_, m)| m.vantage == vantage && m.target == target.name) {
-        if let Some(reading) = walk::read(&seen[i]) {
+        if let Some(reading) = seen[i].as_ref().and_then(Seen::read) {
             readings.push(reading);
             members.push(i);
         }
@@ -148,9 +149,11 @@ pub fn distributions(judgements: &Judgements) -> (Vec<CellPhases>, Vec<(String, 
     (cells, histograms)
 }
 
-/// One handshake as a record.
-pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -> HandshakeRecord {
-    let h = &measured.handshake;
+/// One handshake as a record, judged by all there is and, where somebody watched there, from the edge alone.
+pub fn record(measured: &Measured, all: Option<Judged>, edge: Option<Judged>, watched: bool) -> HandshakeRecord {
+    let h = &measured.seen;
+    let path = all.as_ref().and_then(|judged| judged.reading.ledger.min_path());
+    let (both, client) = if watched { (all, None) } else { (None, all) };
     let reported = [("client app", &measured.client_app[..]), ("client kernel", &measured.client_kernel[..])];
     HandshakeRecord {
         format: FORMAT,
@@ -158,14 +161,15 @@ pub fn record(measured: &Measured, both: Option<Judged>, edge: Option<Judged>) -
         round: measured.round,
         vantage: measured.vantage.clone(),
         target: measured.target.clone(),
-        client: h.endpoints.client.to_string(),
-        server: h.endpoints.server.to_string(),
-        lookup: h.lookup.as_ref().map(|l| l.client.to_string()),
-        server_name: h.dialogue.server_name.clone(),
-        version: h.dialogue.version.map(|v| v.name().to_owned()),
-        resumed: h.dialogue.resumed,
-        lanes: lanes(h, &reported, both.as_ref().and_then(|j| j.reading.ledger.min_path())),
+        client: h.client().to_string(),
+        server: h.server().to_string(),
+        lookup: h.lookup().map(|client| client.to_string()),
+        server_name: h.server_name(),
+        version: h.version(),
+        resumed: h.resumed(),
+        lanes: h.lanes(&reported, path),
         both_ends: both,
+        client_only: client,
         edge_only: edge,
     }
 }

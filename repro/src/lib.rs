@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario.toml ─► Scenario ─► Conditions ─► Provider ─► Vantage, Edge ─► batches: plans, bundles, join ─► Judged ─► run folder
-//!                  └ faults ─┘              (vantages: the lab)
+//!                  └ faults ─┘              (the lab; this host, others over ssh)
 //! ```
 //!
 //! The controller (`run`, `batch`, `judge`, `folder`) speaks to vantages in the messages of `agent` and knows nothing of where they are.
@@ -19,12 +19,19 @@ mod folder;
 mod judge;
 pub mod limits;
 mod manifest;
+pub mod places;
 mod ready;
 pub mod run;
 pub mod scenario;
+pub mod seen;
 pub mod stand;
 pub mod targets;
 pub mod vantages;
+
+/// The client of a scenario, as its vantages are told.
+pub mod client {
+    pub use agent::{ClientKind, ClientSpec};
+}
 
 pub use error::Error;
 pub use ready::ready;

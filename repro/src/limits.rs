@@ -9,7 +9,8 @@ use settings::words::{plain, plain_lines};
 use toml::Spanned;
 
 use crate::duration::Length;
-use crate::scenario::{OneOrMore, Scenario};
+use crate::scenario::{Bearable, OneOrMore, Scenario};
+use crate::vantages::Kind;
 
 /// Rounds of a run.
 pub const MOST_ROUNDS: u32 = 10_000;
@@ -34,6 +35,7 @@ impl Scenario {
             target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
         }
         self.check_hosts()?;
+        self.check_places()?;
         for (name, fault) in &self.faults {
             fault.check(self).map_err(|wrong| wrong.of(&format!("faults.{name}")).within(name.as_str()).within("faults"))?;
         }
@@ -86,6 +88,15 @@ impl Scenario {
         }
         let cells = (self.vantages.len() * self.targets.len()) as u64;
         let all = cells * u64::from(self.rounds) * self.client.concurrency as u64;
+        let Bearable { clients, handshakes } = self.bearable;
+        if !self.in_lab() && (self.client.concurrency > clients || all > handshakes) {
+            let what = format!(
+                "{} clients at once, {all} handshakes in all: real targets get {clients} and {handshakes} at most, unless `[bearable]` says \
+                 more (clients, handshakes)",
+                self.client.concurrency
+            );
+            return Err(Wrong::at("bearable", what));
+        }
         if all > MOST_HANDSHAKES {
             let what = format!(
                 "{cells} cells, {} rounds, {} clients: {all} handshakes, and a run has {MOST_HANDSHAKES} at most",
@@ -102,8 +113,10 @@ impl Scenario {
         let mut seen = Vec::new();
         for (kind, n, name) in vantages.chain(targets) {
             let wrong = |what: String| Wrong::at("name", what).within(n).within(kind);
-            let usable = !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-            if !usable || name == "resolver" {
+            let dots = !self.in_lab();
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || dots && matches!(c, '.' | '_');
+            let usable = !name.is_empty() && name.len() <= 63 && name.chars().all(fits) && !name.starts_with('.');
+            if !usable || self.in_lab() && name == "resolver" {
                 return Err(wrong(format!("host name {name:?}: use letters, digits and `-`; \"resolver\" is the lab's own")));
             }
             if seen.contains(&name) {
@@ -112,6 +125,39 @@ impl Scenario {
             seen.push(name);
         }
         Ok(())
+    }
+}
+
+impl Scenario {
+    /// Whether its vantages can reach its targets, and its faults can be brought about there.
+    fn check_places(&self) -> Result<(), Wrong> {
+        for (n, vantage) in self.vantages.iter().enumerate() {
+            let wrong = |key: &str, what: String| Err(Wrong::at(key, what).within(n).within("vantage"));
+            if vantage.kind.is_lab() != self.in_lab() {
+                let what = "the lab has no way out: its vantages and real ones cannot be in one run";
+                return wrong("kind", format!("vantage {}: {what}", vantage.name));
+            }
+            match (vantage.kind, &vantage.host) {
+                (Kind::Ssh, _) => {}
+                (Kind::Lab | Kind::Here, Some(_)) => {
+                    return wrong("host", format!("vantage {}: `host` is for kind = \"ssh\"", vantage.name));
+                }
+                (Kind::Lab | Kind::Here, None) => {}
+            }
+        }
+        for (n, target) in self.targets.iter().enumerate() {
+            let what = match (self.in_lab(), &target.url) {
+                (true, Some(_)) => "is real, and the lab has no way out: give the vantages kind = \"here\" or \"ssh\"",
+                (false, None) => "is a server of the lab, which real vantages cannot reach: give it a `url`",
+                (true, None) | (false, Some(_)) => continue,
+            };
+            return Err(Wrong::at("name", format!("target {} {what}", target.name)).within(n).within("target"));
+        }
+        let elsewhere = self.faults.iter().find(|(_, fault)| !self.in_lab() && !fault.kind().anywhere(self));
+        elsewhere.map_or(Ok(()), |(name, _)| {
+            let what = format!("faults.{name}: only the lab can do that, and the hosts of this scenario are real");
+            Err(Wrong::at(name.as_str(), what).within("faults"))
+        })
     }
 }
 

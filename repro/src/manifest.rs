@@ -2,12 +2,12 @@
 
 use agent::Hello;
 use records::FORMAT;
-use records::run::Manifest;
+use records::run::{ClockAhead, Manifest};
 
 use crate::scenario::Scenario;
 
 /// Of a run whose first vantage said `hello`.
-pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, hello: &Hello) -> Manifest<&'a Scenario> {
+pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, hello: &Hello, clocks: Vec<ClockAhead>) -> Manifest<&'a Scenario> {
     Manifest {
         format: FORMAT,
         run_id: run_id.to_owned(),
@@ -16,6 +16,7 @@ pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, hello: &Hello) -> Mani
         kernel: hello.kernel.clone(),
         clock_source: hello.clock.source.clone(),
         cpus: hello.cpus,
+        clocks,
         scenario,
     }
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use agent::ClientKind;
+use vantage::command_line::{installed, named};
 
 use crate::Error;
 use crate::scenario::Scenario;
+use crate::vantages::Kind;
 
 /// Whether `scenario` can be run here, with its results below `results`.
 ///
@@ -21,41 +23,18 @@ pub fn ready(scenario: &Scenario, results: &Path) -> Result<(), Error> {
 }
 
 fn programs(scenario: &Scenario) -> Result<(), Error> {
-    match scenario.client.kind {
-        ClientKind::Curl => installed("curl", "apt-get install curl")?,
-        ClientKind::Command => named("client.command", &scenario.client.command)?,
-        ClientKind::Probe => {}
+    // What another host lacks, its vantage says.
+    if scenario.vantages.iter().any(|vantage| vantage.kind != Kind::Ssh) {
+        match scenario.client.kind {
+            ClientKind::Curl => installed("curl", "apt-get install curl")?,
+            ClientKind::Command => named("client.command", &scenario.client.command)?,
+            ClientKind::Probe => {}
+        }
     }
-    for target in &scenario.targets {
+    for target in scenario.targets.iter().filter(|target| target.url.is_none()) {
         target.server.server().ready(target)?;
     }
     Ok(())
-}
-
-/// Whether a program is on the path.
-///
-/// # Errors
-/// Says how to install it.
-pub(crate) fn installed(program: &str, how: &str) -> Result<(), Error> {
-    if lab::host::installed(program) {
-        return Ok(());
-    }
-    Err(Error::Missing(format!("the scenario needs `{program}`, which is not installed: {how}")))
-}
-
-/// Whether the program that the file names by `key` is there.
-///
-/// # Errors
-/// Names the key.
-pub(crate) fn named(key: &str, command: &[String]) -> Result<(), Error> {
-    match command.first() {
-        // Filled in later.
-        Some(program) if program.contains('{') || lab::host::installed(program) => Ok(()),
-        Some(program) => {
-            Err(Error::Missing(format!("{key}: there is no program `{program}` here: install it, or name its path")))
-        }
-        None => Err(Error::Missing(format!("{key}: name a program"))),
-    }
 }
 
 #[cfg(test)]

@@ -10,18 +10,20 @@ use lab::rootless::Privilege;
 use lab::truth::Injected;
 use records::FORMAT;
 use records::handshake::HandshakeRecord;
-use records::lanes::{Stamped, comments};
-use records::run::{ClientEnded, Expectation, Footing, Manifest, RunRecord};
+use records::lanes::Stamped;
+use records::run::{Best, ClientEnded, ClockAhead, Expectation, Footing, Manifest, RunRecord};
+use vantage::Vantage;
 
 use crate::Error;
-use crate::batch::{self, Batch, Cell};
+use crate::batch::{self, Batch, Cell, Order};
 use crate::conditions::Conditions;
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
 use crate::manifest::{manifest, run_id};
 use crate::scenario::{OneOrMore, Scenario};
+use crate::seen::Seen;
 use crate::targets::TargetSpec;
-use crate::vantages::{Facts, Provider, Vantage, open};
+use crate::vantages::{Facts, Opening, Provider, open};
 
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;
@@ -33,8 +35,10 @@ pub type Page<'a> = dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String 
 pub struct RunOptions<'a> {
     /// Where run folders go.
     pub results: PathBuf,
-    /// What this process may do.
+    /// What this process may do in the lab.
     pub privilege: Privilege,
+    /// Do without packets, where the hosts are real.
+    pub no_capture: bool,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
@@ -63,18 +67,21 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let run_id = run_id(&scenario.name);
     let cells: u64 = (scenario.vantages.len() * scenario.targets.len()) as u64;
     let total = cells * u64::from(scenario.rounds);
-    (options.progress)("building the lab", 0, total);
+    (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
     let conditions = Conditions::of(scenario, scenario.faults.values());
-    let provider = open(scenario, &conditions, options.privilege)?;
+    let (privilege, no_capture) = (options.privilege, options.no_capture);
+    let provider = open(scenario, &conditions, Opening { privilege, no_capture, interrupted: options.interrupted })?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
-    let hosts: Vec<String> =
-        scenario.vantages.iter().map(|v| v.name.clone()).chain(scenario.targets.iter().map(|t| t.name.clone())).collect();
-    let mut folder = Folder::create(options.results.join(&run_id), &scenario.name, hosts.clone())?;
-    let manifest = manifest(&run_id, scenario, &ends.hello);
+    let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
+    let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };
+    let mut folder = Folder::create(options.results.join(&run_id), &scenario.name, hosts)?;
+    let manifest = manifest(&run_id, scenario, &ends.hello, ends.clocks.clone());
     folder.json("run.json", &manifest)?;
 
     let truth: Vec<Injected> = scenario.faults.values().filter_map(|fault| fault.kind().truth()).collect();
-    let mut state = State { footing: Footing::default(), measured: Vec::new(), truth, losses: BTreeMap::new() };
+    let footing = Footing { gave_up: ends.gave_up.clone(), missing: ends.missing.clone(), ..Footing::default() };
+    let watched = ends.watched();
+    let mut state = State { footing, measured: Vec::new(), truth, losses: BTreeMap::new(), watched };
     for injected in &state.truth {
         folder.append("truth.ndjson", injected)?;
     }
@@ -84,23 +91,31 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
             for (vantage, target) in order(scenario, round) {
                 (options.progress)(&format!("round {}: {vantage} → {}", round + 1, target.name), done, total);
                 let clients = batch::clients(scenario, &conditions, vantage, target, ends.destination(target)?);
-                let cell = ends.cell(vantage, target)?;
-                let batch = batch::run(cell, done + 1, clients, folder.next_packet(), options.interrupted)?;
-                state.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?;
+                let load = conditions.loads.get(vantage).filter(|_| provider.plans_load()).copied();
+                let first_packet = folder.next_packet();
                 done += 1;
+                let Some(cell) = ends.cell(vantage, target)? else { continue };
+                match batch::run(cell, Order { batch: done, clients, load, first_packet }, options.interrupted) {
+                    Ok(batch) => state.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?,
+                    Err(Error::Vantage(error)) if provider.goes_on() => {
+                        state.footing.missing.push(format!("from round {}: {error}", round + 1));
+                        ends.lose(vantage)?;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
     })();
     if let Err(error) = measured {
-        folder.finish(&state.losses(&hosts))?;
+        folder.finish(&state.losses)?;
         return Err(error);
     }
     let facts = provider.facts();
     drop(ends);
     drop(provider);
     (options.progress)("judging", done, total);
-    state.finish(facts, folder, scenario, &manifest, &hosts, options.page)
+    state.finish(facts, folder, scenario, &manifest, options.page)
 }
 
 /// All ends of a run.
@@ -109,37 +124,68 @@ struct Ends<'p> {
     hello: Hello,
     vantages: BTreeMap<String, Box<dyn Vantage + 'p>>,
     edges: BTreeMap<String, (Destination, Option<Box<dyn Vantage + 'p>>)>,
+    /// Clocks of other hosts.
+    clocks: Vec<ClockAhead>,
+    /// What vantages said that they must do without.
+    gave_up: Vec<String>,
+    /// Vantages that are not there, and why.
+    missing: Vec<String>,
 }
 
 impl<'p> Ends<'p> {
     fn of(provider: &'p dyn Provider, scenario: &Scenario) -> Result<Self, Error> {
-        let mut first = None;
+        let (mut first, mut clocks, mut gave_up, mut missing) = (None, Vec::new(), Vec::new(), Vec::new());
         let mut vantages = BTreeMap::new();
         for spec in &scenario.vantages {
-            let vantage = provider.vantage(&spec.name)?;
+            let vantage = match provider.vantage(&spec.name) {
+                Ok(vantage) => vantage,
+                Err(Error::Vantage(error)) if provider.goes_on() => {
+                    missing.push(error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let hello = vantage.hello();
-            hello.check()?;
+            hello.check().map_err(vantage::Error::from)?;
+            clocks.extend(vantage.ahead().map(|ahead| ClockAhead {
+                vantage: spec.name.clone(),
+                ahead_ms: ahead.ns as f64 / 1e6,
+                error_ms: ahead.error_ns as f64 / 1e6,
+            }));
+            gave_up.extend(hello.permits.no_packets.as_ref().map(|why| format!("no packets at {}: {why}", spec.name)));
             first.get_or_insert(hello);
             vantages.insert(spec.name.clone(), vantage);
         }
         let mut edges = BTreeMap::new();
         for target in &scenario.targets {
             let edge = provider.edge(&target.name)?;
-            edge.as_ref().map_or(Ok(()), |edge| edge.hello().check())?;
+            edge.as_ref().map_or(Ok(()), |edge| edge.hello().check()).map_err(vantage::Error::from)?;
             edges.insert(target.name.clone(), (provider.destination(&target.name)?, edge));
         }
-        let hello = first.ok_or_else(|| Error::Scenario("a scenario needs at least one [[vantage]]".into()))?;
-        Ok(Self { hello, vantages, edges })
+        let Some(hello) = first else { return Err(Error::NoVantage(missing)) };
+        Ok(Self { hello, vantages, edges, clocks, gave_up, missing })
+    }
+
+    /// Whether anybody watches at a target.
+    fn watched(&self) -> bool {
+        self.edges.values().any(|(_, edge)| edge.is_some())
+    }
+
+    /// A vantage is gone.
+    fn lose(&mut self, name: &str) -> Result<(), Error> {
+        self.vantages.remove(name);
+        if self.vantages.is_empty() { Err(Error::NoVantage(vec![format!("{name} is gone")])) } else { Ok(()) }
     }
 
     fn destination(&self, target: &TargetSpec) -> Result<&Destination, Error> {
         self.edges.get(&target.name).map(|(to, _)| to).ok_or_else(|| missing(&target.name))
     }
 
-    fn cell<'a>(&'a mut self, name: &'a str, target: &'a TargetSpec) -> Result<Cell<'a, 'p>, Error> {
-        let vantage = self.vantages.get_mut(name).ok_or_else(|| missing(name))?.as_mut();
+    /// Absent if its vantage is not there, or no longer.
+    fn cell<'a>(&'a mut self, name: &'a str, target: &'a TargetSpec) -> Result<Option<Cell<'a, 'p>>, Error> {
+        let Some(vantage) = self.vantages.get_mut(name) else { return Ok(None) };
         let (_, edge) = self.edges.get_mut(&target.name).ok_or_else(|| missing(&target.name))?;
-        Ok(Cell { name, vantage, target, edge: edge.as_deref_mut() })
+        Ok(Some(Cell { name, vantage: vantage.as_mut(), target, edge: edge.as_deref_mut() }))
     }
 }
 
@@ -162,6 +208,8 @@ struct State {
     truth: Vec<Injected>,
     /// What each host's capture had lost when it was last heard of.
     losses: BTreeMap<String, Losses>,
+    /// Whether anybody watched at a target.
+    watched: bool,
 }
 
 impl State {
@@ -176,7 +224,7 @@ impl State {
         batch: Batch,
         mut injected: Vec<Injected>,
     ) -> Result<(), Error> {
-        let notes: Vec<(u64, String)> = batch.handshakes.iter().flat_map(comments).collect();
+        let notes: Vec<(u64, String)> = batch.seen.iter().flat_map(Seen::comments).collect();
         folder.frames(&batch.frames, &notes)?;
         for client in &batch.clients {
             let agent::ClientEnd { pid, code, timed_out, said, complained, trace: _ } = client.clone();
@@ -185,28 +233,33 @@ impl State {
             folder.append("events.ndjson", &ended)?;
         }
         self.losses.extend(batch.losses);
+        for what in batch.gave_up {
+            if !self.footing.gave_up.contains(&what) {
+                self.footing.gave_up.push(what);
+            }
+        }
         self.footing.clients += batch.clients.len() as u64;
         self.footing.clients_timed_out += batch.clients.iter().filter(|c| c.timed_out).count() as u64;
         self.footing.captured += batch.frames.len() as u64;
         let begun = self.measured.len();
-        for handshake in batch.handshakes {
-            let said = batch.clients.iter().map(|c| &c.said).find(|s| port_of(s) == Some(handshake.endpoints.client.port()));
+        for seen in batch.seen {
+            let said = batch.clients.iter().find(|c| c.said_port() == Some(seen.client().port())).map(|c| &c.said);
             let (client_app, client_kernel) = said.map(reported).unwrap_or_default();
-            injected.extend(said.and_then(|s| paused(s, handshake.endpoints.client)));
+            injected.extend(said.and_then(|s| paused(s, seen.client())));
             self.measured.push(Measured {
                 id: self.measured.len() as u64 + 1,
                 round,
                 vantage: vantage.to_owned(),
                 target: target.to_owned(),
-                handshake,
+                seen,
                 client_app,
                 client_kernel,
             });
         }
         // Provisional: what this batch alone says. The run's own baselines come at the end.
-        let both = judge_all(scenario, &self.measured[begun..], Evidence::BothEnds);
-        for (measured, judged) in self.measured[begun..].iter().zip(both.handshakes) {
-            folder.append("handshakes.ndjson", &record(measured, judged, None))?;
+        let all = judge_all(scenario, &self.measured[begun..], Evidence::All);
+        for (measured, judged) in self.measured[begun..].iter().zip(all.handshakes) {
+            folder.append("handshakes.ndjson", &record(measured, judged, None, self.watched))?;
         }
         for one in &injected {
             folder.append("truth.ndjson", one)?;
@@ -215,25 +268,14 @@ impl State {
         Ok(())
     }
 
-    /// What each host's capture lost, as evidence files tell it.
-    fn losses(&self, hosts: &[String]) -> Vec<capture::live::Losses> {
-        let of = |host: &String| {
-            let Losses { received, dropped, evicted } = self.losses.get(host).copied().unwrap_or_default();
-            capture::live::Losses { received, dropped, evicted }
-        };
-        hosts.iter().map(of).collect()
-    }
-
     fn finish(
         mut self,
         facts: Facts,
         folder: Folder,
         scenario: &Scenario,
         manifest: &Manifest<&Scenario>,
-        hosts: &[String],
         page: &Page<'_>,
     ) -> Result<Outcome, Error> {
-        let losses = self.losses(hosts);
         self.footing.capture_lost = self.losses.values().map(Losses::lost).sum();
         if let Some(wire) = facts.lateness {
             self.footing.wire_forwarded = wire.forwarded;
@@ -242,16 +284,18 @@ impl State {
             self.footing.wire_real_time = wire.real_time;
         }
         self.footing.stolen_ms = facts.stolen_ns as f64 / 1e6;
-        self.footing.gave_up = facts.gave_up;
-        self.footing.void = void(&self.footing);
+        self.footing.gave_up.extend(facts.gave_up);
+        // A real host's capture may lose packets of others: what it lost is a fact of each handshake.
+        self.footing.void = facts.lateness.and_then(|_| void(&self.footing));
 
-        let both = judge_all(scenario, &self.measured, Evidence::BothEnds);
-        let edge = judge_all(scenario, &self.measured, Evidence::EdgeOnly);
-        let (phases, histograms) = distributions(&both);
-        let record_of = |(m, (b, e)): (&Measured, (&Option<_>, &Option<_>))| record(m, b.clone(), e.clone());
-        let handshakes: Vec<HandshakeRecord> =
-            self.measured.iter().zip(both.handshakes.iter().zip(&edge.handshakes)).map(record_of).collect();
-        let expectations = expectations(scenario, &both.verdict, &edge.verdict);
+        let all = judge_all(scenario, &self.measured, Evidence::All);
+        let edge = self.watched.then(|| judge_all(scenario, &self.measured, Evidence::EdgeOnly));
+        let (phases, histograms) = distributions(&all);
+        let of_edge = |i: usize| edge.as_ref().and_then(|edge| edge.handshakes[i].clone());
+        let record_of = |(i, (m, judged)): (usize, (&Measured, &Option<_>))| record(m, judged.clone(), of_edge(i), self.watched);
+        let handshakes: Vec<HandshakeRecord> = self.measured.iter().zip(&all.handshakes).enumerate().map(record_of).collect();
+        let expectations = expectations(scenario, &all.verdict, edge.as_ref().map(|edge| &edge.verdict), self.watched);
+        let (edge_only, edge_sentences) = edge.map_or((None, Vec::new()), |edge| (Some(edge.verdict), edge.sentences));
         let run = RunRecord {
             format: FORMAT,
             run_id: manifest.run_id.clone(),
@@ -259,10 +303,10 @@ impl State {
             description: scenario.description.clone(),
             started: manifest.started.clone(),
             kernel: manifest.kernel.clone(),
-            both_ends: both.verdict,
-            edge_only: edge.verdict,
-            sentences: both.sentences,
-            edge_sentences: edge.sentences,
+            best: if self.watched { Best::BothEnds(all.verdict) } else { Best::ClientOnly(all.verdict) },
+            edge_only,
+            sentences: all.sentences,
+            edge_sentences,
             phases,
             footing: std::mem::take(&mut self.footing),
             expectations,
@@ -280,7 +324,7 @@ impl State {
         folder.json("verdict.json", &run)?;
         folder.write("report.html", page(&run, &handshakes, &self.truth_lines()).as_bytes())?;
         let path = folder.path.clone();
-        folder.finish(&losses)?;
+        folder.finish(&self.losses)?;
         Ok(Outcome { record: run, handshakes, truth: self.truth, folder: path })
     }
 
@@ -309,8 +353,9 @@ fn void(footing: &Footing) -> Option<String> {
 
 fn expectations(
     scenario: &Scenario,
-    both: &analysis::judging::run::RunVerdict,
-    edge: &analysis::judging::run::RunVerdict,
+    all: &analysis::judging::run::RunVerdict,
+    edge: Option<&analysis::judging::run::RunVerdict>,
+    watched: bool,
 ) -> Vec<Expectation> {
     let Some(expect) = scenario.expect.as_ref().map(toml::Spanned::get_ref) else { return Vec::new() };
     let entry = |evidence: &str, labels: &OneOrMore, seen: String, held: bool| Expectation {
@@ -322,20 +367,16 @@ fn expectations(
     let run = |evidence, labels: &OneOrMore, v: &analysis::judging::run::RunVerdict| {
         entry(evidence, labels, v.verdict.label(), labels.labels().iter().any(|l| v.verdict.is(l)))
     };
-    let mut found = vec![run("both ends", &expect.verdict, both)];
-    found.extend(expect.edge_only.as_ref().map(|labels| run("edge only", labels, edge)));
+    let mut found = vec![run(if watched { "both ends" } else { "client only" }, &expect.verdict, all)];
+    // What the edge alone would have said is asked only where somebody watched there.
+    found.extend(expect.edge_only.as_ref().zip(edge).map(|(labels, edge)| run("edge only", labels, edge)));
     if let Some(labels) = &expect.control {
-        for cell in both.cells.iter().filter(|c| c.role == analysis::judging::run::Role::Control) {
+        for cell in all.cells.iter().filter(|c| c.role == analysis::judging::run::Role::Control) {
             let held = labels.labels().iter().any(|l| cell.verdict.is(l));
             found.push(entry(&format!("control {} → {}", cell.vantage, cell.target), labels, cell.verdict.label(), held));
         }
     }
     found
-}
-
-fn port_of(said: &serde_json::Value) -> Option<u16> {
-    let curl = said.get("local_port").and_then(serde_json::Value::as_u64).and_then(|p| u16::try_from(p).ok());
-    curl.or_else(|| said.get("local")?.as_str()?.parse::<std::net::SocketAddr>().ok().map(|a| a.port()))
 }
 
 /// Milestones as our own client reports them: by its program, by its socket.

@@ -35,6 +35,9 @@ pub struct Scenario {
     /// Leave segmentation and receive offloads on.
     #[serde(default)]
     pub offloads: bool,
+    /// How much real targets may be asked to bear.
+    #[serde(default, skip_serializing_if = "Bearable::is_usual")]
+    pub bearable: Bearable,
     /// The client that is launched.
     pub client: ClientSpec,
     /// Where clients run.
@@ -53,12 +56,43 @@ pub struct Scenario {
     pub expect: Option<Spanned<Expect>>,
 }
 
+/// How much real targets may be asked to bear: more has to be said here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bearable {
+    /// Clients at once, of each vantage.
+    pub clients: usize,
+    /// Handshakes in all.
+    pub handshakes: u64,
+}
+
+impl Default for Bearable {
+    fn default() -> Self {
+        Self { clients: 50, handshakes: 2_000 }
+    }
+}
+
+impl Bearable {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A vantage point.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VantageSpec {
     /// Its name.
     pub name: String,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Kind::is_lab")]
+    pub kind: Kind,
+    /// Kind `ssh`: what ssh is to be given, as `user@host` or a name of ssh_config(5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Kind `ssh`: leave the program there for the next time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
 }
 
 /// The verdicts that must come out. Each is one label or a list of which any will do: `healthy`, `inconclusive`,
@@ -147,9 +181,9 @@ impl Scenario {
         })
     }
 
-    /// Who provides its vantages.
-    pub(crate) fn provider(&self) -> Kind {
-        Kind::Lab
+    /// Whether its hosts are the lab's; else they are real.
+    pub fn in_lab(&self) -> bool {
+        self.vantages.iter().all(|vantage| vantage.kind.is_lab())
     }
 
     /// Keeps only these vantages and targets (all, where the list is empty).

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use agent::Load;
 use whostalled_repro::Scenario;
-use whostalled_repro::conditions::{Conditions, Load};
+use whostalled_repro::conditions::Conditions;
 use whostalled_repro::faults::{CpuQuota, Fault};
 
 const GOOD: &str = r#"

@@ -67,6 +67,8 @@ const NEEDS: &[Need] = &[
     program("prometheus", "promtool, to test the alerting rules", "promtool", &["test"]),
     program("tshark", "to check that evidence files open in stock Wireshark", "tshark", &["test"]),
     program("util-linux", "to run as an ordinary user", "setpriv", &["test"]),
+    program("openssh-server", "a host to run clients on", "sshd", &["test"]),
+    program("openssh-client", "to reach it", "ssh", &["test"]),
     program("shellcheck", "to check the shell scripts", "shellcheck", &["test"]),
     program("zstd", "to pack and unpack recordings", "zstd", &["test", "zoo"]),
     program("gnutls-bin", "a stack of the zoo", "gnutls-serv", &["test", "zoo"]),

@@ -42,6 +42,10 @@ impl Inject for AcceptQueue {
         conditions.server(&self.on).queue = Some(Queue { interval: self.interval, backlog: self.backlog });
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("the server is told when it starts")
     }

@@ -37,6 +37,10 @@ impl Inject for CpuBurners {
         load.one_cpu = true;
     }
 
+    fn anywhere(&self, scenario: &Scenario) -> bool {
+        scenario.vantages.iter().any(|vantage| vantage.name == self.on)
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("programs are pinned to a CPU when they start")
     }

@@ -42,6 +42,10 @@ impl Inject for ClientPause {
         }
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        true
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("it is done by the clients that a run launches")
     }

@@ -44,6 +44,10 @@ impl Inject for Detour {
         conditions.directions(self.from.as_deref(), &self.to, self.direction).for_each(|path| path.delay += extra);
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

@@ -33,6 +33,10 @@ impl Inject for DnsDelay {
         conditions.lookup_delay.0 += self.length.0;
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("the name server is told when it starts")
     }

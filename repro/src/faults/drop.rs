@@ -49,6 +49,10 @@ impl Inject for DropMessage {
         }
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

@@ -36,6 +36,10 @@ impl Inject for EdgeDelay {
         conditions.server(&self.on).answer_delay.0 += self.length.0;
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("the server is told when it starts")
     }

@@ -66,6 +66,10 @@ impl Inject for Hold {
         }
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

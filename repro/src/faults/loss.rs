@@ -42,6 +42,10 @@ impl Inject for Loss {
         conditions.directions(self.from.as_deref(), &self.to, self.direction).for_each(|path| path.loss = rate);
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

@@ -118,6 +118,9 @@ pub trait Inject {
     /// Changes the conditions to those with the fault.
     fn apply(&self, conditions: &mut Conditions);
 
+    /// Whether a host's own agent can bring it about; what cannot needs the lab.
+    fn anywhere(&self, scenario: &Scenario) -> bool;
+
     /// Why it cannot come and go while the lab stands; absent: it can.
     fn fixed(&self) -> Option<&'static str>;
 

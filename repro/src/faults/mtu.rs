@@ -39,6 +39,10 @@ impl Inject for Mtu {
         conditions.directions(self.from.as_deref(), &self.to, self.direction).for_each(|path| path.mtu = Some(bytes));
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        false
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

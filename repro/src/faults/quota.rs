@@ -41,6 +41,10 @@ impl Inject for CpuQuota {
         load.burners += self.burners;
     }
 
+    fn anywhere(&self, scenario: &Scenario) -> bool {
+        scenario.vantages.iter().any(|vantage| vantage.name == self.on)
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         None
     }

@@ -40,6 +40,10 @@ impl Inject for Stop {
         }
     }
 
+    fn anywhere(&self, _: &Scenario) -> bool {
+        true
+    }
+
     fn fixed(&self) -> Option<&'static str> {
         Some("it is done to the clients that a run launches")
     }

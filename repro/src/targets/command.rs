@@ -1,10 +1,10 @@
 //! `server = "command"`: any program that listens.
 
 use settings::Wrong;
+use vantage::command_line::named;
 
 use super::{CommandLine, Server, Site, TargetSpec};
 use crate::Error;
-use crate::ready::named;
 use crate::vantages::PORT;
 
 /// Any program.
@@ -19,7 +19,7 @@ impl Server for Command {
     }
 
     fn ready(&self, target: &TargetSpec) -> Result<(), Error> {
-        named(&format!("target.{}.command", target.name), &target.command)
+        Ok(named(&format!("target.{}.command", target.name), &target.command)?)
     }
 
     fn command(&self, target: &TargetSpec, site: &Site<'_>) -> Result<CommandLine, Error> {

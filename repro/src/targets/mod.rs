@@ -5,6 +5,7 @@
 mod command;
 mod embedded;
 mod nginx;
+mod real;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ use crate::Error;
 use crate::conditions::Servers;
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, at_most};
+use crate::vantages::RecorderAt;
+
+pub use lab::exec::CommandLine;
+pub use real::{NoTarget, RealTarget};
 
 /// A target.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +34,18 @@ pub struct TargetSpec {
     /// What it is there for: `edge`, the accused, or `control`, a comparison.
     #[schemars(schema_with = "roles")]
     pub role: Role,
+    /// A real target: `https://host[:port][/path]`. Absent: a server of the lab, as the fields below say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<RealTarget>,
+    /// Real targets: the address to call, whatever its name leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Real targets: a file of the root certificates that clients trust there, PEM; absent: those of their hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Real targets: where a recorder (`whostalled capture`) watches there: its control socket, or `ssh:HOST[:PATH]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<RecorderAt>,
     /// Which server.
     #[serde(default)]
     pub server: ServerKind,
@@ -65,11 +82,24 @@ impl TargetSpec {
     }
 
     pub(crate) fn check(&self) -> Result<(), Wrong> {
-        self.server.server().check(self)?;
+        match &self.url {
+            Some(_) if self.server != ServerKind::default() || !self.command.is_empty() => {
+                return Err(Wrong::at("url", "a target with a `url` has its own server: leave out `server` and `command`"));
+            }
+            Some(_) => {}
+            None if self.address.is_some() => return Err(for_real_targets("address")),
+            None if self.ca.is_some() => return Err(for_real_targets("ca")),
+            None if self.recorder.is_some() => return Err(for_real_targets("recorder")),
+            None => self.server.server().check(self)?,
+        }
         at_most("rtt", self.rtt, MOST_RTT)?;
         at_most("jitter", self.jitter, MOST_RTT)?;
         at_most("baseline_rtt", self.baseline_rtt.unwrap_or_default(), MOST_RTT)
     }
+}
+
+fn for_real_targets(key: &'static str) -> Wrong {
+    Wrong::at(key, format!("`{key}` is for real targets: it needs a `url`"))
 }
 
 /// Which server a target is.
@@ -147,13 +177,4 @@ pub fn log_file(scratch: &Path, target: &str) -> PathBuf {
 /// Where the server of `target` logs what it did on purpose, if it does.
 pub fn truth_file(scratch: &Path, target: &str) -> PathBuf {
     scratch.join(format!("{target}-truth.ndjson"))
-}
-
-/// A program and its arguments.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CommandLine {
-    /// The program.
-    pub program: String,
-    /// Its arguments.
-    pub args: Vec<String>,
 }

@@ -1,10 +1,10 @@
 //! `server = "nginx"`: the real one.
 
 use settings::Wrong;
+use vantage::command_line::installed;
 
 use super::{CommandLine, Server, Site, TargetSpec};
 use crate::Error;
-use crate::ready::installed;
 
 /// nginx's own default.
 const BACKLOG: u32 = 511;
@@ -18,7 +18,7 @@ impl Server for Nginx {
     }
 
     fn ready(&self, _: &TargetSpec) -> Result<(), Error> {
-        installed("nginx", "apt-get install nginx-light")
+        Ok(installed("nginx", "apt-get install nginx-light")?)
     }
 
     fn command(&self, target: &TargetSpec, site: &Site<'_>) -> Result<CommandLine, Error> {

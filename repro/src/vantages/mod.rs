@@ -5,47 +5,30 @@
 //! ```
 //!
 //! The controller knows plans and bundles, never a process, a namespace or a file of a vantage: those may be on another host. To add a
-//! kind of provider: a folder beside `testbed`, a variant of [`Kind`], an arm of [`open`].
+//! kind of provider: a folder or file beside `testbed`, a variant of [`Kind`], an arm where the compiler asks for one.
 
+mod recorder;
 mod testbed;
+mod world;
 
 use std::sync::atomic::AtomicBool;
 
-use agent::{Bundle, Destination, Go, Hello, Plan, Ready};
+use agent::Destination;
 use lab::rootless::Privilege;
 use lab::truth::Injected;
 use lab::wire::Lateness;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vantage::Vantage;
 
 use crate::Error;
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
+pub use recorder::{NoRecorder, RecorderAt};
 pub use testbed::{PORT, RESOLVER_RTT};
 pub(crate) use testbed::{Testbed, own_server};
-
-/// Where clients run, or a server is watched: one end of a batch.
-pub trait Vantage {
-    /// Who it is and what it can do.
-    fn hello(&self) -> Hello;
-
-    /// Makes ready for a batch: clients stand at a barrier, captures and samples begin anew.
-    ///
-    /// # Errors
-    /// If the plan cannot be carried out here, or `stop` is set.
-    fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error>;
-
-    /// Lifts the barrier.
-    ///
-    /// # Errors
-    /// If `stop` is set.
-    fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error>;
-
-    /// Waits until the clients have ended, and hands over what was seen since the plan came.
-    ///
-    /// # Errors
-    /// If the evidence is not whole, or `stop` is set. A client's failure is data.
-    fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error>;
-}
+use world::World;
 
 /// Who hands out vantages. Dropping it takes down what it built.
 pub trait Provider {
@@ -72,6 +55,12 @@ pub trait Provider {
 
     /// What bears on trust in the run so far.
     fn facts(&self) -> Facts;
+
+    /// Whether a vantage brings its load about by itself, as plans say; else the provider has done it.
+    fn plans_load(&self) -> bool;
+
+    /// Whether a run goes on without a vantage that cannot be reached.
+    fn goes_on(&self) -> bool;
 }
 
 /// What bears on trust in a run.
@@ -85,19 +74,47 @@ pub struct Facts {
     pub gave_up: Vec<String>,
 }
 
-/// Where a scenario's vantages are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Where a vantage is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Hosts of the lab, on this machine.
+    /// A host of the lab, on this machine.
+    #[default]
     Lab,
+    /// This host.
+    Here,
+    /// Another host, over ssh.
+    Ssh,
+}
+
+impl Kind {
+    /// Whether it is a host of the lab.
+    pub fn is_lab(&self) -> bool {
+        match self {
+            Kind::Lab => true,
+            Kind::Here | Kind::Ssh => false,
+        }
+    }
+}
+
+/// How to open a provider.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    /// What this process may do in the lab.
+    pub privilege: Privilege,
+    /// Do without packets, where the hosts are real.
+    pub no_capture: bool,
+    /// Set to stop.
+    pub interrupted: &'a AtomicBool,
 }
 
 /// Opens the provider of a scenario's vantages.
 ///
 /// # Errors
 /// What failed, where, and what to do; what was built is taken down.
-pub fn open(scenario: &Scenario, conditions: &Conditions, privilege: Privilege) -> Result<Box<dyn Provider>, Error> {
-    match scenario.provider() {
-        Kind::Lab => Ok(Box::new(Testbed::build(scenario, conditions, privilege)?)),
+pub fn open<'a>(scenario: &Scenario, conditions: &Conditions, opening: Opening<'a>) -> Result<Box<dyn Provider + 'a>, Error> {
+    if scenario.in_lab() {
+        return Ok(Box::new(Testbed::build(scenario, conditions, opening.privilege)?));
     }
+    Ok(Box::new(World::open(scenario, opening)?))
 }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use ::vantage::{Error, Vantage, packets};
 use agent::{Bundle, Go, Hello, Plan, Ready};
 use capture::live::Live;
 use lab::host::Host;
 
-use super::super::Vantage;
-use super::{Testbed, hello, packets};
-use crate::Error;
+use super::{Testbed, hello};
 use crate::targets::log_file;
 
 /// Watches at a target.
@@ -24,9 +23,9 @@ pub(super) struct LabEdge<'a> {
 
 impl<'a> LabEdge<'a> {
     /// At `host`, whose server is the process `server`.
-    pub(super) fn at(testbed: &'a Testbed, host: &'a Host, server: u32) -> Result<Self, Error> {
+    pub(super) fn at(testbed: &'a Testbed, host: &'a Host, capture: &'a Live, server: u32) -> Self {
         let log = log_file(&testbed.scratch.0, &host.name);
-        Ok(Self { testbed, host, capture: testbed.capture(&host.name)?, server, log, batch: 0 })
+        Self { testbed, host, capture, server, log, batch: 0 }
     }
 
     fn server_runs(&self) -> bool {
@@ -41,12 +40,12 @@ impl Vantage for LabEdge<'_> {
 
     fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
         if plan.clients.is_some() {
-            return Err(Error::Refused { host: self.host.name.clone(), what: "no clients run at a target" });
+            return Err(Error::Refused { host: self.host.name.clone(), what: "no clients run at a target".into() });
         }
         self.batch = plan.batch;
         self.capture.drain();
         self.testbed.sampler.take(self.server);
-        Ok(Ready { batch: plan.batch, clients: 0, losses: packets::losses(self.capture) })
+        Ok(Ready { batch: plan.batch, clients: 0, losses: packets::losses([self.capture]) })
     }
 
     fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), Error> {
@@ -59,11 +58,12 @@ impl Vantage for LabEdge<'_> {
         }
         Ok(Bundle {
             batch: self.batch,
+            gave_up: Vec::new(),
             clients: Vec::new(),
-            frames: packets::take(&self.host.name, self.capture)?,
+            frames: packets::take(&self.host.name, &[("eth0", self.capture)], &|_, _| true)?,
             server: Some(self.testbed.sampler.take(self.server).trace),
             log: self.testbed.lines.new_of(&self.log),
-            losses: packets::losses(self.capture),
+            losses: packets::losses([self.capture]),
             late_ns: None,
             clock: hello::clock(),
         })

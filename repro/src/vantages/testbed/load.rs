@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use lab::cpu::Burners;
+use agent::Load;
+use lab::cpu::{Burners, burners_for};
 use lab::host::{Host, Lab};
 
 use crate::Error;
-use crate::conditions::{Conditions, Load};
+use crate::conditions::Conditions;
 
 /// A quota that nothing reaches.
 const UNLIMITED_CPUS: f64 = 1_024.0;
@@ -37,7 +38,7 @@ impl Loads {
             match (load.cpus, &host.group) {
                 (Some(cpus), Some(group)) => group.quota(cpus)?,
                 (Some(cpus), None) => {
-                    let stand_in = ((1.0 / cpus).ceil() as usize * 3).clamp(2, 24);
+                    let stand_in = burners_for(cpus);
                     gave_up.push(format!(
                         "no cgroup rights: {stand_in} burners pinned to {}'s CPU stand in for a quota of {cpus} CPUs",
                         host.name

@@ -3,13 +3,10 @@
 //! In: a scenario and the conditions that are to hold. Out: vantages and edges that speak in plans and bundles; what was injected.
 //! Dropping it takes all of it down.
 
-mod client;
 mod edge;
 mod hello;
-mod launch;
 mod lines;
 mod load;
-mod packets;
 mod servers;
 mod vantage;
 
@@ -17,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::Destination;
+use agent::{Destination, Family};
 use capture::live::Live;
 use lab::certs::Certificates;
 use lab::host::{Host, Lab, LabConfig};
@@ -26,7 +23,9 @@ use lab::sample::{Sampler, steal};
 use lab::truth::Injected;
 use lab::wire::{Fault, PathConfig};
 
-use super::{Facts, Provider, Vantage};
+use ::vantage::Vantage;
+
+use super::{Facts, Provider};
 use crate::Error;
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
@@ -166,11 +165,6 @@ impl Testbed {
         &self.certificates.bundle
     }
 
-    /// A file below the scratch folder.
-    fn scratch(&self, file: &str) -> PathBuf {
-        self.scratch.0.join(file)
-    }
-
     fn target(&self, name: &str) -> Result<(&Target, &Host), Error> {
         self.targets.get(name).zip(self.lab.host(name)).ok_or_else(|| Error::NoHost(name.to_owned()))
     }
@@ -180,17 +174,24 @@ impl Provider for Testbed {
     fn vantage(&self, name: &str) -> Result<Box<dyn Vantage + '_>, Error> {
         let host = self.lab.host(name).filter(|h| self.vantages.contains(&h.name));
         let host = host.ok_or_else(|| Error::NoHost(name.to_owned()))?;
-        Ok(Box::new(LabVantage::at(self, host)?))
+        Ok(Box::new(LabVantage::at(self, host, self.capture(name)?)))
     }
 
     fn edge(&self, target: &str) -> Result<Option<Box<dyn Vantage + '_>>, Error> {
         let (Target { server, .. }, host) = self.target(target)?;
-        Ok(Some(Box::new(LabEdge::at(self, host, *server)?)))
+        Ok(Some(Box::new(LabEdge::at(self, host, self.capture(target)?, *server))))
     }
 
     fn destination(&self, target: &str) -> Result<Destination, Error> {
         let (Target { host_name, .. }, host) = self.target(target)?;
-        Ok(Destination { name: host_name.clone(), address: Some(host.address(self.ipv6)), port: PORT })
+        Ok(Destination {
+            name: host_name.clone(),
+            address: Some(host.address(self.ipv6)),
+            port: PORT,
+            path: "/".into(),
+            family: Family::only(self.ipv6),
+            roots: None,
+        })
     }
 
     fn truth(&self) -> Vec<Injected> {
@@ -206,6 +207,15 @@ impl Provider for Testbed {
         let mut gave_up = self.gave_up.clone();
         gave_up.extend(self.lines.complaint());
         Facts { lateness: Some(self.lab.wire.lateness()), stolen_ns: steal().saturating_sub(self.stolen_before), gave_up }
+    }
+
+    fn plans_load(&self) -> bool {
+        // It loads servers too, and has done so before the first plan.
+        false
+    }
+
+    fn goes_on(&self) -> bool {
+        false
     }
 }
 

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use agent::{ClientEnd, Clients};
 use lab::cpu::StopCycle;
-use lab::host::Host;
 
-use super::Testbed;
-use super::client::command_line;
 use crate::Error;
+use crate::clients::Place;
+use crate::command_line::command_line;
 
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const WORDS: usize = 400;
 
 /// A client that runs, and ends with this.
-pub(super) struct Launched {
+pub(crate) struct Launched {
     child: Child,
     out: PathBuf,
     err: PathBuf,
@@ -30,12 +29,12 @@ pub(super) struct Launched {
 
 impl Launched {
     /// Its process id.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Lets it start.
-    pub(super) fn lift_barrier(&mut self) {
+    pub(crate) fn lift_barrier(&mut self) {
         drop(self.child.stdin.take());
     }
 }
@@ -48,15 +47,15 @@ impl Drop for Launched {
     }
 }
 
-/// Starts clients on `host`; they wait for the barrier.
-pub(super) fn launch(testbed: &Testbed, host: &Host, clients: &Clients, stop: &AtomicBool) -> Result<Vec<Launched>, Error> {
-    let line = command_line(clients, testbed.roots())?;
-    let mut placement = host.placement();
+/// Starts clients at `place`; they wait for the barrier.
+pub(crate) fn launch(place: &Place<'_>, clients: &Clients, stop: &AtomicBool) -> Result<Vec<Launched>, Error> {
+    let line = command_line(clients, place.roots.as_deref())?;
+    let mut placement = place.placement.clone();
     placement.barrier = true;
     let mut launched = Vec::new();
     for i in 0..clients.client.concurrency {
         pause(Duration::ZERO, stop)?;
-        let file = |end: &str| testbed.scratch(&format!("{}-client-{i}.{end}", host.name));
+        let file = |end: &str| place.scratch.join(format!("{}-client-{i}.{end}", place.host));
         let (out, err) = (file("out"), file("err"));
         let create = |path: &Path| File::create(path).map_err(|source| Error::Write { path: path.display().to_string(), source });
         let child = placement
@@ -66,7 +65,7 @@ pub(super) fn launch(testbed: &Testbed, host: &Host, clients: &Clients, stop: &A
             .stderr(create(&err)?)
             .spawn()
             .map_err(lab::Error::system(format!("starting {}", line.program)))?;
-        testbed.sampler.watch(child.id(), true);
+        place.sampler.watch(child.id(), true);
         launched.push(Launched { child, out, err });
     }
     // Let every child reach the barrier, so that starting them is no part of what is measured.
@@ -75,14 +74,14 @@ pub(super) fn launch(testbed: &Testbed, host: &Host, clients: &Clients, stop: &A
 }
 
 /// Waits for the clients, ends those that outstay their timeout, and reaps them; `stops` end with the waiting.
-pub(super) fn collect(
-    testbed: &Testbed,
+pub(crate) fn collect(
+    place: &Place<'_>,
     mut launched: Vec<Launched>,
     timeout: Duration,
     stops: Option<StopCycle>,
     stop: &AtomicBool,
 ) -> Result<Vec<ClientEnd>, Error> {
-    let sampler = &testbed.sampler;
+    let sampler = place.sampler;
     let deadline = Instant::now() + timeout + GRACE;
     let mut late = false;
     while !launched.iter().all(|l| sampler.ended(l.pid())) {
@@ -123,7 +122,10 @@ fn tail(text: &str) -> String {
 }
 
 /// Sleeps, and wakes when told to stop.
-pub(super) fn pause(length: Duration, stop: &AtomicBool) -> Result<(), Error> {
+///
+/// # Errors
+/// If `stop` is set.
+pub fn pause(length: Duration, stop: &AtomicBool) -> Result<(), Error> {
     let end = Instant::now() + length;
     loop {
         if stop.load(Ordering::Relaxed) {

@@ -1,0 +1,386 @@
+//! Real targets: from this host and over ssh, as root and as an ordinary user. All of them are on loopback, or in a namespace of the test's.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use e2e::certificates::{Certificates, make};
+use e2e::checks::Checks;
+use e2e::edge::Edge;
+use e2e::ports::free_port;
+use e2e::process::{Running, Said, binary, program, repository, run};
+use e2e::waiting::{pause, wait_some};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use testing::{Need, skipped};
+
+/// A stranger's patience, in seconds, from the command to the verdict.
+const PATIENCE: u64 = 30;
+
+/// A folder that everybody may use, certificates, and the checks.
+struct Trial {
+    checks: Checks,
+    folder: TempDir,
+    certificates: Certificates,
+}
+
+impl Trial {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let certificates = make(folder.path());
+        permit(folder.path(), 0o777);
+        for file in [&certificates.ca, &certificates.cert, &certificates.key] {
+            permit(file, 0o644);
+        }
+        Self { checks: Checks::new(), folder, certificates }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `run` against targets on loopback, told as JSON.
+    fn run(&self, mut command: Command, arguments: &[&str]) -> Said {
+        command.current_dir(self.folder.path()).arg("run").args(arguments).arg("--ca").arg(&self.certificates.ca);
+        command.args(["--results", "results", "--json"]);
+        run(command, PATIENCE)
+    }
+
+    /// A server of ours that answers each ClientHello late.
+    fn slow(&self, milliseconds: u32) -> (Running, String) {
+        let port = free_port();
+        let config = serde_json::json!({
+            "listen": [format!("127.0.0.1:{port}")], "chain": self.certificates.cert, "key": self.certificates.key,
+            "log": self.path("slow.log"), "truth": self.path("slow.truth"), "slow_ms": 1e9,
+            "app_delay_ms": milliseconds, "accept_interval_ms": 0.0, "backlog": 64,
+        });
+        let mut command = Command::new(binary());
+        let server = Running::start(command.arg("lab-edge").arg(config.to_string()).stderr(Stdio::null()));
+        listening(port);
+        (server, url(port))
+    }
+
+    fn openssl(&self) -> (Running, String) {
+        let port = free_port();
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
+        command.arg(&self.certificates.cert).arg("-key").arg(&self.certificates.key).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Running::start(&mut command);
+        listening(port);
+        (server, url(port))
+    }
+
+    fn nginx(&self) -> (Running, String) {
+        let port = free_port();
+        let (folder, Certificates { cert, key, .. }) = (self.path("nginx"), &self.certificates);
+        std::fs::create_dir(&folder).expect("a folder of our own");
+        let (at, cert, key) = (folder.display(), cert.display(), key.display());
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path {at}/b; \
+             proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; server {{ \
+             listen 127.0.0.1:{port} ssl; ssl_certificate {cert}; ssl_certificate_key {key}; return 200; }} }}\n"
+        );
+        std::fs::write(folder.join("conf"), config).expect("a folder of our own");
+        let mut command = Command::new(program("nginx").expect("nginx is installed"));
+        let server = Running::start(command.arg("-c").arg(folder.join("conf")).stderr(Stdio::null()));
+        listening(port);
+        (server, url(port))
+    }
+}
+
+fn permit(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own");
+}
+
+fn url(port: u16) -> String {
+    format!("https://localhost:{port}/")
+}
+
+fn listening(port: u16) {
+    let up = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+    wait_some(10, up).expect("the server begins to listen");
+}
+
+fn root(why: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        skipped(Need::Root, why);
+    }
+    root
+}
+
+/// The binary, as a user without any rights.
+fn stranger(trial: &Trial) -> Command {
+    let copy = trial.path("whostalled");
+    if !copy.exists() {
+        std::fs::copy(binary(), &copy).expect("our own folder");
+        permit(&copy, 0o755);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(copy);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]).arg(copy);
+    command
+}
+
+fn told(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or(Value::Null)
+}
+
+/// The verdict of a run, and of the cell of a vantage and a role.
+fn verdict(record: &Value) -> String {
+    label(&record["client_only"])
+}
+
+fn label(verdict: &Value) -> String {
+    let primary = &verdict["primary"];
+    match verdict["verdict"].as_str() {
+        Some("culprit") => [&primary["owner"], &primary["kind"]].iter().filter_map(|v| v.as_str()).collect::<Vec<_>>().join("/"),
+        other => other.unwrap_or("none").to_owned(),
+    }
+}
+
+fn cell(record: &Value, vantage: &str, role: &str) -> String {
+    let cells = record["client_only"]["cells"].as_array().cloned().unwrap_or_default();
+    cells.iter().find(|c| c["vantage"] == vantage && c["role"] == role).map_or_else(|| "no cell".into(), label)
+}
+
+#[test]
+fn a_stranger_gets_a_verdict_of_every_kind_of_server() {
+    let mut trial = Trial::begin();
+    let control = Edge::opened(&trial.certificates);
+    let control = url(control.port);
+    let (_nginx, nginx) = trial.nginx();
+    let (_openssl, openssl) = trial.openssl();
+    let (_slow, slow) = trial.slow(300);
+    for (server, target, wanted) in
+        [("nginx", &nginx, "healthy"), ("OpenSSL", &openssl, "healthy"), ("a slow one", &slow, "edge")]
+    {
+        let control = if server == "a slow one" { &nginx } else { &control };
+        let said = trial.run(stranger(&trial), &[target, "--control", control, "--clients", "4"]);
+        let record = told(&said);
+        let good = said.code == Some(0) && verdict(&record).starts_with(wanted) && cell(&record, "here", "control") == "healthy";
+        trial.checks.check(format!("a stranger's verdict of {server}: {wanted}"), good, || (verdict(&record), said));
+        let grade = std::fs::read_dir(trial.path("results")).expect("results").flatten().any(|run| {
+            let lines = std::fs::read_to_string(run.path().join("handshakes.ndjson")).unwrap_or_default();
+            lines.contains("\"socket\"")
+        });
+        trial.checks.check(format!("{server}: the evidence is sockets"), grade, || "no handshake of that grade");
+    }
+}
+
+#[test]
+fn what_the_rights_give_is_used() {
+    if !root("packets and quotas on loopback need root; neither was tried") {
+        return;
+    }
+    let mut trial = Trial::begin();
+    let healthy = Edge::opened(&trial.certificates);
+    let (_slow, slow) = trial.slow(300);
+    let plain = || Command::new(binary());
+    let said = trial.run(plain(), &[&slow, "--control", &url(healthy.port), "--client", "curl"]);
+    let record = told(&said);
+    let good = said.code == Some(0) && verdict(&record).starts_with("edge") && record["footing"]["captured"].as_u64() > Some(0);
+    trial.checks.check("curl and its packets: the edge", good, || (verdict(&record), said));
+
+    let (target, control) = (url(healthy.port), trial.nginx());
+    let said = trial.run(plain(), &[&target, "--control", &control.1, "--load", "cpus=0.05", "--clients", "8"]);
+    let record = told(&said);
+    let both = [cell(&record, "here", "edge"), cell(&record, "here", "control")];
+    let good = said.code == Some(0) && both.iter().all(|label| label.starts_with("client"));
+    trial.checks.check("clients without CPU: themselves, whatever the target", good, || (both, said));
+    let left = std::fs::read_dir("/sys/fs/cgroup/cpu").into_iter().chain(std::fs::read_dir("/sys/fs/cgroup"));
+    let left: Vec<_> = left.flatten().flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".here")).collect();
+    trial.checks.check("the load is taken off again", left.is_empty(), || left);
+}
+
+#[test]
+fn traffic_goes_to_what_was_named_and_nowhere_else() {
+    if !root("a network of its own needs root; where traffic goes was not looked at") {
+        return;
+    }
+    let mut trial = Trial::begin();
+    let port = 8443;
+    let seen = trial.path("seen");
+    let server = format!(
+        "ip link set lo up; tcpdump -i lo -n -Q in -U 'tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn or udp' > {} 2>/dev/null & sleep 1; \
+         openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert {} -key {} >/dev/null 2>&1 & sleep 1; \
+         {} run https://localhost:{port}/ --ca {} --results {} --clients 3; code=$?; sleep 1; kill $(jobs -p); exit $code",
+        seen.display(),
+        trial.certificates.cert.display(),
+        trial.certificates.key.display(),
+        binary().display(),
+        trial.certificates.ca.display(),
+        trial.path("results").display(),
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-n", "bash", "-c", &server]);
+    let said = run(command, 60);
+    let packets = std::fs::read_to_string(&seen).unwrap_or_default();
+    let there = |line: &&str| line.contains(&format!(" > 127.0.0.1.{port}: Flags [S]"));
+    let elsewhere: Vec<&str> = packets.lines().filter(|line| !there(line)).collect();
+    let named = packets.lines().filter(there).count();
+    trial.checks.check("all traffic goes to the target", said.code == Some(0) && named == 12 && elsewhere.is_empty(), || {
+        (named, elsewhere, said)
+    });
+    trial.checks.check("without a control, what cannot be told is said", said.out.contains("Without a control"), || said);
+}
+
+/// sshd on loopback, and an `ssh` that knows it as `box`.
+struct Box_ {
+    sshd: Running,
+    path: std::ffi::OsString,
+}
+
+fn ssh_box(trial: &Trial) -> Box_ {
+    let (folder, port) = (trial.path("ssh"), free_port());
+    std::fs::create_dir_all(&folder).expect("a folder of our own");
+    permit(&folder, 0o700);
+    let key = |name: &str| {
+        let path = folder.join(name);
+        let mut command = Command::new("ssh-keygen");
+        assert!(command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status().expect("it runs").success());
+        path
+    };
+    let (host, user) = (key("host"), key("user"));
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a folder of our own");
+    write(
+        "sshd_config",
+        format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
+         PermitRootLogin yes\nPasswordAuthentication no\n",
+            host.display(),
+            user.with_extension("pub").display()
+        ),
+    );
+    write(
+        "config",
+        format!(
+            "Host box\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n\
+         Host nowhere\n  HostName 127.0.0.1\n  Port {}\n",
+            user.display(),
+            free_port()
+        ),
+    );
+    write(
+        "ssh",
+        format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", program("ssh").expect("ssh").display(), folder.join("config").display()),
+    );
+    permit(&folder.join("ssh"), 0o755);
+    std::fs::create_dir_all("/run/sshd").expect("root may");
+    let mut command = Command::new(program("sshd").expect("sshd"));
+    let sshd = Running::start(command.arg("-D").arg("-f").arg(folder.join("sshd_config")).stderr(Stdio::null()));
+    listening(port);
+    let path =
+        std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())));
+    Box_ { sshd, path: path.expect("a path") }
+}
+
+/// Files and processes of agents that are over.
+fn left_of_agents() -> Vec<String> {
+    let home = std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
+    let cache = std::fs::read_dir(home.join(".cache/whostalled")).into_iter().flatten().flatten();
+    let agents = std::fs::read_dir("/proc").expect("procfs").flatten().filter_map(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains("agent --stdio").then_some(line)
+    });
+    cache.map(|file| file.path().display().to_string()).chain(agents).collect()
+}
+
+#[test]
+fn a_vantage_over_ssh_is_a_vantage() {
+    if !root("sshd needs root; no vantage over ssh was tried") {
+        return;
+    }
+    let mut trial = Trial::begin();
+    let reached = ssh_box(&trial);
+    let plain = || {
+        let mut command = Command::new(binary());
+        command.env("PATH", &reached.path);
+        command
+    };
+    let (control, slow) = (Edge::opened(&trial.certificates), trial.slow(300));
+    let control = url(control.port);
+    let both = ["--control", &control, "--vantage", "here", "--vantage", "ssh:box", "--clients", "4"];
+    let said = trial.run(plain(), &[&[slow.1.as_str()], &both[..]].concat());
+    let record = told(&said);
+    let seen = [cell(&record, "here", "edge"), cell(&record, "box", "edge"), cell(&record, "box", "control")];
+    let good = said.code == Some(0) && seen[0].starts_with("edge") && seen[1].starts_with("edge") && seen[2] == "healthy";
+    trial.checks.check("over ssh as from here: the edge", good, || (seen, said));
+
+    let scenario = repository().join("scenarios/overloaded-client.toml");
+    let scenario = scenario.to_str().expect("a path");
+    let (_nginx, nginx) = trial.nginx();
+    let there = ["--vantage", "ssh:box", "--target", &format!("edge={nginx}"), "--control", &control];
+    let said = trial.run(plain(), &[&[scenario], &there[..]].concat());
+    let record = told(&said);
+    trial.checks.check("the flagship elsewhere: the client's host", verdict(&record).starts_with("client_host"), || {
+        (verdict(&record), said)
+    });
+
+    let left = wait_some(10, || left_of_agents().is_empty().then_some(()));
+    trial.checks.check("nothing is left over there", left.is_some(), left_of_agents);
+}
+
+#[test]
+fn what_cannot_be_reached_is_said_and_the_rest_goes_on() {
+    if !root("sshd needs root; no failure of a vantage was tried") {
+        return;
+    }
+    let mut trial = Trial::begin();
+    let mut reached = ssh_box(&trial);
+    let target = Edge::opened(&trial.certificates);
+    let target = url(target.port);
+    let plain = |path: &std::ffi::OsString| {
+        let mut command = Command::new(binary());
+        command.env("PATH", path);
+        command
+    };
+    let said = trial.run(plain(&reached.path), &[&target, "--vantage", "here", "--vantage", "ssh:nowhere"]);
+    let record = told(&said);
+    let missing = record["footing"]["missing"][0].as_str().unwrap_or_default().to_owned();
+    let good = said.code == Some(2)
+        && cell(&record, "here", "edge") == "healthy"
+        && missing.contains("nowhere")
+        && missing.contains("refused");
+    trial.checks.check("a vantage that is not there: the others are judged", good, || said);
+
+    let said = trial.run(plain(&reached.path), &[&target, "--vantage", "ssh:nowhere"]);
+    trial.checks.check("no vantage at all", said.refused(2, "no vantage of the run could be used"), || said);
+
+    let mut command = plain(&reached.path);
+    command.current_dir(trial.folder.path()).args([
+        "run",
+        &target,
+        "--vantage",
+        "here",
+        "--vantage",
+        "ssh:box",
+        "--rounds",
+        "40",
+        "--json",
+    ]);
+    command
+        .arg("--ca")
+        .arg(&trial.certificates.ca)
+        .stdout(std::fs::File::create(trial.path("out")).expect("our own"))
+        .stderr(Stdio::null());
+    let mut running = Running::start(&mut command);
+    let agent = wait_some(20, || left_of_agents().iter().any(|line| line.contains("agent --stdio")).then_some(()));
+    pause(3000);
+    reached.sshd.end(Signal::SIGKILL);
+    let mut kill = Command::new("pkill");
+    let _ = kill.args(["-KILL", "-f", "whostalled.*agent --stdio"]).status();
+    let code = running.wait(60).code();
+    let out = std::fs::read_to_string(trial.path("out")).unwrap_or_default();
+    let record: Value = serde_json::from_str(&out).unwrap_or(Value::Null);
+    let missing = record["footing"]["missing"][0].as_str().unwrap_or_default().to_owned();
+    let good = agent.is_some() && code == Some(2) && cell(&record, "here", "edge") == "healthy" && missing.contains("box");
+    trial.checks.check("an agent is killed in the middle: the run ends with what it has", good, || (code, missing, out));
+    let left = wait_some(10, || left_of_agents().is_empty().then_some(()));
+    trial.checks.check("nothing is left over there", left.is_some(), left_of_agents);
+}

@@ -1,0 +1,309 @@
+//! A scenario without a file, and a file's scenario elsewhere: URLs, and vantages by where they are.
+//!
+//! ```text
+//! https://login.example.com/  --control https://www.example.net/  --vantage ssh:box  ─► Scenario
+//! overloaded-client.toml      --target https://login.example.com/ --vantage ssh:box  ─► the same scenario there
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use agent::ClientSpec;
+use analysis::judging::run::Role;
+
+use crate::Error;
+use crate::duration::Length;
+use crate::faults::{CpuQuota, Fault};
+use crate::scenario::{Bearable, Scenario, VantageSpec};
+use crate::targets::{RealTarget, ServerKind, TargetSpec};
+use crate::vantages::{Kind, RecorderAt};
+
+/// Rounds of a run that nobody said more of: enough to tell one slow handshake from slow handshakes.
+const ROUNDS: u32 = 4;
+
+/// Where a vantage is, as people write it: `here`, `ssh:HOST`, or either behind `NAME=`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    name: Option<String>,
+    kind: Kind,
+    host: Option<String>,
+}
+
+/// What is no [`Place`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no place for a vantage: write here, ssh:HOST, or NAME=ssh:HOST")]
+pub struct NoPlace(String);
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let (name, place) = match text.split_once('=') {
+            Some((name, place)) => (Some(name.to_owned()), place),
+            None => (None, text),
+        };
+        match place.split_once(':') {
+            None if place == "here" => Ok(Self { name, kind: Kind::Here, host: None }),
+            Some(("ssh", host)) if !host.is_empty() => Ok(Self { name, kind: Kind::Ssh, host: Some(host.to_owned()) }),
+            _ => Err(NoPlace(text.to_owned())),
+        }
+    }
+}
+
+impl Place {
+    /// This host.
+    pub fn here() -> Self {
+        Self { name: None, kind: Kind::Here, host: None }
+    }
+
+    fn vantage(self) -> VantageSpec {
+        let of_host = |host: &String| {
+            let bare = host.rsplit('@').next().unwrap_or(host);
+            bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' }).collect()
+        };
+        let name = self.name.or_else(|| self.host.as_ref().map(of_host)).unwrap_or_else(|| "here".into());
+        VantageSpec { name, kind: self.kind, host: self.host, keep: false }
+    }
+}
+
+/// A target in place of one of a scenario's: `NAME=URL`, or a URL alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instead {
+    name: Option<String>,
+    url: RealTarget,
+}
+
+impl FromStr for Instead {
+    type Err = crate::targets::NoTarget;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A URL may hold `=` too: behind the name comes its scheme.
+        match text.split_once('=') {
+            Some((name, url)) if url.starts_with("https://") && !name.contains("://") => {
+                Ok(Self { name: Some(name.to_owned()), url: url.parse()? })
+            }
+            _ => Ok(Self { name: None, url: text.parse()? }),
+        }
+    }
+}
+
+/// Where a scenario's vantages and targets are to be instead.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// Vantages.
+    pub vantages: Vec<Place>,
+    /// Targets; one without a name stands for the only one in role `edge`.
+    pub targets: Vec<Instead>,
+    /// Targets for the only one in role `control`.
+    pub controls: Vec<RealTarget>,
+    /// Root certificates that clients trust at these targets.
+    pub ca: Option<PathBuf>,
+}
+
+/// What a run without a file is made of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The accused.
+    pub targets: Vec<RealTarget>,
+    /// Targets to compare with.
+    pub controls: Vec<RealTarget>,
+    /// Where clients run; none: here.
+    pub vantages: Vec<Place>,
+    /// The client.
+    pub client: ClientSpec,
+    /// CPUs that all clients of a vantage get together; absent: all.
+    pub cpus: Option<f64>,
+    /// Root certificates that clients trust.
+    pub ca: Option<PathBuf>,
+    /// Recorders that watch at the targets, in the targets' order.
+    pub recorders: Vec<RecorderAt>,
+    /// How much targets may be asked to bear.
+    pub bearable: Bearable,
+}
+
+impl Scenario {
+    /// The scenario of URLs.
+    ///
+    /// # Errors
+    /// What of it cannot be run.
+    pub fn of_urls(wanted: Wanted) -> Result<Self, Error> {
+        let Wanted { targets, controls, vantages, client, cpus, ca, recorders, bearable } = wanted;
+        let first = targets.first().ok_or_else(|| Error::Scenario("name a target: https://host/".into()))?;
+        let name = first.name();
+        let target = |(role, url): (Role, RealTarget)| TargetSpec { ca: ca.clone(), ..real(url.name(), role, url) };
+        if recorders.len() > targets.len() {
+            return Err(Error::Scenario(
+                "there are more recorders than targets: name each behind the target that it watches".into(),
+            ));
+        }
+        let edges = targets.iter().cloned().map(|url| (Role::Edge, url));
+        let mut places = vantages;
+        if places.is_empty() {
+            places.push(Place::here());
+        }
+        let vantages: Vec<VantageSpec> = places.into_iter().map(Place::vantage).collect();
+        let loads = vantages.iter().filter_map(|v| {
+            let quota = CpuQuota { on: v.name.clone(), cpus: cpus?, burners: 0 };
+            Some((format!("load-{}", v.name), Fault::CpuQuota(quota)))
+        });
+        let mut scenario = Self {
+            description: format!("{} from {}", first, vantages.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ")),
+            name,
+            seed: 1,
+            rounds: ROUNDS,
+            offloads: true,
+            bearable,
+            client,
+            faults: loads.collect::<BTreeMap<_, _>>(),
+            targets: edges.chain(controls.into_iter().map(|url| (Role::Control, url))).map(target).collect(),
+            vantages,
+            expect: None,
+        };
+        for (target, recorder) in scenario.targets.iter_mut().zip(recorders) {
+            target.recorder = Some(recorder);
+        }
+        scenario.name.truncate(100);
+        Ok(scenario)
+    }
+
+    /// Puts its vantages and targets elsewhere: a place or a URL without a name stands for the only one there is.
+    ///
+    /// # Errors
+    /// If that is not clear, or the scenario has no such vantage or target.
+    pub fn relocate(&mut self, elsewhere: Elsewhere) -> Result<(), Error> {
+        let Elsewhere { vantages, targets, controls, ca } = elsewhere;
+        for place in vantages {
+            let names: Vec<String> = self.vantages.iter().map(|v| v.name.clone()).collect();
+            let at = which("vantage", place.name.as_deref(), &names)?;
+            self.vantages[at] = VantageSpec { name: names[at].clone(), ..place.vantage() };
+        }
+        let of_role = |scenario: &Self, role| -> Vec<usize> {
+            (0..scenario.targets.len()).filter(|i| scenario.targets[*i].role == role).collect()
+        };
+        let controls = controls.into_iter().map(|url| (Role::Control, Instead { name: None, url }));
+        for (role, Instead { name, url }) in targets.into_iter().map(|t| (Role::Edge, t)).chain(controls) {
+            let among: Vec<usize> = if name.is_some() { (0..self.targets.len()).collect() } else { of_role(self, role) };
+            let names: Vec<String> = among.iter().map(|i| self.targets[*i].name.clone()).collect();
+            let at = among[which("target", name.as_deref(), &names)?];
+            let old = &self.targets[at];
+            self.targets[at] = TargetSpec { ca: ca.clone(), ..real(old.name.clone(), old.role, url) };
+        }
+        self.check().map_err(|wrong| Error::Scenario(wrong.what))
+    }
+
+    /// The scenario as a file.
+    ///
+    /// # Errors
+    /// If it cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|e| Error::Scenario(e.to_string()))
+    }
+}
+
+fn which(what: &str, name: Option<&str>, names: &[String]) -> Result<usize, Error> {
+    let known = names.join(", ");
+    match (name, names) {
+        (Some(name), _) => names
+            .iter()
+            .position(|n| n == name)
+            .ok_or_else(|| Error::Scenario(format!("--{what} {name}=…: the scenario has no such {what}; it has {known}"))),
+        (None, [_]) => Ok(0),
+        (None, []) => Err(Error::Scenario(format!("the scenario has no {what} whose place that could be"))),
+        (None, _) => Err(Error::Scenario(format!("which {what} is it? The scenario has {known}: write NAME=…"))),
+    }
+}
+
+fn real(name: String, role: Role, url: RealTarget) -> TargetSpec {
+    TargetSpec {
+        name,
+        role,
+        url: Some(url),
+        address: None,
+        ca: None,
+        recorder: None,
+        server: ServerKind::default(),
+        rtt: Length::millis(40),
+        jitter: Length::default(),
+        baseline_rtt: None,
+        command: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::ClientKind;
+
+    use super::*;
+
+    fn url(text: &str) -> RealTarget {
+        text.parse().expect("it is a target")
+    }
+
+    fn place(text: &str) -> Place {
+        text.parse().expect("it is a place")
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            targets: vec![url("https://login.example.com/")],
+            controls: vec![url("https://www.example.net:8443/x")],
+            vantages: vec![place("here"), place("ssh:me@customer box")],
+            client: ClientSpec::new(ClientKind::Probe),
+            cpus: Some(0.4),
+            ca: None,
+            recorders: vec!["ssh:edge-7:/run/c.sock".parse().expect("it is one")],
+            bearable: Bearable::default(),
+        }
+    }
+
+    #[test]
+    fn a_url_is_a_scenario_that_a_file_can_hold() {
+        let scenario = Scenario::of_urls(wanted()).expect("it is one");
+        let names: Vec<&str> = scenario.vantages.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names, ["here", "customer-box"]);
+        assert_eq!(scenario.faults.len(), 2, "the load is on both");
+        let text = scenario.to_toml().expect("it can be written");
+        let again = Scenario::parse("saved.toml", &text, &[]).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(again.to_toml().expect("it can be written"), text);
+        assert_eq!(again.targets[1].url, Some(url("https://www.example.net:8443/x")));
+    }
+
+    #[test]
+    fn a_scenario_moves_with_its_load() {
+        let text = "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"t2\"\n[[target]]\nname = \"edge\"\nrole = \"edge\"\n\
+                    [[target]]\nname = \"other\"\nrole = \"control\"\nserver = \"nginx\"\n[faults.q]\nkind = \"cpu_quota\"\non = \"t2\"\ncpus = 0.4\n";
+        let mut scenario = Scenario::parse("x.toml", text, &[]).expect("it is valid");
+        let there = |s: &str| s.parse::<Instead>().expect("it is a target");
+        let moved = scenario.clone().relocate(Elsewhere {
+            vantages: vec![place("ssh:box")],
+            targets: vec![there("https://a.example/")],
+            ..Elsewhere::default()
+        });
+        assert!(moved.expect_err("the control is the lab's").to_string().contains("other"));
+        let all = vec![there("edge=https://a.example/?q=1"), there("other=https://b.example/")];
+        let elsewhere = Elsewhere { vantages: vec![place("t2=ssh:box")], targets: all, ..Elsewhere::default() };
+        scenario.relocate(elsewhere).expect("it moves");
+        assert_eq!((scenario.vantages[0].name.as_str(), scenario.vantages[0].kind), ("t2", Kind::Ssh));
+        assert_eq!(scenario.targets[0].url.as_ref().map(RealTarget::path).as_deref(), Some("/?q=1"));
+        assert!(scenario.targets[1].role == Role::Control && scenario.faults.len() == 1);
+    }
+
+    #[test]
+    fn what_the_lab_alone_can_do_stays_there() {
+        let text = "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"a\"\n[[target]]\nname = \"edge\"\nrole = \"edge\"\n\
+                    [faults.d]\nkind = \"detour\"\nto = \"edge\"\nextra_rtt = \"80ms\"\n";
+        let mut scenario = Scenario::parse("x.toml", text, &[]).expect("it is valid");
+        let targets = vec!["https://a.example/".parse().expect("it is a target")];
+        let elsewhere = Elsewhere { vantages: vec![place("here")], targets, ..Elsewhere::default() };
+        let error = scenario.relocate(elsewhere).expect_err("a detour needs the wire").to_string();
+        assert!(error.contains("faults.d") && error.contains("only the lab"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_place_is_said() {
+        for text in ["lab", "ssh:", "x=", "ftp:box", ""] {
+            assert!(text.parse::<Place>().is_err(), "{text}");
+        }
+    }
+}

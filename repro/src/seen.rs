@@ -1,0 +1,168 @@
+//! What was seen of one handshake, by whatever saw it: packets, or the client that made it.
+
+use std::net::SocketAddr;
+
+use agent::ClientEnd;
+use analysis::clock::{Client, Instant, Span};
+use analysis::conversation::handshake::Handshake;
+use analysis::conversation::socket::{self, SocketTrace};
+use analysis::conversation::walk;
+use analysis::judging::sentence::explain;
+use analysis::judging::verdict::{Circumstances, Judgement, Reading};
+use records::handshake::{Lane, Mark};
+use records::lanes::{Stamped, comments, lanes};
+use serde::Deserialize;
+
+/// One handshake.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Its packets, at one end or both.
+    Packets(Box<Handshake>),
+    /// The socket of the client that made it.
+    Socket(Box<OwnSocket>),
+}
+
+/// What our own client's socket says of a handshake.
+#[derive(Clone, Debug)]
+pub struct OwnSocket {
+    client: SocketAddr,
+    server: SocketAddr,
+    version: Option<String>,
+    resumed: bool,
+    /// Somebody set the clock meanwhile.
+    stepped: bool,
+    trace: SocketTrace,
+}
+
+/// What of our own client's words is needed here; it has more to say.
+#[derive(Deserialize)]
+struct Probed {
+    local: Option<SocketAddr>,
+    address: Option<SocketAddr>,
+    version: Option<String>,
+    #[serde(default)]
+    resumed: bool,
+    #[serde(default)]
+    clock_stepped: bool,
+    trace: SocketTrace,
+}
+
+impl Seen {
+    /// What a client tells of its own handshake; absent if it tells no times.
+    pub fn told_by(client: &ClientEnd) -> Option<Self> {
+        let Probed { local, address, version, resumed, clock_stepped, mut trace } = Probed::deserialize(&client.said).ok()?;
+        if trace.host.is_none() && !client.trace.samples.is_empty() {
+            trace.host = Some(client.trace.on::<Client>());
+        }
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (client, server) = (local.unwrap_or(nowhere), address.unwrap_or(nowhere));
+        Some(Self::Socket(Box::new(OwnSocket { client, server, version, resumed, stepped: clock_stepped, trace })))
+    }
+
+    /// The client's end.
+    pub fn client(&self) -> SocketAddr {
+        match self {
+            Self::Packets(handshake) => handshake.endpoints.client,
+            Self::Socket(own) => own.client,
+        }
+    }
+
+    /// The server's end.
+    pub fn server(&self) -> SocketAddr {
+        match self {
+            Self::Packets(handshake) => handshake.endpoints.server,
+            Self::Socket(own) => own.server,
+        }
+    }
+
+    /// As the edge alone saw it; absent if it did not.
+    pub fn at_edge(&self) -> Option<Self> {
+        match self {
+            Self::Packets(handshake) => handshake.edge.as_ref().map(|_| Self::Packets(Box::new(handshake.edge_side_only()))),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// Where its time went.
+    pub fn read(&self) -> Option<Reading> {
+        match self {
+            Self::Packets(handshake) => walk::read(handshake),
+            Self::Socket(own) => Some(socket::read(&own.trace)),
+        }
+    }
+
+    /// What else bears on its verdict.
+    pub fn circumstances(&self) -> Circumstances {
+        match self {
+            Self::Packets(handshake) => Circumstances::of(handshake),
+            Self::Socket(own) => Circumstances { clock_in_doubt: own.stepped, ..Circumstances::default() },
+        }
+    }
+
+    /// Its verdict in a sentence.
+    pub fn sentence(&self, reading: &Reading, judgement: &Judgement) -> String {
+        match self {
+            Self::Packets(handshake) => explain(handshake, reading, judgement, &|packet| packet.to_string()),
+            Self::Socket(own) => socket::sentence(&own.trace, reading, judgement),
+        }
+    }
+
+    /// The client's socket of the lookup before it.
+    pub fn lookup(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Packets(handshake) => handshake.lookup.as_ref().map(|lookup| lookup.client),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// The name asked for, as packets show it.
+    pub fn server_name(&self) -> Option<String> {
+        match self {
+            Self::Packets(handshake) => handshake.dialogue.server_name.clone(),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// The TLS version agreed on.
+    pub fn version(&self) -> Option<String> {
+        match self {
+            Self::Packets(handshake) => handshake.dialogue.version.map(|version| version.name().to_owned()),
+            Self::Socket(own) => own.version.clone(),
+        }
+    }
+
+    /// Whether a session was resumed.
+    pub fn resumed(&self) -> bool {
+        match self {
+            Self::Packets(handshake) => handshake.dialogue.resumed,
+            Self::Socket(own) => own.resumed,
+        }
+    }
+
+    /// What each observer saw; `reported` are further observers on the client's clock, `path` the least round trip.
+    pub fn lanes(&self, reported: &[(&str, &[Stamped])], path: Option<Span>) -> Vec<Lane> {
+        match self {
+            Self::Packets(handshake) => lanes(handshake, reported, path),
+            Self::Socket(own) => told(reported, own.trace.started),
+        }
+    }
+
+    /// Comments for the evidence file, by frame number.
+    pub fn comments(&self) -> Vec<(u64, String)> {
+        match self {
+            Self::Packets(handshake) => comments(handshake),
+            Self::Socket(_) => Vec::new(),
+        }
+    }
+}
+
+/// Lanes of what was reported alone.
+fn told(reported: &[(&str, &[Stamped])], start: Instant<Client>) -> Vec<Lane> {
+    let mark = |(name, at): &Stamped| Mark { name: name.clone(), ms: (*at - start).millis(), packet: None };
+    let lane = |(observer, marks): &(&str, &[Stamped])| Lane {
+        observer: (*observer).to_owned(),
+        offset_ms: 0.0,
+        marks: marks.iter().map(mark).collect(),
+    };
+    reported.iter().filter(|(_, marks)| !marks.is_empty()).map(lane).collect()
+}

@@ -1,0 +1,102 @@
+//! The clients of one batch at one place, from the barrier to their ends.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use agent::{ClientEnd, Go, Plan};
+use lab::cpu::StopCycle;
+use lab::exec::Placement;
+use lab::sample::Sampler;
+
+use crate::Error;
+use crate::launch::{Launched, collect, launch, pause};
+
+/// Where clients are started, and who watches them.
+pub struct Place<'a> {
+    /// The host's name.
+    pub host: &'a str,
+    /// How a program is started there.
+    pub placement: Placement,
+    /// Reads processes' scheduler counters.
+    pub sampler: &'a Sampler,
+    /// Where their outputs go while they run.
+    pub scratch: &'a Path,
+    /// A file of the roots that they trust; absent: those of the host.
+    pub roots: Option<PathBuf>,
+}
+
+/// Clients that were asked for, that wait, or that run.
+#[derive(Default)]
+pub struct Clients {
+    batch: u64,
+    plan: Option<agent::Clients>,
+    launched: Vec<Launched>,
+    stops: Option<StopCycle>,
+    late_ns: Option<u64>,
+}
+
+impl Clients {
+    /// Starts the clients of a plan; they wait for [`Clients::go`]. Gives their number.
+    ///
+    /// # Errors
+    /// If they cannot be started, or `stop` is set.
+    pub fn prepare(&mut self, place: &Place<'_>, plan: &Plan, stop: &AtomicBool) -> Result<usize, Error> {
+        *self = Self { batch: plan.batch, plan: plan.clients.clone(), ..Self::default() };
+        if let Some(clients) = &self.plan {
+            self.launched = launch(place, clients, stop)?;
+            self.stops = clients.stops.map(|s| StopCycle::new(s.running.0, s.stopped.0));
+        }
+        Ok(self.launched.len())
+    }
+
+    /// Lets them start.
+    ///
+    /// # Errors
+    /// If `stop` is set.
+    pub fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error> {
+        if let Some(at) = go.at.map(SystemTime::from) {
+            pause(at.duration_since(SystemTime::now()).unwrap_or_default(), stop)?;
+            let late = SystemTime::now().duration_since(at).unwrap_or_default();
+            self.late_ns = Some(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+        }
+        if let Some(cycle) = &mut self.stops {
+            cycle.set(self.launched.iter().map(Launched::pid).collect());
+        }
+        let spread = self.plan.as_ref().map_or(Duration::ZERO, |c| c.client.spread.0);
+        for (i, client) in self.launched.iter_mut().enumerate() {
+            if i > 0 {
+                pause(spread, stop)?;
+            }
+            client.lift_barrier();
+        }
+        Ok(())
+    }
+
+    /// Waits until they have ended, and as long as late packets may come.
+    ///
+    /// # Errors
+    /// If `stop` is set. A client's failure is data.
+    pub fn collect(&mut self, place: &Place<'_>, stop: &AtomicBool) -> Result<Vec<ClientEnd>, Error> {
+        let (timeout, settle) = self.plan.as_ref().map_or_else(Default::default, |c| (c.client.timeout.0, c.settle.0));
+        let (launched, stops) = (std::mem::take(&mut self.launched), self.stops.take());
+        let ends = collect(place, launched, timeout, stops, stop)?;
+        pause(settle, stop)?;
+        Ok(ends)
+    }
+
+    /// The batch that they belong to.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// Whom they call.
+    pub fn destination(&self) -> Option<&agent::Destination> {
+        self.plan.as_ref().map(|clients| &clients.to)
+    }
+
+    /// How much later than told the first started; absent where that was "at once".
+    pub fn late_ns(&self) -> Option<u64> {
+        self.late_ns
+    }
+}

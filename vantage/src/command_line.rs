@@ -1,0 +1,124 @@
+//! The command line of each kind of client.
+
+use std::path::Path;
+
+use agent::{ClientKind, ClientSpec, Clients, Destination, Family, PauseBefore, TlsVersion};
+use lab::exec::CommandLine;
+
+use crate::Error;
+
+/// How to start these clients; they trust the roots in `roots`, or those of their host.
+///
+/// # Errors
+/// If the client is not installed.
+pub fn command_line(clients: &Clients, roots: Option<&Path>) -> Result<CommandLine, Error> {
+    let Clients { client, to, .. } = clients;
+    match client.kind {
+        ClientKind::Curl => {
+            installed("curl", "apt-get install curl")?;
+            Ok(CommandLine { program: "curl".into(), args: curl(client, to, roots) })
+        }
+        ClientKind::Probe => {
+            let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
+            Ok(CommandLine { program: own.display().to_string(), args: probe(clients, roots) })
+        }
+        ClientKind::Command => {
+            named("client.command", &client.command)?;
+            Ok(fill(&client.command, to, roots))
+        }
+    }
+}
+
+/// Whether a program is on the path.
+///
+/// # Errors
+/// Says how to install it.
+pub fn installed(program: &str, how: &str) -> Result<(), Error> {
+    if lab::host::installed(program) {
+        return Ok(());
+    }
+    Err(Error::Missing(format!("the scenario needs `{program}`, which is not installed: {how}")))
+}
+
+/// Whether the program that the file names by `key` is there.
+///
+/// # Errors
+/// Names the key.
+pub fn named(key: &str, command: &[String]) -> Result<(), Error> {
+    match command.first() {
+        // Filled in later.
+        Some(program) if program.contains('{') || lab::host::installed(program) => Ok(()),
+        Some(program) => {
+            Err(Error::Missing(format!("{key}: there is no program `{program}` here: install it, or name its path")))
+        }
+        None => Err(Error::Missing(format!("{key}: name a program"))),
+    }
+}
+
+/// Fills in `{host}`, `{address}`, `{port}` and `{ca}`.
+fn fill(words: &[String], to: &Destination, roots: Option<&Path>) -> CommandLine {
+    let address = to.address.map_or_else(|| to.name.clone(), |a| a.to_string());
+    let roots = roots.map_or_else(|| SYSTEM_ROOTS.to_owned(), |path| path.display().to_string());
+    let mut words = words.iter().map(|w| {
+        w.replace("{host}", &to.name)
+            .replace("{address}", &address)
+            .replace("{port}", &to.port.to_string())
+            .replace("{ca}", &roots)
+    });
+    CommandLine { program: words.next().unwrap_or_default(), args: words.collect() }
+}
+
+/// Where most systems keep their roots: for `{ca}` of commands that run against real targets.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// `name:port` as URLs write it: an IPv6 address stands in brackets.
+fn authority(to: &Destination) -> String {
+    if to.name.contains(':') { format!("[{}]:{}", to.name, to.port) } else { format!("{}:{}", to.name, to.port) }
+}
+
+fn curl(client: &ClientSpec, to: &Destination, roots: Option<&Path>) -> Vec<String> {
+    let version = match client.tls {
+        TlsVersion::V12 => "1.2",
+        TlsVersion::V13 => "1.3",
+    };
+    let mut args: Vec<String> =
+        ["--silent", "--show-error", "--http1.1", "--output", "/dev/null", "--write-out", "%{json}"].map(Into::into).into();
+    args.extend(["--max-time".into(), client.timeout.0.as_secs_f64().to_string()]);
+    args.extend([format!("--tlsv{version}"), "--tls-max".into(), version.into()]);
+    match to.family {
+        Family::Any => {}
+        Family::V4 => args.push("-4".into()),
+        Family::V6 => args.push("-6".into()),
+    }
+    match roots {
+        _ if !client.verify => args.push("--insecure".into()),
+        Some(roots) => args.extend(["--cacert".into(), roots.display().to_string()]),
+        None => {}
+    }
+    args.push(format!("https://{}{}", authority(to), to.path));
+    args
+}
+
+fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
+    let Clients { client, to, pauses, .. } = clients;
+    let mut args = vec!["probe".into(), to.name.clone(), "--port".into(), to.port.to_string(), "--json".into()];
+    args.extend(["--timeout-ms".into(), client.timeout.as_millis().to_string()]);
+    args.extend(["--path".into(), to.path.clone()]);
+    args.extend(roots.iter().flat_map(|roots| ["--ca".into(), roots.display().to_string()]));
+    let (v4, v6) = (to.family == Family::V4, to.family == Family::V6);
+    for (flag, set) in
+        [("--insecure", !client.verify), ("--tls12", client.tls == TlsVersion::V12), ("--ipv4", v4), ("--ipv6", v6)]
+    {
+        if set {
+            args.push(flag.into());
+        }
+    }
+    for pause in pauses {
+        let flag = match pause.before {
+            PauseBefore::ClientHello => "--pause-before-hello-ms",
+            PauseBefore::ClientFinished => "--pause-before-finished-ms",
+        };
+        args.extend([flag.into(), pause.length.as_millis().to_string()]);
+    }
+    args
+}

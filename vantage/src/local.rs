@@ -1,0 +1,234 @@
+//! This host as a vantage.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use agent::{Bundle, ClientEnd, Clock, Go, Hello, Permits, Plan, Ready};
+use analysis::wire::packet::{LinkType, Transport, decode};
+use capture::Captured;
+use capture::live::Live;
+use lab::cpu::Hierarchy;
+use lab::exec::Placement;
+use lab::sample::Sampler;
+
+use crate::clients::{Clients, Place};
+use crate::interfaces::{Tap, listen, may_listen};
+use crate::load::InForce;
+use crate::{Error, Vantage, host, packets};
+
+/// What whoever started a vantage leaves to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leave {
+    /// It may take CPU from its own clients, as plans say.
+    pub load: bool,
+    /// It may capture packets, where the host permits it.
+    pub capture: bool,
+}
+
+/// This host. Dropping it ends clients, captures and loads, and removes its files.
+pub struct Local {
+    name: String,
+    leave: Leave,
+    clock: Clock,
+    sampler: Sampler,
+    clients: Clients,
+    /// The port that is captured on, and the captures.
+    taps: Option<(u16, Vec<Tap>)>,
+    no_packets: Option<String>,
+    load: Option<InForce>,
+    roots: Option<PathBuf>,
+    scratch: Scratch,
+}
+
+impl Local {
+    /// This host under a name of the run's.
+    ///
+    /// # Errors
+    /// If it has no room for temporary files.
+    pub fn new(name: &str, leave: Leave) -> Result<Self, Error> {
+        let no_packets = if leave.capture { may_listen().err() } else { Some("the run was told to do without".into()) };
+        Ok(Self {
+            name: name.to_owned(),
+            leave,
+            clock: host::clock(host::synchronised()),
+            sampler: Sampler::start(),
+            clients: Clients::default(),
+            taps: None,
+            no_packets,
+            load: None,
+            roots: None,
+            scratch: Scratch::make(name)?,
+        })
+    }
+
+    fn place(&self) -> Place<'_> {
+        let mut placement = Placement::default();
+        if let Some(load) = &self.load {
+            load.place(&mut placement);
+        }
+        let (sampler, roots) = (&self.sampler, self.roots.clone());
+        Place { host: &self.name, placement, sampler, scratch: &self.scratch.0, roots }
+    }
+
+    /// Captures on `port` from now on, where that is permitted.
+    fn tap(&mut self, port: u16) {
+        if self.no_packets.is_some() {
+            return;
+        }
+        if self.taps.as_ref().is_none_or(|(tapped, _)| *tapped != port) {
+            self.taps = None;
+            match listen(port) {
+                Ok(taps) => self.taps = Some((port, taps)),
+                Err(why) => self.no_packets = Some(why),
+            }
+        }
+        for live in self.lives() {
+            live.drain();
+        }
+    }
+
+    fn lives(&self) -> impl Iterator<Item = &Live> {
+        self.taps.iter().flat_map(|(_, taps)| taps).map(|tap| &tap.live)
+    }
+
+    /// Brings about the load of a plan, and takes off that of the one before.
+    fn load(&mut self, plan: &Plan) -> Result<(), Error> {
+        if self.load.as_ref().map(|load| load.load) == plan.load {
+            return Ok(());
+        }
+        self.load = None;
+        if let Some(load) = plan.load {
+            if !self.leave.load {
+                let what = "it was started without leave to take CPU from its clients (--allow-load)".into();
+                return Err(Error::Refused { host: self.name.clone(), what });
+            }
+            self.load = Some(InForce::bring(&self.name, load)?);
+        }
+        Ok(())
+    }
+
+    /// Writes the roots that a plan's clients trust.
+    fn roots(&mut self, plan: &Plan) -> Result<(), Error> {
+        self.roots = None;
+        let Some(roots) = plan.clients.as_ref().and_then(|clients| clients.to.roots.as_ref()) else { return Ok(()) };
+        let path = self.scratch.0.join("roots.pem");
+        std::fs::write(&path, roots).map_err(|source| Error::Write { path: path.display().to_string(), source })?;
+        self.roots = Some(path);
+        Ok(())
+    }
+}
+
+impl Vantage for Local {
+    fn hello(&self) -> Hello {
+        let permits = Permits {
+            quotas: self.leave.load && Hierarchy::detect().is_some(),
+            real_time: false,
+            no_packets: self.no_packets.clone(),
+        };
+        host::hello(&self.name, self.clock.clone(), permits)
+    }
+
+    fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
+        self.load(plan)?;
+        self.roots(plan)?;
+        if let Some(clients) = &plan.clients {
+            self.tap(clients.to.port);
+        }
+        let losses = packets::losses(self.lives());
+        let mut clients = std::mem::take(&mut self.clients);
+        let count = clients.prepare(&self.place(), plan, stop);
+        self.clients = clients;
+        Ok(Ready { batch: plan.batch, clients: count?, losses })
+    }
+
+    fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error> {
+        self.clients.go(go, stop)
+    }
+
+    fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
+        let mut clients = std::mem::take(&mut self.clients);
+        let ends = clients.collect(&self.place(), stop);
+        self.clients = clients;
+        let ends = ends?;
+        let name = self.clients.destination().map(|to| to.name.clone()).unwrap_or_default();
+        let ours = |link: LinkType, frame: &Captured| is_ours(link, frame, &ends, &name);
+        let captures: Vec<(&str, &Live)> =
+            self.taps.iter().flat_map(|(_, taps)| taps).map(|tap| (tap.name.as_str(), &tap.live)).collect();
+        let frames = packets::take(&self.name, &captures, &ours)?;
+        let losses = packets::losses(self.lives());
+        let gave_up = self.load.as_ref().and_then(|load| load.gave_up.clone());
+        Ok(Bundle {
+            batch: self.clients.batch(),
+            gave_up: gave_up.into_iter().collect(),
+            clients: ends,
+            frames,
+            server: None,
+            log: Vec::new(),
+            losses,
+            late_ns: self.clients.late_ns(),
+            clock: self.clock.clone(),
+        })
+    }
+}
+
+/// Whether a frame belongs to the run: to a connection of its clients, or to a lookup of the name they call. What else passes on a host is
+/// nobody's business.
+fn is_ours(link: LinkType, frame: &Captured, clients: &[ClientEnd], name: &str) -> bool {
+    let port = |port: u16| clients.iter().any(|client| client.has_port(port));
+    match decode(link, &frame.bytes) {
+        Ok(Transport::Tcp(segment)) => port(segment.source().port()) || port(segment.destination().port()),
+        Ok(Transport::Udp(datagram)) => asks_for(datagram.payload, name),
+        _ => false,
+    }
+}
+
+/// Whether a DNS message speaks of `name`: its labels stand in it, each behind its length (RFC 1035, section 3.1).
+fn asks_for(message: &[u8], name: &str) -> bool {
+    let mut labels = Vec::with_capacity(name.len() + 1);
+    for label in name.trim_end_matches('.').split('.') {
+        labels.push(u8::try_from(label.len()).unwrap_or(0));
+        labels.extend(label.to_ascii_lowercase().bytes());
+    }
+    !name.is_empty() && message.windows(labels.len()).any(|window| window.eq_ignore_ascii_case(&labels))
+}
+
+/// A folder for the outputs of clients; it goes with the vantage.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(name: &str) -> Result<Self, Error> {
+        let folder = lab::clean::scratch_folder(std::process::id()).join(name);
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+        // The folder of this process goes with its last vantage.
+        let _ = self.0.parent().map(|of_process: &Path| std::fs::remove_dir(of_process));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookup_of_the_name_is_told_from_others() {
+        let question = |labels: &[&str]| {
+            let mut message = vec![0; 12];
+            for label in labels {
+                message.push(label.len() as u8);
+                message.extend(label.bytes());
+            }
+            message.push(0);
+            message
+        };
+        assert!(asks_for(&question(&["login", "Example", "com"]), "login.example.com"));
+        assert!(asks_for(&question(&["login", "example", "com"]), "login.example.com."));
+        assert!(!asks_for(&question(&["mail", "example", "com"]), "login.example.com"));
+        assert!(!asks_for(&[], "login.example.com") && !asks_for(&[1, 2, 3], ""));
+    }
+}

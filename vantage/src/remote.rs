@@ -1,0 +1,212 @@
+//! A vantage behind the pipes of a program: `ssh HOST whostalled agent --stdio`, or the same program here.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use agent::{Answer, Ask, Bundle, Go, Hello, Plan, Ready};
+
+use crate::{Ahead, Error, Vantage, host};
+
+/// How long the other side may take to greet: somebody may have to type a passphrase.
+const GREETING: Duration = Duration::from_secs(60);
+/// How long it may take beyond what it was asked to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often it is asked for the time: the quickest answer tells most.
+const ASKED: usize = 5;
+/// An answer is a bundle at most: packets of one batch, in base64.
+const MOST_BYTES: u64 = 1 << 30;
+/// Bytes of its complaints that are kept.
+const COMPLAINTS: usize = 2_000;
+
+/// A vantage elsewhere. Dropping it closes its pipe, upon which it takes down what it set and ends.
+pub struct Remote {
+    name: String,
+    child: Child,
+    questions: Option<ChildStdin>,
+    answers: Receiver<Result<Answer, String>>,
+    complained: Arc<Mutex<String>>,
+    hello: Hello,
+    ahead: Option<Ahead>,
+    /// How long the clients of the plan may take.
+    busy: Duration,
+}
+
+impl Remote {
+    /// Starts `command`, which is to answer as [`crate::serve`] does, and hears its greeting.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not greet, with its own last words; if it is of another release; if `stop` is set.
+    pub fn start(name: &str, mut command: Command, stop: &AtomicBool) -> Result<Self, Error> {
+        let gone = |what: String| Error::Gone { vantage: name.to_owned(), what };
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|e| gone(format!("cannot be reached: starting {:?}: {e}", command.get_program())))?;
+        let (sender, answers) = channel();
+        let mut out = BufReader::new(child.stdout.take().expect("it was piped"));
+        std::thread::spawn(move || {
+            loop {
+                let mut line = Vec::new();
+                let read = out.by_ref().take(MOST_BYTES).read_until(b'\n', &mut line);
+                let answer = match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => serde_json::from_slice(&line).map_err(|e| unreadable(&line, &e)),
+                };
+                if sender.send(answer).is_err() {
+                    break;
+                }
+            }
+        });
+        let complained: Arc<Mutex<String>> = Arc::default();
+        let (theirs, err) = (Arc::clone(&complained), child.stderr.take().expect("it was piped"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(err).split(b'\n').map_while(Result::ok) {
+                let mut kept = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_str(&String::from_utf8_lossy(&line));
+                kept.push('\n');
+                let start = kept.len().saturating_sub(COMPLAINTS);
+                let start = (start..=kept.len()).find(|at| kept.is_char_boundary(*at)).unwrap_or(0);
+                kept.drain(..start);
+            }
+        });
+        let questions = child.stdin.take();
+        let clock = host::clock(agent::ClockError::Unknown);
+        let permits = agent::Permits { quotas: false, real_time: false, no_packets: None };
+        let hello = host::hello(name, clock, permits);
+        let mut remote =
+            Self { name: name.to_owned(), child, questions, answers, complained, hello, ahead: None, busy: Duration::ZERO };
+        match remote.wait(GREETING, stop)? {
+            Answer::Hello(hello) => remote.hello = Hello { name: name.to_owned(), ..hello },
+            other => return Err(remote.unexpected("a greeting", &other)),
+        }
+        remote.hello.check()?;
+        remote.ahead = remote.compare_clocks(stop)?;
+        Ok(remote)
+    }
+
+    /// How far the other clock is ahead of ours: of several questions the quickest answer, in whose middle it was read (Cristian, 1989).
+    fn compare_clocks(&mut self, stop: &AtomicBool) -> Result<Option<Ahead>, Error> {
+        let mut best: Option<Ahead> = None;
+        for _ in 0..ASKED {
+            let (before, begun) = (host::now_ns(), Instant::now());
+            let Answer::Time { now_ns } = self.ask(&Ask::Time, PATIENCE, stop)? else { return Ok(None) };
+            let taken = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
+            let ahead = Ahead { ns: now_ns.saturating_sub(before.saturating_add(taken / 2)), error_ns: taken / 2 };
+            if best.is_none_or(|best| ahead.error_ns < best.error_ns) {
+                best = Some(ahead);
+            }
+        }
+        Ok(best)
+    }
+
+    fn ask(&mut self, ask: &Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
+        let mut line = serde_json::to_vec(ask).map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
+        line.push(b'\n');
+        let written = self.questions.as_mut().map(|pipe| pipe.write_all(&line).and_then(|()| pipe.flush()));
+        if !matches!(written, Some(Ok(()))) {
+            return Err(self.ended());
+        }
+        self.wait(patience, stop)
+    }
+
+    fn wait(&mut self, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            match self.answers.recv_timeout(LOOK) {
+                Ok(Ok(Answer::Failed { why })) => return Err(Error::Failed { vantage: self.name.clone(), why }),
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(what)) => return Err(self.gone(what)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(self.gone(format!("did not answer within {} s", patience.as_secs())));
+                }
+            }
+        }
+    }
+
+    /// Its program has ended: how, and its last words.
+    fn ended(&mut self) -> Error {
+        self.questions = None;
+        // Its last words may still be on the way.
+        std::thread::sleep(LOOK);
+        let status = match self.child.try_wait() {
+            Ok(Some(status)) => format!("is gone ({status})"),
+            _ => "is gone".to_owned(),
+        };
+        self.gone(status)
+    }
+
+    fn gone(&self, what: String) -> Error {
+        let kept = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let last: Vec<&str> = kept.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
+        let what =
+            if last.is_empty() { what } else { format!("{what}: {}", last.into_iter().rev().collect::<Vec<_>>().join("; ")) };
+        Error::Gone { vantage: self.name.clone(), what }
+    }
+
+    fn unexpected(&self, wanted: &str, answer: &Answer) -> Error {
+        let said = serde_json::to_string(answer).unwrap_or_default();
+        self.gone(format!("answered out of turn: {wanted} was due, and it said {}", said.chars().take(80).collect::<String>()))
+    }
+}
+
+impl Vantage for Remote {
+    fn hello(&self) -> Hello {
+        self.hello.clone()
+    }
+
+    fn ahead(&self) -> Option<Ahead> {
+        self.ahead
+    }
+
+    fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
+        let clients = plan.clients.as_ref();
+        self.busy = clients.map_or(Duration::ZERO, |c| {
+            c.client.timeout.0 + c.settle.0 + c.client.spread.0 * u32::try_from(c.client.concurrency).unwrap_or(u32::MAX)
+        });
+        match self.ask(&Ask::Prepare(plan.clone()), PATIENCE, stop)? {
+            Answer::Ready(ready) => Ok(ready),
+            other => Err(self.unexpected("that it is ready", &other)),
+        }
+    }
+
+    fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error> {
+        match self.ask(&Ask::Go(go), PATIENCE + self.busy, stop)? {
+            Answer::Gone => Ok(()),
+            other => Err(self.unexpected("that the clients run", &other)),
+        }
+    }
+
+    fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
+        match self.ask(&Ask::Collect, PATIENCE + self.busy, stop)? {
+            Answer::Bundle(bundle) => Ok(*bundle),
+            other => Err(self.unexpected("a bundle", &other)),
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The end of its questions makes it take down what it set; a little later it is made to.
+        self.questions = None;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn unreadable(line: &[u8], error: &serde_json::Error) -> String {
+    let shown: String = String::from_utf8_lossy(line).chars().take(80).collect();
+    format!("said something that is no answer ({error}): {:?}", shown.trim_end())
+}

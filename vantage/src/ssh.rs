@@ -1,0 +1,166 @@
+//! A vantage over the user's own ssh: the program is copied there, answers over ssh's pipes, and is removed afterwards.
+//!
+//! Host names, keys, jump hosts and session managers are what ssh's own configuration says (ssh_config(5), ProxyCommand); nothing of it is
+//! known here. The other side needs a shell and no right of its own.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::{Error, Leave, Remote};
+
+/// How long a copy may take: a release is tens of megabytes.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Where copies lie over there.
+const FOLDER: &str = "${XDG_CACHE_HOME:-$HOME/.cache}/whostalled";
+
+/// Another host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ssh {
+    /// What ssh is to be given: a host, `user@host`, or a name of its configuration.
+    pub host: String,
+    /// Leave the program there for the next time.
+    pub keep: bool,
+    /// What it may do there.
+    pub leave: Leave,
+}
+
+impl Ssh {
+    /// Connects, as the vantage `name`.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, is another kind of machine, or does not take the program; if `stop` is set.
+    pub fn connect(&self, name: &str, stop: &AtomicBool) -> Result<Remote, Error> {
+        let gone = |what: String| Error::Gone { vantage: name.to_owned(), what };
+        if self.host.starts_with('-') || self.host.is_empty() {
+            return Err(gone(format!("has no host that ssh could be given: {:?}", self.host)));
+        }
+        let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
+        let hash = hash_of(&own).map_err(lab::Error::system(format!("reading {}", own.display())))?;
+        let kept = format!("{FOLDER}/{hash}");
+        let asked = self.run(&format!("uname -sm; test -x \"{kept}\" && echo kept"), Stdio::null(), stop);
+        let said = asked.map_err(|why| why.of(name))?;
+        let mut lines = said.lines();
+        let (machine, ours) = (lines.next().unwrap_or_default(), machine());
+        if machine != ours {
+            return Err(gone(format!("is a {machine:?} machine, and this program is built for {ours:?}")));
+        }
+        let (program, afterwards) = if lines.next() == Some("kept") {
+            (kept, String::new())
+        } else {
+            let program = if self.keep { kept } else { format!("{kept}-{}", std::process::id()) };
+            let binary = File::open(&own).map_err(lab::Error::system(format!("reading {}", own.display())))?;
+            let take = format!(
+                "umask 077; mkdir -p \"{FOLDER}\" && cat > \"{program}.new\" && chmod 700 \"{program}.new\" && mv \"{program}.new\" \"{program}\""
+            );
+            self.run(&take, binary.into(), stop).map_err(|why| why.of(name))?;
+            let remove = format!("rm -f \"{program}\"; rmdir \"{FOLDER}\" 2>/dev/null");
+            (program, if self.keep { String::new() } else { remove })
+        };
+        let load = if self.leave.load { " --allow-load" } else { "" };
+        let capture = if self.leave.capture { "" } else { " --no-capture" };
+        // Where the connection breaks, the agent's questions end, it takes down what it set, and the shell goes on to the last command.
+        let script = format!(
+            "trap '' HUP; \"{program}\" agent --stdio{load}{capture}; code=$?; {afterwards}{}exit $code",
+            separator(&afterwards)
+        );
+        let mut command = self.command();
+        command.arg(script);
+        Remote::start(name, command, stop)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(["-T", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "--"]).arg(&self.host);
+        command
+    }
+
+    /// Runs a script there; what it said.
+    fn run(&self, script: &str, input: Stdio, stop: &AtomicBool) -> Result<String, Why> {
+        let mut command = self.command();
+        command.arg(script).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|e| Why::Said(format!("cannot be reached: starting ssh: {e} (apt-get install openssh-client)")))?;
+        let out = reader(child.stdout.take());
+        let err = reader(child.stderr.take());
+        let status = wait(&mut child, stop)?;
+        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+        if status.success() || !out.trim().is_empty() && status.code() == Some(1) {
+            return Ok(out);
+        }
+        let last = err.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        Err(Why::Said(format!("cannot be reached: ssh {}: {last} ({status})", self.host)))
+    }
+}
+
+/// Why a script did not run.
+enum Why {
+    Said(String),
+    Interrupted,
+}
+
+impl Why {
+    fn of(self, name: &str) -> Error {
+        match self {
+            Why::Said(what) => Error::Gone { vantage: name.to_owned(), what },
+            Why::Interrupted => Error::Interrupted,
+        }
+    }
+}
+
+fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn wait(child: &mut Child, stop: &AtomicBool) -> Result<std::process::ExitStatus, Why> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if stop.load(Ordering::Relaxed) || Instant::now() > deadline => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(if stop.load(Ordering::Relaxed) {
+                    Why::Interrupted
+                } else {
+                    Why::Said(format!("did not take the program within {} s", PATIENCE.as_secs()))
+                });
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            Err(e) => return Err(Why::Said(format!("cannot be waited for: {e}"))),
+        }
+    }
+}
+
+fn separator(afterwards: &str) -> &'static str {
+    if afterwards.is_empty() { "" } else { "; " }
+}
+
+/// This machine, as `uname -sm` writes it.
+fn machine() -> String {
+    let arch = std::env::consts::ARCH;
+    format!("Linux {arch}")
+}
+
+/// The beginning of a file's SHA-256, in hexadecimal.
+fn hash_of(path: &std::path::Path) -> std::io::Result<String> {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => context.update(&buffer[..n]),
+        }
+    }
+    Ok(context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
