@@ -52,8 +52,13 @@ pub struct Judgements {
     cells: Vec<(Cell, Vec<usize>)>,
 }
 
-/// Judges every handshake of a run on one kind of evidence.
-pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence) -> Judgements {
+/// Judges every handshake of a run on one kind of evidence; `counts` says which cells there are, by vantage and target.
+pub fn judge_all(
+    scenario: &Scenario,
+    measured: &[Measured],
+    evidence: Evidence,
+    counts: &dyn Fn(&str, &str) -> bool,
+) -> Judgements {
     let seen: Vec<Option<Seen>> = measured
         .iter()
         .map(|m| match evidence {
@@ -63,7 +68,7 @@ pub fn judge_all(scenario: &Scenario, measured: &[Measured], evidence: Evidence)
         .collect();
     let mut cells: Vec<(Cell, Vec<usize>)> = Vec::new();
     for vantage in &scenario.vantages {
-        for target in &scenario.targets {
+        for target in scenario.targets.iter().filter(|target| counts(&vantage.name, &target.name)) {
             cells.push(cell(&vantage.name, target, measured, &seen));
         }
     }

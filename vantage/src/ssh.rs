@@ -53,7 +53,7 @@ impl Ssh {
             let program = if self.keep { kept } else { format!("{kept}-{}", std::process::id()) };
             let binary = File::open(&own).map_err(lab::Error::system(format!("reading {}", own.display())))?;
             let take = format!(
-                "umask 077; mkdir -p \"{FOLDER}\" && cat > \"{program}.new\" && chmod 700 \"{program}.new\" && mv \"{program}.new\" \"{program}\""
+                "umask 077; find \"{FOLDER}\" -name '*-*' -mtime +1 -delete 2>/dev/null; mkdir -p \"{FOLDER}\" && cat > \"{program}.new\" && chmod 700 \"{program}.new\" && mv \"{program}.new\" \"{program}\""
             );
             self.run(&take, binary.into(), stop).map_err(|why| why.of(name))?;
             let remove = format!("rm -f \"{program}\"; rmdir \"{FOLDER}\" 2>/dev/null");

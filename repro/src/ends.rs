@@ -1,0 +1,107 @@
+//! All ends of a run: its vantages as far as they can be reached, and who watches at its targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent::{Destination, Hello};
+use records::run::ClockAhead;
+use vantage::Vantage;
+
+use crate::Error;
+use crate::batch::Cell;
+use crate::scenario::Scenario;
+use crate::targets::TargetSpec;
+use crate::vantages::Provider;
+
+/// All ends of a run.
+pub(crate) struct Ends<'p> {
+    /// What the first vantage said.
+    pub(crate) hello: Hello,
+    vantages: BTreeMap<String, Box<dyn Vantage + 'p>>,
+    edges: BTreeMap<String, (Destination, Option<Box<dyn Vantage + 'p>>)>,
+    /// Clocks of other hosts.
+    pub(crate) clocks: Vec<ClockAhead>,
+    /// What vantages said that they must do without.
+    pub(crate) gave_up: Vec<String>,
+    /// Vantages that are not there, and why.
+    pub(crate) missing: Vec<String>,
+    /// Their names.
+    pub(crate) lost: BTreeSet<String>,
+}
+
+impl<'p> Ends<'p> {
+    /// Reaches all of them; a vantage that cannot be reached is missing, where the provider lets a run go on without it.
+    ///
+    /// # Errors
+    /// If one is wanted that cannot be had, or none is left.
+    pub(crate) fn of(provider: &'p dyn Provider, scenario: &Scenario) -> Result<Self, Error> {
+        let (mut first, mut clocks, mut gave_up, mut missing) = (None, Vec::new(), Vec::new(), Vec::new());
+        let mut lost = BTreeSet::new();
+        let mut vantages = BTreeMap::new();
+        for spec in &scenario.vantages {
+            let vantage = match provider.vantage(&spec.name) {
+                Ok(vantage) => vantage,
+                Err(Error::Vantage(error)) if provider.goes_on() => {
+                    missing.push(error.to_string());
+                    lost.insert(spec.name.clone());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let hello = vantage.hello();
+            hello.check().map_err(vantage::Error::from)?;
+            clocks.extend(vantage.ahead().map(|ahead| ClockAhead {
+                vantage: spec.name.clone(),
+                ahead_ms: ahead.ns as f64 / 1e6,
+                error_ms: ahead.error_ns as f64 / 1e6,
+            }));
+            gave_up.extend(hello.permits.no_packets.as_ref().map(|why| format!("no packets at {}: {why}", spec.name)));
+            first.get_or_insert(hello);
+            vantages.insert(spec.name.clone(), vantage);
+        }
+        let mut edges = BTreeMap::new();
+        for target in &scenario.targets {
+            let edge = provider.edge(&target.name)?;
+            edge.as_ref().map_or(Ok(()), |edge| edge.hello().check()).map_err(vantage::Error::from)?;
+            edges.insert(target.name.clone(), (provider.destination(&target.name)?, edge));
+        }
+        let Some(hello) = first else { return Err(Error::NoVantage(missing)) };
+        Ok(Self { hello, vantages, edges, clocks, gave_up, missing, lost })
+    }
+
+    /// Whether anybody watches at a target.
+    pub(crate) fn watched(&self) -> bool {
+        self.edges.values().any(|(_, edge)| edge.is_some())
+    }
+
+    /// A vantage is gone.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(crate) fn lose(&mut self, name: &str) -> Result<(), Error> {
+        self.vantages.remove(name);
+        self.lost.insert(name.to_owned());
+        if self.vantages.is_empty() { Err(Error::NoVantage(vec![format!("{name} is gone")])) } else { Ok(()) }
+    }
+
+    /// How clients reach a target.
+    ///
+    /// # Errors
+    /// If there is no such target.
+    pub(crate) fn destination(&self, target: &TargetSpec) -> Result<&Destination, Error> {
+        self.edges.get(&target.name).map(|(to, _)| to).ok_or_else(|| missing(&target.name))
+    }
+
+    /// A cell; absent if its vantage is not there, or no longer.
+    ///
+    /// # Errors
+    /// If there is no such target.
+    pub(crate) fn cell<'a>(&'a mut self, name: &'a str, target: &'a TargetSpec) -> Result<Option<Cell<'a, 'p>>, Error> {
+        let Some(vantage) = self.vantages.get_mut(name) else { return Ok(None) };
+        let (_, edge) = self.edges.get_mut(&target.name).ok_or_else(|| missing(&target.name))?;
+        Ok(Some(Cell { name, vantage: vantage.as_mut(), target, edge: edge.as_deref_mut() }))
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::NoHost(name.to_owned())
+}

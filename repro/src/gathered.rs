@@ -1,0 +1,249 @@
+//! What a run gathers, batch by batch, and what becomes of it at the end: verdicts, records, the run folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent::Losses;
+use analysis::clock::Instant;
+use lab::truth::Injected;
+use records::FORMAT;
+use records::handshake::HandshakeRecord;
+use records::lanes::Stamped;
+use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord};
+
+use crate::Error;
+use crate::batch::Batch;
+use crate::folder::Folder;
+use crate::judge::{Evidence, Measured, distributions, judge_all, record};
+use crate::run::{Outcome, Page};
+use crate::scenario::{OneOrMore, Scenario};
+use crate::seen::Seen;
+use crate::vantages::Facts;
+
+/// A run is void if the wire sent more than this share of its packets late …
+const MOST_LATE: f64 = 0.02;
+
+/// What a run has gathered so far.
+pub(crate) struct Gathered {
+    pub(crate) footing: Footing,
+    measured: Vec<Measured>,
+    pub(crate) truth: Vec<Injected>,
+    /// What each host's capture had lost when it was last heard of.
+    pub(crate) losses: BTreeMap<String, Losses>,
+    /// Targets at which somebody watches.
+    watched: BTreeSet<String>,
+}
+
+impl Gathered {
+    /// Nothing yet, but what was known before the first batch.
+    pub(crate) fn new(footing: Footing, truth: Vec<Injected>, watched: BTreeSet<String>) -> Self {
+        Self { footing, measured: Vec::new(), truth, losses: BTreeMap::new(), watched }
+    }
+
+    /// Whether anybody watches at a target.
+    fn is_watched(&self) -> bool {
+        !self.watched.is_empty()
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call, each a different thing
+    /// Takes what a batch yielded, and writes it down.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn take(
+        &mut self,
+        folder: &mut Folder,
+        scenario: &Scenario,
+        round: u32,
+        vantage: &str,
+        target: &str,
+        batch: Batch,
+        mut injected: Vec<Injected>,
+    ) -> Result<(), Error> {
+        let notes: Vec<(u64, String)> = batch.seen.iter().flat_map(Seen::comments).collect();
+        folder.frames(&batch.frames, &notes)?;
+        for client in &batch.clients {
+            let agent::ClientEnd { pid, code, timed_out, said, complained, trace: _ } = client.clone();
+            let (event, vantage, target) = (ClientEnded::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
+            let ended = ClientEnded { event, round, vantage, target, pid, code, timed_out, said, complained };
+            folder.append("events.ndjson", &ended)?;
+        }
+        self.losses.extend(batch.losses);
+        for what in batch.gave_up {
+            if !self.footing.gave_up.contains(&what) {
+                self.footing.gave_up.push(what);
+            }
+        }
+        self.footing.clients += batch.clients.len() as u64;
+        self.footing.clients_timed_out += batch.clients.iter().filter(|c| c.timed_out).count() as u64;
+        self.footing.captured += batch.frames.len() as u64;
+        let begun = self.measured.len();
+        for seen in batch.seen {
+            let said = batch.clients.iter().find(|c| c.said_port() == Some(seen.client().port())).map(|c| &c.said);
+            let (client_app, client_kernel) = said.map(reported).unwrap_or_default();
+            injected.extend(said.and_then(|s| paused(s, seen.client())));
+            self.measured.push(Measured {
+                id: self.measured.len() as u64 + 1,
+                round,
+                vantage: vantage.to_owned(),
+                target: target.to_owned(),
+                seen,
+                client_app,
+                client_kernel,
+            });
+        }
+        // Provisional: what this batch alone says. The run's own baselines come at the end.
+        let all = judge_all(scenario, &self.measured[begun..], Evidence::All, &|_, _| true);
+        for (measured, judged) in self.measured[begun..].iter().zip(all.handshakes) {
+            folder.append("handshakes.ndjson", &record(measured, judged, None, self.is_watched()))?;
+        }
+        for one in &injected {
+            folder.append("truth.ndjson", one)?;
+        }
+        self.truth.extend(injected);
+        Ok(())
+    }
+
+    /// Judges all of it and writes the rest of the folder.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn finish(
+        mut self,
+        facts: Facts,
+        lost: &BTreeSet<String>,
+        folder: Folder,
+        scenario: &Scenario,
+        manifest: &Manifest<&Scenario>,
+        page: &Page<'_>,
+    ) -> Result<Outcome, Error> {
+        self.footing.capture_lost = self.losses.values().map(Losses::lost).sum();
+        if let Some(wire) = facts.lateness {
+            self.footing.wire_forwarded = wire.forwarded;
+            self.footing.wire_late = wire.late;
+            self.footing.wire_worst_ms = wire.worst_ns as f64 / 1e6;
+            self.footing.wire_real_time = wire.real_time;
+        }
+        self.footing.stolen_ms = facts.stolen_ns as f64 / 1e6;
+        self.footing.gave_up.extend(facts.gave_up);
+        // A real host's capture may lose packets of others: what it lost is a fact of each handshake.
+        self.footing.void = facts.lateness.and_then(|_| void(&self.footing));
+
+        // A vantage that was never there has no cells; where clients ran and nothing was seen of them, that is said of the cell.
+        let measured = |vantage: &str| !lost.contains(vantage) || self.measured.iter().any(|m| m.vantage == vantage);
+        let all = judge_all(scenario, &self.measured, Evidence::All, &|vantage, _| measured(vantage));
+        let edge = self.is_watched().then(|| {
+            let seen = |vantage: &str, target: &str| measured(vantage) && self.watched.contains(target);
+            judge_all(scenario, &self.measured, Evidence::EdgeOnly, &seen)
+        });
+        let (phases, histograms) = distributions(&all);
+        let of_edge = |i: usize| edge.as_ref().and_then(|edge| edge.handshakes[i].clone());
+        let record_of =
+            |(i, (m, judged)): (usize, (&Measured, &Option<_>))| record(m, judged.clone(), of_edge(i), self.is_watched());
+        let handshakes: Vec<HandshakeRecord> = self.measured.iter().zip(&all.handshakes).enumerate().map(record_of).collect();
+        let expectations = expectations(scenario, &all.verdict, edge.as_ref().map(|edge| &edge.verdict), self.is_watched());
+        let (edge_only, edge_sentences) = edge.map_or((None, Vec::new()), |edge| (Some(edge.verdict), edge.sentences));
+        let run = RunRecord {
+            format: FORMAT,
+            run_id: manifest.run_id.clone(),
+            scenario: scenario.name.clone(),
+            description: scenario.description.clone(),
+            started: manifest.started.clone(),
+            kernel: manifest.kernel.clone(),
+            best: if self.is_watched() { Best::BothEnds(all.verdict) } else { Best::ClientOnly(all.verdict) },
+            edge_only,
+            sentences: all.sentences,
+            edge_sentences,
+            phases,
+            footing: std::mem::take(&mut self.footing),
+            expectations,
+        };
+        let lines: Vec<u8> = handshakes
+            .iter()
+            .filter_map(|h| serde_json::to_vec(h).ok())
+            .flat_map(|mut line| {
+                line.push(b'\n');
+                line
+            })
+            .collect();
+        folder.write("handshakes.ndjson", &lines)?;
+        folder.histograms(&histograms)?;
+        folder.json("verdict.json", &run)?;
+        folder.write("report.html", page(&run, &handshakes, &self.truth_lines()).as_bytes())?;
+        let path = folder.path.clone();
+        folder.finish(&self.losses)?;
+        Ok(Outcome { record: run, handshakes, truth: self.truth, folder: path })
+    }
+
+    fn truth_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.truth.iter().filter(|t| t.client.is_none()).map(|t| t.what.clone()).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    }
+}
+
+/// Why a run cannot be judged, if so.
+fn void(footing: &Footing) -> Option<String> {
+    let late = footing.wire_late as f64 / footing.wire_forwarded.max(1) as f64;
+    if late > MOST_LATE {
+        return Some(format!(
+            "the wire sent {:.1} % of its packets over 2 ms late (worst {:.1} ms): run again on a quieter machine{}",
+            late * 100.0,
+            footing.wire_worst_ms,
+            if footing.wire_real_time { "" } else { ", or as root" }
+        ));
+    }
+    (footing.capture_lost > 0)
+        .then(|| format!("the captures lost {} packets: run again on a quieter machine", footing.capture_lost))
+}
+
+fn expectations(
+    scenario: &Scenario,
+    all: &analysis::judging::run::RunVerdict,
+    edge: Option<&analysis::judging::run::RunVerdict>,
+    watched: bool,
+) -> Vec<Expectation> {
+    let Some(expect) = scenario.expect.as_ref().map(toml::Spanned::get_ref) else { return Vec::new() };
+    let entry = |evidence: &str, labels: &OneOrMore, seen: String, held: bool| Expectation {
+        evidence: evidence.into(),
+        expected: labels.labels().into_iter().map(str::to_owned).collect(),
+        seen,
+        held,
+    };
+    let run = |evidence, labels: &OneOrMore, v: &analysis::judging::run::RunVerdict| {
+        entry(evidence, labels, v.verdict.label(), labels.labels().iter().any(|l| v.verdict.is(l)))
+    };
+    let mut found = vec![run(if watched { "both ends" } else { "client only" }, &expect.verdict, all)];
+    // What the edge alone would have said is asked only where somebody watched there.
+    found.extend(expect.edge_only.as_ref().zip(edge).map(|(labels, edge)| run("edge only", labels, edge)));
+    if let Some(labels) = &expect.control {
+        for cell in all.cells.iter().filter(|c| c.role == analysis::judging::run::Role::Control) {
+            let held = labels.labels().iter().any(|l| cell.verdict.is(l));
+            found.push(entry(&format!("control {} → {}", cell.vantage, cell.target), labels, cell.verdict.label(), held));
+        }
+    }
+    found
+}
+
+/// Milestones as our own client reports them: by its program, by its socket.
+fn reported(said: &serde_json::Value) -> (Vec<Stamped>, Vec<Stamped>) {
+    let at = |field: &str| said.get(field).and_then(serde_json::Value::as_i64);
+    let pick = |fields: &[(&str, &str)]| -> Vec<Stamped> {
+        fields.iter().filter_map(|(field, name)| at(field).map(|ns| ((*name).to_owned(), Instant::from_nanos(ns)))).collect()
+    };
+    let app = [
+        ("dns_start", "dns_start"),
+        ("dns_end", "dns_end"),
+        ("connected", "syn_ack"),
+        ("client_hello", "client_hello"),
+        ("flight_read", "server_flight_end"),
+        ("client_finished", "client_finished"),
+    ];
+    (pick(&app), pick(&[("flight_at_kernel", "server_flight_end")]))
+}
+
+/// What our own client says it slept because it was told to.
+fn paused(said: &serde_json::Value, client: std::net::SocketAddr) -> Option<Injected> {
+    let ms = said.get("paused_ms")?.as_f64().filter(|ms| *ms > 0.0)?;
+    Some(Injected { client: Some(client), target: None, owner: "client_app".into(), ms: Some(ms), what: "slept as told".into() })
+}
