@@ -68,9 +68,9 @@ impl<'p> Ends<'p> {
         Ok(Self { hello, vantages, edges, clocks, gave_up, missing, lost })
     }
 
-    /// Whether anybody watches at a target.
-    pub(crate) fn watched(&self) -> bool {
-        self.edges.values().any(|(_, edge)| edge.is_some())
+    /// The targets at which somebody watches.
+    pub(crate) fn watched(&self) -> BTreeSet<String> {
+        self.edges.iter().filter(|(_, (_, edge))| edge.is_some()).map(|(target, _)| target.clone()).collect()
     }
 
     /// A vantage is gone.
