@@ -14,7 +14,7 @@ use crate::plan::{Go, Plan, Ready};
 #[serde(rename_all = "snake_case", tag = "ask", content = "with")]
 pub enum Ask {
     /// Make ready for a batch.
-    Prepare(Plan),
+    Prepare(Box<Plan>),
     /// Lift the barrier.
     Go(Go),
     /// Wait for the clients, and hand over what was seen.

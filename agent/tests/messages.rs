@@ -146,7 +146,7 @@ fn what_later_releases_added_is_read_back() {
     }
     hello.permits.no_packets = Some("CAP_NET_RAW is missing".into());
     bundle.gave_up.push("no quota".into());
-    for ask in [Ask::Prepare(plan), Ask::Go(Go { at: None }), Ask::Collect, Ask::Time] {
+    for ask in [Ask::Prepare(Box::new(plan)), Ask::Go(Go { at: None }), Ask::Collect, Ask::Time] {
         let line = serde_json::to_string(&ask).expect("it can be written");
         assert!(!line.contains('\n') && serde_json::from_str::<Ask>(&line).expect("it can be read") == ask, "{line}");
     }

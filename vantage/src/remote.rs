@@ -172,7 +172,7 @@ impl Vantage for Remote {
         self.busy = clients.map_or(Duration::ZERO, |c| {
             c.client.timeout.0 + c.settle.0 + c.client.spread.0 * u32::try_from(c.client.concurrency).unwrap_or(u32::MAX)
         });
-        match self.ask(&Ask::Prepare(plan.clone()), PATIENCE, stop)? {
+        match self.ask(&Ask::Prepare(Box::new(plan.clone())), PATIENCE, stop)? {
             Answer::Ready(ready) => Ok(ready),
             other => Err(self.unexpected("that it is ready", &other)),
         }
