@@ -5,12 +5,11 @@
 
 use std::net::IpAddr;
 
-use analysis::clock::{Client, Domain, Edge, Span, Unplaced};
+use analysis::clock::{Client, Edge, Span, Unplaced};
 use analysis::conversation::handshake::Handshake;
-use analysis::doubt::offset::{
-    Apart, Step, apart, crossings, host_step, lacks_time, own_step, runs_backwards, step_between, take_out, waited_in_no_time,
-};
+use analysis::doubt::offset::{Apart, lacks_time};
 use analysis::doubt::standpoint::{Standpoint, distance_from_client, legs, standpoint};
+use analysis::doubt::straight::{Straight, straight, straight_pair};
 use analysis::tcp::flow::{Side, View};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
@@ -144,8 +143,9 @@ impl Placing {
             ((c, client, Standpoint::Client, how), Some((e, edge, Standpoint::Edge, edge_how))) => {
                 let (client, edge) = (client.on_clock_of::<Client>(), edge.on_clock_of::<Edge>());
                 let path = (c, e, edge.endpoints.client.ip(), edge.endpoints.server.ip());
-                let Straight { handshake, otherwise, apart } =
-                    straight_pair(client, edge, self.apart.get(&path).copied(), &mut notes);
+                let Straight { handshake, otherwise, apart, notes: of_clocks } =
+                    straight_pair(client, edge, self.apart.get(&path).copied());
+                notes.extend(of_clocks.iter().map(ToString::to_string));
                 if self.apart.len() >= MOST_PATHS {
                     self.apart.clear();
                 }
@@ -235,7 +235,9 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
         Standpoint::Edge => Some(Side::Server),
         Standpoint::Between | Standpoint::Both | Standpoint::Unknown => None,
     };
-    let (view, doubt) = straight(view, own, &mut notes);
+    let (view, of_clock) = straight(view, own);
+    let doubt = of_clock.iter().any(|note| note.is_doubt());
+    notes.extend(of_clock.iter().map(ToString::to_string));
     let with_doubt = |h: Handshake| {
         let mut h = Box::new(h);
         h.clock_in_doubt = doubt;
@@ -252,70 +254,4 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
     let client_observer = (at == Standpoint::Client).then_some(observer);
     let edge_observer = (at == Standpoint::Edge).then_some(observer);
     Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, notes }
-}
-
-/// A view with its clock's steps taken out, and whether some could not be; `own` is the end on whose host it was made.
-fn straight<D: Domain>(mut view: View<D>, own: Option<Side>, notes: &mut Vec<String>) -> (View<D>, bool) {
-    if let Some(step) = own_step(&view).or_else(|| host_step(&view, own?)) {
-        take_out(&mut view, step);
-        notes.push(format!(
-            "the capture's clock ({}) was set by {} during this handshake; what follows is set back",
-            D::NAME,
-            step.by
-        ));
-    }
-    if view.mended.sorted {
-        notes.push("packets did not lie in the order of time, and were put in it".into());
-    }
-    if view.mended.garbage > 0 {
-        notes.push(format!(
-            "{} stamped with a time that no clock can have had",
-            settings::words::plural(view.mended.garbage as u64, "packet")
-        ));
-    }
-    let (backwards, leapt) = (runs_backwards(&view), own == Some(Side::Client) && waited_in_no_time(&view));
-    if backwards {
-        notes.push(format!("the capture's clock ({}) ran backwards during this handshake", D::NAME));
-    } else if leapt {
-        notes.push("a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client stood still".into());
-    }
-    let lacking = lacks_time(&view);
-    if lacking {
-        notes.push(format!("both ends' TCP timestamps count time that the capture's clock ({}) does not", D::NAME));
-    }
-    let doubt = backwards || leapt || lacking || view.mended.garbage > 0;
-    (view, doubt)
-}
-
-/// A handshake, and what it is if the other clock was the one that was set.
-struct Straight {
-    handshake: Box<Handshake>,
-    otherwise: Option<Box<Handshake>>,
-    /// How far the two clocks are apart at its end.
-    apart: Option<Apart>,
-}
-
-fn straight_pair(client: View<Client>, edge: View<Edge>, earlier: Option<Apart>, notes: &mut Vec<String>) -> Straight {
-    let (mut client, client_doubt) = straight(client, Some(Side::Client), notes);
-    let (mut edge, edge_doubt) = straight(edge, Some(Side::Server), notes);
-    let crossings = crossings(&client, &edge);
-    let Some(step) = step_between(&crossings, earlier) else {
-        let mut handshake = Box::new(Handshake::of(Some(client), Some(edge)));
-        handshake.clock_in_doubt = client_doubt || edge_doubt;
-        return Straight { handshake, otherwise: None, apart: apart(&crossings) };
-    };
-    let at = crossings[step.from];
-    notes.push(format!("one of the captures' clocks was set by {} during this handshake", step.by.abs()));
-    let (client_as_it_was, edge_as_it_was) = (client.clone(), edge.clone());
-    take_out(&mut client, Step { from: at.client, by: Span::ZERO - step.by });
-    take_out(&mut edge, Step { from: at.edge, by: step.by });
-    let (of_client, of_edge) =
-        [(client, edge_as_it_was), (client_as_it_was, edge)].map(|(c, e)| Box::new(Handshake::of(Some(c), Some(e)))).into();
-    // A clock that ran backwards is the one that was set.
-    let apart = apart(crossings.split_at(step.from).1);
-    match (client_doubt, edge_doubt) {
-        (true, _) => Straight { handshake: of_client, otherwise: None, apart },
-        (_, true) => Straight { handshake: of_edge, otherwise: None, apart },
-        _ => Straight { handshake: of_client, otherwise: Some(of_edge), apart },
-    }
 }

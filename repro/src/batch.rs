@@ -2,14 +2,16 @@
 //!
 //! What no packet shows, the clients themselves may: their sockets, or their own clocks ([`Seen`]).
 
-use std::collections::HashSet;
+mod straighten;
+
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent::{Bundle, ClientEnd, Clients, Destination, Go, Load, LogLine, Losses, Plan};
 use analysis::clock::{Client, Edge, Instant as Stamp};
-use analysis::conversation::handshake::{EdgeLog, Handshake, join};
+use analysis::conversation::handshake::{EdgeLog, Handshake, pairs};
 use analysis::dns::Lookups;
 use analysis::tcp::table::FlowTable;
 use analysis::wire::packet::{LinkType, Transport, decode};
@@ -119,7 +121,7 @@ pub fn run(cell: Cell<'_, '_>, order: Order, stop: &AtomicBool) -> Result<Batch,
         losses.push((target.name.clone(), at_edge.losses));
         gave_up.extend(at_edge.gave_up.iter().cloned());
     }
-    frames.sort_by_key(|f| f.captured.at);
+    in_order_of_time(&mut frames);
     let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
     let in_order: Vec<&Frame> = frames.iter().collect();
     let mut handshakes = analyse(&in_order, name, port, first_packet);
@@ -132,6 +134,17 @@ pub fn run(cell: Cell<'_, '_>, order: Order, stop: &AtomicBool) -> Result<Batch,
     let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
     all.extend(told);
     Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up })
+}
+
+/// Puts frames of several hosts in order of time, those of one host staying in the order of their capture: a clock that was set back has
+/// not changed that.
+fn in_order_of_time(frames: &mut [Frame]) {
+    let mut latest: BTreeMap<String, i64> = BTreeMap::new();
+    frames.sort_by_cached_key(|frame| {
+        let at = latest.entry(frame.host.clone()).or_insert(i64::MIN);
+        *at = frame.captured.at.max(*at);
+        *at
+    });
 }
 
 /// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
@@ -186,7 +199,7 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, first_packet: u64) -> Ve
             _ => {}
         }
     }
-    let mut handshakes = join(client.into_views(), edge.into_views());
+    let mut handshakes = straighten::all(pairs(client.into_views(), edge.into_views()));
     handshakes.retain(|h| h.client.is_some() || h.dialogue.is_tls());
     handshakes.sort_by_key(|h| h.client.as_ref().and_then(|v| v.packets.first()).map(|p| p.at));
     for handshake in &mut handshakes {
@@ -207,6 +220,8 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }
 
+#[cfg(test)]
+mod clocks;
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;

@@ -170,8 +170,16 @@ impl Handshake {
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
 /// translation). A connection seen at one end only stays.
-pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Handshake> {
-    let mut joined: Vec<Handshake> = clients
+pub fn join(clients: Vec<View<Client>>, edges: Vec<View<Edge>>) -> Vec<Handshake> {
+    pairs(clients, edges).into_iter().map(|(client, edge)| Handshake::of(client, edge)).collect()
+}
+
+/// What one connection looked like at the client's end and at the edge's, as far as it was seen there.
+pub type Pair = (Option<View<Client>>, Option<View<Edge>>);
+
+/// The views that [`join`] joins.
+pub fn pairs(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Pair> {
+    let mut joined: Vec<Pair> = clients
         .into_iter()
         .map(|client| {
             let same = |edge: &View<Edge>| {
@@ -179,10 +187,10 @@ pub fn join(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Hands
                     && (edge.endpoints == client.endpoints || edge.endpoints.server.port() == client.endpoints.server.port())
             };
             let edge = edges.iter().position(same).map(|i| edges.remove(i));
-            Handshake::of(Some(client), edge)
+            (Some(client), edge)
         })
         .collect();
-    joined.extend(edges.into_iter().map(|edge| Handshake::of(None, Some(edge))));
+    joined.extend(edges.into_iter().map(|edge| (None, Some(edge))));
     joined
 }
 

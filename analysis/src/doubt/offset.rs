@@ -174,6 +174,13 @@ pub struct Apart {
     back: i64,
 }
 
+impl Apart {
+    /// By how much one of the clocks was set between two handshakes of the same two hosts, if one was.
+    pub fn moved_to(self, later: Self) -> Option<Span> {
+        same(later.out.saturating_sub(self.out), later.back.saturating_sub(self.back), NOISE)
+    }
+}
+
 /// How far the clocks were apart at the end of a handshake, for the next one over the same path.
 pub fn apart(crossings: &[Crossing]) -> Option<Apart> {
     Some(Apart { out: shortest(crossings, Side::Client)?, back: shortest(crossings, Side::Server)? })
