@@ -66,8 +66,8 @@ impl Ability {
     fn look(self) -> Result<(), Lack> {
         match self {
             Self::Packets => may_listen().map_err(|why| {
-                let more = "run as root, or: setcap cap_net_raw+ep PATH-OF-WHOSTALLED";
-                Lack::new(why, more)
+                let own = std::env::current_exe().map_or_else(|_| "whostalled".into(), |path| path.display().to_string());
+                Lack::new(why, format!("run as root, or: sudo setcap cap_net_raw+ep {own}"))
             }),
             Self::SocketTimestamps => socket_timestamps(),
             Self::Scheduler => scheduler(),
