@@ -181,12 +181,23 @@ fn first_of_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Freed {
     let crossed = |small: &usize| tape.events[*small].other > tape.events[since].other;
     let small = tape.fresh_before(since).filter(|small| !sender.nodelay && (sender.slack == 0 || crossed(small)));
     let short = |i: usize| tape.events[i].seen.len() < tape.full() && !tape.events[i].seen.flags.syn();
-    let Some(small) = small.filter(|small| short(*small) && short(d)) else { return Freed::Program };
+    let Some(small) = small.filter(|small| short(*small) && short(d)) else {
+        return of_an_earlier_turn(tape, d, since, sender).unwrap_or(Freed::Program);
+    };
     let acknowledged =
         |i: usize| !tape.is_own(i) && tape.events[i].seen.ack().is_some_and(|ack| ack >= tape.events[small].range().1);
     let at_once = |n: &usize| between(tape, *n, d) <= AT_ONCE + sender.slack;
     let first = (since + 1..d).find(|i| acknowledged(*i)).filter(|_| !(small..=since).any(acknowledged));
     first.filter(at_once).map_or(Freed::Program, |news| Freed::By { news, rule: Rule::Nagle })
+}
+
+/// A window that an earlier turn filled to its last segment holds what a later one has to say (a ChangeCipherSpec for middleboxes came
+/// between, which nobody answers).
+fn of_an_earlier_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Option<Freed> {
+    let previous = tape.fresh_before(since)?;
+    let len = tape.events[previous].seen.len();
+    let full = len > 0 && len % tape.full() == 0;
+    full.then(|| in_the_same_breath(tape, d, previous, sender)).flatten()
 }
 
 /// Whether a turn began with a piece that filled a window too small for what there was to say: a sender waits for more room, and sends what

@@ -262,6 +262,26 @@ fn the_first_of_a_turn_waits_for_what_an_earlier_turn_left_unacknowledged() {
 }
 
 #[test]
+fn the_first_of_a_turn_waits_for_a_window_that_an_earlier_turn_filled() {
+    // Four full segments are under way when the client says something that needs no answer (a middlebox's ChangeCipherSpec).
+    let said = |under_way: Vec<Packet>, next: i32, acked: i32, at: f64| {
+        let said = data(C, 42.5, 500, 6);
+        let news = ack(C, 82.0, 506, acked);
+        let packets = [&begun()[..], &under_way, &[said, news, data(S, at, next, FULL).acks(506)]].concat();
+        let since = 4 + under_way.len();
+        match freed(&tape(S, &packets), packets.len() - 1, since, PLAIN) {
+            Freed::By { news, rule } => Some((rule, news - since)),
+            Freed::Timer(_) | Freed::Program => None,
+        }
+    };
+    assert_eq!(said(fulls(42.0, 4), 5_840, 2_920, 82.06), Some((Rule::CongestionWindow, 1)));
+    assert_eq!(said(fulls(42.0, 4), 5_840, 2_920, 82.3), None, "not in the same interrupt");
+    assert_eq!(said(fulls(42.0, 4), 5_840, 0, 82.06), None, "nothing was acknowledged");
+    let ended = [&fulls(42.0, 3)[..], &[data(S, 42.004, 3 * FULL as i32, 700).acks(500)]].concat();
+    assert_eq!(said(ended, 5_080, 2_920, 82.06), None, "the program had said all it had");
+}
+
+#[test]
 fn behind_a_long_silence_what_told_nothing_may_have_told_something_there() {
     // Seen from the client: the server's flight comes just when an acknowledgement that says nothing new must have come to it.
     let silent = |told: f64, at: f64, news: i32| {
