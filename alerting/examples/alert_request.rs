@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use whostalled_alerting::clock::UnixSeconds;
 use whostalled_alerting::states::{Active, Blame, KofN, Rule, State};
-use whostalled_alerting::{Event, Receiver};
+use whostalled_alerting::{Culprit, Event, Receiver};
 
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let receiver: Receiver = toml::from_str("kind = \"webhook\"\nurl = \"http://127.0.0.1:9/hook\"")?;
     let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 2 };
     let slow = || Blame {
-        culprit: "edge".into(),
+        culprit: Culprit::Edge,
         phase: "server_flight".into(),
         ms: 312.0,
         sentence: "The edge took 312 ms before its flight.".into(),

@@ -38,26 +38,12 @@ impl Event {
         let Blame { culprit, phase, ms, .. } = &self.blame;
         match self.check.as_str() {
             PROBER => format!("The prober at {} is too sick to judge others", self.vantage),
-            check if self.resolved => format!("{check} from {}: over (it was: {})", self.vantage, culprit_words(culprit)),
-            check if *ms > 0.0 => format!("{check} from {}: {}, {ms:.0} ms in {phase}", self.vantage, culprit_words(culprit)),
-            check => format!("{check} from {}: {} ({phase})", self.vantage, culprit_words(culprit)),
+            check if self.resolved => format!("{check} from {}: over (it was: {})", self.vantage, culprit.words()),
+            check if *ms > 0.0 => format!("{check} from {}: {}, {ms:.0} ms in {phase}", self.vantage, culprit.words()),
+            check => format!("{check} from {}: {} ({phase})", self.vantage, culprit.words()),
         }
     }
 }
 
 /// The check that stands for the prober itself.
 pub const PROBER: &str = "prober";
-
-/// Words for a culprit.
-pub fn culprit_words(culprit: &str) -> &str {
-    match culprit {
-        "edge" => "the edge is slow or fails",
-        "path" => "the way is longer than usual",
-        "loss" => "packets are lost",
-        "resolver" => "name lookups are slow or fail",
-        "access" => "the way out of here is slow: control targets are slow too",
-        "certificate" => "the certificate ends soon",
-        "prober" => "the prober itself",
-        _ => "slow, and the evidence does not say who",
-    }
-}

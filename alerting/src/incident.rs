@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
+use crate::culprit::Culprit;
 use crate::event::Event;
 use crate::states::Active;
 
@@ -22,7 +23,7 @@ pub struct Incident {
     /// What is checked.
     pub target: String,
     /// Whose fault.
-    pub culprit: String,
+    pub culprit: Culprit,
     /// In which phase.
     pub phase: String,
     /// The most beyond the baseline, in milliseconds.
@@ -45,7 +46,7 @@ impl Incident {
             name: event.check.clone(),
             vantage: event.vantage.clone(),
             target: event.target.clone(),
-            culprit: active.blame.culprit.clone(),
+            culprit: active.blame.culprit,
             phase: active.blame.phase.clone(),
             worst_ms: active.blame.ms,
             rounds: active.rounds,

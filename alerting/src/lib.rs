@@ -7,10 +7,11 @@
 //!                                                             └─► status: what is on now
 //!  outbox: store ─► receiver (what is sent, how its answer is read) ─► sending (HTTP) ─► Alertmanager, webhook, PagerDuty
 //! ```
-//! Pure, with time as an argument: [`states`], [`event`], [`receiver`], [`incident`]. `watch` and `recorder` alert by it alike.
+//! Pure, with time as an argument: [`states`], [`event`], [`culprit`], [`receiver`], [`incident`]. `watch` and `recorder` alert by it alike.
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod culprit;
 pub mod event;
 pub mod incident;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod states;
 pub mod status;
 pub mod store;
 
+pub use culprit::Culprit;
 pub use event::Event;
 pub use incident::Incident;
 pub use receiver::Receiver;

@@ -239,12 +239,13 @@ fn backoff(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::receiver::{self, Alertmanager};
     use crate::store::Batch;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn event(resolved: bool) -> Event {
-        receiver::tests::event("edge", resolved.then_some(UnixSeconds::from_secs(1_800_000_050)))
+        receiver::tests::event(Culprit::Edge, resolved.then_some(UnixSeconds::from_secs(1_800_000_050)))
     }
 
     /// An Alertmanager that refuses what is on and takes what is over.

@@ -224,6 +224,7 @@ fn built(tls: &TlsOptions, redirect: Policy) -> Result<reqwest::Client, Failed> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::receiver::Webhook;
     use crate::receiver::tests::event;
     use crate::secret::Secret;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     async fn tell(client: &Client, receiver: &Receiver) -> Result<(), Failed> {
-        client.tell(receiver, &event("edge", None), UnixSeconds::from_secs(1_800_000_060)).await
+        client.tell(receiver, &event(Culprit::Edge, None), UnixSeconds::from_secs(1_800_000_060)).await
     }
 
     #[tokio::test]

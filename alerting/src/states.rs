@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
+use crate::culprit::Culprit;
 
 /// In which alerts that come again count as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
@@ -29,8 +30,8 @@ pub struct KofN {
 /// What a round says, for alerting.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Blame {
-    /// Whose fault: `edge`, `path`, `loss`, `resolver`, `access`, `inconclusive`, `certificate`, `prober`.
-    pub culprit: String,
+    /// Whose fault.
+    pub culprit: Culprit,
     /// Which phase most of it was in, or the reason of a failure.
     pub phase: String,
     /// How much beyond the baseline, in milliseconds.
@@ -104,8 +105,9 @@ impl State {
     /// ```
     /// use whostalled_alerting::clock::UnixSeconds;
     /// use whostalled_alerting::states::{Blame, KofN, Rule, State, Transition};
+    /// use whostalled_alerting::Culprit;
     ///
-    /// let slow = Blame { culprit: "edge".into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+    /// let slow = Blame { culprit: Culprit::Edge, phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
     /// let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 3 };
     /// let mut state = State::default();
     /// assert_eq!(state.round(UnixSeconds::from_secs(0), Some(slow.clone()), rule, false), None);
@@ -178,8 +180,8 @@ impl State {
     /// The latest word on whoever is blamed most often.
     fn leading(&self) -> Option<Blame> {
         let blames = || self.recent.iter().filter_map(|(_, b)| b.as_ref());
-        let votes = |culprit: &str| blames().filter(|b| b.culprit == culprit).count();
-        blames().rev().max_by_key(|b| votes(&b.culprit)).map(|most| {
+        let votes = |culprit: Culprit| blames().filter(|b| b.culprit == culprit).count();
+        blames().rev().max_by_key(|b| votes(b.culprit)).map(|most| {
             let said = blames().filter(|b| b.culprit == most.culprit);
             said.max_by(|a, b| a.ms.total_cmp(&b.ms)).unwrap_or(most).clone()
         })
@@ -193,8 +195,8 @@ mod tests {
 
     const RULE: Rule = Rule { fire: KofN { k: 3, n: 5 }, resolve_after: 2 };
 
-    fn blame(culprit: &str) -> Option<Blame> {
-        Some(Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 200.0, sentence: String::new() })
+    fn blame(culprit: Culprit) -> Option<Blame> {
+        Some(Blame { culprit, phase: "server_flight".into(), ms: 200.0, sentence: String::new() })
     }
 
     fn second(at: i64) -> UnixSeconds {
@@ -205,8 +207,8 @@ mod tests {
         let mut said = Vec::new();
         for (i, c) in rounds.chars().enumerate() {
             let blame = match c {
-                'e' => blame("edge"),
-                'p' => blame("path"),
+                'e' => blame(Culprit::Edge),
+                'p' => blame(Culprit::Path),
                 _ => None,
             };
             let at = start + i as i64;
@@ -246,15 +248,15 @@ mod tests {
     fn in_maintenance_nobody_is_told_until_it_ends() {
         let mut state = State::default();
         for at in 0..6 {
-            assert_eq!(state.round(second(at), blame("edge"), RULE, true), None);
+            assert_eq!(state.round(second(at), blame(Culprit::Edge), RULE, true), None);
         }
         assert!(
-            matches!(state.round(second(6), blame("edge"), RULE, false), Some(Transition::Fire(a)) if a.since == second(0)),
+            matches!(state.round(second(6), blame(Culprit::Edge), RULE, false), Some(Transition::Fire(a)) if a.since == second(0)),
             "since the first bad round, maintenance or not"
         );
         let mut quiet = State::default();
         for at in 0..4 {
-            quiet.round(second(at), blame("edge"), RULE, true);
+            quiet.round(second(at), blame(Culprit::Edge), RULE, true);
         }
         assert!(
             (4..9).all(|at| quiet.round(second(at), None, RULE, true).is_none()),

@@ -336,12 +336,13 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::receiver::tests::event as login;
 
     const SECOND: fn(i64) -> UnixSeconds = UnixSeconds::from_secs;
 
     fn event(key: &str) -> Event {
-        Event { key: key.into(), ..login("edge", None) }
+        Event { key: key.into(), ..login(Culprit::Edge, None) }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use whostalled_alerting::Store;
 use whostalled_alerting::clock::UnixSeconds;
 use whostalled_alerting::states::{Blame, KofN, Rule, Transition};
 use whostalled_alerting::store::Batch;
+use whostalled_alerting::{Culprit, Store};
 
 const VERSION_1: &str = include_str!("files/store-1.sql");
 
@@ -29,7 +29,7 @@ fn an_alert_that_was_on_goes_on_and_its_message_still_waits() {
     let [(login, state), (prober, quiet)] = &mut states[..] else { panic!("two states") };
     assert_eq!((login.as_str(), prober.as_str(), quiet.active.is_none()), ("login", "prober", true));
     let active = state.active.clone().expect("the alert is on");
-    assert_eq!((active.since, active.blame.culprit.as_str(), active.told), (second(1_795_718_610), "edge", true));
+    assert_eq!((active.since, active.blame.culprit, active.told), (second(1_795_718_610), Culprit::Edge, true));
     // Two good rounds end it: what was kept is understood, and not only read.
     let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 2 };
     assert_eq!(state.round(second(1_795_718_620), None, rule, false), None);
@@ -38,6 +38,7 @@ fn an_alert_that_was_on_goes_on_and_its_message_still_waits() {
 
     let incidents = store.incidents(second(1_795_718_000)).expect("they are read");
     assert_eq!((incidents.len(), incidents[0].since, incidents[0].ended), (1, second(1_795_718_610), None));
+    assert_eq!(incidents[0].culprit, Culprit::Edge);
     let due = store.due(second(1_795_718_700)).expect("they are read");
     assert_eq!((due.len(), due[0].attempts, due[0].event.since), (1, 2, second(1_795_718_610)));
     assert_eq!(due[0].event.blame, Blame { ms: 0.137186, ..active.blame });

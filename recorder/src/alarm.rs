@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use alerting::Culprit as Blamed;
 use alerting::clock::UnixSeconds;
 use alerting::states::{Blame, Rule, State, Transition};
+use analysis::judging::ledger::Owner;
 
 use crate::config::Alerts;
+use crate::slow::Culprit;
 use crate::tally::{Counts, Place, Sums};
 
 /// What an alert is about.
@@ -29,20 +32,22 @@ impl std::fmt::Display for Subject {
 }
 
 /// Culprits that are the edge.
-const EDGE: [&str; 2] = ["edge", "aborted_edge"];
-/// Culprits that are the way.
-const PATH: [&str; 3] = ["path", "loss", "aborted_path"];
+const EDGE: [Culprit; 2] = [Culprit::Side(Owner::Edge), Culprit::Aborted(Owner::Edge)];
+const SLOW_PATH: Culprit = Culprit::Side(Owner::Path);
+const LOSS: Culprit = Culprit::Side(Owner::Loss);
+/// Culprits that are the path.
+const PATH: [Culprit; 3] = [SLOW_PATH, LOSS, Culprit::Aborted(Owner::Path)];
 
 /// What is wrong by these sums.
 pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Blame> {
     let enough = |bad: u64, all: u64| bad >= u64::from(alerts.least) && bad as f64 >= alerts.share * all as f64;
-    let of = |slow: &BTreeMap<String, u64>, culprits: &[&str]| -> u64 { culprits.iter().filter_map(|c| slow.get(*c)).sum() };
-    let blame = |culprit: &str, sentence: String| Blame { culprit: culprit.into(), phase: "handshake".into(), ms: 0.0, sentence };
+    let of = |slow: &BTreeMap<Culprit, u64>, culprits: &[Culprit]| -> u64 { culprits.iter().filter_map(|c| slow.get(c)).sum() };
+    let blame = |culprit: Blamed, sentence: String| Blame { culprit, phase: "handshake".into(), ms: 0.0, sentence };
     let mut found = BTreeMap::new();
     let bad = of(&sums.everywhere.slow, &EDGE);
     if enough(bad, sums.everywhere.all) {
         let sentence = format!("{bad} handshakes were slow by the edge's own fault. {}.", sums.sentence(seconds));
-        found.insert(Subject::Edge, blame("edge", sentence));
+        found.insert(Subject::Edge, blame(Blamed::Edge, sentence));
     }
     // Origins lie before the networks that belong to them.
     for (place, Counts { all, slow }) in &sums.places {
@@ -50,7 +55,7 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
         let known =
             matches!(place, Place::Prefix(_, Some(origin)) if found.contains_key(&Subject::Path(Place::Origin(origin.clone()))));
         if enough(bad, *all) && !known {
-            let culprit = if slow.get("loss") > slow.get("path") { "loss" } else { "path" };
+            let culprit = if slow.get(&LOSS) > slow.get(&SLOW_PATH) { Blamed::Loss } else { Blamed::Path };
             let (from, all_of_them) = (sums.say(place), sums.sentence(seconds));
             let sentence = format!("{bad} of {all} handshakes from {from} were slow on the way. {all_of_them}.");
             found.insert(Subject::Path(place.clone()), blame(culprit, sentence));
@@ -112,6 +117,8 @@ mod tests {
     use crate::origins::Origin;
     use crate::tally::Tally;
 
+    const CLIENT: Culprit = Culprit::Side(Owner::Client);
+
     /// Networks from 100 on are of one origin.
     fn places(n: u8) -> Vec<Place> {
         let origin = (n >= 100).then(|| std::sync::Arc::new(Origin { asn: Some(64_500), ..Origin::default() }));
@@ -119,7 +126,7 @@ mod tests {
     }
 
     /// Plays a minute in rounds of 10 s; `each` gives the handshakes of a round.
-    fn play(rounds: i64, each: impl Fn(i64) -> Vec<(u8, Option<&'static str>)>) -> Vec<String> {
+    fn play(rounds: i64, each: impl Fn(i64) -> Vec<(u8, Option<Culprit>)>) -> Vec<String> {
         let (alerts, mut alarm, mut tally) = (Alerts::default(), Alarm::default(), Tally::default());
         let mut said = Vec::new();
         for round in 0..rounds {
@@ -143,15 +150,15 @@ mod tests {
 
     #[test]
     fn a_storm_of_client_stalls_wakes_nobody() {
-        assert!(play(30, |_| vec![(1, Some("client")); 500]).is_empty());
-        assert!(play(30, |_| vec![(1, Some("inconclusive")); 500]).is_empty());
+        assert!(play(30, |_| vec![(1, Some(CLIENT)); 500]).is_empty());
+        assert!(play(30, |_| vec![(1, Some(Culprit::Inconclusive)); 500]).is_empty());
     }
 
     #[test]
     fn an_edge_fault_within_the_storm_fires_once_and_ends() {
         let said = play(40, |round| {
-            let mut all = vec![(1, Some("client")); 50];
-            all.extend(vec![(2, if (5..10).contains(&round) { Some("edge") } else { None }); 50]);
+            let mut all = vec![(1, Some(CLIENT)); 50];
+            all.extend(vec![(2, if (5..10).contains(&round) { Some(EDGE[0]) } else { None }); 50]);
             all
         });
         assert_eq!(said.len(), 2, "{said:?}");
@@ -162,7 +169,7 @@ mod tests {
     fn a_routing_fault_is_that_networks() {
         let said = play(8, |round| {
             let mut all = vec![(1, None); 1_000];
-            all.extend(vec![(2, if round > 2 { Some("path") } else { None }); 8]);
+            all.extend(vec![(2, if round > 2 { Some(SLOW_PATH) } else { None }); 8]);
             all
         });
         assert_eq!(said, ["4 fire path 10.0.2.0/24"], "though they are a small part of all handshakes");
@@ -170,11 +177,11 @@ mod tests {
 
     #[test]
     fn a_fault_of_a_whole_origin_is_one_alert_and_that_of_a_small_part_is_not_lost_in_it() {
-        let said = play(8, |round| (100..150).map(|n| (n, if round > 2 { Some("path") } else { None })).collect());
+        let said = play(8, |round| (100..150).map(|n| (n, if round > 2 { Some(SLOW_PATH) } else { None })).collect());
         assert_eq!(said, ["4 fire path AS64500"]);
         let said = play(8, |round| {
             let mut all = vec![(100, None); 1_000];
-            all.extend(vec![(101, if round > 2 { Some("path") } else { None }); 8]);
+            all.extend(vec![(101, if round > 2 { Some(SLOW_PATH) } else { None }); 8]);
             all
         });
         assert_eq!(said, ["4 fire path 10.0.101.0/24"]);
@@ -183,7 +190,7 @@ mod tests {
     #[test]
     fn a_few_slow_ones_among_many_are_no_fault() {
         assert!(
-            play(20, |_| vec![(1, Some("edge")), (1, Some("path"))].into_iter().chain(vec![(1, None); 500]).collect()).is_empty()
+            play(20, |_| vec![(1, Some(EDGE[0])), (1, Some(SLOW_PATH))].into_iter().chain(vec![(1, None); 500]).collect()).is_empty()
         );
     }
 }

@@ -33,7 +33,7 @@ use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
 use crate::names::Names;
 use crate::origins::{self, Origins};
 use crate::screen::{Quick, Screen, Step, begins};
-use crate::slow::culprit;
+use crate::slow::Culprit;
 use crate::sources::TriggerRequest;
 use crate::tally::{Place, Sums, Tally, places_of};
 use crate::trigger::{Source, Trigger};
@@ -293,16 +293,17 @@ impl Engine {
         let ends = finding.placed.handshake.endpoints;
         self.servers.put(ends.server, ());
         let places = self.places(ends.client.ip());
-        let (culprit, slow) = match &finding.judged {
+        let (label, slow) = match &finding.judged {
             Ok(opinion) => {
                 self.metrics.durations.observe(opinion.reading.ledger.total.millis() / 1e3);
-                (culprit(opinion), self.config.slow.holds(opinion))
+                let culprit = Culprit::of(opinion);
+                (culprit.map_or("none", Culprit::label), culprit.filter(|_| self.config.slow.holds(opinion)))
             }
-            Err(_) => ("unread", false),
+            Err(_) => ("unread", None),
         };
-        self.metrics.handshakes.get_or_create(&ByCulprit { culprit: culprit.into() }).inc();
-        self.tally.count(self.begun.elapsed().as_secs() as i64, places.clone(), slow.then_some(culprit));
-        if !slow {
+        self.metrics.handshakes.get_or_create(&ByCulprit { culprit: label.into() }).inc();
+        self.tally.count(self.begun.elapsed().as_secs() as i64, places.clone(), slow);
+        if slow.is_none() {
             return;
         }
         if let Some(names) = &self.context.names {
@@ -310,7 +311,7 @@ impl Engine {
         }
         let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
         let network = named.unwrap_or_else(|| "other".into());
-        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: culprit.into(), network }).inc();
+        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: label.into(), network }).inc();
         let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
         self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
     }

@@ -384,9 +384,10 @@ impl Recording {
             sums.places.iter().map(|(place, counts)| (sums.say(place), counts.all, counts.slow_ones())).collect();
         networks.sort_by_key(|(_, all, slow)| std::cmp::Reverse((*slow, *all)));
         networks.truncate(50);
+        let slow = sums.everywhere.slow.iter().map(|(culprit, n)| (culprit.label().to_owned(), *n)).collect();
         self.shown.change(|status| {
             (status.reach_seconds, status.sentence) = (reach, sums.sentence(KEPT));
-            (status.handshakes, status.networks, status.slow) = (sums.everywhere.all, networks, sums.everywhere.slow);
+            (status.handshakes, status.networks, status.slow) = (sums.everywhere.all, networks, slow);
         });
     }
 }

@@ -7,18 +7,50 @@ use explain::judging::Opinion;
 
 use crate::config::Slow;
 
-/// Whose fault a handshake was, in a word: what metrics, sums and alerts are by.
-pub fn culprit(opinion: &Opinion) -> &'static str {
-    match &opinion.judgement.verdict {
-        Verdict::Healthy => "none",
-        Verdict::Culprit { primary, .. } => primary.owner.side().label(),
-        Verdict::Inconclusive { missing, .. } if only_path(*missing) => "long_path",
-        Verdict::Inconclusive { .. } => "inconclusive",
-        Verdict::Aborted { by, .. } => match by.side() {
-            Owner::Client => "aborted_client",
-            Owner::Edge => "aborted_edge",
-            _ => "aborted_path",
-        },
+/// Whose fault a handshake was: what metrics, sums and alerts are by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Culprit {
+    /// An owner's, without what tells app from host.
+    Side(Owner),
+    /// Nobody's that the evidence can name.
+    Inconclusive,
+    /// Perhaps nobody's: only how long this path usually is was missing.
+    LongPath,
+    /// It did not complete: the client, the edge or else the path ended it.
+    Aborted(Owner),
+}
+
+impl Culprit {
+    /// Whose fault a judged handshake was; absent if it was healthy.
+    pub fn of(opinion: &Opinion) -> Option<Self> {
+        match &opinion.judgement.verdict {
+            Verdict::Healthy => None,
+            Verdict::Culprit { primary, .. } => Some(Self::Side(primary.owner.side())),
+            Verdict::Inconclusive { missing, .. } if only_path(*missing) => Some(Self::LongPath),
+            Verdict::Inconclusive { .. } => Some(Self::Inconclusive),
+            Verdict::Aborted { by, .. } => Some(Self::Aborted(match by.side() {
+                end @ (Owner::Client | Owner::Edge) => end,
+                _ => Owner::Path,
+            })),
+        }
+    }
+
+    /// Its name in labels and in sums.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Side(side) => side.label(),
+            Self::Inconclusive => "inconclusive",
+            Self::LongPath => "long_path",
+            Self::Aborted(Owner::Client) => "aborted_client",
+            Self::Aborted(Owner::Edge) => "aborted_edge",
+            Self::Aborted(_) => "aborted_path",
+        }
+    }
+}
+
+impl std::fmt::Display for Culprit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.label())
     }
 }
 

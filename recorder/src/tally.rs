@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::admission::network_of;
 use crate::config::Network;
 use crate::origins::Origin;
+use crate::slow::Culprit;
 
 /// Seconds of a slice.
 const SLICE: i64 = 5;
@@ -64,21 +65,21 @@ pub struct Counts {
     /// All.
     pub all: u64,
     /// Slow ones by culprit.
-    pub slow: BTreeMap<String, u64>,
+    pub slow: BTreeMap<Culprit, u64>,
 }
 
 impl Counts {
-    fn count(&mut self, slow: Option<&str>) {
+    fn count(&mut self, slow: Option<Culprit>) {
         self.all += 1;
         if let Some(culprit) = slow {
-            *self.slow.entry(culprit.to_owned()).or_default() += 1;
+            *self.slow.entry(culprit).or_default() += 1;
         }
     }
 
     fn add(&mut self, other: &Counts) {
         self.all += other.all;
         for (culprit, n) in &other.slow {
-            *self.slow.entry(culprit.clone()).or_default() += n;
+            *self.slow.entry(*culprit).or_default() += n;
         }
     }
 
@@ -113,8 +114,8 @@ pub struct Sums {
 
 impl Sums {
     /// The place from which most handshakes with that culprit came, and how many of them; of several, the one with a name.
-    pub fn leading(&self, culprit: &str) -> Option<(&Place, u64)> {
-        let of = |(place, counts): (_, &Counts)| Some((place, *counts.slow.get(culprit)?));
+    pub fn leading(&self, culprit: Culprit) -> Option<(&Place, u64)> {
+        let of = |(place, counts): (_, &Counts)| Some((place, *counts.slow.get(&culprit)?));
         // Places lie in order, what has a name first: of equals the last one is taken, so they are looked at backwards.
         self.places.iter().rev().filter_map(of).max_by_key(|(_, n)| *n)
     }
@@ -131,8 +132,8 @@ impl Sums {
     pub fn sentence(&self, seconds: i64) -> String {
         let time = if seconds % 60 == 0 { format!("{} min", seconds / 60) } else { format!("{seconds} s") };
         let mut text = format!("{} slow handshakes of {} in the last {time}", self.everywhere.slow_ones(), self.everywhere.all);
-        let mut culprits: Vec<(&String, &u64)> = self.everywhere.slow.iter().collect();
-        culprits.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let mut culprits: Vec<(Culprit, u64)> = self.everywhere.slow.iter().map(|(culprit, n)| (*culprit, *n)).collect();
+        culprits.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         for (i, (culprit, n)) in culprits.into_iter().enumerate() {
             text.push_str(&format!("{} {n} {culprit}", if i == 0 { ":" } else { ";" }));
             if let Some((place, of)) = self.leading(culprit) {
@@ -145,7 +146,7 @@ impl Sums {
 
 impl Tally {
     /// Counts a handshake that ended at `now` (seconds of any steady clock); `slow`: whose fault, if it was slow.
-    pub fn count(&mut self, now: i64, places: impl IntoIterator<Item = Place>, slow: Option<&str>) {
+    pub fn count(&mut self, now: i64, places: impl IntoIterator<Item = Place>, slow: Option<Culprit>) {
         let begun = now - now.rem_euclid(SLICE);
         if self.slices.back().is_none_or(|s| s.begun < begun) {
             self.slices.push_back(Slice { begun, everywhere: Counts::default(), places: HashMap::default() });
@@ -177,6 +178,10 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use analysis::judging::ledger::Owner;
+
+    const CLIENT: Culprit = Culprit::Side(Owner::Client);
+    const PATH: Culprit = Culprit::Side(Owner::Path);
 
     #[test]
     fn sums_say_who_and_from_where() {
@@ -184,13 +189,13 @@ mod tests {
         let places = |ip: &str| places_of(ip.parse().expect("an address"), &networks, None);
         let mut tally = Tally::default();
         for i in 0..190 {
-            tally.count(i, places(&format!("52.1.{i}.1")), Some("client"));
+            tally.count(i, places(&format!("52.1.{i}.1")), Some(CLIENT));
         }
         for i in 0..8 {
-            tally.count(190 + i, places("203.0.113.9"), Some("client"));
+            tally.count(190 + i, places("203.0.113.9"), Some(CLIENT));
         }
         for _ in 0..14 {
-            tally.count(200, places("198.51.100.7"), Some("path"));
+            tally.count(200, places("198.51.100.7"), Some(PATH));
         }
         for _ in 0..100 {
             tally.count(200, places("::ffff:52.1.1.1"), None);
@@ -199,7 +204,7 @@ mod tests {
             tally.sums(201, 600).sentence(600),
             "212 slow handshakes of 312 in the last 10 min: 198 client, 190 of them from aws; 14 path, 14 of them from 198.51.100.0/24"
         );
-        assert_eq!(tally.sums(206, 5).everywhere.slow.get("client"), None, "what is older does not count");
+        assert_eq!(tally.sums(206, 5).everywhere.slow.get(&CLIENT), None, "what is older does not count");
         assert_eq!(tally.sums(1_000, 600).everywhere.slow_ones(), 0);
     }
 
@@ -208,9 +213,9 @@ mod tests {
         let origin = Arc::new(Origin { asn: Some(64_500), organization: Some("Example Net".into()), country: None });
         let places = |n: u8, origin| places_of(IpAddr::from([198, 51, n, 1]), &[], origin);
         let mut tally = Tally::default();
-        tally.count(1, places(1, Some(Arc::clone(&origin))), Some("client"));
-        tally.count(1, places(2, Some(origin)), Some("client"));
-        tally.count(1, places(3, None), Some("path"));
+        tally.count(1, places(1, Some(Arc::clone(&origin))), Some(CLIENT));
+        tally.count(1, places(2, Some(origin)), Some(CLIENT));
+        tally.count(1, places(3, None), Some(PATH));
         let mut sums = tally.sums(1, 60);
         sums.domains.insert("198.51.3.0/24".parse().expect("a prefix"), "example.net".into());
         let said = "3 slow handshakes of 3 in the last 1 min: 2 client, 2 of them from AS64500 Example Net; \
@@ -222,7 +227,7 @@ mod tests {
     fn memory_is_bounded_and_nothing_is_lost_from_the_sums() {
         let mut tally = Tally::default();
         for i in 0..20_000_u32 {
-            tally.count(1, places_of(IpAddr::from((i << 8).to_be_bytes()), &[], None), Some("client"));
+            tally.count(1, places_of(IpAddr::from((i << 8).to_be_bytes()), &[], None), Some(CLIENT));
         }
         let sums = tally.sums(1, 60);
         assert_eq!((sums.everywhere.all, sums.places.len()), (20_000, MOST_PLACES + 1));

@@ -21,7 +21,7 @@ use whostalled_recorder::detector::Detector;
 use whostalled_recorder::flow_report::{Provenance, bundle, flow_report};
 use whostalled_recorder::memory::{Memory, Packet};
 use whostalled_recorder::screen::{Screen, Step, begins};
-use whostalled_recorder::slow::culprit;
+use whostalled_recorder::slow::Culprit;
 use whostalled_recorder::trigger::{Source, Trigger};
 
 type Labels = BTreeMap<String, String>;
@@ -75,7 +75,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
     let (mut labels, mut evidence) = (Labels::new(), Labels::new());
     for finding in found {
         let ends = finding.placed.handshake.endpoints;
-        let far = |o: &explain::judging::Opinion| culprit(o) == "long_path";
+        let far = |o: &explain::judging::Opinion| Culprit::of(o) == Some(Culprit::LongPath);
         let label =
             finding.judged.map_or("not judged".into(), |o| if far(&o) { "far away".into() } else { o.judgement.verdict.label() });
         labels.insert(ends.client.to_string(), label);

@@ -3,6 +3,7 @@
 //! The prober's own time is taken out first: what remains is judged by the same rules as everywhere. Then the thresholds of the
 //! check say whether it matters.
 
+use alerting::Culprit;
 use alerting::states::Blame;
 use analysis::clock::Span;
 use analysis::conversation::socket;
@@ -115,22 +116,22 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     let ledger = target_ledger(&opinion.reading.ledger);
     if let Some(reason) = report.reason {
         let culprit = match (reason, &opinion.target.verdict) {
-            (Reason::Prober, _) => "prober",
-            (Reason::DnsNoAddress | Reason::DnsTimeout | Reason::DnsFailed, _) => "resolver",
-            (reason, _) if reason.is_edges_word() => "edge",
+            (Reason::Prober, _) => Culprit::Prober,
+            (Reason::DnsNoAddress | Reason::DnsTimeout | Reason::DnsFailed, _) => Culprit::Resolver,
+            (reason, _) if reason.is_edges_word() => Culprit::Edge,
             (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
-            _ => "inconclusive",
+            _ => Culprit::Inconclusive,
         };
         let detail = report.detail.clone().unwrap_or_default();
         // Where somebody said what was wrong, time has nothing to add.
         let more = if reason.is_timeout() { format!(" {}", opinion.sentence) } else { String::new() };
         let sentence = format!("{reason}: {detail}.{more}");
-        return Some(Blame { culprit: culprit.into(), phase: reason.name().into(), ms: ledger.total.millis(), sentence });
+        return Some(Blame { culprit, phase: reason.name().into(), ms: ledger.total.millis(), sentence });
     }
     if bad_status {
         let status = report.response.as_ref().map_or(0, |r| r.status);
         let sentence = format!("The edge answered with status {status}.");
-        return Some(Blame { culprit: "edge".into(), phase: "http_status".into(), ms: 0.0, sentence });
+        return Some(Blame { culprit: Culprit::Edge, phase: "http_status".into(), ms: 0.0, sentence });
     }
     let limit = |owner: Owner| {
         let own = match owner.side() {
@@ -147,8 +148,8 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let of_owner = ledger.entries.iter().filter(|e| e.owner == owner).max_by_key(|e| e.excess());
         of_owner.map_or(Phase::ServerFlight, |e| e.phase)
     };
-    let make = |culprit: &str, phase: Phase, ms: f64, sentence: String| {
-        Some(Blame { culprit: culprit.into(), phase: phase.label().into(), ms, sentence })
+    let make = |culprit: Culprit, phase: Phase, ms: f64, sentence: String| {
+        Some(Blame { culprit, phase: phase.label().into(), ms, sentence })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
@@ -156,11 +157,11 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         }
         Verdict::Inconclusive { excess, .. } if excess.nanos() >= thresholds.culprit.nanos() => {
             let owner = parts.first().map_or(Owner::Unattributed, |p| p.owner);
-            return make("inconclusive", worst(owner), excess.millis(), opinion.sentence.clone());
+            return make(Culprit::Inconclusive, worst(owner), excess.millis(), opinion.sentence.clone());
         }
         _ => {}
     }
-    let culprit = parts.first().map_or("inconclusive", |p| side(p.owner));
+    let culprit = parts.first().map_or(Culprit::Inconclusive, |p| side(p.owner));
     for (name, limit) in &thresholds.phase {
         let of_phase = ledger.entries.iter().filter(|e| e.phase.label() == name);
         let span: Span = of_phase.clone().map(|e| e.span).sum();
@@ -180,11 +181,15 @@ fn target_ledger(ledger: &Ledger) -> Ledger {
     Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
 }
 
-/// The word for an owner in labels: whose fault, without what tells app from host. The client is ourselves.
-pub fn side(owner: Owner) -> &'static str {
-    match owner.side() {
-        Owner::Client => "prober",
-        Owner::Unattributed => "inconclusive",
-        side => side.label(),
+/// An owner as alerts name it, without what tells app from host. The client is ourselves.
+pub fn side(owner: Owner) -> Culprit {
+    match owner {
+        Owner::Resolver => Culprit::Resolver,
+        Owner::ClientApp | Owner::ClientHost | Owner::Client => Culprit::Prober,
+        Owner::Path => Culprit::Path,
+        Owner::Loss => Culprit::Loss,
+        Owner::EdgeHost | Owner::EdgeApp | Owner::Edge => Culprit::Edge,
+        Owner::Protocol => Culprit::Protocol,
+        Owner::Unattributed => Culprit::Inconclusive,
     }
 }

@@ -1,5 +1,6 @@
 //! When certificates end.
 
+use alerting::Culprit;
 use alerting::clock::UnixSeconds;
 use alerting::states::Blame;
 use rustls_pki_types::CertificateDer;
@@ -38,7 +39,7 @@ pub fn described(der: &CertificateDer<'_>) -> Option<[(&'static str, String); 4]
 pub fn ends_soon(end: UnixSeconds, now: UnixSeconds, days: u32) -> Option<Blame> {
     let left = end.secs().saturating_sub(now.secs());
     (left < i64::from(days) * DAY).then(|| Blame {
-        culprit: "certificate".into(),
+        culprit: Culprit::Certificate,
         phase: "certificate".into(),
         ms: 0.0,
         sentence: format!("The first certificate of the edge's chain ends in {} days ({}).", left / DAY, end),

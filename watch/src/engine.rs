@@ -11,7 +11,7 @@ use std::time::Duration;
 use alerting::clock::UnixSeconds;
 use alerting::event::PROBER;
 use alerting::states::{Active, Blame, KofN, Rule, State, Transition};
-use alerting::{Event, Incident};
+use alerting::{Culprit, Event, Incident};
 use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
 use tokio::sync::mpsc::UnboundedSender;
@@ -185,13 +185,13 @@ impl Engine {
         {
             self.compare_with_controls(blame, raw.started);
         }
-        let own_fault = found.as_ref().is_some_and(|b| b.culprit == "prober");
+        let own_fault = found.as_ref().is_some_and(|b| b.culprit == Culprit::Prober);
         let gated = opinion.health.sick.is_some() || own_fault;
         let record = record(&raw, &opinion, found.as_ref(), gated);
         self.measure(&raw, &opinion, &record, gated, chain_end);
         let at = second(raw.started);
         let prober_blame = opinion.health.sick.clone().map(|why| Blame {
-            culprit: "prober".into(),
+            culprit: Culprit::Prober,
             phase: "host".into(),
             ms: opinion.health.run_delay_ms.max(opinion.health.data_waiting_ms),
             sentence: format!("Rounds do not count against targets: {why}."),
@@ -211,18 +211,18 @@ impl Engine {
 
     /// If the controls are slow too, it is the way out of here.
     fn compare_with_controls(&self, blame: &mut Blame, now: Instant<Client>) {
-        if !matches!(blame.culprit.as_str(), "path" | "loss" | "inconclusive") {
+        if !matches!(blame.culprit, Culprit::Path | Culprit::Loss | Culprit::Inconclusive) {
             return;
         }
         let (all, bad) = self.status.change(|checks| {
             let latest = checks.by_name.values().filter(|c| c.role == Role::Control).filter_map(|c| c.recent.front());
             let fresh = latest.filter(|r| now - r.started < FRESH);
-            fresh.fold((0, 0), |(all, bad), r| (all + 1, bad + i32::from(r.culprit.as_ref().is_some_and(|c| c != "edge"))))
+            fresh.fold((0, 0), |(all, bad), r| (all + 1, bad + i32::from(r.culprit.is_some_and(|c| c != Culprit::Edge))))
         });
         if all > 0 && bad * 2 >= all {
             blame.sentence = format!("{bad} of {all} control targets are slow or unreachable too. {}", blame.sentence);
-            blame.culprit = "access".into();
-        } else if all > 0 && blame.culprit == "path" {
+            blame.culprit = Culprit::Access;
+        } else if all > 0 && blame.culprit == Culprit::Path {
             blame.sentence = format!("{} {} of {all} control targets are as usual.", blame.sentence, all - bad);
         }
     }
@@ -292,8 +292,8 @@ impl Engine {
     fn measure(&self, raw: &RawRound, opinion: &Opinion, record: &RoundRecord, gated: bool, chain_end: Option<UnixSeconds>) {
         let m = &self.metrics;
         let check = || record.name.clone();
-        let culprit = if gated { "gated".to_owned() } else { record.culprit.clone().unwrap_or_else(|| "none".into()) };
-        m.rounds.get_or_create(&ByCulprit { check: check(), culprit }).inc();
+        let culprit = if gated { "gated" } else { record.culprit.map_or("none", Culprit::label) };
+        m.rounds.get_or_create(&ByCulprit { check: check(), culprit: culprit.to_owned() }).inc();
         if let Some(reason) = &record.reason {
             m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
         }
@@ -388,8 +388,8 @@ fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool)
         local: raw.report.local.map(|a| a.to_string()),
         verdict: opinion.judgement.verdict.label(),
         target_verdict: opinion.target.verdict.label(),
-        target_culprit: found.map(|b| b.culprit.clone()),
-        culprit: blame.map(|b| b.culprit.clone()),
+        target_culprit: found.map(|b| b.culprit),
+        culprit: blame.map(|b| b.culprit),
         sick: opinion.health.sick.clone(),
         rtt_ms: rtt.map(Span::millis),
         grade: opinion.reading.grade.to_string(),
@@ -413,7 +413,7 @@ mod tests {
     /// An engine that takes up where another left off: with an alert of `login` on.
     fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
-        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let blame = Blame { culprit: Culprit::Edge, phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
         let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
         let mut state = State::default();
         state.active = Some(active);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use alerting::Incident;
 use alerting::clock::UnixSeconds;
-use alerting::event::culprit_words;
 use maud::{Markup, html};
 
 use crate::page::class_of;
@@ -35,9 +34,9 @@ pub fn diagram(found: &[Incident], now: UnixSeconds) -> Markup {
                     @for i in incidents {
                         // The shortest is still to be seen, and within its lane.
                         @let (left, right) = (x(i.since).min(99.5), x(i.ended.unwrap_or(now)));
-                        a.(class_of(&i.culprit)) href=(format!("#{}", anchor(i)))
+                        a.(class_of(i.culprit)) href=(format!("#{}", anchor(i)))
                             style=(format!("left:{left:.2}%;width:{:.2}%;opacity:{:.2}", (right - left).max(0.5), impact(i)))
-                            title=(format!("{}: {} – {}", culprit_words(&i.culprit), i.since, until(i))) {}
+                            title=(format!("{}: {} – {}", i.culprit.words(), i.since, until(i))) {}
                     }
                 }
             }
@@ -85,6 +84,7 @@ pub fn lines(found: &[Incident]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alerting::Culprit;
 
     const START: UnixSeconds = UnixSeconds::from_secs(0);
 
@@ -97,7 +97,7 @@ mod tests {
             name: "a".into(),
             vantage: "here".into(),
             target: "t".into(),
-            culprit: "edge".into(),
+            culprit: Culprit::Edge,
             phase: "server_flight".into(),
             worst_ms,
             rounds: 10,

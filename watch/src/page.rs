@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use alerting::Incident;
 use alerting::clock::UnixSeconds;
-use alerting::event::{PROBER, culprit_words};
+use alerting::event::PROBER;
 use alerting::store::Refused;
+use alerting::{Culprit, Incident};
 use analysis::clock::Span;
+use analysis::judging::ledger::Owner;
 use maud::{Markup, html};
 use serving::document;
 
+use crate::blame::side;
 use crate::checks::Role;
 use crate::clock::{UnixHour, second};
 use crate::incidents;
@@ -19,16 +21,15 @@ use crate::store::{Hourly, RoundRecord};
 /// What rounds took, by hour.
 pub type Trend = Vec<Hourly>;
 
-/// Owners in the order in which bars show them, with their class and words.
-const OWNERS: [(&str, &str, &str); 8] = [
-    ("resolver", "o-dns", "resolver"),
-    ("prober", "o-client", "the prober itself"),
-    ("path", "o-path", "path"),
-    ("loss", "o-loss", "loss"),
-    ("edge", "o-edge", "edge"),
-    ("protocol", "o-protocol", "protocol"),
-    ("inconclusive", "o-open", "open"),
-    ("none", "o-none", ""),
+/// Whose time bars show, in their order, with words.
+const LEGEND: [(Culprit, &str); 7] = [
+    (Culprit::Resolver, "resolver"),
+    (Culprit::Prober, "the prober itself"),
+    (Culprit::Path, "path"),
+    (Culprit::Loss, "loss"),
+    (Culprit::Edge, "edge"),
+    (Culprit::Protocol, "protocol"),
+    (Culprit::Inconclusive, "open"),
 ];
 
 fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Markup) -> String {
@@ -81,10 +82,10 @@ fn refused(refused: &[Refused]) -> Markup {
 fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
     let last = check.last.as_ref();
     let (class, word) = match (&check.active, last) {
-        (Some(active), _) => (class_of(&active.blame.culprit), culprit_words(&active.blame.culprit).to_owned()),
+        (Some(active), _) => (class_of(active.blame.culprit), active.blame.culprit.words().to_owned()),
         (None, Some(r)) if r.sick.is_some() => ("o-client", "this round does not count: the prober is sick".into()),
-        (None, Some(r)) => match &r.culprit {
-            Some(culprit) => (class_of(culprit), format!("last round: {}", culprit_words(culprit))),
+        (None, Some(r)) => match r.culprit {
+            Some(culprit) => (class_of(culprit), format!("last round: {}", culprit.words())),
             None => ("o-good", "as usual".into()),
         },
         (None, None) => ("o-none", "no round yet".into()),
@@ -104,7 +105,7 @@ fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
 }
 
 fn tick(r: &RoundSummary) -> Markup {
-    let class = match (r.sick, &r.culprit, r.success) {
+    let class = match (r.sick, r.culprit, r.success) {
         (true, ..) => "o-client",
         (_, Some(culprit), _) => class_of(culprit),
         (_, None, true) => "o-good",
@@ -122,7 +123,7 @@ pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[
         h1 { (name) }
         p.soft { (view.target) }
         @if let Some(active) = &view.active {
-            p.said { b { (culprit_words(&active.blame.culprit)) } " since " (active.since) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
+            p.said { b { (active.blame.culprit.words()) } " since " (active.since) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
         }
         h2 { "Last rounds" }
         (legend())
@@ -141,7 +142,7 @@ fn waterfall(r: &RoundRecord, longest: f64) -> Markup {
             div.soft { (second(r.started)) " · " (ms(r.total_ms)) " · " (r.verdict) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade) }
             div.bar {
                 @for (phase, owner, part) in &r.parts {
-                    span.(class_of(group(owner))) style=(width(*part)) title=(format!("{phase}: {owner}, {}", ms(*part))) {}
+                    span.(class_of_owner(owner)) style=(width(*part)) title=(format!("{phase}: {owner}, {}", ms(*part))) {}
                 }
             }
             div { (r.sentence) @if let Some(reason) = &r.reason { " (" (reason) ")" } }
@@ -159,7 +160,7 @@ pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) 
         h2 { "Each of them" }
         @for i in found.iter().rev() {
             section.round id=(incidents::anchor(i)) {
-                div { span.dot.(class_of(&i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (culprit_words(&i.culprit)) }
+                div { span.dot.(class_of(i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (i.culprit.words()) }
                 div.soft { (i.since) " – " (incidents::until(i)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
                 div { (i.sentence) }
                 @if i.name != PROBER {
@@ -178,27 +179,26 @@ pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
 
 fn legend() -> Markup {
     html! {
-        p.legend { @for (_, class, words) in OWNERS.iter().filter(|(.., words)| !words.is_empty()) { span { span.dot.(*class) {} (words) } } }
+        p.legend { @for (culprit, words) in LEGEND { span { span.dot.(class_of(culprit)) {} (words) } } }
     }
 }
 
-/// The class of a culprit or owner.
-pub(crate) fn class_of(culprit: &str) -> &'static str {
-    let named = match culprit {
-        "access" => "path",
-        "certificate" => "edge",
-        other => other,
-    };
-    OWNERS.iter().find(|(name, ..)| *name == named).map_or("o-open", |(_, class, _)| class)
+/// The class of a culprit.
+pub(crate) fn class_of(culprit: Culprit) -> &'static str {
+    match culprit {
+        Culprit::Resolver => "o-dns",
+        Culprit::Prober => "o-client",
+        Culprit::Path | Culprit::Access => "o-path",
+        Culprit::Loss => "o-loss",
+        Culprit::Edge | Culprit::Certificate => "o-edge",
+        Culprit::Protocol => "o-protocol",
+        Culprit::Inconclusive => "o-open",
+    }
 }
 
-fn group(owner: &str) -> &str {
-    match owner {
-        "client_host" | "client_app" | "client" => "prober",
-        "edge_host" | "edge_app" => "edge",
-        "unattributed" => "inconclusive",
-        other => other,
-    }
+/// The class of an owner by the label that a round was kept with.
+fn class_of_owner(label: &str) -> &'static str {
+    label.parse::<Owner>().map_or("o-open", |owner| class_of(side(owner)))
 }
 
 /// Median as a line, 99th percentile as an area, on a logarithmic scale.
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_message_that_was_refused_is_shown_with_the_receivers_words() {
-        let blame = Blame { culprit: "edge".into(), phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let blame = Blame { culprit: Culprit::Edge, phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
         let event = Event {
             key: "login@here".into(),
             check: "login".into(),

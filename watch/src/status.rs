@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use alerting::Culprit;
 use alerting::states::Active;
 use alerting::status::{AlertSnapshot, AlertStatus};
 use analysis::clock::{Client, Instant};
@@ -25,7 +26,7 @@ pub struct RoundSummary {
     /// Whether the prober was too sick to judge.
     pub sick: bool,
     /// Who was blamed.
-    pub culprit: Option<String>,
+    pub culprit: Option<Culprit>,
 }
 
 /// A check, as last seen.
@@ -98,7 +99,7 @@ impl Status {
                 total_ms,
                 success,
                 sick: round.sick.is_some(),
-                culprit: round.culprit.clone(),
+                culprit: round.culprit,
             });
             view.last = Some(round.clone());
             view.recent.truncate(SHOWN);

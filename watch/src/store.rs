@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use alerting::Store;
 use alerting::store::{Batch as Alerts, StoreError};
+use alerting::{Culprit, Store};
 use analysis::clock::{Client, Instant};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
@@ -50,9 +50,9 @@ pub struct RoundRecord {
     /// The verdict without the prober's own time.
     pub target_verdict: String,
     /// Who the thresholds would have blamed, had the prober been well.
-    pub target_culprit: Option<String>,
+    pub target_culprit: Option<Culprit>,
     /// Who was blamed by the check's thresholds.
-    pub culprit: Option<String>,
+    pub culprit: Option<Culprit>,
     /// Why the prober was too sick to judge others.
     pub sick: Option<String>,
     /// The least round trip, in milliseconds.
@@ -253,7 +253,7 @@ mod tests {
         let rounds = history.rounds("login", Instant::from_nanos(i64::MAX), 10).expect("they are read");
         let [second, first] = &rounds[..] else { panic!("two rounds: {rounds:?}") };
         assert_eq!((first.scheduled.nanos(), first.started.nanos()), (1_795_718_610_932_162_716, 1_795_718_610_933_546_336));
-        assert_eq!((second.verdict.as_str(), second.culprit.as_deref()), ("aborted/edge", Some("edge")));
+        assert_eq!((second.verdict.as_str(), second.culprit), ("aborted/edge", Some(Culprit::Edge)));
         assert_eq!(history.rounds("login", second.started, 10).expect("they are read"), std::slice::from_ref(first));
         let hour = UnixHour::from_hours(498_810);
         let trend = history.trend("login", "total", hour).expect("it is read");

@@ -107,6 +107,7 @@ fn alert(event: &Event, now: UnixSeconds) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::receiver::tests::event;
 
     #[test]
@@ -114,7 +115,7 @@ mod tests {
         let receiver = Alertmanager { url: "http://am:9093/".into(), token: None };
         let second = UnixSeconds::from_secs;
         let of = |e: &Event| receiver.request(e, second(1_800_000_060)).expect("no secret is needed");
-        let (edge, path) = (of(&event("edge", None)), of(&event("path", None)));
+        let (edge, path) = (of(&event(Culprit::Edge, None)), of(&event(Culprit::Path, None)));
         assert_eq!(edge.url, "http://am:9093/api/v2/alerts");
         assert_eq!(edge.body.as_json().expect("JSON")[0]["labels"], path.body.as_json().expect("JSON")[0]["labels"]);
         assert_eq!(edge.body.as_json().expect("JSON")[0]["annotations"]["culprit"], "edge");
@@ -124,6 +125,6 @@ mod tests {
             "told again before it would be taken for over"
         );
         let over = second(1_800_000_050);
-        assert_eq!(of(&event("edge", Some(over))).body.as_json().expect("JSON")[0]["endsAt"], over.to_string());
+        assert_eq!(of(&event(Culprit::Edge, Some(over))).body.as_json().expect("JSON")[0]["endsAt"], over.to_string());
     }
 }

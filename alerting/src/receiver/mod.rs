@@ -152,12 +152,12 @@ fn plain_url(url: &str) -> Result<(), Wrong> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::states::Blame;
 
     /// An alert of `login`, on or over.
-    pub(crate) fn event(culprit: &str, ended: Option<UnixSeconds>) -> Event {
-        let blame =
-            Blame { culprit: culprit.into(), phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+    pub(crate) fn event(culprit: Culprit, ended: Option<UnixSeconds>) -> Event {
+        let blame = Blame { culprit, phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
         Event {
             key: "login@here".into(),
             check: "login".into(),

@@ -7,7 +7,8 @@ use settings::Wrong;
 
 use super::{Answered, Kind, Names, by_status};
 use crate::clock::UnixSeconds;
-use crate::event::{Event, culprit_words};
+use crate::culprit::Culprit;
+use crate::event::Event;
 use crate::secret::{Secret, SecretError};
 use crate::sending::Request;
 
@@ -42,13 +43,13 @@ impl Kind for PagerDuty {
             "payload": {
                 "summary": event.summary(),
                 "source": event.vantage,
-                "severity": if event.blame.culprit == "prober" { "warning" } else { "error" },
+                "severity": if event.blame.culprit == Culprit::Prober { "warning" } else { "error" },
                 "timestamp": event.since.to_string(),
                 "component": event.target,
                 "group": event.check,
                 "class": event.blame.culprit,
                 "custom_details": {
-                    "culprit": culprit_words(&event.blame.culprit),
+                    "culprit": event.blame.culprit.words(),
                     "phase": event.blame.phase,
                     "evidence": event.blame.sentence,
                     "labels": event.labels,
@@ -95,8 +96,8 @@ mod tests {
         std::fs::write(&file, "k3y\n").expect("it is writable");
         let receiver = PagerDuty { routing_key: Secret::File(file.clone()), url: None };
         let second = UnixSeconds::from_secs;
-        let trigger = receiver.request(&event("edge", None), second(0)).expect("the key is there");
-        let resolve = receiver.request(&event("edge", Some(second(1))), second(0)).expect("the key is there");
+        let trigger = receiver.request(&event(Culprit::Edge, None), second(0)).expect("the key is there");
+        let resolve = receiver.request(&event(Culprit::Edge, Some(second(1))), second(0)).expect("the key is there");
         std::fs::remove_file(&file).expect("it was written");
         assert_eq!(trigger.body.as_json().expect("JSON")["dedup_key"], resolve.body.as_json().expect("JSON")["dedup_key"]);
         assert_eq!(
@@ -104,6 +105,6 @@ mod tests {
             (&json!("trigger"), &json!("resolve"))
         );
         assert_eq!(trigger.body.as_json().expect("JSON")["routing_key"], "k3y");
-        assert!(receiver.request(&event("edge", None), second(0)).is_err(), "a key that is gone is said to be");
+        assert!(receiver.request(&event(Culprit::Edge, None), second(0)).is_err(), "a key that is gone is said to be");
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn common(text: &mut Text, report: &Report) {
     let opinion = judge_round(report, Usual::default(), &Gate::default(), Span::ZERO, None);
     let mut owners: BTreeMap<&str, f64> = BTreeMap::new();
     for entry in &opinion.reading.ledger.entries {
-        *owners.entry(side(entry.owner)).or_default() += entry.span.millis() / 1e3;
+        *owners.entry(side(entry.owner).label()).or_default() += entry.span.millis() / 1e3;
     }
     text.family("whostalled_probe_owner_seconds", "Whose time the probe took");
     for (owner, seconds) in owners {
