@@ -132,7 +132,7 @@ pub enum PauseBefore {
 pub struct Stops {
     /// How long they run.
     pub running: Time,
-    /// How long they then stand stopped.
+    /// How long they are then stopped.
     pub stopped: Time,
 }
 

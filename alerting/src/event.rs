@@ -1,4 +1,4 @@
-//! What receivers are told.
+//! What receivers hear.
 
 use std::collections::BTreeMap;
 

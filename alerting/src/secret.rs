@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
-/// How a secret is written; said whatever else stands in its place, and never what does.
-const HOW: &str = "a secret does not stand in this file: write { file = \"/path\" } or { env = \"NAME\" }";
+/// How a secret is named; said whatever was written instead, and never what was.
+const HOW: &str = "a secret is never written in this file: write { file = \"/path\" } or { env = \"NAME\" }";
 
 /// Where a secret is kept.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
@@ -31,7 +31,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What stands in the place of a secret: one, or anything else, at which nobody looks.
+/// What was written where a secret is named: one, or anything else, at which nobody looks.
 pub struct Written(Option<Secret>);
 
 impl Written {
@@ -113,7 +113,7 @@ mod tests {
         for text in ["\"hunter2\"", "{ value = \"hunter2\" }", "[\"hunter2\"]", "{ file = \"hunter2\", env = \"hunter2\" }", "{}"]
         {
             let error = toml::from_str::<File>(&format!("key = {text}")).expect_err(text).to_string();
-            assert!(error.contains("a secret does not stand in this file"), "{error}");
+            assert!(error.contains("a secret is never written in this file"), "{error}");
             assert!(!error.lines().last().expect("words").contains("hunter2"), "{error}");
         }
         let file: File = toml::from_str("key = { env = \"PATH\" }").expect("it names one");

@@ -55,7 +55,7 @@ pub struct Active {
     pub bad: u32,
 }
 
-/// Where a check stands.
+/// The state of a check.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub struct State {
     /// The last rounds, oldest first: when (wall clock, seconds since the Unix epoch), and what was wrong.

@@ -1,6 +1,6 @@
 //! What of alerts outlives a restart: states, incidents, the outbox. SQLite, write-ahead log.
 //!
-//! In: batches. Out: where each alert stood, what waits for whom, what was refused, what there was. Whoever keeps more in the same file
+//! In: batches. Out: where each alert was, what waits for whom, what was refused, what there was. Whoever keeps more in the same file
 //! (`watch`: rounds and histograms) brings its tables ([`Store::open_with`]) and writes in the same transaction ([`Store::write_with`]):
 //! what happened and what receivers must hear are there together or not at all.
 //!
@@ -166,7 +166,7 @@ impl Store {
         Ok(())
     }
 
-    /// Where every check stood.
+    /// The state of every check.
     ///
     /// # Errors
     /// If the database cannot be read.

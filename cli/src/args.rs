@@ -61,26 +61,26 @@ pub enum Verb {
 /// Verbs of the lab.
 #[derive(Subcommand)]
 pub enum LabVerb {
-    /// Stand a scenario's hosts up and run a command at one of them, while faults come and go
-    Stand(Stand),
+    /// Build a scenario's hosts and run a command at one of them, while faults come and go
+    Run(LabCommand),
     /// Remove cgroups and files that a killed run left behind
     Clean,
 }
 
-/// Arguments of `lab stand`.
+/// Arguments of `lab run`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  whostalled lab stand scenarios/detour.toml --at office --when detour=5s..10s -- bash\n\n\
+#[command(after_help = "Example:\n  whostalled lab run scenarios/detour.toml --at office --when detour=5s..10s -- bash\n\n\
     The targets are at NAME.lab.test:443; WHOSTALLED_LAB_CA names the lab's root certificate.\n    \
-    A program at another host: whostalled lab-exec \"$WHOSTALLED_LAB_HOST_office\" curl …\n\nExit code: the command's.")]
-pub struct Stand {
+    A program on another host: whostalled lab-exec \"$WHOSTALLED_LAB_HOST_office\" curl …\n\nExit code: the command's.")]
+pub struct LabCommand {
     /// The scenario file
     pub scenario: PathBuf,
-    /// The vantage at which the command runs
+    /// The host on which the command runs
     #[arg(long)]
     pub at: String,
     /// A fault for a while: `detour=20s..45s` (may be repeated); faults not named are on all the time
     #[arg(long, value_name = "FAULT=FROM..TO")]
-    pub when: Vec<repro::stand::Turn>,
+    pub when: Vec<repro::lab_run::Turn>,
     /// Write each host's packets there, as pcapng, at the end
     #[arg(long, value_name = "FOLDER")]
     pub captures: Option<PathBuf>,

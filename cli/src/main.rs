@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         args::Verb::Incidents(args) => watching::incidents(&args),
         args::Verb::Accuracy(args) => run::accuracy(&args),
         args::Verb::Probe(args) => probe::probe(&args),
-        args::Verb::Lab { verb: args::LabVerb::Stand(args) } => run::stand(&args),
+        args::Verb::Lab { verb: args::LabVerb::Run(args) } => run::in_lab(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {
             let done = lab::clean::clean();
             println!("{}", if done.is_empty() { "nothing to clean".into() } else { done.join("\n") });

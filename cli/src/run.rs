@@ -9,13 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::accuracy::score;
 use repro::client::{ClientKind, ClientSpec};
+use repro::lab_run::LabRun;
 use repro::places::{Elsewhere, Instead, Place, Wanted};
 use repro::scenario::Bearable;
-use repro::stand::Standing;
 use repro::targets::RealTarget;
 use repro::{Outcome, RunOptions, Scenario};
 
-use crate::args::{Accuracy, Run, Stand};
+use crate::args::{Accuracy, LabCommand, Run};
 use crate::exit;
 
 /// Clients at once, where nobody says how many.
@@ -112,17 +112,16 @@ fn client(args: &Run) -> ClientSpec {
     ClientSpec { concurrency: CLIENTS, verify: !args.insecure, ipv6: args.ipv6, command, ..ClientSpec::new(kind) }
 }
 
-/// Runs a command on a scenario's stage.
-pub fn stand(args: &Stand) -> Result<u8, Box<dyn std::error::Error>> {
+/// Runs a command in a scenario's lab.
+pub fn in_lab(args: &LabCommand) -> Result<u8, Box<dyn std::error::Error>> {
     let scenario = read(&args.scenario, &[])?;
     let privilege = lab::rootless::enter()?;
-    // Ctrl-C is the command's to obey; the stage comes down when it has ended.
+    // Ctrl-C is the command's to obey; the lab is taken down when it has ended.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-    let standing =
-        Standing { at: &args.at, turns: &args.when, captures: args.captures.clone(), command: &args.command, privilege };
-    let code = repro::stand::stand(&scenario, &standing, &mut |said| eprintln!("{said}"))?;
+    let wanted = LabRun { at: &args.at, turns: &args.when, captures: args.captures.clone(), command: &args.command, privilege };
+    let code = repro::lab_run::run(&scenario, &wanted, &mut |said| eprintln!("{said}"))?;
     Ok(u8::try_from(code).unwrap_or(exit::HARNESS))
 }
 

@@ -201,7 +201,7 @@ fn far_apart(client: &View<Unplaced>, edge: &View<Unplaced>) -> bool {
 
 fn unused(at: Standpoint) -> String {
     format!(
-        "another capture of this connection stands {} and is not used",
+        "another capture of this connection, made {}, is not used",
         match at {
             Standpoint::Client => "at the client too",
             Standpoint::Edge => "at the edge too",

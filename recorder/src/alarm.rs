@@ -1,6 +1,6 @@
-//! From sums to alerts: a new fault of the edge or of the way to it pages, a storm of stalls on the clients' side does not.
+//! From sums to alerts: a new fault of the edge or of the path to it pages, a storm of stalls on the clients' side does not.
 //!
-//! Pure: times are arguments. Each alert is about the edge, or about the way from one network.
+//! Pure: times are arguments. Each alert is about the edge, or about the path from one network.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::tally::{Counts, Place, Sums};
 pub enum Subject {
     /// The edge.
     Edge,
-    /// The way between the edge and a network.
+    /// The path between the edge and a network.
     Path(Place),
 }
 
@@ -57,7 +57,7 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
         if enough(bad, *all) && !known {
             let culprit = if slow.get(&LOSS) > slow.get(&SLOW_PATH) { Blamed::Loss } else { Blamed::Path };
             let (from, all_of_them) = (sums.say(place), sums.sentence(seconds));
-            let sentence = format!("{bad} of {all} handshakes from {from} were slow on the way. {all_of_them}.");
+            let sentence = format!("{bad} of {all} handshakes from {from} were slow on the path. {all_of_them}.");
             found.insert(Subject::Path(place.clone()), blame(culprit, sentence));
         }
     }
@@ -105,7 +105,7 @@ impl Alarm {
         quiet
     }
 
-    /// Where each subject stands.
+    /// The state of each subject.
     pub fn states(&self) -> impl Iterator<Item = (&String, &State)> {
         self.states.iter()
     }

@@ -74,7 +74,7 @@ fn handshake(record: &ExplainedRecord, files: Files<'_>) -> Markup {
         @if let Some(j) = &record.judged { p { (j.sentence) } (ledger(j, files)) }
         @if let Some(why) = &record.not_judged { p { "Not judged: " (why) "." } }
         @for note in &record.notes { p.soft { (note) } }
-        p.soft { "Where the capture stands: " (record.how) "." }
+        p.soft { "Where the capture was made: " (record.how) "." }
     }
 }
 

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("the client at {vantage} sleeps {} before {:?}", pause.length, pause.before);
         }
         if let Some(stops) = &clients.stops {
-            println!("the client at {vantage} runs {}, then stands stopped {}, and so on", stops.running, stops.stopped);
+            println!("the client at {vantage} runs {}, then is stopped for {}, and so on", stops.running, stops.stopped);
         }
     }
     if let Some(expect) = &scenario.expect {

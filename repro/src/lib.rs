@@ -19,6 +19,7 @@ pub mod faults;
 mod folder;
 mod gathered;
 mod judge;
+pub mod lab_run;
 pub mod limits;
 mod manifest;
 pub mod places;
@@ -26,7 +27,6 @@ mod ready;
 pub mod run;
 pub mod scenario;
 pub mod seen;
-pub mod stand;
 pub mod targets;
 pub mod vantages;
 

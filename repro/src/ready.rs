@@ -1,4 +1,4 @@
-//! What can be known before the lab stands: whether results can be written, and whether the programs are there.
+//! What can be known before the lab is built: whether results can be written, and whether the programs are there.
 
 use std::path::Path;
 

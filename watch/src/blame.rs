@@ -43,7 +43,7 @@ pub struct Opinion {
 /// How the prober was during a round.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Health {
-    /// Its thread stood so long without a CPU, in milliseconds.
+    /// Its thread waited so long for a CPU, in milliseconds.
     pub run_delay_ms: f64,
     /// The edge's bytes waited so long in our kernel, at most.
     pub data_waiting_ms: f64,
@@ -92,7 +92,7 @@ fn health(report: &Report, reading: &Reading, gate: &Gate, lateness: Span, refer
     let over = |span: Span, limit: Time| span.nanos() > limit.nanos();
     let sick = match () {
         () if report.clock_stepped => Some("somebody set this machine's clock".to_owned()),
-        () if over(run_delay, gate.run_delay) => Some(format!("its thread stood {run_delay} without a CPU")),
+        () if over(run_delay, gate.run_delay) => Some(format!("its thread waited {run_delay} for a CPU")),
         () if over(waiting, gate.data_waiting) => Some(format!("the edge's bytes waited {waiting} in our kernel")),
         () if over(lateness, gate.lateness) => Some(format!("the round began {lateness} late")),
         () if reference.is_some_and(|r| over(r, gate.reference)) => {

@@ -44,7 +44,7 @@ pub struct CheckFile {
     pub receivers: Vec<Receiver>,
 }
 
-/// The watcher itself. What stands here is read at the start only.
+/// The watcher itself. These fields are read at the start only.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Watch {
@@ -101,7 +101,7 @@ pub struct ServerTls {
 #[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    /// Time a round's thread may stand without a CPU.
+    /// Time a round's thread may wait for a CPU.
     pub run_delay: Time,
     /// Time the edge's bytes may wait in our kernel.
     pub data_waiting: Time,
@@ -279,7 +279,7 @@ pub struct Check {
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
-    /// Names of checks; `*` at the end stands for anything. Empty: all.
+    /// Names of checks; `*` at the end matches anything. Empty: all.
     #[serde(default)]
     pub checks: Vec<String>,
     /// From then, as `2026-11-25T22:00:00Z`.

@@ -209,7 +209,7 @@ impl Engine {
         self.batch.rounds.push(record);
     }
 
-    /// If the controls are slow too, it is the way out of here.
+    /// If the controls are slow too, it is our own access.
     fn compare_with_controls(&self, blame: &mut Blame, now: Instant<Client>) {
         if !matches!(blame.culprit, Culprit::Path | Culprit::Loss | Culprit::Inconclusive) {
             return;

@@ -347,7 +347,7 @@ fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String 
         Owner::Path if largest.kind == Some(Kind::Detour) => {
             format!("Every round trip is longer than usual: {span} ({phase}), usual is {}.", largest.baseline)
         }
-        Owner::Path => format!("The way took {span} ({phase}), usual is {}.", largest.baseline),
+        Owner::Path => format!("The path took {span} ({phase}), usual is {}.", largest.baseline),
         Owner::Loss => format!("A packet was lost and repeated: {span} ({phase}){round_trip}."),
         Owner::Resolver => format!("The name lookup took {span}."),
         other => format!("{}: {span} ({phase}){round_trip}.", other.words()),

@@ -68,7 +68,7 @@ impl fmt::Display for Note {
             }
             Self::Backwards { clock } => write!(f, "the capture's clock ({clock}) ran backwards during this handshake"),
             Self::Leapt => f.write_str(
-                "a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client stood still",
+                "a SYN waited for its answer longer than any stack waits before it repeats one: the clock was set, or the client was paused",
             ),
             Self::Lacking { clock } => {
                 write!(f, "both ends' TCP timestamps count time that the capture's clock ({clock}) does not")

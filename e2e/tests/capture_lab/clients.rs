@@ -6,7 +6,7 @@ use e2e::process::{Running, binary, run};
 use e2e::waiting::wait_for;
 
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by lab stand"))
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by lab run"))
 }
 
 /// Where the lab's certificates are.

@@ -1,4 +1,4 @@
-//! What runs at the edge of the stage. In: the folder for results. Out: checks; evidence, page and logs in the folder.
+//! What runs at the edge of the lab. In: the folder for results. Out: checks; evidence, page and logs in the folder.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};

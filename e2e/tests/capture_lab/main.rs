@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use e2e::process::{binary, repository};
 
-/// Faults of the stage, and when: eight seconds each, four between them.
+/// Faults of the scenario, and when: eight seconds each, four between them.
 pub const FAULTS: [&str; 5] = ["detour", "hold", "lost", "squeeze", "capacity"];
 const FIRST: usize = 6;
 const EVERY: usize = 12;
@@ -34,13 +34,13 @@ fn outside() -> ExitCode {
         std::fs::remove_dir_all(&results).expect("our own folder");
     }
     std::fs::create_dir_all(&results).expect("a folder of the repository");
-    let mut stand = Command::new(binary());
-    stand.args(["lab", "stand"]).arg(repository().join("examples/capture-lab/stage.toml")).args(["--at", "edge"]);
+    let mut lab = Command::new(binary());
+    lab.args(["lab", "run"]).arg(repository().join("examples/capture-lab/scenario.toml")).args(["--at", "edge"]);
     for (fault, begins) in FAULTS.iter().zip((FIRST..).step_by(EVERY)) {
-        stand.args(["--when", &format!("{fault}={begins}s..{}s", begins + LASTS)]);
+        lab.args(["--when", &format!("{fault}={begins}s..{}s", begins + LASTS)]);
     }
-    stand.arg("--").arg(std::env::current_exe().expect("procfs")).arg("at-edge").arg(&results);
-    let status = stand.status().expect("it starts");
+    lab.arg("--").arg(std::env::current_exe().expect("procfs")).arg("at-edge").arg(&results);
+    let status = lab.status().expect("it starts");
     println!("test result: {}", if status.success() { "ok" } else { "FAILED" });
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -50,7 +50,7 @@ fn times(t: &mut Checks, results: &Path, rounds: &[Value], wire: &HashMap<(Strin
     let healthy = wire.values().filter(|h| text(h, "server_name") == "edge.lab.test");
     let usual = quantile(&healthy.filter_map(flight_on_wire).collect::<Vec<_>>(), 0.5);
     for (name, file) in [("blackbox_exporter, phase tls", "blackbox.txt"), ("curl, appconnect − connect", "curl.txt")] {
-        let lines = std::fs::read_to_string(results.join(file)).expect("the office wrote it");
+        let lines = std::fs::read_to_string(results.join(file)).expect("the vantage wrote it");
         let values: Vec<f64> = lines.lines().filter_map(|line| line.parse().ok()).collect();
         let off: Vec<f64> = values.iter().map(|value| (value - usual).abs()).collect();
         row(name, &values, &off);
@@ -74,7 +74,7 @@ fn rounds(store: &Path) -> Vec<Value> {
     rows.map(|row| serde_json::from_str(&row.expect("a round")).expect("it is JSON")).collect()
 }
 
-/// The handshakes of the office's wire, by their ends.
+/// The handshakes on the wire of the vantage, by their ends.
 fn wire(capture: &Path) -> HashMap<(String, String), Value> {
     let said = whostalled(["explain".as_ref(), "--client-side".as_ref(), capture.as_os_str(), "--ndjson".as_ref()]);
     assert_eq!(said.code, Some(0), "{}", said.err);

@@ -11,7 +11,7 @@ use crate::duration::Length;
 use crate::limits::{MOST_RTT, at_most};
 use crate::scenario::Scenario;
 
-/// A longer way to a target.
+/// A longer path to a target.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detour {
@@ -22,7 +22,7 @@ pub struct Detour {
     pub to: String,
     /// Added round-trip time.
     pub extra_rtt: Length,
-    /// Which way.
+    /// In which direction.
     #[serde(default)]
     pub direction: Way,
 }

@@ -20,7 +20,7 @@ pub struct Loss {
     pub to: String,
     /// Fraction of packets lost.
     pub rate: f64,
-    /// Which way.
+    /// In which direction.
     #[serde(default)]
     pub direction: Way,
 }

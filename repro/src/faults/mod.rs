@@ -55,7 +55,7 @@ pub enum Fault {
     Stop(Stop),
     /// Our own client sleeps.
     ClientPause(ClientPause),
-    /// A longer way to a target.
+    /// A longer path to a target.
     Detour(Detour),
     /// Drops copies of a message.
     Drop(DropMessage),
@@ -121,7 +121,7 @@ pub trait Inject {
     /// Whether a host's own agent can bring it about; what cannot needs the lab.
     fn anywhere(&self, scenario: &Scenario) -> bool;
 
-    /// Why it cannot come and go while the lab stands; absent: it can.
+    /// Why it cannot come and go while the lab is up; absent: it can.
     fn fixed(&self) -> Option<&'static str>;
 
     /// What `truth.ndjson` says of it; absent: the injector logs each connection that it touches.
@@ -199,7 +199,7 @@ impl Variation {
     }
 }
 
-/// Which way a message travels.
+/// In which direction a message travels.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {

@@ -20,7 +20,7 @@ pub struct Mtu {
     pub to: String,
     /// The largest IP packet that passes.
     pub bytes: u32,
-    /// Which way.
+    /// In which direction.
     #[serde(default)]
     pub direction: Way,
 }

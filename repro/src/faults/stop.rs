@@ -1,4 +1,4 @@
-//! `stop`: a vantage's clients stand stopped in cycles, while their kernel goes on.
+//! `stop`: a vantage's clients are stopped in cycles, while their kernel goes on.
 
 use agent::Stops;
 use lab::truth::Injected;
@@ -20,7 +20,7 @@ pub struct Stop {
     pub on: String,
     /// How long they run, from their start on.
     pub running: Length,
-    /// How long they then stand stopped.
+    /// How long they are then stopped.
     pub stopped: Length,
 }
 

@@ -155,7 +155,7 @@ pub trait Server {
     fn injects(&self) -> bool;
 }
 
-/// Where a server stands.
+/// Where a server runs.
 pub struct Site<'a> {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,

@@ -46,7 +46,7 @@ pub(super) trait Section {
     fn rest(&self) -> Vec<&Rest>;
     /// Why what it asks for cannot be done here; absent if it can.
     fn refused(&self) -> Option<String>;
-    /// Whether what stands in it can be read.
+    /// Whether its content can be read.
     fn check(&self) -> Result<(), Invalid>;
 }
 
@@ -72,7 +72,7 @@ struct Written {
 /// Fields that are not known here.
 pub(super) type Rest = BTreeMap<String, Value>;
 
-/// Where nothing stands behind a name, the default counts.
+/// Where a name has no value, the default counts.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -108,7 +108,7 @@ impl Kind {
             Kind::Stopped => Row(
                 "stopped",
                 HOSTS,
-                &[(Owner::Client, Doing("its process stood stopped")), (Owner::Edge, Doing("the edge's process stood stopped"))],
+                &[(Owner::Client, Doing("its process was stopped")), (Owner::Edge, Doing("the edge's process was stopped"))],
             ),
             Kind::CpuStolen => Row("CPU taken by the hypervisor", HOSTS, &[(Owner::Client, Doing("the hypervisor had its CPU"))]),
             Kind::Asleep => Row(

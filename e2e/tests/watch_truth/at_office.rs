@@ -1,4 +1,4 @@
-//! What runs in the starved office. In: the folder for results. Out: a watcher's store; what blackbox_exporter and curl measured at the healthy
+//! What runs at the starved vantage. In: the folder for results. Out: a watcher's store; what blackbox_exporter and curl measured at the healthy
 //! edge, in milliseconds, a line each.
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ const CHECKS: usize = 16;
 const MEASUREMENTS: usize = 60;
 
 pub fn run(results: &Path) {
-    let bundle = std::env::var("WHOSTALLED_LAB_CA").expect("set by lab stand");
+    let bundle = std::env::var("WHOSTALLED_LAB_CA").expect("set by lab run");
     let seconds: u64 = std::env::var("TRUTH_SECONDS").map_or(70, |s| s.parse().expect("TRUTH_SECONDS is a number"));
     let mut config = format!(
         "[watch]\nvantage = \"office\"\nstore = \"{}\"\n[defaults]\ninterval = \"1s\"\ntimeout = \"20s\"\nca = \"{bundle}\"\n",

@@ -1,7 +1,7 @@
-//! A scenario's lab, stood up for somebody else: a command runs at one of its vantages while faults come and go.
+//! A scenario's lab for somebody else's program: a command runs at one of its hosts while faults come and go.
 //!
-//! In: a scenario, a vantage, a command, a timetable. Out: the command's exit code and, if wanted, each host's packets as pcapng. This is
-//! how `watch` is shown and measured: against real kernels, with a wire whose doings are known.
+//! In: a scenario, a host, a command, a timetable. Out: the command's exit code and, if wanted, each host's packets as pcapng. This is
+//! how `watch` is shown and measured: against real kernels, on a wire whose faults are known.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -68,8 +68,8 @@ impl FromStr for Turn {
 }
 
 /// What to do in the lab.
-pub struct Standing<'a> {
-    /// At which vantage.
+pub struct LabRun<'a> {
+    /// At which host.
     pub at: &'a str,
     /// Faults that come and go; the scenario's others are on all the time.
     pub turns: &'a [Turn],
@@ -82,12 +82,12 @@ pub struct Standing<'a> {
     pub privilege: Privilege,
 }
 
-/// Stands the lab up, runs the command, takes the lab down; the command's exit code.
+/// Builds the lab, runs the command, takes the lab down; the command's exit code.
 ///
 /// # Errors
 /// Harness failures.
-pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&str)) -> Result<i32, Error> {
-    for turn in standing.turns {
+pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) -> Result<i32, Error> {
+    for turn in wanted.turns {
         let Some(fault) = scenario.faults.get(&turn.fault) else {
             let known: Vec<&str> = scenario.faults.keys().map(String::as_str).collect();
             return Err(Error::Scenario(format!("the scenario has no fault {:?}; it has {}", turn.fault, known.join(", "))));
@@ -100,12 +100,12 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
         }
     }
     let with = |on: &dyn Fn(&str) -> bool| {
-        let stays = |name: &str| standing.turns.iter().all(|t| t.fault != name);
+        let stays = |name: &str| wanted.turns.iter().all(|t| t.fault != name);
         Conditions::of(scenario, scenario.faults.iter().filter(|(name, _)| stays(name) || on(name)).map(|(_, fault)| fault))
     };
-    let testbed = Testbed::build(scenario, &with(&|_| false), standing.privilege)?;
-    let host = testbed.host(standing.at).ok_or_else(|| Error::Scenario(format!("there is no vantage {:?}", standing.at)))?;
-    let [program, args @ ..] = standing.command else { return Err(Error::Scenario("there is no command to run".into())) };
+    let testbed = Testbed::build(scenario, &with(&|_| false), wanted.privilege)?;
+    let host = testbed.host(wanted.at).ok_or_else(|| Error::Scenario(format!("there is no host {:?}", wanted.at)))?;
+    let [program, args @ ..] = wanted.command else { return Err(Error::Scenario("there is no command to run".into())) };
     let mut command = host.placement().command(program, args)?;
     command.env("WHOSTALLED_LAB_CA", testbed.roots());
     for host in testbed.hosts() {
@@ -121,7 +121,7 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
         }
         let now = begun.elapsed();
         let due: BTreeSet<&str> =
-            standing.turns.iter().filter(|t| t.from <= now && now < t.to).map(|t| t.fault.as_str()).collect();
+            wanted.turns.iter().filter(|t| t.from <= now && now < t.to).map(|t| t.fault.as_str()).collect();
         if due != active {
             for (names, what) in [(due.difference(&active), "begins"), (active.difference(&due), "ends")] {
                 names.for_each(|name| say(&format!("{:>5.1} s  the fault {name} {what}", now.as_secs_f64())));
@@ -131,7 +131,7 @@ pub fn stand(scenario: &Scenario, standing: &Standing<'_>, say: &mut dyn FnMut(&
         }
         std::thread::sleep(LOOK);
     };
-    if let Some(folder) = &standing.captures {
+    if let Some(folder) = &wanted.captures {
         write_captures(&testbed, folder)?;
     }
     Ok(status)
