@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use analysis::wire::link::LinkType;
 use records::explained::{ExplainReport, ExplainedRecord};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
@@ -48,6 +49,35 @@ fn read_bytes(bytes: &[u8]) -> (ExplainReport, Vec<ExplainedRecord>, usize) {
     let path = folder.path().join("edge.pcap");
     std::fs::write(&path, bytes).expect("the folder takes files");
     read(path)
+}
+
+/// What docs/explain.md calls a link type.
+fn in_words(link: LinkType) -> &'static str {
+    match link {
+        LinkType::Ethernet => "Ethernet",
+        LinkType::RawIp => "raw IP",
+        LinkType::LinuxSll => "Linux cooked v1",
+        LinkType::LinuxSll2 => "and v2",
+        LinkType::Null => "BSD loopback",
+        LinkType::Ppp => "PPP (",
+        LinkType::CiscoHdlc => "Cisco HDLC",
+        LinkType::PppWithDirection => "with direction",
+        LinkType::PppoeSession => "PPPoE sessions",
+        LinkType::Nflog => "NFLOG",
+        // Its number for anybody's use is read where Apple's header is found.
+        LinkType::Pktap | LinkType::User2 => "Apple's pktap",
+        LinkType::Wlan => "802.11",
+        LinkType::Radiotap => "with and without radiotap",
+    }
+}
+
+#[test]
+fn every_link_type_is_documented() {
+    let page = include_str!("../../docs/explain.md");
+    let line = page.lines().find(|line| line.starts_with("- **Link types**")).expect("a line on link types");
+    for link in LinkType::ALL {
+        assert!(line.contains(in_words(link)), "docs/explain.md does not name {link:?} as {:?}", in_words(link));
+    }
 }
 
 /// What comes between an Ethernet frame's addresses and its IP packet.

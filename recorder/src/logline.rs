@@ -181,8 +181,17 @@ mod tests {
         read(line, &Fields::default()).map(|s| (s.client.to_string(), s.took.map(|t| t.as_millis())))
     }
 
+    /// Whether the page says that lines of this format are read.
+    fn documented(format: &str) -> bool {
+        let section = include_str!("../../docs/capture.md").split("\n- **Logs**").nth(1).expect("a paragraph on logs");
+        section.split("\n- **").next().is_some_and(|logs| logs.contains(format))
+    }
+
     #[test]
     fn lines_of_haproxy_nginx_and_json() {
+        for format in ["HAProxy", "nginx", "JSON"] {
+            assert!(documented(format), "docs/capture.md does not name {format}");
+        }
         assert_eq!(said("haproxy[1]: 192.0.2.7:40012 fe~ Th=512 Ti=0"), Some(("192.0.2.7:40012".into(), Some(512))));
         assert_eq!(said("haproxy[1]: ::ffff:192.0.2.7:40012 fe~ Th=512"), Some(("192.0.2.7:40012".into(), Some(512))));
         assert_eq!(said("haproxy[1]: 2001:db8::7:40012 fe~ Th=7"), Some(("[2001:db8::7]:40012".into(), Some(7))));
@@ -251,43 +260,52 @@ mod tests {
 
     #[test]
     fn proxies_json_docker_the_journal_and_labelled_lines_are_followed() {
-        for (line, said) in [
+        for (format, line, said) in [
             (
+                "Envoy",
                 r#"{"downstream_local_address":"10.1.0.1:443","downstream_remote_address":"198.51.100.4:5001","duration":"9","method":"GET","response_code":"200","upstream_host":"127.0.0.1:80"}"#,
                 "every",
             ),
             (
+                "Envoy",
                 r#"{"downstream_remote_address":"198.51.100.4:5001","downstream_handshake_duration":640,"duration":900,"response_code":200}"#,
                 "640",
             ),
             (
+                "Caddy",
                 r#"{"level":"info","ts":1.5,"logger":"http.log.access","request":{"remote_ip":"198.51.100.4","remote_port":"5001","client_ip":"198.51.100.4","method":"GET","tls":{"version":772}},"duration":0.9,"status":200}"#,
                 "every",
             ),
             (
+                "Caddy",
                 r#"{"level":"debug","ts":1.5,"logger":"http.stdlib","msg":"http: TLS handshake error from 198.51.100.4:5001: EOF"}"#,
                 "slow",
             ),
             (
+                "Traefik",
                 r#"{"ClientAddr":"198.51.100.4:5001","ClientHost":"198.51.100.4","ClientPort":"5001","DownstreamStatus":404,"Duration":17,"RequestMethod":"GET","entryPointName":"websecure"}"#,
                 "every",
             ),
             (
+                "the journal",
                 r#"{"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"haproxy","MESSAGE":"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s Th=640 0/0/0/1/12 200 9"}"#,
                 "640",
             ),
             (
+                "docker",
                 r#"{"log":"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s 0/0/0/1/12 200 9\n","stream":"stdout","time":"2026-11-26T12:00:00Z"}"#,
                 "every",
             ),
             (
+                "docker",
                 r#"{"log":"{\"client\":\"198.51.100.4:5001\",\"handshake_ms\":640}\n","stream":"stderr","time":"2026-11-26T12:00:00Z"}"#,
                 "640",
             ),
-            ("time:26/Nov/2026:12:00:00 +0000\thost:198.51.100.4\tport:5001\treq:GET / HTTP/1.1\treqtime:0.9", "every"),
-            ("time:1\tclient:198.51.100.4:5001\thandshake_time:0.64\tstatus:200", "640"),
+            ("LTSV", "time:26/Nov/2026:12:00:00 +0000\thost:198.51.100.4\tport:5001\treq:GET / HTTP/1.1\treqtime:0.9", "every"),
+            ("LTSV", "time:1\tclient:198.51.100.4:5001\thandshake_time:0.64\tstatus:200", "640"),
         ] {
             assert_eq!(kind(line), format!("198.51.100.4:5001 {said}"), "{line}");
+            assert!(documented(format), "docs/capture.md does not name {format}");
         }
         let own = Fields { own: true, ..Fields::default() };
         let envoy = r#"{"downstream_remote_address":"198.51.100.4:5001","response_code":200}"#;

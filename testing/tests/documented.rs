@@ -1,0 +1,113 @@
+//! Lists in the documentation forget nothing.
+//!
+//! In: the published schemas (tests elsewhere hold them to the code), the folders of what is listed, the pages. A new scenario, kind of
+//! fault, receiver, log, client or server, suite or decision fails here until its page names it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Names of what lies in a folder, without their endings.
+fn in_folder(path: &str) -> BTreeSet<String> {
+    let folder = std::fs::read_dir(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let stem = |entry: std::fs::DirEntry| entry.path().file_stem().and_then(|s| s.to_str()).expect("a plain name").to_owned();
+    folder.map(|entry| stem(entry.expect("it can be listed"))).collect()
+}
+
+/// The kinds of a type that a schema defines: its words, or what `kind` may be.
+fn kinds(schema: &str, name: &str) -> BTreeSet<String> {
+    let schema: Value = serde_json::from_str(&text(schema)).unwrap_or_else(|e| panic!("{schema}: {e}"));
+    let variants = schema["$defs"][name]["oneOf"].as_array().unwrap_or_else(|| panic!("{name} is one of several"));
+    let kind = |variant: &Value| {
+        let word = variant.get("const").or_else(|| variant.pointer("/properties/kind/const")).and_then(Value::as_str);
+        word.unwrap_or_else(|| panic!("{name}: a variant without a name: {variant}")).to_owned()
+    };
+    variants.iter().map(kind).collect()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The line of a page that begins so.
+fn line(page: &str, begins: &str) -> String {
+    let text = text(page);
+    let found = text.lines().find_map(|line| line.strip_prefix(begins));
+    found.unwrap_or_else(|| panic!("{page}: no line begins with {begins:?}")).to_owned()
+}
+
+/// First cells of the rows of the table with this head.
+fn first_cells(page: &str, head: &str) -> Vec<String> {
+    let text = text(page);
+    let rows = text.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
+    let cells: Vec<String> = rows.map(|row| row.split('|').nth(1).unwrap_or_default().trim().to_owned()).collect();
+    assert!(!cells.is_empty(), "{page}: no table begins with {head:?}");
+    cells
+}
+
+#[test]
+fn the_readme_says_of_every_scenario_what_comes_out() {
+    let rows = first_cells("README.md", "| scenario |");
+    let listed: Vec<&str> = rows.iter().flat_map(|cell| cell.split(", ")).collect();
+    let named: BTreeSet<String> = listed.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(named.len(), listed.len(), "a scenario is listed twice");
+    assert_eq!(named, in_folder("scenarios"));
+}
+
+#[test]
+fn the_readme_names_what_scenarios_are_made_of() {
+    for (begins, name, of) in
+        [("- Clients (", "ClientKind", "kind"), ("- Servers (", "ServerKind", "server"), ("- Faults (", "Fault", "kind")]
+    {
+        let mut listed = quoted(&line("README.md", begins));
+        assert!(listed.remove(of), "README.md: {begins} does not say which field it is");
+        assert_eq!(listed, kinds("docs/scenario.schema.json", name), "README.md, {begins}…");
+    }
+}
+
+#[test]
+fn every_receiver_is_named_where_receivers_are_set_up() {
+    let receivers = kinds("docs/checks.schema.json", "Receiver");
+    assert_eq!(receivers, kinds("docs/capture.schema.json", "Receiver"), "both verbs alert alike");
+    let example = line("docs/watch.md", "kind = ");
+    let listed: BTreeSet<String> =
+        example.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty() && *w != "or").map(str::to_owned).collect();
+    assert_eq!(listed, receivers, "docs/watch.md: kind = {example}");
+    let readme = text("README.md").to_lowercase();
+    for receiver in receivers {
+        assert!(readme.contains(&receiver), "README.md does not name the receiver {receiver}");
+    }
+}
+
+#[test]
+fn the_recorders_page_names_its_logs_and_its_filters() {
+    let logs = quoted(&line("docs/capture.md", "- **Logs** (`[[log]]`): "));
+    let missing: Vec<String> = kinds("docs/capture.schema.json", "Log").difference(&logs).cloned().collect();
+    assert!(missing.is_empty(), "docs/capture.md, Logs: {missing:?}");
+    let ways: BTreeSet<String> = first_cells("docs/capture.md", "| `way` |").iter().flat_map(|cell| quoted(cell)).collect();
+    assert_eq!(ways, kinds("docs/capture.schema.json", "FilterWay"));
+}
+
+#[test]
+fn every_suite_says_what_it_is_for() {
+    let listed: BTreeSet<String> = first_cells("docs/ci.md", "| suite |").iter().flat_map(|cell| quoted(cell)).collect();
+    assert_eq!(listed, in_folder("e2e/tests"));
+}
+
+#[test]
+fn every_decision_is_in_the_list_of_decisions() {
+    let index = text("docs/decisions/README.md");
+    for page in in_folder("docs/decisions") {
+        assert!(page == "README" || index.contains(&format!("({page}.md)")), "docs/decisions/README.md lacks {page}");
+    }
+}
