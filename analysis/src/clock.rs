@@ -127,12 +127,13 @@ impl Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.millis();
-        match ms.abs() {
-            m if m >= 10_000.0 => write!(f, "{:.1} s", ms / 1_000.0),
-            m if m >= 100.0 => write!(f, "{ms:.0} ms"),
-            m if m >= 0.05 => write!(f, "{ms:.1} ms"),
-            _ => write!(f, "{:.0} µs", ms * 1_000.0),
-        }
+        let text = match ms.abs() {
+            m if m >= 10_000.0 => format!("{:.1} s", ms / 1_000.0),
+            m if m >= 100.0 => format!("{ms:.0} ms"),
+            m if m >= 0.05 => format!("{ms:.1} ms"),
+            _ => format!("{:.0} µs", ms * 1_000.0),
+        };
+        f.pad(&text)
     }
 }
 
@@ -191,5 +192,17 @@ impl SubAssign for Span {
 impl std::iter::Sum for Span {
     fn sum<I: Iterator<Item = Span>>(iter: I) -> Span {
         iter.fold(Span::ZERO, Add::add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_aligned_in_tables_as_any_text() {
+        let span = Span::from_millis(312);
+        assert_eq!(format!("{span}|{span:>8}|{span:<8}|{span:^8}|"), "312 ms|  312 ms|312 ms  | 312 ms |");
+        assert_eq!(format!("{:>7}", Span::from_micros(7)), "   7 µs", "µ is one column");
     }
 }

@@ -16,7 +16,7 @@ pub fn broken(finding: &Finding) -> Vec<Broken> {
 /// The sentence that says it, with packets called by their numbers in the views.
 pub fn sentence(finding: &Finding) -> Option<String> {
     let opinion = finding.judged.as_ref().ok()?;
-    Some(explain(read(finding, opinion), &opinion.reading, &opinion.judgement, &|number| number.to_string()))
+    Some(explain(read(finding, opinion), &opinion.reading, &opinion.judgement, &|number| number.into()))
 }
 
 /// The handshake that the opinion is on.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
-use analysis::judging::sentence::explain;
+use analysis::judging::sentence::{Citation, explain};
 use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
@@ -68,16 +68,12 @@ pub fn timestamp(nanos: i64) -> String {
 }
 
 /// How to call a packet: by its number, and its file if there are several.
-pub fn cite(files: &[PathBuf], number: u64) -> String {
+pub fn cite(files: &[PathBuf], number: u64) -> Citation {
     let (file, number) = set::split(number);
-    match files {
-        [] | [_] => number.to_string(),
-        several => {
-            let name =
-                several.get(file).and_then(|f| f.file_name()).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-            format!("{number} of {name}")
-        }
-    }
+    let name = |several: &[PathBuf]| {
+        several.get(file).and_then(|f| f.file_name()).map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    };
+    Citation { number, file: (files.len() > 1).then(|| name(files)) }
 }
 
 /// What to know before believing the verdicts.

@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
             let Some(mut reading) = walk::read(&handshake) else { continue };
             reading.ledger.apply(&Baseline::default());
             let judgement = judge(&reading, Circumstances::of(&handshake));
-            let sentence = explain(&handshake, &reading, &judgement, &|number| number.to_string());
+            let sentence = explain(&handshake, &reading, &judgement, &|number| number.into());
             let broken = check(&handshake, &reading, &judgement, &sentence);
             let wrong: Vec<Broken> = broken.into_iter().filter(Broken::is_arithmetic).collect();
             assert!(wrong.is_empty(), "{wrong:?}");

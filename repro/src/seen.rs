@@ -102,7 +102,7 @@ impl Seen {
     /// Its verdict in a sentence.
     pub fn sentence(&self, reading: &Reading, judgement: &Judgement) -> String {
         match self {
-            Self::Packets(handshake) => explain(handshake, reading, judgement, &|packet| packet.to_string()),
+            Self::Packets(handshake) => explain(handshake, reading, judgement, &|packet| packet.into()),
             Self::Socket(own) => socket::sentence(&own.trace, reading, judgement),
         }
     }

@@ -7,8 +7,23 @@ use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict};
 use crate::judging::vocabulary::{Clause, Kind, Missing, Owner, Phase};
 use crate::tcp::flow::{Side, View};
 
+/// A packet of the evidence, as whoever looks finds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Citation {
+    /// Its number in its file, as Wireshark counts.
+    pub number: u64,
+    /// The file, where there are several.
+    pub file: Option<String>,
+}
+
+impl From<u64> for Citation {
+    fn from(number: u64) -> Self {
+        Self { number, file: None }
+    }
+}
+
 /// Says how a packet of the evidence is called, from its number in the views.
-pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
+pub type Cite<'a> = dyn Fn(u64) -> Citation + 'a;
 
 /// Says what happened in one handshake and which frames show it.
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
@@ -191,10 +206,38 @@ fn never_came(reading: &Reading, entry: &Entry) -> bool {
     matches!(reading.end, End::Stopped { .. }) && reading.ledger.entries.last() == Some(entry)
 }
 
+/// " [packets 12 and 19 of edge.pcap]": a file that both are of is named once.
 fn frames(packets: &[u64], cite: &Cite<'_>) -> String {
+    let of = |cited: &Citation| cited.file.as_ref().map_or(String::new(), |file| format!(" of {file}"));
     match packets {
         [] => String::new(),
-        [one] => format!(" [packet {}]", cite(*one)),
-        [first, .., last] => format!(" [packets {} and {}]", cite(*first), cite(*last)),
+        [one] => {
+            let one = cite(*one);
+            format!(" [packet {}{}]", one.number, of(&one))
+        }
+        [first, .., last] => {
+            let (first, last) = (cite(*first), cite(*last));
+            let of_first = if first.file == last.file { String::new() } else { of(&first) };
+            format!(" [packets {}{of_first} and {}{}]", first.number, last.number, of(&last))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_once_for_packets_of_it() {
+        let several = |number: u64| {
+            let file = if number < 100 { "client.pcap" } else { "edge.pcap" };
+            Citation { number: number % 100, file: Some(file.to_owned()) }
+        };
+        let said = |packets: &[u64]| frames(packets, &several);
+        assert_eq!(said(&[]), "");
+        assert_eq!(said(&[7]), " [packet 7 of client.pcap]");
+        assert_eq!(said(&[7, 8, 9]), " [packets 7 and 9 of client.pcap]");
+        assert_eq!(said(&[7, 109]), " [packets 7 of client.pcap and 9 of edge.pcap]");
+        assert_eq!(frames(&[7, 9], &Citation::from), " [packets 7 and 9]", "there is one file");
     }
 }
