@@ -64,15 +64,7 @@ pub fn whostalled<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item =
 /// Whether a program can be run.
 #[must_use]
 pub fn is_program(name: &str) -> bool {
-    program(name).is_some()
-}
-
-/// Where a program is: on the path, or where only root's path leads.
-#[must_use]
-pub fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    testing::program(name).is_some()
 }
 
 /// A process that is killed when its owner is dropped.

@@ -177,11 +177,8 @@ fn mac(i: usize) -> [u8; 6] {
 
 /// Whether a host could run such a program: at its path, or on ours.
 pub fn installed(program: &str) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let runs = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if program.contains('/') {
-        return runs(Path::new(program));
-    }
-    let path = std::env::var("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|folder| runs(&folder.join(program)))
+    // An ordinary user's path may lack where servers lie.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    std::env::join_paths(folders).is_ok_and(|folders| which::which_in(program, Some(folders), ".").is_ok())
 }

@@ -187,10 +187,13 @@ fn grow(path: &Path, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     }
 }
 
-/// Reads lines until another file has the name, or this one was made shorter.
+/// Reads lines until another file of that name has something in it, or this one was made shorter.
+///
+/// A program writes on into its renamed log until it is told to open the new one, and what it says there counts: the old file is left
+/// once the new one has a byte, and only after it was read to its end again.
 fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: &mut dyn FnMut(&str)) {
     let own = file.get_ref().metadata().map(|m| m.ino()).unwrap_or(0);
-    let mut line = Vec::new();
+    let (mut line, mut succeeded) = (Vec::new(), false);
     while !output.over() {
         let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(0) => false,
@@ -204,11 +207,13 @@ fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: 
         }
         let now = std::fs::metadata(path).ok();
         let shorter = file.stream_position().is_ok_and(|read| now.as_ref().is_some_and(|m| m.ino() == own && m.len() < read));
-        let other = now.is_some_and(|m| m.ino() != own);
-        if shorter || other {
+        if shorter || succeeded {
             return;
         }
-        std::thread::sleep(LOOK);
+        succeeded = now.is_some_and(|m| m.ino() != own && m.len() > 0);
+        if !succeeded {
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
@@ -365,14 +370,12 @@ mod tests {
         triggers.recv_timeout(Duration::from_secs(10)).expect("a trigger comes").trigger.client.to_string()
     }
 
-    #[test]
-    fn a_file_is_followed_through_rotation_and_truncation() {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let path = folder.path().join("slow.log");
-        std::fs::write(&path, "192.0.2.1:1 an old line\n").expect("it is writable");
+    /// Follows a log that has one line already; its triggers, and what stops it.
+    fn followed(path: &Path) -> (Receiver<TriggerRequest>, Arc<AtomicBool>) {
+        std::fs::write(path, "192.0.2.1:1 an old line\n").expect("it is writable");
         let (out, triggers) = output();
         let stop = Arc::clone(&out.stop);
-        let log = Log::File { path: path.clone(), fields: Default::default(), at_least: Some(settings::Time::millis(100)) };
+        let log = Log::File { path: path.to_owned(), fields: Default::default(), at_least: Some(settings::Time::millis(100)) };
         let opened = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&opened);
         let out = SourceOutput {
@@ -383,14 +386,54 @@ mod tests {
             }),
             ..out
         };
-        follow(&log, out, folder.path()).expect("it starts");
+        follow(&log, out, Path::new("/")).expect("it starts");
         while !*opened.lock().expect("unbroken") {
             std::thread::sleep(LOOK);
         }
-        let append = |text: &str| {
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path).expect("it opens");
-            file.write_all(text.as_bytes()).expect("it is writable");
-        };
+        (triggers, stop)
+    }
+
+    fn appended(path: &Path) -> File {
+        File::options().append(true).create(true).open(path).expect("it opens")
+    }
+
+    #[test]
+    fn what_a_program_still_writes_into_its_renamed_log_counts() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("slow.log");
+        let (triggers, stop) = followed(&path);
+        let mut old = appended(&path);
+        std::fs::rename(&path, folder.path().join("slow.log.1")).expect("it can be rotated");
+        old.write_all(b"192.0.2.2:2\n").expect("it is writable");
+        assert_eq!(client(&triggers), "192.0.2.2:2", "there is no other file yet");
+        let mut new = appended(&path);
+        std::thread::sleep(LOOK * 3);
+        old.write_all(b"192.0.2.3:3\n").expect("it is writable");
+        assert_eq!(client(&triggers), "192.0.2.3:3", "the other file is empty");
+        old.write_all(b"192.0.2.4:4\n").and_then(|()| new.write_all(b"192.0.2.5:5\n")).expect("both are writable");
+        assert_eq!([client(&triggers), client(&triggers)], ["192.0.2.4:4", "192.0.2.5:5"], "in their order, and none is lost");
+        stop.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_lines_without_an_end_hold_nothing_up() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("slow.log");
+        let (triggers, stop) = followed(&path);
+        let mut log = appended(&path);
+        log.write_all(b"\xff\xfe not UTF-8\n192.0.2.2:2\n").expect("it is writable");
+        assert_eq!(client(&triggers), "192.0.2.2:2");
+        log.write_all(&vec![b'x'; 3 * MOST_LINE as usize]).and_then(|()| log.write_all(b"\n192.0.2.3:3\n")).expect("it is writable");
+        assert_eq!(client(&triggers), "192.0.2.3:3");
+        stop.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_file_is_followed_through_rotation_and_truncation() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("slow.log");
+        let (triggers, stop) = followed(&path);
+        let append = |text: &str| appended(&path).write_all(text.as_bytes()).expect("it is writable");
         append("192.0.2.2:2 handshake=0.05s\n192.0.2.3:3 hand");
         append("shake=0.25s\n");
         assert_eq!(client(&triggers), "192.0.2.3:3", "the fast one is not slow, the line in two pieces is one");

@@ -104,6 +104,14 @@ pub fn root() -> bool {
     root
 }
 
+/// Where a program is: on the path, or where only root's path leads.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    which::which_in(name, Some(std::env::join_paths(folders).ok()?), ".").ok()
+}
+
 /// The folder of a set of captures that is no part of this repository: what `WHOSTALLED_CORPUS` (`…_REPORTS`, `…_FAULTS`) names, else
 /// `../shared/corpus` beside the checkout; said if there is none.
 ///

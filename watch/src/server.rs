@@ -16,6 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
+use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -77,8 +78,8 @@ impl Guard {
     fn admits(&self, headers: &HeaderMap) -> bool {
         let Guard::Header(right) = self;
         let given = headers.get(header::AUTHORIZATION).map_or(&[][..], |v| v.as_bytes());
-        // Every byte is compared, whatever the others are.
-        given.len() == right.len() && given.iter().zip(right.as_bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+        // Every byte is compared, whatever the others are: the time tells nothing of the secret but its length.
+        given.ct_eq(right.as_bytes()).into()
     }
 }
 
@@ -236,5 +237,24 @@ impl axum::serve::Listener for Encrypted {
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
         Ok(self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn only_the_whole_secret_is_admitted() {
+        let guard = Guard::Header("Bearer s3cret".into());
+        let admits = |value: &'static str| {
+            guard.admits(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]))
+        };
+        assert!(admits("Bearer s3cret"));
+        for wrong in ["", "Bearer s3cre", "Bearer s3cret ", "Bearer s3creT", "aearer s3cret", "s3cret"] {
+            assert!(!admits(wrong), "{wrong:?}");
+        }
+        assert!(!guard.admits(&HeaderMap::new()), "nothing is no secret");
     }
 }

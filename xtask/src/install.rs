@@ -132,9 +132,7 @@ impl Sign {
     }
 }
 
-/// Whether a program is on the path, or where only root's path leads.
+/// Whether a program is installed.
 pub(crate) fn is_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path);
-    folders.chain(["/usr/sbin", "/sbin"].map(|f| Path::new(f).to_path_buf())).any(|folder| folder.join(name).is_file())
+    testing::program(name).is_some()
 }
