@@ -138,9 +138,8 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
 .PHONY: score score-healthy accuracy capture-kills capture-loss watch-truth bench msrv advisories fuzz
-score: ## The fault matrix in full: the table of docs/score.md
-	cargo run --release --locked -q -p whostalled-score -- --trials 8 --seed 1 > target/score.md
-	@cat target/score.md
+score: ## The fault matrix in full: writes the tables of docs/score.md
+	cargo xtask tables docs/score.md
 
 score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
 	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'

@@ -97,7 +97,7 @@ pub struct LabCommand {
     whostalled run scenarios/overloaded-client.toml --vantage ssh:customer-box --target edge=https://login.example.com/ \\\n      \
     --control https://www.example.net/\n  \
     whostalled run scenarios/overloaded-client.toml --set faults.quota.cpus=0.2 --set client.concurrency=12\n  \
-    whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq .both_ends.verdict")]
+    whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'")]
 pub struct Run {
     /// A scenario file; or targets, as https://host[:port][/path]
     #[arg(required = true, value_name = "SCENARIO|URL")]

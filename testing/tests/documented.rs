@@ -111,3 +111,20 @@ fn every_decision_is_in_the_list_of_decisions() {
         assert!(page == "README" || index.contains(&format!("({page}.md)")), "docs/decisions/README.md lacks {page}");
     }
 }
+
+/// Pages whose tables are all written by `cargo xtask tables`.
+const GENERATED: [&str; 1] = ["docs/score.md"];
+
+#[test]
+fn tables_of_measurements_are_written_by_their_commands() {
+    for page in GENERATED {
+        let mut inside = false;
+        for (number, line) in (1..).zip(text(page).lines()) {
+            match line {
+                "<!-- /generated -->" => inside = false,
+                line if line.starts_with("<!-- generated: ") => inside = true,
+                line => assert!(inside || !line.starts_with('|'), "{page}: line {number}: a table that no command writes"),
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod evidence;
 mod fuzz;
 mod install;
 mod scenarios;
+mod tables;
 mod tools;
 mod tshark;
 
@@ -25,6 +26,7 @@ cargo xtask TASK
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
+  tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
   deny ARGUMENT…                 cargo-deny
   machete                        dependencies that nothing uses
@@ -77,6 +79,7 @@ fn run() -> Result<Found> {
         ("fuzz", [seconds, keep]) if keep == "--keep" => fuzz::run(&shell, seconds.parse().context("seconds")?, true),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
+        ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),
         ("machete", []) => tools::machete(&shell),
