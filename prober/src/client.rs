@@ -1,6 +1,5 @@
 //! One probe, stage by stage.
 
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,11 +14,12 @@ use tokio::time::timeout_at;
 
 use crate::connect::{Connected, Tried, connect};
 use crate::host;
-use crate::http::{HttpRequest, Reading, authority};
+use crate::http::{HttpRequest, ask, authority};
 use crate::lookup::{Family, Lookup};
 use crate::reason::{Failure, Reason};
 use crate::report::Report;
 use crate::stamps::{self, Sent};
+use crate::stream::Stream;
 use crate::tcp_info::tcp_info;
 use crate::wire::Wire;
 
@@ -158,10 +158,13 @@ enum Spoken {
     Finished,
 }
 
-struct Probe<'a> {
+/// A probe under way.
+pub(crate) struct Probe<'a> {
     target: &'a Target,
-    report: Report,
-    clock: Clock,
+    /// What is known so far.
+    pub report: Report,
+    /// What time it is.
+    pub clock: Clock,
     samples: Vec<analysis::conversation::host::Sample<Client>>,
     /// Ends of our messages in the stream.
     spans: Vec<(u64, Spoken)>,
@@ -321,7 +324,7 @@ impl Probe<'_> {
     }
 
     /// Notes bytes of the edge's: the last before our next message complete the answer.
-    fn heard(&mut self, at_kernel: Option<Instant<Client>>, read: Instant<Client>) {
+    pub fn heard(&mut self, at_kernel: Option<Instant<Client>>, read: Instant<Client>) {
         if let Some(exchange) = self.report.trace.exchanges.last_mut() {
             exchange.answer = Some(Arrival { at_kernel, read });
         }
@@ -333,55 +336,27 @@ impl Probe<'_> {
         tls: &mut Option<ClientConnection>,
         request: &HttpRequest,
     ) -> Result<(), Failure> {
-        let of_io = |e: std::io::Error| Failure::of_io(&e, true);
-        let bytes = request.bytes(&authority(&self.target.host, self.target.port, self.target.tls.is_some()));
-        match tls {
-            Some(tls) => {
-                std::io::Write::write_all(&mut tls.writer(), &bytes).map_err(of_io)?;
-                wire.flush(tls).await.map_err(of_io)?;
+        let host = authority(&self.target.host, self.target.port, self.target.tls.is_some());
+        let mut of_tls = None;
+        let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls);
+        let response = ask(stream, request, &host).await.map_err(|failure| of_tls.unwrap_or(failure))?;
+        self.report.response_end = Some(self.clock.now());
+        self.report.response = Some(response);
+        Ok(())
+    }
+
+    /// The request left, or more of it.
+    pub fn requested(&mut self, wire: &Wire) {
+        match self.report.trace.exchanges.last_mut().filter(|e| e.phase == Phase::Request) {
+            None => self.spoke(wire, Phase::Request, Phase::Request),
+            // Of a long body the rest counts, as long as nothing answers it.
+            Some(exchange) if exchange.answer.is_none() => {
+                exchange.sent.written = self.clock.now();
+                self.spans.extend(self.spans.pop().map(|(_, spoken)| (wire.sent, spoken)));
             }
-            None => wire.send(&bytes).await.map_err(of_io)?,
+            Some(_) => {}
         }
-        self.spoke(wire, Phase::Request, Phase::Request);
         self.report.first_request = self.report.trace.exchanges.last().map(|e| e.sent.written);
-        let mut reading = Reading::of(request);
-        loop {
-            self.sample(true);
-            let outcome = wire.read().await;
-            let read = self.clock.now();
-            let (piece, closed, at_kernel) = match (outcome, &mut *tls) {
-                (Err(error), _) => {
-                    self.report.response = Some(reading.close(Some(&error))?);
-                    return Ok(());
-                }
-                (Ok((bytes, at_kernel)), None) => (bytes.to_vec(), bytes.is_empty(), at_kernel),
-                (Ok((mut bytes, at_kernel)), Some(tls)) => {
-                    let mut closed = bytes.is_empty();
-                    let mut plain = Vec::new();
-                    while !bytes.is_empty() {
-                        tls.read_tls(&mut bytes).map_err(of_io)?;
-                        let state = tls.process_new_packets().map_err(|e| Failure::of_tls(&e))?;
-                        closed |= state.peer_has_closed();
-                        plain.resize(plain.len() + state.plaintext_bytes_to_read(), 0);
-                        let at = plain.len() - state.plaintext_bytes_to_read();
-                        let got = tls.reader().read(&mut plain[at..]).unwrap_or(0);
-                        plain.truncate(at + got);
-                    }
-                    (plain, closed, at_kernel)
-                }
-            };
-            self.sample(false);
-            if !piece.is_empty() && self.report.first_response.is_none() {
-                self.report.first_response = Some(read);
-                self.heard(at_kernel, read);
-            }
-            let complete = reading.push(&piece)? || request.head_only && reading.has_head();
-            if complete || closed {
-                self.report.response_end = Some(self.clock.now());
-                self.report.response = if complete { reading.take() } else { Some(reading.close(None)?) };
-                return Ok(());
-            }
-        }
     }
 
     /// What the kernel stamped on our messages, and counted.
@@ -416,7 +391,8 @@ impl Probe<'_> {
         }
     }
 
-    fn sample(&mut self, idle: bool) {
+    /// Notes what the scheduler did with the thread; `idle`: it is about to wait.
+    pub fn sample(&mut self, idle: bool) {
         self.samples.extend(host::sample(self.clock.now(), idle));
     }
 

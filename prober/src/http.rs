@@ -1,7 +1,15 @@
-//! The optional request: HTTP/1.1, one answer.
+//! The optional request: HTTP/1.1, one answer. hyper speaks it, on our own connection.
 
+use std::error::Error;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 
+use hyper::body::Body;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::rt::{Read, Write};
+use hyper::{Request, Uri, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::reason::{Failure, Reason};
@@ -35,26 +43,23 @@ impl Default for HttpRequest {
 }
 
 impl HttpRequest {
-    /// Its bytes for `host`, as [`authority`] writes it.
-    pub fn bytes(&self, host: &str) -> Vec<u8> {
+    /// As hyper wants it, for `host` as [`authority`] writes it.
+    fn message(&self, host: &str) -> Result<Request<String>, Failure> {
+        let wrong = |what: &str| Failure::new(Reason::Prober, format!("the request cannot be written: {what}"));
+        let uri = Uri::builder().path_and_query(self.path.as_str()).build().map_err(|e| wrong(&format!("its path: {e}")))?;
+        let mut message = Request::new(self.body.clone());
+        *message.method_mut() = self.method.parse().map_err(|_| wrong("its method"))?;
+        *message.uri_mut() = uri;
+        let own = [("Host", host), ("User-Agent", concat!("whostalled/", env!("CARGO_PKG_VERSION"))), ("Connection", "close")];
         let named = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        for (name, value) in
-            [("Host", host), ("User-Agent", concat!("whostalled/", env!("CARGO_PKG_VERSION"))), ("Connection", "close")]
-        {
-            if !named(name) {
-                text += &format!("{name}: {value}\r\n");
-            }
+        let own = own.into_iter().filter(|(name, _)| !named(name));
+        for (name, value) in own.chain(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+            let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
+            // A value may be a secret.
+            let (name, value) = parsed.ok_or_else(|| wrong(&format!("its header {name:?}")))?;
+            message.headers_mut().append(name, value);
         }
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        if !self.body.is_empty() && !named("Content-Length") {
-            text += &format!("Content-Length: {}\r\n", self.body.len());
-        }
-        text += "\r\n";
-        text += &self.body;
-        text.into_bytes()
+        Ok(message)
     }
 }
 
@@ -90,147 +95,55 @@ impl Response {
     }
 }
 
-/// Reads an answer from pieces.
-#[derive(Default)]
-pub struct Reading {
-    buffer: Vec<u8>,
-    response: Option<Response>,
-    body: Body,
-    keep: usize,
-    no_body: bool,
+/// Asks on a connection, and reads the answer.
+///
+/// # Errors
+/// If the request cannot be written, or what answers is no HTTP or breaks off.
+pub(crate) async fn ask(stream: impl Read + Write + Unpin, request: &HttpRequest, host: &str) -> Result<Response, Failure> {
+    let message = request.message(host)?;
+    let mut how = http1::Builder::new();
+    how.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD);
+    let (sender, connection) = how.handshake(stream).await.map_err(|e| failure(&e))?;
+    let (mut connection, mut answer) = (pin!(connection), pin!(answer(sender, message, request)));
+    let mut over = false;
+    poll_fn(|cx| {
+        // The connection moves the bytes; how it ended, the answer tells.
+        over = over || connection.as_mut().poll(cx).is_ready();
+        answer.as_mut().poll(cx)
+    })
+    .await
 }
 
-#[derive(Default)]
-enum Body {
-    #[default]
-    UntilClose,
-    Left(u64),
-    Chunks,
-    /// Within a chunk: its bytes and the line end behind them.
-    Chunk(u64),
-    Done,
+async fn answer(mut sender: SendRequest<String>, message: Request<String>, request: &HttpRequest) -> Result<Response, Failure> {
+    let (head, mut body) = sender.send_request(message).await.map_err(|e| failure(&e))?.into_parts();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let version = if head.version == Version::HTTP_10 { 10 } else { 11 };
+    let mut response = Response { status: head.status.as_u16(), version, headers, ..Response::default() };
+    if request.head_only {
+        return Ok(response);
+    }
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame.map_err(|e| failure(&e))?.into_data() else { continue }; // trailers
+        let room = request.keep_body.saturating_sub(response.body.len());
+        response.body.extend_from_slice(&data[..data.len().min(room)]);
+        response.body_len += data.len() as u64;
+    }
+    Ok(response)
 }
 
-impl Reading {
-    /// Begins to read the answer to `request`.
-    pub fn of(request: &HttpRequest) -> Self {
-        Self { keep: request.keep_body, no_body: request.method == "HEAD", ..Self::default() }
+/// What went wrong, in the words of whoever found it.
+fn failure(error: &hyper::Error) -> Failure {
+    let mut root: &dyn Error = error;
+    while let Some(source) = root.source() {
+        root = source;
     }
-
-    /// Takes a piece; true when the answer is complete.
-    ///
-    /// # Errors
-    /// If it is no HTTP.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
-        self.buffer.extend_from_slice(bytes);
-        if self.response.is_none() && !self.head()? {
-            return Ok(false);
-        }
-        self.body()
-    }
-
-    /// Whether the head has come.
-    pub fn has_head(&self) -> bool {
-        self.response.is_some()
-    }
-
-    /// The connection was closed: what there is of the answer.
-    ///
-    /// # Errors
-    /// If it was not complete.
-    pub fn close(self, error: Option<&io::Error>) -> Result<Response, Failure> {
-        let whole = matches!(self.body, Body::UntilClose | Body::Done);
-        let cut =
-            || Failure::new(Reason::RequestClosed, error.map_or("the edge closed the connection".into(), ToString::to_string));
-        self.response.filter(|_| whole).ok_or_else(cut)
-    }
-
-    /// The answer as far as it came.
-    pub fn take(self) -> Option<Response> {
-        self.response
-    }
-
-    fn head(&mut self) -> Result<bool, Failure> {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut parsed = httparse::Response::new(&mut headers);
-        let end = match parsed.parse(&self.buffer) {
-            Ok(httparse::Status::Complete(end)) => end,
-            Ok(httparse::Status::Partial) if self.buffer.len() <= MOST_HEAD => return Ok(false),
-            Ok(httparse::Status::Partial) => return Err(Failure::new(Reason::HttpMalformed, "the head does not end")),
-            Err(e) => return Err(Failure::new(Reason::HttpMalformed, e)),
-        };
-        let status = parsed.code.unwrap_or(0);
-        if (100..200).contains(&status) && status != 101 {
-            self.buffer.drain(..end);
-            return self.head(); // an interim answer: the real one follows
-        }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let headers: Vec<(String, String)> = parsed.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect();
-        let response = Response { status, version: 10 + parsed.version.unwrap_or(1), headers, ..Response::default() };
-        let length = response.header("content-length").and_then(|v| v.trim().parse().ok());
-        let chunked = response.header("transfer-encoding").is_some_and(|v| v.to_ascii_lowercase().contains("chunked"));
-        self.body = match length {
-            _ if self.no_body || status == 204 || status == 304 => Body::Done,
-            _ if chunked => Body::Chunks,
-            Some(length) => Body::Left(length),
-            None => Body::UntilClose,
-        };
-        self.response = Some(response);
-        self.buffer.drain(..end);
-        Ok(true)
-    }
-
-    fn body(&mut self) -> Result<bool, Failure> {
-        let malformed = |_| Failure::new(Reason::HttpMalformed, "a chunk without a size");
-        loop {
-            match self.body {
-                Body::Done => return Ok(true),
-                Body::UntilClose => {
-                    self.keep(u64::MAX, u64::MAX);
-                    return Ok(false);
-                }
-                Body::Left(0) => self.body = Body::Done,
-                Body::Left(left) => {
-                    let taken = self.keep(left, left);
-                    if taken == 0 {
-                        return Ok(false);
-                    }
-                    self.body = Body::Left(left - taken);
-                }
-                Body::Chunks => match httparse::parse_chunk_size(&self.buffer).map_err(malformed)? {
-                    httparse::Status::Partial if self.buffer.len() > MOST_HEAD => {
-                        return Err(Failure::new(Reason::HttpMalformed, "a chunk's size does not end"));
-                    }
-                    httparse::Status::Partial => return Ok(false),
-                    httparse::Status::Complete((_, 0)) => self.body = Body::Done,
-                    httparse::Status::Complete((at, size)) => {
-                        self.buffer.drain(..at);
-                        self.body = Body::Chunk(size.saturating_add(2));
-                    }
-                },
-                Body::Chunk(0) => self.body = Body::Chunks,
-                Body::Chunk(left) => {
-                    let taken = self.keep(left, left.saturating_sub(2));
-                    if taken == 0 {
-                        return Ok(false);
-                    }
-                    self.body = Body::Chunk(left - taken);
-                }
-            }
-        }
-    }
-
-    /// Takes at most `most` bytes off the buffer, of which the first `content` belong to the body.
-    fn keep(&mut self, most: u64, content: u64) -> u64 {
-        let taken = (self.buffer.len() as u64).min(most) as usize;
-        let of_body = (taken as u64).min(content) as usize;
-        if let Some(response) = &mut self.response {
-            let room = self.keep.saturating_sub(response.body.len());
-            response.body.extend_from_slice(&self.buffer[..of_body.min(room)]);
-            response.body_len += of_body as u64;
-        }
-        self.buffer.drain(..taken);
-        taken as u64
+    let malformed = |kind| matches!(kind, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    match root.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(kind) if malformed(kind) => Failure::new(Reason::HttpMalformed, root),
+        None if error.is_parse() => Failure::new(Reason::HttpMalformed, root),
+        None | Some(io::ErrorKind::UnexpectedEof) => Failure::new(Reason::RequestClosed, "the edge closed the connection"),
+        Some(_) => Failure::new(Reason::RequestClosed, root),
     }
 }
 
@@ -238,27 +151,109 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn read(pieces: &[&str]) -> Result<Option<Response>, Failure> {
-        let mut reading = Reading { keep: 100, ..Reading::default() };
-        for piece in pieces {
-            if reading.push(piece.as_bytes())? {
-                return Ok(reading.take());
+    use std::collections::VecDeque;
+    use std::task::{Context, Poll, Waker};
+
+    use hyper::rt::ReadBufCursor;
+
+    /// A server that answers in these pieces once it was asked, and then closes.
+    struct Pieces<'a> {
+        pieces: VecDeque<&'a [u8]>,
+        asked: &'a mut Vec<u8>,
+        early: Option<Waker>,
+    }
+
+    impl Read for Pieces<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+            if self.asked.is_empty() {
+                self.early = Some(cx.waker().clone());
+                return Poll::Pending;
             }
+            buf.put_slice(self.pieces.pop_front().unwrap_or_default());
+            Poll::Ready(Ok(()))
         }
-        Ok(None)
+    }
+
+    impl Write for Pieces<'_> {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.asked.extend_from_slice(bytes);
+            self.early.take().into_iter().for_each(Waker::wake);
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What was asked, and what the answer was.
+    fn asked(request: &HttpRequest, pieces: &[&str]) -> (String, Result<Response, Failure>) {
+        let mut asked = Vec::new();
+        let pieces = Pieces { pieces: pieces.iter().map(|p| p.as_bytes()).collect(), asked: &mut asked, early: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let answer = runtime.block_on(ask(pieces, request, "a.test:8443"));
+        (String::from_utf8(asked).expect("it is text"), answer)
+    }
+
+    fn read(pieces: &[&str]) -> Result<Response, Failure> {
+        asked(&HttpRequest { keep_body: 4, head_only: false, ..HttpRequest::default() }, pieces).1
     }
 
     #[test]
     fn answers_are_complete_by_length_chunks_or_close() {
-        let by_length = read(&["HTTP/1.1 200 OK\r\nContent-Le", "ngth: 5\r\n\r\nhel", "lo"]);
-        assert_eq!(by_length.expect("it is HTTP").expect("it is complete").body, b"hello");
-        let chunked = read(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r", "\n2\r\nlo\r\n0\r\n\r\n"]);
-        assert_eq!(chunked.expect("it is HTTP").expect("it is complete").body, b"hello");
-        assert_eq!(read(&["HTTP/1.0 200 OK\r\n\r\nhello"]), Ok(None), "it ends with the connection");
-        assert_eq!(
-            read(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"]).expect("it is HTTP").expect("whole").status,
-            204
-        );
+        for pieces in [
+            &["HTTP/1.1 200 OK\r\nContent-Le", "ngth: 5\r\n\r\nhel", "lo"][..],
+            &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r", "\n2\r\nlo\r\n0\r\n\r\n"],
+            &["HTTP/1.0 200 OK\r\n\r\nhello"],
+        ] {
+            let answer = read(pieces).expect("it is HTTP");
+            assert_eq!((answer.status, answer.body.as_slice(), answer.body_len), (200, &b"hell"[..], 5), "{pieces:?}");
+        }
+        assert_eq!(read(&["HTTP/1.0 200 OK\r\n\r\n"]).expect("it is HTTP").version, 10);
+        let interim = read(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"]).expect("it is HTTP");
+        assert_eq!((interim.status, interim.version), (204, 11));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_none() {
+        for pieces in [
+            &["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"][..],
+            &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel"],
+            &["HTTP/1.1 200 O"],
+            &[],
+        ] {
+            let failure = read(pieces).expect_err("it is not whole");
+            assert_eq!(failure, Failure::new(Reason::RequestClosed, "the edge closed the connection"), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_enough_where_it_was_all_that_was_asked_for() {
+        let head = "HTTP/1.1 301 Moved\r\nLocation: /b\r\nContent-Length: 5\r\n\r\n";
+        let (_, answer) = asked(&HttpRequest::default(), &[head]);
+        let answer = answer.expect("it is HTTP");
+        assert_eq!((answer.status, answer.header("location"), answer.body_len), (301, Some("/b"), 0));
+        let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n", "x".repeat(MOST_HEAD));
+        assert_eq!(read(&[&long]).expect_err("it does not end").reason, Reason::HttpMalformed);
+    }
+
+    #[test]
+    fn a_request_says_what_it_is_told_to_and_no_more() {
+        let (plain, _) = asked(&HttpRequest::default(), &[]);
+        let agent = concat!("User-Agent: whostalled/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(plain, format!("GET / HTTP/1.1\r\nHost: a.test:8443\r\n{agent}\r\nConnection: close\r\n\r\n"));
+        let headers = vec![("host".into(), "v.test".into()), ("X-Api-Key".into(), "k".into())];
+        let posted = HttpRequest { method: "POST".into(), path: "/a?b=c".into(), headers, body: "hi".into(), ..HttpRequest::default() };
+        let (said, _) = asked(&posted, &[]);
+        assert!(said.starts_with("POST /a?b=c HTTP/1.1\r\n") && said.ends_with("\r\n\r\nhi"), "{said}");
+        for line in ["Host: v.test\r\n", "X-Api-Key: k\r\n", "Content-Length: 2\r\n"] {
+            assert_eq!(said.to_lowercase().matches(&line.to_lowercase()).count(), 1, "{line} in {said}");
+        }
+        let wrong = HttpRequest { headers: vec![("X".into(), "s3cret\r\n".into())], ..HttpRequest::default() };
+        let failure = asked(&wrong, &[]).1.expect_err("it would be two headers");
+        assert!(failure.reason == Reason::Prober && !failure.detail.contains("s3cret"), "{failure:?}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod reason;
 pub mod report;
 pub mod stamps;
+mod stream;
 pub mod tcp_info;
 pub mod tls;
 mod wire;

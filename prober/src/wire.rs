@@ -1,6 +1,8 @@
 //! One connection: bytes out, bytes in with the kernel's time, TLS between.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 
 use analysis::clock::{Client, Instant};
 use rustls::ClientConnection;
@@ -17,53 +19,68 @@ pub(crate) struct Wire {
     pub stream: TcpStream,
     /// Bytes sent so far.
     pub sent: u64,
+    /// Bytes to be sent, those from `left` on not yet.
+    pub out: Vec<u8>,
+    left: usize,
     buffer: Vec<u8>,
-    out: Vec<u8>,
 }
 
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, sent: 0, buffer: vec![0; READ], out: Vec::new() }
+        Self { stream, sent: 0, out: Vec::new(), left: 0, buffer: vec![0; READ] }
     }
 
     /// Hands all that TLS wants to send to the kernel.
     pub async fn flush(&mut self, tls: &mut ClientConnection) -> io::Result<()> {
-        self.out.clear();
+        poll_fn(|cx| self.poll_flush(cx, tls)).await
+    }
+
+    /// The same, as far as the kernel takes it now.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, tls: &mut ClientConnection) -> Poll<io::Result<()>> {
         while tls.wants_write() {
             tls.write_tls(&mut self.out)?;
         }
-        let out = std::mem::take(&mut self.out);
-        let sent = self.send(&out).await;
-        self.out = out;
-        sent
+        self.poll_send(cx)
     }
 
-    /// Hands bytes to the kernel.
-    pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
+    /// Hands what is to be sent to the kernel, as far as it takes it now.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.left < self.out.len() {
+            match self.stream.try_write(&self.out[self.left..]) {
                 Ok(n) => {
                     self.sent += n as u64;
-                    bytes = &bytes[n..];
+                    self.left += n;
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                Err(e) => return Err(e),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_write_ready(cx))?,
+                Err(e) => return Poll::Ready(Err(e)),
             }
         }
-        Ok(())
+        self.out.clear();
+        self.left = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// The next bytes, with the time when the last of them reached the kernel; nothing at the end of the stream.
     pub async fn read(&mut self) -> io::Result<(&[u8], Option<Instant<Client>>)> {
+        let (len, at) = poll_fn(|cx| self.poll_read(cx)).await?;
+        Ok((self.bytes(len), at))
+    }
+
+    /// How many bytes came next, and when the last of them reached the kernel; none at the end of the stream.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, Option<Instant<Client>>)>> {
         let (stream, buffer) = (&self.stream, &mut self.buffer);
         loop {
             // A kernel timestamp of what was sent wakes the socket too; then there is nothing to read.
-            stream.readable().await?;
+            ready!(stream.poll_read_ready(cx))?;
             match stream.try_io(Interest::READABLE, || stamps::read(stream, buffer)) {
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(e) => return Err(e),
-                Ok((n, at)) => return Ok((&self.buffer[..n], at)),
+                result => return Poll::Ready(result),
             }
         }
+    }
+
+    /// The first bytes of what was read last.
+    pub fn bytes(&self, len: usize) -> &[u8] {
+        &self.buffer[..len]
     }
 }
