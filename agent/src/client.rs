@@ -37,7 +37,7 @@ pub enum TlsVersion {
 pub struct ClientSpec {
     /// Which program.
     pub kind: ClientKind,
-    /// How many at once.
+    /// Clients at once.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = MOST_CLIENTS))]
     pub concurrency: usize,
@@ -53,7 +53,7 @@ pub struct ClientSpec {
     /// Connect over IPv6.
     #[serde(default)]
     pub ipv6: bool,
-    /// A client that runs longer is ended.
+    /// Timeout of a client; it is then killed.
     #[serde(default = "fifteen_seconds")]
     pub timeout: Time,
     /// Kind `command`: program and arguments; `{host}`, `{port}`, `{address}` and `{ca}` are filled in.

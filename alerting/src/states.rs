@@ -21,9 +21,9 @@ const MOST_PATIENCE: u32 = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct KofN {
-    /// So many bad rounds …
+    /// Bad rounds needed …
     pub k: u32,
-    /// … of the last so many.
+    /// … among this many last rounds.
     pub n: u32,
 }
 

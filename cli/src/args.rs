@@ -32,7 +32,7 @@ pub enum Verb {
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
     Watch(Watch),
-    /// Record handshakes at an edge, always: slow ones end as evidence on the disk, culprits in metrics and alerts
+    /// Record TLS handshakes at an edge around the clock: slow ones become evidence files, culprits go to metrics and alerts
     Capture(Box<Capture>),
     /// What went wrong in the last two weeks, from the store of `watch`
     Incidents(Incidents),
@@ -48,7 +48,7 @@ pub enum Verb {
     },
     /// Be a vantage: take plans and hand over what was measured (started by `run --vantage ssh:HOST`)
     Agent(Agent),
-    /// Look after the lab
+    /// Run commands in the lab, clean up after it
     Lab {
         /// What to do.
         #[command(subcommand)]
@@ -105,7 +105,7 @@ pub struct Run {
     /// Override a field: `faults.quota.cpus=0.2`, `client.tls=1.2`, `target.edge.rtt=80ms`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// How often each cell is measured
+    /// Rounds: how many times each cell (vantage and target) is measured
     #[arg(long)]
     pub rounds: Option<u32>,
     /// Where clients run: `here`, `ssh:HOST`; with a scenario file also one of its vantages alone, or NAME=ssh:HOST (may be repeated)
@@ -195,7 +195,7 @@ pub struct Explain {
     /// A capture made at the edge's end (may be repeated)
     #[arg(long, value_name = "CAPTURE")]
     pub edge_side: Vec<PathBuf>,
-    /// Only handshakes that took at least so long: `200ms`, `1.5s`
+    /// Only handshakes that took at least this long: `200ms`, `1.5s`
     #[arg(long, value_name = "TIME", value_parser = explain::filter::span)]
     pub slow: Option<Span>,
     /// Only this server name, or `*.example.com` for all names below it (may be repeated)
@@ -213,7 +213,7 @@ pub struct Explain {
     /// How many of the slowest to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
-    /// Follow captures that still grow; each handshake is printed as it is judged, the report comes at Ctrl-C
+    /// Follow growing captures: each handshake is printed as it is judged, the report at Ctrl-C
     #[arg(long)]
     pub watch: bool,
     /// Print the report as JSON
@@ -222,7 +222,7 @@ pub struct Explain {
     /// Print one JSON line per handshake, as they are judged
     #[arg(long)]
     pub ndjson: bool,
-    /// Write the report as a page
+    /// Write the report as HTML
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Write the packets of the handshakes shown, with comments, as pcapng (reads the captures twice)
@@ -235,7 +235,7 @@ pub struct Explain {
 #[command(after_help = "A check file:\n\n  [[check]]\n  name = \"login\"\n  target = \"https://login.example.com/health\"\n\n  \
     [[receiver]]\n  kind = \"alertmanager\"\n  url = \"http://127.0.0.1:9093\"\n\n\
     It is read again when it changes, or at SIGHUP. The page is at http://127.0.0.1:9719/, metrics at /metrics, and /probe takes \
-    blackbox_exporter's questions.\n\nExit codes: 0 stopped by a signal, or the file is valid; 2 the check file is wrong, or the watcher cannot go on.")]
+    blackbox_exporter's requests.\n\nExit codes: 0 stopped by a signal, or the file is valid; 2 the check file is wrong, or the watcher cannot go on.")]
 pub struct Watch {
     /// The check file
     #[arg(required_unless_present = "schema")]
@@ -260,13 +260,13 @@ pub struct Watch {
         whostalled capture trigger 192.0.2.7:40000                      keep this client's handshake, as if it had been slow\n\n\
         Only handshake packets leave the kernel (an eBPF filter at tc; by libpcap where that is not permitted, and it says so). It needs \
         CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW, or root. The page is at http://127.0.0.1:9720/, metrics at /metrics.\n\n\
-        Exit codes: 0 stopped by a signal, or the request was answered; 2 it cannot begin, or the request was refused."
+        Exit codes: 0 stopped by a signal, or the command was carried out; 2 it cannot begin, or the command was refused."
 )]
 pub struct Capture {
-    /// What to ask of a recorder that runs.
+    /// Commands to a running recorder.
     #[command(subcommand)]
     pub ask: Option<CaptureAsk>,
-    /// The configuration (TOML); options given here count more
+    /// The configuration (TOML); options on the command line take precedence
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// An interface (may be repeated)
@@ -278,7 +278,7 @@ pub struct Capture {
     /// Memory for packets: `64MiB`
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<bytesize::ByteSize>,
-    /// Handshakes with so much time beyond the baseline are slow: `200ms`
+    /// Handshakes that take this much longer than the baseline are slow: `200ms`
     #[arg(long, value_name = "TIME", value_parser = settings::time::parse)]
     pub slow: Option<std::time::Duration>,
     /// Where evidence goes
@@ -287,7 +287,7 @@ pub struct Capture {
     /// How much of the disk evidence may take: `1GiB`
     #[arg(long, value_name = "SIZE")]
     pub quota: Option<bytesize::ByteSize>,
-    /// How packets are filtered; the best that the host permits if not said
+    /// How packets are filtered; default: the best that the host permits
     #[arg(long, value_name = "WAY", value_parser = ["tc", "socket", "user"])]
     pub way: Option<String>,
     /// Where page and metrics are served
@@ -304,18 +304,18 @@ pub struct Capture {
     pub schema: bool,
 }
 
-/// What to ask of a recorder that runs.
+/// Commands to a running recorder.
 #[derive(Subcommand)]
 pub enum CaptureAsk {
     /// Write packets out of its memory as pcapng
     Dump {
-        /// Of the last so long: `30s`
+        /// Packets of the last 30 seconds: `30s`
         #[arg(long, value_name = "TIME", value_parser = settings::time::parse, required_unless_present = "flow")]
         last: Option<std::time::Duration>,
-        /// Of one flow, with its verdict: the client's address and port, and the server's if you like
+        /// Packets of one flow, with its verdict: the client's address and port, and optionally the server's
         #[arg(long, value_name = "CLIENT[,SERVER]", conflicts_with = "last")]
         flow: Option<String>,
-        /// Where to; `-` is standard output
+        /// Output file; `-` for standard output
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
         /// The recorder's socket
@@ -324,15 +324,15 @@ pub enum CaptureAsk {
     },
     /// Keep a client's handshake as evidence, as if it had been slow; prints the file once it is on the disk
     Trigger {
-        /// Its address and port
+        /// The client's address and port
         client: String,
-        /// The server's, if it is known
+        /// The server's address and port, if known
         server: Option<String>,
         /// The recorder's socket
         #[arg(long, value_name = "PATH", default_value = "whostalled-capture.sock")]
         control: PathBuf,
     },
-    /// What it sees, and how it is
+    /// What it sees, and its own state
     Status {
         /// As JSON
         #[arg(long)]
@@ -352,7 +352,7 @@ pub struct Incidents {
     /// The database of `watch`
     #[arg(long, default_value = "whostalled.db")]
     pub store: PathBuf,
-    /// Write the two-week diagram as a page
+    /// Write the two-week diagram as HTML
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print them as JSON
@@ -366,7 +366,7 @@ pub struct Accuracy {
     /// Scenario files
     #[arg(required = true)]
     pub scenarios: Vec<PathBuf>,
-    /// How often each is run, each time with another seed, severity and round-trip time
+    /// Runs of each, every one with another seed, severity and round-trip time
     #[arg(long, default_value_t = 5)]
     pub trials: u32,
     /// Where run folders go
@@ -400,7 +400,7 @@ pub struct Probe {
     /// Use IPv6 alone
     #[arg(long)]
     pub ipv6: bool,
-    /// Give up after so many milliseconds
+    /// Give up after this many milliseconds
     #[arg(long, default_value_t = 10_000.0)]
     pub timeout_ms: f64,
     /// Lab fault: sleep before ClientHello

@@ -84,9 +84,9 @@ pub struct Config {
     /// Networks by name, for sums and alerts.
     #[serde(rename = "network")]
     pub networks: Vec<Network>,
-    /// When somebody is told.
+    /// When to alert.
     pub alerts: Alerts,
-    /// Who is told.
+    /// A receiver of alerts.
     #[serde(rename = "receiver")]
     pub receivers: Vec<Receiver>,
 }
@@ -95,7 +95,7 @@ pub struct Config {
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
-    /// The name of this edge, for labels and alerts; the host's name if not said.
+    /// The name of this edge, for labels and alerts; absent: the host's name.
     pub site: String,
     /// Interfaces.
     pub interfaces: Vec<String>,
@@ -104,7 +104,7 @@ pub struct Capture {
     /// Memory for packets.
     #[schemars(with = "String")]
     pub memory: ByteSize,
-    /// How packets are filtered: `tc`, `socket` or `user`; the best that the host permits if not said.
+    /// How packets are filtered: `tc`, `socket` or `user`; absent: the best that the host permits.
     pub way: Option<FilterWay>,
     /// Bytes kept of each packet where user space filters.
     pub snaplen: u16,
@@ -121,7 +121,7 @@ pub struct Capture {
     pub control: PathBuf,
     /// Whether client addresses are cut to their network in metrics, alerts and on the page. Evidence keeps them.
     pub anonymise: bool,
-    /// The user to become once everything is open; nobody else if not said.
+    /// The user to switch to once everything is open; absent: stay.
     pub user: Option<String>,
 }
 
@@ -174,7 +174,7 @@ impl Default for Capture {
 pub struct Evidence {
     /// The folder.
     pub folder: PathBuf,
-    /// How much of the disk it may take.
+    /// The most disk space it may use.
     #[schemars(with = "String")]
     pub quota: ByteSize,
     /// Files a second, in the long run.
@@ -312,7 +312,7 @@ pub struct Network {
     pub prefixes: Vec<IpNet>,
 }
 
-/// Whom clients' networks belong to.
+/// Where clients come from: databases and reverse DNS.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct OriginSources {
@@ -321,25 +321,25 @@ pub struct OriginSources {
     pub databases: Vec<PathBuf>,
     /// Whether name servers are asked for the names of networks with slow clients. It tells them which these are.
     pub reverse_dns: bool,
-    /// Whom to ask; the servers of `/etc/resolv.conf` if nobody is named.
+    /// Name servers; absent: those of `/etc/resolv.conf`.
     pub resolvers: Vec<SocketAddr>,
 }
 
-/// When somebody is told. Stalls on the clients' side are counted, and nobody is woken for them.
+/// When to alert. Stalls on the clients' side are counted and never alert.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// Over how long slow handshakes are counted.
     pub window: Time,
-    /// So many in the window at least.
+    /// At least this many slow handshakes in the window.
     pub least: u32,
-    /// And so large a part of all handshakes in the window (for the path: of those from that network).
+    /// And at least this share of all handshakes in the window (for the path: of those from that network).
     pub share: f64,
-    /// How often is judged.
+    /// Interval between two judgements.
     pub every: Time,
     /// How many of the last judgements must be bad.
     pub fire: KofN,
-    /// Over after so many good ones.
+    /// Good judgements in a row that resolve an alert.
     pub resolve_after: u32,
     /// The database of alerts and messages.
     pub store: PathBuf,

@@ -32,7 +32,7 @@ pub struct Turn {
     pub fault: String,
     /// From then, since the start.
     pub from: Duration,
-    /// Until then.
+    /// Until then, since the start.
     pub to: Duration,
 }
 

@@ -22,13 +22,13 @@ use crate::vantages::Kind;
 pub struct Scenario {
     /// Its name; also part of the run folder's.
     pub name: String,
-    /// What it shows, in a sentence or two.
+    /// Description, a sentence or two.
     #[serde(default)]
     pub description: String,
     /// Seed of everything random.
     #[serde(default = "one")]
     pub seed: u64,
-    /// How often each cell of the matrix is measured.
+    /// Rounds: how many times each cell of the matrix is measured.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = crate::limits::MOST_ROUNDS))]
     pub rounds: u32,
@@ -43,14 +43,14 @@ pub struct Scenario {
     /// Where clients run.
     #[serde(rename = "vantage")]
     pub vantages: Vec<VantageSpec>,
-    /// What they connect to.
+    /// The targets.
     #[serde(rename = "target")]
     pub targets: Vec<TargetSpec>,
-    /// What is done to them.
+    /// Faults, by name.
     #[serde(default, serialize_with = "with_kind")]
     #[schemars(with = "BTreeMap<String, Fault>")]
     pub faults: BTreeMap<String, Fault>,
-    /// What must come out.
+    /// The expected verdicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Expect>")]
     pub expect: Option<Spanned<Expect>>,

@@ -27,19 +27,19 @@ pub struct CheckFile {
     /// The watcher itself.
     #[serde(default)]
     pub watch: Watch,
-    /// When the prober is too sick to judge others.
+    /// The gate: when the prober's own host is too slow for a round to count.
     #[serde(default)]
     pub gate: Gate,
-    /// What checks do unless they say otherwise.
+    /// Defaults of all checks.
     #[serde(default)]
     pub defaults: Defaults,
     /// The checks.
     #[serde(rename = "check")]
     pub checks: Vec<Check>,
-    /// Times in which nobody is alerted.
+    /// Maintenance windows.
     #[serde(default)]
     pub maintenance: Vec<Maintenance>,
-    /// Who is told.
+    /// A receiver of alerts.
     #[serde(default, rename = "receiver")]
     pub receivers: Vec<Receiver>,
 }
@@ -66,7 +66,7 @@ pub struct Watch {
     pub tls: Option<ServerTls>,
     /// Ask for a password or a token.
     pub auth: Option<Auth>,
-    /// Probes under way at once; beyond it a round is not begun and counts against the prober.
+    /// Probes in flight at once; beyond it a round is skipped and counts against the prober.
     pub most_under_way: usize,
 }
 
@@ -97,7 +97,7 @@ pub struct ServerTls {
     pub key: PathBuf,
 }
 
-/// When the prober is too sick to judge others.
+/// The gate: when the prober's own host is too slow for a round to count.
 #[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
@@ -109,7 +109,7 @@ pub struct Gate {
     pub lateness: Time,
     /// How long a handshake with ourselves over loopback may take.
     pub reference: Time,
-    /// How often that is measured.
+    /// Interval between two such measurements.
     pub reference_interval: Time,
 }
 
@@ -125,19 +125,19 @@ impl Default for Gate {
     }
 }
 
-/// What checks do unless they say otherwise.
+/// Defaults of all checks.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
     /// Time between two rounds of a check.
     pub interval: Time,
-    /// Give up after so long; it may be longer than the interval.
+    /// Timeout of a round; it may exceed the interval.
     pub timeout: Time,
     /// Alert when `k` of the last `n` rounds are bad.
     pub fire: KofN,
-    /// Rounds in a row that must be good to call it over.
+    /// Good rounds in a row that resolve an alert.
     pub resolve_after: u32,
-    /// When a round is bad.
+    /// Thresholds: when a round is bad.
     pub thresholds: Thresholds,
     /// Root certificates, PEM; absent: the platform's store.
     pub ca: Option<PathBuf>,
@@ -174,7 +174,7 @@ pub struct Thresholds {
     pub phase: BTreeMap<String, Time>,
     /// The whole round, without the prober's own time.
     pub total: Option<Time>,
-    /// Days before the certificate's end.
+    /// Alert this many days before a certificate expires.
     pub certificate_days: u32,
 }
 
@@ -193,18 +193,18 @@ impl Default for Thresholds {
     }
 }
 
-/// What a target is for.
+/// The role of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// What is watched.
+    /// A target under watch.
     #[default]
     Edge,
-    /// Somebody else's, for comparison: if the controls are slow too, the way from here is to blame, not the edge.
+    /// A target of somebody else, for comparison: if the controls are slow too, our own access is to blame, not the edge.
     Control,
 }
 
-/// Which addresses of a name are used.
+/// Which of a name's addresses are probed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Addresses {
@@ -234,7 +234,7 @@ pub struct Check {
     pub connect_to: Option<String>,
     /// Ask for this name (SNI) and verify it.
     pub server_name: Option<String>,
-    /// Which addresses are used.
+    /// Which of the name's addresses are probed.
     #[serde(default)]
     pub addresses: Addresses,
     /// Root certificates, PEM.
@@ -257,7 +257,7 @@ pub struct Check {
     /// Headers of the request; values may name secrets.
     #[serde(default)]
     pub headers: BTreeMap<String, Header>,
-    /// Statuses that are good; any below 400 if empty.
+    /// Accepted HTTP statuses; any below 400 if empty.
     #[serde(default)]
     pub status: Vec<u16>,
     /// As in `[defaults]`.
@@ -275,20 +275,20 @@ pub struct Check {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A time in which nobody is alerted; rounds go on.
+/// A maintenance window: rounds go on, nobody is alerted.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
     /// Names of checks; `*` at the end matches anything. Empty: all.
     #[serde(default)]
     pub checks: Vec<String>,
-    /// From then, as `2026-11-25T22:00:00Z`.
+    /// Begin, as `2026-11-25T22:00:00Z`.
     #[schemars(with = "String")]
     pub from: Timestamp,
-    /// Until then.
+    /// End.
     #[schemars(with = "String")]
     pub to: Timestamp,
-    /// Again every so long: `7d` for every week.
+    /// Repeats with this period: `7d` for weekly.
     pub every: Option<Time>,
 }
 

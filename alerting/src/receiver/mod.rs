@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::secret::SecretError;
 use crate::sending::Request;
 
-/// Who is told.
+/// A receiver of alerts.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Receiver {

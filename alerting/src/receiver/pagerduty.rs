@@ -25,7 +25,7 @@ const MOST_ADDRESS: usize = 46;
 pub struct PagerDuty {
     /// The integration's key.
     pub routing_key: Secret,
-    /// Another address than PagerDuty's own.
+    /// Another endpoint than PagerDuty's own.
     pub url: Option<String>,
 }
 

@@ -31,7 +31,7 @@ pub use real::{NoTarget, RealTarget};
 pub struct TargetSpec {
     /// Its name.
     pub name: String,
-    /// What it is there for: `edge`, the accused, or `control`, a comparison.
+    /// Its role: `edge` (under suspicion) or `control` (for comparison).
     #[schemars(schema_with = "roles")]
     pub role: Role,
     /// A real target: `https://host[:port][/path]`. Absent: a server of the lab, as the fields below say.
