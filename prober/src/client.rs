@@ -339,7 +339,8 @@ impl Probe<'_> {
         let host = authority(&self.target.host, self.target.port, self.target.tls.is_some());
         let mut of_tls = None;
         let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls);
-        let response = ask(stream, request, &host).await.map_err(|failure| of_tls.unwrap_or(failure))?;
+        let answer = ask(stream, request, &host).await;
+        let response = answer.map_err(|failure| of_tls.unwrap_or(failure))?;
         self.report.response_end = Some(self.clock.now());
         self.report.response = Some(response);
         Ok(())
@@ -352,7 +353,9 @@ impl Probe<'_> {
             // Of a long body the rest counts, as long as nothing answers it.
             Some(exchange) if exchange.answer.is_none() => {
                 exchange.sent.written = self.clock.now();
-                self.spans.extend(self.spans.pop().map(|(_, spoken)| (wire.sent, spoken)));
+                if let Some((end, _)) = self.spans.last_mut() {
+                    *end = wire.sent;
+                }
             }
             Some(_) => {}
         }

@@ -104,7 +104,8 @@ pub(crate) async fn ask(stream: impl Read + Write + Unpin, request: &HttpRequest
     let mut how = http1::Builder::new();
     how.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD);
     let (sender, connection) = how.handshake(stream).await.map_err(|e| failure(&e))?;
-    let (mut connection, mut answer) = (pin!(connection), pin!(answer(sender, message, request)));
+    let mut connection = pin!(connection);
+    let mut answer = pin!(answer(sender, message, request));
     let mut over = false;
     poll_fn(|cx| {
         // The connection moves the bytes; how it ended, the answer tells.
@@ -134,7 +135,7 @@ async fn answer(mut sender: SendRequest<String>, message: Request<String>, reque
 
 /// What went wrong, in the words of whoever found it.
 fn failure(error: &hyper::Error) -> Failure {
-    let mut root: &dyn Error = error;
+    let mut root: &(dyn Error + 'static) = error;
     while let Some(source) = root.source() {
         root = source;
     }
@@ -169,7 +170,12 @@ mod tests {
                 self.early = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            buf.put_slice(self.pieces.pop_front().unwrap_or_default());
+            let piece = self.pieces.pop_front().unwrap_or_default();
+            let (now, later) = piece.split_at(piece.len().min(buf.remaining()));
+            buf.put_slice(now);
+            if !later.is_empty() {
+                self.pieces.push_front(later);
+            }
             Poll::Ready(Ok(()))
         }
     }
