@@ -251,7 +251,8 @@ mod tests {
         let agent = concat!("User-Agent: whostalled/", env!("CARGO_PKG_VERSION"));
         assert_eq!(plain, format!("GET / HTTP/1.1\r\nHost: a.test:8443\r\n{agent}\r\nConnection: close\r\n\r\n"));
         let headers = vec![("host".into(), "v.test".into()), ("X-Api-Key".into(), "k".into())];
-        let posted = HttpRequest { method: "POST".into(), path: "/a?b=c".into(), headers, body: "hi".into(), ..HttpRequest::default() };
+        let posted =
+            HttpRequest { method: "POST".into(), path: "/a?b=c".into(), headers, body: "hi".into(), ..HttpRequest::default() };
         let (said, _) = asked(&posted, &[]);
         assert!(said.starts_with("POST /a?b=c HTTP/1.1\r\n") && said.ends_with("\r\n\r\nhi"), "{said}");
         for line in ["Host: v.test\r\n", "X-Api-Key: k\r\n", "Content-Length: 2\r\n"] {

@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn a_few_slow_ones_among_many_are_no_fault() {
         assert!(
-            play(20, |_| vec![(1, Some(EDGE[0])), (1, Some(SLOW_PATH))].into_iter().chain(vec![(1, None); 500]).collect()).is_empty()
+            play(20, |_| vec![(1, Some(EDGE[0])), (1, Some(SLOW_PATH))].into_iter().chain(vec![(1, None); 500]).collect())
+                .is_empty()
         );
     }
 }

@@ -423,7 +423,9 @@ mod tests {
         let mut log = appended(&path);
         log.write_all(b"\xff\xfe not UTF-8\n192.0.2.2:2\n").expect("it is writable");
         assert_eq!(client(&triggers), "192.0.2.2:2");
-        log.write_all(&vec![b'x'; 3 * MOST_LINE as usize]).and_then(|()| log.write_all(b"\n192.0.2.3:3\n")).expect("it is writable");
+        log.write_all(&vec![b'x'; 3 * MOST_LINE as usize])
+            .and_then(|()| log.write_all(b"\n192.0.2.3:3\n"))
+            .expect("it is writable");
         assert_eq!(client(&triggers), "192.0.2.3:3");
         stop.store(true, Ordering::Relaxed);
     }

@@ -120,8 +120,7 @@ pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) 
             break status;
         }
         let now = begun.elapsed();
-        let due: BTreeSet<&str> =
-            wanted.turns.iter().filter(|t| t.from <= now && now < t.to).map(|t| t.fault.as_str()).collect();
+        let due: BTreeSet<&str> = wanted.turns.iter().filter(|t| t.from <= now && now < t.to).map(|t| t.fault.as_str()).collect();
         if due != active {
             for (names, what) in [(due.difference(&active), "begins"), (active.difference(&due), "ends")] {
                 names.for_each(|name| say(&format!("{:>5.1} s  the fault {name} {what}", now.as_secs_f64())));

@@ -54,7 +54,8 @@ fn every_kind_is_charged_by_a_trial_or_by_a_test_that_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut found = BTreeSet::new();
     let setups = (1..=CASES).flat_map(|case| {
-        let versions = Version::ALL.into_iter().flat_map(|version| [Grade::BothAndHost, Grade::Server].map(|grade| (version, grade)));
+        let versions =
+            Version::ALL.into_iter().flat_map(|version| [Grade::BothAndHost, Grade::Server].map(|grade| (version, grade)));
         versions.map(move |(version, grade)| Setup { case, severity: 500, version, grade, seed: u64::from(case) })
     });
     for setup in setups {

@@ -80,8 +80,11 @@ fn every_receiver_is_named_where_receivers_are_set_up() {
     let receivers = kinds("docs/checks.schema.json", "Receiver");
     assert_eq!(receivers, kinds("docs/capture.schema.json", "Receiver"), "both verbs alert alike");
     let example = line("docs/watch.md", "kind = ");
-    let listed: BTreeSet<String> =
-        example.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty() && *w != "or").map(str::to_owned).collect();
+    let listed: BTreeSet<String> = example
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|w| !w.is_empty() && *w != "or")
+        .map(str::to_owned)
+        .collect();
     assert_eq!(listed, receivers, "docs/watch.md: kind = {example}");
     let readme = text("README.md").to_lowercase();
     for receiver in receivers {

@@ -248,9 +248,8 @@ mod tests {
     #[test]
     fn only_the_whole_secret_is_admitted() {
         let guard = Guard::Header("Bearer s3cret".into());
-        let admits = |value: &'static str| {
-            guard.admits(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]))
-        };
+        let admits =
+            |value: &'static str| guard.admits(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]));
         assert!(admits("Bearer s3cret"));
         for wrong in ["", "Bearer s3cre", "Bearer s3cret ", "Bearer s3creT", "aearer s3cret", "s3cret"] {
             assert!(!admits(wrong), "{wrong:?}");

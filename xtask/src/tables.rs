@@ -99,6 +99,9 @@ mod tests {
             let error = with(page, "t").expect_err(page).to_string();
             assert!(error.starts_with(line), "{page}: {error}");
         }
-        assert!(with("<!-- generated: x -->\n<!-- /generated -->\n", " \n").is_err(), "a command that prints nothing is no table");
+        assert!(
+            with("<!-- generated: x -->\n<!-- /generated -->\n", " \n").is_err(),
+            "a command that prints nothing is no table"
+        );
     }
 }
