@@ -131,7 +131,7 @@ impl Testbed {
         })
     }
 
-    /// Brings other conditions about while the lab stands: paths, messages and loads, see [`crate::faults::Inject::fixed`].
+    /// Brings other conditions about while the lab is up: paths, messages and loads, see [`crate::faults::Inject::fixed`].
     ///
     /// # Errors
     /// If a load cannot be set.
