@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ControlError, NotKept};
 use crate::flow_report::{Provenance, bundle};
-use crate::logline::endpoint;
+use imports::logline::endpoint;
 use crate::memory::Packet;
 use crate::sources::{TriggerRequest, TriggerSender};
 use crate::trigger::{Source, Trigger};

@@ -18,7 +18,7 @@ use nix::sys::eventfd::EventFd;
 use crate::config::Log;
 use crate::error::Error;
 use crate::evidence_store::Answer;
-use crate::logline::{Fields, ParsedLine, read, read_fields};
+use imports::logline::{Fields, ParsedLine, read, read_fields};
 use crate::trigger::{LogLine, Source, Trigger};
 
 /// Between two looks at a file, and at whether to stop.

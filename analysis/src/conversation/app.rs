@@ -220,13 +220,15 @@ impl Reader<'_> {
         if let Some(connect) = self.trace.connect {
             self.client(Phase::Connect, connect.began);
             self.last = Milestone::Syn;
-            self.connect(self.until(Phase::Connect, connect.done)?);
+            let done = self.until(Phase::Connect, connect.done)?;
+            self.connect(done);
             self.last = Milestone::SynAck;
         }
-        if let Some(tls) = &self.trace.tls {
+        if let Some(tls) = self.trace.tls {
             self.client(Phase::ClientHello, tls.hello.unwrap_or(tls.began));
             self.last = Milestone::ClientHello;
-            self.tls(tls, self.until(Phase::ServerFlight, tls.done)?);
+            let done = self.until(Phase::ServerFlight, tls.done)?;
+            self.tls(tls, done);
             self.last = Milestone::ClientFinished;
         }
         if let Some(sent) = self.trace.sent {
@@ -267,7 +269,7 @@ impl Reader<'_> {
         self.round_trip = Some(waited - repeated);
     }
 
-    fn tls(&mut self, tls: &Tls, done: Instant<Client>) {
+    fn tls(&mut self, tls: Tls, done: Instant<Client>) {
         let Some(flight) = tls.flight.filter(|flight| *flight <= done) else {
             return self.exchange(Phase::ServerFlight, done, tls.rounds.unwrap_or(MOST_ROUNDS));
         };

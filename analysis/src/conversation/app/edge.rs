@@ -39,9 +39,6 @@ pub struct EdgeTrace {
     /// The rest of the request's time, which the log does not divide: receiving it, the edge, its backend, sending the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undivided: Option<Span>,
-    /// Round trips that the TLS version asks for from there; absent if it is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rounds: Option<u8>,
     /// Whether the handshake, or the request, came to its end.
     pub complete: bool,
     /// Whether the request came on a connection that had served others: no handshake was waited for.
@@ -55,14 +52,12 @@ pub fn read(trace: &EdgeTrace) -> Reading {
     if let Some(handshake) = trace.handshake {
         let mut waited = handshake.at_least_zero();
         if let Some(round_trip) = trace.round_trip {
-            // Of the handshake's round trips the edge waits for all but what SYN had taken before.
-            for _ in 0..trace.rounds.unwrap_or(2) {
-                let round = round_trip.min(waited);
-                let mut entry = Entry::round_trip(Phase::ServerFlight, round, GRAIN);
-                (entry.candidates, entry.missing) = anybody();
-                ledger.charge(entry);
-                waited -= round;
-            }
+            // In every version the edge waits for one round trip: from its flight to the client's Finished.
+            let round = round_trip.at_least_zero().min(waited);
+            let mut entry = Entry::round_trip(Phase::ServerFlight, round, GRAIN);
+            (entry.candidates, entry.missing) = anybody();
+            ledger.charge(entry);
+            waited -= round;
         }
         open(&mut ledger, Phase::ServerFlight, waited);
     }
@@ -70,7 +65,8 @@ pub fn read(trace: &EdgeTrace) -> Reading {
     ledger.charge(Entry::new(Phase::Request, Owner::Edge, None, trace.own.unwrap_or_default(), GRAIN));
     ledger.charge(Entry::new(Phase::Request, Owner::EdgeApp, Kind::Dependency, trace.backend.unwrap_or_default(), GRAIN));
     open(&mut ledger, Phase::Request, trace.undivided.unwrap_or_default());
-    let after = if trace.handshake.is_some() { Milestone::ClientHello } else { Milestone::FirstRequest };
+    let asked = trace.receiving.or(trace.own).or(trace.backend).or(trace.undivided).is_some();
+    let after = if asked { Milestone::FirstRequest } else { Milestone::Ack };
     let end = if trace.complete { End::Complete } else { End::Stopped { after } };
     Reading { grade: Grade::App { host: false }, ledger, end }
 }

@@ -87,7 +87,7 @@ const ACCESS_LOGS: [&str; 4] = ["response_code", "request.method", "downstreamst
 ///
 /// ```
 /// use std::time::Duration;
-/// use whostalled_recorder::logline::{Fields, read};
+/// use whostalled_imports::logline::{Fields, read};
 ///
 /// let line = read("haproxy[1]: 192.0.2.7:40012 fe~ Th=512 Ti=0", &Fields::default()).expect("it names a client");
 /// assert_eq!((line.client.to_string().as_str(), line.took), ("192.0.2.7:40012", Some(Duration::from_millis(512))));
