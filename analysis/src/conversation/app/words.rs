@@ -26,7 +26,7 @@ pub(super) fn sentence(reading: &Reading, judgement: &Judgement, program: &str) 
         Verdict::Aborted { by, after } => format!("{} ended it after {}.", by.words(), after.name()),
     };
     if let End::Stopped { after } = reading.end {
-        let _ = write!(said, " It never completed; the last thing proven is {}.", after.name());
+        let _ = write!(said, " It had not completed where the account of it ends; the last thing proven is {}.", after.name());
     }
     said
 }

@@ -1,0 +1,395 @@
+//! What is known of sockets, the jobs that made them, and the requests that used them, while a NetLog is read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use analysis::clock::{Client, Instant, Span};
+use analysis::conversation::app::{AppTrace, Step, Tls};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use enumset::EnumSet;
+
+use super::Params;
+use crate::logline::endpoint;
+use crate::request::{Place, Request, Seen, Unit, Unknown, shortened};
+use crate::when::When;
+use crate::{Found, Reason, Source};
+
+/// So many sockets, jobs and requests are kept, each.
+const MOST: usize = 100_000;
+/// A TLS handshake message: its type and length, the version, then the random bytes of a ClientHello.
+const CLIENT_HELLO: u8 = 1;
+const FINISHED: u32 = 20;
+const RANDOM_AT: usize = 6;
+
+/// The events that are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum What {
+    ConnectJobSetSocket,
+    HostResolverManagerRequest,
+    #[strum(serialize = "HTTP2_SESSION_INITIALIZED")]
+    SessionInitialized,
+    #[strum(serialize = "HTTP2_SESSION_POOL_FOUND_EXISTING_SESSION")]
+    SessionFound,
+    HttpStreamRequestBoundToJob,
+    HttpTransactionReadHeaders,
+    HttpTransactionSendRequest,
+    SocketPoolBoundToSocket,
+    SocketPoolReusedAnExistingSocket,
+    SslConnect,
+    SslHandshakeMessageReceived,
+    SslHandshakeMessageSent,
+    TcpConnect,
+    TcpConnectAttempt,
+    UrlRequestStartJob,
+}
+
+impl What {
+    pub(super) const ALL: &[What] = <What as strum::VariantArray>::VARIANTS;
+}
+
+/// Milliseconds of the browser's clock.
+type Ms = i64;
+
+/// When something began and ended, and whether it failed.
+#[derive(Clone, Copy, Default, Debug)]
+struct Stretch {
+    began: Option<Ms>,
+    ended: Option<Ms>,
+    error: Option<i64>,
+}
+
+impl Stretch {
+    fn note(&mut self, begin: bool, end: bool, at: Ms, params: &Params) {
+        if begin && self.began.is_none() {
+            self.began = Some(at);
+        }
+        if end && self.began.is_some() {
+            self.ended = Some(at);
+            self.error = params.net_error.0.filter(|error| *error < 0.0).map(|error| error as i64);
+        }
+    }
+
+    fn step(&self) -> Option<Step> {
+        Some(Step { began: instant(self.began?), done: self.ended.filter(|_| self.error.is_none()).map(instant) })
+    }
+}
+
+#[derive(Clone, Default, Debug)]
+struct Socket {
+    tcp: Stretch,
+    tls: Stretch,
+    local: Option<String>,
+    remote: Option<String>,
+    version: Option<String>,
+    resumed: bool,
+    random: Option<[u8; 32]>,
+    hello: Option<Ms>,
+    flight: Option<Ms>,
+    finished: Option<Ms>,
+    /// The job that made it.
+    job: Option<u64>,
+    /// The request that used it first.
+    user: Option<u64>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Job {
+    lookup: Stretch,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Asked {
+    url: Option<String>,
+    began: Option<Ms>,
+    stream: Option<u64>,
+    sent: Stretch,
+    headers: Stretch,
+    error: Option<i64>,
+}
+
+/// Everything under way. Sources are numbered by the browser, in the order in which they began.
+#[derive(Default)]
+pub(super) struct State {
+    /// Where the events' times have their zero, in milliseconds of the epoch.
+    pub(super) offset: Option<f64>,
+    /// The latest event.
+    pub(super) last: Option<Ms>,
+    /// Whether the file breaks off.
+    pub(super) cut: bool,
+    sockets: BTreeMap<u64, Socket>,
+    jobs: HashMap<u64, Job>,
+    requests: BTreeMap<u64, Asked>,
+    /// The socket that a stream's job was given; whether that had been used before.
+    streams: HashMap<u64, (u64, bool)>,
+    /// The socket of an HTTP/2 session.
+    sessions: HashMap<u64, u64>,
+    /// Sources beyond [`MOST`].
+    beyond: u64,
+}
+
+impl State {
+    pub(super) fn take(&mut self, what: What, begin: bool, end: bool, id: u64, at: Ms, params: &Params) {
+        let other = || params.source_dependency.0.as_ref().and_then(|source| source.id.whole());
+        match what {
+            What::TcpConnect | What::TcpConnectAttempt | What::SslConnect => {
+                if let Some(socket) = kept(&mut self.sockets, id, &mut self.beyond) {
+                    socket.connected(what, begin, end, at, params);
+                }
+            }
+            What::SslHandshakeMessageSent | What::SslHandshakeMessageReceived => {
+                if let Some(socket) = self.sockets.get_mut(&id) {
+                    socket.message(what == What::SslHandshakeMessageSent, at, params);
+                }
+            }
+            What::HostResolverManagerRequest => {
+                if self.jobs.len() < MOST || self.jobs.contains_key(&id) {
+                    self.jobs.entry(id).or_default().lookup.note(begin, end, at, params);
+                }
+            }
+            What::ConnectJobSetSocket => {
+                if let Some(socket) = other().and_then(|socket| kept(&mut self.sockets, socket, &mut self.beyond)) {
+                    socket.job.get_or_insert(id);
+                }
+            }
+            What::SocketPoolBoundToSocket => {
+                if let Some(socket) = other().filter(|_| self.streams.len() < MOST) {
+                    let reused = self.streams.get(&id).is_some_and(|(_, reused)| *reused);
+                    self.streams.insert(id, (socket, reused));
+                }
+            }
+            What::SocketPoolReusedAnExistingSocket => {
+                if self.streams.len() < MOST {
+                    self.streams.entry(id).or_default().1 = true;
+                }
+            }
+            What::SessionInitialized => {
+                if let Some(socket) = other().filter(|_| self.sessions.len() < MOST) {
+                    self.sessions.insert(id, socket);
+                }
+            }
+            What::SessionFound => {
+                if let Some(socket) = other().and_then(|session| self.sessions.get(&session)).filter(|_| self.streams.len() < MOST) {
+                    self.streams.insert(id, (*socket, true));
+                }
+            }
+            What::UrlRequestStartJob | What::HttpStreamRequestBoundToJob | What::HttpTransactionSendRequest | What::HttpTransactionReadHeaders => {
+                if let Some(asked) = kept(&mut self.requests, id, &mut self.beyond) {
+                    asked.note(what, begin, end, at, other(), params);
+                }
+            }
+        }
+    }
+
+    /// Hands everything over: sockets with the requests that used them first, in the order in which they were made, then other requests.
+    pub(super) fn finish(mut self, found: &mut Found<'_, '_>) {
+        let mut later = Vec::new();
+        for (id, asked) in &self.requests {
+            let stream = asked.stream.and_then(|stream| self.streams.get(&stream));
+            match stream.and_then(|(socket, reused)| Some((self.sockets.get_mut(socket)?, *reused))) {
+                Some((socket, false)) if socket.user.is_none() => socket.user = Some(*id),
+                used => later.push((*id, used.map(|_| stream.map_or(0, |(socket, _)| *socket)))),
+            }
+        }
+        if self.beyond > 0 {
+            found.skip(Reason::TooMany, Place { unit: Unit::Socket, number: MOST as u64 });
+        }
+        for (id, socket) in &self.sockets {
+            let place = Place { unit: Unit::Socket, number: *id };
+            match self.connection(place, socket) {
+                Some(request) => found.request(request),
+                None => found.skip(Reason::Other, place),
+            }
+        }
+        for (id, socket) in later {
+            let asked = self.requests.get(&id);
+            if let Some(request) = asked.and_then(|asked| self.used_again(id, asked, socket)) {
+                found.request(request);
+            }
+        }
+    }
+
+    fn connection(&self, place: Place, socket: &Socket) -> Option<Request> {
+        socket.tcp.began.or(socket.tls.began)?;
+        let asked = socket.user.and_then(|user| self.requests.get(&user));
+        let lookup = socket.job.and_then(|job| self.jobs.get(&job)).map(|job| job.lookup);
+        // A socket may have been made ahead of any request.
+        let lookup = lookup.filter(|lookup| lookup.ended.is_none_or(|ended| socket.tcp.began.is_none_or(|began| ended <= began)));
+        let began = [lookup.and_then(|l| l.began), socket.tcp.began, socket.tls.began].into_iter().flatten().min()?;
+        let tls = socket.tls();
+        let error = socket.tcp.error.or(socket.tls.error).or(asked.and_then(|asked| asked.error));
+        // The request waited for this connection: it was not made ahead.
+        let asked_after = asked.filter(|asked| asked.sent.began.is_some());
+        let (sent, first_byte) = asked_after.map_or((None, None), Asked::times);
+        let handshake_done = tls.and_then(|tls| tls.done).or(socket.tcp.step().and_then(|tcp| tcp.done));
+        let done = if sent.is_some() { first_byte } else { handshake_done.filter(|_| socket.tls.began.is_none() || tls.is_some_and(|tls| tls.done.is_some())) };
+        let given_up = [socket.tcp.ended.filter(|_| socket.tcp.error.is_some()), socket.tls.ended.filter(|_| socket.tls.error.is_some())];
+        let last = given_up.into_iter().flatten().max().or(self.last).unwrap_or(began);
+        let trace = AppTrace {
+            started: instant(began),
+            queued: None,
+            lookup: lookup.and_then(|lookup| lookup.step()),
+            connect: socket.tcp.step(),
+            tls,
+            sent: sent.filter(|sent| handshake_done.is_some_and(|done| done <= *sent)),
+            first_byte,
+            ended: done.unwrap_or(instant(last)),
+            complete: done.is_some(),
+            reused: false,
+            host: None,
+        };
+        let mut unknown = Unknown::Attempts.into();
+        if trace.tls.is_some_and(|tls| tls.flight.is_none()) {
+            unknown |= Unknown::TlsMessages;
+        }
+        let mut request = self.request(place, trace, unknown, asked, began);
+        request.client = socket.local.as_deref().and_then(endpoint).map(Into::into).unwrap_or_default();
+        request.server = socket.remote.as_deref().and_then(endpoint).map(Into::into).unwrap_or_default();
+        request.random = socket.random;
+        request.version.clone_from(&socket.version);
+        request.error = error.map(|error| format!("net error {error}"));
+        if !matches!(&request.seen, Seen::Client(trace) if trace.complete) && request.error.is_none() {
+            request.unknown |= Unknown::Rest;
+        }
+        request.say_what_is_absent();
+        Some(request)
+    }
+
+    /// A request on a connection that others had used.
+    fn used_again(&self, id: u64, asked: &Asked, socket: Option<u64>) -> Option<Request> {
+        let began = asked.sent.began?;
+        let (sent, first_byte) = asked.times();
+        let trace = AppTrace {
+            started: instant(began),
+            queued: None,
+            lookup: None,
+            connect: None,
+            tls: None,
+            sent,
+            first_byte,
+            ended: first_byte.unwrap_or(instant(self.last.unwrap_or(began))),
+            complete: first_byte.is_some(),
+            reused: true,
+            host: None,
+        };
+        let unknown = if socket.is_some() { EnumSet::empty() } else { Unknown::Reuse.into() };
+        let place = Place { unit: Unit::Socket, number: socket.unwrap_or(id) };
+        let mut request = self.request(place, trace, unknown, Some(asked), began);
+        if let Some(socket) = socket.and_then(|socket| self.sockets.get(&socket)) {
+            request.client = socket.local.as_deref().and_then(endpoint).map(Into::into).unwrap_or_default();
+            request.server = socket.remote.as_deref().and_then(endpoint).map(Into::into).unwrap_or_default();
+            request.random = socket.random;
+            request.version.clone_from(&socket.version);
+        }
+        request.error = asked.error.map(|error| format!("net error {error}"));
+        request.say_what_is_absent();
+        Some(request)
+    }
+
+    fn request(&self, place: Place, trace: AppTrace, unknown: EnumSet<Unknown>, asked: Option<&Asked>, began: Ms) -> Request {
+        let mut request = Request::new(place, Source::NetLog, Seen::Client(trace), unknown);
+        if let Some(url) = asked.and_then(|asked| asked.url.as_deref()) {
+            request.asked_for(url);
+        }
+        let wall = self.offset.map(|offset| offset + began as f64).filter(|ms| (0.0..9e12).contains(ms));
+        request.when =
+            wall.map(|ms| When { ns: ms as i64 * 1_000_000, precision: Span::from_millis(1), zone_known: true });
+        request
+    }
+}
+
+impl Socket {
+    fn connected(&mut self, what: What, begin: bool, end: bool, at: Ms, params: &Params) {
+        let text = |text: &crate::json::Text| text.full().map(str::to_owned);
+        match what {
+            What::TcpConnect => {
+                self.tcp.note(begin, end, at, params);
+                self.local = self.local.take().or(text(&params.local_address)).or(text(&params.source_address));
+                self.remote = text(&params.remote_address).or(self.remote.take());
+            }
+            What::TcpConnectAttempt => self.remote = text(&params.address).or(self.remote.take()),
+            _ => {
+                self.tls.note(begin, end, at, params);
+                self.version = self.version.take().or(text(&params.version));
+                self.resumed |= params.is_resumed.0 == Some(true);
+            }
+        }
+    }
+
+    fn message(&mut self, sent: bool, at: Ms, params: &Params) {
+        if self.tls.ended.is_some() {
+            return; // session tickets
+        }
+        match sent {
+            true if params.message.0 == Some(f64::from(CLIENT_HELLO)) => {
+                self.hello.get_or_insert(at);
+                self.random = self.random.or_else(|| random(params));
+            }
+            true if params.message.whole() == Some(FINISHED) => self.finished = Some(at),
+            true => {}
+            false if self.finished.is_none() => self.flight = Some(at),
+            false => {}
+        }
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        let step = self.tls.step()?;
+        let rounds = match (self.version.as_deref(), self.resumed) {
+            (Some("TLS 1.3"), _) | (Some(_), true) => Some(1),
+            (Some(_), false) => Some(2),
+            (None, _) => None,
+        };
+        let hello = self.hello.map(instant);
+        Some(Tls { hello, flight: self.flight.map(instant), finished: self.finished.map(instant), rounds, ..Tls::between(step.began, step.done) })
+    }
+}
+
+impl Asked {
+    fn note(&mut self, what: What, begin: bool, end: bool, at: Ms, other: Option<u64>, params: &Params) {
+        match what {
+            What::UrlRequestStartJob => {
+                if begin {
+                    self.url = params.url.full().map(|url| shortened(url).to_owned()).or(self.url.take());
+                    self.began.get_or_insert(at);
+                }
+                self.error = self.error.or(params.net_error.0.filter(|error| *error < 0.0).map(|error| error as i64));
+            }
+            What::HttpStreamRequestBoundToJob => self.stream = self.stream.or(other),
+            What::HttpTransactionSendRequest => self.sent.note(begin, end, at, params),
+            _ => self.headers.note(begin, end, at, params),
+        }
+    }
+
+    /// When it had been sent, and when its answer came.
+    fn times(&self) -> (Option<Instant<Client>>, Option<Instant<Client>>) {
+        let answered = self.headers.ended.filter(|_| self.headers.error.is_none());
+        (self.sent.ended.or(self.sent.began).map(instant), answered.map(instant))
+    }
+}
+
+/// The entry of a source, if there is room for it.
+fn kept<'a, T: Default>(sources: &'a mut BTreeMap<u64, T>, id: u64, beyond: &mut u64) -> Option<&'a mut T> {
+    if sources.len() >= MOST && !sources.contains_key(&id) {
+        *beyond += 1;
+        return None;
+    }
+    Some(sources.entry(id).or_default())
+}
+
+/// ClientHello.random from a message's bytes: base64, or hexadecimal digits before Chrome 81.
+fn random(params: &Params) -> Option<[u8; 32]> {
+    let bytes = match (params.bytes.full(), params.hex_encoded_bytes.full()) {
+        (Some(text), _) => STANDARD.decode(text).ok()?,
+        (None, Some(hex)) => hex.as_bytes().chunks_exact(2).map(byte).collect::<Option<Vec<u8>>>()?,
+        (None, None) => return None,
+    };
+    (bytes.first() == Some(&CLIENT_HELLO)).then(|| bytes.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok())?
+}
+
+fn byte(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn instant(ms: Ms) -> Instant<Client> {
+    Instant::from_nanos(ms.saturating_mul(1_000_000))
+}
