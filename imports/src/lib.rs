@@ -25,7 +25,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 pub use request::{End, Key, Place, Request, Seen, Unit, Unknown};
-pub use sniff::{Source, sniff};
+pub use sniff::{HEAD, Source, sniff};
 
 /// Why a part of a file gave no request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, strum::VariantArray)]
