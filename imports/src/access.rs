@@ -46,8 +46,8 @@ pub(crate) fn read(from: impl Read, found: &mut Found<'_, '_>) {
 pub(crate) fn source(line: &str) -> Option<Source> {
     match self::line(Place { unit: Unit::Line, number: 1 }, line) {
         Ok(request) => Some(request.source),
-        // A line that is known to have no times is known.
-        Err(Reason::NoTimes) => Some(Source::Nginx),
+        // It is understood that it has no times.
+        Err(Reason::NoTimes) => Some(Source::Line),
         Err(_) => None,
     }
 }
@@ -63,7 +63,7 @@ fn within(place: Place, text: &str, deeper: u32) -> Result<Request, Reason> {
     let Some(json) = json else { return of_text(place, text) };
     let field = |name: &str| logline::lookup(&json, name);
     if let Some(kept) = logline::kept(&field).filter(|_| deeper > 0) {
-        return within(place, &kept, deeper - 1);
+        return within(place, kept.trim_end(), deeper - 1);
     }
     named::read(place, &field).unwrap_or_else(|| other(place, text))
 }

@@ -9,6 +9,8 @@ use crate::json::{Fields, TakeField};
 
 /// So much of a file is enough to tell; a page that curl printed before its times may be as long.
 pub const HEAD: usize = 256 << 10;
+/// What is no text has a zero byte here: every capture's header.
+const BINARY: usize = 32;
 /// Lines of a log that are looked at: some may be its program's own messages.
 const LINES: usize = 200;
 
@@ -69,6 +71,9 @@ impl fmt::Display for Source {
 /// Tells what a file is from its first [`HEAD`] bytes, or all of it; absent if it is nothing that is read here.
 pub fn sniff(head: &[u8]) -> Option<Source> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    if head.get(..BINARY).unwrap_or(head).contains(&0) {
+        return None; // a capture, whose packets may hold any of the words below
+    }
     let keys = first_keys(head);
     let has = |name: &str| keys.iter().any(|key| key == name);
     match () {
@@ -122,6 +127,9 @@ mod tests {
         assert_eq!(sniff(b"{\"constants\": {\"activeFieldTrialGroups\":"), Some(Source::NetLog));
         assert_eq!(sniff(br#"<html></html>{"time_connect":0.1,"time_total":0.2}"#), Some(Source::Curl));
         assert_eq!(sniff(br#"{"log":"198.51.100.4:5001 was slow\n","stream":"stdout","time":"x"}"#), Some(Source::Line));
+        let mut capture = b"\xd4\xc3\xb2\xa1\x02\0\x04\0".to_vec();
+        capture.extend(br#"{"time_connect":0.1,"time_total":0.2}"#);
+        assert_eq!(sniff(&capture), None, "a capture of somebody's curl");
         for nothing in [&b""[..], b"{", b"{\"a\":1}", b"\xd4\xc3\xb2\xa1\x02\0\x04\0", b"\x7fELF", b"hello\nworld\n", b"\n\r\n\n"] {
             assert_eq!(sniff(nothing), None, "{nothing:?}");
         }
