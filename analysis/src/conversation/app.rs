@@ -30,8 +30,8 @@ const NOTED: Span = Span::from_millis(1);
 const SYN_REPEATED: [i64; 9] = [1, 2, 3, 4, 5, 7, 9, 15, 31];
 /// Timers fire late, never early; a round trip in which a SYN was repeated is no longer than this.
 const SYN_ROUND: Span = Span::from_millis(900);
-/// TLS of a version that is not known takes at most so many round trips (1.2; 1.3 and resumed sessions take one).
-const MOST_ROUNDS: u8 = 2;
+/// TLS of a version that is not known took two round trips (1.2) if it took so many percent of one; 1.3 and resumed sessions take one.
+const TIME_FOR_TWO: i64 = 175;
 
 /// A step that a program saw begin, and perhaps end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -235,7 +235,7 @@ impl Reader<'_> {
             self.client(Phase::Request, sent);
             self.last = Milestone::FirstRequest;
             let first_byte = self.until(Phase::Request, self.trace.first_byte)?;
-            self.exchange(Phase::Request, first_byte, 1);
+            self.exchange(Phase::Request, first_byte, Some(1));
             self.last = Milestone::FirstResponse;
         }
         Some(())
@@ -271,21 +271,22 @@ impl Reader<'_> {
 
     fn tls(&mut self, tls: Tls, done: Instant<Client>) {
         let Some(flight) = tls.flight.filter(|flight| *flight <= done) else {
-            return self.exchange(Phase::ServerFlight, done, tls.rounds.unwrap_or(MOST_ROUNDS));
+            return self.exchange(Phase::ServerFlight, done, tls.rounds);
         };
-        self.exchange(Phase::ServerFlight, flight, 1);
+        self.exchange(Phase::ServerFlight, flight, Some(1));
         match tls.finished.filter(|finished| tls.rounds == Some(2) && *finished <= done) {
             Some(finished) => {
                 self.client(Phase::ClientFinished, finished);
-                self.exchange(Phase::Finish, done, 1);
+                self.exchange(Phase::Finish, done, Some(1));
             }
             None => self.client(Phase::ClientFinished, done),
         }
     }
 
-    /// Something asked and answered: as many round trips as it takes, and what is more is open.
-    fn exchange(&mut self, phase: Phase, answered: Instant<Client>, rounds: u8) {
-        let mut waited = self.wait(phase, answered);
+    /// Something asked and answered: as many round trips as it takes, and what is more is open. Absent `rounds`: one, or two if there was
+    /// time for them.
+    fn exchange(&mut self, phase: Phase, answered: Instant<Client>, rounds: Option<u8>) {
+        let waited = self.wait(phase, answered);
         let Some(round_trip) = self.round_trip else {
             if self.trace.reused {
                 return self.open(phase, waited);
@@ -294,12 +295,13 @@ impl Reader<'_> {
             self.round_trip = Some(waited);
             return self.charge_round(phase, waited);
         };
+        let rounds = rounds.unwrap_or(if waited >= round_trip.percent(TIME_FOR_TWO) { 2 } else { 1 });
+        // All alike: a rest that is shorter than the others would pass for the path's own.
+        let round = Span::from_nanos(waited.nanos() / i64::from(rounds.max(1))).min(round_trip);
         for _ in 0..rounds {
-            let round = round_trip.min(waited);
             self.charge_round(phase, round);
-            waited -= round;
         }
-        self.open(phase, waited);
+        self.open(phase, waited - round * i64::from(rounds));
     }
 
     /// A round trip, as a program saw it: what it is longer than usual may be anybody's.

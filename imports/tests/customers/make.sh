@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the files of made/: real curl, nginx and HAProxy on loopback, nothing else. Needs curl, nginx, haproxy, openssl, python3; ports 18080 to 18449.
-# Chromium's files: chromium.py beside this.
+# With KEEP=1 the servers stay up behind it: for chromium.py, which makes Chromium's files.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/made
@@ -104,3 +104,7 @@ cp "$work/nginx-pairs.log" "$out/"
 cp "$work/nginx-combined.log" "$out/"
 for kind in tcp http https handshake; do grep " $kind[~/ ]" "$work/haproxy.log" >"$out/haproxy-$kind.log" || true; done
 ls -l "$out"
+if [ -n "${KEEP:-}" ]; then
+    echo "servers stay up until Ctrl-C"
+    wait "$(cat "$work/nginx.pid")"
+fi
