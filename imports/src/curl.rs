@@ -112,7 +112,8 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     let https = object.scheme.full().map(str::to_ascii_lowercase).or_else(|| Some(object.url_effective.full()?.split(':').next()?.to_ascii_lowercase()));
     let secure = https.is_none_or(|scheme| !matches!(scheme.as_str(), "http" | "ftp" | "ws"));
     let reused = object.num_connects.0 == Some(0.0) && object.remote_ip.full().is_some();
-    let failed = object.exitcode.positive().is_some_and(|code| code > 0.0);
+    // Before curl 7.75 there is no exit code.
+    let failed = object.exitcode.positive().map_or(object.http_code.0 == Some(0.0), |code| code > 0.0);
     let quic = object.http_version.full() == Some("3");
 
     let queued = step(object.time_queue);
@@ -157,7 +158,7 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     request.server = end(&object.remote_ip, object.remote_port);
     request.status = object.http_code.whole().filter(|status| *status > 0);
     request.error = object.errormsg.full().map(|text| crate::request::shortened(text).to_owned()).or_else(|| {
-        let code: u32 = object.exitcode.whole().filter(|_| failed)?;
+        let code: u32 = object.exitcode.whole().filter(|code| *code > 0)?;
         Some(format!("curl's exit code {code}"))
     });
     request.say_what_is_absent();

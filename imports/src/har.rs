@@ -232,7 +232,8 @@ fn give_up(trace: &mut AppTrace) {
     } else if let Some(lookup) = &mut trace.lookup {
         (lookup.done, trace.sent, trace.first_byte) = (None, None, None);
     } else {
-        (trace.sent, trace.first_byte) = (trace.queued.or(Some(trace.started)), None);
+        // It waited in the browser, for whatever there.
+        (trace.sent, trace.first_byte, trace.reused) = (None, None, false);
     }
 }
 

@@ -208,7 +208,8 @@ impl Reader<'_> {
         if let Some(until) = self.trace.queued {
             let phase = self.first_phase();
             let waited = self.wait(phase, until);
-            self.open(phase, waited);
+            // It may have waited for a connection that was being made, lookup and all.
+            self.open_to(phase, waited, Owner::Resolver.into());
         }
         if let Some(lookup) = self.trace.lookup {
             self.client(Phase::Dns, lookup.began);
@@ -342,8 +343,14 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, phase: Phase, span: Span) {
+        self.open_to(phase, span, EnumSet::empty());
+    }
+
+    /// Leaves a stretch open to everybody, and to `others`.
+    fn open_to(&mut self, phase: Phase, span: Span, others: EnumSet<Owner>) {
         let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
         (entry.candidates, entry.missing) = anybody(self.trace.host.as_ref());
+        entry.candidates |= others;
         self.ledger.charge(entry);
     }
 }
