@@ -147,7 +147,7 @@ macro_rules! lenient {
     ($($name:ty),*) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_any(Whatever(PhantomData))
+                from.deserialize_any(Whatever::<Self>(PhantomData))
             }
         }
     )*};
@@ -156,7 +156,7 @@ lenient!(Number, Text, Truth);
 
 impl<'de, T: for<'any> Deserialize<'any>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Whatever(PhantomData))
+        from.deserialize_any(Whatever::<Self>(PhantomData))
     }
 }
 

@@ -13,7 +13,9 @@ use crate::{Reason, Source};
 
 /// Absent if it is no such line.
 pub(super) fn read(place: Place, line: &str) -> Option<Result<Request, Reason>> {
-    let line = line.strip_prefix('[').map(|_| line)?;
+    if !line.starts_with('[') {
+        return None;
+    }
     let words = words(line);
     let [time, asked, status, _, ref rest @ ..] = words[..] else { return None };
     let when = When::iso(time, false)?;

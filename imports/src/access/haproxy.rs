@@ -53,9 +53,9 @@ pub(super) fn read(place: Place, line: &str) -> Option<Result<Request, Reason>> 
             request.status = rest.first().and_then(|status| status.parse().ok()).filter(|status| *status > 0);
             let asked = rest.iter().find(|word| word.ends_with("HTTP/1.1") || word.ends_with("HTTP/1.0") || word.ends_with("HTTP/2.0") || word.ends_with("HTTP/3.0"));
             // `option httpslog`: errors and whether it was resumed, then name, version and cipher.
-            let tls = rest.last().and_then(|last| last.split('/').collect::<Vec<_>>().try_into().ok());
+            let tls: Option<[&str; 3]> = rest.last().and_then(|last| last.split('/').collect::<Vec<_>>().try_into().ok());
             let mut host = None;
-            if let Some([name, version, _]) = tls.filter(|[_, version, _]: &[&str; 3]| version.starts_with("TLSv")) {
+            if let Some([name, version, _]) = tls.filter(|[_, version, _]| version.starts_with("TLSv")) {
                 request.version = super::aws::tls_version(version);
                 host = Some(name);
             }

@@ -238,7 +238,7 @@ impl State {
             reused: false,
             host: None,
         };
-        let mut unknown = Unknown::Attempts.into();
+        let mut unknown: EnumSet<Unknown> = Unknown::Attempts.into();
         if trace.tls.is_some_and(|tls| tls.flight.is_none()) {
             unknown |= Unknown::TlsMessages;
         }
