@@ -121,12 +121,14 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     let new = |known: Option<f64>| known.filter(|_| !reused);
     let tcp = new(connect).filter(|_| !quic);
     let looked_up = new(lookup).or(lookup.filter(|_| !reused));
-    let tls_began = if quic { looked_up.or(Some(began)) } else { tcp };
+    // Of a handshake that failed curl (7.88, for one) tells not even when TCP was done; that it has an end of its own shows that it was.
+    let together = failed && secure && tcp.is_none() && object.local_port.positive().is_some_and(|port| port > 0.0);
+    let tls_began = if quic || together { looked_up.or(Some(began)) } else { tcp };
     let trace = AppTrace {
         started: instant(0.0),
         queued: queued.map(instant),
         lookup: (!reused).then(|| Step { began: instant(began), done: looked_up.map(instant) }),
-        connect: (!reused && !quic && looked_up.is_some())
+        connect: (!reused && !quic && !together && looked_up.is_some())
             .then(|| Step { began: instant(looked_up.unwrap_or(began)), done: tcp.map(instant) }),
         tls: tls_began.filter(|_| secure && !reused).map(|began| Tls::between(instant(began), new(tls).map(instant))),
         sent: sent.filter(|_| !secure || reused || tls.is_some()).map(instant),
@@ -142,6 +144,9 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     }
     if reused {
         unknown = EnumSet::empty();
+    }
+    if together {
+        unknown |= Unknown::Steps;
     }
     if object.proxy_used.positive().is_some_and(|used| used > 0.0) {
         unknown |= Unknown::Proxy;

@@ -1,7 +1,7 @@
 //! HAR (HTTP Archive 1.2): the browser's own clock, entry by entry, whatever the size of the bodies between them.
 //!
-//! A timing of -1 did not happen, or is not told: it is absent. `ssl` lies within `connect` by the specification and Chromium, behind it
-//! in Firefox: `time`, which is the sum of all, tells which. No HAR names the client's end; `connection` is a number of the browser's own,
+//! A timing of -1 did not happen, or is not told: it is absent. `ssl` lies within `connect` by the specification, in Chromium's exports and
+//! Playwright's, and behind it in Firefox's; of others `time`, which is the sum of all, tells which. No HAR names the client's end; `connection` is a number of the browser's own,
 //! or the server's port.
 
 use std::io::{BufReader, Read};
@@ -34,6 +34,30 @@ struct Entry {
     server: Text,
     #[serde(rename = "_fromCache")]
     cached: Text,
+    #[serde(rename = "_securityDetails")]
+    security: Object<Security>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Security {
+    protocol: Text,
+}
+
+/// Who wrote the file.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Creator {
+    name: Text,
+}
+
+/// Whether `connect` includes `ssl`, as its writer is known to have it; absent of others.
+fn tls_within(creator: &str) -> Option<bool> {
+    match creator {
+        "WebInspector" | "Playwright" => Some(true),
+        "Firefox" => Some(false),
+        _ => None,
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -72,7 +96,7 @@ pub(crate) fn read(from: impl Read, found: &mut Found<'_, '_>) {
     let mut from = BufReader::with_capacity(256 << 10, from);
     skip_mark(&mut from);
     let mut json = serde_json::Deserializer::from_reader(from);
-    let mut top = Top { found, number: 0, entries: false };
+    let mut top = Top { found, number: 0, entries: false, within: None };
     let read = Fields(&mut top).deserialize(&mut json);
     let (number, entries) = (top.number, top.entries);
     match read {
@@ -96,19 +120,26 @@ struct Top<'f, 'a, 'b> {
     found: &'f mut Found<'a, 'b>,
     number: u64,
     entries: bool,
+    /// See [`tls_within`].
+    within: Option<bool>,
 }
 
 impl TakeField for Top<'_, '_, '_> {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "log" => map.next_value_seed(Fields(self)),
+            "creator" => {
+                let creator = map.next_value::<Object<Creator>>()?.0.unwrap_or_default();
+                self.within = creator.name.full().and_then(tls_within);
+                Ok(())
+            }
             "entries" => {
                 self.entries = true;
-                let (found, number) = (&mut *self.found, &mut self.number);
+                let (found, number, within) = (&mut *self.found, &mut self.number, self.within);
                 map.next_value_seed(Each(&mut |entry: Object<Entry>| {
                     *number += 1;
                     let place = Place { unit: Unit::Entry, number: *number };
-                    match entry.0.ok_or(Reason::NotUnderstood).and_then(|entry| request(place, &entry)) {
+                    match entry.0.ok_or(Reason::NotUnderstood).and_then(|entry| request(place, &entry, within)) {
                         Ok(request) => found.request(request),
                         Err(reason) => found.skip(reason, place),
                     }
@@ -120,7 +151,7 @@ impl TakeField for Top<'_, '_, '_> {
     }
 }
 
-fn request(place: Place, entry: &Entry) -> Result<Request, Reason> {
+fn request(place: Place, entry: &Entry, within: Option<bool>) -> Result<Request, Reason> {
     let asked = entry.request.0.as_ref().ok_or(Reason::NotUnderstood)?;
     let url = asked.url.full().ok_or(Reason::NotUnderstood)?;
     let answer = entry.response.0.as_ref();
@@ -137,16 +168,21 @@ fn request(place: Place, entry: &Entry) -> Result<Request, Reason> {
     let version = [answer.map(|a| &a.version), Some(&asked.version)].into_iter().flatten().find_map(Text::full).unwrap_or_default();
     let quic = matches!(version.to_ascii_lowercase().as_str(), "h3" | "http/3" | "http/3.0") || version.starts_with("h3-");
     let secure = matches!(scheme, "https" | "wss");
-    let (trace, unknown) = trace(timings, entry.time.positive(), secure, quic).ok_or(Reason::Contradiction)?;
+    let (mut trace, unknown) = trace(timings, entry.time.positive(), secure, quic, within).ok_or(Reason::Contradiction)?;
     let error = answer.and_then(|a| a.error.full()).map(|text| shortened(text).to_owned());
-    let mut trace = trace;
     let status = answer.and_then(|a| a.status.whole()).filter(|status| *status > 0);
     trace.complete = status.is_some();
     if !trace.complete {
         give_up(&mut trace);
     }
+    let tls = entry.security.0.as_ref().and_then(|security| security.protocol.full()).filter(|tls| tls.starts_with("TLS 1."));
+    if let Some(handshake) = &mut trace.tls {
+        // Of 1.2 it does not tell whether the session was resumed.
+        handshake.rounds = handshake.rounds.or((tls == Some("TLS 1.3")).then_some(1));
+    }
     let mut request = Request::new(place, Source::Har, Seen::Client(trace), unknown);
     request.asked_for(url);
+    request.version = tls.map(str::to_owned);
     request.when = entry.started.full().and_then(|text| When::iso(text, false));
     let server = entry.server.full().and_then(|ip| ip.trim_matches(['[', ']']).parse().ok());
     request.server = End { ip: server, port: request.port.filter(|_| server.is_some()) };
@@ -157,15 +193,16 @@ fn request(place: Place, entry: &Entry) -> Result<Request, Reason> {
 }
 
 /// Lays the parts of an entry one after another; absent if they contradict each other.
-fn trace(timings: Timings, time: Option<f64>, secure: bool, quic: bool) -> Option<(AppTrace, EnumSet<Unknown>)> {
+fn trace(timings: Timings, time: Option<f64>, secure: bool, quic: bool, within: Option<bool>) -> Option<(AppTrace, EnumSet<Unknown>)> {
     let part = |number: Number| number.positive();
     let (dns, connect, ssl) = (part(timings.dns), part(timings.connect), part(timings.ssl));
     // Nothing was connected where nothing took any time.
     let connect = connect.filter(|ms| *ms > 0.0 || ssl.is_some_and(|ssl| ssl > 0.0));
     let ssl = ssl.filter(|ms| secure && *ms > 0.0);
     let sum: f64 = [timings.blocked, timings.dns, timings.connect, timings.send, timings.wait, timings.receive].into_iter().filter_map(part).sum();
+    let by_sum = |ssl: f64| time.is_none_or(|time| (sum - time).abs() <= (sum + ssl - time).abs() + ROUNDING);
     let within = match (connect, ssl) {
-        (Some(connect), Some(ssl)) if connect >= ssl => time.is_none_or(|time| (sum - time).abs() <= (sum + ssl - time).abs() + ROUNDING),
+        (Some(connect), Some(ssl)) if connect >= ssl => within.unwrap_or_else(|| by_sum(ssl)),
         _ => false,
     };
     let tcp = match (connect, ssl) {

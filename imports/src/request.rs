@@ -123,6 +123,8 @@ pub enum Unknown {
     ClientPort,
     /// The server's address.
     ServerAddress,
+    /// The name lookup.
+    Lookup,
     /// ClientHello.random.
     Random,
     /// The clock's zone.
@@ -131,6 +133,8 @@ pub enum Unknown {
     Date,
     /// How a request divides.
     Division,
+    /// Where TCP ended and TLS began.
+    Steps,
     /// What a proxy between does.
     Proxy,
     /// What QUIC does.
@@ -156,10 +160,12 @@ impl Unknown {
             Unknown::ClientAddress => "the client's address and port, by which an edge's recorder would find the flow",
             Unknown::ClientPort => "the client's port, by which an edge's recorder would find the flow",
             Unknown::ServerAddress => "the server's address",
+            Unknown::Lookup => "how long the name lookup took",
             Unknown::Random => "ClientHello.random",
             Unknown::Zone => "the time zone of its clock (UTC is assumed)",
             Unknown::Date => "when it happened",
             Unknown::Division => "how the request's time divides between client, way, edge and backend",
+            Unknown::Steps => "where TCP ended and TLS began: of a handshake that failed curl tells neither",
             Unknown::Proxy => "what a proxy between took: its address is the one named",
             Unknown::Quic => "TCP: this is QUIC, whose handshake is one with TLS",
             Unknown::Reuse => "whether the connection was new",

@@ -10,10 +10,45 @@ use analysis::clock::Span;
 use analysis::conversation::app::{self, AppTrace, edge::EdgeTrace};
 use analysis::judging::ledger::{Missing, Owner};
 use analysis::judging::verdict::{Grade, Judgement, Reading, Verdict};
-use whostalled_imports::{Contents, HEAD, Request, Seen, Source, Unknown, read, sniff};
+use whostalled_imports::{Contents, HEAD, Reason, Request, Seen, Source, Unknown, read, sniff};
 
 /// Every file: what it is, and how many requests it gives.
 const FILES: &[(&str, Source, usize)] = &[
+    ("made/chromium-late-and-refused.har", Source::Har, 1),
+    ("made/chromium.har", Source::Har, 2),
+    ("made/curl-behind-page.txt", Source::Curl, 1),
+    ("made/curl-http.json", Source::Curl, 1),
+    ("made/curl-late-flight.json", Source::Curl, 1),
+    ("made/curl-no-answer.json", Source::Curl, 1),
+    ("made/curl-no-name.json", Source::Curl, 1),
+    ("made/curl-not-tls.json", Source::Curl, 1),
+    ("made/curl-redirected.json", Source::Curl, 0),
+    ("made/curl-refused.json", Source::Curl, 1),
+    ("made/curl-reused-in-one-line.json", Source::Curl, 2),
+    ("made/curl-slow-answer.json", Source::Curl, 1),
+    ("made/curl-tls12.json", Source::Curl, 1),
+    ("made/curl-tls13.json", Source::Curl, 1),
+    ("made/haproxy-handshake.log", Source::HaProxy, 3),
+    ("made/haproxy-http.log", Source::HaProxy, 1),
+    ("made/haproxy-https.log", Source::HaProxy, 3),
+    ("made/haproxy-tcp.log", Source::HaProxy, 1),
+    ("made/netlog-killed.json", Source::NetLog, 0),
+    ("made/netlog-late-flight.json", Source::NetLog, 2),
+    ("made/netlog-refused.json", Source::NetLog, 1),
+    ("made/netlog.json", Source::NetLog, 2),
+    ("made/nginx-combined.log", Source::Line, 0),
+    ("made/nginx-labelled.log", Source::Nginx, 7),
+    ("made/nginx-pairs.log", Source::Nginx, 7),
+    ("made/nginx.json", Source::Nginx, 7),
+    ("edited/curl-7.70.json", Source::Curl, 1),
+    ("edited/curl-8.14-by-proxy.json", Source::Curl, 1),
+    ("edited/curl-8.14-http3.json", Source::Curl, 1),
+    ("edited/curl-8.14.json", Source::Curl, 1),
+    ("edited/curl-array.json", Source::Curl, 2),
+    ("edited/devtools-cut.har", Source::Har, 2),
+    ("edited/devtools.har", Source::Har, 4),
+    ("edited/devtools.har.gz", Source::Har, 4),
+    ("edited/firefox.har", Source::Har, 2),
     ("documented/alb-access.log", Source::Alb, 3),
     ("documented/alb-access.log.gz", Source::Alb, 3),
     ("documented/alb-connection.log", Source::AlbConnections, 3),
@@ -214,6 +249,124 @@ fn handshake_times_of_haproxy_and_nginx_are_their_first_requests() {
     assert_eq!((edge(&found[0]).round_trip, edge(&found[0]).backend), (ms(31.0), ms(3.0)));
     assert_eq!(key(&found[0]), both("198.51.100.4:5001", "10.1.0.1:443"));
     assert_eq!(edge(&one("documented/ingress-nginx.log")).backend, ms(800.0));
+}
+
+#[test]
+fn curls_steps_are_what_it_says_and_no_more() {
+    let late = one("made/curl-late-flight.json");
+    assert_eq!((late.status, late.port, label(&late)), (Some(200), Some(18445), "inconclusive".into()), "who kept the flight back, curl cannot know");
+    assert_eq!(key(&late).and_then(|(client, server)| Some((client.starts_with("127.0.0.1:"), server?))), Some((true, "127.0.0.1:18445".into())));
+    let took = client(&late).tls.and_then(|tls| Some(tls.done? - tls.began)).map(Span::millis);
+    assert!(took.is_some_and(|ms| (400.0..500.0).contains(&ms)), "{took:?}");
+    let (_, judgement) = judged(&late);
+    assert!(judgement.missing.contains(Missing::ClientSocket) && judgement.candidates.contains(Owner::Client));
+
+    for (name, error) in [("no-answer", "Connection timed out"), ("not-tls", "wrong version number")] {
+        let failed = one(&format!("made/curl-{name}.json"));
+        assert!(failed.error.as_deref().is_some_and(|said| said.contains(error)), "{:?}", failed.error);
+        assert!(failed.unknown.contains(Unknown::Steps) && client(&failed).connect.is_none(), "curl does not tell when TCP was done");
+        assert_eq!((client(&failed).complete, client(&failed).tls.map(|tls| tls.done)), (false, Some(None)));
+    }
+    let refused = one("made/curl-refused.json");
+    assert_eq!((client(&refused).connect.map(|tcp| tcp.done), client(&refused).tls, refused.key()), (Some(None), None, None));
+    let no_name = one("made/curl-no-name.json");
+    assert_eq!((client(&no_name).lookup.map(|lookup| lookup.done), client(&no_name).connect), (Some(None), None));
+    let http = one("made/curl-http.json");
+    assert_eq!((client(&http).tls, client(&http).complete), (None, true));
+
+    let (found, _) = requests("made/curl-reused-in-one-line.json");
+    assert_eq!(found.iter().map(Request::reused).collect::<Vec<_>>(), [false, true]);
+    assert_eq!((client(&found[1]).connect, client(&found[1]).tls, found[0].key()), (None, None, found[1].key()));
+    let (_, contents) = requests("made/curl-redirected.json");
+    assert_eq!(contents.skipped.first().map(|s| s.reason), Some(Reason::Redirects));
+}
+
+#[test]
+fn curls_of_all_versions_are_read() {
+    let old = one("edited/curl-7.70.json");
+    assert_eq!((key(&old), label(&old)), (both("192.0.2.7:53412", "198.51.100.1:443"), "inconclusive".into()));
+    let new = one("edited/curl-8.14.json");
+    assert_eq!((key(&new), label(&new)), (both("[2001:db8::7]:53412", "[2001:db8::1]:443"), "healthy".into()));
+    assert!(one("edited/curl-8.14-by-proxy.json").unknown.contains(Unknown::Proxy));
+    let quic = one("edited/curl-8.14-http3.json");
+    assert!(quic.unknown.contains(Unknown::Quic) && client(&quic).connect.is_none() && client(&quic).tls.is_some());
+    assert_eq!(requests("edited/curl-array.json").0.iter().map(key).collect::<Vec<_>>(), [key(&old), key(&new)]);
+}
+
+#[test]
+fn hars_have_no_clients_end_whoever_wrote_them() {
+    let steps = |request: &Request| {
+        let trace = client(request);
+        let length = |began, done: Option<_>| done.map(|done| analysis::clock::Span::millis(done - began));
+        (trace.connect.and_then(|tcp| length(tcp.began, tcp.done)), trace.tls.and_then(|tls| length(tls.began, tls.done)))
+    };
+    for (name, n) in [("made/chromium.har", 2), ("edited/devtools.har", 4), ("edited/firefox.har", 2)] {
+        let (found, _) = requests(name);
+        assert_eq!(found.iter().filter(|r| r.key().is_none() && r.unknown.contains(Unknown::ClientAddress)).count(), n, "{name}");
+    }
+    let (found, contents) = requests("edited/devtools.har");
+    assert_eq!(contents.skipped.first().map(|s| (s.reason, s.n, s.first.number)), Some((Reason::NotAsked, 1, 3)));
+    assert_eq!(steps(&found[0]), (Some(1_032.0), Some(52.2)));
+    assert_eq!((found[0].server.to_string().as_str(), label(&found[0]).as_str()), ("[2001:db8::1]:443", "inconclusive"));
+    assert_eq!((found[1].reused(), steps(&found[1]), label(&found[1]).as_str()), (true, (None, None), "inconclusive"));
+    assert!(found[2].unknown.contains(Unknown::Quic) && steps(&found[2]) == (None, Some(31.0)), "{:?}", steps(&found[2]));
+    let down = &found[3];
+    assert_eq!((down.reused(), down.status, down.error.as_deref()), (false, None, Some("net::ERR_CONNECTION_TIMED_OUT")));
+    assert!(judged(down).1.candidates.contains(Owner::Resolver), "the browser's queue hides what it waited for");
+    assert_eq!(requests("edited/devtools-cut.har").1.cut.as_deref(), Some("the file ends behind entry 3"));
+
+    let (found, _) = requests("edited/firefox.har");
+    assert_eq!(steps(&found[0]), (Some(31.0), Some(640.0)), "in Firefox TLS is not within connect");
+    assert_eq!((found[1].reused(), found[0].when.map(|when| when.text())), (true, Some("2026-11-26T12:00:00.12Z".into())));
+
+    let (found, _) = requests("made/chromium.har");
+    assert_eq!((found[1].reused(), found[0].version.as_deref(), found[0].status), (true, Some("TLS 1.3"), Some(200)));
+    let (found, _) = requests("made/chromium-late-and-refused.har");
+    assert!(steps(&found[0]).1.is_some_and(|ms| ms > 400.0) && label(&found[0]) == "inconclusive");
+}
+
+#[test]
+fn netlogs_give_the_whole_key() {
+    let (found, _) = requests("made/netlog-late-flight.json");
+    let used = found.iter().find(|request| request.url.is_some()).expect("the page's");
+    assert_eq!((used.version.as_deref(), used.port, used.server.port), (Some("TLS 1.3"), Some(18445), Some(18445)));
+    assert!(used.client.socket().is_some() && found[0].random.is_some() && found[0].random != found[1].random);
+    let tls = client(used).tls.expect("it has TLS");
+    assert!(tls.hello.is_some() && tls.flight.is_some() && tls.finished.is_some() && tls.rounds == Some(1), "{tls:?}");
+    assert!(!used.unknown.contains(Unknown::TlsMessages) && client(used).lookup.is_some_and(|lookup| lookup.done.is_some()));
+    let mapped = requests("made/netlog.json").0;
+    assert!(mapped.iter().all(|r| client(r).lookup.is_none() && r.unknown.contains(Unknown::Lookup)), "its name was mapped to an address");
+    assert_eq!(label(used), "inconclusive");
+    let refused = one("made/netlog-refused.json");
+    assert_eq!((refused.error.as_deref(), client(&refused).complete), (Some("net error -102"), false));
+    let (_, contents) = requests("made/netlog-killed.json");
+    assert!(contents.cut.as_deref().is_some_and(|cut| cut.starts_with("the file ends behind event ")), "{contents:?}");
+}
+
+#[test]
+fn proxies_own_lines_are_read_as_they_write_them() {
+    let (found, _) = requests("made/haproxy-handshake.log");
+    assert_eq!(found.iter().map(|r| edge(r).handshake.is_some()).collect::<Vec<_>>(), [true, false, true]);
+    let late = edge(&found[2]).handshake.map(Span::millis);
+    assert!(late.is_some_and(|ms| (500.0..700.0).contains(&ms)), "{late:?}");
+    assert_eq!(label(&found[2]), "inconclusive", "it was the client, and HAProxy cannot know");
+    let (found, _) = requests("made/haproxy-https.log");
+    assert_eq!((found[0].version.as_deref(), found[1].path.as_deref()), (Some("TLS 1.3"), Some("/slow")));
+    assert_eq!(label(&found[1]), "edge_app/dependency");
+    assert_eq!(found[2].error.as_deref(), Some("SSL handshake failure"));
+    assert!(found[0].key().is_some() && edge(&one("made/haproxy-tcp.log")).complete);
+
+    let (json, _) = requests("made/nginx.json");
+    let (labelled, _) = requests("made/nginx-labelled.log");
+    let (pairs, _) = requests("made/nginx-pairs.log");
+    for other in [&labelled, &pairs] {
+        for (a, b) in json.iter().zip(other.iter()) {
+            assert_eq!((a.client, edge(a).backend, edge(a).undivided), (b.client, edge(b).backend, edge(b).undivided));
+        }
+    }
+    assert!(json.iter().any(|r| r.reused()) && json.iter().all(|r| edge(r).round_trip.is_some()));
+    let (_, contents) = requests("made/nginx-combined.log");
+    assert_eq!(contents.skipped.first().map(|s| s.reason), Some(Reason::NoTimes));
 }
 
 fn ms(ms: f64) -> Option<Span> {

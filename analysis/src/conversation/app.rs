@@ -227,7 +227,7 @@ impl Reader<'_> {
         }
         if let Some(tls) = self.trace.tls {
             self.client(Phase::ClientHello, tls.hello.unwrap_or(tls.began));
-            self.last = Milestone::ClientHello;
+            self.last = if tls.hello.is_some() { Milestone::ClientHello } else { self.last };
             let done = self.until(Phase::ServerFlight, tls.done)?;
             self.tls(tls, done);
             self.last = Milestone::ClientFinished;

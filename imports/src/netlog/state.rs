@@ -16,6 +16,8 @@ use crate::{Found, Reason, Source};
 
 /// So many sockets, jobs and requests are kept, each.
 const MOST: usize = 100_000;
+/// A socket whose TCP began longer after the answer was not waiting for it (in milliseconds; as in `explain`'s captures).
+const LOOKUP_FITS: Ms = 50;
 /// A TLS handshake message: its type and length, the version, then the random bytes of a ClientHello.
 const CLIENT_HELLO: u8 = 1;
 const FINISHED: u32 = 20;
@@ -27,6 +29,7 @@ const RANDOM_AT: usize = 6;
 pub(super) enum What {
     ConnectJobSetSocket,
     HostResolverManagerRequest,
+    SocketPoolConnectJobCreated,
     #[strum(serialize = "HTTP2_SESSION_INITIALIZED")]
     SessionInitialized,
     #[strum(serialize = "HTTP2_SESSION_POOL_FOUND_EXISTING_SESSION")]
@@ -95,7 +98,17 @@ struct Socket {
 
 #[derive(Clone, Default, Debug)]
 struct Job {
+    /// Its own lookup (Chrome before 2025).
     lookup: Stretch,
+    /// Where it connects to: `https://example.com:443`.
+    to: Option<String>,
+}
+
+/// A lookup of a name.
+#[derive(Clone, Debug)]
+struct Lookup {
+    host: String,
+    stretch: Stretch,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -119,6 +132,9 @@ pub(super) struct State {
     pub(super) cut: bool,
     sockets: BTreeMap<u64, Socket>,
     jobs: HashMap<u64, Job>,
+    /// Lookups under way, by their source, and those that are done.
+    asking: HashMap<u64, Lookup>,
+    looked_up: Vec<Lookup>,
     requests: BTreeMap<u64, Asked>,
     /// The socket that a stream's job was given; whether that had been used before.
     streams: HashMap<u64, (u64, bool)>,
@@ -142,9 +158,11 @@ impl State {
                     socket.message(what == What::SslHandshakeMessageSent, at, params);
                 }
             }
-            What::HostResolverManagerRequest => {
-                if self.jobs.len() < MOST || self.jobs.contains_key(&id) {
-                    self.jobs.entry(id).or_default().lookup.note(begin, end, at, params);
+            What::HostResolverManagerRequest => self.lookup(begin, end, id, at, params),
+            What::SocketPoolConnectJobCreated => {
+                if let Some(job) = kept_job(&mut self.jobs, id) {
+                    // `https://example.com:443 <https://example.com same_site>`
+                    job.to = params.group_id.full().and_then(|group| group.split(' ').next()).map(|to| shortened(to).to_owned());
                 }
             }
             What::ConnectJobSetSocket => {
@@ -181,6 +199,32 @@ impl State {
         }
     }
 
+    fn lookup(&mut self, begin: bool, end: bool, id: u64, at: Ms, params: &Params) {
+        if let Some(job) = kept_job(&mut self.jobs, id) {
+            job.lookup.note(begin, end, at, params);
+        }
+        if let (true, Some(host)) = (begin && self.asking.len() < MOST, params.host.full()) {
+            let stretch = Stretch { began: Some(at), ..Stretch::default() };
+            self.asking.insert(id, Lookup { host: shortened(host).to_owned(), stretch });
+        }
+        if let Some(mut lookup) = end.then(|| self.asking.remove(&id)).flatten()
+            && self.looked_up.len() < MOST
+        {
+            lookup.stretch.note(false, true, at, params);
+            self.looked_up.push(lookup);
+        }
+    }
+
+    /// The lookup that a socket waited for: its job's own, or the latest of the same name that ended just before TCP began.
+    fn lookup_of(&self, socket: &Socket) -> Option<Stretch> {
+        let job = self.jobs.get(&socket.job?)?;
+        let began = socket.tcp.began;
+        let before = |lookup: &Stretch| lookup.ended.zip(began).is_some_and(|(ended, began)| (0..=LOOKUP_FITS).contains(&(began - ended)));
+        let own = Some(job.lookup).filter(|lookup| before(lookup) || lookup.began.is_some() && began.is_none());
+        let same = |lookup: &&Lookup| Some(&lookup.host) == job.to.as_ref() && before(&lookup.stretch);
+        own.or_else(|| self.looked_up.iter().rfind(same).map(|lookup| lookup.stretch))
+    }
+
     /// Hands everything over: sockets with the requests that used them first, in the order in which they were made, then other requests.
     pub(super) fn finish(mut self, found: &mut Found<'_, '_>) {
         let mut later = Vec::new();
@@ -212,9 +256,7 @@ impl State {
     fn connection(&self, place: Place, socket: &Socket) -> Option<Request> {
         socket.tcp.began.or(socket.tls.began)?;
         let asked = socket.user.and_then(|user| self.requests.get(&user));
-        let lookup = socket.job.and_then(|job| self.jobs.get(&job)).map(|job| job.lookup);
-        // A socket may have been made ahead of any request.
-        let lookup = lookup.filter(|lookup| lookup.ended.is_none_or(|ended| socket.tcp.began.is_none_or(|began| ended <= began)));
+        let lookup = self.lookup_of(socket);
         let began = [lookup.and_then(|l| l.began), socket.tcp.began, socket.tls.began].into_iter().flatten().min()?;
         let tls = socket.tls();
         let error = socket.tcp.error.or(socket.tls.error).or(asked.and_then(|asked| asked.error));
@@ -239,6 +281,9 @@ impl State {
             host: None,
         };
         let mut unknown: EnumSet<Unknown> = Unknown::Attempts.into();
+        if lookup.is_none() {
+            unknown |= Unknown::Lookup;
+        }
         if trace.tls.is_some_and(|tls| tls.flight.is_none()) {
             unknown |= Unknown::TlsMessages;
         }
@@ -374,6 +419,10 @@ fn kept<'a, T: Default>(sources: &'a mut BTreeMap<u64, T>, id: u64, beyond: &mut
         return None;
     }
     Some(sources.entry(id).or_default())
+}
+
+fn kept_job(jobs: &mut HashMap<u64, Job>, id: u64) -> Option<&mut Job> {
+    (jobs.len() < MOST || jobs.contains_key(&id)).then(|| jobs.entry(id).or_default())
 }
 
 /// ClientHello.random from a message's bytes: base64, or hexadecimal digits before Chrome 81.

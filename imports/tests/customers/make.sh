@@ -5,6 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/made
 work=$(mktemp -d)
+trap 'exit 1' INT TERM
 trap 'kill $(cat "$work"/*.pid) 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir -p "$out"
 
@@ -28,7 +29,7 @@ http {
     log_format pairs '\$remote_addr:\$remote_port - \$remote_user [\$time_local] "\$request" \$status \$body_bytes_sent "\$http_referer" "\$http_user_agent" request_time=\$request_time upstream_response_time=\$upstream_response_time ssl_protocol=\$ssl_protocol';
     server {
         listen 127.0.0.1:18443 ssl; server_name www.example.test;
-        ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem; ssl_session_tickets off;
+        ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem; ssl_session_tickets off; ssl_protocols TLSv1.2 TLSv1.3;
         access_log $work/nginx.json named; access_log $work/nginx-labelled.log labelled; access_log $work/nginx-pairs.log pairs;
         access_log $work/nginx-combined.log combined;
         location / { proxy_pass http://127.0.0.1:18081; }
@@ -102,7 +103,7 @@ cp "$work/nginx.json" "$out/nginx.json"
 cp "$work/nginx-labelled.log" "$out/"
 cp "$work/nginx-pairs.log" "$out/"
 cp "$work/nginx-combined.log" "$out/"
-for kind in tcp http https handshake; do grep " $kind[~/ ]" "$work/haproxy.log" >"$out/haproxy-$kind.log" || true; done
+for kind in tcp http https handshake; do grep "\] $kind[~/ ]" "$work/haproxy.log" >"$out/haproxy-$kind.log" || true; done
 ls -l "$out"
 if [ -n "${KEEP:-}" ]; then
     echo "servers stay up until Ctrl-C"
