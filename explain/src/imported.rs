@@ -74,7 +74,16 @@ pub struct Options<'a> {
 /// # Errors
 /// Names the file that cannot be opened.
 pub fn explain(files: &[(PathBuf, Source)], options: Options<'_>) -> Result<ImportReport, Unreadable> {
-    let mut judging = Judging { options, batch: Vec::new(), usual: Usual::default(), shares: Vec::new(), selected: 0, requests: 0, slowest: Vec::new(), ended: false };
+    let mut judging = Judging {
+        options,
+        batch: Vec::new(),
+        usual: Usual::default(),
+        shares: Vec::new(),
+        selected: 0,
+        requests: 0,
+        slowest: Vec::new(),
+        ended: false,
+    };
     let mut imported = Vec::new();
     for (path, kind) in files {
         let name = path.display().to_string();
@@ -97,11 +106,8 @@ pub struct Unreadable {
 }
 
 fn described(name: String, kind: Source, contents: Contents) -> ImportedFile {
-    let skipped = contents.skipped.iter().map(|s| SkippedParts {
-        reason: s.reason.words().to_owned(),
-        n: s.n,
-        first: s.first.to_string(),
-    });
+    let skipped =
+        contents.skipped.iter().map(|s| SkippedParts { reason: s.reason.words().to_owned(), n: s.n, first: s.first.to_string() });
     ImportedFile { name, source: kind.to_string(), requests: contents.requests, skipped: skipped.collect(), cut: contents.cut }
 }
 

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use whostalled_imports::{Contents, HEAD, Request, read, sniff};
 
-const NONE: &[u8] = b"Nov 26 12:00:00 lb haproxy[9]: 198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s2 640/0/3/0/0/7/650 200 99 - - \
+const NONE: &[u8] =
+    b"Nov 26 12:00:00 lb haproxy[9]: 198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s2 640/0/3/0/0/7/650 200 99 - - \
 ---- 2/2/0/0/0 0/0 \"GET /a HTTP/1.1\"\n";
 
 fn print(request: &Request) {

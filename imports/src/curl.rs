@@ -75,7 +75,10 @@ pub(crate) fn read(from: impl Read, found: &mut Found<'_, '_>) {
             }
             _ => {
                 // A brace of the page before; or the object that the file breaks off in.
-                if rest.starts_with(b"{\"") && memchr::memmem::find(rest, b"\"time_").is_some() && begin + rest.len() == bytes.len() {
+                if rest.starts_with(b"{\"")
+                    && memchr::memmem::find(rest, b"\"time_").is_some()
+                    && begin + rest.len() == bytes.len()
+                {
                     let cut = memchr::memchr(b'{', &rest[1..]).is_none();
                     if cut {
                         found.cut("the file ends inside an object");
@@ -109,7 +112,11 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     if !in_order || negative.iter().any(|time| time.0.is_some_and(|t| t < 0.0)) {
         return Err(Reason::Contradiction);
     }
-    let https = object.scheme.full().map(str::to_ascii_lowercase).or_else(|| Some(object.url_effective.full()?.split(':').next()?.to_ascii_lowercase()));
+    let https = object
+        .scheme
+        .full()
+        .map(str::to_ascii_lowercase)
+        .or_else(|| Some(object.url_effective.full()?.split(':').next()?.to_ascii_lowercase()));
     let secure = https.is_none_or(|scheme| !matches!(scheme.as_str(), "http" | "ftp" | "ws"));
     let reused = object.num_connects.0 == Some(0.0) && object.remote_ip.full().is_some();
     // Before curl 7.75 there is no exit code.

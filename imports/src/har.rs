@@ -161,11 +161,14 @@ fn request(place: Place, entry: &Entry, within: Option<bool>) -> Result<Request,
         return Err(Reason::NotAsked);
     }
     let timings = entry.timings.0.ok_or(Reason::NoTimes)?;
-    let told = [timings.blocked, timings.dns, timings.connect, timings.ssl, timings.send, timings.wait].iter().any(|t| t.positive().is_some_and(|t| t > 0.0));
+    let told = [timings.blocked, timings.dns, timings.connect, timings.ssl, timings.send, timings.wait]
+        .iter()
+        .any(|t| t.positive().is_some_and(|t| t > 0.0));
     if !told {
         return Err(if answer.is_some_and(|a| a.status.0 == Some(304.0)) { Reason::NotAsked } else { Reason::NoTimes });
     }
-    let version = [answer.map(|a| &a.version), Some(&asked.version)].into_iter().flatten().find_map(Text::full).unwrap_or_default();
+    let version =
+        [answer.map(|a| &a.version), Some(&asked.version)].into_iter().flatten().find_map(Text::full).unwrap_or_default();
     let quic = matches!(version.to_ascii_lowercase().as_str(), "h3" | "http/3" | "http/3.0") || version.starts_with("h3-");
     let secure = matches!(scheme, "https" | "wss");
     let (mut trace, unknown) = trace(timings, entry.time.positive(), secure, quic, within).ok_or(Reason::Contradiction)?;
@@ -193,13 +196,22 @@ fn request(place: Place, entry: &Entry, within: Option<bool>) -> Result<Request,
 }
 
 /// Lays the parts of an entry one after another; absent if they contradict each other.
-fn trace(timings: Timings, time: Option<f64>, secure: bool, quic: bool, within: Option<bool>) -> Option<(AppTrace, EnumSet<Unknown>)> {
+fn trace(
+    timings: Timings,
+    time: Option<f64>,
+    secure: bool,
+    quic: bool,
+    within: Option<bool>,
+) -> Option<(AppTrace, EnumSet<Unknown>)> {
     let part = |number: Number| number.positive();
     let (dns, connect, ssl) = (part(timings.dns), part(timings.connect), part(timings.ssl));
     // Nothing was connected where nothing took any time.
     let connect = connect.filter(|ms| *ms > 0.0 || ssl.is_some_and(|ssl| ssl > 0.0));
     let ssl = ssl.filter(|ms| secure && *ms > 0.0);
-    let sum: f64 = [timings.blocked, timings.dns, timings.connect, timings.send, timings.wait, timings.receive].into_iter().filter_map(part).sum();
+    let sum: f64 = [timings.blocked, timings.dns, timings.connect, timings.send, timings.wait, timings.receive]
+        .into_iter()
+        .filter_map(part)
+        .sum();
     let by_sum = |ssl: f64| time.is_none_or(|time| (sum - time).abs() <= (sum + ssl - time).abs() + ROUNDING);
     let within = match (connect, ssl) {
         (Some(connect), Some(ssl)) if connect >= ssl => within.unwrap_or_else(|| by_sum(ssl)),

@@ -105,11 +105,14 @@ mod tests {
     fn lines(bytes: &[u8]) -> Vec<(u64, String)> {
         let mut said = Vec::new();
         read(bytes, &mut |number, line| {
-            said.push((number, match line {
-                Line::Text(text) => text.to_owned(),
-                Line::NotUtf8 => "not UTF-8".into(),
-                Line::TooLong => "too long".into(),
-            }));
+            said.push((
+                number,
+                match line {
+                    Line::Text(text) => text.to_owned(),
+                    Line::NotUtf8 => "not UTF-8".into(),
+                    Line::TooLong => "too long".into(),
+                },
+            ));
             true
         })
         .expect("it is in memory");
@@ -120,7 +123,8 @@ mod tests {
     fn lines_of_any_bytes_and_any_length_are_counted() {
         let mut long = vec![b'x'; 2 * MOST_LINE + 7];
         long.extend(b"\r\nafter\r\n\xff\xfe\nlast");
-        let expected: Vec<(u64, String)> = [(1, "too long"), (2, "after"), (3, "not UTF-8"), (4, "last")].map(|(n, s)| (n, s.to_owned())).into();
+        let expected: Vec<(u64, String)> =
+            [(1, "too long"), (2, "after"), (3, "not UTF-8"), (4, "last")].map(|(n, s)| (n, s.to_owned())).into();
         assert_eq!(lines(&long), expected);
         assert_eq!(lines(b""), []);
     }

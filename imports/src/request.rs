@@ -154,7 +154,9 @@ impl Unknown {
             Unknown::TlsMessages => "when the messages of the handshake passed: to it the handshake is one stretch",
             Unknown::TlsVersion => "the TLS version, and so how many round trips it takes (two at most are taken for ordinary)",
             Unknown::Handshake => "how long the TLS handshake took",
-            Unknown::BeforeTheEdge => "what the client waited for before the edge's program had the connection: lookup, TCP, tries that never came",
+            Unknown::BeforeTheEdge => {
+                "what the client waited for before the edge's program had the connection: lookup, TCP, tries that never came"
+            }
             Unknown::Attempts => "addresses tried in vain: they are within the time of TCP",
             Unknown::Queue => "what it waited for before it began: a free connection, one that was being made, a proxy",
             Unknown::ClientAddress => "the client's address and port, by which an edge's recorder would find the flow",

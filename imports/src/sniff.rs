@@ -130,7 +130,8 @@ mod tests {
         let mut capture = b"\xd4\xc3\xb2\xa1\x02\0\x04\0".to_vec();
         capture.extend(br#"{"time_connect":0.1,"time_total":0.2}"#);
         assert_eq!(sniff(&capture), None, "a capture of somebody's curl");
-        for nothing in [&b""[..], b"{", b"{\"a\":1}", b"\xd4\xc3\xb2\xa1\x02\0\x04\0", b"\x7fELF", b"hello\nworld\n", b"\n\r\n\n"] {
+        for nothing in [&b""[..], b"{", b"{\"a\":1}", b"\xd4\xc3\xb2\xa1\x02\0\x04\0", b"\x7fELF", b"hello\nworld\n", b"\n\r\n\n"]
+        {
             assert_eq!(sniff(nothing), None, "{nothing:?}");
         }
     }

@@ -90,7 +90,11 @@ fn entries_of_other_types_are_counted_with_their_numbers() {
         skipped(&contents),
         [(Reason::NotUnderstood, 3, at("entry 2")), (Reason::NoTimes, 2, at("entry 5")), (Reason::NotAsked, 2, at("entry 7"))]
     );
-    for (text, words) in [("{\"log\": null}", "invalid type: null"), ("{\"log\":{}}", "no log.entries"), ("{\"log\":{\"entries\":7}}", "invalid type")] {
+    for (text, words) in [
+        ("{\"log\": null}", "invalid type: null"),
+        ("{\"log\":{}}", "no log.entries"),
+        ("{\"log\":{\"entries\":7}}", "invalid type"),
+    ] {
         let (_, contents) = all(Source::Har, text.as_bytes());
         assert!(contents.cut.as_deref().is_some_and(|cut| cut.contains(words)), "{text}: {contents:?}");
     }
@@ -106,7 +110,8 @@ fn what_curl_says_in_another_order_is_a_contradiction() {
     let bad = [curl("0.06", "0.09"), curl("-0.01", "0.09"), curl("0.02", "0.01"), curl("0.02", "-1"), curl("0.02", "0.1")];
     let (found, contents) = all(Source::Curl, bad.join("\n").as_bytes());
     assert_eq!((found.len(), skipped(&contents)), (1, vec![(Reason::Contradiction, 4, "object 1".to_owned())]));
-    let nulls = r#"{"time_total":0.3,"time_connect":null,"time_namelookup":"x","remote_ip":null,"local_port":-1,"url_effective":7}"#;
+    let nulls =
+        r#"{"time_total":0.3,"time_connect":null,"time_namelookup":"x","remote_ip":null,"local_port":-1,"url_effective":7}"#;
     let (found, _) = all(Source::Curl, nulls.as_bytes());
     assert_eq!((found[0].key(), found[0].server.ip), (None, None));
     let (found, contents) = all(Source::Curl, curl("0.02", "0.1").trim_end_matches('}').as_bytes());
@@ -117,7 +122,11 @@ fn what_curl_says_in_another_order_is_a_contradiction() {
 fn a_netlog_without_constants_or_cut_says_so() {
     let (_, contents) = all(Source::NetLog, br#"{"events":[{"type":1}]}"#);
     assert!(contents.cut.as_deref().is_some_and(|cut| cut.contains("no constants before the events")), "{contents:?}");
-    for text in [&b"{"[..], b"{\"constants\":null,\"events\":[", b"{\"constants\":{\"logEventTypes\":7},\"events\":[{},7,null,{\"params\":[]},"] {
+    for text in [
+        &b"{"[..],
+        b"{\"constants\":null,\"events\":[",
+        b"{\"constants\":{\"logEventTypes\":7},\"events\":[{},7,null,{\"params\":[]},",
+    ] {
         let (found, contents) = all(Source::NetLog, text);
         assert!(found.is_empty() && contents.cut.as_deref().is_some_and(|cut| cut.contains("the file ends")), "{contents:?}");
     }
@@ -135,7 +144,10 @@ fn lines_of_other_bytes_are_counted_with_their_numbers() {
     assert_eq!(found.iter().map(|r| r.place.number).collect::<Vec<_>>(), [1, 7]);
     let reasons: Vec<_> = skipped(&contents).into_iter().map(|(reason, _, first)| (reason, first)).collect();
     let at = |text: &str| text.to_owned();
-    assert_eq!(reasons, [(Reason::NotUtf8, at("line 2")), (Reason::NotUnderstood, at("line 5")), (Reason::TooLong, at("line 6"))]);
+    assert_eq!(
+        reasons,
+        [(Reason::NotUtf8, at("line 2")), (Reason::NotUnderstood, at("line 5")), (Reason::TooLong, at("line 6"))]
+    );
 }
 
 /// A HAR that is made while it is read: so many entries.

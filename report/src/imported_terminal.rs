@@ -51,7 +51,13 @@ fn one(record: &ImportedRecord, known: &[&str]) -> String {
     let _ = writeln!(out, "  {style}{total:>9}  {}{style:#}  {}", record.label(), facts(record));
     if let Some(judged) = &record.judged {
         for entry in &judged.reading.ledger.entries {
-            let _ = writeln!(out, "             {DIM}{:>9}  {}: {}{DIM:#}", entry.span.to_string(), entry.phase.words(), whose(entry));
+            let _ = writeln!(
+                out,
+                "             {DIM}{:>9}  {}: {}{DIM:#}",
+                entry.span.to_string(),
+                entry.phase.words(),
+                whose(entry)
+            );
         }
         let _ = writeln!(out, "             {}", visible(&judged.sentence));
     }
@@ -138,6 +144,7 @@ fn hints(out: &mut String, report: &ImportReport) {
         let _ = writeln!(out, "  to reproduce: whostalled run --from {}", visible(&file.name));
     }
     if report.slowest.iter().any(|record| record.key.is_some()) {
-        let _ = writeln!(out, "  {DIM}Behind address translation the edge sees another client's end than the client does.{DIM:#}");
+        let _ =
+            writeln!(out, "  {DIM}Behind address translation the edge sees another client's end than the client does.{DIM:#}");
     }
 }

@@ -34,13 +34,8 @@ fn alb(place: Place, words: &[&str]) -> Option<Request> {
     let client = endpoint(client)?;
     let (processing, target, response) = (seconds(processing), seconds(target), seconds(response));
     let (own, undivided) = if has_body(asked) { (response, processing) } else { (sum(processing, response), None) };
-    let trace = EdgeTrace {
-        own,
-        backend: target,
-        undivided,
-        complete: target.is_some() && response.is_some(),
-        ..EdgeTrace::default()
-    };
+    let trace =
+        EdgeTrace { own, backend: target, undivided, complete: target.is_some() && response.is_some(), ..EdgeTrace::default() };
     let mut request = edge(place, Source::Alb, trace, EnumSet::empty());
     if kind == "http" || kind == "ws" {
         request.unknown.remove(crate::request::Unknown::Handshake); // it has none

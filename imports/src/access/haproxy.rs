@@ -26,13 +26,15 @@ struct Patterns {
 }
 
 #[expect(clippy::unwrap_used, reason = "the patterns are fixed; a test compiles them")]
-static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| Patterns {
+static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
+    Patterns {
     line: Regex::new(
         r"(?:^|\s)(?<client>\S+:\d{1,5}) \[(?<time>\d{1,2}/[A-Z][a-z]{2}/\d{4}:[^\]]{8,20})\] (?<front>\S+) (?<back>[^\s/]+/\S+) (?:Th=(?<th>\d+) )?(?<timers>[+-]?\d+(?:/[+-]?\d+){2,6})(?<rest>(?: .*)?)$",
     )
     .unwrap(),
     failed: Regex::new(r"(?:^|\s)(?<client>\S+:\d{1,5}) \[(?<time>\d{1,2}/[A-Z][a-z]{2}/\d{4}:[^\]]{8,20})\] \S+: (?<why>.*SSL.*|.*handshake.*)$").unwrap(),
     named: Regex::new(r"\bTh=(\d+)\b").unwrap(),
+}
 });
 
 /// Absent if it is no such line.
@@ -51,7 +53,12 @@ pub(super) fn read(place: Place, line: &str) -> Option<Result<Request, Reason>> 
         let rest = words(&found["rest"]);
         if timers.len() > 3 {
             request.status = rest.first().and_then(|status| status.parse().ok()).filter(|status| *status > 0);
-            let asked = rest.iter().find(|word| word.ends_with("HTTP/1.1") || word.ends_with("HTTP/1.0") || word.ends_with("HTTP/2.0") || word.ends_with("HTTP/3.0"));
+            let asked = rest.iter().find(|word| {
+                word.ends_with("HTTP/1.1")
+                    || word.ends_with("HTTP/1.0")
+                    || word.ends_with("HTTP/2.0")
+                    || word.ends_with("HTTP/3.0")
+            });
             // `option httpslog`: errors and whether it was resumed, then name, version and cipher.
             let tls: Option<[&str; 3]> = rest.last().and_then(|last| last.split('/').collect::<Vec<_>>().try_into().ok());
             let mut host = None;
@@ -80,7 +87,13 @@ fn trace(timers: &[&str], named: Option<&str>) -> Option<EdgeTrace> {
         // Tw/Tc/Tt: how long data went to and fro afterwards is nobody's stall.
         3 => EdgeTrace { own: at(0), backend: at(1), complete: at(1).is_some(), ..EdgeTrace::default() },
         // TR/Tw/Tc/Tr/Ta
-        5 => EdgeTrace { receiving: at(0), own: at(1), backend: add(at(2), at(3)), complete: at(3).is_some(), ..EdgeTrace::default() },
+        5 => EdgeTrace {
+            receiving: at(0),
+            own: at(1),
+            backend: add(at(2), at(3)),
+            complete: at(3).is_some(),
+            ..EdgeTrace::default()
+        },
         // Th/Ti/TR/Tw/Tc/Tr/Ta: Ti is a client that had nothing to ask yet.
         7 => EdgeTrace {
             handshake: at(0),

@@ -18,8 +18,14 @@ use crate::{Reason, Source};
 pub(super) type Field<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Fields that only Envoy's logs have.
-const ENVOYS: [&str; 6] =
-    ["response_flags", "downstream_remote_address", "downstream_local_address", "upstream_host", "upstream_cluster", "downstream_handshake_duration"];
+const ENVOYS: [&str; 6] = [
+    "response_flags",
+    "downstream_remote_address",
+    "downstream_local_address",
+    "upstream_host",
+    "upstream_cluster",
+    "downstream_handshake_duration",
+];
 /// Fields that only nginx's logs have.
 const NGINXS: [&str; 6] =
     ["request_time", "upstream_response_time", "body_bytes_sent", "ssl_handshake_time", "request_length", "tcpinfo_rtt"];
@@ -35,13 +41,15 @@ struct Patterns {
 }
 
 #[expect(clippy::unwrap_used, reason = "the patterns are fixed; a test compiles them")]
-static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| Patterns {
+static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
+    Patterns {
     pair: Regex::new(r#"(?:^|[\s,;])([A-Za-z_][A-Za-z0-9_]{0,40})=("[^"]*"|[^\s,;"]+(?:, [\d.]+)*)"#).unwrap(),
     combined: Regex::new(
         r#"^(?<client>\[?[0-9A-Fa-f.:]+\]?(?::\d{1,5})?) (?:- )?\S+ \[(?<time>[^\]]+)\] "(?<asked>[^"]*)" (?<status>\d{3}) \d+(?<rest>(?: .*)?)$"#,
     )
     .unwrap(),
     ingress: Regex::new(r#"" \d+ (?<took>\d+\.\d+) \[[^\]]*\] \[[^\]]*\] \S+ \S+ (?<upstream>[\d.]+|-) "#).unwrap(),
+}
 });
 
 /// Reads named fields; absent if they are nobody's whom we know.
@@ -63,9 +71,11 @@ pub(super) fn read(place: Place, field: &Field<'_>) -> Option<Result<Request, Re
     let first = |names: &[&str]| names.iter().find_map(|name| field(name));
     let end = |addresses: &[&str], ports: &[&str]| {
         let Some(address) = first(addresses) else { return End::default() };
-        endpoint(&address).map_or_else(|| End { ip: logline::ip(&address), port: first(ports).and_then(|p| p.parse().ok()) }, End::from)
+        endpoint(&address)
+            .map_or_else(|| End { ip: logline::ip(&address), port: first(ports).and_then(|p| p.parse().ok()) }, End::from)
     };
-    request.client = end(&["downstream_remote_address", "remote_addr", "client", "client_addr", "client_ip"], &["remote_port", "client_port"]);
+    request.client =
+        end(&["downstream_remote_address", "remote_addr", "client", "client_addr", "client_ip"], &["remote_port", "client_port"]);
     request.server = end(&["downstream_local_address", "server_addr"], &["server_port"]);
     request.when = first(&["start_time", "time_iso8601", "timestamp", "time", "@timestamp"])
         .and_then(|text| When::iso(&text, false))
@@ -73,7 +83,8 @@ pub(super) fn read(place: Place, field: &Field<'_>) -> Option<Result<Request, Re
         .or_else(|| When::epoch(&field("msec")?));
     request.version = first(&["ssl_protocol", "downstream_tls_version"]).and_then(|version| aws::tls_version(&version));
     request.status = first(&["response_code", "status"]).and_then(|status| status.parse().ok()).filter(|status| *status > 0);
-    let host = first(&["authority", ":authority", "host", "http_host", "requested_server_name", "ssl_server_name", "server_name"]);
+    let host =
+        first(&["authority", ":authority", "host", "http_host", "requested_server_name", "ssl_server_name", "server_name"]);
     let path = first(&["path", "request_uri", "uri"]).or_else(|| address_of(&field("request")?).map(str::to_owned));
     asked_for(&mut request, host.as_deref(), path.as_deref());
     Some(Ok(request))
@@ -82,7 +93,9 @@ pub(super) fn read(place: Place, field: &Field<'_>) -> Option<Result<Request, Re
 fn of_envoy(field: &Field<'_>) -> Option<EdgeTrace> {
     let time = |name: &str| field(name).and_then(|text| ms(&text));
     let handshake = time("downstream_handshake_duration");
-    let upstream = time("upstream_service_time").or_else(|| time("x-envoy-upstream-service-time")).or_else(|| time("x_envoy_upstream_service_time"));
+    let upstream = time("upstream_service_time")
+        .or_else(|| time("x-envoy-upstream-service-time"))
+        .or_else(|| time("x_envoy_upstream_service_time"));
     let complete = field("response_code").is_none_or(|code| code != "0");
     let of_http = field("response_code").is_some() || field("method").is_some();
     match time("duration").filter(|_| of_http) {
@@ -123,8 +136,11 @@ fn total(text: &str) -> Option<Span> {
 pub(super) fn of_line(place: Place, line: &str) -> Option<Result<Request, Reason>> {
     let combined = PATTERNS.combined.captures(line);
     let ingress = PATTERNS.ingress.captures(line);
-    let pairs: Vec<(String, String)> =
-        PATTERNS.pair.captures_iter(line).map(|pair| (pair[1].to_ascii_lowercase(), pair[2].trim_matches('"').to_owned())).collect();
+    let pairs: Vec<(String, String)> = PATTERNS
+        .pair
+        .captures_iter(line)
+        .map(|pair| (pair[1].to_ascii_lowercase(), pair[2].trim_matches('"').to_owned()))
+        .collect();
     let of_pairs = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let field = |name: &str| {
         let of_form = || match (name, &combined, &ingress) {
@@ -145,4 +161,3 @@ pub(super) fn of_line(place: Place, line: &str) -> Option<Result<Request, Reason
         None => None,
     }
 }
-

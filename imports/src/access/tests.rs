@@ -21,8 +21,14 @@ const HEAD: &str = "Nov 26 12:00:00 lb haproxy[9]: 198.51.100.4:5001 [26/Nov/202
 fn haproxys_timers_by_their_number() {
     let request = "200 99 - - ---- 2/2/0/0/0 0/0 \"GET /a HTTP/1.1\"";
     assert_eq!(parts(&format!("{HEAD} fe~ be/s2 3/1/2/7/900 {request}")), [None, Some(3.0), Some(1.0), Some(9.0), None]);
-    assert_eq!(parts(&format!("{HEAD} fe~ be/s2 640/5/3/1/2/7/900 {request}")), [Some(640.0), Some(3.0), Some(1.0), Some(9.0), None]);
-    assert_eq!(parts(&format!("{HEAD} fe~ be/s2 3/1/2/7/900 {request} Th=12")), [Some(12.0), Some(3.0), Some(1.0), Some(9.0), None]);
+    assert_eq!(
+        parts(&format!("{HEAD} fe~ be/s2 640/5/3/1/2/7/900 {request}")),
+        [Some(640.0), Some(3.0), Some(1.0), Some(9.0), None]
+    );
+    assert_eq!(
+        parts(&format!("{HEAD} fe~ be/s2 3/1/2/7/900 {request} Th=12")),
+        [Some(12.0), Some(3.0), Some(1.0), Some(9.0), None]
+    );
     assert_eq!(parts(&format!("{HEAD} fe be/s2 4/30/4000 312 -- 0/0/0/0/3 0/0")), [None, None, Some(4.0), Some(30.0), None]);
     assert_eq!(parts(&format!("{HEAD} fe be/s2 4/30/+4000 312 -- 0/0/0/0/3 0/0")), [None, None, Some(4.0), Some(30.0), None]);
 }
@@ -63,9 +69,18 @@ fn the_whole_line_is_read_within_dockers_and_the_journals_json() {
 #[test]
 fn nginx_by_any_form_with_names() {
     let all = [None, None, None, Some(7.0), Some(2.0)];
-    assert_eq!(parts(r#"{"remote_addr":"192.0.2.7","remote_port":"9","request_time":"0.009","upstream_response_time":"0.004, 0.003"}"#), all);
-    assert_eq!(parts("time:26/Nov/2026:12:00:00 +0000\tremote_addr:192.0.2.7\tremote_port:9\trequest_time:0.009\tupstream_response_time:0.007"), all);
-    let line = r#"192.0.2.7:9 - - [26/Nov/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "curl" rt=0.009 uct="0.001" urt="0.007""#;
+    assert_eq!(
+        parts(r#"{"remote_addr":"192.0.2.7","remote_port":"9","request_time":"0.009","upstream_response_time":"0.004, 0.003"}"#),
+        all
+    );
+    assert_eq!(
+        parts(
+            "time:26/Nov/2026:12:00:00 +0000\tremote_addr:192.0.2.7\tremote_port:9\trequest_time:0.009\tupstream_response_time:0.007"
+        ),
+        all
+    );
+    let line =
+        r#"192.0.2.7:9 - - [26/Nov/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "curl" rt=0.009 uct="0.001" urt="0.007""#;
     assert_eq!(parts(line), all, "the short names that many use");
     let round_trip = trace(r#"{"remote_addr":"192.0.2.7","request_time":"0.009","tcpinfo_rtt":"31000"}"#).round_trip;
     assert_eq!(round_trip, Some(Span::from_millis(31)));

@@ -187,11 +187,16 @@ impl State {
                 }
             }
             What::SessionFound => {
-                if let Some(socket) = other().and_then(|session| self.sessions.get(&session)).filter(|_| self.streams.len() < MOST) {
+                if let Some(socket) =
+                    other().and_then(|session| self.sessions.get(&session)).filter(|_| self.streams.len() < MOST)
+                {
                     self.streams.insert(id, (*socket, true));
                 }
             }
-            What::UrlRequestStartJob | What::HttpStreamRequestBoundToJob | What::HttpTransactionSendRequest | What::HttpTransactionReadHeaders => {
+            What::UrlRequestStartJob
+            | What::HttpStreamRequestBoundToJob
+            | What::HttpTransactionSendRequest
+            | What::HttpTransactionReadHeaders => {
                 if let Some(asked) = kept(&mut self.requests, id, &mut self.beyond) {
                     asked.note(what, begin, end, at, other(), params);
                 }
@@ -219,7 +224,8 @@ impl State {
     fn lookup_of(&self, socket: &Socket) -> Option<Stretch> {
         let job = self.jobs.get(&socket.job?)?;
         let began = socket.tcp.began;
-        let before = |lookup: &Stretch| lookup.ended.zip(began).is_some_and(|(ended, began)| (0..=LOOKUP_FITS).contains(&(began - ended)));
+        let before =
+            |lookup: &Stretch| lookup.ended.zip(began).is_some_and(|(ended, began)| (0..=LOOKUP_FITS).contains(&(began - ended)));
         let own = Some(job.lookup).filter(|lookup| before(lookup) || lookup.began.is_some() && began.is_none());
         let same = |lookup: &&Lookup| Some(&lookup.host) == job.to.as_ref() && before(&lookup.stretch);
         own.or_else(|| self.looked_up.iter().rfind(same).map(|lookup| lookup.stretch))
@@ -264,8 +270,13 @@ impl State {
         let asked_after = asked.filter(|asked| asked.sent.began.is_some());
         let (sent, first_byte) = asked_after.map_or((None, None), Asked::times);
         let handshake_done = tls.and_then(|tls| tls.done).or(socket.tcp.step().and_then(|tcp| tcp.done));
-        let done = if sent.is_some() { first_byte } else { handshake_done.filter(|_| socket.tls.began.is_none() || tls.is_some_and(|tls| tls.done.is_some())) };
-        let given_up = [socket.tcp.ended.filter(|_| socket.tcp.error.is_some()), socket.tls.ended.filter(|_| socket.tls.error.is_some())];
+        let done = if sent.is_some() {
+            first_byte
+        } else {
+            handshake_done.filter(|_| socket.tls.began.is_none() || tls.is_some_and(|tls| tls.done.is_some()))
+        };
+        let given_up =
+            [socket.tcp.ended.filter(|_| socket.tcp.error.is_some()), socket.tls.ended.filter(|_| socket.tls.error.is_some())];
         let last = given_up.into_iter().flatten().max().or(self.last).unwrap_or(began);
         let trace = AppTrace {
             started: instant(began),
@@ -337,8 +348,7 @@ impl State {
             request.asked_for(url);
         }
         let wall = self.offset.map(|offset| offset + began as f64).filter(|ms| (0.0..9e12).contains(ms));
-        request.when =
-            wall.map(|ms| When { ns: ms as i64 * 1_000_000, precision: Span::from_millis(1), zone_known: true });
+        request.when = wall.map(|ms| When { ns: ms as i64 * 1_000_000, precision: Span::from_millis(1), zone_known: true });
         request
     }
 }
@@ -385,7 +395,13 @@ impl Socket {
             (None, _) => None,
         };
         let hello = self.hello.map(instant);
-        Some(Tls { hello, flight: self.flight.map(instant), finished: self.finished.map(instant), rounds, ..Tls::between(step.began, step.done) })
+        Some(Tls {
+            hello,
+            flight: self.flight.map(instant),
+            finished: self.finished.map(instant),
+            rounds,
+            ..Tls::between(step.began, step.done)
+        })
     }
 }
 

@@ -74,7 +74,8 @@ pub fn read(trace: &EdgeTrace) -> Reading {
 /// Judges a reading of [`read`]'s.
 pub fn judge(trace: &EdgeTrace, reading: &mut Reading) -> Judgement {
     // Where nothing tells the round trip, an ordinary one is not held against anybody.
-    let round_trip = if trace.handshake.is_some() && trace.round_trip.is_none() { policy::ORDINARY_ROUND_TRIP } else { Span::ZERO };
+    let round_trip =
+        if trace.handshake.is_some() && trace.round_trip.is_none() { policy::ORDINARY_ROUND_TRIP } else { Span::ZERO };
     reading.ledger.apply(&Baseline { client_unsplit: policy::UNSPLIT_CLIENT + round_trip, ..Baseline::default() });
     for entry in reading.ledger.entries.iter_mut().filter(|e| e.round_trip) {
         (entry.candidates, entry.missing) = anybody();

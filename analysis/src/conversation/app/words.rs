@@ -16,7 +16,8 @@ pub(super) fn sentence(reading: &Reading, judgement: &Judgement, program: &str) 
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<&str> = candidates.iter().map(Owner::words).collect();
             let what: Vec<&str> = missing.iter().map(|m| m.words()).collect();
-            let mostly = largest(reading, Owner::Unattributed).map_or(String::new(), |e| format!(", mostly in \"{}\",", e.phase.words()));
+            let mostly =
+                largest(reading, Owner::Unattributed).map_or(String::new(), |e| format!(", mostly in \"{}\",", e.phase.words()));
             let mut said = format!("{excess} beyond the baseline{mostly} could be any of: {}.", who.join(", "));
             if !what.is_empty() {
                 let _ = write!(said, " To tell: {}.", what.join("; "));
