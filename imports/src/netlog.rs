@@ -5,6 +5,7 @@
 //!
 //! What events are called is a table in the file (`constants`); numbers differ from version to version.
 
+mod socket;
 mod state;
 
 use std::collections::HashMap;

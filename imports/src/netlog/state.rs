@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use analysis::clock::{Client, Instant, Span};
-use analysis::conversation::app::{AppTrace, Step, Tls};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use analysis::conversation::app::AppTrace;
 use enumset::EnumSet;
 
 use super::Params;
+use super::socket::{Ms, Socket, Stretch, instant};
 use crate::logline::endpoint;
 use crate::request::{Place, Request, Seen, Unit, Unknown, shortened};
 use crate::when::When;
@@ -18,11 +17,6 @@ use crate::{Found, Reason, Source};
 const MOST: usize = 100_000;
 /// A socket whose TCP began longer after the answer was not waiting for it (in milliseconds; as in `explain`'s captures).
 const LOOKUP_FITS: Ms = 50;
-/// A TLS handshake message: its type and length, the version, then the random bytes of a ClientHello.
-const CLIENT_HELLO: u8 = 1;
-const FINISHED: u32 = 20;
-const RANDOM_AT: usize = 6;
-
 /// The events that are asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, strum::VariantArray, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -49,51 +43,6 @@ pub(super) enum What {
 
 impl What {
     pub(super) const ALL: &[What] = <What as strum::VariantArray>::VARIANTS;
-}
-
-/// Milliseconds of the browser's clock.
-type Ms = i64;
-
-/// When something began and ended, and whether it failed.
-#[derive(Clone, Copy, Default, Debug)]
-struct Stretch {
-    began: Option<Ms>,
-    ended: Option<Ms>,
-    error: Option<i64>,
-}
-
-impl Stretch {
-    fn note(&mut self, begin: bool, end: bool, at: Ms, params: &Params) {
-        if begin && self.began.is_none() {
-            self.began = Some(at);
-        }
-        if end && self.began.is_some() {
-            self.ended = Some(at);
-            self.error = params.net_error.0.filter(|error| *error < 0.0).map(|error| error as i64);
-        }
-    }
-
-    fn step(&self) -> Option<Step> {
-        Some(Step { began: instant(self.began?), done: self.ended.filter(|_| self.error.is_none()).map(instant) })
-    }
-}
-
-#[derive(Clone, Default, Debug)]
-struct Socket {
-    tcp: Stretch,
-    tls: Stretch,
-    local: Option<String>,
-    remote: Option<String>,
-    version: Option<String>,
-    resumed: bool,
-    random: Option<[u8; 32]>,
-    hello: Option<Ms>,
-    flight: Option<Ms>,
-    finished: Option<Ms>,
-    /// The job that made it.
-    job: Option<u64>,
-    /// The request that used it first.
-    user: Option<u64>,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -353,58 +302,6 @@ impl State {
     }
 }
 
-impl Socket {
-    fn connected(&mut self, what: What, begin: bool, end: bool, at: Ms, params: &Params) {
-        let text = |text: &crate::json::Text| text.full().map(str::to_owned);
-        match what {
-            What::TcpConnect => {
-                self.tcp.note(begin, end, at, params);
-                self.local = self.local.take().or(text(&params.local_address)).or(text(&params.source_address));
-                self.remote = text(&params.remote_address).or(self.remote.take());
-            }
-            What::TcpConnectAttempt => self.remote = text(&params.address).or(self.remote.take()),
-            _ => {
-                self.tls.note(begin, end, at, params);
-                self.version = self.version.take().or(text(&params.version));
-                self.resumed |= params.is_resumed.0 == Some(true);
-            }
-        }
-    }
-
-    fn message(&mut self, sent: bool, at: Ms, params: &Params) {
-        if self.tls.ended.is_some() {
-            return; // session tickets
-        }
-        match sent {
-            true if params.message.0 == Some(f64::from(CLIENT_HELLO)) => {
-                self.hello.get_or_insert(at);
-                self.random = self.random.or_else(|| random(params));
-            }
-            true if params.message.whole() == Some(FINISHED) => self.finished = Some(at),
-            true => {}
-            false if self.finished.is_none() => self.flight = Some(at),
-            false => {}
-        }
-    }
-
-    fn tls(&self) -> Option<Tls> {
-        let step = self.tls.step()?;
-        let rounds = match (self.version.as_deref(), self.resumed) {
-            (Some("TLS 1.3"), _) | (Some(_), true) => Some(1),
-            (Some(_), false) => Some(2),
-            (None, _) => None,
-        };
-        let hello = self.hello.map(instant);
-        Some(Tls {
-            hello,
-            flight: self.flight.map(instant),
-            finished: self.finished.map(instant),
-            rounds,
-            ..Tls::between(step.began, step.done)
-        })
-    }
-}
-
 impl Asked {
     fn note(&mut self, what: What, begin: bool, end: bool, at: Ms, other: Option<u64>, params: &Params) {
         match what {
@@ -439,22 +336,4 @@ fn kept<'a, T: Default>(sources: &'a mut BTreeMap<u64, T>, id: u64, beyond: &mut
 
 fn kept_job(jobs: &mut HashMap<u64, Job>, id: u64) -> Option<&mut Job> {
     (jobs.len() < MOST || jobs.contains_key(&id)).then(|| jobs.entry(id).or_default())
-}
-
-/// ClientHello.random from a message's bytes: base64, or hexadecimal digits before Chrome 81.
-fn random(params: &Params) -> Option<[u8; 32]> {
-    let bytes = match (params.bytes.full(), params.hex_encoded_bytes.full()) {
-        (Some(text), _) => STANDARD.decode(text).ok()?,
-        (None, Some(hex)) => hex.as_bytes().chunks_exact(2).map(byte).collect::<Option<Vec<u8>>>()?,
-        (None, None) => return None,
-    };
-    (bytes.first() == Some(&CLIENT_HELLO)).then(|| bytes.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok())?
-}
-
-fn byte(digits: &[u8]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-fn instant(ms: Ms) -> Instant<Client> {
-    Instant::from_nanos(ms.saturating_mul(1_000_000))
 }
