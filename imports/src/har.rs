@@ -3,6 +3,8 @@
 //! A timing of -1 did not happen, or is not told: it is absent. `ssl` lies within `connect` by the specification, in Chromium's exports and
 //! Playwright's, and behind it in Firefox's; of others `time`, which is the sum of all, tells which. No HAR names the client's end; `connection` is a number of the browser's own,
 //! or the server's port.
+//!
+//! Not by the crate `har`: that takes a whole file into memory, and refuses it for one field of another type, or for its missing end.
 
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
