@@ -230,14 +230,14 @@ fn trace(
         (instant(began), instant(at))
     };
     let queued = part(timings.blocked).filter(|ms| *ms > 0.0).map(|ms| lay(ms).1);
-    let lookup = dns.map(|ms| lay(ms)).map(|(began, done)| Step { began, done: Some(done) });
+    let lookup = dns.map(&mut lay).map(|(began, done)| Step { began, done: Some(done) });
     let (connect, tls) = if quic {
         let both = tcp.unwrap_or_default() + ssl.filter(|_| !within || tcp.is_some()).unwrap_or_default();
         let handshake = (both > 0.0).then(|| lay(both));
         (None, handshake.map(|(began, done)| Tls { rounds: Some(1), ..Tls::between(began, Some(done)) }))
     } else {
-        let step = tcp.map(|ms| lay(ms)).map(|(began, done)| Step { began, done: Some(done) });
-        (step, ssl.map(|ms| lay(ms)).map(|(began, done)| Tls::between(began, Some(done))))
+        let step = tcp.map(&mut lay).map(|(began, done)| Step { began, done: Some(done) });
+        (step, ssl.map(&mut lay).map(|(began, done)| Tls::between(began, Some(done))))
     };
     let sent = lay(part(timings.send).unwrap_or_default()).1;
     let ended = lay(part(timings.wait).unwrap_or_default()).1;
@@ -253,7 +253,7 @@ fn trace(
         unknown |= Unknown::TlsMessages | Unknown::Attempts;
     }
     if quic {
-        unknown = unknown - Unknown::Attempts | Unknown::Quic;
+        unknown = (unknown - Unknown::Attempts) | Unknown::Quic;
     }
     let trace = AppTrace {
         started: instant(0.0),
