@@ -25,7 +25,7 @@ pub mod set;
 #[cfg(kernel_filter)]
 mod socket;
 pub mod sockets;
-mod source;
+pub mod source;
 pub mod tap;
 
 pub use ring::Captured;

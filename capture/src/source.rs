@@ -1,4 +1,4 @@
-//! Where a capture's bytes come from: a file, a file that still grows, standard input; plain, gzip or zstd.
+//! Where a file's bytes come from: a file, a file that still grows, standard input; plain, gzip or zstd.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +16,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const MOST_HEAD: usize = 1 << 20;
 
 /// Opens `path` (`-`: standard input). With `follow`, the end of the file is where more will come, until it is set.
-pub(crate) fn open(path: &Path, follow: Option<Arc<AtomicBool>>) -> io::Result<Source> {
+///
+/// # Errors
+/// If it cannot be opened, or its first bytes cannot be read.
+pub fn open(path: &Path, follow: Option<Arc<AtomicBool>>) -> io::Result<Source> {
     let raw: Box<dyn Read + Send> = if path.as_os_str() == "-" {
         Box::new(io::stdin())
     } else if let Some(stop) = follow {
@@ -27,14 +30,18 @@ pub(crate) fn open(path: &Path, follow: Option<Arc<AtomicBool>>) -> io::Result<S
     Source::new(raw)
 }
 
-/// Plain bytes of a capture. The first read gives all of the file's first header, however the bytes trickle in.
-pub(crate) struct Source {
+/// Plain bytes of a file, whatever it was packed with. The first read gives all of a capture's first header, however the bytes trickle in.
+pub struct Source {
     head: io::Cursor<Vec<u8>>,
     rest: Box<dyn Read + Send>,
 }
 
 impl Source {
-    pub(crate) fn new(mut raw: Box<dyn Read + Send>) -> io::Result<Self> {
+    /// Unpacks what `raw` gives, if it is packed.
+    ///
+    /// # Errors
+    /// If its first bytes cannot be read.
+    pub fn new(mut raw: Box<dyn Read + Send>) -> io::Result<Self> {
         let mut head = Vec::new();
         fill(&mut raw, &mut head, 4)?;
         let (mut head, mut rest) = match head[..] {

@@ -28,7 +28,7 @@ pub struct Arguments {
 pub enum Verb {
     /// Handshake with targets, or run a scenario of the lab, and name the culprit
     Run(Box<Run>),
-    /// Read captures: whose time was every slow TLS handshake in them?
+    /// Read captures, or what customers send instead: whose time was every slow TLS handshake in them?
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
     Watch(Watch),
@@ -179,14 +179,17 @@ pub struct Agent {
     after_help = "Examples:\n  whostalled explain edge.pcap\n  whostalled explain client.pcapng edge.pcap.gz --slow 200ms --html slow.html\n  \
     whostalled explain ring.pcap0 ring.pcap1 ring.pcap2          a rotated set counts as one capture\n  \
     tcpdump -w - -U port 443 | whostalled explain - --watch\n  \
-    whostalled explain edge.pcap --verdict client --ndjson | jq -r .client\n\n\
+    whostalled explain edge.pcap --verdict client --ndjson | jq -r .client\n  \
+    curl -so /dev/null -w '%{json}' https://example.com/ | whostalled explain -\n\n\
     Captures: pcap and pcapng, plain, gzip or zstd, any link type in common use, tunnels, snap lengths, any port. From one end \
     or both: at which end each was made is found out from its packets, and said.\n\n\
+    Not captures: curl's -w '%{json}', HAR, Chrome NetLog, lines of ALB, NLB, Envoy, HAProxy and nginx, told by their content: \
+    what a program's clock can tell, and the key for an edge's recorder.\n\n\
     Exit codes: 0 the captures were read, whatever was found; 2 a capture could not be read at all, or an output could not be \
     written. A capture that breaks off is read up to there, with a warning."
 )]
 pub struct Explain {
-    /// Capture files; `-` for standard input
+    /// Capture files, or what customers send instead; `-` for standard input
     #[arg(required_unless_present_any = ["client_side", "edge_side"])]
     pub captures: Vec<PathBuf>,
     /// A capture made at the client's end, whatever it looks like (may be repeated)

@@ -17,18 +17,14 @@ use report::{explained_html, explained_terminal};
 use settings::words::visible;
 
 use crate::args::Explain;
-use crate::exit;
+use crate::{exit, importing};
 
 /// Reads captures and says whose time every handshake in them was.
 pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
-    let since = args.since.as_deref().map(|text| moment(text, Timestamp::now())).transpose();
-    let filter = Filter {
-        slow: args.slow,
-        names: args.sni.clone(),
-        hosts: args.host.clone(),
-        verdicts: args.verdict.clone(),
-        since: since.map_err(|what| format!("--since: {what}"))?,
-    };
+    let filter = filter(args)?;
+    if let Some(files) = importing::files(args)? {
+        return importing::explain(args, &files, filter);
+    }
     let options = Options {
         captures: args.captures.clone(),
         client_side: args.client_side.clone(),
@@ -69,6 +65,17 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     Ok(if unreadable > 0 { exit::HARNESS } else { exit::HELD })
 }
 
+fn filter(args: &Explain) -> Result<Filter, String> {
+    let since = args.since.as_deref().map(|text| moment(text, Timestamp::now())).transpose();
+    Ok(Filter {
+        slow: args.slow,
+        names: args.sni.clone(),
+        hosts: args.host.clone(),
+        verdicts: args.verdict.clone(),
+        since: since.map_err(|what| format!("--since: {what}"))?,
+    })
+}
+
 /// Prints the report; an output that nobody reads on is no error.
 fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error::Error>> {
     if args.ndjson && !args.json {
@@ -93,7 +100,7 @@ fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error:
 }
 
 /// Standard output: for data as it is, for people without colours where nobody would see them.
-fn output(data: bool) -> Box<dyn Write> {
+pub(crate) fn output(data: bool) -> Box<dyn Write> {
     if data { Box::new(BufWriter::new(std::io::stdout())) } else { Box::new(BufWriter::new(anstream::stdout())) }
 }
 

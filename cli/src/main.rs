@@ -4,6 +4,7 @@ mod allocator;
 mod args;
 mod explaining;
 mod hidden;
+mod importing;
 mod probe;
 mod recording;
 mod run;

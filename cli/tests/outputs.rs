@@ -53,3 +53,50 @@ fn a_run_is_refused_before_the_lab_is_built() {
     assert!(code == Some(2) && said.contains("no-such-client") && !said.contains("building the lab"), "{said}");
     assert!(!folder.path().join("results").exists(), "nothing was begun");
 }
+
+const HAPROXY: &str = "198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s2 640/0/3/0/0/7/650 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /a HTTP/1.1\"\n";
+
+#[test]
+fn what_customers_send_is_explained_with_the_key_and_what_cannot_be_known() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lines = format!("{HAPROXY}worker exited\n{}", HAPROXY.replace("640", "2").replace(":5001", ":5002"));
+    std::fs::write(folder.path().join("edge.log"), &lines).expect("it is writable");
+    let (code, out, _) = whostalled(folder.path(), &["explain", "edge.log"]);
+    for said in [
+        "2 requests",
+        "inconclusive",
+        "whostalled capture dump --flow 198.51.100.4:5001 -o flow.pcapng",
+        "What none of them can know",
+        "left out: 1 line of no form that is known (line 2 is the first)",
+        "whostalled run --from edge.log",
+    ] {
+        assert!(code == Some(0) && out.contains(said), "{said}: {out}");
+    }
+    let (code, out, _) = whostalled(folder.path(), &["explain", "edge.log", "--slow", "200ms", "--ndjson"]);
+    let record: serde_json::Value = serde_json::from_str(&out).expect("it is one line of JSON");
+    assert_eq!(
+        (code, record["key"]["client"].as_str(), record["place"].as_str()),
+        (Some(0), Some("198.51.100.4:5001"), Some("line 1"))
+    );
+    let (code, out, _) = whostalled(folder.path(), &["explain", "edge.log", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((code, report["requests"].as_u64(), report["format"].as_u64()), (Some(0), Some(2), Some(1)));
+}
+
+#[test]
+fn captures_and_what_programs_say_are_not_mixed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("edge.pcap"), capture()).expect("it is writable");
+    std::fs::write(folder.path().join("edge.log"), HAPROXY).expect("it is writable");
+    for (arguments, words) in [
+        (&["explain", "edge.log", "edge.pcap"][..], "two commands"),
+        (&["explain", "edge.pcap", "--edge-side", "edge.log"][..], "no capture"),
+        (&["explain", "edge.log", "--html", "x.html"][..], "--html needs captures"),
+    ] {
+        let (code, _, said) = whostalled(folder.path(), arguments);
+        assert!(code == Some(2) && said.contains(words), "{said}");
+    }
+    let input = std::fs::File::open(folder.path().join("edge.log")).expect("it is there");
+    let piped = Command::new(env!("CARGO_BIN_EXE_whostalled")).args(["explain", "-"]).stdin(input).output().expect("it starts");
+    assert!(String::from_utf8_lossy(&piped.stdout).contains("line 1 of -"), "{piped:?}");
+}

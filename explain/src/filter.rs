@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use analysis::clock::Span;
+use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::Label as Known;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -56,17 +57,39 @@ impl Filter {
     /// Whether a handshake is wanted.
     pub fn admits(&self, finding: &Finding) -> bool {
         let h = &finding.placed.handshake;
-        let total = finding.judged.as_ref().ok().map(|j| j.reading.ledger.total);
-        let any = |empty: bool, found: bool| empty || found;
-        self.since.is_none_or(|since| finding.started >= since)
-            && self.slow.is_none_or(|slow| total.is_some_and(|t| t >= slow))
-            && any(self.hosts.is_empty(), self.hosts.iter().any(|w| w.is(h.endpoints.client) || w.is(h.endpoints.server)))
-            && any(self.names.is_empty(), {
-                let name = h.dialogue.server_name.as_deref();
-                name.is_some_and(|name| self.names.iter().any(|w| w.is(name)))
-            })
-            && any(self.verdicts.is_empty(), self.verdicts.iter().any(|w| w.is(finding)))
+        let opinion = finding.judged.as_ref().ok();
+        self.admit(&Facts {
+            started: Some(finding.started),
+            total: opinion.map(|j| j.reading.ledger.total),
+            ends: [h.endpoints.client, h.endpoints.server].map(|end| (Some(end.ip()), Some(end.port()))),
+            name: h.dialogue.server_name.as_deref(),
+            verdict: opinion.map(|j| &j.judgement.verdict),
+        })
     }
+
+    /// Whether somebody of whom this is known is wanted. What is not known meets no condition.
+    pub(crate) fn admit(&self, facts: &Facts<'_>) -> bool {
+        let any = |empty: bool, found: bool| empty || found;
+        self.since.is_none_or(|since| facts.started.is_some_and(|started| started >= since))
+            && self.slow.is_none_or(|slow| facts.total.is_some_and(|t| t >= slow))
+            && any(self.hosts.is_empty(), self.hosts.iter().any(|w| facts.ends.iter().any(|end| w.is(*end))))
+            && any(self.names.is_empty(), facts.name.is_some_and(|name| self.names.iter().any(|w| w.is(name))))
+            && any(self.verdicts.is_empty(), self.verdicts.iter().any(|w| w.is(facts.verdict)))
+    }
+}
+
+/// What conditions are about.
+pub(crate) struct Facts<'a> {
+    /// When it began, in nanoseconds since the epoch.
+    pub(crate) started: Option<i64>,
+    /// How long it took.
+    pub(crate) total: Option<Span>,
+    /// Both ends, as far as they are known.
+    pub(crate) ends: [(Option<IpAddr>, Option<u16>); 2],
+    /// The server's name.
+    pub(crate) name: Option<&'a str>,
+    /// What was said of it.
+    pub(crate) verdict: Option<&'a Verdict>,
 }
 
 /// A server name: `example.com`, or `*.example.com` for every name below it.
@@ -113,8 +136,8 @@ impl FromStr for Host {
 }
 
 impl Host {
-    fn is(&self, end: SocketAddr) -> bool {
-        self.network.contains(&end.ip()) && self.port.is_none_or(|p| p == end.port())
+    fn is(&self, (ip, port): (Option<IpAddr>, Option<u16>)) -> bool {
+        ip.is_some_and(|ip| self.network.contains(&ip)) && self.port.is_none_or(|wanted| port == Some(wanted))
     }
 }
 
@@ -136,12 +159,12 @@ impl FromStr for Label {
 }
 
 impl Label {
-    fn is(&self, finding: &Finding) -> bool {
-        match (&finding.judged, self.0.as_str()) {
-            (Err(_), label) => label == "unjudged",
-            (Ok(_), "unjudged") => false,
-            (Ok(opinion), "slow") => opinion.judgement.verdict.label() != "healthy",
-            (Ok(opinion), label) => opinion.judgement.verdict.names(label),
+    fn is(&self, verdict: Option<&Verdict>) -> bool {
+        match (verdict, self.0.as_str()) {
+            (None, label) => label == "unjudged",
+            (Some(_), "unjudged") => false,
+            (Some(verdict), "slow") => verdict.label() != "healthy",
+            (Some(verdict), label) => verdict.names(label),
         }
     }
 }
@@ -182,10 +205,15 @@ mod tests {
     #[test]
     fn hosts_are_addresses_networks_or_sockets() {
         let host = |text: &str| text.parse::<Host>().expect("a host");
-        let end = |text: &str| text.parse::<SocketAddr>().expect("a socket address");
+        let end = |text: &str| {
+            let end: SocketAddr = text.parse().expect("a socket address");
+            (Some(end.ip()), Some(end.port()))
+        };
         assert!(host("192.0.2.0/24").is(end("192.0.2.7:1")) && !host("192.0.2.0/24").is(end("192.0.3.7:1")));
         assert!(host("192.0.2.7:443").is(end("192.0.2.7:443")) && !host("192.0.2.7:443").is(end("192.0.2.7:80")));
         assert!(host("2001:db8::/32").is(end("[2001:db8::9]:443")));
+        let no_port = (end("192.0.2.7:1").0, None);
+        assert!(host("192.0.2.7").is(no_port) && !host("192.0.2.7:1").is(no_port) && !host("192.0.2.7").is((None, Some(1))));
         assert!("example.com".parse::<Host>().is_err());
     }
 

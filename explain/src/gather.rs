@@ -31,7 +31,8 @@ pub struct Gather<'a> {
     slowest: Vec<(Span, ExplainedRecord)>,
 }
 
-struct Sum {
+/// Handshakes with the same verdict.
+pub(crate) struct Sum {
     totals: Histogram<u32>,
     n: u64,
     excess: Span,
@@ -65,8 +66,7 @@ impl<'a> Gather<'a> {
 
     /// The report, and the packets remembered.
     pub fn finish(self, outcome: Outcome) -> (ExplainReport, Option<Selection>) {
-        let mut summary: Vec<Share> = self.shares.into_iter().map(|(_, words, sum)| sum.share(words)).collect();
-        summary.sort_by(|a, b| b.excess_ms.total_cmp(&a.excess_ms).then(b.n.cmp(&a.n)).then(a.verdict.cmp(&b.verdict)));
+        let summary = summary(self.shares.into_iter().map(|(_, words, sum)| sum.share(words)));
         let report = ExplainReport {
             format: FORMAT,
             captures: outcome.captures,
@@ -86,8 +86,24 @@ impl<'a> Gather<'a> {
     }
 }
 
+/// Lines of a summary in their order.
+pub(crate) fn summary(shares: impl Iterator<Item = Share>) -> Vec<Share> {
+    let mut summary: Vec<Share> = shares.collect();
+    summary.sort_by(|a, b| b.excess_ms.total_cmp(&a.excess_ms).then(b.n.cmp(&a.n)).then(a.verdict.cmp(&b.verdict)));
+    summary
+}
+
 impl Sum {
-    fn share(self, verdict: String) -> Share {
+    /// Counts one: how long it took and how much of that was lost, if it was judged.
+    pub(crate) fn add(&mut self, judged: Option<(Span, Span)>) {
+        self.n += 1;
+        if let Some((total, lost)) = judged {
+            self.totals.saturating_record((total.nanos() / 1_000).unsigned_abs());
+            self.excess += lost;
+        }
+    }
+
+    pub(crate) fn share(self, verdict: String) -> Share {
         let ms = |micros: u64| micros as f64 / 1e3;
         let judged = !self.totals.is_empty();
         Share {
@@ -116,14 +132,9 @@ impl Sink for Gather<'_> {
             self.shares.push((line, words(&finding.judged), Sum::default()));
             self.shares.len() - 1
         });
-        let sum = &mut self.shares[place].2;
-        sum.n += 1;
         let total = finding.judged.as_ref().map_or(Span::ZERO, |j| j.reading.ledger.total);
-        if let Ok(opinion) = &finding.judged {
-            let lost = if long_path(opinion) { Span::ZERO } else { opinion.judgement.excess };
-            sum.totals.saturating_record((total.nanos() / 1_000).unsigned_abs());
-            sum.excess += lost;
-        }
+        let lost = |opinion: &Opinion| if long_path(opinion) { Span::ZERO } else { opinion.judgement.excess };
+        self.shares[place].2.add(finding.judged.as_ref().ok().map(|opinion| (total, lost(opinion))));
         if let Some(selection) = &mut self.selection {
             selection.add(&finding);
         }

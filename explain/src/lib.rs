@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod filter;
 pub mod gather;
 pub mod how;
+pub mod imported;
 pub mod joining;
 mod judges;
 pub mod judging;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whostalled_recorder::logline::{Fields, ParsedLine, read};
+use imports::logline::{Fields, ParsedLine, read};
 use whostalled_recorder::trigger::{LogLine, Source, Trigger};
 
 /// A handshake that took no longer deserves no file.

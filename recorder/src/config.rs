@@ -18,7 +18,7 @@ use settings::words::{NotPlain, plain};
 use settings::{Time, Wrong};
 
 use crate::admission::Rate;
-use crate::logline::Fields;
+use imports::logline::Fields;
 
 /// What is wrong with a configuration: always its writer's to mend.
 #[derive(Debug, thiserror::Error)]

@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ControlError, NotKept};
 use crate::flow_report::{Provenance, bundle};
-use crate::logline::endpoint;
 use crate::memory::Packet;
 use crate::sources::{TriggerRequest, TriggerSender};
 use crate::trigger::{Source, Trigger};
 use crate::view::Shown;
+use imports::logline::endpoint;
 
 /// Patience with whoever asks, and with the recorder.
 const PATIENCE: Duration = Duration::from_secs(30);

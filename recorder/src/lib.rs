@@ -7,7 +7,7 @@
 //!  control (threads): dump, trigger, status                                memory ───────────┘
 //!  engine ─ tally ─► alerter: alarm ─► store ─► outbox (web thread, shared with `watch`) ─► receivers;   web: page, /metrics
 //! ```
-//! Pure, with time as an argument: [`memory`], [`kernel_view`], [`screen`], [`detector`], [`flow_report`], [`logline`], [`admission`], [`tally`], [`alarm`], [`slow`].
+//! Pure, with time as an argument: [`memory`], [`kernel_view`], [`screen`], [`detector`], [`flow_report`], [`admission`], [`tally`], [`alarm`], [`slow`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -21,7 +21,6 @@ pub mod error;
 pub mod evidence_store;
 pub mod flow_report;
 pub mod kernel_view;
-pub mod logline;
 pub mod memory;
 pub mod metrics;
 pub mod names;

@@ -18,8 +18,8 @@ use nix::sys::eventfd::EventFd;
 use crate::config::Log;
 use crate::error::Error;
 use crate::evidence_store::Answer;
-use crate::logline::{Fields, ParsedLine, read, read_fields};
 use crate::trigger::{LogLine, Source, Trigger};
+use imports::logline::{Fields, ParsedLine, read, read_fields};
 
 /// Between two looks at a file, and at whether to stop.
 const LOOK: Duration = Duration::from_millis(50);

@@ -59,7 +59,7 @@ pub struct ExplainedRecord {
 }
 
 /// A verdict that is there and cannot be read is an error: by itself serde would take it for one that is not there.
-fn all_or_nothing<'de, D: Deserializer<'de>>(record: D) -> Result<Option<Judged>, D::Error> {
+pub(crate) fn all_or_nothing<'de, D: Deserializer<'de>>(record: D) -> Result<Option<Judged>, D::Error> {
     #[derive(Deserialize)]
     struct Parts {
         reading: Option<Reading>,

@@ -11,6 +11,8 @@
 //! | a run, judged | `verdict.json` | [`run::RunRecord`] |
 //! | a handshake found in captures | `explain --ndjson` | [`explained::ExplainedRecord`] |
 //! | all that was found in captures | `explain --json` | [`explained::ExplainReport`] |
+//! | a request found in what customers sent | `explain --ndjson` | [`imported::ImportedRecord`] |
+//! | all that was found in that | `explain --json` | [`imported::ImportReport`] |
 //! | a verdict beside its packets | a comment of a pcapng | [`handshake::Judged`] |
 //!
 //! **Versions.** A record says its [`FORMAT`], or belongs to one that does. Within a version fields and words are only added, each with
@@ -22,6 +24,7 @@
 
 pub mod explained;
 pub mod handshake;
+pub mod imported;
 mod judgement;
 pub mod lanes;
 pub mod read;

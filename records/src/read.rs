@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::FORMAT;
 use crate::explained::{ExplainReport, ExplainedRecord};
 use crate::handshake::{HandshakeRecord, Judged};
+use crate::imported::{ImportReport, ImportedRecord};
 use crate::run::{ClientEnded, Manifest, RunRecord};
 
 /// How the comment of an evidence file begins that holds a [`Judged`].
@@ -48,6 +49,12 @@ impl Record for ExplainedRecord {
 }
 impl Record for ExplainReport {
     const WHAT: &str = "a report on captures";
+}
+impl Record for ImportedRecord {
+    const WHAT: &str = "a request found in what a customer sent";
+}
+impl Record for ImportReport {
+    const WHAT: &str = "a report on what customers sent";
 }
 impl Record for Judged {
     const WHAT: &str = "a verdict";

@@ -7,15 +7,15 @@ use anstyle::{AnsiColor, Style};
 use records::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
 use settings::words::{plural, visible};
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
 
 /// Renders a report; styles are ANSI, for the caller to strip where nobody sees colours.
 pub fn render(report: &ExplainReport) -> String {
     let mut out = String::new();
     heading(&mut out, report);
     if report.selected > 0 {
-        summary(&mut out, report);
+        summary(&mut out, &report.summary);
         let _ = writeln!(out, "\n  {BOLD}The slowest{BOLD:#}");
         for record in &report.slowest {
             out.push_str(&handshake(record));
@@ -98,10 +98,10 @@ fn heading(out: &mut String, report: &ExplainReport) {
     }
 }
 
-fn summary(out: &mut String, report: &ExplainReport) {
-    let width = report.summary.iter().map(|s| s.verdict.chars().count()).max().unwrap_or(0).max("verdict".len());
+pub(crate) fn summary(out: &mut String, shares: &[Share]) {
+    let width = shares.iter().map(|s| s.verdict.chars().count()).max().unwrap_or(0).max("verdict".len());
     let _ = writeln!(out, "\n  {DIM}{:width$}  {:>8}  {:>9}  {:>9}  {:>11}{DIM:#}", "verdict", "n", "p50", "max", "time lost");
-    for share in &report.summary {
+    for share in shares {
         let style = tone(&share.verdict);
         let [p50, max, lost] = times(share);
         let _ = writeln!(out, "  {style}{:width$}{style:#}  {:>8}  {p50:>9}  {max:>9}  {lost:>11}", share.verdict, share.n);
@@ -123,7 +123,7 @@ pub(crate) fn capture_line(capture: &CaptureRecord) -> String {
     format!("{}: {packets}{dropped}; made {}", visible(&files), visible(&stands))
 }
 
-fn tone(label: &str) -> Style {
+pub(crate) fn tone(label: &str) -> Style {
     let colour = match label {
         "healthy" => AnsiColor::Green,
         "inconclusive" | NOT_JUDGED => AnsiColor::Yellow,

@@ -5,5 +5,6 @@ mod citing;
 pub mod explained_html;
 pub mod explained_terminal;
 pub mod html;
+pub mod imported_terminal;
 pub mod terminal;
 mod waterfall;

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 
 use crate::Found;
 
-const TARGETS: [&str; 5] = ["reader", "packet", "tcp", "tls", "pipeline"];
+const TARGETS: [&str; 6] = ["reader", "imports", "packet", "tcp", "tls", "pipeline"];
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

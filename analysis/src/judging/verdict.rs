@@ -18,7 +18,7 @@ use crate::judging::vocabulary::{Kind, Label, Missing, Owner};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
-    /// The client program's own clock alone.
+    /// A program's own clock alone: the client's, or the edge's as its log has it.
     App {
         /// Whether its scheduler evidence is there too.
         host: bool,

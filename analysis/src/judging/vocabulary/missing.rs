@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Missing {
     /// A capture at the client's end.
     ClientCapture,
+    /// What the client's kernel says of its own socket.
+    ClientSocket,
     /// TCP timestamps from the client.
     ClientTimestamps,
     /// An IPv4 identification that counts packets.
@@ -55,6 +57,7 @@ impl Missing {
     pub const fn words(self) -> &'static str {
         match self {
             Missing::ClientCapture => "a capture at the client's end",
+            Missing::ClientSocket => "kernel timestamps of the client's socket (whostalled probe, or run, from there)",
             Missing::ClientTimestamps => "TCP timestamps from the client",
             Missing::ClientIpId => "an IP identification that counts the client's packets (IPv6 has none)",
             Missing::EdgeCapture => "a capture at the edge's end",

@@ -116,22 +116,34 @@ fn client(line: &str) -> Found {
     Found::Nobody
 }
 
-/// Labelled lines (ltsv.org): `label:value` between tabs. Absent if it is none.
-fn labelled(line: &str, fields: &Fields) -> Option<Option<ParsedLine>> {
+/// A labelled line (ltsv.org): `label:value` between tabs.
+pub(crate) struct Labels<'a>(Vec<&'a str>);
+
+/// Takes a labelled line apart; absent if it is none.
+pub(crate) fn labels(line: &str) -> Option<Labels<'_>> {
     let pieces: Vec<&str> = line.trim_end().split('\t').collect();
-    if pieces.len() < 3 || !pieces[1..].iter().all(|piece| PATTERNS.label.is_match(piece)) {
-        return None;
-    }
-    // The first may have a syslog head before it.
-    let value = |name: &str| {
-        let labelled = pieces.iter().find_map(|piece| {
+    let labelled = pieces.len() >= 3 && pieces[1..].iter().all(|piece| PATTERNS.label.is_match(piece));
+    labelled.then_some(Labels(pieces))
+}
+
+impl Labels<'_> {
+    /// A label's value, unless it is empty.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        // The first may have a syslog head before it.
+        let labelled = self.0.iter().find_map(|piece| {
             let (label, value) = piece.split_once(':')?;
             label.rsplit(' ').next().is_some_and(|label| label.eq_ignore_ascii_case(name)).then_some(value)
         });
         labelled.filter(|value| !matches!(*value, "" | "-")).map(str::to_owned)
-    };
+    }
+}
+
+/// Reads a labelled line. Absent if it is none.
+fn labelled(line: &str, fields: &Fields) -> Option<Option<ParsedLine>> {
+    let labels = labels(line)?;
+    let value = |name: &str| labels.get(name);
     // Its `host` is the client's, as in the common log format.
-    let said = read_fields(&|name| value(name), fields).or_else(|| {
+    let said = read_fields(&value, fields).or_else(|| {
         let client = SocketAddr::new(ip(&value("host")?)?, value("port")?.parse().ok()?);
         let took = fields.duration.iter().find_map(|name| duration(name, &value(name)?));
         Some(ParsedLine { client, took, every: took.is_none() })

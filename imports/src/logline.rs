@@ -5,7 +5,7 @@
 //! duration of the handshake in the line (`Th=512`, `"handshake_ms": 512`) is compared with the threshold. A line without one was
 //! logged because it was slow, unless its format is one in which every request is logged.
 
-mod text;
+pub(crate) mod text;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -87,7 +87,7 @@ const ACCESS_LOGS: [&str; 4] = ["response_code", "request.method", "downstreamst
 ///
 /// ```
 /// use std::time::Duration;
-/// use whostalled_recorder::logline::{Fields, read};
+/// use whostalled_imports::logline::{Fields, read};
 ///
 /// let line = read("haproxy[1]: 192.0.2.7:40012 fe~ Th=512 Ti=0", &Fields::default()).expect("it names a client");
 /// assert_eq!((line.client.to_string().as_str(), line.took), ("192.0.2.7:40012", Some(Duration::from_millis(512))));
@@ -100,10 +100,7 @@ fn within(line: &str, fields: &Fields, deeper: u32) -> Option<ParsedLine> {
     let json = line.find('{').and_then(|at| serde_json::from_str::<Value>(&line[at..]).ok()).filter(Value::is_object);
     let Some(json) = json else { return text::read(line, fields) };
     let field = |name: &str| lookup(&json, name);
-    // The line of another program, as docker and the journal keep it.
-    let kept =
-        || field("stream").and_then(|_| field("log")).or_else(|| field("__REALTIME_TIMESTAMP").and_then(|_| field("MESSAGE")));
-    if let Some(line) = (deeper > 0).then(kept).flatten() {
+    if let Some(line) = (deeper > 0).then(|| kept(&field)).flatten() {
         return within(&line, fields, deeper - 1);
     }
     if let Some(said) = read_fields(&field, fields) {
@@ -126,8 +123,14 @@ pub fn read_fields(field: &dyn Fn(&str) -> Option<String>, fields: &Fields) -> O
     Some(ParsedLine { client, took, every: false })
 }
 
+/// The line of another program, as docker and the journal keep it.
+pub(crate) fn kept(field: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let dockers = field("stream").and_then(|_| field("log"));
+    dockers.or_else(|| field("__REALTIME_TIMESTAMP").and_then(|_| field("MESSAGE")))
+}
+
 /// A field of a JSON object, whatever the case of its name; nested names by dots.
-fn lookup(json: &Value, name: &str) -> Option<String> {
+pub(crate) fn lookup(json: &Value, name: &str) -> Option<String> {
     let mut at = json;
     for part in name.split('.') {
         at = at.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(part))?.1;
@@ -139,7 +142,7 @@ fn lookup(json: &Value, name: &str) -> Option<String> {
     }
 }
 
-fn ip(text: &str) -> Option<IpAddr> {
+pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     text.trim().trim_matches(['[', ']', '"']).parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 

@@ -1,0 +1,199 @@
+//! Files that break off, lie about their types, or are larger than anybody's memory: what was read counts, what was not is said with its
+//! place, and nothing is made of what is absent.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use analysis::clock::Span;
+use whostalled_imports::{Contents, Reason, Request, Seen, Source, read};
+
+fn all(source: Source, bytes: &[u8]) -> (Vec<Request>, Contents) {
+    let mut found = Vec::new();
+    let contents = read(source, bytes, &mut |request| {
+        found.push(request);
+        ControlFlow::Continue(())
+    });
+    (found, contents)
+}
+
+fn skipped(contents: &Contents) -> Vec<(Reason, u64, String)> {
+    contents.skipped.iter().map(|s| (s.reason, s.n, s.first.to_string())).collect()
+}
+
+fn entry(timings: &str) -> String {
+    format!(
+        r#"{{"startedDateTime":"2026-11-26T12:00:00.000Z","time":100,"request":{{"method":"GET","url":"https://a.test/x?y=1"}},"response":{{"status":200,"content":{{"text":"{}"}}}},"timings":{timings}}}"#,
+        "x".repeat(300)
+    )
+}
+
+fn har(entries: &[String]) -> String {
+    format!(r#"{{"log":{{"version":"1.2","entries":[{}],"pages":[]}}}}"#, entries.join(","))
+}
+
+const USUAL: &str = r#"{"blocked":1.5,"dns":2,"connect":40,"ssl":20,"send":0.5,"wait":56,"receive":0}"#;
+
+#[test]
+fn a_har_that_breaks_off_anywhere_gives_its_whole_entries() {
+    let whole = har(&[entry(USUAL), entry(USUAL), entry(USUAL)]);
+    let mut most = 0;
+    for end in 0..whole.len() {
+        let (found, contents) = all(Source::Har, &whole.as_bytes()[..end]);
+        assert!(found.len() >= most && contents.cut.is_some(), "{end}: {} after {most}, {contents:?}", found.len());
+        most = found.len();
+    }
+    let (found, contents) = all(Source::Har, whole.as_bytes());
+    assert_eq!((found.len(), contents.cut), (3, None));
+    let (_, cut) = all(Source::Har, &whole.as_bytes()[..whole.len() - 400]);
+    assert_eq!(cut.cut.as_deref(), Some("the file ends behind entry 2"));
+}
+
+#[test]
+fn minus_one_does_not_apply_and_is_never_a_time() {
+    let reused = r#"{"blocked":-1,"dns":-1,"connect":-1,"ssl":-1,"send":0,"wait":80,"receive":1}"#;
+    let (found, _) = all(Source::Har, har(&[entry(reused)]).as_bytes());
+    let Seen::Client(trace) = &found[0].seen else { panic!("a browser's") };
+    assert!(trace.reused && trace.queued.is_none() && trace.lookup.is_none() && trace.connect.is_none() && trace.tls.is_none());
+    assert_eq!(trace.ended - trace.started, Span::from_millis(80));
+}
+
+#[test]
+fn tls_lies_within_connect_or_behind_it_as_the_sum_tells() {
+    let of = |time: f64| {
+        let text = entry(USUAL).replace("\"time\":100", &format!("\"time\":{time}"));
+        let (found, _) = all(Source::Har, har(&[text]).as_bytes());
+        let Seen::Client(trace) = found[0].seen.clone() else { panic!("a browser's") };
+        let (connect, tls) = (trace.connect.expect("it connected"), trace.tls.expect("by TLS"));
+        [connect.done.expect("done") - connect.began, tls.done.expect("done") - tls.began].map(Span::millis)
+    };
+    assert_eq!(of(100.0), [20.0, 20.0], "Chromium's sum has it once");
+    assert_eq!(of(120.0), [40.0, 20.0], "Firefox's has it twice");
+}
+
+#[test]
+fn entries_of_other_types_are_counted_with_their_numbers() {
+    let broken = [
+        entry(USUAL),
+        "null".into(),
+        "7".into(),
+        r#"{"request":[],"timings":{"wait":1}}"#.into(),
+        entry(r#"{"blocked":"soon","dns":{},"connect":null,"ssl":[1],"send":true,"wait":null}"#),
+        entry("null"),
+        entry(USUAL).replace("https://a.test/x?y=1", "data:text/plain,x"),
+        entry(USUAL).replace("\"request\"", "\"_fromCache\":\"disk\",\"request\""),
+        entry(USUAL).replace("200", "\"200\""),
+    ];
+    let (found, contents) = all(Source::Har, har(&broken).as_bytes());
+    assert_eq!(found.iter().map(|r| r.place.number).collect::<Vec<_>>(), [1, 9]);
+    let at = |text: &str| text.to_owned();
+    assert_eq!(
+        skipped(&contents),
+        [(Reason::NotUnderstood, 3, at("entry 2")), (Reason::NoTimes, 2, at("entry 5")), (Reason::NotAsked, 2, at("entry 7"))]
+    );
+    for (text, words) in [
+        ("{\"log\": null}", "invalid type: null"),
+        ("{\"log\":{}}", "no log.entries"),
+        ("{\"log\":{\"entries\":7}}", "invalid type"),
+    ] {
+        let (_, contents) = all(Source::Har, text.as_bytes());
+        assert!(contents.cut.as_deref().is_some_and(|cut| cut.contains(words)), "{text}: {contents:?}");
+    }
+}
+
+#[test]
+fn what_curl_says_in_another_order_is_a_contradiction() {
+    let curl = |connect: &str, total: &str| {
+        format!(
+            r#"{{"time_namelookup":0.001,"time_connect":{connect},"time_appconnect":0.05,"time_pretransfer":0.05,"time_starttransfer":0.09,"time_total":{total},"url_effective":"https://a.test/"}}"#
+        )
+    };
+    let bad = [curl("0.06", "0.09"), curl("-0.01", "0.09"), curl("0.02", "0.01"), curl("0.02", "-1"), curl("0.02", "0.1")];
+    let (found, contents) = all(Source::Curl, bad.join("\n").as_bytes());
+    assert_eq!((found.len(), skipped(&contents)), (1, vec![(Reason::Contradiction, 4, "object 1".to_owned())]));
+    let nulls =
+        r#"{"time_total":0.3,"time_connect":null,"time_namelookup":"x","remote_ip":null,"local_port":-1,"url_effective":7}"#;
+    let (found, _) = all(Source::Curl, nulls.as_bytes());
+    assert_eq!((found[0].key(), found[0].server.ip), (None, None));
+    let (found, contents) = all(Source::Curl, curl("0.02", "0.1").trim_end_matches('}').as_bytes());
+    assert_eq!((found.len(), contents.cut.as_deref()), (0, Some("the file ends inside an object")));
+}
+
+#[test]
+fn a_netlog_without_constants_or_cut_says_so() {
+    let (_, contents) = all(Source::NetLog, br#"{"events":[{"type":1}]}"#);
+    assert!(contents.cut.as_deref().is_some_and(|cut| cut.contains("no constants before the events")), "{contents:?}");
+    for text in [
+        &b"{"[..],
+        b"{\"constants\":null,\"events\":[",
+        b"{\"constants\":{\"logEventTypes\":7},\"events\":[{},7,null,{\"params\":[]},",
+    ] {
+        let (found, contents) = all(Source::NetLog, text);
+        assert!(found.is_empty() && contents.cut.as_deref().is_some_and(|cut| cut.contains("the file ends")), "{contents:?}");
+    }
+}
+
+#[test]
+fn lines_of_other_bytes_are_counted_with_their_numbers() {
+    let good = "198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s2 640/0/3/0/0/7/650 200 99 - - ---- 2/2/0/0/0 0/0 \"GET /a HTTP/1.1\"\n";
+    let mut bytes = good.as_bytes().to_vec();
+    bytes.extend(b"\xff\xfe\n\n# a comment\nworker process 31 exited\n");
+    bytes.extend(vec![b'x'; 3 << 20]);
+    bytes.extend(b"\n");
+    bytes.extend(good.as_bytes());
+    let (found, contents) = all(Source::HaProxy, &bytes);
+    assert_eq!(found.iter().map(|r| r.place.number).collect::<Vec<_>>(), [1, 7]);
+    let reasons: Vec<_> = skipped(&contents).into_iter().map(|(reason, _, first)| (reason, first)).collect();
+    let at = |text: &str| text.to_owned();
+    assert_eq!(
+        reasons,
+        [(Reason::NotUtf8, at("line 2")), (Reason::NotUnderstood, at("line 5")), (Reason::TooLong, at("line 6"))]
+    );
+}
+
+/// A HAR that is made while it is read: so many entries.
+struct Endless {
+    piece: Vec<u8>,
+    at: usize,
+    entries: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.piece.len() {
+            match self.entries {
+                0 => return Ok(0),
+                1 => self.piece = b"]}}".to_vec(),
+                _ => self.piece = format!("{},", entry(USUAL)).into_bytes(),
+            }
+            (self.at, self.entries) = (0, self.entries - 1);
+            if self.entries == 1 {
+                self.piece.pop(); // no comma behind the last
+            }
+        }
+        let n = buffer.len().min(self.piece.len() - self.at);
+        buffer[..n].copy_from_slice(&self.piece[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_large_har_is_never_held_as_a_whole() {
+    let from = Endless { piece: br#"{"log":{"entries":["#.to_vec(), at: 0, entries: 20_001 };
+    let mut n = 0;
+    let contents = read(Source::Har, from, &mut |_| {
+        n += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((n, contents.cut), (20_000, None));
+}
+
+#[test]
+fn reading_ends_when_nobody_wants_more() {
+    let (whole, mut n) = (har(&[entry(USUAL), entry(USUAL), entry(USUAL)]), 0);
+    let contents = read(Source::Har, whole.as_bytes(), &mut |_| {
+        n += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!((n, contents.requests, contents.cut), (1, 1, None));
+}
