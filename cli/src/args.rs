@@ -93,6 +93,7 @@ pub struct LabCommand {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  whostalled run https://login.example.com/ --control https://www.example.net/\n  \
     whostalled run https://login.example.com/ --vantage here --vantage ssh:customer-box --load cpus=0.4 --save login.toml\n  \
+    whostalled run --from customer.har --vantage ssh:customer-box\n  \
     whostalled run scenarios/overloaded-client.toml\n  \
     whostalled run scenarios/overloaded-client.toml --vantage ssh:customer-box --target edge=https://login.example.com/ \\\n      \
     --control https://www.example.net/\n  \
@@ -100,8 +101,12 @@ pub struct LabCommand {
     whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'")]
 pub struct Run {
     /// A scenario file; or targets, as https://host[:port][/path]
-    #[arg(required = true, value_name = "SCENARIO|URL")]
+    #[arg(required_unless_present = "from", value_name = "SCENARIO|URL")]
     pub what: Vec<String>,
+    /// What a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log): its servers, the slowest first, its kind of client, as
+    /// many at once; targets that are named count more
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Override a field: `faults.quota.cpus=0.2`, `client.tls=1.2`, `target.edge.rtt=80ms`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,

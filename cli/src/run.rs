@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use explain::imported::{open, sniff};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::accuracy::score;
 use repro::client::{ClientKind, ClientSpec};
 use repro::lab_run::LabRun;
 use repro::places::{Elsewhere, Instead, Place, Wanted};
+use repro::reported::Reported;
 use repro::scenario::Bearable;
 use repro::targets::RealTarget;
 use repro::{Outcome, RunOptions, Scenario};
+
+use settings::words::visible;
 
 use crate::args::{Accuracy, LabCommand, Run};
 use crate::exit;
@@ -55,27 +59,38 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
     overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
     overrides.extend(args.clients.map(|n| format!("client.concurrency={n}")));
     let (urls, files): (Vec<&String>, Vec<&String>) = args.what.iter().partition(|what| what.contains("://"));
+    let reported = args.from.as_deref().map(reported).transpose()?;
     match (urls.as_slice(), files.as_slice()) {
-        ([_, ..], []) => {
+        (urls, []) => {
             if !args.target.is_empty() {
                 return Err("--target belongs to scenario files: name further URLs as they are".into());
             }
-            let urls = urls.iter().map(|url| url.parse()).collect::<Result<Vec<RealTarget>, _>>()?;
+            let mut targets = urls.iter().map(|url| url.parse()).collect::<Result<Vec<RealTarget>, _>>()?;
+            if let (Some(reported), []) = (&reported, urls) {
+                targets.clone_from(&reported.targets);
+                if targets.is_empty() {
+                    return Err(format!("{}: name the target too: it was not in the file", reported.words).into());
+                }
+            }
             let places = args.vantage.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
             let scenario = Scenario::of_urls(Wanted {
-                targets: urls,
+                targets,
                 controls: args.control.clone(),
                 vantages: places,
-                client: client(args),
+                client: client(args, reported.as_ref()),
                 cpus: args.load,
                 ca: args.ca.clone(),
                 recorders: args.recorder.clone(),
                 bearable: Bearable::default(),
             })?;
             // The same way as a file's, so that both are checked alike and `--set` reaches into both.
-            Ok(Scenario::parse(&urls_shown(&args.what), &scenario.to_toml()?, &overrides)?)
+            let mut scenario = Scenario::parse(&urls_shown(args), &scenario.to_toml()?, &overrides)?;
+            if let Some(reported) = reported {
+                scenario.description = format!("{} ({})", scenario.description, reported.words);
+            }
+            Ok(scenario)
         }
-        ([], [file]) => {
+        ([], [file]) if reported.is_none() => {
             if args.load.is_some() || args.client.is_some() || args.insecure || args.ipv6 || !args.recorder.is_empty() {
                 return Err("--load, --client, --recorder, --insecure and --ipv6 belong to URLs: a scenario file says it itself (or --set)".into());
             }
@@ -94,22 +109,38 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
             }
             Ok(scenario)
         }
-        _ => Err("name one scenario file, or targets as https://host/".into()),
+        _ => Err("name one scenario file, or targets as https://host/, or what a customer sent (--from)".into()),
     }
 }
 
-fn urls_shown(what: &[String]) -> String {
-    what.join(" ")
+/// What a customer sent, as far as a run can use it.
+fn reported(path: &Path) -> Result<Reported, Box<dyn std::error::Error>> {
+    let shown = path.display().to_string();
+    let failed = |e: std::io::Error| format!("--from {shown}: {e}");
+    let source = sniff(path).map_err(failed)?.ok_or_else(|| {
+        format!("--from {shown}: neither curl's times, nor a HAR, a NetLog or lines of a log that is known: docs/explain.md lists them")
+    })?;
+    let name = path.file_name().map_or_else(|| shown.clone(), |name| name.to_string_lossy().into_owned());
+    Ok(repro::reported::read(&visible(&name), source, open(path).map_err(failed)?)?)
 }
 
-/// The client that runs without a file launch: eight of ours, as in the report that all this began with.
-fn client(args: &Run) -> ClientSpec {
+fn urls_shown(args: &Run) -> String {
+    args.from.as_ref().map_or_else(|| args.what.join(" "), |path| path.display().to_string())
+}
+
+/// The client of runs without a scenario file: the reported one, or eight of ours, as in the report that all this began with.
+fn client(args: &Run, reported: Option<&Reported>) -> ClientSpec {
+    let usual = reported.map_or_else(
+        || ClientSpec { concurrency: CLIENTS, ..ClientSpec::new(ClientKind::Probe) },
+        |reported| reported.client.clone(),
+    );
     let (kind, command) = match args.client.as_deref() {
-        None | Some("probe") => (ClientKind::Probe, Vec::new()),
+        None => (usual.kind, Vec::new()),
+        Some("probe") => (ClientKind::Probe, Vec::new()),
         Some("curl") => (ClientKind::Curl, Vec::new()),
         Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
     };
-    ClientSpec { concurrency: CLIENTS, verify: !args.insecure, ipv6: args.ipv6, command, ..ClientSpec::new(kind) }
+    ClientSpec { kind, verify: !args.insecure, ipv6: args.ipv6, command, ..usual }
 }
 
 /// Runs a command in a scenario's lab.

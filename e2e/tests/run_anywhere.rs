@@ -10,12 +10,12 @@ use e2e::certificates::{Certificates, make};
 use e2e::checks::Checks;
 use e2e::edge::Edge;
 use e2e::ports::free_port;
-use e2e::process::{Running, Said, binary, program, repository, run};
+use e2e::process::{Running, Said, binary, repository, run};
 use e2e::waiting::{pause, wait_some};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use testing::{Need, skipped};
+use testing::{Need, program, skipped};
 
 /// A stranger's patience, in seconds, from the command to the verdict.
 const PATIENCE: u64 = 30;
@@ -176,6 +176,30 @@ fn a_stranger_gets_a_verdict_of_every_kind_of_server() {
 }
 
 #[test]
+fn a_program_that_tells_its_own_times_convicts_nobody() {
+    let mut trial = Trial::begin();
+    let (_slow, slow) = trial.slow(300);
+    let (_nginx, nginx) = trial.nginx();
+    let said = trial.run(stranger(&trial), &[&slow, "--control", &nginx, "--client", "curl", "--clients", "4"]);
+    let record = told(&said);
+    let open = label(&record["client_only"]) == "inconclusive" && cell(&record, "here", "control") == "healthy";
+    let candidates = record["client_only"]["candidates"].to_string();
+    let good = said.code == Some(0) && open && candidates.contains("edge") && candidates.contains("client");
+    trial.checks.check("curl without packets: slow, and open whose time it was", good, || (verdict(&record), candidates, said));
+
+    // What a customer sends is run again: the same server, the same client.
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-o", "/dev/null", "-w", "%{json}", "--cacert"]).arg(&trial.certificates.ca).arg(&slow);
+    let report = run(curl, 20);
+    std::fs::write(trial.path("customer.json"), &report.out).expect("our own folder");
+    let said = trial.run(stranger(&trial), &["--from", "customer.json", "--save", "saved.toml", "--client", "probe"]);
+    let record = told(&said);
+    let saved = std::fs::read_to_string(trial.path("saved.toml")).unwrap_or_default();
+    let good = said.code == Some(0) && verdict(&record).starts_with("edge") && saved.contains(&slow);
+    trial.checks.check("a customer's curl is reproduced, and by kernel timestamps it was the edge", good, || (saved, said));
+}
+
+#[test]
 fn what_the_rights_give_is_used() {
     if !root("packets and quotas on loopback need root; neither was tried") {
         return;
@@ -302,7 +326,7 @@ fn a_recorder_at_the_target_makes_it_both_ends() {
     for (scenario, wanted) in [("detour", "path/detour"), ("edge-app-slow", "edge")] {
         let scenario = repository().join("scenarios").join(scenario).with_extension("toml");
         let mut command = Command::new(binary());
-        command.args(["lab", "stand"]).arg(&scenario).args(["--at", "office", "--", "bash"]).arg(&script);
+        command.args(["lab", "run"]).arg(&scenario).args(["--at", "office", "--", "bash"]).arg(&script);
         let said = run(command, 60);
         let record = told(&said);
         let both = label(&record["both_ends"]);

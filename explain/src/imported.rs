@@ -49,6 +49,14 @@ pub fn sniff(path: &Path) -> io::Result<Option<Source>> {
     head(Box::new(File::open(path)?)).map(|head| imports::sniff(&head))
 }
 
+/// A file's bytes, unpacked where they are packed.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open(path: &Path) -> io::Result<impl Read> {
+    Bytes::new(Box::new(File::open(path)?))
+}
+
 /// The beginning of a file, unpacked; what cannot be unpacked is nothing.
 fn head(from: Box<dyn Read + Send>) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();

@@ -3,7 +3,7 @@
 use analysis::clock::Span;
 use analysis::judging::ledger::{Entry, Phase};
 use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
-use analysis::judging::verdict::{Judgement, Reading, judge};
+use analysis::judging::verdict::{Judgement, Reading};
 use hdrhistogram::Histogram;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
@@ -79,10 +79,10 @@ pub fn judge_all(
         *cell = judged;
     }
     let judgements: Vec<Vec<Judgement>> = cells
-        .iter()
+        .iter_mut()
         .map(|(cell, members)| {
-            let circumstances = members.iter().map(|i| seen[*i].as_ref().map(Seen::circumstances).unwrap_or_default());
-            cell.readings.iter().zip(circumstances).map(|(reading, circumstances)| judge(reading, circumstances)).collect()
+            let of_cell = cell.readings.iter_mut().zip(members.iter());
+            of_cell.filter_map(|(reading, i)| seen[*i].as_ref().map(|seen| seen.judge(reading))).collect()
         })
         .collect();
     let mut verdicts = Vec::new();

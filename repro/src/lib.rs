@@ -24,6 +24,7 @@ pub mod limits;
 mod manifest;
 pub mod places;
 mod ready;
+pub mod reported;
 pub mod run;
 pub mod scenario;
 pub mod seen;

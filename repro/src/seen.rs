@@ -1,17 +1,22 @@
-//! What was seen of one handshake, by whatever saw it: packets, or the client that made it.
+//! What was seen of one handshake, by whatever saw it: packets, the socket of the client that made it, or that client's own clock.
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
 use agent::ClientEnd;
 use analysis::clock::{Client, Instant, Span};
+use analysis::conversation::app::{self, AppTrace};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::socket::{self, SocketTrace};
 use analysis::conversation::walk;
 use analysis::judging::sentence::explain;
-use analysis::judging::verdict::{Circumstances, Judgement, Reading};
+use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
 use records::handshake::{Lane, Mark};
 use records::lanes::{Stamped, comments, lanes};
 use serde::Deserialize;
+
+/// An end that is not known.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// One handshake.
 #[derive(Clone, Debug)]
@@ -20,6 +25,17 @@ pub enum Seen {
     Packets(Box<Handshake>),
     /// The socket of the client that made it.
     Socket(Box<OwnSocket>),
+    /// The clock of the program that made it.
+    App(Box<OwnClock>),
+}
+
+/// What a program's own clock says of a handshake.
+#[derive(Clone, Debug)]
+pub struct OwnClock {
+    client: SocketAddr,
+    server: SocketAddr,
+    name: Option<String>,
+    trace: AppTrace,
 }
 
 /// What our own client's socket says of a handshake.
@@ -50,13 +66,27 @@ struct Probed {
 impl Seen {
     /// What a client tells of its own handshake; absent if it tells no times.
     pub fn told_by(client: &ClientEnd) -> Option<Self> {
-        let Probed { local, address, version, resumed, clock_stepped, mut trace } = Probed::deserialize(&client.said).ok()?;
+        let Ok(probed) = Probed::deserialize(&client.said) else { return Self::told_by_curl(client) };
+        let Probed { local, address, version, resumed, clock_stepped, mut trace } = probed;
         if trace.host.is_none() && !client.trace.samples.is_empty() {
             trace.host = Some(client.trace.on::<Client>());
         }
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let (client, server) = (local.unwrap_or(nowhere), address.unwrap_or(nowhere));
+        let (client, server) = (local.unwrap_or(NOWHERE), address.unwrap_or(NOWHERE));
         Some(Self::Socket(Box::new(OwnSocket { client, server, version, resumed, stepped: clock_stepped, trace })))
+    }
+
+    /// curl's times count from its own beginning, of which nobody knows when that was: they cannot be set beside what the scheduler did.
+    fn told_by_curl(client: &ClientEnd) -> Option<Self> {
+        let text = serde_json::to_vec(&client.said).ok()?;
+        let mut told = None;
+        imports::read(imports::Source::Curl, text.as_slice(), &mut |request| {
+            told = Some(request);
+            ControlFlow::Break(())
+        });
+        let request = told?;
+        let (client, server) = (request.client.socket().unwrap_or(NOWHERE), request.server.socket().unwrap_or(NOWHERE));
+        let imports::Seen::Client(trace) = request.seen else { return None };
+        Some(Self::App(Box::new(OwnClock { client, server, name: request.host, trace })))
     }
 
     /// The client's end.
@@ -64,6 +94,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => handshake.endpoints.client,
             Self::Socket(own) => own.client,
+            Self::App(own) => own.client,
         }
     }
 
@@ -72,6 +103,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => handshake.endpoints.server,
             Self::Socket(own) => own.server,
+            Self::App(own) => own.server,
         }
     }
 
@@ -79,7 +111,7 @@ impl Seen {
     pub fn at_edge(&self) -> Option<Self> {
         match self {
             Self::Packets(handshake) => handshake.edge.as_ref().map(|_| Self::Packets(Box::new(handshake.edge_side_only()))),
-            Self::Socket(_) => None,
+            Self::Socket(_) | Self::App(_) => None,
         }
     }
 
@@ -88,14 +120,19 @@ impl Seen {
         match self {
             Self::Packets(handshake) => walk::read(handshake),
             Self::Socket(own) => Some(socket::read(&own.trace)),
+            Self::App(own) => Some(app::read(&own.trace)),
         }
     }
 
-    /// What else bears on its verdict.
-    pub fn circumstances(&self) -> Circumstances {
+    /// Judges a reading of it whose baselines are set.
+    pub fn judge(&self, reading: &mut Reading) -> Judgement {
         match self {
-            Self::Packets(handshake) => Circumstances::of(handshake),
-            Self::Socket(own) => Circumstances { clock_in_doubt: own.stepped, ..Circumstances::default() },
+            Self::Packets(handshake) => judge(reading, Circumstances::of(handshake)),
+            Self::Socket(own) => judge(reading, Circumstances { clock_in_doubt: own.stepped, ..Circumstances::default() }),
+            Self::App(own) => {
+                let usual = reading.ledger.entries.iter().find(|entry| entry.round_trip).map(|entry| entry.baseline);
+                app::judge(&own.trace, reading, usual)
+            }
         }
     }
 
@@ -104,6 +141,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => explain(handshake, reading, judgement, &|packet| packet.into()),
             Self::Socket(own) => socket::sentence(&own.trace, reading, judgement),
+            Self::App(own) => app::sentence(&own.trace, reading, judgement),
         }
     }
 
@@ -111,7 +149,7 @@ impl Seen {
     pub fn lookup(&self) -> Option<SocketAddr> {
         match self {
             Self::Packets(handshake) => handshake.lookup.as_ref().map(|lookup| lookup.client),
-            Self::Socket(_) => None,
+            Self::Socket(_) | Self::App(_) => None,
         }
     }
 
@@ -120,6 +158,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => handshake.dialogue.server_name.clone(),
             Self::Socket(_) => None,
+            Self::App(own) => own.name.clone(),
         }
     }
 
@@ -128,6 +167,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => handshake.dialogue.version.map(|version| version.name().to_owned()),
             Self::Socket(own) => own.version.clone(),
+            Self::App(_) => None,
         }
     }
 
@@ -136,6 +176,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => handshake.dialogue.resumed,
             Self::Socket(own) => own.resumed,
+            Self::App(_) => false,
         }
     }
 
@@ -144,6 +185,7 @@ impl Seen {
         match self {
             Self::Packets(handshake) => lanes(handshake, reported, path),
             Self::Socket(own) => told(reported, own.trace.started),
+            Self::App(own) => told(reported, own.trace.started),
         }
     }
 
@@ -151,7 +193,7 @@ impl Seen {
     pub fn comments(&self) -> Vec<(u64, String)> {
         match self {
             Self::Packets(handshake) => comments(handshake),
-            Self::Socket(_) => Vec::new(),
+            Self::Socket(_) | Self::App(_) => Vec::new(),
         }
     }
 }

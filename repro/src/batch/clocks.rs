@@ -10,7 +10,7 @@ use agent::{
 };
 use analysis::clock::Span;
 use analysis::judging::run::{Cell as Judging, Compare, Role, apply_baselines};
-use analysis::judging::verdict::{Verdict, judge};
+use analysis::judging::verdict::Verdict;
 use capture::Captured;
 use capture::evidence::Evidence;
 use capture::file::Reader;
@@ -18,6 +18,7 @@ use vantage::{Vantage, host};
 
 use super::{Cell, Order, run};
 use crate::scenario::Scenario;
+use crate::seen::Seen;
 
 /// What is done to one end's clock.
 #[derive(Clone, Copy, Debug)]
@@ -116,15 +117,15 @@ fn verdicts(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> BTreeMap<u
     let (vantage, target) = ("here".to_owned(), "edge".to_owned());
     let mut cells = [Judging { vantage, target, role: Role::Edge, stated_rtt: None, readings }];
     apply_baselines(&mut cells, Compare::AcrossTargets);
-    let judged = seen.iter().zip(&cells[0].readings).map(|((seen, _), reading)| {
-        let circumstances = seen.circumstances();
-        let verdict = judge(reading, circumstances).verdict;
+    let judged = seen.iter().zip(&mut cells[0].readings).map(|((seen, _), reading)| {
+        let verdict = seen.judge(reading).verdict;
         // A cause is the same though its name be more or less exact.
         let who = match &verdict {
             Verdict::Culprit { primary, .. } => primary.owner.side().label().to_owned(),
             other => other.label(),
         };
-        (seen.client().port(), (who, circumstances.clock_in_doubt))
+        let doubt = matches!(seen, Seen::Packets(handshake) if handshake.clock_in_doubt);
+        (seen.client().port(), (who, doubt))
     });
     judged.collect()
 }
