@@ -25,6 +25,7 @@ cargo xtask TASK
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
+  bench-against BINARY           the same beside another build of it
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
   deny ARGUMENT…                 cargo-deny
   machete                        dependencies that nothing uses
@@ -77,6 +78,7 @@ fn run() -> Result<Found> {
         ("fuzz", [seconds, keep]) if keep == "--keep" => fuzz::run(&shell, seconds.parse().context("seconds")?, true),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
+        ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),
         ("machete", []) => tools::machete(&shell),
