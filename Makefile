@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := target/release/whostalled
 GRADE := target/release/zoo-grade
 SCENARIOS := $(wildcard scenarios/*.toml)
-# The zoo's draw: make zoo SEED=7 CASES=30
+# The draw of make zoo (SEED=7 CASES=30) and of make accuracy-stacks
 SEED := 1
 CASES := 60
 # Real recordings have this machine's own noise in them, hence the bars.
@@ -40,7 +40,7 @@ test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy zoo-fresh capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy capture-kills capture-loss watch-truth bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks capture-kills capture-loss watch-truth bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -146,6 +146,10 @@ score-healthy: ## Healthy handshakes alone, enough of them to see one in a thous
 
 accuracy: build ## Every scenario over many seeds, severities and round-trip times
 	$(BIN) accuracy $(SCENARIOS)
+
+accuracy-stacks: build ## The same with clients and servers drawn of what is installed: SEED=1
+	@cargo xtask install-missing zoo
+	$(BIN) accuracy --draw $(SEED) --trials 3 $(SCENARIOS)
 
 capture-kills: build ## capture-failures with 200 kills
 	KILLS=200 $(call e2e,capture_failures,900)

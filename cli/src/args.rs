@@ -36,7 +36,7 @@ pub enum Verb {
     Capture(Box<Capture>),
     /// What went wrong in the last two weeks, from the store of `watch`
     Incidents(Incidents),
-    /// Run scenarios over many seeds, severities and round-trip times; print how often the verdict was right
+    /// Run scenarios over many seeds, severities, round-trip times and stacks; print how often the verdict was right
     Accuracy(Accuracy),
     /// One TLS handshake with kernel timestamps (also the client of runs)
     Probe(Probe),
@@ -370,6 +370,10 @@ pub struct Incidents {
 
 /// Arguments of `accuracy`.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  whostalled accuracy scenarios/*.toml\n  whostalled accuracy --draw 7 --trials 3 scenarios/*.toml\n\n\
+    Exit codes: 0 every verdict was right; 1 not; 2 the harness failed."
+)]
 pub struct Accuracy {
     /// Scenario files
     #[arg(required = true)]
@@ -377,6 +381,9 @@ pub struct Accuracy {
     /// Runs of each, every one with another seed, severity and round-trip time
     #[arg(long, default_value_t = 5)]
     pub trials: u32,
+    /// Draw also client, servers, TLS version, IP version and number of clients, of what is installed; the same seed draws the same
+    #[arg(long, value_name = "SEED")]
+    pub draw: Option<u64>,
     /// Where run folders go
     #[arg(long, default_value = "results")]
     pub results: PathBuf,

@@ -99,24 +99,31 @@ fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error:
     }
 }
 
+/// Bytes that go to standard output at once.
+const OUTPUT: usize = 64 << 10;
+
 /// Standard output: for data as it is, for people without colours where nobody would see them.
 pub(crate) fn output(data: bool) -> Box<dyn Write> {
-    if data { Box::new(BufWriter::new(std::io::stdout())) } else { Box::new(BufWriter::new(anstream::stdout())) }
+    let plain: Box<dyn Write> = if data { Box::new(std::io::stdout()) } else { Box::new(anstream::stdout()) };
+    Box::new(BufWriter::with_capacity(OUTPUT, plain))
 }
 
 /// Prints each handshake as it comes; ends the reading when nobody listens any more.
 fn printer(ndjson: bool, watch: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
     let mut out = output(ndjson);
+    // Into memory first: a call through `dyn Write` for each token costs more than the token.
+    let mut line = Vec::new();
     move |record| {
-        let written = bar.suspend(|| {
-            if ndjson {
-                serde_json::to_writer(&mut out, record).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")?;
-            } else {
-                out.write_all(explained_terminal::handshake(record).as_bytes())?;
-            }
-            if watch { out.flush() } else { Ok(()) }
-        });
+        line.clear();
+        let made = if ndjson {
+            serde_json::to_writer(&mut line, record).map(|()| line.push(b'\n'))
+        } else {
+            line.extend_from_slice(explained_terminal::handshake(record).as_bytes());
+            Ok(())
+        };
+        let written = made
+            .map_err(std::io::Error::from)
+            .and_then(|()| bar.suspend(|| out.write_all(&line).and_then(|()| if watch { out.flush() } else { Ok(()) })));
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }

@@ -1,5 +1,6 @@
 //! `whostalled`: arguments in, one verb called, exit code out.
 
+mod accuracy;
 mod allocator;
 mod args;
 mod explaining;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         args::Verb::Watch(args) => watching::watch(&args),
         args::Verb::Capture(args) => recording::capture(&args),
         args::Verb::Incidents(args) => watching::incidents(&args),
-        args::Verb::Accuracy(args) => run::accuracy(&args),
+        args::Verb::Accuracy(args) => accuracy::accuracy(&args),
         args::Verb::Probe(args) => probe::probe(&args),
         args::Verb::Lab { verb: args::LabVerb::Run(args) } => run::in_lab(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {

@@ -1,4 +1,4 @@
-//! `whostalled run`, `accuracy` and `schema`.
+//! `whostalled run`, `lab stand` and `schema`.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use explain::imported::{open, sniff};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
-use repro::accuracy::score;
 use repro::client::{ClientKind, ClientSpec};
 use repro::lab_run::LabRun;
 use repro::places::{Elsewhere, Instead, Place, Wanted};
@@ -19,7 +18,7 @@ use repro::{Outcome, RunOptions, Scenario};
 
 use settings::words::visible;
 
-use crate::args::{Accuracy, LabCommand, Run};
+use crate::args::{LabCommand, Run};
 use crate::exit;
 
 /// Clients at once, where nobody says how many.
@@ -161,13 +160,15 @@ pub fn schema() -> String {
     repro::scenario::schema()
 }
 
-fn read(path: &Path, overrides: &[String]) -> Result<Scenario, Box<dyn std::error::Error>> {
+/// Reads a scenario file, with overrides.
+pub fn read(path: &Path, overrides: &[String]) -> Result<Scenario, Box<dyn std::error::Error>> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| format!("{file}: {e}"))?;
     Ok(Scenario::parse(&file, &text, overrides)?)
 }
 
-fn once(
+/// Runs a scenario once, with progress on standard error.
+pub fn once(
     scenario: &Scenario,
     results: &Path,
     privilege: Privilege,
@@ -201,58 +202,4 @@ fn once(
     let outcome = repro::run(scenario, &options);
     bar.finish_and_clear();
     Ok(outcome?)
-}
-
-/// Runs scenarios over seeds, severities and round-trip times, and prints the table.
-pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
-    for path in &args.scenarios {
-        repro::ready(&read(path, &[])?, &args.results)?;
-    }
-    let privilege = lab::rootless::enter()?;
-    let mut rows = Vec::new();
-    let mut all_right = true;
-    for path in &args.scenarios {
-        let (mut right, mut void, mut wrong) = (0, 0, Vec::new());
-        let mut errors: Vec<f64> = Vec::new();
-        let mut trial = 0;
-        // A void run says nothing about the verdict: it is counted, shown and tried again, twice at most.
-        let mut attempts = 0;
-        while trial < args.trials {
-            let variation = repro::accuracy::variation(&read(path, &[])?, trial);
-            let scenario = read(path, &variation)?;
-            let outcome = once(&scenario, &args.results, privilege, false)?;
-            attempts += 1;
-            if outcome.record.footing.void.is_some() && attempts < args.trials + 2 {
-                void += 1;
-                continue;
-            }
-            trial += 1;
-            if outcome.record.held() {
-                right += 1;
-            } else {
-                let missed = outcome.record.expectations.iter().filter(|e| !e.held);
-                wrong.extend(missed.map(|e| format!("{}: {} ({})", e.evidence, e.seen, variation.join(" "))));
-            }
-            errors.extend(score(&outcome).iter().map(|s| (s.attributed - s.injected).abs()));
-        }
-        all_right &= right == args.trials;
-        errors.sort_by(f64::total_cmp);
-        let at = |q: f64| errors.get(((errors.len() as f64 * q) as usize).min(errors.len().saturating_sub(1))).copied();
-        let shown = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{v:.2}"));
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        rows.push(format!(
-            "| {name} | {right}/{} | {void} | {} | {} | {} | {} |",
-            args.trials,
-            errors.len(),
-            shown(at(0.5)),
-            shown(at(0.95)),
-            wrong.join("; ")
-        ));
-        eprintln!("{}", rows.last().expect("a row was just pushed"));
-    }
-    println!(
-        "| scenario | right | void runs | n scored | median error ms | p95 error ms | missed |\n|---|---|---|---|---|---|---|"
-    );
-    println!("{}", rows.join("\n"));
-    Ok(if all_right { exit::HELD } else { exit::FAILED })
 }

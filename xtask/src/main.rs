@@ -27,6 +27,7 @@ cargo xtask TASK
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
+  bench-against BINARY           the same beside another build of it
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
   deny ARGUMENT…                 cargo-deny
   machete                        dependencies that nothing uses
@@ -80,6 +81,7 @@ fn run() -> Result<Found> {
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
+        ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),
         ("machete", []) => tools::machete(&shell),

@@ -186,7 +186,10 @@ impl Ledger {
         let twice = |e: &Entry| e.owner == Owner::Loss || matches!(e.kind, Some(Kind::MtuBlackhole | Kind::AcceptQueue));
         let any = self.entries.iter().any(twice);
         let clean = |phase| !any || !self.entries.iter().any(|e| e.phase == phase && twice(e));
-        self.entries.iter().filter(|e| e.round_trip && clean(e.phase)).map(|e| e.span).min()
+        let rounds = |extra| self.entries.iter().filter(move |e| e.round_trip && e.extra_round == extra && clean(e.phase));
+        // When the far end got an acknowledgement that a rule waited for, nothing tells: it is guessed, and a little early.
+        let asked_for = rounds(false).map(|e| e.span).min();
+        asked_for.or_else(|| rounds(true).map(|e| e.span).min())
     }
 }
 
@@ -205,6 +208,17 @@ mod tests {
         assert_eq!(ledger.min_path(), Some(Span::from_millis(60)));
         ledger.entries.remove(0);
         assert_eq!((ledger.clean_path(), ledger.min_path()), (None, Some(Span::from_millis(42))));
+    }
+
+    #[test]
+    fn a_round_that_only_a_rule_asked_for_is_no_measure_where_there_is_another() {
+        let mut ledger = Ledger::open(Span::from_millis(250));
+        let mut held = Entry::round_trip(Phase::Finish, Span::from_millis(79), Span::ZERO);
+        (held.owner, held.kind, held.extra_round) = (Owner::Protocol, Some(Kind::Nagle), true);
+        ledger.charge(held);
+        assert_eq!(ledger.min_path(), Some(Span::from_millis(79)));
+        ledger.charge(Entry::round_trip(Phase::Connect, Span::from_millis(84), Span::ZERO));
+        assert_eq!(ledger.min_path(), Some(Span::from_millis(84)));
     }
 
     proptest! {

@@ -13,6 +13,10 @@ use crate::judging::policy::{DISAGREE, DISAGREE_PERCENT, ENOUGH, LEAST_SPREAD, M
 
 /// Quantities remembered: the latest.
 const MOST: usize = 64;
+
+/// As many, to be put in order.
+type Few = SmallVec<[i64; MOST]>;
+
 /// The latest quantities of one kind.
 #[derive(Clone, Default, Debug)]
 pub struct Samples {
@@ -41,50 +45,56 @@ impl Samples {
         self.latest.is_empty()
     }
 
-    fn sorted(&self) -> SmallVec<[i64; 64]> {
-        let mut sorted: SmallVec<[i64; 64]> = self.latest.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted
+    fn all(&self) -> Few {
+        self.latest.iter().copied().collect()
     }
 
     /// A round trip of a path: what half of the handshakes took no longer than; absent without any.
     pub fn path(&self) -> Option<Normal> {
-        let sorted = self.sorted();
-        let location = median(&sorted)?;
-        Some(Normal { location: Span::from_nanos(location), spread: spread(&sorted, location).min(MOST_SPREAD) })
+        let location = median(&mut self.all())?;
+        Some(Normal { location: Span::from_nanos(location), spread: self.spread(location).min(MOST_SPREAD) })
     }
 
     /// An end's own work; absent with too few.
     pub fn work(&self) -> Option<Normal> {
-        let sorted = self.sorted();
-        if sorted.len() < ENOUGH {
+        let mut all = self.all();
+        if all.len() < ENOUGH {
             return None;
         }
-        let location = median(&sorted)?;
-        let wide = spread(&sorted, location);
-        let location = Span::from_nanos(location);
+        let middle = median(&mut all)?;
+        let wide = self.spread(middle);
+        let location = Span::from_nanos(middle);
         Some(match () {
             () if location > MOST_WORK => ORDINARY_WORK,
             () if wide > location.percent(DISAGREE_PERCENT).max(DISAGREE) => {
-                Normal { location: Span::from_nanos(sorted[sorted.len() / 4]), spread: wide.min(MOST_SPREAD) }
+                let quarter = all.len() / 4;
+                let (_, low, _) = all.select_nth_unstable(quarter);
+                Normal { location: Span::from_nanos(*low), spread: wide.min(MOST_SPREAD) }
             }
             () => Normal { location, spread: wide },
         })
     }
+
+    /// How far they lie from where they are.
+    fn spread(&self, location: i64) -> Span {
+        let mut off: Few = self.latest.iter().map(|x| (x - location).abs()).collect();
+        let mad = median(&mut off).unwrap_or(0);
+        // Of a few siblings it is taken for more than it looks.
+        let few = mad * 3 / off.len().max(1) as i64;
+        Span::from_nanos(mad + mad / 2 + few).max(LEAST_SPREAD)
+    }
 }
 
-fn median(sorted: &[i64]) -> Option<i64> {
-    let last = sorted.len().checked_sub(1)?;
-    Some(i64::midpoint(sorted[last / 2], sorted[sorted.len() / 2]))
-}
-
-fn spread(sorted: &[i64], location: i64) -> Span {
-    let mut off: SmallVec<[i64; 64]> = sorted.iter().map(|x| (x - location).abs()).collect();
-    off.sort_unstable();
-    let mad = median(&off).unwrap_or(0);
-    // Of a few siblings it is taken for more than it looks.
-    let few = mad * 3 / sorted.len().max(1) as i64;
-    Span::from_nanos(mad + mad / 2 + few).max(LEAST_SPREAD)
+/// The middle one, or between the middle two; without sorting the others, which every handshake would have to wait for.
+fn median(values: &mut [i64]) -> Option<i64> {
+    let middle = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    if values.is_empty() {
+        return None;
+    }
+    let (below, upper, _) = values.select_nth_unstable(middle);
+    let lower = if even { below.iter().max().copied().unwrap_or(*upper) } else { *upper };
+    Some(i64::midpoint(lower, *upper))
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ impl Stamps {
             let pairs = stamped().zip(stamped().skip(1));
             pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y))).filter(|(pause, _)| *pause >= LONG)
         };
+        // None fits more than one that fits all.
+        if pauses().all(|(pause, ticks)| off(TICKS[0], pause, ticks).is_some()) {
+            return Self::usual();
+        }
         let fit = |tick: &Span| {
             let off = pauses().filter_map(|(pause, ticks)| off(*tick, pause, ticks));
             let (fitting, off) = off.fold((0, Span::ZERO), |(n, sum), off| (n + 1, sum + off));

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, injected, on_embedded};
+use super::{Inject, Keeps, Named, Variation, injected, on_embedded};
 use crate::conditions::{Conditions, Queue};
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, at_most};
@@ -52,6 +52,10 @@ impl Inject for AcceptQueue {
 
     fn truth(&self) -> Option<Injected> {
         Some(injected("edge_host", format!("{} accepts slowly behind a short queue", self.on)))
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Server(&self.on), Keeps::Crowd]
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

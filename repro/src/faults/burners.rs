@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, injected};
+use super::{Inject, Keeps, Named, Variation, injected};
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
@@ -47,6 +47,10 @@ impl Inject for CpuBurners {
 
     fn truth(&self) -> Option<Injected> {
         Some(injected("host", format!("{} burners on the CPU of {}", self.burners, self.on)))
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Cpu(&self.on)]
     }
 
     fn vary(&self, _: &Variation) -> Vec<(&'static str, String)> {

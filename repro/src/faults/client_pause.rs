@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation};
+use super::{Inject, Keeps, Named, Variation};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_TIME, at_most};
@@ -52,6 +52,10 @@ impl Inject for ClientPause {
 
     fn truth(&self) -> Option<Injected> {
         None
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Client]
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

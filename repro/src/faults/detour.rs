@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, Way, injected};
+use super::{Inject, Keeps, Named, Variation, Way, injected};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, at_most};
@@ -57,6 +57,10 @@ impl Inject for Detour {
         let injected = injected("path", format!("{extra} ms longer round trips to {}", self.to));
         // Connect, ServerFlight and Finish each take one round trip.
         Some(Injected { target: Some(self.to.clone()), ms: Some(extra * 3.0), ..injected })
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

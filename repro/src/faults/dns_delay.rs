@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation};
+use super::{Inject, Keeps, Named, Variation};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_TIME, at_most};
@@ -43,6 +43,10 @@ impl Inject for DnsDelay {
 
     fn truth(&self) -> Option<Injected> {
         None
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

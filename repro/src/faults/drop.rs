@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation};
+use super::{Inject, Keeps, Named, Variation};
 use crate::conditions::{Conditions, MessageFault};
 use crate::scenario::Scenario;
 
@@ -59,6 +59,10 @@ impl Inject for DropMessage {
 
     fn truth(&self) -> Option<Injected> {
         None
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, _: &Variation) -> Vec<(&'static str, String)> {

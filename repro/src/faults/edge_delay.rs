@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, on_embedded};
+use super::{Inject, Keeps, Named, Variation, on_embedded};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_TIME, at_most};
@@ -46,6 +46,10 @@ impl Inject for EdgeDelay {
 
     fn truth(&self) -> Option<Injected> {
         None
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Server(&self.on)]
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

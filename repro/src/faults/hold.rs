@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation};
+use super::{Inject, Keeps, Named, Variation};
 use crate::conditions::{Conditions, MessageFault};
 use crate::duration::Length;
 use crate::limits::{MOST_TIME, at_most};
@@ -76,6 +76,10 @@ impl Inject for Hold {
 
     fn truth(&self) -> Option<Injected> {
         None
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, Way, injected};
+use super::{Inject, Keeps, Named, Variation, Way, injected};
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
@@ -53,6 +53,10 @@ impl Inject for Loss {
     fn truth(&self) -> Option<Injected> {
         // The wire does not log what it loses at random.
         Some(injected("loss", format!("{} of the packets on the way to {} are lost", self.rate, self.to)))
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, _: &Variation) -> Vec<(&'static str, String)> {

@@ -127,8 +127,26 @@ pub trait Inject {
     /// What `truth.ndjson` says of it; absent: the injector logs each connection that it touches.
     fn truth(&self) -> Option<Injected>;
 
+    /// What a draw over stacks must leave as the file has it.
+    fn keeps(&self) -> Vec<Keeps<'_>>;
+
     /// Fields that make a trial differ from the file, and their values.
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)>;
+}
+
+/// What of a scenario a fault needs as the file has it, to mean what the file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeps<'a> {
+    /// The client, which does the fault itself.
+    Client,
+    /// The server of this target, which does the fault itself.
+    Server(&'a str),
+    /// How much CPU is asked of this host: of a vantage, its client and how many there are; of a target, a server that begins on little.
+    Cpu(&'a str),
+    /// Clients that speak as soon as they begin: with others the fault would be over, or in its next turn.
+    Brisk,
+    /// That clients are as many, come together and do not starve each other.
+    Crowd,
 }
 
 /// A host that a fault names.

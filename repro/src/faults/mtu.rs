@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, Way, injected};
+use super::{Inject, Keeps, Named, Variation, Way, injected};
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
@@ -49,6 +49,10 @@ impl Inject for Mtu {
 
     fn truth(&self) -> Option<Injected> {
         Some(injected("path", format!("packets over {} bytes vanish on the way to {}", self.bytes, self.to)))
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        Vec::new()
     }
 
     fn vary(&self, _: &Variation) -> Vec<(&'static str, String)> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
 use super::burners::not_too_many;
-use super::{Inject, Named, Variation, injected};
+use super::{Inject, Keeps, Named, Variation, injected};
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
@@ -51,6 +51,10 @@ impl Inject for CpuQuota {
 
     fn truth(&self) -> Option<Injected> {
         Some(injected("host", format!("CPU of {} limited to {}", self.on, self.cpus)))
+    }
+
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Cpu(&self.on)]
     }
 
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {

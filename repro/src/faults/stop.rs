@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Named, Variation, injected};
+use super::{Inject, Keeps, Named, Variation, injected};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_TIME, at_most};
@@ -52,9 +52,14 @@ impl Inject for Stop {
         Some(injected("client_host", format!("clients of {} stopped in cycles", self.on)))
     }
 
+    fn keeps(&self) -> Vec<Keeps<'_>> {
+        vec![Keeps::Brisk]
+    }
+
     fn vary(&self, variation: &Variation) -> Vec<(&'static str, String)> {
-        // The stop must come while the handshake is under way, whose pace the round trip sets.
+        // The stop must come while the handshake is under way, whose pace the round trip sets, and outlast a wait for the network.
         let running = format!("{}ms", self.running.as_millis() * variation.pace);
-        vec![variation.worse("stopped", self.stopped), ("running", running)]
+        let stopped = format!("{}ms", self.stopped.as_millis() * variation.severity * variation.pace.max(1.0));
+        vec![("stopped", stopped), ("running", running)]
     }
 }
