@@ -115,7 +115,7 @@ rootless: build ## The flagship as an ordinary user
 
 # --- The zoo: real stacks, recorded and graded ------------------------------------------------------------------------------------
 
-.PHONY: zoo zoo-record zoo-recorded zoo-small zoo-fresh zoo-build
+.PHONY: zoo zoo-record zoo-recorded zoo-draws zoo-small zoo-fresh zoo-build
 zoo-build: build
 	cargo build --release --locked -p whostalled-zoo
 
@@ -128,6 +128,16 @@ zoo-record: zoo-build
 
 zoo: zoo-record ## A fresh draw of real stacks with injected faults, recorded now and graded (root): SEED=1 CASES=60
 	$(GRADE) target/zoo --binary $(BIN) --list $(BARS)
+
+# Draws that docs/zoo.md is made of: as many as give three thousand handshakes.
+SEEDS := 201 202 203 204 205 206
+zoo-draws: zoo-build ## Several draws, recorded and graded as one (half an hour; root, an idle machine): the table of docs/zoo.md
+	@rm -rf target/zoo-draws && mkdir -p target/zoo-draws/all
+	@for seed in $(SEEDS); do \
+	    target/release/whostalled-zoo --seed $$seed --cases $(CASES) --out target/zoo-draws/$$seed > target/zoo-draws/$$seed.log 2>&1 || exit 1; \
+	    for case in target/zoo-draws/$$seed/*/; do ln -s "$(CURDIR)/$$case" target/zoo-draws/all/$$(basename $$case)-$$seed; done; \
+	done
+	@printf '```\n%s\n```\n' "$$($(GRADE) target/zoo-draws/all --binary $(BIN))"
 
 zoo-small: zoo-build ## Six fresh cases of the stacks that are installed
 	$(MAKE) zoo CASES=6 SEED=$$((10#$$(date +%j))) BARS='--right both=90 --wrong both=4'
