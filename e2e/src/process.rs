@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+pub use testing::program;
 
 use crate::waiting::wait_some;
 
@@ -64,7 +65,7 @@ pub fn whostalled<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item =
 /// Whether a program can be run.
 #[must_use]
 pub fn is_program(name: &str) -> bool {
-    testing::program(name).is_some()
+    program(name).is_some()
 }
 
 /// A process that is killed when its owner is dropped.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use e2e::checks::Checks;
 use e2e::disk::Disk;
-use e2e::process::{Running, Said, binary, repository, run};
+use e2e::process::{Running, Said, binary, program, repository, run};
 use e2e::waiting::pause;
 use nix::sys::signal::Signal;
 use regex::Regex;
@@ -161,8 +161,7 @@ fn what_is_not_installed_is_named() {
     let bin = trial.path("bin");
     std::fs::create_dir(&bin).expect("a folder of our own");
     for tool in ["ip", "ethtool", "nginx"] {
-        symlink(testing::program(tool).unwrap_or_else(|| panic!("{tool} is not installed")), bin.join(tool))
-            .expect("a folder of our own");
+        symlink(program(tool).unwrap_or_else(|| panic!("{tool} is not installed")), bin.join(tool)).expect("a folder of our own");
     }
     let mut command = trial.command(&scenario("overloaded-client"), &[]);
     command.env("PATH", &bin);
