@@ -59,10 +59,9 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
         by_scenario += &row;
         all.extend(sum);
     }
-    println!("{SCENARIOS}\n{by_scenario}");
-    if let Some((seed, stacks)) = &drawing {
-        println!("{RUNS}\n{by_run}");
-        println!("{}", all.words(*seed, stacks));
+    match &drawing {
+        Some((seed, stacks)) => println!("{}\n\n{RUNS}\n{}", all.words(*seed, stacks), by_run.trim_end()),
+        None => println!("{SCENARIOS}\n{}", by_scenario.trim_end()),
     }
     let fine = all.right + if drawing.is_some() { all.open } else { 0 };
     Ok(if fine == all.counted() { exit::HELD } else { exit::FAILED })
