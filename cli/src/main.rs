@@ -3,6 +3,11 @@
 mod allocator;
 mod args;
 mod explaining;
+#[cfg(feature = "fleet")]
+mod fleets;
+#[cfg(not(feature = "fleet"))]
+#[path = "no_fleets.rs"]
+mod fleets;
 mod hidden;
 mod probe;
 mod recording;

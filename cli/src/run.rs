@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::accuracy::score;
 use repro::client::{ClientKind, ClientSpec};
-use repro::places::{Elsewhere, Instead, Place, Wanted};
+use repro::places::{Elsewhere, Instead, NoPlace, Place, Wanted};
 use repro::scenario::Bearable;
 use repro::stand::Standing;
 use repro::targets::RealTarget;
@@ -17,20 +17,22 @@ use repro::{Outcome, RunOptions, Scenario};
 
 use crate::args::{Accuracy, Run, Stand};
 use crate::exit;
+use crate::fleets::Reached;
 
 /// Clients at once, where nobody says how many.
 const CLIENTS: usize = 8;
 
 /// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
-    let scenario = wanted(args)?;
+    let fleet = Reached::connect(&args.nats, &args.results)?;
+    let scenario = wanted(args, &fleet)?;
     if let Some(path) = &args.save {
         std::fs::write(path, scenario.to_toml()?).map_err(|e| format!("--save {}: {e}", path.display()))?;
     }
     repro::ready(&scenario, &args.results)?;
     // Real hosts are reached through this process's own network; the lab is a network of its own.
     let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
-    let outcome = once(&scenario, &args.results, privilege, args.no_capture)?;
+    let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome.record)?);
     } else {
@@ -50,7 +52,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
 }
 
 /// The scenario that the arguments mean: a file's, perhaps elsewhere, or one of URLs.
-fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
+fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::Error>> {
     let mut overrides = args.set.clone();
     overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
     overrides.extend(args.clients.map(|n| format!("client.concurrency={n}")));
@@ -61,7 +63,7 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
                 return Err("--target belongs to scenario files: name further URLs as they are".into());
             }
             let urls = urls.iter().map(|url| url.parse()).collect::<Result<Vec<RealTarget>, _>>()?;
-            let places = args.vantage.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+            let places = fleet.places(places(&args.vantage)?)?;
             let scenario = Scenario::of_urls(Wanted {
                 targets: urls,
                 controls: args.control.clone(),
@@ -87,15 +89,20 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
             let (targets, instead): (Vec<String>, Vec<String>) = args.target.iter().cloned().partition(|t| !t.contains("://"));
             scenario.select(&vantages, &targets)?;
             if !(places.is_empty() && instead.is_empty() && args.control.is_empty()) {
-                let places = places.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+                let places = fleet.places(self::places(&places)?)?;
                 let instead = instead.iter().map(|target| target.parse()).collect::<Result<Vec<Instead>, _>>()?;
                 let (controls, ca) = (args.control.clone(), args.ca.clone());
                 scenario.relocate(Elsewhere { vantages: places, targets: instead, controls, ca })?;
             }
+            fleet.agents(&mut scenario)?;
             Ok(scenario)
         }
         _ => Err("name one scenario file, or targets as https://host/".into()),
     }
+}
+
+fn places(texts: &[String]) -> Result<Vec<Place>, NoPlace> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn urls_shown(what: &[String]) -> String {
@@ -142,6 +149,7 @@ fn once(
     results: &Path,
     privilege: Privilege,
     no_capture: bool,
+    fleet: &Reached,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -160,10 +168,12 @@ fn once(
             eprintln!("[{done}/{total}] {}: {what}", scenario.name);
         }
     };
+    let reach = |agent: &str, name: &str, leave, stop: &AtomicBool| fleet.open(agent, name, leave, stop);
     let options = RunOptions {
         results: results.to_owned(),
         privilege,
         no_capture,
+        fleet: Some(&reach),
         interrupted: &interrupted,
         progress: &progress,
         page: &report::html::page,
@@ -179,6 +189,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
         repro::ready(&read(path, &[])?, &args.results)?;
     }
     let privilege = lab::rootless::enter()?;
+    let no_fleet = Reached::none();
     let mut rows = Vec::new();
     let mut all_right = true;
     for path in &args.scenarios {
@@ -190,7 +201,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
         while trial < args.trials {
             let variation = repro::accuracy::variation(&read(path, &[])?, trial);
             let scenario = read(path, &variation)?;
-            let outcome = once(&scenario, &args.results, privilege, false)?;
+            let outcome = once(&scenario, &args.results, privilege, false, &no_fleet)?;
             attempts += 1;
             if outcome.record.footing.void.is_some() && attempts < args.trials + 2 {
                 void += 1;

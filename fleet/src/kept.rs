@@ -103,8 +103,7 @@ impl Kept {
 
     /// All of a session up to a number are stored elsewhere; which.
     pub(crate) fn forget_up_to(&mut self, session: &str, number: u64) -> Vec<KeptId> {
-        let known: Vec<KeptId> =
-            self.replies.keys().filter(|id| id.session == session && id.number <= number).cloned().collect();
+        let known: Vec<KeptId> = self.replies.keys().filter(|id| id.session == session && id.number <= number).cloned().collect();
         known.into_iter().filter(|id| self.forget(id)).collect()
     }
 

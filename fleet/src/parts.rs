@@ -204,7 +204,9 @@ mod tests {
     #[test]
     fn what_is_no_part_is_refused() {
         let head = |part: u32, of: u32, bytes: u64| {
-            format!("{{\"from\":\"a\",\"instance\":\"1\",\"number\":1,\"part\":{part},\"of\":{of},\"bytes\":{bytes},\"sha256\":\"\"}}\nx")
+            format!(
+                "{{\"from\":\"a\",\"instance\":\"1\",\"number\":1,\"part\":{part},\"of\":{of},\"bytes\":{bytes},\"sha256\":\"\"}}\nx"
+            )
         };
         assert!(read(head(0, 1, 1).as_bytes()).is_ok());
         for bad in [head(1, 1, 1), head(0, 0, 0), head(0, u32::MAX, u64::MAX), head(0, 5, 2), head(0, 1, u64::MAX)] {

@@ -70,7 +70,9 @@ impl Server {
             .ping_interval(PING)
             .connection_timeout(CONNECT)
             .no_echo()
-            .reconnect_delay_callback(|tries| RETRY.min(Duration::from_millis(50) * u32::try_from(tries).unwrap_or(u32::MAX).min(100)))
+            .reconnect_delay_callback(|tries| {
+                RETRY.min(Duration::from_millis(50) * u32::try_from(tries).unwrap_or(u32::MAX).min(100))
+            })
             .event_callback({
                 let shown = shown.clone();
                 move |event| {
@@ -174,7 +176,8 @@ mod tests {
         let path = folder.path().join("ca.pem");
         for text in [None, Some("no certificate")] {
             text.map_or(Ok(()), |text| std::fs::write(&path, text)).expect("our own folder");
-            let error = Server::new("tls://localhost", Some(&Tls { ca: Some(path.clone()), own: None })).err().expect("it is refused");
+            let error =
+                Server::new("tls://localhost", Some(&Tls { ca: Some(path.clone()), own: None })).err().expect("it is refused");
             assert!(error.to_string().contains("ca.pem"), "{error}");
         }
     }

@@ -49,10 +49,10 @@ pub struct Serving<'a> {
 /// # Errors
 /// If the server does not let us in, the spool cannot be read, or the vantage cannot be made.
 pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log: &Log) -> Result<(), Error> {
+    log(&format!("starts as process {}", std::process::id()));
     let hello = (serving.vantage)(true)?.hello();
     let kept = Arc::new(Mutex::new(Kept::open(serving.spool.clone(), log)?));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
     let client = runtime.block_on(server.connect(serving.name.as_str(), true, Arc::clone(log)))?;
     let (jobs, work) = mpsc::channel();
     let (done, ended) = unbounded_channel();
@@ -72,10 +72,10 @@ pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log
     let answering = runtime.spawn(line.answer(ended, Arc::clone(stop)));
     Worker { serving, kept, done, log: Arc::clone(log) }.work(&work);
     // The last words go out before the line is cut.
-    let _ = runtime.block_on(tokio::time::timeout(Duration::from_secs(2), async {
+    runtime.block_on(async {
         let _ = answering.await;
-        client.flush().await
-    }));
+        let _ = tokio::time::timeout(LOOK * 10, client.flush()).await;
+    });
     Ok(())
 }
 
@@ -134,10 +134,9 @@ impl Worker<'_> {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let (closed, is_bundle) =
-                (matches!(reply, Reply::Closed), matches!(reply, Reply::Answer(Answer::Bundle(_))));
-            let bytes = serde_json::to_vec(&reply)
-                .unwrap_or_else(|e| serde_json::to_vec(&failed(e.to_string())).unwrap_or_default());
+            let (closed, is_bundle) = (matches!(reply, Reply::Closed), matches!(reply, Reply::Answer(Answer::Bundle(_))));
+            let bytes =
+                serde_json::to_vec(&reply).unwrap_or_else(|e| serde_json::to_vec(&failed(e.to_string())).unwrap_or_default());
             let whole = Arc::new(Whole::of(bytes));
             if is_bundle {
                 let id = KeptId { session: session.to_string(), number };
