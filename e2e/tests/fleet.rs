@@ -363,3 +363,20 @@ fn is_free(log: &str) -> bool {
     }
     open.is_none()
 }
+
+#[test]
+fn the_demo_names_the_detour_and_who_has_it() {
+    let mut checks = Checks::new();
+    if !is_program("nats-server") {
+        return checks.skip(Need::Tools, "the demo: nats-server is not installed (apt-get install nats-server)");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut demo = Command::new("bash");
+    demo.arg(repository().join("examples/fleet-demo/run")).arg(folder.path().join("demo")).env("WHOSTALLED_BIN", binary());
+    let said = run(demo, 500);
+    let row = |name: &str| said.out.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default().to_owned();
+    let detoured = ["a05", "a11", "a17"];
+    let rows: Vec<(String, String)> = names(AGENTS).into_iter().map(|name| (row(&name), name)).collect();
+    let good = rows.iter().all(|(row, name)| row.contains("path") == detoured.contains(&name.as_str()) && !row.is_empty());
+    checks.check("three of twenty have the detour, and no other", said.code == Some(0) && good, || (rows, said));
+}
