@@ -116,11 +116,13 @@ impl Assembly {
         self.sha256 == head.sha256 && self.of == head.of && self.bytes == head.bytes
     }
 
-    pub(crate) fn add(&mut self, head: &Head, bytes: &[u8]) {
+    /// Takes a part; gives the whole, once all are here.
+    pub(crate) fn add(&mut self, head: &Head, bytes: &[u8]) -> Option<Result<Vec<u8>, NoPart>> {
         if let Some(slot) = self.parts.get_mut(head.part as usize).filter(|slot| slot.is_none()) {
             *slot = Some(bytes.to_vec());
             self.due = self.due.saturating_sub(1);
         }
+        self.whole()
     }
 
     /// Whether all of the window has come, so that the next may be asked for.
@@ -136,11 +138,7 @@ impl Assembly {
         missing
     }
 
-    /// The whole, once all parts are here.
-    ///
-    /// # Errors
-    /// If it is not what was sent.
-    pub(crate) fn whole(&self) -> Option<Result<Vec<u8>, NoPart>> {
+    fn whole(&self) -> Option<Result<Vec<u8>, NoPart>> {
         let parts: Option<Vec<&[u8]>> = self.parts.iter().map(Option::as_deref).collect();
         let bytes = parts?.concat();
         Some(if bytes.len() as u64 == self.bytes && sha256(&bytes) == self.sha256 { Ok(bytes) } else { Err(NoPart::Differs) })
@@ -176,8 +174,8 @@ mod tests {
                     let (head, part) = read(message).expect("a part");
                     let assembly = assembly.get_or_insert_with(|| Assembly::begin(&head));
                     assert!(assembly.fits(&head));
-                    assembly.add(&head, part);
-                    assembly.add(&head, part);
+                    assert!(assembly.add(&head, part).is_none_or(|whole| whole.as_ref() == Ok(&bytes)));
+                    let _ = assembly.add(&head, part);
                 }
                 let assembly = assembly.as_mut().expect("something came");
                 if let Some(whole) = assembly.whole() {
@@ -197,8 +195,23 @@ mod tests {
         *message.last_mut().expect("bytes") ^= 1;
         let (head, part) = read(&message).expect("a part");
         let mut assembly = Assembly::begin(&head);
-        assembly.add(&head, part);
-        assert_eq!(assembly.whole(), Some(Err(NoPart::Differs)));
+        assert_eq!(assembly.add(&head, part), Some(Err(NoPart::Differs)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes: Vec<u8>, part: u32, of: u32, length: u64, tail: Vec<u8>) {
+            let _ = read(&bytes);
+            let head = format!(
+                "{{\"from\":\"a\",\"instance\":\"1\",\"number\":1,\"part\":{part},\"of\":{},\"bytes\":{length},\"sha256\":\"\"}}\n",
+                of % (MOST_PARTS + 2)
+            );
+            if let Ok((head, body)) = read(&[head.as_bytes(), &tail].concat()) {
+                let mut assembly = Assembly::begin(&head);
+                let _ = assembly.add(&head, body);
+                proptest::prop_assert!(assembly.missing().len() <= WINDOW);
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use vantage::{Ahead, Error, Vantage, compare_clocks, how_long};
 
 use crate::hand_over::store;
 use crate::message::{Asked, KeptId, Question, Reply};
-use crate::parts::{self, Assembly, Head};
+use crate::parts::{self, Assembly, Head, NoPart};
 use crate::subject::{self, unique, whose};
 use crate::{Fleet, Log, Name, SILENCE};
 
@@ -90,7 +90,14 @@ impl<'f> There<'f> {
                     SILENCE.as_secs()
                 )));
             }
-            other => return Err(line.unexpected("that a session begins", &other)),
+            other => {
+                let never = AtomicBool::new(false);
+                let _ = fleet.runtime.block_on(line.ask(Asked::Close, CLOSING, &never));
+                return Err(match other {
+                    Reply::Answer(Answer::Failed { why }) => Error::Failed { vantage: name.to_owned(), why },
+                    other => line.unexpected("that a session begins", &other),
+                });
+            }
         };
         let signs_of_life = fleet.runtime.spawn(line.sign_of_life()).abort_handle();
         let mut there = Self { fleet, line, hello, ahead: None, busy: Duration::ZERO, last: (0, 0), signs_of_life };
@@ -177,9 +184,11 @@ impl Vantage for There<'_> {
 
 impl Drop for There<'_> {
     fn drop(&mut self) {
-        let never = AtomicBool::new(false);
         // Where this does not arrive, our silence does the same.
-        let _ = self.fleet.runtime.block_on(self.line.ask(Asked::Close, CLOSING, &never));
+        if self.line.client.connection_state() == State::Connected {
+            let never = AtomicBool::new(false);
+            let _ = self.fleet.runtime.block_on(self.line.ask(Asked::Close, CLOSING, &never));
+        }
         self.signs_of_life.abort();
     }
 }
@@ -204,31 +213,26 @@ impl Line {
                     if own {
                         heard = Instant::now();
                     }
-                    if assembly.as_ref().is_none_or(|assembly| !assembly.fits(&head)) {
-                        assembly = Some(Assembly::begin(&head));
-                    }
-                    let Some(parts) = &mut assembly else { continue };
-                    parts.add(&head, bytes);
-                    match parts.whole() {
-                        None if parts.window_is_over() => {
-                            let missing = parts.missing();
-                            repeat = Instant::now() + REPEAT;
-                            self.say(&asked, missing).await?;
-                        }
-                        None => {}
-                        Some(whole) => {
-                            assembly = None;
-                            let reply = whole.map_err(|e| e.to_string());
-                            let reply = reply.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|e| e.to_string()));
-                            match reply.map_err(|what| self.gone(format!("replied what cannot be read: {what}")))? {
-                                Reply::Working => {}
-                                // A namesake, or its process was started anew a moment ago: bundles that it left count, denials wait.
-                                Reply::NoSession if !own && heard.elapsed() < SUCCESSION => {}
-                                reply => {
-                                    self.instance.get_or_insert(head.instance);
-                                    return Ok(reply);
-                                }
+                    let whole = match &mut assembly {
+                        Some(parts) if parts.fits(&head) => parts.add(&head, bytes),
+                        // One message more: a reply of its own, which does not disturb a larger one.
+                        _ if head.of == 1 => Assembly::begin(&head).add(&head, bytes),
+                        other => other.insert(Assembly::begin(&head)).add(&head, bytes),
+                    };
+                    match whole.map(|whole| self.read(whole)).transpose()? {
+                        None => {
+                            if let Some(parts) = assembly.as_mut().filter(|parts| parts.window_is_over()) {
+                                let missing = parts.missing();
+                                repeat = Instant::now() + REPEAT;
+                                self.say(&asked, missing).await?;
                             }
+                        }
+                        Some(Reply::Working) => {}
+                        // A namesake, or its process was started anew a moment ago: bundles that it left count, denials wait.
+                        Some(Reply::NoSession) if !own && heard.elapsed() < SUCCESSION => {}
+                        Some(reply) => {
+                            self.instance.get_or_insert(head.instance);
+                            return Ok(reply);
                         }
                     }
                 }
@@ -241,7 +245,8 @@ impl Line {
             if now.duration_since(heard) > SILENCE {
                 return Err(self.gone(format!("has not been heard of for {} s", SILENCE.as_secs())));
             }
-            if now.duration_since(begun) > patience && (asked_to_end(&asked) || !self.is_coming(assembly.as_ref(), heard)) {
+            // Parts that still come are no silence: a large bundle over a slow line.
+            if now.duration_since(begun) > patience && (assembly.is_none() || asked == Asked::Close) {
                 return Err(self.gone(format!("did not answer within {} s", patience.as_secs())));
             }
             repeat = now + REPEAT;
@@ -250,9 +255,9 @@ impl Line {
         }
     }
 
-    /// Whether parts of a reply still come: a large one over a slow line is no silence.
-    fn is_coming(&self, assembly: Option<&Assembly>, heard: Instant) -> bool {
-        assembly.is_some() && heard.elapsed() < SILENCE
+    fn read(&self, whole: Result<Vec<u8>, NoPart>) -> Result<Reply, Error> {
+        let unreadable = |what: String| self.gone(format!("replied what cannot be read: {what}"));
+        serde_json::from_slice(&whole.map_err(|e| unreadable(e.to_string()))?).map_err(|e| unreadable(e.to_string()))
     }
 
     /// A part of a reply to the question, from the agent itself.
@@ -323,10 +328,6 @@ impl Line {
         let said = serde_json::to_string(reply).unwrap_or_default();
         self.gone(format!("answered out of turn: {wanted} was due, and it said {}", said.chars().take(80).collect::<String>()))
     }
-}
-
-fn asked_to_end(asked: &Asked) -> bool {
-    matches!(asked, Asked::Close)
 }
 
 /// What cannot go out now is said again later.
