@@ -20,7 +20,7 @@ words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # Captures that are no part of this repository are required where they lie beside the checkout.
 REQUIRE := $(call words-to-list,root bpf tools $(notdir $(foreach set,corpus reports faults,$(wildcard ../shared/$(set)))))
 
-.PHONY: help demo watch-demo check test nightly
+.PHONY: help demo watch-demo fleet-demo check test nightly
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
@@ -31,16 +31,20 @@ watch-demo: build ## Scheduled checks in the lab: three faults come and go, a re
 	@cargo xtask install-missing watch
 	$(call e2e,watch_demo,600)
 
+fleet-demo: build ## A NATS server and twenty agents in the lab; a detour that three of them have is named
+	@cargo xtask install-missing fleet
+	bash examples/fleet-demo/run
+
 # --- Tiers -----------------------------------------------------------------------------------------------------------------------
 
 check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Before each commit, minutes: everything that needs no lab
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere fleet watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -59,7 +63,7 @@ deny: ## Licences, bans and sources of what we depend on
 	cargo xtask deny check licenses bans sources
 
 shellcheck: ## Shell scripts
-	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches .ci)
+	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist .ci)
 
 unit: ## Unit tests, golden files, captures of others
 	cargo test --locked --workspace --quiet
@@ -73,7 +77,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere watch-failures capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere fleet watch-failures capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -105,6 +109,9 @@ capture-failures: build ## What goes wrong around `capture`: no torn file, no lo
 
 run-anywhere: build ## Real targets on loopback, from here and over ssh, as root and as an ordinary user
 	$(call e2e,run_anywhere,600)
+
+fleet: build ## Agents on a nats-server with certificates: the verdicts of this host, and what is lost when somebody is killed
+	$(call e2e,fleet,1200)
 
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
 	@cargo xtask install-missing capture
@@ -147,7 +154,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks capture-kills capture-loss watch-truth bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -160,6 +167,9 @@ accuracy: build ## Every scenario over many seeds, severities and round-trip tim
 accuracy-stacks: build ## The same with clients and servers drawn of what is installed: SEED=1
 	@cargo xtask install-missing zoo
 	$(BIN) accuracy --draw $(SEED) --trials 3 $(SCENARIOS)
+
+fleet-kills: build ## fleet with 100 kills
+	KILLS=100 $(call e2e,fleet,7200)
 
 capture-kills: build ## capture-failures with 200 kills
 	KILLS=200 $(call e2e,capture_failures,900)

@@ -96,6 +96,14 @@ impl<W: Write> Evidence<W> {
         self.writer.write_raw_block(&block).map(|_| ()).map_err(io)
     }
 
+    /// Hands what is written to the system: it survives this process.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.get_mut().flush()
+    }
+
     /// How many packets are written; the next one's number (Wireshark's `frame.number`) is one more.
     pub fn packets(&self) -> u64 {
         self.packets

@@ -9,6 +9,7 @@ use repro::{Outcome, Scenario};
 
 use crate::args::Accuracy;
 use crate::exit;
+use crate::fleets::Reached;
 use crate::run::{once, read};
 
 /// Runs of a scenario that may say nothing (void, or a fault that was not done) before one is counted all the same.
@@ -25,6 +26,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let drawing = args.draw.map(|seed| stacks(&args.results).map(|stacks| (seed, stacks))).transpose()?;
     let privilege = lab::rootless::enter()?;
+    let no_fleet = Reached::none();
     let (mut by_scenario, mut by_run, mut all) = (String::new(), String::new(), Sum::default());
     for path in &args.scenarios {
         let scenario = read(path, &[])?;
@@ -37,7 +39,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
             if let Some(drawn) = &drawn {
                 eprintln!("{} #{trial}: {drawn}", scenario.name);
             }
-            let outcome = once(&changed, &args.results, privilege, false)?;
+            let outcome = once(&changed, &args.results, privilege, false, &no_fleet)?;
             let is_done = done(&changed, &outcome);
             if sum.void < MOST_VOID && (outcome.record.footing.void.is_some() || !is_done) {
                 sum.void += 1;

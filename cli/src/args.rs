@@ -46,7 +46,7 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Be a vantage: take plans and hand over what was measured (started by `run --vantage ssh:HOST`)
+    /// Be a vantage: take plans and hand over what was measured (over NATS; or started by `run --vantage ssh:HOST`)
     Agent(Agent),
     /// Run commands in the lab, clean up after it
     Lab {
@@ -113,7 +113,8 @@ pub struct Run {
     /// Rounds: how many times each cell (vantage and target) is measured
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Where clients run: `here`, `ssh:HOST`; with a scenario file also one of its vantages alone, or NAME=ssh:HOST (may be repeated)
+    /// Where clients run: `here`, `ssh:HOST`, `fleet:AGENT` (also a group, or `*`); with a scenario file also one of its vantages alone,
+    /// or NAME=ssh:HOST (may be repeated)
     #[arg(long)]
     pub vantage: Vec<String>,
     /// With a scenario file: only this target, or NAME=URL in its place (may be repeated)
@@ -145,6 +146,9 @@ pub struct Run {
     /// Connect over IPv6 alone
     #[arg(long)]
     pub ipv6: bool,
+    /// The server of the fleet
+    #[command(flatten)]
+    pub nats: Nats,
     /// Do without packets, though this host would permit them
     #[arg(long)]
     pub no_capture: bool,
@@ -166,16 +170,52 @@ fn cpus(text: &str) -> Result<f64, String> {
 
 /// Arguments of `agent`.
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  whostalled agent --nats tls://nats.example.com:4222 --name fra --group eu --spool /var/lib/whostalled \\\n      \
+    --nats-ca ca.pem --nats-cert fra.pem --nats-key fra.key\n\nWhat the server has to permit, and certificates for it: dist/nats."
+)]
 pub struct Agent {
     /// Over standard input and output, one JSON object a line
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "nats", conflicts_with = "nats")]
     pub stdio: bool,
+    /// The server that it connects to
+    #[command(flatten)]
+    pub nats: Nats,
+    /// Its name in the fleet: letters, digits and `-`; this host's if not said
+    #[arg(long, requires = "nats")]
+    pub name: Option<String>,
+    /// A group of the fleet that it belongs to (may be repeated)
+    #[arg(long, requires = "nats")]
+    pub group: Vec<String>,
+    /// Where what was measured waits until a controller has stored it, so that it outlives the agent; in memory if not said
+    #[arg(long, value_name = "FOLDER", requires = "nats")]
+    pub spool: Option<PathBuf>,
+    /// Leave to run any command as a client, if a plan says so
+    #[arg(long, requires = "nats")]
+    pub allow_command: bool,
     /// Leave to take CPU from its own clients, as plans say
     #[arg(long)]
     pub allow_load: bool,
     /// Capture no packets
     #[arg(long)]
     pub no_capture: bool,
+}
+
+/// A NATS server, and how it is known and knows us.
+#[derive(Args)]
+pub struct Nats {
+    /// A NATS server: tls://HOST:4222
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Root certificates of the NATS server, PEM
+    #[arg(long, value_name = "FILE", requires = "nats")]
+    pub nats_ca: Option<PathBuf>,
+    /// Our certificate for the NATS server, PEM: the name in it says who we are
+    #[arg(long, value_name = "FILE", requires_all = ["nats", "nats_key"])]
+    pub nats_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["nats", "nats_cert"])]
+    pub nats_key: Option<PathBuf>,
 }
 
 /// Arguments of `explain`.

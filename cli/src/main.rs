@@ -4,6 +4,11 @@ mod accuracy;
 mod allocator;
 mod args;
 mod explaining;
+#[cfg(feature = "fleet")]
+mod fleets;
+#[cfg(not(feature = "fleet"))]
+#[path = "no_fleets.rs"]
+mod fleets;
 mod hidden;
 mod importing;
 mod probe;

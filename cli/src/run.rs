@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 use repro::client::{ClientKind, ClientSpec};
 use repro::lab_run::LabRun;
-use repro::places::{Elsewhere, Instead, Place, Wanted};
+use repro::places::{Elsewhere, Instead, NoPlace, Place, Wanted};
 use repro::reported::Reported;
 use repro::scenario::Bearable;
 use repro::targets::RealTarget;
@@ -20,20 +20,22 @@ use settings::words::visible;
 
 use crate::args::{LabCommand, Run};
 use crate::exit;
+use crate::fleets::Reached;
 
 /// Clients at once, where nobody says how many.
 const CLIENTS: usize = 8;
 
 /// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
-    let scenario = wanted(args)?;
+    let fleet = Reached::connect(&args.nats, &args.results)?;
+    let scenario = wanted(args, &fleet)?;
     if let Some(path) = &args.save {
         std::fs::write(path, scenario.to_toml()?).map_err(|e| format!("--save {}: {e}", path.display()))?;
     }
     repro::ready(&scenario, &args.results)?;
     // Real hosts are reached through this process's own network; the lab is a network of its own.
     let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
-    let outcome = once(&scenario, &args.results, privilege, args.no_capture)?;
+    let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome.record)?);
     } else {
@@ -53,7 +55,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
 }
 
 /// The scenario that the arguments mean: a file's, perhaps elsewhere, or one of URLs.
-fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
+fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::Error>> {
     let mut overrides = args.set.clone();
     overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
     overrides.extend(args.clients.map(|n| format!("client.concurrency={n}")));
@@ -71,7 +73,7 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
                     return Err(format!("{}: name the target too: it was not in the file", reported.words).into());
                 }
             }
-            let places = args.vantage.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+            let places = fleet.places(places(&args.vantage)?)?;
             let scenario = Scenario::of_urls(Wanted {
                 targets,
                 controls: args.control.clone(),
@@ -101,11 +103,12 @@ fn wanted(args: &Run) -> Result<Scenario, Box<dyn std::error::Error>> {
             let (targets, instead): (Vec<String>, Vec<String>) = args.target.iter().cloned().partition(|t| !t.contains("://"));
             scenario.select(&vantages, &targets)?;
             if !(places.is_empty() && instead.is_empty() && args.control.is_empty()) {
-                let places = places.iter().map(|place| place.parse()).collect::<Result<Vec<Place>, _>>()?;
+                let places = fleet.places(self::places(&places)?)?;
                 let instead = instead.iter().map(|target| target.parse()).collect::<Result<Vec<Instead>, _>>()?;
                 let (controls, ca) = (args.control.clone(), args.ca.clone());
                 scenario.relocate(Elsewhere { vantages: places, targets: instead, controls, ca })?;
             }
+            fleet.agents(&mut scenario)?;
             Ok(scenario)
         }
         _ => Err("name one scenario file, or targets as https://host/, or what a customer sent (--from)".into()),
@@ -121,6 +124,10 @@ fn reported(path: &Path) -> Result<Reported, Box<dyn std::error::Error>> {
     })?;
     let name = path.file_name().map_or_else(|| shown.clone(), |name| name.to_string_lossy().into_owned());
     Ok(repro::reported::read(&visible(&name), source, open(path).map_err(failed)?)?)
+}
+
+fn places(texts: &[String]) -> Result<Vec<Place>, NoPlace> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn urls_shown(args: &Run) -> String {
@@ -173,6 +180,7 @@ pub fn once(
     results: &Path,
     privilege: Privilege,
     no_capture: bool,
+    fleet: &Reached,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -191,10 +199,12 @@ pub fn once(
             eprintln!("[{done}/{total}] {}: {what}", scenario.name);
         }
     };
+    let reach = |agent: &str, name: &str, leave, stop: &AtomicBool| fleet.open(agent, name, leave, stop);
     let options = RunOptions {
         results: results.to_owned(),
         privilege,
         no_capture,
+        fleet: Some(&reach),
         interrupted: &interrupted,
         progress: &progress,
         page: &report::html::page,

@@ -50,6 +50,10 @@ pub fn agent(args: &Agent) -> Result<u8, Box<dyn std::error::Error>> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let name = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+    if args.nats.nats.is_some() {
+        crate::fleets::agent(args, &name, &stop)?;
+        return Ok(exit::HELD);
+    }
     let mut local = Local::new(&name, Leave { load: args.allow_load, capture: !args.no_capture })?;
     vantage::serve(&mut local, BufReader::new(std::io::stdin()), std::io::stdout(), &stop)?;
     Ok(exit::HELD)

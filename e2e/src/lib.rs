@@ -12,6 +12,8 @@ pub mod http;
 pub mod ports;
 pub mod process;
 pub mod receiver;
+pub mod servers;
+pub mod verdicts;
 pub mod waiting;
 
 use std::sync::LazyLock;

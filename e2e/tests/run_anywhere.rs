@@ -11,6 +11,8 @@ use e2e::checks::Checks;
 use e2e::edge::Edge;
 use e2e::ports::free_port;
 use e2e::process::{Running, Said, binary, repository, run};
+use e2e::servers::{self, listening, url};
+use e2e::verdicts::{cell, label, told, verdict};
 use e2e::waiting::{pause, wait_some};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -51,59 +53,21 @@ impl Trial {
         run(command, PATIENCE)
     }
 
-    /// A server of ours that answers each ClientHello late.
     fn slow(&self, milliseconds: u32) -> (Running, String) {
-        let port = free_port();
-        let config = serde_json::json!({
-            "listen": [format!("127.0.0.1:{port}")], "chain": self.certificates.cert, "key": self.certificates.key,
-            "log": self.path("slow.log"), "truth": self.path("slow.truth"), "slow_ms": 1e9,
-            "app_delay_ms": milliseconds, "accept_interval_ms": 0.0, "backlog": 64,
-        });
-        let mut command = Command::new(binary());
-        let server = Running::start(command.arg("lab-edge").arg(config.to_string()).stderr(Stdio::null()));
-        listening(port);
-        (server, url(port))
+        servers::slow(&self.certificates, self.folder.path(), milliseconds)
     }
 
     fn openssl(&self) -> (Running, String) {
-        let port = free_port();
-        let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
-        command.arg(&self.certificates.cert).arg("-key").arg(&self.certificates.key).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Running::start(&mut command);
-        listening(port);
-        (server, url(port))
+        servers::openssl(&self.certificates)
     }
 
     fn nginx(&self) -> (Running, String) {
-        let port = free_port();
-        let (folder, Certificates { cert, key, .. }) = (self.path("nginx"), &self.certificates);
-        std::fs::create_dir(&folder).expect("a folder of our own");
-        let (at, cert, key) = (folder.display(), cert.display(), key.display());
-        let config = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path {at}/b; \
-             proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; server {{ \
-             listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key}; return 200; }} }}\n"
-        );
-        std::fs::write(folder.join("conf"), config).expect("a folder of our own");
-        let mut command = Command::new(program("nginx").expect("nginx is installed"));
-        let server = Running::start(command.arg("-c").arg(folder.join("conf")).stderr(Stdio::null()));
-        listening(port);
-        (server, url(port))
+        servers::nginx(&self.certificates, self.folder.path())
     }
 }
 
 fn permit(path: &Path, mode: u32) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own");
-}
-
-fn url(port: u16) -> String {
-    format!("https://localhost:{port}/")
-}
-
-fn listening(port: u16) {
-    let up = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
-    wait_some(10, up).expect("the server begins to listen");
 }
 
 fn root(why: &str) -> bool {
@@ -127,28 +91,6 @@ fn stranger(trial: &Trial) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]).arg(copy);
     command
-}
-
-fn told(said: &Said) -> Value {
-    serde_json::from_str(&said.out).unwrap_or(Value::Null)
-}
-
-/// The verdict of a run, and of the cell of a vantage and a role.
-fn verdict(record: &Value) -> String {
-    label(&record["client_only"])
-}
-
-fn label(verdict: &Value) -> String {
-    let primary = &verdict["primary"];
-    match verdict["verdict"].as_str() {
-        Some("culprit") => [&primary["owner"], &primary["kind"]].iter().filter_map(|v| v.as_str()).collect::<Vec<_>>().join("/"),
-        other => other.unwrap_or("none").to_owned(),
-    }
-}
-
-fn cell(record: &Value, vantage: &str, role: &str) -> String {
-    let cells = record["client_only"]["cells"].as_array().cloned().unwrap_or_default();
-    cells.iter().find(|c| c["vantage"] == vantage && c["role"] == role).map_or_else(|| "no cell".into(), label)
 }
 
 #[test]

@@ -83,6 +83,13 @@ impl<'p> Ends<'p> {
         if self.vantages.is_empty() { Err(Error::NoVantage(vec![format!("{name} is gone")])) } else { Ok(()) }
     }
 
+    /// What a batch of a vantage gave is in the run folder.
+    pub(crate) fn stored(&mut self, vantage: &str, batch: u64) {
+        if let Some(vantage) = self.vantages.get_mut(vantage) {
+            vantage.stored(batch);
+        }
+    }
+
     /// How clients reach a target.
     ///
     /// # Errors

@@ -91,6 +91,14 @@ impl Folder {
         opened.and_then(|mut f| f.write_all(&line)).map_err(self.failed(file))
     }
 
+    /// Hands all that was written to the system: from now on it survives this process.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        self.evidence.flush().map_err(self.failed("evidence.pcapng"))
+    }
+
     /// Writes a whole file: beside it first, then in its place.
     ///
     /// # Errors

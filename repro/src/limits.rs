@@ -138,16 +138,16 @@ impl Scenario {
                 return wrong("kind", format!("vantage {}: {what}", vantage.name));
             }
             match (vantage.kind, &vantage.host) {
-                (Kind::Ssh, _) => {}
+                (Kind::Ssh | Kind::Fleet, _) => {}
                 (Kind::Lab | Kind::Here, Some(_)) => {
-                    return wrong("host", format!("vantage {}: `host` is for kind = \"ssh\"", vantage.name));
+                    return wrong("host", format!("vantage {}: `host` is for the kinds \"ssh\" and \"fleet\"", vantage.name));
                 }
                 (Kind::Lab | Kind::Here, None) => {}
             }
         }
         for (n, target) in self.targets.iter().enumerate() {
             let what = match (self.in_lab(), &target.url) {
-                (true, Some(_)) => "is real, and the lab has no way out: give the vantages kind = \"here\" or \"ssh\"",
+                (true, Some(_)) => "is real, and the lab has no way out: give the vantages kind = \"here\", \"ssh\" or \"fleet\"",
                 (false, None) => "is a server of the lab, which real vantages cannot reach: give it a `url`",
                 (true, None) | (false, Some(_)) => continue,
             };

@@ -22,7 +22,7 @@ use crate::vantages::{Kind, RecorderAt};
 /// Rounds of a run that nobody said more of: enough to tell one slow handshake from slow handshakes.
 const ROUNDS: u32 = 4;
 
-/// Where a vantage is, as people write it: `here`, `ssh:HOST`, or either behind `NAME=`.
+/// Where a vantage is, as people write it: `here`, `ssh:HOST`, `fleet:AGENT`, or one of them behind `NAME=`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     name: Option<String>,
@@ -32,7 +32,7 @@ pub struct Place {
 
 /// What is no [`Place`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is no place for a vantage: write here, ssh:HOST, or NAME=ssh:HOST")]
+#[error("`{0}` is no place for a vantage: write here, ssh:HOST, fleet:AGENT, or NAME= before one of them")]
 pub struct NoPlace(String);
 
 impl FromStr for Place {
@@ -46,12 +46,32 @@ impl FromStr for Place {
         match place.split_once(':') {
             None if place == "here" => Ok(Self { name, kind: Kind::Here, host: None }),
             Some(("ssh", host)) if !host.is_empty() => Ok(Self { name, kind: Kind::Ssh, host: Some(host.to_owned()) }),
+            Some(("fleet", agent)) if !agent.is_empty() => Ok(Self { name, kind: Kind::Fleet, host: Some(agent.to_owned()) }),
             _ => Err(NoPlace(text.to_owned())),
         }
     }
 }
 
 impl Place {
+    /// Each agent of a fleet that this means, by whoever knows: a name, a group, or `*`. Other places mean themselves.
+    ///
+    /// # Errors
+    /// Those of `meant`; if several are to have one name.
+    pub fn each<E: From<Error>>(self, meant: impl FnOnce(&str) -> Result<Vec<String>, E>) -> Result<Vec<Self>, E> {
+        let Some(pattern) = self.host.as_deref().filter(|_| self.kind == Kind::Fleet) else { return Ok(vec![self]) };
+        let agents = meant(pattern)?;
+        match (&self.name, agents.as_slice()) {
+            (Some(name), [_, _, ..]) => {
+                let what = format!("--vantage {name}=fleet:{pattern}: {} agents cannot have one name", agents.len());
+                Err(Error::Scenario(what).into())
+            }
+            _ => Ok(agents
+                .into_iter()
+                .map(|agent| Self { name: self.name.clone(), kind: Kind::Fleet, host: Some(agent) })
+                .collect()),
+        }
+    }
+
     /// This host.
     pub fn here() -> Self {
         Self { name: None, kind: Kind::Here, host: None }
@@ -192,6 +212,29 @@ impl Scenario {
         self.check().map_err(|wrong| Error::Scenario(wrong.what))
     }
 
+    /// Puts each agent of a fleet in place of the vantage that means several: a group, or `*`.
+    ///
+    /// # Errors
+    /// Those of `meant`; if a fault is on such a vantage, or a name would be there twice.
+    pub fn each_agent<E: From<Error>>(&mut self, meant: impl Fn(&str) -> Result<Vec<String>, E>) -> Result<(), E> {
+        let mut vantages = Vec::new();
+        for spec in std::mem::take(&mut self.vantages) {
+            if spec.kind != Kind::Fleet {
+                vantages.push(spec);
+                continue;
+            }
+            let pattern = spec.host.clone().unwrap_or_else(|| spec.name.clone());
+            let agents = meant(&pattern)?;
+            if agents == [pattern] {
+                vantages.push(spec);
+            } else {
+                vantages.extend(agents.into_iter().map(|agent| VantageSpec { name: agent, host: None, ..spec.clone() }));
+            }
+        }
+        self.vantages = vantages;
+        self.check().map_err(|wrong| Error::Scenario(wrong.what).into())
+    }
+
     /// The scenario as a file.
     ///
     /// # Errors
@@ -301,8 +344,42 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_each_of_its_agents() {
+        let meant = |pattern: &str| {
+            Ok::<_, Error>(if pattern == "eu" { vec!["ams".to_owned(), "fra".into()] } else { vec![pattern.into()] })
+        };
+        let shown = |text: &str| {
+            let places = place(text).each(meant)?;
+            Ok::<_, Error>(
+                places
+                    .into_iter()
+                    .map(|p| p.vantage())
+                    .map(|v| format!("{}={}", v.name, v.host.unwrap_or_default()))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(shown("fleet:eu").expect("two"), ["ams=ams", "fra=fra"]);
+        assert_eq!(shown("x=fleet:fra").expect("one"), ["x=fra"]);
+        assert_eq!(shown("ssh:eu").expect("another kind"), ["eu=eu"]);
+        assert!(shown("x=fleet:eu").expect_err("two").to_string().contains("2 agents"));
+
+        let text = |fault: &str| {
+            format!(
+                "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"eu\"\nkind = \"fleet\"\n\
+                     [[target]]\nname = \"edge\"\nrole = \"edge\"\nurl = \"https://a.example/\"\n{fault}"
+            )
+        };
+        let parse = |fault: &str| Scenario::parse("x.toml", &text(fault), &[]).expect("it is valid");
+        let mut scenario = parse("");
+        scenario.each_agent(meant).expect("they are there");
+        assert_eq!(scenario.vantages.iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["ams", "fra"]);
+        let loaded = parse("[faults.q]\nkind = \"cpu_quota\"\non = \"eu\"\ncpus = 0.4\n").each_agent(meant);
+        assert!(loaded.expect_err("on which of them?").to_string().contains("eu"));
+    }
+
+    #[test]
     fn what_is_no_place_is_said() {
-        for text in ["lab", "ssh:", "x=", "ftp:box", ""] {
+        for text in ["lab", "ssh:", "x=", "ftp:box", "fleet:", ""] {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }

@@ -24,7 +24,7 @@ pub fn ready(scenario: &Scenario, results: &Path) -> Result<(), Error> {
 
 fn programs(scenario: &Scenario) -> Result<(), Error> {
     // What another host lacks, its vantage says.
-    if scenario.vantages.iter().any(|vantage| vantage.kind != Kind::Ssh) {
+    if scenario.vantages.iter().any(|vantage| matches!(vantage.kind, Kind::Lab | Kind::Here)) {
         match scenario.client.kind {
             ClientKind::Curl => installed("curl", "apt-get install curl")?,
             ClientKind::Command => named("client.command", &scenario.client.command)?,

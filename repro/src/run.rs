@@ -17,7 +17,7 @@ use crate::gathered::Gathered;
 use crate::manifest::{manifest, run_id};
 use crate::scenario::Scenario;
 use crate::targets::TargetSpec;
-use crate::vantages::{Opening, open};
+use crate::vantages::{Opening, Reach, open};
 
 /// Renders a page: the run, its handshakes, what was injected.
 pub type Page<'a> = dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String + 'a;
@@ -30,6 +30,8 @@ pub struct RunOptions<'a> {
     pub privilege: Privilege,
     /// Do without packets, where the hosts are real.
     pub no_capture: bool,
+    /// Reaches agents of a fleet, where there is one.
+    pub fleet: Option<&'a Reach<'a>>,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
@@ -60,8 +62,8 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let total = cells * u64::from(scenario.rounds);
     (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
     let conditions = Conditions::of(scenario, scenario.faults.values());
-    let (privilege, no_capture) = (options.privilege, options.no_capture);
-    let provider = open(scenario, &conditions, Opening { privilege, no_capture, interrupted: options.interrupted })?;
+    let RunOptions { privilege, no_capture, fleet, interrupted, .. } = *options;
+    let provider = open(scenario, &conditions, Opening { privilege, no_capture, fleet, interrupted })?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
     let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };
@@ -87,7 +89,9 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
                 let Some(cell) = ends.cell(vantage, target)? else { continue };
                 match batch::run(cell, Order { batch: done, clients, load, first_packet }, options.interrupted) {
                     Ok(batch) => {
-                        gathered.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?
+                        gathered.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?;
+                        folder.keep()?;
+                        ends.stored(vantage, done);
                     }
                     Err(Error::Vantage(error)) if provider.goes_on() => {
                         gathered.footing.missing.push(format!("from round {}: {error}", round + 1));

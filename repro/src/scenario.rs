@@ -87,7 +87,8 @@ pub struct VantageSpec {
     /// Where it is.
     #[serde(default, skip_serializing_if = "Kind::is_lab")]
     pub kind: Kind,
-    /// Kind `ssh`: what ssh is to be given, as `user@host` or a name of ssh_config(5).
+    /// Kind `ssh`: what ssh is to be given, as `user@host` or a name of ssh_config(5). Kind `fleet`: the agent, a group of agents, or `*`
+    /// for all; its name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Kind `ssh`: leave the program there for the next time.

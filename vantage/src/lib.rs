@@ -4,6 +4,7 @@
 //! controller ─► Vantage: prepare(Plan) ─► Ready, go, collect ─► Bundle
 //!                 ├─ Local    this host, in this process
 //!                 ├─ Remote   another host, behind a pipe (ssh); there serve(Local) answers
+//!                 ├─ another host, behind a NATS server (in `fleet`)
 //!                 └─ the lab's hosts (in `repro`), of the same parts
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod clients;
 pub mod command_line;
 pub mod doctor;
+mod elsewhere;
 mod error;
 pub mod host;
 mod interfaces;
@@ -29,11 +31,12 @@ use std::sync::atomic::AtomicBool;
 use agent::{Bundle, Go, Hello, Plan, Ready};
 
 pub use clients::{Clients, Place};
+pub use elsewhere::{compare_clocks, how_long};
 pub use error::Error;
 pub use launch::pause;
 pub use local::{Leave, Local};
 pub use remote::Remote;
-pub use serve::serve;
+pub use serve::{answer, serve};
 
 /// Where clients run, or a server is watched: one end of a batch.
 pub trait Vantage {
@@ -62,6 +65,9 @@ pub trait Vantage {
     /// # Errors
     /// If the evidence is not whole, or `stop` is set. A client's failure is data.
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error>;
+
+    /// What a batch handed over lies on the controller's disk: nobody need keep it any longer.
+    fn stored(&mut self, _batch: u64) {}
 }
 
 /// How far one clock is ahead of another, at one moment.

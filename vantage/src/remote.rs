@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent::{Answer, Ask, Bundle, Go, Hello, Plan, Ready};
 
-use crate::{Ahead, Error, Vantage, host};
+use crate::{Ahead, Error, Vantage, compare_clocks, host, how_long};
 
 /// How long the other side may take to greet: somebody may have to type a passphrase.
 const GREETING: Duration = Duration::from_secs(60);
@@ -17,8 +17,6 @@ const GREETING: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often it is asked for the time: the quickest answer tells most.
-const ASKED: usize = 5;
 /// An answer is a bundle at most: packets of one batch, in base64.
 const MOST_BYTES: u64 = 1 << 30;
 /// Bytes of its complaints that are kept.
@@ -84,23 +82,11 @@ impl Remote {
             other => return Err(remote.unexpected("a greeting", &other)),
         }
         remote.hello.check()?;
-        remote.ahead = remote.compare_clocks(stop)?;
+        remote.ahead = compare_clocks(|| match remote.ask(&Ask::Time, PATIENCE, stop)? {
+            Answer::Time { now_ns } => Ok(Some(now_ns)),
+            _ => Ok(None),
+        })?;
         Ok(remote)
-    }
-
-    /// How far the other clock is ahead of ours: of several questions the quickest answer, in whose middle it was read (Cristian, 1989).
-    fn compare_clocks(&mut self, stop: &AtomicBool) -> Result<Option<Ahead>, Error> {
-        let mut best: Option<Ahead> = None;
-        for _ in 0..ASKED {
-            let (before, begun) = (host::now_ns(), Instant::now());
-            let Answer::Time { now_ns } = self.ask(&Ask::Time, PATIENCE, stop)? else { return Ok(None) };
-            let taken = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
-            let ahead = Ahead { ns: now_ns.saturating_sub(before.saturating_add(taken / 2)), error_ns: taken / 2 };
-            if best.is_none_or(|best| ahead.error_ns < best.error_ns) {
-                best = Some(ahead);
-            }
-        }
-        Ok(best)
     }
 
     fn ask(&mut self, ask: &Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
@@ -168,10 +154,7 @@ impl Vantage for Remote {
     }
 
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
-        let clients = plan.clients.as_ref();
-        self.busy = clients.map_or(Duration::ZERO, |c| {
-            c.client.timeout.0 + c.settle.0 + c.client.spread.0 * u32::try_from(c.client.concurrency).unwrap_or(u32::MAX)
-        });
+        self.busy = how_long(plan);
         match self.ask(&Ask::Prepare(Box::new(plan.clone())), PATIENCE, stop)? {
             Answer::Ready(ready) => Ok(ready),
             other => Err(self.unexpected("that it is ready", &other)),

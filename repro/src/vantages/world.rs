@@ -1,4 +1,4 @@
-//! Real hosts as a provider of vantages: this one, and others over ssh; real addresses as targets.
+//! Real hosts as a provider of vantages: this one, others over ssh or a fleet's server; real addresses as targets.
 //!
 //! In: a scenario. Out: vantages that speak in plans and bundles. Traffic goes to the targets that the scenario names, and to nothing else.
 
@@ -60,6 +60,14 @@ impl Provider for World<'_> {
                 let host = spec.host.clone().unwrap_or_else(|| spec.name.clone());
                 let ssh = Ssh { host, keep: spec.keep, leave: self.leave };
                 Ok(Box::new(ssh.connect(name, self.opening.interrupted)?))
+            }
+            Kind::Fleet => {
+                let no_server = || {
+                    let what = "is an agent of a fleet, and its server was not named: --nats tls://HOST:4222".into();
+                    vantage::Error::Gone { vantage: name.to_owned(), what }
+                };
+                let reach = self.opening.fleet.ok_or_else(no_server)?;
+                Ok(reach(spec.host.as_deref().unwrap_or(name), name, self.leave, self.opening.interrupted)?)
             }
             Kind::Lab => Err(Error::NoHost(name.to_owned())),
         }

@@ -1,0 +1,97 @@
+//! The fleet: this host as an agent of it, and a run's way to its agents.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use fleet::{Fleet, Log, Name, SILENCE, Server, Serving, Tls, serve};
+use repro::Scenario;
+use repro::places::Place;
+use settings::words::visible;
+use vantage::{Leave, Local, Vantage};
+
+use crate::args::{Agent, Nats};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Answers controllers over NATS until told to stop.
+pub(crate) fn agent(args: &Agent, host: &str, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let Some(server) = server(&args.nats)? else { return Err("--nats: name the server".into()) };
+    // What a killed agent left: its clients went with it, its groups and files did not.
+    lab::clean::clean().iter().for_each(|done| eprintln!("{done}"));
+    let name: Name = args.name.as_deref().unwrap_or(host.split('.').next().unwrap_or(host)).parse()?;
+    let groups = args.group.iter().map(|group| group.parse()).collect::<Result<Vec<Name>, _>>()?;
+    let leave = Leave { load: args.allow_load, capture: !args.no_capture };
+    let vantage = |capture: bool| -> Result<Box<dyn Vantage>, vantage::Error> {
+        Ok(Box::new(Local::new(name.as_str(), Leave { capture: capture && leave.capture, ..leave })?))
+    };
+    let serving = Serving {
+        name: name.clone(),
+        groups,
+        commands: args.allow_command,
+        spool: args.spool.clone(),
+        silence: SILENCE,
+        vantage: &vantage,
+    };
+    Ok(serve(&server, &serving, stop, &log(name.as_str()))?)
+}
+
+/// A run's connection to the fleet; absent: no server was named.
+pub(crate) struct Reached(Option<Fleet>);
+
+impl Reached {
+    /// No fleet: the lab is its own.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Connects, if a server is named. Bundles that an earlier run did not store go to `results/handed-over`.
+    pub(crate) fn connect(nats: &Nats, results: &Path) -> Result<Self, Failure> {
+        let Some(server) = server(nats)? else { return Ok(Self(None)) };
+        let host = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+        let who = format!("{host} (process {})", std::process::id());
+        Ok(Self(Some(Fleet::connect(&server, &who, results.join("handed-over"), log("fleet"))?)))
+    }
+
+    /// Each agent that places mean.
+    pub(crate) fn places(&self, places: Vec<Place>) -> Result<Vec<Place>, Failure> {
+        let each = places.into_iter().map(|place| place.each(|pattern| self.meant(pattern))).collect::<Result<Vec<_>, _>>()?;
+        Ok(each.into_iter().flatten().collect())
+    }
+
+    /// Each agent that a scenario's vantages mean.
+    pub(crate) fn agents(&self, scenario: &mut Scenario) -> Result<(), Failure> {
+        scenario.each_agent(|pattern| self.meant(pattern))
+    }
+
+    fn meant(&self, pattern: &str) -> Result<Vec<String>, Failure> {
+        let fleet = self.0.as_ref().ok_or("a vantage is of a fleet: name its server, --nats tls://HOST:4222")?;
+        Ok(fleet.meant(pattern)?.iter().map(ToString::to_string).collect())
+    }
+
+    /// Reaches an agent as a vantage.
+    pub(crate) fn open(
+        &self,
+        agent: &str,
+        name: &str,
+        leave: Leave,
+        stop: &AtomicBool,
+    ) -> Result<Box<dyn Vantage + '_>, vantage::Error> {
+        let gone = |what: String| vantage::Error::Gone { vantage: name.to_owned(), what };
+        let fleet = self.0.as_ref().ok_or_else(|| gone("is of a fleet, and no server was named".into()))?;
+        let agent: Name = agent.parse().map_err(|e: fleet::NoName| gone(format!("cannot be one of a fleet: {e}")))?;
+        Ok(Box::new(fleet.open(&agent, name, leave.capture, stop)?))
+    }
+}
+
+fn server(nats: &Nats) -> Result<Option<Server>, Failure> {
+    let Some(url) = &nats.nats else { return Ok(None) };
+    let own = nats.nats_cert.clone().zip(nats.nats_key.clone());
+    let tls = (nats.nats_ca.is_some() || own.is_some()).then(|| Tls { ca: nats.nats_ca.clone(), own });
+    Ok(Some(Server::new(url, tls.as_ref())?))
+}
+
+fn log(who: &str) -> Log {
+    let who = who.to_owned();
+    Arc::new(move |line| eprintln!("{who}: {}", visible(line)))
+}

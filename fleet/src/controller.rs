@@ -1,0 +1,180 @@
+//! A controller's view of the fleet: who is there, and each agent as a vantage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use agent::Hello;
+use async_nats::Client;
+use futures_util::StreamExt;
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, timeout};
+
+use crate::message::Announcement;
+use crate::subject::{self, whose};
+use crate::vantage_there::There;
+use crate::{Error, Log, Name, Server};
+
+/// How long agents have to say that they are there.
+const CALLED: Duration = Duration::from_millis(1_500);
+/// Whoever is there says so within this of another, or all have.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// A connection to the server of a fleet.
+pub struct Fleet {
+    pub(crate) runtime: Runtime,
+    pub(crate) client: Client,
+    /// Who controls, for people.
+    pub(crate) who: String,
+    /// Where bundles of others go that nobody stored.
+    pub(crate) handed_over: PathBuf,
+    pub(crate) log: Log,
+    server: String,
+}
+
+/// An agent that is there.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Present {
+    /// Its name.
+    pub name: Name,
+    /// Groups that it belongs to.
+    pub groups: Vec<String>,
+    /// Who it is and what it can do.
+    pub hello: Hello,
+    /// The controller that has it now.
+    pub busy: Option<String>,
+    /// Bundles that wait for a controller.
+    pub kept: usize,
+}
+
+impl Fleet {
+    /// Connects as `who` (for people: it is shown to whoever finds an agent busy). Bundles that an earlier controller did not live to store
+    /// are written to the folder `handed_over`.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or does not let us in.
+    pub fn connect(server: &Server, who: &str, handed_over: PathBuf, log: Log) -> Result<Self, Error> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
+        let client = runtime.block_on(server.connect(who, false, log.clone()))?;
+        Ok(Self { runtime, client, who: who.to_owned(), handed_over, log, server: server.shown() })
+    }
+
+    /// Who is there, by name.
+    ///
+    /// # Errors
+    /// If the server cannot be asked.
+    pub fn present(&self) -> Result<Vec<Present>, Error> {
+        let failed = |what: String| Error::Server { url: self.server.clone(), what };
+        self.runtime.block_on(async {
+            let mut hellos = self.client.subscribe(subject::hellos()).await.map_err(|e| failed(e.to_string()))?;
+            let called = self.client.publish(subject::CALL, Vec::new().into()).await;
+            called.map_err(|e| failed(e.to_string()))?;
+            self.client.flush().await.map_err(|e| failed(e.to_string()))?;
+            let mut present = BTreeMap::new();
+            let until = Instant::now() + CALLED;
+            loop {
+                let patience = if present.is_empty() { CALLED } else { QUIET };
+                let left = until.saturating_duration_since(Instant::now()).min(patience);
+                let Ok(Some(message)) = timeout(left, hellos.next()).await else { break };
+                match announced(&message.subject, &message.payload) {
+                    Ok(agent) => drop(present.insert(agent.name.clone(), agent)),
+                    Err(what) => (self.log)(&format!("on {}: {what}; it is ignored", message.subject)),
+                }
+            }
+            Ok(present.into_values().collect())
+        })
+    }
+
+    /// The agents that `pattern` means: `*`, the name of an agent, or of a group.
+    ///
+    /// # Errors
+    /// If the server cannot be asked.
+    pub fn meant(&self, pattern: &str) -> Result<Vec<Name>, Error> {
+        let present = self.present()?;
+        let meant = meant(&present, pattern);
+        if meant.is_empty() {
+            let there: Vec<&str> = present.iter().map(|agent| agent.name.as_str()).collect();
+            let there = if there.is_empty() { "nobody".into() } else { there.join(", ") };
+            let what = format!("has no agent or group {pattern:?}; there is {there}");
+            return Err(Error::Server { url: self.server.clone(), what });
+        }
+        Ok(meant)
+    }
+
+    /// The agent `agent` as the vantage `name`, with packets if it may capture them and `capture` asks for them. Dropping it makes the agent
+    /// take down what it set.
+    ///
+    /// # Errors
+    /// If it does not answer, another controller has it, or `stop` is set.
+    pub fn open<'f>(&'f self, agent: &Name, name: &str, capture: bool, stop: &AtomicBool) -> Result<There<'f>, vantage::Error> {
+        if stop.load(Ordering::Relaxed) {
+            return Err(vantage::Error::Interrupted);
+        }
+        There::open(self, agent, name, capture, stop)
+    }
+}
+
+fn meant(present: &[Present], pattern: &str) -> Vec<Name> {
+    let of = |wanted: &dyn Fn(&Present) -> bool| present.iter().filter(|a| wanted(a)).map(|a| a.name.clone()).collect();
+    let named: Vec<Name> = of(&|agent| agent.name.as_str() == pattern);
+    if !named.is_empty() {
+        return named;
+    }
+    of(&|agent| pattern == "*" || agent.groups.iter().any(|group| group == pattern))
+}
+
+/// Reads an announcement. The subject is what the server vouches for.
+fn announced(subject: &str, payload: &[u8]) -> Result<Present, String> {
+    let announcement: Announcement = serde_json::from_slice(payload).map_err(|e| format!("this is no greeting: {e}"))?;
+    if whose(subject) != Some(announcement.from.as_str()) {
+        return Err(format!("an agent says that it is {:?}", announcement.from));
+    }
+    let name: Name = announcement.from.parse().map_err(|e: crate::NoName| e.to_string())?;
+    let Announcement { hello, groups, busy, kept, .. } = announcement;
+    Ok(Present { name, groups, hello, busy, kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use vantage::host;
+
+    use super::*;
+
+    fn announcement(from: &str, groups: &[&str]) -> Vec<u8> {
+        let permits = agent::Permits { quotas: false, real_time: false, no_packets: None };
+        let announcement = Announcement {
+            from: from.into(),
+            instance: "1".into(),
+            hello: host::hello(from, host::clock(agent::ClockError::Unknown), permits),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            busy: None,
+            kept: 0,
+        };
+        serde_json::to_vec(&announcement).expect("JSON")
+    }
+
+    #[test]
+    fn a_name_a_group_or_all_are_meant() {
+        let present: Vec<Present> = [("ams", &["eu"][..]), ("eu2", &["eu"]), ("sfo", &["us", "ams"])]
+            .iter()
+            .map(|(name, groups)| {
+                announced(&format!("whostalled.agent.{name}.hello"), &announcement(name, groups)).expect("a greeting")
+            })
+            .collect();
+        let names = |pattern: &str| meant(&present, pattern).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(names("*"), "ams eu2 sfo");
+        assert_eq!(names("eu"), "ams eu2");
+        assert_eq!(names("ams"), "ams", "an agent's name counts before a group's");
+        assert_eq!(names("asia"), "");
+    }
+
+    #[test]
+    fn who_greets_under_anothers_name_is_ignored() {
+        assert!(announced("whostalled.agent.ams.hello", &announcement("ams", &[])).is_ok());
+        let error = announced("whostalled.agent.ams.hello", &announcement("fra", &[])).expect_err("it is not its subject");
+        assert!(error.contains("fra"), "{error}");
+        assert!(announced("whostalled.agent.ams.hello", b"{}").is_err());
+    }
+}

@@ -1,0 +1,323 @@
+//! An agent: connects out, says who it is, and carries out what one controller at a time asks.
+//!
+//! Two halves: the line (async: messages, signs of life, who has the agent) and the work (this thread: one question at a time), so that an
+//! agent that works still answers that it does.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use agent::{Answer, Ask, ClientKind, Hello};
+use async_nats::connection::State;
+use async_nats::{Client, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use vantage::Vantage;
+
+use crate::desk::{Desk, Do};
+use crate::kept::Kept;
+use crate::message::{Announcement, KeptId, Question, Reply};
+use crate::parts::{HEAD, Whole};
+use crate::subject::{self, unique};
+use crate::{Error, Log, Name, Server};
+
+/// How often an agent says that it is there.
+const ANNOUNCED: Duration = Duration::from_secs(5);
+/// Between two looks at whether to stop, and whether the controller is silent.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What an agent is.
+pub struct Serving<'a> {
+    /// Its name, which the server ties to its certificate.
+    pub name: Name,
+    /// Groups that it belongs to.
+    pub groups: Vec<Name>,
+    /// Leave to run any command as a client, with its own rights.
+    pub commands: bool,
+    /// Where bundles wait for a controller, so that they outlive this process; absent: in memory.
+    pub spool: Option<PathBuf>,
+    /// How long a controller may be silent before clients and loads are taken down: [`crate::SILENCE`].
+    pub silence: Duration,
+    /// Makes the vantage of a session; whether the controller wants packets is told.
+    pub vantage: &'a dyn Fn(bool) -> Result<Box<dyn Vantage>, vantage::Error>,
+}
+
+/// Answers controllers until `stop` is set.
+///
+/// # Errors
+/// If the server does not let us in, the spool cannot be read, or the vantage cannot be made.
+pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log: &Log) -> Result<(), Error> {
+    log(&format!("starts as process {}", std::process::id()));
+    let hello = (serving.vantage)(true)?.hello();
+    let kept = Arc::new(Mutex::new(Kept::open(serving.spool.clone(), log)?));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
+    let client = runtime.block_on(server.connect(serving.name.as_str(), true, Arc::clone(log)))?;
+    let (jobs, work) = mpsc::channel();
+    let (done, ended) = unbounded_channel();
+    let instance = unique();
+    let line = Line {
+        client: client.clone(),
+        name: serving.name.clone(),
+        groups: serving.groups.iter().map(ToString::to_string).collect(),
+        desk: Desk::new(instance.clone(), serving.silence),
+        instance,
+        hello: Hello { name: serving.name.to_string(), ..hello },
+        kept: Arc::clone(&kept),
+        jobs,
+        session_stop: Arc::default(),
+        log: Arc::clone(log),
+    };
+    let answering = runtime.spawn(line.answer(ended, Arc::clone(stop)));
+    Worker { serving, kept, done, log: Arc::clone(log) }.work(&work);
+    // The last words go out before the line is cut.
+    runtime.block_on(async {
+        let _ = answering.await;
+        let _ = tokio::time::timeout(LOOK * 10, client.flush()).await;
+    });
+    Ok(())
+}
+
+/// What the line asks of the work.
+enum Job {
+    Open { session: Name, number: u64, capture: bool, stop: Arc<AtomicBool> },
+    Ask { session: Name, number: u64, ask: Ask },
+    Close { session: Name, number: u64 },
+}
+
+/// Work that has ended.
+struct Done {
+    session: Name,
+    number: u64,
+    whole: Arc<Whole>,
+    closed: bool,
+}
+
+// --- The work ---
+
+struct Worker<'a> {
+    serving: &'a Serving<'a>,
+    kept: Arc<Mutex<Kept>>,
+    done: UnboundedSender<Done>,
+    log: Log,
+}
+
+impl Worker<'_> {
+    /// Until the line is gone.
+    fn work(&self, jobs: &mpsc::Receiver<Job>) {
+        let mut at: Option<(Box<dyn Vantage>, Arc<AtomicBool>)> = None;
+        loop {
+            let (session, number, reply) = match jobs.recv_timeout(LOOK) {
+                Ok(Job::Open { session, number, capture, stop }) => {
+                    let reply = match (self.serving.vantage)(capture) {
+                        Ok(vantage) => {
+                            let hello = Box::new(Hello { name: self.serving.name.to_string(), ..vantage.hello() });
+                            at = Some((vantage, stop));
+                            Reply::Opened { hello, kept: locked(&self.kept).of_others(&session) }
+                        }
+                        Err(error) => failed(error.to_string()),
+                    };
+                    (session, number, reply)
+                }
+                Ok(Job::Ask { session, number, ask }) => {
+                    let reply = match &mut at {
+                        Some((vantage, stop)) => Reply::Answer(self.carry_out(vantage.as_mut(), ask, stop)),
+                        None => Reply::NoSession,
+                    };
+                    (session, number, reply)
+                }
+                Ok(Job::Close { session, number }) => {
+                    at = None;
+                    (session, number, Reply::Closed)
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (closed, is_bundle) = (matches!(reply, Reply::Closed), matches!(reply, Reply::Answer(Answer::Bundle(_))));
+            let bytes =
+                serde_json::to_vec(&reply).unwrap_or_else(|e| serde_json::to_vec(&failed(e.to_string())).unwrap_or_default());
+            let whole = Arc::new(Whole::of(bytes));
+            if is_bundle {
+                let id = KeptId { session: session.to_string(), number };
+                (self.log)(&format!("bundle {session}/{number} is kept ({} bytes)", whole.bytes.len()));
+                if let Err(error) = locked(&self.kept).keep(id, Arc::clone(&whole)) {
+                    (self.log)(&format!("bundle {session}/{number} is in memory alone: {error}"));
+                }
+            }
+            if self.done.send(Done { session, number, whole, closed }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&self, vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer {
+        if let Ask::Prepare(plan) = &ask {
+            let any = plan.clients.as_ref().is_some_and(|clients| clients.client.kind == ClientKind::Command);
+            if any && !self.serving.commands {
+                let why = "it was started without leave to run commands as clients (--allow-command)".into();
+                return Answer::Failed { why };
+            }
+            if !locked(&self.kept).has_room() {
+                let why = "bundles that no controller has stored fill its memory; nothing more is measured until one has".into();
+                return Answer::Failed { why };
+            }
+        }
+        vantage::answer(vantage, ask, stop)
+    }
+}
+
+fn failed(why: String) -> Reply {
+    Reply::Answer(Answer::Failed { why })
+}
+
+fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// --- The line ---
+
+struct Line {
+    client: Client,
+    name: Name,
+    groups: Vec<String>,
+    instance: Name,
+    hello: Hello,
+    desk: Desk,
+    kept: Arc<Mutex<Kept>>,
+    jobs: mpsc::Sender<Job>,
+    /// Stops what goes on in the session.
+    session_stop: Arc<AtomicBool>,
+    log: Log,
+}
+
+impl Line {
+    /// Until `stop` is set.
+    async fn answer(mut self, mut ended: UnboundedReceiver<Done>, stop: Arc<AtomicBool>) {
+        let Some((mut asks, mut calls)) = self.listen().await else { return };
+        let mut announced: Option<Instant> = None;
+        let mut look = tokio::time::interval(LOOK);
+        while !stop.load(Ordering::Relaxed) {
+            tokio::select! {
+                Some(message) = asks.next() => match serde_json::from_slice::<Question>(&message.payload) {
+                    Ok(question) => self.hear(question).await,
+                    Err(error) => (self.log)(&format!("a question that this release does not know: {error}")),
+                },
+                Some(_) = calls.next() => announced = None,
+                Some(done) = ended.recv() => self.done(done).await,
+                _ = look.tick() => self.look(),
+            }
+            if announced.is_none_or(|at| at.elapsed() >= ANNOUNCED) {
+                announced = Some(Instant::now());
+                self.announce().await;
+            }
+        }
+        // Whoever works stops; the work ends when this is dropped.
+        self.session_stop.store(true, Ordering::Relaxed);
+    }
+
+    async fn listen(&self) -> Option<(Subscriber, Subscriber)> {
+        let asks = self.client.subscribe(subject::ask(&self.name)).await;
+        let calls = self.client.subscribe(subject::CALL).await;
+        match (asks, calls) {
+            (Ok(asks), Ok(calls)) => Some((asks, calls)),
+            (Err(error), _) | (_, Err(error)) => {
+                (self.log)(&format!("cannot listen: {error}"));
+                None
+            }
+        }
+    }
+
+    async fn hear(&mut self, question: Question) {
+        for KeptId { session, number } in locked(&self.kept).forget_up_to(&question.session, question.stored) {
+            (self.log)(&format!("bundle {session}/{number} is stored at the controller"));
+        }
+        let (session, number, controller) = (question.session.clone(), question.number, question.controller.clone());
+        match self.desk.hear(question, Instant::now()) {
+            Do::Nothing => {}
+            Do::Say(reply) => self.say(&session, number, &reply).await,
+            Do::Repeat(whole, parts) => self.send(&session, number, &whole, &parts).await,
+            Do::Hand(id, parts) => {
+                let whole = locked(&self.kept).get(&id);
+                match whole {
+                    Some(whole) => self.send(&session, number, &whole, &parts).await,
+                    None => self.say(&session, number, &Reply::NoSession).await,
+                }
+            }
+            Do::Forget(id) => {
+                if locked(&self.kept).forget(&id) {
+                    (self.log)(&format!("bundle {}/{} is stored at another controller", id.session, id.number));
+                }
+                self.say(&session, number, &Reply::Taken).await;
+            }
+            Do::Open { session, number, capture } => {
+                (self.log)(&format!("session {session} of {controller} begins"));
+                self.session_stop = Arc::default();
+                self.job(Job::Open { session, number, capture, stop: Arc::clone(&self.session_stop) });
+            }
+            Do::Work { session, number, ask } => self.job(Job::Ask { session, number, ask }),
+            Do::Close { session, number } => self.close(session, number),
+        }
+    }
+
+    fn job(&self, job: Job) {
+        // The work outlives the line.
+        let _ = self.jobs.send(job);
+    }
+
+    fn close(&self, session: Name, number: u64) {
+        self.session_stop.store(true, Ordering::Relaxed);
+        self.job(Job::Close { session, number });
+    }
+
+    fn look(&mut self) {
+        if let Some((session, controller)) = self.desk.silent(Instant::now()) {
+            (self.log)(&format!("{controller} has fallen silent: what session {session} set is taken down"));
+            self.close(session, 0);
+        }
+    }
+
+    async fn done(&mut self, done: Done) {
+        let Done { session, number, whole, closed } = done;
+        if self.desk.done(&session, number, &whole) {
+            self.send(session.as_str(), number, &whole, &[]).await;
+        }
+        if closed {
+            (self.log)(&format!("session {session} is over"));
+            self.desk.closed(&session);
+        }
+    }
+
+    async fn announce(&self) {
+        let announcement = Announcement {
+            from: self.name.to_string(),
+            instance: self.instance.to_string(),
+            hello: self.hello.clone(),
+            groups: self.groups.clone(),
+            busy: self.desk.busy().map(str::to_owned),
+            kept: locked(&self.kept).len(),
+        };
+        self.publish(subject::hello(&self.name), serde_json::to_vec(&announcement).unwrap_or_default()).await;
+    }
+
+    async fn say(&self, session: &str, number: u64, reply: &Reply) {
+        let bytes = serde_json::to_vec(reply).unwrap_or_default();
+        self.send(session, number, &Whole::of(bytes), &[]).await;
+    }
+
+    async fn send(&self, session: &str, number: u64, whole: &Whole, parts: &[u32]) {
+        let Ok(session) = session.parse::<Name>() else { return };
+        let to = subject::answer(&self.name, &session);
+        let room = self.client.max_payload().saturating_sub(HEAD);
+        for message in whole.messages(self.name.as_str(), self.instance.as_str(), number, parts, room) {
+            self.publish(to.clone(), message).await;
+        }
+    }
+
+    /// What cannot go out now is asked for again.
+    async fn publish(&self, to: String, bytes: Vec<u8>) {
+        if self.client.connection_state() == State::Connected {
+            let _ = tokio::time::timeout(LOOK * 10, self.client.publish(to, bytes.into())).await;
+        }
+    }
+}
