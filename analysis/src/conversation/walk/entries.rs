@@ -26,6 +26,9 @@ pub(super) const TICK: Span = Span::from_millis(2);
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
 const LEAST_TIMEOUT: Span = Span::from_millis(150);
 
+/// So much do the ways of packets differ that nothing holds.
+const USUAL_JITTER: i64 = 2_000_000;
+
 /// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
 const PROBE_LATE: Span = Span::from_millis(8);
 
@@ -191,7 +194,8 @@ pub(super) fn direction(side: Side) -> Kind {
     if side == Side::Client { Kind::Out } else { Kind::Back }
 }
 
-/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost.
+/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost. Nobody waits for it,
+/// so its own way back is no longer than the ways back before it.
 fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let [client, edge] = evidence.tapes;
     let behind = edge.events.iter().position(|e| e.at() >= out.to).unwrap_or(0);
@@ -207,6 +211,13 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else {
         return Entries::new();
     };
+    let usual = match evidence.far {
+        // On the clock of a tape that was told, a packet that is not late takes no time from it, and the whole round trip towards it.
+        Some(Side::Server) => Some(0),
+        Some(Side::Client) => Some(evidence.round_trip),
+        None => (0..behind).filter_map(way_back).map(|(left, came, _)| came - left + USUAL_JITTER).min(),
+    };
+    let to = usual.map_or(to, |usual| to.min(from.saturating_add(usual)));
     let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
     let mut entries = round(evidence, Some(out), back, None);
     if next.is_none() {
