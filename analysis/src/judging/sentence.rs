@@ -10,6 +10,9 @@ use crate::tcp::flow::{Side, View};
 /// Says how a packet of the evidence is called, from its number in the views.
 pub type Cite<'a> = dyn Fn(u64) -> String + 'a;
 
+/// Round trips that differ by no more than so many percent took "about" the same.
+const ABOUT: i64 = 10;
+
 /// Says what happened in one handshake and which frames show it.
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
     let ended = match reading.end {
@@ -85,7 +88,9 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
 
 fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
     let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
-    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
+    // Of several as long, one that two packets bound.
+    let weight = |e: &&&Entry| (e.excess(), !e.filled_in);
+    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(weight).or(of_owner.first()) else {
         return format!("{}: {}.", culprit.owner.words(), culprit.excess);
     };
     let cited = frames(&largest.packets, cite);
@@ -99,10 +104,16 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
         (Owner::ClientHost | Owner::ClientApp | Owner::Client, _) => {
             client_turnaround(handshake, reading, largest, doing("the client sent nothing")) + &cited
         }
-        (Owner::Path, Some(Kind::Detour)) => format!(
-            "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
-            largest.excess()
-        ),
+        (Owner::Path, Some(Kind::Detour)) => match reading.ledger.even_rounds() {
+            Some([least, most]) if most - least > most.percent(ABOUT) => format!(
+                "Every round trip on this path took {least} to {most}, against {} that are usual, whatever the ends did{cited}.",
+                largest.baseline
+            ),
+            _ => format!(
+                "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
+                largest.excess()
+            ),
+        },
         (Owner::Path, _) if !largest.round_trip => {
             format!("The path held {} {span} longer than what went before it{cited}.", largest.phase.words())
         }
@@ -110,7 +121,7 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             let best = if reading.ledger.min_path() == Some(largest.baseline) {
                 "at best in this handshake"
             } else {
-                "at best on this path"
+                "that are usual on this path"
             };
             format!(
                 "The path held {}: one round trip took {span} against {} {best}{cited}.",

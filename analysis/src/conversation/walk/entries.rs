@@ -141,7 +141,10 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     let error = if evidence.far.is_some() { Span::from_micros(500) } else { STAMP_ERROR + STAMP_ERROR };
     let cited = || [out.packets[0], back.packets[1]].into_iter().flatten();
     let mut round = Entry::round_trip(out.phase, ways - late, error).between(cited());
-    round.filled_in = evidence.far.is_none() && out.known.max(back.known) == Known::Guessed;
+    round.filled_in = match evidence.far {
+        None => out.known.max(back.known) == Known::Guessed,
+        Some(far) => !evidence.is_measured(if far == Side::Server { &out } else { &back }),
+    };
     if let Some(far) = evidence.far {
         // One end cannot tell a long way towards the other from a machine that stood still there.
         let (host, capture) = match far {
@@ -389,6 +392,21 @@ impl Evidence<'_> {
     fn may_be_probe(&self, work: Work, waited: Span) -> bool {
         let probe = Span::from_nanos(2 * self.round_trip);
         work == Work::Tail && (waited - probe).abs() <= PROBE_LATE + probe.percent(12)
+    }
+
+    /// Whether the far end answered what went this way so soon that no more than its round trip lies between the two, and in its own name:
+    /// a SYN-ACK with another TTL than all that follows comes from somewhere else (a balancer).
+    fn is_measured(&self, way: &Arc) -> bool {
+        let near = self.near();
+        let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == way.packets[0]) else { return false };
+        let (sent, end) = (&near.events[i], near.events[i].range().1);
+        let of_far = || near.events.iter().filter(|e| e.seen.from != near.end);
+        let Some(answer) = near.events[i..].iter().find(|e| e.seen.from != near.end && e.seen.ack() >= Some(end)) else {
+            return false;
+        };
+        let elsewhere = || of_far().any(|e| !e.seen.flags.syn() && e.seen.ttl != answer.seen.ttl);
+        let noise = USUAL_JITTER + (self.round_trip / 10).min(USUAL_JITTER);
+        answer.at() - sent.at() <= self.round_trip + noise && !(answer.seen.flags.syn() && elsewhere())
     }
 
     /// What would show this end.
