@@ -164,7 +164,7 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     let share = 100.0 * largest.span.fraction_of(turnaround);
     let sent = |view: &View<Client>| {
         let find = |number: Option<&u64>| number.and_then(|n| view.packets.iter().find(|p| p.packet == *n).copied());
-        let came = find(largest.packets.first()).filter(|p| p.from == Side::Server)?;
+        let came = find(largest.packets.first())?;
         let start = handshake.lookup.as_ref().map(|l| l.began().0).or(view.syns(Side::Client).next().map(|p| p.at))?;
         let went = find(largest.packets.get(1)).filter(|p| p.from == Side::Client);
         Some((came, (came.at - start).millis(), went.is_some()))
@@ -180,14 +180,22 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         Phase::ClientFinished => "server's flight",
         _ => "edge's word before it",
     };
-    match went {
-        true => format!(
-            "The {what} reached the client's kernel at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}."
-        ),
-        false => format!(
-            "The {what} reached the client's kernel at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}."
-        ),
+    // Where the capture stands before the client, only its acknowledgement tells that it had come.
+    let came = match came.from {
+        Side::Server => format!("The {what} reached the client's kernel"),
+        Side::Client => format!("The client's kernel acknowledged the {what}"),
+    };
+    if went {
+        return format!("{came} at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}.");
     }
+    let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
+    format!("{came} at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} {until} {doing}.")
+}
+
+/// Whether the client ended it: by FIN, reset or alert.
+fn left_by_itself(handshake: &Handshake) -> bool {
+    let closed = |view: &View<Client>| view.sent_by(Side::Client).any(|p| p.flags.fin() || p.flags.rst());
+    handshake.client.as_ref().is_some_and(closed) || handshake.dialogue.client_alert.is_some()
 }
 
 /// Whether a reset that bears no mark of its sender ended a handshake in which nothing else was slow.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
-use super::reached::{UnderWay, under_way};
+use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::far::put_off;
 use super::tcp::tape::{Known, Tape};
 use super::transport::{Endpoint, Rule};
@@ -18,6 +18,7 @@ use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
+use crate::tcp::stamps::Stamps;
 
 /// Two capture timestamps of one host: softirq and clock granularity.
 pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
@@ -252,7 +253,8 @@ fn late_behind_the_tap(arc: &Arc, under_way: &UnderWay, span: Span) -> Entry {
         Phase::ClientFinished => Phase::ServerFlight,
         other => other,
     };
-    let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(arc.packets.into_iter().flatten());
+    let cited = [arc.packets[0], under_way.told.or(arc.packets[1])];
+    let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(cited.into_iter().flatten());
     if under_way.owners == Owner::Loss {
         return entry(Owner::Loss, Some(direction(Side::Server)));
     }
@@ -275,12 +277,9 @@ impl Evidence<'_> {
         }
         match arc.side {
             Side::Client => {
-                let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| work == Work::Head);
-                let until = under_way.as_ref().map_or(arc.from, |u| u.until.clamp(arc.from, arc.to));
-                let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to));
-                let late = under_way.map(|u| late_behind_the_tap(arc, &u, Span::from_nanos(until - arc.from)));
-                let own = crate::conversation::ends::client_side(h, arc.phase, from, to, cited);
-                late.into_iter().chain(own).collect()
+                let under_way =
+                    under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| matches!(work, Work::Head | Work::Silence));
+                self.clients_own(arc, cited, under_way)
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
                 vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
@@ -290,6 +289,28 @@ impl Evidence<'_> {
                 crate::conversation::ends::edge_side(h, arc.phase, from, to, arc.packets)
             }
         }
+    }
+
+    /// The client's own stretch, without what was under way between it and a capture in front of it.
+    fn clients_own(&self, arc: &Arc, cited: Vec<u64>, under_way: Option<UnderWay>) -> Vec<Entry> {
+        let Some(under_way) = under_way else {
+            let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+            return crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited);
+        };
+        let until = under_way.until.clamp(arc.from, arc.to);
+        let cited: Vec<u64> = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
+        let tick = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client).tick().nanos());
+        let late = tick.and_then(|tick| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], tick));
+        let late = late.unwrap_or(0).clamp(0, arc.to - until);
+        let mut entries = vec![late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from))];
+        let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to - late));
+        entries.extend(crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone()));
+        if late > 0 {
+            let mut open = Entry::new(arc.phase, Owner::Unattributed, None, Span::from_nanos(late), STAMP_ERROR).between(cited);
+            (open.candidates, open.missing) = (Owner::Client | Owner::Path, Missing::ClientCapture.into());
+            entries.push(open);
+        }
+        entries
     }
 
     /// What the near end knows of the far end's work.
