@@ -17,7 +17,7 @@ const ABOUT: i64 = 10;
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
     let ended = match reading.end {
         End::Complete => String::new(),
-        End::NotTls => " This was no TLS handshake: what answered is not TLS, or carries it inside something else.".into(),
+        End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {
@@ -176,7 +176,7 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         };
     };
     let what = match largest.phase {
-        _ if came.flags.syn() => "SYN-ACK",
+        _ if came.flags.syn() || came.from == Side::Client && came.ack() <= Some(0) => "SYN-ACK",
         Phase::ClientFinished => "server's flight",
         _ => "edge's word before it",
     };
