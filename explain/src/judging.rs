@@ -292,7 +292,8 @@ impl Judging {
         if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
             return first;
         }
-        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
+        // Whoever may have had it from either standpoint.
+        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner).chain(j.judgement.candidates));
         let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
         let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
         let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
