@@ -175,7 +175,7 @@ impl Judging {
         {
             known.remove();
         }
-        let judged = readings.map(|readings| self.judge_open(placed.seen, readings, &between, other_leg.is_some()));
+        let judged = readings.map(|readings| self.judge_open(placed.seen, readings, &between, true, other_leg.is_some()));
         Some(Finding { id, started, placed, judged, other_leg })
     }
 
@@ -190,7 +190,7 @@ impl Judging {
     /// # Errors
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, NotJudged> {
-        read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false))
+        read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false, false))
     }
 
     /// Whether this is a browser's spare connection: opened a quarter of a second behind one to the same place that had no answer yet
@@ -273,11 +273,12 @@ fn why_unread(h: &Handshake) -> NotJudged {
 }
 
 impl Judging {
-    /// Judges readings; of two, for an observer at either end, only what both say stands.
-    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, leg: bool) -> Opinion {
+    /// Judges readings; of two, for an observer at either end, only what both say stands. `learned`: of these paths were learned.
+    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, learned: bool, leg: bool) -> Opinion {
         let readings = readings.into_iter().zip(parts(seen)).zip([false, true]);
         let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
-            let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading);
+            let learned = learned && !circumstances.capture_incomplete;
+            let (baseline, witnesses) = self.usual.baseline(&Between { part, ..between.clone() }, &reading, learned);
             reading.ledger.apply(&baseline);
             let path_unknown = witnesses < policy::ENOUGH;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
@@ -291,7 +292,8 @@ impl Judging {
         if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
             return first;
         }
-        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner));
+        // Whoever may have had it from either standpoint.
+        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner).chain(j.judgement.candidates));
         let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
         let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
         let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };

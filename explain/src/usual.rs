@@ -1,6 +1,6 @@
 //! What is usual on each path and at each end, learned from the handshakes that pass.
 //!
-//! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings. A path's usual round trip is the least, over
+//! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings, three at least. A path's usual round trip is the least, over
 //! the addresses of the edge, of each address's median: so a detour to one of several addresses shows, and a slow handshake does not
 //! move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one after the
 //! other.
@@ -131,26 +131,28 @@ impl Usual {
         }
     }
 
-    /// The path's usual round trip, and by how many handshakes over the path it is known.
-    fn path(&self, between: &Between) -> (Option<Normal>, usize) {
+    /// The path's usual round trip, and by how many handshakes over the path it is known, without one that is `itself` to be judged.
+    fn path(&self, between: &Between, itself: Option<Span>) -> (Option<Normal>, usize) {
         let of = |server: IpAddr| self.paths.get(&(between.client, server, between.part));
         let own = of(between.server);
-        let witnesses = own.map_or(0, |own| own.samples.len());
+        let siblings = own.map(|own| itself.map_or_else(|| own.samples.clone(), |itself| own.samples.without(itself)));
+        let witnesses = siblings.as_ref().map_or(0, Samples::len);
         let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
         // One host's addresses are one place; those of a name need not be.
         let comparable = |other: &&Path| match &between.edge {
             Edge::Observed(_) => true,
             Edge::Named(_) | Edge::Address(_) => own.is_some_and(|own| own.interleaved(other)),
         };
-        let enough = |other: &&Path| other.samples.len() >= ENOUGH;
-        let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(enough).filter(comparable);
-        let normals = others.chain(own).filter_map(|path| path.samples.path());
+        let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(comparable);
+        let enough = |samples: &&Samples| samples.len() >= ENOUGH;
+        let normals = others.map(|other| &other.samples).chain(&siblings).filter(enough).filter_map(Samples::path);
         (normals.min_by_key(|n| n.location), witnesses)
     }
 
-    /// What a reading is to be compared with, and by how many handshakes its path is known.
-    pub fn baseline(&self, between: &Between, reading: &Reading) -> (Baseline, usize) {
-        let (path, witnesses) = self.path(between);
+    /// What a reading is to be compared with, and by how many other handshakes its path is known; `learned`: it is among those of which
+    /// paths were learned.
+    pub fn baseline(&self, between: &Between, reading: &Reading, learned: bool) -> (Baseline, usize) {
+        let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
         let normal = |(phase, worked, _)| {
             let samples = self.work.get(&(who(between, worked), between.resumed, between.part, phase, worked))?;
             Some((phase, worked, samples.work()?))

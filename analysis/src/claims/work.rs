@@ -111,7 +111,9 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     if to.from != side {
         return found.push(unbound("the second did not leave that end"));
     }
-    if (from.from == side) != stretch.tail {
+    // Where the observer stands before the client, its acknowledgement tells that something had come.
+    let confirms = near.end == side && from.from == side && from.is_empty() && from.ack().is_some();
+    if (from.from == side) != stretch.tail && !confirms {
         return found.push(unbound(if stretch.tail {
             "the first did not leave that end"
         } else {
@@ -132,7 +134,7 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
         found.push(Broken::Distance { claim, packets, apart });
     }
     // All that lies in between is one turn: nothing new of the peer's came, or the end answered that.
-    let known = if stretch.tail { from.ack() } else { Some(from.end()) };
+    let known = if stretch.tail || confirms { from.ack() } else { Some(from.end()) };
     let newer = |p: &&Seen<Unplaced>| p.from != side && !p.is_empty() && Some(p.end()) > known && Some(p.end()) <= to.ack();
     if let Some(newer) = near.packets.iter().take(b).skip(a + 1).find(newer).filter(|_| known.is_some()) {
         found.push(Broken::Newer { claim, packets, newer: newer.packet });

@@ -253,6 +253,15 @@ fn not_tls<D: Domain>(view: &View<D>, d: &Dialogue) -> bool {
     {
         return server.records.hopeless() || server.records.begins_otherwise();
     }
+    let end = hello.end as usize;
+    if d.server_hello.is_none()
+        && d.hello_retry.is_none()
+        && d.server_alert.is_none()
+        && client.records.hopeless()
+        && client.stream.known(end, end + 1)
+    {
+        return true; // nobody answers, and what the client goes on with is not TLS (Skype)
+    }
     if d.server_hello.is_some() && d.client_finished.is_none() && client.records.hopeless() {
         return true; // both spoke as TLS does, and went on otherwise
     }

@@ -95,12 +95,7 @@ impl Ledger {
             };
         }
         self.split_extra_rounds(path.location, round_spread);
-        let detour = {
-            let rounds = self.entries.iter().filter(|e| e.round_trip && e.owner == Owner::Path);
-            let excess: SmallVec<[Span; 6]> = rounds.map(Entry::excess).collect();
-            let most = excess.iter().copied().max().unwrap_or_default();
-            excess.len() > 1 && most >= policy::LEAST_DETOUR && excess.iter().all(|x| *x >= most.percent(policy::DETOUR_EVEN))
-        };
+        let detour = self.even_rounds().is_some();
         for entry in self.entries.iter_mut().filter(|e| e.owner == Owner::Path && (e.round_trip || e.extra_round)) {
             entry.kind = Some(if detour { Kind::Detour } else { Kind::Delay });
             if detour {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Span;
+use crate::judging::policy;
 pub use crate::judging::baseline::{Baseline, Normal};
 pub use crate::judging::vocabulary::{Kind, Missing, Owner, Phase};
 use crate::tcp::flow::Side;
@@ -38,7 +39,7 @@ pub struct Entry {
     /// A round trip that only a rule of TCP's or TLS's asked for.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub extra_round: bool,
-    /// One end of it was not captured and stands where it usually does: it tells nothing of what is usual.
+    /// One end of it was not captured and stands where it usually does, or somebody else answered: it tells nothing of what is usual.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub filled_in: bool,
     /// Whose work it is a part of, if anybody's.
@@ -175,6 +176,25 @@ impl Ledger {
         self.entries.iter().filter(|e| e.round_trip).map(|e| e.span)
     }
 
+    /// The least and the longest round trip of the path of those that were measured, if they are several and agree about how much longer
+    /// than usual they took: then every one did, whatever the ends were doing.
+    pub fn even_rounds(&self) -> Option<[Span; 2]> {
+        let rounds = || self.entries.iter().filter(|e| e.round_trip && e.owner == Owner::Path && !e.filled_in);
+        // What else of the same exchange may have been the path's.
+        let may_be_path = |e: &&Entry| match e.owner {
+            Owner::Path => !e.round_trip,
+            _ => e.owner == Owner::Unattributed && e.candidates.contains(Owner::Path),
+        };
+        let beside = |phase| {
+            self.entries.iter().filter(|e| e.phase == phase).filter(may_be_path).map(Entry::excess).sum::<Span>()
+        };
+        let most = rounds().map(|e| e.excess() + beside(e.phase)).max()?;
+        let least = rounds().map(Entry::excess).min()?;
+        let even = rounds().count() > 1 && most >= policy::LEAST_DETOUR && least >= most.percent(policy::DETOUR_EVEN);
+        let spans = || rounds().map(|e| e.span);
+        spans().min().zip(spans().max()).filter(|_| even).map(|(least, most)| [least, most])
+    }
+
     /// The least path time of any exchange: the handshake's own measure of its round trip, clean if it has a clean one.
     pub fn min_path(&self) -> Option<Span> {
         self.clean_path().or_else(|| self.path_spans().min())
@@ -219,6 +239,29 @@ mod tests {
         assert_eq!(ledger.min_path(), Some(Span::from_millis(79)));
         ledger.charge(Entry::round_trip(Phase::Connect, Span::from_millis(84), Span::ZERO));
         assert_eq!(ledger.min_path(), Some(Span::from_millis(84)));
+    }
+
+    #[test]
+    fn every_round_trip_is_longer_only_if_all_that_were_measured_agree() {
+        let detour = |rounds: &[(Phase, i64, bool)], beside: i64| {
+            let mut ledger = Ledger::open(Span::from_millis(700));
+            for (phase, millis, filled_in) in rounds {
+                ledger.charge(Entry { filled_in: *filled_in, ..Entry::round_trip(*phase, Span::from_millis(*millis), Span::ZERO) });
+            }
+            let mut open = Entry::new(Phase::Finish, Owner::Unattributed, None, Span::from_millis(beside), Span::ZERO);
+            open.candidates = Owner::Path | Owner::Edge;
+            ledger.charge(open);
+            let path = Some(Normal { location: Span::from_millis(40), spread: Span::from_millis(1) });
+            ledger.apply(&Baseline { path, ..Baseline::default() });
+            ledger.entries[0].kind == Some(Kind::Detour)
+        };
+        let [connect, flight, finish] = [Phase::Connect, Phase::ServerFlight, Phase::Finish];
+        assert!(detour(&[(connect, 84, false), (flight, 84, false), (finish, 86, false)], 0));
+        assert!(!detour(&[(connect, 84, false), (flight, 130, false), (finish, 126, false)], 0), "a queue");
+        // The same, seen from one end: what was measured is the first, and what came beside it may have been the path's.
+        assert!(!detour(&[(connect, 84, false), (flight, 84, true), (finish, 84, true)], 0), "one alone is not every one");
+        assert!(!detour(&[(connect, 84, false), (flight, 84, false), (finish, 84, false)], 100));
+        assert!(detour(&[(connect, 84, false), (flight, 84, false), (finish, 84, false)], 30));
     }
 
     proptest! {

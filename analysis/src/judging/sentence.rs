@@ -25,11 +25,14 @@ impl From<u64> for Citation {
 /// Says how a packet of the evidence is called, from its number in the views.
 pub type Cite<'a> = dyn Fn(u64) -> Citation + 'a;
 
+/// Round trips that differ by no more than so many percent took "about" the same.
+const ABOUT: i64 = 10;
+
 /// Says what happened in one handshake and which frames show it.
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
     let ended = match reading.end {
         End::Complete => String::new(),
-        End::NotTls => " This was no TLS handshake: what answered is not TLS, or carries it inside something else.".into(),
+        End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {
@@ -100,7 +103,9 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
 
 fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
     let of_owner: Vec<&Entry> = reading.ledger.entries.iter().filter(|e| e.owner == culprit.owner).collect();
-    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(|e| e.excess()).or(of_owner.first()) else {
+    // Of several as long, one that two packets bound.
+    let weight = |e: &&&Entry| (e.excess(), !e.filled_in);
+    let Some(largest) = of_owner.iter().filter(|e| e.kind == culprit.kind).max_by_key(weight).or(of_owner.first()) else {
         return format!("{}: {}.", culprit.owner.words(), culprit.excess);
     };
     let cited = frames(&largest.packets, cite);
@@ -114,10 +119,16 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
         (Owner::ClientHost | Owner::ClientApp | Owner::Client, _) => {
             client_turnaround(handshake, reading, largest, doing("the client sent nothing")) + &cited
         }
-        (Owner::Path, Some(Kind::Detour)) => format!(
-            "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
-            largest.excess()
-        ),
+        (Owner::Path, Some(Kind::Detour)) => match reading.ledger.even_rounds() {
+            Some([least, most]) if most - least > most.percent(ABOUT) => format!(
+                "Every round trip on this path took {least} to {most}, against {} that are usual, whatever the ends did{cited}.",
+                largest.baseline
+            ),
+            _ => format!(
+                "Every round trip on this path took about {span}, {} more than its baseline, whatever the ends did{cited}.",
+                largest.excess()
+            ),
+        },
         (Owner::Path, _) if !largest.round_trip => {
             format!("The path held {} {span} longer than what went before it{cited}.", largest.phase.words())
         }
@@ -125,7 +136,7 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             let best = if reading.ledger.min_path() == Some(largest.baseline) {
                 "at best in this handshake"
             } else {
-                "at best on this path"
+                "that are usual on this path"
             };
             format!(
                 "The path held {}: one round trip took {span} against {} {best}{cited}.",
@@ -168,7 +179,7 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     let share = 100.0 * largest.span.fraction_of(turnaround);
     let sent = |view: &View<Client>| {
         let find = |number: Option<&u64>| number.and_then(|n| view.packets.iter().find(|p| p.packet == *n).copied());
-        let came = find(largest.packets.first()).filter(|p| p.from == Side::Server)?;
+        let came = find(largest.packets.first())?;
         let start = handshake.lookup.as_ref().map(|l| l.began().0).or(view.syns(Side::Client).next().map(|p| p.at))?;
         let went = find(largest.packets.get(1)).filter(|p| p.from == Side::Client);
         Some((came, (came.at - start).millis(), went.is_some()))
@@ -180,18 +191,26 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         };
     };
     let what = match largest.phase {
-        _ if came.flags.syn() => "SYN-ACK",
+        _ if came.flags.syn() || came.from == Side::Client && came.ack() <= Some(0) => "SYN-ACK",
         Phase::ClientFinished => "server's flight",
         _ => "edge's word before it",
     };
-    match went {
-        true => format!(
-            "The {what} reached the client's kernel at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}."
-        ),
-        false => format!(
-            "The {what} reached the client's kernel at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} until it gave up {doing}."
-        ),
+    // Where the capture stands before the client, only its acknowledgement tells that it had come.
+    let came = match came.from {
+        Side::Server => format!("The {what} reached the client's kernel"),
+        Side::Client => format!("The client's kernel acknowledged the {what}"),
+    };
+    if went {
+        return format!("{came} at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}.");
     }
+    let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
+    format!("{came} at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} {until} {doing}.")
+}
+
+/// Whether the client ended it: by FIN, reset or alert.
+fn left_by_itself(handshake: &Handshake) -> bool {
+    let closed = |view: &View<Client>| view.sent_by(Side::Client).any(|p| p.flags.fin() || p.flags.rst());
+    handshake.client.as_ref().is_some_and(closed) || handshake.dialogue.client_alert.is_some()
 }
 
 /// Whether a reset that bears no mark of its sender ended a handshake in which nothing else was slow.

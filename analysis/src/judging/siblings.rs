@@ -45,6 +45,16 @@ impl Samples {
         self.latest.is_empty()
     }
 
+    /// The same without one of this size: a handshake is no sibling of itself.
+    #[must_use]
+    pub fn without(&self, span: Span) -> Self {
+        let mut others = self.clone();
+        if let Some(own) = others.latest.iter().position(|known| *known == span.nanos()) {
+            others.latest.swap_remove(own);
+        }
+        others
+    }
+
     fn all(&self) -> Few {
         self.latest.iter().copied().collect()
     }
@@ -130,6 +140,14 @@ mod tests {
         let mut many = samples(&[9; 64]);
         (0..64).for_each(|_| many.push(Span::from_millis(5)));
         assert_eq!(many.path().map(|n| n.location), Some(Span::from_millis(5)));
+    }
+
+    #[test]
+    fn a_handshake_is_no_sibling_of_itself() {
+        let others = samples(&[40, 90, 41]).without(Span::from_millis(90));
+        assert_eq!((others.len(), others.path().map(|n| n.location)), (2, Some(Span::from_micros(40_500))));
+        assert_eq!(samples(&[40, 40]).without(Span::from_millis(40)).len(), 1);
+        assert_eq!(samples(&[40]).without(Span::from_millis(41)).len(), 1);
     }
 
     #[test]

@@ -235,3 +235,28 @@ fn the_tail_of_a_flight_two_round_trips_late_may_be_a_loss_probe() {
     assert_eq!(in_two_pieces(60 * MS), "client", "no probe is sent so soon");
     assert_eq!(in_two_pieces(120 * MS), "client", "nor so late");
 }
+
+#[test]
+fn nobody_waits_for_the_acknowledgement_of_finished() {
+    // Finished takes so much longer to come, and its acknowledgement to come back, as the edge's timestamps tell.
+    let held = |out: i64, back: i64| {
+        let mut talk = Talk::new();
+        let hello_at = talk.connect(0) + MS;
+        talk.data(C, hello_at, &client_hello(), OK);
+        let flight_at = hello_at + HALF + MS;
+        talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat(), OK);
+        let finished_at = flight_at + HALF + MS;
+        talk.data(C, finished_at, &finished13(), Fate { held: out, ..OK });
+        talk.ack(S, finished_at + HALF + out, Fate { held: back, ..OK });
+        let mut at_client = talk.at_client();
+        at_client.client_pulse = (0..300).map(|beat| Instant::from_nanos(beat * 2 * MS)).collect();
+        let both = talk.handshake();
+        let both = judged(&both, walk::read(&both).expect("both ends")).1.verdict.label();
+        (read(&at_client).1.verdict.label(), both)
+    };
+    let label = |label: &str| (label.to_owned(), label.to_owned());
+    assert_eq!(held(0, 0), label("healthy"));
+    assert_eq!(held(0, 160 * MS), label("healthy"));
+    // From the client's end alone, the edge may have been late to acknowledge it.
+    assert_eq!(held(160 * MS, 0), ("inconclusive".to_owned(), "path/delay".to_owned()));
+}

@@ -50,7 +50,7 @@ fn handshake(trip: i64, client: i64, edge: i64) -> Ledger {
 
 fn of(usual: &Usual, between: &Between, ledger: &Ledger) -> (Baseline, usize) {
     let reading = Reading { grade: Grade::BothEnds { host: false }, ledger: ledger.clone(), end: End::Complete };
-    usual.baseline(between, &reading)
+    usual.baseline(between, &reading, true)
 }
 
 fn path(usual: &Usual, between: &Between) -> (Option<Span>, usize) {
@@ -107,7 +107,7 @@ fn another_address_needs_three_handshakes_to_count() {
     let mut usual = Usual::default();
     note(&mut usual, &own, &[120]);
     note(&mut usual, &other, &[40, 40]);
-    assert_eq!(path(&usual, &own), (Some(ms(120)), 1));
+    assert_eq!(path(&usual, &own), (None, 1));
     note(&mut usual, &other, &[40]);
     note(&mut usual, &own, &[120]);
     assert_eq!(path(&usual, &own).0, Some(ms(40)));
@@ -130,13 +130,28 @@ fn addresses_that_nothing_joins_are_not_compared() {
 }
 
 #[test]
+fn a_handshake_is_not_compared_with_itself_nor_with_two_others() {
+    let own = between(1, 1, named());
+    let mut usual = Usual::default();
+    note(&mut usual, &own, &[40, 41, 140]);
+    let judged = |usual: &Usual, trip| {
+        let (baseline, witnesses) = of(usual, &own, &handshake(trip, 1, 1));
+        (baseline.path.map(|n| n.location), witnesses)
+    };
+    assert_eq!(judged(&usual, 140), (None, 2));
+    assert_eq!(judged(&usual, 139), (Some(ms(41)), 3), "one that nothing was learned of");
+    note(&mut usual, &own, &[140]);
+    assert_eq!(judged(&usual, 140), (Some(ms(41)), 3));
+}
+
+#[test]
 fn a_slow_handshake_does_not_move_the_baseline() {
     let own = between(1, 1, named());
     let mut usual = Usual::default();
     note(&mut usual, &own, &[40, 900, 40, 41, 800]);
     usual.note(&own, &handshake(40, 400, 300), true);
     let (baseline, witnesses) = of(&usual, &own, &handshake(40, 400, 300));
-    assert_eq!((baseline.path.map(|n| n.location), witnesses), (Some(Span::from_micros(40_500)), 6));
+    assert_eq!((baseline.path.map(|n| n.location), witnesses), (Some(ms(41)), 5));
     let of_work = |side, phase| {
         let worked = Worked { side, tail: false };
         baseline.work.iter().find(|(p, w, _)| (*p, *w) == (phase, worked)).map(|(.., normal)| normal.location)
@@ -149,7 +164,7 @@ fn a_slow_handshake_does_not_move_the_baseline() {
 fn a_handshake_teaches_its_middle_round_trip() {
     let taught = |entries: Vec<Entry>, sound| {
         let (mut usual, own) = (Usual::default(), between(1, 1, named()));
-        usual.note(&own, &ledger(entries), sound);
+        (0..3).for_each(|_| usual.note(&own, &ledger(entries.clone()), sound));
         path(&usual, &own).0
     };
     let rounds = |trips: [i64; 3]| {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
-use super::reached::{UnderWay, under_way};
+use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::far::put_off;
 use super::tcp::tape::{Known, Tape};
 use super::transport::{Endpoint, Rule};
@@ -18,6 +18,7 @@ use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
+use crate::tcp::stamps::Stamps;
 
 /// Two capture timestamps of one host: softirq and clock granularity.
 pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
@@ -25,6 +26,9 @@ pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
 pub(super) const TICK: Span = Span::from_millis(2);
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
 const LEAST_TIMEOUT: Span = Span::from_millis(150);
+
+/// So much do the ways of packets differ that nothing holds.
+const USUAL_JITTER: i64 = 2_000_000;
 
 /// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
 const PROBE_LATE: Span = Span::from_millis(8);
@@ -138,7 +142,10 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     let error = if evidence.far.is_some() { Span::from_micros(500) } else { STAMP_ERROR + STAMP_ERROR };
     let cited = || [out.packets[0], back.packets[1]].into_iter().flatten();
     let mut round = Entry::round_trip(out.phase, ways - late, error).between(cited());
-    round.filled_in = evidence.far.is_none() && out.known.max(back.known) == Known::Guessed;
+    round.filled_in = match evidence.far {
+        None => out.known.max(back.known) == Known::Guessed,
+        Some(far) => !evidence.is_measured(if far == Side::Server { &out } else { &back }),
+    };
     if let Some(far) = evidence.far {
         // One end cannot tell a long way towards the other from a machine that stood still there.
         let (host, capture) = match far {
@@ -191,7 +198,8 @@ pub(super) fn direction(side: Side) -> Kind {
     if side == Side::Client { Kind::Out } else { Kind::Back }
 }
 
-/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost.
+/// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost. Nobody waits for it,
+/// so its own way back is no longer than the ways back before it.
 fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let [client, edge] = evidence.tapes;
     let behind = edge.events.iter().position(|e| e.at() >= out.to).unwrap_or(0);
@@ -207,6 +215,13 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else {
         return Entries::new();
     };
+    let usual = match evidence.far {
+        // On the clock of a tape that was told, a packet that is not late takes no time from it, and the whole round trip towards it.
+        Some(Side::Server) => Some(0),
+        Some(Side::Client) => Some(evidence.round_trip),
+        None => (0..behind).filter_map(way_back).map(|(left, came, _)| came - left + USUAL_JITTER).min(),
+    };
+    let to = usual.map_or(to, |usual| to.min(from.saturating_add(usual)));
     let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
     let mut entries = round(evidence, Some(out), back, None);
     if next.is_none() {
@@ -238,7 +253,8 @@ fn late_behind_the_tap(arc: &Arc, under_way: &UnderWay, span: Span) -> Entry {
         Phase::ClientFinished => Phase::ServerFlight,
         other => other,
     };
-    let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(arc.packets.into_iter().flatten());
+    let cited = [arc.packets[0], under_way.told.or(arc.packets[1])];
+    let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(cited.into_iter().flatten());
     if under_way.owners == Owner::Loss {
         return entry(Owner::Loss, Some(direction(Side::Server)));
     }
@@ -261,12 +277,9 @@ impl Evidence<'_> {
         }
         match arc.side {
             Side::Client => {
-                let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| work == Work::Head);
-                let until = under_way.as_ref().map_or(arc.from, |u| u.until.clamp(arc.from, arc.to));
-                let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to));
-                let late = under_way.map(|u| late_behind_the_tap(arc, &u, Span::from_nanos(until - arc.from)));
-                let own = crate::conversation::ends::client_side(h, arc.phase, from, to, cited);
-                late.into_iter().chain(own).collect()
+                let under_way =
+                    under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| matches!(work, Work::Head | Work::Silence));
+                self.clients_own(arc, cited, under_way)
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
                 vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
@@ -276,6 +289,28 @@ impl Evidence<'_> {
                 crate::conversation::ends::edge_side(h, arc.phase, from, to, arc.packets)
             }
         }
+    }
+
+    /// The client's own stretch, without what was under way between it and a capture in front of it.
+    fn clients_own(&self, arc: &Arc, cited: Vec<u64>, under_way: Option<UnderWay>) -> Vec<Entry> {
+        let Some(under_way) = under_way else {
+            let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
+            return crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited);
+        };
+        let until = under_way.until.clamp(arc.from, arc.to);
+        let cited: Vec<u64> = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
+        let tick = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client).tick().nanos());
+        let late = tick.and_then(|tick| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], tick));
+        let late = late.unwrap_or(0).clamp(0, arc.to - until);
+        let mut entries = vec![late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from))];
+        let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to - late));
+        entries.extend(crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone()));
+        if late > 0 {
+            let mut open = Entry::new(arc.phase, Owner::Unattributed, None, Span::from_nanos(late), STAMP_ERROR).between(cited);
+            (open.candidates, open.missing) = (Owner::Client | Owner::Path, Missing::ClientCapture.into());
+            entries.push(open);
+        }
+        entries
     }
 
     /// What the near end knows of the far end's work.
@@ -378,6 +413,21 @@ impl Evidence<'_> {
     fn may_be_probe(&self, work: Work, waited: Span) -> bool {
         let probe = Span::from_nanos(2 * self.round_trip);
         work == Work::Tail && (waited - probe).abs() <= PROBE_LATE + probe.percent(12)
+    }
+
+    /// Whether the far end answered what went this way so soon that no more than its round trip lies between the two, and in its own name:
+    /// a SYN-ACK with another TTL than all that follows comes from somewhere else (a balancer).
+    fn is_measured(&self, way: &Arc) -> bool {
+        let near = self.near();
+        let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == way.packets[0]) else { return false };
+        let (sent, end) = (&near.events[i], near.events[i].range().1);
+        let of_far = || near.events.iter().filter(|e| e.seen.from != near.end);
+        let Some(answer) = near.events[i..].iter().find(|e| e.seen.from != near.end && e.seen.ack() >= Some(end)) else {
+            return false;
+        };
+        let elsewhere = || of_far().any(|e| !e.seen.flags.syn() && e.seen.ttl != answer.seen.ttl);
+        let noise = USUAL_JITTER + (self.round_trip / 10).min(USUAL_JITTER);
+        answer.at() - sent.at() <= self.round_trip + noise && !(answer.seen.flags.syn() && elsewhere())
     }
 
     /// What would show this end.

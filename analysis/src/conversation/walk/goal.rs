@@ -114,7 +114,7 @@ fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
 
 fn silent<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
     // Before the server's flight is whole, the client has nothing to say.
-    let half = d.server_hello.is_some() && d.server_flight.is_none();
+    let half = d.server_hello.is_some() && d.server_flight.is_none_or(|flight| client.came() < flight.end);
     if let Some(i) = edge.news_before(edge.len()).filter(|_| half) {
         return Stopped::Silent { end: Side::Server, i };
     }
@@ -143,6 +143,7 @@ pub(super) fn proven<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2]) -> Mile
         () if d.server_finishes_last() && came(client, d.server_finished) => Milestone::ServerFinished,
         () if came(edge, d.client_finished) => Milestone::ClientFinished,
         () if came(client, d.server_flight) => Milestone::ServerFlightEnd,
+        () if came(client, d.server_hello) => Milestone::ServerHello,
         () if came(edge, d.client_hello) => Milestone::ClientHello,
         () if client.completing(0).is_some() => Milestone::SynAck,
         () => Milestone::Syn,

@@ -60,6 +60,9 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Optio
         return None;
     }
     let mut near = Tape::captured(end, view);
+    if handshake.is_not_tls() {
+        near.until_it_closed();
+    }
     let far = far::far(&mut near, view);
     let trip = Some(far.round_trip);
     let (towards, from) = if end == Side::Client { (trip, Some(0)) } else { (Some(0), trip) };
@@ -79,9 +82,14 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         };
     }
     let ends = tapes.each_ref();
-    let phase_of = |side, byte| goal::phase_of(d, side, byte);
+    let not_tls = handshake.is_not_tls();
+    let phase_of = |side, byte| match goal::phase_of(d, side, byte) {
+        // What follows a ClientHello that nobody meant is no Finished.
+        Phase::ClientFinished if not_tls => Phase::Request,
+        phase => phase,
+    };
     let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
-    let end = match goal::goal(d, ends, handshake.is_not_tls()) {
+    let end = match goal::goal(d, ends, not_tls) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
                 // It came, though the capture there missed it: the way is taken for the usual one.
@@ -91,14 +99,14 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
             }
             walk.follow(point);
             match () {
-                () if handshake.is_not_tls() => End::NotTls,
+                () if not_tls => End::NotTls,
                 () if d.refused_late() => End::Stopped { after: Milestone::ClientFinished },
                 () => End::Complete,
             }
         }
         Goal::Stopped(stopped) => {
             stop(&mut walk, handshake, stopped);
-            End::Stopped { after: goal::proven(d, ends) }
+            if not_tls { End::NotTls } else { End::Stopped { after: goal::proven(d, ends) } }
         }
     };
     let evidence = Evidence { handshake, tapes: ends, far, round_trip };

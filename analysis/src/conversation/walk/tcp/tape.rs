@@ -184,6 +184,12 @@ impl Tape {
         Self { end, events, sender: Sender::default(), sacks, scales, mss, full }
     }
 
+    /// Leaves out what follows this end's FIN: it waited for nothing more.
+    pub fn until_it_closed(&mut self) {
+        let fin = self.events.iter().position(|e| e.seen.from == self.end && e.seen.flags.fin());
+        self.events.truncate(fin.map_or(self.events.len(), |fin| fin + 1));
+    }
+
     /// What a full segment of this end holds.
     pub fn full(&self) -> i64 {
         self.full[self.end as usize]

@@ -1,5 +1,6 @@
 //! The walk's parts, each on tapes made by hand.
 
+mod entries;
 mod far;
 mod follow;
 mod goal;

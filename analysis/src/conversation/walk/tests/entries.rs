@@ -1,0 +1,71 @@
+//! Whose time the arcs of a walk are, from a client's capture made by hand.
+
+use crate::clock::{Client, Span};
+use crate::conversation::handshake::Handshake;
+use crate::conversation::walk::read;
+use crate::judging::ledger::{Entry, Phase};
+use crate::judging::verdict::Reading;
+use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
+use crate::tls::{Dialogue, Extent, Version};
+
+/// ClientHello of 500 bytes, a flight of `flight`, Finished of 80, as the client's capture has them.
+fn handshake(packets: &[Packet], flight: i64) -> Handshake {
+    let extent = |start, end| Some(Extent { start, end });
+    let mut handshake = Handshake::of(Some(view::<Client>(packets)), None);
+    handshake.dialogue = Box::new(Dialogue {
+        version: Some(Version::Tls13),
+        client_hello: extent(0, 500),
+        server_hello: extent(0, 100),
+        server_flight: extent(0, flight),
+        client_finished: extent(500, 580),
+        ..Dialogue::default()
+    });
+    handshake
+}
+
+fn reading(packets: &[Packet], flight: i64) -> Reading {
+    read(&handshake(packets, flight)).expect("it begins with SYN")
+}
+
+fn rounds(reading: &Reading) -> impl Iterator<Item = &Entry> {
+    reading.ledger.entries.iter().filter(|e| e.round_trip)
+}
+
+/// 40 ms there and back; whatever answers SYN has this TTL, and ClientHello is acknowledged `late`.
+fn answered(ttl: u8, late: f64) -> Vec<Packet> {
+    vec![
+        syn(C, 0.0),
+        syn(S, 40.0).ttl(ttl),
+        ack(C, 40.1, 0, 0),
+        data(C, 41.0, 0, 500),
+        ack(S, 81.0 + late, 0, 500).ttl(52),
+        data(S, 82.0 + late, 0, 900).acks(500).ttl(52),
+        data(C, 83.0 + late, 500, 80).acks(900),
+        ack(S, 123.0 + late, 900, 580).ttl(52),
+    ]
+}
+
+#[test]
+fn a_round_trip_is_measured_by_a_prompt_answer_of_the_same_host() {
+    let measured = |ttl, late| -> Vec<(Phase, bool)> {
+        rounds(&reading(&answered(ttl, late), 900)).map(|e| (e.phase, !e.filled_in)).collect()
+    };
+    let [connect, flight, finish] = [Phase::Connect, Phase::ServerFlight, Phase::Finish];
+    assert_eq!(measured(52, 0.0), [(connect, true), (flight, true), (finish, true)]);
+    assert_eq!(measured(52, 31.0), [(connect, true), (flight, false), (finish, true)], "put off, or late");
+    assert_eq!(measured(39, 0.0), [(connect, false), (flight, true), (finish, true)], "a balancer answers SYN");
+}
+
+#[test]
+fn a_client_that_lacks_a_part_of_the_flight_waits_for_the_edge() {
+    // The second segment passes the capture; FIN does not acknowledge it.
+    let packets = [
+        &answered(52, 0.0)[..6],
+        &[ack(C, 83.0, 500, 900), data(S, 400.0, 900, 600).acks(500).ttl(52), ack(C, 1_400.0, 500, 900).fin()],
+    ]
+    .concat();
+    let reading = reading(&packets, 1_500);
+    let last = reading.ledger.entries.last().expect("it waited");
+    assert!(last.candidates.contains(crate::judging::ledger::Owner::Edge) && last.span > Span::from_millis(1_200), "{last:?}");
+    assert!(!reading.ledger.entries.iter().any(|e| e.phase == Phase::ClientFinished), "{:?}", reading.ledger);
+}
