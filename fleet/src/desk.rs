@@ -89,6 +89,7 @@ impl Desk {
                         Do::Close { session: id, number }
                     }
                     _ if session.working.is_some() => Do::Say(Reply::Working),
+                    _ if session.closing => Do::Say(Reply::NoSession),
                     Asked::Do(ask) => {
                         session.working = Some(number);
                         Do::Work { session: id, number, ask }
@@ -248,6 +249,8 @@ mod tests {
         let end = later + SILENCE + Duration::from_secs(1);
         assert_eq!(desk.silent(end), Some((name("a"), "of a".into())));
         assert_eq!(desk.silent(end), None);
+        let back = desk.hear(question("a", 2, Asked::Do(Ask::Collect)), end);
+        assert_eq!(back, Do::Say(Reply::NoSession), "nothing begins in what is taken down");
         let other = desk.hear(question("b", 1, Asked::Open { capture: true }), end);
         assert!(matches!(other, Do::Say(Reply::Busy { .. })), "until it is taken down");
     }

@@ -18,7 +18,7 @@ const PING: Duration = Duration::from_secs(5);
 /// How long one try to connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Between two tries at most: a server that comes back is found soon, and is not overrun.
-const RETRY: Duration = Duration::from_secs(2);
+pub(crate) const RETRY: Duration = Duration::from_secs(2);
 
 /// How a server is known, and how it knows us.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,11 +59,11 @@ impl Server {
         shown(&self.address)
     }
 
-    /// Connects as `who`; with `wait`, now or as soon as it is there.
+    /// Connects as `who`. A connection that is lost later comes back by itself.
     ///
     /// # Errors
     /// If it cannot be reached or does not let us in.
-    pub(crate) async fn connect(&self, who: &str, wait: bool, log: Log) -> Result<Client, Error> {
+    pub(crate) async fn connect(&self, who: &str, log: Log) -> Result<Client, Error> {
         let shown = self.shown();
         let mut options = ConnectOptions::new()
             .name(who)
@@ -84,9 +84,6 @@ impl Server {
             });
         if let Some(tls) = &self.tls {
             options = options.require_tls(true).tls_client_config((**tls).clone());
-        }
-        if wait {
-            options = options.retry_on_initial_connect();
         }
         options.connect(self.address.clone()).await.map_err(|error| {
             let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(" ({source})"));

@@ -20,6 +20,7 @@ use crate::desk::{Desk, Do};
 use crate::kept::Kept;
 use crate::message::{Announcement, KeptId, Question, Reply};
 use crate::parts::{HEAD, Whole};
+use crate::server::RETRY;
 use crate::subject::{self, unique};
 use crate::{Error, Log, Name, Server};
 
@@ -47,13 +48,13 @@ pub struct Serving<'a> {
 /// Answers controllers until `stop` is set.
 ///
 /// # Errors
-/// If the server does not let us in, the spool cannot be read, or the vantage cannot be made.
+/// If the spool cannot be read, or the vantage cannot be made. A server that does not let us in is tried again.
 pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log: &Log) -> Result<(), Error> {
     log(&format!("starts as process {}", std::process::id()));
     let hello = (serving.vantage)(true)?.hello();
     let kept = Arc::new(Mutex::new(Kept::open(serving.spool.clone(), log)?));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
-    let client = runtime.block_on(server.connect(serving.name.as_str(), true, Arc::clone(log)))?;
+    let Some(client) = runtime.block_on(connected(server, &serving.name, stop, log)) else { return Ok(()) };
     let (jobs, work) = mpsc::channel();
     let (done, ended) = unbounded_channel();
     let instance = unique();
@@ -77,6 +78,28 @@ pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log
         let _ = tokio::time::timeout(LOOK * 10, client.flush()).await;
     });
     Ok(())
+}
+
+/// Tries until the server lets us in, or `stop` is set; says why not, each reason once in a row.
+async fn connected(server: &Server, name: &Name, stop: &AtomicBool, log: &Log) -> Option<Client> {
+    let mut last = String::new();
+    while !stop.load(Ordering::Relaxed) {
+        match server.connect(name.as_str(), Arc::clone(log)).await {
+            Ok(client) => return Some(client),
+            Err(error) => {
+                let why = error.to_string();
+                if why != last {
+                    log(&format!("{why}; it is tried again"));
+                    last = why;
+                }
+            }
+        }
+        let again = Instant::now() + RETRY;
+        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    None
 }
 
 /// What the line asks of the work.
@@ -207,7 +230,9 @@ impl Line {
                 Some(done) = ended.recv() => self.done(done).await,
                 _ = look.tick() => self.look(),
             }
-            if announced.is_none_or(|at| at.elapsed() >= ANNOUNCED) {
+            if self.client.connection_state() != State::Connected {
+                announced = None;
+            } else if announced.is_none_or(|at| at.elapsed() >= ANNOUNCED) {
                 announced = Some(Instant::now());
                 self.announce().await;
             }

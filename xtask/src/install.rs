@@ -68,7 +68,7 @@ const NEEDS: &[Need] = &[
         "openssl",
         &["watch", "fleet", "capture", "test", "zoo"],
     ),
-    program("jq", "to read verdicts in demos and benchmarks", "jq", &["watch", "capture", "test"]),
+    program("jq", "to read verdicts in demos and benchmarks", "jq", &["watch", "fleet", "capture", "test"]),
     program("prometheus", "promtool, to test the alerting rules", "promtool", &["test"]),
     program("tshark", "to check that evidence files open in stock Wireshark", "tshark", &["test"]),
     program("util-linux", "to run as an ordinary user", "setpriv", &["test"]),
