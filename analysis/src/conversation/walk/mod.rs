@@ -153,6 +153,14 @@ fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
             walk.push(What::Vanished, end, phase, (from, until), packets, last.known);
             walk.follow(Point::Left { end, i });
         }
+        // It had said a part, and not the rest.
+        _ if let Some(said) = walk.ends[end as usize].fresh_before(walk.ends[end as usize].len()).filter(|said| *said > i) => {
+            let said_last = walk.ends[end as usize].packet(said);
+            let phase = (walk.phase_of)(end, said_last.range.1);
+            let span = (said_last.at, until.max(said_last.at));
+            walk.push(What::Work(Work::Silence), end, phase, span, [Some(said_last.number), None], said_last.known);
+            walk.follow(Point::Left { end, i: said });
+        }
         _ => {
             let phase = (walk.phase_of)(end, walk.ends[end as usize].sent_before(i));
             walk.push(What::Work(Work::Silence), end, phase, (from, until), packets, last.known);
