@@ -195,7 +195,10 @@ fn before(handshake: &Handshake, ledger: &mut Ledger) {
         for wait in lookup.waits() {
             journey.own(wait.from, wait.packets[0]);
             let span = wait.to - wait.from.max(journey.at);
-            let entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            let mut entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            if wait.perhaps_lost {
+                (entry.owner, entry.kind, entry.candidates) = (Owner::Unattributed, None, Owner::Resolver | Owner::Loss);
+            }
             journey.push(entry.between(wait.packets), wait.to);
         }
         if journey.entries.is_empty() {
