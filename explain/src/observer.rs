@@ -255,12 +255,16 @@ impl Observer {
         };
         let connections = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
             let packets = other.packets;
-            Some(Asked { from: Instant::from_nanos(other.from.nanos()), to: Instant::from_nanos(until(&other)?), packets })
+            let [from, to] = [other.from.nanos(), until(&other)?].map(Instant::from_nanos);
+            Some(Asked { from, to, packets, answered: other.to.is_some() })
         });
         let mut asked: Vec<Asked<D>> = connections.collect();
         let within = [from, to].map(|at| Instant::from_nanos(at.nanos()));
         let questions = self.lookups().unanswered(host, within);
-        asked.extend(questions.map(|(at, packet)| Asked { from: Instant::from_nanos(at.nanos()), to, packets: [packet; 2] }));
+        asked.extend(questions.map(|(at, packet)| {
+            let from = Instant::from_nanos(at.nanos());
+            Asked { from, to, packets: [packet; 2], answered: false }
+        }));
         asked
     }
 

@@ -96,14 +96,22 @@ pub struct Asked<D> {
     pub to: Instant<D>,
     /// Frames of both.
     pub packets: [u64; 2],
+    /// Whether anything came back; else it lasts until the host went on.
+    pub answered: bool,
 }
 
+/// Whoever waited for an answer goes on so soon behind it: a signature and a chain to verify.
+const GOES_ON: Span = Span::from_millis(100);
+
 /// Whether a stretch in which a host was silent is the time it waited for others' answers: what it asked began in it, ended in
-/// it, and covers most of it.
+/// it just before the host went on, and covers most of it. What nobody answered must do so alone: another program's question would.
 pub fn waited_for_others<D: Domain>(asked: &[Asked<D>], from: Instant<D>, to: Instant<D>) -> Option<[u64; 2]> {
-    let within: Vec<&Asked<D>> = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from).collect();
+    let most = |a: &Asked<D>| (a.to - a.from).fraction_of(to - from) >= 0.6;
+    let within = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from);
+    let within: Vec<&Asked<D>> = within.filter(|a| a.answered || most(a)).collect();
     let (first, last) = (within.iter().min_by_key(|a| a.from)?, within.iter().max_by_key(|a| a.to)?);
-    ((last.to - first.from).fraction_of(to - from) >= 0.6).then_some([first.packets[0], last.packets[1]])
+    let covers = (last.to - first.from).fraction_of(to - from) >= 0.6 && to - last.to <= GOES_ON.max((to - from).percent(5));
+    covers.then_some([first.packets[0], last.packets[1]])
 }
 
 impl Handshake {
