@@ -43,6 +43,8 @@ pub struct Handshake {
     pub clock_in_doubt: bool,
     /// Moments at which the client's capture saw any packet at all, about every [`BEAT`] at most.
     pub client_pulse: Vec<Instant<Client>>,
+    /// Of one end's capture alone: until when it went on, in nanoseconds on that end's clock, as far as its packets of any connection show.
+    pub watched_until: Option<i64>,
     /// Addresses that the client tried before this one, and that did not answer.
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
@@ -134,6 +136,7 @@ impl Handshake {
             capture_lost: self.capture_lost,
             clock_in_doubt: self.clock_in_doubt,
             client_pulse: Vec::new(),
+            watched_until: None,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],
@@ -235,6 +238,7 @@ impl Handshake {
             capture_lost: 0,
             clock_in_doubt: false,
             client_pulse: Vec::new(),
+            watched_until: None,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],

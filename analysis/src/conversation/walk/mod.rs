@@ -137,7 +137,15 @@ fn grade(handshake: &Handshake) -> Grade {
 fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
     let (Stopped::Vanished { end, i } | Stopped::Silent { end, i }) = stopped else { return };
     let last = walk.ends[end as usize].packet(i);
-    let (from, until) = (last.at, ended(handshake, walk, end).max(last.at));
+    let mut from = last.at;
+    let mut until = ended(handshake, walk, end).max(from);
+    // Where somebody else was waited for, the wait went on as long as the capture did; what is due takes a round trip.
+    let others = matches!(stopped, Stopped::Vanished { .. }) || walk.far == Some(end);
+    let due = from.saturating_add(walk.round_trip);
+    if let Some(watched) = handshake.watched_until.filter(|watched| others && !closed(handshake) && *watched > until.max(due)) {
+        from = due;
+        until = watched;
+    }
     let packets = [Some(last.number), None];
     match stopped {
         // What shows a hole before it was not lost itself; what was, left since the last that had come there.
@@ -167,6 +175,14 @@ fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
             walk.follow(Point::Arrived { end, i });
         }
     }
+}
+
+/// Whether an end closed the connection, as far as was seen.
+fn closed(handshake: &Handshake) -> bool {
+    fn of<D: Domain>(view: &View<D>) -> bool {
+        view.packets.iter().any(|p| p.flags.fin() || p.flags.rst())
+    }
+    handshake.client.as_ref().is_some_and(of) || handshake.edge.as_ref().is_some_and(of)
 }
 
 /// When an end, or whoever watched it, gave up.
