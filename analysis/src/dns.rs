@@ -19,6 +19,12 @@ pub struct Lookup {
     pub start_packet: u64,
     /// When each type (A, AAAA) was first asked for: the client may fall asleep between two questions.
     asked: Vec<(u16, Instant<Client>)>,
+    /// When each type was asked for again before it was answered.
+    again: Vec<(u16, Instant<Client>)>,
+    /// Whom it asked.
+    resolver: IpAddr,
+    /// What the quickest other lookup at that resolver took, as far as one was seen.
+    pub usual: Option<Span>,
     answers: Vec<Answer>,
     /// What was tried before for the same wish, the first first: another server, a search domain, the same again.
     earlier: Vec<Lookup>,
@@ -33,7 +39,12 @@ pub struct Wait {
     pub to: Instant<Client>,
     /// The frames of the question and of what ended the wait.
     pub packets: [u64; 2],
+    /// Whether it was asked again soon, and answered soon behind that: the question or its answer may have been lost.
+    pub perhaps_lost: bool,
 }
+
+/// Whoever asks again sooner does not wait for a library's timeout; behind one, a resolver that does not answer is the resolver's.
+const ASKED_SOON: Span = Span::from_millis(1_000);
 
 /// Between the end of one attempt at a lookup and the next, at most; longer, and it is another wish.
 const NEXT_ATTEMPT: Span = Span::from_millis(100);
@@ -79,7 +90,10 @@ impl Lookup {
             for (kind, asked) in &attempt.asked {
                 let answer = attempt.answers.iter().find(|a| a.kind == *kind).map(|a| (a.at, a.packet));
                 let Some((to, packet)) = answer.or(anew) else { continue };
-                waits.push(Wait { from: *asked, to, packets: [attempt.start_packet, packet] });
+                let again = attempt.again.iter().rfind(|(t, at)| t == kind && *at < to).map(|(_, at)| *at);
+                let perhaps_lost = answer.is_some()
+                    && again.is_some_and(|again| again - *asked < ASKED_SOON && (to - again) * 2 < again - *asked);
+                waits.push(Wait { from: *asked, to, packets: [attempt.start_packet, packet], perhaps_lost });
             }
         }
         waits.sort_by_key(|w| (w.from, w.to));
@@ -88,7 +102,7 @@ impl Lookup {
             match apart.last_mut() {
                 Some(last) if wait.from <= last.to => {
                     if wait.to > last.to {
-                        (last.to, last.packets[1]) = (wait.to, wait.packets[1]);
+                        (last.to, last.packets[1], last.perhaps_lost) = (wait.to, wait.packets[1], wait.perhaps_lost);
                     }
                 }
                 _ => apart.push(wait),
@@ -151,7 +165,14 @@ pub struct Wanted<'a> {
 
 /// Collects lookups from the UDP port 53 datagrams of a client's capture.
 #[derive(Default, Debug)]
-pub struct Lookups(Vec<Lookup>);
+pub struct Lookups {
+    lookups: Vec<Lookup>,
+    /// By resolver, what its two quickest answers took, and to which questions.
+    quickest: Vec<(IpAddr, [Option<(Span, u64)>; 2])>,
+}
+
+/// Resolvers of which the quickest answers are remembered.
+const MOST_RESOLVERS: usize = 64;
 
 impl Lookups {
     /// Takes one datagram; anything that is not DNS is ignored.
@@ -164,17 +185,19 @@ impl Lookups {
         if destination.port() == 53 {
             // Asked again behind its answer, it is another lookup.
             let open = |l: &&mut Lookup| l.client == source && l.name == name && l.answers.iter().all(|a| a.kind != qtype);
-            if let Some(open) = self.0.iter_mut().find(open) {
-                if open.asked.iter().all(|(t, _)| *t != qtype) {
-                    open.asked.push((qtype, at));
-                }
+            if let Some(open) = self.lookups.iter_mut().find(open) {
+                let asked = if open.asked.iter().all(|(t, _)| *t != qtype) { &mut open.asked } else { &mut open.again };
+                asked.push((qtype, at));
             } else {
-                self.0.push(Lookup {
+                self.lookups.push(Lookup {
                     name,
                     client: source,
                     start: at,
                     start_packet: packet,
                     asked: vec![(qtype, at)],
+                    again: Vec::new(),
+                    resolver: destination.ip(),
+                    usual: None,
                     answers: Vec::new(),
                     earlier: Vec::new(),
                 });
@@ -188,7 +211,7 @@ impl Lookups {
                     && l.asked.iter().any(|(t, _)| *t == qtype)
                     && l.answers.iter().all(|a| a.kind != qtype)
             };
-            let Some(lookup) = self.0.iter_mut().rev().find(waiting) else { return };
+            let Some(lookup) = self.lookups.iter_mut().rev().find(waiting) else { return };
             let Some((_, asked)) = lookup.asked.iter().find(|(t, _)| *t == qtype).copied() else { return };
             let addresses = message.answers.iter().filter_map(|answer| match &answer.rdata {
                 RData::A(a) => Some(IpAddr::from(a.address.to_be_bytes())),
@@ -196,7 +219,32 @@ impl Lookups {
                 _ => None,
             });
             lookup.answers.push(Answer { asked, at, packet, kind: qtype, addresses: addresses.collect() });
+            let (resolver, question) = (lookup.resolver, lookup.start_packet);
+            self.note(resolver, question, at - asked);
         }
+    }
+
+    fn note(&mut self, resolver: IpAddr, question: u64, took: Span) {
+        let known = self.quickest.iter().position(|(of, _)| *of == resolver);
+        let at = known.unwrap_or_else(|| {
+            if self.quickest.len() >= MOST_RESOLVERS {
+                self.quickest.remove(0);
+            }
+            self.quickest.push((resolver, [None; 2]));
+            self.quickest.len() - 1
+        });
+        let two = &mut self.quickest[at].1;
+        let mut all: Vec<(Span, u64)> = two.iter().copied().flatten().filter(|(_, of)| *of != question).collect();
+        let own = two.iter().flatten().filter(|(_, of)| *of == question).map(|(took, _)| *took).min();
+        all.push((own.map_or(took, |own| own.min(took)), question));
+        all.sort_unstable();
+        *two = [all.first().copied(), all.get(1).copied()];
+    }
+
+    /// What the quickest other lookup at its resolver took.
+    fn usual_of(&self, lookup: &Lookup) -> Option<Span> {
+        let (_, two) = self.quickest.iter().find(|(of, _)| *of == lookup.resolver)?;
+        two.iter().flatten().find(|(_, question)| *question != lookup.start_packet).map(|(took, _)| *took)
     }
 
     /// Takes out the lookup that led to a connection to `server`, begun at `connected`: the latest
@@ -205,9 +253,9 @@ impl Lookups {
     /// Concurrent clients of one host ask for the same name; the first to have its answer is the
     /// first to connect, so lookups are handed out in the order of their answers.
     pub fn take_for(&mut self, server: IpAddr, connected: Instant<Client>) -> Option<Lookup> {
-        let fits = (0..self.0.len()).filter(|i| self.0[*i].led_to(server, connected));
-        let index = fits.min_by_key(|i| self.0[*i].answered_before(connected))?;
-        Some(self.0.remove(index).before(connected))
+        let fits = (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected));
+        let index = fits.min_by_key(|i| self.lookups[*i].answered_before(connected))?;
+        Some(self.lookups.remove(index).before(connected))
     }
 
     /// As [`Self::take_for`], in a capture that shows the lookups of many hosts and of a long time: only what the client itself asked
@@ -221,22 +269,23 @@ impl Lookups {
         };
         let recent = |l: &Lookup| l.answered_before(connected).is_some_and(|end| connected - end <= within);
         let fits =
-            (0..self.0.len()).filter(|i| self.0[*i].led_to(server, connected) && recent(&self.0[*i]) && asked(&self.0[*i]));
+            (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
-        let index = fits.min_by_key(|i| (other_name(&self.0[*i]), self.0[*i].answered_before(connected)))?;
-        let found = self.0.remove(index).before(connected);
+        let index = fits.min_by_key(|i| (other_name(&self.lookups[*i]), self.lookups[*i].answered_before(connected)))?;
+        let mut found = self.lookups.remove(index).before(connected);
+        found.usual = self.usual_of(&found);
         Some(self.with_earlier(found, connected))
     }
 
     /// When the address of `server` was last looked up before a connection.
     pub fn answered(&self, server: IpAddr, connected: Instant<Client>) -> Option<Instant<Client>> {
-        self.0.iter().filter(|l| l.led_to(server, connected)).filter_map(|l| l.answered_before(connected)).max()
+        self.lookups.iter().filter(|l| l.led_to(server, connected)).filter_map(|l| l.answered_before(connected)).max()
     }
 
     /// The questions that `host` asked in a stretch and that nobody answered: when, and their frames.
     pub fn unanswered(&self, host: IpAddr, [from, to]: [Instant<Client>; 2]) -> impl Iterator<Item = (Instant<Client>, u64)> {
         let asked = move |l: &&Lookup| l.client.ip() == host && l.start >= from && l.start < to;
-        self.0.iter().filter(asked).filter(|l| l.answers.is_empty()).map(|l| (l.start, l.start_packet))
+        self.lookups.iter().filter(asked).filter(|l| l.answers.is_empty()).map(|l| (l.start, l.start_packet))
     }
 
     /// Takes out what was tried before for the same wish.
@@ -244,8 +293,8 @@ impl Lookups {
         loop {
             let first = found.earlier.first().unwrap_or(&found);
             let led = |l: &Lookup| l.start <= connected && (l.led_on_to(first) || l.start >= first.start && l.led_on_to(&found));
-            let Some(i) = (0..self.0.len()).rfind(|i| led(&self.0[*i])) else { return found };
-            let earlier = self.0.remove(i).before(connected);
+            let Some(i) = (0..self.lookups.len()).rfind(|i| led(&self.lookups[*i])) else { return found };
+            let earlier = self.lookups.remove(i).before(connected);
             let place = found.earlier.partition_point(|l| l.start <= earlier.start);
             found.earlier.insert(place, earlier);
         }
@@ -253,8 +302,8 @@ impl Lookups {
 
     /// Forgets the oldest, down to `most`.
     pub fn keep(&mut self, most: usize) {
-        let surplus = self.0.len().saturating_sub(most);
-        self.0.drain(..surplus);
+        let surplus = self.lookups.len().saturating_sub(most);
+        self.lookups.drain(..surplus);
     }
 }
 

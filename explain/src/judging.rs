@@ -134,7 +134,7 @@ impl Judging {
         self.count += 1;
         let id = self.count;
         let mut readings = read(&placed);
-        let between = between(&placed);
+        let between = self.between(&placed);
         if self.is_spare(&placed.handshake) {
             readings.iter_mut().flatten().for_each(|read| read.reading.ledger.had_nothing_to_say());
         }
@@ -181,7 +181,7 @@ impl Judging {
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
     pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
-        let between = Between { client, server, edge: Edge::Address(server), resumed: false, part: Part::Whole };
+        let between = Between { client, server, edge: Edge::Address(server), resumed: false, part: Part::Whole, first: false, lookup: None };
         self.usual.note_path(&between, round_trip);
     }
 
@@ -190,7 +190,7 @@ impl Judging {
     /// # Errors
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, NotJudged> {
-        read(placed).map(|readings| self.judge_open(placed.seen, readings, &between(placed), false, false))
+        read(placed).map(|readings| self.judge_open(placed.seen, readings, &self.between(placed), false, false))
     }
 
     /// Whether this is a browser's spare connection: opened a quarter of a second behind one to the same place that had no answer yet
@@ -210,6 +210,18 @@ impl Judging {
             latest.pop_front();
         }
         spare
+    }
+
+    fn between(&self, placed: &Placed) -> Between {
+        let handshake = &placed.handshake;
+        let (client, server) = (handshake.endpoints.client.ip(), handshake.endpoints.server.ip());
+        let edge = match (placed.edge_observer, &handshake.dialogue.server_name) {
+            (Some(observer), _) => Edge::Observed(observer),
+            (None, Some(name)) => Edge::Named(name.as_str().into()),
+            (None, None) => Edge::Address(server),
+        };
+        let (first, lookup) = (!self.usual.has_met(client, &edge), handshake.lookup.as_ref().and_then(|lookup| lookup.usual));
+        Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole, first, lookup }
     }
 
     /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
@@ -235,17 +247,6 @@ fn first_at(h: &Handshake) -> i64 {
     let client = h.client.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
     let edge = h.edge.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
     client.chain(edge).next().unwrap_or(0)
-}
-
-fn between(placed: &Placed) -> Between {
-    let handshake = &placed.handshake;
-    let (client, server) = (handshake.endpoints.client.ip(), handshake.endpoints.server.ip());
-    let edge = match (placed.edge_observer, &handshake.dialogue.server_name) {
-        (Some(observer), _) => Edge::Observed(observer),
-        (None, Some(name)) => Edge::Named(name.as_str().into()),
-        (None, None) => Edge::Address(server),
-    };
-    Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole }
 }
 
 fn read(placed: &Placed) -> Result<Readings, NotJudged> {

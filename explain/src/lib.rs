@@ -277,6 +277,13 @@ impl<'a> Run<'a> {
         {
             h.client_pulse = self.observers[observer].pulse(first.at, last.at);
         }
+        let alone = match (&h.client, &h.edge) {
+            (Some(view), None) => view.packets.last().map(|last| last.at.nanos()),
+            (None, Some(view)) => view.packets.last().map(|last| last.at.nanos()),
+            _ => None,
+        };
+        let observer = placed.client_observer.or(placed.edge_observer);
+        h.watched_until = alone.zip(observer).map(|(last, observer)| self.observers[observer].went_on(last));
         if let (Some(observer), Some(view), Some(flight), Some(finished)) =
             (placed.client_observer, &h.client, d.server_flight, d.client_finished)
             && let Some((came, went)) = long_silence(view, Side::Client, flight.end, finished.end)

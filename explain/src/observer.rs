@@ -24,6 +24,8 @@ const PORT_CHECK: Span = Span::from_millis(1_000);
 const LOOK: u64 = 64;
 /// Beats of the capture's pulse remembered: eight seconds of a busy one.
 const MOST_BEATS: usize = 4_096;
+/// Without any packet for longer, a capture may have been cut.
+const LONGEST_PAUSE: Span = Span::from_millis(1_000);
 /// Words of the path that are remembered.
 const MOST_TOO_BIG: usize = 1_024;
 /// Other connections that are looked through for addresses tried in vain.
@@ -124,6 +126,12 @@ impl Observer {
     pub fn pulse<D: Domain>(&self, from: Instant<D>, to: Instant<D>) -> Vec<Instant<D>> {
         let within = self.pulse.iter().filter(|at| (from.nanos()..=to.nanos()).contains(*at));
         within.map(|at| Instant::from_nanos(*at)).collect()
+    }
+
+    /// Until when the capture went on behind a moment, without a pause in which nobody can tell whether it did.
+    pub fn went_on(&self, from: i64) -> i64 {
+        let behind = self.pulse.iter().chain([&self.now]).filter(|at| **at >= from);
+        behind.fold(from, |last, at| if at - last <= LONGEST_PAUSE.nanos() { *at } else { last })
     }
 
     /// A frame that is not just TCP in IP in Ethernet.
@@ -255,12 +263,16 @@ impl Observer {
         };
         let connections = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
             let packets = other.packets;
-            Some(Asked { from: Instant::from_nanos(other.from.nanos()), to: Instant::from_nanos(until(&other)?), packets })
+            let [from, to] = [other.from.nanos(), until(&other)?].map(Instant::from_nanos);
+            Some(Asked { from, to, packets, answered: other.to.is_some() })
         });
         let mut asked: Vec<Asked<D>> = connections.collect();
         let within = [from, to].map(|at| Instant::from_nanos(at.nanos()));
         let questions = self.lookups().unanswered(host, within);
-        asked.extend(questions.map(|(at, packet)| Asked { from: Instant::from_nanos(at.nanos()), to, packets: [packet; 2] }));
+        asked.extend(questions.map(|(at, packet)| {
+            let from = Instant::from_nanos(at.nanos());
+            Asked { from, to, packets: [packet; 2], answered: false }
+        }));
         asked
     }
 

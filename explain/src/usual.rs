@@ -13,7 +13,7 @@ use analysis::judging::policy::{CLIENT_CPU, ENOUGH, ORDINARY_WORK, UNSPLIT_CLIEN
 use analysis::judging::siblings::Samples;
 use analysis::judging::verdict::Reading;
 use analysis::tcp::flow::Side;
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 /// Paths that are remembered; work is, of as many ends.
@@ -45,6 +45,11 @@ pub struct Between {
     pub resumed: bool,
     /// How much of the way the observer took for the whole.
     pub part: Part,
+    /// Whether the client met this edge for the first time, as far as was seen: whatever it may remember of its certificates, it does not
+    /// yet.
+    pub first: bool,
+    /// What another lookup at the same resolver took.
+    pub lookup: Option<Span>,
 }
 
 /// How much of the way is taken for the whole: an observer between the ends sees two parts, and what each of them takes is not what the
@@ -98,9 +103,16 @@ pub struct Usual {
     learned: u64,
     addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
     work: HashMap<(Who, bool, Part, Phase, Worked), Samples>,
+    /// Which clients met which edges.
+    met: HashSet<(IpAddr, Edge)>,
 }
 
 impl Usual {
+    /// Whether a client has met an edge before.
+    pub fn has_met(&self, client: IpAddr, edge: &Edge) -> bool {
+        self.met.contains(&(client, edge.clone()))
+    }
+
     /// Learns from a reading; `sound` if no capture missed any of it: else what it saw of round trips means nothing.
     pub fn note(&mut self, between: &Between, ledger: &Ledger, sound: bool) {
         if let Some(round) = middle(ledger).filter(|_| sound) {
@@ -109,6 +121,10 @@ impl Usual {
         if self.work.len() >= MOST_PATHS {
             self.work.clear();
         }
+        if self.met.len() >= MOST_PATHS {
+            self.met.clear();
+        }
+        self.met.insert((between.client, between.edge.clone()));
         for (phase, worked, span) in works(ledger) {
             self.work.entry((who(between, worked), between.resumed, between.part, phase, worked)).or_default().push(span);
         }
@@ -155,7 +171,9 @@ impl Usual {
         let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
         let normal = |(phase, worked, _)| {
             let samples = self.work.get(&(who(between, worked), between.resumed, between.part, phase, worked))?;
-            Some((phase, worked, samples.work()?))
+            let normal = samples.work()?;
+            let cold = between.first && !between.resumed && (phase, worked.side) == (Phase::ClientFinished, Side::Client);
+            Some((phase, worked, if cold { at_least_ordinary(normal) } else { normal }))
         };
         let works = works(&reading.ledger);
         let mut work: Vec<(Phase, Worked, Normal)> = works.iter().copied().filter_map(normal).collect();
@@ -164,7 +182,15 @@ impl Usual {
         {
             work.push((*phase, *worked, ORDINARY_WORK));
         }
-        (Baseline { path, work, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT }, witnesses)
+        (Baseline { path, lookup: between.lookup, work, client_cpu: CLIENT_CPU, client_unsplit: UNSPLIT_CLIENT }, witnesses)
+    }
+}
+
+/// What siblings with warm caches take, or the prior: whichever is more.
+fn at_least_ordinary(normal: Normal) -> Normal {
+    Normal {
+        location: normal.location.max(ORDINARY_WORK.location),
+        spread: normal.spread.max(ORDINARY_WORK.spread),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Handshake {
     pub clock_in_doubt: bool,
     /// Moments at which the client's capture saw any packet at all, about every [`BEAT`] at most.
     pub client_pulse: Vec<Instant<Client>>,
+    /// Of one end's capture alone: until when it went on, in nanoseconds on that end's clock, as far as its packets of any connection show.
+    pub watched_until: Option<i64>,
     /// Addresses that the client tried before this one, and that did not answer.
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
@@ -96,14 +98,22 @@ pub struct Asked<D> {
     pub to: Instant<D>,
     /// Frames of both.
     pub packets: [u64; 2],
+    /// Whether anything came back; else it lasts until the host went on.
+    pub answered: bool,
 }
 
+/// Whoever waited for an answer goes on so soon behind it: a signature and a chain to verify.
+const GOES_ON: Span = Span::from_millis(100);
+
 /// Whether a stretch in which a host was silent is the time it waited for others' answers: what it asked began in it, ended in
-/// it, and covers most of it.
+/// it just before the host went on, and covers most of it. What nobody answered must do so alone: another program's question would.
 pub fn waited_for_others<D: Domain>(asked: &[Asked<D>], from: Instant<D>, to: Instant<D>) -> Option<[u64; 2]> {
-    let within: Vec<&Asked<D>> = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from).collect();
+    let most = |a: &Asked<D>| (a.to - a.from).fraction_of(to - from) >= 0.6;
+    let within = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from);
+    let within: Vec<&Asked<D>> = within.filter(|a| a.answered || most(a)).collect();
     let (first, last) = (within.iter().min_by_key(|a| a.from)?, within.iter().max_by_key(|a| a.to)?);
-    ((last.to - first.from).fraction_of(to - from) >= 0.6).then_some([first.packets[0], last.packets[1]])
+    let covers = (last.to - first.from).fraction_of(to - from) >= 0.6 && to - last.to <= GOES_ON.max((to - from).percent(5));
+    covers.then_some([first.packets[0], last.packets[1]])
 }
 
 impl Handshake {
@@ -126,6 +136,7 @@ impl Handshake {
             capture_lost: self.capture_lost,
             clock_in_doubt: self.clock_in_doubt,
             client_pulse: Vec::new(),
+            watched_until: None,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],
@@ -227,6 +238,7 @@ impl Handshake {
             capture_lost: 0,
             clock_in_doubt: false,
             client_pulse: Vec::new(),
+            watched_until: None,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],

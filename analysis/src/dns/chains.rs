@@ -102,6 +102,32 @@ fn an_answer_that_was_lost_is_waited_for_until_all_is_asked_again() {
 }
 
 #[test]
+fn a_question_that_was_asked_again_soon_and_answered_at_once_may_have_been_lost() {
+    let asked = |again: i64, answer: i64| {
+        let said = [(0, "a.test", TYPE::A, None), (again, "a.test", TYPE::A, None), (answer, "a.test", TYPE::A, ADDRESS)];
+        let found = take(&mut lookups(&said), Some("a.test"), answer + 1, 50).expect("it led to the connection");
+        found.waits().iter().map(|wait| wait.perhaps_lost).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(45, 46), [true]);
+    assert_eq!(asked(45, 80), [false], "the resolver took as long again");
+    assert_eq!(asked(5_000, 5_020), [false], "a library's timeout");
+}
+
+#[test]
+fn the_quickest_other_lookup_at_the_same_resolver_is_usual() {
+    let of = |port, from, server, name, took| {
+        [(from, port, server, name, TYPE::A, None), (from + took, port, server, name, TYPE::A, ADDRESS)]
+    };
+    let usual = |others: &[[Said<'static>; 2]]| {
+        let said = [others.concat(), of(4_000, 100, "10.0.0.53", "a.test", 46).to_vec()].concat();
+        take(&mut by_ports(&said), Some("a.test"), 147, 50).expect("it led to the connection").usual.map(|took| took.millis())
+    };
+    assert_eq!(usual(&[]), None);
+    assert_eq!(usual(&[of(4_001, 0, "10.0.0.53", "b.test", 51), of(4_002, 1, "10.0.0.53", "c.test", 47)]), Some(47.0));
+    assert_eq!(usual(&[of(4_001, 0, "10.0.0.54", "b.test", 3)]), None, "another resolver");
+}
+
+#[test]
 fn another_hosts_questions_are_not_this_clients() {
     let mut both = lookups(&[(10, "a.test", TYPE::A, None), (30, "a.test", TYPE::A, ADDRESS)]);
     let (other, resolver) = ("10.0.0.9:5353".parse().expect("an address"), "10.0.0.53:53".parse().expect("an address"));

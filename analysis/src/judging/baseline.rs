@@ -26,6 +26,9 @@ pub struct Normal {
 pub struct Baseline {
     /// A round trip of the path; absent: the handshake's own least.
     pub path: Option<Normal>,
+    /// What another lookup at the same resolver took, the quickest; absent: [`policy::ORDINARY_ROUND_TRIP`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookup: Option<Span>,
     /// Each end's own work, where siblings tell; empty: by the two numbers below.
     pub work: Vec<(Phase, Worked, Normal)>,
     /// CPU time the client itself needs (it is its work, not a stall).
@@ -73,7 +76,11 @@ impl Ledger {
                     taken
                 }
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path.location),
-                (Owner::Resolver, _) => entry.span.min(path.location),
+                // Its resolver lies elsewhere than its server.
+                (Owner::Resolver, _) => entry.span.min(baseline.lookup.unwrap_or(policy::ORDINARY_ROUND_TRIP)),
+                _ if entry.phase == Phase::Dns && entry.candidates.contains(Owner::Resolver) => {
+                    entry.span.min(baseline.lookup.unwrap_or(policy::ORDINARY_ROUND_TRIP))
+                }
                 (Owner::Protocol, Some(Kind::FinalAck)) | (_, Some(Kind::Idle)) => entry.span,
                 // A delay that may be a host asleep is nobody's work.
                 (Owner::Client, _) | (Owner::Unattributed, None) if may_be_client(entry) => {

@@ -1,6 +1,6 @@
 //! A verdict in one plain sentence, with its evidence, for a tired engineer.
 
-use crate::clock::{Client, Span};
+use crate::clock::{Client, Domain, Span};
 use crate::conversation::handshake::Handshake;
 use crate::judging::ledger::Entry;
 use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict};
@@ -33,6 +33,10 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
     let ended = match reading.end {
         End::Complete => String::new(),
         End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
+        End::Stopped { after } if cut_off(handshake, reading) => format!(
+            " The capture ended, or paused, before what was due next could come; the last thing proven is {}.",
+            after.name()
+        ),
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {
@@ -205,6 +209,22 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     }
     let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
     format!("{came} at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} {until} {doing}.")
+}
+
+/// Whether nobody ended it, and the capture was over before an answer to what was said last could be there.
+fn cut_off(handshake: &Handshake, reading: &Reading) -> bool {
+    fn of<D: Domain>(view: &View<D>, watched: Option<i64>, round_trip: i64) -> bool {
+        let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
+        let said = view.packets.iter().rfind(|p| !p.is_empty() || p.flags.syn());
+        let over = watched.or(view.packets.last().map(|p| p.at.nanos()));
+        !closed && said.zip(over).is_some_and(|(said, over)| over - said.at.nanos() < round_trip)
+    }
+    let round_trip = reading.ledger.min_path().unwrap_or_default().nanos();
+    match (&handshake.client, &handshake.edge) {
+        (Some(view), None) => of(view, handshake.watched_until, round_trip),
+        (None, Some(view)) => of(view, handshake.watched_until, round_trip),
+        _ => false,
+    }
 }
 
 /// Whether the client ended it: by FIN, reset or alert.

@@ -17,6 +17,8 @@ fn between(client: u8, server: u8, edge: Edge) -> Between {
         edge,
         resumed: false,
         part: Part::Whole,
+        first: false,
+        lookup: None,
     }
 }
 
@@ -199,6 +201,21 @@ fn work_is_compared_with_the_same_work_alone() {
     assert_eq!(works(&resumed), [ms(1), ms(1)], "a resumed session spares the certificates");
     assert_eq!(works(&between(2, 2, named())), [ms(9), ms(2)], "the edge is the same for another client");
     assert_eq!(works(&between(1, 1, Edge::Named("other.test".into()))), [ORDINARY_WORK.location], "nothing is known of another");
+}
+
+#[test]
+fn a_first_contact_is_not_compared_with_warm_siblings() {
+    let own = between(1, 1, named());
+    let mut usual = Usual::default();
+    assert!(!usual.has_met(own.client, &own.edge));
+    note(&mut usual, &own, &[40, 40, 40]);
+    assert!(usual.has_met(own.client, &own.edge));
+    let client = |between: &Between| {
+        let (baseline, _) = of(&usual, between, &handshake(40, 14, 3));
+        baseline.work.iter().find(|(_, worked, _)| worked.side == Side::Client).map(|(.., normal)| normal.location)
+    };
+    assert_eq!(client(&own), Some(ms(2)));
+    assert_eq!(client(&Between { first: true, ..own.clone() }), Some(ORDINARY_WORK.location));
 }
 
 #[test]

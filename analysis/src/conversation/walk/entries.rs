@@ -253,13 +253,13 @@ fn late_behind_the_tap(arc: &Arc, under_way: &UnderWay, span: Span) -> Entry {
         Phase::ClientFinished => Phase::ServerFlight,
         other => other,
     };
-    let cited = [arc.packets[0], under_way.told.or(arc.packets[1])];
+    let cited = [arc.packets[0], under_way.told.filter(|_| under_way.acknowledged)];
     let entry = |owner, kind| Entry::new(phase, owner, kind, span, STAMP_ERROR).between(cited.into_iter().flatten());
     if under_way.owners == Owner::Loss {
         return entry(Owner::Loss, Some(direction(Side::Server)));
     }
     let mut open = entry(Owner::Unattributed, None);
-    (open.candidates, open.missing) = (under_way.owners, Missing::ClientCapture.into());
+    (open.candidates, open.missing) = (under_way.owners, Missing::ClientHost.into());
     open
 }
 
@@ -307,7 +307,7 @@ impl Evidence<'_> {
         entries.extend(crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone()));
         if late > 0 {
             let mut open = Entry::new(arc.phase, Owner::Unattributed, None, Span::from_nanos(late), STAMP_ERROR).between(cited);
-            (open.candidates, open.missing) = (Owner::Client | Owner::Path, Missing::ClientCapture.into());
+            (open.candidates, open.missing) = (Owner::Client | Owner::Path, Missing::ClientHost.into());
             entries.push(open);
         }
         entries

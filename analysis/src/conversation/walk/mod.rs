@@ -137,7 +137,15 @@ fn grade(handshake: &Handshake) -> Grade {
 fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
     let (Stopped::Vanished { end, i } | Stopped::Silent { end, i }) = stopped else { return };
     let last = walk.ends[end as usize].packet(i);
-    let (from, until) = (last.at, ended(handshake, walk, end).max(last.at));
+    let mut from = last.at;
+    let mut until = ended(handshake, walk, end).max(from);
+    // Where somebody else was waited for, the wait went on as long as the capture did; what is due takes a round trip.
+    let others = matches!(stopped, Stopped::Vanished { .. }) || walk.far == Some(end);
+    let due = from.saturating_add(walk.round_trip);
+    if let Some(watched) = handshake.watched_until.filter(|watched| others && !closed(handshake) && *watched > until.max(due)) {
+        from = due;
+        until = watched;
+    }
     let packets = [Some(last.number), None];
     match stopped {
         // What shows a hole before it was not lost itself; what was, left since the last that had come there.
@@ -153,12 +161,28 @@ fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
             walk.push(What::Vanished, end, phase, (from, until), packets, last.known);
             walk.follow(Point::Left { end, i });
         }
+        // It had said a part, and not the rest.
+        _ if let Some(said) = walk.ends[end as usize].fresh_before(walk.ends[end as usize].len()).filter(|said| *said > i) => {
+            let said_last = walk.ends[end as usize].packet(said);
+            let phase = (walk.phase_of)(end, said_last.range.1);
+            let span = (said_last.at, until.max(said_last.at));
+            walk.push(What::Work(Work::Silence), end, phase, span, [Some(said_last.number), None], said_last.known);
+            walk.follow(Point::Left { end, i: said });
+        }
         _ => {
             let phase = (walk.phase_of)(end, walk.ends[end as usize].sent_before(i));
             walk.push(What::Work(Work::Silence), end, phase, (from, until), packets, last.known);
             walk.follow(Point::Arrived { end, i });
         }
     }
+}
+
+/// Whether an end closed the connection, as far as was seen.
+fn closed(handshake: &Handshake) -> bool {
+    fn of<D: Domain>(view: &View<D>) -> bool {
+        view.packets.iter().any(|p| p.flags.fin() || p.flags.rst())
+    }
+    handshake.client.as_ref().is_some_and(of) || handshake.edge.as_ref().is_some_and(of)
 }
 
 /// When an end, or whoever watched it, gave up.
@@ -187,7 +211,10 @@ fn before(handshake: &Handshake, ledger: &mut Ledger) {
         for wait in lookup.waits() {
             journey.own(wait.from, wait.packets[0]);
             let span = wait.to - wait.from.max(journey.at);
-            let entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            let mut entry = Entry::new(Phase::Dns, Owner::Resolver, Kind::Lookup, span, Span::from_micros(100));
+            if wait.perhaps_lost {
+                (entry.owner, entry.kind, entry.candidates) = (Owner::Unattributed, None, Owner::Resolver | Owner::Loss);
+            }
             journey.push(entry.between(wait.packets), wait.to);
         }
         if journey.entries.is_empty() {

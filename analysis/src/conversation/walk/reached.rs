@@ -15,6 +15,8 @@ use enumset::EnumSet;
 const LATE: i64 = 10_000_000;
 /// A kernel answers a SYN-ACK sooner than this: whatever takes longer has a way to go.
 const OWN_HOST: i64 = 1_000_000;
+/// No kernel puts an acknowledgement off for longer (RFC 9293, section 3.8.6.3).
+const LONGEST_PUT_OFF: i64 = 500_000_000;
 /// What a program says as soon as it is connected follows the acknowledgement of SYN-ACK no later.
 const AT_ONCE: i64 = 1_500_000;
 /// Hosts' timestamps run slower or faster by as much: one in so many parts.
@@ -24,8 +26,10 @@ const DRIFT: i64 = 50;
 pub(super) struct UnderWay {
     /// Until when.
     pub until: i64,
-    /// The client's own packet that told that it had come, if one did.
+    /// The packet with which that ended, if there is one.
     pub told: Option<u64>,
+    /// Whether that is the client's own, which acknowledges it.
+    pub acknowledged: bool,
     /// Who it may have been; one alone is sure.
     pub owners: EnumSet<Owner>,
 }
@@ -72,7 +76,7 @@ fn asked_again(tape: &Tape, came: usize, left: usize) -> Option<UnderWay> {
         tape.events[next.unwrap_or(again)..=left].iter().filter(|e| e.seen.from == tape.end).find_map(|e| e.seen.tsecr());
     let told = |i: usize| tape.events[i].seen.tsval();
     let lost = next.is_some_and(|next| echoed.is_some() && echoed == told(next) && told(next) != told(came));
-    Some(UnderWay { until, told: None, owners: if lost { Owner::Loss.into() } else { Owner::Loss | Owner::Path } })
+    Some(UnderWay { until, told: next.map(|i| tape.events[i].seen.packet), acknowledged: false, owners: if lost { Owner::Loss.into() } else { Owner::Loss | Owner::Path } })
 }
 
 /// The client's kernel acknowledged SYN-ACK late, and its program spoke in the same tick: it had not waited.
@@ -85,7 +89,7 @@ fn opened_late(tape: &Tape, came: usize, left: usize) -> Option<UnderWay> {
     (at_once && told.at() - syn_ack.at() > LATE).then(|| told_by(told))
 }
 
-/// The client's kernel acknowledged several segments late.
+/// The client's kernel acknowledged several segments late, or one later than any kernel does.
 fn acknowledged_late(tape: &Tape, came: usize, left: usize) -> Option<UnderWay> {
     if answers_at_once(tape) {
         return None;
@@ -97,13 +101,13 @@ fn acknowledged_late(tape: &Tape, came: usize, left: usize) -> Option<UnderWay> 
     let several = segments.map(|e| if e.seen.len() > tape.full() { 2 } else { 1 }).sum::<u32>() > 1;
     let end = tape.events[came].range().1;
     let told = tape.events[came + 1..=left].iter().find(|e| e.seen.from == tape.end && e.seen.ack() >= Some(end))?;
-    let late = told.at() - tape.events[came].at() > LATE;
-    (several && late).then(|| told_by(told))
+    let late = told.at() - tape.events[came].at();
+    (several && late > LATE || late > LONGEST_PUT_OFF && told.is_full_of_nothing()).then(|| told_by(told))
 }
 
 /// It had come by then at the latest; whether the way to the client was long or its machine slept, nothing tells.
 fn told_by(told: &Event) -> UnderWay {
-    UnderWay { until: told.at(), told: Some(told.seen.packet), owners: Owner::Client | Owner::Path }
+    UnderWay { until: told.at(), told: Some(told.seen.packet), acknowledged: true, owners: Owner::Client | Owner::Path }
 }
 
 /// Whether the client's kernel answered SYN-ACK so soon that it is the capture's own.

@@ -23,6 +23,8 @@ const TOLD_AT_ONCE: i64 = 5_000_000;
 const LEAST_ANSWER: i64 = 50_000;
 /// Guessed to have come so much sooner, so that what it let go comes behind it.
 const AHEAD: i64 = 1_500_000;
+/// And a round trip may be shorter than the others by so much: one in so many parts.
+const SOONER: i64 = 8;
 
 /// The far end, as far as it is known.
 pub(in super::super) struct Far {
@@ -71,7 +73,12 @@ pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
                 None if !event.is_full_of_nothing() => continue,
                 None => {
                     let early = (AHEAD + (round_trip / 20).min(2 * AHEAD)).min(round_trip / 2);
-                    ((event.at() + round_trip - early).min(soonest_behind[i]), Known::Guessed)
+                    let came = event.at() + round_trip - early;
+                    // Round trips differ: what comes back a little sooner may be what it let go.
+                    let soonest = event.at() + round_trip - round_trip / SOONER;
+                    let back = |(e, _): &(&Event, &Left)| e.seen.from == end && !e.seen.is_empty() && e.at() >= soonest;
+                    let freed = near.events[i..].iter().zip(&left[i..]).find(back).map_or(i64::MAX, |(_, left)| left.at - 1);
+                    (came.min(freed.max(event.at())).min(soonest_behind[i]), Known::Guessed)
                 }
             },
         };

@@ -57,6 +57,48 @@ fn a_round_trip_is_measured_by_a_prompt_answer_of_the_same_host() {
 }
 
 #[test]
+fn slow_start_holds_in_each_later_round() {
+    // One segment, two, two: each let go by the acknowledgements of those before, 37 ms behind them where SYN took 42.
+    let full = 1_448;
+    let segment = |at: f64, n: i32| data(S, at, n * full, full as u32).acks(500).stamped(1_000 + at as u32, 0);
+    let packets = [
+        syn(C, 0.0),
+        syn(S, 42.4).stamped(1_042, 0),
+        ack(C, 42.4, 0, 0),
+        data(C, 44.4, 0, 500),
+        ack(S, 89.3, 0, 500).stamped(1_089, 0),
+        segment(90.5, 0),
+        ack(C, 90.6, 500, full),
+        segment(130.8, 1),
+        segment(130.8, 2),
+        ack(C, 130.9, 500, 2 * full),
+        ack(C, 130.9, 500, 3 * full),
+        segment(168.1, 3),
+        data(S, 168.1, 4 * full, 1_115).acks(500).stamped(1_168, 0),
+        data(C, 170.0, 500, 80).acks(4 * full + 1_115),
+        ack(S, 210.8, 4 * full + 1_115, 580).stamped(1_210, 0),
+    ];
+    let reading = reading(&packets, i64::from(4 * full + 1_115));
+    let edge = reading.ledger.entries.iter().filter(|e| e.owner == crate::judging::ledger::Owner::Edge).map(|e| e.span);
+    assert!(edge.sum::<Span>() < Span::from_millis(12), "{:#?}", reading.ledger);
+}
+
+#[test]
+fn what_is_due_takes_a_round_trip_and_is_waited_for_as_long_as_the_capture_goes_on() {
+    // ClientHello is not even acknowledged when the capture ends.
+    let waited = |watched: f64| {
+        let mut handshake = handshake(&answered(52, 0.0)[..4], 900);
+        handshake.dialogue = Box::new(Dialogue { client_hello: handshake.dialogue.client_hello, ..Dialogue::default() });
+        handshake.watched_until = Some((watched * 1e6) as i64);
+        let reading = read(&handshake).expect("it begins with SYN");
+        let open = reading.ledger.entries.iter().filter(|e| e.candidates.contains(crate::judging::ledger::Owner::Loss));
+        open.map(|e| e.span).sum::<Span>()
+    };
+    assert_eq!(waited(70.0), Span::ZERO);
+    assert_eq!(waited(299.0), Span::from_millis(218));
+}
+
+#[test]
 fn a_client_that_lacks_a_part_of_the_flight_waits_for_the_edge() {
     // The second segment passes the capture; FIN does not acknowledge it.
     let packets = [

@@ -106,7 +106,13 @@ fn a_kernel_acknowledges_two_segments_at_once() {
     assert_eq!(told(&flight(2.0, 190.0, 300), 5, 7), either);
     assert_eq!(told(&flight(0.9, 190.0, 300), 5, 7), None, "the capture is on its own host: it stood still");
     assert_eq!(told(&flight(2.0, 96.0, 300), 5, 7), None, "10 ms are none");
-    // One segment may be acknowledged late, and with the answer.
+    // One segment is acknowledged in half a second at the latest, or with the answer.
+    let alone = |late: f64| {
+        let told_late = [ack(C, 86.0 + late, 500, 900), data(C, 86.3 + late, 500, 80).acks(900)];
+        told(&[begun(2.0), vec![data(S, 86.0, 0, 900).acks(500)], told_late.to_vec()].concat(), 4, 6)
+    };
+    assert_eq!(alone(400.0), None);
+    assert_eq!(alone(681.0), Some((767.0, Owner::Client | Owner::Path)));
     let one = [begun(2.0), vec![data(S, 86.0, 0, 900).acks(500), data(C, 200.0, 500, 80).acks(900)]].concat();
     assert_eq!(told(&one, 4, 5), None);
     // Several in one piece, merged before they were captured.
