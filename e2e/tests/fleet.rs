@@ -102,7 +102,8 @@ impl Fleet {
     fn agents(&mut self, count: usize) {
         names(count).iter().for_each(|name| self.agent(name, name));
         let up = wait_for(60, || names(count).iter().all(|name| self.log(name).contains("connected")));
-        self.checks.check(format!("{count} agents are connected"), up, || self.log("a01"));
+        let log = self.log("a01");
+        self.checks.check(format!("{count} agents are connected"), up, || log);
     }
 
     fn log_path(&self, name: &str) -> PathBuf {
@@ -198,9 +199,11 @@ fn an_agent_cannot_speak_as_another() {
     let Some(mut fleet) = Fleet::begin() else { return };
     fleet.agent("a02", "a01");
     let refused = wait_for(20, || fleet.log("a02").contains("it refuses: nats: Permissions Violation for Publish"));
-    fleet.checks.check("the agent says that it is refused", refused, || fleet.log("a02"));
+    let log = fleet.log("a02");
+    fleet.checks.check("the agent says that it is refused", refused, || log);
     let broker = || std::fs::read_to_string(fleet.path("nats/broker.log")).unwrap_or_default();
-    let (violation, log) = (broker().contains("Publish Violation"), broker());
+    let log = broker();
+    let violation = log.contains("Publish Violation");
     fleet.checks.check(
         "the server says who tried",
         violation && log.contains("CN=agent.a01") && log.contains("whostalled.agent.a02."),
@@ -215,7 +218,8 @@ fn an_agent_cannot_speak_as_another() {
     let log = File::create(fleet.log_path("a03")).expect("our own folder");
     let _stranger = Running::start(stranger.arg(ca).stdout(Stdio::null()).stderr(log));
     let told = wait_for(20, || fleet.log("a03").contains("it is tried again"));
-    fleet.checks.check("who has no certificate is told why", told, || fleet.log("a03"));
+    let log = fleet.log("a03");
+    fleet.checks.check("who has no certificate is told why", told, || log);
     let said = fleet.run(&["https://localhost:9/", "--vantage", "fleet:*"]);
     fleet.checks.check("who has no certificate is not let in", said.refused(2, "there is nobody"), || said);
 }
@@ -228,12 +232,14 @@ fn a_second_run_is_told_that_the_agent_is_busy() {
     let mut first = fleet.command(&[&healthy, "--vantage", "fleet:a01", "--rounds", "40", "--no-capture"]);
     let mut first = Running::start(first.stdout(Stdio::null()).stderr(Stdio::null()));
     let begun = wait_for(20, || fleet.log("a01").contains("begins"));
-    fleet.checks.check("the first has it", begun, || fleet.log("a01"));
+    let log = fleet.log("a01");
+    fleet.checks.check("the first has it", begun, || log);
     let said = fleet.run(&[&healthy, "--vantage", "fleet:a01"]);
     fleet.checks.check("the second is told who", said.refused(2, "is busy with another run, of"), || said);
     first.end(Signal::SIGINT);
     let over = wait_for(10, || fleet.log("a01").contains("is over"));
-    fleet.checks.check("Ctrl-C gives it back", over, || fleet.log("a01"));
+    let log = fleet.log("a01");
+    fleet.checks.check("Ctrl-C gives it back", over, || log);
 }
 
 /// What is known of the bundles of all agents, by their own logs: all that were kept; those that were said to be stored.
@@ -307,18 +313,17 @@ fn nothing_measured_is_lost_whoever_is_killed() {
             }
         }
         let code = controller.wait(180).code();
-        let said = || (code, std::fs::read_to_string(fleet.path("err")).unwrap_or_default());
+        let said = std::fs::read_to_string(fleet.path("err")).unwrap_or_default();
         let good = match whom {
             "controller" => code.is_none() || code == Some(0),
             "agent" => matches!(code, Some(0 | 2)),
             _ => code == Some(0),
         };
-        fleet.checks.check(format!("{} of {kills}, {whom}: the run ends as it should", n + 1), good, said);
+        fleet.checks.check(format!("{} of {kills}, {whom}: the run ends as it should", n + 1), good, || (code, said));
         // Who is silent is given up; then everybody is free for the next.
         let free = wait_for(SILENCE, || names(FEW).iter().all(|name| is_free(&fleet.log(name))));
-        fleet
-            .checks
-            .check("all agents are free again", free, || names(FEW).iter().map(|name| fleet.log(name)).collect::<Vec<_>>());
+        let logs: Vec<String> = names(FEW).iter().map(|name| fleet.log(name)).collect();
+        fleet.checks.check("all agents are free again", free, || logs);
     }
     let said = fleet.run(&[&[healthy.as_str()], &options[..]].concat());
     fleet.checks.check("the next run is whole", said.code == Some(0), || said);
@@ -345,7 +350,8 @@ fn nothing_measured_is_lost_whoever_is_killed() {
     for agent in fleet.agents.values_mut() {
         agent.end(Signal::SIGTERM);
     }
-    let new = || leftovers().difference(&fleet.before).cloned().collect::<Vec<_>>();
+    let before = fleet.before.clone();
+    let new = || leftovers().difference(&before).cloned().collect::<Vec<_>>();
     let clean = wait_for(10, || new().is_empty());
     fleet.checks.check("no group and no folder is left behind", clean, new);
 }
