@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 
 use e2e::certificates::{Certificates, make};
 use e2e::checks::Checks;
+use e2e::edge::Edge;
 use e2e::ports::free_port;
 use e2e::process::{Running, Said, binary, is_program, repository, run};
-use e2e::servers::{listening, nginx, openssl, slow};
+use e2e::servers::{listening, nginx, slow, url};
 use e2e::verdicts::{cell, told, verdict};
 use e2e::waiting::{pause, wait_for};
 use nix::sys::signal::Signal;
@@ -145,7 +146,8 @@ fn twenty_agents_say_what_this_host_says() {
     fleet.agents(AGENTS);
     let (certificates, folder) = (fleet.targets.clone(), fleet.folder.path().to_owned());
     let (_nginx, healthy) = nginx(&certificates, &folder);
-    let (_openssl, control) = openssl(&certificates);
+    let opened = Edge::opened(&certificates);
+    let control = url(opened.port);
     let (_slow, late) = slow(&certificates, &folder, 300);
     for (target, wanted) in [(&healthy, "healthy"), (&late, "edge")] {
         let said = fleet.run(&[

@@ -73,14 +73,14 @@ impl<'p> Ends<'p> {
         self.edges.iter().filter(|(_, (_, edge))| edge.is_some()).map(|(target, _)| target.clone()).collect()
     }
 
-    /// A vantage is gone.
+    /// A vantage is gone, and why.
     ///
     /// # Errors
     /// If none is left.
-    pub(crate) fn lose(&mut self, name: &str) -> Result<(), Error> {
+    pub(crate) fn lose(&mut self, name: &str, why: String) -> Result<(), Error> {
         self.vantages.remove(name);
         self.lost.insert(name.to_owned());
-        if self.vantages.is_empty() { Err(Error::NoVantage(vec![format!("{name} is gone")])) } else { Ok(()) }
+        if self.vantages.is_empty() { Err(Error::NoVantage(vec![why])) } else { Ok(()) }
     }
 
     /// What a batch of a vantage gave is in the run folder.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scenario.toml ─► Scenario ─► Conditions ─► Provider ─► Vantage, Edge ─► batches: plans, bundles, join ─► Judged ─► run folder
-//!                  └ faults ─┘              (the lab; this host, others over ssh)
+//!                  └ faults ─┘              (the lab; this host, others over ssh or in a fleet)
 //! ```
 //!
 //! The controller (`run`, `batch`, `judge`, `folder`) speaks to vantages in the messages of `agent` and knows nothing of where they are.

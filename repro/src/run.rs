@@ -94,8 +94,9 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
                         ends.stored(vantage, done);
                     }
                     Err(Error::Vantage(error)) if provider.goes_on() => {
-                        gathered.footing.missing.push(format!("from round {}: {error}", round + 1));
-                        ends.lose(vantage)?;
+                        let why = format!("from round {}: {error}", round + 1);
+                        gathered.footing.missing.push(why.clone());
+                        ends.lose(vantage, why)?;
                     }
                     Err(error) => return Err(error),
                 }
