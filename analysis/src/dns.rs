@@ -241,10 +241,11 @@ impl Lookups {
         *two = [all.first().copied(), all.get(1).copied()];
     }
 
-    /// What the quickest other lookup at its resolver took.
+    /// What the quickest lookup for another wish took at its resolver.
     fn usual_of(&self, lookup: &Lookup) -> Option<Span> {
         let (_, two) = self.quickest.iter().find(|(of, _)| *of == lookup.resolver)?;
-        two.iter().flatten().find(|(_, question)| *question != lookup.start_packet).map(|(took, _)| *took)
+        let own = |question: u64| lookup.earlier.iter().chain([lookup]).any(|l| l.start_packet == question);
+        two.iter().flatten().find(|(_, question)| !own(*question)).map(|(took, _)| *took)
     }
 
     /// Takes out the lookup that led to a connection to `server`, begun at `connected`: the latest
@@ -272,9 +273,10 @@ impl Lookups {
             (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
         let index = fits.min_by_key(|i| (other_name(&self.lookups[*i]), self.lookups[*i].answered_before(connected)))?;
-        let mut found = self.lookups.remove(index).before(connected);
+        let found = self.lookups.remove(index).before(connected);
+        let mut found = self.with_earlier(found, connected);
         found.usual = self.usual_of(&found);
-        Some(self.with_earlier(found, connected))
+        Some(found)
     }
 
     /// When the address of `server` was last looked up before a connection.

@@ -47,7 +47,12 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
 /// No instant is counted twice: not more time than was watched, and no entry like another.
 pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
     let ledger = &case.reading.ledger;
-    let watched = case.witnesses().map(Witness::watched).max().unwrap_or_default();
+    // Where somebody else was waited for, the wait goes on as long as the capture does.
+    let went_on = |w: &Witness| {
+        let until = case.handshake.watched_until.zip(w.packets.first());
+        until.map_or(Span::ZERO, |(until, first)| Span::from_nanos(until - first.at.nanos()))
+    };
+    let watched = case.witnesses().map(|w| w.watched().max(went_on(w))).max().unwrap_or_default();
     let before: Span = ledger.entries.iter().filter(|e| matches!(e.phase, Phase::Dns | Phase::Attempts)).map(|e| e.span).sum();
     let error: Span = ledger.entries.iter().map(|e| e.error.min(e.span)).sum();
     let total = ledger.total - before;

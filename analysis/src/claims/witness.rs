@@ -25,6 +25,13 @@ impl Witness {
     pub fn of<D: Domain>(view: &View<D>, end: Side) -> Self {
         let mut packets: Vec<Seen<Unplaced>> = view.packets.iter().map(|p| p.on_clock_of()).collect();
         packets.sort_by_key(|p| p.at);
+        // What an end's FIN does not acknowledge had passed its observer and not come to it.
+        if let Some(fin) = packets.iter().position(|p| p.from == end && p.flags.fin())
+            && let Some(had) = packets[fin].ack()
+        {
+            let at = packets[fin].at;
+            packets.retain(|p| p.at > at || p.from == end || p.is_empty() || p.start() > had || p.end() <= had);
+        }
         let mut far = [i64::MIN; 2];
         let mut reached = Vec::with_capacity(packets.len());
         for p in &packets {

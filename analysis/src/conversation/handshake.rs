@@ -302,3 +302,21 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
     let order = client.order(&first);
     Box::new(turns::complete(client, first.with_order(from_client, from_server, order)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_others_goes_on_when_they_answer() {
+        let at = |millis: i64| Instant::<Client>::from_nanos(millis * 1_000_000);
+        let asked = |from, to, answered| Asked { from: at(from), to: at(to), packets: [from as u64, to as u64], answered };
+        let waited = |asked: &[Asked<Client>]| waited_for_others(asked, at(0), at(1_376));
+        assert_eq!(waited(&[asked(60, 1_300, true)]), Some([60, 1_300]));
+        assert_eq!(waited(&[asked(60, 700, true), asked(710, 1_300, true)]), Some([60, 1_300]));
+        assert_eq!(waited(&[asked(60, 900, true), asked(1_050, 1_190, true)]), None, "186 ms later it had another reason");
+        // What nobody answers lasts until the host goes on, and so must be the longest part of it alone.
+        assert_eq!(waited(&[asked(60, 1_376, false)]), Some([60, 1_376]));
+        assert_eq!(waited(&[asked(60, 900, true), asked(1_160, 1_376, false)]), None);
+    }
+}

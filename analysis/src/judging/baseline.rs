@@ -56,6 +56,8 @@ impl Ledger {
         let round_spread = path.spread.max(policy::ROUND_SPREAD);
         let (mut client_cpu, mut unsplit_client) = (baseline.client_cpu, baseline.client_unsplit);
         let mut edge_cpu = policy::EDGE_CPU;
+        // Its resolver lies elsewhere than its server; and a name needs one question.
+        let mut lookup = baseline.lookup.unwrap_or(policy::ORDINARY_ROUND_TRIP);
         let mut work: SmallVec<[(Phase, Worked, Span); 8]> = SmallVec::new();
         for entry in &mut self.entries {
             let grain = entry.grain;
@@ -76,10 +78,10 @@ impl Ledger {
                     taken
                 }
                 (Owner::Path, _) if entry.round_trip => entry.span.min(path.location),
-                // Its resolver lies elsewhere than its server.
-                (Owner::Resolver, _) => entry.span.min(baseline.lookup.unwrap_or(policy::ORDINARY_ROUND_TRIP)),
-                _ if entry.phase == Phase::Dns && entry.candidates.contains(Owner::Resolver) => {
-                    entry.span.min(baseline.lookup.unwrap_or(policy::ORDINARY_ROUND_TRIP))
+                (owner, _) if owner == Owner::Resolver || entry.candidates.contains(Owner::Resolver) => {
+                    let taken = entry.span.min(lookup);
+                    lookup -= taken;
+                    taken
                 }
                 (Owner::Protocol, Some(Kind::FinalAck)) | (_, Some(Kind::Idle)) => entry.span,
                 // A delay that may be a host asleep is nobody's work.

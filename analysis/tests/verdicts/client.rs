@@ -260,3 +260,22 @@ fn nobody_waits_for_the_acknowledgement_of_finished() {
     // From the client's end alone, the edge may have been late to acknowledge it.
     assert_eq!(held(160 * MS, 0), ("inconclusive".to_owned(), "path/delay".to_owned()));
 }
+
+#[test]
+fn what_follows_a_hello_that_nobody_answers_and_is_no_tls_makes_it_none() {
+    // As Skype does: 25 bytes behind ClientHello, sent again until the client closes; the edge answers the last copy, too late.
+    let mut talk = Talk::new();
+    let t = talk.connect(0) + MS;
+    let start = talk.data(C, t, &client_hello(), OK);
+    talk.ack(S, t + HALF, OK);
+    talk.data(C, t + 42 * MS, &[0x5a; 25], LOST);
+    talk.again(C, t + 600 * MS, start, &[0x5a; 25], LOST);
+    talk.fin(C, t + 2_000 * MS);
+    talk.again(C, t + 8_000 * MS, start, &[0x5a; 25], OK);
+    talk.data(S, t + 8_000 * MS + HALF, &[0x17; 60], OK);
+    let (reading, judgement) = client(&talk);
+    assert_eq!(reading.end, End::NotTls);
+    assert!(reading.ledger.total < Span::from_millis(2_100), "it waited until it closed: {}", reading.ledger.total);
+    assert!(!reading.ledger.entries.iter().any(|e| e.phase.label() == "client_finished"), "{:?}", reading.ledger);
+    assert!(judgement.candidates.contains(Owner::Loss), "{judgement:?}");
+}

@@ -11,7 +11,7 @@ use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
 use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::far::put_off;
-use super::tcp::tape::{Known, Tape};
+use super::tcp::tape::{Event, Known, Tape};
 use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
@@ -130,7 +130,9 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
     // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
     let guessed = evidence.far.is_some() && extra.is_some();
-    let least = if guessed { Span::from_nanos(evidence.round_trip) } else { Span::ZERO };
+    // No longer than what lies between the packets that are cited for it.
+    let between = evidence.apart(out.packets[0], back.packets[1]).unwrap_or(evidence.round_trip);
+    let least = if guessed { Span::from_nanos(evidence.round_trip.min(between)) } else { Span::ZERO };
     let ways = (span(&out) + span(&back)).max(least);
     // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
     let late = match evidence.far {
@@ -363,7 +365,7 @@ impl Evidence<'_> {
             return entries;
         }
         // When it left, its timestamps tell; when what it answered came, was said above.
-        let stamped = |e: &&super::tcp::tape::Event| e.seen.from == arc.side && e.seen.tsval().is_some();
+        let stamped = |e: &&Event| e.seen.from == arc.side && e.seen.tsval().is_some();
         let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
         let told_late =
             last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
@@ -413,6 +415,12 @@ impl Evidence<'_> {
     fn may_be_probe(&self, work: Work, waited: Span) -> bool {
         let probe = Span::from_nanos(2 * self.round_trip);
         work == Work::Tail && (waited - probe).abs() <= PROBE_LATE + probe.percent(12)
+    }
+
+    /// How far two packets lie apart at the near end.
+    fn apart(&self, a: Option<u64>, b: Option<u64>) -> Option<i64> {
+        let at = |number: Option<u64>| self.near().events.iter().find(|e| Some(e.seen.packet) == number).map(Event::at);
+        Some(at(b)? - at(a)?)
     }
 
     /// Whether the far end answered what went this way so soon that no more than its round trip lies between the two, and in its own name:
