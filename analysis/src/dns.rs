@@ -163,12 +163,15 @@ pub struct Wanted<'a> {
     pub connected: Instant<Client>,
 }
 
+/// The two quickest answers of a resolver, and the question of each.
+type Quickest = [Option<(Span, u64)>; 2];
+
 /// Collects lookups from the UDP port 53 datagrams of a client's capture.
 #[derive(Default, Debug)]
 pub struct Lookups {
     lookups: Vec<Lookup>,
     /// By resolver, what its two quickest answers took, and to which questions.
-    quickest: Vec<(IpAddr, [Option<(Span, u64)>; 2])>,
+    quickest: Vec<(IpAddr, Quickest)>,
 }
 
 /// Resolvers of which the quickest answers are remembered.
@@ -269,8 +272,8 @@ impl Lookups {
             ip == client || ip.is_loopback() || ip.is_ipv4() != client.is_ipv4()
         };
         let recent = |l: &Lookup| l.answered_before(connected).is_some_and(|end| connected - end <= within);
-        let fits =
-            (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
+        let fits = (0..self.lookups.len())
+            .filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
         let index = fits.min_by_key(|i| (other_name(&self.lookups[*i]), self.lookups[*i].answered_before(connected)))?;
         let found = self.lookups.remove(index).before(connected);

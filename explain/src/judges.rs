@@ -35,7 +35,7 @@ pub struct Judges {
 }
 
 enum Place {
-    Here(Judging),
+    Here(Box<Judging>),
     Beside { batch: Batch, to: SyncSender<Batch>, back: Receiver<Vec<Finding>>, thread: JoinHandle<()> },
 }
 
@@ -44,7 +44,7 @@ impl Judges {
     pub fn new(at_once: bool) -> Self {
         let judging = Judging::new(at_once);
         let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
-        let place = if at_once || alone { Place::Here(judging) } else { beside(judging) };
+        let place = if at_once || alone { Place::Here(Box::new(judging)) } else { beside(judging) };
         Self { place }
     }
 

@@ -88,7 +88,7 @@ fn what_is_due_takes_a_round_trip_and_is_waited_for_as_long_as_the_capture_goes_
     // ClientHello is not even acknowledged when the capture ends.
     let waited = |watched: f64| {
         let mut handshake = handshake(&answered(52, 0.0)[..4], 900);
-        handshake.dialogue = Box::new(Dialogue { client_hello: handshake.dialogue.client_hello, ..Dialogue::default() });
+        *handshake.dialogue = Dialogue { client_hello: handshake.dialogue.client_hello, ..Dialogue::default() };
         handshake.watched_until = Some((watched * 1e6) as i64);
         let reading = read(&handshake).expect("it begins with SYN");
         let open = reading.ledger.entries.iter().filter(|e| e.candidates.contains(crate::judging::ledger::Owner::Loss));
