@@ -100,7 +100,7 @@ pub struct LabCommand {
     whostalled run scenarios/overloaded-client.toml --set faults.quota.cpus=0.2 --set client.concurrency=12\n  \
     whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'")]
 pub struct Run {
-    /// A scenario file; or targets, as https://host[:port][/path]
+    /// A scenario file; or targets, as https://host/ or https://host:port/path
     #[arg(required_unless_present = "from", value_name = "SCENARIO|URL")]
     pub what: Vec<String>,
     /// What a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log): its servers, the slowest first, its kind of client, as
@@ -133,7 +133,7 @@ pub struct Run {
     /// What takes CPU from the clients, at every vantage: `cpus=0.4`
     #[arg(long, value_name = "cpus=N", value_parser = cpus)]
     pub load: Option<f64>,
-    /// A recorder (`whostalled capture`) that watches at the target, for both ends: its control socket, or ssh:HOST[:PATH] (may be
+    /// A recorder (`whostalled capture`) that watches at the target, for both ends: its control socket, ssh:HOST or ssh:HOST:PATH (may be
     /// repeated, in the order of the targets)
     #[arg(long, value_name = "RECORDER")]
     pub recorder: Vec<repro::vantages::RecorderAt>,
