@@ -75,7 +75,7 @@ fn one(record: &ImportedRecord, known: &[&str]) -> String {
     out
 }
 
-/// "line 7 of edge.log 2026-11-25T04:00:00.1Z 192.0.2.7:40000 → 198.51.100.1:443 https://example.com/, 200, reused connection".
+/// "line 7 of edge.log 2026-11-25T04:00:00.1Z 192.0.2.7:40000 → 198.51.100.1:443 `https://example.com/`, 200, reused connection".
 fn facts(record: &ImportedRecord) -> String {
     let mut text = format!("{} of {}", record.place, visible(&record.file));
     if let Some(started) = &record.started {
