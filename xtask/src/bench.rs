@@ -61,7 +61,8 @@ fn captures(shell: &Shell) -> Result<Vec<(&'static str, PathBuf)>> {
     for (kind, connections) in CAPTURES {
         let file = folder.join(format!("{kind}.pcap"));
         if !file.exists() {
-            cmd!(shell, "{simulator} capture {kind} {file} --connections {connections}").quiet().run()?;
+            // Standard output belongs to the table.
+            cmd!(shell, "{simulator} capture {kind} {file} --connections {connections}").quiet().ignore_stdout().run()?;
         }
         files.push((kind, file));
     }
