@@ -189,7 +189,8 @@ impl Ledger {
             |phase| self.entries.iter().filter(|e| e.phase == phase).filter(may_be_path).map(Entry::excess).sum::<Span>();
         let most = rounds().map(|e| e.excess() + beside(e.phase)).max()?;
         let least = rounds().map(Entry::excess).min()?;
-        let even = rounds().count() > 1 && most >= policy::LEAST_DETOUR && least >= most.percent(policy::DETOUR_EVEN);
+        let noise = rounds().map(|e| e.spread.percent(policy::DETOUR_SPREADS)).max()?.max(policy::LEAST_DETOUR);
+        let even = rounds().count() > 1 && least >= noise && least >= most.percent(policy::DETOUR_EVEN);
         let spans = || rounds().map(|e| e.span);
         spans().min().zip(spans().max()).filter(|_| even).map(|(least, most)| [least, most])
     }
@@ -262,6 +263,9 @@ mod tests {
         assert!(!detour(&[(connect, 84, false), (flight, 84, true), (finish, 84, true)], 0), "one alone is not every one");
         assert!(!detour(&[(connect, 84, false), (flight, 84, false), (finish, 84, false)], 100));
         assert!(detour(&[(connect, 84, false), (flight, 84, false), (finish, 84, false)], 30));
+        // Twice what a round trip varies by is none.
+        assert!(!detour(&[(connect, 41, false), (flight, 41, false), (finish, 41, false)], 0));
+        assert!(detour(&[(connect, 42, false), (flight, 42, false), (finish, 42, false)], 0));
     }
 
     proptest! {

@@ -49,6 +49,8 @@ pub const EXTRA_ROUND_SPREADS: i64 = 400;
 pub const PUT_OFF: Span = Span::from_millis(60);
 /// Every round trip's excess is at least so many percent of the largest: a detour, not a delay.
 pub const DETOUR_EVEN: i64 = 50;
+/// A detour is longer than so many percent of what a round trip varies by.
+pub const DETOUR_SPREADS: i64 = 200;
 /// No detour is shorter.
 pub const LEAST_DETOUR: Span = Span::from_millis(1);
 
