@@ -374,7 +374,8 @@ mod tests {
         scenario.each_agent(meant).expect("they are there");
         assert_eq!(scenario.vantages.iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["ams", "fra"]);
         let loaded = parse("[faults.q]\nkind = \"cpu_quota\"\non = \"eu\"\ncpus = 0.4\n").each_agent(meant);
-        assert!(loaded.expect_err("on which of them?").to_string().contains("eu"));
+        let error = loaded.expect_err("on which of them?").to_string();
+        assert!(error.contains("eu"), "{error}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Starts `command`, which is to answer as [`crate::serve`] does, and hears its greeting.
+    /// Starts `command`, which is to answer as [`crate::serve()`] does, and hears its greeting.
     ///
     /// # Errors
     /// If it cannot be started or does not greet, with its own last words; if it is of another release; if `stop` is set.

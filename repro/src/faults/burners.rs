@@ -38,7 +38,7 @@ impl Inject for CpuBurners {
     }
 
     fn anywhere(&self, scenario: &Scenario) -> bool {
-        scenario.vantages.iter().any(|vantage| vantage.name == self.on)
+        !scenario.targets.iter().any(|target| target.name == self.on)
     }
 
     fn fixed(&self) -> Option<&'static str> {
