@@ -268,8 +268,8 @@ impl Lookups {
             ip == client || ip.is_loopback() || ip.is_ipv4() != client.is_ipv4()
         };
         let recent = |l: &Lookup| l.answered_before(connected).is_some_and(|end| connected - end <= within);
-        let fits =
-            (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
+        let fits = (0..self.lookups.len())
+            .filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
         let index = fits.min_by_key(|i| (other_name(&self.lookups[*i]), self.lookups[*i].answered_before(connected)))?;
         let mut found = self.lookups.remove(index).before(connected);

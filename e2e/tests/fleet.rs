@@ -373,9 +373,7 @@ fn is_free(log: &str) -> bool {
         let session = line.split_whitespace().skip_while(|word| *word != "session").nth(1);
         if line.contains("begins") {
             open = session;
-        } else if line.contains("is over") && open == session {
-            open = None;
-        } else if line.contains("starts as process") {
+        } else if line.contains("is over") && open == session || line.contains("starts as process") {
             open = None;
         }
     }

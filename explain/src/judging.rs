@@ -181,7 +181,15 @@ impl Judging {
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
     pub fn note_path(&mut self, client: IpAddr, server: IpAddr, round_trip: Span) {
-        let between = Between { client, server, edge: Edge::Address(server), resumed: false, part: Part::Whole, first: false, lookup: None };
+        let between = Between {
+            client,
+            server,
+            edge: Edge::Address(server),
+            resumed: false,
+            part: Part::Whole,
+            first: false,
+            lookup: None,
+        };
         self.usual.note_path(&between, round_trip);
     }
 
@@ -294,7 +302,8 @@ impl Judging {
             return first;
         }
         // Whoever may have had it from either standpoint.
-        let owners = [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner).chain(j.judgement.candidates));
+        let owners =
+            [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner).chain(j.judgement.candidates));
         let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
         let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
         let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };

@@ -188,10 +188,7 @@ impl Usual {
 
 /// What siblings with warm caches take, or the prior: whichever is more.
 fn at_least_ordinary(normal: Normal) -> Normal {
-    Normal {
-        location: normal.location.max(ORDINARY_WORK.location),
-        spread: normal.spread.max(ORDINARY_WORK.spread),
-    }
+    Normal { location: normal.location.max(ORDINARY_WORK.location), spread: normal.spread.max(ORDINARY_WORK.spread) }
 }
 
 fn who(between: &Between, worked: Worked) -> Who {

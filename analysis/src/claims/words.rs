@@ -23,7 +23,11 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
     says(found, text.contains("both ends") && (case.client.is_none() || case.edge.is_none()), "says both ends of one");
     says(found, twice(&text), "says something twice");
     says(found, percents(&text).any(|p| p > 100.0), "gives an owner more than all");
-    says(found, stopped && convicts(case) && !text.contains("never completed") && !text.contains("capture ended, or paused,"), "is silent about that it never completed");
+    says(
+        found,
+        stopped && convicts(case) && !text.contains("never completed") && !text.contains("capture ended, or paused,"),
+        "is silent about that it never completed",
+    );
     let clients = ["path held client before", "lost in client before"];
     says(found, clients.iter().any(|words| text.contains(words)), "puts the network's time where only the client's is");
     let known = known(case);

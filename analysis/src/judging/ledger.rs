@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Span;
-use crate::judging::policy;
 pub use crate::judging::baseline::{Baseline, Normal};
+use crate::judging::policy;
 pub use crate::judging::vocabulary::{Kind, Missing, Owner, Phase};
 use crate::tcp::flow::Side;
 
@@ -185,9 +185,8 @@ impl Ledger {
             Owner::Path => !e.round_trip,
             _ => e.owner == Owner::Unattributed && e.candidates.contains(Owner::Path),
         };
-        let beside = |phase| {
-            self.entries.iter().filter(|e| e.phase == phase).filter(may_be_path).map(Entry::excess).sum::<Span>()
-        };
+        let beside =
+            |phase| self.entries.iter().filter(|e| e.phase == phase).filter(may_be_path).map(Entry::excess).sum::<Span>();
         let most = rounds().map(|e| e.excess() + beside(e.phase)).max()?;
         let least = rounds().map(Entry::excess).min()?;
         let even = rounds().count() > 1 && most >= policy::LEAST_DETOUR && least >= most.percent(policy::DETOUR_EVEN);
@@ -246,7 +245,8 @@ mod tests {
         let detour = |rounds: &[(Phase, i64, bool)], beside: i64| {
             let mut ledger = Ledger::open(Span::from_millis(700));
             for (phase, millis, filled_in) in rounds {
-                ledger.charge(Entry { filled_in: *filled_in, ..Entry::round_trip(*phase, Span::from_millis(*millis), Span::ZERO) });
+                ledger
+                    .charge(Entry { filled_in: *filled_in, ..Entry::round_trip(*phase, Span::from_millis(*millis), Span::ZERO) });
             }
             let mut open = Entry::new(Phase::Finish, Owner::Unattributed, None, Span::from_millis(beside), Span::ZERO);
             open.candidates = Owner::Path | Owner::Edge;

@@ -277,8 +277,8 @@ impl Evidence<'_> {
         }
         match arc.side {
             Side::Client => {
-                let under_way =
-                    under_way(self.tapes[0], arc.packets[0], arc.packets[1]).filter(|_| matches!(work, Work::Head | Work::Silence));
+                let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1])
+                    .filter(|_| matches!(work, Work::Head | Work::Silence));
                 self.clients_own(arc, cited, under_way)
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {

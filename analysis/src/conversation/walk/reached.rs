@@ -76,7 +76,12 @@ fn asked_again(tape: &Tape, came: usize, left: usize) -> Option<UnderWay> {
         tape.events[next.unwrap_or(again)..=left].iter().filter(|e| e.seen.from == tape.end).find_map(|e| e.seen.tsecr());
     let told = |i: usize| tape.events[i].seen.tsval();
     let lost = next.is_some_and(|next| echoed.is_some() && echoed == told(next) && told(next) != told(came));
-    Some(UnderWay { until, told: next.map(|i| tape.events[i].seen.packet), acknowledged: false, owners: if lost { Owner::Loss.into() } else { Owner::Loss | Owner::Path } })
+    Some(UnderWay {
+        until,
+        told: next.map(|i| tape.events[i].seen.packet),
+        acknowledged: false,
+        owners: if lost { Owner::Loss.into() } else { Owner::Loss | Owner::Path },
+    })
 }
 
 /// The client's kernel acknowledged SYN-ACK late, and its program spoke in the same tick: it had not waited.
