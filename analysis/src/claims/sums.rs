@@ -78,7 +78,7 @@ pub(super) fn cited(case: &Case<'_>, found: &mut Vec<Broken>) {
     let asked = h.client_asked.iter().flat_map(|a| a.packets).chain(h.edge_asked.iter().flat_map(|a| a.packets));
     let beside: Vec<u64> = lookup.chain(told).chain(asked).collect();
     for entry in case.entries() {
-        let there = |n: &u64| beside.contains(n) || case.witnesses().any(|w| w.place(*n).is_some());
+        let there = |n: &u64| beside.contains(n) || case.witnesses().any(|w| w.has(*n));
         let lacking = entry.packets.iter().filter(|n| !there(n));
         found.extend(lacking.map(|packet| Broken::NoPacket { claim: Claim::of(entry), packet: *packet }));
     }

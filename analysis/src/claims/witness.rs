@@ -13,6 +13,8 @@ pub(super) struct Witness {
     pub end: Side,
     /// In order of time.
     pub packets: Vec<Seen<Unplaced>>,
+    /// The numbers of all that it saw, in order.
+    numbers: Vec<u64>,
     sacks: Vec<(u64, Blocks)>,
     mss: Option<i64>,
     scales: [Option<u8>; 2],
@@ -25,6 +27,8 @@ impl Witness {
     pub fn of<D: Domain>(view: &View<D>, end: Side) -> Self {
         let mut packets: Vec<Seen<Unplaced>> = view.packets.iter().map(|p| p.on_clock_of()).collect();
         packets.sort_by_key(|p| p.at);
+        let mut numbers: Vec<u64> = packets.iter().map(|p| p.packet).collect();
+        numbers.sort_unstable();
         // What an end's FIN does not acknowledge had passed its observer and not come to it.
         if let Some(fin) = packets.iter().position(|p| p.from == end && p.flags.fin())
             && let Some(had) = packets[fin].ack()
@@ -43,6 +47,7 @@ impl Witness {
         }
         Self {
             end,
+            numbers,
             reached,
             sacks: view.sacks().to_vec(),
             scales: [Side::Client, Side::Server].map(|side| view.window_scale(side)),
@@ -55,6 +60,11 @@ impl Witness {
     /// From the first packet to the last.
     pub fn watched(&self) -> Span {
         self.packets.first().zip(self.packets.last()).map_or(Span::ZERO, |(first, last)| last.at - first.at)
+    }
+
+    /// Whether its view has a packet, whatever became of that behind the observer.
+    pub fn has(&self, number: u64) -> bool {
+        self.numbers.binary_search(&number).is_ok()
     }
 
     /// The place of a packet.
