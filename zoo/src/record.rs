@@ -183,7 +183,8 @@ fn watch(
     std::thread::spawn(move || {
         let last_word = case.mtls || (case.version == Version::Two && !case.resume);
         let before = |client| if client { case.back } else { case.out };
-        let mut starved = case.starves().map(|client| Watch::new(client, last_word, before(client)));
+        let stat = group.as_ref().and_then(|group| Some(group.procs().parent()?.join("cpu.stat")));
+        let mut starved = case.starves().map(|client| Watch::new(client, last_word, before(client), stat.clone()));
         let mut all: Vec<Event> = Vec::new();
         let mut stops: Vec<JoinHandle<Stop>> = Vec::new();
         for event in events {
