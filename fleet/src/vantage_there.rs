@@ -9,7 +9,7 @@ use async_nats::connection::State;
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::task::AbortHandle;
-use vantage::{Ahead, Error, Vantage, compare_clocks, how_long};
+use vantage::{Ahead, Error, PATIENCE, Vantage, how_long};
 
 use crate::hand_over::store;
 use crate::message::{Asked, KeptId, Question, Reply};
@@ -21,8 +21,6 @@ use crate::{Fleet, Log, Name, SILENCE};
 const REPEAT: Duration = Duration::from_secs(1);
 /// How often the controller says that it is alive.
 const ALIVE: Duration = Duration::from_secs(2);
-/// How long an agent may take beyond what it was asked to do.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one that is not there is waited for.
 const OPENING: Duration = Duration::from_secs(6);
 /// How long taking down may take: clients are killed, groups removed.
@@ -102,10 +100,7 @@ impl<'f> There<'f> {
         let signs_of_life = fleet.runtime.spawn(line.sign_of_life()).abort_handle();
         let mut there = Self { fleet, line, hello, ahead: None, busy: Duration::ZERO, last: (0, 0), signs_of_life };
         there.hello.check()?;
-        there.ahead = compare_clocks(|| match there.ask(Ask::Time, PATIENCE, stop)? {
-            Answer::Time { now_ns } => Ok(Some(now_ns)),
-            _ => Ok(None),
-        })?;
+        there.ahead = vantage::Line::ahead(&mut there, stop)?;
         for id in kept {
             there.take_over(id, stop)?;
         }
@@ -126,7 +121,9 @@ impl<'f> There<'f> {
             _ => Ok(()),
         }
     }
+}
 
+impl vantage::Line for There<'_> {
     fn ask(&mut self, ask: Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
         match self.fleet.runtime.block_on(self.line.ask(Asked::Do(ask), patience, stop))? {
             Reply::Answer(Answer::Failed { why }) => Err(Error::Failed { vantage: self.line.vantage.clone(), why }),
@@ -136,8 +133,8 @@ impl<'f> There<'f> {
         }
     }
 
-    fn out_of_turn(&self, wanted: &str, answer: Answer) -> Error {
-        self.line.unexpected(wanted, &Reply::Answer(answer))
+    fn gone(&self, what: String) -> Error {
+        self.line.gone(what)
     }
 }
 
@@ -152,27 +149,17 @@ impl Vantage for There<'_> {
 
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
         self.busy = how_long(plan);
-        match self.ask(Ask::Prepare(Box::new(plan.clone())), PATIENCE, stop)? {
-            Answer::Ready(ready) => Ok(ready),
-            other => Err(self.out_of_turn("that it is ready", other)),
-        }
+        vantage::Line::prepare(self, plan, stop)
     }
 
     fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error> {
-        match self.ask(Ask::Go(go), PATIENCE + self.busy, stop)? {
-            Answer::Gone => Ok(()),
-            other => Err(self.out_of_turn("that the clients run", other)),
-        }
+        vantage::Line::go(self, go, self.busy, stop)
     }
 
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
-        match self.ask(Ask::Collect, PATIENCE + self.busy, stop)? {
-            Answer::Bundle(bundle) => {
-                self.last = (bundle.batch, self.line.number);
-                Ok(*bundle)
-            }
-            other => Err(self.out_of_turn("a bundle", other)),
-        }
+        let bundle = vantage::Line::collect(self, self.busy, stop)?;
+        self.last = (bundle.batch, self.line.number);
+        Ok(bundle)
     }
 
     fn stored(&mut self, batch: u64) {

@@ -1,20 +1,85 @@
-//! What vantages elsewhere have in common, whatever carries the messages: clocks that differ, and how long an answer may take.
+//! What vantages elsewhere have in common, whatever carries the messages: the same questions have the same answers, clocks differ, and an
+//! answer may take so long.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use agent::Plan;
+use agent::{Answer, Ask, Bundle, Go, Plan, Ready};
+use serde::Serialize;
 
 use crate::{Ahead, Error, host};
+
+/// How long the other side may take beyond what it was asked to do.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the time is asked for: the quickest answer tells most.
 const ASKED: usize = 5;
 
+/// A line to a vantage elsewhere.
+pub trait Line {
+    /// Asks, and waits for the answer; one that says what failed is an error.
+    ///
+    /// # Errors
+    /// If it failed over there, the line is dead, or `stop` is set.
+    fn ask(&mut self, ask: Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error>;
+
+    /// The error that says what became of the vantage.
+    fn gone(&self, what: String) -> Error;
+
+    /// [`crate::Vantage::prepare`] over the line.
+    ///
+    /// # Errors
+    /// Those of [`Line::ask`], and an answer out of turn.
+    fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
+        match self.ask(Ask::Prepare(Box::new(plan.clone())), PATIENCE, stop)? {
+            Answer::Ready(ready) => Ok(ready),
+            other => Err(self.out_of_turn("that it is ready", &other)),
+        }
+    }
+
+    /// [`crate::Vantage::go`] over the line; the clients may take `busy`.
+    ///
+    /// # Errors
+    /// As before.
+    fn go(&mut self, go: Go, busy: Duration, stop: &AtomicBool) -> Result<(), Error> {
+        match self.ask(Ask::Go(go), PATIENCE + busy, stop)? {
+            Answer::Gone => Ok(()),
+            other => Err(self.out_of_turn("that the clients run", &other)),
+        }
+    }
+
+    /// [`crate::Vantage::collect`] over the line.
+    ///
+    /// # Errors
+    /// As before.
+    fn collect(&mut self, busy: Duration, stop: &AtomicBool) -> Result<Bundle, Error> {
+        match self.ask(Ask::Collect, PATIENCE + busy, stop)? {
+            Answer::Bundle(bundle) => Ok(*bundle),
+            other => Err(self.out_of_turn("a bundle", &other)),
+        }
+    }
+
+    /// How far the clock over there is ahead of ours; absent if it does not say.
+    ///
+    /// # Errors
+    /// As before.
+    fn ahead(&mut self, stop: &AtomicBool) -> Result<Option<Ahead>, Error> {
+        compare_clocks(|| match self.ask(Ask::Time, PATIENCE, stop)? {
+            Answer::Time { now_ns } => Ok(Some(now_ns)),
+            _ => Ok(None),
+        })
+    }
+
+    /// Another answer came than the one that was due.
+    fn out_of_turn(&self, wanted: &str, said: &impl Serialize) -> Error {
+        let said: String = serde_json::to_string(said).unwrap_or_default().chars().take(80).collect();
+        self.gone(format!("answered out of turn: {wanted} was due, and it said {said}"))
+    }
+}
+
 /// How far another clock is ahead of ours: of several answers (nanoseconds since the epoch over there; none: it does not say) the quickest,
 /// in whose middle it was read (Cristian, 1989).
-///
-/// # Errors
-/// Those of `ask`.
-pub fn compare_clocks(mut ask: impl FnMut() -> Result<Option<i64>, Error>) -> Result<Option<Ahead>, Error> {
+fn compare_clocks(mut ask: impl FnMut() -> Result<Option<i64>, Error>) -> Result<Option<Ahead>, Error> {
     let mut best: Option<Ahead> = None;
     for _ in 0..ASKED {
         let (before, begun) = (host::now_ns(), Instant::now());

@@ -31,7 +31,7 @@ use std::sync::atomic::AtomicBool;
 use agent::{Bundle, Go, Hello, Plan, Ready};
 
 pub use clients::{Clients, Place};
-pub use elsewhere::{compare_clocks, how_long};
+pub use elsewhere::{Line, PATIENCE, how_long};
 pub use error::Error;
 pub use launch::pause;
 pub use local::{Leave, Local};

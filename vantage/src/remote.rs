@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use agent::{Answer, Ask, Bundle, Go, Hello, Plan, Ready};
 
-use crate::{Ahead, Error, Vantage, compare_clocks, host, how_long};
+use crate::elsewhere::{Line, how_long};
+use crate::{Ahead, Error, Vantage};
 
 /// How long the other side may take to greet: somebody may have to type a passphrase.
 const GREETING: Duration = Duration::from_secs(60);
-/// How long it may take beyond what it was asked to do.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// An answer is a bundle at most: packets of one batch, in base64.
@@ -24,15 +23,20 @@ const COMPLAINTS: usize = 2_000;
 
 /// A vantage elsewhere. Dropping it closes its pipe, upon which it takes down what it set and ends.
 pub struct Remote {
+    pipe: Pipe,
+    hello: Hello,
+    ahead: Option<Ahead>,
+    /// How long the clients of the plan may take.
+    busy: Duration,
+}
+
+/// The program that answers, and its pipes.
+struct Pipe {
     name: String,
     child: Child,
     questions: Option<ChildStdin>,
     answers: Receiver<Result<Answer, String>>,
     complained: Arc<Mutex<String>>,
-    hello: Hello,
-    ahead: Option<Ahead>,
-    /// How long the clients of the plan may take.
-    busy: Duration,
 }
 
 impl Remote {
@@ -72,25 +76,20 @@ impl Remote {
             }
         });
         let questions = child.stdin.take();
-        let clock = host::clock(agent::ClockError::Unknown);
-        let permits = agent::Permits { quotas: false, real_time: false, no_packets: None };
-        let hello = host::hello(name, clock, permits);
-        let mut remote =
-            Self { name: name.to_owned(), child, questions, answers, complained, hello, ahead: None, busy: Duration::ZERO };
-        match remote.wait(GREETING, stop)? {
-            Answer::Hello(hello) => remote.hello = Hello { name: name.to_owned(), ..hello },
-            other => return Err(remote.unexpected("a greeting", &other)),
-        }
-        remote.hello.check()?;
-        remote.ahead = compare_clocks(|| match remote.ask(&Ask::Time, PATIENCE, stop)? {
-            Answer::Time { now_ns } => Ok(Some(now_ns)),
-            _ => Ok(None),
-        })?;
-        Ok(remote)
+        let mut pipe = Pipe { name: name.to_owned(), child, questions, answers, complained };
+        let hello = match pipe.wait(GREETING, stop)? {
+            Answer::Hello(hello) => Hello { name: name.to_owned(), ..hello },
+            other => return Err(pipe.out_of_turn("a greeting", &other)),
+        };
+        hello.check()?;
+        let ahead = pipe.ahead(stop)?;
+        Ok(Self { pipe, hello, ahead, busy: Duration::ZERO })
     }
+}
 
-    fn ask(&mut self, ask: &Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
-        let mut line = serde_json::to_vec(ask).map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
+impl Line for Pipe {
+    fn ask(&mut self, ask: Ask, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
+        let mut line = serde_json::to_vec(&ask).map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
         line.push(b'\n');
         let written = self.questions.as_mut().map(|pipe| pipe.write_all(&line).and_then(|()| pipe.flush()));
         if !matches!(written, Some(Ok(()))) {
@@ -99,6 +98,16 @@ impl Remote {
         self.wait(patience, stop)
     }
 
+    fn gone(&self, what: String) -> Error {
+        let kept = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let last: Vec<&str> = kept.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
+        let what =
+            if last.is_empty() { what } else { format!("{what}: {}", last.into_iter().rev().collect::<Vec<_>>().join("; ")) };
+        Error::Gone { vantage: self.name.clone(), what }
+    }
+}
+
+impl Pipe {
     fn wait(&mut self, patience: Duration, stop: &AtomicBool) -> Result<Answer, Error> {
         let deadline = Instant::now() + patience;
         loop {
@@ -129,19 +138,6 @@ impl Remote {
         };
         self.gone(status)
     }
-
-    fn gone(&self, what: String) -> Error {
-        let kept = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let last: Vec<&str> = kept.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
-        let what =
-            if last.is_empty() { what } else { format!("{what}: {}", last.into_iter().rev().collect::<Vec<_>>().join("; ")) };
-        Error::Gone { vantage: self.name.clone(), what }
-    }
-
-    fn unexpected(&self, wanted: &str, answer: &Answer) -> Error {
-        let said = serde_json::to_string(answer).unwrap_or_default();
-        self.gone(format!("answered out of turn: {wanted} was due, and it said {}", said.chars().take(80).collect::<String>()))
-    }
 }
 
 impl Vantage for Remote {
@@ -155,28 +151,19 @@ impl Vantage for Remote {
 
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
         self.busy = how_long(plan);
-        match self.ask(&Ask::Prepare(Box::new(plan.clone())), PATIENCE, stop)? {
-            Answer::Ready(ready) => Ok(ready),
-            other => Err(self.unexpected("that it is ready", &other)),
-        }
+        self.pipe.prepare(plan, stop)
     }
 
     fn go(&mut self, go: Go, stop: &AtomicBool) -> Result<(), Error> {
-        match self.ask(&Ask::Go(go), PATIENCE + self.busy, stop)? {
-            Answer::Gone => Ok(()),
-            other => Err(self.unexpected("that the clients run", &other)),
-        }
+        self.pipe.go(go, self.busy, stop)
     }
 
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
-        match self.ask(&Ask::Collect, PATIENCE + self.busy, stop)? {
-            Answer::Bundle(bundle) => Ok(*bundle),
-            other => Err(self.unexpected("a bundle", &other)),
-        }
+        self.pipe.collect(self.busy, stop)
     }
 }
 
-impl Drop for Remote {
+impl Drop for Pipe {
     fn drop(&mut self) {
         // The end of its questions makes it take down what it set; a little later it is made to.
         self.questions = None;
