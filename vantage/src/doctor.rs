@@ -6,12 +6,13 @@ use std::path::Path;
 use agent::ClockError;
 use lab::cpu::Hierarchy;
 use serde::Serialize;
+use strum::VariantArray;
 
 use crate::host;
 use crate::interfaces::may_listen;
 
-/// What a host can be asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+/// What a host can be asked for, in the order in which it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum Ability {
     /// Packets of its own clients.
@@ -35,19 +36,6 @@ pub enum Ability {
 }
 
 impl Ability {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
-        Self::Packets,
-        Self::SocketTimestamps,
-        Self::Scheduler,
-        Self::Sockets,
-        Self::Quotas,
-        Self::Lab,
-        Self::Clock,
-        Self::Curl,
-        Self::Ssh,
-    ];
-
     /// In a few words.
     pub fn words(self) -> &'static str {
         match self {
@@ -80,13 +68,11 @@ impl Ability {
                 )),
             },
             Self::Lab => lab(),
-            Self::Clock => match host::synchronised() {
-                ClockError::Shared | ClockError::WithinNs(_) => Ok(()),
-                ClockError::Unknown => Err(Lack::new(
-                    "nothing here says that the clock is synchronised; differences of clocks are measured and taken out all the same",
-                    "timedatectl set-ntp true",
-                )),
-            },
+            Self::Clock if host::is_synchronised() => Ok(()),
+            Self::Clock => Err(Lack::new(
+                "nothing here says that the clock is synchronised; differences of clocks are measured and taken out all the same",
+                "timedatectl set-ntp true",
+            )),
             Self::Curl => program("curl", "apt-get install curl"),
             Self::Ssh => program("ssh", "apt-get install openssh-client"),
         }
@@ -136,7 +122,7 @@ pub struct Diagnosis {
 /// Looks at this host.
 pub fn examine() -> Diagnosis {
     let findings: Vec<Finding> =
-        Ability::ALL.into_iter().map(|ability| Finding { ability, lack: ability.look().err() }).collect();
+        Ability::VARIANTS.iter().map(|ability| Finding { ability: *ability, lack: ability.look().err() }).collect();
     let has = |ability| findings.iter().any(|f| f.ability == ability && f.lack.is_none());
     let best = match (has(Ability::Packets), has(Ability::SocketTimestamps)) {
         (true, _) => "one end",
@@ -210,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_lacking_comes_with_what_would_give_it() {
         let found = examine();
-        assert_eq!(found.findings.len(), Ability::ALL.len());
+        assert_eq!(found.findings.len(), Ability::VARIANTS.len());
         for lack in found.findings.iter().filter_map(|f| f.lack.as_ref()) {
             assert!(!lack.why.is_empty() && !lack.more.is_empty(), "{lack:?}");
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use agent::{Bundle, ClientEnd, Clock, Go, Hello, Permits, Plan, Ready};
+use agent::{Bundle, ClientEnd, Clock, ClockError, Go, Hello, Permits, Plan, Ready};
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
 use capture::live::Live;
@@ -50,7 +50,7 @@ impl Local {
         Ok(Self {
             name: name.to_owned(),
             leave,
-            clock: host::clock(host::synchronised()),
+            clock: host::clock(ClockError::Unknown),
             sampler: Sampler::start(),
             clients: Clients::default(),
             taps: None,

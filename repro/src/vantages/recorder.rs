@@ -9,10 +9,10 @@ use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use agent::{Bundle, ClockError, Go, Hello, Losses, Pcapng, Permits, Plan, Ready};
+use agent::{Bundle, Clock, ClockError, Go, Hello, Losses, Pcapng, Permits, Plan, Ready, VERSION};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vantage::{Error, Vantage, host, pause};
+use vantage::{Error, Vantage, pause};
 
 /// The recorder's usual socket.
 const SOCKET: &str = "whostalled-capture.sock";
@@ -113,10 +113,22 @@ impl RecordedEdge {
     }
 }
 
+fn clock() -> Clock {
+    Clock { source: String::new(), error: ClockError::Unknown }
+}
+
 impl Vantage for RecordedEdge {
     fn hello(&self) -> Hello {
-        let permits = Permits { quotas: false, real_time: false, no_packets: None };
-        host::hello(&self.target, host::clock(ClockError::Unknown), permits)
+        // Of its host a recorder says nothing.
+        Hello {
+            version: VERSION,
+            name: self.target.clone(),
+            software: env!("CARGO_PKG_VERSION").into(),
+            kernel: String::new(),
+            cpus: 0,
+            clock: clock(),
+            permits: Permits { quotas: false, real_time: false, no_packets: None },
+        }
     }
 
     fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
@@ -144,7 +156,7 @@ impl Vantage for RecordedEdge {
             log: Vec::new(),
             losses: Losses::default(),
             late_ns: None,
-            clock: host::clock(ClockError::Unknown),
+            clock: clock(),
         })
     }
 }
