@@ -1,9 +1,9 @@
 //! What is usual on each path and at each end, learned from the handshakes that pass.
 //!
-//! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings, three at least. A path's usual round trip is the least, over
-//! the addresses of the edge, of each address's median: so a detour to one of several addresses shows, and a slow handshake does not
-//! move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one after the
-//! other.
+//! In: readings, healthy or not. Out: a [`Baseline`] for one of them, out of its siblings, three at least. A path's usual round trip is the
+//! least, over the addresses of the edge, of each address's median: so a detour to one of several addresses shows, and a slow handshake
+//! does not move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one
+//! after the other.
 
 use std::net::IpAddr;
 

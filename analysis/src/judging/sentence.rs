@@ -214,10 +214,9 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
 /// Whether nobody ended it, and the capture was over before an answer to what was said last could be there.
 fn cut_off(handshake: &Handshake, reading: &Reading) -> bool {
     fn of<D: Domain>(view: &View<D>, watched: Option<i64>, round_trip: i64) -> bool {
-        let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
         let said = view.packets.iter().rfind(|p| !p.is_empty() || p.flags.syn());
         let over = watched.or(view.packets.last().map(|p| p.at.nanos()));
-        !closed && said.zip(over).is_some_and(|(said, over)| over - said.at.nanos() < round_trip)
+        !view.is_closed() && said.zip(over).is_some_and(|(said, over)| over - said.at.nanos() < round_trip)
     }
     let round_trip = reading.ledger.min_path().unwrap_or_default().nanos();
     match (&handshake.client, &handshake.edge) {

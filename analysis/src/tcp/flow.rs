@@ -348,6 +348,11 @@ impl<D: Domain> View<D> {
         self.packets.iter().filter(move |p| p.from == side)
     }
 
+    /// Whether an end closed or reset it, as far as was seen.
+    pub fn is_closed(&self) -> bool {
+        self.flags.fin() || self.flags.rst()
+    }
+
     /// SYNs (from the client) or SYN-ACKs (from the server).
     pub fn syns(&self, side: Side) -> impl Iterator<Item = &Seen<D>> {
         self.sent_by(side).filter(|p| p.flags.syn())

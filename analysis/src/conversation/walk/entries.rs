@@ -131,8 +131,8 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
     let guessed = evidence.far.is_some() && extra.is_some();
     // No longer than what lies between the packets that are cited for it.
-    let between = evidence.apart(out.packets[0], back.packets[1]).unwrap_or(evidence.round_trip);
-    let least = if guessed { Span::from_nanos(evidence.round_trip.min(between)) } else { Span::ZERO };
+    let between = || evidence.apart(out.packets[0], back.packets[1]).unwrap_or(evidence.round_trip);
+    let least = if guessed { Span::from_nanos(evidence.round_trip.min(between())) } else { Span::ZERO };
     let ways = (span(&out) + span(&back)).max(least);
     // What the far end's timestamps say of its way: beyond the quickest, whatever else happened.
     let late = match evidence.far {

@@ -179,10 +179,7 @@ fn stop(walk: &mut Walk<'_, Tape>, handshake: &Handshake, stopped: Stopped) {
 
 /// Whether an end closed the connection, as far as was seen.
 fn closed(handshake: &Handshake) -> bool {
-    fn of<D: Domain>(view: &View<D>) -> bool {
-        view.packets.iter().any(|p| p.flags.fin() || p.flags.rst())
-    }
-    handshake.client.as_ref().is_some_and(of) || handshake.edge.as_ref().is_some_and(of)
+    handshake.client.as_ref().is_some_and(View::is_closed) || handshake.edge.as_ref().is_some_and(View::is_closed)
 }
 
 /// When an end, or whoever watched it, gave up.
