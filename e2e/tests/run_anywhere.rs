@@ -257,7 +257,7 @@ fn a_recorder_at_the_target_makes_it_both_ends() {
     let script = trial.path("script");
     let (program, socket) = (binary().display().to_string(), trial.path("socket").display().to_string());
     let text = format!(
-        "{program} lab-exec \"$WHOSTALLED_LAB_HOST_edge\" {program} capture --iface eth0 --control {socket} --evidence {} >/dev/null 2>&1 &\n\
+        "rm -f {socket}; {program} lab-exec \"$WHOSTALLED_LAB_HOST_edge\" {program} capture --iface eth0 --control {socket} --evidence {} >/dev/null 2>&1 &\n\
          for i in $(seq 100); do [ -S {socket} ] && break; sleep 0.1; done\n\
          {program} run https://edge.lab.test/ --control https://control.lab.test/ --ca \"$WHOSTALLED_LAB_CA\" --recorder {socket} \
          --clients 4 --json --results {}; code=$?; kill %1; exit $code\n",
