@@ -1,8 +1,8 @@
-//! Where the recorder's packets come from: the cheapest way that this host permits.
+//! Where the recorder's packets come from: filtered as cheaply as this host permits.
 //!
 //! In: interfaces, [`Limits`]. Out: handshake packets with times of `CLOCK_MONOTONIC`. Three ways, the best first:
 //!
-//! | way | bulk data costs | needs |
+//! | filter | bulk data costs | needs |
 //! |---|---|---|
 //! | `tc` | a lookup | CAP_BPF, CAP_NET_ADMIN, Linux 5.8, a build with clang |
 //! | `socket` | a lookup and, where it leaves, a clone of its header | CAP_BPF, CAP_NET_RAW |
@@ -30,9 +30,9 @@ const SOCKET_BYTES: i32 = 8 << 20;
 /// How long a capture socket may keep what is not much, in milliseconds.
 const SOCKET_PATIENCE: i32 = 50;
 
-/// How packets are filtered.
+/// Where packets are filtered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum FilterAt {
     /// In the kernel, at tc.
     Tc,
     /// In the kernel, on a capture socket.
@@ -41,12 +41,12 @@ pub enum Way {
     User,
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for FilterAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Way::Tc => "tc",
-            Way::Socket => "socket",
-            Way::User => "user",
+            FilterAt::Tc => "tc",
+            FilterAt::Socket => "socket",
+            FilterAt::User => "user",
         })
     }
 }
@@ -58,8 +58,8 @@ pub struct TapConfig {
     pub interfaces: Vec<String>,
     /// What passes.
     pub limits: Limits,
-    /// Only this way; else the best that the host permits.
-    pub way: Option<Way>,
+    /// Only there; else the best that the host permits.
+    pub filter_at: Option<FilterAt>,
     /// Bytes kept of each packet where user space filters.
     pub snaplen: i32,
 }
@@ -80,7 +80,7 @@ pub enum InterfaceEvent {
 /// The packets of some interfaces.
 pub struct Tap {
     config: TapConfig,
-    way: Way,
+    filter_at: FilterAt,
     filter: Filter,
     /// Interfaces as last seen.
     interfaces: Vec<Interface>,
@@ -103,52 +103,52 @@ enum Filter {
 }
 
 impl Tap {
-    /// Opens the interfaces; gives why a better way was not taken.
+    /// Opens the interfaces; gives why a better place for the filter was not taken.
     ///
     /// # Errors
-    /// If an interface cannot be opened in any way that was asked for.
+    /// If an interface cannot be opened with the filter where it was asked for.
     pub fn open(config: TapConfig) -> Result<(Self, Vec<String>), Error> {
         let mut notes = Vec::new();
-        for way in [Way::Tc, Way::Socket, Way::User] {
-            if config.way.is_some_and(|only| only != way) {
+        for filter_at in [FilterAt::Tc, FilterAt::Socket, FilterAt::User] {
+            if config.filter_at.is_some_and(|only| only != filter_at) {
                 continue;
             }
-            match Self::open_by(way, config.clone()) {
+            match Self::open_at(filter_at, config.clone()) {
                 Ok(tap) => return Ok((tap, notes)),
-                Err(error) if config.way.is_some() || way == Way::User => return Err(error),
-                Err(error) => notes.push(format!("{way}: {error}")),
+                Err(error) if config.filter_at.is_some() || filter_at == FilterAt::User => return Err(error),
+                Err(error) => notes.push(format!("{filter_at}: {error}")),
             }
         }
-        unreachable!("the last way returns")
+        unreachable!("the last one returns")
     }
 
-    fn open_by(way: Way, config: TapConfig) -> Result<Self, Error> {
+    fn open_at(filter_at: FilterAt, config: TapConfig) -> Result<Self, Error> {
         let mut interfaces = Vec::new();
         for name in &config.interfaces {
-            let handle = open(name, way, &config)?;
+            let handle = open(name, filter_at, &config)?;
             let number = handle.get_datalink().0.unsigned_abs();
             let link = LinkType::from_number(number)
                 .ok_or_else(|| Error::Interface(name.clone(), format!("frames of LINKTYPE {number} cannot be read")))?;
             let index = if_nametoindex(name.as_str()).map_err(|e| Error::Interface(name.clone(), e.to_string()))?;
             interfaces.push(Interface { name: name.clone(), number: Some(index), handle: Some(handle), link });
         }
-        let filter = if way == Way::User {
+        let filter = if filter_at == FilterAt::User {
             Filter::User(Box::new(Gate::new(config.limits.clone())))
         } else {
-            in_kernel(way, &config, &mut interfaces)?
+            in_kernel(filter_at, &config, &mut interfaces)?
         };
-        Ok(Self { config, way, filter, interfaces, own: own_addresses() })
+        Ok(Self { config, filter_at, filter, interfaces, own: own_addresses() })
     }
 
-    /// The way taken.
-    pub fn way(&self) -> Way {
-        self.way
+    /// Where packets are filtered.
+    pub fn filter_at(&self) -> FilterAt {
+        self.filter_at
     }
 
     /// How long packets may wait to be read: half a second where the filter wakes its reader before its buffer is full; less
     /// where nobody does.
     pub fn patience(&self) -> Duration {
-        Duration::from_millis(if self.way == Way::Tc { 500 } else { 100 })
+        Duration::from_millis(if self.filter_at == FilterAt::Tc { 500 } else { 100 })
     }
 
     /// The interfaces that are there, with their numbers.
@@ -160,7 +160,7 @@ impl Tap {
     pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
         match &self.filter {
             #[cfg(kernel_filter)]
-            Filter::Kernel(filter) if self.way == Way::Tc => filter.fds().to_vec(),
+            Filter::Kernel(filter) if self.filter_at == FilterAt::Tc => filter.fds().to_vec(),
             _ => Vec::new(),
         }
     }
@@ -168,7 +168,7 @@ impl Tap {
     /// Gives all packets that wait to `each`.
     pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
         #[cfg(kernel_filter)]
-        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+        if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
             return filter.read(each);
         }
         let offset = monotonic() - wall();
@@ -212,7 +212,8 @@ impl Tap {
             },
         };
         for interface in &mut self.interfaces {
-            if let Some(stat) = interface.handle.as_mut().filter(|_| self.way != Way::Tc).and_then(|h| h.stats().ok()) {
+            if let Some(stat) = interface.handle.as_mut().filter(|_| self.filter_at != FilterAt::Tc).and_then(|h| h.stats().ok())
+            {
                 counters.lost += u64::from(stat.dropped);
             }
         }
@@ -222,7 +223,7 @@ impl Tap {
     /// Looks after the interfaces: they come and go, and others may take our program off them.
     pub fn tend(&mut self) -> Vec<InterfaceEvent> {
         let mut events = Vec::new();
-        if self.way != Way::Tc {
+        if self.filter_at != FilterAt::Tc {
             self.own = own_addresses(); // at tc the hook tells which way a packet goes
         }
         for i in 0..self.interfaces.len() {
@@ -253,7 +254,7 @@ impl Tap {
 
     fn hangs(&mut self, interface: &str) -> bool {
         #[cfg(kernel_filter)]
-        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+        if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
             return filter.attached(interface);
         }
         let _ = interface;
@@ -263,13 +264,13 @@ impl Tap {
     fn reattach(&mut self, i: usize, number: u32) -> Result<(), Error> {
         let name = self.interfaces[i].name.clone();
         #[cfg(kernel_filter)]
-        if let (Way::Tc, Filter::Kernel(filter)) = (self.way, &mut self.filter) {
+        if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
             filter.detach(&name);
             filter.attach(&name)?;
             self.interfaces[i].number = Some(number);
             return Ok(());
         }
-        let handle = open(&name, self.way, &self.config)?;
+        let handle = open(&name, self.filter_at, &self.config)?;
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
             filter.attach_to_socket(socket::of(&handle))?;
@@ -280,7 +281,7 @@ impl Tap {
 }
 
 #[cfg(kernel_filter)]
-fn in_kernel(way: Way, config: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+fn in_kernel(filter_at: FilterAt, config: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
     let link = interfaces.first().map_or(LinkType::Ethernet, |i| i.link);
     if let Some(other) = interfaces.iter().find(|i| i.link != link) {
         return Err(Error::Interface(other.name.clone(), "its frames begin otherwise than those of the first interface".into()));
@@ -290,7 +291,7 @@ fn in_kernel(way: Way, config: &TapConfig, interfaces: &mut [Interface]) -> Resu
     }
     let mut filter = KernelFilter::load(&config.limits, link)?;
     for interface in interfaces {
-        if way == Way::Tc {
+        if filter_at == FilterAt::Tc {
             interface.handle = None; // it was opened to learn how frames begin
             filter.attach(&interface.name)?;
         } else if let Some(handle) = &interface.handle {
@@ -301,15 +302,15 @@ fn in_kernel(way: Way, config: &TapConfig, interfaces: &mut [Interface]) -> Resu
 }
 
 #[cfg(not(kernel_filter))]
-fn in_kernel(_: Way, _: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
+fn in_kernel(_: FilterAt, _: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
     let name = interfaces.first().map_or_else(String::new, |i| i.name.clone());
     Err(Error::Interface(name, "this build has no in-kernel filter: clang was missing".into()))
 }
 
 /// Opens a capture socket that sees the wanted ports only.
-fn open(interface: &str, way: Way, config: &TapConfig) -> Result<pcap::Capture<Active>, Error> {
+fn open(interface: &str, filter_at: FilterAt, config: &TapConfig) -> Result<pcap::Capture<Active>, Error> {
     let failed = |source| Error::Pcap { interface: interface.to_owned(), source };
-    let snaplen = if way == Way::User { config.snaplen } else { 65_535 };
+    let snaplen = if filter_at == FilterAt::User { config.snaplen } else { 65_535 };
     let inactive = pcap::Capture::from_device(interface).map_err(failed)?;
     let inactive = inactive.snaplen(snaplen).buffer_size(SOCKET_BYTES).timeout(SOCKET_PATIENCE).precision(Precision::Nano);
     let mut handle = inactive.open().map_err(failed)?;

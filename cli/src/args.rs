@@ -335,9 +335,9 @@ pub struct Capture {
     /// How much of the disk evidence may take: `1GiB`
     #[arg(long, value_name = "SIZE")]
     pub quota: Option<bytesize::ByteSize>,
-    /// How packets are filtered; default: the best that the host permits
-    #[arg(long, value_name = "WAY", value_parser = ["tc", "socket", "user"])]
-    pub way: Option<String>,
+    /// Where packets are filtered; default: the earliest that the host permits
+    #[arg(long, value_name = "LAYER", value_parser = ["tc", "socket", "user"])]
+    pub filter_at: Option<String>,
     /// Where page and metrics are served
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<std::net::SocketAddr>,

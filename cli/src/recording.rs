@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use recorder::config::{Config, FilterWay, schema};
+use recorder::config::{Config, FilterSetting, schema};
 use recorder::control::ask;
 use settings::Time;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -45,7 +45,7 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
         for note in &begun.notes {
             eprintln!("note: {note}");
         }
-        eprintln!("recording handshakes by {}; evidence in {}, page: http://{listen}/", begun.way, folder.display());
+        eprintln!("recording handshakes by {}; evidence in {}, page: http://{listen}/", begun.filter_at, folder.display());
     })?;
     Ok(exit::HELD)
 }
@@ -61,11 +61,11 @@ fn config(args: &Capture) -> Result<Config, recorder::config::Error> {
     }
     capture.memory = args.memory.unwrap_or(capture.memory);
     capture.listen = args.listen.unwrap_or(capture.listen);
-    capture.way = match args.way.as_deref() {
-        Some("tc") => Some(FilterWay::Tc),
-        Some("socket") => Some(FilterWay::Socket),
-        Some("user") => Some(FilterWay::User),
-        _ => capture.way,
+    capture.filter_at = match args.filter_at.as_deref() {
+        Some("tc") => Some(FilterSetting::Tc),
+        Some("socket") => Some(FilterSetting::Socket),
+        Some("user") => Some(FilterSetting::User),
+        _ => capture.filter_at,
     };
     if let Some(control) = &args.control {
         capture.control.clone_from(control);

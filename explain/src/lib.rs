@@ -341,9 +341,11 @@ impl<'a> Run<'a> {
         for observer in &self.observers {
             counts += observer.counts();
         }
-        let stands = |capture: usize| -> Vec<String> {
+        let points = |capture: usize| -> Vec<String> {
             let of_capture = self.names.iter().enumerate().filter(|(_, (c, _))| *c == capture);
-            of_capture.map(|(observer, _)| stands(self.placing.stated(observer), &self.placing.witnesses(observer))).collect()
+            of_capture
+                .map(|(observer, _)| observation_point(self.placing.stated(observer), &self.placing.witnesses(observer)))
+                .collect()
         };
         let captures: Vec<CaptureRecord> = self
             .set
@@ -354,7 +356,7 @@ impl<'a> Run<'a> {
                 files: c.files.iter().map(|f| f.display().to_string()).collect(),
                 packets: c.packets,
                 dropped: c.dropped,
-                stands: stands(i),
+                observation_points: points(i),
             })
             .collect();
         let unreadable = self.set.broken().iter().filter(|b| b.after == 0).count();
@@ -374,7 +376,7 @@ fn long_silence<D: Domain>(view: &View<D>, side: Side, heard: i64, said: i64) ->
     Some((came, went))
 }
 
-fn stands(stated: Option<Standpoint>, witnesses: &[(Standpoint, u64)]) -> String {
+fn observation_point(stated: Option<Standpoint>, witnesses: &[(Standpoint, u64)]) -> String {
     let words = |s: Standpoint| match s {
         Standpoint::Client => "at the client",
         Standpoint::Edge => "at the edge",

@@ -89,7 +89,7 @@ fn both_ends_are_found_and_joined() {
     let (report, records) = read(ends, Filter::default());
     assert_eq!(records.len(), 4, "each handshake once, through address translation");
     assert!(records.iter().all(|r| r.seen_from == "both_ends"), "{records:#?}");
-    assert!(report.captures.iter().any(|c| c.files[0].ends_with("b.pcap") && c.stands[0].contains("at the client")));
+    assert!(report.captures.iter().any(|c| c.files[0].ends_with("b.pcap") && c.observation_points[0].contains("at the client")));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use alerting::states::KofN;
 use analysis::judging::policy;
 use bytesize::ByteSize;
 use capture::limits::Limits;
-use capture::tap::Way;
+use capture::tap::FilterAt;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -104,8 +104,8 @@ pub struct Capture {
     /// Memory for packets.
     #[schemars(with = "String")]
     pub memory: ByteSize,
-    /// How packets are filtered: `tc`, `socket` or `user`; absent: the best that the host permits.
-    pub way: Option<FilterWay>,
+    /// Where packets are filtered: `tc`, `socket` or `user`; absent: the earliest that the host permits.
+    pub filter_at: Option<FilterSetting>,
     /// Bytes kept of each packet where user space filters.
     pub snaplen: u16,
     /// Whether to look at what the server's threads do with connections (BTF tracepoints), where the host permits it: it tells an
@@ -125,10 +125,10 @@ pub struct Capture {
     pub user: Option<String>,
 }
 
-/// How packets are filtered.
+/// Where packets are filtered.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
 #[serde(rename_all = "snake_case")]
-pub enum FilterWay {
+pub enum FilterSetting {
     /// In the kernel, at tc.
     Tc,
     /// In the kernel, on a capture socket.
@@ -137,12 +137,12 @@ pub enum FilterWay {
     User,
 }
 
-impl From<FilterWay> for Way {
-    fn from(way: FilterWay) -> Self {
-        match way {
-            FilterWay::Tc => Way::Tc,
-            FilterWay::Socket => Way::Socket,
-            FilterWay::User => Way::User,
+impl From<FilterSetting> for FilterAt {
+    fn from(filter_at: FilterSetting) -> Self {
+        match filter_at {
+            FilterSetting::Tc => FilterAt::Tc,
+            FilterSetting::Socket => FilterAt::Socket,
+            FilterSetting::User => FilterAt::User,
         }
     }
 }
@@ -155,7 +155,7 @@ impl Default for Capture {
             interfaces: Vec::new(),
             ports: limits.ports,
             memory: ByteSize::mib(64),
-            way: None,
+            filter_at: None,
             snaplen: 128,
             kernel_view: true,
             flows: limits.flows,

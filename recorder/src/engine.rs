@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What the engine knows, beside packets and triggers.
 pub struct Context {
     /// How packets are filtered.
-    pub way: String,
+    pub filter_at: String,
     /// Whether [`Engine::event`] will be told what the server's threads do.
     pub threads: bool,
     /// Where clients are, by databases.
@@ -280,7 +280,7 @@ impl Engine {
             interfaces: self.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
-            way: self.context.way.clone(),
+            filter_at: self.context.filter_at.clone(),
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Provenance {
     /// Handshake packets that it lost.
     pub lost: u64,
     /// How packets were filtered.
-    pub way: String,
+    pub filter_at: String,
 }
 
 impl Provenance {
@@ -135,7 +135,7 @@ pub fn bundle(mut packets: Vec<Packet>, provenance: &Provenance) -> std::io::Res
 fn filtered(provenance: &Provenance) -> String {
     format!(
         "recorded at the edge, filtered by {}; {} of {} handshake packets lost so far",
-        provenance.way, provenance.lost, provenance.received
+        provenance.filter_at, provenance.lost, provenance.received
     )
 }
 

@@ -40,7 +40,7 @@ labels! {
     /// An alert.
     ByAlert { alert }
     /// How packets are filtered.
-    ByWay { way }
+    ByFilter { filter }
 }
 
 type Real = Gauge<f64, AtomicU64>;
@@ -96,7 +96,7 @@ pub struct Metrics {
     /// Whether an interface is there and seen.
     pub interfaces: Family<ByInterface, Gauge>,
     /// How packets are filtered.
-    pub way: Family<ByWay, Gauge>,
+    pub filter_at: Family<ByFilter, Gauge>,
     /// Whether an alert is on.
     pub firing: Family<ByAlert, Gauge>,
     /// How messages fare.
@@ -129,7 +129,7 @@ impl Default for Metrics {
             evidence_bytes: Gauge::default(),
             evidence_failures: Counter::default(),
             interfaces: Family::default(),
-            way: Family::default(),
+            filter_at: Family::default(),
             firing: Family::default(),
             delivery: Delivery::default(),
             cpu: Counter::default(),
@@ -163,7 +163,7 @@ impl Default for Metrics {
         r.register_with_unit("evidence_held", "Evidence on the disk", bytes.clone(), m.evidence_bytes.clone());
         r.register("evidence_failures", "Files that could not be written", m.evidence_failures.clone());
         r.register("interface_up", "Whether an interface is there and seen", m.interfaces.clone());
-        r.register("filter", "How packets are filtered", m.way.clone());
+        r.register("filter", "How packets are filtered", m.filter_at.clone());
         r.register("alert_firing", "Whether an alert is on", m.firing.clone());
         r.register_with_unit("process_cpu", "Processor time of this process", seconds, m.cpu.clone());
         r.register_with_unit("process_resident", "Memory of this process", bytes, m.resident.clone());

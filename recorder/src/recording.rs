@@ -27,7 +27,7 @@ use crate::engine::{Context, Engine};
 use crate::error::Error;
 use crate::evidence_store::{Writer, Written};
 use crate::memory::Memory;
-use crate::metrics::{ByFate, ByInterface, ByRing, ByTrigger, ByWay, Metrics, set};
+use crate::metrics::{ByFate, ByFilter, ByInterface, ByRing, ByTrigger, Metrics, set};
 use crate::names::{Asker, Names};
 use crate::origins::Origins;
 use crate::privileges::give_up;
@@ -48,8 +48,8 @@ const MOST_AT_ONCE: usize = 64;
 /// What the recorder says once it runs.
 pub struct Begun {
     /// How packets are filtered.
-    pub way: String,
-    /// Why in no better way.
+    pub filter_at: String,
+    /// Why packets are not filtered earlier.
     pub notes: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let tap = TapConfig {
         interfaces: config.capture.interfaces.clone(),
         limits: config.limits(),
-        way: config.capture.way.map(Into::into),
+        filter_at: config.capture.filter_at.map(Into::into),
         snaplen: i32::from(config.capture.snaplen),
     };
     let origins = Origins::open(&config.origin.databases)?;
@@ -87,13 +87,13 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         }
         None => None,
     };
-    let way = format!("{} on {}", tap.way(), config.capture.interfaces.join(", "));
+    let filter_at = format!("{} on {}", tap.filter_at(), config.capture.interfaces.join(", "));
     let (metrics, shown, board) = (Arc::new(Metrics::default()), Arc::new(Shown::default()), Arc::new(AlertStatus::default()));
     shown.change(|status| {
         status.site.clone_from(&config.capture.site);
-        (status.way, status.notes) = (format!("Packets are filtered by {way}"), notes.clone());
+        (status.filter_at, status.notes) = (format!("Packets are filtered by {filter_at}"), notes.clone());
     });
-    metrics.way.get_or_create(&ByWay { way: tap.way().to_string() }).set(1);
+    metrics.filter_at.get_or_create(&ByFilter { filter: tap.filter_at().to_string() }).set(1);
 
     let at = config.capture.listen;
     let listener = std::net::TcpListener::bind(at).map_err(|source| Error::Listen { at, source })?;
@@ -129,9 +129,9 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
         .map_err(Error::own("the thread of the control socket"))?;
 
-    let context = Context { way: way.clone(), threads: sockets.is_some(), origins, names };
+    let context = Context { filter_at: filter_at.clone(), threads: sockets.is_some(), origins, names };
     let engine = Engine::new(Arc::clone(&config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
-    ready(&Begun { way, notes });
+    ready(&Begun { filter_at, notes });
     let sleep = sleep(&tap, &wake).map_err(Error::own("epoll"))?;
     let mut recording = Recording { config, tap, sockets, engine, alerter, metrics, shown, asked, dumps, wake, sleep };
     recording.run(stop);

@@ -39,8 +39,8 @@ pub struct Status {
     /// The edge.
     pub site: String,
     /// How packets are filtered, on which interfaces.
-    pub way: String,
-    /// Why in no better way.
+    pub filter_at: String,
+    /// Why packets are not filtered earlier.
     pub notes: Vec<String>,
     /// Packets of interest, and of these handshake packets.
     pub seen: u64,
@@ -127,7 +127,7 @@ pub fn lines(status: &Status) -> String {
     let reach = status.reach_seconds.map_or("no time yet".into(), time);
     text.push_str(&format!(
         "{}: {} packets of interest, {} of handshakes, {} lost; {} connections; memory reaches back {reach}\n",
-        status.way, status.seen, status.passed, status.lost, status.connections
+        status.filter_at, status.seen, status.passed, status.lost, status.connections
     ));
     for (what, said) in
         status.alerts.iter().map(|(n, s)| (format!("alert, {n}"), s)).chain(status.trouble.iter().map(|(n, s)| (n.clone(), s)))
@@ -177,7 +177,7 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
         @for handshake in slow { (row(handshake)) }
         h2 { "The recorder" }
         p.soft {
-            (status.way) ". " (status.seen) " packets of interest passed, " (status.passed) " of them (" (format!("{share:.2}")) " %) belong to handshakes; "
+            (status.filter_at) ". " (status.seen) " packets of interest passed, " (status.passed) " of them (" (format!("{share:.2}")) " %) belong to handshakes; "
             (status.lost) " were lost. " (status.connections) " connections. Memory reaches back "
             (status.reach_seconds.map_or("no time yet".into(), time)) "."
         }

@@ -229,7 +229,7 @@ fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
 }
 
 fn provenance() -> Provenance {
-    Provenance { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, way: "test".into() }
+    Provenance { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, filter_at: "test".into() }
 }
 
 #[test]

@@ -22,8 +22,12 @@ use whostalled_recorder::trigger::{LogLine, Source, Trigger};
 #[test]
 fn the_first_handshake_at_an_endpoint_is_found_by_a_line_that_names_its_client_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let context =
-        Context { way: "test".into(), threads: false, origins: Origins::open(&[]).expect("there is none to open"), names: None };
+    let context = Context {
+        filter_at: "test".into(),
+        threads: false,
+        origins: Origins::open(&[]).expect("there is none to open"),
+        names: None,
+    };
     let writer = Writer::start(folder.path(), 1 << 20, |_, _| ()).expect("it starts");
     let mut engine =
         Engine::new(Arc::new(Config::default()), Memory::new(8 << 20), context, writer, Arc::default(), Arc::default());

@@ -112,8 +112,9 @@ pub struct CaptureRecord {
     pub packets: u64,
     /// Packets that it says it dropped itself.
     pub dropped: u64,
-    /// Per interface: where it stands, and by how many connections that is known.
-    pub stands: Vec<String>,
+    /// Per interface: where it captured (RFC 7011 says observation point), and by how many connections that is known. It was `stands` once.
+    #[serde(alias = "stands")]
+    pub observation_points: Vec<String>,
 }
 
 /// What passed the observers, all captures together.

@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn names_of_files_bring_no_control_characters_onto_page_or_terminal() {
         let name = "edge\u{1b}]0;title\u{7}\u{9b}31m.pcap".to_owned();
-        let capture = CaptureRecord { files: vec![name.clone()], packets: 1, dropped: 0, stands: vec!["\u{1b}[2J".into()] };
+        let capture =
+            CaptureRecord { files: vec![name.clone()], packets: 1, dropped: 0, observation_points: vec!["\u{1b}[2J".into()] };
         let counts =
             Counts { not_understood: [("EtherType 0x88e5".to_owned(), 20), ("ESP".to_owned(), 1)].into(), ..Counts::default() };
         let report = ExplainReport {

@@ -115,12 +115,12 @@ pub(crate) fn times(share: &Share) -> [String; 3] {
     [share.p50_ms.map_or("–".into(), ms), share.max_ms.map_or("–".into(), ms), lost]
 }
 
-/// "client.pcap: 1200 packets; made at the client (73 connections)".
+/// "client.pcap: 1200 packets; captured at the client (73 connections)".
 pub(crate) fn capture_line(capture: &CaptureRecord) -> String {
     let dropped = if capture.dropped > 0 { format!(", {} dropped", capture.dropped) } else { String::new() };
     let packets = plural(capture.packets, "packet");
-    let (files, stands) = (capture.files.join(" + "), capture.stands.join("; "));
-    format!("{}: {packets}{dropped}; made {}", visible(&files), visible(&stands))
+    let (files, points) = (capture.files.join(" + "), capture.observation_points.join("; "));
+    format!("{}: {packets}{dropped}; captured {}", visible(&files), visible(&points))
 }
 
 pub(crate) fn tone(label: &str) -> Style {

@@ -97,8 +97,8 @@ fn the_recorders_page_names_its_logs_and_its_filters() {
     let logs = quoted(&line("docs/capture.md", "- **Logs** (`[[log]]`): "));
     let missing: Vec<String> = kinds("docs/capture.schema.json", "Log").difference(&logs).cloned().collect();
     assert!(missing.is_empty(), "docs/capture.md, Logs: {missing:?}");
-    let ways: BTreeSet<String> = first_cells("docs/capture.md", "| `way` |").iter().flat_map(|cell| quoted(cell)).collect();
-    assert_eq!(ways, kinds("docs/capture.schema.json", "FilterWay"));
+    let ways: BTreeSet<String> = first_cells("docs/capture.md", "| `filter_at` |").iter().flat_map(|cell| quoted(cell)).collect();
+    assert_eq!(ways, kinds("docs/capture.schema.json", "FilterSetting"));
 }
 
 #[test]
