@@ -122,15 +122,20 @@ impl Observer {
         self.next_beat = self.now.saturating_add(BEAT.nanos());
     }
 
+    /// The pulse from a moment on: beats come in order, whatever frames do.
+    fn beats_since(&self, from: i64) -> impl Iterator<Item = &i64> {
+        self.pulse.range(self.pulse.partition_point(|at| *at < from)..)
+    }
+
     /// The moments in `[from, to]` at which any frame came, those close together taken for one.
     pub fn pulse<D: Domain>(&self, from: Instant<D>, to: Instant<D>) -> Vec<Instant<D>> {
-        let within = self.pulse.iter().filter(|at| (from.nanos()..=to.nanos()).contains(*at));
+        let within = self.beats_since(from.nanos()).take_while(|at| **at <= to.nanos());
         within.map(|at| Instant::from_nanos(*at)).collect()
     }
 
     /// Until when the capture went on behind a moment, without a pause in which nobody can tell whether it did.
     pub fn went_on(&self, from: i64) -> i64 {
-        let behind = self.pulse.iter().chain([&self.now]).filter(|at| **at >= from);
+        let behind = self.beats_since(from).chain([&self.now].into_iter().filter(|now| **now >= from));
         behind.fold(from, |last, at| if at - last <= LONGEST_PAUSE.nanos() { *at } else { last })
     }
 

@@ -151,8 +151,8 @@ impl Usual {
     fn path(&self, between: &Between, itself: Option<Span>) -> (Option<Normal>, usize) {
         let of = |server: IpAddr| self.paths.get(&(between.client, server, between.part));
         let own = of(between.server);
-        let siblings = own.map(|own| itself.map_or_else(|| own.samples.clone(), |itself| own.samples.without(itself)));
-        let witnesses = siblings.as_ref().map_or(0, Samples::len);
+        let siblings = own.map(|own| itself.map_or_else(|| own.samples.all(), |itself| own.samples.without(itself)));
+        let witnesses = siblings.map_or(0, |siblings| siblings.len());
         let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
         // One host's addresses are one place; those of a name need not be.
         let comparable = |other: &&Path| match &between.edge {
@@ -160,8 +160,8 @@ impl Usual {
             Edge::Named(_) | Edge::Address(_) => own.is_some_and(|own| own.interleaved(other)),
         };
         let others = others.filter(|a| **a != between.server).filter_map(|a| of(*a)).filter(comparable);
-        let enough = |samples: &&Samples| samples.len() >= ENOUGH;
-        let normals = others.map(|other| &other.samples).chain(&siblings).filter(enough).filter_map(Samples::path);
+        let all = others.map(|other| other.samples.all()).chain(siblings);
+        let normals = all.filter(|siblings| siblings.len() >= ENOUGH).filter_map(|siblings| siblings.path());
         (normals.min_by_key(|n| n.location), witnesses)
     }
 
@@ -171,7 +171,7 @@ impl Usual {
         let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
         let normal = |(phase, worked, _)| {
             let samples = self.work.get(&(who(between, worked), between.resumed, between.part, phase, worked))?;
-            let normal = samples.work()?;
+            let normal = samples.all().work()?;
             let cold = between.first && !between.resumed && (phase, worked.side) == (Phase::ClientFinished, Side::Client);
             Some((phase, worked, if cold { at_least_ordinary(normal) } else { normal }))
         };
