@@ -285,8 +285,10 @@ impl Probe<'_> {
 
     /// Answers what the edge sent: a HelloRetryRequest, or its flight.
     async fn answer(&mut self, wire: &mut Wire, tls: &mut ClientConnection) -> Result<(), Failure> {
+        let retried = tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
         match tls.protocol_version() {
-            None => {
+            // A HelloRetryRequest tells the version already, where it is the first answer.
+            Some(_) if retried && !self.report.trace.exchanges.iter().any(|exchange| exchange.extra) => {
                 if let Some(first) = self.report.trace.exchanges.last_mut() {
                     first.extra = true;
                 }
@@ -298,7 +300,7 @@ impl Probe<'_> {
                 self.report.client_finished = self.report.trace.exchanges.last().map(|e| e.sent.written);
                 Ok(())
             }
-            Some(_) => {
+            _ => {
                 self.pause(self.target.pauses.before_finished);
                 wire.flush(tls).await.map_err(|e| Failure::of_io(&e, false))?;
                 self.spans.push((wire.sent, Spoken::Finished));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::conversation::socket;
-use analysis::judging::ledger::{Baseline, Owner};
+use analysis::judging::ledger::{Baseline, Owner, Phase};
 use analysis::judging::verdict::{Circumstances, judge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -112,6 +112,23 @@ async fn a_slow_edge_is_named_and_a_slow_client_is_not_the_edge() {
     assert!(verdict(&report).starts_with("client"), "{ledger:#?}");
     let ours: analysis::clock::Span = ledger.entries.iter().filter(|e| e.owner.side() == Owner::Client).map(|e| e.span).sum();
     assert!(ours >= analysis::clock::Span::from_millis(140), "{ledger:#?}");
+}
+
+#[tokio::test]
+async fn a_hello_retry_request_is_a_round_trip_of_the_protocols_and_nobodys_finished() {
+    let key = rcgen::generate_simple_self_signed(["edge.test".to_owned()]).expect("rcgen signs");
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::secp384r1);
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(rustls::ALL_VERSIONS);
+    let secret = rustls_pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
+    let chain = vec![key.cert.der().clone()];
+    let config = builder.expect("it has versions").with_no_client_auth().with_single_cert(chain, secret).expect("the pair fits");
+    let report = once(&target(edge(Arc::new(config), Duration::ZERO).await, &insecure())).await;
+    assert!(report.success, "{report:?}");
+    let exchanges: Vec<_> = report.trace.exchanges.iter().map(|e| (e.phase, e.extra)).collect();
+    assert_eq!(exchanges, [(Phase::ServerFlight, true), (Phase::ServerFlight, false), (Phase::Request, false)]);
+    let finished = report.trace.finished.as_ref().expect("it came to Finished");
+    assert!(report.flight_read.is_some_and(|read| read <= finished.written), "Finished answers the flight");
 }
 
 #[tokio::test]
