@@ -3,6 +3,7 @@
 mod accuracy;
 mod allocator;
 mod args;
+mod comparing;
 mod explaining;
 #[cfg(feature = "fleet")]
 mod fleets;
@@ -30,6 +31,8 @@ pub(crate) mod exit {
     pub const FAILED: u8 = 1;
     /// The harness failed.
     pub const HARNESS: u8 = 2;
+    /// `compare`: nobody can tell.
+    pub const TOO_NOISY: u8 = 3;
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         args::Verb::Capture(args) => recording::capture(&args),
         args::Verb::Incidents(args) => watching::incidents(&args),
         args::Verb::Accuracy(args) => accuracy::accuracy(&args),
+        args::Verb::Compare(args) => comparing::compare(&args),
         args::Verb::Probe(args) => probe::probe(&args),
         args::Verb::Lab { verb: args::LabVerb::Run(args) } => run::in_lab(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {

@@ -13,6 +13,7 @@
 //! | all that was found in captures | `explain --json` | [`explained::ExplainReport`] |
 //! | a request found in what customers sent | `explain --ndjson` | [`imported::ImportedRecord`] |
 //! | all that was found in that | `explain --json` | [`imported::ImportReport`] |
+//! | two edges, compared | `compare --json`, baselines | [`compared::Compared`] |
 //! | a verdict beside its packets | a comment of a pcapng | [`handshake::Judged`] |
 //!
 //! **Versions.** A record says its [`FORMAT`], or belongs to one that does. Within a version fields and words are only added, each with
@@ -22,6 +23,7 @@
 //! those in `_ns` nanoseconds. Points in time name their clock in their own words.
 #![forbid(unsafe_code)]
 
+pub mod compared;
 pub mod explained;
 pub mod handshake;
 pub mod imported;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::FORMAT;
+use crate::compared::Compared;
 use crate::explained::{ExplainReport, ExplainedRecord};
 use crate::handshake::{HandshakeRecord, Judged};
 use crate::imported::{ImportReport, ImportedRecord};
@@ -55,6 +56,9 @@ impl Record for ImportedRecord {
 }
 impl Record for ImportReport {
     const WHAT: &str = "a report on what customers sent";
+}
+impl Record for Compared {
+    const WHAT: &str = "a comparison";
 }
 impl Record for Judged {
     const WHAT: &str = "a verdict";

@@ -1,7 +1,8 @@
-//! Records in, bytes out: terminal, HTML. Renderers return values; whoever calls them writes.
+//! Records in, bytes out: terminal, HTML; for comparisons Markdown, annotations and JUnit, too. Renderers return values; whoever calls them writes.
 #![forbid(unsafe_code)]
 
 mod citing;
+pub mod compared;
 pub mod explained_html;
 pub mod explained_terminal;
 pub mod html;

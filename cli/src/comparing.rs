@@ -1,0 +1,114 @@
+//! `whostalled compare`.
+
+use std::fs::{File, OpenOptions, create_dir_all};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use compare::edge::Asked;
+use compare::judge::Sizes;
+use compare::{Options, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use prober::tls::{Only, TlsOptions};
+use records::compared::{Compared, Outcome};
+use records::read;
+use report::compared::{annotations, html, junit, markdown, terminal};
+
+use crate::args::Compare;
+use crate::exit;
+
+type Error = Box<dyn std::error::Error>;
+
+/// Compares two edges, prints and writes what was found.
+///
+/// # Errors
+/// If an edge cannot be had, the base does not work, or a file cannot be read or written.
+pub fn compare(args: &Compare) -> Result<u8, Error> {
+    let outputs = [&args.save, &args.junit, &args.html, &args.markdown];
+    // What is wrong with them is said now, not after a minute of measuring.
+    outputs.into_iter().flatten().try_for_each(|path| folder_of(path))?;
+    let options = options(args);
+    let compared = match stored(&args.base)? {
+        Some(stored) => compare::compare_with_stored(&stored, &args.candidate, &options)?,
+        None => watched(&options, |watch| compare::compare(&args.base, &args.candidate, &options, watch))?,
+    };
+    let json = || serde_json::to_string_pretty(&compared).map(|text| text + "\n");
+    if args.json {
+        print!("{}", json()?);
+    } else {
+        anstream::print!("{}", terminal::render(&compared));
+    }
+    if args.annotate {
+        print!("{}", annotations::render(&compared));
+    }
+    if let Some(path) = &args.save {
+        write(path, &json()?)?;
+    }
+    if let Some(path) = &args.junit {
+        write(path, &junit::render(&compared)?)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &html::page(&compared))?;
+    }
+    if let Some(path) = &args.markdown {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(markdown::render(&compared).as_bytes())).map_err(|e| about(path, &e))?;
+    }
+    Ok(match compared.outcome {
+        Outcome::NoRegression => exit::HELD,
+        Outcome::Regression => exit::FAILED,
+        Outcome::TooNoisy => exit::TOO_NOISY,
+    })
+}
+
+fn options(args: &Compare) -> Options {
+    let only = args.tls12.then_some(Only::Tls12);
+    Options {
+        tls: TlsOptions { ca: args.ca.clone(), insecure: args.insecure, only, resume: args.resume, ..TlsOptions::default() },
+        asked: Asked { name: args.name.clone(), path: args.path.clone() },
+        budget: if args.counts { Duration::ZERO } else { args.budget },
+        timeout: args.timeout,
+        sizes: Sizes { notice_ms: args.notice.as_secs_f64() * 1e3, ..Sizes::default() },
+    }
+}
+
+/// What was stored in a file, if the word names one.
+fn stored(word: &str) -> Result<Option<Compared>, Error> {
+    let path = Path::new(word);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(|e| about(path, &e))?;
+    Ok(Some(read::file(word, &bytes)?))
+}
+
+/// Runs it with its progress shown, where somebody watches.
+fn watched<T>(options: &Options, run: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
+    let total = u64::try_from(options.budget.as_millis()).unwrap_or(u64::MAX);
+    let style = ProgressStyle::with_template("  {bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(total).with_style(style);
+    let result = run(&mut |progress: Progress| {
+        bar.set_position(u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX));
+        bar.set_message(format!("{} blocks, {} parts open", progress.blocks, progress.open));
+    });
+    bar.finish_and_clear();
+    result
+}
+
+fn folder_of(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Err(format!("{}: is a folder; name a file", path.display()).into());
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => create_dir_all(folder).map_err(|e| about(folder, &e)),
+        None => Ok(()),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    File::create(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| about(path, &e))
+}
+
+fn about(path: &Path, error: &std::io::Error) -> Error {
+    format!("{}: {error}", path.display()).into()
+}

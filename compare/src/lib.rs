@@ -1,0 +1,268 @@
+//! Two edges, compared: what a change costs every client, by exact counts, and what it costs in time, by owner.
+//!
+//! ```text
+//! edge (a URL, or a command) ─┬─ relay ─► counts ───────────────► Count        exact: no statistics
+//!                             └─ measure ─► blocks A B B A ─► judge ─► Difference    evidence: see `evidence`
+//! ```
+//! In: two words, and how long it may take. Out: [`Compared`]. Whether A or B begins a block is drawn by chance: then each difference
+//! is as likely above the median as below it, however the machine is used meanwhile, and whatever comes of going first.
+#![forbid(unsafe_code)]
+
+mod counts;
+pub mod edge;
+mod evidence;
+pub mod judge;
+mod machine;
+mod measure;
+mod relay;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use prober::tls::TlsOptions;
+use records::FORMAT;
+use records::compared::{Compared, Count, Counted, Found, LeftOut, Outcome, Subject};
+
+use edge::{Asked, Edge};
+use judge::{Judge, Measured, Sizes};
+use machine::fingerprint;
+use measure::{Client, Handshake};
+
+/// Handshakes of each that are counted: what differs among them is no exact count.
+const COUNTED: usize = 3;
+/// Between two handshakes: what the edge still does for the one before is not to be in the next one's time.
+const SETTLE: Duration = Duration::from_millis(2);
+/// The candidate may fail so often while the base does not, before that is what is wrong with it.
+const FAILURES: usize = 3;
+
+/// Why nothing can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a URL nor a command.
+    #[error(
+        "{word:?} is no edge: give a URL (https://…), or a command with {{port}} where the port goes that it is to listen on"
+    )]
+    NoEdge {
+        /// What was given.
+        word: String,
+    },
+    /// A URL that cannot be used.
+    #[error("{url}: {why}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// A command that gives no edge.
+    #[error("{command}: {why}")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why.
+        why: String,
+    },
+    /// The base does not work: there is nothing to compare with.
+    #[error("the base fails: {why} ({base}); compare needs one that works")]
+    Base {
+        /// The base.
+        base: String,
+        /// Why.
+        why: String,
+    },
+    /// The host gives no resources.
+    #[error("this host: {0}")]
+    Host(#[from] io::Error),
+}
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How to speak TLS.
+    pub tls: TlsOptions,
+    /// Names and paths.
+    pub asked: Asked,
+    /// How long times may be compared; zero: counts alone.
+    pub budget: Duration,
+    /// A handshake may take so long.
+    pub timeout: Duration,
+    /// What is worth a word.
+    pub sizes: Sizes,
+}
+
+/// How far it has come, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Blocks so far.
+    pub blocks: usize,
+    /// Time so far.
+    pub elapsed: Duration,
+    /// Parts that are still open.
+    pub open: usize,
+}
+
+/// One edge and its client.
+struct Side {
+    edge: Edge,
+    client: Client,
+}
+
+impl Side {
+    fn begin(word: &str, options: &Options) -> Result<Self, Error> {
+        Ok(Self { edge: Edge::begin(word, &options.asked)?, client: Client::new(&options.tls, options.timeout)? })
+    }
+
+    /// Counts, and what was agreed on; the inner error is the edge's.
+    fn counts(&self) -> Result<Result<(Vec<(Counted, Option<u64>)>, Vec<String>), String>, Error> {
+        // A session that is to be resumed is got first.
+        if let Err(why) = self.client.counted(&self.edge)? {
+            return Ok(Err(why));
+        }
+        let mut all = Vec::new();
+        let mut agreed = Vec::new();
+        for _ in 0..COUNTED {
+            match self.client.counted(&self.edge)? {
+                Ok((counts, words)) => {
+                    all.push(counts);
+                    agreed = words;
+                }
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        let counts = Counted::ALL.iter().enumerate().map(|(i, what)| {
+            let first = all[0][i].1;
+            (*what, all.iter().all(|counts| counts[i].1 == first).then_some(first))
+        });
+        Ok(Ok((counts.collect(), agreed)))
+    }
+}
+
+/// Compares two edges.
+///
+/// # Errors
+/// If one cannot be had, or the base does not work.
+pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl FnMut(Progress)) -> Result<Compared, Error> {
+    let mut base = Side::begin(base, options)?;
+    let mut candidate = Side::begin(candidate, options)?;
+    let (of_base, agreed) = base.counts()?.map_err(|why| Error::Base { base: base.edge.named.clone(), why })?;
+    let mut compared = begun(Subject { name: base.edge.named.clone(), agreed }, &candidate);
+    count_both(&of_base, &candidate, &mut compared)?;
+    if compared.failed.is_none() {
+        match options.budget.is_zero() {
+            true => compared.times_left_out = Some(LeftOut::NotAsked),
+            false => times(&mut base, &mut candidate, options, &mut compared, &mut watch)?,
+        }
+    }
+    compared.outcome = outcome(&compared);
+    Ok(compared)
+}
+
+/// Compares an edge with what was stored of one, by counts alone: times of another day, or of another machine, are no measure.
+///
+/// # Errors
+/// If it cannot be had.
+pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options) -> Result<Compared, Error> {
+    let candidate = Side::begin(candidate, options)?;
+    let of_base: Vec<(Counted, Option<u64>)> = stored.counts.iter().map(|count| (count.what, count.candidate)).collect();
+    let mut compared = begun(stored.candidate.clone(), &candidate);
+    count_both(&of_base, &candidate, &mut compared)?;
+    if compared.failed.is_none() {
+        compared.times_left_out = Some(LeftOut::StoredBase);
+    }
+    compared.outcome = outcome(&compared);
+    Ok(compared)
+}
+
+fn begun(base: Subject, candidate: &Side) -> Compared {
+    Compared {
+        format: FORMAT,
+        base,
+        candidate: Subject { name: candidate.edge.named.clone(), agreed: Vec::new() },
+        machine: fingerprint(),
+        counts: Vec::new(),
+        failed: None,
+        differences: Vec::new(),
+        times_left_out: None,
+        blocks: Vec::new(),
+        spoiled: 0,
+        outcome: Outcome::NoRegression,
+    }
+}
+
+fn count_both(of_base: &[(Counted, Option<u64>)], candidate: &Side, compared: &mut Compared) -> Result<(), Error> {
+    match candidate.counts()? {
+        Ok((counts, agreed)) => {
+            compared.candidate.agreed = agreed;
+            let of = |what: Counted| of_base.iter().find(|(counted, _)| *counted == what).and_then(|(_, n)| *n);
+            compared.counts = counts.into_iter().map(|(what, n)| Count { what, base: of(what), candidate: n }).collect();
+        }
+        Err(why) => {
+            compared.failed = Some(why);
+            compared.times_left_out = Some(LeftOut::CandidateFails);
+        }
+    }
+    Ok(())
+}
+
+fn times(
+    base: &mut Side,
+    candidate: &mut Side,
+    options: &Options,
+    compared: &mut Compared,
+    watch: &mut impl FnMut(Progress),
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    let mut judge = Judge::new(options.sizes);
+    let mut failures = 0;
+    while begun.elapsed() < options.budget && !judge.is_clear() {
+        let candidate_first = fastrand::bool();
+        let mut measured = [Vec::new(), Vec::new()];
+        let mut spoiled = false;
+        for outer in [true, false, false, true] {
+            let of_candidate = outer == candidate_first;
+            let side = if of_candidate { &mut *candidate } else { &mut *base };
+            std::thread::sleep(SETTLE);
+            match side.client.timed(&side.edge) {
+                Handshake::Whole(times) => measured[usize::from(of_candidate)].push(times),
+                Handshake::Spoiled => spoiled = true,
+                Handshake::Failed(why) => {
+                    spoiled = true;
+                    let why = side.edge.ended().map_or(why, |status| format!("its process ended ({status})"));
+                    if !of_candidate {
+                        return Err(Error::Base { base: side.edge.named.clone(), why });
+                    }
+                    failures += 1;
+                    if failures >= FAILURES {
+                        compared.failed = Some(why);
+                    }
+                }
+            }
+        }
+        if compared.failed.is_some() {
+            break;
+        }
+        let [of_base, of_candidate] = measured.map(<[_; 2]>::try_from);
+        match (of_base, of_candidate) {
+            (Ok(base), Ok(candidate)) if !spoiled => judge.push(Measured { base, candidate }),
+            _ => compared.spoiled += 1,
+        }
+        let open = judge.differences().iter().filter(|d| d.found == Found::Open).count();
+        watch(Progress { blocks: judge.blocks().len(), elapsed: begun.elapsed(), open });
+    }
+    compared.differences = judge.differences();
+    compared.blocks = judge.blocks().to_vec();
+    if compared.differences.is_empty() {
+        compared.times_left_out = Some(LeftOut::NoTime);
+    }
+    Ok(())
+}
+
+/// What it comes to: what got worse for sure, else what nobody can tell.
+fn outcome(compared: &Compared) -> Outcome {
+    let slower = compared.differences.iter().any(|d| d.found == Found::Slower);
+    if compared.failed.is_some() || slower || compared.counts.iter().any(Count::is_worse) {
+        return Outcome::Regression;
+    }
+    let open = compared.differences.iter().any(|d| d.found == Found::Open);
+    if open || compared.times_left_out == Some(LeftOut::NoTime) { Outcome::TooNoisy } else { Outcome::NoRegression }
+}

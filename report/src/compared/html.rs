@@ -1,0 +1,122 @@
+//! A comparison as one page that needs nothing else: the answer, the counts, and every block of every part.
+
+use maud::{DOCTYPE, Markup, html};
+use records::compared::{Compared, Difference, Found, Outcome};
+use settings::words::visible_lines;
+
+use super::{count_words, digits, found_words, interval, method, sentence, signed};
+use crate::html::head;
+
+/// Width and height of a strip, in its own units.
+const STRIP: (f64, f64) = (640.0, 64.0);
+
+/// Renders it.
+pub fn page(compared: &Compared) -> String {
+    let class = match compared.outcome {
+        Outcome::Regression => "answer",
+        Outcome::NoRegression => "answer healthy",
+        Outcome::TooNoisy => "answer inconclusive",
+    };
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head("two edges compared"))
+            body {
+                h1 { "Two edges compared" }
+                @for (word, subject) in [("Base", &compared.base), ("Candidate", &compared.candidate)] {
+                    div.soft { (word) ": " code { (subject.name) } @if !subject.agreed.is_empty() { ", " (subject.agreed.join(", ")) } }
+                }
+                p class=(class) { (sentence(compared)) }
+                @if !compared.counts.is_empty() { (counts(compared)) }
+                @if !compared.differences.is_empty() { (times(compared)) }
+            }
+        }
+    };
+    visible_lines(&markup.into_string()).into_owned()
+}
+
+fn counts(compared: &Compared) -> Markup {
+    html! {
+        h2 { "Counts" }
+        p.soft { "Exact: what the edge makes every client send, receive or wait for." }
+        table {
+            thead { tr { th { "" } th { "base → candidate" } } }
+            tbody {
+                @for count in &compared.counts {
+                    @let words = count_words(count);
+                    @let (what, numbers) = words.split_once(": ").unwrap_or((&words, ""));
+                    tr {
+                        td { (what) }
+                        td class=(if count.is_worse() { "bad" } else { "" }) { (numbers) @if count.is_worse() { " (worse)" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn times(compared: &Compared) -> Markup {
+    html! {
+        h2 { "Time by owner" }
+        p.soft { (method(compared)) }
+        @for (i, d) in compared.differences.iter().enumerate() {
+            h3 { (d.part.phase.words()) ", " (d.part.owner.words()) }
+            p {
+                "base " (digits(d.base_ms)) " ms, difference " (signed(d.median_ms)) " ms (" (interval(d)) "): "
+                span class=(tone(d.found)) { (found_words(d.found)) }
+                @if let Some(more) = d.more_blocks { ", about " (more) " blocks more would tell" }
+            }
+            div.scroll { (strip(compared, i, d)) }
+        }
+    }
+}
+
+/// Each block's difference in the order in which they were measured; the band is what is not worth a word.
+fn strip(compared: &Compared, part: usize, difference: &Difference) -> Markup {
+    let all: Vec<f64> = compared.blocks.iter().filter_map(|b| Some(b.candidate_ms.get(part)? - b.base_ms.get(part)?)).collect();
+    let noticed = difference.noticed_ms;
+    let mut sizes: Vec<f64> = all.iter().map(|ms| ms.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    // Nine tenths of them fill the strip; whatever lies farther is drawn at its border.
+    let usual = sizes.get(sizes.len() * 9 / 10).copied().unwrap_or(0.0);
+    let most = usual.max(noticed).max(difference.median_ms.abs()) * 1.15;
+    let (width, height) = STRIP;
+    let y = |ms: f64| height / 2.0 - (ms / most).clamp(-1.0, 1.0) * (height / 2.0 - 4.0);
+    let x = |i: usize| 46.0 + (i as f64 + 0.5) * (width - 56.0) / all.len().max(1) as f64;
+    let text = format!("{} blocks, median difference {} ms", all.len(), signed(difference.median_ms));
+    html! {
+        svg.waterfall viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
+            rect x="46" y=(y(noticed)) width=(width - 56.0) height=(y(-noticed) - y(noticed)) fill="currentColor" opacity="0.07" {}
+            line.grid x1="46" x2=(width - 10.0) y1=(y(0.0)) y2=(y(0.0)) {}
+            text.tick x="40" y=(y(0.0) + 3.0) text-anchor="end" { "0" }
+            text.tick x="40" y="11" text-anchor="end" { "+" (digits(most)) " ms" }
+            @for (i, ms) in all.iter().enumerate() {
+                circle.path cx=(x(i)) cy=(y(*ms)) r="2.2" { title { "block " (i + 1) ": " (signed(*ms)) " ms" } }
+            }
+            line.rail x1="46" x2=(width - 10.0) y1=(y(difference.median_ms)) y2=(y(difference.median_ms)) stroke-dasharray="4 3" {}
+        }
+    }
+}
+
+fn tone(found: Found) -> &'static str {
+    match found {
+        Found::Slower => "bad",
+        Found::Faster | Found::Same => "ok",
+        Found::NotConfirmed | Found::Open => "open",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_drawn_and_names_are_text() {
+        let compared = crate::compared::tests::regression();
+        let page = page(&compared);
+        assert_eq!(page.matches("<circle").count(), compared.blocks.len() * compared.differences.len());
+        assert!(page.contains("https://old.test/&lt;b&gt;") && !page.contains("<b>") && !page.contains('\u{1b}'));
+        let empty = super::page(&Compared { blocks: vec![], ..compared });
+        assert!(!empty.contains("<circle") && !empty.contains("NaN"));
+    }
+}

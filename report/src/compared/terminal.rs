@@ -1,0 +1,86 @@
+//! A comparison in a terminal.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use records::compared::{Compared, Found, Outcome, Subject};
+use settings::words::visible;
+
+use super::{count_words, digits, found_words, interval, method, sentence, signed};
+use crate::explained_terminal::{BOLD, DIM};
+
+const WORSE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const OPEN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
+
+/// Renders it; styles are ANSI, for the caller to strip where nobody sees colours.
+pub fn render(compared: &Compared) -> String {
+    let mut out = String::new();
+    for (word, subject) in [("base", &compared.base), ("candidate", &compared.candidate)] {
+        let _ = writeln!(out, "  {DIM}{word:<9}{DIM:#} {}", subject_line(subject));
+    }
+    if !compared.counts.is_empty() {
+        let _ = writeln!(out, "\n  {BOLD}Counts{BOLD:#} {DIM}(exact){DIM:#}");
+        for count in compared.counts.iter().filter(|count| count.changed() || count.base.is_none() || count.candidate.is_none()) {
+            let (style, word) = if count.is_worse() { (WORSE, "  worse") } else { (Style::new(), "") };
+            let _ = writeln!(out, "    {style}{}{word}{style:#}", count_words(count));
+        }
+        let same = compared.counts.iter().filter(|count| !count.changed() && count.base.is_some() && count.candidate.is_some());
+        let same: Vec<String> = same.map(|c| format!("{} {}", c.what.words(), c.base.unwrap_or(0))).collect();
+        if !same.is_empty() {
+            let _ = writeln!(out, "    {DIM}the same: {}{DIM:#}", same.join(", "));
+        }
+    }
+    if !compared.differences.is_empty() {
+        let _ = writeln!(out, "\n  {BOLD}Time by owner{BOLD:#} {DIM}(candidate less base, milliseconds){DIM:#}");
+        let head = ["phase", "owner", "base", "difference", "between"];
+        let _ = writeln!(out, "    {DIM}{:<30} {:<22} {:>8} {:>11}  {:<18}{DIM:#}", head[0], head[1], head[2], head[3], head[4]);
+        for d in &compared.differences {
+            let style = tone(d.found);
+            let (phase, owner) = (d.part.phase.words(), d.part.owner.words());
+            let (base, median) = (digits(d.base_ms), signed(d.median_ms));
+            let _ = writeln!(
+                out,
+                "    {phase:<30} {owner:<22} {base:>8} {median:>11}  {:<18} {style}{}{style:#}",
+                interval(d),
+                found_words(d.found)
+            );
+        }
+        let _ = writeln!(out, "    {DIM}{}{DIM:#}", method(compared));
+    }
+    let style = match compared.outcome {
+        Outcome::Regression => WORSE,
+        Outcome::NoRegression => GOOD,
+        Outcome::TooNoisy => OPEN,
+    };
+    let _ = writeln!(out, "\n  {style}{}{style:#}", visible(&sentence(compared)));
+    out
+}
+
+fn subject_line(subject: &Subject) -> String {
+    let agreed =
+        if subject.agreed.is_empty() { String::new() } else { format!("  {DIM}{}{DIM:#}", visible(&subject.agreed.join(", "))) };
+    format!("{}{agreed}", visible(&subject.name))
+}
+
+fn tone(found: Found) -> Style {
+    match found {
+        Found::Slower => WORSE,
+        Found::Faster | Found::Same => GOOD,
+        Found::NotConfirmed | Found::Open => OPEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_shows_what_changed_and_nothing_that_bites() {
+        let text = render(&crate::compared::tests::regression());
+        assert!(text.contains("round trips to the answer: 2 → 3  worse") && text.contains("the same: certificates 2"), "{text}");
+        assert!(text.contains("bytes from the edge: 4000 → not always the same"), "{text}");
+        assert!(text.contains("slower, and confirmed") && text.contains("+25.1") && !text.contains("\u{1b}[1m --"), "{text}");
+        assert!(text.contains("{port}\\u{1b}[1m"), "{text}");
+    }
+}
