@@ -41,7 +41,7 @@ check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Bef
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere fleet watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -77,7 +77,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere fleet watch-failures capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet watch-failures capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -109,6 +109,9 @@ capture-failures: build ## What goes wrong around `capture`: no torn file, no lo
 
 run-anywhere: build ## Real targets on loopback, from here and over ssh, as root and as an ordinary user
 	$(call e2e,run_anywhere,600)
+
+compare: build ## Two edges compared: OpenSSL's servers, and the action for GitHub's runner
+	$(call e2e,compare,300)
 
 fleet: build ## Agents on a nats-server with certificates: the verdicts of this host, and what is lost when somebody is killed
 	$(call e2e,fleet,1200)

@@ -1,0 +1,138 @@
+//! `compare` with OpenSSL's servers as edges: what is counted, what is slower, what is refused; and the action for GitHub's runner, its step
+//! taken as the runner takes it.
+
+use std::path::Path;
+use std::process::Command;
+
+use e2e::certificates::{self, Certificates};
+use e2e::checks::Checks;
+use e2e::process::{Said, binary, is_program, repository, run, whostalled};
+use serde_json::Value;
+use testing::Need;
+
+/// A command that serves, with `more` of its options.
+fn edge(files: &Certificates, more: &str) -> String {
+    let (cert, key) = (files.cert.display(), files.key.display());
+    format!("exec openssl s_server -quiet -www -accept 127.0.0.1:{{port}} -cert {cert} -key {key} {more}")
+}
+
+fn compare(files: &Certificates, base: &str, candidate: &str, more: &[&str]) -> Said {
+    let ca = files.ca.display().to_string();
+    whostalled([&["compare", base, candidate, "--ca", &ca], more].concat())
+}
+
+/// The steps of an action: of each, its script.
+fn scripts(action: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(action).expect("the action is there");
+    let mut scripts: Vec<String> = Vec::new();
+    let mut depth = None;
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match depth {
+            _ if line.trim_start() == "run: |" => {
+                depth = Some(indent);
+                scripts.push(String::new());
+            }
+            Some(of_run) if indent > of_run => {
+                let script = scripts.last_mut().expect("one was begun");
+                script.push_str(line.trim_start());
+                script.push('\n');
+            }
+            _ => depth = None,
+        }
+    }
+    scripts
+}
+
+#[test]
+fn two_edges() {
+    let mut t = Checks::new();
+    if !is_program("openssl") {
+        return t.skip(Need::Tools, "openssl is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = certificates::make(folder.path());
+    let plain = edge(&files, "");
+    let saved = folder.path().join("deep/base.json").display().to_string();
+
+    let same = compare(&files, &plain, &plain, &["--counts", "--save", &saved]);
+    t.check("two of a kind are no regression by counts", same.code == Some(0), || &same);
+    t.check("and it is said that times were not compared", same.out.contains("times were not compared"), || &same);
+
+    let retry = compare(&files, &plain, &edge(&files, "-groups P-384"), &["--counts", "--json"]);
+    let json: Value = serde_json::from_str(&retry.out).unwrap_or_default();
+    let trips = json["counts"].as_array().into_iter().flatten().find(|count| count["what"] == "round_trips").cloned();
+    let (base, candidate) = trips.map_or((Value::Null, Value::Null), |trips| (trips["base"].clone(), trips["candidate"].clone()));
+    t.check("a HelloRetryRequest is a round trip more, and fails", retry.code == Some(1) && base == 2 && candidate == 3, || {
+        &retry
+    });
+
+    let stored = compare(&files, &saved, &edge(&files, "-tls1_2"), &[]);
+    t.check(
+        "what was saved is a base",
+        stored.code == Some(1) && stored.out.contains("round trips to the answer: 2 → 3"),
+        || &stored,
+    );
+    t.check("for counts alone", stored.out.contains("side by side") || !stored.out.contains("Time by owner"), || &stored);
+
+    let none = compare(&files, &plain, "exit 3 # {port}", &["--counts"]);
+    t.check("an edge that does not start is the harness's failure", none.refused(2, "exit status: 3"), || none);
+    let wrong = compare(&files, &plain, "proxy", &["--counts"]);
+    t.check("what is no edge is said", wrong.refused(2, "{port}"), || wrong);
+    let refused = whostalled(["compare", &plain, &plain, "--counts"]);
+    t.check("a base that does not verify is no base", refused.refused(2, "certificate_invalid"), || refused);
+    let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
+    t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
+}
+
+#[test]
+fn the_action() {
+    let mut t = Checks::new();
+    if !is_program("openssl") {
+        return t.skip(Need::Tools, "openssl is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = certificates::make(folder.path());
+    let scripts = scripts(&repository().join("dist/github/action.yml"));
+    t.check("the action has one step", scripts.len() == 1, || &scripts);
+    let on_path = folder.path().join("bin");
+    std::fs::create_dir(&on_path)
+        .and_then(|()| std::os::unix::fs::symlink(binary(), on_path.join("whostalled")))
+        .expect("our own folder");
+    let path = format!("{}:{}", on_path.display(), std::env::var("PATH").unwrap_or_default());
+    let mut step = |candidate: &str, budget: &str, too_noisy: &str, place: &str| {
+        let place = folder.path().join(place);
+        std::fs::create_dir(&place).expect("our own folder");
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &scripts[0]]).current_dir(&place).env("PATH", &path);
+        let arguments = format!("--ca {}", files.ca.display());
+        command.envs([
+            ("BASE", edge(&files, "").as_str()),
+            ("CANDIDATE", candidate),
+            ("BUDGET", budget),
+            ("TOO_NOISY", too_noisy),
+        ]);
+        command.envs([("ARGUMENTS", arguments.as_str()), ("GITHUB_STEP_SUMMARY", "summary.md"), ("GITHUB_OUTPUT", "output")]);
+        let said = run(command, 60);
+        let text = |name: &str| std::fs::read_to_string(place.join(name)).unwrap_or_default();
+        (said, text("output"), text("summary.md"), text("whostalled/junit.xml"))
+    };
+    let (said, output, summary, junit) = step(&edge(&files, "-groups P-384"), "1ms", "pass", "worse");
+    t.check("a regression fails the step", said.code == Some(1) && output.contains("outcome=regression"), || &said);
+    t.check(
+        "and is annotated",
+        said.out.contains("::error title=whostalled compare::round trips to the answer: 2 → 3"),
+        || &said,
+    );
+    t.check("and summed up", summary.contains("❌") && junit.contains("failures=\"3\""), || (summary, junit));
+    let (said, output, ..) = step(&edge(&files, ""), "1ms", "pass", "noisy");
+    t.check(
+        "what nobody can tell passes where that is wanted",
+        said.code == Some(0) && output.contains("outcome=too_noisy"),
+        || &said,
+    );
+    let (said, output, ..) = step(&edge(&files, ""), "1ms", "fail", "strict");
+    t.check("and fails where it is not", said.code == Some(3) && output.contains("outcome=too_noisy"), || &said);
+    let (said, output, ..) = step("proxy", "1ms", "pass", "wrong");
+    t.check("a failed harness fails the step, and is no outcome", said.code == Some(2) && output.is_empty(), || &said);
+}
