@@ -9,6 +9,8 @@ use crate::html::head;
 
 /// Width and height of a strip, in its own units.
 const STRIP: (f64, f64) = (640.0, 64.0);
+/// Where its blocks begin: left of them is the scale.
+const LEFT: f64 = 76.0;
 
 /// Renders it.
 pub fn page(compared: &Compared) -> String {
@@ -82,18 +84,18 @@ fn strip(compared: &Compared, part: usize, difference: &Difference) -> Markup {
     let most = usual.max(noticed).max(difference.median_ms.abs()) * 1.15;
     let (width, height) = STRIP;
     let y = |ms: f64| height / 2.0 - (ms / most).clamp(-1.0, 1.0) * (height / 2.0 - 4.0);
-    let x = |i: usize| 46.0 + (i as f64 + 0.5) * (width - 56.0) / all.len().max(1) as f64;
+    let x = |i: usize| LEFT + (i as f64 + 0.5) * (width - LEFT - 10.0) / all.len().max(1) as f64;
     let text = format!("{} blocks, median difference {} ms", all.len(), signed(difference.median_ms));
     html! {
         svg.waterfall viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
-            rect x="46" y=(y(noticed)) width=(width - 56.0) height=(y(-noticed) - y(noticed)) fill="currentColor" opacity="0.07" {}
-            line.grid x1="46" x2=(width - 10.0) y1=(y(0.0)) y2=(y(0.0)) {}
-            text.tick x="40" y=(y(0.0) + 3.0) text-anchor="end" { "0" }
-            text.tick x="40" y="11" text-anchor="end" { "+" (digits(most)) " ms" }
+            rect x=(LEFT) y=(y(noticed)) width=(width - LEFT - 10.0) height=(y(-noticed) - y(noticed)) fill="currentColor" opacity="0.07" {}
+            line.grid x1=(LEFT) x2=(width - 10.0) y1=(y(0.0)) y2=(y(0.0)) {}
+            text.tick x=(LEFT - 6.0) y=(y(0.0) + 3.0) text-anchor="end" { "0" }
+            text.tick x=(LEFT - 6.0) y="11" text-anchor="end" { "+" (digits(most)) " ms" }
             @for (i, ms) in all.iter().enumerate() {
                 circle.path cx=(x(i)) cy=(y(*ms)) r="2.2" { title { "block " (i + 1) ": " (signed(*ms)) " ms" } }
             }
-            line.rail x1="46" x2=(width - 10.0) y1=(y(difference.median_ms)) y2=(y(difference.median_ms)) stroke-dasharray="4 3" {}
+            line.rail x1=(LEFT) x2=(width - 10.0) y1=(y(difference.median_ms)) y2=(y(difference.median_ms)) stroke-dasharray="4 3" {}
         }
     }
 }
