@@ -120,7 +120,7 @@ mod tests {
     fn half_of_them_may_be_anything() {
         // Every second one is noise of a hundred times the size, to either side.
         let mut random = fastrand::Rng::with_seed(3);
-        let noisy = |i: u32, random: &mut fastrand::Rng| (random.f64() - 0.5) * if i % 2 == 0 { 0.5 } else { 100.0 };
+        let noisy = |i: u32, random: &mut fastrand::Rng| (random.f64() - 0.5) * if i.is_multiple_of(2) { 0.5 } else { 100.0 };
         let differences = of((0..400).map(|i| 2.0 + noisy(i, &mut random)));
         let [least, _] = differences.interval(Alpha(0.001)).expect("they are enough");
         assert!(least > 0.0, "{least}");

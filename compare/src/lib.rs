@@ -26,7 +26,7 @@ use records::compared::{Compared, Count, Counted, Found, LeftOut, Outcome, Subje
 use edge::{Asked, Edge};
 use judge::{Judge, Measured, Sizes};
 use machine::fingerprint;
-use measure::{Client, Handshake};
+use measure::{Client, Failed, Handshake, Seen};
 
 /// Handshakes of each that are counted: what differs among them is no exact count.
 const COUNTED: usize = 3;
@@ -113,7 +113,7 @@ impl Side {
     }
 
     /// Counts, and what was agreed on; the inner error is the edge's.
-    fn counts(&self) -> Result<Result<(Vec<(Counted, Option<u64>)>, Vec<String>), String>, Error> {
+    fn counts(&self) -> Result<Result<Seen<Option<u64>>, Failed>, Error> {
         // A session that is to be resumed is got first.
         if let Err(why) = self.client.counted(&self.edge)? {
             return Ok(Err(why));
@@ -122,9 +122,9 @@ impl Side {
         let mut agreed = Vec::new();
         for _ in 0..COUNTED {
             match self.client.counted(&self.edge)? {
-                Ok((counts, words)) => {
-                    all.push(counts);
-                    agreed = words;
+                Ok(seen) => {
+                    all.push(seen.counts);
+                    agreed = seen.agreed;
                 }
                 Err(why) => return Ok(Err(why)),
             }
@@ -133,7 +133,7 @@ impl Side {
             let first = all[0][i].1;
             (*what, all.iter().all(|counts| counts[i].1 == first).then_some(first))
         });
-        Ok(Ok((counts.collect(), agreed)))
+        Ok(Ok(Seen { counts: counts.collect(), agreed }))
     }
 }
 
@@ -144,9 +144,9 @@ impl Side {
 pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl FnMut(Progress)) -> Result<Compared, Error> {
     let mut base = Side::begin(base, options)?;
     let mut candidate = Side::begin(candidate, options)?;
-    let (of_base, agreed) = base.counts()?.map_err(|why| Error::Base { base: base.edge.named.clone(), why })?;
-    let mut compared = begun(Subject { name: base.edge.named.clone(), agreed }, &candidate);
-    count_both(&of_base, &candidate, &mut compared)?;
+    let of_base = base.counts()?.map_err(|Failed(why)| Error::Base { base: base.edge.named.clone(), why })?;
+    let mut compared = begun(Subject { name: base.edge.named.clone(), agreed: of_base.agreed }, &candidate);
+    count_both(&of_base.counts, &candidate, &mut compared)?;
     if compared.failed.is_none() {
         match options.budget.is_zero() {
             true => compared.times_left_out = Some(LeftOut::NotAsked),
@@ -191,12 +191,12 @@ fn begun(base: Subject, candidate: &Side) -> Compared {
 
 fn count_both(of_base: &[(Counted, Option<u64>)], candidate: &Side, compared: &mut Compared) -> Result<(), Error> {
     match candidate.counts()? {
-        Ok((counts, agreed)) => {
+        Ok(Seen { counts, agreed }) => {
             compared.candidate.agreed = agreed;
             let of = |what: Counted| of_base.iter().find(|(counted, _)| *counted == what).and_then(|(_, n)| *n);
             compared.counts = counts.into_iter().map(|(what, n)| Count { what, base: of(what), candidate: n }).collect();
         }
-        Err(why) => {
+        Err(Failed(why)) => {
             compared.failed = Some(why);
             compared.times_left_out = Some(LeftOut::CandidateFails);
         }

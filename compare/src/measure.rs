@@ -24,6 +24,18 @@ pub struct Client {
     timeout: Duration,
 }
 
+/// What is known of an edge by counting: exact where it is `u64`, perhaps not always the same where it is an `Option` of it.
+pub struct Seen<N> {
+    /// The counts.
+    pub counts: Vec<(Counted, N)>,
+    /// Version, cipher suite and protocol.
+    pub agreed: Vec<String>,
+}
+
+/// Why an edge failed, in the prober's words.
+#[derive(Debug)]
+pub struct Failed(pub String);
+
 /// What one handshake came to.
 pub enum Handshake {
     /// Time by part, in milliseconds.
@@ -65,12 +77,12 @@ impl Client {
     ///
     /// # Errors
     /// If the relay cannot be had.
-    pub fn counted(&self, edge: &Edge) -> io::Result<Result<(Vec<(Counted, u64)>, Vec<String>), String>> {
+    pub fn counted(&self, edge: &Edge) -> io::Result<Result<Seen<u64>, Failed>> {
         let relay = Relay::to(edge.address, self.timeout)?;
         let report = self.probe(edge, relay.address());
         let passed = relay.passed();
         if !report.success {
-            return Ok(Err(reason(&report)));
+            return Ok(Err(Failed(reason(&report))));
         }
         let exchanges = &report.trace.exchanges;
         let known = Known {
@@ -80,7 +92,7 @@ impl Client {
             resumed: report.resumed,
         };
         let agreed = [&report.version, &report.cipher_suite, &report.alpn].into_iter().flatten().cloned().collect();
-        Ok(Ok((count(&passed?, &known), agreed)))
+        Ok(Ok(Seen { counts: count(&passed?, &known), agreed }))
     }
 
     /// Times one handshake and the request behind it.
