@@ -80,7 +80,7 @@ fn two_edges() {
     let wrong = compare(&files, &plain, "proxy", &["--counts"]);
     t.check("what is no edge is said", wrong.refused(2, "{port}"), || wrong);
     let refused = whostalled(["compare", &plain, &plain, "--counts"]);
-    t.check("a base that does not verify is no base", refused.refused(2, "certificate_invalid"), || refused);
+    t.check("a base that does not verify is no base", refused.refused(2, "certificate_unknown_issuer"), || refused);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
     t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
 }
@@ -100,7 +100,7 @@ fn the_action() {
         .and_then(|()| std::os::unix::fs::symlink(binary(), on_path.join("whostalled")))
         .expect("our own folder");
     let path = format!("{}:{}", on_path.display(), std::env::var("PATH").unwrap_or_default());
-    let mut step = |candidate: &str, budget: &str, too_noisy: &str, place: &str| {
+    let step = |candidate: &str, budget: &str, too_noisy: &str, place: &str| {
         let place = folder.path().join(place);
         std::fs::create_dir(&place).expect("our own folder");
         let mut command = Command::new("bash");
