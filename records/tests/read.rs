@@ -6,6 +6,7 @@ use std::path::Path;
 use analysis::clock::Span;
 use analysis::judging::ledger::{Kind, Owner};
 use analysis::judging::verdict::Verdict;
+use whostalled_records::compared::{Compared, Counted, Outcome};
 use whostalled_records::explained::{ExplainReport, ExplainedRecord};
 use whostalled_records::handshake::{HandshakeRecord, Judged};
 use whostalled_records::read::{Error, Record, VERDICT_COMMENT, file, lines, verdict_comment};
@@ -48,6 +49,16 @@ fn handshakes_of_runs_before_the_walk_are_read() {
         let ledger = &judged.reading.ledger;
         assert_eq!(ledger.entries.iter().map(|e| e.span).sum::<Span>(), ledger.total);
     }
+}
+
+#[test]
+fn comparisons_are_read_and_are_a_base_for_others() {
+    let name = "5251137-compared.json";
+    let read: Compared = file(name, &written(name)).unwrap_or_else(|error| panic!("{error}"));
+    let worse: Vec<Counted> = read.counts.iter().filter(|count| count.is_worse()).map(|count| count.what).collect();
+    assert_eq!(worse, [Counted::RoundTrips, Counted::ServerRecords, Counted::HelloRetryRequests]);
+    assert_eq!((read.outcome, read.candidate.agreed[0].as_str()), (Outcome::Regression, "TLS 1.3"));
+    assert!(read.blocks.iter().all(|block| block.base_ms.len() == read.differences.len()) && !read.blocks.is_empty());
 }
 
 #[test]
