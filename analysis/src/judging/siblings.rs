@@ -14,36 +14,55 @@ use crate::judging::policy::{DISAGREE, DISAGREE_PERCENT, ENOUGH, LEAST_SPREAD, M
 /// Quantities remembered: the latest.
 const MOST: usize = 64;
 
-/// The latest quantities of one kind, and their order: every handshake asks for the middle of them.
+/// A quantity and its place in the order of time, in one number: they are many, and are put in order by size.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Sample(i64);
+
+impl Sample {
+    /// Bits of a place.
+    const PLACE: u32 = 8;
+
+    fn new(span: Span, place: u8) -> Self {
+        // 208 days fill what is left.
+        let most = i64::MAX >> Self::PLACE;
+        Self(span.nanos().clamp(-most, most) << Self::PLACE | i64::from(place))
+    }
+
+    fn nanos(self) -> i64 {
+        self.0 >> Self::PLACE
+    }
+
+    fn place(self) -> u8 {
+        self.0 as u8
+    }
+}
+
+/// The latest quantities of one kind, the least first: every handshake asks for the middle of them.
 #[derive(Clone, Default, Debug)]
 pub struct Samples {
-    latest: SmallVec<[i64; 4]>,
-    /// Their places in `latest`, the least first.
-    order: SmallVec<[u8; 16]>,
-    /// Which is the oldest, once there are [`MOST`].
+    sorted: SmallVec<[Sample; 4]>,
+    /// The place of the oldest, once there are [`MOST`].
     oldest: u8,
 }
 
 impl Samples {
     /// Takes one more.
     pub fn push(&mut self, span: Span) {
-        let place = if self.latest.len() < MOST {
-            self.latest.push(span.nanos());
-            self.latest.len() as u8 - 1
+        let place = if self.sorted.len() < MOST {
+            self.sorted.len() as u8
         } else {
             let place = self.oldest;
             self.oldest = (self.oldest + 1) % MOST as u8;
-            self.order.retain(|known| *known != place);
-            self.latest[usize::from(place)] = span.nanos();
+            self.sorted.retain(|known| known.place() != place);
             place
         };
-        let before = self.order.partition_point(|known| self.latest[usize::from(*known)] <= span.nanos());
-        self.order.insert(before, place);
+        let sample = Sample::new(span, place);
+        self.sorted.insert(self.sorted.partition_point(|known| *known < sample), sample);
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.latest.is_empty()
+        self.sorted.is_empty()
     }
 
     /// All of them.
@@ -53,8 +72,9 @@ impl Samples {
 
     /// All but one of this size: a handshake is no sibling of itself.
     pub fn without(&self, span: Span) -> Siblings<'_> {
-        let own = self.order.partition_point(|known| self.latest[usize::from(*known)] < span.nanos());
-        let is_there = self.order.get(own).is_some_and(|known| self.latest[usize::from(*known)] == span.nanos());
+        let least = Sample::new(span, 0);
+        let own = self.sorted.partition_point(|known| *known < least);
+        let is_there = self.sorted.get(own).is_some_and(|known| known.nanos() == least.nanos());
         Siblings { of: self, without: is_there.then_some(own) }
     }
 }
@@ -70,7 +90,7 @@ pub struct Siblings<'a> {
 impl Siblings<'_> {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.of.order.len() - usize::from(self.without.is_some())
+        self.of.sorted.len() - usize::from(self.without.is_some())
     }
 
     /// Whether there is none.
@@ -81,7 +101,7 @@ impl Siblings<'_> {
     /// The one with `n` below it.
     fn nth(&self, n: usize) -> i64 {
         let n = n + usize::from(self.without.is_some_and(|without| without <= n));
-        self.of.latest[usize::from(self.of.order[n])]
+        self.of.sorted[n].nanos()
     }
 
     /// A round trip of a path: what half of the handshakes took no longer than; absent without any.
@@ -192,7 +212,7 @@ mod tests {
         let middle = |mut values: Vec<i64>| {
             values.sort_unstable();
             let n = values.len();
-            (n > 0).then(|| if n % 2 == 0 { i64::midpoint(values[n / 2 - 1], values[n / 2]) } else { values[n / 2] })
+            (n > 0).then(|| if n.is_multiple_of(2) { i64::midpoint(values[n / 2 - 1], values[n / 2]) } else { values[n / 2] })
         };
         let median = middle(latest.to_vec())?;
         Some((median, middle(latest.iter().map(|x| (x - median).abs()).collect())?))
