@@ -29,7 +29,8 @@ pub enum Family {
 }
 
 impl Family {
-    fn admits(self, ip: IpAddr) -> bool {
+    /// Whether an address may be used at all.
+    pub fn admits(self, ip: IpAddr) -> bool {
         match self {
             Family::Any | Family::PreferV4 | Family::PreferV6 => true,
             Family::V4 => ip.is_ipv4(),

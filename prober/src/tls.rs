@@ -7,9 +7,12 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::noted;
 
 /// What a client offers and demands.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -52,23 +55,26 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     };
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(io::Error::other)?;
-    let builder = match options.insecure {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+    let verifier: Arc<dyn ServerCertVerifier> = match options.insecure {
+        true => Arc::new(Unverified(Arc::clone(&provider))),
         false => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), provider);
-            builder.with_webpki_verifier(verifier.build().map_err(io::Error::other)?)
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), Arc::clone(&provider));
+            verifier.build().map_err(io::Error::other)?
         }
     };
-    let mut config = match &options.certificate {
-        None => builder.with_no_client_auth(),
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(noted::Verifier(verifier)));
+    let key = match &options.certificate {
+        None => None,
         Some((chain, key)) => {
             let read = |e: rustls_pki_types::pem::Error, path: &PathBuf| io::Error::other(format!("{}: {e}", path.display()));
             let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
             let found = found.map_err(|e| read(e, chain))?;
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| read(e, key))?;
-            builder.with_client_auth_cert(found, secret).map_err(io::Error::other)?
+            let pair = CertifiedKey::from_der(found, secret, &provider);
+            Some(Arc::new(pair.map_err(|e| io::Error::other(format!("{} and {}: {e}", chain.display(), key.display())))?))
         }
     };
+    let mut config = builder.with_client_cert_resolver(Arc::new(noted::Resolver(key)));
     config.alpn_protocols = options.alpn.iter().map(|p| p.clone().into_bytes()).collect();
     config.resumption = if options.resume { Resumption::in_memory_sessions(8) } else { Resumption::disabled() };
     if options.key_log {
