@@ -50,6 +50,9 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         println!("flight read by us      {}", since(report.flight_read));
         println!("Finished sent          {}", since(report.client_finished));
         println!("first response         {}", since(report.first_response));
+        if let Some(staple) = &report.staple {
+            println!("stapled OCSP answer    {}", staple.status.name());
+        }
         if let Some(reason) = &report.reason {
             println!("{}", failed(reason.name(), report.detail.as_deref()));
         }

@@ -6,34 +6,41 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Name};
 
+use crate::reason::{Failure, Reason};
+
 const DAY: i64 = 86_400;
 /// Names that are listed; the others are counted.
 const MOST_NAMES: usize = 5;
 
-/// Words for what the verifier found; absent where its own say it all.
-pub(crate) fn words(error: &Error, chain: &[CertificateDer<'_>], name: &ServerName<'_>, now: UnixTime) -> Option<String> {
+/// What the verifier found, in words, and as which reason it counts; absent where the library's say it all.
+pub(crate) fn words(error: &Error, chain: &[CertificateDer<'_>], name: &ServerName<'_>, now: UnixTime) -> Option<Failure> {
     let Error::InvalidCertificate(error) = error else { return None };
     let all: Vec<X509Certificate<'_>> = chain.iter().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
     let leaf = all.first()?;
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    match error {
-        CertificateError::UnknownIssuer => Some(unknown_issuer(leaf, &all)),
+    let (reason, words) = match error {
+        CertificateError::UnknownIssuer => (Reason::CertificateUnknownIssuer, unknown_issuer(leaf, &all)),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             let ended = all.iter().filter(|c| c.validity().not_after.timestamp() < now);
             let first = ended.min_by_key(|c| c.validity().not_after.timestamp())?;
             let end = first.validity().not_after;
             let days = (now - end.timestamp()) / DAY;
-            Some(format!("{} ended on {end}, {} ago", whose(first, leaf), plural(days, "day")))
+            (Reason::CertificateExpired, format!("{} ended on {end}, {} ago", whose(first, leaf), plural(days, "day")))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             let early = all.iter().find(|c| c.validity().not_before.timestamp() > now)?;
-            Some(format!("{} begins on {} only", whose(early, leaf), early.validity().not_before))
+            let begins = early.validity().not_before;
+            (Reason::CertificateExpired, format!("{} begins on {begins} only", whose(early, leaf)))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Some(format!("the certificate is for {}, not for {}", names(leaf), name.to_str()))
+            let words = format!("the certificate is for {}, not for {}", names(leaf), name.to_str());
+            (Reason::CertificateWrongName, words)
         }
-        _ => None,
-    }
+        // The library says first that a root is no leaf.
+        _ if leaf.subject() == leaf.issuer() => (Reason::CertificateUnknownIssuer, unknown_issuer(leaf, &all)),
+        _ => return None,
+    };
+    Some(Failure::new(reason, words))
 }
 
 fn plural(n: i64, what: &str) -> String {

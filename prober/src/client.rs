@@ -383,8 +383,8 @@ impl Probe<'_> {
     /// A failure in words that say more than the library can: which certificate, which part of TLS is not shared, what was demanded.
     async fn explained(&self, failure: Failure, deadline: tokio::time::Instant) -> Failure {
         use Reason::{TlsAlert, TlsClosed, TlsIncompatible, TlsReset};
-        if let Some(words) = &self.notes.refused {
-            return Failure::new(failure.reason, words);
+        if let Some(refused) = &self.notes.refused {
+            return refused.clone();
         }
         let ended = matches!(failure.reason, TlsAlert | TlsClosed | TlsReset | TlsIncompatible);
         if self.notes.certificate_wanted && (ended || failure.certificate_refused) {
@@ -400,9 +400,13 @@ impl Probe<'_> {
         if failure.reason == TlsReset || self.target.route.proxy.is_some() {
             return failure; // who resets does so whatever is offered
         }
+        let provider = tls.crypto_provider();
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
         let spoken = offer::Spoken {
-            suites: tls.crypto_provider().cipher_suites.iter().map(|suite| suite.suite().into()).collect(),
-            groups: tls.crypto_provider().kx_groups.iter().map(|group| group.name().into()).collect(),
+            suites: provider.cipher_suites.iter().map(|suite| suite.suite().into()).collect(),
+            groups: provider.kx_groups.iter().map(|group| group.name().into()).collect(),
+            signatures: schemes.into_iter().map(Into::into).collect(),
+            newest: true,
         };
         let name = self.target.server_name.as_ref().unwrap_or(&self.target.host);
         let name = Some(name.as_str()).filter(|name| name.trim_matches(['[', ']']).parse::<IpAddr>().is_err());
@@ -476,11 +480,11 @@ impl Probe<'_> {
             (None, Some(_)) => Form::Absolute,
             _ => Form::Origin,
         };
-        let (mut of_tls, progress) = (None, Progress::default());
+        let (mut of_tls, mut heard, progress) = (None, None, Progress::default());
         let answer = match form {
             Form::Multiplexed => {
                 let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, Some(&progress));
-                let answer = ask_multiplexed(stream, request, &host, &progress).await;
+                let answer = ask_multiplexed(stream, request, &host, &progress, &mut heard).await;
                 if !progress.answered.load(Ordering::Relaxed) {
                     // Settings alone came: they answer nothing.
                     self.report.first_response = None;
@@ -494,12 +498,12 @@ impl Probe<'_> {
                     request.headers.extend(proxy.credentials());
                 }
                 let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, None);
-                ask(stream, &request, &host, form).await
+                ask(stream, &request, &host, form, &mut heard).await
             }
         };
-        let response = answer.map_err(|failure| of_tls.unwrap_or(failure))?;
+        self.report.response = heard;
+        answer.map_err(|failure| of_tls.unwrap_or(failure))?;
         self.report.response_end = Some(self.clock.now());
-        self.report.response = Some(response);
         Ok(())
     }
 

@@ -150,7 +150,7 @@ pub(crate) struct Progress {
     pub answered: AtomicBool,
 }
 
-/// Asks on a connection by HTTP/1.1, and reads the answer.
+/// Asks on a connection by HTTP/1.1, and reads the answer: `heard` has as much of it as came.
 ///
 /// # Errors
 /// If the request cannot be written, or what answers is no HTTP or breaks off.
@@ -159,12 +159,13 @@ pub(crate) async fn ask(
     request: &HttpRequest,
     host: &str,
     form: Form,
-) -> Result<Response, Failure> {
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
     let message = request.message(host, form)?.map(|()| Full::new(Bytes::from(request.body.clone())));
     let mut how = http1::Builder::new();
     how.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD);
     let (sender, connection) = how.handshake(stream).await.map_err(|e| failure(&e))?;
-    beside(connection, answer(sender, message, request)).await
+    beside(connection, answer(sender, message, request, heard)).await
 }
 
 /// The same by HTTP/2.
@@ -176,7 +177,8 @@ pub(crate) async fn ask_multiplexed(
     request: &HttpRequest,
     host: &str,
     progress: &Progress,
-) -> Result<Response, Failure> {
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
     let message = request.message(host, Form::Multiplexed)?;
     let mut how = h2::client::Builder::new();
     how.enable_push(false).max_header_list_size(MOST_HEAD as u32).initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
@@ -185,7 +187,7 @@ pub(crate) async fn ask_multiplexed(
     // The preface and our settings leave before the request: they are none.
     let mut over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
     progress.asked.store(true, Ordering::Relaxed);
-    let mut answer = pin!(multiplexed_answer(sender, message, request, progress));
+    let mut answer = pin!(multiplexed_answer(sender, message, request, progress, heard));
     poll_fn(|cx| {
         over = over || connection.as_mut().poll(cx).is_ready();
         answer.as_mut().poll(cx)
@@ -211,12 +213,13 @@ async fn answer(
     mut sender: SendRequest<Full<Bytes>>,
     message: Request<Full<Bytes>>,
     request: &HttpRequest,
-) -> Result<Response, Failure> {
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
     let (head, mut body) = sender.send_request(message).await.map_err(|e| failure(&e))?.into_parts();
     let version = if head.version == Version::HTTP_10 { 10 } else { 11 };
-    let mut response = Response::new(head.status.as_u16(), version, &head.headers);
+    let response = heard.insert(Response::new(head.status.as_u16(), version, &head.headers));
     if request.head_only {
-        return Ok(response);
+        return Ok(());
     }
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|e| failure(&e))?.into_data() else { continue }; // trailers
@@ -224,7 +227,7 @@ async fn answer(
             break;
         }
     }
-    Ok(response)
+    Ok(())
 }
 
 async fn multiplexed_answer(
@@ -232,7 +235,8 @@ async fn multiplexed_answer(
     message: Request<()>,
     request: &HttpRequest,
     progress: &Progress,
-) -> Result<Response, Failure> {
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
     let mut sender = sender.ready().await.map_err(|e| h2_failure(&e))?;
     let (head, mut rest) = sender.send_request(message, request.body.is_empty()).map_err(|e| h2_failure(&e))?;
     if !request.body.is_empty() {
@@ -240,9 +244,9 @@ async fn multiplexed_answer(
     }
     let (head, mut body) = head.await.map_err(|e| h2_failure(&e))?.into_parts();
     progress.answered.store(true, Ordering::Relaxed);
-    let mut response = Response::new(head.status.as_u16(), 20, &head.headers);
+    let response = heard.insert(Response::new(head.status.as_u16(), 20, &head.headers));
     if request.head_only {
-        return Ok(response);
+        return Ok(());
     }
     while let Some(data) = body.data().await {
         let data = data.map_err(|e| h2_failure(&e))?;
@@ -252,7 +256,7 @@ async fn multiplexed_answer(
             break;
         }
     }
-    Ok(response)
+    Ok(())
 }
 
 impl Response {
@@ -347,7 +351,9 @@ mod tests {
         let mut asked = Vec::new();
         let pieces = Pieces { pieces: pieces.iter().map(|p| p.as_bytes()).collect(), asked: &mut asked, early: None };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let answer = runtime.block_on(ask(pieces, request, "a.test:8443", Form::Origin));
+        let mut heard = None;
+        let answer = runtime.block_on(ask(pieces, request, "a.test:8443", Form::Origin, &mut heard));
+        let answer = answer.map(|()| heard.expect("it has come"));
         (String::from_utf8(asked).expect("it is text"), answer)
     }
 

@@ -14,6 +14,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::chain;
+use crate::reason::Failure;
 
 /// What was learnt since it was last taken.
 #[derive(Default, Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Notes {
     /// The stapled OCSP answer (RFC 6066, section 8), as it came.
     pub staple: Option<Vec<u8>>,
     /// Why the chain was refused, in words.
-    pub refused: Option<String>,
+    pub refused: Option<Failure>,
     /// The edge asked for a certificate of ours.
     pub certificate_wanted: bool,
     /// We had one to show.

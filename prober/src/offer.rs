@@ -1,8 +1,9 @@
 //! What an edge would have agreed to, had our library been able to speak it.
 //!
-//! In: an edge that refused our ClientHello. Out: words for what it wants and we have not, if that is what it was. A second connection
-//! offers everything in use since SSL 3.0; nothing of it is spoken, so no key is needed: the edge's first messages are in the clear and
-//! say what it chose (RFC 8446, section 4.1; RFC 5246, section 7.4; RFC 8422, section 5.4).
+//! In: an edge that refused our ClientHello. Out: words for what it wants and we have not, if that is what it was. One connection offers
+//! once more what our library offers: an edge that takes it refused us for another reason. The next offers everything in use since
+//! SSL 3.0; nothing of it is spoken, so no key is needed: the edge's first messages are in the clear and say what it chose (RFC 8446,
+//! section 4.1; RFC 5246, section 7.4; RFC 8422, section 5.4).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -110,9 +111,22 @@ const SIGNATURES: [u16; 17] = [
 ];
 
 /// What our library speaks.
+#[derive(Clone)]
 pub(crate) struct Spoken {
     pub suites: Vec<u16>,
     pub groups: Vec<u16>,
+    pub signatures: Vec<u16>,
+    /// TLS 1.3, beside what came before it.
+    pub newest: bool,
+}
+
+impl Spoken {
+    /// Everything in use; `newest`: TLS 1.3 too.
+    fn everything(newest: bool) -> Self {
+        let suites = SUITES.iter().map(|(number, _)| *number).filter(|number| newest || number >> 8 != 0x13);
+        let groups = GROUPS.iter().map(|(number, _)| *number);
+        Self { suites: suites.collect(), groups: groups.collect(), signatures: SIGNATURES.to_vec(), newest }
+    }
 }
 
 /// What an edge chose, as far as it said.
@@ -130,21 +144,23 @@ struct Choice {
 /// # Errors
 /// If it cannot be asked.
 pub(crate) async fn look(address: SocketAddr, source: Option<IpAddr>, name: Option<&str>, spoken: &Spoken) -> io::Result<Option<String>> {
-    let Some(choice) = offered(address, source, name, true).await? else { return Ok(None) };
+    if offered(address, source, name, spoken).await?.is_some() {
+        return Ok(None);
+    }
+    let Some(choice) = offered(address, source, name, &Spoken::everything(true)).await? else { return Ok(None) };
     if let Some(words) = choice.words(spoken) {
         return Ok(Some(words));
     }
-    if choice.version < 0x0304 {
-        return Ok(None);
-    }
-    // All that TLS 1.3 says in the clear is known: what is behind it, an edge may show in TLS 1.2.
-    let older = offered(address, source, name, false).await?;
-    Ok(older.and_then(|choice| choice.key).map(|key| format!("its certificate has {key}, which this client cannot verify")))
+    // What it shows in the clear we speak, and more kinds of signatures were all that made the difference. Before TLS 1.3 it shows why.
+    let older = offered(address, source, name, &Spoken::everything(false)).await?;
+    let key = older.and_then(|choice| choice.key);
+    let key = key.unwrap_or_else(|| "a key or a signature of another kind (P-521, Ed448, SHA-1 or the like)".to_owned());
+    Ok(Some(format!("its certificate has {key}, which this client cannot verify")))
 }
 
-async fn offered(address: SocketAddr, source: Option<IpAddr>, name: Option<&str>, newest: bool) -> io::Result<Option<Choice>> {
+async fn offered(address: SocketAddr, source: Option<IpAddr>, name: Option<&str>, what: &Spoken) -> io::Result<Option<Choice>> {
     let mut stream: TcpStream = crate::connect::begin(address, source).await?;
-    stream.write_all(&hello(name, newest)).await?;
+    stream.write_all(&hello(name, what)).await?;
     let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
     while heard.len() < MOST {
         let n = stream.read(&mut buffer).await?;
@@ -169,18 +185,18 @@ fn list(all: impl Iterator<Item = u16>) -> Vec<u8> {
     vector(2, &all.flat_map(u16::to_be_bytes).collect::<Vec<u8>>())
 }
 
-/// A ClientHello that offers everything; `newest`: TLS 1.3 too.
-fn hello(name: Option<&str>, newest: bool) -> Vec<u8> {
+/// A ClientHello.
+fn hello(name: Option<&str>, what: &Spoken) -> Vec<u8> {
     let mut extensions = Vec::new();
     if let Some(name) = name {
         let entry = [&[0][..], &vector(2, name.as_bytes())].concat();
         extensions.extend(extension(0, &vector(2, &entry)));
     }
-    extensions.extend(extension(10, &list(GROUPS.iter().map(|(number, _)| *number))));
+    extensions.extend(extension(10, &list(what.groups.iter().copied())));
     extensions.extend(extension(11, &[1, 0]));
-    extensions.extend(extension(13, &list(SIGNATURES.into_iter())));
+    extensions.extend(extension(13, &list(what.signatures.iter().copied())));
     extensions.extend(extension(23, &[]));
-    if newest {
+    if what.newest {
         let versions: Vec<u8> = [0x0304_u16, 0x0303, 0x0302, 0x0301].into_iter().flat_map(u16::to_be_bytes).collect();
         extensions.extend(extension(43, &vector(1, &versions)));
         // No share: the edge says which group it wants in a HelloRetryRequest.
@@ -188,14 +204,8 @@ fn hello(name: Option<&str>, newest: bool) -> Vec<u8> {
     }
     // Chance is for keys; here there is none.
     let random = [0x77; 32];
-    let body = [
-        &[3, 3][..],
-        &random,
-        &vector(1, &random),
-        &list(SUITES.iter().map(|(number, _)| *number).filter(|number| newest || number >> 8 != 0x13)),
-        &[1, 0],
-        &vector(2, &extensions),
-    ];
+    let suites = list(what.suites.iter().copied());
+    let body = [&[3, 3][..], &random, &vector(1, &random), &suites, &[1, 0], &vector(2, &extensions)];
     let message = [&[1][..], &vector(3, &body.concat())].concat();
     [&[HANDSHAKE, 3, 1][..], &vector(2, &message)].concat()
 }
@@ -354,7 +364,7 @@ mod tests {
     use super::*;
 
     fn spoken() -> Spoken {
-        Spoken { suites: vec![0x1301, 0xc02f], groups: vec![29, 23, 24] }
+        Spoken { suites: vec![0x1301, 0xc02f], groups: vec![29, 23, 24], ..Spoken::everything(true) }
     }
 
     fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -402,7 +412,7 @@ mod tests {
     #[test]
     fn a_hello_is_well_formed() {
         for newest in [true, false] {
-            let (all, alert) = messages(&hello(Some("a.test"), newest));
+            let (all, alert) = messages(&hello(Some("a.test"), &Spoken::everything(newest)));
             let found = whole(&all);
             assert!(found.len() == 1 && found[0].0 == 1 && !alert);
             let mut r = Reader(found[0].1);

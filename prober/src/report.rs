@@ -88,7 +88,7 @@ pub struct Report {
     /// Whether the edge asked for a certificate of ours.
     #[serde(default)]
     pub certificate_wanted: bool,
-    /// The answer to the request.
+    /// The answer to the request, as much of it as came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub response: Option<Response>,
     /// How long injected pauses took, as measured, in milliseconds.

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::noted;
 
@@ -59,7 +61,7 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
         true => Arc::new(Unverified(Arc::clone(&provider))),
         false => {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), Arc::clone(&provider));
-            verifier.build().map_err(io::Error::other)?
+            Arc::new(Trusting { chains: verifier.build().map_err(io::Error::other)?, named: named(options)? })
         }
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(noted::Verifier(verifier)));
@@ -102,6 +104,69 @@ fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
     match roots.is_empty() {
         true => Err(io::Error::other(format!("{place}: no usable root certificate"))),
         false => Ok(roots),
+    }
+}
+
+/// Certificates that a file of roots names.
+fn named(options: &TlsOptions) -> io::Result<Vec<CertificateDer<'static>>> {
+    let Some(path) = &options.ca else { return Ok(Vec::new()) };
+    let unreadable = |e| io::Error::other(format!("{}: {e}", path.display()));
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)
+}
+
+/// Verifies chains, and trusts a certificate that the user named itself: one that is self-signed is often a root and a server's at once,
+/// which the library would not have (curl, OpenSSL and Go take it).
+#[derive(Debug)]
+struct Trusting {
+    chains: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.chains.verify_server_cert(leaf, others, name, staple, now);
+        if verified.is_ok() || !self.named.contains(leaf) {
+            return verified;
+        }
+        let Some(validity) = X509Certificate::from_der(leaf).ok().map(|(_, c)| c.validity().clone()) else { return verified };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now > validity.not_after.timestamp() {
+            return Err(CertificateError::Expired.into());
+        }
+        if now < validity.not_before.timestamp() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
     }
 }
 

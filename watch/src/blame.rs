@@ -118,6 +118,8 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let culprit = match (reason, &opinion.target.verdict) {
             (Reason::Prober, _) => Culprit::Prober,
             (Reason::DnsNoAddress | Reason::DnsTimeout | Reason::DnsFailed, _) => Culprit::Resolver,
+            // Neither side is at fault for what both do not share.
+            (Reason::TlsIncompatible, _) => Culprit::Protocol,
             (reason, _) if reason.is_edges_word() => Culprit::Edge,
             (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
             _ => Culprit::Inconclusive,

@@ -184,9 +184,12 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
     let modules = Arc::clone(&served.blackbox.borrow());
-    let patience =
-        headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
-    let patience = patience.filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
+    let patience = headers.get("X-Prometheus-Scrape-Timeout-Seconds").filter(|value| !value.is_empty());
+    let patience = patience.map(|value| value.to_str().ok().and_then(|value| value.parse::<f64>().ok()));
+    if patience == Some(None) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Failed to parse timeout from Prometheus header\n").into_response();
+    }
+    let patience = patience.flatten().filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
     match blackbox::probe(&modules, &query, patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => {

@@ -1,7 +1,6 @@
 //! What is probed: servers on loopback that answer the same whoever asks. In: nothing. Out: where they are.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -56,7 +55,9 @@ impl Servers {
         let acceptor = tls.clone();
         serve(postgres, move |stream| database(stream, acceptor.clone()));
         let (dns, dns_tls) = (free_port(), free_port());
-        RUNTIME.spawn(datagrams(dns));
+        for host in ["127.0.0.1", "::1"] {
+            RUNTIME.spawn(datagrams(host, dns));
+        }
         serve(dns, lookups);
         serve(dns_tls, move |stream| {
             let acceptor = tls.clone();
@@ -67,17 +68,21 @@ impl Servers {
     }
 }
 
-/// Serves whoever comes to a port of 127.0.0.1; a connection that breaks off is nobody's fault.
+/// Serves whoever comes to a port of loopback, of IPv4 and IPv6; a connection that breaks off is nobody's fault.
 fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
     port: u16,
-    each: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
+    each: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static,
 ) {
-    let listener = RUNTIME.block_on(TcpListener::bind(("127.0.0.1", port))).expect("a free port");
-    RUNTIME.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(each(stream));
-        }
-    });
+    let each = std::sync::Arc::new(each);
+    for host in ["127.0.0.1", "::1"] {
+        let listener = RUNTIME.block_on(TcpListener::bind((host, port))).expect("a free port");
+        let each = std::sync::Arc::clone(&each);
+        RUNTIME.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(each(stream));
+            }
+        });
+    }
 }
 
 struct Asked {
@@ -286,8 +291,8 @@ fn lookup(question: &[u8]) -> Option<Vec<u8>> {
     Some([head, question[12..kind_at + 4].to_vec(), answers.concat(), authority, additional].concat())
 }
 
-async fn datagrams(port: u16) {
-    let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], port))).await.expect("a free port");
+async fn datagrams(host: &str, port: u16) {
+    let socket = UdpSocket::bind((host, port)).await.expect("a free port");
     let mut question = [0; 512];
     while let Ok((len, asker)) = socket.recv_from(&mut question).await {
         if let Some(answer) = lookup(&question[..len]) {
@@ -319,7 +324,7 @@ events {{}}
 http {{
   access_log off; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
   server {{
-    listen 127.0.0.1:{port} ssl http2; root {0}/html;
+    listen 127.0.0.1:{port} ssl http2; listen [::1]:{port} ssl http2; root {0}/html;
     ssl_certificate {1}; ssl_certificate_key {2};
     location /moved {{ return 302 /ok; }}
     location /echo {{ return 200 \"$request_method $host\"; }}

@@ -8,12 +8,12 @@ use prober::http::{HttpRequest, Response};
 use prober::{Pauses, Report, Route, Target, probe};
 use url::Url;
 
-use super::body::{MOST_BODY, judge};
+use super::body::{MOST_BODY, Part, judge};
 use super::families::Families;
 use super::http::Http;
 use super::redirect::{Request, target};
-use super::reported::{addressed, certificates, durations, resolved, verdict};
-use super::{ProbeError, Question, Shared};
+use super::reported::{addressed, certificates, durations, no_durations, resolved, verdict};
+use super::{ProbeError, Question, Shared, choose};
 
 /// Redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
@@ -34,11 +34,30 @@ impl Http {
                 return Ok(false);
             }
         };
-        let asked = self.follow(Request::first(self, url, question.hostname)?, question, shared, found).await?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let asked = match Request::first(self, url, question.hostname) {
+            Ok(first) => self.follow(first, question, shared, found).await,
+            Err(error) => Err(error),
+        };
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error @ (ProbeError::Question(_) | ProbeError::UnknownModule(_))) => return Err(error),
+            Err(error @ (ProbeError::Configuration(_) | ProbeError::Secret(_) | ProbeError::Host(_))) => {
+                let connected = matches!(error, ProbeError::Secret(_));
+                found.note(error);
+                if let Some((_, took)) = choose(&host, self.family(), question, shared, found).await {
+                    no_durations(found, took, connected);
+                }
+                return Ok(false);
+            }
+        };
         let (Some(first), Some(last)) = (asked.reports.first(), asked.reports.last()) else { return Ok(false) };
-        addressed(found, first);
-        resolved(found, first);
-        durations(found, &asked.reports);
+        let looked_up = !self.proxies.skips_lookup();
+        if looked_up {
+            addressed(found, first);
+            resolved(found, first);
+        }
+        durations(found, &asked.reports, looked_up);
         verdict(found, last);
         found.gauge("probe_http_redirects", "The number of redirects", asked.redirects);
         let Some(response) = last.response.as_ref().filter(|_| !asked.astray) else { return Ok(false) };
@@ -48,7 +67,12 @@ impl Http {
             certificates(found, last, self.tls_config.insecure_skip_verify);
         }
         answered(found, response);
-        let opinion = judge(self, response, encrypted, !asked.unfollowed);
+        let part = match (asked.unfollowed, last.success) {
+            (true, _) => Part::Unread,
+            (false, true) => Part::Whole,
+            (false, false) => Part::Broken,
+        };
+        let opinion = judge(self, response, encrypted, part);
         found.gauge("probe_http_uncompressed_body_length", UNCOMPRESSED, opinion.length);
         found.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(opinion.by_regex));
         opinion.why.iter().for_each(|why| found.note(why));

@@ -37,9 +37,19 @@ impl Opinion {
     }
 }
 
-/// Judges an answer in the exporter's order: what fails first hides what depends on it. `whole`: it is not a redirect that was not
-/// followed, whose body nobody reads.
-pub(super) fn judge(module: &Http, response: &Response, encrypted: bool, whole: bool) -> Opinion {
+/// How much of a body there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// It breaks off.
+    Broken,
+    /// None: of a redirect that is not followed nobody reads it.
+    Unread,
+}
+
+/// Judges an answer in the exporter's order: what fails first hides what depends on it.
+pub(super) fn judge(module: &Http, response: &Response, encrypted: bool, part: Part) -> Opinion {
     let mut opinion = Opinion { good: true, ..Opinion::default() };
     let status = i64::from(response.status);
     let admitted = match module.valid_status_codes.as_slice() {
@@ -52,7 +62,7 @@ pub(super) fn judge(module: &Http, response: &Response, encrypted: bool, whole: 
     if opinion.good {
         headers(module, response, &mut opinion);
     }
-    body(module, response, whole, &mut opinion);
+    body(module, response, part, &mut opinion);
     let version = version(response);
     if !module.valid_http_versions.is_empty() && !module.valid_http_versions.contains(&version) {
         opinion.fails(format!("version {version}"));
@@ -87,12 +97,12 @@ fn headers(module: &Http, response: &Response, opinion: &mut Opinion) {
     }
 }
 
-fn body(module: &Http, response: &Response, whole: bool, opinion: &mut Opinion) {
+fn body(module: &Http, response: &Response, part: Part, opinion: &mut Opinion) {
     let limit = Some(module.body_size_limit.0).filter(|limit| *limit > 0);
     let matches: &[Expression] = &module.fail_if_body_matches_regexp;
     let wanted: &[Expression] = &module.fail_if_body_not_matches_regexp;
     let by_regex = opinion.good && !(matches.is_empty() && wanted.is_empty());
-    if !whole {
+    if part == Part::Unread {
         if by_regex {
             opinion.fails_by_regex("the body of a redirect that is not followed is not read".into());
         }
@@ -106,6 +116,7 @@ fn body(module: &Http, response: &Response, whole: bool, opinion: &mut Opinion) 
     opinion.length = limit.map_or(length, |limit| length.min(limit));
     let error = match () {
         () if limit.is_some_and(|limit| length > limit) => Some(format!("its body is longer than {} bytes", limit.unwrap_or(0))),
+        () if part == Part::Broken => Some("its body breaks off".into()),
         () if cut || length > MOST_UNPACKED => Some("its body is longer than can be looked at".into()),
         () => error.map(|error| format!("its body cannot be unpacked: {error}")),
     };
@@ -131,12 +142,7 @@ fn unpack(encoding: &str, packed: &[u8], limit: u64) -> (Vec<u8>, u64, Option<io
     };
     let mut unpacked = Vec::new();
     let error = reader.by_ref().take(limit.saturating_add(1)).read_to_end(&mut unpacked).err();
-    // What is no gzip at all is passed on as it is; the probe fails all the same.
-    let head = error.is_some() && encoding.eq_ignore_ascii_case("gzip") && !packed.starts_with(&[0x1f, 0x8b]);
     drop(reader);
-    if head {
-        unpacked = packed.to_vec();
-    }
     let length = unpacked.len() as u64;
     unpacked.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     (unpacked, length, error)
@@ -159,7 +165,7 @@ mod tests {
     }
 
     fn good(text: &str, body: &[u8]) -> (bool, bool, u64) {
-        let opinion = judge(&module(text), &response(body), false, true);
+        let opinion = judge(&module(text), &response(body), false, Part::Whole);
         (opinion.good, opinion.by_regex, opinion.length)
     }
 
@@ -187,7 +193,7 @@ mod tests {
         assert_eq!(good(&format!("{{ {wants} }}"), &packed), (true, false, 700));
         assert_eq!(good(&format!("{{ {wants}, body_size_limit: 699B }}"), &packed), (false, true, 699));
         assert_eq!(good("{ compression: gzip, body_size_limit: 700B }", &packed), (true, false, 700));
-        assert_eq!(good("{ compression: gzip }", b"plain"), (false, false, 5));
+        assert_eq!(good("{ compression: gzip }", b"plain"), (false, false, 0));
         assert!(!good("{ compression: gzip }", &packed[..packed.len() / 2]).0, "it breaks off");
         assert_eq!(good("{ compression: identity, body_size_limit: 3B }", b"plain"), (false, false, 3));
     }
@@ -195,12 +201,12 @@ mod tests {
     #[test]
     fn what_fails_by_its_status_is_not_looked_at_further() {
         let teapot = Response { status: 418, ..response(b"x") };
-        let opinion = judge(&module("{ fail_if_body_matches_regexp: [x] }"), &teapot, true, true);
+        let opinion = judge(&module("{ fail_if_body_matches_regexp: [x] }"), &teapot, true, Part::Whole);
         assert_eq!((opinion.good, opinion.by_regex, opinion.length), (false, false, 1));
         let admitted = module("{ valid_status_codes: [418], fail_if_ssl: true, valid_http_versions: [HTTP/2.0] }");
-        let opinion = judge(&admitted, &teapot, true, true);
+        let opinion = judge(&admitted, &teapot, true, Part::Whole);
         assert_eq!(opinion.why, ["version HTTP/1.1", "the last request was encrypted"]);
-        let moved = judge(&module("{ fail_if_body_matches_regexp: [x] }"), &response(b""), false, false);
+        let moved = judge(&module("{ fail_if_body_matches_regexp: [x] }"), &response(b""), false, Part::Unread);
         assert_eq!((moved.good, moved.by_regex, moved.length), (false, true, 0), "as the exporter");
     }
 }

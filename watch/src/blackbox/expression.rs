@@ -32,11 +32,6 @@ impl Expression {
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// As it was written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// What it finds in.
     pub fn regex(&self) -> &Regex {
         &self.regex

@@ -92,7 +92,7 @@ impl Default for Blackbox {
     /// What `/probe` offers without a configuration: `http_2xx` and `tcp_connect`, as the exporter's own example does.
     fn default() -> Self {
         let module = |kind| Module { kind, timeout: None, rest: Rest::new() };
-        let tcp = |tls| Kind::Tcp(Box::new(Tcp { tls, ..Tcp::default() }));
+        let tcp = |tls| Kind::Tcp(Box::new(Tcp::speaking(tls)));
         let named = [
             ("http_2xx", Kind::Http(Box::default())),
             ("tcp_connect", tcp(false)),
@@ -112,7 +112,7 @@ impl Blackbox {
     /// # Errors
     /// If it is none, or what it says of a module cannot be meant: then the exporter would not take it either.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let marked = octets::mark(text);
+        let marked = octets::mark(first_document(text));
         let found: WrittenFile = serde_saphyr::from_str(&marked).map_err(|e| Invalid(words(&e.to_string())))?;
         let module = |(name, written): (String, Written)| match written.module() {
             Ok(module) => Ok((name, module)),
@@ -136,6 +136,21 @@ impl Blackbox {
     }
 }
 
+/// The first of several documents: the exporter reads no other.
+fn first_document(text: &str) -> &str {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let ends = line.starts_with("---") && begun || line.trim_end() == "...";
+        if ends {
+            return &text[..at];
+        }
+        let bare = line.trim_start_matches('\u{feff}').trim();
+        begun |= !(bare.is_empty() || bare.starts_with(['#', '%']));
+        at += line.len();
+    }
+    text
+}
+
 /// Fields that change nothing of what a probe finds here.
 const HARMLESS: [&str; 1] = ["enable_http3"];
 /// Sections of other probers.
@@ -143,7 +158,9 @@ const OTHERS: [&str; 3] = ["grpc", "unix", "websocket"];
 
 /// The reader's words without the text around the place: there may be credentials in it.
 pub(super) fn words(error: &str) -> String {
-    visible(error.lines().next().unwrap_or_default().trim()).into_owned()
+    let line = error.lines().next().unwrap_or_default().trim();
+    // What a programmer would set is none of the reader's business.
+    visible(line.split(", set ").next().unwrap_or(line)).into_owned()
 }
 
 /// Whether a field says nothing.
@@ -358,6 +375,15 @@ modules:
             assert!(error.contains(why), "{section}: {error}");
         }
         assert!(Blackbox::parse("modules: {}\nmodulez: {}\n").is_err());
+        let twice = Blackbox::parse("modules:\n  a: { prober: http }\n  a: { prober: tcp }\n").expect_err("twice").to_string();
+        assert!(twice.contains("line 3") && twice.contains("duplicate") && !twice.contains("Options"), "{twice}");
+    }
+
+    #[test]
+    fn of_several_documents_the_first_is_read() {
+        let text = "# what it is\n---\nmodules:\n  a: { prober: http }\n---\nmodules: [\n";
+        assert_eq!(Blackbox::parse(text).expect("the first is whole").modules.len(), 1);
+        assert_eq!(first_document("a: b\n...\nc\n"), "a: b\n");
     }
 
     #[test]

@@ -23,9 +23,8 @@ pub(super) struct Proxies {
     proxy_from_environment: bool,
     #[serde(deserialize_with = "nullable")]
     proxy_connect_header: BTreeMap<String, Vec<String>>,
-    /// Names are never looked up here before a proxy is asked.
-    #[serde(rename = "skip_resolve_phase_with_proxy", deserialize_with = "nullable")]
-    _skip_resolve_phase_with_proxy: bool,
+    #[serde(deserialize_with = "nullable")]
+    skip_resolve_phase_with_proxy: bool,
     #[serde(flatten)]
     pub(super) rest: Rest,
 }
@@ -35,6 +34,11 @@ impl Proxies {
     pub(super) fn refused(&self) -> Option<String> {
         let url = Url::parse(&self.proxy_url).ok()?;
         (url.scheme() != "http").then(|| format!("proxy_url: {}:// is not spoken here, http:// is", url.scheme()))
+    }
+
+    /// Whether the exporter says nothing of addresses, as it looks none up.
+    pub(super) fn skips_lookup(&self) -> bool {
+        self.skip_resolve_phase_with_proxy && !self.proxy_url.is_empty()
     }
 
     /// As the exporter checks it.

@@ -54,6 +54,14 @@ pub(super) fn verdict(found: &mut Families, report: &Report) {
     found.labelled("whostalled_probe_verdict_info", "Who stalled, and the evidence", &[("verdict", &label)], 1);
     let sick = i32::from(opinion.health.sick.is_some());
     found.gauge("whostalled_prober_sick", "Whether the prober was too sick to judge the target", sick);
+    if let Some(staple) = &report.staple {
+        let status = [("status", staple.status.name())];
+        found.labelled("whostalled_probe_ocsp_staple_info", "What the stapled OCSP answer says of the certificate", &status, 1);
+        if let Some(until) = staple.next_update {
+            let help = "When there is to be a newer OCSP answer";
+            found.gauge("whostalled_probe_ocsp_staple_next_update_timestamp_seconds", help, until);
+        }
+    }
     if let Some(reason) = report.reason {
         found.labelled("whostalled_probe_failure_info", "Why the probe failed", &[("reason", reason.name())], 1);
     }
@@ -97,9 +105,20 @@ pub(super) fn tls(
 /// What the exporter says of a chain that nobody verified: Go's zero time.
 const NO_CHAIN: i64 = -62_135_596_800;
 
-/// Phases summed over redirects. As in the exporter, one that did not happen is 0, but for all behind a lookup that failed.
-pub(super) fn durations(found: &mut Families, reports: &[Report]) {
-    let (name, help) = ("probe_http_duration_seconds", "Duration of http request by phase, summed over all redirects");
+const DURATION: (&str, &str) = ("probe_http_duration_seconds", "Duration of http request by phase, summed over all redirects");
+
+/// Phases where there was no request: what a module names is not there. The exporter finds that out behind the lookup, or behind all that
+/// comes before the request is written.
+pub(super) fn no_durations(found: &mut Families, lookup: f64, connected: bool) {
+    found.labelled(DURATION.0, DURATION.1, &[("phase", "resolve")], lookup);
+    for phase in ["connect", "tls", "processing", "transfer"].into_iter().filter(|_| connected) {
+        found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], 0);
+    }
+}
+
+/// Phases summed over redirects. As in the exporter, one that did not happen is 0, but for all behind a lookup that failed; `looked_up`:
+/// the lookup is one of them.
+pub(super) fn durations(found: &mut Families, reports: &[Report], looked_up: bool) {
     type Pick = fn(&Report) -> (Option<Instant<Client>>, Option<Instant<Client>>);
     let phases: [(&str, Pick); 5] = [
         ("resolve", |r| (r.dns_start, Some(r.dns_end.unwrap_or(r.ended)))),
@@ -111,8 +130,8 @@ pub(super) fn durations(found: &mut Families, reports: &[Report]) {
     let known = reports.first().is_some_and(|r| r.connect_start.is_some());
     for (phase, pick) in phases {
         let spans = reports.iter().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?)));
-        if phase == "resolve" || known {
-            found.labelled(name, help, &[("phase", phase)], spans.sum::<f64>());
+        if if phase == "resolve" { looked_up } else { known } {
+            found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.sum::<f64>());
         }
     }
 }

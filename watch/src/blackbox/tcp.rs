@@ -20,7 +20,7 @@ pub(super) struct Tcp {
     #[serde(deserialize_with = "nullable")]
     pub(super) query_response: Vec<Step>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) tls: bool,
+    tls: bool,
     #[serde(deserialize_with = "nullable")]
     tls_config: Tls,
     #[serde(deserialize_with = "nullable")]
@@ -58,6 +58,11 @@ pub(super) fn source(written: &str) -> Result<Option<IpAddr>, Invalid> {
 }
 
 impl Tcp {
+    /// A module that connects, with TLS or without.
+    pub(super) fn speaking(tls: bool) -> Self {
+        Self { tls, ..Self::default() }
+    }
+
     /// Connects, and says and hears what the section has; whether it succeeded.
     pub(super) async fn probe(
         &self,
