@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::Clock;
+use crate::clock::Clock;
 use crate::reason::Failure;
 use crate::tcp_info::{TcpInfo, tcp_info};
 

@@ -194,8 +194,7 @@ impl Socket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<IpAddr>, Option<u8>)> {
         let mut space = nix::cmsg_space!(i32);
         let mut slices = [IoSliceMut::new(buffer)];
-        let message =
-            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
+        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
         let from = message.address.and_then(|address| {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))

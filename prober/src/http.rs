@@ -13,8 +13,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::{Request, Uri, Version};
-use tokio::io::{AsyncRead, AsyncWrite};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::reason::{Failure, Reason};
 
@@ -90,10 +90,11 @@ impl HttpRequest {
         let own = own.into_iter().filter(|(name, _)| named(name).is_none());
         let all = own.chain(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         // A stream has no connection of its own to speak of, and no `Host` beside its authority.
-        let of_connection =
-            |name: &str| ["host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+        let of_connection = |name: &str| {
+            ["host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
                 .iter()
-                .any(|n| name.eq_ignore_ascii_case(n));
+                .any(|n| name.eq_ignore_ascii_case(n))
+        };
         for (name, value) in all.filter(|(name, _)| !multiplexed || !of_connection(name)) {
             let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
             // A value may be a secret.
@@ -181,7 +182,10 @@ pub(crate) async fn ask_multiplexed(
 ) -> Result<(), Failure> {
     let message = request.message(host, Form::Multiplexed)?;
     let mut how = h2::client::Builder::new();
-    how.enable_push(false).max_header_list_size(MOST_HEAD as u32).initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+    how.enable_push(false)
+        .max_header_list_size(MOST_HEAD as u32)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     let (sender, connection) = how.handshake(stream).await.map_err(|e| h2_failure(&e))?;
     let mut connection = pin!(connection);
     // The preface and our settings leave before the request: they are none.
@@ -277,7 +281,9 @@ impl Response {
 
 fn h2_failure(error: &h2::Error) -> Failure {
     match error.get_io() {
-        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => Failure::new(Reason::RequestClosed, "the edge closed the connection"),
+        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
+            Failure::new(Reason::RequestClosed, "the edge closed the connection")
+        }
         Some(io) => Failure::new(Reason::RequestClosed, io),
         None if error.is_remote() => Failure::new(Reason::RequestClosed, format!("the edge ended the request: {error}")),
         None if error.is_library() || error.is_reset() || error.is_go_away() => Failure::new(Reason::HttpMalformed, error),

@@ -14,6 +14,7 @@
 
 mod chain;
 mod client;
+mod clock;
 mod connect;
 pub mod echo;
 pub mod host;

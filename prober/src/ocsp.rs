@@ -2,8 +2,8 @@
 //!
 //! Its signature is not checked: it is reported, and nothing rests on it.
 
-use x509_parser::asn1_rs::{Any, Enumerated, FromDer, GeneralizedTime, OctetString, Oid, Sequence, Tag};
 use serde::{Deserialize, Serialize};
+use x509_parser::asn1_rs::{Any, Enumerated, FromDer, GeneralizedTime, OctetString, Oid, Sequence, Tag};
 
 /// What it says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -188,7 +188,9 @@ impl Failure {
             TlsError::FailedToGetCurrentTime | TlsError::FailedToGetRandomBytes => Reason::Prober,
             _ => Reason::TlsProtocol,
         };
-        use AlertDescription::{AccessDenied, BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA, UnsupportedCertificate};
+        use AlertDescription::{
+            AccessDenied, BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA, UnsupportedCertificate,
+        };
         let refused = [AccessDenied, BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA, UnsupportedCertificate];
         let certificate_refused = matches!(error, TlsError::AlertReceived(alert) if refused.contains(alert))
             || reason == Reason::ClientCertificateDemanded;

@@ -34,6 +34,15 @@ impl Server {
         }
         server
     }
+
+    /// One that shows this certificate, and `others` behind it.
+    fn showing(place: &Place, certificate: &str, others: &str, key: &str) -> Self {
+        place.write("shown.pem", certificate);
+        place.write("others.pem", others);
+        place.write("shown.key", key);
+        let options = ["-cert", "shown.pem", "-key", "shown.key", "-cert_chain", "others.pem"];
+        Self::start(place.path(), if others.is_empty() { &options[..4] } else { &options })
+    }
 }
 
 impl Drop for Server {
@@ -64,7 +73,10 @@ impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a temporary folder"));
         let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30", "-nodes"];
-        openssl(place.path(), &[&["req", "-x509", "-newkey", "rsa:2048", "-keyout", "rsa.key", "-out", "rsa.pem"][..], &name].concat());
+        openssl(
+            place.path(),
+            &[&["req", "-x509", "-newkey", "rsa:2048", "-keyout", "rsa.key", "-out", "rsa.pem"][..], &name].concat(),
+        );
         let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp521r1"];
         openssl(place.path(), &[&["req", "-x509", "-keyout", "p521.key", "-out", "p521.pem"][..], &curve, &name].concat());
         place
@@ -113,7 +125,10 @@ async fn a_server_that_our_library_cannot_speak_to_is_said_to_be_that() {
     for (options, said) in [
         ([&rsa[..], &["-tls1_2", "-cipher", "AES128-SHA"]].concat(), "RSA key exchange (TLS_RSA_WITH_AES_128_CBC_SHA)"),
         ([&rsa[..], &["-tls1_2", "-cipher", "AES128-GCM-SHA256"]].concat(), "RSA key exchange (TLS_RSA_WITH_AES_128_GCM_SHA256)"),
-        ([&rsa[..], &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"]].concat(), "CBC encryption (TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA)"),
+        (
+            [&rsa[..], &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"]].concat(),
+            "CBC encryption (TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA)",
+        ),
         ([&rsa[..], &["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"]].concat(), "DHE key exchange"),
         ([&rsa[..], &["-tls1"], &everything].concat(), "TLS 1.0 at most"),
         ([&rsa[..], &["-tls1_1"], &everything].concat(), "TLS 1.1 at most"),
@@ -139,7 +154,19 @@ async fn an_alert_of_an_edge_that_we_could_speak_to_stays_its_own() {
     }
     let place = Place::new();
     // A name that the server does not know, and will not have: unrecognized_name.
-    let options = ["-cert", "rsa.pem", "-key", "rsa.key", "-cert2", "rsa.pem", "-key2", "rsa.key", "-servername", "other.test", "-servername_fatal"];
+    let options = [
+        "-cert",
+        "rsa.pem",
+        "-key",
+        "rsa.key",
+        "-cert2",
+        "rsa.pem",
+        "-key2",
+        "rsa.key",
+        "-servername",
+        "other.test",
+        "-servername_fatal",
+    ];
     let server = Server::start(place.path(), &options);
     let report = shake(server.port, &insecure(), None).await;
     assert_eq!(report.reason, Some(Reason::TlsAlert), "{report:?}");
@@ -222,26 +249,63 @@ async fn what_is_wrong_with_a_chain_is_said_in_words() {
     let (trusted, foreign) = (Some(trusted), Some(foreign));
     use Reason::{CertificateExpired, CertificateUnknownIssuer, CertificateWrongName};
     for (name, (pem, key), sent, ca, reason, said) in [
-        ("incomplete", leaf("localhost", &far, &between_issuer), "", &trusted, CertificateUnknownIssuer, "the chain is incomplete: the edge sent 1 certificate and not the one of the issuer \"Our Intermediate\""),
-        ("unknown", leaf("localhost", &same, &root_issuer), "", &foreign, CertificateUnknownIssuer, "the issuer \"Our Root\" is not trusted here"),
-        ("foreign", leaf("localhost", &same, &root_issuer), root_pem.as_str(), &foreign, CertificateUnknownIssuer, "the chain ends in the root \"Our Root\", which is not trusted here"),
-        ("late", leaf("localhost", &late, &root_issuer), "", &trusted, CertificateExpired, "the edge's certificate ended on Feb  1 00:00:00 2024"),
-        ("early", leaf("localhost", &early, &root_issuer), "", &trusted, CertificateExpired, "the edge's certificate begins on Feb  1 00:00:00 2094"),
-        ("other", leaf("other.test", &same, &root_issuer), "", &trusted, CertificateWrongName, "the certificate is for other.test, not for localhost"),
+        (
+            "incomplete",
+            leaf("localhost", &far, &between_issuer),
+            "",
+            &trusted,
+            CertificateUnknownIssuer,
+            "the chain is incomplete: the edge sent 1 certificate and not the one of the issuer \"Our Intermediate\"",
+        ),
+        (
+            "unknown",
+            leaf("localhost", &same, &root_issuer),
+            "",
+            &foreign,
+            CertificateUnknownIssuer,
+            "the issuer \"Our Root\" is not trusted here",
+        ),
+        (
+            "foreign",
+            leaf("localhost", &same, &root_issuer),
+            root_pem.as_str(),
+            &foreign,
+            CertificateUnknownIssuer,
+            "the chain ends in the root \"Our Root\", which is not trusted here",
+        ),
+        (
+            "late",
+            leaf("localhost", &late, &root_issuer),
+            "",
+            &trusted,
+            CertificateExpired,
+            "the edge's certificate ended on Feb  1 00:00:00 2024",
+        ),
+        (
+            "early",
+            leaf("localhost", &early, &root_issuer),
+            "",
+            &trusted,
+            CertificateExpired,
+            "the edge's certificate begins on Feb  1 00:00:00 2094",
+        ),
+        (
+            "other",
+            leaf("other.test", &same, &root_issuer),
+            "",
+            &trusted,
+            CertificateWrongName,
+            "the certificate is for other.test, not for localhost",
+        ),
     ] {
-        let (chain, key_file) = (format!("{name}.pem"), format!("{name}.key"));
-        place.write(&chain, &format!("{pem}{sent}"));
-        place.write(&key_file, &key);
-        let server = Server::start(place.path(), &["-cert", &chain, "-cert_chain", &chain, "-key", &key_file]);
+        let server = Server::showing(&place, &pem, sent, &key);
         let report = shake(server.port, &TlsOptions { ca: ca.clone(), ..TlsOptions::default() }, None).await;
         let detail = report.detail.unwrap_or_default();
         assert_eq!(report.reason, Some(reason), "{name}: {detail}");
         assert!(detail.starts_with(said), "{name}: {detail}");
     }
     let (pem, key) = leaf("localhost", &far, &between_issuer);
-    place.write("whole.pem", &format!("{pem}{between_pem}"));
-    place.write("whole.key", &key);
-    let server = Server::start(place.path(), &["-cert", "whole.pem", "-cert_chain", "whole.pem", "-key", "whole.key"]);
+    let server = Server::showing(&place, &pem, &between_pem, &key);
     let report = shake(server.port, &TlsOptions { ca: trusted, ..TlsOptions::default() }, None).await;
     assert!(report.success && report.certificates.len() == 2, "{report:?}");
 }
@@ -285,11 +349,25 @@ async fn a_stapled_answer_is_reported() {
     }
     let place = Place::new();
     let serial = "1234";
-    openssl(place.path(), &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "30"]);
-    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30", "-nodes", "-set_serial", "0x1234"];
     openssl(
         place.path(),
-        &[&["req", "-x509", "-newkey", "rsa:2048", "-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", "leaf.key", "-out", "leaf.pem"][..], &name].concat(),
+        &[
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days",
+            "30",
+        ],
+    );
+    let name =
+        ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30", "-nodes", "-set_serial", "0x1234"];
+    openssl(
+        place.path(),
+        &[
+            &[
+                "req", "-x509", "-newkey", "rsa:2048", "-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", "leaf.key", "-out",
+                "leaf.pem",
+            ][..],
+            &name,
+        ]
+        .concat(),
     );
     for (line, status) in [
         (format!("V\t301231235959Z\t\t{serial}\tunknown\t/CN=localhost\n"), Status::Good),

@@ -110,7 +110,11 @@ impl Plain {
         if line.starts_with("# UNIT ") || line == "# EOF" {
             return Ok(());
         }
-        writeln!(self.out, "{}", line.rsplit_once(" # {").filter(|(before, _)| is_whole(before)).map_or(line, |(sample, _)| sample))
+        writeln!(
+            self.out,
+            "{}",
+            line.rsplit_once(" # {").filter(|(before, _)| is_whole(before)).map_or(line, |(sample, _)| sample)
+        )
     }
 }
 
@@ -173,7 +177,8 @@ mod tests {
     #[test]
     fn plain_text_names_a_counter_whole_and_has_no_end() {
         let mut registry = Registry::default();
-        let (rounds, heat, named) = (Counter::<u64>::default(), Gauge::<i64>::default(), Family::<Vec<(String, String)>, Counter>::default());
+        let (rounds, heat, named) =
+            (Counter::<u64>::default(), Gauge::<i64>::default(), Family::<Vec<(String, String)>, Counter>::default());
         rounds.inc();
         named.get_or_create(&vec![("a".into(), "x\" # {".into())]).inc();
         registry.register("rounds", "All rounds", rounds);

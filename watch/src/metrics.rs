@@ -142,7 +142,11 @@ impl BlackboxMetrics {
             "Timestamp of the last successful configuration reload",
             self.reloaded_at.clone(),
         );
-        registry.register("blackbox_module_unknown", "Count of unknown modules requested by probes", self.unknown_modules.clone());
+        registry.register(
+            "blackbox_module_unknown",
+            "Count of unknown modules requested by probes",
+            self.unknown_modules.clone(),
+        );
     }
 }
 

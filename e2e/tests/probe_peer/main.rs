@@ -48,7 +48,10 @@ fn metrics(page: &str) -> Metrics {
         let series = format!("{name}{labels:?}");
         (series.clone(), if is_time(&series) { 0.0 } else { value })
     };
-    lines.map(sample).filter(|(series, _)| !series.starts_with("whostalled_") && !OURS.iter().any(|own| series.starts_with(own))).collect()
+    lines
+        .map(sample)
+        .filter(|(series, _)| !series.starts_with("whostalled_") && !OURS.iter().any(|own| series.starts_with(own)))
+        .collect()
 }
 
 /// What one has and the other has not, or has another value of, but for what the table says.
@@ -56,7 +59,10 @@ fn differences(case: &Case, theirs: &Metrics, ours: &Metrics) -> Vec<String> {
     let excused = |series: &str| case.differs.iter().any(|(name, _)| series.starts_with(&format!("{name}[")));
     let all: std::collections::BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     let differs = |series: &&&String| theirs.get(**series) != ours.get(**series) && !excused(series);
-    all.iter().filter(differs).map(|series| format!("{series}: {:?} there, {:?} here", theirs.get(*series), ours.get(*series))).collect()
+    all.iter()
+        .filter(differs)
+        .map(|series| format!("{series}: {:?} there, {:?} here", theirs.get(*series), ours.get(*series)))
+        .collect()
 }
 
 struct Both {
@@ -99,7 +105,8 @@ fn start(place: &Place, servers: &Servers, exporter: &std::path::Path) -> Both {
         port("nobody", servers.nobody),
         ("ca".to_owned(), place.certificates.ca.display().to_string()),
     ];
-    let modules: String = CASES.iter().enumerate().map(|(n, case)| format!("  m{n}: {}\n", fill(&fill_in, case.module))).collect();
+    let modules: String =
+        CASES.iter().enumerate().map(|(n, case)| format!("  m{n}: {}\n", fill(&fill_in, case.module))).collect();
     let file = place.write("blackbox.yml", &format!("modules:\n{modules}"));
     let listen = free_port();
     let log = fs::File::create(place.path("exporter.log")).expect("a folder of our own");
@@ -114,7 +121,12 @@ fn start(place: &Place, servers: &Servers, exporter: &std::path::Path) -> Both {
     let begun = wait_for(20, || {
         http.get(&format!("http://127.0.0.1:{listen}/-/healthy")).status == 200 && http.get(&ours.url("/-/healthy")).status == 200
     });
-    assert!(begun, "one of them does not begin: {}\n{}", ours.log(), fs::read_to_string(place.path("exporter.log")).expect("our own file"));
+    assert!(
+        begun,
+        "one of them does not begin: {}\n{}",
+        ours.log(),
+        fs::read_to_string(place.path("exporter.log")).expect("our own file")
+    );
     Both { theirs: (listen, theirs), ours, http, fill: fill_in }
 }
 
@@ -178,7 +190,11 @@ fn what_only_newer_exporters_do() {
     t.check("it begins", wait_for(20, || http.get(&watch.url("/-/healthy")).status == 200), || watch.log());
     let probe = |module: &str, target: String| http.get(&watch.url(&format!("/probe?module={module}&target={target}")));
     for (module, target, lines) in [
-        ("postgres", format!("localhost:{}", servers.postgres), &["probe_success 1", "probe_ssl_earliest_cert_expiry ", "probe_failed_due_to_bytes 0"][..]),
+        (
+            "postgres",
+            format!("localhost:{}", servers.postgres),
+            &["probe_success 1", "probe_ssl_earliest_cert_expiry ", "probe_failed_due_to_bytes 0"][..],
+        ),
         ("bytes", format!("localhost:{}", servers.postgres), &["probe_success 0", "probe_failed_due_to_bytes 1"]),
         ("labels", format!("localhost:{}", servers.smtp), &["probe_success 1", "probe_expect_info{host=\"mail.test\"} 1"]),
         ("repeated", format!("http://127.0.0.1:{}/repeated", servers.http), &["probe_success 1"]),
@@ -200,7 +216,9 @@ fn what_only_newer_exporters_do() {
     place.write("newer.yml", "modules:\n  only: { prober: tcp }\n");
     let answer = http.post(&watch.url("/-/reload"));
     let config = http.get(&watch.url("/config")).text();
-    t.check("/-/reload reads again", answer.status == 200 && config.contains("only") && !config.contains("postgres"), || (answer, config));
+    t.check("/-/reload reads again", answer.status == 200 && config.contains("only") && !config.contains("postgres"), || {
+        (answer, config)
+    });
     place.write("newer.yml", "modules: [");
     let answer = http.post(&watch.url("/-/reload"));
     t.check("/-/reload says what is wrong", answer.status == 500 && answer.text().contains("newer.yml"), || answer);
@@ -210,7 +228,11 @@ fn what_only_newer_exporters_do() {
     t.check("debug=true says what happened", debug.text().starts_with("Logs for the probe:"), || debug);
     let plain = http.get(&watch.url("/metrics"));
     let open = http.get_with(&watch.url("/metrics"), &[("Accept", "application/openmetrics-text; version=1.0.0")]);
-    t.check("/metrics is plain text", plain.kind.starts_with("text/plain; version=0.0.4") && !plain.text().contains("# EOF"), || plain.kind);
+    t.check(
+        "/metrics is plain text",
+        plain.kind.starts_with("text/plain; version=0.0.4") && !plain.text().contains("# EOF"),
+        || plain.kind,
+    );
     let is_open = open.kind.starts_with("application/openmetrics-text") && open.text().ends_with("# EOF\n");
     t.check("/metrics is OpenMetrics for whoever asks", is_open, || open.kind);
     watch.over(&mut t);

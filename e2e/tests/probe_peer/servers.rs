@@ -132,7 +132,12 @@ fn response(asked: &Asked, http: u16, https: u16) -> Vec<u8> {
         [head.as_bytes(), body.as_bytes()].concat()
     };
     let to = |location: &str| plain("302 Found", &format!("Location: {location}\r\n"), "moved");
-    let echo = format!("method={} host={} body={}", asked.method, asked.header("host").unwrap_or("-"), String::from_utf8_lossy(&asked.body));
+    let echo = format!(
+        "method={} host={} body={}",
+        asked.method,
+        asked.header("host").unwrap_or("-"),
+        String::from_utf8_lossy(&asked.body)
+    );
     let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
     match path {
         "/ok" => plain("200 OK", "", "ok"),
@@ -149,6 +154,7 @@ fn response(asked: &Asked, http: u16, https: u16) -> Vec<u8> {
         "/query/dir" => plain("200 OK", "", query),
         "/to-https" => to(&format!("https://localhost:{https}/ok")),
         "/to-http" => to(&format!("http://localhost:{http}/ok")),
+        "/to-repeated" => to(&format!("http://localhost:{http}/repeated")),
         "/to-echo" => to("/echo"),
         "/to-ftp" => to("ftp://localhost/"),
         "/no-location" => plain("302 Found", "", "where?"),
@@ -166,7 +172,13 @@ fn response(asked: &Asked, http: u16, https: u16) -> Vec<u8> {
         },
         "/twice" => plain("200 OK", "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n", ""),
         "/repeated" => {
-            let values: Vec<&str> = asked.head.lines().filter_map(|line| line.split_once(": ")).filter(|(n, _)| n.eq_ignore_ascii_case("x-a")).map(|(_, v)| v).collect();
+            let values: Vec<&str> = asked
+                .head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .filter(|(n, _)| n.eq_ignore_ascii_case("x-a"))
+                .map(|(_, v)| v)
+                .collect();
             plain("200 OK", "", &values.join(","))
         }
         "/modified" => plain("200 OK", "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n", ""),
@@ -221,7 +233,8 @@ async fn mail(stream: tokio::net::TcpStream, acceptor: TlsAcceptor) -> std::io::
                 let mut tls = BufStream::new(acceptor.accept(stream.into_inner()).await?);
                 let mut line = String::new();
                 while tls.read_line(&mut line).await? > 0 {
-                    say(&mut tls, if line.starts_with("EHLO") { "250-mail.test\r\n250-AUTH PLAIN\r\n" } else { "221 bye\r\n" }).await?;
+                    say(&mut tls, if line.starts_with("EHLO") { "250-mail.test\r\n250-AUTH PLAIN\r\n" } else { "221 bye\r\n" })
+                        .await?;
                     line.clear();
                 }
                 return Ok(());
@@ -274,7 +287,9 @@ fn lookup(question: &[u8]) -> Option<Vec<u8>> {
         let length = u16::try_from(data.len()).expect("short");
         [&[0xc0, 12][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 1, 0x2c], &length.to_be_bytes(), data].concat()
     };
-    let soa = [&b"\x02ns\xc0\x0c\x02me\xc0\x0c"[..], &[0x78, 0xd0, 0x2f, 0x01], &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]].concat();
+    let soa =
+        [&b"\x02ns\xc0\x0c\x02me\xc0\x0c"[..], &[0x78, 0xd0, 0x2f, 0x01], &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]]
+            .concat();
     let answers = match kind {
         _ if !name.eq_ignore_ascii_case(NAME) => vec![],
         1 => vec![record(1, &[192, 0, 2, 1]), record(1, &[192, 0, 2, 2])],

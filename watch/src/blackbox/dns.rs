@@ -68,7 +68,8 @@ struct Validator {
 
 impl Validator {
     fn all(&self) -> impl Iterator<Item = &String> {
-        let Self { fail_if_matches_regexp, fail_if_all_match_regexp, fail_if_not_matches_regexp, fail_if_none_matches_regexp } = self;
+        let Self { fail_if_matches_regexp, fail_if_all_match_regexp, fail_if_not_matches_regexp, fail_if_none_matches_regexp } =
+            self;
         [fail_if_matches_regexp, fail_if_all_match_regexp, fail_if_not_matches_regexp, fail_if_none_matches_regexp]
             .into_iter()
             .flatten()

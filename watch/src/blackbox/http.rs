@@ -169,7 +169,8 @@ impl Section for Http {
             if value.bytes.iter().any(|b| [0, b'\r', b'\n'].contains(b)) || std::str::from_utf8(&value.bytes).is_err() {
                 return Err(Invalid(format!("headers: {name:?} is text, without NUL and without line ends")));
             }
-            if name.eq_ignore_ascii_case("accept-encoding") && !accepts(&String::from_utf8_lossy(&value.bytes), &self.compression) {
+            if name.eq_ignore_ascii_case("accept-encoding") && !accepts(&String::from_utf8_lossy(&value.bytes), &self.compression)
+            {
                 return Err(Invalid(format!("compression = {:?}, and {name} does not accept it", self.compression)));
             }
         }

@@ -39,8 +39,8 @@ use alerting::secret::SecretError;
 use prober::{Family, Lookup};
 
 use families::Families;
-use modules::{Kind, Preferred};
 pub use modules::{Blackbox, Module};
+use modules::{Kind, Preferred};
 
 use crate::error::Invalid;
 use crate::tls_cache::TlsCache;
@@ -129,7 +129,11 @@ pub async fn probe(
     found.gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", took);
     let text = found.text();
     let debug = query.get("debug").is_some_and(|debug| debug == "true");
-    Ok(if debug { format!("Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{text}", found.notes().join("\n")) } else { text })
+    Ok(if debug {
+        format!("Logs for the probe:\n{}\n\n\nMetrics that would have been returned:\n{text}", found.notes().join("\n"))
+    } else {
+        text
+    })
 }
 
 /// How long a probe may take: what the module allows, and the scrape, with something left for the way back.
@@ -157,7 +161,13 @@ fn family(preferred: Option<Preferred>, fallback: Option<bool>) -> Family {
 }
 
 /// The address to probe where a report does not tell: looked up, or the target itself. Notes what the exporter says of it.
-async fn choose(host: &str, family: Family, question: &Question<'_>, shared: &Shared<'_>, found: &mut Families) -> Option<(IpAddr, f64)> {
+async fn choose(
+    host: &str,
+    family: Family,
+    question: &Question<'_>,
+    shared: &Shared<'_>,
+    found: &mut Families,
+) -> Option<(IpAddr, f64)> {
     let begun = Instant::now();
     let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     let chosen = match literal {

@@ -31,7 +31,8 @@ impl<'de> Deserialize<'de> for Octets {
 #[expect(clippy::unwrap_used, reason = "the pattern is fixed; a test compiles it")]
 static BINARY: LazyLock<Regex> = LazyLock::new(|| {
     let lines = r"[|>][-+0-9]*[ \t]*\r?\n(?P<lines>(?:[ \t]+[A-Za-z0-9+/=]+[ \t]*\r?\n?)+)";
-    Regex::new(&format!(r#"!!binary[ \t]+(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|{lines}|(?P<plain>[A-Za-z0-9+/=]+))"#)).unwrap()
+    Regex::new(&format!(r#"!!binary[ \t]+(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|{lines}|(?P<plain>[A-Za-z0-9+/=]+))"#))
+        .unwrap()
 });
 
 /// Marks what is tagged as binary.
@@ -50,7 +51,13 @@ mod tests {
 
     #[test]
     fn binary_text_is_found_in_every_form() {
-        for text in ["!!binary AAAACA==", "!!binary \"AAAA CA==\"", "!!binary 'AAAACA=='", "!!binary |\n  AAAA\n  CA==\n", "!!binary >-\n  AAAACA==\n"] {
+        for text in [
+            "!!binary AAAACA==",
+            "!!binary \"AAAA CA==\"",
+            "!!binary 'AAAACA=='",
+            "!!binary |\n  AAAA\n  CA==\n",
+            "!!binary >-\n  AAAACA==\n",
+        ] {
             assert_eq!(mark(text).trim_end(), "\"\\0AAAACA==\"", "{text}");
             let read: Octets = serde_saphyr::from_str(&mark(text)).expect(text);
             assert_eq!(read, Octets { bytes: vec![0, 0, 0, 8], binary: true });

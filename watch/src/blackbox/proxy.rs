@@ -71,9 +71,8 @@ impl Proxies {
         let found = Url::parse(&text).ok().filter(|url| url.scheme() == "http");
         let found = found.ok_or_else(|| Invalid("the proxy is no http:// URL".into()))?;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let user = (!found.username().is_empty()).then(|| {
-            format!("{}:{}", decoded(found.username()), decoded(found.password().unwrap_or_default()))
-        });
+        let user = (!found.username().is_empty())
+            .then(|| format!("{}:{}", decoded(found.username()), decoded(found.password().unwrap_or_default())));
         let headers = self.proxy_connect_header.iter();
         let headers = headers.flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())));
         Ok(Some(Proxy {
@@ -145,7 +144,8 @@ mod tests {
     #[test]
     fn a_proxy_comes_from_the_file_or_from_the_environment() {
         let url = Url::parse("https://a.test/").expect("it is one");
-        let section: Proxies = serde_saphyr::from_str("{ proxy_url: \"http://me:p%40@p.test:3128\", no_proxy: b.test }").expect("it is read");
+        let section: Proxies =
+            serde_saphyr::from_str("{ proxy_url: \"http://me:p%40@p.test:3128\", no_proxy: b.test }").expect("it is read");
         let found = section.proxy(&url, |_| None).expect("it is one").expect("it is used");
         assert_eq!((found.host.as_str(), found.port, found.user.as_deref()), ("p.test", 3128, Some("me:p@")));
         let section: Proxies = serde_saphyr::from_str("{ proxy_from_environment: true }").expect("it is read");

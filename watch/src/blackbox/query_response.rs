@@ -148,7 +148,11 @@ async fn talk(peer: &Peer, steps: &[Step], outcome: &mut Outcome) -> Result<(), 
             stream.read_exact(&mut heard).await.map_err(words)?;
             outcome.by_bytes = heard != *expected;
             if outcome.by_bytes {
-                return Err(format!("it said {:?} and not {:?}", heard.escape_ascii().to_string(), expected.escape_ascii().to_string()));
+                return Err(format!(
+                    "it said {:?} and not {:?}",
+                    heard.escape_ascii().to_string(),
+                    expected.escape_ascii().to_string()
+                ));
             }
         }
         if let Some(bytes) = send {

@@ -84,11 +84,7 @@ pub(super) fn tls(
     }
     let help = "Returns last SSL chain expiry in timestamp";
     let verified = certificate::path_end(chain).filter(|_| !unverified);
-    found.gauge(
-        "probe_ssl_last_chain_expiry_timestamp_seconds",
-        help,
-        verified.map_or(NO_CHAIN, |end| end.secs()),
-    );
+    found.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", help, verified.map_or(NO_CHAIN, |end| end.secs()));
     if let Some(labels) = chain.first().and_then(certificate::described) {
         let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
         found.labelled("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", &labels, 1);
