@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use testing::Need;
-use whostalled_prober::ocsp::Status;
+use whostalled_prober::ocsp::{Staple, Status};
 use whostalled_prober::tls::{TlsOptions, config};
 use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Reason, Report, Route, Target, probe};
 
@@ -384,6 +384,15 @@ async fn a_stapled_answer_is_reported() {
         assert_eq!(staple.status, status, "{report:?}");
         let (this, next) = (staple.this_update.expect("a time"), staple.next_update.expect("a time"));
         assert_eq!(next - this, 7 * 86_400);
+    }
+    // What breaks off is no answer, and what is altered is no panic.
+    let der = std::fs::read(place.path().join("answer.der")).expect("our own file");
+    assert_eq!(Staple::read(&der).status, Status::Revoked);
+    for at in 0..der.len() {
+        assert_eq!(Staple::read(&der[..at]).status, Status::Malformed, "{at} bytes of it");
+        let mut altered = der.clone();
+        altered[at] ^= 0x55;
+        let _ = Staple::read(&altered);
     }
     let server = Server::start(place.path(), &["-cert", "leaf.pem", "-key", "leaf.key"]);
     let report = shake(server.port, &insecure(), None).await;

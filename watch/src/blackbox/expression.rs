@@ -276,6 +276,19 @@ mod tests {
         assert!(found(r"\bx", "éx"), "é is no letter of a word there");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_is_no_panic(pattern in r"[\[\](){}*+?|^$\\.<>:,a-z0-7&~-]{0,24}", other in ".{0,16}") {
+            let _ = (Expression::new(&pattern), Expression::new(&other));
+        }
+
+        #[test]
+        fn what_is_quoted_is_found(text in ".{1,16}") {
+            let quoted = Expression::new(&regex::escape(&text)).expect("it is escaped");
+            proptest::prop_assert!(quoted.regex().is_match(text.as_bytes()));
+        }
+    }
+
     #[test]
     fn what_go_refuses_is_refused() {
         for pattern in [":[", "(", "*", "a**", r"\1", r"\y", "(?x)a", "(?=a)", "a{1001}", r"a\", "[a", "x+*"] {
