@@ -41,7 +41,7 @@ check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Bef
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet watch-failures capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -77,7 +77,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet watch-failures capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -103,6 +103,9 @@ failures: build ## What goes wrong around a run
 
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
 	$(call e2e,watch_failures,600)
+
+probe-peer: build ## `/probe` beside Debian's blackbox_exporter: the same metrics with the same values
+	$(call e2e,probe_peer,600)
 
 capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
 	$(call e2e,capture_failures,600)

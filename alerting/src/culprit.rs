@@ -35,7 +35,7 @@ pub enum Culprit {
     Loss,
     /// The edge.
     Edge,
-    /// What the protocols demand.
+    /// What the protocols demand, or that both sides have none in common.
     Protocol,
     /// The prober's own access: the control targets are slow too.
     Access,
@@ -63,7 +63,7 @@ impl Culprit {
             Culprit::Path => "the path is longer than usual",
             Culprit::Loss => "packets are lost",
             Culprit::Edge => "the edge is slow or fails",
-            Culprit::Protocol => "the protocols cost more round trips than usual",
+            Culprit::Protocol => "the protocols cost more round trips than usual, or our client has none in common with the edge",
             Culprit::Access => "our own access is slow: control targets are slow too",
             Culprit::Certificate => "the certificate expires soon",
             Culprit::Prober => "the prober itself",

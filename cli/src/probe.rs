@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use analysis::clock::{Client, Instant};
 use prober::tls::{Only, TlsOptions, config};
-use prober::{Family, HttpRequest, Pauses, Target, probe_now};
+use prober::{Family, HttpRequest, Pauses, Route, Target, probe_now};
 use settings::words::visible;
 
 use crate::args::Probe;
@@ -35,6 +35,7 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         request: Some(HttpRequest { path: args.path.clone(), ..HttpRequest::default() }),
         timeout: ms(args.timeout_ms),
         pauses: Pauses { before_hello: ms(args.pause_before_hello_ms), before_finished: ms(args.pause_before_finished_ms) },
+        route: Route::default(),
     };
     let report = probe_now(&target, &[])?;
     if args.json {
@@ -49,6 +50,9 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         println!("flight read by us      {}", since(report.flight_read));
         println!("Finished sent          {}", since(report.client_finished));
         println!("first response         {}", since(report.first_response));
+        if let Some(staple) = &report.staple {
+            println!("stapled OCSP answer    {}", staple.status.name());
+        }
         if let Some(reason) = &report.reason {
             println!("{}", failed(reason.name(), report.detail.as_deref()));
         }

@@ -60,7 +60,16 @@ impl Http {
     /// Asks, with headers.
     #[must_use]
     pub fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
-        let request = headers.iter().fold(self.0.get(url), |request, (name, value)| request.header(*name, *value));
+        Self::send(headers.iter().fold(self.0.get(url), |request, (name, value)| request.header(*name, *value)))
+    }
+
+    /// Posts nothing.
+    #[must_use]
+    pub fn post(&self, url: &str) -> Answer {
+        Self::send(self.0.post(url))
+    }
+
+    fn send(request: reqwest::RequestBuilder) -> Answer {
         let answered = RUNTIME.block_on(async {
             let response = request.send().await?;
             let status = response.status().as_u16();

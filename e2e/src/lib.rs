@@ -21,5 +21,5 @@ use std::sync::LazyLock;
 use tokio::runtime::{Builder, Runtime};
 
 /// Where our servers and clients run.
-static RUNTIME: LazyLock<Runtime> =
+pub static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime"));

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use whostalled_prober::tls::{TlsOptions, config};
-use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Target, probe};
+use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Route, Target, probe};
 
 /// Bytes of the answer's body.
 const BODY: usize = 2_000;
@@ -74,6 +74,7 @@ fn main() -> Result<()> {
         request: Some(HttpRequest { head_only: false, ..HttpRequest::default() }),
         timeout: Duration::from_secs(5),
         pauses: Pauses::default(),
+        route: Route::default(),
     };
     runtime()?.block_on(async {
         let lookup = Lookup::new(&[address])?; // it is not asked

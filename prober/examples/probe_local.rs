@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 use whostalled_prober::tls::{TlsOptions, config};
-use whostalled_prober::{Family, Lookup, Pauses, Target, probe};
+use whostalled_prober::{Family, Lookup, Pauses, Route, Target, probe};
 
 /// How long the server waits before it answers ClientHello.
 const SLOW: Duration = Duration::from_millis(150);
@@ -46,6 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         request: None,
         timeout: Duration::from_secs(5),
         pauses: Pauses::default(),
+        route: Route::default(),
     };
     // Nobody is asked there: the target's address is known.
     let lookup = Lookup::new(&[SocketAddr::from(([127, 0, 0, 1], 9))])?;

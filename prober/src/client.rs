@@ -1,10 +1,14 @@
 //! One probe, stage by stage.
 
+mod told;
+
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use analysis::clock::{Client, Instant, Span};
+use analysis::clock::{Client, Instant};
 use analysis::conversation::host::HostTrace;
 use analysis::conversation::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
 use analysis::judging::ledger::Phase;
@@ -12,19 +16,20 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::time::timeout_at;
 
+use crate::clock::Clock;
 use crate::connect::{Connected, Tried, connect};
 use crate::host;
-use crate::http::{HttpRequest, ask, authority};
+use crate::http::{Form, HttpRequest, Progress, ask, ask_multiplexed, authority};
 use crate::lookup::{Family, Lookup};
+use crate::noted::{self, Notes};
+use crate::ocsp::Staple;
 use crate::reason::{Failure, Reason};
 use crate::report::Report;
+use crate::route::{self, Route};
 use crate::stamps::{self, Sent};
 use crate::stream::Stream;
 use crate::tcp_info::tcp_info;
 use crate::wire::Wire;
-
-/// Two clocks of one machine differ by less unless somebody sets one.
-const STEP: Span = Span::from_millis(1);
 
 /// What to probe, and how.
 #[derive(Clone, Debug)]
@@ -43,8 +48,10 @@ pub struct Target {
     pub family: Family,
     /// How to speak TLS; absent: do not.
     pub tls: Option<Arc<ClientConfig>>,
-    /// What to ask for behind the handshake.
+    /// What to ask for behind the handshake: in HTTP/2 if that was agreed on (ALPN `h2`), else in HTTP/1.1.
     pub request: Option<HttpRequest>,
+    /// How the connection is made.
+    pub route: Route,
     /// Give up after so long.
     pub timeout: Duration,
     /// Lab faults.
@@ -58,31 +65,6 @@ pub struct Pauses {
     pub before_hello: Duration,
     /// Between reading the server's flight and answering it.
     pub before_finished: Duration,
-}
-
-/// Wall time that nobody can set back during a probe.
-pub(crate) struct Clock {
-    real: Instant<Client>,
-    begun: std::time::Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { real: real(), begun: std::time::Instant::now() }
-    }
-
-    pub fn now(&self) -> Instant<Client> {
-        self.real + Span::from_nanos(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
-    }
-
-    fn stepped(&self) -> bool {
-        (real() - self.now()).abs() > STEP
-    }
-}
-
-fn real() -> Instant<Client> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Instant::from_nanos(since.map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)))
 }
 
 /// Probes once, on a runtime of its own.
@@ -99,9 +81,23 @@ pub fn probe_now(target: &Target, servers: &[SocketAddr]) -> std::io::Result<Rep
 /// Probes once. Peer failure is in the report.
 pub async fn probe(target: &Target, lookup: &Lookup) -> Report {
     let clock = Clock::start();
-    let mut probe = Probe { target, report: blank(clock.now()), clock, samples: Vec::with_capacity(16), spans: Vec::new() };
-    let result = probe.run(lookup).await;
-    probe.finish(result)
+    let mut probe = Probe {
+        target,
+        report: blank(clock.now()),
+        clock,
+        samples: Vec::with_capacity(16),
+        spans: Vec::new(),
+        notes: Notes::default(),
+        over: None,
+    };
+    let deadline = tokio::time::Instant::now() + target.timeout;
+    let result = probe.run(lookup, deadline).await;
+    let ended = probe.over.unwrap_or_else(|| probe.clock.now());
+    let result = match result {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(probe.explained(failure, deadline).await),
+    };
+    probe.finish(result, ended)
 }
 
 fn blank(now: Instant<Client>) -> Report {
@@ -145,6 +141,8 @@ fn blank(now: Instant<Client>) -> Report {
         alpn: None,
         resumed: false,
         certificates: Vec::new(),
+        staple: None,
+        certificate_wanted: false,
         response: None,
         paused_ms: 0.0,
         trace,
@@ -168,11 +166,14 @@ pub(crate) struct Probe<'a> {
     samples: Vec<analysis::conversation::host::Sample<Client>>,
     /// Ends of our messages in the stream.
     spans: Vec<(u64, Spoken)>,
+    /// What TLS learnt on the way.
+    notes: Notes,
+    /// When all was done that counts, if something was waited for behind it.
+    over: Option<Instant<Client>>,
 }
 
 impl Probe<'_> {
-    async fn run(&mut self, lookup: &Lookup) -> Result<(), Failure> {
-        let deadline = tokio::time::Instant::now() + self.target.timeout;
+    async fn run(&mut self, lookup: &Lookup, deadline: tokio::time::Instant) -> Result<(), Failure> {
         self.sample(true);
         let addresses = self.look_up(lookup).await?;
         let Connected { stream, address, connect } = self.connect(&addresses, deadline).await?;
@@ -193,16 +194,27 @@ impl Probe<'_> {
         if let Some(address) = self.target.address {
             return Ok(vec![address]);
         }
-        let (host, port) = self.target.connect_to.as_ref().map_or((&self.target.host, self.target.port), |(h, p)| (h, *p));
+        let Target { host, port, connect_to, route, family, .. } = self.target;
+        let (host, port) = match (&route.proxy, connect_to) {
+            (Some(proxy), _) => (&proxy.host, proxy.port),
+            (None, Some((host, port))) => (host, *port),
+            (None, None) => (host, *port),
+        };
         if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, port)]);
+            return match family.admits(ip) {
+                true => Ok(vec![SocketAddr::new(ip, port)]),
+                false => Err(Failure::new(Reason::DnsNoAddress, format!("{ip} is no address of the family asked for"))),
+            };
         }
         let asked = self.clock.now();
         self.report.dns_start = Some(asked);
         self.report.trace.lookup = Some((asked, None));
-        let found = lookup.addresses(host, self.target.family, self.target.timeout).await;
+        let found = lookup.addresses(host, *family, self.target.timeout).await;
         self.sample(false);
-        let addresses = found?;
+        let mut addresses = found?;
+        if route.one_address {
+            addresses.truncate(1);
+        }
         let answered = self.clock.now();
         self.report.dns_end = Some(answered);
         self.report.trace.lookup = Some((asked, Some(answered)));
@@ -213,7 +225,7 @@ impl Probe<'_> {
     async fn connect(&mut self, addresses: &[SocketAddr], deadline: tokio::time::Instant) -> Result<Connected, Failure> {
         self.sample(true);
         let mut tried = Tried::default();
-        let outcome = timeout_at(deadline, connect(addresses, &self.clock, &mut tried)).await;
+        let outcome = timeout_at(deadline, connect(addresses, self.target.route.source, &self.clock, &mut tried)).await;
         self.report.connect_start = tried.began;
         if let Some(began) = tried.began {
             self.report.trace.connect = Some(Connect { began, round_trip: None, repeated: 0, done: None });
@@ -225,6 +237,10 @@ impl Probe<'_> {
     }
 
     async fn converse(&mut self, wire: &mut Wire, deadline: tokio::time::Instant) -> Result<(), Failure> {
+        if let (Some(proxy), true) = (&self.target.route.proxy, self.target.tls.is_some()) {
+            let opened = timeout_at(deadline, self.tunnel(wire, proxy)).await;
+            opened.unwrap_or_else(|_| Err(Failure::new(Reason::ProxyFailed, "the proxy did not answer CONNECT in time")))?;
+        }
         let mut tls = match &self.target.tls {
             None => None,
             Some(config) => {
@@ -237,6 +253,9 @@ impl Probe<'_> {
                 Some(tls)
             }
         };
+        if let (None, Some(tls)) = (&self.target.request, &mut tls) {
+            self.admitted(wire, tls, deadline).await?;
+        }
         if let Some(request) = self.target.request.clone() {
             let answered = timeout_at(deadline, self.request(wire, &mut tls, &request)).await;
             answered.unwrap_or_else(|_| Err(Failure::new(Reason::RequestTimeout, "no complete answer in time")))?;
@@ -246,6 +265,27 @@ impl Probe<'_> {
             let _ = wire.flush(tls).await;
         }
         Ok(())
+    }
+
+    /// Has the proxy open a tunnel to the target.
+    async fn tunnel(&mut self, wire: &mut Wire, proxy: &route::Proxy) -> Result<(), Failure> {
+        let of_io = |e: std::io::Error| Failure::new(Reason::ProxyFailed, e);
+        wire.out.extend_from_slice(proxy.connect(&self.target.host, self.target.port).as_bytes());
+        poll_fn(|cx| wire.poll_send(cx)).await.map_err(of_io)?;
+        self.spoke(wire, Phase::BeforeTls, Phase::BeforeTls);
+        let mut head = Vec::new();
+        loop {
+            self.sample(true);
+            let (bytes, at_kernel) = wire.read().await.map_err(of_io)?;
+            let over = bytes.is_empty();
+            head.extend_from_slice(bytes);
+            let read = self.clock.now();
+            self.sample(false);
+            self.heard(at_kernel, read);
+            if route::opened(&head, over)? {
+                return Ok(());
+            }
+        }
     }
 
     async fn handshake(&mut self, wire: &mut Wire, tls: &mut ClientConnection) -> Result<(), Failure> {
@@ -264,7 +304,11 @@ impl Probe<'_> {
             (self.report.flight_at_kernel, self.report.flight_read) = (at_kernel, Some(read));
             while !bytes.is_empty() {
                 tls.read_tls(&mut bytes).map_err(of_io)?;
-                if let Err(error) = tls.process_new_packets() {
+                // Others on this thread may have left word.
+                let _ = noted::take();
+                let processed = tls.process_new_packets();
+                self.notes.add(noted::take());
+                if let Err(error) = processed {
                     let _ = wire.flush(tls).await; // the alert that tells the edge why
                     return Err(Failure::of_tls(&error));
                 }
@@ -280,6 +324,8 @@ impl Probe<'_> {
         self.report.alpn = tls.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
         self.report.resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         self.report.certificates = tls.peer_certificates().unwrap_or_default().to_vec();
+        self.report.staple = self.notes.staple.as_deref().map(Staple::read);
+        self.report.certificate_wanted = self.notes.certificate_wanted;
         Ok(())
     }
 
@@ -339,12 +385,35 @@ impl Probe<'_> {
         request: &HttpRequest,
     ) -> Result<(), Failure> {
         let host = authority(&self.target.host, self.target.port, self.target.tls.is_some());
-        let mut of_tls = None;
-        let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls);
-        let answer = ask(stream, request, &host).await;
-        let response = answer.map_err(|failure| of_tls.unwrap_or(failure))?;
+        let form = match (&tls, &self.target.route.proxy) {
+            (Some(tls), _) if tls.alpn_protocol() == Some(b"h2") => Form::Multiplexed,
+            (None, Some(_)) => Form::Absolute,
+            _ => Form::Origin,
+        };
+        let (mut of_tls, mut heard, progress) = (None, None, Progress::default());
+        let answer = match form {
+            Form::Multiplexed => {
+                let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, Some(&progress));
+                let answer = ask_multiplexed(stream, request, &host, &progress, &mut heard).await;
+                if !progress.answered.load(Ordering::Relaxed) {
+                    // Settings alone came: they answer nothing.
+                    self.report.first_response = None;
+                    self.report.trace.exchanges.iter_mut().filter(|e| e.phase == Phase::Request).for_each(|e| e.answer = None);
+                }
+                answer
+            }
+            Form::Absolute | Form::Origin => {
+                let mut request = request.clone();
+                if let (Form::Absolute, Some(proxy)) = (form, &self.target.route.proxy) {
+                    request.headers.extend(proxy.credentials());
+                }
+                let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, None);
+                ask(stream, &request, &host, form, &mut heard).await
+            }
+        };
+        self.report.response = heard;
+        answer.map_err(|failure| of_tls.unwrap_or(failure))?;
         self.report.response_end = Some(self.clock.now());
-        self.report.response = Some(response);
         Ok(())
     }
 
@@ -409,9 +478,8 @@ impl Probe<'_> {
         }
     }
 
-    fn finish(mut self, result: Result<(), Failure>) -> Report {
+    fn finish(mut self, result: Result<(), Failure>, ended: Instant<Client>) -> Report {
         self.sample(false);
-        let ended = self.clock.now();
         let mut report = self.report;
         report.ended = ended;
         report.success = result.is_ok();

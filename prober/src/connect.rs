@@ -1,16 +1,16 @@
 //! Connecting to the first of several addresses that answers (Happy Eyeballs, RFC 8305).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use analysis::clock::{Client, Instant, Span};
 use analysis::conversation::socket::Connect;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::Clock;
+use crate::clock::Clock;
 use crate::reason::Failure;
 use crate::tcp_info::{TcpInfo, tcp_info};
 
@@ -33,14 +33,19 @@ pub(crate) struct Tried {
 }
 
 /// Connects; `tried` tells even if the caller runs out of patience.
-pub(crate) async fn connect(addresses: &[SocketAddr], clock: &Clock, tried: &mut Tried) -> Result<Connected, Failure> {
+pub(crate) async fn connect(
+    addresses: &[SocketAddr],
+    source: Option<IpAddr>,
+    clock: &Clock,
+    tried: &mut Tried,
+) -> Result<Connected, Failure> {
     let mut waiting = addresses.iter().copied();
     let mut running = FuturesUnordered::new();
     loop {
         if let Some(address) = waiting.next() {
             let began = clock.now();
             tried.began.get_or_insert(began);
-            running.push(async move { (address, began, TcpStream::connect(address).await) });
+            running.push(async move { (address, began, begin(address, source).await) });
         }
         let more = waiting.len() > 0;
         tokio::select! {
@@ -57,6 +62,14 @@ pub(crate) async fn connect(addresses: &[SocketAddr], clock: &Clock, tried: &mut
             () = tokio::time::sleep(HEAD_START), if more => {}
         }
     }
+}
+
+/// Connects to an address, from another if one is named.
+pub(crate) async fn begin(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
 }
 
 fn connected(stream: TcpStream, address: SocketAddr, began: Instant<Client>, clock: &Clock) -> Connected {

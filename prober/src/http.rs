@@ -1,16 +1,20 @@
-//! The optional request: HTTP/1.1, one answer. hyper speaks it, on our own connection.
+//! The optional request: HTTP/1.1 or HTTP/2, one answer. hyper and its h2 speak it, on our own connection.
 
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
-use hyper::body::Body;
+use http_body_util::Full;
+use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::{Request, Uri, Version};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::reason::{Failure, Reason};
 
@@ -29,31 +33,69 @@ pub struct HttpRequest {
     /// Headers beyond Host, User-Agent and Connection.
     pub headers: Vec<(String, String)>,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
     /// Keep so many bytes of the answer's body; the rest is read and dropped.
     pub keep_body: usize,
+    /// Read no more than about so many bytes of the answer's body; absent: all of it.
+    pub most_body: Option<u64>,
     /// End with the first byte of the answer: what a handshake check needs.
     pub head_only: bool,
 }
 
 impl Default for HttpRequest {
     fn default() -> Self {
-        Self { method: "GET".into(), path: "/".into(), headers: vec![], body: String::new(), keep_body: 0, head_only: true }
+        Self {
+            method: "GET".into(),
+            path: "/".into(),
+            headers: vec![],
+            body: vec![],
+            keep_body: 0,
+            most_body: None,
+            head_only: true,
+        }
     }
+}
+
+/// How a request is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// HTTP/1.1, to the server itself.
+    Origin,
+    /// HTTP/1.1, to a proxy that passes it on (RFC 9112, section 3.2.2).
+    Absolute,
+    /// HTTP/2.
+    Multiplexed,
 }
 
 impl HttpRequest {
     /// As hyper wants it, for `host` as [`authority`] writes it.
-    fn message(&self, host: &str) -> Result<Request<String>, Failure> {
+    fn message(&self, host: &str, form: Form) -> Result<Request<()>, Failure> {
         let wrong = |what: &str| Failure::new(Reason::Prober, format!("the request cannot be written: {what}"));
-        let uri = Uri::builder().path_and_query(self.path.as_str()).build().map_err(|e| wrong(&format!("its path: {e}")))?;
-        let mut message = Request::new(self.body.clone());
+        let named = |name: &str| self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let uri = Uri::builder().path_and_query(self.path.as_str());
+        let uri = match form {
+            Form::Origin => uri,
+            Form::Absolute => uri.scheme("http").authority(host),
+            // What `Host` says elsewhere is `:authority` here (RFC 9113, section 8.3.1).
+            Form::Multiplexed => uri.scheme("https").authority(named("host").unwrap_or(host)),
+        };
+        let mut message = Request::new(());
         *message.method_mut() = self.method.parse().map_err(|_| wrong("its method"))?;
-        *message.uri_mut() = uri;
+        *message.uri_mut() = uri.build().map_err(|e| wrong(&format!("its path: {e}")))?;
+        let multiplexed = form == Form::Multiplexed;
+        if multiplexed {
+            *message.version_mut() = Version::HTTP_2;
+        }
         let own = [("Host", host), ("User-Agent", concat!("whostalled/", env!("CARGO_PKG_VERSION"))), ("Connection", "close")];
-        let named = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-        let own = own.into_iter().filter(|(name, _)| !named(name));
-        for (name, value) in own.chain(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        let own = own.into_iter().filter(|(name, _)| named(name).is_none());
+        let all = own.chain(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        // A stream has no connection of its own to speak of, and no `Host` beside its authority.
+        let of_connection = |name: &str| {
+            ["host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n))
+        };
+        for (name, value) in all.filter(|(name, _)| !multiplexed || !of_connection(name)) {
             let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
             // A value may be a secret.
             let (name, value) = parsed.ok_or_else(|| wrong(&format!("its header {name:?}")))?;
@@ -76,7 +118,7 @@ pub fn authority(host: &str, port: u16, encrypted: bool) -> String {
 pub struct Response {
     /// Its status code.
     pub status: u16,
-    /// 1.0 or 1.1, as 10 or 11.
+    /// 1.0, 1.1 or 2, as 10, 11 or 20.
     pub version: u8,
     /// Its headers.
     #[serde(skip)]
@@ -91,46 +133,162 @@ pub struct Response {
 impl Response {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers_named(name).next()
+    }
+
+    /// All headers of that name, in order.
+    pub fn headers_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 }
 
-/// Asks on a connection, and reads the answer.
+/// How far a request over HTTP/2 is: there, more than it and its answer passes on the connection.
+#[derive(Default, Debug)]
+pub(crate) struct Progress {
+    /// What is written from now on has the request in it.
+    pub asked: AtomicBool,
+    /// The answer's head has come.
+    pub answered: AtomicBool,
+}
+
+/// Asks on a connection by HTTP/1.1, and reads the answer: `heard` has as much of it as came.
 ///
 /// # Errors
 /// If the request cannot be written, or what answers is no HTTP or breaks off.
-pub(crate) async fn ask(stream: impl Read + Write + Unpin, request: &HttpRequest, host: &str) -> Result<Response, Failure> {
-    let message = request.message(host)?;
+pub(crate) async fn ask(
+    stream: impl Read + Write + Unpin,
+    request: &HttpRequest,
+    host: &str,
+    form: Form,
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
+    let message = request.message(host, form)?.map(|()| Full::new(Bytes::from(request.body.clone())));
     let mut how = http1::Builder::new();
     how.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD);
     let (sender, connection) = how.handshake(stream).await.map_err(|e| failure(&e))?;
+    beside(connection, answer(sender, message, request, heard)).await
+}
+
+/// The same by HTTP/2.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn ask_multiplexed(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &HttpRequest,
+    host: &str,
+    progress: &Progress,
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
+    let message = request.message(host, Form::Multiplexed)?;
+    let mut how = h2::client::Builder::new();
+    how.enable_push(false)
+        .max_header_list_size(MOST_HEAD as u32)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
+    let (sender, connection) = how.handshake(stream).await.map_err(|e| h2_failure(&e))?;
     let mut connection = pin!(connection);
-    let mut answer = pin!(answer(sender, message, request));
-    let mut over = false;
+    // The preface and our settings leave before the request: they are none.
+    let mut over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
+    progress.asked.store(true, Ordering::Relaxed);
+    let mut answer = pin!(multiplexed_answer(sender, message, request, progress, heard));
     poll_fn(|cx| {
-        // The connection moves the bytes; how it ended, the answer tells.
         over = over || connection.as_mut().poll(cx).is_ready();
         answer.as_mut().poll(cx)
     })
     .await
 }
 
-async fn answer(mut sender: SendRequest<String>, message: Request<String>, request: &HttpRequest) -> Result<Response, Failure> {
+/// What the edge may send of a body before we have taken any of it.
+const WINDOW: u32 = 1 << 20;
+
+/// Awaits an answer while its connection moves the bytes; how that ended, the answer tells.
+async fn beside<T>(connection: impl Future, answer: impl Future<Output = T>) -> T {
+    let (mut connection, mut answer) = (pin!(connection), pin!(answer));
+    let mut over = false;
+    poll_fn(|cx| {
+        over = over || connection.as_mut().poll(cx).is_ready();
+        answer.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn answer(
+    mut sender: SendRequest<Full<Bytes>>,
+    message: Request<Full<Bytes>>,
+    request: &HttpRequest,
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
     let (head, mut body) = sender.send_request(message).await.map_err(|e| failure(&e))?.into_parts();
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
     let version = if head.version == Version::HTTP_10 { 10 } else { 11 };
-    let mut response = Response { status: head.status.as_u16(), version, headers, ..Response::default() };
+    let response = heard.insert(Response::new(head.status.as_u16(), version, &head.headers));
     if request.head_only {
-        return Ok(response);
+        return Ok(());
     }
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|e| failure(&e))?.into_data() else { continue }; // trailers
-        let room = request.keep_body.saturating_sub(response.body.len());
-        response.body.extend_from_slice(&data[..data.len().min(room)]);
-        response.body_len += data.len() as u64;
+        if !response.take(&data, request) {
+            break;
+        }
     }
-    Ok(response)
+    Ok(())
+}
+
+async fn multiplexed_answer(
+    sender: h2::client::SendRequest<Bytes>,
+    message: Request<()>,
+    request: &HttpRequest,
+    progress: &Progress,
+    heard: &mut Option<Response>,
+) -> Result<(), Failure> {
+    let mut sender = sender.ready().await.map_err(|e| h2_failure(&e))?;
+    let (head, mut rest) = sender.send_request(message, request.body.is_empty()).map_err(|e| h2_failure(&e))?;
+    if !request.body.is_empty() {
+        rest.send_data(Bytes::from(request.body.clone()), true).map_err(|e| h2_failure(&e))?;
+    }
+    let (head, mut body) = head.await.map_err(|e| h2_failure(&e))?.into_parts();
+    progress.answered.store(true, Ordering::Relaxed);
+    let response = heard.insert(Response::new(head.status.as_u16(), 20, &head.headers));
+    if request.head_only {
+        return Ok(());
+    }
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|e| h2_failure(&e))?;
+        // Of a stream that is over nothing need be released.
+        let _ = body.flow_control().release_capacity(data.len());
+        if !response.take(&data, request) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Response {
+    fn new(status: u16, version: u8, headers: &HeaderMap) -> Self {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        Self { status, version, headers, ..Self::default() }
+    }
+
+    /// Takes more of the body; whether it is to go on.
+    fn take(&mut self, data: &[u8], request: &HttpRequest) -> bool {
+        let room = request.keep_body.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&data[..data.len().min(room)]);
+        self.body_len += data.len() as u64;
+        request.most_body.is_none_or(|most| self.body_len <= most)
+    }
+}
+
+fn h2_failure(error: &h2::Error) -> Failure {
+    match error.get_io() {
+        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
+            Failure::new(Reason::RequestClosed, "the edge closed the connection")
+        }
+        Some(io) => Failure::new(Reason::RequestClosed, io),
+        None if error.is_remote() => Failure::new(Reason::RequestClosed, format!("the edge ended the request: {error}")),
+        None if error.is_library() || error.is_reset() || error.is_go_away() => Failure::new(Reason::HttpMalformed, error),
+        None => Failure::new(Reason::RequestClosed, error),
+    }
 }
 
 /// What went wrong, in the words of whoever found it.
@@ -199,7 +357,9 @@ mod tests {
         let mut asked = Vec::new();
         let pieces = Pieces { pieces: pieces.iter().map(|p| p.as_bytes()).collect(), asked: &mut asked, early: None };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let answer = runtime.block_on(ask(pieces, request, "a.test:8443"));
+        let mut heard = None;
+        let answer = runtime.block_on(ask(pieces, request, "a.test:8443", Form::Origin, &mut heard));
+        let answer = answer.map(|()| heard.expect("it has come"));
         (String::from_utf8(asked).expect("it is text"), answer)
     }
 
@@ -252,7 +412,7 @@ mod tests {
         assert_eq!(plain, format!("GET / HTTP/1.1\r\nHost: a.test:8443\r\n{agent}\r\nConnection: close\r\n\r\n"));
         let headers = vec![("host".into(), "v.test".into()), ("X-Api-Key".into(), "k".into())];
         let posted =
-            HttpRequest { method: "POST".into(), path: "/a?b=c".into(), headers, body: "hi".into(), ..HttpRequest::default() };
+            HttpRequest { method: "POST".into(), path: "/a?b=c".into(), headers, body: b"hi".into(), ..HttpRequest::default() };
         let (said, _) = asked(&posted, &[]);
         assert!(said.starts_with("POST /a?b=c HTTP/1.1\r\n") && said.ends_with("\r\n\r\nhi"), "{said}");
         for line in ["Host: v.test\r\n", "X-Api-Key: k\r\n", "Content-Length: 2\r\n"] {

@@ -12,13 +12,20 @@
 //! Everything is asynchronous and meant for one thread: `watch` runs thousands at once; [`probe_now`] runs one.
 #![deny(unsafe_code)]
 
+mod chain;
 mod client;
+mod clock;
 mod connect;
+pub mod echo;
 pub mod host;
 pub mod http;
 pub mod lookup;
+mod noted;
+pub mod ocsp;
+mod offer;
 pub mod reason;
 pub mod report;
+pub mod route;
 pub mod stamps;
 mod stream;
 pub mod tcp_info;
@@ -30,3 +37,4 @@ pub use http::HttpRequest;
 pub use lookup::{Family, Lookup};
 pub use reason::Reason;
 pub use report::Report;
+pub use route::{Proxy, Route};

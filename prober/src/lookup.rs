@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
 
 use crate::reason::{Failure, Reason};
 
@@ -29,12 +31,20 @@ pub enum Family {
 }
 
 impl Family {
-    fn admits(self, ip: IpAddr) -> bool {
+    /// Whether an address may be used at all.
+    pub fn admits(self, ip: IpAddr) -> bool {
         match self {
             Family::Any | Family::PreferV4 | Family::PreferV6 => true,
             Family::V4 => ip.is_ipv4(),
             Family::V6 => ip.is_ipv6(),
         }
+    }
+
+    /// Those of some addresses to try, in order.
+    fn choose(self, all: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>, Failure> {
+        let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = all.filter(|ip| self.admits(*ip)).partition(IpAddr::is_ipv6);
+        let found = self.order(v6, v4);
+        if found.is_empty() { Err(Failure::new(Reason::DnsNoAddress, "no address of the family asked for")) } else { Ok(found) }
     }
 
     /// The addresses to try, in order.
@@ -52,6 +62,8 @@ impl Family {
 /// Asks for names; keeps nothing: each probe measures a lookup of its own.
 #[derive(Clone)]
 pub struct Lookup {
+    /// `/etc/hosts`, as it was: the library makes an exception of `localhost`, and asks servers for a family that the file does not have.
+    hosts: Arc<Hosts>,
     any: TokioResolver,
     v4: TokioResolver,
     v6: TokioResolver,
@@ -82,6 +94,8 @@ impl Lookup {
         };
         let of = |strategy| build(strategy).map_err(|e| io::Error::other(format!("the resolver's configuration: {e}")));
         Ok(Self {
+            // Without the file there are no names in it.
+            hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
             any: of(LookupIpStrategy::Ipv4AndIpv6)?,
             v4: of(LookupIpStrategy::Ipv4Only)?,
             v6: of(LookupIpStrategy::Ipv6Only)?,
@@ -93,6 +107,10 @@ impl Lookup {
     /// # Errors
     /// Says whether there are none, or nobody answered.
     pub async fn addresses(&self, host: &str, family: Family, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
+        let known = self.of_file(host);
+        if !known.is_empty() {
+            return family.choose(known.into_iter());
+        }
         let resolver = match family {
             Family::Any | Family::PreferV4 | Family::PreferV6 => &self.any,
             Family::V4 => &self.v4,
@@ -104,9 +122,17 @@ impl Lookup {
             Ok(Err(error)) => return Err(failure(host, &error)),
             Ok(Ok(answer)) => answer,
         };
-        let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = answer.iter().filter(|ip| family.admits(*ip)).partition(IpAddr::is_ipv6);
-        let found = family.order(v6, v4);
-        if found.is_empty() { Err(Failure::new(Reason::DnsNoAddress, "no address of the family asked for")) } else { Ok(found) }
+        family.choose(answer.iter())
+    }
+
+    /// What `/etc/hosts` has of a name.
+    fn of_file(&self, host: &str) -> Vec<IpAddr> {
+        let Ok(mut name) = Name::from_utf8(host) else { return Vec::new() };
+        name.set_fqdn(true);
+        let of = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        let found = [RecordType::AAAA, RecordType::A].into_iter().filter_map(of);
+        let addresses = found.flat_map(|lookup| lookup.answers().iter().filter_map(|r| r.data.ip_addr()).collect::<Vec<_>>());
+        addresses.collect()
     }
 
     /// What an address is called (reverse mapping, RFC 1035, section 3.5); absent if it has no name, or nobody says.

@@ -52,6 +52,10 @@ pub enum Reason {
     HttpMalformed,
     /// The answer's status is not one that was asked for.
     HttpStatus,
+    /// The proxy does not pass us on.
+    ProxyFailed,
+    /// The edge demands a certificate of the client's, and none was shown that it accepts.
+    ClientCertificateDemanded,
     /// The prober itself could not do it: no file descriptor, no memory, no permission.
     Prober,
 }
@@ -81,6 +85,8 @@ impl Reason {
             Reason::RequestClosed => "request_closed",
             Reason::HttpMalformed => "http_malformed",
             Reason::HttpStatus => "http_status",
+            Reason::ProxyFailed => "proxy_failed",
+            Reason::ClientCertificateDemanded => "client_certificate_demanded",
             Reason::Prober => "prober",
         }
     }
@@ -93,13 +99,21 @@ impl Reason {
     /// Whether the edge, and nobody else, said or did what was wrong.
     pub fn is_edges_word(self) -> bool {
         !self.is_timeout()
-            && !matches!(self, Reason::Prober | Reason::DnsNoAddress | Reason::DnsFailed | Reason::ConnectUnreachable)
+            && !matches!(
+                self,
+                Reason::Prober
+                    | Reason::DnsNoAddress
+                    | Reason::DnsFailed
+                    | Reason::ConnectUnreachable
+                    | Reason::ProxyFailed
+                    | Reason::TlsIncompatible
+            )
     }
 
     /// Whether the edge ended the connection; else it was we who would not go on.
     pub fn edge_ended_it(self) -> bool {
-        use Reason::{ConnectRefused, RequestClosed, TlsAlert, TlsClosed, TlsReset};
-        matches!(self, ConnectRefused | TlsClosed | TlsReset | TlsAlert | RequestClosed)
+        use Reason::{ClientCertificateDemanded, ConnectRefused, RequestClosed, TlsAlert, TlsClosed, TlsReset};
+        matches!(self, ClientCertificateDemanded | ConnectRefused | TlsClosed | TlsReset | TlsAlert | RequestClosed)
     }
 }
 
@@ -116,12 +130,14 @@ pub struct Failure {
     pub reason: Reason,
     /// In the words of whoever found it.
     pub detail: String,
+    /// The edge's alert is of those that refuse a certificate of ours.
+    pub(crate) certificate_refused: bool,
 }
 
 impl Failure {
     /// A failure.
     pub fn new(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string() }
+        Self { reason, detail: detail.to_string(), certificate_refused: false }
     }
 
     /// Of connect(2).
@@ -167,11 +183,18 @@ impl Failure {
             TlsError::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity)
             | TlsError::PeerIncompatible(_)
             | TlsError::NoApplicationProtocol => Reason::TlsIncompatible,
+            TlsError::AlertReceived(AlertDescription::CertificateRequired) => Reason::ClientCertificateDemanded,
             TlsError::AlertReceived(_) => Reason::TlsAlert,
             TlsError::FailedToGetCurrentTime | TlsError::FailedToGetRandomBytes => Reason::Prober,
             _ => Reason::TlsProtocol,
         };
-        Self::new(reason, error)
+        use AlertDescription::{
+            AccessDenied, BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA, UnsupportedCertificate,
+        };
+        let refused = [AccessDenied, BadCertificate, CertificateExpired, CertificateUnknown, UnknownCA, UnsupportedCertificate];
+        let certificate_refused = matches!(error, TlsError::AlertReceived(alert) if refused.contains(alert))
+            || reason == Reason::ClientCertificateDemanded;
+        Self { certificate_refused, ..Self::new(reason, error) }
     }
 }
 

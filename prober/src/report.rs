@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::http::Response;
+use crate::ocsp::Staple;
 use crate::reason::Reason;
 use crate::stamps::SentStamp;
 
@@ -81,7 +82,13 @@ pub struct Report {
     /// The edge's certificates.
     #[serde(skip)]
     pub certificates: Vec<CertificateDer<'static>>,
-    /// The answer to the request.
+    /// The OCSP answer that the edge stapled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub staple: Option<Staple>,
+    /// Whether the edge asked for a certificate of ours.
+    #[serde(default)]
+    pub certificate_wanted: bool,
+    /// The answer to the request, as much of it as came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub response: Option<Response>,
     /// How long injected pauses took, as measured, in milliseconds.

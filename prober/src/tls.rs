@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::noted;
 
 /// What a client offers and demands.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -52,23 +57,26 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     };
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(io::Error::other)?;
-    let builder = match options.insecure {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+    let verifier: Arc<dyn ServerCertVerifier> = match options.insecure {
+        true => Arc::new(Unverified(Arc::clone(&provider))),
         false => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), provider);
-            builder.with_webpki_verifier(verifier.build().map_err(io::Error::other)?)
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), Arc::clone(&provider));
+            Arc::new(Trusting { chains: verifier.build().map_err(io::Error::other)?, named: named(options)? })
         }
     };
-    let mut config = match &options.certificate {
-        None => builder.with_no_client_auth(),
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(noted::Verifier(verifier)));
+    let key = match &options.certificate {
+        None => None,
         Some((chain, key)) => {
             let read = |e: rustls_pki_types::pem::Error, path: &PathBuf| io::Error::other(format!("{}: {e}", path.display()));
             let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
             let found = found.map_err(|e| read(e, chain))?;
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| read(e, key))?;
-            builder.with_client_auth_cert(found, secret).map_err(io::Error::other)?
+            let pair = CertifiedKey::from_der(found, secret, &provider);
+            Some(Arc::new(pair.map_err(|e| io::Error::other(format!("{} and {}: {e}", chain.display(), key.display())))?))
         }
     };
+    let mut config = builder.with_client_cert_resolver(Arc::new(noted::Resolver(key)));
     config.alpn_protocols = options.alpn.iter().map(|p| p.clone().into_bytes()).collect();
     config.resumption = if options.resume { Resumption::in_memory_sessions(8) } else { Resumption::disabled() };
     if options.key_log {
@@ -96,6 +104,69 @@ fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
     match roots.is_empty() {
         true => Err(io::Error::other(format!("{place}: no usable root certificate"))),
         false => Ok(roots),
+    }
+}
+
+/// Certificates that a file of roots names.
+fn named(options: &TlsOptions) -> io::Result<Vec<CertificateDer<'static>>> {
+    let Some(path) = &options.ca else { return Ok(Vec::new()) };
+    let unreadable = |e| io::Error::other(format!("{}: {e}", path.display()));
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)
+}
+
+/// Verifies chains, and trusts a certificate that the user named itself: one that is self-signed is often a root and a server's at once,
+/// which the library would not have (curl, OpenSSL and Go take it).
+#[derive(Debug)]
+struct Trusting {
+    chains: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.chains.verify_server_cert(leaf, others, name, staple, now);
+        if verified.is_ok() || !self.named.contains(leaf) {
+            return verified;
+        }
+        let Some(validity) = X509Certificate::from_der(leaf).ok().map(|(_, c)| c.validity().clone()) else { return verified };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now > validity.not_after.timestamp() {
+            return Err(CertificateError::Expired.into());
+        }
+        if now < validity.not_before.timestamp() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
     }
 }
 

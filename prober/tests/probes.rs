@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use whostalled_prober::tls::{Only, TlsOptions, config};
-use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Reason, Report, Target, probe};
+use whostalled_prober::{Family, HttpRequest, Lookup, Pauses, Reason, Report, Route, Target, probe};
 
 fn server_config(names: &[&str]) -> Arc<ServerConfig> {
     let key = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("rcgen signs");
@@ -57,6 +57,7 @@ fn target(address: SocketAddr, options: &TlsOptions) -> Target {
         request: Some(HttpRequest::default()),
         timeout: Duration::from_secs(5),
         pauses: Pauses::default(),
+        route: Route::default(),
     }
 }
 

@@ -118,6 +118,8 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let culprit = match (reason, &opinion.target.verdict) {
             (Reason::Prober, _) => Culprit::Prober,
             (Reason::DnsNoAddress | Reason::DnsTimeout | Reason::DnsFailed, _) => Culprit::Resolver,
+            // Neither side is at fault for what both do not share.
+            (Reason::TlsIncompatible, _) => Culprit::Protocol,
             (reason, _) if reason.is_edges_word() => Culprit::Edge,
             (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
             _ => Culprit::Inconclusive,
@@ -191,5 +193,61 @@ pub fn side(owner: Owner) -> Culprit {
         Owner::EdgeHost | Owner::EdgeApp | Owner::Edge => Culprit::Edge,
         Owner::Protocol => Culprit::Protocol,
         Owner::Unattributed => Culprit::Inconclusive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use prober::tls::{TlsOptions, config};
+    use prober::{Family, Lookup, Pauses, Route, Target, probe};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An edge that has TLS 1.0 with RSA key exchange, and refuses every ClientHello without.
+    async fn old_edge() -> std::net::SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            let hello = [&[2, 0, 0, 38, 3, 1][..], &[0; 32], &[0, 0, 0x2f, 0]].concat();
+            let agrees = [&[22, 3, 1, 0, 42][..], &hello, &[22, 3, 1, 0, 4, 14, 0, 0, 0]].concat();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut heard = [0; 4096];
+                let Ok(n) = stream.read(&mut heard).await else { continue };
+                let offers = heard[..n].windows(4).any(|suites| suites == [0x00, 0x2f, 0x00, 0x35]);
+                // Whoever hung up hears nothing.
+                let _ = stream.write_all(if offers { &agrees } else { &[21, 3, 1, 0, 2, 2, 70] }).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_both_sides_do_not_share_is_no_sides_fault() {
+        let address = old_edge().await;
+        let options = TlsOptions { insecure: true, ..TlsOptions::default() };
+        let target = Target {
+            host: "localhost".into(),
+            port: address.port(),
+            connect_to: None,
+            address: Some(address),
+            server_name: None,
+            family: Family::Any,
+            tls: Some(Arc::new(config(&options).expect("nothing is read"))),
+            request: None,
+            timeout: Duration::from_secs(20),
+            pauses: Pauses::default(),
+            route: Route::default(),
+        };
+        let report = probe(&target, &Lookup::new(&[]).expect("a resolver")).await;
+        let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+        let blame = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
+        assert_eq!((blame.culprit, blame.phase.as_str()), (Culprit::Protocol, "tls_incompatible"), "{}", blame.sentence);
+        assert!(blame.sentence.contains("TLS 1.0 at most (TLS_RSA_WITH_AES_128_CBC_SHA)"), "{}", blame.sentence);
+        assert_ne!(opinion.target.verdict.label().split('/').next(), Some("edge"), "{:?}", opinion.target.verdict);
     }
 }

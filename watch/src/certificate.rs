@@ -1,11 +1,12 @@
-//! When certificates end.
+//! When certificates end, and what they say of themselves.
 
 use alerting::Culprit;
 use alerting::clock::UnixSeconds;
 use alerting::states::Blame;
 use rustls_pki_types::CertificateDer;
+use x509_parser::asn1_rs::{Tag, ToDer};
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Name};
 
 const DAY: i64 = 86_400;
 
@@ -14,6 +15,21 @@ pub fn chain_end(chain: &[CertificateDer<'_>]) -> Option<UnixSeconds> {
     let ends =
         chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, c)| c.validity().not_after.timestamp()));
     ends.min().map(UnixSeconds::from_secs)
+}
+
+/// When the first certificate ends on the way from the leaf to the issuer that vouches for all, as far as the edge sent it: what else
+/// is in the chain (an old cross-signed root) does not count.
+pub fn path_end(chain: &[CertificateDer<'_>]) -> Option<UnixSeconds> {
+    let all: Vec<X509Certificate<'_>> = chain.iter().filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
+    let (mut at, mut end) = (all.first()?, i64::MAX);
+    for _ in &all {
+        end = end.min(at.validity().not_after.timestamp());
+        match all.iter().find(|c| c.subject() == at.issuer() && c.subject() != at.subject()) {
+            Some(issuer) => at = issuer,
+            None => break,
+        }
+    }
+    Some(UnixSeconds::from_secs(end))
 }
 
 /// What a certificate says of itself: SHA-256 of it, issuer, subject, names; as label and value.
@@ -29,10 +45,66 @@ pub fn described(der: &CertificateDer<'_>) -> Option<[(&'static str, String); 4]
     });
     Some([
         ("fingerprint_sha256", digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()),
-        ("issuer", certificate.issuer().to_string()),
-        ("subject", certificate.subject().to_string()),
+        ("issuer", distinguished(certificate.issuer())),
+        ("subject", distinguished(certificate.subject())),
         ("subjectalternative", names.unwrap_or_default()),
     ])
+}
+
+/// The usual attributes in the order in which Go writes them (its `pkix.Name`), which is not the certificate's.
+const USUAL: [(&str, &str); 9] = [
+    ("2.5.4.5", "SERIALNUMBER"),
+    ("2.5.4.3", "CN"),
+    ("2.5.4.17", "POSTALCODE"),
+    ("2.5.4.9", "STREET"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.6", "C"),
+];
+
+/// A name by RFC 2253 with the usual attributes first, several of one kind joined by `+`; then the others, the last first.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let attributes: Vec<&AttributeTypeAndValue<'_>> = name.iter_attributes().collect();
+    let mut pieces: Vec<String> = Vec::new();
+    for (oid, label) in USUAL {
+        let values = attributes.iter().filter(|a| a.attr_type().to_id_string() == oid).map(|a| escaped(&text(a)));
+        // Of these Go keeps the last.
+        let single = matches!(label, "CN" | "SERIALNUMBER");
+        let values: Vec<String> = if single { values.last().into_iter().collect() } else { values.collect() };
+        if !values.is_empty() {
+            pieces.push(values.iter().map(|value| format!("{label}={value}")).collect::<Vec<_>>().join("+"));
+        }
+    }
+    let other = |a: &&&AttributeTypeAndValue<'_>| !USUAL.iter().any(|(oid, _)| a.attr_type().to_id_string() == *oid);
+    for attribute in attributes.iter().filter(other).rev() {
+        pieces.push(format!("{}=#{}", attribute.attr_type().to_id_string(), encoded(&text(attribute))));
+    }
+    pieces.join(",")
+}
+
+fn text(attribute: &AttributeTypeAndValue<'_>) -> String {
+    attribute.as_str().map_or_else(|_| String::from_utf8_lossy(attribute.attr_value().data).into_owned(), str::to_owned)
+}
+
+fn escaped(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    let one = |(at, c): (usize, char)| match c {
+        ',' | '+' | '"' | '\\' | '<' | '>' | ';' => format!("\\{c}"),
+        ' ' if at == 0 || at == last => "\\ ".to_owned(),
+        '#' if at == 0 => "\\#".to_owned(),
+        c => c.to_string(),
+    };
+    value.chars().enumerate().map(one).collect()
+}
+
+/// Text in DER, in hexadecimal digits: PrintableString if it can be one, else UTF8String.
+fn encoded(value: &str) -> String {
+    let printable = |b: u8| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b);
+    let tag = if value.bytes().all(printable) { Tag::PrintableString } else { Tag::Utf8String };
+    let der = x509_parser::asn1_rs::Any::from_tag_and_data(tag, value.as_bytes()).to_der_vec().unwrap_or_default();
+    der.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether that is soon.
@@ -44,4 +116,27 @@ pub fn ends_soon(end: UnixSeconds, now: UnixSeconds, days: u32) -> Option<Blame>
         ms: 0.0,
         sentence: format!("The first certificate of the edge's chain ends in {} days ({}).", left / DAY, end),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
+    #[test]
+    fn a_subject_is_written_in_gos_order() {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "a.test");
+        name.push(DnType::CountryName, "DE");
+        name.push(DnType::OrganizationName, "Acme, Inc.");
+        name.push(DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]), "a@b.test");
+        name.push(DnType::LocalityName, " Köln");
+        let mut params = CertificateParams::new(vec!["a.test".to_owned(), "b.test".to_owned()]).expect("names");
+        params.distinguished_name = name;
+        let der = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        let described = described(der.der()).expect("it can be read");
+        let subject = "CN=a.test,L=\\ Köln,O=Acme\\, Inc.,C=DE,1.2.840.113549.1.9.1=#0c086140622e74657374";
+        assert_eq!(described[2].1, subject);
+        assert_eq!(described[3].1, "a.test,b.test");
+    }
 }

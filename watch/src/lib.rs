@@ -24,7 +24,6 @@ pub mod page;
 mod plans;
 mod prepare;
 pub mod probing;
-mod query_response;
 mod reference;
 pub mod schedule;
 mod secrets;

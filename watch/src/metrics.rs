@@ -4,6 +4,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use alerting::clock::UnixSeconds;
 use alerting::metrics::Delivery;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -109,6 +110,44 @@ pub struct Metrics {
     pub reload: Gauge,
     /// Batches that the store refused.
     pub store_errors: Counter,
+    /// What watches a blackbox_exporter, by its names.
+    pub blackbox: BlackboxMetrics,
+}
+
+/// What a blackbox_exporter says of itself, and rules and dashboards of its users ask for.
+#[derive(Default)]
+pub struct BlackboxMetrics {
+    /// Whether the last reload of its configuration worked.
+    pub reloaded: Gauge,
+    /// When one last did, in seconds since the epoch.
+    pub reloaded_at: Gauge,
+    /// Probes that asked for a module that is not there.
+    pub unknown_modules: Counter,
+}
+
+impl BlackboxMetrics {
+    /// Notes how a reload went.
+    pub fn reload(&self, now: UnixSeconds, worked: bool) {
+        self.reloaded.set(i64::from(worked));
+        if worked {
+            self.reloaded_at.set(now.secs());
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let exporter = registry.sub_registry_with_prefix("blackbox_exporter");
+        exporter.register("config_last_reload_successful", "Blackbox exporter config loaded successfully", self.reloaded.clone());
+        exporter.register(
+            "config_last_reload_success_timestamp_seconds",
+            "Timestamp of the last successful configuration reload",
+            self.reloaded_at.clone(),
+        );
+        registry.register(
+            "blackbox_module_unknown",
+            "Count of unknown modules requested by probes",
+            self.unknown_modules.clone(),
+        );
+    }
 }
 
 impl Default for Metrics {
@@ -133,12 +172,14 @@ impl Default for Metrics {
             delivery: Delivery::default(),
             reload: Gauge::default(),
             store_errors: Counter::default(),
+            blackbox: BlackboxMetrics::default(),
         };
         metrics.healthy.set(1);
         metrics.reload.set(1);
-        let mut registry = Registry::with_prefix("whostalled");
+        let mut registry = Registry::default();
+        metrics.blackbox.register(&mut registry);
         {
-            let r = &mut registry;
+            let r = registry.sub_registry_with_prefix("whostalled");
             let s = Unit::Seconds;
             r.register(
                 "rounds",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alerting::secret::SecretError;
 use prober::tls::{TlsOptions, config};
-use prober::{Family, Pauses, Target};
+use prober::{Family, Pauses, Route, Target};
 use rustls::ClientConfig;
 
 use crate::checks::{Addresses, CheckFile, Header, Plan};
@@ -86,5 +86,6 @@ fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<Cl
         request: plan.kind.request(headers),
         timeout: plan.timeout.0,
         pauses: Pauses::default(),
+        route: Route::default(),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use analysis::clock::Span;
 use prober::tls::{TlsOptions, config};
-use prober::{Family, Lookup, Pauses, Target, probe};
+use prober::{Family, Lookup, Pauses, Route, Target, probe};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
@@ -65,6 +65,7 @@ impl Reference {
             request: None,
             timeout: TIMEOUT,
             pauses: Pauses::default(),
+            route: Route::default(),
         };
         Ok(Self { target, lookup: Lookup::new(&[address]).map_err(unready)? })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
@@ -11,19 +12,20 @@ use alerting::store::Refused;
 use analysis::clock::Instant;
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use base64::Engine;
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::blackbox::{self, Blackbox};
+use crate::blackbox::{self, Blackbox, ProbeError};
 use crate::checks::Auth;
 use crate::clock::{UnixHour, instant};
+use crate::error::FileError;
 use crate::incidents::TWO_WEEKS;
 use crate::metrics::Metrics;
 use crate::page;
@@ -50,9 +52,14 @@ pub struct Served {
     pub blackbox: tokio::sync::watch::Receiver<Arc<Blackbox>>,
     /// How `/probe` speaks TLS.
     pub tls: TlsCache,
+    /// Who reads the files again, and says how it went.
+    pub reload: Sender<Reload>,
     /// Who may look.
     pub guard: Option<Guard>,
 }
+
+/// A wish to have the files read again: where the outcome is told.
+pub type Reload = tokio::sync::oneshot::Sender<Result<(), Arc<FileError>>>;
 
 /// Who may look, with the secret read.
 pub enum Guard {
@@ -92,8 +99,10 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/api/checks", get(api))
         .route("/metrics", get(metrics))
         .route("/probe", get(probe))
+        .route("/config", get(config))
+        .route("/-/reload", any(reload))
         .layer(middleware::from_fn_with_state(Arc::clone(&served), guard))
-        .route("/-/healthy", get(|| async { "ok\n" }))
+        .route("/-/healthy", get(|| async { "Healthy" }))
         .with_state(served)
 }
 
@@ -175,12 +184,41 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
     let modules = Arc::clone(&served.blackbox.borrow());
-    let patience =
-        headers.get("X-Prometheus-Scrape-Timeout-Seconds").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<f64>().ok());
-    let patience = patience.filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
+    let patience = headers.get("X-Prometheus-Scrape-Timeout-Seconds").filter(|value| !value.is_empty());
+    let patience = patience.map(|value| value.to_str().ok().and_then(|value| value.parse::<f64>().ok()));
+    if patience == Some(None) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Failed to parse timeout from Prometheus header\n").into_response();
+    }
+    let patience = patience.flatten().filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
     match blackbox::probe(&modules, &query, patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(error) => {
+            if matches!(error, ProbeError::UnknownModule(_)) {
+                served.metrics.blackbox.unknown_modules.inc();
+            }
+            (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+async fn config(State(served): State<Arc<Served>>) -> Response {
+    let text = served.blackbox.borrow().shown.clone();
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// Reads the check file and the blackbox file again, and says how it went.
+async fn reload(State(served): State<Arc<Served>>, method: Method) -> Response {
+    if !matches!(method, Method::POST | Method::PUT) {
+        let allowed = [(header::ALLOW, "POST, PUT")];
+        return (StatusCode::METHOD_NOT_ALLOWED, allowed, "This endpoint requires a POST request.\n").into_response();
+    }
+    let (told, outcome) = tokio::sync::oneshot::channel();
+    // Nobody hears any more: the watcher is about to end.
+    let _ = served.reload.send(told);
+    match outcome.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n")).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the watcher is about to end\n").into_response(),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver as Inbox, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use alerting::clock::UnixSeconds;
 use alerting::outbox::Outbox;
 use alerting::{Client, Receiver, Store};
 use rustls_pki_types::pem::PemObject;
@@ -21,7 +22,7 @@ use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
 use crate::prepare::prepare;
 use crate::probing::{self, PreparedChecks, Settings};
-use crate::server::{Guard, Served, router, serve};
+use crate::server::{Guard, Reload, Served, router, serve};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
@@ -42,6 +43,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
     note_unsupported(&status, &blackbox);
+    metrics.blackbox.reload(UnixSeconds::now(), true);
     let (direct, undelivered) = mpsc::unbounded_channel();
     let engine_store = History::open(&file.watch.store)?;
     let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
@@ -51,6 +53,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
+    let (reload_wanted, wishes) = channel();
 
     let served = Served {
         status: Arc::clone(&status),
@@ -59,6 +62,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         vantage: file.watch.vantage.clone(),
         blackbox,
         tls: TlsCache::default(),
+        reload: reload_wanted,
         guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
     };
     let outbox = Outbox {
@@ -87,6 +91,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         receivers: receivers_out,
         blackbox: blackbox_out,
         configs: config_out,
+        wishes,
     };
     while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !engine.is_finished() {
         std::thread::sleep(LOOK);
@@ -187,18 +192,28 @@ struct Reloading {
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
     configs: Sender<Arc<CheckFile>>,
+    /// Whoever asked over HTTP.
+    wishes: Inbox<Reload>,
 }
 
 impl Reloading {
     fn look(&mut self, asked: bool, status: &Status, metrics: &Metrics) {
+        let wishes: Vec<Reload> = self.wishes.try_iter().collect();
         let now = changed(&self.path);
-        if !asked && now == self.seen {
+        if !asked && wishes.is_empty() && now == self.seen {
             return;
         }
         self.seen = now;
         let outcome = self.reload(status);
         metrics.reload.set(i64::from(outcome.is_ok()));
-        status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
+        metrics.blackbox.reload(UnixSeconds::now(), outcome.is_ok());
+        let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
+        status.trouble("reload", trouble);
+        let outcome = outcome.map_err(Arc::new);
+        for wish in wishes {
+            // Whoever asked may be gone.
+            let _ = wish.send(outcome.clone());
+        }
     }
 
     /// All of it, or nothing.

@@ -52,7 +52,7 @@ const NEEDS: &[Need] = &[
     program("ethtool", "to turn off offloads in the lab", "ethtool", ALL),
     program("nginx-light", "the control target of the flagship scenario", "nginx", ALL),
     program("prometheus-alertmanager", "to hear the alerts of make watch-demo", "prometheus-alertmanager", &["watch"]),
-    program("prometheus-blackbox-exporter", "to compare with", "prometheus-blackbox-exporter", &["watch"]),
+    program("prometheus-blackbox-exporter", "to compare with", "prometheus-blackbox-exporter", &["watch", "test"]),
     program("clang", "to compile the recorder's in-kernel filter", "clang", &["capture", "test"]),
     program("haproxy", "a proxy that logs slow handshakes; a stack of the zoo", "haproxy", &["capture", "test", "zoo"]),
     program("iperf3", "bulk data beside the handshakes", "iperf3", &["capture", "test"]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prober::tls::{Only, TlsOptions, config};
-use prober::{Family, HttpRequest, Pauses, Target, probe_now};
+use prober::{Family, HttpRequest, Pauses, Route, Target, probe_now};
 use serde_json::{Value, json};
 
 use crate::error::{Failed, Why};
@@ -51,6 +51,7 @@ fn handshake(plan: &Value, one: &Value, tls: Arc<rustls::ClientConfig>) -> Resul
         request: Some(HttpRequest::default()),
         timeout: span(&plan["timeout_ms"]),
         pauses,
+        route: Route::default(),
     };
     // Nothing is looked up; a server must be named nevertheless.
     let report = probe_now(&target, &[SocketAddr::from(([127, 0, 0, 1], 53))]).why("probing")?;

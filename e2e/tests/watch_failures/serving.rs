@@ -73,9 +73,12 @@ fn the_contract_of_probe() {
 
     let answer = probe(format!("module=web&target=https://127.0.0.1:{}/", free_port()));
     let body = answer.text();
-    let absent = !body.contains("phase=\"tls\"") && !body.contains("phase=\"resolve\"");
-    let failed = answer.status == 200 && body.contains("probe_success 0") && absent;
-    t.check("/probe: a failed probe is 200 with success 0, its phases absent", failed, || body);
+    let zero = ["probe_success 0", "probe_http_status_code 0", "phase=\"tls\"} 0", "phase=\"processing\"} 0"];
+    t.check(
+        "/probe: a failed probe is 200 with success 0, as is its status code",
+        answer.status == 200 && says(&body, &zero),
+        || body,
+    );
 
     let body = probe(format!("module=shake&target=localhost:{port}")).text();
     let shaken = ["probe_success 1", "probe_tls_version_info"];

@@ -1,72 +1,70 @@
-//! The prober `http`: its section of the configuration, and how it asks.
+//! The prober `http`: its section of the configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::str::FromStr;
 
-use prober::http::{HttpRequest, Response};
-use prober::{Pauses, Report, Target, probe};
-use regex::Regex;
-use serde::Deserialize;
+use prober::Family;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::credentials::{Authorization, Basic};
-use super::modules::{Rest, Section, check_patterns, check_preferred, is_empty, nullable};
-use super::redirect::Request;
-use super::text::{Text, common, durations};
+use super::expression::Expression;
+use super::family;
+use super::modules::{Preferred, Rest, Section, is_empty, nullable};
+use super::octets::Octets;
+use super::proxy::Proxies;
 use super::tls::Tls;
-use super::{ProbeError, Question, Shared, family};
 use crate::error::Invalid;
 
-const MOST_REDIRECTS: usize = 10;
-/// Bytes of a body that regular expressions see.
-const MOST_BODY: usize = 1 << 20;
-
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Http {
     #[serde(deserialize_with = "nullable")]
-    pub(super) valid_status_codes: Vec<u16>,
+    pub(super) valid_status_codes: Vec<i64>,
     #[serde(deserialize_with = "nullable")]
     pub(super) valid_http_versions: Vec<String>,
+    /// GET where it is empty.
     #[serde(deserialize_with = "nullable")]
     pub(super) method: String,
     #[serde(deserialize_with = "nullable")]
-    pub(super) headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, Octets>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) body: String,
+    pub(super) http_headers: BTreeMap<String, Values>,
     #[serde(deserialize_with = "nullable")]
+    pub(super) body: Octets,
+    pub(super) body_file: Option<PathBuf>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) compression: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) body_size_limit: Size,
     pub(super) no_follow_redirects: Option<bool>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) follow_redirects: Option<bool>,
     #[serde(deserialize_with = "nullable")]
     pub(super) fail_if_ssl: bool,
     #[serde(deserialize_with = "nullable")]
     pub(super) fail_if_not_ssl: bool,
     #[serde(deserialize_with = "nullable")]
-    pub(super) fail_if_body_matches_regexp: Vec<String>,
+    pub(super) fail_if_body_matches_regexp: Vec<Expression>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) fail_if_body_not_matches_regexp: Vec<String>,
+    pub(super) fail_if_body_not_matches_regexp: Vec<Expression>,
     #[serde(deserialize_with = "nullable")]
     pub(super) fail_if_header_matches: Vec<HeaderMatch>,
     #[serde(deserialize_with = "nullable")]
     pub(super) fail_if_header_not_matches: Vec<HeaderMatch>,
     #[serde(deserialize_with = "nullable")]
     pub(super) tls_config: Tls,
-    #[serde(deserialize_with = "nullable")]
     pub(super) basic_auth: Option<Basic>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) authorization: Option<Authorization>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) bearer_token: Option<String>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) bearer_token_file: Option<PathBuf>,
-    #[serde(deserialize_with = "nullable")]
-    pub(super) preferred_ip_protocol: Option<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(super) ip_protocol_fallback: Option<bool>,
+    pub(super) enable_http2: Option<bool>,
+    enable_http3: Option<bool>,
     #[serde(flatten)]
-    pub(super) rest: Rest,
+    pub(super) proxies: Proxies,
+    preferred_ip_protocol: Option<Preferred>,
+    ip_protocol_fallback: Option<bool>,
 }
 
 impl fmt::Debug for Http {
@@ -75,168 +73,169 @@ impl fmt::Debug for Http {
     }
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            valid_status_codes: vec![],
-            valid_http_versions: vec![],
-            method: "GET".into(),
-            headers: BTreeMap::new(),
-            body: String::new(),
-            no_follow_redirects: None,
-            follow_redirects: None,
-            fail_if_ssl: false,
-            fail_if_not_ssl: false,
-            fail_if_body_matches_regexp: vec![],
-            fail_if_body_not_matches_regexp: vec![],
-            fail_if_header_matches: vec![],
-            fail_if_header_not_matches: vec![],
-            tls_config: Tls::default(),
-            basic_auth: None,
-            authorization: None,
-            bearer_token: None,
-            bearer_token_file: None,
-            preferred_ip_protocol: None,
-            ip_protocol_fallback: None,
-            rest: BTreeMap::new(),
-        }
-    }
+/// Values of a header that is sent more than once.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Values {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) values: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) secrets: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HeaderMatch {
     pub(super) header: String,
-    pub(super) regexp: String,
+    pub(super) regexp: Expression,
     #[serde(default)]
     pub(super) allow_missing: bool,
+}
+
+/// A number of bytes: `10MB`, `512KiB`; units are of 1024 bytes either way, as in the exporter. 0 is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong = || Invalid(format!("{text:?} is no number of bytes: write 10MB or 512KiB"));
+        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let number: f64 = text[..at].parse().map_err(|_| wrong())?;
+        let power = match text[at..].trim_end_matches('B').trim_end_matches('i') {
+            "" if text.len() == at && text != "0" => return Err(wrong()),
+            "" => 0,
+            "K" => 1,
+            "M" => 2,
+            "G" => 3,
+            "T" => 4,
+            "P" => 5,
+            "E" => 6,
+            _ => return Err(wrong()),
+        };
+        Ok(Self((number * 1024_f64.powi(power)) as u64)) // what does not fit is no limit either
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Section for Http {
     fn rest(&self) -> Vec<&Rest> {
         let login = [self.basic_auth.as_ref().map(|b| &b.rest), self.authorization.as_ref().map(|a| &a.rest)];
-        [&self.rest, &self.tls_config.rest].into_iter().chain(login.into_iter().flatten()).collect()
+        [&self.proxies.rest, &self.tls_config.rest].into_iter().chain(login.into_iter().flatten()).collect()
     }
 
     fn refused(&self) -> Option<String> {
-        let compressed = self.rest.get("compression").is_some_and(|value| !is_empty(value));
-        if compressed && self.headers.keys().any(|name| name.eq_ignore_ascii_case("accept-encoding")) {
-            return Some("compression with a header Accept-Encoding: bodies are not unpacked here; leave both out".into());
-        }
         let versions = &self.valid_http_versions;
-        if !versions.is_empty() && !versions.iter().any(|v| v.starts_with("HTTP/1.")) {
-            return Some(format!("valid_http_versions = {versions:?}: HTTP/1.1 is spoken here"));
+        if self.enable_http3 == Some(true) || !versions.is_empty() && versions.iter().all(|v| v.starts_with("HTTP/3")) {
+            return Some("HTTP/3 is not spoken here".into());
         }
-        self.tls_config.only().err().map(|why| why.to_string())
+        if !matches!(self.compression.to_ascii_lowercase().as_str(), "" | "identity" | "gzip" | "deflate" | "br") {
+            return Some(format!("compression = {:?}: gzip, deflate, br and identity are known", self.compression));
+        }
+        if let Some(why) = self.proxies.refused() {
+            return Some(why);
+        }
+        self.tls_config.refused()
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        for (field, patterns) in [
-            ("fail_if_body_matches_regexp", &self.fail_if_body_matches_regexp),
-            ("fail_if_body_not_matches_regexp", &self.fail_if_body_not_matches_regexp),
-        ] {
-            check_patterns(field, patterns.iter().map(String::as_str))?;
+        let wrong = |what: &str| Err(Invalid(what.to_owned()));
+        if !self.body.bytes.is_empty() && self.body_file.is_some() {
+            return wrong("body and body_file: write one of them");
         }
-        for (field, rules) in [
-            ("fail_if_header_matches", &self.fail_if_header_matches),
-            ("fail_if_header_not_matches", &self.fail_if_header_not_matches),
-        ] {
-            check_patterns(field, rules.iter().map(|rule| rule.regexp.as_str()))?;
+        let login = [
+            self.basic_auth.is_some(),
+            self.authorization.is_some(),
+            self.proxies.rest.get("oauth2").is_some_and(|value| !is_empty(value)),
+            self.bearer_token.as_ref().is_some_and(|token| !token.is_empty()) || self.bearer_token_file.is_some(),
+        ];
+        if login.into_iter().filter(|is| *is).count() > 1 {
+            return wrong("at most one of basic_auth, authorization, oauth2, bearer_token and bearer_token_file");
         }
-        check_preferred(self.preferred_ip_protocol.as_deref())?;
-        if self.body.contains('\0') || self.headers.values().any(|value| value.contains(['\0', '\r', '\n'])) {
-            return Err(Invalid("headers and body are text here, without NUL, and headers without line ends".into()));
+        if self.bearer_token.is_some() && self.bearer_token_file.is_some() {
+            return wrong("at most one of bearer_token and bearer_token_file");
         }
-        Ok(())
+        self.basic_auth.as_ref().map_or(Ok(()), Basic::check)?;
+        self.authorization.as_ref().map_or(Ok(()), Authorization::check)?;
+        for (name, value) in &self.headers {
+            if value.bytes.iter().any(|b| [0, b'\r', b'\n'].contains(b)) || std::str::from_utf8(&value.bytes).is_err() {
+                return Err(Invalid(format!("headers: {name:?} is text, without NUL and without line ends")));
+            }
+            if name.eq_ignore_ascii_case("accept-encoding") && !accepts(&String::from_utf8_lossy(&value.bytes), &self.compression)
+            {
+                return Err(Invalid(format!("compression = {:?}, and {name} does not accept it", self.compression)));
+            }
+        }
+        self.proxies.check()
     }
 }
 
-impl Http {
-    /// Asks, and follows redirects; whether it succeeded.
-    pub(super) async fn probe(&self, question: &Question<'_>, shared: &Shared<'_>, text: &mut Text) -> Result<bool, ProbeError> {
-        let deadline = Instant::now() + question.timeout;
-        let mut redirecting: Vec<Report> = Vec::new();
-        let follow = self.no_follow_redirects.map_or(self.follow_redirects.unwrap_or(true), |no| !no);
-        let mut request = Request::first(self, question.target, question.hostname)?;
-        let last = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let report = probe(&self.target(&request, left, shared)?, shared.lookup).await;
-            let location = report.response.as_ref().and_then(|r| Some((r.status, r.header("location")?)));
-            let next = location
-                .filter(|_| follow && redirecting.len() < MOST_REDIRECTS)
-                .and_then(|(status, to)| request.redirected(status, to));
-            match next {
-                Some(next) => request = next,
-                None => break report,
-            }
-            redirecting.push(report);
-        };
-        common(text, &last);
-        durations(text, redirecting.iter().chain([&last]));
-        text.gauge("probe_http_redirects", "The number of redirects", redirecting.len());
-        text.gauge("probe_http_ssl", "Indicates if SSL was used for the final redirect", i32::from(last.version.is_some()));
-        let Some(response) = &last.response else { return Ok(false) };
-        let length = response.header("content-length").and_then(|v| v.parse::<i64>().ok()).unwrap_or(-1);
-        text.gauge("probe_http_status_code", "Response HTTP status code", response.status);
-        text.gauge("probe_http_version", "Returns the version of HTTP of the probe response", f64::from(response.version) / 10.0);
-        text.gauge("probe_http_content_length", "Length of http content response", length);
-        text.gauge("probe_http_uncompressed_body_length", "Length of uncompressed response body", response.body_len);
-        let (good, by_regex) = self.accepts(response, last.version.is_some())?;
-        text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(by_regex));
-        Ok(last.success && good)
+/// Whether an `Accept-Encoding` admits an encoding (RFC 9110, section 12.5.3).
+fn accepts(header: &str, encoding: &str) -> bool {
+    if encoding.is_empty() {
+        return true;
     }
-
-    fn target(&self, request: &Request, timeout: Duration, shared: &Shared<'_>) -> Result<Target, ProbeError> {
-        let mut options = self.tls_config.options(&["http/1.1"]);
-        options.certificate = options.certificate.filter(|_| request.certificate);
-        Ok(Target {
-            host: request.url.host.clone(),
-            port: request.url.port,
-            connect_to: None,
-            address: None,
-            server_name: request.server_name.clone(),
-            family: family(self.preferred_ip_protocol.as_deref(), self.ip_protocol_fallback),
-            tls: request.url.encrypted.then(|| shared.cache.get(options)).transpose()?,
-            request: Some(HttpRequest {
-                method: request.method.clone(),
-                path: request.url.path.clone(),
-                headers: request.headers.clone(),
-                body: request.body.clone(),
-                keep_body: MOST_BODY,
-                head_only: false,
-            }),
-            timeout,
-            pauses: Pauses::default(),
+    let admitted = |wanted: &str| {
+        header.split(',').find_map(|one| {
+            let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+            let zero = weight.split_once('=').and_then(|(_, q)| q.trim().parse::<f64>().ok()).is_some_and(|q| q <= 0.0);
+            name.trim().eq_ignore_ascii_case(wanted).then_some(!zero)
         })
+    };
+    admitted(encoding).or_else(|| admitted("*")).unwrap_or(encoding.eq_ignore_ascii_case("identity"))
+}
+
+impl Http {
+    pub(super) fn family(&self) -> Family {
+        family(self.preferred_ip_protocol, self.ip_protocol_fallback)
     }
 
-    /// Whether an answer is a good one, and whether a regular expression was what it failed by.
-    fn accepts(&self, response: &Response, encrypted: bool) -> Result<(bool, bool), ProbeError> {
-        let status = match self.valid_status_codes.as_slice() {
-            [] => (200..300).contains(&response.status),
-            valid => valid.contains(&response.status),
-        };
-        let version = format!("HTTP/{}.{}", response.version / 10, response.version % 10);
-        let version = self.valid_http_versions.is_empty() || self.valid_http_versions.contains(&version);
-        let regex =
-            |pattern: &str| Regex::new(pattern).map_err(|e| ProbeError::Configuration(Invalid(format!("{pattern:?}: {e}"))));
-        let body = String::from_utf8_lossy(&response.body);
-        let mut matched = false;
-        for pattern in &self.fail_if_body_matches_regexp {
-            matched |= regex(pattern)?.is_match(&body);
+    /// Whether redirects are followed.
+    pub(super) fn follows(&self) -> bool {
+        self.no_follow_redirects.map_or(self.follow_redirects.unwrap_or(true), |no| !no)
+    }
+
+    /// Whether regular expressions or a decoder are to see the body.
+    pub(super) fn wants_body(&self) -> bool {
+        let plain = matches!(self.compression.to_ascii_lowercase().as_str(), "" | "identity");
+        !plain || !self.fail_if_body_matches_regexp.is_empty() || !self.fail_if_body_not_matches_regexp.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_of_1024_bytes() {
+        let size = |text: &str| text.parse::<Size>().map(|size| size.0).map_err(|e| e.to_string());
+        assert_eq!((size("10MB"), size("1KiB"), size("0"), size("7B")), (Ok(10 << 20), Ok(1024), Ok(0), Ok(7)));
+        assert_eq!(size("1.5KB"), Ok(1536));
+        for text in ["10", "MB", "10 MB", "10XB", "-1B"] {
+            assert!(size(text).is_err(), "{text}");
         }
-        for pattern in &self.fail_if_body_not_matches_regexp {
-            matched |= !regex(pattern)?.is_match(&body);
+    }
+
+    #[test]
+    fn an_encoding_is_accepted_by_name_by_star_or_because_it_is_none() {
+        for (header, encoding, admitted) in [
+            ("gzip", "gzip", true),
+            ("br;q=1.0, gzip;q=0.9", "gzip", true),
+            ("br, identity", "gzip", false),
+            ("*", "gzip", true),
+            ("gzip;q=0, *", "gzip", false),
+            ("gzip", "identity", true),
+            ("anything", "", true),
+        ] {
+            assert_eq!(accepts(header, encoding), admitted, "{header} {encoding}");
         }
-        for (rules, wanted) in [(&self.fail_if_header_matches, false), (&self.fail_if_header_not_matches, true)] {
-            for rule in rules {
-                matched |= match response.header(&rule.header) {
-                    Some(value) => regex(&rule.regexp)?.is_match(value) != wanted,
-                    None => !rule.allow_missing,
-                };
-            }
-        }
-        let ssl = !(self.fail_if_ssl && encrypted || self.fail_if_not_ssl && !encrypted);
-        Ok((status && version && ssl && !matched, matched))
     }
 }

@@ -1,19 +1,20 @@
-//! blackbox_exporter's configuration file, as far as it is done here: modules, each of one kind.
+//! blackbox_exporter's configuration file: modules, each of one kind.
 //!
 //! In: its YAML. Out: modules, and what of them is refused or ignored. Another kind of prober is a file with a [`Section`] and a variant
 //! of [`Kind`]; the compiler names what is missing.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use settings::Time;
 use settings::words::visible;
 
+use super::dns::Dns;
 use super::http::Http;
+use super::icmp::Icmp;
 use super::tcp::Tcp;
+use super::{octets, shown};
 use crate::error::Invalid;
 
 /// A blackbox_exporter configuration.
@@ -21,6 +22,8 @@ use crate::error::Invalid;
 pub struct Blackbox {
     /// Its modules by name.
     pub modules: BTreeMap<String, Module>,
+    /// As YAML, without its secrets.
+    pub shown: String,
 }
 
 /// A module.
@@ -36,6 +39,8 @@ pub struct Module {
 pub(super) enum Kind {
     Http(Box<Http>),
     Tcp(Box<Tcp>),
+    Icmp(Box<Icmp>),
+    Dns(Box<Dns>),
     /// Something that is not done here, by the name of its prober.
     NotOffered(String),
 }
@@ -46,25 +51,31 @@ pub(super) trait Section {
     fn rest(&self) -> Vec<&Rest>;
     /// Why what it asks for cannot be done here; absent if it can.
     fn refused(&self) -> Option<String>;
-    /// Whether its content can be read.
+    /// Whether its content can be read, and means something.
     fn check(&self) -> Result<(), Invalid>;
 }
 
 /// The file, as it is written: every module may have every section, and one is used.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WrittenFile {
+    #[serde(default, deserialize_with = "nullable")]
     modules: BTreeMap<String, Written>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Written {
+    #[serde(deserialize_with = "nullable")]
     prober: String,
-    #[serde(default)]
     timeout: Option<Time>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable")]
     http: Http,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable")]
     tcp: Tcp,
+    #[serde(deserialize_with = "nullable")]
+    icmp: Icmp,
+    dns: Option<Dns>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -81,9 +92,17 @@ impl Default for Blackbox {
     /// What `/probe` offers without a configuration: `http_2xx` and `tcp_connect`, as the exporter's own example does.
     fn default() -> Self {
         let module = |kind| Module { kind, timeout: None, rest: Rest::new() };
-        let tcp = |tls| Kind::Tcp(Box::new(Tcp { tls, ..Tcp::default() }));
-        let named = [("http_2xx", Kind::Http(Box::default())), ("tcp_connect", tcp(false)), ("tls_connect", tcp(true))];
-        Self { modules: named.into_iter().map(|(name, kind)| (name.to_owned(), module(kind))).collect() }
+        let tcp = |tls| Kind::Tcp(Box::new(Tcp::speaking(tls)));
+        let named = [
+            ("http_2xx", Kind::Http(Box::default())),
+            ("tcp_connect", tcp(false)),
+            ("tls_connect", tcp(true)),
+            ("icmp", Kind::Icmp(Box::default())),
+        ];
+        let modules = named.into_iter().map(|(name, kind)| (name.to_owned(), module(kind))).collect();
+        let shown = "modules:\n  http_2xx: {prober: http}\n  icmp: {prober: icmp}\n  tcp_connect: {prober: tcp}\n  \
+            tls_connect: {prober: tcp, tcp: {tls: true}}\n";
+        Self { modules, shown: shown.into() }
     }
 }
 
@@ -91,16 +110,16 @@ impl Blackbox {
     /// Reads a configuration. Modules that ask for what is not done here are in it, and refused when somebody asks for them.
     ///
     /// # Errors
-    /// If it is none, or an expression in it cannot be read.
+    /// If it is none, or what it says of a module cannot be meant: then the exporter would not take it either.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        // Binary text need not be UTF-8, which the reader of YAML would have it be: it is marked, and decoded where it may stand.
-        let marked = BINARY.replace_all(text, "\"\\0${1}\"");
+        let marked = octets::mark(first_document(text));
         let found: WrittenFile = serde_saphyr::from_str(&marked).map_err(|e| Invalid(words(&e.to_string())))?;
         let module = |(name, written): (String, Written)| match written.module() {
             Ok(module) => Ok((name, module)),
             Err(what) => Err(Invalid(format!("module {}: {what}", visible(&name)))),
         };
-        Ok(Self { modules: found.modules.into_iter().map(module).collect::<Result<_, _>>()? })
+        let modules = found.modules.into_iter().map(module).collect::<Result<_, _>>()?;
+        Ok(Self { modules, shown: shown::without_secrets(&marked)? })
     }
 
     /// What of it is not done here, in words.
@@ -117,18 +136,31 @@ impl Blackbox {
     }
 }
 
-/// `!!binary` and the text behind it.
-#[expect(clippy::unwrap_used, reason = "the pattern is fixed; a test compiles it")]
-static BINARY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"!!binary[ \t]+["']?([A-Za-z0-9+/=]+)["']?"#).unwrap());
+/// The first of several documents: the exporter reads no other.
+fn first_document(text: &str) -> &str {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let ends = line.starts_with("---") && begun || line.trim_end() == "...";
+        if ends {
+            return &text[..at];
+        }
+        let bare = line.trim_start_matches('\u{feff}').trim();
+        begun |= !(bare.is_empty() || bare.starts_with(['#', '%']));
+        at += line.len();
+    }
+    text
+}
 
 /// Fields that change nothing of what a probe finds here.
-const HARMLESS: [&str; 5] = ["compression", "enable_http2", "enable_http3", "skip_resolve_phase_with_proxy", "no_proxy"];
+const HARMLESS: [&str; 1] = ["enable_http3"];
 /// Sections of other probers.
-const OTHERS: [&str; 5] = ["icmp", "dns", "grpc", "unix", "websocket"];
+const OTHERS: [&str; 3] = ["grpc", "unix", "websocket"];
 
 /// The reader's words without the text around the place: there may be credentials in it.
-fn words(error: &str) -> String {
-    visible(error.lines().next().unwrap_or_default().trim()).into_owned()
+pub(super) fn words(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default().trim();
+    // What a programmer would set is none of the reader's business.
+    visible(line.split(", set ").next().unwrap_or(line)).into_owned()
 }
 
 /// Whether a field says nothing.
@@ -138,17 +170,20 @@ pub(super) fn is_empty(value: &Value) -> bool {
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
-        _ => false,
+        Value::Bool(true) | Value::Number(_) => false,
     }
 }
 
 impl Written {
     fn module(self) -> Result<Module, Invalid> {
-        self.http.check()?;
-        self.tcp.check()?;
+        let dns = self.dns.as_ref();
+        let sections: [Option<&dyn Section>; 4] = [Some(&self.http), Some(&self.tcp), Some(&self.icmp), dns.map(|dns| dns as _)];
+        sections.into_iter().flatten().try_for_each(Section::check)?;
         let kind = match self.prober.as_str() {
             "http" => Kind::Http(Box::new(self.http)),
             "tcp" => Kind::Tcp(Box::new(self.tcp)),
+            "icmp" => Kind::Icmp(Box::new(self.icmp)),
+            "dns" => Kind::Dns(Box::new(self.dns.unwrap_or_default())),
             _ => Kind::NotOffered(self.prober),
         };
         Ok(Module { kind, timeout: self.timeout, rest: self.rest })
@@ -161,6 +196,8 @@ impl Kind {
         match self {
             Kind::Http(section) => Ok(section.as_ref()),
             Kind::Tcp(section) => Ok(section.as_ref()),
+            Kind::Icmp(section) => Ok(section.as_ref()),
+            Kind::Dns(section) => Ok(section.as_ref()),
             Kind::NotOffered(prober) => Err(prober),
         }
     }
@@ -182,7 +219,8 @@ impl Module {
     pub(super) fn refused(&self) -> Option<String> {
         let section = match self.kind.section() {
             Ok(section) => section,
-            Err(prober) => return Some(format!("prober {} is not offered (http and tcp are)", visible(prober))),
+            Err("") => return Some("it names no prober".into()),
+            Err(prober) => return Some(format!("prober {} is not offered (http, tcp, icmp and dns are)", visible(prober))),
         };
         let unknown = self.unknown().into_iter().find(|name| !HARMLESS.contains(name) && !OTHERS.contains(name));
         if let Some(name) = unknown {
@@ -192,24 +230,16 @@ impl Module {
     }
 }
 
-/// Whether these are regular expressions.
-pub(super) fn check_patterns<'a>(field: &str, patterns: impl Iterator<Item = &'a str>) -> Result<(), Invalid> {
-    for pattern in patterns {
-        if let Err(error) = Regex::new(pattern) {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            return Err(Invalid(format!("{field}: {pattern:?} is no regular expression: {why}")));
-        }
-    }
-    Ok(())
-}
-
-/// Whether this is an address family.
-pub(super) fn check_preferred(preferred: Option<&str>) -> Result<(), Invalid> {
-    match preferred {
-        None | Some("ip4" | "ip6" | "") => Ok(()),
-        Some(other) => Err(Invalid(format!("preferred_ip_protocol = {other:?}: it is ip4 or ip6"))),
-    }
+/// Which addresses a section wants: as in the exporter, IPv6 where there is any, and the other family where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub(super) enum Preferred {
+    #[serde(rename = "ip4")]
+    V4,
+    #[serde(rename = "ip6", alias = "")]
+    V6,
+    /// Anything else: the exporter takes it for IPv4.
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]
@@ -227,13 +257,15 @@ modules:
       valid_http_versions: ["HTTP/1.1", "HTTP/2.0"]
       valid_status_codes: []
       method: GET
-      headers: { Accept-Language: en-US }
-      no_follow_redirects: false
-      fail_if_body_not_matches_regexp: ["ok"]
+      headers: { Accept-Language: en-US, X-Number: 1 }
+      no_follow_redirects: no
+      fail_if_body_not_matches_regexp: ["ok", '{"status":"UP"}']
       tls_config: { insecure_skip_verify: false, min_version: TLS12 }
       preferred_ip_protocol: "ip4"
       ip_protocol_fallback: false
       compression: gzip
+      enable_http3: false
+      body_size_limit: 10MB
   irc_banner:
     prober: tcp
     tcp:
@@ -241,28 +273,24 @@ modules:
         - send: "NICK prober"
         - expect: "PING :([^ ]+)"
           send: "PONG ${1}"
-  smtp_starttls:
-    prober: tcp
-    tcp:
-      query_response:
-        - expect: "^220 "
-        - send: "STARTTLS\r"
-        - starttls: true
-  icmp: { prober: icmp }
+  icmp: { prober: icmp, timeout: 1m30s, icmp: { ttl: 5, payload_size: 100 } }
+  dns: { prober: dns, dns: { query_name: a.test, query_type: SOA, valid_rcodes: [NOERROR] } }
+  merged: &base
+    prober: http
+    http: &http { method: POST }
+  other:
+    <<: *base
+    http:
+      <<: *http
+      body: "{}"
+  grpc: { prober: grpc, grpc: { tls: true } }
 "#;
         let modules = Blackbox::parse(text).expect("it is valid");
-        assert_eq!(modules.modules.len(), 4);
+        assert_eq!(modules.modules.len(), 7);
         let said = modules.unsupported();
-        assert!(said.contains(&"module http_2xx: compression is ignored".to_owned()), "{said:?}");
-        assert!(said.iter().any(|s| s.starts_with("module icmp is refused: prober icmp is not offered")), "{said:?}");
-        assert_eq!(said.len(), 2, "{said:?}");
-    }
-
-    #[test]
-    fn the_exporters_own_expressions_are_expressions_here() {
-        for pattern in ["^+OK", "^SSH-2.0-", "PING :([^ ]+)", "^:[^ ]+ 001"] {
-            assert!(Regex::new(pattern).is_ok(), "{pattern}");
-        }
+        assert!(said.len() == 1 && said[0].starts_with("module grpc is refused: prober grpc is not offered"), "{said:?}");
+        let Kind::Http(other) = &modules.modules["other"].kind else { panic!("it is of the kind http") };
+        assert_eq!((other.method.as_str(), other.body.bytes.as_slice()), ("POST", &b"{}"[..]));
     }
 
     fn module(section: &str) -> Result<Module, Invalid> {
@@ -274,14 +302,15 @@ modules:
         for section in [
             "{ prober: http, timeout: 5s, http: }",
             "{ prober: tcp, tcp: , http: null }",
+            "{ prober: dns, dns: , icmp: null }",
             "{ prober: http, http: { valid_status_codes: , headers: , tls_config: , basic_auth: , follow_redirects: , oauth2: } }",
         ] {
             let module = module(section).expect(section);
             let method = match &module.kind {
                 Kind::Http(http) => http.method.as_str(),
-                Kind::Tcp(_) | Kind::NotOffered(_) => "GET",
+                Kind::Tcp(_) | Kind::Icmp(_) | Kind::Dns(_) | Kind::NotOffered(_) => "",
             };
-            assert_eq!((module.refused(), method), (None, "GET"), "{section}");
+            assert_eq!((module.refused(), method), (None, ""), "{section}");
         }
     }
 
@@ -299,13 +328,18 @@ modules:
     fn what_is_not_done_here_refuses_its_module_and_no_other() {
         for (section, why) in [
             ("{ prober: http, http: { fail_if_body_json_matches_cel: \"body.a == 1\" } }", "fail_if_body_json_matches_cel"),
-            ("{ prober: http, http: { valid_http_versions: [\"HTTP/2.0\"] } }", "HTTP/1.1"),
-            ("{ prober: http, http: { compression: gzip, headers: { accept-encoding: gzip } } }", "Accept-Encoding"),
-            ("{ prober: http, http: { proxy_url: \"http://p.test\" } }", "proxy_url"),
+            ("{ prober: http, http: { valid_http_versions: [\"HTTP/3.0\"] } }", "HTTP/3"),
+            ("{ prober: http, http: { enable_http3: true } }", "HTTP/3"),
+            ("{ prober: http, http: { proxy_url: \"socks5://p.test\" } }", "proxy_url"),
+            ("{ prober: http, http: { oauth2: { client_id: a } } }", "oauth2"),
             ("{ prober: http, http: { tls_config: { max_version: TLS11 } } }", "max_version"),
             ("{ prober: http, http: { basic_auth: { username: a, password_ref: b } } }", "password_ref"),
-            ("{ prober: tcp, tcp: { source_ip_address: 192.0.2.1 } }", "source_ip_address"),
-            ("{ prober: icmp }", "icmp"),
+            ("{ prober: tcp, tcp: { source_ip_address: nowhere } }", "source_ip_address"),
+            ("{ prober: dns, dns: { query_name: a, validate_answer_rrs: { fail_if_matches_regexp: [\"[\"] } } }", "expression"),
+            ("{ prober: dns, dns: { query_name: a, valid_rcodes: [NOPE] } }", "NOPE"),
+            ("{ prober: grpc }", "grpc"),
+            ("{ prober: unix, unix: { query_response: [] } }", "unix"),
+            ("{ timeout: 5s }", "names no prober"),
             ("{ prober: http, htpp: { method: GET } }", "htpp"),
         ] {
             let refused = module(section).expect(section).refused().expect(section);
@@ -315,22 +349,41 @@ modules:
             "{ prober: http, http: { enable_http2: true, fail_if_body_json_matches_cel: null, body_size_limit: 0B }, icmp: {} }",
             "{ prober: http, http: { tls_config: { min_version: TLS13 }, valid_http_versions: [\"HTTP/1.1\", \"HTTP/2.0\"] } }",
         ] {
-            let refused = module(section).expect(section).refused();
-            assert_eq!(refused.is_some(), section.contains("body_size_limit"), "{section}: {refused:?}");
+            assert_eq!(module(section).expect(section).refused(), None, "{section}");
         }
     }
 
     #[test]
-    fn expressions_that_are_none_are_refused_when_they_are_read() {
-        for section in [
-            "{ prober: http, http: { fail_if_body_matches_regexp: [\":[\"] } }",
-            "{ prober: http, http: { fail_if_body_not_matches_regexp: [\"(\"] } }",
-            "{ prober: http, http: { fail_if_header_matches: [{ header: a, regexp: \"*\" }] } }",
-            "{ prober: tcp, tcp: { query_response: [{ expect: \"[\" }] } }",
+    fn what_the_exporter_does_not_read_is_refused_when_it_is_read() {
+        for (section, why) in [
+            ("{ prober: http, http: { fail_if_body_matches_regexp: [\":[\"] } }", "is no regular expression"),
+            ("{ prober: http, http: { fail_if_body_not_matches_regexp: [\"(\"] } }", "is no regular expression"),
+            ("{ prober: http, http: { fail_if_header_matches: [{ header: a, regexp: \"*\" }] } }", "is no regular expression"),
+            ("{ prober: http, http: { fail_if_header_matches: [{ header: a }] } }", "regexp"),
+            ("{ prober: tcp, tcp: { query_response: [{ expect: \"[\" }] } }", "is no regular expression"),
+            ("{ prober: http, http: { compression: gzip, headers: { accept-encoding: \"br, identity\" } } }", "accept-encoding"),
+            ("{ prober: http, http: { body: a, body_file: /b } }", "body_file"),
+            ("{ prober: http, http: { basic_auth: { username: a }, bearer_token: b } }", "at most one"),
+            ("{ prober: icmp, icmp: { ttl: 256 } }", "ttl"),
+            ("{ prober: icmp, icmp: { ttl: -1 } }", "ttl"),
+            ("{ prober: dns, dns: { query_type: A } }", "query_name"),
+            ("{ prober: dns, dns: { query_name: a, query_type: NOPE } }", "NOPE"),
+            ("{ prober: dns, dns: { query_name: a, query_class: X } }", "query_class"),
+            ("{ prober: http, timeout: 5 }", "length of time"),
         ] {
             let error = module(section).expect_err(section).to_string();
-            assert!(error.starts_with("module m: ") && error.contains("is no regular expression"), "{error}");
+            assert!(error.contains(why), "{section}: {error}");
         }
+        assert!(Blackbox::parse("modules: {}\nmodulez: {}\n").is_err());
+        let twice = Blackbox::parse("modules:\n  a: { prober: http }\n  a: { prober: tcp }\n").expect_err("twice").to_string();
+        assert!(twice.contains("line 3") && twice.contains("duplicate") && !twice.contains("Options"), "{twice}");
+    }
+
+    #[test]
+    fn of_several_documents_the_first_is_read() {
+        let text = "# what it is\n---\nmodules:\n  a: { prober: http }\n---\nmodules: [\n";
+        assert_eq!(Blackbox::parse(text).expect("the first is whole").modules.len(), 1);
+        assert_eq!(first_document("a: b\n...\nc\n"), "a: b\n");
     }
 
     #[test]

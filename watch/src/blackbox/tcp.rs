@@ -1,14 +1,17 @@
 //! The prober `tcp`: its section of the configuration, and how it asks.
 
-use prober::{Pauses, Target, probe};
+use std::net::{IpAddr, SocketAddr};
+
+use prober::{Pauses, Route, Target, probe};
 use serde::Deserialize;
 
-use super::modules::{Rest, Section, check_patterns, check_preferred, nullable};
-use super::text::{Text, certificates, common};
+use super::families::Families;
+use super::modules::{Preferred, Rest, Section, nullable};
+use super::query_response::{self, Step};
+use super::reported::{addressed, certificates, resolved, tls, verdict};
 use super::tls::Tls;
-use super::{ProbeError, Question, Shared, family};
+use super::{ProbeError, Question, Shared, choose, family};
 use crate::error::Invalid;
-use crate::query_response::{self, Step};
 use crate::target::host_and_port;
 
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -17,15 +20,15 @@ pub(super) struct Tcp {
     #[serde(deserialize_with = "nullable")]
     pub(super) query_response: Vec<Step>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) tls: bool,
+    tls: bool,
     #[serde(deserialize_with = "nullable")]
-    pub(super) tls_config: Tls,
+    tls_config: Tls,
     #[serde(deserialize_with = "nullable")]
-    pub(super) preferred_ip_protocol: Option<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(super) ip_protocol_fallback: Option<bool>,
+    source_ip_address: String,
+    preferred_ip_protocol: Option<Preferred>,
+    ip_protocol_fallback: Option<bool>,
     #[serde(flatten)]
-    pub(super) rest: Rest,
+    rest: Rest,
 }
 
 impl Section for Tcp {
@@ -34,47 +37,100 @@ impl Section for Tcp {
     }
 
     fn refused(&self) -> Option<String> {
-        self.tls_config.only().err().map(|why| why.to_string())
+        source(&self.source_ip_address).err().map(|why| why.to_string()).or_else(|| self.tls_config.refused())
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        check_patterns("expect", self.query_response.iter().filter_map(|step| step.expect.as_deref()))?;
-        check_preferred(self.preferred_ip_protocol.as_deref())
+        let both = |step: &Step| step.expect.is_some() && !step.expect_bytes.bytes.is_empty();
+        match self.query_response.iter().any(both) {
+            true => Err(Invalid("query_response: a step has expect or expect_bytes".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A section's `source_ip_address`.
+pub(super) fn source(written: &str) -> Result<Option<IpAddr>, Invalid> {
+    match written {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Invalid(format!("source_ip_address = {text:?} is no address"))),
     }
 }
 
 impl Tcp {
+    /// A module that connects, with TLS or without.
+    pub(super) fn speaking(tls: bool) -> Self {
+        Self { tls, ..Self::default() }
+    }
+
     /// Connects, and says and hears what the section has; whether it succeeded.
-    pub(super) async fn probe(&self, question: &Question<'_>, shared: &Shared<'_>, text: &mut Text) -> Result<bool, ProbeError> {
-        let (host, port) = host_and_port(question.target, None).map_err(|e| ProbeError::Question(Invalid(e.to_string())))?;
-        let server_name = self.tls_config.server_name.clone().or_else(|| question.hostname.map(str::to_owned));
-        let options = self.tls_config.options(&[]);
-        let tls = self.tls.then(|| shared.cache.get(options.clone())).transpose()?;
-        let family = family(self.preferred_ip_protocol.as_deref(), self.ip_protocol_fallback);
-        if !self.query_response.is_empty() {
-            let starttls = shared.cache.get(options)?;
-            let name = server_name.unwrap_or_else(|| host.clone());
-            let peer = query_response::Peer { host, port, family, name, tls, starttls };
-            let outcome = query_response::run(&peer, &self.query_response, question.timeout, shared.lookup).await;
-            let outcome = outcome.map_err(|e| ProbeError::Configuration(Invalid(e.to_string())))?;
-            text.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(outcome.by_regex));
-            certificates(text, &outcome.certificates);
-            return Ok(outcome.success);
-        }
-        let target = Target {
-            host,
-            port,
-            connect_to: None,
-            address: None,
-            server_name,
-            family,
-            tls,
-            request: None,
-            timeout: question.timeout,
-            pauses: Pauses::default(),
+    pub(super) async fn probe(
+        &self,
+        question: &Question<'_>,
+        shared: &Shared<'_>,
+        found: &mut Families,
+    ) -> Result<bool, ProbeError> {
+        found.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", 0);
+        let (host, port) = match host_and_port(question.target, None) {
+            Ok(found) => found,
+            Err(error) => {
+                found.note(error);
+                return Ok(false);
+            }
         };
-        let report = probe(&target, shared.lookup).await;
-        common(text, &report);
-        Ok(report.success)
+        let source = source(&self.source_ip_address).map_err(ProbeError::Configuration)?;
+        let configured = self.tls_config.server_name.clone().filter(|name| !name.is_empty());
+        let server_name = configured.or_else(|| question.hostname.map(str::to_owned));
+        let options = self.tls_config.options(&[]);
+        let config = self.tls.then(|| shared.cache.get(options.clone())).transpose()?;
+        let family = family(self.preferred_ip_protocol, self.ip_protocol_fallback);
+        let unverified = self.tls_config.insecure_skip_verify;
+        if self.query_response.is_empty() {
+            let target = Target {
+                host,
+                port,
+                connect_to: None,
+                address: None,
+                server_name,
+                family,
+                tls: config,
+                request: None,
+                timeout: question.timeout,
+                pauses: Pauses::default(),
+                route: Route { one_address: true, source, proxy: None },
+            };
+            let report = probe(&target, shared.lookup).await;
+            addressed(found, &report);
+            resolved(found, &report);
+            verdict(found, &report);
+            report.detail.iter().for_each(|detail| found.note(detail));
+            if report.version.is_some() {
+                certificates(found, &report, unverified);
+            }
+            return Ok(report.success);
+        }
+        let Some((ip, took)) = choose(&host, family, question, shared, found).await else { return Ok(false) };
+        let peer = query_response::Peer {
+            address: SocketAddr::new(ip, port),
+            source,
+            name: server_name.unwrap_or(host),
+            tls: config,
+            starttls: shared.cache.get(options)?,
+        };
+        let left = question.timeout.saturating_sub(std::time::Duration::from_secs_f64(took));
+        let outcome = query_response::run(&peer, &self.query_response, left).await;
+        outcome.why.iter().for_each(|why| found.note(why));
+        found.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(outcome.by_regex));
+        if self.query_response.iter().any(|step| !step.expect_bytes.bytes.is_empty()) {
+            found.gauge("probe_failed_due_to_bytes", "Indicates if probe failed due to bytes", i32::from(outcome.by_bytes));
+        }
+        if !outcome.labels.is_empty() {
+            let labels: Vec<(&str, &str)> = outcome.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            found.labelled("probe_expect_info", "Explicit content matched", &labels, 1);
+        }
+        if let Some(shaken) = &outcome.tls {
+            tls(found, &shaken.certificates, shaken.version, shaken.cipher_suite, unverified);
+        }
+        Ok(outcome.success)
     }
 }

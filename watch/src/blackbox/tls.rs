@@ -30,6 +30,14 @@ pub(super) struct Tls {
 }
 
 impl Tls {
+    /// Why it cannot be done here.
+    pub(super) fn refused(&self) -> Option<String> {
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return Some("cert_file and key_file come together".into());
+        }
+        self.only().err().map(|why| why.to_string())
+    }
+
     /// The version to offer alone, if any.
     pub(super) fn only(&self) -> Result<Option<Only>, Invalid> {
         let version = |text: &Option<String>| match text.as_deref() {
