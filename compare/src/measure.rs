@@ -8,7 +8,7 @@ use std::time::Duration;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Owner, Phase};
 use prober::tls::{TlsOptions, config};
-use prober::{Family, HttpRequest, Lookup, Pauses, Report, Target, probe};
+use prober::{Family, HttpRequest, Lookup, Pauses, Report, Route, Target, probe};
 use records::compared::{Counted, Part};
 use rustls::ClientConfig;
 
@@ -69,6 +69,7 @@ impl Client {
             request: Some(HttpRequest { path: edge.path.clone(), ..HttpRequest::default() }),
             timeout: self.timeout,
             pauses: Pauses::default(),
+            route: Route::default(),
         };
         self.runtime.block_on(probe(&target, &self.lookup))
     }
