@@ -320,7 +320,13 @@ fn address_translation_on_the_way_does_not_matter() {
     std::fs::write(&script, BEHIND_NAT).expect("our own folder");
     let mut command = Command::new(binary());
     let scenario = repository().join("scenarios/detour.toml");
-    command.args(["lab", "run"]).arg(scenario).args(["--at", "office", "--", "bash"]).arg(&script).arg(binary()).arg(trial.folder.path());
+    command
+        .args(["lab", "run"])
+        .arg(scenario)
+        .args(["--at", "office", "--", "bash"])
+        .arg(&script)
+        .arg(binary())
+        .arg(trial.folder.path());
     let said = run(command, 180);
     trial.checks.check("all is run and asked for", said.code == Some(0), || said);
     let read = |name: &str| std::fs::read_to_string(trial.path(name)).unwrap_or_default();

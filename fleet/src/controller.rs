@@ -63,7 +63,7 @@ impl Fleet {
     pub fn connect(server: &Server, who: &str, handed_over: PathBuf, log: Log) -> Result<Self, Error> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
-        let client = runtime.block_on(server.connect(who, log.clone()))?;
+        let client = runtime.block_on(server.connect_patiently(who, &log))?;
         Ok(Self { runtime, client, who: who.to_owned(), handed_over, log, server: server.shown() })
     }
 

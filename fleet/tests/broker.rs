@@ -52,6 +52,12 @@ impl Broker {
         }
     }
 
+    /// Stops or continues its process.
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it is up").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill(1)").success());
+    }
+
     fn server(&self) -> Server {
         Server::new(&format!("nats://127.0.0.1:{}", self.port), None).expect("an address")
     }
@@ -289,6 +295,20 @@ fn who_is_told_to_stop_is_not_waited_for() {
     // By its silence it would be "not heard of": nobody else could say that it was told.
     let error = batch(&mut there, 2).expect_err("it is gone").to_string();
     assert!(error.contains("told to stop"), "{error}");
+}
+
+#[test]
+fn a_broker_that_stands_still_is_waited_for() {
+    let Some(broker) = Broker::start() else { return };
+    let handed = folder();
+    broker.signal("-STOP");
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| Fleet::connect(&broker.server(), "a test", handed.path().to_owned(), lines().1));
+        // Longer than one try to connect.
+        std::thread::sleep(Duration::from_secs(6));
+        broker.signal("-CONT");
+        assert!(connecting.join().expect("no panic").is_ok());
+    });
 }
 
 #[test]
