@@ -127,6 +127,7 @@ fn plain(end: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::packet::{LinkType, Transport, decode};
 
     #[test]
     fn a_key_is_read_as_it_is_written() {
@@ -138,5 +139,51 @@ mod tests {
         for bad in ["", "192.0.2.7", "192.0.2.7:40000,", "login.example.com:443", &random[1..], &format!("{random}0"), "ä:1"] {
             assert!(bad.parse::<Key>().is_err(), "{bad}");
         }
+    }
+
+    /// A frame from 192.0.2.7:40000 to 198.51.100.1:443, or back.
+    fn frame(back: bool, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([8, 0, 0x45, 0]);
+        frame.extend(u16::try_from(40 + payload.len()).expect("it is short").to_be_bytes());
+        frame.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+        let (client, server) = ([192, 0, 2, 7], [198, 51, 100, 1]);
+        let (client_port, server_port) = (40_000_u16.to_be_bytes(), 443_u16.to_be_bytes());
+        if back {
+            frame.extend([server, client].concat());
+            frame.extend([server_port, client_port].concat());
+        } else {
+            frame.extend([client, server].concat());
+            frame.extend([client_port, server_port].concat());
+        }
+        frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn a_segment_shows_whose_it_is_by_its_ends_or_its_clienthello() {
+        let random: [u8; RANDOM] = std::array::from_fn(|n| n as u8);
+        let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &random].concat();
+        let digits = Key::Random(random).to_string();
+        let shows = |key: &str, back: bool, payload: &[u8]| {
+            let keys: Keys = [key.parse::<Key>().expect("a key")].into_iter().collect();
+            let frame = frame(back, payload);
+            match decode(LinkType::Ethernet, &frame) {
+                Ok(Transport::Tcp(segment)) => keys.show(&segment),
+                _ => panic!("it is a segment"),
+            }
+        };
+        for key in ["192.0.2.7:40000", "192.0.2.7:40000,198.51.100.1:443", "[::ffff:192.0.2.7]:40000"] {
+            assert!(shows(key, false, b"") && shows(key, true, b""), "{key}");
+        }
+        for key in
+            ["192.0.2.7:40001", "198.51.100.9:40000", "192.0.2.7:40000,198.51.100.1:8443", "198.51.100.1:443,192.0.2.7:40000"]
+        {
+            // The last names both ends, whichever of them was the client's.
+            assert_eq!(shows(key, false, &hello), key.starts_with("198.51.100.1:443"), "{key}");
+        }
+        assert!(shows(&digits, false, &hello) && !shows(&digits, false, b"") && !shows(&digits, false, &hello[..40]));
+        assert!(!shows(&digits.replace('0', "1"), false, &hello));
     }
 }
