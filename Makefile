@@ -41,10 +41,10 @@ check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Bef
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -109,6 +109,9 @@ probe-peer: build ## `/probe` beside Debian's blackbox_exporter: the same metric
 
 capture-failures: build ## What goes wrong around `capture`: no torn file, no lost trigger
 	$(call e2e,capture_failures,600)
+
+anywhere: build ## Seven scenarios in process, over ssh and over NATS from twenty agents: the same verdicts
+	$(call e2e,anywhere,1800)
 
 run-anywhere: build ## Real targets on loopback, from here and over ssh, as root and as an ordinary user
 	$(call e2e,run_anywhere,600)
@@ -160,7 +163,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills capture-kills capture-loss watch-truth bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -173,6 +176,9 @@ accuracy: build ## Every scenario over many seeds, severities and round-trip tim
 accuracy-stacks: build ## The same with clients and servers drawn of what is installed: SEED=1
 	@cargo xtask install-missing zoo
 	$(BIN) accuracy --draw $(SEED) --trials 3 $(SCENARIOS)
+
+anywhere-table: build ## anywhere with ten runs each, and its table
+	RUNS=10 $(call e2e,anywhere,36000)
 
 fleet-kills: build ## fleet with 100 kills
 	KILLS=100 $(call e2e,fleet,7200)

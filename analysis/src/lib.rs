@@ -18,6 +18,7 @@ pub mod conversation;
 pub mod dns;
 pub mod doubt;
 pub mod judging;
+pub mod key;
 pub mod tcp;
 pub mod tls;
 pub mod wire;

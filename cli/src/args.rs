@@ -128,6 +128,9 @@ pub struct Run {
     /// Clients at once
     #[arg(long, value_name = "N")]
     pub clients: Option<usize>,
+    /// The clients of all vantages start at one moment; else one vantage is measured after another
+    #[arg(long)]
+    pub together: bool,
     /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command whose words are parted by spaces, with {host}, {port}
     /// and {address}
     #[arg(long, value_name = "CLIENT")]
@@ -135,8 +138,8 @@ pub struct Run {
     /// What takes CPU from the clients, at every vantage: `cpus=0.4`
     #[arg(long, value_name = "cpus=N", value_parser = cpus)]
     pub load: Option<f64>,
-    /// A recorder (`whostalled capture`) that watches at the target, for both ends: its control socket, ssh:HOST or ssh:HOST:PATH (may be
-    /// repeated, in the order of the targets)
+    /// Who watches at the target, for both ends: a recorder (`whostalled capture`) by its control socket, ssh:HOST, ssh:HOST:PATH or
+    /// fleet:AGENT; or a capture file that grows there (may be repeated, in the order of the targets)
     #[arg(long, value_name = "RECORDER")]
     pub recorder: Vec<repro::vantages::RecorderAt>,
     /// Root certificates that clients trust, PEM
@@ -192,6 +195,12 @@ pub struct Agent {
     /// Where what was measured waits until a controller has stored it, so that it outlives the agent; in memory if not said
     #[arg(long, value_name = "FOLDER", requires = "nats")]
     pub spool: Option<PathBuf>,
+    /// The control socket of a recorder (`whostalled capture`) on this host: `run --recorder fleet:NAME` asks it through this agent
+    #[arg(long, value_name = "SOCKET", requires = "nats")]
+    pub recorder: Option<PathBuf>,
+    /// Launch no clients: be there for the recorder alone
+    #[arg(long, requires = "recorder")]
+    pub recorder_only: bool,
     /// Leave to run any command as a client, if a plan says so
     #[arg(long, requires = "nats")]
     pub allow_command: bool,
@@ -362,9 +371,10 @@ pub enum CaptureAsk {
         /// Packets of the last 30 seconds: `30s`
         #[arg(long, value_name = "TIME", value_parser = settings::time::parse, required_unless_present = "flow")]
         last: Option<std::time::Duration>,
-        /// Packets of one flow, with its verdict: the client's address and port, and optionally the server's
-        #[arg(long, value_name = "CLIENT[,SERVER]", conflicts_with = "last")]
-        flow: Option<String>,
+        /// Packets of one flow, with its verdict: the client's address and port, optionally the server's, or ClientHello.random in
+        /// hexadecimal digits; with --last of several (may be repeated), not judged
+        #[arg(long, value_name = "CLIENT[,SERVER]|RANDOM")]
+        flow: Vec<analysis::key::Key>,
         /// Output file; `-` for standard output
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
@@ -374,7 +384,7 @@ pub enum CaptureAsk {
     },
     /// Keep a client's handshake as evidence, as if it had been slow; prints the file once it is on the disk
     Trigger {
-        /// The client's address and port
+        /// The client's address and port, or ClientHello.random in hexadecimal digits
         client: String,
         /// The server's address and port, if known
         server: Option<String>,

@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use fleet::{Fleet, Log, Name, SILENCE, Server, Serving, Tls, serve};
+use analysis::key::Key;
+use fleet::{AskRecorder, Fleet, Log, Name, SILENCE, Server, Serving, Tls, serve};
 use repro::Scenario;
 use repro::places::Place;
 use settings::words::visible;
 use vantage::{Leave, Local, Vantage};
 
 use crate::args::{Agent, Nats};
+use crate::recording::flows;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -25,15 +28,25 @@ pub(crate) fn agent(args: &Agent, host: &str, stop: &Arc<AtomicBool>) -> Result<
     let vantage = |capture: bool| -> Result<Box<dyn Vantage>, vantage::Error> {
         Ok(Box::new(Local::new(name.as_str(), Leave { capture: capture && leave.capture, ..leave })?))
     };
+    let recorder =
+        args.recorder.clone().map(|socket| -> Arc<AskRecorder> { Arc::new(move |last, keys| ask(&socket, last, keys)) });
     let serving = Serving {
         name: name.clone(),
         groups,
         commands: args.allow_command,
         spool: args.spool.clone(),
+        recorder,
+        recorder_only: args.recorder_only,
         silence: SILENCE,
         vantage: &vantage,
     };
     Ok(serve(&server, &serving, stop, &log(name.as_str()))?)
+}
+
+/// Asks the recorder on this host.
+fn ask(socket: &Path, last: Duration, keys: &[Key]) -> Result<Vec<u8>, String> {
+    let request = if keys.is_empty() { "status".to_owned() } else { flows(last, keys) };
+    recorder::control::ask(socket, &request).map(|(_, bytes)| bytes).map_err(|e| e.to_string())
 }
 
 /// A run's connection to the fleet; absent: no server was named.
@@ -69,6 +82,19 @@ impl Reached {
         Ok(fleet.meant(pattern)?.iter().map(ToString::to_string).collect())
     }
 
+    /// Asks the recorder beside an agent.
+    pub(crate) fn recorded(
+        &self,
+        agent: &str,
+        name: &str,
+        last: Duration,
+        keys: &[Key],
+        stop: &AtomicBool,
+    ) -> Result<Vec<u8>, vantage::Error> {
+        let (fleet, agent) = self.named(agent, name)?;
+        fleet.recorded(&agent, name, last, keys, stop)
+    }
+
     /// Reaches an agent as a vantage.
     pub(crate) fn open(
         &self,
@@ -77,10 +103,16 @@ impl Reached {
         leave: Leave,
         stop: &AtomicBool,
     ) -> Result<Box<dyn Vantage + '_>, vantage::Error> {
-        let gone = |what: String| vantage::Error::Gone { vantage: name.to_owned(), what };
-        let fleet = self.0.as_ref().ok_or_else(|| gone("is of a fleet, and no server was named".into()))?;
-        let agent: Name = agent.parse().map_err(|e: fleet::NoName| gone(format!("cannot be one of a fleet: {e}")))?;
+        let (fleet, agent) = self.named(agent, name)?;
         Ok(Box::new(fleet.open(&agent, name, leave.capture, stop)?))
+    }
+
+    /// The fleet, and an agent of it that the run calls `name`.
+    fn named(&self, agent: &str, name: &str) -> Result<(&Fleet, Name), vantage::Error> {
+        let gone = |what: String| vantage::Error::Gone { vantage: name.to_owned(), what };
+        let no_server = || gone("is of a fleet, and its server was not named: --nats tls://HOST:4222".into());
+        let agent = agent.parse().map_err(|e: fleet::NoName| gone(format!("cannot be one of a fleet: {e}")))?;
+        Ok((self.0.as_ref().ok_or_else(no_server)?, agent))
     }
 }
 

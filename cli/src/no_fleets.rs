@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use analysis::key::Key;
 use repro::Scenario;
 use repro::places::Place;
 use vantage::{Leave, Vantage};
@@ -36,6 +38,17 @@ impl Reached {
 
     pub(crate) fn agents(&self, scenario: &mut Scenario) -> Result<(), Failure> {
         scenario.each_agent(|_| Err(NONE.into()))
+    }
+
+    pub(crate) fn recorded(
+        &self,
+        _: &str,
+        name: &str,
+        _: Duration,
+        _: &[Key],
+        _: &AtomicBool,
+    ) -> Result<Vec<u8>, vantage::Error> {
+        Err(vantage::Error::Gone { vantage: name.to_owned(), what: NONE.into() })
     }
 
     pub(crate) fn open(&self, _: &str, name: &str, _: Leave, _: &AtomicBool) -> Result<Box<dyn Vantage + '_>, vantage::Error> {

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use analysis::key::Key;
 use recorder::config::{Config, FilterSetting, schema};
 use recorder::control::ask;
 use settings::Time;
@@ -81,9 +83,11 @@ fn config(args: &Capture) -> Result<Config, recorder::config::Error> {
 fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
     match request {
         CaptureAsk::Dump { last, flow, output, control } => {
-            let request = match (last, flow) {
-                (_, Some(flow)) => format!("flow {}", flow.replace(',', " ")),
-                (last, None) => format!("last {}", last.unwrap_or_default().as_secs_f64()),
+            let request = match (last, flow.as_slice()) {
+                (None, [flow]) => format!("flow {}", flow.to_string().replace(',', " ")),
+                (None, _) => return Err("several flows at once: say of which time, as --last 30s".into()),
+                (Some(last), []) => format!("last {}", last.as_secs_f64()),
+                (Some(last), keys) => flows(*last, keys),
             };
             let (_, bytes) = ask(control, &request)?;
             if output.as_os_str() == "-" {
@@ -109,6 +113,12 @@ fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
         }
     }
     Ok(exit::HELD)
+}
+
+/// Asks for the flows with these keys.
+pub(crate) fn flows(last: Duration, keys: &[Key]) -> String {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    format!("flows {} {}", last.as_secs_f64(), keys.join(" "))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {

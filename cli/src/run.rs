@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use analysis::key::Key;
 use explain::imported::{open, sniff};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
@@ -58,6 +60,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
 fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::Error>> {
     let mut overrides = args.set.clone();
     overrides.extend(args.rounds.map(|n| format!("rounds={n}")));
+    overrides.extend(args.together.then(|| "together=true".to_owned()));
     overrides.extend(args.clients.map(|n| format!("client.concurrency={n}")));
     let (urls, files): (Vec<&String>, Vec<&String>) = args.what.iter().partition(|what| what.contains("://"));
     let reported = args.from.as_deref().map(reported).transpose()?;
@@ -200,11 +203,14 @@ pub fn once(
         }
     };
     let reach = |agent: &str, name: &str, leave, stop: &AtomicBool| fleet.open(agent, name, leave, stop);
+    let recorders =
+        |agent: &str, name: &str, last: Duration, keys: &[Key], stop: &AtomicBool| fleet.recorded(agent, name, last, keys, stop);
     let options = RunOptions {
         results: results.to_owned(),
         privilege,
         no_capture,
         fleet: Some(&reach),
+        recorders: Some(&recorders),
         interrupted: &interrupted,
         progress: &progress,
         page: &report::html::page,

@@ -13,6 +13,7 @@ pub mod ports;
 pub mod process;
 pub mod receiver;
 pub mod servers;
+pub mod ssh;
 pub mod verdicts;
 pub mod waiting;
 

@@ -251,6 +251,55 @@ fn a_second_run_is_told_that_the_agent_is_busy() {
     fleet.checks.check("Ctrl-C gives it back", over, || log);
 }
 
+#[test]
+fn an_agent_that_is_told_to_stop_says_farewell() {
+    let Some(mut fleet) = Fleet::begin() else { return };
+    fleet.agents(2);
+    let (_nginx, healthy) = nginx(&fleet.targets.clone(), &fleet.path("."));
+    let mut command = fleet.command(&[&healthy, "--vantage", "fleet:loopback", "--rounds", "40", "--no-capture"]);
+    let out = File::create(fleet.path("out")).expect("our own");
+    let mut controller = Running::start(command.stdout(out).stderr(File::create(fleet.path("err")).expect("our own")));
+    let begun = wait_for(20, || ["a01", "a02"].iter().all(|name| fleet.log(name).contains("begins")));
+    let log = fleet.log("a01");
+    fleet.checks.check("both are at it", begun, || log);
+    pause(1_500);
+    let code = fleet.agents.get_mut("a01").expect("it runs").end(Signal::SIGTERM);
+    fleet.checks.check("it ends well", code == Some(0), || code);
+    // The other goes on alone; the first is missed for what it said, not for its silence.
+    let code = controller.wait(300).code();
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(fleet.path("out")).unwrap_or_default()).unwrap_or_default();
+    let missing = record["footing"]["missing"].to_string();
+    let good = code == Some(2) && missing.contains("a01 was told to stop") && cell(&record, "a02", "edge") != "no cell";
+    fleet.checks.check("the run goes on without it, and says why", good, || (code, missing));
+}
+
+#[test]
+fn agents_start_together() {
+    let Some(mut fleet) = Fleet::begin() else { return };
+    fleet.agents(AGENTS);
+    let (_nginx, healthy) = nginx(&fleet.targets.clone(), &fleet.path("."));
+    let rounds = 6;
+    let said = fleet.run(&[
+        &healthy,
+        "--vantage",
+        "fleet:*",
+        "--together",
+        "--clients",
+        "1",
+        "--no-capture",
+        "--rounds",
+        &rounds.to_string(),
+    ]);
+    let record = told(&said);
+    let starts = &record["footing"]["starts"];
+    println!("starts together over NATS (aim: p99 at most 20 ms): {starts}");
+    let all = starts["n"].as_u64() == Some(AGENTS as u64 * rounds);
+    let told = all && starts["p99_ms"].is_f64() && starts["clock_error_ms"].is_f64();
+    fleet
+        .checks
+        .check(format!("{AGENTS} agents, {rounds} rounds: how late each start was is told"), told, || (starts.clone(), said));
+}
+
 /// What is known of the bundles of all agents, by their own logs: all that were kept; those that were said to be stored.
 fn bundles(fleet: &Fleet) -> (BTreeSet<String>, BTreeSet<String>, BTreeSet<String>) {
     let (mut kept, mut by_run, mut by_others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -293,6 +342,7 @@ fn nothing_measured_is_lost_whoever_is_killed() {
     println!("KILLS={kills} SEED={seed}");
     fleet.agents(FEW);
     let (_nginx, healthy) = nginx(&fleet.targets.clone(), &fleet.path("."));
+    let mut cut = BTreeSet::new();
     let load: &[&str] = if nix::unistd::geteuid().is_root() { &["--load", "cpus=0.5"] } else { &[] };
     let options = ["--vantage", "fleet:loopback", "--rounds", "4", "--clients", "2", "--no-capture"];
     for n in 0..kills {
@@ -300,12 +350,19 @@ fn nothing_measured_is_lost_whoever_is_killed() {
         let out = File::create(fleet.path("out")).expect("our own");
         let mut controller = Running::start(command.stdout(out).stderr(File::create(fleet.path("err")).expect("our own")));
         pause(draw.u64(500..6_000));
-        let whom = ["agent", "broker", "controller", "broker stands still"][n % 4];
+        let whom = ["agent", "broker", "controller", "broker stands still", "spool"][n % 5];
         match whom {
             "agent" => {
                 let name = format!("a{:02}", draw.usize(1..=FEW));
                 fleet.agents.get_mut(&name).expect("it runs").end(Signal::SIGKILL);
                 pause(draw.u64(0..2_000));
+                fleet.agent(&name, &name);
+            }
+            "spool" => {
+                // A file that waits for a controller is cut anywhere while its agent is dead: it is known for what it is, and set aside.
+                let name = format!("a{:02}", draw.usize(1..=FEW));
+                fleet.agents.get_mut(&name).expect("it runs").end(Signal::SIGKILL);
+                cut.extend(cut_spool(&fleet.path("spool").join(&name), &name, &mut draw));
                 fleet.agent(&name, &name);
             }
             "broker" => {
@@ -325,7 +382,7 @@ fn nothing_measured_is_lost_whoever_is_killed() {
         let said = std::fs::read_to_string(fleet.path("err")).unwrap_or_default();
         let good = match whom {
             "controller" => code.is_none() || code == Some(0),
-            "agent" => matches!(code, Some(0 | 2)),
+            "agent" | "spool" => matches!(code, Some(0 | 2)),
             _ => code == Some(0),
         };
         fleet.checks.check(format!("{} of {kills}, {whom}: the run ends as it should", n + 1), good, || (code, said));
@@ -339,7 +396,9 @@ fn nothing_measured_is_lost_whoever_is_killed() {
     // The last acknowledgement goes with the farewell.
     pause(500);
     let (kept, by_run, by_others) = bundles(&fleet);
-    let lost: Vec<&String> = kept.iter().filter(|id| !by_run.contains(*id) && !by_others.contains(*id)).collect();
+    let stored = |id: &String| by_run.contains(id) || by_others.contains(id);
+    let lost: Vec<&String> = kept.iter().filter(|id| !stored(id) && !cut.contains(*id)).collect();
+    println!("{} bundles, {} of them cut in a spool", kept.len(), cut.len());
     fleet.checks.check(
         format!("each of {} bundles is stored somewhere", kept.len()),
         lost.is_empty() && !kept.is_empty(),
@@ -353,8 +412,11 @@ fn nothing_measured_is_lost_whoever_is_killed() {
     }
     let handed = by_others.iter().all(|id| fleet.path("results/handed-over").join(format!("{id}.json")).is_file());
     fleet.checks.check(format!("{} bundles were handed to a later run", by_others.len()), handed, || by_others);
-    let waiting: usize =
-        names(FEW).iter().map(|n| std::fs::read_dir(fleet.path("spool").join(n)).map_or(9, Iterator::count)).sum();
+    let waiting = |name: &String| {
+        let spool = fleet.path("spool").join(name);
+        if spool.is_dir() { spooled(&spool).len() } else { 9 }
+    };
+    let waiting: usize = names(FEW).iter().map(waiting).sum();
     fleet.checks.check("nothing waits at any agent", waiting == 0, || waiting);
     for agent in fleet.agents.values_mut() {
         agent.end(Signal::SIGTERM);
@@ -363,6 +425,24 @@ fn nothing_measured_is_lost_whoever_is_killed() {
     let new = || leftovers().difference(&before).cloned().collect::<Vec<_>>();
     let clean = wait_for(10, || new().is_empty());
     fleet.checks.check("no group and no folder is left behind", clean, new);
+}
+
+/// Bundles that wait in a spool.
+fn spooled(spool: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(spool).into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+}
+
+/// Cuts a file of a spool, if there is one: whose bundle it is.
+fn cut_spool(spool: &Path, agent: &str, draw: &mut fastrand::Rng) -> Option<String> {
+    let files = spooled(spool);
+    let path = files.get(draw.usize(0..files.len().max(1)))?;
+    let length = std::fs::metadata(path).ok()?.len();
+    let file = File::options().write(true).open(path).ok()?;
+    file.set_len(draw.u64(0..length.max(1))).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let mut parts = name.split('.');
+    Some(format!("{agent}-{}-{}", parts.next()?, parts.next()?))
 }
 
 /// Whether each session in an agent's log is over, or its process is no more.

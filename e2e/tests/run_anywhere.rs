@@ -10,14 +10,15 @@ use e2e::certificates::{Certificates, make};
 use e2e::checks::Checks;
 use e2e::edge::Edge;
 use e2e::ports::free_port;
-use e2e::process::{Running, Said, binary, repository, run};
+use e2e::process::{Running, Said, binary, is_program, repository, run};
 use e2e::servers::{self, listening, url};
+use e2e::ssh;
 use e2e::verdicts::{cell, label, told, verdict};
 use e2e::waiting::{pause, wait_some};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use testing::{Need, program, skipped};
+use testing::{Need, skipped};
 
 /// A stranger's patience, in seconds, from the command to the verdict.
 const PATIENCE: u64 = 30;
@@ -172,30 +173,62 @@ fn traffic_goes_to_what_was_named_and_nowhere_else() {
         return;
     }
     let mut trial = Trial::begin();
-    let port = 8443;
-    let seen = trial.path("seen");
-    let server = format!(
-        "ip link set lo up; tcpdump -i lo -n -Q in -U 'tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn or udp' > {} 2>/dev/null & sleep 1; \
-         openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert {} -key {} >/dev/null 2>&1 & sleep 1; \
-         {} run https://localhost:{port}/ --ca {} --results {} --clients 3; code=$?; sleep 1; kill $(jobs -p); exit $code",
-        seen.display(),
-        trial.certificates.cert.display(),
-        trial.certificates.key.display(),
-        binary().display(),
-        trial.certificates.ca.display(),
-        trial.path("results").display(),
+    let (port, program) = (8443, stranger(&trial));
+    let program: Vec<String> =
+        [program.get_program()].into_iter().chain(program.get_args()).map(|word| word.to_string_lossy().into_owned()).collect();
+    // A way out to everywhere, whose packets nobody answers; the last line goes there, to show that it would be seen.
+    let script = format!(
+        "ip link set lo up; ip link add out type veth peer name gone; ip link set gone up; ip address add 192.0.2.1/24 dev out; ip -6 address add 2001:db8::1/64 dev out nodad; \
+         ip link set out up; ip route add default via 192.0.2.254; ip -6 route add default via 2001:db8::254; \
+         ip neighbour add 192.0.2.254 lladdr 02:00:00:00:00:02 dev out; ip neighbour add 2001:db8::254 lladdr 02:00:00:00:00:02 dev out; \
+         tcpdump -i lo -n -Q in -U 'tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn or udp' > {seen} 2>/dev/null & \
+         tcpdump -i out -n -U --immediate-mode 'tcp or udp' > {left} 2>/dev/null & sleep 1; \
+         openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert {cert} -key {key} >/dev/null 2>&1 & sleep 1; \
+         {program} run https://localhost:{port}/ --ca {ca} --results {results} --clients 3; code=$?; \
+         echo x >/dev/udp/203.0.113.9/9; for i in $(seq 100); do [ -s {left} ] && break; sleep 0.1; done; sleep 1; kill $(jobs -p); exit $code",
+        seen = trial.path("seen").display(),
+        left = trial.path("left").display(),
+        cert = trial.certificates.cert.display(),
+        key = trial.certificates.key.display(),
+        program = program.join(" "),
+        ca = trial.certificates.ca.display(),
+        results = trial.path("results").display(),
     );
     let mut command = Command::new("unshare");
-    command.args(["-n", "bash", "-c", &server]);
+    command.args(["-n", "bash", "-c", &script]);
     let said = run(command, 60);
-    let packets = std::fs::read_to_string(&seen).unwrap_or_default();
+    let read = |name: &str| std::fs::read_to_string(trial.path(name)).unwrap_or_default();
+    let (packets, left) = (read("seen"), read("left"));
     let there = |line: &&str| line.contains(&format!(" > 127.0.0.1.{port}: Flags [S]"));
     let elsewhere: Vec<&str> = packets.lines().filter(|line| !line.is_empty() && !there(line)).collect();
     let named = packets.lines().filter(there).count();
     trial.checks.check("all traffic goes to the target", said.code == Some(0) && named == 12 && elsewhere.is_empty(), || {
         (named, elsewhere, said.out.clone())
     });
+    let ours = left.lines().filter(|line| line.contains(" > 203.0.113.9.9: UDP")).count();
+    trial.checks.check("nothing leaves the host, and it would have been seen", ours == 1 && left.lines().count() == 1, || left);
     trial.checks.check("without a control, what cannot be told is said", said.out.contains("Without a control"), || said);
+}
+
+#[test]
+fn what_clients_say_of_their_failure_is_said() {
+    let mut trial = Trial::begin();
+    let (_openssl, openssl) = trial.openssl();
+    let nobody = url(free_port());
+    for (target, trusted, words) in [
+        ("https://no-such-host.invalid/", true, "no-such-host.invalid"),
+        (&nobody, true, "refused"),
+        (&openssl, false, "certificate"),
+    ] {
+        let mut command = stranger(&trial);
+        command.current_dir(trial.folder.path()).args(["run", target, "--clients", "2", "--rounds", "1", "--results", "results"]);
+        if trusted {
+            command.arg("--ca").arg(&trial.certificates.ca);
+        }
+        let said = run(command, PATIENCE);
+        let told = said.out.lines().any(|line| line.contains("2 clients failed: ") && line.contains(words));
+        trial.checks.check(format!("{target}: why its clients failed is said ({words})"), told, || said);
+    }
 }
 
 /// sshd on loopback, and an `ssh` that knows it as `box`.
@@ -205,47 +238,11 @@ struct Box_ {
 }
 
 fn ssh_box(trial: &Trial) -> Box_ {
-    let (folder, port) = (trial.path("ssh"), free_port());
-    std::fs::create_dir_all(&folder).expect("a folder of our own");
-    permit(&folder, 0o700);
-    let key = |name: &str| {
-        let path = folder.join(name);
-        let mut command = Command::new("ssh-keygen");
-        assert!(command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status().expect("it runs").success());
-        path
-    };
-    let (host, user) = (key("host"), key("user"));
-    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a folder of our own");
-    write(
-        "sshd_config",
-        format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
-         PermitRootLogin yes\nPasswordAuthentication no\n",
-            host.display(),
-            user.with_extension("pub").display()
-        ),
-    );
-    write(
-        "config",
-        format!(
-            "Host box\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n\
-         Host nowhere\n  HostName 127.0.0.1\n  Port {}\n",
-            user.display(),
-            free_port()
-        ),
-    );
-    write(
-        "ssh",
-        format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", program("ssh").expect("ssh").display(), folder.join("config").display()),
-    );
-    permit(&folder.join("ssh"), 0o755);
-    std::fs::create_dir_all("/run/sshd").expect("root may");
-    let mut command = Command::new(program("sshd").expect("sshd"));
-    let sshd = Running::start(command.arg("-D").arg("-f").arg(folder.join("sshd_config")).stderr(Stdio::null()));
+    let port = free_port();
+    let path = ssh::configure(&trial.path("ssh"), port);
+    let sshd = Running::start(ssh::sshd(&trial.path("ssh")).stderr(Stdio::null()));
     listening(port);
-    let path =
-        std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())));
-    Box_ { sshd, path: path.expect("a path") }
+    Box_ { sshd, path }
 }
 
 #[test]
@@ -276,6 +273,83 @@ fn a_recorder_at_the_target_makes_it_both_ends() {
             said.code == Some(0) && both.starts_with(wanted) && record["edge_only"]["cells"].as_array().map(Vec::len) == Some(1);
         trial.checks.check(format!("with a recorder at the target, from both ends: {wanted}"), good, || (both, said));
     }
+}
+
+/// At the office, behind it a network of its own whose addresses and ports are translated there; at the edge a recorder, and a capture file
+/// that grows. What is run says `$1`: with the recorder, with the file, or with neither, the recorder being asked for one flow afterwards.
+const BEHIND_NAT: &str = r#"set -euo pipefail
+bin=$1 out=$2
+jobs=()
+trap 'kill "${jobs[@]}" 2>/dev/null; wait 2>/dev/null' EXIT
+await() { for _ in $(seq 300); do "$@" && return; sleep 0.1; done; echo "never: $*" >&2; return 1; }
+at_edge() { "$bin" lab-exec "$WHOSTALLED_LAB_HOST_edge" "$@"; }
+at_edge "$bin" capture --iface eth0 --control "$out/socket" --evidence "$out/evidence" >"$out/recorder" 2>&1 & jobs+=($!)
+at_edge tcpdump -i eth0 -U -w "$out/growing.pcap" tcp port 443 >/dev/null 2>&1 & jobs+=($!)
+await test -S "$out/socket"; await test -s "$out/growing.pcap"
+unshare -n sleep 300 & jobs+=($!)
+inner=$!
+await eval '[ "$(readlink /proc/'$inner'/ns/net)" != "$(readlink /proc/$$/ns/net)" ]'
+behind() { nsenter -t "$inner" -n "$@"; }
+ip link add out0 type veth peer name in0 netns "$inner"
+ip addr add 10.77.0.1/30 dev out0; ip link set out0 up
+behind ip link set lo up; behind ip addr add 10.77.0.2/30 dev in0; behind ip link set in0 up; behind ip route add default via 10.77.0.1
+echo 1 >/proc/sys/net/ipv4/ip_forward
+iptables -t nat -A POSTROUTING -s 10.77.0.0/30 -p tcp -j MASQUERADE --to-ports 50000-50999
+iptables -t nat -A POSTROUTING -s 10.77.0.0/30 -j MASQUERADE
+run() { behind "$bin" run https://edge.lab.test/ --control https://control.lab.test/ --ca "$WHOSTALLED_LAB_CA" --clients 4 --rounds 2 --json "$@"; }
+run --recorder "$out/socket" --results "$out/results/socket" >"$out/socket.json"
+run --recorder "$out/growing.pcap" --results "$out/results/file" >"$out/file.json"
+run --results "$out/results/alone" >"$out/alone.json"
+random=$(jq -r 'select(.target == "edge.lab.test") | .random' "$out"/results/alone/*/handshakes.ndjson | head -1)
+"$bin" capture dump --flow "$random" --control "$out/socket" -o "$out/flow.pcapng"
+"$bin" explain "$out"/results/alone/*/evidence.pcapng "$out/flow.pcapng" --ndjson >"$out/explained"
+"$bin" explain "$out/flow.pcapng" --ndjson >"$out/at-edge"
+echo "$random" >"$out/random"
+"#;
+
+#[test]
+fn address_translation_on_the_way_does_not_matter() {
+    if !root("a network behind another needs root; nothing was asked for through address translation") {
+        return;
+    }
+    if let Some(missing) = ["iptables", "tcpdump", "jq"].into_iter().find(|program| !is_program(program)) {
+        return skipped(Need::Tools, &format!("{missing} is not installed; nothing was asked for through address translation"));
+    }
+    let mut trial = Trial::begin();
+    let script = trial.path("script");
+    std::fs::write(&script, BEHIND_NAT).expect("our own folder");
+    let mut command = Command::new(binary());
+    let scenario = repository().join("scenarios/detour.toml");
+    command
+        .args(["lab", "run"])
+        .arg(scenario)
+        .args(["--at", "office", "--", "bash"])
+        .arg(&script)
+        .arg(binary())
+        .arg(trial.folder.path());
+    let said = run(command, 180);
+    trial.checks.check("all is run and asked for", said.code == Some(0), || said);
+    let read = |name: &str| std::fs::read_to_string(trial.path(name)).unwrap_or_default();
+    let json = |name: &str| serde_json::from_str::<Value>(&read(name)).unwrap_or(Value::Null);
+    let verdicts = [("socket", label(&json("socket.json")["both_ends"])), ("file", label(&json("file.json")["both_ends"]))];
+    let lines = |name: &str| read(name).lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>();
+    let (joined, alone, random) = (lines("explained"), lines("at-edge"), read("random").trim().to_owned());
+    let asked = |record: &&Value| record["random"] == random.as_str();
+    let there = joined.iter().find(asked).map(|record| (record["seen_from"].clone(), record["client"].clone()));
+    let client = alone.first().map(|record| record["client"].as_str().unwrap_or_default().to_owned()).unwrap_or_default();
+    for (how, verdict) in verdicts {
+        trial.checks.check(
+            format!("from both ends through NAT, by the edge's {how}"),
+            verdict.starts_with("path/detour"),
+            || verdict,
+        );
+    }
+    let both = there
+        .as_ref()
+        .is_some_and(|(seen, client)| seen == "both_ends" && client.as_str().is_some_and(|c| c.starts_with("10.77.0.2:")));
+    trial.checks.check("a flow that was handed over by its ClientHello.random joins the run's packets", both, || there);
+    let translated = alone.len() == 1 && !client.starts_with("10.77.0.2:") && client.contains(":50");
+    trial.checks.check("though the edge saw another address and port", translated, || client);
 }
 
 /// Files and processes of agents that are over.

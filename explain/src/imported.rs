@@ -222,7 +222,6 @@ pub fn judged(request: &Request, usual: Option<Span>) -> Option<Judged> {
 
 fn record(id: u64, file: &str, request: &Request, judged: Option<Judged>) -> ImportedRecord {
     let key = |key: Key| FlowKey { client: key.client.to_string(), server: key.server.map(|server| server.to_string()) };
-    let hex = |random: [u8; 32]| random.iter().map(|byte| format!("{byte:02x}")).collect();
     ImportedRecord {
         format: FORMAT,
         id,
@@ -242,7 +241,7 @@ fn record(id: u64, file: &str, request: &Request, judged: Option<Judged>) -> Imp
         error: request.error.clone(),
         judged,
         key: request.key().map(key),
-        random: request.random.map(hex),
+        random: request.random.map(|random| analysis::key::Key::Random(random).to_string()),
         cannot_know: request.unknown.iter().map(|unknown| unknown.words().to_owned()).collect(),
     }
 }

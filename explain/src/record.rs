@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::path::PathBuf;
 
 use analysis::judging::sentence::{Citation, explain};
+use analysis::key::Key;
 use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
@@ -35,6 +36,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         client: h.endpoints.client.to_string(),
         server: h.endpoints.server.to_string(),
         server_name: h.dialogue.server_name.clone(),
+        random: h.dialogue.client_random.map(|random| Key::Random(random).to_string()),
         version: h.dialogue.version.map(|v| v.name().to_owned()),
         resumed: h.dialogue.resumed,
         seen_from: match finding.placed.seen {

@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent::Hello;
+use analysis::key::Key;
 use async_nats::Client;
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 
-use crate::message::Announcement;
+use vantage::PATIENCE;
+
+use crate::line::Line;
+use crate::message::{Announcement, Asked, Reply};
 use crate::subject::{self, whose};
 use crate::vantage_there::There;
 use crate::{Error, Log, Name, Server};
@@ -46,6 +50,8 @@ pub struct Present {
     pub busy: Option<String>,
     /// Bundles that wait for a controller.
     pub kept: usize,
+    /// It launches no clients: it is there for its recorder alone.
+    pub recorder_only: bool,
 }
 
 impl Fleet {
@@ -57,7 +63,7 @@ impl Fleet {
     pub fn connect(server: &Server, who: &str, handed_over: PathBuf, log: Log) -> Result<Self, Error> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
-        let client = runtime.block_on(server.connect(who, log.clone()))?;
+        let client = runtime.block_on(server.connect_patiently(who, &log))?;
         Ok(Self { runtime, client, who: who.to_owned(), handed_over, log, server: server.shown() })
     }
 
@@ -114,6 +120,28 @@ impl Fleet {
         }
         There::open(self, agent, name, capture, stop)
     }
+
+    /// What the recorder beside `agent` has, of the `last` so long, of the connections with these keys (none: it only has to be there): a
+    /// capture. `name` says whose recorder that is, for people.
+    ///
+    /// # Errors
+    /// If the agent or its recorder does not answer, or `stop` is set.
+    pub fn recorded(
+        &self,
+        agent: &Name,
+        name: &str,
+        last: Duration,
+        keys: &[Key],
+        stop: &AtomicBool,
+    ) -> Result<Vec<u8>, vantage::Error> {
+        let mut line = Line::to(self, agent, name)?;
+        let last_ms = u64::try_from(last.as_millis()).unwrap_or(u64::MAX);
+        match self.runtime.block_on(line.ask(Asked::Recorded { last_ms, keys: keys.to_vec() }, PATIENCE, stop))? {
+            Reply::Recorded(packets) => Ok(packets.0),
+            Reply::NotRecorded { why } => Err(vantage::Error::Failed { vantage: name.to_owned(), why }),
+            other => Err(line.unexpected("packets of a recorder", &other)),
+        }
+    }
 }
 
 fn meant(present: &[Present], pattern: &str) -> Vec<Name> {
@@ -122,7 +150,7 @@ fn meant(present: &[Present], pattern: &str) -> Vec<Name> {
     if !named.is_empty() {
         return named;
     }
-    of(&|agent| pattern == "*" || agent.groups.iter().any(|group| group == pattern))
+    of(&|agent| !agent.recorder_only && (pattern == "*" || agent.groups.iter().any(|group| group == pattern)))
 }
 
 /// Reads an announcement. The subject is what the server vouches for.
@@ -132,8 +160,8 @@ fn announced(subject: &str, payload: &[u8]) -> Result<Present, String> {
         return Err(format!("an agent says that it is {:?}", announcement.from));
     }
     let name: Name = announcement.from.parse().map_err(|e: crate::NoName| e.to_string())?;
-    let Announcement { hello, groups, busy, kept, .. } = announcement;
-    Ok(Present { name, groups, hello, busy, kept })
+    let Announcement { hello, groups, busy, kept, recorder_only, .. } = announcement;
+    Ok(Present { name, groups, hello, busy, kept, recorder_only })
 }
 
 #[cfg(test)]
@@ -151,13 +179,14 @@ mod tests {
             groups: groups.iter().map(ToString::to_string).collect(),
             busy: None,
             kept: 0,
+            recorder_only: from.starts_with("edge"),
         };
         serde_json::to_vec(&announcement).expect("JSON")
     }
 
     #[test]
     fn a_name_a_group_or_all_are_meant() {
-        let present: Vec<Present> = [("ams", &["eu"][..]), ("eu2", &["eu"]), ("sfo", &["us", "ams"])]
+        let present: Vec<Present> = [("ams", &["eu"][..]), ("eu2", &["eu"]), ("sfo", &["us", "ams"]), ("edge-1", &["eu"])]
             .iter()
             .map(|(name, groups)| {
                 announced(&format!("whostalled.agent.{name}.hello"), &announcement(name, groups)).expect("a greeting")
@@ -167,6 +196,7 @@ mod tests {
         assert_eq!(names("*"), "ams eu2 sfo");
         assert_eq!(names("eu"), "ams eu2");
         assert_eq!(names("ams"), "ams", "an agent's name counts before a group's");
+        assert_eq!(names("edge-1"), "edge-1", "whoever names it will be told that it launches nothing");
         assert_eq!(names("asia"), "");
     }
 

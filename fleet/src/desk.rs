@@ -61,6 +61,11 @@ impl Desk {
         self.session.as_ref().map(|session| session.controller.as_str())
     }
 
+    /// The session that it has.
+    pub(crate) fn session(&self) -> Option<&Name> {
+        self.session.as_ref().map(|session| &session.id)
+    }
+
     /// What to do about a question. What it says of bundles that are stored is whoever calls' to heed, whatever the session.
     pub(crate) fn hear(&mut self, question: Question, now: Instant) -> Do {
         if question.instance.as_deref().is_some_and(|instance| instance != self.instance.as_str()) {
@@ -96,7 +101,7 @@ impl Desk {
                     }
                     Asked::Kept(kept) => Do::Hand(kept, question.parts),
                     Asked::Taken(kept) => Do::Forget(kept),
-                    Asked::Open { .. } | Asked::Close | Asked::Alive => Do::Nothing,
+                    Asked::Open { .. } | Asked::Close | Asked::Alive | Asked::Recorded { .. } => Do::Nothing,
                 }
             }
             Some(session) => match question.asked {

@@ -34,5 +34,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&new, path)
+    std::fs::rename(&new, path)?;
+    // A name is on the disk when its folder is.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -19,8 +19,10 @@ mod desk;
 mod error;
 mod hand_over;
 mod kept;
+mod line;
 mod message;
 mod parts;
+mod recorded;
 mod server;
 mod serving;
 mod subject;
@@ -32,7 +34,7 @@ use std::time::Duration;
 pub use controller::{Fleet, Present};
 pub use error::Error;
 pub use server::{Server, Tls};
-pub use serving::{Serving, serve};
+pub use serving::{AskRecorder, Serving, serve};
 pub use subject::{Name, NoName};
 
 /// Who is told what happens, in one line each.

@@ -1,6 +1,7 @@
 //! What passes over the server: announcements and questions as JSON, replies as JSON in parts ([`crate::parts`]).
 
-use agent::{Answer, Ask, Hello};
+use agent::{Answer, Ask, Hello, Pcapng};
+use analysis::key::Key;
 use serde::{Deserialize, Serialize};
 
 /// An agent says who it is.
@@ -21,6 +22,9 @@ pub(crate) struct Announcement {
     /// Bundles that wait for a controller.
     #[serde(default)]
     pub(crate) kept: usize,
+    /// It launches no clients: it is there for its recorder alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) recorder_only: bool,
 }
 
 /// A controller asks one agent.
@@ -60,6 +64,14 @@ pub(crate) enum Asked {
     Kept(KeptId),
     /// It lies on the controller's disk.
     Taken(KeptId),
+    /// What the recorder beside the agent has, of the last so many milliseconds, of the connections with these keys. It needs no session:
+    /// several controllers may ask at once.
+    Recorded {
+        /// Milliseconds.
+        last_ms: u64,
+        /// None: it only has to be there.
+        keys: Vec<Key>,
+    },
     /// The controller is alive. This has no reply.
     Alive,
     /// End the session: take down what was set.
@@ -74,6 +86,9 @@ pub(crate) struct KeptId {
     /// To this question.
     pub(crate) number: u64,
 }
+
+/// Questions have higher numbers.
+pub(crate) const FAREWELL: u64 = 0;
 
 /// An agent replies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -99,8 +114,17 @@ pub(crate) enum Reply {
     NoSession,
     /// What was asked for.
     Answer(Answer),
+    /// To [`Asked::Recorded`].
+    Recorded(Pcapng),
+    /// Its recorder does not answer, or there is none beside it.
+    NotRecorded {
+        /// Why, and what to do.
+        why: String,
+    },
     /// A bundle of an earlier session is gone from it.
     Taken,
     /// All is taken down.
     Closed,
+    /// It was told to stop, and ends: nothing more comes from it. This answers no question and has the number [`FAREWELL`].
+    Farewell,
 }

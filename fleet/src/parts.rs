@@ -101,6 +101,8 @@ pub(crate) struct Assembly {
     of: u32,
     bytes: u64,
     parts: Vec<Option<Vec<u8>>>,
+    /// Bytes that have come.
+    held: u64,
     /// Parts of the window that was asked for last.
     due: usize,
 }
@@ -108,7 +110,7 @@ pub(crate) struct Assembly {
 impl Assembly {
     pub(crate) fn begin(head: &Head) -> Self {
         let parts = vec![None; head.of as usize];
-        Self { sha256: head.sha256.clone(), of: head.of, bytes: head.bytes, due: parts.len().min(WINDOW), parts }
+        Self { sha256: head.sha256.clone(), of: head.of, bytes: head.bytes, due: parts.len().min(WINDOW), held: 0, parts }
     }
 
     /// Whether a part belongs here; another belongs to another reply, or the server takes other sizes now.
@@ -119,7 +121,13 @@ impl Assembly {
     /// Takes a part; gives the whole, once all are here.
     pub(crate) fn add(&mut self, head: &Head, bytes: &[u8]) -> Option<Result<Vec<u8>, NoPart>> {
         if let Some(slot) = self.parts.get_mut(head.part as usize).filter(|slot| slot.is_none()) {
+            // Whoever sends more than it announced is not let fill our memory.
+            let held = self.held.saturating_add(bytes.len() as u64);
+            if held > self.bytes {
+                return Some(Err(NoPart::Differs));
+            }
             *slot = Some(bytes.to_vec());
+            self.held = held;
             self.due = self.due.saturating_sub(1);
         }
         self.whole()
@@ -196,6 +204,16 @@ mod tests {
         let (head, part) = read(&message).expect("a part");
         let mut assembly = Assembly::begin(&head);
         assert_eq!(assembly.add(&head, part), Some(Err(NoPart::Differs)));
+    }
+
+    #[test]
+    fn no_more_is_held_than_was_announced() {
+        let head =
+            |part| Head { from: "a".into(), instance: "1".into(), number: 1, part, of: 3, bytes: 6, sha256: String::new() };
+        let mut assembly = Assembly::begin(&head(0));
+        assert_eq!(assembly.add(&head(0), b"12345"), None);
+        assert_eq!(assembly.add(&head(1), &[0; 1_000]), Some(Err(NoPart::Differs)));
+        assert_eq!(assembly.held, 5);
     }
 
     proptest::proptest! {

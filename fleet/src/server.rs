@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::{Error, Log};
+use crate::{Error, Log, SILENCE};
 
 /// How often the server is asked for a sign of life: half-open connections are noticed after two of these.
 const PING: Duration = Duration::from_secs(5);
@@ -59,11 +59,36 @@ impl Server {
         shown(&self.address)
     }
 
+    /// Connects as `who`, as [`Server::connect`]; a server that is there and says nothing, as one that is being stopped or is short of CPU, is
+    /// asked again as long as one that is silent later is waited for.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn connect_patiently(&self, who: &str, log: &Log) -> Result<Client, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.options(who, Arc::clone(log)).connect(self.address.clone()).await {
+                Ok(client) => return Ok(client),
+                Err(error) if error.kind() == ConnectErrorKind::TimedOut && begun.elapsed() < SILENCE => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+    }
+
     /// Connects as `who`. A connection that is lost later comes back by itself.
     ///
     /// # Errors
     /// If it cannot be reached or does not let us in.
     pub(crate) async fn connect(&self, who: &str, log: Log) -> Result<Client, Error> {
+        self.options(who, log).connect(self.address.clone()).await.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &ConnectError) -> Error {
+        let source = std::error::Error::source(error).map_or_else(String::new, |source| format!(" ({source})"));
+        Error::Server { url: self.shown(), what: format!("cannot be reached: {}{source}", error.kind()) }
+    }
+
+    fn options(&self, who: &str, log: Log) -> ConnectOptions {
         let shown = self.shown();
         let mut options = ConnectOptions::new()
             .name(who)
@@ -73,22 +98,16 @@ impl Server {
             .reconnect_delay_callback(|tries| {
                 RETRY.min(Duration::from_millis(50) * u32::try_from(tries).unwrap_or(u32::MAX).min(100))
             })
-            .event_callback({
-                let shown = shown.clone();
-                move |event| {
-                    if let Some(words) = said(&event) {
-                        log(&format!("{shown}: {words}"));
-                    }
-                    std::future::ready(())
+            .event_callback(move |event| {
+                if let Some(words) = said(&event) {
+                    log(&format!("{shown}: {words}"));
                 }
+                std::future::ready(())
             });
         if let Some(tls) = &self.tls {
             options = options.require_tls(true).tls_client_config((**tls).clone());
         }
-        options.connect(self.address.clone()).await.map_err(|error| {
-            let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(" ({source})"));
-            Error::Server { url: shown, what: format!("cannot be reached: {}{source}", error.kind()) }
-        })
+        options
     }
 }
 

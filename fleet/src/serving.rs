@@ -9,17 +9,20 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agent::{Answer, Ask, ClientKind, Hello};
+use agent::{Answer, Ask, ClientKind, Hello, Pcapng};
+use analysis::key::Key;
 use async_nats::connection::State;
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vantage::Vantage;
 
 use crate::desk::{Desk, Do};
 use crate::kept::Kept;
-use crate::message::{Announcement, KeptId, Question, Reply};
+use crate::message::{Announcement, Asked, FAREWELL, KeptId, Question, Reply};
 use crate::parts::{HEAD, Whole};
+use crate::recorded::{Looks, Next};
 use crate::server::RETRY;
 use crate::subject::{self, unique};
 use crate::{Error, Log, Name, Server};
@@ -39,11 +42,19 @@ pub struct Serving<'a> {
     pub commands: bool,
     /// Where bundles wait for a controller, so that they outlive this process; absent: in memory.
     pub spool: Option<PathBuf>,
+    /// Asks the recorder beside it for what it has, of the last so long, of the connections with these keys (none: it only has to be there):
+    /// a capture, or why not; absent: there is none.
+    pub recorder: Option<Arc<AskRecorder>>,
+    /// It launches no clients: it is there for its recorder alone.
+    pub recorder_only: bool,
     /// How long a controller may be silent before clients and loads are taken down: [`crate::SILENCE`].
     pub silence: Duration,
     /// Makes the vantage of a session; whether the controller wants packets is told.
     pub vantage: &'a dyn Fn(bool) -> Result<Box<dyn Vantage>, vantage::Error>,
 }
+
+/// See [`Serving::recorder`].
+pub type AskRecorder = dyn Fn(Duration, &[Key]) -> Result<Vec<u8>, String> + Send + Sync;
 
 /// Answers controllers until `stop` is set.
 ///
@@ -54,6 +65,21 @@ pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log
     let hello = (serving.vantage)(true)?.hello();
     let kept = Arc::new(Mutex::new(Kept::open(serving.spool.clone(), log)?));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Threads)?;
+    let served = serve_on(&runtime, server, serving, hello, kept, stop, log);
+    // A lookup of the server's name, or a recorder that does not answer, may take long: whoever told us to stop does not wait for it.
+    runtime.shutdown_background();
+    served
+}
+
+fn serve_on(
+    runtime: &Runtime,
+    server: &Server,
+    serving: &Serving<'_>,
+    hello: Hello,
+    kept: Arc<Mutex<Kept>>,
+    stop: &Arc<AtomicBool>,
+    log: &Log,
+) -> Result<(), Error> {
     let Some(client) = runtime.block_on(connected(server, &serving.name, stop, log)) else { return Ok(()) };
     let (jobs, work) = mpsc::channel();
     let (done, ended) = unbounded_channel();
@@ -63,6 +89,9 @@ pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log
         name: serving.name.clone(),
         groups: serving.groups.iter().map(ToString::to_string).collect(),
         desk: Desk::new(instance.clone(), serving.silence),
+        looks: Looks::new(serving.silence),
+        recorder: serving.recorder.clone(),
+        recorder_only: serving.recorder_only,
         instance,
         hello: Hello { name: serving.name.to_string(), ..hello },
         kept: Arc::clone(&kept),
@@ -84,7 +113,11 @@ pub fn serve(server: &Server, serving: &Serving<'_>, stop: &Arc<AtomicBool>, log
 async fn connected(server: &Server, name: &Name, stop: &AtomicBool, log: &Log) -> Option<Client> {
     let mut last = String::new();
     while !stop.load(Ordering::Relaxed) {
-        match server.connect(name.as_str(), Arc::clone(log)).await {
+        let tried = tokio::select! {
+            tried = server.connect(name.as_str(), Arc::clone(log)) => tried,
+            () = set(stop) => return None,
+        };
+        match tried {
             Ok(client) => return Some(client),
             Err(error) => {
                 let why = error.to_string();
@@ -94,12 +127,16 @@ async fn connected(server: &Server, name: &Name, stop: &AtomicBool, log: &Log) -
                 }
             }
         }
-        let again = Instant::now() + RETRY;
-        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(LOOK).await;
-        }
+        let _ = tokio::time::timeout(RETRY, set(stop)).await;
     }
     None
+}
+
+/// Until the flag is set.
+async fn set(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// What the line asks of the work.
@@ -115,6 +152,13 @@ struct Done {
     number: u64,
     whole: Arc<Whole>,
     closed: bool,
+}
+
+/// What a recorder answered.
+struct Found {
+    session: String,
+    number: u64,
+    whole: Arc<Whole>,
 }
 
 // --- The work ---
@@ -176,6 +220,10 @@ impl Worker<'_> {
 
     fn carry_out(&self, vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer {
         if let Ask::Prepare(plan) = &ask {
+            if self.serving.recorder_only && plan.clients.is_some() {
+                let why = "it is there for its recorder alone and launches no clients (--recorder-only)".into();
+                return Answer::Failed { why };
+            }
             let any = plan.clients.as_ref().is_some_and(|clients| clients.client.kind == ClientKind::Command);
             if any && !self.serving.commands {
                 let why = "it was started without leave to run commands as clients (--allow-command)".into();
@@ -207,6 +255,9 @@ struct Line {
     instance: Name,
     hello: Hello,
     desk: Desk,
+    looks: Looks,
+    recorder: Option<Arc<AskRecorder>>,
+    recorder_only: bool,
     kept: Arc<Mutex<Kept>>,
     jobs: mpsc::Sender<Job>,
     /// Stops what goes on in the session.
@@ -219,15 +270,20 @@ impl Line {
     async fn answer(mut self, mut ended: UnboundedReceiver<Done>, stop: Arc<AtomicBool>) {
         let Some((mut asks, mut calls)) = self.listen().await else { return };
         let mut announced: Option<Instant> = None;
+        let (found, mut looked) = unbounded_channel();
         let mut look = tokio::time::interval(LOOK);
         while !stop.load(Ordering::Relaxed) {
             tokio::select! {
                 Some(message) = asks.next() => match serde_json::from_slice::<Question>(&message.payload) {
+                    Ok(Question { session, number, parts, asked: Asked::Recorded { last_ms, keys }, .. }) => {
+                        self.look_up(&found, &session, number, &parts, Duration::from_millis(last_ms), keys).await;
+                    }
                     Ok(question) => self.hear(question).await,
                     Err(error) => (self.log)(&format!("a question that this release does not know: {error}")),
                 },
                 Some(_) = calls.next() => announced = None,
                 Some(done) = ended.recv() => self.done(done).await,
+                Some(look) = looked.recv() => self.looked(look).await,
                 _ = look.tick() => self.look(),
             }
             if self.client.connection_state() != State::Connected {
@@ -237,8 +293,11 @@ impl Line {
                 self.announce().await;
             }
         }
-        // Whoever works stops; the work ends when this is dropped.
+        // Whoever works stops; the work ends when this is dropped. The controller need not wait for our silence.
         self.session_stop.store(true, Ordering::Relaxed);
+        if let Some(session) = self.desk.session().map(ToString::to_string) {
+            self.say(&session, FAREWELL, &Reply::Farewell).await;
+        }
     }
 
     async fn listen(&self) -> Option<(Subscriber, Subscriber)> {
@@ -285,6 +344,43 @@ impl Line {
         }
     }
 
+    /// A question for the recorder.
+    async fn look_up(
+        &mut self,
+        found: &UnboundedSender<Found>,
+        session: &str,
+        number: u64,
+        parts: &[u32],
+        last: Duration,
+        keys: Vec<Key>,
+    ) {
+        match self.looks.hear(session, number, Instant::now()) {
+            Next::Later => {}
+            Next::Wait => self.say(session, number, &Reply::Working).await,
+            Next::Say(whole) => self.send(session, number, &whole, parts).await,
+            Next::Ask => {
+                let (found, session, recorder) = (found.clone(), session.to_owned(), self.recorder.clone());
+                // It waits for another process.
+                tokio::task::spawn_blocking(move || {
+                    let no_recorder = || "no recorder is beside it (whostalled agent --recorder SOCKET)".to_owned();
+                    let asked = recorder.ok_or_else(no_recorder).and_then(|recorder| recorder(last, &keys));
+                    let reply = match asked {
+                        Ok(packets) => Reply::Recorded(Pcapng(packets)),
+                        Err(why) => Reply::NotRecorded { why },
+                    };
+                    let whole = Arc::new(Whole::of(serde_json::to_vec(&reply).unwrap_or_default()));
+                    // The line may be gone.
+                    let _ = found.send(Found { session, number, whole });
+                });
+            }
+        }
+    }
+
+    async fn looked(&mut self, Found { session, number, whole }: Found) {
+        self.looks.answered(&session, number, &whole);
+        self.send(&session, number, &whole, &[]).await;
+    }
+
     fn job(&self, job: Job) {
         // The work outlives the line.
         let _ = self.jobs.send(job);
@@ -321,6 +417,7 @@ impl Line {
             groups: self.groups.clone(),
             busy: self.desk.busy().map(str::to_owned),
             kept: locked(&self.kept).len(),
+            recorder_only: self.recorder_only,
         };
         self.publish(subject::hello(&self.name), serde_json::to_vec(&announcement).unwrap_or_default()).await;
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent::{Bundle, Go, Hello, Losses, Pcapng, Permits, Plan, Ready};
+use analysis::key::Key;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use testing::{Need, skipped};
@@ -49,6 +50,12 @@ impl Broker {
         if let Some(mut child) = self.child.take() {
             child.kill().and_then(|()| child.wait()).expect("our own child");
         }
+    }
+
+    /// Stops or continues its process.
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it is up").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill(1)").success());
     }
 
     fn server(&self) -> Server {
@@ -150,7 +157,24 @@ impl Agent {
                 Ok(Box::new(Fake { bytes, batch: 0, at: None, alive: Arc::clone(&count) }))
             };
             let name = name.parse().expect("a name");
-            let serving = Serving { name, groups: Vec::new(), commands: false, spool, silence: SILENCE, vantage: &vantage };
+            // A recorder that is slow, and has as many bytes as the vantage.
+            let recorder = move |last: Duration, keys: &[Key]| {
+                std::thread::sleep(Duration::from_millis(400));
+                match keys {
+                    [] => Err(format!("nothing of the last {} ms", last.as_millis())),
+                    _ => Ok(pattern(bytes)),
+                }
+            };
+            let serving = Serving {
+                name,
+                groups: Vec::new(),
+                commands: false,
+                spool,
+                recorder: Some(Arc::new(recorder)),
+                recorder_only: false,
+                silence: SILENCE,
+                vantage: &vantage,
+            };
             serve(&server, &serving, &theirs, &log).expect("it serves");
         });
         Self { stop, lines, alive, thread: Some(thread) }
@@ -178,6 +202,10 @@ fn batch(vantage: &mut dyn Vantage, batch: u64) -> Result<Bundle, Error> {
     vantage.prepare(&Plan { batch, clients: None, load: None }, &GO_ON)?;
     vantage.go(Go { at: Some("2026-11-27T00:00:00Z".parse().expect("a moment")) }, &GO_ON)?;
     vantage.collect(&GO_ON)
+}
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|n| (n % 251) as u8).collect()
 }
 
 fn folder() -> TempDir {
@@ -228,6 +256,59 @@ fn a_second_controller_is_told_who_has_the_agent() {
     assert!(error.contains("did not answer"), "{error}");
     assert!(second.meant("ams").expect_err("there is none").to_string().contains("fra"));
     agent.end();
+}
+
+#[test]
+fn a_recorder_answers_several_controllers_whoever_has_the_agent() {
+    let Some(broker) = Broker::start() else { return };
+    let handed = folder();
+    let agent = Agent::start(broker.server(), "fra", 3 << 20, None);
+    let (first, _) = controller(&broker, handed.path());
+    let (second, _) = controller(&broker, handed.path());
+    until("the agent is there", || first.meant("*").is_ok());
+    let there = first.open(&name("fra"), "fra", true, &GO_ON).expect("it opens");
+    let keys = ["192.0.2.7:40000".parse().expect("a key")];
+    let ask = |fleet: &Fleet| fleet.recorded(&name("fra"), "edge", Duration::from_secs(7), &keys, &GO_ON);
+    std::thread::scope(|scope| {
+        let asked = [scope.spawn(|| ask(&first)), scope.spawn(|| ask(&second)), scope.spawn(|| ask(&second))];
+        for answer in asked {
+            assert!(answer.join().expect("no panic").expect("an answer") == pattern(3 << 20));
+        }
+    });
+    let error =
+        first.recorded(&name("fra"), "edge", Duration::from_secs(7), &[], &GO_ON).expect_err("it has nothing").to_string();
+    assert!(error.contains("nothing of the last 7000 ms") && error.contains("edge"), "{error}");
+    drop(there);
+    agent.end();
+}
+
+#[test]
+fn who_is_told_to_stop_is_not_waited_for() {
+    let Some(broker) = Broker::start() else { return };
+    let handed = folder();
+    let agent = Agent::start(broker.server(), "fra", 10, None);
+    let (fleet, _) = controller(&broker, handed.path());
+    until("the agent is there", || fleet.meant("*").is_ok());
+    let mut there = fleet.open(&name("fra"), "fra", true, &GO_ON).expect("it opens");
+    batch(&mut there, 1).expect("a bundle");
+    agent.end();
+    // By its silence it would be "not heard of": nobody else could say that it was told.
+    let error = batch(&mut there, 2).expect_err("it is gone").to_string();
+    assert!(error.contains("told to stop"), "{error}");
+}
+
+#[test]
+fn a_broker_that_stands_still_is_waited_for() {
+    let Some(broker) = Broker::start() else { return };
+    let handed = folder();
+    broker.signal("-STOP");
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| Fleet::connect(&broker.server(), "a test", handed.path().to_owned(), lines().1));
+        // Longer than one try to connect.
+        std::thread::sleep(Duration::from_secs(6));
+        broker.signal("-CONT");
+        assert!(connecting.join().expect("no panic").is_ok());
+    });
 }
 
 #[test]

@@ -18,6 +18,8 @@ use crate::{Found, Reason, Source};
 const MOST: u64 = 64 << 20;
 /// The longest object: with the certificates of a chain.
 const MOST_OBJECT: usize = 256 << 10;
+/// No curl takes longer than a year, in seconds.
+const LONGEST: f64 = 3.2e7;
 /// Bytes that may be looked at in vain, so that a hostile file costs no hours.
 const MOST_IN_VAIN: usize = 32 << 20;
 
@@ -104,12 +106,13 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     let lookup = step(object.time_namelookup);
     let connect = step(object.time_connect);
     let tls = step(object.time_appconnect);
-    let sent = step(object.time_posttransfer).or(step(object.time_pretransfer));
+    let sent = step(object.time_posttransfer).filter(|sent| *sent <= total).or(step(object.time_pretransfer));
     let first = step(object.time_starttransfer);
     let steps = [step(object.time_queue), lookup, connect, tls, step(object.time_pretransfer), first, Some(total)];
     let in_order = steps.iter().flatten().is_sorted();
     let negative = [object.time_namelookup, object.time_connect, object.time_appconnect, object.time_starttransfer];
-    if !in_order || negative.iter().any(|time| time.0.is_some_and(|t| t < 0.0)) {
+    // Neither out of order, nor negative, nor longer than curl lives.
+    if total > LONGEST || !in_order || negative.iter().any(|time| time.0.is_some_and(|t| t < 0.0)) {
         return Err(Reason::Contradiction);
     }
     let https = object

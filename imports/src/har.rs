@@ -9,7 +9,7 @@
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 
-use analysis::clock::{Client, Instant, Span};
+use analysis::clock::{Client, Instant};
 use analysis::conversation::app::{AppTrace, Step, Tls};
 use enumset::EnumSet;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ use crate::request::{End, Place, Request, Seen, Unit, Unknown, shortened};
 use crate::when::When;
 use crate::{Found, Reason, Source};
 
+/// No part of a request takes longer than a day, in milliseconds.
+const LONGEST: f64 = 86_400_000.0;
 /// How far `time` may be from the sum of its parts: exports round.
 const ROUNDING: f64 = 2.0;
 
@@ -206,6 +208,10 @@ fn trace(
     within: Option<bool>,
 ) -> Option<(AppTrace, EnumSet<Unknown>)> {
     let part = |number: Number| number.positive();
+    let all = [timings.blocked, timings.dns, timings.connect, timings.ssl, timings.send, timings.wait, timings.receive];
+    if all.into_iter().filter_map(part).any(|ms| ms > LONGEST) {
+        return None;
+    }
     let (dns, connect, ssl) = (part(timings.dns), part(timings.connect), part(timings.ssl));
     // Nothing was connected where nothing took any time.
     let connect = connect.filter(|ms| *ms > 0.0 || ssl.is_some_and(|ssl| ssl > 0.0));
@@ -241,9 +247,6 @@ fn trace(
     };
     let sent = lay(part(timings.send).unwrap_or_default()).1;
     let ended = lay(part(timings.wait).unwrap_or_default()).1;
-    if (ended - instant(0.0)) > Span::from_millis(86_400_000) {
-        return None;
-    }
     let reused = connect.is_none() && tls.is_none();
     let mut unknown = EnumSet::empty();
     if queued.is_some() {

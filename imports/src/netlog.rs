@@ -138,8 +138,11 @@ fn kinds(constants: &Constants) -> Kinds {
     Kinds { types, begin: phase("PHASE_BEGIN", 1), end: phase("PHASE_END", 2) }
 }
 
+/// Milliseconds since a machine began to count: ten years, and none has run for longer.
+const MOST_TICKS: f64 = 3.2e11;
+
 fn take(kinds: &Kinds, state: &mut State, event: Event) {
-    let Some(at) = event.time.0.filter(|at| at.is_finite() && at.abs() < 1e15).map(|at| at as i64) else { return };
+    let Some(at) = event.time.0.filter(|at| at.abs() < MOST_TICKS).map(|at| at as i64) else { return };
     state.last = state.last.max(Some(at));
     let what = event.kind.whole().and_then(|kind: u32| kinds.types.get(&kind));
     let (Some(what), Some(id)) = (what, event.source.0.and_then(|source| source.id.whole())) else { return };

@@ -197,3 +197,34 @@ fn reading_ends_when_nobody_wants_more() {
     });
     assert_eq!((n, contents.requests, contents.cut), (1, 1, None));
 }
+
+#[test]
+fn times_beyond_all_bounds_are_contradictions() {
+    for part in ["blocked", "dns", "connect", "ssl", "send", "wait", "receive"] {
+        for time in ["1e300", "1e18", "9223372036854775807", "86400001"] {
+            let usual = [("connect", "5"), ("ssl", "3"), ("wait", "7")].into_iter().filter(|(name, _)| *name != part);
+            let fields: Vec<String> = usual.chain([(part, time)]).map(|(name, time)| format!("\"{name}\":{time}")).collect();
+            let timings = format!("{{{}}}", fields.join(","));
+            let (found, contents) = all(Source::Har, har(&[entry(&timings), entry(USUAL)]).as_bytes());
+            assert_eq!((found.len(), skipped(&contents).len()), (1, 1), "{part} {time}: {contents:?}");
+        }
+    }
+    let usual =
+        [("namelookup", "0.001"), ("connect", "0.021"), ("appconnect", "0.64"), ("starttransfer", "0.66"), ("total", "0.7")];
+    for part in ["namelookup", "connect", "appconnect", "pretransfer", "posttransfer", "starttransfer", "queue", "total"] {
+        for time in ["1e300", "1e18", "9223372036854775807", "4e7"] {
+            let given = |(name, usual): &(&str, &str)| format!("\"time_{name}\":{}", if *name == part { time } else { usual });
+            let mut fields: Vec<String> = usual.iter().map(given).collect();
+            if !usual.iter().any(|(name, _)| *name == part) {
+                fields.push(format!("\"time_{part}\":{time}"));
+            }
+            let (found, contents) = all(Source::Curl, format!("{{{}}}", fields.join(",")).as_bytes());
+            // When the last byte was sent, curl may say or not: then it is not told.
+            let expected = usize::from(part == "posttransfer");
+            assert_eq!((found.len(), skipped(&contents).len()), (expected, 1 - expected), "{part} {time}: {contents:?}");
+            assert!(found.iter().all(
+                |request| matches!(&request.seen, Seen::Client(trace) if trace.sent.is_none() || trace.sent <= Some(trace.ended))
+            ));
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 use crate::cpu::{Cgroup, Hierarchy};
@@ -65,7 +66,7 @@ pub struct Lab {
     /// The wire.
     pub wire: Wire,
     /// What the wire injected.
-    pub truth: Receiver<Injected>,
+    truth: Mutex<Receiver<Injected>>,
     /// Where certificates, configurations and logs lie while the lab lasts.
     pub scratch: PathBuf,
 }
@@ -110,7 +111,12 @@ impl Lab {
         }
         let (sender, truth) = channel();
         let wire = middle.run(|| Wire::start(&ports, config.seed, sender))?;
-        Ok(Self { hosts, wire, truth, scratch: scratch.to_owned() })
+        Ok(Self { hosts, wire, truth: Mutex::new(truth), scratch: scratch.to_owned() })
+    }
+
+    /// What the wire injected since this was last asked.
+    pub fn injected(&self) -> Vec<Injected> {
+        self.truth.lock().unwrap_or_else(PoisonError::into_inner).try_iter().collect()
     }
 
     /// A host by name.

@@ -2,11 +2,14 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `trigger CLIENT [SERVER]` | `ok PATH` once the evidence is on the disk |
-//! | `flow CLIENT [SERVER]` | `ok`, then a pcapng |
-//! | `last SECONDS` | `ok`, then a pcapng |
+//! | `trigger FLOW` | `ok PATH` once the evidence is on the disk |
+//! | `flow FLOW` | `ok`, then a pcapng with the verdict |
+//! | `flows SECONDS KEY…` | `ok`, then a pcapng of what these flows sent in the last so long, not judged |
+//! | `last SECONDS` | `ok`, then a pcapng of all flows |
 //! | `status` | `ok`, then JSON |
 //!
+//! A FLOW is `CLIENT [SERVER]`, addresses with ports, or ClientHello.random in hexadecimal digits; a KEY is one word of that
+//! ([`analysis::key`]).
 //! Anything that goes wrong is `error` and why.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,6 +21,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use analysis::key::{Key, Keys};
+
 use crate::error::{ControlError, NotKept};
 use crate::flow_report::{Provenance, bundle};
 use crate::memory::Packet;
@@ -28,13 +33,17 @@ use imports::logline::endpoint;
 
 /// Patience with whoever asks, and with the recorder.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest request.
-const MOST_REQUEST: u64 = 1_024;
+/// Longest request: the keys of a run's clients, two for each.
+const MOST_REQUEST: u64 = 256 << 10;
 
 /// A request for packets.
 pub enum Dump {
     /// The evidence on one flow.
     Flow(Trigger, SyncSender<Result<Vec<u8>, NotKept>>),
+    /// The ends of the latest flow with this ClientHello.random, the client's first.
+    Ends([u8; 32], SyncSender<Option<(SocketAddr, SocketAddr)>>),
+    /// The packets of the flows that are named, of the last so long.
+    Flows(Duration, Keys, SyncSender<(Vec<Packet>, Provenance)>),
     /// All packets of the last so long: whoever asks makes the file, the recorder has other things to do.
     Last(Duration, SyncSender<(Vec<Packet>, Provenance)>),
 }
@@ -88,11 +97,14 @@ fn answer(
 ) -> Result<(String, Vec<u8>), String> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
+    if !line.ends_with('\n') {
+        return Err(format!("the request is cut, or longer than {MOST_REQUEST} bytes"));
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     let busy = || "the recorder is busy: try again".to_owned();
     match words[..] {
-        ["trigger", ref ends @ ..] => {
-            let trigger = trigger(ends)?;
+        ["trigger", ref flow @ ..] => {
+            let trigger = trigger(flow, asked, dumps)?;
             let (answer, answered) = sync_channel(1);
             let answer = Box::new(move |outcome| {
                 let _ = answer.send(outcome);
@@ -104,19 +116,20 @@ fn answer(
             let path = kept.map_err(|why: NotKept| why.to_string())?;
             Ok((path.display().to_string(), Vec::new()))
         }
-        ["flow", ref ends @ ..] => {
-            let (answer, answered) = sync_channel(1);
-            dumps.try_send(Dump::Flow(trigger(ends)?, answer)).map_err(|_| busy())?;
-            asked.wake();
-            let found = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+        ["flow", ref flow @ ..] => {
+            let trigger = trigger(flow, asked, dumps)?;
+            let found = ask_engine(asked, dumps, |answer| Dump::Flow(trigger, answer))?;
             Ok((String::new(), found.map_err(|why| why.to_string())?))
         }
+        ["flows", seconds, ref keys @ ..] => {
+            let last = time(seconds).ok_or("flows SECONDS KEY…")?;
+            let keys = keys.iter().map(|key| key.parse::<Key>()).collect::<Result<Keys, _>>().map_err(|e| e.to_string())?;
+            let (packets, provenance) = ask_engine(asked, dumps, |answer| Dump::Flows(last, keys, answer))?;
+            Ok((String::new(), bundle(packets, &provenance).map_err(|e| e.to_string())?))
+        }
         ["last", seconds] => {
-            let last = seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or("last SECONDS")?;
-            let (answer, answered) = sync_channel(1);
-            dumps.try_send(Dump::Last(last, answer)).map_err(|_| busy())?;
-            asked.wake();
-            let (packets, provenance) = answered.recv_timeout(PATIENCE).map_err(|_| busy())?;
+            let last = time(seconds).ok_or("last SECONDS")?;
+            let (packets, provenance) = ask_engine(asked, dumps, |answer| Dump::Last(last, answer))?;
             Ok((String::new(), bundle(packets, &provenance).map_err(|e| e.to_string())?))
         }
         ["status"] => {
@@ -124,19 +137,43 @@ fn answer(
             let json = serde_json::json!({ "status": status, "slow": slow });
             Ok((String::new(), format!("{json:#}\n").into_bytes()))
         }
-        _ => Err("ask for: trigger CLIENT [SERVER], flow CLIENT [SERVER], last SECONDS, status".into()),
+        _ => Err("ask for: trigger FLOW, flow FLOW, flows SECONDS KEY…, last SECONDS, status".into()),
     }
 }
 
-fn trigger(ends: &[&str]) -> Result<Trigger, String> {
+/// What the thread that has the packets answers.
+fn ask_engine<T>(asked: &TriggerSender, dumps: &SyncSender<Dump>, dump: impl FnOnce(SyncSender<T>) -> Dump) -> Result<T, String> {
+    let busy = || "the recorder is busy: try again".to_owned();
+    let (answer, answered) = sync_channel(1);
+    dumps.try_send(dump(answer)).map_err(|_| busy())?;
+    asked.wake();
+    answered.recv_timeout(PATIENCE).map_err(|_| busy())
+}
+
+fn time(seconds: &str) -> Option<Duration> {
+    seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// The flow that is asked for; by ClientHello.random it has to be in memory.
+fn trigger(flow: &[&str], asked: &TriggerSender, dumps: &SyncSender<Dump>) -> Result<Trigger, String> {
     let end = |text: &str| -> Result<SocketAddr, String> {
         endpoint(text).ok_or_else(|| format!("{text}: write an address with its port, as 192.0.2.7:40000"))
     };
-    match *ends {
-        [client] => Ok(Trigger { client: end(client)?, server: None, source: Source::Asked }),
-        [client, server] => Ok(Trigger { client: end(client)?, server: Some(end(server)?), source: Source::Asked }),
-        _ => Err("name the client's address and port, and the server's if you like".into()),
-    }
+    let (client, server) = match *flow {
+        [key] => match key.parse() {
+            Ok(Key::Random(random)) => {
+                let found = ask_engine(asked, dumps, |answer| Dump::Ends(random, answer))?;
+                let (client, server) = found.ok_or_else(|| NotKept::Gone.to_string())?;
+                (client, Some(server))
+            }
+            Ok(Key::Ends { client, server }) => (client, server),
+            // Logs have other ways to write an address.
+            Err(_) => (end(key)?, None),
+        },
+        [client, server] => (end(client)?, Some(end(server)?)),
+        _ => return Err("name the client's address and port, and the server's if you like; or ClientHello.random".into()),
+    };
+    Ok(Trigger { client, server, source: Source::Asked })
 }
 
 /// Asks a running recorder.

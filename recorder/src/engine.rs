@@ -4,12 +4,13 @@
 //! are slow are triggers like any other. A trigger that [`Admission`] lets through takes its flow out of memory, now and once more a
 //! little later: what comes after it belongs to it too.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use analysis::key::{Key, Keys};
 use analysis::wire::packet::{Transport, decode};
 use capture::chains::Entry;
 use capture::ends::FlowName;
@@ -268,6 +269,25 @@ impl Engine {
         (self.memory.since(since).map(Packet::from).collect(), self.provenance())
     }
 
+    /// What memory has, since `last` ago, of the flows that any of `keys` names; for whoever has time to make a file of it.
+    pub fn flows(&self, last: Duration, keys: &Keys) -> (Vec<Packet>, Provenance) {
+        let since = monotonic() - i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
+        let named: HashSet<FlowName> =
+            self.memory.since(since).filter(|entry| shows(entry, keys)).map(|entry| entry.flow).collect();
+        let of_them = self.memory.since(since).filter(|entry| named.contains(&entry.flow));
+        (of_them.map(Packet::from).collect(), self.provenance())
+    }
+
+    /// The ends, client first, of the latest connection with this ClientHello.random.
+    pub fn ends_of(&self, random: [u8; 32]) -> Option<(SocketAddr, SocketAddr)> {
+        let keys: Keys = [Key::Random(random)].into_iter().collect();
+        let hello = self.memory.since(i64::MIN).filter(|entry| shows(entry, &keys)).last()?;
+        match decode(hello.link, hello.bytes) {
+            Ok(Transport::Tcp(segment)) => Some((segment.source(), segment.destination())),
+            _ => None,
+        }
+    }
+
     /// Ends: what waits for the disk is written.
     pub fn finish(self) {
         self.writer.finish();
@@ -407,6 +427,11 @@ impl Engine {
             self.submit(new, replaces, made, Instant::now(), None);
         }
     }
+}
+
+/// Whether a packet shows that its flow is one of those.
+fn shows(entry: &Entry<'_>, keys: &Keys) -> bool {
+    matches!(decode(entry.link, entry.bytes), Ok(Transport::Tcp(segment)) if keys.show(&segment))
 }
 
 /// A SYN that waited in memory for the rest of its connection.

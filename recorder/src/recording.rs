@@ -279,6 +279,8 @@ impl Recording {
                 // Whoever asked may be gone.
                 match dump {
                     Dump::Flow(trigger, answer) => drop(answer.send(self.engine.evidence(&trigger))),
+                    Dump::Ends(random, answer) => drop(answer.send(self.engine.ends_of(random))),
+                    Dump::Flows(last, keys, answer) => drop(answer.send(self.engine.flows(last, &keys))),
                     Dump::Last(last, answer) => drop(answer.send(self.engine.last(last))),
                 }
             }

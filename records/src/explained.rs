@@ -33,6 +33,9 @@ pub struct ExplainedRecord {
     /// Name asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub server_name: Option<String>,
+    /// ClientHello.random, in hexadecimal digits: by it the other end's recorder finds the flow, whatever translates addresses on the way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub random: Option<String>,
     /// TLS version agreed on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<String>,

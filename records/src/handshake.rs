@@ -1,5 +1,6 @@
 //! One handshake as data: what each observer saw of it, and what was read and judged. A line of `handshakes.ndjson`.
 
+use analysis::doubt::one_way::OneWay;
 use analysis::judging::verdict::{Judgement, Reading};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,10 @@ pub struct HandshakeRecord {
     /// Name asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub server_name: Option<String>,
+    /// ClientHello.random, in hexadecimal digits, where packets show it: by it an edge's recorder finds the flow, whatever translates
+    /// addresses on the way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub random: Option<String>,
     /// TLS version agreed on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<String>,
@@ -71,6 +76,10 @@ pub struct HandshakeRecord {
     pub resumed: bool,
     /// The observers.
     pub lanes: Vec<Lane>,
+    /// Bounds of the least way out and the least way back, in nanoseconds; absent where the two ends' clocks were not compared, where one of
+    /// them was set meanwhile, or where packets contradict the comparison.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub one_way: Option<OneWay>,
     /// From both ends; absent if a capture of one of them does not show it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub both_ends: Option<Judged>,

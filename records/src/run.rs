@@ -121,6 +121,9 @@ pub struct Footing {
     pub clients_timed_out: u64,
     /// Clients launched.
     pub clients: u64,
+    /// How late clients started that were to start together; absent where each cell was measured by itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub starts: Option<Starts>,
     /// What the run did without, and why.
     pub gave_up: Vec<String>,
     /// Vantages that were left out or lost on the way, and why: their cells are not whole.
@@ -129,6 +132,37 @@ pub struct Footing {
     /// Why the run is void, if it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub void: Option<String>,
+}
+
+/// Clients of a cell that failed for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClientsFailed {
+    /// Vantage.
+    pub vantage: String,
+    /// Target.
+    pub target: String,
+    /// How many.
+    pub n: u64,
+    /// Why, in the clients' own words.
+    pub why: String,
+}
+
+/// How late clients started that were to start at one moment, in milliseconds of each vantage's own clock: from that moment, as it is on
+/// that clock, to the start of the first client there.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Starts {
+    /// Starts: one of each vantage in each batch.
+    pub n: u64,
+    /// The median.
+    pub p50_ms: f64,
+    /// Absent where `n` cannot support it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p99_ms: Option<f64>,
+    /// The latest.
+    pub worst_ms: f64,
+    /// By so much a vantage's clock may have been off the controller's, either way: the worst of all; absent where nothing is known of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock_error_ms: Option<f64>,
 }
 
 /// What was expected and whether it came out.
@@ -172,6 +206,9 @@ pub struct RunRecord {
     pub edge_sentences: Vec<String>,
     /// Distributions.
     pub phases: Vec<CellPhases>,
+    /// Why clients failed, the commonest reasons of each cell.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub failed: Vec<ClientsFailed>,
     /// The harness.
     pub footing: Footing,
     /// Expectations, if the scenario states any.

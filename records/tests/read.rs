@@ -9,6 +9,7 @@ use analysis::judging::verdict::Verdict;
 use whostalled_records::compared::{Compared, Counted, Outcome};
 use whostalled_records::explained::{ExplainReport, ExplainedRecord};
 use whostalled_records::handshake::{HandshakeRecord, Judged};
+use whostalled_records::imported::{ImportReport, ImportedRecord};
 use whostalled_records::read::{Error, Record, VERDICT_COMMENT, file, lines, verdict_comment};
 use whostalled_records::run::{ClientEnded, Manifest, RunRecord};
 
@@ -93,6 +94,30 @@ fn handshakes_found_in_captures_are_read_with_and_without_a_verdict() {
         let again = serde_json::to_vec(&record).expect("it is written");
         assert_eq!(lines::<ExplainedRecord>("again", &again).map(Result::ok).collect::<Vec<_>>(), [Some(record)]);
     }
+}
+
+#[test]
+fn what_customers_sent_is_read_with_and_without_its_keys() {
+    let read: Vec<ImportedRecord> = all("29c46a9-imported.ndjson");
+    let labels = read.iter().map(|r| (r.source.as_str(), r.label())).collect::<Vec<_>>();
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(source, label)| (*source, label.as_str())).collect();
+    let open = "inconclusive";
+    assert_eq!(labels, [("curl's times", open), ("Chrome NetLog", open), ("curl's times", open), ("HAProxy log", "healthy")]);
+    let keys: Vec<_> = read.iter().map(|r| (r.key.as_ref().map(|key| key.server.is_some()), r.random.as_deref())).collect();
+    let random = "5232e1edac9c3f21a2877985b9138e8c354e267cb4a62b2ed8fef83fb8a99b3a";
+    assert_eq!(keys, [(Some(true), None), (Some(true), Some(random)), (None, None), (Some(false), None)]);
+    assert!(read.iter().all(|record| !record.cannot_know.is_empty()));
+    for record in read {
+        if let Some(judged) = &record.judged {
+            assert_eq!(judged.reading.ledger.entries.iter().map(|e| e.span).sum::<Span>(), judged.reading.ledger.total);
+        }
+        let again = serde_json::to_vec(&record).expect("it is written");
+        assert_eq!(lines::<ImportedRecord>("again", &again).map(Result::ok).collect::<Vec<_>>(), [Some(record)]);
+    }
+    let report: ImportReport = file("imported.json", &written("29c46a9-imported.json")).expect("it reads");
+    assert_eq!((report.requests, report.slowest.len(), report.imported.len()), (7, 7, 3));
+    assert_eq!(report.imported[2].cut.as_deref(), Some("the file ends behind event 88"));
+    assert_eq!(report.summary.last().map(|share| (share.verdict.as_str(), share.p50_ms)), Some(("not judged", None)));
 }
 
 #[test]

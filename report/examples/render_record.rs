@@ -33,6 +33,7 @@ fn main() {
         client: "192.0.2.7:40000".into(),
         server: "198.51.100.1:443".into(),
         server_name: Some("login.example".into()),
+        random: None,
         version: Some("TLS 1.3".into()),
         resumed: false,
         seen_from: "edge_end".into(),

@@ -44,6 +44,11 @@ pub fn handshake(record: &ExplainedRecord) -> String {
     for note in &record.notes {
         let _ = writeln!(out, "             {DIM}{}{DIM:#}", visible(note));
     }
+    // What one end leaves open the other may tell.
+    let open = record.seen_from == "client_end" && record.label() != "healthy";
+    if let Some(random) = record.random.as_ref().filter(|_| open) {
+        let _ = writeln!(out, "             {DIM}at the edge: whostalled capture dump --flow {random} -o edge.pcapng{DIM:#}");
+    }
     out
 }
 

@@ -6,10 +6,10 @@ use analysis::judging::verdict::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use records::handshake::{HandshakeRecord, Judged};
 use records::run::RunRecord;
-use settings::words::visible_lines;
+use settings::words::{plural, visible_lines};
 
 use crate::citing::Files;
-use crate::terminal::{ends, grades, role_note, scope, untold, vantages, words};
+use crate::terminal::{ends, failed, grades, role_note, scope, together, untold, vantages, words};
 use crate::waterfall;
 
 /// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
@@ -113,6 +113,7 @@ fn sentences(run: &RunRecord) -> Markup {
     html! {
         @for (cell, sentence) in run.verdict().cells.iter().zip(&run.sentences) {
             p { strong { (cell.vantage) " → " (cell.target) ": " } (sentence)
+                @for one in failed(run, cell) { " " (plural(one.n, "client")) " failed: " (one.why) "." }
                 @if let Some(s) = &cell.against_control {
                     span.soft { " Whole handshake against the control: shift " (s.shift) " (Hodges–Lehmann), p = " (format!("{:.3}", s.p)) " (Mann–Whitney), n = " (s.n) " and " (s.m) "." }
                 }
@@ -223,6 +224,7 @@ fn evidence(run: &RunRecord, injected: &[String]) -> Markup {
             @if f.wire_forwarded > 0 { tr { td { "wire: forwarded / over 2 ms late / worst" } td { (f.wire_forwarded) " / " (f.wire_late) " / " (format!("{:.2} ms", f.wire_worst_ms)) @if !f.wire_real_time { " (without real-time priority)" } } } }
             tr { td { "CPU time taken by the hypervisor" } td { (format!("{:.0} ms", f.stolen_ms)) } }
             tr { td { "clients launched / timed out" } td { (f.clients) " / " (f.clients_timed_out) } }
+            @if let Some(starts) = &f.starts { tr { td { "start" } td { (together(starts)) } } }
             @for what in &f.gave_up { tr { td { "did without" } td { (what) } } }
             @for what in &f.missing { tr { td.bad { "missing" } td { (what) } } }
             @for what in injected { tr { td { "injected by the lab" } td { (what) } } }

@@ -68,9 +68,11 @@ fn one(record: &ImportedRecord, known: &[&str]) -> String {
     if !more.is_empty() {
         let _ = writeln!(out, "             {DIM}it cannot know {}{DIM:#}", visible(&more.join("; nor ")));
     }
-    if let Some(key) = &record.key {
-        let ends = key.server.as_ref().map_or(key.client.clone(), |server| format!("{},{server}", key.client));
-        let _ = writeln!(out, "             at the edge: whostalled capture dump --flow {ends} -o flow.pcapng");
+    let ends = record.key.as_ref();
+    let ends = ends.map(|key| key.server.as_ref().map_or(key.client.clone(), |server| format!("{},{server}", key.client)));
+    // What passes address translation comes first.
+    if let Some(key) = record.random.clone().or(ends) {
+        let _ = writeln!(out, "             at the edge: whostalled capture dump --flow {} -o flow.pcapng", visible(&key));
     }
     out
 }
@@ -143,7 +145,7 @@ fn hints(out: &mut String, report: &ImportReport) {
     if let Some(file) = report.imported.first().filter(|_| report.requests > 0) {
         let _ = writeln!(out, "  to reproduce: whostalled run --from {}", visible(&file.name));
     }
-    if report.slowest.iter().any(|record| record.key.is_some()) {
+    if report.slowest.iter().any(|record| record.key.is_some() && record.random.is_none()) {
         let _ =
             writeln!(out, "  {DIM}Behind address translation the edge sees another client's end than the client does.{DIM:#}");
     }

@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use analysis::clock::Span;
+use analysis::doubt::one_way::OneWay;
 use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::judging::verdict::Verdict;
 use anstyle::{AnsiColor, Style};
 use records::handshake::HandshakeRecord;
-use records::run::{Best, Footing, RunRecord};
-use settings::words::{visible, visible_lines};
+use records::run::{Best, ClientsFailed, Footing, RunRecord, Starts};
+use settings::words::{plural, visible, visible_lines};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -25,6 +27,9 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
     for (cell, sentence) in verdict.cells.iter().zip(&run.sentences) {
         let _ = writeln!(out, "  {BOLD}{} → {}{BOLD:#}: {}", cell.vantage, cell.target, words(&cell.verdict));
         let _ = writeln!(out, "    {sentence}{}", control(cell, verdict));
+        for ClientsFailed { n, why, .. } in failed(run, cell) {
+            let _ = writeln!(out, "    {} failed: {}", plural(*n, "client"), visible(why));
+        }
     }
     let (whose, grades) = (ends(&run.best), grades(handshakes));
     let _ = writeln!(out, "\n  {BOLD}{whose}{BOLD:#} (grade: {grades}): {}{}", words(&verdict.verdict), scope(&verdict.scope));
@@ -37,6 +42,7 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
     if let Some(untold) = untold(run) {
         let _ = writeln!(out, "  {untold}");
     }
+    one_way(&mut out, run, handshakes);
     footing(&mut out, run);
     for e in &run.expectations {
         let style = Style::new().fg_color(Some(if e.held { AnsiColor::Green } else { AnsiColor::Red }.into()));
@@ -44,6 +50,11 @@ pub fn render(run: &RunRecord, handshakes: &[HandshakeRecord]) -> String {
         let _ = writeln!(out, "  {style}{held}{style:#}: {} expected {}, seen {}", e.evidence, e.expected.join(" or "), e.seen);
     }
     out
+}
+
+/// Why clients of a cell failed.
+pub(crate) fn failed<'a>(run: &'a RunRecord, cell: &'a CellVerdict) -> impl Iterator<Item = &'a ClientsFailed> {
+    run.failed.iter().filter(|failed| failed.vantage == cell.vantage && failed.target == cell.target)
 }
 
 /// Whose ends a verdict stands on.
@@ -184,6 +195,45 @@ fn edge_sentence(run: &RunRecord) -> Option<&String> {
     cells.filter(|(c, _)| c.role == Role::Edge && c.verdict != Verdict::Healthy).map(|(_, s)| s).next()
 }
 
+/// Each way of each cell by itself, where two hosts' clocks were compared; in the lab there is one clock, and the paths are stated.
+fn one_way(out: &mut String, run: &RunRecord, handshakes: &[HandshakeRecord]) {
+    if run.footing.wire_forwarded > 0 {
+        return;
+    }
+    for (vantage, target, OneWay { out: there, back }) in narrowest(handshakes) {
+        let ms = |bounds: [Span; 2]| format!("{:.1} to {:.1} ms", bounds[0].millis(), bounds[1].millis());
+        let (vantage, target) = (visible(vantage), visible(target));
+        let _ = writeln!(out, "  {DIM}{vantage} → {target}: the way out took {}, the way back {}{DIM:#}", ms(there), ms(back));
+    }
+}
+
+/// Of each cell, the handshake that tells its ways most exactly.
+fn narrowest(handshakes: &[HandshakeRecord]) -> Vec<(&str, &str, OneWay)> {
+    let width = |ways: OneWay| ways.out[1] - ways.out[0] + (ways.back[1] - ways.back[0]);
+    let mut cells: Vec<(&str, &str, OneWay)> = Vec::new();
+    for handshake in handshakes {
+        let Some(ways) = handshake.one_way else { continue };
+        match cells.iter_mut().find(|(vantage, target, _)| *vantage == handshake.vantage && *target == handshake.target) {
+            Some((_, _, known)) if width(ways) < width(*known) => *known = ways,
+            Some(_) => {}
+            None => cells.push((&handshake.vantage, &handshake.target, ways)),
+        }
+    }
+    cells
+}
+
+/// "40 starts together: 0.1 ms late (median), 0.9 ms (99th percentile), 1.2 ms (worst)".
+pub(crate) fn together(starts: &Starts) -> String {
+    let p99 = starts.p99_ms.map_or(String::new(), |ms| format!(", {ms:.1} ms (99th percentile)"));
+    // One clock is not compared with itself.
+    let error = starts
+        .clock_error_ms
+        .filter(|ms| *ms > 0.0)
+        .map_or(String::new(), |ms| format!("; clocks compared to within {ms:.1} ms"));
+    let Starts { n, p50_ms, worst_ms, .. } = starts;
+    format!("{n} starts together: {p50_ms:.1} ms late (median){p99}, {worst_ms:.1} ms (worst){error}")
+}
+
 fn footing(out: &mut String, run: &RunRecord) {
     let f = &run.footing;
     let _ = writeln!(
@@ -196,6 +246,9 @@ fn footing(out: &mut String, run: &RunRecord) {
         f.clients,
         f.stolen_ms
     );
+    if let Some(starts) = &f.starts {
+        let _ = writeln!(out, "  {DIM}{}{DIM:#}", together(starts));
+    }
     for what in &f.gave_up {
         let _ = writeln!(out, "  {DIM}did without: {}{DIM:#}", visible(what));
     }

@@ -2,24 +2,30 @@
 //!
 //! What no packet shows, the clients themselves may: their sockets, or their own clocks ([`Seen`]).
 
+mod ends;
 mod straighten;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::{Bundle, ClientEnd, Clients, Destination, Go, Load, LogLine, Losses, Plan};
-use analysis::clock::{Client, Edge, Instant as Stamp};
+use agent::{Bundle, ClientEnd, Clients, Destination, Load, LogLine, Losses};
+use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span};
 use analysis::conversation::handshake::{EdgeLog, Handshake, pairs};
 use analysis::dns::Lookups;
+use analysis::doubt::one_way::Bounds;
+use analysis::key::Key;
 use analysis::tcp::table::FlowTable;
+use analysis::tls::client_random;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
 use capture::file::Reader;
 use vantage::Vantage;
 
 use crate::Error;
+use ends::{Compared, Edge, Told, Watched};
+
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::scenario::Scenario;
@@ -39,16 +45,32 @@ pub struct Frame {
     pub captured: Captured,
 }
 
-/// A cell: its two ends, by name and at hand.
-pub struct Cell<'a, 'v> {
-    /// The vantage's name.
-    pub name: &'a str,
-    /// The vantage.
-    pub vantage: &'a mut (dyn Vantage + 'v),
+/// Cells of one target: several start together.
+pub struct Cells<'a, 'v> {
+    /// Their vantages.
+    pub members: Vec<Member<'a, 'v>>,
     /// The target.
     pub target: &'a TargetSpec,
     /// Who watches at the target; absent: the run has one end.
     pub edge: Option<&'a mut (dyn Vantage + 'v)>,
+}
+
+/// A vantage, by name and at hand, and what it is to do.
+pub struct Member<'a, 'v> {
+    /// The vantage's name.
+    pub name: &'a str,
+    /// The vantage.
+    pub vantage: &'a mut (dyn Vantage + 'v),
+    /// What it is to do.
+    pub order: Order,
+}
+
+/// What became of the cells.
+pub struct Ran {
+    /// Of each vantage, by name; a vantage may fail by itself.
+    pub batches: Vec<(String, Result<Batch, vantage::Error>)>,
+    /// Why nobody watched at the target, where somebody should have.
+    pub unwatched: Option<vantage::Error>,
 }
 
 /// What a batch yields.
@@ -63,6 +85,19 @@ pub struct Batch {
     pub losses: Vec<(String, Losses)>,
     /// What the ends had to do without, and why.
     pub gave_up: Vec<String>,
+    /// How late its clients started, where they were to start with others.
+    pub start: Option<Start>,
+    /// How far the edge's clock was ahead of the clients', where both were compared with ours.
+    pub edge_ahead: Option<Bounds>,
+}
+
+/// A start that was to be together with others.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Start {
+    /// So much after the moment that was set, by the vantage's own clock.
+    pub late: Span,
+    /// By so much that clock may be off the controller's; absent where it was set meanwhile.
+    pub clock_error: Option<Span>,
 }
 
 /// The clients that one batch of a cell launches.
@@ -85,55 +120,102 @@ pub struct Order {
     pub clients: Clients,
     /// What takes CPU from them, where the vantage brings that about.
     pub load: Option<Load>,
-    /// The number of its first frame.
-    pub first_packet: u64,
 }
 
-/// Runs one batch of a cell.
+/// Runs one batch of cells. `first_packet` is the number of its first frame; the frames of one cell follow those of the one before.
 ///
 /// # Errors
-/// Harness failures; a client's failure is data.
-pub fn run(cell: Cell<'_, '_>, order: Order, stop: &AtomicBool) -> Result<Batch, Error> {
-    let Cell { name, vantage, target, mut edge } = cell;
-    let Order { batch, clients, load, first_packet } = order;
-    let port = clients.to.port;
-    let mut lost_before = 0;
-    if let Some(edge) = &mut edge {
-        lost_before += edge.prepare(&Plan { batch, clients: None, load: None }, stop)?.losses.lost();
+/// If packets cannot be read. A client's failure is data; that of a vantage, or of whoever watches at the target, is told.
+pub fn run(cells: Cells<'_, '_>, first_packet: u64, stop: &AtomicBool) -> Result<Ran, Error> {
+    let Cells { mut members, target, edge } = cells;
+    let batch = members.first().map_or(0, |member| member.order.batch);
+    let edge = edge.map(|edge| Edge::prepare(edge, batch, stop)).transpose();
+    let told = ends::ask(&mut members, stop);
+    let mut found = Vec::new();
+    for (member, told) in members.iter().zip(told) {
+        found.push(match told {
+            Ok(told) => Ok((frames_of(member.name, &told.bundle)?, told)),
+            Err(error) => Err(error),
+        });
     }
-    lost_before += vantage.prepare(&Plan { batch, clients: Some(clients), load }, stop)?.losses.lost();
-    for end in [Some(&mut *vantage), edge.as_deref_mut()].into_iter().flatten() {
-        end.go(Go { at: None }, stop)?;
+    let keys = members.iter().zip(&found).filter_map(|(member, found)| {
+        let (frames, _) = found.as_ref().ok()?;
+        Some(keys(frames, member.order.clients.to.port))
+    });
+    let keys = keys.flatten().collect();
+    let watched = edge.and_then(|edge| edge.map(|edge| edge.collect(keys, stop)).transpose());
+    let (watched, unwatched) = watched.map_or_else(|error| (None, Some(error)), |watched| (watched, None));
+    // Where others connect too, what was seen at the target is not all of this cell.
+    let alone = members.len() == 1 && target.url.is_none();
+    let (mut batches, mut next) = (Vec::new(), first_packet);
+    for (member, found) in members.iter().zip(found) {
+        let port = member.order.clients.to.port;
+        let batch = match found {
+            Ok((frames, told)) => {
+                let batch = Joining { name: member.name, port, target, alone, first_packet: next }.join(
+                    frames,
+                    told,
+                    watched.as_ref(),
+                )?;
+                next += batch.frames.len() as u64;
+                Ok(batch)
+            }
+            Err(error) => Err(error),
+        };
+        batches.push((member.name.to_owned(), batch));
     }
-    let seen = vantage.collect(stop)?;
-    let at_edge = edge.map(|edge| edge.collect(stop)).transpose()?;
+    Ok(Ran { batches, unwatched })
+}
 
-    let mut gave_up = seen.gave_up.clone();
-    let mut frames = frames_of(name, &seen)?;
-    let mut losses = vec![(name.to_owned(), seen.losses)];
-    if let Some(at_edge) = &at_edge {
-        let mut theirs = frames_of(&target.name, at_edge)?;
-        if target.url.is_some() {
-            // A recorder saw the handshakes of everybody else too.
-            theirs = of_the_run(&frames, theirs, name, port);
+/// What is to be joined into a batch.
+struct Joining<'a> {
+    name: &'a str,
+    port: u16,
+    target: &'a TargetSpec,
+    /// Nobody else connects to the target.
+    alone: bool,
+    first_packet: u64,
+}
+
+impl Joining<'_> {
+    fn join(self, mut frames: Vec<Frame>, told: Told, watched: Option<&Watched>) -> Result<Batch, Error> {
+        let Self { name, port, target, alone, first_packet } = self;
+        let Told { lost_before, bundle: seen, clock } = told;
+        let at_edge = watched.map(|watched| &watched.bundle);
+        // Of a real target nobody knows which port a translation on the way makes of ours.
+        let edge_port = target.url.is_none().then_some(port);
+        let mut gave_up = seen.gave_up.clone();
+        if clock == Some(Compared::Set) {
+            gave_up.push(format!("the clock of {name} was set while clients ran: of one way alone nothing is said there"));
         }
-        frames.extend(theirs);
-        losses.push((target.name.clone(), at_edge.losses));
-        gave_up.extend(at_edge.gave_up.iter().cloned());
+        let mut losses = vec![(name.to_owned(), seen.losses)];
+        if let Some(at_edge) = at_edge {
+            let mut theirs = frames_of(&target.name, at_edge)?;
+            if !alone {
+                theirs = of_the_cell(&frames, theirs, name, port, edge_port);
+            }
+            frames.extend(theirs);
+            losses.push((target.name.clone(), at_edge.losses));
+            gave_up.extend(at_edge.gave_up.iter().cloned());
+        }
+        in_order_of_time(&mut frames);
+        let lost_before = lost_before + watched.map_or(0, |watched| watched.lost_before);
+        let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
+        let in_order: Vec<&Frame> = frames.iter().collect();
+        let mut handshakes = analyse(&in_order, name, port, edge_port, first_packet);
+        for handshake in &mut handshakes {
+            testify(handshake, &seen, at_edge);
+            handshake.capture_lost = lost;
+        }
+        let mut all: Vec<Seen> = handshakes.into_iter().map(|handshake| Seen::Packets(Box::new(handshake))).collect();
+        let unseen = seen.clients.iter().filter(|c| !all.iter().any(|s| c.has_port(s.client().port())));
+        let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
+        all.extend(told);
+        let edge_ahead = watched.and_then(|watched| clock?.to(watched.clock?));
+        let late = seen.late_ns.map(|ns| Span::from_nanos(i64::try_from(ns).unwrap_or(i64::MAX)));
+        let start = late.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
+        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead })
     }
-    in_order_of_time(&mut frames);
-    let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
-    let in_order: Vec<&Frame> = frames.iter().collect();
-    let mut handshakes = analyse(&in_order, name, port, first_packet);
-    for handshake in &mut handshakes {
-        testify(handshake, &seen, at_edge.as_ref());
-        handshake.capture_lost = lost;
-    }
-    let mut all: Vec<Seen> = handshakes.into_iter().map(|handshake| Seen::Packets(Box::new(handshake))).collect();
-    let unseen = seen.clients.iter().filter(|c| !all.iter().any(|s| c.has_port(s.client().port())));
-    let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
-    all.extend(told);
-    Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up })
 }
 
 /// Puts frames of several hosts in order of time, those of one host staying in the order of their capture: a clock that was set back has
@@ -153,17 +235,17 @@ fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let ours = |c: &&ClientEnd| c.has_port(client.port());
     handshake.client_host = seen.clients.iter().find(ours).map(|c| c.trace.on::<Client>());
     let Some(at_edge) = at_edge else { return };
-    handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<Edge>());
+    handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<AtEdge>());
     let logged =
         |l: &LogLine| EdgeLog { accepted: Stamp::from_nanos(l.accepted_ns), finished: l.finished_ns.map(Stamp::from_nanos) };
     handshake.edge_log = at_edge.log.iter().rfind(|l| same(l.peer, client)).map(logged);
 }
 
 /// The edge's frames of connections that the client's frames show too.
-fn of_the_run(clients: &[Frame], edge: Vec<Frame>, vantage: &str, port: u16) -> Vec<Frame> {
+fn of_the_cell(clients: &[Frame], edge: Vec<Frame>, vantage: &str, port: u16, edge_port: Option<u16>) -> Vec<Frame> {
     let first = 1 + clients.len() as u64;
     let numbered: Vec<&Frame> = clients.iter().chain(&edge).collect();
-    let joined = analyse(&numbered, vantage, port, 1);
+    let joined = analyse(&numbered, vantage, port, edge_port, 1);
     let both = joined.iter().filter(|handshake| handshake.client.is_some());
     let wanted: HashSet<u64> =
         both.filter_map(|h| h.edge.as_ref()).flat_map(|view| view.packets.iter().map(|p| p.packet)).collect();
@@ -182,17 +264,37 @@ fn frames_of(host: &str, bundle: &Bundle) -> Result<Vec<Frame>, Error> {
     Ok(frames)
 }
 
-/// Frames → views of both ends → joined handshakes, each with the lookup before it.
-fn analyse(frames: &[&Frame], vantage: &str, port: u16, first_packet: u64) -> Vec<Handshake> {
+/// By what somebody at the target finds the connections that the clients' frames show.
+fn keys(clients: &[Frame], port: u16) -> Vec<Key> {
+    let mut keys = BTreeSet::new();
+    for frame in clients {
+        let Ok(Transport::Tcp(segment)) = decode(frame.link, &frame.captured.bytes) else { continue };
+        if segment.destination().port() == port {
+            keys.insert(Key::Ends { client: segment.source(), server: Some(segment.destination()) });
+            keys.extend(client_random(segment.payload).map(Key::Random));
+        }
+    }
+    keys.into_iter().collect()
+}
+
+/// Frames → views of both ends → joined handshakes, each with the lookup before it. Of the clients' frames those of their `port` count; of
+/// the edge's those of its own, where that is known.
+fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, first_packet: u64) -> Vec<Handshake> {
     let mut client: FlowTable<Client> = FlowTable::default();
-    let mut edge: FlowTable<Edge> = FlowTable::default();
+    let mut edge: FlowTable<AtEdge> = FlowTable::default();
     let mut lookups = Lookups::default();
     for (number, frame) in (first_packet..).zip(frames) {
         let at = frame.captured.at;
         match decode(frame.link, &frame.captured.bytes) {
-            Ok(Transport::Tcp(s)) if s.source().port() != port && s.destination().port() != port => {}
-            Ok(Transport::Tcp(s)) if frame.host == vantage => drop(client.push(Stamp::from_nanos(at), number, &s)),
-            Ok(Transport::Tcp(s)) => drop(edge.push(Stamp::from_nanos(at), number, &s)),
+            Ok(Transport::Tcp(s)) => {
+                let at_client = frame.host == vantage;
+                let serves = |port: u16| [s.source().port(), s.destination().port()].contains(&port);
+                match if at_client { Some(port) } else { edge_port } {
+                    Some(port) if !serves(port) => {}
+                    _ if at_client => drop(client.push(Stamp::from_nanos(at), number, &s)),
+                    _ => drop(edge.push(Stamp::from_nanos(at), number, &s)),
+                }
+            }
             Ok(Transport::Udp(d)) if frame.host == vantage => {
                 lookups.push(Stamp::from_nanos(at), number, d.source, d.destination, d.payload);
             }
@@ -223,10 +325,12 @@ pub fn now() -> i64 {
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
+mod translated;
+#[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
-    use agent::{Clock, ClockError, Hello, Pcapng, Permits, Ready, Sampled, Trace, VERSION};
+    use agent::{Clock, ClockError, Go, Hello, Pcapng, Permits, Plan, Ready, Sampled, Trace, VERSION};
     use capture::evidence::Evidence;
 
     use super::*;
@@ -234,7 +338,7 @@ mod tests {
     /// An end that is no lab: it says what it was told and hands over what it was given.
     struct Scripted<'a> {
         name: &'static str,
-        told: &'a RefCell<Vec<String>>,
+        told: &'a Mutex<Vec<String>>,
         losses: [u64; 2],
         frames: Vec<i64>,
     }
@@ -252,17 +356,17 @@ mod tests {
 
         fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, vantage::Error> {
             let clients = plan.clients.as_ref().map_or(0, |c| c.client.concurrency);
-            self.told.borrow_mut().push(format!("{}: batch {}, {clients} clients", self.name, plan.batch));
+            self.told.lock().expect("no test panics").push(format!("{}: batch {}, {clients} clients", self.name, plan.batch));
             Ok(Ready { batch: plan.batch, clients, losses: Losses { dropped: self.losses[0], ..Losses::default() } })
         }
 
         fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), vantage::Error> {
-            self.told.borrow_mut().push(format!("{}: go", self.name));
+            self.told.lock().expect("no test panics").push(format!("{}: go", self.name));
             Ok(())
         }
 
         fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, vantage::Error> {
-            self.told.borrow_mut().push(format!("{}: collect", self.name));
+            self.told.lock().expect("no test panics").push(format!("{}: collect", self.name));
             let mut bytes = Vec::new();
             let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
             file.interface("eth0", 1).expect("memory takes it");
@@ -286,6 +390,12 @@ mod tests {
         }
     }
 
+    fn alone(ran: Result<Ran, Error>) -> Batch {
+        let Ran { mut batches, unwatched } = ran.expect("the packets can be read");
+        assert!(unwatched.is_none() && batches.len() == 1);
+        batches.remove(0).1.expect("the vantage answers")
+    }
+
     fn scenario() -> Scenario {
         let text = "name = \"x\"\n[client]\nkind = \"curl\"\nconcurrency = 3\n[[vantage]]\nname = \"office\"\n[[target]]\nname = \
                     \"edge\"\nrole = \"edge\"\n";
@@ -294,35 +404,34 @@ mod tests {
 
     #[test]
     fn a_batch_needs_no_more_of_its_ends_than_plans_and_bundles() {
-        let (scenario, told) = (scenario(), RefCell::default());
+        let (scenario, told) = (scenario(), Mutex::default());
         let target = &scenario.targets[0];
         let family = agent::Family::Any;
         let to = Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family, roots: None };
-        let order = |batch, first_packet| Order {
+        let order = |batch| Order {
             batch,
             clients: clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to),
             load: None,
-            first_packet,
         };
         let mut vantage = Scripted { name: "office", told: &told, losses: [3, 5], frames: vec![10, 30] };
         let mut edge = Scripted { name: "edge", told: &told, losses: [1, 1], frames: vec![20] };
-        let cell = Cell { name: "office", vantage: &mut vantage, target, edge: Some(&mut edge) };
-        let batch = run(cell, order(1, 1), &AtomicBool::new(false)).expect("both ends answer");
+        let members = vec![Member { name: "office", vantage: &mut vantage, order: order(1) }];
+        let batch = alone(run(Cells { members, target, edge: Some(&mut edge) }, 1, &AtomicBool::new(false)));
         let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at)).collect();
         assert_eq!(seen, [("office", 10), ("edge", 20), ("office", 30)], "frames of both ends, in order of time");
         assert_eq!(batch.losses.iter().map(|(_, l)| l.lost()).collect::<Vec<_>>(), [5, 1]);
         let meant = [
             "edge: batch 1, 0 clients",
+            "edge: go",
             "office: batch 1, 3 clients",
             "office: go",
-            "edge: go",
             "office: collect",
             "edge: collect",
         ];
-        assert_eq!(told.take(), meant);
+        assert_eq!(std::mem::take(&mut *told.lock().expect("no test panics")), meant);
 
-        let cell = Cell { name: "office", vantage: &mut vantage, target, edge: None };
-        let batch = run(cell, order(2, 4), &AtomicBool::new(false)).expect("one end is enough");
+        let members = vec![Member { name: "office", vantage: &mut vantage, order: order(2) }];
+        let batch = alone(run(Cells { members, target, edge: None }, 4, &AtomicBool::new(false)));
         assert_eq!(batch.frames.len(), 2);
     }
 }

@@ -7,7 +7,7 @@ use records::run::ClockAhead;
 use vantage::Vantage;
 
 use crate::Error;
-use crate::batch::Cell;
+use crate::batch::{Cells, Member, Order};
 use crate::scenario::Scenario;
 use crate::targets::TargetSpec;
 use crate::vantages::Provider;
@@ -98,14 +98,28 @@ impl<'p> Ends<'p> {
         self.edges.get(&target.name).map(|(to, _)| to).ok_or_else(|| missing(&target.name))
     }
 
-    /// A cell; absent if its vantage is not there, or no longer.
+    /// Nobody watches at a target any more.
+    pub(crate) fn unwatch(&mut self, target: &TargetSpec) {
+        if let Some((_, edge)) = self.edges.get_mut(&target.name) {
+            *edge = None;
+        }
+    }
+
+    /// The cells of a target for which there are orders, as far as their vantages are there.
     ///
     /// # Errors
     /// If there is no such target.
-    pub(crate) fn cell<'a>(&'a mut self, name: &'a str, target: &'a TargetSpec) -> Result<Option<Cell<'a, 'p>>, Error> {
-        let Some(vantage) = self.vantages.get_mut(name) else { return Ok(None) };
+    pub(crate) fn cells<'a>(
+        &'a mut self,
+        target: &'a TargetSpec,
+        mut orders: BTreeMap<&'a str, Order>,
+    ) -> Result<Cells<'a, 'p>, Error> {
         let (_, edge) = self.edges.get_mut(&target.name).ok_or_else(|| missing(&target.name))?;
-        Ok(Some(Cell { name, vantage: vantage.as_mut(), target, edge: edge.as_deref_mut() }))
+        let members = self.vantages.iter_mut().filter_map(|(name, vantage)| {
+            let (name, order) = orders.remove_entry(name.as_str())?;
+            Some(Member { name, vantage: vantage.as_mut(), order })
+        });
+        Ok(Cells { members: members.collect(), target, edge: edge.as_deref_mut() })
     }
 }
 

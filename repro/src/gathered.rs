@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::Losses;
-use analysis::clock::Instant;
+use analysis::clock::{Instant, Span};
 use lab::truth::Injected;
 use records::FORMAT;
 use records::handshake::HandshakeRecord;
 use records::lanes::Stamped;
-use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord};
+use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord, Starts};
 
 use crate::Error;
-use crate::batch::Batch;
+use crate::batch::{Batch, Start};
+use crate::failures::Failures;
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
 use crate::run::{Outcome, Page};
@@ -22,6 +23,9 @@ use crate::vantages::Facts;
 /// A run is void if the wire sent more than this share of its packets late …
 const MOST_LATE: f64 = 0.02;
 
+/// With fewer, one value alone would be the 99th percentile.
+const ENOUGH_FOR_P99: usize = 100;
+
 /// What a run has gathered so far.
 pub(crate) struct Gathered {
     pub(crate) footing: Footing,
@@ -31,17 +35,33 @@ pub(crate) struct Gathered {
     pub(crate) losses: BTreeMap<String, Losses>,
     /// Targets at which somebody watches.
     watched: BTreeSet<String>,
+    /// How late clients started that were to start with others.
+    starts: Vec<Start>,
+    failures: Failures,
 }
 
 impl Gathered {
     /// Nothing yet, but what was known before the first batch.
     pub(crate) fn new(footing: Footing, truth: Vec<Injected>, watched: BTreeSet<String>) -> Self {
-        Self { footing, measured: Vec::new(), truth, losses: BTreeMap::new(), watched }
+        Self {
+            footing,
+            measured: Vec::new(),
+            truth,
+            losses: BTreeMap::new(),
+            watched,
+            starts: Vec::new(),
+            failures: Failures::default(),
+        }
     }
 
     /// Whether anybody watches at a target.
     fn is_watched(&self) -> bool {
         !self.watched.is_empty()
+    }
+
+    /// Whether a handshake was seen from both ends.
+    fn has_both(&self, measured: &Measured) -> bool {
+        self.watched.contains(&measured.target) && measured.seen.is_seen_at_edge()
     }
 
     #[allow(clippy::too_many_arguments)] // one call, each a different thing
@@ -62,11 +82,13 @@ impl Gathered {
         let notes: Vec<(u64, String)> = batch.seen.iter().flat_map(Seen::comments).collect();
         folder.frames(&batch.frames, &notes)?;
         for client in &batch.clients {
+            self.failures.note(vantage, target, client);
             let agent::ClientEnd { pid, code, timed_out, said, complained, trace: _ } = client.clone();
             let (event, vantage, target) = (ClientEnded::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
             let ended = ClientEnded { event, round, vantage, target, pid, code, timed_out, said, complained };
             folder.append("events.ndjson", &ended)?;
         }
+        self.starts.extend(batch.start);
         self.losses.extend(batch.losses);
         for what in batch.gave_up {
             if !self.footing.gave_up.contains(&what) {
@@ -81,12 +103,14 @@ impl Gathered {
             let said = batch.clients.iter().find(|c| c.said_port() == Some(seen.client().port())).map(|c| &c.said);
             let (client_app, client_kernel) = said.map(reported).unwrap_or_default();
             injected.extend(said.and_then(|s| paused(s, seen.client())));
+            let one_way = batch.edge_ahead.and_then(|ahead| seen.one_way(ahead));
             self.measured.push(Measured {
                 id: self.measured.len() as u64 + 1,
                 round,
                 vantage: vantage.to_owned(),
                 target: target.to_owned(),
                 seen,
+                one_way,
                 client_app,
                 client_kernel,
             });
@@ -94,7 +118,7 @@ impl Gathered {
         // Provisional: what this batch alone says. The run's own baselines come at the end.
         let all = judge_all(scenario, &self.measured[begun..], Evidence::All, &|_, _| true);
         for (measured, judged) in self.measured[begun..].iter().zip(all.handshakes) {
-            folder.append("handshakes.ndjson", &record(measured, judged, None, self.is_watched()))?;
+            folder.append("handshakes.ndjson", &record(measured, judged, None, self.has_both(measured)))?;
         }
         for one in &injected {
             folder.append("truth.ndjson", one)?;
@@ -116,6 +140,7 @@ impl Gathered {
         manifest: &Manifest<&Scenario>,
         page: &Page<'_>,
     ) -> Result<Outcome, Error> {
+        self.footing.starts = starts(&self.starts);
         self.footing.capture_lost = self.losses.values().map(Losses::lost).sum();
         if let Some(wire) = facts.lateness {
             self.footing.wire_forwarded = wire.forwarded;
@@ -131,16 +156,22 @@ impl Gathered {
         // A vantage that was never there has no cells; where clients ran and nothing was seen of them, that is said of the cell.
         let measured = |vantage: &str| !lost.contains(vantage) || self.measured.iter().any(|m| m.vantage == vantage);
         let all = judge_all(scenario, &self.measured, Evidence::All, &|vantage, _| measured(vantage));
-        let edge = self.is_watched().then(|| {
+        // In the lab, what the edge's capture does not show has not reached it; a recorder may just not have found it.
+        let both = self.is_watched() && (scenario.in_lab() || self.measured.iter().any(|m| self.has_both(m)));
+        if self.is_watched() && !both && !self.measured.is_empty() {
+            let what = "somebody watches at the target, but no handshake was seen from both ends: that takes packets at the clients' end too";
+            self.footing.gave_up.push(what.into());
+        }
+        let edge = both.then(|| {
             let seen = |vantage: &str, target: &str| measured(vantage) && self.watched.contains(target);
             judge_all(scenario, &self.measured, Evidence::EdgeOnly, &seen)
         });
         let (phases, histograms) = distributions(&all);
         let of_edge = |i: usize| edge.as_ref().and_then(|edge| edge.handshakes[i].clone());
         let record_of =
-            |(i, (m, judged)): (usize, (&Measured, &Option<_>))| record(m, judged.clone(), of_edge(i), self.is_watched());
+            |(i, (m, judged)): (usize, (&Measured, &Option<_>))| record(m, judged.clone(), of_edge(i), self.has_both(m));
         let handshakes: Vec<HandshakeRecord> = self.measured.iter().zip(&all.handshakes).enumerate().map(record_of).collect();
-        let expectations = expectations(scenario, &all.verdict, edge.as_ref().map(|edge| &edge.verdict), self.is_watched());
+        let expectations = expectations(scenario, &all.verdict, edge.as_ref().map(|edge| &edge.verdict), both);
         let (edge_only, edge_sentences) = edge.map_or((None, Vec::new()), |edge| (Some(edge.verdict), edge.sentences));
         let run = RunRecord {
             format: FORMAT,
@@ -149,11 +180,12 @@ impl Gathered {
             description: scenario.description.clone(),
             started: manifest.started.clone(),
             kernel: manifest.kernel.clone(),
-            best: if self.is_watched() { Best::BothEnds(all.verdict) } else { Best::ClientOnly(all.verdict) },
+            best: if both { Best::BothEnds(all.verdict) } else { Best::ClientOnly(all.verdict) },
             edge_only,
             sentences: all.sentences,
             edge_sentences,
             phases,
+            failed: std::mem::take(&mut self.failures).into_records(),
             footing: std::mem::take(&mut self.footing),
             expectations,
         };
@@ -180,6 +212,22 @@ impl Gathered {
         lines.dedup();
         lines
     }
+}
+
+/// Quantiles of how late clients started; absent where none were to start together.
+fn starts(all: &[Start]) -> Option<Starts> {
+    let mut late: Vec<Span> = all.iter().map(|start| start.late).collect();
+    late.sort_unstable();
+    let worst = late.last()?.millis();
+    // The least value below which so many of a hundred lie.
+    let quantile = |percent: usize| late[(late.len() * percent).div_ceil(100).saturating_sub(1)].millis();
+    Some(Starts {
+        n: late.len() as u64,
+        p50_ms: quantile(50),
+        p99_ms: (late.len() >= ENOUGH_FOR_P99).then(|| quantile(99)),
+        worst_ms: worst,
+        clock_error_ms: all.iter().filter_map(|start| start.clock_error).max().map(Span::millis),
+    })
 }
 
 /// Why a run cannot be judged, if so.

@@ -1,9 +1,11 @@
 //! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
 
 use analysis::clock::Span;
+use analysis::doubt::one_way::OneWay;
 use analysis::judging::ledger::{Entry, Phase};
 use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
 use analysis::judging::verdict::{Judgement, Reading};
+use analysis::key::Key;
 use hdrhistogram::Histogram;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
@@ -26,6 +28,8 @@ pub struct Measured {
     pub target: String,
     /// What was seen.
     pub seen: Seen,
+    /// Each way by itself, where both ends' clocks were compared.
+    pub one_way: Option<OneWay>,
     /// Milestones the client itself reported.
     pub client_app: Vec<Stamped>,
     /// Milestones the client's socket reported.
@@ -170,9 +174,11 @@ pub fn record(measured: &Measured, all: Option<Judged>, edge: Option<Judged>, wa
         server: h.server().to_string(),
         lookup: h.lookup().map(|client| client.to_string()),
         server_name: h.server_name(),
+        random: h.random().map(|random| Key::Random(random).to_string()),
         version: h.version(),
         resumed: h.resumed(),
         lanes: h.lanes(&reported, path),
+        one_way: measured.one_way,
         both_ends: both,
         client_only: client,
         edge_only: edge,

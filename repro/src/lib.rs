@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod duration;
 mod ends;
 mod error;
+mod failures;
 pub mod faults;
 mod folder;
 mod gathered;

@@ -172,6 +172,7 @@ impl Scenario {
             name,
             seed: 1,
             rounds: ROUNDS,
+            together: false,
             offloads: true,
             bearable,
             client,

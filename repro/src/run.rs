@@ -1,5 +1,6 @@
 //! One run from start to verdict: plans out to the ends of each cell, bundles back, judged, written down.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +10,7 @@ use records::handshake::HandshakeRecord;
 use records::run::{Footing, RunRecord};
 
 use crate::Error;
-use crate::batch::{self, Order};
+use crate::batch::{self, Order, Ran};
 use crate::conditions::Conditions;
 use crate::ends::Ends;
 use crate::folder::Folder;
@@ -17,7 +18,7 @@ use crate::gathered::Gathered;
 use crate::manifest::{manifest, run_id};
 use crate::scenario::Scenario;
 use crate::targets::TargetSpec;
-use crate::vantages::{Opening, Reach, open};
+use crate::vantages::{AskRecorder, Opening, Reach, open};
 
 /// Renders a page: the run, its handshakes, what was injected.
 pub type Page<'a> = dyn Fn(&RunRecord, &[HandshakeRecord], &[String]) -> String + 'a;
@@ -32,6 +33,8 @@ pub struct RunOptions<'a> {
     pub no_capture: bool,
     /// Reaches agents of a fleet, where there is one.
     pub fleet: Option<&'a Reach<'a>>,
+    /// Asks recorders beside agents of a fleet, where there is one.
+    pub recorders: Option<&'a AskRecorder<'a>>,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
@@ -62,8 +65,8 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let total = cells * u64::from(scenario.rounds);
     (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
     let conditions = Conditions::of(scenario, scenario.faults.values());
-    let RunOptions { privilege, no_capture, fleet, interrupted, .. } = *options;
-    let provider = open(scenario, &conditions, Opening { privilege, no_capture, fleet, interrupted })?;
+    let RunOptions { privilege, no_capture, fleet, recorders, interrupted, .. } = *options;
+    let provider = open(scenario, &conditions, Opening { privilege, no_capture, fleet, recorders, interrupted })?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
     let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };
@@ -80,25 +83,44 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let mut done = 0;
     let measured = (|| {
         for round in 0..scenario.rounds {
-            for (vantage, target) in order(scenario, round) {
-                (options.progress)(&format!("round {}: {vantage} → {}", round + 1, target.name), done, total);
-                let clients = batch::clients(scenario, &conditions, vantage, target, ends.destination(target)?);
-                let load = conditions.loads.get(vantage).filter(|_| provider.plans_load()).copied();
-                let first_packet = folder.next_packet();
-                done += 1;
-                let Some(cell) = ends.cell(vantage, target)? else { continue };
-                match batch::run(cell, Order { batch: done, clients, load, first_packet }, options.interrupted) {
-                    Ok(batch) => {
-                        gathered.take(&mut folder, scenario, round + 1, vantage, &target.name, batch, provider.truth())?;
-                        folder.keep()?;
-                        ends.stored(vantage, done);
+            for (vantages, target) in order(scenario, round) {
+                let who = vantages.join(", ");
+                (options.progress)(&format!("round {}: {who} → {}", round + 1, target.name), done, total);
+                let mut orders = BTreeMap::new();
+                for vantage in vantages {
+                    done += 1;
+                    let clients = batch::clients(scenario, &conditions, vantage, target, ends.destination(target)?);
+                    let load = conditions.loads.get(vantage).filter(|_| provider.plans_load()).copied();
+                    orders.insert(vantage, Order { batch: done, clients, load });
+                }
+                let numbers: BTreeMap<&str, u64> = orders.iter().map(|(name, order)| (*name, order.batch)).collect();
+                let cells = ends.cells(target, orders)?;
+                if cells.members.is_empty() {
+                    continue;
+                }
+                let Ran { batches, unwatched } = batch::run(cells, folder.next_packet(), options.interrupted)?;
+                for (vantage, batch) in batches {
+                    match batch.map_err(Error::from) {
+                        Ok(batch) => {
+                            gathered.take(&mut folder, scenario, round + 1, &vantage, &target.name, batch, provider.truth())?;
+                            folder.keep()?;
+                            ends.stored(&vantage, numbers[vantage.as_str()]);
+                        }
+                        Err(Error::Vantage(error)) if provider.goes_on() => {
+                            let why = format!("from round {}: {error}", round + 1);
+                            gathered.footing.missing.push(why.clone());
+                            ends.lose(&vantage, why)?;
+                        }
+                        Err(error) => return Err(error),
                     }
-                    Err(Error::Vantage(error)) if provider.goes_on() => {
-                        let why = format!("from round {}: {error}", round + 1);
-                        gathered.footing.missing.push(why.clone());
-                        ends.lose(vantage, why)?;
+                }
+                match unwatched.map(Error::from) {
+                    None => {}
+                    Some(Error::Vantage(error)) if provider.goes_on() => {
+                        gathered.footing.missing.push(format!("from round {}: {error}", round + 1));
+                        ends.unwatch(target);
                     }
-                    Err(error) => return Err(error),
+                    Some(error) => return Err(error),
                 }
             }
         }
@@ -116,10 +138,14 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     gathered.finish(facts, &lost, folder, scenario, &manifest, options.page)
 }
 
-/// The cells of one round; each round begins with another cell, so that no cell is always first.
-fn order(scenario: &Scenario, round: u32) -> Vec<(&str, &TargetSpec)> {
-    let mut cells: Vec<_> =
-        scenario.vantages.iter().flat_map(|v| scenario.targets.iter().map(|t| (v.name.as_str(), t))).collect();
+/// The cells of one round, those that start together side by side; each round begins with another, so that none is always first.
+fn order(scenario: &Scenario, round: u32) -> Vec<(Vec<&str>, &TargetSpec)> {
+    let vantages = || scenario.vantages.iter().map(|vantage| vantage.name.as_str());
+    let mut cells: Vec<(Vec<&str>, &TargetSpec)> = if scenario.together {
+        scenario.targets.iter().map(|target| (vantages().collect(), target)).collect()
+    } else {
+        vantages().flat_map(|vantage| scenario.targets.iter().map(move |target| (vec![vantage], target))).collect()
+    };
     let shift = round as usize % cells.len();
     cells.rotate_left(shift);
     cells

@@ -32,6 +32,9 @@ pub struct Scenario {
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = crate::limits::MOST_ROUNDS))]
     pub rounds: u32,
+    /// The clients of all vantages start at one moment, one target after another; else each cell is measured by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
     /// Leave segmentation and receive offloads on.
     #[serde(default)]
     pub offloads: bool,

@@ -9,6 +9,7 @@ use analysis::conversation::app::{self, AppTrace};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::socket::{self, SocketTrace};
 use analysis::conversation::walk;
+use analysis::doubt::one_way::{Bounds, OneWay, one_way};
 use analysis::judging::sentence::explain;
 use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
 use records::handshake::{Lane, Mark};
@@ -107,11 +108,29 @@ impl Seen {
         }
     }
 
+    /// Whether the edge saw it too.
+    pub fn is_seen_at_edge(&self) -> bool {
+        match self {
+            Self::Packets(handshake) => handshake.edge.is_some(),
+            Self::Socket(_) | Self::App(_) => false,
+        }
+    }
+
     /// As the edge alone saw it; absent if it did not.
     pub fn at_edge(&self) -> Option<Self> {
         match self {
             Self::Packets(handshake) => handshake.edge.as_ref().map(|_| Self::Packets(Box::new(handshake.edge_side_only()))),
             Self::Socket(_) | Self::App(_) => None,
+        }
+    }
+
+    /// Each way by itself, the edge's clock being ahead of the client's by `ahead`; absent where that cannot be said.
+    pub fn one_way(&self, ahead: Bounds) -> Option<OneWay> {
+        match self {
+            Self::Packets(handshake) if !handshake.clock_in_doubt => {
+                one_way(handshake.client.as_ref()?, handshake.edge.as_ref()?, ahead)
+            }
+            Self::Packets(_) | Self::Socket(_) | Self::App(_) => None,
         }
     }
 
@@ -159,6 +178,14 @@ impl Seen {
             Self::Packets(handshake) => handshake.dialogue.server_name.clone(),
             Self::Socket(_) => None,
             Self::App(own) => own.name.clone(),
+        }
+    }
+
+    /// ClientHello.random, as packets show it.
+    pub fn random(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Packets(handshake) => handshake.dialogue.client_random,
+            Self::Socket(_) | Self::App(_) => None,
         }
     }
 

@@ -29,6 +29,7 @@ pub mod ssh;
 use std::sync::atomic::AtomicBool;
 
 use agent::{Bundle, Go, Hello, Plan, Ready};
+use analysis::key::Key;
 
 pub use clients::{Clients, Place};
 pub use elsewhere::{Line, PATIENCE, how_long};
@@ -39,13 +40,26 @@ pub use remote::Remote;
 pub use serve::{answer, serve};
 
 /// Where clients run, or a server is watched: one end of a batch.
-pub trait Vantage {
+pub trait Vantage: Send {
     /// Who it is and what it can do.
     fn hello(&self) -> Hello;
 
     /// How far its clock is ahead of the controller's, where the two can differ.
     fn ahead(&self) -> Option<Ahead> {
         None
+    }
+
+    /// Compares its clock with the controller's anew; absent where the two cannot differ, or it does not say.
+    ///
+    /// # Errors
+    /// If it does not answer, or `stop` is set.
+    fn compare(&mut self, _stop: &AtomicBool) -> Result<Option<Ahead>, Error> {
+        Ok(None)
+    }
+
+    /// Whether its clock is the controller's own, so that there is nothing to compare. What does not know that says no.
+    fn shares_clock(&self) -> bool {
+        false
     }
 
     /// Makes ready for a batch: clients stand at a barrier, captures and samples begin anew.
@@ -65,6 +79,9 @@ pub trait Vantage {
     /// # Errors
     /// If the evidence is not whole, or `stop` is set. A client's failure is data.
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error>;
+
+    /// What [`Vantage::collect`] is to be of, at a target where others connect too: these connections, and no others'.
+    fn look_for(&mut self, _keys: Vec<Key>) {}
 
     /// What a batch handed over lies on the controller's disk: nobody need keep it any longer.
     fn stored(&mut self, _batch: u64) {}

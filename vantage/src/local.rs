@@ -128,6 +128,10 @@ impl Vantage for Local {
         host::hello(&self.name, self.clock.clone(), permits)
     }
 
+    fn shares_clock(&self) -> bool {
+        true
+    }
+
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
         self.load(plan)?;
         self.roots(plan)?;

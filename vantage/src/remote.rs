@@ -149,6 +149,10 @@ impl Vantage for Remote {
         self.ahead
     }
 
+    fn compare(&mut self, stop: &AtomicBool) -> Result<Option<Ahead>, Error> {
+        self.pipe.ahead(stop)
+    }
+
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
         self.busy = how_long(plan);
         self.pipe.prepare(plan, stop)

@@ -74,6 +74,7 @@ const NEEDS: &[Need] = &[
     program("util-linux", "to run as an ordinary user", "setpriv", &["test"]),
     program("openssh-server", "a host to run clients on", "sshd", &["test"]),
     program("openssh-client", "to reach it", "ssh", &["test"]),
+    program("iptables", "a network behind another, with translated addresses", "iptables", &["test"]),
     program("nats-server", "the broker of a fleet", "nats-server", &["test", "fleet"]),
     program("shellcheck", "to check the shell scripts", "shellcheck", &["test"]),
     program("zstd", "to pack and unpack recordings", "zstd", &["test", "zoo"]),

@@ -180,7 +180,7 @@ impl Handshake {
 }
 
 /// Joins the views of both ends into handshakes: same initial sequence numbers (they survive address
-/// translation). A connection seen at one end only stays.
+/// translation), or, where something on the way changed those, the same ClientHello.random. A connection seen at one end only stays.
 pub fn join(clients: Vec<View<Client>>, edges: Vec<View<Edge>>) -> Vec<Handshake> {
     pairs(clients, edges).into_iter().map(|(client, edge)| Handshake::of(client, edge)).collect()
 }
@@ -190,19 +190,53 @@ pub type Pair = (Option<View<Client>>, Option<View<Edge>>);
 
 /// The views that [`join`] joins.
 pub fn pairs(clients: Vec<View<Client>>, mut edges: Vec<View<Edge>>) -> Vec<Pair> {
-    let mut joined: Vec<Pair> = clients
-        .into_iter()
-        .map(|client| {
-            let same = |edge: &View<Edge>| {
-                edge.isn(Side::Client) == client.isn(Side::Client)
-                    && (edge.endpoints == client.endpoints || edge.endpoints.server.port() == client.endpoints.server.port())
-            };
-            let edge = edges.iter().position(same).map(|i| edges.remove(i));
-            (Some(client), edge)
-        })
-        .collect();
-    joined.extend(edges.into_iter().map(|edge| (None, Some(edge))));
-    joined
+    let by_numbers = clients.into_iter().map(|client| {
+        let edge = edges.iter().position(|edge| same_numbers(&client, edge)).map(|i| edges.remove(i));
+        (client, edge)
+    });
+    let mut joined: Vec<(View<Client>, Option<View<Edge>>)> = by_numbers.collect();
+    if !edges.is_empty() {
+        let mut named: Vec<([u8; 32], View<Edge>)> = Vec::new();
+        let mut others = Vec::new();
+        for edge in edges {
+            match edge.dialogue().client_random {
+                Some(random) => named.push((random, edge)),
+                None => others.push(edge),
+            }
+        }
+        for (client, edge) in joined.iter_mut().filter(|(_, edge)| edge.is_none()) {
+            let Some(random) = client.dialogue().client_random else { continue };
+            let same = named.iter().position(|(other, edge)| *other == random && same_bytes(client, edge));
+            *edge = same.map(|i| named.remove(i).1);
+        }
+        others.extend(named.into_iter().map(|(_, edge)| edge));
+        edges = others;
+    }
+    let joined = joined.into_iter().map(|(client, edge)| (Some(client), edge));
+    joined.chain(edges.into_iter().map(|edge| (None, Some(edge)))).collect()
+}
+
+/// The client's number is the same, and so is one thing more: both ends, the server's port, or the server's number, where the port is
+/// translated too.
+fn same_numbers(client: &View<Client>, edge: &View<Edge>) -> bool {
+    let server = client.isn(Side::Server);
+    edge.isn(Side::Client) == client.isn(Side::Client)
+        && (edge.endpoints == client.endpoints
+            || edge.endpoints.server.port() == client.endpoints.server.port()
+            || server.is_some() && edge.isn(Side::Server) == server)
+}
+
+/// Whether two views with the same ClientHello are one connection whose numbers something changed on the way: offsets count from SYN, and
+/// the segment that holds the first bytes bears the same TCP timestamp. Without that it is a proxy that hands the bytes on.
+fn same_bytes(client: &View<Client>, edge: &View<Edge>) -> bool {
+    fn begun<D: Domain>(view: &View<D>) -> bool {
+        view.syns(Side::Client).next().is_some()
+    }
+    fn stamp<D: Domain>(view: &View<D>) -> Option<u32> {
+        view.sent_by(Side::Client).find(|p| !p.is_empty() && p.start() == 0)?.tsval()
+    }
+    let same_stamp = || stamp(client).is_some_and(|of_client| stamp(edge) == Some(of_client));
+    begun(client) && begun(edge) && (client.endpoints == edge.endpoints || same_stamp())
 }
 
 impl Handshake {

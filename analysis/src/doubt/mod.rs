@@ -4,6 +4,7 @@
 //! two places of capture lie in one file. Clocks that were set are set straight ([`straight`]).
 
 pub mod offset;
+pub mod one_way;
 pub mod order;
 pub mod standpoint;
 pub mod straight;

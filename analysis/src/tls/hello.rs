@@ -13,6 +13,33 @@ const PRE_SHARED_KEY: u16 = 41;
 const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
 
+/// Record and handshake headers, and the version, stand before ClientHello.random.
+const RANDOM_AT: usize = 5 + 4 + 2;
+/// A header that names the client to a server behind a proxy begins so, and is no longer than that as text (the PROXY protocol, version 1
+/// and 2).
+const PROXY_TEXT: &[u8] = b"PROXY ";
+const LONGEST_PROXY_TEXT: usize = 107;
+const PROXY_BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// ClientHello.random, of the first bytes that a client sends: enough of them to hold it, perhaps behind a PROXY header.
+pub fn client_random(begun: &[u8]) -> Option<[u8; 32]> {
+    let hello = behind_proxy_header(begun)?;
+    let is_hello = hello.first() == Some(&22) && hello.get(1) == Some(&3) && hello.get(5) == Some(&1);
+    if is_hello { hello.get(RANDOM_AT..RANDOM_AT + 32)?.try_into().ok() } else { None }
+}
+
+fn behind_proxy_header(begun: &[u8]) -> Option<&[u8]> {
+    if begun.starts_with(PROXY_TEXT) {
+        let end = begun.iter().take(LONGEST_PROXY_TEXT).position(|byte| *byte == b'\n')?;
+        return begun.get(end + 1..);
+    }
+    if begun.starts_with(PROXY_BINARY) {
+        let length = begun.get(PROXY_BINARY.len() + 2..)?.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))?;
+        return begun.get(PROXY_BINARY.len() + 4 + length..);
+    }
+    Some(begun)
+}
+
 /// A ServerHello.
 pub(super) struct ServerHello {
     pub version: Option<Version>,
@@ -109,5 +136,28 @@ impl<'a> Reader<'a> {
         while let (Some(kind), Some(value)) = (list.u16(), list.vec16()) {
             each(kind, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_random_is_found_in_the_first_bytes_and_behind_a_proxys_header() {
+        let random: [u8; 32] = std::array::from_fn(|n| n as u8);
+        let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &random, &[32]].concat();
+        let text = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n";
+        let binary = [PROXY_BINARY, &[0x21, 0x11, 0, 12], &[0; 12]].concat();
+        for before in [&b""[..], text, &binary] {
+            let bytes = [before, &hello].concat();
+            assert_eq!(client_random(&bytes), Some(random));
+            for cut in 0..bytes.len() - 1 {
+                assert_eq!(client_random(&bytes[..cut]), None, "cut at {cut}");
+            }
+        }
+        let mut other = hello;
+        other[5] = 2;
+        assert_eq!(client_random(&other), None, "a ServerHello");
     }
 }

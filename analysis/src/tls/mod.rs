@@ -16,6 +16,7 @@ pub mod stream;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use hello::client_random;
 use hello::{ClientHello, HELLO_RETRY, ServerHello};
 use messages::{Message, kind, messages};
 use records::{Hello, Records};

@@ -9,20 +9,23 @@ use agent::{
     Ready,
 };
 use analysis::clock::Span;
+use analysis::doubt::offset::crossings;
+use analysis::doubt::one_way::Bounds;
 use analysis::judging::run::{Cell as Judging, Compare, Role, apply_baselines};
 use analysis::judging::verdict::Verdict;
+use analysis::tcp::flow::Side;
 use capture::Captured;
 use capture::evidence::Evidence;
 use capture::file::Reader;
-use vantage::{Vantage, host};
+use vantage::{Ahead, Vantage, host};
 
-use super::{Cell, Order, run};
+use super::{Batch, Cells, Member, Order, run};
 use crate::scenario::Scenario;
 use crate::seen::Seen;
 
 /// What is done to one end's clock.
 #[derive(Clone, Copy, Debug)]
-struct Clockwork {
+pub(super) struct Clockwork {
     /// It is ahead by so many nanoseconds.
     ahead: i64,
     /// It runs faster by so many parts per million.
@@ -32,20 +35,39 @@ struct Clockwork {
 }
 
 /// An end whose packets lie in a file.
-struct Recorded {
-    frames: Vec<(u32, i32, Captured)>,
+pub(super) struct Recorded {
+    pub(super) frames: Vec<(u32, i32, Captured)>,
     clock: Clockwork,
+    /// Draws how exchanges of times go.
+    draw: fastrand::Rng,
+    /// Exchanges so far: one before the packets, one behind them.
+    exchanges: i64,
 }
 
 impl Recorded {
-    fn of(path: &Path, clock: Clockwork) -> Self {
+    pub(super) fn of(path: &Path, clock: Clockwork) -> Self {
         let mut reader = Reader::open(path, None).expect("a recording of the zoo");
         let mut frames = Vec::new();
         while let Some(frame) = reader.next_frame().expect("it is whole") {
             let captured = Captured { at: frame.at, wire_len: frame.wire_len, outgoing: None, bytes: frame.bytes.to_vec() };
             frames.push((frame.interface, frame.link_number, captured));
         }
-        Self { frames, clock }
+        let seed = frames.len() as u64 ^ clock.ahead.unsigned_abs();
+        Self { frames, clock, draw: fastrand::Rng::with_seed(seed), exchanges: 0 }
+    }
+
+    /// An exchange of times with a controller whose clock is right: the answer was read anywhere between question and answer. The first
+    /// comes a little before the packets, the second a little behind them.
+    fn exchange(&mut self) -> Ahead {
+        let Clockwork { ahead, ppm, step } = self.clock;
+        let length = self.frames.last().map_or(0, |(_, _, f)| f.at) - self.frames.first().map_or(0, |(_, _, f)| f.at);
+        let since = if self.exchanges == 0 { -50_000_000 } else { length + 50_000_000 };
+        let stepped = if self.exchanges == 0 { 0 } else { step };
+        self.exchanges += 1;
+        let taken = self.draw.i64(100_000..4_000_000);
+        let read_at = self.draw.i64(0..=taken);
+        let is = ahead + since / 1_000_000 * ppm + stepped;
+        Ahead { ns: is + read_at - taken / 2, error_ns: taken / 2 }
     }
 }
 
@@ -57,6 +79,10 @@ impl Vantage for Recorded {
 
     fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, vantage::Error> {
         Ok(Ready { batch: plan.batch, clients: 0, losses: Losses::default() })
+    }
+
+    fn compare(&mut self, _: &AtomicBool) -> Result<Option<Ahead>, vantage::Error> {
+        Ok(Some(self.exchange()))
     }
 
     fn go(&mut self, _: Go, _: &AtomicBool) -> Result<(), vantage::Error> {
@@ -94,13 +120,13 @@ impl Vantage for Recorded {
     }
 }
 
-/// Client's port, verdict, and whether a clock is in doubt, of each handshake of a recording.
-fn verdicts(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> BTreeMap<u16, (String, bool)> {
-    let mut client = Recorded::of(&case.join("client.pcap.zst"), of_client);
-    let mut edge = Recorded::of(&case.join("edge.pcap.zst"), of_edge);
-    let text =
-        "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"here\"\n[[target]]\nname = \"edge\"\nrole = \"edge\"\n";
-    let scenario = Scenario::parse("x.toml", text, &[]).expect("it is valid");
+/// The batch of two ends; the target is a lab's, or real.
+pub(super) fn ran(mut client: Recorded, mut edge: Recorded, url: &str) -> Batch {
+    let (kind, url) = if url.is_empty() { ("", String::new()) } else { ("kind = \"here\"\n", format!("url = \"{url}\"\n")) };
+    let text = format!(
+        "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"here\"\n{kind}[[target]]\nname = \"edge\"\nrole = \"edge\"\n{url}"
+    );
+    let scenario = Scenario::parse("x.toml", &text, &[]).expect("it is valid");
     let to = Destination { name: "edge".into(), address: None, port: PORT, path: "/".into(), family: Family::Any, roots: None };
     let clients = Clients {
         client: ClientSpec::new(ClientKind::Probe),
@@ -109,9 +135,26 @@ fn verdicts(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> BTreeMap<u
         stops: None,
         settle: settings::Time::default(),
     };
-    let order = Order { batch: 1, clients, load: None, first_packet: 1 };
-    let cell = Cell { name: "here", vantage: &mut client, target: &scenario.targets[0], edge: Some(&mut edge) };
-    let batch = run(cell, order, &AtomicBool::new(false)).expect("both ends are recorded");
+    let order = Order { batch: 1, clients, load: None };
+    let members = vec![Member { name: "here", vantage: &mut client, order }];
+    let cells = Cells { members, target: &scenario.targets[0], edge: Some(&mut edge) };
+    let mut ran = run(cells, 1, &AtomicBool::new(false)).expect("both ends are recorded");
+    ran.batches.remove(0).1.expect("both ends are recorded")
+}
+
+/// The batch of a recording.
+fn batch(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> Batch {
+    let recorded = |end: &str, clock| Recorded::of(&case.join(end).with_extension("pcap.zst"), clock);
+    ran(recorded("client", of_client), recorded("edge", of_edge), "")
+}
+
+/// Client's port, verdict, and whether a clock is in doubt, of each handshake of a recording.
+fn verdicts(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> BTreeMap<u16, (String, bool)> {
+    verdicts_of(&batch(case, of_client, of_edge))
+}
+
+/// The same of a batch.
+pub(super) fn verdicts_of(batch: &Batch) -> BTreeMap<u16, (String, bool)> {
     let seen: Vec<_> = batch.seen.iter().filter_map(|seen| Some((seen, seen.read()?))).collect();
     let readings = seen.iter().map(|(_, reading)| reading.clone()).collect();
     let (vantage, target) = ("here".to_owned(), "edge".to_owned());
@@ -133,9 +176,9 @@ fn verdicts(case: &Path, of_client: Clockwork, of_edge: Clockwork) -> BTreeMap<u
 /// Where most servers of the zoo listen.
 const PORT: u16 = 4_433;
 
-const RIGHT: Clockwork = Clockwork { ahead: 0, ppm: 0, step: 0 };
+pub(super) const RIGHT: Clockwork = Clockwork { ahead: 0, ppm: 0, step: 0 };
 
-fn cases() -> Vec<PathBuf> {
+pub(super) fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zoo/recorded");
     let all = std::fs::read_dir(folder).expect("the zoo's recording").flatten().map(|entry| entry.path());
     let mut both: Vec<PathBuf> =
@@ -189,4 +232,69 @@ fn a_clock_that_is_set_in_the_middle_blames_nobody_else() {
     }
     assert!(compared > 400, "{compared} handshakes");
     assert!(blamed.is_empty(), "{} of {compared}: {:#?}", blamed.len(), &blamed[..blamed.len().min(5)]);
+}
+
+/// The least way out and back of each handshake, by clocks that are right: the recordings were made on one machine.
+fn true_ways(case: &Path) -> BTreeMap<u16, [Span; 2]> {
+    let batch = batch(case, RIGHT, RIGHT);
+    let ways = batch.seen.iter().filter_map(|seen| {
+        let exact = seen.one_way(Bounds { least: Span::ZERO, most: Span::ZERO })?;
+        let middle = |[least, most]: [Span; 2]| Span::from_nanos(i64::midpoint(least.nanos(), most.nanos()));
+        let Seen::Packets(handshake) = seen else { return None };
+        let crossings = crossings(handshake.client.as_ref()?, handshake.edge.as_ref()?);
+        let of = |side| crossings.iter().filter(move |c| c.from == side).map(|c| c.difference);
+        let truth = [of(Side::Client).min()?, Span::ZERO - of(Side::Server).max()?];
+        assert!((middle(exact.out) - truth[0]).abs() < Span::from_millis(1), "{exact:?}, {truth:?}");
+        Some((seen.client().port(), truth))
+    });
+    ways.collect()
+}
+
+#[test]
+fn the_way_out_and_the_way_back_lie_between_their_bounds_whatever_the_clocks() {
+    let second = Span::from_millis(1_000).nanos();
+    let elsewhere = [
+        RIGHT,
+        Clockwork { ahead: 37 * second, ..RIGHT },
+        Clockwork { ahead: -310 * second, ppm: 200, ..RIGHT },
+        Clockwork { ppm: -200, ..RIGHT },
+        Clockwork { ahead: second, step: Span::from_millis(300).nanos(), ..RIGHT },
+        Clockwork { step: Span::from_millis(-2_000).nanos(), ..RIGHT },
+        // Less than the exchange can see.
+        Clockwork { step: Span::from_micros(400).nanos(), ..RIGHT },
+    ];
+    let (mut said, mut unsaid, mut wrong, mut widths) = (0, 0, Vec::new(), Vec::new());
+    for case in cases() {
+        let truth = true_ways(&case);
+        for clock in elsewhere {
+            for (of_client, of_edge) in [(clock, RIGHT), (RIGHT, clock), (clock, Clockwork { ahead: -second, ppm: 200, step: 0 })]
+            {
+                let batch = batch(&case, of_client, of_edge);
+                for seen in &batch.seen {
+                    let Some(truth) = truth.get(&seen.client().port()) else { continue };
+                    let Some(ways) = batch.edge_ahead.and_then(|ahead| seen.one_way(ahead)) else {
+                        unsaid += 1;
+                        continue;
+                    };
+                    said += 2;
+                    widths.push(ways.out[1] - ways.out[0]);
+                    for ([least, most], truth) in [(ways.out, truth[0]), (ways.back, truth[1])] {
+                        if truth < least || truth > most {
+                            wrong.push((case.clone(), clock, truth, [least, most]));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    widths.sort_unstable();
+    println!(
+        "{said} intervals, {} do not hold the truth; {unsaid} handshakes without; median width {}",
+        wrong.len(),
+        widths[widths.len() / 2]
+    );
+    assert!(said > 3_000, "{said}");
+    assert!(wrong.len() * 1_000 <= said, "{} of {said}: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    // Where clocks are whole, it can be said.
+    assert!(unsaid * 2 < said, "{unsaid} handshakes without, {said} intervals");
 }

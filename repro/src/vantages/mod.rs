@@ -12,8 +12,10 @@ mod testbed;
 mod world;
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use agent::Destination;
+use analysis::key::Key;
 use lab::rootless::Privilege;
 use lab::truth::Injected;
 use lab::wire::Lateness;
@@ -102,6 +104,10 @@ impl Kind {
 /// Reaches an agent of a fleet (its name) as a vantage (its name in the run), until the flag is set.
 pub type Reach<'f> = dyn Fn(&str, &str, Leave, &AtomicBool) -> Result<Box<dyn Vantage + 'f>, vantage::Error> + 'f;
 
+/// Asks the recorder beside an agent of a fleet (the agent's name; whose recorder it is, for people) for what it has, of the last so long,
+/// of the connections with these keys: a capture. Without keys it only has to be there.
+pub type AskRecorder<'f> = dyn Fn(&str, &str, Duration, &[Key], &AtomicBool) -> Result<Vec<u8>, vantage::Error> + Sync + 'f;
+
 /// How to open a provider.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {
@@ -111,6 +117,8 @@ pub struct Opening<'a> {
     pub no_capture: bool,
     /// Reaches agents of a fleet; absent: no server was named.
     pub fleet: Option<&'a Reach<'a>>,
+    /// Asks recorders beside agents of a fleet; absent: no server was named.
+    pub recorders: Option<&'a AskRecorder<'a>>,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
 }

@@ -1,7 +1,8 @@
-//! A recorder that watches at a real target already: here by its control socket, or on the target's host over ssh.
+//! A recorder that watches at a real target already: here by its control socket, on the target's host over ssh, beside an agent of a fleet;
+//! or a capture file that grows there.
 //!
-//! In: the moments between plan and collection. Out: a bundle of the handshakes that it has in memory since. What of it belongs to the run's
-//! clients is found by joining; the rest is not kept.
+//! In: the moments between plan and collection, and the keys of the run's connections. Out: a bundle of what the recorder has of these since.
+//! Joining decides what of it is the run's.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,9 +11,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use agent::{Bundle, Clock, ClockError, Go, Hello, Losses, Pcapng, Permits, Plan, Ready, VERSION};
+use analysis::key::Key;
+use capture::evidence::Evidence;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vantage::{Error, Vantage, pause};
+
+use super::AskRecorder;
 
 /// The recorder's usual socket.
 const SOCKET: &str = "whostalled-capture.sock";
@@ -20,34 +25,46 @@ const SOCKET: &str = "whostalled-capture.sock";
 const SETTLE: Duration = Duration::from_millis(300);
 /// A connection begins no earlier than so long before its plan is carried out.
 const BEFORE: Duration = Duration::from_secs(1);
+/// A capture file is read whole, and again for each batch.
+const MOST_BYTES: u64 = 256 << 20;
 
-/// Where a recorder answers: the path of its socket, or `ssh:HOST[:PATH]`.
+/// Where a recorder answers: the path of its socket, `ssh:HOST[:PATH]`, or `fleet:AGENT`; or the path of a capture file, which grows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct RecorderAt {
-    #[schemars(skip)]
-    host: Option<String>,
-    #[schemars(skip)]
-    socket: PathBuf,
+pub struct RecorderAt(#[schemars(with = "String")] At);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum At {
+    /// A socket, or a file: which, the system says when it is asked.
+    Here(PathBuf),
+    Ssh {
+        host: String,
+        socket: PathBuf,
+    },
+    Fleet(String),
 }
 
 /// What is no [`RecorderAt`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is no recorder: write the path of its control socket, or ssh:HOST[:PATH]")]
+#[error("`{0}` is no recorder: write the path of its control socket or of a capture file, ssh:HOST[:PATH], or fleet:AGENT")]
 pub struct NoRecorder(String);
 
 impl FromStr for RecorderAt {
     type Err = NoRecorder;
 
     fn from_str(text: &str) -> Result<Self, NoRecorder> {
+        let no = || NoRecorder(text.to_owned());
+        if let Some(agent) = text.strip_prefix("fleet:") {
+            return if agent.is_empty() { Err(no()) } else { Ok(Self(At::Fleet(agent.to_owned()))) };
+        }
         let Some(there) = text.strip_prefix("ssh:") else {
-            return if text.is_empty() { Err(NoRecorder(text.into())) } else { Ok(Self { host: None, socket: text.into() }) };
+            return if text.is_empty() { Err(no()) } else { Ok(Self(At::Here(text.into()))) };
         };
         let (host, socket) = there.split_once(':').unwrap_or((there, SOCKET));
         if host.is_empty() || host.starts_with('-') || socket.is_empty() {
-            return Err(NoRecorder(text.into()));
+            return Err(no());
         }
-        Ok(Self { host: Some(host.to_owned()), socket: socket.into() })
+        Ok(Self(At::Ssh { host: host.to_owned(), socket: socket.into() }))
     }
 }
 
@@ -61,63 +78,115 @@ impl TryFrom<String> for RecorderAt {
 
 impl From<RecorderAt> for String {
     fn from(at: RecorderAt) -> Self {
-        let socket = at.socket.display();
-        at.host.map_or_else(|| socket.to_string(), |host| format!("ssh:{host}:{socket}"))
+        match at.0 {
+            At::Here(path) => path.display().to_string(),
+            At::Ssh { host, socket } => format!("ssh:{host}:{}", socket.display()),
+            At::Fleet(agent) => format!("fleet:{agent}"),
+        }
     }
 }
 
 /// The recorder at one target.
-pub(super) struct RecordedEdge {
+pub(super) struct RecordedEdge<'a> {
     target: String,
     at: RecorderAt,
+    fleet: Option<&'a AskRecorder<'a>>,
     batch: u64,
     begun: Instant,
+    keys: Vec<Key>,
 }
 
-impl RecordedEdge {
+impl<'a> RecordedEdge<'a> {
     /// At `target`; it is asked once, so that one that is not there is known before the first client starts.
     ///
     /// # Errors
     /// If it does not answer.
-    pub(super) fn ask(target: &str, at: RecorderAt) -> Result<Self, Error> {
-        let edge = Self { target: target.to_owned(), at, batch: 0, begun: Instant::now() };
-        edge.capture(&["status", "--json"])?;
+    pub(super) fn ask(
+        target: &str,
+        at: RecorderAt,
+        fleet: Option<&'a AskRecorder<'a>>,
+        stop: &AtomicBool,
+    ) -> Result<Self, Error> {
+        let edge = Self { target: target.to_owned(), at, fleet, batch: 0, begun: Instant::now(), keys: Vec::new() };
+        edge.packets(Duration::ZERO, &[], stop)?;
         Ok(edge)
     }
 
-    /// Runs `whostalled capture …` where the recorder is.
-    fn capture(&self, arguments: &[&str]) -> Result<Vec<u8>, Error> {
-        let gone = |what: String| Error::Gone { vantage: format!("{} (its recorder)", self.target), what };
-        let socket = self.at.socket.display().to_string();
-        let words = ["capture"].into_iter().chain(arguments.iter().copied()).chain(["--control", &socket]);
-        let mut command = match &self.at.host {
-            None => {
+    fn gone(&self, what: String) -> Error {
+        Error::Gone { vantage: format!("{} (its recorder)", self.target), what }
+    }
+
+    /// What it has of the connections that `keys` name, of the last so long, as a capture; without keys it only shows that it is there.
+    fn packets(&self, last: Duration, keys: &[Key], stop: &AtomicBool) -> Result<Vec<u8>, Error> {
+        let seconds = format!("{}ms", last.as_millis());
+        let words = if keys.is_empty() { vec!["status".to_owned(), "--json".to_owned()] } else { dump(&seconds, keys) };
+        let answer = match &self.at.0 {
+            At::Here(path) if path.is_file() => return self.file(path),
+            At::Here(socket) => {
                 let mut command = Command::new(std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?);
-                command.args(words);
-                command
+                command.arg("capture").args(&words).arg("--control").arg(socket);
+                self.run(command)?
             }
-            Some(host) => {
+            At::Ssh { host, socket } => {
+                let words = words.into_iter().chain(["--control".to_owned(), socket.display().to_string()]);
                 let quoted: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
                 let mut command = Command::new("ssh");
-                command.args(["-T", "--", host, &format!("whostalled {}", quoted.join(" "))]);
-                command
+                command.args(["-T", "--", host, &format!("whostalled capture {}", quoted.join(" "))]);
+                self.run(command)?
+            }
+            At::Fleet(agent) => {
+                let no_server =
+                    || self.gone("is beside an agent of a fleet, and its server was not named: --nats tls://HOST:4222".into());
+                let ask = self.fleet.ok_or_else(no_server)?;
+                ask(agent, &format!("{} (its recorder)", self.target), last, keys, stop)?
             }
         };
-        let output = command.stdin(Stdio::null()).output().map_err(|e| gone(format!("cannot be asked: {e}")))?;
+        if keys.is_empty() { nothing() } else { Ok(answer) }
+    }
+
+    /// A capture that somebody else makes: all of it.
+    fn file(&self, path: &std::path::Path) -> Result<Vec<u8>, Error> {
+        let failed = |e: std::io::Error| self.gone(format!("cannot be read: {}: {e}", path.display()));
+        let bytes = std::fs::metadata(path).map_err(failed)?.len();
+        if bytes > MOST_BYTES {
+            return Err(self.gone(format!(
+                "is a capture file of {} MB, and is read again for each batch: {} MB at most; record with `whostalled capture`, or rotate it",
+                bytes >> 20,
+                MOST_BYTES >> 20
+            )));
+        }
+        std::fs::read(path).map_err(failed)
+    }
+
+    fn run(&self, mut command: Command) -> Result<Vec<u8>, Error> {
+        let output = command.stdin(Stdio::null()).output().map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
         if output.status.success() {
             return Ok(output.stdout);
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned();
-        Err(gone(format!("does not answer ({}): {last}", output.status)))
+        Err(self.gone(format!("does not answer ({}): {last}", output.status)))
     }
+}
+
+fn dump(last: &str, keys: &[Key]) -> Vec<String> {
+    let head = ["dump", "--last", last, "-o", "-"].map(str::to_owned);
+    head.into_iter().chain(keys.iter().map(|key| format!("--flow={key}"))).collect()
+}
+
+/// A capture of nothing.
+fn nothing() -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let made = Evidence::begin(&mut bytes, "").and_then(|file| file.finish(0, &[]));
+    made.map_err(lab::Error::system("making a capture of nothing"))?;
+    Ok(bytes)
 }
 
 fn clock() -> Clock {
     Clock { source: String::new(), error: ClockError::Unknown }
 }
 
-impl Vantage for RecordedEdge {
+impl Vantage for RecordedEdge<'_> {
     fn hello(&self) -> Hello {
         // Of its host a recorder says nothing.
         Hello {
@@ -131,11 +200,15 @@ impl Vantage for RecordedEdge {
         }
     }
 
+    fn shares_clock(&self) -> bool {
+        matches!(&self.at.0, At::Here(path) if !path.is_file())
+    }
+
     fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
         if plan.clients.is_some() {
             return Err(Error::Refused { host: self.target.clone(), what: "no clients run at a target".into() });
         }
-        (self.batch, self.begun) = (plan.batch, Instant::now());
+        (self.batch, self.begun, self.keys) = (plan.batch, Instant::now(), Vec::new());
         Ok(Ready { batch: plan.batch, clients: 0, losses: Losses::default() })
     }
 
@@ -143,10 +216,15 @@ impl Vantage for RecordedEdge {
         Ok(())
     }
 
+    fn look_for(&mut self, keys: Vec<Key>) {
+        self.keys = keys;
+    }
+
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
         pause(SETTLE, stop)?;
-        let last = format!("{}ms", (self.begun.elapsed() + BEFORE).as_millis());
-        let frames = self.capture(&["dump", "--last", &last, "-o", "-"])?;
+        // Where the clients' end showed no connection, there is nothing that its packets could be joined with.
+        let frames =
+            if self.keys.is_empty() { nothing()? } else { self.packets(self.begun.elapsed() + BEFORE, &self.keys, stop)? };
         Ok(Bundle {
             batch: self.batch,
             gave_up: Vec::new(),
@@ -171,7 +249,8 @@ mod tests {
         assert_eq!(read("/run/whostalled/capture.sock").as_deref(), Ok("/run/whostalled/capture.sock"));
         assert_eq!(read("ssh:edge-7:/run/c.sock").as_deref(), Ok("ssh:edge-7:/run/c.sock"));
         assert_eq!(read("ssh:edge-7").as_deref(), Ok("ssh:edge-7:whostalled-capture.sock"));
-        for none in ["", "ssh:", "ssh:-oProxyCommand=x", "ssh:host:"] {
+        assert_eq!(read("fleet:edge-7").as_deref(), Ok("fleet:edge-7"));
+        for none in ["", "ssh:", "fleet:", "ssh:-oProxyCommand=x", "ssh:host:"] {
             assert!(read(none).is_err(), "{none}");
         }
     }

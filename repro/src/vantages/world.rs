@@ -76,7 +76,8 @@ impl Provider for World<'_> {
     fn edge(&self, target: &str) -> Result<Option<Box<dyn Vantage + '_>>, Error> {
         self.named(target)?;
         let Some(at) = self.recorders.get(target) else { return Ok(None) };
-        Ok(Some(Box::new(RecordedEdge::ask(target, at.clone())?)))
+        let Opening { recorders, interrupted, .. } = self.opening;
+        Ok(Some(Box::new(RecordedEdge::ask(target, at.clone(), recorders, interrupted)?)))
     }
 
     fn destination(&self, target: &str) -> Result<Destination, Error> {

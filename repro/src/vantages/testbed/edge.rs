@@ -38,6 +38,10 @@ impl Vantage for LabEdge<'_> {
         hello::of(self.testbed, self.host)
     }
 
+    fn shares_clock(&self) -> bool {
+        true
+    }
+
     fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, Error> {
         if plan.clients.is_some() {
             return Err(Error::Refused { host: self.host.name.clone(), what: "no clients run at a target".into() });

@@ -195,7 +195,7 @@ impl Provider for Testbed {
     }
 
     fn truth(&self) -> Vec<Injected> {
-        let mut injected: Vec<Injected> = self.lab.truth.try_iter().collect();
+        let mut injected: Vec<Injected> = self.lab.injected();
         for target in self.targets.keys() {
             injected.extend(self.lines.new_of(&truth_file(&self.scratch.0, target)));
         }

@@ -39,6 +39,10 @@ impl Vantage for LabVantage<'_> {
         hello::of(self.testbed, self.host)
     }
 
+    fn shares_clock(&self) -> bool {
+        true
+    }
+
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
         self.capture.drain();
         let losses = packets::losses([self.capture]);
