@@ -150,7 +150,7 @@ impl Agent {
                 Ok(Box::new(Fake { bytes, batch: 0, at: None, alive: Arc::clone(&count) }))
             };
             let name = name.parse().expect("a name");
-            let serving = Serving { name, groups: Vec::new(), commands: false, spool, silence: SILENCE, vantage: &vantage };
+            let serving = Serving { name, groups: Vec::new(), commands: false, spool, silence: SILENCE, reports: None, vantage: &vantage };
             serve(&server, &serving, &theirs, &log).expect("it serves");
         });
         Self { stop, lines, alive, thread: Some(thread) }

@@ -1,14 +1,16 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use alerting::metrics::Delivery;
 use alerting::outbox::Outbox;
-use alerting::{Client, Receiver, Store};
+use alerting::{Client, Event, Receiver, Store};
+use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch as latest};
@@ -20,8 +22,8 @@ use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
 use crate::prepare::prepare;
-use crate::probing::{self, PreparedChecks, Settings};
-use crate::server::{Guard, Served, router, serve};
+use crate::probing::{self, PreparedChecks, Settings, Steady};
+use crate::server::{Guard, Served, Shown, router, serve};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
@@ -36,66 +38,82 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
-    let file = Arc::new(CheckFile::load(path)?);
-    let first_checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    let blackbox = load_blackbox(&file)?;
+    let (file, first_checks) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
-    note_unsupported(&status, &blackbox);
-    let (direct, undelivered) = mpsc::unbounded_channel();
     let engine_store = History::open(&file.watch.store)?;
-    let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
-
+    let common = Common::begin(&file, &status, Shown::Watcher(Arc::clone(&metrics)), metrics.delivery.clone())?;
+    let engine =
+        Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
     let (checks_out, checks_in) = latest::channel(first_checks);
-    let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
-    let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
-
-    let served = Served {
-        status: Arc::clone(&status),
-        metrics: Arc::clone(&metrics),
-        store: std::sync::Mutex::new(History::open(&file.watch.store)?),
-        vantage: file.watch.vantage.clone(),
-        blackbox,
-        tls: TlsCache::default(),
-        guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
-    };
-    let outbox = Outbox {
-        store: Store::open(&file.watch.store)?,
-        direct: undelivered,
-        receivers,
-        status: Arc::clone(&status.alerts),
-        delivery: metrics.delivery.clone(),
-        client: Client::default(),
-    };
-    web(&file, served, outbox)?;
     let settings = Settings {
         resolvers: file.watch.resolvers.clone(),
         reference_interval: file.gate.reference_interval.0,
         most_under_way: file.watch.most_under_way,
     };
     let of_prober = Arc::clone(&metrics);
-    let probing = named("prober", move || probing::run(checks_in, &settings, rounds_out, of_prober))?;
+    let probing = named("prober", move || probing::run(checks_in, &settings, Steady::start(), rounds_out, of_prober))?;
     let engine = named("engine", move || engine.run(&rounds, &configs))?;
     ready(&file);
 
-    let mut reloading = Reloading {
-        path: path.to_owned(),
-        seen: changed(path),
-        checks: checks_out,
-        receivers: receivers_out,
-        blackbox: blackbox_out,
-        configs: config_out,
+    let next = |file: Arc<CheckFile>, checks: PreparedChecks| {
+        // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
+        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
+        let _ = config_out.send(file);
+        checks_out.send_replace(checks);
     };
-    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !engine.is_finished() {
-        std::thread::sleep(LOOK);
-        reloading.look(reload.swap(false, Ordering::Relaxed), &status, &metrics);
-    }
-    drop(reloading); // nobody probes any more; the engine writes what it has
+    Reloading { path, load, next, common: &common, status: &status, worked: &metrics.reload }
+        .look_until(reload, || stop.load(Ordering::Relaxed) || probing.is_finished() || engine.is_finished());
+    drop((checks_out, config_out)); // nobody probes any more; the engine writes what it has
     let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
     engine.join().map_err(|_| WatchError::Broken("the engine's thread"))?;
     probed
+}
+
+fn load(path: &Path) -> Result<(Arc<CheckFile>, PreparedChecks), FileError> {
+    let file = Arc::new(CheckFile::load(path)?);
+    let checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
+    Ok((file, checks))
+}
+
+/// What every watcher has: the page, the outbox, and receivers that may change.
+pub(crate) struct Common {
+    receivers: latest::Sender<Arc<Vec<Receiver>>>,
+    blackbox: latest::Sender<Arc<Blackbox>>,
+    /// Messages for the time in which the store refuses.
+    pub(crate) direct: mpsc::UnboundedSender<(String, Event)>,
+}
+
+impl Common {
+    /// Starts the thread that serves and delivers.
+    pub(crate) fn begin(file: &CheckFile, status: &Arc<Status>, shown: Shown, delivery: Delivery) -> Result<Self, WatchError> {
+        let blackbox = load_blackbox(file)?;
+        note_unsupported(status, &blackbox);
+        let (direct, undelivered) = mpsc::unbounded_channel();
+        let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
+        let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
+        let served = Served {
+            status: Arc::clone(status),
+            shown,
+            store: std::sync::Mutex::new(History::open(&file.watch.store)?),
+            vantage: file.watch.vantage.clone(),
+            blackbox,
+            tls: TlsCache::default(),
+            guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
+        };
+        let outbox = Outbox {
+            store: Store::open(&file.watch.store)?,
+            direct: undelivered,
+            receivers,
+            status: Arc::clone(&status.alerts),
+            delivery,
+            client: Client::default(),
+        };
+        web(file, served, outbox)?;
+        Ok(Self { receivers: receivers_out, blackbox: blackbox_out, direct })
+    }
 }
 
 /// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
@@ -118,14 +136,14 @@ pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
 }
 
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
-fn allow_sockets() {
+pub(crate) fn allow_sockets() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 
-fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
+pub(crate) fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(WatchError::host(format!("the thread {name}")))
 }
 
@@ -180,39 +198,43 @@ fn note_unsupported(status: &Status, blackbox: &Blackbox) {
     status.trouble("blackbox", (!said.is_empty()).then(|| said.join("; ")));
 }
 
-struct Reloading {
-    path: PathBuf,
-    seen: Option<SystemTime>,
-    checks: latest::Sender<PreparedChecks>,
-    receivers: latest::Sender<Arc<Vec<Receiver>>>,
-    blackbox: latest::Sender<Arc<Blackbox>>,
-    configs: Sender<Arc<CheckFile>>,
+/// The check file, read again when it changes.
+pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> {
+    pub(crate) path: &'a Path,
+    /// Reads it, and all that it names.
+    pub(crate) load: L,
+    /// Takes what was read.
+    pub(crate) next: N,
+    pub(crate) common: &'a Common,
+    pub(crate) status: &'a Status,
+    /// Whether the last time worked.
+    pub(crate) worked: &'a Gauge,
 }
 
-impl Reloading {
-    fn look(&mut self, asked: bool, status: &Status, metrics: &Metrics) {
-        let now = changed(&self.path);
-        if !asked && now == self.seen {
-            return;
+impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
+    /// Looks until `over`.
+    pub(crate) fn look_until(&self, reload: &AtomicBool, over: impl Fn() -> bool) {
+        let mut seen = changed(self.path);
+        while !over() {
+            std::thread::sleep(LOOK);
+            let (asked, now) = (reload.swap(false, Ordering::Relaxed), changed(self.path));
+            if asked || now != seen {
+                seen = now;
+                let outcome = self.reload();
+                self.worked.set(i64::from(outcome.is_ok()));
+                self.status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
+            }
         }
-        self.seen = now;
-        let outcome = self.reload(status);
-        metrics.reload.set(i64::from(outcome.is_ok()));
-        status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
     }
 
     /// All of it, or nothing.
-    fn reload(&self, status: &Status) -> Result<(), FileError> {
-        let file = CheckFile::load(&self.path)?;
-        let checks = prepare(&file).map_err(|e| FileError::invalid(&self.path, e))?;
+    fn reload(&self) -> Result<(), FileError> {
+        let (file, checks) = (self.load)(self.path)?;
         let blackbox = load_blackbox(&file)?;
-        note_unsupported(status, &blackbox);
-        // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
-        self.receivers.send_replace(Arc::new(file.receivers.clone()));
-        self.blackbox.send_replace(Arc::new(blackbox));
-        let _ = self.configs.send(Arc::new(file));
-        self.checks.send_replace(checks);
+        note_unsupported(self.status, &blackbox);
+        self.common.receivers.send_replace(Arc::new(file.receivers.clone()));
+        self.common.blackbox.send_replace(Arc::new(blackbox));
+        (self.next)(file, checks);
         Ok(())
     }
 }
