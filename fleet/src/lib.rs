@@ -37,7 +37,7 @@ pub use error::Error;
 pub use server::{Server, Tls};
 pub use serving::{Serving, serve};
 pub use subject::{Name, NoName};
-pub use watching::{Receiving, Reports, receive};
+pub use watching::{Receiving, Reports, attend, receive};
 
 /// Who is told what happens, in one line each.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

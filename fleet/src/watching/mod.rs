@@ -19,5 +19,6 @@ mod reporting;
 mod reports;
 
 pub use receiving::{Receiving, receive};
+pub use reporting::attend;
 pub(crate) use reporting::report;
 pub use reports::Reports;

@@ -15,8 +15,9 @@ use super::message::{Acknowledgement, Offer, rounds};
 use super::reports::Reports;
 use crate::message::KeptId;
 use crate::parts::read;
+use crate::serving::connected;
 use crate::subject;
-use crate::{Log, Name};
+use crate::{Log, Name, Server};
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,6 +31,13 @@ const LAST_WAIT: Duration = Duration::from_secs(60);
 const SPREAD: Duration = Duration::from_secs(5);
 /// How long one message may take to go out.
 const PUBLISH: Duration = Duration::from_secs(1);
+
+/// Connects as the agent `name` and says what `reports` has, until `stop` is set: an agent of watches alone.
+pub async fn attend(server: &Server, name: Name, groups: Vec<String>, reports: Arc<Reports>, stop: Arc<AtomicBool>, log: Log) {
+    if let Some(client) = connected(server, name.as_str(), &stop, &log).await {
+        report(client, name, groups, reports, stop, log).await;
+    }
+}
 
 /// Says what `reports` has, until `stop` is set.
 pub(crate) async fn report(client: Client, name: Name, groups: Vec<String>, reports: Arc<Reports>, stop: Arc<AtomicBool>, log: Log) {
