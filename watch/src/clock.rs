@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alerting::clock::UnixSeconds;
-use analysis::clock::{Client, Instant};
+use analysis::clock::{Client, Instant, Span};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,11 @@ impl UnixHour {
     /// The hour that a second lies in.
     pub fn of_second(at: UnixSeconds) -> Self {
         Self(at.secs().div_euclid(HOUR_SECONDS))
+    }
+
+    /// The hour that is so much later.
+    pub const fn moved(self, by: Span) -> Self {
+        Self(self.0 + by.nanos().div_euclid(SECOND * HOUR_SECONDS))
     }
 
     /// Hours since `earlier`.

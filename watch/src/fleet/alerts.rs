@@ -15,7 +15,7 @@ use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
 use super::matrix::{Matrix, Of, Standing, Word};
 use super::metrics::{ByCell, ByWord};
-use crate::checks::Plan;
+use crate::checks::{CheckFile, Plan};
 use crate::engine::PROBER_RULE;
 use crate::metrics::ByCheck;
 
@@ -72,11 +72,7 @@ impl Controller {
         let mut matrix = locked(&matrix);
         matrix.now = now;
         self.forget(&mut matrix, now);
-        let heard = self.agents(&mut matrix, now);
-        if !heard {
-            // Nothing is known of anything: what is on stays on.
-            return;
-        }
+        self.agents(&mut matrix, now);
         let checks: Vec<(String, Plan)> = matrix
             .checks
             .keys()
@@ -112,8 +108,8 @@ impl Controller {
         self.status.trouble("agents", astray);
     }
 
-    /// Who is heard of; false if nobody is.
-    fn agents(&mut self, matrix: &mut Matrix, now: UnixSeconds) -> bool {
+    /// Who is heard of.
+    fn agents(&mut self, matrix: &mut Matrix, now: UnixSeconds) {
         let names: Vec<String> = matrix.vantages.keys().cloned().collect();
         let silent: BTreeSet<String> =
             matrix.vantages.iter().filter(|(_, vantage)| !matrix.is_heard(vantage)).map(|(name, _)| name.clone()).collect();
@@ -128,14 +124,12 @@ impl Controller {
             };
             let blame = Blame { culprit: Culprit::Prober, phase: "silent".into(), ms: 0.0, sentence };
             let finding = Finding::Bad { blame, seen_from: Vec::new(), since: last.unwrap_or(matrix.since), rounds: 1, bad: 1 };
-            self.stand(matrix, all, finding, now);
-            return false;
+            return self.stand(matrix, all, finding, now);
         }
         if matrix.standing.contains_key(&all) {
             // They come back one by one: each has its time.
             matrix.since = now;
-            self.stand(matrix, all, Finding::Good, now);
-            return true;
+            return self.stand(matrix, all, Finding::Good, now);
         }
         for name in names {
             let finding = if silent.contains(&name) {
@@ -148,7 +142,6 @@ impl Controller {
             };
             self.stand(matrix, Of { check: AGENT.into(), vantage: name }, finding, now);
         }
-        true
     }
 
     /// Rounds of an agent's own prober: healthy, or why not.
@@ -242,11 +235,11 @@ impl Controller {
     }
 
     /// Ends what belongs to checks that are no more: nobody's rounds would.
-    pub(super) fn retire(&mut self) {
+    pub(super) fn retire(&mut self, next: &CheckFile) {
         let matrix = Arc::clone(&self.matrix);
         let mut matrix = locked(&matrix);
         let now = self.now();
-        let gone: Vec<String> = matrix.checks.keys().filter(|name| self.config.check_of(name).is_none()).cloned().collect();
+        let gone: Vec<String> = matrix.checks.keys().filter(|name| next.check_of(name).is_none()).cloned().collect();
         for name in gone {
             for vantage in matrix.checks.remove(&name).into_iter().flat_map(BTreeMap::into_keys) {
                 self.journal.retire(format!("{CELL}{}", cell_name(&name, &vantage)));

@@ -13,7 +13,7 @@ use agent::{BatchId, Delivered, RoundBatch, Stored};
 use alerting::clock::UnixSeconds;
 use alerting::states::{Rule, State};
 use alerting::{Culprit, Event};
-use analysis::clock::Span;
+use analysis::clock::{Client, Instant as Moment, Span};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::matrix::{Matrix, late_after};
@@ -24,7 +24,6 @@ use crate::clock::{UnixHour, second};
 use crate::engine::{BATCH_TIME, PROBER_RULE};
 use crate::error::Invalid;
 use crate::journal::{Journal, MOST_PENDING};
-use crate::probing::Steady;
 use crate::status::{RoundSummary, Status};
 use crate::store::{History, HistoryError, Reported, Times};
 
@@ -34,6 +33,8 @@ const EVALUATED: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// Messages of agents that are taken before anything else is done.
 const MOST_AT_ONCE: usize = 2_000;
+/// A clock that is off by more is wrong; by less, it may be the time on the way.
+const BELIEVED: Span = Span::from_millis(60_000);
 /// Healthy rounds of one entry that a state is told of: more change nothing.
 const MOST_GOOD: u32 = 1_000;
 
@@ -51,7 +52,7 @@ pub(crate) struct Controller {
     /// Times of the batch, by what the histogram is of.
     times: HashMap<(String, UnixHour, String), Vec<f32>>,
     stored: UnboundedSender<Stored>,
-    clock: Steady,
+    clock: Clock,
     /// The revision that agents should follow.
     handout: String,
 }
@@ -73,7 +74,11 @@ pub(crate) struct Parts {
     pub(crate) direct: UnboundedSender<(String, Event)>,
     pub(crate) stored: UnboundedSender<Stored>,
     pub(crate) handout: String,
+    pub(crate) clock: Clock,
 }
+
+/// A clock that nobody can set.
+pub(crate) type Clock = Box<dyn Fn() -> Moment<Client> + Send>;
 
 /// Another check file, and the revision of what agents get of it.
 pub(crate) type Change = (Arc<CheckFile>, String);
@@ -84,7 +89,7 @@ impl Controller {
     /// # Errors
     /// If the store cannot be read.
     pub(crate) fn open(parts: Parts) -> Result<Self, HistoryError> {
-        let Parts { store, config, status, metrics, matrix, direct, stored, handout } = parts;
+        let Parts { store, config, status, metrics, matrix, direct, stored, handout, clock } = parts;
         store.sync()?;
         let mut batches: HashMap<String, BTreeMap<String, Batches>> = HashMap::new();
         let mut heard: BTreeMap<String, UnixSeconds> = BTreeMap::new();
@@ -95,7 +100,6 @@ impl Controller {
         }
         let states = store.alerts().states()?;
         let journal = Journal::new(store, Arc::clone(&status), direct, metrics.store_errors.clone());
-        let clock = Steady::start();
         let mut controller = Self {
             journal,
             config,
@@ -144,16 +148,16 @@ impl Controller {
     }
 
     pub(super) fn now(&self) -> UnixSeconds {
-        second(self.clock.now())
+        second((self.clock)())
     }
 
-    fn change(&mut self, config: Arc<CheckFile>) {
+    pub(super) fn change(&mut self, config: Arc<CheckFile>) {
+        self.retire(&config);
         locked(&self.matrix).change(Arc::clone(&config));
         self.config = config;
-        self.retire();
     }
 
-    fn take(&mut self, delivered: Delivered) {
+    pub(super) fn take(&mut self, delivered: Delivered) {
         let Delivered { agent, sent_ns, wellbeing, batch } = delivered;
         if agent == self.config.fleet.name {
             let what = format!("an agent is named {agent:?}, as the fleet is: rename one of them ([fleet] name); its rounds are not taken");
@@ -164,7 +168,7 @@ impl Controller {
             let mut matrix = locked(&self.matrix);
             let vantage = matrix.vantages.entry(agent.clone()).or_default();
             vantage.heard = now;
-            vantage.ahead_ms = (sent_ns - self.clock.now().nanos()) / 1_000_000;
+            vantage.ahead_ms = (sent_ns - (self.clock)().nanos()) / 1_000_000;
             let of = || ByVantage { vantage: agent.clone() };
             self.metrics.heard.get_or_create(&of()).set(now.secs());
             self.metrics.waiting.get_or_create(&of()).set(i64::try_from(wellbeing.waiting).unwrap_or(i64::MAX));
@@ -209,7 +213,9 @@ impl Controller {
 
     fn rounds(&mut self, agent: &str, sent_ns: i64, report: Report, now: UnixSeconds) {
         self.metrics.missed.get_or_create(&ByVantage { vantage: agent.to_owned() }).inc_by(report.missed);
+        let moved = self.moved(sent_ns);
         for Times { name, hour, what, ms } in report.times {
+            let hour = hour.moved(moved);
             // Each phase of a check from everywhere; the whole from each vantage too.
             if what == "total" {
                 self.times.entry((cell_name(&name, agent), hour, what.clone())).or_default().extend(&ms);
@@ -226,7 +232,7 @@ impl Controller {
     fn entry(&mut self, matrix: &mut Matrix, agent: &str, sent_ns: i64, entry: Entry, now: UnixSeconds) {
         let name = entry.record().name.clone();
         let age = Span::from_nanos(sent_ns.saturating_sub(entry.record().started.nanos())).at_least_zero();
-        let at = second(self.clock.now() - age);
+        let at = second((self.clock)() - age);
         self.measure(agent, &entry);
         if let Some(plan) = matrix.plan(&name) {
             let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
@@ -241,7 +247,15 @@ impl Controller {
             Entry::Bad { record, .. } | Entry::Gated { record, .. } => *record,
         };
         record.name = cell_name(&name, agent);
+        let moved = self.moved(sent_ns);
+        (record.scheduled, record.started) = (record.scheduled + moved, record.started + moved);
         self.journal.batch.rounds.push(record);
+    }
+
+    /// By how much an agent's times are moved in the history: not at all while its clock is about right, else onto ours.
+    fn moved(&self, sent_ns: i64) -> Span {
+        let ahead = Span::from_nanos(sent_ns.saturating_sub((self.clock)().nanos()));
+        if ahead.nanos().abs() <= BELIEVED.nanos() { Span::ZERO } else { Span::ZERO - ahead }
     }
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
@@ -286,7 +300,7 @@ impl Controller {
         }
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         for ((name, hour, what), ms) in self.times.drain() {
             self.journal.batch.times.push(Times { name, hour, what, ms });
         }

@@ -21,6 +21,9 @@ pub(crate) mod page;
 mod report;
 mod watching;
 
+#[cfg(test)]
+mod tests;
+
 pub use agent::{Outlet, probe};
 pub use handout::hand_out;
 pub use options::{FleetOptions, SeenFrom};

@@ -1,7 +1,7 @@
 //! A controller: its threads, and the check file read again when it changes.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -14,8 +14,9 @@ use super::handout::hand_out;
 use super::matrix::Matrix;
 use super::metrics::FleetMetrics;
 use crate::checks::CheckFile;
-use crate::clock::{now, second};
+use crate::clock::second;
 use crate::error::{FileError, WatchError};
+use crate::probing::Steady;
 use crate::server::Shown;
 use crate::status::Status;
 use crate::store::History;
@@ -53,7 +54,8 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
     let (file, handout) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(FleetMetrics::default()));
-    let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&file), second(now()))));
+    let clock = Steady::start();
+    let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&file), second(clock.now()))));
     let shown = Shown::Fleet { metrics: Arc::clone(&metrics), matrix: Arc::clone(&matrix) };
     let common = Common::begin(&file, &status, shown, metrics.delivery.clone())?;
     let (stored_out, stored) = unbounded_channel();
@@ -66,6 +68,7 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
         direct: common.direct.clone(),
         stored: stored_out,
         handout: handout.sha256.clone(),
+        clock: Box::new(move || clock.now()),
     })?;
     let (checks_out, checks) = latest::channel(Arc::new(handout));
     let (changes_out, changes) = channel();
@@ -88,9 +91,9 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
         checks_out.send_replace(Arc::new(handout));
     };
     Reloading { path, load, next, common: &common, status: &status, worked: &metrics.reload }
-        .look_until(reload, || stop.load(std::sync::atomic::Ordering::Relaxed) || carrying.is_finished() || judging.is_finished());
+        .look_until(reload, || stop.load(Ordering::Relaxed) || carrying.is_finished() || judging.is_finished());
     // The line ends when `stop` is set, or has; then nobody delivers, and the controller writes what it has.
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     let carried = carrying.join().map_err(|_| WatchError::Broken("the line's thread"))?;
     judging.join().map_err(|_| WatchError::Broken("the controller's thread"))?;
     carried.map_err(|error| WatchError::Line(Box::new(error)))
