@@ -232,6 +232,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Batch;
 
     const LOG: &str = "[[check]]\nname = \"log\"\ntarget = \"log.test:443\"\n";
     const LOGIN: &str = "[[check]]\nname = \"login\"\ntarget = \"login.test:443\"\nlabels = { team = \"a\" }\n";

@@ -255,7 +255,7 @@ impl Controller {
     /// By how much an agent's times are moved in the history: not at all while its clock is about right, else onto ours.
     fn moved(&self, sent_ns: i64) -> Span {
         let ahead = Span::from_nanos(sent_ns.saturating_sub((self.clock)().nanos()));
-        if ahead.nanos().abs() <= BELIEVED.nanos() { Span::ZERO } else { Span::ZERO - ahead }
+        if ahead.nanos().abs() <= BELIEVED.nanos() { Span::ZERO } else { -ahead }
     }
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {

@@ -12,6 +12,8 @@ use crate::trends::Trends;
 
 /// Entries of one report: it has to fit into a message, and a round is a kilobyte.
 pub(crate) const MOST_ENTRIES: usize = 100;
+/// Rounds of one report, whose times are in it: some hundred kilobytes.
+const MOST_ROUNDS: usize = 5_000;
 
 /// A report.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -76,6 +78,7 @@ impl Entry {
 pub(crate) struct Draft {
     entries: Vec<Entry>,
     times: Trends,
+    rounds: usize,
 }
 
 impl Draft {
@@ -87,6 +90,7 @@ impl Draft {
 
     fn round(&mut self, record: RoundRecord, found: Option<Blame>, gated: bool, prober: Option<Blame>) {
         self.times.note(&record);
+        self.rounds += 1;
         let record = Box::new(record);
         if gated {
             return self.entries.push(Entry::Gated { record, prober });
@@ -113,13 +117,13 @@ impl Draft {
 
     /// Whether there is no room for more.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= MOST_ENTRIES
+        self.entries.len() >= MOST_ENTRIES || self.rounds >= MOST_ROUNDS
     }
 
     /// The report, if there is anything in it; and whether it is news.
     pub(crate) fn take(&mut self, missed: u64) -> Option<(Report, bool)> {
         let news = self.is_news();
-        let Draft { entries, mut times } = std::mem::take(self);
+        let Draft { entries, mut times, .. } = std::mem::take(self);
         let mut times = times.take();
         for ms in times.iter_mut().flat_map(|times| &mut times.ms) {
             // Microseconds: more digits are noise, and most of the bytes.
