@@ -227,9 +227,10 @@ fn an_alert_says_from_where_and_silence_says_nothing() {
     fleet.write(&ops, 1, &both[..1], "");
     let gone = wait_for(PATIENCE, || fleet.states(&ops, "other").is_empty() && fleet.all_say(&ops, "target", "good"));
     fleet.checks.check("a check that is no more leaves", gone, || ());
-    let metrics = fleet.http.get(&format!("http://127.0.0.1:{}/metrics", ops.port)).text();
-    let good = count(&metrics, "whostalled_vantages{check=\"target\",state=\"good\"}");
-    fleet.checks.check("metrics count vantages", good == AGENTS as u64, || metrics);
+    let metrics = || fleet.http.get(&format!("http://127.0.0.1:{}/metrics", ops.port)).text();
+    let good = wait_for(10, || count(&metrics(), "whostalled_vantages{check=\"target\",state=\"good\"}") == AGENTS as u64);
+    let said = metrics();
+    fleet.checks.check("metrics count vantages", good, || said);
     let page = fleet.http.get(&format!("http://127.0.0.1:{}/", ops.port)).text();
     let shown = names().iter().all(|name| page.contains(&format!("/check/target%40{name}")));
     fleet.checks.check("the page shows each vantage and target", shown, || page);

@@ -66,11 +66,12 @@ pub(crate) async fn report(client: Client, name: Name, groups: Vec<String>, repo
                 }
                 Err(error) => log(&format!("an offer of checks that this release does not know: {error}")),
             },
-            Some(message) = parts.next() => if let Ok((head, bytes)) = read(&message.payload) {
-                if let Some(checks) = line.following.part(&head, bytes, now) {
+            Some(message) = parts.next() => {
+                let checks = read(&message.payload).ok().and_then(|(head, bytes)| line.following.part(&head, bytes, now));
+                if let Some(checks) = checks {
                     reports.follow(checks);
                 }
-            },
+            }
             Some(message) = stored.next() => if let Ok(said) = serde_json::from_slice::<Acknowledgement>(&message.payload) {
                 reports.stored(&said.controller, &said.upto, now);
             },

@@ -25,7 +25,7 @@ const WINDOW: usize = 8;
 const GIVEN_UP: Duration = Duration::from_secs(24 * 3_600);
 /// A controller that is heard at least so often is sent what it lacks.
 const HEARD: Duration = Duration::from_secs(90);
-/// What went wrong is said in so many bytes at most.
+/// What went wrong is said in so many characters at most: it goes with each message.
 const MOST_WORDS: usize = 500;
 /// The line before the bytes of a batch, in memory and in the folder: whether a round of it is worth more than the others.
 const BAD: &[u8] = b"bad\n";
@@ -139,10 +139,7 @@ impl Reports {
 
     /// What is wrong with this agent, or nothing any longer.
     pub fn trouble(&self, what: Option<String>) {
-        let what = what.map(|mut what| {
-            what.truncate(what.floor_char_boundary(MOST_WORDS));
-            what
-        });
+        let what = what.map(|what| what.chars().take(MOST_WORDS).collect::<String>());
         let mut inner = self.inner();
         if inner.trouble != what {
             if let Some(what) = &what {
@@ -366,10 +363,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_cut_between_characters() {
+    fn what_is_wrong_is_cut() {
         let reports = open(None);
-        reports.trouble(Some("é".repeat(400)));
+        reports.trouble(Some("é".repeat(4_000)));
         let trouble = reports.wellbeing(&[]).trouble.expect("it is said");
-        assert_eq!(trouble.chars().count(), 250);
+        assert_eq!(trouble.chars().count(), MOST_WORDS);
     }
 }
