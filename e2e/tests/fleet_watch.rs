@@ -342,7 +342,7 @@ fn the_demo_names_the_detour_and_who_has_it() {
     let detour = heard.lines().any(|line| line.contains("edge: path: a05, a11, a17:"));
     checks.check("the detour was one alert that names the path and the three that have it", detour, || &heard);
     let all = heard.lines().find(|line| line.contains("edge: edge:")).unwrap_or_default();
-    checks.check("the fault of the edge was one alert, seen from everywhere", all.matches(", a").count() >= 15, || &heard);
+    checks.check("what all see was one alert that names the edge, seen from everywhere", all.matches(", a").count() >= 15, || &heard);
     let last = heard.lines().last().unwrap_or_default();
     checks.check("each was resolved", last.contains("nothing"), || &heard);
 }

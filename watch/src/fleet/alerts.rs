@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::event::{ACCESS, AGENT, AGENTS, PROBER};
@@ -18,6 +19,9 @@ use super::metrics::{ByCell, ByWord};
 use crate::checks::{CheckFile, Plan};
 use crate::engine::PROBER_RULE;
 use crate::metrics::ByCheck;
+
+/// Fewer vantages that see a fault for so long are a fault of their own: some get well later than others.
+const SETTLED: Duration = Duration::from_secs(300);
 
 /// What is said of something that may have an alert.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,7 +59,7 @@ impl Controller {
                 if active.told {
                     self.status.alerts.note(&self.event(&of, &active, &[], None));
                 }
-                matrix.standing.insert(of, Standing { active, seen_from: Vec::new() });
+                matrix.standing.insert(of, Standing { active, seen_from: Vec::new(), shrank: None });
             }
         }
         for (vantage, of) in &matrix.vantages {
@@ -174,7 +178,7 @@ impl Controller {
         match finding {
             Finding::Unknown => return,
             Finding::Good => {
-                let Some(Standing { active, seen_from }) = matrix.standing.remove(&of) else { return };
+                let Some(Standing { active, seen_from, .. }) = matrix.standing.remove(&of) else { return };
                 self.metrics.firing.get_or_create(&firing).set(0);
                 self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
                 let told = active.told;
@@ -182,6 +186,12 @@ impl Controller {
             }
             Finding::Bad { blame, seen_from, since, rounds, bad } => {
                 self.metrics.firing.get_or_create(&firing).set(1);
+                let shrank = matrix.standing.get(&of).and_then(|before| shrank(before, &seen_from, now));
+                // While vantages get well one after another, those that are left are not a fault of another kind.
+                let blame = match matrix.standing.get(&of) {
+                    Some(before) if shrank.is_some_and(|at| now.since(at) < SETTLED) => before.active.blame.clone(),
+                    _ => blame,
+                };
                 let next = |told, since| Active { since, blame: blame.clone(), told, rounds, bad };
                 let (active, news) = match matrix.standing.get(&of) {
                     None => (next(!resting, since), !resting),
@@ -190,7 +200,7 @@ impl Controller {
                         (next(active.told, active.since), active.told && active.blame.culprit != blame.culprit)
                     }
                 };
-                let standing = Standing { active, seen_from };
+                let standing = Standing { active, seen_from, shrank };
                 if matrix.standing.get(&of) == Some(&standing) {
                     return;
                 }
@@ -291,6 +301,14 @@ impl Controller {
             self.metrics.vantages.get_or_create(&ByWord { check: name.to_owned(), state: word.label() }).set(count);
         }
     }
+}
+
+/// When it was that fewer saw an alert than before, if nobody has come to it since.
+fn shrank(before: &Standing, seen_from: &[String], now: UnixSeconds) -> Option<UnixSeconds> {
+    if seen_from.iter().any(|vantage| !before.seen_from.contains(vantage)) {
+        return None;
+    }
+    if seen_from.len() < before.seen_from.len() { Some(now) } else { before.shrank }
 }
 
 /// Whether any cell of a vantage is known.

@@ -46,6 +46,8 @@ pub(crate) struct Standing {
     pub(crate) active: Active,
     /// Who sees it.
     pub(crate) seen_from: Vec<String>,
+    /// When fewer saw it than before; absent: more do, or none was lost yet.
+    pub(crate) shrank: Option<UnixSeconds>,
 }
 
 /// An agent.

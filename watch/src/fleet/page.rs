@@ -44,7 +44,7 @@ pub(crate) fn now(snapshot: &Snapshot, matrix: &Matrix) -> String {
     frame("now", snapshot, true, &body)
 }
 
-fn alert(of: &Of, Standing { active, seen_from }: &Standing) -> Markup {
+fn alert(of: &Of, Standing { active, seen_from, .. }: &Standing) -> Markup {
     html! {
         p.said { span.dot.(class_of(active.blame.culprit)) {} b { (of.check) " · " (active.blame.culprit.words()) } " since " (active.since)
             @if !seen_from.is_empty() { ", seen from " (listed(seen_from)) } @else { ", " (of.vantage) }
@@ -132,7 +132,7 @@ pub(crate) fn is_known(matrix: &Matrix, name: &str) -> bool {
 
 /// All of it.
 pub(crate) fn json(snapshot: &Snapshot, matrix: &Matrix) -> Value {
-    let alerts = matrix.standing.iter().map(|(of, Standing { active, seen_from })| {
+    let alerts = matrix.standing.iter().map(|(of, Standing { active, seen_from, .. })| {
         json!({ "check": of.check, "vantage": of.vantage, "seen_from": seen_from, "alert": active })
     });
     let checks = matrix.checks.iter().map(|(name, cells)| {

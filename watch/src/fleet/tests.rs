@@ -145,6 +145,20 @@ fn a_path_of_two_is_one_alert_that_names_them() {
 }
 
 #[test]
+fn who_gets_well_last_is_no_fault_of_another_kind_until_it_lasts() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(3, "pppp", "....");
+    assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"]);
+    stage.rounds(3, "pp..", "....");
+    assert_eq!(stage.on(), ["login@fleet edge a0,a1"]);
+    stage.rounds(30, "pp..", "....");
+    assert_eq!(stage.on(), ["login@fleet path a0,a1"], "five minutes later it is theirs");
+    stage.rounds(3, "ppp.", "....");
+    assert_eq!(stage.on(), ["login@fleet path a0,a1,a2"]);
+}
+
+#[test]
 fn who_is_bad_everywhere_is_one_alert_of_its_own() {
     let folder = folder();
     let mut stage = Stage::new(folder.path());
