@@ -19,8 +19,8 @@ use crate::serving::connected;
 use crate::subject;
 use crate::{Log, Name, Server};
 
-/// Between two looks at what is due.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two looks at what is due: what is new is said at once, this is for what is to be said again.
+const LOOK: Duration = Duration::from_secs(1);
 /// An agent that has nothing to report says that it lives.
 const ALIVE: Duration = Duration::from_secs(10);
 /// A batch is repeated after this, then after twice as long, …
