@@ -31,7 +31,7 @@ watch-demo: build ## Scheduled checks in the lab: three faults come and go, a re
 	@cargo xtask install-missing watch
 	$(call e2e,watch_demo,600)
 
-fleet-demo: build ## A NATS server and twenty agents in the lab; a detour that three of them have is named
+fleet-demo: build ## A NATS server and twenty agents in the lab watch an edge; a detour that three of them have is named
 	@cargo xtask install-missing fleet
 	bash examples/fleet-demo/run
 
@@ -41,7 +41,7 @@ check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Bef
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -77,7 +77,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet anywhere watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -122,6 +122,10 @@ compare: build ## Two edges compared: OpenSSL's servers, and the action for GitH
 fleet: build ## Agents on a nats-server with certificates: the verdicts of this host, and what is lost when somebody is killed
 	$(call e2e,fleet,1200)
 
+fleet-watch: build ## A watch from agents: who is told what, and what is lost when somebody is killed
+	@cargo xtask install-missing fleet
+	$(call e2e,fleet_watch,1200)
+
 capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, bulk data
 	@cargo xtask install-missing capture
 	$(call e2e,capture_lab,600)
@@ -163,7 +167,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -182,6 +186,10 @@ anywhere-table: build ## anywhere with ten runs each, and its table
 
 fleet-kills: build ## fleet with 100 kills
 	KILLS=100 $(call e2e,fleet,7200)
+	KILLS=100 $(call e2e,fleet_watch,7200)
+
+fleet-scale: build ## What many agents of a watch cost one NATS server and one controller (AGENTS=10000)
+	cargo test --release --locked -p whostalled-e2e --features run --test fleet_scale -- --ignored --nocapture
 
 capture-kills: build ## capture-failures with 200 kills
 	KILLS=200 $(call e2e,capture_failures,900)

@@ -18,6 +18,7 @@ fn event(active: Active, ended: Option<UnixSeconds>) -> Event {
         key: "login@here".into(),
         check: "login".into(),
         vantage: "here".into(),
+        seen_from: Vec::new(),
         target: "login.example:443".into(),
         resolved: ended.is_some(),
         since: active.since,

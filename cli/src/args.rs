@@ -201,6 +201,9 @@ pub struct Agent {
     /// Launch no clients: be there for the recorder alone
     #[arg(long, requires = "recorder")]
     pub recorder_only: bool,
+    /// Leave to run, all the time, the checks that a controller hands out (`whostalled watch --fleet`), and to report their rounds
+    #[arg(long, requires = "nats")]
+    pub watch: bool,
     /// Leave to run any command as a client, if a plan says so
     #[arg(long, requires = "nats")]
     pub allow_command: bool,
@@ -293,6 +296,7 @@ pub struct Explain {
 #[derive(Args)]
 #[command(after_help = "A check file:\n\n  [[check]]\n  name = \"login\"\n  target = \"https://login.example.com/health\"\n\n  \
     [[receiver]]\n  kind = \"alertmanager\"\n  url = \"http://127.0.0.1:9093\"\n\n\
+    From many places: whostalled watch checks.toml --fleet tls://nats.example.com:4222 --nats-ca ca.pem --nats-cert ops.pem --nats-key ops.key\n\n\
     It is read again when it changes, or at SIGHUP. The page is at http://127.0.0.1:9719/, metrics at /metrics, and /probe takes \
     blackbox_exporter's requests.\n\nExit codes: 0 stopped by a signal, or the file is valid; 2 the check file is wrong, or the watcher cannot go on.")]
 pub struct Watch {
@@ -305,6 +309,26 @@ pub struct Watch {
     /// Print the JSON Schema of check files
     #[arg(long)]
     pub schema: bool,
+    /// Agents that probe in this host's stead
+    #[command(flatten)]
+    pub fleet: WatchedFleet,
+}
+
+/// A fleet whose agents probe, by its NATS server.
+#[derive(Args)]
+pub struct WatchedFleet {
+    /// Let the agents of this NATS server probe (those that were started with --watch), and judge their rounds together: tls://HOST:4222
+    #[arg(long, value_name = "URL")]
+    pub fleet: Option<String>,
+    /// Root certificates of the NATS server, PEM
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub nats_ca: Option<PathBuf>,
+    /// Our certificate for the NATS server, PEM: the name in it says who we are
+    #[arg(long, value_name = "FILE", requires_all = ["fleet", "nats_key"])]
+    pub nats_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["fleet", "nats_cert"])]
+    pub nats_key: Option<PathBuf>,
 }
 
 /// Arguments of `capture`.

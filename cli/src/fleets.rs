@@ -2,17 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use analysis::key::Key;
-use fleet::{AskRecorder, Fleet, Log, Name, SILENCE, Server, Serving, Tls, serve};
+use fleet::{AskRecorder, Fleet, Log, Name, Receiving, Reports, SILENCE, Server, Serving, Tls, receive, serve};
 use repro::Scenario;
 use repro::places::Place;
 use settings::words::visible;
 use vantage::{Leave, Local, Vantage};
+use watch::WatchError;
+use watch::checks::CheckFile;
+use watch::fleet::{Line, Outlet, probe};
+use watch::probing::Steady;
 
-use crate::args::{Agent, Nats};
+use crate::args::{Agent, Nats, WatchedFleet};
 use crate::recording::flows;
 
 type Failure = Box<dyn std::error::Error>;
@@ -30,6 +35,8 @@ pub(crate) fn agent(args: &Agent, host: &str, stop: &Arc<AtomicBool>) -> Result<
     };
     let recorder =
         args.recorder.clone().map(|socket| -> Arc<AskRecorder> { Arc::new(move |last, keys| ask(&socket, last, keys)) });
+    let said = log(name.as_str());
+    let watching = args.watch.then(|| watching(args.spool.as_deref(), stop, &said)).transpose()?;
     let serving = Serving {
         name: name.clone(),
         groups,
@@ -38,9 +45,60 @@ pub(crate) fn agent(args: &Agent, host: &str, stop: &Arc<AtomicBool>) -> Result<
         recorder,
         recorder_only: args.recorder_only,
         silence: SILENCE,
+        reports: watching.as_ref().map(|(reports, _)| Arc::clone(reports)),
         vantage: &vantage,
     };
-    Ok(serve(&server, &serving, stop, &log(name.as_str()))?)
+    let served = serve(&server, &serving, stop, &said);
+    stop.store(true, Ordering::Relaxed);
+    if let Some((_, probing)) = watching {
+        probing.join().map_err(|_| "the thread that probes broke; please report it")??;
+    }
+    Ok(served?)
+}
+
+type Probing = (Arc<Reports>, JoinHandle<Result<(), WatchError>>);
+
+/// Begins to probe what controllers hand out. If that breaks, `stop` is set.
+fn watching(spool: Option<&Path>, stop: &Arc<AtomicBool>, log: &Log) -> Result<Probing, Failure> {
+    let folder = spool.map(|spool| spool.join("watch"));
+    let clock = Steady::start();
+    let reports = Arc::new(Reports::open(folder.clone(), move || clock.now().nanos(), log)?);
+    let (keeper, teller, waiter) = (Arc::clone(&reports), Arc::clone(&reports), Arc::clone(&reports));
+    let said = Arc::clone(log);
+    let outlet = Outlet {
+        keep: Box::new(move |news, report| {
+            if let Err(error) = keeper.keep(news, &report) {
+                said(&format!("a report is in memory alone: {error}"));
+            }
+        }),
+        trouble: Box::new(move |what| teller.trouble(what)),
+        controllers: Box::new(move |names| waiter.wait_for(names)),
+    };
+    let (checks, stop) = (reports.checks(), Arc::clone(stop));
+    let probing = std::thread::Builder::new().name("watch".into()).spawn(move || {
+        let probed = probe(checks, outlet, folder.as_deref(), clock, &stop);
+        stop.store(true, Ordering::Relaxed);
+        probed
+    })?;
+    Ok((reports, probing))
+}
+
+/// Judges what a fleet's agents report until told to stop.
+pub(crate) fn watch(
+    args: &WatchedFleet,
+    path: &Path,
+    stop: &Arc<AtomicBool>,
+    reload: &AtomicBool,
+    ready: impl FnOnce(&CheckFile),
+) -> Result<(), Failure> {
+    let WatchedFleet { fleet, nats_ca, nats_cert, nats_key } = args;
+    let (nats, nats_ca, nats_cert, nats_key) = (fleet.clone(), nats_ca.clone(), nats_cert.clone(), nats_key.clone());
+    let Some(server) = server(&Nats { nats, nats_ca, nats_cert, nats_key })? else { return Err("--fleet: name the server".into()) };
+    let carrier = Arc::clone(stop);
+    Ok(watch::fleet::watch(path, stop, reload, ready, move |line| {
+        let Line { controller, checks, delivered, stored, reached } = line;
+        receive(&server, Receiving { controller, checks, delivered, stored, reached }, &carrier, &log("fleet"))
+    })?)
 }
 
 /// Asks the recorder on this host.

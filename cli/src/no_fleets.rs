@@ -9,14 +9,19 @@ use analysis::key::Key;
 use repro::Scenario;
 use repro::places::Place;
 use vantage::{Leave, Vantage};
+use watch::checks::CheckFile;
 
-use crate::args::{Agent, Nats};
+use crate::args::{Agent, Nats, WatchedFleet};
 
 type Failure = Box<dyn std::error::Error>;
 
 const NONE: &str = "this binary is built without the fleet (cargo feature `fleet`)";
 
 pub(crate) fn agent(_: &Agent, _: &str, _: &Arc<AtomicBool>) -> Result<(), Failure> {
+    Err(NONE.into())
+}
+
+pub(crate) fn watch(_: &WatchedFleet, _: &Path, _: &Arc<AtomicBool>, _: &AtomicBool, _: impl FnOnce(&CheckFile)) -> Result<(), Failure> {
     Err(NONE.into())
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use alerting::Store;
 use alerting::clock::UnixSeconds;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use watch::checks::schema;
+use watch::checks::{CheckFile, schema};
 use watch::incidents::{TWO_WEEKS, lines};
 use watch::page::incident_file;
 use watch::validate;
@@ -26,7 +26,7 @@ pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
     }
     let Some(path) = &args.checks else { return Err("name a check file".into()) };
     if args.validate {
-        let (checks, notes) = validate(path)?;
+        let (checks, notes) = if args.fleet.fleet.is_some() { watch::fleet::validate(path)? } else { validate(path)? };
         notes.iter().for_each(|note| eprintln!("note: {note}"));
         println!("{}: valid, {checks} checks", path.display());
         return Ok(exit::HELD);
@@ -36,10 +36,17 @@ pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload))?;
-    watch::watch(path, &stop, &reload, |file| {
+    let fleet = args.fleet.fleet.is_some();
+    let ready = |file: &CheckFile| {
         let scheme = if file.watch.tls.is_some() { "https" } else { "http" };
-        eprintln!("watching {} checks from {}; page: {scheme}://{}/", file.checks.len(), file.watch.vantage, file.watch.listen);
-    })?;
+        let from = if fleet { format!("a fleet, as {}", file.watch.vantage) } else { file.watch.vantage.clone() };
+        eprintln!("watching {} checks from {from}; page: {scheme}://{}/", file.checks.len(), file.watch.listen);
+    };
+    if fleet {
+        crate::fleets::watch(&args.fleet, path, &stop, &reload, ready)?;
+    } else {
+        watch::watch(path, &stop, &reload, ready)?;
+    }
     Ok(exit::HELD)
 }
 

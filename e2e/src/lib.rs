@@ -4,6 +4,7 @@
 //! What goes wrong here is the test's: everything panics rather than to give errors.
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod certificates;
 pub mod checks;
 pub mod disk;

@@ -6,18 +6,18 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use e2e::broker::Broker;
 use e2e::certificates::{Certificates, make};
 use e2e::checks::Checks;
 use e2e::edge::Edge;
-use e2e::ports::free_port;
 use e2e::process::{Running, Said, binary, is_program, repository, run};
-use e2e::servers::{listening, nginx, slow, url};
+use e2e::servers::{nginx, slow, url};
 use e2e::verdicts::{cell, told, verdict};
 use e2e::waiting::{pause, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use testing::{Need, skipped};
+use testing::Need;
 
 /// Agents, `a01` to `a20`.
 const AGENTS: usize = 20;
@@ -33,8 +33,7 @@ struct Fleet {
     checks: Checks,
     folder: TempDir,
     targets: Certificates,
-    port: u16,
-    broker: Option<Running>,
+    broker: Broker,
     agents: BTreeMap<String, Running>,
     /// What others left behind before this.
     before: BTreeSet<PathBuf>,
@@ -47,50 +46,20 @@ fn names(count: usize) -> Vec<String> {
 impl Fleet {
     /// A server, and no agent yet; nothing where nats-server is not installed.
     fn begin() -> Option<Self> {
-        if !is_program("nats-server") {
-            skipped(Need::Tools, "nats-server is not installed (apt-get install nats-server); no fleet was tried");
-            return None;
-        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let targets = make(folder.path());
-        let certify = |arguments: &[&str]| {
-            let mut command = Command::new(repository().join("dist/nats/certify"));
-            let status = command.arg(folder.path().join("nats")).args(arguments).status().expect("bash");
-            assert!(status.success(), "certify {arguments:?}");
-        };
-        certify(&["server", "localhost", "127.0.0.1"]);
-        let agents = names(AGENTS);
-        certify(&[&["agent"], &agents.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
-        certify(&["controller", "ops"]);
-        let (checks, port, before) = (Checks::new(), free_port(), leftovers());
-        let mut fleet = Self { checks, folder, targets, port, broker: None, agents: BTreeMap::new(), before };
-        fleet.broker_up();
-        Some(fleet)
+        let broker = Broker::begin(folder.path(), &names(AGENTS), &["ops"])?;
+        Some(Self { checks: Checks::new(), folder, targets, broker, agents: BTreeMap::new(), before: leftovers() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn broker_up(&mut self) {
-        let mut command = Command::new("nats-server");
-        command.args(["-c", "nats-server.conf", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-l", "broker.log"]);
-        self.broker = Some(Running::start(command.current_dir(self.path("nats")).stderr(Stdio::null())));
-        listening(self.port);
-    }
-
-    /// The arguments by which somebody is let in.
-    fn nats(&self, certificate: &str) -> Vec<String> {
-        let file = |name: String| self.path("nats").join(name).display().to_string();
-        let url = format!("tls://localhost:{}", self.port);
-        let (ca, cert, key) = (file("ca.pem".into()), file(format!("{certificate}.pem")), file(format!("{certificate}.key")));
-        ["--nats", &url, "--nats-ca", &ca, "--nats-cert", &cert, "--nats-key", &key].map(str::to_owned).to_vec()
-    }
-
     /// Starts an agent under a name, with the certificate of another perhaps.
     fn agent(&mut self, name: &str, of: &str) {
         let mut command = Command::new(binary());
-        command.arg("agent").args(self.nats(&format!("agents/{of}"))).args([
+        command.arg("agent").args(self.broker.arguments("--nats", &format!("agents/{of}"))).args([
             "--name",
             name,
             "--group",
@@ -120,7 +89,7 @@ impl Fleet {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.folder.path()).arg("run").args(arguments).arg("--ca").arg(&self.targets.ca);
-        command.args(self.nats("controllers/ops")).args(["--results", "results", "--json"]);
+        command.args(self.broker.arguments("--nats", "controllers/ops")).args(["--results", "results", "--json"]);
         command
     }
 
@@ -210,8 +179,7 @@ fn an_agent_cannot_speak_as_another() {
     let refused = wait_for(20, || fleet.log("a02").contains("it refuses: nats: Permissions Violation for Publish"));
     let log = fleet.log("a02");
     fleet.checks.check("the agent says that it is refused", refused, || log);
-    let broker = || std::fs::read_to_string(fleet.path("nats/broker.log")).unwrap_or_default();
-    let log = broker();
+    let log = fleet.broker.log();
     let violation = log.contains("Publish Violation");
     fleet.checks.check(
         "the server says who tried",
@@ -222,8 +190,8 @@ fn an_agent_cannot_speak_as_another() {
     fleet.checks.check("no controller sees it", said.refused(2, "there is nobody"), || said);
 
     let mut stranger = Command::new(binary());
-    stranger.args(["agent", "--name", "a03", "--nats", &format!("tls://localhost:{}", fleet.port), "--nats-ca"]);
-    let ca = fleet.path("nats/ca.pem");
+    stranger.args(["agent", "--name", "a03", "--nats", &fleet.broker.url(), "--nats-ca"]);
+    let ca = fleet.broker.file("ca.pem");
     let log = File::create(fleet.log_path("a03")).expect("our own folder");
     let _stranger = Running::start(stranger.arg(ca).stdout(Stdio::null()).stderr(log));
     let told = wait_for(20, || fleet.log("a03").contains("it is tried again"));
@@ -366,16 +334,15 @@ fn nothing_measured_is_lost_whoever_is_killed() {
                 fleet.agent(&name, &name);
             }
             "broker" => {
-                fleet.broker.as_mut().expect("it runs").end(Signal::SIGKILL);
+                fleet.broker.kill();
                 pause(draw.u64(0..4_000));
-                fleet.broker_up();
+                fleet.broker.up();
             }
             "controller" => drop(controller.end(Signal::SIGKILL)),
             _ => {
-                let broker = fleet.broker.as_mut().expect("it runs");
-                broker.signal(Signal::SIGSTOP);
+                fleet.broker.signal(Signal::SIGSTOP);
                 pause(draw.u64(500..6_000));
-                broker.signal(Signal::SIGCONT);
+                fleet.broker.signal(Signal::SIGCONT);
             }
         }
         let code = controller.wait(180).code();
@@ -460,14 +427,14 @@ fn is_free(log: &str) -> bool {
 }
 
 #[test]
-fn the_demo_names_the_detour_and_who_has_it() {
+fn a_run_in_the_lab_names_the_detour_and_who_has_it() {
     let mut checks = Checks::new();
     if !is_program("nats-server") {
         return checks.skip(Need::Tools, "the demo: nats-server is not installed (apt-get install nats-server)");
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut demo = Command::new("bash");
-    demo.arg(repository().join("examples/fleet-demo/run")).arg(folder.path().join("demo")).env("WHOSTALLED_BIN", binary());
+    demo.arg(repository().join("examples/fleet-demo/run")).arg(folder.path().join("demo")).env("WHOSTALLED_BIN", binary()).env("FLEET_DEMO", "run");
     let said = run(demo, 500);
     let row =
         |name: &str| said.out.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default().to_owned();

@@ -89,7 +89,17 @@ impl Kept {
 
     /// Whether there is room for another.
     pub(crate) fn has_room(&self) -> bool {
-        self.replies.values().map(|whole| whole.bytes.len()).sum::<usize>() < MOST_BYTES
+        self.bytes() < MOST_BYTES
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.replies.values().map(|whole| whole.bytes.len()).sum()
+    }
+
+    /// All that wait, in their order.
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = (&KeptId, &Arc<Whole>)> {
+        self.replies.iter()
     }
 
     /// One is stored elsewhere.

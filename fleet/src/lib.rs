@@ -11,6 +11,8 @@
 //! what must arrive is said again: a question bears a number, an agent carries each out once and says its answer as often as it is asked.
 //! A bundle is kept by the agent until the controller says that it lies on its disk.
 //!
+//! A watch over many vantages is beside it ([`receive`], [`Reports`]): agents probe by themselves and hand over rounds.
+//!
 //! The subjects are such that a server's permissions can tie each agent to its own (`dist/nats`).
 #![forbid(unsafe_code)]
 
@@ -27,6 +29,7 @@ mod server;
 mod serving;
 mod subject;
 mod vantage_there;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +39,7 @@ pub use error::Error;
 pub use server::{Server, Tls};
 pub use serving::{AskRecorder, Serving, serve};
 pub use subject::{Name, NoName};
+pub use watching::{Receiving, Reports, attend, receive};
 
 /// Who is told what happens, in one line each.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -25,6 +25,7 @@ use crate::parts::{HEAD, Whole};
 use crate::recorded::{Looks, Next};
 use crate::server::RETRY;
 use crate::subject::{self, unique};
+use crate::watching::{Reports, report};
 use crate::{Error, Log, Name, Server};
 
 /// How often an agent says that it is there.
@@ -49,6 +50,8 @@ pub struct Serving<'a> {
     pub recorder_only: bool,
     /// How long a controller may be silent before clients and loads are taken down: [`crate::SILENCE`].
     pub silence: Duration,
+    /// Its part in watches, where it has leave to probe what controllers hand out.
+    pub reports: Option<Arc<Reports>>,
     /// Makes the vantage of a session; whether the controller wants packets is told.
     pub vantage: &'a dyn Fn(bool) -> Result<Box<dyn Vantage>, vantage::Error>,
 }
@@ -80,14 +83,19 @@ fn serve_on(
     stop: &Arc<AtomicBool>,
     log: &Log,
 ) -> Result<(), Error> {
-    let Some(client) = runtime.block_on(connected(server, &serving.name, stop, log)) else { return Ok(()) };
+    let Some(client) = runtime.block_on(connected(server, serving.name.as_str(), stop, log)) else { return Ok(()) };
     let (jobs, work) = mpsc::channel();
     let (done, ended) = unbounded_channel();
     let instance = unique();
+    let groups: Vec<String> = serving.groups.iter().map(ToString::to_string).collect();
+    let reporting = serving.reports.as_ref().map(|reports| {
+        let (client, name, log) = (client.clone(), serving.name.clone(), Arc::clone(log));
+        runtime.spawn(report(client, name, groups.clone(), Arc::clone(reports), Arc::clone(stop), log))
+    });
     let line = Line {
         client: client.clone(),
         name: serving.name.clone(),
-        groups: serving.groups.iter().map(ToString::to_string).collect(),
+        groups,
         desk: Desk::new(instance.clone(), serving.silence),
         looks: Looks::new(serving.silence),
         recorder: serving.recorder.clone(),
@@ -104,17 +112,20 @@ fn serve_on(
     // The last words go out before the line is cut.
     runtime.block_on(async {
         let _ = answering.await;
+        if let Some(reporting) = reporting {
+            let _ = reporting.await;
+        }
         let _ = tokio::time::timeout(LOOK * 10, client.flush()).await;
     });
     Ok(())
 }
 
 /// Tries until the server lets us in, or `stop` is set; says why not, each reason once in a row.
-async fn connected(server: &Server, name: &Name, stop: &AtomicBool, log: &Log) -> Option<Client> {
+pub(crate) async fn connected(server: &Server, who: &str, stop: &AtomicBool, log: &Log) -> Option<Client> {
     let mut last = String::new();
     while !stop.load(Ordering::Relaxed) {
         let tried = tokio::select! {
-            tried = server.connect(name.as_str(), Arc::clone(log)) => tried,
+            tried = server.connect(who, Arc::clone(log)) => tried,
             () = set(stop) => return None,
         };
         match tried {

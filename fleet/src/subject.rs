@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 /// On it all agents are asked to say who they are.
 pub(crate) const CALL: &str = "whostalled.call";
+/// On it controllers of a watch say which checks they hand out.
+pub(crate) const CHECKS: &str = "whostalled.checks";
 const AGENTS: &str = "whostalled.agent.";
 /// A label of a host name is no longer (RFC 1035), and a host is what an agent is called after.
 const LONGEST: usize = 63;
@@ -64,6 +66,36 @@ pub(crate) fn answer(agent: &Name, session: &Name) -> String {
 /// Where anybody would answer in a session: whoever else does is to be noticed.
 pub(crate) fn answers(session: &Name) -> String {
     format!("{AGENTS}*.answer.{session}")
+}
+
+/// Where an agent asks for the checks of a watch.
+pub(crate) fn fetch(agent: &Name) -> String {
+    format!("{AGENTS}{agent}.fetch")
+}
+
+/// Where all agents ask for them.
+pub(crate) fn fetches() -> String {
+    format!("{AGENTS}*.fetch")
+}
+
+/// Where an agent is given them, in parts.
+pub(crate) fn checks(agent: &str) -> String {
+    format!("{AGENTS}{agent}.checks")
+}
+
+/// Where an agent hands over its rounds.
+pub(crate) fn rounds(agent: &Name) -> String {
+    format!("{AGENTS}{agent}.rounds")
+}
+
+/// Where all agents hand over theirs.
+pub(crate) fn all_rounds() -> String {
+    format!("{AGENTS}*.rounds")
+}
+
+/// Where an agent hears which of its rounds a controller's store has.
+pub(crate) fn stored(agent: &str) -> String {
+    format!("{AGENTS}{agent}.stored")
 }
 
 /// Whose subject it is. The server lets nobody else publish on it.

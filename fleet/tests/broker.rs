@@ -173,6 +173,7 @@ impl Agent {
                 recorder: Some(Arc::new(recorder)),
                 recorder_only: false,
                 silence: SILENCE,
+                reports: None,
                 vantage: &vantage,
             };
             serve(&server, &serving, &theirs, &log).expect("it serves");

@@ -21,6 +21,8 @@ use crate::noted;
 pub struct TlsOptions {
     /// Root certificates, PEM; absent: the platform's store.
     pub ca: Option<PathBuf>,
+    /// The same as text, instead of a file.
+    pub roots: Option<Arc<str>>,
     /// Accept any certificate.
     pub insecure: bool,
     /// Offer this version only.
@@ -87,8 +89,15 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
 
 fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let place = match &options.ca {
-        Some(path) => {
+    let place = match (&options.roots, &options.ca) {
+        (Some(text), _) => {
+            let place = "the root certificates that were handed over";
+            for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                let _ = roots.add(certificate.map_err(|e| io::Error::other(format!("{place}: {e}")))?);
+            }
+            place.to_owned()
+        }
+        (None, Some(path)) => {
             let unreadable = |e| io::Error::other(format!("{}: {e}", path.display()));
             for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
                 // A bundle may hold roots that webpki cannot read; the others still count.
@@ -96,7 +105,7 @@ fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
             }
             path.display().to_string()
         }
-        None => {
+        (None, None) => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             "the platform's certificate store".to_owned()
         }

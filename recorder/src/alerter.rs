@@ -116,6 +116,7 @@ impl Alerter {
             key: format!("capture {name}@{site}"),
             check: format!("handshakes, {name}"),
             vantage: site.clone(),
+            seen_from: Vec::new(),
             target: site.clone(),
             resolved: ended.is_some(),
             since: active.since,

@@ -17,6 +17,7 @@ use settings::place::unread;
 use settings::{Time, Wrong};
 
 use crate::error::{FileError, Invalid};
+pub use crate::fleet::{FleetOptions, SeenFrom};
 pub use crate::plans::Plan;
 pub use crate::secrets::{Auth, Header};
 
@@ -39,6 +40,9 @@ pub struct CheckFile {
     /// Maintenance windows.
     #[serde(default)]
     pub maintenance: Vec<Maintenance>,
+    /// The fleet that runs the checks, with `watch --fleet`.
+    #[serde(default)]
+    pub fleet: FleetOptions,
     /// A receiver of alerts.
     #[serde(default, rename = "receiver")]
     pub receivers: Vec<Receiver>,
@@ -84,6 +88,15 @@ impl Default for Watch {
             auth: None,
             most_under_way: 4096,
         }
+    }
+}
+
+impl Watch {
+    /// Where somebody looks at `name`, a check.
+    pub(crate) fn link(&self, name: &str) -> String {
+        let base = self.external_url.as_ref().map(|url| url.trim_end_matches('/'));
+        let base = base.map_or_else(|| format!("http://{}", self.listen), str::to_owned);
+        format!("{base}/check/{}", crate::page::escape_path(name))
     }
 }
 
@@ -137,6 +150,8 @@ pub struct Defaults {
     pub fire: KofN,
     /// Good rounds in a row that resolve an alert.
     pub resolve_after: u32,
+    /// In a fleet: alert when `k` vantages see it.
+    pub from: SeenFrom,
     /// Thresholds: when a round is bad.
     pub thresholds: Thresholds,
     /// Root certificates, PEM; absent: the platform's store.
@@ -150,6 +165,7 @@ impl Default for Defaults {
             timeout: Time::secs(10),
             fire: KofN { k: 3, n: 5 },
             resolve_after: 3,
+            from: SeenFrom::default(),
             thresholds: Thresholds::default(),
             ca: None,
         }
@@ -269,6 +285,8 @@ pub struct Check {
     /// As in `[defaults]`.
     pub resolve_after: Option<u32>,
     /// As in `[defaults]`.
+    pub from: Option<SeenFrom>,
+    /// As in `[defaults]`.
     pub thresholds: Option<Thresholds>,
     /// Labels for alerts.
     #[serde(default)]
@@ -322,6 +340,7 @@ impl CheckFile {
     fn check(&self) -> Result<(), Wrong> {
         self.check_names()?;
         self.planned().map(drop)?;
+        self.fleet.check().map_err(|wrong| wrong.within("fleet"))?;
         for (n, window) in self.maintenance.iter().enumerate() {
             window.check().map_err(|wrong| wrong.within(n).within("maintenance"))?;
         }

@@ -3,9 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alerting::clock::UnixSeconds;
-use analysis::clock::{Client, Instant};
+use analysis::clock::{Client, Instant, Span};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use serde::{Deserialize, Serialize};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR_SECONDS: i64 = 3_600;
@@ -26,8 +27,9 @@ pub fn instant(at: UnixSeconds) -> Instant<Client> {
     Instant::from_nanos(at.secs().saturating_mul(SECOND))
 }
 
-/// An hour of this machine's wall clock (UTC), counted from the Unix epoch. In SQL it is that number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// An hour of this machine's wall clock (UTC), counted from the Unix epoch. In JSON and SQL it is that number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UnixHour(i64);
 
 impl UnixHour {
@@ -44,6 +46,11 @@ impl UnixHour {
     /// The hour that a second lies in.
     pub fn of_second(at: UnixSeconds) -> Self {
         Self(at.secs().div_euclid(HOUR_SECONDS))
+    }
+
+    /// The hour that is so much later.
+    pub const fn moved(self, by: Span) -> Self {
+        Self(self.0 + by.nanos().div_euclid(SECOND * HOUR_SECONDS))
     }
 
     /// Hours since `earlier`.

@@ -79,6 +79,9 @@ pub enum WatchError {
         /// Why.
         source: io::Error,
     },
+    /// What carries checks to agents and their rounds back.
+    #[error("the line to agents: {0}")]
+    Line(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Ours.
     #[error("{0} broke; please report it")]
     Broken(&'static str),

@@ -6,6 +6,8 @@
 //!                                                                                   └ (store refuses) direct ┐
 //!  web (one thread): server: page, /metrics, /probe     outbox: store ─► receivers (Alertmanager, webhook, PagerDuty) ◄┘
 //! ```
+//! With a fleet, agents probe and judge, and a controller takes the engine's part: [`fleet`].
+//!
 //! Pure, with time as an argument: [`schedule`], [`blame`], [`incidents`], [`page`], [`target`]. States, incidents, outbox and receivers are
 //! those of `alerting`. Everything that happened is in the store before anybody hears of it; a killed watcher takes up where it stopped.
 #![forbid(unsafe_code)]
@@ -17,8 +19,11 @@ pub mod checks;
 pub mod clock;
 pub mod engine;
 pub mod error;
+pub mod fleet;
 pub mod incidents;
 pub mod metrics;
+mod journal;
+mod judging;
 mod naming;
 pub mod page;
 mod plans;

@@ -32,7 +32,7 @@ const LEGEND: [(Culprit, &str); 7] = [
     (Culprit::Inconclusive, "open"),
 ];
 
-fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Markup) -> String {
+pub(crate) fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Markup) -> String {
     let body = html! {
         @for (what, trouble) in &snapshot.alerts.trouble { p.trouble { (what) ": " (trouble) } }
         @if let Some(sick) = &snapshot.checks.sick {
@@ -64,7 +64,7 @@ pub fn now(snapshot: &Snapshot, vantage: &str, trends: &BTreeMap<String, Trend>)
 }
 
 /// Messages that nobody was told of.
-fn refused(refused: &[Refused]) -> Markup {
+pub(crate) fn refused(refused: &[Refused]) -> Markup {
     html! {
         @if !refused.is_empty() {
             h2 { "Messages that a receiver refused" }
@@ -104,7 +104,7 @@ fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
     }
 }
 
-fn tick(r: &RoundSummary) -> Markup {
+pub(crate) fn tick(r: &RoundSummary) -> Markup {
     let class = match (r.sick, r.culprit, r.success) {
         (true, ..) => "o-client",
         (_, Some(culprit), _) => class_of(culprit),
@@ -177,7 +177,7 @@ pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
     incident_page(&Snapshot::default(), found, now)
 }
 
-fn legend() -> Markup {
+pub(crate) fn legend() -> Markup {
     html! {
         p.legend { @for (culprit, words) in LEGEND { span { span.dot.(class_of(culprit)) {} (words) } } }
     }
@@ -202,7 +202,7 @@ fn class_of_owner(label: &str) -> &'static str {
 }
 
 /// Median as a line, 99th percentile as an area, on a logarithmic scale.
-fn sparkline(trend: &Trend) -> Markup {
+pub(crate) fn sparkline(trend: &Trend) -> Markup {
     let (Some(first), Some(last)) = (trend.first(), trend.last()) else { return html! {} };
     let most = trend.iter().map(|h| h.p99_ms).fold(1.0, f64::max);
     let least = trend.iter().map(|h| h.p50_ms).fold(most, f64::min).max(0.01);
@@ -225,7 +225,7 @@ fn sparkline(trend: &Trend) -> Markup {
     }
 }
 
-fn ms(value: f64) -> String {
+pub(crate) fn ms(value: f64) -> String {
     Span::from_nanos((value * 1e6) as i64).to_string()
 }
 
@@ -252,6 +252,7 @@ mod tests {
             key: "login@here".into(),
             check: "login".into(),
             vantage: "here".into(),
+            seen_from: Vec::new(),
             target: "login.test:443".into(),
             resolved: false,
             since: UnixSeconds::from_secs(1),

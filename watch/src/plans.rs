@@ -6,7 +6,7 @@ use alerting::states::KofN;
 use prober::tls::Only;
 use settings::{Time, Wrong};
 
-use crate::checks::{Check, CheckFile, Thresholds};
+use crate::checks::{Check, CheckFile, SeenFrom, Thresholds};
 use crate::error::Invalid;
 use crate::target::{ParsedTarget, TargetKind, host_and_port};
 
@@ -31,6 +31,8 @@ pub struct Plan {
     pub fire: KofN,
     /// Over when.
     pub resolve_after: u32,
+    /// In a fleet: alert when so many vantages see it.
+    pub from: SeenFrom,
     /// Bad when.
     pub thresholds: Thresholds,
 }
@@ -88,7 +90,9 @@ impl CheckFile {
             return Err(Wrong::at(key, "interval is at least 10ms, timeout more than 0"));
         }
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
-        Ok(Plan { check: check.clone(), host, port, kind, only, interval, timeout, fire, resolve_after, thresholds })
+        let from = check.from.as_ref().unwrap_or(&d.from).clone();
+        from.check().map_err(|wrong| wrong.within("from"))?;
+        Ok(Plan { check: check.clone(), host, port, kind, only, interval, timeout, fire, resolve_after, from, thresholds })
     }
 }
 

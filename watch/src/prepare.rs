@@ -1,6 +1,7 @@
 //! Checks, ready to probe.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alerting::secret::SecretError;
@@ -18,9 +19,17 @@ use crate::target::{AddressError, host_and_port};
 /// # Errors
 /// Names the check and what is wrong with it.
 pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Invalid> {
+    prepare_with(file, &BTreeMap::new())
+}
+
+/// The same where files of root certificates are not on this host: `roots` has their text, by their paths as the check file names them.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_with(file: &CheckFile, roots: &BTreeMap<PathBuf, Arc<str>>) -> Result<PreparedChecks, Invalid> {
     let mut shared: HashMap<TlsOptions, Arc<ClientConfig>> = HashMap::new();
     let mut build = |plan: Plan| -> Result<Arc<PreparedCheck>, Invalid> {
-        let target = target(file, &plan, &mut shared).map_err(|e| Invalid(format!("check {:?}: {e}", plan.check.name)))?;
+        let target = target(file, &plan, roots, &mut shared).map_err(|e| Invalid(format!("check {:?}: {e}", plan.check.name)))?;
         Ok(Arc::new(PreparedCheck { plan, target }))
     };
     let checks: Result<Vec<Arc<PreparedCheck>>, Invalid> = file.plans()?.into_iter().map(&mut build).collect();
@@ -41,10 +50,17 @@ enum Unready {
     Address(#[from] AddressError),
 }
 
-fn target(file: &CheckFile, plan: &Plan, shared: &mut HashMap<TlsOptions, Arc<ClientConfig>>) -> Result<Target, Unready> {
+fn target(
+    file: &CheckFile,
+    plan: &Plan,
+    roots: &BTreeMap<PathBuf, Arc<str>>,
+    shared: &mut HashMap<TlsOptions, Arc<ClientConfig>>,
+) -> Result<Target, Unready> {
     let check = &plan.check;
+    let ca = check.ca.clone().or_else(|| file.defaults.ca.clone());
     let options = TlsOptions {
-        ca: check.ca.clone().or_else(|| file.defaults.ca.clone()),
+        roots: ca.as_ref().and_then(|path| roots.get(path)).cloned(),
+        ca,
         insecure: check.insecure,
         only: plan.only,
         certificate: check.certificate.clone().zip(check.key.clone()),

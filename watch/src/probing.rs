@@ -65,6 +65,7 @@ pub type PreparedChecks = Arc<Vec<Arc<PreparedCheck>>>;
 pub fn run(
     mut checks: watch::Receiver<PreparedChecks>,
     settings: &Settings,
+    clock: Steady,
     out: SyncSender<RawRound>,
     metrics: Arc<Metrics>,
 ) -> Result<(), WatchError> {
@@ -76,7 +77,7 @@ pub fn run(
             reference: Cell::new(None),
             under_way: Cell::new(0),
             most_under_way: settings.most_under_way,
-            clock: Steady::start(),
+            clock,
             out,
             metrics,
         });
@@ -172,17 +173,20 @@ impl Shared {
 }
 
 /// Wall time as it was at the start, and steady from there.
-struct Steady {
+#[derive(Clone, Copy, Debug)]
+pub struct Steady {
     base: Instant<Client>,
     begun: std::time::Instant,
 }
 
 impl Steady {
-    fn start() -> Self {
+    /// It begins.
+    pub fn start() -> Self {
         Self { base: crate::clock::now(), begun: std::time::Instant::now() }
     }
 
-    fn now(&self) -> Instant<Client> {
+    /// What it says: nanoseconds since the Unix epoch.
+    pub fn now(&self) -> Instant<Client> {
         self.base + Span::from_nanos(i64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 

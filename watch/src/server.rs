@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
@@ -17,6 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
 use base64::Engine;
+use serving::exposition::Exposition;
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +28,10 @@ use crate::checks::Auth;
 use crate::clock::{UnixHour, instant};
 use crate::error::FileError;
 use crate::incidents::TWO_WEEKS;
+use crate::fleet::controller::locked;
+use crate::fleet::matrix::Matrix;
+use crate::fleet::metrics::FleetMetrics;
+use crate::fleet::page as fleet_page;
 use crate::metrics::Metrics;
 use crate::page;
 use crate::status::Status;
@@ -42,8 +47,8 @@ const MOST_HANDSHAKES: usize = 64;
 pub struct Served {
     /// Now.
     pub status: Arc<Status>,
-    /// Numbers.
-    pub metrics: Arc<Metrics>,
+    /// Numbers, and what the page is of.
+    pub shown: Shown,
     /// The past.
     pub store: std::sync::Mutex<History>,
     /// Where we are.
@@ -60,6 +65,27 @@ pub struct Served {
 
 /// A wish to have the files read again: where the outcome is told.
 pub type Reload = tokio::sync::oneshot::Sender<Result<(), Arc<FileError>>>;
+/// What the page is of.
+pub enum Shown {
+    /// This host's own rounds.
+    Watcher(Arc<Metrics>),
+    /// Agents'.
+    Fleet {
+        /// Numbers.
+        metrics: Arc<FleetMetrics>,
+        /// What is known now.
+        matrix: Arc<Mutex<Matrix>>,
+    },
+}
+
+impl Shown {
+    fn exposition(&self) -> &Exposition {
+        match self {
+            Shown::Watcher(metrics) => &metrics.exposition,
+            Shown::Fleet { metrics, .. } => &metrics.exposition,
+        }
+    }
+}
 
 /// Who may look, with the secret read.
 pub enum Guard {
@@ -134,6 +160,9 @@ impl Served {
 
 async fn now(State(served): State<Arc<Served>>) -> Html<String> {
     let snapshot = served.status.snapshot();
+    if let Shown::Fleet { matrix, .. } = &served.shown {
+        return Html(fleet_page::now(&snapshot, &locked(matrix)));
+    }
     let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks_ago())));
     let trends: BTreeMap<String, page::Trend> = snapshot.checks.by_name.keys().take(200).map(trend).collect();
     Html(page::now(&snapshot, &served.vantage, &trends))
@@ -150,12 +179,21 @@ async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Quer
     let until = which.until.map_or(Instant::from_nanos(i64::MAX), |s| instant(UnixSeconds::from_secs(s.saturating_add(1))));
     let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
     let snapshot = served.status.snapshot();
-    if rounds.is_empty() && !snapshot.checks.by_name.contains_key(&name) {
+    let known = match &served.shown {
+        Shown::Watcher(_) => snapshot.checks.by_name.contains_key(&name),
+        Shown::Fleet { matrix, .. } => fleet_page::is_known(&locked(matrix), &name),
+    };
+    if rounds.is_empty() && !known {
         return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
     }
     let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
     let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks_ago())));
     let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
+    if let Shown::Fleet { matrix, .. } = &served.shown
+        && let Some(page) = fleet_page::check(&snapshot, &locked(matrix), &name, &trends)
+    {
+        return Html(page).into_response();
+    }
     Html(page::check(&snapshot, &name, &rounds, &trends)).into_response()
 }
 
@@ -167,6 +205,9 @@ async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
 
 async fn api(State(served): State<Arc<Served>>) -> Response {
     let snapshot = served.status.snapshot();
+    if let Shown::Fleet { matrix, .. } = &served.shown {
+        return axum::Json(fleet_page::json(&snapshot, &locked(matrix))).into_response();
+    }
     let check = |(name, c): (&String, &crate::status::CheckStatus)| serde_json::json!({ "name": name, "target": c.target, "alert": c.active, "last": c.last });
     let checks: Vec<serde_json::Value> = snapshot.checks.by_name.iter().map(check).collect();
     let refused = |r: &Refused| serde_json::json!({ "receiver": r.receiver, "at": r.at, "why": r.why, "message": r.event });
@@ -179,7 +220,7 @@ async fn api(State(served): State<Arc<Served>>) -> Response {
 }
 
 async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
-    served.metrics.exposition.response(&headers)
+    served.shown.exposition().response(&headers)
 }
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
@@ -193,8 +234,8 @@ async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<S
     match blackbox::probe(&modules, &query, patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => {
-            if matches!(error, ProbeError::UnknownModule(_)) {
-                served.metrics.blackbox.unknown_modules.inc();
+            if let (ProbeError::UnknownModule(_), Shown::Watcher(metrics)) = (&error, &served.shown) {
+                metrics.blackbox.unknown_modules.inc();
             }
             (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
         }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use alerting::clock::UnixSeconds;
 use alerting::store::{Batch as Alerts, StoreError};
 use alerting::{Culprit, Store};
 use analysis::clock::{Client, Instant};
@@ -24,6 +25,8 @@ CREATE INDEX IF NOT EXISTS round_by_check ON round (name, started);
 CREATE INDEX IF NOT EXISTS round_by_time ON round (started);
 CREATE TABLE IF NOT EXISTS histogram (name TEXT NOT NULL, hour INTEGER NOT NULL, what TEXT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (name, hour, what));
+CREATE TABLE IF NOT EXISTS reported (agent TEXT NOT NULL, epoch TEXT NOT NULL, number INTEGER NOT NULL, heard INTEGER NOT NULL,
+  PRIMARY KEY (agent, epoch));
 ";
 
 /// A round as it is kept.
@@ -74,10 +77,25 @@ pub struct Batch {
     pub times: Vec<Times>,
     /// Alerts.
     pub alerts: Alerts,
+    /// Batches of agents whose rounds are among these.
+    pub reported: Vec<Reported>,
+}
+
+/// All batches of an agent's process up to a number are here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reported {
+    /// The agent.
+    pub agent: String,
+    /// Its process.
+    pub epoch: String,
+    /// The last batch.
+    pub number: u64,
+    /// When it came: this machine's wall clock.
+    pub heard: UnixSeconds,
 }
 
 /// Times of one check, of one phase (or `total`), in one hour.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Times {
     /// The check.
     pub name: String,
@@ -155,8 +173,30 @@ impl History {
                 let (scheduled, started) = (r.scheduled.nanos(), r.started.nanos());
                 insert.execute(params![r.name, scheduled, started, r.total_ms, r.success, r.culprit, r.sick, r.rtt_ms, data])?;
             }
+            let mut report = tx.prepare_cached("INSERT OR REPLACE INTO reported VALUES (?,?,?,?)")?;
+            for r in &batch.reported {
+                report.execute(params![r.agent, r.epoch, r.number.cast_signed(), r.heard])?;
+            }
             batch.times.iter().try_for_each(|times| add_times(tx, times))
         })
+    }
+
+    /// What is written from now on survives a loss of power once it is written: agents throw away what is stored here.
+    ///
+    /// # Errors
+    /// If the database cannot be told so.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.0.connection().execute_batch("PRAGMA synchronous = FULL")?)
+    }
+
+    /// Which batches of agents are here.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn reported(&self) -> Result<Vec<Reported>> {
+        Ok(self.0.all("SELECT agent, epoch, number, heard FROM reported", [], |r| {
+            Ok(Reported { agent: r.get(0)?, epoch: r.get(1)?, number: r.get::<_, i64>(2)?.cast_unsigned(), heard: r.get(3)? })
+        })?)
     }
 
     /// The least round trip of every check since then, in milliseconds, and behind how many rounds.
@@ -202,6 +242,7 @@ impl History {
         let old = "DELETE FROM round WHERE id IN (SELECT id FROM round WHERE started < ? ORDER BY started LIMIT 5000)";
         db.execute(old, [before.nanos()])?;
         db.execute("DELETE FROM histogram WHERE hour < ?", [UnixHour::of(before)])?;
+        db.execute("DELETE FROM reported WHERE heard < ?", [second(before)])?;
         Ok(self.0.forget(second(before))?)
     }
 }
@@ -227,7 +268,6 @@ fn add_times(tx: &Transaction<'_>, Times { name, hour, what, ms }: &Times) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alerting::clock::UnixSeconds;
 
     #[test]
     fn times_add_up_over_batches() {

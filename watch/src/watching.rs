@@ -1,15 +1,16 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver as Inbox, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver as Inbox, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use alerting::clock::UnixSeconds;
+use alerting::metrics::Delivery;
 use alerting::outbox::Outbox;
-use alerting::{Client, Receiver, Store};
+use alerting::{Client, Event, Receiver, Store};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch as latest};
@@ -21,8 +22,8 @@ use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
 use crate::prepare::prepare;
-use crate::probing::{self, PreparedChecks, Settings};
-use crate::server::{Guard, Reload, Served, router, serve};
+use crate::probing::{self, PreparedChecks, Settings, Steady};
+use crate::server::{Guard, Reload, Served, Shown, router, serve};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
@@ -37,70 +38,91 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
-    let file = Arc::new(CheckFile::load(path)?);
-    let first_checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    let blackbox = load_blackbox(&file)?;
+    let (file, first_checks) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
-    note_unsupported(&status, &blackbox);
     metrics.blackbox.reload(UnixSeconds::now(), true);
-    let (direct, undelivered) = mpsc::unbounded_channel();
     let engine_store = History::open(&file.watch.store)?;
-    let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
-
+    let common = Common::begin(&file, &status, Shown::Watcher(Arc::clone(&metrics)), metrics.delivery.clone())?;
+    let engine =
+        Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
     let (checks_out, checks_in) = latest::channel(first_checks);
-    let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
-    let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
-    let (reload_wanted, wishes) = channel();
-
-    let served = Served {
-        status: Arc::clone(&status),
-        metrics: Arc::clone(&metrics),
-        store: std::sync::Mutex::new(History::open(&file.watch.store)?),
-        vantage: file.watch.vantage.clone(),
-        blackbox,
-        tls: TlsCache::default(),
-        reload: reload_wanted,
-        guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
-    };
-    let outbox = Outbox {
-        store: Store::open(&file.watch.store)?,
-        direct: undelivered,
-        receivers,
-        status: Arc::clone(&status.alerts),
-        delivery: metrics.delivery.clone(),
-        client: Client::default(),
-    };
-    web(&file, served, outbox)?;
     let settings = Settings {
         resolvers: file.watch.resolvers.clone(),
         reference_interval: file.gate.reference_interval.0,
         most_under_way: file.watch.most_under_way,
     };
     let of_prober = Arc::clone(&metrics);
-    let probing = named("prober", move || probing::run(checks_in, &settings, rounds_out, of_prober))?;
+    let probing = named("prober", move || probing::run(checks_in, &settings, Steady::start(), rounds_out, of_prober))?;
     let engine = named("engine", move || engine.run(&rounds, &configs))?;
     ready(&file);
 
-    let mut reloading = Reloading {
-        path: path.to_owned(),
-        seen: changed(path),
-        checks: checks_out,
-        receivers: receivers_out,
-        blackbox: blackbox_out,
-        configs: config_out,
-        wishes,
+    let next = |file: Arc<CheckFile>, checks: PreparedChecks| {
+        // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
+        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
+        let _ = config_out.send(file);
+        checks_out.send_replace(checks);
     };
-    while !stop.load(Ordering::Relaxed) && !probing.is_finished() && !engine.is_finished() {
-        std::thread::sleep(LOOK);
-        reloading.look(reload.swap(false, Ordering::Relaxed), &status, &metrics);
-    }
-    drop(reloading); // nobody probes any more; the engine writes what it has
+    let told = |worked: bool| {
+        metrics.reload.set(i64::from(worked));
+        metrics.blackbox.reload(UnixSeconds::now(), worked);
+    };
+    Reloading { path, load, next, common: &common, status: &status, told: &told }
+        .look_until(reload, || stop.load(Ordering::Relaxed) || probing.is_finished() || engine.is_finished());
+    drop((checks_out, config_out)); // nobody probes any more; the engine writes what it has
     let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
     engine.join().map_err(|_| WatchError::Broken("the engine's thread"))?;
     probed
+}
+
+fn load(path: &Path) -> Result<(Arc<CheckFile>, PreparedChecks), FileError> {
+    let file = Arc::new(CheckFile::load(path)?);
+    let checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
+    Ok((file, checks))
+}
+
+/// What every watcher has: the page, the outbox, and receivers that may change.
+pub(crate) struct Common {
+    receivers: latest::Sender<Arc<Vec<Receiver>>>,
+    blackbox: latest::Sender<Arc<Blackbox>>,
+    /// Whoever asked over HTTP to have the files read again.
+    wishes: Inbox<Reload>,
+    /// Messages for the time in which the store refuses.
+    pub(crate) direct: mpsc::UnboundedSender<(String, Event)>,
+}
+
+impl Common {
+    /// Starts the thread that serves and delivers.
+    pub(crate) fn begin(file: &CheckFile, status: &Arc<Status>, shown: Shown, delivery: Delivery) -> Result<Self, WatchError> {
+        let blackbox = load_blackbox(file)?;
+        note_unsupported(status, &blackbox);
+        let (direct, undelivered) = mpsc::unbounded_channel();
+        let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
+        let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
+        let (reload, wishes) = channel();
+        let served = Served {
+            status: Arc::clone(status),
+            shown,
+            store: std::sync::Mutex::new(History::open(&file.watch.store)?),
+            vantage: file.watch.vantage.clone(),
+            blackbox,
+            tls: TlsCache::default(),
+            reload,
+            guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
+        };
+        let outbox = Outbox {
+            store: Store::open(&file.watch.store)?,
+            direct: undelivered,
+            receivers,
+            status: Arc::clone(&status.alerts),
+            delivery,
+            client: Client::default(),
+        };
+        web(file, served, outbox)?;
+        Ok(Self { receivers: receivers_out, blackbox: blackbox_out, wishes, direct })
+    }
 }
 
 /// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
@@ -123,14 +145,14 @@ pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
 }
 
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
-fn allow_sockets() {
+pub(crate) fn allow_sockets() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 
-fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
+pub(crate) fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(WatchError::host(format!("the thread {name}")))
 }
 
@@ -185,49 +207,50 @@ fn note_unsupported(status: &Status, blackbox: &Blackbox) {
     status.trouble("blackbox", (!said.is_empty()).then(|| said.join("; ")));
 }
 
-struct Reloading {
-    path: PathBuf,
-    seen: Option<SystemTime>,
-    checks: latest::Sender<PreparedChecks>,
-    receivers: latest::Sender<Arc<Vec<Receiver>>>,
-    blackbox: latest::Sender<Arc<Blackbox>>,
-    configs: Sender<Arc<CheckFile>>,
-    /// Whoever asked over HTTP.
-    wishes: Inbox<Reload>,
+/// The check file, read again when it changes.
+pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> {
+    pub(crate) path: &'a Path,
+    /// Reads it, and all that it names.
+    pub(crate) load: L,
+    /// Takes what was read.
+    pub(crate) next: N,
+    pub(crate) common: &'a Common,
+    pub(crate) status: &'a Status,
+    /// Is told whether it worked.
+    pub(crate) told: &'a dyn Fn(bool),
 }
 
-impl Reloading {
-    fn look(&mut self, asked: bool, status: &Status, metrics: &Metrics) {
-        let wishes: Vec<Reload> = self.wishes.try_iter().collect();
-        let now = changed(&self.path);
-        if !asked && wishes.is_empty() && now == self.seen {
-            return;
-        }
-        self.seen = now;
-        let outcome = self.reload(status);
-        metrics.reload.set(i64::from(outcome.is_ok()));
-        metrics.blackbox.reload(UnixSeconds::now(), outcome.is_ok());
-        let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
-        status.trouble("reload", trouble);
-        let outcome = outcome.map_err(Arc::new);
-        for wish in wishes {
-            // Whoever asked may be gone.
-            let _ = wish.send(outcome.clone());
+impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
+    /// Looks until `over`.
+    pub(crate) fn look_until(&self, reload: &AtomicBool, over: impl Fn() -> bool) {
+        let mut seen = changed(self.path);
+        while !over() {
+            std::thread::sleep(LOOK);
+            let wishes: Vec<Reload> = self.common.wishes.try_iter().collect();
+            let (asked, now) = (reload.swap(false, Ordering::Relaxed), changed(self.path));
+            if !asked && wishes.is_empty() && now == seen {
+                continue;
+            }
+            seen = now;
+            let outcome = self.reload().map_err(Arc::new);
+            (self.told)(outcome.is_ok());
+            let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
+            self.status.trouble("reload", trouble);
+            for wish in wishes {
+                // Whoever asked may be gone.
+                let _ = wish.send(outcome.clone());
+            }
         }
     }
 
     /// All of it, or nothing.
-    fn reload(&self, status: &Status) -> Result<(), FileError> {
-        let file = CheckFile::load(&self.path)?;
-        let checks = prepare(&file).map_err(|e| FileError::invalid(&self.path, e))?;
+    fn reload(&self) -> Result<(), FileError> {
+        let (file, checks) = (self.load)(self.path)?;
         let blackbox = load_blackbox(&file)?;
-        note_unsupported(status, &blackbox);
-        // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
-        self.receivers.send_replace(Arc::new(file.receivers.clone()));
-        self.blackbox.send_replace(Arc::new(blackbox));
-        let _ = self.configs.send(Arc::new(file));
-        self.checks.send_replace(checks);
+        note_unsupported(self.status, &blackbox);
+        self.common.receivers.send_replace(Arc::new(file.receivers.clone()));
+        self.common.blackbox.send_replace(Arc::new(blackbox));
+        (self.next)(file, checks);
         Ok(())
     }
 }

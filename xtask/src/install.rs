@@ -51,7 +51,7 @@ const NEEDS: &[Need] = &[
     program("iproute2", "to build the lab's hosts", "ip", ALL),
     program("ethtool", "to turn off offloads in the lab", "ethtool", ALL),
     program("nginx-light", "the control target of the flagship scenario", "nginx", ALL),
-    program("prometheus-alertmanager", "to hear the alerts of make watch-demo", "prometheus-alertmanager", &["watch"]),
+    program("prometheus-alertmanager", "to hear the alerts of make watch-demo", "prometheus-alertmanager", &["watch", "fleet"]),
     program("prometheus-blackbox-exporter", "to compare with", "prometheus-blackbox-exporter", &["watch", "test"]),
     program("clang", "to compile the recorder's in-kernel filter", "clang", &["capture", "test"]),
     program("haproxy", "a proxy that logs slow handshakes; a stack of the zoo", "haproxy", &["capture", "test", "zoo"]),

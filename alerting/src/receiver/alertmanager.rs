@@ -33,7 +33,7 @@ impl Kind for Alertmanager {
         format!("alertmanager {}", shown(&self.url))
     }
 
-    /// The culprit is an annotation, so that another culprit is the same alert.
+    /// Culprit and places are annotations, so that another culprit, or another place that sees it, is the same alert.
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError> {
         let token = self.token.as_ref().map(Secret::read).transpose()?;
         let url = format!("{}/api/v2/alerts", self.url.trim_end_matches('/'));
@@ -97,6 +97,9 @@ fn alert(event: &Event, now: UnixSeconds) -> Value {
         "startsAt": event.since.to_string(),
         "endsAt": ends.to_string(),
     });
+    if !event.seen_from.is_empty() {
+        alert["annotations"]["seen_from"] = json!(event.seen_from.join(", "));
+    }
     if let Some(link) = &event.link {
         alert["generatorURL"] = json!(link);
         alert["annotations"]["evidence"] = json!(link);
@@ -109,6 +112,19 @@ mod tests {
     use super::*;
     use crate::culprit::Culprit;
     use crate::receiver::tests::event;
+
+    #[test]
+    fn labels_do_not_depend_on_who_sees_it() {
+        let receiver = Alertmanager { url: "http://am:9093/".into(), token: None };
+        let of = |places: &[&str]| {
+            let event = Event { seen_from: places.iter().map(ToString::to_string).collect(), ..event(Culprit::Path, None) };
+            let request = receiver.request(&event, UnixSeconds::from_secs(0)).expect("no secret is needed");
+            request.body.as_json().expect("JSON")[0].clone()
+        };
+        let (few, more) = (of(&["a05"]), of(&["a05", "a11"]));
+        assert_eq!((&few["labels"], &more["annotations"]["seen_from"]), (&more["labels"], &json!("a05, a11")));
+        assert!(of(&[])["annotations"].get("seen_from").is_none());
+    }
 
     #[test]
     fn labels_do_not_depend_on_the_culprit() {

@@ -162,6 +162,7 @@ pub(crate) mod tests {
             key: "login@here".into(),
             check: "login".into(),
             vantage: "here".into(),
+            seen_from: Vec::new(),
             target: "edge.test:443".into(),
             resolved: ended.is_some(),
             since: UnixSeconds::from_secs(1_800_000_000),

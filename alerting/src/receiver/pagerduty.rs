@@ -53,6 +53,7 @@ impl Kind for PagerDuty {
                     "phase": event.blame.phase,
                     "evidence": event.blame.sentence,
                     "labels": event.labels,
+                    "seen_from": event.seen_from,
                 },
             },
         });

@@ -36,6 +36,7 @@ impl Kind for Webhook {
             "status": if event.resolved { "resolved" } else { "firing" },
             "check": event.check,
             "vantage": event.vantage,
+            "seen_from": event.seen_from,
             "target": event.target,
             "culprit": event.blame.culprit,
             "phase": event.blame.phase,

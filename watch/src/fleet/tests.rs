@@ -1,0 +1,275 @@
+//! A controller among agents that are played: a clock that is set, no network.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use agent::{BatchId, Delivered, RoundBatch, Stored, Wellbeing};
+use alerting::clock::UnixSeconds;
+use alerting::{Culprit, Event};
+use analysis::clock::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::controller::{Controller, Parts, locked};
+use super::matrix::Matrix;
+use super::metrics::FleetMetrics;
+use super::report::tests::record;
+use super::report::{Entry, Report};
+use crate::checks::CheckFile;
+use crate::status::Status;
+use crate::store::History;
+
+const FILE: &str = "[fleet]\nsilent_after = \"60s\"\nreport = \"10s\"\n[defaults]\nfire = { k = 2, n = 3 }\nresolve_after = 2\ninterval = \"10s\"\n\
+                    from = { k = 2 }\n[[check]]\nname = \"login\"\ntarget = \"a.test:443\"\nlabels = { team = \"edge\" }\n\
+                    [[check]]\nname = \"other\"\ntarget = \"b.test:443\"\n[[receiver]]\nkind = \"webhook\"\nurl = \"http://h.test/\"\n";
+const SECOND: i64 = 1_000_000_000;
+
+struct Stage {
+    controller: Controller,
+    status: Arc<Status>,
+    matrix: Arc<Mutex<Matrix>>,
+    acknowledged: UnboundedReceiver<Stored>,
+    /// What the store refused to take.
+    _direct: UnboundedReceiver<(String, Event)>,
+    /// Nanoseconds.
+    clock: Arc<AtomicI64>,
+    /// The last batch of each agent.
+    numbers: std::collections::BTreeMap<String, u64>,
+}
+
+impl Stage {
+    fn new(folder: &Path) -> Self {
+        Self::at(folder, UnixSeconds::now().secs())
+    }
+
+    /// A controller that begins at a second.
+    fn at(folder: &Path, second: i64) -> Self {
+        let clock = Arc::new(AtomicI64::new(second * SECOND));
+        let ticking = Arc::clone(&clock);
+        let config = Arc::new(CheckFile::parse(FILE).expect("it is sound"));
+        let (status, (direct, _direct), (stored, acknowledged)) = (Arc::new(Status::default()), unbounded_channel(), unbounded_channel());
+        let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&config), UnixSeconds::from_secs(second))));
+        let controller = Controller::open(Parts {
+            store: History::open(&folder.join("store.db")).expect("it opens"),
+            config,
+            status: Arc::clone(&status),
+            metrics: Arc::new(FleetMetrics::default()),
+            matrix: Arc::clone(&matrix),
+            direct,
+            stored,
+            handout: "one".into(),
+            clock: Box::new(move || Instant::from_nanos(ticking.load(Ordering::Relaxed))),
+        })
+        .expect("it opens");
+        Self { controller, status, matrix, acknowledged, _direct, clock, numbers: std::collections::BTreeMap::new() }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.load(Ordering::Relaxed) / SECOND
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.clock.fetch_add(seconds * SECOND, Ordering::Relaxed);
+        self.controller.evaluate(UnixSeconds::from_secs(self.now()));
+    }
+
+    /// An agent, whose clock is years behind, says how its checks fare: `e`, `p` or `.` of each, a round just now.
+    fn says(&mut self, agent: &str, login: char, other: char) {
+        let delivered = self.batch(agent, &[("login", login, 0), ("other", other, 0)]);
+        self.controller.take(delivered);
+    }
+
+    /// The next batch of an agent: check, what it finds, how many seconds ago.
+    fn batch(&mut self, agent: &str, rounds: &[(&str, char, i64)]) -> Delivered {
+        const BEHIND: i64 = 100_000_000;
+        let theirs = self.now() - BEHIND;
+        let entries = rounds.iter().map(|(check, finds, ago)| {
+            let culprit = match finds {
+                'e' => Some(Culprit::Edge),
+                'p' => Some(Culprit::Path),
+                _ => None,
+            };
+            let record = Box::new(record(check, theirs - ago, 100.0, culprit));
+            match culprit {
+                Some(_) => Entry::Bad { record, phase: "connect".into(), ms: 80.0 },
+                None => Entry::Good { rounds: 1, slowest: record },
+            }
+        });
+        let report = Report { entries: entries.collect(), ..Report::default() };
+        let number = self.numbers.entry(agent.to_owned()).or_default();
+        *number += 1;
+        let id = |number| BatchId { epoch: "e".into(), number };
+        let after = (*number > 1).then(|| id(*number - 1));
+        let bytes = serde_json::to_vec(&report).expect("JSON");
+        let batch = Some(RoundBatch { id: id(*number), after, bytes });
+        let wellbeing = Wellbeing { checks: Some("one".into()), ..Wellbeing::default() };
+        Delivered { agent: agent.into(), sent_ns: theirs * SECOND, wellbeing, batch }
+    }
+
+    /// What is on: `check@vantage culprit from whom`.
+    fn on(&self) -> Vec<String> {
+        let firing = self.status.alerts.snapshot().firing;
+        firing.into_values().map(|event| format!("{} {} {}", event.key, event.blame.culprit, event.seen_from.join(","))).collect()
+    }
+
+    /// So many rounds of four agents, ten seconds apart.
+    fn rounds(&mut self, count: usize, login: &str, other: &str) {
+        for _ in 0..count {
+            for (n, (login, other)) in login.chars().zip(other.chars()).enumerate() {
+                if login != ' ' {
+                    self.says(&format!("a{n}"), login, other);
+                }
+            }
+            self.pass(10);
+        }
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn a_path_of_two_is_one_alert_that_names_them() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(2, "....", "....");
+    stage.rounds(3, "p...", "....");
+    assert!(stage.on().is_empty(), "one vantage is not two: {:?}", stage.on());
+    stage.rounds(3, "pp..", "....");
+    assert_eq!(stage.on(), ["login@fleet path a0,a1"]);
+    stage.rounds(3, "eeee", "....");
+    assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"], "the same alert, of another culprit");
+    stage.rounds(3, "....", "....");
+    assert!(stage.on().is_empty());
+}
+
+#[test]
+fn who_gets_well_last_is_no_fault_of_another_kind_until_it_lasts() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(3, "pppp", "....");
+    assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"]);
+    stage.rounds(3, "pp..", "....");
+    assert_eq!(stage.on(), ["login@fleet edge a0,a1"]);
+    stage.rounds(30, "pp..", "....");
+    assert_eq!(stage.on(), ["login@fleet path a0,a1"], "five minutes later it is theirs");
+    stage.rounds(3, "ppp.", "....");
+    assert_eq!(stage.on(), ["login@fleet path a0,a1,a2"]);
+}
+
+#[test]
+fn who_is_bad_everywhere_is_one_alert_of_its_own() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(3, "p...", "p...");
+    assert_eq!(stage.on(), ["access@a0 access "]);
+    stage.rounds(3, "pp..", "p...");
+    assert_eq!(stage.on(), ["access@a0 access "], "it does not count with a1");
+    stage.rounds(3, "....", "....");
+    assert!(stage.on().is_empty());
+}
+
+#[test]
+fn silence_neither_begins_nor_ends_an_alert() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(3, "pp..", "....");
+    stage.rounds(8, "  ..", "  ..");
+    assert_eq!(stage.on(), ["agent@a0 prober ", "agent@a1 prober ", "login@fleet path "].map(str::to_owned).map(|mut said| {
+        if said.starts_with("login") {
+            said.push_str("a0,a1");
+        }
+        said
+    }));
+    stage.pass(200);
+    assert!(stage.on().iter().any(|said| said.starts_with("agents@fleet")), "now nobody is heard of: {:?}", stage.on());
+    assert_eq!(stage.on().len(), 4, "no agent more is named: {:?}", stage.on());
+    stage.rounds(3, "....", "....");
+    assert!(stage.on().is_empty(), "{:?}", stage.on());
+}
+
+#[test]
+fn a_batch_counts_once_in_its_order_and_is_acknowledged_when_it_is_stored() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    let batches: Vec<Delivered> = (0..3).map(|_| stage.batch("a0", &[("login", 'p', 0)])).collect();
+    stage.controller.take(batches[1].clone());
+    stage.controller.take(batches[0].clone());
+    stage.controller.take(batches[0].clone());
+    assert!(stage.acknowledged.try_recv().is_err(), "it is in no store yet");
+    stage.controller.write();
+    let number = |stored: Stored| stored.upto.number;
+    assert_eq!(stage.acknowledged.try_recv().map(number), Ok(1), "the second came before the first, and is to come again");
+    stage.controller.take(batches[1].clone());
+    stage.controller.take(batches[2].clone());
+    stage.controller.write();
+    assert_eq!(stage.acknowledged.try_recv().map(number), Ok(3));
+    let rounds = |folder: &Path| {
+        let history = History::open(&folder.join("store.db")).expect("it opens");
+        history.rounds("login@a0", Instant::from_nanos(i64::MAX), 100).expect("it is read").len()
+    };
+    assert_eq!(rounds(folder.path()), 3);
+    // Another process of the controller knows it all.
+    let mut next = Stage::at(folder.path(), stage.now());
+    for batch in batches {
+        next.controller.take(batch);
+    }
+    next.controller.write();
+    assert_eq!((next.acknowledged.try_recv().map(number), rounds(folder.path())), (Ok(3), 3));
+}
+
+#[test]
+fn what_is_too_old_is_history() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    for agent in ["a0", "a1"] {
+        let late = stage.batch(agent, &[("login", 'p', 900), ("login", 'p', 890), ("login", 'p', 880), ("login", '.', 0)]);
+        stage.controller.take(late);
+    }
+    stage.pass(1);
+    assert!(stage.on().is_empty(), "{:?}", stage.on());
+    stage.controller.write();
+    let history = History::open(&folder.path().join("store.db")).expect("it opens");
+    assert_eq!(history.rounds("login@a0", Instant::from_nanos(i64::MAX), 100).expect("it is read").len(), 4);
+}
+
+#[test]
+fn an_alert_outlives_its_controller_and_ends_with_its_check() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(3, "pp..", "....");
+    stage.controller.write();
+    let mut next = Stage::at(folder.path(), stage.now());
+    assert_eq!(next.on(), ["login@fleet path "]);
+    next.numbers = stage.numbers.clone();
+    next.rounds(1, "pp..", "....");
+    assert_eq!(next.on(), ["login@fleet path a0,a1"]);
+    let without = FILE.replace("name = \"login\"", "name = \"logout\"");
+    next.controller.change(Arc::new(CheckFile::parse(&without).expect("it is sound")));
+    assert!(next.on().is_empty());
+    let told: Vec<(bool, Option<String>)> =
+        next.controller.journal.batch.alerts.messages.iter().map(|(_, event)| (event.resolved, event.labels.get("team").cloned())).collect();
+    assert_eq!(told, [(true, Some("edge".into()))], "by the labels that it had");
+    assert!(!locked(&next.matrix).checks.contains_key("login"));
+}
+
+#[test]
+fn an_agent_that_is_gone_for_long_is_forgotten_and_one_named_as_the_fleet_is_refused() {
+    let folder = folder();
+    let mut stage = Stage::new(folder.path());
+    stage.rounds(2, "....", "....");
+    for _ in 0..3 {
+        stage.rounds(1, " ...", " ...");
+        stage.pass(50);
+    }
+    assert_eq!(stage.on(), ["agent@a0 prober "]);
+    for _ in 0..8 {
+        stage.clock.fetch_add(86_400 * SECOND, Ordering::Relaxed);
+        stage.rounds(1, " ...", " ...");
+    }
+    assert!(stage.on().is_empty(), "{:?}", stage.on());
+    assert!(!locked(&stage.matrix).vantages.contains_key("a0"));
+    stage.says("fleet", '.', '.');
+    assert!(stage.status.alerts.snapshot().trouble["agents"].contains("rename"));
+}
