@@ -127,7 +127,7 @@ pub(super) fn durations(found: &mut Families, reports: &[Report], looked_up: boo
     for (phase, pick) in phases {
         let spans = reports.iter().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?)));
         if if phase == "resolve" { looked_up } else { known } {
-            found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.sum::<f64>());
+            found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.fold(0.0, |sum, span| sum + span));
         }
     }
 }
