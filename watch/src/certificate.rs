@@ -69,10 +69,10 @@ fn distinguished(name: &X509Name<'_>) -> String {
     let attributes: Vec<&AttributeTypeAndValue<'_>> = name.iter_attributes().collect();
     let mut pieces: Vec<String> = Vec::new();
     for (oid, label) in USUAL {
-        let values = attributes.iter().filter(|a| a.attr_type().to_id_string() == oid).map(|a| escaped(&text(a)));
+        let mut values = attributes.iter().filter(|a| a.attr_type().to_id_string() == oid).map(|a| escaped(&text(a)));
         // Of these Go keeps the last.
         let single = matches!(label, "CN" | "SERIALNUMBER");
-        let values: Vec<String> = if single { values.last().into_iter().collect() } else { values.collect() };
+        let values: Vec<String> = if single { values.next_back().into_iter().collect() } else { values.collect() };
         if !values.is_empty() {
             pieces.push(values.iter().map(|value| format!("{label}={value}")).collect::<Vec<_>>().join("+"));
         }

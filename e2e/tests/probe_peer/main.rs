@@ -46,6 +46,7 @@ fn metrics(page: &str) -> Metrics {
         labels.sort_unstable();
         let value: f64 = value.parse().unwrap_or_else(|e| panic!("{line}: {e}"));
         let series = format!("{name}{labels:?}");
+        assert!(!is_time(&series) || value.is_sign_positive(), "time does not run backwards: {line}");
         (series.clone(), if is_time(&series) { 0.0 } else { value })
     };
     lines

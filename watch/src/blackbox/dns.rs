@@ -159,8 +159,7 @@ impl Dns {
         for phase in ["resolve", "connect", "request"] {
             found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], 0);
         }
-        let mut counts = [0; 3];
-        count(found, counts);
+        count(found, [0; 3]);
         let succeeded = ("probe_dns_query_succeeded", "Displays whether or not the query was executed successfully");
         found.gauge(succeeded.0, succeeded.1, 0);
         let usual = if self.dns_over_tls { 853 } else { 53 };
@@ -192,7 +191,8 @@ impl Dns {
             }
         };
         // The pseudo-record of EDNS is an additional one there.
-        counts = [answer.answers.len(), answer.authorities.len(), answer.additionals.len() + usize::from(answer.edns.is_some())];
+        let counts =
+            [answer.answers.len(), answer.authorities.len(), answer.additionals.len() + usize::from(answer.edns.is_some())];
         count(found, counts);
         found.gauge(succeeded.0, succeeded.1, 1);
         if kind == RecordType::SOA {

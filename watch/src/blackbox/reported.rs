@@ -126,8 +126,9 @@ pub(super) fn durations(found: &mut Families, reports: &[Report], looked_up: boo
     let known = reports.first().is_some_and(|r| r.connect_start.is_some());
     for (phase, pick) in phases {
         let spans = reports.iter().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?)));
-        if if phase == "resolve" { looked_up } else { known } {
-            found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.sum::<f64>());
+        let shown = if phase == "resolve" { looked_up } else { known };
+        if shown {
+            found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.fold(0.0, |sum, span| sum + span));
         }
     }
 }
