@@ -313,7 +313,7 @@ fn address_translation_on_the_way_does_not_matter() {
         return;
     }
     if let Some(missing) = ["iptables", "tcpdump", "jq"].into_iter().find(|program| !is_program(program)) {
-        return skipped(Need::Tools, &format!("{missing} is not installed; nothing was asked for through address translation"));
+        return skipped(Need::Tools, format!("{missing} is not installed; nothing was asked for through address translation"));
     }
     let mut trial = Trial::begin();
     let script = trial.path("script");

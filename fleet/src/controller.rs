@@ -22,6 +22,8 @@ use crate::{Error, Log, Name, Server};
 
 /// How long agents have to say that they are there.
 const CALLED: Duration = Duration::from_millis(1_500);
+/// How often they are called before it is said that nobody is there: together longer than agents wait between two tries to connect.
+const CALLS: usize = 2;
 /// Whoever is there says so within this of another, or all have.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -98,15 +100,22 @@ impl Fleet {
     /// # Errors
     /// If the server cannot be asked.
     pub fn meant(&self, pattern: &str) -> Result<Vec<Name>, Error> {
-        let present = self.present()?;
-        let meant = meant(&present, pattern);
-        if meant.is_empty() {
+        let (mut present, mut found) = (Vec::new(), Vec::new());
+        // Behind a server that was started anew agents connect a little later.
+        for _ in 0..CALLS {
+            present = self.present()?;
+            found = meant(&present, pattern);
+            if !found.is_empty() {
+                break;
+            }
+        }
+        if found.is_empty() {
             let there: Vec<&str> = present.iter().map(|agent| agent.name.as_str()).collect();
             let there = if there.is_empty() { "nobody".into() } else { there.join(", ") };
             let what = format!("has no agent or group {pattern:?}; there is {there}");
             return Err(Error::Server { url: self.server.clone(), what });
         }
-        Ok(meant)
+        Ok(found)
     }
 
     /// The agent `agent` as the vantage `name`, with packets if it may capture them and `capture` asks for them. Dropping it makes the agent

@@ -17,6 +17,8 @@ use crate::{Error, Log, SILENCE};
 const PING: Duration = Duration::from_secs(5);
 /// How long one try to connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Between two tries of whoever waits for it.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Between two tries at most: a server that comes back is found soon, and is not overrun.
 pub(crate) const RETRY: Duration = Duration::from_secs(2);
 
@@ -59,19 +61,27 @@ impl Server {
         shown(&self.address)
     }
 
-    /// Connects as `who`, as [`Server::connect`]; a server that is there and says nothing, as one that is being stopped or is short of CPU, is
-    /// asked again as long as one that is silent later is waited for.
+    /// Connects as `who`, as [`Server::connect`]. A server that says nothing, as one that is short of CPU, is asked again as long as one that
+    /// is silent later is waited for; one that is not there, or goes away meanwhile, as long as its being started anew takes.
     ///
     /// # Errors
     /// As there.
     pub(crate) async fn connect_patiently(&self, who: &str, log: &Log) -> Result<Client, Error> {
         let begun = Instant::now();
         loop {
-            match self.options(who, Arc::clone(log)).connect(self.address.clone()).await {
+            let error = match self.options(who, Arc::clone(log)).connect(self.address.clone()).await {
                 Ok(client) => return Ok(client),
-                Err(error) if error.kind() == ConnectErrorKind::TimedOut && begun.elapsed() < SILENCE => {}
-                Err(error) => return Err(self.failed(&error)),
+                Err(error) => error,
+            };
+            let patience = match error.kind() {
+                ConnectErrorKind::TimedOut => SILENCE,
+                ConnectErrorKind::Io => CONNECT,
+                _ => Duration::ZERO,
+            };
+            if begun.elapsed() >= patience {
+                return Err(self.failed(&error));
             }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
