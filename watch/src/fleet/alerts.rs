@@ -176,13 +176,13 @@ impl Controller {
         let resting = self.rests(&of.check, now);
         let firing = ByCell { check: of.check.clone(), vantage: of.vantage.clone() };
         match finding {
-            Finding::Unknown => return,
+            Finding::Unknown => {}
             Finding::Good => {
                 let Some(Standing { active, seen_from, .. }) = matrix.standing.remove(&of) else { return };
                 self.metrics.firing.get_or_create(&firing).set(0);
                 self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
                 let told = active.told;
-                return self.say(&of, &active, &seen_from, Some(now), told);
+                self.say(&of, &active, &seen_from, Some(now), told);
             }
             Finding::Bad { blame, seen_from, since, rounds, bad } => {
                 self.metrics.firing.get_or_create(&firing).set(1);
