@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod checks;
+pub mod debian;
 pub mod disk;
 pub mod edge;
 pub mod http;
