@@ -20,7 +20,7 @@ words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # Captures that are no part of this repository are required where they lie beside the checkout.
 REQUIRE := $(call words-to-list,root bpf tools $(notdir $(foreach set,corpus reports faults,$(wildcard ../shared/$(set)))))
 
-.PHONY: help demo watch-demo fleet-demo check test nightly
+.PHONY: help demo watch-demo fleet-demo dist check test nightly
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
@@ -35,20 +35,26 @@ fleet-demo: build ## A NATS server and twenty agents in the lab watch an edge; a
 	@cargo xtask install-missing fleet
 	bash examples/fleet-demo/run
 
+dist: ## What is handed out, in target/packages: a static binary, a Debian package, a container image, checksums, SBOM; tried (root)
+	@bash xtask/bootstrap
+	@cargo xtask install-missing dist
+	cargo xtask dist
+	$(call e2e,packages,900)
+
 # --- Tiers -----------------------------------------------------------------------------------------------------------------------
 
-check: deps-test lint docs machete deny shellcheck unit rules score-quick ## Before each commit, minutes: everything that needs no lab
+check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-quick ## Before each commit, minutes: everything that needs no lab
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
-.PHONY: lint docs machete deny shellcheck unit rules score-quick
+.PHONY: lint docs machete deny shellcheck unit rules kubernetes score-quick
 lint: ## Format, and clippy without a warning
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets --features whostalled-e2e/run -- -D warnings
@@ -72,6 +78,9 @@ rules: ## Prometheus rules, checked and unit-tested
 	promtool check rules dist/prometheus/whostalled.rules.yml
 	cd dist/prometheus && promtool test rules whostalled.rules.test.yml
 
+kubernetes: build ## Manifests against schemas, and our files in them
+	cargo xtask kubernetes
+
 score-quick: ## Simulated trials of the fault matrix, held to the goals
 	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -5
 
@@ -90,7 +99,7 @@ deps-test:
 	@cargo xtask install-missing test
 
 deps-nightly: deps-test
-	@cargo xtask install-missing watch capture zoo
+	@cargo xtask install-missing watch capture zoo dist
 
 fuzz-smoke: ## Every fuzz target for a few seconds
 	cargo xtask fuzz 5
@@ -167,7 +176,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth first-day build-cost bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -203,9 +212,17 @@ watch-truth: build ## A starved prober, a healthy and a slow edge, the wire as t
 	@cargo xtask install-missing watch
 	$(call e2e,watch_truth,900)
 
-bench: build ## How fast captures are read, against cat and tshark; then the stages
+first-day: dist ## From a bare Debian to the first verdict, check and recorder; prints how long each took
+	$(call e2e,first_day,900)
+
+build-cost: ## CPU seconds of a fresh build, of make demo, and of building again after a change
+	cargo xtask build-cost
+
+bench: build ## How fast captures are read, against cat and tshark, and with link-time optimisation; then the stages
 	cargo build --release --locked -p whostalled-sim
 	cargo xtask bench
+	cargo build --profile dist --locked
+	cargo xtask bench-against target/dist/whostalled
 	cargo bench --locked -p whostalled-benches
 
 msrv: ## Checks with the oldest Rust that Cargo.toml promises

@@ -28,4 +28,4 @@ pub use event::Event;
 pub use incident::Incident;
 pub use receiver::Receiver;
 pub use sending::Client;
-pub use store::Store;
+pub use store::{Store, sqlite_version};

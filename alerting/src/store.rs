@@ -108,6 +108,12 @@ pub enum StoreError {
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+/// The SQLite that is linked: `3.40.1`.
+#[must_use]
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// The database.
 pub struct Store(Connection);
 

@@ -22,10 +22,13 @@ pub mod live;
 pub mod ring;
 pub mod seen;
 pub mod set;
-#[cfg(kernel_filter)]
 mod socket;
 pub mod sockets;
 pub mod source;
 pub mod tap;
 
 pub use ring::Captured;
+pub use socket::libpcap_version;
+
+/// Whether the programs for the kernel are in this build: clang compiles them.
+pub const HAS_KERNEL_FILTER: bool = cfg!(kernel_filter);

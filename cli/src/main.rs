@@ -16,11 +16,12 @@ mod probe;
 mod recording;
 mod run;
 mod vantages;
+mod version;
 mod watching;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use settings::words::visible_lines;
 
 /// Exit codes, as documented in `--help`.
@@ -36,12 +37,18 @@ pub(crate) mod exit {
 }
 
 fn main() -> ExitCode {
+    // Before anything is looked up.
+    lab::without_plugins_for_names();
     let arguments: Vec<String> = std::env::args().collect();
     // Children of a run: placed programs, the lab's servers, burners. No verbs for people.
     if let Some(result) = hidden::dispatch(&arguments) {
         return result;
     }
-    let result = match args::Arguments::parse().verb {
+    // clap takes what lives as long as the process.
+    let long_version: &str = version::long().leak();
+    let command = args::Arguments::command().long_version(long_version);
+    let arguments = args::Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match arguments.verb {
         args::Verb::Run(args) => run::run(&args),
         args::Verb::Explain(args) => explaining::explain(&args),
         args::Verb::Watch(args) => watching::watch(&args),

@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod certificates;
 pub mod checks;
+pub mod debian;
 pub mod disk;
 pub mod edge;
 pub mod http;

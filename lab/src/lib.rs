@@ -29,3 +29,4 @@ pub mod truth;
 pub mod wire;
 
 pub use error::Error;
+pub use sys::without_plugins_for_names;

@@ -1,4 +1,4 @@
-//! The unsafe corner: packet sockets and real-time priority, which no safe crate offers.
+//! The unsafe corner: packet sockets, real-time priority and how glibc looks up names, which no safe crate offers.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -63,6 +63,23 @@ pub fn real_time(priority: i32) -> io::Result<()> {
         libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param)
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// In a static binary, has names of hosts and users looked up in files and by DNS alone, whatever `/etc/nsswitch.conf` says: other ways
+/// are plugins that glibc would load from the host, and a plugin of another glibc than ours may end the process. To be called before the
+/// first lookup. Elsewhere it does nothing.
+pub fn without_plugins_for_names() {
+    #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+    for (database, ways) in [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")] {
+        // SAFETY: both are strings that end with a zero byte and live for ever; glibc copies what it keeps, and no lookup has begun.
+        unsafe { __nss_configure_lookup(database.as_ptr(), ways.as_ptr()) };
+    }
+}
+
+#[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+unsafe extern "C" {
+    /// `nss.h`: the ways by which one database is looked up, instead of those of `/etc/nsswitch.conf`.
+    fn __nss_configure_lookup(database: *const libc::c_char, ways: *const libc::c_char) -> libc::c_int;
 }
 
 #[cfg(test)]

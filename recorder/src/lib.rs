@@ -34,5 +34,6 @@ pub mod tally;
 pub mod trigger;
 pub mod view;
 
+pub use capture::{HAS_KERNEL_FILTER, libpcap_version};
 pub use error::Error;
 pub use recording::{Begun, record};

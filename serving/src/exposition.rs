@@ -54,6 +54,7 @@ impl Exposition {
     }
 
     /// All of them as delimited protocol buffers, native histograms included.
+    #[cfg(feature = "native-histograms")]
     pub fn protobuf(&self) -> Vec<u8> {
         let encode = |registry: std::sync::MutexGuard<'_, Registry>| {
             prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry).ok()
@@ -64,6 +65,7 @@ impl Exposition {
     /// The answer to a scrape.
     pub fn response(&self, headers: &HeaderMap) -> Response {
         let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        #[cfg(feature = "native-histograms")]
         if accepts.contains("application/vnd.google.protobuf") {
             let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
             return ([(header::CONTENT_TYPE, kind)], self.protobuf()).into_response();

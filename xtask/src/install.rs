@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::Found;
 
 /// What one wants to do.
-const PURPOSES: [&str; 6] = ["demo", "watch", "fleet", "capture", "test", "zoo"];
+const PURPOSES: [&str; 7] = ["demo", "watch", "fleet", "capture", "test", "zoo", "dist"];
 const ALL: &[&str] = &PURPOSES;
 
 /// While it is there and says 101, packages start no servers.
@@ -46,6 +46,7 @@ const fn postgres(package: &'static str, name: &'static str) -> Need {
 
 const NEEDS: &[Need] = &[
     file("libpcap-dev", "headers to capture packets", "/usr/include/pcap/pcap.h", ALL),
+    file("libsqlite3-dev", "headers of the database of incidents", "/usr/include/sqlite3.h", ALL),
     program("curl", "the client of the flagship scenario", "curl", ALL),
     file("ca-certificates", "the bundle that curl verifies against", "/etc/ssl/certs/ca-certificates.crt", ALL),
     program("iproute2", "to build the lab's hosts", "ip", ALL),
@@ -53,7 +54,7 @@ const NEEDS: &[Need] = &[
     program("nginx-light", "the control target of the flagship scenario", "nginx", ALL),
     program("prometheus-alertmanager", "to hear the alerts of make watch-demo", "prometheus-alertmanager", &["watch", "fleet"]),
     program("prometheus-blackbox-exporter", "to compare with", "prometheus-blackbox-exporter", &["watch", "test"]),
-    program("clang", "to compile the recorder's in-kernel filter", "clang", &["capture", "test"]),
+    program("clang", "to compile the recorder's in-kernel filter", "clang", &["capture", "test", "dist"]),
     program("haproxy", "a proxy that logs slow handshakes; a stack of the zoo", "haproxy", &["capture", "test", "zoo"]),
     program("iperf3", "bulk data beside the handshakes", "iperf3", &["capture", "test"]),
     program("systemd", "a journald whose entries are triggers", "journalctl", &["capture", "test"]),
@@ -82,6 +83,15 @@ const NEEDS: &[Need] = &[
     program("nodejs", "a stack of the zoo", "node", &["test", "zoo"]),
     program("caddy", "a stack of the zoo", "caddy", &["test", "zoo"]),
     program("golang-go", "a stack of the zoo", "go", &["zoo"]),
+    program("flex", "to build a static libpcap", "flex", &["dist"]),
+    program("bison", "to build a static libpcap", "bison", &["dist"]),
+    program("dpkg-dev", "to unpack libpcap's source", "dpkg-source", &["dist"]),
+    program("debootstrap", "a bare Debian to try the package in", "debootstrap", &["dist"]),
+    program("lintian", "to check the package", "lintian", &["dist"]),
+    program("skopeo", "to check that others take the image", "skopeo", &["dist"]),
+    program("man-db", "to check the manual", "man", &["dist"]),
+    program("zsh", "to check its completions", "zsh", &["dist"]),
+    program("fish", "to check its completions", "fish", &["dist"]),
     postgres("postgresql", "postgres"),
     postgres("postgresql-client", "psql"),
     program("exim4-daemon-light", "a stack of the zoo", "exim4", &["zoo"]),

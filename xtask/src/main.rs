@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cost;
+mod dist;
 mod evidence;
 mod fuzz;
 mod install;
@@ -21,12 +23,15 @@ use xshell::Shell;
 const HELP: &str = "\
 cargo xtask TASK
 
-  install-missing PURPOSE…       what is missing for demo, watch, capture, test, zoo, by apt-get, and why
+  install-missing PURPOSE…       what is missing for demo, watch, fleet, capture, test, zoo, dist, by apt-get, and why
   scenarios FILE…                runs each scenario for real; void runs are run again
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
+  dist                           target/packages: a static binary, a Debian package, a container image, checksums, SBOM
+  build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
+  kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
   bench-against BINARY           the same beside another build of it
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
   deny ARGUMENT…                 cargo-deny
@@ -78,12 +83,15 @@ fn run() -> Result<Found> {
         ("check-evidence", folders @ [_, ..]) => evidence::check(&shell, &folders.iter().map(here).collect::<Vec<_>>()),
         ("fuzz", [seconds]) => fuzz::run(&shell, seconds.parse().context("seconds")?, false),
         ("fuzz", [seconds, keep]) if keep == "--keep" => fuzz::run(&shell, seconds.parse().context("seconds")?, true),
+        ("dist", []) => dist::make(&shell),
+        ("build-cost", []) => cost::measure(&shell),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
         ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),
+        ("kubernetes", []) => tools::kubernetes(&shell),
         ("machete", []) => tools::machete(&shell),
         ("advisories", []) => tools::advisories(&shell),
         ("msrv", []) => tools::msrv(&shell),

@@ -64,6 +64,25 @@ pub(crate) fn msrv(shell: &Shell) -> Result<Found> {
     ran(check.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").quiet())
 }
 
+/// The manifests in `dist/kubernetes`, held to schemas that come from PyPI; our own files in them to our own binary.
+pub(crate) fn kubernetes(shell: &Shell) -> Result<Found> {
+    let venv = shell.current_dir().join("target/kubernetes");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        cmd!(shell, "python3 -m venv {venv}").quiet().run()?;
+        // Versions whose schemas are known to us.
+        let packages = ["kubernetes-validate==1.37.0", "cloudcoil.models.prometheus_operator==0.80.1.0"];
+        let installed = cmd!(shell, "{python} -m pip install -q {packages...}").quiet().ignore_stderr().run();
+        if installed.is_err() {
+            shell.remove_path(&venv)?;
+            return Ok(skipped(Need::Tools, "the schemas of Kubernetes could not be had from PyPI"));
+        }
+    }
+    let (script, binary) = (shell.current_dir().join("xtask/src/kubernetes.py"), crate::binary());
+    let manifests: Vec<_> = shell.read_dir("dist/kubernetes")?;
+    ran(cmd!(shell, "{python} {script} {binary} {manifests...}").quiet())
+}
+
 fn ran(command: Cmd<'_>) -> Result<Found> {
     Ok(Found::good_if(command.ignore_status().output_to_terminal()?))
 }

@@ -1,0 +1,3 @@
+//! Nothing at run time. The build script looks for the libraries and the compiler that a build needs of the host, and says how to install
+//! what is missing: without it, the linker would say so after minutes.
+#![forbid(unsafe_code)]
