@@ -93,7 +93,9 @@ pub(crate) fn watch(
 ) -> Result<(), Failure> {
     let WatchedFleet { fleet, nats_ca, nats_cert, nats_key } = args;
     let (nats, nats_ca, nats_cert, nats_key) = (fleet.clone(), nats_ca.clone(), nats_cert.clone(), nats_key.clone());
-    let Some(server) = server(&Nats { nats, nats_ca, nats_cert, nats_key })? else { return Err("--fleet: name the server".into()) };
+    let Some(server) = server(&Nats { nats, nats_ca, nats_cert, nats_key })? else {
+        return Err("--fleet: name the server".into());
+    };
     let carrier = Arc::clone(stop);
     Ok(watch::fleet::watch(path, stop, reload, ready, move |line| {
         let Line { controller, checks, delivered, stored, reached } = line;

@@ -21,7 +21,13 @@ pub(crate) fn agent(_: &Agent, _: &str, _: &Arc<AtomicBool>) -> Result<(), Failu
     Err(NONE.into())
 }
 
-pub(crate) fn watch(_: &WatchedFleet, _: &Path, _: &Arc<AtomicBool>, _: &AtomicBool, _: impl FnOnce(&CheckFile)) -> Result<(), Failure> {
+pub(crate) fn watch(
+    _: &WatchedFleet,
+    _: &Path,
+    _: &Arc<AtomicBool>,
+    _: &AtomicBool,
+    _: impl FnOnce(&CheckFile),
+) -> Result<(), Failure> {
     Err(NONE.into())
 }
 

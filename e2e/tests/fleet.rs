@@ -434,7 +434,10 @@ fn a_run_in_the_lab_names_the_detour_and_who_has_it() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut demo = Command::new("bash");
-    demo.arg(repository().join("examples/fleet-demo/run")).arg(folder.path().join("demo")).env("WHOSTALLED_BIN", binary()).env("FLEET_DEMO", "run");
+    demo.arg(repository().join("examples/fleet-demo/run"))
+        .arg(folder.path().join("demo"))
+        .env("WHOSTALLED_BIN", binary())
+        .env("FLEET_DEMO", "run");
     let said = run(demo, 500);
     let row =
         |name: &str| said.out.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default().to_owned();

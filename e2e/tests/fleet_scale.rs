@@ -53,13 +53,20 @@ fn report(checks: usize, detour: bool) -> Vec<u8> {
     let entries: Vec<Value> = (0..checks)
         .flat_map(|check| {
             let bad = || json!({ "bad": { "record": record(check, Some("path")), "phase": "connect", "ms": 80.0 } });
-            if detour && check == 0 { vec![bad(), bad()] } else { vec![json!({ "good": { "rounds": ROUNDS, "slowest": record(check, None) } })] }
+            if detour && check == 0 {
+                vec![bad(), bad()]
+            } else {
+                vec![json!({ "good": { "rounds": ROUNDS, "slowest": record(check, None) } })]
+            }
         })
         .collect();
     let hour = started / 3_600_000_000_000;
     let times: Vec<Value> = (0..checks)
         .flat_map(|check| {
-            phases.iter().chain(&["total"]).map(move |what| json!({ "name": format!("check-{check}"), "hour": hour, "what": what, "ms": [20.125, 20.5] }))
+            phases
+                .iter()
+                .chain(&["total"])
+                .map(move |what| json!({ "name": format!("check-{check}"), "hour": hour, "what": what, "ms": [20.125, 20.5] }))
         })
         .collect();
     serde_json::to_vec(&json!({ "entries": entries, "times": times, "missed": 0 })).expect("JSON")
@@ -72,13 +79,17 @@ fn cost(id: u32) -> (Duration, u64) {
     let ticks: u64 = [11, 12].iter().map(|n| fields[*n].parse::<u64>().expect("ticks")).sum();
     let per_second = 100; // USER_HZ, the same on every Linux that we know
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-    let resident = status.lines().find(|line| line.starts_with("VmRSS:")).and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let resident = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     (Duration::from_millis(ticks * 1_000 / per_second), resident.expect("kilobytes") / 1_024)
 }
 
 fn broker(port: u16) -> Running {
     let mut command = Command::new("nats-server");
-    let running = Running::start(command.args(["-a", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()));
+    let running =
+        Running::start(command.args(["-a", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()));
     listening(port);
     running
 }
@@ -137,7 +148,11 @@ fn one_server_and_one_controller_carry_many_agents() {
     let heard_since = |second: i64| {
         let metrics = metrics();
         let heard = metrics.lines().filter(|line| line.starts_with("whostalled_agent_heard_timestamp_seconds{"));
-        heard.filter(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).is_some_and(|at| at as i64 >= second)).count()
+        heard
+            .filter(|line| {
+                line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).is_some_and(|at| at as i64 >= second)
+            })
+            .count()
     };
     let all = wait_for(300, || heard_since(0) == agents);
     println!("{agents} agents were heard of after {:.0} s", connecting.elapsed().as_secs_f64());

@@ -51,8 +51,7 @@ impl Fleet {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let targets = make(folder.path());
         let broker = Broker::begin(folder.path(), &names(), &["ops", "other"])?;
-        let mut fleet =
-            Self { checks: Checks::new(), folder, targets, broker, agents: BTreeMap::new(), http: Http::plain() };
+        let mut fleet = Self { checks: Checks::new(), folder, targets, broker, agents: BTreeMap::new(), http: Http::plain() };
         names().iter().for_each(|name| fleet.agent(name));
         Some(fleet)
     }
@@ -158,9 +157,8 @@ fn an_alert_says_from_where_and_silence_says_nothing() {
     fleet.checks.check("all agents find both checks as usual", good, || said);
 
     target.close();
-    let fired = wait_some(PATIENCE, || {
-        last(&receiver, "target", "fleet", "firing").filter(|_| fleet.all_say(&ops, "target", "bad"))
-    });
+    let fired =
+        wait_some(PATIENCE, || last(&receiver, "target", "fleet", "firing").filter(|_| fleet.all_say(&ops, "target", "bad")));
     let edge = fired.as_ref().is_some_and(|event| event["culprit"] == "edge" && event["key"] == "target@fleet");
     fleet.checks.check("one alert says that the edge is at fault", edge, || (fired, receiver.heard()));
     let seen = || fleet.api(&ops)["alerts"][0]["seen_from"].as_array().map(Vec::len);
@@ -220,7 +218,8 @@ fn an_alert_says_from_where_and_silence_says_nothing() {
 
     // The check file changes.
     fleet.write(&ops, 1, &both, "headers = { Authorization = { env = \"HOME\" } }\n");
-    let refused = wait_for(PATIENCE, || fleet.api(&ops)["trouble"]["reload"].as_str().is_some_and(|said| said.contains("header's secret")));
+    let refused =
+        wait_for(PATIENCE, || fleet.api(&ops)["trouble"]["reload"].as_str().is_some_and(|said| said.contains("header's secret")));
     let said = fleet.api(&ops);
     fleet.checks.check("what cannot be handed out is refused, and said", refused, || said);
     second.running.as_mut().expect("it runs").end(Signal::SIGTERM);
@@ -342,7 +341,11 @@ fn the_demo_names_the_detour_and_who_has_it() {
     let detour = heard.lines().any(|line| line.contains("edge: path: a05, a11, a17:"));
     checks.check("the detour was one alert that names the path and the three that have it", detour, || &heard);
     let all = heard.lines().find(|line| line.contains("edge: edge:")).unwrap_or_default();
-    checks.check("what all see was one alert that names the edge, seen from everywhere", all.matches(", a").count() >= 15, || &heard);
+    checks.check(
+        "what all see was one alert that names the edge, seen from everywhere",
+        all.matches(", a").count() >= 15,
+        || &heard,
+    );
     let last = heard.lines().last().unwrap_or_default();
     checks.check("each was resolved", last.contains("nothing"), || &heard);
 }

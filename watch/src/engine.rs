@@ -63,8 +63,7 @@ impl Engine {
             .map(|(name, ms, n)| (name, VecDeque::from([(UnixHour::of(now), Span::from_nanos((ms * 1e6) as i64), n)])))
             .collect();
         let journal = Journal::new(store, Arc::clone(&status), direct, metrics.store_errors.clone());
-        let engine =
-            Self { journal, config, status, metrics, states, judging: Judging::new(usual), trends: Trends::default() };
+        let engine = Self { journal, config, status, metrics, states, judging: Judging::new(usual), trends: Trends::default() };
         engine.recall();
         Ok(engine)
     }
@@ -221,7 +220,8 @@ impl Engine {
     }
 
     fn write(&mut self) {
-        let written = self.journal.write(|name| self.states.get(name).cloned(), Span::from_nanos(self.config.watch.retention.nanos()));
+        let written =
+            self.journal.write(|name| self.states.get(name).cloned(), Span::from_nanos(self.config.watch.retention.nanos()));
         if !written {
             let excess = self.journal.batch.rounds.len().saturating_sub(MOST_PENDING);
             self.journal.batch.rounds.drain(..excess);
@@ -273,7 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (mut engine, _) = engine(folder.path(), &format!("{HOOK}{LOG}{LOGIN}"));
         engine.retire(&file(&format!("{HOOK}{LOG}")));
-        let told: Vec<(&str, bool)> = engine.journal.batch.alerts.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
+        let told: Vec<(&str, bool)> =
+            engine.journal.batch.alerts.messages.iter().map(|(_, e)| (e.target.as_str(), e.resolved)).collect();
         assert_eq!(told, [("login.test:443", true)]);
     }
 }

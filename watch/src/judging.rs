@@ -109,8 +109,8 @@ impl Judging {
             return;
         }
         let fresh = self.controls.values().filter(|(started, _)| now - *started < FRESH);
-        let (all, bad) =
-            fresh.fold((0, 0), |(all, bad), (_, culprit)| (all + 1, bad + i32::from(culprit.is_some_and(|c| c != Culprit::Edge))));
+        let (all, bad) = fresh
+            .fold((0, 0), |(all, bad), (_, culprit)| (all + 1, bad + i32::from(culprit.is_some_and(|c| c != Culprit::Edge))));
         if all > 0 && bad * 2 >= all {
             blame.sentence = format!("{bad} of {all} control targets are slow or unreachable too. {}", blame.sentence);
             blame.culprit = Culprit::Access;

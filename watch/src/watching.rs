@@ -44,8 +44,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     metrics.blackbox.reload(UnixSeconds::now(), true);
     let engine_store = History::open(&file.watch.store)?;
     let common = Common::begin(&file, &status, Shown::Watcher(Arc::clone(&metrics)), metrics.delivery.clone())?;
-    let engine =
-        Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
+    let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
     let (checks_out, checks_in) = latest::channel(first_checks);
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
@@ -152,7 +151,10 @@ pub(crate) fn allow_sockets() {
     }
 }
 
-pub(crate) fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
+pub(crate) fn named<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, WatchError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(WatchError::host(format!("the thread {name}")))
 }
 

@@ -40,7 +40,14 @@ pub async fn attend(server: &Server, name: Name, groups: Vec<String>, reports: A
 }
 
 /// Says what `reports` has, until `stop` is set.
-pub(crate) async fn report(client: Client, name: Name, groups: Vec<String>, reports: Arc<Reports>, stop: Arc<AtomicBool>, log: Log) {
+pub(crate) async fn report(
+    client: Client,
+    name: Name,
+    groups: Vec<String>,
+    reports: Arc<Reports>,
+    stop: Arc<AtomicBool>,
+    log: Log,
+) {
     let subscribed = async {
         let offers = client.subscribe(subject::CHECKS).await?;
         let parts = client.subscribe(subject::checks(name.as_str())).await?;
@@ -150,6 +157,9 @@ impl Line {
 
 /// A time of its own for each name.
 fn spread(name: &Name) -> Duration {
-    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = name
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     SPREAD.mul_f64((hash >> 11) as f64 / (1_u64 << 53) as f64)
 }

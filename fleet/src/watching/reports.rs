@@ -105,14 +105,7 @@ impl Reports {
             begun: Instant::now(),
         };
         let (checks, _) = watch::channel(checks);
-        Ok(Self {
-            inner: Mutex::new(inner),
-            news: Notify::new(),
-            checks,
-            clock: Box::new(clock),
-            folder,
-            log: Arc::clone(log),
-        })
+        Ok(Self { inner: Mutex::new(inner), news: Notify::new(), checks, clock: Box::new(clock), folder, log: Arc::clone(log) })
     }
 
     /// The checks to follow, as they change; none: no controller was heard yet.
@@ -168,7 +161,10 @@ impl Reports {
                 std::fs::rename(&new, &path)
             };
             if let Err(error) = write() {
-                (self.log)(&format!("{}: {error}; the checks are followed, but a restart would ask for them again", path.display()));
+                (self.log)(&format!(
+                    "{}: {error}; the checks are followed, but a restart would ask for them again",
+                    path.display()
+                ));
             }
         }
         self.checks.send_replace(Some(checks));
@@ -260,7 +256,8 @@ impl Inner {
             .filter(|(store, since)| now - store.heard.unwrap_or(*since) < GIVEN_UP)
             .map(|(store, _)| store)
             .collect();
-        let stored = |id: &KeptId| self.stores.values().any(|store| store.has(id)) && waited_for.iter().all(|store| store.has(id));
+        let stored =
+            |id: &KeptId| self.stores.values().any(|store| store.has(id)) && waited_for.iter().all(|store| store.has(id));
         let gone: Vec<KeptId> = self.waiting.all().map(|(id, _)| id).filter(|id| stored(id)).cloned().collect();
         for id in gone {
             self.waiting.forget(&id);

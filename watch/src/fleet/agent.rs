@@ -59,7 +59,11 @@ pub fn probe(
     let metrics = Arc::new(Metrics::default());
     let (checks_out, checks_in) = latest::channel(PreparedChecks::default());
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
-    let settings = Settings { resolvers: Vec::new(), reference_interval: Gate::default().reference_interval.0, most_under_way: MOST_UNDER_WAY };
+    let settings = Settings {
+        resolvers: Vec::new(),
+        reference_interval: Gate::default().reference_interval.0,
+        most_under_way: MOST_UNDER_WAY,
+    };
     let of_prober = Arc::clone(&metrics);
     let probing = named("prober", move || probing::run(checks_in, &settings, clock, rounds_out, of_prober))?;
     let usual = folder.map(|folder| folder.join("usual.json"));

@@ -27,13 +27,7 @@ const SETTLED: Duration = Duration::from_secs(300);
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Finding {
     /// It is bad.
-    Bad {
-        blame: Blame,
-        seen_from: Vec<String>,
-        since: UnixSeconds,
-        rounds: u32,
-        bad: u32,
-    },
+    Bad { blame: Blame, seen_from: Vec<String>, since: UnixSeconds, rounds: u32, bad: u32 },
     /// Not known: an alert that is on stays.
     Unknown,
     /// It is good.
@@ -77,11 +71,8 @@ impl Controller {
         matrix.now = now;
         self.forget(&mut matrix, now);
         self.agents(&mut matrix, now);
-        let checks: Vec<(String, Plan)> = matrix
-            .checks
-            .keys()
-            .filter_map(|name| Some((name.clone(), matrix.plan(name)?.clone())))
-            .collect();
+        let checks: Vec<(String, Plan)> =
+            matrix.checks.keys().filter_map(|name| Some((name.clone(), matrix.plan(name)?.clone()))).collect();
         let mut findings: Vec<(Of, Finding)> = Vec::new();
         {
             let row = |(name, plan): &(String, Plan)| matrix.row(name, plan);
@@ -138,7 +129,9 @@ impl Controller {
         for name in names {
             let finding = if silent.contains(&name) {
                 let heard = matrix.vantages[&name].heard;
-                let sentence = format!("The agent {name} has not been heard of since {heard}: its host, its way to the broker, or the program.");
+                let sentence = format!(
+                    "The agent {name} has not been heard of since {heard}: its host, its way to the broker, or the program."
+                );
                 let blame = Blame { culprit: Culprit::Prober, phase: "silent".into(), ms: 0.0, sentence };
                 Finding::Bad { blame, seen_from: Vec::new(), since: heard, rounds: 1, bad: 1 }
             } else {

@@ -56,8 +56,11 @@ pub(crate) fn own_faults(rows: &BTreeMap<&str, Row<'_>>) -> BTreeMap<String, Bla
             Is::Unknown { .. } => {}
         }
     }
-    let suspects: BTreeMap<&str, usize> =
-        targets.into_iter().filter(|(_, (good, bad))| *good == 0 && *bad >= 2).map(|(vantage, (_, bad))| (vantage, bad)).collect();
+    let suspects: BTreeMap<&str, usize> = targets
+        .into_iter()
+        .filter(|(_, (good, bad))| *good == 0 && *bad >= 2)
+        .map(|(vantage, (_, bad))| (vantage, bad))
+        .collect();
     let mut fine_elsewhere: BTreeMap<&str, usize> = BTreeMap::new();
     let mut worst: BTreeMap<&str, &Blame> = BTreeMap::new();
     for row in rows.values() {
@@ -122,7 +125,8 @@ fn shared(bad: &[(&str, &Blame)], names: &[String], good: usize) -> Option<Blame
         // One alone: nothing to compare with.
         _ if known == 1 => (leading, worst.sentence.clone()),
         Culprit::Path | Culprit::Loss | Culprit::Access | Culprit::Inconclusive if good == 0 && known >= ENOUGH => {
-            let said = format!("All {known} vantages see it: it is the edge, or what is next to it. From {vantage}: {}", worst.sentence);
+            let said =
+                format!("All {known} vantages see it: it is the edge, or what is next to it. From {vantage}: {}", worst.sentence);
             (Culprit::Edge, said)
         }
         _ if good == 0 => (leading, format!("All {known} vantages see it. From {vantage}: {}", worst.sentence)),
@@ -132,11 +136,9 @@ fn shared(bad: &[(&str, &Blame)], names: &[String], good: usize) -> Option<Blame
             let where_else = match culprit {
                 Culprit::Path | Culprit::Loss => "it is their path",
                 Culprit::Edge | Culprit::Certificate => "it is the site of the edge that they reach, or their path",
-                Culprit::Resolver
-                | Culprit::Protocol
-                | Culprit::Access
-                | Culprit::Prober
-                | Culprit::Inconclusive => "it is on their side",
+                Culprit::Resolver | Culprit::Protocol | Culprit::Access | Culprit::Prober | Culprit::Inconclusive => {
+                    "it is on their side"
+                }
             };
             let said = format!(
                 "Seen from {} alone, {} of {known} vantages: {where_else}. From {vantage}: {}",

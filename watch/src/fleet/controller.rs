@@ -160,7 +160,9 @@ impl Controller {
     pub(super) fn take(&mut self, delivered: Delivered) {
         let Delivered { agent, sent_ns, wellbeing, batch } = delivered;
         if agent == self.config.fleet.name {
-            let what = format!("an agent is named {agent:?}, as the fleet is: rename one of them ([fleet] name); its rounds are not taken");
+            let what = format!(
+                "an agent is named {agent:?}, as the fleet is: rename one of them ([fleet] name); its rounds are not taken"
+            );
             return self.status.trouble("agents", Some(what));
         }
         let now = self.now();
@@ -326,7 +328,8 @@ impl Controller {
                 return Some(format!("{name}: {trouble}"));
             }
             let follows = vantage.wellbeing.checks.as_ref()?;
-            (*follows != self.handout).then(|| format!("{name} follows other checks than these (those of another controller, or earlier ones)"))
+            (*follows != self.handout)
+                .then(|| format!("{name} follows other checks than these (those of another controller, or earlier ones)"))
         });
         let said: Vec<String> = said.take(5).collect();
         (!said.is_empty()).then(|| said.join("; "))

@@ -74,14 +74,17 @@ pub fn hand_out(text: &str, file: &CheckFile) -> Result<Handout, Invalid> {
 pub(crate) fn follow(bytes: &[u8]) -> Result<Followed, Invalid> {
     let written: Written = serde_json::from_slice(bytes).map_err(|e| Invalid(format!("these are no checks: {e}")))?;
     if written.version != VERSION {
-        let what = format!("these checks are of version {}, and this release knows {VERSION}: upgrade the agent", written.version);
+        let what =
+            format!("these checks are of version {}, and this release knows {VERSION}: upgrade the agent", written.version);
         return Err(Invalid(what));
     }
     let file = CheckFile::parse(&written.checks)?;
     bearable(&file)?;
     // A controller may name any file: nothing on this host is opened for it.
     let opened = file.checks.iter().any(|check| {
-        check.certificate.is_some() || check.key.is_some() || check.headers.values().any(|value| matches!(value, Header::Secret(_)))
+        check.certificate.is_some()
+            || check.key.is_some()
+            || check.headers.values().any(|value| matches!(value, Header::Secret(_)))
     });
     let mut named = file.checks.iter().filter_map(|check| check.ca.as_ref()).chain(&file.defaults.ca);
     if opened || named.any(|path| !written.roots.contains_key(path)) {
@@ -97,7 +100,9 @@ fn bearable(file: &CheckFile) -> Result<(), Invalid> {
     if rate <= MOST_RATE {
         return Ok(());
     }
-    Err(Invalid(format!("each agent would make {rate:.0} rounds a second, {MOST_RATE:.0} at most are made: longer intervals, or fewer checks")))
+    Err(Invalid(format!(
+        "each agent would make {rate:.0} rounds a second, {MOST_RATE:.0} at most are made: longer intervals, or fewer checks"
+    )))
 }
 
 #[cfg(test)]
@@ -138,7 +143,10 @@ mod tests {
         for (more, said) in [
             ("headers = { Authorization = { env = \"TOKEN\" } }\n", "header's secret"),
             ("certificate = \"/c.pem\"\nkey = \"/k.pem\"\n", "client's key"),
-            ("interval = \"10ms\"\n[[check]]\nname = \"b\"\ntarget = \"b.test:443\"\ninterval = \"10ms\"\n", "200 rounds a second"),
+            (
+                "interval = \"10ms\"\n[[check]]\nname = \"b\"\ntarget = \"b.test:443\"\ninterval = \"10ms\"\n",
+                "200 rounds a second",
+            ),
             ("ca = \"/no/such/ca.pem\"\n", "/no/such/ca.pem"),
         ] {
             let error = handed(&format!("{CHECK}{more}")).expect_err(more).to_string();

@@ -48,7 +48,8 @@ impl FleetOptions {
             return Err(Wrong::at("report", "agents report healthy rounds once a second at most"));
         }
         if self.silent_after.0 < LEAST_SILENCE.max(self.report.0 * 2) {
-            let what = "agents say each 10 s that they live, and report as often as `report` says: at least 20s, and twice `report`";
+            let what =
+                "agents say each 10 s that they live, and report as often as `report` says: at least 20s, and twice `report`";
             return Err(Wrong::at("silent_after", what));
         }
         if self.forget_after.0 <= self.silent_after.0 {

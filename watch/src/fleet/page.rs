@@ -94,7 +94,8 @@ fn entry(matrix: &Matrix, check: &str, vantage: &str, cell: &Cell) -> Markup {
         (Word::Unheard, _) => ("o-none", "not heard of"),
         (Word::New, _) => ("o-none", "nothing judged yet"),
     };
-    let title = cell.state.active.as_ref().map_or_else(|| words.to_owned(), |active| format!("{words}: {}", active.blame.sentence));
+    let title =
+        cell.state.active.as_ref().map_or_else(|| words.to_owned(), |active| format!("{words}: {}", active.blame.sentence));
     html! {
         a href=(format!("/check/{}", escape_path(&cell_name(check, vantage)))) title=(title) {
             span.dot.(class) {} @if let Some(round) = cell.recent.front() { (ms(round.total_ms)) } @else { (word.label()) }

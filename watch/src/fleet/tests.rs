@@ -47,7 +47,8 @@ impl Stage {
         let clock = Arc::new(AtomicI64::new(second * SECOND));
         let ticking = Arc::clone(&clock);
         let config = Arc::new(CheckFile::parse(FILE).expect("it is sound"));
-        let (status, (direct, _direct), (stored, acknowledged)) = (Arc::new(Status::default()), unbounded_channel(), unbounded_channel());
+        let (status, (direct, _direct), (stored, acknowledged)) =
+            (Arc::new(Status::default()), unbounded_channel(), unbounded_channel());
         let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&config), UnixSeconds::from_secs(second))));
         let controller = Controller::open(Parts {
             store: History::open(&folder.join("store.db")).expect("it opens"),
@@ -176,12 +177,15 @@ fn silence_neither_begins_nor_ends_an_alert() {
     let mut stage = Stage::new(folder.path());
     stage.rounds(3, "pp..", "....");
     stage.rounds(8, "  ..", "  ..");
-    assert_eq!(stage.on(), ["agent@a0 prober ", "agent@a1 prober ", "login@fleet path "].map(str::to_owned).map(|mut said| {
-        if said.starts_with("login") {
-            said.push_str("a0,a1");
-        }
-        said
-    }));
+    assert_eq!(
+        stage.on(),
+        ["agent@a0 prober ", "agent@a1 prober ", "login@fleet path "].map(str::to_owned).map(|mut said| {
+            if said.starts_with("login") {
+                said.push_str("a0,a1");
+            }
+            said
+        })
+    );
     stage.pass(200);
     assert!(stage.on().iter().any(|said| said.starts_with("agents@fleet")), "now nobody is heard of: {:?}", stage.on());
     assert_eq!(stage.on().len(), 4, "no agent more is named: {:?}", stage.on());
@@ -248,8 +252,15 @@ fn an_alert_outlives_its_controller_and_ends_with_its_check() {
     let without = FILE.replace("name = \"login\"", "name = \"logout\"");
     next.controller.change(Arc::new(CheckFile::parse(&without).expect("it is sound")));
     assert!(next.on().is_empty());
-    let told: Vec<(bool, Option<String>)> =
-        next.controller.journal.batch.alerts.messages.iter().map(|(_, event)| (event.resolved, event.labels.get("team").cloned())).collect();
+    let told: Vec<(bool, Option<String>)> = next
+        .controller
+        .journal
+        .batch
+        .alerts
+        .messages
+        .iter()
+        .map(|(_, event)| (event.resolved, event.labels.get("team").cloned()))
+        .collect();
     assert_eq!(told, [(true, Some("edge".into()))], "by the labels that it had");
     assert!(!locked(&next.matrix).checks.contains_key("login"));
 }
