@@ -133,6 +133,8 @@ impl Vantage for Local {
     }
 
     fn prepare(&mut self, plan: &Plan, stop: &AtomicBool) -> Result<Ready, Error> {
+        // An agent lives long, and hosts clean their temporary files.
+        self.scratch.be_there()?;
         self.load(plan)?;
         self.roots(plan)?;
         if let Some(clients) = &plan.clients {
@@ -201,9 +203,14 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn make(name: &str) -> Result<Self, Error> {
-        let folder = lab::clean::scratch_folder(std::process::id()).join(name);
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-        Ok(Self(folder))
+        let scratch = Self(lab::clean::scratch_folder(std::process::id()).join(name));
+        scratch.be_there()?;
+        Ok(scratch)
+    }
+
+    fn be_there(&self) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: self.0.display().to_string(), source };
+        std::fs::create_dir_all(&self.0).map_err(failed)
     }
 }
 
@@ -217,7 +224,30 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
+    use agent::{ClientKind, ClientSpec, Destination, Family};
+
     use super::*;
+
+    #[test]
+    fn a_vantage_survives_the_cleaning_of_temporary_files() {
+        let go_on = AtomicBool::new(false);
+        let mut local = Local::new("cleaned", Leave { load: false, capture: false }).expect("there is room");
+        let to =
+            Destination { name: "a.test".into(), address: None, port: 9, path: "/".into(), family: Family::Any, roots: None };
+        let to = Destination { roots: Some("of a test".into()), ..to };
+        let client = ClientSpec { command: vec!["true".into()], ..ClientSpec::new(ClientKind::Command) };
+        let clients = agent::Clients { client, to, pauses: Vec::new(), stops: None, settle: Default::default() };
+        for batch in 1..=2 {
+            std::fs::remove_dir_all(&local.scratch.0).expect("it is there");
+            let plan = Plan { batch, clients: Some(clients.clone()), load: None };
+            assert_eq!(local.prepare(&plan, &go_on).expect("it is made anew").clients, 1);
+            local.go(Go { at: None }, &go_on).expect("nobody stops it");
+            assert_eq!(local.collect(&go_on).expect("a bundle").clients[0].code, Some(0));
+        }
+        let scratch = local.scratch.0.clone();
+        drop(local);
+        assert!(!scratch.exists());
+    }
 
     #[test]
     fn a_lookup_of_the_name_is_told_from_others() {
