@@ -6,24 +6,27 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use alerting::clock::UnixSeconds;
 use alerting::event::PROBER;
-use alerting::states::{Active, Blame, KofN, Rule, State, Transition};
-use alerting::{Culprit, Event, Incident};
+use alerting::states::{Active, Blame, KofN, Rule, State};
+use alerting::{Culprit, Event, Family, Incident};
 use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
-use tokio::sync::mpsc::UnboundedSender;
+use serving::otlp::trace::Trace;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
+use tracing::warn;
 
 use crate::blame::{Opinion, Usual, blame, judge_round};
 use crate::certificate;
 use crate::checks::{CheckFile, Role};
 use crate::clock::{UnixHour, now, second};
-use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
+use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics, RoundLabel};
 use crate::probing::RawRound;
 use crate::status::Status;
 use crate::store::{Batch, History, HistoryError, RoundRecord};
+use crate::telemetry::trace;
 use crate::trends::Trends;
 
 /// Rounds wait so long for others to be written with them.
@@ -60,6 +63,8 @@ pub struct Engine {
     touched: Vec<String>,
     /// Messages for the time in which the store refuses.
     direct: UnboundedSender<(String, Event)>,
+    /// Takes the traces of bad rounds, where somebody wants them.
+    traces: Option<Sender<Trace>>,
     forgotten: Instant<Client>,
 }
 
@@ -94,10 +99,18 @@ impl Engine {
             retired: Vec::new(),
             touched: Vec::new(),
             direct,
+            traces: None,
             forgotten: Instant::from_nanos(0),
         };
         engine.recall();
         Ok(engine)
+    }
+
+    /// Has it hand out a trace of every bad round.
+    #[must_use]
+    pub fn traced(mut self, traces: Option<Sender<Trace>>) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Puts alerts that were on when we stopped into the status.
@@ -166,7 +179,8 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, raw: RawRound) {
+    /// Judges a round, and notes what comes of it.
+    pub(crate) fn take(&mut self, raw: RawRound) {
         let plan = &raw.prepared.plan;
         let lateness = raw.started - raw.scheduled;
         let usual = self.usual(&raw.name, raw.started);
@@ -187,12 +201,18 @@ impl Engine {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == Culprit::Prober);
         let gated = opinion.health.sick.is_some() || own_fault;
-        let record = record(&raw, &opinion, found.as_ref(), gated);
+        let record = record(&raw, &opinion, found.as_ref(), gated, chain_end);
         self.measure(&raw, &opinion, &record, gated, chain_end);
+        if let Some(traces) = self.traces.as_ref().filter(|_| record.culprit.is_some()) {
+            // A collector that is away costs traces, nothing else.
+            let _ = traces.try_send(trace(&record, &plan.check.target, &self.config.watch.vantage));
+        }
         let at = second(raw.started);
         let prober_blame = opinion.health.sick.clone().map(|why| Blame {
             culprit: Culprit::Prober,
+            family: Family::Prober,
             phase: "host".into(),
+            words: "its own host".into(),
             ms: opinion.health.run_delay_ms.max(opinion.health.data_waiting_ms),
             sentence: format!("Rounds do not count against targets: {why}."),
         });
@@ -241,16 +261,19 @@ impl Engine {
         if let Some(active) = &active {
             self.incident(name, target, active, None);
         }
-        let Some((active, ended)) = transition.map(Transition::into_parts) else { return };
+        let Some(transition) = transition else { return };
+        let (word, before) = (transition.word(), transition.before().cloned());
+        let (active, ended) = transition.into_parts();
+        let Blame { culprit, family, sentence, .. } = &active.blame;
+        warn!(check = name, state = word, family = family.label(), culprit = culprit.label(), "{sentence}");
         self.incident(name, target, &active, ended);
-        self.tell(self.event(name, target, &active, ended));
+        self.tell(Event { before, ..self.event(name, target, &active, ended) });
     }
 
     fn event(&self, name: &str, target: &str, active: &Active, ended: Option<UnixSeconds>) -> Event {
         let watch = &self.config.watch;
         let labels = self.config.check_of(name).map(|c| c.labels.clone()).unwrap_or_default();
-        let base = watch.external_url.as_ref().map(|url| url.trim_end_matches('/'));
-        let base = base.map_or_else(|| format!("http://{}", watch.listen), str::to_owned);
+        let base = watch.base();
         Event {
             key: format!("{name}@{}", watch.vantage),
             check: name.to_owned(),
@@ -260,6 +283,7 @@ impl Engine {
             since: active.since,
             ended,
             blame: active.blame.clone(),
+            before: None,
             labels,
             link: Some(format!("{base}/check/{}", crate::page::escape_path(name))),
         }
@@ -293,7 +317,12 @@ impl Engine {
         let m = &self.metrics;
         let check = || record.name.clone();
         let culprit = if gated { "gated" } else { record.culprit.map_or("none", Culprit::label) };
-        m.rounds.get_or_create(&ByCulprit { check: check(), culprit: culprit.to_owned() }).inc();
+        // What a graph of rounds leads to: the page of this one, and its trace if there is one.
+        let exemplar = record
+            .culprit
+            .map(|_| RoundLabel { trace_id: trace(record, "", "").hex(), round: record.started.nanos().to_string() });
+        let at = exemplar.is_some().then(SystemTime::now);
+        m.rounds.get_or_create(&ByCulprit { check: check(), culprit: culprit.to_owned() }).inc_by(1, exemplar, at);
         if let Some(reason) = &record.reason {
             m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
         }
@@ -324,7 +353,8 @@ impl Engine {
         }
     }
 
-    fn write(&mut self) {
+    /// Writes what was noted.
+    pub(crate) fn write(&mut self) {
         self.touched.sort_unstable();
         self.touched.dedup();
         let states = std::mem::take(&mut self.touched).into_iter();
@@ -372,7 +402,13 @@ impl Engine {
     }
 }
 
-fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> RoundRecord {
+fn record(
+    raw: &RawRound,
+    opinion: &Opinion,
+    found: Option<&Blame>,
+    gated: bool,
+    certificate_end: Option<UnixSeconds>,
+) -> RoundRecord {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
     let part = |e: &analysis::judging::ledger::Entry| (e.phase.label().to_owned(), e.owner.label().to_owned(), e.span.millis());
@@ -395,6 +431,7 @@ fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool)
         grade: opinion.reading.grade.to_string(),
         sentence: blame.map_or_else(|| opinion.sentence.clone(), |b| b.sentence.clone()),
         parts: ledger.entries.iter().map(part).collect(),
+        certificate_end,
     }
 }
 
@@ -413,7 +450,8 @@ mod tests {
     /// An engine that takes up where another left off: with an alert of `login` on.
     fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
-        let blame = Blame { culprit: Culprit::Edge, phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let (family, phase, words) = (Family::Slow, "finish".into(), String::new());
+        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into() };
         let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
         let mut state = State::default();
         state.active = Some(active);

@@ -10,6 +10,7 @@
 //! those of `alerting`. Everything that happened is in the store before anybody hears of it; a killed watcher takes up where it stopped.
 #![forbid(unsafe_code)]
 
+pub mod at_terminal;
 pub mod blackbox;
 pub mod blame;
 mod certificate;
@@ -18,23 +19,28 @@ pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod incidents;
+pub mod init;
 pub mod metrics;
 mod naming;
+mod opened;
 pub mod page;
 mod plans;
 mod prepare;
 pub mod probing;
 mod query_response;
 mod reference;
+mod rules;
 pub mod schedule;
 mod secrets;
 mod server;
 pub mod status;
 pub mod store;
 pub mod target;
+mod telemetry;
 mod tls_cache;
 mod trends;
 mod watching;
+mod words;
 
 pub use error::WatchError;
 pub use watching::{validate, watch};

@@ -52,6 +52,8 @@ pub struct Served {
     pub tls: TlsCache,
     /// Who may look.
     pub guard: Option<Guard>,
+    /// How it is reached, for links in tickets.
+    pub base: String,
 }
 
 /// Who may look, with the secret read.
@@ -147,7 +149,7 @@ async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Quer
     let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
     let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks_ago())));
     let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
-    Html(page::check(&snapshot, &name, &rounds, &trends)).into_response()
+    Html(page::check(&snapshot, &name, &rounds, &trends, &served.base)).into_response()
 }
 
 async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use alerting::clock::UnixSeconds;
 use alerting::store::{Batch as Alerts, StoreError};
 use alerting::{Culprit, Store};
 use analysis::clock::{Client, Instant};
@@ -63,6 +64,9 @@ pub struct RoundRecord {
     pub sentence: String,
     /// Where the time went: phase, owner, milliseconds.
     pub parts: Vec<(String, String, f64)>,
+    /// When the first certificate of the chain ends; absent if none was seen.
+    #[serde(default)]
+    pub certificate_end: Option<UnixSeconds>,
 }
 
 /// What one batch of rounds changed.
@@ -227,7 +231,6 @@ fn add_times(tx: &Transaction<'_>, Times { name, hour, what, ms }: &Times) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alerting::clock::UnixSeconds;
 
     #[test]
     fn times_add_up_over_batches() {

@@ -9,23 +9,26 @@ use std::time::{Duration, SystemTime};
 
 use alerting::outbox::Outbox;
 use alerting::{Client, Receiver, Store};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serving::otlp;
+use serving::otlp::trace::Trace;
 use tokio::sync::{mpsc, watch as latest};
 use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
 
 use crate::blackbox::Blackbox;
-use crate::checks::{CheckFile, ServerTls};
+use crate::checks::CheckFile;
 use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
-use crate::prepare::prepare;
+use crate::opened::Opened;
 use crate::probing::{self, PreparedChecks, Settings};
-use crate::server::{Guard, Served, router, serve};
+use crate::server::{Served, router, serve};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
 
+/// Traces that wait for their collector.
+const MOST_TRACES: usize = 1_024;
 /// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
 /// Time between two looks at signals and the check file.
@@ -36,15 +39,18 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
-    let file = Arc::new(CheckFile::load(path)?);
-    let first_checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    let blackbox = load_blackbox(&file)?;
+    let Opened { file, checks: first_checks, blackbox, guard, tls, .. } = Opened::open(path)?;
+    file.never_reached().iter().for_each(|note| warn!("{note}"));
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
     note_unsupported(&status, &blackbox);
+    file.receivers.iter().for_each(|receiver| metrics.delivery.begin(&receiver.name()));
     let (direct, undelivered) = mpsc::unbounded_channel();
     let engine_store = History::open(&file.watch.store)?;
+    let telemetry = telemetry(|name| std::env::var(name).ok())?;
+    let (traces, traced) = mpsc::channel(MOST_TRACES);
     let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
+    let engine = engine.traced(telemetry.as_ref().and_then(|to| to.traces.as_ref()).map(|_| traces.clone()));
 
     let (checks_out, checks_in) = latest::channel(first_checks);
     let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
@@ -59,7 +65,8 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         vantage: file.watch.vantage.clone(),
         blackbox,
         tls: TlsCache::default(),
-        guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
+        guard,
+        base: file.watch.base(),
     };
     let outbox = Outbox {
         store: Store::open(&file.watch.store)?,
@@ -69,12 +76,9 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         delivery: metrics.delivery.clone(),
         client: Client::default(),
     };
-    web(&file, served, outbox)?;
-    let settings = Settings {
-        resolvers: file.watch.resolvers.clone(),
-        reference_interval: file.gate.reference_interval.0,
-        most_under_way: file.watch.most_under_way,
-    };
+    let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces });
+    web(&file, tls, served, outbox, exported)?;
+    let settings = Settings::of(&file);
     let of_prober = Arc::clone(&metrics);
     let probing = named("prober", move || probing::run(checks_in, &settings, rounds_out, of_prober))?;
     let engine = named("engine", move || engine.run(&rounds, &configs))?;
@@ -98,46 +102,50 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     probed
 }
 
-/// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
+/// Opens all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
 /// done as it is written.
 ///
 /// # Errors
 /// As [`watch`].
 pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
-    let file = CheckFile::load(path)?;
-    prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    let blackbox = load_blackbox(&file)?;
-    file.watch.tls.as_ref().map(acceptor).transpose()?;
-    file.watch.auth.as_ref().map(Guard::of).transpose()?;
-    let store = &file.watch.store;
-    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(Invalid(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display())).into());
+    let opened = Opened::open(path)?;
+    if let Err(wrong) = opened.can_begin() {
+        // Read again: its place is that of the words as they are now.
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        return Err(FileError::invalid(path, Invalid(wrong.said(&text))).into());
     }
-    Ok((file.checks.len(), blackbox.unsupported()))
+    Ok((opened.file.checks.len(), opened.notes))
 }
 
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
-fn allow_sockets() {
+pub(crate) fn allow_sockets() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 
-fn named<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, WatchError> {
+pub(crate) fn named<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, WatchError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(WatchError::host(format!("the thread {name}")))
 }
 
 /// Starts the thread that serves and delivers.
-fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchError> {
+fn web(
+    file: &CheckFile,
+    tls: Option<TlsAcceptor>,
+    served: Served,
+    outbox: Outbox,
+    exported: Option<Exported>,
+) -> Result<(), WatchError> {
     let listen = file.watch.listen;
     let unbound = |source| WatchError::Listen { at: listen, source };
     let listener = std::net::TcpListener::bind(listen).map_err(unbound)?;
     listener.set_nonblocking(true).map_err(unbound)?;
-    let tls = file.watch.tls.as_ref().map(acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
-    let status = Arc::clone(&served.status);
+    let (status, metrics) = (Arc::clone(&served.status), Arc::clone(&served.metrics));
     named("web", move || {
         runtime.block_on(async {
             let served = async {
@@ -149,30 +157,30 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchErro
                     status.trouble("server", Some(error.to_string()));
                 }
             };
-            tokio::join!(served, outbox.run());
+            let exported = async {
+                let Some(Exported { environment, traced, _traces }) = exported else { return };
+                let client = Client::default();
+                let post = async |r: otlp::Request| client.post_json(&r.url, &r.headers, r.body).await;
+                let heard = |trouble| status.trouble("OpenTelemetry", trouble);
+                otlp::export(environment, traced, || metrics.exposition.text(), post, heard).await;
+            };
+            tokio::join!(served, outbox.run(), exported);
         });
     })
     .map(drop)
 }
 
-fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, Invalid> {
-    let said = |e: &dyn std::fmt::Display| Invalid(format!("[watch.tls]: {e}"));
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&tls.certificate).and_then(Iterator::collect);
-    let chain = chain.map_err(|e| said(&format!("{}: {e}", tls.certificate.display())))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| said(&format!("{}: {e}", tls.key.display())))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| said(&e))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| said(&e))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// Where OpenTelemetry's variables say that metrics and traces go.
+fn telemetry(get: impl Fn(&str) -> Option<String>) -> Result<Option<otlp::Environment>, Invalid> {
+    otlp::Environment::read("whostalled-watch", &get).map_err(|refused| Invalid(refused.to_string()))
 }
 
-fn load_blackbox(file: &CheckFile) -> Result<Blackbox, FileError> {
-    let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
-    FileError::read(path, Blackbox::parse)
+/// What is exported, and where to.
+struct Exported {
+    environment: otlp::Environment,
+    traced: mpsc::Receiver<Trace>,
+    /// While it is there, somebody may still send one.
+    _traces: mpsc::Sender<Trace>,
 }
 
 fn note_unsupported(status: &Status, blackbox: &Blackbox) {
@@ -198,61 +206,28 @@ impl Reloading {
         self.seen = now;
         let outcome = self.reload(status);
         metrics.reload.set(i64::from(outcome.is_ok()));
+        if let Ok(checks) = &outcome {
+            info!(checks, file = %self.path.display(), "the check file was read again");
+        }
         status.trouble("reload", outcome.err().map(|error| format!("{error}; the checks before it go on")));
     }
 
-    /// All of it, or nothing.
-    fn reload(&self, status: &Status) -> Result<(), FileError> {
-        let file = CheckFile::load(&self.path)?;
-        let checks = prepare(&file).map_err(|e| FileError::invalid(&self.path, e))?;
-        let blackbox = load_blackbox(&file)?;
+    /// All of it, or nothing; gives the number of checks.
+    fn reload(&self, status: &Status) -> Result<usize, FileError> {
+        let Opened { file, checks, blackbox, .. } = Opened::open(&self.path)?;
+        file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(status, &blackbox);
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
         status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
         self.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.blackbox.send_replace(Arc::new(blackbox));
-        let _ = self.configs.send(Arc::new(file));
+        let n = file.checks.len();
+        let _ = self.configs.send(file);
         self.checks.send_replace(checks);
-        Ok(())
+        Ok(n)
     }
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHECK: &str = "[[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\ninsecure = true\n";
-
-    #[test]
-    fn what_is_valid_will_start() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("checks.toml");
-        let said = |text: &str| {
-            std::fs::write(&path, text).expect("it is writable");
-            validate(&path)
-        };
-        assert_eq!(said(CHECK).expect("it is valid"), (1, vec![]));
-        let broken = folder.path().join("bb.yml");
-        std::fs::write(&broken, "modules: [").expect("it is writable");
-        for (text, missed) in [
-            (format!("{CHECK}ca = \"/no/such/ca.pem\"\n").replace("insecure = true\n", ""), "/no/such/ca.pem"),
-            (format!("{CHECK}certificate = \"/no/such/c.pem\"\nkey = \"/no/such/k.pem\"\n"), "/no/such/c.pem"),
-            (format!("{CHECK}headers = {{ A = {{ file = \"/no/such/token\" }} }}\n"), "/no/such/token"),
-            (format!("[watch]\nblackbox = \"/no/such/bb.yml\"\n{CHECK}"), "/no/such/bb.yml"),
-            (format!("[watch]\nblackbox = \"{}\"\n{CHECK}", broken.display()), "bb.yml"),
-            (format!("[watch]\nstore = \"/no/such/folder/a.db\"\n{CHECK}"), "/no/such/folder"),
-            (format!("[watch]\nauth = {{ bearer = {{ file = \"/no/such/secret\" }} }}\n{CHECK}"), "/no/such/secret"),
-            (
-                format!("[watch]\ntls = {{ certificate = \"/no/such/s.pem\", key = \"/no/such/k.pem\" }}\n{CHECK}"),
-                "/no/such/s.pem",
-            ),
-        ] {
-            let error = said(&text).expect_err(&text).to_string();
-            assert!(error.contains(missed), "{text}: {error}");
-        }
-    }
 }
