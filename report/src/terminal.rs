@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::judging::verdict::Verdict;
+use analysis::judging::vocabulary::in_words;
 use anstyle::{AnsiColor, Style};
 use records::handshake::HandshakeRecord;
 use records::run::{Best, Footing, RunRecord};
@@ -133,11 +134,9 @@ fn colour(verdict: &Verdict) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
-/// "client host (cpu starved), 512 ms ± 4 ms beyond the baseline".
+/// "client host, waiting for a CPU (512 ms ± 4 ms)".
 pub fn words(verdict: &Verdict) -> String {
-    let one = |c: &analysis::judging::verdict::Culprit| {
-        format!("{} ({} ± {})", c.label().replace('_', " ").replace('/', ", "), c.excess, c.error)
-    };
+    let one = |c: &analysis::judging::verdict::Culprit| format!("{} ({} ± {})", in_words(&c.label()), c.excess, c.error);
     match verdict {
         Verdict::Healthy => "healthy".into(),
         Verdict::Culprit { primary, second: None } => one(primary),
@@ -147,7 +146,7 @@ pub fn words(verdict: &Verdict) -> String {
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
         }
-        Verdict::Aborted { .. } => verdict.label().replace('/', " by "),
+        Verdict::Aborted { .. } => in_words(&verdict.label()),
     }
 }
 
