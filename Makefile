@@ -47,10 +47,10 @@ check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-q
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -109,6 +109,9 @@ scenarios: build ## Run every scenario once, for real
 
 failures: build ## What goes wrong around a run
 	$(call e2e,run_failures,600)
+
+first-run: build ## A check without a file, files to begin with, the documented example, the log, OpenTelemetry
+	$(call e2e,first_run,600)
 
 watch-failures: build ## What goes wrong around `watch`: no alert may be lost
 	$(call e2e,watch_failures,600)
@@ -176,7 +179,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth first-day build-cost bench msrv advisories fuzz
+.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -219,6 +222,18 @@ build-cost: ## CPU seconds of a fresh build, of make demo, and of building again
 	cargo xtask build-cost
 
 bench: build ## How fast captures are read, against cat and tshark, and with link-time optimisation; then the stages
+documented-commands: build ## Every command of README and docs, run as it stands
+	$(call e2e,documented_commands,900)
+
+pages: build ## Every page and report in a real browser: phone to wall, dark and light, keyboard, screen reader
+	@cargo xtask install-missing pages
+	npm ci --no-audit --no-fund --silent --prefix e2e/browser
+	$(call e2e,pages,600)
+
+dashboards: build ## Panels and rules against a real Prometheus, with classic and with native histograms
+	$(call e2e,dashboards,600)
+
+bench: build ## How fast captures are read, against cat and tshark; then the stages
 	cargo build --release --locked -p whostalled-sim
 	cargo xtask bench
 	cargo build --profile dist --locked

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use whostalled_alerting::clock::UnixSeconds;
 use whostalled_alerting::states::{Active, Blame, KofN, Rule, State};
-use whostalled_alerting::{Culprit, Event, Receiver};
+use whostalled_alerting::{Culprit, Event, Family, Receiver};
 
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -24,6 +24,7 @@ fn event(active: Active, ended: Option<UnixSeconds>) -> Event {
         since: active.since,
         ended,
         blame: active.blame,
+        before: None,
         labels: BTreeMap::from([("team".to_owned(), "edge".to_owned())]),
         link: None,
     }
@@ -34,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 2 };
     let slow = || Blame {
         culprit: Culprit::Edge,
+        family: Family::Slow,
         phase: "server_flight".into(),
+        words: "ClientHello to server flight".into(),
         ms: 312.0,
         sentence: "The edge took 312 ms before its flight.".into(),
     };

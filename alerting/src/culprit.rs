@@ -70,6 +70,20 @@ impl Culprit {
             Culprit::Inconclusive => "slow, and the evidence does not say who",
         }
     }
+
+    /// Who it is, in words for people.
+    pub const fn whose(self) -> &'static str {
+        match self {
+            Culprit::Resolver => "the resolver",
+            Culprit::Path => "the path",
+            Culprit::Loss => "packet loss",
+            Culprit::Edge | Culprit::Certificate => "the edge",
+            Culprit::Protocol => "the protocols",
+            Culprit::Access => "our own access",
+            Culprit::Prober => "the prober itself",
+            Culprit::Inconclusive => "the evidence does not say who",
+        }
+    }
 }
 
 impl fmt::Display for Culprit {

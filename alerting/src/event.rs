@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
+use crate::family::{Family, Severity};
 use crate::states::Blame;
 
 /// An alert that began, changed or ended.
@@ -29,6 +30,9 @@ pub struct Event {
     pub ended: Option<UnixSeconds>,
     /// Whose fault, and the evidence.
     pub blame: Blame,
+    /// What it was about before, where this says that it is another thing now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Blame>,
     /// Labels of the check.
     pub labels: BTreeMap<String, String>,
     /// Where to look.
@@ -38,18 +42,35 @@ pub struct Event {
 impl Event {
     /// One line.
     pub fn summary(&self) -> String {
-        let Blame { culprit, phase, ms, .. } = &self.blame;
+        let Blame { culprit, family, ms, .. } = &self.blame;
         let from = if self.seen_from.is_empty() { self.vantage.clone() } else { listed(&self.seen_from) };
-        match self.check.as_str() {
-            PROBER => format!("The prober at {from} is too sick to judge others"),
-            AGENT if self.resolved => format!("The agent {from} is heard of again"),
-            AGENT => format!("The agent {from} is not heard of: what it checks is not known"),
-            AGENTS if self.resolved => "Agents are heard of again".into(),
-            AGENTS => "No agent is heard of: nothing that the fleet checks is known".into(),
-            check if self.resolved => format!("{check} from {from}: over (it was: {})", culprit.words()),
-            check if *ms > 0.0 => format!("{check} from {from}: {}, {ms:.0} ms in {phase}", culprit.words()),
-            check => format!("{check} from {from}: {} ({phase})", culprit.words()),
+        let place = self.blame.in_words();
+        match (self.check.as_str(), family) {
+            (PROBER, _) => format!("The prober at {from} is too sick to judge others"),
+            (AGENT, _) if self.resolved => format!("The agent {from} is heard of again"),
+            (AGENT, _) => format!("The agent {from} is not heard of: what it checks is not known"),
+            (AGENTS, _) if self.resolved => "Agents are heard of again".into(),
+            (AGENTS, _) => "No agent is heard of: nothing that the fleet checks is known".into(),
+            (check, _) if self.resolved => format!("{check} from {from}: over (it was: {})", culprit.words()),
+            (check, Family::Slow) if *ms >= 1.0 => format!("{check} from {from}: {}, {ms:.0} ms in {place}", culprit.words()),
+            (check, Family::Failing) => format!("{check} from {from}: {place} ({})", culprit.whose()),
+            (check, Family::Slow | Family::Certificate | Family::Prober) => {
+                format!("{check} from {from}: {} ({place})", culprit.words())
+            }
         }
+    }
+
+    /// Its severity.
+    pub fn severity(&self) -> Severity {
+        self.blame.family.severity(self.blame.culprit)
+    }
+}
+
+/// Words of at most so many characters: what is longer ends in `…`.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 
@@ -80,6 +101,8 @@ pub fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
+    use crate::receiver::tests::event;
 
     #[test]
     fn names_are_listed_while_they_are_few() {
@@ -95,5 +118,26 @@ mod tests {
             "a1, a2, a3, a4, a5 and 3 others",
         ];
         assert_eq!(said, wanted);
+    }
+
+    #[test]
+    fn a_failure_is_said_in_words_and_has_no_milliseconds() {
+        let mut refused = event(Culprit::Edge, None);
+        refused.blame.family = Family::Failing;
+        (refused.blame.phase, refused.blame.words, refused.blame.ms) =
+            ("connect_refused".into(), "connection refused".into(), 0.0);
+        assert_eq!(refused.summary(), "login from here: connection refused (the edge)");
+        assert_eq!(refused.severity(), Severity::Critical);
+        refused.blame.words.clear();
+        assert_eq!(refused.summary(), "login from here: connect refused (the edge)", "records of before had no words");
+        assert_eq!(
+            event(Culprit::Edge, None).summary(),
+            "login from here: the edge is slow or fails, 312 ms in ClientHello to server flight"
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        assert_eq!((shortened("Zürich", 6), shortened("Zürich", 3)), ("Zürich".to_owned(), "Zü…".to_owned()));
     }
 }

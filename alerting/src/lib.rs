@@ -13,6 +13,7 @@
 pub mod clock;
 pub mod culprit;
 pub mod event;
+pub mod family;
 pub mod incident;
 pub mod metrics;
 pub mod outbox;
@@ -25,6 +26,7 @@ pub mod store;
 
 pub use culprit::Culprit;
 pub use event::Event;
+pub use family::{Family, Severity};
 pub use incident::Incident;
 pub use receiver::Receiver;
 pub use sending::Client;

@@ -31,6 +31,13 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Shows 0 for a receiver that nothing was said to yet.
+    pub fn begin(&self, receiver: &str) {
+        for family in [&self.delivered, &self.failed, &self.refused, &self.dropped] {
+            drop(family.get_or_create(&ByReceiver { receiver: receiver.to_owned() }));
+        }
+    }
+
     /// Shows them.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("outbox_messages", "Messages that wait for their receivers", self.waiting.clone());

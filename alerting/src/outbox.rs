@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{debug, error, info, warn};
 
 use crate::clock::UnixSeconds;
 use crate::event::Event;
@@ -76,7 +77,7 @@ impl Outbox {
             if Instant::now() >= retry_at {
                 let mut left = VecDeque::new();
                 while let Some((receiver, event)) = unsaved.pop_front() {
-                    match self.send(&receiver, &event).await {
+                    match self.send(&receiver, &event, false).await {
                         Sent::NotNow => left.push_back((receiver, event)),
                         Sent::Refused(why) => self.refused(&receiver, &event, &why, None),
                         Sent::Nobody => self.dropped(&receiver, &event, NOBODY),
@@ -113,7 +114,7 @@ impl Outbox {
         let each = by_receiver.into_iter().map(|(receiver, messages)| async move {
             let mut outcomes = Vec::new();
             for message in messages {
-                let sent = self.send(&receiver, &message.event).await;
+                let sent = self.send(&receiver, &message.event, false).await;
                 let stop = matches!(sent, Sent::NotNow);
                 outcomes.push((message, sent));
                 if stop {
@@ -157,7 +158,7 @@ impl Outbox {
             Refused { receiver: receiver.into(), event: event.clone(), why: why.into(), at: UnixSeconds::now(), kept: true };
         let known = self.status.change(|now| now.refused.iter().any(|r| r.same(&new) && r.why == new.why));
         if waiting.is_some() || !known {
-            eprintln!("whostalled: {receiver} refused a message for good: {why}. It was: {}", visible(&event.summary()));
+            error!(receiver, why, alert = %visible(&event.summary()), "a receiver refused a message for good");
             self.delivery.refused.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
         }
         if let Err(error) = self.store.refuse(&new, waiting) {
@@ -180,7 +181,7 @@ impl Outbox {
     }
 
     fn dropped(&self, receiver: &str, event: &Event, why: &str) {
-        eprintln!("whostalled: a message for {receiver} was dropped: {why}. It was: {}", visible(&event.summary()));
+        error!(receiver, why, alert = %visible(&event.summary()), "a message was dropped");
         self.delivery.dropped.get_or_create(&ByReceiver { receiver: receiver.to_owned() }).inc();
     }
 
@@ -205,25 +206,32 @@ impl Outbox {
         for receiver in receivers.iter().filter(|r| r.is_told_again()) {
             for event in &firing {
                 let name = receiver.name();
-                if let Sent::Refused(why) = self.send(&name, event).await {
+                if let Sent::Refused(why) = self.send(&name, event, true).await {
                     self.refused(&name, event, &why, None);
                 }
             }
         }
     }
 
-    async fn send(&self, name: &str, event: &Event) -> Sent {
+    async fn send(&self, name: &str, event: &Event, again: bool) -> Sent {
         let receivers = Arc::clone(&self.receivers.borrow());
         let Some(receiver) = receivers.iter().find(|r| r.name() == name) else { return Sent::Nobody };
         let label = ByReceiver { receiver: name.to_owned() };
         let Err(failed) = self.client.tell(receiver, event, UnixSeconds::now()).await else {
             self.delivery.delivered.get_or_create(&label).inc();
+            let state = if event.resolved { "resolved" } else { "firing" };
+            if again {
+                debug!(receiver = name, alert = event.key, state, "told a receiver again");
+            } else {
+                info!(receiver = name, alert = event.key, state, "told a receiver");
+            }
             return Sent::Taken;
         };
         self.delivery.failed.get_or_create(&label).inc();
         match failed {
             Failed::Refused(answer) => Sent::Refused(answer.to_string()),
             Failed::Secret(_) | Failed::Tls(_) | Failed::Client(_) | Failed::Network(_) | Failed::NotNow(_) => {
+                warn!(receiver = name, alert = event.key, why = %failed, "a receiver was not told; it is tried again");
                 self.status.trouble("outbox", Some(format!("{name}: {failed}")));
                 Sent::NotNow
             }

@@ -147,6 +147,25 @@ impl Client {
         }
     }
 
+    /// Posts JSON to somebody who is no receiver of alerts; only a good answer counts.
+    ///
+    /// # Errors
+    /// If it was not taken: by whose fault.
+    pub async fn post_json(&self, url: &str, headers: &[(String, String)], body: Value) -> Result<(), Failed> {
+        let mut request = Request::json(url, body, None);
+        for (name, value) in headers {
+            // One that is none would be the configuration's fault, and says so by the answer that is missing.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                request = request.header(name, value);
+            }
+        }
+        let answer = self.post(&request).await?;
+        match answer.status {
+            200..=299 => Ok(()),
+            _ => Err(Failed::NotNow(answer)),
+        }
+    }
+
     /// Sends a request; gives what was answered, whatever it means.
     ///
     /// # Errors
@@ -225,8 +244,8 @@ fn built(tls: &TlsOptions, redirect: Policy) -> Result<reqwest::Client, Failed> 
 mod tests {
     use super::*;
     use crate::culprit::Culprit;
-    use crate::receiver::Webhook;
     use crate::receiver::tests::event;
+    use crate::receiver::{Format, Webhook};
     use crate::secret::Secret;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -245,7 +264,7 @@ mod tests {
     }
 
     fn webhook(url: String, token: Option<Secret>) -> Receiver {
-        Receiver::Webhook(Webhook { url, token })
+        Receiver::Webhook(Webhook { url: url.as_str().into(), token, format: Format::Own })
     }
 
     async fn tell(client: &Client, receiver: &Receiver) -> Result<(), Failed> {

@@ -1,7 +1,7 @@
 //! From rounds to alerts: `k` of `n`, hysteresis, flap damping, maintenance.
 //!
 //! Pure. A round that the gate keeps out changes nothing. An alert whose culprit changes stays the same alert with another text: the
-//! receiver's key is check and vantage, never the culprit.
+//! key is check and vantage, never the culprit. Where a receiver's labels have the culprit, it hears that the alert of before is over.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
 use crate::culprit::Culprit;
+use crate::family::Family;
 
 /// In which alerts that come again count as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
@@ -32,12 +33,30 @@ pub struct KofN {
 pub struct Blame {
     /// Whose fault.
     pub culprit: Culprit,
-    /// Which phase most of it was in, or the reason of a failure.
+    /// What kind of trouble it is.
+    #[serde(default)]
+    pub family: Family,
+    /// Which phase most of it was in, or the reason of a failure: its label.
     pub phase: String,
-    /// How much beyond the baseline, in milliseconds.
+    /// The same in words for people; empty in records of before there were any.
+    #[serde(default)]
+    pub words: String,
+    /// How much beyond the baseline, in milliseconds; 0 where something failed rather than took long.
     pub ms: f64,
     /// The evidence, in one sentence.
     pub sentence: String,
+}
+
+impl Blame {
+    /// The phase or the reason, in words for people.
+    pub fn in_words(&self) -> String {
+        if self.words.is_empty() { self.phase.replace('_', " ") } else { self.words.clone() }
+    }
+
+    /// Whether both are told by the same alert: the same family, and the same culprit.
+    pub fn same_alert(&self, other: &Self) -> bool {
+        (self.culprit, self.family) == (other.culprit, other.family)
+    }
 }
 
 /// An alert that is on.
@@ -73,8 +92,8 @@ pub struct State {
 pub enum Transition {
     /// It began.
     Fire(Active),
-    /// Another culprit now.
-    Change(Active),
+    /// Another culprit now, or another family; and what it was before.
+    Change(Active, Blame),
     /// It is over, since then.
     Resolve(Active, UnixSeconds),
 }
@@ -84,8 +103,25 @@ impl Transition {
     #[must_use]
     pub fn into_parts(self) -> (Active, Option<UnixSeconds>) {
         match self {
-            Transition::Fire(active) | Transition::Change(active) => (active, None),
+            Transition::Fire(active) | Transition::Change(active, _) => (active, None),
             Transition::Resolve(active, over) => (active, Some(over)),
+        }
+    }
+
+    /// What the alert was about before, if that is another thing now.
+    pub fn before(&self) -> Option<&Blame> {
+        match self {
+            Transition::Change(_, before) => Some(before),
+            Transition::Fire(_) | Transition::Resolve(..) => None,
+        }
+    }
+
+    /// What happened, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Transition::Fire(_) => "firing",
+            Transition::Change(..) => "changed",
+            Transition::Resolve(..) => "resolved",
         }
     }
 }
@@ -105,9 +141,10 @@ impl State {
     /// ```
     /// use whostalled_alerting::clock::UnixSeconds;
     /// use whostalled_alerting::states::{Blame, KofN, Rule, State, Transition};
-    /// use whostalled_alerting::Culprit;
+    /// use whostalled_alerting::{Culprit, Family};
     ///
-    /// let slow = Blame { culprit: Culprit::Edge, phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+    /// let (phase, words) = ("server_flight".into(), "ClientHello to server flight".into());
+    /// let slow = Blame { culprit: Culprit::Edge, family: Family::Slow, phase, words, ms: 312.0, sentence: "The edge took 312 ms.".into() };
     /// let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 3 };
     /// let mut state = State::default();
     /// assert_eq!(state.round(UnixSeconds::from_secs(0), Some(slow.clone()), rule, false), None);
@@ -128,7 +165,7 @@ impl State {
             Some(active) => {
                 active.rounds += 1;
                 active.bad += u32::from(blame.is_some());
-                if let Some(worse) = blame.filter(|b| b.culprit == active.blame.culprit && b.ms > active.blame.ms) {
+                if let Some(worse) = blame.filter(|b| b.same_alert(&active.blame) && b.ms > active.blame.ms) {
                     active.blame = worse;
                 }
                 if self.good >= patience {
@@ -165,24 +202,24 @@ impl State {
         (!resting).then_some(Transition::Fire(active))
     }
 
-    /// Another culprit in `k` of the last `n` rounds.
+    /// Another culprit, or another family, in `k` of the last `n` rounds.
     fn changed(&mut self, rule: Rule) -> Option<Transition> {
         let leading = self.leading()?;
-        let times = self.recent.iter().filter(|(_, b)| b.as_ref().is_some_and(|b| b.culprit == leading.culprit)).count();
+        let times = self.recent.iter().filter(|(_, b)| b.as_ref().is_some_and(|b| b.same_alert(&leading))).count();
         let active = self.active.as_mut()?;
-        if leading.culprit == active.blame.culprit || times < rule.fire.k as usize || !active.told {
+        if leading.same_alert(&active.blame) || times < rule.fire.k as usize || !active.told {
             return None;
         }
-        active.blame = leading;
-        Some(Transition::Change(active.clone()))
+        let before = std::mem::replace(&mut active.blame, leading);
+        Some(Transition::Change(active.clone(), before))
     }
 
     /// The latest word on whoever is blamed most often.
     fn leading(&self) -> Option<Blame> {
         let blames = || self.recent.iter().filter_map(|(_, b)| b.as_ref());
-        let votes = |culprit: Culprit| blames().filter(|b| b.culprit == culprit).count();
-        blames().rev().max_by_key(|b| votes(b.culprit)).map(|most| {
-            let said = blames().filter(|b| b.culprit == most.culprit);
+        let votes = |blame: &Blame| blames().filter(|b| b.same_alert(blame)).count();
+        blames().rev().max_by_key(|b| votes(b)).map(|most| {
+            let said = blames().filter(|b| b.same_alert(most));
             said.max_by(|a, b| a.ms.total_cmp(&b.ms)).unwrap_or(most).clone()
         })
     }
@@ -196,7 +233,8 @@ mod tests {
     const RULE: Rule = Rule { fire: KofN { k: 3, n: 5 }, resolve_after: 2 };
 
     fn blame(culprit: Culprit) -> Option<Blame> {
-        Some(Blame { culprit, phase: "server_flight".into(), ms: 200.0, sentence: String::new() })
+        let (phase, words) = ("server_flight".into(), String::new());
+        Some(Blame { culprit, family: Family::Slow, phase, words, ms: 200.0, sentence: String::new() })
     }
 
     fn second(at: i64) -> UnixSeconds {
@@ -214,7 +252,7 @@ mod tests {
             let at = start + i as i64;
             said.extend(state.round(second(at), blame, RULE, false).map(|t| match t {
                 Transition::Fire(a) => (at, format!("fire {} since {}", a.blame.culprit, a.since.secs())),
-                Transition::Change(a) => (at, format!("change {}", a.blame.culprit)),
+                Transition::Change(a, before) => (at, format!("change {} from {}", a.blame.culprit, before.culprit)),
                 Transition::Resolve(_, over) => (at, format!("resolve {}", over.secs())),
             }));
         }
@@ -232,7 +270,7 @@ mod tests {
     fn another_culprit_is_the_same_alert_with_another_text() {
         let said = play(&mut State::default(), 0, "eeepppp..");
         assert_eq!(said[0].1, "fire edge since 0");
-        assert_eq!(said[1].1, "change path");
+        assert_eq!(said[1].1, "change path from edge");
         assert_eq!(said.len(), 3);
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tracing::{info, warn};
 
 use crate::event::Event;
 use crate::store::Refused;
@@ -37,16 +38,22 @@ impl AlertStatus {
     pub fn note(&self, event: &Event) {
         self.change(|now| match event.resolved {
             true => now.firing.remove(&event.key),
-            false => now.firing.insert(event.key.clone(), event.clone()),
+            // What it was before is told once.
+            false => now.firing.insert(event.key.clone(), Event { before: None, ..event.clone() }),
         });
     }
 
     /// Something is wrong with a part of ourselves, or (with nothing said) no longer.
     pub fn trouble(&self, part: &'static str, what: Option<String>) {
-        self.change(|now| match what {
-            Some(what) => now.trouble.insert(part, what),
+        let before = self.change(|now| match &what {
+            Some(what) => now.trouble.insert(part, what.clone()),
             None => now.trouble.remove(part),
         });
+        match (&what, &before) {
+            (Some(what), before) if before.as_ref() != Some(what) => warn!(part, "{what}"),
+            (None, Some(before)) => info!(part, before, "over"),
+            (Some(_) | None, _) => {}
+        }
     }
 
     /// All of it, as it is now.

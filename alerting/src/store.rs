@@ -6,6 +6,7 @@
 //!
 //! Times in the tables are seconds of the wall clock since the Unix epoch.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, Transaction, params};
@@ -82,6 +83,14 @@ pub struct Batch {
 /// What went wrong with the database: this host's fault, or that of who named the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// Its folder cannot be made.
+    #[error("the folder {} cannot be made: {source}; make it, or name another place for the store", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It cannot be opened or made.
     #[error("{}: {source}", path.display())]
     Open {
@@ -114,6 +123,13 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
+/// Makes the folder of a file, for this user only, where there is none.
+fn make_folder_of(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })
+}
+
 /// The database.
 pub struct Store(Connection);
 
@@ -131,6 +147,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, tables: &str) -> Result<Self> {
+        make_folder_of(path)?;
         let unopened = |source| StoreError::Open { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(unopened)?;
         let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;

@@ -11,9 +11,12 @@ use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
 
 // All of it is the binary's; here only its description is asked for.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../src/args.rs"]
 mod args;
+#[allow(dead_code)]
+#[path = "../src/logging.rs"]
+mod logging;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("name a folder")?;

@@ -3,6 +3,7 @@
 mod accuracy;
 mod allocator;
 mod args;
+mod beginning;
 mod comparing;
 mod explaining;
 #[cfg(feature = "fleet")]
@@ -12,6 +13,7 @@ mod fleets;
 mod fleets;
 mod hidden;
 mod importing;
+mod logging;
 mod probe;
 mod recording;
 mod run;

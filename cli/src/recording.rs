@@ -11,12 +11,12 @@ use std::time::Duration;
 use analysis::key::Key;
 use recorder::config::{Config, FilterSetting, schema};
 use recorder::control::ask;
+use recorder::init::{interfaces, outward_interface, text};
 use settings::Time;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::allocator;
 use crate::args::{Capture, CaptureAsk};
-use crate::exit;
+use crate::{allocator, beginning, exit, logging};
 
 /// Records until a signal ends it, or asks a recorder.
 ///
@@ -32,10 +32,11 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
     }
     let config = config(args)?;
     if args.validate {
-        config.check()?;
+        recorder::validate(&config)?.iter().for_each(|note| eprintln!("note: {note}"));
         println!("valid");
         return Ok(exit::HELD);
     }
+    logging::start(args.logged.log_format, args.logged.log_level);
     allocator::small_pages();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -45,10 +46,11 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
     recorder::record(config, &stop, |begun| {
         allocator::give_back(); // reading the kernel's types took much
         for note in &begun.notes {
-            eprintln!("note: {note}");
+            tracing::warn!("note: {note}");
         }
-        eprintln!("recording handshakes by {}; evidence in {}, page: http://{listen}/", begun.filter_at, folder.display());
+        tracing::info!("recording handshakes by {}; evidence in {}, page: http://{listen}/", begun.filter_at, folder.display());
     })?;
+    tracing::info!("stopped by a signal");
     Ok(exit::HELD)
 }
 
@@ -82,6 +84,13 @@ fn config(args: &Capture) -> Result<Config, recorder::config::Error> {
 
 fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
     match request {
+        CaptureAsk::Init { file, iface } => {
+            let interface = iface
+                .clone()
+                .or_else(outward_interface)
+                .ok_or_else(|| format!("name the interface: --iface NAME; this host has {}", interfaces().join(", ")))?;
+            return beginning::write(file, &text(&interface), &|file| format!("whostalled capture --config {file}"));
+        }
         CaptureAsk::Dump { last, flow, output, control } => {
             let request = match (last, flow.as_slice()) {
                 (None, [flow]) => format!("flow {}", flow.to_string().replace(',', " ")),

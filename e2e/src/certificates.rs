@@ -20,9 +20,15 @@ pub struct Certificates {
     pub key: PathBuf,
 }
 
-/// Makes them.
+/// Makes them for loopback.
 #[must_use]
 pub fn make(folder: &Path) -> Certificates {
+    make_for(folder, &["localhost", "127.0.0.1"])
+}
+
+/// Makes them for these names.
+#[must_use]
+pub fn make_for(folder: &Path, names: &[&str]) -> Certificates {
     let root_key = KeyPair::generate().expect("a key");
     let mut root = CertificateParams::new(Vec::<String>::new()).expect("no names");
     root.distinguished_name.push(DnType::CommonName, "test root");
@@ -30,7 +36,7 @@ pub fn make(folder: &Path) -> Certificates {
     root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = root.self_signed(&root_key).expect("a root");
     let issuer = Issuer::new(root, root_key);
-    let mut leaf = CertificateParams::new(["localhost", "127.0.0.1"].map(String::from)).expect("good names");
+    let mut leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("good names");
     leaf.distinguished_name.push(DnType::CommonName, "localhost");
     let key = KeyPair::generate().expect("a key");
     let cert = leaf.signed_by(&key, &issuer).expect("a certificate");

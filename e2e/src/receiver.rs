@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -29,7 +29,8 @@ impl Receiver {
         let receiver = Self(Arc::new(Inner { status: AtomicU16::new(status), heard: Mutex::default() }));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         listener.set_nonblocking(true).expect("a socket of our own");
-        let router = Router::new().route("/", post(hear)).with_state(receiver.clone());
+        // Bodies may be those of a whole exposition.
+        let router = Router::new().route("/", post(hear)).layer(DefaultBodyLimit::max(16 << 20)).with_state(receiver.clone());
         RUNTIME.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
             axum::serve(listener, router).await

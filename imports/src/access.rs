@@ -81,7 +81,7 @@ fn of_text(place: Place, text: &str) -> Result<Request, Reason> {
 
 /// A line of which only the client's end is known, and perhaps the handshake's time.
 fn other(place: Place, text: &str) -> Result<Request, Reason> {
-    let said = logline::read(text, &logline::Fields::default()).ok_or(Reason::NotUnderstood)?;
+    let said = logline::read(text, &logline::Fields::default()).map_err(|_| Reason::NotUnderstood)?;
     let handshake = said.took.and_then(|took| Some(Span::from_nanos(i64::try_from(took.as_nanos()).ok()?)));
     let trace = EdgeTrace { handshake, complete: handshake.is_some(), ..EdgeTrace::default() };
     let mut request = edge(place, Source::Line, trace, EnumSet::empty());

@@ -1,70 +1,33 @@
 //! Lines of proxies' logs → the connection they speak of.
 //!
-//! Pure. HAProxy's formats, nginx's with `$remote_addr:$remote_port`, JSON with any of the usual names (Envoy's, Caddy's, Traefik's among
-//! them, also within docker's and the journal's), labelled lines, and whatever else names the client's address with its port. A
-//! duration of the handshake in the line (`Th=512`, `"handshake_ms": 512`) is compared with the threshold. A line without one was
-//! logged because it was slow, unless its format is one in which every request is logged.
+//! Pure. JSON, labelled lines, `name=value` and entries of the journal are read by what their names say ([`roles`]); text by the formats of
+//! the programs that write it ([`text`]). A duration of the handshake in the line (`Th=512`, `"handshake_ms": 512`) is compared with the
+//! threshold. A line without one was logged because it was slow, unless its format is one in which every request is logged. A line that
+//! does not say which end is the client's is unread, with a hint, rather than guessed at.
 
+mod named;
+mod roles;
 pub(crate) mod text;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// Names of fields, as loggers write them.
-#[derive(Clone, PartialEq, Eq, Debug)]
+use named::Named;
+
+/// Names of fields as a configuration has them, which go before what names say by themselves.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Fields {
     /// The client's address, perhaps with its port.
-    pub client: Vec<String>,
+    pub client: Option<String>,
     /// The client's port.
-    pub client_port: Vec<String>,
-    /// The handshake's duration: milliseconds if the name says so or the number is whole, seconds otherwise.
-    pub duration: Vec<String>,
+    pub client_port: Option<String>,
+    /// The handshake's duration: in the unit that the name says; else milliseconds if the number is whole, seconds otherwise.
+    pub duration: Option<String>,
     /// Whether the configuration names some: its lines are then taken at their word.
     pub own: bool,
-}
-
-impl Default for Fields {
-    fn default() -> Self {
-        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        Self {
-            client: names(&[
-                "client",
-                "client_addr",
-                "client_address",
-                "client_ip",
-                "remote_addr",
-                "remote_address",
-                "remote_ip",
-                "remote",
-                "peer",
-                "src",
-                "src_ip",
-                "ci",
-                "addr",
-                "downstream_remote_address",
-                "clientaddr",
-                "request.remote_ip",
-                "request.client_ip",
-            ]),
-            client_port: names(&["client_port", "remote_port", "peer_port", "src_port", "cp", "port", "request.remote_port"]),
-            duration: names(&[
-                "handshake_ms",
-                "tls_handshake_ms",
-                "th",
-                "handshake",
-                "handshake_time",
-                "ssl_handshake_time",
-                "tls_handshake_time",
-                "tls_handshake_duration",
-                "handshake_duration",
-                "downstream_handshake_duration",
-                "downstream_tls_handshake_duration",
-            ]),
-            own: false,
-        }
-    }
 }
 
 /// What a line says.
@@ -78,12 +41,50 @@ pub struct ParsedLine {
     pub every: bool,
 }
 
+/// Why a line cannot be followed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Unread {
+    /// No address is in it.
+    NoAddress,
+    /// The client's address has no port.
+    NoPort,
+    /// The ends in it are another's: the listener's, the upstream's.
+    OtherEnd,
+    /// Several ends are in it, and nothing says which is the client's.
+    Several,
+}
+
+impl Unread {
+    /// What it lacks, and what to log instead.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Unread::NoAddress => {
+                "it names no address with a port: log the client's, as %ci:%cp (HAProxy) or $remote_addr:$remote_port (nginx), or name its field in `fields`"
+            }
+            Unread::NoPort => {
+                "it names the client's address without its port: log that too, as %ci:%cp (HAProxy), $remote_addr:$remote_port (nginx) or %DOWNSTREAM_REMOTE_ADDRESS% in JSON (Envoy)"
+            }
+            Unread::OtherEnd => "it names the listener's or the upstream's end only: log the client's, as client=ADDRESS:PORT",
+            Unread::Several => {
+                "it names several ends and does not say which is the client's: log that as client=ADDRESS:PORT, or in JSON"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.hint())
+    }
+}
+
 /// Logs within logs: docker's of the journal's of the proxy's.
 const MOST_WITHIN: u32 = 3;
-/// Fields that only access logs of Envoy, Caddy and Traefik have.
-const ACCESS_LOGS: [&str; 4] = ["response_code", "request.method", "downstreamstatus", "requestmethod"];
+/// Names under which a collector keeps another program's line.
+const KEPT: [&str; 9] =
+    ["log", "message", "msg", "MESSAGE", "short_message", "full_message", "event.original", "textPayload", "body"];
 
-/// Reads a line; absent if it names no client's address with a port.
+/// Reads a line.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,35 +93,44 @@ const ACCESS_LOGS: [&str; 4] = ["response_code", "request.method", "downstreamst
 /// let line = read("haproxy[1]: 192.0.2.7:40012 fe~ Th=512 Ti=0", &Fields::default()).expect("it names a client");
 /// assert_eq!((line.client.to_string().as_str(), line.took), ("192.0.2.7:40012", Some(Duration::from_millis(512))));
 /// ```
-pub fn read(line: &str, fields: &Fields) -> Option<ParsedLine> {
+///
+/// # Errors
+/// If it does not say which end with its port is the client's: what it lacks.
+pub fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
     within(line, fields, MOST_WITHIN)
 }
 
-fn within(line: &str, fields: &Fields, deeper: u32) -> Option<ParsedLine> {
-    let json = line.find('{').and_then(|at| serde_json::from_str::<Value>(&line[at..]).ok()).filter(Value::is_object);
-    let Some(json) = json else { return text::read(line, fields) };
+fn within(line: &str, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread> {
+    let Some(json) = line.find('{').and_then(|at| object(&line[at..])) else { return text::read(line, fields) };
     let field = |name: &str| lookup(&json, name);
     if let Some(line) = (deeper > 0).then(|| kept(&field)).flatten() {
         return within(&line, fields, deeper - 1);
     }
-    if let Some(said) = read_fields(&field, fields) {
-        let every = said.took.is_none() && !fields.own && ACCESS_LOGS.iter().any(|name| field(name).is_some());
-        return Some(ParsedLine { every, ..said });
+    match Named::of_json(&json).read(fields) {
+        Err(Unread::NoAddress) => {}
+        said => return said,
     }
-    // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012".
-    let words = field("msg").or_else(|| field("message"))?;
-    text::read(&words, fields)
+    // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012", or the line of another program.
+    match KEPT.iter().find_map(|name| field(name)) {
+        Some(words) if deeper > 0 => within(&words, fields, deeper - 1),
+        Some(words) => text::read(&words, fields),
+        None => Err(Unread::NoAddress),
+    }
 }
 
-/// Reads named fields, as the journal has them.
-pub fn read_fields(field: &dyn Fn(&str) -> Option<String>, fields: &Fields) -> Option<ParsedLine> {
-    let each = |names: &[String]| names.iter().filter_map(|name| Some((name.clone(), field(name)?))).collect::<Vec<_>>();
-    let ports = each(&fields.client_port);
-    let client = each(&fields.client).into_iter().find_map(|(_, address)| {
-        endpoint(&address).or_else(|| Some(SocketAddr::new(ip(&address)?, ports.first()?.1.trim().parse().ok()?)))
-    })?;
-    let took = each(&fields.duration).first().and_then(|(name, value)| duration(name, value));
-    Some(ParsedLine { client, took, every: false })
+/// The JSON object that a text begins with.
+fn object(text: &str) -> Option<Value> {
+    let first = serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?;
+    first.ok().filter(Value::is_object)
+}
+
+/// Reads named values, as an entry of the journal has them.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_fields<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>, fields: &Fields) -> Result<ParsedLine, Unread> {
+    let named: Named = values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    named.read(fields)
 }
 
 /// The line of another program, as docker and the journal keep it.
@@ -159,29 +169,13 @@ pub fn endpoint(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip(address)?, port.parse().ok()?))
 }
 
-/// `512 ms`, `0.512s`; without a unit, `Th` and names in `_ms` and whole numbers are milliseconds, others seconds.
-fn duration(name: &str, value: &str) -> Option<Duration> {
-    let value = value.trim();
-    let (number, unit) = value.find(|c: char| c != '.' && !c.is_ascii_digit()).map_or((value, ""), |at| value.split_at(at));
-    let number: f64 = number.parse().ok()?;
-    let name = name.to_ascii_lowercase();
-    let seconds = match unit.trim() {
-        "ms" => number / 1e3,
-        "s" => number,
-        "" if name == "th" || name.ends_with("_ms") || !value.contains('.') => number / 1e3,
-        "" => number,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn said(line: &str) -> Option<(String, Option<u128>)> {
-        read(line, &Fields::default()).map(|s| (s.client.to_string(), s.took.map(|t| t.as_millis())))
+        read(line, &Fields::default()).ok().map(|s| (s.client.to_string(), s.took.map(|t| t.as_millis())))
     }
 
     /// Whether the page says that lines of this format are read.
@@ -211,9 +205,9 @@ mod tests {
     /// What a line says about how slow its handshake was.
     fn kind(line: &str) -> String {
         match read(line, &Fields::default()) {
-            None => "unread".into(),
-            Some(ParsedLine { client, every: true, .. }) => format!("{client} every"),
-            Some(ParsedLine { client, took, .. }) => {
+            Err(_) => "unread".into(),
+            Ok(ParsedLine { client, every: true, .. }) => format!("{client} every"),
+            Ok(ParsedLine { client, took, .. }) => {
                 format!("{client} {}", took.map_or("slow".into(), |t| t.as_millis().to_string()))
             }
         }
@@ -312,7 +306,7 @@ mod tests {
         }
         let own = Fields { own: true, ..Fields::default() };
         let envoy = r#"{"downstream_remote_address":"198.51.100.4:5001","response_code":200}"#;
-        assert!(read(envoy, &own).is_some_and(|said| !said.every), "whoever names fields says what is logged");
+        assert!(read(envoy, &own).is_ok_and(|said| !said.every), "whoever names fields says what is logged");
     }
 
     #[test]
@@ -330,7 +324,8 @@ mod tests {
         }
 
         #[test]
-        fn every_address_is_found(a in 1_u32.., port in 1_u16.., before in "[q-z ]{0,20}", after in "[a-z ]{0,20}") {
+        // A port below is a listener's, unless words or its place say otherwise.
+        fn every_address_is_found(a in 1_u32.., port in 1_024_u16.., before in "[q-z ]{0,20}", after in "[a-z ]{0,20}") {
             let client = SocketAddr::from((std::net::Ipv4Addr::from(a), port));
             prop_assert_eq!(said(&format!("{before} {client} {after}")).map(|s| s.0), Some(client.to_string()));
         }

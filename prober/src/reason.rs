@@ -91,6 +91,48 @@ impl Reason {
         }
     }
 
+    /// Words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Reason::DnsNoAddress => "no such name, or no address",
+            Reason::DnsTimeout => "no resolver answered in time",
+            Reason::DnsFailed => "the name lookup failed",
+            Reason::ConnectRefused => "connection refused",
+            Reason::ConnectTimeout => "no answer to SYN in time",
+            Reason::ConnectUnreachable => "no way to the address",
+            Reason::ConnectFailed => "the connection failed",
+            Reason::TlsTimeout => "the handshake did not end in time",
+            Reason::TlsClosed => "closed during the handshake",
+            Reason::TlsReset => "reset during the handshake",
+            Reason::TlsAlert => "TLS alert from the edge",
+            Reason::TlsProtocol => "what the edge said is no TLS",
+            Reason::TlsIncompatible => "no TLS version or cipher suite in common",
+            Reason::CertificateExpired => "certificate out of date",
+            Reason::CertificateUnknownIssuer => "certificate of an unknown issuer",
+            Reason::CertificateWrongName => "certificate for another name",
+            Reason::CertificateInvalid => "certificate not valid",
+            Reason::RequestTimeout => "no answer to the request in time",
+            Reason::RequestClosed => "closed before the answer was complete",
+            Reason::HttpMalformed => "the answer is no HTTP",
+            Reason::HttpStatus => "another HTTP status than asked for",
+            Reason::ProxyFailed => "the proxy did not let it through",
+            Reason::ClientCertificateDemanded => "the edge demands a client certificate",
+            Reason::Prober => "the prober itself could not do it",
+        }
+    }
+
+    /// In words, with what whoever found it said: `connection refused (os error 111)` is not said twice.
+    pub fn said(self, detail: &str) -> String {
+        let words = self.words();
+        let upper = words.chars().take(1).flat_map(char::to_uppercase).chain(words.chars().skip(1)).collect::<String>();
+        let said_already = detail.to_lowercase().starts_with(&words.to_lowercase());
+        if detail.is_empty() || said_already {
+            if said_already { detail.to_owned() } else { upper }
+        } else {
+            format!("{upper}: {detail}")
+        }
+    }
+
     /// Whether nothing came in time: who held it up is a question of time, not of words.
     pub fn is_timeout(self) -> bool {
         matches!(self, Reason::DnsTimeout | Reason::ConnectTimeout | Reason::TlsTimeout | Reason::RequestTimeout)

@@ -19,11 +19,11 @@ const LINES: [&str; 5] = [
 /// The trigger in a line, or why there is none.
 fn trigger(line: &str) -> Result<Trigger, &'static str> {
     match read(line, &Fields::default()) {
-        None => Err("no client's address and port in it"),
-        Some(ParsedLine { every: true, .. }) => Err("a log of all requests, which says nothing of handshakes"),
-        Some(ParsedLine { took: Some(took), .. }) if took < AT_LEAST => Err("not slow"),
+        Err(unread) => Err(unread.hint()),
+        Ok(ParsedLine { every: true, .. }) => Err("a log of all requests, which says nothing of handshakes"),
+        Ok(ParsedLine { took: Some(took), .. }) if took < AT_LEAST => Err("not slow"),
         // A line without a time is somebody's word that this one was slow.
-        Some(ParsedLine { client, .. }) => {
+        Ok(ParsedLine { client, .. }) => {
             let source = Source::Log(LogLine { text: line.to_owned(), entry: None });
             Ok(Trigger { client, server: None, source })
         }

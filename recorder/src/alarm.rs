@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use alerting::Culprit as Blamed;
 use alerting::clock::UnixSeconds;
 use alerting::states::{Blame, Rule, State, Transition};
+use alerting::{Culprit as Blamed, Family};
 use analysis::judging::ledger::Owner;
 
 use crate::config::Alerts;
@@ -42,7 +42,10 @@ const PATH: [Culprit; 3] = [SLOW_PATH, LOSS, Culprit::Aborted(Owner::Path)];
 pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Blame> {
     let enough = |bad: u64, all: u64| bad >= u64::from(alerts.least) && bad as f64 >= alerts.share * all as f64;
     let of = |slow: &BTreeMap<Culprit, u64>, culprits: &[Culprit]| -> u64 { culprits.iter().filter_map(|c| slow.get(c)).sum() };
-    let blame = |culprit: Blamed, sentence: String| Blame { culprit, phase: "handshake".into(), ms: 0.0, sentence };
+    let blame = |culprit: Blamed, sentence: String| {
+        let (family, phase, words) = (Family::Slow, "handshake".into(), "the handshake".into());
+        Blame { culprit, family, phase, words, ms: 0.0, sentence }
+    };
     let mut found = BTreeMap::new();
     let bad = of(&sums.everywhere.slow, &EDGE);
     if enough(bad, sums.everywhere.all) {
@@ -138,7 +141,7 @@ mod tests {
             for (name, transition) in alarm.round(UnixSeconds::from_secs(now), &wrong(&sums, &alerts, 60), &alerts) {
                 let what = match transition {
                     Transition::Fire(_) => "fire",
-                    Transition::Change(_) => "change",
+                    Transition::Change(..) => "change",
                     Transition::Resolve(..) => "resolve",
                 };
                 said.push(format!("{round} {what} {name}"));

@@ -10,10 +10,12 @@ use alerting::status::AlertStatus;
 use alerting::store::Batch;
 use alerting::{Event, Incident, Store};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
 
 use crate::alarm::{Alarm, wrong};
 use crate::config::Config;
 use crate::error::Error;
+use crate::evidence_store::make_folder;
 use crate::metrics::{ByAlert, Metrics};
 use crate::tally::Sums;
 use crate::view::Shown;
@@ -45,6 +47,9 @@ impl Alerter {
         direct: UnboundedSender<(String, Event)>,
     ) -> Result<Self, Error> {
         let path = &config.alerts.store;
+        if let Some(folder) = path.parent() {
+            make_folder(folder).map_err(|source| Error::File { path: folder.to_owned(), source })?;
+        }
         private(path).map_err(|source| Error::File { path: path.clone(), source })?;
         let store = open(path)?;
         let states = store.states().map_err(|e| Error::Store(e.to_string()))?;
@@ -70,8 +75,11 @@ impl Alerter {
         let said = self.alarm.round(UnixSeconds::now(), &wrong, alerts);
         let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {
+            let (word, before) = (transition.word(), transition.before().cloned());
             let (active, ended) = transition.into_parts();
-            let event = self.event(&name, &active, ended);
+            let event = Event { before, ..self.event(&name, &active, ended) };
+            let (family, culprit) = (event.blame.family.label(), event.blame.culprit.label());
+            warn!(alert = event.key, state = word, family, culprit, "{}", event.blame.sentence);
             self.board.note(&event);
             batch.incidents.push(Incident::of(&event, &active));
             batch.messages.extend(self.config.receivers.iter().map(|r| (r.name(), event.clone())));
@@ -106,15 +114,23 @@ impl Alerter {
         let sentences = on.iter().filter_map(|(name, s)| Some((name.clone(), s.active.as_ref()?.blame.sentence.clone())));
         let alerts = sentences.collect();
         let troubles = ["outbox", "refused"].map(|part| (part, self.board.change(|seen| seen.trouble.get(part).cloned())));
-        self.shown.change(|status| status.alerts = alerts);
-        troubles.into_iter().for_each(|(part, trouble)| self.shown.trouble(part, trouble));
+        // The outbox has logged them already.
+        self.shown.change(|status| {
+            status.alerts = alerts;
+            for (part, trouble) in troubles {
+                match trouble {
+                    Some(trouble) => status.trouble.insert(part.to_owned(), trouble),
+                    None => status.trouble.remove(part),
+                };
+            }
+        });
     }
 
     fn event(&self, name: &str, active: &Active, ended: Option<UnixSeconds>) -> Event {
         let site = &self.config.capture.site;
         Event {
             key: format!("capture {name}@{site}"),
-            check: format!("handshakes, {name}"),
+            check: check_of(name),
             vantage: site.clone(),
             seen_from: Vec::new(),
             target: site.clone(),
@@ -122,10 +138,16 @@ impl Alerter {
             since: active.since,
             ended,
             blame: active.blame.clone(),
+            before: None,
             labels: BTreeMap::new(),
             link: None,
         }
     }
+}
+
+/// What receivers hear an alert's check called.
+pub(crate) fn check_of(subject: &str) -> String {
+    format!("handshakes, {subject}")
 }
 
 /// Opens the database of alerts.

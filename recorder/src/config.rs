@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use alerting::Receiver;
 use alerting::states::KofN;
+use alerting::{Receiver, receiver};
 use analysis::judging::policy;
 use bytesize::ByteSize;
 use capture::limits::Limits;
@@ -13,9 +13,8 @@ use capture::tap::FilterAt;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use settings::Time;
 use settings::place::unread;
-use settings::words::{NotPlain, plain};
-use settings::{Time, Wrong};
 
 use crate::admission::Rate;
 use imports::logline::Fields;
@@ -48,22 +47,6 @@ pub enum Error {
     /// Nothing to listen for.
     #[error("name a port: --port 443, or ports = [443] in [capture]")]
     NoPort,
-    /// Too little to remember anything in.
-    #[error("memory = \"{0}\": at least 1MiB")]
-    LittleMemory(ByteSize),
-    /// A threshold for something that there is not.
-    #[error("[{table}] {name}: there are {}", .known.join(", "))]
-    Unknown {
-        /// Where it is written.
-        table: &'static str,
-        /// What is written.
-        name: String,
-        /// What could be.
-        known: &'static [&'static str],
-    },
-    /// More bad judgements than are looked at.
-    #[error("[alerts] fire = {{ k = {}, n = {} }}: k is from 1 to n", .0.k, .0.n)]
-    Fire(KofN),
 }
 
 /// All of it.
@@ -283,21 +266,11 @@ pub struct FieldNames {
 }
 
 impl FieldNames {
-    /// These names before the usual ones.
-    pub fn with_usual(&self) -> Fields {
-        let mut fields = Fields::default();
-        let mut own = false;
-        for (named, usual) in [
-            (&self.client, &mut fields.client),
-            (&self.client_port, &mut fields.client_port),
-            (&self.duration, &mut fields.duration),
-        ] {
-            if let Some(name) = named {
-                usual.insert(0, name.clone());
-                own = true;
-            }
-        }
-        Fields { own, ..fields }
+    /// These names, which go before what names say by themselves.
+    pub fn fields(&self) -> Fields {
+        let Self { client, client_port, duration } = self.clone();
+        let own = client.is_some() || client_port.is_some() || duration.is_some();
+        Fields { client, client_port, duration, own }
     }
 }
 
@@ -379,25 +352,11 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let config: Config = toml::from_str(text).map_err(|e| Error::Text(unread(text, &e)))?;
-        config.check_names().map_err(|wrong| Error::Text(wrong.said(text)))?;
+        let config: Config =
+            toml::from_str(text).map_err(|e| Error::Text(receiver::unread(text).unwrap_or_else(|| unread(text, &e))))?;
+        let checked = config.check_names().and_then(|()| config.check_rules());
+        checked.map_err(|wrong| Error::Text(wrong.said(text)))?;
         Ok(config)
-    }
-
-    /// Whether names can be shown: on the page, in metrics, in alerts.
-    fn check_names(&self) -> Result<(), Wrong> {
-        let capture = |key: &str, refused: NotPlain| Wrong::at(key, refused).within("capture");
-        plain("site", &self.capture.site).map_err(|e| capture("site", e))?;
-        for interface in &self.capture.interfaces {
-            plain("the interface", interface).map_err(|e| capture("interfaces", e))?;
-        }
-        for (n, network) in self.networks.iter().enumerate() {
-            plain("the network's name", &network.name).map_err(|e| Wrong::at("name", e).within(n).within("network"))?;
-        }
-        for (n, receiver) in self.receivers.iter().enumerate() {
-            receiver.check().map_err(|wrong| wrong.within(n).within("receiver"))?;
-        }
-        Ok(())
     }
 
     /// Whether it can be run.
@@ -405,30 +364,12 @@ impl Config {
     /// # Errors
     /// Says what is wrong, and what to write.
     pub fn check(&self) -> Result<(), Error> {
-        self.check_names().map_err(|wrong| Error::Text(wrong.what))?;
+        self.check_names().and_then(|()| self.check_rules()).map_err(|wrong| Error::Text(wrong.what))?;
         if self.capture.interfaces.is_empty() {
             return Err(Error::NoInterface);
         }
         if self.capture.ports.is_empty() {
             return Err(Error::NoPort);
-        }
-        if self.capture.memory < ByteSize::mib(1) {
-            return Err(Error::LittleMemory(self.capture.memory));
-        }
-        const PHASES: [&str; 5] = ["connect", "client_hello", "server_flight", "client_finished", "finish"];
-        const OWNERS: [&str; 6] = ["client", "path", "loss", "edge", "protocol", "unattributed"];
-        for (table, named, known) in
-            [("slow.phases", self.slow.phases.keys(), &PHASES[..]), ("slow.owners", self.slow.owners.keys(), &OWNERS[..])]
-        {
-            for name in named {
-                if !known.contains(&name.as_str()) {
-                    return Err(Error::Unknown { table, name: name.clone(), known });
-                }
-            }
-        }
-        let fire = self.alerts.fire;
-        if fire.k == 0 || fire.k > fire.n {
-            return Err(Error::Fire(fire));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use analysis::key::{Key, Keys};
 use analysis::wire::packet::{Transport, decode};
@@ -21,6 +21,9 @@ use explain::judging::Finding;
 use jiff::Timestamp;
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
+use serving::otlp::trace::Trace;
+use tokio::sync::mpsc::Sender;
+use tracing::{debug, info};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -30,13 +33,14 @@ use crate::evidence_store::{Answer, WriteRequest, Writer};
 use crate::flow_report::{FlowReport, Provenance, flow_report, last_connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
-use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
+use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, EvidenceLabel, Metrics};
 use crate::names::Names;
 use crate::origins::{self, Origins};
 use crate::screen::{Quick, Screen, Step, begins};
 use crate::slow::Culprit;
 use crate::sources::TriggerRequest;
 use crate::tally::{Place, Sums, Tally, places_of};
+use crate::telemetry::trace;
 use crate::trigger::{Source, Trigger};
 use crate::view::{Shown, SlowHandshake};
 
@@ -57,6 +61,8 @@ pub struct Context {
     pub origins: Origins,
     /// Name servers, where they may be asked.
     pub names: Option<Arc<Names>>,
+    /// Takes the traces of what is kept, where somebody wants them.
+    pub traces: Option<Sender<Trace>>,
 }
 
 /// A trigger that will be looked at again.
@@ -212,7 +218,7 @@ impl Engine {
     pub fn asked(&mut self, asked: TriggerRequest) {
         let TriggerRequest { trigger, at, answer } = asked;
         match self.known(&trigger) {
-            Some(flow) => self.keep(trigger, flow, at, answer),
+            Some(flow) => drop(self.keep(trigger, flow, at, answer)),
             // Not here yet, perhaps.
             None => self.later(Follow { due: Instant::now() + PATIENCE, asked: at, trigger, flow: None, written: None, answer }),
         }
@@ -331,9 +337,10 @@ impl Engine {
         }
         let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
         let network = named.unwrap_or_else(|| "other".into());
-        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: label.into(), network }).inc();
         let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
-        self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
+        let kept = self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
+        let at = kept.is_some().then(SystemTime::now);
+        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: label.into(), network }).inc_by(1, kept, at);
     }
 
     /// The flow that a trigger means, if memory has it.
@@ -347,7 +354,8 @@ impl Engine {
         self.metrics.triggers.get_or_create(&label).inc();
     }
 
-    fn keep(&mut self, trigger: Trigger, flow: FlowName, asked: Instant, answer: Option<Answer>) {
+    /// Keeps a flow, unless it is not to be; gives what leads to it.
+    fn keep(&mut self, trigger: Trigger, flow: FlowName, asked: Instant, answer: Option<Answer>) -> Option<EvidenceLabel> {
         // A person who asks is not rationed.
         let admitted = match trigger.source {
             Source::Asked => Ok(()),
@@ -355,10 +363,11 @@ impl Engine {
         };
         if let Err(refused) = admitted {
             self.outcome(&trigger, refused.name());
+            debug!(client = %trigger.client, why = refused.name(), source = trigger.source.name(), "a handshake is not kept");
             if let Some(answer) = answer {
                 answer(Err(NotKept::Refused(refused)));
             }
-            return;
+            return None;
         }
         let packets = self.memory.flow(flow);
         self.metrics.extraction.observe(asked.elapsed().as_secs_f64());
@@ -368,15 +377,23 @@ impl Engine {
             if let Some(answer) = answer {
                 answer(Err(NotKept::NoConnection));
             }
-            return;
+            return None;
         };
         self.outcome(&trigger, "kept");
         let name = name_of(&made);
+        let trace = trace(&made.record, &name);
+        let label = EvidenceLabel::of(trace.hex(), &name);
+        info!(file = name, source = trigger.source.name(), verdict = made.record.label(), "a handshake is kept");
+        if let Some(traces) = &self.context.traces {
+            // A collector that is away costs traces, nothing else.
+            let _ = traces.try_send(trace);
+        }
         let network = self.context.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
         self.shown.slow(SlowHandshake { network, ..slow_handshake(&made, &name, &trigger, self.config.capture.anonymise) });
         self.submit(name.clone(), None, made, asked, answer);
         let due = Instant::now() + self.config.evidence.follow.0;
         self.later(Follow { due, asked, trigger, flow: Some(flow), written: Some((name, held)), answer: None });
+        Some(label)
     }
 
     fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<FlowReport> {
@@ -407,7 +424,7 @@ impl Engine {
         let Follow { asked, trigger, flow, written, answer, .. } = follow;
         let (Some(flow), Some((name, held))) = (flow, written) else {
             return match self.known(&trigger) {
-                Some(flow) => self.keep(trigger, flow, asked, answer),
+                Some(flow) => drop(self.keep(trigger, flow, asked, answer)),
                 None => {
                     self.outcome(&trigger, "gone");
                     if let Some(answer) = answer {

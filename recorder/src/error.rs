@@ -17,6 +17,17 @@ pub enum Error {
     /// The user's: a database that the configuration names.
     #[error("[origin] databases: {0}")]
     Origins(#[from] origins::Error),
+    /// The user's: OpenTelemetry's variables.
+    #[error(transparent)]
+    Telemetry(#[from] serving::otlp::environment::Refused),
+    /// The user's: a secret is not where the configuration says.
+    #[error("[[receiver]] {receiver}: {what}")]
+    Secret {
+        /// Whose.
+        receiver: String,
+        /// What is not there.
+        what: String,
+    },
     /// The user's: a place to listen that is taken, or none of this host's.
     #[error("cannot listen on {at} ([capture] listen): {source}")]
     Listen {

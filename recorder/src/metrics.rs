@@ -7,11 +7,16 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use serving::exposition::{Exposition, Seconds};
+
+use crate::alarm::Subject;
+use crate::config::Config;
+use crate::slow::Culprit;
 
 /// Sets of labels, all of them words.
 macro_rules! labels {
@@ -41,6 +46,18 @@ labels! {
     ByAlert { alert }
     /// How packets are filtered.
     ByFilter { filter }
+    /// What an exemplar of a slow handshake leads to: its file, and its trace, where traces are sent.
+    EvidenceLabel { trace_id, evidence }
+}
+
+/// A file's name may have so many characters in an exemplar: OpenMetrics has room for 128 in all.
+const MOST_NAME: usize = 70;
+
+impl EvidenceLabel {
+    /// Of a trace and a file.
+    pub fn of(trace_id: String, file: &str) -> Self {
+        Self { trace_id, evidence: file.chars().take(MOST_NAME).collect() }
+    }
 }
 
 type Real = Gauge<f64, AtomicU64>;
@@ -80,7 +97,7 @@ pub struct Metrics {
     /// Handshakes by culprit.
     pub handshakes: Family<ByCulprit, Counter>,
     /// Slow ones by culprit and network.
-    pub slow: Family<ByCulpritAndPlace, Counter>,
+    pub slow: Family<ByCulpritAndPlace, CounterWithExemplar<EvidenceLabel>>,
     /// How long handshakes took.
     pub durations: Histogram,
     /// Triggers by what became of them.
@@ -177,6 +194,36 @@ pub fn set(counter: &Counter, value: u64) {
 }
 
 impl Metrics {
+    /// Makes what was never counted 0, so that it is shown: a healthy recorder has figures too.
+    pub fn begin(&self, config: &Config) {
+        let named = config.networks.iter().map(|network| network.name.as_str());
+        let networks: Vec<&str> = named.chain(["other"]).collect();
+        drop(self.handshakes.get_or_create(&ByCulprit { culprit: "unread".into() }));
+        for culprit in Culprit::ALL {
+            let label = culprit.label().to_owned();
+            drop(self.handshakes.get_or_create(&ByCulprit { culprit: label.clone() }));
+            if culprit != Culprit::LongPath {
+                for network in &networks {
+                    drop(self.slow.get_or_create(&ByCulpritAndPlace { culprit: label.clone(), network: (*network).to_owned() }));
+                }
+            }
+        }
+        let of_logs = !config.logs.is_empty();
+        let sources: &[&str] = if of_logs { &["detector", "asked", "log"] } else { &["detector", "asked"] };
+        for source in sources {
+            for outcome in ["kept", "duplicate", "network_share", "rate", "gone", "shed"] {
+                drop(self.triggers.get_or_create(&ByTrigger { source: (*source).into(), outcome: outcome.into() }));
+            }
+        }
+        for outcome in ["unread", "not_slow"].into_iter().filter(|_| of_logs) {
+            drop(self.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }));
+        }
+        drop(self.firing.get_or_create(&ByAlert { alert: Subject::Edge.to_string() }));
+        for receiver in &config.receivers {
+            self.delivery.begin(&receiver.name());
+        }
+    }
+
     /// Notes what this process takes.
     pub fn measure_self(&self) {
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {

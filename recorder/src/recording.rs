@@ -18,7 +18,10 @@ use capture::sockets::SocketEvents;
 use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use serving::otlp;
+use serving::otlp::trace::Trace;
 use tokio::sync::{mpsc, watch as latest};
+use tracing::warn;
 
 use crate::alerter::{self, Alerter};
 use crate::config::{Config, Log};
@@ -40,6 +43,8 @@ const ASKED: u64 = 0;
 const PACKETS: u64 = 1;
 /// Between two looks at interfaces and counters.
 const TEND: Duration = Duration::from_secs(1);
+/// Traces that wait for their collector.
+const MOST_TRACES: usize = 256;
 /// Triggers that wait.
 const MOST_ASKED: usize = 1_024;
 /// Triggers taken between two looks at packets.
@@ -53,12 +58,36 @@ pub struct Begun {
     pub notes: Vec<String>,
 }
 
+/// Opens what [`record`] opens of files (databases of origins, secrets of receivers), and begins nothing. Gives what is not there yet and
+/// may come.
+///
+/// # Errors
+/// As [`record`].
+pub fn validate(config: &Config) -> Result<Vec<String>, Error> {
+    config.check()?;
+    Origins::open(&config.origin.databases)?;
+    unlock(config)?;
+    let there = crate::init::interfaces();
+    let missing = config.capture.interfaces.iter().filter(|name| !there.contains(name));
+    Ok(missing.map(|name| format!("this host has no interface {name} now; there are {}", there.join(", "))).collect())
+}
+
+/// Whether receivers' secrets are where the configuration says.
+fn unlock(config: &Config) -> Result<(), Error> {
+    config
+        .receivers
+        .iter()
+        .try_for_each(|receiver| receiver.unlock().map_err(|wrong| Error::Secret { receiver: receiver.name(), what: wrong.what }))
+}
+
 /// Records until `stop` is set.
 ///
 /// # Errors
 /// If it cannot begin: what failed, and what to do.
 pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), Error> {
     config.check()?;
+    unlock(&config)?;
+    let telemetry = otlp::Environment::read("whostalled-capture", &|name| std::env::var(name).ok())?;
     let config = Arc::new(config);
     let tap = TapConfig {
         interfaces: config.capture.interfaces.clone(),
@@ -93,6 +122,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         status.site.clone_from(&config.capture.site);
         (status.filter_at, status.notes) = (format!("Packets are filtered by {filter_at}"), notes.clone());
     });
+    metrics.begin(&config);
     metrics.filter_at.get_or_create(&ByFilter { filter: tap.filter_at().to_string() }).set(1);
 
     let at = config.capture.listen;
@@ -112,7 +142,10 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         delivery: metrics.delivery.clone(),
         client: Client::default(),
     };
-    web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker)?;
+    let (traces, traced) = mpsc::channel(MOST_TRACES);
+    let wanted = telemetry.as_ref().is_some_and(|to| to.traces.is_some()).then(|| traces.clone());
+    let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces });
+    web(listener, Arc::clone(&metrics), Arc::clone(&shown), outbox, asker, exported)?;
 
     let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map_err(Error::own("an eventfd"))?;
     let wake = Arc::new(wake);
@@ -129,7 +162,7 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
         .spawn(move || control::serve(&control, &ask, &dump, &of_control))
         .map_err(Error::own("the thread of the control socket"))?;
 
-    let context = Context { filter_at: filter_at.clone(), threads: sockets.is_some(), origins, names };
+    let context = Context { filter_at: filter_at.clone(), threads: sockets.is_some(), origins, names, traces: wanted };
     let engine = Engine::new(Arc::clone(&config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
     ready(&Begun { filter_at, notes });
     let sleep = sleep(&tap, &wake).map_err(Error::own("epoll"))?;
@@ -180,8 +213,10 @@ pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(So
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
     Arc::new(move |heard| {
         let outcome = match heard {
-            SourceEvent::Unread(log) => {
-                shown.unread(&log);
+            SourceEvent::Unread(log, why) => {
+                if shown.unread(&log, why) {
+                    warn!(log = %log, "a line cannot be followed: {}", why.hint());
+                }
                 "unread"
             }
             SourceEvent::NotSlow => "not_slow",
@@ -198,10 +233,11 @@ fn web(
     shown: Arc<Shown>,
     outbox: Outbox,
     asker: Option<Asker>,
+    exported: Option<Exported>,
 ) -> Result<(), Error> {
     listener.set_nonblocking(true).map_err(Error::own("the web server"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::own("the runtime"))?;
-    let trouble = Arc::clone(&shown);
+    let (trouble, exposed) = (Arc::clone(&shown), Arc::clone(&metrics));
     let routes = Router::new()
         .route("/", get(|State((_, shown)): Served| async move { now(&shown) }))
         .route("/api/status", get(|State((_, shown)): Served| async move { status(&shown) }))
@@ -230,10 +266,28 @@ fn web(
                     asker.run().await;
                 }
             };
-            tokio::join!(served, outbox.run(), asked);
+            let exported = async {
+                let Some(Exported { environment, traced, _traces }) = exported else { return };
+                let client = Client::default();
+                let post = async |r: otlp::Request| client.post_json(&r.url, &r.headers, r.body).await;
+                let text = || {
+                    exposed.measure_self();
+                    exposed.exposition.text()
+                };
+                otlp::export(environment, traced, text, post, |said| trouble.trouble("OpenTelemetry", said)).await;
+            };
+            tokio::join!(served, outbox.run(), asked, exported);
         });
     };
     std::thread::Builder::new().name("web".into()).spawn(run).map(drop).map_err(Error::own("the thread of the web server"))
+}
+
+/// What is exported to OpenTelemetry, and where to.
+struct Exported {
+    environment: otlp::Environment,
+    traced: mpsc::Receiver<Trace>,
+    /// While it is there, somebody may still send one.
+    _traces: mpsc::Sender<Trace>,
 }
 
 type Served = State<(Arc<Metrics>, Arc<Shown>)>;

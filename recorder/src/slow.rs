@@ -21,6 +21,21 @@ pub enum Culprit {
 }
 
 impl Culprit {
+    /// All that a recorder at an edge may say.
+    pub const ALL: [Self; 11] = [
+        Self::Side(Owner::Client),
+        Self::Side(Owner::Path),
+        Self::Side(Owner::Loss),
+        Self::Side(Owner::Edge),
+        Self::Side(Owner::Protocol),
+        Self::Side(Owner::Unattributed),
+        Self::Inconclusive,
+        Self::LongPath,
+        Self::Aborted(Owner::Client),
+        Self::Aborted(Owner::Edge),
+        Self::Aborted(Owner::Path),
+    ];
+
     /// Whose fault a judged handshake was; absent if it was healthy.
     pub fn of(opinion: &Opinion) -> Option<Self> {
         match &opinion.judgement.verdict {

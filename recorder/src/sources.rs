@@ -19,7 +19,7 @@ use crate::config::Log;
 use crate::error::Error;
 use crate::evidence_store::Answer;
 use crate::trigger::{LogLine, Source, Trigger};
-use imports::logline::{Fields, ParsedLine, read, read_fields};
+use imports::logline::{Fields, ParsedLine, Unread, read, read_fields};
 
 /// Between two looks at a file, and at whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -42,8 +42,8 @@ pub struct TriggerRequest {
 
 /// What sources report beside triggers.
 pub enum SourceEvent {
-    /// A line that names no connection, of the log of that name.
-    Unread(Arc<str>),
+    /// A line that cannot be followed, of the log of that name; and why.
+    Unread(Arc<str>, Unread),
     /// A connection that was not slow.
     NotSlow,
     /// A trigger that nobody had time for.
@@ -96,15 +96,15 @@ impl SourceOutput {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn said(&self, said: Option<ParsedLine>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
+    fn said(&self, said: Result<ParsedLine, Unread>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
-            None => (self.heard)(SourceEvent::Unread(Arc::clone(&self.name))),
+            Err(why) => (self.heard)(SourceEvent::Unread(Arc::clone(&self.name), why)),
             // One of all requests, and nothing is said of its handshake: not a word that it was slow.
-            Some(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
-            Some(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
+            Ok(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
+            Ok(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
                 (self.heard)(SourceEvent::NotSlow)
             }
-            Some(ParsedLine { client, .. }) => {
+            Ok(ParsedLine { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
                 if !self.asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: None }) {
                     (self.heard)(SourceEvent::Shed);
@@ -131,18 +131,18 @@ pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Err
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
-            let journal = Journal { matches, directory, fields: fields.with_usual(), at_least: at_least.map(|t| t.0), cursor };
+            let journal = Journal { matches, directory, fields: fields.fields(), at_least: at_least.map(|t| t.0), cursor };
             Box::new(move || journal.run(&output))
         }
         Log::File { path, fields, at_least } => {
-            let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
+            let (fields, at_least) = (fields.fields(), at_least.map(|t| t.0));
             Box::new(move || grow(&path, &output, &mut |line| output.line(line, &fields, at_least)))
         }
         Log::Syslog { listen, fields, at_least } => {
             let failed = |source| Error::Syslog { at: listen, source };
             let socket = UdpSocket::bind(listen).map_err(failed)?;
             socket.set_read_timeout(Some(LOOK)).map_err(failed)?;
-            let (fields, at_least) = (fields.with_usual(), at_least.map(|t| t.0));
+            let (fields, at_least) = (fields.fields(), at_least.map(|t| t.0));
             Box::new(move || {
                 let mut message = vec![0; 65_535];
                 while !output.over() {
@@ -295,12 +295,9 @@ impl Journal {
     }
 
     fn entry(&self, entry: &Entry, output: &SourceOutput) {
-        let field = |name: &str| {
-            let own = entry.fields.get(name);
-            own.or_else(|| entry.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v)).cloned()
-        };
+        let values = entry.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let message = entry.fields.get("MESSAGE").cloned().unwrap_or_default();
-        let said = read_fields(&field, &self.fields).or_else(|| read(&message, &self.fields));
+        let said = read_fields(values, &self.fields).or_else(|_| read(&message, &self.fields));
         output.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
     }
 }
@@ -517,9 +514,11 @@ mod tests {
         }
         assert_eq!((client(&triggers), triggers.try_recv().is_err()), ("192.0.2.7:77".into(), true));
         let (status, _) = shown.now();
-        assert_eq!(status.unread.into_iter().collect::<Vec<_>>(), [("/var/log/proxy.log".to_owned(), 3)]);
+        let unread: Vec<(Vec<u64>, String)> =
+            status.unread.into_iter().map(|(log, n)| (n.into_values().collect(), log)).collect();
+        assert_eq!(unread, [(vec![2, 1], "/var/log/proxy.log".to_owned())]);
         let said = crate::view::lines(&shown.now().0);
-        assert!(said.contains("/var/log/proxy.log: 3 lines name no client's address with its port"), "{said}");
+        assert!(said.contains("/var/log/proxy.log: 1 line cannot be followed: it names the client's address without"), "{said}");
     }
 
     #[test]

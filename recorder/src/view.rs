@@ -3,9 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use analysis::clock::Span;
+use analysis::judging::vocabulary::in_words;
+use imports::logline::Unread;
 use maud::{Markup, html};
+use pages::{Ticket, permalink, scrolling};
 use serde::{Deserialize, Serialize};
 use serving::document;
+use settings::words::plural;
+use tracing::{info, warn};
 
 /// Slow handshakes shown.
 const SHOWN: usize = 50;
@@ -31,6 +37,15 @@ pub struct SlowHandshake {
     pub file: Option<String>,
     /// Whose word made it a file.
     pub source: String,
+}
+
+impl SlowHandshake {
+    /// Its name within the page.
+    fn id(&self) -> String {
+        let name = self.file.clone().unwrap_or_else(|| format!("{}-{}", self.started, self.client));
+        let plain = name.trim_end_matches(".pcapng").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+        format!("h-{}", plain.collect::<String>())
+    }
 }
 
 /// The recorder, now.
@@ -64,9 +79,9 @@ pub struct Status {
     pub alerts: BTreeMap<String, String>,
     /// What is wrong with the recorder itself.
     pub trouble: BTreeMap<String, String>,
-    /// By log: its lines that name no connection, and so are no trigger.
+    /// By log: what its lines lack that cannot be followed, and so are no trigger, and how many lack it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub unread: BTreeMap<String, u64>,
+    pub unread: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// What is shown.
@@ -81,10 +96,15 @@ impl Shown {
 
     /// Something is wrong with a part of the recorder, or (with nothing said) no longer.
     pub fn trouble(&self, part: &str, what: Option<String>) {
-        self.change(|status| match what {
-            Some(what) => status.trouble.insert(part.to_owned(), what),
+        let before = self.change(|status| match &what {
+            Some(what) => status.trouble.insert(part.to_owned(), what.clone()),
             None => status.trouble.remove(part),
         });
+        match (&what, &before) {
+            (Some(what), before) if before.as_ref() != Some(what) => warn!(part, "{what}"),
+            (None, Some(before)) => info!(part, before, "over"),
+            (Some(_) | None, _) => {}
+        }
     }
 
     /// Something to know about the recorder; said once, however often it happens.
@@ -96,15 +116,19 @@ impl Shown {
         });
     }
 
-    /// A line of that log names no connection.
-    pub fn unread(&self, log: &str) {
+    /// A line of that log cannot be followed. Gives whether it is the first that lacks that.
+    pub fn unread(&self, log: &str, why: Unread) -> bool {
         self.change(|status| {
-            if let Some(lines) = status.unread.get_mut(log) {
-                *lines += 1;
-            } else {
-                status.unread.insert(log.to_owned(), 1);
+            let reasons = match status.unread.get_mut(log) {
+                Some(reasons) => reasons,
+                None => status.unread.entry(log.to_owned()).or_default(),
+            };
+            match reasons.get_mut(why.hint()) {
+                Some(lines) => *lines += 1,
+                None => drop(reasons.insert(why.hint().to_owned(), 1)),
             }
-        });
+            reasons[why.hint()] == 1
+        })
     }
 
     /// Notes a slow handshake.
@@ -140,16 +164,10 @@ pub fn lines(status: &Status) -> String {
     text
 }
 
-/// "/var/log/proxy.log: 3 lines name no client's address with its port, and are no triggers".
+/// "/var/log/proxy.log: 3 lines cannot be followed: it names the client's address without its port: …".
 fn unread(status: &Status) -> impl Iterator<Item = String> + '_ {
-    status.unread.iter().map(|(log, n)| {
-        let said = if *n == 1 {
-            "1 line names no client's address with its port, and is no trigger".into()
-        } else {
-            format!("{n} lines name no client's address with its port, and are no triggers")
-        };
-        format!("{log}: {said}")
-    })
+    let each = status.unread.iter().flat_map(|(log, reasons)| reasons.iter().map(move |(hint, n)| (log, hint, *n)));
+    each.map(|(log, hint, n)| format!("{log}: {} cannot be followed: {hint}", plural(n, "line")))
 }
 
 /// The page.
@@ -161,27 +179,30 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
         h1 { (status.site) ": " (headline(status.alerts.len())) }
         p { (status.sentence) "." }
         @for sentence in status.alerts.values() { p.said { (sentence) } }
+        @for note in unread(status) { p.trouble { (note) } }
         @if !status.slow.is_empty() {
             h2 { "Slow handshakes of the last ten minutes, by whose fault" }
             @for (culprit, n) in &status.slow {
-                div { (culprit) " " span.soft { (n) } }
-                div.bar { span class=(class_of(culprit)) style=(format!("width:{:.1}%", *n as f64 / worst as f64 * 100.0)) {} }
+                div { (of_culprit(culprit)) " " span.soft { (n) } }
+                div.bar aria-hidden="true" { span class=(class_of(culprit)) style=(format!("width:{:.1}%", *n as f64 / worst as f64 * 100.0)) {} }
             }
             h2 { "From where" }
-            table { @for (network, all, slow) in status.networks.iter().filter(|(.., slow)| *slow > 0).take(15) {
-                tr { td { (network) } td.n { (slow) " slow" } td.n { "of " (all) } }
-            } }
+            (scrolling("Networks with slow handshakes", &html! {
+                table { @for (network, all, slow) in status.networks.iter().filter(|(.., slow)| *slow > 0).take(15) {
+                    tr { td { (network) } td.n { (slow) " slow" } td.n { "of " (all) } }
+                } }
+            }))
         }
         h2 { "The last of them" }
         @if slow.is_empty() { p.soft { "None since the recorder began." } }
-        @for handshake in slow { (row(handshake)) }
+        @for handshake in slow { (row(handshake, &status.site)) }
         h2 { "The recorder" }
         p.soft {
             (status.filter_at) ". " (status.seen) " packets of interest passed, " (status.passed) " of them (" (format!("{share:.2}")) " %) belong to handshakes; "
-            (status.lost) " were lost. " (status.connections) " connections. Memory reaches back "
+            (status.lost) " were lost. " (plural(status.connections, "connection")) ". Memory reaches back "
             (status.reach_seconds.map_or("no time yet".into(), time)) "."
         }
-        @for note in unread(status).chain(status.notes.iter().cloned()) { p.soft { (note) } }
+        @for note in &status.notes { p.soft { (note) } }
     };
     document(&status.site, true, &[("/", "now"), ("/api/status", "as JSON"), ("/metrics", "metrics")], &body)
 }
@@ -194,16 +215,56 @@ fn headline(alerts: usize) -> String {
     }
 }
 
-fn row(handshake: &SlowHandshake) -> Markup {
+fn row(handshake: &SlowHandshake, site: &str) -> Markup {
+    let id = handshake.id();
     html! {
-        section.round {
-            div { span.dot.(class_of(&handshake.verdict)) {} b { (handshake.verdict) } " "
-                @if let Some(ms) = handshake.total_ms { (format!("{ms:.0} ms")) } " · " (handshake.client)
+        section.round id=(id) {
+            div { span.dot.(class_of(&handshake.verdict)) {} b { (in_words(&handshake.verdict)) } " "
+                @if let Some(ms) = handshake.total_ms { (span(ms)) } " · " (handshake.client)
                 @if let Some(network) = &handshake.network { span.soft { " " (network) } }
-                @if let Some(name) = &handshake.server_name { " → " (name) } }
+                @if let Some(name) = &handshake.server_name { " → " (name) }
+                (permalink(&id, &format!("the handshake of {}", handshake.client))) }
             div { (handshake.sentence) }
-            div.soft { (handshake.started) " · by " (handshake.source) @if let Some(file) = &handshake.file { " · " (file) } }
+            div.soft { (handshake.started) " · by " (of_source(&handshake.source)) @if let Some(file) = &handshake.file { " · " (file) } }
+            (ticket(handshake, site).render(&format!("t-{id}")))
         }
+    }
+}
+
+fn ticket(handshake: &SlowHandshake, site: &str) -> Ticket {
+    let total = handshake.total_ms.map(span);
+    let took = total.as_ref().map_or(String::new(), |total| format!(", {total}"));
+    Ticket::new(format!("A slow handshake at {site}: {}{took}", in_words(&handshake.verdict)))
+        .fact("Client", handshake.client.clone())
+        .fact("Network", handshake.network.clone())
+        .fact("Server name", handshake.server_name.clone())
+        .fact("Time", handshake.started.clone())
+        .fact("Took", total)
+        .fact("What it says", handshake.sentence.clone())
+        .fact("Evidence", handshake.file.clone())
+        .fact("Noticed by", of_source(&handshake.source).to_owned())
+}
+
+fn span(ms: f64) -> String {
+    Span::from_nanos((ms * 1e6) as i64).to_string()
+}
+
+/// Whose fault, in words: a culprit's label of metrics.
+fn of_culprit(label: &str) -> String {
+    match label.strip_prefix("aborted_") {
+        Some(by) => format!("ended by the {by}"),
+        None => in_words(label),
+    }
+}
+
+/// Whose word made it a file, in words.
+fn of_source(source: &str) -> &str {
+    match source {
+        "detector" => "the recorder's own detector",
+        "journal" => "the journal",
+        "log" => "a proxy's log",
+        "asked" => "somebody who asked",
+        other => other,
     }
 }
 

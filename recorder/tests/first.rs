@@ -27,6 +27,7 @@ fn the_first_handshake_at_an_endpoint_is_found_by_a_line_that_names_its_client_a
         threads: false,
         origins: Origins::open(&[]).expect("there is none to open"),
         names: None,
+        traces: None,
     };
     let writer = Writer::start(folder.path(), 1 << 20, |_, _| ()).expect("it starts");
     let mut engine =

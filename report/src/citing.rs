@@ -16,6 +16,11 @@ impl<'a> Files<'a> {
         if name.is_empty() { number.to_string() } else { format!("{number} of {name}") }
     }
 
+    /// The files, by their names.
+    pub fn names(self) -> String {
+        self.0.iter().map(|path| path.rsplit('/').next().unwrap_or(path)).collect::<Vec<_>>().join(", ")
+    }
+
     /// Several: `95, 96 of edge.pcap`.
     pub fn packets(self, numbers: &[u64]) -> String {
         let mut said = String::new();

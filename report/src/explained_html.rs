@@ -1,53 +1,48 @@
 //! What `explain` found, as one page that needs nothing else.
 
-use maud::{DOCTYPE, Markup, html};
+use analysis::judging::vocabulary::in_words;
+use maud::{Markup, html};
+use pages::{Ticket, permalink, scrolling};
 use records::explained::{ExplainReport, ExplainedRecord, NOT_JUDGED};
-use settings::words::visible_lines;
 
 use crate::citing::Files;
 use crate::explained_terminal::{capture_line, facts, found, times};
-use crate::html::{head, ledger, legend};
+use crate::html::{frame, ledger, legend, shares};
 use crate::waterfall;
 
 /// Renders the page.
 pub fn page(report: &ExplainReport) -> String {
     let files: Vec<&str> = report.files.iter().map(|f| f.rsplit('/').next().unwrap_or(f)).collect();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(&files.join(", ")))
-            body {
-                h1 { "Who stalled?" }
-                div.soft { (files.join(", ")) }
-                p { (found(report)) "." }
-                @for warning in &report.warnings { p.warning { strong { "Warning: " } (warning) } }
-                @if report.selected > 0 { (summary(report)) (slowest(report)) }
-                h2 { "Captures" }
-                @for capture in &report.captures { p { (capture_line(capture)) "." } }
-                p.soft { "A capture made at one end alone cannot show everything: where the far end's packets do not tell, the verdict is "
-                    em { "inconclusive" } " and says what would settle it. Every packet number is that of Wireshark's " code { "frame.number" } "." }
-            }
-        }
+    let body = html! {
+        h1 { "Who stalled?" }
+        div.soft { (files.join(", ")) }
+        p { (found(report)) "." }
+        @for warning in &report.warnings { p.warning { strong { "Warning: " } (warning) } }
+        @if report.selected > 0 { (summary(report)) (slowest(report)) }
+        h2 { "Captures" }
+        @for capture in &report.captures { p { (capture_line(capture)) "." } }
+        p.soft { "A capture made at one end alone cannot show everything: where the far end's packets do not tell, the verdict is "
+            em { "inconclusive" } " and says what would settle it. Every packet number is that of Wireshark's " code { "frame.number" } "." }
     };
-    visible_lines(&markup.into_string()).into_owned()
+    frame(&files.join(", "), &body)
 }
 
 fn summary(report: &ExplainReport) -> Markup {
     let most = report.summary.iter().map(|s| s.n).max().unwrap_or(1).max(1);
     html! {
         h2 { "By verdict" }
-        div.scroll { table {
-            tr { th { "verdict" } th { "handshakes" } th style="width:30%" {} th { "p50" } th { "max" } th { "time lost, all together" } }
+        (scrolling("Handshakes by verdict", &html! { table {
+            tr { th scope="col" { "verdict" } th.n scope="col" { "handshakes" } th scope="col" style="width:30%" { "their share" } th.n scope="col" { "p50" } th.n scope="col" { "max" } th.n scope="col" { "time lost, all together" } }
             @for share in &report.summary {
                 @let [p50, max, lost] = times(share);
                 tr {
-                    td { span class=(tone(&share.verdict)) { (share.verdict) } }
+                    td { span class=(tone(&share.verdict)) { (in_words(&share.verdict)) } }
                     td.n { (share.n) }
                     td { div class=(format!("bar {}", owner_class(&share.verdict))) style=(format!("width:{:.1}%", 100.0 * share.n as f64 / most as f64)) {} }
                     td.n { (p50) } td.n { (max) } td.n { (lost) }
                 }
             }
-        } }
+        } }))
     }
 }
 
@@ -57,12 +52,17 @@ fn slowest(report: &ExplainReport) -> Markup {
         p { "One lane per observer, each on its own clock. The bar divides the handshake among the owners of its time; verdicts never subtract across clocks." }
         (legend())
         @for (i, record) in report.slowest.iter().enumerate() {
-            details open[i == 0] {
+            @let id = format!("h{}", record.id);
+            details id=(id) open[i == 0] {
                 summary {
                     @if let Some(j) = &record.judged { (j.reading.ledger.total) ", " }
-                    span class=(tone(&record.label())) { (record.label()) } " " span.soft { (facts(record)) }
+                    span class=(tone(&record.label())) { (in_words(&record.label())) } " " span.soft { (facts(record)) }
                 }
-                div { (handshake(record, Files(&report.files))) }
+                div {
+                    (permalink(&id, &format!("handshake {}", record.id)))
+                    (handshake(record, Files(&report.files)))
+                    (ticket(record, Files(&report.files)).render(&format!("t-{id}")))
+                }
             }
         }
     }
@@ -70,12 +70,27 @@ fn slowest(report: &ExplainReport) -> Markup {
 
 fn handshake(record: &ExplainedRecord, files: Files<'_>) -> Markup {
     html! {
-        div.scroll { (waterfall::draw(&record.lanes, record.judged.as_ref().map(|j| &j.reading.ledger), files)) }
+        (scrolling(&format!("Waterfall of handshake {}", record.id), &waterfall::draw(&record.lanes, record.judged.as_ref().map(|j| &j.reading.ledger), files)))
         @if let Some(j) = &record.judged { p { (j.sentence) } (ledger(j, files)) }
         @if let Some(why) = &record.not_judged { p { "Not judged: " (why) "." } }
         @for note in &record.notes { p.soft { (note) } }
         p.soft { "Where the capture was made: " (record.how) "." }
     }
+}
+
+fn ticket(record: &ExplainedRecord, files: Files<'_>) -> Ticket {
+    let judged = record.judged.as_ref();
+    let took = judged.map_or(String::new(), |j| format!(", {}", j.reading.ledger.total));
+    Ticket::new(format!("A TLS handshake: {}{took}", in_words(&record.label())))
+        .fact("Client", record.client.clone())
+        .fact("Server", record.server.clone())
+        .fact("Server name", record.server_name.clone())
+        .fact("TLS", record.version.clone())
+        .fact("Time", record.started.clone())
+        .fact("What it says", judged.map(|j| j.sentence.clone()).or_else(|| record.not_judged.clone()))
+        .fact("Where the time went", judged.map(|j| shares(j, files)))
+        .fact("Captures", files.names())
+        .fact("Where the capture was made", record.how.clone())
 }
 
 fn tone(label: &str) -> &'static str {

@@ -1,12 +1,15 @@
 //! The run as one page that needs nothing else: matrix, waterfalls, distributions, evidence.
 
-use analysis::judging::ledger::Owner;
+use analysis::clock::Span;
+use analysis::judging::ledger::{Owner, Phase};
 use analysis::judging::run::{CellVerdict, Role};
 use analysis::judging::verdict::Verdict;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use analysis::judging::vocabulary::in_words;
+use maud::{Markup, html};
+use pages::{Frame, Ticket, permalink, scrolling};
 use records::handshake::{HandshakeRecord, Judged};
 use records::run::RunRecord;
-use settings::words::{plural, visible_lines};
+use settings::words::plural;
 
 use crate::citing::Files;
 use crate::terminal::{ends, failed, grades, role_note, scope, together, untold, vantages, words};
@@ -17,41 +20,41 @@ const DRAWN: usize = 6;
 
 /// Renders the page. `injected` says what the lab did, for a reader who was not there.
 pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]) -> String {
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(&run.scenario))
-            body {
-                h1 { (run.scenario) }
-                div.soft { (run.description) }
-                div.soft { "Run " code { (run.run_id) } ", " (run.started) ", Linux " (run.kernel) }
-                @if let Some(void) = &run.footing.void { p.void { "This run is void: " (void) "." } }
-                (answer(run, handshakes))
-                (matrix(run))
-                (sentences(run))
-                h2 { "Where the time went" }
-                p { "One lane per observer, each on its own clock. The lanes of the edge are placed on the client's axis for drawing only; the verdicts never subtract across clocks. The bar divides the handshake among the owners of its time." }
-                (legend())
-                @for cell in &run.verdict().cells { (cell_waterfalls(cell, handshakes)) }
-                (distributions(run))
-                (edge_view(run))
-                (evidence(run, injected))
-            }
-        }
+    let body = html! {
+        h1 { (run.scenario) }
+        div.soft { (run.description) }
+        div.soft { "Run " code { (run.run_id) } ", " (run.started) ", Linux " (run.kernel) }
+        @if let Some(void) = &run.footing.void { p.void { "This run is void: " (void) "." } }
+        (answer(run, handshakes))
+        (run_ticket(run, handshakes).render("t-run"))
+        (matrix(run))
+        (sentences(run))
+        h2 { "Where the time went" }
+        p { "One lane per observer, each on its own clock. The lanes of the edge are placed on the client's axis for drawing only; the verdicts never subtract across clocks. The bar divides the handshake among the owners of its time." }
+        (legend())
+        @for cell in &run.verdict().cells { (cell_waterfalls(cell, handshakes)) }
+        (distributions(run))
+        (edge_view(run))
+        (evidence(run, injected))
     };
-    visible_lines(&markup.into_string()).into_owned()
+    frame(&run.scenario, &body)
 }
 
-/// The head of a page about `subject`: one file, all styles in it.
-pub(crate) fn head(subject: &str) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            title { "whostalled: " (subject) }
-            style { (PreEscaped(include_str!("report.css"))) }
-        }
+/// A page about `subject`: one file, all styles in it.
+pub(crate) fn frame(subject: &str, body: &Markup) -> String {
+    Frame { title: subject, styles: include_str!("report.css"), refresh: false, nav: &[] }.around(body)
+}
+
+fn run_ticket(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Ticket {
+    let mut ticket = Ticket::new(format!("{}: {}{}", run.scenario, words(&run.verdict().verdict), scope(&run.verdict().scope)))
+        .fact("Run", format!("{}, {}", run.run_id, run.started))
+        .fact("Evidence", format!("{}, {}", ends(&run.best), grades(handshakes)))
+        .fact("Does not count", run.footing.void.clone());
+    for (cell, sentence) in run.verdict().cells.iter().zip(&run.sentences) {
+        ticket =
+            ticket.fact(&format!("{} to {}", cell.vantage, cell.target), format!("{sentence} {} of {} slow.", cell.slow, cell.n));
     }
+    ticket
 }
 
 fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
@@ -93,19 +96,22 @@ fn matrix(run: &RunRecord) -> Markup {
     }
     html! {
         h2 { "Vantage × target" }
-        div.scroll { table {
-            tr { th { "from" } @for (name, role) in &targets { th { "to " (name) (role_note(name, *role)) } } }
-            @for v in vantages {
+        (scrolling("Verdicts by vantage and target", &html! { table.matrix {
+            thead { tr { th scope="col" { "from" } @for (name, role) in &targets { th scope="col" { "to " (name) (role_note(name, *role)) } } } }
+            tbody { @for v in vantages {
                 tr {
-                    td { (v) }
+                    th scope="row" { (v) }
                     @for (t, _) in &targets {
-                        @if let Some(c) = run.verdict().cells.iter().find(|c| c.vantage == v && c.target == *t) {
-                            td { span class=(tone(&c.verdict)) { (c.verdict.label()) } br; span.soft { (c.slow) " of " (c.n) " slow" } }
+                        @match run.verdict().cells.iter().find(|c| c.vantage == v && c.target == *t) {
+                            Some(c) => td data-to=(format!("to {t}")) {
+                                span { span class=(tone(&c.verdict)) { (in_words(&c.verdict.label())) } br; span.soft { (c.slow) " of " (c.n) " slow" } }
+                            },
+                            None => td data-to=(format!("to {t}")) { span.soft { "not measured" } },
                         }
                     }
                 }
-            }
-        } }
+            } }
+        } }))
     }
 }
 
@@ -144,15 +150,18 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
     of_cell.sort_by_key(|h| std::cmp::Reverse(excess(h)));
     let drawn = of_cell.len().min(DRAWN);
     html! {
-        h3 { (cell.vantage) " → " (cell.target) ": " span class=(tone(&cell.verdict)) { (cell.verdict.label()) } }
+        h3 { (cell.vantage) " → " (cell.target) ": " span class=(tone(&cell.verdict)) { (in_words(&cell.verdict.label())) } }
         @for (i, h) in of_cell.iter().take(DRAWN).enumerate() {
-            details open[i == 0] {
+            @let id = format!("h{}", h.id);
+            details id=(id) open[i == 0] {
                 summary { "Handshake " (h.id) ", round " (h.round) ", " (h.client)
-                    @if let Some(j) = h.judged() { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (j.judgement.verdict.label()) } }
+                    @if let Some(j) = h.judged() { ": " (j.reading.ledger.total) ", " span class=(tone(&j.judgement.verdict)) { (in_words(&j.judgement.verdict.label())) } }
                 }
                 div {
-                    div.scroll { (waterfall::draw(&h.lanes, h.judged().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger), Files(&[]))) }
+                    (permalink(&id, &format!("handshake {}", h.id)))
+                    (scrolling(&format!("Waterfall of handshake {}", h.id), &waterfall::draw(&h.lanes, h.judged().or(h.edge_only.as_ref()).map(|j| &j.reading.ledger), Files(&[]))))
                     @if let Some(j) = h.judged() { p { (j.sentence) } (ledger(j, Files(&[]))) }
+                    (handshake_ticket(h).render(&format!("t-{id}")))
                 }
             }
         }
@@ -160,10 +169,33 @@ fn cell_waterfalls(cell: &CellVerdict, handshakes: &[HandshakeRecord]) -> Markup
     }
 }
 
+fn handshake_ticket(h: &HandshakeRecord) -> Ticket {
+    let judged = h.judged();
+    let verdict = judged.map_or("not judged".into(), |j| in_words(&j.judgement.verdict.label()));
+    let took = judged.map_or(String::new(), |j| format!(", {}", j.reading.ledger.total));
+    Ticket::new(format!("{} to {}, handshake {}: {verdict}{took}", h.vantage, h.target, h.id))
+        .fact("Client", h.client.clone())
+        .fact("Server", h.server.clone())
+        .fact("Server name", h.server_name.clone())
+        .fact("TLS", h.version.clone())
+        .fact("What it says", judged.map(|j| j.sentence.clone()))
+        .fact("Where the time went", judged.map(|j| shares(j, Files(&[]))))
+}
+
+/// "ClientHello to server flight 51.8 ms, edge app (packets 7, 9); …".
+pub(crate) fn shares(judged: &Judged, files: Files<'_>) -> String {
+    let each = judged.reading.ledger.entries.iter().map(|e| {
+        let kind = e.kind.map_or(String::new(), |kind| format!(", {}", kind.words()));
+        let packets = if e.packets.is_empty() { String::new() } else { format!(" (packets {})", files.packets(&e.packets)) };
+        format!("{} {}, {}{kind}{packets}", e.phase.words(), e.span, e.owner.words())
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
 pub(crate) fn ledger(judged: &Judged, files: Files<'_>) -> Markup {
     html! {
-        div.scroll { table {
-            tr { th { "phase" } th { "owner" } th { "time" } th { "±" } th { "healthy" } th { "packets" } }
+        (scrolling("Whose time it was, phase by phase", &html! { table {
+            tr { th scope="col" { "phase" } th scope="col" { "owner" } th.n scope="col" { "time" } th.n scope="col" { "±" } th.n scope="col" { "healthy" } th scope="col" { "packets" } }
             @for e in &judged.reading.ledger.entries {
                 tr {
                     td { (e.phase.words()) }
@@ -173,30 +205,35 @@ pub(crate) fn ledger(judged: &Judged, files: Files<'_>) -> Markup {
                 }
             }
             tr { td {} td { strong { "total" } } td.n { strong { (judged.reading.ledger.total) } } td {} td {} td {} }
-        } }
+        } }))
     }
 }
 
 fn distributions(run: &RunRecord) -> Markup {
     html! {
         h2 { "Phases" }
-        p.soft { "Milliseconds. A quantile that the number of handshakes cannot support is left out." }
+        p.soft { "A quantile that the number of handshakes cannot support is left out." }
         @for cell in &run.phases {
             @let longest = cell.phases.iter().map(|p| p.max).fold(0.001, f64::max);
             h3 { (cell.vantage) " → " (cell.target) }
-            div.scroll { table {
-                tr { th { "phase" } th { "n" } th { "p50" } th { "p90" } th { "p99" } th { "max" } th style="width:30%" { "p50 of the longest" } }
+            (scrolling(&format!("Phases from {} to {}", cell.vantage, cell.target), &html! { table {
+                tr { th scope="col" { "phase" } th.n scope="col" { "n" } th.n scope="col" { "p50" } th.n scope="col" { "p90" } th.n scope="col" { "p99" } th.n scope="col" { "max" } th scope="col" style="width:30%" { "p50 of the longest" } }
                 @for p in &cell.phases {
                     tr {
-                        td { (p.phase) } td.n { (p.n) } td.n { (format!("{:.1}", p.p50)) }
-                        td.n { (p.p90.map_or("–".into(), |v| format!("{v:.1}"))) } td.n { (p.p99.map_or("–".into(), |v| format!("{v:.1}"))) }
-                        td.n { (format!("{:.1}", p.max)) }
+                        td { (p.phase.parse::<Phase>().map_or_else(|_| p.phase.replace('_', " "), |phase| phase.words().into())) }
+                        td.n { (p.n) } td.n { (ms(p.p50)) }
+                        td.n { (p.p90.map_or("–".into(), ms)) } td.n { (p.p99.map_or("–".into(), ms)) }
+                        td.n { (ms(p.max)) }
                         td { div.bar style=(format!("width:{:.1}%", 100.0 * p.p50 / longest)) {} }
                     }
                 }
-            } }
+            } }))
         }
     }
+}
+
+fn ms(ms: f64) -> String {
+    Span::from_nanos((ms * 1e6) as i64).to_string()
 }
 
 fn edge_view(run: &RunRecord) -> Markup {
@@ -205,7 +242,7 @@ fn edge_view(run: &RunRecord) -> Markup {
             h2 { "What the edge alone could have said" }
             p { "The same run judged from the edge's captures and host only: " strong { (words(&edge.verdict)) } "." }
             @for (cell, sentence) in edge.cells.iter().zip(&run.edge_sentences) {
-                p { strong { (cell.vantage) " → " (cell.target) ": " } (cell.verdict.label()) ". " (sentence) }
+                p { strong { (cell.vantage) " → " (cell.target) ": " } (in_words(&cell.verdict.label())) ". " (sentence) }
             }
         }
     }

@@ -6,6 +6,7 @@ use analysis::clock::Span;
 use analysis::doubt::one_way::OneWay;
 use analysis::judging::run::{CellVerdict, Role, RunVerdict, Scope};
 use analysis::judging::verdict::Verdict;
+use analysis::judging::vocabulary::in_words;
 use anstyle::{AnsiColor, Style};
 use records::handshake::HandshakeRecord;
 use records::run::{Best, ClientsFailed, Footing, RunRecord, Starts};
@@ -144,11 +145,9 @@ fn colour(verdict: &Verdict) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
-/// "client host (cpu starved), 512 ms ± 4 ms beyond the baseline".
+/// "client host, waiting for a CPU (512 ms ± 4 ms)".
 pub fn words(verdict: &Verdict) -> String {
-    let one = |c: &analysis::judging::verdict::Culprit| {
-        format!("{} ({} ± {})", c.label().replace('_', " ").replace('/', ", "), c.excess, c.error)
-    };
+    let one = |c: &analysis::judging::verdict::Culprit| format!("{} ({} ± {})", in_words(&c.label()), c.excess, c.error);
     match verdict {
         Verdict::Healthy => "healthy".into(),
         Verdict::Culprit { primary, second: None } => one(primary),
@@ -158,7 +157,7 @@ pub fn words(verdict: &Verdict) -> String {
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
             format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
         }
-        Verdict::Aborted { .. } => verdict.label().replace('/', " by "),
+        Verdict::Aborted { .. } => in_words(&verdict.label()),
     }
 }
 

@@ -21,7 +21,7 @@ pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>, files: Files<'_>) -> Markup
     let bar_y = 14.0 + lanes * LANE;
     let height = bar_y + 62.0;
     html! {
-        svg.waterfall viewBox=(format!("0 0 {WIDTH} {height:.0}")) role="img" aria-label="Waterfall of one handshake" {
+        svg.waterfall viewBox=(format!("0 0 {WIDTH} {height:.0}")) role="img" aria-label=(aloud(drawn, ledger)) {
             @for i in 0..=5 {
                 @let ms = whole * f64::from(i) / 5.0;
                 line.grid x1=(f1(x(ms))) x2=(f1(x(ms))) y1="6" y2=(f1(bar_y + 34.0)) {}
@@ -42,6 +42,16 @@ pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>, files: Files<'_>) -> Markup
             }
         }
     }
+}
+
+/// The same for who does not see it.
+fn aloud(drawn: &[Lane], ledger: Option<&Ledger>) -> String {
+    let observers: Vec<&str> = drawn.iter().map(|lane| lane.observer.as_str()).collect();
+    let shares = ledger.map(|ledger| {
+        let each = ledger.entries.iter().map(|e| format!("{} {} in {}", e.owner.words(), e.span, e.phase.words()));
+        format!(". Whose time: {}", each.collect::<Vec<_>>().join(", "))
+    });
+    format!("Waterfall of one handshake, seen by {}{}", observers.join(", "), shares.unwrap_or_default())
 }
 
 /// Where a mark lies, and the row and beginning of its label if there is room for it.
@@ -65,9 +75,14 @@ fn place<'a>(lane: &'a Lane, x: &dyn Fn(f64) -> f64) -> Vec<Placed<'a>> {
     placed.collect()
 }
 
+/// A milestone's name in words.
+fn name(mark: &Mark) -> String {
+    mark.name.replace('_', " ")
+}
+
 /// How wide a mark's label is, about.
 fn width(mark: &Mark) -> f64 {
-    mark.name.len() as f64 * LETTER
+    name(mark).chars().count() as f64 * LETTER
 }
 
 fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64, files: Files<'_>) -> Markup {
@@ -76,10 +91,10 @@ fn draw_lane(lane: &Lane, y: f64, x: &dyn Fn(f64) -> f64, files: Files<'_>) -> M
         line.rail x1=(f1(LEFT)) x2=(f1(WIDTH - 20.0)) y1=(f1(y + 16.0)) y2=(f1(y + 16.0)) {}
         @for (mark, at, row) in place(lane, x) {
             circle.mark cx=(f1(at)) cy=(f1(y + 16.0)) r="3.5" {
-                title { (format!("{} at {:.2} ms on this observer's clock{}", mark.name, mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {}", files.packet(p))))) }
+                title { (format!("{} at {:.2} ms on this observer's clock{}", name(mark), mark.ms, mark.packet.map_or(String::new(), |p| format!(", packet {}", files.packet(p))))) }
             }
             @if let Some((row, begins)) = row {
-                text.label x=(f1(begins)) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (mark.name) }
+                text.label x=(f1(begins)) y=(f1(if row == 0 { y + 8.0 } else { y + 31.0 })) { (name(mark)) }
             }
         }
     }

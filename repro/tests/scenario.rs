@@ -245,11 +245,11 @@ fn a_fault_on_hosts_that_it_cannot_mean_is_refused_at_its_field() {
         ("kind = \"loss\"\nfrom = \"edge\"\nto = \"edge\"\nrate = 0.1", "there is office"),
     ] {
         let message = parse(&format!("{head}[faults.q]\n{fault}\n"), &[]).expect_err(fault);
-        assert!(message.contains("line 12:") && message.contains(words), "{message}");
+        assert!(message.contains("line 12, column") && message.contains(words), "{message}");
     }
     let both = "kind = \"hold\"\nto = \"edge\"\nfor = \"1s\"\nmessage = \"syn\"\nafter = \"syn\"";
     let message = parse(&format!("{head}[faults.q]\n{both}\n"), &[]).expect_err("one of them");
-    assert!(message.contains("line 10:") && message.contains("either `message`"), "{message}");
+    assert!(message.contains("line 10, column") && message.contains("either `message`"), "{message}");
 }
 
 #[test]

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
+use whostalled_testing::{Need, program, skipped};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -113,6 +115,25 @@ fn every_decision_is_in_the_list_of_decisions() {
     for page in in_folder("docs/decisions") {
         assert!(page == "README" || index.contains(&format!("({page}.md)")), "docs/decisions/README.md lacks {page}");
     }
+}
+
+#[test]
+fn nginx_knows_the_line_that_it_is_to_log() {
+    let page = text("docs/capture.md");
+    let directive = page.split('`').find(|part| part.starts_with("log_format handshakes ")).expect("the page has nginx's line");
+    let Some(nginx) = program("nginx") else { return skipped(Need::Tools, "nginx is not installed") };
+    let folder = std::env::temp_dir().join(format!("whostalled-documented-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let at = folder.display();
+    let conf = format!(
+        "pid {at}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ {directive}\naccess_log {at}/log handshakes;\nclient_body_temp_path {at}/b; \
+         proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; }}\n"
+    );
+    std::fs::write(folder.join("conf"), conf).expect("a folder of our own");
+    let said = Command::new(nginx).arg("-t").arg("-c").arg(folder.join("conf")).output();
+    std::fs::remove_dir_all(&folder).expect("a folder of our own");
+    let said = said.expect("nginx can be run");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 /// Pages whose tables are all written by `cargo xtask tables`.

@@ -3,8 +3,8 @@
 //! The prober's own time is taken out first: what remains is judged by the same rules as everywhere. Then the thresholds of the
 //! check say whether it matters.
 
-use alerting::Culprit;
 use alerting::states::Blame;
+use alerting::{Culprit, Family};
 use analysis::clock::Span;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
@@ -127,13 +127,15 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let detail = report.detail.clone().unwrap_or_default();
         // Where somebody said what was wrong, time has nothing to add.
         let more = if reason.is_timeout() { format!(" {}", opinion.sentence) } else { String::new() };
-        let sentence = format!("{reason}: {detail}.{more}");
-        return Some(Blame { culprit, phase: reason.name().into(), ms: ledger.total.millis(), sentence });
+        let sentence = format!("{}.{more}", reason.said(&detail));
+        let (phase, words) = (reason.name().into(), reason.words().into());
+        return Some(Blame { culprit, family: Family::Failing, phase, words, ms: 0.0, sentence });
     }
     if bad_status {
         let status = report.response.as_ref().map_or(0, |r| r.status);
         let sentence = format!("The edge answered with status {status}.");
-        return Some(Blame { culprit: Culprit::Edge, phase: "http_status".into(), ms: 0.0, sentence });
+        let (phase, words) = (Reason::HttpStatus.name().into(), format!("HTTP status {status}"));
+        return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence });
     }
     let limit = |owner: Owner| {
         let own = match owner.side() {
@@ -151,7 +153,8 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         of_owner.map_or(Phase::ServerFlight, |e| e.phase)
     };
     let make = |culprit: Culprit, phase: Phase, ms: f64, sentence: String| {
-        Some(Blame { culprit, phase: phase.label().into(), ms, sentence })
+        let (phase, words) = (phase.label().into(), phase.words().into());
+        Some(Blame { culprit, family: Family::Slow, phase, words, ms, sentence })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {

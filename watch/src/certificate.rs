@@ -1,14 +1,16 @@
 //! When certificates end, and what they say of themselves.
 
-use alerting::Culprit;
 use alerting::clock::UnixSeconds;
 use alerting::states::Blame;
+use alerting::{Culprit, Family};
 use rustls_pki_types::CertificateDer;
+use settings::words::plural;
 use x509_parser::asn1_rs::{Tag, ToDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Name};
 
 const DAY: i64 = 86_400;
+const HOUR: i64 = 3_600;
 
 /// When the first certificate of a chain ends.
 pub fn chain_end(chain: &[CertificateDer<'_>]) -> Option<UnixSeconds> {
@@ -107,14 +109,26 @@ fn encoded(value: &str) -> String {
     der.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// "ends in 12 days", "ended 3 days ago": what is left in whole days, and in hours within the last two.
+pub fn time_left(end: UnixSeconds, now: UnixSeconds) -> String {
+    let left = end.secs().saturating_sub(now.secs());
+    let length = match left.abs() {
+        hours if hours < 2 * DAY => plural((hours / HOUR).unsigned_abs(), "hour"),
+        days => plural((days / DAY).unsigned_abs(), "day"),
+    };
+    if left < 0 { format!("ended {length} ago") } else { format!("ends in {length}") }
+}
+
 /// Whether that is soon.
 pub fn ends_soon(end: UnixSeconds, now: UnixSeconds, days: u32) -> Option<Blame> {
     let left = end.secs().saturating_sub(now.secs());
     (left < i64::from(days) * DAY).then(|| Blame {
         culprit: Culprit::Certificate,
+        family: Family::Certificate,
         phase: "certificate".into(),
+        words: time_left(end, now),
         ms: 0.0,
-        sentence: format!("The first certificate of the edge's chain ends in {} days ({}).", left / DAY, end),
+        sentence: format!("The first certificate of the edge's chain to end {} ({end}).", time_left(end, now)),
     })
 }
 
@@ -138,5 +152,22 @@ mod tests {
         let subject = "CN=a.test,L=\\ Köln,O=Acme\\, Inc.,C=DE,1.2.840.113549.1.9.1=#0c086140622e74657374";
         assert_eq!(described[2].1, subject);
         assert_eq!(described[3].1, "a.test,b.test");
+    }
+
+    #[test]
+    fn what_is_left_is_said_in_days_and_at_last_in_hours() {
+        let (now, of) = (UnixSeconds::from_secs(1_800_000_000), |left: i64| UnixSeconds::from_secs(1_800_000_000 + left));
+        for (left, words) in [
+            (58 * DAY + 7, "ends in 58 days"),
+            (2 * DAY, "ends in 2 days"),
+            (2 * DAY - 1, "ends in 47 hours"),
+            (HOUR, "ends in 1 hour"),
+            (-HOUR, "ended 1 hour ago"),
+            (-3 * DAY, "ended 3 days ago"),
+        ] {
+            assert_eq!(time_left(of(left), now), words);
+        }
+        assert_eq!(ends_soon(of(8 * DAY), now, 7), None);
+        assert!(ends_soon(of(6 * DAY), now, 7).is_some_and(|blame| blame.sentence.contains("ends in 6 days (")));
     }
 }

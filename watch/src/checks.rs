@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use alerting::Receiver;
 use alerting::clock::UnixSeconds;
 use alerting::states::KofN;
+use alerting::{Receiver, receiver};
 use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -94,9 +94,14 @@ impl Default for Watch {
 impl Watch {
     /// Where somebody looks at `name`, a check.
     pub(crate) fn link(&self, name: &str) -> String {
-        let base = self.external_url.as_ref().map(|url| url.trim_end_matches('/'));
-        let base = base.map_or_else(|| format!("http://{}", self.listen), str::to_owned);
-        format!("{base}/check/{}", crate::page::escape_path(name))
+        format!("{}/check/{}", self.base(), crate::page::escape_path(name))
+    }
+
+    /// How the page is reached: what addresses on it begin with.
+    pub fn base(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let base = self.external_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        base.unwrap_or_else(|| format!("{scheme}://{}", self.listen))
     }
 }
 
@@ -310,6 +315,37 @@ pub struct Maintenance {
     pub every: Option<Time>,
 }
 
+impl Check {
+    /// One of a target, with defaults for all the rest; its name is the target, without what goes without saying.
+    pub fn of(target: &str) -> Self {
+        let name = target.strip_prefix("https://").unwrap_or(target);
+        Self {
+            name: name.trim_end_matches('/').to_owned(),
+            target: target.to_owned(),
+            role: Role::default(),
+            connect_to: None,
+            server_name: None,
+            addresses: Addresses::default(),
+            ca: None,
+            insecure: false,
+            tls: None,
+            certificate: None,
+            key: None,
+            alpn: Vec::new(),
+            resume: false,
+            headers: BTreeMap::new(),
+            status: Vec::new(),
+            interval: None,
+            timeout: None,
+            fire: None,
+            resolve_after: None,
+            thresholds: None,
+            from: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
 impl CheckFile {
     /// Reads and validates a check file.
     ///
@@ -332,7 +368,8 @@ impl CheckFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let file: CheckFile = toml::from_str(text).map_err(|e| Invalid(unread(text, &e)))?;
+        let file: CheckFile =
+            toml::from_str(text).map_err(|e| Invalid(receiver::unread(text).unwrap_or_else(|| unread(text, &e))))?;
         file.check().map_err(|wrong| Invalid(wrong.said(text)))?;
         Ok(file)
     }
@@ -341,30 +378,20 @@ impl CheckFile {
         self.check_names()?;
         self.planned().map(drop)?;
         self.fleet.check().map_err(|wrong| wrong.within("fleet"))?;
-        for (n, window) in self.maintenance.iter().enumerate() {
-            window.check().map_err(|wrong| wrong.within(n).within("maintenance"))?;
-        }
-        Ok(())
+        self.check_windows()
     }
 }
 
 impl Maintenance {
-    fn check(&self) -> Result<(), Wrong> {
-        let (from, to) = (self.from, self.to);
-        if to <= from {
-            return Err(Wrong::at("to", format!("maintenance from {from} to {to}: it ends before it begins; exchange the two")));
-        }
-        if self.every.is_some_and(|every| every.0.as_secs() == 0) {
-            return Err(Wrong::at("every", "maintenance comes again after a second at least, as every = \"7d\""));
-        }
-        Ok(())
+    /// Whether a pattern of `checks` means the check of that name.
+    pub(crate) fn means(pattern: &str, check: &str) -> bool {
+        pattern.strip_suffix('*').map_or(pattern == check, |prefix| check.starts_with(prefix))
     }
 
     /// Whether `check` rests at `now`.
     pub fn covers(&self, check: &str, now: UnixSeconds) -> bool {
         let now = now.secs();
-        let named = self.checks.is_empty()
-            || self.checks.iter().any(|p| p.strip_suffix('*').map_or(p == check, |prefix| check.starts_with(prefix)));
+        let named = self.checks.is_empty() || self.checks.iter().any(|pattern| Self::means(pattern, check));
         let (from, to) = (self.from.as_second(), self.to.as_second());
         let at = match self.every.map(|e| e.0.as_secs() as i64).filter(|e| *e > 0) {
             Some(every) if now >= from => from + (now - from) % every,
@@ -407,7 +434,10 @@ mod tests {
             assert!(error.contains(said), "{error}");
         };
         wrong(&format!("{SMALL}intervall = \"3s\"\n"), "line 4");
-        wrong("[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n", "line 3: check \"a\": \"edge.test\": write host:port");
+        wrong(
+            "[[check]]\nname = \"a\"\ntarget = \"edge.test\"\n",
+            "line 3, column 1: check \"a\": \"edge.test\": write host:port",
+        );
         wrong(&format!("{SMALL}{SMALL}"), "line 5");
         wrong(&format!("{SMALL}tls = \"1.1\"\n"), "line 4");
         wrong("[[check]]\nname = \"a\"\ntarget = \"http://edge.test\"\n", "plain HTTP");
@@ -428,7 +458,7 @@ mod tests {
     #[test]
     fn maintenance_comes_again_every_week() {
         let text = format!(
-            "{SMALL}[[maintenance]]\nchecks = [\"log*\"]\nfrom = \"2026-11-01T02:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\nevery = \"7d\"\n"
+            "{SMALL}[[check]]\nname = \"login\"\ntarget = \"edge.test:443\"\n[[maintenance]]\nchecks = [\"log*\"]\nfrom = \"2026-11-01T02:00:00Z\"\nto = \"2026-11-01T04:00:00Z\"\nevery = \"7d\"\n"
         );
         let file = CheckFile::parse(&text).expect("it is valid");
         let at = |t: &str| -> UnixSeconds { t.parse::<Timestamp>().expect("a time").into() };

@@ -5,23 +5,26 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use alerting::clock::UnixSeconds;
 use alerting::event::PROBER;
-use alerting::states::{Active, Blame, KofN, Rule, State, Transition};
+use alerting::states::{Active, Blame, KofN, Rule, State};
 use alerting::{Culprit, Event};
 use analysis::clock::Span;
-use tokio::sync::mpsc::UnboundedSender;
+use serving::otlp::trace::Trace;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
+use tracing::warn;
 
 use crate::checks::CheckFile;
 use crate::clock::{UnixHour, now, second};
 use crate::journal::{Journal, MOST_PENDING};
 use crate::judging::{Judged, Judging, USUAL_HOURS};
-use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics};
+use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics, RoundLabel};
 use crate::probing::RawRound;
 use crate::status::Status;
 use crate::store::{History, HistoryError};
+use crate::telemetry::trace;
 use crate::trends::Trends;
 
 /// Rounds wait so long for others to be written with them.
@@ -41,6 +44,8 @@ pub struct Engine {
     states: HashMap<String, State>,
     judging: Judging,
     trends: Trends,
+    /// Takes the traces of bad rounds, where somebody wants them.
+    traces: Option<Sender<Trace>>,
 }
 
 impl Engine {
@@ -63,9 +68,17 @@ impl Engine {
             .map(|(name, ms, n)| (name, VecDeque::from([(UnixHour::of(now), Span::from_nanos((ms * 1e6) as i64), n)])))
             .collect();
         let journal = Journal::new(store, Arc::clone(&status), direct, metrics.store_errors.clone());
-        let engine = Self { journal, config, status, metrics, states, judging: Judging::new(usual), trends: Trends::default() };
+        let judging = Judging::new(usual);
+        let engine = Self { journal, config, status, metrics, states, judging, trends: Trends::default(), traces: None };
         engine.recall();
         Ok(engine)
+    }
+
+    /// Has it hand out a trace of every bad round.
+    #[must_use]
+    pub fn traced(mut self, traces: Option<Sender<Trace>>) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Puts alerts that were on when we stopped into the status.
@@ -127,10 +140,15 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, raw: RawRound) {
+    /// Judges a round, and notes what comes of it.
+    pub(crate) fn take(&mut self, raw: RawRound) {
         let plan = &raw.prepared.plan;
         let judged = self.judging.judge(&raw, &self.config.gate);
         self.measure(&raw, &judged);
+        if let Some(traces) = self.traces.as_ref().filter(|_| judged.record.culprit.is_some()) {
+            // A collector that is away costs traces, nothing else.
+            let _ = traces.try_send(trace(&judged.record, &raw.prepared.plan.check.target, &self.config.watch.vantage));
+        }
         let Judged { record, found, gated, prober, .. } = judged;
         let at = second(raw.started);
         let vantage = self.config.watch.vantage.clone();
@@ -156,9 +174,13 @@ impl Engine {
         if let Some(active) = &active {
             self.incident(name, target, active, None);
         }
-        let Some((active, ended)) = transition.map(Transition::into_parts) else { return };
+        let Some(transition) = transition else { return };
+        let (word, before) = (transition.word(), transition.before().cloned());
+        let (active, ended) = transition.into_parts();
+        let Blame { culprit, family, sentence, .. } = &active.blame;
+        warn!(check = name, state = word, family = family.label(), culprit = culprit.label(), "{sentence}");
         self.incident(name, target, &active, ended);
-        let event = self.event(name, target, &active, ended);
+        let event = Event { before, ..self.event(name, target, &active, ended) };
         self.journal.tell(&self.config.receivers, &event);
     }
 
@@ -174,6 +196,7 @@ impl Engine {
             since: active.since,
             ended,
             blame: active.blame.clone(),
+            before: None,
             labels: self.config.check_of(name).map(|c| c.labels.clone()).unwrap_or_default(),
             link: Some(watch.link(name)),
         }
@@ -188,7 +211,12 @@ impl Engine {
         let (m, Judged { record, opinion, gated, chain_end, .. }) = (&self.metrics, judged);
         let check = || record.name.clone();
         let culprit = if *gated { "gated" } else { record.culprit.map_or("none", Culprit::label) };
-        m.rounds.get_or_create(&ByCulprit { check: check(), culprit: culprit.to_owned() }).inc();
+        // What a graph of rounds leads to: the page of this one, and its trace if there is one.
+        let exemplar = record
+            .culprit
+            .map(|_| RoundLabel { trace_id: trace(record, "", "").hex(), round: record.started.nanos().to_string() });
+        let at = exemplar.is_some().then(SystemTime::now);
+        m.rounds.get_or_create(&ByCulprit { check: check(), culprit: culprit.to_owned() }).inc_by(1, exemplar, at);
         if let Some(reason) = &record.reason {
             m.failures.get_or_create(&ByReason { check: check(), reason: reason.clone() }).inc();
         }
@@ -219,7 +247,8 @@ impl Engine {
         }
     }
 
-    fn write(&mut self) {
+    /// Writes what was noted.
+    pub(crate) fn write(&mut self) {
         let written =
             self.journal.write(|name| self.states.get(name).cloned(), Span::from_nanos(self.config.watch.retention.nanos()));
         if !written {
@@ -231,6 +260,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use alerting::Family;
+
     use super::*;
     use crate::store::Batch;
 
@@ -245,7 +276,8 @@ mod tests {
     /// An engine that takes up where another left off: with an alert of `login` on.
     fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
-        let blame = Blame { culprit: Culprit::Edge, phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let (family, phase, words) = (Family::Slow, "finish".into(), String::new());
+        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into() };
         let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
         let mut state = State::default();
         state.active = Some(active);

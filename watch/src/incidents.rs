@@ -36,7 +36,8 @@ pub fn diagram(found: &[Incident], now: UnixSeconds) -> Markup {
                         @let (left, right) = (x(i.since).min(99.5), x(i.ended.unwrap_or(now)));
                         a.(class_of(i.culprit)) href=(format!("#{}", anchor(i)))
                             style=(format!("left:{left:.2}%;width:{:.2}%;opacity:{:.2}", (right - left).max(0.5), impact(i)))
-                            title=(format!("{}: {} – {}", i.culprit.words(), i.since, until(i))) {}
+                            title=(format!("{}: {} – {}", i.culprit.words(), i.since, until(i)))
+                            aria-label=(format!("{name}: {}, {} – {}", i.culprit.words(), i.since, until(i))) {}
                     }
                 }
             }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use alerting::Culprit;
 use alerting::clock::UnixSeconds;
 use alerting::states::Blame;
+use alerting::{Culprit, Family};
 use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
 
@@ -87,10 +87,12 @@ impl Judging {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == Culprit::Prober);
         let gated = opinion.health.sick.is_some() || own_fault;
-        let record = record(raw, &opinion, found.as_ref(), gated);
+        let record = record(raw, &opinion, found.as_ref(), gated, chain_end);
         let prober = opinion.health.sick.clone().map(|why| Blame {
             culprit: Culprit::Prober,
+            family: Family::Prober,
             phase: "host".into(),
+            words: "its own host".into(),
             ms: opinion.health.run_delay_ms.max(opinion.health.data_waiting_ms),
             sentence: format!("Rounds do not count against targets: {why}."),
         });
@@ -138,7 +140,13 @@ impl Judging {
     }
 }
 
-fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool) -> RoundRecord {
+fn record(
+    raw: &RawRound,
+    opinion: &Opinion,
+    found: Option<&Blame>,
+    gated: bool,
+    certificate_end: Option<UnixSeconds>,
+) -> RoundRecord {
     let blame = found.filter(|_| !gated);
     let ledger = &opinion.reading.ledger;
     let part = |e: &analysis::judging::ledger::Entry| (e.phase.label().to_owned(), e.owner.label().to_owned(), e.span.millis());
@@ -161,5 +169,6 @@ fn record(raw: &RawRound, opinion: &Opinion, found: Option<&Blame>, gated: bool)
         grade: opinion.reading.grade.to_string(),
         sentence: blame.map_or_else(|| opinion.sentence.clone(), |b| b.sentence.clone()),
         parts: ledger.entries.iter().map(part).collect(),
+        certificate_end,
     }
 }

@@ -12,6 +12,7 @@
 //! those of `alerting`. Everything that happened is in the store before anybody hears of it; a killed watcher takes up where it stopped.
 #![forbid(unsafe_code)]
 
+pub mod at_terminal;
 pub mod blackbox;
 pub mod blame;
 mod certificate;
@@ -21,24 +22,29 @@ pub mod engine;
 pub mod error;
 pub mod fleet;
 pub mod incidents;
+pub mod init;
 mod journal;
 mod judging;
 pub mod metrics;
 mod naming;
+mod opened;
 pub mod page;
 mod plans;
 mod prepare;
 pub mod probing;
 mod reference;
+mod rules;
 pub mod schedule;
 mod secrets;
 mod server;
 pub mod status;
 pub mod store;
 pub mod target;
+mod telemetry;
 mod tls_cache;
 mod trends;
 mod watching;
+mod words;
 
 pub use error::WatchError;
 pub use watching::{validate, watch};

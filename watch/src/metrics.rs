@@ -8,6 +8,7 @@ use alerting::clock::UnixSeconds;
 use alerting::metrics::Delivery;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::CounterWithExemplar;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -48,6 +49,15 @@ pub struct ByCulprit {
     pub culprit: String,
 }
 
+/// What an exemplar of a bad round leads to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct RoundLabel {
+    /// Its trace, where traces are sent.
+    pub trace_id: String,
+    /// When it began, in nanoseconds since the epoch: `#r…` on its check's page.
+    pub round: String,
+}
+
 /// A check and why it failed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
@@ -75,7 +85,7 @@ pub struct Metrics {
     /// How they are shown.
     pub exposition: Exposition,
     /// Rounds by culprit.
-    pub rounds: Family<ByCulprit, Counter>,
+    pub rounds: Family<ByCulprit, CounterWithExemplar<RoundLabel>>,
     /// Failures by reason.
     pub failures: Family<ByReason, Counter>,
     /// Whether the last round succeeded.

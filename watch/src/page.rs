@@ -1,34 +1,44 @@
 //! The status page: now, trends, incidents, a check's last rounds. One file each, no outside assets, legible on a phone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use alerting::clock::UnixSeconds;
 use alerting::event::PROBER;
+use alerting::states::Active;
 use alerting::store::Refused;
-use alerting::{Culprit, Incident};
-use analysis::clock::Span;
+use alerting::{Culprit, Family, Incident};
+use analysis::clock::{Client, Instant, Span};
 use analysis::judging::ledger::Owner;
+use analysis::judging::vocabulary::in_words;
 use maud::{Markup, html};
+use pages::Ticket;
 use serving::document;
+use settings::words::plural;
 
 use crate::blame::side;
+use crate::certificate::time_left;
 use crate::checks::Role;
 use crate::clock::{UnixHour, second};
 use crate::incidents;
 use crate::status::{CheckStatus, RoundSummary, Snapshot};
 use crate::store::{Hourly, RoundRecord};
+use crate::words::of_phase;
 
 /// What rounds took, by hour.
 pub type Trend = Vec<Hourly>;
 
+/// Seconds before a certificate's end from which it is shown in alarm, and in warning.
+const CLOSE: (i64, i64) = (7 * 86_400, 30 * 86_400);
+
 /// Whose time bars show, in their order, with words.
-const LEGEND: [(Culprit, &str); 7] = [
+const LEGEND: [(Culprit, &str); 8] = [
     (Culprit::Resolver, "resolver"),
     (Culprit::Prober, "the prober itself"),
     (Culprit::Path, "path"),
     (Culprit::Loss, "loss"),
     (Culprit::Edge, "edge"),
     (Culprit::Protocol, "protocol"),
+    (Culprit::Certificate, "certificate"),
     (Culprit::Inconclusive, "open"),
 ];
 
@@ -43,24 +53,63 @@ pub(crate) fn frame(title: &str, snapshot: &Snapshot, refresh: bool, body: &Mark
     document(title, refresh, &[("/", "now"), ("/incidents", "incidents"), ("/metrics", "metrics")], &body)
 }
 
-/// What is wrong now, for every check.
+/// How bad it is: what comes first on the page.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Standing {
+    /// An alert is on, and handshakes or requests fail.
+    Failing,
+    /// An alert is on.
+    Alerting,
+    /// The last round was bad.
+    Bad,
+    /// The last round does not count.
+    Sick,
+    /// Nothing is known yet.
+    Unknown,
+    /// As usual.
+    Good,
+}
+
+fn standing(check: &CheckStatus) -> Standing {
+    match (&check.active, &check.last) {
+        (Some(active), _) if active.blame.family == Family::Failing => Standing::Failing,
+        (Some(_), _) => Standing::Alerting,
+        (None, Some(last)) if last.sick.is_some() => Standing::Sick,
+        (None, Some(last)) if last.culprit.is_some() => Standing::Bad,
+        (None, Some(_)) => Standing::Good,
+        (None, None) => Standing::Unknown,
+    }
+}
+
+/// What is wrong now, for every check: troubles first.
 pub fn now(snapshot: &Snapshot, vantage: &str, trends: &BTreeMap<String, Trend>) -> String {
-    let checks = &snapshot.checks.by_name;
-    let of = |role: Role| checks.iter().filter(move |(_, c)| c.role == role);
-    let bad = checks.values().filter(|c| c.active.is_some()).count();
+    let mut checks: Vec<(&String, &CheckStatus)> = snapshot.checks.by_name.iter().collect();
+    checks.sort_by_key(|(_, check)| standing(check));
+    let (wrong, well): (Vec<_>, Vec<_>) = checks.iter().partition(|(_, check)| standing(check) < Standing::Sick);
+    let alerting = checks.iter().filter(|(_, check)| check.active.is_some()).count();
+    let of = |role: Role| well.iter().filter(move |(_, check)| check.role == role);
+    let cards = |checks: &mut dyn Iterator<Item = &(&String, &CheckStatus)>| {
+        html! { div.matrix { @for (name, check) in checks { (card(name, check, trends.get(*name))) } } }
+    };
     let body = html! {
-        h1 { "From " (vantage) ": " @if bad == 0 { "nothing is wrong" } @else { (bad) " of " (checks.len()) " checks are in trouble" } }
+        h1 { "From " (vantage) ": " (headline(alerting, wrong.len(), checks.len())) }
+        @if !wrong.is_empty() { h2 { "In trouble" } (cards(&mut wrong.iter())) }
+        (refused(&snapshot.alerts.refused))
         @for (role, title) in [(Role::Edge, "Targets"), (Role::Control, "Controls")] {
-            @if of(role).next().is_some() {
-                h2 { (title) }
-                div.matrix { @for (name, check) in of(role) { (card(name, check, trends.get(name))) } }
-            }
+            @if of(role).next().is_some() { h2 { (title) } (cards(&mut of(role))) }
         }
         @if checks.is_empty() { p { "No round has ended yet." } }
-        (refused(&snapshot.alerts.refused))
         (legend())
     };
     frame("now", snapshot, true, &body)
+}
+
+fn headline(alerting: usize, wrong: usize, all: usize) -> String {
+    match (alerting, wrong) {
+        (0, 0) => "nothing is wrong".into(),
+        (0, _) => format!("no alert is on; the last round was bad at {wrong} of {}", plural(all as u64, "check")),
+        _ => format!("{alerting} of {} in trouble", plural(all as u64, "check")),
+    }
 }
 
 /// Messages that nobody was told of.
@@ -82,11 +131,15 @@ pub(crate) fn refused(refused: &[Refused]) -> Markup {
 fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
     let last = check.last.as_ref();
     let (class, word) = match (&check.active, last) {
+        (Some(active), _) if active.blame.family == Family::Failing => {
+            (class_of(active.blame.culprit), format!("{} ({})", active.blame.in_words(), active.blame.culprit.whose()))
+        }
         (Some(active), _) => (class_of(active.blame.culprit), active.blame.culprit.words().to_owned()),
         (None, Some(r)) if r.sick.is_some() => ("o-client", "this round does not count: the prober is sick".into()),
-        (None, Some(r)) => match r.culprit {
-            Some(culprit) => (class_of(culprit), format!("last round: {}", culprit.words())),
-            None => ("o-good", "as usual".into()),
+        (None, Some(r)) => match (r.culprit, &r.reason) {
+            (Some(culprit), Some(reason)) => (class_of(culprit), format!("last round: {}", of_phase(reason))),
+            (Some(culprit), None) => (class_of(culprit), format!("last round: {}", culprit.words())),
+            (None, _) => ("o-good", "as usual".into()),
         },
         (None, None) => ("o-none", "no round yet".into()),
     };
@@ -96,12 +149,33 @@ fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
             b { (name) }
             span.soft { " " (check.target) }
             div { (word) }
-            @if let Some(r) = last { div.soft { (ms(r.total_ms)) " in all" @if let Some(rtt) = r.rtt_ms { ", round trip " (ms(rtt)) } ", evidence: " (r.grade) } }
+            @if let Some(r) = last {
+                div.soft { (ms(r.total_ms)) " in all" @if let Some(rtt) = r.rtt_ms { ", round trip " (ms(rtt)) } ", evidence: " (r.grade) }
+                (certificate(r))
+            }
             @if let Some(active) = &check.active { p.said { (active.blame.sentence) } }
-            div.history { @for r in check.recent.iter().rev() { (tick(r)) } }
+            div.history role="img" aria-label=(history(&check.recent)) { @for r in check.recent.iter().rev() { (tick(r)) } }
             @if let Some(trend) = trend { (sparkline(trend)) }
         }
     }
+}
+
+/// When the certificate ends, in days and in a colour of its own.
+fn certificate(round: &RoundRecord) -> Markup {
+    let Some(end) = round.certificate_end else { return html! {} };
+    let now = second(round.started);
+    let class = match end.secs().saturating_sub(now.secs()) {
+        left if left < CLOSE.0 => "ends now",
+        left if left < CLOSE.1 => "ends soon",
+        _ => "ends",
+    };
+    html! { div class=(class) { "certificate " (time_left(end, now)) } }
+}
+
+/// What a row of bars shows, for who does not see it.
+fn history(recent: &VecDeque<RoundSummary>) -> String {
+    let bad = recent.iter().filter(|r| r.culprit.is_some() || !r.success).count();
+    format!("{} of the last {} bad", bad, plural(recent.len() as u64, "round"))
 }
 
 pub(crate) fn tick(r: &RoundSummary) -> Markup {
@@ -115,41 +189,95 @@ pub(crate) fn tick(r: &RoundSummary) -> Markup {
     html! { span.tick.(class) style=(format!("height:{height:.0}px")) title=(format!("{} · {}", second(r.started), ms(r.total_ms))) {} }
 }
 
-/// A check's last rounds, each as a bar of owners.
-pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[(&str, Trend)]) -> String {
+/// A check's last rounds, each as a bar of owners. `base`: how this page's server is reached, for links in tickets.
+pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[(&str, Trend)], base: &str) -> String {
     let longest = rounds.iter().map(|r| r.total_ms).fold(1.0, f64::max);
     let view = snapshot.checks.by_name.get(name).cloned().unwrap_or_default();
     let body = html! {
         h1 { (name) }
         p.soft { (view.target) }
+        @if let Some(r) = &view.last { (certificate(r)) }
         @if let Some(active) = &view.active {
-            p.said { b { (active.blame.culprit.words()) } " since " (active.since) ", " (active.bad) " of " (active.rounds) " rounds. " (active.blame.sentence) }
+            p.said { b { (active.blame.culprit.words()) } " since " (active.since) ", " (active.bad) " of " (plural(active.rounds.into(), "round")) ". " (active.blame.sentence) }
+            (alert_ticket(name, &view.target, active).fact("Link", format!("{base}/check/{}", escape_path(name))).render("alert"))
         }
         h2 { "Last rounds" }
         (legend())
         @if rounds.is_empty() { p { "None yet." } }
-        @for r in rounds { (waterfall(r, longest)) }
+        @for r in rounds { (waterfall(r, longest, &view.target, base)) }
         h2 { "Two weeks, by hour" }
-        div.trends { @for (what, trend) in trends { @if !trend.is_empty() { figure { figcaption { (what) } (sparkline(trend)) } } } }
+        div.trends { @for (what, trend) in trends { @if !trend.is_empty() { figure { figcaption { (of_phase(what)) } (sparkline(trend)) } } } }
     };
     frame(name, snapshot, false, &body)
 }
 
-fn waterfall(r: &RoundRecord, longest: f64) -> Markup {
+fn alert_ticket(name: &str, target: &str, active: &Active) -> Ticket {
+    let blame = &active.blame;
+    let slow = (blame.family == Family::Slow && blame.ms >= 1.0).then(|| ms(blame.ms));
+    Ticket::new(format!("{name}: {}", blame.culprit.words()))
+        .fact("Target", target.to_owned())
+        .fact("Since", active.since.to_string())
+        .fact("Rounds", format!("{} bad of {}", active.bad, active.rounds))
+        .fact("Where", blame.in_words())
+        .fact("Beyond what is usual", slow)
+        .fact("Evidence", blame.sentence.clone())
+}
+
+fn round_ticket(r: &RoundRecord, target: &str) -> Ticket {
+    let what = r.reason.as_deref().map_or_else(|| in_words(&r.verdict), of_phase);
+    let parts = r.parts.iter().map(|(phase, owner, part)| format!("{} {} ({})", of_phase(phase), ms(*part), in_words(owner)));
+    Ticket::new(format!("{}: {what}, {}", r.name, ms(r.total_ms)))
+        .fact("Target", target.to_owned())
+        .fact("Time", nanoseconds(r.started))
+        .fact("Edge", r.address.clone())
+        .fact("Client", r.local.clone())
+        .fact("Round trip", r.rtt_ms.map(ms))
+        .fact("Where the time went", parts.collect::<Vec<_>>().join("; "))
+        .fact("What it says", r.sentence.clone())
+        .fact("Evidence", r.grade.clone())
+}
+
+/// A time to the microsecond, as a capture has it.
+fn nanoseconds(at: Instant<Client>) -> String {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(at.nanos()));
+    at.map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+}
+
+fn waterfall(r: &RoundRecord, longest: f64, target: &str, base: &str) -> Markup {
     let width = |part: f64| format!("width:{:.2}%", part / longest * 100.0);
+    let id = format!("r{}", r.started.nanos());
+    // The page of then, and in it this round: as long as it is kept.
+    let link = format!("/check/{}?until={}#{id}", escape_path(&r.name), second(r.started).secs());
     html! {
-        section.round {
-            div.soft { (second(r.started)) " · " (ms(r.total_ms)) " · " (r.verdict) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade) }
-            div.bar {
+        section.round id=(id) {
+            div.soft {
+                (second(r.started)) " · " (ms(r.total_ms)) " · " (in_words(&r.verdict)) @if let Some(a) = &r.address { " · " (a) } " · evidence: " (r.grade)
+                a.permalink href=(link) aria-label=(format!("Link to the round of {}", second(r.started))) title="Link to this round" { "#" }
+            }
+            div.bar role="img" aria-label=(format!("whose time it was: {}", owners(r))) {
                 @for (phase, owner, part) in &r.parts {
-                    span.(class_of_owner(owner)) style=(width(*part)) title=(format!("{phase}: {owner}, {}", ms(*part))) {}
+                    span.(class_of_owner(owner)) style=(width(*part)) title=(format!("{}: {}, {}", of_phase(phase), in_words(owner), ms(*part))) {}
                 }
             }
-            div { (r.sentence) @if let Some(reason) = &r.reason { " (" (reason) ")" } }
+            div { (r.sentence) @if let Some(reason) = &r.reason { @if !r.sentence.to_lowercase().contains(&of_phase(reason).to_lowercase()) { " (" (of_phase(reason)) ")" } } }
             @if let Some(sick) = &r.sick { div.soft { "Does not count: " (sick) "." } }
-            details { summary.soft { "its parts" } table { @for (phase, owner, part) in &r.parts { tr { td { (phase) } td { (owner) } td.n { (ms(*part)) } } } } }
+            details { summary.soft { "its parts" } table { @for (phase, owner, part) in &r.parts { tr { td { (of_phase(phase)) } td { (in_words(owner)) } td.n { (ms(*part)) } } } } }
+            (round_ticket(r, target).fact("Link", format!("{base}{link}")).render(&format!("t{id}")))
         }
     }
+}
+
+/// "edge app 51.8 ms, path 40.0 ms".
+fn owners(r: &RoundRecord) -> String {
+    let mut sums: Vec<(&str, f64)> = Vec::new();
+    for (_, owner, part) in &r.parts {
+        match sums.iter_mut().find(|(o, _)| o == owner) {
+            Some((_, sum)) => *sum += part,
+            None => sums.push((owner, *part)),
+        }
+    }
+    let words: Vec<String> = sums.iter().map(|(owner, part)| format!("{} {}", in_words(owner), ms(*part))).collect();
+    words.join(", ")
 }
 
 /// The incident diagram and, below it, each incident.
@@ -160,16 +288,31 @@ pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) 
         h2 { "Each of them" }
         @for i in found.iter().rev() {
             section.round id=(incidents::anchor(i)) {
-                div { span.dot.(class_of(i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (i.culprit.words()) }
-                div.soft { (i.since) " – " (incidents::until(i)) " · " (i.bad) " of " (i.rounds) " rounds · worst " (ms(i.worst_ms)) " · " (i.phase) }
+                div {
+                    span.dot.(class_of(i.culprit)) {} b { (i.name) } " from " (i.vantage) ": " (i.culprit.words())
+                    (pages::permalink(&incidents::anchor(i), &format!("the incident of {}", i.since)))
+                }
+                div.soft { (i.since) " – " (incidents::until(i)) " · " (i.bad) " of " (plural(i.rounds.into(), "round")) @if i.worst_ms >= 1.0 { " · worst " (ms(i.worst_ms)) } " · " (of_phase(&i.phase)) }
                 div { (i.sentence) }
                 @if i.name != PROBER {
                     a href=(format!("/check/{}?until={}", escape_path(&i.name), i.ended.unwrap_or(now).secs())) { "its rounds" }
                 }
+                (incident_ticket(i).render(&format!("t-{}", incidents::anchor(i))))
             }
         }
     };
     frame("incidents", snapshot, false, &body)
+}
+
+fn incident_ticket(i: &Incident) -> Ticket {
+    Ticket::new(format!("{} from {}: {}", i.name, i.vantage, i.culprit.words()))
+        .fact("Target", i.target.clone())
+        .fact("Since", i.since.to_string())
+        .fact("Until", i.ended.map(|ended| ended.to_string()))
+        .fact("Rounds", format!("{} bad of {}", i.bad, i.rounds))
+        .fact("Where", of_phase(&i.phase))
+        .fact("Worst beyond what is usual", (i.worst_ms >= 1.0).then(|| ms(i.worst_ms)))
+        .fact("Evidence", i.sentence.clone())
 }
 
 /// The incident diagram as a page of its own.
@@ -190,7 +333,8 @@ pub(crate) fn class_of(culprit: Culprit) -> &'static str {
         Culprit::Prober => "o-client",
         Culprit::Path | Culprit::Access => "o-path",
         Culprit::Loss => "o-loss",
-        Culprit::Edge | Culprit::Certificate => "o-edge",
+        Culprit::Edge => "o-edge",
+        Culprit::Certificate => "o-certificate",
         Culprit::Protocol => "o-protocol",
         Culprit::Inconclusive => "o-open",
     }
@@ -247,7 +391,8 @@ mod tests {
 
     #[test]
     fn a_message_that_was_refused_is_shown_with_the_receivers_words() {
-        let blame = Blame { culprit: Culprit::Edge, phase: "finish".into(), ms: 300.0, sentence: "Slow.".into() };
+        let (family, phase, words) = (Family::Slow, "finish".into(), String::new());
+        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into() };
         let event = Event {
             key: "login@here".into(),
             check: "login".into(),
@@ -258,6 +403,7 @@ mod tests {
             since: UnixSeconds::from_secs(1),
             ended: None,
             blame,
+            before: None,
             labels: BTreeMap::new(),
             link: None,
         };

@@ -50,13 +50,15 @@ impl CheckFile {
         if self.checks.is_empty() {
             return Err(Wrong::new("there is no [[check]]"));
         }
+        self.check_rules()?;
         let (mut names, mut plans) = (BTreeSet::new(), Vec::new());
         for (n, check) in self.checks.iter().enumerate() {
-            let plan = match names.insert(&check.name) {
-                true => self.plan(check).map_err(|wrong| wrong.of(&format!("check {:?}", check.name))),
-                false => Err(Wrong::at("name", format!("two checks are named {:?}", check.name))),
-            };
-            plans.push(plan.map_err(|wrong| wrong.within(n).within("check"))?);
+            if !names.insert(&check.name) {
+                return Err(Wrong::at("name", format!("two checks are named {:?}", check.name)).within(n).within("check"));
+            }
+            let own = |wrong: Wrong| wrong.of(&format!("check {:?}", check.name)).within(n).within("check");
+            self.check_rules_of(check).map_err(own)?;
+            plans.push(self.plan(check).map_err(own)?);
         }
         Ok(plans)
     }
@@ -74,21 +76,8 @@ impl CheckFile {
         }
         kind.check_protocols(&check.alpn).map_err(|wrong| wrong.within("alpn"))?;
         let fire = check.fire.unwrap_or(d.fire);
-        if fire.k == 0 || fire.k > fire.n || fire.n > 100 {
-            let what = format!("fire = {} of {}: k is at least 1, at most n, and n at most 100", fire.k, fire.n);
-            return Err(Wrong::at("fire", what));
-        }
         let thresholds = check.thresholds.clone().unwrap_or_else(|| d.thresholds.clone());
-        let phases = ["dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
-        if let Some(unknown) = thresholds.phase.keys().find(|p| !phases.contains(&p.as_str())) {
-            let what = format!("thresholds.phase.{unknown}: phases are {}", phases.join(", "));
-            return Err(Wrong::at(unknown, what).within("phase").within("thresholds"));
-        }
         let (interval, timeout) = (check.interval.unwrap_or(d.interval), check.timeout.unwrap_or(d.timeout));
-        if interval.0.as_millis() < 10 || timeout.0.is_zero() {
-            let key = if timeout.0.is_zero() { "timeout" } else { "interval" };
-            return Err(Wrong::at(key, "interval is at least 10ms, timeout more than 0"));
-        }
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
         let from = check.from.as_ref().unwrap_or(&d.from).clone();
         from.check().map_err(|wrong| wrong.within("from"))?;

@@ -1,24 +1,24 @@
 //! Checks, ready to probe.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alerting::secret::SecretError;
+use axum::http::HeaderValue;
 use prober::tls::{TlsOptions, config};
 use prober::{Family, Pauses, Route, Target};
 use rustls::ClientConfig;
+use settings::Wrong;
 
 use crate::checks::{Addresses, CheckFile, Header, Plan};
-use crate::error::Invalid;
 use crate::probing::{PreparedCheck, PreparedChecks};
-use crate::target::{AddressError, host_and_port};
+use crate::target::host_and_port;
 
 /// Makes the checks of a check file ready; what many checks share (root certificates) is read once.
 ///
 /// # Errors
-/// Names the check and what is wrong with it.
-pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Invalid> {
+/// Names the check and what is wrong with it, with its place in the file.
+pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Wrong> {
     prepare_with(file, &BTreeMap::new())
 }
 
@@ -26,28 +26,44 @@ pub(crate) fn prepare(file: &CheckFile) -> Result<PreparedChecks, Invalid> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub(crate) fn prepare_with(file: &CheckFile, roots: &BTreeMap<PathBuf, Arc<str>>) -> Result<PreparedChecks, Invalid> {
+pub(crate) fn prepare_with(file: &CheckFile, roots: &BTreeMap<PathBuf, Arc<str>>) -> Result<PreparedChecks, Wrong> {
     let mut shared: HashMap<TlsOptions, Arc<ClientConfig>> = HashMap::new();
-    let mut build = |plan: Plan| -> Result<Arc<PreparedCheck>, Invalid> {
-        let target = target(file, &plan, roots, &mut shared).map_err(|e| Invalid(format!("check {:?}: {e}", plan.check.name)))?;
+    let mut build = |(n, plan): (usize, Plan)| -> Result<Arc<PreparedCheck>, Wrong> {
+        let target = target(file, &plan, roots, &mut shared).map_err(|unready| match unready {
+            Unready::Default(wrong) => wrong,
+            Unready::Own(wrong) => wrong.of(&format!("check {:?}", plan.check.name)).within(n).within("check"),
+        })?;
         Ok(Arc::new(PreparedCheck { plan, target }))
     };
-    let checks: Result<Vec<Arc<PreparedCheck>>, Invalid> = file.plans()?.into_iter().map(&mut build).collect();
+    let checks: Result<Vec<Arc<PreparedCheck>>, Wrong> = file.planned()?.into_iter().enumerate().map(&mut build).collect();
     Ok(Arc::new(checks?))
 }
 
 /// What a check names is not to be had.
-#[derive(Debug, thiserror::Error)]
 enum Unready {
-    /// Certificates or keys.
-    #[error(transparent)]
-    Tls(#[from] std::io::Error),
-    /// The value of a header.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// Whom to connect to.
-    #[error(transparent)]
-    Address(#[from] AddressError),
+    /// Its own field says so.
+    Own(Wrong),
+    /// A default does.
+    Default(Wrong),
+}
+
+impl From<Wrong> for Unready {
+    fn from(wrong: Wrong) -> Self {
+        Unready::Own(wrong)
+    }
+}
+
+/// Which of the files that TLS needs cannot be used.
+fn unusable(error: &std::io::Error, options: &TlsOptions, of_defaults: bool) -> Unready {
+    let what = error.to_string();
+    let names = |path: &Path| what.contains(&path.display().to_string());
+    match &options.certificate {
+        Some((chain, _)) if names(chain) => Wrong::at("certificate", what).into(),
+        Some((_, key)) if names(key) => Wrong::at("key", what).into(),
+        Some(_) | None if of_defaults => Unready::Default(Wrong::at("ca", what).within("defaults")),
+        Some(_) if options.ca.is_none() => Wrong::at("certificate", what).into(),
+        Some(_) | None => Wrong::at("ca", what).into(),
+    }
 }
 
 fn target(
@@ -74,7 +90,8 @@ fn target(
     let tls = match shared.get(&options).filter(|_| !options.resume) {
         Some(tls) => Arc::clone(tls),
         None => {
-            let tls = Arc::new(config(&options)?);
+            let of_defaults = check.ca.is_none() && options.ca.is_some();
+            let tls = Arc::new(config(&options).map_err(|e| unusable(&e, &options, of_defaults))?);
             shared.insert(options, Arc::clone(&tls));
             tls
         }
@@ -82,15 +99,19 @@ fn target(
     let headers = check.headers.iter().map(|(name, value)| {
         let value = match value {
             Header::Plain(value) => value.clone(),
-            Header::Secret(secret) => secret.read()?,
+            Header::Secret(secret) => secret.read().map_err(|e| Wrong::at(name, e.to_string()).within("headers"))?,
         };
+        if HeaderValue::from_str(&value).is_err() {
+            return Err(Wrong::at(name, "the header's value has a character that none may have").within("headers"));
+        }
         Ok((name.clone(), value))
     });
-    let headers: Vec<(String, String)> = headers.collect::<Result<_, SecretError>>()?;
+    let headers: Vec<(String, String)> = headers.collect::<Result<_, Wrong>>()?;
+    let to = check.connect_to.as_deref().map(|to| host_and_port(to, Some(plan.port))).transpose();
     Ok(Target {
         host: plan.host.clone(),
         port: plan.port,
-        connect_to: check.connect_to.as_deref().map(|to| host_and_port(to, Some(plan.port))).transpose()?,
+        connect_to: to.map_err(|e| Wrong::at("connect_to", e.to_string()))?,
         address: None,
         server_name: check.server_name.clone(),
         family: match check.addresses {

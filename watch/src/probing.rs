@@ -15,7 +15,7 @@ use prober::{Lookup, Report, Target, probe};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::checks::{Addresses, Plan};
+use crate::checks::{Addresses, CheckFile, Plan};
 use crate::error::WatchError;
 use crate::metrics::Metrics;
 use crate::reference::Reference;
@@ -53,6 +53,17 @@ pub struct Settings {
     pub reference_interval: Duration,
     /// Probes under way at once.
     pub most_under_way: usize,
+}
+
+impl Settings {
+    /// As a check file has them.
+    pub fn of(file: &CheckFile) -> Self {
+        Self {
+            resolvers: file.watch.resolvers.clone(),
+            reference_interval: file.gate.reference_interval.0,
+            most_under_way: file.watch.most_under_way,
+        }
+    }
 }
 
 /// The checks of now.

@@ -91,11 +91,11 @@ mod tests {
     fn a_secret_that_stands_in_the_file_is_refused_and_not_shown() {
         let receiver = |rest: &str| format!("{CHECK}[[receiver]]\n{rest}\n");
         for (text, line) in [
-            (receiver("kind = \"pagerduty\"\nrouting_key = \"hunter2\""), "line 4"),
-            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = \"hunter2\""), "line 4"),
-            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = { value = \"hunter2\" }"), "line 4"),
-            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntokn = \"hunter2\""), "line 4"),
-            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = [\"hunter2\"]"), "line 4"),
+            (receiver("kind = \"pagerduty\"\nrouting_key = \"hunter2\""), "line 6, column 15"),
+            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = \"hunter2\""), "line 7, column 9"),
+            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = { value = \"hunter2\" }"), "line 7, column 9"),
+            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntokn = \"hunter2\""), "line 7, column 1"),
+            (receiver("kind = \"webhook\"\nurl = \"http://h/\"\ntoken = [\"hunter2\"]"), "line 7, column 9"),
             (format!("[watch]\nauth = \"hunter2\"\n{CHECK}"), "line 2"),
             (format!("[watch.auth]\nbearer = \"hunter2\"\n{CHECK}"), "line"),
             (format!("[watch.auth]\nbasic = {{ user = \"x\", password = \"hunter2\" }}\n{CHECK}"), "line"),

@@ -61,11 +61,14 @@ pub struct Served {
     pub reload: Sender<Reload>,
     /// Who may look.
     pub guard: Option<Guard>,
+    /// How it is reached, for links in tickets.
+    pub base: String,
 }
 
 /// A wish to have the files read again: where the outcome is told.
 pub type Reload = tokio::sync::oneshot::Sender<Result<(), Arc<FileError>>>;
 /// What the page is of.
+#[derive(Clone)]
 pub enum Shown {
     /// This host's own rounds.
     Watcher(Arc<Metrics>),
@@ -79,7 +82,7 @@ pub enum Shown {
 }
 
 impl Shown {
-    fn exposition(&self) -> &Exposition {
+    pub(crate) fn exposition(&self) -> &Exposition {
         match self {
             Shown::Watcher(metrics) => &metrics.exposition,
             Shown::Fleet { metrics, .. } => &metrics.exposition,
@@ -194,7 +197,7 @@ async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Quer
     {
         return Html(page).into_response();
     }
-    Html(page::check(&snapshot, &name, &rounds, &trends)).into_response()
+    Html(page::check(&snapshot, &name, &rounds, &trends, &served.base)).into_response()
 }
 
 async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {

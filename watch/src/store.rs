@@ -66,6 +66,9 @@ pub struct RoundRecord {
     pub sentence: String,
     /// Where the time went: phase, owner, milliseconds.
     pub parts: Vec<(String, String, f64)>,
+    /// When the first certificate of the chain ends; absent if none was seen.
+    #[serde(default)]
+    pub certificate_end: Option<UnixSeconds>,
 }
 
 /// What one batch of rounds changed.

@@ -11,23 +11,26 @@ use alerting::clock::UnixSeconds;
 use alerting::metrics::Delivery;
 use alerting::outbox::Outbox;
 use alerting::{Client, Event, Receiver, Store};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serving::otlp;
+use serving::otlp::trace::Trace;
 use tokio::sync::{mpsc, watch as latest};
 use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
 
 use crate::blackbox::Blackbox;
-use crate::checks::{CheckFile, ServerTls};
+use crate::checks::CheckFile;
 use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
 use crate::metrics::Metrics;
-use crate::prepare::prepare;
+use crate::opened::{Face, Opened};
 use crate::probing::{self, PreparedChecks, Settings, Steady};
-use crate::server::{Guard, Reload, Served, Shown, router, serve};
+use crate::server::{Reload, Served, Shown, router, serve};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
 
+/// Traces that wait for their collector.
+const MOST_TRACES: usize = 1_024;
 /// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
 /// Time between two looks at signals and the check file.
@@ -38,21 +41,18 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
-    let (file, first_checks) = load(path)?;
+    let (file, face, first_checks) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
     metrics.blackbox.reload(UnixSeconds::now(), true);
     let engine_store = History::open(&file.watch.store)?;
-    let common = Common::begin(&file, &status, Shown::Watcher(Arc::clone(&metrics)), metrics.delivery.clone())?;
+    let common = Common::begin(&file, face, &status, Shown::Watcher(Arc::clone(&metrics)), &metrics.delivery)?;
     let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
+    let engine = engine.traced(common.traces.clone());
     let (checks_out, checks_in) = latest::channel(first_checks);
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
-    let settings = Settings {
-        resolvers: file.watch.resolvers.clone(),
-        reference_interval: file.gate.reference_interval.0,
-        most_under_way: file.watch.most_under_way,
-    };
+    let settings = Settings::of(&file);
     let of_prober = Arc::clone(&metrics);
     let probing = named("prober", move || probing::run(checks_in, &settings, Steady::start(), rounds_out, of_prober))?;
     let engine = named("engine", move || engine.run(&rounds, &configs))?;
@@ -76,10 +76,9 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     probed
 }
 
-fn load(path: &Path) -> Result<(Arc<CheckFile>, PreparedChecks), FileError> {
-    let file = Arc::new(CheckFile::load(path)?);
-    let checks = prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    Ok((file, checks))
+fn load(path: &Path) -> Result<(Arc<CheckFile>, Face, PreparedChecks), FileError> {
+    let Opened { file, checks, face, .. } = Opened::open(path)?;
+    Ok((file, face, checks))
 }
 
 /// What every watcher has: the page, the outbox, and receivers that may change.
@@ -90,13 +89,26 @@ pub(crate) struct Common {
     wishes: Inbox<Reload>,
     /// Messages for the time in which the store refuses.
     pub(crate) direct: mpsc::UnboundedSender<(String, Event)>,
+    /// Takes the traces of bad rounds, where somebody wants them.
+    pub(crate) traces: Option<mpsc::Sender<Trace>>,
 }
 
 impl Common {
-    /// Starts the thread that serves and delivers.
-    pub(crate) fn begin(file: &CheckFile, status: &Arc<Status>, shown: Shown, delivery: Delivery) -> Result<Self, WatchError> {
-        let blackbox = load_blackbox(file)?;
+    /// Starts the thread that serves, delivers and exports.
+    pub(crate) fn begin(
+        file: &CheckFile,
+        face: Face,
+        status: &Arc<Status>,
+        shown: Shown,
+        delivery: &Delivery,
+    ) -> Result<Self, WatchError> {
+        let Face { blackbox, guard, tls } = face;
+        file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(status, &blackbox);
+        file.receivers.iter().for_each(|receiver| delivery.begin(&receiver.name()));
+        let telemetry = telemetry(|name| std::env::var(name).ok())?;
+        let (traces_out, traced) = mpsc::channel(MOST_TRACES);
+        let traces = telemetry.as_ref().and_then(|to| to.traces.as_ref()).map(|_| traces_out.clone());
         let (direct, undelivered) = mpsc::unbounded_channel();
         let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
         let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
@@ -109,38 +121,36 @@ impl Common {
             blackbox,
             tls: TlsCache::default(),
             reload,
-            guard: file.watch.auth.as_ref().map(Guard::of).transpose()?,
+            guard,
+            base: file.watch.base(),
         };
         let outbox = Outbox {
             store: Store::open(&file.watch.store)?,
             direct: undelivered,
             receivers,
             status: Arc::clone(&status.alerts),
-            delivery,
+            delivery: delivery.clone(),
             client: Client::default(),
         };
-        web(file, served, outbox)?;
-        Ok(Self { receivers: receivers_out, blackbox: blackbox_out, wishes, direct })
+        let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces_out });
+        web(file, tls, served, outbox, exported)?;
+        Ok(Self { receivers: receivers_out, blackbox: blackbox_out, wishes, direct, traces })
     }
 }
 
-/// Reads all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
+/// Opens all that [`watch`] would, and begins nothing: what is valid here will start. Gives the number of checks, and what will not be
 /// done as it is written.
 ///
 /// # Errors
 /// As [`watch`].
 pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
-    let file = CheckFile::load(path)?;
-    prepare(&file).map_err(|e| FileError::invalid(path, e))?;
-    let blackbox = load_blackbox(&file)?;
-    file.watch.tls.as_ref().map(acceptor).transpose()?;
-    file.watch.auth.as_ref().map(Guard::of).transpose()?;
-    let store = &file.watch.store;
-    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(Invalid(format!("{} ([watch] store): there is no folder {}", store.display(), folder.display())).into());
+    let opened = Opened::open(path)?;
+    if let Err(wrong) = opened.can_begin() {
+        // Read again: its place is that of the words as they are now.
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        return Err(FileError::invalid(path, Invalid(wrong.said(&text))).into());
     }
-    Ok((file.checks.len(), blackbox.unsupported()))
+    Ok((opened.file.checks.len(), opened.notes))
 }
 
 /// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
@@ -159,14 +169,19 @@ pub(crate) fn named<T: Send + 'static>(
 }
 
 /// Starts the thread that serves and delivers.
-fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchError> {
+fn web(
+    file: &CheckFile,
+    tls: Option<TlsAcceptor>,
+    served: Served,
+    outbox: Outbox,
+    exported: Option<Exported>,
+) -> Result<(), WatchError> {
     let listen = file.watch.listen;
     let unbound = |source| WatchError::Listen { at: listen, source };
     let listener = std::net::TcpListener::bind(listen).map_err(unbound)?;
     listener.set_nonblocking(true).map_err(unbound)?;
-    let tls = file.watch.tls.as_ref().map(acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
-    let status = Arc::clone(&served.status);
+    let (status, shown) = (Arc::clone(&served.status), served.shown.clone());
     named("web", move || {
         runtime.block_on(async {
             let served = async {
@@ -178,30 +193,30 @@ fn web(file: &CheckFile, served: Served, outbox: Outbox) -> Result<(), WatchErro
                     status.trouble("server", Some(error.to_string()));
                 }
             };
-            tokio::join!(served, outbox.run());
+            let exported = async {
+                let Some(Exported { environment, traced, _traces }) = exported else { return };
+                let client = Client::default();
+                let post = async |r: otlp::Request| client.post_json(&r.url, &r.headers, r.body).await;
+                let heard = |trouble| status.trouble("OpenTelemetry", trouble);
+                otlp::export(environment, traced, || shown.exposition().text(), post, heard).await;
+            };
+            tokio::join!(served, outbox.run(), exported);
         });
     })
     .map(drop)
 }
 
-fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, Invalid> {
-    let said = |e: &dyn std::fmt::Display| Invalid(format!("[watch.tls]: {e}"));
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&tls.certificate).and_then(Iterator::collect);
-    let chain = chain.map_err(|e| said(&format!("{}: {e}", tls.certificate.display())))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| said(&format!("{}: {e}", tls.key.display())))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| said(&e))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| said(&e))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// Where OpenTelemetry's variables say that metrics and traces go.
+fn telemetry(get: impl Fn(&str) -> Option<String>) -> Result<Option<otlp::Environment>, Invalid> {
+    otlp::Environment::read("whostalled-watch", &get).map_err(|refused| Invalid(refused.to_string()))
 }
 
-fn load_blackbox(file: &CheckFile) -> Result<Blackbox, FileError> {
-    let Some(path) = &file.watch.blackbox else { return Ok(Blackbox::default()) };
-    FileError::read(path, Blackbox::parse)
+/// What is exported, and where to.
+struct Exported {
+    environment: otlp::Environment,
+    traced: mpsc::Receiver<Trace>,
+    /// While it is there, somebody may still send one.
+    _traces: mpsc::Sender<Trace>,
 }
 
 fn note_unsupported(status: &Status, blackbox: &Blackbox) {
@@ -210,7 +225,7 @@ fn note_unsupported(status: &Status, blackbox: &Blackbox) {
 }
 
 /// The check file, read again when it changes.
-pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> {
+pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<CheckFile>, T)> {
     pub(crate) path: &'a Path,
     /// Reads it, and all that it names.
     pub(crate) load: L,
@@ -222,7 +237,7 @@ pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), F
     pub(crate) told: &'a dyn Fn(bool),
 }
 
-impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
+impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
     /// Looks until `over`.
     pub(crate) fn look_until(&self, reload: &AtomicBool, over: impl Fn() -> bool) {
         let mut seen = changed(self.path);
@@ -236,63 +251,31 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, T), FileError>, N: Fn(Arc<CheckF
             seen = now;
             let outcome = self.reload().map_err(Arc::new);
             (self.told)(outcome.is_ok());
+            if let Ok(checks) = &outcome {
+                info!(checks, file = %self.path.display(), "the check file was read again");
+            }
             let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
             self.status.trouble("reload", trouble);
             for wish in wishes {
                 // Whoever asked may be gone.
-                let _ = wish.send(outcome.clone());
+                let _ = wish.send(outcome.clone().map(drop));
             }
         }
     }
 
-    /// All of it, or nothing.
-    fn reload(&self) -> Result<(), FileError> {
-        let (file, checks) = (self.load)(self.path)?;
-        let blackbox = load_blackbox(&file)?;
-        note_unsupported(self.status, &blackbox);
+    /// All of it, or nothing; gives the number of checks.
+    fn reload(&self) -> Result<usize, FileError> {
+        let (file, face, checks) = (self.load)(self.path)?;
+        file.never_reached().iter().for_each(|note| warn!("{note}"));
+        note_unsupported(self.status, &face.blackbox);
         self.common.receivers.send_replace(Arc::new(file.receivers.clone()));
-        self.common.blackbox.send_replace(Arc::new(blackbox));
+        self.common.blackbox.send_replace(Arc::new(face.blackbox));
+        let n = file.checks.len();
         (self.next)(file, checks);
-        Ok(())
+        Ok(n)
     }
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHECK: &str = "[[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\ninsecure = true\n";
-
-    #[test]
-    fn what_is_valid_will_start() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("checks.toml");
-        let said = |text: &str| {
-            std::fs::write(&path, text).expect("it is writable");
-            validate(&path)
-        };
-        assert_eq!(said(CHECK).expect("it is valid"), (1, vec![]));
-        let broken = folder.path().join("bb.yml");
-        std::fs::write(&broken, "modules: [").expect("it is writable");
-        for (text, missed) in [
-            (format!("{CHECK}ca = \"/no/such/ca.pem\"\n").replace("insecure = true\n", ""), "/no/such/ca.pem"),
-            (format!("{CHECK}certificate = \"/no/such/c.pem\"\nkey = \"/no/such/k.pem\"\n"), "/no/such/c.pem"),
-            (format!("{CHECK}headers = {{ A = {{ file = \"/no/such/token\" }} }}\n"), "/no/such/token"),
-            (format!("[watch]\nblackbox = \"/no/such/bb.yml\"\n{CHECK}"), "/no/such/bb.yml"),
-            (format!("[watch]\nblackbox = \"{}\"\n{CHECK}", broken.display()), "bb.yml"),
-            (format!("[watch]\nstore = \"/no/such/folder/a.db\"\n{CHECK}"), "/no/such/folder"),
-            (format!("[watch]\nauth = {{ bearer = {{ file = \"/no/such/secret\" }} }}\n{CHECK}"), "/no/such/secret"),
-            (
-                format!("[watch]\ntls = {{ certificate = \"/no/such/s.pem\", key = \"/no/such/k.pem\" }}\n{CHECK}"),
-                "/no/such/s.pem",
-            ),
-        ] {
-            let error = said(&text).expect_err(&text).to_string();
-            assert!(error.contains(missed), "{text}: {error}");
-        }
-    }
 }

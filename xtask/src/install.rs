@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::Found;
 
 /// What one wants to do.
-const PURPOSES: [&str; 7] = ["demo", "watch", "fleet", "capture", "test", "zoo", "dist"];
+const PURPOSES: [&str; 8] = ["demo", "watch", "fleet", "capture", "test", "zoo", "dist", "pages"];
 const ALL: &[&str] = &PURPOSES;
 
 /// While it is there and says 101, packages start no servers.
@@ -80,7 +80,9 @@ const NEEDS: &[Need] = &[
     program("shellcheck", "to check the shell scripts", "shellcheck", &["test"]),
     program("zstd", "to pack and unpack recordings", "zstd", &["test", "zoo"]),
     program("gnutls-bin", "a stack of the zoo", "gnutls-serv", &["test", "zoo"]),
-    program("nodejs", "a stack of the zoo", "node", &["test", "zoo"]),
+    program("nodejs", "drives the browser that looks at pages; a stack of the zoo", "node", &["test", "zoo", "pages"]),
+    program("npm", "brings axe-core, which looks at pages", "npm", &["pages"]),
+    program("chromium", "the browser that looks at pages", "chromium", &["pages"]),
     program("caddy", "a stack of the zoo", "caddy", &["test", "zoo"]),
     program("golang-go", "a stack of the zoo", "go", &["zoo"]),
     program("flex", "to build a static libpcap", "flex", &["dist"]),

@@ -6,6 +6,7 @@
 
 mod alertmanager;
 mod pagerduty;
+mod slack;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -13,15 +14,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use settings::Wrong;
+use settings::place::unread_of_kind;
 use settings::words::plain;
 
 pub use alertmanager::Alertmanager;
 pub use pagerduty::PagerDuty;
-pub use webhook::Webhook;
+pub use webhook::{Format, Webhook};
 
 use crate::clock::UnixSeconds;
 use crate::event::Event;
-use crate::secret::SecretError;
+use crate::secret::{Secret, SecretError};
 use crate::sending::Request;
 
 /// A receiver of alerts.
@@ -34,6 +36,20 @@ pub enum Receiver {
     Webhook(Webhook),
     /// PagerDuty, Events API v2.
     Pagerduty(PagerDuty),
+}
+
+/// What is wrong with one of a file's receivers, with the place of the field; absent if all can be read.
+pub fn unread(text: &str) -> Option<String> {
+    /// The same kinds around their fields.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "only whether it can be read counts")]
+    enum ByKind {
+        Alertmanager(Alertmanager),
+        Webhook(Webhook),
+        Pagerduty(PagerDuty),
+    }
+    unread_of_kind::<ByKind>(text, "receiver")
 }
 
 impl Receiver {
@@ -58,6 +74,8 @@ trait Kind {
     fn is_told_again(&self) -> bool;
     /// As [`Receiver::check`].
     fn check(&self) -> Result<(), Wrong>;
+    /// Its secrets, each by the key that names it.
+    fn secrets(&self) -> Vec<(&'static str, &Secret)>;
     /// As [`Receiver::accepts`].
     fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong>;
 }
@@ -86,12 +104,24 @@ impl Receiver {
         self.kind().is_told_again()
     }
 
-    /// Whether what is shown of it can be shown.
+    /// Whether what is shown of it can be shown, and its address can be asked.
     ///
     /// # Errors
-    /// Says why not.
+    /// Says why not, with the place within the receiver.
     pub fn check(&self) -> Result<(), Wrong> {
         self.kind().check()
+    }
+
+    /// Whether its secrets are where it says, and an address among them can be asked.
+    ///
+    /// # Errors
+    /// Says which is not, with the place within the receiver.
+    pub fn unlock(&self) -> Result<(), Wrong> {
+        self.kind().secrets().into_iter().try_for_each(|(key, secret)| match secret.read() {
+            Ok(url) if key == "url" => plain_url(&url),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Wrong::at(key, error.to_string())),
+        })
     }
 
     /// Whether it takes alerts with these names.
@@ -144,20 +174,30 @@ fn shown(url: &str) -> String {
     format!("{host} #{mark:08x}")
 }
 
-/// Whether an address can be shown; what is wrong is said without it, for it may itself be a secret.
+/// Whether an address can be shown and asked; what is wrong is said without it, for it may itself be a secret.
 fn plain_url(url: &str) -> Result<(), Wrong> {
-    plain("url", url).map_err(|_| Wrong::at("url", "the address has a control character: leave it out"))
+    let wrong = |what: &str| Wrong::at("url", format!("the address {what}"));
+    plain("url", url).map_err(|_| wrong("has a control character: leave it out"))?;
+    let parsed = reqwest::Url::parse(url)
+        .map_err(|e| wrong(&format!("cannot be read ({e}): write http://host:port/ or https://host/")))?;
+    match parsed.scheme() {
+        "http" | "https" if parsed.host().is_some() => Ok(()),
+        _ => Err(wrong("begins neither with http:// nor with https://")),
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::culprit::Culprit;
+    use crate::family::Family;
     use crate::states::Blame;
 
     /// An alert of `login`, on or over.
     pub(crate) fn event(culprit: Culprit, ended: Option<UnixSeconds>) -> Event {
-        let blame = Blame { culprit, phase: "server_flight".into(), ms: 312.0, sentence: "The edge took 312 ms.".into() };
+        let (phase, words) = ("server_flight".into(), "ClientHello to server flight".into());
+        let sentence = "The edge took 312 ms.".into();
+        let blame = Blame { culprit, family: Family::Slow, phase, words, ms: 312.0, sentence };
         Event {
             key: "login@here".into(),
             check: "login".into(),
@@ -168,6 +208,7 @@ pub(crate) mod tests {
             since: UnixSeconds::from_secs(1_800_000_000),
             ended,
             blame,
+            before: None,
             labels: [("team".to_owned(), "edge".to_owned())].into(),
             link: Some("http://here/check/login".into()),
         }
@@ -176,7 +217,7 @@ pub(crate) mod tests {
     #[test]
     fn a_receiver_is_written_by_its_kind_and_misspelt_fields_are_refused() {
         let read = |text: &str| toml::from_str::<Receiver>(text);
-        let webhook = Webhook { url: "http://h/".into(), token: None };
+        let webhook = Webhook { url: "http://h/".into(), token: None, format: Format::Own };
         assert_eq!(read("kind = \"webhook\"\nurl = \"http://h/\"").expect("it is one"), Receiver::Webhook(webhook));
         for wrong in
             ["kind = \"webhook\"\nurl = \"http://h/\"\ntokn = 1", "kind = \"pager\"\nurl = \"http://h/\"", "url = \"http://h/\""]

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::json;
 use settings::Wrong;
 
-use super::{Answered, Kind, Names, by_status};
+use super::{Answered, Kind, Names, by_status, plain_url};
 use crate::clock::UnixSeconds;
-use crate::culprit::Culprit;
-use crate::event::Event;
+use crate::event::{Event, shortened};
+use crate::family::Family;
 use crate::secret::{Secret, SecretError};
 use crate::sending::Request;
 
@@ -16,6 +16,10 @@ use crate::sending::Request;
 const URL: &str = "https://events.pagerduty.com/v2/enqueue";
 /// It takes keys of so many characters at most.
 const MOST_KEY: usize = 255;
+/// It takes summaries of so many characters at most.
+const MOST_SUMMARY: usize = 1024;
+/// A detail is cut there: the whole event may have 512 kB, and nobody reads more on a phone.
+const MOST_DETAIL: usize = 4096;
 /// What an address and its separator take at most, where each is probed.
 const MOST_ADDRESS: usize = 46;
 
@@ -41,17 +45,17 @@ impl Kind for PagerDuty {
             "dedup_key": event.key,
             "client": "whostalled",
             "payload": {
-                "summary": event.summary(),
+                "summary": shortened(&event.summary(), MOST_SUMMARY),
                 "source": event.vantage,
-                "severity": if event.blame.culprit == Culprit::Prober { "warning" } else { "error" },
+                "severity": severity(event),
                 "timestamp": event.since.to_string(),
                 "component": event.target,
                 "group": event.check,
                 "class": event.blame.culprit,
                 "custom_details": {
                     "culprit": event.blame.culprit.words(),
-                    "phase": event.blame.phase,
-                    "evidence": event.blame.sentence,
+                    "phase": event.blame.in_words(),
+                    "evidence": shortened(&event.blame.sentence, MOST_DETAIL),
                     "labels": event.labels,
                     "seen_from": event.seen_from,
                 },
@@ -73,7 +77,11 @@ impl Kind for PagerDuty {
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        Ok(())
+        self.url.as_deref().map_or(Ok(()), plain_url)
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, &Secret)> {
+        vec![("routing_key", &self.routing_key)]
     }
 
     fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong> {
@@ -85,9 +93,18 @@ impl Kind for PagerDuty {
     }
 }
 
+/// Its own words: `critical`, `error`, `warning` or `info`.
+fn severity(event: &Event) -> &'static str {
+    match event.blame.family {
+        Family::Slow => "error",
+        Family::Failing | Family::Certificate | Family::Prober => event.severity().label(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::culprit::Culprit;
     use crate::receiver::tests::event;
 
     #[test]
@@ -106,6 +123,21 @@ mod tests {
             (&json!("trigger"), &json!("resolve"))
         );
         assert_eq!(trigger.body.as_json().expect("JSON")["routing_key"], "k3y");
+        assert_eq!(trigger.body.as_json().expect("JSON")["payload"]["severity"], "error");
         assert!(receiver.request(&event(Culprit::Edge, None), second(0)).is_err(), "a key that is gone is said to be");
+    }
+
+    #[test]
+    fn a_summary_is_no_longer_than_it_takes() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let key = folder.path().join("key");
+        std::fs::write(&key, "k").expect("it is writable");
+        let receiver = PagerDuty { routing_key: Secret::File(key), url: None };
+        let mut long = event(Culprit::Edge, None);
+        (long.check, long.blame.sentence) = ("ü".repeat(3_000), "x".repeat(90_000));
+        let body = receiver.request(&long, UnixSeconds::from_secs(0)).expect("the key is there").body;
+        let payload = &body.as_json().expect("JSON")["payload"];
+        assert_eq!(payload["summary"].as_str().expect("text").chars().count(), MOST_SUMMARY);
+        assert_eq!(payload["custom_details"]["evidence"].as_str().expect("text").chars().count(), MOST_DETAIL);
     }
 }

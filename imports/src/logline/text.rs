@@ -1,30 +1,60 @@
-//! Lines of text: HAProxy's formats, nginx's, Envoy's, labelled ones, and whatever else names the client's address with its port.
+//! Lines of text: HAProxy's formats, nginx's, Envoy's, those of load balancers, labelled ones, `name=value`, and whatever else names the
+//! client's address with its port.
+//!
+//! What a program's own format says comes first, then what has a name, then what stands where only a client's end stands: at the
+//! beginning, or behind a word as `from`. Of two ends of which nothing says whose they are, neither is taken.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use regex::Regex;
 
-use super::{Fields, ParsedLine, duration, endpoint, ip, read_fields};
+use super::named::{Named, duration, is_method};
+use super::roles::Unit;
+use super::{Fields, ParsedLine, Unread, endpoint};
+
+/// A client's port is rarely below, a listener's often.
+const WELL_KNOWN: u16 = 1024;
+/// AWS's load balancers write seconds.
+const SECONDS: Unit = Unit::Seconds;
 
 /// Patterns, compiled once.
 struct Patterns {
-    /// What stands before the program's own words: a syslog head of either kind.
+    /// What stands before the program's own words: a syslog head of either kind, a container runtime's, docker compose's.
     head: Regex,
     /// An address, perhaps with its port.
     address: Regex,
-    /// The client by name, address and port apart.
+    /// `name=value`, `name: value`.
     pair: Regex,
-    /// The client by name, both together.
-    named: Regex,
-    /// A handshake's duration by name.
+    /// A handshake's duration in a sentence.
     duration: Regex,
-    /// HAProxy: `client:port [time] frontend backend/server timers`.
+    /// HAProxy: `client:port [time] frontend …`.
     haproxy: Regex,
+    /// HAProxy's timers behind frontend and backend.
+    timers: Regex,
+    /// HAProxy: what failed before there was a request.
+    failed: Regex,
+    /// HAProxy's deprecated default: `Connect from client to listener (frontend/MODE)`.
+    connect: Regex,
     /// Envoy: `[time] "METHOD …`.
     envoy: Regex,
+    /// An NLB's log of TLS listeners: the client, the destination, and the handshake's milliseconds behind those of the connection.
+    nlb: Regex,
+    /// An ALB's connection log: address and port of the client, the listener's port, version, cipher, the handshake's seconds.
+    alb_connection: Regex,
+    /// ALB's access log and that of classic load balancers: the client's end.
+    elb: Regex,
     /// What stands before an address that is not the client's.
     other: Regex,
+    /// What stands before the client's.
+    from: Regex,
+    /// A request line in quotes.
+    request: Regex,
+    /// A connection that came or went, without a word of trouble.
+    everyday: Regex,
+    /// Words of trouble.
+    trouble: Regex,
     /// `label:value`, as labelled lines have them between tabs.
     label: Regex,
 }
@@ -32,88 +62,189 @@ struct Patterns {
 #[expect(clippy::unwrap_used, reason = "the patterns are fixed; a test compiles them")]
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     Patterns {
-    head: Regex::new(r"^(?:<\d+>1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?|(?:<\d+>)?(?:[^\[\]{]{0,80}\s)?[\w./-]{1,48}(?:\[\d+\])?: )")
-        .unwrap(),
-    address: Regex::new(
-        r#"\[[0-9a-fA-F:.]+\](?::\d{1,5}\b)?|\b\d{1,3}(?:\.\d{1,3}){3}\b(?::\d{1,5}\b)?|(?:^|[\s="])[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"#,
+    head: Regex::new(
+        r"^(?:<\d+>1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?|\d{4}-\d\d-\d\dT\S+ std(?:out|err) [FP] |[\w.-]{1,64} +\| |(?:<\d+>)?(?:[^\[\]{]{0,80}\s)?[\w./-]{1,48}(?:\[\d+\])?: )",
     )
     .unwrap(),
-    pair: Regex::new(r"(?i)\b(?:client|remote)_(?:addr|address|ip)=(\S+).*?\b(?:client|remote)_port=(\d{1,5})\b").unwrap(),
-    named: Regex::new(r#"(?i)\b(?:downstream_remote_address|client(?:_addr(?:ess)?|_ip)?|remote_addr(?:ess)?|peer)"?\s*[=:]\s*"?(\[[0-9a-f:.]+\]:\d{1,5}|\d{1,3}(?:\.\d{1,3}){3}:\d{1,5})\b"#)
-        .unwrap(),
-    duration: Regex::new(r"(?i)\b(th|(?:tls_|ssl_)?handshake(?:_(?:ms|time|duration))?)\s*[=:]\s*(\d+(?:\.\d+)?\s*(?:ms|s)?)(?:\s|,|;|$)")
-        .unwrap(),
-    haproxy: Regex::new(r"(?:^|\s)\S+:\d{1,5} \[\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{1,6}\] \S+ \S+/\S+ ([+-]?\d+(?:/[+-]?\d+)+)(?:\s|$)")
-        .unwrap(),
+    address: Regex::new(
+        r#"\[[0-9a-fA-F:.]+\](?::\d{1,5}\b)?|\b\d{1,3}(?:\.\d{1,3}){3}\b(?::\d{1,5}\b)?|(?:^|[\s="(])[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"#,
+    )
+    .unwrap(),
+    pair: Regex::new(
+        r#"(?:^|[\s,;(\[{|])([A-Za-z][\w.@-]{0,60})(?:\s?[=:]\s?)("[^"]*"|'[^']*'|\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s,;|)\]"']+)"#,
+    )
+    .unwrap(),
+    duration: Regex::new(
+        r"(?i)\bhandshake\b[^\n]{0,60}?\b(?:took|in|after|duration|time|lasted|of)\s*[=:]?\s*(\d+(?:\.\d+)?)\s*(ms|s|us|µs|ns)\b",
+    )
+    .unwrap(),
+    haproxy: Regex::new(r"^(\S+:\d{1,5}) \[\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:\.\d{1,6})?[^\]]{0,8}\] (\S.*)$").unwrap(),
+    timers: Regex::new(r"^\S+ [^\s/]+/\S+ ([+-]?\d+(?:/[+-]?\d+)+)(?:\s|$)").unwrap(),
+    failed: Regex::new(r"^\S+: \S").unwrap(),
+    connect: Regex::new(r"^Connect from (\S+:\d{1,5}) to \S+ \(\S+\)").unwrap(),
     envoy: Regex::new(r#"^\[\d{4}-\d\d-\d\dT[\d:.]+Z?\] ""#).unwrap(),
-    other: Regex::new(r#"(?i)(?:://|\b(?:server|upstream|backend|listen(?:ing)?|local|host|dst|dest|destination|bind|vip|target)\w*"?\s*[=:]?\s*"?|\b(?:to|on|via)\s+|(?:->|→|=>)\s*)$"#)
-        .unwrap(),
+    nlb: Regex::new(r"^tls \d\.\d \S+ \S+ \S+ (\S+:\d{1,5}) \S+ (?:-|\d+) (-|\d+) ").unwrap(),
+    alb_connection: Regex::new(r"^\d{4}-\d\d-\d\dT\S+Z (\S+) (\d{1,5}) \d{1,5} (?:TLSv[\d.]+|-) \S+ ([\d.]+|-) ").unwrap(),
+    elb: Regex::new(r"^(?:(?:http|https|h2|grpcs|ws|wss) )?\d{4}-\d\d-\d\dT\S+Z \S+ (\S+:\d{1,5}) (?:\S+:\d{1,5}|-) (?:-?[\d.]+ ){3}").unwrap(),
+    other: Regex::new(
+        r#"(?i)(?:://|\b(?:server|upstream|backend|listen(?:ing|er)?|local|host|dst|dest|destination|bind|vip|target|remote server from|(?-i:I)=)\w*"?\s*[=:]?\s*["(\[]?|\b(?:to|on|via|at|connect(?:ing|ed)|binding|proxying|forwarding)\s+["(\[]?|(?:->|→|=>)\s*)$"#,
+    )
+    .unwrap(),
+    from: Regex::new(r#"(?i)(?:\b(?:from|client|peer|remote|src|source)(?: (?:address|addr|ip))?\s*[=:]?\s*["'(/]?|<-\s*)$"#).unwrap(),
+    request: Regex::new(r#""([A-Z]{3,10}) \S+(?: HTTP/[\d.]+)?""#).unwrap(),
+    everyday: Regex::new(
+        r"(?i)\b(?:accept(?:ed|ing)?|new|incoming|clos(?:ed|ing)|opened|established|disconnect(?:ed|ing)?)\b.*\b(?:connection|client|session)|\b(?:connection|client|session)\b.*\b(?:accepted|closed|opened|established|disconnected|connected)\b",
+    )
+    .unwrap(),
+    trouble: Regex::new(r"(?i)slow|handshake|time(?:d )?-?out|fail|error|stall|reset|alert|abort").unwrap(),
     label: Regex::new(r"^[A-Za-z][A-Za-z0-9_.-]*:").unwrap(),
 }
 });
 
 /// Reads a line of text.
-pub(super) fn read(line: &str, fields: &Fields) -> Option<ParsedLine> {
+pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
+    let line = line.trim_end();
+    if let Some(labels) = labels(line) {
+        return labels.named().read(fields);
+    }
     let patterns = &*PATTERNS;
-    if let Some(said) = labelled(line, fields) {
-        return said;
+    // A runtime's head may stand before a program's.
+    let mut body = line;
+    let mut bodies = vec![line];
+    let is_head = |head: &regex::Match<'_>| head.end() > 0 && !patterns.other.is_match(head.as_str());
+    while let Some(head) = patterns.head.find(body).filter(|head| is_head(head) && bodies.len() < 4) {
+        body = &body[head.end()..];
+        bodies.push(body);
     }
-    let body = patterns.head.find(line).map_or(line, |head| &line[head.end()..]);
-    // Whose words begin with what looks like a head is read as a whole.
-    let (client, of_body) = match client(body) {
-        Found::Nobody if body.len() < line.len() => (client(line).somebody()?, line),
-        found => (found.somebody()?, body),
-    };
-    let took = patterns.duration.captures(line).and_then(|found| duration(&found[1], &found[2]));
-    if let (None, Some(found)) = (took, patterns.haproxy.captures(of_body)) {
-        // Its own formats have three timers (TCP) or five (HTTP) and none of the handshake; with seven, the first is %Th.
-        let timers: Vec<&str> = found[1].split('/').collect();
-        let th = timers.first().filter(|_| timers.len() == 7).and_then(|th| duration("th", th));
-        return Some(ParsedLine { client, took: th, every: th.is_none() });
+    // The whole line is tried last: its words may only look like a head.
+    let mut unread = Unread::NoAddress;
+    for body in bodies.into_iter().rev() {
+        match program(body).unwrap_or_else(|| any(body, fields)) {
+            Ok(said) => return Ok(said),
+            Err(Unread::NoAddress) => {}
+            Err(why) if unread == Unread::NoAddress => unread = why,
+            Err(_) => {}
+        }
+        if unread != Unread::NoAddress {
+            break;
+        }
     }
-    Some(ParsedLine { client, took, every: false })
+    Err(unread)
 }
 
-/// Whose address a line has.
-enum Found {
-    Client(SocketAddr),
-    /// The client's, without a port: whatever address follows is somebody else's.
-    NoPort,
-    Nobody,
-}
-
-impl Found {
-    fn somebody(self) -> Option<SocketAddr> {
-        if let Found::Client(client) = self { Some(client) } else { None }
-    }
-}
-
-/// The client's end: by name, or the first address that is not said to be another's.
-fn client(line: &str) -> Found {
+/// A line of a format that a program has of its own; absent if it is none of those that we know.
+fn program(body: &str) -> Option<Result<ParsedLine, Unread>> {
     let patterns = &*PATTERNS;
-    let pair = patterns.pair.captures(line).and_then(|found| Some(SocketAddr::new(ip(&found[1])?, found[2].parse().ok()?)));
-    let named = || patterns.named.captures(line).and_then(|found| endpoint(&found[1]));
-    if let Some(client) = pair.or_else(named) {
-        return Found::Client(client);
+    let every = |client| ParsedLine { client, took: None, every: true };
+    if let Some(found) = patterns.haproxy.captures(body) {
+        let client = endpoint(&found[1])?;
+        let rest = &found[2];
+        let th = named_duration(rest).or_else(|| positional(rest));
+        // What failed has a message, and no backend.
+        let failed = patterns.failed.is_match(rest) && !patterns.timers.is_match(rest);
+        return Some(Ok(ParsedLine { client, took: th, every: th.is_none() && !failed }));
     }
-    if patterns.envoy.is_match(line) {
-        return Found::NoPort; // every address in it is another's, or stands where only its configuration says
+    if let Some(found) = patterns.connect.captures(body) {
+        return endpoint(&found[1]).map(every).map(Ok);
     }
-    for found in patterns.address.find_iter(line) {
-        let text = found.as_str().trim_start_matches([' ', '\t', '=', '"']);
-        let before = &line[..found.end() - text.len()];
+    if let Some(found) = patterns.nlb.captures(body) {
+        let took = duration(&found[2], Unit::Millis);
+        return Some(Ok(ParsedLine { client: endpoint(&found[1])?, took, every: took.is_none() }));
+    }
+    if let Some(found) = patterns.alb_connection.captures(body) {
+        let took = duration(&found[3], SECONDS);
+        let client = SocketAddr::new(found[1].parse().ok()?, found[2].parse().ok()?);
+        return Some(Ok(ParsedLine { client, took, every: took.is_none() }));
+    }
+    if let Some(found) = patterns.elb.captures(body) {
+        return endpoint(&found[1]).map(every).map(Ok);
+    }
+    // Every address in it is another's, or stands where only its configuration says.
+    patterns.envoy.is_match(body).then_some(Err(Unread::NoPort))
+}
+
+/// HAProxy's own formats have three timers (TCP) or five (HTTP) and none of the handshake; with seven, the first is `%Th`.
+fn positional(rest: &str) -> Option<Duration> {
+    let found = PATTERNS.timers.captures(rest)?;
+    let timers: Vec<&str> = found[1].split('/').collect();
+    timers.first().filter(|_| timers.len() == 7).and_then(|th| duration(th, Unit::Millis))
+}
+
+/// A line of no format that we know.
+fn any(body: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
+    let named = pairs(body);
+    let took = named_duration(body);
+    let every = |took: Option<Duration>| took.is_none() && !fields.own && (is_everyday(body) || named.is_of_every_request());
+    match named.read(fields) {
+        Ok(said) => {
+            let took = said.took.or(took);
+            return Ok(ParsedLine { took, every: took.is_none() && (said.every || every(took)), ..said });
+        }
+        // A client without its port: whatever end follows is another's.
+        Err(Unread::NoPort) => return Err(Unread::NoPort),
+        Err(_) => {}
+    }
+    let took = took.or_else(|| named.took(fields));
+    Ok(ParsedLine { client: unnamed(body)?, took, every: every(took) })
+}
+
+/// Whether every request, or every connection, has such a line.
+fn is_everyday(body: &str) -> bool {
+    let patterns = &*PATTERNS;
+    patterns.request.captures(body).is_some_and(|found| is_method(&found[1]))
+        || (patterns.everyday.is_match(body) && !patterns.trouble.is_match(body))
+}
+
+fn named_duration(text: &str) -> Option<Duration> {
+    let of_pairs = || pairs(text).took(&Fields::default());
+    let of_words =
+        || PATTERNS.duration.captures(text).and_then(|found| duration(&format!("{}{}", &found[1], &found[2]), Unit::Unsaid));
+    of_pairs().or_else(of_words)
+}
+
+fn pairs(text: &str) -> Named {
+    let each = PATTERNS.pair.captures_iter(text);
+    each.map(|pair| (pair[1].to_owned(), pair[2].trim_matches(['"', '\'']).to_owned())).collect()
+}
+
+/// The client's end by where it stands.
+fn unnamed(body: &str) -> Result<SocketAddr, Unread> {
+    let patterns = &*PATTERNS;
+    let mut first: Option<SocketAddr> = None;
+    let (mut at_beginning, mut others) = (false, false);
+    for found in patterns.address.find_iter(body) {
+        let text = found.as_str().trim_start_matches([' ', '\t', '=', '"', '(']);
+        let before = &body[..found.end() - text.len()];
         let text = text.trim_end_matches('.');
         if patterns.other.is_match(before) {
+            others = true;
             continue;
         }
+        let sure = patterns.from.is_match(before);
         match endpoint(text) {
-            Some(end) if end.ip().is_unspecified() || end.port() == 0 => {}
-            Some(end) => return Found::Client(end),
-            None if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| !ip.is_unspecified()) => return Found::NoPort,
+            Some(end) if end.ip().is_unspecified() || end.port() == 0 => others = true,
+            Some(end) if sure => return Ok(end),
+            Some(end) => match first {
+                None => (first, at_beginning) = (Some(end), before.trim_matches(['[', '(', '"', ' ']).is_empty()),
+                Some(known) if known == end => {}
+                Some(_) => return Err(Unread::Several),
+            },
+            // The client's, without a port: whatever end follows is another's.
+            None if (sure || first.is_none()) && is_address(text) => return Err(Unread::NoPort),
             None => {}
         }
     }
-    Found::Nobody
+    match first {
+        Some(end) if at_beginning || end.port() >= WELL_KNOWN => Ok(end),
+        Some(_) => Err(Unread::OtherEnd),
+        None if others => Err(Unread::OtherEnd),
+        None => Err(Unread::NoAddress),
+    }
+}
+
+/// Whether a text is an address of somebody, without a port.
+fn is_address(text: &str) -> bool {
+    text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| !ip.is_unspecified())
 }
 
 /// A labelled line (ltsv.org): `label:value` between tabs.
@@ -129,24 +260,17 @@ pub(crate) fn labels(line: &str) -> Option<Labels<'_>> {
 impl Labels<'_> {
     /// A label's value, unless it is empty.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        // The first may have a syslog head before it.
-        let labelled = self.0.iter().find_map(|piece| {
-            let (label, value) = piece.split_once(':')?;
-            label.rsplit(' ').next().is_some_and(|label| label.eq_ignore_ascii_case(name)).then_some(value)
-        });
-        labelled.filter(|value| !matches!(*value, "" | "-")).map(str::to_owned)
+        let (_, value) = self.each().find(|(label, value)| label.eq_ignore_ascii_case(name) && !matches!(*value, "" | "-"))?;
+        Some(value.to_owned())
     }
-}
 
-/// Reads a labelled line. Absent if it is none.
-fn labelled(line: &str, fields: &Fields) -> Option<Option<ParsedLine>> {
-    let labels = labels(line)?;
-    let value = |name: &str| labels.get(name);
-    // Its `host` is the client's, as in the common log format.
-    let said = read_fields(&value, fields).or_else(|| {
-        let client = SocketAddr::new(ip(&value("host")?)?, value("port")?.parse().ok()?);
-        let took = fields.duration.iter().find_map(|name| duration(name, &value(name)?));
-        Some(ParsedLine { client, took, every: took.is_none() })
-    });
-    Some(said.map(|said| ParsedLine { every: said.took.is_none() && !fields.own, ..said }))
+    fn each(&self) -> impl Iterator<Item = (&str, &str)> {
+        // The first may have a syslog head before it.
+        let labelled = self.0.iter().filter_map(|piece| piece.split_once(':'));
+        labelled.map(|(label, value)| (label.rsplit(' ').next().unwrap_or(label), value))
+    }
+
+    fn named(&self) -> Named {
+        self.each().map(|(label, value)| (label.to_owned(), value.to_owned())).collect()
+    }
 }

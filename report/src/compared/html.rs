@@ -1,11 +1,11 @@
 //! A comparison as one page that needs nothing else: the answer, the counts, and every block of every part.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
+use pages::{Ticket, scrolling};
 use records::compared::{Compared, Difference, Found, Outcome};
-use settings::words::visible_lines;
 
 use super::{count_words, digits, found_words, interval, method, sentence, signed};
-use crate::html::head;
+use crate::html::frame;
 
 /// Width and height of a strip, in its own units.
 const STRIP: (f64, f64) = (640.0, 64.0);
@@ -19,22 +19,31 @@ pub fn page(compared: &Compared) -> String {
         Outcome::NoRegression => "answer healthy",
         Outcome::TooNoisy => "answer inconclusive",
     };
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head("two edges compared"))
-            body {
-                h1 { "Two edges compared" }
-                @for (word, subject) in [("Base", &compared.base), ("Candidate", &compared.candidate)] {
-                    div.soft { (word) ": " code { (subject.name) } @if !subject.agreed.is_empty() { ", " (subject.agreed.join(", ")) } }
-                }
-                p class=(class) { (sentence(compared)) }
-                @if !compared.counts.is_empty() { (counts(compared)) }
-                @if !compared.differences.is_empty() { (times(compared)) }
-            }
+    let body = html! {
+        h1 { "Two edges compared" }
+        @for (word, subject) in [("Base", &compared.base), ("Candidate", &compared.candidate)] {
+            div.soft { (word) ": " code { (subject.name) } @if !subject.agreed.is_empty() { ", " (subject.agreed.join(", ")) } }
         }
+        p class=(class) { (sentence(compared)) }
+        (ticket(compared).render("t-compared"))
+        @if !compared.counts.is_empty() { (counts(compared)) }
+        @if !compared.differences.is_empty() { (times(compared)) }
     };
-    visible_lines(&markup.into_string()).into_owned()
+    frame("two edges compared", &body)
+}
+
+fn ticket(compared: &Compared) -> Ticket {
+    let mut ticket = Ticket::new(format!("Two edges compared: {}", sentence(compared)))
+        .fact("Base", compared.base.name.clone())
+        .fact("Candidate", compared.candidate.name.clone());
+    for count in compared.counts.iter().filter(|count| count.is_worse()) {
+        ticket = ticket.fact("Worse", count_words(count));
+    }
+    for d in &compared.differences {
+        let said = format!("{} ms ({}): {}", signed(d.median_ms), interval(d), found_words(d.found));
+        ticket = ticket.fact(&format!("{}, {}", d.part.phase.words(), d.part.owner.words()), said);
+    }
+    ticket
 }
 
 fn counts(compared: &Compared) -> Markup {
@@ -42,7 +51,7 @@ fn counts(compared: &Compared) -> Markup {
         h2 { "Counts" }
         p.soft { "Exact: what the edge makes every client send, receive or wait for." }
         table {
-            thead { tr { th { "" } th { "base → candidate" } } }
+            thead { tr { th scope="col" { "count" } th scope="col" { "base → candidate" } } }
             tbody {
                 @for count in &compared.counts {
                     @let words = count_words(count);
@@ -68,7 +77,7 @@ fn times(compared: &Compared) -> Markup {
                 span class=(tone(d.found)) { (found_words(d.found)) }
                 @if let Some(more) = d.more_blocks { ", about " (more) " blocks more would tell" }
             }
-            div.scroll { (strip(compared, i, d)) }
+            (scrolling(&format!("Blocks of {}, {}", d.part.phase.words(), d.part.owner.words()), &strip(compared, i, d)))
         }
     }
 }

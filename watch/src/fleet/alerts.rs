@@ -10,7 +10,7 @@ use std::time::Duration;
 use alerting::clock::UnixSeconds;
 use alerting::event::{ACCESS, AGENT, AGENTS, PROBER};
 use alerting::states::{Active, Blame, State, Transition};
-use alerting::{Culprit, Event};
+use alerting::{Culprit, Event, Family};
 
 use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
@@ -117,7 +117,7 @@ impl Controller {
                 Some(last) => format!("None of {} agents has been heard of since {last}: what they check is not known. Look at the broker first.", names.len()),
                 None => "No agent has been heard of since this controller began. Look at the broker, and at agents started with --watch.".into(),
             };
-            let blame = Blame { culprit: Culprit::Prober, phase: "silent".into(), ms: 0.0, sentence };
+            let blame = unheard(sentence);
             let finding = Finding::Bad { blame, seen_from: Vec::new(), since: last.unwrap_or(matrix.since), rounds: 1, bad: 1 };
             return self.stand(matrix, all, finding, now);
         }
@@ -132,7 +132,7 @@ impl Controller {
                 let sentence = format!(
                     "The agent {name} has not been heard of since {heard}: its host, its way to the broker, or the program."
                 );
-                let blame = Blame { culprit: Culprit::Prober, phase: "silent".into(), ms: 0.0, sentence };
+                let blame = unheard(sentence);
                 Finding::Bad { blame, seen_from: Vec::new(), since: heard, rounds: 1, bad: 1 }
             } else {
                 Finding::Good
@@ -227,6 +227,7 @@ impl Controller {
             since: active.since,
             ended,
             blame: active.blame.clone(),
+            before: None,
             labels: check.map(|check| check.labels.clone()).unwrap_or_default(),
             link: Some(self.config.watch.link(&of.check)),
         }
@@ -332,4 +333,10 @@ fn of_access(matrix: &Matrix, vantage: &str, blame: Blame, now: UnixSeconds) -> 
     let since = actives().map(|active| active.since).min().unwrap_or(now);
     let (rounds, bad) = actives().fold((0, 0), |(all, bad), active| (all + active.rounds, bad + active.bad));
     Finding::Bad { blame, seen_from: Vec::new(), since, rounds, bad }
+}
+
+/// Nothing is heard of somebody.
+fn unheard(sentence: String) -> Blame {
+    let (family, phase, words) = (Family::Prober, "silent".into(), "not heard of".into());
+    Blame { culprit: Culprit::Prober, family, phase, words, ms: 0.0, sentence }
 }

@@ -149,19 +149,28 @@ fn shared(bad: &[(&str, &Blame)], names: &[String], good: usize) -> Option<Blame
             (culprit, said)
         }
     };
-    Some(Blame { culprit, phase: worst.phase.clone(), ms: worst.ms, sentence })
+    Some(Blame { culprit, sentence, ..(*worst).clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use alerting::Family;
+
     use super::*;
 
     const VANTAGES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
     fn blame(culprit: Culprit) -> Blame {
-        Blame { culprit, phase: "connect".into(), ms: 80.0, sentence: "80 ms more.".into() }
+        Blame {
+            culprit,
+            family: Family::Slow,
+            phase: "connect".into(),
+            words: String::new(),
+            ms: 80.0,
+            sentence: "80 ms more.".into(),
+        }
     }
 
     /// A letter for each vantage: `.` good, `?` unknown, `!` unknown and bad before, else who is blamed.

@@ -91,7 +91,7 @@ pub(crate) fn follow(bytes: &[u8]) -> Result<Followed, Invalid> {
         return Err(Invalid("these checks name files of this host: they are not opened for a controller".into()));
     }
     let roots: BTreeMap<PathBuf, Arc<str>> = written.roots.into_iter().map(|(path, text)| (path, text.into())).collect();
-    let checks = prepare_with(&file, &roots)?;
+    let checks = prepare_with(&file, &roots).map_err(|wrong| Invalid(wrong.what))?;
     Ok(Followed { file, checks })
 }
 

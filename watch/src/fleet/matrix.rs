@@ -190,8 +190,8 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
-    use alerting::Culprit;
     use alerting::states::Blame;
+    use alerting::{Culprit, Family};
 
     use super::*;
 
@@ -203,7 +203,14 @@ mod tests {
     }
 
     fn active() -> Option<Active> {
-        let blame = Blame { culprit: Culprit::Path, phase: "connect".into(), ms: 80.0, sentence: String::new() };
+        let blame = Blame {
+            culprit: Culprit::Path,
+            family: Family::Slow,
+            phase: "connect".into(),
+            words: String::new(),
+            ms: 80.0,
+            sentence: String::new(),
+        };
         Some(Active { since: at(900), blame, told: true, rounds: 3, bad: 3 })
     }
 

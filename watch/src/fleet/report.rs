@@ -2,8 +2,8 @@
 //!
 //! In: [`Judged`] rounds, in order. Out: reports that say the same of each check in the same order.
 
-use alerting::Culprit;
 use alerting::states::Blame;
+use alerting::{Culprit, Family};
 use serde::{Deserialize, Serialize};
 
 use crate::judging::Judged;
@@ -42,8 +42,14 @@ pub(crate) enum Entry {
     Bad {
         /// The round.
         record: Box<RoundRecord>,
+        /// What kind of trouble it is.
+        #[serde(default)]
+        family: Family,
         /// Which phase most of it was in, or the reason of the failure.
         phase: String,
+        /// The same in words for people.
+        #[serde(default)]
+        words: String,
         /// How much beyond the baseline, in milliseconds.
         ms: f64,
     },
@@ -67,9 +73,10 @@ impl Entry {
 
     /// Whom a bad round blames.
     pub(crate) fn blame(&self) -> Option<Blame> {
-        let Entry::Bad { record, phase, ms } = self else { return None };
+        let Entry::Bad { record, family, phase, words, ms } = self else { return None };
         let culprit = record.culprit.unwrap_or(Culprit::Inconclusive);
-        Some(Blame { culprit, phase: phase.clone(), ms: *ms, sentence: record.sentence.clone() })
+        let (phase, words, sentence) = (phase.clone(), words.clone(), record.sentence.clone());
+        Some(Blame { culprit, family: *family, phase, words, ms: *ms, sentence })
     }
 }
 
@@ -95,8 +102,8 @@ impl Draft {
         if gated {
             return self.entries.push(Entry::Gated { record, prober });
         }
-        if let Some(Blame { phase, ms, .. }) = found {
-            return self.entries.push(Entry::Bad { record, phase, ms });
+        if let Some(Blame { family, phase, words, ms, .. }) = found {
+            return self.entries.push(Entry::Bad { record, family, phase, words, ms });
         }
         let last = self.entries.iter_mut().rev().find(|entry| entry.record().name == record.name);
         match last {
@@ -159,11 +166,19 @@ pub(crate) mod tests {
             grade: "socket + host".into(),
             sentence: "As usual.".into(),
             parts: vec![("connect".into(), "path".into(), ms)],
+            certificate_end: None,
         }
     }
 
     fn add(draft: &mut Draft, name: &str, ms: f64, culprit: Option<Culprit>, gated: bool) {
-        let found = culprit.map(|culprit| Blame { culprit, phase: "connect".into(), ms, sentence: "Slow.".into() });
+        let found = culprit.map(|culprit| Blame {
+            culprit,
+            family: Family::Slow,
+            phase: "connect".into(),
+            words: String::new(),
+            ms,
+            sentence: "Slow.".into(),
+        });
         draft.round(record(name, 1, ms, culprit), found, gated, None);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use agent::{BatchId, Delivered, RoundBatch, Stored, Wellbeing};
 use alerting::clock::UnixSeconds;
-use alerting::{Culprit, Event};
+use alerting::{Culprit, Event, Family};
 use analysis::clock::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -92,7 +92,7 @@ impl Stage {
             };
             let record = Box::new(record(check, theirs - ago, 100.0, culprit));
             match culprit {
-                Some(_) => Entry::Bad { record, phase: "connect".into(), ms: 80.0 },
+                Some(_) => Entry::Bad { record, family: Family::Slow, phase: "connect".into(), words: String::new(), ms: 80.0 },
                 None => Entry::Good { rounds: 1, slowest: record },
             }
         });

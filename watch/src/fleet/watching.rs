@@ -15,7 +15,8 @@ use super::matrix::Matrix;
 use super::metrics::FleetMetrics;
 use crate::checks::CheckFile;
 use crate::clock::second;
-use crate::error::{FileError, WatchError};
+use crate::error::{FileError, Invalid, WatchError};
+use crate::opened::Face;
 use crate::probing::Steady;
 use crate::server::Shown;
 use crate::status::Status;
@@ -51,13 +52,13 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
     ready: impl FnOnce(&CheckFile),
     carry: impl FnOnce(Line) -> Result<(), E> + Send + 'static,
 ) -> Result<(), WatchError> {
-    let (file, handout) = load(path)?;
+    let (file, face, handout) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(FleetMetrics::default()));
     let clock = Steady::start();
     let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&file), second(clock.now()))));
     let shown = Shown::Fleet { metrics: Arc::clone(&metrics), matrix: Arc::clone(&matrix) };
-    let common = Common::begin(&file, &status, shown, metrics.delivery.clone())?;
+    let common = Common::begin(&file, face, &status, shown, &metrics.delivery)?;
     let (stored_out, stored) = unbounded_channel();
     let controller = Controller::open(Parts {
         store: History::open(&file.watch.store)?,
@@ -102,11 +103,12 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
     carried.map_err(|error| WatchError::Line(Box::new(error)))
 }
 
-fn load(path: &Path) -> Result<(Arc<CheckFile>, Handout), FileError> {
+fn load(path: &Path) -> Result<(Arc<CheckFile>, Face, Handout), FileError> {
     FileError::read(path, |text| {
         let file = CheckFile::parse(text)?;
+        let face = Face::open(&file).map_err(|wrong| Invalid(wrong.said(text)))?;
         let handout = hand_out(text, &file)?;
-        Ok((Arc::new(file), handout))
+        Ok((Arc::new(file), face, handout))
     })
 }
 

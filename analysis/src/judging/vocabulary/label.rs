@@ -53,6 +53,19 @@ impl Label {
     }
 }
 
+/// A verdict's label in words for people: `edge_app/asleep` is "edge app, asleep". What is no label stays as it is.
+pub fn in_words(label: &str) -> String {
+    let one = |label: &str| match label.split_once('/') {
+        Some(("aborted", by)) => Some(format!("ended by the {by}")),
+        _ => label.parse::<Label>().ok().map(|Label { owner, kind }| match kind {
+            Some(kind) => format!("{}, {}", owner.words(), kind.words()),
+            None => owner.words().to_owned(),
+        }),
+    };
+    let all: Vec<String> = label.split(" + ").map(|part| one(part).unwrap_or_else(|| part.replace('_', " "))).collect();
+    all.join(" and ")
+}
+
 /// What is no label.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnknownLabel {

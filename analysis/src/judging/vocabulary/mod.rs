@@ -13,7 +13,7 @@ mod phase;
 mod tests;
 
 pub use kind::{Clause, Kind};
-pub use label::{Label, UnknownLabel};
+pub use label::{Label, UnknownLabel, in_words};
 pub use missing::Missing;
 pub use owner::Owner;
 pub use phase::Phase;

@@ -124,3 +124,22 @@ fn the_documented_phases_and_questions_are_the_tables() {
     let documented: BTreeSet<&str> = table("Inconclusive").iter().flat_map(|row| quoted(row[0])).collect();
     assert_eq!(documented, EnumSet::<Missing>::all().iter().map(Missing::label).collect());
 }
+
+#[test]
+fn a_verdict_is_shown_in_words_and_no_label_is_left() {
+    for (label, words) in [
+        ("healthy", "healthy"),
+        ("inconclusive", "inconclusive"),
+        ("edge_app + client_app", "edge app and client app"),
+        ("aborted/edge", "ended by the edge"),
+        ("long_path", "long path"),
+    ] {
+        assert_eq!(in_words(label), words);
+    }
+    for kind in Kind::ALL {
+        for owner in kind.owners() {
+            let label = Label { owner, kind: Some(*kind) };
+            assert_eq!(in_words(&label.to_string()), format!("{}, {}", owner.words(), kind.words()));
+        }
+    }
+}
