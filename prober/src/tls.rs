@@ -116,8 +116,11 @@ fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
     }
 }
 
-/// Certificates that a file of roots names.
+/// Certificates that the user named as roots.
 fn named(options: &TlsOptions) -> io::Result<Vec<CertificateDer<'static>>> {
+    if let Some(text) = &options.roots {
+        return CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(io::Error::other);
+    }
     let Some(path) = &options.ca else { return Ok(Vec::new()) };
     let unreadable = |e| io::Error::other(format!("{}: {e}", path.display()));
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)

@@ -272,7 +272,7 @@ fn web(
                 let post = async |r: otlp::Request| client.post_json(&r.url, &r.headers, r.body).await;
                 let text = || {
                     exposed.measure_self();
-                    exposed.exposition.text()
+                    exposed.exposition.openmetrics()
                 };
                 otlp::export(environment, traced, text, post, |said| trouble.trouble("OpenTelemetry", said)).await;
             };

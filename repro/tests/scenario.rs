@@ -109,7 +109,7 @@ fn what_no_machine_can_bear_or_no_file_can_be_called_is_refused_with_its_line() 
         };
         let message = parse(&text, &[]).expect_err(to);
         assert!(
-            message.contains(&format!("{line}:")) && message.contains(words),
+            [":", ","].iter().any(|end| message.contains(&format!("{line}{end}"))) && message.contains(words),
             "{to}: wants {line} and {words:?} in:\n{message}"
         );
         assert!(!message.contains('\u{1b}'), "{message:?}");

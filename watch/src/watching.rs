@@ -198,7 +198,7 @@ fn web(
                 let client = Client::default();
                 let post = async |r: otlp::Request| client.post_json(&r.url, &r.headers, r.body).await;
                 let heard = |trouble| status.trouble("OpenTelemetry", trouble);
-                otlp::export(environment, traced, || shown.exposition().text(), post, heard).await;
+                otlp::export(environment, traced, || shown.exposition().openmetrics(), post, heard).await;
             };
             tokio::join!(served, outbox.run(), exported);
         });
