@@ -338,9 +338,9 @@ fn the_demo_names_the_detour_and_who_has_it() {
     let said = run(demo, 500);
     checks.check("the demo runs to its end", said.code == Some(0), || &said);
     let heard = std::fs::read_to_string(results.join("heard.txt")).unwrap_or_default();
-    let detour = heard.lines().any(|line| line.contains("edge: path: a05, a11, a17:"));
+    let detour = heard.lines().any(|line| line.contains("edge: the path is longer than usual: a05, a11, a17:"));
     checks.check("the detour was one alert that names the path and the three that have it", detour, || &heard);
-    let all = heard.lines().find(|line| line.contains("edge: edge:")).unwrap_or_default();
+    let all = heard.lines().find(|line| line.contains("edge: the edge is slow or fails:")).unwrap_or_default();
     checks.check(
         "what all see was one alert that names the edge, seen from everywhere",
         all.matches(", a").count() >= 15,
