@@ -24,9 +24,9 @@ fn alertmanager_hears_who_stalled() {
     t.check("the demo runs to its end", status.success(), || status);
     let heard = std::fs::read_to_string(results.join("heard.txt")).unwrap_or_default();
     for (words, alert) in [
-        ("the detour was an alert, the path at fault", "edge: path:"),
-        ("the capacity fault was an alert, the edge at fault", "edge: edge:"),
-        ("the starved prober was an alert of its own", "prober: prober:"),
+        ("the detour was an alert, the path at fault", "edge: the path is longer than usual:"),
+        ("the capacity fault was an alert, the edge at fault", "edge: the edge is slow or fails:"),
+        ("the starved prober was an alert of its own", "prober: the prober itself:"),
     ] {
         t.check(words, heard.contains(alert), || &heard);
     }
