@@ -199,6 +199,7 @@ anywhere-table: build ## anywhere with ten runs each, and its table
 fleet-kills: build ## fleet with 100 kills
 	KILLS=100 $(call e2e,fleet,7200)
 	KILLS=100 $(call e2e,fleet_watch,7200)
+	cargo test --locked --quiet --workspace --features whostalled-e2e/run --test fleet_watch -- --ignored --nocapture
 
 fleet-scale: build ## What many agents of a watch cost one NATS server and one controller (AGENTS=10000)
 	cargo test --release --locked -p whostalled-e2e --features run --test fleet_scale -- --ignored --nocapture
