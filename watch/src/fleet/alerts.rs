@@ -159,8 +159,10 @@ impl Controller {
             let event = self.event(&of, active, &[], None);
             self.journal.incident(&event, active);
         }
-        if let Some((active, ended)) = last.map(Transition::into_parts) {
-            self.say(&of, &active, &[], ended, true);
+        if let Some(transition) = last {
+            let before = transition.before().cloned();
+            let (active, ended) = transition.into_parts();
+            self.say(&of, &active, &[], ended, true, before);
         }
     }
 
@@ -175,7 +177,7 @@ impl Controller {
                 self.metrics.firing.get_or_create(&firing).set(0);
                 self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
                 let told = active.told;
-                self.say(&of, &active, &seen_from, Some(now), told);
+                self.say(&of, &active, &seen_from, Some(now), told, None);
             }
             Finding::Bad { blame, seen_from, since, rounds, bad } => {
                 self.metrics.firing.get_or_create(&firing).set(1);
@@ -186,11 +188,15 @@ impl Controller {
                     _ => blame,
                 };
                 let next = |told, since| Active { since, blame: blame.clone(), told, rounds, bad };
+                // Receivers whose labels have the culprit are to hear that the alert of before is over.
+                let mut before = None;
                 let (active, news) = match matrix.standing.get(&of) {
                     None => (next(!resting, since), !resting),
                     Some(Standing { active, .. }) if !active.told && !resting => (next(true, active.since), true),
                     Some(Standing { active, .. }) => {
-                        (next(active.told, active.since), active.told && active.blame.culprit != blame.culprit)
+                        let changed = active.told && !active.blame.same_alert(&blame);
+                        before = changed.then(|| active.blame.clone());
+                        (next(active.told, active.since), changed)
                     }
                 };
                 let standing = Standing { active, seen_from, shrank };
@@ -198,15 +204,23 @@ impl Controller {
                     return;
                 }
                 self.journal.touch(&format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
-                self.say(&of, &standing.active, &standing.seen_from, None, news);
+                self.say(&of, &standing.active, &standing.seen_from, None, news, before);
                 matrix.standing.insert(of, standing);
             }
         }
     }
 
     /// What is now said of an alert; receivers hear it if it is news, and Alertmanager the next time it is told again.
-    fn say(&mut self, of: &Of, active: &Active, seen_from: &[String], ended: Option<UnixSeconds>, news: bool) {
-        let event = self.event(of, active, seen_from, ended);
+    fn say(
+        &mut self,
+        of: &Of,
+        active: &Active,
+        seen_from: &[String],
+        ended: Option<UnixSeconds>,
+        news: bool,
+        before: Option<Blame>,
+    ) {
+        let event = Event { before, ..self.event(of, active, seen_from, ended) };
         self.journal.incident(&event, active);
         if news {
             self.journal.tell(&self.config.receivers, &event);

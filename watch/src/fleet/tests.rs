@@ -113,6 +113,11 @@ impl Stage {
         firing.into_values().map(|event| format!("{} {} {}", event.key, event.blame.culprit, event.seen_from.join(","))).collect()
     }
 
+    /// What receivers are to hear and the store does not have yet.
+    fn told(&self) -> impl Iterator<Item = &Event> {
+        self.controller.journal.batch.alerts.messages.iter().map(|(_, event)| event)
+    }
+
     /// So many rounds of four agents, ten seconds apart.
     fn rounds(&mut self, count: usize, login: &str, other: &str) {
         for _ in 0..count {
@@ -141,6 +146,9 @@ fn a_path_of_two_is_one_alert_that_names_them() {
     assert_eq!(stage.on(), ["login@fleet path a0,a1"]);
     stage.rounds(3, "eeee", "....");
     assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"], "the same alert, of another culprit");
+    let changed: Vec<(Culprit, Culprit)> =
+        stage.told().filter_map(|e| Some((e.before.as_ref()?.culprit, e.blame.culprit))).collect();
+    assert_eq!(changed, [(Culprit::Path, Culprit::Edge)], "whose labels have the culprit hears that the one before is over");
     stage.rounds(3, "....", "....");
     assert!(stage.on().is_empty());
 }
