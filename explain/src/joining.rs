@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use foldhash::HashMap;
 
 use analysis::clock::{Instant, Unplaced};
+use analysis::conversation::handshake::same_bytes;
 use analysis::tcp::flow::{Side, View};
 
 /// Bytes of views that wait for their partners.
@@ -128,13 +129,6 @@ impl WaitingRoom {
 fn fits(group: &Group, observer: usize, view: &View<Unplaced>) -> bool {
     group.views.iter().all(|(other, seen)| {
         let numbers = |v: &View<Unplaced>| (v.isn(Side::Client), v.isn(Side::Server));
-        let same_numbers = numbers(seen) == numbers(view);
-        let begun = |v: &View<Unplaced>| v.syns(Side::Client).next().is_some();
-        let stamp =
-            |v: &View<Unplaced>| v.sent_by(Side::Client).find(|p| !p.is_empty() && p.start() == 0).and_then(|p| p.tsval());
-        let same_stamp = stamp(seen).is_some() && stamp(seen) == stamp(view);
-        // Offsets count from SYN: without it they cannot be compared with those of another capture.
-        let comparable = begun(seen) && begun(view);
-        *other != observer && (same_numbers || comparable && (same_stamp || seen.endpoints == view.endpoints))
+        *other != observer && (numbers(seen) == numbers(view) || same_bytes(seen, view))
     })
 }

@@ -228,15 +228,15 @@ fn same_numbers(client: &View<Client>, edge: &View<Edge>) -> bool {
 
 /// Whether two views with the same ClientHello are one connection whose numbers something changed on the way: offsets count from SYN, and
 /// the segment that holds the first bytes bears the same TCP timestamp. Without that it is a proxy that hands the bytes on.
-fn same_bytes(client: &View<Client>, edge: &View<Edge>) -> bool {
+pub fn same_bytes<A: Domain, B: Domain>(one: &View<A>, other: &View<B>) -> bool {
     fn begun<D: Domain>(view: &View<D>) -> bool {
         view.syns(Side::Client).next().is_some()
     }
     fn stamp<D: Domain>(view: &View<D>) -> Option<u32> {
         view.sent_by(Side::Client).find(|p| !p.is_empty() && p.start() == 0)?.tsval()
     }
-    let same_stamp = || stamp(client).is_some_and(|of_client| stamp(edge) == Some(of_client));
-    begun(client) && begun(edge) && (client.endpoints == edge.endpoints || same_stamp())
+    let same_stamp = || stamp(one).is_some_and(|of_one| stamp(other) == Some(of_one));
+    begun(one) && begun(other) && (one.endpoints == other.endpoints || same_stamp())
 }
 
 impl Handshake {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use pages::{Ticket, scrolling};
 use records::compared::{Compared, Difference, Found, Outcome};
 
-use super::{count_words, digits, found_words, interval, method, sentence, signed};
+use super::{count_words, digits, found_words, interval, method, numbers, sentence, signed};
 use crate::html::frame;
 
 /// Width and height of a strip, in its own units.
@@ -54,11 +54,9 @@ fn counts(compared: &Compared) -> Markup {
             thead { tr { th scope="col" { "count" } th scope="col" { "base → candidate" } } }
             tbody {
                 @for count in &compared.counts {
-                    @let words = count_words(count);
-                    @let (what, numbers) = words.split_once(": ").unwrap_or((&words, ""));
                     tr {
-                        td { (what) }
-                        td class=(if count.is_worse() { "bad" } else { "" }) { (numbers) @if count.is_worse() { " (worse)" } }
+                        td { (count.what.words()) }
+                        td class=(if count.is_worse() { "bad" } else { "" }) { (numbers(count)) @if count.is_worse() { " (worse)" } }
                     }
                 }
             }

@@ -37,11 +37,13 @@ pub fn sentence(compared: &Compared) -> String {
 
 /// "round trips to the answer: 2 → 3".
 pub fn count_words(count: &Count) -> String {
-    format!("{}: {} → {}", count.what.words(), number(count.base), number(count.candidate))
+    format!("{}: {}", count.what.words(), numbers(count))
 }
 
-fn number(count: Option<u64>) -> String {
-    count.map_or_else(|| "not always the same".into(), |count| count.to_string())
+/// "2 → 3".
+fn numbers(count: &Count) -> String {
+    let number = |count: Option<u64>| count.map_or_else(|| "not always the same".into(), |count| count.to_string());
+    format!("{} → {}", number(count.base), number(count.candidate))
 }
 
 /// "edge, ClientHello to server flight: 25.1 ms longer (25.0 to 25.3 ms)".

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::event::{ACCESS, AGENT, AGENTS, PROBER};
-use alerting::states::{Active, Blame, State, Transition};
+use alerting::states::{Active, Blame, State};
 use alerting::{Culprit, Event, Family};
 
 use super::compare::{Row, Said, judge, own_faults};
