@@ -83,6 +83,51 @@ impl Secret {
     }
 }
 
+/// A text that may be as it is, or a secret: a header's value, an address that only who knows it may post to.
+#[derive(Clone, PartialEq, Eq, JsonSchema, Debug)]
+#[schemars(untagged)]
+pub enum PlainOrSecret {
+    /// As it is.
+    Plain(String),
+    /// In a file or in the environment.
+    Secret(Secret),
+}
+
+impl PlainOrSecret {
+    /// The text.
+    ///
+    /// # Errors
+    /// If it is a secret that is not there.
+    pub fn read(&self) -> Result<String, SecretError> {
+        match self {
+            PlainOrSecret::Plain(text) => Ok(text.clone()),
+            PlainOrSecret::Secret(secret) => secret.read(),
+        }
+    }
+}
+
+impl From<&str> for PlainOrSecret {
+    fn from(text: &str) -> Self {
+        PlainOrSecret::Plain(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for PlainOrSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Plain(String),
+            Secret(Written),
+        }
+        let secret = match Either::deserialize(deserializer)? {
+            Either::Plain(text) => return Ok(PlainOrSecret::Plain(text)),
+            Either::Secret(written) => written.secret().map(PlainOrSecret::Secret),
+        };
+        secret.ok_or_else(|| D::Error::custom("this is a string, { file = \"/path\" } or { env = \"NAME\" }"))
+    }
+}
+
 /// Whoever wrote the configuration named a secret that is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {

@@ -9,24 +9,17 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
-
-// All of it is the binary's; here only its description is asked for.
-#[allow(dead_code, unused_imports)]
-#[path = "../src/args.rs"]
-mod args;
-#[allow(dead_code)]
-#[path = "../src/logging.rs"]
-mod logging;
+use command_line::args::Arguments;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("name a folder")?;
     let manual = folder.join("man");
     fs::create_dir_all(&manual)?;
-    clap_mangen::generate_to(args::Arguments::command(), &manual)?;
+    clap_mangen::generate_to(Arguments::command(), &manual)?;
     for (shell, name) in [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")] {
         let folder = folder.join("completions").join(name);
         fs::create_dir_all(&folder)?;
-        generate_to(shell, &mut args::Arguments::command(), "whostalled", Path::new(&folder))?;
+        generate_to(shell, &mut Arguments::command(), "whostalled", Path::new(&folder))?;
     }
     Ok(())
 }

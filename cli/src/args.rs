@@ -1,6 +1,5 @@
 //! The command line.
 
-#[path = "args/always.rs"] // said, for whoever takes this file by its path (examples/pages.rs)
 mod always;
 
 use std::path::PathBuf;

@@ -2,7 +2,6 @@
 
 mod accuracy;
 mod allocator;
-mod args;
 mod beginning;
 mod comparing;
 mod explaining;
@@ -13,7 +12,6 @@ mod fleets;
 mod fleets;
 mod hidden;
 mod importing;
-mod logging;
 mod probe;
 mod recording;
 mod run;
@@ -24,6 +22,7 @@ mod watching;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use command_line::{args, logging};
 use settings::words::visible_lines;
 
 /// Exit codes, as documented in `--help`.

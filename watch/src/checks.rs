@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use alerting::clock::UnixSeconds;
+use alerting::secret::PlainOrSecret;
 use alerting::states::KofN;
 use alerting::{Receiver, receiver};
 use analysis::judging::policy;
@@ -19,7 +20,7 @@ use settings::{Time, Wrong};
 use crate::error::{FileError, Invalid};
 pub use crate::fleet::{FleetOptions, SeenFrom};
 pub use crate::plans::Plan;
-pub use crate::secrets::{Auth, Header};
+pub use crate::secrets::Auth;
 
 /// A check file.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
@@ -277,7 +278,7 @@ pub struct Check {
     pub resume: bool,
     /// Headers of the request; values may name secrets.
     #[serde(default)]
-    pub headers: BTreeMap<String, Header>,
+    pub headers: BTreeMap<String, PlainOrSecret>,
     /// Accepted HTTP statuses; any below 400 if empty.
     #[serde(default)]
     pub status: Vec<u16>,

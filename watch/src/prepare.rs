@@ -10,7 +10,7 @@ use prober::{Family, Pauses, Route, Target};
 use rustls::ClientConfig;
 use settings::Wrong;
 
-use crate::checks::{Addresses, CheckFile, Header, Plan};
+use crate::checks::{Addresses, CheckFile, Plan};
 use crate::probing::{PreparedCheck, PreparedChecks};
 use crate::target::host_and_port;
 
@@ -97,10 +97,7 @@ fn target(
         }
     };
     let headers = check.headers.iter().map(|(name, value)| {
-        let value = match value {
-            Header::Plain(value) => value.clone(),
-            Header::Secret(secret) => secret.read().map_err(|e| Wrong::at(name, e.to_string()).within("headers"))?,
-        };
+        let value = value.read().map_err(|e| Wrong::at(name, e.to_string()).within("headers"))?;
         if HeaderValue::from_str(&value).is_err() {
             return Err(Wrong::at(name, "the header's value has a character that none may have").within("headers"));
         }

@@ -1,6 +1,6 @@
-//! Where a check file names secrets: values of headers, and who may look at the page.
+//! Where a check file names secrets: who may look at the page.
 
-use alerting::secret::{Secret, Written};
+use alerting::secret::Secret;
 use schemars::JsonSchema;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
@@ -18,34 +18,6 @@ pub enum Auth {
     },
     /// Whoever has a token (RFC 6750).
     Bearer(Secret),
-}
-
-/// A header's value.
-#[derive(Clone, PartialEq, JsonSchema, Debug)]
-#[schemars(untagged)]
-pub enum Header {
-    /// As it is.
-    Plain(String),
-    /// A secret.
-    Secret(Secret),
-}
-
-impl<'de> Deserialize<'de> for Header {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Plain(String),
-            Secret(Written),
-        }
-        match Either::deserialize(deserializer)? {
-            Either::Plain(value) => Ok(Header::Plain(value)),
-            Either::Secret(written) => {
-                let how = || D::Error::custom("a header's value is a string, { file = \"/path\" } or { env = \"NAME\" }");
-                written.secret().map(Header::Secret).ok_or_else(how)
-            }
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for Auth {

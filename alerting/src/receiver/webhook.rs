@@ -1,15 +1,14 @@
 //! Anything that takes JSON by POST: in our own shape, in that of Alertmanager's webhooks, or in Slack's.
 
 use schemars::JsonSchema;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::Wrong;
 
 use super::{Answered, Kind, Names, alertmanager, by_status, plain_url, shown, slack};
 use crate::clock::UnixSeconds;
 use crate::event::Event;
-use crate::secret::{Secret, SecretError, Written};
+use crate::secret::{PlainOrSecret, Secret, SecretError};
 use crate::sending::Request;
 
 /// Version of what is sent in our own shape.
@@ -22,7 +21,7 @@ const NO_END: &str = "0001-01-01T00:00:00Z";
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Its address: as it is, or a secret, where who knows it may post.
-    pub url: Address,
+    pub url: PlainOrSecret,
     /// A bearer token.
     pub token: Option<Secret>,
     /// The shape of what is sent.
@@ -43,54 +42,11 @@ pub enum Format {
     Slack,
 }
 
-/// An address that may itself be a secret.
-#[derive(Clone, PartialEq, JsonSchema, Debug)]
-#[schemars(untagged)]
-pub enum Address {
-    /// As it is.
-    Plain(String),
-    /// In a file or in the environment.
-    Secret(Secret),
-}
-
-impl From<&str> for Address {
-    fn from(url: &str) -> Self {
-        Address::Plain(url.to_owned())
-    }
-}
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Plain(String),
-            Secret(Written),
-        }
-        match Either::deserialize(deserializer)? {
-            Either::Plain(url) => Ok(Address::Plain(url)),
-            Either::Secret(written) => written
-                .secret()
-                .map(Address::Secret)
-                .ok_or_else(|| D::Error::custom("an address is a string, { file = \"/path\" } or { env = \"NAME\" }")),
-        }
-    }
-}
-
-impl Address {
-    fn read(&self) -> Result<String, SecretError> {
-        match self {
-            Address::Plain(url) => Ok(url.clone()),
-            Address::Secret(secret) => secret.read(),
-        }
-    }
-}
-
 impl Kind for Webhook {
     fn name(&self) -> String {
         match &self.url {
-            Address::Plain(url) => format!("webhook {}", shown(url)),
-            Address::Secret(secret) => format!("webhook {secret:?}"),
+            PlainOrSecret::Plain(url) => format!("webhook {}", shown(url)),
+            PlainOrSecret::Secret(secret) => format!("webhook {secret:?}"),
         }
     }
 
@@ -113,13 +69,13 @@ impl Kind for Webhook {
 
     fn check(&self) -> Result<(), Wrong> {
         match &self.url {
-            Address::Plain(url) => plain_url(url),
-            Address::Secret(_) => Ok(()),
+            PlainOrSecret::Plain(url) => plain_url(url),
+            PlainOrSecret::Secret(_) => Ok(()),
         }
     }
 
     fn secrets(&self) -> Vec<(&'static str, &Secret)> {
-        let url = if let Address::Secret(url) = &self.url { Some(("url", url)) } else { None };
+        let url = if let PlainOrSecret::Secret(url) = &self.url { Some(("url", url)) } else { None };
         url.into_iter().chain(self.token.iter().map(|token| ("token", token))).collect()
     }
 

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent::Handout;
+use alerting::secret::PlainOrSecret;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::checks::{CheckFile, Header};
+use crate::checks::CheckFile;
 use crate::error::Invalid;
 use crate::prepare::prepare_with;
 use crate::probing::PreparedChecks;
@@ -45,7 +46,7 @@ pub(crate) struct Followed {
 pub fn hand_out(text: &str, file: &CheckFile) -> Result<Handout, Invalid> {
     for check in &file.checks {
         let not = |what: &str| Err(Invalid(format!("check {:?}: {what}", check.name)));
-        if check.headers.values().any(|value| matches!(value, Header::Secret(_))) {
+        if check.headers.values().any(|value| matches!(value, PlainOrSecret::Secret(_))) {
             return not("a header's secret would have to go to every agent: watch this one without --fleet");
         }
         if check.certificate.is_some() {
@@ -84,7 +85,7 @@ pub(crate) fn follow(bytes: &[u8]) -> Result<Followed, Invalid> {
     let opened = file.checks.iter().any(|check| {
         check.certificate.is_some()
             || check.key.is_some()
-            || check.headers.values().any(|value| matches!(value, Header::Secret(_)))
+            || check.headers.values().any(|value| matches!(value, PlainOrSecret::Secret(_)))
     });
     let mut named = file.checks.iter().filter_map(|check| check.ca.as_ref()).chain(&file.defaults.ca);
     if opened || named.any(|path| !written.roots.contains_key(path)) {
