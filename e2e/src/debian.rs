@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use testing::Need;
 
-use crate::process::{Running, repository};
+use crate::checks::Checks;
+use crate::process::{Running, is_program, repository};
 use crate::waiting::wait_for;
 
 /// What a package is tried in.
 const SUITE: &str = "bookworm";
-const ARCHIVE: &str = "http://deb.debian.org/debian";
 
 /// One such system.
 #[derive(Debug)]
@@ -22,12 +23,20 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// A minimal system as debootstrap leaves it: fetched once, then copied from `target/debian`.
+    /// A minimal system as debootstrap leaves it: fetched once, then copied from `target/debian`. Without rights or debootstrap `checks`
+    /// hears that it is skipped.
     ///
     /// # Panics
     /// If it cannot be made.
-    #[must_use]
-    pub fn minimal() -> Self {
+    pub fn minimal(checks: &mut Checks) -> Option<Self> {
+        if !testing::root() {
+            checks.skip(Need::Root, "a Debian of its own needs root");
+            return None;
+        }
+        if !is_program("debootstrap") {
+            checks.skip(Need::Tools, "debootstrap is not installed");
+            return None;
+        }
         let base = base();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path();
@@ -36,7 +45,7 @@ impl Debian {
                       && mount -t bpf bpf \"$0/sys/fs/bpf\" && ip link set lo up && touch \"$0/ready\" && exec sleep 10000";
         let holder = Running::start(Command::new("unshare").args(["--mount", "--net", "sh", "-c", script]).arg(root));
         assert!(wait_for(20, || root.join("ready").exists()), "{SUITE} in {} did not get its namespaces", root.display());
-        Self { folder, holder }
+        Some(Self { folder, holder })
     }
 
     /// A file of it, as seen from outside: of what is mounted there, nothing is.
@@ -79,7 +88,9 @@ fn base() -> PathBuf {
     std::fs::create_dir_all(&all).expect("a folder of our own");
     let new = tempfile::tempdir_in(&all).expect("a folder of our own");
     println!("fetching Debian {SUITE}");
-    done(Command::new("debootstrap").args(["--variant=minbase", SUITE]).arg(new.path()).arg(ARCHIVE).stdout(Stdio::null()));
+    let mut fetch = Command::new("debootstrap");
+    fetch.args(["--variant=minbase", SUITE]).arg(new.path()).args(testing::archive(SUITE)).stdout(Stdio::null());
+    done(&mut fetch);
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(new.path(), permissions).expect("our own");
     std::fs::rename(new.keep(), &base).expect("a folder of our own");

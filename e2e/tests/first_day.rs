@@ -9,10 +9,9 @@ use e2e::certificates::make;
 use e2e::checks::Checks;
 use e2e::debian::{Debian, made, put};
 use e2e::http::total;
-use e2e::process::{Running, is_program, repository, run};
+use e2e::process::{Running, repository, run};
 use e2e::waiting::wait_for;
 use nix::sys::signal::Signal;
-use testing::Need;
 
 /// How long any step may take before it counts as failed.
 const PATIENCE: u64 = 120;
@@ -36,13 +35,7 @@ fn get(debian: &Debian, url: &str) -> String {
 #[test]
 fn from_nothing_to_verdict_check_and_recorder() {
     let mut checks = Checks::new();
-    if !testing::root() {
-        return checks.skip(Need::Root, "a Debian of its own needs root");
-    }
-    if !is_program("debootstrap") {
-        return checks.skip(Need::Tools, "debootstrap is not installed");
-    }
-    let debian = Debian::minimal();
+    let Some(debian) = Debian::minimal(&mut checks) else { return };
     put(&made("whostalled_", "_amd64.deb"), &debian.path("/root"));
     for end in ["client", "edge"] {
         put(&repository().join(CAPTURES).join(format!("{end}.pcap.zst")), &debian.path("/root"));

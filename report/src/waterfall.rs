@@ -10,7 +10,7 @@ const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
 /// How wide a letter of a label is, about.
-const LETTER: f64 = 5.6;
+const LETTER: f64 = 6.3;
 
 /// Draws a handshake as inline SVG.
 pub fn draw(drawn: &[Lane], ledger: Option<&Ledger>, files: Files<'_>) -> Markup {

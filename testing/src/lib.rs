@@ -3,6 +3,10 @@
 //! What is no test says so by [`may_skip`].
 #![forbid(unsafe_code)]
 
+mod archive;
+
+pub use archive::archive;
+
 use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};

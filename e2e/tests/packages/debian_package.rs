@@ -19,13 +19,7 @@ const KEPT: [&str; 4] =
 #[test]
 fn the_package_comes_works_and_goes() {
     let mut checks = Checks::new();
-    if !testing::root() {
-        return checks.skip(Need::Root, "a Debian of its own needs root");
-    }
-    if !is_program("debootstrap") {
-        return checks.skip(Need::Tools, "debootstrap is not installed");
-    }
-    let debian = Debian::minimal();
+    let Some(debian) = Debian::minimal(&mut checks) else { return };
     put(&made("whostalled_", "_amd64.deb"), &debian.path("/root"));
     let shell = |line: &str| -> Said {
         let mut command = debian.command("sh");

@@ -10,7 +10,6 @@ use xshell::{Shell, cmd};
 
 /// Who vouches for the archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const ARCHIVE: &str = "http://deb.debian.org/debian";
 
 /// What is left out, or would be found if it were installed.
 const WITHOUT: &[&str] = &[
@@ -75,11 +74,12 @@ fn fetch(shell: &Shell, own: &Path) -> Result<PathBuf> {
     let Some(suite) = suite else {
         bail!("packages are made on Debian alone (no {KEYRING}, or /etc/os-release names another system)");
     };
+    let archive = testing::archive(suite).with_context(|| format!("apt has no archive of {suite}: run apt-get update"))?;
     let (lists, cache) = (own.join("lists"), own.join("cache"));
     shell.create_dir(lists.join("partial"))?;
     shell.create_dir(cache.join("archives/partial"))?;
     let sources = own.join("sources.list");
-    shell.write_file(&sources, format!("deb-src [signed-by={KEYRING}] {ARCHIVE} {suite} main\n"))?;
+    shell.write_file(&sources, format!("deb-src [signed-by={KEYRING}] {archive} {suite} main\n"))?;
     let options = [
         format!("-oDir::Etc::sourcelist={}", sources.display()),
         "-oDir::Etc::sourceparts=-".to_owned(),
