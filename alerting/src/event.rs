@@ -43,7 +43,7 @@ impl Event {
     /// One line.
     pub fn summary(&self) -> String {
         let Blame { culprit, family, ms, .. } = &self.blame;
-        let from = if self.seen_from.is_empty() { self.vantage.clone() } else { listed(&self.seen_from) };
+        let from = self.places();
         let place = self.blame.in_words();
         match (self.check.as_str(), family) {
             (PROBER, _) => format!("The prober at {from} is too sick to judge others"),
@@ -58,6 +58,11 @@ impl Event {
                 format!("{check} from {from}: {} ({place})", culprit.words())
             }
         }
+    }
+
+    /// The places that see it, as a sentence has them.
+    pub(crate) fn places(&self) -> String {
+        if self.seen_from.is_empty() { self.vantage.clone() } else { listed(&self.seen_from) }
     }
 
     /// Its severity.

@@ -25,7 +25,7 @@ pub(super) fn body(event: &Event) -> Value {
         field("Who", event.blame.culprit.whose()),
         field("What", &event.blame.in_words()),
         field("Target", &event.target),
-        field("From", &event.vantage),
+        field("From", &event.places()),
         field("Since", &event.since.to_string()),
     ];
     fields.extend(event.ended.map(|ended| field("Until", &ended.to_string())));
@@ -66,6 +66,9 @@ mod tests {
         assert!(
             shown["fields"].as_array().expect("a list").contains(&json!({ "title": "team", "value": "edge", "short": true }))
         );
+        let from = |event: &Event| body(event)["attachments"][0]["fields"][3]["value"].clone();
+        let of_a_fleet = Event { seen_from: vec!["a05".into(), "a11".into()], ..event(Culprit::Path, None) };
+        assert_eq!((from(&event(Culprit::Path, None)), from(&of_a_fleet)), (json!("here"), json!("a05 and a11")));
         let over = body(&event(Culprit::Edge, Some(UnixSeconds::from_secs(1_800_000_050))));
         assert_eq!(over["attachments"][0]["color"], "good");
     }
