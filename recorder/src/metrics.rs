@@ -127,7 +127,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
-            exposition: Exposition::new(Registry::default()),
+            exposition: Exposition::new(Vec::new()),
             packets: Family::default(),
             connections: Counter::default(),
             late: Counter::default(),
@@ -184,7 +184,7 @@ impl Default for Metrics {
         r.register("alert_firing", "Whether an alert is on", m.firing.clone());
         r.register_with_unit("process_cpu", "Processor time of this process", seconds, m.cpu.clone());
         r.register_with_unit("process_resident", "Memory of this process", bytes, m.resident.clone());
-        Self { exposition: Exposition::new(registry), ..metrics }
+        Self { exposition: Exposition::new(vec![("capture", registry)]), ..metrics }
     }
 }
 

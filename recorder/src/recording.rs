@@ -10,7 +10,7 @@ use alerting::Client;
 use alerting::outbox::Outbox;
 use alerting::status::AlertStatus;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +18,7 @@ use capture::sockets::SocketEvents;
 use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use serving::exposition::Scrape;
 use serving::otlp;
 use serving::otlp::trace::Trace;
 use tokio::sync::{mpsc, watch as latest};
@@ -243,9 +244,9 @@ fn web(
         .route("/api/status", get(|State((_, shown)): Served| async move { status(&shown) }))
         .route(
             "/metrics",
-            get(|State((metrics, _)): Served, headers: HeaderMap| async move {
+            get(|State((metrics, _)): Served, Query(query): Query<Vec<(String, String)>>, headers: HeaderMap| async move {
                 metrics.measure_self();
-                metrics.exposition.response(&headers)
+                metrics.exposition.response(&Scrape::of(query, &headers))
             }),
         )
         .route("/-/healthy", get(|| async { "ok\n" }))

@@ -1,11 +1,15 @@
-//! Metrics as whoever scrapes them wants them: text of the format 0.0.4, OpenMetrics text, or protocol buffers with native histograms.
+//! Metrics as whoever scrapes them wants them: all or some collections; text of the format 0.0.4, OpenMetrics text, or protocol buffers with
+//! native histograms; compressed or not.
 
 use std::fmt::Write;
 use std::sync::Mutex;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::MetricConstructor;
 use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, exponential_buckets};
 use prometheus_client::registry::Registry;
@@ -23,60 +27,135 @@ impl MetricConstructor<Histogram> for Seconds {
     }
 }
 
-/// Registered metrics.
-pub struct Exposition(Mutex<Registry>);
+/// Registered metrics, by the collection that a scrape may ask for alone.
+pub struct Exposition(Mutex<Vec<(&'static str, Registry)>>);
+
+/// What a scrape asks for.
+#[derive(Debug, Default)]
+pub struct Scrape {
+    /// Collections; none: all (`collect[]`, as node_exporter has it).
+    collections: Vec<String>,
+    /// Whether the answer may be compressed.
+    gzip: bool,
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Format {
+    #[default]
+    Text,
+    OpenMetrics,
+    #[cfg(feature = "native-histograms")]
+    Protobuf,
+}
+
+impl Scrape {
+    /// Of a request's query and headers.
+    pub fn of(query: Vec<(String, String)>, headers: &HeaderMap) -> Self {
+        let said = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();
+        let accepts = said(header::ACCEPT);
+        let format = match () {
+            #[cfg(feature = "native-histograms")]
+            () if accepts.contains("application/vnd.google.protobuf") => Format::Protobuf,
+            () if accepts.contains("application/openmetrics-text") => Format::OpenMetrics,
+            () => Format::Text,
+        };
+        let refused =
+            |coding: &str| coding.split_once("q=").is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
+        let gzip = said(header::ACCEPT_ENCODING).split(',').any(|coding| {
+            coding.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("gzip")) && !refused(coding)
+        });
+        let collections = query.into_iter().filter(|(key, _)| key == "collect[]").map(|(_, value)| value).collect();
+        Self { collections, gzip, format }
+    }
+}
 
 impl Exposition {
-    /// Of everything that `registry` knows.
-    pub fn new(registry: Registry) -> Self {
-        Self(Mutex::new(registry))
+    /// Of collections by name.
+    pub fn new(collections: Vec<(&'static str, Registry)>) -> Self {
+        Self(Mutex::new(collections))
     }
 
     /// All of them as OpenMetrics text, in pieces: with thousands of checks it is long.
     pub fn openmetrics(&self) -> Vec<String> {
         let mut text = Pieces::default();
-        self.encode(&mut text);
+        self.encode(&[], &mut text);
         text.0
     }
 
-    /// All of them as text of the format 0.0.4, in pieces.
-    pub fn text(&self) -> Vec<String> {
+    /// Those collections (none: all) as text of the format 0.0.4, in pieces.
+    fn text(&self, collections: &[String]) -> Vec<String> {
         let mut text = Plain::default();
-        self.encode(&mut text);
+        self.encode(collections, &mut text);
         text.out.0
     }
 
-    fn encode(&self, out: &mut impl Write) {
-        if let Ok(registry) = self.0.lock() {
-            // Writing to memory cannot fail.
-            let _ = prometheus_client::encoding::text::encode(out, &registry);
-        }
+    fn each(&self, collections: &[String], mut what: impl FnMut(&Registry)) {
+        let Ok(known) = self.0.lock() else { return };
+        let wanted = |name: &str| collections.is_empty() || collections.iter().any(|wanted| wanted == name);
+        known.iter().filter(|(name, _)| wanted(name)).for_each(|(_, registry)| what(registry));
     }
 
-    /// All of them as delimited protocol buffers, native histograms included.
+    fn encode(&self, collections: &[String], out: &mut impl Write) {
+        // Writing to memory cannot fail.
+        self.each(collections, |registry| drop(encode_registry(out, registry)));
+        let _ = encode_eof(out);
+    }
+
+    /// As delimited protocol buffers, native histograms included.
     #[cfg(feature = "native-histograms")]
-    pub fn protobuf(&self) -> Vec<u8> {
-        let encode = |registry: std::sync::MutexGuard<'_, Registry>| {
-            prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry).ok()
-        };
-        self.0.lock().ok().and_then(encode).unwrap_or_default()
+    fn protobuf(&self, collections: &[String]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.each(collections, |registry| {
+            out.extend(prometheus_client::encoding::prometheus_protobuf::encode_to_vec(registry).unwrap_or_default());
+        });
+        out
     }
 
     /// The answer to a scrape.
-    pub fn response(&self, headers: &HeaderMap) -> Response {
-        let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        #[cfg(feature = "native-histograms")]
-        if accepts.contains("application/vnd.google.protobuf") {
-            let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
-            return ([(header::CONTENT_TYPE, kind)], self.protobuf()).into_response();
+    pub fn response(&self, scrape: &Scrape) -> Response {
+        let Scrape { collections, gzip, format } = scrape;
+        let known: Vec<&str> = self.0.lock().map(|known| known.iter().map(|(name, _)| *name).collect()).unwrap_or_default();
+        if let Some(unknown) = collections.iter().find(|wanted| !known.contains(&wanted.as_str())) {
+            let unknown: String = unknown.chars().filter(|c| !c.is_control()).take(100).collect();
+            let said = format!("collect[]={unknown}: there is no such collection; there are {}\n", known.join(", "));
+            return (StatusCode::BAD_REQUEST, said).into_response();
         }
-        let (kind, pieces) = match accepts.contains("application/openmetrics-text") {
-            true => ("application/openmetrics-text; version=1.0.0; charset=utf-8", self.openmetrics()),
-            false => ("text/plain; version=0.0.4; charset=utf-8", self.text()),
+        let (kind, pieces): (_, Vec<Vec<u8>>) = match format {
+            #[cfg(feature = "native-histograms")]
+            Format::Protobuf => (
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                vec![self.protobuf(collections)],
+            ),
+            Format::OpenMetrics => {
+                let mut text = Pieces::default();
+                self.encode(collections, &mut text);
+                (
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    text.0.into_iter().map(String::into_bytes).collect(),
+                )
+            }
+            Format::Text => {
+                ("text/plain; version=0.0.4; charset=utf-8", self.text(collections).into_iter().map(String::into_bytes).collect())
+            }
         };
-        let pieces = pieces.into_iter().map(Ok::<String, std::convert::Infallible>);
-        ([(header::CONTENT_TYPE, kind)], Body::from_stream(futures_util::stream::iter(pieces))).into_response()
+        let headers = [(header::CONTENT_TYPE, kind), (header::VARY, "accept, accept-encoding")];
+        match gzip {
+            true => (headers, [(header::CONTENT_ENCODING, "gzip")], compressed(pieces)).into_response(),
+            false => {
+                let pieces = pieces.into_iter().map(Ok::<Vec<u8>, std::convert::Infallible>);
+                (headers, Body::from_stream(futures_util::stream::iter(pieces))).into_response()
+            }
+        }
     }
+}
+
+/// Series differ by a few letters from line to line: the quickest level makes a thirtieth of them.
+fn compressed(pieces: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory cannot fail.
+    pieces.into_iter().for_each(|piece| drop(std::io::Write::write_all(&mut out, &piece)));
+    out.finish().unwrap_or_default()
 }
 
 /// Makes of OpenMetrics what the format before it calls text: without units, exemplars and end, and with a counter's whole name in what is
@@ -186,17 +265,59 @@ mod tests {
         registry.register("rounds", "All rounds", rounds);
         registry.register("named", "By name", named);
         registry.register_with_unit("heat", "How warm", prometheus_client::registry::Unit::Celsius, heat);
-        let exposition = Exposition::new(registry);
+        let exposition = Exposition::new(vec![("all", registry)]);
         let said = "# HELP rounds_total All rounds.\n# TYPE rounds_total counter\nrounds_total 1\n# HELP named_total By name.\n\
             # TYPE named_total counter\nnamed_total{a=\"x\\\" # {\"} 1\n# HELP heat_celsius How warm.\n# TYPE heat_celsius gauge\nheat_celsius 0\n";
-        assert_eq!(exposition.text().concat(), said);
+        assert_eq!(exposition.text(&[]).concat(), said);
         assert!(exposition.openmetrics().concat().ends_with("# EOF\n"));
         let kind = |accept: &'static str| {
             let headers = HeaderMap::from_iter([(header::ACCEPT, axum::http::HeaderValue::from_static(accept))]);
-            exposition.response(&headers).headers()[header::CONTENT_TYPE].to_str().expect("it is text").to_owned()
+            exposition.response(&Scrape::of(Vec::new(), &headers)).headers()[header::CONTENT_TYPE]
+                .to_str()
+                .expect("it is text")
+                .to_owned()
         };
         assert!(kind("*/*").starts_with("text/plain; version=0.0.4"), "{}", kind("*/*"));
         assert!(kind("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").starts_with("application/openmetrics-text"));
+    }
+
+    fn counted(name: &'static str) -> Registry {
+        let mut registry = Registry::default();
+        registry.register(name, "Things", Counter::<u64>::default());
+        registry
+    }
+
+    fn asked(query: &[&str], encoding: Option<&'static str>) -> Scrape {
+        let query = query.iter().map(|name| ("collect[]".to_owned(), (*name).to_owned())).collect();
+        let headers = encoding.map(|e| (header::ACCEPT_ENCODING, HeaderValue::from_static(e)));
+        Scrape::of(query, &HeaderMap::from_iter(headers))
+    }
+
+    #[test]
+    fn a_scrape_takes_what_it_asks_for() {
+        let exposition = Exposition::new(vec![("apples", counted("apples")), ("pears", counted("pears"))]);
+        assert!(exposition.text(&["pears".into()]).concat().starts_with("# HELP pears_total"));
+        let all = exposition.text(&[]).concat();
+        assert!(all.contains("apples_total 0\n") && all.contains("pears_total 0\n"), "{all}");
+        assert_eq!(exposition.openmetrics().concat().matches("# EOF").count(), 1);
+        assert_eq!(exposition.response(&asked(&["pears"], None)).status(), StatusCode::OK);
+        assert_eq!(exposition.response(&asked(&["plums"], None)).status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn an_answer_is_compressed_for_whoever_can_read_it() {
+        let exposition = Exposition::new(vec![("apples", counted("apples"))]);
+        let coding = |accepts| {
+            let answer = exposition.response(&asked(&[], Some(accepts)));
+            answer.headers().get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).map(str::to_owned)
+        };
+        assert_eq!(coding("deflate, gzip;q=0.5").as_deref(), Some("gzip"));
+        assert_eq!((coding("identity"), coding("gzip;q=0"), coding("br")), (None, None, None));
+        let text = exposition.text(&[]).concat();
+        let mut read = String::new();
+        let whole = compressed(vec![text.clone().into_bytes()]);
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(whole.as_slice()), &mut read).expect("it is gzip");
+        assert_eq!(read, text);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl BlackboxMetrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
-            exposition: Exposition::new(Registry::default()),
+            exposition: Exposition::new(Vec::new()),
             rounds: Family::default(),
             failures: Family::default(),
             success: Family::default(),
@@ -186,58 +186,65 @@ impl Default for Metrics {
         };
         metrics.healthy.set(1);
         metrics.reload.set(1);
-        let mut registry = Registry::default();
-        metrics.blackbox.register(&mut registry);
-        {
-            let r = registry.sub_registry_with_prefix("whostalled");
-            let s = Unit::Seconds;
-            r.register(
-                "rounds",
-                "Rounds by who was blamed (none: nobody; gated: the prober was too sick)",
-                metrics.rounds.clone(),
-            );
-            r.register("failures", "Failed rounds by reason", metrics.failures.clone());
-            r.register("round_success", "Whether the last round succeeded", metrics.success.clone());
-            r.register_with_unit("round_duration", "Whole rounds", s.clone(), metrics.total.clone());
-            r.register_with_unit("phase_duration", "Phases of rounds", s.clone(), metrics.phases.clone());
-            r.register_with_unit("owner_time", "Time of rounds by whose it was", s.clone(), metrics.owners.clone());
-            r.register_with_unit(
-                "tcp_round_trip",
-                "The kernel's measure of the TCP handshake",
-                s.clone(),
-                metrics.round_trip.clone(),
-            );
-            r.register(
-                "certificate_not_after_timestamp_seconds",
-                "When the chain's first certificate ends",
-                metrics.certificate_end.clone(),
-            );
-            r.register_with_unit("start_lateness", "How late rounds begin", s.clone(), metrics.lateness.clone());
-            r.register("rounds_missed", "Rounds whose time passed without one", metrics.missed.clone());
-            r.register("alert_firing", "Whether an alert is on", metrics.firing.clone());
-            r.register("prober_healthy", "Whether the prober may judge others", metrics.healthy.clone());
-            r.register_with_unit(
-                "prober_run_delay",
-                "Time without a CPU in the last round",
-                s.clone(),
-                metrics.run_delay.clone(),
-            );
-            r.register_with_unit(
-                "prober_reference",
-                "The latest handshake with ourselves over loopback",
-                s,
-                metrics.reference.clone(),
-            );
-            r.register("probes_under_way", "Probes under way", metrics.under_way.clone());
-            metrics.delivery.register(r);
-            r.register(
-                "config_last_reload_successful",
-                "Whether the last reload of the check file worked",
-                metrics.reload.clone(),
-            );
-            r.register("store_errors", "Batches that the store refused", metrics.store_errors.clone());
-        }
-        metrics.exposition = Exposition::new(registry);
+        metrics.exposition = Exposition::new(metrics.collections());
         metrics
     }
+}
+
+impl Metrics {
+    /// Apart what grows with the checks: those who scrape thousands of them choose.
+    fn collections(&self) -> Vec<(&'static str, Registry)> {
+        vec![
+            ("rounds", of(|r| self.rounds(r))),
+            ("duration", of(|r| r.register_with_unit("round_duration", "Whole rounds", Unit::Seconds, self.total.clone()))),
+            ("phases", of(|r| r.register_with_unit("phase_duration", "Phases of rounds", Unit::Seconds, self.phases.clone()))),
+            (
+                "owners",
+                of(|r| r.register_with_unit("owner_time", "Time of rounds by whose it was", Unit::Seconds, self.owners.clone())),
+            ),
+            ("prober", of(|r| self.prober(r))),
+            ("blackbox", {
+                let mut registry = Registry::default();
+                self.blackbox.register(&mut registry);
+                registry
+            }),
+        ]
+    }
+
+    fn rounds(&self, r: &mut Registry) {
+        r.register("rounds", "Rounds by who was blamed (none: nobody; gated: the prober was too sick)", self.rounds.clone());
+        r.register("failures", "Failed rounds by reason", self.failures.clone());
+        r.register("round_success", "Whether the last round succeeded", self.success.clone());
+        r.register("alert_firing", "Whether an alert is on", self.firing.clone());
+        r.register_with_unit(
+            "tcp_round_trip",
+            "The kernel's measure of the TCP handshake",
+            Unit::Seconds,
+            self.round_trip.clone(),
+        );
+        r.register(
+            "certificate_not_after_timestamp_seconds",
+            "When the chain's first certificate ends",
+            self.certificate_end.clone(),
+        );
+    }
+
+    fn prober(&self, r: &mut Registry) {
+        let s = Unit::Seconds;
+        r.register_with_unit("start_lateness", "How late rounds begin", s.clone(), self.lateness.clone());
+        r.register("rounds_missed", "Rounds whose time passed without one", self.missed.clone());
+        r.register("prober_healthy", "Whether the prober may judge others", self.healthy.clone());
+        r.register_with_unit("prober_run_delay", "Time without a CPU in the last round", s.clone(), self.run_delay.clone());
+        r.register_with_unit("prober_reference", "The latest handshake with ourselves over loopback", s, self.reference.clone());
+        r.register("probes_under_way", "Probes under way", self.under_way.clone());
+        self.delivery.register(r);
+        r.register("config_last_reload_successful", "Whether the last reload of the check file worked", self.reload.clone());
+        r.register("store_errors", "Batches that the store refused", self.store_errors.clone());
+    }
+}
+
+fn of(register: impl FnOnce(&mut Registry)) -> Registry {
+    let mut registry = Registry::with_prefix("whostalled");
+    register(&mut registry);
+    registry
 }

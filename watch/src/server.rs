@@ -17,7 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
 use base64::Engine;
-use serving::exposition::Exposition;
+use serving::exposition::{Exposition, Scrape};
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -222,8 +222,8 @@ async fn api(State(served): State<Arc<Served>>) -> Response {
     .into_response()
 }
 
-async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
-    served.shown.exposition().response(&headers)
+async fn metrics(State(served): State<Arc<Served>>, Query(query): Query<Vec<(String, String)>>, headers: HeaderMap) -> Response {
+    served.shown.exposition().response(&Scrape::of(query, &headers))
 }
 
 async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {

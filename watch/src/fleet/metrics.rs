@@ -64,7 +64,7 @@ pub(crate) struct FleetMetrics {
 impl Default for FleetMetrics {
     fn default() -> Self {
         let mut m = Self {
-            exposition: Exposition::new(Registry::default()),
+            exposition: Exposition::new(Vec::new()),
             rounds: Family::default(),
             round_trip: Family::default(),
             bad: Family::default(),
@@ -98,7 +98,7 @@ impl Default for FleetMetrics {
         m.delivery.register(r);
         r.register("config_last_reload_successful", "Whether the last reload of the check file worked", m.reload.clone());
         r.register("store_errors", "Batches that the store refused", m.store_errors.clone());
-        m.exposition = Exposition::new(registry);
+        m.exposition = Exposition::new(vec![("fleet", registry)]);
         m
     }
 }
