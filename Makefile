@@ -47,7 +47,7 @@ check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-q
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -222,7 +222,6 @@ first-day: dist ## From a bare Debian to the first verdict, check and recorder; 
 build-cost: ## CPU seconds of a fresh build, of make demo, and of building again after a change
 	cargo xtask build-cost
 
-bench: build ## How fast captures are read, against cat and tshark, and with link-time optimisation; then the stages
 documented-commands: build ## Every command of README and docs, run as it stands
 	$(call e2e,documented_commands,900)
 
@@ -234,12 +233,16 @@ pages: build ## Every page and report in a real browser: phone to wall, dark and
 dashboards: build ## Panels and rules against a real Prometheus, with classic and with native histograms
 	$(call e2e,dashboards,600)
 
-bench: build ## How fast captures are read, against cat and tshark; then the stages
+bench: build ## How fast captures are read, against cat and tshark, and with link-time optimisation; then the stages
 	cargo build --release --locked -p whostalled-sim
 	cargo xtask bench
 	cargo build --profile dist --locked
 	cargo xtask bench-against target/dist/whostalled
 	cargo bench --locked -p whostalled-benches
+
+instructions: build ## What a handshake, a line of JSON and a packet cost in instructions, held to what was written down
+	cargo build --release --locked -p whostalled-sim
+	cargo xtask instructions
 
 msrv: ## Checks with the oldest Rust that Cargo.toml promises
 	cargo xtask msrv

@@ -56,6 +56,7 @@ const NEEDS: &[Need] = &[
     program("prometheus-blackbox-exporter", "to compare with", "prometheus-blackbox-exporter", &["watch", "test"]),
     program("clang", "to compile the recorder's in-kernel filter", "clang", &["capture", "test", "dist"]),
     program("haproxy", "a proxy that logs slow handshakes; a stack of the zoo", "haproxy", &["capture", "test", "zoo"]),
+    program("valgrind", "to count instructions", "valgrind", &["test"]),
     program("iperf3", "bulk data beside the handshakes", "iperf3", &["capture", "test"]),
     program("systemd", "a journald whose entries are triggers", "journalctl", &["capture", "test"]),
     program("bpftool", "to take the recorder's filter off", "bpftool", &["capture", "test"]),

@@ -8,6 +8,7 @@ mod dist;
 mod evidence;
 mod fuzz;
 mod install;
+mod instructions;
 mod scenarios;
 mod tables;
 mod tools;
@@ -31,6 +32,7 @@ cargo xtask TASK
   build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
+  instructions [--write]         what a handshake, a line and a packet cost, beside what was written down
   kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
   bench-against BINARY           the same beside another build of it
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
@@ -87,6 +89,8 @@ fn run() -> Result<Found> {
         ("build-cost", []) => cost::measure(&shell),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
+        ("instructions", []) => instructions::count(&shell, false),
+        ("instructions", [write]) if write == "--write" => instructions::count(&shell, true),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
         ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
