@@ -263,6 +263,9 @@ fn read(placed: &Placed) -> Result<Readings, NotJudged> {
     if h.client.as_ref().is_some_and(|view| view.syns(Side::Server).next().is_some() && !said(view)) {
         return Err(NotJudged::Spare);
     }
+    if h.edge.as_ref().is_some_and(closed_unused) {
+        return Err(NotJudged::Spare);
+    }
     let (reading, second) = (walk::read(h), otherwise.and_then(walk::read));
     let (reading, second) = match placed.seen {
         Seen::Between | Seen::Unknown => reading.zip(second).map_or((None, None), |(a, b)| (Some(a), Some(b))),
@@ -271,6 +274,13 @@ fn read(placed: &Placed) -> Result<Readings, NotJudged> {
     let first = reading.ok_or_else(|| why_unread(h))?;
     let of = |reading, handshake| Read { reading, circumstances: Circumstances::of(handshake) };
     Ok([of(first, h)].into_iter().chain(second.zip(otherwise).map(|(reading, handshake)| of(reading, handshake))).collect())
+}
+
+/// Whether the client closed the connection before its first byte, whatever the edge said to that: its own sequence number shows it.
+fn closed_unused(view: &View<analysis::clock::Edge>) -> bool {
+    let mut of_client = view.sent_by(Side::Client);
+    view.syns(Side::Server).next().is_some()
+        && of_client.any(|p| (p.flags.fin() || p.flags.rst()) && p.is_empty() && p.start() == 0)
 }
 
 fn why_unread(h: &Handshake) -> NotJudged {

@@ -109,7 +109,9 @@ fn kernel_ignored(view: &View<Edge>, came: Option<u64>, from: Instant<Edge>, to:
     if to - from <= IGNORED {
         return false;
     }
-    let Some(came) = view.packets.iter().find(|p| Some(p.packet) == came && p.from == Side::Client) else { return false };
+    // Bare acknowledgements look alike: none of them is another's copy.
+    let tells = |p: &&Seen<Edge>| p.from == Side::Client && (p.flags.syn() || !p.is_empty());
+    let Some(came) = view.packets.iter().find(|p| Some(p.packet) == came).filter(tells) else { return false };
     let acknowledged = view
         .sent_by(Side::Server)
         .find(|p| p.at >= came.at && p.ack().is_some_and(|a| a >= came.end()) && (came.is_empty() || !p.flags.syn()))
