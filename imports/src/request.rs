@@ -252,8 +252,10 @@ impl Request {
             self.host = parsed.host_str().filter(|host| !host.is_empty()).map(str::to_owned);
             self.port = parsed.port_or_known_default();
             self.path = Some(shortened(&parsed[url::Position::BeforePath..url::Position::AfterQuery]).to_owned());
+            self.url = Some(shortened(bare(parsed).as_str()).to_owned());
+        } else {
+            self.url = Some(shortened(url).to_owned());
         }
-        self.url = Some(shortened(url).to_owned());
     }
 
     /// Adds what follows from what is absent.
@@ -284,4 +286,28 @@ pub(crate) fn shortened(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+/// Without a name and a password, on which no handshake depends.
+fn bare(mut url: url::Url) -> url::Url {
+    // Refused only where there can be neither.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_password_is_not_taken_over() {
+        let asked = |url: &str| {
+            let text = format!("{{\"time_connect\":0.1,\"time_appconnect\":0.2,\"time_total\":0.3,\"url_effective\":{url:?}}}");
+            let mut seen = None;
+            crate::read(crate::Source::Curl, text.as_bytes(), &mut |request| {
+                seen = Some((request.url.unwrap_or_default(), request.path.unwrap_or_default()));
+                std::ops::ControlFlow::Break(())
+            });
+            seen.expect("it is a request")
+        };
+        let (url, path) = asked("https://u:hunter2@a.test:8443/log/in?id=7");
+        assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in?id=7", "/log/in?id=7"));
+    }
 }
