@@ -20,7 +20,7 @@ pub use always::{Capture, CaptureAsk, Incidents, Watch, WatchAsk, WatchedFleet};
         millisecond an owner, with the evidence.",
     after_help = "Start here:\n  whostalled explain slow.pcap\n  whostalled watch https://login.example.com/\n  \
         whostalled run scenarios/overloaded-client.toml\n\n\
-        Exit codes: 0 the expectation held or none was stated; 1 it did not hold; 2 the harness failed or the run is void."
+        Exit codes: 0 the expectation held or none was stated; 1 it did not hold, or no client succeeded; 2 the harness failed or the run is void."
 )]
 pub struct Arguments {
     /// What to do.

@@ -21,8 +21,8 @@ use repro::{Outcome, RunOptions, Scenario};
 use settings::words::visible;
 
 use crate::args::{LabCommand, Run};
-use crate::exit;
 use crate::fleets::Reached;
+use crate::{exit, saying};
 
 /// Clients at once, where nobody says how many.
 const CLIENTS: usize = 8;
@@ -39,18 +39,21 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
     let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&outcome.record)?);
+        saying::line(serde_json::to_string_pretty(&outcome.record)?)?;
     } else {
-        anstream::print!("{}", report::terminal::render(&outcome.record, &outcome.handshakes));
-        println!("  report: {}", outcome.folder.join("report.html").display());
+        saying::coloured(report::terminal::render(&outcome.record, &outcome.handshakes))?;
+        saying::line(format_args!("  report: {}", outcome.folder.join("report.html").display()))?;
         if outcome.record.footing.captured > 0 {
-            println!("  evidence: {}", outcome.folder.join("evidence.pcapng").display());
+            saying::line(format_args!("  evidence: {}", outcome.folder.join("evidence.pcapng").display()))?;
         }
     }
     let footing = &outcome.record.footing;
+    // A run that nobody expects anything of is still to be heard of where nothing of it worked.
+    let nothing_worked = footing.clients > 0 && outcome.succeeded == 0 && outcome.record.expectations.is_empty();
     Ok(match &footing.void {
         Some(_) => exit::HARNESS,
         None if !footing.missing.is_empty() => exit::HARNESS,
+        None if nothing_worked => exit::FAILED,
         None if outcome.record.held() => exit::HELD,
         None => exit::FAILED,
     })
@@ -95,6 +98,11 @@ fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::E
             Ok(scenario)
         }
         ([], [file]) if reported.is_none() => {
+            if !Path::new(file.as_str()).exists() && !file.ends_with(".toml") {
+                return Err(
+                    format!("{file}: there is no such scenario file; a target is written as a URL: https://{file}/").into()
+                );
+            }
             if args.load.is_some() || args.client.is_some() || args.insecure || args.ipv6 || !args.recorder.is_empty() {
                 return Err("--load, --client, --recorder, --insecure and --ipv6 belong to URLs: a scenario file says it itself (or --set)".into());
             }
@@ -157,7 +165,7 @@ pub fn in_lab(args: &LabCommand) -> Result<u8, Box<dyn std::error::Error>> {
     let scenario = read(&args.scenario, &[])?;
     let privilege = lab::rootless::enter()?;
     // Ctrl-C is the command's to obey; the lab is taken down when it has ended.
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     let wanted = LabRun { at: &args.at, turns: &args.when, captures: args.captures.clone(), command: &args.command, privilege };
@@ -186,7 +194,7 @@ pub fn once(
     fleet: &Reached,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // A second signal ends the process at once; namespaces and children go with it.
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&interrupted))?;
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;

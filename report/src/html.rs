@@ -12,7 +12,7 @@ use records::run::RunRecord;
 use settings::words::plural;
 
 use crate::citing::Files;
-use crate::terminal::{ends, failed, grades, role_note, scope, together, untold, vantages, words};
+use crate::terminal::{ends, failed, grades, how, role_note, scope, together, untold, vantages, words};
 use crate::waterfall;
 
 /// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
@@ -104,7 +104,7 @@ fn matrix(run: &RunRecord) -> Markup {
                     @for (t, _) in &targets {
                         @match run.verdict().cells.iter().find(|c| c.vantage == v && c.target == *t) {
                             Some(c) => td data-to=(format!("to {t}")) {
-                                span { span class=(tone(&c.verdict)) { (in_words(&c.verdict.label())) } br; span.soft { (c.slow) " of " (c.n) " slow" } }
+                                span { span class=(tone(&c.verdict)) { (in_words(&c.verdict.label())) } br; span.soft { (c.slow) " of " (c.n) " " (how(&c.verdict)) } }
                             },
                             None => td data-to=(format!("to {t}")) { span.soft { "not measured" } },
                         }

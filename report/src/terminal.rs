@@ -97,7 +97,7 @@ fn matrix(out: &mut String, run: &RunVerdict) {
     targets.sort_by_key(|(_, role)| *role);
     let head = |(name, role): &(&str, Role)| format!("{name}{}", role_note(name, *role));
     let cell = |v: &str, t: &str| run.cells.iter().find(|c| c.vantage == v && c.target == t);
-    let text = |c: &CellVerdict| format!("{} ({} of {} slow)", c.verdict.label(), c.slow, c.n);
+    let text = |c: &CellVerdict| format!("{} ({} of {} {})", c.verdict.label(), c.slow, c.n, how(&c.verdict));
     let width = |t: &(&str, Role)| {
         let cells = vantages.iter().filter_map(|v| cell(v, t.0)).map(|c| text(c).len());
         cells.chain([head(t).len()]).max().unwrap_or(0)
@@ -118,6 +118,11 @@ fn matrix(out: &mut String, run: &RunVerdict) {
         out.push('\n');
     }
     out.push('\n');
+}
+
+/// What the handshakes of a cell are that are not healthy.
+pub(crate) fn how(verdict: &Verdict) -> &'static str {
+    if matches!(verdict, Verdict::Aborted { .. }) { "failed" } else { "slow" }
 }
 
 /// The vantages of a run, each once, in the order of the matrix.
@@ -155,6 +160,9 @@ pub fn words(verdict: &Verdict) -> String {
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
+            if who.is_empty() {
+                return format!("inconclusive: nothing to judge was seen; to tell: {}", what.join("; "));
+            }
             format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
         }
         Verdict::Aborted { .. } => in_words(&verdict.label()),

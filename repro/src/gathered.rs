@@ -12,7 +12,7 @@ use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord,
 
 use crate::Error;
 use crate::batch::{Batch, Start};
-use crate::failures::Failures;
+use crate::failures::{Failures, reason};
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
 use crate::run::{Outcome, Page};
@@ -38,6 +38,8 @@ pub(crate) struct Gathered {
     /// How late clients started that were to start with others.
     starts: Vec<Start>,
     failures: Failures,
+    /// Clients that did what they were to do.
+    succeeded: u64,
 }
 
 impl Gathered {
@@ -51,6 +53,7 @@ impl Gathered {
             watched,
             starts: Vec::new(),
             failures: Failures::default(),
+            succeeded: 0,
         }
     }
 
@@ -96,11 +99,13 @@ impl Gathered {
             }
         }
         self.footing.clients += batch.clients.len() as u64;
+        self.succeeded += batch.clients.iter().filter(|client| client.code == Some(0)).count() as u64;
         self.footing.clients_timed_out += batch.clients.iter().filter(|c| c.timed_out).count() as u64;
         self.footing.captured += batch.frames.len() as u64;
         let begun = self.measured.len();
         for seen in batch.seen {
             let said = batch.clients.iter().find(|c| c.said_port() == Some(seen.client().port())).map(|c| &c.said);
+            let failed = said.and_then(reason);
             let (client_app, client_kernel) = said.map(reported).unwrap_or_default();
             injected.extend(said.and_then(|s| paused(s, seen.client())));
             let one_way = batch.edge_ahead.and_then(|ahead| seen.one_way(ahead));
@@ -111,6 +116,7 @@ impl Gathered {
                 target: target.to_owned(),
                 seen,
                 one_way,
+                failed,
                 client_app,
                 client_kernel,
             });
@@ -203,7 +209,7 @@ impl Gathered {
         folder.write("report.html", page(&run, &handshakes, &self.truth_lines()).as_bytes())?;
         let path = folder.path.clone();
         folder.finish(&self.losses)?;
-        Ok(Outcome { record: run, handshakes, truth: self.truth, folder: path })
+        Ok(Outcome { record: run, handshakes, succeeded: self.succeeded, truth: self.truth, folder: path })
     }
 
     fn truth_lines(&self) -> Vec<String> {

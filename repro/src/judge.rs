@@ -7,11 +7,13 @@ use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, j
 use analysis::judging::verdict::{Judgement, Reading};
 use analysis::key::Key;
 use hdrhistogram::Histogram;
+use prober::Reason;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
 use records::lanes::Stamped;
 use records::run::{CellPhases, PhaseQuantiles};
 
+use crate::failures::bear_on;
 use crate::scenario::Scenario;
 use crate::seen::Seen;
 use crate::targets::TargetSpec;
@@ -30,6 +32,8 @@ pub struct Measured {
     pub seen: Seen,
     /// Each way by itself, where both ends' clocks were compared.
     pub one_way: Option<OneWay>,
+    /// Why the client says that it failed.
+    pub failed: Option<Reason>,
     /// Milestones the client itself reported.
     pub client_app: Vec<Stamped>,
     /// Milestones the client's socket reported.
@@ -86,7 +90,16 @@ pub fn judge_all(
         .iter_mut()
         .map(|(cell, members)| {
             let of_cell = cell.readings.iter_mut().zip(members.iter());
-            of_cell.filter_map(|(reading, i)| seen[*i].as_ref().map(|seen| seen.judge(reading))).collect()
+            of_cell
+                .filter_map(|(reading, i)| {
+                    let mut judgement = seen[*i].as_ref()?.judge(reading);
+                    // An edge does not hear why its client gave up.
+                    if let Some(reason) = measured[*i].failed.filter(|_| evidence == Evidence::All) {
+                        bear_on(reason, reading, &mut judgement);
+                    }
+                    Some(judgement)
+                })
+                .collect()
         })
         .collect();
     let mut verdicts = Vec::new();

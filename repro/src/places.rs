@@ -184,6 +184,7 @@ impl Scenario {
         for (target, recorder) in scenario.targets.iter_mut().zip(recorders) {
             target.recorder = Some(recorder);
         }
+        apart(&mut scenario.targets);
         scenario.name.truncate(100);
         Ok(scenario)
     }
@@ -242,6 +243,18 @@ impl Scenario {
     /// If it cannot be written as TOML.
     pub fn to_toml(&self) -> Result<String, Error> {
         toml::to_string(self).map_err(|e| Error::Scenario(e.to_string()))
+    }
+}
+
+/// Numbers those of one name: several paths of one host, a control beside the accused on the same port.
+fn apart(targets: &mut [TargetSpec]) {
+    for i in 1..targets.len() {
+        let (before, rest) = targets.split_at_mut(i);
+        let taken = |name: &str| before.iter().any(|target| target.name == name);
+        if taken(&rest[0].name) {
+            let free = (2..).map(|n| format!("{}-{n}", rest[0].name)).find(|name| !taken(name));
+            rest[0].name = free.unwrap_or_default();
+        }
     }
 }
 
@@ -311,6 +324,16 @@ mod tests {
         let again = Scenario::parse("saved.toml", &text, &[]).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(again.to_toml().expect("it can be written"), text);
         assert_eq!(again.targets[1].url, Some(url("https://www.example.net:8443/x")));
+    }
+
+    #[test]
+    fn targets_on_one_host_and_port_have_names_of_their_own() {
+        let targets = ["https://a.example/x", "https://a.example/y"].map(url).to_vec();
+        let wanted = Wanted { targets, controls: vec![url("https://a.example/")], recorders: Vec::new(), ..wanted() };
+        let scenario = Scenario::of_urls(wanted).expect("it is one");
+        let names: Vec<&str> = scenario.targets.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["a.example", "a.example-2", "a.example-3"]);
+        scenario.check().unwrap_or_else(|wrong| panic!("{}", wrong.what));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Outcome {
     pub record: RunRecord,
     /// Its handshakes.
     pub handshakes: Vec<HandshakeRecord>,
+    /// Clients that did what they were to do.
+    pub succeeded: u64,
     /// What was injected.
     pub truth: Vec<Injected>,
     /// Where everything lies.

@@ -168,7 +168,14 @@ impl Scenario {
         }
         let mut table = toml::Value::Table(toml::from_str(text).map_err(|e| wrong(&e))?);
         for setting in overrides {
-            set(&mut table, setting).map_err(|e| wrong(&format!("--set {setting}: {e}")))?;
+            let before = table.clone();
+            set(&mut table, setting, false).map_err(|e| wrong(&format!("--set {setting}: {e}")))?;
+            // `client.tls=1.2` looks like a number and is none.
+            let mut as_text = before;
+            let fits = |table: &toml::Value| toml::to_string(table).is_ok_and(|text| Self::read(&text).is_ok());
+            if !fits(&table) && set(&mut as_text, setting, true).is_ok() && fits(&as_text) {
+                table = as_text;
+            }
         }
         let text = toml::to_string(&table).map_err(|e| wrong(&e))?;
         let after = |e: &dyn std::fmt::Display| wrong(&format!("after --set {}: {e}", overrides.join(" --set ")));
@@ -228,11 +235,12 @@ enum NoSetting {
 }
 
 /// Applies one `key.path=value`; the value is TOML, or a bare word taken as a string.
-fn set(root: &mut toml::Value, setting: &str) -> Result<(), NoSetting> {
+fn set(root: &mut toml::Value, setting: &str, as_text: bool) -> Result<(), NoSetting> {
     let (path, value) = setting.split_once('=').ok_or(NoSetting::Shape)?;
     let value: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}"))
         .ok()
         .and_then(|mut t| t.remove("v"))
+        .filter(|_| !as_text)
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let mut at = root;
     for key in path.trim().split('.') {

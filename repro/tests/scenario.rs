@@ -304,3 +304,18 @@ fn the_published_schema_is_the_codes() {
     let published = std::fs::read_to_string(published).expect("it is published");
     assert_eq!(published.trim(), whostalled_repro::scenario::schema().trim(), "regenerate it: make schema");
 }
+
+#[test]
+fn what_looks_like_a_number_may_be_a_word() {
+    let text =
+        "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"t2\"\n[[target]]\nname = \"edge\"\nrole = \"edge\"\n";
+    let set = |settings: &[&str]| {
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        Scenario::parse("x.toml", text, &settings).map_err(|e| e.to_string())
+    };
+    let scenario = set(&["client.tls=1.2", "rounds=5"]).expect("both are what they are meant as");
+    let asked = scenario.to_toml().expect("it can be written");
+    assert!(asked.contains("tls = \"1.2\"") && asked.contains("rounds = 5"), "{asked}");
+    let error = set(&["client.tls=1.7"]).map(|_| ()).expect_err("there is no such version");
+    assert!(error.contains("client.tls=1.7"), "{error}");
+}

@@ -30,7 +30,7 @@ impl RealTarget {
 
     /// A name for it within a run: its host, with the port where that is unusual.
     pub fn name(&self) -> String {
-        let host: String = self.host().replace(':', "-");
+        let host: String = self.host().trim_start_matches(':').replace(':', "-");
         self.0.port().map_or_else(|| host.clone(), |port| format!("{host}-{port}"))
     }
 }
@@ -63,9 +63,10 @@ impl FromStr for RealTarget {
             return Err(NoTarget::Scheme(text.to_owned()));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            let (mut shown, hidden) = (url, "…");
-            let _ = shown.set_username(hidden).and_then(|()| shown.set_password(None));
-            return Err(NoTarget::Credentials(shown.to_string()));
+            return Err(NoTarget::Credentials(format!(
+                "https://…@{}",
+                &url[url::Position::BeforeHost..url::Position::AfterPath]
+            )));
         }
         Ok(Self(url))
     }

@@ -106,7 +106,13 @@ impl Provider for World<'_> {
 fn destination(target: &TargetSpec, ipv6: bool) -> Result<Destination, Error> {
     let url = target.url.as_ref().ok_or_else(|| Error::NoHost(target.name.clone()))?;
     let roots = target.ca.as_ref().map(|path| {
-        std::fs::read_to_string(path).map_err(|e| Error::Scenario(format!("target {}: ca: {}: {e}", target.name, path.display())))
+        let wrong =
+            |what: &dyn std::fmt::Display| Error::Scenario(format!("target {}: ca: {}: {what}", target.name, path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+        match text.contains("-----BEGIN CERTIFICATE-----") || text.contains("-----BEGIN TRUSTED CERTIFICATE-----") {
+            true => Ok(text),
+            false => Err(wrong(&"there is no certificate in it (PEM)")),
+        }
     });
     Ok(Destination {
         name: url.host().to_owned(),
