@@ -71,6 +71,9 @@ pub enum WatchError {
     /// This host's: its disk.
     #[error(transparent)]
     Store(#[from] HistoryError),
+    /// Another watcher's: two would tell the same alerts twice, and each forget what the other knows.
+    #[error("{}: another watcher works with this store; stop it, or name another store", .0.display())]
+    Taken(PathBuf),
     /// This host's: threads, sockets, name servers.
     #[error("{what}: {source}")]
     Host {

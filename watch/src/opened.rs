@@ -115,7 +115,16 @@ fn store_is_possible(store: &Path) -> Result<(), String> {
     if store.is_dir() {
         return Err(said(&"it is a folder; name a file in it"));
     }
-    access(place, AccessFlags::W_OK).map_err(|e| said(&format!("{what} ({}) cannot be written: {}", place.display(), e.desc())))
+    access(place, AccessFlags::W_OK)
+        .map_err(|e| said(&format!("{what} ({}) cannot be written: {}", place.display(), e.desc())))?;
+    if there != wanted && !wanted.as_os_str().is_empty() {
+        // There are folders that root may write, and nobody can make a folder in.
+        let tried = there.join(format!(".whostalled-{}", std::process::id()));
+        std::fs::create_dir(&tried)
+            .and_then(|()| std::fs::remove_dir(&tried))
+            .map_err(|e| said(&format!("no folder can be made in {}: {e}", there.display())))?;
+    }
+    Ok(())
 }
 
 fn blackbox(watch: &Watch) -> Result<Blackbox, Wrong> {
@@ -208,5 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert_eq!(store_is_possible(&folder.path().join("not/yet/store.db")), Ok(()));
         assert!(store_is_possible(folder.path()).is_err_and(|what| what.contains("it is a folder")));
+        // Root may write there, and yet nobody can make a folder.
+        assert!(store_is_possible(Path::new("/proc/not/store.db")).is_err(), "it would not start");
     }
 }

@@ -12,6 +12,8 @@ use crate::target::ParsedTarget;
 const PHASES: [&str; 7] = ["dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
 /// Bytes of a protocol's name (RFC 7301).
 const MOST_PROTOCOL: usize = 255;
+/// What is looked at more seldom is not watched: alerts count rounds.
+const MOST_INTERVAL: Time = Time::secs(7 * 24 * 3_600);
 /// A shorter interval would have the prober measure itself.
 const LEAST_INTERVAL: Time = Time::millis(10);
 
@@ -109,6 +111,9 @@ impl CheckFile {
 fn check_times(interval: Option<Time>, timeout: Option<Time>) -> Result<(), Wrong> {
     if interval.is_some_and(|interval| interval < LEAST_INTERVAL) {
         return Err(Wrong::at("interval", "interval is at least 10ms"));
+    }
+    if interval.is_some_and(|interval| interval > MOST_INTERVAL) {
+        return Err(Wrong::at("interval", "a check is made once a week at least (7d)"));
     }
     match timeout {
         Some(timeout) if timeout.0.is_zero() => Err(Wrong::at("timeout", "timeout is more than 0")),

@@ -45,6 +45,9 @@ impl ParsedTarget {
             }
             None => (target, TargetKind::Handshake),
         };
+        if authority.contains('@') {
+            return Err(Wrong::new("it has credentials in it, which would end on pages and in messages: leave them out"));
+        }
         let (host, port) = host_and_port(authority, kind.usual_port()).map_err(|e| Wrong::new(e.to_string()))?;
         Ok(Self { host, port, kind })
     }
@@ -95,6 +98,12 @@ pub enum AddressError {
     /// No number behind the colon.
     #[error("{0:?}: no port behind the colon")]
     Port(String),
+    /// 0 is none.
+    #[error("{0:?}: 0 is no port")]
+    PortZero(String),
+    /// IPv6 without brackets: which of its colons is the port's?
+    #[error("{0:?}: an IPv6 address stands in brackets: [::1]:443")]
+    Bare(String),
     /// No host before it.
     #[error("{0:?} names no host")]
     Host(String),
@@ -108,14 +117,24 @@ pub enum AddressError {
 /// # Errors
 /// If there is no port and no usual one, or one that is none.
 pub fn host_and_port(authority: &str, usual: Option<u16>) -> Result<(String, u16), AddressError> {
+    if let (Ok(_), Some(port)) = (authority.parse::<std::net::Ipv6Addr>(), usual) {
+        return Ok((authority.to_owned(), port));
+    }
     let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
     let (host, port) = match authority[after_bracket..].rfind(':') {
         Some(at) => {
             let (host, port) = authority.split_at(after_bracket + at);
-            (host, Some(port[1..].parse::<u16>().map_err(|_| AddressError::Port(authority.to_owned()))?))
+            match port[1..].parse::<u16>() {
+                Ok(0) => return Err(AddressError::PortZero(authority.to_owned())),
+                Ok(port) => (host, Some(port)),
+                Err(_) => return Err(AddressError::Port(authority.to_owned())),
+            }
         }
         None => (authority, usual),
     };
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(AddressError::Bare(authority.to_owned()));
+    }
     let host = host.trim_matches(['[', ']']);
     match port {
         _ if host.is_empty() => Err(AddressError::Host(authority.to_owned())),
@@ -127,6 +146,17 @@ pub fn host_and_port(authority: &str, usual: Option<u16>) -> Result<(String, u16
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_target_is_said_without_its_secrets() {
+        let wrong = |text: &str| ParsedTarget::read(text).expect_err("it is none").what;
+        for text in ["https://u:hunter2@a/", "u:hunter2@a:443"] {
+            assert!(wrong(text).contains("credentials") && !wrong(text).contains("hunter2"), "{}", wrong(text));
+        }
+        assert!(wrong("a:0").contains("0 is no port"), "{}", wrong("a:0"));
+        assert!(wrong("::1:443").contains("brackets"), "{}", wrong("::1:443"));
+        assert_eq!(ParsedTarget::read("[::1]:443").map(|t| (t.host, t.port)), Ok(("::1".into(), 443)));
+    }
 
     #[test]
     fn a_target_says_what_is_done_there() {

@@ -1,5 +1,6 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +84,8 @@ fn load(path: &Path) -> Result<(Arc<CheckFile>, Face, PreparedChecks), FileError
 
 /// What every watcher has: the page, the outbox, and receivers that may change.
 pub(crate) struct Common {
+    /// Locked as long as we live: the store is ours.
+    _ours: File,
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
     /// Whoever asked over HTTP to have the files read again.
@@ -102,6 +105,7 @@ impl Common {
         shown: Shown,
         delivery: &Delivery,
     ) -> Result<Self, WatchError> {
+        let ours = alone(&file.watch.store)?;
         let Face { blackbox, guard, tls } = face;
         file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(status, &blackbox);
@@ -134,7 +138,20 @@ impl Common {
         };
         let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces_out });
         web(file, tls, served, outbox, exported)?;
-        Ok(Self { receivers: receivers_out, blackbox: blackbox_out, wishes, direct, traces })
+        Ok(Self { _ours: ours, receivers: receivers_out, blackbox: blackbox_out, wishes, direct, traces })
+    }
+}
+
+/// Takes the store for ourselves, by a lock on a file beside it: closing another descriptor of the store's own would lift SQLite's locks.
+fn alone(store: &Path) -> Result<File, WatchError> {
+    let mut beside = store.as_os_str().to_owned();
+    beside.push(".lock");
+    let host = |source| WatchError::Host { what: beside.display().to_string(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(host)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(WatchError::Taken(store.to_owned())),
+        Err(TryLockError::Error(source)) => Err(host(source)),
     }
 }
 
@@ -278,4 +295,19 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
 
 fn changed(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_one_watcher() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = folder.path().join("store.db");
+        let first = alone(&store).expect("nobody has it");
+        assert!(matches!(alone(&store), Err(WatchError::Taken(path)) if path == store));
+        drop(first);
+        assert!(alone(&store).is_ok(), "whoever had it is gone");
+    }
 }
