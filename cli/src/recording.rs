@@ -13,10 +13,10 @@ use recorder::config::{Config, FilterSetting, schema};
 use recorder::control::ask;
 use recorder::init::{interfaces, outward_interface, text};
 use settings::Time;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::{Capture, CaptureAsk};
-use crate::{allocator, beginning, exit, logging};
+use crate::{allocator, beginning, exit, logging, saying};
 
 /// Records until a signal ends it, or asks a recorder.
 ///
@@ -27,19 +27,20 @@ pub fn capture(args: &Capture) -> Result<u8, Box<dyn Error>> {
         return asked(request);
     }
     if args.schema {
-        println!("{}", serde_json::to_string_pretty(&schema())?);
+        saying::line(serde_json::to_string_pretty(&schema())?)?;
         return Ok(exit::HELD);
     }
     let config = config(args)?;
     if args.validate {
         recorder::validate(&config)?.iter().for_each(|note| eprintln!("note: {note}"));
-        println!("valid");
+        saying::line("valid")?;
         return Ok(exit::HELD);
     }
     logging::start(args.logged.log_format, args.logged.log_level);
     allocator::small_pages();
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    // A terminal that is closed, or a daemon that is asked to read its configuration again: there is no such thing here.
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let (listen, folder) = (config.capture.listen, config.evidence.folder.clone());
@@ -108,7 +109,7 @@ fn asked(request: &CaptureAsk) -> Result<u8, Box<dyn Error>> {
         }
         CaptureAsk::Trigger { client, server, control } => {
             let server = server.as_ref().map_or(String::new(), |s| format!(" {s}"));
-            println!("{}", ask(control, &format!("trigger {client}{server}"))?.0);
+            saying::line(ask(control, &format!("trigger {client}{server}"))?.0)?;
         }
         CaptureAsk::Status { json, control } => {
             let (_, bytes) = ask(control, "status")?;

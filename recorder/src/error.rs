@@ -14,6 +14,14 @@ pub enum Error {
     /// The user's: the configuration.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// The user's: more memory than there is.
+    #[error("[capture] memory = \"{wanted}\": this host has {has} in all")]
+    Memory {
+        /// What is wanted.
+        wanted: bytesize::ByteSize,
+        /// What there is.
+        has: bytesize::ByteSize,
+    },
     /// The user's: a database that the configuration names.
     #[error("[origin] databases: {0}")]
     Origins(#[from] origins::Error),

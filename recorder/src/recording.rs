@@ -14,6 +14,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytesize::ByteSize;
 use capture::sockets::SocketEvents;
 use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -66,11 +67,22 @@ pub struct Begun {
 /// As [`record`].
 pub fn validate(config: &Config) -> Result<Vec<String>, Error> {
     config.check()?;
+    fits(config)?;
     Origins::open(&config.origin.databases)?;
     unlock(config)?;
     let there = crate::init::interfaces();
     let missing = config.capture.interfaces.iter().filter(|name| !there.contains(name));
     Ok(missing.map(|name| format!("this host has no interface {name} now; there are {}", there.join(", "))).collect())
+}
+
+/// Whether this host has the memory: all of it is touched at the start.
+fn fits(config: &Config) -> Result<(), Error> {
+    let has = nix::sys::sysinfo::sysinfo().map_err(|e| Error::Own { what: "the host's memory", source: e.into() })?.ram_total();
+    let wanted = config.capture.memory;
+    if wanted.as_u64() >= has {
+        return Err(Error::Memory { wanted, has: ByteSize::b(has) });
+    }
+    Ok(())
 }
 
 /// Whether receivers' secrets are where the configuration says.
@@ -87,6 +99,7 @@ fn unlock(config: &Config) -> Result<(), Error> {
 /// If it cannot begin: what failed, and what to do.
 pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)) -> Result<(), Error> {
     config.check()?;
+    fits(&config)?;
     unlock(&config)?;
     let telemetry = otlp::Environment::read("whostalled-capture", &|name| std::env::var(name).ok())?;
     let config = Arc::new(config);
