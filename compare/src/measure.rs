@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Owner, Phase};
+use prober::reason::Failure;
 use prober::tls::{TlsOptions, config};
 use prober::{Family, HttpRequest, Lookup, Pauses, Report, Route, Target, probe};
 use records::compared::{Counted, Part};
@@ -83,6 +84,11 @@ impl Client {
         let report = self.probe(edge, relay.address());
         let passed = relay.passed();
         if !report.success {
+            // What the client meets is the relay; whether the edge was there, the relay knows.
+            if let Err(error) = &passed {
+                let failure = Failure::of_connect(error);
+                return Ok(Err(Failed(format!("{}: {}", failure.reason.name(), failure.detail))));
+            }
             return Ok(Err(Failed(reason(&report))));
         }
         let exchanges = &report.trace.exchanges;
