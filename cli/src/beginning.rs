@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use crate::exit;
+use crate::{exit, saying};
 
 /// Writes a file that is not there yet, and says what to do next.
 ///
@@ -13,7 +13,7 @@ use crate::exit;
 /// If it is there, or cannot be written.
 pub fn write(file: &Path, text: &str, next: &dyn Fn(&str) -> String) -> Result<u8, Box<dyn Error>> {
     if file.as_os_str() == "-" {
-        print!("{text}");
+        saying::coloured(text)?;
         return Ok(exit::HELD);
     }
     let name = file.display().to_string();

@@ -15,7 +15,7 @@ use records::read;
 use report::compared::{annotations, html, junit, markdown, terminal};
 
 use crate::args::Compare;
-use crate::exit;
+use crate::{exit, saying};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -34,12 +34,12 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
     };
     let json = || serde_json::to_string_pretty(&compared).map(|text| text + "\n");
     if args.json {
-        print!("{}", json()?);
+        saying::line(json()?.trim_end())?;
     } else {
-        anstream::print!("{}", terminal::render(&compared));
+        saying::coloured(terminal::render(&compared))?;
     }
     if args.annotate {
-        print!("{}", annotations::render(&compared));
+        saying::coloured(annotations::render(&compared))?;
     }
     if let Some(path) = &args.save {
         write(path, &json()?)?;

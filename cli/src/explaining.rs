@@ -1,5 +1,6 @@
 //! `whostalled explain`.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -17,7 +18,7 @@ use report::{explained_html, explained_terminal};
 use settings::words::visible;
 
 use crate::args::Explain;
-use crate::{exit, importing};
+use crate::{exit, importing, saying};
 
 /// Reads captures and says whose time every handshake in them was.
 pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
@@ -43,7 +44,8 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     let bar = progress_bar(args.watch)?;
     let mut progress = |packets: u64| bar.set_message(format!("{} packets", HumanCount(packets)));
     let mut gather = Gather::new(filter, args.top, &mut progress);
-    let mut print = printer(args.ndjson, args.watch, &bar);
+    let failed = Cell::new(None);
+    let mut print = printer(args.ndjson, args.watch, &bar, &failed);
     if args.ndjson || args.watch && !args.json {
         gather = gather.for_each(&mut print);
     }
@@ -52,6 +54,9 @@ pub fn explain(args: &Explain) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let outcome = explain::explain(&options, &mut gather);
     bar.finish_and_clear();
+    if let Some(error) = failed.take() {
+        saying::heard(Err(error))?;
+    }
     let unreadable = outcome.unreadable;
     let (report, selection) = gather.finish(outcome);
     if let Some((out, path)) = &mut html {
@@ -93,10 +98,8 @@ fn say(args: &Explain, report: &ExplainReport) -> Result<(), Box<dyn std::error:
         }
         out.write_all(text.as_bytes())
     };
-    match written.and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
-    }
+    saying::heard(written.and_then(|()| out.flush()))?;
+    Ok(())
 }
 
 /// Bytes that go to standard output at once.
@@ -109,14 +112,19 @@ pub(crate) fn output(data: bool) -> Box<dyn Write> {
 }
 
 /// Prints each handshake as it comes; ends the reading when nobody listens any more.
-fn printer(ndjson: bool, watch: bool, bar: &ProgressBar) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
+fn printer(
+    ndjson: bool,
+    watch: bool,
+    bar: &ProgressBar,
+    failed: &Cell<Option<std::io::Error>>,
+) -> impl FnMut(&ExplainedRecord) -> ControlFlow<()> {
     let mut out = output(ndjson);
     // Into memory first: a call through `dyn Write` for each token costs more than the token.
     let mut line = Vec::new();
     move |record| {
         line.clear();
         let made = if ndjson {
-            serde_json::to_writer(&mut line, record).map(|()| line.push(b'\n'))
+            report::json_line(record, &mut line)
         } else {
             line.extend_from_slice(explained_terminal::handshake(record).as_bytes());
             Ok(())
@@ -124,7 +132,13 @@ fn printer(ndjson: bool, watch: bool, bar: &ProgressBar) -> impl FnMut(&Explaine
         let written = made
             .map_err(std::io::Error::from)
             .and_then(|()| bar.suspend(|| out.write_all(&line).and_then(|()| if watch { out.flush() } else { Ok(()) })));
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed.set(Some(error));
+                ControlFlow::Break(())
+            }
+        }
     }
 }
 

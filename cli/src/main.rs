@@ -15,6 +15,7 @@ mod importing;
 mod probe;
 mod recording;
 mod run;
+mod saying;
 mod vantages;
 mod version;
 mod watching;
@@ -61,15 +62,11 @@ fn main() -> ExitCode {
         args::Verb::Lab { verb: args::LabVerb::Run(args) } => run::in_lab(&args),
         args::Verb::Lab { verb: args::LabVerb::Clean } => {
             let done = lab::clean::clean();
-            println!("{}", if done.is_empty() { "nothing to clean".into() } else { done.join("\n") });
-            Ok(exit::HELD)
+            said(if done.is_empty() { "nothing to clean".into() } else { done.join("\n") })
         }
         args::Verb::Doctor { json } => vantages::doctor(json),
         args::Verb::Agent(args) => vantages::agent(&args),
-        args::Verb::Schema => {
-            println!("{}", run::schema());
-            Ok(exit::HELD)
-        }
+        args::Verb::Schema => said(run::schema()),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -81,3 +78,9 @@ fn main() -> ExitCode {
 }
 
 const ERROR: anstyle::Style = anstyle::Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)));
+
+/// Says all that there is to say.
+fn said(what: String) -> Result<u8, Box<dyn std::error::Error>> {
+    saying::line(what)?;
+    Ok(exit::HELD)
+}

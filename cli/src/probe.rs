@@ -9,13 +9,16 @@ use prober::{Family, HttpRequest, Pauses, Route, Target, probe_now};
 use settings::words::visible;
 
 use crate::args::Probe;
-use crate::exit;
+use crate::{exit, saying};
 
 /// Does one handshake and prints what was measured.
 ///
 /// # Errors
 /// If the probe could not even begin.
 pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
+    if args.host.contains("://") || args.host.contains(['/', '@']) || args.host.parse::<std::net::SocketAddr>().is_ok() {
+        return Err("HOST is a name or an address alone: --port and --path say the rest".into());
+    }
     let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
     let tls = TlsOptions {
         ca: args.ca.clone(),
@@ -39,22 +42,22 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
     };
     let report = probe_now(&target, &[])?;
     if args.json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+        saying::line(serde_json::to_string(&report)?)?;
     } else {
         let since =
             |at: Option<Instant<Client>>| at.map_or("–".into(), |at| format!("{:.2} ms", (at - report.trace.started).millis()));
-        println!("lookup done            {}", since(report.dns_end));
-        println!("TCP connected          {}", since(report.connected));
-        println!("ClientHello sent       {}", since(report.client_hello));
-        println!("flight at our kernel   {}", since(report.flight_at_kernel));
-        println!("flight read by us      {}", since(report.flight_read));
-        println!("Finished sent          {}", since(report.client_finished));
-        println!("first response         {}", since(report.first_response));
+        saying::line(format_args!("lookup done            {}", since(report.dns_end)))?;
+        saying::line(format_args!("TCP connected          {}", since(report.connected)))?;
+        saying::line(format_args!("ClientHello sent       {}", since(report.client_hello)))?;
+        saying::line(format_args!("flight at our kernel   {}", since(report.flight_at_kernel)))?;
+        saying::line(format_args!("flight read by us      {}", since(report.flight_read)))?;
+        saying::line(format_args!("Finished sent          {}", since(report.client_finished)))?;
+        saying::line(format_args!("first response         {}", since(report.first_response)))?;
         if let Some(staple) = &report.staple {
-            println!("stapled OCSP answer    {}", staple.status.name());
+            saying::line(format_args!("stapled OCSP answer    {}", staple.status.name()))?;
         }
         if let Some(reason) = &report.reason {
-            println!("{}", failed(reason.name(), report.detail.as_deref()));
+            saying::line(failed(reason.name(), report.detail.as_deref()))?;
         }
     }
     Ok(if report.success { exit::HELD } else { exit::FAILED })

@@ -11,15 +11,15 @@ use vantage::doctor::{Diagnosis, examine};
 use vantage::{Leave, Local};
 
 use crate::args::Agent;
-use crate::exit;
+use crate::{exit, saying};
 
 /// Says what this host permits.
 pub fn doctor(json: bool) -> Result<u8, Box<dyn std::error::Error>> {
     let found = examine();
     if json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        saying::line(serde_json::to_string_pretty(&found)?)?;
     } else {
-        anstream::print!("{}", shown(&found));
+        saying::coloured(shown(&found))?;
     }
     Ok(exit::HELD)
 }

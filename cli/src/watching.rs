@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alerting::Store;
 use alerting::clock::UnixSeconds;
@@ -18,7 +18,7 @@ use watch::target::ParsedTarget;
 use watch::validate;
 
 use crate::args::{Incidents, Watch, WatchAsk};
-use crate::{beginning, exit, logging};
+use crate::{beginning, exit, logging, saying};
 
 /// Watches until a signal ends it.
 ///
@@ -29,7 +29,7 @@ pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
         return beginning::write(file, &watch::init::text(target)?, &|file| format!("whostalled watch {file}"));
     }
     if args.schema {
-        println!("{}", serde_json::to_string_pretty(&schema())?);
+        saying::line(serde_json::to_string_pretty(&schema())?)?;
         return Ok(exit::HELD);
     }
     let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -43,7 +43,7 @@ pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
     if args.validate {
         let (checks, notes) = if args.fleet.fleet.is_some() { watch::fleet::validate(path)? } else { validate(path)? };
         notes.iter().for_each(|note| eprintln!("note: {note}"));
-        println!("{}: valid, {}", path.display(), plural(checks as u64, "check"));
+        saying::line(format_args!("{}: valid, {}", path.display(), plural(checks as u64, "check")))?;
         return Ok(exit::HELD);
     }
     logging::start(args.logged.log_format, args.logged.log_level);
@@ -87,13 +87,17 @@ fn at_terminal(args: &Watch, targets: &[String], stop: &Arc<AtomicBool>) -> Resu
         file.checks.push(Check { insecure: args.insecure, ..Check::of(target) });
     }
     stopped_by_signals(stop)?;
+    let mut said = Ok(());
     let good = look(file, stop, args.rounds, &mut |round| {
         let style = if round.good { GOOD } else { BAD };
-        anstream::println!("{style}{}{style:#}", visible(&round.line));
-        if let Some(more) = &round.more {
-            anstream::println!("           {}", visible(more));
+        let more = round.more.as_deref().map(|more| format!("           {}\n", visible(more))).unwrap_or_default();
+        said = saying::coloured(format_args!("{style}{}{style:#}\n{more}", visible(&round.line)));
+        // What nobody can be told is not worth looking at.
+        if said.is_err() {
+            stop.store(true, Ordering::Relaxed);
         }
     })?;
+    said?;
     Ok(if good || args.rounds.is_none() { exit::HELD } else { exit::FAILED })
 }
 
@@ -110,14 +114,18 @@ pub fn incidents(args: &Incidents) -> Result<u8, Box<dyn Error>> {
     }
     let now = UnixSeconds::now();
     let found = Store::open(&args.store)?.incidents(now - TWO_WEEKS)?;
-    if let Some(path) = &args.html {
-        std::fs::write(path, incident_file(&found, now)).map_err(|e| format!("{}: {e}", path.display()))?;
-        eprintln!("wrote {}", path.display());
+    match &args.html {
+        Some(path) if path.as_os_str() == "-" => saying::line(incident_file(&found, now))?,
+        Some(path) => {
+            std::fs::write(path, incident_file(&found, now)).map_err(|e| format!("{}: {e}", path.display()))?;
+            eprintln!("wrote {}", path.display());
+        }
+        None => {}
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        saying::line(serde_json::to_string_pretty(&found)?)?;
     } else if args.html.is_none() {
-        print!("{}", lines(&found));
+        saying::coloured(lines(&found))?;
     }
     Ok(exit::HELD)
 }

@@ -27,5 +27,5 @@ fn main() {
         p { (rounds.get()) " rounds, the slowest took 353 ms." }
     };
     println!("{}", document(name, true, &[("/", "checks"), ("/metrics", "metrics")], &body));
-    eprint!("{}", Exposition::new(registry).text().concat());
+    eprint!("{}", Exposition::new(vec![("rounds", registry)]).openmetrics().concat());
 }

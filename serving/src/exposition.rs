@@ -98,7 +98,9 @@ impl Exposition {
 
     fn encode(&self, collections: &[String], out: &mut impl Write) {
         // Writing to memory cannot fail.
-        self.each(collections, |registry| drop(encode_registry(out, registry)));
+        self.each(collections, |registry| {
+            let _ = encode_registry(out, registry);
+        });
         let _ = encode_eof(out);
     }
 
@@ -154,7 +156,9 @@ impl Exposition {
 fn compressed(pieces: Vec<Vec<u8>>) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing to memory cannot fail.
-    pieces.into_iter().for_each(|piece| drop(std::io::Write::write_all(&mut out, &piece)));
+    for piece in pieces {
+        let _ = std::io::Write::write_all(&mut out, &piece);
+    }
     out.finish().unwrap_or_default()
 }
 

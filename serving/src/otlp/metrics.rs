@@ -201,7 +201,7 @@ mod tests {
         rounds.get_or_create(&vec![("check".into(), "a \"b\"\\".into())]).inc_by(3);
         on.set(1);
         [0.05, 0.5, 5.0].into_iter().for_each(|seconds| took.observe(seconds));
-        let text = Exposition::new(registry).openmetrics().concat();
+        let text = Exposition::new(vec![("all", registry)]).openmetrics().concat();
         let body = body(&text, &[], SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
         let metrics = body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().expect("a list");
         let of = |name: &str| metrics.iter().find(|m| m["name"] == name).unwrap_or_else(|| panic!("{name}: {body}"));

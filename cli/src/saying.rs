@@ -1,0 +1,34 @@
+//! What goes to standard output. A place that cannot take it (a full disk) is an error; whoever stops to read (`| head`) is none.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+/// One line, as it is.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn line(what: impl Display) -> io::Result<()> {
+    heard(writeln!(io::stdout(), "{what}").and_then(|()| io::stdout().flush()))
+}
+
+/// Text, without colours where nobody would see them.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn coloured(text: impl Display) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    heard(write!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// Takes nobody's listening any more for none of our concern.
+///
+/// # Errors
+/// What else went wrong.
+pub(crate) fn heard(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
