@@ -414,6 +414,21 @@ pub struct Probe {
     /// Lab fault: sleep before Finished
     #[arg(long, default_value_t = 0.0, hide = true)]
     pub pause_before_finished_ms: f64,
+    /// Make a handshake before this one, and resume its session
+    #[arg(long)]
+    pub resume: bool,
+    /// Lab fault: write each flight in two pieces, without TCP_NODELAY
+    #[arg(long, hide = true)]
+    pub in_pieces: bool,
+    /// Lab fault: trust no certificate
+    #[arg(long, hide = true)]
+    pub distrust: bool,
+    /// Lab: who says the first line before TLS
+    #[arg(long, value_name = "client|edge", requires = "plain_exchanges", hide = true)]
+    pub speaks_first: Option<prober::Speaker>,
+    /// Lab: lines before TLS that the edge answers
+    #[arg(long, value_name = "N", requires = "speaks_first", hide = true)]
+    pub plain_exchanges: Option<u32>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -34,6 +34,10 @@ impl Scenario {
         for (n, target) in self.targets.iter().enumerate() {
             target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
         }
+        if let (true, Some(n)) = (self.client.kind != ClientKind::Probe, self.targets.iter().position(|t| t.before_tls.is_some())) {
+            let what = "only our own client speaks before TLS: client.kind = \"probe\"";
+            return Err(Wrong::at("before_tls", what).within(n).within("target"));
+        }
         self.check_hosts()?;
         self.check_places()?;
         for (name, fault) in &self.faults {
@@ -82,12 +86,15 @@ impl Scenario {
         if !(1..=MOST_ROUNDS).contains(&self.rounds) {
             return Err(Wrong::at("rounds", format!("rounds = {}: from 1 to {MOST_ROUNDS}", self.rounds)));
         }
+        if self.baseline_rounds > MOST_ROUNDS {
+            return Err(Wrong::at("baseline_rounds", format!("baseline_rounds = {}: at most {MOST_ROUNDS}", self.baseline_rounds)));
+        }
         if !(1..=MOST_CLIENTS).contains(&self.client.concurrency) {
             let what = format!("concurrency = {}: from 1 to {MOST_CLIENTS}, each is a process", self.client.concurrency);
             return Err(Wrong::at("concurrency", what).within("client"));
         }
         let cells = (self.vantages.len() * self.targets.len()) as u64;
-        let all = cells * u64::from(self.rounds) * self.client.concurrency as u64;
+        let all = cells * u64::from(self.all_rounds()) * self.client.concurrency as u64;
         let Bearable { clients, handshakes } = self.bearable;
         if !self.in_lab() && (self.client.concurrency > clients || all > handshakes) {
             let what = format!(
@@ -100,7 +107,7 @@ impl Scenario {
         if all > MOST_HANDSHAKES {
             let what = format!(
                 "{cells} cells, {} rounds, {} clients: {all} handshakes, and a run has {MOST_HANDSHAKES} at most",
-                self.rounds, self.client.concurrency
+                self.all_rounds(), self.client.concurrency
             );
             return Err(Wrong::at("rounds", what));
         }
@@ -164,6 +171,10 @@ impl Scenario {
 fn check_client(client: &ClientSpec) -> Result<(), Wrong> {
     if client.kind == ClientKind::Command && client.command.is_empty() {
         return Err(Wrong::at("kind", "a client of kind \"command\" needs `command = [\"program\", …]`"));
+    }
+    let ours = [("resume", client.resume), ("nodelay", !client.nodelay)];
+    if let (true, Some((key, _))) = (client.kind != ClientKind::Probe, ours.iter().find(|(_, told)| *told)) {
+        return Err(Wrong::at(key, format!("`{key}` is for our own client: kind = \"probe\"")));
     }
     at_most("spread", client.spread, MOST_RTT)?;
     at_most("timeout", client.timeout, MOST_TIME)

@@ -51,6 +51,8 @@ pub enum Action {
     },
     /// Hold it, and all that follows it in its direction, for so long.
     Hold(Duration),
+    /// Reset the connection in its place, as a middlebox does.
+    Reset,
     /// Let it pass, then hold all that follows it in its direction until so long after it.
     HoldAfter(Duration),
 }
@@ -134,6 +136,11 @@ impl Faults {
         });
         match ours.map(|f| f.action) {
             Some(Action::Drop { copies }) => connection.drop_copy(message, segment.seq, copies, due, &self.truth),
+            Some(Action::Reset) => {
+                let what = format!("reset in place of {message:?}");
+                let _ = self.truth.send(Injected { client: Some(connection.client), target: None, owner: "path".into(), ms: None, what });
+                Fate::Reset(due)
+            }
             Some(Action::Hold(span)) => {
                 connection.begin_hold(direction, due + nanos(span));
                 Fate::Due(connection.held(direction, segment, due, &self.truth))
