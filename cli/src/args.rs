@@ -33,6 +33,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Handshake with targets, or run a scenario of the lab, and name the culprit
     Run(Box<Run>),
+    /// Start a scenario from a report or a capture; run it and say how close it comes
+    New(Box<New>),
     /// Read captures, or what customers send instead: whose time was every slow TLS handshake in them?
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
@@ -295,6 +297,77 @@ pub struct Explain {
     /// Write the packets of the handshakes shown, with comments, as pcapng (reads the captures twice)
     #[arg(long, value_name = "FILE")]
     pub pcapng: Option<PathBuf>,
+}
+
+/// Arguments of `new`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  whostalled new --from slow.pcapng                             one end or both; the worst handshake in it\n  \
+    whostalled new --from client.pcap --from edge.pcap --handshake 7 --out like-7.toml\n  \
+    whostalled new --sni login.example.com --rtt 40ms --client curl --slow 'ServerHello to Finished 500ms'\n  \
+    whostalled new --sni login.example.com --rtt 80ms --slow 'SYN to SYN-ACK 1s' --culprit loss/out\n  \
+    whostalled new                                                asks, on a terminal\n\n\
+    It writes the scenario, runs it in the lab, compares what `explain` says of the run's packets with what was reported, corrects the \
+    faults' sizes and runs again, at most --tries times.\n\n\
+    Exit codes: 0 close: the same verdict, the slow stretch and the round trip within 10 %; 1 not; 2 the harness failed.")]
+pub struct New {
+    /// A capture of it, or what a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log) (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub from: Vec<PathBuf>,
+    /// The handshake of the capture, by the number that `explain` gives it; the worst if not said
+    #[arg(long, value_name = "N", requires = "from")]
+    pub handshake: Option<u64>,
+    /// The name that was asked for; with --from only handshakes that asked for it
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// The address that was called, for the file's comments
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "from")]
+    pub address: Option<String>,
+    /// Where the client is, for the file's comments
+    #[arg(long, value_name = "REGION", conflicts_with = "from")]
+    pub region: Option<String>,
+    /// When it was, for the file's comments
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    pub time: Option<String>,
+    /// The round trip between client and edge: `40ms`
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    pub rtt: Option<settings::Time>,
+    /// The client: `probe` (ours), `curl`, or a command whose words are parted by spaces
+    #[arg(long, value_name = "CLIENT", conflicts_with = "from")]
+    pub client: Option<String>,
+    /// Clients at once
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    pub clients: Option<usize>,
+    /// It was TLS 1.2
+    #[arg(long, conflicts_with = "from")]
+    pub tls12: bool,
+    /// What was slow: 'ServerHello to Finished 500ms'
+    #[arg(long, value_name = "'A to B TIME'", conflicts_with = "from")]
+    pub slow: Option<repro::sketch::Slow>,
+    /// Who is suspected, as verdicts name them: `client_host/stopped`, `path/delay`, `loss/out`, `edge_app`
+    #[arg(long, value_name = "VERDICT", value_parser = culprit)]
+    pub culprit: Option<analysis::judging::vocabulary::Label>,
+    /// The file to write; its name and `.toml` if not said
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write it in place of one that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Only write it
+    #[arg(long)]
+    pub no_run: bool,
+    /// Runs, at most: after each, the faults' sizes are corrected
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub tries: u32,
+    /// Where run folders go
+    #[arg(long, default_value = "results")]
+    pub results: PathBuf,
+    /// Print how close it comes as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn culprit(text: &str) -> Result<analysis::judging::vocabulary::Label, String> {
+    analysis::judging::vocabulary::Label::check(text).and_then(|()| text.parse()).map_err(|e| e.to_string())
 }
 
 /// Arguments of `accuracy`.
