@@ -14,6 +14,7 @@ pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
         "lab-burn" => lab::cpu::burn(),
         "lab-edge" => configured(rest, lab::edge::serve),
         "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
+        "library" => return Some(of_verb(crate::library::library(rest))),
         "new-trial" => return Some(of_verb(crate::new::trial(rest))),
         _ => return None,
     };

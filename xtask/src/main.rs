@@ -8,6 +8,7 @@ mod dist;
 mod evidence;
 mod fuzz;
 mod install;
+mod library;
 mod scenarios;
 mod tables;
 mod tools;
@@ -30,6 +31,7 @@ cargo xtask TASK
   dist                           target/packages: a static binary, a Debian package, a container image, checksums, SBOM
   build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
+  library                        runs every scenario and writes docs/library.html: verdicts and pictures
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
   kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
   bench-against BINARY           the same beside another build of it
@@ -88,6 +90,7 @@ fn run() -> Result<Found> {
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
+        ("library", []) => library::make(&shell),
         ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),
