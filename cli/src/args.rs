@@ -408,6 +408,10 @@ pub struct Compare {
     /// Compare exact counts alone
     #[arg(long)]
     pub counts: bool,
+    /// Also run both commands behind a wire of the lab with this round trip, as 50ms, and count round trips to Finished and to the first
+    /// byte (root or user namespaces)
+    #[arg(long, value_name = "TIME")]
+    pub wire: Option<settings::Time>,
     /// A part that takes this much longer is to be found, or a tenth of what it takes, whichever is less
     #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = settings::time::parse)]
     pub notice: std::time::Duration,

@@ -180,6 +180,7 @@ fn begun(base: Subject, candidate: &Side) -> Compared {
         candidate: Subject { name: candidate.edge.named.clone(), agreed: Vec::new() },
         machine: fingerprint(),
         counts: Vec::new(),
+        on_wire: None,
         failed: None,
         differences: Vec::new(),
         times_left_out: None,

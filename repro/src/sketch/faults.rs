@@ -18,6 +18,8 @@ use crate::faults::{
     Stop, Way,
 };
 
+/// What the lab's own programs work in a turn, about: what the original's did beyond that is made up for.
+pub(super) const LAB_WORK: Span = Span::from_millis(1);
 /// The rounds of a detour agree about how much longer they are by so much.
 const EVEN: i64 = 50;
 /// Packets above this vanish in a black hole: less than a full one, more than a hello.
@@ -39,10 +41,7 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
     let least = if aborted { judged.judgement.floor.max(LEAST) } else { LEAST };
     let slow: Vec<&Entry> = entries.iter().filter(|e| e.excess() > least).collect();
     if let Verdict::Healthy = judged.judgement.verdict {
-        if !slow.is_empty() {
-            let ms: Span = slow.iter().map(|e| e.excess()).sum();
-            sketch.cannot.push(format!("{ms} beyond the baseline are ordinary variation there and are left out here"));
-        }
+        ordinary(sketch, entries);
         return;
     }
     let rounds: Vec<&Entry> =
@@ -57,7 +56,9 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
     let mut done: Vec<(Phase, Owner)> = Vec::new();
     for entry in slow {
         let owner = entry.owner.side();
-        if owner == Owner::Protocol || owner == Owner::Path && detour.is_some() || done.contains(&(entry.phase, owner)) {
+        // What a reset stood in place of looks lost.
+        let reset = aborted && owner == Owner::Loss;
+        if reset || owner == Owner::Protocol || owner == Owner::Path && detour.is_some() || done.contains(&(entry.phase, owner)) {
             continue;
         }
         done.push((entry.phase, owner));
@@ -67,6 +68,24 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
         match stretch(sketch, entry.phase, entry.owner, kind, span) {
             Ok((name, fault)) => put(sketch, name, fault, entry.phase, owner, span),
             Err(why) => sketch.cannot.push(format!("{span} of {} ({}): {why}", owner.label(), entry.phase.words())),
+        }
+    }
+}
+
+/// Nothing is wrong: the ends' ordinary work takes as long, in every round.
+fn ordinary(sketch: &mut Sketch, entries: &[Entry]) {
+    for phase in Phase::ALL.iter().copied().filter(|phase| *phase != Phase::Connect) {
+        for owner in [Owner::Client, Owner::Edge] {
+            let own = entries.iter().filter(|e| e.phase == phase && e.owner.side() == owner);
+            let span = own.map(|e| e.span).sum::<Span>();
+            let more = span - LAB_WORK;
+            if more < LAB_WORK {
+                continue;
+            }
+            match stretch(sketch, phase, owner, None, more) {
+                Ok((name, fault)) => put(sketch, name, fault, phase, owner, more),
+                Err(why) => sketch.cannot.push(format!("{span} of ordinary work of the {} ({}): {why}", owner.label(), phase.words())),
+            }
         }
     }
 }

@@ -138,16 +138,18 @@ impl Sketch {
                 resumed: record.resumed,
             },
         };
+        sketch.scenario.description = format!("Like handshake {} of {from}.", record.id);
         faults::of_ledger(&mut sketch, judged);
         sketch.settle();
         Ok(sketch)
     }
 
-    /// Rounds without faults come first, where there are faults that can wait for theirs.
+    /// Rounds without faults come first, where there are faults that can wait for theirs. What stands for ordinary work is always there.
     fn settle(&mut self) {
         let can = |s: &Scenario| s.faults.values().all(|fault| fault.kind().between_rounds().is_none());
         let scenario = &mut self.scenario;
-        scenario.baseline_rounds = if scenario.faults.is_empty() || !can(scenario) { 0 } else { BASELINE_ROUNDS };
+        let always = scenario.faults.is_empty() || self.aim.verdict == Some(Verdict::Healthy);
+        scenario.baseline_rounds = if always || !can(scenario) { 0 } else { BASELINE_ROUNDS };
         if scenario.baseline_rounds == 0 {
             scenario.rounds = BASELINE_ROUNDS + ROUNDS;
         }
@@ -160,15 +162,20 @@ fn worst(records: &[ExplainedRecord]) -> Option<(&ExplainedRecord, &Judged)> {
     judged.max_by_key(|(_, j)| (matches!(j.judgement.verdict, Verdict::Aborted { .. }), j.judgement.excess))
 }
 
-/// The phase that took most beyond its baseline and how long it took; where nothing did, the longest.
+/// The phase that took most beyond its baseline and how long it took; of a healthy one, the longest. What was broken off without having
+/// been slow has none.
 pub(crate) fn slow_phase(judged: &Judged) -> Option<(Phase, Span)> {
+    let broken = matches!(judged.judgement.verdict, Verdict::Aborted { .. });
+    if broken && judged.judgement.excess <= judged.judgement.floor {
+        return None;
+    }
     let entries = &judged.reading.ledger.entries;
     let of = |phase: Phase| entries.iter().filter(move |e| e.phase == phase);
     let span = |phase| of(phase).map(|e| e.span).sum::<Span>();
     let beyond = |phase| of(phase).map(|e| e.excess()).sum::<Span>();
-    let culprit = matches!(judged.judgement.verdict, Verdict::Culprit { .. } | Verdict::Inconclusive { .. });
+    let healthy = matches!(judged.judgement.verdict, Verdict::Healthy);
     let phases = Phase::ALL.iter().copied().filter(|phase| span(*phase) > Span::ZERO);
-    let slow = phases.max_by_key(|phase| if culprit { beyond(*phase) } else { span(*phase) })?;
+    let slow = phases.max_by_key(|phase| if healthy { span(*phase) } else { beyond(*phase) })?;
     Some((slow, span(slow)))
 }
 

@@ -229,7 +229,8 @@ impl Report {
             seen_from: SeenFrom::BothEnds,
             resumed: client.resume,
         };
-        let scenario = scenario(&format!("like-{name}"), client, edge(rtt));
+        let mut scenario = scenario(&format!("like-{name}"), client, edge(rtt));
+        scenario.description = format!("As reported of {name}.");
         let mut sketch = Sketch { scenario, origin, cannot, pieces: Vec::new(), aim };
         if let Some((stretch, time)) = self.slow {
             bearable("the slow stretch", time, MOST_TIME)?;

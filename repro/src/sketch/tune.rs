@@ -1,9 +1,11 @@
 //! One step closer: a fault's size, corrected by how much its stretch missed.
 
 use analysis::clock::Span;
+use analysis::judging::verdict::Verdict;
 use records::handshake::Judged;
 
 use super::blank::length;
+use super::faults::LAB_WORK;
 use super::{Piece, Sketch};
 use crate::duration::Length;
 use crate::faults::Fault;
@@ -19,9 +21,11 @@ const MOST_COPIES: u32 = 6;
 pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
     let mut changed = false;
     let last = sketch.last_segment();
+    let ordinary = sketch.aim.verdict == Some(Verdict::Healthy);
     for Piece { fault, phase, owner, span } in &sketch.pieces {
         let entries = ran.reading.ledger.entries.iter().filter(|e| e.phase == *phase && e.owner.side() == *owner);
-        let got: Span = entries.map(|e| e.excess()).sum();
+        // Ordinary work is its own baseline.
+        let got: Span = if ordinary { entries.map(|e| e.span).sum::<Span>() - LAB_WORK } else { entries.map(|e| e.excess()).sum() };
         let missing = *span - got;
         if missing.abs() <= span.percent(CLOSE) {
             continue;
