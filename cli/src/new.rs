@@ -158,8 +158,9 @@ impl Run {
         }
     }
 
-    fn rank(&self) -> (bool, usize) {
-        (self.closeness.is_alike(), self.closeness.rows().filter(|row| row.close).count())
+    fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |run: &Self| (run.closeness.is_alike(), run.closeness.rows().filter(|row| row.close).count());
+        rank(self) > rank(other) || rank(self) == rank(other) && self.closeness.missed_by < other.closeness.missed_by
     }
 }
 
@@ -190,7 +191,7 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
         let closeness = Closeness::of(&sketch.aim, record, judged);
         let run = Run { sketch: sketch.clone(), closeness, outcome, sentence: judged.sentence.clone(), tries: tried };
         let done = run.closeness.is_close();
-        if best.as_ref().is_none_or(|best| run.rank() > best.rank()) {
+        if best.as_ref().is_none_or(|best| run.is_better_than(best)) {
             best = Some(run);
         }
         if done || !tune(sketch, judged) && tried >= 2 {

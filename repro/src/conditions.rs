@@ -59,7 +59,7 @@ pub struct MessageFault {
     pub target: String,
     /// The message.
     pub message: Message,
-    /// Which segment of the server's flight, from 0; other messages ignore it.
+    /// Which segment of the server's flight, or of the client's hellos, from 0; other messages ignore it.
     pub segment: usize,
     /// What becomes of it.
     pub action: Action,

@@ -196,6 +196,14 @@ interval = "500ms"
 [faults.l]
 kind = "dns_delay"
 for = "200ms"
+[faults.m]
+kind = "reset"
+to = "edge"
+message = "client_finished"
+segment = 0
+[faults.n]
+kind = "refuse"
+on = "office"
 "#;
 
 fn every_kind() -> Scenario {
@@ -303,4 +311,36 @@ fn the_published_schema_is_the_codes() {
     let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenario.schema.json");
     let published = std::fs::read_to_string(published).expect("it is published");
     assert_eq!(published.trim(), whostalled_repro::scenario::schema().trim(), "regenerate it: make schema");
+}
+
+#[test]
+fn what_only_our_own_programs_can_do_is_refused_for_others_at_its_field() {
+    let target = "name = \"edge\"\nrole = \"edge\"";
+    for (from, to, words) in [
+        (target, "name = \"edge\"\nrole = \"edge\"\nserver = \"nginx\"\nhello_retry = true", "`hello_retry` is for the embedded"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nchain_bytes = 10", "between 500 and 60000"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nbefore_tls = { first = \"client\", exchanges = 0 }", "at least one line"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nbefore_tls = { first = \"edge\", exchanges = 99 }", "at most 10"),
+        ("kind = \"probe\"", "kind = \"curl\"\nresume = true", "`resume` is for our own client"),
+        ("name = \"x\"", "name = \"x\"\nbaseline_rounds = 20000", "at most 10000"),
+        (
+            "kind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4",
+            "kind = \"edge_delay\"\non = \"edge\"\nbefore = \"hello_retry\"\nfor = \"9ms\"",
+            "give it `hello_retry`",
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let message = parse(&GOOD.replacen(from, to, 1), &[]).expect_err(to);
+        assert!(message.contains(words) && message.contains("line "), "{to}: wants {words:?} in:\n{message}");
+    }
+    let waits = GOOD.replace("kind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4", "kind = \"dns_delay\"\nfor = \"9ms\"");
+    assert!(parse(&waits, &[]).is_ok());
+    let message = parse(&waits, &["baseline_rounds=2"]).expect_err("a name server is told once");
+    assert!(message.contains("baseline_rounds"), "{message}");
+}
+
+#[test]
+fn rounds_without_faults_come_first() {
+    let scenario = parse(GOOD, &["baseline_rounds=4", "rounds=3"]).expect("it is right");
+    assert_eq!((scenario.all_rounds(), Conditions::of(&scenario, []).loads.len()), (7, 0));
 }

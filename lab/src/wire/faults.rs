@@ -66,7 +66,8 @@ pub struct Fault {
     pub server: Port,
     /// The message.
     pub message: Message,
-    /// Which segment of the server's flight, from 0; other messages ignore it.
+    /// Which segment of the server's flight, or of the client's hellos (a second one behind a HelloRetryRequest), from 0; other messages
+    /// ignore it.
     pub segment: usize,
     /// What to do.
     pub action: Action,
@@ -121,7 +122,7 @@ impl Faults {
             return Fate::Due(due);
         };
         let named = if from_client {
-            connection.tracker.client_segment(segment).map(|m| (m, 0))
+            connection.tracker.client_segment(segment)
         } else {
             connection.tracker.server_segment(segment)
         };
@@ -132,7 +133,7 @@ impl Faults {
             let (client, server) = if from_client { (from, to) } else { (to, from) };
             (f.client, f.server) == (client, server)
                 && f.message == message
-                && (message != Message::ServerFlight || f.segment == index)
+                && (!matches!(message, Message::ServerFlight | Message::ClientHello) || f.segment == index)
         });
         match ours.map(|f| f.action) {
             Some(Action::Drop { copies }) => connection.drop_copy(message, segment.seq, copies, due, &self.truth),

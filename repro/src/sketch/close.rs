@@ -39,6 +39,8 @@ pub struct Closeness {
     /// The path's round trip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip: Option<Compared>,
+    /// By which share of it the slow stretch missed.
+    pub missed_by: f64,
 }
 
 /// The handshake of a run that stands for it: of those with the faults, the one in the middle.
@@ -66,17 +68,19 @@ impl Closeness {
             let got = &ran.judgement.verdict;
             Compared { what: "verdict".into(), reported: words(reported), ran: words(got), close: same(reported, got) }
         });
+        let mut missed_by = 0.0;
         let slow = aim.slow.as_ref().map(|(stretch, reported)| {
             let got = match stretch {
                 Stretch::Phase(phase) => of_phase(ran, *phase),
                 Stretch::Between(from, to) => stretch_between(record, from, to),
             };
+            missed_by = got.map_or(1.0, |got| (got - *reported).abs().fraction_of(*reported));
             time(stretch.to_string(), *reported, got, Span::ZERO)
         });
         let rounds = ran.reading.ledger.entries.iter().filter(|e| e.owner == Owner::Path && e.round_trip && !e.extra_round);
         let usual = rounds.map(|e| if e.baseline > Span::ZERO { e.baseline.min(e.span) } else { e.span }).min();
         let round_trip = aim.round_trip.map(|reported| time("round trip".into(), reported, usual, LEAST_ROUND));
-        Self { verdict, slow, round_trip }
+        Self { verdict, slow, round_trip, missed_by }
     }
 
     /// All that was asked for is close.

@@ -197,9 +197,19 @@ fn loss(sketch: &Sketch, phase: Phase, kind: Option<Kind>, span: Span) -> Result
         _ => 1,
     };
     // What ends a flight is missed by nobody until a timer says so; of a HelloRetryRequest there is one segment.
-    let segment = if message == Message::ServerFlight && phase == Phase::ServerFlight { sketch.last_segment() } else { 0 };
+    let segment = match (message, phase) {
+        // What others follow is missed within a round trip or so (RFC 8985).
+        (Message::ServerFlight, Phase::ServerFlight) if span > round_trip(sketch) * 2 => sketch.last_segment(),
+        (Message::ServerFlight, Phase::ServerFlight) => usize::from(sketch.scenario.targets[0].hello_retry),
+        (Message::ClientHello, Phase::ServerFlight) => usize::from(sketch.scenario.targets[0].hello_retry),
+        _ => 0,
+    };
     let copies = u32::try_from(copies).unwrap_or(1);
     Ok(("loss", Fault::Drop(DropMessage { from: None, to: EDGE.into(), message, segment, copies })))
+}
+
+fn round_trip(sketch: &Sketch) -> Span {
+    Span::from_nanos(sketch.scenario.targets[0].rtt.nanos())
 }
 
 impl Sketch {

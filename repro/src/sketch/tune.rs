@@ -2,13 +2,15 @@
 
 use analysis::clock::Span;
 use analysis::judging::verdict::Verdict;
+use analysis::judging::vocabulary::Phase;
+use lab::wire::Message;
 use records::handshake::Judged;
 
 use super::blank::length;
 use super::faults::LAB_WORK;
 use super::{Piece, Sketch};
 use crate::duration::Length;
-use crate::faults::Fault;
+use crate::faults::{DropMessage, Fault};
 
 /// A stretch that misses by less needs no correction.
 const CLOSE: i64 = 4;
@@ -20,7 +22,7 @@ const MOST_COPIES: u32 = 6;
 /// Corrects the sizes of a sketch's faults by what a run of it came to; false if there is nothing to correct.
 pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
     let mut changed = false;
-    let last = sketch.last_segment();
+    let (first, last) = (usize::from(sketch.scenario.targets[0].hello_retry), sketch.last_segment());
     let ordinary = sketch.aim.verdict == Some(Verdict::Healthy);
     for Piece { fault, phase, owner, span } in &sketch.pieces {
         let entries = ran.reading.ledger.entries.iter().filter(|e| e.phase == *phase && e.owner.side() == *owner);
@@ -43,13 +45,18 @@ pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
                 quota.cpus = (quota.cpus * factor.clamp(0.3, 3.0)).clamp(0.01, 64.0);
             }
             // Timers set how long a loss lasts: how many copies, and whether anything behind it tells, can be chosen.
-            Some(Fault::Drop(drop)) if missing > Span::ZERO && drop.segment < last && drop.copies == 1 => drop.segment = last,
+            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing > Span::ZERO && drop.segment < last => drop.segment = last,
             Some(Fault::Drop(drop)) if missing > Span::ZERO && drop.copies < MOST_COPIES => drop.copies += 1,
             Some(Fault::Drop(drop)) if missing < Span::ZERO && drop.copies > 1 => drop.copies -= 1,
-            Some(Fault::Drop(drop)) if missing < Span::ZERO && drop.segment > 0 => drop.segment -= 1,
+            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing < Span::ZERO && drop.segment > first => drop.segment = first,
             _ => continue,
         }
         changed = true;
     }
     changed
+}
+
+/// Whether it is a segment of the server's flight that is lost, and not a HelloRetryRequest.
+fn in_flight(drop: &DropMessage, phase: Phase) -> bool {
+    drop.message == Message::ServerFlight && phase == Phase::ServerFlight && drop.copies == 1
 }
