@@ -73,6 +73,9 @@ pub struct Destination {
     /// What our own client and the destination say before TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_tls: Option<BeforeTls>,
+    /// In the lab: it asks for a certificate, and our own client shows the one that lies beside the roots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
     /// Which of its addresses they try.
     #[serde(default, skip_serializing_if = "Family::is_any")]
     pub family: Family,

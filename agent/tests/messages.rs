@@ -44,6 +44,7 @@ fn conversation() -> Conversation {
         family: Family::Any,
         roots: None,
         before_tls: None,
+        client_certificate: false,
     };
     let clients = Clients {
         client,

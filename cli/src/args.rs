@@ -473,6 +473,12 @@ pub struct Probe {
     /// Accept any certificate
     #[arg(long)]
     pub insecure: bool,
+    /// The client's own certificate chain, PEM, for edges that ask for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Offer TLS 1.2 only
     #[arg(long)]
     pub tls12: bool,

@@ -23,6 +23,7 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         only: args.tls12.then_some(Only::Tls12),
         key_log: true,
         resume: args.resume,
+        certificate: args.cert.clone().zip(args.key.clone()),
         ..TlsOptions::default()
     };
     let mut config = config(&tls)?;

@@ -16,10 +16,17 @@ const PADDING: usize = 90;
 /// Bytes that one name more takes.
 const NAME_BYTES: usize = "alternative-name-000.lab.test".len() + 2;
 
+/// The client's chain, in the folder of the roots.
+pub const CLIENT_CHAIN: &str = "client-chain.pem";
+/// Its key, in the same.
+pub const CLIENT_KEY: &str = "client-key.pem";
+
 /// The lab's authority.
 pub struct Authority {
     /// System roots plus the lab's root.
     pub bundle: PathBuf,
+    /// The lab's root alone: for who verifies clients.
+    pub root: PathBuf,
     issuer: Issuer<'static, KeyPair>,
     intermediate: Certificate,
 }
@@ -41,9 +48,10 @@ impl Authority {
     pub fn make(folder: &Path) -> Result<Self, Error> {
         let (root, intermediate, issuer) = authorities().map_err(cannot)?;
         let system = std::fs::read_to_string(SYSTEM_BUNDLE).unwrap_or_default();
-        let bundle = folder.join("bundle.pem");
+        let (bundle, alone) = (folder.join("bundle.pem"), folder.join("root.pem"));
         write(&bundle, system + &root)?;
-        Ok(Self { bundle, issuer, intermediate })
+        write(&alone, root)?;
+        Ok(Self { bundle, root: alone, issuer, intermediate })
     }
 
     /// Makes a chain valid for `names`, of about so many `bytes`; its files in `folder` begin with `called`.
@@ -64,6 +72,16 @@ impl Authority {
         write(&certificates.chain, leaf.pem() + &self.intermediate.pem())?;
         write(&certificates.key, key.serialize_pem())?;
         Ok(certificates)
+    }
+
+    /// Makes what clients show where they are asked: [`CLIENT_CHAIN`] and [`CLIENT_KEY`].
+    ///
+    /// # Errors
+    /// If a certificate cannot be made or written.
+    pub fn client(&self, folder: &Path) -> Result<(), Error> {
+        let (leaf, key) = self.leaf(&["client.lab.test".to_owned()], 0).map_err(cannot)?;
+        write(&folder.join(CLIENT_CHAIN), leaf.pem() + &self.intermediate.pem())?;
+        write(&folder.join(CLIENT_KEY), key.serialize_pem())
     }
 
     fn leaf(&self, names: &[String], padding: usize) -> Result<(Certificate, KeyPair), rcgen::Error> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent::{BeforeTls, LogLine};
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct EdgeConfig {
     /// It knows no key exchange that clients guess, and asks with a HelloRetryRequest.
     #[serde(default)]
     pub hello_retry: bool,
+    /// It asks clients for a certificate that leads to one of these roots, PEM.
+    #[serde(default)]
+    pub client_roots: Option<PathBuf>,
     /// Without TCP_NODELAY, and in pieces: Nagle's algorithm then delays its flight.
     #[serde(default)]
     pub in_pieces: bool,
@@ -119,8 +122,21 @@ fn tls_config(config: &EdgeConfig) -> Result<rustls::ServerConfig, Error> {
         // Clients guess X25519 or P-256, and all of them know this one.
         provider.kx_groups = vec![rustls::crypto::ring::kx_group::SECP384R1];
     }
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
-    builder.map_err(unusable)?.with_no_client_auth().with_single_cert(chain, key).map_err(unusable)
+    let provider = Arc::new(provider);
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.map_err(unusable)?;
+    let builder = match &config.client_roots {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for root in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                roots.add(root.map_err(unreadable)?).map_err(unusable)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|e| Error::helper("verifying clients", e.to_string()))?)
+        }
+    };
+    builder.with_single_cert(chain, key).map_err(unusable)
 }
 
 /// A fatal alert in clear: handshake_failure (RFC 8446, section 6).

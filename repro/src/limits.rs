@@ -34,9 +34,12 @@ impl Scenario {
         for (n, target) in self.targets.iter().enumerate() {
             target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
         }
-        if let (true, Some(n)) = (self.client.kind != ClientKind::Probe, self.targets.iter().position(|t| t.before_tls.is_some())) {
-            let what = "only our own client speaks before TLS: client.kind = \"probe\"";
-            return Err(Wrong::at("before_tls", what).within(n).within("target"));
+        for (n, target) in self.targets.iter().enumerate().filter(|_| self.client.kind != ClientKind::Probe) {
+            let asked = [("before_tls", target.before_tls.is_some()), ("client_certificate", target.client_certificate)];
+            if let Some((key, _)) = asked.iter().find(|(_, asked)| *asked) {
+                let what = format!("`{key}` needs our own client: client.kind = \"probe\"");
+                return Err(Wrong::at(key, what).within(n).within("target"));
+            }
         }
         self.check_hosts()?;
         self.check_places()?;

@@ -273,6 +273,7 @@ fn real(name: String, role: Role, url: RealTarget) -> TargetSpec {
         baseline_rtt: None,
         chain_bytes: None,
         hello_retry: false,
+        client_certificate: false,
         before_tls: None,
         nodelay: true,
         command: Vec::new(),

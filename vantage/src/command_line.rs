@@ -118,6 +118,10 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
             args.push(flag.into());
         }
     }
+    if let (true, Some(roots)) = (to.client_certificate, roots) {
+        let beside = |name: &str| roots.with_file_name(name).display().to_string();
+        args.extend(["--cert".into(), beside(lab::certs::CLIENT_CHAIN), "--key".into(), beside(lab::certs::CLIENT_KEY)]);
+    }
     if let Some(BeforeTls { first, exchanges }) = to.before_tls {
         let first = match first {
             Speaker::Client => "client",

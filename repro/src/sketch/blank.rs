@@ -42,9 +42,6 @@ pub(super) fn of(record: &ExplainedRecord, judged: &Judged, siblings: &[&Explain
             TlsVersion::V12
         }
     };
-    if habits.client_certificate {
-        cannot.push("the client was asked for a certificate; the lab's edge asks for none: the client's flight is shorter there".into());
-    }
     let nagle = |phases: &[Phase]| {
         ledger.entries.iter().any(|e| e.owner == Owner::Protocol && e.kind == Some(Kind::Nagle) && phases.contains(&e.phase))
     };
@@ -75,6 +72,7 @@ pub(super) fn of(record: &ExplainedRecord, judged: &Judged, siblings: &[&Explain
     let edge = TargetSpec {
         chain_bytes,
         hello_retry: habits.hello_retry && tls == TlsVersion::V13,
+        client_certificate: habits.client_certificate,
         before_tls,
         nodelay: !nagle(&[Phase::HelloRetry, Phase::ServerFlight]),
         ..edge(length(round_trip))
@@ -121,6 +119,7 @@ pub(super) fn edge(rtt: Length) -> TargetSpec {
         command: Vec::new(),
         chain_bytes: None,
         hello_retry: false,
+        client_certificate: false,
         before_tls: None,
         nodelay: true,
     }

@@ -52,6 +52,7 @@ impl Server for Embedded {
             backlog: queue.map_or(ORDINARY_BACKLOG, |q| q.backlog),
             before_tls: target.before_tls,
             hello_retry: target.hello_retry,
+            client_roots: target.client_certificate.then(|| site.client_root.to_owned()),
             in_pieces: !target.nodelay,
         };
         own_server("lab-edge", &config)

@@ -63,6 +63,9 @@ pub struct TargetSpec {
     /// Server `embedded`: it asks for another key share, with a HelloRetryRequest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hello_retry: bool,
+    /// Server `embedded`, client `probe`: it asks for a certificate, and the client shows one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
     /// Server `embedded`, client `probe`: what they say before TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_tls: Option<BeforeTls>,
@@ -131,6 +134,7 @@ impl TargetSpec {
         let told = [
             ("chain_bytes", self.chain_bytes.is_some()),
             ("hello_retry", self.hello_retry),
+            ("client_certificate", self.client_certificate),
             ("before_tls", self.before_tls.is_some()),
             ("nodelay", !self.nodelay),
         ];
@@ -217,6 +221,8 @@ pub struct Site<'a> {
     pub address: IpAddr,
     /// Its certificate and key.
     pub certificates: &'a Certificates,
+    /// The root of clients' certificates.
+    pub client_root: &'a Path,
     /// Where its files go.
     pub scratch: &'a Path,
     /// What it does on purpose.

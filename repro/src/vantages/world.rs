@@ -121,5 +121,6 @@ fn destination(target: &TargetSpec, ipv6: bool) -> Result<Destination, Error> {
         family: if ipv6 { Family::V6 } else { Family::Any },
         roots: roots.transpose()?,
         before_tls: None,
+        client_certificate: false,
     })
 }

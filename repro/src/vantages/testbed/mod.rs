@@ -74,6 +74,7 @@ struct Target {
     server: u32,
     host_name: String,
     before_tls: Option<BeforeTls>,
+    client_certificate: bool,
 }
 
 impl Testbed {
@@ -93,6 +94,7 @@ impl Testbed {
         }
         let authority = Authority::make(&scratch.0)?;
         let all: Vec<String> = scenario.targets.iter().map(TargetSpec::host_name).collect();
+        authority.client(&scratch.0)?;
         let usual = authority.chain(&scratch.0, "usual", &all, None)?;
         let resolv_conf = scratch.0.join("resolv.conf");
         let resolver = lab.hosts.last().map(|h| h.ipv4).expect("the resolver was just built");
@@ -110,9 +112,9 @@ impl Testbed {
             let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
             let own = target.chain_bytes.map(|_| authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes));
             let certificates = own.transpose()?.unwrap_or_else(|| usual.clone());
-            let child = start_server(target, &lab, &certificates, scenario.client.ipv6, does)?;
+            let child = start_server(target, &lab, (&certificates, &authority.root), scenario.client.ipv6, does)?;
             sampler.watch(child.id(), false);
-            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name(), before_tls: target.before_tls });
+            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name(), before_tls: target.before_tls, client_certificate: target.client_certificate });
             children.push(child);
         }
         let mut captures = BTreeMap::new();
@@ -193,7 +195,7 @@ impl Provider for Testbed {
     }
 
     fn destination(&self, target: &str) -> Result<Destination, Error> {
-        let (Target { host_name, before_tls, .. }, host) = self.target(target)?;
+        let (Target { host_name, before_tls, client_certificate, .. }, host) = self.target(target)?;
         Ok(Destination {
             name: host_name.clone(),
             address: Some(host.address(self.ipv6)),
@@ -202,6 +204,7 @@ impl Provider for Testbed {
             family: Family::only(self.ipv6),
             roots: None,
             before_tls: *before_tls,
+            client_certificate: *client_certificate,
         })
     }
 
