@@ -408,6 +408,9 @@ pub struct Compare {
     /// Compare exact counts alone
     #[arg(long)]
     pub counts: bool,
+    /// Also count what a handshake costs both commands themselves: system calls (strace) and instructions (valgrind), where installed
+    #[arg(long)]
+    pub costs: bool,
     /// Also run both commands behind a wire of the lab with this round trip, as 50ms, and count round trips to Finished and to the first
     /// byte (root or user namespaces)
     #[arg(long, value_name = "TIME")]

@@ -35,6 +35,12 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
         Some(stored) => compare::compare_with_stored(&stored, &args.candidate, &options)?,
         None => watched(&options, |watch| compare::compare(&args.base, &args.candidate, &options, watch))?,
     };
+    if args.costs {
+        if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !word.contains("{port}")) {
+            return Err(format!("--costs runs both edges under strace and valgrind: {word:?} is no command with {{port}} in it").into());
+        }
+        compared.costs = compare::costs::costs(&args.base, &args.candidate, &options)?;
+    }
     compared.on_wire = on_wire;
     if on_wire.is_some_and(|wire| wire.is_worse()) {
         compared.outcome = Outcome::Regression;

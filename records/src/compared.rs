@@ -100,6 +100,17 @@ impl Count {
     }
 }
 
+/// What a handshake and its request cost the edge itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cost {
+    /// Of what: system calls, instructions.
+    pub what: String,
+    /// The base's, a handshake.
+    pub base: f64,
+    /// The candidate's.
+    pub candidate: f64,
+}
+
 /// Round trips of both on a wire of a fixed delay, where TCP's own windows count as well.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OnWire {
@@ -262,6 +273,9 @@ pub struct Compared {
     /// Round trips on a wire of fixed delay, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub on_wire: Option<OnWire>,
+    /// What a handshake costs the edges themselves, where that was asked for; it is shown and fails nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub costs: Vec<Cost>,
     /// Why the candidate failed, where the base did not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed: Option<String>,

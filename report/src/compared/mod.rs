@@ -147,6 +147,7 @@ pub(crate) mod tests {
                 Count { what: Counted::ServerBytes, base: Some(4_000), candidate: None },
             ],
             on_wire: None,
+            costs: Vec::new(),
             failed: None,
             differences: vec![difference(Owner::Edge, 25.1, Found::Slower), difference(Owner::Path, 0.01, Found::Open)],
             times_left_out: None,

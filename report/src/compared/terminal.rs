@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use records::compared::{Compared, Found, Outcome, Subject};
+use records::compared::{Compared, Cost, Found, Outcome, Subject};
 use settings::words::visible;
 
 use super::{count_words, digits, found_words, interval, method, sentence, signed, wire_words};
@@ -29,6 +29,13 @@ pub fn render(compared: &Compared) -> String {
         let same: Vec<String> = same.map(|c| format!("{} {}", c.what.words(), c.base.unwrap_or(0))).collect();
         if !same.is_empty() {
             let _ = writeln!(out, "    {DIM}the same: {}{DIM:#}", same.join(", "));
+        }
+    }
+    if !compared.costs.is_empty() {
+        let _ = writeln!(out, "\n  {BOLD}What a handshake costs the edge{BOLD:#} {DIM}(shown, not judged){DIM:#}");
+        for Cost { what, base, candidate } in &compared.costs {
+            let percent = (candidate / base - 1.0) * 100.0;
+            let _ = writeln!(out, "    {}: {base:.0} → {candidate:.0} ({percent:+.1} %)", visible(what));
         }
     }
     if let Some(wire) = &compared.on_wire {

@@ -32,7 +32,7 @@ pub const CLIENT: &str = "client";
 /// The lab's host that is called.
 pub const EDGE: &str = "edge";
 /// Rounds without faults: siblings teach what is usual.
-const BASELINE_ROUNDS: u32 = 4;
+const BASELINE_ROUNDS: u32 = 6;
 /// Rounds with them: the one in the middle is compared.
 const ROUNDS: u32 = 3;
 /// Excess below this is what two machines differ by.
