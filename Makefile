@@ -179,9 +179,17 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
+.PHONY: new-from-zoo library score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
+
+N := 50
+new-from-zoo: build ## `new --from` on N recordings of the zoo: writes the table of docs/new.md (root)
+	sed -i 's|^\(<!-- generated: .* new-trial \)[0-9]*|\1$(N)|' docs/new.md
+	cargo xtask tables docs/new.md
+
+library: build ## Every scenario, run for real: docs/library.html (root, or user namespaces)
+	cargo xtask library
 
 score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
 	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'

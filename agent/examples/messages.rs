@@ -41,9 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         command: Vec::new(),
     };
     let to =
-        Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family: Family::Any, roots: None };
+        Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family: Family::Any, roots: None, before_tls: None, client_certificate: false };
     let pauses = vec![Pause { before: PauseBefore::ClientFinished, length: Time::millis(300) }];
-    let clients = Clients { client, to, pauses, stops: None, settle: Time::millis(160) };
+    let clients = Clients { client, to, pauses, stops: None, settle: Time::millis(160), distrust: false };
     say("controller", &Plan { batch: 1, clients: Some(clients), load: None })?;
     say("vantage", &Ready { batch: 1, clients: 2, losses: Losses::default() })?;
     say("controller", &Go { at: None })?;

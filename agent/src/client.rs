@@ -53,6 +53,12 @@ pub struct ClientSpec {
     /// Connect over IPv6.
     #[serde(default)]
     pub ipv6: bool,
+    /// Kind `probe`: resume a session. Each client makes a full handshake before the one that it reports.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub resume: bool,
+    /// Kind `probe`: TCP_NODELAY. Without it, each of its flights is written in two pieces, as stacks do that Nagle's algorithm delays.
+    #[serde(default = "yes", skip_serializing_if = "is")]
+    pub nodelay: bool,
     /// Timeout of a client; it is then killed.
     #[serde(default = "fifteen_seconds")]
     pub timeout: Time,
@@ -63,6 +69,12 @@ pub struct ClientSpec {
 
 fn yes() -> bool {
     true
+}
+fn is(set: &bool) -> bool {
+    *set
+}
+fn is_not(set: &bool) -> bool {
+    !*set
 }
 fn one() -> usize {
     1
@@ -81,6 +93,8 @@ impl ClientSpec {
             verify: yes(),
             tls: TlsVersion::default(),
             ipv6: false,
+            resume: false,
+            nodelay: yes(),
             timeout: fifteen_seconds(),
             command: Vec::new(),
         }

@@ -47,6 +47,9 @@ pub struct Clients {
     /// Where our own client sleeps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,
+    /// Our own client trusts no certificate, and says so with an alert.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distrust: bool,
     /// Whether they are stopped and continued while they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stops: Option<Stops>,
@@ -67,6 +70,12 @@ pub struct Destination {
     /// What they ask for over HTTP.
     #[serde(default = "root", skip_serializing_if = "is_root")]
     pub path: String,
+    /// What our own client and the destination say before TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_tls: Option<BeforeTls>,
+    /// In the lab: it asks for a certificate, and our own client shows the one that lies beside the roots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
     /// Which of its addresses they try.
     #[serde(default, skip_serializing_if = "Family::is_any")]
     pub family: Family,
@@ -81,6 +90,35 @@ fn root() -> String {
 
 fn is_root(path: &String) -> bool {
     path == "/"
+}
+
+/// Plaintext before TLS, as of STARTTLS, CONNECT or SSLRequest: lines, each answered by one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BeforeTls {
+    /// Who speaks first: the edge with a greeting, or the client.
+    pub first: Speaker,
+    /// Lines of the client that the edge answers.
+    #[serde(default = "one_exchange")]
+    #[schemars(range(max = MOST_EXCHANGES))]
+    pub exchanges: u32,
+}
+
+/// Lines before TLS: nobody's protocol has more.
+pub const MOST_EXCHANGES: u32 = 10;
+
+fn one_exchange() -> u32 {
+    1
+}
+
+/// An end that speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaker {
+    /// The client.
+    Client,
+    /// The edge.
+    Edge,
 }
 
 /// Which addresses of a name are tried.

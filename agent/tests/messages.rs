@@ -31,6 +31,8 @@ fn conversation() -> Conversation {
         verify: true,
         tls: TlsVersion::V12,
         ipv6: false,
+        resume: false,
+        nodelay: true,
         timeout: Time::millis(1_500),
         command: vec!["openssl".into(), "{host}".into()],
     };
@@ -41,6 +43,8 @@ fn conversation() -> Conversation {
         path: "/".into(),
         family: Family::Any,
         roots: None,
+        before_tls: None,
+        client_certificate: false,
     };
     let clients = Clients {
         client,
@@ -48,6 +52,7 @@ fn conversation() -> Conversation {
         pauses: vec![Pause { before: PauseBefore::ClientFinished, length: Time::millis(300) }],
         stops: Some(Stops { running: Time::millis(70), stopped: Time::millis(400) }),
         settle: Time::millis(160),
+        distrust: false,
     };
     let losses = Losses { received: 40, dropped: 2, evicted: 1 };
     let sample = Sampled { at_ns: 1_700_000_000_000_000_001, tid: 7, cpu_ns: 1, run_delay_ns: 2, state: 'S', steal_ns: 3 };

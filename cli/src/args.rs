@@ -33,6 +33,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Handshake with targets, or run a scenario of the lab, and name the culprit
     Run(Box<Run>),
+    /// Start a scenario from a report or a capture; run it and say how close it comes
+    New(Box<New>),
     /// Read captures, or what customers send instead: whose time was every slow TLS handshake in them?
     Explain(Box<Explain>),
     /// Check targets on a schedule; alert with the culprit's name, and never for the prober's own stall
@@ -297,6 +299,77 @@ pub struct Explain {
     pub pcapng: Option<PathBuf>,
 }
 
+/// Arguments of `new`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  whostalled new --from slow.pcapng                             one end or both; the worst handshake in it\n  \
+    whostalled new --from client.pcap --from edge.pcap --handshake 7 --out like-7.toml\n  \
+    whostalled new --sni login.example.com --rtt 40ms --client curl --slow 'ServerHello to Finished 500ms'\n  \
+    whostalled new --sni login.example.com --rtt 80ms --slow 'SYN to SYN-ACK 1s' --culprit loss/out\n  \
+    whostalled new                                                asks, on a terminal\n\n\
+    It writes the scenario, runs it in the lab, compares what `explain` says of the run's packets with what was reported, corrects the \
+    faults' sizes and runs again, at most --tries times.\n\n\
+    Exit codes: 0 close: the same verdict, the slow stretch and the round trip within 10 %; 1 not; 2 the harness failed.")]
+pub struct New {
+    /// A capture of it, or what a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log) (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub from: Vec<PathBuf>,
+    /// The handshake of the capture, by the number that `explain` gives it; the worst if not said
+    #[arg(long, value_name = "N", requires = "from")]
+    pub handshake: Option<u64>,
+    /// The name that was asked for; with --from only handshakes that asked for it
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// The address that was called, for the file's comments
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "from")]
+    pub address: Option<String>,
+    /// Where the client is, for the file's comments
+    #[arg(long, value_name = "REGION", conflicts_with = "from")]
+    pub region: Option<String>,
+    /// When it was, for the file's comments
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    pub time: Option<String>,
+    /// The round trip between client and edge: `40ms`
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    pub rtt: Option<settings::Time>,
+    /// The client: `probe` (ours), `curl`, or a command whose words are parted by spaces
+    #[arg(long, value_name = "CLIENT", conflicts_with = "from")]
+    pub client: Option<String>,
+    /// Clients at once
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    pub clients: Option<usize>,
+    /// It was TLS 1.2
+    #[arg(long, conflicts_with = "from")]
+    pub tls12: bool,
+    /// What was slow: 'ServerHello to Finished 500ms'
+    #[arg(long, value_name = "'A to B TIME'", conflicts_with = "from")]
+    pub slow: Option<repro::sketch::Slow>,
+    /// Who is suspected, as verdicts name them: `client_host/stopped`, `path/delay`, `loss/out`, `edge_app`
+    #[arg(long, value_name = "VERDICT", value_parser = culprit)]
+    pub culprit: Option<analysis::judging::vocabulary::Label>,
+    /// The file to write; its name and `.toml` if not said
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write it in place of one that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Only write it
+    #[arg(long)]
+    pub no_run: bool,
+    /// Runs, at most: after each, the faults' sizes are corrected
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub tries: u32,
+    /// Where run folders go
+    #[arg(long, default_value = "results")]
+    pub results: PathBuf,
+    /// Print how close it comes as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn culprit(text: &str) -> Result<analysis::judging::vocabulary::Label, String> {
+    analysis::judging::vocabulary::Label::check(text).and_then(|()| text.parse()).map_err(|e| e.to_string())
+}
+
 /// Arguments of `accuracy`.
 #[derive(Args)]
 #[command(
@@ -335,6 +408,13 @@ pub struct Compare {
     /// Compare exact counts alone
     #[arg(long)]
     pub counts: bool,
+    /// Also count what a handshake costs both commands themselves: system calls (strace) and instructions (valgrind), where installed
+    #[arg(long)]
+    pub costs: bool,
+    /// Also run both commands behind a wire of the lab with this round trip, as 50ms, and count round trips to Finished and to the first
+    /// byte (root or user namespaces)
+    #[arg(long, value_name = "TIME")]
+    pub wire: Option<settings::Time>,
     /// A part that takes this much longer is to be found, or a tenth of what it takes, whichever is less
     #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = settings::time::parse)]
     pub notice: std::time::Duration,
@@ -396,6 +476,12 @@ pub struct Probe {
     /// Accept any certificate
     #[arg(long)]
     pub insecure: bool,
+    /// The client's own certificate chain, PEM, for edges that ask for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Offer TLS 1.2 only
     #[arg(long)]
     pub tls12: bool,
@@ -414,6 +500,21 @@ pub struct Probe {
     /// Lab fault: sleep before Finished
     #[arg(long, default_value_t = 0.0, hide = true)]
     pub pause_before_finished_ms: f64,
+    /// Make a handshake before this one, and resume its session
+    #[arg(long)]
+    pub resume: bool,
+    /// Lab fault: write each flight in two pieces, without TCP_NODELAY
+    #[arg(long, hide = true)]
+    pub in_pieces: bool,
+    /// Lab fault: trust no certificate
+    #[arg(long, hide = true)]
+    pub distrust: bool,
+    /// Lab: who says the first line before TLS
+    #[arg(long, value_name = "client|edge", requires = "plain_exchanges", hide = true)]
+    pub speaks_first: Option<prober::Speaker>,
+    /// Lab: lines before TLS that the edge answers
+    #[arg(long, value_name = "N", requires = "speaks_first", hide = true)]
+    pub plain_exchanges: Option<u32>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,7 @@
 //! `whostalled compare`.
 
+mod wire;
+
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::io::Write;
 use std::path::Path;
@@ -28,10 +30,21 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
     // What is wrong with them is said now, not after a minute of measuring.
     outputs.into_iter().flatten().try_for_each(|path| folder_of(path))?;
     let options = options(args);
-    let compared = match stored(&args.base)? {
+    let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip)).transpose()?;
+    let mut compared = match stored(&args.base)? {
         Some(stored) => compare::compare_with_stored(&stored, &args.candidate, &options)?,
         None => watched(&options, |watch| compare::compare(&args.base, &args.candidate, &options, watch))?,
     };
+    if args.costs {
+        if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !word.contains("{port}")) {
+            return Err(format!("--costs runs both edges under strace and valgrind: {word:?} is no command with {{port}} in it").into());
+        }
+        compared.costs = compare::costs::costs(&args.base, &args.candidate, &options)?;
+    }
+    compared.on_wire = on_wire;
+    if on_wire.is_some_and(|wire| wire.is_worse()) {
+        compared.outcome = Outcome::Regression;
+    }
     let json = || serde_json::to_string_pretty(&compared).map(|text| text + "\n");
     if args.json {
         saying::line(json()?.trim_end())?;

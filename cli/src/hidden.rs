@@ -14,6 +14,8 @@ pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
         "lab-burn" => lab::cpu::burn(),
         "lab-edge" => configured(rest, lab::edge::serve),
         "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
+        "library" => return Some(of_verb(crate::library::library(rest))),
+        "new-trial" => return Some(of_verb(crate::new::trial(rest))),
         _ => return None,
     };
     Some(match result {
@@ -23,6 +25,16 @@ pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
             ExitCode::from(exit::HARNESS)
         }
     })
+}
+
+fn of_verb(result: Result<u8, Box<dyn std::error::Error>>) -> ExitCode {
+    result.map_or_else(
+        |error| {
+            eprintln!("{error}");
+            ExitCode::from(exit::HARNESS)
+        },
+        ExitCode::from,
+    )
 }
 
 fn placed(rest: &[String]) -> Result<(), String> {

@@ -12,6 +12,8 @@ mod fleets;
 mod fleets;
 mod hidden;
 mod importing;
+mod library;
+mod new;
 mod probe;
 mod recording;
 mod run;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let arguments = args::Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let result = match arguments.verb {
         args::Verb::Run(args) => run::run(&args),
+        args::Verb::New(args) => new::new(&args),
         args::Verb::Explain(args) => explaining::explain(&args),
         args::Verb::Watch(args) => watching::watch(&args),
         args::Verb::Capture(args) => recording::capture(&args),

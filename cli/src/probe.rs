@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::clock::{Client, Instant};
-use prober::tls::{Only, TlsOptions, config};
-use prober::{Family, HttpRequest, Pauses, Route, Target, probe_now};
+use prober::tls::{Only, TlsOptions, config, distrust};
+use prober::{BeforeTls, Family, HttpRequest, Pauses, Route, Target, probe_now};
 use settings::words::visible;
 
 use crate::args::Probe;
@@ -25,8 +25,14 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         insecure: args.insecure,
         only: args.tls12.then_some(Only::Tls12),
         key_log: true,
+        resume: args.resume,
+        certificate: args.cert.clone().zip(args.key.clone()),
         ..TlsOptions::default()
     };
+    let mut config = config(&tls)?;
+    if args.distrust {
+        distrust(&mut config);
+    }
     let target = Target {
         host: args.host.clone(),
         port: args.port,
@@ -34,12 +40,22 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         address: None,
         server_name: None,
         family: family(args),
-        tls: Some(Arc::new(config(&tls)?)),
+        tls: Some(Arc::new(config)),
         request: Some(HttpRequest { path: args.path.clone(), ..HttpRequest::default() }),
         timeout: ms(args.timeout_ms),
-        pauses: Pauses { before_hello: ms(args.pause_before_hello_ms), before_finished: ms(args.pause_before_finished_ms) },
+        pauses: Pauses {
+            before_hello: ms(args.pause_before_hello_ms),
+            before_finished: ms(args.pause_before_finished_ms),
+            before_tls: before_tls(args),
+            in_pieces: args.in_pieces,
+        },
         route: Route::default(),
     };
+    if args.resume {
+        // Whatever becomes of it: without a session, the next is a full handshake and says so.
+        let pauses = Pauses { before_hello: Duration::ZERO, before_finished: Duration::ZERO, ..target.pauses };
+        probe_now(&Target { pauses, ..target.clone() }, &[])?;
+    }
     let report = probe_now(&target, &[])?;
     if args.json {
         saying::line(serde_json::to_string(&report)?)?;
@@ -61,6 +77,10 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         }
     }
     Ok(if report.success { exit::HELD } else { exit::FAILED })
+}
+
+fn before_tls(args: &Probe) -> Option<BeforeTls> {
+    args.speaks_first.zip(args.plain_exchanges).map(|(first, exchanges)| BeforeTls { first, exchanges })
 }
 
 fn family(args: &Probe) -> Family {

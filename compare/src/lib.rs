@@ -8,6 +8,7 @@
 //! is as likely above the median as below it, however the machine is used meanwhile, and whatever comes of going first.
 #![forbid(unsafe_code)]
 
+pub mod costs;
 mod counts;
 pub mod edge;
 mod evidence;
@@ -180,6 +181,8 @@ fn begun(base: Subject, candidate: &Side) -> Compared {
         candidate: Subject { name: candidate.edge.named.clone(), agreed: Vec::new() },
         machine: fingerprint(),
         counts: Vec::new(),
+        on_wire: None,
+        costs: Vec::new(),
         failed: None,
         differences: Vec::new(),
         times_left_out: None,

@@ -30,7 +30,7 @@ pub fn slow(certificates: &Certificates, folder: &Path, milliseconds: u32) -> (R
     let config = serde_json::json!({
         "listen": [format!("127.0.0.1:{port}")], "chain": certificates.cert, "key": certificates.key,
         "log": folder.join("slow.log"), "truth": folder.join("slow.truth"), "slow_ms": 1e9,
-        "app_delay_ms": milliseconds, "accept_interval_ms": 0.0, "backlog": 64,
+        "does": { "delays": { "server_hello_ms": milliseconds } }, "backlog": 64,
     });
     let mut command = Command::new(binary());
     let server = Running::start(command.arg("lab-edge").arg(config.to_string()).stderr(Stdio::null()));

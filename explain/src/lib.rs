@@ -11,6 +11,7 @@ pub mod claims;
 pub mod evidence;
 pub mod filter;
 pub mod gather;
+mod habits;
 pub mod how;
 pub mod imported;
 pub mod joining;

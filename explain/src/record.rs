@@ -14,6 +14,7 @@ use records::handshake::Judged;
 use records::lanes::lanes;
 use settings::words::plural;
 
+use crate::habits;
 use crate::judging::{Finding, Opinion};
 
 /// Kinds of frames that were not understood and are said each for itself.
@@ -39,6 +40,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         random: h.dialogue.client_random.map(|random| Key::Random(random).to_string()),
         version: h.dialogue.version.map(|v| v.name().to_owned()),
         resumed: h.dialogue.resumed,
+        habits: Some(habits::of(h)),
         seen_from: match finding.placed.seen {
             crate::placing::Seen::BothEnds => "both_ends",
             crate::placing::Seen::ClientEnd => "client_end",

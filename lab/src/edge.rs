@@ -1,12 +1,17 @@
 //! The embedded edge: a rustls server that writes a line for each slow handshake, as the proxy of the story did.
+//!
+//! In: its configuration, and a file that says what it does on purpose, which is read anew for each connection. Out: its log, and the truth.
+
+mod does;
+mod turns;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::LogLine;
-use rustls::server::Acceptor;
+use agent::{BeforeTls, LogLine};
+use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -16,6 +21,8 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Error;
 use crate::truth::Injected;
+pub use does::{Delays, Does};
+use turns::{Delay, Turns};
 
 /// Its configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,12 +39,32 @@ pub struct EdgeConfig {
     pub truth: PathBuf,
     /// From how many milliseconds on a handshake is slow.
     pub slow_ms: f64,
-    /// How long the program sleeps between ClientHello and its answer.
-    pub app_delay_ms: f64,
-    /// How long it waits before accepting each connection.
-    pub accept_interval_ms: f64,
+    /// What it does on purpose.
+    #[serde(default)]
+    pub does: Does,
+    /// A file that says so instead, as long as it is there.
+    #[serde(default)]
+    pub does_at: Option<PathBuf>,
     /// The accept queue's length.
     pub backlog: u32,
+    /// What it says before TLS.
+    #[serde(default)]
+    pub before_tls: Option<BeforeTls>,
+    /// It knows no key exchange that clients guess, and asks with a HelloRetryRequest.
+    #[serde(default)]
+    pub hello_retry: bool,
+    /// It asks clients for a certificate that leads to one of these roots, PEM.
+    #[serde(default)]
+    pub client_roots: Option<PathBuf>,
+    /// Without TCP_NODELAY, and in pieces: Nagle's algorithm then delays its flight.
+    #[serde(default)]
+    pub in_pieces: bool,
+}
+
+impl EdgeConfig {
+    fn now_does(&self) -> Does {
+        self.does_at.as_deref().and_then(Does::read).unwrap_or(self.does)
+    }
 }
 
 /// Serves until killed.
@@ -65,9 +92,7 @@ pub fn serve(config: EdgeConfig) -> Result<(), Error> {
             let (tls, config) = (Arc::clone(&tls), Arc::clone(&config));
             listeners.push(tokio::spawn(async move {
                 loop {
-                    if config.accept_interval_ms > 0.0 {
-                        tokio::time::sleep(Duration::from_secs_f64(config.accept_interval_ms / 1e3)).await;
-                    }
+                    sleep_ms(config.now_does().accept_interval_ms).await;
                     let Ok((stream, peer)) = listener.accept().await else { continue };
                     tokio::spawn(connection(stream, peer, Arc::clone(&tls), Arc::clone(&config)));
                 }
@@ -80,33 +105,74 @@ pub fn serve(config: EdgeConfig) -> Result<(), Error> {
     })
 }
 
+async fn sleep_ms(ms: f64) {
+    if ms > 0.0 {
+        tokio::time::sleep(Duration::from_secs_f64(ms / 1e3)).await;
+    }
+}
+
 fn tls_config(config: &EdgeConfig) -> Result<rustls::ServerConfig, Error> {
     let unreadable = |e: rustls_pki_types::pem::Error| Error::helper("reading the edge's certificate", e.to_string());
+    let unusable = |e: rustls::Error| Error::helper("using the edge's certificate", e.to_string());
     let chain =
         CertificateDer::pem_file_iter(&config.chain).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(unreadable)?;
-    rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| Error::helper("using the edge's certificate", e.to_string()))
+    let mut provider = rustls::crypto::ring::default_provider();
+    if config.hello_retry {
+        // Clients guess X25519 or P-256, and all of them know this one.
+        provider.kx_groups = vec![rustls::crypto::ring::kx_group::SECP384R1];
+    }
+    let provider = Arc::new(provider);
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.map_err(unusable)?;
+    let builder = match &config.client_roots {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for root in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                roots.add(root.map_err(unreadable)?).map_err(unusable)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|e| Error::helper("verifying clients", e.to_string()))?)
+        }
+    };
+    builder.with_single_cert(chain, key).map_err(unusable)
 }
+
+/// A fatal alert in clear: handshake_failure (RFC 8446, section 6).
+const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::ServerConfig>, config: Arc<EdgeConfig>) {
     let accepted_ns = now();
-    let _ = stream.set_nodelay(true);
+    let does = config.now_does();
+    let _ = stream.set_nodelay(!config.in_pieces);
+    let slept = |what: &'static str| {
+        let truth = config.truth.clone();
+        move |for_ms: f64| {
+            let owner = "edge_app".into();
+            append(&truth, &Injected { client: Some(peer), target: None, owner, ms: Some(for_ms), what: what.into() });
+        }
+    };
+    let Delays { plaintext_ms, hello_retry_ms, server_hello_ms, server_finished_ms } = does.delays;
+    let finished = Delay { ms: server_finished_ms, slept: Box::new(slept("slept before its answer to Finished")) };
+    let hello = Delay { ms: server_hello_ms, slept: Box::new(slept("slept before ServerHello")) };
+    let (first, later) = if config.hello_retry {
+        (Delay { ms: hello_retry_ms, slept: Box::new(slept("slept before HelloRetryRequest")) }, vec![hello, finished])
+    } else {
+        (hello, vec![finished])
+    };
     let handshake = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        if config.app_delay_ms > 0.0 {
-            let begun = std::time::Instant::now();
-            tokio::time::sleep(Duration::from_secs_f64(config.app_delay_ms / 1e3)).await;
-            let injected = Injected {
-                client: Some(peer),
-                target: None,
-                owner: "edge_app".into(),
-                ms: Some(begun.elapsed().as_secs_f64() * 1e3),
-                what: "slept before ServerHello".into(),
-            };
-            append(&config.truth, &injected);
+        let mut stream = stream;
+        if let Some(before) = config.before_tls {
+            turns::plaintext(&mut stream, before, Delay { ms: plaintext_ms, slept: Box::new(slept("slept before TLS")) }).await?;
+        }
+        let stream = Turns::new(stream, config.in_pieces, later);
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        first.sleep().await;
+        if does.refuse {
+            start.io.write_all(&HANDSHAKE_FAILURE).await?;
+            start.io.shutdown().await?;
+            return Err(std::io::Error::other("refused as told"));
         }
         start.into_stream(tls).await
     };

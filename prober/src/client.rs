@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::connect::{Connected, Tried, connect};
 use crate::host;
 use crate::http::{Form, HttpRequest, Progress, ask, ask_multiplexed, authority};
+use crate::lab::{BeforeTls, Pauses, Speaker};
 use crate::lookup::{Family, Lookup};
 use crate::noted::{self, Notes};
 use crate::ocsp::Staple;
@@ -54,17 +55,8 @@ pub struct Target {
     pub route: Route,
     /// Give up after so long.
     pub timeout: Duration,
-    /// Lab faults.
+    /// What it does in the lab alone.
     pub pauses: Pauses,
-}
-
-/// Lab faults: the thread sleeps.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Pauses {
-    /// Before ClientHello.
-    pub before_hello: Duration,
-    /// Between reading the server's flight and answering it.
-    pub before_finished: Duration,
 }
 
 /// Probes once, on a runtime of its own.
@@ -183,8 +175,8 @@ impl Probe<'_> {
         self.report.connected = connect.done;
         self.report.trace.connect = Some(connect);
         self.report.kernel_timestamps = stamps::enable(&stream);
-        let _ = stream.set_nodelay(true);
-        let mut wire = Wire::new(stream);
+        let _ = stream.set_nodelay(!self.target.pauses.in_pieces);
+        let mut wire = Wire::new(stream, self.target.pauses.in_pieces);
         let result = self.converse(&mut wire, deadline).await;
         self.read_stamps(&wire);
         result
@@ -241,6 +233,10 @@ impl Probe<'_> {
             let opened = timeout_at(deadline, self.tunnel(wire, proxy)).await;
             opened.unwrap_or_else(|_| Err(Failure::new(Reason::ProxyFailed, "the proxy did not answer CONNECT in time")))?;
         }
+        if let Some(before) = self.target.pauses.before_tls {
+            let said = timeout_at(deadline, self.plaintext(wire, before)).await;
+            said.unwrap_or_else(|_| Err(Failure::new(Reason::TlsTimeout, "the edge did not say its lines before TLS in time")))?;
+        }
         let mut tls = match &self.target.tls {
             None => None,
             Some(config) => {
@@ -265,6 +261,39 @@ impl Probe<'_> {
             let _ = wire.flush(tls).await;
         }
         Ok(())
+    }
+
+    /// Says what comes before TLS in the lab.
+    async fn plaintext(&mut self, wire: &mut Wire, before: BeforeTls) -> Result<(), Failure> {
+        let of_io = |e: std::io::Error| Failure::of_io(&e, false);
+        if before.first == Speaker::Edge {
+            self.line(wire).await?;
+        }
+        for _ in 0..before.exchanges {
+            wire.out.extend_from_slice(b"STARTTLS\r\n");
+            poll_fn(|cx| wire.poll_send(cx)).await.map_err(of_io)?;
+            self.spoke(wire, Phase::BeforeTls, Phase::BeforeTls);
+            self.line(wire).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a line of the edge's: it says nothing more until it is spoken to.
+    async fn line(&mut self, wire: &mut Wire) -> Result<(), Failure> {
+        loop {
+            self.sample(true);
+            let (bytes, at_kernel) = wire.read().await.map_err(|e| Failure::of_io(&e, false))?;
+            if bytes.is_empty() {
+                return Err(Failure::new(Reason::TlsClosed, "the edge closed the connection before TLS"));
+            }
+            let whole = bytes.ends_with(b"\n");
+            let read = self.clock.now();
+            self.sample(false);
+            self.heard(at_kernel, read);
+            if whole {
+                return Ok(());
+            }
+        }
     }
 
     /// Has the proxy open a tunnel to the target.
@@ -346,6 +375,8 @@ impl Probe<'_> {
                 self.report.client_finished = self.report.trace.exchanges.last().map(|e| e.sent.written);
                 Ok(())
             }
+            // The rest of a long flight is still to come. A ChangeCipherSpec (RFC 8446, section D.4) leaves with Finished, as OpenSSL has it.
+            _ if tls.is_handshaking() => Ok(()),
             _ => {
                 self.pause(self.target.pauses.before_finished);
                 wire.flush(tls).await.map_err(|e| Failure::of_io(&e, false))?;
@@ -487,7 +518,8 @@ impl Probe<'_> {
         report.trace.ended = ended;
         // A certificate that is refused ends nothing of the timing: the edge had said all it had to say.
         report.trace.complete = report.success;
-        report.trace.host = (self.samples.len() > 1).then_some(HostTrace { samples: self.samples, nodelay: Some(true) });
+        let nodelay = Some(!self.target.pauses.in_pieces);
+        report.trace.host = (self.samples.len() > 1).then_some(HostTrace { samples: self.samples, nodelay });
         report
     }
 }

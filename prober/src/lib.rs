@@ -19,6 +19,7 @@ mod connect;
 pub mod echo;
 pub mod host;
 pub mod http;
+mod lab;
 pub mod lookup;
 mod noted;
 pub mod ocsp;
@@ -32,8 +33,9 @@ pub mod tcp_info;
 pub mod tls;
 mod wire;
 
-pub use client::{Pauses, Target, probe, probe_now};
+pub use client::{Target, probe, probe_now};
 pub use http::HttpRequest;
+pub use lab::{BeforeTls, NoSpeaker, Pauses, Speaker};
 pub use lookup::{Family, Lookup};
 pub use reason::Reason;
 pub use report::Report;

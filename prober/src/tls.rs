@@ -60,7 +60,7 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(io::Error::other)?;
     let verifier: Arc<dyn ServerCertVerifier> = match options.insecure {
-        true => Arc::new(Unverified(Arc::clone(&provider))),
+        true => Arc::new(Unverified { provider: Arc::clone(&provider), distrust: false }),
         false => {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), Arc::clone(&provider));
             Arc::new(Trusting { chains: verifier.build().map_err(io::Error::other)?, named: named(options)? })
@@ -85,6 +85,12 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
         config.key_log = Arc::new(rustls::KeyLogFile::new());
     }
     Ok(config)
+}
+
+/// Makes a client that trusts no certificate, and says so with an alert.
+pub fn distrust(config: &mut ClientConfig) {
+    let provider = Arc::clone(config.crypto_provider());
+    config.dangerous().set_certificate_verifier(Arc::new(Unverified { provider, distrust: true }));
 }
 
 fn roots(options: &TlsOptions) -> io::Result<RootCertStore> {
@@ -182,9 +188,12 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-/// Accepts any certificate, as `curl -k` does.
+/// Accepts any certificate, as `curl -k` does, or none.
 #[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
+struct Unverified {
+    provider: Arc<CryptoProvider>,
+    distrust: bool,
+}
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
@@ -195,6 +204,9 @@ impl ServerCertVerifier for Unverified {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.distrust {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
         Ok(ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
@@ -214,6 +226,6 @@ impl ServerCertVerifier for Unverified {
         Ok(HandshakeSignatureValid::assertion())
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

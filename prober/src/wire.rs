@@ -22,12 +22,14 @@ pub(crate) struct Wire {
     /// Bytes to be sent, those from `left` on not yet.
     pub out: Vec<u8>,
     left: usize,
+    /// What is to be sent leaves in two pieces, the first of them one TLS record.
+    in_pieces: bool,
     buffer: Vec<u8>,
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, sent: 0, out: Vec::new(), left: 0, buffer: vec![0; READ] }
+    pub fn new(stream: TcpStream, in_pieces: bool) -> Self {
+        Self { stream, sent: 0, out: Vec::new(), left: 0, in_pieces, buffer: vec![0; READ] }
     }
 
     /// Hands all that TLS wants to send to the kernel.
@@ -46,7 +48,8 @@ impl Wire {
     /// Hands what is to be sent to the kernel, as far as it takes it now.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.left < self.out.len() {
-            match self.stream.try_write(&self.out[self.left..]) {
+            let end = if self.in_pieces && self.left == 0 { first_record(&self.out) } else { self.out.len() };
+            match self.stream.try_write(&self.out[self.left..end]) {
                 Ok(n) => {
                     self.sent += n as u64;
                     self.left += n;
@@ -82,5 +85,13 @@ impl Wire {
     /// The first bytes of what was read last.
     pub fn bytes(&self, len: usize) -> &[u8] {
         &self.buffer[..len]
+    }
+}
+
+/// Where the first TLS record ends.
+fn first_record(bytes: &[u8]) -> usize {
+    match bytes {
+        [20..=23, _, _, high, low, ..] => (5 + usize::from(u16::from_be_bytes([*high, *low]))).min(bytes.len()),
+        _ => bytes.len(),
     }
 }

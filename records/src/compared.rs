@@ -100,6 +100,51 @@ impl Count {
     }
 }
 
+/// What a handshake and its request cost the edge itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cost {
+    /// Of what: system calls, instructions.
+    pub what: String,
+    /// The base's, a handshake.
+    pub base: f64,
+    /// The candidate's.
+    pub candidate: f64,
+}
+
+/// Round trips of both on a wire of a fixed delay, where TCP's own windows count as well.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OnWire {
+    /// The wire's round trip, in milliseconds.
+    pub round_trip_ms: f64,
+    /// The base's.
+    pub base: Rounds,
+    /// The candidate's.
+    pub candidate: Rounds,
+}
+
+/// Round trips from SYN on: of several handshakes, the quickest.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Rounds {
+    /// Until the client may send its request: its Finished has left, or the server's has come (TLS 1.2).
+    pub to_finished: f64,
+    /// Until the first byte of the answer came.
+    pub to_first_byte: f64,
+}
+
+impl Rounds {
+    /// Whole ones: what remains is work.
+    pub fn whole(self) -> [i64; 2] {
+        [self.to_finished, self.to_first_byte].map(|rounds| rounds.round() as i64)
+    }
+}
+
+impl OnWire {
+    /// The candidate takes a round trip more.
+    pub fn is_worse(&self) -> bool {
+        self.base.whole().iter().zip(self.candidate.whole()).any(|(base, candidate)| candidate > *base)
+    }
+}
+
 /// Whose time, and where in the handshake.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Part {
@@ -225,6 +270,12 @@ pub struct Compared {
     pub machine: Fingerprint,
     /// Exact counts.
     pub counts: Vec<Count>,
+    /// Round trips on a wire of fixed delay, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub on_wire: Option<OnWire>,
+    /// What a handshake costs the edges themselves, where that was asked for; it is shown and fails nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub costs: Vec<Cost>,
     /// Why the candidate failed, where the base did not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failed: Option<String>,

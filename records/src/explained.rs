@@ -15,6 +15,44 @@ pub const NOT_JUDGED: &str = "not judged";
 /// What stands in [`Counts::not_understood`] for the kinds beyond those that are counted each for itself.
 pub const OTHER_KINDS: &str = "other kinds";
 
+/// What the stacks of both ends do whatever the network does, as their packets show it.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Habits {
+    /// The server asked for another key share.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub hello_retry: bool,
+    /// The client showed a certificate, or said that it has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub client_certificate: bool,
+    /// Bytes of the ClientHello.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_hello_bytes: Option<u64>,
+    /// Bytes of the server's flight.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flight_bytes: Option<u64>,
+    /// Segments in which the server's flight came, as far as the capture still has them (offloads make fewer of them).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flight_segments: Option<u64>,
+    /// Bytes of the server's certificates, where they are in clear (TLS 1.2 and older).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_bytes: Option<u64>,
+    /// What was said before TLS.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before_tls: Option<Plaintext>,
+    /// IPv6.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub ipv6: bool,
+}
+
+/// Plaintext before TLS, by turns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Plaintext {
+    /// The server spoke first.
+    pub server_first: bool,
+    /// Turns of the client that the server answered.
+    pub exchanges: u64,
+}
+
 /// One handshake found in captures.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ExplainedRecord {
@@ -41,6 +79,9 @@ pub struct ExplainedRecord {
     pub version: Option<String>,
     /// Whether a session was resumed.
     pub resumed: bool,
+    /// What its ends' stacks do whatever the network does; absent in files of versions that did not look.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub habits: Option<Habits>,
     /// Which ends it was seen from: `both_ends`, `client_end`, `edge_end`, `between`, `unknown`.
     pub seen_from: String,
     /// How that is known.

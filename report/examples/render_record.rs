@@ -36,6 +36,7 @@ fn main() {
         random: None,
         version: Some("TLS 1.3".into()),
         resumed: false,
+        habits: None,
         seen_from: "edge_end".into(),
         how: "the capture was taken at the edge".into(),
         judged: Some(judged()),

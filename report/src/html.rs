@@ -78,7 +78,7 @@ fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
     }
 }
 
-fn tone(verdict: &Verdict) -> &'static str {
+pub(crate) fn tone(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Healthy => "label ok",
         Verdict::Inconclusive { .. } => "label open",

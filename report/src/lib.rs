@@ -7,6 +7,7 @@ pub mod explained_html;
 pub mod explained_terminal;
 pub mod html;
 pub mod imported_terminal;
+pub mod library;
 pub mod terminal;
 mod waterfall;
 

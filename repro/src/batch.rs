@@ -107,6 +107,7 @@ pub fn clients(scenario: &Scenario, conditions: &Conditions, vantage: &str, targ
         client: scenario.client.clone(),
         to: to.clone(),
         pauses: does.pauses,
+        distrust: does.distrust,
         stops: does.stops,
         settle: Length(SETTLE + target.rtt.0),
     }
@@ -407,7 +408,7 @@ mod tests {
         let (scenario, told) = (scenario(), Mutex::default());
         let target = &scenario.targets[0];
         let family = agent::Family::Any;
-        let to = Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family, roots: None };
+        let to = Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family, roots: None, before_tls: None, client_certificate: false };
         let order = |batch| Order {
             batch,
             clients: clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to),

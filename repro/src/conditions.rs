@@ -59,7 +59,7 @@ pub struct MessageFault {
     pub target: String,
     /// The message.
     pub message: Message,
-    /// Which segment of the server's flight, from 0; other messages ignore it.
+    /// Which segment of the server's flight, or of the client's hellos, from 0; other messages ignore it.
     pub segment: usize,
     /// What becomes of it.
     pub action: Action,
@@ -68,10 +68,25 @@ pub struct MessageFault {
 /// What a target's server does on purpose.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Servers {
-    /// How long it sleeps before it answers a ClientHello.
-    pub answer_delay: Length,
+    /// How long it sleeps before its answers.
+    pub delays: Delays,
+    /// It answers every ClientHello with an alert.
+    pub refuse: bool,
     /// How slowly it accepts, and behind how short a queue.
     pub queue: Option<Queue>,
+}
+
+/// How long a server sleeps before each of its answers.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Delays {
+    /// Its first line before TLS.
+    pub plaintext: Length,
+    /// HelloRetryRequest.
+    pub hello_retry: Length,
+    /// ServerHello.
+    pub server_hello: Length,
+    /// What it says behind the client's Finished.
+    pub server_finished: Length,
 }
 
 /// An accept queue that is short and served slowly.
@@ -90,6 +105,8 @@ pub struct Clients {
     pub pauses: Vec<Pause>,
     /// How they are stopped and continued.
     pub stops: Option<Stops>,
+    /// Our own client trusts no certificate.
+    pub distrust: bool,
 }
 
 impl Conditions {

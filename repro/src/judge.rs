@@ -105,6 +105,7 @@ pub fn judge_all(
     let mut verdicts = Vec::new();
     let mut sentences = Vec::new();
     let mut handshakes: Vec<Option<Judged>> = measured.iter().map(|_| None).collect();
+    let mut bare: Vec<Cell> = Vec::new();
     for ((cell, members), judged) in cells.iter().zip(&judgements) {
         for ((i, reading), judgement) in members.iter().zip(&cell.readings).zip(judged) {
             let sentence = seen[*i].as_ref().map(|seen| seen.sentence(reading, judgement)).unwrap_or_default();
@@ -115,12 +116,21 @@ pub fn judge_all(
             .filter(|(c, _)| c.vantage == cell.vantage && c.role == Role::Control)
             .flat_map(|(c, _)| c.readings.iter().map(|r| r.ledger.total))
             .collect();
-        let verdict = judge_cell(cell, judged, &controls);
-        let example = verdict.example.and_then(|i| handshakes[members[i]].as_ref());
+        // Rounds without faults have told what is usual; the verdict is of those with them.
+        let counted = members.iter().zip(cell.readings.iter().zip(judged));
+        let counted = counted.filter(|(i, _)| measured[**i].round > scenario.baseline_rounds);
+        let (mut with_faults, mut theirs, mut numbers) = (Cell { readings: Vec::new(), ..cell.clone() }, Vec::new(), Vec::new());
+        for (i, (reading, judgement)) in counted {
+            with_faults.readings.push(reading.clone());
+            theirs.push(judgement.clone());
+            numbers.push(*i);
+        }
+        let verdict = judge_cell(&with_faults, &theirs, &controls);
+        let example = verdict.example.and_then(|i| handshakes[numbers[i]].as_ref());
+        bare.push(with_faults);
         sentences.push(example.map_or_else(|| "No handshake was seen.".to_owned(), |j| j.sentence.clone()));
         verdicts.push(verdict);
     }
-    let bare: Vec<Cell> = cells.iter().map(|(c, _)| c.clone()).collect();
     Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
 }
 

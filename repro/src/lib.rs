@@ -23,18 +23,20 @@ mod judge;
 pub mod lab_run;
 pub mod limits;
 mod manifest;
+pub mod one_end;
 pub mod places;
 mod ready;
 pub mod reported;
 pub mod run;
 pub mod scenario;
 pub mod seen;
+pub mod sketch;
 pub mod targets;
 pub mod vantages;
 
 /// The client of a scenario, as its vantages are told.
 pub mod client {
-    pub use agent::{ClientKind, ClientSpec};
+    pub use agent::{ClientKind, ClientSpec, TlsVersion};
 }
 
 pub use error::Error;

@@ -34,6 +34,13 @@ impl Scenario {
         for (n, target) in self.targets.iter().enumerate() {
             target.check().map_err(|wrong| wrong.of(&format!("target {}", target.name)).within(n).within("target"))?;
         }
+        for (n, target) in self.targets.iter().enumerate().filter(|_| self.client.kind != ClientKind::Probe) {
+            let asked = [("before_tls", target.before_tls.is_some()), ("client_certificate", target.client_certificate)];
+            if let Some((key, _)) = asked.iter().find(|(_, asked)| *asked) {
+                let what = format!("`{key}` needs our own client: client.kind = \"probe\"");
+                return Err(Wrong::at(key, what).within(n).within("target"));
+            }
+        }
         self.check_hosts()?;
         self.check_places()?;
         for (name, fault) in &self.faults {
@@ -82,12 +89,15 @@ impl Scenario {
         if !(1..=MOST_ROUNDS).contains(&self.rounds) {
             return Err(Wrong::at("rounds", format!("rounds = {}: from 1 to {MOST_ROUNDS}", self.rounds)));
         }
+        if self.baseline_rounds > MOST_ROUNDS {
+            return Err(Wrong::at("baseline_rounds", format!("baseline_rounds = {}: at most {MOST_ROUNDS}", self.baseline_rounds)));
+        }
         if !(1..=MOST_CLIENTS).contains(&self.client.concurrency) {
             let what = format!("concurrency = {}: from 1 to {MOST_CLIENTS}, each is a process", self.client.concurrency);
             return Err(Wrong::at("concurrency", what).within("client"));
         }
         let cells = (self.vantages.len() * self.targets.len()) as u64;
-        let all = cells * u64::from(self.rounds) * self.client.concurrency as u64;
+        let all = cells * u64::from(self.all_rounds()) * self.client.concurrency as u64;
         let Bearable { clients, handshakes } = self.bearable;
         if !self.in_lab() && (self.client.concurrency > clients || all > handshakes) {
             let what = format!(
@@ -100,7 +110,7 @@ impl Scenario {
         if all > MOST_HANDSHAKES {
             let what = format!(
                 "{cells} cells, {} rounds, {} clients: {all} handshakes, and a run has {MOST_HANDSHAKES} at most",
-                self.rounds, self.client.concurrency
+                self.all_rounds(), self.client.concurrency
             );
             return Err(Wrong::at("rounds", what));
         }
@@ -164,6 +174,10 @@ impl Scenario {
 fn check_client(client: &ClientSpec) -> Result<(), Wrong> {
     if client.kind == ClientKind::Command && client.command.is_empty() {
         return Err(Wrong::at("kind", "a client of kind \"command\" needs `command = [\"program\", …]`"));
+    }
+    let ours = [("resume", client.resume), ("nodelay", !client.nodelay)];
+    if let (true, Some((key, _))) = (client.kind != ClientKind::Probe, ours.iter().find(|(_, told)| *told)) {
+        return Err(Wrong::at(key, format!("`{key}` is for our own client: kind = \"probe\"")));
     }
     at_most("spread", client.spread, MOST_RTT)?;
     at_most("timeout", client.timeout, MOST_TIME)

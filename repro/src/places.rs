@@ -172,6 +172,7 @@ impl Scenario {
             name,
             seed: 1,
             rounds: ROUNDS,
+            baseline_rounds: 0,
             together: false,
             offloads: true,
             bearable,
@@ -283,6 +284,11 @@ fn real(name: String, role: Role, url: RealTarget) -> TargetSpec {
         rtt: Length::millis(40),
         jitter: Length::default(),
         baseline_rtt: None,
+        chain_bytes: None,
+        hello_retry: false,
+        client_certificate: false,
+        before_tls: None,
+        nodelay: true,
         command: Vec::new(),
     }
 }

@@ -64,11 +64,12 @@ pub struct Outcome {
 pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Error> {
     let run_id = run_id(&scenario.name);
     let cells: u64 = (scenario.vantages.len() * scenario.targets.len()) as u64;
-    let total = cells * u64::from(scenario.rounds);
+    let total = cells * u64::from(scenario.all_rounds());
     (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
-    let conditions = Conditions::of(scenario, scenario.faults.values());
+    let with_faults = Conditions::of(scenario, scenario.faults.values());
+    let without = (scenario.baseline_rounds > 0).then(|| Conditions::of(scenario, []));
     let RunOptions { privilege, no_capture, fleet, recorders, interrupted, .. } = *options;
-    let provider = open(scenario, &conditions, Opening { privilege, no_capture, fleet, recorders, interrupted })?;
+    let provider = open(scenario, without.as_ref().unwrap_or(&with_faults), Opening { privilege, no_capture, fleet, recorders, interrupted })?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
     let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };
@@ -84,14 +85,21 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     }
     let mut done = 0;
     let measured = (|| {
-        for round in 0..scenario.rounds {
+        for round in 0..scenario.all_rounds() {
+            let conditions = match &without {
+                Some(without) if round < scenario.baseline_rounds => without,
+                _ => &with_faults,
+            };
+            if round > 0 && round == scenario.baseline_rounds {
+                provider.set(conditions)?;
+            }
             for (vantages, target) in order(scenario, round) {
                 let who = vantages.join(", ");
                 (options.progress)(&format!("round {}: {who} → {}", round + 1, target.name), done, total);
                 let mut orders = BTreeMap::new();
                 for vantage in vantages {
                     done += 1;
-                    let clients = batch::clients(scenario, &conditions, vantage, target, ends.destination(target)?);
+                    let clients = batch::clients(scenario, conditions, vantage, target, ends.destination(target)?);
                     let load = conditions.loads.get(vantage).filter(|_| provider.plans_load()).copied();
                     orders.insert(vantage, Order { batch: done, clients, load });
                 }

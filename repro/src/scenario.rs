@@ -32,6 +32,10 @@ pub struct Scenario {
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = crate::limits::MOST_ROUNDS))]
     pub rounds: u32,
+    /// Rounds before those, in which no fault is on: they show what is usual, and no verdict counts them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[schemars(range(max = crate::limits::MOST_ROUNDS))]
+    pub baseline_rounds: u32,
     /// The clients of all vantages start at one moment, one target after another; else each cell is measured by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub together: bool,
@@ -139,6 +143,9 @@ pub fn schema() -> String {
     serde_json::to_string_pretty(&schemars::schema_for!(Scenario)).unwrap_or_default()
 }
 
+fn is_none(n: &u32) -> bool {
+    *n == 0
+}
 fn one() -> u64 {
     1
 }
@@ -147,6 +154,11 @@ fn three() -> u32 {
 }
 
 impl Scenario {
+    /// All rounds: those without faults, and those with them.
+    pub fn all_rounds(&self) -> u32 {
+        self.baseline_rounds + self.rounds
+    }
+
     /// Reads a scenario from the text of `file`, with `key.path=value` overrides applied.
     ///
     /// ```

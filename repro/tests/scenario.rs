@@ -196,6 +196,14 @@ interval = "500ms"
 [faults.l]
 kind = "dns_delay"
 for = "200ms"
+[faults.m]
+kind = "reset"
+to = "edge"
+message = "client_finished"
+segment = 0
+[faults.n]
+kind = "refuse"
+on = "office"
 "#;
 
 fn every_kind() -> Scenario {
@@ -318,4 +326,36 @@ fn what_looks_like_a_number_may_be_a_word() {
     assert!(asked.contains("tls = \"1.2\"") && asked.contains("rounds = 5"), "{asked}");
     let error = set(&["client.tls=1.7"]).map(|_| ()).expect_err("there is no such version");
     assert!(error.contains("client.tls=1.7"), "{error}");
+}
+
+#[test]
+fn what_only_our_own_programs_can_do_is_refused_for_others_at_its_field() {
+    let target = "name = \"edge\"\nrole = \"edge\"";
+    for (from, to, words) in [
+        (target, "name = \"edge\"\nrole = \"edge\"\nserver = \"nginx\"\nhello_retry = true", "`hello_retry` is for the embedded"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nchain_bytes = 10", "between 500 and 60000"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nbefore_tls = { first = \"client\", exchanges = 0 }", "at least one line"),
+        (target, "name = \"edge\"\nrole = \"edge\"\nbefore_tls = { first = \"edge\", exchanges = 99 }", "at most 10"),
+        ("kind = \"probe\"", "kind = \"curl\"\nresume = true", "`resume` is for our own client"),
+        ("name = \"x\"", "name = \"x\"\nbaseline_rounds = 20000", "at most 10000"),
+        (
+            "kind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4",
+            "kind = \"edge_delay\"\non = \"edge\"\nbefore = \"hello_retry\"\nfor = \"9ms\"",
+            "give it `hello_retry`",
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let message = parse(&GOOD.replacen(from, to, 1), &[]).expect_err(to);
+        assert!(message.contains(words) && message.contains("line "), "{to}: wants {words:?} in:\n{message}");
+    }
+    let waits = GOOD.replace("kind = \"cpu_quota\"\non = \"office\"\ncpus = 0.4", "kind = \"dns_delay\"\nfor = \"9ms\"");
+    assert!(parse(&waits, &[]).is_ok());
+    let message = parse(&waits, &["baseline_rounds=2"]).expect_err("a name server is told once");
+    assert!(message.contains("baseline_rounds"), "{message}");
+}
+
+#[test]
+fn rounds_without_faults_come_first() {
+    let scenario = parse(GOOD, &["baseline_rounds=4", "rounds=3"]).expect("it is right");
+    assert_eq!((scenario.all_rounds(), Conditions::of(&scenario, []).loads.len()), (7, 0));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent::{ClientKind, ClientSpec, Clients, Destination, Family, PauseBefore, TlsVersion};
+use agent::{BeforeTls, ClientKind, ClientSpec, Clients, Destination, Family, PauseBefore, Speaker, TlsVersion};
 use lab::exec::CommandLine;
 
 use crate::Error;
@@ -100,7 +100,7 @@ fn curl(client: &ClientSpec, to: &Destination, roots: Option<&Path>) -> Vec<Stri
 }
 
 fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
-    let Clients { client, to, pauses, .. } = clients;
+    let Clients { client, to, pauses, distrust, .. } = clients;
     let mut args = vec!["probe".into(), to.name.clone(), "--port".into(), to.port.to_string(), "--json".into()];
     args.extend(["--timeout-ms".into(), client.timeout.as_millis().to_string()]);
     args.extend(["--path".into(), to.path.clone()]);
@@ -112,6 +112,22 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
         if set {
             args.push(flag.into());
         }
+    }
+    for (flag, set) in [("--resume", client.resume), ("--in-pieces", !client.nodelay), ("--distrust", *distrust)] {
+        if set {
+            args.push(flag.into());
+        }
+    }
+    if let (true, Some(roots)) = (to.client_certificate, roots) {
+        let beside = |name: &str| roots.with_file_name(name).display().to_string();
+        args.extend(["--cert".into(), beside(lab::certs::CLIENT_CHAIN), "--key".into(), beside(lab::certs::CLIENT_KEY)]);
+    }
+    if let Some(BeforeTls { first, exchanges }) = to.before_tls {
+        let first = match first {
+            Speaker::Client => "client",
+            Speaker::Edge => "edge",
+        };
+        args.extend(["--speaks-first".into(), first.into(), "--plain-exchanges".into(), exchanges.to_string()]);
     }
     for pause in pauses {
         let flag = match pause.before {

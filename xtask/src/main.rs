@@ -9,6 +9,7 @@ mod evidence;
 mod fuzz;
 mod install;
 mod instructions;
+mod library;
 mod scenarios;
 mod tables;
 mod tools;
@@ -31,6 +32,7 @@ cargo xtask TASK
   dist                           target/packages: a static binary, a Debian package, a container image, checksums, SBOM
   build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
+  library                        runs every scenario and writes docs/library.html: verdicts and pictures
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
   instructions [--write]         what a handshake, a line and a packet cost, beside what was written down
   kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
@@ -92,6 +94,7 @@ fn run() -> Result<Found> {
         ("instructions", []) => instructions::count(&shell, false),
         ("instructions", [write]) if write == "--write" => instructions::count(&shell, true),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
+        ("library", []) => library::make(&shell),
         ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
         ("tshark-truth", captures @ [_, ..]) => tshark::truth(captures, &began_in),
         ("deny", arguments) => tools::deny(&shell, arguments),

@@ -8,5 +8,5 @@ pub mod milestone;
 pub(crate) mod reset;
 pub mod settle;
 pub mod socket;
-pub(crate) mod turns;
+pub mod turns;
 pub mod walk;

@@ -65,6 +65,18 @@ pub(crate) fn count<D: Domain>(view: &View<D>) -> usize {
     turns(view).len()
 }
 
+/// What was said before the ClientHello, if anything was: who spoke first, and how many of the client's turns the server answered.
+pub fn plaintext<D: Domain>(view: &View<D>, dialogue: &Dialogue) -> Option<(Side, usize)> {
+    let hello = dialogue.first_client_hello.or(dialogue.client_hello)?;
+    let turns = turns(view);
+    // A greeting to which nobody waited is still a turn of its own.
+    let before: Vec<Side> =
+        turns.iter().take_while(|t| t.side == Side::Server || t.extent.start < hello.start).map(|t| t.side).collect();
+    let first = *before.first()?;
+    (hello.start > 0 || first == Side::Server)
+        .then(|| (first, before.windows(2).filter(|pair| pair == &[Side::Client, Side::Server]).count()))
+}
+
 fn turns<D: Domain>(view: &View<D>) -> Vec<Turn> {
     let mut found: Vec<Turn> = Vec::new();
     let mut said = [0_i64; 2];

@@ -51,6 +51,8 @@ pub enum Action {
     },
     /// Hold it, and all that follows it in its direction, for so long.
     Hold(Duration),
+    /// Reset the connection in its place, as a middlebox does.
+    Reset,
     /// Let it pass, then hold all that follows it in its direction until so long after it.
     HoldAfter(Duration),
 }
@@ -64,7 +66,8 @@ pub struct Fault {
     pub server: Port,
     /// The message.
     pub message: Message,
-    /// Which segment of the server's flight, from 0; other messages ignore it.
+    /// Which segment of the server's flight, or of the client's hellos (a second one behind a HelloRetryRequest), from 0; other messages
+    /// ignore it.
     pub segment: usize,
     /// What to do.
     pub action: Action,
@@ -119,7 +122,7 @@ impl Faults {
             return Fate::Due(due);
         };
         let named = if from_client {
-            connection.tracker.client_segment(segment).map(|m| (m, 0))
+            connection.tracker.client_segment(segment)
         } else {
             connection.tracker.server_segment(segment)
         };
@@ -130,10 +133,15 @@ impl Faults {
             let (client, server) = if from_client { (from, to) } else { (to, from) };
             (f.client, f.server) == (client, server)
                 && f.message == message
-                && (message != Message::ServerFlight || f.segment == index)
+                && (!matches!(message, Message::ServerFlight | Message::ClientHello) || f.segment == index)
         });
         match ours.map(|f| f.action) {
             Some(Action::Drop { copies }) => connection.drop_copy(message, segment.seq, copies, due, &self.truth),
+            Some(Action::Reset) => {
+                let what = format!("reset in place of {message:?}");
+                let _ = self.truth.send(Injected { client: Some(connection.client), target: None, owner: "path".into(), ms: None, what });
+                Fate::Reset(due)
+            }
             Some(Action::Hold(span)) => {
                 connection.begin_hold(direction, due + nanos(span));
                 Fate::Due(connection.held(direction, segment, due, &self.truth))

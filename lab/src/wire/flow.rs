@@ -11,6 +11,8 @@ use super::faults::Message;
 pub struct Tracker {
     /// Sequence number after the client's SYN.
     client_first: Option<u32>,
+    /// Sequence numbers of the client's hellos, in the order first seen.
+    hellos: Vec<u32>,
     /// Sequence numbers of the server's flight, in the order first seen.
     flight: Vec<u32>,
     /// End of the server's data so far.
@@ -20,8 +22,21 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Names a segment from the client.
-    pub fn client_segment(&mut self, s: &TcpSegment<'_>) -> Option<Message> {
+    /// Names a segment from the client, and says which of its hellos it is.
+    pub fn client_segment(&mut self, s: &TcpSegment<'_>) -> Option<(Message, usize)> {
+        let message = self.of_client(s)?;
+        if message != Message::ClientHello {
+            return Some((message, 0));
+        }
+        let known = self.hellos.iter().position(|seq| *seq == s.seq);
+        let index = known.unwrap_or_else(|| {
+            self.hellos.push(s.seq);
+            self.hellos.len() - 1
+        });
+        Some((message, index))
+    }
+
+    fn of_client(&mut self, s: &TcpSegment<'_>) -> Option<Message> {
         if s.flags.syn() {
             self.client_first = Some(s.seq.wrapping_add(1));
             return Some(Message::Syn);

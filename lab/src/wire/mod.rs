@@ -73,6 +73,9 @@ pub struct PortConfig {
     pub addresses: Vec<IpAddr>,
 }
 
+/// What resets of faults begin with: another than the hosts' 64, as of a device somewhere between.
+const TTL_OF_RESETS: u8 = 250;
+
 /// Settings that may change while the wire runs.
 #[derive(Default)]
 struct Settings {
@@ -283,8 +286,9 @@ impl Forwarder {
                 settings.lateness.dropped += 1;
                 return;
             }
-            Fate::Due(due) => due,
+            Fate::Due(due) | Fate::Reset(due) => due,
         };
+        let mut reset = false;
         if let Some(segment) = &segment {
             match self.faults.apply(&settings.faults, from, to, segment, due) {
                 Fate::Drop => {
@@ -292,9 +296,11 @@ impl Forwarder {
                     return;
                 }
                 Fate::Due(held) => due = held,
+                Fate::Reset(at) => (due, reset) = (at, true),
             }
         }
         let outcome = match (&segment, settings.script.as_mut()) {
+            _ if reset => Outcome::Reset(TTL_OF_RESETS),
             (Some(segment), Some(script)) => script.apply(from, to, segment, stamp, due),
             _ => Outcome::Due(due),
         };

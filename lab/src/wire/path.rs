@@ -35,6 +35,8 @@ pub enum Fate {
     Drop,
     /// It is to be delivered at this time (nanoseconds since the epoch).
     Due(i64),
+    /// Both ends hear at this time, each in the other's name, that the connection is reset.
+    Reset(i64),
 }
 
 /// What a path remembers between packets.
@@ -88,7 +90,7 @@ mod tests {
     fn due(fate: Fate) -> Option<i64> {
         match fate {
             Fate::Due(at) => Some(at),
-            Fate::Drop => None,
+            Fate::Drop | Fate::Reset(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use records::compared::{Compared, Outcome};
 
-use super::{count_words, digits, found_words, interval, method, sentence, signed};
+use super::{count_words, digits, found_words, interval, method, sentence, signed, wire_words};
 
 /// Renders it.
 pub fn render(compared: &Compared) -> String {
@@ -25,6 +25,9 @@ pub fn render(compared: &Compared) -> String {
             }
             out.push('\n');
         }
+    }
+    if let Some(wire) = &compared.on_wire {
+        let _ = writeln!(out, "- {}{}\n", wire_words(wire), if wire.is_worse() { " **(worse)**" } else { "" });
     }
     if !compared.differences.is_empty() {
         out.push_str("| phase | owner | base ms | difference ms | between | |\n|---|---|---:|---:|---|---|\n");

@@ -8,7 +8,7 @@ pub mod junit;
 pub mod markdown;
 pub mod terminal;
 
-use records::compared::{Compared, Count, Difference, Found, Outcome};
+use records::compared::{Compared, Count, Difference, Found, OnWire, Outcome};
 use settings::words::plural;
 
 /// What it comes to, in one sentence.
@@ -18,7 +18,10 @@ pub fn sentence(compared: &Compared) -> String {
     match compared.outcome {
         Outcome::Regression => match &compared.failed {
             Some(why) => format!("Regression: the candidate fails where the base does not ({why})."),
-            None => format!("Regression: {}.", [worse, slower].concat().join("; ")),
+            None => {
+                let rounds = compared.on_wire.iter().filter(|wire| wire.is_worse()).map(wire_words).collect();
+                format!("Regression: {}.", [worse, rounds, slower].concat().join("; "))
+            }
         },
         Outcome::NoRegression if compared.differences.is_empty() => {
             let why = compared.times_left_out.map_or("no part takes any time", |left_out| left_out.words());
@@ -38,6 +41,13 @@ pub fn sentence(compared: &Compared) -> String {
 /// "round trips to the answer: 2 → 3".
 pub fn count_words(count: &Count) -> String {
     format!("{}: {}", count.what.words(), numbers(count))
+}
+
+/// "on a wire of 50 ms: 2 → 3 round trips to Finished, 3 → 4 to the first byte".
+pub fn wire_words(wire: &OnWire) -> String {
+    let ([base_finished, base_byte], [finished, byte]) = (wire.base.whole(), wire.candidate.whole());
+    let ms = wire.round_trip_ms;
+    format!("on a wire of {ms} ms: {base_finished} → {finished} round trips to Finished, {base_byte} → {byte} to the first byte")
 }
 
 /// "2 → 3".
@@ -136,6 +146,8 @@ pub(crate) mod tests {
                 Count { what: Counted::Certificates, base: Some(2), candidate: Some(2) },
                 Count { what: Counted::ServerBytes, base: Some(4_000), candidate: None },
             ],
+            on_wire: None,
+            costs: Vec::new(),
             failed: None,
             differences: vec![difference(Owner::Edge, 25.1, Found::Slower), difference(Owner::Path, 0.01, Found::Open)],
             times_left_out: None,

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use records::compared::{Compared, Found, Outcome, Subject};
+use records::compared::{Compared, Cost, Found, Outcome, Subject};
 use settings::words::visible;
 
-use super::{count_words, digits, found_words, interval, method, sentence, signed};
+use super::{count_words, digits, found_words, interval, method, sentence, signed, wire_words};
 use crate::explained_terminal::{BOLD, DIM};
 
 const WORSE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
@@ -30,6 +30,18 @@ pub fn render(compared: &Compared) -> String {
         if !same.is_empty() {
             let _ = writeln!(out, "    {DIM}the same: {}{DIM:#}", same.join(", "));
         }
+    }
+    if !compared.costs.is_empty() {
+        let _ = writeln!(out, "\n  {BOLD}What a handshake costs the edge{BOLD:#} {DIM}(shown, not judged){DIM:#}");
+        for Cost { what, base, candidate } in &compared.costs {
+            let percent = (candidate / base - 1.0) * 100.0;
+            let _ = writeln!(out, "    {}: {base:.0} → {candidate:.0} ({percent:+.1} %)", visible(what));
+        }
+    }
+    if let Some(wire) = &compared.on_wire {
+        let (style, word) = if wire.is_worse() { (WORSE, "  worse") } else { (Style::new(), "") };
+        let _ = writeln!(out, "\n  {BOLD}Round trips{BOLD:#} {DIM}(from SYN on, the quickest of several handshakes over it){DIM:#}");
+        let _ = writeln!(out, "    {style}{}{word}{style:#}", wire_words(wire));
     }
     if !compared.differences.is_empty() {
         let _ = writeln!(out, "\n  {BOLD}Time by owner{BOLD:#} {DIM}(candidate less base, milliseconds){DIM:#}");

@@ -50,6 +50,10 @@ impl Inject for ClientPause {
         Some("it is done by the clients that a run launches")
     }
 
+    fn between_rounds(&self) -> Option<&'static str> {
+        None
+    }
+
     fn truth(&self) -> Option<Injected> {
         None
     }

@@ -21,7 +21,7 @@ pub struct DropMessage {
     pub to: String,
     /// Which message.
     pub message: Message,
-    /// Which segment of the server's flight, from 0.
+    /// Which segment of the server's flight, or of the client's hellos (the second one behind a HelloRetryRequest), from 0.
     #[serde(default)]
     pub segment: usize,
     /// How many copies.

@@ -27,7 +27,7 @@ pub struct Hold {
     /// The message that passes, before all that follows it is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Message>,
-    /// Which segment of the server's flight, from 0.
+    /// Which segment of the server's flight, or of the client's hellos (the second one behind a HelloRetryRequest), from 0.
     #[serde(default)]
     pub segment: usize,
     /// How long.

@@ -16,6 +16,8 @@ mod loss;
 mod mtu;
 mod quota;
 mod read;
+mod refuse;
+mod reset;
 mod stop;
 
 use lab::truth::Injected;
@@ -33,12 +35,14 @@ pub use client_pause::ClientPause;
 pub use detour::Detour;
 pub use dns_delay::DnsDelay;
 pub use drop::DropMessage;
-pub use edge_delay::EdgeDelay;
+pub use edge_delay::{AnswerBefore, EdgeDelay};
 pub use hold::Hold;
 pub use loss::Loss;
 pub use mtu::Mtu;
 pub use quota::CpuQuota;
 pub(crate) use read::{by_kind, with_kind};
+pub use refuse::Refuse;
+pub use reset::Reset;
 pub use stop::Stop;
 
 /// One fault, as written: `kind` says which.
@@ -69,6 +73,10 @@ pub enum Fault {
     EdgeDelay(EdgeDelay),
     /// The embedded edge accepts slowly behind a short queue.
     AcceptQueue(AcceptQueue),
+    /// Something on the way resets the connection.
+    Reset(Reset),
+    /// An end refuses with an alert.
+    Refuse(Refuse),
     /// The name server answers late.
     DnsDelay(DnsDelay),
 }
@@ -88,6 +96,8 @@ impl Fault {
             Fault::Loss(fault) => fault,
             Fault::EdgeDelay(fault) => fault,
             Fault::AcceptQueue(fault) => fault,
+            Fault::Reset(fault) => fault,
+            Fault::Refuse(fault) => fault,
             Fault::DnsDelay(fault) => fault,
         }
     }
@@ -99,6 +109,9 @@ impl Fault {
     pub(crate) fn check(&self, scenario: &Scenario) -> Result<(), Wrong> {
         for named in self.kind().names() {
             named.check(scenario)?;
+        }
+        if let (1.., Some(why)) = (scenario.baseline_rounds, self.kind().between_rounds()) {
+            return Err(Wrong::new(format!("it cannot come on behind `baseline_rounds`: {why}")));
         }
         self.kind().check(scenario)
     }
@@ -123,6 +136,11 @@ pub trait Inject {
 
     /// Why it cannot come and go while the lab is up; absent: it can.
     fn fixed(&self) -> Option<&'static str>;
+
+    /// Why it cannot be off in some rounds and on in others; absent: it can. What only clients do can, for each round launches its own.
+    fn between_rounds(&self) -> Option<&'static str> {
+        self.fixed()
+    }
 
     /// What `truth.ndjson` says of it; absent: the injector logs each connection that it touches.
     fn truth(&self) -> Option<Injected>;
@@ -244,6 +262,6 @@ fn on_embedded(scenario: &Scenario, on: &str) -> Result<(), Wrong> {
     if target.is_some_and(|t| t.server.injects()) {
         return Ok(());
     }
-    let what = "edge_delay and accept_queue are done by the embedded edge: `on` a target with server = \"embedded\"";
+    let what = "edge_delay, accept_queue and refuse are done by the embedded edge: `on` a target with server = \"embedded\"";
     Err(Wrong::at("on", what))
 }

@@ -48,6 +48,10 @@ impl Inject for Stop {
         Some("it is done to the clients that a run launches")
     }
 
+    fn between_rounds(&self) -> Option<&'static str> {
+        None
+    }
+
     fn truth(&self) -> Option<Injected> {
         Some(injected("client_host", format!("clients of {} stopped in cycles", self.on)))
     }

@@ -1,14 +1,30 @@
 //! `server = "embedded"`: the lab's own rustls edge, which logs every handshake and can be slow on purpose.
 
-use lab::edge::EdgeConfig;
+use lab::edge::{self, Does, EdgeConfig};
 use settings::Wrong;
 
-use super::{CommandLine, Server, Site, TargetSpec, log_file, truth_file};
+use super::{CommandLine, Server, Site, TargetSpec, does_file, log_file, truth_file};
 use crate::Error;
+use crate::conditions::{Delays, Servers};
 use crate::vantages::own_server;
 
 /// An accept queue that nothing fills.
 const ORDINARY_BACKLOG: u32 = 1_024;
+
+/// What it does on purpose, in its own words.
+pub(crate) fn does(servers: Servers) -> Does {
+    let Delays { plaintext, hello_retry, server_hello, server_finished } = servers.delays;
+    Does {
+        delays: edge::Delays {
+            plaintext_ms: plaintext.as_millis(),
+            hello_retry_ms: hello_retry.as_millis(),
+            server_hello_ms: server_hello.as_millis(),
+            server_finished_ms: server_finished.as_millis(),
+        },
+        accept_interval_ms: servers.queue.map_or(0.0, |queue| queue.interval.as_millis()),
+        refuse: servers.refuse,
+    }
+}
 
 /// The embedded edge.
 pub struct Embedded;
@@ -31,9 +47,13 @@ impl Server for Embedded {
             log: log_file(site.scratch, &target.name),
             truth: truth_file(site.scratch, &target.name),
             slow_ms: 0.0,
-            app_delay_ms: site.does.answer_delay.as_millis(),
-            accept_interval_ms: queue.map_or(0.0, |q| q.interval.as_millis()),
+            does: does(site.does),
+            does_at: Some(does_file(site.scratch, &target.name)),
             backlog: queue.map_or(ORDINARY_BACKLOG, |q| q.backlog),
+            before_tls: target.before_tls,
+            hello_retry: target.hello_retry,
+            client_roots: target.client_certificate.then(|| site.client_root.to_owned()),
+            in_pieces: !target.nodelay,
         };
         own_server("lab-edge", &config)
     }

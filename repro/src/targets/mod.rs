@@ -3,13 +3,14 @@
 //! To add one: a file with a type and [`Server`], a variant of [`ServerKind`], an arm of its `server`. The compiler asks for the rest.
 
 mod command;
-mod embedded;
+pub(crate) mod embedded;
 mod nginx;
 mod real;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use agent::{BeforeTls, MOST_EXCHANGES, Speaker};
 use analysis::judging::run::Role;
 use lab::certs::Certificates;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -55,6 +56,22 @@ pub struct TargetSpec {
     /// Random extra one-way delay, at most.
     #[serde(default)]
     pub jitter: Length,
+    /// Server `embedded`: bytes of its certificate chain, more or less; absent: about 4,000, an ordinary size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = LEAST_CHAIN, max = MOST_CHAIN))]
+    pub chain_bytes: Option<usize>,
+    /// Server `embedded`: it asks for another key share, with a HelloRetryRequest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hello_retry: bool,
+    /// Server `embedded`, client `probe`: it asks for a certificate, and the client shows one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
+    /// Server `embedded`, client `probe`: what they say before TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_tls: Option<BeforeTls>,
+    /// Server `embedded`: TCP_NODELAY. Without it, each of its flights is written in two pieces, as stacks do that Nagle's algorithm delays.
+    #[serde(default = "yes", skip_serializing_if = "is")]
+    pub nodelay: bool,
     /// What the path's round trip is known to be when well (from history or geography); absent: found in the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline_rtt: Option<Length>,
@@ -63,6 +80,17 @@ pub struct TargetSpec {
     pub command: Vec<String>,
 }
 
+/// The least chain: a leaf of one name and an intermediate.
+pub const LEAST_CHAIN: usize = 500;
+/// A client takes no longer chain.
+pub const MOST_CHAIN: usize = 60_000;
+
+fn yes() -> bool {
+    true
+}
+fn is(set: &bool) -> bool {
+    *set
+}
 fn forty_ms() -> Length {
     Length::millis(40)
 }
@@ -92,9 +120,39 @@ impl TargetSpec {
             None if self.recorder.is_some() => return Err(for_real_targets("recorder")),
             None => self.server.server().check(self)?,
         }
+        self.check_habits()?;
         at_most("rtt", self.rtt, MOST_RTT)?;
         at_most("jitter", self.jitter, MOST_RTT)?;
         at_most("baseline_rtt", self.baseline_rtt.unwrap_or_default(), MOST_RTT)
+    }
+}
+
+impl TargetSpec {
+    /// What only the embedded server can be told.
+    fn check_habits(&self) -> Result<(), Wrong> {
+        let embedded = self.url.is_none() && self.server == ServerKind::Embedded;
+        let told = [
+            ("chain_bytes", self.chain_bytes.is_some()),
+            ("hello_retry", self.hello_retry),
+            ("client_certificate", self.client_certificate),
+            ("before_tls", self.before_tls.is_some()),
+            ("nodelay", !self.nodelay),
+        ];
+        if let (false, Some((key, _))) = (embedded, told.iter().find(|(_, told)| *told)) {
+            return Err(Wrong::at(key, format!("`{key}` is for the embedded server of the lab")));
+        }
+        if self.chain_bytes.is_some_and(|bytes| !(LEAST_CHAIN..=MOST_CHAIN).contains(&bytes)) {
+            return Err(Wrong::at("chain_bytes", format!("`chain_bytes` must lie between {LEAST_CHAIN} and {MOST_CHAIN}")));
+        }
+        match self.before_tls {
+            Some(BeforeTls { exchanges, .. }) if exchanges > MOST_EXCHANGES => {
+                Err(Wrong::at("exchanges", format!("`exchanges` is at most {MOST_EXCHANGES}")).within("before_tls"))
+            }
+            Some(BeforeTls { first: Speaker::Client, exchanges: 0 }) => {
+                Err(Wrong::at("exchanges", "a client that speaks first says at least one line").within("before_tls"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -163,6 +221,8 @@ pub struct Site<'a> {
     pub address: IpAddr,
     /// Its certificate and key.
     pub certificates: &'a Certificates,
+    /// The root of clients' certificates.
+    pub client_root: &'a Path,
     /// Where its files go.
     pub scratch: &'a Path,
     /// What it does on purpose.
@@ -172,6 +232,11 @@ pub struct Site<'a> {
 /// Where the server of `target` logs handshakes, if it does.
 pub fn log_file(scratch: &Path, target: &str) -> PathBuf {
     scratch.join(format!("{target}-log.ndjson"))
+}
+
+/// Where the server of `target` is told what to do on purpose.
+pub fn does_file(scratch: &Path, target: &str) -> PathBuf {
+    scratch.join(format!("{target}-does.json"))
 }
 
 /// Where the server of `target` logs what it did on purpose, if it does.

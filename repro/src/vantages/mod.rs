@@ -52,6 +52,12 @@ pub trait Provider {
     /// If there is no such target.
     fn destination(&self, target: &str) -> Result<Destination, Error>;
 
+    /// Brings other conditions about, as far as its own hosts and paths are concerned: what clients do, plans say.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    fn set(&self, conditions: &Conditions) -> Result<(), Error>;
+
     /// What was injected since this was last asked, as the injectors logged it.
     fn truth(&self) -> Vec<Injected>;
 

@@ -84,6 +84,11 @@ impl Provider for World<'_> {
         self.named(target).cloned()
     }
 
+    fn set(&self, _: &crate::conditions::Conditions) -> Result<(), Error> {
+        // Its paths and servers are the world's; loads and pauses travel with the plans.
+        Ok(())
+    }
+
     fn truth(&self) -> Vec<Injected> {
         Vec::new()
     }
@@ -121,5 +126,7 @@ fn destination(target: &TargetSpec, ipv6: bool) -> Result<Destination, Error> {
         path: url.path(),
         family: if ipv6 { Family::V6 } else { Family::Any },
         roots: roots.transpose()?,
+        before_tls: None,
+        client_certificate: false,
     })
 }

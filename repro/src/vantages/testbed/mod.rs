@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::{Destination, Family};
+use agent::{BeforeTls, Destination, Family};
 use capture::live::Live;
-use lab::certs::Certificates;
+use lab::certs::Authority;
 use lab::host::{Host, Lab, LabConfig};
 use lab::rootless::Privilege;
 use lab::sample::{Sampler, steal};
@@ -29,7 +29,7 @@ use super::{Facts, Provider};
 use crate::Error;
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
-use crate::targets::truth_file;
+use crate::targets::{TargetSpec, does_file, embedded, truth_file};
 use edge::LabEdge;
 use lines::Lines;
 use load::Loads;
@@ -55,7 +55,8 @@ pub(crate) struct Testbed {
     /// The targets: their servers' process ids and their names for clients.
     targets: BTreeMap<String, Target>,
     vantages: Vec<String>,
-    certificates: Certificates,
+    /// The roots that clients trust.
+    roots: PathBuf,
     lines: Lines,
     /// What had to be given up, and why.
     gave_up: Vec<String>,
@@ -72,6 +73,8 @@ pub(crate) struct Testbed {
 struct Target {
     server: u32,
     host_name: String,
+    before_tls: Option<BeforeTls>,
+    client_certificate: bool,
 }
 
 impl Testbed {
@@ -89,7 +92,10 @@ impl Testbed {
         if privilege == Privilege::UserNamespace {
             gave_up.push("no root: the wire runs without real-time priority, so a busy machine may void the run".into());
         }
-        let certificates = lab::certs::make(&scratch.0, &scenario.targets.iter().map(|t| t.host_name()).collect::<Vec<_>>())?;
+        let authority = Authority::make(&scratch.0)?;
+        let all: Vec<String> = scenario.targets.iter().map(TargetSpec::host_name).collect();
+        authority.client(&scratch.0)?;
+        let usual = authority.chain(&scratch.0, "usual", &all, None)?;
         let resolv_conf = scratch.0.join("resolv.conf");
         let resolver = lab.hosts.last().map(|h| h.ipv4).expect("the resolver was just built");
         write(&resolv_conf, &format!("nameserver {resolver}\noptions timeout:10 attempts:2\n"))?;
@@ -104,9 +110,11 @@ impl Testbed {
         let mut targets = BTreeMap::new();
         for target in &scenario.targets {
             let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
-            let child = start_server(target, &lab, &certificates, scenario.client.ipv6, does)?;
+            let own = target.chain_bytes.map(|_| authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes));
+            let certificates = own.transpose()?.unwrap_or_else(|| usual.clone());
+            let child = start_server(target, &lab, (&certificates, &authority.root), scenario.client.ipv6, does)?;
             sampler.watch(child.id(), false);
-            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name() });
+            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name(), before_tls: target.before_tls, client_certificate: target.client_certificate });
             children.push(child);
         }
         let mut captures = BTreeMap::new();
@@ -119,7 +127,7 @@ impl Testbed {
             captures,
             targets,
             vantages,
-            certificates,
+            roots: authority.bundle,
             lines: Lines::default(),
             gave_up,
             stolen_before: steal(),
@@ -131,13 +139,17 @@ impl Testbed {
         })
     }
 
-    /// Brings other conditions about while the lab is up: paths, messages and loads, see [`crate::faults::Inject::fixed`].
+    /// Brings other conditions about while the lab is up: paths, messages, what servers do and loads, see [`crate::faults::Inject::fixed`].
     ///
     /// # Errors
     /// If a load cannot be set.
     pub(crate) fn set(&self, conditions: &Conditions) -> Result<(), Error> {
         set_paths(&self.lab, conditions);
         set_messages(&self.lab, conditions);
+        for target in self.targets.keys() {
+            let does = conditions.servers.get(target).copied().unwrap_or_default();
+            embedded::does(does).write(&does_file(&self.scratch.0, target))?;
+        }
         self.loads.set(&self.lab, conditions)
     }
 
@@ -162,7 +174,7 @@ impl Testbed {
 
     /// The roots that clients trust.
     pub(crate) fn roots(&self) -> &Path {
-        &self.certificates.bundle
+        &self.roots
     }
 
     fn target(&self, name: &str) -> Result<(&Target, &Host), Error> {
@@ -183,7 +195,7 @@ impl Provider for Testbed {
     }
 
     fn destination(&self, target: &str) -> Result<Destination, Error> {
-        let (Target { host_name, .. }, host) = self.target(target)?;
+        let (Target { host_name, before_tls, client_certificate, .. }, host) = self.target(target)?;
         Ok(Destination {
             name: host_name.clone(),
             address: Some(host.address(self.ipv6)),
@@ -191,7 +203,13 @@ impl Provider for Testbed {
             path: "/".into(),
             family: Family::only(self.ipv6),
             roots: None,
+            before_tls: *before_tls,
+            client_certificate: *client_certificate,
         })
+    }
+
+    fn set(&self, conditions: &Conditions) -> Result<(), Error> {
+        Testbed::set(self, conditions)
     }
 
     fn truth(&self) -> Vec<Injected> {

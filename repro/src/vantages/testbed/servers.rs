@@ -62,7 +62,7 @@ pub(super) fn start_resolver(scenario: &Scenario, lab: &Lab, delay: Length) -> R
 pub(super) fn start_server(
     target: &TargetSpec,
     lab: &Lab,
-    certificates: &Certificates,
+    (certificates, client_root): (&Certificates, &Path),
     ipv6: bool,
     does: Servers,
 ) -> Result<Reaped, Error> {
@@ -71,6 +71,7 @@ pub(super) fn start_server(
         listen: host.addresses().into_iter().map(|a| SocketAddr::new(a, PORT)).collect(),
         address: host.address(ipv6),
         certificates,
+        client_root,
         scratch: &lab.scratch,
         does,
     };

@@ -1,0 +1,113 @@
+//! Structure in round trips: both commands behind a wire of the lab whose delay is fixed, asked one after the other.
+//!
+//! In: two commands, a round trip. Out: how many of those a handshake took until the request could leave, and until the answer came. The
+//! relay of the exact counts sees whose turn it is; only a wire shows what TCP's windows add.
+
+use std::fmt::Write;
+
+use lab::rootless::Privilege;
+use records::compared::{OnWire, Rounds};
+use records::handshake::HandshakeRecord;
+use repro::{Outcome, Scenario};
+use settings::Time;
+
+use super::Error;
+use crate::args::Compare;
+use crate::fleets::Reached;
+use crate::run::once;
+
+/// Handshakes with each: of these the quickest counts.
+const ROUNDS: u32 = 5;
+/// Work hides whole round trips on a shorter wire.
+const LEAST: Time = Time::millis(20);
+/// Runs in which the wire was late say nothing.
+const MOST_VOID: u32 = 3;
+
+/// Counts.
+pub(super) fn count(args: &Compare, round_trip: Time) -> Result<OnWire, Error> {
+    if round_trip < LEAST {
+        return Err(format!("--wire {round_trip}: from {LEAST} on a round trip is longer than the work between two").into());
+    }
+    for word in [&args.base, &args.candidate] {
+        if !word.contains("{port}") {
+            return Err(format!("--wire runs both edges in a lab of its own: {word:?} is no command with {{port}} in it").into());
+        }
+    }
+    let text = scenario(&args.base, &args.candidate, round_trip, args.tls12);
+    let scenario = Scenario::parse("--wire", &text, &[])?;
+    let results = std::env::temp_dir().join(format!("whostalled-wire-{}", std::process::id()));
+    repro::ready(&scenario, &results)?;
+    let privilege = lab::rootless::enter()?;
+    let counted = attempts(&scenario, &results, privilege).and_then(|outcome| {
+        let of = |target: &str| rounds(&outcome.handshakes, target, round_trip);
+        Ok(OnWire { round_trip_ms: round_trip.as_millis(), base: of("base")?, candidate: of("candidate")? })
+    });
+    let _ = std::fs::remove_dir_all(&results);
+    counted
+}
+
+fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege) -> Result<Outcome, Error> {
+    for attempt in 1.. {
+        let outcome = once(scenario, results, privilege, false, &Reached::none())?;
+        match &outcome.record.footing.void {
+            None => return Ok(outcome),
+            Some(why) if attempt >= MOST_VOID => return Err(format!("--wire: {why}").into()),
+            Some(_) => {}
+        }
+    }
+    Err("--wire: nothing was run".into())
+}
+
+/// A client and both edges. Names and certificates are the commands' own: here nobody verifies them.
+fn scenario(base: &str, candidate: &str, round_trip: Time, tls12: bool) -> String {
+    let tls = if tls12 { "1.2" } else { "1.3" };
+    let mut text = format!(
+        "name = \"round-trips\"\nrounds = {ROUNDS}\n[client]\nkind = \"probe\"\nverify = false\ntls = \"{tls}\"\n[[vantage]]\nname = \
+         \"client\"\n"
+    );
+    for (name, command) in [("base", base), ("candidate", candidate)] {
+        // On loopback nobody else would reach it.
+        let line = ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}"]
+            .iter()
+            .fold(command.to_owned(), |line, own| line.replace(own, "{address}:{port}"));
+        let words = toml_words(&["sh", "-c", &format!("exec {line}")]);
+        let _ = writeln!(text, "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}");
+    }
+    text
+}
+
+/// An array of TOML strings: JSON's are such, too.
+fn toml_words(words: &[&str]) -> String {
+    serde_json::to_string(words).unwrap_or_default()
+}
+
+/// The quickest of an edge's handshakes, in round trips.
+fn rounds(handshakes: &[HandshakeRecord], target: &str, round_trip: Time) -> Result<Rounds, Error> {
+    let of = |h: &HandshakeRecord| {
+        let lane = h.lanes.iter().find(|lane| lane.observer == "client wire")?;
+        let at = |name: &str| lane.marks.iter().find(|mark| mark.name == name).map(|mark| mark.ms);
+        let begun = at("syn")?;
+        let finished = at("server_finished").or_else(|| at("client_finished"))?;
+        Some([finished - begun, at("first_response")? - begun])
+    };
+    let all: Vec<[f64; 2]> = handshakes.iter().filter(|h| h.target == target).filter_map(of).collect();
+    let least = |i: usize| all.iter().map(|times| times[i]).min_by(f64::total_cmp).map(|ms| ms / round_trip.as_millis());
+    let both = least(0).zip(least(1));
+    let (to_finished, to_first_byte) =
+        both.ok_or_else(|| format!("--wire: no handshake with the {target} came to an answer over the wire; does its command listen on all addresses, or name {{address}}?"))?;
+    Ok(Rounds { to_finished, to_first_byte })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_listen_where_the_lab_s_client_can_reach_them() {
+        let text = scenario("./old --listen 127.0.0.1:{port}", "./new -l \"{address}\" {port}", Time::millis(50), false);
+        let scenario = Scenario::parse("x", &text, &[]).expect("it is a scenario");
+        assert_eq!(scenario.targets[0].command, ["sh", "-c", "exec ./old --listen {address}:{port}"]);
+        assert_eq!(scenario.targets[1].command[2], "exec ./new -l \"{address}\" {port}");
+        assert_eq!(scenario.targets[1].rtt, Time::millis(50));
+    }
+}

@@ -1,0 +1,245 @@
+//! From a ledger to faults: for each stretch that took too long, the fault that takes as long there.
+
+use std::time::Duration;
+
+use analysis::clock::Span;
+use analysis::conversation::milestone::Milestone;
+use analysis::judging::ledger::Entry;
+use analysis::judging::verdict::Verdict;
+use analysis::judging::vocabulary::{Kind, Owner, Phase};
+use lab::wire::Message;
+use records::handshake::Judged;
+
+use super::blank::length;
+use super::{CLIENT, EDGE, LEAST, Piece, Sketch};
+use crate::duration::Length;
+use crate::faults::{
+    AcceptQueue, AnswerBefore, ClientPause, CpuQuota, Detour, DnsDelay, DropMessage, EdgeDelay, Fault, Hold, Mtu, Refuse, Reset,
+    Stop, Way,
+};
+
+/// What the lab's own programs work in a turn, about: what the original's did beyond that is made up for.
+pub(super) const LAB_WORK: Span = Span::from_millis(1);
+/// The rounds of a detour agree about how much longer they are by so much.
+const EVEN: i64 = 50;
+/// Packets above this vanish in a black hole: less than a full one, more than a hello.
+const BLACK_HOLE: u32 = 1_400;
+/// SYN is sent again after a second and, by Linux since 6.5, after each further one.
+const SYN_AGAIN: Span = Span::from_millis(1_000);
+
+/// Adds the faults that a ledger tells of.
+pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
+    let entries = &judged.reading.ledger.entries;
+    let aborted = match &judged.judgement.verdict {
+        Verdict::Aborted { by, after } => {
+            abort(sketch, *by, *after);
+            true
+        }
+        _ => false,
+    };
+    // Of one that failed, what it took until then is not what is asked about.
+    let least = if aborted { judged.judgement.floor.max(LEAST) } else { LEAST };
+    let slow: Vec<&Entry> = entries.iter().filter(|e| e.excess() > least).collect();
+    if let Verdict::Healthy = judged.judgement.verdict {
+        ordinary(sketch, entries);
+        return;
+    }
+    let rounds: Vec<&Entry> =
+        entries.iter().filter(|e| e.owner == Owner::Path && e.round_trip && !e.extra_round && !e.filled_in).collect();
+    let detour = detour(&rounds);
+    if let Some(extra) = detour {
+        let fault = Detour { from: None, to: EDGE.into(), extra_rtt: length(extra), direction: Way::Both };
+        let phase = rounds.iter().max_by_key(|e| e.excess()).map_or(Phase::ServerFlight, |e| e.phase);
+        put(sketch, "detour", Fault::Detour(fault), phase, Owner::Path, extra);
+    }
+    // Work of one end in one phase may lie in several pieces: one sleep stands for all of them.
+    let mut done: Vec<(Phase, Owner)> = Vec::new();
+    for entry in slow {
+        let owner = entry.owner.side();
+        // What a reset stood in place of looks lost.
+        let reset = aborted && owner == Owner::Loss;
+        if reset || owner == Owner::Protocol || owner == Owner::Path && detour.is_some() || done.contains(&(entry.phase, owner)) {
+            continue;
+        }
+        done.push((entry.phase, owner));
+        let alike = entries.iter().filter(|e| e.phase == entry.phase && e.owner.side() == owner);
+        let span: Span = alike.map(Entry::excess).sum();
+        let kind = entry.kind;
+        match stretch(sketch, entry.phase, entry.owner, kind, span) {
+            Ok((name, fault)) => put(sketch, name, fault, entry.phase, owner, span),
+            Err(why) => sketch.cannot.push(format!("{span} of {} ({}): {why}", owner.label(), entry.phase.words())),
+        }
+    }
+}
+
+/// Nothing is wrong: the ends' ordinary work takes as long, in every round.
+fn ordinary(sketch: &mut Sketch, entries: &[Entry]) {
+    for phase in Phase::ALL.iter().copied().filter(|phase| *phase != Phase::Connect) {
+        for owner in [Owner::Client, Owner::Edge] {
+            let own = entries.iter().filter(|e| e.phase == phase && e.owner.side() == owner);
+            let span = own.map(|e| e.span).sum::<Span>();
+            let more = span - LAB_WORK;
+            if more < LAB_WORK {
+                continue;
+            }
+            match stretch(sketch, phase, owner, None, more) {
+                Ok((name, fault)) => put(sketch, name, fault, phase, owner, more),
+                Err(why) => sketch.cannot.push(format!("{span} of ordinary work of the {} ({}): {why}", owner.label(), phase.words())),
+            }
+        }
+    }
+}
+
+/// By how much every round trip was longer, if all of them were, and about as much.
+fn detour(rounds: &[&Entry]) -> Option<Span> {
+    let mut excess: Vec<Span> = rounds.iter().map(|e| e.excess()).collect();
+    excess.sort_unstable();
+    let (least, most) = (*excess.first()?, *excess.last()?);
+    (excess.len() > 1 && least > LEAST && least >= most.percent(EVEN)).then(|| excess[excess.len() / 2])
+}
+
+/// Adds a fault, under a name that is free.
+pub(super) fn put(sketch: &mut Sketch, name: &str, fault: Fault, phase: Phase, owner: Owner, span: Span) {
+    let faults = &mut sketch.scenario.faults;
+    let free = (2..).map(|n| format!("{name}-{n}")).find(|name| !faults.contains_key(name));
+    let name = if faults.contains_key(name) { free.unwrap_or_default() } else { name.to_owned() };
+    faults.insert(name.clone(), fault);
+    sketch.pieces.push(Piece { fault: name, phase, owner, span });
+}
+
+/// The fault that costs an owner so long in a phase.
+///
+/// # Errors
+/// Why the lab has none.
+pub(super) fn stretch(
+    sketch: &mut Sketch,
+    phase: Phase,
+    owner: Owner,
+    kind: Option<Kind>,
+    span: Span,
+) -> Result<(&'static str, Fault), &'static str> {
+    let length = length(span);
+    match (owner.side(), kind) {
+        (_, Some(Kind::MtuBlackhole)) => {
+            sketch.scenario.client.timeout = sketch.scenario.client.timeout.min(Length::secs(4));
+            Ok(("mtu", Fault::Mtu(Mtu { from: None, to: EDGE.into(), bytes: BLACK_HOLE, direction: Way::Back })))
+        }
+        (Owner::Edge, Some(Kind::AcceptQueue)) => {
+            sketch.scenario.client.concurrency = 6;
+            Ok(("queue", Fault::AcceptQueue(AcceptQueue { on: EDGE.into(), interval: length.min(Length::millis(500)), backlog: 1 })))
+        }
+        (Owner::Client, Some(Kind::CpuStarved)) => {
+            sketch.scenario.client.concurrency = 8;
+            Ok(("quota", Fault::CpuQuota(CpuQuota { on: CLIENT.into(), cpus: 0.2, burners: 0 })))
+        }
+        (Owner::Edge, Some(Kind::CpuStarved)) => {
+            Ok(("quota", Fault::CpuQuota(CpuQuota { on: EDGE.into(), cpus: 0.1, burners: 2 })))
+        }
+        (Owner::Client, Some(Kind::Stopped)) => {
+            // While the flight is on its way: behind the lookup, SYN and ClientHello.
+            let running = Length(sketch.scenario.targets[0].rtt.0 * 3 / 2 + Duration::from_millis(15));
+            Ok(("stop", Fault::Stop(Stop { on: CLIENT.into(), running, stopped: length })))
+        }
+        (Owner::Client, _) => client(phase, length),
+        (Owner::Edge, _) => edge(sketch, phase, length),
+        (Owner::Path, _) => hold(phase, length),
+        (Owner::Loss, kind) => loss(sketch, phase, kind, span),
+        (Owner::Resolver, _) => Ok(("dns", Fault::DnsDelay(DnsDelay { length }))),
+        (Owner::Unattributed, _) => Err("whose it was, the evidence does not tell"),
+        _ => Err("the lab has no fault for that"),
+    }
+}
+
+fn client(phase: Phase, length: Length) -> Result<(&'static str, Fault), &'static str> {
+    let before = match phase {
+        Phase::ClientHello => agent::PauseBefore::ClientHello,
+        Phase::ClientFinished => agent::PauseBefore::ClientFinished,
+        _ => return Err("the lab's client sleeps only before ClientHello and before its Finished"),
+    };
+    Ok(("pause", Fault::ClientPause(ClientPause { on: None, before, length })))
+}
+
+fn edge(sketch: &Sketch, phase: Phase, length: Length) -> Result<(&'static str, Fault), &'static str> {
+    let target = &sketch.scenario.targets[0];
+    let before = match phase {
+        Phase::BeforeTls if target.before_tls.is_some() => AnswerBefore::Plaintext,
+        Phase::HelloRetry if target.hello_retry => AnswerBefore::HelloRetry,
+        Phase::ServerFlight => AnswerBefore::ServerHello,
+        Phase::Finish | Phase::Request => AnswerBefore::ServerFinished,
+        _ => return Err("the lab's edge sleeps only before its answers"),
+    };
+    Ok(("slow", Fault::EdgeDelay(EdgeDelay { on: EDGE.into(), before, length })))
+}
+
+fn hold(phase: Phase, length: Length) -> Result<(&'static str, Fault), &'static str> {
+    let message = match phase {
+        Phase::Connect => Message::SynAck,
+        Phase::ClientHello => Message::ClientHello,
+        Phase::HelloRetry | Phase::ServerFlight => Message::ServerFlight,
+        Phase::ClientFinished | Phase::Finish => Message::ClientFinished,
+        _ => return Err("the lab's wire holds messages of the handshake alone"),
+    };
+    Ok(("hold", Fault::Hold(Hold { from: None, to: EDGE.into(), message: Some(message), after: None, segment: 0, length })))
+}
+
+fn loss(sketch: &Sketch, phase: Phase, kind: Option<Kind>, span: Span) -> Result<(&'static str, Fault), &'static str> {
+    let out = kind != Some(Kind::Back);
+    let message = match (phase, out) {
+        (Phase::Connect, true) => Message::Syn,
+        (Phase::Connect, false) => Message::SynAck,
+        (Phase::ClientHello | Phase::HelloRetry | Phase::ServerFlight, true) => Message::ClientHello,
+        (Phase::HelloRetry | Phase::ServerFlight, false) => Message::ServerFlight,
+        (Phase::ClientFinished | Phase::Finish, true) => Message::ClientFinished,
+        _ => return Err("the lab's wire loses messages of the handshake alone"),
+    };
+    let copies = match message {
+        Message::Syn | Message::SynAck => ((span.nanos() + SYN_AGAIN.nanos() / 2) / SYN_AGAIN.nanos()).clamp(1, 6),
+        _ => 1,
+    };
+    // What ends a flight is missed by nobody until a timer says so; of a HelloRetryRequest there is one segment.
+    let segment = match (message, phase) {
+        // What others follow is missed within a round trip or so (RFC 8985).
+        (Message::ServerFlight, Phase::ServerFlight) if span > round_trip(sketch) * 2 => sketch.last_segment(),
+        (Message::ServerFlight, Phase::ServerFlight) => usize::from(sketch.scenario.targets[0].hello_retry),
+        (Message::ClientHello, Phase::ServerFlight) => usize::from(sketch.scenario.targets[0].hello_retry),
+        _ => 0,
+    };
+    let copies = u32::try_from(copies).unwrap_or(1);
+    Ok(("loss", Fault::Drop(DropMessage { from: None, to: EDGE.into(), message, segment, copies })))
+}
+
+fn round_trip(sketch: &Sketch) -> Span {
+    Span::from_nanos(sketch.scenario.targets[0].rtt.nanos())
+}
+
+impl Sketch {
+    /// The last segment of the server's flight, by its size.
+    pub(super) fn last_segment(&self) -> usize {
+        const SEGMENT: usize = 1_448;
+        let edge = &self.scenario.targets[0];
+        let retry = usize::from(edge.hello_retry);
+        edge.chain_bytes.map_or(retry, |bytes| retry + (bytes + 400) / SEGMENT)
+    }
+}
+
+fn abort(sketch: &mut Sketch, by: Owner, after: Milestone) {
+    let reset = |message| Ok(("reset", Fault::Reset(Reset { from: None, to: EDGE.into(), message, segment: 0 })));
+    let refuse = |on: &str| Ok(("refuse", Fault::Refuse(Refuse { on: on.into() })));
+    let (phase, fault) = match (by.side(), after) {
+        (Owner::Path, Milestone::Syn) => (Phase::Connect, reset(Message::SynAck)),
+        (Owner::Path, Milestone::SynAck | Milestone::Ack) => (Phase::ClientHello, reset(Message::ClientHello)),
+        (Owner::Path, Milestone::ClientHello) => (Phase::ServerFlight, reset(Message::ServerFlight)),
+        (Owner::Path, Milestone::ServerHello | Milestone::ServerFlightEnd | Milestone::FlightAck) => {
+            (Phase::Finish, reset(Message::ClientFinished))
+        }
+        (Owner::Client, Milestone::ServerHello | Milestone::ServerFlightEnd | Milestone::FlightAck) => {
+            (Phase::ClientFinished, refuse(CLIENT))
+        }
+        (Owner::Edge, Milestone::ClientHello) => (Phase::ServerFlight, refuse(EDGE)),
+        _ => (Phase::Finish, Err("no end of the lab breaks off there")),
+    };
+    match fault {
+        Ok((name, fault)) => put(sketch, name, fault, phase, by.side(), Span::ZERO),
+        Err(why) => sketch.cannot.push(format!("it ended after {}, by {}: {why}", after.name(), by.label())),
+    }
+}
