@@ -22,7 +22,7 @@ mod watching;
 
 pub use bundle::{Bundle, ClientEnd, LogLine, Losses, Pcapng, Sampled, Trace};
 pub use client::{ClientKind, ClientSpec, MOST_CLIENTS, TlsVersion};
-pub use hello::{Clock, ClockError, Hello, Permits, UnknownVersion, VERSION};
+pub use hello::{Clock, ClockError, Hello, Permits, Spin, UnknownVersion, VERSION};
 pub use message::{Answer, Ask};
 pub use plan::{Clients, Destination, Family, Go, Load, Pause, PauseBefore, Plan, Ready, Stops};
 pub use watching::{BatchId, Delivered, Handout, RoundBatch, Stored, Wellbeing};

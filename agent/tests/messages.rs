@@ -61,6 +61,7 @@ fn conversation() -> Conversation {
             cpus: 4,
             clock: clock.clone(),
             permits: Permits { quotas: true, real_time: false, no_packets: None },
+            spin: None,
         },
         plan: Plan { batch: 1, clients: Some(clients), load: None },
         watch: Plan { batch: 1, clients: None, load: None },
@@ -89,6 +90,7 @@ fn conversation() -> Conversation {
             losses,
             late_ns: Some(1_200),
             clock,
+            spin: None,
         },
     }
 }

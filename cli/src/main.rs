@@ -13,8 +13,11 @@ mod fleets;
 mod hidden;
 mod importing;
 mod probe;
+mod providing;
+mod raised;
 mod recording;
 mod run;
+mod vantage_verbs;
 mod vantages;
 mod version;
 mod watching;
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         }
         args::Verb::Doctor { json } => vantages::doctor(json),
         args::Verb::Agent(args) => vantages::agent(&args),
+        args::Verb::Vantage { verb } => vantage_verbs::vantage(&verb),
         args::Verb::Schema => {
             println!("{}", run::schema());
             Ok(exit::HELD)

@@ -32,6 +32,7 @@ fn main() {
     }
     let server = Server::start(setup);
     server.model().character = character;
+    server.model().ending = 1;
     println!("{}", server.url());
     loop {
         std::thread::park();

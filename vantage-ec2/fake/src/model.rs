@@ -7,7 +7,7 @@ pub type Tags = BTreeMap<String, String>;
 
 /// Seconds until a launched instance runs, where nothing else is said.
 pub const BOOT: u64 = 20;
-/// Seconds until one that shuts down has ended.
+/// Seconds until one that shuts down has ended, where nothing else is said.
 pub const ENDING: u64 = 40;
 
 /// What goes wrong with a call.
@@ -143,6 +143,8 @@ pub struct Model {
     pub volumes: BTreeMap<String, Thing>,
     /// All interfaces.
     pub interfaces: BTreeMap<String, Thing>,
+    /// Seconds until one that shuts down has ended.
+    pub ending: u64,
     /// Items of a page.
     pub page: usize,
     /// What instances are like that are launched next.
@@ -164,6 +166,7 @@ impl Model {
             instances: BTreeMap::new(),
             volumes: BTreeMap::new(),
             interfaces: BTreeMap::new(),
+            ending: ENDING,
             page: 2,
             character: Character::default(),
             trouble: Box::new(|_, _, _| Trouble::None),
@@ -189,13 +192,13 @@ impl Model {
             }
         }
         self.now = self.now.max(to);
-        let now = self.now;
+        let (now, ending) = (self.now, self.ending);
         for instance in self.instances.values_mut() {
             if instance.state == "pending" && instance.runs_at <= now {
                 instance.state = if instance.fails { "shutting-down" } else { "running" };
                 instance.ended = instance.fails.then_some(instance.runs_at);
             }
-            if instance.state == "shutting-down" && instance.ended.is_some_and(|ended| ended + ENDING <= now) {
+            if instance.state == "shutting-down" && instance.ended.is_some_and(|ended| ended + ending <= now) {
                 instance.state = "terminated";
             }
         }
@@ -207,7 +210,7 @@ impl Model {
                 }
                 thing.of = None;
                 if !instance.leaves_parts {
-                    thing.deleted = instance.ended.map(|ended| ended + ENDING);
+                    thing.deleted = instance.ended.map(|ended| ended + ending);
                 }
             }
         }
@@ -245,6 +248,9 @@ impl Model {
     /// What EC2 refuses, or trouble.
     pub fn run_instances(&mut self, launch: &Launch) -> Result<Instance, Refused> {
         let trouble = self.before("RunInstances", &launch.region, launch.subnet.as_deref())?;
+        if launch.region == "nowhere" {
+            return Err(said(401, "AuthFailure", "AWS was not able to validate the provided access credentials"));
+        }
         if launch.user_data.len() > 16 * 1024 {
             return Err(said(400, "InvalidParameterValue", "User data is limited to 16384 bytes"));
         }

@@ -1,5 +1,9 @@
 //! The model of EC2 as the provider calls it, with a process that can be killed at any call, and a clock that the model keeps.
 
+#![allow(dead_code)] // each test file has its own copy, and uses a part of it
+
+pub mod program;
+
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
