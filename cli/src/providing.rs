@@ -146,7 +146,9 @@ impl Program {
                 Ok(Heard::Final(last)) => end = Some(last),
                 Ok(Heard::Unknown(_)) => {}
                 Err(why) => {
-                    unread.get_or_insert_with(|| format!("says what is no line of a provider: {why}: {:.200}", visible(line.trim())));
+                    unread.get_or_insert_with(|| {
+                        format!("says what is no line of a provider: {why}: {:.200}", visible(line.trim()))
+                    });
                 }
             }
         }
@@ -240,7 +242,9 @@ mod tests {
     #[test]
     fn who_does_not_say_how_it_ended_has_failed() {
         let stop = AtomicBool::new(false);
-        for (script, why) in [("exit 3", "without saying how (exit status: 3)"), ("echo hello", "no JSON: "), ("kill -9 $$", "signal: 9")] {
+        for (script, why) in
+            [("exit 3", "without saying how (exit status: 3)"), ("echo hello", "no JSON: "), ("kill -9 $$", "signal: 9")]
+        {
             let (_, done) = asked(script, None, &stop);
             let said = done.expect_err(script).to_string();
             assert!(said.contains(why) && said.contains("whostalled-vantage-shell"), "{said}");

@@ -76,7 +76,8 @@ impl Raising<'_> {
         done?;
         for wanted in &self.vantages {
             let found = there.iter().find(|vantage| vantage.name == wanted.name && vantage.reach.is_some());
-            let vantage = found.ok_or_else(|| format!("the provider {} did not say where {} is", raised.program.name, wanted.name))?;
+            let vantage =
+                found.ok_or_else(|| format!("the provider {} did not say where {} is", raised.program.name, wanted.name))?;
             raised.vantages.push(vantage.clone());
         }
         for vantage in &raised.vantages {
@@ -160,7 +161,12 @@ pub(crate) fn raised_for(
 }
 
 /// Takes down all of a run, although we were told to stop.
-pub(crate) fn take_down(program: &Program, settings: &Settings, run: &str, heard: &mut dyn FnMut(&Line)) -> Result<(), NotProvided> {
+pub(crate) fn take_down(
+    program: &Program,
+    settings: &Settings,
+    run: &str,
+    heard: &mut dyn FnMut(&Line),
+) -> Result<(), NotProvided> {
     let request = Request::new(Ask::Down { run: run.to_owned() }, false, settings.clone());
     program.ask(&request, None, &AtomicBool::new(false), heard)
 }

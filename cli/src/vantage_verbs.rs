@@ -23,7 +23,11 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
                 program: Program::find(&args.of.provider)?,
                 settings: of(&args.of)?,
                 run: args.run.clone().unwrap_or_else(|| run_id("standing")),
-                vantages: args.name.iter().map(|name| Wanted { name: name.clone(), agent: agent(name, args.nats.nats.is_some()) }).collect(),
+                vantages: args
+                    .name
+                    .iter()
+                    .map(|name| Wanted { name: name.clone(), agent: agent(name, args.nats.nats.is_some()) })
+                    .collect(),
                 most: &args.most,
                 nats: &args.nats,
             };

@@ -149,14 +149,19 @@ impl Scenario {
             match (vantage.kind, &vantage.host) {
                 (Kind::Ssh | Kind::Fleet | Kind::Ec2 | Kind::Provider, _) => {}
                 (Kind::Lab | Kind::Here, Some(_)) => {
-                    return wrong("host", format!("vantage {}: `host` is for the kinds \"ssh\", \"fleet\", \"ec2\" and \"provider\"", vantage.name));
+                    return wrong(
+                        "host",
+                        format!("vantage {}: `host` is for the kinds \"ssh\", \"fleet\", \"ec2\" and \"provider\"", vantage.name),
+                    );
                 }
                 (Kind::Lab | Kind::Here, None) => {}
             }
         }
         for (n, target) in self.targets.iter().enumerate() {
             let what = match (self.in_lab(), &target.url) {
-                (true, Some(_)) => "is real, and the lab has no way out: give the vantages kind = \"here\", \"ssh\", \"fleet\" or \"ec2\"",
+                (true, Some(_)) => {
+                    "is real, and the lab has no way out: give the vantages kind = \"here\", \"ssh\", \"fleet\" or \"ec2\""
+                }
                 (false, None) => "is a server of the lab, which real vantages cannot reach: give it a `url`",
                 (true, None) | (false, Some(_)) => continue,
             };

@@ -8,12 +8,7 @@ use crate::ends::Ends;
 use crate::scenario::Scenario;
 
 /// Of a run whose first vantage said `hello`.
-pub fn manifest<'a>(
-    run_id: &str,
-    scenario: &'a Scenario,
-    ends: &Ends<'_>,
-    provided: Vec<Provided>,
-) -> Manifest<&'a Scenario> {
+pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, ends: &Ends<'_>, provided: Vec<Provided>) -> Manifest<&'a Scenario> {
     let hello = &ends.hello;
     Manifest {
         format: FORMAT,

@@ -45,7 +45,12 @@ impl FromStr for Place {
             Some((name, place)) => (Some(name.to_owned()), place),
             None => (None, text),
         };
-        let at = |kind, host: Option<&str>| Self { name: name.clone(), kind, host: host.map(str::to_owned), settings: BTreeMap::new() };
+        let at = |kind, host: Option<&str>| Self {
+            name: name.clone(),
+            kind,
+            host: host.map(str::to_owned),
+            settings: BTreeMap::new(),
+        };
         match place.split_once(':') {
             None if place == "here" => Ok(at(Kind::Here, None)),
             None if place == "ec2" => Ok(at(Kind::Ec2, None)),
@@ -75,10 +80,7 @@ impl Place {
                 let what = format!("--vantage {name}=fleet:{pattern}: {} agents cannot have one name", agents.len());
                 Err(Error::Scenario(what).into())
             }
-            _ => Ok(agents
-                .into_iter()
-                .map(|agent| Self { host: Some(agent), ..self.clone() })
-                .collect()),
+            _ => Ok(agents.into_iter().map(|agent| Self { host: Some(agent), ..self.clone() }).collect()),
         }
     }
 

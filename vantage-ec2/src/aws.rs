@@ -15,8 +15,8 @@ use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::{
     CreditSpecificationRequest, Filter, HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceType, NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag, TagSpecification,
-    VolumeState,
+    InstanceNetworkInterfaceSpecification, InstanceType, NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag,
+    TagSpecification, VolumeState,
 };
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -97,13 +97,22 @@ where
         // Of what remains, no credentials is by far the usual one.
         (_, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)) => Kind::Denied,
         ("DryRunOperation", _) => Kind::WouldWork,
-        ("RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" | "EC2ThrottledException", _) => Kind::Throttled,
+        ("RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" | "EC2ThrottledException", _) => {
+            Kind::Throttled
+        }
         (
-            "InsufficientInstanceCapacity" | "InsufficientHostCapacity" | "InsufficientFreeAddressesInSubnet" | "Unsupported"
-            | "InstanceLimitExceeded" | "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded",
+            "InsufficientInstanceCapacity"
+            | "InsufficientHostCapacity"
+            | "InsufficientFreeAddressesInSubnet"
+            | "Unsupported"
+            | "InstanceLimitExceeded"
+            | "VcpuLimitExceeded"
+            | "MaxSpotInstanceCountExceeded",
             _,
         ) => Kind::Capacity,
-        ("UnauthorizedOperation" | "AuthFailure" | "OptInRequired" | "Blocked" | "PendingVerification" | "RequestExpired", _) => Kind::Denied,
+        ("UnauthorizedOperation" | "AuthFailure" | "OptInRequired" | "Blocked" | "PendingVerification" | "RequestExpired", _) => {
+            Kind::Denied
+        }
         (code, _) if code.ends_with(".NotFound") => Kind::NotFound,
         _ if status.is_some_and(|status| status >= 500) => Kind::Unknown,
         _ if matches!(status, Some(401 | 403)) => Kind::Denied,

@@ -152,9 +152,10 @@ impl From<Failed> for Wrong {
             Kind::Throttled => (Fault::Cloud, Some("AWS limits how often it is asked: try again later")),
             Kind::Capacity => (Fault::Capacity, Some("try later, another region, or subnets of more zones")),
             Kind::Unknown | Kind::WouldWork => (Fault::Cloud, Some("try again; `whostalled vantage list` shows what there is")),
-            Kind::Denied => {
-                (Fault::Rights, Some("check whose credentials these are; terraform/controller-policy has what they must be let do"))
-            }
+            Kind::Denied => (
+                Fault::Rights,
+                Some("check whose credentials these are; terraform/controller-policy has what they must be let do"),
+            ),
             Kind::NotFound | Kind::Invalid => (Fault::Request, None),
         };
         Self { fault, what: failed.to_string(), todo: todo.map(str::to_owned), left: Vec::new() }

@@ -94,12 +94,17 @@ fn one<C: Cloud>(
             Ok(())
         }
         Decision::Marked(why) => {
-            serving.say(Line::Progress { what: format!("{} is marked, and its grace is not over: {why}", found.id()), done: None, of: None });
+            serving.say(Line::Progress {
+                what: format!("{} is marked, and its grace is not over: {why}", found.id()),
+                done: None,
+                of: None,
+            });
             Ok(())
         }
         Decision::Mark(why) => {
             if !dry_run {
-                patiently(serving.clock, || serving.cloud.tag(region, found.id(), MARKED, &now.to_string())).or_else(gone_is_fine)?;
+                patiently(serving.clock, || serving.cloud.tag(region, found.id(), MARKED, &now.to_string()))
+                    .or_else(gone_is_fine)?;
             }
             serving.say(Line::Marked { id: found.id().to_owned(), why: format!("{would}marked: {why}") });
             Ok(())

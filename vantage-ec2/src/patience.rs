@@ -25,7 +25,12 @@ pub fn patiently<T>(clock: &dyn Clock, mut call: impl FnMut() -> Result<T, Faile
     call()
 }
 
-fn all<T>(clock: &dyn Clock, region: &str, call: &'static str, mut page: impl FnMut(Option<&str>) -> Result<Page<T>, Failed>) -> Result<Vec<T>, Failed> {
+fn all<T>(
+    clock: &dyn Clock,
+    region: &str,
+    call: &'static str,
+    mut page: impl FnMut(Option<&str>) -> Result<Page<T>, Failed>,
+) -> Result<Vec<T>, Failed> {
     let (mut all, mut next) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
         let got: Page<T> = patiently(clock, || page(next.as_deref()))?;

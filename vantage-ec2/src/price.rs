@@ -43,11 +43,16 @@ pub struct Price {
 pub fn price(settings: &Settings) -> Option<Price> {
     let Settings { region, kind, public_address, usd_per_hour, .. } = settings;
     if let Some(usd_per_hour) = *usd_per_hour {
-        return Some(Price { usd_per_hour, what: format!("{kind} in {region} at the price of the settings; traffic is not counted") });
+        return Some(Price {
+            usd_per_hour,
+            what: format!("{kind} in {region} at the price of the settings; traffic is not counted"),
+        });
     }
     let (_, _, instance) = INSTANCES.iter().find(|(at, of, _)| at == region && of == kind)?;
     let (address, counted) = if *public_address { (ADDRESS, ", public IPv4 address") } else { (0.0, "") };
-    let what = format!("{kind} in {region}, its disk{counted}, on demand as published in November 2025; traffic and tax are not counted");
+    let what = format!(
+        "{kind} in {region}, its disk{counted}, on demand as published in November 2025; traffic and tax are not counted"
+    );
     Some(Price { usd_per_hour: instance + address + DISK, what })
 }
 

@@ -131,7 +131,9 @@ impl Settings {
         for (name, word) in words.into_iter().filter_map(|(name, word)| Some((name, word?))).chain(lists) {
             let most = if name == "ssh_public_key" { 1_000 } else { MOST_WORDS };
             if word.is_empty() || word.len() > most || !word.chars().all(plain) {
-                return Err(wrong(format!("settings of ec2: {name} = {word:?} is empty, too long, or has a character that it cannot have")));
+                return Err(wrong(format!(
+                    "settings of ec2: {name} = {word:?} is empty, too long, or has a character that it cannot have"
+                )));
             }
         }
         let region = |r: &String| !r.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -142,7 +144,10 @@ impl Settings {
             if sha256.len() != 64 || !sha256.chars().all(|c| c.is_ascii_hexdigit()) {
                 return Err(wrong("settings of ec2: program.sha256 is not 64 hexadecimal digits"));
             }
-            if url.len() > 2_000 || !(url.starts_with("https://") || url.starts_with("http://")) || url.chars().any(char::is_control) {
+            if url.len() > 2_000
+                || !(url.starts_with("https://") || url.starts_with("http://"))
+                || url.chars().any(char::is_control)
+            {
                 return Err(wrong(format!("settings of ec2: program.url = {url:?} is no http(s) address")));
             }
         }
@@ -166,7 +171,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_said() {
-        let good = read(serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1", "eu-central-1"]})).expect("it is good");
+        let good =
+            read(serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1", "eu-central-1"]})).expect("it is good");
         assert_eq!(good.all_regions(), ["eu-central-1", "us-east-1"]);
         assert_eq!(good.kind, "t2.medium");
         let bad = [

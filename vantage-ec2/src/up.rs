@@ -64,12 +64,17 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
     if let Some(known) = burstable(&settings.kind).filter(|_| settings.burn) {
         let needed = (known.minutes_to_burn() * 60.0) as u64 + settings.start_seconds + OF_USE;
         if seconds < needed {
-            let what = format!("burning takes {} min, starting and measuring some more: ask for {} min at least", known.minutes_to_burn(), needed.div_ceil(60));
+            let what = format!(
+                "burning takes {} min, starting and measuring some more: ask for {} min at least",
+                known.minutes_to_burn(),
+                needed.div_ceil(60)
+            );
             return Err(wrong(what));
         }
     }
     let priced = price(settings).ok_or_else(|| {
-        let what = format!("the price of {} in {} is not known here: settings of ec2: usd_per_hour", settings.kind, settings.region);
+        let what =
+            format!("the price of {} in {} is not known here: settings of ec2: usd_per_hour", settings.kind, settings.region);
         wrong(what)
     })?;
     let usd = priced.at_most(order.vantages.len(), seconds, settings.reaped_within_minutes * 60);
@@ -146,7 +151,11 @@ fn begin<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, launches: &[Laun
 
 /// Launches one; its id.
 fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, launch: &Launch) -> Result<String, Wrong> {
-    let subnets = if serving.settings.subnets.is_empty() { vec![None] } else { serving.settings.subnets.iter().cloned().map(Some).collect() };
+    let subnets = if serving.settings.subnets.is_empty() {
+        vec![None]
+    } else {
+        serving.settings.subnets.iter().cloned().map(Some).collect()
+    };
     let mut full = None;
     for (place, subnet) in subnets.into_iter().enumerate() {
         // Another subnet is another request, and EC2 takes a token for one request alone.
@@ -211,7 +220,12 @@ fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String])
         if let Some(dead) = ours.iter().find(|instance| !instance.is_live() || instance.state == "stopped") {
             let why = dead.reason.clone().unwrap_or_else(|| "EC2 does not say why".into());
             let fault = if why.contains("Capacity") { Fault::Capacity } else { Fault::Cloud };
-            return Err(Wrong { fault, what: format!("{} is {} while it starts: {why}", dead.id, dead.state), todo: None, left: Vec::new() });
+            return Err(Wrong {
+                fault,
+                what: format!("{} is {} while it starts: {why}", dead.id, dead.state),
+                todo: None,
+                left: Vec::new(),
+            });
         }
         let running: Vec<Instance> = ours.into_iter().filter(|instance| instance.state == "running").cloned().collect();
         serving.say(Line::Progress { what: "running".into(), done: Some(running.len() as f64), of: Some(begun.len() as f64) });
@@ -220,7 +234,12 @@ fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String])
         }
         if serving.clock.now() >= until {
             let what = format!("{} of {} run after {} s", running.len(), begun.len(), serving.settings.start_seconds);
-            return Err(Wrong { fault: Fault::Cloud, what, todo: Some("try again, or set start_seconds".into()), left: Vec::new() });
+            return Err(Wrong {
+                fault: Fault::Cloud,
+                what,
+                todo: Some("try again, or set start_seconds".into()),
+                left: Vec::new(),
+            });
         }
         serving.clock.pause(LOOK).map_err(|_| interrupted())?;
     }
@@ -231,7 +250,8 @@ fn burn<C: Cloud>(serving: &mut Serving<'_, C>, began: u64, minutes: f64, vantag
     let hourly = price(serving.settings).map_or(0.0, |price| price.usd_per_hour) * vantages as f64;
     loop {
         let done = serving.clock.now().saturating_sub(began) as f64 / 60.0;
-        let what = format!("burning launch credits, minutes (${:.3} so far of ${:.3})", hourly / 60.0 * done, hourly / 60.0 * minutes);
+        let what =
+            format!("burning launch credits, minutes (${:.3} so far of ${:.3})", hourly / 60.0 * done, hourly / 60.0 * minutes);
         serving.say(Line::Progress { what, done: Some(done.min(minutes)), of: Some(minutes) });
         if done >= minutes {
             return Ok(());
@@ -252,7 +272,14 @@ mod tests {
     #[test]
     fn a_token_is_of_one_place_of_one_order() {
         let long = "r".repeat(300);
-        let all = [token("a-b", 0, 0), token("a-b", 1, 0), token("a-b", 0, 1), token("ab", 0, 0), token(&long, 0, 0), token(&long, 12, 3)];
+        let all = [
+            token("a-b", 0, 0),
+            token("a-b", 1, 0),
+            token("a-b", 0, 1),
+            token("ab", 0, 0),
+            token(&long, 0, 0),
+            token(&long, 12, 3),
+        ];
         for (n, one) in all.iter().enumerate() {
             assert!(one.len() <= 64 && one.is_ascii(), "{one}");
             assert!(!all[..n].contains(one), "{one}");

@@ -93,7 +93,9 @@ pub fn parameter(settings: &Settings, agent: &str) -> String {
 /// # Errors
 /// If it cannot join so, or the script would be too long.
 pub fn user_data(settings: &Settings, join: &Join, wanted: &Wanted, expires_at: u64) -> Result<String, Wrong> {
-    let mut script = format!("#!/bin/bash\n# A vantage of whostalled: it ends at this second since the epoch, whatever else happens.\nend={expires_at}{END}");
+    let mut script = format!(
+        "#!/bin/bash\n# A vantage of whostalled: it ends at this second since the epoch, whatever else happens.\nend={expires_at}{END}"
+    );
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(script, "{name}={}", quoted(value));
     };
@@ -127,7 +129,10 @@ pub fn user_data(settings: &Settings, join: &Join, wanted: &Wanted, expires_at: 
     if settings.burn {
         let known = burstable(&settings.kind).filter(|known| known.at_launch > 0.0);
         let known = known.ok_or_else(|| {
-            let what = format!("{} has no launch credits to burn: it begins at its baseline, so leave out `burn`; or take t2.medium", settings.kind);
+            let what = format!(
+                "{} has no launch credits to burn: it begins at its baseline, so leave out `burn`; or take t2.medium",
+                settings.kind
+            );
             wrong(what)
         })?;
         let _ = write!(script, "\nburn={}{BURN}", (known.minutes_to_burn() * 60.0).ceil());
@@ -136,7 +141,10 @@ pub fn user_data(settings: &Settings, join: &Join, wanted: &Wanted, expires_at: 
         script.push_str(AGENT);
     }
     if script.len() > MOST_BYTES {
-        return Err(wrong(format!("the first script has {} bytes and EC2 takes {MOST_BYTES}: give fewer roots by --nats-ca", script.len())));
+        return Err(wrong(format!(
+            "the first script has {} bytes and EC2 takes {MOST_BYTES}: give fewer roots by --nats-ca",
+            script.len()
+        )));
     }
     Ok(script)
 }
@@ -146,7 +154,8 @@ mod tests {
     use super::*;
 
     fn settings(more: &serde_json::Value) -> Settings {
-        let mut all = serde_json::json!({"region": "eu-central-1", "program": {"url": "https://x/y?a=b'c", "sha256": "0".repeat(64)}});
+        let mut all =
+            serde_json::json!({"region": "eu-central-1", "program": {"url": "https://x/y?a=b'c", "sha256": "0".repeat(64)}});
         all.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         Settings::read(all.as_object().expect("an object").clone()).expect("they are good")
     }
@@ -169,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_end_comes_first_and_no_secret_is_in_it() {
-        let script = user_data(&settings(&serde_json::json!({"burn": true})), &nats(), &wanted(), 1_795_800_000).expect("a script");
+        let script =
+            user_data(&settings(&serde_json::json!({"burn": true})), &nats(), &wanted(), 1_795_800_000).expect("a script");
         is_a_script(&script);
         let at = |words: &str| script.find(words).unwrap_or_else(|| panic!("{words}: {script}"));
         assert!(at("end=1795800000") < at("shutdown -P") && at("shutdown -P") < at("set -e") && at("set -e") < at("curl"));

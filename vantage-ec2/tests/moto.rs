@@ -20,7 +20,11 @@ impl Moto {
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let child = Command::new(moto).args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = Command::new(moto)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         let moto = Self(child.expect("moto_server"), format!("http://127.0.0.1:{port}"));
         for _ in 0..600 {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {

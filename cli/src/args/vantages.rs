@@ -69,11 +69,13 @@ fn length(text: &str) -> Result<Duration, String> {
 
 /// Arguments of `vantage up`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  whostalled vantage up --provider ec2 --settings ec2.toml --nats tls://nats.example.com:4222 \\\n      \
+#[command(
+    after_help = "Examples:\n  whostalled vantage up --provider ec2 --settings ec2.toml --nats tls://nats.example.com:4222 \\\n      \
     --nats-ca ca.pem --nats-cert ops.pem --nats-key ops.key --dry-run\n  \
     whostalled vantage up --provider ec2 --settings ec2.toml --name a --name b --lifetime 2h --nats …\n\n\
     With --nats they join that fleet, each as the agent of its name; without, your ssh goes there (docs/ec2.md).\n\n\
-    Exit codes: 0 they are there; 2 they are not, and what began was taken down.")]
+    Exit codes: 0 they are there; 2 they are not, and what began was taken down."
+)]
 pub struct VantageUp {
     /// The provider
     #[command(flatten)]
@@ -116,7 +118,9 @@ pub struct VantageDown {
 
 /// Arguments of `vantage reap`.
 #[derive(Args)]
-#[command(after_help = "Made to run on a schedule (terraform/modules/reaper). Exit codes: 0 everything was looked at and what was due is ended; 2 not.")]
+#[command(
+    after_help = "Made to run on a schedule (terraform/modules/reaper). Exit codes: 0 everything was looked at and what was due is ended; 2 not."
+)]
 pub struct VantageReap {
     /// The provider
     #[command(flatten)]

@@ -165,7 +165,16 @@ impl Drop for Server {
 
 /// Ends a process and those that it started.
 fn end(mut child: Child) {
-    let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).stderr(Stdio::null()).status();
+    let group = format!("-{}", child.id());
+    let signal = |signal: &str| Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+    let _ = signal("-TERM");
+    for _ in 0..30 {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            break;
+        }
+        std::thread::sleep(TICK);
+    }
+    let _ = signal("-KILL");
     let _ = child.wait();
 }
 
@@ -227,7 +236,11 @@ impl Shared {
 
     /// The instance profile of a live instance.
     pub(crate) fn profile(&self) -> Option<String> {
-        held(&self.model).instances.values().filter(|i| matches!(i.state, "pending" | "running")).find_map(|i| i.launch.profile.clone())
+        held(&self.model)
+            .instances
+            .values()
+            .filter(|i| matches!(i.state, "pending" | "running"))
+            .find_map(|i| i.launch.profile.clone())
     }
 
     /// An instance shuts itself down.
@@ -263,12 +276,16 @@ fn numbered<'f>(form: &'f BTreeMap<String, String>, prefix: &'f str) -> impl Ite
 }
 
 fn tags(form: &BTreeMap<String, String>, prefix: &str) -> Tags {
-    let of = |at: String| Some((form.get(&format!("{at}.Key"))?.clone(), form.get(&format!("{at}.Value")).cloned().unwrap_or_default()));
+    let of = |at: String| {
+        Some((form.get(&format!("{at}.Key"))?.clone(), form.get(&format!("{at}.Value")).cloned().unwrap_or_default()))
+    };
     numbered(form, prefix).filter_map(of).collect()
 }
 
 fn filters(form: &BTreeMap<String, String>) -> Tags {
-    let of = |at: String| Some((form.get(&format!("{at}.Name"))?.strip_prefix("tag:")?.to_owned(), form.get(&format!("{at}.Value.1"))?.clone()));
+    let of = |at: String| {
+        Some((form.get(&format!("{at}.Name"))?.strip_prefix("tag:")?.to_owned(), form.get(&format!("{at}.Value.1"))?.clone()))
+    };
     numbered(form, "Filter").filter_map(of).collect()
 }
 
@@ -283,7 +300,10 @@ fn launch(form: &BTreeMap<String, String>, region: &str) -> Launch {
         image: get("ImageId").unwrap_or_default(),
         kind: get("InstanceType").unwrap_or_default(),
         subnet: get("SubnetId").or_else(|| get(&format!("{interface}.SubnetId"))),
-        user_data: STANDARD.decode(get("UserData").unwrap_or_default()).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default(),
+        user_data: STANDARD
+            .decode(get("UserData").unwrap_or_default())
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+            .unwrap_or_default(),
         tags: specifications.filter_map(of).collect(),
         shutdown_terminates: get("InstanceInitiatedShutdownBehavior").as_deref() == Some("terminate"),
         credits: get("CreditSpecification.CpuCredits"),
@@ -296,7 +316,8 @@ fn launch(form: &BTreeMap<String, String>, region: &str) -> Launch {
 
 /// The region that a signature is for.
 fn region(request: &Request) -> String {
-    let signature = request.headers().iter().find(|h| h.field.equiv("Authorization")).map(|h| h.value.to_string()).unwrap_or_default();
+    let signature =
+        request.headers().iter().find(|h| h.field.equiv("Authorization")).map(|h| h.value.to_string()).unwrap_or_default();
     signature.split_once("Credential=").and_then(|(_, rest)| rest.split('/').nth(2)).unwrap_or("nowhere").to_owned()
 }
 

@@ -1,6 +1,6 @@
 //! `fake-ec2`: the model over HTTP, for tests in other processes. Runs until it is killed.
 //!
-//!   fake-ec2 --listen ADDRESS:PORT --folder FOLDER [--boot SECONDS] [--program FILE] [--parameter NAME=FILE]… [-- LAUNCHER…]
+//!   fake-ec2 --listen ADDRESS:PORT --folder FOLDER [--boot SECONDS] [--own-end no] [--program FILE] [--parameter NAME=FILE]… [-- LAUNCHER…]
 
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ fn main() {
             "--listen" => setup.listen = value,
             "--folder" => setup.folder = PathBuf::from(value),
             "--program" => setup.program = Some(PathBuf::from(value)),
+            // Instances do not end by themselves, however their script was told to.
+            "--own-end" => character.script_runs = value != "no",
             "--boot" => character.boot = value.parse().expect("seconds"),
             "--parameter" => {
                 let (name, file) = value.split_once('=').expect("NAME=FILE");

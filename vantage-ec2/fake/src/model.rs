@@ -230,9 +230,11 @@ impl Model {
         match (self.trouble)(action, region, subnet) {
             Trouble::Throttled => Err(said(503, "RequestLimitExceeded", "Request limit exceeded.")),
             Trouble::Broken => Err(said(500, "InternalError", "An internal error has occurred")),
-            Trouble::Full if action == "RunInstances" => {
-                Err(said(500, "InsufficientInstanceCapacity", "We currently do not have sufficient capacity in the Availability Zone."))
-            }
+            Trouble::Full if action == "RunInstances" => Err(said(
+                500,
+                "InsufficientInstanceCapacity",
+                "We currently do not have sufficient capacity in the Availability Zone.",
+            )),
             trouble => Ok(trouble),
         }
     }
@@ -336,13 +338,20 @@ impl Model {
     ///
     /// # Errors
     /// Trouble.
-    pub fn describe_instances(&mut self, region: &str, filters: &Tags, page: Option<&str>) -> Result<(Vec<Instance>, Option<String>), Refused> {
+    pub fn describe_instances(
+        &mut self,
+        region: &str,
+        filters: &Tags,
+        page: Option<&str>,
+    ) -> Result<(Vec<Instance>, Option<String>), Refused> {
         let trouble = self.before("DescribeInstances", region, None)?;
         if trouble == Trouble::Lost {
             return Err(Refused::NoAnswer);
         }
         // What has ended an hour ago is forgotten.
-        let known = |i: &&Instance| i.visible_from <= self.now && i.ended.is_none_or(|ended| i.state == "stopped" || ended + 3_600 > self.now);
+        let known = |i: &&Instance| {
+            i.visible_from <= self.now && i.ended.is_none_or(|ended| i.state == "stopped" || ended + 3_600 > self.now)
+        };
         let of = |i: &&Instance| i.launch.region == region && filters.iter().all(|(key, value)| i.tags.get(key) == Some(value));
         let all = self.instances.values().filter(known).filter(of).cloned().collect();
         self.paged(all, page)
@@ -352,14 +361,22 @@ impl Model {
     ///
     /// # Errors
     /// Trouble.
-    pub fn describe_things(&mut self, kind: &str, region: &str, filters: &Tags, page: Option<&str>) -> Result<(Vec<Thing>, Option<String>), Refused> {
+    pub fn describe_things(
+        &mut self,
+        kind: &str,
+        region: &str,
+        filters: &Tags,
+        page: Option<&str>,
+    ) -> Result<(Vec<Thing>, Option<String>), Refused> {
         let action = if kind == "vol" { "DescribeVolumes" } else { "DescribeNetworkInterfaces" };
         if self.before(action, region, None)? == Trouble::Lost {
             return Err(Refused::NoAnswer);
         }
         let things = if kind == "vol" { &self.volumes } else { &self.interfaces };
         let visible = |t: &&Thing| t.of.as_ref().is_none_or(|of| self.instances[of].visible_from <= self.now);
-        let of = |t: &&Thing| t.deleted.is_none() && t.region == region && filters.iter().all(|(key, value)| t.tags.get(key) == Some(value));
+        let of = |t: &&Thing| {
+            t.deleted.is_none() && t.region == region && filters.iter().all(|(key, value)| t.tags.get(key) == Some(value))
+        };
         let all = things.values().filter(of).filter(visible).cloned().collect();
         self.paged(all, page)
     }

@@ -9,7 +9,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn tag_set(tags: &Tags) -> String {
-    let item = |(key, value): (&String, &String)| format!("<item><key>{}</key><value>{}</value></item>", escaped(key), escaped(value));
+    let item =
+        |(key, value): (&String, &String)| format!("<item><key>{}</key><value>{}</value></item>", escaped(key), escaped(value));
     format!("<tagSet>{}</tagSet>", tags.iter().map(item).collect::<String>())
 }
 

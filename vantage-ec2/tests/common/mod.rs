@@ -38,7 +38,12 @@ impl<'m> Process<'m> {
     }
 
     /// Whether the call comes about; what the dead call does nothing.
-    fn call<T>(&self, call: &'static str, region: &str, make: impl FnOnce(&mut Model) -> Result<T, Refused>) -> Result<T, Failed> {
+    fn call<T>(
+        &self,
+        call: &'static str,
+        region: &str,
+        make: impl FnOnce(&mut Model) -> Result<T, Refused>,
+    ) -> Result<T, Failed> {
         let failed = |kind, code: &str, message: &str| {
             let (region, code, message) = (region.to_owned(), code.to_owned(), message.to_owned());
             Failed { kind, call, region, code, message }
@@ -142,7 +147,8 @@ impl Cloud for Process<'_> {
     }
 
     fn instances(&self, region: &str, of: &Of, page: Option<&str>) -> Result<Page<Instance>, Failed> {
-        let (items, next) = self.call("DescribeInstances", region, |model| model.describe_instances(region, &filters(of), page))?;
+        let (items, next) =
+            self.call("DescribeInstances", region, |model| model.describe_instances(region, &filters(of), page))?;
         Ok(Page { items: items.iter().map(instance).collect(), next })
     }
 
@@ -169,7 +175,8 @@ impl Cloud for Process<'_> {
 
 /// Settings of the tests.
 pub fn settings(more: &serde_json::Value) -> provider::Settings {
-    let mut all = serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1"], "instance_profile": "whostalled-vantage"});
+    let mut all =
+        serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1"], "instance_profile": "whostalled-vantage"});
     let object = all.as_object_mut().expect("an object");
     object.extend(more.as_object().expect("an object").clone());
     object.clone()
