@@ -41,6 +41,7 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
             let fleet = Reached::connect(&args.nats, std::path::Path::new("results"))?;
             let mut raised = raising.up(&fleet, &stop, &mut |line| show(line, json))?;
             raised.keep();
+            finish(json);
         }
         VantageVerb::List(args) => asked(&args.of, Ask::List { run: args.run.clone() }, &stop)?,
         VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone() }, &stop)?,

@@ -1,7 +1,7 @@
 //! What an order costs at most. In: a type, a region, how many for how long. Out: US dollars, and what is counted.
 //!
-//! On-demand prices of Linux as AWS published them (aws.amazon.com/ec2/pricing/on-demand, November 2025); `usd_per_hour` of the settings goes
-//! before them.
+//! On-demand list prices of Linux, written down by hand in 2025 and compared with no price list since: aws.amazon.com/ec2/pricing/on-demand has
+//! them. `usd_per_hour` of the settings goes before them.
 
 use crate::settings::Settings;
 
@@ -50,9 +50,7 @@ pub fn price(settings: &Settings) -> Option<Price> {
     }
     let (_, _, instance) = INSTANCES.iter().find(|(at, of, _)| at == region && of == kind)?;
     let (address, counted) = if *public_address { (ADDRESS, ", public IPv4 address") } else { (0.0, "") };
-    let what = format!(
-        "{kind} in {region}, its disk{counted}, on demand as published in November 2025; traffic and tax are not counted"
-    );
+    let what = format!("{kind} in {region}, its disk{counted}, at list prices of 2025; traffic and tax are not counted");
     Some(Price { usd_per_hour: instance + address + DISK, what })
 }
 

@@ -25,6 +25,7 @@ const GRACE: u64 = 300;
 struct Seen {
     up: u32,
     up_failed: u32,
+    burned: u32,
     full: u32,
     killed: u32,
     stopped: u32,
@@ -127,7 +128,8 @@ impl Schedule<'_> {
                 fails: self.rng.f64() < 0.05,
             };
         }
-        let more = serde_json::json!({"subnets": subnets, "reaped_within_minutes": REAPED_WITHIN / 60});
+        let burn = self.rng.f64() < 0.2;
+        let more = serde_json::json!({"subnets": subnets, "burn": burn, "reaped_within_minutes": REAPED_WITHIN / 60});
         let caps = Caps { instances: 10, hours: 3.0, usd: 5.0 };
         let (killed_at, stopped_at) = (self.killed_at(40, 0.3), self.killed_at(40, 0.2));
         let request = up(&self.run, vantages, self.expires, caps, settings(&more));
@@ -142,6 +144,12 @@ impl Schedule<'_> {
         let dead = process.is_dead();
         (self.printed, self.rate) = (printed, rate);
         self.note(&lines, dead);
+        if burn && lines.last() == Some(&Line::Done) && !dead {
+            let burned =
+                |line: &Line| matches!(line, Line::Progress { done: Some(done), of: Some(of), .. } if done == of && *of == 37.5);
+            assert!(lines.iter().any(burned), "it is said when all is burned: {lines:?}");
+            self.seen.burned += 1;
+        }
         if lines.last() == Some(&Line::Done) && !dead {
             assert_eq!(self.live().len(), vantages as usize, "what is said to be up is up, once each: {lines:?}");
         }
@@ -206,10 +214,13 @@ fn nothing_is_left_and_nothing_costs_more_than_was_said() {
     }
     println!("{schedules} schedules: {seen:?}");
     if schedules >= 1_000 {
-        let Seen { up, up_failed, full, killed, stopped, down, never_down, ended_themselves, reaped, parts_reaped, .. } = seen;
+        let Seen {
+            up, up_failed, burned, full, killed, stopped, down, never_down, ended_themselves, reaped, parts_reaped, ..
+        } = seen;
         for (what, n) in [
             ("up", up),
             ("up failed", up_failed),
+            ("burned", burned),
             ("full", full),
             ("killed", killed),
             ("stopped", stopped),

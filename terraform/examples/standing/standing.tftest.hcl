@@ -1,6 +1,17 @@
 # With a mock in place of AWS: what is wired to what.
 
-mock_provider "aws" {}
+# The provider refuses to pass on what is no ARN, mocked or not.
+mock_provider "aws" {
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/mocked" }
+  }
+  mock_resource "aws_ecs_cluster" {
+    defaults = { arn = "arn:aws:ecs:eu-central-1:123456789012:cluster/mocked" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = { arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/mocked:1" }
+  }
+}
 
 variables {
   region         = "eu-central-1"
