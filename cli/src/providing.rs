@@ -163,10 +163,8 @@ impl Program {
 
 /// Tells a provider to stop when we are told to.
 fn pass_on(pid: u32, stop: &AtomicBool, ended: &AtomicBool) {
-    // What was told before it began does not concern it: it may be the taking down.
-    let before = stop.load(Ordering::Relaxed);
     while !ended.load(Ordering::Relaxed) {
-        if !before && stop.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
             signal(pid);
             return;
         }
@@ -274,8 +272,6 @@ mod tests {
             asked(script, None, &stop).1
         });
         assert!(matches!(done, Err(NotProvided::Wrong(Wrong { fault: Fault::Interrupted, .. }))), "{done:?}");
-        let (_, done) = asked("sleep 0.5; echo '{\"say\":\"done\"}'", None, &stop);
-        assert!(done.is_ok(), "what is asked after the stop is the taking down: {done:?}");
     }
 
     #[test]

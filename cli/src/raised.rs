@@ -72,7 +72,8 @@ impl Raising<'_> {
             }
             heard(line);
         });
-        // Dropping it takes down what a provider began and left.
+        // What a provider began and left, or says nothing of, is taken down where `raised` is dropped.
+        raised.kept = matches!(&done, Err(NotProvided::Wrong(wrong)) if wrong.left.is_empty());
         done?;
         for wanted in &self.vantages {
             let found = there.iter().find(|vantage| vantage.name == wanted.name && vantage.reach.is_some());
