@@ -167,12 +167,6 @@ pub struct Run {
     /// The server of the fleet
     #[command(flatten)]
     pub nats: Nats,
-    /// Settings of providers, for vantages that are brought up: TOML, a table for each, as `[ec2]`
-    #[arg(long, value_name = "FILE", help_heading = "Vantages that are brought up")]
-    pub settings: Option<PathBuf>,
-    /// Caps of vantages that are brought up
-    #[command(flatten, next_help_heading = "Vantages that are brought up")]
-    pub most: Most,
     /// Do without packets, though this host would permit them
     #[arg(long)]
     pub no_capture: bool,
@@ -185,6 +179,12 @@ pub struct Run {
     /// Print the verdict as JSON on standard output
     #[arg(long)]
     pub json: bool,
+    /// Settings of providers, for vantages that are brought up: TOML, a table for each, as `[ec2]`
+    #[arg(long, value_name = "FILE", help_heading = "Vantages that are brought up")]
+    pub settings: Option<PathBuf>,
+    /// Caps of vantages that are brought up
+    #[command(flatten, next_help_heading = "Vantages that are brought up")]
+    pub most: Most,
 }
 
 fn cpus(text: &str) -> Result<f64, String> {

@@ -67,8 +67,18 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The program of the provider `name`: beside this one, else on the path.
+    /// The program of the provider `name`: beside this one, else on the path; or the one at the path `name`, which has a `/`.
     pub(crate) fn find(name: &str) -> Result<Self, NotProvided> {
+        if name.contains('/') {
+            let path = PathBuf::from(name);
+            let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+            let own = file.strip_prefix("whostalled-vantage-").unwrap_or(&file).to_owned();
+            return if path.is_file() {
+                Ok(Self { name: own, path })
+            } else {
+                Err(NotProvided::NoProgram { name: own, program: name.to_owned() })
+            };
+        }
         let file = program(name).map_err(NotProvided::Name)?;
         let beside = std::env::current_exe().ok().map(|own| own.with_file_name(&file));
         let on_path = std::env::var_os("PATH").unwrap_or_default();

@@ -125,7 +125,7 @@ pub(crate) fn raised_for(
     let mut orders: Vec<(String, Settings, Vec<Wanted>)> = Vec::new();
     for spec in &scenario.vantages {
         let Some(by) = spec.provided_by() else { continue };
-        let mut settings = settings_of(by, args.settings.as_deref(), &[])?;
+        let mut settings = settings_of(&Program::find(by)?.name, args.settings.as_deref(), &[])?;
         settings.extend(spec.settings.clone());
         let named = spec.host.as_ref().unwrap_or(&spec.name);
         let wanted = Wanted { name: spec.name.clone(), agent: agent(named, args.nats.nats.is_some()) };

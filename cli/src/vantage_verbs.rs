@@ -19,9 +19,10 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
     let stop = stopped()?;
     match verb {
         VantageVerb::Up(args) => {
+            let (program, settings) = of(&args.of)?;
             let raising = Raising {
-                program: Program::find(&args.of.provider)?,
-                settings: of(&args.of)?,
+                program,
+                settings,
                 run: args.run.clone().unwrap_or_else(|| run_id("standing")),
                 vantages: args
                     .name
@@ -51,14 +52,17 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
 }
 
 fn asked(args: &OfProvider, ask: Ask, stop: &AtomicBool) -> Result<(), Failure> {
-    let request = Request::new(ask, args.dry_run, of(args)?);
-    Program::find(&args.provider)?.ask(&request, None, stop, &mut |line| show(line, args.json))?;
+    let (program, settings) = of(args)?;
+    let request = Request::new(ask, args.dry_run, settings);
+    program.ask(&request, None, stop, &mut |line| show(line, args.json))?;
     finish(args.json);
     Ok(())
 }
 
-fn of(args: &OfProvider) -> Result<provider::Settings, Failure> {
-    Ok(settings_of(&args.provider, args.settings.as_deref(), &args.set)?)
+fn of(args: &OfProvider) -> Result<(Program, provider::Settings), Failure> {
+    let program = Program::find(&args.provider)?;
+    let settings = settings_of(&program.name, args.settings.as_deref(), &args.set)?;
+    Ok((program, settings))
 }
 
 /// The agent that a vantage is, where it joins a fleet.

@@ -64,6 +64,10 @@ fn caps_are_held_before_a_provider_is_asked() {
         let (code, _, err) = ask(folder.path(), &[&["up", "--provider", "box"], more].concat());
         assert!(code == Some(2) && err.contains(words), "{more:?}: {err}");
     }
+    let path = folder.path().join("whostalled-vantage-box").display().to_string();
+    assert_eq!(ask(folder.path(), &["list", "--provider", &path, "--dry-run"]).0, Some(0), "a path is one, too");
+    let (code, _, err) = ask(folder.path(), &["list", "--provider", "./none"]);
+    assert!(code == Some(2) && err.contains("./none"), "{err}");
     let (code, _, err) = ask(folder.path(), &["list", "--provider", "no-such"]);
     assert!(code == Some(2) && err.contains("whostalled-vantage-no-such"), "{err}");
 }

@@ -23,8 +23,8 @@ pub enum VantageVerb {
 /// A provider and its settings.
 #[derive(Args, Clone, Debug)]
 pub struct OfProvider {
-    /// The provider: `ec2`, or any NAME for which a program whostalled-vantage-NAME lies beside this one or on the PATH
-    #[arg(long, value_name = "NAME")]
+    /// The provider: `ec2`, or any NAME for which a program whostalled-vantage-NAME lies beside this one or on the PATH; or the path of one
+    #[arg(long, value_name = "NAME|PATH")]
     pub provider: String,
     /// Settings of providers, TOML: a table for each, as `[ec2]`
     #[arg(long, value_name = "FILE")]
