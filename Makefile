@@ -50,7 +50,7 @@ test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ deny: ## Licences, bans and sources of what we depend on
 	cargo xtask deny check licenses bans sources
 
 shellcheck: ## Shell scripts
-	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist .ci)
+	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist terraform .ci)
 
 unit: ## Unit tests, golden files, captures of others
 	cargo test --locked --workspace --quiet
@@ -86,7 +86,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly fuzz-smoke scenarios failures run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test python-tools terraform fuzz-smoke scenarios failures run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -127,6 +127,27 @@ anywhere: build ## Seven scenarios in process, over ssh and over NATS from twent
 
 run-anywhere: build ## Real targets on loopback, from here and over ssh, as root and as an ordinary user
 	$(call e2e,run_anywhere,600)
+
+# moto, the AWS CLI and grpc come from PyPI where they are not installed.
+PYTHON_TOOLS := $(CURDIR)/target/python-tools
+ec2 ec2-test terraform: export PATH := $(PYTHON_TOOLS)/bin:$(PATH)
+python-tools:
+	@command -v moto_server >/dev/null && command -v aws >/dev/null && python3 -c 'import grpc, grpc_tools' 2>/dev/null || { \
+	    python3 -m venv $(PYTHON_TOOLS) && $(PYTHON_TOOLS)/bin/pip install -q 'moto[ec2,server]' awscli grpcio grpcio-tools; }
+
+ec2: ec2-test build ## The provider for EC2: the flagship on an instance that a model of EC2 launches into the lab; interrupted, killed, reaped
+	$(call e2e,ec2,1200)
+
+ec2-build: ## vantage-ec2 and the model of EC2, in a workspace of their own (minutes)
+	cd vantage-ec2 && cargo build --locked --workspace
+
+ec2-test: ec2-build python-tools ## Its unit tests, 10,000 random schedules, an endpoint of our own, moto; lints, licences
+	cd vantage-ec2 && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd vantage-ec2 && cargo test --locked --workspace --quiet
+	cargo xtask deny --manifest-path vantage-ec2/Cargo.toml check --config vantage-ec2/deny.toml licenses bans sources
+
+terraform: python-tools ## Modules for AWS, without AWS: format, names, types, wiring, tests with mocks
+	terraform/offline/check
 
 compare: build ## Two edges compared: OpenSSL's servers, and the action for GitHub's runner
 	$(call e2e,compare,300)

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         cpus: 4,
         clock,
         permits,
+        spin: None,
     };
     let json = say("vantage", &hello)?;
     // Whoever reads a Hello looks at its version before anything else is said.

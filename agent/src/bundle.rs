@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::hello::Clock;
+use crate::hello::{Clock, Spin};
 
 /// One end of one batch.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Bundle {
     pub late_ns: Option<u64>,
     /// The clock that all this is stamped by.
     pub clock: Clock,
+    /// How long a piece of work of fixed size took behind the batch; absent where nobody timed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spin: Option<Spin>,
 }
 
 /// What one client said.

@@ -22,6 +22,25 @@ pub struct Hello {
     pub clock: Clock,
     /// What its host lets it do.
     pub permits: Permits,
+    /// How long a piece of work of fixed size takes there; absent where nobody timed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spin: Option<Spin>,
+}
+
+/// A loop of fixed size, timed on the wall clock several times: a CPU that is taken away, by a hypervisor that says nothing of it (steal) or
+/// for want of credits, stretches it. Compared with the least of the same host, never with another host's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Spin {
+    /// Rounds of the loop.
+    pub rounds: u64,
+    /// How often it was timed.
+    pub n: u32,
+    /// The shortest, in nanoseconds.
+    pub least_ns: u64,
+    /// The median.
+    pub median_ns: u64,
+    /// The longest.
+    pub most_ns: u64,
 }
 
 impl Hello {

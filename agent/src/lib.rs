@@ -22,7 +22,7 @@ mod watching;
 
 pub use bundle::{Bundle, ClientEnd, LogLine, Losses, Pcapng, Sampled, Trace};
 pub use client::{ClientKind, ClientSpec, MOST_CLIENTS, TlsVersion};
-pub use hello::{Clock, ClockError, Hello, Permits, UnknownVersion, VERSION};
+pub use hello::{Clock, ClockError, Hello, Permits, Spin, UnknownVersion, VERSION};
 pub use message::{Answer, Ask};
 pub use plan::{
     BeforeTls, Clients, Destination, Family, Go, Load, MOST_EXCHANGES, Pause, PauseBefore, Plan, Ready, Speaker, Stops,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use settings::Time;
 use whostalled_agent::{
     Answer, Ask, Bundle, ClientEnd, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Load,
-    LogLine, Losses, Pause, PauseBefore, Pcapng, Permits, Plan, Ready, Sampled, Stops, TlsVersion, Trace, VERSION,
+    LogLine, Losses, Pause, PauseBefore, Pcapng, Permits, Plan, Ready, Sampled, Spin, Stops, TlsVersion, Trace, VERSION,
 };
 
 /// One of each message.
@@ -66,6 +66,7 @@ fn conversation() -> Conversation {
             cpus: 4,
             clock: clock.clone(),
             permits: Permits { quotas: true, real_time: false, no_packets: None },
+            spin: None,
         },
         plan: Plan { batch: 1, clients: Some(clients), load: None },
         watch: Plan { batch: 1, clients: None, load: None },
@@ -94,6 +95,7 @@ fn conversation() -> Conversation {
             losses,
             late_ns: Some(1_200),
             clock,
+            spin: None,
         },
     }
 }
@@ -151,6 +153,8 @@ fn what_later_releases_added_is_read_back() {
     }
     hello.permits.no_packets = Some("CAP_NET_RAW is missing".into());
     bundle.gave_up.push("no quota".into());
+    let spin = Spin { rounds: 200_000, n: 16, least_ns: 330_000, median_ns: 340_000, most_ns: 10_000_000 };
+    (hello.spin, bundle.spin) = (Some(spin), Some(spin));
     for ask in [Ask::Prepare(Box::new(plan)), Ask::Go(Go { at: None }), Ask::Collect, Ask::Time] {
         let line = serde_json::to_string(&ask).expect("it can be written");
         assert!(!line.contains('\n') && serde_json::from_str::<Ask>(&line).expect("it can be read") == ask, "{line}");

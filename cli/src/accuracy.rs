@@ -11,6 +11,7 @@ use crate::args::Accuracy;
 use crate::exit;
 use crate::fleets::Reached;
 use crate::run::{once, read};
+use crate::vantage_verbs::stopped;
 
 /// Runs of a scenario that may say nothing (void, or a fault that was not done) before one is counted all the same.
 const MOST_VOID: u32 = 3;
@@ -26,7 +27,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let drawing = args.draw.map(|seed| stacks(&args.results).map(|stacks| (seed, stacks))).transpose()?;
     let privilege = lab::rootless::enter()?;
-    let no_fleet = Reached::none();
+    let (no_fleet, stop) = (Reached::none(), stopped()?);
     let (mut by_scenario, mut by_run, mut all) = (String::new(), String::new(), Sum::default());
     for path in &args.scenarios {
         let scenario = read(path, &[])?;
@@ -39,7 +40,7 @@ pub fn accuracy(args: &Accuracy) -> Result<u8, Box<dyn std::error::Error>> {
             if let Some(drawn) = &drawn {
                 eprintln!("{} #{trial}: {drawn}", scenario.name);
             }
-            let outcome = once(&changed, &args.results, privilege, false, &no_fleet)?;
+            let outcome = once(&changed, &args.results, privilege, false, &no_fleet, &[], &stop)?;
             let is_done = done(&changed, &outcome);
             if sum.void < MOST_VOID && (outcome.record.footing.void.is_some() || !is_done) {
                 sum.void += 1;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod always;
+mod vantages;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use explain::filter::{Host, Label, Name};
 
 pub use always::{Capture, CaptureAsk, Incidents, Watch, WatchAsk, WatchedFleet};
+pub use vantages::{Most, OfProvider, VantageDown, VantageList, VantageReap, VantageUp, VantageVerb};
 
 /// Who stalled: the client, the network or the edge?
 #[derive(Parser)]
@@ -57,6 +59,12 @@ pub enum Verb {
     },
     /// Be a vantage: take plans and hand over what was measured (over NATS; or started by `run --vantage ssh:HOST`)
     Agent(Agent),
+    /// Vantages in somebody's cloud, through a provider: bring them up, list them, take them down, reap what has outlived its time
+    Vantage {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Box<VantageVerb>,
+    },
     /// Run commands in the lab, clean up after it
     Lab {
         /// What to do.
@@ -122,8 +130,8 @@ pub struct Run {
     /// Rounds: how many times each cell (vantage and target) is measured
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Where clients run: `here`, `ssh:HOST`, `fleet:AGENT` (also a group, or `*`); with a scenario file also one of its vantages alone,
-    /// or NAME=ssh:HOST (may be repeated)
+    /// Where clients run: `here`, `ssh:HOST`, `fleet:AGENT` (also a group, or `*`), `ec2:REGION/TYPE` (brought up for the run); with a
+    /// scenario file also one of its vantages alone, or NAME=ssh:HOST (may be repeated)
     #[arg(long)]
     pub vantage: Vec<String>,
     /// With a scenario file: only this target, or NAME=URL in its place (may be repeated)
@@ -173,6 +181,12 @@ pub struct Run {
     /// Print the verdict as JSON on standard output
     #[arg(long)]
     pub json: bool,
+    /// Settings of providers, for vantages that are brought up: TOML, a table for each, as `[ec2]`
+    #[arg(long, value_name = "FILE", help_heading = "Vantages that are brought up")]
+    pub settings: Option<PathBuf>,
+    /// Caps of vantages that are brought up
+    #[command(flatten, next_help_heading = "Vantages that are brought up")]
+    pub most: Most,
 }
 
 fn cpus(text: &str) -> Result<f64, String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use analysis::key::Key;
 use fleet::{AskRecorder, Fleet, Log, Name, Receiving, Reports, SILENCE, Server, Serving, Tls, receive, serve};
@@ -140,6 +140,21 @@ impl Reached {
     fn meant(&self, pattern: &str) -> Result<Vec<String>, Failure> {
         let fleet = self.0.as_ref().ok_or("a vantage is of a fleet: name its server, --nats tls://HOST:4222")?;
         Ok(fleet.meant(pattern)?.iter().map(ToString::to_string).collect())
+    }
+
+    /// Waits until an agent is there.
+    pub(crate) fn await_agent(&self, agent: &str, patience: Duration, stop: &AtomicBool) -> Result<(), Failure> {
+        let fleet = self.0.as_ref().ok_or("name the server of the fleet, --nats tls://HOST:4222")?;
+        let until = Instant::now() + patience;
+        while !stop.load(Ordering::Relaxed) {
+            if fleet.present()?.iter().any(|present| present.name.as_str() == agent) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(format!("nobody of that name in {} s", patience.as_secs()).into());
+            }
+        }
+        Err("told to stop".into())
     }
 
     /// Asks the recorder beside an agent.

@@ -15,9 +15,12 @@ mod importing;
 mod library;
 mod new;
 mod probe;
+mod providing;
+mod raised;
 mod recording;
 mod run;
 mod saying;
+mod vantage_verbs;
 mod vantages;
 mod version;
 mod watching;
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         }
         args::Verb::Doctor { json } => vantages::doctor(json),
         args::Verb::Agent(args) => vantages::agent(&args),
+        args::Verb::Vantage { verb } => vantage_verbs::vantage(&verb),
         args::Verb::Schema => said(run::schema()),
     };
     match result {

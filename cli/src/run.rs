@@ -10,6 +10,7 @@ use analysis::key::Key;
 use explain::imported::{open, sniff};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
+use records::run::Provided;
 use repro::client::{ClientKind, ClientSpec};
 use repro::lab_run::LabRun;
 use repro::places::{Elsewhere, Instead, NoPlace, Place, Wanted};
@@ -22,6 +23,8 @@ use settings::words::visible;
 
 use crate::args::{LabCommand, Run};
 use crate::fleets::Reached;
+use crate::raised::raised_for;
+use crate::vantage_verbs::stopped;
 use crate::{exit, saying};
 
 /// Clients at once, where nobody says how many.
@@ -29,15 +32,22 @@ const CLIENTS: usize = 8;
 
 /// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
+    let stop = stopped()?;
     let fleet = Reached::connect(&args.nats, &args.results)?;
-    let scenario = wanted(args, &fleet)?;
+    let mut scenario = wanted(args, &fleet)?;
     if let Some(path) = &args.save {
         std::fs::write(path, scenario.to_toml()?).map_err(|e| format!("--save {}: {e}", path.display()))?;
     }
     repro::ready(&scenario, &args.results)?;
     // Real hosts are reached through this process's own network; the lab is a network of its own.
     let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
-    let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet)?;
+    let mut all = raised_for(args, &mut scenario, &fleet, &stop)?;
+    let provided: Vec<Provided> = all.iter().flat_map(|(_, provided)| provided.clone()).collect();
+    let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet, &provided, &stop);
+    // Nothing costs while somebody reads.
+    let left: Vec<String> = all.iter_mut().filter_map(|(raised, _)| raised.down().err()).map(|error| error.to_string()).collect();
+    let outcome = outcome?;
+    left.iter().for_each(|left| eprintln!("whostalled: {left}"));
     if args.json {
         saying::line(serde_json::to_string_pretty(&outcome.record)?)?;
     } else {
@@ -52,7 +62,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     let nothing_worked = footing.clients > 0 && outcome.succeeded == 0 && outcome.record.expectations.is_empty();
     Ok(match &footing.void {
         Some(_) => exit::HARNESS,
-        None if !footing.missing.is_empty() => exit::HARNESS,
+        None if !footing.missing.is_empty() || !left.is_empty() => exit::HARNESS,
         None if nothing_worked => exit::FAILED,
         None if outcome.record.held() => exit::HELD,
         None => exit::FAILED,
@@ -192,13 +202,9 @@ pub fn once(
     privilege: Privilege,
     no_capture: bool,
     fleet: &Reached,
+    provided: &[Provided],
+    interrupted: &AtomicBool,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // A second signal ends the process at once; namespaces and children go with it.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&interrupted))?;
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} {msg} {elapsed}")?);
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
@@ -219,7 +225,8 @@ pub fn once(
         no_capture,
         fleet: Some(&reach),
         recorders: Some(&recorders),
-        interrupted: &interrupted,
+        provided,
+        interrupted,
         progress: &progress,
         page: &report::html::page,
     };

@@ -112,6 +112,7 @@ impl Vantage for Fake {
             losses: Losses::default(),
             late_ns: None,
             clock: host::clock(agent::ClockError::Unknown),
+            spin: None,
         })
     }
 }

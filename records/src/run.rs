@@ -23,8 +23,79 @@ pub struct Manifest<S = serde_json::Value> {
     /// Clocks of vantages on other hosts, against the controller's, when they were reached.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub clocks: Vec<ClockAhead>,
+    /// What each vantage said of its host when it was reached; absent in files that are older than this field.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hosts: Vec<HostSaid>,
+    /// Vantages that a provider brought up for the run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub provided: Vec<Provided>,
     /// What was to be run.
     pub scenario: S,
+}
+
+/// What a vantage said of its host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HostSaid {
+    /// The vantage.
+    pub vantage: String,
+    /// Its kernel.
+    pub kernel: String,
+    /// What that kernel keeps time by.
+    pub clock_source: String,
+    /// CPUs that its programs may use.
+    pub cpus: usize,
+    /// How long its loop of fixed size took before the run; absent where it was not timed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spin: Option<SpinTimed>,
+}
+
+/// A loop of fixed size, timed on a vantage's steady clock, in milliseconds. It is compared with the same host's alone.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SpinTimed {
+    /// How often it was timed.
+    pub n: u32,
+    /// The shortest.
+    pub least_ms: f64,
+    /// The median.
+    pub median_ms: f64,
+    /// The longest.
+    pub most_ms: f64,
+}
+
+/// A host's loop behind one batch, and the CPU time that its hypervisor had taken by its kernel's account: a line of `events.ndjson`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SpinEvent {
+    /// What happened: [`SpinEvent::EVENT`].
+    pub event: String,
+    /// Round of the scenario, from 1.
+    pub round: u32,
+    /// Vantage.
+    pub vantage: String,
+    /// Target.
+    pub target: String,
+    /// The loop.
+    pub spin: SpinTimed,
+    /// Stolen while the batch's clients ran, in milliseconds; absent where the kernel was not asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stolen_ms: Option<f64>,
+}
+
+impl SpinEvent {
+    /// The word for it in `events.ndjson`.
+    pub const EVENT: &str = "spin";
+}
+
+/// A vantage that a provider brought up.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Provided {
+    /// The vantage.
+    pub vantage: String,
+    /// Its provider.
+    pub provider: String,
+    /// What its cloud calls it.
+    pub id: String,
+    /// What the provider says that bears on measurements.
+    pub facts: serde_json::Value,
 }
 
 /// How far the clock of a vantage is ahead of the controller's.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::{Bundle, ClientEnd, Clients, Destination, Load, LogLine, Losses};
+use agent::{Bundle, ClientEnd, Clients, Destination, Load, LogLine, Losses, Spin};
 use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span};
 use analysis::conversation::handshake::{EdgeLog, Handshake, pairs};
 use analysis::dns::Lookups;
@@ -89,6 +89,10 @@ pub struct Batch {
     pub start: Option<Start>,
     /// How far the edge's clock was ahead of the clients', where both were compared with ours.
     pub edge_ahead: Option<Bounds>,
+    /// How long the clients' host took for its loop of fixed size behind the batch.
+    pub spin: Option<Spin>,
+    /// CPU time that the hypervisor of the clients' host took while they ran; absent where no sample tells.
+    pub stolen_ns: Option<u64>,
 }
 
 /// A start that was to be together with others.
@@ -215,7 +219,8 @@ impl Joining<'_> {
         let edge_ahead = watched.and_then(|watched| clock?.to(watched.clock?));
         let late = seen.late_ns.map(|ns| Span::from_nanos(i64::try_from(ns).unwrap_or(i64::MAX)));
         let start = late.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
-        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead })
+        let (spin, stolen_ns) = (seen.spin, stolen(&seen.clients));
+        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead, spin, stolen_ns })
     }
 }
 
@@ -231,6 +236,12 @@ fn in_order_of_time(frames: &mut [Frame]) {
 }
 
 /// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
+/// What was stolen between the first sample and the last: the counter is the host's, whichever client shows it.
+fn stolen(clients: &[ClientEnd]) -> Option<u64> {
+    let all = || clients.iter().flat_map(|client| &client.trace.samples).map(|sample| sample.steal_ns);
+    Some(all().max()? - all().min()?)
+}
+
 fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let client = handshake.endpoints.client;
     let ours = |c: &&ClientEnd| c.has_port(client.port());
@@ -352,7 +363,8 @@ mod tests {
         fn hello(&self) -> Hello {
             let permits = Permits { quotas: false, real_time: false, no_packets: None };
             let software = "0".into();
-            Hello { version: VERSION, name: self.name.into(), software, kernel: "6".into(), cpus: 1, clock: clock(), permits }
+            let (name, kernel) = (self.name.into(), "6".into());
+            Hello { version: VERSION, name, software, kernel, cpus: 1, clock: clock(), permits, spin: None }
         }
 
         fn prepare(&mut self, plan: &Plan, _: &AtomicBool) -> Result<Ready, vantage::Error> {
@@ -387,6 +399,7 @@ mod tests {
                 losses: Losses { dropped: self.losses[1], ..Losses::default() },
                 late_ns: None,
                 clock: clock(),
+                spin: None,
             })
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::{Destination, Hello};
-use records::run::ClockAhead;
+use records::run::{ClockAhead, HostSaid};
 use vantage::Vantage;
 
 use crate::Error;
 use crate::batch::{Cells, Member, Order};
+use crate::manifest::said;
 use crate::scenario::Scenario;
 use crate::targets::TargetSpec;
 use crate::vantages::Provider;
@@ -18,6 +19,8 @@ pub(crate) struct Ends<'p> {
     pub(crate) hello: Hello,
     vantages: BTreeMap<String, Box<dyn Vantage + 'p>>,
     edges: BTreeMap<String, (Destination, Option<Box<dyn Vantage + 'p>>)>,
+    /// What each vantage said of its host.
+    pub(crate) hosts: Vec<HostSaid>,
     /// Clocks of other hosts.
     pub(crate) clocks: Vec<ClockAhead>,
     /// What vantages said that they must do without.
@@ -35,7 +38,7 @@ impl<'p> Ends<'p> {
     /// If one is wanted that cannot be had, or none is left.
     pub(crate) fn of(provider: &'p dyn Provider, scenario: &Scenario) -> Result<Self, Error> {
         let (mut first, mut clocks, mut gave_up, mut missing) = (None, Vec::new(), Vec::new(), Vec::new());
-        let mut lost = BTreeSet::new();
+        let (mut lost, mut hosts) = (BTreeSet::new(), Vec::new());
         let mut vantages = BTreeMap::new();
         for spec in &scenario.vantages {
             let vantage = match provider.vantage(&spec.name) {
@@ -55,6 +58,7 @@ impl<'p> Ends<'p> {
                 error_ms: ahead.error_ns as f64 / 1e6,
             }));
             gave_up.extend(hello.permits.no_packets.as_ref().map(|why| format!("no packets at {}: {why}", spec.name)));
+            hosts.push(said(&spec.name, &hello));
             first.get_or_insert(hello);
             vantages.insert(spec.name.clone(), vantage);
         }
@@ -65,7 +69,7 @@ impl<'p> Ends<'p> {
             edges.insert(target.name.clone(), (provider.destination(&target.name)?, edge));
         }
         let Some(hello) = first else { return Err(Error::NoVantage(missing)) };
-        Ok(Self { hello, vantages, edges, clocks, gave_up, missing, lost })
+        Ok(Self { hello, hosts, vantages, edges, clocks, gave_up, missing, lost })
     }
 
     /// The targets at which somebody watches.

@@ -8,13 +8,14 @@ use lab::truth::Injected;
 use records::FORMAT;
 use records::handshake::HandshakeRecord;
 use records::lanes::Stamped;
-use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord, Starts};
+use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord, SpinEvent, Starts};
 
 use crate::Error;
 use crate::batch::{Batch, Start};
 use crate::failures::{Failures, reason};
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
+use crate::manifest::timed;
 use crate::run::{Outcome, Page};
 use crate::scenario::{OneOrMore, Scenario};
 use crate::seen::Seen;
@@ -90,6 +91,11 @@ impl Gathered {
             let (event, vantage, target) = (ClientEnded::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
             let ended = ClientEnded { event, round, vantage, target, pid, code, timed_out, said, complained };
             folder.append("events.ndjson", &ended)?;
+        }
+        if let Some(spin) = batch.spin {
+            let (event, vantage, target) = (SpinEvent::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
+            let stolen_ms = batch.stolen_ns.map(|ns| ns as f64 / 1e6);
+            folder.append("events.ndjson", &SpinEvent { event, round, vantage, target, spin: timed(spin), stolen_ms })?;
         }
         self.starts.extend(batch.start);
         self.losses.extend(batch.losses);

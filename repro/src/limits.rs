@@ -147,17 +147,31 @@ impl Scenario {
                 let what = "the lab has no way out: its vantages and real ones cannot be in one run";
                 return wrong("kind", format!("vantage {}: {what}", vantage.name));
             }
+            let named = vantage.provider.is_some();
+            if named != (vantage.kind == Kind::Provider) {
+                let what = format!("vantage {}: `provider` is for the kind \"provider\", which needs it", vantage.name);
+                return wrong(if named { "provider" } else { "kind" }, what);
+            }
+            if !vantage.settings.is_empty() && !vantage.kind.is_provided() {
+                let what = format!("vantage {}: `settings` is for the kinds \"ec2\" and \"provider\"", vantage.name);
+                return wrong("settings", what);
+            }
             match (vantage.kind, &vantage.host) {
-                (Kind::Ssh | Kind::Fleet, _) => {}
+                (Kind::Ssh | Kind::Fleet | Kind::Ec2 | Kind::Provider, _) => {}
                 (Kind::Lab | Kind::Here, Some(_)) => {
-                    return wrong("host", format!("vantage {}: `host` is for the kinds \"ssh\" and \"fleet\"", vantage.name));
+                    return wrong(
+                        "host",
+                        format!("vantage {}: `host` is for the kinds \"ssh\", \"fleet\", \"ec2\" and \"provider\"", vantage.name),
+                    );
                 }
                 (Kind::Lab | Kind::Here, None) => {}
             }
         }
         for (n, target) in self.targets.iter().enumerate() {
             let what = match (self.in_lab(), &target.url) {
-                (true, Some(_)) => "is real, and the lab has no way out: give the vantages kind = \"here\", \"ssh\" or \"fleet\"",
+                (true, Some(_)) => {
+                    "is real, and the lab has no way out: give the vantages kind = \"here\", \"ssh\", \"fleet\" or \"ec2\""
+                }
                 (false, None) => "is a server of the lab, which real vantages cannot reach: give it a `url`",
                 (true, None) | (false, Some(_)) => continue,
             };

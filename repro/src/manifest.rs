@@ -1,13 +1,15 @@
 //! `run.json`: enough to know what was run where.
 
-use agent::Hello;
+use agent::{Hello, Spin};
 use records::FORMAT;
-use records::run::{ClockAhead, Manifest};
+use records::run::{HostSaid, Manifest, Provided, SpinTimed};
 
+use crate::ends::Ends;
 use crate::scenario::Scenario;
 
 /// Of a run whose first vantage said `hello`.
-pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, hello: &Hello, clocks: Vec<ClockAhead>) -> Manifest<&'a Scenario> {
+pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, ends: &Ends<'_>, provided: Vec<Provided>) -> Manifest<&'a Scenario> {
+    let hello = &ends.hello;
     Manifest {
         format: FORMAT,
         run_id: run_id.to_owned(),
@@ -16,9 +18,29 @@ pub fn manifest<'a>(run_id: &str, scenario: &'a Scenario, hello: &Hello, clocks:
         kernel: hello.kernel.clone(),
         clock_source: hello.clock.source.clone(),
         cpus: hello.cpus,
-        clocks,
+        clocks: ends.clocks.clone(),
+        hosts: ends.hosts.clone(),
+        provided,
         scenario,
     }
+}
+
+/// What a vantage said of its host.
+pub(crate) fn said(vantage: &str, hello: &Hello) -> HostSaid {
+    HostSaid {
+        vantage: vantage.to_owned(),
+        kernel: hello.kernel.clone(),
+        clock_source: hello.clock.source.clone(),
+        cpus: hello.cpus,
+        spin: hello.spin.map(timed),
+    }
+}
+
+/// A spin in milliseconds.
+pub(crate) fn timed(spin: Spin) -> SpinTimed {
+    let Spin { n, least_ns, median_ns, most_ns, .. } = spin;
+    let ms = |ns: u64| ns as f64 / 1e6;
+    SpinTimed { n, least_ms: ms(least_ns), median_ms: ms(median_ns), most_ms: ms(most_ns) }
 }
 
 /// Sorts by time, tells what was run, and cannot collide with a run beside it.

@@ -22,17 +22,19 @@ use crate::vantages::{Kind, RecorderAt};
 /// Rounds of a run that nobody said more of: enough to tell one slow handshake from slow handshakes.
 const ROUNDS: u32 = 4;
 
-/// Where a vantage is, as people write it: `here`, `ssh:HOST`, `fleet:AGENT`, or one of them behind `NAME=`.
+/// Where a vantage is, as people write it: `here`, `ssh:HOST`, `fleet:AGENT`, `ec2:REGION/TYPE`, or one of them behind `NAME=`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     name: Option<String>,
     kind: Kind,
     host: Option<String>,
+    /// Of a provider.
+    settings: BTreeMap<String, serde_json::Value>,
 }
 
 /// What is no [`Place`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is no place for a vantage: write here, ssh:HOST, fleet:AGENT, or NAME= before one of them")]
+#[error("`{0}` is no place for a vantage: write here, ssh:HOST, fleet:AGENT, ec2:REGION/TYPE, or NAME= before one of them")]
 pub struct NoPlace(String);
 
 impl FromStr for Place {
@@ -43,10 +45,23 @@ impl FromStr for Place {
             Some((name, place)) => (Some(name.to_owned()), place),
             None => (None, text),
         };
+        let at = |kind, host: Option<&str>| Self {
+            name: name.clone(),
+            kind,
+            host: host.map(str::to_owned),
+            settings: BTreeMap::new(),
+        };
         match place.split_once(':') {
-            None if place == "here" => Ok(Self { name, kind: Kind::Here, host: None }),
-            Some(("ssh", host)) if !host.is_empty() => Ok(Self { name, kind: Kind::Ssh, host: Some(host.to_owned()) }),
-            Some(("fleet", agent)) if !agent.is_empty() => Ok(Self { name, kind: Kind::Fleet, host: Some(agent.to_owned()) }),
+            None if place == "here" => Ok(at(Kind::Here, None)),
+            None if place == "ec2" => Ok(at(Kind::Ec2, None)),
+            Some(("ssh", host)) if !host.is_empty() => Ok(at(Kind::Ssh, Some(host))),
+            Some(("fleet", agent)) if !agent.is_empty() => Ok(at(Kind::Fleet, Some(agent))),
+            Some(("ec2", what)) if !what.is_empty() => {
+                let (region, kind) = what.split_once('/').map_or((what, None), |(region, kind)| (region, Some(kind)));
+                let named = [("region", Some(region)), ("type", kind)];
+                let settings = named.into_iter().filter_map(|(key, word)| Some((key.to_owned(), word?.into()))).collect();
+                Ok(Self { settings, ..at(Kind::Ec2, None) })
+            }
             _ => Err(NoPlace(text.to_owned())),
         }
     }
@@ -65,16 +80,13 @@ impl Place {
                 let what = format!("--vantage {name}=fleet:{pattern}: {} agents cannot have one name", agents.len());
                 Err(Error::Scenario(what).into())
             }
-            _ => Ok(agents
-                .into_iter()
-                .map(|agent| Self { name: self.name.clone(), kind: Kind::Fleet, host: Some(agent) })
-                .collect()),
+            _ => Ok(agents.into_iter().map(|agent| Self { host: Some(agent), ..self.clone() }).collect()),
         }
     }
 
     /// This host.
     pub fn here() -> Self {
-        Self { name: None, kind: Kind::Here, host: None }
+        Self { name: None, kind: Kind::Here, host: None, settings: BTreeMap::new() }
     }
 
     fn vantage(self) -> VantageSpec {
@@ -82,8 +94,9 @@ impl Place {
             let bare = host.rsplit('@').next().unwrap_or(host);
             bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' }).collect()
         };
-        let name = self.name.or_else(|| self.host.as_ref().map(of_host)).unwrap_or_else(|| "here".into());
-        VantageSpec { name, kind: self.kind, host: self.host, keep: false }
+        let otherwise = if self.kind == Kind::Ec2 { "ec2" } else { "here" };
+        let name = self.name.or_else(|| self.host.as_ref().map(of_host)).unwrap_or_else(|| otherwise.into());
+        VantageSpec { name, kind: self.kind, host: self.host, keep: false, provider: None, settings: self.settings }
     }
 }
 
@@ -410,7 +423,11 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_said() {
-        for text in ["lab", "ssh:", "x=", "ftp:box", "fleet:", ""] {
+        let ec2 = place("t2=ec2:eu-central-1/t2.medium").vantage();
+        assert_eq!((ec2.name.as_str(), ec2.provided_by()), ("t2", Some("ec2")));
+        assert_eq!(ec2.settings["type"], "t2.medium");
+        assert_eq!(place("ec2").vantage().name, "ec2");
+        for text in ["lab", "ssh:", "x=", "ftp:box", "fleet:", "ec2:", ""] {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use lab::rootless::Privilege;
 use lab::truth::Injected;
 use records::handshake::HandshakeRecord;
-use records::run::{Footing, RunRecord};
+use records::run::{Footing, Provided, RunRecord};
 
 use crate::Error;
 use crate::batch::{self, Order, Ran};
@@ -35,6 +35,8 @@ pub struct RunOptions<'a> {
     pub fleet: Option<&'a Reach<'a>>,
     /// Asks recorders beside agents of a fleet, where there is one.
     pub recorders: Option<&'a AskRecorder<'a>>,
+    /// Vantages that a provider brought up for it.
+    pub provided: &'a [Provided],
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is: (what, done, of how many).
@@ -74,7 +76,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
     let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };
     let mut folder = Folder::create(options.results.join(&run_id), &scenario.name, hosts)?;
-    let manifest = manifest(&run_id, scenario, &ends.hello, ends.clocks.clone());
+    let manifest = manifest(&run_id, scenario, &ends, options.provided.to_vec());
     folder.json("run.json", &manifest)?;
 
     let truth: Vec<Injected> = scenario.faults.values().filter_map(|fault| fault.kind().truth()).collect();

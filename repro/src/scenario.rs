@@ -95,12 +95,36 @@ pub struct VantageSpec {
     #[serde(default, skip_serializing_if = "Kind::is_lab")]
     pub kind: Kind,
     /// Kind `ssh`: what ssh is to be given, as `user@host` or a name of ssh_config(5). Kind `fleet`: the agent, a group of agents, or `*`
-    /// for all; its name if absent.
+    /// for all; its name if absent. Kinds `ec2` and `provider`: the agent that it is to be in the fleet, the name in its certificate; its
+    /// name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Kind `provider`: which, as `whostalled vantage --provider`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Kinds `ec2` and `provider`: settings of the provider, which go before those of `--settings`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, serde_json::Value>,
     /// Kind `ssh`: leave the program there for the next time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
+}
+
+impl VantageSpec {
+    /// The provider that has to bring it up, if one has.
+    pub fn provided_by(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Ec2 => Some("ec2"),
+            Kind::Provider => self.provider.as_deref(),
+            Kind::Lab | Kind::Here | Kind::Ssh | Kind::Fleet => None,
+        }
+    }
+
+    /// It is there now: as an agent of the fleet, or a host that ssh knows.
+    pub fn provided(&mut self, kind: Kind, host: String) {
+        (self.kind, self.host, self.provider) = (kind, Some(host), None);
+        self.settings.clear();
+    }
 }
 
 /// The verdicts that must come out. Each is one label or a list of which any will do: `healthy`, `inconclusive`,

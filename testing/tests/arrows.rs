@@ -90,3 +90,11 @@ fn arrows_point_inwards() {
         }
     }
 }
+
+#[test]
+fn no_cloud_is_in_what_users_build() {
+    let lock = text("Cargo.lock");
+    assert!(lock.contains("name = \"whostalled\""), "this is the lock file");
+    let clouds: Vec<&str> = lock.lines().filter(|line| line.starts_with("name = \"aws-") || line.contains("smithy")).collect();
+    assert!(clouds.is_empty(), "a cloud's SDK is a provider's, in a workspace of its own: {clouds:?}");
+}

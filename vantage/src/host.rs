@@ -14,6 +14,7 @@ pub fn hello(name: &str, clock: Clock, permits: Permits) -> Hello {
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         clock,
         permits,
+        spin: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod local;
 pub mod packets;
 mod remote;
 mod serve;
+mod spin;
 pub mod ssh;
 
 use std::sync::atomic::AtomicBool;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use agent::{Bundle, ClientEnd, Clock, ClockError, Go, Hello, Permits, Plan, Ready};
+use agent::{Bundle, ClientEnd, Clock, ClockError, Go, Hello, Permits, Plan, Ready, Spin};
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::Captured;
 use capture::live::Live;
@@ -14,6 +14,7 @@ use lab::sample::Sampler;
 use crate::clients::{Clients, Place};
 use crate::interfaces::{Tap, listen, may_listen};
 use crate::load::InForce;
+use crate::spin::spin;
 use crate::{Error, Vantage, host, packets};
 
 /// What whoever started a vantage leaves to it.
@@ -30,6 +31,8 @@ pub struct Local {
     name: String,
     leave: Leave,
     clock: Clock,
+    /// How long the loop took when nothing of a run was going on.
+    spin: Spin,
     sampler: Sampler,
     clients: Clients,
     /// The port that is captured on, and the captures.
@@ -51,6 +54,7 @@ impl Local {
             name: name.to_owned(),
             leave,
             clock: host::clock(ClockError::Unknown),
+            spin: spin(),
             sampler: Sampler::start(),
             clients: Clients::default(),
             taps: None,
@@ -125,7 +129,7 @@ impl Vantage for Local {
             real_time: false,
             no_packets: self.no_packets.clone(),
         };
-        host::hello(&self.name, self.clock.clone(), permits)
+        Hello { spin: Some(self.spin), ..host::hello(&self.name, self.clock.clone(), permits) }
     }
 
     fn shares_clock(&self) -> bool {
@@ -173,6 +177,7 @@ impl Vantage for Local {
             losses,
             late_ns: self.clients.late_ns(),
             clock: self.clock.clone(),
+            spin: Some(spin()),
         })
     }
 }

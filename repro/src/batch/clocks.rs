@@ -116,6 +116,7 @@ impl Vantage for Recorded {
             losses: Losses::default(),
             late_ns: None,
             clock,
+            spin: None,
         })
     }
 }

@@ -95,6 +95,10 @@ pub enum Kind {
     Ssh,
     /// An agent that is connected to the fleet's NATS server.
     Fleet,
+    /// An instance of EC2, brought up for the run and taken down after it: what `provider` with `provider = "ec2"` means.
+    Ec2,
+    /// What a provider brings up for the run and takes down after it.
+    Provider,
 }
 
 impl Kind {
@@ -102,8 +106,15 @@ impl Kind {
     pub fn is_lab(&self) -> bool {
         match self {
             Kind::Lab => true,
-            Kind::Here | Kind::Ssh | Kind::Fleet => false,
+            Kind::Here | Kind::Ssh | Kind::Fleet | Kind::Ec2 | Kind::Provider => false,
         }
+    }
+}
+
+impl Kind {
+    /// Whether a provider has to bring it up first.
+    pub fn is_provided(self) -> bool {
+        matches!(self, Kind::Ec2 | Kind::Provider)
     }
 }
 

@@ -197,6 +197,7 @@ impl Vantage for RecordedEdge<'_> {
             cpus: 0,
             clock: clock(),
             permits: Permits { quotas: false, real_time: false, no_packets: None },
+            spin: None,
         }
     }
 
@@ -235,6 +236,7 @@ impl Vantage for RecordedEdge<'_> {
             losses: Losses::default(),
             late_ns: None,
             clock: clock(),
+            spin: None,
         })
     }
 }

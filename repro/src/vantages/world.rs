@@ -69,6 +69,10 @@ impl Provider for World<'_> {
                 let reach = self.opening.fleet.ok_or_else(no_server)?;
                 Ok(reach(spec.host.as_deref().unwrap_or(name), name, self.leave, self.opening.interrupted)?)
             }
+            Kind::Ec2 | Kind::Provider => {
+                let what = "was not brought up: a provider does that before a run, and `whostalled run` asks it".into();
+                Err(vantage::Error::Gone { vantage: name.to_owned(), what }.into())
+            }
             Kind::Lab => Err(Error::NoHost(name.to_owned())),
         }
     }

@@ -70,6 +70,7 @@ impl Vantage for LabEdge<'_> {
             losses: packets::losses([self.capture]),
             late_ns: None,
             clock: hello::clock(),
+            spin: None,
         })
     }
 }

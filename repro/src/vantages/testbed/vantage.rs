@@ -66,6 +66,7 @@ impl Vantage for LabVantage<'_> {
             losses: packets::losses([self.capture]),
             late_ns: self.clients.late_ns(),
             clock: hello::clock(),
+            spin: None,
         })
     }
 }

@@ -1,0 +1,220 @@
+//! Vantages that a provider brought up, until they are taken down: by whoever is done with them, else when this is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use provider::{Ask, Caps, Join, Line, Order, Reach, Request, Settings, Vantage, Wanted};
+
+use records::run::Provided;
+use repro::Scenario;
+use repro::vantages::Kind;
+use settings::words::visible;
+
+use crate::args::{Most, Nats, Run};
+use crate::fleets::Reached;
+use crate::providing::{NotProvided, Program, settings_of};
+use crate::vantage_verbs::agent;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// What is wanted of a provider.
+pub(crate) struct Raising<'a> {
+    pub(crate) program: Program,
+    pub(crate) settings: Settings,
+    /// Whose they are.
+    pub(crate) run: String,
+    pub(crate) vantages: Vec<Wanted>,
+    pub(crate) most: &'a Most,
+    pub(crate) nats: &'a Nats,
+}
+
+/// Vantages that are there, or may be.
+pub(crate) struct Raised {
+    program: Program,
+    settings: Settings,
+    run: String,
+    /// They are somebody else's to take down.
+    kept: bool,
+    pub(crate) vantages: Vec<Vantage>,
+}
+
+impl Raising<'_> {
+    /// The request for them.
+    pub(crate) fn request(&self, dry_run: bool) -> Result<(Request, Caps), Failure> {
+        let Most { lifetime, max_instances, max_hours, max_cost, ref agent_nats, .. } = *self.most;
+        let caps = Caps { instances: max_instances, hours: max_hours, usd: max_cost };
+        let vantages = u32::try_from(self.vantages.len()).unwrap_or(u32::MAX);
+        caps.bear(vantages, 0, lifetime.as_secs_f64() / 3600.0, 0.0)?;
+        let join = match agent_nats.as_ref().or(self.nats.nats.as_ref()) {
+            None => Join::Ssh,
+            Some(url) => {
+                let read = |path: &std::path::PathBuf| {
+                    std::fs::read_to_string(path).map_err(|e| format!("--nats-ca {}: {e}", path.display()))
+                };
+                Join::Nats { url: url.clone(), ca: self.nats.nats_ca.as_ref().map(read).transpose()? }
+            }
+        };
+        let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let expires_at = now + lifetime.as_secs();
+        let order = Order { run: self.run.clone(), expires_at, caps, join, vantages: self.vantages.clone() };
+        Ok((Request::new(Ask::Up(order), dry_run, self.settings.clone()), caps))
+    }
+
+    /// Brings them up and waits until those of a fleet have joined it. What began is taken down if not all of them do.
+    pub(crate) fn up(self, fleet: &Reached, stop: &AtomicBool, heard: &mut dyn FnMut(&Line)) -> Result<Raised, Failure> {
+        let (request, caps) = self.request(false)?;
+        let mut raised =
+            Raised { program: self.program, settings: self.settings, run: self.run, kept: false, vantages: Vec::new() };
+        let mut there = Vec::new();
+        let done = raised.program.ask(&request, Some(caps), stop, &mut |line| {
+            if let Line::Vantage(vantage) = line {
+                there.push(vantage.clone());
+            }
+            heard(line);
+        });
+        // What a provider began and left, or says nothing of, is taken down where `raised` is dropped.
+        raised.kept = matches!(&done, Err(NotProvided::Wrong(wrong)) if wrong.left.is_empty());
+        done?;
+        for wanted in &self.vantages {
+            let found = there.iter().find(|vantage| vantage.name == wanted.name && vantage.reach.is_some());
+            let vantage =
+                found.ok_or_else(|| format!("the provider {} did not say where {} is", raised.program.name, wanted.name))?;
+            raised.vantages.push(vantage.clone());
+        }
+        for vantage in &raised.vantages {
+            if let Some(Reach::Fleet { agent }) = &vantage.reach {
+                let what = format!("waiting until {agent} joins the fleet");
+                heard(&Line::Progress { what, done: None, of: None });
+                fleet.await_agent(agent, self.most.join_within, stop).map_err(|why| {
+                    format!(
+                        "{} ({}) runs and does not join as {agent}: {why}; its console tells why (docs/ec2.md, \"When it does not join\")",
+                        vantage.name, vantage.id
+                    )
+                })?;
+            }
+        }
+        Ok(raised)
+    }
+}
+
+impl Raised {
+    /// They stay until somebody else takes them down.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Takes them down.
+    pub(crate) fn down(&mut self) -> Result<(), NotProvided> {
+        self.kept = true;
+        take_down(&self.program, &self.settings, &self.run, &mut |line| {
+            if let Line::Gone { id } = line {
+                eprintln!("{}: {id} is gone", self.program.name);
+            }
+        })
+    }
+}
+
+/// Brings up the vantages of a scenario that a provider has to bring up, and puts what is there in their place; those of one provider and the
+/// same settings are one order.
+pub(crate) fn raised_for(
+    args: &Run,
+    scenario: &mut Scenario,
+    fleet: &Reached,
+    stop: &AtomicBool,
+) -> Result<Vec<(Raised, Vec<Provided>)>, Failure> {
+    let mut orders: Vec<(String, Settings, Vec<Wanted>)> = Vec::new();
+    for spec in &scenario.vantages {
+        let Some(by) = spec.provided_by() else { continue };
+        let mut settings = settings_of(&Program::find(by)?.name, args.settings.as_deref(), &[])?;
+        settings.extend(spec.settings.clone());
+        let named = spec.host.as_ref().unwrap_or(&spec.name);
+        let wanted = Wanted { name: spec.name.clone(), agent: agent(named, args.nats.nats.is_some()) };
+        match orders.iter_mut().find(|(of, with, _)| of == by && *with == settings) {
+            Some((_, _, all)) => all.push(wanted),
+            None => orders.push((by.to_owned(), settings, vec![wanted])),
+        }
+    }
+    let mut all = Vec::new();
+    for (n, (by, settings, vantages)) in orders.into_iter().enumerate() {
+        let (program, run) = (Program::find(&by)?, run_id(&format!("{}-{n}", scenario.name)));
+        let raising = Raising { program, settings, run, vantages, most: &args.most, nats: &args.nats };
+        let mut last = String::new();
+        let raised = raising.up(fleet, stop, &mut |line| {
+            if let Some(said) = said(line).filter(|said| *said != last) {
+                eprintln!("{by}: {}", visible(&said));
+                last = said;
+            }
+        })?;
+        let mut provided = Vec::new();
+        for vantage in &raised.vantages {
+            let facts = vantage.facts.clone().into();
+            provided.push(Provided { vantage: vantage.name.clone(), provider: by.clone(), id: vantage.id.clone(), facts });
+            let Some(spec) = scenario.vantages.iter_mut().find(|spec| spec.name == vantage.name) else { continue };
+            match &vantage.reach {
+                Some(Reach::Fleet { agent }) => spec.provided(Kind::Fleet, agent.clone()),
+                Some(Reach::Ssh { host }) => spec.provided(Kind::Ssh, host.clone()),
+                None => {}
+            }
+        }
+        all.push((raised, provided));
+    }
+    Ok(all)
+}
+
+/// Takes down all of a run, although we were told to stop.
+pub(crate) fn take_down(
+    program: &Program,
+    settings: &Settings,
+    run: &str,
+    heard: &mut dyn FnMut(&Line),
+) -> Result<(), NotProvided> {
+    let request = Request::new(Ask::Down { run: run.to_owned() }, false, settings.clone());
+    program.ask(&request, None, &AtomicBool::new(false), heard)
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        eprintln!("{}: taking down {}", self.program.name, self.run);
+        if let Err(error) = self.down() {
+            eprintln!("whostalled: {error}");
+        }
+    }
+}
+
+/// A name for whose something is, which sorts by time.
+pub(crate) fn run_id(of: &str) -> String {
+    format!("{}-{of}-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S"), std::process::id())
+}
+
+/// What a provider says, for people, on standard error.
+pub(crate) fn said(line: &Line) -> Option<String> {
+    Some(match line {
+        Line::Progress { what, done: Some(done), of: Some(of) } => format!("{what}: {done:.1} of {of:.1}"),
+        Line::Progress { what, .. } => what.clone(),
+        Line::Price { usd, usd_per_hour, what } => format!("at most ${usd:.2} (${usd_per_hour:.4} an hour): {what}"),
+        Line::Vantage(vantage) => shown(vantage),
+        Line::Marked { id, why } => format!("{id}: {why}"),
+        Line::Gone { id } => format!("{id} is gone"),
+        Line::Done | Line::Failed(_) => return None,
+    })
+}
+
+fn shown(vantage: &Vantage) -> String {
+    let Vantage { name, run, id, state, reach, expires_at, usd_per_hour, facts } = vantage;
+    let mut all = vec![format!("{name}  {id}  {state}  run {run}")];
+    all.extend(match reach {
+        Some(Reach::Fleet { agent }) => Some(format!("fleet:{agent}")),
+        Some(Reach::Ssh { host }) => Some(format!("ssh:{host}")),
+        None => None,
+    });
+    let end = expires_at.and_then(|end| jiff::Timestamp::from_second(i64::try_from(end).ok()?).ok());
+    all.extend(end.map(|end| format!("until {}", end.strftime("%Y-%m-%d %H:%M:%SZ"))));
+    all.extend(usd_per_hour.map(|usd| format!("${usd:.4} an hour")));
+    let facts: BTreeMap<&String, String> =
+        facts.iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect();
+    all.extend(["type", "zone"].iter().filter_map(|key| facts.get(&(*key).to_owned()).cloned()));
+    all.join("  ")
+}

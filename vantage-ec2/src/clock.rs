@@ -1,0 +1,53 @@
+//! Time as an argument. In: a clock and whether we were told to stop. Out: seconds, and pauses that end early when we are.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// We were told to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped;
+
+/// A clock that one can wait by.
+pub trait Clock {
+    /// Seconds since the epoch.
+    fn now(&self) -> u64;
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// If we are told to stop.
+    fn pause(&self, length: Duration) -> Result<(), Stopped>;
+
+    /// Waits, although we were told to stop: what is taken down is taken down.
+    fn insist(&self, length: Duration);
+}
+
+/// How long it may be before it is noticed that we are to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// This machine's.
+pub struct System<'a>(pub &'a AtomicBool);
+
+impl Clock for System<'_> {
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn pause(&self, length: Duration) -> Result<(), Stopped> {
+        let until = std::time::Instant::now() + length;
+        loop {
+            if self.0.load(Ordering::Relaxed) {
+                return Err(Stopped);
+            }
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+    }
+
+    fn insist(&self, length: Duration) {
+        std::thread::sleep(length);
+    }
+}

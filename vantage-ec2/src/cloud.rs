@@ -1,0 +1,202 @@
+//! What of EC2 is used: eight calls, their data, and how they fail. [`crate::aws`] makes them; tests play them.
+
+use std::collections::BTreeMap;
+
+use provider::{Fault, Wrong};
+
+/// Tags of something.
+pub type Tags = BTreeMap<String, String>;
+
+/// What one RunInstances asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Launch {
+    /// The region.
+    pub region: String,
+    /// The same for the same instance, however often it is asked for.
+    pub token: String,
+    /// An AMI, or `resolve:ssm:…`.
+    pub image: String,
+    /// The instance type.
+    pub kind: String,
+    /// The subnet; absent: the region's default.
+    pub subnet: Option<String>,
+    /// Security groups; none: the network's default.
+    pub security_groups: Vec<String>,
+    /// The instance profile that may read its credential.
+    pub profile: Option<String>,
+    /// Whether it gets a public address.
+    pub public_address: bool,
+    /// Its first script.
+    pub user_data: String,
+    /// Tags of the instance, its volumes and its interfaces.
+    pub tags: Tags,
+    /// Whether CPU credits are named (`standard`): burstable types alone have them.
+    pub standard_credits: bool,
+    /// Only ask whether it could be.
+    pub dry_run: bool,
+}
+
+/// An instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// What EC2 calls its state.
+    pub state: String,
+    /// Why it is in that state, where EC2 says so.
+    pub reason: Option<String>,
+    /// Its type.
+    pub kind: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Seconds since the epoch at which it was launched.
+    pub launched: Option<u64>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl Instance {
+    /// Whether it still is, or can be again.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+}
+
+/// What an instance has beside it, and may leave behind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Part {
+    /// A volume.
+    Volume,
+    /// A network interface.
+    Interface,
+}
+
+/// One of these.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thing {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub part: Part,
+    /// Whether nothing uses it.
+    pub free: bool,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// One page of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// By what the next is asked for; absent: there is none.
+    pub next: Option<String>,
+}
+
+/// Of what a list is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// All that whostalled made.
+    All,
+    /// What is of one run.
+    Run(String),
+}
+
+/// How a call failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Too many calls: ask again later.
+    Throttled,
+    /// There is none to be had here now.
+    Capacity,
+    /// It may or may not have been done: no answer, or an error of the server.
+    Unknown,
+    /// There is no such thing.
+    NotFound,
+    /// It would have been done, had it not been a dry run.
+    WouldWork,
+    /// We may not, or are not known.
+    Denied,
+    /// What was asked cannot be.
+    Invalid,
+}
+
+/// A call that failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{call} in {region}: {code}{}{message}", if message.is_empty() { "" } else { ": " })]
+pub struct Failed {
+    /// How.
+    pub kind: Kind,
+    /// Which call.
+    pub call: &'static str,
+    /// Where.
+    pub region: String,
+    /// AWS's word for it.
+    pub code: String,
+    /// AWS's sentence for it.
+    pub message: String,
+}
+
+impl Failed {
+    /// Whether the same call may go through later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, Kind::Throttled | Kind::Unknown)
+    }
+}
+
+impl From<Failed> for Wrong {
+    fn from(failed: Failed) -> Self {
+        let (fault, todo) = match failed.kind {
+            Kind::Throttled => (Fault::Cloud, Some("AWS limits how often it is asked: try again later")),
+            Kind::Capacity => (Fault::Capacity, Some("try later, another region, or subnets of more zones")),
+            Kind::Unknown | Kind::WouldWork => (Fault::Cloud, Some("try again; `whostalled vantage list` shows what there is")),
+            Kind::Denied => (
+                Fault::Rights,
+                Some("check whose credentials these are; terraform/controller-policy has what they must be let do"),
+            ),
+            Kind::NotFound | Kind::Invalid => (Fault::Request, None),
+        };
+        Self { fault, what: failed.to_string(), todo: todo.map(str::to_owned), left: Vec::new() }
+    }
+}
+
+/// What of EC2 is used.
+pub trait Cloud {
+    /// Launches one instance. With the same token it is the same one.
+    ///
+    /// # Errors
+    /// If it fails; `Unknown` may have launched it.
+    fn run_instance(&self, launch: &Launch) -> Result<Instance, Failed>;
+
+    /// A page of instances, in whatever state.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn instances(&self, region: &str, of: &Of, page: Option<&str>) -> Result<Page<Instance>, Failed>;
+
+    /// A page of volumes or interfaces.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn things(&self, region: &str, part: Part, of: &Of, page: Option<&str>) -> Result<Page<Thing>, Failed>;
+
+    /// Terminates an instance.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn terminate(&self, region: &str, id: &str) -> Result<(), Failed>;
+
+    /// Deletes a volume or an interface.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn delete(&self, region: &str, part: Part, id: &str) -> Result<(), Failed>;
+
+    /// Sets a tag of anything.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn tag(&self, region: &str, id: &str, key: &str, value: &str) -> Result<(), Failed>;
+}

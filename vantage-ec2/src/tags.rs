@@ -1,0 +1,42 @@
+//! Tags: all that a reaper knows. In: a run and its end. Out: tags of what is made; and from tags, whose something is and when it ends.
+
+use crate::cloud::Tags;
+
+/// Who made it.
+pub const MANAGED_BY: &str = "managed-by";
+/// That is us.
+pub const US: &str = "whostalled";
+/// The run.
+pub const RUN: &str = "whostalled:run-id";
+/// When it ends, in seconds since the epoch.
+pub const EXPIRES: &str = "whostalled:expires-at";
+/// The vantage's name in the run.
+pub const NAME: &str = "whostalled:vantage";
+/// The agent that it is.
+pub const AGENT: &str = "whostalled:agent";
+/// When a reaper saw for the first time that it has outlived its time, in seconds since the epoch.
+pub const MARKED: &str = "whostalled:marked-at";
+/// Whatever its value but `false`: it is to stay.
+pub const KEEP: &str = "whostalled:keep";
+
+/// Tags of one vantage and all that comes with it.
+#[must_use]
+pub fn tags(run: &str, name: &str, agent: Option<&str>, expires_at: u64) -> Tags {
+    let mut tags = Tags::from([
+        (MANAGED_BY.to_owned(), US.to_owned()),
+        (RUN.to_owned(), run.to_owned()),
+        (EXPIRES.to_owned(), expires_at.to_string()),
+        (NAME.to_owned(), name.to_owned()),
+        ("Name".to_owned(), format!("whostalled {name}")),
+    ]);
+    if let Some(agent) = agent {
+        tags.insert(AGENT.to_owned(), agent.to_owned());
+    }
+    tags
+}
+
+/// A moment that a tag holds.
+#[must_use]
+pub fn moment(tags: &Tags, key: &str) -> Option<u64> {
+    tags.get(key)?.trim().parse().ok()
+}

@@ -1,0 +1,289 @@
+//! `up`: an order in, vantages that run out. What cannot be had whole is taken down again.
+//!
+//! ```text
+//! price, caps ─► launch each (the same token again while nobody answers; the next subnet where one is full) ─► wait until all run ─► burn
+//! ```
+
+use std::time::Duration;
+
+use provider::{Fault, Line, Order, Reach, Vantage, Wanted, Wrong};
+
+use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, Of};
+use crate::credits::burstable;
+use crate::down::down;
+use crate::patience::instances;
+use crate::price::price;
+use crate::serve::{Serving, describe};
+use crate::settings::wrong;
+use crate::tags::{NAME, tags};
+use crate::user_data::user_data;
+
+/// How often one launch is asked for while nobody answers.
+const TRIES: u32 = 6;
+/// Before the second time; each further pause is twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what is starting.
+const LOOK: Duration = Duration::from_secs(3);
+/// How often it is said how far the burning is.
+const SAID: Duration = Duration::from_secs(60);
+/// A vantage that has credits to burn is of use this long at least.
+const OF_USE: u64 = 300;
+
+/// Brings an order up.
+pub(crate) fn up<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) -> Result<(), Wrong> {
+    let launches = plan(serving, order, dry_run)?;
+    if dry_run {
+        return launches.first().map_or(Ok(()), |first| try_out(serving, first));
+    }
+    let done = begin(serving, order, &launches);
+    let Err(mut wrong) = done else { return Ok(()) };
+    serving.say(Line::Progress { what: format!("taking down what began: {}", wrong.what), done: None, of: None });
+    if let Err(left) = down(serving, &order.run) {
+        wrong.left.extend(left.left);
+    }
+    Err(wrong)
+}
+
+/// What is to be launched, once the price is said and the caps bear it.
+fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) -> Result<Vec<Launch>, Wrong> {
+    let (settings, now) = (serving.settings, serving.clock.now());
+    if order.vantages.is_empty() || order.run.is_empty() || order.run.len() > 200 {
+        return Err(wrong("an order has a run and at least one vantage"));
+    }
+    let mut names: Vec<&str> = order.vantages.iter().map(|wanted| wanted.name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|two| two[0] == two[1]) {
+        return Err(wrong("two vantages of the order have one name"));
+    }
+    let seconds = order.expires_at.saturating_sub(now);
+    if seconds < 120 {
+        return Err(wrong("the vantages would end within two minutes"));
+    }
+    let scripts = order.vantages.iter().map(|wanted| user_data(settings, &order.join, wanted, order.expires_at));
+    let scripts = scripts.collect::<Result<Vec<_>, _>>()?;
+    if let Some(known) = burstable(&settings.kind).filter(|_| settings.burn) {
+        let needed = (known.minutes_to_burn() * 60.0) as u64 + settings.start_seconds + OF_USE;
+        if seconds < needed {
+            let what = format!(
+                "burning takes {} min, starting and measuring some more: ask for {} min at least",
+                known.minutes_to_burn(),
+                needed.div_ceil(60)
+            );
+            return Err(wrong(what));
+        }
+    }
+    let priced = price(settings).ok_or_else(|| {
+        let what =
+            format!("the price of {} in {} is not known here: settings of ec2: usd_per_hour", settings.kind, settings.region);
+        wrong(what)
+    })?;
+    let usd = priced.at_most(order.vantages.len(), seconds, settings.reaped_within_minutes * 60);
+    serving.say(Line::Price { usd, usd_per_hour: priced.usd_per_hour * order.vantages.len() as f64, what: priced.what });
+    let wanted = u32::try_from(order.vantages.len()).unwrap_or(u32::MAX);
+    order.caps.bear(wanted, 0, seconds as f64 / 3600.0, usd).map_err(|beyond| wrong(beyond.to_string()))?;
+    let there = live(serving)?;
+    order.caps.bear(wanted, there, seconds as f64 / 3600.0, usd).map_err(|beyond| wrong(beyond.to_string()))?;
+    let subnet = settings.subnets.first().cloned();
+    let launch = |(wanted, user_data): (&Wanted, String)| Launch {
+        region: settings.region.clone(),
+        token: String::new(),
+        image: settings.image.clone(),
+        kind: settings.kind.clone(),
+        subnet: subnet.clone(),
+        security_groups: settings.security_groups.clone(),
+        profile: settings.instance_profile.clone(),
+        public_address: settings.public_address,
+        user_data,
+        tags: tags(&order.run, &wanted.name, wanted.agent.as_deref(), order.expires_at),
+        // EC2 refuses the field for other types.
+        standard_credits: burstable(&settings.kind).is_some() || settings.kind.starts_with('t'),
+        dry_run,
+    };
+    Ok(order.vantages.iter().zip(scripts).map(launch).collect())
+}
+
+/// How many there are, in all regions, whoever's they are.
+fn live<C: Cloud>(serving: &Serving<'_, C>) -> Result<u32, Wrong> {
+    let mut there = 0;
+    for region in serving.settings.all_regions() {
+        let all = instances(serving.cloud, serving.clock, &region, &Of::All).map_err(Wrong::from)?;
+        there += u32::try_from(all.iter().filter(|instance| instance.is_live()).count()).unwrap_or(u32::MAX);
+    }
+    Ok(there)
+}
+
+fn try_out<C: Cloud>(serving: &mut Serving<'_, C>, first: &Launch) -> Result<(), Wrong> {
+    match crate::patience::patiently(serving.clock, || serving.cloud.run_instance(first)) {
+        Err(Failed { kind: Kind::WouldWork, .. }) => {
+            serving.say(Line::Progress { what: "EC2 says that it would launch it".into(), done: None, of: None });
+            Ok(())
+        }
+        Err(failed) => Err(failed.into()),
+        Ok(instance) => Err(Wrong {
+            fault: Fault::Cloud,
+            what: format!("a dry run launched {}", instance.id),
+            todo: Some("take it down".into()),
+            left: vec![instance.id],
+        }),
+    }
+}
+
+fn begin<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, launches: &[Launch]) -> Result<(), Wrong> {
+    let mut begun = Vec::new();
+    for (n, launch) in launches.iter().enumerate() {
+        let name = launch.tags.get(NAME).map_or("", String::as_str);
+        serving.say(Line::Progress { what: format!("launching {name}"), done: Some(n as f64), of: Some(launches.len() as f64) });
+        begun.push(launch_one(serving, order, n, launch)?);
+    }
+    let running = wait(serving, order, &begun)?;
+    let began = serving.clock.now();
+    if let Some(known) = burstable(&serving.settings.kind).filter(|_| serving.settings.burn) {
+        burn(serving, began, known.minutes_to_burn(), launches.len())?;
+    }
+    for instance in &running {
+        let described = describe(serving, instance);
+        let reach = order.vantages.iter().find(|wanted| wanted.name == described.name).and_then(|wanted| wanted.agent.clone());
+        let reach = reach.map_or_else(|| Reach::Ssh { host: instance.id.clone() }, |agent| Reach::Fleet { agent });
+        serving.say(Line::Vantage(Vantage { reach: Some(reach), ..described }));
+    }
+    Ok(())
+}
+
+/// Launches one; its id.
+fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, launch: &Launch) -> Result<String, Wrong> {
+    let subnets = if serving.settings.subnets.is_empty() {
+        vec![None]
+    } else {
+        serving.settings.subnets.iter().cloned().map(Some).collect()
+    };
+    let mut full = None;
+    for (place, subnet) in subnets.into_iter().enumerate() {
+        // Another subnet is another request, and EC2 takes a token for one request alone.
+        let launch = Launch { subnet, token: token(&order.run, n, place), ..launch.clone() };
+        match launch_at(serving, &launch) {
+            Ok(id) => return Ok(id),
+            Err(Wrong { fault: Fault::Capacity, what, .. }) => {
+                serving.say(Line::Progress { what: format!("no capacity: {what}"), done: None, of: None });
+                full = Some(what);
+            }
+            Err(wrong) => return Err(wrong),
+        }
+    }
+    let todo = Some("try later, another region, or subnets of more zones (settings of ec2: subnets)".into());
+    Err(Wrong { fault: Fault::Capacity, what: full.unwrap_or_default(), todo, left: Vec::new() })
+}
+
+fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<String, Wrong> {
+    let mut pause = PAUSE;
+    let (mut last, mut unanswered) = (None, false);
+    for _ in 0..TRIES {
+        match serving.cloud.run_instance(launch) {
+            Ok(instance) => return Ok(instance.id),
+            // With the same token it is the same instance, whether or not the call before launched it.
+            // Once nobody answered, there may be one: then another place is not tried, or there would be two.
+            Err(failed) if failed.may_pass() || unanswered && failed.kind == Kind::Capacity => {
+                serving.say(Line::Progress { what: format!("{failed}: it is asked again"), done: None, of: None });
+                unanswered |= failed.kind == Kind::Unknown;
+                last = Some(Failed { kind: Kind::Unknown, ..failed });
+            }
+            Err(failed) => return Err(failed.into()),
+        }
+        serving.clock.pause(pause).map_err(|_| interrupted())?;
+        pause *= 2;
+    }
+    let mut wrong = last.map_or_else(interrupted, Wrong::from);
+    wrong.left.push(format!("an instance with the client token {}, if it was launched", launch.token));
+    Err(wrong)
+}
+
+/// At most 64 characters of ASCII, the same for the same place of the same order.
+fn token(run: &str, n: usize, place: usize) -> String {
+    // FNV-1a over the whole name: runs whose names begin alike are different.
+    let hash = run.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let plain: String = run.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
+    format!("{plain}-{hash:016x}-{n}-{place}")
+}
+
+/// Waits until all run.
+fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String]) -> Result<Vec<Instance>, Wrong> {
+    let until = serving.clock.now() + serving.settings.start_seconds;
+    let of = Of::Run(order.run.clone());
+    let region = serving.settings.region.clone();
+    loop {
+        // What was launched a moment ago may not be in the list yet; a list that cannot be had now may be had later.
+        let seen = match instances(serving.cloud, serving.clock, &region, &of) {
+            Ok(seen) => seen,
+            Err(failed) if failed.may_pass() => Vec::new(),
+            Err(failed) => return Err(failed.into()),
+        };
+        let ours: Vec<&Instance> = seen.iter().filter(|instance| begun.contains(&instance.id)).collect();
+        if let Some(dead) = ours.iter().find(|instance| !instance.is_live() || instance.state == "stopped") {
+            let why = dead.reason.clone().unwrap_or_else(|| "EC2 does not say why".into());
+            let fault = if why.contains("Capacity") { Fault::Capacity } else { Fault::Cloud };
+            return Err(Wrong {
+                fault,
+                what: format!("{} is {} while it starts: {why}", dead.id, dead.state),
+                todo: None,
+                left: Vec::new(),
+            });
+        }
+        let running: Vec<Instance> = ours.into_iter().filter(|instance| instance.state == "running").cloned().collect();
+        serving.say(Line::Progress { what: "running".into(), done: Some(running.len() as f64), of: Some(begun.len() as f64) });
+        if running.len() == begun.len() {
+            return Ok(running);
+        }
+        if serving.clock.now() >= until {
+            let what = format!("{} of {} run after {} s", running.len(), begun.len(), serving.settings.start_seconds);
+            return Err(Wrong {
+                fault: Fault::Cloud,
+                what,
+                todo: Some("try again, or set start_seconds".into()),
+                left: Vec::new(),
+            });
+        }
+        serving.clock.pause(LOOK).map_err(|_| interrupted())?;
+    }
+}
+
+/// Waits while they burn what they have from launch.
+fn burn<C: Cloud>(serving: &mut Serving<'_, C>, began: u64, minutes: f64, vantages: usize) -> Result<(), Wrong> {
+    let hourly = price(serving.settings).map_or(0.0, |price| price.usd_per_hour) * vantages as f64;
+    loop {
+        let done = serving.clock.now().saturating_sub(began) as f64 / 60.0;
+        let what =
+            format!("burning launch credits, minutes (${:.3} so far of ${:.3})", hourly / 60.0 * done, hourly / 60.0 * minutes);
+        serving.say(Line::Progress { what, done: Some(done.min(minutes)), of: Some(minutes) });
+        if done >= minutes {
+            return Ok(());
+        }
+        let left = Duration::from_secs_f64((minutes - done) * 60.0);
+        serving.clock.pause(SAID.min(left).max(Duration::from_secs(1))).map_err(|_| interrupted())?;
+    }
+}
+
+fn interrupted() -> Wrong {
+    Wrong { fault: Fault::Interrupted, what: "told to stop".into(), todo: None, left: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token;
+
+    #[test]
+    fn a_token_is_of_one_place_of_one_order() {
+        let long = "r".repeat(300);
+        let all = [
+            token("a-b", 0, 0),
+            token("a-b", 1, 0),
+            token("a-b", 0, 1),
+            token("ab", 0, 0),
+            token(&long, 0, 0),
+            token(&long, 12, 3),
+        ];
+        for (n, one) in all.iter().enumerate() {
+            assert!(one.len() <= 64 && one.is_ascii(), "{one}");
+            assert!(!all[..n].contains(one), "{one}");
+        }
+        assert_eq!(token("a-b", 0, 0), all[0]);
+    }
+}
