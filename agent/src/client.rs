@@ -25,10 +25,13 @@ pub enum TlsVersion {
     /// TLS 1.2 only.
     #[serde(rename = "1.2")]
     V12,
-    /// TLS 1.3.
-    #[default]
+    /// TLS 1.3 only; our own client offers 1.2 beside it.
     #[serde(rename = "1.3")]
     V13,
+    /// Whatever the client offers by itself.
+    #[default]
+    #[serde(rename = "any")]
+    Any,
 }
 
 /// The client.
@@ -47,7 +50,7 @@ pub struct ClientSpec {
     /// Verify the server's certificate.
     #[serde(default = "yes")]
     pub verify: bool,
-    /// TLS version.
+    /// TLS version; absent: whatever the client offers by itself.
     #[serde(default)]
     pub tls: TlsVersion,
     /// Connect over IPv6.

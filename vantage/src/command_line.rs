@@ -78,13 +78,14 @@ fn authority(to: &Destination) -> String {
 
 fn curl(client: &ClientSpec, to: &Destination, roots: Option<&Path>) -> Vec<String> {
     let version = match client.tls {
-        TlsVersion::V12 => "1.2",
-        TlsVersion::V13 => "1.3",
+        TlsVersion::V12 => Some("1.2"),
+        TlsVersion::V13 => Some("1.3"),
+        TlsVersion::Any => None,
     };
     let mut args: Vec<String> =
         ["--silent", "--show-error", "--http1.1", "--output", "/dev/null", "--write-out", "%{json}"].map(Into::into).into();
     args.extend(["--max-time".into(), client.timeout.0.as_secs_f64().to_string()]);
-    args.extend([format!("--tlsv{version}"), "--tls-max".into(), version.into()]);
+    args.extend(version.into_iter().flat_map(|version| [format!("--tlsv{version}"), "--tls-max".into(), version.into()]));
     match to.family {
         Family::Any => {}
         Family::V4 => args.push("-4".into()),

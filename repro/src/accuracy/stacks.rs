@@ -19,7 +19,8 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r
 pub(super) fn digits(tls: TlsVersion) -> &'static str {
     match tls {
         TlsVersion::V12 => "1.2",
-        TlsVersion::V13 => "1.3",
+        // What all of these stacks agree on.
+        TlsVersion::V13 | TlsVersion::Any => "1.3",
     }
 }
 
