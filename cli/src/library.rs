@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use report::library::{Shown, Skipped, page};
 
 use crate::exit;
-use crate::fleets::Reached;
-use crate::run::{once, read};
+use crate::run::{once_in_lab, read};
+use crate::vantage_verbs::stopped;
 
 /// Runs of one, if they are void.
 const ATTEMPTS: u32 = 3;
@@ -17,18 +17,19 @@ const MOST_BYTES: usize = 1 << 20;
 /// `library OUT RESULTS FILE…`
 pub fn library(rest: &[String]) -> Result<u8, Box<dyn std::error::Error>> {
     let [out, results, files @ ..] = rest else { return Err("library OUT RESULTS FILE…".into()) };
-    let privilege = lab::rootless::enter()?;
+    let (privilege, stop) = (lab::rootless::enter()?, stopped()?);
     let (mut shown, mut skipped) = (Vec::new(), Vec::new());
     for file in files {
         let scenario = read(Path::new(file), &[])?;
         let mut attempt = 1;
         let ran = loop {
             let ready = repro::ready(&scenario, Path::new(results)).map_err(|e| e.to_string());
-            let ran = ready.and_then(|()| {
-                once(&scenario, Path::new(results), privilege, false, &Reached::none()).map_err(|e| e.to_string())
-            });
+            let ran =
+                ready.and_then(|()| once_in_lab(&scenario, Path::new(results), privilege, &stop).map_err(|e| e.to_string()));
             match ran {
-                Ok(outcome) if (outcome.record.footing.void.is_some() || !outcome.record.held()) && attempt < ATTEMPTS => attempt += 1,
+                Ok(outcome) if (outcome.record.footing.void.is_some() || !outcome.record.held()) && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
                 ran => break ran,
             }
         };

@@ -19,8 +19,8 @@ use settings::words::visible;
 
 use crate::args::New;
 use crate::exit;
-use crate::fleets::Reached;
-use crate::run::once;
+use crate::run::once_in_lab;
+use crate::vantage_verbs::stopped;
 pub use trial::trial;
 
 /// Runs that say nothing (void) before that is said.
@@ -72,7 +72,9 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     if kinds.iter().all(|(_, kind)| kind.is_some()) {
         let files: Vec<_> = kinds.into_iter().filter_map(|(path, kind)| Some((path, kind?))).collect();
         let mut found = imported::explain(&files, imported::Options { filter: Filter::default(), top: usize::MAX, each: None })?;
-        found.slowest.retain(|r| !r.reused && r.judged.is_some() && args.sni.as_ref().is_none_or(|sni| r.server_name.as_ref() == Some(sni)));
+        found.slowest.retain(|r| {
+            !r.reused && r.judged.is_some() && args.sni.as_ref().is_none_or(|sni| r.server_name.as_ref() == Some(sni))
+        });
         let slowest = found.slowest.first().ok_or_else(|| format!("{from}: no new connection with times in it"))?;
         return Ok(Report { culprit: args.culprit, ..Report::of_imported(slowest)? }.sketch()?);
     }
@@ -172,8 +174,9 @@ fn run_verdict(outcome: &Outcome) -> String {
 fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privilege) -> Result<Run, Box<dyn std::error::Error>> {
     let mut best: Option<Run> = None;
     let (mut tried, mut void) = (0, 0);
+    let stop = stopped()?;
     while tried < tries.max(1) {
-        let outcome = once(&sketch.scenario, results, privilege, false, &Reached::none())?;
+        let outcome = once_in_lab(&sketch.scenario, results, privilege, &stop)?;
         if let Some(why) = &outcome.record.footing.void {
             void += 1;
             if void >= MOST_VOID && tried + 1 >= tries.max(1) && best.is_none() {

@@ -195,6 +195,16 @@ pub fn read(path: &Path, overrides: &[String]) -> Result<Scenario, Box<dyn std::
     Ok(Scenario::parse(&file, &text, overrides)?)
 }
 
+/// Runs a scenario of the lab once, with progress on standard error.
+pub fn once_in_lab(
+    scenario: &Scenario,
+    results: &Path,
+    privilege: Privilege,
+    stop: &AtomicBool,
+) -> Result<Outcome, Box<dyn std::error::Error>> {
+    once(scenario, results, privilege, false, &Reached::none(), &[], stop)
+}
+
 /// Runs a scenario once, with progress on standard error.
 pub fn once(
     scenario: &Scenario,

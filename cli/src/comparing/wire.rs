@@ -13,8 +13,8 @@ use settings::Time;
 
 use super::Error;
 use crate::args::Compare;
-use crate::fleets::Reached;
-use crate::run::once;
+use crate::run::once_in_lab;
+use crate::vantage_verbs::stopped;
 
 /// Handshakes with each: of these the quickest counts.
 const ROUNDS: u32 = 5;
@@ -47,8 +47,9 @@ pub(super) fn count(args: &Compare, round_trip: Time) -> Result<OnWire, Error> {
 }
 
 fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege) -> Result<Outcome, Error> {
+    let stop = stopped()?;
     for attempt in 1.. {
-        let outcome = once(scenario, results, privilege, false, &Reached::none())?;
+        let outcome = once_in_lab(scenario, results, privilege, &stop)?;
         match &outcome.record.footing.void {
             None => return Ok(outcome),
             Some(why) if attempt >= MOST_VOID => return Err(format!("--wire: {why}").into()),
@@ -71,7 +72,10 @@ fn scenario(base: &str, candidate: &str, round_trip: Time, tls12: bool) -> Strin
             .iter()
             .fold(command.to_owned(), |line, own| line.replace(own, "{address}:{port}"));
         let words = toml_words(&["sh", "-c", &format!("exec {line}")]);
-        let _ = writeln!(text, "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}");
+        let _ = writeln!(
+            text,
+            "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}"
+        );
     }
     text
 }

@@ -71,7 +71,13 @@ pub fn draw(scenario: &Scenario, stacks: &Stacks, seed: u64, trial: u32) -> Draw
 
     let ipv6 = r.u8(..3) == 0;
     settings.push(format!("client.ipv6={ipv6}"));
-    let tls = if r.u8(..4) == 0 { TlsVersion::V12 } else if scenario.client.tls == TlsVersion::Any { TlsVersion::V13 } else { scenario.client.tls };
+    let tls = if r.u8(..4) == 0 {
+        TlsVersion::V12
+    } else if scenario.client.tls == TlsVersion::Any {
+        TlsVersion::V13
+    } else {
+        scenario.client.tls
+    };
     let (client, tls) = draw_client(scenario, stacks, &kept, tls, &mut r, &mut settings);
     let concurrency = draw_crowd(scenario, client, &kept, &mut r, &mut settings);
     let alone = concurrency == 1;
