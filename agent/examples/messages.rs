@@ -40,8 +40,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         timeout: Time::secs(15),
         command: Vec::new(),
     };
-    let to =
-        Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family: Family::Any, roots: None, before_tls: None, client_certificate: false };
+    let to = Destination {
+        name: "edge.example".into(),
+        address: None,
+        port: 443,
+        path: "/".into(),
+        family: Family::Any,
+        roots: None,
+        before_tls: None,
+        client_certificate: false,
+    };
     let pauses = vec![Pause { before: PauseBefore::ClientFinished, length: Time::millis(300) }];
     let clients = Clients { client, to, pauses, stops: None, settle: Time::millis(160), distrust: false };
     say("controller", &Plan { batch: 1, clients: Some(clients), load: None })?;

@@ -301,14 +301,16 @@ pub struct Explain {
 
 /// Arguments of `new`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  whostalled new --from slow.pcapng                             one end or both; the worst handshake in it\n  \
+#[command(
+    after_help = "Examples:\n  whostalled new --from slow.pcapng                             one end or both; the worst handshake in it\n  \
     whostalled new --from client.pcap --from edge.pcap --handshake 7 --out like-7.toml\n  \
     whostalled new --sni login.example.com --rtt 40ms --client curl --slow 'ServerHello to Finished 500ms'\n  \
     whostalled new --sni login.example.com --rtt 80ms --slow 'SYN to SYN-ACK 1s' --culprit loss/out\n  \
     whostalled new                                                asks, on a terminal\n\n\
     It writes the scenario, runs it in the lab, compares what `explain` says of the run's packets with what was reported, corrects the \
     faults' sizes and runs again, at most --tries times.\n\n\
-    Exit codes: 0 close: the same verdict, the slow stretch and the round trip within 10 %; 1 not; 2 the harness failed.")]
+    Exit codes: 0 close: the same verdict, the slow stretch and the round trip within 10 %; 1 not; 2 the harness failed."
+)]
 pub struct New {
     /// A capture of it, or what a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log) (may be repeated)
     #[arg(long, value_name = "FILE")]

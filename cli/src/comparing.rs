@@ -37,7 +37,9 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
     };
     if args.costs {
         if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !word.contains("{port}")) {
-            return Err(format!("--costs runs both edges under strace and valgrind: {word:?} is no command with {{port}} in it").into());
+            return Err(
+                format!("--costs runs both edges under strace and valgrind: {word:?} is no command with {{port}} in it").into()
+            );
         }
         compared.costs = compare::costs::costs(&args.base, &args.candidate, &options)?;
     }

@@ -28,7 +28,9 @@ pub fn library(rest: &[String]) -> Result<u8, Box<dyn std::error::Error>> {
                 once(&scenario, Path::new(results), privilege, false, &Reached::none()).map_err(|e| e.to_string())
             });
             match ran {
-                Ok(outcome) if (outcome.record.footing.void.is_some() || !outcome.record.held()) && attempt < ATTEMPTS => attempt += 1,
+                Ok(outcome) if (outcome.record.footing.void.is_some() || !outcome.record.held()) && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
                 ran => break ran,
             }
         };

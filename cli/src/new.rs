@@ -72,7 +72,9 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     if kinds.iter().all(|(_, kind)| kind.is_some()) {
         let files: Vec<_> = kinds.into_iter().filter_map(|(path, kind)| Some((path, kind?))).collect();
         let mut found = imported::explain(&files, imported::Options { filter: Filter::default(), top: usize::MAX, each: None })?;
-        found.slowest.retain(|r| !r.reused && r.judged.is_some() && args.sni.as_ref().is_none_or(|sni| r.server_name.as_ref() == Some(sni)));
+        found.slowest.retain(|r| {
+            !r.reused && r.judged.is_some() && args.sni.as_ref().is_none_or(|sni| r.server_name.as_ref() == Some(sni))
+        });
         let slowest = found.slowest.first().ok_or_else(|| format!("{from}: no new connection with times in it"))?;
         return Ok(Report { culprit: args.culprit, ..Report::of_imported(slowest)? }.sketch()?);
     }

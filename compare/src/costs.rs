@@ -39,11 +39,12 @@ impl Tool {
 
     fn total(self, folder: &Path) -> Option<u64> {
         let files = std::fs::read_dir(folder).ok()?.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok());
-        let counts: Vec<u64> = files.filter_map(|text| match self {
-            Tool::Strace => calls(&text),
-            Tool::Valgrind => instructions(&text),
-        })
-        .collect();
+        let counts: Vec<u64> = files
+            .filter_map(|text| match self {
+                Tool::Strace => calls(&text),
+                Tool::Valgrind => instructions(&text),
+            })
+            .collect();
         (!counts.is_empty()).then(|| counts.iter().sum())
     }
 }

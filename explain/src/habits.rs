@@ -25,7 +25,8 @@ pub(crate) fn of(handshake: &Handshake) -> Habits {
         flight_bytes: bytes(d.server_flight),
         flight_segments: segments,
         certificate_bytes: bytes(d.certificate),
-        before_tls: turns.map(|(first, exchanges)| Plaintext { server_first: first == Side::Server, exchanges: exchanges as u64 }),
+        before_tls: turns
+            .map(|(first, exchanges)| Plaintext { server_first: first == Side::Server, exchanges: exchanges as u64 }),
         ipv6: handshake.endpoints.server.ip().to_canonical().is_ipv6(),
     }
 }

@@ -408,7 +408,16 @@ mod tests {
         let (scenario, told) = (scenario(), Mutex::default());
         let target = &scenario.targets[0];
         let family = agent::Family::Any;
-        let to = Destination { name: "edge.example".into(), address: None, port: 443, path: "/".into(), family, roots: None, before_tls: None, client_certificate: false };
+        let to = Destination {
+            name: "edge.example".into(),
+            address: None,
+            port: 443,
+            path: "/".into(),
+            family,
+            roots: None,
+            before_tls: None,
+            client_certificate: false,
+        };
         let order = |batch| Order {
             batch,
             clients: clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to),

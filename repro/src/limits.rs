@@ -90,7 +90,10 @@ impl Scenario {
             return Err(Wrong::at("rounds", format!("rounds = {}: from 1 to {MOST_ROUNDS}", self.rounds)));
         }
         if self.baseline_rounds > MOST_ROUNDS {
-            return Err(Wrong::at("baseline_rounds", format!("baseline_rounds = {}: at most {MOST_ROUNDS}", self.baseline_rounds)));
+            return Err(Wrong::at(
+                "baseline_rounds",
+                format!("baseline_rounds = {}: at most {MOST_ROUNDS}", self.baseline_rounds),
+            ));
         }
         if !(1..=MOST_CLIENTS).contains(&self.client.concurrency) {
             let what = format!("concurrency = {}: from 1 to {MOST_CLIENTS}, each is a process", self.client.concurrency);
@@ -110,7 +113,8 @@ impl Scenario {
         if all > MOST_HANDSHAKES {
             let what = format!(
                 "{cells} cells, {} rounds, {} clients: {all} handshakes, and a run has {MOST_HANDSHAKES} at most",
-                self.all_rounds(), self.client.concurrency
+                self.all_rounds(),
+                self.client.concurrency
             );
             return Err(Wrong::at("rounds", what));
         }

@@ -67,7 +67,11 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     let with_faults = Conditions::of(scenario, scenario.faults.values());
     let without = (scenario.baseline_rounds > 0).then(|| Conditions::of(scenario, []));
     let RunOptions { privilege, no_capture, fleet, recorders, interrupted, .. } = *options;
-    let provider = open(scenario, without.as_ref().unwrap_or(&with_faults), Opening { privilege, no_capture, fleet, recorders, interrupted })?;
+    let provider = open(
+        scenario,
+        without.as_ref().unwrap_or(&with_faults),
+        Opening { privilege, no_capture, fleet, recorders, interrupted },
+    )?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
     let hosts = if scenario.in_lab() { names.cloned().collect() } else { Vec::new() };

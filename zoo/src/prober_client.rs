@@ -39,7 +39,11 @@ pub fn run(path: &str) -> Result<(), Failed> {
 fn handshake(plan: &Value, one: &Value, tls: Arc<rustls::ClientConfig>) -> Result<(), Failed> {
     let ip: IpAddr = one["addr"].as_str().unwrap_or_default().parse().why("address")?;
     let port = one["port"].as_u64().unwrap_or(0) as u16;
-    let pauses = Pauses { before_hello: span(&one["stall"]["hello"]), before_finished: span(&one["stall"]["finished"]), ..Pauses::default() };
+    let pauses = Pauses {
+        before_hello: span(&one["stall"]["hello"]),
+        before_finished: span(&one["stall"]["finished"]),
+        ..Pauses::default()
+    };
     let target = Target {
         host: "lab.test".into(),
         port,

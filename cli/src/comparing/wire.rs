@@ -71,7 +71,10 @@ fn scenario(base: &str, candidate: &str, round_trip: Time, tls12: bool) -> Strin
             .iter()
             .fold(command.to_owned(), |line, own| line.replace(own, "{address}:{port}"));
         let words = toml_words(&["sh", "-c", &format!("exec {line}")]);
-        let _ = writeln!(text, "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}");
+        let _ = writeln!(
+            text,
+            "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}"
+        );
     }
     text
 }

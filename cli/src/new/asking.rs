@@ -18,8 +18,7 @@ pub(super) fn report() -> Result<Report, Box<dyn std::error::Error>> {
     let text = |what: &str| ask(what, |said| Ok::<_, String>((!said.is_empty()).then(|| said.to_owned())));
     let server_name = text("Which server name (SNI)?")?;
     let mut facts = Vec::new();
-    for (what, name) in
-        [("At which address?", "address"), ("Where is the client?", "client's region"), ("When was it?", "time")]
+    for (what, name) in [("At which address?", "address"), ("Where is the client?", "client's region"), ("When was it?", "time")]
     {
         facts.extend(text(what)?.map(|said| format!("{name}: {said}")));
     }

@@ -112,7 +112,11 @@ impl AsyncWrite for Turns {
         Poll::Ready(Ok(written))
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.in_pieces && !self.spoke {
             let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
             return self.poll_write(cx, first);
@@ -184,6 +188,9 @@ mod tests {
         client.write_all(b"b").await.expect("it is read");
         assert_eq!(edge.await.expect("no panic").expect("no error"), b'b');
         let slept: Vec<(&str, f64)> = heard.iter().collect();
-        assert!(matches!(slept.as_slice(), [("plain", first), ("later", second)] if *first >= 5.0 && *second >= 5.0), "{slept:?}");
+        assert!(
+            matches!(slept.as_slice(), [("plain", first), ("later", second)] if *first >= 5.0 && *second >= 5.0),
+            "{slept:?}"
+        );
     }
 }

@@ -121,11 +121,8 @@ impl Faults {
         let Some(connection) = self.connections.get_mut(if from_client { &forward } else { &backward }) else {
             return Fate::Due(due);
         };
-        let named = if from_client {
-            connection.tracker.client_segment(segment)
-        } else {
-            connection.tracker.server_segment(segment)
-        };
+        let named =
+            if from_client { connection.tracker.client_segment(segment) } else { connection.tracker.server_segment(segment) };
         let direction = if from_client { Direction::Out } else { Direction::Back };
         let due = connection.held(direction, segment, due, &self.truth);
         let Some((message, index)) = named else { return Fate::Due(due) };
@@ -139,7 +136,13 @@ impl Faults {
             Some(Action::Drop { copies }) => connection.drop_copy(message, segment.seq, copies, due, &self.truth),
             Some(Action::Reset) => {
                 let what = format!("reset in place of {message:?}");
-                let _ = self.truth.send(Injected { client: Some(connection.client), target: None, owner: "path".into(), ms: None, what });
+                let _ = self.truth.send(Injected {
+                    client: Some(connection.client),
+                    target: None,
+                    owner: "path".into(),
+                    ms: None,
+                    what,
+                });
                 Fate::Reset(due)
             }
             Some(Action::Hold(span)) => {

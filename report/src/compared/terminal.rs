@@ -40,7 +40,8 @@ pub fn render(compared: &Compared) -> String {
     }
     if let Some(wire) = &compared.on_wire {
         let (style, word) = if wire.is_worse() { (WORSE, "  worse") } else { (Style::new(), "") };
-        let _ = writeln!(out, "\n  {BOLD}Round trips{BOLD:#} {DIM}(from SYN on, the quickest of several handshakes over it){DIM:#}");
+        let _ =
+            writeln!(out, "\n  {BOLD}Round trips{BOLD:#} {DIM}(from SYN on, the quickest of several handshakes over it){DIM:#}");
         let _ = writeln!(out, "    {style}{}{word}{style:#}", wire_words(wire));
     }
     if !compared.differences.is_empty() {

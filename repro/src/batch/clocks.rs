@@ -127,7 +127,16 @@ pub(super) fn ran(mut client: Recorded, mut edge: Recorded, url: &str) -> Batch 
         "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"here\"\n{kind}[[target]]\nname = \"edge\"\nrole = \"edge\"\n{url}"
     );
     let scenario = Scenario::parse("x.toml", &text, &[]).expect("it is valid");
-    let to = Destination { name: "edge".into(), address: None, port: PORT, path: "/".into(), family: Family::Any, roots: None, before_tls: None, client_certificate: false };
+    let to = Destination {
+        name: "edge".into(),
+        address: None,
+        port: PORT,
+        path: "/".into(),
+        family: Family::Any,
+        roots: None,
+        before_tls: None,
+        client_certificate: false,
+    };
     let clients = Clients {
         client: ClientSpec::new(ClientKind::Probe),
         to,

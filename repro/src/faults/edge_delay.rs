@@ -48,7 +48,8 @@ impl Inject for EdgeDelay {
     fn check(&self, scenario: &Scenario) -> Result<(), Wrong> {
         on_embedded(scenario, &self.on)?;
         let target = scenario.targets.iter().find(|t| t.name == self.on);
-        let said = |field: &str| Err(Wrong::at("before", format!("the target {} says nothing like that: give it `{field}`", self.on)));
+        let said =
+            |field: &str| Err(Wrong::at("before", format!("the target {} says nothing like that: give it `{field}`", self.on)));
         match self.before {
             AnswerBefore::Plaintext if target.is_none_or(|t| t.before_tls.is_none()) => return said("before_tls"),
             AnswerBefore::HelloRetry if target.is_none_or(|t| !t.hello_retry) => return said("hello_retry"),

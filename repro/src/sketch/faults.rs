@@ -84,7 +84,9 @@ fn ordinary(sketch: &mut Sketch, entries: &[Entry]) {
             }
             match stretch(sketch, phase, owner, None, more) {
                 Ok((name, fault)) => put(sketch, name, fault, phase, owner, more),
-                Err(why) => sketch.cannot.push(format!("{span} of ordinary work of the {} ({}): {why}", owner.label(), phase.words())),
+                Err(why) => {
+                    sketch.cannot.push(format!("{span} of ordinary work of the {} ({}): {why}", owner.label(), phase.words()))
+                }
             }
         }
     }
@@ -126,7 +128,10 @@ pub(super) fn stretch(
         }
         (Owner::Edge, Some(Kind::AcceptQueue)) => {
             sketch.scenario.client.concurrency = 6;
-            Ok(("queue", Fault::AcceptQueue(AcceptQueue { on: EDGE.into(), interval: length.min(Length::millis(500)), backlog: 1 })))
+            Ok((
+                "queue",
+                Fault::AcceptQueue(AcceptQueue { on: EDGE.into(), interval: length.min(Length::millis(500)), backlog: 1 }),
+            ))
         }
         (Owner::Client, Some(Kind::CpuStarved)) => {
             sketch.scenario.client.concurrency = 8;

@@ -158,7 +158,9 @@ impl Stretch {
         Some(match self {
             Stretch::Between("dns_start", "dns_end") => (Phase::Dns, Owner::Resolver, None, 0),
             Stretch::Between("syn", "syn_ack") => (Phase::Connect, Owner::Path, Some(Kind::Delay), 1),
-            Stretch::Between("syn" | "syn_ack" | "ack" | "dns_end", "client_hello") => (Phase::ClientHello, Owner::Client, None, 1),
+            Stretch::Between("syn" | "syn_ack" | "ack" | "dns_end", "client_hello") => {
+                (Phase::ClientHello, Owner::Client, None, 1)
+            }
             Stretch::Between("client_hello", "server_hello" | "server_flight_end") => (Phase::ServerFlight, Owner::Edge, None, 0),
             Stretch::Between("client_hello" | "server_hello" | "server_flight_end", "client_finished") => {
                 (Phase::ClientFinished, Owner::Client, None, 1)
@@ -174,7 +176,12 @@ impl Stretch {
                     Phase::ClientHello | Phase::ClientFinished => Owner::Client,
                     Phase::BeforeTls | Phase::HelloRetry | Phase::ServerFlight | Phase::Finish | Phase::Request => Owner::Edge,
                 };
-                (phase, owner, None, i64::from(matches!(phase, Phase::Connect | Phase::ServerFlight | Phase::Finish | Phase::Request)))
+                (
+                    phase,
+                    owner,
+                    None,
+                    i64::from(matches!(phase, Phase::Connect | Phase::ServerFlight | Phase::Finish | Phase::Request)),
+                )
             }
         })
     }
@@ -219,7 +226,8 @@ impl Report {
         }
         let client = self.client.unwrap_or_else(|| ClientSpec::new(ClientKind::Probe));
         let name = self.server_name.as_deref().unwrap_or("report");
-        let mut origin = vec![self.server_name.as_ref().map_or_else(|| "a report".to_owned(), |name| format!("a report on {name}"))];
+        let mut origin =
+            vec![self.server_name.as_ref().map_or_else(|| "a report".to_owned(), |name| format!("a report on {name}"))];
         origin.extend(self.facts);
         let round_trip = Span::from_nanos(rtt.nanos());
         let aim = Aim {
@@ -244,7 +252,8 @@ impl Report {
             let made = faults::stretch(&mut sketch, phase, owner, kind, excess);
             let culprit = || Label { owner, kind }.to_string();
             let (name, fault) = made.map_err(|why| NoReport::Culprit { culprit: culprit(), phase: phase.words(), why })?;
-            if let (crate::faults::Fault::ClientPause(_) | crate::faults::Fault::Stop(_), kind) = (&fault, sketch.scenario.client.kind)
+            if let (crate::faults::Fault::ClientPause(_) | crate::faults::Fault::Stop(_), kind) =
+                (&fault, sketch.scenario.client.kind)
                 && kind != ClientKind::Probe
             {
                 sketch.cannot.push("the client sleeps on purpose, which only our own can: kind = \"probe\"".into());

@@ -148,7 +148,9 @@ fn a_report_names_its_stretch_and_the_round_trip_in_it_is_no_fault() {
     let path = Report { culprit: "path/delay".parse().ok(), ..report(stretch, time) }.sketch().expect("it can be done");
     assert!(matches!(path.scenario.faults.values().next(), Some(Fault::Hold(_))));
     assert!(matches!(report(stretch, crate::duration::Length::millis(41)).sketch(), Err(NoReport::NotSlow { .. })));
-    for (text, words) in [("ServerHello 500ms", "write \""), ("Hello to Finished 5ms", "ClientHello"), ("SYN to ACK 5", "write \"")] {
+    for (text, words) in
+        [("ServerHello 500ms", "write \""), ("Hello to Finished 5ms", "ClientHello"), ("SYN to ACK 5", "write \"")]
+    {
         let error = text.parse::<Slow>().expect_err(text).to_string();
         assert!(error.contains(words), "{error}");
     }

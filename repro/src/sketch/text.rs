@@ -28,13 +28,18 @@ impl Sketch {
         for line in self.scenario.to_toml()?.lines() {
             let fault = line.strip_prefix("[faults.").and_then(|rest| rest.strip_suffix(']'));
             if line == "[client]" {
-                text += "# Its TLS version, resumption and TCP_NODELAY are the original's, as far as the lab's client has them.\n";
+                text +=
+                    "# Its TLS version, resumption and TCP_NODELAY are the original's, as far as the lab's client has them.\n";
             }
             if line == "[[target]]" {
                 text += "# The round trip is that of the path when it is well.\n";
             }
             for piece in self.pieces.iter().filter(|piece| Some(piece.fault.as_str()) == fault) {
-                comment(&mut text, "", &format!("Stands for {} of {} ({}).", piece.span, piece.owner.label(), piece.phase.words()));
+                comment(
+                    &mut text,
+                    "",
+                    &format!("Stands for {} of {} ({}).", piece.span, piece.owner.label(), piece.phase.words()),
+                );
             }
             text += line;
             text.push('\n');

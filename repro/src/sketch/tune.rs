@@ -27,7 +27,8 @@ pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
     for Piece { fault, phase, owner, span } in &sketch.pieces {
         let entries = ran.reading.ledger.entries.iter().filter(|e| e.phase == *phase && e.owner.side() == *owner);
         // Ordinary work is its own baseline.
-        let got: Span = if ordinary { entries.map(|e| e.span).sum::<Span>() - LAB_WORK } else { entries.map(|e| e.excess()).sum() };
+        let got: Span =
+            if ordinary { entries.map(|e| e.span).sum::<Span>() - LAB_WORK } else { entries.map(|e| e.excess()).sum() };
         let missing = *span - got;
         if missing.abs() <= span.percent(CLOSE) {
             continue;
@@ -45,10 +46,14 @@ pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
                 quota.cpus = (quota.cpus * factor.clamp(0.3, 3.0)).clamp(0.01, 64.0);
             }
             // Timers set how long a loss lasts: how many copies, and whether anything behind it tells, can be chosen.
-            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing > Span::ZERO && drop.segment < last => drop.segment = last,
+            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing > Span::ZERO && drop.segment < last => {
+                drop.segment = last
+            }
             Some(Fault::Drop(drop)) if missing > Span::ZERO && drop.copies < MOST_COPIES => drop.copies += 1,
             Some(Fault::Drop(drop)) if missing < Span::ZERO && drop.copies > 1 => drop.copies -= 1,
-            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing < Span::ZERO && drop.segment > first => drop.segment = first,
+            Some(Fault::Drop(drop)) if in_flight(drop, *phase) && missing < Span::ZERO && drop.segment > first => {
+                drop.segment = first
+            }
             _ => continue,
         }
         changed = true;

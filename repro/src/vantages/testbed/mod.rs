@@ -110,11 +110,20 @@ impl Testbed {
         let mut targets = BTreeMap::new();
         for target in &scenario.targets {
             let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
-            let own = target.chain_bytes.map(|_| authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes));
+            let own =
+                target.chain_bytes.map(|_| authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes));
             let certificates = own.transpose()?.unwrap_or_else(|| usual.clone());
             let child = start_server(target, &lab, (&certificates, &authority.root), scenario.client.ipv6, does)?;
             sampler.watch(child.id(), false);
-            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name(), before_tls: target.before_tls, client_certificate: target.client_certificate });
+            targets.insert(
+                target.name.clone(),
+                Target {
+                    server: child.id(),
+                    host_name: target.host_name(),
+                    before_tls: target.before_tls,
+                    client_certificate: target.client_certificate,
+                },
+            );
             children.push(child);
         }
         let mut captures = BTreeMap::new();
