@@ -31,16 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Whoever reads a Hello looks at its version before anything else is said.
     serde_json::from_str::<Hello>(&json)?.check()?;
 
-    let client = ClientSpec {
-        kind: ClientKind::Probe,
-        concurrency: 2,
-        spread: Time::millis(80),
-        verify: true,
-        tls: TlsVersion::V13,
-        ipv6: false,
-        timeout: Time::secs(15),
-        command: Vec::new(),
-    };
+    let client = ClientSpec { concurrency: 2, spread: Time::millis(80), tls: TlsVersion::V13, ..ClientSpec::new(ClientKind::Probe) };
     let to = Destination {
         name: "edge.example".into(),
         address: None,
