@@ -80,7 +80,7 @@ fn each_stretch_has_its_fault_of_its_size() {
     let loss = only(Phase::Connect, Owner::Loss, Some(Kind::Out), 2_045).expect("it can be done");
     assert!(matches!(loss, Fault::Drop(d) if d.copies == 2 && d.message == lab::wire::Message::Syn));
     let lost = only(Phase::ServerFlight, Owner::Loss, Some(Kind::Back), 250).expect("it can be done");
-    assert!(matches!(lost, Fault::Drop(d) if d.segment == 4), "{lost:?}: the last of 6,000 bytes");
+    assert!(matches!(&lost, Fault::Drop(d) if d.segment == 4), "{lost:?}: the last of 6,000 bytes");
     assert!(matches!(only(Phase::Dns, Owner::Resolver, None, 200), Ok(Fault::DnsDelay(_))));
     let why = only(Phase::Finish, Owner::Unattributed, None, 300).expect_err("nobody knows whose it was");
     assert!(why.contains("the evidence does not tell") && why.contains("300"), "{why}");
