@@ -1,4 +1,5 @@
-//! How often the gate cries wolf, and how often it misses one: `cargo run --release -p whostalled-compare --example gate -- 50`
+//! How often the gate cries wolf, and how often it misses one: `cargo run --release -p whostalled-compare --example gate -- 50`; with
+//! `-- 1000 30 same` only whether it cries wolf, of so many, each given 30 s at most.
 //!
 //! Two edges on loopback, in threads, that are the same but for how long one of them thinks; in every second comparison somebody else
 //! eats a CPU. Out: a table of what was found, of so many comparisons each.
@@ -68,7 +69,9 @@ fn main() -> Result<()> {
         "| the candidate thinks | comparisons | slower | and the right part named | too noisy | median time s | median blocks |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for more in [Duration::ZERO, USUAL / 5, USUAL] {
+    let same = std::env::args().nth(3).is_some_and(|which| which == "same");
+    let others = if same { &[][..] } else { &[USUAL / 5, USUAL][..] };
+    for more in [Duration::ZERO].iter().chain(others).copied() {
         let (base, candidate) = (edge(USUAL)?, edge(USUAL + more)?);
         let (mut slower, mut named, mut noisy, mut times, mut blocks) = (0, 0, 0, Vec::new(), Vec::new());
         for n in 0..comparisons {

@@ -271,7 +271,8 @@ fn conditions_hold_what_the_faults_do_and_nothing_once_they_are_lifted() {
     assert_eq!((path.out.loss, path.back.loss), (0.02, 0.02));
     assert_eq!(on.loads["edge"], Load { cpus: Some(0.5), burners: 2, one_cpu: false });
     assert_eq!(on.loads["office"], Load { cpus: None, burners: 3, one_cpu: true });
-    assert_eq!(on.messages.len(), 2);
+    assert_eq!(on.messages.len(), 3, "one lost, one held, one answered by a reset");
+    assert!(on.clients["office"].distrust);
     assert_eq!(on.servers["edge"].delays.server_hello.0, ms(250));
     assert_eq!(on.servers["edge"].queue.map(|q| (q.interval.0, q.backlog)), Some((ms(500), 1)));
     assert_eq!((on.clients["office"].pauses.len(), on.clients["office"].stops.is_some()), (1, true));

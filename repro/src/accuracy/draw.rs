@@ -61,7 +61,11 @@ impl Display for Drawn {
 pub fn draw(scenario: &Scenario, stacks: &Stacks, seed: u64, trial: u32) -> Drawn {
     let own = scenario.name.bytes().chain(trial.to_le_bytes());
     let mut r = Rng::with_seed(own.fold(seed, |h, byte| h.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)));
-    let kept: Vec<Keeps<'_>> = scenario.faults.values().flat_map(|fault| fault.kind().keeps()).collect();
+    let mut kept: Vec<Keeps<'_>> = scenario.faults.values().flat_map(|fault| fault.kind().keeps()).collect();
+    // What only our own programs can be told to do.
+    let told = scenario.targets.iter().filter(|target| target.is_told());
+    kept.extend(told.flat_map(|target| [Keeps::Server(&target.name), Keeps::Client]));
+    kept.extend((scenario.client.resume || !scenario.client.nodelay).then_some(Keeps::Client));
     let mut settings = Vec::new();
 
     let (rtt, severity) = (span(&mut r, RTT).round(), (span(&mut r, SEVERITY) * 100.0).round() / 100.0);

@@ -141,6 +141,7 @@ pub(super) fn ran(mut client: Recorded, mut edge: Recorded, url: &str) -> Batch 
     let clients = Clients {
         client: ClientSpec::new(ClientKind::Probe),
         to,
+        distrust: false,
         pauses: Vec::new(),
         stops: None,
         settle: settings::Time::default(),

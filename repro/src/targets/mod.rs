@@ -128,16 +128,26 @@ impl TargetSpec {
 }
 
 impl TargetSpec {
-    /// What only the embedded server can be told.
-    fn check_habits(&self) -> Result<(), Wrong> {
-        let embedded = self.url.is_none() && self.server == ServerKind::Embedded;
-        let told = [
+    /// Whether it has what only our own server and client can be told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told().iter().any(|(_, told)| *told)
+    }
+
+    /// What only the embedded server can be told, by field, and whether it is.
+    fn told(&self) -> [(&'static str, bool); 5] {
+        [
             ("chain_bytes", self.chain_bytes.is_some()),
             ("hello_retry", self.hello_retry),
             ("client_certificate", self.client_certificate),
             ("before_tls", self.before_tls.is_some()),
             ("nodelay", !self.nodelay),
-        ];
+        ]
+    }
+
+    /// Refuses that for others.
+    fn check_habits(&self) -> Result<(), Wrong> {
+        let embedded = self.url.is_none() && self.server == ServerKind::Embedded;
+        let told = self.told();
         if let (false, Some((key, _))) = (embedded, told.iter().find(|(_, told)| *told)) {
             return Err(Wrong::at(key, format!("`{key}` is for the embedded server of the lab")));
         }
