@@ -144,7 +144,7 @@ ec2-build: ## vantage-ec2 and the model of EC2, in a workspace of their own (min
 ec2-test: ec2-build python-tools ## Its unit tests, 10,000 random schedules, an endpoint of our own, moto; lints, licences
 	cd vantage-ec2 && cargo fmt --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd vantage-ec2 && cargo test --locked --workspace --quiet
-	cargo xtask deny --manifest-path vantage-ec2/Cargo.toml check --config vantage-ec2/deny.toml licenses bans sources
+	cargo xtask deny --manifest-path vantage-ec2/Cargo.toml --config vantage-ec2/deny.toml check licenses bans sources
 
 terraform: python-tools ## Modules for AWS, without AWS: format, names, types, wiring, tests with mocks
 	terraform/offline/check

@@ -9,7 +9,7 @@ mod common;
 use std::cell::RefCell;
 
 use common::{Process, asked, heard, settings, up};
-use fake::model::{Character, Model, Tags, Trouble};
+use fake::model::{Character, Model, Tags, Trouble, Troubles};
 use fastrand::Rng;
 use provider::{Ask, Caps, Fault, Line, Request, Wrong};
 use vantage_ec2::tags::{EXPIRES, KEEP, MANAGED_BY, RUN, US};
@@ -48,7 +48,7 @@ struct Schedule<'s> {
 }
 
 /// Faults of each call, with this chance.
-fn troubles(seed: u64, chance: f64) -> Box<dyn FnMut(&str, &str, Option<&str>) -> Trouble + Send> {
+fn troubles(seed: u64, chance: f64) -> Troubles {
     let mut rng = Rng::with_seed(seed);
     Box::new(move |action, _, _| {
         if rng.f64() >= chance {

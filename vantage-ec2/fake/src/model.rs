@@ -134,6 +134,9 @@ impl Default for Character {
     }
 }
 
+/// Says what goes wrong with a call: of its action, its region, and, for a launch, its subnet.
+pub type Troubles = Box<dyn FnMut(&str, &str, Option<&str>) -> Trouble + Send>;
+
 /// EC2.
 pub struct Model {
     now: u64,
@@ -149,8 +152,8 @@ pub struct Model {
     pub page: usize,
     /// What instances are like that are launched next.
     pub character: Character,
-    /// What goes wrong with each call: its action, its region, and, for a launch, its subnet.
-    pub trouble: Box<dyn FnMut(&str, &str, Option<&str>) -> Trouble + Send>,
+    /// What goes wrong with each call.
+    pub trouble: Troubles,
     /// All calls: action and region.
     pub calls: Vec<(String, String)>,
     tokens: BTreeMap<(String, String), (Launch, String)>,
