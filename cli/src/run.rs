@@ -29,6 +29,9 @@ const CLIENTS: usize = 8;
 
 /// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
+    if let Some(incidents) = crate::incidents::meant(args)? {
+        return crate::incidents::run(&incidents, args);
+    }
     let fleet = Reached::connect(&args.nats, &args.results)?;
     let scenario = wanted(args, &fleet)?;
     if let Some(path) = &args.save {

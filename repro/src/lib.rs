@@ -29,6 +29,7 @@ pub mod reported;
 pub mod run;
 pub mod scenario;
 pub mod seen;
+pub mod standing;
 pub mod targets;
 pub mod vantages;
 

@@ -271,6 +271,8 @@ fn real(name: String, role: Role, url: RealTarget) -> TargetSpec {
         jitter: Length::default(),
         baseline_rtt: None,
         command: Vec::new(),
+        processes: Vec::new(),
+        files: BTreeMap::new(),
     }
 }
 

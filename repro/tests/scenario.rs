@@ -196,6 +196,24 @@ interval = "500ms"
 [faults.l]
 kind = "dns_delay"
 for = "200ms"
+[faults.m]
+kind = "process"
+on = "edge"
+process = "server"
+does = { runs = ["nginx"] }
+[faults.n]
+kind = "storm"
+from = "office"
+to = "edge"
+clients = 10
+every = "500ms"
+timeout = "900ms"
+path = "/x"
+[faults.o]
+kind = "wrong_site"
+from = "office"
+to = "edge"
+at = "far"
 "#;
 
 fn every_kind() -> Scenario {

@@ -129,13 +129,13 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let more = if reason.is_timeout() { format!(" {}", opinion.sentence) } else { String::new() };
         let sentence = format!("{}.{more}", reason.said(&detail));
         let (phase, words) = (reason.name().into(), reason.words().into());
-        return Some(Blame { culprit, family: Family::Failing, phase, words, ms: 0.0, sentence });
+        return Some(Blame { culprit, family: Family::Failing, phase, words, ms: 0.0, sentence, pattern: None });
     }
     if bad_status {
         let status = report.response.as_ref().map_or(0, |r| r.status);
         let sentence = format!("The edge answered with status {status}.");
         let (phase, words) = (Reason::HttpStatus.name().into(), format!("HTTP status {status}"));
-        return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence });
+        return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence, pattern: None });
     }
     let limit = |owner: Owner| {
         let own = match owner.side() {
@@ -154,7 +154,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     };
     let make = |culprit: Culprit, phase: Phase, ms: f64, sentence: String| {
         let (phase, words) = (phase.label().into(), phase.words().into());
-        Some(Blame { culprit, family: Family::Slow, phase, words, ms, sentence })
+        Some(Blame { culprit, family: Family::Slow, phase, words, ms, sentence, pattern: None })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {

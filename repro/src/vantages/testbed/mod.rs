@@ -7,7 +7,9 @@ mod edge;
 mod hello;
 mod lines;
 mod load;
+mod programs;
 mod servers;
+mod storms;
 mod vantage;
 
 use std::collections::BTreeMap;
@@ -21,20 +23,23 @@ use lab::host::{Host, Lab, LabConfig};
 use lab::rootless::Privilege;
 use lab::sample::{Sampler, steal};
 use lab::truth::Injected;
-use lab::wire::{Fault, PathConfig};
+use lab::wire::{Fault as OnWire, PathConfig};
 
 use ::vantage::Vantage;
 
 use super::{Facts, Provider};
 use crate::Error;
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, Servers};
+use crate::faults::{Fault, WrongSite};
 use crate::scenario::Scenario;
-use crate::targets::truth_file;
+use crate::targets::{CommandLine, command_line, truth_file};
 use edge::LabEdge;
 use lines::Lines;
 use load::Loads;
 pub(crate) use servers::own_server;
-use servers::{Reaped, start_resolver, start_server};
+use programs::Programs;
+use servers::{Reaped, programs_of, site, start_resolver};
+use storms::Storms;
 use vantage::LabVantage;
 
 /// The port every target listens on.
@@ -64,13 +69,16 @@ pub(crate) struct Testbed {
     ipv6: bool,
     // Fields drop in this order: programs first, then the hosts they ran on, then their files.
     loads: Loads,
-    _children: Vec<Reaped>,
+    storms: Storms,
+    programs: Programs,
+    _resolver: Reaped,
     lab: Lab,
     scratch: Scratch,
 }
 
 struct Target {
-    server: u32,
+    /// Absent: its server does not run all the time.
+    server: Option<u32>,
     host_name: String,
 }
 
@@ -85,6 +93,11 @@ impl Testbed {
         let targets = scenario.targets.iter().map(|t| t.name.clone());
         let names: Vec<String> = vantages.iter().cloned().chain(targets).chain([RESOLVER.to_owned()]).collect();
         let mut lab = Lab::build(&names, LabConfig { seed: scenario.seed, offloads: scenario.offloads }, &scratch.0)?;
+        for fault in scenario.faults.values() {
+            if let Fault::WrongSite(WrongSite { to, at, .. }) = fault {
+                lab.answer_for(at, to)?;
+            }
+        }
         let mut gave_up = Vec::new();
         if privilege == Privilege::UserNamespace {
             gave_up.push("no root: the wire runs without real-time priority, so a busy machine may void the run".into());
@@ -98,17 +111,26 @@ impl Testbed {
         }
         let loads = Loads::bring(&mut lab, &vantages, conditions, &mut gave_up)?;
         set_paths(&lab, conditions);
+        set_sites(&lab, conditions);
         set_messages(&lab, conditions);
         let sampler = Sampler::start();
-        let mut children = vec![start_resolver(scenario, &lab, conditions.lookup_delay)?];
-        let mut targets = BTreeMap::new();
+        let resolver = start_resolver(scenario, &lab, conditions.lookup_delay)?;
+        let (mut programs, mut targets) = (Programs::default(), BTreeMap::new());
+        let ipv6 = scenario.client.ipv6;
         for target in &scenario.targets {
             let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
-            let child = start_server(target, &lab, &certificates, scenario.client.ipv6, does)?;
-            sampler.watch(child.id(), false);
-            targets.insert(target.name.clone(), Target { server: child.id(), host_name: target.host_name() });
-            children.push(child);
+            let mut server = None;
+            for program in programs_of(target, &lab, &certificates, ipv6, does)? {
+                let wanted = conditions.processes.get(&(target.name.clone(), program.name.clone()));
+                server = programs.begin(program, wanted, &filled_in(&lab, &certificates, ipv6))?;
+            }
+            if let Some(server) = server {
+                sampler.watch(server, false);
+            }
+            targets.insert(target.name.clone(), Target { server, host_name: target.host_name() });
         }
+        let storms = Storms::default();
+        storms.set(&conditions.storms, &lab, &targets, ipv6)?;
         let mut captures = BTreeMap::new();
         for host in lab.hosts.iter().filter(|h| h.name != RESOLVER) {
             let live = host.namespace.run(|| Ok(Live::start("eth0", "tcp or udp port 53", RING_BYTES)))??;
@@ -123,22 +145,27 @@ impl Testbed {
             lines: Lines::default(),
             gave_up,
             stolen_before: steal(),
-            ipv6: scenario.client.ipv6,
+            ipv6,
             loads,
-            _children: children,
+            storms,
+            programs,
+            _resolver: resolver,
             lab,
             scratch,
         })
     }
 
-    /// Brings other conditions about while the lab is up: paths, messages and loads, see [`crate::faults::Inject::fixed`].
+    /// Brings other conditions about while the lab is up: paths, messages, loads, programs and other clients, see [`crate::faults::Inject::fixed`].
     ///
     /// # Errors
-    /// If a load cannot be set.
+    /// If a load cannot be set, or a program not be started.
     pub(crate) fn set(&self, conditions: &Conditions) -> Result<(), Error> {
         set_paths(&self.lab, conditions);
+        set_sites(&self.lab, conditions);
         set_messages(&self.lab, conditions);
-        self.loads.set(&self.lab, conditions)
+        self.loads.set(&self.lab, conditions)?;
+        self.programs.set(conditions, &filled_in(&self.lab, &self.certificates, self.ipv6))?;
+        self.storms.set(&conditions.storms, &self.lab, &self.targets, self.ipv6)
     }
 
     /// The lab's hosts, its name server too.
@@ -219,6 +246,14 @@ impl Provider for Testbed {
     }
 }
 
+/// Fills in the words of a target's command.
+fn filled_in(lab: &Lab, certificates: &Certificates, ipv6: bool) -> impl Fn(&str, &[String]) -> CommandLine {
+    move |target, words| match lab.host(target) {
+        Some(host) => command_line(words, target, &site(host, lab, certificates, ipv6, Servers::default())),
+        None => CommandLine { program: String::new(), args: Vec::new() },
+    }
+}
+
 fn set_paths(lab: &Lab, conditions: &Conditions) {
     let resolver = lab.host(RESOLVER);
     for ((vantage, target), path) in &conditions.paths {
@@ -233,11 +268,19 @@ fn set_paths(lab: &Lab, conditions: &Conditions) {
     }
 }
 
+fn set_sites(lab: &Lab, conditions: &Conditions) {
+    let routes = conditions.sites.iter().filter_map(|((vantage, target), site)| {
+        let (from, to) = (lab.host(vantage)?.port, lab.host(site)?.port);
+        Some(lab.host(target)?.addresses().into_iter().map(move |address| (from, address, to)))
+    });
+    lab.wire.set_routes(routes.flatten());
+}
+
 fn set_messages(lab: &Lab, conditions: &Conditions) {
     let on_wire = conditions.messages.iter().filter_map(|m| {
         let (client, server) = lab.host(&m.vantage).zip(lab.host(&m.target))?;
         let (client, server) = (client.port, server.port);
-        Some(Fault { client, server, message: m.message, segment: m.segment, action: m.action })
+        Some(OnWire { client, server, message: m.message, segment: m.segment, action: m.action })
     });
     lab.wire.set_faults(on_wire.collect());
 }
