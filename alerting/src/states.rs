@@ -301,7 +301,10 @@ mod tests {
             assert_eq!(state.round(second(at), None, RULE, false), None);
         }
         let fired = state.round(second(4), fails(Some(every_fourth)), RULE, false);
-        assert!(matches!(fired, Some(Transition::Fire(a)) if a.blame.pattern == Some(every_fourth)), "two of five, and a pattern");
+        assert!(
+            matches!(fired, Some(Transition::Fire(a)) if a.blame.pattern == Some(every_fourth)),
+            "two of five, and a pattern"
+        );
         let good: Vec<i64> = (5..20).filter(|at| state.round(second(*at), None, RULE, false).is_some()).collect();
         assert_eq!(good, [16], "twelve good rounds in a row, and no two");
     }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use alerting::clock::UnixSeconds;
 use ::incidents::course::Course;
 use ::incidents::judge::judge;
 use ::incidents::run::{Options, play};
 use ::incidents::{Incident, Outcome, diagram, table};
+use alerting::clock::UnixSeconds;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 
@@ -37,7 +37,9 @@ pub fn meant(args: &Run) -> Result<Option<Vec<Incident>>, Error> {
     let path = Path::new(what);
     match path.is_file().then(|| read(path)).transpose()? {
         Some(text) if Incident::is_one(&text) => Ok(Some(vec![Incident::parse(what, &text)?])),
-        _ if args.healthy.is_some() || args.repeat > 1 => Err("--healthy and --repeat are for incidents: files with [[during]]".into()),
+        _ if args.healthy.is_some() || args.repeat > 1 => {
+            Err("--healthy and --repeat are for incidents: files with [[during]]".into())
+        }
         _ => Ok(None),
     }
 }

@@ -57,7 +57,11 @@ fn each_incident_is_detected_named_right_and_in_time() {
         for found in outcome["found"].as_array().into_iter().flatten() {
             let right = found["wrong"].as_array().is_some_and(Vec::is_empty);
             let took = found["took"].as_u64().map_or("never".to_owned(), |n| format!("round {n}"));
-            t.check(format!("{name}: {} from {} blames {}, in {took}", found["check"], found["at"], found["culprit"]), right, || found);
+            t.check(
+                format!("{name}: {} from {} blames {}, in {took}", found["check"], found["at"], found["culprit"]),
+                right,
+                || found,
+            );
         }
         let quiet = outcome["false_alarms"].as_array().is_some_and(Vec::is_empty);
         t.check(format!("{name}: and nothing else"), quiet, || &outcome["false_alarms"]);

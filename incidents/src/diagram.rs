@@ -114,7 +114,10 @@ fn details(outcome: &Outcome) -> Markup {
 
 fn sentence(found: &Found) -> String {
     let what = format!("{} from {}, blaming {}", found.check, found.at, found.culprit);
-    let came = found.took.map_or_else(|| "did not come".to_owned(), |took| format!("came in round {took} of the fault (allowed: {})", found.within));
+    let came = found.took.map_or_else(
+        || "did not come".to_owned(),
+        |took| format!("came in round {took} of the fault (allowed: {})", found.within),
+    );
     let wrong = if found.wrong.is_empty() { String::new() } else { format!(" WRONG: {}.", found.wrong.join("; ")) };
     format!("The alert of {what}, {came}.{wrong}")
 }
@@ -140,10 +143,19 @@ fn seen(course: &Course) -> Vec<Seen<'_>> {
             for alert in &said.alerts {
                 let probed = said.probed.iter().find(|probed| probed.check == alert.about);
                 let bad = usize::from(probed.is_none_or(|probed| probed.culprit.is_some()));
-                let same = |s: &&mut Seen<'_>| s.at == at && s.about == alert.about && s.culprit == alert.culprit && s.to + 1 == n;
+                let same =
+                    |s: &&mut Seen<'_>| s.at == at && s.about == alert.about && s.culprit == alert.culprit && s.to + 1 == n;
                 match open.iter_mut().find(same) {
                     Some(seen) => (seen.to, seen.bad, seen.said) = (n, seen.bad + bad, &alert.sentence),
-                    None => open.push(Seen { at, about: &alert.about, culprit: alert.culprit, from: n, to: n, bad, said: &alert.sentence }),
+                    None => open.push(Seen {
+                        at,
+                        about: &alert.about,
+                        culprit: alert.culprit,
+                        from: n,
+                        to: n,
+                        bad,
+                        said: &alert.sentence,
+                    }),
                 }
             }
         }

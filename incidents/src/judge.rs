@@ -118,7 +118,9 @@ fn found(expect: &Expect, turn: &Turn, course: &Course) -> Found {
     match took {
         None => {
             let last = during().filter_map(|(_, alert)| alert).last();
-            wrong.push(last.map_or("not found".into(), |alert| format!("not found as expected; the last alert was {}", words(alert))));
+            wrong.push(
+                last.map_or("not found".into(), |alert| format!("not found as expected; the last alert was {}", words(alert))),
+            );
         }
         Some(took) if took > expect.within => wrong.push(format!("found after {took} rounds, not {}", expect.within)),
         Some(_) => {}

@@ -49,7 +49,10 @@ pub fn wrong(outcomes: &[Outcome]) -> String {
             found.wrong.iter().for_each(|what| text += &format!("{}: {} from {}: {what}\n", outcome.name, found.check, found.at));
         }
         for alarm in &outcome.false_alarms {
-            text += &format!("{}: false alarm of {} from {} in round {}: {}\n", outcome.name, alarm.about, alarm.at, alarm.round, alarm.said);
+            text += &format!(
+                "{}: false alarm of {} from {} in round {}: {}\n",
+                outcome.name, alarm.about, alarm.at, alarm.round, alarm.said
+            );
         }
     }
     text

@@ -47,7 +47,12 @@ fn the_incidents_of_the_repository_are_valid_and_each_has_a_check_that_must_catc
             turn.expect("each expectation has a turn") + e.over_within
         });
         let last = last.max().expect("there are some");
-        assert!(incident.plan.rounds >= last, "{}: it ends in round {}, and the alert may last until {last}", path.display(), incident.plan.rounds);
+        assert!(
+            incident.plan.rounds >= last,
+            "{}: it ends in round {}, and the alert may last until {last}",
+            path.display(),
+            incident.plan.rounds
+        );
     }
 }
 

@@ -122,7 +122,8 @@ impl Judging {
     /// What the round shows together with those before it, if it is bad.
     fn find_pattern(&mut self, raw: &RawRound, found: Option<&Blame>) -> Option<Found> {
         let header = raw.prepared.plan.check.backend.as_deref();
-        let backend = header.and_then(|header| raw.report.response.as_ref()?.header(header)).map(|name| visible(name).into_owned());
+        let backend =
+            header.and_then(|header| raw.report.response.as_ref()?.header(header)).map(|name| visible(name).into_owned());
         let bad = found.map(|blame| match (blame.family, raw.report.reason) {
             (Family::Failing, Some(reason)) if reason.edge_ended_it() && reason != Reason::TlsAlert => {
                 How::Broke { refused: reason == Reason::ConnectRefused }

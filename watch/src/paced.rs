@@ -60,7 +60,8 @@ impl Paced {
         let (direct, _nobody) = unbounded_channel();
         let store = History::open(Path::new(IN_MEMORY))?;
         let engine = Engine::open(store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), direct)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
         let local = LocalSet::new();
         let (out, ended) = sync_channel(MOST_ROUNDS);
         let (shared, reference) = local.block_on(&runtime, async {
@@ -102,13 +103,18 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
         let port = taken.local_addr().expect("it is bound").port();
         drop(taken);
-        let text = format!("[[check]]\nname = \"edge\"\ntarget = \"127.0.0.1:{port}\"\ninsecure = true\n[defaults]\nfire = {{ k = 2, n = 2 }}\n");
+        let text = format!(
+            "[[check]]\nname = \"edge\"\ntarget = \"127.0.0.1:{port}\"\ninsecure = true\n[defaults]\nfire = {{ k = 2, n = 2 }}\n"
+        );
         let mut paced = Paced::open(CheckFile::parse(&text).expect("it is valid")).expect("it opens");
         let begin = Instant::from_nanos(1_800_000_000_000_000_000);
         assert!(paced.round(begin).alerts.is_empty(), "one of two");
         let known = paced.round(begin + Span::from_millis(30_000));
         let [(name, active)] = &known.alerts[..] else { panic!("{known:?}") };
-        assert_eq!((name.as_str(), active.blame.culprit, active.blame.phase.as_str()), ("edge", Culprit::Edge, "connect_refused"));
+        assert_eq!(
+            (name.as_str(), active.blame.culprit, active.blame.phase.as_str()),
+            ("edge", Culprit::Edge, "connect_refused")
+        );
         assert_eq!((active.since.secs(), known.rounds.len()), (1_800_000_000, 1));
         assert_eq!(active.blame.pattern.map(|p| p.kind), None::<PatternKind>);
     }

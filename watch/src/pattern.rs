@@ -113,7 +113,10 @@ impl Recent {
         if failing.len() < OF_BACKEND || well < OF_BACKEND || well * 2 < all {
             return None;
         }
-        let sentence = format!("Each of the last {} rounds that backend {bad} answered failed; of those that others answered {well} of {all} were well.", failing.len());
+        let sentence = format!(
+            "Each of the last {} rounds that backend {bad} answered failed; of those that others answered {well} of {all} were well.",
+            failing.len()
+        );
         Some(found(PatternKind::Backend, (self.0.len() - first).div_ceil(failing.len()), sentence))
     }
 
@@ -129,7 +132,13 @@ impl Recent {
             3 => "third".to_owned(),
             n => format!("{n}th"),
         };
-        Some(found(PatternKind::EveryNth, n, format!("Every {ordinal} round fails, {PERIODS} times in a row, and no other: as if one of {n} instances were broken.")))
+        Some(found(
+            PatternKind::EveryNth,
+            n,
+            format!(
+                "Every {ordinal} round fails, {PERIODS} times in a row, and no other: as if one of {n} instances were broken."
+            ),
+        ))
     }
 
     /// Runs of failures, each with its rounds; what goes on at the window's begin counts too.
@@ -161,7 +170,13 @@ impl Recent {
             "Connections fail in {spells} spells and are well between ({refused} refused, {reset} reset or closed, of the last {}): the edge's program ends and comes back.",
             self.0.len()
         );
-        Some(found(PatternKind::Spells, self.0.len().div_ceil(spells), sentence))
+        Some(found(PatternKind::Spells, self.longest_calm() + 1, sentence))
+    }
+
+    /// The most rounds in a row that were well between two that failed.
+    fn longest_calm(&self) -> usize {
+        let failed: Vec<usize> = self.0.iter().enumerate().filter(|(_, r)| r.failed()).map(|(at, _)| at).collect();
+        failed.windows(2).map(|pair| pair[1] - pair[0] - 1).max().unwrap_or(0)
     }
 
     fn share(&self) -> Option<Found> {
@@ -172,7 +187,11 @@ impl Recent {
             return None;
         }
         let of = self.0.len().min(OF_SHARE);
-        Some(found(PatternKind::Share, of.div_ceil(failed), format!("{failed} of the last {of} rounds failed, with good ones between.")))
+        Some(found(
+            PatternKind::Share,
+            of.div_ceil(failed),
+            format!("{failed} of the last {of} rounds failed, with good ones between."),
+        ))
     }
 }
 
@@ -213,7 +232,11 @@ mod tests {
     fn a_backend_of_which_all_fails_is_named_and_others_are_cleared() {
         let found = recent("2212!222!22!").pattern().expect("backend 1 is broken");
         assert_eq!(found.pattern, Some(Pattern { kind: PatternKind::Backend, gap: 3 }));
-        assert!(found.sentence.contains("backend 1 answered failed") && found.sentence.contains("5 of 5 were well"), "{}", found.sentence);
+        assert!(
+            found.sentence.contains("backend 1 answered failed") && found.sentence.contains("5 of 5 were well"),
+            "{}",
+            found.sentence
+        );
         assert_eq!(kind("!22!1!"), None, "it was well in between");
         assert_eq!(kind("!2!@!@@!"), None, "they fail alike");
         assert_eq!(kind("!222!"), None, "two are few");
@@ -231,7 +254,12 @@ mod tests {
 
     #[test]
     fn an_edge_that_dies_and_returns_is_told_from_single_failures() {
-        assert_eq!(kind("rrb...rr....brr"), Some(PatternKind::Spells));
+        let found = recent("rrb...rr....brr").pattern().expect("three spells");
+        assert_eq!(
+            found.pattern,
+            Some(Pattern { kind: PatternKind::Spells, gap: 5 }),
+            "four good rounds at most between two spells"
+        );
         assert_eq!(kind("xx...xxx...xx"), Some(PatternKind::Share), "nothing was refused");
         assert_eq!(kind("..rrrrrrrrrr"), None, "one outage");
     }

@@ -95,7 +95,9 @@ impl Inject for Process {
         let what = match &self.does {
             Does::Gone => "is gone".to_owned(),
             Does::Stopped => "is stopped".into(),
-            Does::Crashes(Crashes { up, down }) => format!("dies after {} ms and is gone for {} ms, again and again", up.as_millis(), down.as_millis()),
+            Does::Crashes(Crashes { up, down }) => {
+                format!("dies after {} ms and is gone for {} ms, again and again", up.as_millis(), down.as_millis())
+            }
             Does::Runs(command) => format!("runs as {}", command.join(" ")),
         };
         let injected = injected("edge_app", format!("the program {} of {} {what}", self.process, self.on));

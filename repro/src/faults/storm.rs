@@ -54,7 +54,14 @@ impl Inject for Storm {
             return Err(Wrong::at("clients", format!("clients = {}: from 1 to {MOST}", self.clients)));
         }
         if f64::from(self.clients) > MOST_RATE * self.every.0.as_secs_f64() {
-            return Err(Wrong::at("every", format!("{} clients every {} ms are more than {MOST_RATE} calls per second", self.clients, self.every.as_millis())));
+            return Err(Wrong::at(
+                "every",
+                format!(
+                    "{} clients every {} ms are more than {MOST_RATE} calls per second",
+                    self.clients,
+                    self.every.as_millis()
+                ),
+            ));
         }
         if !self.path.starts_with('/') || self.path.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Wrong::at("path", "a path begins with `/` and has no spaces"));

@@ -41,7 +41,10 @@ pub(super) fn check(target: &TargetSpec) -> Result<(), Wrong> {
             return Err(own("name", format!("process name {:?}: letters, digits, `-`, `_` and `.`", process.name)));
         }
         if !names.insert(&process.name) {
-            return Err(own("name", format!("two programs of the target are called {:?}; \"{SERVER}\" is its server", process.name)));
+            return Err(own(
+                "name",
+                format!("two programs of the target are called {:?}; \"{SERVER}\" is its server", process.name),
+            ));
         }
         if process.command.is_empty() {
             return Err(own("command", "a process needs `command = [\"program\", …]`".into()));
