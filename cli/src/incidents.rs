@@ -93,7 +93,16 @@ pub fn run(incidents: &[Incident], args: &Run) -> Result<u8, Error> {
         print!("{}", if args.healthy.is_some() { table::healthy(&outcomes) } else { table::incidents(&outcomes) });
     }
     eprint!("{}", table::wrong(&outcomes));
-    eprintln!("diagram: {}", write("incidents.html", diagram::page(&played))?.display());
+    // One play of each is drawn: the last, or the last that was not as expected.
+    let mut drawn: Vec<&(Outcome, Course)> = Vec::new();
+    for play in &played {
+        match drawn.iter_mut().find(|(outcome, _)| outcome.name == play.0.name) {
+            Some(before) if before.0.held() || !play.0.held() => *before = play,
+            Some(_) => {}
+            None => drawn.push(play),
+        }
+    }
+    eprintln!("diagram: {}", write("incidents.html", diagram::page(&drawn))?.display());
     Ok(if outcomes.iter().all(Outcome::held) { exit::HELD } else { exit::FAILED })
 }
 

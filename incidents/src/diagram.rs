@@ -36,7 +36,7 @@ struct Seen<'a> {
 }
 
 /// The page.
-pub fn page(played: &[(Outcome, Course)]) -> String {
+pub fn page(played: &[&(Outcome, Course)]) -> String {
     let held = played.iter().filter(|(outcome, _)| outcome.held()).count();
     let body = html! {
         h1 { "Incidents: would a scheduled check have caught them?" }
@@ -48,7 +48,7 @@ pub fn page(played: &[(Outcome, Course)]) -> String {
     Frame { title: "incidents", styles: STYLES, refresh: false, nav: &[] }.around(&body)
 }
 
-fn drawing(played: &[(Outcome, Course)]) -> Markup {
+fn drawing(played: &[&(Outcome, Course)]) -> Markup {
     let height = TOP + ROW * played.len() as f64 + 8.0;
     let x = |day: f64| LEFT + day / DAYS * (WIDTH - LEFT - 10.0);
     html! {
@@ -123,10 +123,15 @@ fn sentence(found: &Found) -> String {
 }
 
 fn result(outcome: &Outcome) -> String {
-    let took: Vec<String> = outcome.found.iter().filter_map(|found| found.took).map(|took| took.to_string()).collect();
-    match (outcome.held(), took.is_empty()) {
+    let rounds = |of: &dyn Fn(&Found) -> Option<u32>| {
+        let rounds: Vec<String> = outcome.found.iter().filter_map(of).map(|n| n.to_string()).collect();
+        rounds.join(", ")
+    };
+    let (alerted, named) = (rounds(&|f| f.alerted), rounds(&|f| f.took));
+    match (outcome.held(), alerted.is_empty()) {
         (true, true) => "no alert, as expected".into(),
-        (true, false) => format!("detected in round {}", took.join(", ")),
+        (true, false) if alerted == named => format!("detected in round {alerted}"),
+        (true, false) => format!("alerted in round {alerted}, named in {named}"),
         (false, _) => "NOT as expected".into(),
     }
 }
@@ -172,7 +177,8 @@ fn class_of(culprit: Culprit) -> &'static str {
     match culprit {
         Culprit::Resolver => "dns",
         Culprit::Prober => "client",
-        Culprit::Path | Culprit::Access => "path",
+        Culprit::Path => "path",
+        Culprit::Access => "access",
         Culprit::Loss => "loss",
         Culprit::Edge | Culprit::Certificate => "edge",
         Culprit::Protocol => "protocol",
@@ -213,7 +219,7 @@ mod tests {
             found: Vec::new(),
             false_alarms: Vec::new(),
         };
-        let page = page(&[(outcome("one"), course.clone()), (outcome("two"), course)]);
+        let page = page(&[&(outcome("one"), course.clone()), &(outcome("two"), course)]);
         let left = |share: f64, round: f64| LEFT + share + round / 20.0 * FILLED * (WIDTH - LEFT - 10.0) / 2.0;
         let half = (WIDTH - LEFT - 10.0) / 2.0;
         for x in [left(0.0, 4.0), left(half, 4.0), left(0.0, 5.0), left(half, 5.0)] {

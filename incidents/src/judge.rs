@@ -38,9 +38,9 @@ pub struct Found {
     pub check: String,
     /// Whom it had to blame.
     pub culprit: String,
-    /// It came in this round.
-    pub in_round: Option<u32>,
-    /// So many rounds of the turn it took, that one included.
+    /// An alert of this culprit and family came in so many rounds of the turn, that one included.
+    pub alerted: Option<u32>,
+    /// One with all that is expected came in so many.
     pub took: Option<u32>,
     /// So many were allowed.
     pub within: u32,
@@ -108,7 +108,9 @@ fn same_trouble(expect: &Expect, alert: &Alert) -> bool {
 fn found(expect: &Expect, turn: &Turn, course: &Course) -> Found {
     let during = || alerts(expect, course).filter(|(number, _)| turn.covers(*number));
     let first = during().find_map(|(number, alert)| alert.filter(|a| fits(expect, a)).map(|alert| (number, alert)));
-    let took = first.map(|(number, _)| number - turn.from + 1);
+    let rounds_to = |number: u32| number - turn.from + 1;
+    let took = first.map(|(number, _)| rounds_to(number));
+    let alerted = during().find(|(_, alert)| alert.is_some_and(|a| same_trouble(expect, a))).map(|(number, _)| rounds_to(number));
     let over = alerts(expect, course).find(|(number, alert)| *number > turn.to && alert.is_none()).map(|(number, _)| number);
     let mut wrong = Vec::new();
     let otherwise = during().find_map(|(number, alert)| Some((number, alert.filter(|a| !same_trouble(expect, a))?)));
@@ -134,7 +136,7 @@ fn found(expect: &Expect, turn: &Turn, course: &Course) -> Found {
         at: expect.at.clone(),
         check: expect.check.clone(),
         culprit: expect.culprit.label().to_owned(),
-        in_round: first.map(|(number, _)| number),
+        alerted,
         took,
         within: expect.within,
         over_in_round: over,
@@ -224,7 +226,20 @@ mod tests {
         let outcome = outcome(".....eeee...");
         assert!(outcome.held(), "{outcome:?}");
         let found = &outcome.found[0];
-        assert_eq!((found.in_round, found.took, found.over_in_round), (Some(6), Some(3), Some(10)));
+        assert_eq!((found.alerted, found.took, found.over_in_round), (Some(3), Some(3), Some(10)));
+    }
+
+    #[test]
+    fn an_alert_may_come_before_it_says_all_that_is_expected() {
+        let mut plan = plan();
+        plan.expect[0].says = Some("worse".into());
+        let mut course = course(".....eeee...", "a");
+        for round in &mut course.rounds[7..9] {
+            round.said.get_mut("a").expect("it is there").alerts[0].sentence = "It is worse.".into();
+        }
+        plan.expect[0].within = 5;
+        let outcome = judge("x", &plan, &course, false);
+        assert_eq!((outcome.found[0].alerted, outcome.found[0].took, outcome.held()), (Some(3), Some(5), true));
     }
 
     #[test]
@@ -255,7 +270,7 @@ mod tests {
     #[test]
     fn a_table_has_a_row_for_each_alert_and_counts_plays() {
         let plays = [outcome(".....eeee..."), outcome("....eeeee..."), outcome("............")];
-        let row = "| x | a | edge: edge | 3 | 2 | 2 to 3 (3) | 0 |";
+        let row = "| x | a | edge: edge | 3 | 2 | 2 to 3 | 2 to 3 (3) | 0 |";
         assert!(table::incidents(&plays).contains(row), "{}", table::incidents(&plays));
         assert!(table::wrong(&plays).starts_with("x: edge from a: not found"), "{}", table::wrong(&plays));
         let healthy = judge("x", &plan(), &course("............", "a"), true);

@@ -7,7 +7,8 @@ use crate::judge::{Found, Outcome};
 /// What came of incidents, each played once or more: a row for each alert that had to come.
 pub fn incidents(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "| incident | seen from | alert | played | found, named right | rounds until found (allowed) | false alarms |\n|---|---|---|---|---|---|---|\n",
+        "| incident | seen from | alert | played | found, named right | rounds until alerted | until named (allowed) | false alarms |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for (name, plays) in by_name(outcomes) {
         let alarms: usize = plays.iter().map(|outcome| outcome.false_alarms.len()).sum();
@@ -17,12 +18,13 @@ pub fn incidents(outcomes: &[Outcome]) -> String {
             let Some(first) = found.first() else { continue };
             let right = found.iter().filter(|f| f.wrong.is_empty()).count();
             text += &format!(
-                "| {name} | {} | {}: {} | {} | {right} | {} ({}) | {alarms} |\n",
+                "| {name} | {} | {}: {} | {} | {right} | {} | {} ({}) | {alarms} |\n",
                 first.at,
                 first.check,
                 first.culprit,
                 plays.len(),
-                took(&found),
+                range(found.iter().filter_map(|f| f.alerted)),
+                range(found.iter().filter_map(|f| f.took)),
                 first.within
             );
         }
@@ -70,10 +72,9 @@ fn by_name(outcomes: &[Outcome]) -> Vec<(&str, Vec<&Outcome>)> {
     order.into_iter().filter_map(|name| Some((name, plays.remove(name)?))).collect()
 }
 
-/// Rounds until it was found: from the least to the most.
-fn took(found: &[&Found]) -> String {
-    let took = || found.iter().filter_map(|f| f.took);
-    match (took().min(), took().max()) {
+/// From the least to the most.
+fn range(rounds: impl Iterator<Item = u32> + Clone) -> String {
+    match (rounds.clone().min(), rounds.max()) {
         (Some(least), Some(most)) if least == most => least.to_string(),
         (Some(least), Some(most)) => format!("{least} to {most}"),
         _ => "never".into(),
