@@ -47,10 +47,10 @@ check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-q
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build instructions fuzz-smoke zoo-recorded scenarios failures incidents run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test python-tools terraform fuzz-smoke scenarios failures run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test python-tools terraform fuzz-smoke scenarios failures incidents run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked
 
@@ -149,6 +149,10 @@ ec2-test: ec2-build python-tools ## Its unit tests, 10,000 random schedules, an 
 terraform: python-tools ## Modules for AWS, without AWS: format, names, types, wiring, tests with mocks
 	terraform/offline/check
 
+incidents: build ## Eight incidents in the lab: would scheduled checks have caught them, and how fast?
+	@cargo xtask install-missing test
+	$(call e2e,incidents,1200)
+
 compare: build ## Two edges compared: OpenSSL's servers, and the action for GitHub's runner
 	$(call e2e,compare,300)
 
@@ -200,7 +204,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: new-from-zoo library score score-healthy accuracy accuracy-stacks fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
+.PHONY: new-from-zoo library score score-healthy accuracy accuracy-stacks incidents-often fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -221,6 +225,10 @@ accuracy: build ## Every scenario over many seeds, severities and round-trip tim
 accuracy-stacks: build ## The same with clients and servers drawn of what is installed: SEED=1
 	@cargo xtask install-missing zoo
 	$(BIN) accuracy --draw $(SEED) --trials 3 $(SCENARIOS)
+
+incidents-often: build ## incidents ten times each, and a hundred rounds of each with its fault off
+	@cargo xtask install-missing test
+	REPEAT=10 HEALTHY=100 $(call e2e,incidents,14400)
 
 anywhere-table: build ## anywhere with ten runs each, and its table
 	RUNS=10 $(call e2e,anywhere,36000)

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         words: "ClientHello to server flight".into(),
         ms: 312.0,
         sentence: "The edge took 312 ms before its flight.".into(),
+        pattern: None,
     };
 
     let (mut state, mut now) = (State::default(), UnixSeconds::from_secs(1_800_000_000));

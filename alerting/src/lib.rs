@@ -7,7 +7,7 @@
 //!                                                             └─► status: what is on now
 //!  outbox: store ─► receiver (what is sent, how its answer is read) ─► sending (HTTP) ─► Alertmanager, webhook, PagerDuty
 //! ```
-//! Pure, with time as an argument: [`states`], [`event`], [`culprit`], [`receiver`], [`incident`]. `watch` and `recorder` alert by it alike.
+//! Pure, with time as an argument: [`states`], [`event`], [`culprit`], [`receiver`], [`incident`], [`pattern`]. `watch` and `recorder` alert by it alike.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod family;
 pub mod incident;
 pub mod metrics;
 pub mod outbox;
+pub mod pattern;
 pub mod receiver;
 pub mod secret;
 pub mod sending;
@@ -28,6 +29,7 @@ pub use culprit::Culprit;
 pub use event::Event;
 pub use family::{Family, Severity};
 pub use incident::Incident;
+pub use pattern::{Pattern, PatternKind};
 pub use receiver::Receiver;
 pub use sending::Client;
 pub use store::{Store, sqlite_version};

@@ -12,11 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixSeconds;
 use crate::culprit::Culprit;
 use crate::family::Family;
+use crate::pattern::Pattern;
 
 /// In which alerts that come again count as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(3_600);
 /// An alert that flaps must be good for at most so many times as long.
 const MOST_PATIENCE: u32 = 8;
+/// What comes again is over when it was missed so often in a row: by chance that happens to one in twenty of those that have no order.
+const MISSED: u32 = 3;
 
 /// `k` of the last `n` rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Debug)]
@@ -45,6 +48,9 @@ pub struct Blame {
     pub ms: f64,
     /// The evidence, in one sentence.
     pub sentence: String,
+    /// What the rounds of the check show together; such a round alerts by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
 }
 
 impl Blame {
@@ -56,6 +62,12 @@ impl Blame {
     /// Whether both are told by the same alert: the same family, and the same culprit.
     pub fn same_alert(&self, other: &Self) -> bool {
         (self.culprit, self.family) == (other.culprit, other.family)
+    }
+
+    /// Whether it says more than `other`, of the same alert: it is worse, or has a pattern that tells more.
+    fn says_more(&self, other: &Self) -> bool {
+        let kind = |blame: &Self| blame.pattern.map(|p| p.kind);
+        self.same_alert(other) && (self.ms > other.ms || kind(self) > kind(other))
     }
 }
 
@@ -144,7 +156,7 @@ impl State {
     /// use whostalled_alerting::{Culprit, Family};
     ///
     /// let (phase, words) = ("server_flight".into(), "ClientHello to server flight".into());
-    /// let slow = Blame { culprit: Culprit::Edge, family: Family::Slow, phase, words, ms: 312.0, sentence: "The edge took 312 ms.".into() };
+    /// let slow = Blame { culprit: Culprit::Edge, family: Family::Slow, phase, words, ms: 312.0, sentence: "The edge took 312 ms.".into(), pattern: None };
     /// let rule = Rule { fire: KofN { k: 2, n: 3 }, resolve_after: 3 };
     /// let mut state = State::default();
     /// assert_eq!(state.round(UnixSeconds::from_secs(0), Some(slow.clone()), rule, false), None);
@@ -160,12 +172,14 @@ impl State {
             self.fired.pop_front();
         }
         let patience = (rule.resolve_after * (self.fired.len() as u32).max(1)).min(rule.resolve_after * MOST_PATIENCE);
+        let gap = self.active.as_ref().and_then(|active| active.blame.pattern).map_or(0, |pattern| pattern.gap);
+        let patience = patience.max(MISSED * gap);
         match &mut self.active {
             None => self.begin(at, rule, resting),
             Some(active) => {
                 active.rounds += 1;
                 active.bad += u32::from(blame.is_some());
-                if let Some(worse) = blame.filter(|b| b.same_alert(&active.blame) && b.ms > active.blame.ms) {
+                if let Some(worse) = blame.filter(|b| b.says_more(&active.blame)) {
                     active.blame = worse;
                 }
                 if self.good >= patience {
@@ -190,10 +204,12 @@ impl State {
 
     fn begin(&mut self, at: UnixSeconds, rule: Rule, resting: bool) -> Option<Transition> {
         let bad: Vec<&(UnixSeconds, Option<Blame>)> = self.recent.iter().filter(|(_, blame)| blame.is_some()).collect();
-        if bad.len() < rule.fire.k as usize {
-            return None;
-        }
-        let blame = self.leading()?;
+        let patterned = self.recent.back().and_then(|(_, blame)| blame.as_ref()).filter(|blame| blame.pattern.is_some());
+        let blame = match patterned {
+            Some(blame) => blame.clone(),
+            None if bad.len() < rule.fire.k as usize => return None,
+            None => self.leading()?,
+        };
         let since = bad.first().map_or(at, |(at, _)| *at);
         let (rounds, bad) = (self.recent.len() as u32, bad.len() as u32);
         let active = Active { since, blame, told: !resting, rounds, bad };
@@ -228,13 +244,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::PatternKind;
     use proptest::prelude::*;
 
     const RULE: Rule = Rule { fire: KofN { k: 3, n: 5 }, resolve_after: 2 };
 
     fn blame(culprit: Culprit) -> Option<Blame> {
         let (phase, words) = ("server_flight".into(), String::new());
-        Some(Blame { culprit, family: Family::Slow, phase, words, ms: 200.0, sentence: String::new() })
+        Some(Blame { culprit, family: Family::Slow, phase, words, ms: 200.0, sentence: String::new(), pattern: None })
     }
 
     fn second(at: i64) -> UnixSeconds {
@@ -272,6 +289,24 @@ mod tests {
         assert_eq!(said[0].1, "fire edge since 0");
         assert_eq!(said[1].1, "change path from edge");
         assert_eq!(said.len(), 3);
+    }
+
+    #[test]
+    fn a_pattern_alerts_by_itself_and_is_over_when_it_was_missed_three_times() {
+        let every_fourth = Pattern { kind: PatternKind::EveryNth, gap: 4 };
+        let fails = |pattern| blame(Culprit::Edge).map(|b| Blame { pattern, ms: 0.0, ..b });
+        let mut state = State::default();
+        assert_eq!(state.round(second(0), fails(None), RULE, false), None, "one of five");
+        for at in 1..4 {
+            assert_eq!(state.round(second(at), None, RULE, false), None);
+        }
+        let fired = state.round(second(4), fails(Some(every_fourth)), RULE, false);
+        assert!(
+            matches!(fired, Some(Transition::Fire(a)) if a.blame.pattern == Some(every_fourth)),
+            "two of five, and a pattern"
+        );
+        let good: Vec<i64> = (5..20).filter(|at| state.round(second(*at), None, RULE, false).is_some()).collect();
+        assert_eq!(good, [16], "twelve good rounds in a row, and no two");
     }
 
     #[test]

@@ -115,7 +115,9 @@ pub struct LabCommand {
     whostalled run scenarios/overloaded-client.toml --vantage ssh:customer-box --target edge=https://login.example.com/ \\\n      \
     --control https://www.example.net/\n  \
     whostalled run scenarios/overloaded-client.toml --set faults.quota.cpus=0.2 --set client.concurrency=12\n  \
-    whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'")]
+    whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'\n  \
+    whostalled run scenarios/incidents/hung-dependency.toml    scheduled checks while a fault comes and goes: were they alerted?\n  \
+    whostalled run scenarios/incidents --all")]
 pub struct Run {
     /// A scenario file; or targets, as https://host/ or https://host:port/path
     #[arg(required_unless_present = "from", value_name = "SCENARIO|URL")]
@@ -187,6 +189,15 @@ pub struct Run {
     /// Caps of vantages that are brought up
     #[command(flatten, next_help_heading = "Vantages that are brought up")]
     pub most: Most,
+    /// Play every incident of a folder, and draw what was detected of them as if it had been two weeks
+    #[arg(long)]
+    pub all: bool,
+    /// Play each incident so often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub repeat: u32,
+    /// Play so many rounds of each incident's lab with its fault off: no alert may come
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub healthy: Option<u32>,
 }
 
 fn cpus(text: &str) -> Result<f64, String> {

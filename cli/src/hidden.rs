@@ -13,6 +13,8 @@ pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
         lab::exec::SUBCOMMAND => placed(rest),
         "lab-burn" => lab::cpu::burn(),
         "lab-edge" => configured(rest, lab::edge::serve),
+        "lab-storm" => configured(rest, |config| lab::storm::run(&config)),
+        ::incidents::watcher::SUBCOMMAND => configured(rest, |config| ::incidents::watcher::serve(&config)),
         "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
         "library" => return Some(of_verb(crate::library::library(rest))),
         "new-trial" => return Some(of_verb(crate::new::trial(rest))),
@@ -43,9 +45,9 @@ fn placed(rest: &[String]) -> Result<(), String> {
     placement.become_program(program, args).map(|never| match never {}).map_err(|e| e.to_string())
 }
 
-fn configured<T: serde::de::DeserializeOwned>(
+fn configured<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
     rest: &[String],
-    serve: impl FnOnce(T) -> Result<(), lab::Error>,
+    serve: impl FnOnce(T) -> Result<(), E>,
 ) -> Result<(), String> {
     let config = rest.first().ok_or("a configuration is needed")?;
     serve(serde_json::from_str(config).map_err(|e| e.to_string())?).map_err(|e| e.to_string())

@@ -12,6 +12,7 @@ mod fleets;
 mod fleets;
 mod hidden;
 mod importing;
+mod incidents;
 mod library;
 mod new;
 mod probe;

@@ -33,6 +33,9 @@ const CLIENTS: usize = 8;
 /// Runs a scenario, or handshakes with targets, and prints what came out.
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     let stop = stopped()?;
+    if let Some(incidents) = crate::incidents::meant(args)? {
+        return crate::incidents::run(&incidents, args);
+    }
     let fleet = Reached::connect(&args.nats, &args.results)?;
     let mut scenario = wanted(args, &fleet)?;
     if let Some(path) = &args.save {

@@ -119,6 +119,27 @@ impl Lab {
         self.truth.lock().unwrap_or_else(PoisonError::into_inner).try_iter().collect()
     }
 
+    /// Has one host answer for another's addresses too, where routes of the wire lead to it: another site of an anycast address.
+    ///
+    /// # Errors
+    /// If one of them is no host, or the addresses cannot be added.
+    pub fn answer_for(&mut self, host: &str, other: &str) -> Result<(), Error> {
+        let unknown = |name: &str| Error::helper("another site", format!("the lab has no host {name:?}"));
+        let addresses = self.host(other).ok_or_else(|| unknown(other))?.addresses();
+        let site = self.hosts.iter_mut().find(|h| h.name == host).ok_or_else(|| unknown(host))?;
+        for address in addresses {
+            if site.further.contains(&address) {
+                continue;
+            }
+            site.namespace.ip(&match address {
+                IpAddr::V4(a) => format!("addr add {a}/32 dev lo\n"),
+                IpAddr::V6(a) => format!("addr add {a}/128 dev lo nodad\n"),
+            })?;
+            site.further.push(address);
+        }
+        Ok(())
+    }
+
     /// A host by name.
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|h| h.name == name)

@@ -24,6 +24,7 @@ pub mod netns;
 pub mod nginx;
 pub mod rootless;
 pub mod sample;
+pub mod storm;
 mod sys;
 pub mod truth;
 pub mod wire;

@@ -44,7 +44,7 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
     let of = |slow: &BTreeMap<Culprit, u64>, culprits: &[Culprit]| -> u64 { culprits.iter().filter_map(|c| slow.get(c)).sum() };
     let blame = |culprit: Blamed, sentence: String| {
         let (family, phase, words) = (Family::Slow, "handshake".into(), "the handshake".into());
-        Blame { culprit, family, phase, words, ms: 0.0, sentence }
+        Blame { culprit, family, phase, words, ms: 0.0, sentence, pattern: None }
     };
     let mut found = BTreeMap::new();
     let bad = of(&sums.everywhere.slow, &EDGE);

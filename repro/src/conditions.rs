@@ -9,7 +9,7 @@ use agent::{Load, Pause, Stops};
 use lab::wire::{Action, Message, PathConfig};
 
 use crate::duration::Length;
-use crate::faults::{Fault, Way};
+use crate::faults::{Does, Fault, Storm, Way};
 use crate::scenario::Scenario;
 
 /// Everything that holds.
@@ -27,6 +27,12 @@ pub struct Conditions {
     pub clients: BTreeMap<String, Clients>,
     /// How late the name server answers.
     pub lookup_delay: Length,
+    /// Programs that do not run as they should, by target and name.
+    pub processes: BTreeMap<(String, String), Does>,
+    /// Other clients.
+    pub storms: Vec<Storm>,
+    /// Who answers a vantage in place of a target, where that is another: by both.
+    pub sites: BTreeMap<(String, String), String>,
 }
 
 /// Both directions of a path.

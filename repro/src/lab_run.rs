@@ -15,10 +15,9 @@ use capture::evidence::Evidence;
 use lab::rootless::Privilege;
 
 use crate::Error;
-use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::scenario::Scenario;
-use crate::vantages::Testbed;
+use crate::standing::Standing;
 
 /// Time between two looks at the timetable.
 const LOOK: Duration = Duration::from_millis(20);
@@ -87,30 +86,13 @@ pub struct LabRun<'a> {
 /// # Errors
 /// Harness failures.
 pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) -> Result<i32, Error> {
-    for turn in wanted.turns {
-        let Some(fault) = scenario.faults.get(&turn.fault) else {
-            let known: Vec<&str> = scenario.faults.keys().map(String::as_str).collect();
-            return Err(Error::Scenario(format!("the scenario has no fault {:?}; it has {}", turn.fault, known.join(", "))));
-        };
-        if let Some(why) = fault.kind().fixed() {
-            return Err(Error::Scenario(format!(
-                "the fault {:?} is there from the start to the end or not at all: {why}",
-                turn.fault
-            )));
-        }
-    }
-    let with = |on: &dyn Fn(&str) -> bool| {
-        let stays = |name: &str| wanted.turns.iter().all(|t| t.fault != name);
-        Conditions::of(scenario, scenario.faults.iter().filter(|(name, _)| stays(name) || on(name)).map(|(_, fault)| fault))
-    };
-    let testbed = Testbed::build(scenario, &with(&|_| false), wanted.privilege)?;
-    let host = testbed.host(wanted.at).ok_or_else(|| Error::Scenario(format!("there is no host {:?}", wanted.at)))?;
+    let turns = wanted.turns.iter().map(|turn| turn.fault.clone()).collect();
+    let standing = Standing::build(scenario, turns, wanted.privilege)?;
     let [program, args @ ..] = wanted.command else { return Err(Error::Scenario("there is no command to run".into())) };
-    let mut command = host.placement().command(program, args)?;
-    command.env("WHOSTALLED_LAB_CA", testbed.roots());
-    for host in testbed.hosts() {
-        let placement = serde_json::to_string(&host.placement()).map_err(|e| Error::Scenario(e.to_string()))?;
-        command.env(format!("WHOSTALLED_LAB_HOST_{}", host.name.replace('-', "_")), placement);
+    let mut command = standing.command(wanted.at, program, args)?;
+    command.env("WHOSTALLED_LAB_CA", standing.roots());
+    for (name, placement) in standing.placements()? {
+        command.env(format!("WHOSTALLED_LAB_HOST_{}", name.replace('-', "_")), placement);
     }
     let mut child = command.spawn().map_err(lab::Error::system(format!("starting {program}")))?;
     let begun = Instant::now();
@@ -125,13 +107,13 @@ pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) 
             for (names, what) in [(due.difference(&active), "begins"), (active.difference(&due), "ends")] {
                 names.for_each(|name| say(&format!("{:>5.1} s  the fault {name} {what}", now.as_secs_f64())));
             }
-            testbed.set(&with(&|name| due.contains(name)))?;
+            standing.set(&due)?;
             active = due;
         }
         std::thread::sleep(LOOK);
     };
     if let Some(folder) = &wanted.captures {
-        write_captures(&testbed, folder)?;
+        write_captures(&standing, folder)?;
     }
     Ok(status)
 }
@@ -141,9 +123,9 @@ fn ended(child: &mut Child) -> Result<Option<i32>, Error> {
     Ok(status.map(|s| s.code().unwrap_or(128)))
 }
 
-fn write_captures(testbed: &Testbed, folder: &PathBuf) -> Result<(), Error> {
+fn write_captures(standing: &Standing<'_>, folder: &PathBuf) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-    for (name, live) in testbed.captures() {
+    for (name, live) in standing.captures() {
         let path = folder.join(format!("{name}.pcapng"));
         let write = || -> std::io::Result<()> {
             let out = std::io::BufWriter::new(File::create(&path)?);

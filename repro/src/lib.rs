@@ -31,6 +31,7 @@ pub mod run;
 pub mod scenario;
 pub mod seen;
 pub mod sketch;
+pub mod standing;
 pub mod targets;
 pub mod vantages;
 

@@ -303,6 +303,8 @@ fn real(name: String, role: Role, url: RealTarget) -> TargetSpec {
         before_tls: None,
         nodelay: true,
         command: Vec::new(),
+        processes: Vec::new(),
+        files: BTreeMap::new(),
     }
 }
 

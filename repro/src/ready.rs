@@ -33,6 +33,9 @@ fn programs(scenario: &Scenario) -> Result<(), Error> {
     }
     for target in scenario.targets.iter().filter(|target| target.url.is_none()) {
         target.server.server().ready(target)?;
+        for process in &target.processes {
+            named(&format!("target.{}.process.{}.command", target.name, process.name), &process.command)?;
+        }
     }
     Ok(())
 }

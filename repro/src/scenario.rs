@@ -197,8 +197,7 @@ impl Scenario {
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Self, Error> {
         let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
         // The file by itself first: its errors then speak of its own lines.
-        let scenario = Self::read(text).map_err(|e| wrong(&e))?;
-        scenario.check().map_err(|e| wrong(&e.shown(text)))?;
+        let scenario = Self::of_table(file, text, DeTable::parse(text).map_err(|e| wrong(&e))?)?;
         if overrides.is_empty() {
             return Ok(scenario);
         }
@@ -220,8 +219,22 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Reads a scenario from the table of a document, out of which the caller took what is its own.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn of_table(file: &str, text: &str, root: Spanned<DeTable<'_>>) -> Result<Self, Error> {
+        let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
+        let scenario = Self::of_root(text, root).map_err(|e| wrong(&e))?;
+        scenario.check().map_err(|e| wrong(&e.shown(text)))?;
+        Ok(scenario)
+    }
+
     fn read(text: &str) -> Result<Self, toml::de::Error> {
-        let mut root = DeTable::parse(text)?;
+        Self::of_root(text, DeTable::parse(text)?)
+    }
+
+    fn of_root(text: &str, mut root: Spanned<DeTable<'_>>) -> Result<Self, toml::de::Error> {
         by_kind(root.get_mut()).and_then(|()| Self::deserialize(toml::de::Deserializer::from(root))).map_err(|mut error| {
             error.set_input(Some(text));
             error

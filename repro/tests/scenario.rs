@@ -204,6 +204,24 @@ segment = 0
 [faults.n]
 kind = "refuse"
 on = "office"
+[faults.o]
+kind = "process"
+on = "edge"
+process = "server"
+does = { runs = ["nginx"] }
+[faults.p]
+kind = "storm"
+from = "office"
+to = "edge"
+clients = 10
+every = "500ms"
+timeout = "900ms"
+path = "/x"
+[faults.q2]
+kind = "wrong_site"
+from = "office"
+to = "edge"
+at = "far"
 "#;
 
 fn every_kind() -> Scenario {

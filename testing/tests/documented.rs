@@ -63,7 +63,18 @@ fn the_readme_says_of_every_scenario_what_comes_out() {
     let listed: Vec<&str> = rows.iter().flat_map(|cell| cell.split(", ")).collect();
     let named: BTreeSet<String> = listed.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(named.len(), listed.len(), "a scenario is listed twice");
-    assert_eq!(named, in_folder("scenarios"));
+    let mut there = in_folder("scenarios");
+    assert!(there.remove("incidents"), "incidents have a page of their own");
+    assert_eq!(named, there);
+}
+
+#[test]
+fn every_incident_has_a_row_on_its_page() {
+    let page = text("docs/incidents.md");
+    for incident in in_folder("scenarios/incidents") {
+        let name = incident.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
+        assert!(page.contains(&format!("| `{name}` |")), "docs/incidents.md lacks {name}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::opened::Opened;
 use crate::probing::{self, Settings, Steady};
 use crate::status::Status;
-use crate::store::{History, RoundRecord};
+use crate::store::{History, IN_MEMORY, RoundRecord};
 use crate::watching::named;
 use crate::words::of_phase;
 
@@ -28,8 +28,6 @@ use crate::words::of_phase;
 const LOOK: Duration = Duration::from_millis(100);
 /// Rounds that wait to be shown.
 const MOST_ROUNDS: usize = 1_024;
-/// SQLite's name for a database without a file.
-const IN_MEMORY: &str = ":memory:";
 /// Parts of a round that are shorter are not worth a word.
 const LEAST_SHOWN_MS: f64 = 0.5;
 

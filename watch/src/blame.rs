@@ -16,6 +16,10 @@ use settings::Time;
 
 use crate::checks::{Gate, Thresholds};
 
+/// In which an answer that was lost is repeated twice, and would have come: kernels wait 200 ms and a round trip at first, then twice that.
+/// Three copies that are all lost, behind an acknowledgement that came through, are no loss that comes and goes.
+const TWICE_REPEATED: Span = Span::from_millis(800);
+
 /// What is known of a path.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub struct Usual {
@@ -121,21 +125,29 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
             // Neither side is at fault for what both do not share.
             (Reason::TlsIncompatible, _) => Culprit::Protocol,
             (reason, _) if reason.is_edges_word() => Culprit::Edge,
+            (Reason::RequestTimeout, _) if silent(report).is_some() => Culprit::Edge,
             (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
             _ => Culprit::Inconclusive,
         };
         let detail = report.detail.clone().unwrap_or_default();
         // Where somebody said what was wrong, time has nothing to add.
-        let more = if reason.is_timeout() { format!(" {}", opinion.sentence) } else { String::new() };
+        let more = match silent(report).filter(|_| reason == Reason::RequestTimeout) {
+            Some((acked, waited)) => format!(
+                " The edge's kernel acknowledged the request after {acked}, and nothing came for {waited}: an answer that was lost would \
+                 have been repeated twice. Its program, or what is behind it, does not answer."
+            ),
+            None if reason.is_timeout() => format!(" {}", opinion.sentence),
+            None => String::new(),
+        };
         let sentence = format!("{}.{more}", reason.said(&detail));
         let (phase, words) = (reason.name().into(), reason.words().into());
-        return Some(Blame { culprit, family: Family::Failing, phase, words, ms: 0.0, sentence });
+        return Some(Blame { culprit, family: Family::Failing, phase, words, ms: 0.0, sentence, pattern: None });
     }
     if bad_status {
         let status = report.response.as_ref().map_or(0, |r| r.status);
         let sentence = format!("The edge answered with status {status}.");
         let (phase, words) = (Reason::HttpStatus.name().into(), format!("HTTP status {status}"));
-        return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence });
+        return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence, pattern: None });
     }
     let limit = |owner: Owner| {
         let own = match owner.side() {
@@ -154,7 +166,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     };
     let make = |culprit: Culprit, phase: Phase, ms: f64, sentence: String| {
         let (phase, words) = (phase.label().into(), phase.words().into());
-        Some(Blame { culprit, family: Family::Slow, phase, words, ms, sentence })
+        Some(Blame { culprit, family: Family::Slow, phase, words, ms, sentence, pattern: None })
     };
     match &opinion.target.verdict {
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
@@ -179,6 +191,18 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     let total = thresholds.total.filter(|limit| ledger.total.nanos() > limit.nanos())?;
     let over = format!("All of it took {}, more than {} ms. {}", ledger.total, total.0.as_millis(), opinion.sentence);
     make(culprit, Phase::ServerFlight, ledger.total.millis(), over)
+}
+
+/// That the edge has a request and says nothing, for longer than lost answers could explain: when its kernel acknowledged the request, and
+/// how long nothing came since.
+fn silent(report: &Report) -> Option<(Span, Span)> {
+    let trace = &report.trace;
+    let request = trace.exchanges.last().filter(|e| e.phase == Phase::Request && e.answer.is_none())?;
+    let left = request.sent.left.first()?;
+    let acked = request.sent.acked?;
+    let waited = trace.ended - acked;
+    // What came out of order is behind something that was lost.
+    (!trace.out_of_order && waited >= TWICE_REPEATED).then_some((acked - *left, waited))
 }
 
 fn target_ledger(ledger: &Ledger) -> Ledger {
@@ -227,6 +251,54 @@ mod tests {
             }
         });
         address
+    }
+
+    /// A server behind TLS that takes a request and says nothing.
+    async fn mute_edge() -> std::net::SocketAddr {
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let key = rustls_pki_types::PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+        let tls = tls.with_no_client_auth().with_single_cert(vec![pair.cert.der().clone()], key).expect("a chain");
+        let (listener, acceptor) =
+            (TcpListener::bind("127.0.0.1:0").await.expect("loopback"), tokio_rustls::TlsAcceptor::from(Arc::new(tls)));
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                held.push(acceptor.accept(stream).await);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_has_the_request_and_says_nothing_is_to_blame_once_lost_answers_are_ruled_out() {
+        let address = mute_edge().await;
+        let options = TlsOptions { insecure: true, ..TlsOptions::default() };
+        let of = |timeout: u64| Target {
+            host: "localhost".into(),
+            port: address.port(),
+            connect_to: None,
+            address: Some(address),
+            server_name: None,
+            family: Family::Any,
+            tls: Some(Arc::new(config(&options).expect("nothing is read"))),
+            request: Some(prober::HttpRequest { path: "/".into(), ..prober::HttpRequest::default() }),
+            timeout: Duration::from_millis(timeout),
+            pauses: Pauses::default(),
+            route: Route::default(),
+        };
+        for (timeout, culprit) in [(400, Culprit::Inconclusive), (1_600, Culprit::Edge)] {
+            let report = probe(&of(timeout), &Lookup::new(&[]).expect("a resolver")).await;
+            if !report.kernel_timestamps {
+                println!("skipped: this kernel stamps nothing, so nobody acknowledges");
+                return;
+            }
+            let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+            let blame = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
+            assert_eq!((blame.culprit, blame.phase.as_str()), (culprit, "request_timeout"), "{timeout} ms: {}", blame.sentence);
+        }
     }
 
     #[tokio::test]

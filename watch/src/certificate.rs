@@ -129,6 +129,7 @@ pub fn ends_soon(end: UnixSeconds, now: UnixSeconds, days: u32) -> Option<Blame>
         words: time_left(end, now),
         ms: 0.0,
         sentence: format!("The first certificate of the edge's chain to end {} ({end}).", time_left(end, now)),
+        pattern: None,
     })
 }
 

@@ -16,6 +16,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use settings::place::unread;
 use settings::{Time, Wrong};
+use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::error::{FileError, Invalid};
 pub use crate::fleet::{FleetOptions, SeenFrom};
@@ -282,6 +284,11 @@ pub struct Check {
     /// Accepted HTTP statuses; any below 400 if empty.
     #[serde(default)]
     pub status: Vec<u16>,
+    /// The header by which an answer says which backend gave it: `x-backend`. A backend of which every round fails is then named.
+    pub backend: Option<String>,
+    /// Alert also when failures of the last rounds have a pattern: one backend, every n-th round, spells, a share.
+    #[serde(default = "yes")]
+    pub patterns: bool,
     /// As in `[defaults]`.
     pub interval: Option<Time>,
     /// As in `[defaults]`.
@@ -297,6 +304,10 @@ pub struct Check {
     /// Labels for alerts.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A maintenance window: rounds go on, nobody is alerted.
@@ -336,6 +347,8 @@ impl Check {
             resume: false,
             headers: BTreeMap::new(),
             status: Vec::new(),
+            backend: None,
+            patterns: true,
             interval: None,
             timeout: None,
             fire: None,
@@ -371,6 +384,19 @@ impl CheckFile {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let file: CheckFile =
             toml::from_str(text).map_err(|e| Invalid(receiver::unread(text).unwrap_or_else(|| unread(text, &e))))?;
+        file.check().map_err(|wrong| Invalid(wrong.said(text)))?;
+        Ok(file)
+    }
+
+    /// The same from the table of a document, out of which the caller took what is its own.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_table(text: &str, root: Spanned<DeTable<'_>>) -> Result<Self, Invalid> {
+        let file = Self::deserialize(toml::de::Deserializer::from(root)).map_err(|mut e| {
+            e.set_input(Some(text));
+            Invalid(unread(text, &e))
+        })?;
         file.check().map_err(|wrong| Invalid(wrong.said(text)))?;
         Ok(file)
     }

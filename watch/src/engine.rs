@@ -163,6 +163,14 @@ impl Engine {
         self.journal.batch.rounds.push(record);
     }
 
+    /// Alerts that are on, by what they are about.
+    pub(crate) fn active(&self) -> Vec<(String, Active)> {
+        let on = self.states.iter().filter_map(|(name, state)| Some((name.clone(), state.active.clone()?)));
+        let mut on: Vec<(String, Active)> = on.collect();
+        on.sort_by(|a, b| a.0.cmp(&b.0));
+        on
+    }
+
     fn advance(&mut self, name: &str, target: &str, at: UnixSeconds, found: Option<Blame>, rule: Rule) {
         let check = self.config.check_of(name).map_or(name, |c| &c.name);
         let resting = self.config.maintenance.iter().any(|m| m.covers(name, at) || m.covers(check, at));
@@ -277,7 +285,7 @@ mod tests {
     fn engine(folder: &std::path::Path, checks: &str) -> (Engine, Arc<Status>) {
         let path = folder.join("store.db");
         let (family, phase, words) = (Family::Slow, "finish".into(), String::new());
-        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into() };
+        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into(), pattern: None };
         let active = Active { since: UnixSeconds::from_secs(1), blame, told: true, rounds: 5, bad: 5 };
         let mut state = State::default();
         state.active = Some(active);

@@ -9,11 +9,13 @@ use alerting::states::Blame;
 use alerting::{Culprit, Family};
 use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
+use settings::words::visible;
 
 use crate::blame::{Opinion, Usual, blame, judge_round};
 use crate::certificate;
 use crate::checks::{Gate, Role};
 use crate::clock::{UnixHour, second};
+use crate::pattern::{Found, How, Recent};
 use crate::probing::RawRound;
 use crate::store::RoundRecord;
 
@@ -31,6 +33,8 @@ pub(crate) struct Judging {
     usual: HashMap<String, Hours>,
     /// The last round of each control: when, and who was blamed.
     controls: BTreeMap<String, (Instant<Client>, Option<Culprit>)>,
+    /// How the last rounds of each check went.
+    recent: HashMap<String, Recent>,
 }
 
 /// A round and what is said of it.
@@ -52,7 +56,7 @@ pub(crate) struct Judged {
 impl Judging {
     /// With what was usual before.
     pub(crate) fn new(usual: HashMap<String, Hours>) -> Self {
-        Self { usual, controls: BTreeMap::new() }
+        Self { usual, ..Self::default() }
     }
 
     /// What is usual, to be kept.
@@ -63,6 +67,7 @@ impl Judging {
     /// Forgets rounds of checks that are no more.
     pub(crate) fn retain(&mut self, stays: impl Fn(&str) -> bool) {
         self.controls.retain(|name, _| stays(name));
+        self.recent.retain(|name, _| stays(name));
     }
 
     /// Judges a round.
@@ -87,6 +92,14 @@ impl Judging {
         }
         let own_fault = found.as_ref().is_some_and(|b| b.culprit == Culprit::Prober);
         let gated = opinion.health.sick.is_some() || own_fault;
+        if plan.check.patterns {
+            // A round that does not count takes its place among the others, and is told nothing.
+            let pattern = self.find_pattern(raw, found.as_ref().filter(|_| !own_fault));
+            if let (false, Some(blame), Some(Found { pattern, sentence })) = (gated, found.as_mut(), pattern) {
+                blame.pattern = pattern;
+                blame.sentence = format!("{sentence} {}", blame.sentence);
+            }
+        }
         let record = record(raw, &opinion, found.as_ref(), gated, chain_end);
         let prober = opinion.health.sick.clone().map(|why| Blame {
             culprit: Culprit::Prober,
@@ -95,6 +108,7 @@ impl Judging {
             words: "its own host".into(),
             ms: opinion.health.run_delay_ms.max(opinion.health.data_waiting_ms),
             sentence: format!("Rounds do not count against targets: {why}."),
+            pattern: None,
         });
         if !gated {
             self.learn(&raw.name, raw.started, &record);
@@ -103,6 +117,24 @@ impl Judging {
             self.controls.insert(raw.name.clone(), (raw.started, record.culprit));
         }
         Judged { record, found, gated, prober, opinion, chain_end }
+    }
+
+    /// What the round shows together with those before it, if it is bad.
+    fn find_pattern(&mut self, raw: &RawRound, found: Option<&Blame>) -> Option<Found> {
+        let header = raw.prepared.plan.check.backend.as_deref();
+        let backend =
+            header.and_then(|header| raw.report.response.as_ref()?.header(header)).map(|name| visible(name).into_owned());
+        let bad = found.map(|blame| match (blame.family, raw.report.reason) {
+            (Family::Failing, Some(reason)) if reason.edge_ended_it() && reason != Reason::TlsAlert => {
+                How::Broke { refused: reason == Reason::ConnectRefused }
+            }
+            (Family::Failing, _) => How::Failed,
+            _ => How::Slow,
+        });
+        let recent = self.recent.entry(raw.name.clone()).or_default();
+        recent.note(bad, backend);
+        let by_path = found.is_some_and(|blame| blame.culprit == Culprit::Path);
+        recent.pattern().or_else(|| recent.elsewhere().filter(|_| by_path))
     }
 
     /// If the controls are slow too, it is our own access.

@@ -6,9 +6,9 @@
 //!                                                                                   └ (store refuses) direct ┐
 //!  web (one thread): server: page, /metrics, /probe     outbox: store ─► receivers (Alertmanager, webhook, PagerDuty) ◄┘
 //! ```
-//! With a fleet, agents probe and judge, and a controller takes the engine's part: [`fleet`].
+//! With a fleet, agents probe and judge, and a controller takes the engine's part: [`fleet`]. Round by round, when asked: [`paced`].
 //!
-//! Pure, with time as an argument: [`schedule`], [`blame`], [`incidents`], [`page`], [`target`]. States, incidents, outbox and receivers are
+//! Pure, with time as an argument: [`schedule`], [`blame`], [`incidents`], [`page`], [`pattern`], [`target`]. States, incidents, outbox and receivers are
 //! those of `alerting`. Everything that happened is in the store before anybody hears of it; a killed watcher takes up where it stopped.
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,9 @@ mod judging;
 pub mod metrics;
 mod naming;
 mod opened;
+pub mod paced;
 pub mod page;
+pub mod pattern;
 mod plans;
 mod prepare;
 pub mod probing;

@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_message_that_was_refused_is_shown_with_the_receivers_words() {
         let (family, phase, words) = (Family::Slow, "finish".into(), String::new());
-        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into() };
+        let blame = Blame { culprit: Culprit::Edge, family, phase, words, ms: 300.0, sentence: "Slow.".into(), pattern: None };
         let event = Event {
             key: "login@here".into(),
             check: "login".into(),

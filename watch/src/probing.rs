@@ -83,37 +83,29 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::host("the runtime"))?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let shared = Rc::new(Shared {
-            lookup: Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?,
-            reference: Cell::new(None),
-            under_way: Cell::new(0),
-            most_under_way: settings.most_under_way,
-            clock,
-            out,
-            metrics,
-        });
+        let shared = Rc::new(Shared::new(settings, out, metrics)?);
+        shared.clock.set(clock);
         let reference = Reference::start().await?;
         let (every, of_reference) = (settings.reference_interval, Rc::clone(&shared));
         tokio::task::spawn_local(async move {
             loop {
-                of_reference.reference.set(reference.measure().await);
-                prober::host::refresh_steal();
+                of_reference.measured(reference.measure().await);
                 tokio::time::sleep(every).await;
             }
         });
         loop {
             let checks_now = PreparedChecks::clone(&checks.borrow_and_update());
             let named = checks_now.iter().map(|j| (j.plan.check.name.as_str(), Span::from_nanos(j.plan.interval.nanos())));
-            let mut schedule = Schedule::new(named, shared.clock.now());
+            let mut schedule = Schedule::new(named, shared.now());
             loop {
-                let wait = schedule.next().map_or(Duration::from_secs(3_600), |at| shared.clock.until(at));
+                let wait = schedule.next().map_or(Duration::from_secs(3_600), |at| shared.clock.get().until(at));
                 tokio::select! {
                     changed = checks.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return Ok(()),
                     },
                     () = tokio::time::sleep(wait) => {
-                        while let Some(due) = schedule.pop(shared.clock.now()) {
+                        while let Some(due) = schedule.pop(shared.now()) {
                             shared.begin(&checks_now, due);
                         }
                     }
@@ -123,17 +115,49 @@ pub fn run(
     })
 }
 
-struct Shared {
+/// What the rounds of one thread share.
+pub(crate) struct Shared {
     lookup: Lookup,
     reference: Cell<Option<Span>>,
     under_way: Cell<usize>,
     most_under_way: usize,
-    clock: Steady,
+    clock: Cell<Steady>,
     out: SyncSender<RawRound>,
     metrics: Arc<Metrics>,
 }
 
 impl Shared {
+    /// With the time of now.
+    ///
+    /// # Errors
+    /// If there can be no resolver.
+    pub(crate) fn new(settings: &Settings, out: SyncSender<RawRound>, metrics: Arc<Metrics>) -> Result<Self, WatchError> {
+        Ok(Self {
+            lookup: Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?,
+            reference: Cell::new(None),
+            under_way: Cell::new(0),
+            most_under_way: settings.most_under_way,
+            clock: Cell::new(Steady::start()),
+            out,
+            metrics,
+        })
+    }
+
+    /// What a handshake with ourselves took.
+    pub(crate) fn measured(&self, reference: Option<Span>) {
+        self.reference.set(reference);
+        prober::host::refresh_steal();
+    }
+
+    /// It is `at` now.
+    pub(crate) fn set_clock(&self, at: Instant<Client>) {
+        self.clock.set(Steady { base: at, begun: std::time::Instant::now() });
+    }
+
+    pub(crate) fn now(&self) -> Instant<Client> {
+        self.clock.get().now()
+    }
+
     fn begin(self: &Rc<Self>, checks: &PreparedChecks, due: Due) {
         self.metrics.missed.inc_by(due.missed);
         if self.under_way.get() >= self.most_under_way {
@@ -151,7 +175,8 @@ impl Shared {
         });
     }
 
-    async fn round(&self, prepared: Arc<PreparedCheck>, scheduled: Instant<Client>) {
+    /// A round of a check, or one for each of its addresses.
+    pub(crate) async fn round(&self, prepared: Arc<PreparedCheck>, scheduled: Instant<Client>) {
         let name = prepared.plan.check.name.clone();
         if prepared.plan.check.addresses != Addresses::Each || prepared.target.address.is_some() {
             return self.one(prepared, name, scheduled, None).await;
@@ -171,7 +196,7 @@ impl Shared {
     }
 
     async fn one(&self, prepared: Arc<PreparedCheck>, name: String, scheduled: Instant<Client>, address: Option<SocketAddr>) {
-        let started = self.clock.now();
+        let started = self.now();
         let report = match address {
             None => probe(&prepared.target, &self.lookup).await,
             Some(_) => probe(&Target { address, ..prepared.target.clone() }, &self.lookup).await,

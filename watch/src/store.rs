@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{UnixHour, second};
 
+/// SQLite's name for a database without a file.
+pub(crate) const IN_MEMORY: &str = ":memory:";
+
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS round (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, scheduled INTEGER NOT NULL, started INTEGER NOT NULL, total_ms REAL NOT NULL,

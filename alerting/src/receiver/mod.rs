@@ -197,7 +197,7 @@ pub(crate) mod tests {
     pub(crate) fn event(culprit: Culprit, ended: Option<UnixSeconds>) -> Event {
         let (phase, words) = ("server_flight".into(), "ClientHello to server flight".into());
         let sentence = "The edge took 312 ms.".into();
-        let blame = Blame { culprit, family: Family::Slow, phase, words, ms: 312.0, sentence };
+        let blame = Blame { culprit, family: Family::Slow, phase, words, ms: 312.0, sentence, pattern: None };
         Event {
             key: "login@here".into(),
             check: "login".into(),

@@ -80,6 +80,8 @@ const TTL_OF_RESETS: u8 = 250;
 #[derive(Default)]
 struct Settings {
     paths: HashMap<(Port, Port), PathConfig>,
+    /// Packets from there to this address go to another host than the one that has it: anycast.
+    routes: HashMap<(Port, IpAddr), Port>,
     faults: Vec<Fault>,
     script: Option<Scripted>,
     nat: Option<Nat>,
@@ -143,6 +145,11 @@ impl Wire {
     /// Sets the path from one host to another, that direction only.
     pub fn set_path(&self, from: Port, to: Port, config: PathConfig) {
         self.lock().paths.insert((from, to), config);
+    }
+
+    /// Replaces the routes that lead to another host than the one that has the address: from where, which address, to whom.
+    pub fn set_routes(&self, routes: impl IntoIterator<Item = (Port, IpAddr, Port)>) {
+        self.lock().routes = routes.into_iter().map(|(from, address, to)| ((from, address), to)).collect();
     }
 
     /// Replaces the protocol-aware faults.
@@ -277,8 +284,8 @@ impl Forwarder {
             Ok(Transport::Udp(datagram)) => (datagram.destination.ip(), length as u32, None),
             Ok(Transport::Fragment(_) | Transport::Icmp(_)) | Err(_) => return, // the lab's hosts speak nothing else that needs a wire
         };
-        let Some(to) = self.table.get(&to).copied() else { return };
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(to) = settings.routes.get(&(from, to)).or_else(|| self.table.get(&to)).copied() else { return };
         let config = settings.paths.get(&(from, to)).cloned().unwrap_or_default();
         let path = self.paths.entry((from, to)).or_default();
         let mut due = match path.pass(&config, stamp, size, &mut self.random) {

@@ -14,11 +14,14 @@ mod edge_delay;
 mod hold;
 mod loss;
 mod mtu;
+mod process;
 mod quota;
 mod read;
 mod refuse;
 mod reset;
 mod stop;
+mod storm;
+mod wrong_site;
 
 use lab::truth::Injected;
 use schemars::JsonSchema;
@@ -39,11 +42,14 @@ pub use edge_delay::{AnswerBefore, EdgeDelay};
 pub use hold::Hold;
 pub use loss::Loss;
 pub use mtu::Mtu;
+pub use process::{Crashes, Does, Process};
 pub use quota::CpuQuota;
 pub(crate) use read::{by_kind, with_kind};
 pub use refuse::Refuse;
 pub use reset::Reset;
 pub use stop::Stop;
+pub use storm::Storm;
+pub use wrong_site::WrongSite;
 
 /// One fault, as written: `kind` says which.
 // For serde the kind is the key of a table around the fields: `read` moves it there from `kind`, so that errors keep their lines.
@@ -79,6 +85,12 @@ pub enum Fault {
     Refuse(Refuse),
     /// The name server answers late.
     DnsDelay(DnsDelay),
+    /// A program of a target is gone, stopped, dies and returns, or runs with another command.
+    Process(Process),
+    /// Other clients, each of which calls again and again.
+    Storm(Storm),
+    /// An anycast address leads to another site than usual.
+    WrongSite(WrongSite),
 }
 
 impl Fault {
@@ -99,6 +111,9 @@ impl Fault {
             Fault::Reset(fault) => fault,
             Fault::Refuse(fault) => fault,
             Fault::DnsDelay(fault) => fault,
+            Fault::Process(fault) => fault,
+            Fault::Storm(fault) => fault,
+            Fault::WrongSite(fault) => fault,
         }
     }
 
@@ -187,6 +202,16 @@ impl<'a> Named<'a> {
     /// Any host, by the field `on`.
     fn on(host: &'a str) -> Self {
         Self { key: "on", host, which: Which::Any }
+    }
+
+    /// A target, by the field `on`.
+    fn on_target(host: &'a str) -> Self {
+        Self::target("on", host)
+    }
+
+    /// A target, by a field.
+    fn target(key: &'static str, host: &'a str) -> Self {
+        Self { key, host, which: Which::Target }
     }
 
     /// A vantage, by the field `on`.

@@ -3,9 +3,9 @@
 use settings::Wrong;
 use vantage::command_line::named;
 
+use super::process::command_line;
 use super::{CommandLine, Server, Site, TargetSpec};
 use crate::Error;
-use crate::vantages::PORT;
 
 /// Any program.
 pub struct Command;
@@ -23,13 +23,7 @@ impl Server for Command {
     }
 
     fn command(&self, target: &TargetSpec, site: &Site<'_>) -> Result<CommandLine, Error> {
-        let mut words = target.command.iter().map(|w| {
-            w.replace("{address}", &site.address.to_string())
-                .replace("{port}", &PORT.to_string())
-                .replace("{chain}", &site.certificates.chain.display().to_string())
-                .replace("{key}", &site.certificates.key.display().to_string())
-        });
-        Ok(CommandLine { program: words.next().unwrap_or_default(), args: words.collect() })
+        Ok(command_line(&target.command, &target.name, site))
     }
 
     fn injects(&self) -> bool {

@@ -5,8 +5,10 @@
 mod command;
 pub(crate) mod embedded;
 mod nginx;
+mod process;
 mod real;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,8 @@ use crate::limits::{MOST_RTT, at_most};
 use crate::vantages::RecorderAt;
 
 pub use lab::exec::CommandLine;
+pub use process::{ProcessSpec, SERVER};
+pub(crate) use process::{command_line, write_files};
 pub use real::{NoTarget, RealTarget};
 
 /// A target.
@@ -75,9 +79,15 @@ pub struct TargetSpec {
     /// What the path's round trip is known to be when well (from history or geography); absent: found in the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline_rtt: Option<Length>,
-    /// Server `command`: program and arguments; `{address}`, `{port}`, `{chain}` and `{key}` are filled in.
+    /// Server `command`: program and arguments; `{address}`, `{port}`, `{chain}`, `{key}`, `{pem}` (both) and `{files}` are filled in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Further programs of its host, started before its server: backends, say.
+    #[serde(default, rename = "process", skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessSpec>,
+    /// Files that its programs read, by name: they lie in the folder `{files}`. Filled in as commands are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// The least chain: a leaf of one name and an intermediate.
@@ -121,6 +131,7 @@ impl TargetSpec {
             None => self.server.server().check(self)?,
         }
         self.check_habits()?;
+        process::check(self)?;
         at_most("rtt", self.rtt, MOST_RTT)?;
         at_most("jitter", self.jitter, MOST_RTT)?;
         at_most("baseline_rtt", self.baseline_rtt.unwrap_or_default(), MOST_RTT)

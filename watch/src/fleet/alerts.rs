@@ -352,5 +352,5 @@ fn of_access(matrix: &Matrix, vantage: &str, blame: Blame, now: UnixSeconds) -> 
 /// Nothing is heard of somebody.
 fn unheard(sentence: String) -> Blame {
     let (family, phase, words) = (Family::Prober, "silent".into(), "not heard of".into());
-    Blame { culprit: Culprit::Prober, family, phase, words, ms: 0.0, sentence }
+    Blame { culprit: Culprit::Prober, family, phase, words, ms: 0.0, sentence, pattern: None }
 }

@@ -170,6 +170,7 @@ mod tests {
             words: String::new(),
             ms: 80.0,
             sentence: "80 ms more.".into(),
+            pattern: None,
         }
     }
 

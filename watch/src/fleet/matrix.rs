@@ -210,6 +210,7 @@ mod tests {
             words: String::new(),
             ms: 80.0,
             sentence: String::new(),
+            pattern: None,
         };
         Some(Active { since: at(900), blame, told: true, rounds: 3, bad: 3 })
     }

@@ -3,7 +3,7 @@
 //! In: [`Judged`] rounds, in order. Out: reports that say the same of each check in the same order.
 
 use alerting::states::Blame;
-use alerting::{Culprit, Family};
+use alerting::{Culprit, Family, Pattern};
 use serde::{Deserialize, Serialize};
 
 use crate::judging::Judged;
@@ -52,6 +52,9 @@ pub(crate) enum Entry {
         words: String,
         /// How much beyond the baseline, in milliseconds.
         ms: f64,
+        /// What it shows together with rounds before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<Pattern>,
     },
     /// One that may not count.
     Gated {
@@ -73,10 +76,10 @@ impl Entry {
 
     /// Whom a bad round blames.
     pub(crate) fn blame(&self) -> Option<Blame> {
-        let Entry::Bad { record, family, phase, words, ms } = self else { return None };
+        let Entry::Bad { record, family, phase, words, ms, pattern } = self else { return None };
         let culprit = record.culprit.unwrap_or(Culprit::Inconclusive);
         let (phase, words, sentence) = (phase.clone(), words.clone(), record.sentence.clone());
-        Some(Blame { culprit, family: *family, phase, words, ms: *ms, sentence })
+        Some(Blame { culprit, family: *family, phase, words, ms: *ms, sentence, pattern: *pattern })
     }
 }
 
@@ -102,8 +105,8 @@ impl Draft {
         if gated {
             return self.entries.push(Entry::Gated { record, prober });
         }
-        if let Some(Blame { family, phase, words, ms, .. }) = found {
-            return self.entries.push(Entry::Bad { record, family, phase, words, ms });
+        if let Some(Blame { family, phase, words, ms, pattern, .. }) = found {
+            return self.entries.push(Entry::Bad { record, family, phase, words, ms, pattern });
         }
         let last = self.entries.iter_mut().rev().find(|entry| entry.record().name == record.name);
         match last {
@@ -178,6 +181,7 @@ pub(crate) mod tests {
             words: String::new(),
             ms,
             sentence: "Slow.".into(),
+            pattern: None,
         });
         draft.round(record(name, 1, ms, culprit), found, gated, None);
     }

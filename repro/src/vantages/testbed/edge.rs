@@ -16,20 +16,22 @@ pub(super) struct LabEdge<'a> {
     testbed: &'a Testbed,
     host: &'a Host,
     capture: &'a Live,
-    server: u32,
+    /// Absent: it does not run all the time.
+    server: Option<u32>,
     log: PathBuf,
     batch: u64,
 }
 
 impl<'a> LabEdge<'a> {
-    /// At `host`, whose server is the process `server`.
-    pub(super) fn at(testbed: &'a Testbed, host: &'a Host, capture: &'a Live, server: u32) -> Self {
+    /// At `host`, whose server is the process `server`, if it is one that stays.
+    pub(super) fn at(testbed: &'a Testbed, host: &'a Host, capture: &'a Live, server: Option<u32>) -> Self {
         let log = log_file(&testbed.scratch.0, &host.name);
         Self { testbed, host, capture, server, log, batch: 0 }
     }
 
     fn server_runs(&self) -> bool {
-        std::path::Path::new(&format!("/proc/{}", self.server)).exists() && !self.testbed.sampler.ended(self.server)
+        let runs = |server| std::path::Path::new(&format!("/proc/{server}")).exists() && !self.testbed.sampler.ended(server);
+        self.server.is_none_or(runs)
     }
 }
 
@@ -48,7 +50,7 @@ impl Vantage for LabEdge<'_> {
         }
         self.batch = plan.batch;
         self.capture.drain();
-        self.testbed.sampler.take(self.server);
+        self.server.map(|server| self.testbed.sampler.take(server));
         Ok(Ready { batch: plan.batch, clients: 0, losses: packets::losses([self.capture]) })
     }
 
@@ -65,7 +67,7 @@ impl Vantage for LabEdge<'_> {
             gave_up: Vec::new(),
             clients: Vec::new(),
             frames: packets::take(&self.host.name, &[("eth0", self.capture)], &|_, _| true)?,
-            server: Some(self.testbed.sampler.take(self.server).trace),
+            server: self.server.map(|server| self.testbed.sampler.take(server).trace),
             log: self.testbed.lines.new_of(&self.log),
             losses: packets::losses([self.capture]),
             late_ns: None,

@@ -7,7 +7,9 @@ mod edge;
 mod hello;
 mod lines;
 mod load;
+mod programs;
 mod servers;
+mod storms;
 mod vantage;
 
 use std::collections::BTreeMap;
@@ -16,25 +18,28 @@ use std::time::Duration;
 
 use agent::{BeforeTls, Destination, Family};
 use capture::live::Live;
-use lab::certs::Authority;
+use lab::certs::{Authority, Certificates};
 use lab::host::{Host, Lab, LabConfig};
 use lab::rootless::Privilege;
 use lab::sample::{Sampler, steal};
 use lab::truth::Injected;
-use lab::wire::{Fault, PathConfig};
+use lab::wire::{Fault as OnWire, PathConfig};
 
 use ::vantage::Vantage;
 
 use super::{Facts, Provider};
 use crate::Error;
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, Servers};
+use crate::faults::{Fault, WrongSite};
 use crate::scenario::Scenario;
-use crate::targets::{TargetSpec, does_file, embedded, truth_file};
+use crate::targets::{CommandLine, TargetSpec, command_line, does_file, embedded, truth_file};
 use edge::LabEdge;
 use lines::Lines;
 use load::Loads;
+use programs::Programs;
 pub(crate) use servers::own_server;
-use servers::{Reaped, start_resolver, start_server};
+use servers::{Reaped, programs_of, site, start_resolver};
+use storms::Storms;
 use vantage::LabVantage;
 
 /// The port every target listens on.
@@ -57,6 +62,7 @@ pub(crate) struct Testbed {
     vantages: Vec<String>,
     /// The roots that clients trust.
     roots: PathBuf,
+    papers: Papers,
     lines: Lines,
     /// What had to be given up, and why.
     gave_up: Vec<String>,
@@ -65,16 +71,33 @@ pub(crate) struct Testbed {
     ipv6: bool,
     // Fields drop in this order: programs first, then the hosts they ran on, then their files.
     loads: Loads,
-    _children: Vec<Reaped>,
+    storms: Storms,
+    programs: Programs,
+    _resolver: Reaped,
     lab: Lab,
     scratch: Scratch,
 }
 
 struct Target {
-    server: u32,
+    /// Absent: its server does not run all the time.
+    server: Option<u32>,
     host_name: String,
     before_tls: Option<BeforeTls>,
     client_certificate: bool,
+}
+
+/// What servers show, and whom they trust.
+struct Papers {
+    usual: Certificates,
+    /// Of targets with a chain of their own.
+    own: BTreeMap<String, Certificates>,
+    client_root: PathBuf,
+}
+
+impl Papers {
+    fn of(&self, target: &str) -> &Certificates {
+        self.own.get(target).unwrap_or(&self.usual)
+    }
 }
 
 impl Testbed {
@@ -88,6 +111,11 @@ impl Testbed {
         let targets = scenario.targets.iter().map(|t| t.name.clone());
         let names: Vec<String> = vantages.iter().cloned().chain(targets).chain([RESOLVER.to_owned()]).collect();
         let mut lab = Lab::build(&names, LabConfig { seed: scenario.seed, offloads: scenario.offloads }, &scratch.0)?;
+        for fault in scenario.faults.values() {
+            if let Fault::WrongSite(WrongSite { to, at, .. }) = fault {
+                lab.answer_for(at, to)?;
+            }
+        }
         let mut gave_up = Vec::new();
         if privilege == Privilege::UserNamespace {
             gave_up.push("no root: the wire runs without real-time priority, so a busy machine may void the run".into());
@@ -95,7 +123,15 @@ impl Testbed {
         let authority = Authority::make(&scratch.0)?;
         let all: Vec<String> = scenario.targets.iter().map(TargetSpec::host_name).collect();
         authority.client(&scratch.0)?;
-        let usual = authority.chain(&scratch.0, "usual", &all, None)?;
+        let mut papers = Papers {
+            usual: authority.chain(&scratch.0, "usual", &all, None)?,
+            own: BTreeMap::new(),
+            client_root: authority.root.clone(),
+        };
+        for target in scenario.targets.iter().filter(|target| target.chain_bytes.is_some()) {
+            let chain = authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes)?;
+            papers.own.insert(target.name.clone(), chain);
+        }
         let resolv_conf = scratch.0.join("resolv.conf");
         let resolver = lab.hosts.last().map(|h| h.ipv4).expect("the resolver was just built");
         write(&resolv_conf, &format!("nameserver {resolver}\noptions timeout:10 attempts:2\n"))?;
@@ -104,28 +140,34 @@ impl Testbed {
         }
         let loads = Loads::bring(&mut lab, &vantages, conditions, &mut gave_up)?;
         set_paths(&lab, conditions);
+        set_sites(&lab, conditions);
         set_messages(&lab, conditions);
         let sampler = Sampler::start();
-        let mut children = vec![start_resolver(scenario, &lab, conditions.lookup_delay)?];
-        let mut targets = BTreeMap::new();
+        let resolver = start_resolver(scenario, &lab, conditions.lookup_delay)?;
+        let (mut programs, mut targets) = (Programs::default(), BTreeMap::new());
+        let ipv6 = scenario.client.ipv6;
         for target in &scenario.targets {
             let does = conditions.servers.get(&target.name).copied().unwrap_or_default();
-            let own =
-                target.chain_bytes.map(|_| authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes));
-            let certificates = own.transpose()?.unwrap_or_else(|| usual.clone());
-            let child = start_server(target, &lab, (&certificates, &authority.root), scenario.client.ipv6, does)?;
-            sampler.watch(child.id(), false);
+            let mut server = None;
+            for program in programs_of(target, &lab, &papers, ipv6, does)? {
+                let wanted = conditions.processes.get(&(target.name.clone(), program.name.clone()));
+                server = programs.begin(program, wanted, &filled_in(&lab, &papers, ipv6))?;
+            }
+            if let Some(server) = server {
+                sampler.watch(server, false);
+            }
             targets.insert(
                 target.name.clone(),
                 Target {
-                    server: child.id(),
+                    server,
                     host_name: target.host_name(),
                     before_tls: target.before_tls,
                     client_certificate: target.client_certificate,
                 },
             );
-            children.push(child);
         }
+        let storms = Storms::default();
+        storms.set(&conditions.storms, &lab, &targets, ipv6)?;
         let mut captures = BTreeMap::new();
         for host in lab.hosts.iter().filter(|h| h.name != RESOLVER) {
             let live = host.namespace.run(|| Ok(Live::start("eth0", "tcp or udp port 53", RING_BYTES)))??;
@@ -137,29 +179,36 @@ impl Testbed {
             targets,
             vantages,
             roots: authority.bundle,
+            papers,
             lines: Lines::default(),
             gave_up,
             stolen_before: steal(),
-            ipv6: scenario.client.ipv6,
+            ipv6,
             loads,
-            _children: children,
+            storms,
+            programs,
+            _resolver: resolver,
             lab,
             scratch,
         })
     }
 
-    /// Brings other conditions about while the lab is up: paths, messages, what servers do and loads, see [`crate::faults::Inject::fixed`].
+    /// Brings other conditions about while the lab is up: paths, messages, what servers do, loads, programs and other clients, see
+    /// [`crate::faults::Inject::fixed`].
     ///
     /// # Errors
-    /// If a load cannot be set.
+    /// If a load cannot be set, or a program not be started.
     pub(crate) fn set(&self, conditions: &Conditions) -> Result<(), Error> {
         set_paths(&self.lab, conditions);
+        set_sites(&self.lab, conditions);
         set_messages(&self.lab, conditions);
         for target in self.targets.keys() {
             let does = conditions.servers.get(target).copied().unwrap_or_default();
             embedded::does(does).write(&does_file(&self.scratch.0, target))?;
         }
-        self.loads.set(&self.lab, conditions)
+        self.loads.set(&self.lab, conditions)?;
+        self.programs.set(conditions, &filled_in(&self.lab, &self.papers, self.ipv6))?;
+        self.storms.set(&conditions.storms, &self.lab, &self.targets, self.ipv6)
     }
 
     /// The lab's hosts, its name server too.
@@ -246,6 +295,14 @@ impl Provider for Testbed {
     }
 }
 
+/// Fills in the words of a target's command.
+fn filled_in(lab: &Lab, papers: &Papers, ipv6: bool) -> impl Fn(&str, &[String]) -> CommandLine {
+    move |target, words| match lab.host(target) {
+        Some(host) => command_line(words, target, &site(host, lab, papers, ipv6, Servers::default())),
+        None => CommandLine { program: String::new(), args: Vec::new() },
+    }
+}
+
 fn set_paths(lab: &Lab, conditions: &Conditions) {
     let resolver = lab.host(RESOLVER);
     for ((vantage, target), path) in &conditions.paths {
@@ -260,11 +317,19 @@ fn set_paths(lab: &Lab, conditions: &Conditions) {
     }
 }
 
+fn set_sites(lab: &Lab, conditions: &Conditions) {
+    let routes = conditions.sites.iter().filter_map(|((vantage, target), site)| {
+        let (from, to) = (lab.host(vantage)?.port, lab.host(site)?.port);
+        Some(lab.host(target)?.addresses().into_iter().map(move |address| (from, address, to)))
+    });
+    lab.wire.set_routes(routes.flatten());
+}
+
 fn set_messages(lab: &Lab, conditions: &Conditions) {
     let on_wire = conditions.messages.iter().filter_map(|m| {
         let (client, server) = lab.host(&m.vantage).zip(lab.host(&m.target))?;
         let (client, server) = (client.port, server.port);
-        Some(Fault { client, server, message: m.message, segment: m.segment, action: m.action })
+        Some(OnWire { client, server, message: m.message, segment: m.segment, action: m.action })
     });
     lab.wire.set_faults(on_wire.collect());
 }

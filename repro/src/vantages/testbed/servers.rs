@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::certs::Certificates;
 use lab::dns::DnsConfig;
 use lab::exec::Placement;
-use lab::host::Lab;
+use lab::host::{Host, Lab};
 use lab::sample::listening;
 
-use super::{PORT, RESOLVER};
+use super::programs::Program;
+use super::{PORT, Papers, RESOLVER};
 use crate::Error;
 use crate::conditions::Servers;
 use crate::duration::Length;
 use crate::scenario::Scenario;
-use crate::targets::{CommandLine, Site, TargetSpec};
+use crate::targets::{CommandLine, SERVER, Site, TargetSpec, command_line, write_files};
 
 /// A server that has not begun to listen by then will not.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,44 +55,59 @@ pub(super) fn start_resolver(scenario: &Scenario, lab: &Lab, delay: Length) -> R
         delay_ms: delay.as_millis(),
         truth: resolver_truth(&lab.scratch),
     };
-    start(lab, &host.placement(), &own_server("lab-dns", &config)?, &host.name)
+    start(&lab.scratch, &host.placement(), &own_server("lab-dns", &config)?, &host.name)
 }
 
-/// Starts the server of a target and waits until it listens.
-pub(super) fn start_server(
+/// The programs of a target, its server last; their files are written.
+pub(super) fn programs_of(
     target: &TargetSpec,
     lab: &Lab,
-    (certificates, client_root): (&Certificates, &Path),
+    papers: &Papers,
     ipv6: bool,
     does: Servers,
-) -> Result<Reaped, Error> {
-    let host = lab.host(&target.name).expect("every target has a host");
-    let site = Site {
-        listen: host.addresses().into_iter().map(|a| SocketAddr::new(a, PORT)).collect(),
-        address: host.address(ipv6),
-        certificates,
-        client_root,
-        scratch: &lab.scratch,
-        does,
+) -> Result<Vec<Program>, Error> {
+    let host = lab.host(&target.name).ok_or_else(|| Error::NoHost(target.name.clone()))?;
+    let site = site(host, lab, papers, ipv6, does);
+    write_files(target, &site)?;
+    let program = |name: &str, line: CommandLine, port: u16| Program {
+        target: target.name.clone(),
+        name: name.to_owned(),
+        placement: host.placement(),
+        line,
+        port,
+        scratch: lab.scratch.clone(),
     };
-    let mut child = start(lab, &host.placement(), &target.server.server().command(target, &site)?, &target.name)?;
-    wait_until_listening(&mut child, target, &lab.scratch)?;
-    Ok(child)
+    let behind = target.processes.iter().map(|p| program(&p.name, command_line(&p.command, &target.name, &site), p.port));
+    let server = program(SERVER, target.server.server().command(target, &site)?, PORT);
+    Ok(behind.chain([server]).collect())
 }
 
-fn wait_until_listening(child: &mut Reaped, target: &TargetSpec, scratch: &Path) -> Result<(), Error> {
+/// Where the server of a host runs.
+pub(super) fn site<'a>(host: &Host, lab: &'a Lab, papers: &'a Papers, ipv6: bool, does: Servers) -> Site<'a> {
+    Site {
+        listen: host.addresses().into_iter().map(|a| SocketAddr::new(a, PORT)).collect(),
+        address: host.address(ipv6),
+        certificates: papers.of(&host.name),
+        client_root: &papers.client_root,
+        scratch: &lab.scratch,
+        does,
+    }
+}
+
+/// Waits until a program of a target listens.
+pub(super) fn wait_until_listening(child: &mut Reaped, target: &str, log: &str, port: u16, scratch: &Path) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
     let said = || {
-        let log = std::fs::read_to_string(scratch.join(format!("{}.stderr", target.name))).unwrap_or_default();
+        let log = std::fs::read_to_string(scratch.join(format!("{log}.stderr"))).unwrap_or_default();
         log.lines().last().map_or(String::new(), |l| format!(": {l}"))
     };
-    let gone = |what: String| Error::Server { target: target.name.clone(), what };
-    while !listening(child.0.id(), PORT) {
+    let gone = |what: String| Error::Server { target: target.to_owned(), what };
+    while !listening(child.0.id(), port) {
         if let Ok(Some(status)) = child.0.try_wait() {
             return Err(gone(format!("ended before it listened ({status}){}", said())));
         }
         if Instant::now() > deadline {
-            return Err(gone(format!("did not listen on port {PORT} within {} s{}", PATIENCE.as_secs(), said())));
+            return Err(gone(format!("did not listen on port {port} within {} s{}", PATIENCE.as_secs(), said())));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -110,8 +125,9 @@ pub(crate) fn own_server<T: serde::Serialize>(subcommand: &str, config: &T) -> R
     Ok(CommandLine { program: own.display().to_string(), args: vec![subcommand.into(), config] })
 }
 
-fn start(lab: &Lab, placement: &Placement, line: &CommandLine, name: &str) -> Result<Reaped, Error> {
-    let log = lab.scratch.join(format!("{name}.stderr"));
+/// Starts a program; what it says on standard error goes into a file of this name.
+pub(super) fn start(scratch: &Path, placement: &Placement, line: &CommandLine, name: &str) -> Result<Reaped, Error> {
+    let log = scratch.join(format!("{name}.stderr"));
     let stderr = File::create(&log).map_err(|source| Error::Write { path: log.display().to_string(), source })?;
     let command = placement.command(&line.program, &line.args);
     let child = command?.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();

@@ -1,0 +1,230 @@
+//! The two-week diagram: when each incident was on, and when it was detected, as if all of it had been two weeks. Pure.
+//!
+//! In: outcomes and courses, in the order in which they were played. Out: a page. What is drawn as detected is what watchers said; longer
+//! boxes are longer, darker ones are of higher impact (the share of bad rounds).
+
+use alerting::Culprit;
+use maud::{Markup, html};
+use pages::Frame;
+
+use crate::course::Course;
+use crate::judge::{Found, Outcome};
+
+/// Days that are shown.
+const DAYS: f64 = 14.0;
+/// What of an incident's share of the days its rounds fill; the rest is quiet.
+const FILLED: f64 = 0.92;
+/// The drawing, in its own units.
+const WIDTH: f64 = 1120.0;
+const LEFT: f64 = 250.0;
+const ROW: f64 = 58.0;
+const TOP: f64 = 34.0;
+/// Height of a box.
+const BOX: f64 = 17.0;
+
+const STYLES: &str = include_str!("diagram.css");
+
+/// An alert as it was: from where, about what, by which culprit, in which rounds, and how many of them were bad.
+struct Seen<'a> {
+    at: &'a str,
+    about: &'a str,
+    culprit: Culprit,
+    from: usize,
+    to: usize,
+    bad: usize,
+    said: &'a str,
+}
+
+/// The page.
+pub fn page(played: &[&(Outcome, Course)]) -> String {
+    let held = played.iter().filter(|(outcome, _)| outcome.held()).count();
+    let body = html! {
+        h1 { "Incidents: would a scheduled check have caught them?" }
+        p { (held) " of " (played.len()) " as expected. Above each line: when the fault was on. Below: what watchers said, from the round in which the alert came to the one in which it was over; darker boxes had more bad rounds. Each incident was played in the lab; its rounds are stretched over its share of two weeks." }
+        div.scroll { (drawing(played)) }
+        (legend())
+        @for (outcome, _) in played { (details(outcome)) }
+    };
+    Frame { title: "incidents", styles: STYLES, refresh: false, nav: &[] }.around(&body)
+}
+
+fn drawing(played: &[&(Outcome, Course)]) -> Markup {
+    let height = TOP + ROW * played.len() as f64 + 8.0;
+    let x = |day: f64| LEFT + day / DAYS * (WIDTH - LEFT - 10.0);
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label="Incidents over two weeks" {
+            @for day in 0..=14 {
+                @let at = x(f64::from(day));
+                line.day x1=(at) x2=(at) y1=(TOP - 8.0) y2=(height) {}
+                @if day < 14 { text.soft x=(at + 4.0) y=(TOP - 14.0) { "day " (day + 1) } }
+            }
+            @for (n, (outcome, course)) in played.iter().enumerate() {
+                @let y = TOP + ROW * n as f64;
+                @let share = DAYS / played.len() as f64;
+                @let rounds = course.rounds.len().max(1) as f64;
+                // Left edge of a round, from 0.
+                @let of = |round: f64| x(share * (n as f64 + round / rounds * FILLED));
+                line.lane x1=(LEFT) x2=(WIDTH - 10.0) y1=(y + 25.0) y2=(y + 25.0) {}
+                a href=(format!("#{}", anchor_of(outcome))) { text.name x="6" y=(y + 22.0) { (outcome.name) } }
+                text.soft x="6" y=(y + 40.0) { (result(outcome)) }
+                @for (fault, from, to) in &outcome.turns {
+                    @let (left, right) = (of(f64::from(*from) - 1.0), of(f64::from(*to)));
+                    rect.truth x=(left) y=(y + 5.0) width=((right - left).max(2.0)) height=(BOX) { title { (fault) ": rounds " (from) " to " (to) } }
+                }
+                @for (k, seen) in seen(course).iter().enumerate() {
+                    @let (left, right) = (of(seen.from as f64), of(seen.to as f64 + 1.0));
+                    // Two vantages may see it at once: the second is a little lower.
+                    rect.(class_of(seen.culprit)) x=(left) y=(y + 28.0 + 3.0 * (k % 3) as f64) width=((right - left).max(2.0)) height=(BOX)
+                        fill-opacity=(format!("{:.2}", opacity(seen))) {
+                        title { (seen.about) " from " (seen.at) ": " (seen.culprit.whose()) ", rounds " (seen.from + 1) " to " (seen.to + 1) ". " (seen.said) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        p.legend {
+            span { i.truth {} " the fault was on" }
+            @for culprit in [Culprit::Edge, Culprit::Path, Culprit::Loss, Culprit::Resolver, Culprit::Prober, Culprit::Access, Culprit::Inconclusive] {
+                span { i.(class_of(culprit)) {} " " (culprit.whose()) }
+            }
+        }
+    }
+}
+
+fn details(outcome: &Outcome) -> Markup {
+    html! {
+        section {
+            h2 id=(anchor_of(outcome)) { (outcome.name) }
+            p { (outcome.title) }
+            ul {
+                @for found in &outcome.found {
+                    li { (sentence(found)) @if !found.sentence.is_empty() { " " q { (found.sentence) } } }
+                }
+                @for alarm in &outcome.false_alarms {
+                    li.bad { "False alarm of " (alarm.about) " from " (alarm.at) " in round " (alarm.round) ": " (alarm.said) }
+                }
+            }
+        }
+    }
+}
+
+fn sentence(found: &Found) -> String {
+    let what = format!("{} from {}, blaming {}", found.check, found.at, found.culprit);
+    let came = found.took.map_or_else(
+        || "did not come".to_owned(),
+        |took| format!("came in round {took} of the fault (allowed: {})", found.within),
+    );
+    let wrong = if found.wrong.is_empty() { String::new() } else { format!(" WRONG: {}.", found.wrong.join("; ")) };
+    format!("The alert of {what}, {came}.{wrong}")
+}
+
+fn result(outcome: &Outcome) -> String {
+    let rounds = |of: &dyn Fn(&Found) -> Option<u32>| {
+        let rounds: Vec<String> = outcome.found.iter().filter_map(of).map(|n| n.to_string()).collect();
+        rounds.join(", ")
+    };
+    let (alerted, named) = (rounds(&|f| f.alerted), rounds(&|f| f.took));
+    match (outcome.held(), alerted.is_empty()) {
+        (true, true) => "no alert, as expected".into(),
+        (true, false) if alerted == named => format!("detected in round {alerted}"),
+        (true, false) => format!("alerted in round {alerted}, named in {named}"),
+        (false, _) => "NOT as expected".into(),
+    }
+}
+
+fn anchor_of(outcome: &Outcome) -> String {
+    outcome.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+/// The alerts of a course, each as one stretch of rounds.
+fn seen(course: &Course) -> Vec<Seen<'_>> {
+    let mut open: Vec<Seen<'_>> = Vec::new();
+    for (n, round) in course.rounds.iter().enumerate() {
+        for (at, said) in &round.said {
+            for alert in &said.alerts {
+                let probed = said.probed.iter().find(|probed| probed.check == alert.about);
+                let bad = usize::from(probed.is_none_or(|probed| probed.culprit.is_some()));
+                let same =
+                    |s: &&mut Seen<'_>| s.at == at && s.about == alert.about && s.culprit == alert.culprit && s.to + 1 == n;
+                match open.iter_mut().find(same) {
+                    Some(seen) => (seen.to, seen.bad, seen.said) = (n, seen.bad + bad, &alert.sentence),
+                    None => open.push(Seen {
+                        at,
+                        about: &alert.about,
+                        culprit: alert.culprit,
+                        from: n,
+                        to: n,
+                        bad,
+                        said: &alert.sentence,
+                    }),
+                }
+            }
+        }
+    }
+    open
+}
+
+/// From hardly to full, by the share of bad rounds.
+fn opacity(seen: &Seen<'_>) -> f64 {
+    0.35 + 0.65 * (seen.bad as f64 / (seen.to - seen.from + 1) as f64)
+}
+
+fn class_of(culprit: Culprit) -> &'static str {
+    match culprit {
+        Culprit::Resolver => "dns",
+        Culprit::Prober => "client",
+        Culprit::Path => "path",
+        Culprit::Access => "access",
+        Culprit::Loss => "loss",
+        Culprit::Edge | Culprit::Certificate => "edge",
+        Culprit::Protocol => "protocol",
+        Culprit::Inconclusive => "open",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use alerting::Family;
+
+    use super::*;
+    use crate::course::{Alert, Round, Said};
+
+    #[test]
+    fn an_incident_fills_its_share_of_the_days_and_its_alert_begins_where_it_came() {
+        let alert = || Alert {
+            about: "edge".into(),
+            culprit: Culprit::Path,
+            family: Family::Slow,
+            phase: "connect".into(),
+            pattern: None,
+            sentence: "A <longer> way.".into(),
+        };
+        let round = |n: usize| {
+            let alerts = if (5..10).contains(&n) { vec![alert()] } else { Vec::new() };
+            Round { on: Vec::new(), said: BTreeMap::from([("a".to_owned(), Said { probed: Vec::new(), alerts })]) }
+        };
+        let course = Course { rounds: (0..20).map(round).collect() };
+        assert_eq!(seen(&course).iter().map(|s| (s.from, s.to, s.bad)).collect::<Vec<_>>(), [(5, 9, 5)]);
+        let outcome = |name: &str| Outcome {
+            name: name.into(),
+            title: "t".into(),
+            rounds: 20,
+            turns: vec![("detour".into(), 5, 8)],
+            found: Vec::new(),
+            false_alarms: Vec::new(),
+        };
+        let page = page(&[&(outcome("one"), course.clone()), &(outcome("two"), course)]);
+        let left = |share: f64, round: f64| LEFT + share + round / 20.0 * FILLED * (WIDTH - LEFT - 10.0) / 2.0;
+        let half = (WIDTH - LEFT - 10.0) / 2.0;
+        for x in [left(0.0, 4.0), left(half, 4.0), left(0.0, 5.0), left(half, 5.0)] {
+            assert!(page.contains(&format!("x=\"{x}\"")), "{x}: {page}");
+        }
+        assert!(page.contains("A &lt;longer&gt; way."), "what was said is text");
+    }
+}
