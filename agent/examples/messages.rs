@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Whoever reads a Hello looks at its version before anything else is said.
     serde_json::from_str::<Hello>(&json)?.check()?;
 
-    let client = ClientSpec { concurrency: 2, spread: Time::millis(80), tls: TlsVersion::V13, ..ClientSpec::new(ClientKind::Probe) };
+    let client =
+        ClientSpec { concurrency: 2, spread: Time::millis(80), tls: TlsVersion::V13, ..ClientSpec::new(ClientKind::Probe) };
     let to = Destination {
         name: "edge.example".into(),
         address: None,

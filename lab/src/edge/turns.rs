@@ -165,7 +165,9 @@ mod tests {
         let (told, heard) = std::sync::mpsc::channel();
         let delay = |what: &'static str, told: std::sync::mpsc::Sender<_>| Delay {
             ms: 5.0,
-            slept: Box::new(move |ms| drop(told.send((what, ms)))),
+            slept: Box::new(move |ms| {
+                let _ = told.send((what, ms));
+            }),
         };
         let (plain, later) = (delay("plain", told.clone()), delay("later", told));
         let edge = tokio::spawn(async move {

@@ -145,7 +145,6 @@ pub(super) fn ran(mut client: Recorded, mut edge: Recorded, url: &str) -> Batch 
         pauses: Vec::new(),
         stops: None,
         settle: settings::Time::default(),
-        distrust: false,
     };
     let order = Order { batch: 1, clients, load: None };
     let members = vec![Member { name: "here", vantage: &mut client, order }];

@@ -124,6 +124,8 @@ pub(super) fn edge(rtt: Length) -> TargetSpec {
         jitter: Length::default(),
         baseline_rtt: None,
         command: Vec::new(),
+        processes: Vec::new(),
+        files: std::collections::BTreeMap::new(),
         chain_bytes: None,
         hello_retry: false,
         client_certificate: false,
