@@ -92,7 +92,14 @@ impl Stage {
             };
             let record = Box::new(record(check, theirs - ago, 100.0, culprit));
             match culprit {
-                Some(_) => Entry::Bad { record, family: Family::Slow, phase: "connect".into(), words: String::new(), ms: 80.0 },
+                Some(_) => Entry::Bad {
+                    record,
+                    family: Family::Slow,
+                    phase: "connect".into(),
+                    words: String::new(),
+                    ms: 80.0,
+                    pattern: None,
+                },
                 None => Entry::Good { rounds: 1, slowest: record },
             }
         });
