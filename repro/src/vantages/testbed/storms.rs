@@ -1,5 +1,6 @@
 //! Other clients at vantages, as conditions say. Dropping it ends them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +12,6 @@ use super::servers::{Reaped, own_server, start};
 use super::{PORT, Target};
 use crate::Error;
 use crate::faults::Storm;
-use std::collections::BTreeMap;
 
 /// The storms that are on.
 #[derive(Default)]
