@@ -50,7 +50,8 @@ pub fn page(played: &[&(Outcome, Course)]) -> String {
 
 fn drawing(played: &[&(Outcome, Course)]) -> Markup {
     let height = TOP + ROW * played.len() as f64 + 8.0;
-    let x = |day: f64| LEFT + day / DAYS * (WIDTH - LEFT - 10.0);
+    // To a hundredth of a pixel.
+    let x = |day: f64| hundredths(LEFT + day / DAYS * (WIDTH - LEFT - 10.0));
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label="Incidents over two weeks" {
             @for day in 0..=14 {
@@ -69,12 +70,12 @@ fn drawing(played: &[&(Outcome, Course)]) -> Markup {
                 text.soft x="6" y=(y + 40.0) { (result(outcome)) }
                 @for (fault, from, to) in &outcome.turns {
                     @let (left, right) = (of(f64::from(*from) - 1.0), of(f64::from(*to)));
-                    rect.truth x=(left) y=(y + 5.0) width=((right - left).max(2.0)) height=(BOX) { title { (fault) ": rounds " (from) " to " (to) } }
+                    rect.truth x=(left) y=(y + 5.0) width=(hundredths((right - left).max(2.0))) height=(BOX) { title { (fault) ": rounds " (from) " to " (to) } }
                 }
                 @for (k, seen) in seen(course).iter().enumerate() {
                     @let (left, right) = (of(seen.from as f64), of(seen.to as f64 + 1.0));
                     // Two vantages may see it at once: the second is a little lower.
-                    rect.(class_of(seen.culprit)) x=(left) y=(y + 28.0 + 3.0 * (k % 3) as f64) width=((right - left).max(2.0)) height=(BOX)
+                    rect.(class_of(seen.culprit)) x=(left) y=(y + 28.0 + 3.0 * (k % 3) as f64) width=(hundredths((right - left).max(2.0))) height=(BOX)
                         fill-opacity=(format!("{:.2}", opacity(seen))) {
                         title { (seen.about) " from " (seen.at) ": " (seen.culprit.whose()) ", rounds " (seen.from + 1) " to " (seen.to + 1) ". " (seen.said) }
                     }
@@ -186,6 +187,10 @@ fn class_of(culprit: Culprit) -> &'static str {
     }
 }
 
+fn hundredths(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -223,6 +228,7 @@ mod tests {
         let left = |share: f64, round: f64| LEFT + share + round / 20.0 * FILLED * (WIDTH - LEFT - 10.0) / 2.0;
         let half = (WIDTH - LEFT - 10.0) / 2.0;
         for x in [left(0.0, 4.0), left(half, 4.0), left(0.0, 5.0), left(half, 5.0)] {
+            let x = hundredths(x);
             assert!(page.contains(&format!("x=\"{x}\"")), "{x}: {page}");
         }
         assert!(page.contains("A &lt;longer&gt; way."), "what was said is text");
