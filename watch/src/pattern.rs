@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_nth_needs_four_periods_without_exception() {
-        let found = recent("..x...x...x...x").pattern().expect("every fourth");
+        let found = recent("...x...x...x...x").pattern().expect("every fourth");
         assert_eq!(found.pattern, Some(Pattern { kind: PatternKind::EveryNth, gap: 4 }));
         assert!(found.sentence.starts_with("Every 4th round fails"), "{}", found.sentence);
         assert_eq!(kind(".x.x.x.x"), Some(PatternKind::EveryNth));
