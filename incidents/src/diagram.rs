@@ -225,9 +225,9 @@ mod tests {
             false_alarms: Vec::new(),
         };
         let page = page(&[&(outcome("one"), course.clone()), &(outcome("two"), course)]);
-        let left = |share: f64, round: f64| LEFT + share + round / 20.0 * FILLED * (WIDTH - LEFT - 10.0) / 2.0;
-        let half = (WIDTH - LEFT - 10.0) / 2.0;
-        for x in [left(0.0, 4.0), left(half, 4.0), left(0.0, 5.0), left(half, 5.0)] {
+        // The second of two begins after seven days.
+        let left = |n: f64, round: f64| LEFT + (7.0 * (n + round / 20.0 * FILLED)) / DAYS * (WIDTH - LEFT - 10.0);
+        for x in [left(0.0, 4.0), left(1.0, 4.0), left(0.0, 5.0), left(1.0, 5.0)] {
             let x = hundredths(x);
             assert!(page.contains(&format!("x=\"{x}\"")), "{x}: {page}");
         }
