@@ -129,9 +129,8 @@ fn printer(
             line.extend_from_slice(explained_terminal::handshake(record).as_bytes());
             Ok(())
         };
-        let written = made
-            .map_err(std::io::Error::from)
-            .and_then(|()| bar.suspend(|| out.write_all(&line).and_then(|()| if watch { out.flush() } else { Ok(()) })));
+        let written =
+            made.and_then(|()| bar.suspend(|| out.write_all(&line).and_then(|()| if watch { out.flush() } else { Ok(()) })));
         match written {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
