@@ -47,10 +47,10 @@ check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-q
 
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
-test: check build instructions fuzz-smoke zoo-recorded scenarios failures incidents run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks incidents incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
