@@ -54,11 +54,17 @@ impl Authority {
         Ok(Self { bundle, root: alone, issuer, intermediate })
     }
 
-    /// Makes a chain valid for `names`, of about so many `bytes`; its files in `folder` begin with `called`.
+    /// Makes a chain valid for `names`, of about so many `bytes`; its files in `folder` are `chain.pem` and `key.pem`, behind `called`.
     ///
     /// # Errors
     /// If a certificate cannot be made or written.
-    pub fn chain(&self, folder: &Path, called: &str, names: &[String], bytes: Option<usize>) -> Result<Certificates, Error> {
+    pub fn chain(
+        &self,
+        folder: &Path,
+        called: Option<&str>,
+        names: &[String],
+        bytes: Option<usize>,
+    ) -> Result<Certificates, Error> {
         let padding = match bytes {
             None => PADDING,
             Some(bytes) => {
@@ -67,8 +73,8 @@ impl Authority {
             }
         };
         let (leaf, key) = self.leaf(names, padding).map_err(cannot)?;
-        let certificates =
-            Certificates { chain: folder.join(format!("{called}-chain.pem")), key: folder.join(format!("{called}-key.pem")) };
+        let file = |what: &str| folder.join(called.map_or_else(|| what.to_owned(), |called| format!("{called}-{what}")));
+        let certificates = Certificates { chain: file("chain.pem"), key: file("key.pem") };
         write(&certificates.chain, leaf.pem() + &self.intermediate.pem())?;
         write(&certificates.key, key.serialize_pem())?;
         Ok(certificates)
@@ -134,7 +140,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a temporary folder can be written to");
         let authority = Authority::make(&folder).expect("it is made");
         for bytes in [1_000, 4_000, 22_000] {
-            let made = authority.chain(&folder, "x", &["edge.lab.test".into()], Some(bytes)).expect("it is made");
+            let made = authority.chain(&folder, Some("x"), &["edge.lab.test".into()], Some(bytes)).expect("it is made");
             let chain = CertificateDer::pem_file_iter(&made.chain).expect("it is written").flatten();
             let length: usize = chain.map(|certificate| certificate.len()).sum();
             assert!(length.abs_diff(bytes) < 60, "{length} for {bytes}");

@@ -105,7 +105,12 @@ impl Common {
         shown: Shown,
         delivery: &Delivery,
     ) -> Result<Self, WatchError> {
-        let ours = alone(&file.watch.store)?;
+        let listen = file.watch.listen;
+        let ours = alone(&file.watch.store).map_err(|error| match std::net::TcpListener::bind(listen) {
+            // The same file, begun twice: that the page is there already says more.
+            Err(source) => WatchError::Listen { at: listen, source },
+            Ok(_) => error,
+        })?;
         let Face { blackbox, guard, tls } = face;
         file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(status, &blackbox);

@@ -47,5 +47,10 @@ fn a_file_that_changes() {
     t.check("and the trouble is over", watch.trouble("reload") == Some(false), || watch.api());
     let other = whostalled(["watch".as_ref(), watch.file.as_os_str()]);
     t.check("a port in use: exit 2 and why", other.refused(2, "cannot listen"), || other);
+    let beside = place.path("beside.toml");
+    let elsewhere = Config::new(&place, edge.port, free_port(), &store).text();
+    std::fs::write(&beside, elsewhere).expect("the folder takes files");
+    let other = whostalled(["watch".as_ref(), beside.as_os_str()]);
+    t.check("a store in use: exit 2 and why", other.refused(2, "another watcher works with this store"), || other);
     watch.over(&mut t);
 }

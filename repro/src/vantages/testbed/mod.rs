@@ -124,12 +124,12 @@ impl Testbed {
         let all: Vec<String> = scenario.targets.iter().map(TargetSpec::host_name).collect();
         authority.client(&scratch.0)?;
         let mut papers = Papers {
-            usual: authority.chain(&scratch.0, "usual", &all, None)?,
+            usual: authority.chain(&scratch.0, None, &all, None)?,
             own: BTreeMap::new(),
             client_root: authority.root.clone(),
         };
         for target in scenario.targets.iter().filter(|target| target.chain_bytes.is_some()) {
-            let chain = authority.chain(&scratch.0, &target.name, &[target.host_name()], target.chain_bytes)?;
+            let chain = authority.chain(&scratch.0, Some(&target.name), &[target.host_name()], target.chain_bytes)?;
             papers.own.insert(target.name.clone(), chain);
         }
         let resolv_conf = scratch.0.join("resolv.conf");
