@@ -1,7 +1,8 @@
 //! Name lookups, as a phase of their own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,9 @@ impl Lookup {
     /// # Errors
     /// If the system's configuration cannot be read.
     pub fn new(servers: &[SocketAddr]) -> io::Result<Self> {
+        // Without the file it is this host's own name server (resolv.conf(5)): who asks for addresses needs none.
+        let own = [SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
+        let servers = if servers.is_empty() && !Path::new("/etc/resolv.conf").exists() { &own } else { servers };
         let build = |strategy| -> Result<TokioResolver, NetError> {
             let mut builder = match servers {
                 [] => TokioResolver::builder_tokio()?,
