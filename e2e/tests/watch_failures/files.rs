@@ -48,7 +48,7 @@ fn a_file_that_changes() {
     let other = whostalled(["watch".as_ref(), watch.file.as_os_str()]);
     t.check("a port in use: exit 2 and why", other.refused(2, "cannot listen"), || other);
     let beside = place.path("beside.toml");
-    let elsewhere = Config::new(&place, edge.port, free_port(), &store).text();
+    let elsewhere = good.replace("LISTEN", &format!("127.0.0.1:{}", free_port()));
     std::fs::write(&beside, elsewhere).expect("the folder takes files");
     let other = whostalled(["watch".as_ref(), beside.as_os_str()]);
     t.check("a store in use: exit 2 and why", other.refused(2, "another watcher works with this store"), || other);
