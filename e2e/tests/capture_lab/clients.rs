@@ -31,6 +31,15 @@ pub fn curl(port: u16, count: usize, at_once: usize) -> usize {
         .sum()
 }
 
+/// As many from the office as soon as so many seconds are over: their programs stand there by then, and whoever starts them may have no CPU.
+pub fn curl_after(seconds: f64, port: u16, count: usize) -> usize {
+    let (office, bundle) = (variable("WHOSTALLED_LAB_HOST_office"), bundle());
+    let line = format!("sleep {seconds}; exec curl -s -o /dev/null -m 9 --cacert {bundle} https://edge.lab.test:{port}/");
+    let start = |_| Command::new(binary()).args(["lab-exec", &office, "sh", "-c", &line]).spawn().expect("it starts");
+    let children: Vec<Child> = (0..count).map(start).collect();
+    children.into_iter().map(|mut child| child.wait().expect("our own child").success()).filter(|good| *good).count()
+}
+
 /// A second interface of the edge, for bulk data that the lab's wire could not carry: 10.88.0.1 here, 10.88.0.2 in a namespace.
 pub struct Bulk(Running);
 

@@ -16,7 +16,7 @@ use regex::Regex;
 use serde_json::Value;
 use testing::Need;
 
-use crate::clients::{Bulk, bundle, curl};
+use crate::clients::{Bulk, bundle, curl, curl_after};
 use crate::{EVERY, FAULTS, FIRST};
 
 const PAGE: &str = "http://127.0.0.1:9720";
@@ -184,8 +184,14 @@ fn faults(t: &mut Checks, edge: &Edge<'_>, have_haproxy: bool) {
     let mut seen = BTreeSet::new();
     for (i, (fault, culprit)) in FAULTS.into_iter().zip(CULPRITS).enumerate() {
         let begins = (FIRST + EVERY * i) * 1000;
-        edge.at(begins + 500);
-        curl(443, if fault == "capacity" { 12 } else { 4 }, if matches!(fault, "squeeze" | "capacity") { 4 } else { 1 });
+        if fault == "capacity" {
+            // We are at the edge ourselves: once it has no CPU, we start nobody in time.
+            edge.at(begins - 1_000);
+            curl_after(1.5, 443, 6);
+        } else {
+            edge.at(begins + 500);
+            curl(443, 4, if fault == "squeeze" { 4 } else { 1 });
+        }
         if have_haproxy && fault == "hold" {
             curl(8443, 2, 1);
         }
