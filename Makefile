@@ -69,7 +69,7 @@ deny: ## Licences, bans and sources of what we depend on
 	cargo xtask deny check licenses bans sources
 
 shellcheck: ## Shell scripts
-	shellcheck --severity=warning $$(grep -rlE '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist terraform .ci)
+	shellcheck --severity=warning $$(grep -rlE --exclude='*.tftpl' '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist terraform .ci)
 
 unit: ## Unit tests, golden files, captures of others
 	cargo test --locked --workspace --quiet

@@ -75,7 +75,7 @@ impl Recent {
     /// The pattern that the latest round, which failed, stands in: the one that tells most.
     ///
     /// ```
-    /// use whostalled_alerting::PatternKind;
+    /// use alerting::PatternKind;
     /// use whostalled_watch::pattern::{How, Recent};
     ///
     /// let mut recent = Recent::default();
