@@ -13,8 +13,8 @@ use xshell::{Shell, cmd};
 
 use crate::{Found, binary, skipped};
 
-/// Counts repeat within 1 %, two threads being what they are; what differs by more is another program.
-const TOLERANCE: f64 = 0.03;
+/// Counts repeat within 1 % on one machine, two threads being what they are; the C library of another may copy memory in other steps.
+const TOLERANCE: f64 = 0.05;
 const FILE: &str = "benches/instructions.json";
 
 #[derive(Serialize, Deserialize)]

@@ -68,7 +68,10 @@ pub(crate) fn msrv(shell: &Shell) -> Result<Found> {
 pub(crate) fn kubernetes(shell: &Shell) -> Result<Found> {
     let venv = shell.current_dir().join("target/kubernetes");
     let python = venv.join("bin/python");
-    if !python.exists() {
+    // One that was interrupted is there, and lacks them.
+    let whole = cmd!(shell, "{python} -c 'import kubernetes_validate'").quiet().ignore_stdout().ignore_stderr();
+    if !python.exists() || whole.run().is_err() {
+        shell.remove_path(&venv)?;
         cmd!(shell, "python3 -m venv {venv}").quiet().run()?;
         // Versions whose schemas are known to us.
         let packages = ["kubernetes-validate==1.37.0", "cloudcoil.models.prometheus_operator==0.80.1.0"];
