@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io;
 
+use analysis::clock::Span;
+use analysis::judging::verdict::Ended;
+use analysis::judging::vocabulary::Owner;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +159,14 @@ impl Reason {
     pub fn edge_ended_it(self) -> bool {
         use Reason::{ClientCertificateDemanded, ConnectRefused, RequestClosed, TlsAlert, TlsClosed, TlsReset};
         matches!(self, ClientCertificateDemanded | ConnectRefused | TlsClosed | TlsReset | TlsAlert | RequestClosed)
+    }
+}
+
+impl Reason {
+    /// Who ended the handshake, where that was said; absent where it is a question of time, or no fault of the edge's.
+    pub fn ended(self) -> Option<Ended> {
+        let by = if self.edge_ended_it() { Owner::Edge } else { Owner::Client };
+        self.is_edges_word().then_some(Ended { by, alert: true, unproven: false, waited: Span::ZERO })
     }
 }
 

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 
 use agent::ClientEnd;
-use analysis::conversation::milestone::Milestone;
-use analysis::judging::verdict::{End, Grade, Judgement, Reading, Verdict};
-use analysis::judging::vocabulary::Owner;
 use prober::Reason;
 use records::run::ClientsFailed;
 use serde::Deserialize;
@@ -45,24 +42,6 @@ pub fn reason(said: &Value) -> Option<Reason> {
     Reason::deserialize(said.get("reason")?).ok()
 }
 
-/// A handshake that failed was not healthy; and where there are no packets, the client's own word tells who ended it, as it does in `watch`.
-pub(crate) fn bear_on(reason: Reason, reading: &Reading, judgement: &mut Judgement) {
-    let after = match reading.end {
-        End::Complete => return, // what failed came behind it
-        End::Stopped { after } => after,
-        End::NotTls => Milestone::ClientHello,
-    };
-    let by = if reason.edge_ended_it() { Owner::Edge } else { Owner::Client };
-    let word_counts = match judgement.verdict {
-        Verdict::Healthy => true,
-        Verdict::Inconclusive { .. } => matches!(reading.grade, Grade::Socket { .. } | Grade::App { .. }),
-        Verdict::Culprit { .. } | Verdict::Aborted { .. } => false,
-    };
-    if word_counts && reason.is_edges_word() {
-        judgement.verdict = Verdict::Aborted { by, after };
-    }
-}
-
 /// Why a client failed: our own client's words, curl's, the end of any other's complaint; absent if it did not.
 fn why(client: &ClientEnd) -> Option<String> {
     if client.code == Some(0) {
@@ -99,25 +78,6 @@ mod tests {
         assert_eq!(end(None, false, text(""), "").as_deref(), Some("a signal ended it"));
         assert!(end(None, true, ours, "x").is_some_and(|why| why.contains("time was over")));
         assert_eq!(end(Some(0), false, text(""), "a warning"), None);
-    }
-
-    #[test]
-    fn a_handshake_that_failed_is_not_healthy() {
-        use analysis::judging::ledger::Ledger;
-        use analysis::judging::verdict::{Circumstances, judge};
-        let label = |grade, end, reason| {
-            let reading = Reading { grade, ledger: Ledger::open(analysis::clock::Span::from_millis(1)), end };
-            let mut judgement = judge(&reading, Circumstances::default());
-            bear_on(reason, &reading, &mut judgement);
-            judgement.verdict.label()
-        };
-        let (socket, packets) = (Grade::Socket { host: false }, Grade::BothEnds { host: false });
-        let stopped = End::Stopped { after: Milestone::Syn };
-        assert_eq!(label(packets, End::NotTls, Reason::TlsProtocol), "aborted/client", "it would not go on with what is no TLS");
-        assert_eq!(label(socket, stopped, Reason::ConnectRefused), "aborted/edge");
-        assert_eq!(label(packets, stopped, Reason::ConnectRefused), "inconclusive", "packets say who refused, or leave it open");
-        assert_eq!(label(socket, stopped, Reason::ConnectTimeout), "inconclusive", "nobody said anything");
-        assert_eq!(label(socket, End::Complete, Reason::HttpStatus), "healthy", "the handshake was");
     }
 
     #[test]

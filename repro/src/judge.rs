@@ -13,7 +13,6 @@ use records::handshake::{HandshakeRecord, Judged};
 use records::lanes::Stamped;
 use records::run::{CellPhases, PhaseQuantiles};
 
-use crate::failures::bear_on;
 use crate::scenario::Scenario;
 use crate::seen::Seen;
 use crate::targets::TargetSpec;
@@ -90,16 +89,9 @@ pub fn judge_all(
         .iter_mut()
         .map(|(cell, members)| {
             let of_cell = cell.readings.iter_mut().zip(members.iter());
-            of_cell
-                .filter_map(|(reading, i)| {
-                    let mut judgement = seen[*i].as_ref()?.judge(reading);
-                    // An edge does not hear why its client gave up.
-                    if let Some(reason) = measured[*i].failed.filter(|_| evidence == Evidence::All) {
-                        bear_on(reason, reading, &mut judgement);
-                    }
-                    Some(judgement)
-                })
-                .collect()
+            // An edge does not hear why its client gave up.
+            let failed = |i: usize| measured[i].failed.filter(|_| evidence == Evidence::All);
+            of_cell.filter_map(|(reading, i)| seen[*i].as_ref().map(|seen| seen.judge(reading, failed(*i)))).collect()
         })
         .collect();
     let mut verdicts = Vec::new();

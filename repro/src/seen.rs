@@ -7,11 +7,13 @@ use agent::ClientEnd;
 use analysis::clock::{Client, Instant, Span};
 use analysis::conversation::app::{self, AppTrace};
 use analysis::conversation::handshake::Handshake;
+use analysis::conversation::milestone::Milestone;
 use analysis::conversation::socket::{self, SocketTrace};
 use analysis::conversation::walk;
 use analysis::doubt::one_way::{Bounds, OneWay, one_way};
 use analysis::judging::sentence::explain;
-use analysis::judging::verdict::{Circumstances, Judgement, Reading, judge};
+use analysis::judging::verdict::{Circumstances, End, Ended, Judgement, Reading, Verdict, judge};
+use prober::Reason;
 use records::handshake::{Lane, Mark};
 use records::lanes::{Stamped, comments, lanes};
 use serde::Deserialize;
@@ -143,11 +145,26 @@ impl Seen {
         }
     }
 
-    /// Judges a reading of it whose baselines are set.
-    pub fn judge(&self, reading: &mut Reading) -> Judgement {
+    /// Judges a reading of it whose baselines are set; `failed`: why its client says that it failed.
+    pub fn judge(&self, reading: &mut Reading, failed: Option<Reason>) -> Judgement {
+        let mut judgement = self.judge_time(reading, failed);
+        // What is no TLS keeps nobody waiting; but a client that wanted TLS says that it had none.
+        if let (End::NotTls, Verdict::Healthy, Some(Ended { by, .. })) =
+            (reading.end, &judgement.verdict, failed.and_then(Reason::ended))
+        {
+            judgement.verdict = Verdict::Aborted { by, after: Milestone::ClientHello };
+        }
+        judgement
+    }
+
+    fn judge_time(&self, reading: &mut Reading, failed: Option<Reason>) -> Judgement {
         match self {
             Self::Packets(handshake) => judge(reading, Circumstances::of(handshake)),
-            Self::Socket(own) => judge(reading, Circumstances { clock_in_doubt: own.stepped, ..Circumstances::default() }),
+            // There are no packets that tell who ended it: its own word counts, as in `watch`.
+            Self::Socket(own) => {
+                let ended_by = failed.and_then(Reason::ended);
+                judge(reading, Circumstances { clock_in_doubt: own.stepped, ended_by, ..Circumstances::default() })
+            }
             Self::App(own) => {
                 let usual = reading.ledger.entries.iter().find(|entry| entry.round_trip).map(|entry| entry.baseline);
                 app::judge(&own.trace, reading, usual)
@@ -234,4 +251,59 @@ fn told(reported: &[(&str, &[Stamped])], start: Instant<Client>) -> Vec<Lane> {
         marks: marks.iter().map(mark).collect(),
     };
     reported.iter().filter(|(_, marks)| !marks.is_empty()).map(lane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use prober::tls::{TlsOptions, config};
+    use prober::{Family, Pauses, Route, Target, probe_now};
+
+    use super::*;
+    use crate::failures::reason;
+
+    /// What is said of our own client's handshake with whatever is at this port, by what the client itself says.
+    fn said_of(port: u16) -> String {
+        let target = Target {
+            host: "127.0.0.1".into(),
+            port,
+            connect_to: None,
+            address: None,
+            server_name: None,
+            family: Family::Any,
+            tls: Some(Arc::new(config(&TlsOptions { insecure: true, ..TlsOptions::default() }).expect("nothing is read"))),
+            request: None,
+            timeout: Duration::from_secs(5),
+            pauses: Pauses::default(),
+            route: Route::default(),
+        };
+        let report = probe_now(&target, &[]).expect("it can begin");
+        let said = serde_json::to_value(&report).expect("JSON");
+        let failed = reason(&said);
+        assert!(failed.is_some(), "{said}");
+        let (complained, trace) = (String::new(), agent::Trace::default());
+        let client = ClientEnd { pid: 1, code: Some(1), timed_out: false, said, complained, trace };
+        let seen = Seen::told_by(&client).expect("it tells times");
+        let mut reading = seen.read().expect("they can be read");
+        seen.judge(&mut reading, failed).verdict.label()
+    }
+
+    #[test]
+    fn a_client_that_failed_was_not_healthy_and_says_who_ended_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("it is bound").port();
+        let plain = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
+            std::io::Read::read_to_end(&mut stream, &mut Vec::new())
+        });
+        assert_eq!(said_of(port), "aborted/client", "it would not go on with what is no TLS");
+        // Its client ends the connection as it likes.
+        let _ = plain.join().expect("the server does not panic");
+        assert_eq!(said_of(port), "aborted/edge", "nobody listens there any more");
+    }
 }

@@ -9,7 +9,7 @@ use analysis::clock::Span;
 use analysis::conversation::socket;
 use analysis::judging::ledger::{Baseline, Ledger, Owner, Phase};
 use analysis::judging::policy;
-use analysis::judging::verdict::{Circumstances, Ended, Judgement, Reading, Verdict, judge};
+use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
 use prober::{Reason, Report};
 use serde::{Deserialize, Serialize};
 use settings::Time;
@@ -72,13 +72,7 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     };
     reading.ledger.apply(&baseline);
     let path_unknown = (usual.rounds as usize) < policy::ENOUGH;
-    let ended = |r: Reason| if r.edge_ended_it() { Owner::Edge } else { Owner::Client };
-    let ended_by = report.reason.filter(|r| r.is_edges_word()).map(|r| Ended {
-        by: ended(r),
-        alert: true,
-        unproven: false,
-        waited: Span::ZERO,
-    });
+    let ended_by = report.reason.and_then(Reason::ended);
     let circumstances = Circumstances { path_unknown, ended_by, ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
     let without = socket::without_client(&reading);

@@ -172,7 +172,7 @@ pub(super) fn verdicts_of(batch: &Batch) -> BTreeMap<u16, (String, bool)> {
     let mut cells = [Judging { vantage, target, role: Role::Edge, stated_rtt: None, readings }];
     apply_baselines(&mut cells, Compare::AcrossTargets);
     let judged = seen.iter().zip(&mut cells[0].readings).map(|((seen, _), reading)| {
-        let verdict = seen.judge(reading).verdict;
+        let verdict = seen.judge(reading, None).verdict;
         // A cause is the same though its name be more or less exact.
         let who = match &verdict {
             Verdict::Culprit { primary, .. } => primary.owner.side().label().to_owned(),
