@@ -80,10 +80,8 @@ impl Program {
             };
         }
         let file = program(name).map_err(NotProvided::Name)?;
-        let beside = std::env::current_exe().ok().map(|own| own.with_file_name(&file));
-        let on_path = std::env::var_os("PATH").unwrap_or_default();
-        let all = beside.into_iter().chain(std::env::split_paths(&on_path).map(|folder| folder.join(&file)));
-        let path = all.into_iter().find(|path| path.is_file());
+        let beside = std::env::current_exe().ok().map(|own| own.with_file_name(&file)).filter(|path| path.is_file());
+        let path = beside.or_else(|| which::which(&file).ok());
         path.map(|path| Self { name: name.to_owned(), path })
             .ok_or_else(|| NotProvided::NoProgram { name: name.to_owned(), program: file })
     }
