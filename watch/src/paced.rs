@@ -97,7 +97,7 @@ mod tests {
     use alerting::{Culprit, PatternKind};
     use analysis::clock::Span;
 
-    /// Nobody listens there: the port is bound, and no more.
+    /// Nobody listens there any more.
     #[test]
     fn minutes_between_rounds_pass_without_waiting_and_alerts_know_them() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
