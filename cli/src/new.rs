@@ -13,14 +13,14 @@ use lab::rootless::Privilege;
 use records::explained::ExplainedRecord;
 use repro::Outcome;
 use repro::client::{ClientKind, ClientSpec};
-use repro::sketch::{Closeness, Report, SeenFrom, Sketch, Slow, representative, tune};
+use repro::sketch::{Closeness, Piece, Report, SeenFrom, Sketch, Slow, representative, tune};
 use serde::Serialize;
 use settings::words::visible;
 
 use crate::args::New;
-use crate::exit;
 use crate::run::once_in_lab;
 use crate::vantage_verbs::stopped;
+use crate::{exit, saying};
 pub use trial::trial;
 
 /// Runs that say nothing (void) before that is said.
@@ -36,7 +36,7 @@ pub fn new(args: &New) -> Result<u8, Box<dyn std::error::Error>> {
     write(&sketch, &out)?;
     if args.no_run {
         if !args.json {
-            say_made(&sketch, &out);
+            saying::coloured(made(&sketch, &out))?;
         }
         return Ok(exit::HELD);
     }
@@ -45,10 +45,9 @@ pub fn new(args: &New) -> Result<u8, Box<dyn std::error::Error>> {
     let best = approach(&mut sketch, args.tries, &args.results, privilege)?;
     write(&best.sketch, &out)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&best.told(&out))?);
+        saying::line(serde_json::to_string_pretty(&best.told(&out))?)?;
     } else {
-        say_made(&best.sketch, &out);
-        say_close(&best);
+        saying::coloured(made(&best.sketch, &out) + &compared(&best))?;
     }
     Ok(if best.closeness.is_close() { exit::HELD } else { exit::FAILED })
 }
@@ -96,7 +95,7 @@ fn reported(args: &New) -> Report {
         Some("curl") => (ClientKind::Curl, Vec::new()),
         Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
     };
-    let tls = if args.tls12 { repro::client::TlsVersion::V12 } else { repro::client::TlsVersion::V13 };
+    let tls = if args.tls12 { repro::client::TlsVersion::V12 } else { repro::client::TlsVersion::Any };
     Report {
         server_name: args.sni.clone(),
         facts: facts.collect(),
@@ -217,23 +216,24 @@ fn seen_alike(sketch: &Sketch, outcome: &Outcome) -> Result<Vec<PathBuf>, Box<dy
     Ok(vec![one])
 }
 
-fn say_made(sketch: &Sketch, out: &Path) {
-    println!("{}", out.display());
-    sketch.origin.iter().for_each(|line| println!("  from {}", visible(line)));
-    for piece in &sketch.pieces {
-        println!("  faults.{} stands for {} of {} ({})", piece.fault, piece.span, piece.owner.label(), piece.phase.words());
+fn made(sketch: &Sketch, out: &Path) -> String {
+    let mut said = format!("{}\n", out.display());
+    let mut line = |text: String| said += &format!("  {text}\n");
+    sketch.origin.iter().for_each(|origin| line(format!("from {}", visible(origin))));
+    for Piece { fault, span, owner, phase } in &sketch.pieces {
+        line(format!("faults.{fault} stands for {span} of {} ({})", owner.label(), phase.words()));
     }
-    sketch.cannot.iter().for_each(|what| println!("  not the same: {}", visible(what)));
+    sketch.cannot.iter().for_each(|what| line(format!("not the same: {}", visible(what))));
+    said
 }
 
-fn say_close(run: &Run) {
-    println!();
-    println!("  {:<34} {:<40} {:<40}", "", "reported", "this run");
+fn compared(run: &Run) -> String {
+    let mut said = format!("\n  {:<34} {:<40} {:<40}\n", "", "reported", "this run");
     for row in run.closeness.rows() {
-        println!("  {:<34} {:<40} {:<40} {}", row.what, row.reported, row.ran, if row.close { "close" } else { "NOT CLOSE" });
+        let close = if row.close { "close" } else { "NOT CLOSE" };
+        said += &format!("  {:<34} {:<40} {:<40} {close}\n", row.what, row.reported, row.ran);
     }
-    println!();
-    println!("  {}", visible(&run.sentence));
-    println!("  with all evidence of the run (host, socket, logs): {}", run_verdict(&run.outcome));
-    println!("  {} in {}", settings::words::plural(u64::from(run.tries), "try"), run.outcome.folder.display());
+    said += &format!("\n  {}\n", visible(&run.sentence));
+    said += &format!("  with all evidence of the run (host, socket, logs): {}\n", run_verdict(&run.outcome));
+    said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "try"), run.outcome.folder.display())
 }

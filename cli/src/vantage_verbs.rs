@@ -7,10 +7,10 @@ use provider::{Ask, Line, Request, Wanted};
 use settings::words::visible;
 
 use crate::args::{OfProvider, VantageVerb};
-use crate::exit;
 use crate::fleets::Reached;
 use crate::providing::{Program, settings_of};
 use crate::raised::{Raising, run_id, said};
+use crate::{exit, saying};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,13 +36,13 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
             if args.of.dry_run {
                 let (request, caps) = raising.request(true)?;
                 raising.program.ask(&request, Some(caps), &stop, &mut |line| show(line, json))?;
-                finish(json);
+                show(&Line::Done, json);
                 return Ok(exit::HELD);
             }
             let fleet = Reached::connect(&args.nats, std::path::Path::new("results"))?;
             let mut raised = raising.up(&fleet, &stop, &mut |line| show(line, json))?;
             raised.keep();
-            finish(json);
+            show(&Line::Done, json);
         }
         VantageVerb::List(args) => asked(&args.of, Ask::List { run: args.run.clone() }, &stop)?,
         VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone() }, &stop)?,
@@ -55,7 +55,7 @@ fn asked(args: &OfProvider, ask: Ask, stop: &AtomicBool) -> Result<(), Failure> 
     let (program, settings) = of(args)?;
     let request = Request::new(ask, args.dry_run, settings);
     program.ask(&request, None, stop, &mut |line| show(line, args.json))?;
-    finish(args.json);
+    show(&Line::Done, args.json);
     Ok(())
 }
 
@@ -70,18 +70,16 @@ pub(crate) fn agent(name: &str, of_fleet: bool) -> Option<String> {
     of_fleet.then(|| name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect())
 }
 
-/// What is there goes to standard output, how it came about to standard error.
+/// What is there goes to standard output, how it came about to standard error. That nobody can hear it is no reason to leave anything up.
 fn show(line: &Line, json: bool) {
     if json {
-        println!("{}", serde_json::to_string(line).unwrap_or_default());
+        let _ = saying::line(serde_json::to_string(line).unwrap_or_default());
     } else if let Some(said) = said(line) {
-        if matches!(line, Line::Vantage(_)) { println!("{}", visible(&said)) } else { eprintln!("{}", visible(&said)) }
-    }
-}
-
-fn finish(json: bool) {
-    if json {
-        println!("{}", serde_json::to_string(&Line::Done).unwrap_or_default());
+        if matches!(line, Line::Vantage(_)) {
+            let _ = saying::line(visible(&said));
+        } else {
+            eprintln!("{}", visible(&said));
+        }
     }
 }
 
