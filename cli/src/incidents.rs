@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ::incidents::course::Course;
@@ -14,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lab::rootless::Privilege;
 
 use crate::args::Run;
-use crate::exit;
+use crate::{exit, saying};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -60,24 +59,29 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 ///
 /// # Errors
 /// Harness failures.
-pub fn run(incidents: &[Incident], args: &Run) -> Result<u8, Error> {
+pub fn run(incidents: &[Incident], args: &Run, stop: &AtomicBool) -> Result<u8, Error> {
     for incident in incidents {
         repro::ready(&incident.scenario, &args.results)?;
     }
     let privilege = lab::rootless::enter()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&interrupted))?;
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
     let mut played: Vec<(Outcome, Course)> = Vec::new();
-    for incident in incidents {
-        for _ in 0..args.repeat {
-            let course = once(incident, privilege, args.healthy, &interrupted)?;
-            let outcome = judge(&incident.scenario.name, &incident.plan, &course, args.healthy.is_some());
-            eprintln!("{}: {}", outcome.name, if outcome.held() { "as expected" } else { "NOT as expected" });
-            played.push((outcome, course));
+    let mut failed = None;
+    for incident in incidents.iter().flat_map(|incident| std::iter::repeat_n(incident, args.repeat as usize)) {
+        match once(incident, privilege, args.healthy, stop) {
+            Ok(course) => {
+                let outcome = judge(&incident.scenario.name, &incident.plan, &course, args.healthy.is_some());
+                eprintln!("{}: {}", outcome.name, if outcome.held() { "as expected" } else { "NOT as expected" });
+                played.push((outcome, course));
+            }
+            // What was played until then is not lost with it.
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
+    }
+    if played.is_empty() {
+        return failed.map_or(Ok(exit::HELD), Err);
     }
     let folder = args.results.join(format!("incidents-{}", UnixSeconds::now().secs()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -88,9 +92,9 @@ pub fn run(incidents: &[Incident], args: &Run) -> Result<u8, Error> {
     write("rounds.json", serde_json::to_string(&played)?)?;
     let outcomes: Vec<Outcome> = played.iter().map(|(outcome, _)| outcome.clone()).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&outcomes)?);
+        saying::line(serde_json::to_string_pretty(&outcomes)?)?;
     } else {
-        print!("{}", if args.healthy.is_some() { table::healthy(&outcomes) } else { table::incidents(&outcomes) });
+        saying::coloured(if args.healthy.is_some() { table::healthy(&outcomes) } else { table::incidents(&outcomes) })?;
     }
     eprint!("{}", table::wrong(&outcomes));
     // One play of each is drawn: the last, or the last that was not as expected.
@@ -103,7 +107,11 @@ pub fn run(incidents: &[Incident], args: &Run) -> Result<u8, Error> {
         }
     }
     eprintln!("diagram: {}", write("incidents.html", diagram::page(&drawn))?.display());
-    Ok(if outcomes.iter().all(Outcome::held) { exit::HELD } else { exit::FAILED })
+    match failed {
+        Some(error) => Err(error),
+        None if outcomes.iter().all(Outcome::held) => Ok(exit::HELD),
+        None => Ok(exit::FAILED),
+    }
 }
 
 fn once(incident: &Incident, privilege: Privilege, healthy: Option<u32>, interrupted: &AtomicBool) -> Result<Course, Error> {

@@ -34,7 +34,7 @@ const CLIENTS: usize = 8;
 pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     let stop = stopped()?;
     if let Some(incidents) = crate::incidents::meant(args)? {
-        return crate::incidents::run(&incidents, args);
+        return crate::incidents::run(&incidents, args, &stop);
     }
     let fleet = Reached::connect(&args.nats, &args.results)?;
     let mut scenario = wanted(args, &fleet)?;
