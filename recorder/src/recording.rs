@@ -461,3 +461,16 @@ impl Recording {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_memory_than_the_host_has_is_refused_before_it_is_touched() {
+        let mut config = Config::default();
+        assert!(fits(&config).is_ok());
+        config.capture.memory = ByteSize::tib(99_999);
+        assert!(matches!(fits(&config), Err(Error::Memory { wanted, .. }) if wanted == ByteSize::tib(99_999)));
+    }
+}
