@@ -1,6 +1,8 @@
 //! The command line.
 
 mod always;
+mod compare;
+mod probe;
 mod vantages;
 
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use explain::filter::{Host, Label, Name};
 
 pub use always::{Capture, CaptureAsk, Incidents, Watch, WatchAsk, WatchedFleet};
+pub use compare::Compare;
+pub use probe::Probe;
 pub use vantages::{Most, OfProvider, VantageDown, VantageList, VantageReap, VantageUp, VantageVerb};
 
 /// Who stalled: the client, the network or the edge?
@@ -416,133 +420,4 @@ pub struct Accuracy {
     /// Where run folders go
     #[arg(long, default_value = "results")]
     pub results: PathBuf,
-}
-
-/// Arguments of `compare`.
-#[derive(Args)]
-#[command(after_help = "Examples:\n  whostalled compare https://edge.example.com/ https://canary.example.com/\n  \
-    whostalled compare './proxy-old --listen 127.0.0.1:{port}' './proxy-new --listen 127.0.0.1:{port}' --ca ca.pem --name edge.test\n  \
-    whostalled compare results/baselines/edge.json './proxy --listen 127.0.0.1:{port}' --ca ca.pem    counts alone\n\n\
-    Exit codes: 0 no regression; 1 regression; 2 the harness failed; 3 too noisy to tell.")]
-pub struct Compare {
-    /// What to compare with: a URL, a command with {port} in it, or what --save wrote
-    pub base: String,
-    /// What to compare: a URL, or a command with {port} in it
-    pub candidate: String,
-    /// How long times may be compared; it ends sooner where it is clear
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = settings::time::parse)]
-    pub budget: std::time::Duration,
-    /// Compare exact counts alone
-    #[arg(long)]
-    pub counts: bool,
-    /// Also count what a handshake costs both commands themselves: system calls (strace) and instructions (valgrind), where installed
-    #[arg(long)]
-    pub costs: bool,
-    /// Also run both commands behind a wire of the lab with this round trip, as 50ms, and count round trips to Finished and to the first
-    /// byte (root or user namespaces)
-    #[arg(long, value_name = "TIME")]
-    pub wire: Option<settings::Time>,
-    /// A part that takes this much longer is to be found, or a tenth of what it takes, whichever is less
-    #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = settings::time::parse)]
-    pub notice: std::time::Duration,
-    /// Ask for this name and verify it; default: the URL's host, or localhost
-    #[arg(long)]
-    pub name: Option<String>,
-    /// What to ask a command's edge for; URLs have their own
-    #[arg(long, default_value = "/")]
-    pub path: String,
-    /// Root certificates, PEM; the platform's if none are named
-    #[arg(long)]
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    pub insecure: bool,
-    /// Resume sessions where the edges allow it; else every handshake is a full one
-    #[arg(long)]
-    pub resume: bool,
-    /// Offer TLS 1.2 only
-    #[arg(long)]
-    pub tls12: bool,
-    /// Give a handshake up after so long
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = settings::time::parse)]
-    pub timeout: std::time::Duration,
-    /// Print the comparison as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print annotations for GitHub's runner, too
-    #[arg(long, conflicts_with = "json")]
-    pub annotate: bool,
-    /// Write the comparison as JSON: a base for later ones
-    #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
-    /// Append a summary as Markdown: $GITHUB_STEP_SUMMARY
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-    /// Write JUnit XML
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Write a page with every block
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-}
-
-/// Arguments of `probe`.
-#[derive(Args)]
-pub struct Probe {
-    /// The server's name: looked up, asked for and verified
-    pub host: String,
-    /// Its port
-    #[arg(long, default_value_t = 443)]
-    pub port: u16,
-    /// What to ask for
-    #[arg(long, default_value = "/")]
-    pub path: String,
-    /// Root certificates, PEM; the platform's if none are named
-    #[arg(long)]
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    pub insecure: bool,
-    /// The client's own certificate chain, PEM, for edges that ask for one
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub cert: Option<PathBuf>,
-    /// Its key, PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub key: Option<PathBuf>,
-    /// Offer TLS 1.2 only
-    #[arg(long)]
-    pub tls12: bool,
-    /// Use IPv4 alone
-    #[arg(long, conflicts_with = "ipv6")]
-    pub ipv4: bool,
-    /// Use IPv6 alone
-    #[arg(long)]
-    pub ipv6: bool,
-    /// Give up after this many milliseconds
-    #[arg(long, default_value_t = 10_000.0)]
-    pub timeout_ms: f64,
-    /// Lab fault: sleep before ClientHello
-    #[arg(long, default_value_t = 0.0, hide = true)]
-    pub pause_before_hello_ms: f64,
-    /// Lab fault: sleep before Finished
-    #[arg(long, default_value_t = 0.0, hide = true)]
-    pub pause_before_finished_ms: f64,
-    /// Make a handshake before this one, and resume its session
-    #[arg(long)]
-    pub resume: bool,
-    /// Lab fault: write each flight in two pieces, without TCP_NODELAY
-    #[arg(long, hide = true)]
-    pub in_pieces: bool,
-    /// Lab fault: trust no certificate
-    #[arg(long, hide = true)]
-    pub distrust: bool,
-    /// Lab: who says the first line before TLS
-    #[arg(long, value_name = "client|edge", requires = "plain_exchanges", hide = true)]
-    pub speaks_first: Option<prober::Speaker>,
-    /// Lab: lines before TLS that the edge answers
-    #[arg(long, value_name = "N", requires = "speaks_first", hide = true)]
-    pub plain_exchanges: Option<u32>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }

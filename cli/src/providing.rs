@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use provider::{Beyond, Caps, Final, Heard, Line, Request, Settings, Wrong, hear, program};
+use provider::{Beyond, Caps, Final, Heard, Line, NoName, Request, Settings, Wrong, hear, program};
 use settings::words::visible;
 
 /// Bytes of a line: more is no line of a provider.
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) enum NotProvided {
     /// Its name is none.
     #[error("--provider: {0}")]
-    Name(String),
+    Name(#[from] NoName),
     /// There is no such program.
     #[error(
         "--provider {name}: there is no program {program} beside this one or on the PATH; docs/providers.md says how one is built or written"
@@ -79,7 +79,7 @@ impl Program {
                 Err(NotProvided::NoProgram { name: own, program: name.to_owned() })
             };
         }
-        let file = program(name).map_err(NotProvided::Name)?;
+        let file = program(name)?;
         let beside = std::env::current_exe().ok().map(|own| own.with_file_name(&file)).filter(|path| path.is_file());
         let path = beside.or_else(|| which::which(&file).ok());
         path.map(|path| Self { name: name.to_owned(), path })

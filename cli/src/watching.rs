@@ -26,7 +26,7 @@ use crate::{beginning, exit, logging, saying};
 /// If the check file is wrong or the watcher cannot go on.
 pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
     if let Some(WatchAsk::Init { file, target }) = &args.ask {
-        return beginning::write(file, &watch::init::text(target)?, &|file| format!("whostalled watch {file}"));
+        return beginning::write(file, &watch::init::text(target).map_err(|wrong| wrong.what)?, &|file| format!("whostalled watch {file}"));
     }
     if args.schema {
         saying::line(serde_json::to_string_pretty(&schema())?)?;
@@ -80,7 +80,8 @@ fn at_terminal(args: &Watch, targets: &[String], stop: &Arc<AtomicBool>) -> Resu
     if args.validate {
         return Err("--validate is for a check file; `whostalled watch init` writes one".into());
     }
-    let mut file = CheckFile { checks: Vec::new(), ..CheckFile::parse(&watch::init::text(watch::init::EXAMPLE)?)? };
+    let example = watch::init::text(watch::init::EXAMPLE).map_err(|wrong| wrong.what)?;
+    let mut file = CheckFile { checks: Vec::new(), ..CheckFile::parse(&example)? };
     (file.defaults.interval, file.defaults.timeout, file.defaults.ca) =
         (Time(args.interval), Time(args.timeout), args.ca.clone());
     for target in targets {

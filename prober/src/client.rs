@@ -75,7 +75,7 @@ pub async fn probe(target: &Target, lookup: &Lookup) -> Report {
     let clock = Clock::start();
     let mut probe = Probe {
         target,
-        report: blank(clock.now()),
+        report: Report::begun(clock.now()),
         clock,
         samples: Vec::with_capacity(16),
         spans: Vec::new(),
@@ -90,55 +90,6 @@ pub async fn probe(target: &Target, lookup: &Lookup) -> Report {
         Err(failure) => Err(probe.explained(failure, deadline).await),
     };
     probe.finish(result, ended)
-}
-
-fn blank(now: Instant<Client>) -> Report {
-    let trace = SocketTrace {
-        started: now,
-        lookup: None,
-        connect: None,
-        exchanges: Vec::with_capacity(3),
-        finished: None,
-        ended: now,
-        complete: false,
-        stamped: false,
-        out_of_order: false,
-        host: None,
-    };
-    Report {
-        success: false,
-        reason: None,
-        detail: None,
-        address: None,
-        addresses: Vec::new(),
-        failed_addresses: Vec::new(),
-        local: None,
-        dns_start: None,
-        dns_end: None,
-        connect_start: None,
-        connected: None,
-        client_hello: None,
-        flight_at_kernel: None,
-        flight_read: None,
-        client_finished: None,
-        first_request: None,
-        first_response: None,
-        response_end: None,
-        ended: now,
-        sent: Vec::new(),
-        kernel_timestamps: false,
-        clock_stepped: false,
-        version: None,
-        cipher_suite: None,
-        alpn: None,
-        resumed: false,
-        certificates: Vec::new(),
-        staple: None,
-        certificate_wanted: false,
-        response: None,
-        paused_ms: 0.0,
-        trace,
-    }
 }
 
 /// Which message the bytes up to an offset were.

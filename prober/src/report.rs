@@ -96,3 +96,55 @@ pub struct Report {
     /// All of it, as the analysis reads it.
     pub trace: SocketTrace,
 }
+
+impl Report {
+    /// Of a probe that has just begun: nothing has happened yet.
+    pub(crate) fn begun(now: Instant<Client>) -> Self {
+        let trace = SocketTrace {
+            started: now,
+            lookup: None,
+            connect: None,
+            exchanges: Vec::with_capacity(3),
+            finished: None,
+            ended: now,
+            complete: false,
+            stamped: false,
+            out_of_order: false,
+            host: None,
+        };
+        Self {
+            success: false,
+            reason: None,
+            detail: None,
+            address: None,
+            addresses: Vec::new(),
+            failed_addresses: Vec::new(),
+            local: None,
+            dns_start: None,
+            dns_end: None,
+            connect_start: None,
+            connected: None,
+            client_hello: None,
+            flight_at_kernel: None,
+            flight_read: None,
+            client_finished: None,
+            first_request: None,
+            first_response: None,
+            response_end: None,
+            ended: now,
+            sent: Vec::new(),
+            kernel_timestamps: false,
+            clock_stepped: false,
+            version: None,
+            cipher_suite: None,
+            alpn: None,
+            resumed: false,
+            certificates: Vec::new(),
+            staple: None,
+            certificate_wanted: false,
+            response: None,
+            paused_ms: 0.0,
+            trace,
+        }
+    }
+}

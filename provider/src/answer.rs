@@ -147,17 +147,37 @@ pub enum Final {
     Failed(Wrong),
 }
 
+/// Why a line is none of a provider's.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLine {
+    /// It is no JSON.
+    #[error("no JSON: {0}")]
+    NoJson(#[source] serde_json::Error),
+    /// It says nothing.
+    #[error("no \"say\" in it")]
+    SaysNothing,
+    /// It lacks what such a line must have.
+    #[error("say = {say:?}: {why}")]
+    Lacks {
+        /// What it says.
+        say: String,
+        /// What is wrong.
+        #[source]
+        why: serde_json::Error,
+    },
+}
+
 /// Reads one line of a provider.
 ///
 /// # Errors
 /// If it is no JSON object with a `say`, or lacks what such a line must have.
-pub fn hear(line: &str) -> Result<Heard, String> {
-    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("no JSON: {e}"))?;
-    let Some(say) = value.get("say").and_then(serde_json::Value::as_str) else { return Err("no \"say\" in it".into()) };
+pub fn hear(line: &str) -> Result<Heard, NoLine> {
+    let value: serde_json::Value = serde_json::from_str(line).map_err(NoLine::NoJson)?;
+    let Some(say) = value.get("say").and_then(serde_json::Value::as_str) else { return Err(NoLine::SaysNothing) };
     if !["progress", "price", "vantage", "marked", "gone", "done", "failed"].contains(&say) {
         return Ok(Heard::Unknown(say.to_owned()));
     }
-    let line = serde_json::from_value(value.clone()).map_err(|e| format!("say = {say:?}: {e}"))?;
+    let line = serde_json::from_value(value.clone()).map_err(|why| NoLine::Lacks { say: say.to_owned(), why })?;
     Ok(match line {
         Line::Done => Heard::Final(Final::Done),
         Line::Failed(wrong) => Heard::Final(Final::Failed(wrong)),

@@ -13,9 +13,9 @@ mod answer;
 mod cap;
 mod request;
 
-pub use answer::{Fault, Final, Heard, Line, Reach, Vantage, Wrong, hear};
+pub use answer::{Fault, Final, Heard, Line, NoLine, Reach, Vantage, Wrong, hear};
 pub use cap::{Beyond, Caps};
-pub use request::{Ask, Join, Order, Request, Settings, Wanted, program};
+pub use request::{Ask, Join, NoName, Order, Request, Settings, Wanted, program};
 
 /// Version of the messages. A field that an older reader may ignore does not change it.
 pub const VERSION: u32 = 1;

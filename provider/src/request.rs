@@ -97,11 +97,16 @@ pub enum Join {
     Ssh,
 }
 
+/// A name that can be no provider's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no provider: letters, digits and `-`")]
+pub struct NoName(pub String);
+
 /// The executable of the provider `name`: `whostalled-vantage-NAME`.
 ///
 /// # Errors
 /// If it is no name: letters, digits and `-`. A name never leads into another folder.
-pub fn program(name: &str) -> Result<String, String> {
+pub fn program(name: &str) -> Result<String, NoName> {
     let fits = !name.is_empty() && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if fits { Ok(format!("whostalled-vantage-{name}")) } else { Err(format!("{name:?} is no provider: letters, digits and `-`")) }
+    if fits { Ok(format!("whostalled-vantage-{name}")) } else { Err(NoName(name.to_owned())) }
 }

@@ -1,5 +1,7 @@
 //! A check file to begin with, written by `watch init`.
 
+use settings::Wrong;
+
 use crate::target::ParsedTarget;
 
 /// What is checked where nobody says.
@@ -9,8 +11,8 @@ pub const EXAMPLE: &str = "https://www.example.com/";
 ///
 /// # Errors
 /// If `target` is none: says what to write.
-pub fn text(target: &str) -> Result<String, String> {
-    let ParsedTarget { host, .. } = ParsedTarget::read(target).map_err(|wrong| wrong.what)?;
+pub fn text(target: &str) -> Result<String, Wrong> {
+    let ParsedTarget { host, .. } = ParsedTarget::read(target)?;
     let (name, target) = (toml::Value::from(host), toml::Value::from(target));
     Ok(format!(
         r#"# What `whostalled watch` checks. It is read again when it changes. All fields: whostalled watch --schema
