@@ -50,7 +50,7 @@ test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-nightly: deps-nightly ec2 terraform score score-healthy accuracy accuracy-stacks incidents incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
+nightly: deps-nightly ec2 terraform score score-healthy mutations accuracy accuracy-stacks incidents incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
 # --- Parts of check --------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ zoo-fresh: zoo-build ## A hundred fresh cases, of all stacks
 
 # --- Parts of nightly ------------------------------------------------------------------------------------------------------------
 
-.PHONY: new-from-zoo library score score-healthy accuracy accuracy-stacks incidents-often fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
+.PHONY: new-from-zoo library score score-healthy mutations accuracy accuracy-stacks incidents-often fleet-kills fleet-scale anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards first-day build-cost bench msrv advisories fuzz
 score: ## The fault matrix in full: writes the tables of docs/score.md
 	cargo xtask tables docs/score.md
 
@@ -218,6 +218,9 @@ library: build ## Every scenario, run for real: docs/library.html (root, or user
 
 score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
 	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'
+
+mutations: ## Mistakes made in a copy of the core: which test notices each? (half an hour; docs/mutations.md)
+	cargo xtask mutations
 
 accuracy: build ## Every scenario over many seeds, severities and round-trip times
 	$(BIN) accuracy $(SCENARIOS)

@@ -10,6 +10,7 @@ mod fuzz;
 mod install;
 mod instructions;
 mod library;
+mod mutations;
 mod scenarios;
 mod tables;
 mod tools;
@@ -34,6 +35,7 @@ cargo xtask TASK
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
   library                        runs every scenario and writes docs/library.html: verdicts and pictures
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
+  mutations [WORDS]              mistakes made in the core, one after another: which test notices each? WORDS choose some
   instructions [--write]         what a handshake, a line and a packet cost, beside what was written down
   kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
   bench-against BINARY           the same beside another build of it
@@ -93,6 +95,8 @@ fn run() -> Result<Found> {
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
         ("instructions", []) => instructions::count(&shell, false),
         ("instructions", [write]) if write == "--write" => instructions::count(&shell, true),
+        ("mutations", []) => mutations::run(&shell, ""),
+        ("mutations", [words]) => mutations::run(&shell, words),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),
         ("library", []) => library::make(&shell),
         ("bench-against", [other]) => bench::against(&shell, 9, &here(other)),
