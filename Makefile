@@ -13,8 +13,8 @@ BARS := --right both=97 --wrong both=2 $(foreach end,edge client,--right-or-open
 
 empty :=
 comma := ,
-# The suites with real processes: built with the workspace's features, so that nothing is built twice; one test at a time, each check said.
-e2e = timeout $(2) cargo test --locked --quiet --workspace --features whostalled-e2e/run --test $(1) -- --nocapture --test-threads=1
+# The suites with real processes, in so many seconds; one test that fails is run once more, alone, which is said.
+e2e = cargo xtask suite $(1) $(2)
 words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # What must not be skipped in `make test`: CI is root. Elsewhere: make test REQUIRE=
 # Captures that are no part of this repository are required where they lie beside the checkout.
@@ -48,6 +48,7 @@ check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-q
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
+	@cargo xtask run-again
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
 nightly: deps-nightly ec2 terraform score score-healthy mutations accuracy accuracy-stacks incidents incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
@@ -239,7 +240,7 @@ anywhere-table: build ## anywhere with ten runs each, and its table
 fleet-kills: build ## fleet with 100 kills
 	KILLS=100 $(call e2e,fleet,7200)
 	KILLS=100 $(call e2e,fleet_watch,7200)
-	cargo test --locked --quiet --workspace --features whostalled-e2e/run --test fleet_watch -- --ignored --nocapture
+	cargo xtask suite fleet_watch 1200 --ignored
 
 fleet-scale: build ## What many agents of a watch cost one NATS server and one controller (AGENTS=10000)
 	cargo test --release --locked -p whostalled-e2e --features run --test fleet_scale -- --ignored --nocapture

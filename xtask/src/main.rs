@@ -12,6 +12,7 @@ mod instructions;
 mod library;
 mod mutations;
 mod scenarios;
+mod suite;
 mod tables;
 mod tools;
 mod tshark;
@@ -28,6 +29,8 @@ cargo xtask TASK
 
   install-missing PURPOSE…       what is missing for demo, watch, fleet, capture, test, zoo, dist, by apt-get, and why
   scenarios FILE…                runs each scenario for real; void runs are run again
+  suite NAME SECONDS [ARGUMENT…] a suite with real processes (e2e/tests); one test that fails is run once more, and that is said
+  run-again                      which tests had to be run once more
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
   dist                           target/packages: a static binary, a Debian package, a container image, checksums, SBOM
@@ -86,6 +89,8 @@ fn run() -> Result<Found> {
     match (task.as_str(), rest.as_slice()) {
         ("install-missing", purposes @ [_, ..]) => install::missing(&shell, purposes),
         ("scenarios", files @ [_, ..]) => scenarios::run(&shell, &files.iter().map(here).collect::<Vec<_>>()),
+        ("suite", [name, seconds, arguments @ ..]) => suite::run(&shell, name, seconds.parse().context("seconds")?, arguments),
+        ("run-again", []) => suite::said(&shell),
         ("check-evidence", folders @ [_, ..]) => evidence::check(&shell, &folders.iter().map(here).collect::<Vec<_>>()),
         ("fuzz", [seconds]) => fuzz::run(&shell, seconds.parse().context("seconds")?, false),
         ("fuzz", [seconds, keep]) if keep == "--keep" => fuzz::run(&shell, seconds.parse().context("seconds")?, true),
