@@ -45,6 +45,8 @@ dist: ## What is handed out, in target/packages: a static binary, a Debian packa
 
 check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-quick ## Before each commit, minutes: everything that needs no lab
 
+# Together they need the same features of what they depend on: one by one, most of that would be compiled again for each.
+check test nightly: export TOOLS := -p whostalled $(foreach tool,score sim zoo,-p whostalled-$(tool))
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real
@@ -83,13 +85,14 @@ kubernetes: build ## Manifests against schemas, and our files in them
 	cargo xtask kubernetes
 
 score-quick: ## Simulated trials of the fault matrix, held to the goals
-	cargo run --release --locked -q -p whostalled-score -- --trials 1 --seed 11 --hold 96 1 | tail -5
+	cargo build --release --locked $(or $(TOOLS),-p whostalled-score)
+	target/release/whostalled-score --trials 1 --seed 11 --hold 96 1 | tail -5
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
 .PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test python-tools terraform fuzz-smoke scenarios failures incidents run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
-	cargo build --release --locked
+	cargo build --release --locked $(TOOLS)
 
 deps:
 	@bash xtask/bootstrap
@@ -175,7 +178,7 @@ rootless: build ## The flagship as an ordinary user
 
 .PHONY: zoo zoo-record zoo-recorded zoo-draws zoo-small zoo-fresh zoo-build
 zoo-build: build
-	cargo build --release --locked -p whostalled-zoo
+	cargo build --release --locked $(or $(TOOLS),-p whostalled-zoo)
 
 zoo-recorded: zoo-build ## The kept recording, graded
 	$(GRADE) zoo/recorded --binary $(BIN) $(BARS)
@@ -237,8 +240,8 @@ incidents-often: build ## incidents ten times each, and a hundred rounds of each
 anywhere-table: build ## anywhere with ten runs each, and its table
 	RUNS=10 $(call e2e,anywhere,36000)
 
-fleet-kills: build ## fleet with 100 kills
-	KILLS=100 $(call e2e,fleet,7200)
+fleet-kills: build ## fleet with 100 kills, and the demo
+	KILLS=100 $(call e2e,fleet,7200) --include-ignored
 	KILLS=100 $(call e2e,fleet_watch,7200)
 	cargo xtask suite fleet_watch 1200 --ignored
 
@@ -282,7 +285,7 @@ bench: build ## How fast captures are read, against cat and tshark, and with lin
 	cargo bench --locked -p whostalled-benches
 
 instructions: build ## What a handshake, a line of JSON and a packet cost in instructions, held to what was written down
-	cargo build --release --locked -p whostalled-sim
+	cargo build --release --locked $(or $(TOOLS),-p whostalled-sim)
 	cargo xtask instructions
 
 msrv: ## Checks with the oldest Rust that Cargo.toml promises

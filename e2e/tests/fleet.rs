@@ -136,7 +136,7 @@ fn twenty_agents_say_what_this_host_says() {
             "--vantage",
             "fleet:*",
             "--rounds",
-            "2",
+            "1",
             "--clients",
             "3",
             "--no-capture",
@@ -149,7 +149,7 @@ fn twenty_agents_say_what_this_host_says() {
         fleet.checks.check("the control is healthy from all", controls.len() <= DISTURBED, || controls);
     }
     if nix::unistd::geteuid().is_root() {
-        let two = ["--vantage", "fleet:a01", "--vantage", "two=fleet:a02", "--load", "cpus=0.05", "--clients", "8"];
+        let two = ["--vantage", "fleet:a01", "--vantage", "two=fleet:a02", "--load", "cpus=0.05", "--clients", "8", "--rounds", "1"];
         let said = fleet.run(&[&[healthy.as_str(), "--control", &control], &two[..]].concat());
         let record = told(&said);
         let seen = [cell(&record, "a01", "edge"), cell(&record, "two", "edge"), cell(&record, "two", "control")];
@@ -427,6 +427,7 @@ fn is_free(log: &str) -> bool {
 }
 
 #[test]
+#[ignore = "nearly two minutes: make fleet-kills"]
 fn a_run_in_the_lab_names_the_detour_and_who_has_it() {
     let mut checks = Checks::new();
     if !is_program("nats-server") {

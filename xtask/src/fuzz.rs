@@ -11,6 +11,8 @@ use xshell::{Shell, cmd};
 use crate::Found;
 
 const TARGETS: [&str; 6] = ["reader", "imports", "packet", "tcp", "tls", "pipeline"];
+/// With fewer seconds it is a smoke test.
+const SMOKE: u32 = 60;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -20,7 +22,10 @@ pub(crate) fn run(shell: &Shell, seconds: u32, keep: bool) -> Result<Found> {
     let built = shell.current_dir().join("target/fuzz");
     let _in_fuzz = shell.push_dir("fuzz");
     let build = cmd!(shell, "cargo build --release --quiet --locked --target {TRIPLE}");
-    build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &built).quiet().run()?;
+    let build = build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &built);
+    // What runs for seconds is built in half the time; what runs for minutes is to try as many inputs as it can.
+    let build = if seconds < SMOKE { build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1") } else { build };
+    build.quiet().run()?;
     let mut failed = 0;
     for target in TARGETS {
         let program = built.join(TRIPLE).join("release").join(target);
