@@ -8,10 +8,10 @@ mod straighten;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent::{Bundle, ClientEnd, Clients, Destination, Load, LogLine, Losses, Spin};
-use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span};
+use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span, Unplaced};
 use analysis::conversation::handshake::{EdgeLog, Handshake, pairs};
 use analysis::dns::Lookups;
 use analysis::doubt::one_way::Bounds;
@@ -227,9 +227,9 @@ impl Joining<'_> {
 /// Puts frames of several hosts in order of time, those of one host staying in the order of their capture: a clock that was set back has
 /// not changed that.
 fn in_order_of_time(frames: &mut [Frame]) {
-    let mut latest: BTreeMap<String, i64> = BTreeMap::new();
+    let mut latest: BTreeMap<String, Stamp<Unplaced>> = BTreeMap::new();
     frames.sort_by_cached_key(|frame| {
-        let at = latest.entry(frame.host.clone()).or_insert(i64::MIN);
+        let at = latest.entry(frame.host.clone()).or_insert(Stamp::MIN);
         *at = frame.captured.at.max(*at);
         *at
     });
@@ -296,7 +296,7 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, 
     let mut edge: FlowTable<AtEdge> = FlowTable::default();
     let mut lookups = Lookups::default();
     for (number, frame) in (first_packet..).zip(frames) {
-        let at = frame.captured.at;
+        let at = frame.captured.at.nanos();
         match decode(frame.link, &frame.captured.bytes) {
             Ok(Transport::Tcp(s)) => {
                 let at_client = frame.host == vantage;
@@ -327,11 +327,6 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, 
 /// The same end, whether or not IPv4 came mapped into IPv6.
 fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
-}
-
-/// Nanoseconds since the epoch.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }
 
 #[cfg(test)]
@@ -384,10 +379,10 @@ mod tests {
             let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
             file.interface("eth0", 1).expect("memory takes it");
             for at in &self.frames {
-                let frame = Captured { at: *at, wire_len: 60, outgoing: None, bytes: vec![0; 60] };
+                let frame = Captured { at: Stamp::from_nanos(*at), wire_len: 60, outgoing: None, bytes: vec![0; 60] };
                 file.packet(0, Some(LinkType::Ethernet), &frame, &[]).expect("memory takes it");
             }
-            file.finish(0, &[]).expect("memory takes it");
+            file.finish(Stamp::from_nanos(0), &[]).expect("memory takes it");
             let sample = Sampled { at_ns: 1, tid: 2, cpu_ns: 3, run_delay_ns: 4, state: 'R', steal_ns: 5 };
             Ok(Bundle {
                 batch: 1,
@@ -440,7 +435,7 @@ mod tests {
         let mut edge = Scripted { name: "edge", told: &told, losses: [1, 1], frames: vec![20] };
         let members = vec![Member { name: "office", vantage: &mut vantage, order: order(1) }];
         let batch = alone(run(Cells { members, target, edge: Some(&mut edge) }, 1, &AtomicBool::new(false)));
-        let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at)).collect();
+        let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at.nanos())).collect();
         assert_eq!(seen, [("office", 10), ("edge", 20), ("office", 30)], "frames of both ends, in order of time");
         assert_eq!(batch.losses.iter().map(|(_, l)| l.lost()).collect::<Vec<_>>(), [5, 1]);
         let meant = [
