@@ -92,7 +92,7 @@ pub struct Batch {
     /// How long the clients' host took for its loop of fixed size behind the batch.
     pub spin: Option<Spin>,
     /// CPU time that the hypervisor of the clients' host took while they ran; absent where no sample tells.
-    pub stolen_ns: Option<u64>,
+    pub stolen: Option<Span>,
 }
 
 /// A start that was to be together with others.
@@ -217,10 +217,9 @@ impl Joining<'_> {
         let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
         all.extend(told);
         let edge_ahead = watched.and_then(|watched| clock?.to(watched.clock?));
-        let late = seen.late_ns.map(|ns| Span::from_nanos(i64::try_from(ns).unwrap_or(i64::MAX)));
-        let start = late.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
-        let (spin, stolen_ns) = (seen.spin, stolen(&seen.clients));
-        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead, spin, stolen_ns })
+        let start = seen.late_ns.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
+        let (spin, stolen) = (seen.spin, stolen(&seen.clients));
+        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead, spin, stolen })
     }
 }
 
@@ -237,7 +236,7 @@ fn in_order_of_time(frames: &mut [Frame]) {
 
 /// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 /// What was stolen between the first sample and the last: the counter is the host's, whichever client shows it.
-fn stolen(clients: &[ClientEnd]) -> Option<u64> {
+fn stolen(clients: &[ClientEnd]) -> Option<Span> {
     let all = || clients.iter().flat_map(|client| &client.trace.samples).map(|sample| sample.steal_ns);
     Some(all().max()? - all().min()?)
 }
@@ -247,9 +246,9 @@ fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let ours = |c: &&ClientEnd| c.has_port(client.port());
     handshake.client_host = seen.clients.iter().find(ours).map(|c| c.trace.on::<Client>());
     let Some(at_edge) = at_edge else { return };
+    let on_edge = |at: Stamp<Unplaced>| Stamp::from_nanos(at.nanos());
     handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<AtEdge>());
-    let logged =
-        |l: &LogLine| EdgeLog { accepted: Stamp::from_nanos(l.accepted_ns), finished: l.finished_ns.map(Stamp::from_nanos) };
+    let logged = |l: &LogLine| EdgeLog { accepted: on_edge(l.accepted_ns), finished: l.finished_ns.map(on_edge) };
     handshake.edge_log = at_edge.log.iter().rfind(|l| same(l.peer, client)).map(logged);
 }
 
@@ -383,7 +382,8 @@ mod tests {
                 file.packet(0, Some(LinkType::Ethernet), &frame, &[]).expect("memory takes it");
             }
             file.finish(Stamp::from_nanos(0), &[]).expect("memory takes it");
-            let sample = Sampled { at_ns: 1, tid: 2, cpu_ns: 3, run_delay_ns: 4, state: 'R', steal_ns: 5 };
+            let [cpu_ns, run_delay_ns, steal_ns] = [3, 4, 5].map(Span::from_nanos);
+            let sample = Sampled { at_ns: Stamp::from_nanos(1), tid: 2, cpu_ns, run_delay_ns, state: 'R', steal_ns };
             Ok(Bundle {
                 batch: 1,
                 gave_up: Vec::new(),

@@ -74,7 +74,7 @@ impl Recorded {
         let taken = self.draw.i64(100_000..4_000_000);
         let read_at = self.draw.i64(0..=taken);
         let is = ahead + since / 1_000_000 * ppm + stepped;
-        Ahead { ns: is + read_at - taken / 2, error_ns: taken / 2 }
+        Ahead { by: Span::from_nanos(is + read_at - taken / 2), error: Span::from_nanos(taken / 2) }
     }
 }
 
