@@ -62,6 +62,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_clock_costs_a_packet_no_byte() {
+        assert_eq!(size_of::<Instant<Monotonic>>(), size_of::<i64>());
+        assert_eq!(size_of::<crate::chains::Entry<'_>>(), 48);
+    }
+
+    #[test]
     fn an_offset_leads_there_and_back() {
         let (monotonic, wall) = (Instant::from_nanos(5_000), Instant::from_nanos(1_800_000_000_000_000_000));
         let offset = WallOffset::between(monotonic, wall);

@@ -138,8 +138,9 @@ impl Found {
                 Item::Const(item) if is_seen(&item.vis) => {
                     self.look(place, &item.ident.to_string(), &docs(&item.attrs), &item.ty, false);
                 }
+                // A type's name is no value's: "hours" may be a list that has counts in it.
                 Item::Type(item) if is_seen(&item.vis) => {
-                    self.look(place, &item.ident.to_string(), &docs(&item.attrs), &item.ty, false);
+                    self.look(&format!("{place}{}", item.ident), "", &docs(&item.attrs), &item.ty, false);
                 }
                 Item::Trait(item) if is_seen(&item.vis) => {
                     for inner in &item.items {
