@@ -90,7 +90,7 @@ score-quick: ## Simulated trials of the fault matrix, held to the goals
 
 # --- Parts of test ---------------------------------------------------------------------------------------------------------------
 
-.PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test python-tools terraform fuzz-smoke scenarios failures incidents run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
+.PHONY: build deps deps-test deps-nightly ec2 ec2-build ec2-test ec2-dist python-tools terraform fuzz-smoke scenarios failures incidents run-anywhere compare fleet first-run fleet-watch anywhere watch-failures probe-peer capture-failures capture-lab rootless
 build: deps
 	cargo build --release --locked $(TOOLS)
 
@@ -150,8 +150,15 @@ ec2-test: ec2-build python-tools ## Its unit tests, 10,000 random schedules, an 
 	cd vantage-ec2 && cargo test --locked --workspace --quiet
 	cargo xtask deny --manifest-path vantage-ec2/Cargo.toml --config vantage-ec2/deny.toml check licenses bans sources
 
-terraform: python-tools ## Modules for AWS, without AWS: format, names, types, wiring, tests with mocks
+# Its own suites, with the program that is handed out; in target/packages, which `make dist` empties first.
+ec2-dist: ## The provider for EC2 as one static file, in target/packages, with checksum and SBOM; tried
+	cargo xtask ec2-dist
+	cd vantage-ec2 && WHOSTALLED_VANTAGE_EC2=$(CURDIR)/target/packages/whostalled-vantage-ec2 \
+	    cargo test --locked --test endpoint --test refusals
+
+terraform: python-tools ## Modules for AWS, without AWS: format, names, types, wiring, tests with mocks, checkov
 	terraform/offline/check
+	terraform/offline/checkov
 
 incidents: build ## Eight incidents in the lab: would scheduled checks have caught them, and how fast?
 	@cargo xtask install-missing test

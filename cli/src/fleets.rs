@@ -142,6 +142,12 @@ impl Reached {
         Ok(fleet.meant(pattern)?.iter().map(ToString::to_string).collect())
     }
 
+    /// Agents that are there; none where no fleet is.
+    pub(crate) fn present(&self) -> Result<Vec<String>, Failure> {
+        let Some(fleet) = &self.0 else { return Ok(Vec::new()) };
+        Ok(fleet.present()?.iter().map(|present| present.name.to_string()).collect())
+    }
+
     /// Waits until an agent is there.
     pub(crate) fn await_agent(&self, agent: &str, patience: Duration, stop: &AtomicBool) -> Result<(), Failure> {
         let fleet = self.0.as_ref().ok_or("name the server of the fleet, --nats tls://HOST:4222")?;

@@ -51,6 +51,10 @@ impl Reached {
         scenario.each_agent(|_| Err(NONE.into()))
     }
 
+    pub(crate) fn present(&self) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
     pub(crate) fn await_agent(&self, _: &str, _: Duration, _: &AtomicBool) -> Result<(), Failure> {
         Err(NONE.into())
     }

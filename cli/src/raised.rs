@@ -9,6 +9,8 @@ use records::run::Provided;
 use repro::Scenario;
 use repro::vantages::Kind;
 use settings::words::visible;
+use vantage::Leave;
+use vantage::ssh::Ssh;
 
 use crate::args::{Most, Nats, Run};
 use crate::fleets::Reached;
@@ -63,6 +65,14 @@ impl Raising<'_> {
     /// Brings them up and waits until those of a fleet have joined it. What began is taken down if not all of them do.
     pub(crate) fn up(self, fleet: &Reached, stop: &AtomicBool, heard: &mut dyn FnMut(&Line)) -> Result<Raised, Failure> {
         let (request, caps) = self.request(false)?;
+        let present = fleet.present()?;
+        if let Some(taken) = self.vantages.iter().filter_map(|wanted| wanted.agent.as_ref()).find(|name| present.contains(name)) {
+            return Err(format!(
+                "an agent {taken} is in the fleet already and would be taken for what is brought up: name another (--name; in a scenario, \
+                 `host` of the vantage), or take that one down"
+            )
+            .into());
+        }
         let mut raised =
             Raised { program: self.program, settings: self.settings, run: self.run, kept: false, vantages: Vec::new() };
         let mut there = Vec::new();
@@ -152,7 +162,13 @@ pub(crate) fn raised_for(
             let Some(spec) = scenario.vantages.iter_mut().find(|spec| spec.name == vantage.name) else { continue };
             match &vantage.reach {
                 Some(Reach::Fleet { agent }) => spec.provided(Kind::Fleet, agent.clone()),
-                Some(Reach::Ssh { host }) => spec.provided(Kind::Ssh, host.clone()),
+                Some(Reach::Ssh { host }) => {
+                    eprintln!("{by}: waiting until {} takes ssh", visible(host));
+                    // It runs, and starts its services only now.
+                    let ssh = Ssh { host: host.clone(), keep: false, leave: Leave { load: false, capture: false } };
+                    ssh.await_host(&vantage.name, args.most.join_within, stop)?;
+                    spec.provided(Kind::Ssh, host.clone());
+                }
                 None => {}
             }
         }

@@ -49,8 +49,9 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     let outcome = once(&scenario, &args.results, privilege, args.no_capture, &fleet, &provided, &stop);
     // Nothing costs while somebody reads.
     let left: Vec<String> = all.iter_mut().filter_map(|(raised, _)| raised.down().err()).map(|error| error.to_string()).collect();
-    let outcome = outcome?;
+    // Also where the run itself failed: it costs all the same.
     left.iter().for_each(|left| eprintln!("whostalled: {left}"));
+    let outcome = outcome?;
     if args.json {
         saying::line(serde_json::to_string_pretty(&outcome.record)?)?;
     } else {

@@ -52,6 +52,37 @@ fn the_example_of_the_page_is_a_provider() {
     assert!(code == Some(2) && err.contains("did not say where b is") && err.contains("box-7 is gone"), "{err}");
 }
 
+/// A machine that runs lets nobody in at first, and then by ssh: until then a run waits, and no longer than it was told to.
+#[test]
+fn a_run_waits_until_a_vantage_takes_ssh() {
+    if program("jq").is_none() {
+        return skipped(Need::Tools, "jq is not installed; the example of docs/providers.md was not run");
+    }
+    for (opens_at, within, words, least) in [(3, "1m", "machine", 4), (1_000, "3s", "Connection refused", 1)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        example(folder.path());
+        // It lets us in from the third time on, and has no shell for us then.
+        let script = format!(
+            "#!/bin/sh\necho \"$@\" >> {0}/calls\n[ \"$(wc -l < {0}/calls)\" -ge {opens_at} ] || {{ echo 'Connection refused' >&2; exit 255; }}\n",
+            folder.path().display()
+        );
+        let ssh = folder.path().join("ssh");
+        std::fs::write(&ssh, script).expect("our own folder");
+        std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o700)).expect("our own file");
+        let scenario = "name = \"there\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"box\"\nkind = \"provider\"\nprovider = \"box\"\n\
+                        [[target]]\nname = \"edge\"\nrole = \"edge\"\nurl = \"https://127.0.0.1:9/\"\n";
+        std::fs::write(folder.path().join("there.toml"), scenario).expect("our own folder");
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whostalled"));
+        command.args(["run", "there.toml", "--join-within", within, "--results", "results"]).env("PATH", path);
+        let output = command.current_dir(folder.path()).output().expect("our own binary");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap_or_default().lines().count();
+        assert!(output.status.code() == Some(2) && err.contains(words) && err.contains("box-7 is gone"), "{err}");
+        assert!(calls >= least, "{calls} calls: {err}");
+    }
+}
+
 #[test]
 fn caps_are_held_before_a_provider_is_asked() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -101,10 +101,12 @@ curl -sf "$cloud/troubles" -d '[["DescribeInstances","throttled",1],["RunInstanc
 state > "$out/state.json"
 "#;
 
-/// Up, listed, down; then a run that is interrupted, and one that is killed and whose instance a reaper finds.
+/// Up, another of the same name, listed, down; then a run that is interrupted, one that is killed while its instance starts, and one that is
+/// killed later, and whose instance a reaper finds.
 const VERBS: &str = r#"
 verb() { "$bin" vantage "$@" --provider ec2 --settings "$out/ec2.toml"; }
 verb up --name t2-medium --run standing "${nats[@]}" --json > "$out/up.ndjson"
+verb up --name t2-medium --run second "${nats[@]}" >/dev/null 2>"$out/second.log" || echo $? > "$out/second"
 verb list --json > "$out/list.ndjson"
 verb down standing
 state > "$out/down.json"
@@ -113,6 +115,11 @@ await grep -q 'round 1' "$out/interrupted.log"
 kill -INT $run
 wait $run && echo 0 > "$out/interrupted" || echo $? > "$out/interrupted"
 state > "$out/interrupted.json"
+"$bin" run "$out/run.toml" --settings "$out/ec2.toml" "${nats[@]}" --results "$out/results" >/dev/null 2>"$out/orphaned.log" & run=$!
+await grep -q 'launching' "$out/orphaned.log"
+kill -KILL $run
+for _ in $(seq 60); do sleep 1; nobody && break; done
+state > "$out/orphaned.json"
 "$bin" run "$out/run.toml" --rounds 100 --lifetime 125s --settings "$out/ec2.toml" "${nats[@]}" --results "$out/results" >/dev/null 2>"$out/killed.log" & run=$!
 await grep -q 'round 1' "$out/killed.log"
 kill -KILL $run
@@ -234,12 +241,24 @@ fn nothing_stays_whoever_is_interrupted_or_killed() {
     checks.check("the verbs ran", said.code == Some(0), || (&said, world.instance_logs(), world.text("fake.log")));
     let up = world.text("up.ndjson");
     checks.check("vantage up says where it is", up.contains(r#""by":"fleet""#) && up.contains(r#""say":"price""#), || up.clone());
+    let second = world.text("second.log");
+    let refused = world.text("second").trim() == "2" && second.contains("is in the fleet already");
+    let one = world.json("down.json")["launched"] == 1;
+    checks.check("a second of the same name is refused before it costs", refused && one, || {
+        (second.clone(), world.json("down.json"))
+    });
     let list = world.text("list.ndjson");
     checks.check("vantage list shows it", list.contains(r#""run":"standing""#), || list.clone());
     checks.check("vantage down leaves nothing", count("down.json") == Some(0), || world.json("down.json"));
     let code = world.text("interrupted");
     checks.check("an interrupted run fails", code.trim() == "2", || (code.clone(), world.text("interrupted.log")));
     checks.check("and has taken its instance down", count("interrupted.json") == Some(0), || world.json("interrupted.json"));
+    let orphaned = world.json("orphaned.json");
+    let launched = |name: &str| world.json(name)["launched"].as_u64();
+    let again = launched("orphaned.json") > launched("interrupted.json");
+    checks.check("one that is killed while its instance starts leaves none", again && count("orphaned.json") == Some(0), || {
+        (orphaned.clone(), world.text("orphaned.log"))
+    });
     checks.check("a killed run leaves its instance", count("killed.json") == Some(1), || world.json("killed.json"));
     checks.check("which is reaped once its time is over", count("reaped.json") == Some(0), || {
         (world.json("reaped.json"), world.text("reap.log"))

@@ -24,13 +24,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
 
-use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, Of, Page, Part, Tags, Thing};
+use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, NO_ANSWER, Of, Page, Part, Tags, Thing};
 use crate::tags::{MANAGED_BY, RUN, US};
 
 /// One try of a call.
 const TIME: Duration = Duration::from_secs(20);
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Characters of a message.
+const MOST_WORDS: usize = 400;
 /// Items of a page: EC2's own least is 5, its most 1000.
 const PAGE: i32 = 200;
 
@@ -110,17 +112,47 @@ where
             | "MaxSpotInstanceCountExceeded",
             _,
         ) => Kind::Capacity,
-        ("UnauthorizedOperation" | "AuthFailure" | "OptInRequired" | "Blocked" | "PendingVerification" | "RequestExpired", _) => {
-            Kind::Denied
-        }
+        // Not permitted; credentials that nobody knows, or that have expired; a clock that is wrong; a region that is not enabled.
+        (
+            "UnauthorizedOperation"
+            | "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthFailure"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "RequestExpired"
+            | "OptInRequired"
+            | "Blocked"
+            | "PendingVerification",
+            _,
+        ) => Kind::Denied,
         (code, _) if code.ends_with(".NotFound") => Kind::NotFound,
         _ if status.is_some_and(|status| status >= 500) => Kind::Unknown,
         _ if matches!(status, Some(401 | 403)) => Kind::Denied,
         _ => Kind::Invalid,
     };
-    let message = error.message().map_or_else(|| chain(error), str::to_owned);
-    let code = if code.is_empty() { "no answer".to_owned() } else { code.to_owned() };
+    let message = error.message().map_or_else(|| chain(error), shortened);
+    let code = match (code, kind) {
+        ("", Kind::Denied) => "no credentials",
+        ("", _) => NO_ANSWER,
+        (code, _) => code,
+    };
+    let code = code.to_owned();
     Failed { kind, call, region: region.to_owned(), code, message }
+}
+
+/// A message without what nobody can read: EC2 appends a kilobyte of code to a refusal.
+fn shortened(message: &str) -> String {
+    let readable = message.split(" Encoded authorization failure message").next().unwrap_or_default();
+    if readable.chars().count() <= MOST_WORDS {
+        return readable.to_owned();
+    }
+    readable.chars().take(MOST_WORDS).chain(['…']).collect()
 }
 
 /// An error and what is behind it.
@@ -141,6 +173,7 @@ fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
         state: instance.state().and_then(|state| state.name()).map_or_else(String::new, |name| name.as_str().to_owned()),
         reason: instance.state_reason().and_then(|reason| reason.message()).filter(|why| !why.is_empty()).map(str::to_owned),
         kind: instance.instance_type().map_or_else(String::new, |kind| kind.as_str().to_owned()),
+        image: instance.image_id().unwrap_or_default().to_owned(),
         zone: instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default().to_owned(),
         launched: instance.launch_time().and_then(|time| u64::try_from(time.secs()).ok()),
         tags: tags(Some(instance.tags())),
@@ -162,7 +195,8 @@ impl Cloud for Aws {
         let request = self
             .client(&launch.region)
             .run_instances()
-            .client_token(&launch.token)
+            // Without one the SDK draws one itself, as for a dry run.
+            .set_client_token((!launch.token.is_empty()).then(|| launch.token.clone()))
             .image_id(&launch.image)
             .instance_type(InstanceType::from(launch.kind.as_str()))
             .min_count(1)
@@ -255,4 +289,18 @@ impl Cloud for Aws {
 /// An empty token is none.
 fn next(token: Option<&str>) -> Option<String> {
     token.filter(|token| !token.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_WORDS, shortened};
+
+    #[test]
+    fn a_refusal_is_cut_where_nobody_can_read_it() {
+        let said = "You are not authorized to perform this operation. User: arn:aws:iam::1:user/x is not authorized to perform: \
+                    ec2:RunInstances because no identity-based policy allows it. Encoded authorization failure message: 3dR0Wq";
+        assert!(shortened(said).ends_with("policy allows it."), "{}", shortened(said));
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"ä".repeat(2_000)).chars().count(), MOST_WORDS + 1);
+    }
 }

@@ -3,14 +3,28 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use provider::{Fault, Wrong};
+
 /// We were told to stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
+
+impl From<Stopped> for Wrong {
+    fn from(_: Stopped) -> Self {
+        Self { fault: Fault::Interrupted, what: "told to stop".into(), todo: None, left: Vec::new() }
+    }
+}
 
 /// A clock that one can wait by.
 pub trait Clock {
     /// Seconds since the epoch.
     fn now(&self) -> u64;
+
+    /// Whether we are told to stop.
+    ///
+    /// # Errors
+    /// If we are.
+    fn go_on(&self) -> Result<(), Stopped>;
 
     /// Waits.
     ///
@@ -20,6 +34,28 @@ pub trait Clock {
 
     /// Waits, although we were told to stop: what is taken down is taken down.
     fn insist(&self, length: Duration);
+}
+
+/// The same clock for whoever takes something down: it was never told to stop.
+pub struct Insisting<'a>(pub &'a dyn Clock);
+
+impl Clock for Insisting<'_> {
+    fn now(&self) -> u64 {
+        self.0.now()
+    }
+
+    fn go_on(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn pause(&self, length: Duration) -> Result<(), Stopped> {
+        self.0.insist(length);
+        Ok(())
+    }
+
+    fn insist(&self, length: Duration) {
+        self.0.insist(length);
+    }
 }
 
 /// How long it may be before it is noticed that we are to stop.
@@ -33,12 +69,14 @@ impl Clock for System<'_> {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
+    fn go_on(&self) -> Result<(), Stopped> {
+        if self.0.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+    }
+
     fn pause(&self, length: Duration) -> Result<(), Stopped> {
         let until = std::time::Instant::now() + length;
         loop {
-            if self.0.load(Ordering::Relaxed) {
-                return Err(Stopped);
-            }
+            self.go_on()?;
             let left = until.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 return Ok(());

@@ -47,6 +47,8 @@ pub struct Instance {
     pub reason: Option<String>,
     /// Its type.
     pub kind: String,
+    /// Its image: an AMI, whatever it was asked for by.
+    pub image: String,
     /// Its availability zone.
     pub zone: String,
     /// Seconds since the epoch at which it was launched.
@@ -146,15 +148,24 @@ impl Failed {
     }
 }
 
+/// The code of a call that was never answered.
+pub const NO_ANSWER: &str = "no answer";
+
 impl From<Failed> for Wrong {
     fn from(failed: Failed) -> Self {
         let (fault, todo) = match failed.kind {
             Kind::Throttled => (Fault::Cloud, Some("AWS limits how often it is asked: try again later")),
             Kind::Capacity => (Fault::Capacity, Some("try later, another region, or subnets of more zones")),
+            Kind::Unknown if failed.code == NO_ANSWER => (
+                Fault::Cloud,
+                Some("is that a region, and is its endpoint reached from here? `whostalled vantage list` shows what there is"),
+            ),
             Kind::Unknown | Kind::WouldWork => (Fault::Cloud, Some("try again; `whostalled vantage list` shows what there is")),
             Kind::Denied => (
                 Fault::Rights,
-                Some("check whose credentials these are; terraform/controller-policy has what they must be let do"),
+                Some(
+                    "are these your credentials, and still valid? terraform/modules/controller-policy has what they must be let do",
+                ),
             ),
             Kind::NotFound | Kind::Invalid => (Fault::Request, None),
         };

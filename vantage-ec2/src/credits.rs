@@ -40,6 +40,13 @@ pub fn burstable(kind: &str) -> Option<&'static Burstable> {
     BURSTABLE.iter().find(|known| known.kind == kind)
 }
 
+/// Whether types of this name have credits at all: EC2 refuses to hear of credits for others (`trn1` begins with a t, too).
+#[must_use]
+pub fn has_credits(kind: &str) -> bool {
+    let mut letters = kind.chars();
+    letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+}
+
 impl Burstable {
     /// Credits left after so many minutes with so many vCPUs busy, of `credits` at their beginning.
     #[must_use]
@@ -75,6 +82,8 @@ mod tests {
             let earned = known.per_hour / 60.0 / f64::from(known.vcpus) * 100.0;
             assert!((earned - known.baseline_percent).abs() < 0.01, "{known:?}");
             assert_eq!(known.at_launch > 0.0, known.kind.starts_with("t2."), "{known:?}");
+            assert!(has_credits(known.kind), "{known:?}");
         }
+        assert!(has_credits("t2.nano") && !has_credits("trn1.2xlarge") && !has_credits("m7i.large"));
     }
 }

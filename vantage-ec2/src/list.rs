@@ -13,6 +13,7 @@ pub(crate) fn list<C: Cloud>(serving: &mut Serving<'_, C>, run: Option<&str>) ->
     let of = run.map_or(Of::All, |run| Of::Run(run.to_owned()));
     let mut failures = Vec::new();
     for region in serving.settings.all_regions() {
+        serving.clock.go_on()?;
         match instances(serving.cloud, serving.clock, &region, &of) {
             Ok(all) => {
                 for instance in all.iter().filter(|instance| instance.state != "terminated") {
@@ -23,14 +24,11 @@ pub(crate) fn list<C: Cloud>(serving: &mut Serving<'_, C>, run: Option<&str>) ->
             Err(failed) => failures.push(failed),
         }
     }
+    serving.clock.go_on()?;
+    let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
     match failures.pop() {
         None => Ok(()),
-        Some(last) => {
-            let others: Vec<String> = failures.iter().map(ToString::to_string).collect();
-            let mut wrong = Wrong::from(last);
-            wrong.left = others;
-            Err(wrong)
-        }
+        Some(last) => Err(Wrong { what: all.join("; "), ..Wrong::from(last) }),
     }
 }
 
@@ -52,6 +50,7 @@ impl Found {
 pub(crate) fn reap<C: Cloud>(serving: &mut Serving<'_, C>, grace: u64, dry_run: bool) -> Result<(), Wrong> {
     let mut left = Vec::new();
     for region in serving.settings.all_regions() {
+        serving.clock.go_on()?;
         let mut found: Vec<(Found, Tags)> = Vec::new();
         match instances(serving.cloud, serving.clock, &region, &Of::All) {
             Ok(all) => found.extend(all.into_iter().filter(|i| i.is_live()).map(|i| (Found::Instance(i.id), i.tags))),
@@ -65,15 +64,17 @@ pub(crate) fn reap<C: Cloud>(serving: &mut Serving<'_, C>, grace: u64, dry_run: 
             }
         }
         for (found, tags) in found {
+            serving.clock.go_on()?;
             if let Err(failed) = one(serving, &region, &found, &tags, grace, dry_run) {
                 left.push(format!("{} in {region} ({failed})", found.id()));
             }
         }
     }
+    serving.clock.go_on()?;
     if left.is_empty() {
         return Ok(());
     }
-    let todo = Some("run it again; it is made to be run on a schedule (terraform/reaper)".into());
+    let todo = Some("run it again; it is made to be run on a schedule (terraform/modules/reaper)".into());
     Err(Wrong { fault: Fault::Cloud, what: "not everything could be looked at or ended".into(), todo, left })
 }
 

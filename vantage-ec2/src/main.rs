@@ -1,11 +1,13 @@
 //! `whostalled-vantage-ec2`: one request on standard input, lines on standard output (docs/providers.md).
 
+mod names;
+
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use provider::{Fault, Line, Request, Wrong};
+use provider::{Ask, Fault, Line, Request, Wrong};
 use vantage_ec2::aws::Aws;
 use vantage_ec2::clock::System;
 use vantage_ec2::serve::serve;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         print!("{text}");
         return ExitCode::from(code);
     }
+    names::without_plugins();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // What began is then taken down; a second signal does not stop that.
@@ -51,11 +54,15 @@ fn main() -> ExitCode {
         Err(error) => return ended(&broken(Fault::Provider, format!("this host: {error}"))),
     };
     let mut code = ExitCode::SUCCESS;
+    // Whoever asks for vantages and is killed will not take them down; what is being taken down is taken down all the same.
+    let stops = matches!(request.ask, Ask::Up(_) | Ask::List { .. });
     serve(request, &cloud, &System(&stop), &mut |line| {
         if matches!(line, Line::Failed(_)) {
             code = ExitCode::FAILURE;
         }
-        write(&line);
+        if write(&line).is_err() && stops {
+            stop.store(true, Ordering::Relaxed);
+        }
     });
     code
 }
@@ -65,13 +72,13 @@ fn broken(fault: Fault, what: String) -> Line {
 }
 
 fn ended(line: &Line) -> ExitCode {
-    write(line);
+    let _ = write(line);
     ExitCode::FAILURE
 }
 
-/// Whoever asked may be gone; what is being taken down is taken down all the same.
-fn write(line: &Line) {
+/// Fails if nobody hears it any more.
+fn write(line: &Line) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let text = serde_json::to_string(line).unwrap_or_default();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}").and_then(|()| out.flush())
 }

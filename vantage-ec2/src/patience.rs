@@ -12,12 +12,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Pages of a list: more are a server that never says its last.
 const MOST_PAGES: usize = 1_000;
 
-/// Makes a call again while it may pass: for what can be done twice.
+/// Makes a call again while it may pass, unless we are told to stop: for what can be done twice.
 pub fn patiently<T>(clock: &dyn Clock, mut call: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> {
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match call() {
-            Err(failed) if failed.may_pass() => clock.insist(pause),
+            // Told to stop: how it failed until now is its answer.
+            Err(failed) if failed.may_pass() && clock.pause(pause).is_ok() => {}
             done => return done,
         }
         pause *= 2;

@@ -45,7 +45,7 @@ fn answer<C: Cloud>(request: Request, cloud: &C, clock: &dyn Clock, out: &mut dy
         Ask::Up(order) => up(&mut serving, &order, dry_run),
         Ask::List { run } => list(&mut serving, run.as_deref()),
         Ask::Down { run } if dry_run => list(&mut serving, Some(&run)),
-        Ask::Down { run } => down(&mut serving, &run),
+        Ask::Down { run } => down(&mut serving, &run, &[]),
         Ask::Reap { grace_s } => reap(&mut serving, grace_s, dry_run),
     }
 }
@@ -54,7 +54,7 @@ fn answer<C: Cloud>(request: Request, cloud: &C, clock: &dyn Clock, out: &mut dy
 pub(crate) fn describe<C>(serving: &Serving<'_, C>, instance: &Instance) -> Vantage {
     let settings = serving.settings;
     let tag = |key: &str| instance.tags.get(key).cloned().unwrap_or_default();
-    let mut facts = json!({ "provider": "ec2", "type": instance.kind, "zone": instance.zone, "image": settings.image });
+    let mut facts = json!({ "provider": "ec2", "type": instance.kind, "zone": instance.zone, "image": instance.image });
     if let (Some(known), Some(facts)) = (burstable(&instance.kind), facts.as_object_mut()) {
         let mut credits = json!({
             "specification": "standard",

@@ -91,6 +91,14 @@ pub(crate) fn wrong(what: impl Into<String>) -> Wrong {
     Wrong { fault: Fault::Request, what: what.into(), todo: Some("docs/ec2.md has all settings".into()), left: Vec::new() }
 }
 
+/// Whether it has a region's form: `eu-central-1`, `us-gov-west-1`. Which there are nobody here knows.
+fn is_region(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let [words @ .., number] = parts.as_slice() else { return false };
+    let word = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+    words.len() >= 2 && words.iter().all(word) && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
+}
+
 impl Settings {
     /// Reads them.
     ///
@@ -136,9 +144,8 @@ impl Settings {
                 )));
             }
         }
-        let region = |r: &String| !r.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if let Some(bad) = self.all_regions().iter().find(|r| region(r)) {
-            return Err(wrong(format!("settings of ec2: {bad:?} is no region")));
+        if let Some(bad) = self.all_regions().iter().find(|region| !is_region(region)) {
+            return Err(wrong(format!("settings of ec2: {bad:?} is no region: write it as eu-central-1")));
         }
         if let Some(Program { url, sha256 }) = &self.program {
             if sha256.len() != 64 || !sha256.chars().all(|c| c.is_ascii_hexdigit()) {
@@ -178,13 +185,16 @@ mod tests {
         let bad = [
             (serde_json::json!({}), "region"),
             (serde_json::json!({"region": "eu central"}), "no region"),
-            (serde_json::json!({"region": "e", "colour": 1}), "colour"),
-            (serde_json::json!({"region": "e", "credential": "x'; reboot"}), "credential"),
-            (serde_json::json!({"region": "e", "subnets": [""]}), "subnets"),
-            (serde_json::json!({"region": "e", "program": {"url": "ftp://x", "sha256": "0".repeat(64)}}), "program.url"),
-            (serde_json::json!({"region": "e", "program": {"url": "https://x", "sha256": "0"}}), "sha256"),
-            (serde_json::json!({"region": "e", "usd_per_hour": -1}), "usd_per_hour"),
-            (serde_json::json!({"region": "e", "start_seconds": 1}), "start_seconds"),
+            (serde_json::json!({"region": "eu-central"}), "no region"),
+            (serde_json::json!({"region": "eu-central-1a"}), "no region"),
+            (serde_json::json!({"region": "us-east-1", "regions": ["us-east"]}), "no region"),
+            (serde_json::json!({"region": "us-east-1", "colour": 1}), "colour"),
+            (serde_json::json!({"region": "us-east-1", "credential": "x'; reboot"}), "credential"),
+            (serde_json::json!({"region": "us-east-1", "subnets": [""]}), "subnets"),
+            (serde_json::json!({"region": "us-east-1", "program": {"url": "ftp://x", "sha256": "0".repeat(64)}}), "program.url"),
+            (serde_json::json!({"region": "us-east-1", "program": {"url": "https://x", "sha256": "0"}}), "sha256"),
+            (serde_json::json!({"region": "us-east-1", "usd_per_hour": -1}), "usd_per_hour"),
+            (serde_json::json!({"region": "us-east-1", "start_seconds": 1}), "start_seconds"),
         ];
         for (json, why) in bad {
             let said = read(json.clone()).expect_err(&json.to_string());

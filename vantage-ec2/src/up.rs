@@ -9,7 +9,7 @@ use std::time::Duration;
 use provider::{Fault, Line, Order, Reach, Vantage, Wanted, Wrong};
 
 use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, Of};
-use crate::credits::burstable;
+use crate::credits::{burstable, has_credits};
 use crate::down::down;
 use crate::patience::instances;
 use crate::price::price;
@@ -35,10 +35,11 @@ pub(crate) fn up<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run:
     if dry_run {
         return launches.first().map_or(Ok(()), |first| try_out(serving, first));
     }
-    let done = begin(serving, order, &launches);
+    let mut begun = Vec::new();
+    let done = begin(serving, order, &launches, &mut begun);
     let Err(mut wrong) = done else { return Ok(()) };
     serving.say(Line::Progress { what: format!("taking down what began: {}", wrong.what), done: None, of: None });
-    if let Err(left) = down(serving, &order.run) {
+    if let Err(left) = down(serving, &order.run, &begun) {
         wrong.left.extend(left.left);
     }
     Err(wrong)
@@ -54,6 +55,11 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
     names.sort_unstable();
     if names.windows(2).any(|two| two[0] == two[1]) {
         return Err(wrong("two vantages of the order have one name"));
+    }
+    let mut agents: Vec<&str> = order.vantages.iter().filter_map(|wanted| wanted.agent.as_deref()).collect();
+    agents.sort_unstable();
+    if let Some(two) = agents.windows(2).find(|two| two[0] == two[1]) {
+        return Err(wrong(format!("two vantages of the order would be one agent, {}", two[0])));
     }
     let seconds = order.expires_at.saturating_sub(now);
     if seconds < 120 {
@@ -96,7 +102,7 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
         user_data,
         tags: tags(&order.run, &wanted.name, wanted.agent.as_deref(), order.expires_at),
         // EC2 refuses the field for other types.
-        standard_credits: burstable(&settings.kind).is_some() || settings.kind.starts_with('t'),
+        standard_credits: has_credits(&settings.kind),
         dry_run,
     };
     Ok(order.vantages.iter().zip(scripts).map(launch).collect())
@@ -106,7 +112,9 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
 fn live<C: Cloud>(serving: &Serving<'_, C>) -> Result<u32, Wrong> {
     let mut there = 0;
     for region in serving.settings.all_regions() {
-        let all = instances(serving.cloud, serving.clock, &region, &Of::All).map_err(Wrong::from)?;
+        serving.clock.go_on()?;
+        let all = instances(serving.cloud, serving.clock, &region, &Of::All);
+        let all = all.map_err(|failed| serving.clock.go_on().err().map_or_else(|| failed.into(), Wrong::from))?;
         there += u32::try_from(all.iter().filter(|instance| instance.is_live()).count()).unwrap_or(u32::MAX);
     }
     Ok(there)
@@ -118,7 +126,7 @@ fn try_out<C: Cloud>(serving: &mut Serving<'_, C>, first: &Launch) -> Result<(),
             serving.say(Line::Progress { what: "EC2 says that it would launch it".into(), done: None, of: None });
             Ok(())
         }
-        Err(failed) => Err(failed.into()),
+        Err(failed) => Err(serving.clock.go_on().err().map_or_else(|| failed.into(), Wrong::from)),
         Ok(instance) => Err(Wrong {
             fault: Fault::Cloud,
             what: format!("a dry run launched {}", instance.id),
@@ -128,17 +136,21 @@ fn try_out<C: Cloud>(serving: &mut Serving<'_, C>, first: &Launch) -> Result<(),
     }
 }
 
-fn begin<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, launches: &[Launch]) -> Result<(), Wrong> {
-    let mut begun = Vec::new();
+/// Launches all and waits until they are of use; `begun` is what was launched, also if this fails.
+fn begin<C: Cloud>(
+    serving: &mut Serving<'_, C>,
+    order: &Order,
+    launches: &[Launch],
+    begun: &mut Vec<String>,
+) -> Result<(), Wrong> {
     for (n, launch) in launches.iter().enumerate() {
         let name = launch.tags.get(NAME).map_or("", String::as_str);
         serving.say(Line::Progress { what: format!("launching {name}"), done: Some(n as f64), of: Some(launches.len() as f64) });
         begun.push(launch_one(serving, order, n, launch)?);
     }
-    let running = wait(serving, order, &begun)?;
-    let began = serving.clock.now();
+    let running = wait(serving, order, begun)?;
     if let Some(known) = burstable(&serving.settings.kind).filter(|_| serving.settings.burn) {
-        burn(serving, began, known.minutes_to_burn(), launches.len())?;
+        burn(serving, order, begun, known.minutes_to_burn())?;
     }
     for instance in &running {
         let described = describe(serving, instance);
@@ -146,7 +158,8 @@ fn begin<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, launches: &[Laun
         let reach = reach.map_or_else(|| Reach::Ssh { host: instance.id.clone() }, |agent| Reach::Fleet { agent });
         serving.say(Line::Vantage(Vantage { reach: Some(reach), ..described }));
     }
-    Ok(())
+    // Who does not hear where they are will not take them down.
+    Ok(serving.clock.go_on()?)
 }
 
 /// Launches one; its id.
@@ -174,26 +187,36 @@ fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, l
 }
 
 fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<String, Wrong> {
-    let mut pause = PAUSE;
-    let (mut last, mut unanswered) = (None, false);
+    let mut unanswered = false;
+    launch_patiently(serving, launch, &mut unanswered).map_err(|mut wrong| {
+        if unanswered {
+            wrong.left.push(format!("an instance with the client token {}, if it was launched", launch.token));
+        }
+        wrong
+    })
+}
+
+/// `unanswered`: whether a launch is such that nobody knows whether there is an instance of it.
+fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<String, Wrong> {
+    let (mut pause, mut last) = (PAUSE, None);
     for _ in 0..TRIES {
+        serving.clock.go_on()?;
         match serving.cloud.run_instance(launch) {
             Ok(instance) => return Ok(instance.id),
             // With the same token it is the same instance, whether or not the call before launched it.
             // Once nobody answered, there may be one: then another place is not tried, or there would be two.
-            Err(failed) if failed.may_pass() || unanswered && failed.kind == Kind::Capacity => {
+            Err(failed) if failed.may_pass() || *unanswered && failed.kind == Kind::Capacity => {
                 serving.say(Line::Progress { what: format!("{failed}: it is asked again"), done: None, of: None });
-                unanswered |= failed.kind == Kind::Unknown;
-                last = Some(Failed { kind: Kind::Unknown, ..failed });
+                *unanswered |= failed.kind == Kind::Unknown;
+                let kind = if failed.kind == Kind::Capacity { Kind::Unknown } else { failed.kind };
+                last = Some(Failed { kind, ..failed });
             }
             Err(failed) => return Err(failed.into()),
         }
-        serving.clock.pause(pause).map_err(|_| interrupted())?;
+        serving.clock.pause(pause)?;
         pause *= 2;
     }
-    let mut wrong = last.map_or_else(interrupted, Wrong::from);
-    wrong.left.push(format!("an instance with the client token {}, if it was launched", launch.token));
-    Err(wrong)
+    Err(last.map_or_else(|| wrong("nothing was launched"), Wrong::from))
 }
 
 /// At most 64 characters of ASCII, the same for the same place of the same order.
@@ -217,16 +240,7 @@ fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String])
             Err(failed) => return Err(failed.into()),
         };
         let ours: Vec<&Instance> = seen.iter().filter(|instance| begun.contains(&instance.id)).collect();
-        if let Some(dead) = ours.iter().find(|instance| !instance.is_live() || instance.state == "stopped") {
-            let why = dead.reason.clone().unwrap_or_else(|| "EC2 does not say why".into());
-            let fault = if why.contains("Capacity") { Fault::Capacity } else { Fault::Cloud };
-            return Err(Wrong {
-                fault,
-                what: format!("{} is {} while it starts: {why}", dead.id, dead.state),
-                todo: None,
-                left: Vec::new(),
-            });
-        }
+        all_live(&ours, "while it starts")?;
         let running: Vec<Instance> = ours.into_iter().filter(|instance| instance.state == "running").cloned().collect();
         serving.say(Line::Progress { what: "running".into(), done: Some(running.len() as f64), of: Some(begun.len() as f64) });
         if running.len() == begun.len() {
@@ -241,13 +255,23 @@ fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String])
                 left: Vec::new(),
             });
         }
-        serving.clock.pause(LOOK).map_err(|_| interrupted())?;
+        serving.clock.pause(LOOK)?;
     }
 }
 
-/// Waits while they burn what they have from launch.
-fn burn<C: Cloud>(serving: &mut Serving<'_, C>, began: u64, minutes: f64, vantages: usize) -> Result<(), Wrong> {
-    let hourly = price(serving.settings).map_or(0.0, |price| price.usd_per_hour) * vantages as f64;
+/// That none of them has ended or was stopped.
+fn all_live(instances: &[&Instance], when: &str) -> Result<(), Wrong> {
+    let dead = instances.iter().find(|instance| !instance.is_live() || matches!(instance.state.as_str(), "stopped" | "stopping"));
+    let Some(dead) = dead else { return Ok(()) };
+    let why = dead.reason.clone().unwrap_or_else(|| "EC2 does not say why".into());
+    let fault = if why.contains("Capacity") { Fault::Capacity } else { Fault::Cloud };
+    Err(Wrong { fault, what: format!("{} is {} {when}: {why}", dead.id, dead.state), todo: None, left: Vec::new() })
+}
+
+/// Waits while they burn what they have from launch; gives up where one of them ends meanwhile.
+fn burn<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String], minutes: f64) -> Result<(), Wrong> {
+    let hourly = price(serving.settings).map_or(0.0, |price| price.usd_per_hour) * begun.len() as f64;
+    let (began, of, region) = (serving.clock.now(), Of::Run(order.run.clone()), serving.settings.region.clone());
     loop {
         let done = serving.clock.now().saturating_sub(began) as f64 / 60.0;
         let what =
@@ -257,12 +281,11 @@ fn burn<C: Cloud>(serving: &mut Serving<'_, C>, began: u64, minutes: f64, vantag
             return Ok(());
         }
         let left = Duration::from_secs_f64((minutes - done) * 60.0);
-        serving.clock.pause(SAID.min(left).max(Duration::from_secs(1))).map_err(|_| interrupted())?;
+        serving.clock.pause(SAID.min(left).max(Duration::from_secs(1)))?;
+        // A list that cannot be had says nothing of them.
+        let seen = instances(serving.cloud, serving.clock, &region, &of).unwrap_or_default();
+        all_live(&seen.iter().filter(|instance| begun.contains(&instance.id)).collect::<Vec<_>>(), "while it burns its credits")?;
     }
-}
-
-fn interrupted() -> Wrong {
-    Wrong { fault: Fault::Interrupted, what: "told to stop".into(), todo: None, left: Vec::new() }
 }
 
 #[cfg(test)]

@@ -191,6 +191,20 @@ mod tests {
     }
 
     #[test]
+    fn every_cpu_is_busy_for_so_long_and_the_script_goes_on() {
+        let script = format!("set -euo pipefail\nburn=1{BURN}\necho burned\ntimes");
+        let began = std::time::Instant::now();
+        let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash");
+        let (said, took) = (String::from_utf8_lossy(&output.stdout).into_owned(), began.elapsed().as_secs_f64());
+        // The last line has what its children used: `0m1.973s 0m0.010s`.
+        let user = said.lines().last().and_then(|line| line.split(['m', 's']).nth(1)?.parse::<f64>().ok()).unwrap_or_default();
+        assert!(output.status.success() && said.starts_with("burned"), "{output:?}");
+        assert!((1.0..30.0).contains(&took), "{took} s");
+        // Other tests run on the same CPUs.
+        assert!(user > 0.3, "{user} s of CPU in {took} s");
+    }
+
+    #[test]
     fn what_cannot_join_is_said() {
         let plain = settings(&serde_json::json!({}));
         let no_agent = Wanted { agent: None, ..wanted() };

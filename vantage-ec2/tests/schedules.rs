@@ -26,6 +26,7 @@ struct Seen {
     up: u32,
     up_failed: u32,
     burned: u32,
+    left_nothing: u32,
     full: u32,
     killed: u32,
     stopped: u32,
@@ -153,6 +154,12 @@ impl Schedule<'_> {
         if lines.last() == Some(&Line::Done) && !dead {
             assert_eq!(self.live().len(), vantages as usize, "what is said to be up is up, once each: {lines:?}");
         }
+        if let (Some(Line::Failed(wrong)), false) = (lines.last(), dead)
+            && wrong.left.is_empty()
+        {
+            assert!(self.live().is_empty(), "what failed and left nothing, by its own words, has left nothing: {lines:?}");
+            self.seen.left_nothing += 1;
+        }
         let used = self.rng.u64(0..self.expires - BEGIN + 600);
         let used = self.model.borrow().now() + used;
         self.pass(used);
@@ -215,12 +222,25 @@ fn nothing_is_left_and_nothing_costs_more_than_was_said() {
     println!("{schedules} schedules: {seen:?}");
     if schedules >= 1_000 {
         let Seen {
-            up, up_failed, burned, full, killed, stopped, down, never_down, ended_themselves, reaped, parts_reaped, ..
+            up,
+            up_failed,
+            burned,
+            left_nothing,
+            full,
+            killed,
+            stopped,
+            down,
+            never_down,
+            ended_themselves,
+            reaped,
+            parts_reaped,
+            ..
         } = seen;
         for (what, n) in [
             ("up", up),
             ("up failed", up_failed),
             ("burned", burned),
+            ("failed and left nothing", left_nothing),
             ("full", full),
             ("killed", killed),
             ("stopped", stopped),

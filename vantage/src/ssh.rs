@@ -15,6 +15,9 @@ use crate::{Error, Leave, Remote};
 
 /// How long a copy may take: a release is tens of megabytes.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long one try to reach a host that is starting may take, and how long it is until the next.
+const TRY: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(2);
 /// Where copies lie over there.
 const FOLDER: &str = "${XDG_CACHE_HOME:-$HOME/.cache}/whostalled";
 
@@ -43,15 +46,13 @@ impl Ssh {
     /// If the host cannot be reached, is another kind of machine, or does not take the program; if `stop` is set.
     pub fn connect(&self, name: &str, stop: &AtomicBool) -> Result<Remote, Error> {
         let gone = |what: String| Error::Gone { vantage: name.to_owned(), what };
-        if self.host.starts_with('-') || self.host.is_empty() {
-            return Err(gone(format!("has no host that ssh could be given: {:?}", self.host)));
-        }
+        self.is_a_host(name)?;
         let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
         let own = to_copy(std::env::var_os(NAMED), own, cfg!(target_feature = "crt-static"));
         let read = || lab::Error::system(format!("reading {}", own.display()));
         let hash = hash_of(&own).map_err(read())?;
         let kept = format!("{FOLDER}/{hash}");
-        let asked = self.run(&format!("uname -sm; test -x \"{kept}\" && echo kept"), Stdio::null(), stop);
+        let asked = self.run(&format!("uname -sm; test -x \"{kept}\" && echo kept"), Stdio::null(), PATIENCE, stop);
         let said = asked.map_err(|why| why.of(name))?;
         let mut lines = said.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine_of(&own).map_err(read())?);
@@ -67,7 +68,7 @@ impl Ssh {
             let take = format!(
                 "umask 077; find \"{FOLDER}\" -name '*-*' -mtime +1 -delete 2>/dev/null; mkdir -p \"{FOLDER}\" && cat > \"{program}.new\" && chmod 700 \"{program}.new\" && mv \"{program}.new\" \"{program}\""
             );
-            self.run(&take, binary.into(), stop).map_err(|why| why.of(name))?;
+            self.run(&take, binary.into(), PATIENCE, stop).map_err(|why| why.of(name))?;
             let remove = format!("rm -f \"{program}\"; rmdir \"{FOLDER}\" 2>/dev/null");
             (program, if self.keep { String::new() } else { remove })
         };
@@ -83,6 +84,37 @@ impl Ssh {
         Remote::start(name, command, stop).map_err(with_remedy)
     }
 
+    /// Waits until a host that is starting lets us in.
+    ///
+    /// # Errors
+    /// How it last refused, if it does not within `patience`; if `stop` is set.
+    pub fn await_host(&self, name: &str, patience: Duration, stop: &AtomicBool) -> Result<(), Error> {
+        self.is_a_host(name)?;
+        let until = Instant::now() + patience;
+        loop {
+            match self.run("true", Stdio::null(), TRY, stop) {
+                Ok(_) => return Ok(()),
+                Err(Why::Said(_)) if Instant::now() + AGAIN < until => {}
+                Err(why) => return Err(why.of(name)),
+            }
+            let again = Instant::now() + AGAIN;
+            while Instant::now() < again {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    fn is_a_host(&self, name: &str) -> Result<(), Error> {
+        if !self.host.starts_with('-') && !self.host.is_empty() {
+            return Ok(());
+        }
+        let what = format!("has no host that ssh could be given: {:?}", self.host);
+        Err(Error::Gone { vantage: name.to_owned(), what })
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-T", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "--"]).arg(&self.host);
@@ -90,7 +122,7 @@ impl Ssh {
     }
 
     /// Runs a script there; what it said.
-    fn run(&self, script: &str, input: Stdio, stop: &AtomicBool) -> Result<String, Why> {
+    fn run(&self, script: &str, input: Stdio, patience: Duration, stop: &AtomicBool) -> Result<String, Why> {
         let mut command = self.command();
         command.arg(script).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
@@ -98,7 +130,7 @@ impl Ssh {
             .map_err(|e| Why::Said(format!("cannot be reached: starting ssh: {e} (apt-get install openssh-client)")))?;
         let out = reader(child.stdout.take());
         let err = reader(child.stderr.take());
-        let status = wait(&mut child, stop)?;
+        let status = wait(&mut child, patience, stop)?;
         let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
         if status.success() || !out.trim().is_empty() && status.code() == Some(1) {
             return Ok(out);
@@ -133,8 +165,8 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
-fn wait(child: &mut Child, stop: &AtomicBool) -> Result<std::process::ExitStatus, Why> {
-    let deadline = Instant::now() + PATIENCE;
+fn wait(child: &mut Child, patience: Duration, stop: &AtomicBool) -> Result<std::process::ExitStatus, Why> {
+    let deadline = Instant::now() + patience;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
@@ -144,7 +176,7 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> Result<std::process::ExitStatus
                 return Err(if stop.load(Ordering::Relaxed) {
                     Why::Interrupted
                 } else {
-                    Why::Said(format!("did not take the program within {} s", PATIENCE.as_secs()))
+                    Why::Said(format!("did not do over ssh what was asked within {} s", patience.as_secs()))
                 });
             }
             Ok(None) => std::thread::sleep(Duration::from_millis(10)),

@@ -34,6 +34,7 @@ cargo xtask TASK
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
   dist                           target/packages: a static binary, a Debian package, a container image, checksums, SBOM
+  ec2-dist                       target/packages/whostalled-vantage-ec2: the provider for EC2, static, its checksum and SBOM
   build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
   library                        runs every scenario and writes docs/library.html: verdicts and pictures
@@ -95,6 +96,7 @@ fn run() -> Result<Found> {
         ("fuzz", [seconds]) => fuzz::run(&shell, seconds.parse().context("seconds")?, false),
         ("fuzz", [seconds, keep]) if keep == "--keep" => fuzz::run(&shell, seconds.parse().context("seconds")?, true),
         ("dist", []) => dist::make(&shell),
+        ("ec2-dist", []) => dist::make_provider(&shell),
         ("build-cost", []) => cost::measure(&shell),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),

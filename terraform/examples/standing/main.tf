@@ -61,9 +61,10 @@ module "reaper" {
 }
 
 module "alarms" {
-  source       = "../../modules/alarms"
-  instance_ids = module.vantages.instance_ids
-  emails       = var.emails
+  source           = "../../modules/alarms"
+  instance_ids     = module.vantages.instance_ids
+  reaper_log_group = module.reaper.log_group
+  emails           = var.emails
 }
 
 output "settings" {

@@ -45,6 +45,10 @@ run "standing" {
     error_message = "each standing vantage has an alarm"
   }
   assert {
+    condition     = module.alarms.reaper_alarm == "whostalled-reaper-silent"
+    error_message = "a reaper that does not come alarms"
+  }
+  assert {
     condition     = output.edge.recorder == "fleet:edge-1"
     error_message = "the recorder is asked through its agent"
   }

@@ -1,4 +1,5 @@
-# Alarms: a standing vantage whose credits are spent measures its own throttling; and what everything costs.
+# Alarms: a standing vantage whose credits are spent measures its own throttling; a reaper that says nothing ends nothing; and what everything
+# costs.
 
 terraform {
   required_version = ">= 1.6"
@@ -24,6 +25,26 @@ resource "aws_cloudwatch_metric_alarm" "credits" {
   period              = 300
   evaluation_periods  = 2
   treat_missing_data  = "notBreaching"
+  alarm_actions       = var.topic_arns
+  ok_actions          = var.topic_arns
+  tags                = var.tags
+}
+
+# Each time it comes it logs a line at least, whether or not it could do its work: silence is one that does not come.
+resource "aws_cloudwatch_metric_alarm" "reaper" {
+  count = var.reaper_log_group == null ? 0 : 1
+
+  alarm_name          = "${var.name}-reaper-silent"
+  alarm_description   = "The reaper has not come for ${var.reaper_silent_minutes} minutes: what outlives its time is not ended"
+  namespace           = "AWS/Logs"
+  metric_name         = "IncomingLogEvents"
+  dimensions          = { LogGroupName = var.reaper_log_group }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = var.reaper_silent_minutes * 60
+  evaluation_periods  = 1
+  treat_missing_data  = "breaching"
   alarm_actions       = var.topic_arns
   ok_actions          = var.topic_arns
   tags                = var.tags

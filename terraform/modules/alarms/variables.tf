@@ -16,6 +16,18 @@ variable "least_credits" {
   default     = 10
 }
 
+variable "reaper_log_group" {
+  description = "Where the reaper logs; null: its silence alarms nobody."
+  type        = string
+  default     = null
+}
+
+variable "reaper_silent_minutes" {
+  description = "Silence that alarms: several times `every_minutes` of the reaper."
+  type        = number
+  default     = 30
+}
+
 variable "topic_arns" {
   description = "SNS topics that hear of it."
   type        = list(string)

@@ -256,6 +256,7 @@ impl Shared {
                 "broken" => Trouble::Broken,
                 "lost" => Trouble::Lost,
                 "full" => Trouble::Full,
+                "expired" => Trouble::Refused("ExpiredToken"),
                 _ => return false,
             };
             held(&self.troubles).extend(std::iter::repeat_n((action, trouble), times));

@@ -23,6 +23,8 @@ pub enum Trouble {
     Lost,
     /// No capacity, at a launch.
     Full,
+    /// Refused with this code.
+    Refused(&'static str),
 }
 
 /// Why a call is not answered as it should be.
@@ -238,6 +240,7 @@ impl Model {
                 "InsufficientInstanceCapacity",
                 "We currently do not have sufficient capacity in the Availability Zone.",
             )),
+            Trouble::Refused(code) => Err(said(400, code, "It is refused.")),
             trouble => Ok(trouble),
         }
     }
@@ -259,7 +262,7 @@ impl Model {
         if launch.user_data.len() > 16 * 1024 {
             return Err(said(400, "InvalidParameterValue", "User data is limited to 16384 bytes"));
         }
-        let burstable = launch.kind.starts_with('t');
+        let burstable = launch.kind.starts_with('t') && launch.kind[1..].starts_with(|c: char| c.is_ascii_digit());
         match launch.credits.as_deref() {
             Some("standard" | "unlimited") if burstable => {}
             None => {}
@@ -391,7 +394,9 @@ impl Model {
     pub fn terminate(&mut self, region: &str, id: &str) -> Result<(), Refused> {
         let trouble = self.before("TerminateInstances", region, None)?;
         let now = self.now;
-        let Some(instance) = self.instances.get_mut(id).filter(|i| i.launch.region == region) else {
+        // What no list shows yet is not known here either.
+        let known = |i: &&mut Instance| i.launch.region == region && i.visible_from <= now;
+        let Some(instance) = self.instances.get_mut(id).filter(known) else {
             return Err(said(400, "InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist")));
         };
         if !matches!(instance.state, "shutting-down" | "terminated") {

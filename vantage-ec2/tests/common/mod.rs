@@ -20,6 +20,8 @@ pub struct Process<'m> {
     left: Cell<Option<u32>>,
     /// Calls until it is told to stop.
     patience: Cell<Option<u32>>,
+    /// When it is told to stop.
+    until: Option<u64>,
     /// Pauses that last.
     pauses: Cell<u32>,
 }
@@ -30,7 +32,12 @@ const MOST_PAUSES: u32 = 5_000;
 impl<'m> Process<'m> {
     /// One that is killed at the call of this number, and told to stop at that one.
     pub fn new(model: &'m RefCell<Model>, killed_at: Option<u32>, stopped_at: Option<u32>) -> Self {
-        Self { model, left: Cell::new(killed_at), patience: Cell::new(stopped_at), pauses: Cell::new(0) }
+        Self { model, left: Cell::new(killed_at), patience: Cell::new(stopped_at), until: None, pauses: Cell::new(0) }
+    }
+
+    /// One that is told to stop then.
+    pub fn stopped_then(model: &'m RefCell<Model>, until: u64) -> Self {
+        Self { until: Some(until), ..Self::new(model, None, None) }
     }
 
     pub fn is_dead(&self) -> bool {
@@ -70,6 +77,7 @@ impl<'m> Process<'m> {
                     "RequestLimitExceeded" => Kind::Throttled,
                     "InsufficientInstanceCapacity" => Kind::Capacity,
                     "DryRunOperation" => Kind::WouldWork,
+                    "ExpiredToken" => Kind::Denied,
                     code if code.ends_with(".NotFound") => Kind::NotFound,
                     _ if status >= 500 => Kind::Unknown,
                     _ => Kind::Invalid,
@@ -85,12 +93,16 @@ impl Clock for Process<'_> {
         self.model.borrow().now()
     }
 
+    fn go_on(&self) -> Result<(), Stopped> {
+        // Nothing more comes of a dead one.
+        let told = self.is_dead() || self.patience.get() == Some(0) || self.until.is_some_and(|until| self.now() >= until);
+        if told { Err(Stopped) } else { Ok(()) }
+    }
+
     fn pause(&self, length: Duration) -> Result<(), Stopped> {
-        if self.patience.get() == Some(0) {
-            return Err(Stopped);
-        }
+        self.go_on()?;
         self.insist(length);
-        Ok(())
+        self.go_on()
     }
 
     fn insist(&self, length: Duration) {
@@ -119,6 +131,7 @@ fn instance(i: &model::Instance) -> Instance {
         state: i.state.to_owned(),
         reason: i.fails.then(|| "Server.InternalError".to_owned()),
         kind: i.launch.kind.clone(),
+        image: i.launch.image.clone(),
         zone: format!("{}a", i.launch.region),
         launched: Some(i.launched),
         tags: i.tags.clone(),

@@ -9,18 +9,44 @@ use xshell::{Shell, cmd};
 
 use super::{Release, libpcap};
 
+/// What is in the program.
 pub(super) fn list(shell: &Shell, release: &Release) -> Result<PathBuf> {
-    let metadata =
-        cmd!(shell, "cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu").quiet().read()?;
+    let own = ["-p", "whostalled", "--features", "bundled-sqlite"];
+    let more = |packages: &BTreeMap<&str, &Value>| -> Result<Vec<Value>> {
+        let sqlite = packages.values().find(|p| p["name"] == "libsqlite3-sys").context("no libsqlite3-sys")?;
+        Ok(vec![
+            c_library("libpcap", &libpcap::build(shell)?.version, "BSD-3-Clause"),
+            c_library("SQLite", &sqlite_version(shell, sqlite)?, "blessing"),
+        ])
+    };
+    let file = release.file(&format!("whostalled-{}.cdx.json", release.version));
+    bill(shell, release, "whostalled", "Cargo.toml", &own, &more, file)
+}
+
+/// What is in a provider, a workspace of its own.
+pub(super) fn of_provider(shell: &Shell, release: &Release, name: &str, manifest: &str) -> Result<PathBuf> {
+    bill(shell, release, name, manifest, &["-p", name], &|_| Ok(Vec::new()), release.file(&format!("{name}.cdx.json")))
+}
+
+type Further<'a> = &'a dyn Fn(&BTreeMap<&str, &Value>) -> Result<Vec<Value>>;
+
+fn bill(
+    shell: &Shell,
+    release: &Release,
+    name: &str,
+    manifest: &str,
+    own: &[&str],
+    further: Further<'_>,
+    file: PathBuf,
+) -> Result<PathBuf> {
+    let platform = ["--locked", "--manifest-path", manifest, "--filter-platform", super::binary::TARGET];
+    let metadata = cmd!(shell, "cargo metadata {platform...} --format-version 1").quiet().read()?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let packages: BTreeMap<&str, &Value> = array(&metadata["packages"]).filter_map(|p| Some((p["id"].as_str()?, p))).collect();
     // Only what is in the binary: nothing of build scripts, macros and tests.
     let format = "{p}";
-    let tree = cmd!(
-        shell,
-        "cargo tree --locked -p whostalled --features bundled-sqlite -e normal,no-proc-macro --prefix none --format {format}"
-    );
-    let tree = tree.quiet().read()?;
+    let tree = ["--locked", "--manifest-path", manifest, "-e", "normal,no-proc-macro", "--prefix", "none"];
+    let tree = cmd!(shell, "cargo tree {tree...} {own...} --format {format}").quiet().read()?;
     let linked: BTreeSet<(&str, &str)> = tree.lines().filter_map(name_and_version).collect();
     let is_linked = |package: &Value| {
         let pair = package["name"].as_str().zip(package["version"].as_str());
@@ -29,12 +55,8 @@ pub(super) fn list(shell: &Shell, release: &Release) -> Result<PathBuf> {
     let mut components: Vec<Value> =
         packages.values().filter(|package| is_linked(package)).map(|package| component(package)).collect();
     anyhow::ensure!(components.len() == linked.len(), "{} crates are linked, and cargo knows {}", linked.len(), components.len());
-    let sqlite = packages.values().find(|p| p["name"] == "libsqlite3-sys").context("no libsqlite3-sys")?;
-    components.extend([
-        c_library("libpcap", &libpcap::build(shell)?.version, "BSD-3-Clause"),
-        c_library("SQLite", &sqlite_version(shell, sqlite)?, "blessing"),
-        c_library("glibc", &glibc_version(shell)?, "LGPL-2.1-or-later"),
-    ]);
+    components.extend(further(&packages)?);
+    components.push(c_library("glibc", &glibc_version(shell)?, "LGPL-2.1-or-later"));
     let bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -42,8 +64,8 @@ pub(super) fn list(shell: &Shell, release: &Release) -> Result<PathBuf> {
         "metadata": {
             "component": {
                 "type": "application",
-                "bom-ref": "whostalled",
-                "name": "whostalled",
+                "bom-ref": name,
+                "name": name,
                 "version": release.version,
                 "licenses": [{ "expression": "Apache-2.0 OR MIT" }],
                 "properties": [{ "name": "whostalled:revision", "value": release.revision }],
@@ -51,7 +73,6 @@ pub(super) fn list(shell: &Shell, release: &Release) -> Result<PathBuf> {
         },
         "components": components,
     });
-    let file = release.file(&format!("whostalled-{}.cdx.json", release.version));
     shell.write_file(&file, format!("{}\n", serde_json::to_string_pretty(&bill)?))?;
     Ok(file)
 }

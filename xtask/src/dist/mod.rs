@@ -13,6 +13,7 @@ mod image;
 mod libpcap;
 mod materials;
 mod package;
+mod provider;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::Found;
+pub(crate) use provider::make as make_provider;
 
 /// What all of it is called and made of.
 struct Release {
@@ -66,7 +68,7 @@ pub(crate) fn make(shell: &Shell) -> Result<Found> {
     let materials = materials::list(shell, &release)?;
     let mut handed_out = vec![binary.program, binary.debug, package, image, materials];
     handed_out.sort();
-    let sums = sums(shell, &release, &handed_out)?;
+    let sums = sums(shell, &release, &handed_out, "SHA256SUMS")?;
     println!("\n{sums}");
     for file in &handed_out {
         println!("{:>10} bytes  {}", std::fs::metadata(file)?.len(), file.display());
@@ -84,12 +86,12 @@ fn pages(shell: &Shell, release: &Release) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Writes `SHA256SUMS`, for `sha256sum -c` beside the files.
-fn sums(shell: &Shell, release: &Release, files: &[PathBuf]) -> Result<String> {
+/// Writes checksums (`SHA256SUMS`), for `sha256sum -c` beside the files.
+fn sums(shell: &Shell, release: &Release, files: &[PathBuf], to: &str) -> Result<String> {
     let names = files.iter().map(|file| file.file_name().context("a file's name")).collect::<Result<Vec<_>>>()?;
     let _beside = shell.push_dir(&release.folder);
     let sums = cmd!(shell, "sha256sum {names...}").quiet().read()?;
-    shell.write_file("SHA256SUMS", format!("{sums}\n"))?;
+    shell.write_file(to, format!("{sums}\n"))?;
     Ok(sums)
 }
 
