@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use analysis::clock::Span;
 use settings::Time;
 use whostalled_agent::{
     ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Losses, Pause, PauseBefore, Permits,
@@ -15,7 +16,7 @@ fn say(who: &str, what: &impl serde::Serialize) -> Result<String, serde_json::Er
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let clock = Clock { source: "tsc".into(), error: ClockError::WithinNs(250_000) };
+    let clock = Clock { source: "tsc".into(), error: ClockError::WithinNs(Span::from_micros(250)) };
     let permits = Permits { quotas: false, real_time: false, no_packets: None };
     let hello = Hello {
         version: VERSION,

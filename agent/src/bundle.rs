@@ -1,12 +1,12 @@
 //! What a vantage hands back: everything that was seen at its end, as bytes and numbers.
 //!
-//! Times are nanoseconds since the epoch on the clock of the vantage that sends them; who reads a bundle gives them their clock's
-//! type.
+//! Times are those of the wall clock of the vantage that sends them; who reads a bundle knows whose that is. In JSON they, and lengths,
+//! are nanoseconds, as the names of their fields say.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use analysis::clock::{Domain, Instant};
+use analysis::clock::{Domain, Instant, Span, Unplaced};
 use analysis::conversation::host::{HostTrace, Sample};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -37,7 +37,7 @@ pub struct Bundle {
     pub losses: Losses,
     /// How much later than told the first client started; absent where that was "at once".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub late_ns: Option<u64>,
+    pub late_ns: Option<Span>,
     /// The clock that all this is stamped by.
     pub clock: Clock,
     /// How long a piece of work of fixed size took behind the batch; absent where nobody timed it.
@@ -106,12 +106,12 @@ impl Trace {
     /// The samples, on the clock of domain `D`.
     pub fn on<D: Domain>(&self) -> HostTrace<D> {
         let samples = self.samples.iter().map(|s| Sample {
-            at: Instant::from_nanos(s.at_ns),
+            at: Instant::from_nanos(s.at_ns.nanos()),
             tid: s.tid,
-            cpu: s.cpu_ns,
-            run_delay: s.run_delay_ns,
+            cpu: s.cpu_ns.nanos().cast_unsigned(),
+            run_delay: s.run_delay_ns.nanos().cast_unsigned(),
             state: s.state,
-            steal: s.steal_ns,
+            steal: s.steal_ns.nanos().cast_unsigned(),
         });
         let nodelay = (!self.ports.is_empty()).then(|| self.ports.values().all(|nodelay| *nodelay));
         HostTrace { samples: samples.collect(), nodelay }
@@ -122,17 +122,17 @@ impl Trace {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sampled {
     /// When.
-    pub at_ns: i64,
+    pub at_ns: Instant<Unplaced>,
     /// The thread.
     pub tid: u32,
     /// On a CPU since it began.
-    pub cpu_ns: u64,
+    pub cpu_ns: Span,
     /// Ready to run without a CPU since it began.
-    pub run_delay_ns: u64,
+    pub run_delay_ns: Span,
     /// State letter (proc(5)).
     pub state: char,
     /// Kept from the machine by its hypervisor since boot.
-    pub steal_ns: u64,
+    pub steal_ns: Span,
 }
 
 /// One line of the edge's log of handshakes.
@@ -141,10 +141,10 @@ pub struct LogLine {
     /// The client's end of the connection.
     pub peer: SocketAddr,
     /// When the program accepted it.
-    pub accepted_ns: i64,
+    pub accepted_ns: Instant<Unplaced>,
     /// When the handshake was complete; absent if it failed.
-    pub finished_ns: Option<i64>,
-    /// From accept to complete or failed.
+    pub finished_ns: Option<Instant<Unplaced>>,
+    /// From accept to complete or failed, in milliseconds.
     pub handshake_ms: f64,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]

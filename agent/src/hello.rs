@@ -1,5 +1,6 @@
 //! The first message: who a vantage is and what it can do.
 
+use analysis::clock::Span;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages. A field that an older reader may ignore does not change it.
@@ -35,12 +36,12 @@ pub struct Spin {
     pub rounds: u64,
     /// How often it was timed.
     pub n: u32,
-    /// The shortest, in nanoseconds.
-    pub least_ns: u64,
+    /// The shortest.
+    pub least_ns: Span,
     /// The median.
-    pub median_ns: u64,
+    pub median_ns: Span,
     /// The longest.
-    pub most_ns: u64,
+    pub most_ns: Span,
 }
 
 impl Hello {
@@ -83,8 +84,8 @@ pub struct Clock {
 pub enum ClockError {
     /// All vantages of this provider read the same clock.
     Shared,
-    /// So many nanoseconds, by its own synchronisation.
-    WithinNs(u64),
+    /// So far, by its own synchronisation.
+    WithinNs(Span),
     /// It is not known to be synchronised.
     Unknown,
 }

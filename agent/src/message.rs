@@ -3,6 +3,7 @@
 //! The vantage speaks first ([`Answer::Hello`]). Each question has exactly one answer; a question that cannot be answered has
 //! [`Answer::Failed`], and the vantage goes on listening.
 
+use analysis::clock::{Instant, Unplaced};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
@@ -37,8 +38,8 @@ pub enum Answer {
     Bundle(Box<Bundle>),
     /// To [`Ask::Time`].
     Time {
-        /// Nanoseconds since the epoch, on the vantage's clock.
-        now_ns: i64,
+        /// The vantage's wall clock.
+        now_ns: Instant<Unplaced>,
     },
     /// It could not be done.
     Failed {

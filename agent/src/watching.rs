@@ -1,6 +1,7 @@
 //! What a watch over many vantages says: checks go out, rounds come in. What they are made of is `watch`'s; here is who says it, and in
 //! which order.
 
+use analysis::clock::{Client, Instant};
 use serde::{Deserialize, Serialize};
 
 /// What a controller hands out to its agents: what to check, without receivers and secrets.
@@ -57,8 +58,9 @@ pub struct RoundBatch {
 pub struct Delivered {
     /// The agent, as the broker vouches for it.
     pub agent: String,
-    /// When it was sent: the agent's clock, by which its rounds are timed, nanoseconds since the Unix epoch.
-    pub sent_ns: i64,
+    /// When it was sent, by the wall clock of the agent's host, which its rounds are timed by too: each agent is the client of its own
+    /// rounds, and its clock is not that of whoever hears of them.
+    pub sent: Instant<Client>,
     /// How the agent fares.
     pub wellbeing: Wellbeing,
     /// Its rounds; absent: it is alive.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use analysis::clock::{Edge, Instant};
+use analysis::clock::{Edge, Instant, Span};
 use serde::{Deserialize, Serialize};
 use settings::Time;
 use whostalled_agent::{
@@ -23,7 +23,7 @@ struct Conversation {
 }
 
 fn conversation() -> Conversation {
-    let clock = Clock { source: "tsc".into(), error: ClockError::WithinNs(250_000) };
+    let clock = Clock { source: "tsc".into(), error: ClockError::WithinNs(Span::from_micros(250)) };
     let client = ClientSpec {
         kind: ClientKind::Command,
         concurrency: 2,
@@ -55,7 +55,9 @@ fn conversation() -> Conversation {
         distrust: false,
     };
     let losses = Losses { received: 40, dropped: 2, evicted: 1 };
-    let sample = Sampled { at_ns: 1_700_000_000_000_000_001, tid: 7, cpu_ns: 1, run_delay_ns: 2, state: 'S', steal_ns: 3 };
+    let [cpu_ns, run_delay_ns, steal_ns] = [1, 2, 3].map(Span::from_nanos);
+    let at_ns = Instant::from_nanos(1_700_000_000_000_000_001);
+    let sample = Sampled { at_ns, tid: 7, cpu_ns, run_delay_ns, state: 'S', steal_ns };
     let trace = Trace { samples: vec![sample], ports: BTreeMap::from([(40_000, true)]) };
     Conversation {
         hello: Hello {
@@ -87,13 +89,13 @@ fn conversation() -> Conversation {
             server: Some(trace),
             log: vec![LogLine {
                 peer: "192.0.2.1:40000".parse().expect("it is an address"),
-                accepted_ns: 1_700_000_000_000_000_000,
+                accepted_ns: Instant::from_nanos(1_700_000_000_000_000_000),
                 finished_ns: None,
                 handshake_ms: 1.5,
                 error: Some("the peer went away".into()),
             }],
             losses,
-            late_ns: Some(1_200),
+            late_ns: Some(Span::from_nanos(1_200)),
             clock,
             spin: None,
         },
@@ -153,7 +155,8 @@ fn what_later_releases_added_is_read_back() {
     }
     hello.permits.no_packets = Some("CAP_NET_RAW is missing".into());
     bundle.gave_up.push("no quota".into());
-    let spin = Spin { rounds: 200_000, n: 16, least_ns: 330_000, median_ns: 340_000, most_ns: 10_000_000 };
+    let [least_ns, median_ns, most_ns] = [330, 340, 10_000].map(Span::from_micros);
+    let spin = Spin { rounds: 200_000, n: 16, least_ns, median_ns, most_ns };
     (hello.spin, bundle.spin) = (Some(spin), Some(spin));
     for ask in [Ask::Prepare(Box::new(plan)), Ask::Go(Go { at: None }), Ask::Collect, Ask::Time] {
         let line = serde_json::to_string(&ask).expect("it can be written");
@@ -164,7 +167,7 @@ fn what_later_releases_added_is_read_back() {
         Answer::Ready(conversation().ready),
         Answer::Gone,
         Answer::Bundle(Box::new(bundle)),
-        Answer::Time { now_ns: -5 },
+        Answer::Time { now_ns: Instant::from_nanos(-5) },
         Answer::Failed { why: "no".into() },
     ];
     for answer in answers {

@@ -21,6 +21,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,9 @@ pub struct Instant<D> {
 }
 
 impl<D: Domain> Instant<D> {
+    /// Before everything else.
+    pub const MIN: Self = Self::from_nanos(i64::MIN);
+
     /// An instant `nanos` nanoseconds after the clock's epoch.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self { nanos, domain: PhantomData }
@@ -70,6 +74,13 @@ impl<D: Domain> Instant<D> {
     /// Nanoseconds since the clock's epoch.
     pub const fn nanos(self) -> i64 {
         self.nanos
+    }
+}
+
+/// The clock's epoch.
+impl<D: Domain> Default for Instant<D> {
+    fn default() -> Self {
+        Self::from_nanos(0)
     }
 }
 
@@ -102,6 +113,10 @@ impl Span {
     pub fn millis(self) -> f64 {
         self.0 as f64 / 1e6
     }
+    /// The span in seconds.
+    pub fn seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
     /// Its size, whichever way it goes.
     #[must_use]
     pub fn abs(self) -> Self {
@@ -121,6 +136,13 @@ impl Span {
     /// This span as a fraction of `whole`; 0 where `whole` is not positive.
     pub fn fraction_of(self, whole: Span) -> f64 {
         if whole.0 > 0 { self.0 as f64 / whole.0 as f64 } else { 0.0 }
+    }
+}
+
+/// A length of the standard library; the longest that there is for one that is longer.
+impl From<Duration> for Span {
+    fn from(length: Duration) -> Self {
+        Self(i64::try_from(length.as_nanos()).unwrap_or(i64::MAX))
     }
 }
 

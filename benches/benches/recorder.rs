@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use analysis::clock::Instant;
 use analysis::wire::packet::{Flags, LinkType};
 use capture::chains::{Chains, Entry};
 use capture::ends::FlowName;
@@ -18,7 +19,7 @@ fn flow(n: usize) -> FlowName {
 }
 
 fn entry<'a>(flow: FlowName, at: usize, bytes: &'a [u8]) -> Entry<'a> {
-    let (at, wire_len, flags) = (at as i64, bytes.len() as u32, Flags(0x10));
+    let (at, wire_len, flags) = (Instant::from_nanos(at as i64), bytes.len() as u32, Flags(0x10));
     Entry { flow, at, wire_len, interface: 2, outgoing: false, flags, link: LinkType::Ethernet, bytes }
 }
 
@@ -60,7 +61,7 @@ fn recorder(c: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("the same by looking at every packet", |b| {
         let name = flow(flows - 64);
-        b.iter(|| ring.since(i64::MIN).filter(|e| e.flow == name).count());
+        b.iter(|| ring.since(Instant::MIN).filter(|e| e.flow == name).count());
     });
     group.finish();
 }

@@ -5,7 +5,6 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use analysis::clock::Span;
 use analysis::wire::packet::{Transport, decode};
 use whostalled_capture::file::Reader;
 
@@ -22,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Some(Ok(Transport::Tcp(segment))) = frame.link.map(|link| decode(link, frame.bytes)) else { continue };
         segments += 1;
         if segments <= SHOWN {
-            let since = Span::from_nanos(frame.at - *begun.get_or_insert(frame.at)).to_string();
+            let since = (frame.at - *begun.get_or_insert(frame.at)).to_string();
             let (from, to) = (segment.source(), segment.destination());
             let syn = if segment.flags.syn() { ", SYN" } else { "" };
             println!("packet {:>3}, {since:>8}: {from} → {to}, {} bytes{syn}", frame.number, segment.len);

@@ -8,8 +8,10 @@
 //!                                                       ▲────────┘ prev
 //! ```
 
+use analysis::clock::Instant;
 use analysis::wire::packet::{Flags, LinkType};
 
+use crate::clock::Monotonic;
 use crate::ends::FlowName;
 
 /// Bytes of an entry before its frame.
@@ -26,8 +28,8 @@ const NONE: u64 = u64::MAX;
 pub struct Entry<'a> {
     /// Its flow.
     pub flow: FlowName,
-    /// When it passed, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub at: i64,
+    /// When it passed.
+    pub at: Instant<Monotonic>,
     /// Length on the wire.
     pub wire_len: u32,
     /// The interface's number.
@@ -104,7 +106,7 @@ impl Chains {
         self.put(at + 4, bytes.len() as u32);
         self.put(at + 8, entry.wire_len);
         self.put(at + 12, u32::from_le_bytes([entry.link as u8 | u8::from(entry.outgoing) << 7, entry.flags.0, low, high]));
-        self.put_long(at + 16, entry.at.cast_unsigned());
+        self.put_long(at + 16, entry.at.nanos().cast_unsigned());
         self.put_long(at + 24, prev);
         self.put_long(at + 32, entry.flow.0);
         self.arena[at + HEADER..at + HEADER + bytes.len()].copy_from_slice(bytes);
@@ -137,12 +139,12 @@ impl Chains {
     }
 
     /// All packets since then, oldest first.
-    pub fn since(&self, at: i64) -> impl Iterator<Item = Entry<'_>> {
+    pub fn since(&self, at: Instant<Monotonic>) -> impl Iterator<Item = Entry<'_>> {
         self.all().skip_while(move |entry| entry.at < at)
     }
 
     /// Time of the oldest packet: how far back the ring reaches.
-    pub fn oldest_at(&self) -> Option<i64> {
+    pub fn oldest_at(&self) -> Option<Instant<Monotonic>> {
         self.all().next().map(|entry| entry.at)
     }
 
@@ -231,7 +233,7 @@ impl Chains {
         let [link, flags, low, high] = self.word(at + 12).to_le_bytes();
         Entry {
             flow: FlowName(self.long(at + 32)),
-            at: self.long(at + 16).cast_signed(),
+            at: Instant::from_nanos(self.long(at + 16).cast_signed()),
             wire_len: self.word(at + 8),
             interface: u16::from_le_bytes([low, high]),
             outgoing: link & 0x80 != 0,
@@ -276,7 +278,9 @@ mod tests {
     fn entry(flow: u16, at: i64, bytes: &[u8]) -> Entry<'_> {
         let flow = FlowName::of(end(flow), end(0));
         let (wire_len, flags) = (bytes.len() as u32, Flags(at as u8));
-        Entry { flow, at, wire_len, interface: 0x1207, outgoing: at % 2 == 0, flags, link: LinkType::Ethernet, bytes }
+        let outgoing = at % 2 == 0;
+        let at = Instant::from_nanos(at);
+        Entry { flow, at, wire_len, interface: 0x1207, outgoing, flags, link: LinkType::Ethernet, bytes }
     }
 
     proptest! {
@@ -290,19 +294,20 @@ mod tests {
                 ring.push(entry(flow, at as i64, &bytes));
                 all.push((entry(flow, 0, &[]).flow, at as i64, bytes));
             }
-            let held: Vec<(FlowName, i64, Vec<u8>)> = ring.since(i64::MIN).map(|e| (e.flow, e.at, e.bytes.to_vec())).collect();
+            let held: Vec<(FlowName, i64, Vec<u8>)> = ring.since(Instant::MIN).map(|e| (e.flow, e.at.nanos(), e.bytes.to_vec())).collect();
             prop_assert_eq!(held.len() as u64, ring.len());
             prop_assert!(all.ends_with(&held));
             let bytes: usize = held.iter().map(|(_, _, b)| b.len() + HEADER).sum();
             prop_assert!(held.len() == all.len() || bytes > (1 << 17) * 3 / 4, "it forgets only when it is full: {} bytes", bytes);
-            for e in ring.since(i64::MIN) {
-                prop_assert_eq!((e.interface, e.outgoing, e.flags, e.link), (0x1207, e.at % 2 == 0, Flags(e.at as u8), LinkType::Ethernet));
+            for e in ring.since(Instant::MIN) {
+                let at = e.at.nanos();
+                prop_assert_eq!((e.interface, e.outgoing, e.flags, e.link), (0x1207, at % 2 == 0, Flags(at as u8), LinkType::Ethernet));
             }
-            prop_assert_eq!(ring.oldest_at(), held.first().map(|h| h.1));
+            prop_assert_eq!(ring.oldest_at().map(Instant::nanos), held.first().map(|h| h.1));
             prop_assert_eq!(ring.crowded(), 0);
             for flow in 0..40 {
                 let name = entry(flow, 0, &[]).flow;
-                let chain: Vec<i64> = ring.flow(name).iter().map(|e| e.at).collect();
+                let chain: Vec<i64> = ring.flow(name).iter().map(|e| e.at.nanos()).collect();
                 let search: Vec<i64> = held.iter().filter(|h| h.0 == name).map(|h| h.1).collect();
                 prop_assert_eq!(ring.has(name), !search.is_empty());
                 prop_assert_eq!(chain, search);

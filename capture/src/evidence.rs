@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
+use analysis::clock::{Instant, Unplaced};
 use analysis::wire::packet::{LinkType, ip_of};
 use pcap_file::DataLink;
 use pcap_file::Endianness;
@@ -120,7 +121,7 @@ impl<W: Write> Evidence<W> {
         frame: &Captured,
         comments: &[String],
     ) -> std::io::Result<()> {
-        let at = frame.at.unsigned_abs();
+        let at = frame.at.nanos().unsigned_abs();
         let mut body = Vec::with_capacity(frame.bytes.len() + 64);
         for word in [interface as u32, (at >> 32) as u32, at as u32, frame.bytes.len() as u32, frame.wire_len] {
             body.extend(word.to_le_bytes());
@@ -139,13 +140,13 @@ impl<W: Write> Evidence<W> {
         Ok(())
     }
 
-    /// Ends the file with each interface's statistics, in the order of the interfaces.
+    /// Ends the file with each interface's statistics as of `at`, in the order of the interfaces.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn finish(mut self, at: i64, losses: &[Losses]) -> std::io::Result<()> {
+    pub fn finish(mut self, at: Instant<Unplaced>, losses: &[Losses]) -> std::io::Result<()> {
         for (interface, losses) in (0..self.interfaces).zip(losses) {
-            let at = at.unsigned_abs();
+            let at = at.nanos().unsigned_abs();
             let block = InterfaceStatisticsBlock {
                 interface_id: interface as u32,
                 // The timestamp is two 32-bit words, high first, whatever the byte order of the file.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::wire::packet::LinkType;
 use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
 use pcap_parser::{PcapError, PcapNGOption};
@@ -37,8 +38,8 @@ const DROPS: [u16; 2] = [5, 7];
 pub struct Frame<'a> {
     /// Its number in the file, from 1, as Wireshark counts.
     pub number: u64,
-    /// When it was captured, in nanoseconds since the epoch.
-    pub at: i64,
+    /// When it was captured, on the wall clock of whoever captured it.
+    pub at: Instant<Unplaced>,
     /// Whether that is known: a Simple Packet Block has no time, and `at` is that of the packet before.
     pub timed: bool,
     /// Which of the file's interfaces saw it (0 in a pcap).
@@ -78,7 +79,7 @@ pub struct Reader {
     interfaces: Vec<Interface>,
     number: u64,
     /// Time of the latest packet.
-    last_at: i64,
+    last_at: Instant<Unplaced>,
     /// Whether any interface so far has a link type that can be read; else the number of the first one's.
     readable: bool,
     unreadable: Option<i32>,
@@ -95,7 +96,7 @@ enum Format {
 
 /// Where in the reader's buffer a frame lies, and what else is known of it.
 pub(crate) struct Place {
-    pub at: i64,
+    pub at: Instant<Unplaced>,
     timed: bool,
     interface: u32,
     link: Option<LinkType>,
@@ -134,7 +135,7 @@ impl Reader {
             big_endian: false,
             interfaces: Vec::new(),
             number: 0,
-            last_at: 0,
+            last_at: Instant::from_nanos(0),
             readable: false,
             unreadable: None,
             dropped: 0,
@@ -166,7 +167,7 @@ impl Reader {
         self.format = Format::Pcap { header };
         let network = self.word(20).unwrap_or_default();
         // Its upper bits tell the length of a frame check sequence.
-        let interface = Interface::new((network & 0x03ff_ffff) as i32, resolution, 0, None);
+        let interface = Interface::new((network & 0x03ff_ffff) as i32, resolution, Span::ZERO, None);
         if interface.link.is_none() {
             return self.broken(refusal(interface.link_number));
         }

@@ -1,5 +1,6 @@
 //! What a capture file says of an interface: how its frames begin, and how its times are to be read.
 
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::wire::packet::LinkType;
 use pcap_parser::InterfaceDescriptionBlock;
 
@@ -14,38 +15,39 @@ pub struct Interface {
     pub(crate) snap_len: u32,
     /// Ticks per second.
     resolution: u64,
-    /// Nanoseconds to add.
-    offset: i64,
+    /// To be added to the packets' times.
+    offset: Span,
 }
 
 impl Interface {
-    pub(crate) fn new(link_number: i32, resolution: u64, offset: i64, name: Option<String>) -> Self {
+    pub(crate) fn new(link_number: i32, resolution: u64, offset: Span, name: Option<String>) -> Self {
         let link = u32::try_from(link_number).ok().and_then(LinkType::from_number);
         Self { name, link, link_number, snap_len: 0, resolution: resolution.max(1), offset }
     }
 
     pub(crate) fn described(block: &InterfaceDescriptionBlock<'_>) -> Self {
         let name = block.if_name().and_then(Result::ok).map(str::to_owned);
-        let offset = block.ts_offset().saturating_mul(1_000_000_000);
+        let offset = Span::from_nanos(block.ts_offset().saturating_mul(1_000_000_000));
         let resolution = block.ts_resolution().unwrap_or(1_000_000);
         Self { snap_len: block.snaplen, ..Self::new(block.linktype.0, resolution, offset, name) }
     }
 
     /// The time of a pcap's packet: seconds, and microseconds or nanoseconds.
     #[inline]
-    pub(crate) fn legacy_time(&self, seconds: u32, fraction: u32) -> i64 {
+    pub(crate) fn legacy_time(&self, seconds: u32, fraction: u32) -> Instant<Unplaced> {
         let nanos = i64::from(fraction) * if self.resolution == 1_000_000 { 1_000 } else { 1 };
-        i64::from(seconds) * 1_000_000_000 + nanos
+        Instant::from_nanos(i64::from(seconds) * 1_000_000_000 + nanos)
     }
 
+    /// The time of a pcapng's packet: ticks since the epoch.
     #[inline]
-    pub(crate) fn time(&self, ticks: u64) -> i64 {
+    pub(crate) fn time(&self, ticks: u64) -> Instant<Unplaced> {
         let nanos = match self.resolution {
             1_000_000_000 => i64::try_from(ticks).unwrap_or(i64::MAX),
             1_000_000 => i64::try_from(ticks).unwrap_or(i64::MAX).saturating_mul(1_000),
             other => i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(other)).unwrap_or(i64::MAX),
         };
-        nanos.saturating_add(self.offset)
+        Instant::from_nanos(nanos) + self.offset
     }
 }
 

@@ -6,16 +6,17 @@
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use analysis::clock::Instant;
 use analysis::wire::packet::{Flags, LinkType};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
 
+use crate::clock::monotonic;
 use crate::ends::{End, FlowName};
 use crate::limits::Limits;
 use crate::seen::{Counters, Frame, Seen};
-use crate::tap::monotonic;
 
 /// Bytes of a record before its frame; `struct record` in the source.
 const RECORD_HEADER: usize = 64;
@@ -257,7 +258,7 @@ fn parse(record: &[u8], link: LinkType) -> Option<Seen<'_>> {
     let payload = bytes.get(usize::from(payload_at)..).unwrap_or_default();
     Some(Seen {
         frame: Frame {
-            at: i64::from_ne_bytes(*header.first_chunk()?),
+            at: Instant::from_nanos(i64::from_ne_bytes(*header.first_chunk()?)),
             wire_len: word(8),
             interface: word(16),
             outgoing: header[27] & 1 != 0,

@@ -6,11 +6,13 @@
 //! tap ─ chains       handshake packets of an edge, for ever: kernel (bpf/) or limits (the same rule in user space) lets them pass
 //! sockets            what the server's threads did with a connection, where the kernel's tracepoints may be used
 //! evidence           what stock Wireshark opens
+//! clock              this host's monotonic and wall clock, and the way between them
 //! ```
 //! This crate knows nothing of verdicts. Unsafe code: `socket` (borrows libpcap's descriptor).
 
 mod buffer;
 pub mod chains;
+pub mod clock;
 pub mod ends;
 pub mod evidence;
 pub mod file;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use analysis::clock::Instant;
 use analysis::wire::packet::LinkType;
 
 use crate::ring::{Captured, Ring};
@@ -123,7 +124,7 @@ fn pump(handle: &mut pcap::Capture<pcap::Active>, shared: &Shared) -> Result<(),
         match handle.next_packet() {
             Ok(packet) => lock(&shared.ring).push(Captured {
                 // Precision::Nano: libpcap puts nanoseconds where microseconds stand.
-                at: packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec,
+                at: Instant::from_nanos(packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec),
                 wire_len: packet.header.len,
                 outgoing: None,
                 bytes: packet.data.to_vec(),

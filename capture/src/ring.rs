@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use analysis::clock::{Instant, Unplaced};
+
 /// One captured frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Captured {
-    /// Nanoseconds since the epoch, on the capturing host's clock.
-    pub at: i64,
+    /// When, on the capturing host's wall clock.
+    pub at: Instant<Unplaced>,
     /// Length on the wire.
     pub wire_len: u32,
     /// Whether it left the capturing host; absent if nobody knows.
@@ -60,11 +62,11 @@ mod tests {
     #[test]
     fn the_oldest_leave_and_are_counted() {
         let mut ring = Ring::new(250);
-        for at in 0..4 {
+        for at in (0..4).map(Instant::from_nanos) {
             ring.push(Captured { at, wire_len: 100, outgoing: None, bytes: vec![0; 100] });
         }
         assert_eq!(ring.evicted(), 2);
-        assert_eq!(ring.drain().iter().map(|f| f.at).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(ring.drain().iter().map(|f| f.at.nanos()).collect::<Vec<_>>(), [2, 3]);
         assert!(ring.drain().is_empty());
     }
 }

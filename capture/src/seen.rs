@@ -1,14 +1,16 @@
 //! What every source of handshake packets gives.
 
+use analysis::clock::Instant;
 use analysis::wire::packet::{Flags, LinkType, TcpSegment};
 
+use crate::clock::Monotonic;
 use crate::ends::{End, FlowName};
 
 /// A frame, seen now, of which nothing else is known yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {
-    /// When, in nanoseconds of `CLOCK_MONOTONIC`: nobody can set that clock.
-    pub at: i64,
+    /// When, on the clock that nobody can set.
+    pub at: Instant<Monotonic>,
     /// Length on the wire.
     pub wire_len: u32,
     /// The interface's number; 0 where it is not known.

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use analysis::clock::{Instant, Span, Unplaced};
+
 use crate::file::{Broken, Frame, Place, Reader};
 
 /// Frame numbers of the n-th file begin at n times this: one number names both the file and the frame in it.
 const PER_FILE: u64 = 1 << 40;
 /// So many files are kept open from the start; of more, each is opened when it is due.
 const KEPT_OPEN: usize = 4;
-/// A file of a rotated set may begin so many nanoseconds before the one before it ended.
-const OVERLAP: i64 = 50_000_000;
+/// A file of a rotated set may begin so long before the one before it ended.
+const OVERLAP: Span = Span::from_millis(50);
 
 /// One observer's capture: a file, or a rotated set of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +30,7 @@ pub struct Capture {
     pub dropped: u64,
     /// Interfaces that it describes.
     interfaces: usize,
-    last_at: i64,
+    last_at: Instant<Unplaced>,
     open: usize,
 }
 
@@ -36,7 +38,7 @@ struct Lane {
     path: PathBuf,
     reader: Option<Reader>,
     /// When the next frame was captured.
-    next_at: i64,
+    next_at: Instant<Unplaced>,
     /// Where it lies, if it has been come to.
     next: Option<Place>,
     /// Which capture it belongs to, once it is due.
@@ -158,7 +160,8 @@ impl Set {
             c.open == 0 && c.last_at <= lane.next_at + OVERLAP && c.files.last().is_some_and(|f| stem(f) == stem(&lane.path))
         });
         let capture = continued.unwrap_or_else(|| {
-            self.captures.push(Capture { files: vec![], packets: 0, dropped: 0, interfaces: 0, last_at: 0, open: 0 });
+            let last_at = Instant::from_nanos(0);
+            self.captures.push(Capture { files: vec![], packets: 0, dropped: 0, interfaces: 0, last_at, open: 0 });
             self.captures.len() - 1
         });
         self.captures[capture].files.push(lane.path.clone());

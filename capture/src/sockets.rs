@@ -2,6 +2,9 @@
 //!
 //! In: ports. Out: [`Event`]s: a connection was opened, the program read, the program wrote; each with the counters of the thread that did it.
 
+use analysis::clock::{Instant, Span};
+
+use crate::clock::Monotonic;
 use crate::ends::FlowName;
 use crate::limits::Limits;
 use crate::live::Error;
@@ -20,18 +23,18 @@ pub enum EventKind {
 /// Something that happened to a connection at the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// When, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub at: i64,
+    /// When.
+    pub at: Instant<Monotonic>,
     /// What.
     pub kind: EventKind,
     /// To which connection.
     pub flow: FlowName,
     /// The thread that did it; absent for [`EventKind::Opened`], which the kernel does by itself.
     pub thread: Option<u32>,
-    /// The thread's time on a CPU, in nanoseconds since it began.
-    pub cpu: u64,
-    /// The thread's time ready to run without a CPU, in nanoseconds since it began.
-    pub run_delay: u64,
+    /// The thread's time on a CPU since it began.
+    pub cpu: Span,
+    /// The thread's time ready to run without a CPU since it began.
+    pub run_delay: Span,
 }
 
 /// Looks at sockets.
@@ -101,7 +104,7 @@ impl SocketEvents {
 #[cfg(kernel_filter)]
 fn parse(record: &[u8]) -> Option<Event> {
     use crate::ends::End;
-    let long = |at: usize| record.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes);
+    let long = |at: usize| record.get(at..at + 8).and_then(|b| b.try_into().ok()).map(i64::from_ne_bytes);
     let word = |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
     let short = |at: usize| record.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
     let ipv6 = word(68)? != 0;
@@ -116,11 +119,11 @@ fn parse(record: &[u8]) -> Option<Event> {
         _ => EventKind::Wrote,
     };
     Some(Event {
-        at: long(0)?.cast_signed(),
+        at: Instant::from_nanos(long(0)?),
         kind,
         flow: FlowName::of(end(24, short(56)?)?, end(40, short(58)?)?),
         thread: word(60).filter(|_| kind != EventKind::Opened),
-        cpu: long(8)?,
-        run_delay: long(16)?,
+        cpu: Span::from_nanos(long(8)?),
+        run_delay: Span::from_nanos(long(16)?),
     })
 }

@@ -12,13 +12,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use analysis::clock::Instant;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use nix::net::if_::if_nametoindex;
-use nix::time::{ClockId, clock_gettime};
 use pcap::{Active, Precision};
 
+use crate::clock::WallOffset;
 use crate::limits::{Gate, Limits, Pass};
 use crate::live::Error;
 use crate::seen::{Counters, Frame, Seen};
@@ -171,12 +172,13 @@ impl Tap {
         if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
             return filter.read(each);
         }
-        let offset = monotonic() - wall();
+        let offset = WallOffset::now();
         for interface in &mut self.interfaces {
             let (Some(handle), Some(number), link) = (&mut interface.handle, interface.number, interface.link) else { continue };
             while let Ok(packet) = handle.next_packet() {
                 // Precision::Nano: libpcap puts nanoseconds where microseconds stand.
-                let at = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec + offset;
+                let wall = Instant::from_nanos(packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec);
+                let at = offset.to_monotonic(wall);
                 let (wire_len, bytes) = (packet.header.len, packet.data);
                 let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
                 let outgoing = self.own.contains(&segment.source().ip()) && !segment.source().ip().is_loopback();
@@ -327,14 +329,4 @@ fn own_addresses() -> HashSet<IpAddr> {
         v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
     };
     nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(ip).collect()
-}
-
-/// `CLOCK_MONOTONIC` now, in nanoseconds.
-pub fn monotonic() -> i64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| Duration::from(t).as_nanos() as i64)
-}
-
-/// The wall clock now, in nanoseconds since the epoch.
-pub fn wall() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }

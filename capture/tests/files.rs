@@ -36,7 +36,7 @@ fn simple(big: bool, wire_len: u32, captured: &[u8]) -> Vec<u8> {
     block(big, 3, &[word(big, wire_len), captured.to_vec()].concat())
 }
 
-/// Number, time and whether it is known, bytes, length on the wire.
+/// Number, time (nanoseconds since the epoch) and whether it is known, bytes, length on the wire.
 type Read = (u64, i64, bool, Vec<u8>, u32);
 
 fn read(bytes: Vec<u8>) -> (Vec<Read>, Option<Broken>) {
@@ -47,7 +47,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Read>, Option<Broken>) {
     };
     loop {
         match reader.next_frame() {
-            Ok(Some(f)) => frames.push((f.number, f.at, f.timed, f.bytes.to_vec(), f.wire_len)),
+            Ok(Some(f)) => frames.push((f.number, f.at.nanos(), f.timed, f.bytes.to_vec(), f.wire_len)),
             Ok(None) => return (frames, None),
             Err(broken) => return (frames, Some(broken)),
         }

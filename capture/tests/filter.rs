@@ -144,6 +144,7 @@ fn the_kernels_programs_were_built() {
 
 #[cfg(kernel_filter)]
 mod in_kernel {
+    use analysis::clock::Span;
     use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
     use capture::ends::{End, FlowName};
     use capture::file::Reader;
@@ -223,7 +224,8 @@ mod in_kernel {
         for (i, bytes) in frames.iter().enumerate() {
             let Some(pass) = gate.push(link, bytes, false) else { continue };
             let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
-            let frame = Frame { at: 0, wire_len: bytes.len() as u32, interface: 0, outgoing: false, link, bytes };
+            let at = Instant::from_nanos(0);
+            let frame = Frame { at, wire_len: bytes.len() as u32, interface: 0, outgoing: false, link, bytes };
             user.push(told(i, &Seen::decoded(frame, &segment, pass.from_client, pass.keep)));
         }
         let differ = user.iter().zip(&kernel).find(|(u, k)| u != k);
@@ -280,7 +282,7 @@ mod in_kernel {
         std::io::Write::write_all(&mut client, &vec![0x16; 4 << 20]).expect("the server reads");
         drop(client);
         assert_eq!(served.join().expect("it served"), 4 << 20);
-        let (mut syns, mut bytes, mut last) = (0, 0, 0);
+        let (mut syns, mut bytes, mut last) = (0, 0, Instant::MIN);
         filter.read(&mut |seen| {
             syns += u32::from(seen.syn());
             bytes += seen.frame.bytes.len();
@@ -289,7 +291,7 @@ mod in_kernel {
         let counted = filter.counters().expect("the maps are ours");
         // Loopback shows each packet leaving and coming; the client's SYN counts only as it comes.
         assert_eq!((syns, counted.connections, counted.late), (3, 1, 0), "{counted:?}");
-        assert!(last > 0 && bytes > 64 << 10 && bytes < 512 << 10, "{bytes} bytes passed");
+        assert!(last > Instant::from_nanos(0) && bytes > 64 << 10 && bytes < 512 << 10, "{bytes} bytes passed");
         filter.detach("lo");
         assert!(!filter.attached("lo"));
     }
@@ -349,6 +351,6 @@ mod in_kernel {
             [(EventKind::Opened, None), (EventKind::Read, Some(thread)), (EventKind::Wrote, Some(thread))],
             "{told:?}"
         );
-        assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > 0), "{told:?}");
+        assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at) && told.iter().any(|e| e.cpu > Span::ZERO), "{told:?}");
     }
 }

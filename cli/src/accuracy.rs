@@ -106,7 +106,7 @@ impl Sum {
         }
         let missed = outcome.record.expectations.iter().filter(|e| !e.held);
         self.missed.extend(missed.map(|e| format!("{}: {} ({what})", e.evidence, e.seen)));
-        self.errors.extend(score(outcome).iter().map(|s| (s.attributed - s.injected).abs()));
+        self.errors.extend(score(outcome).iter().map(|s| (s.attributed_ms - s.injected_ms).abs()));
         grade
     }
 

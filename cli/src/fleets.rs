@@ -62,7 +62,7 @@ type Probing = (Arc<Reports>, JoinHandle<Result<(), WatchError>>);
 fn watching(spool: Option<&Path>, stop: &Arc<AtomicBool>, log: &Log) -> Result<Probing, Failure> {
     let folder = spool.map(|spool| spool.join("watch"));
     let clock = Steady::start();
-    let reports = Arc::new(Reports::open(folder.clone(), move || clock.now().nanos(), log)?);
+    let reports = Arc::new(Reports::open(folder.clone(), move || clock.now(), log)?);
     let (keeper, teller, waiter) = (Arc::clone(&reports), Arc::clone(&reports), Arc::clone(&reports));
     let said = Arc::clone(log);
     let outlet = Outlet {

@@ -26,7 +26,9 @@ use crate::{beginning, exit, logging, saying};
 /// If the check file is wrong or the watcher cannot go on.
 pub fn watch(args: &Watch) -> Result<u8, Box<dyn Error>> {
     if let Some(WatchAsk::Init { file, target }) = &args.ask {
-        return beginning::write(file, &watch::init::text(target).map_err(|wrong| wrong.what)?, &|file| format!("whostalled watch {file}"));
+        return beginning::write(file, &watch::init::text(target).map_err(|wrong| wrong.what)?, &|file| {
+            format!("whostalled watch {file}")
+        });
     }
     if args.schema {
         saying::line(serde_json::to_string_pretty(&schema())?)?;

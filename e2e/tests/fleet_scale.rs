@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use analysis::clock::Instant as Stamp;
 use e2e::checks::Checks;
 use e2e::http::{Http, total};
 use e2e::ports::free_port;
@@ -130,7 +131,7 @@ fn one_server_and_one_controller_carry_many_agents() {
     let quiet: Log = Arc::new(|_| {});
     let connecting = Instant::now();
     for n in 0..agents {
-        let reports = Arc::new(Reports::open(None, now_ns, &quiet).expect("memory"));
+        let reports = Arc::new(Reports::open(None, || Stamp::from_nanos(now_ns()), &quiet).expect("memory"));
         let server = Server::new(&url, None).expect("an address");
         let (stop, quiet, name) = (Arc::clone(&stop), Arc::clone(&quiet), format!("agent-{n}").parse().expect("a name"));
         let reporting = Arc::clone(&reports);

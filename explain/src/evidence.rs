@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::PathBuf;
 
+use analysis::clock::Instant;
 use capture::Captured;
 use capture::evidence::Evidence;
 use capture::live::Losses;
@@ -55,7 +56,7 @@ pub fn write(mut selection: Selection, paths: &[PathBuf], out: impl Write) -> st
     let mut interfaces: HashMap<(usize, u32), usize> = HashMap::new();
     let mut losses: Vec<Losses> = Vec::new();
     let mut set = Set::open(paths, None);
-    let mut last_at = 0;
+    let mut last_at = Instant::from_nanos(0);
     while let Some((capture, frame)) = set.next_frame() {
         if selection.packets.binary_search(&frame.number).is_err() {
             continue;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use analysis::clock::Span;
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::Label as Known;
 use ipnet::IpNet;
@@ -49,8 +49,8 @@ pub struct Filter {
     pub hosts: Vec<Host>,
     /// Verdicts.
     pub verdicts: Vec<Label>,
-    /// Begun at this time (nanoseconds since the epoch) or later.
-    pub since: Option<i64>,
+    /// Begun at this time or later, on the clock of the capture or the program.
+    pub since: Option<Instant<Unplaced>>,
 }
 
 impl Filter {
@@ -80,8 +80,8 @@ impl Filter {
 
 /// What conditions are about.
 pub(crate) struct Facts<'a> {
-    /// When it began, in nanoseconds since the epoch.
-    pub(crate) started: Option<i64>,
+    /// When it began.
+    pub(crate) started: Option<Instant<Unplaced>>,
     /// How long it took.
     pub(crate) total: Option<Span>,
     /// Both ends, as far as they are known.
@@ -173,11 +173,11 @@ impl Label {
 ///
 /// # Errors
 /// Says what can be written.
-pub fn moment(text: &str, now: Timestamp) -> Result<i64, Error> {
+pub fn moment(text: &str, now: Timestamp) -> Result<Instant<Unplaced>, Error> {
     let at = text.parse::<Timestamp>().ok();
     let before = || text.parse::<SignedDuration>().ok().and_then(|ago| now.checked_sub(ago).ok());
     let nanos = at.or_else(before).and_then(|at| i64::try_from(at.as_nanosecond()).ok());
-    nanos.ok_or_else(|| Error::Moment(text.to_owned()))
+    nanos.map(Instant::from_nanos).ok_or_else(|| Error::Moment(text.to_owned()))
 }
 
 /// Reads a length of time (`200ms`, `1.5s`).
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn times_and_spans() {
         let now = "2026-11-25T04:00:00Z".parse::<Timestamp>().expect("a timestamp");
-        let nanos = |text: &str| moment(text, now).expect("a moment");
-        assert_eq!(nanos("10m"), nanos("2026-11-25T03:50:00Z"));
-        assert_eq!(nanos("2026-11-25T05:50:00+02:00"), nanos("10m"));
+        let at = |text: &str| moment(text, now).expect("a moment");
+        assert_eq!(at("10m"), at("2026-11-25T03:50:00Z"));
+        assert_eq!(at("2026-11-25T05:50:00+02:00"), at("10m"));
         assert_eq!(span("1.5s"), Ok(Span::from_millis(1_500)));
         assert!(span("fast").is_err() && span("-5ms").is_err() && moment("yesterday", now).is_err());
     }

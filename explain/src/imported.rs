@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use analysis::clock::Span;
+use analysis::clock::{Instant, Span};
 use analysis::conversation::app;
 use analysis::judging::policy;
 use analysis::judging::verdict::{Judgement, Reading};
@@ -157,7 +157,7 @@ impl Judging<'_> {
             None => (Span::ZERO, None),
         };
         let facts = Facts {
-            started: request.when.map(|when| when.ns),
+            started: request.when.map(|when| Instant::from_nanos(when.ns)),
             total: verdict.map(|_| total),
             ends: [request.client, request.server].map(|end| (end.ip, end.port)),
             name: request.host.as_deref(),

@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 
 use foldhash::HashMap;
 
-use analysis::clock::{Instant, Unplaced};
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::conversation::handshake::same_bytes;
 use analysis::tcp::flow::{Side, View};
 
 /// Bytes of views that wait for their partners.
 const MOST_HELD: usize = 24 << 20;
-/// A view waits until every observer's capture is this many nanoseconds further: longer than an idle handshake lives.
-const PATIENCE: i64 = 100_000_000_000;
+/// A view waits until every observer's capture is so much further: longer than an idle handshake lives.
+const PATIENCE: Span = Span::from_millis(100_000);
 
 /// One connection, seen by each of some observers once.
 pub struct Group {
@@ -47,8 +47,8 @@ impl Group {
         self.views.iter().map(|(_, view)| view.held()).sum()
     }
 
-    fn last_at(&self) -> i64 {
-        self.views.iter().filter_map(|(_, v)| v.last_at()).map(Instant::nanos).max().unwrap_or(0)
+    fn last_at(&self) -> Instant<Unplaced> {
+        self.views.iter().filter_map(|(_, v)| v.last_at()).max().unwrap_or_default()
     }
 }
 
@@ -86,14 +86,14 @@ impl WaitingRoom {
 
     /// A group that has waited long enough, `now` being the time that every observer's capture has reached, or that must go
     /// because memory is short.
-    pub fn overdue(&mut self, now: i64) -> Option<Group> {
+    pub fn overdue(&mut self, now: Instant<Unplaced>) -> Option<Group> {
         loop {
             match self.groups.front()? {
                 None => {
                     self.groups.pop_front();
                     self.front += 1;
                 }
-                Some(group) if self.held > MOST_HELD || group.last_at().saturating_add(PATIENCE) < now => {
+                Some(group) if self.held > MOST_HELD || group.last_at() + PATIENCE < now => {
                     return self.take(self.front);
                 }
                 Some(_) => return None,

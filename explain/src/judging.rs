@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use analysis::clock::{Client, Span};
+use analysis::clock::{Client, Instant, Span, Unplaced};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::walk;
 use analysis::judging::ledger::{self, Missing, Owner};
@@ -56,8 +56,8 @@ pub enum NotJudged {
 pub struct Finding {
     /// Its number, from 1.
     pub id: u64,
-    /// When its first packet was captured, in nanoseconds since the epoch.
-    pub started: i64,
+    /// When its first packet was captured, on the clock of the capture that shows it.
+    pub started: Instant<Unplaced>,
     /// The handshake and where it was seen from.
     pub placed: Placed,
     /// What was read and judged, or why not.
@@ -85,7 +85,7 @@ const MOST_CONNECTING: usize = 16;
 
 struct Shelved {
     id: u64,
-    started: i64,
+    started: Instant<Unplaced>,
     between: Between,
     random: Option<[u8; 32]>,
     placed: Placed,
@@ -251,10 +251,10 @@ fn parts(seen: Seen) -> [Part; 2] {
     }
 }
 
-fn first_at(h: &Handshake) -> i64 {
+fn first_at(h: &Handshake) -> Instant<Unplaced> {
     let client = h.client.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
     let edge = h.edge.iter().flat_map(|v| v.packets.first()).map(|p| p.at.nanos());
-    client.chain(edge).next().unwrap_or(0)
+    client.chain(edge).next().map(Instant::from_nanos).unwrap_or_default()
 }
 
 fn read(placed: &Placed) -> Result<Readings, NotJudged> {

@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
     }
 
     fn look_round(&mut self, sink: &mut dyn Sink) -> ControlFlow<()> {
-        let now = self.observers.iter().map(Observer::now).min().unwrap_or(0);
+        let now = self.observers.iter().map(Observer::now).min().unwrap_or_default();
         while let Some(group) = self.waiting.overdue(now) {
             self.group(group, sink)?;
         }
@@ -269,7 +269,8 @@ impl<'a> Run<'a> {
                 _ => h.edge.as_ref().map(|v| v.endpoints),
             };
             if let (Some(observer), Some(endpoints)) = (observer, endpoints) {
-                h.too_big[end] = self.observers[observer].too_big(endpoints, end == 0);
+                let told = self.observers[observer].too_big(endpoints, end == 0);
+                h.too_big[end] = told.into_iter().map(|(at, packet)| (at.nanos(), packet)).collect();
             }
         }
         let d = &h.dialogue;
@@ -279,12 +280,12 @@ impl<'a> Run<'a> {
             h.client_pulse = self.observers[observer].pulse(first.at, last.at);
         }
         let alone = match (&h.client, &h.edge) {
-            (Some(view), None) => view.packets.last().map(|last| last.at.nanos()),
-            (None, Some(view)) => view.packets.last().map(|last| last.at.nanos()),
+            (Some(view), None) => view.packets.last().map(|last| Instant::from_nanos(last.at.nanos())),
+            (None, Some(view)) => view.packets.last().map(|last| Instant::from_nanos(last.at.nanos())),
             _ => None,
         };
         let observer = placed.client_observer.or(placed.edge_observer);
-        h.watched_until = alone.zip(observer).map(|(last, observer)| self.observers[observer].went_on(last));
+        h.watched_until = alone.zip(observer).map(|(last, observer)| self.observers[observer].went_on(last).nanos());
         if let (Some(observer), Some(view), Some(flight), Some(finished)) =
             (placed.client_observer, &h.client, d.server_flight, d.client_finished)
             && let Some((came, went)) = long_silence(view, Side::Client, flight.end, finished.end)

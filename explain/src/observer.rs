@@ -56,7 +56,7 @@ pub enum Meant {
 /// The path's word that a packet was too big for it.
 #[derive(Clone, Copy, Debug)]
 struct TooBig {
-    at: i64,
+    at: Instant<Unplaced>,
     packet: u64,
     from: SocketAddr,
     to: SocketAddr,
@@ -74,11 +74,11 @@ pub struct Observer {
     /// The first frame whose time nobody knows.
     untimed_from: Option<u64>,
     /// Time of the latest frame.
-    now: i64,
+    now: Instant<Unplaced>,
     /// When any frame came, but for those close behind another.
-    pulse: VecDeque<i64>,
+    pulse: VecDeque<Instant<Unplaced>>,
     /// From when on the next frame is a beat.
-    next_beat: i64,
+    next_beat: Instant<Unplaced>,
     /// Who was told lately that a packet was too big.
     too_big: VecDeque<TooBig>,
     /// Name lookups, on the client's clock if this observer stands at one.
@@ -119,24 +119,24 @@ impl Observer {
             self.pulse.pop_front();
         }
         self.pulse.push_back(self.now);
-        self.next_beat = self.now.saturating_add(BEAT.nanos());
+        self.next_beat = self.now + BEAT;
     }
 
     /// The pulse from a moment on: beats come in order, whatever frames do.
-    fn beats_since(&self, from: i64) -> impl Iterator<Item = &i64> {
+    fn beats_since(&self, from: Instant<Unplaced>) -> impl Iterator<Item = &Instant<Unplaced>> {
         self.pulse.range(self.pulse.partition_point(|at| *at < from)..)
     }
 
     /// The moments in `[from, to]` at which any frame came, those close together taken for one.
     pub fn pulse<D: Domain>(&self, from: Instant<D>, to: Instant<D>) -> Vec<Instant<D>> {
-        let within = self.beats_since(from.nanos()).take_while(|at| **at <= to.nanos());
-        within.map(|at| Instant::from_nanos(*at)).collect()
+        let within = self.beats_since(Instant::from_nanos(from.nanos())).take_while(|at| at.nanos() <= to.nanos());
+        within.map(|at| Instant::from_nanos(at.nanos())).collect()
     }
 
     /// Until when the capture went on behind a moment, without a pause in which nobody can tell whether it did.
-    pub fn went_on(&self, from: i64) -> i64 {
+    pub fn went_on(&self, from: Instant<Unplaced>) -> Instant<Unplaced> {
         let behind = self.beats_since(from).chain([&self.now].into_iter().filter(|now| **now >= from));
-        behind.fold(from, |last, at| if at - last <= LONGEST_PAUSE.nanos() { *at } else { last })
+        behind.fold(from, |last, at| if *at - last <= LONGEST_PAUSE { *at } else { last })
     }
 
     /// A frame that is not just TCP in IP in Ethernet.
@@ -157,7 +157,7 @@ impl Observer {
             }
             Ok(Transport::Udp(datagram)) => {
                 if datagram.source.port() == 53 || datagram.destination.port() == 53 {
-                    let at: Instant<Client> = Instant::from_nanos(frame.at);
+                    let at: Instant<Client> = Instant::from_nanos(frame.at.nanos());
                     self.lookups.push(at, frame.number, datagram.source, datagram.destination, datagram.payload);
                     self.lookups.keep(MOST_LOOKUPS);
                 }
@@ -197,7 +197,7 @@ impl Observer {
     /// Takes a segment, of which pieces came in the frames `earlier` too.
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>, earlier: &[u64]) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
-        let slot = self.table.push(Instant::from_nanos(frame.at), frame.number, segment)?;
+        let slot = self.table.push(frame.at, frame.number, segment)?;
         let view = self.table.view(slot)?;
         if !earlier.is_empty() {
             view.note_pieces(frame.number, earlier.to_vec());
@@ -213,8 +213,8 @@ impl Observer {
         }
     }
 
-    /// Time of the latest frame, in nanoseconds since the epoch.
-    pub fn now(&self) -> i64 {
+    /// Time of the latest frame.
+    pub fn now(&self) -> Instant<Unplaced> {
         self.now
     }
 
@@ -224,7 +224,7 @@ impl Observer {
     }
 
     /// When and in which frames an end of a connection was told that its packets are too big.
-    pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<(i64, u64)> {
+    pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<(Instant<Unplaced>, u64)> {
         let (from, to) = if client { (ends.client, ends.server) } else { (ends.server, ends.client) };
         self.too_big.iter().filter(|t| (t.from, t.to) == (from, to)).map(|t| (t.at, t.packet)).collect()
     }
@@ -285,7 +285,7 @@ impl Observer {
     #[inline(always)]
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         // A look at the oldest costs as much as a lookup: now and then is often enough.
-        if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(Instant::from_nanos(self.now)) } else { None }
+        if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(self.now) } else { None }
     }
 
     /// What is left at the end of the capture.
@@ -320,9 +320,9 @@ impl Observer {
         let silent = view.packets.iter().all(|p| p.is_empty()) && begins(view);
         if silent && (TLS_PORTS.contains(&port) || self.tls_ports.contains(&port)) {
             let closed = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
-            let first = view.packets.first().map_or(self.now, |p| p.at.nanos());
+            let first = view.packets.first().map_or(self.now, |p| p.at);
             // One that nobody closed goes on as long as the capture does.
-            let until = view.last_at().filter(|_| closed).map_or(self.now, |at| at.nanos());
+            let until = view.last_at().filter(|_| closed).unwrap_or(self.now);
             let connected = view.syns(Side::Server).next().is_some();
             // A spare connection, that its client closed without a word: nobody waited for anything on it.
             let unused = view.sent_by(Side::Client).any(|p| (p.flags.fin() || p.flags.rst()) && p.start() == 0);
@@ -330,7 +330,7 @@ impl Observer {
                 self.counts.port_checks += 1;
                 return Meant::Perhaps;
             }
-            if until - first >= PORT_CHECK.nanos() || !connected {
+            if until - first >= PORT_CHECK || !connected {
                 return Meant::Tls;
             }
             self.counts.port_checks += u64::from(closed);

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
+use analysis::clock::{Instant, Unplaced};
 use analysis::judging::sentence::{Citation, explain};
 use analysis::key::Key;
 use capture::file::{Broken, WAY_OUT};
@@ -33,7 +34,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         format: FORMAT,
         id: finding.id,
         started: timestamp(finding.started),
-        started_ns: finding.started,
+        started_ns: finding.started.nanos(),
         client: h.endpoints.client.to_string(),
         server: h.endpoints.server.to_string(),
         server_name: h.dialogue.server_name.clone(),
@@ -67,7 +68,8 @@ fn notes(finding: &Finding) -> Vec<String> {
 }
 
 /// A capture's time as people write it.
-pub fn timestamp(nanos: i64) -> String {
+pub fn timestamp(at: Instant<Unplaced>) -> String {
+    let nanos = at.nanos();
     Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(|_| format!("{nanos} ns"), |t| format!("{t:.6}"))
 }
 

@@ -193,7 +193,7 @@ fn filters_admit_what_they_say() {
     assert_eq!(count(Filter { names: vec!["other.test".parse().expect("a name")], ..Filter::default() }), 0);
     assert_eq!(count(Filter { hosts: vec!["198.51.100.2:443".parse().expect("a host")], ..Filter::default() }), 4);
     assert_eq!(count(Filter { verdicts: vec!["slow".parse().expect("a label")], ..Filter::default() }), 1);
-    assert_eq!(count(Filter { since: Some(i64::MAX), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { since: Some(analysis::clock::Instant::from_nanos(i64::MAX)), ..Filter::default() }), 0);
 }
 
 #[test]

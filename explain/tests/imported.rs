@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use analysis::clock::Span;
+use analysis::clock::{Instant, Span};
 use records::imported::{ImportReport, ImportedRecord};
 use whostalled_explain::filter::Filter;
 use whostalled_explain::imported::{Options, Source, explain, sniff};
@@ -52,7 +52,7 @@ fn filters_admit_by_what_is_known() {
     assert_eq!(with(Filter { hosts: vec!["192.0.2.0/24".parse().expect("a network")], ..Filter::default() }), 3);
     assert_eq!(with(Filter { names: vec!["*.example.com".parse().expect("a name")], ..Filter::default() }), 1);
     assert_eq!(with(Filter { verdicts: vec!["unjudged".parse().expect("a label")], ..Filter::default() }), 1);
-    assert_eq!(with(Filter { since: Some(0), ..Filter::default() }), 3, "curl's times have no date");
+    assert_eq!(with(Filter { since: Some(Instant::default()), ..Filter::default() }), 3, "curl's times have no date");
 }
 
 #[test]

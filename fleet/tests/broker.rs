@@ -223,7 +223,7 @@ fn a_bundle_larger_than_a_message_arrives_and_is_kept_until_it_is_stored() {
     until("the agent is there", || fleet.meant("fra").is_ok());
     let mut there = fleet.open(&name("fra"), "there", true, &GO_ON).expect("it opens");
     assert_eq!(there.hello().name, "there");
-    assert!(there.ahead().is_some_and(|ahead| ahead.ns.abs() <= ahead.error_ns), "it is the same clock");
+    assert!(there.ahead().is_some_and(|ahead| ahead.by.abs() <= ahead.error), "it is the same clock");
     let kept = || std::fs::read_dir(spool.path()).expect("the spool").count();
     for number in 1..=2 {
         let bundle = batch(&mut there, number).expect("a bundle");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent::{BeforeTls, LogLine};
+use analysis::clock::{Instant, Unplaced};
 use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -182,7 +183,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::Server
         peer,
         accepted_ns,
         finished_ns: result.is_ok().then_some(ended),
-        handshake_ms: (ended - accepted_ns) as f64 / 1e6,
+        handshake_ms: (ended - accepted_ns).millis(),
         error: result.as_ref().err().map(ToString::to_string),
     };
     if line.handshake_ms >= config.slow_ms {
@@ -207,6 +208,6 @@ fn append<T: Serialize>(path: &PathBuf, value: &T) {
     }
 }
 
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+fn now() -> Instant<Unplaced> {
+    Instant::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64))
 }

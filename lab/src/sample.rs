@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent::{Sampled, Trace};
+use analysis::clock::{Instant, Span, Unplaced};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// Time between samples.
@@ -118,7 +119,7 @@ impl Drop for Sampler {
 }
 
 impl Watched {
-    fn sample(&mut self, pid: u32, round: u64, steal: u64) {
+    fn sample(&mut self, pid: u32, round: u64, steal: Span) {
         if self.observed.ended {
             return;
         }
@@ -175,11 +176,11 @@ impl Watched {
 
 impl Thread {
     /// Counters first, clock after: the sample is never older than it says.
-    fn read(&self, steal: u64) -> Option<Sampled> {
+    fn read(&self, steal: Span) -> Option<Sampled> {
         let schedstat = read(&self.schedstat)?;
         let mut counters = schedstat.split_whitespace();
-        let cpu_ns = counters.next()?.parse().ok()?;
-        let run_delay_ns = counters.next()?.parse().ok()?;
+        let cpu_ns = Span::from_nanos(counters.next()?.parse().ok()?);
+        let run_delay_ns = Span::from_nanos(counters.next()?.parse().ok()?);
         let at_ns = now();
         let stat = read(&self.stat)?;
         let state = stat[stat.rfind(')')? + 1..].trim_start().chars().next()?;
@@ -247,14 +248,14 @@ pub fn listening(pid: u32, port: u16) -> bool {
     ["tcp", "tcp6"].iter().flat_map(|t| sockets(pid, t)).any(|(p, listening)| listening && p == port)
 }
 
-/// Nanoseconds that the hypervisor kept from this machine since boot.
-pub fn steal() -> u64 {
+/// What the hypervisor kept from this machine since boot.
+pub fn steal() -> Span {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     // "cpu user nice system idle iowait irq softirq steal …" in hundredths of a second (USER_HZ).
-    let ticks: Option<u64> = text.lines().next().and_then(|l| l.split_whitespace().nth(8)?.parse().ok());
-    ticks.unwrap_or(0) * 10_000_000
+    let ticks: Option<i64> = text.lines().next().and_then(|l| l.split_whitespace().nth(8)?.parse().ok());
+    Span::from_millis(ticks.unwrap_or(0) * 10)
 }
 
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+fn now() -> Instant<Unplaced> {
+    Instant::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use analysis::clock::{Client, Instant};
 use analysis::conversation::host::HostTrace;
-use analysis::conversation::socket::{Arrival, Connect, Exchange, Message, SocketTrace};
+use analysis::conversation::socket::{Arrival, Connect, Exchange, Message};
 use analysis::judging::ledger::Phase;
 use futures_util::future::BoxFuture;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};

@@ -73,8 +73,8 @@ pub(crate) async fn begin(address: SocketAddr, source: Option<IpAddr>) -> io::Re
 }
 
 fn connected(stream: TcpStream, address: SocketAddr, began: Instant<Client>, clock: &Clock) -> Connected {
-    let TcpInfo { rtt_us, total_retrans, .. } = tcp_info(&stream).unwrap_or_default();
-    let round_trip = (rtt_us > 0).then(|| Span::from_micros(i64::from(rtt_us)));
+    let TcpInfo { rtt, total_retrans, .. } = tcp_info(&stream).unwrap_or_default();
+    let round_trip = (rtt > Span::ZERO).then_some(rtt);
     let connect = Connect { began, round_trip, repeated: total_retrans, done: Some(clock.now()) };
     Connected { stream, address, connect }
 }

@@ -10,10 +10,22 @@ use x509_parser::asn1_rs::{Any, Enumerated, FromDer, GeneralizedTime, OctetStrin
 pub struct Staple {
     /// Of the certificate.
     pub status: Status,
-    /// When that was known to be so, in seconds since the epoch.
-    pub this_update: Option<i64>,
+    /// When that was known to be so.
+    pub this_update: Option<ResponderTime>,
     /// When there is to be newer word.
-    pub next_update: Option<i64>,
+    pub next_update: Option<ResponderTime>,
+}
+
+/// A second (UTC) by the clock of whoever signed the answer, counted from the Unix epoch. In JSON it is that number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResponderTime(i64);
+
+impl ResponderTime {
+    /// Seconds since the Unix epoch.
+    pub const fn unix_seconds(self) -> i64 {
+        self.0
+    }
 }
 
 /// What is known of a certificate.
@@ -84,10 +96,10 @@ fn answer(der: &[u8]) -> Option<Staple> {
     };
     let (rest, this_update) = GeneralizedTime::from_der(rest).ok()?;
     let next_update = Any::from_der(rest).ok().filter(|(_, any)| any.tag() == Tag(0));
-    let next_update = next_update.and_then(|(_, any)| seconds(&GeneralizedTime::from_der(any.data).ok()?.1));
-    Some(Staple { status, this_update: seconds(&this_update), next_update })
+    let next_update = next_update.and_then(|(_, any)| second(&GeneralizedTime::from_der(any.data).ok()?.1));
+    Some(Staple { status, this_update: second(&this_update), next_update })
 }
 
-fn seconds(time: &GeneralizedTime) -> Option<i64> {
-    Some(time.utc_datetime().ok()?.unix_timestamp())
+fn second(time: &GeneralizedTime) -> Option<ResponderTime> {
+    Some(ResponderTime(time.utc_datetime().ok()?.unix_timestamp()))
 }

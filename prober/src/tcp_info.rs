@@ -5,11 +5,13 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use analysis::clock::Span;
+
 /// The fields read here.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TcpInfo {
-    /// Smoothed round trip in microseconds; right behind the TCP handshake, that one's.
-    pub rtt_us: u32,
+    /// Smoothed round trip, in whole microseconds; right behind the TCP handshake, that one's.
+    pub rtt: Span,
     /// Segments sent again since the connection began, SYN included.
     pub total_retrans: u32,
     /// Segments that arrived before an earlier one; absent before Linux 5.4.
@@ -27,7 +29,7 @@ pub fn tcp_info(socket: impl AsFd) -> Option<TcpInfo> {
     };
     (done == 0).then_some(())?;
     let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(..len as usize)?.get(at..at + 4)?.try_into().ok()?));
-    Some(TcpInfo { rtt_us: word(68)?, total_retrans: word(100)?, rcv_ooopack: word(224) })
+    Some(TcpInfo { rtt: Span::from_micros(i64::from(word(68)?)), total_retrans: word(100)?, rcv_ooopack: word(224) })
 }
 
 #[cfg(test)]
@@ -40,7 +42,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
         let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("loopback answers");
         let info = tcp_info(&stream).expect("TCP_INFO exists since Linux 2.4");
-        assert!(info.rtt_us > 0 && info.rtt_us < 1_000_000, "{info:?}");
+        assert!(info.rtt > Span::ZERO && info.rtt < Span::from_millis(1_000), "{info:?}");
         assert_eq!(info.total_retrans, 0);
         assert!(tcp_info(std::fs::File::open("/dev/null").expect("it exists")).is_none(), "not a socket");
     }

@@ -41,7 +41,7 @@ fn sign(s: &TcpSegment<'_>) -> (Sign, Place) {
     ((s.source(), s.destination(), s.ack, s.options.tsval(), flags), Place { seq: s.seq, len: s.len, ip_id: s.ip_id })
 }
 
-fn each(path: &str, mut each: impl FnMut(u64, i64, &TcpSegment<'_>)) -> Result<u64, String> {
+fn each(path: &str, mut each: impl FnMut(u64, Instant<Unplaced>, &TcpSegment<'_>)) -> Result<u64, String> {
     let mut reader = Reader::open(path.as_ref(), None).map_err(|e| e.to_string())?;
     loop {
         match reader.next_frame() {
@@ -113,7 +113,6 @@ fn main() -> Result<(), String> {
         if !spoke.contains(&FlowName::of(segment.source(), segment.destination())) {
             return;
         }
-        let at = Instant::from_nanos(at);
         let Some(slot) = table.push(at, number, segment) else { return };
         signs.insert(number, sign(segment));
         let over = table.view(slot).is_some_and(|v| v.progress() != analysis::conversation::settle::Progress::Going);

@@ -1,9 +1,10 @@
 //! Which triggers are worth a file: each flow once, each network its share, all together no more than the disk should bear.
 //!
-//! Pure: times are arguments. One noisy client takes its own tokens, not those of others.
+//! Pure: times are arguments, each the time since the recorder began. One noisy client takes its own tokens, not those of others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use capture::ends::FlowName;
 use foldhash::fast::RandomState;
@@ -14,8 +15,8 @@ use lru::LruCache;
 const MOST_NETWORKS: usize = 16_384;
 /// Flows remembered.
 const MOST_FLOWS: usize = 65_536;
-/// A flow asked for again within so many seconds is the same one.
-const SAME_FLOW: f64 = 60.0;
+/// A flow asked for again within so long is the same one.
+const SAME_FLOW: Duration = Duration::from_secs(60);
 
 /// How much is let through.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -50,12 +51,12 @@ impl Refused {
 
 struct Bucket {
     tokens: f64,
-    at: f64,
+    at: Duration,
 }
 
 impl Bucket {
-    fn refill(&mut self, now: f64, rate: Rate) {
-        self.tokens = (self.tokens + (now - self.at).max(0.0) * rate.per_second).min(rate.burst);
+    fn refill(&mut self, now: Duration, rate: Rate) {
+        self.tokens = (self.tokens + now.saturating_sub(self.at).as_secs_f64() * rate.per_second).min(rate.burst);
         self.at = now;
     }
 }
@@ -66,7 +67,7 @@ pub struct Admission {
     network: Rate,
     bucket: Bucket,
     networks: LruCache<IpNet, Bucket, RandomState>,
-    flows: LruCache<FlowName, f64, RandomState>,
+    flows: LruCache<FlowName, Duration, RandomState>,
 }
 
 impl Admission {
@@ -76,18 +77,18 @@ impl Admission {
         Self {
             all,
             network,
-            bucket: Bucket { tokens: all.burst, at: 0.0 },
+            bucket: Bucket { tokens: all.burst, at: Duration::ZERO },
             networks: LruCache::with_hasher(most(MOST_NETWORKS), RandomState::default()),
             flows: LruCache::with_hasher(most(MOST_FLOWS), RandomState::default()),
         }
     }
 
-    /// Whether a trigger for a client's flow is followed at `now` (seconds of any steady clock).
+    /// Whether a trigger for a client's flow is followed `now`.
     ///
     /// # Errors
     /// Says why it is not.
-    pub fn ask(&mut self, now: f64, client: IpAddr, flow: FlowName) -> Result<(), Refused> {
-        if self.flows.get(&flow).is_some_and(|before| now - before < SAME_FLOW) {
+    pub fn ask(&mut self, now: Duration, client: IpAddr, flow: FlowName) -> Result<(), Refused> {
+        if self.flows.get(&flow).is_some_and(|before| now.saturating_sub(*before) < SAME_FLOW) {
             return Err(Refused::Duplicate);
         }
         let rate = self.network;
@@ -122,7 +123,7 @@ mod tests {
 
     fn ask(admission: &mut Admission, now: f64, client: [u8; 4], port: u16) -> Result<(), Refused> {
         let client = SocketAddr::from((client, port));
-        admission.ask(now, client.ip(), FlowName::of(client, SocketAddr::from(([198, 51, 100, 1], 443))))
+        admission.ask(Duration::from_secs_f64(now), client.ip(), FlowName::of(client, SocketAddr::from(([198, 51, 100, 1], 443))))
     }
 
     fn admission() -> Admission {

@@ -3,6 +3,7 @@
 //! Pure: times are arguments. Each alert is about the edge, or about the path from one network.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::states::{Blame, Rule, State, Transition};
@@ -38,8 +39,8 @@ const LOSS: Culprit = Culprit::Side(Owner::Loss);
 /// Culprits that are the path.
 const PATH: [Culprit; 3] = [SLOW_PATH, LOSS, Culprit::Aborted(Owner::Path)];
 
-/// What is wrong by these sums.
-pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Blame> {
+/// What is wrong by the sums of a window.
+pub fn wrong(sums: &Sums, alerts: &Alerts, window: Duration) -> BTreeMap<Subject, Blame> {
     let enough = |bad: u64, all: u64| bad >= u64::from(alerts.least) && bad as f64 >= alerts.share * all as f64;
     let of = |slow: &BTreeMap<Culprit, u64>, culprits: &[Culprit]| -> u64 { culprits.iter().filter_map(|c| slow.get(c)).sum() };
     let blame = |culprit: Blamed, sentence: String| {
@@ -49,7 +50,7 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
     let mut found = BTreeMap::new();
     let bad = of(&sums.everywhere.slow, &EDGE);
     if enough(bad, sums.everywhere.all) {
-        let sentence = format!("{bad} handshakes were slow by the edge's own fault. {}.", sums.sentence(seconds));
+        let sentence = format!("{bad} handshakes were slow by the edge's own fault. {}.", sums.sentence(window));
         found.insert(Subject::Edge, blame(Blamed::Edge, sentence));
     }
     // Origins lie before the networks that belong to them.
@@ -59,7 +60,7 @@ pub fn wrong(sums: &Sums, alerts: &Alerts, seconds: i64) -> BTreeMap<Subject, Bl
             matches!(place, Place::Prefix(_, Some(origin)) if found.contains_key(&Subject::Path(Place::Origin(origin.clone()))));
         if enough(bad, *all) && !known {
             let culprit = if slow.get(&LOSS) > slow.get(&SLOW_PATH) { Blamed::Loss } else { Blamed::Path };
-            let (from, all_of_them) = (sums.say(place), sums.sentence(seconds));
+            let (from, all_of_them) = (sums.say(place), sums.sentence(window));
             let sentence = format!("{bad} of {all} handshakes from {from} were slow on the path. {all_of_them}.");
             found.insert(Subject::Path(place.clone()), blame(culprit, sentence));
         }
@@ -129,16 +130,17 @@ mod tests {
     }
 
     /// Plays a minute in rounds of 10 s; `each` gives the handshakes of a round.
-    fn play(rounds: i64, each: impl Fn(i64) -> Vec<(u8, Option<Culprit>)>) -> Vec<String> {
+    fn play(rounds: u64, each: impl Fn(u64) -> Vec<(u8, Option<Culprit>)>) -> Vec<String> {
         let (alerts, mut alarm, mut tally) = (Alerts::default(), Alarm::default(), Tally::default());
         let mut said = Vec::new();
         for round in 0..rounds {
-            let now = 1_000 + round * 10;
+            let (begun, window) = (UnixSeconds::from_secs(1_800_000_000), Duration::from_secs(60));
+            let now = Duration::from_secs(1_000 + round * 10);
             for (network, slow) in each(round) {
                 tally.count(now, places(network), slow);
             }
-            let sums = tally.sums(now, 60);
-            for (name, transition) in alarm.round(UnixSeconds::from_secs(now), &wrong(&sums, &alerts, 60), &alerts) {
+            let sums = tally.sums(now, window);
+            for (name, transition) in alarm.round(begun + now, &wrong(&sums, &alerts, window), &alerts) {
                 let what = match transition {
                     Transition::Fire(_) => "fire",
                     Transition::Change(..) => "change",

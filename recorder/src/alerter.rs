@@ -70,8 +70,7 @@ impl Alerter {
     /// Judges the sums of the last window.
     pub fn judge(&mut self, sums: &Sums) {
         let alerts = &self.config.alerts;
-        let seconds = alerts.window.0.as_secs() as i64;
-        let wrong = wrong(sums, alerts, seconds);
+        let wrong = wrong(sums, alerts, alerts.window.0);
         let said = self.alarm.round(UnixSeconds::now(), &wrong, alerts);
         let mut batch = Batch { retired: self.alarm.forget(), incidents: std::mem::take(&mut self.unsaved), ..Batch::default() };
         for (name, transition) in said {

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 
-use analysis::clock::{Edge, Instant, Span, Unplaced};
+use analysis::clock::{Domain, Edge, Instant, Span};
 use analysis::conversation::handshake::Handshake;
 use analysis::conversation::settle::Progress;
 use analysis::tcp::flow::{Endpoints, Side, View};
 use analysis::tcp::table::{FlowTable, Slot};
 use analysis::wire::packet::TcpSegment;
+use capture::clock::Monotonic;
 use explain::how::{How, Known};
 use explain::judging::{Finding, Judging, NotJudged, Opinion};
 use explain::placing::{Placed, Seen};
@@ -27,7 +28,7 @@ const PORT_CHECK: Span = Span::from_millis(1_000);
 
 /// Follows handshakes.
 pub struct Detector {
-    table: FlowTable<Unplaced>,
+    table: FlowTable<Monotonic>,
     judging: Judging,
     /// Connections to look at again, and when: those that may be over, and all others.
     soon: VecDeque<Look>,
@@ -36,7 +37,7 @@ pub struct Detector {
 }
 
 struct Look {
-    due: Instant<Unplaced>,
+    due: Instant<Monotonic>,
     slot: Slot,
     endpoints: Endpoints,
     client_isn: Option<u32>,
@@ -50,10 +51,9 @@ impl Default for Detector {
 }
 
 impl Detector {
-    /// Takes a segment that passed at `at` (nanoseconds of one steady clock); gives the handshake that it ended.
-    pub fn push(&mut self, at: i64, segment: &TcpSegment<'_>) -> Option<Finding> {
+    /// Takes a segment that passed at `at`; gives the handshake that it ended.
+    pub fn push(&mut self, at: Instant<Monotonic>, segment: &TcpSegment<'_>) -> Option<Finding> {
         self.packets += 1;
-        let at = Instant::from_nanos(at);
         let slot = self.table.push(at, self.packets, segment)?;
         let view = self.table.view(slot)?;
         let progress = view.progress();
@@ -76,8 +76,7 @@ impl Detector {
     }
 
     /// Handshakes that are over by now.
-    pub fn tick(&mut self, now: i64) -> Vec<Finding> {
-        let now = Instant::from_nanos(now);
+    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Finding> {
         let mut found = Vec::new();
         while let Some(look) = due(&mut self.soon, now) {
             if self.same(&look).is_some_and(|view| over(view)) {
@@ -103,7 +102,7 @@ impl Detector {
     /// Learns from a handshake that was quick.
     pub fn quick(&mut self, quick: &Quick) {
         if let Some(round_trip) = quick.round_trip {
-            self.judging.note_path(quick.client.ip(), quick.server.ip(), Span::from_nanos(round_trip));
+            self.judging.note_path(quick.client.ip(), quick.server.ip(), round_trip);
         }
     }
 
@@ -115,7 +114,7 @@ impl Detector {
         self.judging.opinion(placed)
     }
 
-    fn same(&mut self, look: &Look) -> Option<&mut View<Unplaced>> {
+    fn same(&mut self, look: &Look) -> Option<&mut View<Monotonic>> {
         let view = self.table.view(look.slot)?;
         (view.endpoints == look.endpoints && view.isn(Side::Client) == look.client_isn).then_some(view)
     }
@@ -125,7 +124,7 @@ impl Detector {
         self.judge(*view)
     }
 
-    fn judge(&mut self, mut view: View<Unplaced>) -> Option<Finding> {
+    fn judge(&mut self, mut view: View<Monotonic>) -> Option<Finding> {
         view.close();
         if !worth_judging(&view) {
             return None;
@@ -136,13 +135,13 @@ impl Detector {
 }
 
 /// The first look, if it is due.
-fn due(looks: &mut VecDeque<Look>, now: Instant<Unplaced>) -> Option<Look> {
+fn due(looks: &mut VecDeque<Look>, now: Instant<Monotonic>) -> Option<Look> {
     if looks.front()?.due > now { None } else { looks.pop_front() }
 }
 
 /// Whether a connection to a TLS port was a handshake, or meant to be one: not what was closed at once without a word (a port
 /// check), nor another protocol.
-fn worth_judging(view: &View<Unplaced>) -> bool {
+fn worth_judging(view: &View<Monotonic>) -> bool {
     if [Side::Client, Side::Server].iter().any(|side| view.half(*side).records.start().is_some()) {
         return true;
     }
@@ -153,8 +152,8 @@ fn worth_judging(view: &View<Unplaced>) -> bool {
     beheaded || silent && lasted >= PORT_CHECK
 }
 
-/// A connection as an edge's operator sees it.
-pub fn at_edge(view: View<Unplaced>) -> Placed {
+/// A connection as an edge's operator sees it: by whichever clock it was recorded, that is the edge's.
+pub fn at_edge<D: Domain>(view: View<D>) -> Placed {
     Placed {
         seen: Seen::EdgeEnd,
         how: Known::Of(How::Recorded),
@@ -167,7 +166,7 @@ pub fn at_edge(view: View<Unplaced>) -> Placed {
 }
 
 /// Whether a handshake has ended, well or not.
-fn over(view: &View<Unplaced>) -> bool {
+fn over(view: &View<Monotonic>) -> bool {
     let ended = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
     ended || view.dialogue().client_finished.is_some()
 }
@@ -177,7 +176,7 @@ trait Signs {
     fn may_be_over(&self, segment: &TcpSegment<'_>) -> bool;
 }
 
-impl Signs for View<Unplaced> {
+impl Signs for View<Monotonic> {
     fn may_be_over(&self, segment: &TcpSegment<'_>) -> bool {
         let protected =
             segment.len > 0 && segment.source() == self.endpoints.client && self.half(Side::Client).records.protected() > 0;

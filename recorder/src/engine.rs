@@ -10,13 +10,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use analysis::clock::{Instant as Stamp, Span};
 use analysis::key::{Key, Keys};
 use analysis::wire::packet::{Transport, decode};
 use capture::chains::Entry;
+use capture::clock::{Monotonic, WallOffset, monotonic};
 use capture::ends::FlowName;
 use capture::seen::{Counters, Frame, Seen};
 use capture::sockets::Event;
-use capture::tap::{monotonic, wall};
 use explain::judging::Finding;
 use jiff::Timestamp;
 use lru::LruCache;
@@ -180,10 +181,10 @@ impl Engine {
     fn quick(&mut self, quick: &Quick) {
         self.servers.put(quick.server, ());
         self.detector.quick(quick);
-        self.metrics.durations.observe(quick.duration as f64 / 1e9);
+        self.metrics.durations.observe(quick.duration.seconds());
         self.quick.inc();
         let places = self.places(quick.client.ip());
-        self.tally.count(self.begun.elapsed().as_secs() as i64, places, None);
+        self.tally.count(self.begun.elapsed(), places, None);
     }
 
     /// Time passes.
@@ -229,9 +230,9 @@ impl Engine {
         &self.memory
     }
 
-    /// The counts of the last so many seconds.
-    pub fn sums(&self, seconds: i64) -> Sums {
-        let mut sums = self.tally.sums(self.begun.elapsed().as_secs() as i64, seconds);
+    /// The counts of the last so long.
+    pub fn sums(&self, window: Duration) -> Sums {
+        let mut sums = self.tally.sums(self.begun.elapsed(), window);
         if let Some(names) = &self.context.names {
             let slow = sums.places.iter().filter(|(_, counts)| !counts.slow.is_empty());
             let named =
@@ -254,11 +255,6 @@ impl Engine {
         self.screen.under_way()
     }
 
-    /// Seconds since the beginning.
-    pub fn seconds(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
-    }
-
     /// The evidence on one flow.
     ///
     /// # Errors
@@ -271,13 +267,12 @@ impl Engine {
 
     /// All that memory has of the last so long, for whoever has time to make a file of it.
     pub fn last(&self, last: Duration) -> (Vec<Packet>, Provenance) {
-        let since = monotonic() - i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
-        (self.memory.since(since).map(Packet::from).collect(), self.provenance())
+        (self.memory.since(ago(last)).map(Packet::from).collect(), self.provenance())
     }
 
     /// What memory has, since `last` ago, of the flows that any of `keys` names; for whoever has time to make a file of it.
     pub fn flows(&self, last: Duration, keys: &Keys) -> (Vec<Packet>, Provenance) {
-        let since = monotonic() - i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
+        let since = ago(last);
         let named: HashSet<FlowName> =
             self.memory.since(since).filter(|entry| shows(entry, keys)).map(|entry| entry.flow).collect();
         let of_them = self.memory.since(since).filter(|entry| named.contains(&entry.flow));
@@ -287,7 +282,7 @@ impl Engine {
     /// The ends, client first, of the latest connection with this ClientHello.random.
     pub fn ends_of(&self, random: [u8; 32]) -> Option<(SocketAddr, SocketAddr)> {
         let keys: Keys = [Key::Random(random)].into_iter().collect();
-        let hello = self.memory.since(i64::MIN).filter(|entry| shows(entry, &keys)).last()?;
+        let hello = self.memory.since(Stamp::MIN).filter(|entry| shows(entry, &keys)).last()?;
         match decode(hello.link, hello.bytes) {
             Ok(Transport::Tcp(segment)) => Some((segment.source(), segment.destination())),
             _ => None,
@@ -302,7 +297,7 @@ impl Engine {
     fn provenance(&self) -> Provenance {
         let Counters { passed, syns, lost, syns_lost, .. } = self.counters;
         Provenance {
-            wall_offset: wall() - monotonic(),
+            wall_offset: WallOffset::now(),
             interfaces: self.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
@@ -328,7 +323,7 @@ impl Engine {
             Err(_) => ("unread", None),
         };
         self.metrics.handshakes.get_or_create(&ByCulprit { culprit: label.into() }).inc();
-        self.tally.count(self.begun.elapsed().as_secs() as i64, places.clone(), slow);
+        self.tally.count(self.begun.elapsed(), places.clone(), slow);
         if slow.is_none() {
             return;
         }
@@ -359,7 +354,7 @@ impl Engine {
         // A person who asks is not rationed.
         let admitted = match trigger.source {
             Source::Asked => Ok(()),
-            _ => self.admission.ask(self.seconds(), trigger.client.ip(), flow),
+            _ => self.admission.ask(self.begun.elapsed(), trigger.client.ip(), flow),
         };
         if let Err(refused) = admitted {
             self.outcome(&trigger, refused.name());
@@ -444,6 +439,11 @@ impl Engine {
             self.submit(new, replaces, made, Instant::now(), None);
         }
     }
+}
+
+/// When it was so long ago.
+fn ago(last: Duration) -> Stamp<Monotonic> {
+    monotonic() - Span::from(last)
 }
 
 /// Whether a packet shows that its flow is one of those.

@@ -12,6 +12,7 @@ use analysis::tcp::table::FlowTable;
 use analysis::tls::Dialogue;
 use analysis::wire::packet::{LinkType, TcpSegment, Transport, decode};
 use capture::Captured;
+use capture::clock::{Monotonic, WallOffset};
 use capture::ends::FlowName;
 use capture::evidence::Evidence;
 use capture::live::Losses;
@@ -41,8 +42,8 @@ pub struct FlowReport {
 /// What recorded the packets, and how: it belongs beside them.
 #[derive(Clone, Debug)]
 pub struct Provenance {
-    /// What to add to `CLOCK_MONOTONIC` for the wall clock's time.
-    pub wall_offset: i64,
+    /// What leads from the packets' times to the wall clock's.
+    pub wall_offset: WallOffset,
     /// Names of interfaces by number.
     pub interfaces: Vec<(u16, String)>,
     /// Handshake packets that the recorder received.
@@ -68,11 +69,9 @@ pub fn flow_report(
     provenance: &Provenance,
     threads: Option<&KernelView>,
 ) -> Option<FlowReport> {
-    let mut packets = last_connection(packets);
+    let packets = last_connection(packets);
     let begun = packets.first()?.at;
-    for packet in &mut packets {
-        packet.at += provenance.wall_offset;
-    }
+    let mut packets = on_wall_clock(packets, provenance);
     let view = view_of(&packets)?;
     let dialogue = view.dialogue();
     for packet in &mut packets {
@@ -108,12 +107,12 @@ pub fn flow_report(
 ///
 /// # Errors
 /// Never: a vector takes every write.
-pub fn bundle(mut packets: Vec<Packet>, provenance: &Provenance) -> std::io::Result<Vec<u8>> {
+pub fn bundle(packets: Vec<Packet>, provenance: &Provenance) -> std::io::Result<Vec<u8>> {
+    let mut packets = on_wall_clock(packets, provenance);
     // By flow and the number of its SYN: a port may be used again, and each connection's bytes count from its own.
     let mut syns: HashMap<FlowName, u32> = HashMap::new();
     let mut connections: HashMap<(FlowName, Option<u32>), Vec<usize>> = HashMap::new();
-    for (i, packet) in packets.iter_mut().enumerate() {
-        packet.at += provenance.wall_offset;
+    for (i, packet) in packets.iter().enumerate() {
         if let Some(segment) = segment(packet) {
             let flow = FlowName::of(segment.source(), segment.destination());
             if segment.flags.syn() && !segment.flags.ack() {
@@ -123,7 +122,7 @@ pub fn bundle(mut packets: Vec<Packet>, provenance: &Provenance) -> std::io::Res
         }
     }
     for places in connections.into_values() {
-        let own: Vec<Packet> = places.iter().map(|i| packets[*i].clone()).collect();
+        let own: Vec<Packet<Unplaced>> = places.iter().map(|i| packets[*i].clone()).collect();
         let Some(view) = view_of(&own) else { continue };
         let dialogue = view.dialogue();
         places.into_iter().for_each(|i| confine(&mut packets[i], &view, &dialogue));
@@ -148,7 +147,11 @@ pub fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
     packets
 }
 
-fn segment(packet: &Packet) -> Option<TcpSegment<'_>> {
+fn on_wall_clock(packets: Vec<Packet>, provenance: &Provenance) -> Vec<Packet<Unplaced>> {
+    packets.into_iter().map(|packet| packet.on_wall_clock(provenance.wall_offset)).collect()
+}
+
+fn segment<D>(packet: &Packet<D>) -> Option<TcpSegment<'_>> {
     match decode(packet.link, &packet.bytes) {
         Ok(Transport::Tcp(segment)) => Some(segment),
         _ => None,
@@ -156,10 +159,10 @@ fn segment(packet: &Packet) -> Option<TcpSegment<'_>> {
 }
 
 /// The connection, its packets numbered as the file will number them.
-fn view_of(packets: &[Packet]) -> Option<View<Unplaced>> {
+fn view_of(packets: &[Packet<Unplaced>]) -> Option<View<Unplaced>> {
     let mut table: FlowTable<Unplaced> = FlowTable::default();
     for (number, packet) in (1..).zip(packets) {
-        table.push(Instant::from_nanos(packet.at), number, &segment(packet)?);
+        table.push(packet.at, number, &segment(packet)?);
     }
     let mut view = table.into_views().into_iter().next()?;
     view.close();
@@ -167,7 +170,7 @@ fn view_of(packets: &[Packet]) -> Option<View<Unplaced>> {
 }
 
 /// Takes out of a packet what lies behind the handshake, or is 0-RTT data.
-fn confine(packet: &mut Packet, view: &View<Unplaced>, dialogue: &Dialogue) {
+fn confine(packet: &mut Packet<Unplaced>, view: &View<Unplaced>, dialogue: &Dialogue) {
     let Some(seen) = segment(packet) else { return };
     let from = if seen.source() == view.endpoints.client { Side::Client } else { Side::Server };
     let payload_at = (seen.payload.as_ptr() as usize).wrapping_sub(packet.bytes.as_ptr() as usize).min(packet.bytes.len());
@@ -203,14 +206,14 @@ fn early_data(from: Side, d: &Dialogue) -> Option<Range<i64>> {
 }
 
 /// "the server's program, since the first packet: established at 20.1 ms, read at 40.3 ms, wrote at 41.0 ms".
-fn server_side(events: &[(EventKind, i64)], begun: i64) -> String {
+fn server_side(events: &[(EventKind, Instant<Monotonic>)], begun: Instant<Monotonic>) -> String {
     let word = |kind| match kind {
         EventKind::Opened => "established",
         EventKind::Read => "read",
         EventKind::Wrote => "wrote",
     };
     let each: Vec<String> =
-        events.iter().map(|(kind, at)| format!("{} at {:.1} ms", word(*kind), (at - begun) as f64 / 1e6)).collect();
+        events.iter().map(|(kind, at)| format!("{} at {:.1} ms", word(*kind), (*at - begun).millis())).collect();
     let said = if each.is_empty() { "nothing was seen of it".to_owned() } else { each.join(", ") };
     format!("the server's program, since the first packet: {said}")
 }
@@ -232,7 +235,7 @@ fn about(record: &ExplainedRecord, trigger: &Trigger, provenance: &Provenance) -
 }
 
 fn write(
-    packets: &[Packet],
+    packets: &[Packet<Unplaced>],
     about: &[String],
     journal: Option<&[u8]>,
     comments: &[(u64, String)],
@@ -257,6 +260,6 @@ fn write(
         evidence.packet(interface, Some(packet.link), &captured, &said)?;
     }
     let losses = Losses { received: provenance.received, dropped: provenance.lost, evicted: 0 };
-    evidence.finish(packets.last().map_or(0, |p| p.at), &vec![losses; interfaces.len()])?;
+    evidence.finish(packets.last().map(|p| p.at).unwrap_or_default(), &vec![losses; interfaces.len()])?;
     Ok(bytes)
 }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
-use analysis::clock::{Domain, Instant};
+use analysis::clock::{Edge, Instant, Span};
 use analysis::conversation::host::{HostTrace, Sample};
+use capture::clock::{Monotonic, WallOffset};
 use capture::ends::FlowName;
 use capture::sockets::{Event, EventKind};
 use foldhash::fast::RandomState;
@@ -16,7 +17,7 @@ use foldhash::fast::RandomState;
 /// Events remembered.
 const MOST: usize = 1 << 16;
 /// How long before its first read a thread's earlier events count.
-const BEFORE: i64 = 30_000_000_000;
+const BEFORE: Span = Span::from_millis(30_000);
 /// Events for others that count between two of a thread's events for one connection. Counters add up: fewer of them lose no time, they
 /// only say less exactly when it passed.
 const MOST_BETWEEN: usize = 64;
@@ -56,12 +57,13 @@ impl KernelView {
     }
 
     /// What was done with a connection that began at `from`, and when; empty if nobody looked.
-    pub fn events(&self, flow: FlowName, from: i64) -> Vec<(EventKind, i64)> {
+    pub fn events(&self, flow: FlowName, from: Instant<Monotonic>) -> Vec<(EventKind, Instant<Monotonic>)> {
         self.own(flow, from).map(|(_, event)| (event.kind, event.at)).collect()
     }
 
-    /// The threads that did something with a connection that began at `from`; absent if nobody looked. `offset` is added to all times.
-    pub fn trace<D: Domain>(&self, flow: FlowName, from: i64, offset: i64) -> Option<HostTrace<D>> {
+    /// The threads that did something with a connection that began at `from`, with the times of this host's wall clock, which is the
+    /// edge's; absent if nobody looked.
+    pub fn trace(&self, flow: FlowName, from: Instant<Monotonic>, offset: WallOffset) -> Option<HostTrace<Edge>> {
         let mut own: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (number, event) in self.own(flow, from) {
             if let Some(thread) = event.thread {
@@ -72,8 +74,9 @@ impl KernelView {
         for (tid, numbers) in own {
             for number in self.around(tid, &numbers, from) {
                 let Some(event) = self.event(number) else { continue };
-                let at = Instant::from_nanos(event.at + offset);
-                let sample = Sample { at, tid, cpu: event.cpu, run_delay: event.run_delay, state: 'R', steal: 0 };
+                let at = Instant::from_nanos(offset.to_wall(event.at).nanos());
+                let [cpu, run_delay] = [event.cpu, event.run_delay].map(|span| span.nanos().cast_unsigned());
+                let sample = Sample { at, tid, cpu, run_delay, state: 'R', steal: 0 };
                 // It ran when it did this; whatever it slept until the next time, it slept first.
                 samples.extend([sample, Sample { state: 'S', ..sample }]);
             }
@@ -82,13 +85,13 @@ impl KernelView {
     }
 
     /// What was done with a connection that began at `from`.
-    fn own(&self, flow: FlowName, from: i64) -> impl Iterator<Item = (u64, &Event)> {
+    fn own(&self, flow: FlowName, from: Instant<Monotonic>) -> impl Iterator<Item = (u64, &Event)> {
         let numbers = self.flows.get(&flow).into_iter().flatten();
         numbers.filter_map(|n| Some((*n, self.event(*n)?))).filter(move |(_, event)| event.at >= from)
     }
 
     /// Events of a thread: those for one connection (`own`), and some of those before, between and behind them.
-    fn around(&self, thread: u32, own: &[u64], from: i64) -> Vec<u64> {
+    fn around(&self, thread: u32, own: &[u64], from: Instant<Monotonic>) -> Vec<u64> {
         let Some(all) = self.threads.get(&thread) else { return Vec::new() };
         let place = |number: u64| all.partition_point(|n| *n < number);
         // Threads' events come nearly in order of time.
@@ -127,33 +130,38 @@ fn forget<K: Eq + Hash>(index: &mut Index<K>, key: K) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use analysis::clock::{Edge, Span};
+    use analysis::clock::Domain;
     use std::net::SocketAddr;
 
     const MS: i64 = 1_000_000;
+
+    fn at<D: Domain>(nanos: i64) -> Instant<D> {
+        Instant::from_nanos(nanos)
+    }
+
+    /// The wall clock is so much ahead.
+    fn ahead(nanos: i64) -> WallOffset {
+        WallOffset::between(at(0), at(nanos))
+    }
 
     fn end(n: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, n], 443))
     }
 
     /// A thread reads at 0 and writes at 100 ms, having had the CPU and waited for it for so long meanwhile.
-    fn usage(cpu_ms: u64, wait_ms: u64) -> (Span, Span, Span) {
+    fn usage(cpu_ms: i64, wait_ms: i64) -> (Span, Span, Span) {
         let mut view = KernelView::default();
-        let event = |at, kind, client, thread, cpu, run_delay| Event {
-            at,
-            kind,
-            flow: FlowName::of(client, end(1)),
-            thread,
-            cpu,
-            run_delay,
+        let event = |nanos, kind, client, thread, cpu, run_delay| {
+            let [cpu, run_delay] = [cpu, run_delay].map(Span::from_nanos);
+            Event { at: at(nanos), kind, flow: FlowName::of(client, end(1)), thread, cpu, run_delay }
         };
         view.push(event(0, EventKind::Opened, end(2), None, 0, 0));
         view.push(event(MS, EventKind::Read, end(2), Some(7), 5, 9));
         view.push(event(50 * MS, EventKind::Read, end(3), Some(8), 1 << 40, 1 << 40));
-        let (cpu, wait) = (cpu_ms * MS as u64, wait_ms * MS as u64);
+        let (cpu, wait) = (cpu_ms * MS, wait_ms * MS);
         view.push(event(101 * MS, EventKind::Wrote, end(2), Some(7), 5 + cpu, 9 + wait));
-        let trace: HostTrace<Edge> = view.trace(FlowName::of(end(2), end(1)), 0, 1_000 * MS).expect("somebody looked");
-        let u = trace.usage(Instant::from_nanos(1_001 * MS), Instant::from_nanos(1_101 * MS));
+        let trace = view.trace(FlowName::of(end(2), end(1)), at(0), ahead(1_000 * MS)).expect("somebody looked");
+        let u = trace.usage(at(1_001 * MS), at(1_101 * MS));
         (u.computing, u.waiting, u.asleep)
     }
 
@@ -168,10 +176,11 @@ mod tests {
     /// One thread serves a connection and, before, between and behind its events, `others` others.
     fn busy(others: i64) -> KernelView {
         let mut view = KernelView::default();
-        let mut push = |at, kind, client: u16| {
+        let mut push = |nanos: i64, kind, client: u16| {
             let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], client)), end(1));
             // A tenth of the time on a CPU, a fifth without one.
-            view.push(Event { at, kind, flow, thread: Some(7), cpu: at as u64 / 10, run_delay: at as u64 / 5 });
+            let [cpu, run_delay] = [nanos / 10, nanos / 5].map(Span::from_nanos);
+            view.push(Event { at: at(nanos), kind, flow, thread: Some(7), cpu, run_delay });
         };
         for part in 0..3 {
             for i in 0..others {
@@ -189,9 +198,9 @@ mod tests {
         let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], 9)), end(1));
         let look = |others: i64| {
             let view = busy(others);
-            let trace: HostTrace<Edge> = view.trace(flow, 50 * MS, 0).expect("somebody looked");
-            assert_eq!(view.events(flow, 50 * MS).len(), 2);
-            let u = trace.usage(Instant::from_nanos(100 * MS), Instant::from_nanos(200 * MS));
+            let trace = view.trace(flow, at(50 * MS), ahead(0)).expect("somebody looked");
+            assert_eq!(view.events(flow, at(50 * MS)).len(), 2);
+            let u = trace.usage(at(100 * MS), at(200 * MS));
             let near = |span: Span, ms: i64| (span - Span::from_millis(ms)).nanos().abs() < MS / 2;
             assert!(near(u.computing, 10) && near(u.waiting, 20) && near(u.asleep, 70), "{others}: {u:?}");
             (view.looked.get(), trace.samples.len())
@@ -206,19 +215,20 @@ mod tests {
         let mut view = KernelView::default();
         for i in 0..(MOST as i64 + 1_000) {
             let flow = FlowName::of(SocketAddr::from(([10, 9, 0, 1], (i % 60_000) as u16 + 1)), end(1));
-            view.push(Event { at: i, kind: EventKind::Read, flow, thread: Some((i % 1_000) as u32), cpu: 0, run_delay: 0 });
+            let (thread, cpu, run_delay) = (Some((i % 1_000) as u32), Span::ZERO, Span::ZERO);
+            view.push(Event { at: at(i), kind: EventKind::Read, flow, thread, cpu, run_delay });
         }
         let all = |index: usize| (view.events.len(), index);
         assert_eq!(all(view.flows.values().map(VecDeque::len).sum()), (MOST, MOST));
         assert_eq!(all(view.threads.values().map(VecDeque::len).sum()), (MOST, MOST));
         let first = FlowName::of(SocketAddr::from(([10, 9, 0, 1], 1_000)), end(1));
-        assert_eq!(view.events(first, 0), [(EventKind::Read, 60_999)], "the first of its two is gone");
+        assert_eq!(view.events(first, at(0)), [(EventKind::Read, at(60_999))], "the first of its two is gone");
     }
 
     #[test]
     fn a_connection_that_nobody_looked_at_has_no_trace() {
         let view = KernelView::default();
-        assert!(view.trace::<Edge>(FlowName::of(end(1), end(2)), 0, 0).is_none());
-        assert!(view.events(FlowName::of(end(1), end(2)), 0).is_empty());
+        assert!(view.trace(FlowName::of(end(1), end(2)), at(0), ahead(0)).is_none());
+        assert!(view.events(FlowName::of(end(1), end(2)), at(0)).is_empty());
     }
 }

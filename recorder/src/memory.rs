@@ -3,19 +3,21 @@
 //! A stranger can send any number of SYN packets: they must not push out anything else. A connection's SYN packets move to the main
 //! ring when it shows that it is one.
 
+use analysis::clock::{Instant, Unplaced};
 use analysis::wire::packet::LinkType;
 use capture::chains::{Chains, Entry};
+use capture::clock::{Monotonic, WallOffset};
 use capture::ends::FlowName;
 use capture::seen::{Frame, Seen};
 
 /// SYN packets get this part of the memory.
 const SYN_PART: usize = 8;
 
-/// A packet taken out of memory.
+/// A packet taken out of memory; its time is the monotonic clock's until somebody says what the wall clock showed then.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet {
-    /// When it passed, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub at: i64,
+pub struct Packet<D = Monotonic> {
+    /// When it passed.
+    pub at: Instant<D>,
     /// Length on the wire.
     pub wire_len: u32,
     /// The interface's number.
@@ -38,6 +40,14 @@ impl From<Entry<'_>> for Packet {
             link: e.link,
             bytes: e.bytes.to_vec(),
         }
+    }
+}
+
+impl Packet {
+    /// The same with the wall clock's time.
+    pub fn on_wall_clock(self, offset: WallOffset) -> Packet<Unplaced> {
+        let Self { at, wire_len, interface, outgoing, link, bytes } = self;
+        Packet { at: offset.to_wall(at), wire_len, interface, outgoing, link, bytes }
     }
 }
 
@@ -89,12 +99,12 @@ impl Memory {
     }
 
     /// All packets since then of connections that are more than a SYN, oldest first.
-    pub fn since(&self, at: i64) -> impl Iterator<Item = Entry<'_>> {
+    pub fn since(&self, at: Instant<Monotonic>) -> impl Iterator<Item = Entry<'_>> {
         self.main.since(at)
     }
 
     /// Time of the oldest packet: how far back memory reaches.
-    pub fn oldest_at(&self) -> Option<i64> {
+    pub fn oldest_at(&self) -> Option<Instant<Monotonic>> {
         self.main.oldest_at()
     }
 

@@ -359,8 +359,7 @@ impl Recording {
             }
             if judged.elapsed() >= self.config.alerts.every.0 {
                 judged = Instant::now();
-                let window = self.config.alerts.window.0.as_secs() as i64;
-                self.alerter.judge(&self.engine.sums(window));
+                self.alerter.judge(&self.engine.sums(self.config.alerts.window.0));
                 self.shown.trouble("origin", self.engine.refresh().err().map(|e| e.to_string()));
             }
         }
@@ -435,7 +434,7 @@ impl Recording {
     }
 
     fn show(&self) {
-        let now = capture::tap::monotonic();
+        let now = capture::clock::monotonic();
         let m = &self.metrics;
         for (name, ring) in self.engine.memory().rings() {
             let label = ByRing { ring: name.into() };
@@ -444,11 +443,11 @@ impl Recording {
             set(&m.evicted.get_or_create(&label), ring.evicted());
             set(&m.crowded.get_or_create(&label), ring.crowded());
             if let Some(oldest) = ring.oldest_at() {
-                m.reach.get_or_create(&label).set((now - oldest) as f64 / 1e9);
+                m.reach.get_or_create(&label).set((now - oldest).seconds());
             }
         }
         m.under_way.set(self.engine.under_way() as i64);
-        let reach = self.engine.memory().oldest_at().map(|oldest| (now - oldest) as f64 / 1e9);
+        let reach = self.engine.memory().oldest_at().map(|oldest| (now - oldest).seconds());
         let sums = self.engine.sums(KEPT);
         let mut networks: Vec<(String, u64, u64)> =
             sums.places.iter().map(|(place, counts)| (sums.say(place), counts.all, counts.slow_ones())).collect();

@@ -115,9 +115,9 @@ impl Config {
 
     fn check_alerts(&self) -> Result<(), Wrong> {
         let alerts = &self.alerts;
-        let kept = Time::secs(KEPT.unsigned_abs());
+        let kept = Time::secs(KEPT.as_secs());
         if alerts.window < Time::secs(1) || alerts.window > kept {
-            return Err(Wrong::at("window", format!("from 1s to {KEPT}s: counts are kept no longer")));
+            return Err(Wrong::at("window", format!("from 1s to {}s: counts are kept no longer", KEPT.as_secs())));
         }
         if alerts.every < Time::secs(1) {
             return Err(Wrong::at("every", "at least 1s"));

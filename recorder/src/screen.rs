@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
+use analysis::clock::{Instant, Span};
+use capture::clock::Monotonic;
 use capture::ends::{End, FlowName};
 use capture::seen::Seen;
 use foldhash::{HashMap, HashMapExt};
 
 /// How long the packets of a suspect are still handed on.
-const FOLLOWED: i64 = 120_000_000_000;
+const FOLLOWED: Span = Span::from_millis(120_000);
 /// Connections looked at, at once; more are suspects without a look.
 const MOST: usize = 1 << 18;
 
@@ -24,10 +26,10 @@ pub struct Quick {
     pub client: SocketAddr,
     /// The server's end.
     pub server: SocketAddr,
-    /// From the first packet to the one that brought the client's last flight, in nanoseconds.
-    pub duration: i64,
-    /// From SYN-ACK to its acknowledgement, in nanoseconds.
-    pub round_trip: Option<i64>,
+    /// From the first packet to the one that brought the client's last flight.
+    pub duration: Span,
+    /// From SYN-ACK to its acknowledgement.
+    pub round_trip: Option<Span>,
 }
 
 /// What to do with a packet.
@@ -57,14 +59,14 @@ enum Turn {
     Answered,
 }
 
-/// How far a connection came. Times are nanoseconds since its first packet: what takes four seconds, the most that they tell, is not
-/// quick.
+/// How far a connection came. What is no [`Instant`] is nanoseconds since its first packet: what takes four seconds, the most that they
+/// tell, is not quick.
 struct Course {
     client: End,
     server: End,
     turn: Turn,
     suspect: bool,
-    first: i64,
+    first: Instant<Monotonic>,
     syn_ack: Option<u32>,
     round_trip: Option<u32>,
     finished: u32,
@@ -74,15 +76,15 @@ struct Course {
 /// Looks at connections.
 pub struct Screen {
     courses: HashMap<FlowName, Course>,
-    due: VecDeque<(i64, FlowName)>,
-    suspects: VecDeque<(i64, FlowName)>,
-    least: i64,
+    due: Looks,
+    suspects: Looks,
+    least: Span,
 }
 
 impl Screen {
-    /// Handshakes that took less than `least` nanoseconds are quick.
-    pub fn new(least: i64) -> Self {
-        let least = least.min(i64::from(u32::MAX) - 1);
+    /// Handshakes that took less than `least` are quick.
+    pub fn new(least: Span) -> Self {
+        let least = least.min(nanos(u32::MAX - 1));
         Self { courses: HashMap::new(), due: VecDeque::new(), suspects: VecDeque::new(), least }
     }
 
@@ -111,7 +113,7 @@ impl Screen {
     }
 
     /// Connections that are decided by now: quick ones, and suspects, whose packets are to be handed on.
-    pub fn tick(&mut self, now: i64) -> Vec<Result<Quick, FlowName>> {
+    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Result<Quick, FlowName>> {
         let mut decided = Vec::new();
         while let Some((due, flow)) = self.due.pop_front_if_due(now) {
             let Entry::Occupied(mut entry) = self.courses.entry(flow) else { continue };
@@ -119,7 +121,7 @@ impl Screen {
             if course.suspect || course.first + self.least != due {
                 continue;
             }
-            if course.turn == Turn::Answered && i64::from(course.answered) < self.least {
+            if course.turn == Turn::Answered && nanos(course.answered) < self.least {
                 decided.push(Ok(course.quick()));
                 entry.remove();
             } else {
@@ -157,7 +159,7 @@ impl Course {
     }
 
     fn note(&mut self, seen: &Seen<'_>) {
-        let at = u32::try_from(seen.frame.at - self.first).unwrap_or(u32::MAX);
+        let at = u32::try_from((seen.frame.at - self.first).nanos()).unwrap_or(u32::MAX);
         if seen.syn() {
             self.syn_ack = self.syn_ack.or(seen.flags.ack().then_some(at));
         } else if seen.from_client && self.round_trip.is_none() {
@@ -183,7 +185,7 @@ impl Course {
     }
 
     fn quick(&self) -> Quick {
-        let (duration, round_trip) = (i64::from(self.finished), self.round_trip.map(i64::from));
+        let (duration, round_trip) = (nanos(self.finished), self.round_trip.map(nanos));
         Quick { client: self.client.into(), server: self.server.into(), duration, round_trip }
     }
 }
@@ -204,12 +206,19 @@ fn hello_again(payload: &[u8]) -> bool {
     matches!(record, [22, 3, _, high, low, 1, ..] if u16::from_be_bytes([*high, *low]) >= 97)
 }
 
-trait Due {
-    fn pop_front_if_due(&mut self, now: i64) -> Option<(i64, FlowName)>;
+fn nanos(nanos: u32) -> Span {
+    Span::from_nanos(i64::from(nanos))
 }
 
-impl Due for VecDeque<(i64, FlowName)> {
-    fn pop_front_if_due(&mut self, now: i64) -> Option<(i64, FlowName)> {
+/// When to look at which connection again, in order of time.
+type Looks = VecDeque<(Instant<Monotonic>, FlowName)>;
+
+trait Due {
+    fn pop_front_if_due(&mut self, now: Instant<Monotonic>) -> Option<(Instant<Monotonic>, FlowName)>;
+}
+
+impl Due for Looks {
+    fn pop_front_if_due(&mut self, now: Instant<Monotonic>) -> Option<(Instant<Monotonic>, FlowName)> {
         if self.front()?.0 > now { None } else { self.pop_front() }
     }
 }

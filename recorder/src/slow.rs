@@ -1,5 +1,6 @@
 //! Whether a judged handshake is slow, and by whose fault.
 
+use analysis::clock::Span;
 use analysis::judging::ledger::{Entry, Missing, Owner};
 use analysis::judging::verdict::Verdict;
 use enumset::EnumSet;
@@ -75,10 +76,10 @@ fn only_path(missing: EnumSet<Missing>) -> bool {
 }
 
 impl Slow {
-    /// The least of all thresholds, in nanoseconds: what took less in all is slow by none of them.
-    pub fn least(&self) -> i64 {
+    /// The least of all thresholds: what took less in all is slow by none of them.
+    pub fn least(&self) -> Span {
         let named = self.phases.values().chain(self.owners.values()).chain(&self.total);
-        named.map(|t| t.nanos()).fold(self.excess.nanos(), i64::min)
+        Span::from_nanos(named.map(|t| t.nanos()).fold(self.excess.nanos(), i64::min))
     }
 
     /// Whether a handshake is slow by any threshold. A healthy one never is, however long its path, nor one that is only far away.

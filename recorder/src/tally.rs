@@ -1,11 +1,12 @@
 //! Who was to blame for how many handshakes lately, from which networks.
 //!
-//! Pure: times are arguments. Counts live in slices of a few seconds; of more networks than are remembered, the rest is counted
-//! together.
+//! Pure: times are arguments, each the time since the recorder began. Counts live in slices of a few seconds; of more networks than are
+//! remembered, the rest is counted together.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::HashMap;
 use ipnet::IpNet;
@@ -16,9 +17,9 @@ use crate::origins::Origin;
 use crate::slow::Culprit;
 
 /// Seconds of a slice.
-const SLICE: i64 = 5;
-/// How long counts are kept, in seconds.
-pub const KEPT: i64 = 600;
+const SLICE: u64 = 5;
+/// How long counts are kept.
+pub const KEPT: Duration = Duration::from_secs(600);
 /// Places told apart in a slice.
 const MOST_PLACES: usize = 4_096;
 
@@ -90,7 +91,8 @@ impl Counts {
 }
 
 struct Slice {
-    begun: i64,
+    /// In seconds since the recorder began.
+    begun: u64,
     everywhere: Counts,
     places: HashMap<Place, Counts>,
 }
@@ -129,8 +131,9 @@ impl Sums {
     }
 
     /// "212 slow handshakes of 5000 in the last 10 minutes: 198 client, 190 of them from aws; 14 path, 14 of them from …".
-    pub fn sentence(&self, seconds: i64) -> String {
-        let time = if seconds % 60 == 0 { format!("{} min", seconds / 60) } else { format!("{seconds} s") };
+    pub fn sentence(&self, window: Duration) -> String {
+        let seconds = window.as_secs();
+        let time = if seconds.is_multiple_of(60) { format!("{} min", seconds / 60) } else { format!("{seconds} s") };
         let mut text = format!("{} slow handshakes of {} in the last {time}", self.everywhere.slow_ones(), self.everywhere.all);
         let mut culprits: Vec<(Culprit, u64)> = self.everywhere.slow.iter().map(|(culprit, n)| (*culprit, *n)).collect();
         culprits.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
@@ -145,12 +148,13 @@ impl Sums {
 }
 
 impl Tally {
-    /// Counts a handshake that ended at `now` (seconds of any steady clock); `slow`: whose fault, if it was slow.
-    pub fn count(&mut self, now: i64, places: impl IntoIterator<Item = Place>, slow: Option<Culprit>) {
-        let begun = now - now.rem_euclid(SLICE);
+    /// Counts a handshake that ended `now`; `slow`: whose fault, if it was slow.
+    pub fn count(&mut self, now: Duration, places: impl IntoIterator<Item = Place>, slow: Option<Culprit>) {
+        let now = now.as_secs();
+        let begun = now - now % SLICE;
         if self.slices.back().is_none_or(|s| s.begun < begun) {
             self.slices.push_back(Slice { begun, everywhere: Counts::default(), places: HashMap::default() });
-            while self.slices.front().is_some_and(|s| s.begun < now - KEPT) {
+            while self.slices.front().is_some_and(|s| s.begun + KEPT.as_secs() < now) {
                 self.slices.pop_front();
             }
         }
@@ -162,10 +166,11 @@ impl Tally {
         }
     }
 
-    /// Sums over the last so many seconds.
-    pub fn sums(&self, now: i64, seconds: i64) -> Sums {
+    /// Sums over the last so long.
+    pub fn sums(&self, now: Duration, window: Duration) -> Sums {
+        let (now, seconds) = (now.as_secs(), window.as_secs());
         let mut sums = Sums::default();
-        for slice in self.slices.iter().rev().take_while(|s| s.begun + SLICE > now - seconds) {
+        for slice in self.slices.iter().rev().take_while(|s| (s.begun + SLICE).saturating_add(seconds) > now) {
             sums.everywhere.add(&slice.everywhere);
             for (place, counts) in &slice.places {
                 sums.places.entry(place.clone()).or_default().add(counts);
@@ -180,6 +185,10 @@ mod tests {
     use super::*;
     use analysis::judging::ledger::Owner;
 
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
     const CLIENT: Culprit = Culprit::Side(Owner::Client);
     const PATH: Culprit = Culprit::Side(Owner::Path);
 
@@ -189,23 +198,23 @@ mod tests {
         let places = |ip: &str| places_of(ip.parse().expect("an address"), &networks, None);
         let mut tally = Tally::default();
         for i in 0..190 {
-            tally.count(i, places(&format!("52.1.{i}.1")), Some(CLIENT));
+            tally.count(secs(i), places(&format!("52.1.{i}.1")), Some(CLIENT));
         }
         for i in 0..8 {
-            tally.count(190 + i, places("203.0.113.9"), Some(CLIENT));
+            tally.count(secs(190 + i), places("203.0.113.9"), Some(CLIENT));
         }
         for _ in 0..14 {
-            tally.count(200, places("198.51.100.7"), Some(PATH));
+            tally.count(secs(200), places("198.51.100.7"), Some(PATH));
         }
         for _ in 0..100 {
-            tally.count(200, places("::ffff:52.1.1.1"), None);
+            tally.count(secs(200), places("::ffff:52.1.1.1"), None);
         }
         assert_eq!(
-            tally.sums(201, 600).sentence(600),
+            tally.sums(secs(201), KEPT).sentence(KEPT),
             "212 slow handshakes of 312 in the last 10 min: 198 client, 190 of them from aws; 14 path, 14 of them from 198.51.100.0/24"
         );
-        assert_eq!(tally.sums(206, 5).everywhere.slow.get(&CLIENT), None, "what is older does not count");
-        assert_eq!(tally.sums(1_000, 600).everywhere.slow_ones(), 0);
+        assert_eq!(tally.sums(secs(206), secs(5)).everywhere.slow.get(&CLIENT), None, "what is older does not count");
+        assert_eq!(tally.sums(secs(1_000), KEPT).everywhere.slow_ones(), 0);
     }
 
     #[test]
@@ -213,23 +222,23 @@ mod tests {
         let origin = Arc::new(Origin { asn: Some(64_500), organization: Some("Example Net".into()), country: None });
         let places = |n: u8, origin| places_of(IpAddr::from([198, 51, n, 1]), &[], origin);
         let mut tally = Tally::default();
-        tally.count(1, places(1, Some(Arc::clone(&origin))), Some(CLIENT));
-        tally.count(1, places(2, Some(origin)), Some(CLIENT));
-        tally.count(1, places(3, None), Some(PATH));
-        let mut sums = tally.sums(1, 60);
+        tally.count(secs(1), places(1, Some(Arc::clone(&origin))), Some(CLIENT));
+        tally.count(secs(1), places(2, Some(origin)), Some(CLIENT));
+        tally.count(secs(1), places(3, None), Some(PATH));
+        let mut sums = tally.sums(secs(1), secs(60));
         sums.domains.insert("198.51.3.0/24".parse().expect("a prefix"), "example.net".into());
         let said = "3 slow handshakes of 3 in the last 1 min: 2 client, 2 of them from AS64500 Example Net; \
                     1 path, 1 of them from 198.51.3.0/24 (example.net)";
-        assert_eq!(sums.sentence(60), said);
+        assert_eq!(sums.sentence(secs(60)), said);
     }
 
     #[test]
     fn memory_is_bounded_and_nothing_is_lost_from_the_sums() {
         let mut tally = Tally::default();
         for i in 0..20_000_u32 {
-            tally.count(1, places_of(IpAddr::from((i << 8).to_be_bytes()), &[], None), Some(CLIENT));
+            tally.count(secs(1), places_of(IpAddr::from((i << 8).to_be_bytes()), &[], None), Some(CLIENT));
         }
-        let sums = tally.sums(1, 60);
+        let sums = tally.sums(secs(1), secs(60));
         assert_eq!((sums.everywhere.all, sums.places.len()), (20_000, MOST_PLACES + 1));
     }
 }

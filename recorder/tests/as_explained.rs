@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use analysis::clock::{Instant, Unplaced};
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::tcp::flow::Side;
 use analysis::tcp::table::FlowTable;
 use analysis::wire::packet::{LinkType, Transport, decode};
+use capture::clock::{Monotonic, WallOffset};
 use capture::ends::FlowName;
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
@@ -43,7 +44,7 @@ fn explained(bytes: &[u8]) -> Labels {
 }
 
 /// A frame as the filter hands it over.
-fn passed<'a>(gate: &mut Gate, at: i64, frame: &'a [u8]) -> Option<Seen<'a>> {
+fn passed<'a>(gate: &mut Gate, at: Instant<Monotonic>, frame: &'a [u8]) -> Option<Seen<'a>> {
     let link = LinkType::Ethernet;
     let pass = gate.push(link, frame, false)?;
     let Ok(Transport::Tcp(segment)) = decode(link, frame) else { return None };
@@ -51,16 +52,21 @@ fn passed<'a>(gate: &mut Gate, at: i64, frame: &'a [u8]) -> Option<Seen<'a>> {
     Some(Seen::decoded(frame, &segment, pass.from_client, pass.keep))
 }
 
+/// When the last packet passed.
+fn end_of(trial: &Trial) -> Instant<Monotonic> {
+    trial.edge.last().map(|(at, _)| Instant::from_nanos(*at)).unwrap_or_default()
+}
+
 /// The verdict on every client's connection by the recorder, and what its evidence says when it is read again.
 fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
     let mut gate = Gate::new(Limits::default());
     let (mut memory, mut detector) = (Memory::new(8 << 20), Detector::default());
     let mut found = Vec::new();
-    let mut last = 0;
+    let mut last = Instant::default();
     for (at, frame) in frames {
-        found.extend(detector.tick(*at));
-        last = *at;
-        let Some(seen) = passed(&mut gate, *at, frame) else { continue };
+        last = Instant::from_nanos(*at);
+        found.extend(detector.tick(last));
+        let Some(seen) = passed(&mut gate, last, frame) else { continue };
         let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) else { continue };
         let known = memory.push(&seen, |syn| {
             if let Ok(Transport::Tcp(segment)) = decode(syn.link, syn.bytes) {
@@ -71,7 +77,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
             found.extend(detector.push(seen.frame.at, &segment));
         }
     }
-    found.extend(detector.tick(last + 200_000_000_000));
+    found.extend(detector.tick(last + Span::from_millis(200_000)));
     let (mut labels, mut evidence) = (Labels::new(), Labels::new());
     for finding in found {
         let ends = finding.placed.handshake.endpoints;
@@ -131,18 +137,19 @@ fn nothing_slow_is_called_quick() {
         let (mut gate, mut screen, mut detector) = (Gate::new(Limits::default()), Screen::new(slow.least()), Detector::default());
         let (mut known, mut called, mut found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for (at, frame) in &trial.edge {
-            let Some(seen) = passed(&mut gate, *at, frame) else { continue };
+            let at = Instant::from_nanos(*at);
+            let Some(seen) = passed(&mut gate, at, frame) else { continue };
             let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, seen.frame.bytes) else { continue };
-            for decided in screen.tick(*at) {
+            for decided in screen.tick(at) {
                 match decided {
                     Ok(one) => drop(called.insert(one.client)),
                     Err(_) => suspects += 1,
                 }
             }
             screen.push(&seen, begins(&seen) && (known.insert(seen.flow) || seen.syn()));
-            found.extend(detector.push(*at, &segment));
+            found.extend(detector.push(at, &segment));
         }
-        let end = trial.edge.last().map_or(0, |(at, _)| *at) + 200_000_000_000;
+        let end = end_of(&trial) + Span::from_millis(200_000);
         called.extend(screen.tick(end).into_iter().flatten().map(|q| q.client));
         found.extend(detector.tick(end));
         quick += called.len();
@@ -164,14 +171,14 @@ fn nothing_slow_is_called_quick() {
 fn a_connection_without_its_syn_is_looked_at_all_the_same() {
     for version in Version::ALL {
         let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), 3);
-        let (mut gate, mut screen) = (Gate::new(Limits::default()), Screen::new(100_000_000));
+        let (mut gate, mut screen) = (Gate::new(Limits::default()), Screen::new(Span::from_millis(100)));
         let (mut known, mut suspects) = (BTreeSet::new(), Vec::new());
         for (at, frame) in &trial.edge {
-            let Some(seen) = passed(&mut gate, *at, frame).filter(|seen| !seen.syn()) else { continue };
+            let Some(seen) = passed(&mut gate, Instant::from_nanos(*at), frame).filter(|seen| !seen.syn()) else { continue };
             let step = screen.push(&seen, begins(&seen) && known.insert(seen.flow));
             suspects.extend((step == Step::Suspect).then_some(seen.flow));
         }
-        let end = trial.edge.last().map_or(0, |(at, _)| *at) + 1_000_000_000;
+        let end = end_of(&trial) + Span::from_millis(1_000);
         suspects.extend(screen.tick(end).into_iter().filter_map(Result::err));
         assert_eq!(suspects, [FlowName::of(trial.at_edge.0, trial.at_edge.1)], "{version:?}: it is for the detector to judge");
     }
@@ -223,13 +230,15 @@ fn marked(version: Version, seed: u64) -> (Vec<Packet>, std::net::SocketAddr) {
         let marks = (payload_at + behind).min(frame.len());
         frame[marks..].iter_mut().zip(MARK.iter().cycle()).for_each(|(byte, mark)| *byte = *mark);
         let (wire_len, link) = (frame.len() as u32, LinkType::Ethernet);
+        let at = Instant::from_nanos(at);
         packets.push(Packet { at, wire_len, interface: 1, outgoing: from == 1, link, bytes: frame });
     }
     (packets, view.endpoints.client)
 }
 
 fn provenance() -> Provenance {
-    Provenance { wall_offset: 0, interfaces: vec![], received: 1, lost: 0, filter_at: "test".into() }
+    let wall_offset = WallOffset::between(Instant::default(), Instant::default());
+    Provenance { wall_offset, interfaces: vec![], received: 1, lost: 0, filter_at: "test".into() }
 }
 
 #[test]
@@ -245,7 +254,7 @@ fn nothing_that_is_said_behind_the_handshake_is_kept() {
         // The same port once more, a minute later, with other sequence numbers.
         let (again, same) = marked(version, 4);
         assert_eq!(client, same);
-        packets.extend(again.into_iter().map(|p| Packet { at: p.at + 60_000_000_000, ..p }));
+        packets.extend(again.into_iter().map(|p| Packet { at: p.at + Span::from_millis(60_000), ..p }));
         let all = payload(bundle(packets, &provenance()).expect("a vector takes it"), MARK);
         assert_eq!((one.1, all.1), (0, 0), "{version:?}");
         kept += one.0;

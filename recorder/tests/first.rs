@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
+use analysis::clock::Instant as Stamp;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
@@ -39,7 +40,8 @@ fn the_first_handshake_at_an_endpoint_is_found_by_a_line_that_names_its_client_a
         let link = LinkType::Ethernet;
         let Some(pass) = gate.push(link, bytes, false) else { continue };
         let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
-        let frame = Frame { at: *at, wire_len: bytes.len() as u32, interface: 2, outgoing: false, link, bytes };
+        let at = Stamp::from_nanos(*at);
+        let frame = Frame { at, wire_len: bytes.len() as u32, interface: 2, outgoing: false, link, bytes };
         let seen = Seen::decoded(frame, &segment, pass.from_client, pass.keep);
         let hello = seen.from_client && matches!(seen.payload, [22, 3, _, _, _, 1, ..]);
         engine.packet(&seen);

@@ -8,10 +8,10 @@ mod straighten;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent::{Bundle, ClientEnd, Clients, Destination, Load, LogLine, Losses, Spin};
-use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span};
+use analysis::clock::{Client, Edge as AtEdge, Instant as Stamp, Span, Unplaced};
 use analysis::conversation::handshake::{EdgeLog, Handshake, pairs};
 use analysis::dns::Lookups;
 use analysis::doubt::one_way::Bounds;
@@ -92,7 +92,7 @@ pub struct Batch {
     /// How long the clients' host took for its loop of fixed size behind the batch.
     pub spin: Option<Spin>,
     /// CPU time that the hypervisor of the clients' host took while they ran; absent where no sample tells.
-    pub stolen_ns: Option<u64>,
+    pub stolen: Option<Span>,
 }
 
 /// A start that was to be together with others.
@@ -217,19 +217,18 @@ impl Joining<'_> {
         let told: Vec<Seen> = unseen.filter_map(Seen::told_by).collect();
         all.extend(told);
         let edge_ahead = watched.and_then(|watched| clock?.to(watched.clock?));
-        let late = seen.late_ns.map(|ns| Span::from_nanos(i64::try_from(ns).unwrap_or(i64::MAX)));
-        let start = late.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
-        let (spin, stolen_ns) = (seen.spin, stolen(&seen.clients));
-        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead, spin, stolen_ns })
+        let start = seen.late_ns.map(|late| Start { late, clock_error: clock.and_then(Compared::error) });
+        let (spin, stolen) = (seen.spin, stolen(&seen.clients));
+        Ok(Batch { frames, seen: all, clients: seen.clients, losses, gave_up, start, edge_ahead, spin, stolen })
     }
 }
 
 /// Puts frames of several hosts in order of time, those of one host staying in the order of their capture: a clock that was set back has
 /// not changed that.
 fn in_order_of_time(frames: &mut [Frame]) {
-    let mut latest: BTreeMap<String, i64> = BTreeMap::new();
+    let mut latest: BTreeMap<String, Stamp<Unplaced>> = BTreeMap::new();
     frames.sort_by_cached_key(|frame| {
-        let at = latest.entry(frame.host.clone()).or_insert(i64::MIN);
+        let at = latest.entry(frame.host.clone()).or_insert(Stamp::MIN);
         *at = frame.captured.at.max(*at);
         *at
     });
@@ -237,7 +236,7 @@ fn in_order_of_time(frames: &mut [Frame]) {
 
 /// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 /// What was stolen between the first sample and the last: the counter is the host's, whichever client shows it.
-fn stolen(clients: &[ClientEnd]) -> Option<u64> {
+fn stolen(clients: &[ClientEnd]) -> Option<Span> {
     let all = || clients.iter().flat_map(|client| &client.trace.samples).map(|sample| sample.steal_ns);
     Some(all().max()? - all().min()?)
 }
@@ -247,9 +246,9 @@ fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let ours = |c: &&ClientEnd| c.has_port(client.port());
     handshake.client_host = seen.clients.iter().find(ours).map(|c| c.trace.on::<Client>());
     let Some(at_edge) = at_edge else { return };
+    let on_edge = |at: Stamp<Unplaced>| Stamp::from_nanos(at.nanos());
     handshake.edge_host = at_edge.server.as_ref().map(|trace| trace.on::<AtEdge>());
-    let logged =
-        |l: &LogLine| EdgeLog { accepted: Stamp::from_nanos(l.accepted_ns), finished: l.finished_ns.map(Stamp::from_nanos) };
+    let logged = |l: &LogLine| EdgeLog { accepted: on_edge(l.accepted_ns), finished: l.finished_ns.map(on_edge) };
     handshake.edge_log = at_edge.log.iter().rfind(|l| same(l.peer, client)).map(logged);
 }
 
@@ -296,7 +295,7 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, 
     let mut edge: FlowTable<AtEdge> = FlowTable::default();
     let mut lookups = Lookups::default();
     for (number, frame) in (first_packet..).zip(frames) {
-        let at = frame.captured.at;
+        let at = frame.captured.at.nanos();
         match decode(frame.link, &frame.captured.bytes) {
             Ok(Transport::Tcp(s)) => {
                 let at_client = frame.host == vantage;
@@ -327,11 +326,6 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, 
 /// The same end, whether or not IPv4 came mapped into IPv6.
 fn same(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
-}
-
-/// Nanoseconds since the epoch.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }
 
 #[cfg(test)]
@@ -384,11 +378,12 @@ mod tests {
             let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
             file.interface("eth0", 1).expect("memory takes it");
             for at in &self.frames {
-                let frame = Captured { at: *at, wire_len: 60, outgoing: None, bytes: vec![0; 60] };
+                let frame = Captured { at: Stamp::from_nanos(*at), wire_len: 60, outgoing: None, bytes: vec![0; 60] };
                 file.packet(0, Some(LinkType::Ethernet), &frame, &[]).expect("memory takes it");
             }
-            file.finish(0, &[]).expect("memory takes it");
-            let sample = Sampled { at_ns: 1, tid: 2, cpu_ns: 3, run_delay_ns: 4, state: 'R', steal_ns: 5 };
+            file.finish(Stamp::from_nanos(0), &[]).expect("memory takes it");
+            let [cpu_ns, run_delay_ns, steal_ns] = [3, 4, 5].map(Span::from_nanos);
+            let sample = Sampled { at_ns: Stamp::from_nanos(1), tid: 2, cpu_ns, run_delay_ns, state: 'R', steal_ns };
             Ok(Bundle {
                 batch: 1,
                 gave_up: Vec::new(),
@@ -440,7 +435,7 @@ mod tests {
         let mut edge = Scripted { name: "edge", told: &told, losses: [1, 1], frames: vec![20] };
         let members = vec![Member { name: "office", vantage: &mut vantage, order: order(1) }];
         let batch = alone(run(Cells { members, target, edge: Some(&mut edge) }, 1, &AtomicBool::new(false)));
-        let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at)).collect();
+        let seen: Vec<(&str, i64)> = batch.frames.iter().map(|f| (f.host.as_str(), f.captured.at.nanos())).collect();
         assert_eq!(seen, [("office", 10), ("edge", 20), ("office", 30)], "frames of both ends, in order of time");
         assert_eq!(batch.losses.iter().map(|(_, l)| l.lost()).collect::<Vec<_>>(), [5, 1]);
         let meant = [

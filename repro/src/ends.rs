@@ -54,8 +54,8 @@ impl<'p> Ends<'p> {
             hello.check().map_err(vantage::Error::from)?;
             clocks.extend(vantage.ahead().map(|ahead| ClockAhead {
                 vantage: spec.name.clone(),
-                ahead_ms: ahead.ns as f64 / 1e6,
-                error_ms: ahead.error_ns as f64 / 1e6,
+                ahead_ms: ahead.by.millis(),
+                error_ms: ahead.error.millis(),
             }));
             gave_up.extend(hello.permits.no_packets.as_ref().map(|why| format!("no packets at {}: {why}", spec.name)));
             hosts.push(said(&spec.name, &hello));

@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
+use capture::clock::wall;
 use capture::evidence::Evidence;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
@@ -15,7 +16,7 @@ use agent::Losses;
 use analysis::wire::packet::LinkType;
 
 use crate::Error;
-use crate::batch::{Frame, now};
+use crate::batch::Frame;
 
 /// The files of one run.
 pub struct Folder {
@@ -146,7 +147,7 @@ impl Folder {
             capture::live::Losses { received, dropped, evicted }
         };
         let losses: Vec<_> = self.interfaces.iter().map(of).collect();
-        self.evidence.finish(now(), &losses).map_err(failed)
+        self.evidence.finish(wall(), &losses).map_err(failed)
     }
 
     fn failed(&self, file: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {

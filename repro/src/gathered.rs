@@ -94,7 +94,7 @@ impl Gathered {
         }
         if let Some(spin) = batch.spin {
             let (event, vantage, target) = (SpinEvent::EVENT.to_owned(), vantage.to_owned(), target.to_owned());
-            let stolen_ms = batch.stolen_ns.map(|ns| ns as f64 / 1e6);
+            let stolen_ms = batch.stolen.map(Span::millis);
             folder.append("events.ndjson", &SpinEvent { event, round, vantage, target, spin: timed(spin), stolen_ms })?;
         }
         self.starts.extend(batch.start);
@@ -160,7 +160,7 @@ impl Gathered {
             self.footing.wire_worst_ms = wire.worst_ns as f64 / 1e6;
             self.footing.wire_real_time = wire.real_time;
         }
-        self.footing.stolen_ms = facts.stolen_ns as f64 / 1e6;
+        self.footing.stolen_ms = facts.stolen.millis();
         self.footing.gave_up.extend(facts.gave_up);
         // A real host's capture may lose packets of others: what it lost is a fact of each handshake.
         self.footing.void = facts.lateness.and_then(|_| void(&self.footing));

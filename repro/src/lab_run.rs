@@ -10,6 +10,7 @@ use std::process::Child;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use analysis::clock::Instant as Stamp;
 use analysis::wire::packet::LinkType;
 use capture::evidence::Evidence;
 use lab::rootless::Privilege;
@@ -131,7 +132,7 @@ fn write_captures(standing: &Standing<'_>, folder: &PathBuf) -> Result<(), Error
             let out = std::io::BufWriter::new(File::create(&path)?);
             let mut evidence = Evidence::begin(out, "packets of a lab host")?;
             let interface = evidence.interface(name, ETHERNET)?;
-            let mut last = 0;
+            let mut last = Stamp::from_nanos(0);
             for frame in live.drain() {
                 evidence.packet(interface, Some(LinkType::Ethernet), &frame, &[])?;
                 last = frame.at;

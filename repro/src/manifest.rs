@@ -39,8 +39,7 @@ pub(crate) fn said(vantage: &str, hello: &Hello) -> HostSaid {
 /// A spin in milliseconds.
 pub(crate) fn timed(spin: Spin) -> SpinTimed {
     let Spin { n, least_ns, median_ns, most_ns, .. } = spin;
-    let ms = |ns: u64| ns as f64 / 1e6;
-    SpinTimed { n, least_ms: ms(least_ns), median_ms: ms(median_ns), most_ms: ms(most_ns) }
+    SpinTimed { n, least_ms: least_ns.millis(), median_ms: median_ns.millis(), most_ms: most_ns.millis() }
 }
 
 /// Sorts by time, tells what was run, and cannot collide with a run beside it.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
+use analysis::clock::Instant;
 use capture::Captured;
 use capture::evidence::Evidence;
 use capture::file::Reader;
@@ -18,7 +19,7 @@ pub fn write(evidence: &Path, interface: u32, to: &Path) -> Result<(), Error> {
     let failed = |source| Error::Write { path: to.display().to_string(), source };
     let mut reader = Reader::open(evidence, None)?;
     let mut file = None;
-    let mut last = 0;
+    let mut last = Instant::from_nanos(0);
     while let Some(frame) = reader.next_frame()? {
         let (Some(link), true) = (frame.link, frame.interface == interface) else { continue };
         if file.is_none() {

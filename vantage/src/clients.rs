@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use agent::{ClientEnd, Go, Plan};
+use analysis::clock::Span;
 use lab::cpu::StopCycle;
 use lab::exec::Placement;
 use lab::sample::Sampler;
@@ -33,7 +34,7 @@ pub struct Clients {
     plan: Option<agent::Clients>,
     launched: Vec<Launched>,
     stops: Option<StopCycle>,
-    late_ns: Option<u64>,
+    late: Option<Span>,
 }
 
 impl Clients {
@@ -58,7 +59,7 @@ impl Clients {
         if let Some(at) = go.at.map(SystemTime::from) {
             pause(at.duration_since(SystemTime::now()).unwrap_or_default(), stop)?;
             let late = SystemTime::now().duration_since(at).unwrap_or_default();
-            self.late_ns = Some(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            self.late = Some(late.into());
         }
         if let Some(cycle) = &mut self.stops {
             cycle.set(self.launched.iter().map(Launched::pid).collect());
@@ -96,7 +97,7 @@ impl Clients {
     }
 
     /// How much later than told the first started; absent where that was "at once".
-    pub fn late_ns(&self) -> Option<u64> {
-        self.late_ns
+    pub fn late(&self) -> Option<Span> {
+        self.late
     }
 }

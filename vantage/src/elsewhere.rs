@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use agent::{Answer, Ask, Bundle, Go, Plan, Ready};
+use analysis::clock::{Instant as Stamp, Span, Unplaced};
 use serde::Serialize;
 
 use crate::{Ahead, Error, host};
@@ -77,16 +78,16 @@ pub trait Line {
     }
 }
 
-/// How far another clock is ahead of ours: of several answers (nanoseconds since the epoch over there; none: it does not say) the quickest,
+/// How far another clock is ahead of ours: of several answers (the wall clock over there; none: it does not say) the quickest,
 /// in whose middle it was read (Cristian, 1989).
-fn compare_clocks(mut ask: impl FnMut() -> Result<Option<i64>, Error>) -> Result<Option<Ahead>, Error> {
+fn compare_clocks(mut ask: impl FnMut() -> Result<Option<Stamp<Unplaced>>, Error>) -> Result<Option<Ahead>, Error> {
     let mut best: Option<Ahead> = None;
     for _ in 0..ASKED {
-        let (before, begun) = (host::now_ns(), Instant::now());
-        let Some(now_ns) = ask()? else { return Ok(None) };
-        let taken = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        let ahead = Ahead { ns: now_ns.saturating_sub(before.saturating_add(taken / 2)), error_ns: taken / 2 };
-        if best.is_none_or(|best| ahead.error_ns < best.error_ns) {
+        let (before, begun) = (host::now(), Instant::now());
+        let Some(theirs) = ask()? else { return Ok(None) };
+        let half = Span::from_nanos(Span::from(begun.elapsed()).nanos() / 2);
+        let ahead = Ahead { by: theirs - (before + half), error: half };
+        if best.is_none_or(|best| ahead.error < best.error) {
             best = Some(ahead);
         }
     }

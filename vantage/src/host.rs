@@ -1,6 +1,7 @@
 //! What a host says of itself: kernel, clock, processors.
 
 use agent::{Clock, ClockError, Hello, Permits, VERSION};
+use analysis::clock::{Instant, Unplaced};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
@@ -29,9 +30,9 @@ pub(crate) fn is_synchronised() -> bool {
     std::path::Path::new("/run/systemd/timesync/synchronized").exists()
 }
 
-/// Nanoseconds since the epoch, by this machine's wall clock.
-pub(crate) fn now_ns() -> i64 {
-    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |now| now.num_nanoseconds())
+/// This machine's wall clock.
+pub(crate) fn now() -> Instant<Unplaced> {
+    Instant::from_nanos(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |now| now.num_nanoseconds()))
 }
 
 fn said(path: &str) -> String {

@@ -30,6 +30,7 @@ pub mod ssh;
 use std::sync::atomic::AtomicBool;
 
 use agent::{Bundle, Go, Hello, Plan, Ready};
+use analysis::clock::Span;
 use analysis::key::Key;
 
 pub use clients::{Clients, Place};
@@ -91,8 +92,8 @@ pub trait Vantage: Send {
 /// How far one clock is ahead of another, at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ahead {
-    /// Nanoseconds; negative: behind.
-    pub ns: i64,
+    /// By so much; negative: behind.
+    pub by: Span,
     /// By so much that may be off, either way.
-    pub error_ns: i64,
+    pub error: Span,
 }

@@ -175,7 +175,7 @@ impl Vantage for Local {
             server: None,
             log: Vec::new(),
             losses,
-            late_ns: self.clients.late_ns(),
+            late_ns: self.clients.late(),
             clock: self.clock.clone(),
             spin: Some(spin()),
         })

@@ -1,6 +1,7 @@
 //! What captures saw between two moments, as a pcapng file in memory.
 
 use agent::{Losses, Pcapng};
+use analysis::clock::Instant;
 use analysis::wire::packet::LinkType;
 use capture::Captured;
 use capture::evidence::Evidence;
@@ -22,7 +23,7 @@ pub fn take(host: &str, captures: &[(&str, &Live)], keep: &dyn Fn(LinkType, &Cap
     let mut bytes = Vec::new();
     let mut write = || -> std::io::Result<()> {
         let mut file = Evidence::begin(&mut bytes, "packets of one batch")?;
-        let (mut last, mut lost) = (0, Vec::new());
+        let (mut last, mut lost) = (Instant::from_nanos(0), Vec::new());
         for (name, live) in captures {
             let Some(link) = live.link() else { continue };
             let interface = file.interface(name, link.number())?;

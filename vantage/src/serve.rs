@@ -63,7 +63,7 @@ pub fn answer(vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer 
         Ask::Prepare(plan) => vantage.prepare(&plan, stop).map(Answer::Ready),
         Ask::Go(go) => vantage.go(go, stop).map(|()| Answer::Gone),
         Ask::Collect => vantage.collect(stop).map(|bundle| Answer::Bundle(Box::new(bundle))),
-        Ask::Time => Ok(Answer::Time { now_ns: host::now_ns() }),
+        Ask::Time => Ok(Answer::Time { now_ns: host::now() }),
     };
     answered.unwrap_or_else(|e| Answer::Failed { why: e.to_string() })
 }

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use agent::Spin;
+use analysis::clock::Span;
 
 /// About half a millisecond on a CPU of 2020: long beside the clock's grain, short beside a scheduler's turn.
 const ROUNDS: u64 = 200_000;
@@ -15,9 +16,8 @@ const TIMES: usize = 16;
 pub(crate) fn spin() -> Spin {
     let mut taken: Vec<Duration> = (0..TIMES).map(|_| once(ROUNDS)).collect();
     taken.sort_unstable();
-    let ns = |taken: Duration| u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
-    let (least, median, most) = (taken[0], taken[TIMES / 2], taken[TIMES - 1]);
-    Spin { rounds: ROUNDS, n: TIMES as u32, least_ns: ns(least), median_ns: ns(median), most_ns: ns(most) }
+    let [least_ns, median_ns, most_ns] = [taken[0], taken[TIMES / 2], taken[TIMES - 1]].map(Span::from);
+    Spin { rounds: ROUNDS, n: TIMES as u32, least_ns, median_ns, most_ns }
 }
 
 /// Each step needs the one before: no CPU does two at once.
@@ -42,6 +42,6 @@ mod tests {
         let least = |rounds: u64| (0..8).map(|_| once(rounds)).min().expect("eight");
         assert!(least(ROUNDS) > 2 * least(ROUNDS / 8), "it is timed, and not optimised away");
         let spin = spin();
-        assert!(spin.least_ns > 0 && spin.least_ns <= spin.median_ns && spin.median_ns <= spin.most_ns, "{spin:?}");
+        assert!(spin.least_ns > Span::ZERO && spin.least_ns <= spin.median_ns && spin.median_ns <= spin.most_ns, "{spin:?}");
     }
 }

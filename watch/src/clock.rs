@@ -53,9 +53,9 @@ impl UnixHour {
         Self(self.0 + by.nanos().div_euclid(SECOND * HOUR_SECONDS))
     }
 
-    /// Hours since `earlier`.
-    pub const fn since(self, earlier: Self) -> i64 {
-        self.0 - earlier.0
+    /// Whole hours since `earlier`.
+    pub const fn since(self, earlier: Self) -> Span {
+        Span::from_nanos((self.0 - earlier.0).saturating_mul(SECOND * HOUR_SECONDS))
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::checks::CheckFile;
 use crate::clock::{UnixHour, now, second};
 use crate::journal::{Journal, MOST_PENDING};
-use crate::judging::{Judged, Judging, USUAL_HOURS};
+use crate::judging::{Judged, Judging, USUAL_FOR};
 use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics, RoundLabel};
 use crate::probing::RawRound;
 use crate::status::Status;
@@ -31,7 +31,6 @@ use crate::trends::Trends;
 pub(crate) const BATCH_TIME: Duration = Duration::from_millis(250);
 /// Time between two additions to the hourly histograms: each costs as much as many rounds.
 pub(crate) const MERGE_TIME: Duration = Duration::from_secs(60);
-const HOUR: Span = Span::from_millis(3_600_000);
 /// The prober is sick when half of its last rounds were.
 pub(crate) const PROBER_RULE: Rule = Rule { fire: KofN { k: 5, n: 10 }, resolve_after: 10 };
 
@@ -62,11 +61,9 @@ impl Engine {
     ) -> Result<Self, HistoryError> {
         let now = now();
         let states: HashMap<String, State> = store.alerts().states()?.into_iter().collect();
-        let known = store.round_trips(now - HOUR * USUAL_HOURS)?;
-        let usual = known
-            .into_iter()
-            .map(|(name, ms, n)| (name, VecDeque::from([(UnixHour::of(now), Span::from_nanos((ms * 1e6) as i64), n)])))
-            .collect();
+        let known = store.round_trips(now - USUAL_FOR)?;
+        let usual =
+            known.into_iter().map(|(name, round_trip, n)| (name, VecDeque::from([(UnixHour::of(now), round_trip, n)]))).collect();
         let journal = Journal::new(store, Arc::clone(&status), direct, metrics.store_errors.clone());
         let judging = Judging::new(usual);
         let engine = Self { journal, config, status, metrics, states, judging, trends: Trends::default(), traces: None };

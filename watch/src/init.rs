@@ -94,6 +94,6 @@ mod tests {
     fn a_target_is_put_into_it_as_toml() {
         let file = CheckFile::parse(&super::text("https://a.test/?q=\"x\"").expect("it is a target")).expect("it is valid");
         assert_eq!(file.checks[0].target, "https://a.test/?q=\"x\"");
-        assert!(super::text("http://a.test/").is_err_and(|said| said.contains("plain HTTP")));
+        assert!(super::text("http://a.test/").is_err_and(|said| said.what.contains("plain HTTP")));
     }
 }

@@ -19,8 +19,8 @@ use crate::pattern::{Found, How, Recent};
 use crate::probing::RawRound;
 use crate::store::RoundRecord;
 
-/// Hours in which the least round trip is looked for.
-pub(crate) const USUAL_HOURS: i64 = 24;
+/// The time in which the least round trip is looked for.
+pub(crate) const USUAL_FOR: Span = Span::from_millis(24 * 3_600_000);
 /// Rounds of controls that are older say nothing of now.
 const FRESH: Span = Span::from_millis(5 * 60_000);
 
@@ -155,7 +155,7 @@ impl Judging {
 
     fn usual_of(&mut self, name: &str, now: Instant<Client>) -> Usual {
         let Some(hours) = self.usual.get_mut(name) else { return Usual::default() };
-        while hours.front().is_some_and(|(hour, ..)| UnixHour::of(now).since(*hour) > USUAL_HOURS) {
+        while hours.front().is_some_and(|(hour, ..)| UnixHour::of(now).since(*hour) > USUAL_FOR) {
             hours.pop_front();
         }
         Usual { round_trip: hours.iter().map(|(_, least, _)| *least).min(), rounds: hours.iter().map(|(_, _, n)| n).sum() }

@@ -350,8 +350,8 @@ pub(crate) fn sparkline(trend: &Trend) -> Markup {
     let (Some(first), Some(last)) = (trend.first(), trend.last()) else { return html! {} };
     let most = trend.iter().map(|h| h.p99_ms).fold(1.0, f64::max);
     let least = trend.iter().map(|h| h.p50_ms).fold(most, f64::min).max(0.01);
-    let hours = last.hour.since(first.hour).max(1) as f64;
-    let x = |hour: UnixHour| if first.hour == last.hour { 50.0 } else { hour.since(first.hour) as f64 / hours * 100.0 };
+    let all = last.hour.since(first.hour);
+    let x = |hour: UnixHour| if first.hour == last.hour { 50.0 } else { hour.since(first.hour).fraction_of(all) * 100.0 };
     let scale = (most / least).log10().max(0.3);
     let y = |v: f64| 28.0 - (v.max(least) / least).log10() / scale * 26.0;
     let point = |hour: UnixHour, ms: f64| format!("{:.1},{:.1}", x(hour), y(ms));

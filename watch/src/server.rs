@@ -174,12 +174,12 @@ async fn now(State(served): State<Arc<Served>>) -> Html<String> {
 /// Which rounds of a check.
 #[derive(serde::Deserialize)]
 struct Which {
-    /// Those before then, in seconds since the epoch.
-    until: Option<i64>,
+    /// Those up to then.
+    until: Option<UnixSeconds>,
 }
 
 async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Query(which): Query<Which>) -> Response {
-    let until = which.until.map_or(Instant::from_nanos(i64::MAX), |s| instant(UnixSeconds::from_secs(s.saturating_add(1))));
+    let until = which.until.map_or(Instant::from_nanos(i64::MAX), |until| instant(until + Duration::from_secs(1)));
     let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
     let snapshot = served.status.snapshot();
     let known = match &served.shown {

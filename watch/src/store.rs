@@ -9,7 +9,7 @@ use std::path::Path;
 use alerting::clock::UnixSeconds;
 use alerting::store::{Batch as Alerts, StoreError};
 use alerting::{Culprit, Store};
-use analysis::clock::{Client, Instant};
+use analysis::clock::{Client, Instant, Span};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -205,13 +205,15 @@ impl History {
         })?)
     }
 
-    /// The least round trip of every check since then, in milliseconds, and behind how many rounds.
+    /// The least round trip of every check since then, and behind how many rounds.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn round_trips(&self, since: Instant<Client>) -> Result<Vec<(String, f64, u32)>> {
+    pub fn round_trips(&self, since: Instant<Client>) -> Result<Vec<(String, Span, u32)>> {
         let sql = "SELECT name, min(rtt_ms), count(rtt_ms) FROM round WHERE started >= ? AND rtt_ms IS NOT NULL GROUP BY name";
-        Ok(self.0.all(sql, [since.nanos()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?)
+        Ok(self
+            .0
+            .all(sql, [since.nanos()], |r| Ok((r.get(0)?, Span::from_nanos((r.get::<_, f64>(1)? * 1e6) as i64), r.get(2)?)))?)
     }
 
     /// The last rounds of a check before then, latest first.

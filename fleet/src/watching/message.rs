@@ -1,6 +1,7 @@
 //! Messages of a watch: JSON, and for batches a line of JSON before the bytes.
 
 use agent::{BatchId, Delivered, RoundBatch, Wellbeing};
+use analysis::clock::{Client, Instant};
 use serde::{Deserialize, Serialize};
 
 /// A head is a line of at most so many bytes.
@@ -38,7 +39,8 @@ pub(crate) struct Acknowledgement {
 /// The line before the rounds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Head {
-    sent_ns: i64,
+    /// By the clock of the agent's host.
+    sent_ns: Instant<Client>,
     #[serde(flatten)]
     wellbeing: Wellbeing,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,13 +50,13 @@ struct Head {
 }
 
 /// A batch, or without one a sign of life.
-pub(crate) fn rounds(sent_ns: i64, wellbeing: Wellbeing, batch: Option<(BatchId, Option<BatchId>, &[u8])>) -> Vec<u8> {
+pub(crate) fn rounds(sent: Instant<Client>, wellbeing: Wellbeing, batch: Option<(BatchId, Option<BatchId>, &[u8])>) -> Vec<u8> {
     let (id, after, bytes) = match batch {
         Some((id, after, bytes)) => (Some(id), after, bytes),
         None => (None, None, &[][..]),
     };
     // What has no map with other keys than strings can be put into JSON.
-    let mut message = serde_json::to_vec(&Head { sent_ns, wellbeing, batch: id, after }).unwrap_or_default();
+    let mut message = serde_json::to_vec(&Head { sent_ns: sent, wellbeing, batch: id, after }).unwrap_or_default();
     message.push(b'\n');
     message.extend(bytes);
     message
@@ -69,7 +71,7 @@ pub(crate) fn delivered(agent: &str, message: &[u8]) -> Result<Delivered, NoRoun
     let head: Head = serde_json::from_slice(&message[..end])?;
     let Head { sent_ns, wellbeing, batch, after } = head;
     let batch = batch.map(|id| RoundBatch { id, after, bytes: message[end + 1..].to_vec() });
-    Ok(Delivered { agent: agent.to_owned(), sent_ns, wellbeing, batch })
+    Ok(Delivered { agent: agent.to_owned(), sent: sent_ns, wellbeing, batch })
 }
 
 /// What is no batch and no sign of life.
@@ -90,10 +92,11 @@ mod tests {
         let id = |number| BatchId { epoch: "e".into(), number };
         let wellbeing = Wellbeing { groups: vec!["eu".into()], waiting: 3, ..Wellbeing::default() };
         let batch = RoundBatch { id: id(7), after: Some(id(5)), bytes: b"{}\n{}".to_vec() };
-        let sent = rounds(9, wellbeing.clone(), Some((batch.id.clone(), batch.after.clone(), &batch.bytes)));
-        let wanted = Delivered { agent: "fra".into(), sent_ns: 9, wellbeing: wellbeing.clone(), batch: Some(batch) };
+        let sent = rounds(Instant::from_nanos(9), wellbeing.clone(), Some((batch.id.clone(), batch.after.clone(), &batch.bytes)));
+        let wanted =
+            Delivered { agent: "fra".into(), sent: Instant::from_nanos(9), wellbeing: wellbeing.clone(), batch: Some(batch) };
         assert_eq!(delivered("fra", &sent).expect("a batch"), wanted);
-        let alive = delivered("fra", &rounds(9, wellbeing.clone(), None)).expect("a sign of life");
+        let alive = delivered("fra", &rounds(Instant::from_nanos(9), wellbeing.clone(), None)).expect("a sign of life");
         assert_eq!((alive.batch, alive.wellbeing), (None, wellbeing));
     }
 

@@ -156,7 +156,7 @@ impl Sending {
 
 impl Line {
     async fn say(&self, batch: Option<(BatchId, Option<BatchId>, &[u8])>) {
-        let message = rounds(self.reports.now_ns(), self.reports.wellbeing(&self.groups), batch);
+        let message = rounds(self.reports.now(), self.reports.wellbeing(&self.groups), batch);
         self.publish(subject::rounds(&self.name), message).await;
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent::{BatchId, Handout, Wellbeing};
+use analysis::clock::{Client, Instant as Stamp};
 use tokio::sync::{Notify, watch};
 
 use crate::kept::Kept;
@@ -38,8 +39,8 @@ pub struct Reports {
     inner: Mutex<Inner>,
     news: Notify,
     checks: watch::Sender<Option<Handout>>,
-    /// The clock of the rounds: nanoseconds since the Unix epoch.
-    clock: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// The clock of the rounds: this host's wall clock.
+    clock: Box<dyn Fn() -> Stamp<Client> + Send + Sync>,
     folder: Option<PathBuf>,
     log: Log,
 }
@@ -83,12 +84,16 @@ impl Due {
 }
 
 impl Reports {
-    /// What an earlier process left in `folder`, and room for more. `clock` is that by which rounds are timed, in nanoseconds since the
-    /// Unix epoch: by it the receiver knows how old they are.
+    /// What an earlier process left in `folder`, and room for more. `clock` is that by which rounds are timed, this
+    /// host's wall clock: by it the receiver knows how old they are.
     ///
     /// # Errors
     /// If the folder cannot be made or read.
-    pub fn open(folder: Option<PathBuf>, clock: impl Fn() -> i64 + Send + Sync + 'static, log: &Log) -> Result<Self, Error> {
+    pub fn open(
+        folder: Option<PathBuf>,
+        clock: impl Fn() -> Stamp<Client> + Send + Sync + 'static,
+        log: &Log,
+    ) -> Result<Self, Error> {
         let waiting = Kept::open(folder.as_ref().map(|folder| folder.join("rounds")), log)?;
         let left = folder.as_ref().and_then(|folder| std::fs::read(folder.join(CHECKS)).ok());
         let checks = left.map(|bytes| Handout { sha256: sha256(&bytes), bytes });
@@ -203,7 +208,8 @@ impl Reports {
         Wellbeing { groups: groups.to_vec(), checks, trouble, waiting, dropped }
     }
 
-    pub(crate) fn now_ns(&self) -> i64 {
+    /// What the clock of the rounds says.
+    pub(crate) fn now(&self) -> Stamp<Client> {
         (self.clock)()
     }
 
@@ -281,7 +287,7 @@ mod tests {
 
     fn open(folder: Option<PathBuf>) -> Reports {
         let log: Log = Arc::new(|_| {});
-        Reports::open(folder, || 0, &log).expect("it opens")
+        Reports::open(folder, Stamp::default, &log).expect("it opens")
     }
 
     fn said(reports: &Reports, now: Instant) -> Vec<(String, bool)> {

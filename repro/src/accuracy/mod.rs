@@ -83,9 +83,9 @@ pub struct Score {
     /// The owner, in the ledger's words.
     pub owner: String,
     /// Injected milliseconds.
-    pub injected: f64,
+    pub injected_ms: f64,
     /// Attributed milliseconds beyond the baseline.
-    pub attributed: f64,
+    pub attributed_ms: f64,
 }
 
 /// Overrides that make trial number `trial` of a scenario differ from its file: another seed, other round-trip
@@ -149,10 +149,10 @@ pub fn score(outcome: &Outcome) -> Vec<Score> {
             let client = injected.client.map(|c| c.to_string());
             let ours = client.is_some() && (client.as_ref() == Some(&handshake.client) || client == handshake.lookup);
             if ours {
-                scores.extend(share(handshake, &injected.owner).map(|attributed| Score {
+                scores.extend(share(handshake, &injected.owner).map(|attributed_ms| Score {
                     owner: injected.owner.clone(),
-                    injected: ms,
-                    attributed,
+                    injected_ms: ms,
+                    attributed_ms,
                 }));
             }
         }
@@ -168,8 +168,8 @@ fn whole_cell(outcome: &Outcome) -> Vec<Score> {
         .flat_map(|(injected, target, ms)| {
             let handshakes = outcome.handshakes.iter().filter(move |h| h.target == *target);
             handshakes.filter_map(move |h| {
-                let attributed = share(h, &injected.owner)?;
-                Some(Score { owner: injected.owner.clone(), injected: ms, attributed })
+                let attributed_ms = share(h, &injected.owner)?;
+                Some(Score { owner: injected.owner.clone(), injected_ms: ms, attributed_ms })
             })
         })
         .collect()

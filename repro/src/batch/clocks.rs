@@ -8,7 +8,7 @@ use agent::{
     Bundle, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Losses, Pcapng, Permits, Plan,
     Ready,
 };
-use analysis::clock::Span;
+use analysis::clock::{Instant, Span, Unplaced};
 use analysis::doubt::offset::crossings;
 use analysis::doubt::one_way::Bounds;
 use analysis::judging::run::{Cell as Judging, Compare, Role, apply_baselines};
@@ -56,18 +56,25 @@ impl Recorded {
         Self { frames, clock, draw: fastrand::Rng::with_seed(seed), exchanges: 0 }
     }
 
+    /// When its first packet passed, and its last.
+    fn ends(&self) -> (Instant<Unplaced>, Instant<Unplaced>) {
+        let at = |frame: Option<&(u32, i32, Captured)>| frame.map_or(Instant::from_nanos(0), |(_, _, captured)| captured.at);
+        (at(self.frames.first()), at(self.frames.last()))
+    }
+
     /// An exchange of times with a controller whose clock is right: the answer was read anywhere between question and answer. The first
     /// comes a little before the packets, the second a little behind them.
     fn exchange(&mut self) -> Ahead {
         let Clockwork { ahead, ppm, step } = self.clock;
-        let length = self.frames.last().map_or(0, |(_, _, f)| f.at) - self.frames.first().map_or(0, |(_, _, f)| f.at);
+        let (first, last) = self.ends();
+        let length = (last - first).nanos();
         let since = if self.exchanges == 0 { -50_000_000 } else { length + 50_000_000 };
         let stepped = if self.exchanges == 0 { 0 } else { step };
         self.exchanges += 1;
         let taken = self.draw.i64(100_000..4_000_000);
         let read_at = self.draw.i64(0..=taken);
         let is = ahead + since / 1_000_000 * ppm + stepped;
-        Ahead { ns: is + read_at - taken / 2, error_ns: taken / 2 }
+        Ahead { by: Span::from_nanos(is + read_at - taken / 2), error: Span::from_nanos(taken / 2) }
     }
 }
 
@@ -91,20 +98,19 @@ impl Vantage for Recorded {
 
     fn collect(&mut self, _: &AtomicBool) -> Result<Bundle, vantage::Error> {
         let Clockwork { ahead, ppm, step } = self.clock;
-        let first = self.frames.first().map_or(0, |(_, _, f)| f.at);
-        let last = self.frames.last().map_or(0, |(_, _, f)| f.at);
-        let middle = i64::midpoint(first, last);
+        let (first, last) = self.ends();
+        let middle = Instant::from_nanos(i64::midpoint(first.nanos(), last.nanos()));
         let mut bytes = Vec::new();
         let mut file = Evidence::begin(&mut bytes, "").expect("memory takes it");
         let interface = file.interface("eth0", self.frames.first().map_or(1, |(_, link, _)| *link)).expect("memory takes it");
         for (_, _, frame) in &self.frames {
-            let since = frame.at - first;
+            let since = (frame.at - first).nanos();
             let stepped = if frame.at >= middle { step } else { 0 };
-            let at = frame.at + ahead + since / 1_000_000 * ppm + stepped;
+            let at = frame.at + Span::from_nanos(ahead + since / 1_000_000 * ppm + stepped);
             let link = Some(analysis::wire::packet::LinkType::Ethernet);
             file.packet(interface, link, &Captured { at, ..frame.clone() }, &[]).expect("memory takes it");
         }
-        file.finish(0, &[]).expect("memory takes it");
+        file.finish(Instant::from_nanos(0), &[]).expect("memory takes it");
         let clock = Clock { source: "tsc".into(), error: ClockError::Unknown };
         Ok(Bundle {
             batch: 1,

@@ -85,7 +85,7 @@ fn prepare(end: &mut dyn Vantage, plan: &Plan, stop: &AtomicBool) -> Result<Wait
 /// Compares its clock once more; absent where nothing is known of it.
 fn again(end: &mut dyn Vantage, before: Option<(Ahead, Instant)>, stop: &AtomicBool) -> Result<Option<Compared>, Error> {
     let Some((before, then)) = before else { return Ok(end.shares_clock().then_some(Compared::Same)) };
-    let bounds = |ahead: Ahead| Bounds::around(Span::from_nanos(ahead.ns), Span::from_nanos(ahead.error_ns));
+    let bounds = |ahead: Ahead| Bounds::around(ahead.by, ahead.error);
     let Some(after) = end.compare(stop)? else { return Ok(None) };
     let apart = Span::from_nanos(i64::try_from(then.elapsed().as_nanos()).unwrap_or(i64::MAX));
     Ok(Some(bounds(before).through(bounds(after), apart).map_or(Compared::Set, Compared::Within)))
@@ -126,7 +126,7 @@ pub(super) fn ask(members: &mut [Member<'_, '_>], stop: &AtomicBool) -> Vec<Resu
     let start = SystemTime::now() + AHEAD_OF_START;
     each(members, waiting, |Member { vantage, .. }, waiting| {
         let Waiting { ready, clock } = waiting?;
-        let ahead = clock.map_or(0, |(ahead, _)| ahead.ns);
+        let ahead = clock.map_or(Span::ZERO, |(ahead, _)| ahead.by);
         let at = if together { at(start, ahead) } else { None };
         vantage.go(Go { at }, stop)?;
         let bundle = vantage.collect(stop)?;
@@ -135,10 +135,10 @@ pub(super) fn ask(members: &mut [Member<'_, '_>], stop: &AtomicBool) -> Vec<Resu
     })
 }
 
-/// A moment on a clock that is ahead by so many nanoseconds.
-fn at(start: SystemTime, ahead_ns: i64) -> Option<Timestamp> {
+/// A moment on a clock that is so much ahead.
+fn at(start: SystemTime, ahead: Span) -> Option<Timestamp> {
     let moment = Timestamp::try_from(start).ok()?;
-    moment.checked_add(jiff::SignedDuration::from_nanos(ahead_ns)).ok()
+    moment.checked_add(jiff::SignedDuration::from_nanos(ahead.nanos())).ok()
 }
 
 /// Does the same with each, at the same time.

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agent::Destination;
+use analysis::clock::Span;
 use analysis::key::Key;
 use lab::rootless::Privilege;
 use lab::truth::Injected;
@@ -76,8 +77,8 @@ pub trait Provider {
 pub struct Facts {
     /// How late the provider's own paths were; absent where the paths are the world's.
     pub lateness: Option<Lateness>,
-    /// CPU time that hypervisors took since the provider opened, in nanoseconds.
-    pub stolen_ns: u64,
+    /// CPU time that hypervisors took since the provider opened.
+    pub stolen: Span,
     /// What had to be done without, and why.
     pub gave_up: Vec<String>,
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use agent::{Bundle, Clock, ClockError, Go, Hello, Losses, Pcapng, Permits, Plan, Ready, VERSION};
+use analysis::clock::Instant as Stamp;
 use analysis::key::Key;
 use capture::evidence::Evidence;
 use schemars::JsonSchema;
@@ -177,7 +178,7 @@ fn dump(last: &str, keys: &[Key]) -> Vec<String> {
 /// A capture of nothing.
 fn nothing() -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let made = Evidence::begin(&mut bytes, "").and_then(|file| file.finish(0, &[]));
+    let made = Evidence::begin(&mut bytes, "").and_then(|file| file.finish(Stamp::from_nanos(0), &[]));
     made.map_err(lab::Error::system("making a capture of nothing"))?;
     Ok(bytes)
 }

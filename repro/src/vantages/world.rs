@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use agent::{Destination, Family};
+use analysis::clock::Span;
 use lab::sample::steal;
 use lab::truth::Injected;
 use vantage::ssh::Ssh;
@@ -24,7 +25,7 @@ pub(super) struct World<'a> {
     recorders: BTreeMap<String, RecorderAt>,
     leave: Leave,
     opening: Opening<'a>,
-    stolen_before: u64,
+    stolen_before: Span,
 }
 
 impl<'a> World<'a> {
@@ -99,8 +100,8 @@ impl Provider for World<'_> {
 
     fn facts(&self) -> Facts {
         let here = self.vantages.iter().any(|v| v.kind == Kind::Here);
-        let stolen_ns = if here { steal().saturating_sub(self.stolen_before) } else { 0 };
-        Facts { lateness: None, stolen_ns, gave_up: Vec::new() }
+        let stolen = if here { (steal() - self.stolen_before).at_least_zero() } else { Span::ZERO };
+        Facts { lateness: None, stolen, gave_up: Vec::new() }
     }
 
     fn plans_load(&self) -> bool {

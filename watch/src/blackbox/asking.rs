@@ -46,7 +46,7 @@ impl Http {
                 let connected = matches!(error, ProbeError::Secret(_));
                 found.note(error);
                 if let Some((_, took)) = choose(&host, self.family(), question, shared, found).await {
-                    no_durations(found, took, connected);
+                    no_durations(found, took.into(), connected);
                 }
                 return Ok(false);
             }

@@ -171,13 +171,13 @@ impl Dns {
         };
         let family = family(self.preferred_ip_protocol, self.ip_protocol_fallback);
         let Some((ip, took)) = choose(&host, family, question, shared, found).await else { return Ok(false) };
-        found.labelled(DURATION.0, DURATION.1, &[("phase", "resolve")], took);
+        found.labelled(DURATION.0, DURATION.1, &[("phase", "resolve")], took.as_secs_f64());
         let kind = dns_names::record_type(&self.query_type).unwrap_or(RecordType::ANY);
         let Some(message) = self.message(kind) else {
             found.note(format_args!("query_name = {:?} is no name", self.query_name));
             return Ok(false);
         };
-        let left = question.timeout.saturating_sub(Duration::from_secs_f64(took));
+        let left = question.timeout.saturating_sub(took);
         let exchange = self.exchange(&message, SocketAddr::new(ip, port), &host, shared, found);
         let answer = match tokio::time::timeout(left, exchange).await {
             Ok(Ok(answer)) => answer,

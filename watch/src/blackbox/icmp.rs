@@ -59,7 +59,7 @@ impl Icmp {
         }
         let family = family(self.preferred_ip_protocol, self.ip_protocol_fallback);
         let Some((ip, took)) = choose(question.target, family, question, shared, found).await else { return false };
-        found.labelled(name, help, &[("phase", "resolve")], took);
+        found.labelled(name, help, &[("phase", "resolve")], took.as_secs_f64());
         let mut payload = PAYLOAD.to_vec();
         if self.payload_size != 0 {
             payload.resize(usize::try_from(self.payload_size).unwrap_or_default(), 0);
@@ -71,7 +71,7 @@ impl Icmp {
             // 0 is the exporter's default, as it is the system's.
             hop_limit: self.ttl.and_then(|ttl| u8::try_from(ttl).ok()).filter(|ttl| *ttl > 0),
             dont_fragment: self.dont_fragment,
-            patience: question.timeout.saturating_sub(std::time::Duration::from_secs_f64(took)),
+            patience: question.timeout.saturating_sub(took),
         };
         match echo(&request).await {
             Ok(reply) => {

@@ -167,7 +167,7 @@ async fn choose(
     question: &Question<'_>,
     shared: &Shared<'_>,
     found: &mut Families,
-) -> Option<(IpAddr, f64)> {
+) -> Option<(IpAddr, Duration)> {
     let begun = Instant::now();
     let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     let chosen = match literal {
@@ -178,8 +178,8 @@ async fn choose(
             Err(failure) => Err(failure.detail),
         },
     };
-    let took = begun.elapsed().as_secs_f64();
-    reported::lookup_took(found, took);
+    let took = begun.elapsed();
+    reported::lookup_took(found, took.into());
     reported::address(found, chosen.as_ref().ok().copied());
     match chosen {
         Ok(ip) => Some((ip, took)),

@@ -32,12 +32,12 @@ pub(super) fn address(found: &mut Families, address: Option<IpAddr>) {
 
 /// How long the name took to look up.
 pub(super) fn resolved(found: &mut Families, report: &Report) {
-    let took = report.dns_start.map_or(0.0, |start| seconds(start, report.dns_end.unwrap_or(report.ended)));
+    let took = report.dns_start.map_or(Span::ZERO, |start| report.dns_end.unwrap_or(report.ended) - start);
     lookup_took(found, took);
 }
 
-pub(super) fn lookup_took(found: &mut Families, seconds: f64) {
-    found.gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", seconds);
+pub(super) fn lookup_took(found: &mut Families, took: Span) {
+    found.gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", took.seconds());
 }
 
 /// Whose time a probe took, and why it failed.
@@ -59,7 +59,7 @@ pub(super) fn verdict(found: &mut Families, report: &Report) {
         found.labelled("whostalled_probe_ocsp_staple_info", "What the stapled OCSP answer says of the certificate", &status, 1);
         if let Some(until) = staple.next_update {
             let help = "When there is to be a newer OCSP answer";
-            found.gauge("whostalled_probe_ocsp_staple_next_update_timestamp_seconds", help, until);
+            found.gauge("whostalled_probe_ocsp_staple_next_update_timestamp_seconds", help, until.unix_seconds());
         }
     }
     if let Some(reason) = report.reason {
@@ -105,8 +105,8 @@ const DURATION: (&str, &str) = ("probe_http_duration_seconds", "Duration of http
 
 /// Phases where there was no request: what a module names is not there. The exporter finds that out behind the lookup, or behind all that
 /// comes before the request is written.
-pub(super) fn no_durations(found: &mut Families, lookup: f64, connected: bool) {
-    found.labelled(DURATION.0, DURATION.1, &[("phase", "resolve")], lookup);
+pub(super) fn no_durations(found: &mut Families, lookup: Span, connected: bool) {
+    found.labelled(DURATION.0, DURATION.1, &[("phase", "resolve")], lookup.seconds());
     for phase in ["connect", "tls", "processing", "transfer"].into_iter().filter(|_| connected) {
         found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], 0);
     }
@@ -125,14 +125,10 @@ pub(super) fn durations(found: &mut Families, reports: &[Report], looked_up: boo
     ];
     let known = reports.first().is_some_and(|r| r.connect_start.is_some());
     for (phase, pick) in phases {
-        let spans = reports.iter().map(pick).filter_map(|(from, to)| Some(seconds(from?, to?)));
+        let spans = reports.iter().map(pick).filter_map(|(from, to)| Some((to? - from?).seconds()));
         let shown = if phase == "resolve" { looked_up } else { known };
         if shown {
             found.labelled(DURATION.0, DURATION.1, &[("phase", phase)], spans.fold(0.0, |sum, span| sum + span));
         }
     }
-}
-
-fn seconds(from: Instant<Client>, to: Instant<Client>) -> f64 {
-    (to - from).nanos() as f64 / 1e9
 }

@@ -117,7 +117,7 @@ impl Tcp {
             tls: config,
             starttls: shared.cache.get(options)?,
         };
-        let left = question.timeout.saturating_sub(std::time::Duration::from_secs_f64(took));
+        let left = question.timeout.saturating_sub(took);
         let outcome = query_response::run(&peer, &self.query_response, left).await;
         outcome.why.iter().for_each(|why| found.note(why));
         found.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(outcome.by_regex));

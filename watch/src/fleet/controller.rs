@@ -158,7 +158,7 @@ impl Controller {
     }
 
     pub(super) fn take(&mut self, delivered: Delivered) {
-        let Delivered { agent, sent_ns, wellbeing, batch } = delivered;
+        let Delivered { agent, sent, wellbeing, batch } = delivered;
         if agent == self.config.fleet.name {
             let what = format!(
                 "an agent is named {agent:?}, as the fleet is: rename one of them ([fleet] name); its rounds are not taken"
@@ -170,7 +170,7 @@ impl Controller {
             let mut matrix = locked(&self.matrix);
             let vantage = matrix.vantages.entry(agent.clone()).or_default();
             vantage.heard = now;
-            vantage.ahead_ms = (sent_ns - (self.clock)().nanos()) / 1_000_000;
+            vantage.ahead = self.ahead(sent);
             let of = || ByVantage { vantage: agent.clone() };
             self.metrics.heard.get_or_create(&of()).set(now.secs());
             self.metrics.waiting.get_or_create(&of()).set(i64::try_from(wellbeing.waiting).unwrap_or(i64::MAX));
@@ -192,7 +192,7 @@ impl Controller {
         }
         match read(&bytes) {
             Ok(report) => {
-                self.rounds(&agent, sent_ns, report, now);
+                self.rounds(&agent, sent, report, now);
                 self.taken(agent, id, now);
             }
             Err(error) => {
@@ -213,9 +213,9 @@ impl Controller {
         self.journal.batch.reported.push(Reported { agent, epoch, number, heard });
     }
 
-    fn rounds(&mut self, agent: &str, sent_ns: i64, report: Report, now: UnixSeconds) {
+    fn rounds(&mut self, agent: &str, sent: Moment<Client>, report: Report, now: UnixSeconds) {
         self.metrics.missed.get_or_create(&ByVantage { vantage: agent.to_owned() }).inc_by(report.missed);
-        let moved = self.moved(sent_ns);
+        let moved = self.moved(sent);
         for Times { name, hour, what, ms } in report.times {
             let hour = hour.moved(moved);
             // Each phase of a check from everywhere; the whole from each vantage too.
@@ -227,13 +227,13 @@ impl Controller {
         let matrix = Arc::clone(&self.matrix);
         let mut matrix = locked(&matrix);
         for entry in report.entries {
-            self.entry(&mut matrix, agent, sent_ns, entry, now);
+            self.entry(&mut matrix, agent, sent, entry, now);
         }
     }
 
-    fn entry(&mut self, matrix: &mut Matrix, agent: &str, sent_ns: i64, entry: Entry, now: UnixSeconds) {
+    fn entry(&mut self, matrix: &mut Matrix, agent: &str, sent: Moment<Client>, entry: Entry, now: UnixSeconds) {
         let name = entry.record().name.clone();
-        let age = Span::from_nanos(sent_ns.saturating_sub(entry.record().started.nanos())).at_least_zero();
+        let age = (sent - entry.record().started).at_least_zero();
         let at = second((self.clock)() - age);
         self.measure(agent, &entry);
         if let Some(plan) = matrix.plan(&name) {
@@ -249,15 +249,20 @@ impl Controller {
             Entry::Bad { record, .. } | Entry::Gated { record, .. } => *record,
         };
         record.name = cell_name(&name, agent);
-        let moved = self.moved(sent_ns);
+        let moved = self.moved(sent);
         (record.scheduled, record.started) = (record.scheduled + moved, record.started + moved);
         self.journal.batch.rounds.push(record);
     }
 
     /// By how much an agent's times are moved in the history: not at all while its clock is about right, else onto ours.
-    fn moved(&self, sent_ns: i64) -> Span {
-        let ahead = Span::from_nanos(sent_ns.saturating_sub((self.clock)().nanos()));
-        if ahead.nanos().abs() <= BELIEVED.nanos() { Span::ZERO } else { -ahead }
+    fn moved(&self, sent: Moment<Client>) -> Span {
+        let ahead = self.ahead(sent);
+        if ahead.abs() <= BELIEVED { Span::ZERO } else { -ahead }
+    }
+
+    /// By how much an agent's clock is ahead of ours, by a message that came just now: the time on the way is in it.
+    fn ahead(&self, sent: Moment<Client>) -> Span {
+        sent - (self.clock)()
     }
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent::Wellbeing;
 use alerting::clock::UnixSeconds;
 use alerting::states::{Active, State};
+use analysis::clock::Span;
 
 use super::compare::{Is, Row};
 use crate::checks::{CheckFile, Plan};
@@ -58,7 +59,7 @@ pub(crate) struct Vantage {
     /// How it fares, as last said.
     pub(crate) wellbeing: Wellbeing,
     /// Its clock is ahead of ours by so much, the time on the way included.
-    pub(crate) ahead_ms: i64,
+    pub(crate) ahead: Span,
     /// Whether its prober may judge others.
     pub(crate) prober: State,
 }

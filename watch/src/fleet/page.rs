@@ -1,6 +1,7 @@
 //! The page of a controller: vantage × target, alerts that are on, agents. And the same as JSON.
 
 use alerting::event::listed;
+use analysis::clock::Span;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::status::Snapshot;
 const MOST_ROWS: usize = 200;
 /// Checks of the matrix.
 const MOST_COLUMNS: usize = 50;
+/// A clock that is off by more is said to be.
+const NOTEWORTHY: Span = Span::from_millis(2_000);
 
 /// What is wrong now, from everywhere.
 pub(crate) fn now(snapshot: &Snapshot, matrix: &Matrix) -> String {
@@ -63,7 +66,7 @@ fn row(matrix: &Matrix, columns: &[&String], name: &str, vantage: &Vantage) -> M
 
 /// How an agent fares, in a few words.
 fn how(matrix: &Matrix, vantage: &Vantage) -> String {
-    let Vantage { heard, wellbeing, ahead_ms, prober } = vantage;
+    let Vantage { heard, wellbeing, ahead, prober } = vantage;
     let mut said = Vec::new();
     if !matrix.is_heard(vantage) {
         said.push(format!("not heard of since {heard}"));
@@ -74,8 +77,9 @@ fn how(matrix: &Matrix, vantage: &Vantage) -> String {
     if wellbeing.waiting > 1 {
         said.push(format!("{} reports wait", wellbeing.waiting));
     }
-    if ahead_ms.abs() > 2_000 {
-        said.push(format!("its clock is {} s {}", ahead_ms.abs() / 1_000, if *ahead_ms > 0 { "ahead" } else { "behind" }));
+    if ahead.abs() > NOTEWORTHY {
+        let seconds = ahead.abs().nanos() / 1_000_000_000;
+        said.push(format!("its clock is {seconds} s {}", if *ahead > Span::ZERO { "ahead" } else { "behind" }));
     }
     said.join(", ")
 }
@@ -148,7 +152,7 @@ pub(crate) fn json(snapshot: &Snapshot, matrix: &Matrix) -> Value {
         let heard = matrix.is_heard(vantage);
         json!({
             "name": name, "heard": vantage.heard, "is_heard": heard, "sick": vantage.prober.active.is_some(),
-            "ahead_ms": vantage.ahead_ms, "wellbeing": vantage.wellbeing,
+            "ahead_ms": vantage.ahead.nanos() / 1_000_000, "wellbeing": vantage.wellbeing,
         })
     });
     json!({

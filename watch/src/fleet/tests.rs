@@ -111,7 +111,7 @@ impl Stage {
         let bytes = serde_json::to_vec(&report).expect("JSON");
         let batch = Some(RoundBatch { id: id(*number), after, bytes });
         let wellbeing = Wellbeing { checks: Some("one".into()), ..Wellbeing::default() };
-        Delivered { agent: agent.into(), sent_ns: theirs * SECOND, wellbeing, batch }
+        Delivered { agent: agent.into(), sent: Instant::from_nanos(theirs * SECOND), wellbeing, batch }
     }
 
     /// What is on: `check@vantage culprit from whom`.

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::{BeforeTls, Destination, Family};
+use analysis::clock::Span;
 use capture::live::Live;
 use lab::certs::{Authority, Certificates};
 use lab::host::{Host, Lab, LabConfig};
@@ -67,7 +68,7 @@ pub(crate) struct Testbed {
     /// What had to be given up, and why.
     gave_up: Vec<String>,
     /// What the hypervisor had taken when the lab stood, in nanoseconds since boot.
-    stolen_before: u64,
+    stolen_before: Span,
     ipv6: bool,
     // Fields drop in this order: programs first, then the hosts they ran on, then their files.
     loads: Loads,
@@ -282,7 +283,8 @@ impl Provider for Testbed {
     fn facts(&self) -> Facts {
         let mut gave_up = self.gave_up.clone();
         gave_up.extend(self.lines.complaint());
-        Facts { lateness: Some(self.lab.wire.lateness()), stolen_ns: steal().saturating_sub(self.stolen_before), gave_up }
+        let stolen = (steal() - self.stolen_before).at_least_zero();
+        Facts { lateness: Some(self.lab.wire.lateness()), stolen, gave_up }
     }
 
     fn plans_load(&self) -> bool {

@@ -64,7 +64,7 @@ impl Vantage for LabVantage<'_> {
             server: None,
             log: Vec::new(),
             losses: packets::losses([self.capture]),
-            late_ns: self.clients.late_ns(),
+            late_ns: self.clients.late(),
             clock: hello::clock(),
             spin: None,
         })
