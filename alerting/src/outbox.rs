@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, error, info, warn};
@@ -65,7 +65,7 @@ impl Outbox {
     /// Delivers for ever.
     ///
     /// A box, so that the client of HTTP in it is compiled here once, and not again in each crate that has an outbox.
-    pub fn run(self) -> BoxFuture<'static, ()> {
+    pub fn run(self) -> LocalBoxFuture<'static, ()> {
         Box::pin(self.deliver())
     }
 
