@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::LocalBoxFuture;
 use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, error, info, warn};
@@ -62,7 +63,13 @@ enum Sent {
 
 impl Outbox {
     /// Delivers for ever.
-    pub async fn run(mut self) {
+    ///
+    /// A box, so that the client of HTTP in it is compiled here once, and not again in each crate that has an outbox.
+    pub fn run(self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.deliver())
+    }
+
+    async fn deliver(mut self) {
         let mut unsaved: VecDeque<(String, Event)> = VecDeque::new();
         self.show_refused();
         let (mut retry_at, mut repeated) = (Instant::now(), Instant::now());

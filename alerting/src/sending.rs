@@ -7,6 +7,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use prober::tls::{TlsOptions, config};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -138,7 +139,11 @@ impl Client {
     ///
     /// # Errors
     /// If nobody was told: by whose fault, and whether it may work later.
-    pub async fn tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
+    pub fn tell<'a>(&'a self, receiver: &'a Receiver, event: &'a Event, now: UnixSeconds) -> BoxFuture<'a, Result<(), Failed>> {
+        Box::pin(self.try_tell(receiver, event, now))
+    }
+
+    async fn try_tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
         let answer = self.post(&receiver.request(event, now)?).await?;
         match receiver.answered(answer.status) {
             Answered::Taken => Ok(()),
@@ -151,7 +156,16 @@ impl Client {
     ///
     /// # Errors
     /// If it was not taken: by whose fault.
-    pub async fn post_json(&self, url: &str, headers: &[(String, String)], body: Value) -> Result<(), Failed> {
+    pub fn post_json<'a>(
+        &'a self,
+        url: &'a str,
+        headers: &'a [(String, String)],
+        body: Value,
+    ) -> BoxFuture<'a, Result<(), Failed>> {
+        Box::pin(self.try_post_json(url, headers, body))
+    }
+
+    async fn try_post_json(&self, url: &str, headers: &[(String, String)], body: Value) -> Result<(), Failed> {
         let mut request = Request::json(url, body, None);
         for (name, value) in headers {
             // One that is none would be the configuration's fault, and says so by the answer that is missing.
@@ -170,7 +184,11 @@ impl Client {
     ///
     /// # Errors
     /// If nobody answered.
-    pub async fn post(&self, request: &Request) -> Result<Answer, Failed> {
+    pub fn post<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, Failed>> {
+        Box::pin(self.posted(request))
+    }
+
+    async fn posted(&self, request: &Request) -> Result<Answer, Failed> {
         let plain = request.url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let mut answer = self.try_post(request, plain).await?;
         if plain && answer.status().is_redirection() {

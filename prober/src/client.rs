@@ -12,6 +12,7 @@ use analysis::clock::{Client, Instant};
 use analysis::conversation::host::HostTrace;
 use analysis::conversation::socket::{Arrival, Connect, Exchange, Message};
 use analysis::judging::ledger::Phase;
+use futures_util::future::BoxFuture;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::time::timeout_at;
@@ -71,7 +72,13 @@ pub fn probe_now(target: &Target, servers: &[SocketAddr]) -> std::io::Result<Rep
 }
 
 /// Probes once. Peer failure is in the report.
-pub async fn probe(target: &Target, lookup: &Lookup) -> Report {
+///
+/// A box, as all futures here that others wait for: what waits in it is compiled in this crate once, and not again in each that waits.
+pub fn probe<'a>(target: &'a Target, lookup: &'a Lookup) -> BoxFuture<'a, Report> {
+    Box::pin(probed(target, lookup))
+}
+
+async fn probed(target: &Target, lookup: &Lookup) -> Report {
     let clock = Clock::start();
     let mut probe = Probe {
         target,

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recvmsg, sendto,
@@ -90,7 +91,11 @@ pub enum NoReply {
 ///
 /// # Errors
 /// If it could not be sent, or no reply came.
-pub async fn echo(request: &Echo) -> Result<Reply, NoReply> {
+pub fn echo(request: &Echo) -> BoxFuture<'_, Result<Reply, NoReply>> {
+    Box::pin(echoed(request))
+}
+
+async fn echoed(request: &Echo) -> Result<Reply, NoReply> {
     let begun = Instant::now();
     let socket = Socket::open(request).map_err(NoReply::Socket)?;
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -110,7 +111,16 @@ impl Lookup {
     ///
     /// # Errors
     /// Says whether there are none, or nobody answered.
-    pub async fn addresses(&self, host: &str, family: Family, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
+    pub fn addresses<'a>(
+        &'a self,
+        host: &'a str,
+        family: Family,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<Vec<IpAddr>, Failure>> {
+        Box::pin(self.ask(host, family, patience))
+    }
+
+    async fn ask(&self, host: &str, family: Family, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
         let known = self.of_file(host);
         if !known.is_empty() {
             return family.choose(known.into_iter());
@@ -140,7 +150,11 @@ impl Lookup {
     }
 
     /// What an address is called (reverse mapping, RFC 1035, section 3.5); absent if it has no name, or nobody says.
-    pub async fn name_of(&self, address: IpAddr, patience: Duration) -> Option<String> {
+    pub fn name_of(&self, address: IpAddr, patience: Duration) -> BoxFuture<'_, Option<String>> {
+        Box::pin(self.ask_back(address, patience))
+    }
+
+    async fn ask_back(&self, address: IpAddr, patience: Duration) -> Option<String> {
         let answer = tokio::time::timeout(patience, self.any.reverse_lookup(address)).await.ok()?.ok()?;
         answer.answers().iter().find_map(|record| match &record.data {
             RData::PTR(name) => Some(name.0.to_utf8()),

@@ -9,6 +9,7 @@ use agent::BatchId;
 use async_nats::Client;
 use async_nats::connection::State;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 
 use super::following::Following;
 use super::message::{Acknowledgement, Offer, rounds};
@@ -33,10 +34,20 @@ const SPREAD: Duration = Duration::from_secs(5);
 const PUBLISH: Duration = Duration::from_secs(1);
 
 /// Connects as the agent `name` and says what `reports` has, until `stop` is set: an agent of watches alone.
-pub async fn attend(server: &Server, name: Name, groups: Vec<String>, reports: Arc<Reports>, stop: Arc<AtomicBool>, log: Log) {
-    if let Some(client) = connected(server, name.as_str(), &stop, &log).await {
-        report(client, name, groups, reports, stop, log).await;
-    }
+pub fn attend(
+    server: &Server,
+    name: Name,
+    groups: Vec<String>,
+    reports: Arc<Reports>,
+    stop: Arc<AtomicBool>,
+    log: Log,
+) -> BoxFuture<'_, ()> {
+    // A box: the client of NATS is compiled here once, and not again where this is waited for.
+    Box::pin(async move {
+        if let Some(client) = connected(server, name.as_str(), &stop, &log).await {
+            report(client, name, groups, reports, stop, log).await;
+        }
+    })
 }
 
 /// Says what `reports` has, until `stop` is set.
