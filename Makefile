@@ -46,7 +46,8 @@ dist: ## What is handed out, in target/packages: a static binary, a Debian packa
 check: deps-test lint docs machete deny shellcheck unit rules kubernetes score-quick ## Before each commit, minutes: everything that needs no lab
 
 # Together they need the same features of what they depend on: one by one, most of that would be compiled again for each.
-check test nightly: export TOOLS := -p whostalled $(foreach tool,score sim zoo,-p whostalled-$(tool))
+check test nightly: export TOOLS := -p whostalled --features whostalled/native-histograms $(foreach tool,score sim zoo,-p whostalled-$(tool))
+dashboards: export TOOLS := --features whostalled/native-histograms
 # Whatever a part of it skips although it is required makes it fail (testing/).
 test: export WHOSTALLED_REQUIRE := $(REQUIRE)
 test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-anywhere compare fleet first-run fleet-watch watch-failures probe-peer capture-failures capture-lab rootless zoo-small ## Everything CI checks: check, then everything that runs for real

@@ -149,7 +149,8 @@ fn twenty_agents_say_what_this_host_says() {
         fleet.checks.check("the control is healthy from all", controls.len() <= DISTURBED, || controls);
     }
     if nix::unistd::geteuid().is_root() {
-        let two = ["--vantage", "fleet:a01", "--vantage", "two=fleet:a02", "--load", "cpus=0.05", "--clients", "8", "--rounds", "1"];
+        let two =
+            ["--vantage", "fleet:a01", "--vantage", "two=fleet:a02", "--load", "cpus=0.05", "--clients", "8", "--rounds", "1"];
         let said = fleet.run(&[&[healthy.as_str(), "--control", &control], &two[..]].concat());
         let record = told(&said);
         let seen = [cell(&record, "a01", "edge"), cell(&record, "two", "edge"), cell(&record, "two", "control")];

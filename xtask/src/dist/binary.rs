@@ -24,7 +24,10 @@ pub(super) struct Binary {
 
 pub(super) fn build(shell: &Shell, release: &Release) -> Result<Binary> {
     let libpcap = libpcap::build(shell)?;
-    let cargo = cmd!(shell, "cargo build --locked --profile dist --target {TARGET} -p whostalled --features bundled-sqlite");
+    let cargo = cmd!(
+        shell,
+        "cargo build --locked --profile dist --target {TARGET} -p whostalled --features bundled-sqlite,native-histograms"
+    );
     let cargo = cargo.env("RUSTFLAGS", FLAGS).env("WHOSTALLED_REVISION", &release.revision);
     cargo.env("LIBPCAP_LIBDIR", &libpcap.folder).env("LIBPCAP_VER", &libpcap.version).run()?;
     let built = shell.current_dir().join("target").join(TARGET).join("dist/whostalled");
