@@ -13,7 +13,7 @@ BARS := --right both=97 --wrong both=2 $(foreach end,edge client,--right-or-open
 
 empty :=
 comma := ,
-# The suites with real processes, in so many seconds; one test that fails is run once more, alone, which is said.
+# The suites with real processes, in so many seconds; up to two tests that fail are run once more, which is said.
 e2e = cargo xtask suite $(1) $(2)
 words-to-list = $(subst $(empty) ,$(comma),$(strip $(1)))
 # What must not be skipped in `make test`: CI is root. Elsewhere: make test REQUIRE=

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use testing::{Need, skipped};
 
 /// A stranger's patience, in seconds, from the command to the verdict.
-const PATIENCE: u64 = 30;
+const PATIENCE: u64 = 90;
 
 /// A folder that everybody may use, certificates, and the checks.
 struct Trial {
@@ -106,7 +106,7 @@ fn a_stranger_gets_a_verdict_of_every_kind_of_server() {
         [("nginx", &nginx, "healthy"), ("OpenSSL", &openssl, "healthy"), ("a slow one", &slow, "edge")]
     {
         let control = if server == "a slow one" { &nginx } else { &control };
-        let said = trial.run(stranger(&trial), &[target, "--control", control, "--clients", "4"]);
+        let said = trial.run(stranger(&trial), &[target, "--control", control, "--clients", "2"]);
         let record = told(&said);
         let good = said.code == Some(0) && verdict(&record).starts_with(wanted) && cell(&record, "here", "control") == "healthy";
         trial.checks.check(format!("a stranger's verdict of {server}: {wanted}"), good, || (verdict(&record), said));
@@ -157,7 +157,7 @@ fn what_the_rights_give_is_used() {
     trial.checks.check("curl and its packets: the edge", good, || (verdict(&record), said));
 
     let (target, control) = (url(healthy.port), trial.nginx());
-    let said = trial.run(plain(), &[&target, "--control", &control.1, "--load", "cpus=0.05", "--clients", "8"]);
+    let said = trial.run(plain(), &[&target, "--control", &control.1, "--load", "cpus=0.05", "--clients", "8", "--rounds", "1"]);
     let record = told(&said);
     let both = [cell(&record, "here", "edge"), cell(&record, "here", "control")];
     let good = said.code == Some(0) && both.iter().all(|label| label.starts_with("client"));
@@ -417,7 +417,7 @@ fn what_cannot_be_reached_is_said_and_the_rest_goes_on() {
         command.env("PATH", path);
         command
     };
-    let said = trial.run(plain(&reached.path), &[&target, "--vantage", "here", "--vantage", "ssh:nowhere"]);
+    let said = trial.run(plain(&reached.path), &[&target, "--vantage", "here", "--vantage", "ssh:nowhere", "--clients", "2"]);
     let record = told(&said);
     let missing = record["footing"]["missing"][0].as_str().unwrap_or_default().to_owned();
     let good = said.code == Some(2)
@@ -437,6 +437,8 @@ fn what_cannot_be_reached_is_said_and_the_rest_goes_on() {
         "here",
         "--vantage",
         "ssh:box",
+        "--clients",
+        "2",
         "--rounds",
         "40",
         "--json",

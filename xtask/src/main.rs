@@ -29,7 +29,7 @@ cargo xtask TASK
 
   install-missing PURPOSE…       what is missing for demo, watch, fleet, capture, test, zoo, dist, by apt-get, and why
   scenarios FILE…                runs each scenario for real; void runs are run again
-  suite NAME SECONDS [ARGUMENT…] a suite with real processes (e2e/tests); one test that fails is run once more, and that is said
+  suite NAME SECONDS [ARGUMENT…] a suite with real processes (e2e/tests); up to two tests that fail are run once more, and that is said
   run-again                      which tests had to be run once more
   check-evidence FOLDER…         do the evidence files of these runs open in tshark, with both ends joined?
   fuzz SECONDS [--keep]          every fuzz target; --keep adds what found new code to the corpus
