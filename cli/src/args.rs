@@ -3,6 +3,7 @@
 mod always;
 mod compare;
 mod probe;
+mod tls;
 mod vantages;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use explain::filter::{Host, Label, Name};
 pub use always::{Capture, CaptureAsk, Incidents, Watch, WatchAsk, WatchedFleet};
 pub use compare::Compare;
 pub use probe::Probe;
+pub use tls::Tls;
 pub use vantages::{Most, OfProvider, VantageDown, VantageList, VantageReap, VantageUp, VantageVerb};
 
 /// Who stalled: the client, the network or the edge?

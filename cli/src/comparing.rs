@@ -11,7 +11,7 @@ use compare::edge::Asked;
 use compare::judge::Sizes;
 use compare::{Options, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
-use prober::tls::{Only, TlsOptions};
+use prober::tls::TlsOptions;
 use records::compared::{Compared, Outcome};
 use records::read;
 use report::compared::{annotations, html, junit, markdown, terminal};
@@ -77,9 +77,8 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
 }
 
 fn options(args: &Compare) -> Options {
-    let only = args.tls12.then_some(Only::Tls12);
     Options {
-        tls: TlsOptions { ca: args.ca.clone(), insecure: args.insecure, only, resume: args.resume, ..TlsOptions::default() },
+        tls: TlsOptions { resume: args.resume, ..args.tls.options() },
         asked: Asked { name: args.name.clone(), path: args.path.clone() },
         budget: if args.counts { Duration::ZERO } else { args.budget },
         timeout: args.timeout,

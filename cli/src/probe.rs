@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::clock::{Client, Instant};
-use prober::tls::{Only, TlsOptions, config, distrust};
+use prober::tls::{TlsOptions, config, distrust};
 use prober::{BeforeTls, Family, HttpRequest, Pauses, Route, Target, probe_now};
 use settings::words::visible;
 
@@ -21,13 +21,10 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
     let tls = TlsOptions {
-        ca: args.ca.clone(),
-        insecure: args.insecure,
-        only: args.tls12.then_some(Only::Tls12),
         key_log: true,
         resume: args.resume,
         certificate: args.cert.clone().zip(args.key.clone()),
-        ..TlsOptions::default()
+        ..args.tls.options()
     };
     let mut config = config(&tls)?;
     if args.distrust {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Tls;
+
 /// Arguments of `compare`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  whostalled compare https://edge.example.com/ https://canary.example.com/\n  \
@@ -37,18 +39,12 @@ pub struct Compare {
     /// What to ask a command's edge for; URLs have their own
     #[arg(long, default_value = "/")]
     pub path: String,
-    /// Root certificates, PEM; the platform's if none are named
-    #[arg(long)]
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    pub insecure: bool,
+    /// How it speaks TLS, and to whom
+    #[command(flatten)]
+    pub tls: Tls,
     /// Resume sessions where the edges allow it; else every handshake is a full one
     #[arg(long)]
     pub resume: bool,
-    /// Offer TLS 1.2 only
-    #[arg(long)]
-    pub tls12: bool,
     /// Give a handshake up after so long
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = settings::time::parse)]
     pub timeout: std::time::Duration,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Tls;
+
 /// Arguments of `probe`.
 #[derive(Args)]
 pub struct Probe {
@@ -15,21 +17,15 @@ pub struct Probe {
     /// What to ask for
     #[arg(long, default_value = "/")]
     pub path: String,
-    /// Root certificates, PEM; the platform's if none are named
-    #[arg(long)]
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate
-    #[arg(long)]
-    pub insecure: bool,
+    /// How it speaks TLS, and to whom
+    #[command(flatten)]
+    pub tls: Tls,
     /// The client's own certificate chain, PEM, for edges that ask for one
     #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// Offer TLS 1.2 only
-    #[arg(long)]
-    pub tls12: bool,
     /// Use IPv4 alone
     #[arg(long, conflicts_with = "ipv6")]
     pub ipv4: bool,

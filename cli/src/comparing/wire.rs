@@ -33,7 +33,7 @@ pub(super) fn count(args: &Compare, round_trip: Time) -> Result<OnWire, Error> {
             return Err(format!("--wire runs both edges in a lab of its own: {word:?} is no command with {{port}} in it").into());
         }
     }
-    let text = scenario(&args.base, &args.candidate, round_trip, args.tls12);
+    let text = scenario(&args.base, &args.candidate, round_trip, args.tls.tls12);
     let scenario = Scenario::parse("--wire", &text, &[])?;
     let results = std::env::temp_dir().join(format!("whostalled-wire-{}", std::process::id()));
     repro::ready(&scenario, &results)?;
