@@ -11,6 +11,8 @@ use xshell::{Shell, cmd};
 use super::{Release, libpcap};
 
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What the binary has beyond its default.
+pub(super) const FEATURES: &str = "bundled-sqlite,native-histograms";
 /// With a target named, these are for what runs there, and not for build scripts and macros.
 /// Relocations that a position-independent program makes by itself, packed (DT_RELR, which glibc 2.36 knows): a megabyte less.
 pub(super) const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
@@ -24,10 +26,7 @@ pub(super) struct Binary {
 
 pub(super) fn build(shell: &Shell, release: &Release) -> Result<Binary> {
     let libpcap = libpcap::build(shell)?;
-    let cargo = cmd!(
-        shell,
-        "cargo build --locked --profile dist --target {TARGET} -p whostalled --features bundled-sqlite,native-histograms"
-    );
+    let cargo = cmd!(shell, "cargo build --locked --profile dist --target {TARGET} -p whostalled --features {FEATURES}");
     let cargo = cargo.env("RUSTFLAGS", FLAGS).env("WHOSTALLED_REVISION", &release.revision);
     cargo.env("LIBPCAP_LIBDIR", &libpcap.folder).env("LIBPCAP_VER", &libpcap.version).run()?;
     let built = shell.current_dir().join("target").join(TARGET).join("dist/whostalled");

@@ -11,7 +11,7 @@ use super::{Release, libpcap};
 
 /// What is in the program.
 pub(super) fn list(shell: &Shell, release: &Release) -> Result<PathBuf> {
-    let own = ["-p", "whostalled", "--features", "bundled-sqlite,native-histograms"];
+    let own = ["-p", "whostalled", "--features", super::binary::FEATURES];
     let more = |packages: &BTreeMap<&str, &Value>| -> Result<Vec<Value>> {
         let sqlite = packages.values().find(|p| p["name"] == "libsqlite3-sys").context("no libsqlite3-sys")?;
         Ok(vec![
