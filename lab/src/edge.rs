@@ -8,10 +8,9 @@ mod turns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent::{BeforeTls, LogLine};
-use analysis::clock::{Instant, Unplaced};
 use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,6 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Error;
+use crate::clock::now;
 use crate::truth::Injected;
 pub use does::{Delays, Does};
 use turns::{Delay, Turns};
@@ -206,8 +206,4 @@ fn append<T: Serialize>(path: &PathBuf, value: &T) {
     if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) {
         let _ = file.write_all(&line);
     }
-}
-
-fn now() -> Instant<Unplaced> {
-    Instant::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64))
 }

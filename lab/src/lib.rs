@@ -10,10 +10,11 @@
 //! injected, from the injector's own log. Namespaces are anonymous (they live as long as a process or a
 //! descriptor holds them), so that nothing but cgroups can outlive a killed run; [`clean`] removes those.
 //!
-//! It shares packet *formats* with the analysis and nothing else.
+//! It shares packet *formats* and types of time with the analysis, and with the prober how a client speaks TLS; it asks neither anything.
 
 pub mod certs;
 pub mod clean;
+mod clock;
 pub mod cpu;
 pub mod dns;
 pub mod edge;

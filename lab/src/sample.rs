@@ -12,11 +12,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent::{Sampled, Trace};
-use analysis::clock::{Instant, Span, Unplaced};
+use analysis::clock::Span;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use crate::clock::now;
 
 /// Time between samples.
 const INTERVAL: Duration = Duration::from_millis(4);
@@ -254,8 +256,4 @@ pub fn steal() -> Span {
     // "cpu user nice system idle iowait irq softirq steal …" in hundredths of a second (USER_HZ).
     let ticks: Option<i64> = text.lines().next().and_then(|l| l.split_whitespace().nth(8)?.parse().ok());
     Span::from_millis(ticks.unwrap_or(0) * 10)
-}
-
-fn now() -> Instant<Unplaced> {
-    Instant::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64))
 }

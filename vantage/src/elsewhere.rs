@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use agent::{Answer, Ask, Bundle, Go, Plan, Ready};
 use analysis::clock::{Instant as Stamp, Span, Unplaced};
+use capture::clock::wall;
 use serde::Serialize;
 
-use crate::{Ahead, Error, host};
+use crate::{Ahead, Error};
 
 /// How long the other side may take beyond what it was asked to do.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +84,7 @@ pub trait Line {
 fn compare_clocks(mut ask: impl FnMut() -> Result<Option<Stamp<Unplaced>>, Error>) -> Result<Option<Ahead>, Error> {
     let mut best: Option<Ahead> = None;
     for _ in 0..ASKED {
-        let (before, begun) = (host::now(), Instant::now());
+        let (before, begun) = (wall(), Instant::now());
         let Some(theirs) = ask()? else { return Ok(None) };
         let half = Span::from_nanos(Span::from(begun.elapsed()).nanos() / 2);
         let ahead = Ahead { by: theirs - (before + half), error: half };

@@ -1,9 +1,6 @@
 //! What a host says of itself: kernel, clock, processors.
 
 use agent::{Clock, ClockError, Hello, Permits, VERSION};
-use analysis::clock::{Instant, Unplaced};
-use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 
 /// The greeting of a host called `name`.
 pub fn hello(name: &str, clock: Clock, permits: Permits) -> Hello {
@@ -28,11 +25,6 @@ pub fn clock(error: ClockError) -> Clock {
 /// kernel, which says so in adjtimex(2) alone.)
 pub(crate) fn is_synchronised() -> bool {
     std::path::Path::new("/run/systemd/timesync/synchronized").exists()
-}
-
-/// This machine's wall clock.
-pub(crate) fn now() -> Instant<Unplaced> {
-    Instant::from_nanos(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |now| now.num_nanoseconds()))
 }
 
 fn said(path: &str) -> String {

@@ -7,8 +7,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use agent::{Answer, Ask};
+use capture::clock::wall;
 
-use crate::{Error, Vantage, host};
+use crate::{Error, Vantage};
 
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -63,7 +64,7 @@ pub fn answer(vantage: &mut dyn Vantage, ask: Ask, stop: &AtomicBool) -> Answer 
         Ask::Prepare(plan) => vantage.prepare(&plan, stop).map(Answer::Ready),
         Ask::Go(go) => vantage.go(go, stop).map(|()| Answer::Gone),
         Ask::Collect => vantage.collect(stop).map(|bundle| Answer::Bundle(Box::new(bundle))),
-        Ask::Time => Ok(Answer::Time { now_ns: host::now() }),
+        Ask::Time => Ok(Answer::Time { now_ns: wall() }),
     };
     answered.unwrap_or_else(|e| Answer::Failed { why: e.to_string() })
 }
