@@ -139,11 +139,7 @@ impl Client {
     ///
     /// # Errors
     /// If nobody was told: by whose fault, and whether it may work later.
-    pub fn tell<'a>(&'a self, receiver: &'a Receiver, event: &'a Event, now: UnixSeconds) -> BoxFuture<'a, Result<(), Failed>> {
-        Box::pin(self.try_tell(receiver, event, now))
-    }
-
-    async fn try_tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
+    pub async fn tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
         let answer = self.post(&receiver.request(event, now)?).await?;
         match receiver.answered(answer.status) {
             Answered::Taken => Ok(()),
@@ -184,11 +180,7 @@ impl Client {
     ///
     /// # Errors
     /// If nobody answered.
-    pub fn post<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, Failed>> {
-        Box::pin(self.posted(request))
-    }
-
-    async fn posted(&self, request: &Request) -> Result<Answer, Failed> {
+    pub async fn post(&self, request: &Request) -> Result<Answer, Failed> {
         let plain = request.url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let mut answer = self.try_post(request, plain).await?;
         if plain && answer.status().is_redirection() {
