@@ -5,10 +5,9 @@
 //! that alone (docs/decisions/0062). A mistake fails twice. What was run again is said at once, and by `make test` at its end.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xshell::Shell;
@@ -33,11 +32,14 @@ pub(crate) fn run(shell: &Shell, name: &str, seconds: u32, arguments: &[String])
     let tests = first.failed.join(", ");
     println!("again: {name}: {tests} failed; once more, without the others");
     let exactly: Vec<String> = arguments.iter().cloned().chain(["--exact".to_owned()]).chain(first.failed).collect();
+    let wanted = exactly.len() - arguments.len() - 1;
     let second = once(shell, name, seconds, &exactly)?;
-    let outcome = if second.good { "good then" } else { "failed again" };
+    // Names that no test has would be run well, too.
+    let good = second.good && second.passed == wanted;
+    let outcome = if good { "good then" } else { "failed again" };
     println!("again: {name}: {tests}: {outcome}");
-    note(&shell.current_dir().join(AGAIN), &format!("{name}: {tests}: failed, {outcome}"))?;
-    Ok(Found::good_if(second.good))
+    note(shell, &format!("{name}: {tests}: failed, {outcome}"))?;
+    Ok(Found::good_if(good))
 }
 
 /// Says what was run again since it was last said.
@@ -49,14 +51,18 @@ pub(crate) fn said(shell: &Shell) -> Result<Found> {
     Ok(Found::Good)
 }
 
-fn note(file: &Path, line: &str) -> Result<()> {
-    let mut file = std::fs::File::options().append(true).create(true).open(file).with_context(|| file.display().to_string())?;
+/// Notes that something was run again.
+pub(crate) fn note(shell: &Shell, line: &str) -> Result<()> {
+    let file = shell.current_dir().join(AGAIN);
+    let mut file = std::fs::File::options().append(true).create(true).open(&file).with_context(|| file.display().to_string())?;
     Ok(writeln!(file, "{line}")?)
 }
 
 /// How a suite ended.
 struct Ended {
     good: bool,
+    /// How many tests passed.
+    passed: usize,
     /// Tests that failed, by name; empty if it was stopped or did not compile.
     failed: Vec<String>,
 }
@@ -78,11 +84,11 @@ fn once(shell: &Shell, name: &str, seconds: u32, arguments: &[String]) -> Result
     drop(say);
     let good = child.wait()?.success();
     // A process that a suite left behind may hold its pipes open for ever: what it says is not waited for.
-    let mut all = String::new();
-    while let Ok(line) = said.recv_timeout(LINGER) {
+    let (mut all, until) = (String::new(), Instant::now() + LINGER);
+    while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
         all.push_str(&line);
     }
-    Ok(Ended { good, failed: failed(&all) })
+    Ok(Ended { good, passed: passed(&all), failed: failed(&all) })
 }
 
 /// Where lines are handed on to.
@@ -115,9 +121,22 @@ fn failed(said: &str) -> Vec<String> {
     list.lines().map_while(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
 }
 
+/// How many tests passed, by the harness's last line.
+fn passed(said: &str) -> usize {
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("test result: "));
+    last.and_then(|line| line.split(". ").nth(1)?.split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::failed;
+    use super::{failed, passed};
+
+    #[test]
+    fn tests_that_passed_are_counted() {
+        assert_eq!(passed("test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.00s\n"), 2);
+        assert_eq!(passed("test result: FAILED. 1 passed; 1 failed;\n"), 1);
+        assert_eq!(passed("error[E0308]: mismatched types\n"), 0);
+    }
 
     #[test]
     fn tests_that_failed_are_known_by_name() {
