@@ -5,7 +5,7 @@
 mod does;
 mod turns;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,9 @@ pub struct EdgeConfig {
     /// Without TCP_NODELAY, and in pieces: Nagle's algorithm then delays its flight.
     #[serde(default)]
     pub in_pieces: bool,
+    /// Whose calls are the lab's own, see [`crate::warm`]: they are neither slowed nor logged.
+    #[serde(default)]
+    pub warmed_from: Option<IpAddr>,
 }
 
 impl EdgeConfig {
@@ -144,6 +147,10 @@ fn tls_config(config: &EdgeConfig) -> Result<rustls::ServerConfig, Error> {
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::ServerConfig>, config: Arc<EdgeConfig>) {
+    if config.warmed_from == Some(peer.ip()) {
+        let _ = tls_only(stream, tls).await;
+        return;
+    }
     let accepted_ns = now();
     let does = config.now_does();
     let _ = stream.set_nodelay(!config.in_pieces);
@@ -196,6 +203,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::Server
         }
         let _ = stream.shutdown().await;
     }
+}
+
+async fn tls_only(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> std::io::Result<()> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), Turns::new(stream, false, Vec::new())).await?;
+    start.into_stream(tls).await?.shutdown().await
 }
 
 /// Appends one JSON line in a single write, so that lines of several connections do not mix.

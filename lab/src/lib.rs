@@ -28,6 +28,7 @@ pub mod sample;
 pub mod storm;
 mod sys;
 pub mod truth;
+pub mod warm;
 pub mod wire;
 
 pub use error::Error;

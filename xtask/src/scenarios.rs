@@ -2,7 +2,7 @@
 //!
 //! A run in which the wire or a capture lost its footing is void, says so, and is run again, three times at most. A wrong verdict is run
 //! again only where the hypervisor took 50 ms of CPU or more while it was made (the servers' own work was late then, and the verdict may
-//! even be true), and once in all without a reason: a client that was disturbed by its neighbours may truly have waited. Both are said
+//! even be true), and twice in all without a reason: a client that was disturbed by its neighbours may truly have waited. Both are said
 //! and counted, with what the wrong run said.
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 3;
 /// Milliseconds that the hypervisor took, from which on a wrong verdict is run again.
 const DISTURBED: u64 = 50;
 /// Wrong verdicts without such a reason after which a scenario is run again, of all scenarios together.
-const SPARE: usize = 1;
+const SPARE: usize = 2;
 
 pub(crate) fn run(shell: &Shell, scenarios: &[PathBuf]) -> Result<Found> {
     let may_unshare = || cmd!(shell, "unshare -Urnm true").quiet().ignore_stderr().run().is_ok();
@@ -51,7 +51,7 @@ pub(crate) fn run(shell: &Shell, scenarios: &[PathBuf]) -> Result<Found> {
     }
     if spare < SPARE {
         println!("run again after a wrong verdict without steal: {} of {SPARE} that may be", SPARE - spare);
-        suite::note(shell, "scenarios: one was wrong without a reason, and was run again")?;
+        suite::note(shell, &format!("scenarios: {} wrong without a reason, and run again", SPARE - spare))?;
     }
     println!("{passed} passed, {failed} failed, 0 skipped");
     Ok(Found::good_if(failed == 0))

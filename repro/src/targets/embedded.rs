@@ -54,6 +54,7 @@ impl Server for Embedded {
             hello_retry: target.hello_retry,
             client_roots: target.client_certificate.then(|| site.client_root.to_owned()),
             in_pieces: !target.nodelay,
+            warmed_from: Some(site.address),
         };
         own_server("lab-edge", &config)
     }

@@ -13,6 +13,7 @@ mod storms;
 mod vantage;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use crate::Error;
 use crate::conditions::{Conditions, Servers};
 use crate::faults::{Fault, WrongSite};
 use crate::scenario::Scenario;
-use crate::targets::{CommandLine, TargetSpec, command_line, does_file, embedded, truth_file};
+use crate::targets::{CommandLine, SERVER, TargetSpec, command_line, does_file, embedded, truth_file};
 use edge::LabEdge;
 use lines::Lines;
 use load::Loads;
@@ -156,6 +157,9 @@ impl Testbed {
             }
             if let Some(server) = server {
                 sampler.watch(server, false);
+                if !conditions.processes.contains_key(&(target.name.clone(), SERVER.to_owned())) {
+                    warm(&lab, target, ipv6)?;
+                }
             }
             targets.insert(
                 target.name.clone(),
@@ -295,6 +299,17 @@ impl Provider for Testbed {
     fn goes_on(&self) -> bool {
         false
     }
+}
+
+/// Has a server do the handshake that costs it more than others, before captures begin.
+fn warm(lab: &Lab, target: &TargetSpec, ipv6: bool) -> Result<(), Error> {
+    let host = lab.host(&target.name).ok_or_else(|| Error::NoHost(target.name.clone()))?;
+    let address = SocketAddr::new(host.address(ipv6), PORT);
+    host.namespace.run(|| {
+        lab::warm::warm(address, &target.host_name());
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// Fills in the words of a target's command.
