@@ -16,15 +16,17 @@ const SMOKE: u32 = 60;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 pub(crate) fn run(shell: &Shell, seconds: u32, keep: bool) -> Result<Found> {
-    let built = shell.current_dir().join("target/fuzz");
+    // The workspace's own folder: what is compiled for this host (macros, build scripts) may be there already.
+    let built = shell.current_dir().join("target");
     let _in_fuzz = shell.push_dir("fuzz");
     let build = cmd!(shell, "cargo build --release --quiet --locked --target {TRIPLE}");
     let build = build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &built);
     // What runs for seconds is built in half the time; what runs for minutes is to try as many inputs as it can.
-    let build = if seconds < SMOKE { build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1") } else { build };
+    let smoke = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"), ("CARGO_PROFILE_RELEASE_DEBUG", "0")];
+    let build = if seconds < SMOKE { build.envs(smoke) } else { build };
     build.quiet().run()?;
     let mut failed = 0;
     for target in TARGETS {
