@@ -75,8 +75,8 @@ deny: ## Licences, bans and sources of what we depend on
 shellcheck: ## Shell scripts
 	shellcheck --severity=warning $$(grep -rlE --exclude='*.tftpl' '^#!.*\b(ba)?sh$$' xtask e2e examples benches dist terraform .ci)
 
-unit: ## Unit tests, golden files, captures of others
-	cargo test --locked --workspace --quiet
+unit: ## Unit tests, golden files, captures of others; more threads than cores, for some mostly wait
+	RUST_TEST_THREADS=6 cargo test --locked --workspace --quiet
 
 rules: ## Prometheus rules, checked and unit-tested
 	promtool check rules dist/prometheus/whostalled.rules.yml

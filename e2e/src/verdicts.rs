@@ -26,9 +26,16 @@ pub fn label(verdict: &Value) -> String {
     }
 }
 
-/// The verdict of the cell of a vantage and a role.
+/// What servers and clients on two cores do to each other; what these suites inject takes 150 ms and more.
+const NOISE_NS: i64 = 60_000_000;
+
+/// The verdict of the cell of a vantage and a role; a culprit of less than [`NOISE_NS`] counts as healthy.
 #[must_use]
 pub fn cell(record: &Value, vantage: &str, role: &str) -> String {
     let cells = record["client_only"]["cells"].as_array().cloned().unwrap_or_default();
-    cells.iter().find(|c| c["vantage"] == vantage && c["role"] == role).map_or_else(|| "no cell".into(), label)
+    let Some(cell) = cells.iter().find(|c| c["vantage"] == vantage && c["role"] == role) else { return "no cell".into() };
+    match (cell["verdict"].as_str(), cell["primary"]["excess"].as_i64()) {
+        (Some("culprit"), Some(excess)) if excess < NOISE_NS => "healthy".into(),
+        _ => label(cell),
+    }
 }

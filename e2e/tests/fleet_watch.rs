@@ -257,7 +257,7 @@ fn waiting(fleet: &Fleet) -> usize {
 fn no_bad_round_is_lost_whoever_is_killed() {
     const INTERVAL: u64 = 3;
     let Some(mut fleet) = Fleet::begin() else { return };
-    let kills: usize = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let kills: usize = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
     let seed: u64 = std::env::var("SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut draw = fastrand::Rng::with_seed(seed);
     println!("KILLS={kills} SEED={seed}");

@@ -11,11 +11,11 @@ use std::process::{Command, ExitCode};
 
 use e2e::process::{binary, repository};
 
-/// Faults of the scenario, and when: eight seconds each, four between them.
+/// Faults of the scenario, and when: five seconds each, four between them.
 pub const FAULTS: [&str; 5] = ["detour", "hold", "lost", "squeeze", "capacity"];
 const FIRST: usize = 6;
-const EVERY: usize = 12;
-const LASTS: usize = 8;
+const EVERY: usize = 9;
+const LASTS: usize = 5;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
