@@ -24,6 +24,7 @@ pub mod sending;
 pub mod states;
 pub mod status;
 pub mod store;
+pub mod unreadable;
 
 pub use culprit::Culprit;
 pub use event::Event;

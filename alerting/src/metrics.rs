@@ -26,6 +26,8 @@ pub struct Delivery {
     pub refused: Family<ByReceiver, Counter>,
     /// Those of them that are kept.
     pub refused_now: Gauge,
+    /// Rows of the store that cannot be read, and are kept aside.
+    pub unreadable: Gauge,
     /// Messages that nobody is left to tell, or that there was no room for.
     pub dropped: Family<ByReceiver, Counter>,
 }
@@ -49,6 +51,7 @@ impl Delivery {
             "Messages refused for good whose alert was not told since",
             self.refused_now.clone(),
         );
+        registry.register("store_unreadable_rows", "Rows of the store that cannot be read: set aside", self.unreadable.clone());
         registry.register("alerts_dropped", "Messages without a receiver, or without room", self.dropped.clone());
     }
 }

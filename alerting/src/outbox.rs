@@ -156,6 +156,7 @@ impl Outbox {
             self.status.trouble("outbox", None);
         }
         self.show_refused();
+        self.show_unreadable();
         waiting > 0
     }
 
@@ -205,6 +206,17 @@ impl Outbox {
         });
         self.status.trouble("refused", trouble);
         self.status.change(|now| now.refused = refused);
+    }
+
+    /// Says what of the store cannot be read: who was to be told is not.
+    fn show_unreadable(&self) {
+        let Ok(unreadable) = self.store.unreadable() else { return };
+        self.delivery.unreadable.set(i64::try_from(unreadable.len()).unwrap_or(i64::MAX));
+        let trouble = unreadable.last().map(|last| {
+            let of = last.receiver.as_ref().map_or_else(|| last.table.clone(), |name| format!("a message to {name}"));
+            format!("{} rows of the store cannot be read and were set aside, the last ({of}): {}", unreadable.len(), last.why)
+        });
+        self.status.trouble("unreadable", trouble);
     }
 
     async fn repeat(&self) {

@@ -15,6 +15,7 @@ use crate::clock::UnixSeconds;
 use crate::event::Event;
 use crate::incident::Incident;
 use crate::states::State;
+use crate::unreadable::{self, Place};
 
 /// Version of the tables. Tables that were added within a version are made where they are missing.
 const VERSION: i64 = 1;
@@ -155,7 +156,9 @@ impl Store {
             return Err(StoreError::Later { path: path.to_owned(), found });
         }
         db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;")?;
-        db.execute_batch(TABLES).and_then(|()| db.execute_batch(tables)).map_err(unopened)?;
+        for tables in [TABLES, unreadable::TABLE, tables] {
+            db.execute_batch(tables).map_err(unopened)?;
+        }
         db.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
         Ok(Self(db))
     }
@@ -189,13 +192,19 @@ impl Store {
         Ok(())
     }
 
-    /// The state of every check.
+    /// The state of every check, but for [what cannot be read](Self::read).
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn states(&self) -> Result<Vec<(String, State)>> {
-        let rows = self.all("SELECT name, data FROM state", [], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
-        Ok(rows.into_iter().filter_map(|(name, data)| Some((name, serde_json::from_str(&data).ok()?))).collect())
+        let sql = "SELECT rowid, name, data FROM state";
+        let rows = self.all(sql, [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?)))?;
+        let mut states = Vec::new();
+        for (row, name, data) in rows {
+            let state = self.read(Place { table: "state", row, receiver: None }, &data)?;
+            states.extend(state.map(|state| (name, state)));
+        }
+        Ok(states)
     }
 
     /// Incidents that lasted into the time since then, earliest first.
@@ -244,9 +253,8 @@ impl Store {
                 blocked.push(receiver);
                 continue;
             }
-            if let Ok(event) = serde_json::from_str(&event) {
-                found.push(Waiting { id, receiver, event, attempts });
-            }
+            let event = self.read(Place { table: "outbox", row: id, receiver: Some(&receiver) }, &event)?;
+            found.extend(event.map(|event| Waiting { id, receiver, event, attempts }));
         }
         Ok(found)
     }
@@ -287,14 +295,17 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn refused(&self) -> Result<Vec<Refused>> {
-        let sql = "SELECT receiver, event, why, at FROM refused ORDER BY at";
+        let sql = "SELECT rowid, receiver, event, why, at FROM refused ORDER BY at";
         let rows = self.all(sql, [], |r| {
-            Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, UnixSeconds>(3)?))
+            let (receiver, event, why) = (r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?);
+            Ok((r.get::<_, i64>(0)?, receiver, event, why, r.get::<_, UnixSeconds>(4)?))
         })?;
-        let read = |(receiver, event, why, at): (String, String, String, UnixSeconds)| {
-            Some(Refused { receiver, event: serde_json::from_str(&event).ok()?, why, at, kept: true })
-        };
-        Ok(rows.into_iter().filter_map(read).collect())
+        let mut refused = Vec::new();
+        for (row, receiver, event, why, at) in rows {
+            let event = self.read(Place { table: "refused", row, receiver: Some(&receiver) }, &event)?;
+            refused.extend(event.map(|event| Refused { receiver, event, why, at, kept: true }));
+        }
+        Ok(refused)
     }
 
     /// How many messages wait.
@@ -305,12 +316,13 @@ impl Store {
         Ok(self.0.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
     }
 
-    /// Forgets what was refused before then.
+    /// Forgets what was refused or set aside before then.
     ///
     /// # Errors
     /// If the database cannot be written.
     pub fn forget(&self, before: UnixSeconds) -> Result<()> {
         self.0.execute("DELETE FROM refused WHERE at < ?", [before])?;
+        self.0.execute("DELETE FROM unreadable WHERE at < ?", [before])?;
         Ok(())
     }
 

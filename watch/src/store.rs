@@ -8,6 +8,7 @@ use std::path::Path;
 
 use alerting::clock::UnixSeconds;
 use alerting::store::{Batch as Alerts, StoreError};
+use alerting::unreadable::Place;
 use alerting::{Culprit, Store};
 use analysis::clock::{Client, Instant, Span};
 use hdrhistogram::Histogram;
@@ -221,9 +222,13 @@ impl History {
     /// # Errors
     /// If the database cannot be read.
     pub fn rounds(&self, name: &str, until: Instant<Client>, most: u32) -> Result<Vec<RoundRecord>> {
-        let sql = "SELECT data FROM round WHERE name = ? AND started < ? ORDER BY started DESC LIMIT ?";
-        let rows = self.0.all(sql, params![name, until.nanos(), most], |r| r.get::<_, String>(0))?;
-        Ok(rows.iter().filter_map(|data| serde_json::from_str(data).ok()).collect())
+        let sql = "SELECT id, data FROM round WHERE name = ? AND started < ? ORDER BY started DESC LIMIT ?";
+        let rows = self.0.all(sql, params![name, until.nanos(), most], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?)))?;
+        let mut rounds = Vec::new();
+        for (row, data) in rows {
+            rounds.extend(self.0.read(Place { table: "round", row, receiver: None }, &data)?);
+        }
+        Ok(rounds)
     }
 
     /// What `what` took a check, by hour, since then.
@@ -231,14 +236,21 @@ impl History {
     /// # Errors
     /// If the database cannot be read.
     pub fn trend(&self, name: &str, what: &str, since: UnixHour) -> Result<Vec<Hourly>> {
-        let sql = "SELECT hour, data FROM histogram WHERE name = ? AND what = ? AND hour >= ? ORDER BY hour";
-        let rows = self.0.all(sql, params![name, what, since], |r| Ok((r.get::<_, UnixHour>(0)?, r.get::<_, Vec<u8>>(1)?)))?;
-        let read = |(hour, data): (UnixHour, Vec<u8>)| {
-            let h: Histogram<u64> = Deserializer::new().deserialize(&mut data.as_slice()).ok()?;
-            let ms = |quantile| h.value_at_quantile(quantile) as f64 / 1e3;
-            Some(Hourly { hour, p50_ms: ms(0.5), p99_ms: ms(0.99) })
-        };
-        Ok(rows.into_iter().filter_map(read).collect())
+        let sql = "SELECT rowid, hour, data FROM histogram WHERE name = ? AND what = ? AND hour >= ? ORDER BY hour";
+        let rows = self.0.all(sql, params![name, what, since], |r| {
+            Ok((r.get::<_, i64>(0)?, r.get::<_, UnixHour>(1)?, r.get::<_, Vec<u8>>(2)?))
+        })?;
+        let mut hours = Vec::new();
+        for (row, hour, data) in rows {
+            match Deserializer::new().deserialize::<u64, _>(&mut data.as_slice()) {
+                Ok(took) => {
+                    let ms = |quantile| took.value_at_quantile(quantile) as f64 / 1e3;
+                    hours.push(Hourly { hour, p50_ms: ms(0.5), p99_ms: ms(0.99) });
+                }
+                Err(why) => self.0.set_aside(Place { table: "histogram", row, receiver: None }, &data, &why.to_string())?,
+            }
+        }
+        Ok(hours)
     }
 
     /// Forgets what is older, a little at a time.
