@@ -149,7 +149,12 @@ impl Case {
             faults.iter().any(|f| match f {
                 Fault::Distrust | Fault::NoCertificate | Fault::OldVersion | Fault::ServerClose => true,
                 Fault::Wire { done, .. } => matches!(done, Done::Reset | Done::Mtu),
-                _ => false,
+                Fault::ClientStall { .. }
+                | Fault::ServerStall { .. }
+                | Fault::ClientStop { .. }
+                | Fault::ServerStop { .. }
+                | Fault::Starve { .. }
+                | Fault::Fetch { .. } => false,
             })
         })
     }

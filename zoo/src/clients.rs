@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::case::{Before, Case, Fault};
 use crate::certs::Pki;
 use crate::error::Failed;
+use crate::lines::{lines, lines_in};
 use crate::servers::{BEHIND, Helpers, PORT, postgres, write};
 use crate::spawn::{Start, start};
 use crate::stacks::{Client, Version};
@@ -64,11 +65,7 @@ pub fn run(
     if ended != Some(0) {
         return Err(Failed(format!("the client ended with {ended:?}: {}", running.errors().trim())));
     }
-    Ok((lines(&running.output()), vec![]))
-}
-
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    Ok((lines("the client", &running.output())?, vec![]))
 }
 
 fn own_binary() -> Result<String, Failed> {
@@ -161,7 +158,7 @@ fn one_by_one(
         pid.store(0, Ordering::Relaxed);
         std::thread::sleep(case.gap);
     }
-    Ok((lines(&std::fs::read_to_string(log).unwrap_or_default()), codes))
+    Ok((lines_in(&log)?, codes))
 }
 
 fn curl(case: &Case, address: IpAddr, ca: &str, certificate: Option<&Pki>) -> Vec<String> {

@@ -15,6 +15,7 @@ mod draw;
 pub mod error;
 pub mod grade;
 pub mod keep;
+mod lines;
 mod noise;
 mod pcap;
 mod prober_client;

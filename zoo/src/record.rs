@@ -19,6 +19,7 @@ use crate::case::{Case, Fault};
 use crate::certs::Pki;
 use crate::clients::{self, Places};
 use crate::error::{Failed, Why};
+use crate::lines::{lines, lines_in};
 use crate::noise::{Late, Noise};
 use crate::servers::{self, Helpers, PORT};
 use crate::spawn::{Program, Start, start, with_children};
@@ -115,8 +116,10 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
             return Err(Failed("the capture lost packets".into()));
         }
     }
-    let mut server_lines = lines(&server.answers.output());
-    server_lines.extend(lines(&std::fs::read_to_string(scratch.join(servers::STALLS)).unwrap_or_default()));
+    // It still runs: what it has not ended yet is of no handshake of ours.
+    let said = server.answers.output();
+    let mut server_lines = lines("the server", said.rsplit_once('\n').map_or("", |(whole, _)| whole))?;
+    server_lines.extend(lines_in(&scratch.join(servers::STALLS))?);
     server.end();
     drop(lab); // ends the wire, which ends the log
     let (events, stops, starved) = watcher.join().map_err(|_| Failed("the watcher of the wire failed".into()))?;
@@ -164,10 +167,6 @@ fn finish(mut program: Program) -> Result<u64, Failed> {
     let errors = program.errors();
     let dropped = errors.lines().find(|l| l.contains("dropped by kernel")).and_then(|l| l.split_whitespace().next());
     dropped.and_then(|n| n.parse().ok()).ok_or_else(|| Failed(format!("tcpdump did not say what it dropped: {}", errors.trim())))
-}
-
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
 }
 
 type Seen = (Vec<Event>, Vec<Stop>, Vec<Starved>);
@@ -249,7 +248,7 @@ fn now() -> f64 {
 }
 
 /// The wire's word for a direction, in truth files.
-pub fn way(direction: Direction) -> &'static str {
+pub fn place(direction: Direction) -> &'static str {
     match direction {
         Direction::Out => "path c2s",
         Direction::Back => "path s2c",

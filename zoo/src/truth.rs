@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::case::{Before, Case, Edit, Fault};
 use crate::error::Failed;
-use crate::record::{Logs, way};
+use crate::record::{Logs, place};
 use crate::stacks::{Chain, Client, Server};
 use crate::words::{Done, Words, expected};
 
@@ -270,7 +270,7 @@ fn wire(case: &Case, logs: &Logs, book: &mut Book) {
             Act::Reset(_) => ("rst", None, None),
         };
         book.note(event.connection, done, cost, json!({
-            "handshake": event.connection, "what": what, "where": way(event.direction),
+            "handshake": event.connection, "what": what, "where": place(event.direction),
             "packet": { "kind": kind(event.packet, event.payload), "name": format!("{:?}", event.packet),
                 "nth_new_data_segment": if event.nth > 0 { json!(event.nth) } else { Value::Null }, "payload": event.payload, "copy": event.copy },
             "ms": set.map(round1), "cost_ms": cost.map(round1), "t": round6(event.at as f64 / 1e9), "source": "link",
@@ -314,8 +314,15 @@ fn endings(case: &Case, saw: &BTreeMap<usize, (bool, Value)>, book: &mut Book) {
             Fault::Distrust => (Done::ClientAlert, "alert", "client app", "trusts another root"),
             Fault::NoCertificate => (Done::ServerAlert, "alert", "server app", "no client certificate"),
             Fault::OldVersion => (Done::ServerAlert, "alert", "server app", "only TLS 1.1 offered"),
-            Fault::ServerClose => (Done::ServerAlert, "close", "server app", "closed behind the ClientHello"),
-            _ => continue,
+            Fault::ServerClose => (Done::ServerAlert, "close", "server app", "closed after the ClientHello"),
+            // These end no handshake by themselves; who did them has noted it.
+            Fault::ClientStall { .. }
+            | Fault::ServerStall { .. }
+            | Fault::ClientStop { .. }
+            | Fault::ServerStop { .. }
+            | Fault::Starve { .. }
+            | Fault::Wire { .. }
+            | Fault::Fetch { .. } => continue,
         };
         book.note(n, done, None, json!({ "handshake": n, "what": what, "where": place, "source": "client app", "note": note }));
     }

@@ -67,7 +67,16 @@ impl Done {
             Done::Fetch => &["inconclusive"],
             // Who reset it cannot be told where the reset came from outside.
             Done::Reset => &["client-abort", "inconclusive"],
-            _ => &["inconclusive"],
+            Done::ClientStall
+            | Done::ClientStop
+            | Done::ClientStarved
+            | Done::Detour
+            | Done::Spike
+            | Done::Late
+            | Done::Reordered
+            | Done::Loss
+            | Done::Mtu
+            | Done::ClientAlert => &["inconclusive"],
         }
     }
 
@@ -76,7 +85,7 @@ impl Done {
             Done::ClientStall | Done::ClientStop | Done::ClientStarved | Done::Fetch | Done::ClientAlert => "client",
             Done::ServerStall | Done::ServerStop | Done::ServerStarved | Done::ServerAlert => "edge",
             Done::Nothing | Done::Reordered => "",
-            _ => "path",
+            Done::Detour | Done::Spike | Done::Late | Done::Loss | Done::LostSyn | Done::Mtu | Done::Reset => "path",
         }
     }
 

@@ -174,11 +174,11 @@ fn explain(binary: &Path, files: &[&PathBuf], name: &str) -> Result<HashMap<u64,
     let output = Command::new(binary).args(["explain", "--ndjson"]).args(files).output();
     let output = output.why(format!("starting {}", binary.display()))?;
     if !output.status.success() {
-        eprintln!("{name}: {} {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        return Err(Failed(format!("{name}: {} {}", output.status, String::from_utf8_lossy(&output.stderr).trim())));
     }
     let mut found = HashMap::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let line: Value = serde_json::from_str(line).why(format!("{name}: a line of explain"))?;
         let port = line["client"].as_str().and_then(|c| c.rsplit(':').next()?.parse().ok());
         if let Some(port) = port {
             found.entry(port).or_insert(line);
