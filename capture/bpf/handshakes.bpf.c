@@ -402,6 +402,9 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 				map_delete(&embryos, &h->key);
 				return whole;
 			}
+			// A SYN answered by a bare acknowledgement: the server holds an old connection (RFC 5961, section 4).
+			if (!h->from_client && !embryo->answered && h->flags & ACK && !h->payload_len)
+				return whole;
 			if (!h->from_client || !embryo->answered || !(h->flags & ACK))
 				return 0;
 			// Who knows the server's number has had its SYN-ACK.

@@ -178,6 +178,9 @@ impl Gate {
             if segment.flags.rst() && self.embryos.pop(tuple).is_some() {
                 return Some(None);
             }
+            if self.is_of_an_old_connection(tuple, segment, from_client) {
+                return Some(None);
+            }
             let begun = self.establish(tuple, segment, from_client)?;
             self.flows.put(*tuple, begun);
             self.connections += 1;
@@ -208,6 +211,13 @@ impl Gate {
             self.embryos.put(*tuple, Embryo { client_isn: segment.seq, server_isn: None });
         }
         None
+    }
+
+    /// A SYN that is answered by a bare acknowledgement: the server still holds a connection of the same addresses and ports (RFC 5961,
+    /// section 4).
+    fn is_of_an_old_connection(&self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool) -> bool {
+        let bare = !from_client && segment.flags.ack() && segment.len == 0;
+        bare && self.embryos.peek(tuple).is_some_and(|embryo| embryo.server_isn.is_none())
     }
 
     /// Whoever knows the server's number has had its SYN-ACK; and a ClientHello tells by itself that a connection begins.

@@ -169,7 +169,8 @@ impl Course {
             return;
         }
         self.turn = match (self.turn, seen.from_client) {
-            (Turn::Nobody, true) => Turn::Hello,
+            // What is said before TLS, or byte by byte into a closed window, is for the detector to understand.
+            (Turn::Nobody, true) if is_hello(seen.payload) => Turn::Hello,
             (Turn::Hello, false) => Turn::Flight,
             (Turn::Flight, true) if !hello_again(seen.payload) => {
                 self.finished = at;
@@ -192,7 +193,12 @@ impl Course {
 
 /// Whether a connection of which nothing is known can begin with this: with SYN, or, where nobody kept that, with a ClientHello.
 pub fn begins(seen: &Seen<'_>) -> bool {
-    seen.syn() || matches!(seen.payload, [22, 3, _, _, _, 1, ..])
+    seen.syn() || is_hello(seen.payload)
+}
+
+/// Whether a segment begins with a ClientHello.
+fn is_hello(payload: &[u8]) -> bool {
+    matches!(payload, [22, 3, _, _, _, 1, ..])
 }
 
 /// Whether a client says Hello once more, behind a ChangeCipherSpec or not: it was asked to (HelloRetryRequest), or repeats a

@@ -16,7 +16,7 @@ use explain::gather::Gather;
 use explain::{Options, filter::Filter};
 use records::explained::ExplainedRecord;
 use sim::Trial;
-use sim::cases::{Grade, Setup};
+use sim::cases::{CASES, Grade, Setup};
 use sim::tls::Version;
 use whostalled_recorder::detector::Detector;
 use whostalled_recorder::flow_report::{Provenance, bundle, flow_report};
@@ -88,18 +88,27 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
         let made = flow_report(packets, &trigger, &detector, &provenance(), None).expect("its packets are in memory");
-        evidence.insert(ends.client.to_string(), made.record.label());
         let read = explained(&made.pcapng);
-        assert_eq!(read.len(), 1, "one flow a file, and it reads");
+        let label = if read.len() == 1 { made.record.label() } else { format!("{} flows in its evidence", read.len()) };
+        evidence.insert(ends.client.to_string(), label);
     }
     (labels, evidence)
 }
 
+/// Cases of which the recorder says something else than a reader of the whole capture, and why.
+const APART: [(u8, &str); 5] = [
+    (37, "a clock that is set: the recorder's is one that nobody sets"),
+    (59, "a SYN that an old connection answers and the client resets: what comes later is a connection of its own to it"),
+    (67, "ICMP that a host ignores: its filter lets TCP through, so it names the path"),
+    (72, "packets out of order in a file: they reach it in order of time"),
+    (82, "rewritten addresses: of a single flow it has no usual round trip of the others"),
+];
+
 #[test]
 fn every_case_of_the_fault_matrix() {
     let (mut agree, mut differ) = (0, Vec::new());
-    // Clock steps (37): the recorder's clock is one that nobody sets.
-    for (case, version) in (1..=51).filter(|case| *case != 37).flat_map(|case| Version::ALL.map(|v| (case, v))) {
+    let apart = |case: &u8| APART.iter().any(|(of, _)| of == case);
+    for (case, version) in (1..=CASES).filter(|case| !apart(case)).flat_map(|case| Version::ALL.map(|v| (case, v))) {
         let seed = u64::from(case) + 100 * version as u64;
         let Some(planned) = (Setup { case, severity: 200, version, grade: Grade::Server, seed }).plan() else { continue };
         let trial = Trial::run(&planned.plan, seed);
@@ -125,12 +134,17 @@ fn every_case_of_the_fault_matrix() {
     assert!(agree > 350 && differ.is_empty(), "{agree} agree; these differ:\n{}", differ.join("\n"));
 }
 
+/// What was slow before the first packet came to the edge (60: a SYN that was held), or is only because packets are out of order (72),
+/// the screen cannot know.
+const NOT_BY_ITS_PACKETS: [u8; 2] = [60, 72];
+
 /// Whatever goes wrong, what the screen calls quick the detector does not call slow.
 #[test]
 fn nothing_slow_is_called_quick() {
     let slow = whostalled_recorder::config::Slow { excess: settings::Time::millis(100), ..Default::default() };
-    let (mut quick, mut suspects, mut slow_ones) = (0, 0, 0);
-    for (case, version, seed) in (1..=51).flat_map(|case| Version::ALL.map(|v| (case, v, u64::from(case) + 31 * v as u64))) {
+    let (mut quick, mut suspects, mut slow_ones, mut wrong) = (0, 0, 0, Vec::new());
+    let cases = (1..=CASES).filter(|case| !NOT_BY_ITS_PACKETS.contains(case));
+    for (case, version, seed) in cases.flat_map(|case| Version::ALL.map(|v| (case, v, u64::from(case) + 31 * v as u64))) {
         let Some(mut planned) = (Setup { case, severity: 250, version, grade: Grade::Server, seed }).plan() else { continue };
         planned.plan.delay = planned.plan.delay.min(8_000_000); // near clients, else few are quick
         let trial = Trial::run(&planned.plan, seed);
@@ -157,12 +171,12 @@ fn nothing_slow_is_called_quick() {
             let client = finding.placed.handshake.endpoints.client;
             let slow = finding.judged.is_ok_and(|opinion| slow.holds(&opinion));
             slow_ones += usize::from(slow);
-            assert!(
-                !(slow && called.contains(&client)),
-                "case {case} {version:?} seed {seed}: {client} is slow and was called quick"
-            );
+            if slow && called.contains(&client) {
+                wrong.push(format!("case {case} {version:?} seed {seed}: {client} is slow and was called quick"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(quick > 100 && suspects > 20 && slow_ones > 20, "{quick} quick, {suspects} suspects, {slow_ones} slow");
 }
 
