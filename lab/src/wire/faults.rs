@@ -225,3 +225,129 @@ impl Connection {
         Fate::Due(due)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use analysis::wire::packet::{LinkType, Transport, decode};
+
+    use super::*;
+    use Direction::{Back, Out};
+
+    const CLIENT: Port = Port(0);
+    const EDGE: Port = Port(1);
+    const MS: i64 = 1_000_000;
+    const HELLO: [u8; 8] = [22, 3, 1, 0, 9, 1, 0, 0];
+    const FLIGHT: [u8; 8] = [22, 3, 3, 0, 9, 2, 0, 0];
+    const FINISHED: [u8; 8] = [23, 3, 3, 0, 3, 1, 2, 3];
+
+    /// A wire with one fault.
+    struct Wire {
+        faults: Faults,
+        wanted: Vec<Fault>,
+        truth: Receiver<Injected>,
+    }
+
+    fn wire(message: Message, segment: usize, action: Action) -> Wire {
+        let (truth, told) = channel();
+        let wanted = vec![Fault { client: CLIENT, server: EDGE, message, segment, action }];
+        Wire { faults: Faults::new(truth), wanted, truth: told }
+    }
+
+    impl Wire {
+        fn send(&mut self, towards: Direction, flags: u8, (seq, ack): (u32, u32), payload: &[u8], due: i64) -> Fate {
+            let (client, edge) = ([10, 0, 0, 1, 0x9c, 0x40], [10, 0, 0, 2, 0x01, 0xbb]);
+            let ((from, to), (source, destination)) = match towards {
+                Out => ((CLIENT, EDGE), (client, edge)),
+                Back => ((EDGE, CLIENT), (edge, client)),
+            };
+            let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+            frame.extend((40 + payload.len() as u16).to_be_bytes());
+            frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+            frame.extend(source[..4].iter().chain(&destination[..4]).chain(&source[4..]).chain(&destination[4..]));
+            frame.extend(seq.to_be_bytes().iter().chain(&ack.to_be_bytes()));
+            frame.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
+            frame.extend(payload);
+            let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { panic!("no segment") };
+            self.faults.apply(&self.wanted, from, to, &segment, due)
+        }
+
+        /// SYN to the last segment of the server's flight, a millisecond each; what became of them.
+        fn until_flight(&mut self) -> Vec<Fate> {
+            vec![
+                self.send(Out, 2, (100, 0), &[], MS),
+                self.send(Back, 18, (500, 101), &[], 2 * MS),
+                self.send(Out, 16, (101, 501), &[], 3 * MS),
+                self.send(Out, 24, (101, 501), &HELLO, 4 * MS),
+                self.send(Back, 24, (501, 109), &FLIGHT, 5 * MS),
+                self.send(Back, 24, (509, 109), &FLIGHT, 6 * MS),
+            ]
+        }
+
+        /// What it says that it did: whose, for how many ms, in words.
+        fn told(&self) -> Vec<(String, Option<f64>, String)> {
+            self.truth.try_iter().map(|injected| (injected.owner, injected.ms, injected.what)).collect()
+        }
+    }
+
+    fn as_due(milliseconds: impl IntoIterator<Item = i64>) -> Vec<Fate> {
+        milliseconds.into_iter().map(|at| Fate::Due(at * MS)).collect()
+    }
+
+    #[test]
+    fn so_many_copies_of_a_message_are_dropped_and_the_wait_is_told_when_one_passes() {
+        let mut wire = wire(Message::ClientFinished, 0, Action::Drop { copies: 2 });
+        assert_eq!(wire.until_flight(), as_due(1..=6));
+        let mut finished = |at: i64| wire.send(Out, 24, (109, 517), &FINISHED, at * MS);
+        assert_eq!([finished(7), finished(207), finished(607)], [Fate::Drop, Fate::Drop, Fate::Due(607 * MS)]);
+        assert_eq!(finished(700), Fate::Due(700 * MS), "a later copy costs nothing more");
+        let what = "dropped 2 of ClientFinished".to_owned();
+        assert_eq!(wire.told(), [("loss".to_owned(), Some(600.0), what)]);
+    }
+
+    #[test]
+    fn only_the_named_segment_of_the_flight_is_dropped() {
+        let mut wire = wire(Message::ServerFlight, 1, Action::Drop { copies: 1 });
+        let fates = wire.until_flight();
+        assert_eq!(fates[..5], as_due(1..=5)[..]);
+        assert_eq!(fates[5], Fate::Drop);
+        assert_eq!(wire.send(Back, 24, (509, 109), &FLIGHT, 250 * MS), Fate::Due(250 * MS));
+        assert_eq!(wire.told(), [("loss".to_owned(), Some(244.0), "dropped 1 of ServerFlight".to_owned())]);
+    }
+
+    #[test]
+    fn what_follows_a_held_message_in_its_direction_waits_with_it() {
+        let mut wire = wire(Message::ClientHello, 0, Action::Hold(Duration::from_millis(100)));
+        assert_eq!(wire.until_flight(), [as_due([1, 2, 3]), as_due([104, 5, 6])].concat(), "the other direction does not wait");
+        assert_eq!(wire.send(Out, 16, (109, 517), &[], 50 * MS), Fate::Due(104 * MS));
+        assert_eq!(wire.send(Out, 24, (109, 517), &FINISHED, 150 * MS), Fate::Due(150 * MS), "it is over");
+        assert_eq!(wire.told(), [("path".to_owned(), Some(100.0), "held Out".to_owned())], "it is told once");
+    }
+
+    #[test]
+    fn a_hold_after_a_message_lets_it_pass() {
+        let mut wire = wire(Message::FlightAck, 0, Action::HoldAfter(Duration::from_millis(300)));
+        wire.until_flight();
+        assert_eq!(wire.send(Out, 16, (109, 517), &[], 7 * MS), Fate::Due(7 * MS));
+        assert_eq!(wire.send(Out, 24, (109, 517), &FINISHED, 8 * MS), Fate::Due(307 * MS));
+        assert_eq!(wire.told(), [("path".to_owned(), Some(299.0), "held Out".to_owned())]);
+    }
+
+    #[test]
+    fn a_reset_stands_in_place_of_its_message() {
+        let mut wire = wire(Message::ClientHello, 0, Action::Reset);
+        assert_eq!(wire.until_flight()[3], Fate::Reset(4 * MS));
+        assert_eq!(wire.told(), [("path".to_owned(), None, "reset in place of ClientHello".to_owned())]);
+    }
+
+    #[test]
+    fn other_hosts_and_connections_without_their_syn_are_let_alone() {
+        let mut elsewhere = wire(Message::ClientHello, 0, Action::Drop { copies: 9 });
+        elsewhere.wanted[0].server = Port(7);
+        assert_eq!(elsewhere.until_flight(), as_due(1..=6));
+        let mut midway = wire(Message::ClientHello, 0, Action::Drop { copies: 9 });
+        assert_eq!(midway.send(Out, 24, (101, 501), &HELLO, MS), Fate::Due(MS), "whose SYN was before the wire stood");
+        assert_eq!(midway.told(), []);
+    }
+}

@@ -30,6 +30,7 @@ pub struct PathConfig {
 }
 
 /// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// It vanishes.
     Drop,
