@@ -55,9 +55,9 @@ impl Trial {
     }
 
     /// A run that goes on, four seconds after its start; what it says lies in `log`.
-    fn under_way(&self) -> Running {
+    fn under_way(&self, more: &[&str]) -> Running {
         let log = std::fs::File::create(self.path("log")).expect("a file of our own");
-        let mut command = self.command(&scenario("overloaded-client"), &["--rounds", "50"]);
+        let mut command = self.command(&scenario("overloaded-client"), &[&["--rounds", "50"], more].concat());
         let running = Running::start(command.stdout(log.try_clone().expect("a file")).stderr(log));
         pause(4000);
         running
@@ -204,11 +204,15 @@ fn a_full_disk_is_said() {
 fn signals_take_everything_down() {
     let Some(mut trial) = Trial::begin() else { return };
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let code = trial.under_way().end(signal);
+        let code = trial.under_way(&[]).end(signal);
         let said = trial.log(code);
         trial.check(&format!("{signal} takes everything down"), &said, 2, "interrupted");
     }
-    let mut killed = trial.under_way();
+    // The first SYN is still on the wire, for half a minute; what ends within 20 s did not wait for it.
+    let code = trial.under_way(&["--set", "target.edge.rtt=60s"]).end(Signal::SIGINT);
+    let said = trial.log(code);
+    trial.check("a long way does not keep a run from ending", &said, 2, "interrupted");
+    let mut killed = trial.under_way(&[]);
     killed.end(Signal::SIGKILL);
     pause(1000);
     let said = e2e::process::whostalled(["lab", "clean"]);
@@ -218,17 +222,20 @@ fn signals_take_everything_down() {
 #[test]
 fn two_runs_at_once_do_not_disturb_each_other() {
     let Some(mut trial) = Trial::begin() else { return };
-    let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| trial.run(&scenario("finished-lost"), &[]));
-        let second = trial.run(&scenario("detour"), &[]);
-        (first.join().expect("it does not panic"), second)
-    });
-    let code = first.code.zip(second.code).map(|(one, two)| one + two);
-    let said = Said { code, out: first.out + &second.out, err: first.err + &second.err };
     let void = Regex::new("(?m)^VOID").expect("a regular expression");
-    if said.code != Some(0) && (void.is_match(&said.out) || void.is_match(&said.err)) {
-        trial.checks.disturbed("two runs at once: this machine could not keep both wires in time, and the run said so");
-    } else {
-        trial.check("two runs at once do not disturb each other", &said, 0, "held");
+    let mut said = Said { code: None, out: String::new(), err: String::new() };
+    // A machine that could not keep both wires in time makes no verdict, and says so: again then.
+    for _ in 0..3 {
+        let (first, second) = std::thread::scope(|scope| {
+            let first = scope.spawn(|| trial.run(&scenario("finished-lost"), &[]));
+            let second = trial.run(&scenario("detour"), &[]);
+            (first.join().expect("it does not panic"), second)
+        });
+        let code = first.code.zip(second.code).map(|(one, two)| one + two);
+        said = Said { code, out: first.out + &second.out, err: first.err + &second.err };
+        if said.code == Some(0) || !(void.is_match(&said.out) || void.is_match(&said.err)) {
+            break;
+        }
     }
+    trial.check("two runs at once do not disturb each other", &said, 0, "held");
 }

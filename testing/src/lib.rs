@@ -54,9 +54,49 @@ impl Need {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Root,
+        Self::Bpf,
+        Self::Corpus,
+        Self::Reports,
+        Self::Faults,
+        Self::Stacks,
+        Self::Tools,
+        Self::Userns,
+        Self::Advisories,
+        Self::Msrv,
+    ];
+
     fn is_required(self) -> bool {
-        std::env::var("WHOSTALLED_REQUIRE").is_ok_and(|all| all.split(',').any(|one| one.trim() == self.name()))
+        std::env::var("WHOSTALLED_REQUIRE").is_ok_and(|all| match required(&all) {
+            Ok(needs) => needs.contains(&self),
+            Err(unknown) => panic!("{unknown}"),
+        })
     }
+}
+
+/// A word of `WHOSTALLED_REQUIRE` that names nothing: what was meant would be skipped in silence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownNeed(String);
+
+impl Display for UnknownNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known: Vec<&str> = Need::ALL.into_iter().map(Need::name).collect();
+        write!(f, "WHOSTALLED_REQUIRE: {:?} is none of {}", self.0, known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownNeed {}
+
+/// What a list as in `WHOSTALLED_REQUIRE` names.
+///
+/// # Errors
+/// The first word that names nothing.
+pub fn required(list: &str) -> Result<Vec<Need>, UnknownNeed> {
+    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let need = |word: &str| Need::ALL.into_iter().find(|need| need.name() == word).ok_or_else(|| UnknownNeed(word.to_owned()));
+    words.map(need).collect()
 }
 
 /// What must not be skipped here.
@@ -134,4 +174,17 @@ pub fn captures(of: Need) -> Option<PathBuf> {
     }
     skipped(of, format_args!("{variable} names no folder, and {} is not here", beside.display()));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirement_that_is_misspelt_is_an_error() {
+        assert_eq!(required("root, bpf,,corpus"), Ok(vec![Need::Root, Need::Bpf, Need::Corpus]));
+        assert_eq!(required(""), Ok(vec![]));
+        let unknown = required("root,rooot").expect_err("there is no such thing").to_string();
+        assert!(unknown.contains("\"rooot\"") && unknown.contains("root, bpf"), "{unknown}");
+    }
 }

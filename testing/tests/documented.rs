@@ -68,6 +68,38 @@ fn the_readme_says_of_every_scenario_what_comes_out() {
     assert_eq!(named, there);
 }
 
+/// What a scenario's `[expect]` allows for a key.
+fn expected(scenario: &str, key: &str) -> Vec<String> {
+    let text = text(&format!("scenarios/{scenario}.toml"));
+    let expect = text.split("[expect]").nth(1).unwrap_or_else(|| panic!("{scenario} expects nothing"));
+    let value = expect.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+    let value = value.unwrap_or_else(|| panic!("{scenario} expects no {key}"));
+    value.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_says_of_every_scenario_what_its_file_expects() {
+    let page = text("README.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| scenario |")).skip(2).take_while(|line| line.starts_with('|'));
+    let mut looked_at = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, names, both, edge, _] = cells[..] else { panic!("{row}: not three cells") };
+        let names: Vec<&str> = names.split(", ").collect();
+        let edge = if edge == "the same" { both } else { edge };
+        for (key, cell) in [("verdict", both), ("edge_only", edge)] {
+            let said: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            for (n, name) in names.iter().enumerate() {
+                // One verdict each, or what holds for all of the row.
+                let said = if said.len() == names.len() { &said[n..=n] } else { &said[..] };
+                assert_eq!(said, expected(name, key), "README.md, {name}, {key}");
+                looked_at += 1;
+            }
+        }
+    }
+    assert!(looked_at >= 40, "{looked_at}");
+}
+
 #[test]
 fn every_incident_has_a_row_on_its_page() {
     let page = text("docs/incidents.md");
@@ -121,6 +153,18 @@ fn every_suite_says_what_it_is_for() {
 }
 
 #[test]
+fn every_library_has_an_example() {
+    let own = ["benches", "e2e", "prerequisites", "testing", "xtask", "zoo"]; // what only tests and builds use
+    let manifest = text("Cargo.toml");
+    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split("\n]").next()).expect("a workspace");
+    let members: BTreeSet<&str> = members.split('"').skip(1).step_by(2).filter(|name| !own.contains(name)).collect();
+    assert!(members.len() > 20, "{members:?}");
+    for member in members {
+        assert!(!in_folder(&format!("{member}/examples")).is_empty(), "{member} has no example");
+    }
+}
+
+#[test]
 fn every_decision_is_in_the_list_of_decisions() {
     let index = text("docs/decisions/README.md");
     for page in in_folder("docs/decisions") {
@@ -148,7 +192,7 @@ fn nginx_knows_the_line_that_it_is_to_log() {
 }
 
 /// Pages whose tables are all written by `cargo xtask tables`.
-const GENERATED: [&str; 1] = ["docs/score.md"];
+const GENERATED: [&str; 5] = ["docs/accuracy.md", "docs/mutations.md", "docs/score.md", "docs/speed.md", "docs/zoo.md"];
 
 #[test]
 fn tables_of_measurements_are_written_by_their_commands() {

@@ -85,8 +85,9 @@ fn fate(good: bool, said: &str) -> Fate {
     if good {
         return Fate::Survived;
     }
-    let panicked = |line: &str| line.strip_prefix("thread '").and_then(|rest| rest.split('\'').next()).map(str::to_owned);
-    if let Some(test) = said.lines().find_map(panicked) {
+    // The name of the test, not of the thread that panicked: it may be a helper of the test's.
+    let failed = |line: &str| line.strip_prefix("---- ")?.strip_suffix(" stdout ----").map(str::to_owned);
+    if let Some(test) = said.lines().find_map(failed) {
         return Fate::Caught(test);
     }
     let first = said.lines().find(|line| line.starts_with("error")).unwrap_or("no test failed by name");
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_a_test_says_is_told_from_what_the_compiler_says() {
-        let failed = "running 2 tests\nthread 'a::b' (12) panicked at x.rs:1:2:\nerror: test failed";
+        let failed = "running 2 tests\n\nfailures:\n\n---- a::b stdout ----\nthread '<unnamed>' (12) panicked at x.rs:1:2:\n\nerror: test failed";
         assert_eq!(fate(false, failed), Fate::Caught("a::b".into()));
         assert_eq!(fate(false, "error[E0308]: mismatched types"), Fate::Invalid("error[E0308]: mismatched types".into()));
         assert_eq!(fate(true, "ok"), Fate::Survived);
