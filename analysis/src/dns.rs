@@ -26,7 +26,7 @@ pub struct Lookup {
     /// What the quickest other lookup at that resolver took, as far as one was seen.
     pub usual: Option<Span>,
     answers: Vec<Answer>,
-    /// What was tried before for the same wish, the first first: another server, a search domain, the same again.
+    /// What was tried before for the same lookup, the first first: another server, a search domain, the same again.
     earlier: Vec<Lookup>,
 }
 
@@ -46,7 +46,7 @@ pub struct Wait {
 /// Whoever asks again sooner does not wait for a library's timeout; behind one, a resolver that does not answer is the resolver's.
 const ASKED_SOON: Span = Span::from_millis(1_000);
 
-/// Between the end of one attempt at a lookup and the next, at most; longer, and it is another wish.
+/// Between the end of one attempt at a lookup and the next, at most; longer, and it is another lookup.
 const NEXT_ATTEMPT: Span = Span::from_millis(100);
 /// A resolver library gives up waiting by then (resolv.conf(5): 5 s by default, 30 at most).
 const LONGEST_WAIT: Span = Span::from_millis(31_000);
@@ -117,14 +117,14 @@ impl Lookup {
         self.answers.iter().map(|a| a.at).chain(asked).max().unwrap_or(self.start)
     }
 
-    /// Whether this one was tried before `next` for the same wish: of the same name, or of it in a search domain.
+    /// Whether this one was tried before `next` for the same lookup: of the same name, or of it in a search domain.
     fn led_on_to(&self, next: &Lookup) -> bool {
         let same_host = self.client.ip() == next.client.ip() || self.client.ip().is_loopback() || next.client.ip().is_loopback();
         let of = |long: &str, short: &str| long == short || long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
-        let same_wish = of(&self.name, &next.name) || of(&next.name, &self.name) || self.search_sibling(next);
+        let same_lookup = of(&self.name, &next.name) || of(&next.name, &self.name) || self.search_sibling(next);
         let unanswered = self.asked.len() > self.answers.len();
         let soon = if unanswered { LONGEST_WAIT } else { NEXT_ATTEMPT };
-        same_host && same_wish && self.start <= next.start && next.start - self.last_at() <= soon
+        same_host && same_lookup && self.start <= next.start && next.start - self.last_at() <= soon
     }
 
     /// Two search domains behind the same name: they share their first label, and nobody had an address under the one before.
@@ -244,7 +244,7 @@ impl Lookups {
         *two = [all.first().copied(), all.get(1).copied()];
     }
 
-    /// What the quickest lookup for another wish took at its resolver.
+    /// What the quickest lookup for another name took at its resolver.
     fn usual_of(&self, lookup: &Lookup) -> Option<Span> {
         let (_, two) = self.quickest.iter().find(|(of, _)| *of == lookup.resolver)?;
         let own = |question: u64| lookup.earlier.iter().chain([lookup]).any(|l| l.start_packet == question);
@@ -293,7 +293,7 @@ impl Lookups {
         self.lookups.iter().filter(asked).filter(|l| l.answers.is_empty()).map(|l| (l.start, l.start_packet))
     }
 
-    /// Takes out what was tried before for the same wish.
+    /// Takes out what was tried before for the same lookup.
     fn with_earlier(&mut self, mut found: Lookup, connected: Instant<Client>) -> Lookup {
         loop {
             let first = found.earlier.first().unwrap_or(&found);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use analysis::clock::Span;
+use analysis::judging::ledger::Owner;
 use analysis::judging::vocabulary::in_words;
 use imports::logline::Unread;
 use maud::{Markup, html};
@@ -273,14 +274,14 @@ fn time(seconds: f64) -> String {
 }
 
 fn class_of(verdict: &str) -> &'static str {
-    let owner = verdict.split(['/', ' ']).next().unwrap_or_default();
-    match owner {
-        "client" | "client_app" | "client_host" | "aborted_client" => "o-client",
-        "edge" | "edge_app" | "edge_host" | "aborted_edge" => "o-edge",
-        "path" | "aborted_path" => "o-path",
-        "loss" => "o-loss",
-        "protocol" => "o-protocol",
-        "healthy" => "o-good",
-        _ => "o-open",
+    match Owner::named_by(verdict) {
+        Some(Owner::Client | Owner::ClientApp | Owner::ClientHost) => "o-client",
+        Some(Owner::Edge | Owner::EdgeApp | Owner::EdgeHost) => "o-edge",
+        Some(Owner::Path) => "o-path",
+        Some(Owner::Loss) => "o-loss",
+        Some(Owner::Protocol) => "o-protocol",
+        Some(Owner::Resolver) => "o-dns",
+        None if verdict == "healthy" => "o-good",
+        Some(Owner::Unattributed) | None => "o-open",
     }
 }

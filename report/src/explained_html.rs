@@ -1,5 +1,6 @@
 //! What `explain` found, as one page that needs nothing else.
 
+use analysis::judging::ledger::Owner;
 use analysis::judging::vocabulary::in_words;
 use maud::{Markup, html};
 use pages::{Ticket, permalink, scrolling};
@@ -103,18 +104,17 @@ fn tone(label: &str) -> &'static str {
 
 /// The colour class of a verdict's first owner.
 fn owner_class(label: &str) -> &'static str {
-    let owner = label.split(['/', ' ']).next().unwrap_or_default();
-    match owner {
-        "client_host" => "client-host",
-        "client" | "client_app" => "client-app",
-        "path" => "path",
-        "loss" => "loss",
-        "edge_host" => "edge-host",
-        "edge" | "edge_app" => "edge-app",
-        "resolver" => "resolver",
-        "healthy" => "healthy",
-        "protocol" => "protocol",
-        _ => "unattributed",
+    match Owner::named_by(label) {
+        Some(Owner::ClientHost) => "client-host",
+        Some(Owner::Client | Owner::ClientApp) => "client-app",
+        Some(Owner::Path) => "path",
+        Some(Owner::Loss) => "loss",
+        Some(Owner::EdgeHost) => "edge-host",
+        Some(Owner::Edge | Owner::EdgeApp) => "edge-app",
+        Some(Owner::Resolver) => "resolver",
+        Some(Owner::Protocol) => "protocol",
+        None if label == "healthy" => "healthy",
+        Some(Owner::Unattributed) | None => "unattributed",
     }
 }
 

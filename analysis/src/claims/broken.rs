@@ -202,7 +202,7 @@ impl fmt::Display for Broken {
             Broken::NotLost { claim, packets, sent, came } => {
                 write!(f, "{claim} by packets {packets:?}, but it was sent {sent} times and came {came} times")
             }
-            Broken::NoRepetition { claim } => write!(f, "a repetition is said to have come, but {claim} shows none"),
+            Broken::NoRepetition { claim } => write!(f, "a retransmission is said to have come, but {claim} shows none"),
             Broken::NoBlackhole { claim, packet: Some(packet) } => {
                 write!(f, "{claim}, but packet {packet} came whole, and is as big")
             }

@@ -44,9 +44,9 @@ fn convicts(case: &Case<'_>) -> bool {
     matches!(case.judgement.verdict, Verdict::Culprit { .. })
 }
 
-/// "… its repetition came 1.0 s later": then one did.
+/// "… its retransmission came 1.0 s later": then one did.
 fn repetition(case: &Case<'_>, text: &str, found: &mut Vec<Broken>) {
-    let Some((_, later)) = text.split_once("its repetition came ") else { return };
+    let Some((_, later)) = text.split_once("its retransmission came ") else { return };
     let Some(said) = quantities(later).into_iter().next() else { return };
     let lost = |e: &&crate::judging::ledger::Entry| e.owner == Owner::Loss && !e.extra_round && said.is(e.span);
     let sender = |e: &crate::judging::ledger::Entry| if e.kind == Some(Kind::Out) { Side::Client } else { Side::Server };

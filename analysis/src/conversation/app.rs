@@ -172,7 +172,8 @@ pub fn judge(trace: &AppTrace, reading: &mut Reading, usual: Option<Span>) -> Ju
 pub fn sentence(trace: &AppTrace, reading: &Reading, judgement: &Judgement) -> String {
     let mut said = words::sentence(reading, judgement, "the program");
     if let Some(step) = trace.connect.and_then(|c| Some(c.done? - c.began)).and_then(repeated_after) {
-        said += &format!(" TCP's handshake took as long as if SYN had been repeated after {} s.", step.nanos() / 1_000_000_000);
+        said +=
+            &format!(" TCP's handshake took as long as if SYN had been retransmitted after {} s.", step.nanos() / 1_000_000_000);
     }
     said
 }

@@ -348,7 +348,7 @@ fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String 
             format!("Every round trip is longer than usual: {span} ({phase}), usual is {}.", largest.baseline)
         }
         Owner::Path => format!("The path took {span} ({phase}), usual is {}.", largest.baseline),
-        Owner::Loss => format!("A packet was lost and repeated: {span} ({phase}){round_trip}."),
+        Owner::Loss => format!("A packet was lost and retransmitted: {span} ({phase}){round_trip}."),
         Owner::Resolver => format!("The name lookup took {span}."),
         other => format!("{}: {span} ({phase}){round_trip}.", other.words()),
     }

@@ -46,7 +46,7 @@ fn a_dead_first_server_costs_the_time_until_the_second_was_asked() {
     ];
     let found = take(&mut by_ports(&said), Some("a.test"), 5_031, 50).expect("it led to the connection");
     assert_eq!((found.began(), waits(&found)), ((at(0), 1), vec![(0, 5_030)]));
-    // Longer than any library waits, it is another wish.
+    // Longer than any library waits, it is another lookup.
     let late = said.map(|(t, p, s, n, k, a)| (if t > 0 { t + 26_001 } else { t }, p, s, n, k, a));
     let found = take(&mut by_ports(&late), Some("a.test"), 31_032, 50).expect("it led to the connection");
     assert_eq!(found.began(), (at(31_001), 2));
@@ -66,7 +66,7 @@ fn search_domains_are_tried_one_after_the_other() {
     };
     let found = take(&mut lookups(&said(1)), Some("a"), 92, 50).expect("it led to the connection");
     assert_eq!((found.began(), waits(&found)), ((at(0), 1), vec![(0, 30), (31, 61), (62, 91)]));
-    // What came before a pause was another wish.
+    // What came before a pause was another lookup.
     let found = take(&mut lookups(&said(101)), Some("a"), 192, 50).expect("it led to the connection");
     assert_eq!(waits(&found), [(131, 161), (162, 191)]);
     let found = take(&mut lookups(&said(100)), Some("a"), 191, 50).expect("it led to the connection");

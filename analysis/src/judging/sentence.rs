@@ -154,7 +154,7 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             largest.phase.words(),
         ),
         (Owner::Loss, direction) => format!(
-            "A packet{} was lost in {} and its repetition came {span} later{cited}.",
+            "A packet{} was lost in {} and its retransmission came {span} later{cited}.",
             match direction {
                 Some(Kind::Out) => " from the client",
                 Some(_) => " from the edge",

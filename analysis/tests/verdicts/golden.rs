@@ -2,12 +2,17 @@
 //!
 //! After a change that is meant to move them: `make golden`, then read the diff.
 
+use whostalled_analysis::judging::sentence::explain;
+
 use super::support::*;
 use super::*;
 
 /// What both grades of evidence say of one conversation.
 fn opinion(handshake: &Handshake) -> serde_json::Value {
-    let one = |(reading, judgement): (Reading, Judgement)| serde_json::json!({ "reading": reading, "judgement": judgement });
+    let one = |(reading, judgement): (Reading, Judgement)| {
+        let sentence = explain(handshake, &reading, &judgement, &|packet| packet.into());
+        serde_json::json!({ "reading": reading, "judgement": judgement, "sentence": sentence })
+    };
     serde_json::json!({ "both_ends": one(both(handshake)), "edge_only": one(edge(handshake)) })
 }
 

@@ -56,7 +56,7 @@ fn a_second_of_tcp_may_be_a_repeated_syn_and_may_be_something_else() {
     let (judgement, sentence) = judged(&trace(2, 1_024, 1_046, 1_070), None);
     assert_eq!(judgement.verdict.label(), "inconclusive", "a program does not see SYN");
     assert!(judgement.candidates.contains(Owner::Loss));
-    assert!(sentence.contains("repeated after 1 s"), "{sentence}");
+    assert!(sentence.contains("retransmitted after 1 s"), "{sentence}");
     assert_eq!(repeated_after(Span::from_millis(3_040)), Some(Span::from_millis(3_000)));
     assert_eq!(repeated_after(Span::from_millis(999)), None);
 }

@@ -59,6 +59,19 @@ impl Owner {
         self.into()
     }
 
+    /// The first owner that the label of a verdict names; absent if it names none (`healthy`, `inconclusive`).
+    ///
+    /// ```
+    /// # use whostalled_analysis::judging::ledger::Owner;
+    /// assert_eq!(Owner::named_by("edge_app/asleep + path/detour"), Some(Owner::EdgeApp));
+    /// assert_eq!(Owner::named_by("aborted/path"), Some(Owner::Path));
+    /// assert_eq!(Owner::named_by("healthy"), None);
+    /// ```
+    pub fn named_by(label: &str) -> Option<Self> {
+        let label = label.strip_prefix("aborted/").or_else(|| label.strip_prefix("aborted_")).unwrap_or(label);
+        label.split(['/', ' ']).next()?.parse().ok()
+    }
+
     /// Words for people.
     pub const fn words(self) -> &'static str {
         self.row().0
