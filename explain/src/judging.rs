@@ -1,7 +1,7 @@
 //! From placed handshakes to judged ones, with baselines from the captures themselves.
 //!
 //! In: [`Placed`] handshakes, one by one. Out: [`Finding`]s, in the same order, a little later: a judgement wants to know how
-//! fast the same path was at other times, so handshakes lie on a shelf of bounded size until others have spoken.
+//! fast the same path was at other times, so handshakes wait in a queue of bounded size until others have spoken.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use crate::placing::{Placed, Seen};
 use crate::usual::{Between, Edge, Part, Usual};
 
-/// Bytes of handshakes that lie on the shelf.
+/// Bytes of handshakes that wait.
 const MOST_HELD: usize = 4 << 20;
 
 /// What is made of a handshake.
@@ -83,7 +83,7 @@ const SPARE: Range<i64> = 249_000_000..262_000_000;
 const MOST_PLACES: usize = 10_000;
 const MOST_CONNECTING: usize = 16;
 
-struct Shelved {
+struct Pending {
     id: u64,
     started: Instant<Unplaced>,
     between: Between,
@@ -105,7 +105,7 @@ type Readings = SmallVec<[Read; 1]>;
 
 /// Judges handshakes.
 pub struct Judging {
-    shelf: VecDeque<Shelved>,
+    pending: VecDeque<Pending>,
     held: usize,
     most_held: usize,
     count: u64,
@@ -116,10 +116,10 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// With `at_once`, nothing lies on the shelf: for following a capture that still grows.
+    /// With `at_once`, nothing waits: for following a capture that still grows.
     pub fn new(at_once: bool) -> Self {
         Self {
-            shelf: VecDeque::new(),
+            pending: VecDeque::new(),
             held: 0,
             most_held: if at_once { 0 } else { MOST_HELD },
             count: 0,
@@ -148,7 +148,7 @@ impl Judging {
         let started = first_at(&placed.handshake);
         placed.forget_bytes();
         let entries: usize = readings.iter().flatten().map(|r| r.reading.ledger.entries.capacity()).sum();
-        let mut held = size_of::<Shelved>() + entries * size_of::<ledger::Entry>();
+        let mut held = size_of::<Pending>() + entries * size_of::<ledger::Entry>();
         for handshake in [Some(&placed.handshake), placed.otherwise.as_ref()].into_iter().flatten() {
             let packets = handshake.client.as_ref().map_or(0, View::held) + handshake.edge.as_ref().map_or(0, View::held);
             held += size_of::<Handshake>() + size_of::<Dialogue>() + packets;
@@ -159,15 +159,15 @@ impl Judging {
             placed.forget_packets();
         }
         self.held += held;
-        self.shelf.push_back(Shelved { id, started, between, random, placed, readings, other_leg, held });
+        self.pending.push_back(Pending { id, started, between, random, placed, readings, other_leg, held });
     }
 
-    /// A judged handshake, if the shelf is full (or, at the `end`, as long as it is not empty).
+    /// A judged handshake, if too many wait (or, at the `end`, as long as it is not empty).
     pub fn pop(&mut self, end: bool) -> Option<Finding> {
         if !end && self.held <= self.most_held {
             return None;
         }
-        let Shelved { id, started, between, random, placed, readings, other_leg, held } = self.shelf.pop_front()?;
+        let Pending { id, started, between, random, placed, readings, other_leg, held } = self.pending.pop_front()?;
         self.held -= held;
         if let Some(random) = random
             && let Entry::Occupied(known) = self.by_random.entry(Random(random))
@@ -232,12 +232,12 @@ impl Judging {
         Between { client, server, edge, resumed: handshake.dialogue.resumed, part: Part::Whole, first, lookup }
     }
 
-    /// Finds a handshake on the shelf with the same ClientHello on another connection, and notes it with both.
+    /// Finds a handshake that waits, with the same ClientHello on another connection, and notes it with both.
     fn leg(&mut self, id: u64, random: [u8; 32]) -> Option<u64> {
         let other = self.by_random.insert(Random(random), id)?;
         // They lie there in the order of their numbers, with none left out.
-        let place = other.checked_sub(self.shelf.front()?.id)?;
-        let other = self.shelf.get_mut(place as usize)?;
+        let place = other.checked_sub(self.pending.front()?.id)?;
+        let other = self.pending.get_mut(place as usize)?;
         other.other_leg = Some(id);
         Some(other.id)
     }
@@ -306,7 +306,7 @@ impl Judging {
             }
             Opinion { reading, judgement, of_otherwise }
         });
-        let Some(first) = judged.next() else { unreachable!("a shelved handshake has at least one reading") };
+        let Some(first) = judged.next() else { unreachable!("a pending handshake has at least one reading") };
         let Some(second) = judged.next() else { return first };
         if family(&first.judgement.verdict) == family(&second.judgement.verdict) {
             return first;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use records::explained::{ExplainReport, ExplainedRecord};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
-use sim::host::Doing;
+use sim::host::ThreadState;
 use sim::plan::Plan;
 use sim::tls::Version;
 use sim::traffic::{Mix, make};
@@ -243,7 +243,7 @@ fn second_of_two(behind: i64, way: i64) -> String {
         let mut plan = Plan::healthy(Version::Tls13, "edge.test");
         (plan.before, plan.delay) = (0, way * MS);
         plan.client_address = Some(SocketAddr::from(([198, 51, 100, 1], port)));
-        plan.manner.thinks[0].push((Doing::Asleep, silent * MS));
+        plan.manner.thinks[0].push((ThreadState::Asleep, silent * MS));
         Trial::run(&plan, u64::from(port)).client
     };
     let (first, second) = (frames(40_001, 0), frames(40_002, 1_000));

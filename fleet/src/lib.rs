@@ -17,7 +17,6 @@
 #![forbid(unsafe_code)]
 
 mod controller;
-mod desk;
 mod error;
 mod hand_over;
 mod kept;
@@ -27,6 +26,7 @@ mod parts;
 mod recorded;
 mod server;
 mod serving;
+mod session;
 mod subject;
 mod vantage_there;
 mod watching;

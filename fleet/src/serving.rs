@@ -18,12 +18,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vantage::Vantage;
 
-use crate::desk::{Desk, Do};
 use crate::kept::Kept;
 use crate::message::{Announcement, Asked, FAREWELL, KeptId, Question, Reply};
 use crate::parts::{HEAD, Whole};
 use crate::recorded::{Looks, Next};
 use crate::server::RETRY;
+use crate::session::{Do, Sessions};
 use crate::subject::{self, unique};
 use crate::watching::{Reports, report};
 use crate::{Error, Log, Name, Server};
@@ -96,7 +96,7 @@ fn serve_on(
         client: client.clone(),
         name: serving.name.clone(),
         groups,
-        desk: Desk::new(instance.clone(), serving.silence),
+        sessions: Sessions::new(instance.clone(), serving.silence),
         looks: Looks::new(serving.silence),
         recorder: serving.recorder.clone(),
         recorder_only: serving.recorder_only,
@@ -265,7 +265,7 @@ struct Line {
     groups: Vec<String>,
     instance: Name,
     hello: Hello,
-    desk: Desk,
+    sessions: Sessions,
     looks: Looks,
     recorder: Option<Arc<AskRecorder>>,
     recorder_only: bool,
@@ -306,7 +306,7 @@ impl Line {
         }
         // Whoever works stops; the work ends when this is dropped. The controller need not wait for our silence.
         self.session_stop.store(true, Ordering::Relaxed);
-        if let Some(session) = self.desk.session().map(ToString::to_string) {
+        if let Some(session) = self.sessions.session().map(ToString::to_string) {
             self.say(&session, FAREWELL, &Reply::Farewell).await;
         }
     }
@@ -328,7 +328,7 @@ impl Line {
             (self.log)(&format!("bundle {session}/{number} is stored at the controller"));
         }
         let (session, number, controller) = (question.session.clone(), question.number, question.controller.clone());
-        match self.desk.hear(question, Instant::now()) {
+        match self.sessions.hear(question, Instant::now()) {
             Do::Nothing => {}
             Do::Say(reply) => self.say(&session, number, &reply).await,
             Do::Repeat(whole, parts) => self.send(&session, number, &whole, &parts).await,
@@ -403,7 +403,7 @@ impl Line {
     }
 
     fn look(&mut self) {
-        if let Some((session, controller)) = self.desk.silent(Instant::now()) {
+        if let Some((session, controller)) = self.sessions.silent(Instant::now()) {
             (self.log)(&format!("{controller} has fallen silent: what session {session} set is taken down"));
             self.close(session, 0);
         }
@@ -411,12 +411,12 @@ impl Line {
 
     async fn done(&mut self, done: Done) {
         let Done { session, number, whole, closed } = done;
-        if self.desk.done(&session, number, &whole) {
+        if self.sessions.done(&session, number, &whole) {
             self.send(session.as_str(), number, &whole, &[]).await;
         }
         if closed {
             (self.log)(&format!("session {session} is over"));
-            self.desk.closed(&session);
+            self.sessions.closed(&session);
         }
     }
 
@@ -426,7 +426,7 @@ impl Line {
             instance: self.instance.to_string(),
             hello: self.hello.clone(),
             groups: self.groups.clone(),
-            busy: self.desk.busy().map(str::to_owned),
+            busy: self.sessions.busy().map(str::to_owned),
             kept: locked(&self.kept).len(),
             recorder_only: self.recorder_only,
         };

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use alerting::event::PROBER;
 use alerting::{Culprit, Family, PatternKind};
 use repro::Scenario;
-use repro::standing::can_turn;
+use repro::live_lab::can_turn;
 use serde::Deserialize;
 use settings::{Time, Wrong};
 use toml::Spanned;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use alerting::clock::UnixSeconds;
 use lab::rootless::Privilege;
-use repro::standing::Standing;
+use repro::live_lab::LiveLab;
 
 use crate::Error;
 use crate::course::{Course, Round, Said};
@@ -35,10 +35,10 @@ pub struct Options<'a> {
 /// # Errors
 /// Harness failures; the lab is taken down.
 pub fn play(incident: &Incident, options: &Options<'_>) -> Result<Course, Error> {
-    let standing = Standing::build(&incident.scenario, incident.turning(), options.privilege)?;
+    let live = LiveLab::build(&incident.scenario, incident.turning(), options.privilege)?;
     let mut watchers = BTreeMap::new();
     for vantage in &incident.scenario.vantages {
-        watchers.insert(vantage.name.as_str(), Watcher::start(&standing, incident, &vantage.name)?);
+        watchers.insert(vantage.name.as_str(), Watcher::start(&live, incident, &vantage.name)?);
     }
     for watcher in watchers.values_mut() {
         watcher.hear()?;
@@ -57,7 +57,7 @@ pub fn play(incident: &Incident, options: &Options<'_>) -> Result<Course, Error>
         let names: Vec<String> = on.iter().map(|name| (*name).to_owned()).collect();
         (options.progress)(number, rounds, &names.join(", "));
         if on != before {
-            standing.set(&on)?;
+            live.set(&on)?;
             before = on;
         }
         std::thread::sleep(incident.plan.pace.0);
@@ -83,17 +83,17 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn start(standing: &Standing<'_>, incident: &Incident, vantage: &str) -> Result<Self, Error> {
+    fn start(live: &LiveLab<'_>, incident: &Incident, vantage: &str) -> Result<Self, Error> {
         let failed = |what: String| Error::Watcher { vantage: vantage.to_owned(), what };
         let config = WatcherConfig {
             text: incident.text.clone(),
             vantage: vantage.to_owned(),
-            ca: standing.roots().to_owned(),
-            resolver: standing.name_server(),
+            ca: live.roots().to_owned(),
+            resolver: live.name_server(),
         };
         let config = serde_json::to_string(&config).map_err(|e| failed(format!("cannot be told what to do: {e}")))?;
         let own = std::env::current_exe().map_err(|e| failed(format!("has no program: {e}")))?;
-        let mut command = standing.command(vantage, &own.display().to_string(), &[SUBCOMMAND.into(), config])?;
+        let mut command = live.command(vantage, &own.display().to_string(), &[SUBCOMMAND.into(), config])?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|e| failed(format!("cannot be started: {e}")))?;
         match (child.stdin.take(), child.stdout.take()) {

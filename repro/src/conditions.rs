@@ -9,7 +9,7 @@ use agent::{Load, Pause, Stops};
 use lab::wire::{Action, Message, PathConfig};
 
 use crate::duration::Length;
-use crate::faults::{Does, Fault, Storm, Way};
+use crate::faults::{Direction, Does, Fault, Storm};
 use crate::scenario::Scenario;
 
 /// Everything that holds.
@@ -46,11 +46,11 @@ pub struct Path {
 
 impl Path {
     /// The directions that `way` means.
-    pub fn directions(&mut self, way: Way) -> impl Iterator<Item = &mut PathConfig> {
+    pub fn directions(&mut self, way: Direction) -> impl Iterator<Item = &mut PathConfig> {
         let (out, back) = match way {
-            Way::Out => (Some(&mut self.out), None),
-            Way::Back => (None, Some(&mut self.back)),
-            Way::Both => (Some(&mut self.out), Some(&mut self.back)),
+            Direction::Out => (Some(&mut self.out), None),
+            Direction::Back => (None, Some(&mut self.back)),
+            Direction::Both => (Some(&mut self.out), Some(&mut self.back)),
         };
         out.into_iter().chain(back)
     }
@@ -154,7 +154,7 @@ impl Conditions {
         &'a mut self,
         from: Option<&'a str>,
         to: &'a str,
-        way: Way,
+        way: Direction,
     ) -> impl Iterator<Item = &'a mut PathConfig> {
         let concerned = move |((v, t), _): &(&(String, String), &mut Path)| from.is_none_or(|from| from == v) && t == to;
         self.paths.iter_mut().filter(concerned).flat_map(move |(_, path)| path.directions(way))

@@ -17,8 +17,8 @@ use lab::rootless::Privilege;
 
 use crate::Error;
 use crate::duration::Length;
+use crate::live_lab::LiveLab;
 use crate::scenario::Scenario;
-use crate::standing::Standing;
 
 /// Time between two looks at the timetable.
 const LOOK: Duration = Duration::from_millis(20);
@@ -88,11 +88,11 @@ pub struct LabRun<'a> {
 /// Harness failures.
 pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) -> Result<i32, Error> {
     let turns = wanted.turns.iter().map(|turn| turn.fault.clone()).collect();
-    let standing = Standing::build(scenario, turns, wanted.privilege)?;
+    let live = LiveLab::build(scenario, turns, wanted.privilege)?;
     let [program, args @ ..] = wanted.command else { return Err(Error::Scenario("there is no command to run".into())) };
-    let mut command = standing.command(wanted.at, program, args)?;
-    command.env("WHOSTALLED_LAB_CA", standing.roots());
-    for (name, placement) in standing.placements()? {
+    let mut command = live.command(wanted.at, program, args)?;
+    command.env("WHOSTALLED_LAB_CA", live.roots());
+    for (name, placement) in live.placements()? {
         command.env(format!("WHOSTALLED_LAB_HOST_{}", name.replace('-', "_")), placement);
     }
     let mut child = command.spawn().map_err(lab::Error::system(format!("starting {program}")))?;
@@ -108,13 +108,13 @@ pub fn run(scenario: &Scenario, wanted: &LabRun<'_>, say: &mut dyn FnMut(&str)) 
             for (names, what) in [(due.difference(&active), "begins"), (active.difference(&due), "ends")] {
                 names.for_each(|name| say(&format!("{:>5.1} s  the fault {name} {what}", now.as_secs_f64())));
             }
-            standing.set(&due)?;
+            live.set(&due)?;
             active = due;
         }
         std::thread::sleep(LOOK);
     };
     if let Some(folder) = &wanted.captures {
-        write_captures(&standing, folder)?;
+        write_captures(&live, folder)?;
     }
     Ok(status)
 }
@@ -124,9 +124,9 @@ fn ended(child: &mut Child) -> Result<Option<i32>, Error> {
     Ok(status.map(|s| s.code().unwrap_or(128)))
 }
 
-fn write_captures(standing: &Standing<'_>, folder: &PathBuf) -> Result<(), Error> {
+fn write_captures(live: &LiveLab<'_>, folder: &PathBuf) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-    for (name, live) in standing.captures() {
+    for (name, live) in live.captures() {
         let path = folder.join(format!("{name}.pcapng"));
         let write = || -> std::io::Result<()> {
             let out = std::io::BufWriter::new(File::create(&path)?);

@@ -22,6 +22,7 @@ mod gathered;
 mod judge;
 pub mod lab_run;
 pub mod limits;
+pub mod live_lab;
 mod manifest;
 pub mod one_end;
 pub mod places;
@@ -31,7 +32,6 @@ pub mod run;
 pub mod scenario;
 pub mod seen;
 pub mod sketch;
-pub mod standing;
 pub mod targets;
 pub mod vantages;
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
 use sim::habit::{LINUX, MACOS, OLD_LINUX, WINDOWS, WINDOWS_STAMPED};
-use sim::host::Doing;
+use sim::host::ThreadState;
 use sim::path::Deed;
 use sim::plan::{Aim, Plan};
 use sim::tls::Version;
@@ -42,7 +42,7 @@ fn faults() -> impl Strategy<Value = Vec<(Aim, Deed)>> {
 prop_compose! {
     /// How long each step takes: computing for the most part, sometimes asleep for long.
     fn thinks()(steps in prop::array::uniform4((50_i64..3_000, prop_oneof![5 => Just(0_i64), 2 => 10_i64..600]))) -> [sim::host::Think; 4] {
-        steps.map(|(micros, asleep)| vec![(Doing::Computing, micros * 1_000), (Doing::Asleep, asleep * MS)])
+        steps.map(|(micros, asleep)| vec![(ThreadState::Computing, micros * 1_000), (ThreadState::Asleep, asleep * MS)])
     }
 }
 

@@ -15,7 +15,7 @@ use fastrand::Rng;
 
 use crate::MS;
 use crate::habit::{Habit, IpId, LINUX, MACOS, OLD_LINUX, WINDOWS, WINDOWS_STAMPED};
-use crate::host::Doing;
+use crate::host::ThreadState;
 use crate::plan::Plan;
 use crate::tls::Version;
 
@@ -72,7 +72,7 @@ pub const NAMES: [&str; CASES as usize] = [
     "never completes",
     "client stall and loss",
     "detour and edge CPU",
-    "stall behind a retransmission",
+    "stall after a retransmission",
     "TCP timestamps stripped",
     "one vantage, no control",
     "greeting or STARTTLS answered late",
@@ -96,12 +96,12 @@ pub const NAMES: [&str; CASES as usize] = [
     "copies in one capture",
     "file order is not time order",
     "coarse clock, a garbage stamp",
-    "flight behind the initial window, paced or window-limited",
+    "flight beyond the initial window, paced or window-limited",
     "early ticket, several writes, Nagle",
     "detour on one of several addresses",
     "all the client says lost for a while",
     "the answer is no TLS",
-    "FIN, alerts in clear, alert behind Finished",
+    "FIN, alerts in clear, alert after Finished",
     "spare connections",
     "long flight, loss in its middle or tail",
     "PROXY header, NAT64, numbers rewritten",
@@ -183,7 +183,7 @@ impl Setup {
         }
         plan.manner.certificate_len = rng.usize(1_900..4_500);
         for (think, most) in plan.manner.thinks.iter_mut().zip([900, 3_000, 2_500, 900]) {
-            *think = vec![(Doing::Computing, rng.i64(50..most) * 1_000)];
+            *think = vec![(ThreadState::Computing, rng.i64(50..most) * 1_000)];
         }
         // Both clocks are wrong, by anything.
         plan.client_tap.offset = rng.i64(-5_000..5_000) * MS;

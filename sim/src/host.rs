@@ -6,7 +6,7 @@ use crate::MS;
 
 /// What a thread does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Doing {
+pub enum ThreadState {
     /// It runs.
     Computing,
     /// It could run and has no CPU.
@@ -20,7 +20,7 @@ pub enum Doing {
 }
 
 /// What a program does before its next step, in order.
-pub type Think = Vec<(Doing, i64)>;
+pub type Think = Vec<(ThreadState, i64)>;
 
 /// How long that takes.
 pub fn length(think: &Think) -> i64 {
@@ -46,7 +46,7 @@ pub struct Sample {
 #[derive(Clone, Default, Debug)]
 pub struct Host {
     /// What its thread did: begin, end, what.
-    pub timeline: Vec<(i64, i64, Doing)>,
+    pub timeline: Vec<(i64, i64, ThreadState)>,
     /// When the whole machine stood still.
     pub pause: Option<(i64, i64)>,
 }
@@ -81,22 +81,22 @@ impl Host {
     }
 
     fn sample(&self, at: i64) -> Sample {
-        let spent = |wanted: Doing| -> u64 {
+        let spent = |wanted: ThreadState| -> u64 {
             let parts = self.timeline.iter().filter(|(_, _, doing)| *doing == wanted);
             parts.map(|(from, to, _)| (at.min(*to) - from).max(0) as u64).sum()
         };
-        let waited = self.timeline.iter().filter(|(_, to, doing)| *doing == Doing::Waiting && *to <= at);
+        let waited = self.timeline.iter().filter(|(_, to, doing)| *doing == ThreadState::Waiting && *to <= at);
         // One that sleeps hides no other that does something.
-        let mut awake = self.timeline.iter().filter(|(_, _, doing)| *doing != Doing::Asleep);
+        let mut awake = self.timeline.iter().filter(|(_, _, doing)| *doing != ThreadState::Asleep);
         let now = awake.find(|(from, to, _)| *from <= at && at < *to).map(|(_, _, doing)| *doing);
         let stolen = self.pause.filter(|(_, to)| *to <= at).map_or(0, |(from, to)| (to - from) as u64);
         Sample {
             at,
-            cpu: spent(Doing::Computing),
+            cpu: spent(ThreadState::Computing),
             run_delay: waited.map(|(from, to, _)| (to - from) as u64).sum(),
             state: match now {
-                Some(Doing::Computing | Doing::Waiting) => 'R',
-                Some(Doing::Stopped) => 'T',
+                Some(ThreadState::Computing | ThreadState::Waiting) => 'R',
+                Some(ThreadState::Stopped) => 'T',
                 _ => 'S',
             },
             steal: stolen,

@@ -9,7 +9,7 @@ use crate::beside::udp;
 
 /// How a lookup goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Course {
     /// One question, one answer.
     Plain,
     /// A and AAAA are asked for; one question is lost, and both are asked again when a timer has run out (resolv.conf(5): 5 s).
@@ -29,7 +29,7 @@ pub enum Way {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lookup {
     /// How it goes.
-    pub way: Way,
+    pub course: Course,
     /// From the first question to the last answer.
     pub took: i64,
 }
@@ -57,14 +57,14 @@ impl Lookup {
         let asker = SocketAddr::new(Ipv4Addr::new(198, 51, 100, 1).into(), client.port() ^ 0x1000);
         let mut talk = Talk { asker, found: server.ip(), frames: Vec::new() };
         // The program connects when it has read the last answer.
-        let end = start + self.took - if self.way == Way::Plain { 0 } else { BOTH };
+        let end = start + self.took - if self.course == Course::Plain { 0 } else { BOTH };
         let own = kind_of(server.ip());
-        match self.way {
-            Way::Plain => {
+        match self.course {
+            Course::Plain => {
                 talk.ask(start, "edge.test", own, 0);
                 talk.answer(end, "edge.test", own, 0);
             }
-            Way::OneLost { aaaa } => {
+            Course::OneLost { aaaa } => {
                 let (lost, answered) = if aaaa { (AAAA, A) } else { (A, AAAA) };
                 talk.ask_both(start, "edge.test", 0);
                 talk.answer(start + ANSWERED, "edge.test", answered, 0);
@@ -72,7 +72,7 @@ impl Lookup {
                 talk.answer(end - MS, "edge.test", answered, 0);
                 talk.answer(end, "edge.test", lost, 0);
             }
-            Way::DeadServer => {
+            Course::DeadServer => {
                 talk.ask_both(start, "edge.test", 1);
                 // The library asks the next server from a socket of its own.
                 talk.asker.set_port(talk.asker.port() ^ 0x0100);
@@ -80,7 +80,7 @@ impl Lookup {
                 talk.answer(end - MS, "edge.test", if own == A { AAAA } else { A }, 0);
                 talk.answer(end, "edge.test", own, 0);
             }
-            Way::SearchDomains(domains) => {
+            Course::SearchDomains(domains) => {
                 let each = self.took / (i64::from(domains) + 1);
                 for n in 0..i64::from(domains) {
                     let name = ["shop.svc.cluster.test", "svc.cluster.test", "cluster.test", "corp.test"][n as usize % 4];
@@ -93,7 +93,7 @@ impl Lookup {
                 talk.answer(end - each / 10, "edge.test", if own == A { AAAA } else { A }, 0);
                 talk.answer(end, "edge.test", own, 0);
             }
-            Way::BothFamilies => {
+            Course::BothFamilies => {
                 let other = crate::trial::address(server.is_ipv4(), DEAD_HOST, 0).ip();
                 talk.ask_both(start, "edge.test", 0);
                 talk.give(end - MS / 10, "edge.test", other, 0);

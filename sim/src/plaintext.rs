@@ -5,7 +5,7 @@
 use fastrand::Rng;
 
 use crate::frame::End;
-use crate::host::{Doing, Think, length};
+use crate::host::{Think, ThreadState, length};
 use crate::tls::{Script, Step, encrypted};
 
 /// A protocol in which TLS begins after some plaintext.
@@ -136,7 +136,7 @@ impl Plaintext {
 
     /// Each line with what its speaker does before it.
     fn thoughtful(&self) -> Vec<(End, Think, Vec<u8>)> {
-        let ordinary = || vec![(Doing::Computing, ORDINARY)];
+        let ordinary = || vec![(ThreadState::Computing, ORDINARY)];
         let mut thinks = self.thinks.iter();
         let mut think = |end: End| if end == S { thinks.next().cloned().unwrap_or_else(ordinary) } else { ordinary() };
         self.protocol.lines().into_iter().map(|(end, bytes)| (end, think(end), bytes)).collect()
@@ -161,7 +161,7 @@ pub(crate) fn without_tls(
 ) -> Script {
     let mut script = Script::default();
     let mut said = [0, 0];
-    let moment = || vec![(Doing::Computing, ORDINARY)];
+    let moment = || vec![(ThreadState::Computing, ORDINARY)];
     let mut closing = moment();
     match speech {
         Speech::Tls => unreachable!("TLS has a script of its own"),

@@ -220,7 +220,7 @@ pub struct Plan {
 impl Plan {
     /// A healthy handshake of Linux with Linux.
     pub fn healthy(version: Version, name: &str) -> Self {
-        let compute = |micros: i64| -> Think { vec![(crate::host::Doing::Computing, micros * 1_000)] };
+        let compute = |micros: i64| -> Think { vec![(crate::host::ThreadState::Computing, micros * 1_000)] };
         Self {
             manner: Manner {
                 version,

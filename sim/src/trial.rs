@@ -85,7 +85,8 @@ impl Trial {
         let begins = start + lookup + plan.in_vain.map_or(0, |tried| tried.wait);
         for place in 1..=plan.queued {
             let mut ahead = alike.clone();
-            let share = |(doing, span): &(crate::host::Doing, i64)| (*doing, span * place as i64 / (plan.queued as i64 + 1));
+            let share =
+                |(doing, span): &(crate::host::ThreadState, i64)| (*doing, span * place as i64 / (plan.queued as i64 + 1));
             ahead.manner.thinks[2] = plan.manner.thinks[2].iter().map(share).collect();
             connect(&mut world, &ahead, nth, begins + place as i64 * MS / 10, &mut rng);
             nth += 1;
@@ -93,7 +94,7 @@ impl Trial {
         for _ in 0..plan.spare {
             let mut spare = quiet(plan);
             spare.manner.speech = Speech::Silence;
-            spare.manner.thinks[0] = vec![(crate::host::Doing::Asleep, 5_000 * MS)];
+            spare.manner.thinks[0] = vec![(crate::host::ThreadState::Asleep, 5_000 * MS)];
             connect(&mut world, &spare, nth, begins + MS / 5, &mut rng);
             nth += 1;
         }

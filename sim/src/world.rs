@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 
 use crate::frame::{End, Packet};
-use crate::host::{Doing, Host};
+use crate::host::{Host, ThreadState};
 use crate::path::Path;
 use crate::plan::Squeeze;
 use crate::tap::Tap;
@@ -270,7 +270,7 @@ impl World {
             && let Some(length) = conn.stops.take()
         {
             conn.stopped_until = now + length;
-            self.hosts[0].timeline.push((now, now + length, Doing::Stopped));
+            self.hosts[0].timeline.push((now, now + length, ThreadState::Stopped));
         }
         match (end, conn.slow_reader) {
             (End::Client, Some(lies)) if !packet.payload.is_empty() => {

@@ -65,7 +65,7 @@ pub struct Served {
     pub base: String,
 }
 
-/// A wish to have the files read again: where the outcome is told.
+/// A request to have the files read again: where the outcome is told.
 pub type Reload = tokio::sync::oneshot::Sender<Result<(), Arc<FileError>>>;
 /// What the page is of.
 #[derive(Clone)]

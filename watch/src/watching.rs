@@ -89,7 +89,7 @@ pub(crate) struct Common {
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
     /// Whoever asked over HTTP to have the files read again.
-    wishes: Inbox<Reload>,
+    requests: Inbox<Reload>,
     /// Messages for the time in which the store refuses.
     pub(crate) direct: mpsc::UnboundedSender<(String, Event)>,
     /// Takes the traces of bad rounds, where somebody wants them.
@@ -121,7 +121,7 @@ impl Common {
         let (direct, undelivered) = mpsc::unbounded_channel();
         let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
         let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
-        let (reload, wishes) = channel();
+        let (reload, requests) = channel();
         let served = Served {
             status: Arc::clone(status),
             shown,
@@ -143,7 +143,7 @@ impl Common {
         };
         let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces_out });
         web(file, tls, served, outbox, exported)?;
-        Ok(Self { _ours: ours, receivers: receivers_out, blackbox: blackbox_out, wishes, direct, traces })
+        Ok(Self { _ours: ours, receivers: receivers_out, blackbox: blackbox_out, requests, direct, traces })
     }
 }
 
@@ -265,9 +265,9 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
         let mut seen = changed(self.path);
         while !over() {
             std::thread::sleep(LOOK);
-            let wishes: Vec<Reload> = self.common.wishes.try_iter().collect();
+            let requests: Vec<Reload> = self.common.requests.try_iter().collect();
             let (asked, now) = (reload.swap(false, Ordering::Relaxed), changed(self.path));
-            if !asked && wishes.is_empty() && now == seen {
+            if !asked && requests.is_empty() && now == seen {
                 continue;
             }
             seen = now;
@@ -278,9 +278,9 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
             }
             let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
             self.status.trouble("reload", trouble);
-            for wish in wishes {
+            for request in requests {
                 // Whoever asked may be gone.
-                let _ = wish.send(outcome.clone().map(drop));
+                let _ = request.send(outcome.clone().map(drop));
             }
         }
     }

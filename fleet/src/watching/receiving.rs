@@ -49,14 +49,14 @@ pub fn receive(server: &Server, receiving: Receiving, stop: &AtomicBool, log: &L
         (receiving.reached)(Some(format!("{} is not reached yet", server.shown())));
         let Some(client) = connected(server, &receiving.controller, stop, log).await else { return };
         (receiving.reached)(None);
-        let mut desk = Desk { client, server: server.shown(), whole: None, receiving, log: Arc::clone(log) };
-        desk.serve(stop).await;
-        let _ = tokio::time::timeout(PUBLISH, desk.client.flush()).await;
+        let mut intake = Intake { client, server: server.shown(), whole: None, receiving, log: Arc::clone(log) };
+        intake.serve(stop).await;
+        let _ = tokio::time::timeout(PUBLISH, intake.client.flush()).await;
     });
     Ok(())
 }
 
-struct Desk {
+struct Intake {
     client: Client,
     server: String,
     /// The checks, ready to be sent.
@@ -65,7 +65,7 @@ struct Desk {
     log: Log,
 }
 
-impl Desk {
+impl Intake {
     async fn serve(&mut self, stop: &AtomicBool) {
         let subscribed = async {
             let rounds = self.client.subscribe(subject::all_rounds()).await?;

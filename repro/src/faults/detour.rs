@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Keeps, Named, Variation, Way, injected};
+use super::{Direction, Inject, Keeps, Named, Variation, injected};
 use crate::conditions::Conditions;
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, at_most};
@@ -24,7 +24,7 @@ pub struct Detour {
     pub extra_rtt: Length,
     /// In which direction.
     #[serde(default)]
-    pub direction: Way,
+    pub direction: Direction,
 }
 
 impl Inject for Detour {
@@ -38,8 +38,8 @@ impl Inject for Detour {
 
     fn apply(&self, conditions: &mut Conditions) {
         let extra = match self.direction {
-            Way::Both => self.extra_rtt.0 / 2,
-            Way::Out | Way::Back => self.extra_rtt.0,
+            Direction::Both => self.extra_rtt.0 / 2,
+            Direction::Out | Direction::Back => self.extra_rtt.0,
         };
         conditions.directions(self.from.as_deref(), &self.to, self.direction).for_each(|path| path.delay += extra);
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::Wrong;
 
-use super::{Inject, Keeps, Named, Variation, Way, injected};
+use super::{Direction, Inject, Keeps, Named, Variation, injected};
 use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 
@@ -22,7 +22,7 @@ pub struct Loss {
     pub rate: f64,
     /// In which direction.
     #[serde(default)]
-    pub direction: Way,
+    pub direction: Direction,
 }
 
 impl Inject for Loss {

@@ -263,7 +263,7 @@ impl Variation {
 /// In which direction a message travels.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum Direction {
     /// Client to edge.
     Out,
     /// Edge to client.

@@ -58,13 +58,13 @@ pub(crate) fn with_kind<S: Serializer>(faults: &BTreeMap<String, Fault>, seriali
 mod tests {
     use super::*;
     use crate::duration::Length;
-    use crate::faults::{Detour, Way};
+    use crate::faults::{Detour, Direction};
 
     #[test]
     fn faults_are_written_as_they_are_read() {
         #[derive(Serialize)]
         struct Root(#[serde(serialize_with = "with_kind")] BTreeMap<String, Fault>);
-        let detour = Detour { from: None, to: "edge".into(), extra_rtt: Length::millis(60), direction: Way::Both };
+        let detour = Detour { from: None, to: "edge".into(), extra_rtt: Length::millis(60), direction: Direction::Both };
         let written =
             serde_json::to_value(Root(BTreeMap::from([("d".to_owned(), Fault::Detour(detour))]))).expect("it is plain data");
         let meant = serde_json::json!({"d": {"kind": "detour", "to": "edge", "extra_rtt": "60ms", "direction": "both"}});

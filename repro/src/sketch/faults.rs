@@ -14,8 +14,8 @@ use super::blank::length;
 use super::{CLIENT, EDGE, LEAST, Piece, Sketch};
 use crate::duration::Length;
 use crate::faults::{
-    AcceptQueue, AnswerBefore, ClientPause, CpuQuota, Detour, DnsDelay, DropMessage, EdgeDelay, Fault, Hold, Mtu, Refuse, Reset,
-    Stop, Way,
+    AcceptQueue, AnswerBefore, ClientPause, CpuQuota, Detour, Direction, DnsDelay, DropMessage, EdgeDelay, Fault, Hold, Mtu,
+    Refuse, Reset, Stop,
 };
 
 /// What the lab's own programs work in a turn, about: what the original's did beyond that is made up for.
@@ -48,7 +48,7 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
         entries.iter().filter(|e| e.owner == Owner::Path && e.round_trip && !e.extra_round && !e.filled_in).collect();
     let detour = detour(&rounds);
     if let Some(extra) = detour {
-        let fault = Detour { from: None, to: EDGE.into(), extra_rtt: length(extra), direction: Way::Both };
+        let fault = Detour { from: None, to: EDGE.into(), extra_rtt: length(extra), direction: Direction::Both };
         let phase = rounds.iter().max_by_key(|e| e.excess()).map_or(Phase::ServerFlight, |e| e.phase);
         put(sketch, "detour", Fault::Detour(fault), phase, Owner::Path, extra);
     }
@@ -124,7 +124,7 @@ pub(super) fn stretch(
     match (owner.side(), kind) {
         (_, Some(Kind::MtuBlackhole)) => {
             sketch.scenario.client.timeout = sketch.scenario.client.timeout.min(Length::secs(4));
-            Ok(("mtu", Fault::Mtu(Mtu { from: None, to: EDGE.into(), bytes: BLACK_HOLE, direction: Way::Back })))
+            Ok(("mtu", Fault::Mtu(Mtu { from: None, to: EDGE.into(), bytes: BLACK_HOLE, direction: Direction::Back })))
         }
         (Owner::Edge, Some(Kind::AcceptQueue)) => {
             sketch.scenario.client.concurrency = 6;

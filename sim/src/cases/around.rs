@@ -6,8 +6,8 @@ use fastrand::Rng;
 use super::first::detour;
 use super::{Planned, Setup};
 use crate::MS;
-use crate::host::Doing;
-use crate::lookup::{Lookup, Way};
+use crate::host::ThreadState;
+use crate::lookup::{Course, Lookup};
 use crate::plaintext::Speech;
 use crate::plan::{Asks, InVain};
 
@@ -27,21 +27,21 @@ impl Setup {
             59 => plan.old_connection = true,
             61 => {
                 plan.lookup = Some(match variant {
-                    0 | 1 => Lookup { way: Way::OneLost { aaaa: variant == 0 }, took: RESOLVER_TIMER + 10 * MS },
-                    2 => Lookup { way: Way::DeadServer, took: RESOLVER_TIMER + 10 * MS },
-                    _ => Lookup { way: Way::SearchDomains(4), took: 2 * s },
+                    0 | 1 => Lookup { course: Course::OneLost { aaaa: variant == 0 }, took: RESOLVER_TIMER + 10 * MS },
+                    2 => Lookup { course: Course::DeadServer, took: RESOLVER_TIMER + 10 * MS },
+                    _ => Lookup { course: Course::SearchDomains(4), took: 2 * s },
                 });
             }
             62 => {
                 plan.ipv6 = false;
-                plan.lookup = Some(Lookup { way: Way::BothFamilies, took: 10 * MS });
+                plan.lookup = Some(Lookup { course: Course::BothFamilies, took: 10 * MS });
                 let overlaps = variant == 1;
                 plan.in_vain = Some(InVain { wait: if overlaps { NEXT_ADDRESS } else { 20 * s }, overlaps });
             }
             68 => {
                 let asks = Some(if variant.is_multiple_of(2) { Asks::Unanswered } else { Asks::NameServer });
                 let (think, who) = if variant < 2 { (flight, &mut plan.edge_asks) } else { (finished, &mut plan.client_asks) };
-                think.push((Doing::Asleep, 10 * s));
+                think.push((ThreadState::Asleep, 10 * s));
                 *who = asks;
             }
             75 => {
@@ -50,11 +50,11 @@ impl Setup {
             }
             79 if variant == 0 => {
                 plan.manner.speech = Speech::Silence;
-                *hello = vec![(Doing::Asleep, 20 * s)];
+                *hello = vec![(ThreadState::Asleep, 20 * s)];
             }
             79 => plan.spare = 2,
             82 => {
-                flight.push((Doing::Asleep, s));
+                flight.push((ThreadState::Asleep, s));
                 (plan.queued, plan.before, plan.before_of_another) = (2, 3, true);
             }
             _ => return false,

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use super::{Grade, Planned, Setup};
 use crate::MS;
 use crate::habit::{Habit, IpId};
-use crate::host::Doing;
+use crate::host::ThreadState;
 use crate::path::Deed;
 use crate::plan::{Aim, Plan};
 use crate::tap::{Copies, Tap};
@@ -57,8 +57,8 @@ impl Setup {
         let beneath = planned.beneath(self.case);
         let plan = &mut planned.plan;
         match beneath {
-            Some(Beneath::ClientAsleep) => plan.manner.thinks[1].push((Doing::Asleep, s)),
-            Some(Beneath::EdgeAsleep) => plan.manner.thinks[2].push((Doing::Asleep, s)),
+            Some(Beneath::ClientAsleep) => plan.manner.thinks[1].push((ThreadState::Asleep, s)),
+            Some(Beneath::EdgeAsleep) => plan.manner.thinks[2].push((ThreadState::Asleep, s)),
             Some(Beneath::FlightLost) => plan.back.push((Aim::FlightEnd, Deed::Drop(1))),
             Some(Beneath::Nothing) | None => {}
         }

@@ -4,8 +4,8 @@ use fastrand::Rng;
 
 use super::{Grade, Planned, Setup};
 use crate::MS;
-use crate::host::{Doing, Think};
-use crate::lookup::{Lookup, Way};
+use crate::host::{Think, ThreadState};
+use crate::lookup::{Course, Lookup};
 use crate::path::Deed;
 use crate::plan::{Abort, Aim, Asks, Plan};
 use crate::tls::Version;
@@ -19,20 +19,20 @@ impl Setup {
         let [hello, finished, flight, _] = &mut plan.manner.thinks;
         match self.case {
             1 => {}
-            2 => finished.push((Doing::Asleep, s)),
+            2 => finished.push((ThreadState::Asleep, s)),
             3 => starve(finished, s),
-            4 => finished.push((Doing::Stopped, s)),
+            4 => finished.push((ThreadState::Stopped, s)),
             // It goes to sleep when ClientHello has reached the edge, and wakes so long after the flight has come.
             5 => plan.pause = Some((plan.delay, plan.delay + 4 * MS + s)),
-            6 => hello.push((Doing::Asleep, s)),
+            6 => hello.push((ThreadState::Asleep, s)),
             7 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 plan.client_asks = Some(Asks::Answered);
             }
-            8 => plan.lookup = Some(Lookup { way: Way::Plain, took: s }),
+            8 => plan.lookup = Some(Lookup { course: Course::Plain, took: s }),
             9 if full => {
                 plan.manner.client_certificate = true;
-                finished.push((Doing::Computing, s));
+                finished.push((ThreadState::Computing, s));
             }
             10 | 24 => plan.out.push((Aim::All, Deed::Hold(s))),
             11 => plan.back.push((Aim::All, Deed::Hold(s))),
@@ -59,14 +59,14 @@ impl Setup {
                 plan.elsewhere = true;
             }
             25 => starve(flight, s),
-            26 => flight.push((Doing::Asleep, s)),
+            26 => flight.push((ThreadState::Asleep, s)),
             27 => plan.deaf = s + rng.i64(300..900) * MS,
             28 => {
                 plan.defer_accept = true;
-                hello.push((Doing::Asleep, s + 1_100 * MS));
+                hello.push((ThreadState::Asleep, s + 1_100 * MS));
             }
             29 => {
-                flight.push((Doing::Asleep, s));
+                flight.push((ThreadState::Asleep, s));
                 plan.edge_asks = Some(Asks::Answered);
             }
             30 if full => plan.manner.certificate_len = rng.usize(17_000..26_000),
@@ -90,7 +90,7 @@ impl Setup {
             }
             36 if self.version == Version::Tls13 => plan.manner.early_ticket = true,
             37 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 let by = rng.i64(100..3_000) * MS * if rng.bool() { 1 } else { -1 };
                 let begin = 10 * MS + 2_000 * MS * plan.before as i64;
                 let within = rng.i64(0..6 * plan.delay + s);
@@ -102,13 +102,13 @@ impl Setup {
                 tap.step = Some((begin + within, by));
             }
             38 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 plan.client_tap.skew_ppm = 200;
                 plan.edge_tap.skew_ppm = -200;
             }
             39 => {
                 if variant == 0 {
-                    finished.push((Doing::Asleep, 150 * MS));
+                    finished.push((ThreadState::Asleep, 150 * MS));
                 }
                 // The severities of this case are 1, 5 and 20 %.
                 let share = match self.severity {
@@ -119,26 +119,26 @@ impl Setup {
                 (plan.client_tap.drops, plan.edge_tap.drops) = (share, share);
             }
             40 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 (plan.client_tap.merges, plan.edge_tap.merges) = (true, true);
             }
             41 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 plan.nat = true;
             }
             42 if self.grade != Grade::Server => {
-                (if variant == 0 { finished } else { flight }).push((Doing::Asleep, s));
+                (if variant == 0 { finished } else { flight }).push((ThreadState::Asleep, s));
                 plan.proxy = true;
             }
             43 => {
-                finished.push((Doing::Computing, 2 * MS));
+                finished.push((ThreadState::Computing, 2 * MS));
                 plan.abort = Some(if variant == 0 { Abort::ClientAlert } else { Abort::ClientReset });
             }
             44 => plan.abort = Some(Abort::ServerAlert),
             45 => plan.abort = Some(Abort::Middlebox),
             46 => plan.abort = Some(if variant == 0 { Abort::ServerSilent } else { Abort::ClientVanishes }),
             47 => {
-                finished.push((Doing::Asleep, s.max(150 * MS)));
+                finished.push((ThreadState::Asleep, s.max(150 * MS)));
                 plan.back.push((Aim::FlightEnd, Deed::Drop(1)));
             }
             48 => {
@@ -150,7 +150,7 @@ impl Setup {
                 plan.stopped = Some(s);
             }
             50 => {
-                finished.push((Doing::Asleep, s));
+                finished.push((ThreadState::Asleep, s));
                 plan.client.timestamps = false;
             }
             51 if self.grade == Grade::BothAndHost => {
@@ -174,11 +174,11 @@ pub(super) fn starve(think: &mut Think, s: i64) {
     let work = crate::host::length(think) / 3;
     let part = s / 3;
     *think = vec![
-        (Doing::Waiting, part),
-        (Doing::Computing, work),
-        (Doing::Waiting, part),
-        (Doing::Computing, work),
-        (Doing::Waiting, s - 2 * part),
-        (Doing::Computing, work),
+        (ThreadState::Waiting, part),
+        (ThreadState::Computing, work),
+        (ThreadState::Waiting, part),
+        (ThreadState::Computing, work),
+        (ThreadState::Waiting, s - 2 * part),
+        (ThreadState::Computing, work),
     ];
 }

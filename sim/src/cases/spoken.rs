@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::{Planned, Setup};
 use crate::MS;
-use crate::host::{Doing, Think};
+use crate::host::{Think, ThreadState};
 use crate::path::Deed;
 use crate::plaintext::{Plaintext, Protocol, Speech};
 use crate::plan::Aim;
@@ -47,14 +47,14 @@ impl Setup {
                     Protocol::Rdp,
                 ];
                 manner.plaintext = Some(Plaintext { protocol: all[form], thinks: Vec::new() });
-                hello.push((Doing::Asleep, s));
+                hello.push((ThreadState::Asleep, s));
             }
             56 if self.version.is_13() => {
                 manner.retry = true;
-                manner.retry_thinks = [0, 1].map(|_| vec![(Doing::Computing, rng.i64(50..400) * 1_000)]);
+                manner.retry_thinks = [0, 1].map(|_| vec![(ThreadState::Computing, rng.i64(50..400) * 1_000)]);
                 match form {
                     2 => plan.out.push((Aim::Hello, Deed::Drop(1))),
-                    late => manner.retry_thinks[late].push((Doing::Asleep, s)),
+                    late => manner.retry_thinks[late].push((ThreadState::Asleep, s)),
                 }
             }
             57 if self.version == Version::Tls12 => manner.settle = asleep(s),
@@ -64,7 +64,7 @@ impl Setup {
             }
             77 => {
                 manner.speech = [Speech::HttpAnswer, Speech::OpenVpn, Speech::WebSocket][form];
-                flight.push((Doing::Asleep, s));
+                flight.push((ThreadState::Asleep, s));
             }
             _ => return false,
         }
@@ -74,12 +74,12 @@ impl Setup {
 
 /// A little work, then sleep.
 fn asleep(s: i64) -> Think {
-    vec![(Doing::Computing, 300_000), (Doing::Asleep, s)]
+    vec![(ThreadState::Computing, 300_000), (ThreadState::Asleep, s)]
 }
 
 /// A protocol whose server is late with one of its answers.
 fn late(protocol: Protocol, answer: usize, s: i64) -> Plaintext {
-    let ordinary = || vec![(Doing::Computing, 300_000)];
+    let ordinary = || vec![(ThreadState::Computing, 300_000)];
     let thinks = (0..=answer).map(|n| if n == answer { asleep(s) } else { ordinary() }).collect();
     Plaintext { protocol, thinks }
 }

@@ -1,7 +1,7 @@
 //! What lies around a connection: lookups, addresses tried in vain, others asked, a queue.
 
-use whostalled_sim::host::Doing;
-use whostalled_sim::lookup::{Lookup, Way};
+use whostalled_sim::host::ThreadState;
+use whostalled_sim::lookup::{Course, Lookup};
 use whostalled_sim::plan::{Asks, InVain, Plan};
 use whostalled_sim::tls::Version;
 use whostalled_sim::{MS, Trial};
@@ -13,8 +13,8 @@ const A: u8 = 1;
 const AAAA: u8 = 28;
 
 /// Questions and answers of a lookup: when in ms since the first, whether it is an answer, the type asked for, and how many answers it has.
-fn talk(way: Way, took: i64) -> (Vec<(f64, bool, u8, u8)>, Trial) {
-    let plan = Plan { lookup: Some(Lookup { way, took: took * MS }), ..bare(Version::Tls13) };
+fn talk(course: Course, took: i64) -> (Vec<(f64, bool, u8, u8)>, Trial) {
+    let plan = Plan { lookup: Some(Lookup { course, took: took * MS }), ..bare(Version::Tls13) };
     let trial = Trial::run(&plan, 3);
     let all = udp(&trial.client);
     let begin = all[0].0;
@@ -34,28 +34,28 @@ fn connected(trial: &Trial) -> f64 {
 #[test]
 fn a_lookup_ends_just_before_the_connection() {
     let ways = [
-        Way::Plain,
-        Way::OneLost { aaaa: true },
-        Way::OneLost { aaaa: false },
-        Way::DeadServer,
-        Way::SearchDomains(4),
-        Way::BothFamilies,
+        Course::Plain,
+        Course::OneLost { aaaa: true },
+        Course::OneLost { aaaa: false },
+        Course::DeadServer,
+        Course::SearchDomains(4),
+        Course::BothFamilies,
     ];
-    for way in ways {
-        let (said, trial) = talk(way, 5_010);
+    for course in ways {
+        let (said, trial) = talk(course, 5_010);
         near(&[connected(&trial), said.last().expect("it is answered").0], &[5_010.0, 5_010.0]);
         assert!(
             said.last().is_some_and(|(_, answer, kind, found)| (*answer, *kind, *found) == (true, A, 1))
-                || way == Way::OneLost { aaaa: true }
+                || course == Course::OneLost { aaaa: true }
         );
-        assert!(said.windows(2).all(|two| two[0].0 <= two[1].0), "{way:?}");
+        assert!(said.windows(2).all(|two| two[0].0 <= two[1].0), "{course:?}");
     }
 }
 
 #[test]
 fn a_lost_answer_is_asked_for_again_with_the_other() {
     for (aaaa, answered) in [(true, A), (false, AAAA)] {
-        let (said, _) = talk(Way::OneLost { aaaa }, 5_010);
+        let (said, _) = talk(Course::OneLost { aaaa }, 5_010);
         let asked: Vec<(f64, u8)> = said.iter().filter(|(_, answer, ..)| !answer).map(|(at, _, kind, _)| (*at, *kind)).collect();
         near(&asked.iter().map(|(at, _)| *at).collect::<Vec<f64>>(), &[0.0, 0.02, 5_005.0, 5_005.0]);
         assert_eq!(asked.iter().map(|(_, kind)| *kind).collect::<Vec<u8>>(), [A, AAAA, A, AAAA]);
@@ -66,11 +66,11 @@ fn a_lost_answer_is_asked_for_again_with_the_other() {
 
 #[test]
 fn a_dead_server_answers_nothing_and_search_domains_know_nothing() {
-    let (said, trial) = talk(Way::DeadServer, 5_010);
+    let (said, trial) = talk(Course::DeadServer, 5_010);
     assert!(said.iter().filter(|(_, answer, ..)| *answer).all(|(at, ..)| *at > 5_000.0));
     let ports: std::collections::BTreeSet<u16> = udp(&trial.client).iter().filter(|p| p.2 == 53).map(|p| p.1).collect();
     assert_eq!(ports.len(), 2, "a socket for each server");
-    let (said, _) = talk(Way::SearchDomains(4), 500);
+    let (said, _) = talk(Course::SearchDomains(4), 500);
     let found: Vec<f64> = said.iter().filter(|(_, answer, _, found)| *answer && *found > 0).map(|(at, ..)| *at).collect();
     near(&found, &[500.0]);
     assert_eq!(said.iter().filter(|(_, answer, ..)| *answer).count(), 10, "five names, two types");
@@ -112,7 +112,7 @@ fn somebody_is_asked_in_vain_while_an_end_thinks() {
 #[test]
 fn a_queue_is_served_one_by_one() {
     let mut plan = Plan { queued: 2, ..bare(Version::Tls13) };
-    plan.manner.thinks[2] = vec![(Doing::Asleep, 300 * MS)];
+    plan.manner.thinks[2] = vec![(ThreadState::Asleep, 300 * MS)];
     let trial = Trial::run(&plan, 3);
     let all = tcp(&trial.edge);
     let begin = all[0].at;

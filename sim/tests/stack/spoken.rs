@@ -1,6 +1,6 @@
 //! What is said before TLS, instead of it, and behind it, and when.
 
-use whostalled_sim::host::{Doing, Think};
+use whostalled_sim::host::{Think, ThreadState};
 use whostalled_sim::path::Deed;
 use whostalled_sim::plaintext::{Plaintext, Protocol, Speech};
 use whostalled_sim::plan::{Abort, Aim, Plan};
@@ -19,7 +19,7 @@ pub fn bare(version: Version) -> Plan {
 }
 
 pub fn asleep(ms: i64) -> Think {
-    vec![(Doing::Asleep, ms * MS)]
+    vec![(ThreadState::Asleep, ms * MS)]
 }
 
 fn protocols() -> [Protocol; 6] {

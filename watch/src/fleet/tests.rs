@@ -24,7 +24,7 @@ const FILE: &str = "[fleet]\nsilent_after = \"60s\"\nreport = \"10s\"\n[defaults
                     [[check]]\nname = \"other\"\ntarget = \"b.test:443\"\n[[receiver]]\nkind = \"webhook\"\nurl = \"http://h.test/\"\n";
 const SECOND: i64 = 1_000_000_000;
 
-struct Stage {
+struct Fixture {
     controller: Controller,
     status: Arc<Status>,
     matrix: Arc<Mutex<Matrix>>,
@@ -37,7 +37,7 @@ struct Stage {
     numbers: std::collections::BTreeMap<String, u64>,
 }
 
-impl Stage {
+impl Fixture {
     fn new(folder: &Path) -> Self {
         Self::at(folder, UnixSeconds::now().secs())
     }
@@ -145,55 +145,55 @@ fn folder() -> tempfile::TempDir {
 #[test]
 fn a_path_of_two_is_one_alert_that_names_them() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(2, "....", "....");
-    stage.rounds(3, "p...", "....");
-    assert!(stage.on().is_empty(), "one vantage is not two: {:?}", stage.on());
-    stage.rounds(3, "pp..", "....");
-    assert_eq!(stage.on(), ["login@fleet path a0,a1"]);
-    stage.rounds(3, "eeee", "....");
-    assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"], "the same alert, of another culprit");
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(2, "....", "....");
+    fixture.rounds(3, "p...", "....");
+    assert!(fixture.on().is_empty(), "one vantage is not two: {:?}", fixture.on());
+    fixture.rounds(3, "pp..", "....");
+    assert_eq!(fixture.on(), ["login@fleet path a0,a1"]);
+    fixture.rounds(3, "eeee", "....");
+    assert_eq!(fixture.on(), ["login@fleet edge a0,a1,a2,a3"], "the same alert, of another culprit");
     let changed: Vec<(Culprit, Culprit)> =
-        stage.told().filter_map(|e| Some((e.before.as_ref()?.culprit, e.blame.culprit))).collect();
+        fixture.told().filter_map(|e| Some((e.before.as_ref()?.culprit, e.blame.culprit))).collect();
     assert_eq!(changed, [(Culprit::Path, Culprit::Edge)], "whose labels have the culprit hears that the one before is over");
-    stage.rounds(3, "....", "....");
-    assert!(stage.on().is_empty());
+    fixture.rounds(3, "....", "....");
+    assert!(fixture.on().is_empty());
 }
 
 #[test]
 fn who_gets_well_last_is_no_fault_of_another_kind_until_it_lasts() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(3, "pppp", "....");
-    assert_eq!(stage.on(), ["login@fleet edge a0,a1,a2,a3"]);
-    stage.rounds(3, "pp..", "....");
-    assert_eq!(stage.on(), ["login@fleet edge a0,a1"]);
-    stage.rounds(30, "pp..", "....");
-    assert_eq!(stage.on(), ["login@fleet path a0,a1"], "five minutes later it is theirs");
-    stage.rounds(3, "ppp.", "....");
-    assert_eq!(stage.on(), ["login@fleet path a0,a1,a2"]);
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pppp", "....");
+    assert_eq!(fixture.on(), ["login@fleet edge a0,a1,a2,a3"]);
+    fixture.rounds(3, "pp..", "....");
+    assert_eq!(fixture.on(), ["login@fleet edge a0,a1"]);
+    fixture.rounds(30, "pp..", "....");
+    assert_eq!(fixture.on(), ["login@fleet path a0,a1"], "five minutes later it is theirs");
+    fixture.rounds(3, "ppp.", "....");
+    assert_eq!(fixture.on(), ["login@fleet path a0,a1,a2"]);
 }
 
 #[test]
 fn who_is_bad_everywhere_is_one_alert_of_its_own() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(3, "p...", "p...");
-    assert_eq!(stage.on(), ["access@a0 access "]);
-    stage.rounds(3, "pp..", "p...");
-    assert_eq!(stage.on(), ["access@a0 access "], "it does not count with a1");
-    stage.rounds(3, "....", "....");
-    assert!(stage.on().is_empty());
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "p...", "p...");
+    assert_eq!(fixture.on(), ["access@a0 access "]);
+    fixture.rounds(3, "pp..", "p...");
+    assert_eq!(fixture.on(), ["access@a0 access "], "it does not count with a1");
+    fixture.rounds(3, "....", "....");
+    assert!(fixture.on().is_empty());
 }
 
 #[test]
 fn silence_neither_begins_nor_ends_an_alert() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(3, "pp..", "....");
-    stage.rounds(8, "  ..", "  ..");
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pp..", "....");
+    fixture.rounds(8, "  ..", "  ..");
     assert_eq!(
-        stage.on(),
+        fixture.on(),
         ["agent@a0 prober ", "agent@a1 prober ", "login@fleet path "].map(str::to_owned).map(|mut said| {
             if said.starts_with("login") {
                 said.push_str("a0,a1");
@@ -201,36 +201,36 @@ fn silence_neither_begins_nor_ends_an_alert() {
             said
         })
     );
-    stage.pass(200);
-    assert!(stage.on().iter().any(|said| said.starts_with("agents@fleet")), "now nobody is heard of: {:?}", stage.on());
-    assert_eq!(stage.on().len(), 4, "no agent more is named: {:?}", stage.on());
-    stage.rounds(3, "....", "....");
-    assert!(stage.on().is_empty(), "{:?}", stage.on());
+    fixture.pass(200);
+    assert!(fixture.on().iter().any(|said| said.starts_with("agents@fleet")), "now nobody is heard of: {:?}", fixture.on());
+    assert_eq!(fixture.on().len(), 4, "no agent more is named: {:?}", fixture.on());
+    fixture.rounds(3, "....", "....");
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
 }
 
 #[test]
 fn a_batch_counts_once_in_its_order_and_is_acknowledged_when_it_is_stored() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    let batches: Vec<Delivered> = (0..3).map(|_| stage.batch("a0", &[("login", 'p', 0)])).collect();
-    stage.controller.take(batches[1].clone());
-    stage.controller.take(batches[0].clone());
-    stage.controller.take(batches[0].clone());
-    assert!(stage.acknowledged.try_recv().is_err(), "it is in no store yet");
-    stage.controller.write();
+    let mut fixture = Fixture::new(folder.path());
+    let batches: Vec<Delivered> = (0..3).map(|_| fixture.batch("a0", &[("login", 'p', 0)])).collect();
+    fixture.controller.take(batches[1].clone());
+    fixture.controller.take(batches[0].clone());
+    fixture.controller.take(batches[0].clone());
+    assert!(fixture.acknowledged.try_recv().is_err(), "it is in no store yet");
+    fixture.controller.write();
     let number = |stored: Stored| stored.upto.number;
-    assert_eq!(stage.acknowledged.try_recv().map(number), Ok(1), "the second came before the first, and is to come again");
-    stage.controller.take(batches[1].clone());
-    stage.controller.take(batches[2].clone());
-    stage.controller.write();
-    assert_eq!(stage.acknowledged.try_recv().map(number), Ok(3));
+    assert_eq!(fixture.acknowledged.try_recv().map(number), Ok(1), "the second came before the first, and is to come again");
+    fixture.controller.take(batches[1].clone());
+    fixture.controller.take(batches[2].clone());
+    fixture.controller.write();
+    assert_eq!(fixture.acknowledged.try_recv().map(number), Ok(3));
     let rounds = |folder: &Path| {
         let history = History::open(&folder.join("store.db")).expect("it opens");
         history.rounds("login@a0", Instant::from_nanos(i64::MAX), 100).expect("it is read").len()
     };
     assert_eq!(rounds(folder.path()), 3);
     // Another process of the controller knows it all.
-    let mut next = Stage::at(folder.path(), stage.now());
+    let mut next = Fixture::at(folder.path(), fixture.now());
     for batch in batches {
         next.controller.take(batch);
     }
@@ -241,14 +241,14 @@ fn a_batch_counts_once_in_its_order_and_is_acknowledged_when_it_is_stored() {
 #[test]
 fn what_is_too_old_is_history() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
+    let mut fixture = Fixture::new(folder.path());
     for agent in ["a0", "a1"] {
-        let late = stage.batch(agent, &[("login", 'p', 900), ("login", 'p', 890), ("login", 'p', 880), ("login", '.', 0)]);
-        stage.controller.take(late);
+        let late = fixture.batch(agent, &[("login", 'p', 900), ("login", 'p', 890), ("login", 'p', 880), ("login", '.', 0)]);
+        fixture.controller.take(late);
     }
-    stage.pass(1);
-    assert!(stage.on().is_empty(), "{:?}", stage.on());
-    stage.controller.write();
+    fixture.pass(1);
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
+    fixture.controller.write();
     let history = History::open(&folder.path().join("store.db")).expect("it opens");
     assert_eq!(history.rounds("login@a0", Instant::from_nanos(i64::MAX), 100).expect("it is read").len(), 4);
 }
@@ -256,12 +256,12 @@ fn what_is_too_old_is_history() {
 #[test]
 fn an_alert_outlives_its_controller_and_ends_with_its_check() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(3, "pp..", "....");
-    stage.controller.write();
-    let mut next = Stage::at(folder.path(), stage.now());
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pp..", "....");
+    fixture.controller.write();
+    let mut next = Fixture::at(folder.path(), fixture.now());
     assert_eq!(next.on(), ["login@fleet path "]);
-    next.numbers = stage.numbers.clone();
+    next.numbers = fixture.numbers.clone();
     next.rounds(1, "pp..", "....");
     assert_eq!(next.on(), ["login@fleet path a0,a1"]);
     let without = FILE.replace("name = \"login\"", "name = \"logout\"");
@@ -283,19 +283,19 @@ fn an_alert_outlives_its_controller_and_ends_with_its_check() {
 #[test]
 fn an_agent_that_is_gone_for_long_is_forgotten_and_one_named_as_the_fleet_is_refused() {
     let folder = folder();
-    let mut stage = Stage::new(folder.path());
-    stage.rounds(2, "....", "....");
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(2, "....", "....");
     for _ in 0..3 {
-        stage.rounds(1, " ...", " ...");
-        stage.pass(50);
+        fixture.rounds(1, " ...", " ...");
+        fixture.pass(50);
     }
-    assert_eq!(stage.on(), ["agent@a0 prober "]);
+    assert_eq!(fixture.on(), ["agent@a0 prober "]);
     for _ in 0..8 {
-        stage.clock.fetch_add(86_400 * SECOND, Ordering::Relaxed);
-        stage.rounds(1, " ...", " ...");
+        fixture.clock.fetch_add(86_400 * SECOND, Ordering::Relaxed);
+        fixture.rounds(1, " ...", " ...");
     }
-    assert!(stage.on().is_empty(), "{:?}", stage.on());
-    assert!(!locked(&stage.matrix).vantages.contains_key("a0"));
-    stage.says("fleet", '.', '.');
-    assert!(stage.status.alerts.snapshot().trouble["agents"].contains("rename"));
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
+    assert!(!locked(&fixture.matrix).vantages.contains_key("a0"));
+    fixture.says("fleet", '.', '.');
+    assert!(fixture.status.alerts.snapshot().trouble["agents"].contains("rename"));
 }

@@ -1,6 +1,6 @@
 //! Logs of the lab's programs, read as they grow: each line once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +16,8 @@ struct Progress {
     until: HashMap<PathBuf, u64>,
     /// Lines that are not what they should be.
     wrong: u64,
+    /// Files that are there and cannot be read.
+    unread: BTreeSet<PathBuf>,
 }
 
 impl Lines {
@@ -30,7 +32,13 @@ impl Lines {
         });
         // What its writer has not ended yet is for the next time.
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        if more.is_err() || whole == 0 {
+        if let Err(error) = more {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                progress.unread.insert(path.to_owned());
+            }
+            return Vec::new();
+        }
+        if whole == 0 {
             return Vec::new();
         }
         progress.until.insert(path.to_owned(), until + whole as u64);
@@ -46,9 +54,11 @@ impl Lines {
 
     /// What to say of lines that could not be read.
     pub(super) fn complaint(&self) -> Option<String> {
-        let wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner).wrong;
-        (wrong > 0).then(|| {
-            format!("the lab's own logs have {wrong} lines that could not be read: the truth and the edge's log have gaps")
+        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Progress { wrong, unread, .. } = &*progress;
+        (*wrong > 0 || !unread.is_empty()).then(|| {
+            let files = if unread.is_empty() { String::new() } else { format!(" and {} files", unread.len()) };
+            format!("the lab's own logs have {wrong} lines{files} that could not be read: the truth and the edge's log have gaps")
         })
     }
 }
@@ -76,6 +86,8 @@ mod tests {
         append("4\nnonsense\n5\n");
         assert_eq!(lines.new_of::<u32>(&path), [34, 5]);
         assert!(lines.new_of::<u32>(&path).is_empty());
-        assert!(lines.complaint().is_some_and(|said| said.contains("have 1 lines")));
+        assert!(lines.complaint().is_some_and(|said| said.contains("have 1 lines that")));
+        assert!(lines.new_of::<u32>(folder.path()).is_empty(), "a folder is no log");
+        assert!(lines.complaint().is_some_and(|said| said.contains("1 lines and 1 files that")));
     }
 }

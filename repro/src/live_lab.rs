@@ -16,13 +16,13 @@ use crate::scenario::Scenario;
 use crate::vantages::{Provider, Testbed};
 
 /// A lab that stands.
-pub struct Standing<'a> {
+pub struct LiveLab<'a> {
     scenario: &'a Scenario,
     turns: BTreeSet<String>,
     testbed: Testbed,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> LiveLab<'a> {
     /// Builds it; none of the faults that have turns is on.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use crate::Name;
 use crate::message::{Asked, KeptId, Question, Reply};
 use crate::parts::Whole;
 
-/// The agent's one desk: one session at a time.
-pub(crate) struct Desk {
+/// The sessions of controllers with this agent: one at a time.
+pub(crate) struct Sessions {
     instance: Name,
     silence: Duration,
     session: Option<Session>,
@@ -51,7 +51,7 @@ pub(crate) enum Do {
     Close { session: Name, number: u64 },
 }
 
-impl Desk {
+impl Sessions {
     pub(crate) fn new(instance: Name, silence: Duration) -> Self {
         Self { instance, silence, session: None }
     }
@@ -189,85 +189,85 @@ mod tests {
         Arc::new(Whole::of(text.into()))
     }
 
-    /// A desk with a session `a` whose first question is answered.
-    fn opened(now: Instant) -> Desk {
-        let mut desk = Desk::new(name("i1"), SILENCE);
+    /// Sessions with `a` whose first question is answered.
+    fn opened(now: Instant) -> Sessions {
+        let mut sessions = Sessions::new(name("i1"), SILENCE);
         let open = question("a", 1, Asked::Open { capture: true });
-        assert!(matches!(desk.hear(open.clone(), now), Do::Open { number: 1, capture: true, .. }));
-        assert_eq!(desk.hear(open.clone(), now), Do::Say(Reply::Working));
-        assert!(desk.done(&name("a"), 1, &whole("opened")));
-        assert_eq!(desk.hear(open, now), Do::Repeat(whole("opened"), Vec::new()));
-        desk
+        assert!(matches!(sessions.hear(open.clone(), now), Do::Open { number: 1, capture: true, .. }));
+        assert_eq!(sessions.hear(open.clone(), now), Do::Say(Reply::Working));
+        assert!(sessions.done(&name("a"), 1, &whole("opened")));
+        assert_eq!(sessions.hear(open, now), Do::Repeat(whole("opened"), Vec::new()));
+        sessions
     }
 
     #[test]
     fn a_question_is_carried_out_once_and_answered_as_often_as_it_comes() {
         let now = Instant::now();
-        let mut desk = opened(now);
+        let mut sessions = opened(now);
         let go = question("a", 2, Asked::Do(Ask::Go(agent::Go { at: None })));
-        assert!(matches!(desk.hear(go.clone(), now), Do::Work { number: 2, .. }));
-        assert_eq!(desk.hear(go.clone(), now), Do::Say(Reply::Working));
-        assert!(!desk.done(&name("b"), 2, &whole("gone")) && !desk.done(&name("a"), 1, &whole("gone")));
-        assert!(desk.done(&name("a"), 2, &whole("gone")));
+        assert!(matches!(sessions.hear(go.clone(), now), Do::Work { number: 2, .. }));
+        assert_eq!(sessions.hear(go.clone(), now), Do::Say(Reply::Working));
+        assert!(!sessions.done(&name("b"), 2, &whole("gone")) && !sessions.done(&name("a"), 1, &whole("gone")));
+        assert!(sessions.done(&name("a"), 2, &whole("gone")));
         let parts = Question { parts: vec![3, 4], ..go };
-        assert_eq!(desk.hear(parts, now), Do::Repeat(whole("gone"), vec![3, 4]));
-        assert_eq!(desk.hear(question("a", 1, Asked::Open { capture: true }), now), Do::Nothing, "it is late");
+        assert_eq!(sessions.hear(parts, now), Do::Repeat(whole("gone"), vec![3, 4]));
+        assert_eq!(sessions.hear(question("a", 1, Asked::Open { capture: true }), now), Do::Nothing, "it is late");
     }
 
     #[test]
     fn one_controller_has_it() {
         let now = Instant::now();
-        let mut desk = opened(now);
+        let mut sessions = opened(now);
         let later = now + Duration::from_secs(3);
         let busy = Reply::Busy { with: "of a".into(), heard_ms: 3_000 };
-        assert_eq!(desk.hear(question("b", 1, Asked::Open { capture: true }), later), Do::Say(busy));
-        assert_eq!(desk.hear(question("b", 2, Asked::Do(Ask::Time)), later), Do::Say(Reply::NoSession));
-        assert_eq!(desk.hear(question("b", 0, Asked::Alive), later), Do::Nothing);
-        assert_eq!(desk.busy(), Some("of a"));
-        desk.closed(&name("b"));
-        assert_eq!(desk.busy(), Some("of a"));
-        desk.closed(&name("a"));
-        assert!(matches!(desk.hear(question("b", 1, Asked::Open { capture: false }), later), Do::Open { .. }));
+        assert_eq!(sessions.hear(question("b", 1, Asked::Open { capture: true }), later), Do::Say(busy));
+        assert_eq!(sessions.hear(question("b", 2, Asked::Do(Ask::Time)), later), Do::Say(Reply::NoSession));
+        assert_eq!(sessions.hear(question("b", 0, Asked::Alive), later), Do::Nothing);
+        assert_eq!(sessions.busy(), Some("of a"));
+        sessions.closed(&name("b"));
+        assert_eq!(sessions.busy(), Some("of a"));
+        sessions.closed(&name("a"));
+        assert!(matches!(sessions.hear(question("b", 1, Asked::Open { capture: false }), later), Do::Open { .. }));
     }
 
     #[test]
     fn closing_ends_what_goes_on() {
         let now = Instant::now();
-        let mut desk = opened(now);
-        assert!(matches!(desk.hear(question("a", 2, Asked::Do(Ask::Collect)), now), Do::Work { .. }));
+        let mut sessions = opened(now);
+        assert!(matches!(sessions.hear(question("a", 2, Asked::Do(Ask::Collect)), now), Do::Work { .. }));
         let close = question("a", 3, Asked::Close);
-        assert_eq!(desk.hear(close.clone(), now), Do::Close { session: name("a"), number: 3 });
-        assert!(!desk.done(&name("a"), 2, &whole("a bundle")), "nobody waits for it any more");
-        assert_eq!(desk.hear(close.clone(), now), Do::Say(Reply::Working));
-        assert!(desk.done(&name("a"), 3, &whole("closed")));
-        desk.closed(&name("a"));
-        assert_eq!(desk.hear(close, now), Do::Say(Reply::NoSession));
+        assert_eq!(sessions.hear(close.clone(), now), Do::Close { session: name("a"), number: 3 });
+        assert!(!sessions.done(&name("a"), 2, &whole("a bundle")), "nobody waits for it any more");
+        assert_eq!(sessions.hear(close.clone(), now), Do::Say(Reply::Working));
+        assert!(sessions.done(&name("a"), 3, &whole("closed")));
+        sessions.closed(&name("a"));
+        assert_eq!(sessions.hear(close, now), Do::Say(Reply::NoSession));
     }
 
     #[test]
     fn a_silent_controller_is_given_up_once() {
         let now = Instant::now();
-        let mut desk = opened(now);
+        let mut sessions = opened(now);
         let later = now + SILENCE;
-        assert_eq!(desk.silent(later), None);
-        assert_eq!(desk.hear(question("a", 0, Asked::Alive), later), Do::Nothing);
+        assert_eq!(sessions.silent(later), None);
+        assert_eq!(sessions.hear(question("a", 0, Asked::Alive), later), Do::Nothing);
         let end = later + SILENCE + Duration::from_secs(1);
-        assert_eq!(desk.silent(end), Some((name("a"), "of a".into())));
-        assert_eq!(desk.silent(end), None);
-        let back = desk.hear(question("a", 2, Asked::Do(Ask::Collect)), end);
+        assert_eq!(sessions.silent(end), Some((name("a"), "of a".into())));
+        assert_eq!(sessions.silent(end), None);
+        let back = sessions.hear(question("a", 2, Asked::Do(Ask::Collect)), end);
         assert_eq!(back, Do::Say(Reply::NoSession), "nothing begins in what is taken down");
-        let other = desk.hear(question("b", 1, Asked::Open { capture: true }), end);
+        let other = sessions.hear(question("b", 1, Asked::Open { capture: true }), end);
         assert!(matches!(other, Do::Say(Reply::Busy { .. })), "until it is taken down");
     }
 
     #[test]
     fn what_a_dead_process_left_is_handed_over() {
         let now = Instant::now();
-        let mut desk = Desk::new(name("i2"), SILENCE);
+        let mut sessions = Sessions::new(name("i2"), SILENCE);
         let to_the_dead = |asked| Question { instance: Some("i1".into()), ..question("a", 7, asked) };
         let kept = KeptId { session: "a".into(), number: 7 };
-        assert_eq!(desk.hear(to_the_dead(Asked::Do(Ask::Collect)), now), Do::Hand(kept, Vec::new()));
-        assert_eq!(desk.hear(to_the_dead(Asked::Do(Ask::Time)), now), Do::Say(Reply::NoSession));
-        assert_eq!(desk.hear(to_the_dead(Asked::Alive), now), Do::Nothing);
+        assert_eq!(sessions.hear(to_the_dead(Asked::Do(Ask::Collect)), now), Do::Hand(kept, Vec::new()));
+        assert_eq!(sessions.hear(to_the_dead(Asked::Do(Ask::Time)), now), Do::Say(Reply::NoSession));
+        assert_eq!(sessions.hear(to_the_dead(Asked::Alive), now), Do::Nothing);
     }
 }
