@@ -122,8 +122,10 @@ pub struct LabCommand {
     --control https://www.example.net/\n  \
     whostalled run scenarios/overloaded-client.toml --set faults.quota.cpus=0.2 --set client.concurrency=12\n  \
     whostalled run scenarios/detour.toml --set target.edge.rtt=80ms --json | jq '.both_ends | {verdict, primary, second}'\n  \
-    whostalled run scenarios/incidents/hung-dependency.toml    scheduled checks while a fault comes and goes: were they alerted?\n  \
-    whostalled run scenarios/incidents --all")]
+    whostalled run scenarios/incidents/3-hung-dependency.toml    scheduled checks while a fault comes and goes: were they alerted?\n  \
+    whostalled run scenarios/incidents --all\n\n\
+    Exit codes: 0 the expectation held (or none was stated), 1 it did not, or no client succeeded, 2 the harness failed, the run is \
+    void, or a vantage is missing.")]
 pub struct Run {
     /// A scenario file; or targets, as https://host/ or https://host:port/path
     #[arg(required_unless_present = "from", value_name = "SCENARIO|URL")]
@@ -135,7 +137,7 @@ pub struct Run {
     /// Override a field: `faults.quota.cpus=0.2`, `client.tls=1.2`, `target.edge.rtt=80ms`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Rounds: how many times each cell (vantage and target) is measured
+    /// Rounds: how many times each cell (vantage and target) is measured [default: 4, or as the scenario says]
     #[arg(long)]
     pub rounds: Option<u32>,
     /// Where clients run: `here`, `ssh:HOST`, `fleet:AGENT` (also a group, or `*`), `ec2:REGION/TYPE` (brought up for the run); with a
@@ -148,13 +150,13 @@ pub struct Run {
     /// A target to compare with (may be repeated)
     #[arg(long, value_name = "URL")]
     pub control: Vec<repro::targets::RealTarget>,
-    /// Clients at once
+    /// Clients at once [default: 8]
     #[arg(long, value_name = "N")]
     pub clients: Option<usize>,
     /// The clients of all vantages start at one moment; else one vantage is measured after another
     #[arg(long)]
     pub together: bool,
-    /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command whose words are parted by spaces, with {host}, {port}
+    /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command whose words are separated by spaces, with {host}, {port}
     /// and {address}
     #[arg(long, value_name = "CLIENT")]
     pub client: Option<String>,
@@ -196,13 +198,13 @@ pub struct Run {
     #[command(flatten, next_help_heading = "Vantages that are brought up")]
     pub most: Most,
     /// Play every incident of a folder, and draw what was detected of them as if it had been two weeks
-    #[arg(long)]
+    #[arg(long, help_heading = "Incidents")]
     pub all: bool,
-    /// Play each incident so often
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Play each incident this many times
+    #[arg(long, value_name = "N", help_heading = "Incidents", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub repeat: u32,
-    /// Play so many rounds of each incident's lab with its fault off: no alert may come
-    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Play this many rounds of each incident's lab with its fault off: no alert may come
+    #[arg(long, value_name = "ROUNDS", help_heading = "Incidents", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub healthy: Option<u32>,
 }
 
@@ -224,13 +226,13 @@ pub struct Agent {
     /// The server that it connects to
     #[command(flatten)]
     pub nats: Nats,
-    /// Its name in the fleet: letters, digits and `-`; this host's if not said
+    /// Its name in the fleet: letters, digits and `-` [default: the host's]
     #[arg(long, requires = "nats")]
     pub name: Option<String>,
     /// A group of the fleet that it belongs to (may be repeated)
     #[arg(long, requires = "nats")]
     pub group: Vec<String>,
-    /// Where what was measured waits until a controller has stored it, so that it outlives the agent; in memory if not said
+    /// Where what was measured waits until a controller has stored it, so that it outlives the agent [default: in memory]
     #[arg(long, value_name = "FOLDER", requires = "nats")]
     pub spool: Option<PathBuf>,
     /// The control socket of a recorder (`whostalled capture`) on this host: `run --recorder fleet:NAME` asks it through this agent
@@ -239,13 +241,13 @@ pub struct Agent {
     /// Launch no clients: be there for the recorder alone
     #[arg(long, requires = "recorder")]
     pub recorder_only: bool,
-    /// Leave to run, all the time, the checks that a controller hands out (`whostalled watch --fleet`), and to report their rounds
+    /// Allow controllers to hand out checks (`whostalled watch --fleet`): run them all the time and report their rounds
     #[arg(long, requires = "nats")]
     pub watch: bool,
-    /// Leave to run any command as a client, if a plan says so
+    /// Allow plans to run any command as a client
     #[arg(long, requires = "nats")]
     pub allow_command: bool,
-    /// Leave to take CPU from its own clients, as plans say
+    /// Allow plans to take CPU from the agent's own clients
     #[arg(long)]
     pub allow_load: bool,
     /// Capture no packets
@@ -340,13 +342,13 @@ pub struct Explain {
     whostalled new                                                asks, on a terminal\n\n\
     It writes the scenario, runs it in the lab, compares what `explain` says of the run's packets with what was reported, corrects the \
     faults' sizes and runs again, at most --tries times.\n\n\
-    Exit codes: 0 close: the same verdict, the slow stretch and the round trip within 10 %; 1 not; 2 the harness failed."
+    Exit codes: 0 close: the same verdict, the slow phase and the round trip within 10 %; 1 not; 2 the harness failed."
 )]
 pub struct New {
     /// A capture of it, or what a customer sent (curl's -w '%{json}', a HAR, a NetLog, lines of a log) (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub from: Vec<PathBuf>,
-    /// The handshake of the capture, by the number that `explain` gives it; the worst if not said
+    /// The handshake of the capture, by the number that `explain` gives it [default: the worst]
     #[arg(long, value_name = "N", requires = "from")]
     pub handshake: Option<u64>,
     /// The name that was asked for; with --from only handshakes that asked for it
@@ -364,7 +366,7 @@ pub struct New {
     /// The round trip between client and edge: `40ms`
     #[arg(long, value_name = "TIME", conflicts_with = "from")]
     pub rtt: Option<settings::Time>,
-    /// The client: `probe` (ours), `curl`, or a command whose words are parted by spaces
+    /// The client: `probe` (ours), `curl`, or a command whose words are separated by spaces
     #[arg(long, value_name = "CLIENT", conflicts_with = "from")]
     pub client: Option<String>,
     /// Clients at once
@@ -422,4 +424,50 @@ pub struct Accuracy {
     /// Where run folders go
     #[arg(long, default_value = "results")]
     pub results: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Verb, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.verb)
+    }
+
+    #[test]
+    fn all_arguments_go_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_is_what_is_meant() {
+        let Ok(Verb::Run(run)) =
+            parsed("whostalled run https://a.test/ --control https://b.test:8443/x --load cpus=0.4 --clients 8")
+        else {
+            panic!("it is a run")
+        };
+        assert_eq!((run.what.len(), run.control.len(), run.load, run.clients), (1, 1, Some(0.4), Some(8)));
+        let Ok(Verb::Explain(explain)) = parsed("whostalled explain a.pcap b.pcap --slow 200ms") else { panic!("it is explain") };
+        assert_eq!(explain.captures.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_to_write() {
+        for (line, wanted) in [
+            ("whostalled run", "SCENARIO|URL"),
+            ("whostalled run https://a.test/ --load 0.4", "write cpus=0.4"),
+            ("whostalled run x.toml --repeat 0", "--repeat"),
+            ("whostalled agent", "--stdio"),
+            ("whostalled agent --stdio --nats tls://a.test:4222", "cannot be used with"),
+            ("whostalled agent --nats tls://a.test:4222 --recorder-only", "--recorder"),
+            ("whostalled lab run x.toml --at office --when detour=1..2 -- true", "detour=1..2"),
+            ("whostalled explain", "CAPTURE"),
+            ("whostalled nonsense", "unrecognized subcommand"),
+        ] {
+            let error = parsed(line).err().unwrap_or_else(|| panic!("{line}: it is taken")).to_string();
+            assert!(error.contains(wanted), "{line}: {error}");
+        }
+    }
 }

@@ -128,7 +128,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         let more = match silent(report).filter(|_| reason == Reason::RequestTimeout) {
             Some((acked, waited)) => format!(
                 " The edge's kernel acknowledged the request after {acked}, and nothing came for {waited}: an answer that was lost would \
-                 have been repeated twice. Its program, or what is behind it, does not answer."
+                 have been retransmitted twice. Its program, or what is behind it, does not answer."
             ),
             None if reason.is_timeout() => format!(" {}", opinion.sentence),
             None => String::new(),
@@ -247,30 +247,33 @@ mod tests {
         address
     }
 
-    /// A server behind TLS that takes a request and says nothing.
-    async fn mute_edge() -> std::net::SocketAddr {
+    fn accepting() -> tokio_rustls::TlsAcceptor {
         let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         let key = rustls_pki_types::PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
         let tls = tls.with_no_client_auth().with_single_cert(vec![pair.cert.der().clone()], key).expect("a chain");
-        let (listener, acceptor) =
-            (TcpListener::bind("127.0.0.1:0").await.expect("loopback"), tokio_rustls::TlsAcceptor::from(Arc::new(tls)));
+        tokio_rustls::TlsAcceptor::from(Arc::new(tls))
+    }
+
+    /// A server behind TLS that answers each ClientHello late, then takes a request and says nothing.
+    async fn mute_edge(late: Duration) -> std::net::SocketAddr {
+        let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.expect("loopback"), accepting());
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
+                tokio::time::sleep(late).await;
                 held.push(acceptor.accept(stream).await);
             }
         });
         address
     }
 
-    #[tokio::test]
-    async fn an_edge_that_has_the_request_and_says_nothing_is_to_blame_once_lost_answers_are_ruled_out() {
-        let address = mute_edge().await;
+    /// A target that is asked for `/`, or only shaken hands with.
+    fn target(address: std::net::SocketAddr, ask: bool, timeout: Duration) -> Target {
         let options = TlsOptions { insecure: true, ..TlsOptions::default() };
-        let of = |timeout: u64| Target {
+        Target {
             host: "localhost".into(),
             port: address.port(),
             connect_to: None,
@@ -278,18 +281,52 @@ mod tests {
             server_name: None,
             family: Family::Any,
             tls: Some(Arc::new(config(&options).expect("nothing is read"))),
-            request: Some(prober::HttpRequest { path: "/".into(), ..prober::HttpRequest::default() }),
-            timeout: Duration::from_millis(timeout),
+            request: ask.then(|| prober::HttpRequest { path: "/".into(), ..prober::HttpRequest::default() }),
+            timeout,
             pauses: Pauses::default(),
             route: Route::default(),
-        };
+        }
+    }
+
+    async fn judged(target: &Target) -> (Report, Opinion) {
+        let report = probe(target, &Lookup::new(&[]).expect("a resolver")).await;
+        assert!(report.kernel_timestamps, "this kernel stamps nothing, so nobody acknowledges");
+        let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+        (report, opinion)
+    }
+
+    #[tokio::test]
+    async fn each_limit_is_for_its_owner_its_phase_or_all() {
+        let address = mute_edge(Duration::from_millis(400)).await;
+        let (report, opinion) = judged(&target(address, false, Duration::from_secs(20))).await;
+        let ms = |ms: u64| Time(Duration::from_millis(ms));
+        let of = |thresholds: Thresholds| blame(&report, &opinion, &thresholds, false).map(|b| (b.culprit, b.family, b.phase));
+        let edge = |phase: &str| Some((Culprit::Edge, alerting::Family::Slow, phase.to_owned()));
+        let far = || Thresholds { culprit: ms(60_000), ..Thresholds::default() };
+        assert_eq!(of(Thresholds::default()), edge("server_flight"), "{}", opinion.sentence);
+        assert_eq!(of(Thresholds { edge: Some(ms(60_000)), ..Thresholds::default() }), None, "the edge has a limit of its own");
+        assert_eq!(
+            of(Thresholds { path: Some(ms(1)), loss: Some(ms(1)), resolver: Some(ms(1)), ..far() }),
+            None,
+            "others' limits"
+        );
+        assert_eq!(of(far()), None);
+        assert_eq!(of(Thresholds { edge: Some(ms(200)), ..far() }), edge("server_flight"));
+        assert_eq!(of(Thresholds { phase: [("server_flight".to_owned(), ms(200))].into(), ..far() }), edge("server_flight"));
+        assert_eq!(of(Thresholds { phase: [("connect".to_owned(), ms(60_000))].into(), ..far() }), None);
+        assert_eq!(of(Thresholds { total: Some(ms(200)), ..far() }), edge("server_flight"));
+        let status = blame(&report, &opinion, &far(), true).expect("a status is bad whatever the time");
+        assert_eq!(
+            (status.culprit, status.family, status.phase.as_str()),
+            (Culprit::Edge, alerting::Family::Failing, "http_status")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_has_the_request_and_says_nothing_is_to_blame_once_lost_answers_are_ruled_out() {
+        let address = mute_edge(Duration::ZERO).await;
         for (timeout, culprit) in [(400, Culprit::Inconclusive), (1_600, Culprit::Edge)] {
-            let report = probe(&of(timeout), &Lookup::new(&[]).expect("a resolver")).await;
-            if !report.kernel_timestamps {
-                println!("skipped: this kernel stamps nothing, so nobody acknowledges");
-                return;
-            }
-            let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+            let (report, opinion) = judged(&target(address, true, Duration::from_millis(timeout))).await;
             let blame = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
             assert_eq!((blame.culprit, blame.phase.as_str()), (culprit, "request_timeout"), "{timeout} ms: {}", blame.sentence);
         }
@@ -297,23 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_both_sides_do_not_share_is_no_sides_fault() {
-        let address = old_edge().await;
-        let options = TlsOptions { insecure: true, ..TlsOptions::default() };
-        let target = Target {
-            host: "localhost".into(),
-            port: address.port(),
-            connect_to: None,
-            address: Some(address),
-            server_name: None,
-            family: Family::Any,
-            tls: Some(Arc::new(config(&options).expect("nothing is read"))),
-            request: None,
-            timeout: Duration::from_secs(20),
-            pauses: Pauses::default(),
-            route: Route::default(),
-        };
-        let report = probe(&target, &Lookup::new(&[]).expect("a resolver")).await;
-        let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+        let (report, opinion) = judged(&target(old_edge().await, false, Duration::from_secs(20))).await;
         let blame = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
         assert_eq!((blame.culprit, blame.phase.as_str()), (Culprit::Protocol, "tls_incompatible"), "{}", blame.sentence);
         assert!(blame.sentence.contains("TLS 1.0 at most (TLS_RSA_WITH_AES_128_CBC_SHA)"), "{}", blame.sentence);

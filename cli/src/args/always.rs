@@ -44,13 +44,13 @@ pub struct Watch {
     /// Print the JSON Schema of check files
     #[arg(long)]
     pub schema: bool,
-    /// Targets: end after so many rounds; the exit code says whether all were good
+    /// Targets: end after this many rounds; the exit code says whether all were good
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub rounds: Option<u64>,
     /// Targets: time between two rounds
     #[arg(long, value_name = "TIME", value_parser = settings::time::parse, default_value = "5s")]
     pub interval: std::time::Duration,
-    /// Targets: give up after so long
+    /// Targets: give up after this time
     #[arg(long, value_name = "TIME", value_parser = settings::time::parse, default_value = "10s")]
     pub timeout: std::time::Duration,
     /// Targets: root certificates, PEM
