@@ -142,3 +142,35 @@ impl Ledger {
 fn may_be_client(entry: &Entry) -> bool {
     entry.owner == Owner::Client || entry.candidates.contains(Owner::Client)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::flow::Side;
+
+    /// The usual time of each of two entries, 40 ms each.
+    fn usual(baseline: &Baseline, owner: Owner, worked: Option<Worked>) -> [Span; 2] {
+        let mut ledger = Ledger::open(Span::from_millis(80));
+        for _ in 0..2 {
+            let entry = Entry::new(Phase::ServerFlight, owner, None, Span::from_millis(40), Span::ZERO);
+            ledger.charge(Entry { worked, ..entry });
+        }
+        ledger.apply(baseline);
+        [ledger.entries[0].baseline, ledger.entries[1].baseline]
+    }
+
+    #[test]
+    fn what_is_usual_of_a_phase_is_usual_once() {
+        let worked = Worked { side: Side::Server, tail: false };
+        let normal = Normal { location: Span::from_millis(50), spread: Span::from_millis(1) };
+        let baseline = Baseline { work: vec![(Phase::ServerFlight, worked, normal)], ..Baseline::default() };
+        assert_eq!(usual(&baseline, Owner::EdgeApp, Some(worked)), [40, 10].map(Span::from_millis));
+    }
+
+    #[test]
+    fn a_name_needs_one_question() {
+        assert_eq!(usual(&Baseline::default(), Owner::Resolver, None), [40, 10].map(Span::from_millis));
+        let known = Baseline { lookup: Some(Span::from_millis(5)), ..Baseline::default() };
+        assert_eq!(usual(&known, Owner::Resolver, None), [5, 0].map(Span::from_millis));
+    }
+}

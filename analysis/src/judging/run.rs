@@ -280,3 +280,100 @@ fn scope(verdicts: &[CellVerdict]) -> Scope {
         Scope::Pairs { pairs: slow.iter().map(|v| format!("{} → {}", v.vantage, v.target)).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judging::decide::judge;
+    use crate::judging::ledger::{Entry, Ledger, Phase};
+    use crate::judging::verdict::{Circumstances, End, Grade};
+
+    /// What an owner had of a handshake beside a round trip, in milliseconds.
+    type Part = (Owner, Option<Kind>, i64);
+
+    fn reading((owner, kind, millis): Part) -> Reading {
+        let mut ledger = Ledger::open(Span::from_millis(40 + millis));
+        ledger.charge(Entry::round_trip(Phase::Connect, Span::from_millis(40), Span::ZERO));
+        let mut entry = Entry::new(Phase::ServerFlight, owner, kind, Span::from_millis(millis), Span::ZERO);
+        if owner == Owner::Unattributed {
+            (entry.candidates, entry.missing) = (Owner::Path | Owner::Edge, Missing::EdgeCapture.into());
+        }
+        ledger.charge(entry);
+        Reading { grade: Grade::BothEnds { host: true }, ledger, end: End::Complete }
+    }
+
+    fn cell(vantage: &str, target: &str, role: Role, parts: &[Part]) -> Cell {
+        let readings = parts.iter().copied().map(reading).collect();
+        Cell { vantage: vantage.into(), target: target.into(), role, stated_rtt: None, readings }
+    }
+
+    fn judged(cells: &mut [Cell]) -> RunVerdict {
+        apply_baselines(cells, Compare::AcrossTargets);
+        let of = |cell: &Cell| {
+            let judgements: Vec<_> = cell.readings.iter().map(|r| judge(r, Circumstances::default())).collect();
+            judge_cell(cell, &judgements, &[])
+        };
+        let verdicts = cells.iter().map(of).collect();
+        judge_run(cells, verdicts)
+    }
+
+    const WELL: Part = (Owner::Edge, None, 1);
+    const SLEPT: Part = (Owner::EdgeApp, Some(Kind::Asleep), 300);
+    const STARVED: Part = (Owner::ClientHost, Some(Kind::CpuStarved), 500);
+
+    #[test]
+    fn a_quarter_and_two_make_a_cell_slow() {
+        assert!(enough(2, 8) && !enough(2, 9), "a quarter");
+        assert!(!enough(1, 4) && enough(2, 4), "one is noise");
+        assert!(enough(1, 1) && !enough(1, 2) && enough(2, 3) && !enough(1, 3), "of a few, more than half");
+    }
+
+    #[test]
+    fn an_end_may_take_what_its_own_work_takes_and_no_more() {
+        let parts = [
+            (Owner::Client, None, 60),
+            (Owner::EdgeApp, Some(Kind::Computing), 60),
+            (Owner::ClientApp, Some(Kind::Computing), 2),
+        ];
+        let mut cells = [cell("office", "edge", Role::Edge, &parts)];
+        apply_baselines(&mut cells, Compare::WithinTarget);
+        let usual = |i: usize| cells[0].readings[i].ledger.entries[1].baseline;
+        assert_eq!([usual(0), usual(1), usual(2)], [20, 5, 2].map(Span::from_millis));
+    }
+
+    #[test]
+    fn a_target_is_slow_from_everywhere_if_it_is_from_four_of_five() {
+        let of = |slow: usize| {
+            let row = |n: usize| {
+                let vantage = format!("v{n}");
+                let part = if n < slow { SLEPT } else { WELL };
+                [cell(&vantage, "edge", Role::Edge, &[part; 4]), cell(&vantage, "control", Role::Control, &[WELL; 4])]
+            };
+            judged(&mut (0..5).flat_map(row).collect::<Vec<_>>()).scope
+        };
+        assert_eq!(of(4), Scope::Target { target: "edge".into() });
+        assert_eq!(of(2), Scope::Pairs { pairs: vec!["v0 → edge".into(), "v1 → edge".into()] });
+        assert_eq!(of(0), Scope::Nowhere);
+    }
+
+    #[test]
+    fn a_controls_slowness_is_not_the_edges() {
+        let mut cells =
+            [cell("office", "edge", Role::Edge, &[SLEPT; 4]), cell("office", "control", Role::Control, &[STARVED; 4])];
+        let run = judged(&mut cells);
+        assert_eq!(run.verdict.label(), "edge_app/asleep");
+        assert_eq!(run.scope, Scope::Vantage { vantage: "office".into() });
+        let mut cells = [cell("office", "edge", Role::Edge, &[WELL; 4]), cell("office", "control", Role::Control, &[STARVED; 4])];
+        assert_eq!(judged(&mut cells).verdict.label(), "client_host/cpu_starved", "where nothing but controls is slow");
+    }
+
+    #[test]
+    fn a_cell_of_which_most_is_open_is_open_however_long_one_took() {
+        let open = (Owner::Unattributed, None, 30);
+        let long = (Owner::EdgeApp, Some(Kind::Asleep), 5_000);
+        let mut cells = [cell("office", "edge", Role::Edge, &[open, open, open, long])];
+        assert_eq!(judged(&mut cells).verdict.label(), "inconclusive");
+        let mut cells = [cell("office", "edge", Role::Edge, &[open, long, long, long])];
+        assert_eq!(judged(&mut cells).verdict.label(), "edge_app/asleep");
+    }
+}

@@ -85,4 +85,16 @@ mod tests {
         assert!(!counts(&[7, 8, 10]) && !counts(&[0, 0, 0]));
         assert!(!counts(&[7]), "one tells nothing");
     }
+
+    #[test]
+    fn a_number_that_counts_more_than_this_connection_proves_no_loss() {
+        let lost = |ids: &[u16]| {
+            let packets = ids.iter().zip(1_u8..).map(|(id, n)| ack(S, f64::from(n), 0, 0).id(*id));
+            let packets: Vec<_> = [syn(C, 0.0)].into_iter().chain(packets).collect();
+            let last = packets.len() as u64;
+            FarSide { view: &view::<Unplaced>(&packets), side: S }.lost_between(last - 1, last)
+        };
+        assert_eq!(lost(&[10, 11, 12, 17]), Some(4), "it counts: four never came");
+        assert_eq!(lost(&[10, 500, 1_000, 1_005]), None, "the host's other connections use the numbers between");
+    }
 }

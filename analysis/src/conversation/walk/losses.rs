@@ -220,3 +220,23 @@ impl Evidence<'_> {
                 .any(|i| !client.is_own(i) && (client.came_twice(i).is_some() || i < until && !client.sack(i).is_empty()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Unplaced;
+    use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
+
+    #[test]
+    fn a_black_hole_swallows_what_is_bigger_than_all_that_came() {
+        let swallowed_behind = |first: u32| {
+            let connected =
+                [syn(C, 0.0), syn(S, 40.0), ack(C, 40.1, 0, 0), data(C, 41.0, 0, first), ack(S, 81.0, 0, first as i32)];
+            let in_vain = [82.0, 400.0, 1_000.0].map(|at| data(C, at, first as i32, 1_400));
+            let packets: Vec<Packet> = connected.into_iter().chain(in_vain).collect();
+            swallowed(&view::<Unplaced>(&packets), C, false, Span::from_millis(2_000))
+        };
+        assert!(swallowed_behind(500));
+        assert!(!swallowed_behind(1_400), "one as big came: the others were lost");
+    }
+}

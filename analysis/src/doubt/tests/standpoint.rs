@@ -35,3 +35,28 @@ fn nobody_stands_at_an_end_that_is_far_away() {
     assert_eq!(of(&legs(400.0, 19.0, [127, 53])), Standpoint::Edge);
     assert_eq!(of(&legs(400.0, 21.0, [53, 64])), Standpoint::Edge, "its packets still have the TTL that they were sent with");
 }
+
+/// A handshake of which the legs to the client and to the server take so long, and whose packets have these TTLs.
+fn between(client: f64, server: f64, ttl: [u8; 2]) -> Standpoint {
+    let packets = [syn(C, 0.0), syn(S, server), ack(C, server + client, 0, 0), data(C, server + client, 0, 100)];
+    of(&packets.map(|p| if p.from == C { p.ttl(ttl[0]) } else { p.ttl(ttl[1]) }))
+}
+
+#[test]
+fn an_observer_a_third_of_the_way_from_an_end_is_not_there() {
+    assert_eq!(between(10.0, 30.0, [60, 60]), Standpoint::Between);
+    assert_eq!(between(1.0, 30.0, [60, 60]), Standpoint::Client);
+    assert_eq!(between(30.0, 1.0, [60, 60]), Standpoint::Edge);
+}
+
+#[test]
+fn a_hop_away_a_ttl_is_no_longer_what_was_sent() {
+    assert_eq!(between(10.0, 10.1, [64, 63]), Standpoint::Client);
+    assert_eq!(between(10.0, 10.1, [127, 128]), Standpoint::Edge);
+}
+
+#[test]
+fn a_server_that_is_slow_to_answer_syn_is_not_far_away() {
+    assert_eq!(between(1.0, 40.0, [53, 64]), Standpoint::Unknown, "its packets have passed no router");
+    assert_eq!(between(40.0, 1.0, [64, 53]), Standpoint::Unknown);
+}
