@@ -144,12 +144,12 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         return Some(Blame { culprit: Culprit::Edge, family: Family::Failing, phase, words, ms: 0.0, sentence, pattern: None });
     }
     let limit = |owner: Owner| {
-        let own = match owner.side() {
-            Owner::Edge => thresholds.edge,
+        let own = match owner {
+            Owner::Edge | Owner::EdgeApp | Owner::EdgeHost => thresholds.edge,
             Owner::Path => thresholds.path,
             Owner::Loss => thresholds.loss,
             Owner::Resolver => thresholds.resolver,
-            _ => None,
+            Owner::Client | Owner::ClientApp | Owner::ClientHost | Owner::Protocol | Owner::Unattributed => None,
         };
         own.unwrap_or(thresholds.culprit)
     };
