@@ -26,8 +26,12 @@ fn packets() -> Vec<Packet> {
 
 /// Both tapes, without what `missed` names at one of them: the packet, and the end whose capture missed it.
 fn tapes(missed: &[(usize, Side)]) -> (Tape, Tape) {
+    tapes_of(&packets(), missed)
+}
+
+fn tapes_of(packets: &[Packet], missed: &[(usize, Side)]) -> (Tape, Tape) {
     let at = |end: Side| {
-        let seen = packets().into_iter().enumerate().filter(|(i, _)| !missed.contains(&(*i, end)));
+        let seen = packets.iter().cloned().enumerate().filter(|(i, _)| !missed.contains(&(*i, end)));
         let mut seen: Vec<Packet> = seen.map(|(_, p)| if p.from == end { p } else { p.later(20.0) }).collect();
         seen.sort_by(|a, b| a.at.total_cmp(&b.at));
         seen
@@ -103,6 +107,23 @@ fn what_never_came_is_where_it_stopped() {
     assert_eq!(stopped(&[vec![(3, S)], never(4)].concat()), (C, 0, false));
     assert_eq!(stopped(&[vec![(4, C)], never(5)].concat()), (S, 0, false));
     assert_eq!(stopped(&[(0, S)].into_iter().chain(never(1)).collect::<Vec<_>>()), (C, SYN, false));
+}
+
+#[test]
+fn what_was_answered_came_though_nothing_says_so() {
+    // ClientHello in two pieces, of which the edge's capture missed the first; the edge's flight never comes to the client.
+    let packets = [
+        syn(C, 0.0),
+        syn(S, 20.1),
+        ack(C, 40.2, 0, 0),
+        data(C, 41.0, 0, 300),
+        data(C, 41.1, 300, 200),
+        data(S, 62.0, 0, 900).acks(500),
+    ];
+    let (client, edge) = tapes_of(&packets, &[(3, C), (3, S), (5, C)]);
+    let d = Dialogue { client_finished: None, server_flight: None, ..dialogue(Version::Tls13, false, false) };
+    let Goal::Stopped(Stopped::Vanished { end, i }) = goal(&d, [&client, &edge], false) else { panic!("something never came") };
+    assert_eq!((end, [&client, &edge][end as usize].events[i].range().0), (S, 0), "it is the flight");
 }
 
 #[test]
