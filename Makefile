@@ -234,7 +234,7 @@ library: build ## Every scenario, run for real: docs/library.html (root, or user
 score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed
 	cargo run --release --locked -q -p whostalled-score -- --trials 300 $(foreach case,1 8 15 17 19 35 36,--case $(case)) | grep -E '^##|healthy blamed'
 
-mutations: ## Mistakes made in a copy of the core: which test notices each? (half an hour; docs/mutations.md)
+mutations: ## Mistakes made in a copy of the core: which test notices each? (ten minutes; writes docs/mutations.md)
 	cargo xtask tables docs/mutations.md
 	@grep -qE '^([0-9]+) of \1 caught$$' docs/mutations.md || { echo "a mistake goes unnoticed: docs/mutations.md"; exit 1; }
 
