@@ -35,7 +35,7 @@ fleet-demo: build ## A NATS server and twenty agents in the lab watch an edge; a
 	@cargo xtask install-missing fleet
 	bash examples/fleet-demo/run
 
-dist: ## What is handed out, in target/packages: a static binary, a Debian package, a container image, checksums, SBOM; tried (root)
+dist: ## The release artifacts, in target/packages: a static binary, a Debian package, a container image, checksums, SBOM; tried (root)
 	@bash xtask/bootstrap
 	@cargo xtask install-missing dist
 	cargo xtask dist
@@ -154,7 +154,7 @@ ec2-test: ec2-build python-tools ## Its unit tests, 10,000 random schedules, an 
 	cd vantage-ec2 && cargo test --locked --workspace --quiet
 	cargo xtask deny --manifest-path vantage-ec2/Cargo.toml --config vantage-ec2/deny.toml check licenses bans sources
 
-# Its own suites, with the program that is handed out; in target/packages, which `make dist` empties first.
+# Its own suites, with the released program; in target/packages, which `make dist` empties first.
 ec2-dist: ## The provider for EC2 as one static file, in target/packages, with checksum and SBOM; tried
 	cargo xtask ec2-dist
 	cd vantage-ec2 && WHOSTALLED_VANTAGE_EC2=$(CURDIR)/target/packages/whostalled-vantage-ec2 \
@@ -328,7 +328,7 @@ watch-bench: build ## CPU a probe beside blackbox_exporter; 10,000 checks a minu
 	bash benches/scripts/watch
 
 golden: ## Rewrite the golden files of the analysis (read the diff before you commit it)
-	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts
+	INSTA_UPDATE=always cargo test --locked -p whostalled-analysis --test verdicts --lib
 
 schema: build ## Rewrite the schemas in docs
 	$(BIN) schema > docs/scenario.schema.json

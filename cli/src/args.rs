@@ -381,7 +381,7 @@ pub struct New {
     /// Who is suspected, as verdicts name them: `client_host/stopped`, `path/delay`, `loss/out`, `edge_app`
     #[arg(long, value_name = "VERDICT", value_parser = culprit)]
     pub culprit: Option<analysis::judging::vocabulary::Label>,
-    /// The file to write; its name and `.toml` if not said
+    /// The file to write [default: the scenario's name and `.toml`]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Write it in place of one that is there

@@ -100,7 +100,7 @@ pub const NAMES: [&str; CASES as usize] = [
     "early ticket, several writes, Nagle",
     "detour on one of several addresses",
     "all the client says lost for a while",
-    "the answer is no TLS",
+    "the answer is not TLS",
     "FIN, alerts in clear, alert after Finished",
     "spare connections",
     "long flight, loss in its middle or tail",

@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    fn verdict(trace: &SocketTrace) -> String {
+    fn judged(trace: &SocketTrace) -> (Reading, Judgement) {
         let mut reading = read(trace);
         let client_unsplit = Span::from_millis(20);
         reading.ledger.apply(&Baseline {
@@ -396,7 +396,34 @@ mod tests {
             client_unsplit,
             ..Baseline::default()
         });
-        judge(&reading, Circumstances::default()).verdict.label()
+        let judgement = judge(&reading, Circumstances::default());
+        (reading, judgement)
+    }
+
+    fn verdict(trace: &SocketTrace) -> String {
+        judged(trace).1.verdict.label()
+    }
+
+    /// Kept as files: a change that moves a number or a word shows in the diff (`make golden`).
+    #[test]
+    fn readings_are_as_they_were() {
+        let mut lost = trace(222, 223, 224);
+        lost.exchanges[0].sent.left = vec![at(12), at(212)];
+        let cases = [
+            ("socket-healthy", trace(22, 24, 25)),
+            ("socket-edge-slow", trace(22, 322, 323)),
+            ("socket-read-late", trace(22, 24, 330)),
+            ("socket-hello-lost", lost),
+            ("socket-acknowledged-late", trace(322, 323, 324)),
+        ];
+        for (name, trace) in cases {
+            let (reading, judgement) = judged(&trace);
+            let sentence = sentence(&trace, &reading, &judgement);
+            insta::assert_json_snapshot!(
+                name,
+                serde_json::json!({ "reading": reading, "judgement": judgement, "sentence": sentence })
+            );
+        }
     }
 
     #[test]

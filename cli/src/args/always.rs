@@ -166,7 +166,7 @@ pub enum CaptureAsk {
         /// The file; `-` for standard output
         #[arg(default_value = "capture.toml")]
         file: PathBuf,
-        /// The interface; if not said, the one by which this host reaches the Internet
+        /// The interface [default: the one by which this host reaches the Internet]
         #[arg(long, value_name = "NAME")]
         iface: Option<String>,
     },

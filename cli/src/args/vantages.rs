@@ -83,7 +83,7 @@ pub struct VantageUp {
     /// Name of a vantage, and of the agent that it is (may be repeated)
     #[arg(long, default_value = "vantage")]
     pub name: Vec<String>,
-    /// Whose they are, for `vantage down`; made from the time if not said
+    /// Whose they are, for `vantage down` [default: made from the time]
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
     /// Caps
