@@ -15,7 +15,7 @@ use crate::clock::UnixSeconds;
 use crate::event::Event;
 use crate::incident::Incident;
 use crate::states::State;
-use crate::unreadable::{self, Place};
+use crate::unreadable::{self, Place, bytes};
 
 /// Version of the tables. Tables that were added within a version are made where they are missing.
 const VERSION: i64 = 1;
@@ -198,13 +198,11 @@ impl Store {
     /// If the database cannot be read.
     pub fn states(&self) -> Result<Vec<(String, State)>> {
         let sql = "SELECT rowid, name, data FROM state";
-        let rows = self.all(sql, [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?)))?;
-        let mut states = Vec::new();
-        for (row, name, data) in rows {
-            let state = self.read(Place { table: "state", row, receiver: None }, &data)?;
-            states.extend(state.map(|state| (name, state)));
-        }
-        Ok(states)
+        let rows = self.all(sql, [], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, bytes(r, 2)?)))?;
+        let read = |(row, name, data): (i64, String, Vec<u8>)| {
+            Some((name, self.read(Place { table: "state", column: "data", row, receiver: None }, &data)?))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// Incidents that lasted into the time since then, earliest first.
@@ -238,13 +236,7 @@ impl Store {
     pub fn due(&self, now: UnixSeconds) -> Result<Vec<Waiting>> {
         let sql = "SELECT id, receiver, event, attempts, due FROM outbox ORDER BY id LIMIT 1000";
         let rows = self.all(sql, [], |r| {
-            Ok((
-                r.get::<_, i64>(0)?,
-                r.get::<_, String>(1)?,
-                r.get::<_, String>(2)?,
-                r.get::<_, u32>(3)?,
-                r.get::<_, UnixSeconds>(4)?,
-            ))
+            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, bytes(r, 2)?, r.get::<_, u32>(3)?, r.get::<_, UnixSeconds>(4)?))
         })?;
         let mut blocked: Vec<String> = Vec::new();
         let mut found = Vec::new();
@@ -253,7 +245,7 @@ impl Store {
                 blocked.push(receiver);
                 continue;
             }
-            let event = self.read(Place { table: "outbox", row: id, receiver: Some(&receiver) }, &event)?;
+            let event = self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(&receiver) }, &event);
             found.extend(event.map(|event| Waiting { id, receiver, event, attempts }));
         }
         Ok(found)
@@ -297,15 +289,14 @@ impl Store {
     pub fn refused(&self) -> Result<Vec<Refused>> {
         let sql = "SELECT rowid, receiver, event, why, at FROM refused ORDER BY at";
         let rows = self.all(sql, [], |r| {
-            let (receiver, event, why) = (r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?);
-            Ok((r.get::<_, i64>(0)?, receiver, event, why, r.get::<_, UnixSeconds>(4)?))
+            let (receiver, why) = (r.get::<_, String>(1)?, r.get::<_, String>(3)?);
+            Ok((r.get::<_, i64>(0)?, receiver, bytes(r, 2)?, why, r.get::<_, UnixSeconds>(4)?))
         })?;
-        let mut refused = Vec::new();
-        for (row, receiver, event, why, at) in rows {
-            let event = self.read(Place { table: "refused", row, receiver: Some(&receiver) }, &event)?;
-            refused.extend(event.map(|event| Refused { receiver, event, why, at, kept: true }));
-        }
-        Ok(refused)
+        let read = |(row, receiver, event, why, at): (i64, String, Vec<u8>, String, UnixSeconds)| {
+            let event = self.read(Place { table: "refused", column: "event", row, receiver: Some(&receiver) }, &event)?;
+            Some(Refused { receiver, event, why, at, kept: true })
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// How many messages wait.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::states::{Active, State};
@@ -19,6 +20,9 @@ use crate::evidence_store::make_folder;
 use crate::metrics::{ByAlert, Metrics};
 use crate::tally::Sums;
 use crate::view::Shown;
+
+/// How long messages that were refused, and rows that cannot be read, are kept.
+const REMEMBERED: Duration = Duration::from_secs(14 * 86_400);
 
 /// Alerts, with what they need.
 pub struct Alerter {
@@ -91,7 +95,10 @@ impl Alerter {
     fn keep(&mut self, batch: Batch) {
         let messages = !batch.messages.is_empty();
         match self.store.write(&batch) {
-            Ok(()) => self.shown.trouble("store", None),
+            Ok(()) => {
+                let forgotten = self.store.forget(UnixSeconds::now() - REMEMBERED);
+                self.shown.trouble("store", forgotten.err().map(|error| error.to_string()));
+            }
             Err(error) => {
                 self.shown.trouble("store", Some(format!("{error}; alerts go on from memory")));
                 self.unsaved = batch.incidents;

@@ -167,7 +167,9 @@ pub fn at_edge<D: Domain>(view: View<D>) -> Placed {
 
 /// Whether a handshake has ended, well or not.
 fn over(view: &View<Monotonic>) -> bool {
-    let ended = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst());
+    // A client that resets what an old connection answered sends its SYN again (RFC 5961, section 4).
+    let answered = view.syns(Side::Server).next().is_some() || view.packets.iter().any(|p| !p.is_empty());
+    let ended = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst() && (answered || p.from == Side::Server));
     ended || view.dialogue().client_finished.is_some()
 }
 

@@ -96,9 +96,8 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
 }
 
 /// Cases of which the recorder says something else than a reader of the whole capture, and why.
-const APART: [(u8, &str); 5] = [
+const APART: [(u8, &str); 4] = [
     (37, "a clock that is set: the recorder's is one that nobody sets"),
-    (59, "a SYN that an old connection answers and the client resets: what comes later is a connection of its own to it"),
     (67, "ICMP that a host ignores: its filter lets TCP through, so it names the path"),
     (72, "packets out of order in a file: they reach it in order of time"),
     (82, "rewritten addresses: of a single flow it has no usual round trip of the others"),

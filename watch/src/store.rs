@@ -8,7 +8,7 @@ use std::path::Path;
 
 use alerting::clock::UnixSeconds;
 use alerting::store::{Batch as Alerts, StoreError};
-use alerting::unreadable::Place;
+use alerting::unreadable::{Place, bytes, keep};
 use alerting::{Culprit, Store};
 use analysis::clock::{Client, Instant, Span};
 use hdrhistogram::Histogram;
@@ -223,12 +223,10 @@ impl History {
     /// If the database cannot be read.
     pub fn rounds(&self, name: &str, until: Instant<Client>, most: u32) -> Result<Vec<RoundRecord>> {
         let sql = "SELECT id, data FROM round WHERE name = ? AND started < ? ORDER BY started DESC LIMIT ?";
-        let rows = self.0.all(sql, params![name, until.nanos(), most], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?)))?;
-        let mut rounds = Vec::new();
-        for (row, data) in rows {
-            rounds.extend(self.0.read(Place { table: "round", row, receiver: None }, &data)?);
-        }
-        Ok(rounds)
+        let rows = self.0.all(sql, params![name, until.nanos(), most], |r| Ok((r.get::<_, i64>(0)?, bytes(r, 1)?)))?;
+        let read =
+            |(row, data): (i64, Vec<u8>)| self.0.read(Place { table: "round", column: "data", row, receiver: None }, &data);
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// What `what` took a check, by hour, since then.
@@ -237,9 +235,8 @@ impl History {
     /// If the database cannot be read.
     pub fn trend(&self, name: &str, what: &str, since: UnixHour) -> Result<Vec<Hourly>> {
         let sql = "SELECT rowid, hour, data FROM histogram WHERE name = ? AND what = ? AND hour >= ? ORDER BY hour";
-        let rows = self.0.all(sql, params![name, what, since], |r| {
-            Ok((r.get::<_, i64>(0)?, r.get::<_, UnixHour>(1)?, r.get::<_, Vec<u8>>(2)?))
-        })?;
+        let rows =
+            self.0.all(sql, params![name, what, since], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, UnixHour>(1)?, bytes(r, 2)?)))?;
         let mut hours = Vec::new();
         for (row, hour, data) in rows {
             match Deserializer::new().deserialize::<u64, _>(&mut data.as_slice()) {
@@ -247,7 +244,10 @@ impl History {
                     let ms = |quantile| took.value_at_quantile(quantile) as f64 / 1e3;
                     hours.push(Hourly { hour, p50_ms: ms(0.5), p99_ms: ms(0.99) });
                 }
-                Err(why) => self.0.set_aside(Place { table: "histogram", row, receiver: None }, &data, &why.to_string())?,
+                Err(why) => {
+                    let place = Place { table: "histogram", column: "data", row, receiver: None };
+                    self.0.set_aside(place, &data, &why.to_string());
+                }
             }
         }
         Ok(hours)
@@ -268,12 +268,18 @@ impl History {
 }
 
 fn add_times(tx: &Transaction<'_>, Times { name, hour, what, ms }: &Times) -> Result<()> {
-    let sql = "SELECT data FROM histogram WHERE name = ? AND hour = ? AND what = ?";
-    let known: Option<Vec<u8>> = tx.query_row(sql, params![name, hour, what], |r| r.get(0)).optional()?;
-    let known = known.and_then(|data| Deserializer::new().deserialize(&mut data.as_slice()).ok());
+    let sql = "SELECT rowid, data FROM histogram WHERE name = ? AND hour = ? AND what = ?";
+    let known = tx.query_row(sql, params![name, hour, what], |r| Ok((r.get::<_, i64>(0)?, bytes(r, 1)?))).optional()?;
+    let empty = || Histogram::new_with_bounds(1, 3_600_000_000, 2).map_err(|e| HistoryError::Histogram(e.to_string()));
     let mut histogram: Histogram<u64> = match known {
-        Some(known) => known,
-        None => Histogram::new_with_bounds(1, 3_600_000_000, 2).map_err(|e| HistoryError::Histogram(e.to_string()))?,
+        Some((row, data)) => match Deserializer::new().deserialize(&mut data.as_slice()) {
+            Ok(known) => known,
+            Err(why) => {
+                keep(tx, Place { table: "histogram", column: "data", row, receiver: None }, &data, &why.to_string())?;
+                empty()?
+            }
+        },
+        None => empty()?,
     };
     for ms in ms {
         histogram.saturating_record((f64::from(*ms) * 1e3) as u64); // microseconds
