@@ -54,7 +54,7 @@ test: check build instructions fuzz-smoke zoo-recorded scenarios failures run-an
 	@cargo xtask run-again
 
 nightly: export WHOSTALLED_REQUIRE := $(REQUIRE)
-# What fails now and then is to be seen here: nothing has a second chance.
+# What fails now and then is to be seen here: no suite has a second chance.
 nightly: export WHOSTALLED_STRICT := 1
 nightly: deps-nightly ec2 terraform score score-healthy mutations accuracy accuracy-stacks incidents incidents-often zoo-fresh fleet-kills anywhere-table capture-kills capture-loss watch-truth documented-commands pages dashboards dist first-day build-cost bench msrv advisories fuzz ## What takes hours, or another machine's luck
 
@@ -236,7 +236,7 @@ score-healthy: ## Healthy handshakes alone, enough of them to see one in a thous
 
 mutations: ## Mistakes made in a copy of the core: which test notices each? (ten minutes; writes docs/mutations.md)
 	cargo xtask tables docs/mutations.md
-	@grep -qE '^([0-9]+) of \1 caught$$' docs/mutations.md || { echo "a mistake goes unnoticed: docs/mutations.md"; exit 1; }
+	@grep -qE '^([0-9]+) of \1 caught$$' docs/mutations.md || { echo "a mistake goes unnoticed, or the list is wrong: docs/mutations.md and what is said above"; exit 1; }
 
 accuracy: build ## Every scenario over many seeds, severities and round-trip times
 	$(BIN) accuracy $(SCENARIOS)

@@ -8,6 +8,7 @@ mod turns;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent::{BeforeTls, LogLine};
@@ -60,7 +61,7 @@ pub struct EdgeConfig {
     /// Without TCP_NODELAY, and in pieces: Nagle's algorithm then delays its flight.
     #[serde(default)]
     pub in_pieces: bool,
-    /// Whose calls are the lab's own, see [`crate::warm`]: they are neither slowed nor logged.
+    /// Whose first call is the lab's own, see [`crate::warm`]: it is neither slowed nor logged.
     #[serde(default)]
     pub warmed_from: Option<IpAddr>,
 }
@@ -82,7 +83,7 @@ pub fn serve(config: EdgeConfig) -> Result<(), Error> {
         .build()
         .map_err(Error::system("starting the edge's runtime"))?;
     let tls = Arc::new(tls_config(&config)?);
-    let config = Arc::new(config);
+    let (config, warmed) = (Arc::new(config), Arc::new(AtomicBool::new(false)));
     runtime.block_on(async move {
         let mut listeners = Vec::new();
         for address in config.listen.clone() {
@@ -93,12 +94,12 @@ pub fn serve(config: EdgeConfig) -> Result<(), Error> {
                 s.listen(config.backlog)
             });
             let listener = listener.map_err(Error::system(format!("edge listening on {address}")))?;
-            let (tls, config) = (Arc::clone(&tls), Arc::clone(&config));
+            let (tls, config, warmed) = (Arc::clone(&tls), Arc::clone(&config), Arc::clone(&warmed));
             listeners.push(tokio::spawn(async move {
                 loop {
                     sleep_ms(config.now_does().accept_interval_ms).await;
                     let Ok((stream, peer)) = listener.accept().await else { continue };
-                    tokio::spawn(connection(stream, peer, Arc::clone(&tls), Arc::clone(&config)));
+                    tokio::spawn(connection(stream, peer, Arc::clone(&tls), Arc::clone(&config), Arc::clone(&warmed)));
                 }
             }));
         }
@@ -146,8 +147,14 @@ fn tls_config(config: &EdgeConfig) -> Result<rustls::ServerConfig, Error> {
 /// A fatal alert in clear: handshake_failure (RFC 8446, section 6).
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
-async fn connection(stream: TcpStream, peer: SocketAddr, tls: Arc<rustls::ServerConfig>, config: Arc<EdgeConfig>) {
-    if config.warmed_from == Some(peer.ip()) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    config: Arc<EdgeConfig>,
+    warmed: Arc<AtomicBool>,
+) {
+    if config.warmed_from == Some(peer.ip()) && !warmed.swap(true, Ordering::Relaxed) {
         let _ = tls_only(stream, tls).await;
         return;
     }

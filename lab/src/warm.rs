@@ -2,9 +2,10 @@
 //!
 //! In: a server's address. Out: nothing. What cannot be warmed stays cold: a handshake that fails here is nobody's fault.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prober::tls::{TlsOptions, config};
 use rustls::ClientConnection;
@@ -20,14 +21,28 @@ pub fn warm(address: SocketAddr, name: &str) {
 }
 
 fn handshake(address: SocketAddr, name: &str) -> std::io::Result<()> {
+    let until = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // It believes every certificate: there is nothing to find out.
     let tls = config(&TlsOptions { insecure: true, ..TlsOptions::default() })?;
     let name = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
     let mut client = ClientConnection::new(Arc::new(tls), name).map_err(std::io::Error::other)?;
-    client.complete_io(&mut stream)?;
+    while client.is_handshaking() || client.wants_write() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        if client.wants_write() {
+            client.write_tls(&mut stream)?;
+            continue;
+        }
+        stream.set_read_timeout(Some(left))?;
+        if client.read_tls(&mut stream)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        client.process_new_packets().map_err(std::io::Error::other)?;
+    }
     client.send_close_notify();
     client.write_tls(&mut stream)?;
     Ok(())

@@ -45,9 +45,9 @@ pub struct Path {
 }
 
 impl Path {
-    /// The directions that `way` means.
-    pub fn directions(&mut self, way: Direction) -> impl Iterator<Item = &mut PathConfig> {
-        let (out, back) = match way {
+    /// The directions that `direction` means.
+    pub fn directions(&mut self, direction: Direction) -> impl Iterator<Item = &mut PathConfig> {
+        let (out, back) = match direction {
             Direction::Out => (Some(&mut self.out), None),
             Direction::Back => (None, Some(&mut self.back)),
             Direction::Both => (Some(&mut self.out), Some(&mut self.back)),
@@ -154,9 +154,9 @@ impl Conditions {
         &'a mut self,
         from: Option<&'a str>,
         to: &'a str,
-        way: Direction,
+        direction: Direction,
     ) -> impl Iterator<Item = &'a mut PathConfig> {
         let concerned = move |((v, t), _): &(&(String, String), &mut Path)| from.is_none_or(|from| from == v) && t == to;
-        self.paths.iter_mut().filter(concerned).flat_map(move |(_, path)| path.directions(way))
+        self.paths.iter_mut().filter(concerned).flat_map(move |(_, path)| path.directions(direction))
     }
 }

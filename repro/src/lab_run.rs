@@ -126,18 +126,18 @@ fn ended(child: &mut Child) -> Result<Option<i32>, Error> {
 
 fn write_captures(live: &LiveLab<'_>, folder: &PathBuf) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-    for (name, live) in live.captures() {
+    for (name, capture) in live.captures() {
         let path = folder.join(format!("{name}.pcapng"));
         let write = || -> std::io::Result<()> {
             let out = std::io::BufWriter::new(File::create(&path)?);
             let mut evidence = Evidence::begin(out, "packets of a lab host")?;
             let interface = evidence.interface(name, ETHERNET)?;
             let mut last = Stamp::from_nanos(0);
-            for frame in live.drain() {
+            for frame in capture.drain() {
                 evidence.packet(interface, Some(LinkType::Ethernet), &frame, &[])?;
                 last = frame.at;
             }
-            evidence.finish(last, &[live.losses()])
+            evidence.finish(last, &[capture.losses()])
         };
         write().map_err(|source| Error::Write { path: path.display().to_string(), source })?;
     }

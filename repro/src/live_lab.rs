@@ -15,7 +15,7 @@ use crate::conditions::Conditions;
 use crate::scenario::Scenario;
 use crate::vantages::{Provider, Testbed};
 
-/// A lab that stands.
+/// A lab that stays up.
 pub struct LiveLab<'a> {
     scenario: &'a Scenario,
     turns: BTreeSet<String>,

@@ -42,7 +42,7 @@ pub(crate) fn run(shell: &Shell, name: &str, seconds: u32, arguments: &[String])
     Ok(Found::good_if(good))
 }
 
-/// Whether nothing has a second chance: `make nightly` sets it, to find what fails now and then.
+/// Whether what fails has no second chance: `make nightly` sets it, to find what fails now and then.
 pub(crate) fn strict() -> bool {
     std::env::var_os("WHOSTALLED_STRICT").is_some()
 }

@@ -42,10 +42,11 @@ impl Capture {
         };
         let mut packets = Vec::new();
         let mut rest = bytes.get(24..)?;
-        while let Some(head) = rest.get(..16) {
+        while !rest.is_empty() {
+            // Cut within a packet: no whole recording.
+            let head = rest.get(..16)?;
             let word = |i: usize| head.get(i * 4..i * 4 + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
             let (seconds, part, kept) = (word(0)?, word(1)?, word(2)? as usize);
-            // Cut within a packet: no whole recording.
             let data = rest.get(16..16 + kept)?;
             let t = i64::from(seconds) * 1_000_000_000 + i64::from(part) * if nanoseconds { 1 } else { 1_000 };
             packets.push(Packet { t, data: data.to_vec(), length: word(3)? });

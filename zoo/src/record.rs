@@ -119,8 +119,8 @@ pub fn record(case: &Case, folder: &Path, scratch: &Path, pki: &Pki, helpers: &H
     // It still runs: what it has not ended yet is of no handshake of ours.
     let said = server.answers.output();
     let mut server_lines = lines("the server", said.rsplit_once('\n').map_or("", |(whole, _)| whole))?;
-    server_lines.extend(lines_in(&scratch.join(servers::STALLS))?);
     server.end();
+    server_lines.extend(lines_in(&scratch.join(servers::STALLS))?);
     drop(lab); // ends the wire, which ends the log
     let (events, stops, starved) = watcher.join().map_err(|_| Failed("the watcher of the wire failed".into()))?;
     let (client_lines, codes) = ran?;

@@ -238,7 +238,7 @@ fn a_clock_that_is_set_in_the_middle_blames_nobody_else() {
             let clock = Clockwork { step: Span::from_millis(step).nanos(), ..RIGHT };
             let found = verdicts(&case, clock, RIGHT);
             compared += found.len();
-            // Open is allowed, another culprit is not; Of clocks that were in doubt before, nothing is known.
+            // Open is allowed, another culprit is not. Of clocks that were in doubt before, nothing is known.
             let other = |(port, was): &(&u16, &(String, bool))| {
                 !was.1 && found.get(port).is_none_or(|is| is.0 != was.0 && is.0 != "inconclusive")
             };

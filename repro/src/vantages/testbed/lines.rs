@@ -57,8 +57,10 @@ impl Lines {
         let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Progress { wrong, unread, .. } = &*progress;
         (*wrong > 0 || !unread.is_empty()).then(|| {
-            let files = if unread.is_empty() { String::new() } else { format!(" and {} files", unread.len()) };
-            format!("the lab's own logs have {wrong} lines{files} that could not be read: the truth and the edge's log have gaps")
+            let lines = (*wrong > 0).then(|| format!("{wrong} of their lines"));
+            let files = unread.iter().map(|path| path.display().to_string());
+            let what: Vec<String> = lines.into_iter().chain(files).collect();
+            format!("of the lab's own logs could not be read: {}; the truth and the edge's log have gaps", what.join(", "))
         })
     }
 }
@@ -86,8 +88,8 @@ mod tests {
         append("4\nnonsense\n5\n");
         assert_eq!(lines.new_of::<u32>(&path), [34, 5]);
         assert!(lines.new_of::<u32>(&path).is_empty());
-        assert!(lines.complaint().is_some_and(|said| said.contains("have 1 lines that")));
+        assert!(lines.complaint().is_some_and(|said| said.contains("read: 1 of their lines;")));
         assert!(lines.new_of::<u32>(folder.path()).is_empty(), "a folder is no log");
-        assert!(lines.complaint().is_some_and(|said| said.contains("1 lines and 1 files that")));
+        assert!(lines.complaint().is_some_and(|said| said.contains("1 of their lines, /")));
     }
 }

@@ -34,7 +34,7 @@ use crate::Error;
 use crate::conditions::{Conditions, Servers};
 use crate::faults::{Fault, WrongSite};
 use crate::scenario::Scenario;
-use crate::targets::{CommandLine, SERVER, TargetSpec, command_line, does_file, embedded, truth_file};
+use crate::targets::{CommandLine, TargetSpec, command_line, does_file, embedded, truth_file};
 use edge::LabEdge;
 use lines::Lines;
 use load::Loads;
@@ -157,7 +157,9 @@ impl Testbed {
             }
             if let Some(server) = server {
                 sampler.watch(server, false);
-                if !conditions.processes.contains_key(&(target.name.clone(), SERVER.to_owned())) {
+                // What is stopped answers nobody, and a queue that is full is full of what called first.
+                let as_usual = does.queue.is_none() && conditions.processes.keys().all(|(of, _)| *of != target.name);
+                if as_usual {
                     warm(&lab, target, ipv6)?;
                 }
             }
