@@ -212,6 +212,7 @@ async fn connection(
     }
 }
 
+/// The handshake alone, by the same code as those that are measured.
 async fn tls_only(stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> std::io::Result<()> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), Turns::new(stream, false, Vec::new())).await?;
     start.into_stream(tls).await?.shutdown().await

@@ -2,7 +2,6 @@
 
 use whostalled_analysis::conversation::settle::Progress;
 use whostalled_analysis::conversation::walk;
-use whostalled_analysis::judging::sentence::explain;
 use whostalled_analysis::tcp::table::FlowTable;
 use whostalled_analysis::wire::packet::{LinkType, Transport, decode};
 
@@ -37,12 +36,7 @@ fn readings_of_the_clients_capture_are_as_they_were() {
     let cases = [("client-healthy", 0, 0), ("client-late-acknowledgement", 60, 0), ("client-flight-held", 0, 300)];
     for (name, late, held) in cases {
         let seen = answered(late * MS, held * MS).at_client();
-        let (reading, judgement) = read(&seen);
-        let sentence = explain(&seen, &reading, &judgement, &|packet| packet.into());
-        insta::assert_json_snapshot!(
-            name,
-            serde_json::json!({ "reading": reading, "judgement": judgement, "sentence": sentence })
-        );
+        insta::assert_json_snapshot!(name, super::golden::opinion(&seen, read(&seen)));
     }
 }
 

@@ -7,12 +7,15 @@ use whostalled_analysis::judging::sentence::explain;
 use super::support::*;
 use super::*;
 
-/// What both grades of evidence say of one conversation.
-fn opinion(handshake: &Handshake) -> serde_json::Value {
-    let one = |(reading, judgement): (Reading, Judgement)| {
-        let sentence = explain(handshake, &reading, &judgement, &|packet| packet.into());
-        serde_json::json!({ "reading": reading, "judgement": judgement, "sentence": sentence })
-    };
+/// What one grade of evidence says of a conversation, with its sentence.
+pub(super) fn opinion(handshake: &Handshake, (reading, judgement): (Reading, Judgement)) -> serde_json::Value {
+    let sentence = explain(handshake, &reading, &judgement, &|packet| packet.into());
+    serde_json::json!({ "reading": reading, "judgement": judgement, "sentence": sentence })
+}
+
+/// What both grades say.
+fn opinions(handshake: &Handshake) -> serde_json::Value {
+    let one = |said| opinion(handshake, said);
     serde_json::json!({ "both_ends": one(both(handshake)), "edge_only": one(edge(handshake)) })
 }
 
@@ -32,6 +35,6 @@ fn readings_are_as_they_were() {
         ("nagle-and-stall", in_pieces(60 * MS, 40 * MS)),
     ];
     for (name, handshake) in cases {
-        insta::assert_json_snapshot!(name, opinion(&handshake));
+        insta::assert_json_snapshot!(name, opinions(&handshake));
     }
 }

@@ -27,13 +27,9 @@ fn what_a_program_says_is_no_measure_of_its_way() {
 
 #[test]
 fn nobody_stands_at_an_end_that_is_far_away() {
-    let legs = |client: f64, server: f64, ttl: [u8; 2]| {
-        let packets = [syn(C, 0.0), syn(S, server), ack(C, server + client, 0, 0), data(C, server + client, 0, 100)];
-        packets.map(|p| if p.from == C { p.ttl(ttl[0]) } else { p.ttl(ttl[1]) }).to_vec()
-    };
-    assert_eq!(of(&legs(400.0, 21.0, [127, 53])), Standpoint::Between);
-    assert_eq!(of(&legs(400.0, 19.0, [127, 53])), Standpoint::Edge);
-    assert_eq!(of(&legs(400.0, 21.0, [53, 64])), Standpoint::Edge, "its packets still have the TTL that they were sent with");
+    assert_eq!(between(400.0, 21.0, [127, 53]), Standpoint::Between);
+    assert_eq!(between(400.0, 19.0, [127, 53]), Standpoint::Edge);
+    assert_eq!(between(400.0, 21.0, [53, 64]), Standpoint::Edge, "its packets still have the TTL that they were sent with");
 }
 
 /// A handshake of which the legs to the client and to the server take so long, and whose packets have these TTLs.
