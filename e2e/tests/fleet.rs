@@ -126,31 +126,15 @@ fn twenty_agents_say_what_this_host_says() {
     let opened = Edge::opened(&certificates);
     let control = url(opened.port);
     let (_slow, late) = slow(&certificates, &folder, 300);
-    // That twenty agents find an edge healthy, the control of the other run shows, too.
-    let all = [(&late, "edge"), (&healthy, "healthy")];
-    let cases = if std::env::var_os("KILLS").is_some() { &all[..] } else { &all[..1] };
-    for (target, wanted) in cases.iter().copied() {
-        let said = fleet.run(&[
-            target,
-            "--control",
-            &control,
-            "--vantage",
-            "here",
-            "--vantage",
-            "fleet:*",
-            "--rounds",
-            "1",
-            "--clients",
-            "3",
-            "--no-capture",
-        ]);
-        let record = told(&said);
-        let others = cells(&record, "edge", wanted);
-        let good = said.code == Some(0) && others.len() <= DISTURBED;
-        fleet.checks.check(format!("{AGENTS} agents as this host: {wanted}"), good, || (others, said));
-        let controls = cells(&record, "control", "healthy");
-        fleet.checks.check("the control is healthy from all", controls.len() <= DISTURBED, || controls);
-    }
+    // What is healthy is the control of what is not: one run shows both.
+    let all = ["--vantage", "here", "--vantage", "fleet:*", "--rounds", "1", "--clients", "3", "--no-capture"];
+    let said = fleet.run(&[&[late.as_str(), "--control", &healthy], &all[..]].concat());
+    let record = told(&said);
+    let others = cells(&record, "edge", "edge");
+    let good = said.code == Some(0) && others.len() <= DISTURBED;
+    fleet.checks.check(format!("{AGENTS} agents as this host: edge"), good, || (others, said));
+    let controls = cells(&record, "control", "healthy");
+    fleet.checks.check("the control is healthy from all", controls.len() <= DISTURBED, || controls);
     if nix::unistd::geteuid().is_root() {
         let two =
             ["--vantage", "fleet:a01", "--vantage", "two=fleet:a02", "--load", "cpus=0.05", "--clients", "8", "--rounds", "1"];

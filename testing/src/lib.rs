@@ -11,8 +11,11 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use strum::VariantNames;
+
 /// What a test needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Need {
     /// To be root.
     Root,
@@ -40,33 +43,8 @@ impl Need {
     /// Its name in `WHOSTALLED_REQUIRE`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Bpf => "bpf",
-            Self::Corpus => "corpus",
-            Self::Reports => "reports",
-            Self::Faults => "faults",
-            Self::Stacks => "stacks",
-            Self::Tools => "tools",
-            Self::Userns => "userns",
-            Self::Advisories => "advisories",
-            Self::Msrv => "msrv",
-        }
+        self.into()
     }
-
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Root,
-        Self::Bpf,
-        Self::Corpus,
-        Self::Reports,
-        Self::Faults,
-        Self::Stacks,
-        Self::Tools,
-        Self::Userns,
-        Self::Advisories,
-        Self::Msrv,
-    ];
 
     fn is_required(self) -> bool {
         std::env::var("WHOSTALLED_REQUIRE").is_ok_and(|all| match required(&all) {
@@ -82,8 +60,7 @@ pub struct UnknownNeed(String);
 
 impl Display for UnknownNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<&str> = Need::ALL.into_iter().map(Need::name).collect();
-        write!(f, "WHOSTALLED_REQUIRE: {:?} is none of {}", self.0, known.join(", "))
+        write!(f, "WHOSTALLED_REQUIRE: {:?} is none of {}", self.0, Need::VARIANTS.join(", "))
     }
 }
 
@@ -95,8 +72,7 @@ impl std::error::Error for UnknownNeed {}
 /// The first word that names nothing.
 pub fn required(list: &str) -> Result<Vec<Need>, UnknownNeed> {
     let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let need = |word: &str| Need::ALL.into_iter().find(|need| need.name() == word).ok_or_else(|| UnknownNeed(word.to_owned()));
-    words.map(need).collect()
+    words.map(|word| word.parse().map_err(|_| UnknownNeed(word.to_owned()))).collect()
 }
 
 /// What must not be skipped here.

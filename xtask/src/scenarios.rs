@@ -2,8 +2,8 @@
 //!
 //! A run in which the wire or a capture lost its footing is void, says so, and is run again, three times at most. A wrong verdict is run
 //! again only where the hypervisor took 50 ms of CPU or more while it was made (the servers' own work was late then, and the verdict may
-//! even be true), and without a reason two scenarios of all once each: a client that was disturbed by its neighbours may truly have waited. Both are said
-//! and counted, with what the wrong run said.
+//! even be true); and without a reason two scenarios of all once each: a client that was disturbed by its neighbours may truly have
+//! waited. Both are said and counted, with what the wrong run said.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -232,6 +232,7 @@ mod tests {
 
     use analysis::wire::packet::{LinkType, Transport, decode};
 
+    use super::super::by_hand::frame;
     use super::*;
     use Direction::{Back, Out};
 
@@ -256,19 +257,12 @@ mod tests {
     }
 
     impl Wire {
-        fn send(&mut self, towards: Direction, flags: u8, (seq, ack): (u32, u32), payload: &[u8], due: i64) -> Fate {
-            let (client, edge) = ([10, 0, 0, 1, 0x9c, 0x40], [10, 0, 0, 2, 0x01, 0xbb]);
-            let ((from, to), (source, destination)) = match towards {
-                Out => ((CLIENT, EDGE), (client, edge)),
-                Back => ((EDGE, CLIENT), (edge, client)),
+        fn send(&mut self, towards: Direction, flags: u8, numbers: (u32, u32), payload: &[u8], due: i64) -> Fate {
+            let (from, to) = match towards {
+                Out => (CLIENT, EDGE),
+                Back => (EDGE, CLIENT),
             };
-            let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
-            frame.extend((40 + payload.len() as u16).to_be_bytes());
-            frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-            frame.extend(source[..4].iter().chain(&destination[..4]).chain(&source[4..]).chain(&destination[4..]));
-            frame.extend(seq.to_be_bytes().iter().chain(&ack.to_be_bytes()));
-            frame.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
-            frame.extend(payload);
+            let frame = frame(towards, flags, numbers, payload);
             let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { panic!("no segment") };
             self.faults.apply(&self.wanted, from, to, &segment, due)
         }

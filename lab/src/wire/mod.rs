@@ -4,6 +4,8 @@
 //! that the loop's own slowness shows as lateness and is never silently added. [`Lateness`] is part of the run's
 //! facts: a run in which the wire was late is void.
 
+#[cfg(test)]
+mod by_hand;
 mod faults;
 mod flow;
 mod nat;

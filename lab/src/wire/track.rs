@@ -117,23 +117,11 @@ fn hello(payload: &[u8]) -> bool {
 mod tests {
     use analysis::wire::packet::{LinkType, Transport, decode};
 
+    use super::super::by_hand::frame;
     use super::*;
 
-    fn frame(flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
-        let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-        ip[2..4].copy_from_slice(&(40 + payload.len() as u16).to_be_bytes());
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-        frame.extend(ip);
-        frame.extend([0x9c, 0x40, 0x11, 0x51]);
-        frame.extend(seq.to_be_bytes());
-        frame.extend(ack.to_be_bytes());
-        frame.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
-        frame.extend(payload);
-        frame
-    }
-
     fn name(track: &mut Track, way: Direction, flags: u8, numbers: (u32, u32), payload: &[u8]) -> (Packet, u32) {
-        let frame = frame(flags, numbers.0, numbers.1, payload);
+        let frame = frame(way, flags, numbers, payload);
         let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, &frame) else { panic!("no segment") };
         let seen = track.packet(way, &segment);
         (seen.packet, seen.copy)
