@@ -131,7 +131,9 @@ fn asked_for(request: &mut Request, host: Option<&str>, path: Option<&str>) {
         (Some(host), path) => {
             request.asked_for(&format!("https://{host}{}", path.filter(|path| path.starts_with('/')).unwrap_or("/")));
         }
-        (None, Some(path)) => request.path = Some(crate::request::shortened(path).to_owned()),
+        (None, Some(path)) => {
+            request.path = Some(crate::request::shortened(crate::request::queryless(path)).to_owned());
+        }
         (None, None) => {}
     }
 }

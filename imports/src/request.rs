@@ -183,13 +183,13 @@ pub struct Request {
     pub place: Place,
     /// What kind of file or line.
     pub source: Source,
-    /// The address asked for, whole, if it is known.
+    /// The address asked for, if it is known; without user, query and fragment.
     pub url: Option<String>,
     /// The server's name.
     pub host: Option<String>,
     /// The server's port as it was asked for.
     pub port: Option<u16>,
-    /// Path and query.
+    /// Its path, without query.
     pub path: Option<String>,
     /// When it began, by a wall clock.
     pub when: Option<When>,
@@ -246,15 +246,15 @@ impl Request {
         }
     }
 
-    /// Takes an address apart: `https://example.com:8443/path`. What is none is kept whole.
+    /// Takes an address apart: `https://example.com:8443/path`. What is none is kept, but for what a query would be.
     pub(crate) fn asked_for(&mut self, url: &str) {
         if let Ok(parsed) = url::Url::parse(url) {
             self.host = parsed.host_str().filter(|host| !host.is_empty()).map(str::to_owned);
             self.port = parsed.port_or_known_default();
-            self.path = Some(shortened(&parsed[url::Position::BeforePath..url::Position::AfterQuery]).to_owned());
+            self.path = Some(shortened(parsed.path()).to_owned());
             self.url = Some(shortened(bare(parsed).as_str()).to_owned());
         } else {
-            self.url = Some(shortened(url).to_owned());
+            self.url = Some(shortened(queryless(url)).to_owned());
         }
     }
 
@@ -287,17 +287,25 @@ pub(crate) fn shortened(text: &str) -> &str {
     }
     &text[..end]
 }
-/// Without a name and a password, on which no handshake depends.
+
+/// An address or a path up to its query: a query holds tokens and names of persons, and what is read here goes into reports.
+pub(crate) fn queryless(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Without user, password, query and fragment, on which no handshake depends.
 fn bare(mut url: url::Url) -> url::Url {
     // Refused only where there can be neither.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
     url
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_password_is_not_taken_over() {
+    fn secrets_of_an_address_are_not_taken_over() {
         let asked = |url: &str| {
             let text = format!("{{\"time_connect\":0.1,\"time_appconnect\":0.2,\"time_total\":0.3,\"url_effective\":{url:?}}}");
             let mut seen = None;
@@ -307,7 +315,9 @@ mod tests {
             });
             seen.expect("it is a request")
         };
-        let (url, path) = asked("https://u:hunter2@a.test:8443/log/in?id=7");
-        assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in?id=7", "/log/in?id=7"));
+        let (url, path) = asked("https://u:hunter2@a.test:8443/log/in?token=hunter3#hunter4");
+        assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in", "/log/in"));
+        let (url, _) = asked("a.test/log/in?token=hunter3");
+        assert_eq!(url, "a.test/log/in", "no address, and no token either");
     }
 }

@@ -12,7 +12,7 @@ use records::run::RunRecord;
 use settings::words::plural;
 
 use crate::citing::Files;
-use crate::terminal::{ends, failed, grades, how, role_note, scope, together, untold, vantages, words};
+use crate::terminal::{ends, failed, grades, how, probability, role_note, scope, together, untold, vantages, words};
 use crate::waterfall;
 
 /// Handshakes drawn per cell; all of them are in `handshakes.ndjson`.
@@ -121,7 +121,7 @@ fn sentences(run: &RunRecord) -> Markup {
             p { strong { (cell.vantage) " → " (cell.target) ": " } (sentence)
                 @for one in failed(run, cell) { " " (plural(one.n, "client")) " failed: " (one.why) "." }
                 @if let Some(s) = &cell.against_control {
-                    span.soft { " Whole handshake against the control: shift " (s.shift) " (Hodges–Lehmann), p = " (format!("{:.3}", s.p)) " (Mann–Whitney), n = " (s.n) " and " (s.m) "." }
+                    span.soft { " Whole handshake against the control: shift " (s.shift) " (Hodges–Lehmann), " (probability(s.p)) " (Mann–Whitney), n = " (s.n) " and " (s.m) "." }
                 }
             }
         }

@@ -178,12 +178,17 @@ fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
     let Some(control) = controls.next() else { return " No control to compare with.".into() };
     let shift = cell
         .against_control
-        .map_or(String::new(), |s| format!(" (shift {} , p = {:.2}, n = {} and {})", s.shift, s.p, s.n, s.m).replace(" ,", ","));
+        .map_or(String::new(), |s| format!(" (shift {} , {}, n = {} and {})", s.shift, probability(s.p), s.n, s.m).replace(" ,", ","));
     if control.verdict.label() == cell.verdict.label() {
         format!(" The same against {}{shift}.", control.target)
     } else {
         format!(" Against {}: {}{shift}.", control.target, control.verdict.label())
     }
+}
+
+/// A probability under the null hypothesis, never as 0.
+pub fn probability(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".into() } else if p < 0.01 { format!("p = {p:.3}") } else { format!("p = {p:.2}") }
 }
 
 /// Where in the matrix, in words.
@@ -277,4 +282,13 @@ fn wire(f: &Footing) -> String {
         f.wire_worst_ms,
         if f.wire_real_time { "" } else { ", without real-time priority" }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_probability_is_said_to_be_zero() {
+        let said = [0.0, 0.0004, 0.004, 0.25].map(super::probability);
+        assert_eq!(said, ["p < 0.001", "p < 0.001", "p = 0.004", "p = 0.25"]);
+    }
 }
