@@ -39,7 +39,8 @@ fn bill(
     further: Further<'_>,
     file: PathBuf,
 ) -> Result<PathBuf> {
-    let platform = ["--locked", "--manifest-path", manifest, "--filter-platform", super::binary::TARGET];
+    // With all features: without, cargo does not tell of what only a feature of the binary brings in.
+    let platform = ["--locked", "--all-features", "--manifest-path", manifest, "--filter-platform", super::binary::TARGET];
     let metadata = cmd!(shell, "cargo metadata {platform...} --format-version 1").quiet().read()?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let packages: BTreeMap<&str, &Value> = array(&metadata["packages"]).filter_map(|p| Some((p["id"].as_str()?, p))).collect();
