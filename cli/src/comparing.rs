@@ -21,7 +21,7 @@ use crate::{exit, saying};
 
 type Error = Box<dyn std::error::Error>;
 
-/// Compares two edges, prints and writes what was found.
+/// Compares two edges or two clients, prints and writes what was found.
 ///
 /// # Errors
 /// If an edge cannot be had, the base does not work, or a file cannot be read or written.
@@ -29,6 +29,7 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
     let outputs = [&args.save, &args.junit, &args.html, &args.markdown];
     // What is wrong with them is said now, not after a minute of measuring.
     outputs.into_iter().flatten().try_for_each(|path| folder_of(path))?;
+    of_edges_alone(args)?;
     let options = options(args);
     let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip)).transpose()?;
     let mut compared = match stored(&args.base)? {
@@ -36,10 +37,10 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
         None => watched(&options, |watch| compare::compare(&args.base, &args.candidate, &options, watch))?,
     };
     if args.costs {
-        if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !word.contains("{port}")) {
-            return Err(
-                format!("--costs runs both edges under strace and valgrind: {word:?} is no command with {{port}} in it").into()
-            );
+        let is_command = |word: &str| word.contains("{port}") || word.contains("{url}");
+        if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !is_command(word)) {
+            let what = "--costs runs both under strace and valgrind";
+            return Err(format!("{what}: {word:?} is no command with {{port}} or {{url}} in it").into());
         }
         compared.costs = compare::costs::costs(&args.base, &args.candidate, &options)?;
     }
@@ -74,6 +75,24 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
         Outcome::Regression => exit::FAILED,
         Outcome::TooNoisy => exit::TOO_NOISY,
     })
+}
+
+/// Refuses what tells our own client how to behave, where the clients are the user's.
+fn of_edges_alone(args: &Compare) -> Result<(), Error> {
+    if !args.candidate.contains("{url}") {
+        return Ok(());
+    }
+    let given = [
+        ("--ca", args.tls.ca.is_some(), "our edge's own certificate is where {ca} stands in the command"),
+        ("--insecure", args.tls.insecure, "say so in the client's command"),
+        ("--resume", args.resume, "a client is started anew for each handshake"),
+        ("--name", args.name.is_some(), "our edge is called localhost"),
+        ("--wire", args.wire.is_some(), "clients meet our edge on loopback"),
+    ];
+    match given.into_iter().find(|(_, given, _)| *given) {
+        Some((option, _, why)) => Err(format!("{option} is for edges, and {:?} is a client: {why}", args.candidate).into()),
+        None => Ok(()),
+    }
 }
 
 fn options(args: &Compare) -> Options {

@@ -1,12 +1,15 @@
-//! What a handshake costs the edge itself: system calls, by strace; instructions, by valgrind. Best effort, and no gate: shown alone.
+//! What a handshake costs the edge or the client itself: system calls, by strace; instructions, by valgrind. Best effort, and no gate:
+//! shown alone.
 //!
-//! In: a command. Out: the cost of one handshake with its request: what many took more than few did, so that starting and stopping
-//! count for nothing. Absent where the tool is not installed, or the command does not run under it.
+//! In: a command. Out: the cost of one handshake with its request. Of an edge it is what many took more than few did, so that starting and
+//! stopping count for nothing; a client is started for each, and its start is in it. Absent where the tool is not installed, or the command
+//! does not run under it.
 
 use std::path::Path;
 
 use records::compared::Cost;
 
+use crate::caller::{Caller, URL};
 use crate::edge::Edge;
 use crate::measure::{Client, Failed};
 use crate::{Error, Options};
@@ -83,6 +86,11 @@ pub fn costs(base: &str, candidate: &str, options: &Options) -> Result<Vec<Cost>
 
 /// One handshake's cost to a command.
 fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Error> {
+    if command.contains(URL) {
+        let folder = tempfile::tempdir()?;
+        let called = Caller::begin(&tool.wrap(command, folder.path()), options)?.counted()?;
+        return Ok(called.ok().and_then(|_| tool.total(folder.path())).map(|total| total as f64));
+    }
     let (Some(few), Some(many)) = (total(tool, command, options, FEW)?, total(tool, command, options, MANY)?) else {
         return Ok(None);
     };

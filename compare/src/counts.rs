@@ -1,13 +1,13 @@
 //! What passed on one connection → exact counts.
 //!
-//! In: the bytes in the order in which they passed, and what the client knows. Out: a number for each [`Counted`].
+//! In: the bytes in the order in which they passed, and what the client knows. Out: a number for each [`Counted`] that is an edge's.
 
 use analysis::tcp::flow::Side;
 use analysis::tls::{Dialogue, Order};
 use records::compared::Counted;
 
 /// Bytes of a full segment on Ethernet with IPv4 (RFC 879).
-const SEGMENT: u64 = 1_460;
+pub const SEGMENT: u64 = 1_460;
 /// Segments that may leave before the first acknowledgement (RFC 6928).
 const INITIAL_WINDOW: u64 = 10;
 
@@ -37,17 +37,16 @@ pub fn count(passed: &Passed, known: &Known) -> Vec<(Counted, u64)> {
     let from_client: Vec<u8> = passed.iter().filter(|(side, _)| *side == Side::Client).flat_map(|(_, b)| b.clone()).collect();
     let from_server = from_server.concat();
     let dialogue = Dialogue::of_bytes(&from_client, &from_server, Order::default());
-    let of = |what: Counted| match what {
-        Counted::RoundTrips => known.waited as u64 + u64::from(known.answered),
-        Counted::ServerRecords => records(&from_server),
-        Counted::ServerBytes => from_server.len() as u64,
-        Counted::SegmentsBeyondInitialWindow => longest.div_ceil(SEGMENT).saturating_sub(INITIAL_WINDOW),
-        Counted::Certificates => known.chain.len() as u64,
-        Counted::ChainBytes => known.chain.iter().sum::<usize>() as u64,
-        Counted::HelloRetryRequests => u64::from(dialogue.hello_retry.is_some()),
-        Counted::Resumed => u64::from(known.resumed),
-    };
-    Counted::ALL.iter().map(|what| (*what, of(*what))).collect()
+    vec![
+        (Counted::RoundTrips, known.waited as u64 + u64::from(known.answered)),
+        (Counted::ServerRecords, records(&from_server)),
+        (Counted::ServerBytes, from_server.len() as u64),
+        (Counted::SegmentsBeyondInitialWindow, longest.div_ceil(SEGMENT).saturating_sub(INITIAL_WINDOW)),
+        (Counted::Certificates, known.chain.len() as u64),
+        (Counted::ChainBytes, known.chain.iter().sum::<usize>() as u64),
+        (Counted::HelloRetryRequests, u64::from(dialogue.hello_retry.is_some())),
+        (Counted::Resumed, u64::from(known.resumed)),
+    ]
 }
 
 /// Who spoke, in turns.
@@ -63,7 +62,7 @@ fn turns(passed: &Passed) -> Passed {
 }
 
 /// TLS records in whole bytes of them (RFC 8446, 5.1).
-fn records(mut bytes: &[u8]) -> u64 {
+pub fn records(mut bytes: &[u8]) -> u64 {
     let mut found = 0;
     while let [_, _, _, high, low, rest @ ..] = bytes {
         found += 1;

@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -41,7 +41,7 @@ pub struct Edge {
     /// Path and query to ask for.
     pub path: String,
     /// Its process, if it is ours: stopped when this is dropped.
-    process: Option<Process>,
+    process: Option<Command>,
 }
 
 impl Edge {
@@ -80,7 +80,7 @@ impl Edge {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free().map_err(|e| failed(format!("no free port on loopback: {e}")))?;
         let line = command.replace(PORT, &address.port().to_string());
-        let mut process = Process::begin(&line).map_err(|e| failed(e.to_string()))?;
+        let mut process = Command::begin(&line).map_err(|e| failed(e.to_string()))?;
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             if let Some(status) = process.ended() {
@@ -101,24 +101,47 @@ impl Edge {
     }
 }
 
-/// A command and all that it started.
+/// A command and all that it started: stopped when this is dropped.
 #[derive(Debug)]
-struct Process(Child);
+pub struct Command(Child);
 
-impl Process {
+impl Command {
+    /// Starts one; what it prints is shown, away from our own output.
     fn begin(line: &str) -> std::io::Result<Self> {
-        let mut command = Command::new("sh");
-        // What it prints is shown, away from our own output.
-        command.args(["-c", line]).stdin(Stdio::null()).stdout(std::io::stderr()).process_group(0);
+        Self::start(line, std::io::stderr().into(), Stdio::inherit())
+    }
+
+    /// Starts one whose output is nobody's; what it has to say goes to `errors`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn quiet(line: &str, errors: std::fs::File) -> std::io::Result<Self> {
+        Self::start(line, Stdio::null(), errors.into())
+    }
+
+    fn start(line: &str, output: Stdio, errors: Stdio) -> std::io::Result<Self> {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", line]).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         command.spawn().map(Self)
     }
 
-    fn ended(&mut self) -> Option<String> {
-        self.0.try_wait().ok().flatten().map(|status| status.to_string())
+    /// Its process: the shell's, which is the command itself where this is a simple one.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().ok().flatten()
+    }
+
+    /// The same in words.
+    pub fn ended(&mut self) -> Option<String> {
+        self.status().map(|status| status.to_string())
     }
 }
 
-impl Drop for Process {
+impl Drop for Command {
     fn drop(&mut self) {
         let group = i32::try_from(self.0.id()).map(Pid::from_raw);
         if let Ok(group) = group {

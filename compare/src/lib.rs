@@ -1,13 +1,16 @@
-//! Two edges, compared: what a change costs every client, by exact counts, and what it costs in time, by owner.
+//! Two edges, or two builds of a client, compared: what a change costs, by exact counts, and what it costs in time, by owner.
 //!
 //! ```text
-//! edge (a URL, or a command) ─┬─ relay ─► counts ───────────────► Count        exact: no statistics
-//!                             └─ measure ─► blocks A B B A ─► judge ─► Difference    evidence: see `evidence`
+//! edge (a URL, or a command) ─┬─ relay ─► counts ──┬───────────► Count        exact: no statistics
+//!                             └─ measure ─┐        │
+//! client (a command) ── caller ◄► answering ───────┴─► blocks A B B A ─► judge ─► Difference    evidence: see `evidence`
 //! ```
 //! In: two words, and how long it may take. Out: [`Compared`]. Whether A or B begins a block is drawn by chance: then each difference
 //! is as likely above the median as below it, however the machine is used meanwhile, and whatever comes of going first.
 #![forbid(unsafe_code)]
 
+mod answering;
+mod caller;
 pub mod costs;
 mod counts;
 pub mod edge;
@@ -22,8 +25,9 @@ use std::time::{Duration, Instant};
 
 use prober::tls::TlsOptions;
 use records::FORMAT;
-use records::compared::{Compared, Count, Counted, Found, LeftOut, Outcome, Subject};
+use records::compared::{Compared, Count, Counted, Found, Kind, LeftOut, Outcome, Subject};
 
+use caller::{Caller, URL};
 use edge::{Asked, Edge};
 use judge::{Judge, Measured, Sizes};
 use machine::fingerprint;
@@ -41,12 +45,16 @@ const FAILURES: usize = 3;
 pub enum Error {
     /// Neither a URL nor a command.
     #[error(
-        "{word:?} is no edge: give a URL (https://…), or a command with {{port}} where the port goes that it is to listen on"
+        "{word:?} is neither an edge nor a client: give a URL (https://…), a command with {{port}} where the port goes that it is to \
+         listen on, or a client's command with {{url}} where the address goes that it is to ask"
     )]
     NoEdge {
         /// What was given.
         word: String,
     },
+    /// An edge and a client.
+    #[error("one of the two is an edge and one a client ({{url}} in its command): compare what is alike")]
+    Unlike,
     /// A URL that cannot be used.
     #[error("{url}: {why}")]
     Url {
@@ -102,27 +110,66 @@ pub struct Progress {
     pub open: usize,
 }
 
-/// One edge and its client.
-struct Side {
-    edge: Edge,
-    client: Client,
+/// One of the two, and who stands at the other end.
+enum Side {
+    Edge { edge: Edge, client: Box<Client> },
+    Client(Caller),
 }
 
 impl Side {
     fn begin(word: &str, options: &Options) -> Result<Self, Error> {
-        Ok(Self { edge: Edge::begin(word, &options.asked)?, client: Client::new(&options.tls, options.timeout)? })
+        if word.contains(URL) {
+            return Caller::begin(word, options).map(Self::Client);
+        }
+        Ok(Self::Edge { edge: Edge::begin(word, &options.asked)?, client: Box::new(Client::new(&options.tls, options.timeout)?) })
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Edge { .. } => Kind::Edges,
+            Self::Client(_) => Kind::Clients,
+        }
+    }
+
+    fn named(&self) -> String {
+        match self {
+            Self::Edge { edge, .. } => edge.named.clone(),
+            Self::Client(caller) => caller.named.clone(),
+        }
+    }
+
+    fn counted(&self) -> io::Result<Result<Seen<u64>, Failed>> {
+        match self {
+            Self::Edge { edge, client } => client.counted(edge),
+            Self::Client(caller) => caller.counted(),
+        }
+    }
+
+    fn timed(&self) -> Handshake {
+        match self {
+            Self::Edge { edge, client } => client.timed(edge),
+            Self::Client(caller) => caller.timed(),
+        }
+    }
+
+    /// How its process ended, if it is an edge of ours that has.
+    fn ended(&mut self) -> Option<String> {
+        match self {
+            Self::Edge { edge, .. } => edge.ended(),
+            Self::Client(_) => None,
+        }
     }
 
     /// Counts, and what was agreed on; the inner error is the edge's.
     fn counts(&self) -> Result<Result<Seen<Option<u64>>, Failed>, Error> {
         // A session that is to be resumed is got first.
-        if let Err(why) = self.client.counted(&self.edge)? {
+        if let Err(why) = self.counted()? {
             return Ok(Err(why));
         }
         let mut all = Vec::new();
         let mut agreed = Vec::new();
         for _ in 0..COUNTED {
-            match self.client.counted(&self.edge)? {
+            match self.counted()? {
                 Ok(seen) => {
                     all.push(seen.counts);
                     agreed = seen.agreed;
@@ -130,23 +177,26 @@ impl Side {
                 Err(why) => return Ok(Err(why)),
             }
         }
-        let counts = Counted::ALL.iter().enumerate().map(|(i, what)| {
-            let first = all[0][i].1;
-            (*what, all.iter().all(|counts| counts[i].1 == first).then_some(first))
+        let counts = (0..all[0].len()).map(|i| {
+            let first: (Counted, u64) = all[0][i];
+            (first.0, all.iter().all(|counts| counts[i] == first).then_some(first.1))
         });
         Ok(Ok(Seen { counts: counts.collect(), agreed }))
     }
 }
 
-/// Compares two edges.
+/// Compares two edges, or two clients.
 ///
 /// # Errors
 /// If one cannot be had, or the base does not work.
 pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl FnMut(Progress)) -> Result<Compared, Error> {
     let mut base = Side::begin(base, options)?;
     let mut candidate = Side::begin(candidate, options)?;
-    let of_base = base.counts()?.map_err(|Failed(why)| Error::Base { base: base.edge.named.clone(), why })?;
-    let mut compared = begun(Subject { name: base.edge.named.clone(), agreed: of_base.agreed }, &candidate);
+    if base.kind() != candidate.kind() {
+        return Err(Error::Unlike);
+    }
+    let of_base = base.counts()?.map_err(|Failed(why)| Error::Base { base: base.named(), why })?;
+    let mut compared = begun(Subject { name: base.named(), agreed: of_base.agreed }, &candidate);
     count_both(&of_base.counts, &candidate, &mut compared)?;
     if compared.failed.is_none() {
         match options.budget.is_zero() {
@@ -158,12 +208,15 @@ pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl F
     Ok(compared)
 }
 
-/// Compares an edge with what was stored of one, by counts alone: times of another day, or of another machine, are no measure.
+/// Compares an edge or a client with what was stored of one, by counts alone: times of another day, or of another machine, are no measure.
 ///
 /// # Errors
 /// If it cannot be had.
 pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options) -> Result<Compared, Error> {
     let candidate = Side::begin(candidate, options)?;
+    if stored.kind != candidate.kind() {
+        return Err(Error::Unlike);
+    }
     let of_base: Vec<(Counted, Option<u64>)> = stored.counts.iter().map(|count| (count.what, count.candidate)).collect();
     let mut compared = begun(stored.candidate.clone(), &candidate);
     count_both(&of_base, &candidate, &mut compared)?;
@@ -177,8 +230,9 @@ pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options
 fn begun(base: Subject, candidate: &Side) -> Compared {
     Compared {
         format: FORMAT,
+        kind: candidate.kind(),
         base,
-        candidate: Subject { name: candidate.edge.named.clone(), agreed: Vec::new() },
+        candidate: Subject { name: candidate.named(), agreed: Vec::new() },
         machine: fingerprint(),
         counts: Vec::new(),
         on_wire: None,
@@ -225,14 +279,14 @@ fn times(
             let of_candidate = outer == candidate_first;
             let side = if of_candidate { &mut *candidate } else { &mut *base };
             std::thread::sleep(SETTLE);
-            match side.client.timed(&side.edge) {
+            match side.timed() {
                 Handshake::Whole(times) => measured[usize::from(of_candidate)].push(times),
                 Handshake::Spoiled => spoiled = true,
                 Handshake::Failed(why) => {
                     spoiled = true;
-                    let why = side.edge.ended().map_or(why, |status| format!("its process ended ({status})"));
+                    let why = side.ended().map_or(why, |status| format!("its process ended ({status})"));
                     if !of_candidate {
-                        return Err(Error::Base { base: side.edge.named.clone(), why });
+                        return Err(Error::Base { base: side.named(), why });
                     }
                     failures += 1;
                     if failures >= FAILURES {

@@ -1,4 +1,4 @@
-//! `compare` with OpenSSL's servers as edges: what is counted, what is slower, what is refused; and the action for GitHub's runner, its step
+//! `compare` with OpenSSL's servers as edges, and with curls as clients: what is counted, what is slower, what is refused; and the action for GitHub's runner, its step
 //! taken as the runner takes it.
 
 use std::path::Path;
@@ -83,6 +83,32 @@ fn two_edges() {
     t.check("a base that does not verify is no base", refused.refused(2, "certificate_unknown_issuer"), || refused);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
     t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
+}
+
+#[test]
+fn two_clients() {
+    let mut t = Checks::new();
+    if !is_program("curl") || !is_program("openssl") {
+        return t.skip(Need::Tools, "curl or openssl is not installed");
+    }
+    let curl = "curl -sS --cacert {ca} {url}";
+    let same = whostalled(["compare", curl, curl, "--counts", "--costs", "--json"]);
+    let record: Value = serde_json::from_str(&same.out).unwrap_or_default();
+    t.check("curl against curl is no regression", same.code == Some(0) && record["kind"] == "clients", || &same);
+    let retried = whostalled(["compare", curl, &format!("{curl} --curves secp521r1:X25519"), "--counts"]);
+    t.check(
+        "a key share that the edge does not take costs a round trip",
+        retried.code == Some(1) && retried.out.contains("round trips to the answer: 2 → 3"),
+        || &retried,
+    );
+    let unverified = whostalled(["compare", curl, "curl -sS {url}", "--counts"]);
+    t.check(
+        "one that fails is told in its own words",
+        unverified.code == Some(1) && unverified.out.contains("certificate"),
+        || &unverified,
+    );
+    let refused = whostalled(["compare", curl, curl, "--ca", "/dev/null"]);
+    t.check("what is for edges is refused", refused.code == Some(2) && refused.err.contains("--ca is for edges"), || &refused);
 }
 
 #[test]

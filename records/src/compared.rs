@@ -1,4 +1,4 @@
-//! What `compare` found out about two edges, as data: what `--json` prints, what is kept as a baseline, and what every renderer reads.
+//! What `compare` found out about two edges or two clients, as data: what `--json` prints, what is kept as a baseline, and what every renderer reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,7 @@ pub struct Subject {
 }
 
 /// What is counted exactly in a handshake and the request behind it.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, strum::VariantArray, strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Counted {
@@ -37,12 +35,19 @@ pub enum Counted {
     HelloRetryRequests,
     /// Whether an offered session was resumed: 1 or 0.
     Resumed,
+    /// Connections that a client opened for one request.
+    Connections,
+    /// Segments of 1,460 bytes that its ClientHello takes: of two, the second can be lost or late, and middleboxes stumble over it.
+    ClientHelloSegments,
+    /// Bytes of its ClientHello, with the headers of records.
+    ClientHelloBytes,
+    /// TLS records that it sent before its request.
+    ClientRecords,
+    /// Bytes that it sent before its request.
+    ClientBytes,
 }
 
 impl Counted {
-    /// All there are, in the order in which they are shown.
-    pub const ALL: &[Counted] = <Counted as strum::VariantArray>::VARIANTS;
-
     /// Its name in files.
     pub fn label(self) -> &'static str {
         self.into()
@@ -59,18 +64,31 @@ impl Counted {
             Counted::ChainBytes => "bytes of the chain",
             Counted::HelloRetryRequests => "HelloRetryRequests",
             Counted::Resumed => "session resumed",
+            Counted::Connections => "connections opened",
+            Counted::ClientHelloSegments => "segments of ClientHello",
+            Counted::ClientHelloBytes => "bytes of ClientHello",
+            Counted::ClientRecords => "records from the client",
+            Counted::ClientBytes => "bytes from the client",
         }
     }
 
     /// Whether a change for the worse fails by itself: it costs every client time, on every path.
     pub fn is_worse(self, base: u64, candidate: u64) -> bool {
         match self {
-            Counted::RoundTrips | Counted::ServerRecords | Counted::SegmentsBeyondInitialWindow | Counted::HelloRetryRequests => {
-                candidate > base
-            }
+            Counted::RoundTrips
+            | Counted::ServerRecords
+            | Counted::SegmentsBeyondInitialWindow
+            | Counted::HelloRetryRequests
+            | Counted::Connections
+            | Counted::ClientHelloSegments => candidate > base,
             Counted::Resumed => candidate < base,
             // Seen, but nobody waits for them unless one of the others grows.
-            Counted::ServerBytes | Counted::Certificates | Counted::ChainBytes => false,
+            Counted::ServerBytes
+            | Counted::Certificates
+            | Counted::ChainBytes
+            | Counted::ClientHelloBytes
+            | Counted::ClientRecords
+            | Counted::ClientBytes => false,
         }
     }
 }
@@ -100,7 +118,7 @@ impl Count {
     }
 }
 
-/// What a handshake and its request cost the edge itself.
+/// What a handshake and its request cost the edge or the client itself.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Cost {
     /// Of what: system calls, instructions.
@@ -257,11 +275,35 @@ pub struct Block {
     pub candidate_ms: Vec<f64>,
 }
 
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Two edges, by our client.
+    #[default]
+    Edges,
+    /// Two builds of a client, by our edge.
+    Clients,
+}
+
+impl Kind {
+    /// Words for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Kind::Edges => "edges",
+            Kind::Clients => "clients",
+        }
+    }
+}
+
 /// A comparison.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Compared {
     /// Record format.
     pub format: u32,
+    /// What both are.
+    #[serde(default)]
+    pub kind: Kind,
     /// What it was compared with.
     pub base: Subject,
     /// What was compared.
@@ -273,7 +315,7 @@ pub struct Compared {
     /// Round trips on a wire of fixed delay, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub on_wire: Option<OnWire>,
-    /// What a handshake costs the edges themselves, where that was asked for; it is shown and fails nothing.
+    /// What a handshake costs the two themselves, where that was asked for; it is shown and fails nothing.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub costs: Vec<Cost>,
     /// Why the candidate failed, where the base did not.

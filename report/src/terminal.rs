@@ -176,9 +176,9 @@ fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
     }
     let mut controls = run.cells.iter().filter(|c| c.vantage == cell.vantage && c.role == Role::Control);
     let Some(control) = controls.next() else { return " No control to compare with.".into() };
-    let shift = cell
-        .against_control
-        .map_or(String::new(), |s| format!(" (shift {} , {}, n = {} and {})", s.shift, probability(s.p), s.n, s.m).replace(" ,", ","));
+    let shift = cell.against_control.map_or(String::new(), |s| {
+        format!(" (shift {} , {}, n = {} and {})", s.shift, probability(s.p), s.n, s.m).replace(" ,", ",")
+    });
     if control.verdict.label() == cell.verdict.label() {
         format!(" The same against {}{shift}.", control.target)
     } else {
@@ -188,7 +188,13 @@ fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
 
 /// A probability under the null hypothesis, never as 0.
 pub fn probability(p: f64) -> String {
-    if p < 0.001 { "p < 0.001".into() } else if p < 0.01 { format!("p = {p:.3}") } else { format!("p = {p:.2}") }
+    if p < 0.001 {
+        "p < 0.001".into()
+    } else if p < 0.01 {
+        format!("p = {p:.3}")
+    } else {
+        format!("p = {p:.2}")
+    }
 }
 
 /// Where in the matrix, in words.

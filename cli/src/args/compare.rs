@@ -10,12 +10,14 @@ use super::Tls;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  whostalled compare https://edge.example.com/ https://canary.example.com/\n  \
     whostalled compare './proxy-old --listen 127.0.0.1:{port}' './proxy-new --listen 127.0.0.1:{port}' --ca ca.pem --name edge.test\n  \
-    whostalled compare results/baselines/edge.json './proxy --listen 127.0.0.1:{port}' --ca ca.pem    counts alone\n\n\
+    whostalled compare results/baselines/edge.json './proxy --listen 127.0.0.1:{port}' --ca ca.pem    counts alone\n  \
+    whostalled compare 'curl-8.5 -s --cacert {ca} {url}' 'curl-8.9 -s --cacert {ca} {url}'    two builds of a client\n\n\
     Exit codes: 0 no regression; 1 regression; 2 the harness failed; 3 too noisy to tell.")]
 pub struct Compare {
-    /// What to compare with: a URL, a command with {port} in it, or what --save wrote
+    /// What to compare with: an edge, as a URL or a command with {port} in it; a client, as a command with {url} in it; or what --save
+    /// wrote
     pub base: String,
-    /// What to compare: a URL, or a command with {port} in it
+    /// What to compare: another of the kind
     pub candidate: String,
     /// How long times may be compared; it ends sooner where it is clear
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = settings::time::parse)]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use pages::{Ticket, scrolling};
-use records::compared::{Compared, Difference, Found, Outcome};
+use records::compared::{Compared, Difference, Found, Kind, Outcome};
 
 use super::{count_words, digits, found_words, interval, method, numbers, sentence, signed};
 use crate::html::frame;
@@ -20,7 +20,7 @@ pub fn page(compared: &Compared) -> String {
         Outcome::TooNoisy => "answer inconclusive",
     };
     let body = html! {
-        h1 { "Two edges compared" }
+        h1 { "Two " (compared.kind.words()) " compared" }
         @for (word, subject) in [("Base", &compared.base), ("Candidate", &compared.candidate)] {
             div.soft { (word) ": " code { (subject.name) } @if !subject.agreed.is_empty() { ", " (subject.agreed.join(", ")) } }
         }
@@ -29,11 +29,11 @@ pub fn page(compared: &Compared) -> String {
         @if !compared.counts.is_empty() { (counts(compared)) }
         @if !compared.differences.is_empty() { (times(compared)) }
     };
-    frame("two edges compared", &body)
+    frame(&format!("two {} compared", compared.kind.words()), &body)
 }
 
 fn ticket(compared: &Compared) -> Ticket {
-    let mut ticket = Ticket::new(format!("Two edges compared: {}", sentence(compared)))
+    let mut ticket = Ticket::new(format!("Two {} compared: {}", compared.kind.words(), sentence(compared)))
         .fact("Base", compared.base.name.clone())
         .fact("Candidate", compared.candidate.name.clone());
     for count in compared.counts.iter().filter(|count| count.is_worse()) {
@@ -49,7 +49,10 @@ fn ticket(compared: &Compared) -> Ticket {
 fn counts(compared: &Compared) -> Markup {
     html! {
         h2 { "Counts" }
-        p.soft { "Exact: what the edge makes every client send, receive or wait for." }
+        @match compared.kind {
+            Kind::Edges => p.soft { "Exact: what the edge makes every client send, receive or wait for." }
+            Kind::Clients => p.soft { "Exact: what the client sends, opens and waits for." }
+        }
         table {
             thead { tr { th scope="col" { "count" } th scope="col" { "base → candidate" } } }
             tbody {

@@ -118,7 +118,7 @@ fn method(compared: &Compared) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use analysis::judging::ledger::{Owner, Phase};
-    use records::compared::{Block, Counted, Fingerprint, LeftOut, Part, Subject};
+    use records::compared::{Block, Counted, Fingerprint, Kind, LeftOut, Part, Subject};
 
     use super::*;
 
@@ -138,6 +138,7 @@ pub(crate) mod tests {
         };
         Compared {
             format: 1,
+            kind: Kind::Edges,
             base: subject("https://old.test/<b>&'\""),
             candidate: subject("./proxy --port {port}\u{1b}[1m"),
             machine: Fingerprint { cpu: "A CPU".into(), cpus: 2, kernel: "6.18".into() },

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use records::compared::{Compared, Cost, Found, Outcome, Subject};
+use records::compared::{Compared, Cost, Found, Kind, Outcome, Subject};
 use settings::words::visible;
 
 use super::{count_words, digits, found_words, interval, method, sentence, signed, wire_words};
@@ -32,7 +32,11 @@ pub fn render(compared: &Compared) -> String {
         }
     }
     if !compared.costs.is_empty() {
-        let _ = writeln!(out, "\n  {BOLD}What a handshake costs the edge{BOLD:#} {DIM}(shown, not judged){DIM:#}");
+        let what = match compared.kind {
+            Kind::Edges => "What a handshake costs the edge",
+            Kind::Clients => "What a handshake costs the client, its start with it",
+        };
+        let _ = writeln!(out, "\n  {BOLD}{what}{BOLD:#} {DIM}(shown, not judged){DIM:#}");
         for Cost { what, base, candidate } in &compared.costs {
             let percent = (candidate / base - 1.0) * 100.0;
             let _ = writeln!(out, "    {}: {base:.0} → {candidate:.0} ({percent:+.1} %)", visible(what));
