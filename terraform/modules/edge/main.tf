@@ -110,6 +110,6 @@ resource "aws_instance" "edge" {
     sha256   = var.program_sha256
   })
 
-  # It asks for its keys at once.
-  depends_on = [aws_iam_role_policy.credential]
+  # It asks for packages and keys at once, by that way out.
+  depends_on = [aws_iam_role_policy.credential, aws_vpc_security_group_egress_rule.out]
 }

@@ -127,6 +127,6 @@ resource "aws_instance" "vantage" {
     sha256    = var.program_sha256
   })
 
-  # It asks for its credential at once.
-  depends_on = [aws_iam_role_policy.credential]
+  # It asks for its credential at once, by that way out.
+  depends_on = [aws_iam_role_policy.credential, aws_vpc_security_group_egress_rule.out]
 }
