@@ -140,8 +140,8 @@ run-anywhere: build ## Real targets on loopback, from here and over ssh, as root
 PYTHON_TOOLS := $(CURDIR)/target/python-tools
 ec2 ec2-test terraform: export PATH := $(PYTHON_TOOLS)/bin:$(PATH)
 python-tools:
-	@command -v moto_server >/dev/null && command -v aws >/dev/null && python3 -c 'import grpc, grpc_tools' 2>/dev/null || { \
-	    python3 -m venv $(PYTHON_TOOLS) && $(PYTHON_TOOLS)/bin/pip install -q 'moto[ec2,server]' awscli grpcio grpcio-tools; }
+	@command -v moto_server >/dev/null && command -v aws >/dev/null && python3 -c 'import grpc, grpc_tools, hcl2' 2>/dev/null || { \
+	    python3 -m venv $(PYTHON_TOOLS) && $(PYTHON_TOOLS)/bin/pip install -q 'moto[ec2,server]' awscli grpcio grpcio-tools python-hcl2; }
 
 ec2: ec2-test build ## The provider for EC2: the flagship on an instance that a model of EC2 launches into the lab; interrupted, killed, reaped
 	$(call e2e,ec2,1200)

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -192,52 +190,4 @@ fn a_reaper_follows_pages_marks_and_then_ends() {
     assert!(said.done(), "{}", shown(&said));
     assert!(late.iter().all(|id| server.model().instances[id].state != "running"));
     assert!(stay.iter().all(|id| server.model().instances[id].state == "running"));
-}
-
-/// Actions that a policy allows, by the words in its file.
-fn allowed(file: &str) -> BTreeSet<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../terraform/modules").join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    // Conditions have words of the same form.
-    let lines = text.lines().filter(|line| line.trim_start().starts_with("Action"));
-    lines.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(|word| word.starts_with("ec2:")).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_policies_allow_the_calls_that_are_made_and_no_other() {
-    let server = server();
-    server.model().character.leaves_parts = true;
-    assert!(ask(&server.url(), &order(1, serde_json::json!({}))).done());
-    assert!(ask(&server.url(), &down()).done());
-    assert!(ask(&server.url(), &Request::new(Ask::List { run: None }, false, settings(&serde_json::json!({})))).done());
-    let made = |server: &Server| server.state().calls.into_keys().map(|call| format!("ec2:{call}")).collect::<BTreeSet<_>>();
-    // Tags are set by RunInstances, which AWS permits as CreateTags.
-    let mut controller = made(&server);
-    controller.insert("ec2:CreateTags".into());
-    assert_eq!(allowed("controller-policy/main.tf"), controller);
-
-    let server = self::server();
-    server.model().character = Character { boot: 0, script_runs: false, leaves_parts: true, ..Character::default() };
-    let tags =
-        |end: u64| Tags::from([(MANAGED_BY.into(), US.into()), (RUN.into(), "run-1".into()), (EXPIRES.into(), end.to_string())]);
-    {
-        let mut model = server.model();
-        let all = ["instance", "volume", "network-interface"].map(|kind| (kind.to_owned(), tags(now() - 10)));
-        let launch = fake::model::Launch {
-            region: "eu-central-1".into(),
-            kind: "t2.medium".into(),
-            tags: all.into(),
-            ..Default::default()
-        };
-        model.run_instances(&launch).expect("it is launched");
-        model.calls.clear();
-    }
-    let until = now() + 60;
-    while !server.model().there(RUN, "run-1").is_empty() && now() < until {
-        let said = ask(&server.url(), &Request::new(Ask::Reap { grace_s: 0 }, false, settings(&serde_json::json!({}))));
-        assert!(said.done(), "{}", shown(&said));
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    nothing_is_left(&server);
-    assert_eq!(allowed("reaper/policy.tf"), made(&server));
 }

@@ -48,6 +48,8 @@ module "edge" {
 module "controller" {
   source     = "../../modules/controller-policy"
   account_id = var.account_id
+  regions    = var.regions
+  agents     = var.agents
 }
 
 module "reaper" {
@@ -61,20 +63,22 @@ module "reaper" {
 }
 
 module "alarms" {
-  source           = "../../modules/alarms"
-  instance_ids     = module.vantages.instance_ids
-  reaper_log_group = module.reaper.log_group
-  emails           = var.emails
+  source                = "../../modules/alarms"
+  instance_ids          = module.vantages.instance_ids
+  reaper_log_group      = module.reaper.log_group
+  reaper_silent_minutes = module.reaper.silent_minutes
+  emails                = var.emails
 }
 
 output "settings" {
   description = "For the table [ec2] of `whostalled vantage --settings`."
   value = {
-    region           = var.region
-    regions          = var.regions
-    instance_profile = module.controller.instance_profile
-    subnets          = [var.subnet_id]
-    program          = { url = var.program_url, sha256 = var.program_sha256 }
+    region                = var.region
+    regions               = var.regions
+    instance_profile      = module.controller.instance_profile
+    subnets               = [var.subnet_id]
+    reaped_within_minutes = module.reaper.reaped_within_minutes
+    program               = { url = var.program_url, sha256 = var.program_sha256 }
   }
 }
 

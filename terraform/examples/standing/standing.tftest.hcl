@@ -11,6 +11,9 @@ mock_provider "aws" {
   mock_resource "aws_ecs_task_definition" {
     defaults = { arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/mocked:1" }
   }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:mocked" }
+  }
 }
 
 variables {
@@ -25,6 +28,7 @@ variables {
   program_url    = "https://example.com/whostalled"
   program_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
   reaper_image   = "example.com/whostalled-reaper:1"
+  agents         = ["ec2-1"]
   allowed_cidrs  = ["192.0.2.0/24"]
   emails         = ["ops@example.com"]
 }
@@ -45,8 +49,12 @@ run "standing" {
     error_message = "each standing vantage has an alarm"
   }
   assert {
-    condition     = module.alarms.reaper_alarm == "whostalled-reaper-silent"
-    error_message = "a reaper that does not come alarms"
+    condition     = module.alarms.reaper_alarm == "whostalled-reaper-not-done"
+    error_message = "a reaper that does not get done alarms"
+  }
+  assert {
+    condition     = output.settings.reaped_within_minutes == module.reaper.reaped_within_minutes
+    error_message = "prices are computed with this reaper"
   }
   assert {
     condition     = output.edge.recorder == "fleet:edge-1"

@@ -58,7 +58,12 @@ variable "allowed_cidrs" {
   type        = set(string)
 }
 
+variable "agents" {
+  description = "Agents that may be brought up: their credentials are in /whostalled/agents/NAME."
+  type        = list(string)
+}
+
 variable "emails" {
-  description = "Who hears of cost."
+  description = "Who hears of alarms and of cost."
   type        = list(string)
 }

@@ -17,19 +17,23 @@ variable "least_credits" {
 }
 
 variable "reaper_log_group" {
-  description = "Where the reaper logs; null: its silence alarms nobody."
+  description = "Where the reaper logs, JSON (`--json`); null: nobody hears of one that does not get done."
   type        = string
   default     = null
 }
 
 variable "reaper_silent_minutes" {
-  description = "Silence that alarms: several times `every_minutes` of the reaper."
+  description = "How long the reaper may not get done: several times its `every_minutes` (`silent_minutes` of modules/reaper)."
   type        = number
   default     = 30
+  validation {
+    condition     = var.reaper_silent_minutes >= 1 && var.reaper_silent_minutes <= 1440 && floor(var.reaper_silent_minutes) == var.reaper_silent_minutes
+    error_message = "From 1 to 1440, whole: CloudWatch looks back a day."
+  }
 }
 
 variable "topic_arns" {
-  description = "SNS topics that hear of it."
+  description = "Further SNS topics that hear of alarms."
   type        = list(string)
   default     = []
 }
@@ -41,8 +45,18 @@ variable "usd_per_month" {
 }
 
 variable "emails" {
-  description = "Who hears of cost."
+  description = "Who hears of alarms and of cost. Of alarms once the address is confirmed."
   type        = list(string)
+  validation {
+    condition     = length(var.emails) > 0
+    error_message = "An alarm that nobody hears is none: name an address."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Key that the topic is encrypted with, which cloudwatch.amazonaws.com must be let use; null: none."
+  type        = string
+  default     = null
 }
 
 variable "tags" {

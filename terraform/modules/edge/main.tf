@@ -11,7 +11,8 @@ terraform {
 }
 
 locals {
-  prefix = trimsuffix(var.parameter_prefix, "/")
+  # A prefix of its own: no vantage may read what is an edge's, nor an edge what is a vantage's.
+  prefix = "${trimsuffix(var.parameter_prefix, "/")}/${var.agent}"
   tags   = merge(var.tags, { "managed-by" = "terraform", "whostalled:keep" = "true" })
 }
 
@@ -58,10 +59,9 @@ resource "aws_iam_role_policy" "credential" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Effect = "Allow"
-      Action = ["ssm:GetParameter"]
-      Resource = [for parameter in ["agents/${var.agent}", "edges/${var.agent}"] :
-      "arn:${var.partition}:ssm:${var.region}:${var.account_id}:parameter${local.prefix}/${parameter}"]
+      Effect   = "Allow"
+      Action   = ["ssm:GetParameter"]
+      Resource = [for parameter in ["agent", "certificate"] : "arn:${var.partition}:ssm:${var.region}:${var.account_id}:parameter${local.prefix}/${parameter}"]
     }]
   })
 }
@@ -109,4 +109,7 @@ resource "aws_instance" "edge" {
     url      = var.program_url
     sha256   = var.program_sha256
   })
+
+  # It asks for packages and keys at once, by that way out.
+  depends_on = [aws_iam_role_policy.credential, aws_vpc_security_group_egress_rule.out]
 }

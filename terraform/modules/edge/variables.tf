@@ -76,14 +76,18 @@ variable "tags" {
 }
 
 variable "agent" {
-  description = "The agent that the recorder is asked through; SSM has its credential in PREFIX/agents/NAME, and the edge's certificate with its key in PREFIX/edges/NAME."
+  description = "The agent that the recorder is asked through; SSM has its credential in PREFIX/NAME/agent, and the edge's certificate with its key in PREFIX/NAME/certificate."
   type        = string
 }
 
 variable "parameter_prefix" {
-  description = "Where SSM has them."
+  description = "Where SSM has them: where no vantage's are."
   type        = string
-  default     = "/whostalled"
+  default     = "/whostalled/edges"
+  validation {
+    condition     = startswith(var.parameter_prefix, "/")
+    error_message = "A path begins with `/`."
+  }
 }
 
 variable "instance_type" {

@@ -165,4 +165,11 @@ resource "aws_scheduler_schedule" "reap" {
       maximum_event_age_in_seconds = 300
     }
   }
+
+  lifecycle {
+    precondition {
+      condition     = 2 * var.every_minutes + var.grace_minutes <= var.reaped_within_minutes
+      error_message = "Twice every_minutes and grace_minutes are more than reaped_within_minutes: what is brought up could cost more than was said before."
+    }
+  }
 }

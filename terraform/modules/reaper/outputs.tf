@@ -7,3 +7,13 @@ output "log_group" {
   description = "Where it says what it did."
   value       = aws_cloudwatch_log_group.reaper.name
 }
+
+output "reaped_within_minutes" {
+  description = "For the settings of ec2: how late it ends something at most."
+  value       = var.reaped_within_minutes
+}
+
+output "silent_minutes" {
+  description = "For modules/alarms: three times in which it did not come."
+  value       = 3 * var.every_minutes
+}

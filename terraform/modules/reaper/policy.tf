@@ -1,4 +1,4 @@
-# What the reaper must be let do: the calls that `vantage reap` makes and no other (vantage-ec2/tests/endpoint.rs compares).
+# What the reaper must be let do: the calls that `vantage reap` makes and no other (vantage-ec2/tests/policy.rs puts each before the policy).
 
 locals {
   arn  = "arn:${var.partition}:ec2:*:${var.account_id}"

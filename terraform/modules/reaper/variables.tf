@@ -19,12 +19,12 @@ variable "regions" {
 }
 
 variable "every_minutes" {
-  description = "How often it comes. Twice this and the grace are within `reaped_within_minutes` of the settings of ec2."
+  description = "How often it comes."
   type        = number
   default     = 5
   validation {
-    condition     = var.every_minutes >= 2 && var.every_minutes <= 60
-    error_message = "From 2 to 60."
+    condition     = var.every_minutes >= 2 && var.every_minutes <= 60 && floor(var.every_minutes) == var.every_minutes
+    error_message = "From 2 to 60, whole."
   }
 }
 
@@ -32,6 +32,20 @@ variable "grace_minutes" {
   description = "Between mark and end."
   type        = number
   default     = 5
+  validation {
+    condition     = var.grace_minutes >= 0 && floor(var.grace_minutes) == var.grace_minutes
+    error_message = "Whole minutes."
+  }
+}
+
+variable "reaped_within_minutes" {
+  description = "`reaped_within_minutes` of the settings of ec2, which prices are computed with: how late this reaper may end something. It marks when it comes, and ends when it comes next behind the grace: twice `every_minutes` and the grace."
+  type        = number
+  default     = 60
+  validation {
+    condition     = var.reaped_within_minutes >= 1 && var.reaped_within_minutes <= 1440
+    error_message = "From 1 to 1440, as the provider takes it."
+  }
 }
 
 variable "region" {

@@ -11,6 +11,9 @@ terraform {
 }
 
 locals {
+  # EC2 refuses it (`Unsupported`) for T2; later types have it anyway.
+  ebs_optimized = !startswith(var.instance_type, "t2.")
+
   burstable = can(regex("^t[0-9]", var.instance_type))
   agents    = { for name in var.names : name => "${trimsuffix(var.parameter_prefix, "/")}/${name}" }
 }
@@ -29,8 +32,11 @@ resource "aws_vpc_security_group_egress_rule" "out" {
   ip_protocol       = "-1"
 }
 
+# One role each: a vantage that is broken into is no other agent.
 resource "aws_iam_role" "vantage" {
-  name = "${var.name}-vantage"
+  for_each = local.agents
+
+  name = "${var.name}-vantage-${each.key}"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -42,23 +48,27 @@ resource "aws_iam_role" "vantage" {
   tags = local.tags
 }
 
-# Each reads the credentials of agents, and nothing else of the account.
+# It reads its own credential, and nothing else of the account.
 resource "aws_iam_role_policy" "credential" {
+  for_each = local.agents
+
   name = "credential"
-  role = aws_iam_role.vantage.id
+  role = aws_iam_role.vantage[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Effect   = "Allow"
       Action   = ["ssm:GetParameter"]
-      Resource = [for parameter in values(local.agents) : "arn:${var.partition}:ssm:${var.region}:${var.account_id}:parameter${parameter}"]
+      Resource = ["arn:${var.partition}:ssm:${var.region}:${var.account_id}:parameter${each.value}"]
     }]
   })
 }
 
 resource "aws_iam_instance_profile" "vantage" {
-  name = "${var.name}-vantage"
-  role = aws_iam_role.vantage.name
+  for_each = local.agents
+
+  name = "${var.name}-vantage-${each.key}"
+  role = aws_iam_role.vantage[each.key].name
   tags = local.tags
 }
 
@@ -69,18 +79,19 @@ locals {
 resource "aws_instance" "vantage" {
   # checkov:skip=CKV_AWS_88: they dial out, and nothing comes in; `public_address = false` where the subnet has a NAT
   # checkov:skip=CKV_AWS_126: it costs; `detailed_monitoring` for whoever wants it
+  # checkov:skip=CKV_AWS_135: all are but T2, which cannot be (local.ebs_optimized)
   for_each = local.agents
 
   ami                                  = var.ami
   instance_type                        = var.instance_type
   subnet_id                            = var.subnet_id
   vpc_security_group_ids               = [aws_security_group.outbound_only.id]
-  iam_instance_profile                 = aws_iam_instance_profile.vantage.name
+  iam_instance_profile                 = aws_iam_instance_profile.vantage[each.key].name
   associate_public_ip_address          = var.public_address
   instance_initiated_shutdown_behavior = "stop"
   user_data_replace_on_change          = true
   monitoring                           = var.detailed_monitoring
-  ebs_optimized                        = true
+  ebs_optimized                        = local.ebs_optimized
   tags                                 = merge(local.tags, { Name = "whostalled ${each.key}" })
   volume_tags                          = local.tags
 
@@ -115,4 +126,7 @@ resource "aws_instance" "vantage" {
     url       = var.program_url
     sha256    = var.program_sha256
   })
+
+  # It asks for its credential at once, by that way out.
+  depends_on = [aws_iam_role_policy.credential, aws_vpc_security_group_egress_rule.out]
 }

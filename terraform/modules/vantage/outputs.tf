@@ -3,7 +3,7 @@ output "instance_ids" {
   value       = { for name, instance in aws_instance.vantage : name => instance.id }
 }
 
-output "instance_profile" {
-  description = "The instance profile."
-  value       = aws_iam_instance_profile.vantage.name
+output "instance_profiles" {
+  description = "Instance profiles by the names of their agents."
+  value       = { for name, profile in aws_iam_instance_profile.vantage : name => profile.name }
 }

@@ -2,21 +2,25 @@ variable "name" {
   description = "Prefix of what is made."
   type        = string
   default     = "whostalled"
+  validation {
+    condition     = length(var.name) <= 16
+    error_message = "At most 16 characters: the name of a role has 64."
+  }
 }
 
 variable "names" {
   description = "A vantage of each name: the name in its certificate (dist/nats/certify FOLDER agent NAME)."
   type        = set(string)
   validation {
-    condition     = alltrue([for name in var.names : can(regex("^[A-Za-z0-9-]{1,63}$", name))])
-    error_message = "Names of agents: letters, digits and `-`."
+    condition     = alltrue([for name in var.names : can(regex("^[A-Za-z0-9-]{1,39}$", name))])
+    error_message = "Names of agents: letters, digits and `-`, at most 39 of them: each names a role."
   }
 }
 
 variable "parameter_prefix" {
-  description = "SSM parameters PREFIX/NAME (SecureString) hold each agent's certificate and key, PEM; put there by you, not by Terraform, whose state would have them."
+  description = "SSM parameters PREFIX/NAME (SecureString) hold each agent's certificate and key, PEM; put there by you, not by Terraform, whose state would have them. Another prefix than that of vantages that are brought up."
   type        = string
-  default     = "/whostalled/agents"
+  default     = "/whostalled/standing"
   validation {
     condition     = startswith(var.parameter_prefix, "/")
     error_message = "A path begins with `/`."

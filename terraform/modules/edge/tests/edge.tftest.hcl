@@ -21,6 +21,17 @@ run "edge" {
     error_message = "HTTPS alone comes in"
   }
   assert {
+    condition = jsondecode(aws_iam_role_policy.credential.policy).Statement == [{
+      Effect = "Allow"
+      Action = ["ssm:GetParameter"]
+      Resource = [
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/whostalled/edges/edge-1/agent",
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/whostalled/edges/edge-1/certificate",
+      ]
+    }]
+    error_message = "the role reads what is this edge's and nothing else"
+  }
+  assert {
     condition     = output.recorder == "fleet:edge-1"
     error_message = "the recorder is asked through its agent"
   }

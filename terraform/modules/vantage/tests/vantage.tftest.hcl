@@ -35,8 +35,20 @@ run "burstable" {
     error_message = "the credential comes from SSM"
   }
   assert {
-    condition     = strcontains(aws_iam_role_policy.credential.policy, "parameter/whostalled/agents/a") && !strcontains(aws_iam_role_policy.credential.policy, "*")
-    error_message = "the role reads these credentials and nothing else"
+    condition = alltrue([for name, policy in aws_iam_role_policy.credential : jsondecode(policy.policy).Statement == [{
+      Effect   = "Allow"
+      Action   = ["ssm:GetParameter"]
+      Resource = ["arn:aws:ssm:eu-central-1:123456789012:parameter/whostalled/standing/${name}"]
+    }]])
+    error_message = "each role reads its own credential and nothing else"
+  }
+  assert {
+    condition     = alltrue([for name, i in aws_instance.vantage : i.iam_instance_profile == "whostalled-vantage-${name}"])
+    error_message = "each vantage has its own role"
+  }
+  assert {
+    condition     = alltrue([for i in aws_instance.vantage : i.ebs_optimized == false])
+    error_message = "EC2 refuses a T2 that is to be EBS-optimised"
   }
 }
 
@@ -49,12 +61,24 @@ run "not_burstable" {
     condition     = alltrue([for i in aws_instance.vantage : length(i.credit_specification) == 0])
     error_message = "EC2 refuses credits for other types"
   }
+  assert {
+    condition     = alltrue([for i in aws_instance.vantage : i.ebs_optimized])
+    error_message = "EBS-optimised where it can be"
+  }
 }
 
 run "a_name_that_is_none" {
   command = plan
   variables {
     names = ["a b"]
+  }
+  expect_failures = [var.names]
+}
+
+run "a_name_that_is_too_long_for_a_role" {
+  command = plan
+  variables {
+    names = ["a123456789012345678901234567890123456789"]
   }
   expect_failures = [var.names]
 }
