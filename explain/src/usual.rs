@@ -6,6 +6,7 @@
 //! after the other.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use analysis::clock::Span;
 use analysis::judging::ledger::{Baseline, Ledger, Normal, Owner, Phase, Worked};
@@ -27,7 +28,7 @@ pub enum Edge {
     /// One observer stands at it.
     Observed(usize),
     /// Clients ask them for this name.
-    Named(Box<str>),
+    Named(Arc<str>),
     /// Nothing: it is alone.
     Address(IpAddr),
 }
@@ -200,7 +201,8 @@ fn who(between: &Between, worked: Worked) -> Who {
 
 /// The middle one of a handshake's own round trips, of those in which nothing was sent twice.
 fn middle(ledger: &Ledger) -> Option<Span> {
-    let lost = |phase| ledger.entries.iter().any(|e| e.phase == phase && e.owner == Owner::Loss);
+    let any_lost = ledger.entries.iter().any(|e| e.owner == Owner::Loss);
+    let lost = |phase| any_lost && ledger.entries.iter().any(|e| e.phase == phase && e.owner == Owner::Loss);
     let plain = ledger.entries.iter().filter(|e| e.round_trip && !e.extra_round && !e.filled_in && !lost(e.phase));
     let mut spans: SmallVec<[Span; 6]> = plain.map(|e| e.span).collect();
     spans.sort_unstable();

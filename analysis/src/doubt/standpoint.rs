@@ -63,9 +63,10 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
 pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let [client, server] = [view.endpoints.client.ip(), view.endpoints.server.ip()];
     let at_once = |leg: Option<Span>| leg.is_some_and(|leg| leg < LEAST_DIFFERENCE);
+    let legs = legs(view);
     if client == server
         || client.is_loopback() && server.is_loopback()
-        || at_once(legs(view).client) && at_once(legs(view).server) && view.grain() < LEAST_DIFFERENCE
+        || at_once(legs.client) && at_once(legs.server) && view.grain() < LEAST_DIFFERENCE
     {
         return Standpoint::Both;
     }
@@ -75,7 +76,7 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
         [Some(false), Some(false)] => Standpoint::Between,
         _ => Standpoint::Unknown,
     };
-    let Legs { client: Some(client), server: Some(server) } = legs(view) else { return by_ttl };
+    let Legs { client: Some(client), server: Some(server) } = legs else { return by_ttl };
     let (near, far) = (client.min(server), client.max(server));
     let by_legs = match () {
         () if far - near < LEAST_DIFFERENCE => Standpoint::Unknown,

@@ -180,6 +180,11 @@ impl Ledger {
     /// than usual they took: then every one did, whatever the ends were doing.
     pub fn even_rounds(&self) -> Option<[Span; 2]> {
         let rounds = || self.entries.iter().filter(|e| e.round_trip && e.owner == Owner::Path && !e.filled_in);
+        let least = rounds().map(Entry::excess).min()?;
+        let noise = rounds().map(|e| e.spread.percent(policy::DETOUR_SPREADS)).max()?.max(policy::LEAST_DETOUR);
+        if least < noise || rounds().nth(1).is_none() {
+            return None;
+        }
         // What else of the same exchange may have been the path's.
         let may_be_path = |e: &&Entry| match e.owner {
             Owner::Path => !e.round_trip,
@@ -188,9 +193,7 @@ impl Ledger {
         let beside =
             |phase| self.entries.iter().filter(|e| e.phase == phase).filter(may_be_path).map(Entry::excess).sum::<Span>();
         let most = rounds().map(|e| e.excess() + beside(e.phase)).max()?;
-        let least = rounds().map(Entry::excess).min()?;
-        let noise = rounds().map(|e| e.spread.percent(policy::DETOUR_SPREADS)).max()?.max(policy::LEAST_DETOUR);
-        let even = rounds().count() > 1 && least >= noise && least >= most.percent(policy::DETOUR_EVEN);
+        let even = least >= most.percent(policy::DETOUR_EVEN);
         let spans = || rounds().map(|e| e.span);
         spans().min().zip(spans().max()).filter(|_| even).map(|(least, most)| [least, most])
     }

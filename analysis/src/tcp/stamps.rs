@@ -27,9 +27,10 @@ impl Stamps {
 
     /// As most pauses in this view show: a clock that is set spoils one. Of ticks that fit as many, today's; else that which is less off.
     pub fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
-        let stamped = || view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
         let pauses = || {
-            let pairs = stamped().zip(stamped().skip(1));
+            let mut last = None;
+            let stamped = view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
+            let pairs = stamped.filter_map(move |now| last.replace(now).map(|last| (last, now)));
             pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y))).filter(|(pause, _)| *pause >= LONG)
         };
         // None fits more than one that fits all.

@@ -120,7 +120,7 @@ pub(super) const ALL: &[Mutation] = &[
         "if most >= floor || protocol.is_empty() { &others } else { &protocol }",
         "if protocol.is_empty() { &others } else { &protocol }",
     ),
-    mutation("one round trip is a detour", LEDGER, "let even = rounds().count() > 1 && least", "let even = least"),
+    mutation("one round trip is a detour", LEDGER, "least < noise || rounds().nth(1).is_none()", "least < noise"),
     mutation(
         "a round with a repetition is a clean one",
         LEDGER,

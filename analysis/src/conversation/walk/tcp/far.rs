@@ -54,16 +54,19 @@ pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
         }
         left[i].at = left[i].at.max(came.min(event.at()));
     }
-    let came: Vec<Option<(i64, Known)>> = (0..near.events.len())
-        .map(|i| deliveries.iter().find(|d| d.copy == i).map(|delivery| arrival(near, delivery, &left, round_trip)))
-        .collect();
+    let mut came: Vec<Option<(i64, Known)>> = vec![None; near.events.len()];
+    for delivery in &deliveries {
+        // Of several that it may have come for, the first answer tells when.
+        if came[delivery.copy].is_none() {
+            came[delivery.copy] = Some(arrival(near, delivery, &left, round_trip));
+        }
+    }
     // What left before something came no later than that.
     let mut soonest_behind = vec![i64::MAX; came.len() + 1];
     for i in (0..came.len()).rev() {
         soonest_behind[i] = soonest_behind[i + 1].min(came[i].map_or(i64::MAX, |(at, _)| at));
     }
     let mut events = Vec::with_capacity(near.events.len());
-    let mut places = Vec::with_capacity(near.events.len());
     for (i, event) in near.events.iter().enumerate() {
         let (at, known) = match event.seen.from == end {
             true => (left[i].at, left[i].known),
@@ -84,7 +87,6 @@ pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
         };
         let mut seen = event.seen;
         seen.at = Instant::from_nanos(at);
-        places.push(i);
         events.push(Event { other: Some(i as u32), ..Event::new(seen, known) });
     }
     let tape = Tape::of(end, events, near.sacks().to_vec(), near.scales(), near.mss());
@@ -147,16 +149,25 @@ struct Delivery {
 /// Which copies of our own came, by what the far end acknowledges.
 fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
-    let mut found = Vec::new();
+    let (any_sack, any_twice) = (near.any_sack(), near.events.iter().any(|e| e.seen.from == near.end && e.range().0 < e.before));
+    let mut found = Vec::with_capacity(near.events.len());
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
         let (start, end) = near.events[i].range();
-        let delivery = |byte: i64| {
+        let answer = |byte: i64| {
             let covers = |a: &usize| {
                 let seen = &near.events[*a].seen;
                 seen.ack().is_some_and(|ack| ack > byte)
-                    || near.sack(*a).iter().any(|(left, right)| *left <= byte && byte < *right)
+                    || any_sack && near.sack(*a).iter().any(|(left, right)| *left <= byte && byte < *right)
             };
-            let answer = (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers)?;
+            (i + 1..near.events.len()).filter(|a| !near.is_own(*a)).find(covers)
+        };
+        if !any_twice {
+            // Nothing was sent twice: what came is what was sent.
+            found.extend(answer(end - 1).map(|answer| Delivery { copy: i, answer }));
+            continue;
+        }
+        let delivery = |byte: i64| {
+            let answer = answer(byte)?;
             let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
             Some(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer })
         };

@@ -139,8 +139,9 @@ impl Tape {
         // What lies behind a hole may have: of that nothing is acknowledged.
         let lacked = |p: &Seen<D>, ack| !p.is_empty() && p.start() <= ack && p.end() > ack;
         let came = |i: usize, p: &Seen<D>| had.is_none_or(|(fin, ack)| i > fin || p.from == end || !lacked(p, ack));
-        let events = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p));
-        let events = events.map(|(_, p)| Event::new(p.on_clock_of(), Known::Captured)).collect();
+        let there = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p));
+        let mut events = Vec::with_capacity(view.packets.len());
+        events.extend(there.map(|(_, p)| Event::new(p.on_clock_of(), Known::Captured)));
         let scales = [Side::Client, Side::Server].map(|side| view.window_scale(side));
         Self::of(end, events, view.sacks().to_vec(), scales, view.mss())
     }
