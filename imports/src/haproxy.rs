@@ -70,8 +70,10 @@ pub(crate) enum Steps<'a> {
 /// Takes a line apart; absent if it is none of HAProxy's.
 pub(crate) fn line(text: &str) -> Option<Line<'_>> {
     let found = PATTERNS.line.captures(text)?;
-    let part = |name: &str| found.name(name).map(|part| part.as_str());
-    Some(Line { client: client(part("client")?), time: part("time")?, rest: part("rest")? })
+    let (end, time, rest) = (found.name("client")?, found.name("time")?.as_str(), found.name("rest")?.as_str());
+    // nginx writes whole seconds, and may write them behind any address.
+    let is_haproxys = end.start() == 0 || time.contains('.') || PATTERNS.served.is_match(rest);
+    is_haproxys.then(|| Line { client: client(end.as_str()), time, rest })
 }
 
 /// The last part is the port, also of an address that would be whole with it.

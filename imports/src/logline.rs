@@ -153,9 +153,9 @@ fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unr
     Ok(ParsedLine { took, every: line.every && took == line.took, ..line })
 }
 
-/// The JSON object in a line, unless it is empty, or within quotation marks: what stands in those may be a client's.
+/// The JSON object in a line, unless it is empty, or stands where a client's words do.
 pub(crate) fn object(line: &str) -> Option<Value> {
-    let at = line.find('{').filter(|at| !own::is_quoted(line, *at))?;
+    let at = line.find('{').filter(|at| !own::is_others(line, *at))?;
     let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Value>().next().and_then(Result::ok);
     // nginx without `escape=json` writes `\x22`, which is no JSON.
     let object = first(&line[at..]).or_else(|| first(&line[at..].replace("\\x", "\\u00")).filter(|_| line.contains("\\x")));

@@ -62,6 +62,18 @@ fn what_a_client_writes_into_a_line_says_nothing() {
             "every",
         ),
         (
+            r#"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 "GET / HTTP/1.1" 0/0000000000000000/0/0/0 x Th=9000 y/TLSv1.3/TLS_AES_128_GCM_SHA256"#,
+            "every",
+        ),
+        ("198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 GET /a;th=9000", "every"),
+        ("198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s 3/0/0/7/900 200 99 /a;th=9000", "every"),
+        (
+            r#"198.51.100.4:5001 - - [26/Nov/2026:12:00:00 +0000] "POST / HTTP/1.1" 200 5 {"client":"203.0.113.9:4444","handshake_ms":9000}"#,
+            "every",
+        ),
+        (r#"status: 200 ua: "203.0.113.9:4444""#, "unread"),
+        (r#"status=200 user_agent="203.0.113.9:4444""#, "unread"),
+        (
             r#"unix:1 [26/Nov/2026:12:00:00.101] fe~ be/s Th=512 3/0/0/7/900 200 99 - - ---- 2/2/0/0/0 0/0 {203.0.113.9:4444} "GET / HTTP/1.1""#,
             "unread",
         ),
@@ -223,7 +235,12 @@ fn haproxys_lines_are_known_behind_whatever_stands_before_them() {
     ] {
         hold(&[(&format!("{before}{tcp}"), "every"), (&format!("{before}{th}"), "640")]);
     }
-    hold(&[("[pod/edge-0/edge] 198.51.100.4:5001 was slow", "named"), ("<6>198.51.100.4:5001 handshake=0.512", "512")]);
+    hold(&[
+        ("[pod/edge-0/edge] 198.51.100.4:5001 was slow", "named"),
+        ("<6>198.51.100.4:5001 handshake=0.512", "512"),
+        ("198.51.100.4 by 10.0.0.9:8080 [26/Nov/2026:12:00:00 +0000] handshake=0.512", "unread"),
+        ("2026-11-26T12:00:00Z 10.0.0.9:443 was slow", "unread"),
+    ]);
 }
 
 #[test]
@@ -278,6 +295,8 @@ fn lines_of_every_connection_or_request_are_no_triggers() {
         (r#"{"ci":"198.51.100.4","cp":5001,"ft":"fe~","ST":200,"B":99,"Tt":12,"HM":"GET"}"#, "every"),
         (r#"{"clientip":"198.51.100.4","client_port":5001,"verb":"GET","response":"200"}"#, "every"),
         (r#"level=debug msg="choosing certificate" remote=198.51.100.4:5001"#, "every"),
+        (r#"{"s":"I","msg":"Connection ended","attr":{"remote":"198.51.100.4:5001"}}"#, "every"),
+        ("WARN slow handshake client=198.51.100.4:5001 GET /x", "named"),
         (r#"{"level":"warn","msg":"client is late","remote":"198.51.100.4:5001"}"#, "named"),
         (r#"{"level":"debug","msg":"slow client","remote":"198.51.100.4:5001"}"#, "named"),
         // Th is 0 for the later requests of a connection.
@@ -292,4 +311,54 @@ fn lines_of_every_connection_or_request_are_no_triggers() {
             "every",
         ),
     ]);
+}
+
+#[test]
+fn names_by_hand_are_read_in_quotation_marks_too() {
+    let fields = Fields { client: Some("c".into()), duration: Some("t".into()), own: true, ..Fields::default() };
+    for line in
+        [r#"c="198.51.100.4:5001" t="0.512" ua="x""#, r#"{"c":"198.51.100.4:5001","t":0.512}"#, "c=198.51.100.4:5001 t=512ms"]
+    {
+        let said = read(line, &fields).map(|said| (said.client.to_string(), said.took.map(|took| took.as_millis())));
+        assert_eq!(said, Ok((CLIENT.to_owned(), Some(512))), "{line}");
+    }
+}
+
+#[test]
+fn a_long_line_costs_no_more_than_its_length() {
+    let took = |line: &str| {
+        let began = std::time::Instant::now();
+        let _ = read(line, &Fields::default());
+        began.elapsed()
+    };
+    for piece in [
+        " 'x",
+        " \"x",
+        "\\\"",
+        " {",
+        " {}",
+        "{\"",
+        " a=",
+        " a: b=",
+        " 198.51.100.4:5001",
+        " to 198.51.100.4:5001",
+        " GET /",
+        " read tcp a->",
+        "/x/y/",
+        " x:1 [26/Nov/2026:12:00:00.101]",
+        "handshake ",
+        " 1/1",
+        "://",
+        ": ",
+        "\ta:",
+        "[[",
+        "ü'",
+    ] {
+        let [short, long] = [1 << 10, 1 << 14].map(|len| {
+            let line = piece.repeat(len / piece.len());
+            took(&line).min(took(&line))
+        });
+        // 16 times as long; quadratic work would take 256 times.
+        assert!(long < short * 100 + std::time::Duration::from_millis(100), "{piece:?}: {short:?}, {long:?}");
+    }
 }

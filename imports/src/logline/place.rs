@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::own::name_before;
 use super::roles::{Role, role};
 use super::{Unread, WELL_KNOWN, endpoint};
 
@@ -29,8 +30,6 @@ struct Patterns {
     from: Regex,
     /// What stands before the client's.
     client: Regex,
-    /// A name whose value the address is.
-    name: Regex,
     /// Go's two ends of a connection, its own to the left.
     go: Regex,
     /// Only who connects himself is refused, or finds no way.
@@ -53,7 +52,6 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     answered: Regex::new(r"(?i)\b(?:response|reply|answer)\b[^,;]{0,24}\bfrom\s+$").unwrap(),
     from: Regex::new(r#"(?i)(?:\b(?:from|client|peer|remote|src|source)(?: (?:address|addr|ip))?\s*[=:]?\s*["'(/]?|<-\s*)$"#).unwrap(),
     client: Regex::new(r#"(?i)\bclient(?: (?:address|addr|ip))?\s*[=:]?\s*["'(/]?$"#).unwrap(),
-    name: Regex::new(r#"([A-Za-z][\w.@-]{0,60})=["']?$"#).unwrap(),
     go: Regex::new(r"\b(?<did>[a-z]+) (?:tcp|udp)[46]? (?<own>\S+?)->(?<peer>\S+?)(?::?\s|:?$)").unwrap(),
     connects: Regex::new(
         r"(?i)\bdial(?:ing|ed)?\b|\bconnection refused\b|\bno route to host\b|\bunreachable\b|\bE(?:CONNREFUSED|HOSTUNREACH|NETUNREACH)\b|\bconnect E[A-Z]+\b|\bunhealthy\b|\bhealth[ _-]?checks?\b|\bproxy error\b",
@@ -73,6 +71,7 @@ pub(super) fn by_place(body: &str) -> Result<SocketAddr, Unread> {
     if let Some(found) = patterns.go.captures(body) {
         return of_go(body, &found);
     }
+    // With whether it stands at the beginning.
     let mut first: Option<(SocketAddr, bool)> = None;
     let mut several = false;
     for (n, found) in patterns.address.find_iter(body).enumerate() {
@@ -84,7 +83,8 @@ pub(super) fn by_place(body: &str) -> Result<SocketAddr, Unread> {
         let before = behind(body, begin);
         let text = text.trim_end_matches('.');
         let end = endpoint(text);
-        let named = patterns.name.captures(before).is_some_and(|name| !matches!(role(&name[1]), Role::Address(_)));
+        let is_clients = |name: &str| name.eq_ignore_ascii_case("from") || matches!(role(name), Role::Address(_));
+        let named = name_of(before).is_some_and(|name| !is_clients(name));
         if named || patterns.other.is_match(before) || patterns.answered.is_match(before) {
             others.push(end.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))));
             continue;
@@ -107,12 +107,21 @@ pub(super) fn by_place(body: &str) -> Result<SocketAddr, Unread> {
         Some(_) if several => Err(Unread::Several),
         Some((end, at_beginning)) => {
             let others = others.contains(&end)
+                || end.port() < WELL_KNOWN
                 || patterns.connects.is_match(body)
-                || (!at_beginning && (end.port() < WELL_KNOWN || patterns.outward.is_match(body)));
+                || (!at_beginning && patterns.outward.is_match(body));
             if others { Err(Unread::OtherEnd) } else { Ok(end) }
         }
         None if others.is_empty() => Err(Unread::NoAddress),
         None => Err(Unread::OtherEnd),
+    }
+}
+
+/// The name whose value an address is: `name=ADDRESS`, `name="ADDRESS"`, `name: "ADDRESS"`; not the program's of `program: ADDRESS`.
+fn name_of(before: &str) -> Option<&str> {
+    match before.strip_suffix(['"', '\'']) {
+        Some(before) => name_before(before),
+        None => name_before(before).filter(|_| before.ends_with('=')),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::named::{Named, Took, duration};
-use super::own::own;
+use super::own::{About, own};
 use super::place::by_place;
 use super::roles::{Unit, is_anothers};
 use super::{Fields, ParsedLine, Unread, endpoint};
@@ -98,7 +98,7 @@ pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
     }
     // The whole line is tried last: its words may only look like a head.
     for body in bodies.into_iter().rev() {
-        match any(body, fields, own.of_request) {
+        match any(body, fields, own.about) {
             Err(Unread::NoAddress) => {}
             said => return said,
         }
@@ -170,9 +170,14 @@ pub(super) fn is_zero(took: Option<Duration>) -> bool {
 }
 
 /// A line of no format that we know.
-fn any(body: &str, fields: &Fields, of_request: bool) -> Result<ParsedLine, Unread> {
+fn any(body: &str, fields: &Fields, about: About) -> Result<ParsedLine, Unread> {
     let named = pairs(body);
-    let usual = || of_request || is_everyday(body) || named.is_of_every_request();
+    let of_request = || match about {
+        About::Request => true,
+        About::Words => !is_trouble(body),
+        About::Other => false,
+    };
+    let usual = || of_request() || is_everyday(body) || named.is_of_every_request();
     let every = |took: Option<_>| !fields.own && (is_zero(took) || took.is_none() && usual());
     match named.read(fields) {
         Ok(said) => {
