@@ -71,6 +71,15 @@ fn what_a_client_writes_into_a_line_says_nothing() {
             r#"198.51.100.4:5001 - - [26/Nov/2026:12:00:00 +0000] "POST / HTTP/1.1" 200 5 {"client":"203.0.113.9:4444","handshake_ms":9000}"#,
             "every",
         ),
+        (r#"{"ClientAddr":"198.51.100.4:5001","RequestMethod":"GET","request_X-Handshake-Ms":"9000"}"#, "every"),
+        (r#"{"ClientAddr":"198.51.100.4:5001","RequestMethod":"GET","request_Tls-Handshake-Ms":"9000"}"#, "every"),
+        (r#"{"remote_addr":"198.51.100.4","remote_port":"5001","status":"200","http_handshake_ms":"9000"}"#, "every"),
+        (
+            r#"{"remote_addr":"198.51.100.4","remote_port":"5001","status":"200","arg_handshake":"9000","cookie_handshake":"9000"}"#,
+            "every",
+        ),
+        (r#"{"remote_addr":"198.51.100.4","status":"200","http_client_ip":"203.0.113.9:4444"}"#, "unread"),
+        (r#"{"ClientHost":"198.51.100.4","RequestMethod":"GET","request_Client-Ip":"203.0.113.9:4444"}"#, "unread"),
         (r#"status: 200 ua: "203.0.113.9:4444""#, "unread"),
         (r#"status=200 user_agent="203.0.113.9:4444""#, "unread"),
         (
@@ -100,9 +109,18 @@ fn the_end_that_was_connected_to_is_not_the_clients() {
         ("Error: connect ECONNREFUSED 10.0.0.9:8080", "unread"),
         ("Error: connect ETIMEDOUT 10.0.0.9:8443", "unread"),
         ("edge: 10.0.0.9:8080: No route to host", "unread"),
+        ("io.netty.channel.ConnectTimeoutException: connection timed out: /10.0.0.9:8080", "unread"),
+        ("error trying to connect: tcp connect error: 10.0.0.9:8080", "unread"),
+        (r#"{"level":"error","msg":"dial failed","remote":"10.0.0.9:8080"}"#, "unread"),
+        (r#"{"level":"error","msg":"giving up","peer":"10.0.0.9:8080","error":"connect: connection refused"}"#, "unread"),
+        (r#"level=error msg="connect: no route to host" peer=10.0.0.9:8080"#, "unread"),
+        (r#"{"client":"198.51.100.4:5001","msg":"slow handshake","error":"connect: connection refused"}"#, "named"),
         ("WARN upstream app timed out, 10.0.0.9:8080 took 512 ms", "unread"),
         ("slow: forwarding to 10.0.0.9:8080, peer (10.0.0.9:8080)", "unread"),
         ("198.51.100.4:5001 slow, upstream app down", "named"),
+        ("edge[7]: 198.51.100.4:5001 slow, upstream app down", "named"),
+        ("nginx-proxy: 198.51.100.4:5001 slow", "named"),
+        ("WARN upstream timed out: 10.0.0.9:8080", "unread"),
         ("connect to upstream refused for client 198.51.100.4:5001", "named"),
     ]);
 }
@@ -361,4 +379,16 @@ fn a_long_line_costs_no_more_than_its_length() {
         // 16 times as long; quadratic work would take 256 times.
         assert!(long < short * 100 + std::time::Duration::from_millis(100), "{piece:?}: {short:?}, {long:?}");
     }
+}
+
+#[test]
+fn the_end_before_a_header_was_believed_is_the_connections_own() {
+    hold(&[
+        (r#"{"remote_addr":"203.0.113.9","remote_port":"1234","realip_remote_addr":"198.51.100.4","status":200}"#, "unread"),
+        (r#"{"remote_addr":"198.51.100.4","remote_port":"5001","realip_remote_addr":"198.51.100.4","status":200}"#, "every"),
+        (
+            r#"{"downstream_remote_address":"203.0.113.9:4444","downstream_direct_remote_address":"198.51.100.4:0","response_code":200}"#,
+            "unread",
+        ),
+    ]);
 }

@@ -87,7 +87,10 @@ pub(super) fn read(place: Place, field: &Field<'_>) -> Option<Result<Request, Re
     let mut request = edge(place, source, trace, EnumSet::empty());
     let first = |names: &[&str]| names.iter().find_map(|name| field(name));
     let end = |(address, port): &(&str, &str)| {
-        let address = field(address)?;
+        let (direct, address) = (*address == "realip_remote_addr", field(address)?);
+        if direct && field("remote_addr").as_ref() == Some(&address) {
+            return None; // no header was believed: the other name has the port, too
+        }
         let alone = || Some(End { ip: Some(logline::ip(&address)?), port: field(port).and_then(|port| port.parse().ok()) });
         endpoint(&address).map(connected).or_else(alone)
     };

@@ -180,6 +180,10 @@ fn the_key_is_the_connections_own_end() {
             r#"{"remote_addr":"203.0.113.9","remote_port":"1234","realip_remote_addr":"198.51.100.4","request_time":"0.900"}"#,
             None,
         ),
+        (
+            r#"{"remote_addr":"198.51.100.4","remote_port":"5001","realip_remote_addr":"198.51.100.4","request_time":"0.900"}"#,
+            own.clone(),
+        ),
         (r#"{"remote_addr":"198.51.100.4","remote_port":"5001","client_port":"9","request_time":"0.900"}"#, own),
     ] {
         assert_eq!(key(text), meant, "{text}");

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::roles::{Client, LEAST, Role, Unit, role, words};
+use super::place::tells_of_connecting;
+use super::roles::{CLIENT, Client, LEAST, Role, Unit, role, words};
 use super::text::{is_everyday, is_trouble, is_zero};
 use super::{Fields, KEPT, ParsedLine, Unread, WELL_KNOWN, endpoint, ip};
 
@@ -64,7 +65,12 @@ impl Named {
 
     /// What the line says.
     pub fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
-        let (client, _) = self.client(fields)?;
+        let (client, rank) = self.client(fields)?;
+        let words = || KEPT.iter().chain(&["error", "err", "exception"]).filter_map(|name| self.get(name));
+        // A peer, or a remote end, is also whoever one connects to.
+        if rank != CLIENT && !self.is_of_every_request() && words().any(tells_of_connecting) {
+            return Err(Unread::OtherEnd);
+        }
         let took = self.took(fields)?;
         let later = self.is_later() || is_zero(took);
         let every = !fields.own && (later || took.is_none() && self.is_of_every_request());
@@ -79,7 +85,7 @@ impl Named {
     /// The client's end, and how sure its name is ([`Client::rank`]).
     fn client(&self, fields: &Fields) -> Result<(SocketAddr, u8), Unread> {
         if let Some(client) = self.named_by_hand(fields) {
-            return client.map(|client| (client, 0));
+            return client.map(|client| (client, CLIENT));
         }
         let mut addresses: Vec<(Client, &str)> = Vec::new();
         let mut ports: Vec<(Client, u16)> = Vec::new();
@@ -102,6 +108,13 @@ impl Named {
             // What Envoy takes from a header has port 0.
             (end.port() > 0 && !end.ip().is_unspecified() && !of_listener).then_some((end, client.rank))
         });
+        // A header's end has taken the place of the connection's own, whose port is not there.
+        let direct = ends.first().filter(|(client, _)| client.rank == 0).map(|(_, end)| end.ip());
+        if let Some((client, _)) = whole
+            && direct.is_some_and(|direct| direct != client.ip())
+        {
+            return Err(Unread::NoPort);
+        }
         if let Some(client) = whole {
             return Ok(client);
         }
@@ -217,6 +230,15 @@ fn flatten(json: &Value, name: String, deeper: usize, into: &mut Vec<Field>) {
 enum End {
     Whole(SocketAddr),
     Address(IpAddr),
+}
+
+impl End {
+    fn ip(&self) -> IpAddr {
+        match self {
+            End::Whole(end) => end.ip(),
+            End::Address(ip) => *ip,
+        }
+    }
 }
 
 /// `192.0.2.7:5`, `192.0.2.7`; also as Java (`/192.0.2.7:5`), gRPC (`ipv4:192.0.2.7:5`) and others (`tcp://192.0.2.7:5`) write it.

@@ -54,22 +54,27 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     client: Regex::new(r#"(?i)\bclient(?: (?:address|addr|ip))?\s*[=:]?\s*["'(/]?$"#).unwrap(),
     go: Regex::new(r"\b(?<did>[a-z]+) (?:tcp|udp)[46]? (?<own>\S+?)->(?<peer>\S+?)(?::?\s|:?$)").unwrap(),
     connects: Regex::new(
-        r"(?i)\bdial(?:ing|ed)?\b|\bconnection refused\b|\bno route to host\b|\bunreachable\b|\bE(?:CONNREFUSED|HOSTUNREACH|NETUNREACH)\b|\bconnect E[A-Z]+\b|\bunhealthy\b|\bhealth[ _-]?checks?\b|\bproxy error\b",
+        r"(?i)\bdial(?:ing|ed)?\b|\bconnection refused\b|\bno route to host\b|\bunreachable\b|\bE(?:CONNREFUSED|HOSTUNREACH|NETUNREACH)\b|\bconnect E[A-Z]+\b|\bConnect(?:Timeout)?Exception\b|\btrying to connect\b|\bconnect (?:error|failed|timeout|timed out)\b|\bunhealthy\b|\bhealth[ _-]?checks?\b|\bproxy error\b",
     )
     .unwrap(),
     outward: Regex::new(
-        r"(?i)\bs_(?:connect|poll_wait)\b|\bconnect(?:ing|ion)? (?:to|attempt|error|failed|failure|timeout)\b|\bupstreams?\b|\bbackends?\b|\bprox(?:y|ied|ying)\b|\bforward(?:ed|ing)?\b",
+        r"(?i)\bs_(?:connect|poll_wait)\b|\bconnect(?:ing|ion)? (?:to|attempt|error|failed|failure|timeout)\b|\bupstreams?\b|\bbackends?\b|\bprox(?:ied|ying)\b|\bforward(?:ed|ing)?\b",
     )
     .unwrap(),
 }
 });
 
-/// The client's end.
-pub(super) fn by_place(body: &str) -> Result<SocketAddr, Unread> {
+/// Whether words tell that somebody tried to connect to an end.
+pub(super) fn tells_of_connecting(words: &str) -> bool {
+    PATTERNS.connects.is_match(words)
+}
+
+/// The client's end in the body of a line, of which what stands before may be its program's head, or say whose the end is.
+pub(super) fn by_place(line: &str, body: &str) -> Result<SocketAddr, Unread> {
     let patterns = &*PATTERNS;
     let mut others: Vec<SocketAddr> = Vec::new();
     if let Some(found) = patterns.go.captures(body) {
-        return of_go(body, &found);
+        return of_go(line, &found);
     }
     // With whether it stands at the beginning.
     let mut first: Option<(SocketAddr, bool)> = None;
@@ -108,8 +113,8 @@ pub(super) fn by_place(body: &str) -> Result<SocketAddr, Unread> {
         Some((end, at_beginning)) => {
             let others = others.contains(&end)
                 || end.port() < WELL_KNOWN
-                || patterns.connects.is_match(body)
-                || (!at_beginning && patterns.outward.is_match(body));
+                || tells_of_connecting(line)
+                || patterns.outward.is_match(if at_beginning { &line[..line.len() - body.len()] } else { line });
             if others { Err(Unread::OtherEnd) } else { Ok(end) }
         }
         None if others.is_empty() => Err(Unread::NoAddress),
@@ -126,9 +131,9 @@ fn name_of(before: &str) -> Option<&str> {
 }
 
 /// Of `read tcp OWN->PEER` the peer is a client only where the own end is one at which servers listen: otherwise Go may have dialled it.
-fn of_go(body: &str, found: &regex::Captures<'_>) -> Result<SocketAddr, Unread> {
+fn of_go(line: &str, found: &regex::Captures<'_>) -> Result<SocketAddr, Unread> {
     let (own, peer) = (endpoint(&found["own"]), endpoint(&found["peer"]));
-    let accepted = own.is_some_and(|own| listens(own.port())) && !PATTERNS.connects.is_match(body);
+    let accepted = own.is_some_and(|own| listens(own.port())) && !tells_of_connecting(line);
     peer.filter(|peer| accepted && !listens(peer.port())).ok_or(Unread::OtherEnd)
 }
 

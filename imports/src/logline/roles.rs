@@ -41,6 +41,8 @@ pub(super) enum Unit {
     Unsaid,
 }
 
+/// The rank of what can be the client only.
+pub(super) const CLIENT: u8 = 2;
 /// The rank of what may be another program's `source`.
 pub(super) const LEAST: u8 = 3;
 /// Words for the client, the connection's own end before what may be taken from headers, and before what may be another program's `source`.
@@ -48,7 +50,7 @@ const CLIENTS: [(&str, u8); 8] = [
     ("direct", 0),
     ("remote", 1),
     ("peer", 1),
-    ("client", 2),
+    ("client", CLIENT),
     ("src", LEAST),
     ("source", LEAST),
     ("orig", LEAST),
@@ -161,7 +163,14 @@ const EXCEPTIONS: [(&str, &[&str]); 4] = [
     ("log.source.ip", &["server", "addr"]),
 ];
 /// Words that make a handshake another's than the client's by TLS.
-const ANOTHERS: [&str; 22] = [
+const ANOTHERS: [&str; 29] = [
+    "x",
+    "arg",
+    "args",
+    "cookie",
+    "query",
+    "bc",
+    "be",
     "upstream",
     "backend",
     "origin",
@@ -197,6 +206,9 @@ const MILLIS: &str = "downstream_handshake_duration";
 
 /// What a name says.
 pub(super) fn role(name: &str) -> Role {
+    if is_header(name) {
+        return Role::Nothing;
+    }
     let words = words(name);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     if words.last().is_some_and(|word| word == "th") {
@@ -227,6 +239,12 @@ pub(super) fn role(name: &str) -> Role {
     let own = |word: &&String| !ADDRESSES.contains(&word.as_str()) && !PORTS.contains(&word.as_str());
     let client = Client { rank, stem: words.iter().filter(own).cloned().collect() };
     if is_port { Role::Port(client) } else { Role::Address(client) }
+}
+
+/// Whether a name is that of a header, which anybody may write: nginx's `$http_NAME`, Traefik's `request_NAME`.
+fn is_header(name: &str) -> bool {
+    let begins = |known: &str| name.get(..known.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(known));
+    begins("http_") || (begins("request_") || begins("req_")) && name.contains('-')
 }
 
 /// Whether a word says that a handshake is another's.

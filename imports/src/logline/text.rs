@@ -98,7 +98,7 @@ pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
     }
     // The whole line is tried last: its words may only look like a head.
     for body in bodies.into_iter().rev() {
-        match any(body, fields, own.about) {
+        match any(&own.text, body, fields, own.about) {
             Err(Unread::NoAddress) => {}
             said => return said,
         }
@@ -170,7 +170,7 @@ pub(super) fn is_zero(took: Option<Duration>) -> bool {
 }
 
 /// A line of no format that we know.
-fn any(body: &str, fields: &Fields, about: About) -> Result<ParsedLine, Unread> {
+fn any(line: &str, body: &str, fields: &Fields, about: About) -> Result<ParsedLine, Unread> {
     let named = pairs(body);
     let of_request = || match about {
         About::Request => true,
@@ -188,7 +188,7 @@ fn any(body: &str, fields: &Fields, about: About) -> Result<ParsedLine, Unread> 
         Err(why @ (Unread::NoPort | Unread::NoUnit)) => return Err(why),
         Err(_) => {}
     }
-    let client = by_place(body)?;
+    let client = by_place(line, body)?;
     let took = named_duration(body)?.or(named.took(fields)?);
     Ok(ParsedLine { client, took, every: every(took) })
 }
