@@ -130,6 +130,9 @@ fn within(line: &str, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread
 
 /// Named values, of which one may be the line of another program: whose sender the others then tell of.
 fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread> {
+    if named.is_named_by_hand(fields) {
+        return named.read(fields);
+    }
     let words = || KEPT.iter().filter_map(|name| named.get(name));
     let of_format = |words: &str| match object(words) {
         Some(_) if deeper > 0 => Some(within(words, fields, deeper - 1)),

@@ -258,6 +258,7 @@ fn haproxys_lines_are_known_behind_whatever_stands_before_them() {
         ("<6>198.51.100.4:5001 handshake=0.512", "512"),
         ("198.51.100.4 by 10.0.0.9:8080 [26/Nov/2026:12:00:00 +0000] handshake=0.512", "unread"),
         ("2026-11-26T12:00:00Z 10.0.0.9:443 was slow", "unread"),
+        ("[pod/edge-0/edge] 10.0.0.9:443 was slow", "unread"),
     ]);
 }
 
@@ -340,6 +341,26 @@ fn names_by_hand_are_read_in_quotation_marks_too() {
         let said = read(line, &fields).map(|said| (said.client.to_string(), said.took.map(|took| took.as_millis())));
         assert_eq!(said, Ok((CLIENT.to_owned(), Some(512))), "{line}");
     }
+}
+
+#[test]
+fn what_a_configuration_names_goes_before_a_line_that_is_kept() {
+    let fields = Fields { client: Some("peer".into()), own: true, ..Fields::default() };
+    let line = r#"{"peer":"198.51.100.4:5001","message":"203.0.113.9:4444 [26/Nov/2026:12:00:00.101] fe~ be/s Th=512 3/0/0/7/900 200 99"}"#;
+    assert_eq!(read(line, &fields).map(|said| said.client.to_string()).as_deref(), Ok(CLIENT));
+}
+
+#[test]
+fn a_client_alone_or_behind_its_program_may_have_any_port() {
+    for line in
+        ["192.0.2.7:77", "192.0.2.7:77 handshake=300ms", "haproxy[1]: 192.0.2.7:77 fe~ Th=300", "edge-1  | 192.0.2.7:77 was slow"]
+    {
+        let said = read(line, &Fields::default()).map(|said| said.client.to_string());
+        assert_eq!(said.as_deref(), Ok("192.0.2.7:77"), "{line}");
+    }
+    let entry =
+        whostalled_imports::logline::read_fields([("__CURSOR", "s=1;i=3"), ("MESSAGE", "192.0.2.7:77")], &Fields::default());
+    assert_eq!(entry.map(|said| said.client.to_string()).as_deref(), Ok("192.0.2.7:77"));
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Named {
         }
     }
 
+    /// Whether it has the client under the name that a configuration has for it.
+    pub fn is_named_by_hand(&self, fields: &Fields) -> bool {
+        self.named_by_hand(fields).is_some()
+    }
+
     /// The client as the configuration names its fields.
     fn named_by_hand(&self, fields: &Fields) -> Option<Result<SocketAddr, Unread>> {
         let value = end(self.get(fields.client.as_deref()?)?)?;

@@ -111,10 +111,13 @@ pub(super) fn by_place(line: &str, body: &str) -> Result<SocketAddr, Unread> {
     match first {
         Some(_) if several => Err(Unread::Several),
         Some((end, at_beginning)) => {
+            let head = line[..line.len() - body.len()].trim_end();
+            // Alone, or as what a program begins with: behind a time only, or a shipper's word, it may be a listener.
+            let begins = at_beginning && (head.is_empty() || head.ends_with([':', '|', '-', 'F', 'P']));
             let others = others.contains(&end)
-                || end.port() < WELL_KNOWN
+                || (!begins && end.port() < WELL_KNOWN)
                 || tells_of_connecting(line)
-                || patterns.outward.is_match(if at_beginning { &line[..line.len() - body.len()] } else { line });
+                || patterns.outward.is_match(if at_beginning { head } else { line });
             if others { Err(Unread::OtherEnd) } else { Ok(end) }
         }
         None if others.is_empty() => Err(Unread::NoAddress),
