@@ -111,6 +111,8 @@ fn the_end_that_was_connected_to_is_not_the_clients() {
         ("edge: 10.0.0.9:8080: No route to host", "unread"),
         ("io.netty.channel.ConnectTimeoutException: connection timed out: /10.0.0.9:8080", "unread"),
         ("error trying to connect: tcp connect error: 10.0.0.9:8080", "unread"),
+        ("redis connect failed peer=10.0.0.9:6379", "unread"),
+        ("WARN connect failed, trying again {remote=10.0.0.9:8080, attempt=2}", "unread"),
         (r#"{"level":"error","msg":"dial failed","remote":"10.0.0.9:8080"}"#, "unread"),
         (r#"{"level":"error","msg":"giving up","peer":"10.0.0.9:8080","error":"connect: connection refused"}"#, "unread"),
         (r#"level=error msg="connect: no route to host" peer=10.0.0.9:8080"#, "unread"),
@@ -217,6 +219,7 @@ fn only_the_clients_tls_handshake_is_a_time() {
         ("client=198.51.100.4:5001 status=200 upstream TLS handshake took 640 ms", "every"),
         ("client=198.51.100.4:5001 status=200 handshake with backend 10.0.0.9:443 took 640 ms", "every"),
         (r#"{"remote":"198.51.100.4:5001","edge":{"tlsHandshakeLatencyMs":640}}"#, "640"),
+        ("INFO {peer=198.51.100.4:5001, handshake_ms=640}", "640"),
     ]);
 }
 

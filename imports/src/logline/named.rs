@@ -65,16 +65,20 @@ impl Named {
 
     /// What the line says.
     pub fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
-        let (client, rank) = self.client(fields)?;
+        let (client, _) = self.client(fields)?;
         let words = || KEPT.iter().chain(&["error", "err", "exception"]).filter_map(|name| self.get(name));
-        // A peer, or a remote end, is also whoever one connects to.
-        if rank != CLIENT && !self.is_of_every_request() && words().any(tells_of_connecting) {
+        if self.may_be_connected_to(fields) && !self.is_of_every_request() && words().any(tells_of_connecting) {
             return Err(Unread::OtherEnd);
         }
         let took = self.took(fields)?;
         let later = self.is_later() || is_zero(took);
         let every = !fields.own && (later || took.is_none() && self.is_of_every_request());
         Ok(ParsedLine { client, took, every })
+    }
+
+    /// Whether its end has no name of a client's: a peer, or a remote end, is also whoever one connects to.
+    pub fn may_be_connected_to(&self, fields: &Fields) -> bool {
+        self.client(fields).is_ok_and(|(_, rank)| rank != CLIENT)
     }
 
     /// Whether the only end in it is perhaps that of whoever sent the line on: a collector notes it as the `source`.

@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::named::{Named, Took, duration};
 use super::own::{About, own};
-use super::place::by_place;
+use super::place::{by_place, tells_of_connecting};
 use super::roles::{Unit, is_anothers};
 use super::{Fields, ParsedLine, Unread, endpoint};
 use crate::haproxy;
@@ -62,7 +62,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     )
     .unwrap(),
     pair: Regex::new(
-        r#"(?:^|[\s,;(\[{|])([A-Za-z][\w.@-]{0,60})(?:\s?[=:]\s?)("[^"]*"|'[^']*'|\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s,;|)\]"'=]+)"#,
+        r#"(?:^|[\s,;(\[{|])([A-Za-z][\w.@-]{0,60})(?:\s?[=:]\s?)("[^"]*"|'[^']*'|\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s,;|)\]}"'=]+)"#,
     )
     .unwrap(),
     duration: Regex::new(
@@ -180,6 +180,7 @@ fn any(line: &str, body: &str, fields: &Fields, about: About) -> Result<ParsedLi
     let usual = || of_request() || is_everyday(body) || named.is_of_every_request();
     let every = |took: Option<_>| !fields.own && (is_zero(took) || took.is_none() && usual());
     match named.read(fields) {
+        Ok(_) if named.may_be_connected_to(fields) && !usual() && tells_of_connecting(line) => return Err(Unread::OtherEnd),
         Ok(said) => {
             let took = said.took.or(named_duration(body)?);
             return Ok(ParsedLine { took, every: every(took) || said.every && said.took == took, ..said });
