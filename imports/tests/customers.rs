@@ -211,10 +211,7 @@ fn albs_tell_of_requests_and_targets_and_their_connection_log_of_handshakes() {
         (Some(("192.0.2.7:40012".into(), None)), Some(200), Some("TLS 1.2"))
     );
     assert_eq!(first.when.map(|when| (when.text(), when.zone_known)), Some(("2026-11-26T12:00:00.273Z".into(), true)));
-    assert_eq!(
-        (first.host.as_deref(), first.port, first.path.as_deref()),
-        (Some("www.example.com"), Some(443), Some("/orders"))
-    );
+    assert_eq!((first.host.as_deref(), first.port, first.path.as_deref()), (Some("www.example.com"), Some(443), Some("/orders")));
     assert_eq!(edge(first), &EdgeTrace { own: ms(1.0), backend: ms(912.0), complete: true, ..EdgeTrace::default() });
     assert_eq!(edge(&found[1]).undivided, ms(640.0), "a body that the client may have been slow to send");
     assert_eq!(edge(&found[2]), &EdgeTrace::default(), "-1 is no time");
