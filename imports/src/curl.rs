@@ -87,8 +87,8 @@ pub(crate) fn read(from: impl Read, found: &mut Found<'_, '_>) {
             failed => {
                 // A brace of the page before; or a broken object; or the one that the file breaks off in.
                 let piece = &rest[..memchr::memchr(b'{', &rest[1..]).map_or(rest.len(), |next| next + 1)];
-                let curls =
-                    piece.starts_with(b"{\"") && NAMES.iter().any(|name| memchr::memmem::find(piece, name.as_bytes()).is_some());
+                let curls = piece[1..].trim_ascii_start().starts_with(b"\"")
+                    && NAMES.iter().any(|name| memchr::memmem::find(piece, name.as_bytes()).is_some());
                 let ended = failed.is_none_or(|failed| failed.is_err_and(|error| error.is_eof()));
                 if curls && ended && begin + piece.len() == bytes.len() {
                     found.cut("the file ends inside an object");

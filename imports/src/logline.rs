@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use named::Named;
+use named::{Named, Whose};
 
 /// Names of fields as a configuration has them, which go before what names say by themselves.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -130,8 +130,9 @@ fn within(line: &str, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread
 
 /// Named values, of which one may be the line of another program: whose sender the others then tell of.
 fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread> {
+    let by_names = || named.read(fields);
     if named.is_named_by_hand(fields) {
-        return named.read(fields);
+        return by_names().map(|(said, _)| said);
     }
     let words = || KEPT.iter().filter_map(|name| named.get(name));
     let of_format = |words: &str| match object(words) {
@@ -141,10 +142,11 @@ fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unr
     if let Some(said) = words().filter_map(of_format).find(Result::is_ok) {
         return said;
     }
-    let said = named.read(fields);
-    if said.is_ok() && !named.is_perhaps_a_senders(fields) {
-        return said;
-    }
+    let said = match by_names() {
+        Ok((said, Whose::Senders)) => Ok(said),
+        Ok((said, _)) => return Ok(said),
+        Err(why) => Err(why),
+    };
     // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012".
     let read: Vec<_> = words().map(|words| text::read(words, fields)).collect();
     let Some(line) = read.iter().find_map(|read| read.ok()) else {
@@ -161,7 +163,7 @@ pub(crate) fn object(line: &str) -> Option<Value> {
     let at = line.find('{').filter(|at| !own::is_others(line, *at))?;
     let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Value>().next().and_then(Result::ok);
     // nginx without `escape=json` writes `\x22`, which is no JSON.
-    let object = first(&line[at..]).or_else(|| first(&line[at..].replace("\\x", "\\u00")).filter(|_| line.contains("\\x")));
+    let object = first(&line[at..]).or_else(|| line.contains("\\x").then(|| first(&line[at..].replace("\\x", "\\u00")))?);
     object.filter(|object| object.as_object().is_some_and(|fields| !fields.is_empty()))
 }
 

@@ -185,6 +185,7 @@ fn a_broken_object_of_curls_is_counted_where_it_stands() {
         good.replace("\"time_connect\":0.041", "\"time_connect\":0,041"),
         good.replace("\"scheme\":", "\"scheme\""),
         good.trim_end_matches('}').to_owned(),
+        good.replace("\"scheme\":", "\"scheme\"").replacen('{', "{\n  ", 1),
     ] {
         let (found, contents) = all(Source::Curl, format!("{good}\n{broken}\n{good}\n").as_bytes());
         assert_eq!((found.len(), found[1].place.number), (2, 3), "{broken}");

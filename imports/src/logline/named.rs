@@ -23,6 +23,17 @@ const USUAL_LEVELS: [&str; 7] = ["trace", "debug", "info", "i", "d", "notice", "
 /// How long a handshake took, if that is told; or why what is told cannot be read.
 pub(super) type Took = Result<Option<Duration>, Unread>;
 
+/// Whose an end may be by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// The client's only.
+    Clients,
+    /// A peer, or a remote end, is also whoever one connects to.
+    Peers,
+    /// A collector notes as the `source` whoever sent the line on.
+    Senders,
+}
+
 /// A line's values by their names.
 #[derive(Default)]
 pub(super) struct Named(Vec<Field>);
@@ -63,27 +74,22 @@ impl Named {
         self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    /// What the line says.
-    pub fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
-        let (client, _) = self.client(fields)?;
+    /// What the line says, and whose its end may be.
+    pub fn read(&self, fields: &Fields) -> Result<(ParsedLine, Whose), Unread> {
+        let (client, rank) = self.client(fields)?;
+        let whose = match rank {
+            CLIENT => Whose::Clients,
+            ..LEAST => Whose::Peers,
+            _ => Whose::Senders,
+        };
         let words = || KEPT.iter().chain(&["error", "err", "exception"]).filter_map(|name| self.get(name));
-        if self.may_be_connected_to(fields) && !self.is_of_every_request() && words().any(tells_of_connecting) {
+        if whose != Whose::Clients && words().any(tells_of_connecting) && !self.is_of_every_request() {
             return Err(Unread::OtherEnd);
         }
         let took = self.took(fields)?;
         let later = self.is_later() || is_zero(took);
         let every = !fields.own && (later || took.is_none() && self.is_of_every_request());
-        Ok(ParsedLine { client, took, every })
-    }
-
-    /// Whether its end has no name of a client's: a peer, or a remote end, is also whoever one connects to.
-    pub fn may_be_connected_to(&self, fields: &Fields) -> bool {
-        self.client(fields).is_ok_and(|(_, rank)| rank != CLIENT)
-    }
-
-    /// Whether the only end in it is perhaps that of whoever sent the line on: a collector notes it as the `source`.
-    pub fn is_perhaps_a_senders(&self, fields: &Fields) -> bool {
-        self.client(fields).is_ok_and(|(_, rank)| rank >= LEAST)
+        Ok((ParsedLine { client, took, every }, whose))
     }
 
     /// The client's end, and how sure its name is ([`Client::rank`]).

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::named::{Named, Took, duration};
+use super::named::{Named, Took, Whose, duration};
 use super::own::{About, own};
 use super::place::{by_place, tells_of_connecting};
 use super::roles::{Unit, is_anothers};
@@ -89,7 +89,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
     let line = line.trim_end();
     if let Some(labels) = labels(line) {
-        return labels.named().read(fields);
+        return labels.read(fields);
     }
     let own = own(line);
     let bodies = bodies(&own.text);
@@ -110,7 +110,7 @@ pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
 pub(super) fn of_format(line: &str, fields: &Fields) -> Option<Result<ParsedLine, Unread>> {
     let line = line.trim_end();
     if let Some(labels) = labels(line) {
-        return Some(labels.named().read(fields));
+        return Some(labels.read(fields));
     }
     let own = own(line);
     bodies(&own.text).iter().rev().find_map(|body| program(body))
@@ -180,8 +180,8 @@ fn any(line: &str, body: &str, fields: &Fields, about: About) -> Result<ParsedLi
     let usual = || of_request() || is_everyday(body) || named.is_of_every_request();
     let every = |took: Option<_>| !fields.own && (is_zero(took) || took.is_none() && usual());
     match named.read(fields) {
-        Ok(_) if named.may_be_connected_to(fields) && !usual() && tells_of_connecting(line) => return Err(Unread::OtherEnd),
-        Ok(said) => {
+        Ok((_, whose)) if whose != Whose::Clients && tells_of_connecting(line) && !usual() => return Err(Unread::OtherEnd),
+        Ok((said, _)) => {
             let took = said.took.or(named_duration(body)?);
             return Ok(ParsedLine { took, every: every(took) || said.every && said.took == took, ..said });
         }
@@ -259,6 +259,10 @@ impl Labels<'_> {
         // The first may have a syslog head before it.
         let labelled = self.0.iter().filter_map(|piece| piece.split_once(':'));
         labelled.map(|(label, value)| (label.rsplit(' ').next().unwrap_or(label), value))
+    }
+
+    fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
+        self.named().read(fields).map(|(said, _)| said)
     }
 
     fn named(&self) -> Named {
