@@ -161,7 +161,7 @@ impl Reader {
             // "modified": eight more bytes in each packet header.
             0xa1b2_cd34 => (true, 1_000_000, 24),
             0x34cd_b2a1 => (false, 1_000_000, 24),
-            _ => return self.broken("this is neither pcap nor pcapng".into()),
+            _ => return self.broken(neither(magic)),
         };
         self.big_endian = big_endian;
         self.format = Format::Pcap { header };
@@ -445,6 +445,18 @@ enum Step {
 const NO_BLOCK: &str = "what follows is no packet or block";
 const CUT: &str = "the file ends inside a packet";
 const TOO_LONG: &str = "a packet is longer than its block";
+
+/// What begins neither as pcap nor as pcapng, and as nothing else that is read.
+fn neither(magic: u32) -> String {
+    let read = "nor anything else that is read: curl's -w '%{json}', a HAR, a NetLog, lines of HAProxy, nginx, Envoy, ALB or NLB";
+    // With its byte order mark, or a letter of ASCII first.
+    match magic.to_be_bytes() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [1..=0x7f, 0, 1..=0x7f, 0] | [0, 1..=0x7f, 0, 1..=0x7f] => {
+            "this is neither pcap nor pcapng, but text in UTF-16, as PowerShell's `>` writes it: save it as UTF-8".into()
+        }
+        _ => format!("this is neither pcap nor pcapng, {read}"),
+    }
+}
 
 fn undescribed(interface: u32) -> String {
     format!("the packet names interface {interface}, which nobody described")

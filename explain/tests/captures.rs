@@ -112,7 +112,12 @@ fn what_lies_before_a_break_is_still_reported() {
     let place = format!("after packet {intact}");
     assert!(report.warnings.iter().any(|w| w.contains(&place)), "{place}: {:?}", report.warnings);
     let (report, _) = read(vec![write(folder.path(), "text.pcap", b"this is no capture at all")], Filter::default());
-    assert!(report.warnings[0].contains("neither pcap nor pcapng"), "{:?}", report.warnings);
+    assert!(report.warnings[0].contains("neither pcap nor pcapng, nor anything else"), "{:?}", report.warnings);
+    let utf16: Vec<u8> = "\u{feff}{\"log\":{\"entries\":[]}}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for utf16 in [&utf16[..], &utf16[2..]] {
+        let (report, _) = read(vec![write(folder.path(), "utf16.har", utf16)], Filter::default());
+        assert!(report.warnings[0].contains("UTF-16"), "{:?}", report.warnings);
+    }
 }
 
 #[test]

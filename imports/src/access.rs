@@ -9,15 +9,15 @@ mod haproxy;
 mod named;
 
 use std::io::Read;
+use std::net::SocketAddr;
 
 use analysis::clock::Span;
 use analysis::conversation::app::edge::EdgeTrace;
 use enumset::EnumSet;
-use serde_json::Value;
 
 use crate::lines::{self, Line};
 use crate::logline;
-use crate::request::{Place, Request, Seen, Unit, Unknown};
+use crate::request::{End, Place, Request, Seen, Unit, Unknown};
 use crate::{Found, Reason, Source};
 
 /// Logs within logs: docker's of the journal's of the proxy's.
@@ -59,13 +59,16 @@ fn line(place: Place, text: &str) -> Result<Request, Reason> {
 }
 
 fn within(place: Place, text: &str, deeper: u32) -> Result<Request, Reason> {
-    let json = text.find('{').and_then(|at| serde_json::from_str::<Value>(&text[at..]).ok()).filter(Value::is_object);
-    let Some(json) = json else { return of_text(place, text) };
+    let Some(json) = logline::object(text) else { return of_text(place, text) };
     let field = |name: &str| logline::lookup(&json, name);
     if let Some(kept) = logline::kept(&field).filter(|_| deeper > 0) {
         return within(place, kept.trim_end(), deeper - 1);
     }
-    named::read(place, &field).unwrap_or_else(|| other(place, text))
+    // Collectors keep a line with fields of their own about it.
+    let words = logline::KEPT.iter().filter_map(|name| field(name)).filter(|_| deeper > 0);
+    let of_kept =
+        words.filter_map(|kept| within(place, kept.trim_end(), deeper - 1).ok()).find(|kept| kept.source != Source::Line);
+    of_kept.map(Ok).or_else(|| named::read(place, &field)).unwrap_or_else(|| other(place, text))
 }
 
 fn of_text(place: Place, text: &str) -> Result<Request, Reason> {
@@ -81,7 +84,11 @@ fn of_text(place: Place, text: &str) -> Result<Request, Reason> {
 
 /// A line of which only the client's end is known, and perhaps the handshake's time.
 fn other(place: Place, text: &str) -> Result<Request, Reason> {
-    let said = logline::read(text, &logline::Fields::default()).map_err(|_| Reason::NotUnderstood)?;
+    let said = logline::read(text, &logline::Fields::default()).map_err(|why| match why {
+        // A time without a unit is none.
+        logline::Unread::NoUnit => Reason::NoTimes,
+        _ => Reason::NotUnderstood,
+    })?;
     let handshake = said.took.and_then(|took| Some(Span::from_nanos(i64::try_from(took.as_nanos()).ok()?)));
     let trace = EdgeTrace { handshake, complete: handshake.is_some(), ..EdgeTrace::default() };
     let mut request = edge(place, Source::Line, trace, EnumSet::empty());
@@ -100,6 +107,12 @@ fn edge(place: Place, source: Source, trace: EdgeTrace, unknown: EnumSet<Unknown
         unknown |= Unknown::Division;
     }
     Request::new(place, source, Seen::Edge(trace), unknown)
+}
+
+/// The end of a connection: with port 0 it is one that Envoy took from a header, and no connection's.
+fn connected(end: SocketAddr) -> End {
+    let end = End::from(end);
+    End { port: end.port.filter(|port| *port > 0), ..end }
 }
 
 /// Milliseconds of a log, whole or not; absent if it is negative, `-`, or none.

@@ -20,6 +20,14 @@ const MOST: u64 = 64 << 20;
 const MOST_OBJECT: usize = 256 << 10;
 /// No curl takes longer than a year, in seconds.
 const LONGEST: f64 = 3.2e7;
+/// Schemes whose time of TLS is that of SSH.
+const SSH: [&str; 3] = ["sftp", "scp", "ssh"];
+/// Schemes that begin without TLS: what goes before STARTTLS is in its time.
+const STARTTLS: [&str; 6] = ["smtp", "imap", "pop3", "ftp", "ldap", "nntp"];
+/// Schemes that begin with TLS.
+const TLS: [&str; 11] = ["https", "wss", "ftps", "smtps", "imaps", "pop3s", "ldaps", "gophers", "mqtts", "rtmps", "smbs"];
+/// Names of which every object of curl's has one, and no page's own.
+const NAMES: [&str; 5] = ["\"time_total\"", "\"time_connect\"", "\"time_namelookup\"", "\"num_connects\"", "\"errormsg\""];
 /// Bytes that may be looked at in vain, so that a hostile file costs no hours.
 const MOST_IN_VAIN: usize = 32 << 20;
 
@@ -29,6 +37,7 @@ struct Object {
     errormsg: Text,
     exitcode: Number,
     http_code: Number,
+    http_connect: Number,
     http_version: Text,
     local_ip: Text,
     local_port: Number,
@@ -75,16 +84,17 @@ pub(crate) fn read(from: impl Read, found: &mut Found<'_, '_>) {
                     }
                 }
             }
-            _ => {
-                // A brace of the page before; or the object that the file breaks off in.
-                if rest.starts_with(b"{\"")
-                    && memchr::memmem::find(rest, b"\"time_").is_some()
-                    && begin + rest.len() == bytes.len()
-                {
-                    let cut = memchr::memchr(b'{', &rest[1..]).is_none();
-                    if cut {
-                        found.cut("the file ends inside an object");
-                    }
+            failed => {
+                // A brace of the page before; or a broken object; or the one that the file breaks off in.
+                let piece = &rest[..memchr::memchr(b'{', &rest[1..]).map_or(rest.len(), |next| next + 1)];
+                let curls = piece[1..].trim_ascii_start().starts_with(b"\"")
+                    && NAMES.iter().any(|name| memchr::memmem::find(piece, name.as_bytes()).is_some());
+                let ended = failed.is_none_or(|failed| failed.is_err_and(|error| error.is_eof()));
+                if curls && ended && begin + piece.len() == bytes.len() {
+                    found.cut("the file ends inside an object");
+                } else if curls {
+                    number += 1;
+                    found.skip(Reason::NotUnderstood, Place { unit: Unit::Object, number });
                 }
                 in_vain += rest.len();
                 at = begin + 1;
@@ -115,20 +125,27 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     if total > LONGEST || !in_order || negative.iter().any(|time| time.0.is_some_and(|t| t < 0.0)) {
         return Err(Reason::Contradiction);
     }
-    let https = object
+    let scheme = object
         .scheme
         .full()
         .map(str::to_ascii_lowercase)
         .or_else(|| Some(object.url_effective.full()?.split(':').next()?.to_ascii_lowercase()));
-    let secure = https.is_none_or(|scheme| !matches!(scheme.as_str(), "http" | "ftp" | "ws"));
+    let is = |schemes: &[&str]| scheme.as_deref().is_some_and(|scheme| schemes.contains(&scheme));
+    if is(&SSH) || is(&STARTTLS) && tls.is_some() {
+        return Err(Reason::NotTls);
+    }
     let reused = object.num_connects.0 == Some(0.0) && object.remote_ip.full().is_some();
     // Before curl 7.75 there is no exit code.
     let failed = object.exitcode.positive().map_or(object.http_code.0 == Some(0.0), |code| code > 0.0);
+    // What was done without a time of TLS, was done without TLS.
+    let secure = (scheme.is_none() || is(&TLS)) && (tls.is_some() || failed || reused);
     let quic = object.http_version.full() == Some("3");
 
     let queued = step(object.time_queue);
     let began = queued.unwrap_or(0.0);
     let new = |known: Option<f64>| known.filter(|_| !reused);
+    // Who names the fields by hand may leave it out.
+    let untold = object.time_namelookup.0.is_none() && connect.is_some();
     let tcp = new(connect).filter(|_| !quic);
     let looked_up = new(lookup).or(lookup.filter(|_| !reused));
     // Of a handshake that failed curl (7.88, for one) tells not even when TCP was done; that it has an end of its own shows that it was.
@@ -137,8 +154,8 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     let trace = AppTrace {
         started: instant(0.0),
         queued: queued.map(instant),
-        lookup: (!reused).then(|| Step { began: instant(began), done: looked_up.map(instant) }),
-        connect: (!reused && !quic && !together && looked_up.is_some())
+        lookup: (!reused && !untold).then(|| Step { began: instant(began), done: looked_up.map(instant) }),
+        connect: (!reused && !quic && !together && (looked_up.is_some() || untold))
             .then(|| Step { began: instant(looked_up.unwrap_or(began)), done: tcp.map(instant) }),
         tls: tls_began.filter(|_| secure && !reused).map(|began| Tls::between(instant(began), new(tls).map(instant))),
         sent: sent.filter(|_| !secure || reused || tls.is_some()).map(instant),
@@ -158,7 +175,11 @@ fn request(place: Place, object: &Object) -> Result<Request, Reason> {
     if together {
         unknown |= Unknown::Steps;
     }
-    if object.proxy_used.positive().is_some_and(|used| used > 0.0) {
+    if untold {
+        unknown |= Unknown::Lookup;
+    }
+    // Before curl 8.7 only the proxy's answer to CONNECT tells of it.
+    if [object.proxy_used, object.http_connect].iter().any(|n| n.positive().is_some_and(|n| n > 0.0)) {
         unknown |= Unknown::Proxy;
     }
     let mut request = Request::new(place, Source::Curl, Seen::Client(trace), unknown);

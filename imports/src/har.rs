@@ -38,6 +38,9 @@ struct Entry {
     server: Text,
     #[serde(rename = "_fromCache")]
     cached: Text,
+    /// Safari's word for where it had the answer from.
+    #[serde(rename = "_fetchType")]
+    fetched: Text,
     #[serde(rename = "_securityDetails")]
     security: Object<Security>,
 }
@@ -161,7 +164,8 @@ fn request(place: Place, entry: &Entry, within: Option<bool>) -> Result<Request,
     let answer = entry.response.0.as_ref();
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let by_worker = answer.is_some_and(|a| a.by_worker.0 == Some(true));
-    if !matches!(scheme, "https" | "http" | "wss" | "ws") || entry.cached.full().is_some() || by_worker {
+    let cached = entry.cached.full().is_some() || entry.fetched.full().is_some_and(|fetched| fetched != "Network Load");
+    if !matches!(scheme, "https" | "http" | "wss" | "ws") || cached || by_worker {
         return Err(Reason::NotAsked);
     }
     let timings = entry.timings.0.ok_or(Reason::NoTimes)?;

@@ -12,6 +12,7 @@
 
 mod access;
 mod curl;
+mod haproxy;
 mod har;
 mod json;
 mod lines;
@@ -44,6 +45,8 @@ pub enum Reason {
     NotAsked,
     /// curl followed redirects and adds their times up.
     Redirects,
+    /// curl's time of TLS is of another protocol, or has a dialogue in it.
+    NotTls,
     /// It is about something else: another protocol, a proxy's own messages.
     Other,
     /// There are more of them at once than are kept.
@@ -63,6 +66,7 @@ impl Reason {
             Reason::TooLong => "longer than anything that is read",
             Reason::NotAsked => "which the browser had without asking (cache, service worker, data: URL)",
             Reason::Redirects => "in which curl adds up the times of redirects (ask for the last address itself)",
+            Reason::NotTls => "in which curl's time of TLS is another's: SSH's, or that of a dialogue before STARTTLS, too",
             Reason::Other => "about something else than a connection or a request",
             Reason::TooMany => "beyond what is kept at once",
         }

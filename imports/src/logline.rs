@@ -6,6 +6,8 @@
 //! does not say which end is the client's is unread, with a hint, rather than guessed at.
 
 mod named;
+pub(crate) mod own;
+mod place;
 mod roles;
 pub(crate) mod text;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use named::Named;
+use named::{Named, Whose};
 
 /// Names of fields as a configuration has them, which go before what names say by themselves.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -52,6 +54,8 @@ pub enum Unread {
     OtherEnd,
     /// Several ends are in it, and nothing says which is the client's.
     Several,
+    /// Its time of the handshake has no unit.
+    NoUnit,
 }
 
 impl Unread {
@@ -68,6 +72,9 @@ impl Unread {
             Unread::Several => {
                 "it names several ends and does not say which is the client's: log that as client=ADDRESS:PORT, or in JSON"
             }
+            Unread::NoUnit => {
+                "its time of the handshake has no unit: call it handshake_ms (or _us, _ns, _seconds), or name its field in `fields`"
+            }
         }
     }
 }
@@ -80,9 +87,22 @@ impl fmt::Display for Unread {
 
 /// Logs within logs: docker's of the journal's of the proxy's.
 const MOST_WITHIN: u32 = 3;
-/// Names under which a collector keeps another program's line.
-const KEPT: [&str; 9] =
-    ["log", "message", "msg", "MESSAGE", "short_message", "full_message", "event.original", "textPayload", "body"];
+/// A client's port is rarely below, a listener's often.
+const WELL_KNOWN: u16 = 1024;
+/// Names under which a collector keeps another program's line, and a program its words.
+pub(crate) const KEPT: [&str; 11] = [
+    "log",
+    "message",
+    "msg",
+    "short_message",
+    "full_message",
+    "event.original",
+    "textPayload",
+    "body",
+    "event",
+    "_raw",
+    "@message",
+];
 
 /// Reads a line.
 ///
@@ -101,36 +121,59 @@ pub fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
 }
 
 fn within(line: &str, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread> {
-    let Some(json) = line.find('{').and_then(|at| object(&line[at..])) else { return text::read(line, fields) };
-    let field = |name: &str| lookup(&json, name);
-    if let Some(line) = (deeper > 0).then(|| kept(&field)).flatten() {
+    let Some(json) = object(line) else { return text::read(line, fields) };
+    if let Some(line) = kept(&|name| lookup(&json, name)).filter(|_| deeper > 0) {
         return within(&line, fields, deeper - 1);
     }
-    match Named::of_json(&json).read(fields) {
-        Err(Unread::NoAddress) => {}
-        said => return said,
-    }
-    // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012", or the line of another program.
-    match KEPT.iter().find_map(|name| field(name)) {
-        Some(words) if deeper > 0 => within(&words, fields, deeper - 1),
-        Some(words) => text::read(&words, fields),
-        None => Err(Unread::NoAddress),
-    }
+    record(&Named::of_json(&json), fields, deeper)
 }
 
-/// The JSON object that a text begins with.
-fn object(text: &str) -> Option<Value> {
-    let first = serde_json::Deserializer::from_str(text).into_iter::<Value>().next()?;
-    first.ok().filter(Value::is_object)
+/// Named values, of which one may be the line of another program: whose sender the others then tell of.
+fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unread> {
+    let by_names = || named.read(fields);
+    if named.is_named_by_hand(fields) {
+        return by_names().map(|(said, _)| said);
+    }
+    let words = || KEPT.iter().filter_map(|name| named.get(name));
+    let of_format = |words: &str| match object(words) {
+        Some(_) if deeper > 0 => Some(within(words, fields, deeper - 1)),
+        _ => text::of_format(words, fields),
+    };
+    if let Some(said) = words().filter_map(of_format).find(Result::is_ok) {
+        return said;
+    }
+    let said = match by_names() {
+        Ok((said, Whose::Senders)) => Ok(said),
+        Ok((said, _)) => return Ok(said),
+        Err(why) => Err(why),
+    };
+    // Words about a connection, as Caddy's "TLS handshake error from 192.0.2.7:40012".
+    let read: Vec<_> = words().map(|words| text::read(words, fields)).collect();
+    let Some(line) = read.iter().find_map(|read| read.ok()) else {
+        // What the words lack says more than that the fields say nothing.
+        let why = || read.iter().copied().find(|read| *read != Err(Unread::NoAddress));
+        return if said == Err(Unread::NoAddress) { why().unwrap_or(said) } else { said };
+    };
+    let took = line.took.or(named.took(fields)?);
+    Ok(ParsedLine { took, every: line.every && took == line.took, ..line })
 }
 
-/// Reads named values, as an entry of the journal has them.
+/// The JSON object in a line, unless it is empty, or stands where a client's words do.
+pub(crate) fn object(line: &str) -> Option<Value> {
+    let at = line.find('{').filter(|at| !own::is_others(line, *at))?;
+    let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Value>().next().and_then(Result::ok);
+    // nginx without `escape=json` writes `\x22`, which is no JSON.
+    let object = first(&line[at..]).or_else(|| line.contains("\\x").then(|| first(&line[at..].replace("\\x", "\\u00")))?);
+    object.filter(|object| object.as_object().is_some_and(|fields| !fields.is_empty()))
+}
+
+/// Reads named values, as an entry of the journal has them, with its `MESSAGE`.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_fields<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>, fields: &Fields) -> Result<ParsedLine, Unread> {
     let named: Named = values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    named.read(fields)
+    record(&named, fields, MOST_WITHIN)
 }
 
 /// The line of another program, as docker and the journal keep it.
@@ -159,6 +202,9 @@ pub(crate) fn ip(text: &str) -> Option<IpAddr> {
 /// `192.0.2.1:5000`, `[2001:db8::1]:5000`, and HAProxy's `2001:db8::1:5000`, whose last part is the port.
 pub fn endpoint(text: &str) -> Option<SocketAddr> {
     let text = text.trim().trim_matches('"');
+    // `[192.0.2.1:5000]`, `[[2001:db8::1]:5000]`
+    let within = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).filter(|within| within.contains(['.', '[']));
+    let text = within.unwrap_or(text);
     if let Ok(end) = text.parse::<SocketAddr>() {
         return Some(SocketAddr::new(end.ip().to_canonical(), end.port()));
     }

@@ -74,14 +74,14 @@ pub fn sniff(head: &[u8]) -> Option<Source> {
     if head.get(..BINARY).unwrap_or(head).contains(&0) {
         return None; // a capture, whose packets may hold any of the words below
     }
-    let keys = first_keys(head);
+    let Keys { names: keys, har, .. } = first_keys(head);
     let has = |name: &str| keys.iter().any(|key| key == name);
     match () {
-        () if has("log") && !has("stream") => return Some(Source::Har),
+        () if har => return Some(Source::Har),
         () if has("constants") || has("events") && has("polledData") => return Some(Source::NetLog),
         () => {}
     }
-    if memchr::memmem::find(head, b"\"time_total\"").is_some() && memchr::memmem::find(head, b"\"time_connect\"").is_some() {
+    if is_curls(head, &keys) {
         return Some(Source::Curl);
     }
     // The last line may be cut.
@@ -97,22 +97,76 @@ pub fn sniff(head: &[u8]) -> Option<Source> {
     weak
 }
 
-/// The names of the first object's fields, as far as they are there.
-fn first_keys(head: &[u8]) -> Vec<String> {
-    let mut keys = Keys(Vec::new());
-    if head.trim_ascii_start().first() == Some(&b'{') {
-        // That the head breaks off somewhere is not worth a word.
-        let _ = Fields(&mut keys).deserialize(&mut serde_json::Deserializer::from_slice(head));
+/// Whether an object of curl's is in it, perhaps behind a page, perhaps cut before its times. Others' logs have some of its names.
+fn is_curls(head: &[u8], keys: &[String]) -> bool {
+    let at = |name: &str| memchr::memmem::find(head, name.as_bytes());
+    let only_curls = |keys: &[String]| !keys.is_empty() && keys.iter().all(|key| is_curls_name(key));
+    match (at("\"time_total\""), at("\"time_connect\"")) {
+        (Some(total), Some(_)) => {
+            let all = at("\"time_namelookup\"").is_some()
+                && ["\"url_effective\"", "\"curl_version\"", "\"url\""].iter().any(|name| at(name).is_some());
+            // Or somebody chose some of its names, and has no others.
+            let begin = || memchr::memrchr(b'{', &head[..total]).unwrap_or_default();
+            all || only_curls(&first_keys(&head[begin()..]).names)
+        }
+        _ => only_curls(keys) && keys.iter().any(|key| key == "num_connects" || key == "errormsg"),
     }
-    keys.0
 }
 
-struct Keys(Vec<String>);
+fn is_curls_name(key: &str) -> bool {
+    let begins = ["time_", "url", "local_", "remote_", "http_", "num_", "size_", "speed_", "ssl_", "proxy_"];
+    let others = [
+        "certs",
+        "conn_id",
+        "content_type",
+        "curl_version",
+        "errormsg",
+        "exitcode",
+        "filename_effective",
+        "ftp_entry_path",
+        "method",
+        "redirect_url",
+        "referer",
+        "response_code",
+        "scheme",
+        "tls_earlydata",
+        "xfer_id",
+    ];
+    begins.iter().any(|begin| key.starts_with(begin)) || others.contains(&key)
+}
+
+/// The names of the first object's fields, as far as they are there.
+fn first_keys(head: &[u8]) -> Keys {
+    let mut keys = Keys::default();
+    if head.trim_ascii_start().first() == Some(&b'{') {
+        let read = Fields(&mut keys).deserialize(&mut serde_json::Deserializer::from_slice(head));
+        // That the head breaks off somewhere is not worth a word; that `log` is a text is.
+        keys.har &= !read.is_err_and(|error| error.is_data());
+    }
+    keys
+}
+
+/// The names of an object's fields.
+#[derive(Default)]
+struct Keys {
+    names: Vec<String>,
+    /// Whether its `log` is an object of a HAR, as far as it is there: collectors keep others' lines and files under that name.
+    har: bool,
+    /// Whether these are of `log`.
+    within: bool,
+}
 
 impl TakeField for Keys {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        self.0.push(name.to_owned());
-        map.next_value::<IgnoredAny>().map(|_| ())
+        self.names.push(name.to_owned());
+        if name != "log" || self.within {
+            return map.next_value::<IgnoredAny>().map(|_| ());
+        }
+        let mut log = Keys { within: true, ..Keys::default() };
+        let read = map.next_value_seed(Fields(&mut log));
+        self.har =
+            log.names.is_empty() || log.names.iter().any(|name| ["entries", "creator", "version"].contains(&name.as_str()));
+        read
     }
 }
 

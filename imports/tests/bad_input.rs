@@ -5,7 +5,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 use analysis::clock::Span;
-use whostalled_imports::{Contents, Reason, Request, Seen, Source, read};
+use whostalled_imports::{Contents, Reason, Request, Seen, Source, Unknown, read, sniff};
 
 fn all(source: Source, bytes: &[u8]) -> (Vec<Request>, Contents) {
     let mut found = Vec::new();
@@ -116,6 +116,116 @@ fn what_curl_says_in_another_order_is_a_contradiction() {
     assert_eq!((found[0].key(), found[0].server.ip), (None, None));
     let (found, contents) = all(Source::Curl, curl("0.02", "0.1").trim_end_matches('}').as_bytes());
     assert_eq!((found.len(), contents.cut.as_deref()), (0, Some("the file ends inside an object")));
+}
+
+/// curl's object with other values of some fields.
+fn curl_with(scheme: &str, more: &str) -> String {
+    format!(
+        r#"{{"errormsg":null,"exitcode":0,"http_code":200,"local_ip":"192.0.2.7","local_port":40012,"num_connects":1,"remote_ip":"198.51.100.1","remote_port":443,"scheme":"{scheme}","time_connect":0.041,"time_namelookup":0.001,"time_pretransfer":0.641,"time_starttransfer":0.662,"time_total":0.663,"url_effective":"{scheme}://a.test/"{more}}}"#
+    )
+}
+
+#[test]
+fn curls_time_of_tls_is_not_that_of_another_protocol() {
+    let tls = |scheme: &str, appconnect: &str| {
+        let (found, contents) = all(Source::Curl, curl_with(scheme, &format!(",\"time_appconnect\":{appconnect}")).as_bytes());
+        match found.first().map(|request| &request.seen) {
+            Some(Seen::Client(trace)) => trace.tls.is_some().to_string(),
+            _ => contents.skipped[0].reason.words().to_owned(),
+        }
+    };
+    let refused = Reason::NotTls.words();
+    assert!(refused.contains("SSH") && refused.contains("STARTTLS"), "{refused}");
+    for (scheme, appconnect, meant) in [
+        ("https", "0.64", "true"),
+        ("WSS", "0.64", "true"),
+        ("ftps", "0.64", "true"),
+        ("imaps", "0.64", "true"),
+        ("sftp", "0.64", refused),
+        ("SCP", "0.64", refused),
+        ("smtp", "0.64", refused),
+        ("ftp", "0.64", refused),
+        ("pop3", "0.64", refused),
+        ("smtp", "0.0", "false"),
+        ("imap", "0.0", "false"),
+        ("dict", "0.0", "false"),
+        ("https", "0.0", "false"),
+        ("http", "0.0", "false"),
+    ] {
+        assert_eq!(tls(scheme, appconnect), meant, "{scheme} {appconnect}");
+    }
+}
+
+#[test]
+fn json_that_only_looks_like_curls_is_not_taken_for_it() {
+    let access = r#"{"client_ip":"198.51.100.4","client_port":5001,"time_queue":0,"time_connect":5,"time_total":13,"request":"GET / HTTP/1.1"}"#;
+    assert_ne!(sniff(access.as_bytes()), Some(Source::Curl));
+    assert_ne!(sniff(br#"{"service":"a","url":"/x","time_connect":0.1,"time_total":0.2}"#), Some(Source::Curl));
+    let page = format!("<html>{{\"a\":1}}</html>{}", curl_with("https", ",\"time_appconnect\":0.64"));
+    assert_eq!(sniff(page.as_bytes()), Some(Source::Curl));
+    let (found, _) = all(Source::Curl, br#"{"time_connect":0.1,"time_appconnect":0.2,"time_total":0.3,"url":"https://a.test/"}"#);
+    let Seen::Client(trace) = &found[0].seen else { panic!("curl's") };
+    assert!(trace.lookup.is_none() && trace.connect.is_some() && found[0].unknown.contains(Unknown::Lookup), "{trace:?}");
+}
+
+#[test]
+fn a_proxy_before_curl_is_noticed_in_all_versions() {
+    for (more, proxy) in
+        [("", false), (",\"http_connect\":0", false), (",\"http_connect\":200", true), (",\"http_connect\":407", true)]
+    {
+        let (found, _) = all(Source::Curl, curl_with("https", &format!(",\"time_appconnect\":0.64{more}")).as_bytes());
+        assert_eq!(found[0].unknown.contains(Unknown::Proxy), proxy, "{more}");
+    }
+}
+
+#[test]
+fn a_broken_object_of_curls_is_counted_where_it_stands() {
+    let good = curl_with("https", ",\"time_appconnect\":0.64");
+    for broken in [
+        good.replace("\"time_connect\":0.041", "\"time_connect\":0,041"),
+        good.replace("\"scheme\":", "\"scheme\""),
+        good.trim_end_matches('}').to_owned(),
+        good.replace("\"scheme\":", "\"scheme\"").replacen('{', "{\n  ", 1),
+    ] {
+        let (found, contents) = all(Source::Curl, format!("{good}\n{broken}\n{good}\n").as_bytes());
+        assert_eq!((found.len(), found[1].place.number), (2, 3), "{broken}");
+        assert_eq!(skipped(&contents), [(Reason::NotUnderstood, 1, "object 2".to_owned())], "{broken}");
+        assert_eq!(contents.cut, None, "{broken}");
+    }
+    let (found, contents) = all(Source::Curl, good.replace("\"time_connect\":0.041", "\"time_connect\":0,041").as_bytes());
+    assert_eq!((found.len(), contents.cut, contents.skipped.len()), (0, None, 1), "the file does not end inside it");
+    let cut = &good[..good.find("\"remote_port\"").expect("it is there")];
+    assert_eq!(sniff(cut.as_bytes()), Some(Source::Curl), "cut before its times");
+    assert_eq!(all(Source::Curl, cut.as_bytes()).1.cut.as_deref(), Some("the file ends inside an object"));
+    let page = format!("{{\"time_zone\":'UTC'}} {good}");
+    let (found, contents) = all(Source::Curl, page.as_bytes());
+    assert_eq!((found.len(), contents.skipped.len()), (1, 0), "a page's own braces");
+}
+
+#[test]
+fn what_safari_had_in_its_caches_was_not_asked_for() {
+    let fetched = |kind: &str| entry(USUAL).replace("\"request\":", &format!("\"_fetchType\":\"{kind}\",\"request\":"));
+    let kinds = ["Network Load", "Memory Cache", "Disk Cache", "Service Worker", "Inspector Override"];
+    let (found, contents) = all(Source::Har, har(&kinds.map(fetched)).as_bytes());
+    assert_eq!(found.iter().map(|request| request.place.number).collect::<Vec<_>>(), [1]);
+    assert_eq!(skipped(&contents), [(Reason::NotAsked, 4, "entry 2".to_owned())]);
+}
+
+#[test]
+fn a_line_that_is_kept_as_log_is_no_har() {
+    for (text, meant) in [
+        (
+            r#"{"log":"198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s Th=512 0/0/0/1/12 200 9","kubernetes":{}}"#,
+            Some(Source::HaProxy),
+        ),
+        (r#"{"log":{"source":{"address":"10.0.0.5:5"}},"message":"198.51.100.4:5001 handshake=512ms"}"#, Some(Source::Line)),
+        (r#"{"log":{"offset":7,"file":{"path":"x"}},"message":"nothing"}"#, None),
+        (r#"{"log":["198.51.100.4:5001"]}"#, None),
+        (r#"{"pages":7,"log":{"creator":{"name":"x"},"#, Some(Source::Har)),
+        (r#"{"log":{"#, Some(Source::Har)),
+    ] {
+        assert_eq!(sniff(text.as_bytes()), meant, "{text}");
+    }
 }
 
 #[test]

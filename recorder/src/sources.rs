@@ -297,7 +297,7 @@ impl Journal {
     fn entry(&self, entry: &Entry, output: &SourceOutput) {
         let values = entry.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let message = entry.fields.get("MESSAGE").cloned().unwrap_or_default();
-        let said = read_fields(values, &self.fields).or_else(|_| read(&message, &self.fields));
+        let said = read_fields(values, &self.fields);
         output.said(said, self.at_least, || LogLine { text: message, entry: Some(entry.bytes.clone()) });
     }
 }

@@ -60,7 +60,10 @@ fn alb_connection(place: Place, words: &[&str]) -> Option<Request> {
     (request.client, request.server.port, request.port) = (client, Some(listener), Some(listener));
     request.when = Some(when);
     request.version = tls_version(version);
-    request.error = verified.strip_prefix("Failed:").map(|why| format!("the client's certificate was refused: {why}"));
+    request.error = verified.strip_prefix("Failed:").map(|why| {
+        let what = if why.starts_with("ClientCert") { "the client's certificate was refused" } else { "the connection failed" };
+        format!("{what}: {why}")
+    });
     Some(request)
 }
 

@@ -29,6 +29,10 @@ pub(super) fn read(place: Place, line: &str) -> Option<Result<Request, Reason>> 
     if received.parse::<u64>().is_err() || sent.parse::<u64>().is_err() {
         return None;
     }
+    // A connection without a request: its duration is how long it lived, nobody's stall.
+    if asked.trim_matches(['-', ' ']).is_empty() {
+        return Some(Err(Reason::NoTimes));
+    }
     let trace = divided(ms(duration)?, ms(upstream), None, status != 0);
     let mut request = edge(place, Source::Envoy, trace, EnumSet::empty());
     request.when = Some(when);
@@ -37,7 +41,7 @@ pub(super) fn read(place: Place, line: &str) -> Option<Result<Request, Reason>> 
     if istio {
         // upstream host, cluster, upstream's local address, then both ends of the client's connection, and the name asked for.
         request.server = behind.get(3).and_then(|end| endpoint(end)).map(Into::into).unwrap_or_default();
-        request.client = behind.get(4).and_then(|end| endpoint(end)).map(Into::into).unwrap_or_default();
+        request.client = behind.get(4).and_then(|end| endpoint(end)).map(super::connected).unwrap_or_default();
     }
     Some(Ok(request))
 }

@@ -8,7 +8,8 @@ use analysis::conversation::app::edge::EdgeTrace;
 use enumset::EnumSet;
 use regex::Regex;
 
-use super::{address_of, asked_for, aws, edge, envoy, ms, seconds};
+use super::{address_of, asked_for, aws, connected, edge, envoy, ms, seconds};
+use crate::logline::own::own;
 use crate::logline::{self, endpoint};
 use crate::request::{End, Place, Request};
 use crate::when::When;
@@ -30,6 +31,19 @@ const ENVOYS: [&str; 6] = [
 const NGINXS: [&str; 6] =
     ["request_time", "upstream_response_time", "body_bytes_sent", "ssl_handshake_time", "request_length", "tcpinfo_rtt"];
 
+/// Names of the client's address and port: first those that are the connection's own end, whatever a header said.
+const CLIENTS: [(&str, &str); 7] = [
+    ("downstream_direct_remote_address", ""),
+    ("realip_remote_addr", "realip_remote_port"),
+    ("downstream_remote_address", ""),
+    ("remote_addr", "remote_port"),
+    ("client", "client_port"),
+    ("client_addr", "client_port"),
+    ("client_ip", "client_port"),
+];
+/// Names of the listener's.
+const SERVERS: [(&str, &str); 2] = [("downstream_local_address", ""), ("server_addr", "server_port")];
+
 /// `name=value` pairs and what stands before them in nginx's lines.
 struct Patterns {
     /// `name=value`, `name="value"`.
@@ -40,6 +54,9 @@ struct Patterns {
     ingress: Regex,
 }
 
+/// What nginx writes of one backend after another.
+const LIST: &str = r"[^\s,]+(?:(?:,| :) [^\s,]+)*";
+
 #[expect(clippy::unwrap_used, reason = "the patterns are fixed; a test compiles them")]
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     Patterns {
@@ -48,7 +65,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         r#"^(?<client>\[?[0-9A-Fa-f.:]+\]?(?::\d{1,5})?) (?:- )?\S+ \[(?<time>[^\]]+)\] "(?<asked>[^"]*)" (?<status>\d{3}) \d+(?<rest>(?: .*)?)$"#,
     )
     .unwrap(),
-    ingress: Regex::new(r#"" \d+ (?<took>\d+\.\d+) \[[^\]]*\] \[[^\]]*\] \S+ \S+ (?<upstream>[\d.]+|-) "#).unwrap(),
+    ingress: Regex::new(&r#"" \d+ (?<took>\d+\.\d+) \[[^\]]*\] \[[^\]]*\] LIST LIST (?<upstream>LIST) "#.replace("LIST", LIST)).unwrap(),
 }
 });
 
@@ -69,17 +86,20 @@ pub(super) fn read(place: Place, field: &Field<'_>) -> Option<Result<Request, Re
     }
     let mut request = edge(place, source, trace, EnumSet::empty());
     let first = |names: &[&str]| names.iter().find_map(|name| field(name));
-    let end = |addresses: &[&str], ports: &[&str]| {
-        let Some(address) = first(addresses) else { return End::default() };
-        endpoint(&address)
-            .map_or_else(|| End { ip: logline::ip(&address), port: first(ports).and_then(|p| p.parse().ok()) }, End::from)
+    let end = |(address, port): &(&str, &str)| {
+        let (direct, address) = (*address == "realip_remote_addr", field(address)?);
+        if direct && field("remote_addr").as_ref() == Some(&address) {
+            return None; // no header was believed: the other name has the port, too
+        }
+        let alone = || Some(End { ip: Some(logline::ip(&address)?), port: field(port).and_then(|port| port.parse().ok()) });
+        endpoint(&address).map(connected).or_else(alone)
     };
-    request.client =
-        end(&["downstream_remote_address", "remote_addr", "client", "client_addr", "client_ip"], &["remote_port", "client_port"]);
-    request.server = end(&["downstream_local_address", "server_addr"], &["server_port"]);
-    request.when = first(&["start_time", "time_iso8601", "timestamp", "time", "@timestamp"])
-        .and_then(|text| When::iso(&text, false))
-        .or_else(|| When::common(&field("time_local")?))
+    request.client = CLIENTS.iter().find_map(end).unwrap_or_default();
+    request.server = SERVERS.iter().find_map(end).unwrap_or_default();
+    let moment = |text: String| When::iso(&text, false).or_else(|| When::common(&text));
+    request.when = ["start_time", "time_iso8601", "timestamp", "time", "@timestamp", "time_local"]
+        .iter()
+        .find_map(|name| moment(field(name)?))
         .or_else(|| When::epoch(&field("msec")?));
     request.version = first(&["ssl_protocol", "downstream_tls_version"]).and_then(|version| aws::tls_version(&version));
     request.status = first(&["response_code", "status"]).and_then(|status| status.parse().ok()).filter(|status| *status > 0);
@@ -97,7 +117,8 @@ fn of_envoy(field: &Field<'_>) -> Option<EdgeTrace> {
         .or_else(|| time("x-envoy-upstream-service-time"))
         .or_else(|| time("x_envoy_upstream_service_time"));
     let complete = field("response_code").is_none_or(|code| code != "0");
-    let of_http = field("response_code").is_some() || field("method").is_some();
+    let told = |name: &str| field(name).filter(|text| !matches!(text.as_str(), "" | "-" | "0")).is_some();
+    let of_http = told("response_code") || told("method");
     match time("duration").filter(|_| of_http) {
         Some(duration) => Some(EdgeTrace { handshake, ..envoy::divided(duration, upstream, time("request_duration"), complete) }),
         // A connection's duration is how long it lived: nobody's stall.
@@ -106,7 +127,8 @@ fn of_envoy(field: &Field<'_>) -> Option<EdgeTrace> {
 }
 
 fn of_nginx(field: &Field<'_>) -> Option<EdgeTrace> {
-    let time = |name: &str| field(name).and_then(|text| seconds(&text));
+    // nginx always writes three decimals, of which JSON keeps one at least: without any it is another's, perhaps milliseconds.
+    let time = |name: &str| field(name).filter(|text| text.contains('.')).and_then(|text| seconds(&text));
     let handshake = time("ssl_handshake_time").or_else(|| time("handshake_time"));
     let round_trip = field("tcpinfo_rtt").and_then(|us| us.trim().parse().ok()).map(|us: u32| Span::from_micros(us.into()));
     let took = time("request_time").or_else(|| time("rt"));
@@ -136,9 +158,10 @@ fn total(text: &str) -> Option<Span> {
 pub(super) fn of_line(place: Place, line: &str) -> Option<Result<Request, Reason>> {
     let combined = PATTERNS.combined.captures(line);
     let ingress = PATTERNS.ingress.captures(line);
+    let own = own(line).text;
     let pairs: Vec<(String, String)> = PATTERNS
         .pair
-        .captures_iter(line)
+        .captures_iter(&own)
         .map(|pair| (pair[1].to_ascii_lowercase(), pair[2].trim_matches('"').to_owned()))
         .collect();
     let of_pairs = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());

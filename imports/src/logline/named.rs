@@ -5,25 +5,55 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::roles::{Client, Role, Unit, role, words};
-use super::{Fields, ParsedLine, Unread, endpoint, ip};
+use super::place::tells_of_connecting;
+use super::roles::{CLIENT, Client, LEAST, Role, Unit, role, words};
+use super::text::{is_everyday, is_trouble, is_zero};
+use super::{Fields, KEPT, ParsedLine, Unread, WELL_KNOWN, endpoint, ip};
 
 /// Values that are looked at.
 const MOST_VALUES: usize = 512;
 /// How deep objects may lie within objects.
 const MOST_DEPTH: usize = 8;
-/// A client's port is rarely below, a listener's often.
-const WELL_KNOWN: u16 = 1024;
-/// Names of this rank (`source`) may be a sender's of another kind.
-const LEAST_SURE: u8 = 3;
+
+/// A handshake that took longer was given up by everybody: the number is of another unit.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Levels of messages that may be about anything.
+const USUAL_LEVELS: [&str; 7] = ["trace", "debug", "info", "i", "d", "notice", "30"];
+
+/// How long a handshake took, if that is told; or why what is told cannot be read.
+pub(super) type Took = Result<Option<Duration>, Unread>;
+
+/// Whose an end may be by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// The client's only.
+    Clients,
+    /// A peer, or a remote end, is also whoever one connects to.
+    Peers,
+    /// A collector notes as the `source` whoever sent the line on.
+    Senders,
+}
 
 /// A line's values by their names.
 #[derive(Default)]
-pub(super) struct Named(Vec<(String, String)>);
+pub(super) struct Named(Vec<Field>);
+
+struct Field {
+    name: String,
+    value: String,
+    /// A number of JSON, which has lost whatever its logger knew of its unit.
+    number: bool,
+}
+
+impl FromIterator<Field> for Named {
+    fn from_iter<I: IntoIterator<Item = Field>>(values: I) -> Self {
+        Self(values.into_iter().filter(|field| !matches!(field.value.as_str(), "" | "-")).take(MOST_VALUES).collect())
+    }
+}
 
 impl FromIterator<(String, String)> for Named {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(values: I) -> Self {
-        Self(values.into_iter().filter(|(_, value)| !matches!(value.as_str(), "" | "-")).take(MOST_VALUES).collect())
+        values.into_iter().map(|(name, value)| Field { name, value, number: false }).collect()
     }
 }
 
@@ -37,23 +67,39 @@ impl Named {
 
     /// The value of that name, whatever its case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.field(name).map(|field| field.value.as_str())
     }
 
-    /// What the line says.
-    pub fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
-        let client = self.client(fields)?;
-        let took = self.took(fields);
-        Ok(ParsedLine { client, took, every: took.is_none() && !fields.own && self.is_of_every_request() })
+    fn field(&self, name: &str) -> Option<&Field> {
+        self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    fn client(&self, fields: &Fields) -> Result<SocketAddr, Unread> {
+    /// What the line says, and whose its end may be.
+    pub fn read(&self, fields: &Fields) -> Result<(ParsedLine, Whose), Unread> {
+        let (client, rank) = self.client(fields)?;
+        let whose = match rank {
+            CLIENT => Whose::Clients,
+            ..LEAST => Whose::Peers,
+            _ => Whose::Senders,
+        };
+        let words = || KEPT.iter().chain(&["error", "err", "exception"]).filter_map(|name| self.get(name));
+        if whose != Whose::Clients && words().any(tells_of_connecting) && !self.is_of_every_request() {
+            return Err(Unread::OtherEnd);
+        }
+        let took = self.took(fields)?;
+        let later = self.is_later() || is_zero(took);
+        let every = !fields.own && (later || took.is_none() && self.is_of_every_request());
+        Ok((ParsedLine { client, took, every }, whose))
+    }
+
+    /// The client's end, and how sure its name is ([`Client::rank`]).
+    fn client(&self, fields: &Fields) -> Result<(SocketAddr, u8), Unread> {
         if let Some(client) = self.named_by_hand(fields) {
-            return client;
+            return client.map(|client| (client, CLIENT));
         }
         let mut addresses: Vec<(Client, &str)> = Vec::new();
         let mut ports: Vec<(Client, u16)> = Vec::new();
-        for (name, value) in &self.0 {
+        for Field { name, value, .. } in &self.0 {
             match role(name) {
                 Role::Address(client) => addresses.push((client, value)),
                 Role::Port(client) => ports.extend(value.trim().parse().ok().map(|port| (client, port))),
@@ -68,19 +114,33 @@ impl Named {
                 End::Whole(end) => *end,
                 End::Address(address) => SocketAddr::new(*address, own(client)?),
             };
-            let of_listener = client.rank >= LEAST_SURE && end.port() < WELL_KNOWN;
+            let of_listener = client.rank >= LEAST && end.port() < WELL_KNOWN;
             // What Envoy takes from a header has port 0.
-            (end.port() > 0 && !end.ip().is_unspecified() && !of_listener).then_some(end)
+            (end.port() > 0 && !end.ip().is_unspecified() && !of_listener).then_some((end, client.rank))
         });
+        // A header's end has taken the place of the connection's own, whose port is not there.
+        let direct = ends.first().filter(|(client, _)| client.rank == 0).map(|(_, end)| end.ip());
+        if let Some((client, _)) = whole
+            && direct.is_some_and(|direct| direct != client.ip())
+        {
+            return Err(Unread::NoPort);
+        }
         if let Some(client) = whole {
             return Ok(client);
         }
         match (&ends[..], &ports[..]) {
-            // One address and one port belong together, whatever they are called.
-            ([(_, End::Address(address))], [(_, port)]) if *port > 0 => Ok(SocketAddr::new(*address, *port)),
-            ([], _) => self.without_a_role().ok_or(Unread::NoAddress),
+            // One address and one port belong together, whatever they are called, unless the port is a listener's.
+            ([(client, End::Address(address))], [(_, port)]) if *port >= WELL_KNOWN => {
+                Ok((SocketAddr::new(*address, *port), client.rank))
+            }
+            ([], _) => Err(Unread::NoAddress),
             _ => Err(Unread::NoPort),
         }
+    }
+
+    /// Whether it has the client under the name that a configuration has for it.
+    pub fn is_named_by_hand(&self, fields: &Fields) -> bool {
+        self.named_by_hand(fields).is_some()
     }
 
     /// The client as the configuration names its fields.
@@ -93,28 +153,32 @@ impl Named {
         })
     }
 
-    /// `host` and `port`, `addr`: names that say nothing of whose they are, taken for the client's where they can be no listener's.
-    fn without_a_role(&self) -> Option<SocketAddr> {
-        let value = ["addr", "address", "ip", "host"].iter().find_map(|name| end(self.get(name)?))?;
-        let client = match value {
-            End::Whole(end) => end,
-            End::Address(address) => SocketAddr::new(address, self.get("port")?.trim().parse().ok()?),
-        };
-        (client.port() >= WELL_KNOWN && !client.ip().is_unspecified()).then_some(client)
-    }
-
     /// How long the handshake took, if a name says so.
-    pub fn took(&self, fields: &Fields) -> Option<Duration> {
+    pub fn took(&self, fields: &Fields) -> Took {
         let by_hand = fields.duration.as_deref().and_then(|name| {
             let unit = if let Role::Handshake(unit) = role(name) { unit } else { Unit::Unsaid };
             duration(self.get(name)?, unit)
         });
-        let by_name = || {
-            self.0
-                .iter()
-                .find_map(|(name, value)| if let Role::Handshake(unit) = role(name) { duration(value, unit) } else { None })
-        };
-        by_hand.or_else(by_name).or_else(|| self.before_the_first_request())
+        if by_hand.is_some() {
+            return Ok(by_hand);
+        }
+        let mut unsaid = false;
+        for Field { name, value, number } in &self.0 {
+            let Role::Handshake(unit) = role(name) else { continue };
+            let took = duration(value, unit);
+            match (unit, took) {
+                (_, None) => {}
+                (Unit::Unsaid, Some(took)) if took > LONGEST || *number && !is_nginxs(name, value) => unsaid = true,
+                _ => return Ok(took),
+            }
+        }
+        let before = self.before_the_first_request();
+        if unsaid && before.is_none() { Err(Unread::NoUnit) } else { Ok(before) }
+    }
+
+    /// Whether it is of a later request of a connection, whose first had the handshake.
+    fn is_later(&self) -> bool {
+        self.get("connection_requests").and_then(|n| n.trim().parse::<u64>().ok()).is_some_and(|n| n > 1)
     }
 
     /// nginx has no time of the handshake: a connection's before its first request is that, and how long the client then had nothing
@@ -127,19 +191,29 @@ impl Named {
 
     /// Whether only a log of all requests, or of all connections, has such values.
     pub fn is_of_every_request(&self) -> bool {
-        self.0.iter().any(|(name, value)| {
-            let words = words(name);
-            let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
-            let number = || value.trim().parse::<u32>().ok();
-            (has(&["method"]) && is_method(value))
-                || (has(&["status", "code"]) && number().is_some_and(|code| (100..=599).contains(&code)))
-                || (has(&["bytes", "size"]) && number().is_some())
-                || has(&["orig", "originator"])
-                || ["response_flags", "connection_requests", "termination_state", "event_type", "request"]
-                    .iter()
-                    .any(|known| name.eq_ignore_ascii_case(known))
-                || (name.eq_ignore_ascii_case("req") && value.split(' ').next().is_some_and(is_method))
-        })
+        self.is_of_every_connection()
+            || self.0.iter().any(|Field { name, value, .. }| {
+                let words = words(name);
+                let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+                let number = || value.trim().parse::<u32>().ok();
+                is_method(value)
+                    || (has(&["status", "code", "st"]) && number().is_some_and(|code| (100..=599).contains(&code)))
+                    || (has(&["bytes", "size"]) && number().is_some())
+                    || has(&["orig", "originator"])
+                    || ["response_flags", "connection_requests", "termination_state", "event_type", "request"]
+                        .iter()
+                        .any(|known| name.eq_ignore_ascii_case(known))
+                    || (name.eq_ignore_ascii_case("req") && value.split(' ').next().is_some_and(is_method))
+            })
+    }
+
+    /// Whether its message is of what happens all the time: a connection that came, or anything that is said below a warning without a
+    /// word of trouble.
+    fn is_of_every_connection(&self) -> bool {
+        let Some(message) = KEPT.iter().find_map(|name| self.get(name)) else { return false };
+        let level = ["level", "severity", "s", "loglevel", "log.level"].iter().find_map(|name| self.get(name));
+        let usual = level.is_some_and(|level| USUAL_LEVELS.iter().any(|usual| level.eq_ignore_ascii_case(usual)));
+        is_everyday(message) || usual && !is_trouble(message)
     }
 }
 
@@ -148,7 +222,12 @@ pub(super) fn is_method(word: &str) -> bool {
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "PRI"].contains(&word)
 }
 
-fn flatten(json: &Value, name: String, deeper: usize, into: &mut Vec<(String, String)>) {
+/// Whether it is one of nginx's seconds, of whose three decimals JSON keeps one at least.
+fn is_nginxs(name: &str, value: &str) -> bool {
+    ["ssl_handshake_time", "handshake_time"].iter().any(|known| name.eq_ignore_ascii_case(known)) && value.contains('.')
+}
+
+fn flatten(json: &Value, name: String, deeper: usize, into: &mut Vec<Field>) {
     match json {
         Value::Object(object) if deeper > 0 => {
             for (key, value) in object {
@@ -156,8 +235,8 @@ fn flatten(json: &Value, name: String, deeper: usize, into: &mut Vec<(String, St
                 flatten(value, name, deeper - 1, into);
             }
         }
-        Value::String(text) => into.push((name, text.clone())),
-        Value::Number(number) => into.push((name, number.to_string())),
+        Value::String(text) => into.push(Field { name, value: text.clone(), number: false }),
+        Value::Number(number) => into.push(Field { name, value: number.to_string(), number: true }),
         Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Null => {}
     }
 }
@@ -166,6 +245,15 @@ fn flatten(json: &Value, name: String, deeper: usize, into: &mut Vec<(String, St
 enum End {
     Whole(SocketAddr),
     Address(IpAddr),
+}
+
+impl End {
+    fn ip(&self) -> IpAddr {
+        match self {
+            End::Whole(end) => end.ip(),
+            End::Address(ip) => *ip,
+        }
+    }
 }
 
 /// `192.0.2.7:5`, `192.0.2.7`; also as Java (`/192.0.2.7:5`), gRPC (`ipv4:192.0.2.7:5`) and others (`tcp://192.0.2.7:5`) write it.

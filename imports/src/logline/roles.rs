@@ -41,9 +41,21 @@ pub(super) enum Unit {
     Unsaid,
 }
 
+/// The rank of what can be the client only.
+pub(super) const CLIENT: u8 = 2;
+/// The rank of what may be another program's `source`.
+pub(super) const LEAST: u8 = 3;
 /// Words for the client, the connection's own end before what may be taken from headers, and before what may be another program's `source`.
-const CLIENTS: [(&str, u8); 8] =
-    [("direct", 0), ("remote", 1), ("peer", 1), ("client", 2), ("src", 3), ("source", 3), ("orig", 3), ("originator", 3)];
+const CLIENTS: [(&str, u8); 8] = [
+    ("direct", 0),
+    ("remote", 1),
+    ("peer", 1),
+    ("client", CLIENT),
+    ("src", LEAST),
+    ("source", LEAST),
+    ("orig", LEAST),
+    ("originator", LEAST),
+];
 /// Words for other ends, and for what a header says.
 const OTHERS: [&str; 42] = [
     "upstream",
@@ -150,21 +162,64 @@ const EXCEPTIONS: [(&str, &[&str]); 4] = [
     ("log.source.address", &["server", "addr"]),
     ("log.source.ip", &["server", "addr"]),
 ];
-/// Words behind `handshake` that make it no length of time.
-const NO_TIME: [&str; 16] = [
-    "timeout", "count", "id", "state", "status", "failures", "failure", "errors", "error", "version", "resumed", "type",
-    "failed", "attempts", "total", "limit",
+/// Words that make a handshake another's than the client's by TLS.
+const ANOTHERS: [&str; 29] = [
+    "x",
+    "arg",
+    "args",
+    "cookie",
+    "query",
+    "bc",
+    "be",
+    "upstream",
+    "backend",
+    "origin",
+    "target",
+    "dst",
+    "dest",
+    "destination",
+    "resolver",
+    "dns",
+    "next",
+    "hop",
+    "forwarded",
+    "header",
+    "headers",
+    "tcp",
+    "websocket",
+    "ws",
+    "ssh",
+    "smtp",
+    "mqtt",
+    "rtmp",
+    "postgres",
 ];
+/// Words before `handshake` that make it no length of time of one.
+const NO_TIME: [&str; 14] = [
+    "timeout", "count", "failures", "failure", "errors", "error", "failed", "limit", "max", "min", "avg", "mean", "deadline",
+    "last",
+];
+/// Words that may stand behind `handshake` where it is a length of time; others make it a number of bytes, a moment, a version.
+const LENGTHS: [&str; 9] = ["time", "duration", "dur", "took", "latency", "elapsed", "length", "in", "value"];
+/// Names of programs whose documentation says the unit: Envoy's.
+const MILLIS: &str = "downstream_handshake_duration";
 
 /// What a name says.
 pub(super) fn role(name: &str) -> Role {
+    if is_header(name) {
+        return Role::Nothing;
+    }
     let words = words(name);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     if words.last().is_some_and(|word| word == "th") {
         return Role::Handshake(Unit::Millis);
     }
-    if has(&["handshake"]) && !has(&NO_TIME) {
-        return Role::Handshake(unit(&words));
+    if let Some(at) = words.iter().position(|word| word == "handshake") {
+        let is_length = |word: &String| LENGTHS.contains(&word.as_str()) || unit_of(word).is_some();
+        if has(&ANOTHERS) || has(&NO_TIME) || !words[at + 1..].iter().all(is_length) {
+            return Role::Nothing;
+        }
+        return Role::Handshake(if name.eq_ignore_ascii_case(MILLIS) { Unit::Millis } else { unit(&words[at + 1..]) });
     }
     let rank = words.iter().filter_map(|word| CLIENTS.iter().find(|(known, _)| known == word)).map(|(_, rank)| *rank).min();
     let Some(rank) = rank.filter(|_| !has(&OTHERS)) else { return Role::Nothing };
@@ -178,21 +233,37 @@ pub(super) fn role(name: &str) -> Role {
     if !words.iter().all(known) {
         return Role::Nothing;
     }
+    // OpenTelemetry's `net.peer.ip` is the client's in a server's spans, and of a log whoever sent it on.
+    let rank = if has(&["net"]) && has(&["peer"]) { LEAST } else { rank };
     let is_port = has(&PORTS);
     let own = |word: &&String| !ADDRESSES.contains(&word.as_str()) && !PORTS.contains(&word.as_str());
     let client = Client { rank, stem: words.iter().filter(own).cloned().collect() };
     if is_port { Role::Port(client) } else { Role::Address(client) }
 }
 
+/// Whether a name is that of a header, which anybody may write: nginx's `$http_NAME`, Traefik's `request_NAME`.
+fn is_header(name: &str) -> bool {
+    let begins = |known: &str| name.get(..known.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(known));
+    begins("http_") || (begins("request_") || begins("req_")) && name.contains('-')
+}
+
+/// Whether a word says that a handshake is another's.
+pub(super) fn is_anothers(word: &str) -> bool {
+    ANOTHERS.contains(&word)
+}
+
 fn unit(words: &[String]) -> Unit {
-    let said = words.iter().rev().find_map(|word| match word.as_str() {
+    words.iter().rev().find_map(|word| unit_of(word)).unwrap_or(Unit::Unsaid)
+}
+
+fn unit_of(word: &str) -> Option<Unit> {
+    match word {
         "ms" | "msec" | "msecs" | "millis" | "milliseconds" => Some(Unit::Millis),
         "us" | "usec" | "usecs" | "micros" | "microseconds" => Some(Unit::Micros),
         "ns" | "nanos" | "nanoseconds" => Some(Unit::Nanos),
         "s" | "sec" | "secs" | "seconds" => Some(Unit::Seconds),
         _ => None,
-    });
-    said.unwrap_or(Unit::Unsaid)
+    }
 }
 
 /// A name's words, in lower case.

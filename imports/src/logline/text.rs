@@ -4,35 +4,34 @@
 //! What a program's own format says comes first, then what has a name, then what stands where only a client's end stands: at the
 //! beginning, or behind a word as `from`. Of two ends of which nothing says whose they are, neither is taken.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use regex::Regex;
 
-use super::named::{Named, duration, is_method};
-use super::roles::Unit;
+use super::named::{Named, Took, Whose, duration};
+use super::own::{About, own};
+use super::place::{by_place, tells_of_connecting};
+use super::roles::{Unit, is_anothers};
 use super::{Fields, ParsedLine, Unread, endpoint};
+use crate::haproxy;
 
-/// A client's port is rarely below, a listener's often.
-const WELL_KNOWN: u16 = 1024;
 /// AWS's load balancers write seconds.
 const SECONDS: Unit = Unit::Seconds;
+/// A runtime's head, a shipper's and a program's may stand before a line.
+const MOST_HEADS: usize = 4;
+/// Words so far before a handshake may say whose it is.
+const BEFORE: usize = 24;
 
 /// Patterns, compiled once.
 struct Patterns {
     /// What stands before the program's own words: a syslog head of either kind, a container runtime's, docker compose's.
     head: Regex,
-    /// An address, perhaps with its port.
-    address: Regex,
     /// `name=value`, `name: value`.
     pair: Regex,
     /// A handshake's duration in a sentence.
     duration: Regex,
-    /// HAProxy: `client:port [time] frontend …`.
-    haproxy: Regex,
-    /// HAProxy's timers behind frontend and backend.
-    timers: Regex,
     /// HAProxy: what failed before there was a request.
     failed: Regex,
     /// HAProxy's deprecated default: `Connect from client to listener (frontend/MODE)`.
@@ -45,12 +44,8 @@ struct Patterns {
     alb_connection: Regex,
     /// ALB's access log and that of classic load balancers: the client's end.
     elb: Regex,
-    /// What stands before an address that is not the client's.
-    other: Regex,
-    /// What stands before the client's.
-    from: Regex,
-    /// A request line in quotes.
-    request: Regex,
+    /// What ends in another end's name is no head.
+    listens: Regex,
     /// A connection that came or went, without a word of trouble.
     everyday: Regex,
     /// Words of trouble.
@@ -63,35 +58,24 @@ struct Patterns {
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     Patterns {
     head: Regex::new(
-        r"^(?:<\d+>1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?|\d{4}-\d\d-\d\dT\S+ std(?:out|err) [FP] |[\w.-]{1,64} +\| |(?:<\d+>)?(?:[^\[\]{]{0,80}\s)?[\w./-]{1,48}(?:\[\d+\])?: )",
-    )
-    .unwrap(),
-    address: Regex::new(
-        r#"\[[0-9a-fA-F:.]+\](?::\d{1,5}\b)?|\b\d{1,3}(?:\.\d{1,3}){3}\b(?::\d{1,5}\b)?|(?:^|[\s="(])[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"#,
+        r"^(?:(?:\d{1,5} )?<\d+>1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?|\[pod/[^\]\s]+\] |\d{4}-\d\d-\d\dT\S+ (?:std(?:out|err) [FP] )?|[\w.-]{1,64} +\| |(?:(?:\d{1,5} )?<\d+>)?(?:[^\[\]{]{0,80}\s)?[\w./-]{1,48}(?:\[\d+\])?: |(?:\d{1,5} )?<\d+>)",
     )
     .unwrap(),
     pair: Regex::new(
-        r#"(?:^|[\s,;(\[{|])([A-Za-z][\w.@-]{0,60})(?:\s?[=:]\s?)("[^"]*"|'[^']*'|\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s,;|)\]"']+)"#,
+        r#"(?:^|[\s,;(\[{|])([A-Za-z][\w.@-]{0,60})(?:\s?[=:]\s?)("[^"]*"|'[^']*'|\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s,;|)\]}"'=]+)"#,
     )
     .unwrap(),
     duration: Regex::new(
         r"(?i)\bhandshake\b[^\n]{0,60}?\b(?:took|in|after|duration|time|lasted|of)\s*[=:]?\s*(\d+(?:\.\d+)?)\s*(ms|s|us|µs|ns)\b",
     )
     .unwrap(),
-    haproxy: Regex::new(r"^(\S+:\d{1,5}) \[\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:\.\d{1,6})?[^\]]{0,8}\] (\S.*)$").unwrap(),
-    timers: Regex::new(r"^\S+ [^\s/]+/\S+ ([+-]?\d+(?:/[+-]?\d+)+)(?:\s|$)").unwrap(),
     failed: Regex::new(r"^\S+: \S").unwrap(),
     connect: Regex::new(r"^Connect from (\S+:\d{1,5}) to \S+ \(\S+\)").unwrap(),
     envoy: Regex::new(r#"^\[\d{4}-\d\d-\d\dT[\d:.]+Z?\] ""#).unwrap(),
     nlb: Regex::new(r"^tls \d\.\d \S+ \S+ \S+ (\S+:\d{1,5}) \S+ (?:-|\d+) (-|\d+) ").unwrap(),
     alb_connection: Regex::new(r"^\d{4}-\d\d-\d\dT\S+Z (\S+) (\d{1,5}) \d{1,5} (?:TLSv[\d.]+|-) \S+ ([\d.]+|-) ").unwrap(),
     elb: Regex::new(r"^(?:(?:http|https|h2|grpcs|ws|wss) )?\d{4}-\d\d-\d\dT\S+Z \S+ (\S+:\d{1,5}) (?:\S+:\d{1,5}|-) (?:-?[\d.]+ ){3}").unwrap(),
-    other: Regex::new(
-        r#"(?i)(?:://|\b(?:server|upstream|backend|listen(?:ing|er)?|local|host|dst|dest|destination|bind|vip|target|remote server from|(?-i:I)=)\w*"?\s*[=:]?\s*["(\[]?|\b(?:to|on|via|at|connect(?:ing|ed)|binding|proxying|forwarding)\s+["(\[]?|(?:->|→|=>)\s*)$"#,
-    )
-    .unwrap(),
-    from: Regex::new(r#"(?i)(?:\b(?:from|client|peer|remote|src|source)(?: (?:address|addr|ip))?\s*[=:]?\s*["'(/]?|<-\s*)$"#).unwrap(),
-    request: Regex::new(r#""([A-Z]{3,10}) \S+(?: HTTP/[\d.]+)?""#).unwrap(),
+    listens: Regex::new(r"(?i)\b(?:server|upstream|backend|listen(?:ing|er)?|local|host|dst|dest|destination|bind|vip|target)\w*: $").unwrap(),
     everyday: Regex::new(
         r"(?i)\b(?:accept(?:ed|ing)?|new|incoming|clos(?:ed|ing)|opened|established|disconnect(?:ed|ing)?)\b.*\b(?:connection|client|session)|\b(?:connection|client|session)\b.*\b(?:accepted|closed|opened|established|disconnected|connected)\b",
     )
@@ -105,44 +89,61 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 pub(super) fn read(line: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
     let line = line.trim_end();
     if let Some(labels) = labels(line) {
-        return labels.named().read(fields);
+        return labels.read(fields);
     }
+    let own = own(line);
+    let bodies = bodies(&own.text);
+    if let Some(said) = bodies.iter().rev().find_map(|body| program(body)) {
+        return said;
+    }
+    // The whole line is tried last: its words may only look like a head.
+    for body in bodies.into_iter().rev() {
+        match any(&own.text, body, fields, own.about) {
+            Err(Unread::NoAddress) => {}
+            said => return said,
+        }
+    }
+    Err(Unread::NoAddress)
+}
+
+/// A line of a format that says itself which end is the client's; absent if it is in none.
+pub(super) fn of_format(line: &str, fields: &Fields) -> Option<Result<ParsedLine, Unread>> {
+    let line = line.trim_end();
+    if let Some(labels) = labels(line) {
+        return Some(labels.read(fields));
+    }
+    let own = own(line);
+    bodies(&own.text).iter().rev().find_map(|body| program(body))
+}
+
+/// The line, and what is left of it without its heads: a runtime's head may stand before a program's.
+fn bodies(line: &str) -> Vec<&str> {
     let patterns = &*PATTERNS;
-    // A runtime's head may stand before a program's.
-    let mut body = line;
     let mut bodies = vec![line];
-    let is_head = |head: &regex::Match<'_>| head.end() > 0 && !patterns.other.is_match(head.as_str());
-    while let Some(head) = patterns.head.find(body).filter(|head| is_head(head) && bodies.len() < 4) {
+    let mut body = line;
+    let is_head = |head: &regex::Match<'_>| head.end() > 0 && !patterns.listens.is_match(head.as_str());
+    while let Some(head) = patterns.head.find(body).filter(|head| is_head(head) && bodies.len() < MOST_HEADS) {
         body = &body[head.end()..];
         bodies.push(body);
     }
-    // The whole line is tried last: its words may only look like a head.
-    let mut unread = Unread::NoAddress;
-    for body in bodies.into_iter().rev() {
-        match program(body).unwrap_or_else(|| any(body, fields)) {
-            Ok(said) => return Ok(said),
-            Err(Unread::NoAddress) => {}
-            Err(why) if unread == Unread::NoAddress => unread = why,
-            Err(_) => {}
-        }
-        if unread != Unread::NoAddress {
-            break;
-        }
-    }
-    Err(unread)
+    bodies
 }
 
 /// A line of a format that a program has of its own; absent if it is none of those that we know.
 fn program(body: &str) -> Option<Result<ParsedLine, Unread>> {
     let patterns = &*PATTERNS;
     let every = |client| ParsedLine { client, took: None, every: true };
-    if let Some(found) = patterns.haproxy.captures(body) {
-        let client = endpoint(&found[1])?;
-        let rest = &found[2];
-        let th = named_duration(rest).or_else(|| positional(rest));
+    if let Some(found) = haproxy::line(body) {
+        let served = found.served();
+        let th = || served.as_ref().and_then(|served| duration(served.timers.th?, Unit::Millis));
         // What failed has a message, and no backend.
-        let failed = patterns.failed.is_match(rest) && !patterns.timers.is_match(rest);
-        return Some(Ok(ParsedLine { client, took: th, every: th.is_none() && !failed }));
+        let failed = served.is_none() && patterns.failed.is_match(found.rest);
+        let took = match named_duration(found.rest) {
+            Ok(named) => named.or_else(th),
+            Err(why) => return Some(Err(why)),
+        };
+        let Some(client) = found.client else { return Some(Err(Unread::NoAddress)) };
+        return Some(Ok(ParsedLine { client, took, every: is_zero(took) || took.is_none() && !failed }));
     }
     if let Some(found) = patterns.connect.captures(body) {
         return endpoint(&found[1]).map(every).map(Ok);
@@ -163,88 +164,78 @@ fn program(body: &str) -> Option<Result<ParsedLine, Unread>> {
     patterns.envoy.is_match(body).then_some(Err(Unread::NoPort))
 }
 
-/// HAProxy's own formats have three timers (TCP) or five (HTTP) and none of the handshake; with seven, the first is `%Th`.
-fn positional(rest: &str) -> Option<Duration> {
-    let found = PATTERNS.timers.captures(rest)?;
-    let timers: Vec<&str> = found[1].split('/').collect();
-    timers.first().filter(|_| timers.len() == 7).and_then(|th| duration(th, Unit::Millis))
+/// Whether it is of a later request of a connection: HAProxy's time of the handshake is 0 for all but the first.
+pub(super) fn is_zero(took: Option<Duration>) -> bool {
+    took.is_some_and(|took| took.is_zero())
 }
 
 /// A line of no format that we know.
-fn any(body: &str, fields: &Fields) -> Result<ParsedLine, Unread> {
+fn any(line: &str, body: &str, fields: &Fields, about: About) -> Result<ParsedLine, Unread> {
     let named = pairs(body);
-    let took = named_duration(body);
-    let every = |took: Option<Duration>| took.is_none() && !fields.own && (is_everyday(body) || named.is_of_every_request());
+    let of_request = || match about {
+        About::Request => true,
+        About::Words => !is_trouble(body),
+        About::Other => false,
+    };
+    let usual = || of_request() || is_everyday(body) || named.is_of_every_request();
+    let every = |took: Option<_>| !fields.own && (is_zero(took) || took.is_none() && usual());
     match named.read(fields) {
-        Ok(said) => {
-            let took = said.took.or(took);
-            return Ok(ParsedLine { took, every: took.is_none() && (said.every || every(took)), ..said });
+        Ok((_, whose)) if whose != Whose::Clients && tells_of_connecting(line) && !usual() => return Err(Unread::OtherEnd),
+        Ok((said, _)) => {
+            let took = said.took.or(named_duration(body)?);
+            return Ok(ParsedLine { took, every: every(took) || said.every && said.took == took, ..said });
         }
         // A client without its port: whatever end follows is another's.
-        Err(Unread::NoPort) => return Err(Unread::NoPort),
+        Err(why @ (Unread::NoPort | Unread::NoUnit)) => return Err(why),
         Err(_) => {}
     }
-    let took = took.or_else(|| named.took(fields));
-    Ok(ParsedLine { client: unnamed(body)?, took, every: every(took) })
+    let client = by_place(line, body)?;
+    let took = named_duration(body)?.or(named.took(fields)?);
+    Ok(ParsedLine { client, took, every: every(took) })
 }
 
-/// Whether every request, or every connection, has such a line.
-fn is_everyday(body: &str) -> bool {
-    let patterns = &*PATTERNS;
-    patterns.request.captures(body).is_some_and(|found| is_method(&found[1]))
-        || (patterns.everyday.is_match(body) && !patterns.trouble.is_match(body))
+/// Whether words tell of a connection that came or went, without trouble.
+pub(super) fn is_everyday(words: &str) -> bool {
+    PATTERNS.everyday.is_match(words) && !is_trouble(words)
 }
 
-fn named_duration(text: &str) -> Option<Duration> {
-    let of_pairs = || pairs(text).took(&Fields::default());
-    let of_words =
-        || PATTERNS.duration.captures(text).and_then(|found| duration(&format!("{}{}", &found[1], &found[2]), Unit::Unsaid));
-    of_pairs().or_else(of_words)
+/// Whether words tell of trouble.
+pub(super) fn is_trouble(words: &str) -> bool {
+    PATTERNS.trouble.is_match(words)
 }
 
+/// A handshake's time by its name, or in a sentence.
+fn named_duration(text: &str) -> Took {
+    if let Some(took) = pairs(text).took(&Fields::default())? {
+        return Ok(Some(took));
+    }
+    let Some(found) = PATTERNS.duration.captures(text) else { return Ok(None) };
+    let Some(all) = found.get(0) else { return Ok(None) };
+    let mut begin = all.start().saturating_sub(BEFORE);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    // "upstream handshake took", "handshake with the backend took"
+    if text[begin..all.end()].split(|c: char| !c.is_alphanumeric()).any(|word| is_anothers(&word.to_ascii_lowercase())) {
+        return Ok(None);
+    }
+    Ok(duration(&format!("{}{}", &found[1], &found[2]), Unit::Unsaid))
+}
+
+/// `name=value`, one after another.
 fn pairs(text: &str) -> Named {
-    let each = PATTERNS.pair.captures_iter(text);
-    each.map(|pair| (pair[1].to_owned(), pair[2].trim_matches(['"', '\'']).to_owned())).collect()
-}
-
-/// The client's end by where it stands.
-fn unnamed(body: &str) -> Result<SocketAddr, Unread> {
-    let patterns = &*PATTERNS;
-    let mut first: Option<SocketAddr> = None;
-    let (mut at_beginning, mut others) = (false, false);
-    for found in patterns.address.find_iter(body) {
-        let text = found.as_str().trim_start_matches([' ', '\t', '=', '"', '(']);
-        let before = &body[..found.end() - text.len()];
-        let text = text.trim_end_matches('.');
-        if patterns.other.is_match(before) {
-            others = true;
-            continue;
-        }
-        let sure = patterns.from.is_match(before);
-        match endpoint(text) {
-            Some(end) if end.ip().is_unspecified() || end.port() == 0 => others = true,
-            Some(end) if sure => return Ok(end),
-            Some(end) => match first {
-                None => (first, at_beginning) = (Some(end), before.trim_matches(['[', '(', '"', ' ']).is_empty()),
-                Some(known) if known == end => {}
-                Some(_) => return Err(Unread::Several),
-            },
-            // The client's, without a port: whatever end follows is another's.
-            None if (sure || first.is_none()) && is_address(text) => return Err(Unread::NoPort),
-            None => {}
+    let mut pairs = Vec::new();
+    let mut at = 0;
+    while let Some(pair) = PATTERNS.pair.captures_at(text, at) {
+        let (Some(all), Some(name), Some(value)) = (pair.get(0), pair.get(1), pair.get(2)) else { break };
+        // In `slow: client=…` the value of the first is a name itself, and a blank may stand before it.
+        let is_name = text[value.end()..].starts_with('=') && value.start() > name.end() + 1;
+        at = if is_name { value.start() - 1 } else { all.end() };
+        if !is_name {
+            pairs.push((name.as_str().to_owned(), value.as_str().trim_matches(['"', '\'']).to_owned()));
         }
     }
-    match first {
-        Some(end) if at_beginning || end.port() >= WELL_KNOWN => Ok(end),
-        Some(_) => Err(Unread::OtherEnd),
-        None if others => Err(Unread::OtherEnd),
-        None => Err(Unread::NoAddress),
-    }
-}
-
-/// Whether a text is an address of somebody, without a port.
-fn is_address(text: &str) -> bool {
-    text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| !ip.is_unspecified())
+    pairs.into_iter().collect()
 }
 
 /// A labelled line (ltsv.org): `label:value` between tabs.
@@ -270,7 +261,15 @@ impl Labels<'_> {
         labelled.map(|(label, value)| (label.rsplit(' ').next().unwrap_or(label), value))
     }
 
+    fn read(&self, fields: &Fields) -> Result<ParsedLine, Unread> {
+        self.named().read(fields).map(|(said, _)| said)
+    }
+
     fn named(&self) -> Named {
-        self.each().map(|(label, value)| (label.to_owned(), value.to_owned())).collect()
+        // Of a request, ltsv.org calls the client `host`; elsewhere that may be anybody.
+        let of_request = ["req", "method", "status", "reqtime"].iter().any(|name| self.get(name).is_some());
+        let of_client = |label: &str| of_request && ["host", "port"].iter().any(|name| label.eq_ignore_ascii_case(name));
+        let whose = |label: &str| if of_client(label) { format!("source_{label}") } else { label.to_owned() };
+        self.each().map(|(label, value)| (whose(label), value.to_owned())).collect()
     }
 }
