@@ -1,4 +1,4 @@
-//! The program against moto's server, for what moto does as EC2 does: dry run, run, describe, terminate, tags, user data.
+//! The program against moto's server, for what moto does as EC2 does: dry run, run, describe, terminate, tags.
 
 mod common;
 

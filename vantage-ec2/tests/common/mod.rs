@@ -154,7 +154,9 @@ impl Cloud for Process<'_> {
             tokens_required: true,
             profile: launch.profile.clone(),
             interface_goes: true,
+            public_address: launch.public_address,
             dry_run: launch.dry_run,
+            ..model::Launch::default()
         };
         self.call("RunInstances", &launch.region, |model| model.run_instances(&wanted)).map(|i| instance(&i))
     }
