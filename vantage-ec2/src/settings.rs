@@ -3,7 +3,7 @@
 use provider::{Fault, Wrong};
 use serde::Deserialize;
 
-/// Amazon Linux 2023 as AWS publishes it: it has curl, the AWS CLI and systemd.
+/// Amazon Linux 2023 for x86_64 as AWS publishes it: it has curl, the AWS CLI and systemd.
 const IMAGE: &str = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 /// The limit of EC2 on user data is 16 KiB; roots of the broker are part of it.
 const MOST_WORDS: usize = 200;
@@ -17,10 +17,11 @@ pub struct Settings {
     /// Regions in which `list`, `down` and `reap` look, beside that one.
     #[serde(default)]
     pub regions: Vec<String>,
-    /// The instance type.
+    /// The instance type: one for x86_64.
     #[serde(default = "medium", rename = "type")]
     pub kind: String,
-    /// The image: an AMI, or `resolve:ssm:…`.
+    /// The image: an AMI, or `resolve:ssm:…`. One made from Amazon Linux 2023 for x86_64: the first script needs its AWS CLI, curl and systemd,
+    /// ssh its user `ec2-user`, and the program is an x86_64 one.
     #[serde(default = "image")]
     pub image: String,
     /// Subnets, the next where one has no capacity; none: the region's default.
