@@ -92,6 +92,11 @@ pub(crate) fn wrong(what: impl Into<String>) -> Wrong {
     Wrong { fault: Fault::Request, what: what.into(), todo: Some("docs/ec2.md has all settings".into()), left: Vec::new() }
 }
 
+/// A word that a shell takes as it is.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Whether it has a region's form: `eu-central-1`, `us-gov-west-1`. Which there are nobody here knows.
 fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
