@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -44,20 +47,25 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Reads credentials' whereabouts; nothing is reached yet.
+    /// Reads credentials' whereabouts; nothing is reached yet. Where they come from a role, it is taken at the STS of the region that the
+    /// environment or the profile names, else of `region`: one of another partition knows nobody.
     ///
     /// # Errors
     /// If there can be no threads or sockets.
-    pub fn open() -> std::io::Result<Self> {
+    pub fn open(region: Option<&str>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(TIME).build();
+        // Not metadata's: an instance or a container has credentials without STS, and elsewhere it takes seconds until nobody answers.
+        let regions = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(region.map(|region| Region::new(region.to_owned())));
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            // Each call names its own; the endpoint of no region is ever asked.
-            .region(Region::new("us-east-1"));
+            // For STS alone: each call of EC2 names its own.
+            .region(regions);
         let config = runtime.block_on(loader.load());
         Ok(Self { runtime, config, clients: RefCell::default() })
     }
