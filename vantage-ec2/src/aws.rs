@@ -28,7 +28,6 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
 
 use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, NO_ANSWER, Of, Page, Part, Tags, Thing};
-use crate::tags::{MANAGED_BY, RUN, US};
 
 /// One try of a call.
 const TIME: Duration = Duration::from_secs(20);
@@ -80,12 +79,8 @@ impl Aws {
 }
 
 fn filters(of: &Of) -> Vec<Filter> {
-    let filter = |tag: &str, value: &str| Filter::builder().name(format!("tag:{tag}")).values(value).build();
-    let mut filters = vec![filter(MANAGED_BY, US)];
-    if let Of::Run(run) = of {
-        filters.push(filter(RUN, run));
-    }
-    filters
+    let filter = |(tag, value): (String, String)| Filter::builder().name(format!("tag:{tag}")).values(value).build();
+    of.filters().into_iter().map(filter).collect()
 }
 
 fn tags(tags: Option<&[Tag]>) -> Tags {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use provider::{Fault, Wrong};
 
+use crate::tags::{MANAGED_BY, ORDER, RUN, US};
+
 /// Tags of something.
 pub type Tags = BTreeMap<String, String>;
 
@@ -103,6 +105,39 @@ pub enum Of {
     All,
     /// What is of one run.
     Run(String),
+    /// What is of one order of a run.
+    Order {
+        /// The run.
+        run: String,
+        /// The order.
+        order: String,
+    },
+}
+
+impl Of {
+    /// The tags that all of it has.
+    fn tags(&self) -> Tags {
+        let (run, order) = match self {
+            Self::All => (None, None),
+            Self::Run(run) => (Some(run), None),
+            Self::Order { run, order } => (Some(run), Some(order)),
+        };
+        let pairs = [(MANAGED_BY, Some(US)), (RUN, run.map(String::as_str)), (ORDER, order.map(String::as_str))];
+        pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect()
+    }
+
+    /// Whether something that has these tags is of it.
+    #[must_use]
+    pub fn has(&self, tags: &Tags) -> bool {
+        self.tags().iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+
+    /// Its tags as values of EC2's filters, to which `*`, `?` and `\` mean more than themselves.
+    #[must_use]
+    pub fn filters(&self) -> Tags {
+        let literally = |value: &str| value.replace('\\', r"\\").replace('*', r"\*").replace('?', r"\?");
+        self.tags().into_iter().map(|(key, value)| (key, literally(&value))).collect()
+    }
 }
 
 /// How a call failed.

@@ -8,6 +8,8 @@ pub const MANAGED_BY: &str = "managed-by";
 pub const US: &str = "whostalled";
 /// The run.
 pub const RUN: &str = "whostalled:run-id";
+/// The order of that run.
+pub const ORDER: &str = "whostalled:order";
 /// When it ends, in seconds since the epoch.
 pub const EXPIRES: &str = "whostalled:expires-at";
 /// The vantage's name in the run.

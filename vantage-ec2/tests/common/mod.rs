@@ -11,7 +11,6 @@ use fake::model::{self, Model, Refused};
 use provider::{Ask, Caps, Join, Line, Order, Request, Wanted};
 use vantage_ec2::clock::{Clock, Stopped};
 use vantage_ec2::cloud::{Cloud, Failed, Instance, Kind, Launch, Of, Page, Part, Tags, Thing};
-use vantage_ec2::tags::{MANAGED_BY, RUN, US};
 
 /// One process that calls the model.
 pub struct Process<'m> {
@@ -117,14 +116,6 @@ impl Clock for Process<'_> {
     }
 }
 
-fn filters(of: &Of) -> Tags {
-    let mut filters = Tags::from([(MANAGED_BY.to_owned(), US.to_owned())]);
-    if let Of::Run(run) = of {
-        filters.insert(RUN.to_owned(), run.clone());
-    }
-    filters
-}
-
 fn instance(i: &model::Instance) -> Instance {
     Instance {
         id: i.id.clone(),
@@ -163,13 +154,13 @@ impl Cloud for Process<'_> {
 
     fn instances(&self, region: &str, of: &Of, page: Option<&str>) -> Result<Page<Instance>, Failed> {
         let (items, next) =
-            self.call("DescribeInstances", region, |model| model.describe_instances(region, &filters(of), page))?;
+            self.call("DescribeInstances", region, |model| model.describe_instances(region, &of.filters(), page))?;
         Ok(Page { items: items.iter().map(instance).collect(), next })
     }
 
     fn things(&self, region: &str, part: Part, of: &Of, page: Option<&str>) -> Result<Page<Thing>, Failed> {
         let kind = if part == Part::Volume { "vol" } else { "eni" };
-        let (items, next) = self.call("Describe", region, |model| model.describe_things(kind, region, &filters(of), page))?;
+        let (items, next) = self.call("Describe", region, |model| model.describe_things(kind, region, &of.filters(), page))?;
         let thing = |t: &model::Thing| Thing { id: t.id.clone(), part, free: t.of.is_none(), tags: t.tags.clone() };
         Ok(Page { items: items.iter().map(thing).collect(), next })
     }
