@@ -17,9 +17,9 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::{
-    CreditSpecificationRequest, Filter, HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceType, NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag,
-    TagSpecification, VolumeState,
+    BlockDeviceMapping, CreditSpecificationRequest, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType,
+    NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag, TagSpecification, VolumeState, VolumeType,
 };
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -178,6 +178,7 @@ fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
         kind: instance.instance_type().map_or_else(String::new, |kind| kind.as_str().to_owned()),
         image: instance.image_id().unwrap_or_default().to_owned(),
         zone: instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default().to_owned(),
+        root: instance.root_device_name().map(str::to_owned),
         launched: instance.launch_time().and_then(|time| u64::try_from(time.secs()).ok()),
         tags: tags(Some(instance.tags())),
     }
@@ -189,11 +190,23 @@ impl Cloud for Aws {
         let specification = |of: ResourceType| TagSpecification::builder().resource_type(of).set_tags(Some(all.clone())).build();
         let interface = InstanceNetworkInterfaceSpecification::builder()
             .device_index(0)
-            .delete_on_termination(true)
+            .delete_on_termination(launch.interface_goes)
             .associate_public_ip_address(launch.public_address)
             .set_subnet_id(launch.subnet.clone())
             .set_groups((!launch.security_groups.is_empty()).then(|| launch.security_groups.clone()))
             .build();
+        let disk = EbsBlockDevice::builder()
+            .volume_size(launch.disk.gb.into())
+            .volume_type(VolumeType::from(launch.disk.kind))
+            .encrypted(launch.disk.encrypted)
+            .delete_on_termination(launch.disk.goes)
+            .build();
+        let behavior = if launch.shutdown_terminates { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
+        let tokens = if launch.tokens_required { HttpTokensState::Required } else { HttpTokensState::Optional };
+        let metadata = InstanceMetadataOptionsRequest::builder()
+            .http_endpoint(InstanceMetadataEndpointState::Enabled)
+            .http_tokens(tokens)
+            .http_put_response_hop_limit(launch.metadata_hops.into());
         let credits = || CreditSpecificationRequest::builder().cpu_credits("standard").build();
         let request = self
             .client(&launch.region)
@@ -204,8 +217,9 @@ impl Cloud for Aws {
             .instance_type(InstanceType::from(launch.kind.as_str()))
             .min_count(1)
             .max_count(1)
-            .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
-            .metadata_options(InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build())
+            .instance_initiated_shutdown_behavior(behavior)
+            .metadata_options(metadata.build())
+            .block_device_mappings(BlockDeviceMapping::builder().device_name(&launch.disk.device).ebs(disk).build())
             .network_interfaces(interface)
             .tag_specifications(specification(ResourceType::Instance))
             .tag_specifications(specification(ResourceType::Volume))

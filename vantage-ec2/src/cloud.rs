@@ -30,12 +30,37 @@ pub struct Launch {
     pub public_address: bool,
     /// Its first script.
     pub user_data: String,
+    /// Its root.
+    pub disk: Disk,
+    /// Whether its interface goes with it.
+    pub interface_goes: bool,
+    /// Whether a shutdown from within terminates it; else it stops, and its disk stays.
+    pub shutdown_terminates: bool,
+    /// Whether its metadata answers to tokens alone.
+    pub tokens_required: bool,
+    /// Hops that an answer of its metadata may go.
+    pub metadata_hops: u8,
     /// Tags of the instance, its volumes and its interfaces.
     pub tags: Tags,
     /// Whether CPU credits are named (`standard`): burstable types alone have them.
     pub standard_credits: bool,
     /// Only ask whether it could be.
     pub dry_run: bool,
+}
+
+/// The root of an instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// What its image calls the root; another name would be another disk, beside the image's own.
+    pub device: String,
+    /// Its size.
+    pub gb: u16,
+    /// EBS's type.
+    pub kind: &'static str,
+    /// Whether it is encrypted: by the key that the account has for EBS.
+    pub encrypted: bool,
+    /// Whether it goes with its instance.
+    pub goes: bool,
 }
 
 /// An instance.
@@ -53,6 +78,8 @@ pub struct Instance {
     pub image: String,
     /// Its availability zone.
     pub zone: String,
+    /// What its image calls its root, where EC2 says so.
+    pub root: Option<String>,
     /// Seconds since the epoch at which it was launched.
     pub launched: Option<u64>,
     /// Its tags.

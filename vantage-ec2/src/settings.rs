@@ -21,12 +21,18 @@ pub struct Settings {
     #[serde(default = "medium", rename = "type")]
     pub kind: String,
     /// The image: an AMI, or `resolve:ssm:…`. One made from Amazon Linux 2023 for x86_64: the first script needs its AWS CLI, curl and systemd,
-    /// ssh its user `ec2-user`, and the program is an x86_64 one.
+    /// ssh its user `ec2-user`, and the program is an x86_64 one. Another root is named by `root_device`.
     #[serde(default = "image")]
     pub image: String,
     /// Subnets, the next where one has no capacity; none: the region's default.
     #[serde(default)]
     pub subnets: Vec<String>,
+    /// What the image calls its root.
+    #[serde(default = "xvda")]
+    pub root_device: String,
+    /// Size of the root, in GB (gp3, encrypted). Not less than the image has: EC2 refuses that.
+    #[serde(default = "eight")]
+    pub disk_gb: u16,
     /// Security groups; none: the network's default. Nothing need come in.
     #[serde(default)]
     pub security_groups: Vec<String>,
@@ -51,7 +57,7 @@ pub struct Settings {
     /// US dollars an hour of one vantage, all counted; for types and regions whose price we do not know.
     #[serde(default)]
     pub usd_per_hour: Option<f64>,
-    /// How late a vantage may end that does not end by itself: how often the reaper comes, twice, and its grace. Part of the price.
+    /// How late a vantage may end that does not end by itself, 5 at least: how often the reaper comes, twice, and its grace. Part of the price.
     #[serde(default = "an_hour")]
     pub reaped_within_minutes: u64,
     /// How long a vantage may take until it runs.
@@ -77,6 +83,12 @@ fn image() -> String {
 }
 fn credential() -> String {
     "/whostalled/agents/{agent}".into()
+}
+fn xvda() -> String {
+    "/dev/xvda".into()
+}
+fn eight() -> u16 {
+    8
 }
 fn yes() -> bool {
     true
@@ -135,6 +147,7 @@ impl Settings {
             ("region", Some(&self.region)),
             ("type", Some(&self.kind)),
             ("image", Some(&self.image)),
+            ("root_device", Some(&self.root_device)),
             ("instance_profile", self.instance_profile.as_ref()),
             ("credential", Some(&self.credential)),
             ("ssh_public_key", self.ssh_public_key.as_ref()),
@@ -167,8 +180,12 @@ impl Settings {
         if self.usd_per_hour.is_some_and(|usd| !usd.is_finite() || usd < 0.0) {
             return Err(wrong("settings of ec2: usd_per_hour is no price"));
         }
-        if self.reaped_within_minutes > 24 * 60 || !(10..=3_600).contains(&self.start_seconds) {
-            return Err(wrong("settings of ec2: reaped_within_minutes is at most 1440, start_seconds from 10 to 3600"));
+        // No reaper is quicker: it comes once a minute at most, marks, comes again, and an instance takes a minute or two to end.
+        if !(5..=24 * 60).contains(&self.reaped_within_minutes) || !(10..=3_600).contains(&self.start_seconds) {
+            return Err(wrong("settings of ec2: reaped_within_minutes is from 5 to 1440, start_seconds from 10 to 3600"));
+        }
+        if !(1..=1_000).contains(&self.disk_gb) || !self.root_device.starts_with("/dev/") {
+            return Err(wrong("settings of ec2: disk_gb is from 1 to 1000, root_device a name as /dev/xvda"));
         }
         Ok(())
     }
@@ -201,6 +218,10 @@ mod tests {
             (serde_json::json!({"region": "us-east-1", "program": {"url": "https://x", "sha256": "0"}}), "sha256"),
             (serde_json::json!({"region": "us-east-1", "usd_per_hour": -1}), "usd_per_hour"),
             (serde_json::json!({"region": "us-east-1", "start_seconds": 1}), "start_seconds"),
+            (serde_json::json!({"region": "us-east-1", "reaped_within_minutes": 4}), "reaped_within_minutes"),
+            (serde_json::json!({"region": "us-east-1", "reaped_within_minutes": 1_441}), "reaped_within_minutes"),
+            (serde_json::json!({"region": "us-east-1", "disk_gb": 0}), "disk_gb"),
+            (serde_json::json!({"region": "us-east-1", "root_device": "xvda"}), "root_device"),
         ];
         for (json, why) in bad {
             let said = read(json.clone()).expect_err(&json.to_string());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use provider::{Fault, Line, Order, Reach, Vantage, Wanted, Wrong};
 
-use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, Of};
+use crate::cloud::{Cloud, Disk, Failed, Instance, Kind, Launch, Of};
 use crate::credits::{burstable, has_credits};
 use crate::down::down;
 use crate::patience::instances;
@@ -100,6 +100,12 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
         profile: settings.instance_profile.clone(),
         public_address: settings.public_address,
         user_data,
+        // What the price counts, whatever the image has.
+        disk: Disk { device: settings.root_device.clone(), gb: settings.disk_gb, kind: "gp3", encrypted: true, goes: true },
+        interface_goes: true,
+        shutdown_terminates: true,
+        tokens_required: true,
+        metadata_hops: 1,
         tags: tags(&order.run, &wanted.name, wanted.agent.as_deref(), order.expires_at),
         // EC2 refuses the field for other types.
         standard_credits: has_credits(&settings.kind),
@@ -146,7 +152,9 @@ fn begin<C: Cloud>(
     for (n, launch) in launches.iter().enumerate() {
         let name = launch.tags.get(NAME).map_or("", String::as_str);
         serving.say(Line::Progress { what: format!("launching {name}"), done: Some(n as f64), of: Some(launches.len() as f64) });
-        begun.push(launch_one(serving, order, n, launch)?);
+        let instance = launch_one(serving, order, n, launch)?;
+        begun.push(instance.id.clone());
+        one_disk(&instance, &launch.disk)?;
     }
     let running = wait(serving, order, begun)?;
     if let Some(known) = burstable(&serving.settings.kind).filter(|_| serving.settings.burn) {
@@ -162,8 +170,15 @@ fn begin<C: Cloud>(
     Ok(serving.clock.go_on()?)
 }
 
-/// Launches one; its id.
-fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, launch: &Launch) -> Result<String, Wrong> {
+/// That the disk which is named is the image's root: else it is one more, and neither the price nor the encryption is of the root.
+fn one_disk(instance: &Instance, disk: &Disk) -> Result<(), Wrong> {
+    let Some(root) = instance.root.as_ref().filter(|root| **root != disk.device) else { return Ok(()) };
+    let what = format!("the root of {} is {root}, not {}: settings of ec2: root_device = {root:?}", instance.image, disk.device);
+    Err(wrong(what))
+}
+
+/// Launches one.
+fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, launch: &Launch) -> Result<Instance, Wrong> {
     let subnets = if serving.settings.subnets.is_empty() {
         vec![None]
     } else {
@@ -174,7 +189,7 @@ fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, l
         // Another subnet is another request, and EC2 takes a token for one request alone.
         let launch = Launch { subnet, token: token(&order.run, n, place), ..launch.clone() };
         match launch_at(serving, &launch) {
-            Ok(id) => return Ok(id),
+            Ok(instance) => return Ok(instance),
             Err(Wrong { fault: Fault::Capacity, what, .. }) => {
                 serving.say(Line::Progress { what: format!("no capacity: {what}"), done: None, of: None });
                 full = Some(what);
@@ -186,7 +201,7 @@ fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, l
     Err(Wrong { fault: Fault::Capacity, what: full.unwrap_or_default(), todo, left: Vec::new() })
 }
 
-fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<String, Wrong> {
+fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<Instance, Wrong> {
     let mut unanswered = false;
     launch_patiently(serving, launch, &mut unanswered).map_err(|mut wrong| {
         if unanswered {
@@ -197,12 +212,12 @@ fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<
 }
 
 /// `unanswered`: whether a launch is such that nobody knows whether there is an instance of it.
-fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<String, Wrong> {
+fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<Instance, Wrong> {
     let (mut pause, mut last) = (PAUSE, None);
     for _ in 0..TRIES {
         serving.clock.go_on()?;
         match serving.cloud.run_instance(launch) {
-            Ok(instance) => return Ok(instance.id),
+            Ok(instance) => return Ok(instance),
             // With the same token it is the same instance, whether or not the call before launched it.
             // Once nobody answered, there may be one: then another place is not tried, or there would be two.
             Err(failed) if failed.may_pass() || *unanswered && failed.kind == Kind::Capacity => {

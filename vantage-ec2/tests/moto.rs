@@ -48,7 +48,7 @@ fn moto_launches_lists_and_terminates() {
     let Some(moto) = Moto::start() else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // moto knows images of its own, and no profile.
-    let mut ours = settings(&serde_json::json!({"image": "ami-12c6146b", "subnets": []}));
+    let mut ours = settings(&serde_json::json!({"image": "ami-12c6146b", "root_device": "/dev/sda1", "subnets": []}));
     ours.remove("instance_profile");
     let caps = Caps { instances: 3, hours: 2.0, usd: 1.0 };
     let order = up("run-m", 2, now + 3_600, caps, ours.clone());

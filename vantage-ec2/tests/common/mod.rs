@@ -7,6 +7,7 @@ pub mod program;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use fake::disks::Disk;
 use fake::model::{self, Model, Refused};
 use provider::{Ask, Caps, Join, Line, Order, Request, Wanted};
 use vantage_ec2::clock::{Clock, Stopped};
@@ -124,6 +125,7 @@ fn instance(i: &model::Instance) -> Instance {
         kind: i.launch.kind.clone(),
         image: i.launch.image.clone(),
         zone: format!("{}a", i.launch.region),
+        root: None,
         launched: Some(i.launched),
         tags: i.tags.clone(),
     }
@@ -140,14 +142,22 @@ impl Cloud for Process<'_> {
             subnet: launch.subnet.clone(),
             user_data: launch.user_data.clone(),
             tags: tags.into(),
-            shutdown_terminates: true,
+            shutdown_terminates: launch.shutdown_terminates,
             credits: launch.standard_credits.then(|| "standard".to_owned()),
-            tokens_required: true,
+            tokens_required: launch.tokens_required,
             profile: launch.profile.clone(),
-            interface_goes: true,
+            interface_goes: launch.interface_goes,
             public_address: launch.public_address,
+            metadata_on: Some(true),
+            metadata_hops: Some(launch.metadata_hops.into()),
+            disk: Some(Disk {
+                device: launch.disk.device.clone(),
+                gb: Some(launch.disk.gb.into()),
+                kind: Some(launch.disk.kind.to_owned()),
+                encrypted: launch.disk.encrypted,
+                goes: launch.disk.goes,
+            }),
             dry_run: launch.dry_run,
-            ..model::Launch::default()
         };
         self.call("RunInstances", &launch.region, |model| model.run_instances(&wanted)).map(|i| instance(&i))
     }
