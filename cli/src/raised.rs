@@ -58,7 +58,7 @@ impl Raising<'_> {
         };
         let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let expires_at = now + lifetime.as_secs();
-        let order = Order { run: self.run.clone(), expires_at, caps, join, vantages: self.vantages.clone() };
+        let order = Order { run: self.run.clone(), order: None, expires_at, caps, join, vantages: self.vantages.clone() };
         Ok((Request::new(Ask::Up(order), dry_run, self.settings.clone()), caps))
     }
 
@@ -184,7 +184,7 @@ pub(crate) fn take_down(
     run: &str,
     heard: &mut dyn FnMut(&Line),
 ) -> Result<(), NotProvided> {
-    let request = Request::new(Ask::Down { run: run.to_owned() }, false, settings.clone());
+    let request = Request::new(Ask::Down { run: run.to_owned(), order: None }, false, settings.clone());
     program.ask(&request, None, &AtomicBool::new(false), heard)
 }
 

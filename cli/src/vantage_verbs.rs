@@ -45,7 +45,7 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
             show(&Line::Done, json);
         }
         VantageVerb::List(args) => asked(&args.of, Ask::List { run: args.run.clone() }, &stop)?,
-        VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone() }, &stop)?,
+        VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone(), order: None }, &stop)?,
         VantageVerb::Reap(args) => asked(&args.of, Ask::Reap { grace_s: args.grace.as_secs() }, &stop)?,
     }
     Ok(exit::HELD)

@@ -215,23 +215,22 @@ pub const NO_ANSWER: &str = "no answer";
 
 impl From<Failed> for Wrong {
     fn from(failed: Failed) -> Self {
+        let shows = format!("`whostalled vantage list --provider ec2 --set region={}` shows what there is", failed.region);
         let (fault, todo) = match failed.kind {
-            Kind::Throttled => (Fault::Cloud, Some("AWS limits how often it is asked: try again later")),
-            Kind::Capacity => (Fault::Capacity, Some("try later, another region, or subnets of more zones")),
-            Kind::Unknown if failed.code == NO_ANSWER => (
-                Fault::Cloud,
-                Some("is that a region, and is its endpoint reached from here? `whostalled vantage list` shows what there is"),
-            ),
-            Kind::Unknown | Kind::WouldWork => (Fault::Cloud, Some("try again; `whostalled vantage list` shows what there is")),
+            Kind::Throttled => (Fault::Cloud, "AWS limits how often it is asked: try again later".into()),
+            Kind::Capacity => (Fault::Capacity, "try later, another region, or subnets of more zones".into()),
+            Kind::Unknown if failed.code == NO_ANSWER => {
+                (Fault::Cloud, format!("is that a region, and is its endpoint reached from here? {shows}"))
+            }
+            Kind::Unknown | Kind::WouldWork => (Fault::Cloud, format!("try again; {shows}")),
             Kind::Denied => (
                 Fault::Rights,
-                Some(
-                    "are these your credentials, and still valid? terraform/modules/controller-policy has what they must be let do",
-                ),
+                "are these your credentials, and still valid? terraform/modules/controller-policy has what they must be let do"
+                    .into(),
             ),
-            Kind::NotFound | Kind::Invalid => (Fault::Request, None),
+            Kind::NotFound | Kind::Invalid => (Fault::Request, String::new()),
         };
-        Self { fault, what: failed.to_string(), todo: todo.map(str::to_owned), left: Vec::new() }
+        Self { fault, what: failed.to_string(), todo: Some(todo).filter(|todo| !todo.is_empty()), left: Vec::new() }
     }
 }
 

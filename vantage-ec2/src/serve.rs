@@ -44,8 +44,16 @@ fn answer<C: Cloud>(request: Request, cloud: &C, clock: &dyn Clock, out: &mut dy
     match ask {
         Ask::Up(order) => up(&mut serving, &order, dry_run),
         Ask::List { run } => list(&mut serving, run.as_deref()),
-        Ask::Down { run } if dry_run => list(&mut serving, Some(&run)),
-        Ask::Down { run } => down(&mut serving, &run, &[]),
+        Ask::Down { run, .. } if dry_run => list(&mut serving, Some(&run)),
+        Ask::Down { run, order } => {
+            if !down(&mut serving, &run, order.as_deref(), &[])? {
+                let regions = settings.all_regions().join(", ");
+                let what =
+                    format!("nothing of {run} is in {regions}; if it is in another region, name that: --set region=REGION");
+                serving.say(Line::Progress { what, done: None, of: None });
+            }
+            Ok(())
+        }
         Ask::Reap { grace_s } => reap(&mut serving, grace_s, dry_run),
     }
 }

@@ -109,6 +109,12 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// The same, for people: without quotes where none are needed.
+pub(crate) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quoted(text) }
+}
+
 /// Whether it has a region's form: `eu-central-1`, `us-gov-west-1`. Which there are nobody here knows.
 fn is_region(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
@@ -138,6 +144,14 @@ impl Settings {
             }
         }
         all
+    }
+
+    /// The command line of a verb of `whostalled vantage` that looks where these settings look, whoever has them.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> String {
+        let regions = self.all_regions();
+        let more = if regions.len() > 1 { format!(" --set 'regions={regions:?}'") } else { String::new() };
+        format!("whostalled vantage {verb} --provider ec2 --set region={}{more}", self.region)
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -205,6 +219,9 @@ mod tests {
             read(serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1", "eu-central-1"]})).expect("it is good");
         assert_eq!(good.all_regions(), ["eu-central-1", "us-east-1"]);
         assert_eq!(good.kind, "t2.medium");
+        let command = "whostalled vantage down r --provider ec2 --set region=eu-central-1 --set 'regions=[\"eu-central-1\", \"us-east-1\"]'";
+        assert_eq!(good.command(&format!("down {}", word("r"))), command);
+        assert_eq!((word("a-b.c"), word("it's *")), ("a-b.c".into(), r"'it'\''s *'".into()));
         let bad = [
             (serde_json::json!({}), "region"),
             (serde_json::json!({"region": "eu central"}), "no region"),

@@ -33,7 +33,7 @@ fn order(vantages: u32, more: serde_json::Value) -> Request {
 }
 
 fn down() -> Request {
-    Request::new(Ask::Down { run: "run-1".into() }, false, settings(&serde_json::json!({})))
+    Request::new(Ask::Down { run: "run-1".into(), order: None }, false, settings(&serde_json::json!({})))
 }
 
 fn nothing_is_left(server: &Server) {

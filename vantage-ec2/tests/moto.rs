@@ -64,7 +64,7 @@ fn moto_launches_lists_and_terminates() {
     // The cap counts what is there.
     let said = ask(&moto.1, &up("run-n", 2, now + 3_600, caps, ours.clone()));
     assert!(said.wrong().is_some_and(|(_, words)| words.contains("2 that are there already")), "{:?}", said.end);
-    let said = ask(&moto.1, &Request::new(Ask::Down { run: "run-m".into() }, false, ours));
+    let said = ask(&moto.1, &Request::new(Ask::Down { run: "run-m".into(), order: None }, false, ours));
     assert!(said.done(), "{:?} {:?}", said.lines, said.end);
     assert_eq!(ask(&moto.1, &list).ids(), Vec::<String>::new());
 }

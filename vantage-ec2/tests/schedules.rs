@@ -165,7 +165,7 @@ impl Schedule<'_> {
         if self.rng.bool() {
             let killed_at = self.killed_at(40, 0.3);
             let process = Process::new(&self.model, killed_at, None);
-            let lines = asked(&process, Request::new(Ask::Down { run: self.run.clone() }, false, settings(&more)));
+            let lines = asked(&process, Request::new(Ask::Down { run: self.run.clone(), order: None }, false, settings(&more)));
             if lines.last() == Some(&Line::Done) && !process.is_dead() {
                 self.seen.down += 1;
                 let there = self.model.borrow().there(RUN, &self.run);

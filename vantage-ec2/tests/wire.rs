@@ -63,7 +63,7 @@ fn a_run_is_its_name_and_no_pattern() {
     let tags = |run: &str| Tags::from([(MANAGED_BY.into(), US.into()), (RUN.into(), run.into())]);
     let own = server.model().strange("eu-central-1", tags(run));
     let other = server.model().strange("eu-central-1", tags("teammx"));
-    let down = Request::new(Ask::Down { run: run.into() }, false, settings(&serde_json::json!({"regions": []})));
+    let down = Request::new(Ask::Down { run: run.into(), order: None }, false, settings(&serde_json::json!({"regions": []})));
     let said = ask(&server.url(), &down);
     assert!(said.done(), "{:?} {:?}", said.lines, said.end);
     let ended = |id: &String| server.model().instances[id].ended.is_some();

@@ -202,7 +202,7 @@ pub fn settings(more: &serde_json::Value) -> provider::Settings {
 pub fn up(run: &str, vantages: u32, expires_at: u64, caps: Caps, settings: provider::Settings) -> Request {
     let wanted = |n| Wanted { name: format!("v{n}"), agent: Some(format!("a{n}")) };
     let join = Join::Nats { url: "tls://nats.example:4222".into(), ca: None };
-    let order = Order { run: run.to_owned(), expires_at, caps, join, vantages: (0..vantages).map(wanted).collect() };
+    let order = Order { run: run.to_owned(), order: None, expires_at, caps, join, vantages: (0..vantages).map(wanted).collect() };
     Request::new(Ask::Up(order), false, settings)
 }
 
