@@ -13,7 +13,7 @@ use crate::credits::{Burstable, burstable, has_credits};
 use crate::down::down;
 use crate::patience::instances;
 use crate::price::price;
-use crate::serve::{Serving, describe};
+use crate::serve::{Serving, describe_launched};
 use crate::settings::wrong;
 use crate::tags::{NAME, tags};
 use crate::user_data::user_data;
@@ -176,7 +176,7 @@ fn begin<C: Cloud>(
         burn(serving, named, begun, known.minutes_to_burn())?;
     }
     for instance in &running {
-        let described = describe(serving, instance);
+        let described = describe_launched(serving, instance);
         let reach =
             named.order.vantages.iter().find(|wanted| wanted.name == described.name).and_then(|wanted| wanted.agent.clone());
         let reach = reach.map_or_else(|| Reach::Ssh { host: instance.id.clone() }, |agent| Reach::Fleet { agent });
