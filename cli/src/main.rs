@@ -10,6 +10,7 @@ mod fleets;
 #[cfg(not(feature = "fleet"))]
 #[path = "no_fleets.rs"]
 mod fleets;
+mod handed_over;
 mod hidden;
 mod importing;
 mod incidents;

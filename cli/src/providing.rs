@@ -98,12 +98,7 @@ impl Program {
         stop: &AtomicBool,
         heard: &mut dyn FnMut(&Line),
     ) -> Result<(), NotProvided> {
-        let mut command = Command::new(&self.path);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().map_err(|e| self.broken(format!("cannot be started: {e}")))?;
-        let text = serde_json::to_string(request).map_err(|e| self.broken(e.to_string()))?;
-        // Whoever does not read its request will not answer it either.
-        let _ = child.stdin.take().map(|mut input| writeln!(input, "{text}"));
+        let mut child = self.start(request, Stdio::piped())?;
         let ended = AtomicBool::new(false);
         let pid = child.id();
         let said = std::thread::scope(|scope| {
@@ -122,6 +117,17 @@ impl Program {
                 Err(self.broken(format!("ended without saying how ({status})")))
             }
         }
+    }
+
+    /// Starts it with a request, in a process group of its own: it goes on without us.
+    pub(crate) fn start(&self, request: &Request, out: Stdio) -> Result<Child, NotProvided> {
+        let mut command = Command::new(&self.path);
+        command.stdin(Stdio::piped()).stdout(out).process_group(0);
+        let text = serde_json::to_string(request).map_err(|e| self.broken(e.to_string()))?;
+        let mut child = command.spawn().map_err(|e| self.broken(format!("cannot be started: {e}")))?;
+        // Whoever does not read its request will not answer it either.
+        let _ = child.stdin.take().map(|mut input| writeln!(input, "{text}"));
+        Ok(child)
     }
 
     fn listen(
@@ -210,6 +216,20 @@ pub(crate) fn settings_of(name: &str, file: Option<&Path>, set: &[String]) -> Re
     }
 }
 
+/// That whoever has the same file finds what is brought up with these settings: its region is one of the file's.
+pub(crate) fn findable(file: &Settings, settings: &Settings) -> Result<(), NotProvided> {
+    let (Some(own), Some(region)) = (file.get("region"), settings.get("region")) else { return Ok(()) };
+    let looked = |all: &serde_json::Value| all.as_array().is_some_and(|all| all.contains(region));
+    if own == region || file.get("regions").is_some_and(looked) {
+        return Ok(());
+    }
+    let what = format!(
+        "the file of settings has region = {own}, and not this one among its `regions`: `vantage list`, `down` and `reap` with that file \
+         would not look there; add it to `regions`"
+    );
+    Err(NotProvided::Settings { file: format!("region = {region}"), what })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -290,6 +310,12 @@ mod tests {
         let set = ["region=eu-central-1".to_owned(), "subnets=[\"s\"]".into()];
         let read = settings_of("ec2", Some(&path), &set).expect("they are good");
         assert_eq!(serde_json::Value::from(read), serde_json::json!({"region": "eu-central-1", "burn": true, "subnets": ["s"]}));
+        let of =
+            |region: &str| settings_of("ec2", None, &[format!("region={region}"), "regions=[\"b-c-1\"]".into()]).expect("good");
+        assert!(findable(&of("a-b-1"), &of("a-b-1")).is_ok() && findable(&of("a-b-1"), &of("b-c-1")).is_ok());
+        assert!(findable(&Settings::new(), &of("c-d-1")).is_ok(), "no file looks anywhere");
+        let lost = findable(&of("a-b-1"), &of("c-d-1")).expect_err("nobody looks there").to_string();
+        assert!(lost.contains("c-d-1") && lost.contains("`regions`"), "{lost}");
         assert!(settings_of("gcp", Some(&path), &[]).expect_err("no table").to_string().contains("[gcp]"));
         assert!(settings_of("ec2", None, &["x".into()]).expect_err("no value").to_string().contains("key=value"));
         assert!(Program::find("../x").is_err() && Program::find("no-such-provider").is_err());

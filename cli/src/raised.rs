@@ -14,7 +14,8 @@ use vantage::ssh::Ssh;
 
 use crate::args::{Most, Nats, Run};
 use crate::fleets::Reached;
-use crate::providing::{NotProvided, Program, settings_of};
+use crate::handed_over;
+use crate::providing::{NotProvided, Program, findable, settings_of};
 use crate::vantage_verbs::agent;
 
 type Failure = Box<dyn std::error::Error>;
@@ -25,6 +26,8 @@ pub(crate) struct Raising<'a> {
     pub(crate) settings: Settings,
     /// Whose they are.
     pub(crate) run: String,
+    /// This order of it: no other of the run is taken down with it.
+    pub(crate) order: String,
     pub(crate) vantages: Vec<Wanted>,
     pub(crate) most: &'a Most,
     pub(crate) nats: &'a Nats,
@@ -35,6 +38,7 @@ pub(crate) struct Raised {
     program: Program,
     settings: Settings,
     run: String,
+    order: String,
     /// They are somebody else's to take down.
     kept: bool,
     pub(crate) vantages: Vec<Vantage>,
@@ -58,7 +62,8 @@ impl Raising<'_> {
         };
         let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let expires_at = now + lifetime.as_secs();
-        let order = Order { run: self.run.clone(), expires_at, caps, join, vantages: self.vantages.clone() };
+        let (run, order, vantages) = (self.run.clone(), Some(self.order.clone()), self.vantages.clone());
+        let order = Order { run, order, expires_at, caps, join, vantages };
         Ok((Request::new(Ask::Up(order), dry_run, self.settings.clone()), caps))
     }
 
@@ -73,8 +78,10 @@ impl Raising<'_> {
             )
             .into());
         }
-        let mut raised =
-            Raised { program: self.program, settings: self.settings, run: self.run, kept: false, vantages: Vec::new() };
+        let Raising { program, settings, run, order, .. } = self;
+        let mut raised = Raised { program, settings, run, order, kept: false, vantages: Vec::new() };
+        handed_over::begins(&raised.run, &raised.order, &raised.program, raised.request_down(), stop)
+            .map_err(|e| format!("signals cannot be heard, so nothing was brought up: {e}"))?;
         let mut there = Vec::new();
         let done = raised.program.ask(&request, Some(caps), stop, &mut |line| {
             if let Line::Vantage(vantage) = line {
@@ -83,7 +90,9 @@ impl Raising<'_> {
             heard(line);
         });
         // What a provider began and left, or says nothing of, is taken down where `raised` is dropped.
-        raised.kept = matches!(&done, Err(NotProvided::Wrong(wrong)) if wrong.left.is_empty());
+        if matches!(&done, Err(NotProvided::Wrong(wrong)) if wrong.left.is_empty()) {
+            raised.keep();
+        }
         done?;
         for wanted in &self.vantages {
             let found = there.iter().find(|vantage| vantage.name == wanted.name && vantage.reach.is_some());
@@ -111,16 +120,25 @@ impl Raised {
     /// They stay until somebody else takes them down.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
+        handed_over::ended(&self.order);
+    }
+
+    fn request_down(&self) -> Request {
+        let ask = Ask::Down { run: self.run.clone(), order: Some(self.order.clone()) };
+        Request::new(ask, false, self.settings.clone())
     }
 
     /// Takes them down.
     pub(crate) fn down(&mut self) -> Result<(), NotProvided> {
         self.kept = true;
-        take_down(&self.program, &self.settings, &self.run, &mut |line| {
+        // Although we were told to stop.
+        self.program.ask(&self.request_down(), None, &AtomicBool::new(false), &mut |line| {
             if let Line::Gone { id } = line {
                 eprintln!("{}: {id} is gone", self.program.name);
             }
-        })
+        })?;
+        handed_over::ended(&self.order);
+        Ok(())
     }
 }
 
@@ -135,8 +153,10 @@ pub(crate) fn raised_for(
     let mut orders: Vec<(String, Settings, Vec<Wanted>)> = Vec::new();
     for spec in &scenario.vantages {
         let Some(by) = spec.provided_by() else { continue };
-        let mut settings = settings_of(&Program::find(by)?.name, args.settings.as_deref(), &[])?;
+        let file = settings_of(&Program::find(by)?.name, args.settings.as_deref(), &[])?;
+        let mut settings = file.clone();
         settings.extend(spec.settings.clone());
+        findable(&file, &settings)?;
         let named = spec.host.as_ref().unwrap_or(&spec.name);
         let wanted = Wanted { name: spec.name.clone(), agent: agent(named, args.nats.nats.is_some()) };
         match orders.iter_mut().find(|(of, with, _)| of == by && *with == settings) {
@@ -144,10 +164,17 @@ pub(crate) fn raised_for(
             None => orders.push((by.to_owned(), settings, vec![wanted])),
         }
     }
-    let mut all = Vec::new();
+    let mut raisings = Vec::new();
     for (n, (by, settings, vantages)) in orders.into_iter().enumerate() {
         let (program, run) = (Program::find(&by)?, run_id(&format!("{}-{n}", scenario.name)));
-        let raising = Raising { program, settings, run, vantages, most: &args.most, nats: &args.nats };
+        let (order, most, nats) = (provider::fresh(), &args.most, &args.nats);
+        raisings.push((by, Raising { program, settings, run, order, vantages, most, nats }));
+    }
+    if raisings.len() > 1 {
+        together(&raisings, stop)?;
+    }
+    let mut all = Vec::new();
+    for (by, raising) in raisings {
         let mut last = String::new();
         let raised = raising.up(fleet, stop, &mut |line| {
             if let Some(said) = said(line).filter(|said| *said != last) {
@@ -177,15 +204,24 @@ pub(crate) fn raised_for(
     Ok(all)
 }
 
-/// Takes down all of a run, although we were told to stop.
-pub(crate) fn take_down(
-    program: &Program,
-    settings: &Settings,
-    run: &str,
-    heard: &mut dyn FnMut(&Line),
-) -> Result<(), NotProvided> {
-    let request = Request::new(Ask::Down { run: run.to_owned() }, false, settings.clone());
-    program.ask(&request, None, &AtomicBool::new(false), heard)
+/// That several orders cost no more together than one may, by their providers' own prices: before the first begins.
+fn together(all: &[(String, Raising<'_>)], stop: &AtomicBool) -> Result<(), Failure> {
+    let (mut sum, mut vantages) = (0.0, 0);
+    for (by, raising) in all {
+        let (request, caps) = raising.request(true)?;
+        let mut price = 0.0;
+        raising.program.ask(&request, Some(caps), stop, &mut |line| {
+            if let Line::Price { usd, what, .. } = line {
+                price = *usd;
+                eprintln!("{by}: at most ${usd:.2}: {}", visible(what));
+            }
+        })?;
+        sum += price;
+        vantages += u32::try_from(raising.vantages.len()).unwrap_or(u32::MAX);
+        caps.bear(vantages, 0, 0.0, sum)?;
+    }
+    eprintln!("{} orders: at most ${sum:.2} together", all.len());
+    Ok(())
 }
 
 impl Drop for Raised {

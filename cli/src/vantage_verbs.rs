@@ -8,7 +8,8 @@ use settings::words::visible;
 
 use crate::args::{OfProvider, VantageVerb};
 use crate::fleets::Reached;
-use crate::providing::{Program, settings_of};
+use crate::handed_over::{SIGNALS, at_once};
+use crate::providing::{Program, findable, settings_of};
 use crate::raised::{Raising, run_id, said};
 use crate::{exit, saying};
 
@@ -20,10 +21,12 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
     match verb {
         VantageVerb::Up(args) => {
             let (program, settings) = of(&args.of)?;
+            findable(&settings_of(&program.name, args.of.settings.as_deref(), &[])?, &settings)?;
             let raising = Raising {
                 program,
                 settings,
                 run: args.run.clone().unwrap_or_else(|| run_id("standing")),
+                order: provider::fresh(),
                 vantages: args
                     .name
                     .iter()
@@ -45,7 +48,7 @@ pub(crate) fn vantage(verb: &VantageVerb) -> Result<u8, Failure> {
             show(&Line::Done, json);
         }
         VantageVerb::List(args) => asked(&args.of, Ask::List { run: args.run.clone() }, &stop)?,
-        VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone() }, &stop)?,
+        VantageVerb::Down(args) => asked(&args.of, Ask::Down { run: args.run.clone(), order: None }, &stop)?,
         VantageVerb::Reap(args) => asked(&args.of, Ask::Reap { grace_s: args.grace.as_secs() }, &stop)?,
     }
     Ok(exit::HELD)
@@ -83,11 +86,11 @@ fn show(line: &Line, json: bool) {
     }
 }
 
-/// Set at the first signal: what began is then taken down. A second ends this program at once, and what it asked for goes on.
+/// Set at the first signal: what began is then taken down. A second ends this program at once; what is up is taken down by its provider alone.
 pub(crate) fn stopped() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&stop))?;
+    for signal in SIGNALS {
+        at_once(signal_hook::flag::register_conditional_shutdown(signal, i32::from(exit::HARNESS), Arc::clone(&stop))?);
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)

@@ -3,7 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testing::{Need, program, skipped};
 
 /// The example of the page, in a folder.
@@ -101,4 +104,88 @@ fn caps_are_held_before_a_provider_is_asked() {
     assert!(code == Some(2) && err.contains("./none"), "{err}");
     let (code, _, err) = ask(folder.path(), &["list", "--provider", "no-such"]);
     assert!(code == Some(2) && err.contains("whostalled-vantage-no-such"), "{err}");
+}
+
+/// A provider that writes down what it is asked, with a price of its own, and a scenario with these vantages of it; ssh lets nobody in.
+fn written(folder: &Path, vantages: &str) -> Command {
+    let script = r#"#!/bin/sh
+read -r request
+get() { printf '%s' "$request" | jq -r "$1"; }
+echo "$(get .ask) $(get .dry_run) $(get .order)" >> asks
+case $(get .ask) in
+  up) echo '{"say":"price","usd":0.6,"usd_per_hour":0.6,"what":"a machine"}'
+      [ "$(get .dry_run)" = true ] || printf '%s' "$request" | jq -c '{say:"vantage",name:.vantages[0].name,run:.run,id:"m",state:"running",reach:{by:"ssh",host:"m"}}' ;;
+esac
+echo '{"say":"done"}'
+"#;
+    for (name, text) in
+        [("whostalled-vantage-box", script), ("ssh", "#!/bin/sh\necho tried >> tries\necho 'Connection refused' >&2\nexit 255\n")]
+    {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("our own folder");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).expect("our own file");
+    }
+    let scenario = format!(
+        "name = \"there\"\n[client]\nkind = \"probe\"\n{vantages}\
+         [[target]]\nname = \"edge\"\nrole = \"edge\"\nurl = \"https://127.0.0.1:9/\"\n"
+    );
+    std::fs::write(folder.join("there.toml"), scenario).expect("our own folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whostalled"));
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    command.args(["run", "there.toml", "--results", "results"]).env("PATH", path).current_dir(folder);
+    command
+}
+
+fn vantage(name: &str) -> String {
+    format!("[[vantage]]\nname = \"{name}\"\nkind = \"provider\"\nprovider = \"box\"\nsettings = {{ as = \"{name}\" }}\n")
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Two settings are two orders, each within the cap by itself.
+#[test]
+fn orders_are_summed_before_the_first_begins() {
+    if program("jq").is_none() {
+        return skipped(Need::Tools, "jq is not installed; no provider was asked");
+    }
+    for (most, begun) in [("1", 0), ("1.2", 1)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = written(folder.path(), &format!("{}{}", vantage("a"), vantage("b")));
+        let output = command.args(["--join-within", "1s", "--max-cost", most]).output().expect("our own binary");
+        let (err, asks) = (String::from_utf8_lossy(&output.stderr), lines(&folder.path().join("asks")));
+        assert_eq!(asks.iter().filter(|ask| ask.starts_with("up true ")).count(), 2, "{asks:?} {err}");
+        // The first of them is never let in, so the second is not begun.
+        assert_eq!(asks.iter().filter(|ask| ask.starts_with("up false ")).count(), begun, "{asks:?} {err}");
+        assert_eq!((output.status.code(), err.contains("--max-cost")), (Some(2), begun == 0), "{err}");
+        assert_eq!(err.contains("2 orders: at most $1.20 together"), begun == 1, "{err}");
+    }
+}
+
+/// Whoever presses Ctrl-C twice waits for nothing, and leaves nothing up.
+#[test]
+fn what_is_up_is_taken_down_although_a_second_signal_ends_the_run() {
+    if program("jq").is_none() {
+        return skipped(Need::Tools, "jq is not installed; no provider was asked");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (asks, tries) = (folder.path().join("asks"), folder.path().join("tries"));
+    let mut child = written(folder.path(), &vantage("a")).args(["--join-within", "10m"]).spawn().expect("our own binary");
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is() {
+            assert!(began.elapsed() < Duration::from_secs(60), "never: {what}: {:?}", lines(&asks));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until("ssh is tried", &|| !lines(&tries).is_empty());
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process"));
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        kill(pid, signal).expect("our own child");
+    }
+    assert_eq!(child.wait().expect("our own child").code(), Some(2));
+    let of = |ask: &str| lines(&asks).iter().find_map(|line| line.strip_prefix(ask).map(str::to_owned));
+    until("down is asked for", &|| of("down false ").is_some());
+    assert_eq!(of("down false "), of("up false "), "that order, and no other");
 }

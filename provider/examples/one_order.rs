@@ -7,6 +7,7 @@ use whostalled_provider::{Ask, Caps, Heard, Join, Order, Request, Settings, Want
 fn main() {
     let order = Order {
         run: "run-1".into(),
+        order: None,
         expires_at: 1_795_800_000,
         caps: Caps { instances: 1, hours: 1.0, usd: 0.25 },
         join: Join::Nats { url: "tls://nats.example.com:4222".into(), ca: None },

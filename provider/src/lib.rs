@@ -15,7 +15,7 @@ mod request;
 
 pub use answer::{Fault, Final, Heard, Line, NoLine, Reach, Vantage, Wrong, hear};
 pub use cap::{Beyond, Caps};
-pub use request::{Ask, Join, NoName, Order, Request, Settings, Wanted, program};
+pub use request::{Ask, Join, NoName, Order, Request, Settings, Wanted, fresh, program};
 
 /// Version of the messages. A field that an older reader may ignore does not change it.
 pub const VERSION: u32 = 1;

@@ -1,5 +1,7 @@
 //! What a provider is asked.
 
+use std::hash::{BuildHasher, RandomState};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Caps, VERSION};
@@ -43,10 +45,13 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<String>,
     },
-    /// Take down all of a run.
+    /// Take down all of a run, or one order of it.
     Down {
         /// The run.
         run: String,
+        /// The order, where no other of the run is to end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<String>,
     },
     /// Take down whatever has outlived its time, whoever made it: by its tags and the clock alone. What is found for the first time is
     /// marked; what was marked `grace_s` ago is taken down; what is tagged to be kept is spared.
@@ -61,6 +66,9 @@ pub enum Ask {
 pub struct Order {
     /// Whose they are: a tag of all that is made.
     pub run: String,
+    /// Its own name beside other orders of the run, from [`fresh`]: a tag of all that is made. Absent: the provider draws one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// When they end, by themselves: seconds since the epoch.
     pub expires_at: u64,
     /// What may be had at most.
@@ -69,6 +77,13 @@ pub struct Order {
     pub join: Join,
     /// Each of them.
     pub vantages: Vec<Wanted>,
+}
+
+/// 16 characters that were drawn for nobody else: what tells an order from every other.
+#[must_use]
+pub fn fresh() -> String {
+    // Its keys are random, and other ones each time.
+    format!("{:016x}", RandomState::new().hash_one(()))
 }
 
 /// One vantage that is wanted.

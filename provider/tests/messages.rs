@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use whostalled_provider::{
-    Ask, Caps, Fault, Final, Heard, Join, Line, Order, Reach, Request, Settings, VERSION, Vantage, Wanted, Wrong, hear, program,
+    Ask, Caps, Fault, Final, Heard, Join, Line, Order, Reach, Request, Settings, VERSION, Vantage, Wanted, Wrong, fresh, hear,
+    program,
 };
 
 #[derive(PartialEq, Debug, Serialize, Deserialize)]
@@ -20,6 +21,7 @@ fn settings(of: serde_json::Value) -> Settings {
 fn conversation() -> Conversation {
     let order = |join, agent: Option<&str>| Order {
         run: "20261127T160000.000-x-7".into(),
+        order: agent.map(|_| "0123456789abcdef".to_owned()),
         expires_at: 1_795_800_000,
         caps: Caps { instances: 4, hours: 2.0, usd: 1.0 },
         join,
@@ -32,7 +34,8 @@ fn conversation() -> Conversation {
         Request::new(Ask::Up(order(Join::Ssh, None)), false, own()),
         Request::new(Ask::List { run: None }, false, own()),
         Request::new(Ask::List { run: Some("r".into()) }, false, own()),
-        Request::new(Ask::Down { run: "r".into() }, false, own()),
+        Request::new(Ask::Down { run: "r".into(), order: None }, false, own()),
+        Request::new(Ask::Down { run: "r".into(), order: Some("0123456789abcdef".into()) }, false, own()),
         Request::new(Ask::Reap { grace_s: 300 }, false, own()),
     ];
     let vantage = |reach| {
@@ -106,6 +109,12 @@ fn a_shell_needs_few_words() {
     for (bad, why) in [("", "no JSON"), ("{}", "say"), ("[1]", "say"), (r#"{"say":"price"}"#, "price"), (r#"{"say":1}"#, "say")] {
         assert!(hear(bad).expect_err(bad).to_string().contains(why), "{bad}");
     }
+}
+
+#[test]
+fn no_order_is_named_as_another() {
+    let all: std::collections::BTreeSet<String> = (0..1_000).map(|_| fresh()).collect();
+    assert!(all.len() == 1_000 && all.iter().all(|one| one.len() == 16), "{all:?}");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -14,9 +17,9 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::{
-    CreditSpecificationRequest, Filter, HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceType, NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag,
-    TagSpecification, VolumeState,
+    BlockDeviceMapping, CreditSpecificationRequest, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType,
+    NetworkInterfaceStatus, ResourceType, ShutdownBehavior, Tag, TagSpecification, VolumeState, VolumeType,
 };
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -25,7 +28,6 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
 
 use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, NO_ANSWER, Of, Page, Part, Tags, Thing};
-use crate::tags::{MANAGED_BY, RUN, US};
 
 /// One try of a call.
 const TIME: Duration = Duration::from_secs(20);
@@ -44,20 +46,25 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Reads credentials' whereabouts; nothing is reached yet.
+    /// Reads credentials' whereabouts; nothing is reached yet. Where they come from a role, it is taken at the STS of the region that the
+    /// environment or the profile names, else of `region`: one of another partition knows nobody.
     ///
     /// # Errors
     /// If there can be no threads or sockets.
-    pub fn open() -> std::io::Result<Self> {
+    pub fn open(region: Option<&str>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(TIME).build();
+        // Not metadata's: an instance or a container has credentials without STS, and elsewhere it takes seconds until nobody answers.
+        let regions = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(region.map(|region| Region::new(region.to_owned())));
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            // Each call names its own; the endpoint of no region is ever asked.
-            .region(Region::new("us-east-1"));
+            // For STS alone: each call of EC2 names its own.
+            .region(regions);
         let config = runtime.block_on(loader.load());
         Ok(Self { runtime, config, clients: RefCell::default() })
     }
@@ -72,12 +79,8 @@ impl Aws {
 }
 
 fn filters(of: &Of) -> Vec<Filter> {
-    let filter = |tag: &str, value: &str| Filter::builder().name(format!("tag:{tag}")).values(value).build();
-    let mut filters = vec![filter(MANAGED_BY, US)];
-    if let Of::Run(run) = of {
-        filters.push(filter(RUN, run));
-    }
-    filters
+    let filter = |(tag, value): (String, String)| Filter::builder().name(format!("tag:{tag}")).values(value).build();
+    of.filters().into_iter().map(filter).collect()
 }
 
 fn tags(tags: Option<&[Tag]>) -> Tags {
@@ -175,6 +178,7 @@ fn instance(instance: &aws_sdk_ec2::types::Instance) -> Instance {
         kind: instance.instance_type().map_or_else(String::new, |kind| kind.as_str().to_owned()),
         image: instance.image_id().unwrap_or_default().to_owned(),
         zone: instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default().to_owned(),
+        root: instance.root_device_name().map(str::to_owned),
         launched: instance.launch_time().and_then(|time| u64::try_from(time.secs()).ok()),
         tags: tags(Some(instance.tags())),
     }
@@ -186,11 +190,23 @@ impl Cloud for Aws {
         let specification = |of: ResourceType| TagSpecification::builder().resource_type(of).set_tags(Some(all.clone())).build();
         let interface = InstanceNetworkInterfaceSpecification::builder()
             .device_index(0)
-            .delete_on_termination(true)
+            .delete_on_termination(launch.interface_goes)
             .associate_public_ip_address(launch.public_address)
             .set_subnet_id(launch.subnet.clone())
             .set_groups((!launch.security_groups.is_empty()).then(|| launch.security_groups.clone()))
             .build();
+        let disk = EbsBlockDevice::builder()
+            .volume_size(launch.disk.gb.into())
+            .volume_type(VolumeType::from(launch.disk.kind))
+            .encrypted(launch.disk.encrypted)
+            .delete_on_termination(launch.disk.goes)
+            .build();
+        let behavior = if launch.shutdown_terminates { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
+        let tokens = if launch.tokens_required { HttpTokensState::Required } else { HttpTokensState::Optional };
+        let metadata = InstanceMetadataOptionsRequest::builder()
+            .http_endpoint(InstanceMetadataEndpointState::Enabled)
+            .http_tokens(tokens)
+            .http_put_response_hop_limit(launch.metadata_hops.into());
         let credits = || CreditSpecificationRequest::builder().cpu_credits("standard").build();
         let request = self
             .client(&launch.region)
@@ -201,8 +217,9 @@ impl Cloud for Aws {
             .instance_type(InstanceType::from(launch.kind.as_str()))
             .min_count(1)
             .max_count(1)
-            .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
-            .metadata_options(InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build())
+            .instance_initiated_shutdown_behavior(behavior)
+            .metadata_options(metadata.build())
+            .block_device_mappings(BlockDeviceMapping::builder().device_name(&launch.disk.device).ebs(disk).build())
             .network_interfaces(interface)
             .tag_specifications(specification(ResourceType::Instance))
             .tag_specifications(specification(ResourceType::Volume))

@@ -36,25 +36,34 @@ pub trait Clock {
     fn insist(&self, length: Duration);
 }
 
-/// The same clock for whoever takes something down: it was never told to stop.
-pub struct Insisting<'a>(pub &'a dyn Clock);
+/// The same clock for whoever takes something down: nobody tells it to stop, but its time is over once.
+pub struct Insisting<'a> {
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// When its time is over, in seconds since the epoch.
+    pub until: u64,
+}
 
 impl Clock for Insisting<'_> {
     fn now(&self) -> u64 {
-        self.0.now()
+        self.clock.now()
     }
 
     fn go_on(&self) -> Result<(), Stopped> {
-        Ok(())
+        if self.now() < self.until { Ok(()) } else { Err(Stopped) }
     }
 
     fn pause(&self, length: Duration) -> Result<(), Stopped> {
-        self.0.insist(length);
-        Ok(())
+        // What would come after its time need not be waited for.
+        if self.now() + length.as_secs() >= self.until {
+            return Err(Stopped);
+        }
+        self.clock.insist(length);
+        self.go_on()
     }
 
     fn insist(&self, length: Duration) {
-        self.0.insist(length);
+        self.clock.insist(length);
     }
 }
 

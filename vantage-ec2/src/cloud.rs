@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use provider::{Fault, Wrong};
 
+use crate::tags::{MANAGED_BY, ORDER, RUN, US};
+
 /// Tags of something.
 pub type Tags = BTreeMap<String, String>;
 
@@ -28,12 +30,37 @@ pub struct Launch {
     pub public_address: bool,
     /// Its first script.
     pub user_data: String,
+    /// Its root.
+    pub disk: Disk,
+    /// Whether its interface goes with it.
+    pub interface_goes: bool,
+    /// Whether a shutdown from within terminates it; else it stops, and its disk stays.
+    pub shutdown_terminates: bool,
+    /// Whether its metadata answers to tokens alone.
+    pub tokens_required: bool,
+    /// Hops that an answer of its metadata may go.
+    pub metadata_hops: u8,
     /// Tags of the instance, its volumes and its interfaces.
     pub tags: Tags,
     /// Whether CPU credits are named (`standard`): burstable types alone have them.
     pub standard_credits: bool,
     /// Only ask whether it could be.
     pub dry_run: bool,
+}
+
+/// The root of an instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// What its image calls the root; another name would be another disk, beside the image's own.
+    pub device: String,
+    /// Its size.
+    pub gb: u16,
+    /// EBS's type.
+    pub kind: &'static str,
+    /// Whether it is encrypted: by the key that the account has for EBS.
+    pub encrypted: bool,
+    /// Whether it goes with its instance.
+    pub goes: bool,
 }
 
 /// An instance.
@@ -51,6 +78,8 @@ pub struct Instance {
     pub image: String,
     /// Its availability zone.
     pub zone: String,
+    /// What its image calls its root, where EC2 says so.
+    pub root: Option<String>,
     /// Seconds since the epoch at which it was launched.
     pub launched: Option<u64>,
     /// Its tags.
@@ -103,6 +132,39 @@ pub enum Of {
     All,
     /// What is of one run.
     Run(String),
+    /// What is of one order of a run.
+    Order {
+        /// The run.
+        run: String,
+        /// The order.
+        order: String,
+    },
+}
+
+impl Of {
+    /// The tags that all of it has.
+    fn tags(&self) -> Tags {
+        let (run, order) = match self {
+            Self::All => (None, None),
+            Self::Run(run) => (Some(run), None),
+            Self::Order { run, order } => (Some(run), Some(order)),
+        };
+        let pairs = [(MANAGED_BY, Some(US)), (RUN, run.map(String::as_str)), (ORDER, order.map(String::as_str))];
+        pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect()
+    }
+
+    /// Whether something that has these tags is of it.
+    #[must_use]
+    pub fn has(&self, tags: &Tags) -> bool {
+        self.tags().iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+
+    /// Its tags as values of EC2's filters, to which `*`, `?` and `\` mean more than themselves.
+    #[must_use]
+    pub fn filters(&self) -> Tags {
+        let literally = |value: &str| value.replace('\\', r"\\").replace('*', r"\*").replace('?', r"\?");
+        self.tags().into_iter().map(|(key, value)| (key, literally(&value))).collect()
+    }
 }
 
 /// How a call failed.
@@ -153,23 +215,22 @@ pub const NO_ANSWER: &str = "no answer";
 
 impl From<Failed> for Wrong {
     fn from(failed: Failed) -> Self {
+        let shows = format!("`whostalled vantage list --provider ec2 --set region={}` shows what there is", failed.region);
         let (fault, todo) = match failed.kind {
-            Kind::Throttled => (Fault::Cloud, Some("AWS limits how often it is asked: try again later")),
-            Kind::Capacity => (Fault::Capacity, Some("try later, another region, or subnets of more zones")),
-            Kind::Unknown if failed.code == NO_ANSWER => (
-                Fault::Cloud,
-                Some("is that a region, and is its endpoint reached from here? `whostalled vantage list` shows what there is"),
-            ),
-            Kind::Unknown | Kind::WouldWork => (Fault::Cloud, Some("try again; `whostalled vantage list` shows what there is")),
+            Kind::Throttled => (Fault::Cloud, "AWS limits how often it is asked: try again later".into()),
+            Kind::Capacity => (Fault::Capacity, "try later, another region, or subnets of more zones".into()),
+            Kind::Unknown if failed.code == NO_ANSWER => {
+                (Fault::Cloud, format!("is that a region, and is its endpoint reached from here? {shows}"))
+            }
+            Kind::Unknown | Kind::WouldWork => (Fault::Cloud, format!("try again; {shows}")),
             Kind::Denied => (
                 Fault::Rights,
-                Some(
-                    "are these your credentials, and still valid? terraform/modules/controller-policy has what they must be let do",
-                ),
+                "are these your credentials, and still valid? terraform/modules/controller-policy has what they must be let do"
+                    .into(),
             ),
-            Kind::NotFound | Kind::Invalid => (Fault::Request, None),
+            Kind::NotFound | Kind::Invalid => (Fault::Request, String::new()),
         };
-        Self { fault, what: failed.to_string(), todo: todo.map(str::to_owned), left: Vec::new() }
+        Self { fault, what: failed.to_string(), todo: Some(todo).filter(|todo| !todo.is_empty()), left: Vec::new() }
     }
 }
 

@@ -12,12 +12,12 @@ pub struct Burstable {
     pub per_hour: f64,
     /// Share of each vCPU that it has for ever, in per cent.
     pub baseline_percent: f64,
-    /// Credits at launch: T2 alone has them.
+    /// Credits at launch: T2 alone has them, and no more than 100 launches or starts of an account, in a region and 24 h.
     pub at_launch: f64,
 }
 
-/// Those that we know.
-pub const BURSTABLE: [Burstable; 10] = [
+/// Those that we know, of x86_64: the program and the image are.
+pub const BURSTABLE: [Burstable; 9] = [
     known("t2.micro", 1, 6.0, 10.0, 30.0),
     known("t2.small", 1, 12.0, 20.0, 30.0),
     known("t2.medium", 2, 24.0, 20.0, 60.0),
@@ -27,7 +27,6 @@ pub const BURSTABLE: [Burstable; 10] = [
     known("t3.medium", 2, 24.0, 20.0, 0.0),
     known("t3.large", 2, 36.0, 30.0, 0.0),
     known("t3a.medium", 2, 24.0, 20.0, 0.0),
-    known("t4g.medium", 2, 24.0, 20.0, 0.0),
 ];
 
 const fn known(kind: &'static str, vcpus: u32, per_hour: f64, baseline_percent: f64, at_launch: f64) -> Burstable {

@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         Ok(request) => request,
         Err(error) => return ended(&broken(Fault::Request, format!("standard input is no request: {error}"))),
     };
-    let cloud = match Aws::open() {
+    let region = request.settings.get("region").and_then(|region| region.as_str());
+    let cloud = match Aws::open(region) {
         Ok(cloud) => cloud,
         Err(error) => return ended(&broken(Fault::Provider, format!("this host: {error}"))),
     };

@@ -50,7 +50,10 @@ fn all<T>(
 /// # Errors
 /// If a page cannot be had.
 pub fn instances<C: Cloud>(cloud: &C, clock: &dyn Clock, region: &str, of: &Of) -> Result<Vec<Instance>, Failed> {
-    all(clock, region, "DescribeInstances", |page| cloud.instances(region, of, page))
+    let mut all = all(clock, region, "DescribeInstances", |page| cloud.instances(region, of, page))?;
+    // Whatever a filter let through: it may be ended next.
+    all.retain(|instance| of.has(&instance.tags));
+    Ok(all)
 }
 
 /// All volumes or interfaces of a list.
@@ -59,5 +62,7 @@ pub fn instances<C: Cloud>(cloud: &C, clock: &dyn Clock, region: &str, of: &Of) 
 /// If a page cannot be had.
 pub fn things<C: Cloud>(cloud: &C, clock: &dyn Clock, region: &str, part: Part, of: &Of) -> Result<Vec<Thing>, Failed> {
     let call = if part == Part::Volume { "DescribeVolumes" } else { "DescribeNetworkInterfaces" };
-    all(clock, region, call, |page| cloud.things(region, part, of, page))
+    let mut all = all(clock, region, call, |page| cloud.things(region, part, of, page))?;
+    all.retain(|thing| of.has(&thing.tags));
+    Ok(all)
 }

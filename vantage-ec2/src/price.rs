@@ -26,8 +26,8 @@ const INSTANCES: [(&str, &str, f64); 16] = [
 ];
 /// US dollars an hour of a public IPv4 address.
 const ADDRESS: f64 = 0.005;
-/// US dollars an hour of the root volume: 8 GB of gp3 at up to $0.10 a GB and month of 730 h.
-const DISK: f64 = 8.0 * 0.10 / 730.0;
+/// US dollars an hour of a GB of gp3: up to $0.10 a month of 730 h.
+const GB: f64 = 0.10 / 730.0;
 
 /// What one costs an hour.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,7 +41,7 @@ pub struct Price {
 /// The price of what the settings name; nothing where it is not known.
 #[must_use]
 pub fn price(settings: &Settings) -> Option<Price> {
-    let Settings { region, kind, public_address, usd_per_hour, .. } = settings;
+    let Settings { region, kind, public_address, usd_per_hour, disk_gb, .. } = settings;
     if let Some(usd_per_hour) = *usd_per_hour {
         return Some(Price {
             usd_per_hour,
@@ -50,8 +50,9 @@ pub fn price(settings: &Settings) -> Option<Price> {
     }
     let (_, _, instance) = INSTANCES.iter().find(|(at, of, _)| at == region && of == kind)?;
     let (address, counted) = if *public_address { (ADDRESS, ", public IPv4 address") } else { (0.0, "") };
-    let what = format!("{kind} in {region}, its disk{counted}, at list prices of 2025; traffic and tax are not counted");
-    Some(Price { usd_per_hour: instance + address + DISK, what })
+    let what =
+        format!("{kind} in {region}, {disk_gb} GB of disk{counted}, at list prices of 2025; traffic and tax are not counted");
+    Some(Price { usd_per_hour: instance + address + f64::from(*disk_gb) * GB, what })
 }
 
 impl Price {

@@ -3,7 +3,7 @@
 use provider::{Fault, Wrong};
 use serde::Deserialize;
 
-/// Amazon Linux 2023 as AWS publishes it: it has curl, the AWS CLI and systemd.
+/// Amazon Linux 2023 for x86_64 as AWS publishes it: it has curl, the AWS CLI and systemd.
 const IMAGE: &str = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 /// The limit of EC2 on user data is 16 KiB; roots of the broker are part of it.
 const MOST_WORDS: usize = 200;
@@ -17,15 +17,22 @@ pub struct Settings {
     /// Regions in which `list`, `down` and `reap` look, beside that one.
     #[serde(default)]
     pub regions: Vec<String>,
-    /// The instance type.
+    /// The instance type: one for x86_64.
     #[serde(default = "medium", rename = "type")]
     pub kind: String,
-    /// The image: an AMI, or `resolve:ssm:…`.
+    /// The image: an AMI, or `resolve:ssm:…`. One made from Amazon Linux 2023 for x86_64: the first script needs its AWS CLI, curl and systemd,
+    /// ssh its user `ec2-user`, and the program is an x86_64 one. Another root is named by `root_device`.
     #[serde(default = "image")]
     pub image: String,
     /// Subnets, the next where one has no capacity; none: the region's default.
     #[serde(default)]
     pub subnets: Vec<String>,
+    /// What the image calls its root.
+    #[serde(default = "xvda")]
+    pub root_device: String,
+    /// Size of the root, in GB (gp3, encrypted). Not less than the image has: EC2 refuses that.
+    #[serde(default = "eight")]
+    pub disk_gb: u16,
     /// Security groups; none: the network's default. Nothing need come in.
     #[serde(default)]
     pub security_groups: Vec<String>,
@@ -50,7 +57,7 @@ pub struct Settings {
     /// US dollars an hour of one vantage, all counted; for types and regions whose price we do not know.
     #[serde(default)]
     pub usd_per_hour: Option<f64>,
-    /// How late a vantage may end that does not end by itself: how often the reaper comes, twice, and its grace. Part of the price.
+    /// How late a vantage may end that does not end by itself, 5 at least: how often the reaper comes, twice, and its grace. Part of the price.
     #[serde(default = "an_hour")]
     pub reaped_within_minutes: u64,
     /// How long a vantage may take until it runs.
@@ -77,6 +84,12 @@ fn image() -> String {
 fn credential() -> String {
     "/whostalled/agents/{agent}".into()
 }
+fn xvda() -> String {
+    "/dev/xvda".into()
+}
+fn eight() -> u16 {
+    8
+}
 fn yes() -> bool {
     true
 }
@@ -89,6 +102,17 @@ fn five_minutes() -> u64 {
 
 pub(crate) fn wrong(what: impl Into<String>) -> Wrong {
     Wrong { fault: Fault::Request, what: what.into(), todo: Some("docs/ec2.md has all settings".into()), left: Vec::new() }
+}
+
+/// A word that a shell takes as it is.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The same, for people: without quotes where none are needed.
+pub(crate) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:/".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quoted(text) }
 }
 
 /// Whether it has a region's form: `eu-central-1`, `us-gov-west-1`. Which there are nobody here knows.
@@ -122,6 +146,14 @@ impl Settings {
         all
     }
 
+    /// The command line of a verb of `whostalled vantage` that looks where these settings look, whoever has them.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> String {
+        let regions = self.all_regions();
+        let more = if regions.len() > 1 { format!(" --set 'regions={regions:?}'") } else { String::new() };
+        format!("whostalled vantage {verb} --provider ec2 --set region={}{more}", self.region)
+    }
+
     fn check(&self) -> Result<(), Wrong> {
         // All of them pass a shell, a request or a host name.
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._:/{}+=@,%?&~ ".contains(c);
@@ -129,6 +161,7 @@ impl Settings {
             ("region", Some(&self.region)),
             ("type", Some(&self.kind)),
             ("image", Some(&self.image)),
+            ("root_device", Some(&self.root_device)),
             ("instance_profile", self.instance_profile.as_ref()),
             ("credential", Some(&self.credential)),
             ("ssh_public_key", self.ssh_public_key.as_ref()),
@@ -161,8 +194,12 @@ impl Settings {
         if self.usd_per_hour.is_some_and(|usd| !usd.is_finite() || usd < 0.0) {
             return Err(wrong("settings of ec2: usd_per_hour is no price"));
         }
-        if self.reaped_within_minutes > 24 * 60 || !(10..=3_600).contains(&self.start_seconds) {
-            return Err(wrong("settings of ec2: reaped_within_minutes is at most 1440, start_seconds from 10 to 3600"));
+        // No reaper is quicker: it comes once a minute at most, marks, comes again, and an instance takes a minute or two to end.
+        if !(5..=24 * 60).contains(&self.reaped_within_minutes) || !(10..=3_600).contains(&self.start_seconds) {
+            return Err(wrong("settings of ec2: reaped_within_minutes is from 5 to 1440, start_seconds from 10 to 3600"));
+        }
+        if !(1..=1_000).contains(&self.disk_gb) || !self.root_device.starts_with("/dev/") {
+            return Err(wrong("settings of ec2: disk_gb is from 1 to 1000, root_device a name as /dev/xvda"));
         }
         Ok(())
     }
@@ -182,6 +219,9 @@ mod tests {
             read(serde_json::json!({"region": "eu-central-1", "regions": ["us-east-1", "eu-central-1"]})).expect("it is good");
         assert_eq!(good.all_regions(), ["eu-central-1", "us-east-1"]);
         assert_eq!(good.kind, "t2.medium");
+        let command = "whostalled vantage down r --provider ec2 --set region=eu-central-1 --set 'regions=[\"eu-central-1\", \"us-east-1\"]'";
+        assert_eq!(good.command(&format!("down {}", word("r"))), command);
+        assert_eq!((word("a-b.c"), word("it's *")), ("a-b.c".into(), r"'it'\''s *'".into()));
         let bad = [
             (serde_json::json!({}), "region"),
             (serde_json::json!({"region": "eu central"}), "no region"),
@@ -195,6 +235,10 @@ mod tests {
             (serde_json::json!({"region": "us-east-1", "program": {"url": "https://x", "sha256": "0"}}), "sha256"),
             (serde_json::json!({"region": "us-east-1", "usd_per_hour": -1}), "usd_per_hour"),
             (serde_json::json!({"region": "us-east-1", "start_seconds": 1}), "start_seconds"),
+            (serde_json::json!({"region": "us-east-1", "reaped_within_minutes": 4}), "reaped_within_minutes"),
+            (serde_json::json!({"region": "us-east-1", "reaped_within_minutes": 1_441}), "reaped_within_minutes"),
+            (serde_json::json!({"region": "us-east-1", "disk_gb": 0}), "disk_gb"),
+            (serde_json::json!({"region": "us-east-1", "root_device": "xvda"}), "root_device"),
         ];
         for (json, why) in bad {
             let said = read(json.clone()).expect_err(&json.to_string());

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use provider::{Fault, Line, Order, Reach, Vantage, Wanted, Wrong};
+use provider::{Fault, Line, Order, Reach, Vantage, Wanted, Wrong, fresh};
 
-use crate::cloud::{Cloud, Failed, Instance, Kind, Launch, Of};
-use crate::credits::{burstable, has_credits};
+use crate::cloud::{Cloud, Disk, Failed, Instance, Kind, Launch, Of};
+use crate::credits::{Burstable, burstable, has_credits};
 use crate::down::down;
 use crate::patience::instances;
 use crate::price::price;
-use crate::serve::{Serving, describe};
+use crate::serve::{Serving, describe_launched};
 use crate::settings::wrong;
 use crate::tags::{NAME, tags};
 use crate::user_data::user_data;
@@ -29,27 +29,42 @@ const SAID: Duration = Duration::from_secs(60);
 /// A vantage that has credits to burn is of use this long at least.
 const OF_USE: u64 = 300;
 
+/// An order with its name: by that, it takes nothing of the run's other orders down.
+struct Named<'a> {
+    order: &'a Order,
+    id: String,
+}
+
+impl Named<'_> {
+    fn of(&self) -> Of {
+        Of::Order { run: self.order.run.clone(), order: self.id.clone() }
+    }
+}
+
 /// Brings an order up.
 pub(crate) fn up<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) -> Result<(), Wrong> {
-    let launches = plan(serving, order, dry_run)?;
+    let named = &Named { order, id: order.order.clone().unwrap_or_else(fresh) };
+    let launches = plan(serving, named, dry_run)?;
     if dry_run {
         return launches.first().map_or(Ok(()), |first| try_out(serving, first));
     }
     let mut begun = Vec::new();
-    let done = begin(serving, order, &launches, &mut begun);
+    let done = begin(serving, named, &launches, &mut begun);
     let Err(mut wrong) = done else { return Ok(()) };
     serving.say(Line::Progress { what: format!("taking down what began: {}", wrong.what), done: None, of: None });
-    if let Err(left) = down(serving, &order.run, &begun) {
+    if let Err(left) = down(serving, &order.run, Some(&named.id), &begun) {
         wrong.left.extend(left.left);
     }
     Err(wrong)
 }
 
 /// What is to be launched, once the price is said and the caps bear it.
-fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) -> Result<Vec<Launch>, Wrong> {
-    let (settings, now) = (serving.settings, serving.clock.now());
-    if order.vantages.is_empty() || order.run.is_empty() || order.run.len() > 200 {
-        return Err(wrong("an order has a run and at least one vantage"));
+fn plan<C: Cloud>(serving: &mut Serving<'_, C>, named: &Named<'_>, dry_run: bool) -> Result<Vec<Launch>, Wrong> {
+    let (settings, now, order) = (serving.settings, serving.clock.now(), named.order);
+    // A tag has 256 characters at most.
+    let fits = |name: &str| (1..=200).contains(&name.len());
+    if order.vantages.is_empty() || !fits(&order.run) || !fits(&named.id) {
+        return Err(wrong("an order has a run, at least one vantage, and names of at most 200 characters"));
     }
     let mut names: Vec<&str> = order.vantages.iter().map(|wanted| wanted.name.as_str()).collect();
     names.sort_unstable();
@@ -67,14 +82,12 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
     }
     let scripts = order.vantages.iter().map(|wanted| user_data(settings, &order.join, wanted, order.expires_at));
     let scripts = scripts.collect::<Result<Vec<_>, _>>()?;
-    if let Some(known) = burstable(&settings.kind).filter(|_| settings.burn) {
-        let needed = (known.minutes_to_burn() * 60.0) as u64 + settings.start_seconds + OF_USE;
+    let burn_minutes = burstable(&settings.kind).filter(|_| settings.burn).map(Burstable::minutes_to_burn);
+    if let Some(minutes) = burn_minutes {
+        let needed = (minutes * 60.0) as u64 + settings.start_seconds + OF_USE;
         if seconds < needed {
-            let what = format!(
-                "burning takes {} min, starting and measuring some more: ask for {} min at least",
-                known.minutes_to_burn(),
-                needed.div_ceil(60)
-            );
+            let least = needed.div_ceil(60);
+            let what = format!("burning takes {minutes} min, starting and measuring some more: ask for {least} min at least");
             return Err(wrong(what));
         }
     }
@@ -90,9 +103,11 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
     let there = live(serving)?;
     order.caps.bear(wanted, there, seconds as f64 / 3600.0, usd).map_err(|beyond| wrong(beyond.to_string()))?;
     let subnet = settings.subnets.first().cloned();
-    let launch = |(wanted, user_data): (&Wanted, String)| Launch {
+    // Whoever asks for the same once more means another instance: EC2 would hand out the one that has ended, or refuse for a day.
+    let nonce = fresh();
+    let launch = |(n, (wanted, user_data)): (usize, (&Wanted, String))| Launch {
         region: settings.region.clone(),
-        token: String::new(),
+        token: if dry_run { String::new() } else { format!("whostalled-{nonce}-{n}") },
         image: settings.image.clone(),
         kind: settings.kind.clone(),
         subnet: subnet.clone(),
@@ -100,12 +115,18 @@ fn plan<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, dry_run: bool) ->
         profile: settings.instance_profile.clone(),
         public_address: settings.public_address,
         user_data,
-        tags: tags(&order.run, &wanted.name, wanted.agent.as_deref(), order.expires_at),
+        // What the price counts, whatever the image has.
+        disk: Disk { device: settings.root_device.clone(), gb: settings.disk_gb, kind: "gp3", encrypted: true, goes: true },
+        interface_goes: true,
+        shutdown_terminates: true,
+        tokens_required: true,
+        metadata_hops: 1,
+        tags: tags(&order.run, &named.id, wanted, order.expires_at, burn_minutes),
         // EC2 refuses the field for other types.
         standard_credits: has_credits(&settings.kind),
         dry_run,
     };
-    Ok(order.vantages.iter().zip(scripts).map(launch).collect())
+    Ok(order.vantages.iter().zip(scripts).enumerate().map(launch).collect())
 }
 
 /// How many there are, in all regions, whoever's they are.
@@ -139,22 +160,25 @@ fn try_out<C: Cloud>(serving: &mut Serving<'_, C>, first: &Launch) -> Result<(),
 /// Launches all and waits until they are of use; `begun` is what was launched, also if this fails.
 fn begin<C: Cloud>(
     serving: &mut Serving<'_, C>,
-    order: &Order,
+    named: &Named<'_>,
     launches: &[Launch],
     begun: &mut Vec<String>,
 ) -> Result<(), Wrong> {
     for (n, launch) in launches.iter().enumerate() {
         let name = launch.tags.get(NAME).map_or("", String::as_str);
         serving.say(Line::Progress { what: format!("launching {name}"), done: Some(n as f64), of: Some(launches.len() as f64) });
-        begun.push(launch_one(serving, order, n, launch)?);
+        let instance = launch_one(serving, launch)?;
+        begun.push(instance.id.clone());
+        one_disk(&instance, &launch.disk)?;
     }
-    let running = wait(serving, order, begun)?;
+    let running = wait(serving, named, begun)?;
     if let Some(known) = burstable(&serving.settings.kind).filter(|_| serving.settings.burn) {
-        burn(serving, order, begun, known.minutes_to_burn())?;
+        burn(serving, named, begun, known.minutes_to_burn())?;
     }
     for instance in &running {
-        let described = describe(serving, instance);
-        let reach = order.vantages.iter().find(|wanted| wanted.name == described.name).and_then(|wanted| wanted.agent.clone());
+        let described = describe_launched(serving, instance);
+        let reach =
+            named.order.vantages.iter().find(|wanted| wanted.name == described.name).and_then(|wanted| wanted.agent.clone());
         let reach = reach.map_or_else(|| Reach::Ssh { host: instance.id.clone() }, |agent| Reach::Fleet { agent });
         serving.say(Line::Vantage(Vantage { reach: Some(reach), ..described }));
     }
@@ -162,8 +186,15 @@ fn begin<C: Cloud>(
     Ok(serving.clock.go_on()?)
 }
 
-/// Launches one; its id.
-fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, launch: &Launch) -> Result<String, Wrong> {
+/// That the disk which is named is the image's root: else it is one more, and neither the price nor the encryption is of the root.
+fn one_disk(instance: &Instance, disk: &Disk) -> Result<(), Wrong> {
+    let Some(root) = instance.root.as_ref().filter(|root| **root != disk.device) else { return Ok(()) };
+    let what = format!("the root of {} is {root}, not {}: settings of ec2: root_device = {root:?}", instance.image, disk.device);
+    Err(wrong(what))
+}
+
+/// Launches one.
+fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<Instance, Wrong> {
     let subnets = if serving.settings.subnets.is_empty() {
         vec![None]
     } else {
@@ -172,9 +203,9 @@ fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, l
     let mut full = None;
     for (place, subnet) in subnets.into_iter().enumerate() {
         // Another subnet is another request, and EC2 takes a token for one request alone.
-        let launch = Launch { subnet, token: token(&order.run, n, place), ..launch.clone() };
+        let launch = Launch { subnet, token: format!("{}-{place}", launch.token), ..launch.clone() };
         match launch_at(serving, &launch) {
-            Ok(id) => return Ok(id),
+            Ok(instance) => return Ok(instance),
             Err(Wrong { fault: Fault::Capacity, what, .. }) => {
                 serving.say(Line::Progress { what: format!("no capacity: {what}"), done: None, of: None });
                 full = Some(what);
@@ -186,7 +217,7 @@ fn launch_one<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, n: usize, l
     Err(Wrong { fault: Fault::Capacity, what: full.unwrap_or_default(), todo, left: Vec::new() })
 }
 
-fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<String, Wrong> {
+fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<Instance, Wrong> {
     let mut unanswered = false;
     launch_patiently(serving, launch, &mut unanswered).map_err(|mut wrong| {
         if unanswered {
@@ -197,12 +228,12 @@ fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<
 }
 
 /// `unanswered`: whether a launch is such that nobody knows whether there is an instance of it.
-fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<String, Wrong> {
+fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<Instance, Wrong> {
     let (mut pause, mut last) = (PAUSE, None);
     for _ in 0..TRIES {
         serving.clock.go_on()?;
         match serving.cloud.run_instance(launch) {
-            Ok(instance) => return Ok(instance.id),
+            Ok(instance) => return Ok(instance),
             // With the same token it is the same instance, whether or not the call before launched it.
             // Once nobody answered, there may be one: then another place is not tried, or there would be two.
             Err(failed) if failed.may_pass() || *unanswered && failed.kind == Kind::Capacity => {
@@ -219,18 +250,10 @@ fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, una
     Err(last.map_or_else(|| wrong("nothing was launched"), Wrong::from))
 }
 
-/// At most 64 characters of ASCII, the same for the same place of the same order.
-fn token(run: &str, n: usize, place: usize) -> String {
-    // FNV-1a over the whole name: runs whose names begin alike are different.
-    let hash = run.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let plain: String = run.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
-    format!("{plain}-{hash:016x}-{n}-{place}")
-}
-
 /// Waits until all run.
-fn wait<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String]) -> Result<Vec<Instance>, Wrong> {
+fn wait<C: Cloud>(serving: &mut Serving<'_, C>, named: &Named<'_>, begun: &[String]) -> Result<Vec<Instance>, Wrong> {
     let until = serving.clock.now() + serving.settings.start_seconds;
-    let of = Of::Run(order.run.clone());
+    let of = named.of();
     let region = serving.settings.region.clone();
     loop {
         // What was launched a moment ago may not be in the list yet; a list that cannot be had now may be had later.
@@ -269,9 +292,9 @@ fn all_live(instances: &[&Instance], when: &str) -> Result<(), Wrong> {
 }
 
 /// Waits while they burn what they have from launch; gives up where one of them ends meanwhile.
-fn burn<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String], minutes: f64) -> Result<(), Wrong> {
+fn burn<C: Cloud>(serving: &mut Serving<'_, C>, named: &Named<'_>, begun: &[String], minutes: f64) -> Result<(), Wrong> {
     let hourly = price(serving.settings).map_or(0.0, |price| price.usd_per_hour) * begun.len() as f64;
-    let (began, of, region) = (serving.clock.now(), Of::Run(order.run.clone()), serving.settings.region.clone());
+    let (began, of, region) = (serving.clock.now(), named.of(), serving.settings.region.clone());
     loop {
         let done = serving.clock.now().saturating_sub(began) as f64 / 60.0;
         let what =
@@ -285,28 +308,5 @@ fn burn<C: Cloud>(serving: &mut Serving<'_, C>, order: &Order, begun: &[String],
         // A list that cannot be had says nothing of them.
         let seen = instances(serving.cloud, serving.clock, &region, &of).unwrap_or_default();
         all_live(&seen.iter().filter(|instance| begun.contains(&instance.id)).collect::<Vec<_>>(), "while it burns its credits")?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::token;
-
-    #[test]
-    fn a_token_is_of_one_place_of_one_order() {
-        let long = "r".repeat(300);
-        let all = [
-            token("a-b", 0, 0),
-            token("a-b", 1, 0),
-            token("a-b", 0, 1),
-            token("ab", 0, 0),
-            token(&long, 0, 0),
-            token(&long, 12, 3),
-        ];
-        for (n, one) in all.iter().enumerate() {
-            assert!(one.len() <= 64 && one.is_ascii(), "{one}");
-            assert!(!all[..n].contains(one), "{one}");
-        }
-        assert_eq!(token("a-b", 0, 0), all[0]);
     }
 }

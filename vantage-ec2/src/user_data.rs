@@ -9,7 +9,7 @@ use std::fmt::Write;
 use provider::{Join, Wanted, Wrong};
 
 use crate::credits::burstable;
-use crate::settings::{Settings, wrong};
+use crate::settings::{Settings, quoted, wrong};
 
 /// EC2 takes no more, before base64.
 pub const MOST_BYTES: usize = 16 * 1024;
@@ -58,6 +58,12 @@ for _ in $(seq "$(nproc)"); do timeout "$burn" sh -c 'while :; do :; done' & don
 wait || true
 "#;
 
+const LET_IN: &str = r#"
+install -d -m 700 -o ec2-user -g ec2-user /home/ec2-user/.ssh
+printf '%s\n' "$key" >> /home/ec2-user/.ssh/authorized_keys
+chown ec2-user:ec2-user /home/ec2-user/.ssh/authorized_keys
+"#;
+
 const AGENT: &str = r#"
 mkdir -p /run/whostalled /var/lib/whostalled
 credential=
@@ -76,11 +82,6 @@ else
   exec "$@"
 fi
 "#;
-
-/// A word that a shell takes as it is.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
 
 /// The SSM parameter of an agent's credential.
 #[must_use]
@@ -121,9 +122,6 @@ pub fn user_data(settings: &Settings, join: &Join, wanted: &Wanted, expires_at: 
                 wrong("a vantage that joins by ssh lets somebody in: settings of ec2: ssh_public_key = \"ssh-ed25519 …\"")
             })?;
             set("key", key);
-            script.push_str("install -d -m 700 -o ec2-user -g ec2-user /home/ec2-user/.ssh\n");
-            script.push_str("printf '%s\\n' \"$key\" >> /home/ec2-user/.ssh/authorized_keys\n");
-            script.push_str("chown ec2-user:ec2-user /home/ec2-user/.ssh/authorized_keys\n");
         }
     }
     if settings.burn {
@@ -137,9 +135,8 @@ pub fn user_data(settings: &Settings, join: &Join, wanted: &Wanted, expires_at: 
         })?;
         let _ = write!(script, "\nburn={}{BURN}", (known.minutes_to_burn() * 60.0).ceil());
     }
-    if matches!(join, Join::Nats { .. }) {
-        script.push_str(AGENT);
-    }
+    // Whoever gets in measures: not before the CPUs are free again.
+    script.push_str(if matches!(join, Join::Ssh) { LET_IN } else { AGENT });
     if script.len() > MOST_BYTES {
         return Err(wrong(format!(
             "the first script has {} bytes and EC2 takes {MOST_BYTES}: give fewer roots by --nats-ca",
@@ -188,6 +185,16 @@ mod tests {
         for secret in ["PRIVATE KEY", "AKIA", "aws_secret", "AWS_SECRET"] {
             assert!(!script.contains(secret), "{secret}");
         }
+    }
+
+    /// What controls by ssh begins as soon as it is let in; the provider's own count of the minutes begins before the script does.
+    #[test]
+    fn nobody_is_let_in_while_it_burns() {
+        let ssh = settings(&serde_json::json!({"ssh_public_key": "ssh-ed25519 AAAA me@here", "burn": true}));
+        let script = user_data(&ssh, &Join::Ssh, &wanted(), 1_795_800_000).expect("a script");
+        is_a_script(&script);
+        let at = |words: &str| script.find(words).unwrap_or_else(|| panic!("{words}: {script}"));
+        assert!(at("burn=2250\n") < at("wait || true") && at("wait || true") < at("authorized_keys"), "{script}");
     }
 
     #[test]

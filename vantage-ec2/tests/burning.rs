@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use common::{Process, asked, heard, settings, up};
 use fake::model::Model;
-use provider::{Caps, Fault, Line, Request, Wrong};
+use provider::{Ask, Caps, Fault, Line, Request, Wrong};
 use vantage_ec2::tags::RUN;
 
 const BEGIN: u64 = 1_795_795_200;
@@ -90,5 +90,41 @@ fn what_cannot_burn_is_refused_before_it_costs() {
         let Some(Line::Failed(wrong)) = lines.last() else { panic!("{lines:?}") };
         assert!(wrong.fault == Fault::Request && wrong.what.contains(words), "{more}: {wrong}");
         assert!(model.borrow().instances.is_empty());
+    }
+}
+
+/// What lists say is what EC2 and tags say, whatever whoever lists has in the settings.
+#[test]
+fn only_what_is_known_of_credits_is_said() {
+    let credits = |lines: &[Line]| -> Vec<serde_json::Value> {
+        let of = |line: &Line| if let Line::Vantage(v) = line { v.facts.get("credits").cloned() } else { None };
+        lines.iter().filter_map(of).collect()
+    };
+    for burn in [true, false] {
+        let model = RefCell::new(Model::new(BEGIN));
+        let up = credits(&asked(&Process::new(&model, None, None), order(7_200, &serde_json::json!({"burn": burn}))));
+        assert_eq!((up.len(), &up[0]["specification"]), (2, &"standard".into()), "it was set a moment ago");
+        assert_eq!(up[0]["burned_minutes"].as_f64(), burn.then_some(37.5));
+        assert_eq!(up[0]["left_by_arithmetic"].as_f64(), burn.then_some(0.0));
+        assert_eq!(up[0]["assumed"].as_str().is_some_and(|words| words.contains("100 launches")), burn);
+        let more = serde_json::json!({"burn": !burn});
+        let list =
+            credits(&asked(&Process::new(&model, None, None), Request::new(Ask::List { run: None }, false, settings(&more))));
+        let known = serde_json::json!({"at_launch": 60.0, "per_hour": 24.0, "baseline_percent": 20.0});
+        let mut told = known.clone();
+        told["told_to_burn_minutes"] = 37.5.into();
+        assert_eq!(list, [(); 2].map(|()| if burn { told.clone() } else { known.clone() }));
+    }
+}
+
+#[test]
+fn a_price_is_of_its_own_type_and_region() {
+    let model = RefCell::new(Model::new(BEGIN));
+    asked(&Process::new(&model, None, None), order(7_200, &serde_json::json!({})));
+    let more = serde_json::json!({"region": "us-east-1", "regions": ["eu-central-1"]});
+    for (more, priced) in [(more, 0), (serde_json::json!({"type": "t3.medium"}), 0), (serde_json::json!({}), 2)] {
+        let lines = asked(&Process::new(&model, None, None), Request::new(Ask::List { run: None }, false, settings(&more)));
+        let of = |line: &&Line| matches!(line, Line::Vantage(v) if v.usd_per_hour.is_some());
+        assert_eq!(lines.iter().filter(of).count(), priced, "{more}: {lines:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The program against moto's server, for what moto does as EC2 does: dry run, run, describe, terminate, tags, user data.
+//! The program against moto's server, for what moto does as EC2 does: dry run, run, describe, terminate, tags.
 
 mod common;
 
@@ -48,7 +48,7 @@ fn moto_launches_lists_and_terminates() {
     let Some(moto) = Moto::start() else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // moto knows images of its own, and no profile.
-    let mut ours = settings(&serde_json::json!({"image": "ami-12c6146b", "subnets": []}));
+    let mut ours = settings(&serde_json::json!({"image": "ami-12c6146b", "root_device": "/dev/sda1", "subnets": []}));
     ours.remove("instance_profile");
     let caps = Caps { instances: 3, hours: 2.0, usd: 1.0 };
     let order = up("run-m", 2, now + 3_600, caps, ours.clone());
@@ -64,7 +64,7 @@ fn moto_launches_lists_and_terminates() {
     // The cap counts what is there.
     let said = ask(&moto.1, &up("run-n", 2, now + 3_600, caps, ours.clone()));
     assert!(said.wrong().is_some_and(|(_, words)| words.contains("2 that are there already")), "{:?}", said.end);
-    let said = ask(&moto.1, &Request::new(Ask::Down { run: "run-m".into() }, false, ours));
+    let said = ask(&moto.1, &Request::new(Ask::Down { run: "run-m".into(), order: None }, false, ours));
     assert!(said.done(), "{:?} {:?}", said.lines, said.end);
     assert_eq!(ask(&moto.1, &list).ids(), Vec::<String>::new());
 }

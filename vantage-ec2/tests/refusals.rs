@@ -24,7 +24,7 @@ fn asking(ask: Ask) -> Request {
 }
 
 fn down() -> Request {
-    asking(Ask::Down { run: "run-1".into() })
+    asking(Ask::Down { run: "run-1".into(), order: None })
 }
 
 /// EC2 whose instances never come to run.

@@ -44,7 +44,6 @@ struct Schedule<'s> {
     run: String,
     expires: u64,
     printed: Option<f64>,
-    rate: f64,
     seen: &'s mut Seen,
 }
 
@@ -135,15 +134,15 @@ impl Schedule<'_> {
         let (killed_at, stopped_at) = (self.killed_at(40, 0.3), self.killed_at(40, 0.2));
         let request = up(&self.run, vantages, self.expires, caps, settings(&more));
         let process = Process::new(&self.model, killed_at, stopped_at);
-        let (mut printed, mut rate) = (None, 0.0);
+        let mut printed = None;
         let lines = heard(&process, request, &mut |line| {
-            if let Line::Price { usd, usd_per_hour, .. } = line {
-                assert_eq!(self.model.borrow().seconds(RUN, &self.run), (0, 0), "the price comes first");
-                (printed, rate) = (Some(*usd), *usd_per_hour);
+            if let Line::Price { usd, .. } = line {
+                assert_eq!(self.model.borrow().spent(RUN, &self.run), 0.0, "the price comes first");
+                printed = Some(*usd);
             }
         });
         let dead = process.is_dead();
-        (self.printed, self.rate) = (printed, rate);
+        self.printed = printed;
         self.note(&lines, dead);
         if burn && lines.last() == Some(&Line::Done) && !dead {
             let burned =
@@ -166,7 +165,7 @@ impl Schedule<'_> {
         if self.rng.bool() {
             let killed_at = self.killed_at(40, 0.3);
             let process = Process::new(&self.model, killed_at, None);
-            let lines = asked(&process, Request::new(Ask::Down { run: self.run.clone() }, false, settings(&more)));
+            let lines = asked(&process, Request::new(Ask::Down { run: self.run.clone(), order: None }, false, settings(&more)));
             if lines.last() == Some(&Line::Done) && !process.is_dead() {
                 self.seen.down += 1;
                 let there = self.model.borrow().there(RUN, &self.run);
@@ -184,10 +183,10 @@ impl Schedule<'_> {
         for id in strangers {
             assert_eq!(model.instances[&id].ended, None, "{id} is somebody else's");
         }
-        let (seconds, idle) = model.seconds(RUN, &self.run);
-        let spent = (seconds as f64 * self.rate / f64::from(vantages) + idle as f64 * 8.0 * 0.10 / 730.0) / 3_600.0;
+        // By the model's own prices.
+        let spent = model.spent(RUN, &self.run);
         match self.printed {
-            None => assert_eq!((seconds, idle), (0, 0), "it cost something of which nothing was said"),
+            None => assert_eq!(spent, 0.0, "it cost something of which nothing was said"),
             Some(printed) => {
                 assert!(spent <= printed, "${spent} were spent and ${printed} printed");
                 self.seen.dearest = self.seen.dearest.max(spent / printed);
@@ -215,7 +214,7 @@ fn nothing_is_left_and_nothing_costs_more_than_was_said() {
         let mut rng = Rng::with_seed(seed);
         let expires = BEGIN + rng.u64(600..7_200);
         let (model, run) = (RefCell::new(Model::new(BEGIN)), format!("run-{seed}"));
-        let schedule = Schedule { rng, model, run, expires, printed: None, rate: 0.0, seen: &mut seen };
+        let schedule = Schedule { rng, model, run, expires, printed: None, seen: &mut seen };
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| schedule.go(seed)));
         assert!(failed.is_ok(), "schedule SEED={seed} SCHEDULES=1");
     }

@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tiny_http::{Header, Request, Response, Server as Listener};
 
+use crate::disks::Disk;
 use crate::instance_side;
 use crate::model::{Launch, Model, Refused, Tags, Trouble};
 use crate::xml;
@@ -82,6 +83,14 @@ pub struct Last {
     pub shutdown_terminates: bool,
     /// Whether metadata demands a token.
     pub tokens_required: bool,
+    /// Whether metadata is said to answer, and how many hops far.
+    pub metadata: (Option<bool>, Option<u32>),
+    /// Its interface goes with it.
+    pub interface_goes: bool,
+    /// It has a public address.
+    pub public_address: bool,
+    /// The disk that is named.
+    pub disk: Option<Disk>,
     /// The client token.
     pub token: String,
 }
@@ -224,6 +233,10 @@ impl Shared {
             credits: i.launch.credits.clone(),
             shutdown_terminates: i.launch.shutdown_terminates,
             tokens_required: i.launch.tokens_required,
+            metadata: (i.launch.metadata_on, i.launch.metadata_hops),
+            interface_goes: i.launch.interface_goes,
+            public_address: i.launch.public_address,
+            disk: i.launch.disk.clone(),
             token: i.launch.token.clone(),
         });
         State { live: live.collect(), launched: model.instances.len(), things, calls, last }
@@ -292,6 +305,7 @@ fn filters(form: &BTreeMap<String, String>) -> Tags {
 
 fn launch(form: &BTreeMap<String, String>, region: &str) -> Launch {
     let get = |key: &str| form.get(key).cloned();
+    let is = |key: &str| form.get(key).is_some_and(|word| word == "true");
     let interface = "NetworkInterface.1";
     let specifications = numbered(form, "TagSpecification");
     let of = |at: String| Some((form.get(&format!("{at}.ResourceType"))?.clone(), tags(form, &format!("{at}.Tag"))));
@@ -310,8 +324,18 @@ fn launch(form: &BTreeMap<String, String>, region: &str) -> Launch {
         credits: get("CreditSpecification.CpuCredits"),
         tokens_required: get("MetadataOptions.HttpTokens").as_deref() == Some("required"),
         profile: get("IamInstanceProfile.Name"),
-        interface_goes: get(&format!("{interface}.DeleteOnTermination")).as_deref() == Some("true"),
-        dry_run: get("DryRun").as_deref() == Some("true"),
+        interface_goes: is(&format!("{interface}.DeleteOnTermination")),
+        public_address: is(&format!("{interface}.AssociatePublicIpAddress")),
+        metadata_on: get("MetadataOptions.HttpEndpoint").map(|word| word == "enabled"),
+        metadata_hops: get("MetadataOptions.HttpPutResponseHopLimit").and_then(|hops| hops.parse().ok()),
+        disk: get("BlockDeviceMapping.1.DeviceName").map(|device| Disk {
+            device,
+            gb: get("BlockDeviceMapping.1.Ebs.VolumeSize").and_then(|gb| gb.parse().ok()),
+            kind: get("BlockDeviceMapping.1.Ebs.VolumeType"),
+            encrypted: is("BlockDeviceMapping.1.Ebs.Encrypted"),
+            goes: is("BlockDeviceMapping.1.Ebs.DeleteOnTermination"),
+        }),
+        dry_run: is("DryRun"),
     }
 }
 
@@ -388,6 +412,11 @@ fn ec2(shared: &Shared, region: &str, form: &BTreeMap<String, String>) -> Result
         "CreateTags" => {
             model.create_tags(region, &id(&["ResourceId.1"]), &tags(form, "Tag"))?;
             xml::answer(action, "<return>true</return>")
+        }
+        // STS: whoever is known may take any role.
+        "AssumeRole" => {
+            model.calls.push((action.to_owned(), region.to_owned()));
+            xml::role("ASIAROLE")
         }
         other => return Err(Refused::Said(400, "InvalidAction".into(), format!("{other} is not played"))),
     })

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::disks::{Disk, disks, root};
+use crate::pattern::means;
+
 /// Tags.
 pub type Tags = BTreeMap<String, String>;
 
@@ -67,6 +70,14 @@ pub struct Launch {
     pub profile: Option<String>,
     /// Its interface goes with it.
     pub interface_goes: bool,
+    /// It has a public IPv4 address.
+    pub public_address: bool,
+    /// Whether metadata is said to answer at all; none: as the account has it.
+    pub metadata_on: Option<bool>,
+    /// Hops that an answer of metadata may go; none: as the image or the account has it.
+    pub metadata_hops: Option<u32>,
+    /// The disk that is named; none: as the image has it.
+    pub disk: Option<Disk>,
     /// Only asked.
     pub dry_run: bool,
 }
@@ -109,6 +120,12 @@ pub struct Thing {
     pub tags: Tags,
     /// The instance that uses it.
     pub of: Option<String>,
+    /// A volume's type.
+    pub kind: String,
+    /// A volume's size.
+    pub gb: u64,
+    /// It goes with its instance, if that leaves nothing behind.
+    pub goes: bool,
     /// When it began.
     pub made: u64,
     /// When it was deleted.
@@ -152,6 +169,8 @@ pub struct Model {
     pub ending: u64,
     /// Items of a page.
     pub page: usize,
+    /// Whether lists are filtered: some that play EC2 show everything.
+    pub filters: bool,
     /// What instances are like that are launched next.
     pub character: Character,
     /// What goes wrong with each call.
@@ -173,6 +192,7 @@ impl Model {
             interfaces: BTreeMap::new(),
             ending: ENDING,
             page: 2,
+            filters: true,
             character: Character::default(),
             trouble: Box::new(|_, _, _| Trouble::None),
             calls: Vec::new(),
@@ -214,7 +234,7 @@ impl Model {
                     continue;
                 }
                 thing.of = None;
-                if !instance.leaves_parts {
+                if !instance.leaves_parts && thing.goes {
                     thing.deleted = instance.ended.map(|ended| ended + ending);
                 }
             }
@@ -271,6 +291,10 @@ impl Model {
                 return Err(said(400, "InvalidParameterCombination", what));
             }
         }
+        let small = |disk: &Disk| disk.gb.is_some_and(|gb| gb < root(&launch.image).1);
+        if disks(launch).iter().any(small) {
+            return Err(said(400, "InvalidBlockDeviceMapping", "Volume is smaller than the image's snapshot"));
+        }
         if launch.dry_run {
             return Err(said(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set."));
         }
@@ -299,13 +323,17 @@ impl Model {
             leaves_parts: character.leaves_parts,
             fails: character.fails,
         };
-        let part = |name: String, tags: Tags| {
-            let (region, of) = (launch.region.clone(), Some(id.clone()));
-            (name.clone(), Thing { id: name, region, tags, of, made: now, deleted: None })
+        let part = |name: String, tags: Tags, (kind, gb): (&str, u64), goes: bool| {
+            let (region, of, kind) = (launch.region.clone(), Some(id.clone()), kind.to_owned());
+            (name.clone(), Thing { id: name, region, tags, of, kind, gb, goes, made: now, deleted: None })
         };
-        let (volume, interface) = (self.id("vol"), self.id("eni"));
-        self.volumes.extend([part(volume, of("volume"))]);
-        self.interfaces.extend([part(interface, of("network-interface"))]);
+        let (_, of_image) = root(&launch.image);
+        for disk in disks(launch) {
+            let (volume, kind) = (self.id("vol"), disk.kind.as_deref().unwrap_or("gp3"));
+            self.volumes.extend([part(volume, of("volume"), (kind, disk.gb.unwrap_or(of_image)), disk.goes)]);
+        }
+        let interface = self.id("eni");
+        self.interfaces.extend([part(interface, of("network-interface"), ("", 0), launch.interface_goes)]);
         self.tokens.insert(key, (launch.clone(), id.clone()));
         self.instances.insert(id, instance.clone());
         if trouble == Trouble::Lost { Err(Refused::NoAnswer) } else { Ok(instance) }
@@ -340,6 +368,10 @@ impl Model {
         Ok((items, (to < all.len()).then(|| to.to_string())))
     }
 
+    fn shows(&self, tags: &Tags, filters: &Tags) -> bool {
+        !self.filters || filters.iter().all(|(key, value)| tags.get(key).is_some_and(|has| means(value, has)))
+    }
+
     /// `DescribeInstances` with filters on tags.
     ///
     /// # Errors
@@ -358,7 +390,7 @@ impl Model {
         let known = |i: &&Instance| {
             i.visible_from <= self.now && i.ended.is_none_or(|ended| i.state == "stopped" || ended + 3_600 > self.now)
         };
-        let of = |i: &&Instance| i.launch.region == region && filters.iter().all(|(key, value)| i.tags.get(key) == Some(value));
+        let of = |i: &&Instance| i.launch.region == region && self.shows(&i.tags, filters);
         let all = self.instances.values().filter(known).filter(of).cloned().collect();
         self.paged(all, page)
     }
@@ -380,9 +412,7 @@ impl Model {
         }
         let things = if kind == "vol" { &self.volumes } else { &self.interfaces };
         let visible = |t: &&Thing| t.of.as_ref().is_none_or(|of| self.instances[of].visible_from <= self.now);
-        let of = |t: &&Thing| {
-            t.deleted.is_none() && t.region == region && filters.iter().all(|(key, value)| t.tags.get(key) == Some(value))
-        };
+        let of = |t: &&Thing| t.deleted.is_none() && t.region == region && self.shows(&t.tags, filters);
         let all = things.values().filter(of).filter(visible).cloned().collect();
         self.paged(all, page)
     }
@@ -448,15 +478,5 @@ impl Model {
         let live = self.instances.values().filter(|i| is(&i.tags) && i.state != "terminated").map(|i| i.id.clone());
         let things = self.volumes.values().chain(self.interfaces.values());
         live.chain(things.filter(|t| is(&t.tags) && t.deleted.is_none()).map(|t| t.id.clone())).collect()
-    }
-
-    /// Seconds that instances with this tag have run and cost; and that their volumes did beyond these.
-    #[must_use]
-    pub fn seconds(&self, key: &str, value: &str) -> (u64, u64) {
-        let is = |tags: &Tags| tags.get(key).is_some_and(|v| v == value);
-        // A stopped instance costs its disk, which is counted below.
-        let instances = self.instances.values().filter(|i| is(&i.tags)).map(|i| i.ended.unwrap_or(self.now) - i.launched).sum();
-        let volumes: u64 = self.volumes.values().filter(|t| is(&t.tags)).map(|t| t.deleted.unwrap_or(self.now) - t.made).sum();
-        (instances, volumes.saturating_sub(instances))
     }
 }

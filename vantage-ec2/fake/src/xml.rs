@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::disks::root;
 use crate::model::{Instance, Tags, Thing};
 
 fn escaped(text: &str) -> String {
@@ -47,6 +48,15 @@ fn time(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.000Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
+/// STS's answer to who takes a role.
+pub(crate) fn role(key: &str) -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>session</SessionToken>\
+         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+}
+
 /// An instance.
 pub(crate) fn instance(i: &Instance) -> String {
     let code = match i.state {
@@ -64,13 +74,14 @@ pub(crate) fn instance(i: &Instance) -> String {
     format!(
         "<item><instanceId>{}</instanceId><imageId>{}</imageId><instanceState><code>{code}</code><name>{}</name></instanceState>\
          <instanceType>{}</instanceType><launchTime>{}</launchTime><placement><availabilityZone>{}a</availabilityZone></placement>\
-         {reason}{}<clientToken>{}</clientToken></item>",
+         <rootDeviceName>{}</rootDeviceName>{reason}{}<clientToken>{}</clientToken></item>",
         i.id,
         escaped(&i.launch.image),
         i.state,
         i.launch.kind,
         time(i.launched),
         i.launch.region,
+        root(&i.launch.image).0,
         tag_set(&i.tags),
         escaped(&i.launch.token)
     )

@@ -7,11 +7,11 @@ pub mod program;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use fake::disks::Disk;
 use fake::model::{self, Model, Refused};
 use provider::{Ask, Caps, Join, Line, Order, Request, Wanted};
 use vantage_ec2::clock::{Clock, Stopped};
 use vantage_ec2::cloud::{Cloud, Failed, Instance, Kind, Launch, Of, Page, Part, Tags, Thing};
-use vantage_ec2::tags::{MANAGED_BY, RUN, US};
 
 /// One process that calls the model.
 pub struct Process<'m> {
@@ -117,14 +117,6 @@ impl Clock for Process<'_> {
     }
 }
 
-fn filters(of: &Of) -> Tags {
-    let mut filters = Tags::from([(MANAGED_BY.to_owned(), US.to_owned())]);
-    if let Of::Run(run) = of {
-        filters.insert(RUN.to_owned(), run.clone());
-    }
-    filters
-}
-
 fn instance(i: &model::Instance) -> Instance {
     Instance {
         id: i.id.clone(),
@@ -133,6 +125,7 @@ fn instance(i: &model::Instance) -> Instance {
         kind: i.launch.kind.clone(),
         image: i.launch.image.clone(),
         zone: format!("{}a", i.launch.region),
+        root: None,
         launched: Some(i.launched),
         tags: i.tags.clone(),
     }
@@ -149,11 +142,21 @@ impl Cloud for Process<'_> {
             subnet: launch.subnet.clone(),
             user_data: launch.user_data.clone(),
             tags: tags.into(),
-            shutdown_terminates: true,
+            shutdown_terminates: launch.shutdown_terminates,
             credits: launch.standard_credits.then(|| "standard".to_owned()),
-            tokens_required: true,
+            tokens_required: launch.tokens_required,
             profile: launch.profile.clone(),
-            interface_goes: true,
+            interface_goes: launch.interface_goes,
+            public_address: launch.public_address,
+            metadata_on: Some(true),
+            metadata_hops: Some(launch.metadata_hops.into()),
+            disk: Some(Disk {
+                device: launch.disk.device.clone(),
+                gb: Some(launch.disk.gb.into()),
+                kind: Some(launch.disk.kind.to_owned()),
+                encrypted: launch.disk.encrypted,
+                goes: launch.disk.goes,
+            }),
             dry_run: launch.dry_run,
         };
         self.call("RunInstances", &launch.region, |model| model.run_instances(&wanted)).map(|i| instance(&i))
@@ -161,13 +164,13 @@ impl Cloud for Process<'_> {
 
     fn instances(&self, region: &str, of: &Of, page: Option<&str>) -> Result<Page<Instance>, Failed> {
         let (items, next) =
-            self.call("DescribeInstances", region, |model| model.describe_instances(region, &filters(of), page))?;
+            self.call("DescribeInstances", region, |model| model.describe_instances(region, &of.filters(), page))?;
         Ok(Page { items: items.iter().map(instance).collect(), next })
     }
 
     fn things(&self, region: &str, part: Part, of: &Of, page: Option<&str>) -> Result<Page<Thing>, Failed> {
         let kind = if part == Part::Volume { "vol" } else { "eni" };
-        let (items, next) = self.call("Describe", region, |model| model.describe_things(kind, region, &filters(of), page))?;
+        let (items, next) = self.call("Describe", region, |model| model.describe_things(kind, region, &of.filters(), page))?;
         let thing = |t: &model::Thing| Thing { id: t.id.clone(), part, free: t.of.is_none(), tags: t.tags.clone() };
         Ok(Page { items: items.iter().map(thing).collect(), next })
     }
@@ -199,7 +202,7 @@ pub fn settings(more: &serde_json::Value) -> provider::Settings {
 pub fn up(run: &str, vantages: u32, expires_at: u64, caps: Caps, settings: provider::Settings) -> Request {
     let wanted = |n| Wanted { name: format!("v{n}"), agent: Some(format!("a{n}")) };
     let join = Join::Nats { url: "tls://nats.example:4222".into(), ca: None };
-    let order = Order { run: run.to_owned(), expires_at, caps, join, vantages: (0..vantages).map(wanted).collect() };
+    let order = Order { run: run.to_owned(), order: None, expires_at, caps, join, vantages: (0..vantages).map(wanted).collect() };
     Request::new(Ask::Up(order), false, settings)
 }
 

@@ -30,15 +30,19 @@ impl Said {
 
 /// Starts it with a request.
 pub fn begin(url: &str, request: &Request, known: bool) -> Child {
+    let keys: &[_] = if known { &[("AWS_ACCESS_KEY_ID", "AKIDTEST"), ("AWS_SECRET_ACCESS_KEY", "secret")] } else { &[] };
+    begin_with(url, request, keys)
+}
+
+/// The same with this in its environment.
+pub fn begin_with(url: &str, request: &Request, environment: &[(&str, &str)]) -> Child {
     // `WHOSTALLED_VANTAGE_EC2` names another build of it: the one that is handed out.
     let program = std::env::var_os("WHOSTALLED_VANTAGE_EC2");
     let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_whostalled-vantage-ec2").into()));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("AWS_ENDPOINT_URL", url).env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
-    if known {
-        command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "secret");
-    }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program");
+    let mut child =
+        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program");
     let text = serde_json::to_string(request).expect("JSON");
     writeln!(child.stdin.take().expect("piped"), "{text}").expect("it reads");
     child
