@@ -1,4 +1,4 @@
-//! Criterion benchmarks of the recorder's memory: taking a packet, and finding one flow among all.
+//! Criterion benchmarks of the recorder: taking a packet, finding one flow among all, reading a proxy's line.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use analysis::wire::packet::{Flags, LinkType};
 use capture::chains::{Chains, Entry};
 use capture::ends::FlowName;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use imports::logline::{Fields, read};
 
 /// Packets of a handshake, and how large each is on average.
 const PACKETS: usize = 16;
@@ -66,5 +67,17 @@ fn recorder(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, recorder);
+/// Lines as proxies write them: of every request, and whole records of a collector's.
+fn log_lines(c: &mut Criterion) {
+    let mut group = c.benchmark_group("recorder, a log line");
+    group.throughput(Throughput::Elements(1));
+    let httpslog = r#"<134>Nov 26 12:00:00 edge haproxy[7]: 198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s1 12/0/1/3/20 200 1534 - - ---- 9/9/0/0/0 0/0 {Mozilla/5.0 (X11; Linux x86_64)|} {} "GET /a/path?with=a&query=7 HTTP/1.1" 0/0/0/0/0 edge.test/TLSv1.3/TLS_AES_128_GCM_SHA256"#;
+    let named = r#"{"time_local":"26/Nov/2026:12:00:00 +0000","remote_addr":"198.51.100.4","remote_port":"5001","request":"GET /a/path?with=a&query=7 HTTP/2.0","status":"200","http_user_agent":"Mozilla/5.0 (X11; Linux x86_64)","ssl_handshake_time":"0.012","upstream_addr":"10.0.0.9:8080"}"#;
+    let kept = serde_json::json!({ "log": format!("{httpslog}\n"), "stream": "stdout", "time": "2026-11-26T12:00:00.1Z" }).to_string();
+    for (what, line) in [("HAProxy's httpslog", httpslog), ("nginx's JSON", named), ("httpslog, kept by docker", kept.as_str())] {
+        group.bench_function(what, |b| b.iter(|| read(std::hint::black_box(line), &Fields::default()).is_ok()));
+    }
+}
+
+criterion_group!(benches, recorder, log_lines);
 criterion_main!(benches);
