@@ -82,7 +82,7 @@ impl Validator {
             // A module with one that is none is refused.
             patterns.iter().filter_map(|pattern| Expression::new(pattern).ok()).collect()
         };
-        let says = |expression: &Expression, line: &String| expression.regex().is_match(line.as_bytes());
+        let says = |expression: &Expression, line: &String| expression.regex().is_match(line);
         let none = compiled(&self.fail_if_none_matches_regexp);
         let not = compiled(&self.fail_if_not_matches_regexp);
         let all = compiled(&self.fail_if_all_match_regexp);
