@@ -13,7 +13,7 @@ use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
 use super::expression::{Expression, seen};
-use super::modules::nullable;
+use super::modules::{list, nullable};
 use super::octets::Octets;
 
 /// A longer line is none, as in the exporter.
@@ -32,7 +32,7 @@ pub(super) struct Step {
     #[serde(deserialize_with = "nullable")]
     starttls: bool,
     /// Parts of what was expected, for a metric.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     labels: Vec<Label>,
 }
 
