@@ -1,6 +1,7 @@
 //! How the client speaks TLS: one configuration, built once, shared by every probe of a check.
 
 use std::io;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,15 +175,15 @@ struct Trusting {
 impl Trusting {
     /// Why none of the roots whose time it is vouches for a chain that `verify` accepts; absent if one does.
     fn untimely(&self, now: UnixTime, verify: impl Fn(&WebPkiServerVerifier) -> bool) -> Option<CertificateError> {
-        let (late, timely): (Vec<&Named>, Vec<&Named>) = self.named.iter().partition(|root| root.untimely(now).is_some());
-        let vouch = |roots: &[&Named]| {
+        let vouch = |roots: &mut dyn Iterator<Item = &Named>| {
             let mut store = RootCertStore::empty();
-            store.add_parsable_certificates(roots.iter().map(|root| root.der.clone()));
+            store.add_parsable_certificates(roots.map(|root| root.der.clone()));
             let built = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&self.provider)).build();
             built.is_ok_and(|chains| verify(&chains))
         };
-        let late = late.into_iter().find(|root| vouch(&[root]))?;
-        if vouch(&timely) { None } else { late.untimely(now) }
+        let is_late = |root: &&Named| root.untimely(now).is_some();
+        let late = self.named.iter().filter(is_late).find(|root| vouch(&mut iter::once(*root)))?;
+        if vouch(&mut self.named.iter().filter(|root| !is_late(root))) { None } else { late.untimely(now) }
     }
 }
 
