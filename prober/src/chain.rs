@@ -5,6 +5,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Name};
+use x509_parser::time::ASN1Time;
 
 use crate::reason::{Failure, Reason};
 
@@ -22,15 +23,23 @@ pub(crate) fn words(error: &Error, chain: &[CertificateDer<'_>], name: &ServerNa
         CertificateError::UnknownIssuer => (Reason::CertificateUnknownIssuer, unknown_issuer(leaf, &all)),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             let ended = all.iter().filter(|c| c.validity().not_after.timestamp() < now);
-            let first = ended.min_by_key(|c| c.validity().not_after.timestamp())?;
-            let end = first.validity().not_after;
+            let first = ended.min_by_key(|c| c.validity().not_after.timestamp());
+            let (whose, end) = match (first, error) {
+                (Some(first), _) => (whose(first, leaf), first.validity().not_after),
+                (None, CertificateError::ExpiredContext { not_after, .. }) => (ROOT.to_owned(), at(*not_after)?),
+                (None, _) => return None,
+            };
             let days = (now - end.timestamp()) / DAY;
-            (Reason::CertificateExpired, format!("{} ended on {end}, {} ago", whose(first, leaf), plural(days, "day")))
+            (Reason::CertificateExpired, format!("{whose} ended on {end}, {} ago", plural(days, "day")))
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            let early = all.iter().find(|c| c.validity().not_before.timestamp() > now)?;
-            let begins = early.validity().not_before;
-            (Reason::CertificateExpired, format!("{} begins on {begins} only", whose(early, leaf)))
+            let early = all.iter().find(|c| c.validity().not_before.timestamp() > now);
+            let (whose, begins) = match (early, error) {
+                (Some(early), _) => (whose(early, leaf), early.validity().not_before),
+                (None, CertificateError::NotValidYetContext { not_before, .. }) => (ROOT.to_owned(), at(*not_before)?),
+                (None, _) => return None,
+            };
+            (Reason::CertificateExpired, format!("{whose} begins on {begins} only"))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let words = format!("the certificate is for {}, not for {}", names(leaf), name.to_str());
@@ -41,6 +50,13 @@ pub(crate) fn words(error: &Error, chain: &[CertificateDer<'_>], name: &ServerNa
         _ => return None,
     };
     Some(Failure::new(reason, words))
+}
+
+/// Whose time it is not where all that was sent is in time.
+const ROOT: &str = "the root that vouches for the edge's certificate";
+
+fn at(time: UnixTime) -> Option<ASN1Time> {
+    ASN1Time::from_timestamp(i64::try_from(time.as_secs()).ok()?).ok()
 }
 
 fn plural(n: i64, what: &str) -> String {

@@ -20,7 +20,7 @@ use tokio::time::timeout_at;
 use crate::clock::Clock;
 use crate::connect::{Connected, Tried, connect};
 use crate::host;
-use crate::http::{Form, HttpRequest, Progress, ask, ask_multiplexed, authority};
+use crate::http::{Form, HttpRequest, Progress, Response, ask, ask_multiplexed, authority};
 use crate::lab::{BeforeTls, Pauses, Speaker};
 use crate::lookup::{Family, Lookup};
 use crate::noted::{self, Notes};
@@ -211,7 +211,10 @@ impl Probe<'_> {
             self.admitted(wire, tls, deadline).await?;
         }
         if let Some(request) = self.target.request.clone() {
-            let answered = timeout_at(deadline, self.request(wire, &mut tls, &request)).await;
+            let mut heard = None;
+            let answered = timeout_at(deadline, self.request(wire, &mut tls, &request, &mut heard)).await;
+            // Whatever ends it, this came.
+            self.report.response = heard;
             answered.unwrap_or_else(|_| Err(Failure::new(Reason::RequestTimeout, "no complete answer in time")))?;
         }
         if let Some(tls) = &mut tls {
@@ -372,6 +375,7 @@ impl Probe<'_> {
         wire: &mut Wire,
         tls: &mut Option<ClientConnection>,
         request: &HttpRequest,
+        heard: &mut Option<Response>,
     ) -> Result<(), Failure> {
         let host = authority(&self.target.host, self.target.port, self.target.tls.is_some());
         let form = match (&tls, &self.target.route.proxy) {
@@ -379,11 +383,11 @@ impl Probe<'_> {
             (None, Some(_)) => Form::Absolute,
             _ => Form::Origin,
         };
-        let (mut of_tls, mut heard, progress) = (None, None, Progress::default());
+        let (mut of_tls, progress) = (None, Progress::default());
         let answer = match form {
             Form::Multiplexed => {
                 let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, Some(&progress));
-                let answer = ask_multiplexed(stream, request, &host, &progress, &mut heard).await;
+                let answer = ask_multiplexed(stream, request, &host, &progress, heard).await;
                 if !progress.answered.load(Ordering::Relaxed) {
                     // Settings alone came: they answer nothing.
                     self.report.first_response = None;
@@ -397,10 +401,9 @@ impl Probe<'_> {
                     request.headers.extend(proxy.credentials());
                 }
                 let stream = Stream::new(self, wire, tls.as_mut(), &mut of_tls, None);
-                ask(stream, &request, &host, form, &mut heard).await
+                ask(stream, &request, &host, form, heard).await
             }
         };
-        self.report.response = heard;
         answer.map_err(|failure| of_tls.unwrap_or(failure))?;
         self.report.response_end = Some(self.clock.now());
         Ok(())

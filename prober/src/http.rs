@@ -10,7 +10,7 @@ use std::task::Poll;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::{Request, Uri, Version};
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::reason::{Failure, Reason};
 
-/// More of a head than this is no answer.
-const MOST_HEAD: usize = 64 << 10;
-/// More headers than this are not read.
+/// More of a head than this is no answer: cookies and policies make long ones.
+const MOST_HEAD: usize = 1 << 20;
+/// More headers than this are not read; room for all of them is made for each answer, so that a check has less of it.
 const MOST_HEADERS: usize = 128;
+/// The same for those who are lenient.
+const MOST_HEADERS_LENIENT: usize = 2000;
 
 /// What to ask for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +32,7 @@ pub struct HttpRequest {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Headers beyond Host, User-Agent and Connection.
+    /// Headers beyond Host, User-Agent, Connection and those of the transfer, of which the body decides.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -40,6 +42,8 @@ pub struct HttpRequest {
     pub most_body: Option<u64>,
     /// End with the first byte of the answer: what a handshake check needs.
     pub head_only: bool,
+    /// Read what other clients read, too: very many headers, folded lines, and blanks before the colon.
+    pub lenient: bool,
 }
 
 impl Default for HttpRequest {
@@ -52,6 +56,7 @@ impl Default for HttpRequest {
             keep_body: 0,
             most_body: None,
             head_only: true,
+            lenient: false,
         }
     }
 }
@@ -90,16 +95,19 @@ impl HttpRequest {
         let own = own.into_iter().filter(|(name, _)| named(name).is_none());
         let all = own.chain(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         // A stream has no connection of its own to speak of, and no `Host` beside its authority.
-        let of_connection = |name: &str| {
-            ["host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
-                .iter()
-                .any(|n| name.eq_ignore_ascii_case(n))
-        };
-        for (name, value) in all.filter(|(name, _)| !multiplexed || !of_connection(name)) {
+        let of_connection = ["host", "connection", "keep-alive", "proxy-connection", "upgrade"];
+        // What is said of a body that is not there has the server wait for it.
+        let of_transfer = ["content-length", "transfer-encoding", "trailer"];
+        let is_of = |names: &[&str], name: &str| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        for (name, value) in all.filter(|(name, _)| !(is_of(&of_transfer, name) || multiplexed && is_of(&of_connection, name))) {
             let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
             // A value may be a secret.
             let (name, value) = parsed.ok_or_else(|| wrong(&format!("its header {name:?}")))?;
             message.headers_mut().append(name, value);
+        }
+        // Of these methods many servers want to hear that there is no body, too (RFC 9110, section 8.6).
+        if !self.body.is_empty() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") {
+            message.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
         Ok(message)
     }
@@ -164,7 +172,10 @@ pub(crate) async fn ask(
 ) -> Result<(), Failure> {
     let message = request.message(host, form)?.map(|()| Full::new(Bytes::from(request.body.clone())));
     let mut how = http1::Builder::new();
-    how.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(MOST_HEAD);
+    let most_headers = if request.lenient { MOST_HEADERS_LENIENT } else { MOST_HEADERS };
+    how.title_case_headers(true).max_headers(most_headers).max_buf_size(MOST_HEAD);
+    how.allow_obsolete_multiline_headers_in_responses(request.lenient)
+        .allow_spaces_after_header_name_in_responses(request.lenient);
     let (sender, connection) = how.handshake(stream).await.map_err(|e| failure(&e))?;
     beside(connection, answer(sender, message, request, heard)).await
 }
@@ -421,6 +432,41 @@ mod tests {
         let wrong = HttpRequest { headers: vec![("X".into(), "s3cret\r\n".into())], ..HttpRequest::default() };
         let failure = asked(&wrong, &[]).1.expect_err("it would be two headers");
         assert!(failure.reason == Reason::Prober && !failure.detail.contains("s3cret"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_length_is_said_where_servers_want_one_and_it_is_the_bodys() {
+        for (method, body, length) in [
+            ("POST", "", Some("0")),
+            ("PUT", "", Some("0")),
+            ("PATCH", "", Some("0")),
+            ("GET", "", None),
+            ("DELETE", "", None),
+            ("POST", "hi", Some("2")),
+        ] {
+            for configured in [None, Some("7")] {
+                let headers = configured.map(|length| ("content-length".to_owned(), length.to_owned())).into_iter().collect();
+                let request = HttpRequest { method: method.into(), body: body.into(), headers, ..HttpRequest::default() };
+                let (said, _) = asked(&request, &[]);
+                let said = said.to_lowercase();
+                let found = said.lines().find_map(|line| line.strip_prefix("content-length: "));
+                assert_eq!((found, said.matches("content-length").count()), (length, length.into_iter().len()), "{said}");
+                let multiplexed = request.message("a.test", Form::Multiplexed).expect("it can be written");
+                let found = multiplexed.headers().get("content-length").map(|value| value.to_str().expect("it is text"));
+                assert_eq!(found, length, "{method} over HTTP/2");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_head_is_read() {
+        let cookie = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a={}\r\n\r\n", "x".repeat(200 << 10));
+        assert_eq!(read(&[&cookie]).expect("it is HTTP").header("set-cookie").map(str::len), Some((200 << 10) + 2));
+        let many: String = (0..900).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let lenient = HttpRequest { lenient: true, ..HttpRequest::default() };
+        let (_, answer) = asked(&lenient, &[&format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{many}\r\n")]);
+        let answer = answer.expect("it is HTTP");
+        assert_eq!(answer.header("x-899"), Some("899"));
     }
 
     #[test]

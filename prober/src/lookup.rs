@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
@@ -130,8 +131,9 @@ impl Lookup {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
+        let name = name(host).map_err(|_| Failure::new(Reason::DnsFailed, format!("{host} is no name of a host")))?;
         // Without a final dot the search list of resolv.conf would be tried as well.
-        let answer = match tokio::time::timeout(patience, resolver.lookup_ip(host)).await {
+        let answer = match tokio::time::timeout(patience, resolver.lookup_ip(name)).await {
             Err(_) => return Err(Failure::new(Reason::DnsTimeout, "no answer in time")),
             Ok(Err(error)) => return Err(failure(host, &error)),
             Ok(Ok(answer)) => answer,
@@ -141,7 +143,8 @@ impl Lookup {
 
     /// What `/etc/hosts` has of a name.
     fn of_file(&self, host: &str) -> Vec<IpAddr> {
-        let Ok(mut name) = Name::from_utf8(host) else { return Vec::new() };
+        let Ok(name) = name(host) else { return Vec::new() };
+        let mut name = name.to_lowercase();
         name.set_fqdn(true);
         let of = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
         let found = [RecordType::AAAA, RecordType::A].into_iter().filter_map(of);
@@ -161,6 +164,11 @@ impl Lookup {
             _ => None,
         })
     }
+}
+
+/// A name of a host. IDNA is for what is not ASCII: it would not have underscores, which names of containers have.
+fn name(host: &str) -> Result<Name, ProtoError> {
+    if host.is_ascii() { Name::from_ascii(host) } else { Name::from_utf8(host) }
 }
 
 fn failure(host: &str, error: &NetError) -> Failure {
@@ -231,5 +239,32 @@ mod tests {
             let debug = failure.detail.contains(['{', '(', '[']) || failure.detail.contains("::");
             assert!(failure.detail.contains(said) && !debug, "{failure:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn names_with_underscores_are_asked_for_and_what_is_no_name_is_said_in_words() {
+        let lookup = Lookup::new(&[server(3).await]).expect("it is configured");
+        for (host, reason, said) in [
+            ("my_svc.", Reason::DnsNoAddress, "no name my_svc"),
+            ("a_b.c_.test.", Reason::DnsNoAddress, "no name a_b.c_.test"),
+            ("_x.test.", Reason::DnsNoAddress, "no name _x.test"),
+            ("b\u{fc}cher.test.", Reason::DnsNoAddress, "no name b\u{fc}cher.test"),
+            ("a..test", Reason::DnsFailed, "a..test is no name"),
+            ("\u{fc}_b.test", Reason::DnsFailed, "is no name"),
+        ] {
+            let failure = lookup.addresses(host, Family::Any, Duration::from_secs(20)).await.expect_err(host);
+            assert!(failure.reason == reason && failure.detail.contains(said), "{host}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_hosts_may_have_names_with_underscores() {
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(&b"127.0.0.9 plain my_svc # _c\n::9\tMY_SVC\nnonsense a_b\n"[..]).expect("it is in memory");
+        let lookup =
+            Lookup { hosts: Arc::new(hosts), ..Lookup::new(&[SocketAddr::from(([127, 0, 0, 1], 9))]).expect("it is configured") };
+        let found = |name| lookup.of_file(name).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((found("my_svc"), found("My_Svc.")), ("::9 127.0.0.9".into(), "::9 127.0.0.9".into()));
+        assert_eq!((found("plain"), found("a_b"), found("_c")), ("127.0.0.9".into(), String::new(), String::new()));
     }
 }

@@ -1,8 +1,10 @@
 //! How the client speaks TLS: one configuration, built once, shared by every probe of a check.
 
 use std::io;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
@@ -63,7 +65,8 @@ pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
         true => Arc::new(Unverified { provider: Arc::clone(&provider), distrust: false }),
         false => {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(options)?), Arc::clone(&provider));
-            Arc::new(Trusting { chains: verifier.build().map_err(io::Error::other)?, named: named(options)? })
+            let named = named(options)?.into_iter().map(Named::of).collect();
+            Arc::new(Trusting { chains: verifier.build().map_err(io::Error::other)?, named, provider: Arc::clone(&provider) })
         }
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(noted::Verifier(verifier)));
@@ -132,12 +135,56 @@ fn named(options: &TlsOptions) -> io::Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)
 }
 
-/// Verifies chains, and trusts a certificate that the user named itself: one that is self-signed is often a root and a server's at once,
-/// which the library would not have (curl, OpenSSL and Go take it).
+/// A certificate that the user named as a root, and its time in seconds since 1970; one that cannot be read has none.
+#[derive(Debug)]
+struct Named {
+    der: CertificateDer<'static>,
+    valid: Option<(i64, i64)>,
+}
+
+impl Named {
+    fn of(der: CertificateDer<'static>) -> Self {
+        let read = X509Certificate::from_der(&der).ok().map(|(_, c)| c.validity().clone());
+        let valid = read.map(|validity| (validity.not_before.timestamp(), validity.not_after.timestamp()));
+        Self { der, valid }
+    }
+
+    /// Why it cannot vouch for anybody now.
+    fn untimely(&self, now: UnixTime) -> Option<CertificateError> {
+        let (begins, ends) = self.valid?;
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let time = |seconds: i64| UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap_or_default()));
+        match () {
+            () if at > ends => Some(CertificateError::ExpiredContext { time: now, not_after: time(ends) }),
+            () if at < begins => Some(CertificateError::NotValidYetContext { time: now, not_before: time(begins) }),
+            () => None,
+        }
+    }
+}
+
+/// Verifies chains. Beside what the library does, a root that the user named vouches for nobody before and after its time (curl, OpenSSL
+/// and Go would not have it either), and a certificate that the user named is trusted itself: one that is self-signed is often a root and
+/// a server's at once, which the library would not have (they take it).
 #[derive(Debug)]
 struct Trusting {
     chains: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
+    named: Vec<Named>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Trusting {
+    /// Why none of the roots whose time it is vouches for a chain that `verify` accepts; absent if one does.
+    fn untimely(&self, now: UnixTime, verify: impl Fn(&WebPkiServerVerifier) -> bool) -> Option<CertificateError> {
+        let vouch = |roots: &mut dyn Iterator<Item = &Named>| {
+            let mut store = RootCertStore::empty();
+            store.add_parsable_certificates(roots.map(|root| root.der.clone()));
+            let built = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&self.provider)).build();
+            built.is_ok_and(|chains| verify(&chains))
+        };
+        let is_late = |root: &&Named| root.untimely(now).is_some();
+        let late = self.named.iter().filter(is_late).find(|root| vouch(&mut iter::once(*root)))?;
+        if vouch(&mut self.named.iter().filter(|root| !is_late(root))) { None } else { late.untimely(now) }
+    }
 }
 
 impl ServerCertVerifier for Trusting {
@@ -149,17 +196,14 @@ impl ServerCertVerifier for Trusting {
         staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.chains.verify_server_cert(leaf, others, name, staple, now);
-        if verified.is_ok() || !self.named.contains(leaf) {
-            return verified;
+        let verify = |chains: &WebPkiServerVerifier| chains.verify_server_cert(leaf, others, name, staple, now);
+        let verified = verify(&self.chains);
+        if verified.is_ok() {
+            return self.untimely(now, |chains| verify(chains).is_ok()).map_or(verified, |error| Err(error.into()));
         }
-        let Some(validity) = X509Certificate::from_der(leaf).ok().map(|(_, c)| c.validity().clone()) else { return verified };
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now > validity.not_after.timestamp() {
-            return Err(CertificateError::Expired.into());
-        }
-        if now < validity.not_before.timestamp() {
-            return Err(CertificateError::NotValidYet.into());
+        let Some(named) = self.named.iter().find(|named| named.der == *leaf && named.valid.is_some()) else { return verified };
+        if let Some(error) = named.untimely(now) {
+            return Err(error.into());
         }
         verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
         Ok(ServerCertVerified::assertion())

@@ -311,6 +311,47 @@ async fn what_is_wrong_with_a_chain_is_said_in_words() {
 }
 
 #[tokio::test]
+async fn a_root_that_ended_vouches_for_nobody() {
+    if !is_openssl() {
+        return;
+    }
+    let place = Place::new();
+    let key = KeyPair::generate().expect("a key");
+    let root = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "Our Root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        params
+    };
+    let pem = |change: &dyn Fn(&mut CertificateParams)| root(change).self_signed(&key).expect("a root").pem();
+    let valid = pem(&|_| {});
+    let late = pem(&|params| params.not_after = date_time_ymd(2024, 2, 1));
+    let early = pem(&|params| params.not_before = date_time_ymd(2094, 2, 1));
+    let leaf_key = KeyPair::generate().expect("a key");
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let issuer = Issuer::new(root(&|_| {}), KeyPair::from_pem(&key.serialize_pem()).expect("the same"));
+    let leaf = leaf.signed_by(&leaf_key, &issuer).expect("a certificate").pem();
+    let server = Server::showing(&place, &leaf, "", &leaf_key.serialize_pem());
+    for (roots, said) in [
+        (valid.clone(), None),
+        (late.clone(), Some("the root that vouches for the edge's certificate ended on Feb  1 00:00:00 2024")),
+        (early, Some("the root that vouches for the edge's certificate begins on Feb  1 00:00:00 2094")),
+        // The same root made anew stands beside the old one.
+        (format!("{late}{valid}"), None),
+    ] {
+        let named = place.write("roots.pem", &roots);
+        let text = TlsOptions { roots: Some(roots.into()), ..TlsOptions::default() };
+        for options in [TlsOptions { ca: Some(named), ..TlsOptions::default() }, text] {
+            let report = shake(server.port, &options, None).await;
+            let reason = said.map(|_| Reason::CertificateExpired);
+            let detail = report.detail.unwrap_or_default();
+            assert!(report.reason == reason && detail.contains(said.unwrap_or_default()), "{:?}: {detail}", report.reason);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_self_signed_certificate_is_said_to_be_one_and_trusted_where_it_is_named() {
     if !is_openssl() {
         return;

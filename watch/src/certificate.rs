@@ -57,12 +57,12 @@ pub fn described(der: &CertificateDer<'_>) -> Option<[(&'static str, String); 4]
 const USUAL: [(&str, &str); 9] = [
     ("2.5.4.5", "SERIALNUMBER"),
     ("2.5.4.3", "CN"),
-    ("2.5.4.17", "POSTALCODE"),
-    ("2.5.4.9", "STREET"),
-    ("2.5.4.8", "ST"),
-    ("2.5.4.7", "L"),
     ("2.5.4.11", "OU"),
     ("2.5.4.10", "O"),
+    ("2.5.4.17", "POSTALCODE"),
+    ("2.5.4.9", "STREET"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
     ("2.5.4.6", "C"),
 ];
 
@@ -150,9 +150,33 @@ mod tests {
         params.distinguished_name = name;
         let der = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
         let described = described(der.der()).expect("it can be read");
-        let subject = "CN=a.test,L=\\ Köln,O=Acme\\, Inc.,C=DE,1.2.840.113549.1.9.1=#0c086140622e74657374";
+        let subject = "CN=a.test,O=Acme\\, Inc.,L=\\ Köln,C=DE,1.2.840.113549.1.9.1=#0c086140622e74657374";
         assert_eq!(described[2].1, subject);
         assert_eq!(described[3].1, "a.test,b.test");
+    }
+
+    #[test]
+    fn every_usual_attribute_has_gos_place() {
+        let mut name = DistinguishedName::new();
+        for (oid, value) in [
+            (vec![2, 5, 4, 6], "US"),
+            (vec![2, 5, 4, 8], "California"),
+            (vec![2, 5, 4, 7], "Los Angeles"),
+            (vec![2, 5, 4, 9], "Main St"),
+            (vec![2, 5, 4, 17], "90001"),
+            (vec![2, 5, 4, 10], "Org"),
+            (vec![2, 5, 4, 11], "IT"),
+            (vec![2, 5, 4, 3], "localhost"),
+            (vec![2, 5, 4, 5], "7"),
+        ] {
+            name.push(DnType::from_oid(&oid), value);
+        }
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        params.distinguished_name = name;
+        let der = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        let described = described(der.der()).expect("it can be read");
+        let subject = "SERIALNUMBER=7,CN=localhost,OU=IT,O=Org,POSTALCODE=90001,STREET=Main St,L=Los Angeles,ST=California,C=US";
+        assert_eq!(described[2].1, subject);
     }
 
     #[test]

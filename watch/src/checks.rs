@@ -37,8 +37,8 @@ pub struct CheckFile {
     /// Defaults of all checks.
     #[serde(default)]
     pub defaults: Defaults,
-    /// The checks.
-    #[serde(rename = "check")]
+    /// The checks; none where `/probe` alone is wanted (`[watch] blackbox`).
+    #[serde(default, rename = "check")]
     pub checks: Vec<Check>,
     /// Maintenance windows.
     #[serde(default)]

@@ -92,13 +92,17 @@ pub fn now(snapshot: &Snapshot, vantage: &str, trends: &BTreeMap<String, Trend>)
         html! { div.matrix { @for (name, check) in checks { (card(name, check, trends.get(*name))) } } }
     };
     let body = html! {
-        h1 { "From " (vantage) ": " (headline(alerting, wrong.len(), checks.len())) }
+        h1 { "From " (vantage) ": " (if snapshot.checks.none { "nothing is checked".into() } else { headline(alerting, wrong.len(), checks.len()) }) }
         @if !wrong.is_empty() { h2 { "In trouble" } (cards(&mut wrong.iter())) }
         (refused(&snapshot.alerts.refused))
         @for (role, title) in [(Role::Edge, "Targets"), (Role::Control, "Controls")] {
             @if of(role).next().is_some() { h2 { (title) } (cards(&mut of(role))) }
         }
-        @if checks.is_empty() { p { "No round has ended yet." } }
+        @if snapshot.checks.none {
+            p { "The check file has no checks: /probe alone is served." }
+        } @else if checks.is_empty() {
+            p { "No round has ended yet." }
+        }
         (legend())
     };
     frame("now", snapshot, true, &body)
@@ -416,5 +420,15 @@ mod tests {
         for part in ["login from here", "invalid label set", "alertmanager am #1", "2027-01-15T08:00:00Z"] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    }
+
+    #[test]
+    fn a_file_without_checks_is_said_to_have_none() {
+        let mut snapshot = Snapshot::default();
+        let page = |snapshot: &Snapshot| now(snapshot, "here", &BTreeMap::new());
+        assert!(page(&snapshot).contains("No round has ended yet."));
+        snapshot.checks.none = true;
+        let said = page(&snapshot);
+        assert!(said.contains("nothing is checked") && said.contains("/probe alone") && !said.contains("No round"), "{said}");
     }
 }

@@ -47,8 +47,8 @@ impl CheckFile {
     }
 
     pub(crate) fn planned(&self) -> Result<Vec<Plan>, Wrong> {
-        if self.checks.is_empty() {
-            return Err(Wrong::new("there is no [[check]]"));
+        if self.checks.is_empty() && self.watch.blackbox.is_none() {
+            return Err(Wrong::new("there is no [[check]]: write one, or blackbox below [watch] for /probe alone"));
         }
         self.check_rules()?;
         let (mut names, mut plans) = (BTreeSet::new(), Vec::new());
@@ -91,5 +91,22 @@ fn only(version: &str) -> Result<Only, Wrong> {
         "1.2" => Ok(Only::Tls12),
         "1.3" => Ok(Only::Tls13),
         other => Err(Wrong::new(format!("tls = {other:?}: it is \"1.2\" or \"1.3\""))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_there_for_probes_alone() {
+        for text in ["[watch]\nblackbox = \"bb.yml\"\n", "check = []\n[watch]\nblackbox = \"bb.yml\"\n"] {
+            let file = CheckFile::parse(text).expect(text);
+            assert_eq!(file.plans().map_err(|e| e.to_string()), Ok(vec![]));
+        }
+        for text in ["", "check = []\n", "[watch]\nvantage = \"a\"\n"] {
+            let error = CheckFile::parse(text).expect_err(text).to_string();
+            assert!(error.contains("there is no [[check]]") && error.contains("blackbox"), "{error}");
+        }
     }
 }

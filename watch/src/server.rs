@@ -127,7 +127,7 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/incidents", get(incidents))
         .route("/api/checks", get(api))
         .route("/metrics", get(metrics))
-        .route("/probe", get(probe))
+        .route("/probe", any(probe))
         .route("/config", get(config))
         .route("/-/reload", any(reload))
         .layer(middleware::from_fn_with_state(Arc::clone(&served), guard))
@@ -226,7 +226,12 @@ async fn metrics(State(served): State<Arc<Served>>, Query(query): Query<Vec<(Str
     served.shown.exposition().response(&Scrape::of(query, &headers))
 }
 
-async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap) -> Response {
+/// The parameters of a question: of one that is repeated the first counts, as in Go.
+fn first_of_each(all: Vec<(String, String)>) -> BTreeMap<String, String> {
+    all.into_iter().rev().collect()
+}
+
+async fn probe(State(served): State<Arc<Served>>, Query(query): Query<Vec<(String, String)>>, headers: HeaderMap) -> Response {
     let modules = Arc::clone(&served.blackbox.borrow());
     let patience = headers.get("X-Prometheus-Scrape-Timeout-Seconds").filter(|value| !value.is_empty());
     let patience = patience.map(|value| value.to_str().ok().and_then(|value| value.parse::<f64>().ok()));
@@ -234,7 +239,7 @@ async fn probe(State(served): State<Arc<Served>>, Query(query): Query<BTreeMap<S
         return (StatusCode::INTERNAL_SERVER_ERROR, "Failed to parse timeout from Prometheus header\n").into_response();
     }
     let patience = patience.flatten().filter(|p| *p > 0.0).and_then(|p| Duration::try_from_secs_f64(p).ok());
-    match blackbox::probe(&modules, &query, patience, &served.tls).await {
+    match blackbox::probe(&modules, &first_of_each(query), patience, &served.tls).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => {
             if let (ProbeError::UnknownModule(_), Shown::Watcher(metrics)) = (&error, &served.shown) {
@@ -326,6 +331,17 @@ impl axum::serve::Listener for Encrypted {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+
+    #[test]
+    fn of_a_parameter_that_is_repeated_the_first_counts() {
+        let asked = |query: &str| {
+            let uri = format!("http://a.test/probe?{query}").parse().expect("an address");
+            let Query(all) = Query::try_from_uri(&uri).expect("a query");
+            first_of_each(all).into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(asked("module=a&target=x&module=b&target=y"), "module=a target=x");
+        assert_eq!(asked("module=&module=b&target&target=y"), "module= target=");
+    }
 
     #[test]
     fn only_the_whole_secret_is_admitted() {

@@ -49,6 +49,8 @@ pub struct CheckStatus {
 pub struct Checks {
     /// By name.
     pub by_name: BTreeMap<String, CheckStatus>,
+    /// There are none in the check file: `/probe` alone is served.
+    pub none: bool,
     /// Why the prober is too sick to judge others, as of the last round.
     pub sick: Option<String>,
 }

@@ -45,6 +45,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let (file, face, first_checks) = load(path)?;
     allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
+    status.change(|checks| checks.none = file.checks.is_empty());
     metrics.blackbox.reload(UnixSeconds::now(), true);
     let engine_store = History::open(&file.watch.store)?;
     let common = Common::begin(&file, face, &status, Shown::Watcher(Arc::clone(&metrics)), &metrics.delivery)?;
@@ -61,7 +62,10 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
 
     let next = |file: Arc<CheckFile>, checks: PreparedChecks| {
         // A check that is no more is not shown; its alert, if one is on, is told to be over by nobody's rounds: it just ends.
-        status.change(|checks| checks.by_name.retain(|name, _| file.check_of(name).is_some()));
+        status.change(|checks| {
+            checks.none = file.checks.is_empty();
+            checks.by_name.retain(|name, _| file.check_of(name).is_some());
+        });
         let _ = config_out.send(file);
         checks_out.send_replace(checks);
     };

@@ -188,6 +188,17 @@ fn response(asked: &Asked, http: u16, https: u16) -> Vec<u8> {
         "/short" => b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this".to_vec(),
         "/garbage" => b"SSH-2.0-none\r\n\r\n".to_vec(),
         "/closed" => Vec::new(),
+        "/latin1" => b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n<html>caf\xe9</html>".to_vec(),
+        "/slow-body" => b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nok".to_vec(),
+        "/cut" => b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 100\r\n\r\nmoved".to_vec(),
+        "/length" => match asked.header("content-length") {
+            Some(length) => plain("200 OK", "", length),
+            None => plain("411 Length Required", "", ""),
+        },
+        "/long-head" => plain("200 OK", &format!("Set-Cookie: a={}\r\n", "x".repeat(100 << 10)), "ok"),
+        "/folded" => plain("200 OK", "X-A: b\r\n c\r\nX-B : d\r\n", "ok"),
+        "/unmodified" => b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_vec(),
+        "/modified-850" => plain("200 OK", "Last-Modified: Wednesday, 21-Oct-15 07:28:00 GMT\r\n", ""),
         "/slow" => Vec::new(),
         "/gzip" => {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", GZIP.len());
@@ -295,6 +306,9 @@ fn lookup(question: &[u8]) -> Option<Vec<u8>> {
         1 => vec![record(1, &[192, 0, 2, 1]), record(1, &[192, 0, 2, 2])],
         6 => vec![record(6, &soa)],
         16 => vec![record(16, b"\x06v=spf1\x0bsay \"hello\"")],
+        39 => vec![record(39, b"\x01b\x04test\0")],
+        43 => vec![record(43, &[0x30, 0x39, 8, 2, 0xab, 0xcd]), record(65400, &[1, 0xab])],
+        44 => vec![record(44, &[4, 2, 0xab, 0xcd])],
         255 => vec![record(1, &[192, 0, 2, 1]), record(6, &soa)],
         _ => vec![],
     };

@@ -65,6 +65,23 @@ pub const CASES: &[Case] = &[
     case("http closed", PLAIN, "http://127.0.0.1:{http}/closed"),
     case("http garbage", PLAIN, "http://127.0.0.1:{http}/garbage"),
     case("http short body", PLAIN, "http://127.0.0.1:{http}/short"),
+    case("http POST, no body", "{ prober: http, http: { method: POST } }", "http://127.0.0.1:{http}/length"),
+    case("http redirect cut short", PLAIN, "http://127.0.0.1:{http}/cut"),
+    case("http slow body", BRIEF, "http://127.0.0.1:{http}/slow-body"),
+    case(
+        "http slow body and an expression",
+        "{ prober: http, timeout: 500ms, http: { fail_if_body_not_matches_regexp: [ok] } }",
+        "http://127.0.0.1:{http}/slow-body",
+    ),
+    case("http long head", PLAIN, "http://127.0.0.1:{http}/long-head"),
+    case("http folded header", PLAIN, "http://127.0.0.1:{http}/folded"),
+    case("http 304", "{ prober: http, http: { valid_status_codes: [304] } }", "http://127.0.0.1:{http}/unmodified"),
+    case("http last modified, an older form", PLAIN, "http://127.0.0.1:{http}/modified-850"),
+    case(
+        "http body that is no UTF-8",
+        "{ prober: http, http: { fail_if_body_not_matches_regexp: ['(?s)<html>.*</html>'] } }",
+        "http://127.0.0.1:{http}/latin1",
+    ),
     case("http chunked", PLAIN, "http://127.0.0.1:{http}/chunked"),
     case("http until close", PLAIN, "http://127.0.0.1:{http}/close"),
     case("http 1.0", PLAIN, "http://127.0.0.1:{http}/http10"),
@@ -218,6 +235,11 @@ pub const CASES: &[Case] = &[
         "gzip",
         "{ prober: http, http: { compression: gzip, headers: { Accept-Encoding: gzip }, fail_if_body_not_matches_regexp: [needle] } }",
         "http://127.0.0.1:{http}/gzip",
+    ),
+    case(
+        "gzip that is none, and an expression",
+        "{ prober: http, http: { compression: gzip, fail_if_body_not_matches_regexp: [ok] } }",
+        "http://127.0.0.1:{http}/ok",
     ),
     case("gzip that is none", "{ prober: http, http: { compression: gzip } }", "http://127.0.0.1:{http}/ok"),
     case(
@@ -400,6 +422,26 @@ pub const CASES: &[Case] = &[
     case(
         "dns soa text",
         "{ prober: dns, dns: { query_name: a.test, query_type: SOA, validate_answer_rrs: { fail_if_not_matches_regexp: ['SOA\\tns\\.a\\.test\\. me\\.a\\.test\\. \\d+ 1 2 3 4$'] } } }",
+        "127.0.0.1:{dns}",
+    ),
+    case(
+        "dns DNAME",
+        "{ prober: dns, dns: { query_name: a.test, query_type: DNAME, validate_answer_rrs: { fail_if_not_matches_regexp: ['DNAME\\tb\\.test\\.$'] } } }",
+        "127.0.0.1:{dns}",
+    ),
+    case(
+        "dns DS and an unknown type",
+        "{ prober: dns, dns: { query_name: a.test, query_type: DS, validate_answer_rrs: { fail_if_not_matches_regexp: ['IN\\tDS\\t12345 8 2 ABCD$|CLASS1\\tTYPE65400\\t.# 2 01ab$'] } } }",
+        "127.0.0.1:{dns}",
+    ),
+    case(
+        "dns SSHFP",
+        "{ prober: dns, dns: { query_name: a.test, query_type: SSHFP, validate_answer_rrs: { fail_if_not_matches_regexp: ['SSHFP\\t4 2 ABCD$'] } } }",
+        "127.0.0.1:{dns}",
+    ),
+    case(
+        "dns name of any octets",
+        "{ prober: dns, dns: { query_name: 'a_b.0/25.test', valid_rcodes: [NXDOMAIN] } }",
         "127.0.0.1:{dns}",
     ),
     case(

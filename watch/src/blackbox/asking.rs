@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cookie_store::CookieStore;
-use jiff::fmt::rfc2822;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
 use prober::http::{HttpRequest, Response};
 use prober::{Pauses, Report, Route, Target, probe};
 use url::Url;
@@ -76,7 +77,7 @@ impl Http {
         found.gauge("probe_http_uncompressed_body_length", UNCOMPRESSED, opinion.length);
         found.gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", i32::from(opinion.by_regex));
         opinion.why.iter().for_each(|why| found.note(why));
-        Ok(last.success && opinion.good)
+        Ok((last.success || asked.unfollowed) && opinion.good)
     }
 
     /// Goes from answer to answer.
@@ -94,12 +95,13 @@ impl Http {
             let left = deadline.saturating_duration_since(Instant::now());
             let report = probe(&self.target(&request, &cookies, left, shared)?, shared.lookup).await;
             found.note(format_args!("{} {} {}", request.method, shown(&request.url), outcome(&report)));
-            let Some(response) = report.response.as_ref().filter(|_| report.success) else {
+            let Some(response) = &report.response else {
                 asked.reports.push(report);
                 return Ok(asked);
             };
             remember(&mut cookies, response, &request.url);
             let location = response.header("location").unwrap_or_default().to_owned();
+            // Its head is all of a redirect that counts: what becomes of its body is nobody's concern.
             let next = request.redirected(response.status, &location);
             asked.reports.push(report);
             match next {
@@ -155,6 +157,7 @@ impl Http {
                 keep_body,
                 most_body: Some(self.body_size_limit.0).filter(|most| *most > 0 && !packed),
                 head_only: false,
+                lenient: true,
             }),
             timeout,
             pauses: Pauses::default(),
@@ -188,18 +191,33 @@ fn nothing_yet(found: &mut Families) {
 }
 
 fn answered(found: &mut Families, response: &Response) {
-    let length = response.header("content-length").and_then(|v| v.trim().parse::<i64>().ok());
-    // What is known to be empty without being said to be; else nobody knows before the end.
-    let empty = matches!(response.status, 204 | 304) || response.version == 20 && response.body_len == 0;
-    let length = length.unwrap_or(if empty { 0 } else { -1 });
+    let said = response.header("content-length").and_then(|v| v.trim().parse::<i64>().ok());
+    let length = match said {
+        _ if matches!(response.status, 204 | 304) => 0,
+        _ if response.header("transfer-encoding").is_some() => -1,
+        Some(length) => length,
+        // What is known to be empty without being said to be; else nobody knows before the end.
+        None if response.version == 20 && response.body_len == 0 => 0,
+        None => -1,
+    };
     found.gauge("probe_http_status_code", "Response HTTP status code", response.status);
     let version = f64::from(response.version) / 10.0;
     found.gauge("probe_http_version", "Returns the version of HTTP of the probe response", version);
     found.gauge("probe_http_content_length", "Length of http content response", length);
-    if let Some(at) = response.header("last-modified").and_then(|at| rfc2822::parse(at).ok()) {
+    if let Some(at) = response.header("last-modified").and_then(seconds) {
         let help = "Returns the Last-Modified HTTP response header in unixtime";
-        found.gauge("probe_http_last_modified_timestamp_seconds", help, at.timestamp().as_second());
+        found.gauge("probe_http_last_modified_timestamp_seconds", help, at);
     }
+}
+
+/// A time in one of HTTP's three forms (RFC 9110, section 5.6.7), in seconds since 1970.
+fn seconds(text: &str) -> Option<i64> {
+    ["%a, %d %b %Y %T GMT", "%A, %d-%b-%y %T GMT", "%a %b %e %T %Y"].into_iter().find_map(|form| {
+        let mut read = strtime::parse(form, text).ok()?;
+        // Nobody asks whether it was one.
+        read.set_weekday(None);
+        Some(read.to_datetime().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+    })
 }
 
 fn remember(cookies: &mut CookieStore, response: &Response, url: &Url) {
@@ -235,5 +253,50 @@ fn outcome(report: &Report) -> String {
         (Some(response), None) => format!("→ {}", response.status),
         (_, Some(reason)) => format!("→ {reason}: {}", report.detail.as_deref().unwrap_or_default()),
         (None, None) => "→ nothing".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(status: u16, headers: &[(&str, &str)]) -> String {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut found = Families::default();
+        answered(&mut found, &Response { status, version: 11, headers, ..Response::default() });
+        found.text()
+    }
+
+    #[test]
+    fn the_length_is_what_can_be_known_of_it() {
+        let length = ("Content-Length", "5");
+        for (status, headers, known) in [
+            (200, &[length][..], 5),
+            (200, &[], -1),
+            (200, &[length, ("Transfer-Encoding", "chunked")], -1),
+            (304, &[length], 0),
+            (204, &[length], 0),
+            (204, &[("transfer-encoding", "chunked")], 0),
+        ] {
+            let said = said(status, headers);
+            assert!(said.contains(&format!("\nprobe_http_content_length {known}\n")), "{status} {headers:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn when_it_was_modified_is_said_in_any_of_https_forms() {
+        for (at, known) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777),
+            ("mon, 06 nov 1994 08:49:37 GMT", 784_111_777),
+            ("Fri, 01 Jan 1960 00:00:00 GMT", -315_619_200),
+        ] {
+            let said = said(200, &[("Last-Modified", at)]);
+            assert!(said.contains(&format!("\nprobe_http_last_modified_timestamp_seconds {known}\n")), "{at}: {said}");
+        }
+        for none in ["yesterday", "1994-11-06", "Sun, 06 Nov 1994 08:49:37 +0100"] {
+            assert!(!said(200, &[("Last-Modified", none)]).contains("last_modified"), "{none}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use prober::http::Response;
 
-use super::expression::Expression;
+use super::expression::{Expression, seen};
 use super::http::{HeaderMatch, Http};
 
 /// Bytes of a body that are kept for regular expressions and decoders. The exporter has no limit; what is longer fails here.
@@ -83,9 +83,13 @@ fn version(response: &Response) -> String {
 
 fn headers(module: &Http, response: &Response, opinion: &mut Opinion) {
     let any = |rule: &HeaderMatch| {
+        // Of the transfer, and not of the answer: whoever asked Go for it does not see them.
+        if ["transfer-encoding", "trailer"].iter().any(|name| rule.header.eq_ignore_ascii_case(name)) {
+            return None;
+        }
         let mut values = response.headers_named(&rule.header).peekable();
         values.peek()?;
-        Some(values.any(|value| rule.regexp.regex().is_match(value.as_bytes())))
+        Some(values.any(|value| rule.regexp.regex().is_match(value)))
     };
     for (rules, wanted) in [(&module.fail_if_header_matches, false), (&module.fail_if_header_not_matches, true)] {
         for rule in rules {
@@ -121,15 +125,21 @@ fn body(module: &Http, response: &Response, part: Part, opinion: &mut Opinion) {
         () => error.map(|error| format!("its body cannot be unpacked: {error}")),
     };
     if let Some(error) = error {
-        return if by_regex { opinion.fails_by_regex(error) } else { opinion.fails(error) };
+        return if by_regex && !headless(module, &response.body) { opinion.fails_by_regex(error) } else { opinion.fails(error) };
     }
     if by_regex {
-        if let Some(expression) = matches.iter().find(|e| e.regex().is_match(&unpacked)) {
+        let text = seen(&unpacked);
+        if let Some(expression) = matches.iter().find(|e| e.regex().is_match(&text)) {
             opinion.fails_by_regex(format!("its body matches {expression:?}"));
-        } else if let Some(expression) = wanted.iter().find(|e| !e.regex().is_match(&unpacked)) {
+        } else if let Some(expression) = wanted.iter().find(|e| !e.regex().is_match(&text)) {
             opinion.fails_by_regex(format!("its body does not match {expression:?}"));
         }
     }
+}
+
+/// Whether a body is no gzip from its first bytes on, though it should be: the exporter finds that out before it looks for expressions.
+fn headless(module: &Http, packed: &[u8]) -> bool {
+    module.compression.eq_ignore_ascii_case("gzip") && flate2::bufread::GzDecoder::new(packed).header().is_none()
 }
 
 /// A body without its encoding, up to `limit` bytes; how long it is (one more than the limit if it is longer), and what went wrong.
@@ -196,6 +206,57 @@ mod tests {
         assert_eq!(good("{ compression: gzip }", b"plain"), (false, false, 0));
         assert!(!good("{ compression: gzip }", &packed[..packed.len() / 2]).0, "it breaks off");
         assert_eq!(good("{ compression: identity, body_size_limit: 3B }", b"plain"), (false, false, 3));
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_one_character_each() {
+        let (latin, cut) = (&b"<html>caf\xe9</html>"[..], &b"\xe2\x82\xff"[..]);
+        for (wanted, body) in [
+            ("(?s)<html>.*</html>", latin),
+            ("caf[^<]<", latin),
+            (r"caf\W", latin),
+            ("^[^a-z]{3}$", cut),
+            ("^.{3}$", cut),
+            (r"^\x{FFFD}", cut),
+        ] {
+            let quoted = serde_json::to_string(wanted).expect("it is text");
+            let length = body.len() as u64;
+            assert_eq!(
+                good(&format!("{{ fail_if_body_not_matches_regexp: [{quoted}] }}"), body),
+                (true, false, length),
+                "{wanted}"
+            );
+            assert_eq!(good(&format!("{{ fail_if_body_matches_regexp: [{quoted}] }}"), body), (false, true, length), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn an_encoding_without_a_head_is_no_question_of_expressions() {
+        let fails = |encoding: &str, body: &[u8]| {
+            let (good, by_regex, _) = good(&format!("{{ compression: {encoding}, fail_if_body_not_matches_regexp: [x] }}"), body);
+            (good, by_regex)
+        };
+        // That it is no gzip is known before the body is read; of the others, and of what is cut off later, not.
+        for (encoding, body, by_regex) in [
+            ("gzip", &b"plain"[..], false),
+            ("GZIP", b"", false),
+            ("br", b"plain", true),
+            ("deflate", b"plain", true),
+            ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\xff", true),
+        ] {
+            assert_eq!(fails(encoding, body), (false, by_regex), "{encoding} {body:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_transfer_are_none_of_the_answers() {
+        let headers = [("Transfer-Encoding", "chunked"), ("Trailer", "X-A"), ("Server", "x")];
+        let headers = headers.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        let chunked = Response { headers, ..response(b"ok") };
+        for (name, is_good) in [("transfer-encoding", true), ("Trailer", true), ("Server", false)] {
+            let text = format!("{{ fail_if_header_matches: [{{ header: {name}, regexp: '.', allow_missing: true }}] }}");
+            assert_eq!(judge(&module(&text), &chunked, false, Part::Whole).good, is_good, "{name}");
+        }
     }
 
     #[test]

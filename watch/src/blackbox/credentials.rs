@@ -7,15 +7,17 @@ use base64::Engine;
 use serde::Deserialize;
 
 use super::http::Http;
-use super::modules::Rest;
+use super::modules::{Rest, filled};
 use crate::error::Invalid;
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Basic {
     username: Option<String>,
+    #[serde(deserialize_with = "filled")]
     username_file: Option<PathBuf>,
     password: Option<String>,
+    #[serde(deserialize_with = "filled")]
     password_file: Option<PathBuf>,
     #[serde(flatten)]
     pub(super) rest: Rest,
@@ -23,8 +25,8 @@ pub(super) struct Basic {
 
 impl Basic {
     pub(super) fn check(&self) -> Result<(), Invalid> {
-        one_of("username", self.username.is_some(), self.username_file.is_some())?;
-        one_of("password", self.password.is_some(), self.password_file.is_some())
+        one_of("username", &self.username, &self.username_file)?;
+        one_of("password", &self.password, &self.password_file)
     }
 }
 
@@ -34,6 +36,7 @@ pub(super) struct Authorization {
     #[serde(rename = "type")]
     kind: Option<String>,
     credentials: Option<String>,
+    #[serde(deserialize_with = "filled")]
     credentials_file: Option<PathBuf>,
     #[serde(flatten)]
     pub(super) rest: Rest,
@@ -44,12 +47,12 @@ impl Authorization {
         if self.kind.as_deref().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("basic")) {
             return Err(Invalid("authorization: write basic_auth for the type basic".into()));
         }
-        one_of("credentials", self.credentials.is_some(), self.credentials_file.is_some())
+        one_of("credentials", &self.credentials, &self.credentials_file)
     }
 }
 
-fn one_of(name: &str, plain: bool, file: bool) -> Result<(), Invalid> {
-    match plain && file {
+fn one_of(name: &str, plain: &Option<String>, file: &Option<PathBuf>) -> Result<(), Invalid> {
+    match plain.as_ref().is_some_and(|plain| !plain.is_empty()) && file.is_some() {
         true => Err(Invalid(format!("at most one of {name} and {name}_file"))),
         false => Ok(()),
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::{Message, Query};
-use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_resolver::proto::rr::{DNSClass, RData, Record, RecordType};
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -17,7 +17,7 @@ use super::families::Families;
 use super::modules::{Preferred, Rest, Section, nullable};
 use super::tcp::source;
 use super::tls::Tls;
-use super::{ProbeError, Question, Shared, choose, dns_names, family};
+use super::{ProbeError, Question, Shared, choose, dns_names, dns_text, family};
 use crate::error::Invalid;
 use crate::target::host_and_port;
 
@@ -77,12 +77,12 @@ impl Validator {
 
     /// What is wrong with these records, in words.
     fn finds(&self, section: &str, records: &[Record]) -> Option<String> {
-        let lines: Vec<String> = records.iter().map(dns_names::line).collect();
+        let lines: Vec<String> = records.iter().map(dns_text::line).collect();
         let compiled = |patterns: &[String]| -> Vec<Expression> {
             // A module with one that is none is refused.
             patterns.iter().filter_map(|pattern| Expression::new(pattern).ok()).collect()
         };
-        let says = |expression: &Expression, line: &String| expression.regex().is_match(line.as_bytes());
+        let says = |expression: &Expression, line: &String| expression.regex().is_match(line);
         let none = compiled(&self.fail_if_none_matches_regexp);
         let not = compiled(&self.fail_if_not_matches_regexp);
         let all = compiled(&self.fail_if_all_match_regexp);
@@ -120,6 +120,9 @@ impl Section for Dns {
         }
         if let Some(unknown) = self.valid_rcodes.iter().flatten().find(|name| dns_names::code(name).is_none()) {
             return Some(format!("valid_rcodes: {unknown:?} is no response code"));
+        }
+        if dns_text::read(&self.query_name).is_none() {
+            return Some(format!("query_name = {:?} is no name", self.query_name));
         }
         let transport = self.transport_protocol.as_str();
         if !matches!(transport, "" | "udp" | "tcp") {
@@ -223,8 +226,7 @@ impl Dns {
     }
 
     fn message(&self, kind: RecordType) -> Option<Message> {
-        let mut name = Name::from_utf8(&self.query_name).ok()?;
-        name.set_fqdn(true);
+        let name = dns_text::read(&self.query_name)?;
         let mut query = Query::query(name, kind);
         query.set_query_class(dns_names::class(&self.query_class).unwrap_or(DNSClass::IN));
         let mut message = Message::query();
@@ -319,9 +321,30 @@ fn count(found: &mut Families, [answers, authorities, additionals]: [usize; 3]) 
 mod tests {
     use std::net::Ipv4Addr;
 
+    use hickory_resolver::proto::rr::Name;
     use hickory_resolver::proto::rr::rdata::A;
 
     use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_as_it_is_written() {
+        for (written, labels) in [
+            ("a.test", &[&b"a"[..], b"test"][..]),
+            ("a.test.", &[b"a", b"test"]),
+            (".", &[]),
+            ("my_svc.a-_b.test", &[b"my_svc", b"a-_b", b"test"]),
+            ("0/25.2.0.192.in-addr.arpa", &[b"0/25", b"2", b"0", b"192", b"in-addr", b"arpa"]),
+            ("-a.b c.me@d", &[b"-a", b"b c", b"me@d"]),
+            (r"first\.last.a\255\032.test", &[b"first.last", b"a\xff ", b"test"]),
+            ("*.test", &[b"*", b"test"]),
+            ("ü.test", &[b"\xc3\xbc", b"test"]),
+        ] {
+            let section: Dns = serde_saphyr::from_str(&format!("query_name: '{written}'")).expect(written);
+            assert_eq!(section.check().map_err(|e| e.to_string()), Ok(()), "{written}");
+            let message = section.message(RecordType::A).expect(written);
+            assert_eq!(message.queries[0].name().iter().collect::<Vec<_>>(), labels, "{written}");
+        }
+    }
 
     #[test]
     fn records_are_judged_as_the_exporter_judges_them() {

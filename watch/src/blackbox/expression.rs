@@ -1,17 +1,34 @@
 //! Regular expressions as blackbox_exporter's users write them: RE2 in Go's dialect.
 //!
 //! In: an expression of Go's `regexp/syntax`. Out: the same for the crate `regex`, which differs in a few places: `{` that repeats nothing
-//! is itself, `\d`, `\s`, `\w` and `\b` are ASCII, `\<` is `<`, a bracket or `&&` within a class is itself, `\Q…\E` quotes.
+//! is itself, `\d`, `\s`, `\w` and `\b` are ASCII, `\<` is `<`, a bracket or `&&` within a class is itself, `\Q…\E` quotes. And bytes as
+//! Go's expressions see them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
-use regex::bytes::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 /// Go refuses more repetitions than this.
 const MOST_REPETITIONS: u32 = 1000;
+/// Bytes that an expression may take when it is read: a class of letters a thousand times is big, and Go takes it.
+const MOST_COMPILED: usize = 128 << 20;
+
+/// Text as Go's expressions see it: each byte that is no UTF-8 is one U+FFFD.
+pub(crate) fn seen(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
 
 /// An expression that was read.
 #[derive(Clone)]
@@ -25,14 +42,14 @@ impl Expression {
     pub fn new(text: &str) -> Result<Self, NoExpression> {
         let wrong = |why: &str| NoExpression { text: text.to_owned(), why: why.to_owned() };
         let translated = Translation::new(text).all().map_err(&wrong)?;
-        let regex = Regex::new(&translated).map_err(|error| {
+        let regex = RegexBuilder::new(&translated).size_limit(MOST_COMPILED).build().map_err(|error| {
             let error = error.to_string();
             wrong(error.lines().last().unwrap_or_default().trim_start_matches("error: "))
         })?;
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// What it finds in.
+    /// What finds it in a text, as [`seen`] has it.
     pub fn regex(&self) -> &Regex {
         &self.regex
     }
@@ -163,7 +180,6 @@ impl<'a> Translation<'a> {
             'S' => negated(spaces),
             'W' => negated(words),
             'b' | 'B' if !within_class => format!(r"(?-u:\{c})"),
-            'C' if !within_class => "(?s-u:.)".to_owned(),
             'Q' if !within_class => {
                 let (quoted, rest) = self.rest.split_once(r"\E").unwrap_or((self.rest, ""));
                 self.rest = rest;
@@ -171,17 +187,16 @@ impl<'a> Translation<'a> {
             }
             'E' if !within_class => String::new(),
             '0'..='7' => return self.octal(c),
-            'p' | 'P' => {
+            'p' | 'P' | 'x' => {
+                let braces = self.in_braces()?;
                 // \p{^Greek} is \P{Greek}.
-                match self.rest.strip_prefix("{^") {
-                    None => format!(r"\{c}"),
-                    Some(rest) => {
-                        self.rest = rest;
-                        format!(r"\{}{{", if c == 'p' { 'P' } else { 'p' })
-                    }
+                match braces.strip_prefix('^') {
+                    Some(name) if c != 'x' => format!(r"\{}{{{name}}}", if c == 'p' { 'P' } else { 'p' }),
+                    _ if braces.is_empty() => format!(r"\{c}"),
+                    _ => format!(r"\{c}{{{braces}}}"),
                 }
             }
-            'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x' => format!(r"\{c}"),
+            'a' | 'f' | 't' | 'n' | 'r' | 'v' => format!(r"\{c}"),
             'A' | 'z' if !within_class => format!(r"\{c}"),
             c if c.is_ascii_alphanumeric() => return Err("an escape that is not known"),
             // `\<` would be the beginning of a word.
@@ -191,6 +206,14 @@ impl<'a> Translation<'a> {
         };
         self.out.push_str(&piece);
         Ok(())
+    }
+
+    /// What stands in braces right here; empty where there are none. They repeat nothing.
+    fn in_braces(&mut self) -> Result<&'a str, &'static str> {
+        let Some(rest) = self.rest.strip_prefix('{') else { return Ok("") };
+        let (inner, rest) = rest.split_once('}').ok_or("a brace that does not end")?;
+        self.rest = rest;
+        if inner.is_empty() { Err("braces with nothing in them") } else { Ok(inner) }
     }
 
     /// `\0`, `\17`, `\123`; a lone digit would be a reference back.
@@ -243,7 +266,7 @@ mod tests {
     use super::*;
 
     fn found(pattern: &str, text: &str) -> bool {
-        Expression::new(pattern).expect(pattern).regex().is_match(text.as_bytes())
+        Expression::new(pattern).expect(pattern).regex().is_match(text)
     }
 
     #[test]
@@ -265,6 +288,18 @@ mod tests {
             ("(?i)hello(?P<name>x)?", "HELLO"),
             (r"\p{^Greek}", "a"),
             (r"x*?y+?", "y"),
+            (r"\x{e9}", "é"),
+            (r"^\x{41}+$", "AAA"),
+            (r"\x{2019}{2}", "’’"),
+            (r"[\x{2019}]", "’"),
+            (r"^\p{L}+$", "éa"),
+            (r"\p{Lu}\P{Lu}", "Ab"),
+            (r"a\p{Nd}", "a1"),
+            (r"\p{Han}{2}", "成功"),
+            (r"^\pL{2}$", "éa"),
+            (r"\P{^Greek}", "α"),
+            (r"[\p{^Greek}]", "a"),
+            (r"^[\p{L}\p{N}]{500}", &"é".repeat(500)),
         ] {
             assert!(found(pattern, text), "{pattern} in {text}");
         }
@@ -285,13 +320,32 @@ mod tests {
         #[test]
         fn what_is_quoted_is_found(text in ".{1,16}") {
             let quoted = Expression::new(&regex::escape(&text)).expect("it is escaped");
-            proptest::prop_assert!(quoted.regex().is_match(text.as_bytes()));
+            proptest::prop_assert!(quoted.regex().is_match(&text));
         }
     }
 
     #[test]
     fn what_go_refuses_is_refused() {
-        for pattern in [":[", "(", "*", "a**", r"\1", r"\y", "(?x)a", "(?=a)", "a{1001}", r"a\", "[a", "x+*"] {
+        for pattern in [
+            ":[",
+            "(",
+            "*",
+            "a**",
+            r"\1",
+            r"\y",
+            "(?x)a",
+            "(?=a)",
+            "a{1001}",
+            r"a\",
+            "[a",
+            "x+*",
+            r"\x{",
+            r"\x{zz}",
+            r"\p{Nope}",
+            r"\p{L",
+            r"\p",
+            r"\C",
+        ] {
             let error = Expression::new(pattern).expect_err(pattern).to_string();
             assert!(error.contains("is no regular expression"), "{error}");
         }

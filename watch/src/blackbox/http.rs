@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::credentials::{Authorization, Basic};
 use super::expression::Expression;
 use super::family;
-use super::modules::{Preferred, Rest, Section, is_empty, nullable};
+use super::modules::{Preferred, Rest, Section, filled, is_empty, list, nullable};
 use super::octets::Octets;
 use super::proxy::Proxies;
 use super::tls::Tls;
@@ -21,9 +21,9 @@ use crate::error::Invalid;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Http {
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) valid_status_codes: Vec<i64>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) valid_http_versions: Vec<String>,
     /// GET where it is empty.
     #[serde(deserialize_with = "nullable")]
@@ -31,9 +31,10 @@ pub(super) struct Http {
     #[serde(deserialize_with = "nullable")]
     pub(super) headers: BTreeMap<String, Octets>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) http_headers: BTreeMap<String, Values>,
+    pub(super) http_headers: BTreeMap<String, Option<Values>>,
     #[serde(deserialize_with = "nullable")]
     pub(super) body: Octets,
+    #[serde(deserialize_with = "filled")]
     pub(super) body_file: Option<PathBuf>,
     #[serde(deserialize_with = "nullable")]
     pub(super) compression: String,
@@ -45,19 +46,20 @@ pub(super) struct Http {
     pub(super) fail_if_ssl: bool,
     #[serde(deserialize_with = "nullable")]
     pub(super) fail_if_not_ssl: bool,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) fail_if_body_matches_regexp: Vec<Expression>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) fail_if_body_not_matches_regexp: Vec<Expression>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) fail_if_header_matches: Vec<HeaderMatch>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) fail_if_header_not_matches: Vec<HeaderMatch>,
     #[serde(deserialize_with = "nullable")]
     pub(super) tls_config: Tls,
     pub(super) basic_auth: Option<Basic>,
     pub(super) authorization: Option<Authorization>,
     pub(super) bearer_token: Option<String>,
+    #[serde(deserialize_with = "filled")]
     pub(super) bearer_token_file: Option<PathBuf>,
     pub(super) enable_http2: Option<bool>,
     enable_http3: Option<bool>,
@@ -90,7 +92,7 @@ pub(super) struct Values {
 pub(super) struct HeaderMatch {
     pub(super) header: String,
     pub(super) regexp: Expression,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(super) allow_missing: bool,
 }
 
@@ -160,7 +162,7 @@ impl Section for Http {
         if login.into_iter().filter(|is| *is).count() > 1 {
             return wrong("at most one of basic_auth, authorization, oauth2, bearer_token and bearer_token_file");
         }
-        if self.bearer_token.is_some() && self.bearer_token_file.is_some() {
+        if self.bearer_token.as_ref().is_some_and(|token| !token.is_empty()) && self.bearer_token_file.is_some() {
             return wrong("at most one of bearer_token and bearer_token_file");
         }
         self.basic_auth.as_ref().map_or(Ok(()), Basic::check)?;
@@ -180,7 +182,7 @@ impl Section for Http {
 
 /// Whether an `Accept-Encoding` admits an encoding (RFC 9110, section 12.5.3).
 fn accepts(header: &str, encoding: &str) -> bool {
-    if encoding.is_empty() {
+    if encoding.is_empty() || header.is_empty() {
         return true;
     }
     let admitted = |wanted: &str| {

@@ -14,6 +14,7 @@ mod body;
 mod credentials;
 mod dns;
 mod dns_names;
+mod dns_text;
 mod expression;
 mod families;
 mod http;

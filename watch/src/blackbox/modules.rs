@@ -4,6 +4,7 @@
 //! of [`Kind`]; the compiler names what is missing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -56,11 +57,11 @@ pub(super) trait Section {
 }
 
 /// The file, as it is written: every module may have every section, and one is used.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenFile {
     #[serde(default, deserialize_with = "nullable")]
-    modules: BTreeMap<String, Written>,
+    modules: BTreeMap<String, Option<Written>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,6 +89,16 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A list, whose elements without a value are none.
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<Option<T>>>::deserialize(deserializer)?.into_iter().flatten().flatten().collect())
+}
+
+/// What is empty is not written.
+pub(super) fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    Ok(Option::<PathBuf>::deserialize(deserializer)?.filter(|path| !path.as_os_str().is_empty()))
+}
+
 impl Default for Blackbox {
     /// What `/probe` offers without a configuration: `http_2xx` and `tcp_connect`, as the exporter's own example does.
     fn default() -> Self {
@@ -112,13 +123,18 @@ impl Blackbox {
     /// # Errors
     /// If it is none, or what it says of a module cannot be meant: then the exporter would not take it either.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let marked = octets::mark(first_document(text));
-        let found: WrittenFile = serde_saphyr::from_str(&marked).map_err(|e| Invalid(words(&e.to_string())))?;
-        let module = |(name, written): (String, Written)| match written.module() {
+        let document = first_document(text);
+        if !document.lines().any(says_something) {
+            // A file that is being written, perhaps: what it said before stands.
+            return Err(Invalid("the file is empty".into()));
+        }
+        let marked = octets::mark(document);
+        let found: Option<WrittenFile> = serde_saphyr::from_str(&marked).map_err(|e| Invalid(words(&e.to_string())))?;
+        let module = |(name, written): (String, Option<Written>)| match written.unwrap_or_default().module() {
             Ok(module) => Ok((name, module)),
             Err(what) => Err(Invalid(format!("module {}: {what}", visible(&name)))),
         };
-        let modules = found.modules.into_iter().map(module).collect::<Result<_, _>>()?;
+        let modules = found.unwrap_or_default().modules.into_iter().map(module).collect::<Result<_, _>>()?;
         Ok(Self { modules, shown: shown::without_secrets(&marked)? })
     }
 
@@ -144,17 +160,25 @@ fn first_document(text: &str) -> &str {
         if ends {
             return &text[..at];
         }
-        let bare = line.trim_start_matches('\u{feff}').trim();
-        begun |= !(bare.is_empty() || bare.starts_with(['#', '%']));
+        begun |= says_something(line);
         at += line.len();
     }
     text
+}
+
+/// Whether a line is more than a comment or a directive.
+fn says_something(line: &str) -> bool {
+    let bare = line.trim_start_matches('\u{feff}').trim();
+    !(bare.is_empty() || bare.starts_with(['#', '%']))
 }
 
 /// Fields that change nothing of what a probe finds here.
 const HARMLESS: [&str; 1] = ["enable_http3"];
 /// Sections of other probers.
 const OTHERS: [&str; 3] = ["grpc", "unix", "websocket"];
+/// Fields that exporters have and that are not done here: in a section that is not used they do no harm.
+const ELSEWHERE: [&str; 6] =
+    ["oauth2", "fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel", "ca", "cert", "key"];
 
 /// The reader's words without the text around the place: there may be credentials in it.
 pub(super) fn words(error: &str) -> String {
@@ -179,6 +203,13 @@ impl Written {
         let dns = self.dns.as_ref();
         let sections: [Option<&dyn Section>; 4] = [Some(&self.http), Some(&self.tcp), Some(&self.icmp), dns.map(|dns| dns as _)];
         sections.into_iter().flatten().try_for_each(Section::check)?;
+        let used = ["http", "tcp", "icmp", "dns"].iter().position(|name| *name == self.prober);
+        let unused = sections.iter().enumerate().filter(|(n, _)| Some(*n) != used).filter_map(|(_, section)| *section);
+        let misspelt = unused.flat_map(Section::rest).flatten().filter(|(name, _)| {
+            let known = |list: &[&str]| list.contains(&name.as_str());
+            !known(&ELSEWHERE) && !known(&HARMLESS) && !name.ends_with("_ref")
+        });
+        let rest: Rest = misspelt.chain(&self.rest).map(|(name, value)| (name.clone(), value.clone())).collect();
         let kind = match self.prober.as_str() {
             "http" => Kind::Http(Box::new(self.http)),
             "tcp" => Kind::Tcp(Box::new(self.tcp)),
@@ -186,7 +217,7 @@ impl Written {
             "dns" => Kind::Dns(Box::new(self.dns.unwrap_or_default())),
             _ => Kind::NotOffered(self.prober),
         };
-        Ok(Module { kind, timeout: self.timeout, rest: self.rest })
+        Ok(Module { kind, timeout: self.timeout, rest })
     }
 }
 
@@ -377,6 +408,72 @@ modules:
         assert!(Blackbox::parse("modules: {}\nmodulez: {}\n").is_err());
         let twice = Blackbox::parse("modules:\n  a: { prober: http }\n  a: { prober: tcp }\n").expect_err("twice").to_string();
         assert!(twice.contains("line 3") && twice.contains("duplicate") && !twice.contains("Options"), "{twice}");
+    }
+
+    #[test]
+    fn an_empty_file_is_none_and_an_empty_module_is_one() {
+        for empty in ["", "\n\n", "# modules:\n  # none\n", "\u{feff}# nothing\n"] {
+            assert!(Blackbox::parse(empty).is_err_and(|e| e.to_string().contains("empty")), "{empty:?}");
+        }
+        for none in ["modules:\n", "---\n", "---\n---\nmodules:\n  a: { prober: http }\n"] {
+            assert!(Blackbox::parse(none).expect("it says that there are none").modules.is_empty(), "{none}");
+        }
+        let found = Blackbox::parse("modules:\n  gone: null\n  also:\n  b: { prober: tcp }\n").expect("the exporter takes it");
+        let refused = |name: &str| found.modules[name].refused();
+        assert_eq!((refused("gone"), refused("also"), refused("b")), (refused("gone"), refused("gone"), None));
+        assert!(refused("gone").is_some_and(|why| why.contains("names no prober")));
+    }
+
+    #[test]
+    fn elements_without_a_value_are_none() {
+        let steps = "query_response: [null, { expect: x, labels: [null] }, ~]";
+        let found = module(&format!("{{ prober: tcp, tcp: {{ {steps} }} }}")).expect("the exporter takes it");
+        let Kind::Tcp(tcp) = &found.kind else { panic!("it is of the kind tcp") };
+        assert_eq!(tcp.query_response.len(), 1);
+        let rules = "fail_if_header_matches: [null, { header: a, regexp: b, allow_missing: null }], fail_if_header_not_matches: [~], \
+            valid_status_codes: [null, 404], fail_if_body_matches_regexp: [null]";
+        let found = module(&format!("{{ prober: http, http: {{ {rules}, http_headers: {{ A: null }} }} }}")).expect("so it does");
+        let Kind::Http(http) = &found.kind else { panic!("it is of the kind http") };
+        assert_eq!((http.fail_if_header_matches.len(), http.fail_if_header_not_matches.len()), (1, 0));
+        assert_eq!((http.valid_status_codes.as_slice(), http.fail_if_body_matches_regexp.len()), (&[404][..], 0));
+    }
+
+    #[test]
+    fn what_is_empty_is_not_written() {
+        for section in [
+            "basic_auth: { username: a, password: \"\", password_file: /p }",
+            "basic_auth: { username_file: \"\", username: a, password: b, password_file: \"\" }",
+            "basic_auth: { username: a }, bearer_token_file: \"\"",
+            "bearer_token: \"\", bearer_token_file: /t",
+            "bearer_token: a, bearer_token_file: \"\"",
+            "authorization: { credentials: \"\", credentials_file: /c }",
+            "compression: gzip, headers: { Accept-Encoding: \"\" }",
+            "body: a, body_file: \"\"",
+            "tls_config: { ca_file: \"\", cert_file: \"\", key_file: \"\" }",
+        ] {
+            let found = module(&format!("{{ prober: http, http: {{ {section} }} }}")).expect(section);
+            assert_eq!(found.refused(), None, "{section}");
+            let Kind::Http(http) = &found.kind else { panic!("it is of the kind http") };
+            assert_eq!((&http.tls_config.ca_file, &http.tls_config.cert_file), (&None, &None), "{section}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_refuses_its_module_wherever_it_stands() {
+        for (section, field) in [
+            ("{ prober: tcp, http: { metod: GET } }", "metod"),
+            ("{ prober: http, tcp: { tls_config: { ca_fil: x } } }", "ca_fil"),
+            ("{ prober: icmp, dns: { query_name: a, query_typ: A } }", "query_typ"),
+            ("{ prober: dns, dns: { query_name: a }, icmp: { tttl: 5 } }", "tttl"),
+        ] {
+            assert!(module(section).expect(section).refused().is_some_and(|why| why.contains(field)), "{section}");
+        }
+        for section in [
+            "{ prober: tcp, http: { oauth2: { client_id: a }, enable_http3: true, fail_if_body_json_matches_cel: a } }",
+            "{ prober: tcp, http: { tls_config: { ca: x, key_ref: y } }, grpc: { tls: true } }",
+        ] {
+            assert_eq!(module(section).expect(section).refused(), None, "{section}");
+        }
     }
 
     #[test]

@@ -4,10 +4,9 @@
 //! where it may stand.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use base64::Engine;
-use regex::{Captures, Regex};
+use granit_parser::{Event, Parser, ScalarStyle};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -27,22 +26,32 @@ impl<'de> Deserialize<'de> for Octets {
     }
 }
 
-/// `!!binary` and what stands behind it: quoted, in lines of their own, or plain.
-#[expect(clippy::unwrap_used, reason = "the pattern is fixed; a test compiles it")]
-static BINARY: LazyLock<Regex> = LazyLock::new(|| {
-    let lines = r"[|>][-+0-9]*[ \t]*\r?\n(?P<lines>(?:[ \t]+[A-Za-z0-9+/=]+[ \t]*\r?\n?)+)";
-    Regex::new(&format!(r#"!!binary[ \t]+(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|{lines}|(?P<plain>[A-Za-z0-9+/=]+))"#))
-        .unwrap()
-});
+/// Where the tags of YAML's own types are, which are written `!!…`.
+const YAML: &str = "tag:yaml.org,2002:";
 
-/// Marks what is tagged as binary.
+/// Marks what is tagged as binary. Text that is no YAML stays as it is: whoever reads it says why.
 pub(super) fn mark(text: &str) -> Cow<'_, str> {
-    BINARY.replace_all(text, |found: &Captures<'_>| {
-        let lines = found.name("lines");
-        let encoded = ["double", "single", "plain"].into_iter().find_map(|name| found.name(name)).or(lines);
-        let encoded: String = encoded.map_or("", |m| m.as_str()).chars().filter(|c| !c.is_whitespace()).collect();
-        format!("\"\\0{encoded}\"{}", if lines.is_some() { "\n" } else { "" })
-    })
+    let (mut marked, mut at) = (String::new(), 0);
+    for (event, span) in Parser::new_from_str(text).map_while(Result::ok) {
+        let Event::Scalar(value, style, _, Some(tag)) = event else { continue };
+        let tag = span
+            .tag_span()
+            .filter(|_| tag.suffix_in_namespace(YAML).is_some_and(|name| name == "binary"))
+            .and_then(|span| span.byte_range());
+        let Some((tag, written)) = tag.zip(span.byte_range()) else { continue };
+        let encoded: String = value.chars().filter(|c| !c.is_whitespace()).collect();
+        // A block ends where the next line begins that is none of it.
+        let whole = &text[written.clone()];
+        let behind = &whole[whole.trim_end().len()..];
+        marked.push_str(&text[at..tag.start]);
+        // An anchor may stand in between, and the head of a block.
+        let between = text[tag.end..written.start].trim_start_matches([' ', '\t']);
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        marked.push_str(if is_block { between.split(['|', '>']).next().unwrap_or_default() } else { between });
+        marked.push_str(&format!("\"\\0{encoded}\"{behind}"));
+        at = written.end;
+    }
+    if at == 0 { Cow::Borrowed(text) } else { Cow::Owned(marked + &text[at..]) }
 }
 
 #[cfg(test)]
@@ -62,7 +71,27 @@ mod tests {
             let read: Octets = serde_saphyr::from_str(&mark(text)).expect(text);
             assert_eq!(read, Octets { bytes: vec![0, 0, 0, 8], binary: true });
         }
-        assert_eq!(mark("send: hello"), "send: hello");
+        for text in [
+            "send: hello",
+            "body: use !!binary abcd here",
+            "body: \"a: !!binary abcd\"",
+            "body: |\n  send: !!binary abcd\n",
+            "# send: !!binary abcd\n",
+        ] {
+            assert_eq!(mark(text), text);
+        }
+        for (text, marked) in [
+            ("a: !!binary |\n  AAAA\n  CA==\nb: c\n", "a: \"\\0AAAACA==\"\nb: c\n"),
+            ("- send: !!binary >\n    AAAACA==\n\n  expect: x\n", "- send: \"\\0AAAACA==\"\n  expect: x\n"),
+            (
+                "[{ send: !!binary AAAACA== , expect: \"ü\" }, !!binary \"AA==\"]",
+                "[{ send: \"\\0AAAACA==\" , expect: \"ü\" }, \"\\0AA==\"]",
+            ),
+        ] {
+            let (found, wanted): (serde_json::Value, serde_json::Value) =
+                (serde_saphyr::from_str(&mark(text)).expect(text), serde_saphyr::from_str(marked).expect(marked));
+            assert_eq!(found, wanted, "{text}");
+        }
         assert!(serde_saphyr::from_str::<Octets>(&mark("!!binary AAA")).is_err());
     }
 }

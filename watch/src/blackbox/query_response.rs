@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::bytes::Captures;
+use regex::Captures;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
-use super::expression::Expression;
-use super::modules::nullable;
+use super::expression::{Expression, seen};
+use super::modules::{list, nullable};
 use super::octets::Octets;
 
 /// A longer line is none, as in the exporter.
@@ -32,7 +32,7 @@ pub(super) struct Step {
     #[serde(deserialize_with = "nullable")]
     starttls: bool,
     /// Parts of what was expected, for a metric.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     labels: Vec<Label>,
 }
 
@@ -51,20 +51,23 @@ impl Step {
         if bytes.is_empty() || *binary {
             return (!bytes.is_empty()).then(|| bytes.clone());
         }
-        let mut line = Vec::new();
-        match captured {
-            Some(captured) => captured.expand(bytes, &mut line),
-            None => line.clone_from(bytes),
-        }
+        let mut line = match captured {
+            Some(captured) => {
+                let mut line = String::new();
+                captured.expand(&seen(bytes), &mut line);
+                line.into_bytes()
+            }
+            None => bytes.clone(),
+        };
         line.push(b'\n');
         Some(line)
     }
 
     fn labels(&self, captured: &Captures<'_>) -> Vec<(String, String)> {
         let value = |label: &Label| {
-            let mut value = Vec::new();
-            captured.expand(label.value.as_bytes(), &mut value);
-            (label.name.clone(), String::from_utf8_lossy(&value).into_owned())
+            let mut value = String::new();
+            captured.expand(&label.value, &mut value);
+            (label.name.clone(), value)
         };
         self.labels.iter().map(value).collect()
     }
@@ -185,7 +188,7 @@ async fn expect(
             return Err("a line is too long".into());
         }
         let _ = line.pop_if(|b| *b == b'\r');
-        if let Some(captures) = expression.regex().captures(&line) {
+        if let Some(captures) = expression.regex().captures(&seen(&line)) {
             if !step.labels.is_empty() {
                 outcome.labels = step.labels(&captures);
             }

@@ -47,7 +47,7 @@ impl Request {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut headers: Vec<(String, String)> =
             module.headers.iter().map(|(name, value)| (name.clone(), text(&value.bytes))).collect();
-        for (name, all) in &module.http_headers {
+        for (name, all) in module.http_headers.iter().filter_map(|(name, all)| Some((name, all.as_ref()?))) {
             let files = all.files.iter().map(|path| of_file(path)).collect::<Result<Vec<_>, _>>()?;
             let values = all.values.iter().chain(&all.secrets).cloned().chain(files);
             headers.extend(values.map(|value| (name.clone(), value)));
@@ -66,7 +66,11 @@ impl Request {
         // Whoever is asked for another host is to prove to be that one.
         let host = named.as_deref().or(hostname).and_then(|host| host_and_port(host, Some(0)).ok()).map(|(host, _)| host);
         let credentials = authorization(module)?;
-        headers.extend(credentials.or_else(|| basic(&url)));
+        // What is written itself is said instead.
+        if !headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("authorization") && !value.is_empty()) {
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+            headers.extend(credentials.or_else(|| basic(&url)));
+        }
         let body = match &module.body_file {
             Some(path) => std::fs::read(path).map_err(|e| std::io::Error::other(format!("{}: {e}", path.display())))?,
             None => module.body.bytes.clone(),
@@ -245,5 +249,21 @@ mod tests {
         let first = Request::first(&module, target("http://me:p%40ss@a.test/").expect("it is one"), None).expect("an address");
         let said: Vec<(&str, &str)> = first.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(said, [("X-A", "b"), ("X-A", "c"), ("Authorization", "Basic bWU6cEBzcw==")]);
+    }
+
+    #[test]
+    fn a_header_that_is_written_is_said_instead_of_credentials() {
+        for (module, address, said) in [
+            ("{ headers: { authorization: Token t }, basic_auth: { username: a, password: b } }", "http://a.test/", "Token t"),
+            ("{ headers: { Authorization: Token t } }", "http://me:pw@a.test/", "Token t"),
+            ("{ http_headers: { Authorization: { values: [Token t] } }, bearer_token: b }", "http://a.test/", "Token t"),
+            ("{ headers: { Authorization: \"\" }, bearer_token: b }", "http://a.test/", "Bearer b"),
+            ("{ bearer_token: b }", "http://me:pw@a.test/", "Bearer b"),
+        ] {
+            let read: Http = serde_saphyr::from_str(module).expect("it is read");
+            let first = Request::first(&read, target(address).expect("it is one"), None).expect("an address");
+            let all = first.headers.iter().filter(|(n, v)| n.eq_ignore_ascii_case("authorization") && !v.is_empty());
+            assert_eq!(all.map(|(_, v)| v.as_str()).collect::<Vec<_>>(), [said], "{module} {address}");
+        }
     }
 }

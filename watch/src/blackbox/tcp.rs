@@ -6,7 +6,7 @@ use prober::{Pauses, Route, Target, probe};
 use serde::Deserialize;
 
 use super::families::Families;
-use super::modules::{Preferred, Rest, Section, nullable};
+use super::modules::{Preferred, Rest, Section, list, nullable};
 use super::query_response::{self, Step};
 use super::reported::{addressed, certificates, resolved, tls, verdict};
 use super::tls::Tls;
@@ -17,7 +17,7 @@ use crate::target::host_and_port;
 #[derive(Clone, Default, Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Tcp {
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "list")]
     pub(super) query_response: Vec<Step>,
     #[serde(deserialize_with = "nullable")]
     tls: bool,

@@ -56,8 +56,12 @@ fn redirect(to: &str) -> String {
 }
 
 async fn ask(module: &str, target: &str) -> Result<String, ProbeError> {
-    let modules = Blackbox::parse(&format!("modules:\n  m:\n    prober: http\n    timeout: 5s\n    http: {module}\n"))
-        .expect("it is valid");
+    ask_as(&format!("{{ prober: http, timeout: 5s, http: {module} }}"), target).await
+}
+
+/// The same by a module of any kind.
+async fn ask_as(module: &str, target: &str) -> Result<String, ProbeError> {
+    let modules = Blackbox::parse(&format!("modules:\n  m: {module}\n")).expect("it is valid");
     let query = BTreeMap::from([("target".to_owned(), target.to_owned()), ("module".to_owned(), "m".to_owned())]);
     probe(&modules, &query, None, &TlsCache::default()).await
 }
@@ -103,4 +107,88 @@ async fn a_module_that_asks_for_more_than_is_done_is_refused() {
         .expect_err("it is refused")
         .to_string();
     assert!(error.contains("fail_if_body_json_matches_cel") && heard.lock().expect("unbroken").is_empty(), "{error}");
+}
+
+/// Says this to whoever comes, and closes the connection or says nothing more.
+async fn say(words: &'static [u8], closes: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let at = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(words).await;
+            if !closes {
+                open.push(stream);
+            }
+        }
+    });
+    at
+}
+
+fn holds(said: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(said.contains(&format!("\n{line}\n")), "{line} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_body_that_stalls_is_told_what_came() {
+    let known =
+        ["probe_success 0", "probe_http_status_code 200", "probe_http_version 1.1", "probe_http_uncompressed_body_length 2"];
+    for (answer, length) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nok"[..], "probe_http_content_length 6"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "probe_http_content_length -1"),
+    ] {
+        let at = say(answer, false).await;
+        for (rule, by_regex) in
+            [("{}", 0), ("{ fail_if_body_matches_regexp: [ok] }", 1), ("{ fail_if_body_not_matches_regexp: [ok] }", 1)]
+        {
+            let said = ask_as(&format!("{{ prober: http, timeout: 500ms, http: {rule} }}"), &format!("http://{at}/")).await;
+            let said = said.expect("it is answered");
+            holds(&said, &known);
+            holds(&said, &[length, &format!("probe_failed_due_to_regex {by_regex}")]);
+            assert!(said.contains("reason=\"request_timeout\""), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_whatever_becomes_of_its_body() {
+    let (there, _) = serve("127.0.0.1:0", false, OK.into()).await;
+    for rest in [
+        "Content-Length: 100\r\n\r\nmoved",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nmov",
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let (here, _) = serve("127.0.0.1:0", false, format!("HTTP/1.1 302 Found\r\nLocation: http://{there}/\r\n{rest}")).await;
+        let said = ask("{}", &format!("http://{here}/")).await.expect("it is answered");
+        holds(&said, &["probe_success 1", "probe_http_redirects 1", "probe_http_status_code 200"]);
+        let unread = "{ follow_redirects: false, valid_status_codes: [302] }";
+        let said = ask(unread, &format!("http://{here}/")).await.expect("it is answered");
+        holds(&said, &["probe_success 1", "probe_http_status_code 302", "probe_http_uncompressed_body_length 0"]);
+    }
+}
+
+#[tokio::test]
+async fn header_lines_that_the_exporter_reads_are_read_and_no_others() {
+    for (line, read) in
+        [("X-A: b\r\n c", 1), ("X-A: b\r\n\tc", 1), ("X-A : b c", 1), ("X-A: b c\r\ngarbage", 0), ("X-A: b c\r\n: empty", 0)]
+    {
+        let answer = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 2\r\n\r\nok");
+        let (here, _) = serve("127.0.0.1:0", false, answer).await;
+        let rule = "{ fail_if_header_not_matches: [{ header: X-A, regexp: '^b\\s+c$' }] }";
+        let said = ask(rule, &format!("http://{here}/")).await.expect("it is answered");
+        holds(&said, &[&format!("probe_success {read}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_utf_8_is_matched() {
+    let at = say(b"220 caf\xe9 ESMTP \xff\r\n", true).await;
+    for (step, success) in
+        [("{ expect: '^220 .* ESMTP .$' }", 1), ("{ expect: '^220 caf[^ ] ' }", 1), ("{ expect: '^220 caf. E.+ ..$' }", 0)]
+    {
+        let said = ask_as(&format!("{{ prober: tcp, timeout: 5s, tcp: {{ query_response: [{step}] }} }}"), &at.to_string()).await;
+        holds(&said.expect("it is answered"), &[&format!("probe_success {success}")]);
+    }
 }

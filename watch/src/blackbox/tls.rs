@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use prober::tls::{Only, TlsOptions};
 use serde::Deserialize;
 
-use super::modules::{Rest, nullable};
+use super::modules::{Rest, filled, nullable};
 use crate::error::Invalid;
 
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -13,11 +13,11 @@ use crate::error::Invalid;
 pub(super) struct Tls {
     #[serde(deserialize_with = "nullable")]
     pub(super) insecure_skip_verify: bool,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "filled")]
     pub(super) ca_file: Option<PathBuf>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "filled")]
     pub(super) cert_file: Option<PathBuf>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "filled")]
     pub(super) key_file: Option<PathBuf>,
     #[serde(deserialize_with = "nullable")]
     pub(super) server_name: Option<String>,
