@@ -73,7 +73,8 @@ fn log_lines(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let httpslog = r#"<134>Nov 26 12:00:00 edge haproxy[7]: 198.51.100.4:5001 [26/Nov/2026:12:00:00.101] fe~ be/s1 12/0/1/3/20 200 1534 - - ---- 9/9/0/0/0 0/0 {Mozilla/5.0 (X11; Linux x86_64)|} {} "GET /a/path?with=a&query=7 HTTP/1.1" 0/0/0/0/0 edge.test/TLSv1.3/TLS_AES_128_GCM_SHA256"#;
     let named = r#"{"time_local":"26/Nov/2026:12:00:00 +0000","remote_addr":"198.51.100.4","remote_port":"5001","request":"GET /a/path?with=a&query=7 HTTP/2.0","status":"200","http_user_agent":"Mozilla/5.0 (X11; Linux x86_64)","ssl_handshake_time":"0.012","upstream_addr":"10.0.0.9:8080"}"#;
-    let kept = serde_json::json!({ "log": format!("{httpslog}\n"), "stream": "stdout", "time": "2026-11-26T12:00:00.1Z" }).to_string();
+    let kept =
+        serde_json::json!({ "log": format!("{httpslog}\n"), "stream": "stdout", "time": "2026-11-26T12:00:00.1Z" }).to_string();
     for (what, line) in [("HAProxy's httpslog", httpslog), ("nginx's JSON", named), ("httpslog, kept by docker", kept.as_str())] {
         group.bench_function(what, |b| b.iter(|| read(std::hint::black_box(line), &Fields::default()).is_ok()));
     }
