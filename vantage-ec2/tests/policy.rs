@@ -244,7 +244,7 @@ fn controlled() -> (Vec<Question>, Launch) {
     let of = settings(&json!({"instance_profile": "whostalled-brought-up"}));
     assert!(ask(&server.url(), &up("run-1", 1, now() + 3_600, CAPS, of)).done());
     assert!(ask(&server.url(), &request(Ask::List { run: None })).done());
-    assert!(ask(&server.url(), &request(Ask::Down { run: "run-1".into() })).done());
+    assert!(ask(&server.url(), &request(Ask::Down { run: "run-1".into(), order: None })).done());
     let model = server.model();
     let launch = model.instances.values().next().expect("one was launched").launch.clone();
     (of_calls(&model), launch)
