@@ -16,6 +16,7 @@ use signal_hook::low_level::unregister;
 
 use crate::exit;
 use crate::providing::Program;
+use crate::saying::aside;
 
 /// What tells this process to stop.
 pub(crate) const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -49,8 +50,10 @@ pub(crate) fn at_once(handler: SigId) {
 pub(crate) fn begins(run: &str, order: &str, program: &Program, down: Request, stop: &AtomicBool) -> std::io::Result<()> {
     let handlers = std::mem::take(&mut *held(&AT_ONCE));
     if !handlers.is_empty() {
-        let mut told = stop.load(Ordering::Relaxed);
         let mut signals = Signals::new(SIGNALS)?;
+        // What comes between these two lines is in both, and is one signal.
+        let mut told = stop.load(Ordering::Relaxed);
+        told |= signals.pending().count() > 0;
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for _ in signals.forever() {
                 if told {
@@ -77,10 +80,10 @@ pub(crate) fn ended(order: &str) {
 fn hand_over() {
     for Up { run, program, down, .. } in &*held(&ALL) {
         match program.start(down, Stdio::null()) {
-            Ok(_) => eprintln!("{}: taking down what is up; nobody waits for it", program.name),
-            Err(error) => eprintln!(
+            Ok(_) => aside(format_args!("{}: taking down what is up; nobody waits for it", program.name)),
+            Err(error) => aside(format_args!(
                 "whostalled: {error}; {run} is up until its own end, or `whostalled vantage down {run}` with its settings"
-            ),
+            )),
         }
     }
 }

@@ -103,10 +103,10 @@ impl Program {
         let pid = child.id();
         let said = std::thread::scope(|scope| {
             scope.spawn(|| pass_on(pid, stop, &ended));
+            // Whatever becomes of listening: the scope waits for the thread.
+            let _over = Over(&ended);
             let said = self.listen(&mut child, pid, caps, heard);
-            let status = child.wait();
-            ended.store(true, Ordering::Relaxed);
-            (said, status)
+            (said, child.wait())
         });
         match said {
             (Err(error), _) => Err(error),
@@ -172,6 +172,15 @@ impl Program {
             (None, Some(unread)) if end.is_none() => Err(self.broken(unread)),
             _ => Ok(end),
         }
+    }
+}
+
+/// Sets a flag when it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::args::{Most, Nats, Run};
 use crate::fleets::Reached;
 use crate::handed_over;
 use crate::providing::{NotProvided, Program, findable, settings_of};
+use crate::saying::aside;
 use crate::vantage_verbs::agent;
 
 type Failure = Box<dyn std::error::Error>;
@@ -134,7 +135,7 @@ impl Raised {
         // Although we were told to stop.
         self.program.ask(&self.request_down(), None, &AtomicBool::new(false), &mut |line| {
             if let Line::Gone { id } = line {
-                eprintln!("{}: {id} is gone", self.program.name);
+                aside(format_args!("{}: {id} is gone", self.program.name));
             }
         })?;
         handed_over::ended(&self.order);
@@ -178,7 +179,7 @@ pub(crate) fn raised_for(
         let mut last = String::new();
         let raised = raising.up(fleet, stop, &mut |line| {
             if let Some(said) = said(line).filter(|said| *said != last) {
-                eprintln!("{by}: {}", visible(&said));
+                aside(format_args!("{by}: {}", visible(&said)));
                 last = said;
             }
         })?;
@@ -190,7 +191,7 @@ pub(crate) fn raised_for(
             match &vantage.reach {
                 Some(Reach::Fleet { agent }) => spec.provided(Kind::Fleet, agent.clone()),
                 Some(Reach::Ssh { host }) => {
-                    eprintln!("{by}: waiting until {} takes ssh", visible(host));
+                    aside(format_args!("{by}: waiting until {} takes ssh", visible(host)));
                     // It runs, and starts its services only now.
                     let ssh = Ssh { host: host.clone(), keep: false, leave: Leave { load: false, capture: false } };
                     ssh.await_host(&vantage.name, args.most.join_within, stop)?;
@@ -213,14 +214,14 @@ fn together(all: &[(String, Raising<'_>)], stop: &AtomicBool) -> Result<(), Fail
         raising.program.ask(&request, Some(caps), stop, &mut |line| {
             if let Line::Price { usd, what, .. } = line {
                 price = *usd;
-                eprintln!("{by}: at most ${usd:.2}: {}", visible(what));
+                aside(format_args!("{by}: at most ${usd:.2}: {}", visible(what)));
             }
         })?;
         sum += price;
         vantages += u32::try_from(raising.vantages.len()).unwrap_or(u32::MAX);
         caps.bear(vantages, 0, 0.0, sum)?;
     }
-    eprintln!("{} orders: at most ${sum:.2} together", all.len());
+    aside(format_args!("{} orders: at most ${sum:.2} together", all.len()));
     Ok(())
 }
 
@@ -229,9 +230,9 @@ impl Drop for Raised {
         if self.kept {
             return;
         }
-        eprintln!("{}: taking down {}", self.program.name, self.run);
+        aside(format_args!("{}: taking down {}", self.program.name, self.run));
         if let Err(error) = self.down() {
-            eprintln!("whostalled: {error}");
+            aside(format_args!("whostalled: {error}"));
         }
     }
 }
@@ -265,8 +266,10 @@ fn shown(vantage: &Vantage) -> String {
     let end = expires_at.and_then(|end| jiff::Timestamp::from_second(i64::try_from(end).ok()?).ok());
     all.extend(end.map(|end| format!("until {}", end.strftime("%Y-%m-%d %H:%M:%SZ"))));
     all.extend(usd_per_hour.map(|usd| format!("${usd:.4} an hour")));
+    let told_to_burn = facts.get("credits").and_then(|credits| credits.get("told_to_burn_minutes"));
     let facts: BTreeMap<&String, String> =
         facts.iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect();
     all.extend(["type", "zone"].iter().filter_map(|key| facts.get(&(*key).to_owned()).cloned()));
+    all.extend(told_to_burn.map(|minutes| format!("told to burn its credits for {minutes} min")));
     all.join("  ")
 }

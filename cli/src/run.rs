@@ -24,6 +24,7 @@ use settings::words::visible;
 use crate::args::{LabCommand, Run};
 use crate::fleets::Reached;
 use crate::raised::raised_for;
+use crate::saying::aside;
 use crate::vantage_verbs::stopped;
 use crate::{exit, saying};
 
@@ -50,7 +51,7 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     // Nothing costs while somebody reads.
     let left: Vec<String> = all.iter_mut().filter_map(|(raised, _)| raised.down().err()).map(|error| error.to_string()).collect();
     // Also where the run itself failed: it costs all the same.
-    left.iter().for_each(|left| eprintln!("whostalled: {left}"));
+    left.iter().for_each(|left| aside(format_args!("whostalled: {left}")));
     let outcome = outcome?;
     if args.json {
         saying::line(serde_json::to_string_pretty(&outcome.record)?)?;
@@ -183,7 +184,7 @@ pub fn in_lab(args: &LabCommand) -> Result<u8, Box<dyn std::error::Error>> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     let wanted = LabRun { at: &args.at, turns: &args.when, captures: args.captures.clone(), command: &args.command, privilege };
-    let code = repro::lab_run::run(&scenario, &wanted, &mut |said| eprintln!("{said}"))?;
+    let code = repro::lab_run::run(&scenario, &wanted, &mut |said| aside(said))?;
     Ok(u8::try_from(code).unwrap_or(exit::HARNESS))
 }
 
@@ -227,7 +228,7 @@ pub fn once(
         bar.set_position(done);
         bar.set_message(what.to_owned());
         if bar.is_hidden() {
-            eprintln!("[{done}/{total}] {}: {what}", scenario.name);
+            aside(format_args!("[{done}/{total}] {}: {what}", scenario.name));
         }
     };
     let reach = |agent: &str, name: &str, leave, stop: &AtomicBool| fleet.open(agent, name, leave, stop);

@@ -81,7 +81,7 @@ fn show(line: &Line, json: bool) {
         if matches!(line, Line::Vantage(_)) {
             let _ = saying::line(visible(&said));
         } else {
-            eprintln!("{}", visible(&said));
+            saying::aside(visible(&said));
         }
     }
 }

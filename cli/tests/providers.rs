@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -188,4 +188,28 @@ fn what_is_up_is_taken_down_although_a_second_signal_ends_the_run() {
     let of = |ask: &str| lines(&asks).iter().find_map(|line| line.strip_prefix(ask).map(str::to_owned));
     until("down is asked for", &|| of("down false ").is_some());
     assert_eq!(of("down false "), of("up false "), "that order, and no other");
+}
+
+/// A terminal that is closed, a pipeline that Ctrl-C ended: nobody hears any more that it is taken down, and it is.
+#[test]
+fn what_is_up_is_taken_down_although_nobody_hears_it() {
+    if program("jq").is_none() {
+        return skipped(Need::Tools, "jq is not installed; no provider was asked");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (asks, tries) = (folder.path().join("asks"), folder.path().join("tries"));
+    let mut command = written(folder.path(), &vantage("a"));
+    let mut child = command.args(["--join-within", "10m"]).stderr(Stdio::piped()).spawn().expect("our own binary");
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is() {
+            assert!(began.elapsed() < Duration::from_secs(60), "never: {what}: {:?}", lines(&asks));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until("ssh is tried", &|| !lines(&tries).is_empty());
+    drop(child.stderr.take());
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("a process")), Signal::SIGHUP).expect("our own child");
+    assert_eq!(child.wait().expect("our own child").code(), Some(2));
+    assert!(lines(&asks).iter().any(|line| line.starts_with("down false ")), "{:?}", lines(&asks));
 }
