@@ -451,7 +451,7 @@ fn neither(magic: u32) -> String {
     let read = "nor anything else that is read: curl's -w '%{json}', a HAR, a NetLog, lines of HAProxy, nginx, Envoy, ALB or NLB";
     // With its byte order mark, or a letter of ASCII first.
     match magic.to_be_bytes() {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [1..=0x7f, 0, 1..=0x7f, 0] | [0, 1..=0x7f, 0, 1..=0x7f] => {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'\t'..=b'~', 0, b'\t'..=b'~', 0] | [0, b'\t'..=b'~', 0, b'\t'..=b'~'] => {
             "this is neither pcap nor pcapng, but text in UTF-16, as PowerShell's `>` writes it: save it as UTF-8".into()
         }
         _ => format!("this is neither pcap nor pcapng, {read}"),

@@ -79,9 +79,7 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
 
 /// Refuses what tells our own client how to behave, where the clients are the user's.
 fn of_edges_alone(args: &Compare) -> Result<(), Error> {
-    if !args.candidate.contains("{url}") {
-        return Ok(());
-    }
+    let Some(client) = [&args.base, &args.candidate].into_iter().find(|word| word.contains("{url}")) else { return Ok(()) };
     let given = [
         ("--ca", args.tls.ca.is_some(), "our edge's own certificate is where {ca} stands in the command"),
         ("--insecure", args.tls.insecure, "say so in the client's command"),
@@ -90,7 +88,7 @@ fn of_edges_alone(args: &Compare) -> Result<(), Error> {
         ("--wire", args.wire.is_some(), "clients meet our edge on loopback"),
     ];
     match given.into_iter().find(|(_, given, _)| *given) {
-        Some((option, _, why)) => Err(format!("{option} is for edges, and {:?} is a client: {why}", args.candidate).into()),
+        Some((option, _, why)) => Err(format!("{option} is for edges, and {client:?} is a client: {why}").into()),
         None => Ok(()),
     }
 }

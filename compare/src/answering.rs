@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use analysis::judging::ledger::Phase;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prober::tls::Only;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
@@ -117,8 +118,8 @@ impl Answering {
             let stream = self.accept(process, until)?;
             let accepted = Instant::now();
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(until.saturating_duration_since(accepted).max(LOOK)))?;
-            let mut turns = Turns { stream, process, took: Vec::new(), from: began, delay: Duration::ZERO, pending: Vec::new() };
+            let mut turns =
+                Turns { stream, process, took: Vec::new(), from: began, delay: Duration::ZERO, pending: Vec::new(), until };
             turns.over(accepted);
             let tls = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
             let error = match turns.serve(tls) {
@@ -127,8 +128,8 @@ impl Answering {
             };
             match error.kind() {
                 // One that races two addresses leaves the slower connection.
-                io::ErrorKind::UnexpectedEof if connections < MOST_CONNECTIONS => {}
-                io::ErrorKind::UnexpectedEof => {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if connections < MOST_CONNECTIONS => {}
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                     return Err(Unserved::Client("it closes its connections before it has asked".into()));
                 }
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -146,14 +147,18 @@ impl Answering {
             let mut all: Vec<PollFd<'_>> =
                 self.listeners.iter().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)).collect();
             let wait = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
-            poll(&mut all, wait).map_err(io::Error::from)?;
+            match poll(&mut all, wait) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
             for listener in &self.listeners {
                 match listener.accept() {
                     Ok((stream, _)) => {
                         stream.set_nonblocking(false)?;
                         return Ok(stream);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // Nobody there, or not any more.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -184,6 +189,8 @@ struct Turns<'a> {
     delay: Duration,
     /// What came and is no whole record yet.
     pending: Vec<u8>,
+    /// Then it is given up.
+    until: Instant,
 }
 
 impl Turns<'_> {
@@ -200,6 +207,11 @@ impl Turns<'_> {
     /// Reads what is there; the records that belong to the handshake, and when they were there.
     fn read(&mut self, tls: &mut ServerConnection) -> io::Result<(Vec<u8>, Instant)> {
         let mut buffer = [0; 1 << 14];
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
         let n = self.stream.read(&mut buffer)?;
         let at = Instant::now();
         if n == 0 {
@@ -215,7 +227,9 @@ impl Turns<'_> {
             }
             let mut bytes = record.as_slice();
             while !bytes.is_empty() {
-                tls.read_tls(&mut bytes)?;
+                if tls.read_tls(&mut bytes)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into()); // it has said that it is done, and goes on
+                }
                 if let Err(error) = tls.process_new_packets() {
                     // The client is told; that it could not be is nothing new.
                     let _ = tls.write_tls(&mut self.stream);

@@ -1,6 +1,6 @@
 //! What is compared where clients are: a command that makes one handshake with our edge, asks, and ends.
 //!
-//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes. Out: exact counts of a handshake, or its
+//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes, neither in quotation marks. Out: exact counts of a handshake, or its
 //! times. The command is started anew for each: what that takes is in "TCP connect".
 
 use std::cell::RefCell;
@@ -13,6 +13,7 @@ use analysis::judging::ledger::Owner;
 use records::compared::{Counted, Part};
 
 use crate::answering::{Answering, Process, Served, Unserved};
+use crate::costs::quoted;
 use crate::counts::{SEGMENT, records};
 use crate::edge::Command;
 use crate::measure::{Failed, Handshake, Seen};
@@ -53,7 +54,9 @@ impl Caller {
     pub fn begin(word: &str, options: &Options) -> Result<Self, Error> {
         let ca = tempfile::NamedTempFile::with_suffix(".pem")?;
         let edge = Answering::begin(ca.path(), options.tls.only)?;
-        let line = word.replace(URL, &edge.url(&options.asked.path)).replace(CA, &ca.path().display().to_string());
+        // They are words for the shell, whatever is in them.
+        let line =
+            word.replace(URL, &quoted(&edge.url(&options.asked.path))).replace(CA, &quoted(&ca.path().display().to_string()));
         let said = RefCell::new(tempfile::tempfile()?);
         Ok(Self { named: word.to_owned(), line, edge, timeout: options.timeout, said, _ca: ca })
     }
@@ -111,8 +114,8 @@ impl Caller {
             let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
             // Some say what is wrong first, and some last.
             match (lines.next(), lines.next_back()) {
-                (Some(first), Some(last)) => format!("{why}: {first} … {last}"),
-                (Some(only), None) => format!("{why}: {only}"),
+                (Some(first), Some(last)) => format!("{why}: {first:.200} … {last:.200}"),
+                (Some(only), None) => format!("{why}: {only:.200}"),
                 (None, _) => why,
             }
         };

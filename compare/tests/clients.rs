@@ -51,7 +51,23 @@ fn as_a_client() {
     std::thread::sleep(Duration::from_millis(habit("DAWDLES_MS")));
     let tls = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").expect("a name")).expect("a client");
     let mut tls = StreamOwned::new(tls, stream);
+    if habit("DRIPS_MS") > 0 {
+        // A record that never ends.
+        let _ = tls.sock.write_all(&[22, 3, 1, 0xff, 0xff]);
+        while tls.sock.write_all(&[0]).is_ok() {
+            std::thread::sleep(Duration::from_millis(habit("DRIPS_MS")));
+        }
+        return;
+    }
     tls.flush().expect("a handshake");
+    if habit("CLOSES") > 0 {
+        // It says that it is done, and goes on.
+        tls.conn.send_close_notify();
+        let _ = tls.conn.complete_io(&mut tls.sock);
+        let _ = tls.sock.write_all(&[23, 3, 3, 0, 1, 0]);
+        let _ = tls.sock.read(&mut [0; 64]);
+        return;
+    }
     std::thread::sleep(Duration::from_millis(habit("PONDERS_MS")));
     tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it may ask");
     let mut answer = String::new();
@@ -124,9 +140,22 @@ fn a_client_that_fails_is_told_by_its_own_words() {
 }
 
 #[test]
+fn an_address_is_one_word_of_the_shell() {
+    let asked = Asked { name: None, path: "/a?b=1&c='$(exit 7)'; exit 7".into() };
+    let options = Options { asked, ..options(Duration::ZERO) };
+    let compared = compare(&client(&[]), &client(&[]), &options, |_| ()).expect("both work");
+    assert_eq!(compared.failed, None);
+}
+
+#[test]
 fn one_that_does_not_go_on_is_given_up() {
     let options = Options { timeout: Duration::from_millis(300), ..options(Duration::ZERO) };
-    for (habits, words) in [(&[("DAWDLES_MS", 60_000)][..], "did not go on"), (&[("LEFT", 9)], "closes its connections")] {
+    for (habits, words) in [
+        (&[("DAWDLES_MS", 60_000)][..], "did not go on"),
+        (&[("DRIPS_MS", 50)], "did not go on"),
+        (&[("LEFT", 9)], "closes its connections"),
+        (&[("CLOSES", 1)], "closes its connections"),
+    ] {
         let compared = compare(&client(&[]), &client(habits), &options, |_| ()).expect("the base works");
         let why = compared.failed.expect("it failed");
         assert!(why.contains(words), "{why}");

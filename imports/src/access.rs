@@ -64,8 +64,9 @@ fn within(place: Place, text: &str, deeper: u32) -> Result<Request, Reason> {
     if let Some(kept) = logline::kept(&field).filter(|_| deeper > 0) {
         return within(place, kept.trim_end(), deeper - 1);
     }
-    // Collectors keep a line with fields of their own about it.
-    let words = logline::KEPT.iter().filter_map(|name| field(name)).filter(|_| deeper > 0);
+    // Collectors keep a line with fields of their own about it; a request's own record keeps none, but what its client sent.
+    let collects = deeper > 0 && !logline::is_of_a_request(&json);
+    let words = logline::KEPT.iter().filter_map(|name| field(name)).filter(|_| collects);
     let of_kept =
         words.filter_map(|kept| within(place, kept.trim_end(), deeper - 1).ok()).find(|kept| kept.source != Source::Line);
     of_kept.map(Ok).or_else(|| named::read(place, &field)).unwrap_or_else(|| other(place, text))

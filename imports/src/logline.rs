@@ -104,6 +104,9 @@ pub(crate) const KEPT: [&str; 11] = [
     "@message",
 ];
 
+/// Of these, names under which a server's record of a request has what its client sent.
+const CLIENTS_WORDS: [&str; 2] = ["body", "event"];
+
 /// Reads a line.
 ///
 /// ```
@@ -134,8 +137,11 @@ fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unr
     if named.is_named_by_hand(fields) {
         return by_names().map(|(said, _)| said);
     }
-    let words = || KEPT.iter().filter_map(|name| named.get(name));
+    // A request's own record keeps no other program's line; its body is the client's to write.
+    let is_request = named.is_of_a_request();
+    let words = || KEPT.iter().filter(|name| !is_request || !CLIENTS_WORDS.contains(name)).filter_map(|name| named.get(name));
     let of_format = |words: &str| match object(words) {
+        _ if is_request => None,
         Some(_) if deeper > 0 => Some(within(words, fields, deeper - 1)),
         _ => text::of_format(words, fields),
     };
@@ -154,7 +160,10 @@ fn record(named: &Named, fields: &Fields, deeper: u32) -> Result<ParsedLine, Unr
         let why = || read.iter().copied().find(|read| *read != Err(Unread::NoAddress));
         return if said == Err(Unread::NoAddress) { why().unwrap_or(said) } else { said };
     };
-    let took = line.took.or(named.took(fields)?);
+    let took = match line.took {
+        None => named.took(fields)?,
+        said => said,
+    };
     Ok(ParsedLine { took, every: line.every && took == line.took, ..line })
 }
 
@@ -163,8 +172,28 @@ pub(crate) fn object(line: &str) -> Option<Value> {
     let at = line.find('{').filter(|at| !own::is_others(line, *at))?;
     let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Value>().next().and_then(Result::ok);
     // nginx without `escape=json` writes `\x22`, which is no JSON.
-    let object = first(&line[at..]).or_else(|| line.contains("\\x").then(|| first(&line[at..].replace("\\x", "\\u00")))?);
+    let object = first(&line[at..]).or_else(|| line.contains("\\x").then(|| first(&as_json(&line[at..])))?);
     object.filter(|object| object.as_object().is_some_and(|fields| !fields.is_empty()))
+}
+
+/// With `\x22` as JSON writes it.
+fn as_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some('x')) => {
+                chars.next();
+                out.push_str("\\u00");
+            }
+            ('\\', Some(escaped)) => {
+                chars.next();
+                out.extend([c, escaped]);
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// Reads named values, as an entry of the journal has them, with its `MESSAGE`.
@@ -174,6 +203,11 @@ pub(crate) fn object(line: &str) -> Option<Value> {
 pub fn read_fields<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>, fields: &Fields) -> Result<ParsedLine, Unread> {
     let named: Named = values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     record(&named, fields, MOST_WITHIN)
+}
+
+/// Whether a record is a request's own.
+pub(crate) fn is_of_a_request(json: &Value) -> bool {
+    Named::of_json(json).is_of_a_request()
 }
 
 /// The line of another program, as docker and the journal keep it.

@@ -248,13 +248,14 @@ impl Request {
 
     /// Takes an address apart: `https://example.com:8443/path`. What is none is kept, but for what a query would be.
     pub(crate) fn asked_for(&mut self, url: &str) {
-        if let Ok(parsed) = url::Url::parse(url) {
+        // `user:password@host` is a URL, too, whose scheme is the user.
+        if let Some(parsed) = url::Url::parse(url).ok().filter(url::Url::has_host) {
             self.host = parsed.host_str().filter(|host| !host.is_empty()).map(str::to_owned);
             self.port = parsed.port_or_known_default();
             self.path = Some(shortened(parsed.path()).to_owned());
             self.url = Some(shortened(bare(parsed).as_str()).to_owned());
         } else {
-            self.url = Some(shortened(queryless(url)).to_owned());
+            self.url = Some(shortened(userless(queryless(url))).to_owned());
         }
     }
 
@@ -293,6 +294,13 @@ pub(crate) fn queryless(text: &str) -> &str {
     text.split(['?', '#']).next().unwrap_or_default()
 }
 
+/// What is no URL, without what stands before `@` where a URL has a user.
+fn userless(text: &str) -> &str {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    let end = text[begin..].find('/').map_or(text.len(), |at| begin + at);
+    text[..end].rfind('@').map_or(text, |at| &text[at + 1..])
+}
+
 /// Without user, password, query and fragment, on which no handshake depends.
 fn bare(mut url: url::Url) -> url::Url {
     // Refused only where there can be neither.
@@ -319,5 +327,8 @@ mod tests {
         assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in", "/log/in"));
         let (url, _) = asked("a.test/log/in?token=hunter3");
         assert_eq!(url, "a.test/log/in", "no address, and no token either");
+        for secret in ["u:hunter2@a.test/log/in", "u:hunter2@a.test:8443/log/in?x", "ftp://u:hunter2@/x@y"] {
+            assert!(!asked(secret).0.contains("hunter"), "{:?}", asked(secret));
+        }
     }
 }

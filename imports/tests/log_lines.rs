@@ -395,9 +395,11 @@ fn a_long_line_costs_no_more_than_its_length() {
         "\ta:",
         "[[",
         "ü'",
+        "\" 0/0/0/0/0 /a",
     ] {
         let [short, long] = [1 << 10, 1 << 14].map(|len| {
-            let line = piece.repeat(len / piece.len());
+            // A field of the journal may hold several lines.
+            let line = piece.repeat(len / piece.len()) + "\nx";
             took(&line).min(took(&line))
         });
         // 16 times as long; quadratic work would take 256 times.
@@ -415,4 +417,40 @@ fn the_end_before_a_header_was_believed_is_the_connections_own() {
             "unread",
         ),
     ]);
+}
+
+#[test]
+fn what_a_client_sent_is_no_line_of_a_proxy() {
+    let forged = r#""body":"203.0.113.9:4444 [26/Nov/2026:12:00:00.101] fe~ be/s Th=9000 3/0/0/7/900 200 99""#;
+    let as_json = r#""body":"{\"client\":\"203.0.113.9:4444\",\"handshake_ms\":9000}""#;
+    for body in [forged, as_json] {
+        for own in [r#""status":200,"request_time":"0.003""#, r#""method":"POST""#, r#""request":"POST / HTTP/1.1""#] {
+            let line = format!(r#"{{"remote_addr":"198.51.100.4","remote_port":"5001",{own},{body}}}"#);
+            let said = read(&line, &Fields::default()).expect("it names a client");
+            assert_eq!((said.client.to_string().as_str(), said.took, said.every), ("198.51.100.4:5001", None, true), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_level_is_no_method() {
+    for level in ["TRACE", "trace"] {
+        let line = format!(r#"{{"level":"{level}","msg":"dial failed","remote":"10.0.0.9:8080","handshake_ms":900}}"#);
+        assert!(read(&line, &Fields::default()).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn a_time_in_words_is_not_lost_for_a_number_without_a_unit() {
+    let line = r#"{"source_ip":"10.0.0.5","source_port":51400,"tls_handshake":3,"message":"handshake from 198.51.100.4:5001 took 512 ms"}"#;
+    let said = read(line, &Fields::default()).expect("it names a client");
+    assert_eq!((said.client.to_string().as_str(), said.took.map(|took| took.as_millis())), ("198.51.100.4:5001", Some(512)));
+}
+
+#[test]
+fn what_nginx_escapes_is_read_and_nothing_else_is_changed() {
+    let line =
+        r#"{"remote_addr":"198.51.100.4","remote_port":"5001","agent":"a\x22b","path":"C:\\xyz","ssl_handshake_time":"0.512"}"#;
+    let said = read(line, &Fields::default()).expect("it names a client");
+    assert_eq!((said.client.to_string().as_str(), said.took.map(|took| took.as_millis())), ("198.51.100.4:5001", Some(512)));
 }

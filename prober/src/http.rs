@@ -42,6 +42,8 @@ pub struct HttpRequest {
     pub most_body: Option<u64>,
     /// End with the first byte of the answer: what a handshake check needs.
     pub head_only: bool,
+    /// End with the head of a redirect that says where to: whoever follows it wants no more of it.
+    pub redirect_by_head: bool,
     /// Read what other clients read, too: very many headers, folded lines, and blanks before the colon.
     pub lenient: bool,
 }
@@ -56,6 +58,7 @@ impl Default for HttpRequest {
             keep_body: 0,
             most_body: None,
             head_only: true,
+            redirect_by_head: false,
             lenient: false,
         }
     }
@@ -233,7 +236,7 @@ async fn answer(
     let (head, mut body) = sender.send_request(message).await.map_err(|e| failure(&e))?.into_parts();
     let version = if head.version == Version::HTTP_10 { 10 } else { 11 };
     let response = heard.insert(Response::new(head.status.as_u16(), version, &head.headers));
-    if request.head_only {
+    if response.ends_with_head(request) {
         return Ok(());
     }
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -260,7 +263,7 @@ async fn multiplexed_answer(
     let (head, mut body) = head.await.map_err(|e| h2_failure(&e))?.into_parts();
     progress.answered.store(true, Ordering::Relaxed);
     let response = heard.insert(Response::new(head.status.as_u16(), 20, &head.headers));
-    if request.head_only {
+    if response.ends_with_head(request) {
         return Ok(());
     }
     while let Some(data) = body.data().await {
@@ -279,6 +282,12 @@ impl Response {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         Self { status, version, headers, ..Self::default() }
+    }
+
+    /// Whether what asked wants nothing of its body.
+    fn ends_with_head(&self, request: &HttpRequest) -> bool {
+        let redirects = || matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.header("location").is_some();
+        request.head_only || request.redirect_by_head && redirects()
     }
 
     /// Takes more of the body; whether it is to go on.

@@ -122,6 +122,10 @@ impl Lookup {
     }
 
     async fn ask(&self, host: &str, family: Family, patience: Duration) -> Result<Vec<IpAddr>, Failure> {
+        // An address is nobody's name.
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return family.choose([ip].into_iter());
+        }
         let known = self.of_file(host);
         if !known.is_empty() {
             return family.choose(known.into_iter());
@@ -224,6 +228,16 @@ mod tests {
         assert_eq!((order(Family::PreferV4), order(Family::PreferV6)), (v4.clone(), v6.clone()));
         assert_eq!(Family::PreferV4.order(v6.clone(), vec![]), v6);
         assert_eq!(Family::PreferV6.order(vec![], v4.clone()), v4);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_asked_of_nobody() {
+        let lookup = Lookup::new(&[server(2).await]).expect("a resolver");
+        let ips = |ips: &[&str]| ips.iter().map(|ip| ip.parse::<IpAddr>().expect("an address")).collect::<Vec<_>>();
+        for literal in ["192.0.2.1", "2001:db8::1"] {
+            let found = lookup.addresses(literal, Family::Any, Duration::from_secs(5)).await.expect("it is one");
+            assert_eq!(found, ips(&[literal]));
+        }
     }
 
     #[tokio::test]

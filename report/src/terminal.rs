@@ -190,7 +190,7 @@ fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
 pub fn probability(p: f64) -> String {
     if p < 0.001 {
         "p < 0.001".into()
-    } else if p < 0.01 {
+    } else if p < 0.1 {
         format!("p = {p:.3}")
     } else {
         format!("p = {p:.2}")
@@ -294,7 +294,7 @@ fn wire(f: &Footing) -> String {
 mod tests {
     #[test]
     fn no_probability_is_said_to_be_zero() {
-        let said = [0.0, 0.0004, 0.004, 0.25].map(super::probability);
-        assert_eq!(said, ["p < 0.001", "p < 0.001", "p = 0.004", "p = 0.25"]);
+        let said = [0.0, 0.0004, 0.004, 0.049, 0.25].map(super::probability);
+        assert_eq!(said, ["p < 0.001", "p < 0.001", "p = 0.004", "p = 0.049", "p = 0.25"]);
     }
 }

@@ -344,13 +344,15 @@ fn who_wants_more_may_reap_reach_and_use_keys() {
     let instance = session(format!("arn:aws:ec2:{region}:{ACCOUNT}:instance/i-1"));
     let reached = instance.clone().with("ssm:resourceTag/managed-by", US);
     let document = |name: &str| session(format!("arn:aws:ssm:{region}::document/{name}"));
-    let own = |user: &str| question("ssm:TerminateSession", region, format!("arn:aws:ssm:{region}:{ACCOUNT}:session/{user}"));
+    let of_session = |action: &str, user: &str| question(action, region, format!("arn:aws:ssm:{region}:{ACCOUNT}:session/{user}"));
+    let own = |user: &str| ["ssm:TerminateSession", "ssmmessages:OpenDataChannel"].map(|action| of_session(action, user));
     let key = format!("arn:aws:kms:{region}:{ACCOUNT}:key/1");
     let used = |action: &str| {
         question(&format!("kms:{action}"), region, key.clone()).with("kms:ViaService", "ec2.eu-central-1.amazonaws.com")
     };
     let grant = question("kms:CreateGrant", region, key.clone());
-    calls.extend([reached.clone(), document("AWS-StartSSHSession"), own("${aws:userid}-1")]);
+    calls.extend([reached.clone(), document("AWS-StartSSHSession")]);
+    calls.extend(own("${aws:userid}-1"));
     calls.extend(["DescribeKey", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncrypt*"].map(used));
     calls.push(grant.clone().with("kms:GrantIsForAWSResource", "true"));
     let mut refused: Vec<Question> = bad_launches(&launch).into_iter().chain(never()).collect();
@@ -360,7 +362,8 @@ fn who_wants_more_may_reap_reach_and_use_keys() {
         document("AWS-StartInteractiveCommand"),
     ]);
     refused.extend([reached, document("AWS-StartSSHSession")].map(|asked| asked.with("ssm:SessionDocumentAccessCheck", "false")));
-    refused.extend([own("somebody-1"), grant, used("Decrypt").with("kms:ViaService", "s3.eu-central-1.amazonaws.com")]);
+    refused.extend(own("somebody-1"));
+    refused.extend([grant, used("Decrypt").with("kms:ViaService", "s3.eu-central-1.amazonaws.com")]);
     let other = |asked: Question| Question { resource: format!("arn:aws:kms:{region}:{ACCOUNT}:key/2"), ..asked };
     refused.push(other(used("Decrypt")));
     is_right_to_its_last_word(&policy("controller-policy/tests/policy-all.json"), &calls, &refused);

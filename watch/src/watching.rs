@@ -1,5 +1,6 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
+use std::cell::Cell;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         metrics.reload.set(i64::from(worked));
         metrics.blackbox.reload(UnixSeconds::now(), worked);
     };
-    Reloading { path, load, next, common: &common, status: &status, told: &told }
+    let had = Cell::new(!file.checks.is_empty());
+    Reloading { path, load, next, common: &common, status: &status, told: &told, had }
         .look_until(reload, || stop.load(Ordering::Relaxed) || probing.is_finished() || engine.is_finished());
     drop((checks_out, config_out)); // nobody probes any more; the engine writes what it has
     let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
@@ -261,6 +263,8 @@ pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face,
     pub(crate) status: &'a Status,
     /// Is told whether it worked.
     pub(crate) told: &'a dyn Fn(bool),
+    /// Whether there are checks.
+    pub(crate) had: Cell<bool>,
 }
 
 impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
@@ -292,6 +296,11 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
     /// All of it, or nothing; gives the number of checks.
     fn reload(&self) -> Result<usize, FileError> {
         let (file, face, checks) = (self.load)(self.path)?;
+        // A file that is being written may end before its first check.
+        if self.had.get() && file.checks.is_empty() {
+            return Err(FileError::invalid(self.path, Invalid("it has no [[check]] any more; start anew to do without".into())));
+        }
+        self.had.set(!file.checks.is_empty());
         file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(self.status, &face.blackbox);
         self.common.receivers.send_replace(Arc::new(file.receivers.clone()));

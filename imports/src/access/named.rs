@@ -157,8 +157,8 @@ fn total(text: &str) -> Option<Span> {
 /// A line of text in nginx's ways.
 pub(super) fn of_line(place: Place, line: &str) -> Option<Result<Request, Reason>> {
     let combined = PATTERNS.combined.captures(line);
-    let ingress = PATTERNS.ingress.captures(line);
     let own = own(line).text;
+    let ingress = PATTERNS.ingress.captures(&own);
     let pairs: Vec<(String, String)> = PATTERNS
         .pair
         .captures_iter(&own)

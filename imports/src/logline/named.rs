@@ -191,20 +191,25 @@ impl Named {
 
     /// Whether only a log of all requests, or of all connections, has such values.
     pub fn is_of_every_request(&self) -> bool {
-        self.is_of_every_connection()
-            || self.0.iter().any(|Field { name, value, .. }| {
-                let words = words(name);
-                let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
-                let number = || value.trim().parse::<u32>().ok();
-                is_method(value)
-                    || (has(&["status", "code", "st"]) && number().is_some_and(|code| (100..=599).contains(&code)))
-                    || (has(&["bytes", "size"]) && number().is_some())
-                    || has(&["orig", "originator"])
-                    || ["response_flags", "connection_requests", "termination_state", "event_type", "request"]
-                        .iter()
-                        .any(|known| name.eq_ignore_ascii_case(known))
-                    || (name.eq_ignore_ascii_case("req") && value.split(' ').next().is_some_and(is_method))
-            })
+        self.is_of_every_connection() || self.is_of_a_request()
+    }
+
+    /// Whether only a record of a request, or of a connection that is over, has such values.
+    pub fn is_of_a_request(&self) -> bool {
+        self.0.iter().any(|Field { name, value, .. }| {
+            let words = words(name);
+            let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+            let number = || value.trim().parse::<u32>().ok();
+            // `TRACE` is a level, too.
+            (has(&["method", "verb", "hm"]) && is_method(value))
+                || (has(&["status", "code", "st"]) && number().is_some_and(|code| (100..=599).contains(&code)))
+                || (has(&["bytes", "size"]) && number().is_some())
+                || has(&["orig", "originator"])
+                || ["response_flags", "connection_requests", "termination_state", "event_type", "request"]
+                    .iter()
+                    .any(|known| name.eq_ignore_ascii_case(known))
+                || (name.eq_ignore_ascii_case("req") && value.split(' ').next().is_some_and(is_method))
+        })
     }
 
     /// Whether its message is of what happens all the time: a connection that came, or anything that is said below a warning without a

@@ -46,7 +46,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         r#"(?:^|\s|(?<quote>["']))(?:(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|PRI) (?<target>(?:/|\*|https?://)\S*)|CONNECT (?<host>\S+:\d+))"#,
     )
     .unwrap(),
-    path: Regex::new(r#"(?:://[^\s/"']+|\s)(?<path>/\S*)|" \d+/[0-9A-Fa-f]+/\d+/\d+/[01] (?<name>.*)$"#).unwrap(),
+    path: Regex::new(r#"(?:://[^\s/"']+|\s)(?<path>/\S*)|" \d+/[0-9A-Fa-f]+/\d+/\d+/[01] (?<name>[^\n]*)"#).unwrap(),
     from: Regex::new(r"(?i)\b(?:from|client|peer|remote)(?: (?:address|addr|ip))?\s*[=:]?\s*$").unwrap(),
 }
 });

@@ -190,7 +190,10 @@ fn any(line: &str, body: &str, fields: &Fields, about: About) -> Result<ParsedLi
         Err(_) => {}
     }
     let client = by_place(line, body)?;
-    let took = named_duration(body)?.or(named.took(fields)?);
+    let took = match named_duration(body)? {
+        None => named.took(fields)?,
+        said => said,
+    };
     Ok(ParsedLine { client, took, every: every(took) })
 }
 
@@ -230,7 +233,7 @@ fn pairs(text: &str) -> Named {
         let (Some(all), Some(name), Some(value)) = (pair.get(0), pair.get(1), pair.get(2)) else { break };
         // In `slow: client=…` the value of the first is a name itself, and a blank may stand before it.
         let is_name = text[value.end()..].starts_with('=') && value.start() > name.end() + 1;
-        at = if is_name { value.start() - 1 } else { all.end() };
+        at = if is_name { text[..value.start()].char_indices().next_back().map_or(0, |(at, _)| at) } else { all.end() };
         if !is_name {
             pairs.push((name.as_str().to_owned(), value.as_str().trim_matches(['"', '\'']).to_owned()));
         }

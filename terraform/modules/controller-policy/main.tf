@@ -146,9 +146,9 @@ locals {
       Condition = { BoolIfExists = { "ssm:SessionDocumentAccessCheck" = "true" } }
     },
     {
-      Sid      = "EndOwnSessions"
+      Sid      = "UseOwnSessions"
       Effect   = "Allow"
-      Action   = "ssm:TerminateSession"
+      Action   = ["ssm:TerminateSession", "ssmmessages:OpenDataChannel"]
       Resource = "arn:${var.partition}:ssm:*:${var.account_id}:session/$${aws:userid}-*"
     },
   ] : statement if var.session_manager]

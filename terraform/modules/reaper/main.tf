@@ -1,5 +1,5 @@
 # `whostalled vantage reap` every few minutes, as a task of ECS Fargate that EventBridge Scheduler starts: it needs no host of its own, and
-# none of the vantages. The image has whostalled and whostalled-vantage-ec2 (docs/ec2.md, "The reaper's image").
+# none of the vantages. The image has whostalled and whostalled-vantage-ec2 (docs/ec2.md, "The reaper").
 
 terraform {
   required_version = ">= 1.6"
@@ -168,8 +168,9 @@ resource "aws_scheduler_schedule" "reap" {
 
   lifecycle {
     precondition {
-      condition     = 2 * var.every_minutes + var.grace_minutes <= var.reaped_within_minutes
-      error_message = "Twice every_minutes and grace_minutes are more than reaped_within_minutes: what is brought up could cost more than was said before."
+      # Five minutes for a task that starts, a look at every region, and an instance that takes its time to end.
+      condition     = 2 * var.every_minutes + var.grace_minutes + 5 <= var.reaped_within_minutes
+      error_message = "Twice every_minutes, grace_minutes and five minutes are more than reaped_within_minutes: what is brought up could cost more than was said before."
     }
   }
 }

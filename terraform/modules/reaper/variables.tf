@@ -39,12 +39,12 @@ variable "grace_minutes" {
 }
 
 variable "reaped_within_minutes" {
-  description = "`reaped_within_minutes` of the settings of ec2, which prices are computed with: how late this reaper may end something. It marks when it comes, and ends when it comes next behind the grace: twice `every_minutes` and the grace."
+  description = "`reaped_within_minutes` of the settings of ec2, which prices are computed with: how late this reaper may end something. It marks when it comes, and ends when it comes next behind the grace: twice `every_minutes`, the grace, and five minutes in which it starts and an instance ends."
   type        = number
   default     = 60
   validation {
-    condition     = var.reaped_within_minutes >= 1 && var.reaped_within_minutes <= 1440
-    error_message = "From 1 to 1440, as the provider takes it."
+    condition     = var.reaped_within_minutes >= 5 && var.reaped_within_minutes <= 1440 && floor(var.reaped_within_minutes) == var.reaped_within_minutes
+    error_message = "From 5 to 1440, whole, as the provider takes it."
   }
 }
 

@@ -157,6 +157,7 @@ impl Http {
                 keep_body,
                 most_body: Some(self.body_size_limit.0).filter(|most| *most > 0 && !packed),
                 head_only: false,
+                redirect_by_head: self.follows(),
                 lenient: true,
             }),
             timeout,

@@ -85,12 +85,13 @@ impl Validator {
         let says = |expression: &Expression, line: &String| expression.regex().is_match(line);
         let none = compiled(&self.fail_if_none_matches_regexp);
         let not = compiled(&self.fail_if_not_matches_regexp);
+        let any = compiled(&self.fail_if_matches_regexp);
         let all = compiled(&self.fail_if_all_match_regexp);
         if lines.is_empty() && !(not.is_empty() && none.is_empty()) {
             return Some(format!("there is no {section} record"));
         }
         for line in &lines {
-            if let Some(expression) = compiled(&self.fail_if_matches_regexp).iter().find(|e| says(e, line)) {
+            if let Some(expression) = any.iter().find(|e| says(e, line)) {
                 return Some(format!("{section} record {line:?} matches {expression:?}"));
             }
             if let Some(expression) = not.iter().find(|e| !says(e, line)) {

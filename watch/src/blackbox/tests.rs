@@ -167,6 +167,12 @@ async fn a_redirect_is_followed_whatever_becomes_of_its_body() {
         let said = ask(unread, &format!("http://{here}/")).await.expect("it is answered");
         holds(&said, &["probe_success 1", "probe_http_status_code 302", "probe_http_uncompressed_body_length 0"]);
     }
+    // It never ends: nobody waits for it.
+    let (there, _) = serve("127.0.0.1:0", false, OK.into()).await;
+    let words = format!("HTTP/1.1 301 Moved\r\nLocation: http://{there}/\r\nContent-Length: 9\r\n\r\nmo").into_bytes();
+    let here = say(words.leak(), false).await;
+    let said = ask("{}", &format!("http://{here}/")).await.expect("it is answered");
+    holds(&said, &["probe_success 1", "probe_http_redirects 1", "probe_http_status_code 200"]);
 }
 
 #[tokio::test]

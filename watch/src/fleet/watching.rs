@@ -1,5 +1,6 @@
 //! A controller: its threads, and the check file read again when it changes.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
@@ -94,7 +95,8 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
     let told = |worked: bool| {
         metrics.reload.set(i64::from(worked));
     };
-    Reloading { path, load, next, common: &common, status: &status, told: &told }
+    let had = Cell::new(!file.checks.is_empty());
+    Reloading { path, load, next, common: &common, status: &status, told: &told, had }
         .look_until(reload, || stop.load(Ordering::Relaxed) || carrying.is_finished() || judging.is_finished());
     // The line ends when `stop` is set, or has; then nobody delivers, and the controller writes what it has.
     stop.store(true, Ordering::Relaxed);

@@ -33,7 +33,7 @@ run "at_most_as_late_as_is_priced" {
   command = plan
   variables {
     every_minutes         = 10
-    grace_minutes         = 20
+    grace_minutes         = 15
     reaped_within_minutes = 40
   }
 }
@@ -42,10 +42,20 @@ run "later_than_is_priced" {
   command = plan
   variables {
     every_minutes         = 10
-    grace_minutes         = 21
+    grace_minutes         = 16
     reaped_within_minutes = 40
   }
   expect_failures = [aws_scheduler_schedule.reap]
+}
+
+run "what_the_provider_does_not_take" {
+  command = plan
+  variables {
+    every_minutes         = 2
+    grace_minutes         = 0
+    reaped_within_minutes = 60.5
+  }
+  expect_failures = [var.reaped_within_minutes]
 }
 
 run "each_hour_and_the_default_price" {
