@@ -230,7 +230,11 @@ fn launch_at<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch) -> Result<
 /// `unanswered`: whether a launch is such that nobody knows whether there is an instance of it.
 fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, unanswered: &mut bool) -> Result<Instance, Wrong> {
     let (mut pause, mut last) = (PAUSE, None);
-    for _ in 0..TRIES {
+    for again in 0..TRIES {
+        if again > 0 {
+            serving.clock.pause(pause)?;
+            pause *= 2;
+        }
         serving.clock.go_on()?;
         match serving.cloud.run_instance(launch) {
             Ok(instance) => return Ok(instance),
@@ -244,8 +248,6 @@ fn launch_patiently<C: Cloud>(serving: &mut Serving<'_, C>, launch: &Launch, una
             }
             Err(failed) => return Err(failed.into()),
         }
-        serving.clock.pause(pause)?;
-        pause *= 2;
     }
     Err(last.map_or_else(|| wrong("nothing was launched"), Wrong::from))
 }
