@@ -27,7 +27,7 @@ type Failure = Box<dyn std::error::Error>;
 pub(crate) fn agent(args: &Agent, host: &str, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     let Some(server) = server(&args.nats)? else { return Err("--nats: name the server".into()) };
     // What a killed agent left: its clients went with it, its groups and files did not.
-    lab::clean::clean().iter().for_each(|done| aside(done));
+    lab::clean::clean().iter().for_each(aside);
     let name: Name = args.name.as_deref().unwrap_or(host.split('.').next().unwrap_or(host)).parse()?;
     let groups = args.group.iter().map(|group| group.parse()).collect::<Result<Vec<Name>, _>>()?;
     let leave = Leave { load: args.allow_load, capture: !args.no_capture };

@@ -115,7 +115,12 @@ impl Answering {
     /// Whose fault it is that there was none.
     pub fn serve(&self, process: &mut dyn Process, began: Instant, until: Instant) -> Result<Served, Unserved> {
         for connections in 1.. {
-            let stream = self.accept(process, until)?;
+            let stream = self.accept(process, until).map_err(|unserved| match unserved {
+                Unserved::Client(why) if connections > 1 => {
+                    Unserved::Client(format!("it left its connection before it had asked: {why} again"))
+                }
+                other => other,
+            })?;
             let accepted = Instant::now();
             stream.set_nodelay(true)?;
             let mut turns =

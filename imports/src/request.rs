@@ -327,8 +327,7 @@ mod tests {
         assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in", "/log/in"));
         let (url, _) = asked("a.test/log/in?token=hunter3");
         assert_eq!(url, "a.test/log/in", "no address, and no token either");
-        for secret in ["u:hunter2@a.test/log/in", "u:hunter2@a.test:8443/log/in?x", "ftp://u:hunter2@/x@y"] {
-            assert!(!asked(secret).0.contains("hunter"), "{:?}", asked(secret));
-        }
+        let without = ["u:hunter2@a.test/log/in", "u:hunter2@a.test:8443", "ftp://u:hunter2@/x@y", "/log@in"].map(super::userless);
+        assert_eq!(without, ["a.test/log/in", "a.test:8443", "/x@y", "/log@in"]);
     }
 }
