@@ -327,7 +327,8 @@ mod tests {
         assert_eq!((url.as_str(), path.as_str()), ("https://a.test:8443/log/in", "/log/in"));
         let (url, _) = asked("a.test/log/in?token=hunter3");
         assert_eq!(url, "a.test/log/in", "no address, and no token either");
-        let without = ["u:hunter2@a.test/log/in", "u:hunter2@a.test:8443", "ftp://u:hunter2@/x@y", "/log@in"].map(super::userless);
+        let without =
+            ["u:hunter2@a.test/log/in", "u:hunter2@a.test:8443", "ftp://u:hunter2@/x@y", "/log@in"].map(super::userless);
         assert_eq!(without, ["a.test/log/in", "a.test:8443", "/x@y", "/log@in"]);
     }
 }

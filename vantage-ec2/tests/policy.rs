@@ -344,7 +344,8 @@ fn who_wants_more_may_reap_reach_and_use_keys() {
     let instance = session(format!("arn:aws:ec2:{region}:{ACCOUNT}:instance/i-1"));
     let reached = instance.clone().with("ssm:resourceTag/managed-by", US);
     let document = |name: &str| session(format!("arn:aws:ssm:{region}::document/{name}"));
-    let of_session = |action: &str, user: &str| question(action, region, format!("arn:aws:ssm:{region}:{ACCOUNT}:session/{user}"));
+    let of_session =
+        |action: &str, user: &str| question(action, region, format!("arn:aws:ssm:{region}:{ACCOUNT}:session/{user}"));
     let own = |user: &str| ["ssm:TerminateSession", "ssmmessages:OpenDataChannel"].map(|action| of_session(action, user));
     let key = format!("arn:aws:kms:{region}:{ACCOUNT}:key/1");
     let used = |action: &str| {
