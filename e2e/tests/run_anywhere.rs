@@ -177,7 +177,7 @@ fn traffic_goes_to_what_was_named_and_nowhere_else() {
     let (port, program) = (8443, stranger(&trial));
     let program: Vec<String> =
         [program.get_program()].into_iter().chain(program.get_args()).map(|word| word.to_string_lossy().into_owned()).collect();
-    // A way out to everywhere, whose packets nobody answers; the last line goes there, to show that it would be seen.
+    // A way out to everywhere, whose packets nobody answers; the last line goes there until it is seen, to show that anything would be.
     let script = format!(
         "ip link set lo up; ip link add out type veth peer name gone; ip link set gone up; ip address add 192.0.2.1/24 dev out; ip -6 address add 2001:db8::1/64 dev out nodad; \
          ip link set out up; ip route add default via 192.0.2.254; ip -6 route add default via 2001:db8::254; \
@@ -186,7 +186,7 @@ fn traffic_goes_to_what_was_named_and_nowhere_else() {
          tcpdump -i out -n -U --immediate-mode 'tcp or udp' > {left} 2>/dev/null & sleep 1; \
          openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert {cert} -key {key} >/dev/null 2>&1 & sleep 1; \
          {program} run https://localhost:{port}/ --ca {ca} --results {results} --clients 3; code=$?; \
-         echo x >/dev/udp/203.0.113.9/9; for i in $(seq 100); do [ -s {left} ] && break; sleep 0.1; done; sleep 1; kill $(jobs -p); exit $code",
+         for i in $(seq 100); do echo x >/dev/udp/203.0.113.9/9; sleep 0.1; [ -s {left} ] && break; done; sleep 1; kill $(jobs -p); exit $code",
         seen = trial.path("seen").display(),
         left = trial.path("left").display(),
         cert = trial.certificates.cert.display(),
@@ -209,7 +209,7 @@ fn traffic_goes_to_what_was_named_and_nowhere_else() {
     let ours = left.lines().filter(|line| line.contains(" > 203.0.113.9.9: UDP")).count();
     trial.checks.check(
         "nothing leaves the host, and it would have been seen",
-        ours == 1 && left.lines().filter(|line| !line.is_empty()).count() == 1,
+        ours > 0 && left.lines().filter(|line| !line.is_empty()).count() == ours,
         || left,
     );
     trial.checks.check("without a control, what cannot be told is said", said.out.contains("Without a control"), || said);
