@@ -144,6 +144,15 @@ fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
+/// Waits until something is so.
+fn until(what: &str, is: &dyn Fn() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Two settings are two orders, each within the cap by itself.
 #[test]
 fn orders_are_summed_before_the_first_begins() {
@@ -172,13 +181,6 @@ fn what_is_up_is_taken_down_although_a_second_signal_ends_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let (asks, tries) = (folder.path().join("asks"), folder.path().join("tries"));
     let mut child = written(folder.path(), &vantage("a")).args(["--join-within", "10m"]).spawn().expect("our own binary");
-    let until = |what: &str, is: &dyn Fn() -> bool| {
-        let began = Instant::now();
-        while !is() {
-            assert!(began.elapsed() < Duration::from_secs(60), "never: {what}: {:?}", lines(&asks));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
     until("ssh is tried", &|| !lines(&tries).is_empty());
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process"));
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
@@ -200,13 +202,6 @@ fn what_is_up_is_taken_down_although_nobody_hears_it() {
     let (asks, tries) = (folder.path().join("asks"), folder.path().join("tries"));
     let mut command = written(folder.path(), &vantage("a"));
     let mut child = command.args(["--join-within", "10m"]).stderr(Stdio::piped()).spawn().expect("our own binary");
-    let until = |what: &str, is: &dyn Fn() -> bool| {
-        let began = Instant::now();
-        while !is() {
-            assert!(began.elapsed() < Duration::from_secs(60), "never: {what}: {:?}", lines(&asks));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
     until("ssh is tried", &|| !lines(&tries).is_empty());
     drop(child.stderr.take());
     kill(Pid::from_raw(i32::try_from(child.id()).expect("a process")), Signal::SIGHUP).expect("our own child");

@@ -1,7 +1,7 @@
 //! What is compared where clients are: a command that makes one handshake with our edge, asks, and ends.
 //!
-//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes, neither in quotation marks. Out: exact counts of a handshake, or its
-//! times. The command is started anew for each: what that takes is in "TCP connect".
+//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes, neither in quotation marks. Out: exact counts
+//! of a handshake, or its times. The command is started anew for each: what that takes is in "TCP connect".
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -52,13 +52,21 @@ impl Caller {
     /// # Errors
     /// If the host gives no files or sockets.
     pub fn begin(word: &str, options: &Options) -> Result<Self, Error> {
+        Self::within(word, options, &str::to_owned)
+    }
+
+    /// The same, whose command another one runs: `wrap` gives that one's.
+    ///
+    /// # Errors
+    /// If the host gives no files or sockets.
+    pub fn within(word: &str, options: &Options, wrap: &dyn Fn(&str) -> String) -> Result<Self, Error> {
         let ca = tempfile::NamedTempFile::with_suffix(".pem")?;
         let edge = Answering::begin(ca.path(), options.tls.only)?;
         // They are words for the shell, whatever is in them.
         let line =
             word.replace(URL, &quoted(&edge.url(&options.asked.path))).replace(CA, &quoted(&ca.path().display().to_string()));
         let said = RefCell::new(tempfile::tempfile()?);
-        Ok(Self { named: word.to_owned(), line, edge, timeout: options.timeout, said, _ca: ca })
+        Ok(Self { named: word.to_owned(), line: wrap(&line), edge, timeout: options.timeout, said, _ca: ca })
     }
 
     /// Counts one handshake, and says what was agreed on; the inner error is the client's.
@@ -86,17 +94,20 @@ impl Caller {
     }
 
     /// Times one handshake and the request behind it.
-    pub fn timed(&self) -> Handshake {
+    ///
+    /// # Errors
+    /// If the host gives no resources.
+    pub fn timed(&self) -> io::Result<Handshake> {
         match self.call() {
             Ok(served) => {
                 let mut times = BTreeMap::new();
                 for (phase, took) in served.took_ms {
                     *times.entry(Part { phase, owner: Owner::Client }).or_insert(0.0) += took;
                 }
-                Handshake::Whole(times)
+                Ok(Handshake::Whole(times))
             }
-            Err(Unserved::Client(why)) => Handshake::Failed(why),
-            Err(Unserved::Host(error)) => Handshake::Failed(format!("this host: {error}")),
+            Err(Unserved::Client(why)) => Ok(Handshake::Failed(why)),
+            Err(Unserved::Host(error)) => Err(error),
         }
     }
 

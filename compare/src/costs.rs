@@ -88,7 +88,8 @@ pub fn costs(base: &str, candidate: &str, options: &Options) -> Result<Vec<Cost>
 fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Error> {
     if command.contains(URL) {
         let folder = tempfile::tempdir()?;
-        let called = Caller::begin(&tool.wrap(command, folder.path()), options)?.counted()?;
+        // What is filled in is quoted for a shell of its own.
+        let called = Caller::within(command, options, &|line| tool.wrap(line, folder.path()))?.counted()?;
         return Ok(called.ok().and_then(|_| tool.total(folder.path())).map(|total| total as f64));
     }
     let (Some(few), Some(many)) = (total(tool, command, options, FEW)?, total(tool, command, options, MANY)?) else {

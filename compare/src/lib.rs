@@ -145,9 +145,9 @@ impl Side {
         }
     }
 
-    fn timed(&self) -> Handshake {
+    fn timed(&self) -> io::Result<Handshake> {
         match self {
-            Self::Edge { edge, client } => client.timed(edge),
+            Self::Edge { edge, client } => Ok(client.timed(edge)),
             Self::Client(caller) => caller.timed(),
         }
     }
@@ -279,7 +279,7 @@ fn times(
             let of_candidate = outer == candidate_first;
             let side = if of_candidate { &mut *candidate } else { &mut *base };
             std::thread::sleep(SETTLE);
-            match side.timed() {
+            match side.timed()? {
                 Handshake::Whole(times) => measured[usize::from(of_candidate)].push(times),
                 Handshake::Spoiled => spoiled = true,
                 Handshake::Failed(why) => {

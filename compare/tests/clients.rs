@@ -12,6 +12,7 @@ use records::compared::{Compared, Counted, Found, LeftOut, Outcome, Part};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use whostalled_compare::costs::costs;
 use whostalled_compare::edge::Asked;
 use whostalled_compare::judge::Sizes;
 use whostalled_compare::{Error, Options, compare, compare_with_stored};
@@ -145,6 +146,13 @@ fn an_address_is_one_word_of_the_shell() {
     let options = Options { asked, ..options(Duration::ZERO) };
     let compared = compare(&client(&[]), &client(&[]), &options, |_| ()).expect("both work");
     assert_eq!(compared.failed, None);
+    // Also where it is counted what that costs, in a shell within a shell.
+    if testing::program("strace").is_none() {
+        return testing::skipped(testing::Need::Tools, "strace is not installed; no client was run under it");
+    }
+    let found = costs(&client(&[]), &client(&[("LEFT", 6)]), &options).expect("this host can");
+    let calls = found.iter().find(|cost| cost.what == "system calls").expect("strace counts them");
+    assert!(calls.base > 20.0 && calls.candidate >= calls.base + 6.0 * 3.0, "{calls:?}");
 }
 
 #[test]

@@ -1,20 +1,10 @@
 //! Lines that were once misread, by kind: what a client writes itself, other ends, other handshakes, times without a unit, lines that come
 //! for every connection.
 
-use whostalled_imports::logline::{Fields, ParsedLine, read};
+mod common;
 
-const CLIENT: &str = "198.51.100.4:5001";
-
-/// What a line says, as in `log_formats.rs`.
-fn said(line: &str) -> String {
-    match read(line, &Fields::default()) {
-        Err(_) => "unread".into(),
-        Ok(ParsedLine { client, .. }) if client.to_string() != CLIENT => format!("ANOTHER END: {client}"),
-        Ok(ParsedLine { every: true, .. }) => "every".into(),
-        Ok(ParsedLine { took: Some(took), .. }) => took.as_millis().to_string(),
-        Ok(ParsedLine { took: None, .. }) => "named".into(),
-    }
-}
+use common::{CLIENT, said};
+use whostalled_imports::logline::{Fields, read};
 
 fn hold(cases: &[(&str, &str)]) {
     let wrong: Vec<String> = cases

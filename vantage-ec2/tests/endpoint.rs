@@ -4,28 +4,16 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use common::program::{Said, ask, begin, end};
+use common::program::{Said, ask, begin, end, now, server};
 use common::{settings, up};
-use fake::http::{Server, Setup};
-use fake::model::{Character, Tags, Trouble};
+use fake::http::Server;
+use fake::model::{Tags, Trouble};
 use provider::{Ask, Caps, Fault, Line, Reach, Request};
 use vantage_ec2::tags::{EXPIRES, KEEP, MANAGED_BY, MARKED, RUN, US};
 
 const CAPS: Caps = Caps { instances: 10, hours: 3.0, usd: 5.0 };
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// EC2 whose instances run after a second and have ended a second after their end.
-fn server() -> Server {
-    let server = Server::start(Setup::default());
-    server.model().character = Character { boot: 1, ..Character::default() };
-    server.model().ending = 1;
-    server
-}
 
 fn order(vantages: u32, more: serde_json::Value) -> Request {
     up("run-1", vantages, now() + 3_600, CAPS, settings(&more))

@@ -6,9 +6,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use common::program::ask;
+use common::program::{ask, now};
 use common::{settings, up};
 use fake::http::{Server, Setup};
 use fake::model::{Character, Instance, Launch, Model, Tags};
@@ -218,10 +218,6 @@ fn is_right_to_its_last_word(policy: &Value, wanted: &[Question], unwanted: &[Qu
             spoilt("a resource that is any", &|all| all[n]["Resource"] = "*".into());
         }
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn ours(end: u64) -> Tags {

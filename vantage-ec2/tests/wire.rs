@@ -2,26 +2,12 @@
 
 mod common;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use common::program::{ask, begin_with, end};
+use common::program::{ask, begin_with, end, now, server};
 use common::{settings, up};
 use fake::disks::{Disk, OTHER_ROOT};
-use fake::http::{Server, Setup};
-use fake::model::{Character, Tags};
+use fake::model::Tags;
 use provider::{Ask, Caps, Fault, Request};
 use vantage_ec2::tags::{MANAGED_BY, RUN, US};
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn server() -> Server {
-    let server = Server::start(Setup::default());
-    server.model().character = Character { boot: 1, ..Character::default() };
-    server.model().ending = 1;
-    server
-}
 
 fn order(more: serde_json::Value) -> Request {
     let mut settings = settings(&serde_json::json!({"regions": []}));

@@ -2,8 +2,24 @@
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use fake::http::{Server, Setup};
+use fake::model::Character;
 use provider::{Fault, Final, Heard, Line, Request, Wrong, hear};
+
+/// Seconds since the epoch, as the program's own clock has them.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// EC2 whose instances run after a second and have ended a second after their end.
+pub fn server() -> Server {
+    let server = Server::start(Setup::default());
+    server.model().character = Character { boot: 1, ..Character::default() };
+    server.model().ending = 1;
+    server
+}
 
 /// What the program said.
 pub struct Said {
