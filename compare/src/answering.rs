@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use analysis::judging::ledger::Phase;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use prober::tls::Only;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use prober::tls::{Only, suite_name, version_name, versions};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use rustls_pki_types::PrivateKeyDer;
 
 /// The name that it is asked by.
@@ -83,14 +83,9 @@ impl Answering {
     pub fn begin(ca: &Path, only: Option<Only>) -> io::Result<Self> {
         let own = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).map_err(io::Error::other)?;
         std::fs::write(ca, own.cert.pem())?;
-        let versions: &[&rustls::SupportedProtocolVersion] = match only {
-            Some(Only::Tls12) => &[&rustls::version::TLS12],
-            Some(Only::Tls13) => &[&rustls::version::TLS13],
-            None => rustls::ALL_VERSIONS,
-        };
         let key = PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let builder = builder.with_protocol_versions(versions).map_err(io::Error::other)?.with_no_client_auth();
+        let builder = builder.with_protocol_versions(versions(only)).map_err(io::Error::other)?.with_no_client_auth();
         let mut config = builder.with_single_cert(vec![own.cert.der().clone()], key).map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Nobody waits for tickets, and a client that is started anew has none.
@@ -286,21 +281,16 @@ impl Turns<'_> {
         tls.writer().write_all(ANSWER)?;
         tls.send_close_notify();
         self.write(&mut tls)?;
-        // The last of the handshake's turns ends with Finished; one between is the second ClientHello.
-        let phase = |turn: usize| match turn {
+        // The last of the handshake's turns ends with Finished; those before it with a ClientHello each.
+        let phase = |turn: usize| match turn as u64 {
             0 => Phase::Connect,
-            1 => Phase::ClientHello,
-            turn if turn as u64 == hellos + 1 => Phase::ClientFinished,
-            turn if turn as u64 <= hellos => Phase::HelloRetry,
+            turn if turn <= hellos => Phase::ClientHello,
+            turn if turn == hellos + 1 => Phase::ClientFinished,
             _ => Phase::Request,
         };
         let took_ms = self.took.iter().enumerate().map(|(turn, took)| (phase(turn), *took)).collect();
-        let version = tls.protocol_version().map(|version| match version {
-            ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
-            ProtocolVersion::TLSv1_3 => "TLS 1.3".to_owned(),
-            other => format!("{other:?}"),
-        });
-        let suite = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+        let version = tls.protocol_version().and_then(version_name);
+        let suite = tls.negotiated_cipher_suite().and_then(|suite| suite_name(suite.suite()));
         let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         Ok(Served {
             took_ms,

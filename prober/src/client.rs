@@ -31,6 +31,7 @@ use crate::route::{self, Route};
 use crate::stamps::{self, Sent};
 use crate::stream::Stream;
 use crate::tcp_info::tcp_info;
+use crate::tls::{suite_name, version_name};
 use crate::wire::Wire;
 
 /// What to probe, and how.
@@ -308,9 +309,8 @@ impl Probe<'_> {
                 self.answer(wire, tls).await?;
             }
         }
-        let text = |version: ProtocolVersion| version.as_str().map(|s| s.replace('_', ".").replace("TLSv", "TLS "));
-        self.report.version = tls.protocol_version().and_then(text);
-        self.report.cipher_suite = tls.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).map(str::to_owned);
+        self.report.version = tls.protocol_version().and_then(version_name);
+        self.report.cipher_suite = tls.negotiated_cipher_suite().and_then(|s| suite_name(s.suite()));
         self.report.alpn = tls.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
         self.report.resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         self.report.certificates = tls.peer_certificates().unwrap_or_default().to_vec();

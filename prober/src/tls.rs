@@ -11,7 +11,10 @@ use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -48,19 +51,35 @@ pub enum Only {
     Tls13,
 }
 
+/// The versions that the library is to speak: one, or all that it knows.
+pub fn versions(only: Option<Only>) -> &'static [&'static SupportedProtocolVersion] {
+    static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+    static TLS13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+    match only {
+        Some(Only::Tls12) => &TLS12,
+        Some(Only::Tls13) => &TLS13,
+        None => rustls::ALL_VERSIONS,
+    }
+}
+
+/// What RFCs call a version: `TLS 1.3`; absent if the library does not know it.
+pub fn version_name(version: ProtocolVersion) -> Option<String> {
+    version.as_str().map(|name| name.replace('_', ".").replace("TLSv", "TLS "))
+}
+
+/// What IANA calls a cipher suite, those of TLS 1.3 too, which the library calls `TLS13_…`; absent if it does not know it.
+pub fn suite_name(suite: CipherSuite) -> Option<String> {
+    suite.as_str().map(|name| name.replacen("TLS13_", "TLS_", 1))
+}
+
 /// Builds the configuration.
 ///
 /// # Errors
 /// If a file cannot be read or holds nothing usable: it says which and why.
 pub fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: &[&rustls::SupportedProtocolVersion] = match options.only {
-        Some(Only::Tls12) => &[&rustls::version::TLS12],
-        Some(Only::Tls13) => &[&rustls::version::TLS13],
-        None => rustls::ALL_VERSIONS,
-    };
-    let builder =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(io::Error::other)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(versions(options.only)).map_err(io::Error::other)?;
     let verifier: Arc<dyn ServerCertVerifier> = match options.insecure {
         true => Arc::new(Unverified { provider: Arc::clone(&provider), distrust: false }),
         false => {

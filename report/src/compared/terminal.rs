@@ -51,14 +51,16 @@ pub fn render(compared: &Compared) -> String {
     if !compared.differences.is_empty() {
         let _ = writeln!(out, "\n  {BOLD}Time by owner{BOLD:#} {DIM}(candidate less base, milliseconds){DIM:#}");
         let head = ["phase", "owner", "base", "difference", "between"];
-        let _ = writeln!(out, "    {DIM}{:<30} {:<22} {:>8} {:>11}  {:<18}{DIM:#}", head[0], head[1], head[2], head[3], head[4]);
+        let wide = compared.differences.iter().map(|d| d.part.phase.words().len()).max().unwrap_or_default().max(26);
+        let _ =
+            writeln!(out, "    {DIM}{:<wide$} {:<22} {:>8} {:>11}  {:<18}{DIM:#}", head[0], head[1], head[2], head[3], head[4]);
         for d in &compared.differences {
             let style = tone(d.found);
             let (phase, owner) = (d.part.phase.words(), d.part.owner.words());
             let (base, median) = (digits(d.base_ms), signed(d.median_ms));
             let _ = writeln!(
                 out,
-                "    {phase:<30} {owner:<22} {base:>8} {median:>11}  {:<18} {style}{}{style:#}",
+                "    {phase:<wide$} {owner:<22} {base:>8} {median:>11}  {:<18} {style}{}{style:#}",
                 interval(d),
                 found_words(d.found)
             );

@@ -92,9 +92,7 @@ pub(super) fn tls(
     let help = "Returns the TLS version used or NaN when unknown";
     found.labelled("probe_tls_version_info", help, &[("version", version.unwrap_or("unknown"))], 1);
     if let Some(suite) = cipher_suite {
-        // TLS 1.3's are TLS_… in its names and TLS13_… in the library's.
-        let suite = suite.replacen("TLS13_", "TLS_", 1);
-        found.labelled("probe_tls_cipher_info", "Returns the TLS cipher negotiated during handshake", &[("cipher", &suite)], 1);
+        found.labelled("probe_tls_cipher_info", "Returns the TLS cipher negotiated during handshake", &[("cipher", suite)], 1);
     }
 }
 
