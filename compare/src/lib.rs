@@ -30,7 +30,7 @@ use records::compared::{Compared, Count, Counted, Found, Kind, LeftOut, Outcome,
 use caller::{Caller, URL};
 use edge::{Asked, Edge};
 use judge::{Judge, Measured, Sizes};
-use machine::fingerprint;
+pub use machine::fingerprint;
 use measure::{Client, Failed, Handshake, Seen};
 
 /// Handshakes of each that are counted: what differs among them is no exact count.

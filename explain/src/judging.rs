@@ -105,7 +105,8 @@ type Readings = SmallVec<[Read; 1]>;
 
 /// Judges handshakes.
 pub struct Judging {
-    pending: VecDeque<Pending>,
+    /// Boxed: they are large, and moved as the queue grows.
+    pending: VecDeque<Box<Pending>>,
     held: usize,
     most_held: usize,
     count: u64,
@@ -159,7 +160,7 @@ impl Judging {
             placed.forget_packets();
         }
         self.held += held;
-        self.pending.push_back(Pending { id, started, between, random, placed, readings, other_leg, held });
+        self.pending.push_back(Box::new(Pending { id, started, between, random, placed, readings, other_leg, held }));
     }
 
     /// A judged handshake, if too many wait (or, at the `end`, as long as it is not empty).
@@ -167,7 +168,7 @@ impl Judging {
         if !end && self.held <= self.most_held {
             return None;
         }
-        let Pending { id, started, between, random, placed, readings, other_leg, held } = self.pending.pop_front()?;
+        let Pending { id, started, between, random, placed, readings, other_leg, held } = *self.pending.pop_front()?;
         self.held -= held;
         if let Some(random) = random
             && let Entry::Occupied(known) = self.by_random.entry(Random(random))

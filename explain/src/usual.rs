@@ -72,6 +72,9 @@ enum Who {
     Edge(Edge),
 }
 
+/// What one end's work took, by its sorts.
+type WorkOf = SmallVec<[(Phase, Worked, Samples); 2]>;
+
 /// The round trips over one path.
 #[derive(Default)]
 struct Path {
@@ -103,7 +106,8 @@ pub struct Usual {
     /// Round trips learned so far: the order of time.
     learned: u64,
     addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
-    work: HashMap<(Who, bool, Part, Phase, Worked), Samples>,
+    /// By whose it is, whether sessions were resumed, and what was seen of the way.
+    work: HashMap<(Who, bool, Part), WorkOf>,
     /// Which clients met which edges.
     met: HashSet<(IpAddr, Edge)>,
 }
@@ -126,8 +130,20 @@ impl Usual {
             self.met.clear();
         }
         self.met.insert((between.client, between.edge.clone()));
-        for (phase, worked, span) in works(ledger) {
-            self.work.entry((who(between, worked), between.resumed, between.part, phase, worked)).or_default().push(span);
+        let works = works(ledger);
+        for side in [Side::Client, Side::Server] {
+            let mut own = works.iter().filter(|(_, worked, _)| worked.side == side).peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            let known = self.work.entry((who(between, side), between.resumed, between.part)).or_default();
+            for (phase, worked, span) in own {
+                let place = known.iter().position(|(p, w, _)| (p, w) == (phase, worked)).unwrap_or_else(|| {
+                    known.push((*phase, *worked, Samples::default()));
+                    known.len() - 1
+                });
+                known[place].2.push(*span);
+            }
         }
     }
 
@@ -170,8 +186,10 @@ impl Usual {
     /// paths were learned.
     pub fn baseline(&self, between: &Between, reading: &Reading, learned: bool) -> (Baseline, usize) {
         let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
-        let normal = |(phase, worked, _)| {
-            let samples = self.work.get(&(who(between, worked), between.resumed, between.part, phase, worked))?;
+        let known = [Side::Client, Side::Server].map(|side| self.work.get(&(who(between, side), between.resumed, between.part)));
+        let normal = |(phase, worked, _): (Phase, Worked, Span)| {
+            let known = known[worked.side as usize]?;
+            let (.., samples) = known.iter().find(|(p, w, _)| (*p, *w) == (phase, worked))?;
             let normal = samples.all().work()?;
             let cold = between.first && !between.resumed && (phase, worked.side) == (Phase::ClientFinished, Side::Client);
             Some((phase, worked, if cold { at_least_ordinary(normal) } else { normal }))
@@ -192,8 +210,8 @@ fn at_least_ordinary(normal: Normal) -> Normal {
     Normal { location: normal.location.max(ORDINARY_WORK.location), spread: normal.spread.max(ORDINARY_WORK.spread) }
 }
 
-fn who(between: &Between, worked: Worked) -> Who {
-    match worked.side {
+fn who(between: &Between, side: Side) -> Who {
+    match side {
         Side::Client => Who::Client(between.client),
         Side::Server => Who::Edge(between.edge.clone()),
     }

@@ -25,15 +25,27 @@ struct Written {
     counts: BTreeMap<String, u64>,
 }
 
-/// Counts, and compares with what was written down, or writes it down.
-pub(crate) fn count(shell: &Shell, write: bool) -> Result<Found> {
+/// What is done with what was counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Then<'a> {
+    /// Compared with what was written down.
+    Compare,
+    /// Written down.
+    Keep,
+    /// Written to another file.
+    WriteTo(&'a str),
+}
+
+/// Counts.
+pub(crate) fn count(shell: &Shell, then: Then) -> Result<Found> {
     if cmd!(shell, "valgrind --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
         return Ok(skipped(testing::Need::Tools, "valgrind, which counts instructions, is not installed"));
     }
     let compiler = cmd!(shell, "rustc --version").quiet().read()?;
     let counts = measured(shell)?;
-    if write {
-        shell.write_file(FILE, format!("{}\n", serde_json::to_string_pretty(&Written { compiler, counts })?))?;
+    if let Then::Keep | Then::WriteTo(_) = then {
+        let file = if let Then::WriteTo(file) = then { file } else { FILE };
+        shell.write_file(file, format!("{}\n", serde_json::to_string_pretty(&Written { compiler, counts })?))?;
         return Ok(Found::Good);
     }
     let written: Written = serde_json::from_str(&shell.read_file(FILE)?).context(FILE)?;

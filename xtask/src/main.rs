@@ -7,6 +7,7 @@ mod cost;
 mod dist;
 mod evidence;
 mod fuzz;
+mod history;
 mod install;
 mod instructions;
 mod library;
@@ -41,6 +42,7 @@ cargo xtask TASK
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
   mutations [WORDS]              mistakes made in the core, one after another: which test notices each? WORDS choose some
   instructions [--write]         what a handshake, a line and a packet cost, beside what was written down
+  history                        measures this commit by our benchmarks, adds it to benches/history.jsonl, writes docs/benchmarks.html
   kubernetes                     dist/kubernetes against the schemas of Kubernetes and of the Prometheus operator
   bench-against BINARY           the same beside another build of it
   tshark-truth CAPTURE…          how tshark reads captures, one CSV row a connection
@@ -100,8 +102,9 @@ fn run() -> Result<Found> {
         ("build-cost", []) => cost::measure(&shell),
         ("bench", []) => bench::run(&shell, 9),
         ("bench", [rounds]) => bench::run(&shell, rounds.parse().context("rounds")?),
-        ("instructions", []) => instructions::count(&shell, false),
-        ("instructions", [write]) if write == "--write" => instructions::count(&shell, true),
+        ("instructions", []) => instructions::count(&shell, instructions::Then::Compare),
+        ("instructions", [write]) if write == "--write" => instructions::count(&shell, instructions::Then::Keep),
+        ("history", []) => history::measure(&shell),
         ("mutations", []) => mutations::run(&shell, ""),
         ("mutations", [words]) => mutations::run(&shell, words),
         ("tables", pages @ [_, ..]) => tables::write(&shell, &pages.iter().map(here).collect::<Vec<_>>()),

@@ -19,7 +19,7 @@ use crate::clock::{Client, Instant, Span};
 use crate::conversation::ends::client_time;
 use crate::conversation::host::HostTrace;
 use crate::conversation::milestone::Milestone;
-use crate::judging::ledger::{Baseline, Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::ledger::{Baseline, Cited, Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::policy;
 use crate::judging::verdict::{Circumstances, End, Grade, Judgement, Reading, Verdict, judge as decided};
 
@@ -336,7 +336,7 @@ impl Reader<'_> {
     /// The program's own time until `to`.
     fn client(&mut self, phase: Phase, to: Instant<Client>) {
         if to > self.at {
-            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Vec::new()) {
+            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Cited::new()) {
                 self.ledger.charge(entry);
             }
             self.at = to;

@@ -3,10 +3,12 @@
 //! In: a stretch on an end's clock that was the end's own. Out: ledger entries that sum to it. Without evidence from the host, app and
 //! host are not told apart.
 
+use smallvec::smallvec;
+
 use crate::clock::{Client, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, waited_for_others};
 use crate::conversation::host::HostTrace;
-use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::ledger::{Cited, Entries, Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::tcp::flow::{Seen, Side, View};
 
 /// Two capture timestamps of one host: softirq and clock granularity.
@@ -20,8 +22,8 @@ pub(crate) fn client_side(
     phase: Phase,
     from: Instant<Client>,
     to: Instant<Client>,
-    packets: Vec<u64>,
-) -> Vec<Entry> {
+    packets: Cited,
+) -> Entries {
     let asked = waited_for_others(&handshake.client_asked, from, to);
     client_time(handshake.client_host.as_ref(), asked, phase, from, to, packets)
 }
@@ -33,15 +35,15 @@ pub(crate) fn client_time(
     phase: Phase,
     from: Instant<Client>,
     to: Instant<Client>,
-    packets: Vec<u64>,
-) -> Vec<Entry> {
+    packets: Cited,
+) -> Entries {
     let Some(trace) = host else {
         let mut entry = match asked {
             Some(frames) => Entry::new(phase, Owner::ClientApp, Kind::Dependency, to - from, STAMP_ERROR).between(frames),
             None => Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets),
         };
         entry.missing.insert(Missing::ClientHost);
-        return vec![entry];
+        return smallvec![entry];
     };
     let usage = trace.usage(from, to);
     let parts = [
@@ -66,19 +68,26 @@ pub(crate) fn edge_side(
     from: Instant<Edge>,
     to: Instant<Edge>,
     packets: [Option<u64>; 2],
-) -> Vec<Entry> {
+) -> Entries {
     let cited = || packets.into_iter().flatten();
-    let mut parts = Ledger::open(to - from);
+    let whole = (to - from).at_least_zero();
     if handshake.edge.as_ref().is_some_and(|view| kernel_ignored(view, packets[0], from, to)) {
-        let rest = parts.remaining();
-        parts.charge(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, rest, STAMP_ERROR).between(cited()));
-        return parts.entries;
+        return smallvec![Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, whole, STAMP_ERROR).between(cited())];
     }
     let asked = waited_for_others(&handshake.edge_asked, from, to);
+    let unsplit = |rest: Span| {
+        let mut unsplit = match asked {
+            Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, rest, STAMP_ERROR).between(frames),
+            None => Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited()),
+        };
+        unsplit.missing.insert(Missing::EdgeHost);
+        unsplit
+    };
+    let Some(trace) = &handshake.edge_host else { return smallvec![unsplit(whole)] };
+    let mut parts = Ledger::open(whole);
     // Before the program accepted the connection, what is not the CPU's fault is the queue's.
     let accepted = handshake.edge_log.as_ref().map_or(from, |log| log.accepted.max(from).min(to));
     for (from, to, queued) in [(from, accepted, true), (accepted, to, false)] {
-        let Some(trace) = &handshake.edge_host else { break };
         let usage = trace.usage(from, to);
         let asleep = if asked.is_some() { Kind::Dependency } else { Kind::Asleep };
         let idle = if queued { (Owner::EdgeHost, Kind::AcceptQueue) } else { (Owner::EdgeApp, asleep) };
@@ -94,13 +103,8 @@ pub(crate) fn edge_side(
         }
     }
     let rest = parts.remaining();
-    let mut unsplit = match asked {
-        Some(frames) => Entry::new(phase, Owner::EdgeApp, Kind::Dependency, rest, STAMP_ERROR).between(frames),
-        None => Entry::new(phase, Owner::Edge, None, rest, STAMP_ERROR).between(cited()),
-    };
-    unsplit.missing.insert(Missing::EdgeHost);
-    parts.charge(unsplit);
-    parts.entries
+    parts.charge(unsplit(rest));
+    parts.entries.into()
 }
 
 /// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in

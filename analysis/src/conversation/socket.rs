@@ -15,7 +15,7 @@ use crate::clock::{Client, Instant, Span};
 use crate::conversation::ends::client_time;
 use crate::conversation::host::HostTrace;
 use crate::conversation::milestone::Milestone;
-use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::ledger::{Cited, Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::verdict::{Culprit, End, Grade, Judgement, Reading, Verdict};
 
 /// Software timestamps of one kernel.
@@ -285,7 +285,7 @@ impl Reader<'_> {
 
     fn client(&mut self, phase: Phase, to: Instant<Client>) {
         if to > self.at {
-            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Vec::new()) {
+            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Cited::new()) {
                 self.ledger.charge(entry);
             }
             self.at = to;

@@ -59,7 +59,7 @@ pub struct Entry {
     pub error: Span,
     /// Frames that bound it.
     #[serde(skip_serializing_if = "SmallVec::is_empty", default)]
-    pub packets: SmallVec<[u64; 2]>,
+    pub packets: Cited,
     /// Unattributed only: who it may have been.
     #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
     pub candidates: EnumSet<Owner>,
@@ -67,6 +67,12 @@ pub struct Entry {
     #[serde(skip_serializing_if = "EnumSet::is_empty", default)]
     pub missing: EnumSet<Missing>,
 }
+
+/// Frames that bound an entry.
+pub type Cited = SmallVec<[u64; 2]>;
+
+/// What one stretch is divided into.
+pub(crate) type Entries = SmallVec<[Entry; 2]>;
 
 impl Entry {
     /// An entry with nothing known but its owner and length.

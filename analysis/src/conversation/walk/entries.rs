@@ -5,7 +5,7 @@
 //! protocol's; what only one end tells of the other stays open where two owners would look alike.
 
 use enumset::EnumSet;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
@@ -15,7 +15,7 @@ use super::tcp::tape::{Event, Known, Tape};
 use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
-use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
+use crate::judging::ledger::{Cited, Entries, Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
 use crate::tcp::stamps::Stamps;
@@ -32,8 +32,6 @@ const USUAL_JITTER: i64 = 2_000_000;
 
 /// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
 const PROBE_LATE: Span = Span::from_millis(8);
-
-type Entries = SmallVec<[Entry; 2]>;
 
 /// What the entries are made from, beside the arcs.
 pub(super) struct Evidence<'a> {
@@ -96,7 +94,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
     }
     entries.extend(out.into_iter().flat_map(|out| last_way(evidence, out)));
     stood_still(evidence, &mut entries, &rounds);
-    let entries: Vec<Entry> = entries.into_iter().filter(|e| e.span != Span::ZERO).collect();
+    entries.retain(|e| e.span != Span::ZERO);
     Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
 }
 
@@ -236,7 +234,7 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
 }
 
 /// An end's own stretch, divided by what its host says, or by what the other end can know of it.
-fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Option<&Arc>, Option<&Arc>)) -> Vec<Entry> {
+fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Option<&Arc>, Option<&Arc>)) -> Entries {
     let mut entries = match evidence.far == Some(arc.side) {
         true => evidence.far_work(arc, work, before, behind),
         false => evidence.near_work(arc, work),
@@ -271,11 +269,11 @@ fn reader(side: Side) -> Owner {
 }
 
 impl Evidence<'_> {
-    fn near_work(&self, arc: &Arc, work: Work) -> Vec<Entry> {
+    fn near_work(&self, arc: &Arc, work: Work) -> Entries {
         let h = self.handshake;
-        let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
+        let cited: Cited = arc.packets.into_iter().flatten().collect();
         if work == Work::Unread {
-            return vec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
+            return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
         }
         match arc.side {
             Side::Client => {
@@ -284,7 +282,7 @@ impl Evidence<'_> {
                 self.clients_own(arc, cited, under_way)
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
-                vec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
+                smallvec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
             }
             Side::Server => {
                 let (from, to) = (Instant::<Edge>::from_nanos(arc.from), Instant::from_nanos(arc.to));
@@ -294,17 +292,17 @@ impl Evidence<'_> {
     }
 
     /// The client's own stretch, without what was under way between it and a capture in front of it.
-    fn clients_own(&self, arc: &Arc, cited: Vec<u64>, under_way: Option<UnderWay>) -> Vec<Entry> {
+    fn clients_own(&self, arc: &Arc, cited: Cited, under_way: Option<UnderWay>) -> Entries {
         let Some(under_way) = under_way else {
             let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
             return crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited);
         };
         let until = under_way.until.clamp(arc.from, arc.to);
-        let cited: Vec<u64> = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
+        let cited: Cited = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
         let tick = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client).tick().nanos());
         let late = tick.and_then(|tick| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], tick));
         let late = late.unwrap_or(0).clamp(0, arc.to - until);
-        let mut entries = vec![late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from))];
+        let mut entries: Entries = smallvec![late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from))];
         let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to - late));
         entries.extend(crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone()));
         if late > 0 {
@@ -316,29 +314,22 @@ impl Evidence<'_> {
     }
 
     /// What the near end knows of the far end's work.
-    fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Vec<Entry> {
+    fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
         let h = self.handshake;
         match (&h.client, &h.edge) {
             (Some(view), None) => self.told_of(view, arc, work, before, behind),
             (None, Some(view)) => self.told_of(view, arc, work, before, behind),
-            _ => Vec::new(),
+            _ => Entries::new(),
         }
     }
 
-    fn told_of<D: Domain>(
-        &self,
-        view: &View<D>,
-        arc: &Arc,
-        work: Work,
-        before: Option<&Arc>,
-        behind: Option<&Arc>,
-    ) -> Vec<Entry> {
+    fn told_of<D: Domain>(&self, view: &View<D>, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
         let (own, capture, timestamps, ip_id) = match arc.side {
             Side::Client => (Owner::Client, Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId),
             Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
         };
         if work == Work::Unread {
-            return vec![entry(arc, reader(arc.side), Kind::ZeroWindow, TICK)];
+            return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, TICK)];
         }
         let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
             let mut open =
@@ -347,11 +338,11 @@ impl Evidence<'_> {
             open
         };
         if work == Work::Silence {
-            return vec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
+            return smallvec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
         }
         let told = span(arc);
         let mut rest = told;
-        let mut entries = Vec::new();
+        let mut entries = Entries::new();
         // What of it may have been the way towards this end's peer: an acknowledgement would have told.
         let answer = behind.and_then(|b| b.packets[0]).and_then(|n| self.near().events.iter().find(|e| e.seen.packet == n));
         if before.is_some_and(|b| b.what == What::Way && b.known == Known::Guessed) && work == Work::Head {

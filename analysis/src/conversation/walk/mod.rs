@@ -243,7 +243,7 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// The client's own until `to`.
     fn own(&mut self, to: Instant<Client>, packet: u64) {
-        let own = crate::conversation::ends::client_side(self.handshake, Phase::Dns, self.at, to, vec![packet]);
+        let own = crate::conversation::ends::client_side(self.handshake, Phase::Dns, self.at, to, [packet].into_iter().collect());
         self.entries.extend(own.into_iter().filter(|e| e.span > Span::ZERO));
         self.at = self.at.max(to);
     }
