@@ -234,13 +234,13 @@ fn in_order_of_time(frames: &mut [Frame]) {
     });
 }
 
-/// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 /// What was stolen between the first sample and the last: the counter is the host's, whichever client shows it.
 fn stolen(clients: &[ClientEnd]) -> Option<Span> {
     let all = || clients.iter().flat_map(|client| &client.trace.samples).map(|sample| sample.steal_ns);
     Some(all().max()? - all().min()?)
 }
 
+/// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let client = handshake.endpoints.client;
     let ours = |c: &&ClientEnd| c.has_port(client.port());
