@@ -10,10 +10,10 @@ use explain::filter::Filter;
 use explain::gather::Gather;
 use explain::imported::{self, sniff};
 use lab::rootless::Privilege;
-use records::explained::ExplainedRecord;
+use records::explained::{ExplainedRecord, SeenFrom};
 use repro::Outcome;
 use repro::client::{ClientKind, ClientSpec};
-use repro::sketch::{Closeness, Piece, Report, SeenFrom, Sketch, Slow, representative, tune};
+use repro::sketch::{Closeness, Piece, Report, Sketch, Slow, representative, tune};
 use serde::Serialize;
 use settings::words::visible;
 
@@ -207,7 +207,8 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
 fn seen_alike(sketch: &Sketch, outcome: &Outcome) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     let evidence = outcome.folder.join("evidence.pcapng");
     let (interface, name) = match sketch.aim.seen_from {
-        SeenFrom::BothEnds => return Ok(vec![evidence]),
+        // Of an unknown place nobody can cut a capture.
+        SeenFrom::BothEnds | SeenFrom::Between | SeenFrom::Unknown => return Ok(vec![evidence]),
         SeenFrom::ClientEnd => (0, "client-end.pcapng"),
         SeenFrom::EdgeEnd => (1, "edge-end.pcapng"),
     };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use records::explained::{ExplainReport, ExplainedRecord};
+use records::explained::{ExplainReport, ExplainedRecord, SeenFrom};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::host::ThreadState;
@@ -88,7 +88,7 @@ fn both_ends_are_found_and_joined() {
     let ends = vec![write(folder.path(), "a.pcap", &bytes(&trial.edge)), write(folder.path(), "b.pcap", &bytes(&trial.client))];
     let (report, records) = read(ends, Filter::default());
     assert_eq!(records.len(), 4, "each handshake once, through address translation");
-    assert!(records.iter().all(|r| r.seen_from == "both_ends"), "{records:#?}");
+    assert!(records.iter().all(|r| r.seen_from == SeenFrom::BothEnds), "{records:#?}");
     assert!(report.captures.iter().any(|c| c.files[0].ends_with("b.pcap") && c.observation_points[0].contains("at the client")));
 }
 

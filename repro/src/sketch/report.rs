@@ -6,10 +6,11 @@ use std::str::FromStr;
 use agent::{ClientKind, ClientSpec};
 use analysis::clock::Span;
 use analysis::judging::vocabulary::{Kind, Label, Owner, Phase};
+use records::explained::SeenFrom;
 use records::imported::ImportedRecord;
 
 use super::blank::{edge, length, scenario};
-use super::{Aim, LEAST, SeenFrom, Sketch, faults, slow_phase};
+use super::{Aim, LEAST, Sketch, faults, slow_phase};
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, MOST_TIME};
 

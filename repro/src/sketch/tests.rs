@@ -6,7 +6,7 @@ use analysis::judging::ledger::{Entry, Ledger};
 use analysis::judging::verdict::{Circumstances, End, Grade, Reading, Verdict, judge};
 use analysis::judging::vocabulary::Kind;
 use records::FORMAT;
-use records::explained::{Habits, Plaintext};
+use records::explained::{Habits, Plaintext, SeenFrom};
 
 use super::report::Slow;
 use super::*;
@@ -42,7 +42,7 @@ fn record(entries: Vec<Entry>, aborted: Option<(Owner, Milestone)>) -> Explained
         version: Some("TLS 1.2".into()),
         resumed: false,
         habits: Some(Habits { flight_bytes: Some(6_000), ..Habits::default() }),
-        seen_from: "both_ends".into(),
+        seen_from: SeenFrom::BothEnds,
         how: String::new(),
         judged: Some(Judged { reading, judgement, sentence: "The edge was slow.".into() }),
         not_judged: None,
