@@ -177,12 +177,14 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
     while tried < tries.max(1) {
         let outcome = once_in_lab(&sketch.scenario, results, privilege, &stop)?;
         if let Some(why) = &outcome.record.footing.void {
+            // What proves nothing is no try, and never the best.
             void += 1;
-            if void >= MOST_VOID && tried + 1 >= tries.max(1) && best.is_none() {
-                return Err(format!("{void} runs were void: {why}").into());
-            }
             if void < MOST_VOID {
                 continue;
+            }
+            match best {
+                Some(_) => break,
+                None => return Err(format!("{void} runs were void: {why}").into()),
             }
         }
         tried += 1;
@@ -236,5 +238,5 @@ fn compared(run: &Run) -> String {
     }
     said += &format!("\n  {}\n", visible(&run.sentence));
     said += &format!("  with all evidence of the run (host, socket, logs): {}\n", run_verdict(&run.outcome));
-    said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "try"), run.outcome.folder.display())
+    said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "attempt"), run.outcome.folder.display())
 }

@@ -116,9 +116,10 @@ impl Sketch {
             cannot: blank.cannot,
             pieces: Vec::new(),
             aim: Aim {
-                verdict: Some(judged.judgement.verdict.clone()),
+                // What was left open names nobody who could be reproduced.
+                verdict: Some(judged.judgement.verdict.clone()).filter(|v| !matches!(v, Verdict::Inconclusive { .. })),
                 slow: slow_phase(judged).map(|(phase, span)| (Stretch::Phase(phase), span)),
-                round_trip: Some(blank.round_trip),
+                round_trip: blank.round_trip,
                 seen_from: record.seen_from,
                 resumed: record.resumed,
             },

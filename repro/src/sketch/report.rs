@@ -15,7 +15,7 @@ use crate::duration::Length;
 use crate::limits::{MOST_RTT, MOST_TIME};
 
 /// The round trip where nobody says one.
-const USUAL_ROUND_TRIP: Length = Length::millis(40);
+pub(super) const USUAL_ROUND_TRIP: Length = Length::millis(40);
 
 /// What somebody reports.
 #[derive(Clone, Debug, Default)]
