@@ -109,7 +109,7 @@ impl Reason {
             Reason::TlsReset => "reset during the handshake",
             Reason::TlsAlert => "TLS alert from the edge",
             Reason::TlsProtocol => "what the edge said is no TLS",
-            Reason::TlsIncompatible => "no TLS version or cipher suite in common",
+            Reason::TlsIncompatible => "no TLS version, cipher suite or application protocol in common",
             Reason::CertificateExpired => "certificate out of date",
             Reason::CertificateUnknownIssuer => "certificate of an unknown issuer",
             Reason::CertificateWrongName => "certificate for another name",
@@ -233,7 +233,12 @@ impl Failure {
                 _ => Reason::CertificateInvalid,
             },
             TlsError::NoCertificatesPresented => Reason::CertificateInvalid,
-            TlsError::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity)
+            // RFC 7301, section 3.2, and RFC 8446, section 6.2: nothing that both have.
+            TlsError::AlertReceived(
+                AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::NoApplicationProtocol,
+            )
             | TlsError::PeerIncompatible(_)
             | TlsError::NoApplicationProtocol => Reason::TlsIncompatible,
             TlsError::AlertReceived(AlertDescription::CertificateRequired) => Reason::ClientCertificateDemanded,
