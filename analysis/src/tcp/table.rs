@@ -22,6 +22,8 @@ const MOST_HELD: usize = 40 << 20;
 const IDLE: Span = Span::from_millis(90_000);
 /// So many places in the order of views are not worth a look for those that are gone.
 const MOST_GONE: usize = 4_096;
+/// A SYN carries no more data (TCP Fast Open, RFC 7413), which the SYN-ACK acknowledges with it.
+const MOST_WITH_SYN: u32 = 65_535;
 /// No view.
 const TAKEN: u32 = u32::MAX;
 
@@ -233,8 +235,7 @@ impl<D: Domain> FlowTable<D> {
             *name
         });
         let (slot, client_is_lesser) = match known {
-            // A SYN with another number on a known 4-tuple is a new connection: the port was reused.
-            Some(name) if !(syn && name.client_isn.is_some_and(|isn| isn != segment.seq)) => {
+            Some(name) if !(segment.flags.syn() && self.begins_anew(name, segment, from_lesser)) => {
                 let from_client = name.client_is_lesser == from_lesser;
                 if name.view == TAKEN {
                     if segment.len > 0 && !from_client {
@@ -251,6 +252,34 @@ impl<D: Domain> FlowTable<D> {
         // Overlapping pieces take less room once they are put together.
         self.held = self.held.wrapping_add_signed(view.push(at, packet, from, segment));
         Some(slot)
+    }
+
+    /// Whether a SYN or SYN-ACK on a known 4-tuple is of a new connection: the port was reused. So it is where its numbers are not those of
+    /// the one that is known.
+    #[cold]
+    fn begins_anew(&self, name: Name, segment: &TcpSegment<'_>, from_lesser: bool) -> bool {
+        let from_client = name.client_is_lesser == from_lesser;
+        if segment.flags.ack() {
+            // Of one whose SYN was seen, a SYN-ACK that does not fit is what a server offers beside, or what something on the way rewrote.
+            if name.view != TAKEN && name.client_isn.is_some() {
+                return false;
+            }
+            let acknowledged = segment.ack.wrapping_sub(1);
+            let near =
+                |isn: u32| acknowledged.wrapping_sub(isn) <= MOST_WITH_SYN || isn.wrapping_sub(acknowledged) <= MOST_WITH_SYN;
+            return from_client || !self.client_isn(name).is_some_and(near);
+        }
+        if let Some(isn) = name.client_isn {
+            return isn != segment.seq;
+        }
+        // One that was first seen in mid-connection, or a SYN that was captured behind the packets that answer it.
+        !from_client || self.client_isn(name).is_none_or(|isn| isn.wrapping_sub(segment.seq) > MOST_WITH_SYN)
+    }
+
+    /// The client's initial number: that of its SYN, or what its view has learned of it.
+    fn client_isn(&self, name: Name) -> Option<u32> {
+        let view = self.views.get(name.view as usize).and_then(Option::as_ref);
+        name.client_isn.or_else(|| view?.isn(Side::Client))
     }
 
     /// The view in a slot that [`Self::push`] gave.
@@ -403,5 +432,90 @@ mod tests {
         assert!(table.order.len() <= MOST_GONE, "{} places for 20 views", table.order.len());
         let began: Vec<u64> = table.into_views().iter().map(|view| view.packets[0].packet).collect();
         assert_eq!(began, (0..20).map(|thousand| thousand * 1_000 + 3).collect::<Vec<_>>(), "in the order in which they began");
+    }
+
+    const ENDS: [&[u8; 8]; 2] = [&[10, 0, 0, 1, 192, 0, 2, 1], &[192, 0, 2, 1, 10, 0, 0, 1]];
+
+    /// A segment between these ports, the client's first: (sent by the server, flags, seq, ack, bytes).
+    type Sent = (bool, u8, u32, u32, u32);
+
+    fn sent(ports: [u16; 2], (by_server, flags, seq, ack, len): Sent) -> TcpSegment<'static> {
+        let [client, server] = ports;
+        let ports = if by_server { [server, client] } else { ports };
+        let addresses = Addresses::V4(ENDS[usize::from(by_server)]);
+        TcpSegment { addresses, ports, seq, ack, flags: Flags(flags), len, ..syn(ENDS[0], client) }
+    }
+
+    /// The packets of each connection found, by their places.
+    fn connections(ports: [u16; 2], packets: &[Sent], take_behind: Option<usize>) -> Vec<Vec<u64>> {
+        let (mut table, mut taken) = (FlowTable::<Unplaced>::default(), Vec::new());
+        for (place, packet) in packets.iter().enumerate() {
+            let at = Instant::from_nanos(place as i64 * 1_000_000);
+            let slot = table.push(at, place as u64, &sent(ports, *packet));
+            if take_behind == Some(place) {
+                taken.extend(slot.and_then(|slot| table.take(slot)).map(|view| *view));
+            }
+        }
+        taken.extend(table.into_views());
+        taken.iter().map(|view| view.packets.iter().map(|p| p.packet).collect()).collect()
+    }
+
+    /// Both kinds of ports: whose number is the greater tells who is taken for the client in mid-connection.
+    const PORTS: [[u16; 2]; 2] = [[40_000, 443], [40_000, 44_330]];
+    const OLD: u32 = 0x7000_0000;
+
+    #[test]
+    fn a_port_that_is_used_again_behind_the_tail_of_a_connection_begins_another() {
+        let tails: [&[Sent]; 4] = [
+            &[(false, 0x10, OLD, OLD, 0), (true, 0x10, OLD, OLD + 1, 0)],
+            &[(true, 0x18, OLD, OLD, 9), (false, 0x10, OLD, OLD + 9, 0)],
+            &[(false, 0x18, OLD, OLD, 9)],
+            &[(true, 0x04, OLD, 0, 0)],
+        ];
+        let new: [&[Sent]; 2] = [
+            &[(false, 0x02, 555_000, 0, 0), (true, 0x12, 9_000, 555_001, 0), (false, 0x10, 555_001, 9_001, 0)],
+            // The capture has lost its SYN, or sees one direction only.
+            &[(true, 0x12, 9_000, 555_001, 0), (true, 0x10, 9_001, 555_100, 9)],
+        ];
+        for (ports, tail, new, taken) in PORTS
+            .iter()
+            .flat_map(|ports| tails.iter().map(move |tail| (ports, tail)))
+            .flat_map(|(ports, tail)| new.iter().map(move |new| (ports, tail, new)))
+            .flat_map(|(ports, tail, new)| [true, false].map(|taken| (ports, tail, new, taken)))
+        {
+            let packets = [*tail, *new].concat();
+            let (old, all) = (tail.len() as u64, packets.len() as u64);
+            let found = connections(*ports, &packets, taken.then_some(tail.len() - 1));
+            let expected: Vec<Vec<u64>> = vec![(0..old).collect(), (old..all).collect()];
+            assert_eq!(found, expected, "{ports:?} {tail:?} {new:?}, taken: {taken}");
+        }
+    }
+
+    #[test]
+    fn what_was_captured_behind_what_answers_it_is_of_the_same_connection() {
+        let orders: [&[Sent]; 5] = [
+            // SYN-ACK first; the same with data in the SYN, which it acknowledges too.
+            &[(true, 0x12, 9_000, 1_001, 0), (false, 0x02, 1_000, 0, 0), (false, 0x10, 1_001, 9_001, 0)],
+            &[(true, 0x12, 9_000, 1_301, 0), (false, 0x02, 1_000, 0, 300), (false, 0x10, 1_301, 9_001, 0)],
+            // What behind them was captured first.
+            &[(false, 0x10, 1_001, 9_001, 0), (false, 0x02, 1_000, 0, 0), (true, 0x12, 9_000, 1_001, 0)],
+            &[(false, 0x18, 1_001, 9_001, 300), (true, 0x12, 9_000, 1_001, 0), (false, 0x02, 1_000, 0, 0)],
+            // Repeated, and with another number of the server.
+            &[(false, 0x02, 1_000, 0, 0), (false, 0x02, 1_000, 0, 0), (true, 0x12, 9_000, 1_001, 0), (true, 0x12, 70, 1_001, 0)],
+        ];
+        for order in orders {
+            let all: Vec<u64> = (0..order.len() as u64).collect();
+            assert_eq!(connections(PORTS[0], order, None), [all], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_syn_ack_of_its_own_syn_ends_up_with_it_whatever_it_acknowledges() {
+        let rewritten: [Sent; 3] =
+            [(false, 0x02, 1_000, 0, 0), (true, 0x12, 9_000, 0x5000_0001, 0), (true, 0x12, 9_000, 1_001, 0)];
+        assert_eq!(connections(PORTS[0], &rewritten, None), [[0, 1, 2]]);
+        // What comes late, of one that is over, begins nothing.
+        let late: [Sent; 3] = [(false, 0x02, 1_000, 0, 0), (true, 0x12, 9_000, 1_001, 0), (false, 0x02, 1_000, 0, 0)];
+        assert_eq!(connections(PORTS[0], &late, Some(0)), [[0]]);
     }
 }
