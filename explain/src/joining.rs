@@ -14,7 +14,7 @@ use analysis::conversation::handshake::same_bytes;
 use analysis::tcp::flow::{Side, View};
 
 /// Bytes of views that wait for their partners.
-const MOST_HELD: usize = 24 << 20;
+const MOST_HELD: usize = 48 << 20;
 /// A view waits until every observer's capture is so much further: longer than an idle handshake lives.
 const PATIENCE: Span = Span::from_millis(100_000);
 

@@ -198,11 +198,10 @@ impl Observer {
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>, earlier: &[u64]) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
         let slot = self.table.push(frame.at, frame.number, segment)?;
-        let view = self.table.view(slot)?;
         if !earlier.is_empty() {
-            view.note_pieces(frame.number, earlier.to_vec());
+            self.table.note_pieces(slot, frame.number, earlier.to_vec());
         }
-        match view.progress() {
+        match self.table.view(slot)?.progress() {
             Progress::Going => None,
             Progress::Over => self.table.take(slot),
             Progress::NotTls => {

@@ -22,7 +22,7 @@ pub use crate::tcp::seen::{Endpoints, Seen, Side};
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 pub(super) const MAX_PACKETS: usize = 2_048;
 
-/// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
+/// Packets of an ordinary handshake, its request and answer: a kilobyte of them, for which there is room once somebody has answered.
 const USUAL_PACKETS: usize = 21;
 
 /// Stamps this far apart at least are those of a coarse clock.
@@ -70,6 +70,15 @@ struct Rare {
     sacks: Vec<(u64, Blocks)>,
     /// The frames of the pieces in which a packet came, but for the last.
     pieces: Vec<(u64, Vec<u64>)>,
+    /// Bytes of the numbers in `pieces`.
+    of_pieces: usize,
+}
+
+impl Rare {
+    fn held(&self) -> usize {
+        let (sacks, pieces) = (self.sacks.capacity(), self.pieces.capacity());
+        size_of::<Self>() + sacks * size_of::<(u64, Blocks)>() + pieces * size_of::<(u64, Vec<u64>)>() + self.of_pieces
+    }
 }
 
 /// What one side sent, as far as it was captured.
@@ -97,7 +106,7 @@ impl<D: Domain> View<D> {
     pub(crate) fn new(endpoints: Endpoints) -> Self {
         Self {
             endpoints,
-            packets: Vec::with_capacity(USUAL_PACKETS),
+            packets: Vec::new(),
             flags: Flags::default(),
             passed: Passed::default(),
             rare: None,
@@ -254,9 +263,14 @@ impl<D: Domain> View<D> {
         self.packets.last().map(|p| p.at)
     }
 
-    /// Bytes this view holds in memory, about.
+    /// Bytes this view holds in memory, about, room that is reserved included; without a dialogue that was read.
     pub fn held(&self) -> usize {
-        size_of::<Self>() + self.packets.len() * size_of::<Seen<D>>() + self.client.held() + self.server.held()
+        size_of::<Self>() + self.room() + self.client.held() + self.server.held()
+    }
+
+    /// Bytes that its packets take.
+    fn room(&self) -> usize {
+        self.packets.capacity() * size_of::<Seen<D>>() + self.rare.as_ref().map_or(0, |rare| rare.held())
     }
 
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
@@ -317,9 +331,13 @@ impl<D: Domain> View<D> {
         self.sacks().iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
-    /// Notes that a packet came in pieces, in frames of these numbers and its own.
-    pub fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) {
-        self.rare.get_or_insert_default().pieces.push((packet, frames));
+    /// Notes that a packet came in pieces, in frames of these numbers and its own; gives how many bytes that takes.
+    pub(super) fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) -> usize {
+        let before = self.room();
+        let rare = self.rare.get_or_insert_default();
+        rare.of_pieces += frames.capacity() * size_of::<u64>();
+        rare.pieces.push((packet, frames));
+        self.room() - before
     }
 
     /// The numbers of all frames that held a packet, or a piece of one.
@@ -388,12 +406,14 @@ impl<D: Domain> View<D> {
             return 0;
         }
         self.settled = None;
+        let room = self.room();
         if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
             if segment.flags.syn() {
                 self.scales[from as usize] = segment.options.window_scale();
                 self.takes[from as usize] = segment.options.mss();
             }
             self.learn_isn(from, segment);
+            self.make_room(from);
         }
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
@@ -406,7 +426,7 @@ impl<D: Domain> View<D> {
         {
             self.rare.get_or_insert_default().sacks.push((packet, blocks));
         }
-        let more = size_of::<Seen<D>>() as isize;
+        let more = self.room() as isize - room as isize;
         if segment.len == 0 {
             return more;
         }
@@ -415,6 +435,15 @@ impl<D: Domain> View<D> {
         let before = direction.held();
         direction.push(i64::from(start), segment, hello);
         more + direction.held() as isize - before as isize
+    }
+
+    /// A SYN that nobody answers takes the room of one packet: there may be very many of them.
+    fn make_room(&mut self, from: Side) {
+        match self.packets.first() {
+            None => self.packets.reserve_exact(1),
+            Some(first) if first.from != from && self.packets.len() == 1 => self.packets.reserve_exact(USUAL_PACKETS - 1),
+            Some(_) => {}
+        }
     }
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
@@ -463,7 +492,7 @@ impl Direction {
 
     /// Bytes held in memory.
     fn held(&self) -> usize {
-        self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held())
+        self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held() + content.records.held())
     }
 
     fn push(&mut self, start: i64, segment: &TcpSegment<'_>, hello: Hello) {
@@ -533,7 +562,8 @@ mod tests {
             prop_assert_eq!(&content.records.found, &kept.found);
             let read = |stream, records| Dialogue::read(Half { stream, records }, Half { stream, records }, Order::default());
             prop_assert_eq!(read(&content.stream, &content.records), read(&whole, &kept));
-            prop_assert!(content.stream.held() <= bytes.len());
+            // What is reserved doubles, from what is read before a Hello on.
+            prop_assert!(content.stream.held() <= (2 * bytes.len()).max(16 << 10));
         }
     }
 

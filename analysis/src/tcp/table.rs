@@ -3,7 +3,8 @@
 //! In: segments. A connection is a [`View`] until somebody takes it; then only its name is remembered, so that the bulk
 //! data behind a handshake costs one lookup. Names of connections long silent are forgotten.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
@@ -16,8 +17,8 @@ use crate::wire::packet::{Addresses, TcpSegment, halves};
 
 /// Names remembered of connections that were taken.
 const MOST_NAMES: usize = 200_000;
-/// Bytes held by views in all before the oldest must go.
-const MOST_HELD: usize = 40 << 20;
+/// Bytes held by views in all, reserved room included, before the oldest must go.
+const MOST_HELD: usize = 80 << 20;
 /// A handshake in which nothing happens for so long is over.
 const IDLE: Span = Span::from_millis(90_000);
 /// So many places in the order of views are not worth a look for those that are gone.
@@ -188,8 +189,11 @@ struct Name {
 }
 
 /// A view in the table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Slot(u32);
+
+/// A view to look at once it may have been idle: when its last packet came as of the last look, the number of its first, and its place.
+type Look<D> = Reverse<(Instant<D>, u64, Slot)>;
 
 /// The connections of one observer.
 #[derive(Debug)]
@@ -199,6 +203,8 @@ pub struct FlowTable<D> {
     free: Vec<u32>,
     /// Views by the order in which they began, each with the number of its first packet; may name views that are gone.
     order: VecDeque<(Slot, u64)>,
+    /// The same, the one that may be idle first on top: a view is looked at again [`IDLE`] behind its last packet, whatever others do.
+    looks: BinaryHeap<Look<D>>,
     held: usize,
     epoch: u16,
     others: VecDeque<Other<D>>,
@@ -206,13 +212,14 @@ pub struct FlowTable<D> {
     forgotten: u32,
 }
 
-impl<D> Default for FlowTable<D> {
+impl<D: Domain> Default for FlowTable<D> {
     fn default() -> Self {
         Self {
             names: Names::default(),
             views: Vec::new(),
             free: Vec::new(),
             order: VecDeque::new(),
+            looks: BinaryHeap::new(),
             held: 0,
             epoch: 0,
             others: VecDeque::new(),
@@ -245,7 +252,7 @@ impl<D: Domain> FlowTable<D> {
                 }
                 (Slot(name.view), name.client_is_lesser)
             }
-            _ => self.open(key, packet, segment, syn, from_lesser),
+            _ => self.open(key, (at, packet), segment, syn, from_lesser),
         };
         let view = self.views[slot.0 as usize].as_mut()?;
         let from = if client_is_lesser == from_lesser { Side::Client } else { Side::Server };
@@ -322,6 +329,13 @@ impl<D: Domain> FlowTable<D> {
         self.views[slot.0 as usize].as_deref().filter(|view| view.began_with(began))
     }
 
+    /// Notes that a packet of a view came in pieces, in frames of these numbers and its own.
+    pub fn note_pieces(&mut self, slot: Slot, packet: u64, frames: Vec<u64>) {
+        if let Some(view) = self.views.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            self.held += view.note_pieces(packet, frames);
+        }
+    }
+
     /// Notes that a connection that was taken got more data from its server.
     fn touch(&mut self, other: u32, at: Instant<D>, packet: u64) {
         // What is gone wraps round to a place beyond the last.
@@ -331,20 +345,25 @@ impl<D: Domain> FlowTable<D> {
         }
     }
 
-    /// Takes the oldest view if nothing happened in it for long, or if memory is short.
+    /// Takes a view in which nothing happened for long, the one silent longest first; the oldest if memory is short.
     pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
+        while self.held > MOST_HELD {
+            let place = self.order.pop_front()?;
+            if self.ordered(place).is_some() {
+                return self.take(place.0);
+            }
+        }
         loop {
-            let place = *self.order.front()?;
-            let Some(view) = self.ordered(place) else {
-                self.order.pop_front();
-                continue;
-            };
-            let idle = view.last_at().is_none_or(|at| now - at > IDLE);
-            if !idle && self.held <= MOST_HELD {
+            let Reverse((last, began, slot)) = *self.looks.peek()?;
+            if now - last <= IDLE {
                 return None;
             }
-            self.order.pop_front();
-            return self.take(place.0);
+            self.looks.pop();
+            let Some(view) = self.ordered((slot, began)) else { continue };
+            match view.last_at() {
+                Some(last) if now - last <= IDLE => self.looks.push(Reverse((last, began, slot))),
+                _ => return self.take(slot),
+            }
         }
     }
 
@@ -359,7 +378,14 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// Begins a connection; gives its view and whether its client is the lesser end.
-    fn open(&mut self, key: Key, packet: u64, segment: &TcpSegment<'_>, syn: bool, from_lesser: bool) -> (Slot, bool) {
+    fn open(
+        &mut self,
+        key: Key,
+        (at, packet): (Instant<D>, u64),
+        segment: &TcpSegment<'_>,
+        syn: bool,
+        from_lesser: bool,
+    ) -> (Slot, bool) {
         if self.names.len() >= MOST_NAMES {
             let epoch = self.epoch;
             self.names.retain(|name| name.view != TAKEN || name.epoch == epoch);
@@ -384,11 +410,17 @@ impl<D: Domain> FlowTable<D> {
         let client_isn = syn.then_some(segment.seq);
         let other = self.forgotten.wrapping_sub(1);
         self.names.insert(key, Name { other, view: index, client_isn, epoch: self.epoch, client_is_lesser });
-        if self.order.len() >= MOST_GONE.max(2 * (self.views.len() - self.free.len())) {
-            let views = &self.views;
-            self.order.retain(|(slot, began)| views[slot.0 as usize].as_ref().is_some_and(|view| view.began_with(*began)));
+        let most = MOST_GONE.max(2 * (self.views.len() - self.free.len()));
+        let views = &self.views;
+        let there = |slot: Slot, began: u64| views[slot.0 as usize].as_ref().is_some_and(|view| view.began_with(began));
+        if self.order.len() >= most {
+            self.order.retain(|(slot, began)| there(*slot, *began));
+        }
+        if self.looks.len() >= most {
+            self.looks.retain(|Reverse((_, began, slot))| there(*slot, *began));
         }
         self.order.push_back((Slot(index), packet));
+        self.looks.push(Reverse((at, packet, Slot(index))));
         (Slot(index), client_is_lesser)
     }
 }
@@ -396,6 +428,8 @@ impl<D: Domain> FlowTable<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::clock::Unplaced;
     use crate::wire::packet::{Flags, TcpOptions};
 
@@ -517,5 +551,87 @@ mod tests {
         // What comes late, of one that is over, begins nothing.
         let late: [Sent; 3] = [(false, 0x02, 1_000, 0, 0), (true, 0x12, 9_000, 1_001, 0), (false, 0x02, 1_000, 0, 0)];
         assert_eq!(connections(PORTS[0], &late, Some(0)), [[0]]);
+    }
+
+    const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn one_that_never_falls_silent_keeps_none_behind_it_from_being_told() {
+        let mut table = FlowTable::<Unplaced>::default();
+        let mut push = |second: i64, port: u16, flags: u8| {
+            let at = Instant::from_nanos(second * SECOND);
+            table.push(at, (second * 10) as u64 + u64::from(port % 10), &sent([port, 443], (false, flags, 7, 0, 0)));
+            let told: Vec<u16> = std::iter::from_fn(|| table.overdue(at)).map(|view| view.endpoints.client.port()).collect();
+            told
+        };
+        push(0, 4_000, 0x02);
+        // One that goes on for a while, and one that does not.
+        push(1, 4_001, 0x02);
+        push(2, 4_002, 0x02);
+        push(40, 4_001, 0x10);
+        let told: Vec<(i64, Vec<u16>)> = (1..10).map(|n| n * 30).map(|at| (at, push(at, 4_000, 0x10))).collect();
+        let told: Vec<_> = told.into_iter().filter(|(_, ports)| !ports.is_empty()).collect();
+        assert_eq!(
+            told,
+            [(120, vec![4_002]), (150, vec![4_001])],
+            "each 90 s behind its own last packet, as soon as anything comes"
+        );
+        assert!(push(900, 4_003, 0x02) == [4_000] && table.views.iter().flatten().count() == 1);
+    }
+
+    #[test]
+    fn looks_at_what_is_gone_are_forgotten() {
+        let mut table = FlowTable::<Unplaced>::default();
+        for n in 0..20_000_u32 {
+            let at = Instant::from_nanos(i64::from(n) * 1_000);
+            let [.., a, b] = n.to_be_bytes();
+            let slot = table.push(at, u64::from(n), &syn(&[10, 0, a, b, 192, 0, 2, 1], 4_000)).expect("a new connection");
+            table.take(slot);
+        }
+        assert!(table.looks.len() <= MOST_GONE, "{} looks for no view", table.looks.len());
+    }
+
+    #[test]
+    fn where_memory_is_short_the_oldest_goes_and_a_syn_that_nobody_answers_takes_little() {
+        let mut table = FlowTable::<Unplaced>::default();
+        let (mut begun, mut told) = (0_u32, Vec::new());
+        while told.len() < 3 {
+            let [.., a, b, c] = begun.to_be_bytes();
+            let at = Instant::from_nanos(i64::from(begun));
+            table.push(at, u64::from(begun), &syn(&[10, a, b, c, 192, 0, 2, 1], 4_000));
+            begun += 1;
+            told.extend(table.overdue(at).map(|view| (view.packets[0].packet, view.packets.capacity())));
+        }
+        assert_eq!(told, [(0, 1), (1, 1), (2, 1)]);
+        let each = MOST_HELD / begun as usize;
+        assert!((size_of::<View<Unplaced>>()..1_024).contains(&each), "{each} bytes for a SYN");
+    }
+
+    proptest! {
+        /// What is counted is what all views hold, whatever passes: pieces, holes, SACKs, what is sent again.
+        #[test]
+        fn all_that_views_hold_is_counted(
+            passed in prop::collection::vec((0u16..3, any::<bool>(), 0usize..6, 0u32..4_000, 0u32..600, any::<bool>(), any::<bool>()), 1..200),
+        ) {
+            let mut table = FlowTable::<Unplaced>::default();
+            let sack = [1, 1, 5, 10, 0, 0, 0, 9, 0, 0, 1, 9];
+            let bytes = [&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 600]].concat();
+            for (number, (port, by_server, kind, seq, len, with_sack, in_pieces)) in (0..).zip(&passed) {
+                let flags = [0x02, 0x12, 0x10, 0x18, 0x18, 0x18][*kind];
+                let len = if flags == 0x18 { *len } else { 0 };
+                let seq = if flags & 0x02 == 0 { *seq } else { 0 };
+                let payload = &bytes[..len as usize];
+                let options = TcpOptions(if *with_sack { &sack } else { &[] });
+                let segment = TcpSegment { payload, options, ..sent([4_000 + port, 443], (*by_server, flags, seq, 1, len)) };
+                if let Some(slot) = table.push(Instant::from_nanos(number), number as u64, &segment)
+                    && *in_pieces
+                {
+                    table.note_pieces(slot, number as u64, vec![1, 2, 3]);
+                }
+                prop_assert_eq!(table.held, table.views.iter().flatten().map(|view| view.held()).sum::<usize>());
+            }
+            (0..3).for_each(|slot| drop(table.take(Slot(slot))));
+            prop_assert!(table.held == 0 || table.views.iter().flatten().count() > 0);
+        }
     }
 }
