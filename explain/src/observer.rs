@@ -66,7 +66,7 @@ struct TooBig {
 #[derive(Default)]
 pub struct Observer {
     table: FlowTable<Unplaced>,
-    fragments: Defragmenter,
+    fragments: Defragmenter<Unplaced>,
     counts: Counts,
     /// Frames that were not understood, by what they were not understood for.
     unread: BTreeMap<Unread, u64>,
@@ -151,7 +151,7 @@ impl Observer {
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {
-                let whole = self.fragments.push(piece, frame.number)?;
+                let whole = self.fragments.push(piece, frame.at, frame.number)?;
                 let Ok(Transport::Tcp(segment)) = decode(LinkType::RawIp, &whole.packet) else { return None };
                 self.segment(frame, &segment, &whole.earlier)
             }

@@ -75,9 +75,10 @@ struct Rare {
 }
 
 impl Rare {
-    fn held(&self) -> usize {
-        let (sacks, pieces) = (self.sacks.capacity(), self.pieces.capacity());
-        size_of::<Self>() + sacks * size_of::<(u64, Blocks)>() + pieces * size_of::<(u64, Vec<u64>)>() + self.of_pieces
+    fn held(rare: Option<&Self>) -> usize {
+        let Some(Self { sacks, pieces, of_pieces }) = rare else { return 0 };
+        let of_sacks = sacks.capacity() * size_of::<(u64, Blocks)>();
+        size_of::<Self>() + of_sacks + pieces.capacity() * size_of::<(u64, Vec<u64>)>() + of_pieces
     }
 }
 
@@ -265,12 +266,15 @@ impl<D: Domain> View<D> {
 
     /// Bytes this view holds in memory, about, room that is reserved included; without a dialogue that was read.
     pub fn held(&self) -> usize {
-        size_of::<Self>() + self.room() + self.client.held() + self.server.held()
+        let packets = self.packets.capacity() * size_of::<Seen<D>>();
+        size_of::<Self>() + packets + Rare::held(self.rare.as_deref()) + self.client.held() + self.server.held()
     }
 
-    /// Bytes that its packets take.
-    fn room(&self) -> usize {
-        self.packets.capacity() * size_of::<Seen<D>>() + self.rare.as_ref().map_or(0, |rare| rare.held())
+    /// Notes what few packets have; gives how many bytes more that takes.
+    fn note(&mut self, what: impl FnOnce(&mut Rare)) -> usize {
+        let before = Rare::held(self.rare.as_deref());
+        what(self.rare.get_or_insert_default());
+        Rare::held(self.rare.as_deref()) - before
     }
 
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
@@ -333,11 +337,10 @@ impl<D: Domain> View<D> {
 
     /// Notes that a packet came in pieces, in frames of these numbers and its own; gives how many bytes that takes.
     pub(super) fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) -> usize {
-        let before = self.room();
-        let rare = self.rare.get_or_insert_default();
-        rare.of_pieces += frames.capacity() * size_of::<u64>();
-        rare.pieces.push((packet, frames));
-        self.room() - before
+        self.note(|rare| {
+            rare.of_pieces += frames.capacity() * size_of::<u64>();
+            rare.pieces.push((packet, frames));
+        })
     }
 
     /// The numbers of all frames that held a packet, or a piece of one.
@@ -406,7 +409,7 @@ impl<D: Domain> View<D> {
             return 0;
         }
         self.settled = None;
-        let room = self.room();
+        let room = self.packets.capacity();
         if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
             if segment.flags.syn() {
                 self.scales[from as usize] = segment.options.window_scale();
@@ -421,12 +424,12 @@ impl<D: Domain> View<D> {
         self.flags.0 |= segment.flags.0;
         self.passed.add(from, i64::from(start), i64::from(segment.len), segment.flags.fin(), ack.map(i64::from));
         self.packets.push(Seen::of(segment, at, packet, from, start, ack));
+        let mut more = ((self.packets.capacity() - room) * size_of::<Seen<D>>()) as isize;
         if segment.options.may_have_sack()
             && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
         {
-            self.rare.get_or_insert_default().sacks.push((packet, blocks));
+            more += self.note(|rare| rare.sacks.push((packet, blocks))) as isize;
         }
-        let more = self.room() as isize - room as isize;
         if segment.len == 0 {
             return more;
         }

@@ -19,6 +19,8 @@ use crate::wire::packet::{Addresses, TcpSegment, halves};
 const MOST_NAMES: usize = 200_000;
 /// Bytes held by views in all, reserved room included, before the oldest must go.
 const MOST_HELD: usize = 80 << 20;
+/// Views in all before the oldest must go: names are looked through for those to forget while not all of them are of views.
+const MOST_VIEWS: usize = MOST_NAMES / 2;
 /// A handshake in which nothing happens for so long is over.
 const IDLE: Span = Span::from_millis(90_000);
 /// So many places in the order of views are not worth a look for those that are gone.
@@ -324,6 +326,11 @@ impl<D: Domain> FlowTable<D> {
         taken.chain(watched).filter(move |other| other.from >= from)
     }
 
+    /// How many views there are.
+    fn watched(&self) -> usize {
+        self.views.len() - self.free.len()
+    }
+
     /// The view at a place of the order, unless it is gone.
     fn ordered(&self, (slot, began): (Slot, u64)) -> Option<&View<D>> {
         self.views[slot.0 as usize].as_deref().filter(|view| view.began_with(began))
@@ -347,7 +354,7 @@ impl<D: Domain> FlowTable<D> {
 
     /// Takes a view in which nothing happened for long, the one silent longest first; the oldest if memory is short.
     pub fn overdue(&mut self, now: Instant<D>) -> Option<Box<View<D>>> {
-        while self.held > MOST_HELD {
+        while self.held > MOST_HELD || self.watched() > MOST_VIEWS {
             let place = self.order.pop_front()?;
             if self.ordered(place).is_some() {
                 return self.take(place.0);
@@ -410,7 +417,7 @@ impl<D: Domain> FlowTable<D> {
         let client_isn = syn.then_some(segment.seq);
         let other = self.forgotten.wrapping_sub(1);
         self.names.insert(key, Name { other, view: index, client_isn, epoch: self.epoch, client_is_lesser });
-        let most = MOST_GONE.max(2 * (self.views.len() - self.free.len()));
+        let most = MOST_GONE.max(2 * self.watched());
         let views = &self.views;
         let there = |slot: Slot, began: u64| views[slot.0 as usize].as_ref().is_some_and(|view| view.began_with(began));
         if self.order.len() >= most {
@@ -603,8 +610,20 @@ mod tests {
             told.extend(table.overdue(at).map(|view| (view.packets[0].packet, view.packets.capacity())));
         }
         assert_eq!(told, [(0, 1), (1, 1), (2, 1)]);
-        let each = MOST_HELD / begun as usize;
-        assert!((size_of::<View<Unplaced>>()..1_024).contains(&each), "{each} bytes for a SYN");
+        assert_eq!(begun as usize, MOST_VIEWS + 3, "so many take {} bytes", table.held);
+        // Of those that hold more, fewer.
+        let payload = [7; 9_000];
+        for n in 0..8_000_u32 {
+            let [.., a, b] = n.to_be_bytes();
+            let addresses = [11, 0, a, b, 192, 0, 2, 1];
+            let data = TcpSegment { flags: Flags(0x18), len: 9_000, payload: &payload, ..syn(&addresses, 4_000) };
+            table.push(Instant::from_nanos(0), u64::from(begun + n), &data);
+            while let Some(view) = table.overdue(Instant::from_nanos(0)) {
+                told.push((view.packets[0].packet, view.packets.capacity()));
+            }
+        }
+        assert!(table.held <= MOST_HELD && table.watched() < MOST_VIEWS - 9_000, "{} hold {}", table.watched(), table.held);
+        assert!(told.is_sorted() && told.iter().all(|(packet, _)| *packet < u64::from(begun)), "the oldest first");
     }
 
     proptest! {
