@@ -287,6 +287,11 @@ impl Observer {
         if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(self.now) } else { None }
     }
 
+    /// The same by the time that another observer's frames have reached.
+    pub fn overdue_at(&mut self, now: Instant<Unplaced>) -> Option<Box<View<Unplaced>>> {
+        self.table.overdue(now)
+    }
+
     /// What is left at the end of the capture.
     pub fn finish(&mut self) -> Vec<View<Unplaced>> {
         std::mem::take(&mut self.table).into_views()
