@@ -66,7 +66,7 @@ struct TooBig {
 #[derive(Default)]
 pub struct Observer {
     table: FlowTable<Unplaced>,
-    fragments: Defragmenter,
+    fragments: Defragmenter<Unplaced>,
     counts: Counts,
     /// Frames that were not understood, by what they were not understood for.
     unread: BTreeMap<Unread, u64>,
@@ -151,7 +151,7 @@ impl Observer {
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {
-                let whole = self.fragments.push(piece, frame.number)?;
+                let whole = self.fragments.push(piece, frame.at, frame.number)?;
                 let Ok(Transport::Tcp(segment)) = decode(LinkType::RawIp, &whole.packet) else { return None };
                 self.segment(frame, &segment, &whole.earlier)
             }
@@ -198,11 +198,10 @@ impl Observer {
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>, earlier: &[u64]) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
         let slot = self.table.push(frame.at, frame.number, segment)?;
-        let view = self.table.view(slot)?;
         if !earlier.is_empty() {
-            view.note_pieces(frame.number, earlier.to_vec());
+            self.table.note_pieces(slot, frame.number, earlier.to_vec());
         }
-        match view.progress() {
+        match self.table.view(slot)?.progress() {
             Progress::Going => None,
             Progress::Over => self.table.take(slot),
             Progress::NotTls => {
@@ -286,6 +285,11 @@ impl Observer {
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         // A look at the oldest costs as much as a lookup: now and then is often enough.
         if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(self.now) } else { None }
+    }
+
+    /// The same by the time that another observer's frames have reached.
+    pub fn overdue_at(&mut self, now: Instant<Unplaced>) -> Option<Box<View<Unplaced>>> {
+        self.table.overdue(now)
     }
 
     /// What is left at the end of the capture.

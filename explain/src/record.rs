@@ -83,8 +83,20 @@ pub fn cite(files: &[PathBuf], number: u64) -> Citation {
 }
 
 /// What to know before believing the verdicts.
-pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &Counts) -> Vec<String> {
+pub(crate) fn warnings(
+    broken: &[Broken],
+    in_sections: &[(PathBuf, u64)],
+    captures: &[CaptureRecord],
+    counts: &Counts,
+) -> Vec<String> {
     let mut found: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    found.extend(in_sections.iter().map(|(file, n)| {
+        format!(
+            "{}: {n} captures one behind another (sections of pcapng), each of an observer of its own: a handshake in two of them is not \
+             joined; give them as files of their own",
+            file.display()
+        )
+    }));
     for capture in captures.iter().filter(|c| c.dropped > 0) {
         found.push(format!(
             "{}: the capture says it dropped {} packets; where that shows in a handshake, no loss is claimed",

@@ -222,6 +222,9 @@ pub struct Counts {
     pub late: u64,
     /// Connections to a TLS server that were closed at once without a word: port checks.
     pub port_checks: u64,
+    /// Connections that an observer showed under a second name, before or behind address translation: told once.
+    #[serde(default)]
+    pub twins: u64,
 }
 
 impl Counts {
@@ -247,6 +250,7 @@ impl std::ops::AddAssign for Counts {
         self.not_tls += other.not_tls;
         self.late += other.late;
         self.port_checks += other.port_checks;
+        self.twins += other.twins;
     }
 }
 

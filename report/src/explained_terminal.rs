@@ -76,8 +76,12 @@ pub(crate) fn found(report: &ExplainReport) -> String {
         let _ = write!(text, "; {} admitted by the filters", report.selected);
     }
     let counts = &report.counts;
-    let also =
-        [(counts.not_tls, "other TCP connection"), (counts.late, "late TLS connection"), (counts.port_checks, "port check")];
+    let also = [
+        (counts.not_tls, "other TCP connection"),
+        (counts.late, "late TLS connection"),
+        (counts.port_checks, "port check"),
+        (counts.twins, "NAT duplicate"),
+    ];
     for (n, what) in also.into_iter().filter(|(n, _)| *n > 0) {
         let _ = write!(text, "; {}", plural(n, what));
     }
