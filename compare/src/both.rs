@@ -2,7 +2,7 @@
 //!
 //! In: whose turn it is. Out: times, for the judge; counts and failures, added up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -184,7 +184,7 @@ impl<'a> Asking<'a> {
 pub struct Both<'a> {
     base: Asking<'a>,
     candidate: Asking<'a>,
-    tallies: Vec<Tally>,
+    tallies: BTreeMap<Counted, Tally>,
     failing: Failing,
     counted: u64,
     ended: Option<String>,
@@ -201,7 +201,7 @@ impl<'a> Both<'a> {
             return Err(Error::Base { base: base.named(), why });
         }
         candidate.first()?;
-        Ok(Self { base, candidate, tallies: Vec::new(), failing: Failing::default(), counted: 0, ended: None })
+        Ok(Self { base, candidate, tallies: BTreeMap::new(), failing: Failing::default(), counted: 0, ended: None })
     }
 
     /// Asks both in this order, `true` for the candidate; what two of each took, if all were answered.
@@ -260,21 +260,13 @@ impl<'a> Both<'a> {
                 let of = |one: &Whole| one.counts.iter().find(|(counted, _)| *counted == what).map(|(_, n)| *n);
                 all.iter().filter_map(of).collect()
             };
-            let tally = match self.tallies.iter_mut().position(|tally| tally.what() == what) {
-                Some(i) => &mut self.tallies[i],
-                None => {
-                    self.tallies.push(Tally::new(what));
-                    self.tallies.sort_by_key(Tally::what);
-                    let i = self.tallies.iter().position(|tally| tally.what() == what).unwrap_or_default();
-                    &mut self.tallies[i]
-                }
-            };
+            let tally = self.tallies.entry(what).or_insert_with(|| Tally::new(what));
             tally.push(&values(base), &values(candidate));
         }
     }
 
     fn judged(&self) -> usize {
-        self.tallies.iter().filter(|tally| tally.what().cost(0).is_some()).count()
+        self.tallies.keys().filter(|what| what.cost(0).is_some()).count()
     }
 
     /// Handshakes of each that were counted.
@@ -284,7 +276,7 @@ impl<'a> Both<'a> {
 
     /// Whether more handshakes may show that something happens more often.
     pub fn is_open(&self) -> bool {
-        self.failing.is_open() || self.tallies.iter().any(|tally| tally.is_open(self.judged()))
+        self.failing.is_open() || self.tallies.values().any(|tally| tally.is_open(self.judged()))
     }
 
     /// Why the candidate failed, if it does more often than the base.
@@ -300,7 +292,7 @@ impl<'a> Both<'a> {
 
     /// What was counted.
     pub fn counts(&self) -> Vec<Count> {
-        self.tallies.iter().map(|tally| tally.count(self.judged())).collect()
+        self.tallies.values().map(|tally| tally.count(self.judged())).collect()
     }
 
     /// What was agreed on, with each.

@@ -97,11 +97,6 @@ impl Tally {
         Self { what, values: Default::default(), coins: Coins::default() }
     }
 
-    /// What is counted.
-    pub fn what(&self) -> Counted {
-        self.what
-    }
-
     /// Takes what was counted in one block.
     pub fn push(&mut self, base: &[u64], candidate: &[u64]) {
         let cost = |values: &[u64]| values.iter().filter_map(|value| self.what.cost(*value)).sum::<i64>();

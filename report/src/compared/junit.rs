@@ -22,7 +22,7 @@ enum Ran {
 pub fn render(compared: &Compared) -> std::io::Result<String> {
     let mut tests: Vec<(String, Ran)> = Vec::new();
     if compared.failed.is_some() || compared.failures.is_some() {
-        let words = compared.failures.as_ref().map_or_else(String::new, failures_words);
+        let words = compared.failures.as_ref().filter(|failures| failures.any()).map_or_else(String::new, failures_words);
         let ran = match (&compared.failed, &compared.failures) {
             (Some(why), _) => Ran::Failed(if words.is_empty() { why.clone() } else { format!("{words}: {why}") }),
             (None, Some(failures)) if failures.open => Ran::Skipped(words),
