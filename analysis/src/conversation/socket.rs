@@ -246,7 +246,8 @@ impl Reader<'_> {
         self.ledger.charge(Entry::round_trip(phase, path, STAMP_ERROR));
         let late_ack = (way - path).at_least_zero().min(gap - path);
         match acked.is_some() || !self.trace.stamped {
-            // The edge's kernel is prompt while its program thinks: a late acknowledgement is the way's, or its machine's.
+            // The edge's kernel is prompt while its program thinks, or lets the acknowledgement go with the answer (RFC 1122, 4.2.3.2):
+            // a late one is the way's, its machine's or its program's.
             true if self.trace.stamped => self.undecided(phase, late_ack, Owner::Path | Owner::Edge),
             // Without stamps nothing tells them apart, and what is beyond a round trip like SYN's is most likely thought.
             true => self.edge(phase, late_ack),
