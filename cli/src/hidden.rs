@@ -1,5 +1,6 @@
 //! What the binary does when a run starts it as a child.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use lab::exec::Placement;
@@ -7,8 +8,11 @@ use lab::exec::Placement;
 use crate::exit;
 
 /// Runs a child's role, if the arguments name one.
-pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
-    let (role, rest) = (arguments.get(1)?.as_str(), arguments.get(2..).unwrap_or_default());
+pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
+    let role = arguments.get(1)?.to_str()?;
+    // Whoever starts a child writes its arguments in UTF-8; those of verbs are clap's to read.
+    let rest: Vec<String> = arguments.iter().skip(2).map_while(|word| word.to_str().map(str::to_owned)).collect();
+    let rest = rest.as_slice();
     let result = match role {
         lab::exec::SUBCOMMAND => placed(rest),
         "lab-burn" => lab::cpu::burn(),
