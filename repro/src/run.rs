@@ -70,11 +70,11 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
     let with_faults = Conditions::of(scenario, scenario.faults.values());
     let without = (scenario.baseline_rounds > 0).then(|| Conditions::of(scenario, []));
-    let RunOptions { privilege, no_capture, fleet, recorders, interrupted, .. } = *options;
+    let RunOptions { privilege, no_capture, fleet, recorders, interrupted, progress, .. } = *options;
     let provider = open(
         scenario,
         without.as_ref().unwrap_or(&with_faults),
-        Opening { privilege, no_capture, fleet, recorders, interrupted },
+        Opening { privilege, no_capture, fleet, recorders, interrupted, progress, total },
     )?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));

@@ -22,6 +22,8 @@ use script::{PIECE, Said, heard, script};
 const LETTING_IN: Duration = Duration::from_secs(300);
 /// How long it may be silent while the program is copied: so long may one piece take.
 const SILENCE: Duration = Duration::from_secs(120);
+/// How often it is said how far a copy is.
+const TELL: Duration = Duration::from_secs(2);
 /// How long an agent over there that hears nothing from us believes that we are still there. A connection that broke without a word tells
 /// nobody, and its load must not stay.
 const ALONE: Duration = Duration::from_secs(60);
@@ -44,11 +46,11 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// Connects, as the vantage `name`.
+    /// Connects, as the vantage `name`; `progress` is told how far a copy is that takes long.
     ///
     /// # Errors
     /// If the host cannot be reached, is another kind of machine, or does not take the program; if `stop` is set.
-    pub fn connect(&self, name: &str, stop: &AtomicBool) -> Result<Remote, Error> {
+    pub fn connect(&self, name: &str, progress: &dyn Fn(&str), stop: &AtomicBool) -> Result<Remote, Error> {
         self.is_a_host(name)?;
         let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
         let own = to_copy(std::env::var_os(NAMED), own, cfg!(target_feature = "crt-static"));
@@ -69,7 +71,7 @@ impl Ssh {
             other => return Err(pipe.gone(format!("answered out of turn: {other:?}"))),
         }
         let mut file = File::open(&own).map_err(read())?;
-        let mut left = binary.size;
+        let (mut left, mut told) = (binary.size, Instant::now());
         loop {
             match self.hear(&mut pipe, &binary, SILENCE, stop)? {
                 Said::Start => break,
@@ -78,6 +80,11 @@ impl Ssh {
                     file.read_exact(&mut piece).map_err(read())?;
                     left -= piece.len() as u64;
                     pipe.say(&piece, SILENCE, stop)?;
+                    if told.elapsed() > TELL {
+                        let (percent, mb) = ((binary.size - left) * 100 / binary.size, binary.size / 1_000_000);
+                        progress(&format!("copying the program to {name}: {percent} % of {mb} MB"));
+                        told = Instant::now();
+                    }
                 }
                 other => return Err(pipe.gone(format!("answered out of turn: {other:?}"))),
             }
