@@ -56,3 +56,20 @@ fn configured<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
     let config = rest.first().ok_or("a configuration is needed")?;
     serve(serde_json::from_str(config).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_left_to_the_verbs() {
+        let name = || OsString::from_vec(b"caf\xe9.pcap".to_vec());
+        for arguments in [vec![name()], vec!["explain".into(), name()], vec![]] {
+            let all: Vec<OsString> = std::iter::once("whostalled".into()).chain(arguments).collect();
+            assert!(dispatch(&all).is_none(), "{all:?}");
+        }
+        assert!(dispatch(&["whostalled".into(), "lab-edge".into(), name()]).is_some(), "a child says what it cannot use");
+    }
+}
