@@ -18,7 +18,7 @@ use serde::Serialize;
 use settings::words::visible;
 
 use crate::args::New;
-use crate::run::once_in_lab;
+use crate::run::{once_in_lab, words};
 use crate::vantage_verbs::stopped;
 use crate::{exit, saying};
 pub use trial::trial;
@@ -61,7 +61,7 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     if args.from.is_empty() {
         let report = match (&args.slow, &args.sni) {
             (None, None) => asking::report()?,
-            _ => reported(args),
+            _ => reported(args)?,
         };
         return Ok(report.sketch()?);
     }
@@ -87,23 +87,23 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     Ok(Sketch::of_records(&from, &records, args.handshake).map_err(|e| format!("{from}: {e}"))?)
 }
 
-fn reported(args: &New) -> Report {
+fn reported(args: &New) -> Result<Report, String> {
     let facts = [("address", &args.address), ("client's region", &args.region), ("time", &args.time)];
     let facts = facts.iter().filter_map(|(what, said)| Some(format!("{what}: {}", said.as_deref()?)));
     let (kind, command) = match args.client.as_deref() {
         None | Some("probe") => (ClientKind::Probe, Vec::new()),
         Some("curl") => (ClientKind::Curl, Vec::new()),
-        Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
+        Some(command) => (ClientKind::Command, words(command)?),
     };
     let tls = if args.tls12 { repro::client::TlsVersion::V12 } else { repro::client::TlsVersion::Any };
-    Report {
+    Ok(Report {
         server_name: args.sni.clone(),
         facts: facts.collect(),
         client: Some(ClientSpec { command, tls, concurrency: args.clients.unwrap_or(1), ..ClientSpec::new(kind) }),
         round_trip: args.rtt,
         slow: args.slow.map(|Slow(stretch, time)| (stretch, time)),
         culprit: args.culprit,
-    }
+    })
 }
 
 /// All handshakes of captures.

@@ -99,7 +99,7 @@ fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::E
                 targets,
                 controls: args.control.clone(),
                 vantages: places,
-                client: client(args, reported.as_ref()),
+                client: client(args, reported.as_ref())?,
                 cpus: args.load,
                 ca: args.ca.clone(),
                 recorders: args.recorder.clone(),
@@ -161,7 +161,7 @@ fn urls_shown(args: &Run) -> String {
 }
 
 /// The client of runs without a scenario file: the reported one, or eight of ours, as in the report that all this began with.
-fn client(args: &Run, reported: Option<&Reported>) -> ClientSpec {
+fn client(args: &Run, reported: Option<&Reported>) -> Result<ClientSpec, String> {
     let usual = reported.map_or_else(
         || ClientSpec { concurrency: CLIENTS, ..ClientSpec::new(ClientKind::Probe) },
         |reported| reported.client.clone(),
@@ -170,9 +170,14 @@ fn client(args: &Run, reported: Option<&Reported>) -> ClientSpec {
         None => (usual.kind, Vec::new()),
         Some("probe") => (ClientKind::Probe, Vec::new()),
         Some("curl") => (ClientKind::Curl, Vec::new()),
-        Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
+        Some(command) => (ClientKind::Command, words(command)?),
     };
-    ClientSpec { kind, verify: !args.insecure, ipv6: args.ipv6, command, ..usual }
+    Ok(ClientSpec { kind, verify: !args.insecure, ipv6: args.ipv6, command, ..usual })
+}
+
+/// The words of a command, quoted as for a shell.
+pub(crate) fn words(command: &str) -> Result<Vec<String>, String> {
+    shlex::split(command).ok_or_else(|| format!("--client {command}: a quote is not closed"))
 }
 
 /// Runs a command in a scenario's lab.

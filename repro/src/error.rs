@@ -44,7 +44,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Told to stop.
-    #[error("interrupted; the lab was taken down, what was measured so far is in the run folder")]
+    #[error("interrupted; what the run set up was taken down, what was measured so far is in the run folder")]
     Interrupted,
 }
 

@@ -5,7 +5,7 @@
 //! overloaded-client.toml      --target https://login.example.com/ --vantage ssh:box  ─► the same scenario there
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -54,6 +54,8 @@ impl FromStr for Place {
         match place.split_once(':') {
             None if place == "here" => Ok(at(Kind::Here, None)),
             None if place == "ec2" => Ok(at(Kind::Ec2, None)),
+            // As ssh(1) and git take a host with a port; other places have no such form.
+            Some(("ssh", host)) if host.strip_prefix("//").is_some_and(|host| !host.is_empty()) => Ok(at(Kind::Ssh, Some(place))),
             Some(("ssh", host)) if !host.is_empty() => Ok(at(Kind::Ssh, Some(host))),
             Some(("fleet", agent)) if !agent.is_empty() => Ok(at(Kind::Fleet, Some(agent))),
             Some(("ec2", what)) if !what.is_empty() => {
@@ -91,7 +93,8 @@ impl Place {
 
     fn vantage(self) -> VantageSpec {
         let of_host = |host: &String| {
-            let bare = host.rsplit('@').next().unwrap_or(host);
+            let host = host.strip_prefix("ssh://").unwrap_or(host);
+            let bare = host.rsplit('@').next().unwrap_or(host).trim_start_matches('[');
             bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' }).collect()
         };
         let otherwise = if self.kind == Kind::Ec2 { "ec2" } else { "here" };
@@ -175,7 +178,16 @@ impl Scenario {
         if places.is_empty() {
             places.push(Place::here());
         }
-        let vantages: Vec<VantageSpec> = places.into_iter().map(Place::vantage).collect();
+        let mut taken: BTreeSet<String> = places.iter().filter_map(|place| place.name.clone()).collect();
+        let apart_from = |taken: &mut BTreeSet<String>, place: Place| {
+            let (is_named, mut spec) = (place.name.is_some(), place.vantage());
+            if !is_named {
+                spec.name = free(&spec.name, &|name| taken.contains(name));
+                taken.insert(spec.name.clone());
+            }
+            spec
+        };
+        let vantages: Vec<VantageSpec> = places.into_iter().map(|place| apart_from(&mut taken, place)).collect();
         let loads = vantages.iter().filter_map(|v| {
             let quota = CpuQuota { on: v.name.clone(), cpus: cpus?, burners: 0 };
             Some((format!("load-{}", v.name), Fault::CpuQuota(quota)))
@@ -265,11 +277,14 @@ fn apart(targets: &mut [TargetSpec]) {
     for i in 1..targets.len() {
         let (before, rest) = targets.split_at_mut(i);
         let taken = |name: &str| before.iter().any(|target| target.name == name);
-        if taken(&rest[0].name) {
-            let free = (2..).map(|n| format!("{}-{n}", rest[0].name)).find(|name| !taken(name));
-            rest[0].name = free.unwrap_or_default();
-        }
+        rest[0].name = free(&rest[0].name, &taken);
     }
+}
+
+/// A name, with a number where it is taken.
+fn free(name: &str, taken: &dyn Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 fn which(what: &str, name: Option<&str>, names: &[String]) -> Result<usize, Error> {
@@ -345,6 +360,15 @@ mod tests {
         let again = Scenario::parse("saved.toml", &text, &[]).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(again.to_toml().expect("it can be written"), text);
         assert_eq!(again.targets[1].url, Some(url("https://www.example.net:8443/x")));
+    }
+
+    #[test]
+    fn vantages_on_one_host_have_names_of_their_own() {
+        let vantages = ["ssh:a@box", "ssh://b@box:2223", "box-2=here", "ssh:b@box", "ssh:[fd77::2]"].map(place).to_vec();
+        let scenario = Scenario::of_urls(Wanted { vantages, cpus: None, ..wanted() }).expect("it is one");
+        let names: Vec<&str> = scenario.vantages.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names, ["box", "box-2223", "box-2", "box-3", "fd77--2-"]);
+        assert_eq!(scenario.vantages[1].host.as_deref(), Some("ssh://b@box:2223"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use agent::{BeforeTls, ClientKind, ClientSpec, Clients, Destination, Family, PauseBefore, Speaker, TlsVersion};
-use lab::exec::CommandLine;
+use lab::exec::{CommandLine, own_program};
 
 use crate::Error;
 
@@ -18,10 +18,7 @@ pub fn command_line(clients: &Clients, roots: Option<&Path>) -> Result<CommandLi
             installed("curl", "apt-get install curl")?;
             Ok(CommandLine { program: "curl".into(), args: curl(client, to, roots) })
         }
-        ClientKind::Probe => {
-            let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
-            Ok(CommandLine { program: own.display().to_string(), args: probe(clients, roots) })
-        }
+        ClientKind::Probe => Ok(CommandLine { program: own_program()?.display().to_string(), args: probe(clients, roots) }),
         ClientKind::Command => {
             named("client.command", &client.command)?;
             Ok(fill(&client.command, to, roots))
