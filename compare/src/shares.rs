@@ -21,8 +21,10 @@ pub const COUNTS: f64 = 0.0025;
 pub const FAILURES: f64 = 0.0025;
 /// What the gambler has who bets all on the candidate.
 const BOLD: f64 = 0.75;
-/// A chance that is no reason to look further.
+/// A chance that is no reason to look further, …
 pub const LIKELY: f64 = 0.25;
+/// … and such a one after so many throws: a coin that is fair looks odd for long, too.
+const LIKELY_OF_MANY: (u32, f64) = (8, 0.1);
 
 /// A coin thrown in each block where the two differ.
 #[derive(Clone, Debug)]
@@ -68,7 +70,10 @@ impl Coins {
 
     /// Whether it may be so: chance alone would seldom look like this, less often than `likely`.
     pub fn may_be_more(&self, likely: f64) -> bool {
-        self.candidate > self.base && at_least(self.candidate, self.candidate + self.base) <= likely
+        let thrown = self.candidate + self.base;
+        let (many, of_many) = LIKELY_OF_MANY;
+        let likely = if thrown > many { likely.min(of_many) } else { likely };
+        self.candidate > self.base && at_least(self.candidate, thrown) <= likely
     }
 }
 

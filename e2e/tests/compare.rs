@@ -91,7 +91,7 @@ fn two_edges() {
         let mut command = Command::new("timeout");
         command.args(["--signal", signal, "2"]).arg(binary()).args(["compare", &plain, &daemon, "--ca"]).arg(&files.ca);
         let stopped = run(command, 60);
-        t.check(&format!("SIG{signal} ends it"), stopped.err.contains("stopped") || stopped.code == Some(0), || &stopped);
+        t.check(format!("SIG{signal} ends it"), stopped.err.contains("stopped") || stopped.code == Some(0), || &stopped);
     }
     let asks = edge(&files, "-Verify 1");
     let key = files.key.display().to_string();

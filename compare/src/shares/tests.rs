@@ -58,6 +58,20 @@ fn what_happens_to_one_in_ten_or_twenty_is_found() {
     assert!(rather >= 97, "{rather} of 100");
 }
 
+#[test]
+fn what_looks_odd_is_looked_at_further_and_what_does_not_is_not() {
+    let of = |candidate: u32, base: u32| {
+        let mut coins = Coins::default();
+        (0..base).for_each(|_| coins.push(Ordering::Less));
+        (0..candidate).for_each(|_| coins.push(Ordering::Greater));
+        coins.may_be_more(LIKELY)
+    };
+    assert_eq!([of(0, 0), of(1, 0), of(2, 0), of(3, 1), of(4, 1), of(0, 9)], [false, false, true, false, true, false]);
+    assert_eq!([of(60, 50), of(62, 46)], [false, true]);
+    let close = |found: f64, wanted: f64| (found - wanted).abs() < 1e-12;
+    assert!(close(at_least(2, 3), 0.5) && close(at_least(3, 3), 0.125) && close(at_least(0, 5), 1.0));
+}
+
 fn pushed(what: Counted, blocks: &[([u64; 2], [u64; 2])], times: usize) -> Count {
     let mut tally = Tally::new(what);
     (0..times).flat_map(|_| blocks).for_each(|(base, candidate)| tally.push(base, candidate));
