@@ -165,7 +165,7 @@ impl Pipe {
                     Some(Err(_)) | None => return Err(self.ended(questions.take())),
                 }
             }
-            if !questions.as_mut().is_some_and(|pipe| pipe.write_all(part).is_ok()) {
+            if questions.as_mut().is_none_or(|pipe| pipe.write_all(part).is_err()) {
                 return Err(self.ended(questions.take()));
             }
             deadline = Instant::now() + patience;
