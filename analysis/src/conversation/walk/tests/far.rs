@@ -183,11 +183,17 @@ fn how_long_an_acknowledgement_is_put_off_depends_on_the_stack() {
 
 #[test]
 fn the_round_trip_is_the_shortest_that_the_far_end_can_have_answered_in() {
-    let trip = |answer: f64| read(&[&begun()[..], &[hello(41.0), ack(S, 41.0 + answer, 0, 500)]].concat()).1.round_trip;
-    assert_eq!(trip(60.0), nanos(40.0));
-    assert_eq!(trip(30.0), nanos(30.0));
-    assert_eq!(trip(16.1), nanos(16.1));
-    assert_eq!(trip(15.9), nanos(40.0), "what answers so soon stands on the way");
+    let trip = |ttl: u8, answer: f64| {
+        let answer = ack(S, 41.0 + answer, 0, 500).ttl(ttl);
+        read(&[&begun()[..], &[hello(41.0), answer]].concat()).1.round_trip
+    };
+    for ttl in [64, 70] {
+        assert_eq!(trip(ttl, 60.0), nanos(40.0));
+        assert_eq!(trip(ttl, 30.0), nanos(30.0));
+        assert_eq!(trip(ttl, 16.1), nanos(16.1));
+    }
+    assert_eq!(trip(70, 15.9), nanos(40.0), "what answers so soon from elsewhere stands on the way");
+    assert_eq!(trip(64, 15.9), nanos(15.9), "SYN-ACK was late");
 }
 
 #[test]
