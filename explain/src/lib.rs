@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod claims;
+mod ended;
 pub mod evidence;
 pub mod filter;
 pub mod gather;
@@ -230,7 +231,8 @@ impl<'a> Run<'a> {
             return ControlFlow::Continue(());
         }
         self.state();
-        let mut placed = self.placing.place(group);
+        let observers = &self.observers;
+        let mut placed = self.placing.place(group, |observer, from| observers[observer].went_on(from));
         self.look_before(&mut placed);
         self.ask_around(&mut placed);
         sink.placed(&mut placed);

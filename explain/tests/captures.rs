@@ -93,6 +93,24 @@ fn both_ends_are_found_and_joined() {
 }
 
 #[test]
+fn whoever_stops_capturing_first_is_not_blamed_for_what_followed() {
+    for version in [Version::Tls12, Version::Tls13] {
+        let trial = Trial::run(&Plan::healthy(version, "edge.test"), 4);
+        let ends = [&trial.client, &trial.edge];
+        for (cut, most) in [(0, trial.client.len()), (1, trial.edge.len())] {
+            for last in most.saturating_sub(30)..most {
+                let kept = |end: usize| if end == cut { &ends[end][..last] } else { &ends[end][..] };
+                let folder = tempfile::tempdir().expect("a temporary folder can be made");
+                let captures = [("client.pcap", 0), ("edge.pcap", 1)];
+                let captures = captures.map(|(name, end)| write(folder.path(), name, &bytes(kept(end)))).to_vec();
+                let blamed = labels(captures).into_iter().find(|label| label != "healthy" && !label.starts_with("inconclusive"));
+                assert_eq!(blamed, None, "{version:?}, end {cut} kept {last} of {most} packets");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_lies_before_a_break_is_still_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let trial = trial(26);

@@ -248,10 +248,11 @@ impl<'a, E: Endpoint> Walk<'a, E> {
     /// Nothing but its window changed: its program had not read.
     fn unread(&mut self, end: Side, opened: usize, phase: Phase) -> Option<Point> {
         let reader = self.end(end);
-        let shut = reader.packets(0..opened).rposition(|p| p.from == end)?;
+        let last = reader.packets(0..opened).rposition(|p| p.from == end)?;
+        let shut = reader.shut_since(last);
         let (closed, left) = (reader.packet(shut), reader.packet(opened));
         // What the end offered itself was not small: something on the way shut the window in its name.
-        let what = if self.far != Some(end) && reader.left_room(shut) { What::Shut } else { What::Work(Work::Unread) };
+        let what = if self.far != Some(end) && reader.left_room(last) { What::Shut } else { What::Work(Work::Unread) };
         self.push(what, end, phase, (closed.at, left.at), cite(&closed, &left), left.known);
         if closed.is_bare() {
             return self.held(end, (shut, closed.at, Some(closed.number)), Rule::ReceiveWindow, phase);

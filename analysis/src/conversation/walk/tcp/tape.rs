@@ -273,4 +273,22 @@ impl Endpoint for Tape {
     fn left_room(&self, i: usize) -> bool {
         self.right_edge(i).is_some_and(|edge| edge > self.right_edge_had(i))
     }
+
+    fn shut_since(&self, i: usize) -> usize {
+        let full = self.full[1 - self.end as usize];
+        // A window that is scaled is told no finer than this.
+        let grain = 1_i64 << self.scales[self.end as usize].unwrap_or(0);
+        let (last, edge) = (&self.events[i].seen, self.right_edge(i));
+        let told = |j: usize| {
+            let seen = &self.events[j].seen;
+            // Into less room than for a segment no sender sends what is not the end of its data (RFC 9293, section 3.8.6.2.1).
+            let as_shut = |edge: i64| {
+                self.right_edge(j).zip(seen.ack()).is_some_and(|(at, ack)| (at - edge).abs() <= grain && at - ack < full)
+            };
+            (seen.ack(), seen.window) == (last.ack(), last.window) || edge.is_some_and(as_shut)
+        };
+        let own = (0..=i).rev().filter(|j| self.is_own(*j));
+        // With data of its own it told the peer more than that.
+        own.take_while(|j| self.events[*j].is_full_of_nothing() && told(*j)).last().unwrap_or(i)
+    }
 }
