@@ -79,6 +79,7 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let Legs { client: Some(client), server: Some(server) } = legs else { return by_ttl };
     let (near, far) = (client.min(server), client.max(server));
     let by_legs = match () {
+        () if near >= FAR && far - near < LEAST_DIFFERENCE => Standpoint::Between,
         () if far - near < LEAST_DIFFERENCE => Standpoint::Unknown,
         () if near > far.percent(25) || near > MOST_NEAR && by_ttl == Standpoint::Between => Standpoint::Between,
         () if client < server => Standpoint::Client,

@@ -135,7 +135,10 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
         let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
         data().for_each(|p| covered.add(p.start(), p.end()));
         data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
-        return behind < i64::MAX && behind - covered.prefix > ALWAYS_CARRIED_BYTES && lasted > NO_CHANCE;
+        let hole = behind - covered.prefix;
+        // What is as big and came has the same way.
+        let fits = data().any(|p| i64::from(p.len()) >= hole);
+        return behind < i64::MAX && hole > ALWAYS_CARRIED_BYTES && !fits && lasted > NO_CHANCE;
     }
     let peers = || view.sent_by(side.peer());
     let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);

@@ -25,7 +25,7 @@ use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::verdict::{End, Grade, Reading};
-use crate::tcp::flow::{Side, View};
+use crate::tcp::flow::{Seen, Side, View};
 
 use arcs::{What, Work};
 use entries::Evidence;
@@ -56,7 +56,9 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
 }
 
 fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Option<Reading> {
-    if !view.both_directions() && !view.syns(Side::Client).any(|_| true) {
+    // Nobody may have answered a SYN; whoever speaks behind it had an answer, which was not captured.
+    let spoke = |p: &Seen<D>| !p.flags.syn() && p.ack().is_some();
+    if !view.both_directions() && (!view.syns(Side::Client).any(|_| true) || view.sent_by(Side::Client).any(spoke)) {
         return None;
     }
     let mut near = Tape::captured(end, view);
