@@ -368,12 +368,17 @@ impl Judging {
 fn doubt_beyond_proxy(judgement: &mut Judgement, leg: Leg) {
     let Verdict::Culprit { primary, second } = &mut judgement.verdict else { return };
     let doubted = |culprit: &Culprit| leg.doubted().contains(culprit.owner.side());
-    if second.as_ref().is_some_and(doubted) {
-        *second = None;
+    let other = second.take_if(|second| doubted(primary) || doubted(second)).filter(|second| !doubted(second));
+    if !doubted(primary) {
+        return;
     }
-    if doubted(primary) {
-        let candidates = Owner::Path | Owner::Loss | primary.owner;
-        judgement.leave_open(candidates, Missing::OtherLeg);
+    match other {
+        // As beside any time that is left open: an owner of so much is one of two at least.
+        Some(other) if other.excess.fraction_of(judgement.excess) >= policy::CERTAIN_SHARE => *primary = other,
+        _ => {
+            let candidates = Owner::Path | Owner::Loss | primary.owner;
+            judgement.leave_open(candidates, Missing::OtherLeg);
+        }
     }
 }
 
@@ -395,3 +400,6 @@ fn family(verdict: &Verdict) -> (&'static str, Vec<Owner>) {
         Verdict::Aborted { by, .. } => ("aborted", vec![by.side()]),
     }
 }
+
+#[cfg(test)]
+mod tests;
