@@ -242,4 +242,15 @@ mod tests {
         assert!(swallowed_behind(500));
         assert!(!swallowed_behind(1_400), "one as big came: the others were lost");
     }
+    #[test]
+    fn a_hole_no_bigger_than_what_came_is_no_black_hole() {
+        let swallowed_before = |came: u32| {
+            let connected = [syn(C, 0.0), syn(S, 40.0), ack(C, 40.1, 0, 0), data(C, 41.0, 0, 500), data(S, 82.0, 0, came)];
+            // 1,200 bytes are missing behind it.
+            let packets: Vec<Packet> = connected.into_iter().chain([data(S, 82.2, came as i32 + 1_200, 300)]).collect();
+            swallowed(&view::<Unplaced>(&packets), S, true, Span::from_millis(2_000))
+        };
+        assert!(swallowed_before(700));
+        assert!(!swallowed_before(1_448), "what is bigger came the same way");
+    }
 }
