@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::host::HostTrace;
-use crate::conversation::turns;
+use crate::conversation::{missed, turns};
 use crate::dns::Lookup;
 use crate::tcp::flow::{Endpoints, Seen, Side, View};
 use crate::tls::{Dialogue, Order};
@@ -334,7 +334,8 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
     let first = Dialogue::read(from_client, from_server, Order::default());
     let order = client.order(&first);
-    Box::new(turns::complete(client, first.with_order(from_client, from_server, order)))
+    let read = missed::complete(client, [from_client, from_server], first.with_order(from_client, from_server, order));
+    Box::new(turns::complete(client, read))
 }
 
 #[cfg(test)]

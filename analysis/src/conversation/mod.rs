@@ -5,6 +5,7 @@ pub(crate) mod ends;
 pub mod handshake;
 pub mod host;
 pub mod milestone;
+pub(crate) mod missed;
 pub(crate) mod reset;
 pub mod settle;
 pub mod socket;

@@ -3,6 +3,7 @@
 mod client;
 mod golden;
 mod judging;
+mod missed;
 mod support;
 
 use enumset::EnumSet;

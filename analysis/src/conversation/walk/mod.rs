@@ -91,7 +91,7 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         phase => phase,
     };
     let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
-    let end = match goal::goal(d, ends, not_tls) {
+    let reached = match goal::goal(d, ends, not_tls) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
                 // It came, though the capture there missed it: the way is taken for the usual one.
@@ -99,6 +99,13 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
                 let came = left.at + ways.usual[end as usize].unwrap_or(0);
                 walk.push(What::Way, end, Phase::Finish, (left.at, came), [Some(left.number), None], Known::Guessed);
             }
+            Ok(point)
+        }
+        Goal::Told { end, i } => Ok(walk.came_unseen(end, i)),
+        Goal::Stopped(stopped) => Err(stopped),
+    };
+    let end = match reached {
+        Ok(point) => {
             walk.follow(point);
             match () {
                 () if not_tls => End::NotTls,
@@ -106,7 +113,7 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
                 () => End::Complete,
             }
         }
-        Goal::Stopped(stopped) => {
+        Err(stopped) => {
             stop(&mut walk, handshake, stopped);
             if not_tls { End::NotTls } else { End::Stopped { after: goal::proven(d, ends) } }
         }
