@@ -6,7 +6,7 @@ pub mod handshake;
 pub mod host;
 pub mod milestone;
 pub(crate) mod missed;
-pub(crate) mod reset;
+pub mod reset;
 pub mod settle;
 pub mod socket;
 pub mod turns;

@@ -137,7 +137,7 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
         data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
         let hole = behind - covered.prefix;
         // What is as big and came has the same way.
-        let fits = data().any(|p| i64::from(p.len()) >= hole);
+        let fits = data().any(|p| p.len() >= hole);
         return behind < i64::MAX && hole > ALWAYS_CARRIED_BYTES && !fits && lasted > NO_CHANCE;
     }
     let peers = || view.sent_by(side.peer());

@@ -23,6 +23,7 @@ mod transport;
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
+use crate::conversation::reset::{Refusal, refusal};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::verdict::{End, Grade, Reading};
 use crate::tcp::flow::{Seen, Side, View};
@@ -91,6 +92,9 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         phase => phase,
     };
     let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
+    if let Some(refusal) = refusal(handshake) {
+        return refused(&mut walk, handshake, &refusal);
+    }
     let reached = match goal::goal(d, ends, not_tls) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
@@ -132,6 +136,23 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
     }
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end }
+}
+
+/// A SYN that was refused: its copies, and the round that the last of them made.
+fn refused(walk: &mut Walk<'_, Tape>, handshake: &Handshake, refusal: &Refusal) -> Reading {
+    let ([first, last, at], [syn, again, packet]) = (refusal.at, refusal.packets);
+    let copies = [Some(syn), Some(again)];
+    walk.push(What::Lost, Side::Client, Phase::Connect, (first, last), copies, Known::Captured);
+    let evidence = Evidence { handshake, tapes: walk.ends, far: walk.far, round_trip: walk.round_trip };
+    let mut ledger = entries::ledger(&evidence, &walk.arcs);
+    let span = Span::from_nanos(at - last);
+    let mut round = Entry::round_trip(Phase::Connect, span, entries::STAMP_ERROR).between([again, packet]);
+    // Whoever refused it may stand anywhere on the way.
+    round.filled_in = true;
+    ledger.total += span;
+    ledger.entries.push(round);
+    before(handshake, &mut ledger);
+    Reading { grade: grade(handshake), ledger, end: End::Stopped { after: Milestone::Syn } }
 }
 
 fn grade(handshake: &Handshake) -> Grade {
