@@ -150,7 +150,11 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let (from, told) = (end.peer(), self.packet(end, told));
         let (sender, upto) = (self.end(from), told.told.unwrap_or(OPENING));
         let before = sender.packets(0..sender.len()).filter(|p| p.from == from).take_while(|p| p.range.1 < upto).last();
-        let at = (told.at - self.ways.usual[from as usize].unwrap_or(0)).max(before.map_or(i64::MIN, |p| p.at));
+        let guess = told.at - self.ways.usual[from as usize].unwrap_or(0);
+        // Where one clock tells both ends, it left before it came.
+        let most = told.at - if self.far.is_some() { 0 } else { self.ways.least[from as usize].unwrap_or(0) };
+        let reached = self.arcs.iter().rfind(|arc| arc.side == from).map_or(i64::MAX, |arc| arc.from);
+        let at = guess.max(before.map_or(i64::MIN, |p| p.at)).min(most).min(reached);
         let phase = transit((self.phase_of)(from, upto - 1));
         self.push(What::Way, from, phase, (at, told.at), [None, Some(told.number)], Known::Guessed);
         Point::LeftUnseen { end: from, at }

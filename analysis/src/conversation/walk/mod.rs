@@ -62,16 +62,31 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Optio
     if !view.both_directions() && (!view.syns(Side::Client).any(|_| true) || view.sent_by(Side::Client).any(spoke)) {
         return None;
     }
-    let mut near = Tape::captured(end, view);
+    let read = |until: Option<&Seen<D>>| as_far(handshake, end, view, until);
+    let own_close = view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
     if handshake.is_not_tls() {
-        near.until_it_closed();
+        return Some(read(own_close.filter(|p| p.flags.fin())));
+    }
+    let reading = read(None);
+    // What came behind its own close, an end that stopped did not wait for.
+    let late = own_close.filter(|close| view.sent_by(end.peer()).any(|p| p.packet > close.packet && !p.is_empty()));
+    let stopped = matches!(reading.end, End::Stopped { .. });
+    let Some(close) = late.filter(|_| stopped) else { return Some(reading) };
+    Some(Reading { end: reading.end, ..read(Some(close)) })
+}
+
+/// Reads what one end's capture shows, `until` that end closed.
+fn as_far<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, until: Option<&Seen<D>>) -> Reading {
+    let mut near = Tape::captured(end, view);
+    if let Some(close) = until {
+        near.until(close.at.nanos());
     }
     let far = far::far(&mut near, view);
     let trip = Some(far.round_trip);
     let (towards, from) = if end == Side::Client { (trip, Some(0)) } else { (Some(0), trip) };
     let ways = Ways { least: [towards, from], usual: [towards, from] };
     let tapes = if end == Side::Client { [near, far.tape] } else { [far.tape, near] };
-    Some(walk(handshake, tapes, ways, Some(end.peer()), far.round_trip))
+    walk(handshake, tapes, ways, Some(end.peer()), far.round_trip)
 }
 
 fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Side>, round_trip: i64) -> Reading {
