@@ -282,6 +282,11 @@ impl<'a> Run<'a> {
                 let told = self.observers[observer].too_big(endpoints, end == 0);
                 h.too_big[end] = told.into_iter().map(|(at, packet)| (at.nanos(), packet)).collect();
             }
+            let told = observer.or(placed.elsewhere).and_then(|observer| self.observers[observer].unreachable(h.endpoints));
+            h.unreachable[end] = told.map(|(at, packet, by)| (at.nanos(), packet, by));
+        }
+        if let Some(otherwise) = &mut placed.otherwise {
+            otherwise.unreachable = h.unreachable;
         }
         let d = &h.dialogue;
         if let (Some(observer), Some(view), None) = (placed.client_observer, &h.client, &h.edge)

@@ -59,6 +59,8 @@ pub struct Placed {
     pub client_observer: Option<usize>,
     /// The observer of the edge's view.
     pub edge_observer: Option<usize>,
+    /// Whoever alone saw it, at neither end as far as is known.
+    pub elsewhere: Option<usize>,
     /// More about the evidence.
     pub notes: Vec<String>,
 }
@@ -173,6 +175,7 @@ impl Placing {
                     otherwise,
                     client_observer: Some(c),
                     edge_observer: Some(e),
+                    elsewhere: None,
                     notes,
                 }
             }
@@ -241,6 +244,7 @@ fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> 
         otherwise: None,
         client_observer: Some(observer),
         edge_observer: Some(observer),
+        elsewhere: None,
         notes,
     }
 }
@@ -269,5 +273,6 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
     };
     let client_observer = (at == Standpoint::Client).then_some(observer);
     let edge_observer = (at == Standpoint::Edge).then_some(observer);
-    Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, notes }
+    let elsewhere = (client_observer.is_none() && edge_observer.is_none()).then_some(observer);
+    Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, elsewhere, notes }
 }

@@ -161,6 +161,7 @@ pub fn at_edge<D: Domain>(view: View<D>) -> Placed {
         otherwise: None,
         client_observer: None,
         edge_observer: Some(0),
+        elsewhere: None,
         notes: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant, Span};
-use crate::conversation::turns;
+use crate::conversation::{missed, turns};
 use crate::doubt::order::Mended;
 use crate::tcp::covered::Passed;
 use crate::tls::records::{self, Hello, Records};
@@ -184,7 +184,8 @@ impl<D: Domain> View<D> {
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
         let order = self.order(&first);
-        turns::complete(self, first.with_order(client, server, order))
+        let read = missed::complete(self, [client, server], first.with_order(client, server, order));
+        turns::complete(self, read)
     }
 
     /// The same for good, where it has been read already.

@@ -185,10 +185,9 @@ impl Tape {
         Self { end, events, sender: Sender::default(), sacks, scales, mss, full }
     }
 
-    /// Leaves out what follows this end's FIN: it waited for nothing more.
-    pub fn until_it_closed(&mut self) {
-        let fin = self.events.iter().position(|e| e.seen.from == self.end && e.seen.flags.fin());
-        self.events.truncate(fin.map_or(self.events.len(), |fin| fin + 1));
+    /// Leaves out what lies behind the moment at which this end closed: it waited for nothing more.
+    pub fn until(&mut self, closed: i64) {
+        self.events.truncate(self.events.partition_point(|e| e.at() <= closed));
     }
 
     /// What a full segment of this end holds.
