@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use alerting::Client;
 use alerting::outbox::Outbox;
 use alerting::status::AlertStatus;
+use analysis::clock::Instant as Stamp;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytesize::ByteSize;
+use capture::clock::Monotonic;
 use capture::sockets::SocketEvents;
 use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -333,13 +335,14 @@ struct Recording {
 impl Recording {
     fn run(&mut self, stop: &AtomicBool) {
         for interface in &self.config.capture.interfaces {
-            self.metrics.interfaces.get_or_create(&ByInterface { interface: interface.clone() }).set(1);
+            let absent = self.tap.absent().any(|name| name == interface);
+            self.interface(interface, absent.then(|| "it is not there: nothing is seen there until it comes".to_owned()));
         }
         self.tend();
         let (mut tended, mut judged) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) {
             self.wait();
-            self.read();
+            let read_until = self.read(false);
             for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
                 self.engine.asked(asked);
             }
@@ -352,7 +355,7 @@ impl Recording {
                     Dump::Last(last, answer) => drop(answer.send(self.engine.last(last))),
                 }
             }
-            self.engine.tick();
+            self.engine.tick(read_until);
             if tended.elapsed() >= TEND {
                 tended = Instant::now();
                 self.tend();
@@ -363,17 +366,18 @@ impl Recording {
                 self.shown.trouble("origin", self.engine.refresh().err().map(|e| e.to_string()));
             }
         }
-        self.read();
-        self.engine.tick();
+        let read_until = self.read(true);
+        self.engine.tick(read_until);
+        self.engine.close();
     }
 
-    fn read(&mut self) {
+    fn read(&mut self, last: bool) -> Stamp<Monotonic> {
         let Self { tap, sockets, engine, .. } = self;
         // First what the threads did: a packet may make somebody ask for it.
         if let Some(sockets) = sockets {
             sockets.read(&mut |event| engine.event(event));
         }
-        tap.read(&mut |seen| engine.packet(&seen));
+        tap.read(last, &mut |seen| engine.packet(&seen))
     }
 
     /// Sleeps until much waits to be read, or somebody asks, or for a while.
@@ -388,25 +392,36 @@ impl Recording {
         }
     }
 
+    /// An interface is in trouble, or is not.
+    fn interface(&self, name: &str, trouble: Option<String>) {
+        let label = ByInterface { interface: name.to_owned() };
+        self.metrics.interfaces.get_or_create(&label).set(i64::from(trouble.is_none()));
+        self.shown.trouble(name, trouble);
+    }
+
     fn tend(&mut self) {
         for event in self.tap.tend() {
             let (interface, trouble) = match event {
                 InterfaceEvent::Back(name) => (name, None),
                 InterfaceEvent::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
+                InterfaceEvent::Down(name) => (name, Some("it is down, or has no carrier: nothing passes there".to_owned())),
                 InterfaceEvent::Refused(name, why) => (name, Some(why)),
+                InterfaceEvent::Renamed(name, now) => {
+                    self.shown.note(format!("{name}: it is called {now} now; what passes there is seen as before"));
+                    (name, None)
+                }
+                InterfaceEvent::Reopened(name, why) => {
+                    self.shown.note(format!("{name}: {why}; it was opened again, what passed meanwhile was not seen"));
+                    (name, None)
+                }
                 InterfaceEvent::Reattached(name) => {
                     let said = "somebody took the filter off; it hangs there again, what passed meanwhile was not seen";
                     self.shown.note(format!("{name}: {said}"));
                     (name, None)
                 }
             };
-            self.metrics
-                .interfaces
-                .get_or_create(&ByInterface { interface: interface.clone() })
-                .set(i64::from(trouble.is_none()));
-            self.shown.trouble(&interface, trouble);
+            self.interface(&interface, trouble);
         }
-        let numbers = self.tap.interfaces().map(|(number, name)| (number as u16, name.to_owned())).collect();
         match self.tap.counters() {
             Ok(counters) => {
                 let m = &self.metrics.packets;
@@ -422,7 +437,7 @@ impl Recording {
                 }
                 set(&self.metrics.connections, counters.connections);
                 set(&self.metrics.late, counters.late);
-                self.engine.note(counters, numbers);
+                self.engine.note(counters);
                 self.shown.change(|status| {
                     (status.seen, status.passed) = (counters.seen, counters.passed + counters.syns);
                     (status.lost, status.connections) = (counters.lost + counters.syns_lost, counters.connections);

@@ -20,6 +20,9 @@ const SHOWN: usize = 50;
 /// A slow handshake in a few words.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct SlowHandshake {
+    /// Which of all that were to be kept: more may be known of it later.
+    #[serde(skip)]
+    pub number: u64,
     /// When it began.
     pub started: String,
     /// The client, or its network.
@@ -132,9 +135,13 @@ impl Shown {
         })
     }
 
-    /// Notes a slow handshake.
+    /// Notes a slow handshake, or what else is known of one by now.
     pub fn slow(&self, handshake: SlowHandshake) {
         let shown = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if let Some(known) = shown.iter_mut().find(|other| other.number == handshake.number) {
+            *known = handshake;
+            return;
+        }
         shown.push_front(handshake);
         shown.truncate(SHOWN);
     }
