@@ -168,7 +168,13 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let (ask, asked) = sync_channel(MOST_ASKED);
     let ask = TriggerSender::new(ask, Arc::clone(&wake));
     let (dump, dumps) = sync_channel(4);
-    let output = SourceOutput { name: "log".into(), asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
+    let output = SourceOutput {
+        name: "log".into(),
+        source: "log",
+        asked: ask.clone(),
+        heard: heard(&metrics, &shown),
+        stop: Arc::clone(stop),
+    };
     for log in &config.logs {
         follow(log, output.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
     }
@@ -225,9 +231,9 @@ fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) 
     Writer::start(&config.evidence.folder, config.evidence.quota.as_u64(), report)
 }
 
-pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
+pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(&'static str, SourceEvent) + Send + Sync> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
-    Arc::new(move |heard| {
+    Arc::new(move |source, heard| {
         let outcome = match heard {
             SourceEvent::Unread(log, why) => {
                 if shown.unread(&log, why) {
@@ -237,9 +243,9 @@ pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(So
             }
             SourceEvent::NotSlow => "not_slow",
             SourceEvent::Shed => "shed",
-            SourceEvent::Trouble(source, what) => return shown.trouble(&source, what),
+            SourceEvent::Trouble(name, what) => return shown.trouble(&name, what),
         };
-        metrics.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }).inc();
+        metrics.triggers.get_or_create(&ByTrigger { source: source.into(), outcome: outcome.into() }).inc();
     })
 }
 
