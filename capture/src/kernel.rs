@@ -8,20 +8,22 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use analysis::clock::Instant;
+use analysis::clock::{Instant, Span};
 use analysis::wire::packet::{Flags, LinkType};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::clock::monotonic;
+use crate::clock::{Monotonic, monotonic};
 use crate::ends::{End, FlowName};
 use crate::limits::Limits;
 use crate::seen::{Counters, Frame, Seen};
 
 /// Bytes of a record before its frame; `struct record` in the source.
 const RECORD_HEADER: usize = 72;
+/// CPUs stamp packets before they hand them over: so much later ones may come first.
+const OUT_OF_ORDER: Span = Span::from_millis(1);
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/handshakes.bpf.o"));
 
 /// Why the kernel does not filter for us.
@@ -55,6 +57,8 @@ pub struct KernelFilter {
     counted: PerCpuArray<MapData, [u64; 7]>,
     own: HashMap<MapData, [u8; 16], u8>,
     attached: Vec<Attached>,
+    /// A SYN packet that was read and is not given yet; empty if there is none.
+    syn: Vec<u8>,
 }
 
 /// The programs at one interface.
@@ -91,7 +95,7 @@ impl KernelFilter {
         program::<SocketFilter>(&mut ebpf, "filter")?.load()?;
         let (packets, syns, counted) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counted")?);
         let own = map(&mut ebpf, "own")?;
-        Ok(Self { ebpf, link, packets, syns, counted, own, attached: Vec::new() })
+        Ok(Self { ebpf, link, packets, syns, counted, own, attached: Vec::new(), syn: Vec::new() })
     }
 
     /// How the frames begin that the programs read.
@@ -205,24 +209,37 @@ impl KernelFilter {
         Ok(())
     }
 
-    /// Gives every packet that waits to `each`; what a connection began with comes before the rest of it, though it waits elsewhere.
-    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
-        let Self { packets, syns, link, .. } = self;
-        let mut begin = |each: &mut dyn FnMut(Seen<'_>)| {
-            while let Some(record) = syns.next() {
-                parse(&record, *link).into_iter().for_each(&mut *each);
+    /// Gives every packet that waits to `each`, and until when none is left. SYN packets wait elsewhere: each comes before what passed
+    /// after it, and behind what passed before it, for a port may be used again meanwhile.
+    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) -> Instant<Monotonic> {
+        let Self { packets, syns, link, syn, .. } = self;
+        let mut begin = |until: Instant<Monotonic>, each: &mut dyn FnMut(Seen<'_>)| {
+            loop {
+                if syn.is_empty() {
+                    let Some(record) = syns.next() else { return };
+                    syn.extend_from_slice(&record);
+                }
+                let seen = parse(syn, *link);
+                if seen.as_ref().is_some_and(|seen| seen.frame.at > until) {
+                    return;
+                }
+                seen.into_iter().for_each(&mut *each);
+                syn.clear();
             }
         };
-        // All SYN packets that passed before then were given: nobody knows how long this thread was off its CPU since.
-        let mut begun = monotonic();
-        begin(each);
-        while let Some(record) = packets.next() {
-            let Some(seen) = parse(&record, *link) else { continue };
-            if seen.frame.at >= begun {
-                begun = monotonic();
-                begin(each);
+        loop {
+            let (before, mut any) = (monotonic(), false);
+            while let Some(record) = packets.next() {
+                any = true;
+                if let Some(seen) = parse(&record, *link) {
+                    begin(seen.frame.at + OUT_OF_ORDER, each);
+                    each(seen);
+                }
             }
-            each(seen);
+            if !any {
+                begin(before, each);
+                return before;
+            }
         }
     }
 

@@ -257,18 +257,16 @@ impl Tap {
     /// Gives the packets that wait to `each`, their interfaces as places in the list; gives until when none is left. `last`: nobody will
     /// read again.
     pub fn read(&mut self, last: bool, each: &mut dyn FnMut(Seen<'_>)) -> Instant<Monotonic> {
-        let now = monotonic();
         #[cfg(kernel_filter)]
         if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
             let (places, beyond) = (&self.places, self.interfaces.len() as u32);
-            filter.read(&mut |mut seen| {
+            return filter.read(&mut |mut seen| {
                 let place = places.iter().find(|(number, _)| *number == seen.frame.interface);
                 seen.frame.interface = place.map_or(beyond, |(_, place)| *place);
                 each(seen);
             });
-            return now;
         }
-        let offset = WallOffset::now();
+        let (now, offset) = (monotonic(), WallOffset::now());
         let several = self.interfaces.len() > 1;
         let Self { interfaces, filter, own, waiting, config, .. } = self;
         let about: Vec<(LinkType, bool)> = interfaces.iter().map(|i| (i.link, i.number == Some(LOOPBACK))).collect();

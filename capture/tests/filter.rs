@@ -383,6 +383,28 @@ mod in_kernel {
         compare(&handshakes.concat());
     }
 
+    /// A reader that comes late finds a whole connection, and the SYN of another by the same port, in two buffers.
+    #[test]
+    fn a_syn_is_given_where_it_belongs_in_time() {
+        if !testing::root() {
+            return;
+        }
+        let mut filter = KernelFilter::load(&Limits::default(), LinkType::Ethernet).expect("the kernel takes it");
+        let mut expected = Vec::new();
+        for port in [40_000, 40_001, 40_002] {
+            for frame in with_flight(port, 2_000) {
+                let program = filter.classifier("ingress").expect("it loads");
+                program.test_run(TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() }).expect("the kernel runs it");
+                expected.push(frame);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let mut given = Vec::new();
+        filter.read(&mut |seen| given.push(seen.frame.bytes.to_vec()));
+        let differs = given.iter().zip(&expected).position(|(given, sent)| !sent.starts_with(given));
+        assert_eq!((given.len(), differs), (expected.len(), None));
+    }
+
     /// What leaves by an interface is the edge's own where it has an address of this host; on the way to a server behind it, it is not.
     #[test]
     fn whose_connection_leaves_is_told_by_its_address() {
