@@ -29,6 +29,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::copies::Copies;
 use crate::detector::Detector;
 use crate::error::NotKept;
 use crate::evidence_store::Writer;
@@ -90,6 +91,8 @@ enum Later {
 pub struct Engine {
     config: Arc<Config>,
     memory: Memory,
+    /// Absent where one interface cannot show what another does.
+    copies: Option<Copies>,
     /// Absent where nobody may look.
     threads: Option<KernelView>,
     screen: Screen,
@@ -125,6 +128,7 @@ impl Engine {
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         Self {
             memory,
+            copies: (config.capture.interfaces.len() > 1).then(Copies::default),
             threads: context.threads.then(KernelView::default),
             screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
@@ -147,6 +151,9 @@ impl Engine {
 
     /// Takes a packet.
     pub fn packet(&mut self, seen: &Seen<'_>) {
+        if self.copies.as_mut().is_some_and(|copies| copies.is_copy(seen)) {
+            return;
+        }
         let Self { memory, screen, .. } = self;
         let hello = begins(seen) && !seen.syn();
         let new = begins(seen) && (seen.syn() || !memory.has(seen.flow));
@@ -264,6 +271,12 @@ impl Engine {
     /// The memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Names of interfaces of which the second shows what the first does.
+    pub fn copies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let name = |place: u32| self.config.capture.interfaces.get(place as usize).map(String::as_str);
+        self.copies.iter().flat_map(Copies::pairs).filter_map(move |(first, second)| Some((name(first)?, name(second)?)))
     }
 
     /// The counts of the last so long.

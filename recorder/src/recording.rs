@@ -12,7 +12,7 @@ use alerting::status::AlertStatus;
 use analysis::clock::Instant as Stamp;
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytesize::ByteSize;
@@ -37,10 +37,10 @@ use crate::memory::Memory;
 use crate::metrics::{ByFate, ByFilter, ByInterface, ByRing, ByTrigger, Metrics, set};
 use crate::names::{Asker, Names};
 use crate::origins::Origins;
-use crate::privileges::give_up;
+use crate::privileges::{give_up, known};
 use crate::sources::{SourceEvent, SourceOutput, TriggerRequest, TriggerSender, follow};
 use crate::tally::KEPT;
-use crate::view::{Shown, page};
+use crate::view::{EVIDENCE, Shown, failing, page};
 
 /// What wakes the recorder: somebody who asks, or much that waits to be read.
 const ASKED: u64 = 0;
@@ -72,6 +72,7 @@ pub fn validate(config: &Config) -> Result<Vec<String>, Error> {
     fits(config)?;
     Origins::open(&config.origin.databases)?;
     unlock(config)?;
+    config.capture.user.as_deref().map_or(Ok(()), known)?;
     let there = crate::init::interfaces();
     let missing = config.capture.interfaces.iter().filter(|name| !there.contains(name));
     Ok(missing.map(|name| format!("this host has no interface {name} now; there are {}", there.join(", "))).collect())
@@ -220,11 +221,11 @@ fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) 
             Written::Opened => {}
             Written::Durable(after) => {
                 metrics.durable.observe(after.as_secs_f64());
-                shown.trouble("evidence", None);
+                shown.trouble(EVIDENCE, None);
             }
             Written::Failed(why) => {
                 metrics.evidence_failures.inc();
-                shown.trouble("evidence", Some(why));
+                shown.trouble(EVIDENCE, Some(why));
             }
         }
     };
@@ -270,7 +271,7 @@ fn web(
                 metrics.exposition.response(&Scrape::of(query, &headers))
             }),
         )
-        .route("/-/healthy", get(|| async { "ok\n" }))
+        .route("/-/healthy", get(|State((_, shown)): Served| async move { healthy(&shown) }))
         .with_state((metrics, shown));
     let run = move || {
         runtime.block_on(async {
@@ -317,6 +318,14 @@ type Served = State<(Arc<Metrics>, Arc<Shown>)>;
 fn now(shown: &Shown) -> Html<String> {
     let (status, slow) = shown.now();
     Html(page(&status, &slow))
+}
+
+/// Whether it does what it is for.
+fn healthy(shown: &Shown) -> (StatusCode, String) {
+    match failing(&shown.now().0) {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
+    }
 }
 
 fn status(shown: &Shown) -> Response {
@@ -455,6 +464,11 @@ impl Recording {
     }
 
     fn show(&self) {
+        for (first, second) in self.engine.copies() {
+            self.shown.note(format!("{second} shows packets that {first} shows: they count once"));
+        }
+        let interfaces = &self.config.capture.interfaces;
+        self.shown.change(|status| status.blind = interfaces.iter().all(|name| status.trouble.contains_key(name)));
         let now = capture::clock::monotonic();
         let m = &self.metrics;
         for (name, ring) in self.engine.memory().rings() {
