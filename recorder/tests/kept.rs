@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 
 use analysis::clock::{Instant as Stamp, Span};
 use analysis::wire::packet::{LinkType, Transport, decode};
+use capture::clock::WallOffset;
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;
 use whostalled_recorder::config::Config;
+use whostalled_recorder::detector::Detector;
 use whostalled_recorder::engine::{Context, Engine};
 use whostalled_recorder::evidence_store::Writer;
-use whostalled_recorder::memory::Memory;
+use whostalled_recorder::flow_report::{Provenance, flow_report};
+use whostalled_recorder::memory::{Memory, Packet};
 use whostalled_recorder::metrics::Metrics;
 use whostalled_recorder::origins::Origins;
 use whostalled_recorder::sources::TriggerRequest;
@@ -221,6 +224,30 @@ fn nothing_is_said_to_be_kept_before_it_is_on_the_disk() {
     assert_eq!((files(&folder).len(), metrics.triggers.get_or_create(&label).get()), (1, 1));
     let page: Vec<Option<String>> = of_page.now().1.into_iter().map(|slow| slow.file).collect();
     assert_eq!(page, [Some(files(&folder)[0].clone())]);
+}
+
+#[test]
+fn one_piece_of_an_ip_packet_hides_no_handshake() {
+    let trial = stalled(7);
+    let packets = trial.edge.iter().map(|(at, frame)| {
+        let mut bytes = frame.clone();
+        let hello =
+            matches!(decode(LinkType::Ethernet, frame), Ok(Transport::Tcp(s)) if matches!(s.payload, [22, 3, _, _, _, 1, ..]));
+        if hello {
+            // The first piece of it: "more fragments" is set, and the rest is elsewhere.
+            bytes.truncate(14 + 20 + 200);
+            bytes[16..18].copy_from_slice(&220_u16.to_be_bytes());
+            bytes[20] |= 0x20;
+        }
+        let wire_len = bytes.len() as u32;
+        Packet { at: Stamp::from_nanos(*at), wire_len, interface: 0, outgoing: false, link: LinkType::Ethernet, bytes }
+    });
+    let trigger = Trigger { client: trial.at_edge.0, server: None, source: Source::Asked };
+    let wall_offset = WallOffset::between(Stamp::default(), Stamp::default());
+    let provenance = Provenance { wall_offset, interfaces: vec![], received: 1, lost: 0, filter_at: "test".into() };
+    let made = flow_report(packets.collect(), (&trigger).into(), &Detector::default(), &provenance, None).expect("it is kept");
+    let said = String::from_utf8_lossy(&made.pcapng).into_owned();
+    assert!(said.contains("1 piece of IP packets") && !made.record.label().contains("edge"), "{}: {said}", made.record.label());
 }
 
 #[test]
