@@ -49,14 +49,14 @@ impl Copies {
             && interface != frame.interface
             && (frame.at - at).nanos().abs() < SAME.nanos()
         {
-            self.pairs.insert((interface, frame.interface));
+            self.pairs.insert((interface.min(frame.interface), interface.max(frame.interface)));
             return true;
         }
         self.last.put(face, (frame.interface, frame.at));
         false
     }
 
-    /// The interfaces of which the second showed what the first had shown.
+    /// Interfaces that showed the same.
     pub fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
         self.pairs.iter().copied()
     }
@@ -96,6 +96,6 @@ mod tests {
         assert_eq!(shown, [false, true, false, true]);
         assert!(!is_copy(&mut copies, 2_000, 0, 8), "another packet");
         assert!(!is_copy(&mut copies, 202_000, 1, 8), "sent again by another way");
-        assert_eq!(copies.pairs().collect::<Vec<_>>(), [(1, 0)]);
+        assert_eq!(copies.pairs().collect::<Vec<_>>(), [(0, 1)]);
     }
 }

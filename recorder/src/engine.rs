@@ -273,7 +273,7 @@ impl Engine {
         &self.memory
     }
 
-    /// Names of interfaces of which the second shows what the first does.
+    /// Names of interfaces that show the same packets.
     pub fn copies(&self) -> impl Iterator<Item = (&str, &str)> {
         let name = |place: u32| self.config.capture.interfaces.get(place as usize).map(String::as_str);
         self.copies.iter().flat_map(Copies::pairs).filter_map(move |(first, second)| Some((name(first)?, name(second)?)))

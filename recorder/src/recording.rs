@@ -465,7 +465,7 @@ impl Recording {
 
     fn show(&self) {
         for (first, second) in self.engine.copies() {
-            self.shown.note(format!("{second} shows packets that {first} shows: they count once"));
+            self.shown.note(format!("{first} and {second} show the same packets: these count once"));
         }
         let interfaces = &self.config.capture.interfaces;
         self.shown.change(|status| status.blind = interfaces.iter().all(|name| status.trouble.contains_key(name)));
