@@ -31,15 +31,16 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE TABLE IF NOT EXISTS refused (
   receiver TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (receiver, key));
+CREATE INDEX IF NOT EXISTS outbox_by_receiver ON outbox (receiver, id);
 ";
+/// Rows that one look for the next message reads.
+const MOST_ROWS: i64 = 64;
 
 /// A message that waits for its receiver.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Waiting {
     /// Its number.
     pub id: i64,
-    /// For whom.
-    pub receiver: String,
     /// What to say.
     pub event: Event,
     /// How often that was tried.
@@ -229,26 +230,41 @@ impl Store {
         })
     }
 
-    /// Messages that are due, in order; of each receiver only those before which none waits.
+    /// Who has messages that wait.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn due(&self, now: UnixSeconds) -> Result<Vec<Waiting>> {
-        let sql = "SELECT id, receiver, event, attempts, due FROM outbox ORDER BY id LIMIT 1000";
-        let rows = self.all(sql, [], |r| {
-            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, bytes(r, 2)?, r.get::<_, u32>(3)?, r.get::<_, UnixSeconds>(4)?))
-        })?;
-        let mut blocked: Vec<String> = Vec::new();
-        let mut found = Vec::new();
-        for (id, receiver, event, attempts, due) in rows {
-            if due > now || blocked.contains(&receiver) {
-                blocked.push(receiver);
-                continue;
+    pub fn awaited(&self) -> Result<Vec<String>> {
+        self.all("SELECT DISTINCT receiver FROM outbox", [], |r| r.get(0))
+    }
+
+    /// The next message for a receiver, but for those that are `done` and could not be taken out yet.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn next(&self, receiver: &str, done: &[i64]) -> Result<Option<Waiting>> {
+        let sql = "SELECT id, event, attempts FROM outbox WHERE receiver = ? AND id > ? ORDER BY id LIMIT ?";
+        let mut after = i64::MIN;
+        loop {
+            let rows = self.all(sql, params![receiver, after, MOST_ROWS], |r| Ok((r.get(0)?, bytes(r, 1)?, r.get(2)?)))?;
+            let Some((last, ..)) = rows.last() else { return Ok(None) };
+            after = *last;
+            for (id, event, attempts) in rows.into_iter().filter(|(id, ..)| !done.contains(id)) {
+                if let Some(event) =
+                    self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(receiver) }, &event)
+                {
+                    return Ok(Some(Waiting { id, event, attempts }));
+                }
             }
-            let event = self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(&receiver) }, &event);
-            found.extend(event.map(|event| Waiting { id, receiver, event, attempts }));
         }
-        Ok(found)
+    }
+
+    /// The number of the last message for a receiver, if any waits.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last(&self, receiver: &str) -> Result<Option<i64>> {
+        Ok(self.0.query_row("SELECT max(id) FROM outbox WHERE receiver = ?", [receiver], |r| r.get(0))?)
     }
 
     /// A message was delivered.
@@ -262,12 +278,12 @@ impl Store {
         self.unqueue(id)
     }
 
-    /// A message was not delivered: try again at `due`.
+    /// A message was not delivered, and is to be tried again.
     ///
     /// # Errors
-    /// If the database cannot be written: it will be tried sooner.
-    pub fn failed(&self, id: i64, due: UnixSeconds) -> Result<()> {
-        self.0.execute("UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ?", params![due, id])?;
+    /// If the database cannot be written.
+    pub fn failed(&self, id: i64) -> Result<()> {
+        self.0.execute("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?", [id])?;
         Ok(())
     }
 
@@ -354,6 +370,7 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
     }
     for (receiver, event) in &batch.messages {
         let event = serde_json::to_string(event)?;
+        // When it is due again is known to who tries, by a clock that nobody sets: the column was there before.
         tx.execute("INSERT INTO outbox (receiver, event, attempts, due) VALUES (?, ?, 0, 0)", params![receiver, event])?;
     }
     Ok(())
@@ -364,8 +381,6 @@ mod tests {
     use super::*;
     use crate::culprit::Culprit;
     use crate::receiver::tests::event as login;
-
-    const SECOND: fn(i64) -> UnixSeconds = UnixSeconds::from_secs;
 
     fn event(key: &str) -> Event {
         Event { key: key.into(), ..login(Culprit::Edge, None) }
@@ -378,16 +393,26 @@ mod tests {
         let messages = vec![("a".to_owned(), event("1")), ("b".into(), event("1")), ("a".into(), event("2"))];
         Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
         let store = Store::open(&path).expect("it opens again");
-        let due = store.due(SECOND(10)).expect("it is read");
-        assert_eq!(due.len(), 3);
-        store.failed(due[0].id, SECOND(100)).expect("it is written");
-        let keys = |now| -> Vec<(String, String)> {
-            store.due(SECOND(now)).expect("it is read").into_iter().map(|w| (w.receiver, w.event.key)).collect()
-        };
-        assert_eq!(keys(10), [("b".into(), "1".into())], "what comes later waits behind what failed");
-        assert_eq!(keys(100).len(), 3);
-        store.delivered(due[0].id).expect("it is written");
-        assert_eq!(store.waiting().expect("it is read"), 2);
+        let next = |receiver, done: &[i64]| store.next(receiver, done).expect("it is read").map(|w| (w.event.key, w.attempts));
+        let first = store.next("a", &[]).expect("it is read").expect("it waits");
+        store.failed(first.id).expect("it is written");
+        assert_eq!(next("a", &[]), Some(("1".into(), 1)), "what comes later waits behind what failed");
+        assert_eq!(next("a", &[first.id]), Some(("2".into(), 0)), "and not behind what is done");
+        assert_eq!((next("b", &[]), next("c", &[])), (Some(("1".into(), 0)), None));
+        store.delivered(first.id).expect("it is written");
+        assert_eq!((store.waiting().expect("it is read"), next("a", &[])), (2, Some(("2".into(), 0))));
+        assert_eq!(store.awaited().expect("it is read"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_waits_for_one_receiver_is_in_no_others_way_however_much_it_is() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut store = Store::open(&dir.path().join("store.db")).expect("it opens");
+        let of_the_dead = (0..2_000).map(|n| ("dead".to_owned(), event(&n.to_string())));
+        let messages = of_the_dead.chain([("well".to_owned(), event("new"))]).collect();
+        store.write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        let next = store.next("well", &[]).expect("it is read").expect("it waits");
+        assert_eq!(next.event.key, "new");
     }
 
     #[test]

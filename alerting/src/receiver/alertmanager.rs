@@ -39,9 +39,7 @@ impl Kind for Alertmanager {
 
     /// The culprit is a label, for routing: where another one is blamed now, the alert of before is said to be over with it.
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError> {
-        let token = self.token.as_ref().map(Secret::read).transpose()?;
-        let url = format!("{}{API}", self.url.trim_end_matches('/'));
-        Ok(Request::json(url, json!(alerts(event, now, now + PATIENCE)), token))
+        self.told(std::slice::from_ref(event), now)
     }
 
     fn answered(&self, status: u16) -> Answered {
@@ -49,8 +47,8 @@ impl Kind for Alertmanager {
     }
 
     /// It forgets what it is not told again.
-    fn is_told_again(&self) -> bool {
-        true
+    fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        Some(self.told(events, now))
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -67,6 +65,15 @@ impl Kind for Alertmanager {
 
     fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong> {
         takes(names)
+    }
+}
+
+impl Alertmanager {
+    fn told(&self, events: &[Event], now: UnixSeconds) -> Result<Request, SecretError> {
+        let token = self.token.as_ref().map(Secret::read).transpose()?;
+        let url = format!("{}{API}", self.url.trim_end_matches('/'));
+        let alerts: Vec<Value> = events.iter().flat_map(|event| alerts(event, now, now + PATIENCE)).collect();
+        Ok(Request::json(url, json!(alerts), token))
     }
 }
 

@@ -70,8 +70,8 @@ trait Kind {
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError>;
     /// As [`Receiver::answered`].
     fn answered(&self, status: u16) -> Answered;
-    /// As [`Receiver::is_told_again`].
-    fn is_told_again(&self) -> bool;
+    /// As [`Receiver::again`].
+    fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>>;
     /// As [`Receiver::check`].
     fn check(&self) -> Result<(), Wrong>;
     /// Its secrets, each by the key that names it.
@@ -99,9 +99,9 @@ impl Receiver {
         self.kind().answered(status)
     }
 
-    /// Whether it must hear again and again of what is on.
-    pub fn is_told_again(&self) -> bool {
-        self.kind().is_told_again()
+    /// The request that tells it again of what is on, if it must hear that again and again; all of it together.
+    pub fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        self.kind().again(events, now)
     }
 
     /// Whether what is shown of it can be shown, and its address can be asked.
@@ -159,8 +159,8 @@ pub enum Answered {
 fn by_status(status: u16) -> Answered {
     match status {
         200..=299 => Answered::Taken,
-        // Too many, or not now, or not with this token: later, perhaps.
-        401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answered::NotNow,
+        // Too many, or not now, or not with this token, or not at this address: later, perhaps.
+        300..=399 | 401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answered::NotNow,
         _ => Answered::Refused,
     }
 }
@@ -228,16 +228,12 @@ pub(crate) mod tests {
 
     #[test]
     fn what_may_pass_is_told_from_what_never_will() {
-        for (status, meant) in [
-            (200, Answered::Taken),
-            (202, Answered::Taken),
-            (302, Answered::Refused),
-            (400, Answered::Refused),
-            (422, Answered::Refused),
-        ] {
+        for (status, meant) in
+            [(200, Answered::Taken), (202, Answered::Taken), (400, Answered::Refused), (422, Answered::Refused)]
+        {
             assert_eq!(by_status(status), meant, "{status}");
         }
-        for status in [401, 403, 404, 408, 425, 429, 500, 503] {
+        for status in [302, 401, 403, 404, 408, 425, 429, 500, 503] {
             assert_eq!(by_status(status), Answered::NotNow, "{status}");
         }
     }

@@ -72,8 +72,8 @@ impl Kind for PagerDuty {
         by_status(status)
     }
 
-    fn is_told_again(&self) -> bool {
-        false
+    fn again(&self, _: &[Event], _: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        None
     }
 
     fn check(&self) -> Result<(), Wrong> {
