@@ -6,6 +6,7 @@
 //!
 //! Each receiver has its own [`Queue`], and one request under way at most: its messages keep their order, and it holds up nobody else.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ impl Outbox {
 
     async fn deliver(self) {
         let Self { store, mut direct, receivers, status, delivery, client } = self;
-        let desk = Desk { store, receivers, status, delivery, client };
+        let desk = Desk { store, receivers, status, delivery, client, refusing: RefCell::default() };
         let mut queues = Queues::new();
         let mut under_way = FuturesUnordered::new();
         let mut look_at = Instant::now();
@@ -123,6 +124,8 @@ struct Desk {
     status: Arc<AlertStatus>,
     delivery: Delivery,
     client: Client,
+    /// Why the store refuses.
+    refusing: RefCell<Option<String>>,
 }
 
 impl Desk {
@@ -152,7 +155,7 @@ impl Desk {
         };
         self.delivery.waiting.set(waiting);
         if queues.values().all(|queue| queue.done.is_empty()) {
-            self.status.trouble("outbox store", None);
+            self.refusing.replace(None);
         }
         self.show_refused();
         self.show_unreadable();
@@ -266,13 +269,13 @@ impl Desk {
     }
 
     fn store_trouble(&self, error: &StoreError) {
-        self.status.trouble("outbox store", Some(error.to_string()));
+        self.refusing.replace(Some(error.to_string()));
     }
 
     /// Says whom nobody reaches, and why.
     fn show_trouble(&self, queues: &Queues) {
         let said = queues.iter().filter_map(|(name, queue)| Some(format!("{name}: {}", queue.trouble.as_ref()?)));
-        let said: Vec<String> = said.collect();
+        let said: Vec<String> = self.refusing.borrow().clone().into_iter().chain(said).collect();
         self.status.trouble("outbox", (!said.is_empty()).then(|| said.join("; ")));
     }
 

@@ -242,7 +242,7 @@ async fn what_is_on_is_told_again_together_and_one_by_one_where_that_is_refused(
     let name = receiver.name();
     let mut place = Place::of(vec![receiver]);
     let Outbox { store, receivers, status, delivery, client, .. } = place.outbox.take().expect("it is there");
-    let desk = Desk { store, receivers, status, delivery, client };
+    let desk = Desk { store, receivers, status, delivery, client, refusing: RefCell::default() };
     let mut queue = Queue::new(Instant::now());
     assert!(desk.next(&name, &mut queue).is_none(), "nothing is on");
     for key in ["a", "b"] {

@@ -106,10 +106,12 @@ fn is_label_name(name: &str) -> bool {
 pub(super) fn alerts(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Vec<Value> {
     let before =
         event.before.clone().map(|blame| Event { blame, resolved: true, ended: Some(now), before: None, ..event.clone() });
-    before.iter().chain([event]).map(|event| alert(event, expires)).collect()
+    before.iter().chain([event]).map(|event| alert(event, now, expires)).collect()
 }
 
-fn alert(event: &Event, expires: UnixSeconds) -> Value {
+fn alert(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Value {
+    // It refuses what begins behind its end. A clock that was set back since leaves that.
+    let began = event.since.min(event.ended.unwrap_or(now));
     let mut alert = json!({
         "labels": labels(event),
         "annotations": {
@@ -119,7 +121,7 @@ fn alert(event: &Event, expires: UnixSeconds) -> Value {
             "phase": event.blame.in_words(),
             "target": event.target,
         },
-        "startsAt": event.since.to_string(),
+        "startsAt": began.to_string(),
         "endsAt": event.ended.unwrap_or(expires).to_string(),
     });
     if !event.seen_from.is_empty() {
@@ -180,6 +182,16 @@ mod tests {
         let over = second(1_800_000_050);
         let ended = &sent(&event(Culprit::Edge, Some(over)))[0];
         assert_eq!((&ended["endsAt"], &ended["labels"]), (&json!(over.to_string()), &on["labels"]), "over under the same labels");
+    }
+
+    #[test]
+    fn an_alert_that_a_clock_of_before_dates_ahead_begins_no_later_than_now() {
+        let mut ahead = event(Culprit::Edge, None);
+        ahead.since = UnixSeconds::from_secs(1_800_007_200);
+        let second = |event: &Event, at: &str| sent(event)[0][at].as_str().expect("a time").to_owned();
+        assert_eq!(second(&ahead, "startsAt"), UnixSeconds::from_secs(1_800_000_060).to_string());
+        (ahead.resolved, ahead.ended) = (true, Some(UnixSeconds::from_secs(1_800_000_050)));
+        assert_eq!(second(&ahead, "startsAt"), second(&ahead, "endsAt"));
     }
 
     #[test]

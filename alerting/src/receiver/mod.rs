@@ -133,6 +133,24 @@ impl Receiver {
     }
 }
 
+/// Whether each can be told from the others: what waits is kept for a name.
+///
+/// # Errors
+/// Says which is there twice, with its place among receivers.
+pub fn distinct(receivers: &[Receiver]) -> Result<(), Wrong> {
+    for (n, receiver) in receivers.iter().enumerate() {
+        if receivers[..n].iter().any(|other| other.name() == receiver.name()) {
+            let key = if matches!(receiver, Receiver::Pagerduty(_)) { "routing_key" } else { "url" };
+            return Err(Wrong::at(
+                key,
+                "another receiver has the same: each message would go there twice in one shape; leave one out",
+            )
+            .within(n));
+        }
+    }
+    Ok(())
+}
+
 /// What alerts of a check will be called, as far as its file says.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
@@ -209,6 +227,7 @@ pub(crate) mod tests {
             ended,
             blame,
             before: None,
+            unwatched: None,
             labels: [("team".to_owned(), "edge".to_owned())].into(),
             link: Some("http://here/check/login".into()),
         }
@@ -224,6 +243,14 @@ pub(crate) mod tests {
         {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn two_receivers_of_one_address_are_refused_and_two_addresses_of_one_host_are_not() {
+        let of = |url: &str, format| Receiver::Webhook(Webhook { url: url.into(), token: None, format });
+        let receivers = [of("http://h/a", Format::Own), of("http://h/b", Format::Own), of("http://h/a", Format::Slack)];
+        assert!(distinct(&receivers).is_err_and(|wrong| wrong.what.contains("another receiver")));
+        assert_eq!(distinct(&receivers[..2]), Ok(()));
     }
 
     #[test]
