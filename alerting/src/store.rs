@@ -9,7 +9,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, params};
 
 use crate::clock::UnixSeconds;
 use crate::event::Event;
@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS refused (
   PRIMARY KEY (receiver, key));
 CREATE INDEX IF NOT EXISTS outbox_by_receiver ON outbox (receiver, id);
 ";
+/// Somebody else's transaction is waited for.
+const BUSY: &str = "PRAGMA busy_timeout = 5000;";
 /// Rows that one look for the next message reads.
 const MOST_ROWS: i64 = 64;
 
@@ -132,6 +134,13 @@ fn make_folder_of(path: &Path) -> Result<()> {
     made.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })
 }
 
+/// Whether a database is none of a later version.
+fn known_version(path: &Path, db: &Connection) -> Result<()> {
+    let found = db.query_row("PRAGMA user_version", [], |r| r.get(0));
+    let found: i64 = found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if found > VERSION { Err(StoreError::Later { path: path.to_owned(), found }) } else { Ok(()) }
+}
+
 /// The database.
 pub struct Store(Connection);
 
@@ -152,16 +161,28 @@ impl Store {
         make_folder_of(path)?;
         let unopened = |source| StoreError::Open { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(unopened)?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if found > VERSION {
-            return Err(StoreError::Later { path: path.to_owned(), found });
-        }
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;")?;
+        known_version(path, &db)?;
+        let how = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {BUSY}");
+        db.execute_batch(&how).map_err(unopened)?;
         for tables in [TABLES, unreadable::TABLE, tables] {
             db.execute_batch(tables).map_err(unopened)?;
         }
-        db.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+        db.execute_batch(&format!("PRAGMA user_version = {VERSION}")).map_err(unopened)?;
         Ok(Self(db))
+    }
+
+    /// Whether [`Self::open_with`] can open a file that is there, as far as that can be seen without changing it.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn can_open(path: &Path, tables: &str) -> Result<()> {
+        let unopened = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(unopened)?;
+        db.execute_batch(BUSY).map_err(unopened)?;
+        known_version(path, &db)?;
+        // Rolled back: it is not committed.
+        let tried = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unopened)?;
+        [TABLES, unreadable::TABLE, tables].into_iter().try_for_each(|tables| tried.execute_batch(tables)).map_err(unopened)
     }
 
     /// The database itself, for the caller's own tables.
@@ -420,8 +441,32 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("store.db");
         Connection::open(&path).expect("it opens").execute_batch("PRAGMA user_version = 99").expect("it is written");
+        assert!(matches!(Store::can_open(&path, ""), Err(StoreError::Later { found: 99, .. })));
         let error = Store::open(&path).err().expect("it is refused");
         assert!(matches!(error, StoreError::Later { found: 99, .. }) && error.to_string().contains("later version"), "{error}");
+    }
+
+    #[test]
+    fn whether_a_file_can_be_opened_is_seen_without_changing_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(
+            path("words"),
+            "this is no database, and it is longer than a header of one has to be: that is 100 bytes, or a few more",
+        )
+        .expect("it is writable");
+        let foreign = Connection::open(path("foreign")).expect("it opens");
+        foreign.execute_batch("CREATE TABLE outbox (n INTEGER)").expect("it is written");
+        for name in ["words", "foreign"] {
+            let said = Store::can_open(&path(name), "").expect_err(name).to_string();
+            let opened = Store::open(&path(name)).err().expect(name).to_string();
+            assert!(said.contains(name) && opened.contains(name), "{said}; {opened}");
+        }
+        let empty = path("empty");
+        std::fs::write(&empty, "").expect("it is writable");
+        assert!(Store::can_open(&empty, "").is_ok() && std::fs::metadata(&empty).expect("it is there").len() == 0);
+        drop(Store::open(&empty).expect("it opens"));
+        assert!(Store::can_open(&empty, "").is_ok());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use alerting::{Receiver, receiver};
 use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use settings::place::unread;
 use settings::{Time, Wrong};
 use toml::Spanned;
@@ -317,13 +318,15 @@ pub struct Maintenance {
     /// Names of checks; `*` at the end matches anything. Empty: all.
     #[serde(default)]
     pub checks: Vec<String>,
-    /// Begin, as `2026-11-25T22:00:00Z`.
+    /// Begin, as `2026-11-25T22:00:00Z` or with an offset, as `2026-11-25T23:00:00+01:00`. A zone's name is refused: see `every`.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "moment")]
     pub from: Timestamp,
     /// End.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "moment")]
     pub to: Timestamp,
-    /// Repeats with this period: `7d` for weekly.
+    /// Repeats with this period: `7d` for weekly. Days have 24 hours: by local time a window moves where clocks are changed.
     pub every: Option<Time>,
 }
 
@@ -407,6 +410,15 @@ impl CheckFile {
         self.fleet.check().map_err(|wrong| wrong.within("fleet"))?;
         self.check_windows()
     }
+}
+
+/// A moment; not one with a zone's name, which would be thrown away: windows come again by hours, not by a zone's days.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.contains('[') {
+        return Err(D::Error::custom("a zone's name has no effect here: write the moment with Z or an offset alone"));
+    }
+    text.parse().map_err(D::Error::custom)
 }
 
 impl Maintenance {

@@ -242,8 +242,9 @@ impl Controller {
             ended,
             blame: active.blame.clone(),
             before: None,
+            unwatched: None,
             labels: check.map(|check| check.labels.clone()).unwrap_or_default(),
-            link: Some(self.config.watch.link(&of.check)),
+            link: Some(self.config.link(&of.check)),
         }
     }
 

@@ -346,6 +346,11 @@ pub(super) const CELL: &str = "cell ";
 pub(super) const OF_PROBER: &str = "prober ";
 pub(super) const ALERT: &str = "alert ";
 
+/// Whether a state is a controller's, not a watcher's.
+pub(crate) fn is_of_a_fleet(name: &str) -> bool {
+    name.contains('@') && [CELL, OF_PROBER, ALERT].iter().any(|what| name.starts_with(what))
+}
+
 /// The state that the store has under a name.
 fn state(matrix: &Matrix, name: &str) -> Option<State> {
     if let Some(cell) = name.strip_prefix(CELL) {
