@@ -6,7 +6,7 @@
 //!
 //! Times in the tables are seconds of the wall clock since the Unix epoch.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, params};
@@ -142,7 +142,18 @@ fn known_version(path: &Path, db: &Connection) -> Result<()> {
 }
 
 /// The database.
-pub struct Store(Connection);
+pub struct Store {
+    db: Connection,
+    /// Its file, and which one that was when it was opened; none has a database in memory.
+    file: Option<(PathBuf, FileId)>,
+}
+
+/// Device and number of a file.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
 
 impl Store {
     /// Opens or makes it.
@@ -168,7 +179,8 @@ impl Store {
             db.execute_batch(tables).map_err(unopened)?;
         }
         db.execute_batch(&format!("PRAGMA user_version = {VERSION}")).map_err(unopened)?;
-        Ok(Self(db))
+        let file = file_id(path).map(|id| (path.to_owned(), id));
+        Ok(Self { db, file })
     }
 
     /// Whether [`Self::open_with`] can open a file that is there, as far as that can be seen without changing it.
@@ -185,9 +197,14 @@ impl Store {
         [TABLES, unreadable::TABLE, tables].into_iter().try_for_each(|tables| tried.execute_batch(tables)).map_err(unopened)
     }
 
+    /// The file, if somebody deleted it, or put another in its place: what is written now is nowhere once we end.
+    pub fn lost(&self) -> Option<&Path> {
+        self.file.as_ref().filter(|(path, id)| file_id(path) != Some(*id)).map(|(path, _)| path.as_path())
+    }
+
     /// The database itself, for the caller's own tables.
     pub fn connection(&self) -> &Connection {
-        &self.0
+        &self.db
     }
 
     /// Writes a batch, whole or not at all.
@@ -207,7 +224,7 @@ impl Store {
         batch: &Batch,
         more: impl FnOnce(&Transaction<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let tx = self.0.transaction().map_err(StoreError::Use)?;
+        let tx = self.db.transaction().map_err(StoreError::Use)?;
         more(&tx)?;
         insert(&tx, batch)?;
         tx.commit().map_err(StoreError::Use)?;
@@ -285,7 +302,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn last(&self, receiver: &str) -> Result<Option<i64>> {
-        Ok(self.0.query_row("SELECT max(id) FROM outbox WHERE receiver = ?", [receiver], |r| r.get(0))?)
+        Ok(self.db.query_row("SELECT max(id) FROM outbox WHERE receiver = ?", [receiver], |r| r.get(0))?)
     }
 
     /// A message was delivered.
@@ -295,7 +312,7 @@ impl Store {
     pub fn delivered(&self, id: i64) -> Result<()> {
         // What was refused of this alert before is told now.
         let told = "DELETE FROM refused WHERE (receiver, key) IN (SELECT receiver, event ->> '$.key' FROM outbox WHERE id = ?)";
-        self.0.execute(told, [id])?;
+        self.db.execute(told, [id])?;
         self.unqueue(id)
     }
 
@@ -304,7 +321,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be written.
     pub fn failed(&self, id: i64) -> Result<()> {
-        self.0.execute("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?", [id])?;
+        self.db.execute("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?", [id])?;
         Ok(())
     }
 
@@ -315,7 +332,7 @@ impl Store {
     pub fn refuse(&self, refused: &Refused, waiting: Option<i64>) -> Result<()> {
         let event = serde_json::to_string(&refused.event)?;
         let row = params![refused.receiver, refused.event.key, event, refused.why, refused.at];
-        self.0.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row)?;
+        self.db.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row)?;
         waiting.map_or(Ok(()), |id| self.unqueue(id))
     }
 
@@ -341,7 +358,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn waiting(&self) -> Result<i64> {
-        Ok(self.0.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
+        Ok(self.db.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
     }
 
     /// Forgets what was refused or set aside before then.
@@ -349,8 +366,8 @@ impl Store {
     /// # Errors
     /// If the database cannot be written.
     pub fn forget(&self, before: UnixSeconds) -> Result<()> {
-        self.0.execute("DELETE FROM refused WHERE at < ?", [before])?;
-        self.0.execute("DELETE FROM unreadable WHERE at < ?", [before])?;
+        self.db.execute("DELETE FROM refused WHERE at < ?", [before])?;
+        self.db.execute("DELETE FROM unreadable WHERE at < ?", [before])?;
         Ok(())
     }
 
@@ -364,13 +381,13 @@ impl Store {
         params: impl rusqlite::Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
     }
 
     fn unqueue(&self, id: i64) -> Result<()> {
-        self.0.execute("DELETE FROM outbox WHERE id = ?", [id])?;
+        self.db.execute("DELETE FROM outbox WHERE id = ?", [id])?;
         Ok(())
     }
 }
@@ -444,6 +461,20 @@ mod tests {
         assert!(matches!(Store::can_open(&path, ""), Err(StoreError::Later { found: 99, .. })));
         let error = Store::open(&path).err().expect("it is refused");
         assert!(matches!(error, StoreError::Later { found: 99, .. }) && error.to_string().contains("later version"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_or_replaced_is_known_to_be() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (path, other) = (dir.path().join("store.db"), dir.path().join("other.db"));
+        let store = Store::open(&path).expect("it opens");
+        assert_eq!(store.lost(), None);
+        drop(Store::open(&other).expect("it opens"));
+        std::fs::rename(&other, &path).expect("it is there");
+        assert_eq!(store.lost(), Some(path.as_path()));
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(store.lost(), Some(path.as_path()));
+        assert_eq!(Store::open(Path::new(":memory:")).expect("it opens").lost(), None);
     }
 
     #[test]

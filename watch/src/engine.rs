@@ -37,7 +37,7 @@ pub(crate) const MERGE_TIME: Duration = Duration::from_secs(60);
 /// The wall clock may be off from the prober's by so much before its rounds are dated anew.
 const STEP: Span = Span::from_millis(1_000);
 /// Why a check's alert ends with the check.
-const UNWRITTEN: &str = "no longer in the check file";
+pub(crate) const UNWRITTEN: &str = "no longer in the check file";
 /// The prober is sick when half of its last rounds were.
 pub(crate) const PROBER_RULE: Rule = Rule { fire: KofN { k: 5, n: 10 }, resolve_after: 10 };
 

@@ -38,6 +38,8 @@ pub(crate) struct Journal {
     retired: Vec<String>,
     /// States that changed since the last batch.
     touched: Vec<String>,
+    /// What is wrong with the file, as of the last look.
+    lost: Option<String>,
     /// When what is too old was last forgotten, all of it.
     forgotten: Option<Instant>,
     /// When the last round was that the store had at first, and when that was read.
@@ -53,7 +55,7 @@ impl Journal {
     ) -> Self {
         let latest = (store.latest().ok().flatten(), Instant::now());
         let (batch, retired, touched) = (Batch::default(), Vec::new(), Vec::new());
-        Self { store, status, direct, store_errors, batch, retired, touched, forgotten: None, latest }
+        Self { store, status, direct, store_errors, batch, retired, touched, lost: None, forgotten: None, latest }
     }
 
     /// The state `name` has changed.
@@ -107,8 +109,8 @@ impl Journal {
         match &written {
             Ok(()) => {
                 self.batch = Batch::default();
-                self.status.trouble("store", None);
-                self.forget(retention);
+                self.look(retention);
+                self.status.trouble("store", self.lost.clone());
             }
             Err(error) => {
                 self.store_errors.inc();
@@ -126,10 +128,21 @@ impl Journal {
         written.is_ok()
     }
 
-    fn forget(&mut self, retention: Span) {
+    /// Looks after the file, once a minute: whether it is there, and what in it is too old.
+    fn look(&mut self, retention: Span) {
         if self.forgotten.is_some_and(|at| at.elapsed() < FORGET_TIME) {
             return;
         }
+        let lost = self.store.alerts().lost().map(|path| {
+            let path = path.display();
+            format!("{path} was deleted, or another file put in its place: what is written now is lost at the end; start anew")
+        });
+        self.store_errors.inc_by(u64::from(lost.is_some()));
+        self.lost = lost;
+        self.forget(retention);
+    }
+
+    fn forget(&mut self, retention: Span) {
         let (begun, before) = (Instant::now(), self.today() - retention);
         loop {
             match self.store.forget(before) {
@@ -137,7 +150,7 @@ impl Journal {
                 Ok(true) => return, // more of it with the next batch
                 Ok(false) => break,
                 Err(error) => {
-                    self.status.trouble("store", Some(error.to_string()));
+                    self.lost = Some(error.to_string());
                     break;
                 }
             }
@@ -207,6 +220,21 @@ mod tests {
         assert_eq!(left, 11);
         // What is too old without it goes.
         assert_eq!(write(&mut journal(&path), Vec::from([round(now())]), DAY * 14), 2, "now that is the last round");
+    }
+
+    #[test]
+    fn a_store_that_was_deleted_is_said_to_be() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("store.db");
+        let mut journal = journal(&path);
+        write(&mut journal, vec![round(now())], DAY);
+        let trouble = |journal: &Journal| journal.status.snapshot().alerts.trouble.get("store").cloned();
+        assert_eq!((trouble(&journal), journal.store_errors.get()), (None, 0));
+        std::fs::remove_file(&path).expect("it is there");
+        journal.forgotten = None;
+        write(&mut journal, vec![round(now())], DAY);
+        assert!(trouble(&journal).is_some_and(|said| said.contains("store.db was deleted")));
+        assert_eq!(journal.store_errors.get(), 1);
     }
 
     #[test]
