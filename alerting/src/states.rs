@@ -399,9 +399,8 @@ mod tests {
     #[test]
     fn patience_without_bound_is_patience_and_not_none() {
         let rule = Rule { resolve_after: u32::MAX / 4, ..RULE };
-        let mut state = State::default();
         // Flaps do not happen with it; what was kept of others may be there.
-        state.fired = (0..7).map(second).collect();
+        let mut state = State { fired: (0..7).map(second).collect(), ..State::default() };
         let said =
             (0..40).filter_map(|at| state.round(second(at), (at < 3).then(|| blame(Culprit::Edge)).flatten(), rule, false));
         assert_eq!(said.count(), 1, "it begins, and does not end");

@@ -11,7 +11,7 @@ use alerting::clock::UnixSeconds;
 use alerting::event::PROBER;
 use alerting::states::{Active, Blame, KofN, Rule, State, Transition};
 use alerting::{Culprit, Event, Receiver as Told};
-use analysis::clock::Span;
+use analysis::clock::{Client, Instant, Span};
 use serving::otlp::trace::Trace;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tracing::warn;
@@ -23,7 +23,7 @@ use crate::fleet::controller::is_of_a_fleet;
 use crate::journal::{Journal, MOST_PENDING};
 use crate::judging::{Judged, Judging, USUAL_FOR};
 use crate::metrics::{ByCheck, ByCulprit, ByOwner, ByPhase, ByReason, Metrics, RoundLabel};
-use crate::probing::{RawRound, Steady};
+use crate::probing::RawRound;
 use crate::series::Series;
 use crate::status::Status;
 use crate::store::{History, HistoryError};
@@ -53,7 +53,7 @@ pub struct Engine {
     addresses: Addresses,
     series: Series,
     /// What rounds are dated by: the wall clock of the start, and steady from there.
-    clock: Option<Steady>,
+    clock: Option<Box<dyn Fn() -> Instant<Client> + Send>>,
     /// Takes the traces of bad rounds, where somebody wants them.
     traces: Option<Sender<Trace>>,
 }
@@ -93,8 +93,8 @@ impl Engine {
 
     /// Dates rounds by the wall clock as it is when they end: it may have been set since `clock` began, or this machine have slept.
     #[must_use]
-    pub fn dated(mut self, clock: Steady) -> Self {
-        self.clock = Some(clock);
+    pub fn dated(mut self, clock: impl Fn() -> Instant<Client> + Send + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
         self
     }
 
@@ -224,12 +224,15 @@ impl Engine {
         }
     }
 
+    /// By how much the wall clock is ahead of what rounds are dated by; not at all where that is little.
+    fn off(&self) -> Span {
+        let off = self.clock.as_ref().map_or(Span::ZERO, |clock| now() - clock());
+        if off.abs() <= STEP { Span::ZERO } else { off }
+    }
+
     /// Dates a round by the wall clock of now.
     fn date(&self, raw: RawRound) -> RawRound {
-        let off = self.clock.as_ref().map_or(Span::ZERO, |clock| now() - clock.now());
-        if off.abs() <= STEP {
-            return raw;
-        }
+        let off = self.off();
         RawRound { scheduled: raw.scheduled + off, started: raw.started + off, ..raw }
     }
 
@@ -312,7 +315,8 @@ impl Engine {
             seen_from: Vec::new(),
             target: target.to_owned(),
             resolved: ended.is_some(),
-            since: active.since,
+            // A clock that was set back since leaves what lies ahead.
+            since: active.since.min(ended.unwrap_or_else(|| second(now()))),
             ended,
             blame: active.blame.clone(),
             before: None,
@@ -499,6 +503,22 @@ mod tests {
         assert!(messages[0].0.contains("corrected.test"), "{messages:?}");
         engine.change(Arc::clone(&engine.config));
         assert_eq!(told(&engine).len(), 1, "once");
+    }
+
+    #[test]
+    fn rounds_are_dated_by_the_wall_clock_of_now_if_it_was_set() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (engine, _) = engine(folder.path(), &format!("{HOOK}{LOGIN}"));
+        let hours = Span::from_millis(2 * 3_600_000);
+        assert_eq!(engine.off(), Span::ZERO, "it is dated already");
+        let ahead = engine.dated(move || now() + hours);
+        assert!((ahead.off() + hours).abs() < Span::from_millis(60_000), "it was ahead at the start");
+        let blame = ahead.states.get("login").and_then(|state| state.active.as_ref()).map(|active| active.blame.clone());
+        let active = Active { since: second(now() + hours), blame: blame.expect("it is on"), told: true, rounds: 1, bad: 1 };
+        assert!(ahead.event("login", "", &active, None).since <= second(now()), "nor did anything begin after now");
+        let slept = ahead.dated(move || now() - hours);
+        assert!((slept.off() - hours).abs() < Span::from_millis(60_000));
+        assert_eq!(slept.dated(now).off(), Span::ZERO, "as far as that can be told");
     }
 
     #[test]

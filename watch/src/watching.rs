@@ -59,7 +59,7 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
     let common = Common::begin(&file, face, &status, Shown::Watcher(Arc::clone(&metrics)), &metrics.delivery)?;
     let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
     let clock = Steady::start();
-    let engine = engine.dated(clock).traced(common.traces.clone());
+    let engine = engine.dated(move || clock.now()).traced(common.traces.clone());
     let (checks_out, checks_in) = latest::channel(first_checks);
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
