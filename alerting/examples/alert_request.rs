@@ -25,6 +25,7 @@ fn event(active: Active, ended: Option<UnixSeconds>) -> Event {
         ended,
         blame: active.blame,
         before: None,
+        unwatched: None,
         labels: BTreeMap::from([("team".to_owned(), "edge".to_owned())]),
         link: None,
     }

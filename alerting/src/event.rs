@@ -33,6 +33,9 @@ pub struct Event {
     /// What it was about before, where this says that it is another thing now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Blame>,
+    /// Why nobody looks any more, where that ended it and no round that was well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<String>,
     /// Labels of the check.
     pub labels: BTreeMap<String, String>,
     /// Where to look.
@@ -51,6 +54,10 @@ impl Event {
             (AGENT, _) => format!("The agent {from} is not heard of: what it checks is not known"),
             (AGENTS, _) if self.resolved => "Agents are heard of again".into(),
             (AGENTS, _) => "No agent is heard of: nothing that the fleet checks is known".into(),
+            (check, _) if self.resolved && self.unwatched.is_some() => {
+                let why = self.unwatched.as_deref().unwrap_or_default();
+                format!("{check} from {from}: {why}, and so no longer checked; nobody saw it well (it was: {})", culprit.words())
+            }
             (check, _) if self.resolved => format!("{check} from {from}: over (it was: {})", culprit.words()),
             (check, Family::Slow) if *ms >= 1.0 => format!("{check} from {from}: {}, {ms:.0} ms in {place}", culprit.words()),
             (check, Family::Failing) => format!("{check} from {from}: {place} ({})", culprit.whose()),
@@ -65,9 +72,18 @@ impl Event {
         if self.seen_from.is_empty() { self.vantage.clone() } else { listed(&self.seen_from) }
     }
 
-    /// Its severity.
+    /// Its severity, if the check's own label does not say another.
     pub fn severity(&self) -> Severity {
-        self.blame.family.severity(self.blame.culprit)
+        match self.labels.get("severity").map(String::as_str) {
+            Some("critical") => Severity::Critical,
+            Some("warning") => Severity::Warning,
+            Some(_) | None => self.blame.family.severity(self.blame.culprit),
+        }
+    }
+
+    /// Whether it is about what checks, and not about a check.
+    pub(crate) fn is_of_ourselves(&self) -> bool {
+        OURS.contains(&self.check.as_str())
     }
 }
 
@@ -87,6 +103,8 @@ pub const AGENT: &str = "agent";
 pub const AGENTS: &str = "agents";
 /// The check that stands for an agent's own access to the network.
 pub const ACCESS: &str = "access";
+/// Names that no check of anybody's may have: its rounds and its alerts would be taken for ours.
+pub const OURS: [&str; 4] = [PROBER, AGENT, AGENTS, ACCESS];
 /// Names that are said one by one.
 const MOST_LISTED: usize = 6;
 
@@ -139,6 +157,24 @@ mod tests {
             event(Culprit::Edge, None).summary(),
             "login from here: the edge is slow or fails, 312 ms in ClientHello to server flight"
         );
+    }
+
+    #[test]
+    fn what_nobody_looks_at_any_more_is_not_said_to_be_well() {
+        let unwatched = Some("no longer in the check file".into());
+        let gone = Event { unwatched, ..event(Culprit::Edge, Some(UnixSeconds::from_secs(1_800_000_050))) };
+        let summary = gone.summary();
+        assert!(summary.contains("no longer in the check file") && !summary.contains("over"), "{summary}");
+    }
+
+    #[test]
+    fn a_checks_label_says_its_severity_if_it_is_one() {
+        let labelled = |severity: &str| {
+            let mut event = event(Culprit::Edge, None);
+            event.labels.insert("severity".into(), severity.into());
+            event.severity()
+        };
+        assert_eq!((labelled("critical"), labelled("page")), (Severity::Critical, Severity::Warning));
     }
 
     #[test]

@@ -37,12 +37,12 @@ pub struct Incident {
 }
 
 impl Incident {
-    /// What `event` tells of, as a box: `active` has its extent.
+    /// What `event` tells of, as a box: `active` has its extent, and its begin as it was first noted, whatever the clock said then.
     pub fn of(event: &Event, active: &Active) -> Self {
         Self {
             key: event.key.clone(),
-            since: event.since,
-            ended: event.ended,
+            since: active.since,
+            ended: event.ended.map(|ended| ended.max(active.since)),
             name: event.check.clone(),
             vantage: event.vantage.clone(),
             target: event.target.clone(),

@@ -18,6 +18,7 @@ pub mod incident;
 pub mod metrics;
 pub mod outbox;
 pub mod pattern;
+mod queue;
 pub mod receiver;
 pub mod secret;
 pub mod sending;

@@ -3,12 +3,17 @@
 //! What waits lies in the store; a receiver knows repetitions by the alert's key. Alertmanager forgets what it is not told again, so alerts
 //! that are on are repeated. A message that a receiver refuses for good is no longer sent, and never lost in silence: it is logged,
 //! counted, kept in the store and shown on the page until the receiver takes a later one of the same alert, or it is too old.
+//!
+//! Each receiver has its own [`Queue`], and one request under way at most: its messages keep their order, and it holds up nobody else.
 
-use std::collections::{HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use settings::words::visible;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, error, info, warn};
@@ -16,6 +21,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock::UnixSeconds;
 use crate::event::Event;
 use crate::metrics::{ByReceiver, Delivery};
+use crate::queue::Queue;
 use crate::receiver::Receiver;
 use crate::sending::{Client, Failed};
 use crate::status::AlertStatus;
@@ -27,12 +33,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);
 /// Time between two repetitions of what is on, to Alertmanager.
 const REPEAT: Duration = Duration::from_secs(60);
-/// The longest wait before another attempt, in seconds.
-const MOST_WAIT: u64 = 60;
-/// The wait before another attempt at what the store refused.
-const DIRECT_WAIT: Duration = Duration::from_secs(5);
-/// Messages kept in memory while the store refuses.
-const MOST_DIRECT: usize = 10_000;
+/// Alerts that are repeated in one request.
+const MOST_TOGETHER: usize = 500;
 /// Why a message goes to nobody.
 const NOBODY: &str = "this receiver is no longer in the check file";
 
@@ -52,14 +54,24 @@ pub struct Outbox {
     pub client: Client,
 }
 
-/// What became of a message.
+/// What is said to a receiver.
+enum Work {
+    /// The store's next message.
+    Stored(Waiting),
+    /// One that the store refused.
+    Direct(Event),
+    /// All that is on, again.
+    Again(Vec<Event>),
+}
+
+/// What became of it.
 enum Sent {
     Taken,
-    NotNow,
+    NotNow(String),
     Refused(String),
-    /// Its receiver is no longer in the check file.
-    Nobody,
 }
+
+type Queues = BTreeMap<String, Queue>;
 
 impl Outbox {
     /// Delivers for ever.
@@ -69,99 +81,174 @@ impl Outbox {
         Box::pin(self.deliver())
     }
 
-    async fn deliver(mut self) {
-        let mut unsaved: VecDeque<(String, Event)> = VecDeque::new();
-        self.show_refused();
-        let (mut retry_at, mut repeated) = (Instant::now(), Instant::now());
+    async fn deliver(self) {
+        let Self { store, mut direct, receivers, status, delivery, client } = self;
+        let desk = Desk { store, receivers, status, delivery, client, refusing: RefCell::default() };
+        let mut queues = Queues::new();
+        let mut under_way = FuturesUnordered::new();
+        let mut look_at = Instant::now();
         loop {
-            let waiting = self.stored().await;
-            while let Ok(message) = self.direct.try_recv() {
-                unsaved.push_back(message);
-                if let Some((receiver, event)) = (unsaved.len() > MOST_DIRECT).then(|| unsaved.pop_front()).flatten() {
-                    self.dropped(&receiver, &event, "too many messages wait, and the store refuses them");
+            while let Ok((receiver, event)) = direct.try_recv() {
+                desk.keep(&mut queues, receiver, event);
+            }
+            if Instant::now() >= look_at {
+                let waits = desk.look(&mut queues);
+                look_at = Instant::now() + if waits { LOOK } else { IDLE };
+            }
+            for receiver in desk.receivers.borrow().iter() {
+                let queue = queues.entry(receiver.name()).or_insert_with(|| Queue::new(Instant::now()));
+                if let Some(work) = desk.next(&receiver.name(), queue) {
+                    queue.busy = true;
+                    under_way.push(desk.work(receiver.clone(), work));
                 }
             }
-            if Instant::now() >= retry_at {
-                let mut left = VecDeque::new();
-                while let Some((receiver, event)) = unsaved.pop_front() {
-                    match self.send(&receiver, &event, false).await {
-                        Sent::NotNow => left.push_back((receiver, event)),
-                        Sent::Refused(why) => self.refused(&receiver, &event, &why, None),
-                        Sent::Nobody => self.dropped(&receiver, &event, NOBODY),
-                        Sent::Taken => self.taken(&receiver, &event),
+            desk.show_trouble(&queues);
+            tokio::select! {
+                Some((name, work, sent)) = under_way.next() => {
+                    desk.ended(&name, queues.entry(name.clone()).or_insert_with(|| Queue::new(Instant::now())), work, sent);
+                    if under_way.is_empty() {
+                        look_at = Instant::now();
                     }
                 }
-                unsaved = left;
-                retry_at = Instant::now() + if unsaved.is_empty() { Duration::ZERO } else { DIRECT_WAIT };
+                () = desk.status.messages() => look_at = Instant::now(),
+                () = tokio::time::sleep_until(look_at.into()) => {}
             }
-            if repeated.elapsed() >= REPEAT {
-                repeated = Instant::now();
-                self.repeat().await;
-            }
-            let look = if waiting || !unsaved.is_empty() { LOOK } else { IDLE };
-            // Whichever comes first.
-            let _ = tokio::time::timeout(look, self.status.messages()).await;
+        }
+    }
+}
+
+/// Where messages are taken from queues, sent, and noted.
+struct Desk {
+    store: Store,
+    receivers: tokio::sync::watch::Receiver<Arc<Vec<Receiver>>>,
+    status: Arc<AlertStatus>,
+    delivery: Delivery,
+    client: Client,
+    /// Why the store refuses.
+    refusing: RefCell<Option<String>>,
+}
+
+impl Desk {
+    /// Keeps a message that the store refused.
+    fn keep(&self, queues: &mut Queues, receiver: String, event: Event) {
+        // Where the store cannot be read, nothing of it comes before.
+        let behind = self.store.last(&receiver).ok().flatten();
+        let queue = queues.entry(receiver.clone()).or_insert_with(|| Queue::new(Instant::now()));
+        if let Some(oldest) = queue.push(event, behind) {
+            self.dropped(&receiver, &oldest, "too many messages wait, and the store refuses them");
         }
     }
 
-    /// Delivers what the store has; gives whether anything waits there still.
-    async fn stored(&self) -> bool {
-        let due = match self.store.due(UnixSeconds::now()) {
-            Ok(due) => due,
+    /// Looks over all queues; gives whether anything waits.
+    fn look(&self, queues: &mut Queues) -> bool {
+        let known: Vec<String> = self.receivers.borrow().iter().map(Receiver::name).collect();
+        for (name, queue) in queues.iter_mut().filter(|(name, _)| !known.contains(name)) {
+            queue.drain().for_each(|event| self.dropped(name, &event, NOBODY));
+        }
+        queues.retain(|name, queue| queue.busy || known.contains(name));
+        let waiting = match self.drop_nobodys(&known).and_then(|()| self.store.waiting()) {
+            Ok(waiting) => waiting,
             Err(error) => {
                 self.store_trouble(&error);
                 return true;
             }
         };
-        let mut by_receiver: HashMap<String, Vec<Waiting>> = HashMap::new();
-        for waiting in due {
-            by_receiver.entry(waiting.receiver.clone()).or_default().push(waiting);
-        }
-        // Receivers do not wait for each other, messages of one do.
-        let each = by_receiver.into_iter().map(|(receiver, messages)| async move {
-            let mut outcomes = Vec::new();
-            for message in messages {
-                let sent = self.send(&receiver, &message.event, false).await;
-                let stop = matches!(sent, Sent::NotNow);
-                outcomes.push((message, sent));
-                if stop {
-                    break;
-                }
-            }
-            outcomes
-        });
-        for (message, sent) in futures_util::future::join_all(each).await.into_iter().flatten() {
-            let noted = match sent {
-                Sent::Taken => {
-                    self.taken(&message.receiver, &message.event);
-                    self.store.delivered(message.id)
-                }
-                Sent::NotNow => self.store.failed(message.id, UnixSeconds::now() + backoff(message.attempts)),
-                Sent::Refused(why) => {
-                    self.refused(&message.receiver, &message.event, &why, Some(message.id));
-                    Ok(())
-                }
-                Sent::Nobody => {
-                    self.dropped(&message.receiver, &message.event, NOBODY);
-                    self.store.delivered(message.id)
-                }
-            };
-            if let Err(error) = noted {
-                self.store_trouble(&error);
-            }
-        }
-        let Ok(waiting) = self.store.waiting() else { return true };
         self.delivery.waiting.set(waiting);
-        if waiting == 0 {
-            self.status.trouble("outbox", None);
+        if queues.values().all(|queue| queue.done.is_empty()) {
+            self.refusing.replace(None);
         }
         self.show_refused();
         self.show_unreadable();
-        waiting > 0
+        waiting > 0 || queues.values().any(Queue::waits)
     }
 
-    /// A receiver will never take this message: said, counted and kept.
-    fn refused(&self, receiver: &str, event: &Event, why: &str, waiting: Option<i64>) {
+    /// Drops messages to receivers that are no more.
+    fn drop_nobodys(&self, known: &[String]) -> Result<(), StoreError> {
+        for receiver in self.store.awaited()?.into_iter().filter(|receiver| !known.contains(receiver)) {
+            while let Some(Waiting { id, event, .. }) = self.store.next(&receiver, &[])? {
+                self.store.delivered(id)?;
+                self.dropped(&receiver, &event, NOBODY);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be said to a receiver now, if anything is.
+    fn next(&self, receiver: &str, queue: &mut Queue) -> Option<Work> {
+        let now = Instant::now();
+        if !queue.is_free(now) {
+            return None;
+        }
+        // Before what is new: it would take for over what it is not told again.
+        if now.saturating_duration_since(queue.repeated) >= REPEAT {
+            let on: Vec<Event> = self.status.change(|now| now.firing.values().cloned().collect());
+            if !on.is_empty() {
+                return Some(Work::Again(on));
+            }
+            queue.repeated = now;
+        }
+        queue.done.retain(|id| self.store.delivered(*id).is_err());
+        let stored = self.store.next(receiver, &queue.done).unwrap_or_else(|error| {
+            self.store_trouble(&error);
+            None
+        });
+        if let Some(event) = queue.next(stored.as_ref().map(|waiting| waiting.id)) {
+            return Some(Work::Direct(event));
+        }
+        if stored.is_none() {
+            queue.trouble = None;
+        }
+        stored.map(Work::Stored)
+    }
+
+    async fn work(&self, receiver: Receiver, work: Work) -> (String, Work, Sent) {
+        let sent = match &work {
+            Work::Stored(Waiting { event, .. }) | Work::Direct(event) => self.send(&receiver, event, false).await,
+            Work::Again(events) => self.again(&receiver, events).await,
+        };
+        (receiver.name(), work, sent)
+    }
+
+    /// Notes what became of it.
+    fn ended(&self, receiver: &str, queue: &mut Queue, work: Work, sent: Sent) {
+        queue.busy = false;
+        match &sent {
+            Sent::Taken | Sent::Refused(_) => queue.reached(),
+            Sent::NotNow(why) => {
+                let attempts = if let Work::Stored(waiting) = &work { waiting.attempts } else { 0 };
+                queue.missed(Instant::now(), attempts, why.clone());
+            }
+        }
+        match (work, sent) {
+            (Work::Stored(Waiting { id, .. }), Sent::NotNow(_)) => self.noted(self.store.failed(id)),
+            (Work::Stored(Waiting { id, event, .. }), Sent::Taken) => {
+                self.taken(receiver, &event);
+                queue.passed(id);
+                let noted = self.store.delivered(id);
+                queue.done.extend(noted.is_err().then_some(id));
+                self.noted(noted);
+            }
+            (Work::Stored(Waiting { id, event, .. }), Sent::Refused(why)) => {
+                queue.passed(id);
+                let kept = self.refused(receiver, &event, &why, Some(id));
+                queue.done.extend((!kept).then_some(id));
+            }
+            (Work::Direct(event), Sent::NotNow(_)) => queue.put_back(event),
+            (Work::Direct(event), Sent::Taken) => self.taken(receiver, &event),
+            (Work::Direct(event), Sent::Refused(why)) => drop(self.refused(receiver, &event, &why, None)),
+            (Work::Again(_), Sent::NotNow(_)) => {}
+            (Work::Again(_), Sent::Taken | Sent::Refused(_)) => queue.repeated = Instant::now(),
+        }
+    }
+
+    fn noted(&self, noted: Result<(), StoreError>) {
+        if let Err(error) = noted {
+            self.store_trouble(&error);
+        }
+    }
+
+    /// A receiver will never take this message: said, counted and kept; whether the store has it.
+    fn refused(&self, receiver: &str, event: &Event, why: &str, waiting: Option<i64>) -> bool {
         let mut new =
             Refused { receiver: receiver.into(), event: event.clone(), why: why.into(), at: UnixSeconds::now(), kept: true };
         let known = self.status.change(|now| now.refused.iter().any(|r| r.same(&new) && r.why == new.why));
@@ -173,14 +260,23 @@ impl Outbox {
             new.kept = false; // shown all the same
             self.store_trouble(&error);
         }
+        let kept = new.kept;
         self.status.change(|now| {
             now.refused.retain(|r| !r.same(&new));
             now.refused.push(new);
         });
+        kept
     }
 
     fn store_trouble(&self, error: &StoreError) {
-        self.status.trouble("outbox", Some(error.to_string()));
+        self.refusing.replace(Some(error.to_string()));
+    }
+
+    /// Says whom nobody reaches, and why.
+    fn show_trouble(&self, queues: &Queues) {
+        let said = queues.iter().filter_map(|(name, queue)| Some(format!("{name}: {}", queue.trouble.as_ref()?)));
+        let said: Vec<String> = self.refusing.borrow().clone().into_iter().chain(said).collect();
+        self.status.trouble("outbox", (!said.is_empty()).then(|| said.join("; ")));
     }
 
     /// A receiver took a message: what it refused of the same alert before counts no longer.
@@ -219,30 +315,48 @@ impl Outbox {
         self.status.trouble("unreadable", trouble);
     }
 
-    async fn repeat(&self) {
-        let firing = self.status.change(|now| now.firing.values().cloned().collect::<Vec<Event>>());
-        let receivers = Arc::clone(&self.receivers.borrow());
-        for receiver in receivers.iter().filter(|r| r.is_told_again()) {
-            for event in &firing {
-                let name = receiver.name();
-                if let Sent::Refused(why) = self.send(&name, event, true).await {
-                    self.refused(&name, event, &why, None);
+    /// Tells a receiver again of all that is on; of what it refuses together, it is told one by one.
+    async fn again(&self, receiver: &Receiver, events: &[Event]) -> Sent {
+        for together in events.chunks(MOST_TOGETHER) {
+            let Some(request) = receiver.again(together, UnixSeconds::now()) else { return Sent::Taken };
+            let asked = match request {
+                Ok(request) => self.client.ask(receiver, &request).await,
+                Err(secret) => Err(secret.into()),
+            };
+            match (self.judged(&receiver.name(), together, asked, true), together) {
+                (Sent::Taken, _) => {}
+                (Sent::NotNow(why), _) => return Sent::NotNow(why),
+                (Sent::Refused(why), [alone]) => drop(self.refused(&receiver.name(), alone, &why, None)),
+                (Sent::Refused(_), _) => {
+                    for event in together {
+                        match self.send(receiver, event, true).await {
+                            Sent::Taken => {}
+                            Sent::NotNow(why) => return Sent::NotNow(why),
+                            Sent::Refused(why) => drop(self.refused(&receiver.name(), event, &why, None)),
+                        }
+                    }
                 }
             }
         }
+        Sent::Taken
     }
 
-    async fn send(&self, name: &str, event: &Event, again: bool) -> Sent {
-        let receivers = Arc::clone(&self.receivers.borrow());
-        let Some(receiver) = receivers.iter().find(|r| r.name() == name) else { return Sent::Nobody };
+    async fn send(&self, receiver: &Receiver, event: &Event, again: bool) -> Sent {
+        let told = self.client.tell(receiver, event, UnixSeconds::now()).await;
+        self.judged(&receiver.name(), std::slice::from_ref(event), told, again)
+    }
+
+    fn judged(&self, name: &str, events: &[Event], told: Result<(), Failed>, again: bool) -> Sent {
         let label = ByReceiver { receiver: name.to_owned() };
-        let Err(failed) = self.client.tell(receiver, event, UnixSeconds::now()).await else {
-            self.delivery.delivered.get_or_create(&label).inc();
-            let state = if event.resolved { "resolved" } else { "firing" };
-            if again {
-                debug!(receiver = name, alert = event.key, state, "told a receiver again");
-            } else {
-                info!(receiver = name, alert = event.key, state, "told a receiver");
+        let Err(failed) = told else {
+            self.delivery.delivered.get_or_create(&label).inc_by(events.len() as u64);
+            for event in events {
+                let state = if event.resolved { "resolved" } else { "firing" };
+                if again {
+                    debug!(receiver = name, alert = event.key, state, "told a receiver again");
+                } else {
+                    info!(receiver = name, alert = event.key, state, "told a receiver");
+                }
             }
             return Sent::Taken;
         };
@@ -250,130 +364,13 @@ impl Outbox {
         match failed {
             Failed::Refused(answer) => Sent::Refused(answer.to_string()),
             Failed::Secret(_) | Failed::Tls(_) | Failed::Client(_) | Failed::Network(_) | Failed::NotNow(_) => {
-                warn!(receiver = name, alert = event.key, why = %failed, "a receiver was not told; it is tried again");
-                self.status.trouble("outbox", Some(format!("{name}: {failed}")));
-                Sent::NotNow
+                let alert = events.first().map(|event| event.key.as_str());
+                warn!(receiver = name, alert, why = %failed, "a receiver was not told; it is tried again");
+                Sent::NotNow(failed.to_string())
             }
         }
     }
-}
-
-fn backoff(attempts: u32) -> Duration {
-    let wait = 1_u64.checked_shl(attempts).unwrap_or(MOST_WAIT).min(MOST_WAIT);
-    Duration::from_secs(wait + fastrand::u64(0..=wait / 4))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::culprit::Culprit;
-    use crate::receiver::{self, Alertmanager};
-    use crate::store::Batch;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    fn event(resolved: bool) -> Event {
-        receiver::tests::event(Culprit::Edge, resolved.then_some(UnixSeconds::from_secs(1_800_000_050)))
-    }
-
-    /// An Alertmanager that refuses what is on and takes what is over.
-    async fn picky() -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let address = listener.local_addr().expect("it is bound");
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut request = String::new();
-                let mut piece = [0; 4096];
-                while !request.contains("startsAt") {
-                    let n = stream.read(&mut piece).await.unwrap_or(0);
-                    request.push_str(&String::from_utf8_lossy(&piece[..n]));
-                    if n == 0 {
-                        break;
-                    }
-                }
-                let over = request.contains("over (it was");
-                let answer = if over { "HTTP/1.1 200 OK" } else { "HTTP/1.1 400 Bad Request" };
-                let body = if over { "" } else { "invalid label set" };
-                let answer = format!("{answer}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        format!("http://{address}")
-    }
-
-    fn outbox(path: &std::path::Path, url: String) -> (Outbox, Arc<AlertStatus>) {
-        let status = Arc::new(AlertStatus::default());
-        let receiver = Receiver::Alertmanager(Alertmanager { url, token: None });
-        let (_, receivers) = tokio::sync::watch::channel(Arc::new(vec![receiver]));
-        let (_, direct) = tokio::sync::mpsc::unbounded_channel();
-        let store = Store::open(path).expect("it opens");
-        let delivery = Delivery::default();
-        (Outbox { store, direct, receivers, status: Arc::clone(&status), delivery, client: Client::default() }, status)
-    }
-
-    #[tokio::test]
-    async fn a_message_that_is_refused_for_good_stays_visible_until_a_later_one_is_taken() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("store.db");
-        let (outbox, status) = outbox(&path, picky().await);
-        let receiver = outbox.receivers.borrow()[0].name();
-        let tell = |resolved| {
-            let messages = vec![(receiver.clone(), event(resolved))];
-            Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
-        };
-        tell(false);
-        assert!(!outbox.stored().await, "nothing waits: it would be refused again");
-        let now = status.snapshot();
-        let trouble = now.trouble.get("refused").expect("it is trouble");
-        assert!(trouble.contains("400") && trouble.contains("invalid label set"), "{trouble}");
-        let refused = &now.refused[0];
-        assert!(refused.event.summary().starts_with("login from here") && refused.why.contains("invalid label set"));
-        let label = ByReceiver { receiver: receiver.clone() };
-        assert_eq!(outbox.delivery.refused.get_or_create(&label).get(), 1);
-        assert_eq!(Store::open(&path).expect("it opens").refused().expect("it is read").len(), 1, "it outlives a restart");
-        // Repeating what is on does not make it more.
-        status.note(&event(false));
-        outbox.repeat().await;
-        assert_eq!((outbox.delivery.refused.get_or_create(&label).get(), status.snapshot().refused.len()), (1, 1));
-        tell(true);
-        assert!(!outbox.stored().await);
-        let now = status.snapshot();
-        assert!(now.refused.is_empty() && !now.trouble.contains_key("refused"), "the alert's end was taken");
-    }
-
-    #[tokio::test]
-    async fn a_receiver_that_is_away_holds_up_what_comes_behind_and_nobody_else() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("store.db");
-        // Nobody listens there.
-        let (outbox, status) = outbox(&path, "http://127.0.0.1:1".into());
-        let receiver = outbox.receivers.borrow()[0].name();
-        let messages =
-            vec![(receiver.clone(), event(false)), (receiver.clone(), event(true)), ("webhook gone".to_owned(), event(false))];
-        Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
-        assert!(outbox.stored().await, "two messages wait");
-        assert!(status.snapshot().trouble.get("outbox").expect("it is trouble").starts_with(&receiver));
-        let later = UnixSeconds::now() + Duration::from_secs(2 * MOST_WAIT);
-        let due = outbox.store.due(later).expect("it is read");
-        let left: Vec<(bool, u32)> = due.iter().map(|w| (w.event.resolved, w.attempts)).collect();
-        assert_eq!(left, [(false, 1), (true, 0)], "in order, and the second was not tried before the first was taken");
-    }
-
-    #[test]
-    fn waits_grow_to_a_minute_and_no_further() {
-        for (attempts, least) in [(0, 1), (1, 2), (3, 8), (5, 32), (6, 60), (63, 60), (64, 60), (u32::MAX, 60)] {
-            let wait = backoff(attempts).as_secs();
-            assert!(wait >= least && wait <= least + least / 4, "{attempts}: {wait} s");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_message_for_a_receiver_that_is_gone_is_counted() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("store.db");
-        let (outbox, _) = outbox(&path, "http://127.0.0.1:1".into());
-        let messages = vec![("webhook gone".to_owned(), event(false))];
-        Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
-        assert!(!outbox.stored().await);
-        assert_eq!(outbox.delivery.dropped.get_or_create(&ByReceiver { receiver: "webhook gone".into() }).get(), 1);
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prober::tls::{TlsOptions, config};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use settings::words::visible;
@@ -25,6 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_WORDS: usize = 200;
 /// Bytes of an answer that are read.
 const MOST_ANSWER: usize = 4 << 10;
+/// Addresses that one request is led to at most.
+const MOST_REDIRECTS: usize = 5;
 
 /// A request to send: a POST.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,6 +83,17 @@ impl Request {
         Self { url: url.into(), body: Body::Text(words.into()), headers: Vec::new(), token: None }
     }
 
+    /// The same for another address. Who is not the one that was meant hears no secret.
+    fn at(self, next: Url) -> Self {
+        let same = |from: &Url| {
+            from.host() == next.host()
+                && (next.scheme() == "https" || from.port_or_known_default() == next.port_or_known_default())
+        };
+        let trusted = Url::parse(&self.url).is_ok_and(|from| same(&from));
+        let (headers, token) = if trusted { (self.headers, self.token) } else { (Vec::new(), None) };
+        Self { url: next.into(), body: self.body, headers, token }
+    }
+
     /// With a header more.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -116,7 +130,7 @@ pub enum Failed {
     #[error("the HTTP client: {0}")]
     Client(reqwest::Error),
     /// The network's, or the receiver is away.
-    #[error("{0}")]
+    #[error("{}", with_causes(.0))]
     Network(reqwest::Error),
     /// The receiver's, and it may take the message later.
     #[error("{0}")]
@@ -129,7 +143,7 @@ pub enum Failed {
 /// Sends requests.
 #[derive(Default)]
 pub struct Client {
-    /// Follows no redirects, and cannot speak TLS to anybody it trusts.
+    /// Cannot speak TLS to anybody it trusts.
     plain: OnceLock<reqwest::Client>,
     encrypted: OnceLock<reqwest::Client>,
 }
@@ -140,7 +154,15 @@ impl Client {
     /// # Errors
     /// If nobody was told: by whose fault, and whether it may work later.
     pub async fn tell(&self, receiver: &Receiver, event: &Event, now: UnixSeconds) -> Result<(), Failed> {
-        let answer = self.post(&receiver.request(event, now)?).await?;
+        self.ask(receiver, &receiver.request(event, now)?).await
+    }
+
+    /// Sends `receiver` a request that is for it.
+    ///
+    /// # Errors
+    /// As [`Self::tell`].
+    pub async fn ask(&self, receiver: &Receiver, request: &Request) -> Result<(), Failed> {
+        let answer = self.post(request).await?;
         match receiver.answered(answer.status) {
             Answered::Taken => Ok(()),
             Answered::NotNow => Err(Failed::NotNow(answer)),
@@ -176,23 +198,37 @@ impl Client {
         }
     }
 
-    /// Sends a request; gives what was answered, whatever it means.
+    /// Sends a request; gives what was answered, whatever it means. Where the answer leads elsewhere, the same is sent there, if that is
+    /// meant: a POST that becomes a GET (Fetch, 4.4) tells nobody anything.
     ///
     /// # Errors
     /// If nobody answered.
     pub async fn post(&self, request: &Request) -> Result<Answer, Failed> {
-        let plain = request.url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
-        let mut answer = self.try_post(request, plain).await?;
-        if plain && answer.status().is_redirection() {
-            answer = self.try_post(request, false).await?; // it may lead to HTTPS
-        }
+        let mut request = request.clone();
+        let (mut answer, mut led) = (self.try_post(&request).await?, 0);
+        let astray = loop {
+            if !answer.status().is_redirection() {
+                break None;
+            }
+            match led_to(&request.url, &answer) {
+                _ if led == MOST_REDIRECTS => break Some("it leads from address to address".to_owned()),
+                Err(why) => break Some(why),
+                Ok(next) => request = request.at(next),
+            }
+            (answer, led) = (self.try_post(&request).await?, led + 1);
+        };
         let status = answer.status();
-        let body = if status.is_success() { String::new() } else { words(answer, request.token.as_deref()).await };
+        let body = match astray {
+            Some(astray) => visible(&astray).into_owned(),
+            None if status.is_success() => String::new(),
+            None => words(answer, request.token.as_deref()).await,
+        };
         let words = format!("{status}{}{body}", if body.is_empty() { "" } else { ": " });
         Ok(Answer { status: status.as_u16(), words })
     }
 
-    async fn try_post(&self, request: &Request, plain: bool) -> Result<reqwest::Response, Failed> {
+    async fn try_post(&self, request: &Request) -> Result<reqwest::Response, Failed> {
+        let plain = request.url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let kept = if plain { &self.plain } else { &self.encrypted };
         let client = match kept.get() {
             Some(client) => client,
@@ -220,6 +256,27 @@ impl Client {
     }
 }
 
+/// Where an answer leads, if the same request is meant to go there; or why it is not. Of the address only the host is shown.
+fn led_to(from: &str, answer: &reqwest::Response) -> Result<Url, String> {
+    let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let from = Url::parse(from).map_err(|e| e.to_string())?;
+    let Some(next) = location.and_then(|location| from.join(location).ok()) else { return Err("it leads nowhere".into()) };
+    let host = next.host_str().unwrap_or_default();
+    let same = (from.host(), from.path(), from.query()) == (next.host(), next.path(), next.query());
+    match answer.status().as_u16() {
+        _ if next.scheme() != "https" && from.scheme() == "https" => Err(format!("it leads from HTTPS to plain HTTP at {host}")),
+        301 | 307 | 308 => Ok(next),
+        302 if same => Ok(next), // to HTTPS
+        _ => Err(format!("it leads to a page at {host}, a login perhaps; name the address that takes messages")),
+    }
+}
+
+/// An error and what caused it: alone, the first says only that nothing was sent.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}
+
 /// The beginning of an answer, fit to be shown.
 async fn words(mut answer: reqwest::Response, token: Option<&str>) -> String {
     let mut body = Vec::new();
@@ -236,17 +293,17 @@ async fn words(mut answer: reqwest::Response, token: Option<&str>) -> String {
 }
 
 fn with_roots() -> Result<reqwest::Client, Failed> {
-    built(&TlsOptions::default(), Policy::default())
+    built(&TlsOptions::default())
 }
 
 fn without_roots() -> Result<reqwest::Client, Failed> {
     // Nothing is sent over it but plain HTTP.
-    built(&TlsOptions { insecure: true, ..TlsOptions::default() }, Policy::none())
+    built(&TlsOptions { insecure: true, ..TlsOptions::default() })
 }
 
-fn built(tls: &TlsOptions, redirect: Policy) -> Result<reqwest::Client, Failed> {
+fn built(tls: &TlsOptions) -> Result<reqwest::Client, Failed> {
     let tls = config(tls).map_err(Failed::Tls)?;
-    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(redirect);
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none());
     builder.user_agent(concat!("whostalled/", env!("CARGO_PKG_VERSION"))).build().map_err(Failed::Client)
 }
 
@@ -312,5 +369,91 @@ mod tests {
         assert!(matches!(tell(&client, &webhook(url, token())).await, Err(Failed::NotNow(Answer { status: 503, .. }))));
         let missing = tell(&client, &webhook("http://127.0.0.1:1/".into(), Some(Secret::File("/no/such/token".into())))).await;
         assert!(matches!(missing, Err(Failed::Secret(_))), "whose fault it is can be told");
+    }
+
+    /// Answers by the first line of what it is asked, and says what it was asked.
+    async fn answering(answer: fn(&str) -> &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let (heard, asked) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (mut request, mut piece) = (String::new(), [0; 4096]);
+                // The last field of the body.
+                while request.starts_with("POST") && !request.ends_with('}') || request.is_empty() {
+                    match stream.read(&mut piece).await.unwrap_or(0) {
+                        0 => break,
+                        n => request.push_str(&String::from_utf8_lossy(&piece[..n])),
+                    }
+                }
+                let said = answer(request.lines().next().unwrap_or_default());
+                let said = format!("HTTP/1.1 {said}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                let _ = stream.write_all(said.as_bytes()).await;
+                let _ = heard.send(request);
+            }
+        });
+        (format!("http://{address}"), asked)
+    }
+
+    fn all(mut heard: tokio::sync::mpsc::UnboundedReceiver<String>) -> Vec<String> {
+        std::iter::from_fn(|| heard.try_recv().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_leads_to_a_page_was_not_told() {
+        for status in
+            ["302 Found\r\nLocation: /login", "303 See Other\r\nLocation: /done", "307 Temporary Redirect", "304 Not Modified"]
+        {
+            // A page that takes whatever it is asked.
+            let answer: fn(&str) -> &'static str = match &status[..3] {
+                "302" => |line| if line.contains("/hook") { "302 Found\r\nLocation: /login" } else { "200 OK" },
+                "303" => |line| if line.contains("/hook") { "303 See Other\r\nLocation: /done" } else { "200 OK" },
+                "307" => |_| "307 Temporary Redirect",
+                _ => |_| "304 Not Modified",
+            };
+            let (url, heard) = answering(answer).await;
+            let told = tell(&Client::default(), &webhook(format!("{url}/hook"), None)).await;
+            let why = told.expect_err(status).to_string();
+            assert!(why.contains(&status[..3]) && why.contains("it leads"), "{why}");
+            assert_eq!(all(heard).len(), 1, "nobody else was asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_moved_hears_the_same_at_its_new_address_and_its_token_only_if_it_is_the_same_host() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "t0ken").expect("it is writable");
+        let answer: fn(&str) -> &'static str = |line| match line.split(' ').nth(1) {
+            Some("/old") => "301 Moved Permanently\r\nLocation: /newer",
+            Some("/newer") => "308 Permanent Redirect\r\nLocation: /new",
+            Some("/round") => "307 Temporary Redirect\r\nLocation: /round",
+            _ => "200 OK",
+        };
+        let (url, heard) = answering(answer).await;
+        tell(&Client::default(), &webhook(format!("{url}/old"), Some(Secret::File(token)))).await.expect("it is taken");
+        let heard = all(heard);
+        let body = |request: &str| request.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
+        assert_eq!(heard.len(), 3);
+        assert!(
+            heard[2].starts_with("POST /new ") && body(&heard[2]).contains("login@here") && body(&heard[2]) == body(&heard[0])
+        );
+        assert!(heard[2].contains("Bearer t0ken"), "{}", heard[2]);
+        let request = || Request::json("http://a.test/x", Value::Null, Some("t0ken".into()));
+        let token_at = |next: &str| request().at(Url::parse(next).expect("an address")).token;
+        assert_eq!((token_at("http://b.test/x"), token_at("http://a.test:81/")), (None, None));
+        assert_eq!(token_at("https://a.test/").as_deref(), Some("t0ken"));
+        let (url, _heard) = answering(answer).await;
+        let why =
+            tell(&Client::default(), &webhook(format!("{url}/round"), None)).await.expect_err("there is no end").to_string();
+        assert!(why.contains("from address to address"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn why_nothing_was_sent_is_said_to_its_cause() {
+        let why =
+            tell(&Client::default(), &webhook("http://127.0.0.1:1/s3cret".into(), None)).await.expect_err("nobody is there");
+        let why = why.to_string();
+        assert!(why.contains("refused") && !why.contains("s3cret"), "{why}");
     }
 }

@@ -6,10 +6,10 @@
 //!
 //! Times in the tables are seconds of the wall clock since the Unix epoch.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, params};
 
 use crate::clock::UnixSeconds;
 use crate::event::Event;
@@ -31,15 +31,18 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE TABLE IF NOT EXISTS refused (
   receiver TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (receiver, key));
+CREATE INDEX IF NOT EXISTS outbox_by_receiver ON outbox (receiver, id);
 ";
+/// Somebody else's transaction is waited for.
+const BUSY: &str = "PRAGMA busy_timeout = 5000;";
+/// Rows that one look for the next message reads.
+const MOST_ROWS: i64 = 64;
 
 /// A message that waits for its receiver.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Waiting {
     /// Its number.
     pub id: i64,
-    /// For whom.
-    pub receiver: String,
     /// What to say.
     pub event: Event,
     /// How often that was tried.
@@ -131,8 +134,26 @@ fn make_folder_of(path: &Path) -> Result<()> {
     made.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })
 }
 
+/// Whether a database is none of a later version.
+fn known_version(path: &Path, db: &Connection) -> Result<()> {
+    let found = db.query_row("PRAGMA user_version", [], |r| r.get(0));
+    let found: i64 = found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if found > VERSION { Err(StoreError::Later { path: path.to_owned(), found }) } else { Ok(()) }
+}
+
 /// The database.
-pub struct Store(Connection);
+pub struct Store {
+    db: Connection,
+    /// Its file, and which one that was when it was opened; none has a database in memory.
+    file: Option<(PathBuf, FileId)>,
+}
+
+/// Device and number of a file.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
 
 impl Store {
     /// Opens or makes it.
@@ -151,21 +172,39 @@ impl Store {
         make_folder_of(path)?;
         let unopened = |source| StoreError::Open { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(unopened)?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if found > VERSION {
-            return Err(StoreError::Later { path: path.to_owned(), found });
-        }
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;")?;
+        known_version(path, &db)?;
+        let how = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {BUSY}");
+        db.execute_batch(&how).map_err(unopened)?;
         for tables in [TABLES, unreadable::TABLE, tables] {
             db.execute_batch(tables).map_err(unopened)?;
         }
-        db.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
-        Ok(Self(db))
+        db.execute_batch(&format!("PRAGMA user_version = {VERSION}")).map_err(unopened)?;
+        let file = file_id(path).map(|id| (path.to_owned(), id));
+        Ok(Self { db, file })
+    }
+
+    /// Whether [`Self::open_with`] can open a file that is there, as far as that can be seen without changing it.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn can_open(path: &Path, tables: &str) -> Result<()> {
+        let unopened = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(unopened)?;
+        db.execute_batch(BUSY).map_err(unopened)?;
+        known_version(path, &db)?;
+        // Rolled back: it is not committed.
+        let tried = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unopened)?;
+        [TABLES, unreadable::TABLE, tables].into_iter().try_for_each(|tables| tried.execute_batch(tables)).map_err(unopened)
+    }
+
+    /// The file, if somebody deleted it, or put another in its place: what is written now is nowhere once we end.
+    pub fn lost(&self) -> Option<&Path> {
+        self.file.as_ref().filter(|(path, id)| file_id(path) != Some(*id)).map(|(path, _)| path.as_path())
     }
 
     /// The database itself, for the caller's own tables.
     pub fn connection(&self) -> &Connection {
-        &self.0
+        &self.db
     }
 
     /// Writes a batch, whole or not at all.
@@ -185,7 +224,7 @@ impl Store {
         batch: &Batch,
         more: impl FnOnce(&Transaction<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let tx = self.0.transaction().map_err(StoreError::Use)?;
+        let tx = self.db.transaction().map_err(StoreError::Use)?;
         more(&tx)?;
         insert(&tx, batch)?;
         tx.commit().map_err(StoreError::Use)?;
@@ -229,26 +268,41 @@ impl Store {
         })
     }
 
-    /// Messages that are due, in order; of each receiver only those before which none waits.
+    /// Who has messages that wait.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn due(&self, now: UnixSeconds) -> Result<Vec<Waiting>> {
-        let sql = "SELECT id, receiver, event, attempts, due FROM outbox ORDER BY id LIMIT 1000";
-        let rows = self.all(sql, [], |r| {
-            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, bytes(r, 2)?, r.get::<_, u32>(3)?, r.get::<_, UnixSeconds>(4)?))
-        })?;
-        let mut blocked: Vec<String> = Vec::new();
-        let mut found = Vec::new();
-        for (id, receiver, event, attempts, due) in rows {
-            if due > now || blocked.contains(&receiver) {
-                blocked.push(receiver);
-                continue;
+    pub fn awaited(&self) -> Result<Vec<String>> {
+        self.all("SELECT DISTINCT receiver FROM outbox", [], |r| r.get(0))
+    }
+
+    /// The next message for a receiver, but for those that are `done` and could not be taken out yet.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn next(&self, receiver: &str, done: &[i64]) -> Result<Option<Waiting>> {
+        let sql = "SELECT id, event, attempts FROM outbox WHERE receiver = ? AND id > ? ORDER BY id LIMIT ?";
+        let mut after = i64::MIN;
+        loop {
+            let rows = self.all(sql, params![receiver, after, MOST_ROWS], |r| Ok((r.get(0)?, bytes(r, 1)?, r.get(2)?)))?;
+            let Some((last, ..)) = rows.last() else { return Ok(None) };
+            after = *last;
+            for (id, event, attempts) in rows.into_iter().filter(|(id, ..)| !done.contains(id)) {
+                if let Some(event) =
+                    self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(receiver) }, &event)
+                {
+                    return Ok(Some(Waiting { id, event, attempts }));
+                }
             }
-            let event = self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(&receiver) }, &event);
-            found.extend(event.map(|event| Waiting { id, receiver, event, attempts }));
         }
-        Ok(found)
+    }
+
+    /// The number of the last message for a receiver, if any waits.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last(&self, receiver: &str) -> Result<Option<i64>> {
+        Ok(self.db.query_row("SELECT max(id) FROM outbox WHERE receiver = ?", [receiver], |r| r.get(0))?)
     }
 
     /// A message was delivered.
@@ -258,16 +312,16 @@ impl Store {
     pub fn delivered(&self, id: i64) -> Result<()> {
         // What was refused of this alert before is told now.
         let told = "DELETE FROM refused WHERE (receiver, key) IN (SELECT receiver, event ->> '$.key' FROM outbox WHERE id = ?)";
-        self.0.execute(told, [id])?;
+        self.db.execute(told, [id])?;
         self.unqueue(id)
     }
 
-    /// A message was not delivered: try again at `due`.
+    /// A message was not delivered, and is to be tried again.
     ///
     /// # Errors
-    /// If the database cannot be written: it will be tried sooner.
-    pub fn failed(&self, id: i64, due: UnixSeconds) -> Result<()> {
-        self.0.execute("UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ?", params![due, id])?;
+    /// If the database cannot be written.
+    pub fn failed(&self, id: i64) -> Result<()> {
+        self.db.execute("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?", [id])?;
         Ok(())
     }
 
@@ -278,7 +332,7 @@ impl Store {
     pub fn refuse(&self, refused: &Refused, waiting: Option<i64>) -> Result<()> {
         let event = serde_json::to_string(&refused.event)?;
         let row = params![refused.receiver, refused.event.key, event, refused.why, refused.at];
-        self.0.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row)?;
+        self.db.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?)", row)?;
         waiting.map_or(Ok(()), |id| self.unqueue(id))
     }
 
@@ -304,7 +358,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn waiting(&self) -> Result<i64> {
-        Ok(self.0.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
+        Ok(self.db.query_row("SELECT count(*) FROM outbox", [], |r| r.get(0))?)
     }
 
     /// Forgets what was refused or set aside before then.
@@ -312,8 +366,8 @@ impl Store {
     /// # Errors
     /// If the database cannot be written.
     pub fn forget(&self, before: UnixSeconds) -> Result<()> {
-        self.0.execute("DELETE FROM refused WHERE at < ?", [before])?;
-        self.0.execute("DELETE FROM unreadable WHERE at < ?", [before])?;
+        self.db.execute("DELETE FROM refused WHERE at < ?", [before])?;
+        self.db.execute("DELETE FROM unreadable WHERE at < ?", [before])?;
         Ok(())
     }
 
@@ -327,13 +381,13 @@ impl Store {
         params: impl rusqlite::Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
     }
 
     fn unqueue(&self, id: i64) -> Result<()> {
-        self.0.execute("DELETE FROM outbox WHERE id = ?", [id])?;
+        self.db.execute("DELETE FROM outbox WHERE id = ?", [id])?;
         Ok(())
     }
 }
@@ -354,6 +408,7 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
     }
     for (receiver, event) in &batch.messages {
         let event = serde_json::to_string(event)?;
+        // When it is due again is known to who tries, by a clock that nobody sets: the column was there before.
         tx.execute("INSERT INTO outbox (receiver, event, attempts, due) VALUES (?, ?, 0, 0)", params![receiver, event])?;
     }
     Ok(())
@@ -364,8 +419,6 @@ mod tests {
     use super::*;
     use crate::culprit::Culprit;
     use crate::receiver::tests::event as login;
-
-    const SECOND: fn(i64) -> UnixSeconds = UnixSeconds::from_secs;
 
     fn event(key: &str) -> Event {
         Event { key: key.into(), ..login(Culprit::Edge, None) }
@@ -378,16 +431,26 @@ mod tests {
         let messages = vec![("a".to_owned(), event("1")), ("b".into(), event("1")), ("a".into(), event("2"))];
         Store::open(&path).expect("it opens").write(&Batch { messages, ..Batch::default() }).expect("it is written");
         let store = Store::open(&path).expect("it opens again");
-        let due = store.due(SECOND(10)).expect("it is read");
-        assert_eq!(due.len(), 3);
-        store.failed(due[0].id, SECOND(100)).expect("it is written");
-        let keys = |now| -> Vec<(String, String)> {
-            store.due(SECOND(now)).expect("it is read").into_iter().map(|w| (w.receiver, w.event.key)).collect()
-        };
-        assert_eq!(keys(10), [("b".into(), "1".into())], "what comes later waits behind what failed");
-        assert_eq!(keys(100).len(), 3);
-        store.delivered(due[0].id).expect("it is written");
-        assert_eq!(store.waiting().expect("it is read"), 2);
+        let next = |receiver, done: &[i64]| store.next(receiver, done).expect("it is read").map(|w| (w.event.key, w.attempts));
+        let first = store.next("a", &[]).expect("it is read").expect("it waits");
+        store.failed(first.id).expect("it is written");
+        assert_eq!(next("a", &[]), Some(("1".into(), 1)), "what comes later waits behind what failed");
+        assert_eq!(next("a", &[first.id]), Some(("2".into(), 0)), "and not behind what is done");
+        assert_eq!((next("b", &[]), next("c", &[])), (Some(("1".into(), 0)), None));
+        store.delivered(first.id).expect("it is written");
+        assert_eq!((store.waiting().expect("it is read"), next("a", &[])), (2, Some(("2".into(), 0))));
+        assert_eq!(store.awaited().expect("it is read"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_waits_for_one_receiver_is_in_no_others_way_however_much_it_is() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut store = Store::open(&dir.path().join("store.db")).expect("it opens");
+        let of_the_dead = (0..2_000).map(|n| ("dead".to_owned(), event(&n.to_string())));
+        let messages = of_the_dead.chain([("well".to_owned(), event("new"))]).collect();
+        store.write(&Batch { messages, ..Batch::default() }).expect("it is written");
+        let next = store.next("well", &[]).expect("it is read").expect("it waits");
+        assert_eq!(next.event.key, "new");
     }
 
     #[test]
@@ -395,8 +458,46 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("store.db");
         Connection::open(&path).expect("it opens").execute_batch("PRAGMA user_version = 99").expect("it is written");
+        assert!(matches!(Store::can_open(&path, ""), Err(StoreError::Later { found: 99, .. })));
         let error = Store::open(&path).err().expect("it is refused");
         assert!(matches!(error, StoreError::Later { found: 99, .. }) && error.to_string().contains("later version"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_or_replaced_is_known_to_be() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (path, other) = (dir.path().join("store.db"), dir.path().join("other.db"));
+        let store = Store::open(&path).expect("it opens");
+        assert_eq!(store.lost(), None);
+        drop(Store::open(&other).expect("it opens"));
+        std::fs::rename(&other, &path).expect("it is there");
+        assert_eq!(store.lost(), Some(path.as_path()));
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(store.lost(), Some(path.as_path()));
+        assert_eq!(Store::open(Path::new(":memory:")).expect("it opens").lost(), None);
+    }
+
+    #[test]
+    fn whether_a_file_can_be_opened_is_seen_without_changing_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(
+            path("words"),
+            "this is no database, and it is longer than a header of one has to be: that is 100 bytes, or a few more",
+        )
+        .expect("it is writable");
+        let foreign = Connection::open(path("foreign")).expect("it opens");
+        foreign.execute_batch("CREATE TABLE outbox (n INTEGER)").expect("it is written");
+        for name in ["words", "foreign"] {
+            let said = Store::can_open(&path(name), "").expect_err(name).to_string();
+            let opened = Store::open(&path(name)).err().expect(name).to_string();
+            assert!(said.contains(name) && opened.contains(name), "{said}; {opened}");
+        }
+        let empty = path("empty");
+        std::fs::write(&empty, "").expect("it is writable");
+        assert!(Store::can_open(&empty, "").is_ok() && std::fs::metadata(&empty).expect("it is there").len() == 0);
+        drop(Store::open(&empty).expect("it opens"));
+        assert!(Store::can_open(&empty, "").is_ok());
     }
 
     #[test]

@@ -39,15 +39,16 @@ fn an_alert_that_was_on_goes_on_and_its_message_still_waits() {
     let incidents = store.incidents(second(1_795_718_000)).expect("they are read");
     assert_eq!((incidents.len(), incidents[0].since, incidents[0].ended), (1, second(1_795_718_610), None));
     assert_eq!(incidents[0].culprit, Culprit::Edge);
-    let due = store.due(second(1_795_718_700)).expect("they are read");
-    assert_eq!((due.len(), due[0].attempts, due[0].event.since), (1, 2, second(1_795_718_610)));
-    assert_eq!(due[0].event.blame, Blame { ms: 0.137186, ..active.blame });
+    let [receiver] = &store.awaited().expect("they are read")[..] else { panic!("one receiver") };
+    let next = store.next(receiver, &[]).expect("it is read").expect("it waits");
+    assert_eq!((next.attempts, next.event.since), (2, second(1_795_718_610)));
+    assert_eq!(next.event.blame, Blame { ms: 0.137186, ..active.blame });
     let refused = store.refused().expect("they are read");
     assert_eq!((refused.len(), refused[0].event.key.as_str(), refused[0].at), (1, "other@here", second(1_795_718_612)));
 
-    let messages = vec![(due[0].receiver.clone(), due[0].event.clone())];
+    let messages = vec![(receiver.clone(), next.event.clone())];
     store.write(&Batch { messages, ..Batch::default() }).expect("it is written");
-    store.delivered(due[0].id).expect("it is written");
+    store.delivered(next.id).expect("it is written");
     assert_eq!(store.waiting().expect("it is read"), 1);
 }
 

@@ -145,6 +145,7 @@ impl Alerter {
             ended,
             blame: active.blame.clone(),
             before: None,
+            unwatched: None,
             labels: BTreeMap::new(),
             link: None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alerting::receiver::Names;
+use alerting::receiver::{Names, distinct};
 use bytesize::ByteSize;
 use settings::words::{NotPlain, plain};
 use settings::{Time, Wrong};
@@ -33,6 +33,7 @@ impl Config {
         for (n, network) in self.networks.iter().enumerate() {
             plain("the network's name", &network.name).map_err(|e| Wrong::at("name", e).within(n).within("network"))?;
         }
+        distinct(&self.receivers).map_err(|wrong| wrong.within("receiver"))?;
         let none = BTreeMap::new();
         for (n, receiver) in self.receivers.iter().enumerate() {
             receiver.check().map_err(|wrong| wrong.within(n).within("receiver"))?;

@@ -2,7 +2,7 @@
 //! native histograms; compressed or not.
 
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -54,20 +54,31 @@ impl Scrape {
     pub fn of(query: Vec<(String, String)>, headers: &HeaderMap) -> Self {
         let said = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();
         let accepts = said(header::ACCEPT);
-        let format = match () {
+        let most = |kind: &str| weight(accepts, kind).filter(|q| *q > 0.0);
+        let formats = [
             #[cfg(feature = "native-histograms")]
-            () if accepts.contains("application/vnd.google.protobuf") => Format::Protobuf,
-            () if accepts.contains("application/openmetrics-text") => Format::OpenMetrics,
-            () => Format::Text,
-        };
-        let refused =
-            |coding: &str| coding.split_once("q=").is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
-        let gzip = said(header::ACCEPT_ENCODING).split(',').any(|coding| {
-            coding.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("gzip")) && !refused(coding)
-        });
+            (Format::Protobuf, most("application/vnd.google.protobuf")),
+            (Format::OpenMetrics, most("application/openmetrics-text")),
+            (Format::Text, most("text/plain")),
+        ];
+        // Of those that are liked best the first, which says most.
+        let best = formats.into_iter().filter_map(|(format, q)| Some((format, q?)));
+        let best = best.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let format = best.map_or(Format::Text, |(format, _)| format);
+        let gzip = weight(said(header::ACCEPT_ENCODING), "gzip").is_some_and(|q| q > 0.0);
         let collections = query.into_iter().filter(|(key, _)| key == "collect[]").map(|(_, value)| value).collect();
         Self { collections, gzip, format }
     }
+}
+
+/// How much a header that lists what somebody takes likes `wanted`, if it names it (RFC 9110, 12.4.2).
+fn weight(listed: &str, wanted: &str) -> Option<f32> {
+    listed.split(',').find_map(|one| {
+        let mut parts = one.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+        let q = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map(|q| q.parse().unwrap_or(1.0));
+        named.then(|| q.unwrap_or(1.0))
+    })
 }
 
 impl Exposition {
@@ -90,8 +101,13 @@ impl Exposition {
         text.out.0
     }
 
+    fn known(&self) -> MutexGuard<'_, Vec<(&'static str, Registry)>> {
+        // Nothing is changed while it is held: a panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn each(&self, collections: &[String], mut what: impl FnMut(&Registry)) {
-        let Ok(known) = self.0.lock() else { return };
+        let known = self.known();
         let wanted = |name: &str| collections.is_empty() || collections.iter().any(|wanted| wanted == name);
         known.iter().filter(|(name, _)| wanted(name)).for_each(|(_, registry)| what(registry));
     }
@@ -117,7 +133,7 @@ impl Exposition {
     /// The answer to a scrape.
     pub fn response(&self, scrape: &Scrape) -> Response {
         let Scrape { collections, gzip, format } = scrape;
-        let known: Vec<&str> = self.0.lock().map(|known| known.iter().map(|(name, _)| *name).collect()).unwrap_or_default();
+        let known: Vec<&str> = self.known().iter().map(|(name, _)| *name).collect();
         if let Some(unknown) = collections.iter().find(|wanted| !known.contains(&wanted.as_str())) {
             let unknown: String = unknown.chars().filter(|c| !c.is_control()).take(100).collect();
             let said = format!("collect[]={unknown}: there is no such collection; there are {}\n", known.join(", "));
@@ -283,6 +299,18 @@ mod tests {
         };
         assert!(kind("*/*").starts_with("text/plain; version=0.0.4"), "{}", kind("*/*"));
         assert!(kind("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").starts_with("application/openmetrics-text"));
+        assert!(kind("text/plain, application/openmetrics-text;q=0.5").starts_with("text/plain"));
+        assert!(kind("application/openmetrics-text;q=0").starts_with("text/plain"));
+    }
+
+    #[test]
+    fn a_panic_elsewhere_takes_no_metrics_away() {
+        let exposition = Exposition::new(vec![("apples", counted("apples"))]);
+        let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = exposition.0.lock();
+            panic!("while it is held");
+        }));
+        assert!(held.is_err() && exposition.text(&[]).concat().contains("apples_total 0"));
     }
 
     fn counted(name: &'static str) -> Registry {

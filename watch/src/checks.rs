@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::secret::PlainOrSecret;
@@ -13,7 +14,8 @@ use alerting::{Receiver, receiver};
 use analysis::judging::policy;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use settings::place::unread;
 use settings::{Time, Wrong};
 use toml::Spanned;
@@ -357,13 +359,15 @@ pub struct Maintenance {
     /// Names of checks; `*` at the end matches anything. Empty: all.
     #[serde(default)]
     pub checks: Vec<String>,
-    /// Begin, as `2026-11-25T22:00:00Z`.
+    /// Begin, as `2026-11-25T22:00:00Z` or with an offset, as `2026-11-25T23:00:00+01:00`. A zone's name is refused: see `every`.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "moment")]
     pub from: Timestamp,
     /// End.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "moment")]
     pub to: Timestamp,
-    /// Repeats with this period: `7d` for weekly.
+    /// Repeats with this period: `7d` for weekly. Days have 24 hours: by local time a window moves where clocks are changed.
     pub every: Option<Time>,
 }
 
@@ -449,6 +453,15 @@ impl CheckFile {
     }
 }
 
+/// A moment; not one with a zone's name, which would be thrown away: windows come again by hours, not by a zone's days.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.contains('[') {
+        return Err(D::Error::custom("a zone's name has no effect here: write the moment with Z or an offset alone"));
+    }
+    text.parse().map_err(D::Error::custom)
+}
+
 impl Maintenance {
     /// Whether a pattern of `checks` means the check of that name.
     pub(crate) fn means(pattern: &str, check: &str) -> bool {
@@ -457,6 +470,11 @@ impl Maintenance {
 
     /// Whether `check` rests at `now`.
     pub fn covers(&self, check: &str, now: UnixSeconds) -> bool {
+        self.covers_with(check, now, Duration::ZERO)
+    }
+
+    /// The same with so much time behind the window; where it comes again sooner, with half of the time between.
+    pub(crate) fn covers_with(&self, check: &str, now: UnixSeconds, behind: Duration) -> bool {
         let now = now.secs();
         let named = self.checks.is_empty() || self.checks.iter().any(|pattern| Self::means(pattern, check));
         let (from, to) = (self.from.as_second(), self.to.as_second());
@@ -464,7 +482,9 @@ impl Maintenance {
             Some(every) if now >= from => from + (now - from) % every,
             _ => now,
         };
-        named && at >= from && at < to
+        let behind = i64::try_from(behind.as_secs()).unwrap_or(i64::MAX);
+        let between = self.every.map_or(i64::MAX, |every| i64::try_from(every.0.as_secs()).unwrap_or(i64::MAX) - (to - from));
+        named && at >= from && at < to.saturating_add(behind.min(between / 2))
     }
 }
 
@@ -533,6 +553,9 @@ mod tests {
         assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-10-25T03:00:00Z")), "not before it begins");
+        let behind = |t: &str, hours: u64| window.covers_with("login", at(t), Duration::from_secs(hours * 3_600));
+        assert!(behind("2026-11-15T04:59:00Z", 1) && !behind("2026-11-15T05:00:00Z", 1));
+        assert!(!behind("2026-11-20T00:00:00Z", 1_000), "it is over for half of the time at least");
     }
 
     #[test]

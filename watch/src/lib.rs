@@ -12,6 +12,7 @@
 //! those of `alerting`. Everything that happened is in the store before anybody hears of it; a killed watcher takes up where it stopped.
 #![forbid(unsafe_code)]
 
+mod addresses;
 pub mod at_terminal;
 pub mod blackbox;
 pub mod blame;
@@ -25,6 +26,7 @@ pub mod incidents;
 pub mod init;
 mod journal;
 mod judging;
+mod listening;
 pub mod metrics;
 mod naming;
 mod opened;
@@ -38,7 +40,9 @@ mod reference;
 mod rules;
 pub mod schedule;
 mod secrets;
+mod series;
 mod server;
+mod settling;
 pub mod status;
 pub mod store;
 pub mod target;

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use alerting::receiver::Names;
+use alerting::event::OURS;
+use alerting::receiver::{Names, distinct};
 use settings::Wrong;
 use settings::words::plain;
 
@@ -19,6 +20,14 @@ impl CheckFile {
         })
     }
 
+    /// Where somebody looks at what an alert is of: at the check, or at all there is.
+    pub(crate) fn link(&self, name: &str) -> String {
+        match self.check_of(name) {
+            Some(_) => self.watch.link(name),
+            None => format!("{}/", self.watch.base()),
+        }
+    }
+
     /// Whether names can be shown, and receivers will take them.
     pub(crate) fn check_names(&self) -> Result<(), Wrong> {
         let watch = |key: &str, wrong: Wrong| wrong.within(key).within("watch");
@@ -29,6 +38,7 @@ impl CheckFile {
         for (n, receiver) in self.receivers.iter().enumerate() {
             receiver.check().map_err(|wrong| wrong.within(n).within("receiver"))?;
         }
+        distinct(&self.receivers).map_err(|wrong| wrong.within("receiver"))?;
         for (n, window) in self.maintenance.iter().enumerate() {
             for (i, name) in window.checks.iter().enumerate() {
                 let within = |e| Wrong::new(e).within(i).within("checks").within(n).within("maintenance");
@@ -41,6 +51,10 @@ impl CheckFile {
     fn check_names_of(&self, check: &Check) -> Result<(), Wrong> {
         if check.name.trim().is_empty() {
             return Err(Wrong::at("name", "a check needs a name"));
+        }
+        if OURS.contains(&check.name.as_str()) {
+            let what = format!("alerts about what checks are called {:?}: name the check otherwise", check.name);
+            return Err(Wrong::at("name", what));
         }
         plain("the check's name", &check.name).map_err(|e| Wrong::at("name", e))?;
         plain("target", &check.target).map_err(|e| Wrong::at("target", e))?;
@@ -105,6 +119,19 @@ mod tests {
             let error = CheckFile::parse(text).expect_err(text).to_string();
             assert!(error.starts_with(line) && !error.contains(char::is_control), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_name_of_ours_and_a_receiver_that_is_there_twice_are_refused_with_their_line() {
+        let check = |name: &str| format!("[[check]]\nname = \"{name}\"\ntarget = \"a.test:443\"\n");
+        for name in ["prober", "agent", "agents", "access"] {
+            let error = CheckFile::parse(&check(name)).expect_err(name).to_string();
+            assert!(error.starts_with("line 2") && error.contains("otherwise"), "{error}");
+        }
+        assert!(CheckFile::parse(&check("prober 2")).is_ok());
+        let text = format!("{}{ALERTMANAGER}{ALERTMANAGER}", check("a"));
+        let error = CheckFile::parse(&text).expect_err("it is there twice").to_string();
+        assert!(error.starts_with("line 9") && error.contains("another receiver"), "{error}");
     }
 
     #[test]

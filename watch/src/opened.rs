@@ -18,6 +18,7 @@ use crate::error::{FileError, Invalid};
 use crate::prepare::prepare;
 use crate::probing::PreparedChecks;
 use crate::server::Guard;
+use crate::store::History;
 
 /// A check file, opened.
 pub(crate) struct Opened {
@@ -115,16 +116,19 @@ fn store_is_possible(store: &Path) -> Result<(), String> {
     if store.is_dir() {
         return Err(said(&"it is a folder; name a file in it"));
     }
+    if store.exists() && !store.is_file() {
+        return Err(said(&"it is no file"));
+    }
     access(place, AccessFlags::W_OK)
         .map_err(|e| said(&format!("{what} ({}) cannot be written: {}", place.display(), e.desc())))?;
-    if there != wanted && !wanted.as_os_str().is_empty() {
-        // There are folders that root may write, and nobody can make a folder in.
-        let tried = there.join(format!(".whostalled-{}", std::process::id()));
-        std::fs::create_dir(&tried)
-            .and_then(|()| std::fs::remove_dir(&tried))
-            .map_err(|e| said(&format!("no folder can be made in {}: {e}", there.display())))?;
+    if store.exists() {
+        return History::can_open(store).map_err(|e| e.to_string());
     }
-    Ok(())
+    // There are folders that root may write, and nobody can make anything in.
+    let tried = there.join(format!(".whostalled-{}", std::process::id()));
+    std::fs::create_dir(&tried)
+        .and_then(|()| std::fs::remove_dir(&tried))
+        .map_err(|e| said(&format!("nothing can be made in {}: {e}", there.display())))
 }
 
 fn blackbox(watch: &Watch) -> Result<Blackbox, Wrong> {
@@ -218,6 +222,11 @@ mod tests {
         assert_eq!(store_is_possible(&folder.path().join("not/yet/store.db")), Ok(()));
         assert!(store_is_possible(folder.path()).is_err_and(|what| what.contains("it is a folder")));
         // Root may write there, and yet nobody can make a folder.
-        assert!(store_is_possible(Path::new("/proc/not/store.db")).is_err(), "it would not start");
+        for path in ["/proc/not/store.db", "/proc/store.db", "/dev/null", "/dev/full"] {
+            assert!(store_is_possible(Path::new(path)).is_err(), "{path}: it would not start");
+        }
+        let words = folder.path().join("words");
+        std::fs::write(&words, "words ".repeat(100)).expect("it is writable");
+        assert!(store_is_possible(&words).is_err_and(|what| what.contains("words") && what.contains("not a database")));
     }
 }

@@ -93,9 +93,68 @@ impl Paced {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{SocketAddr, UdpSocket};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use alerting::{Culprit, PatternKind};
     use analysis::clock::Span;
+
+    /// A name server that has the last bytes of 127.0.0.x that `has` says for every name; there is none while that says nothing.
+    fn name_server(has: fn(usize) -> &'static [u8], turn: Arc<AtomicUsize>) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let address = socket.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            let mut asked = [0; 512];
+            while let Ok((n, from)) = socket.recv_from(&mut asked) {
+                let here = has(turn.load(Ordering::Relaxed));
+                // RFC 1035, section 4.1: the header, the question up to its class, then records of four bytes each; NXDOMAIN is 3.
+                let end = 12 + asked[12..n].iter().position(|b| *b == 0).expect("a name ends") + 5;
+                let of_v4 = asked[end - 4..end - 2] == [0, 1];
+                let records: Vec<u8> = here
+                    .iter()
+                    .filter(|_| of_v4)
+                    .flat_map(|last| [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, *last])
+                    .collect();
+                let (code, count) = (if here.is_empty() { 0x83 } else { 0x80 }, (records.len() / 16) as u8);
+                let head = [asked[0], asked[1], 0x81, code, 0, 1, 0, count, 0, 0, 0, 0];
+                let answer = [&head[..], &asked[12..end], &records].concat();
+                socket.send_to(&answer, from).expect("it asked from loopback");
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn an_address_that_left_dns_has_no_alert_and_a_name_that_is_found_again_neither() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = taken.local_addr().expect("it is bound").port();
+        drop(taken);
+        let turn = Arc::new(AtomicUsize::new(0));
+        let has: fn(usize) -> &'static [u8] = |turn| match turn {
+            0..3 => &[],
+            3..6 => &[2, 3],
+            _ => &[2],
+        };
+        let text = format!(
+            "[watch]\nresolvers = [\"{}\"]\n[[check]]\nname = \"a\"\ntarget = \"two.test:{port}\"\ninsecure = true\naddresses = \"each\"\n\
+             [defaults]\nfire = {{ k = 2, n = 3 }}\ntimeout = \"5s\"\n",
+            name_server(has, Arc::clone(&turn))
+        );
+        let mut paced = Paced::open(CheckFile::parse(&text).expect("it is valid")).expect("it opens");
+        let mut begin = Instant::from_nanos(1_800_000_000_000_000_000);
+        let on: Vec<String> = (0..12)
+            .map(|n| {
+                turn.store(n, Ordering::Relaxed);
+                begin = begin + Span::from_millis(30_000);
+                let names: Vec<String> = paced.round(begin).alerts.into_iter().map(|(name, _)| name).collect();
+                names.join(", ")
+            })
+            .collect();
+        assert_eq!(on[2], "a", "no name server knows it: {on:?}");
+        assert_eq!(on[5], "a 127.0.0.2, a 127.0.0.3", "and now one does: {on:?}");
+        assert_eq!((on[7].as_str(), on[11].as_str()), ("a 127.0.0.2, a 127.0.0.3", "a 127.0.0.2"), "it may come again: {on:?}");
+    }
 
     /// Nobody listens there any more.
     #[test]

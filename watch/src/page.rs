@@ -408,6 +408,7 @@ mod tests {
             ended: None,
             blame,
             before: None,
+            unwatched: None,
             labels: BTreeMap::new(),
             link: None,
         };

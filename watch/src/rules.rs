@@ -16,6 +16,8 @@ const MOST_PROTOCOL: usize = 255;
 const MOST_INTERVAL: Time = Time::secs(7 * 24 * 3_600);
 /// A shorter interval would have the prober measure itself.
 const LEAST_INTERVAL: Time = Time::millis(10);
+/// Good rounds that an alert may wait for: with more it would be on for weeks.
+const MOST_RESOLVE: u32 = 1_000;
 
 impl CheckFile {
     /// Whether the watcher itself, the gate and the defaults can be as they are written.
@@ -38,6 +40,7 @@ impl CheckFile {
         }
         let own = check_times(Some(defaults.interval), Some(defaults.timeout))
             .and_then(|()| check_fire(defaults.fire))
+            .and_then(|()| check_resolve(defaults.resolve_after))
             .and_then(|()| check_thresholds(&defaults.thresholds));
         own.map_err(|wrong| wrong.within("defaults"))
     }
@@ -46,6 +49,7 @@ impl CheckFile {
     pub(crate) fn check_rules_of(&self, check: &Check) -> Result<(), Wrong> {
         check_times(check.interval, check.timeout)?;
         check.fire.map_or(Ok(()), check_fire)?;
+        check.resolve_after.map_or(Ok(()), check_resolve)?;
         check_thresholds(&check.thresholds.over(&Thresholds::default()))?;
         let host = ParsedTarget::read(&check.target).map_err(|wrong| wrong.within("target"))?.host;
         let names = [("server_name", check.server_name.as_ref()), ("target", Some(&host))];
@@ -129,6 +133,14 @@ fn check_fire(fire: KofN) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn check_resolve(resolve_after: u32) -> Result<(), Wrong> {
+    if resolve_after > MOST_RESOLVE {
+        let what = format!("resolve_after = {resolve_after}: an alert is over after {MOST_RESOLVE} good rounds at most");
+        return Err(Wrong::at("resolve_after", what));
+    }
+    Ok(())
+}
+
 fn check_thresholds(thresholds: &Thresholds) -> Result<(), Wrong> {
     let within = |wrong: Wrong| wrong.within("thresholds");
     if let Some(unknown) = thresholds.phase.keys().find(|phase| !PHASES.contains(&phase.as_str())) {
@@ -184,6 +196,9 @@ mod tests {
             (format!("{CHECK}alpn = [\"\"]\n"), "line 4, column 9", "1 to 255"),
             (format!("{CHECK}status = [200, 20]\n"), "line 4, column 16", "no HTTP status"),
             (format!("{CHECK}timeout = \"0s\"\n"), "line 4, column 1", "more than 0"),
+            (format!("{CHECK}resolve_after = 536870912\n"), "line 4, column 1", "1000 good rounds"),
+            (format!("[defaults]\nresolve_after = 1001\n{CHECK}"), "line 2, column 1", "1000 good rounds"),
+            (window("every = \"1d\"").replace("T04:00:00Z", "T04:00:00+01:00[Europe/Berlin]"), "line 6, column", "zone's name"),
         ] {
             let error = CheckFile::parse(&text).expect_err(&text).to_string();
             assert!(error.starts_with(place) && error.contains(said), "{text}: {error}");

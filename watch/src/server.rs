@@ -1,7 +1,6 @@
 //! What is served: page, metrics, `/probe`. Loopback unless told otherwise; HTTPS and a password or token by configuration.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,9 +18,6 @@ use axum::routing::{any, get};
 use base64::Engine;
 use serving::exposition::{Exposition, Scrape};
 use subtle::ConstantTimeEq;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::blackbox::{self, Blackbox, ProbeError};
 use crate::checks::Auth;
@@ -40,8 +36,6 @@ use crate::tls_cache::TlsCache;
 
 /// Rounds on a check's page.
 const ROUNDS: u32 = 30;
-/// TLS handshakes under way with those who look.
-const MOST_HANDSHAKES: usize = 64;
 
 /// What the server shows.
 pub struct Served {
@@ -59,8 +53,8 @@ pub struct Served {
     pub tls: TlsCache,
     /// Who reads the files again, and says how it went.
     pub reload: Sender<Reload>,
-    /// Who may look.
-    pub guard: Option<Guard>,
+    /// Who may look, as of now.
+    pub guard: tokio::sync::watch::Receiver<Option<Guard>>,
     /// How it is reached, for links in tickets.
     pub base: String,
 }
@@ -91,9 +85,12 @@ impl Shown {
 }
 
 /// Who may look, with the secret read.
-pub enum Guard {
-    /// The whole header that is right.
-    Header(String),
+#[derive(Clone)]
+pub struct Guard {
+    /// How somebody says who he is; any case will do (RFC 9110, 11.1).
+    scheme: &'static str,
+    /// What stands behind it if he may look.
+    credentials: String,
 }
 
 impl Guard {
@@ -102,20 +99,28 @@ impl Guard {
     /// # Errors
     /// If it is not there.
     pub fn of(auth: &Auth) -> Result<Self, SecretError> {
-        Ok(Guard::Header(match auth {
+        Ok(match auth {
             Auth::Basic { user, password } => {
                 let pair = format!("{user}:{}", password.read()?);
-                format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+                Self { scheme: "Basic", credentials: base64::engine::general_purpose::STANDARD.encode(pair) }
             }
-            Auth::Bearer(token) => format!("Bearer {}", token.read()?),
-        }))
+            Auth::Bearer(token) => Self { scheme: "Bearer", credentials: token.read()? },
+        })
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let Guard::Header(right) = self;
         let given = headers.get(header::AUTHORIZATION).map_or(&[][..], |v| v.as_bytes());
+        let Some((scheme, given)) = given.split_at_checked(self.scheme.len()) else { return false };
+        let spaces = given.iter().take_while(|b| **b == b' ').count();
         // Every byte is compared, whatever the others are: the time tells nothing of the secret but its length.
-        given.ct_eq(right.as_bytes()).into()
+        spaces > 0
+            && scheme.eq_ignore_ascii_case(self.scheme.as_bytes())
+            && given[spaces..].ct_eq(self.credentials.as_bytes()).into()
+    }
+
+    /// What it asks for.
+    fn challenge(&self) -> String {
+        format!("{} realm=\"whostalled\"", self.scheme)
     }
 }
 
@@ -136,24 +141,31 @@ pub fn router(served: Arc<Served>) -> Router {
 }
 
 async fn guard(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
-    match &served.guard {
-        Some(guard) if !guard.admits(request.headers()) => (
-            StatusCode::UNAUTHORIZED,
-            [(header::WWW_AUTHENTICATE, "Basic realm=\"whostalled\", Bearer")],
-            "authentication required\n",
-        )
-            .into_response(),
-        _ => next.run(request).await,
+    let challenge = served.guard.borrow().as_ref().filter(|guard| !guard.admits(request.headers())).map(Guard::challenge);
+    match challenge {
+        Some(challenge) => {
+            let asked = [(header::WWW_AUTHENTICATE, challenge)];
+            (StatusCode::UNAUTHORIZED, asked, "authentication required\n").into_response()
+        }
+        None => next.run(request).await,
     }
 }
 
 impl Served {
-    fn with_store<T: Default>(&self, ask: impl FnOnce(&History) -> Result<T, HistoryError>) -> T {
-        let store = self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ask(&store).unwrap_or_else(|error| {
-            self.status.trouble("store", Some(error.to_string()));
-            T::default()
-        })
+    /// Asks the store on a thread of its own: this one delivers alerts, and a disk may be slow.
+    async fn with_store<T: Default + Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&History) -> Result<T, HistoryError> + Send + 'static,
+    ) -> T {
+        let served = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let store = served.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            ask(&store).unwrap_or_else(|error| {
+                served.status.trouble("store", Some(error.to_string()));
+                T::default()
+            })
+        });
+        asked.await.unwrap_or_default()
     }
 
     fn two_weeks_ago() -> UnixHour {
@@ -166,8 +178,13 @@ async fn now(State(served): State<Arc<Served>>) -> Html<String> {
     if let Shown::Fleet { matrix, .. } = &served.shown {
         return Html(fleet_page::now(&snapshot, &locked(matrix)));
     }
-    let trend = |name: &String| (name.clone(), served.with_store(|s| s.trend(name, "total", Served::two_weeks_ago())));
-    let trends: BTreeMap<String, page::Trend> = snapshot.checks.by_name.keys().take(200).map(trend).collect();
+    let names: Vec<String> = snapshot.checks.by_name.keys().take(200).cloned().collect();
+    let trends: BTreeMap<String, page::Trend> = served
+        .with_store(move |s| {
+            let trend = |name: String| Ok((name.clone(), s.trend(&name, "total", Served::two_weeks_ago())?));
+            names.into_iter().map(trend).collect()
+        })
+        .await;
     Html(page::now(&snapshot, &served.vantage, &trends))
 }
 
@@ -180,7 +197,8 @@ struct Which {
 
 async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Query(which): Query<Which>) -> Response {
     let until = which.until.map_or(Instant::from_nanos(i64::MAX), |until| instant(until + Duration::from_secs(1)));
-    let rounds = served.with_store(|s| s.rounds(&name, until, ROUNDS));
+    let of = name.clone();
+    let rounds = served.with_store(move |s| s.rounds(&of, until, ROUNDS)).await;
     let snapshot = served.status.snapshot();
     let known = match &served.shown {
         Shown::Watcher(_) => snapshot.checks.by_name.contains_key(&name),
@@ -190,8 +208,13 @@ async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Quer
         return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
     }
     let phases = ["total", "dns", "connect", "client_hello", "server_flight", "client_finished", "finish", "request"];
-    let trend = |what| (what, served.with_store(|s| s.trend(&name, what, Served::two_weeks_ago())));
-    let trends: Vec<(&str, page::Trend)> = phases.into_iter().map(trend).collect();
+    let of = name.clone();
+    let trends: Vec<(&str, page::Trend)> = served
+        .with_store(move |s| {
+            let trend = |what| Ok((what, s.trend(&of, what, Served::two_weeks_ago())?));
+            phases.into_iter().map(trend).collect()
+        })
+        .await;
     if let Shown::Fleet { matrix, .. } = &served.shown
         && let Some(page) = fleet_page::check(&snapshot, &locked(matrix), &name, &trends)
     {
@@ -202,7 +225,7 @@ async fn check(State(served): State<Arc<Served>>, Path(name): Path<String>, Quer
 
 async fn incidents(State(served): State<Arc<Served>>) -> Html<String> {
     let now = UnixSeconds::now();
-    let found = served.with_store(|s| Ok(s.alerts().incidents(now - TWO_WEEKS)?));
+    let found = served.with_store(move |s| Ok(s.alerts().incidents(now - TWO_WEEKS)?)).await;
     Html(page::incident_page(&served.status.snapshot(), &found, now))
 }
 
@@ -271,62 +294,6 @@ async fn reload(State(served): State<Arc<Served>>, method: Method) -> Response {
     }
 }
 
-/// Serves until the runtime ends.
-///
-/// # Errors
-/// If the socket breaks.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, routes: Router) -> std::io::Result<()> {
-    match tls {
-        None => axum::serve(listener, routes).await,
-        Some(acceptor) => axum::serve(Encrypted::new(listener, acceptor), routes).await,
-    }
-}
-
-/// A listener whose connections have their handshake behind them; a slow one holds up nobody else.
-struct Encrypted {
-    ready: tokio::sync::mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-}
-
-impl Encrypted {
-    fn new(listener: TcpListener, acceptor: TlsAcceptor) -> Self {
-        let (done, ready) = tokio::sync::mpsc::channel(MOST_HANDSHAKES);
-        let address = listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        tokio::spawn(async move {
-            let slots = Arc::new(tokio::sync::Semaphore::new(MOST_HANDSHAKES));
-            loop {
-                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-                let Ok((stream, peer)) = listener.accept().await else { continue };
-                let (acceptor, done) = (acceptor.clone(), done.clone());
-                tokio::spawn(async move {
-                    let shaken = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await;
-                    if let Ok(Ok(stream)) = shaken {
-                        let _ = done.send((stream, peer)).await;
-                    }
-                    drop(slot);
-                });
-            }
-        });
-        Self { ready, address }
-    }
-}
-
-impl axum::serve::Listener for Encrypted {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await, // the runtime is going down
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        Ok(self.address)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,11 +312,14 @@ mod tests {
 
     #[test]
     fn only_the_whole_secret_is_admitted() {
-        let guard = Guard::Header("Bearer s3cret".into());
+        let guard = Guard { scheme: "Bearer", credentials: "s3cret".into() };
         let admits =
             |value: &'static str| guard.admits(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]));
-        assert!(admits("Bearer s3cret"));
-        for wrong in ["", "Bearer s3cre", "Bearer s3cret ", "Bearer s3creT", "aearer s3cret", "s3cret"] {
+        assert!(admits("Bearer s3cret") && admits("bearer  s3cret"), "a scheme's case says nothing");
+        assert_eq!(guard.challenge(), "Bearer realm=\"whostalled\"");
+        for wrong in
+            ["", "Bearer s3cre", "Bearer s3cret ", "Bearer s3creT", "aearer s3cret", "s3cret", "Bearers3cret", "Basic s3cret"]
+        {
             assert!(!admits(wrong), "{wrong:?}");
         }
         assert!(!guard.admits(&HeaderMap::new()), "nothing is no secret");

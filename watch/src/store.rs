@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS reported (agent TEXT NOT NULL, epoch TEXT NOT NULL, n
   PRIMARY KEY (agent, epoch));
 ";
 
+/// Rounds that are forgotten in one transaction: it takes milliseconds.
+const MOST_FORGOTTEN: u32 = 1_000;
+
 /// A round as it is kept.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RoundRecord {
@@ -162,6 +165,14 @@ impl History {
         Ok(Self(Store::open_with(path, TABLES)?))
     }
 
+    /// Whether [`Self::open`] can open a file that is there, as far as that can be seen without changing it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn can_open(path: &Path) -> Result<()> {
+        Ok(Store::can_open(path, TABLES)?)
+    }
+
     /// What is kept of alerts.
     pub fn alerts(&self) -> &Store {
         &self.0
@@ -253,17 +264,29 @@ impl History {
         Ok(hours)
     }
 
-    /// Forgets what is older, a little at a time.
+    /// When the round that was written last began.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn latest(&self) -> Result<Option<Instant<Client>>> {
+        let sql = "SELECT started FROM round ORDER BY id DESC LIMIT 1";
+        Ok(self.0.connection().query_row(sql, [], |r| r.get(0)).optional()?.map(Instant::from_nanos))
+    }
+
+    /// Forgets what is older, a little at a time; gives whether there may be more.
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn forget(&self, before: Instant<Client>) -> Result<()> {
+    pub fn forget(&self, before: Instant<Client>) -> Result<bool> {
         let db = self.0.connection();
-        let old = "DELETE FROM round WHERE id IN (SELECT id FROM round WHERE started < ? ORDER BY started LIMIT 5000)";
-        db.execute(old, [before.nanos()])?;
+        let old = "DELETE FROM round WHERE id IN (SELECT id FROM round WHERE started < ? ORDER BY started LIMIT ?)";
+        if db.execute(old, params![before.nanos(), MOST_FORGOTTEN])? == MOST_FORGOTTEN as usize {
+            return Ok(true);
+        }
         db.execute("DELETE FROM histogram WHERE hour < ?", [UnixHour::of(before)])?;
         db.execute("DELETE FROM reported WHERE heard < ?", [second(before)])?;
-        Ok(self.0.forget(second(before))?)
+        self.0.forget(second(before))?;
+        Ok(false)
     }
 }
 

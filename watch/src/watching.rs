@@ -1,18 +1,19 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver as Inbox, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use alerting::clock::UnixSeconds;
 use alerting::metrics::Delivery;
 use alerting::outbox::Outbox;
 use alerting::{Client, Event, Receiver, Store};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serving::otlp;
 use serving::otlp::trace::Trace;
 use tokio::sync::{mpsc, watch as latest};
@@ -20,13 +21,15 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::blackbox::Blackbox;
-use crate::checks::CheckFile;
+use crate::checks::{CheckFile, Watch};
 use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
+use crate::listening::serve;
 use crate::metrics::Metrics;
 use crate::opened::{Face, Opened};
 use crate::probing::{self, PreparedChecks, Settings, Steady};
-use crate::server::{Reload, Served, Shown, router, serve};
+use crate::server::{Guard, Reload, Served, Shown, router};
+use crate::settling::{Settling, files};
 use crate::status::Status;
 use crate::store::History;
 use crate::tls_cache::TlsCache;
@@ -35,6 +38,10 @@ use crate::tls_cache::TlsCache;
 const MOST_TRACES: usize = 1_024;
 /// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
+/// Open files that are left for all but probes, the page's connections among them.
+const RESERVE: u64 = 64;
+/// So many probes at once are enough for any file that has fewer checks.
+const MANY: usize = 256;
 /// Time between two looks at signals and the check file.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -44,20 +51,23 @@ const LOOK: Duration = Duration::from_millis(200);
 /// If it cannot begin, or a part of it broke: it says which, and why.
 pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl FnOnce(&CheckFile)) -> Result<(), WatchError> {
     let (file, face, first_checks) = load(path)?;
-    allow_sockets();
+    let sockets = allow_sockets();
     let (status, metrics) = (Arc::new(Status::default()), Arc::new(Metrics::default()));
     status.change(|checks| checks.none = file.checks.is_empty());
     metrics.blackbox.reload(UnixSeconds::now(), true);
     let engine_store = History::open(&file.watch.store)?;
     let common = Common::begin(&file, face, &status, Shown::Watcher(Arc::clone(&metrics)), &metrics.delivery)?;
     let engine = Engine::open(engine_store, Arc::clone(&file), Arc::clone(&status), Arc::clone(&metrics), common.direct.clone())?;
-    let engine = engine.traced(common.traces.clone());
+    let clock = Steady::start();
+    let engine = engine.dated(move || clock.now()).traced(common.traces.clone());
     let (checks_out, checks_in) = latest::channel(first_checks);
     let (config_out, configs) = channel();
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
-    let settings = Settings::of(&file);
+    let mut settings = Settings::of(&file);
+    settings.most_under_way = settings.most_under_way.min(most_under_way(sockets));
+    few_sockets(&file, sockets).iter().for_each(|note| warn!("{note}"));
     let of_prober = Arc::clone(&metrics);
-    let probing = named("prober", move || probing::run(checks_in, &settings, Steady::start(), rounds_out, of_prober))?;
+    let probing = named("prober", move || probing::run(checks_in, &settings, clock, rounds_out, of_prober))?;
     let engine = named("engine", move || engine.run(&rounds, &configs))?;
     ready(&file);
 
@@ -74,8 +84,8 @@ pub fn watch(path: &Path, stop: &AtomicBool, reload: &AtomicBool, ready: impl Fn
         metrics.reload.set(i64::from(worked));
         metrics.blackbox.reload(UnixSeconds::now(), worked);
     };
-    let had = Cell::new(!file.checks.is_empty());
-    Reloading { path, load, next, common: &common, status: &status, told: &told, had }
+    let start = Start::of(&file);
+    Reloading { path, load, next, common: &common, status: &status, told: &told, start }
         .look_until(reload, || stop.load(Ordering::Relaxed) || probing.is_finished() || engine.is_finished());
     drop((checks_out, config_out)); // nobody probes any more; the engine writes what it has
     let probed = probing.join().map_err(|_| WatchError::Broken("the prober's thread"))?;
@@ -94,6 +104,8 @@ pub(crate) struct Common {
     _ours: File,
     receivers: latest::Sender<Arc<Vec<Receiver>>>,
     blackbox: latest::Sender<Arc<Blackbox>>,
+    tls: latest::Sender<Option<TlsAcceptor>>,
+    guard: latest::Sender<Option<Guard>>,
     /// Whoever asked over HTTP to have the files read again.
     requests: Inbox<Reload>,
     /// Messages for the time in which the store refuses.
@@ -127,6 +139,8 @@ impl Common {
         let (direct, undelivered) = mpsc::unbounded_channel();
         let (receivers_out, receivers) = latest::channel(Arc::new(file.receivers.clone()));
         let (blackbox_out, blackbox) = latest::channel(Arc::new(blackbox));
+        let (tls_out, tls) = latest::channel(tls);
+        let (guard_out, guard) = latest::channel(guard);
         let (reload, requests) = channel();
         let served = Served {
             status: Arc::clone(status),
@@ -149,7 +163,8 @@ impl Common {
         };
         let exported = telemetry.map(|environment| Exported { environment, traced, _traces: traces_out });
         web(file, tls, served, outbox, exported)?;
-        Ok(Self { _ours: ours, receivers: receivers_out, blackbox: blackbox_out, requests, direct, traces })
+        let (receivers, blackbox, tls, guard) = (receivers_out, blackbox_out, tls_out, guard_out);
+        Ok(Self { _ours: ours, receivers, blackbox, tls, guard, requests, direct, traces })
     }
 }
 
@@ -172,7 +187,9 @@ fn alone(store: &Path) -> Result<File, WatchError> {
 /// # Errors
 /// As [`watch`].
 pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
-    let opened = Opened::open(path)?;
+    let mut opened = Opened::open(path)?;
+    telemetry(|name| std::env::var(name).ok())?;
+    opened.notes.extend(few_sockets(&opened.file, sockets()));
     if let Err(wrong) = opened.can_begin() {
         // Read again: its place is that of the words as they are now.
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -181,12 +198,30 @@ pub fn validate(path: &Path) -> Result<(usize, Vec<String>), WatchError> {
     Ok((opened.file.checks.len(), opened.notes))
 }
 
-/// As many sockets as we may have: thousands of probes may be under way. What cannot be had shows as failures of the prober.
-pub(crate) fn allow_sockets() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
+/// As many sockets as we may have: thousands of probes may be under way. Gives how many that is.
+pub(crate) fn allow_sockets() -> u64 {
+    let most = sockets();
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(most, |(now, _)| now)
+}
+
+/// How many sockets we may have.
+fn sockets() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, most)| most)
+}
+
+/// Probes under way for which there are sockets: two each, as many take (a lookup, an attempt at another address), and some are left for
+/// the page, the store and receivers. Beyond it targets that hang would make the prober sick, and its messages would not go out.
+pub(crate) fn most_under_way(sockets: u64) -> usize {
+    usize::try_from(sockets.saturating_sub(RESERVE) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// That there are fewer sockets than a check file asks for, if it is so.
+fn few_sockets(file: &CheckFile, sockets: u64) -> Option<String> {
+    let (asked, most) = (file.watch.most_under_way, most_under_way(sockets));
+    (most < asked && most < file.checks.len().max(MANY)).then(|| {
+        format!("no more than {most} probes at once, not the {asked} of [watch] most_under_way: this host gives {sockets} open files (ulimit -n)")
+    })
 }
 
 pub(crate) fn named<T: Send + 'static>(
@@ -199,7 +234,7 @@ pub(crate) fn named<T: Send + 'static>(
 /// Starts the thread that serves and delivers.
 fn web(
     file: &CheckFile,
-    tls: Option<TlsAcceptor>,
+    tls: latest::Receiver<Option<TlsAcceptor>>,
     served: Served,
     outbox: Outbox,
     exported: Option<Exported>,
@@ -213,12 +248,9 @@ fn web(
     named("web", move || {
         runtime.block_on(async {
             let served = async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                serve(listener, tls, router(Arc::new(served))).await
-            };
-            let served = async {
-                if let Err(error) = served.await {
-                    status.trouble("server", Some(error.to_string()));
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => match serve(listener, tls, router(Arc::new(served))).await {},
+                    Err(error) => status.trouble("server", Some(error.to_string())),
                 }
             };
             let exported = async {
@@ -263,27 +295,41 @@ pub(crate) struct Reloading<'a, T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face,
     pub(crate) status: &'a Status,
     /// Is told whether it worked.
     pub(crate) told: &'a dyn Fn(bool),
+    pub(crate) start: Start,
+}
+
+/// What of the check file holds until the next start, and what of it is known now.
+pub(crate) struct Start {
+    watch: Watch,
     /// Whether there are checks.
-    pub(crate) had: Cell<bool>,
+    had: Cell<bool>,
+    /// Files that it names.
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl Start {
+    pub(crate) fn of(file: &CheckFile) -> Self {
+        Self { watch: file.watch.clone(), had: Cell::new(!file.checks.is_empty()), files: RefCell::new(files(file)) }
+    }
 }
 
 impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<CheckFile>, T)> Reloading<'_, T, L, N> {
     /// Looks until `over`.
     pub(crate) fn look_until(&self, reload: &AtomicBool, over: impl Fn() -> bool) {
-        let mut seen = changed(self.path);
+        let mut settling = Settling::new(self.written());
         while !over() {
             std::thread::sleep(LOOK);
             let requests: Vec<Reload> = self.common.requests.try_iter().collect();
-            let (asked, now) = (reload.swap(false, Ordering::Relaxed), changed(self.path));
-            if !asked && requests.is_empty() && now == seen {
+            let settled = settling.look(self.written(), Instant::now());
+            if !reload.swap(false, Ordering::Relaxed) && requests.is_empty() && !settled {
                 continue;
             }
-            seen = now;
             let outcome = self.reload().map_err(Arc::new);
             (self.told)(outcome.is_ok());
             if let Ok(checks) = &outcome {
                 info!(checks, file = %self.path.display(), "the check file was read again");
             }
+            settling = Settling::new(self.written());
             let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
             self.status.trouble("reload", trouble);
             for request in requests {
@@ -297,27 +343,50 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
     fn reload(&self) -> Result<usize, FileError> {
         let (file, face, checks) = (self.load)(self.path)?;
         // A file that is being written may end before its first check.
-        if self.had.get() && file.checks.is_empty() {
+        if self.start.had.get() && file.checks.is_empty() {
             return Err(FileError::invalid(self.path, Invalid("it has no [[check]] any more; start anew to do without".into())));
         }
-        self.had.set(!file.checks.is_empty());
+        self.start.had.set(!file.checks.is_empty());
+        self.start.files.replace(files(&file));
         file.never_reached().iter().for_each(|note| warn!("{note}"));
         note_unsupported(self.status, &face.blackbox);
         self.common.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.common.blackbox.send_replace(Arc::new(face.blackbox));
         let n = file.checks.len();
+        let file = if file.watch == self.start.watch {
+            // Certificates and secrets are renewed where they are.
+            self.common.tls.send_replace(face.tls);
+            self.common.guard.send_replace(face.guard);
+            file
+        } else {
+            warn!(file = %self.path.display(), "[watch] is not as it was at the start: that takes effect at the next one");
+            Arc::new(CheckFile { watch: self.start.watch.clone(), ..CheckFile::clone(&file) })
+        };
         (self.next)(file, checks);
         Ok(n)
     }
-}
 
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+    /// When the check file, and the files that it names, were written.
+    fn written(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let written = |path: &Path| std::fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
+        std::iter::once(written(self.path)).chain(self.start.files.borrow().iter().map(|file| written(file))).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probes_leave_open_files_for_all_else() {
+        assert_eq!((most_under_way(1_024), most_under_way(10)), (480, 1));
+        let file = |n: usize| {
+            let check = |i| format!("[[check]]\nname = \"{i}\"\ntarget = \"a.test:443\"\n");
+            CheckFile::parse(&(0..n).map(check).collect::<String>()).expect("it is valid")
+        };
+        assert!(few_sockets(&file(1), 1_024).is_none() && few_sockets(&file(1), u64::MAX).is_none());
+        assert!(few_sockets(&file(500), 1_024).is_some_and(|note| note.contains("480") && note.contains("4096")));
+    }
 
     #[test]
     fn a_store_has_one_watcher() {

@@ -39,9 +39,7 @@ impl Kind for Alertmanager {
 
     /// The culprit is a label, for routing: where another one is blamed now, the alert of before is said to be over with it.
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError> {
-        let token = self.token.as_ref().map(Secret::read).transpose()?;
-        let url = format!("{}{API}", self.url.trim_end_matches('/'));
-        Ok(Request::json(url, json!(alerts(event, now, now + PATIENCE)), token))
+        self.told(std::slice::from_ref(event), now)
     }
 
     fn answered(&self, status: u16) -> Answered {
@@ -49,8 +47,8 @@ impl Kind for Alertmanager {
     }
 
     /// It forgets what it is not told again.
-    fn is_told_again(&self) -> bool {
-        true
+    fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        Some(self.told(events, now))
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -67,6 +65,15 @@ impl Kind for Alertmanager {
 
     fn accepts(&self, names: &Names<'_>) -> Result<(), Wrong> {
         takes(names)
+    }
+}
+
+impl Alertmanager {
+    fn told(&self, events: &[Event], now: UnixSeconds) -> Result<Request, SecretError> {
+        let token = self.token.as_ref().map(Secret::read).transpose()?;
+        let url = format!("{}{API}", self.url.trim_end_matches('/'));
+        let alerts: Vec<Value> = events.iter().flat_map(|event| alerts(event, now, now + PATIENCE)).collect();
+        Ok(Request::json(url, json!(alerts), token))
     }
 }
 
@@ -99,10 +106,12 @@ fn is_label_name(name: &str) -> bool {
 pub(super) fn alerts(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Vec<Value> {
     let before =
         event.before.clone().map(|blame| Event { blame, resolved: true, ended: Some(now), before: None, ..event.clone() });
-    before.iter().chain([event]).map(|event| alert(event, expires)).collect()
+    before.iter().chain([event]).map(|event| alert(event, now, expires)).collect()
 }
 
-fn alert(event: &Event, expires: UnixSeconds) -> Value {
+fn alert(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Value {
+    // It refuses what begins behind its end. A clock that was set back since leaves that.
+    let began = event.since.min(event.ended.unwrap_or(now));
     let mut alert = json!({
         "labels": labels(event),
         "annotations": {
@@ -112,7 +121,7 @@ fn alert(event: &Event, expires: UnixSeconds) -> Value {
             "phase": event.blame.in_words(),
             "target": event.target,
         },
-        "startsAt": event.since.to_string(),
+        "startsAt": began.to_string(),
         "endsAt": event.ended.unwrap_or(expires).to_string(),
     });
     if !event.seen_from.is_empty() {
@@ -173,6 +182,16 @@ mod tests {
         let over = second(1_800_000_050);
         let ended = &sent(&event(Culprit::Edge, Some(over)))[0];
         assert_eq!((&ended["endsAt"], &ended["labels"]), (&json!(over.to_string()), &on["labels"]), "over under the same labels");
+    }
+
+    #[test]
+    fn an_alert_that_a_clock_of_before_dates_ahead_begins_no_later_than_now() {
+        let mut ahead = event(Culprit::Edge, None);
+        ahead.since = UnixSeconds::from_secs(1_800_007_200);
+        let second = |event: &Event, at: &str| sent(event)[0][at].as_str().expect("a time").to_owned();
+        assert_eq!(second(&ahead, "startsAt"), UnixSeconds::from_secs(1_800_000_060).to_string());
+        (ahead.resolved, ahead.ended) = (true, Some(UnixSeconds::from_secs(1_800_000_050)));
+        assert_eq!(second(&ahead, "startsAt"), second(&ahead, "endsAt"));
     }
 
     #[test]

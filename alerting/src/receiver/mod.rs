@@ -70,8 +70,8 @@ trait Kind {
     fn request(&self, event: &Event, now: UnixSeconds) -> Result<Request, SecretError>;
     /// As [`Receiver::answered`].
     fn answered(&self, status: u16) -> Answered;
-    /// As [`Receiver::is_told_again`].
-    fn is_told_again(&self) -> bool;
+    /// As [`Receiver::again`].
+    fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>>;
     /// As [`Receiver::check`].
     fn check(&self) -> Result<(), Wrong>;
     /// Its secrets, each by the key that names it.
@@ -99,9 +99,9 @@ impl Receiver {
         self.kind().answered(status)
     }
 
-    /// Whether it must hear again and again of what is on.
-    pub fn is_told_again(&self) -> bool {
-        self.kind().is_told_again()
+    /// The request that tells it again of what is on, if it must hear that again and again; all of it together.
+    pub fn again(&self, events: &[Event], now: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        self.kind().again(events, now)
     }
 
     /// Whether what is shown of it can be shown, and its address can be asked.
@@ -133,6 +133,24 @@ impl Receiver {
     }
 }
 
+/// Whether each can be told from the others: what waits is kept for a name.
+///
+/// # Errors
+/// Says which is there twice, with its place among receivers.
+pub fn distinct(receivers: &[Receiver]) -> Result<(), Wrong> {
+    for (n, receiver) in receivers.iter().enumerate() {
+        if receivers[..n].iter().any(|other| other.name() == receiver.name()) {
+            let key = if matches!(receiver, Receiver::Pagerduty(_)) { "routing_key" } else { "url" };
+            return Err(Wrong::at(
+                key,
+                "another receiver has the same: each message would go there twice in one shape; leave one out",
+            )
+            .within(n));
+        }
+    }
+    Ok(())
+}
+
 /// What alerts of a check will be called, as far as its file says.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
@@ -159,8 +177,8 @@ pub enum Answered {
 fn by_status(status: u16) -> Answered {
     match status {
         200..=299 => Answered::Taken,
-        // Too many, or not now, or not with this token: later, perhaps.
-        401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answered::NotNow,
+        // Too many, or not now, or not with this token, or not at this address: later, perhaps.
+        300..=399 | 401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answered::NotNow,
         _ => Answered::Refused,
     }
 }
@@ -209,6 +227,7 @@ pub(crate) mod tests {
             ended,
             blame,
             before: None,
+            unwatched: None,
             labels: [("team".to_owned(), "edge".to_owned())].into(),
             link: Some("http://here/check/login".into()),
         }
@@ -227,17 +246,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn two_receivers_of_one_address_are_refused_and_two_addresses_of_one_host_are_not() {
+        let of = |url: &str, format| Receiver::Webhook(Webhook { url: url.into(), token: None, format });
+        let receivers = [of("http://h/a", Format::Own), of("http://h/b", Format::Own), of("http://h/a", Format::Slack)];
+        assert!(distinct(&receivers).is_err_and(|wrong| wrong.what.contains("another receiver")));
+        assert_eq!(distinct(&receivers[..2]), Ok(()));
+    }
+
+    #[test]
     fn what_may_pass_is_told_from_what_never_will() {
-        for (status, meant) in [
-            (200, Answered::Taken),
-            (202, Answered::Taken),
-            (302, Answered::Refused),
-            (400, Answered::Refused),
-            (422, Answered::Refused),
-        ] {
+        for (status, meant) in
+            [(200, Answered::Taken), (202, Answered::Taken), (400, Answered::Refused), (422, Answered::Refused)]
+        {
             assert_eq!(by_status(status), meant, "{status}");
         }
-        for status in [401, 403, 404, 408, 425, 429, 500, 503] {
+        for status in [302, 401, 403, 404, 408, 425, 429, 500, 503] {
             assert_eq!(by_status(status), Answered::NotNow, "{status}");
         }
     }

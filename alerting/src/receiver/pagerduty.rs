@@ -20,6 +20,8 @@ const MOST_KEY: usize = 255;
 const MOST_SUMMARY: usize = 1024;
 /// A detail is cut there: the whole event may have 512 kB, and nobody reads more on a phone.
 const MOST_DETAIL: usize = 4096;
+/// Its own words for a severity.
+const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 /// What an address and its separator take at most, where each is probed.
 const MOST_ADDRESS: usize = 46;
 
@@ -63,7 +65,8 @@ impl Kind for PagerDuty {
         });
         if let Some(link) = &event.link {
             body["client_url"] = json!(link);
-            body["links"] = json!([{ "href": link, "text": "the check's last rounds" }]);
+            let text = if event.is_of_ourselves() { "what is known now" } else { "the check's last rounds" };
+            body["links"] = json!([{ "href": link, "text": text }]);
         }
         Ok(Request::json(self.url.clone().unwrap_or_else(|| URL.into()), body, None))
     }
@@ -72,8 +75,8 @@ impl Kind for PagerDuty {
         by_status(status)
     }
 
-    fn is_told_again(&self) -> bool {
-        false
+    fn again(&self, _: &[Event], _: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        None
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -93,9 +96,10 @@ impl Kind for PagerDuty {
     }
 }
 
-/// Its own words: `critical`, `error`, `warning` or `info`.
-fn severity(event: &Event) -> &'static str {
+/// One of [`SEVERITIES`].
+fn severity(event: &Event) -> &str {
     match event.blame.family {
+        _ if event.labels.get("severity").is_some_and(|own| SEVERITIES.contains(&own.as_str())) => &event.labels["severity"],
         Family::Slow => "error",
         Family::Failing | Family::Certificate | Family::Prober => event.severity().label(),
     }

@@ -63,8 +63,8 @@ impl Kind for Webhook {
         by_status(status)
     }
 
-    fn is_told_again(&self) -> bool {
-        false
+    fn again(&self, _: &[Event], _: UnixSeconds) -> Option<Result<Request, SecretError>> {
+        None
     }
 
     fn check(&self) -> Result<(), Wrong> {

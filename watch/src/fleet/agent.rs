@@ -20,7 +20,7 @@ use crate::error::WatchError;
 use crate::judging::{Hours, Judging};
 use crate::metrics::Metrics;
 use crate::probing::{self, PreparedChecks, RawRound, Settings, Steady};
-use crate::watching::{allow_sockets, named};
+use crate::watching::{allow_sockets, most_under_way, named};
 
 /// Between two looks at what is to be done.
 const LOOK: Duration = Duration::from_millis(100);
@@ -55,14 +55,14 @@ pub fn probe(
     clock: Steady,
     stop: &AtomicBool,
 ) -> Result<(), WatchError> {
-    allow_sockets();
+    let sockets = allow_sockets();
     let metrics = Arc::new(Metrics::default());
     let (checks_out, checks_in) = latest::channel(PreparedChecks::default());
     let (rounds_out, rounds) = sync_channel(MOST_ROUNDS);
     let settings = Settings {
         resolvers: Vec::new(),
         reference_interval: Gate::default().reference_interval.0,
-        most_under_way: MOST_UNDER_WAY,
+        most_under_way: MOST_UNDER_WAY.min(most_under_way(sockets)),
     };
     let of_prober = Arc::clone(&metrics);
     let probing = named("prober", move || probing::run(checks_in, &settings, clock, rounds_out, of_prober))?;

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
-use alerting::event::{ACCESS, AGENT, AGENTS, PROBER};
+use alerting::event::{ACCESS, AGENT, AGENTS, OURS, PROBER};
 use alerting::states::{Active, Blame, State};
-use alerting::{Culprit, Event, Family};
+use alerting::{Culprit, Event, Family, Receiver};
 use tracing::warn;
 
 use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
-use super::matrix::{Matrix, Of, Standing, Word};
+use super::matrix::{Matrix, Of, Standing, Word, late_after};
 use super::metrics::{ByCell, ByWord};
-use crate::checks::{CheckFile, Plan};
-use crate::engine::PROBER_RULE;
+use crate::checks::{CheckFile, Maintenance, Plan};
+use crate::engine::{PROBER_RULE, UNWRITTEN};
 use crate::metrics::ByCheck;
 
 /// Fewer vantages that see a fault for so long are a fault of their own: some get well later than others.
@@ -71,6 +71,7 @@ impl Controller {
         let mut matrix = locked(&matrix);
         matrix.now = now;
         self.forget(&mut matrix, now);
+        self.forget_addresses(&mut matrix, now);
         self.agents(&mut matrix, now);
         let checks: Vec<(String, Plan)> =
             matrix.checks.keys().filter_map(|name| Some((name.clone(), matrix.plan(name)?.clone()))).collect();
@@ -144,7 +145,7 @@ impl Controller {
 
     /// Rounds of an agent's own prober: healthy, or why not.
     pub(super) fn prober(&mut self, matrix: &mut Matrix, agent: &str, rounds: u32, found: Option<Blame>, at: UnixSeconds) {
-        let resting = self.rests(PROBER, at);
+        let resting = self.rests(PROBER, at, Duration::ZERO);
         let Some(vantage) = matrix.vantages.get_mut(agent) else { return };
         let was_quiet = vantage.prober.quiet();
         let mut last = None;
@@ -169,7 +170,9 @@ impl Controller {
 
     /// An alert begins, changes, goes on or ends.
     fn stand(&mut self, matrix: &mut Matrix, of: Of, finding: Finding, now: UnixSeconds) {
-        let resting = self.rests(&of.check, now);
+        let resting = self.rests(&of.check, now, Duration::ZERO);
+        // What was bad in maintenance counts as bad until as many rounds behind it were well.
+        let quiet = resting || self.rests(&of.check, now, settled(matrix, &of.check));
         let firing = ByCell { check: of.check.clone(), vantage: of.vantage.clone() };
         match finding {
             Finding::Unknown => {}
@@ -192,8 +195,12 @@ impl Controller {
                 // Receivers whose labels have the culprit are to hear that the alert of before is over.
                 let mut before = None;
                 let (active, news) = match matrix.standing.get(&of) {
-                    None => (next(!resting, since), !resting),
-                    Some(Standing { active, .. }) if !active.told && !resting => (next(true, active.since), true),
+                    None => (next(!quiet, since), !quiet),
+                    Some(Standing { active, .. }) if !active.told && !quiet => (next(true, active.since), true),
+                    // It does not become another while nobody is alerted.
+                    Some(Standing { active, .. }) if active.told && resting && !active.blame.same_alert(&blame) => {
+                        (active.clone(), false)
+                    }
                     Some(Standing { active, .. }) => {
                         let changed = active.told && !active.blame.same_alert(&blame);
                         before = changed.then(|| active.blame.clone());
@@ -250,14 +257,83 @@ impl Controller {
             ended,
             blame: active.blame.clone(),
             before: None,
+            unwatched: None,
             labels: check.map(|check| check.labels.clone()).unwrap_or_default(),
-            link: Some(self.config.watch.link(&of.check)),
+            link: Some(self.config.link(&of.check)),
         }
     }
 
-    fn rests(&self, check: &str, at: UnixSeconds) -> bool {
+    /// Whether it rests, or did so much time before.
+    fn rests(&self, check: &str, at: UnixSeconds, behind: Duration) -> bool {
         let named = self.config.check_of(check).map_or(check, |found| &found.name);
-        self.config.maintenance.iter().any(|window| window.covers(check, at) || window.covers(named, at))
+        let covers = |window: &Maintenance| window.covers_with(check, at, behind) || window.covers_with(named, at, behind);
+        self.config.maintenance.iter().any(covers)
+    }
+
+    /// An alert ends because nobody looks any more.
+    fn end(&mut self, matrix: &mut Matrix, of: &Of, why: &str, now: UnixSeconds) {
+        let Some(Standing { active, seen_from, .. }) = matrix.standing.remove(of) else { return };
+        self.metrics.firing.remove(&ByCell { check: of.check.clone(), vantage: of.vantage.clone() });
+        self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
+        let event = Event { unwatched: Some(why.to_owned()), ..self.event(of, &active, &seen_from, Some(now)) };
+        self.journal.incident(&event, &active);
+        if active.told {
+            self.journal.tell(&self.config.receivers, &event);
+        }
+    }
+
+    /// Tells receivers that were not there before of all that is on: nobody else will.
+    pub(super) fn introduce(&mut self, before: &[Receiver]) {
+        let known: BTreeSet<String> = before.iter().map(Receiver::name).collect();
+        let new: Vec<Receiver> = self.config.receivers.iter().filter(|r| !known.contains(&r.name())).cloned().collect();
+        let on: Vec<Event> = self.status.alerts.change(|now| now.firing.values().cloned().collect());
+        on.iter().for_each(|event| self.journal.tell(&new, event));
+    }
+
+    /// Cells of addresses that lookups do not give any more, where others of the name are probed.
+    fn forget_addresses(&mut self, matrix: &mut Matrix, now: UnixSeconds) {
+        let mut newest: BTreeMap<(&str, &str), UnixSeconds> = BTreeMap::new();
+        let of_name = |name: &str| matrix.plan(name).filter(|plan| plan.check.name != name);
+        let cells = || matrix.checks.iter().filter_map(|(name, cells)| Some((name, of_name(name)?, cells)));
+        for (_, plan, cells) in cells() {
+            for (vantage, cell) in cells {
+                let last = newest.entry((plan.check.name.as_str(), vantage.as_str())).or_default();
+                *last = cell.last.max(*last);
+            }
+        }
+        let mut gone: Vec<(String, String, String)> = Vec::new();
+        for (name, plan, cells) in cells() {
+            for (vantage, cell) in cells {
+                let others = newest.get(&(plan.check.name.as_str(), vantage.as_str())).copied().unwrap_or_default();
+                if others.since(cell.last) > late_after(plan, &self.config) {
+                    gone.push((name.clone(), vantage.clone(), format!("no longer an address of {}", plan.host)));
+                }
+            }
+        }
+        for (name, vantage, why) in gone {
+            let Some(cells) = matrix.checks.get_mut(&name) else { continue };
+            cells.remove(&vantage);
+            let left = !cells.is_empty();
+            self.journal.retire(format!("{CELL}{}", cell_name(&name, &vantage)));
+            self.metrics.bad.remove(&ByCell { check: name.clone(), vantage });
+            if !left {
+                self.retire_check(matrix, &name, &why, now);
+            }
+        }
+    }
+
+    /// A check is judged no more.
+    fn retire_check(&mut self, matrix: &mut Matrix, name: &str, why: &str, now: UnixSeconds) {
+        for vantage in matrix.checks.remove(name).into_iter().flat_map(BTreeMap::into_keys) {
+            self.journal.retire(format!("{CELL}{}", cell_name(name, &vantage)));
+            self.metrics.bad.remove(&ByCell { check: name.to_owned(), vantage });
+        }
+        for word in Word::ALL {
+            self.metrics.vantages.remove(&ByWord { check: name.to_owned(), state: word.label() });
+        }
+        self.metrics.known.remove(&ByCheck { check: name.to_owned() });
+        let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.check == name).cloned().collect();
+        standing.into_iter().for_each(|of| self.end(matrix, &of, why, now));
     }
 
     /// Ends what belongs to checks that are no more: nobody's rounds would.
@@ -267,17 +343,14 @@ impl Controller {
         let now = self.now();
         let gone: Vec<String> = matrix.checks.keys().filter(|name| next.check_of(name).is_none()).cloned().collect();
         for name in gone {
-            for vantage in matrix.checks.remove(&name).into_iter().flat_map(BTreeMap::into_keys) {
-                self.journal.retire(format!("{CELL}{}", cell_name(&name, &vantage)));
-                self.metrics.bad.remove(&ByCell { check: name.clone(), vantage });
-            }
-            for word in Word::ALL {
-                self.metrics.vantages.remove(&ByWord { check: name.clone(), state: word.label() });
-            }
-            self.metrics.known.remove(&ByCheck { check: name.clone() });
-            let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.check == name).cloned().collect();
-            standing.into_iter().for_each(|of| self.stand(&mut matrix, of, Finding::Good, now));
+            self.retire_check(&mut matrix, &name, UNWRITTEN, now);
         }
+        // And what is on without a round since the start, or under another name of the fleet.
+        let of_none = |of: &&Of| {
+            !OURS.contains(&of.check.as_str()) && (next.check_of(&of.check).is_none() || of.vantage != next.fleet.name)
+        };
+        let standing: Vec<Of> = matrix.standing.keys().filter(of_none).cloned().collect();
+        standing.into_iter().for_each(|of| self.end(&mut matrix, &of, UNWRITTEN, now));
     }
 
     /// Agents that have been silent for long are no part of the fleet any more.
@@ -317,6 +390,13 @@ impl Controller {
             self.metrics.vantages.get_or_create(&ByWord { check: name.to_owned(), state: word.label() }).set(count);
         }
     }
+}
+
+/// The time in which what was bad may still be so for want of rounds that are well.
+fn settled(matrix: &Matrix, check: &str) -> Duration {
+    let Some(plan) = matrix.plan(check) else { return Duration::ZERO };
+    let rounds = plan.interval.0.saturating_mul(plan.resolve_after.max(plan.fire.k));
+    rounds.saturating_add(matrix.file.fleet.report.0)
 }
 
 /// When it was that fewer saw an alert than before, if nobody has come to it since.

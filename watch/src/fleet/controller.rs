@@ -114,6 +114,7 @@ impl Controller {
             handout,
         };
         controller.recall(heard, states);
+        controller.retire(&Arc::clone(&controller.config));
         Ok(controller)
     }
 
@@ -154,7 +155,8 @@ impl Controller {
     pub(super) fn change(&mut self, config: Arc<CheckFile>) {
         self.retire(&config);
         locked(&self.matrix).change(Arc::clone(&config));
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.introduce(&before.receivers);
     }
 
     pub(super) fn take(&mut self, delivered: Delivered) {
@@ -266,6 +268,7 @@ impl Controller {
     }
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
+        self.looked_up(matrix, agent, name, rule, entry, at);
         let cell = matrix.checks.entry(name.to_owned()).or_default().entry(agent.to_owned()).or_default();
         cell.last = at.max(cell.last);
         let record = entry.record();
@@ -291,6 +294,23 @@ impl Controller {
             self.journal.touch(&format!("{CELL}{}", cell_name(name, agent)));
         }
         self.prober(matrix, agent, rounds.clamp(1, PROBER_RULE.fire.n.max(PROBER_RULE.resolve_after)), of_prober, at);
+    }
+
+    /// A round of an address says that its name was found, which no round of the name alone says again.
+    fn looked_up(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
+        let check = matrix.plan(name).map(|plan| plan.check.name.clone()).filter(|check| check != name);
+        let cell = check.as_ref().and_then(|check| matrix.checks.get_mut(check)?.get_mut(agent));
+        let (Some(check), Some(cell)) = (check, cell.filter(|cell| !cell.state.quiet())) else { return };
+        let rounds = match entry {
+            Entry::Good { rounds, .. } => (*rounds).min(MOST_GOOD),
+            Entry::Bad { .. } => 1,
+            Entry::Gated { .. } => 0,
+        };
+        (cell.last, cell.judged) = (at.max(cell.last), true);
+        for _ in 0..rounds {
+            let _ = cell.state.round(at, None, rule, false);
+        }
+        self.journal.touch(&format!("{CELL}{}", cell_name(&check, agent)));
     }
 
     fn measure(&self, agent: &str, entry: &Entry) {
@@ -345,6 +365,11 @@ impl Controller {
 pub(super) const CELL: &str = "cell ";
 pub(super) const OF_PROBER: &str = "prober ";
 pub(super) const ALERT: &str = "alert ";
+
+/// Whether a state is a controller's, not a watcher's.
+pub(crate) fn is_of_a_fleet(name: &str) -> bool {
+    name.contains('@') && [CELL, OF_PROBER, ALERT].iter().any(|what| name.starts_with(what))
+}
 
 /// The state that the store has under a name.
 fn state(matrix: &Matrix, name: &str) -> Option<State> {

@@ -44,9 +44,14 @@ impl Fixture {
 
     /// A controller that begins at a second.
     fn at(folder: &Path, second: i64) -> Self {
+        Self::of(folder, second, FILE)
+    }
+
+    /// The same of another check file.
+    fn of(folder: &Path, second: i64, file: &str) -> Self {
         let clock = Arc::new(AtomicI64::new(second * SECOND));
         let ticking = Arc::clone(&clock);
-        let config = Arc::new(CheckFile::parse(FILE).expect("it is sound"));
+        let config = Arc::new(CheckFile::parse(file).expect("it is sound"));
         let (status, (direct, _direct), (stored, acknowledged)) =
             (Arc::new(Status::default()), unbounded_channel(), unbounded_channel());
         let matrix = Arc::new(Mutex::new(Matrix::new(Arc::clone(&config), UnixSeconds::from_secs(second))));
@@ -298,4 +303,61 @@ fn an_agent_that_is_gone_for_long_is_forgotten_and_one_named_as_the_fleet_is_ref
     assert!(!locked(&fixture.matrix).vantages.contains_key("a0"));
     fixture.says("fleet", '.', '.');
     assert!(fixture.status.alerts.snapshot().trouble["agents"].contains("rename"));
+}
+
+#[test]
+fn what_was_bad_in_maintenance_alone_is_told_to_nobody_behind_it() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(2, "....", "....");
+    let window = |to: i64| {
+        let (from, to) = (UnixSeconds::from_secs(fixture.now() - 1), UnixSeconds::from_secs(fixture.now() + to));
+        Arc::new(CheckFile::parse(&format!("{FILE}[[maintenance]]\nfrom = \"{from}\"\nto = \"{to}\"\n")).expect("it is sound"))
+    };
+    let config = window(45);
+    fixture.controller.change(config);
+    fixture.rounds(4, "pp..", "....");
+    fixture.rounds(6, "....", "....");
+    assert_eq!((fixture.told().count(), fixture.on().len()), (0, 0));
+    fixture.rounds(3, "pp..", "....");
+    assert_eq!(fixture.on(), ["login@fleet path a0,a1"], "what comes behind it is");
+}
+
+#[test]
+fn an_address_that_left_dns_has_no_alert_and_no_cells() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    let each = FILE.replace("name = \"other\"", "name = \"other\"\naddresses = \"each\"");
+    fixture.controller.change(Arc::new(CheckFile::parse(&each).expect("it is sound")));
+    let says = |fixture: &mut Fixture, rounds: &[(&str, char, i64)], times: usize| {
+        for _ in 0..times {
+            for agent in ["a0", "a1", "a2"] {
+                let delivered = fixture.batch(agent, rounds);
+                fixture.controller.take(delivered);
+            }
+            fixture.pass(10);
+        }
+    };
+    says(&mut fixture, &[("other", 'e', 0)], 3);
+    assert_eq!(fixture.on(), ["other@fleet edge a0,a1,a2"], "the name is not found");
+    says(&mut fixture, &[("other 192.0.2.1", '.', 0), ("other 192.0.2.2", 'e', 0)], 4);
+    assert_eq!(fixture.on(), ["other 192.0.2.2@fleet edge a0,a1,a2"], "it is, and an address of it is bad");
+    says(&mut fixture, &[("other 192.0.2.1", '.', 0)], 30);
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
+    let last = fixture.told().last().map(Event::summary);
+    assert!(last.as_ref().is_some_and(|said| said.contains("no longer an address of b.test")), "{last:?}");
+    assert!(!locked(&fixture.matrix).checks.contains_key("other 192.0.2.2"));
+}
+
+#[test]
+fn what_is_on_for_a_check_that_is_gone_at_the_start_ends() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pp..", "....");
+    fixture.controller.write();
+    let without = FILE.replace("name = \"login\"", "name = \"logout\"");
+    let fixture = Fixture::of(folder.path(), fixture.now(), &without);
+    assert!(fixture.on().is_empty());
+    let summary = fixture.told().last().map(Event::summary);
+    assert!(summary.as_ref().is_some_and(|said| said.contains("no longer in the check file")), "{summary:?}");
 }

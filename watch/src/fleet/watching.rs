@@ -1,6 +1,5 @@
 //! A controller: its threads, and the check file read again when it changes.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
@@ -22,7 +21,7 @@ use crate::probing::Steady;
 use crate::server::Shown;
 use crate::status::Status;
 use crate::store::History;
-use crate::watching::{Common, Reloading, allow_sockets, named};
+use crate::watching::{Common, Reloading, Start, allow_sockets, named};
 
 /// Messages of agents that wait for the controller; what finds no room is said again.
 const MOST_DELIVERED: usize = 4_096;
@@ -95,8 +94,8 @@ pub fn watch<E: std::error::Error + Send + Sync + 'static>(
     let told = |worked: bool| {
         metrics.reload.set(i64::from(worked));
     };
-    let had = Cell::new(!file.checks.is_empty());
-    Reloading { path, load, next, common: &common, status: &status, told: &told, had }
+    let start = Start::of(&file);
+    Reloading { path, load, next, common: &common, status: &status, told: &told, start }
         .look_until(reload, || stop.load(Ordering::Relaxed) || carrying.is_finished() || judging.is_finished());
     // The line ends when `stop` is set, or has; then nobody delivers, and the controller writes what it has.
     stop.store(true, Ordering::Relaxed);
