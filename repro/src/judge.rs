@@ -135,7 +135,9 @@ fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Optio
         }
     }
     let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
-    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role, stated_rtt, readings }, members)
+    // The lab makes its paths as long as the scenario says; how far away a real host is, nobody knows.
+    let distance = target.url.is_none().then_some(target.rtt).map(|l| Span::from_nanos(l.0.as_nanos() as i64));
+    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role, stated_rtt, distance, readings }, members)
 }
 
 /// Distributions per cell and phase, and the histograms themselves for `histograms.hdr`.

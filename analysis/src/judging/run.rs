@@ -36,6 +36,8 @@ pub struct Cell {
     pub role: Role,
     /// The path's round-trip time when well, if somebody knows it.
     pub stated_rtt: Option<Span>,
+    /// How long a round trip to it was made, where somebody makes paths (the lab): it tells how much farther it is than a control.
+    pub distance: Option<Span>,
     /// Its handshakes.
     pub readings: Vec<Reading>,
 }
@@ -51,9 +53,9 @@ pub enum Compare {
 
 /// Sets every reading's baseline from the run itself.
 ///
-/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or (if they may
-/// be compared) of the same vantage to a control if that is less. The client's own CPU need is the least any
-/// handshake of the vantage took.
+/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or what a control of the same vantage
+/// makes of it if that is less. A control tells that only where it is known how much farther the target is than itself: another address
+/// may lie anywhere, and a long way is no detour. The client's own CPU need is the least any handshake of the vantage took.
 pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
     let least_rtt = |cell: &Cell| cell.readings.iter().filter_map(|r| r.ledger.min_path()).min();
     let cpu_of = |r: &Reading| -> Span {
@@ -68,7 +70,8 @@ pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
                     .iter()
                     .filter(|c| c.vantage == cell.vantage && (compare == Compare::AcrossTargets || c.target == cell.target))
             };
-            let control = row().filter(|c| c.role == Role::Control).filter_map(least_rtt).min();
+            let as_far = |control: &Cell| Some(least_rtt(control)? + (cell.distance? - control.distance?));
+            let control = row().filter(|c| c.role == Role::Control).filter_map(as_far).min();
             let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
             let client_cpu = least_cpu.percent(policy::OWN_CPU).max(policy::LEAST_CLIENT_CPU).min(policy::MOST_CLIENT_CPU);
@@ -304,7 +307,7 @@ mod tests {
 
     fn cell(vantage: &str, target: &str, role: Role, parts: &[Part]) -> Cell {
         let readings = parts.iter().copied().map(reading).collect();
-        Cell { vantage: vantage.into(), target: target.into(), role, stated_rtt: None, readings }
+        Cell { vantage: vantage.into(), target: target.into(), role, stated_rtt: None, distance: None, readings }
     }
 
     fn judged(cells: &mut [Cell]) -> RunVerdict {
@@ -339,6 +342,28 @@ mod tests {
         apply_baselines(&mut cells, Compare::WithinTarget);
         let usual = |i: usize| cells[0].readings[i].ledger.entries[1].baseline;
         assert_eq!([usual(0), usual(1), usual(2)], [20, 5, 2].map(Span::from_millis));
+    }
+
+    /// What is said of an edge whose round trips take `edge` ms, beside a control at 20, each said to be so far away.
+    fn beside_a_control(edge: i64, distances: Option<[i64; 2]>) -> String {
+        let cell = |target: &str, role, millis: i64, distance: Option<i64>| {
+            let mut ledger = Ledger::open(Span::from_millis(2 * millis));
+            for phase in [Phase::Connect, Phase::ServerFlight] {
+                ledger.charge(Entry::round_trip(phase, Span::from_millis(millis), Span::ZERO));
+            }
+            let readings = vec![Reading { grade: Grade::OneEnd { host: true }, ledger, end: End::Complete }; 4];
+            Cell { distance: distance.map(Span::from_millis), readings, ..cell("office", target, role, &[]) }
+        };
+        let control = cell("control", Role::Control, 20, distances.map(|d| d[1]));
+        judged(&mut [cell("edge", Role::Edge, edge, distances.map(|d| d[0])), control]).verdict.label()
+    }
+
+    #[test]
+    fn a_far_target_is_no_detour_beside_a_near_control() {
+        assert_eq!(beside_a_control(100, None), "healthy", "another address may lie anywhere");
+        assert_eq!(beside_a_control(100, Some([100, 20])), "healthy", "it is as far as it was made");
+        assert_eq!(beside_a_control(100, Some([20, 20])), "path/detour");
+        assert_eq!(beside_a_control(160, Some([100, 20])), "path/detour", "longer than it was made");
     }
 
     #[test]
