@@ -22,6 +22,20 @@ use crate::Error;
 /// The hidden subcommand by which the binary starts itself.
 pub const SUBCOMMAND: &str = "lab-exec";
 
+/// What would have a program call somebody else than it is told to, read other settings, or write its secrets.
+const NOT_HANDED_ON: [&str; 10] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "CURL_HOME",
+    "SSLKEYLOGFILE",
+];
+
 /// A program and its arguments.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandLine {
@@ -57,6 +71,9 @@ impl Placement {
         let placement = serde_json::to_string(self).map_err(|e| Error::helper("placing a program", e.to_string()))?;
         let mut command = Command::new(own);
         command.arg(SUBCOMMAND).arg(placement).arg(program).args(args);
+        for name in NOT_HANDED_ON {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 
@@ -104,4 +121,17 @@ fn pin(cpus: &[usize]) -> Result<(), Error> {
         set.set(*cpu).map_err(Error::errno(format!("CPU {cpu}")))?;
     }
     sched_setaffinity(Pid::from_raw(0), &set).map_err(Error::errno(format!("running on CPUs {cpus:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_of_the_callers_is_handed_on() {
+        let command = Placement::default().command("true", &[]).expect("we are there");
+        let removed = |wanted: &str| command.get_envs().any(|(name, value)| name == wanted && value.is_none());
+        assert!(["https_proxy", "HTTPS_PROXY", "all_proxy", "SSLKEYLOGFILE", "CURL_HOME"].into_iter().all(removed));
+        assert!(!removed("PATH") && !removed("SSL_CERT_FILE"), "where roots are, the host says");
+    }
 }
