@@ -360,6 +360,16 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_reaches_a_host_whose_name_has_dots() {
+        let text = Scenario::of_urls(wanted()).expect("it is one").to_toml().expect("it can be written");
+        let set = |setting: &str| Scenario::parse("saved.toml", &text, &[setting.to_owned()]);
+        let scenario = set("target.login.example.com.baseline_rtt=40ms").expect("there is such a target");
+        assert_eq!(scenario.targets[0].baseline_rtt, Some(Length::millis(40)));
+        assert!(scenario.targets[1].baseline_rtt.is_none());
+        assert!(set("target.login.example.co.baseline_rtt=40ms").is_err(), "a part of a name is none");
+    }
+
+    #[test]
     fn what_a_run_of_urls_may_be_is_no_labs_measure() {
         let long = format!("https://{}.elb.us-east-1.amazonaws.com/", "k8s-production-ingress-".repeat(2) + "0123456789abcde");
         let vantages = (0..70).map(|n| place(&format!("n{n}=ssh:h{n}"))).collect();

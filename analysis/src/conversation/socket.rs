@@ -417,12 +417,10 @@ fn open(trace: &SocketTrace, reading: &Reading) -> String {
         let servers: Vec<String> = trace.tried.iter().map(|attempt| attempt.server.to_string()).collect();
         return format!(" ({phase}: {} had not answered)", servers.join(", "));
     }
-    format!(
-        " ({phase}{})",
-        acknowledged(trace, longest.phase).map_or(String::new(), |after| {
-            format!("; the edge's kernel acknowledged our message after {after}, which says nothing of the answer")
-        })
-    )
+    let nothing = if longest.candidates == BEHIND_ACK { ", which says nothing of the answer" } else { "" };
+    let acked = acknowledged(trace, longest.phase)
+        .map_or(String::new(), |after| format!("; the edge's kernel acknowledged our message after {after}{nothing}"));
+    format!(" ({phase}{acked})")
 }
 
 /// How soon the peer's kernel had acknowledged our message of a phase.

@@ -179,8 +179,9 @@ fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
     let parts = of_each(excess_by_owner(ledgers), slow.len());
     if undecided.len() * 2 > slow.len() {
         // Where it is no question of time, none is said.
-        let timed = |i: &&usize| matches!(&judgements[**i].verdict, Verdict::Inconclusive { excess, .. } if *excess > Span::ZERO);
-        let timed = undecided.iter().any(|i| timed(i));
+        let timed = undecided
+            .iter()
+            .any(|i| matches!(&judgements[**i].verdict, Verdict::Inconclusive { excess, .. } if *excess > Span::ZERO));
         let excess = parts.iter().map(|p| p.excess).filter(|_| timed).sum();
         return Verdict::Inconclusive { candidates, missing, excess };
     }
