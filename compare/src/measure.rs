@@ -124,7 +124,9 @@ impl Client {
             return Handshake::Failed(reason(&report));
         }
         let mut times = BTreeMap::new();
-        for entry in socket::read(&report.trace).ledger.entries {
+        let mut reading = socket::read(&report.trace);
+        socket::round_after_round(&mut reading);
+        for entry in reading.ledger.entries {
             // What the scheduler took of our own thread is no edge's doing.
             if entry.owner != Owner::ClientHost {
                 *times.entry(Part { phase: entry.phase, owner: owner(&entry) }).or_insert(0.0) += entry.span.millis();

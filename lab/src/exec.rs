@@ -43,6 +43,20 @@ fn own_name() -> std::ffi::OsString {
     std::env::args_os().next().unwrap_or_else(|| "whostalled".into())
 }
 
+/// What would have a program call somebody else than it is told to, read other settings, or write its secrets.
+const NOT_HANDED_ON: [&str; 10] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "CURL_HOME",
+    "SSLKEYLOGFILE",
+];
+
 /// A program and its arguments.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandLine {
@@ -81,6 +95,9 @@ impl Placement {
         let placement = serde_json::to_string(&placed).map_err(|e| Error::helper("placing a program", e.to_string()))?;
         let mut command = Command::new(own_program()?);
         command.arg0(own_name()).arg(SUBCOMMAND).arg(placement).arg(program).args(args);
+        for name in NOT_HANDED_ON {
+            command.env_remove(name);
+        }
         Ok(command)
     }
 
@@ -147,5 +164,13 @@ mod tests {
         let nobodys = Placement { runner: Some(u32::MAX), ..Placement::default() };
         let refused = nobodys.become_program("true", &[]).expect_err("this process has another parent");
         assert!(refused.to_string().contains("gone"), "{refused}");
+    }
+
+    #[test]
+    fn no_proxy_of_the_callers_is_handed_on() {
+        let command = Placement::default().command("true", &[]).expect("we are there");
+        let removed = |wanted: &str| command.get_envs().any(|(name, value)| name == wanted && value.is_none());
+        assert!(["https_proxy", "HTTPS_PROXY", "all_proxy", "SSLKEYLOGFILE", "CURL_HOME"].into_iter().all(removed));
+        assert!(!removed("PATH") && !removed("SSL_CERT_FILE"), "where roots are, the host says");
     }
 }

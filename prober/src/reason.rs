@@ -163,10 +163,22 @@ impl Reason {
 }
 
 impl Reason {
-    /// Who ended the handshake, where that was said; absent where it is a question of time, or no fault of the edge's.
+    /// Whether it is of the request behind the handshake.
+    pub fn is_of_request(self) -> bool {
+        matches!(self, Reason::RequestTimeout | Reason::RequestClosed | Reason::HttpMalformed | Reason::HttpStatus)
+    }
+
+    /// Who ended the handshake, where that was said; absent where it is a question of time, or nobody's fault in particular.
     pub fn ended(self) -> Option<Ended> {
-        let by = if self.edge_ended_it() { Owner::Edge } else { Owner::Client };
-        self.is_edges_word().then_some(Ended { by, alert: true, unproven: false, waited: Span::ZERO })
+        let by = match self {
+            Reason::DnsNoAddress => Owner::Resolver,
+            // Our end hung up, because there is no TLS to go on with.
+            Reason::TlsProtocol => Owner::Edge,
+            _ if self.edge_ended_it() => Owner::Edge,
+            _ if self.is_edges_word() => Owner::Client,
+            _ => return None,
+        };
+        Some(Ended { by, alert: true, unproven: false, waited: Span::ZERO })
     }
 }
 

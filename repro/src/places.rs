@@ -212,6 +212,8 @@ impl Scenario {
         }
         apart(&mut scenario.targets);
         scenario.name.truncate(100);
+        // Nobody wrote a file: what is wrong has no line.
+        scenario.check().map_err(|wrong| Error::Scenario(wrong.what))?;
         Ok(scenario)
     }
 
@@ -374,11 +376,35 @@ mod tests {
     #[test]
     fn targets_on_one_host_and_port_have_names_of_their_own() {
         let targets = ["https://a.example/x", "https://a.example/y"].map(url).to_vec();
-        let wanted = Wanted { targets, controls: vec![url("https://a.example/")], recorders: Vec::new(), ..wanted() };
+        let controls = vec![url("https://b.example/x"), url("https://b.example/y")];
+        let wanted = Wanted { targets, controls, recorders: Vec::new(), ..wanted() };
         let scenario = Scenario::of_urls(wanted).expect("it is one");
         let names: Vec<&str> = scenario.targets.iter().map(|t| t.name.as_str()).collect();
-        assert_eq!(names, ["a.example", "a.example-2", "a.example-3"]);
-        scenario.check().unwrap_or_else(|wrong| panic!("{}", wrong.what));
+        assert_eq!(names, ["a.example", "a.example-2", "b.example", "b.example-2"]);
+    }
+
+    #[test]
+    fn a_setting_reaches_a_host_whose_name_has_dots() {
+        let text = Scenario::of_urls(wanted()).expect("it is one").to_toml().expect("it can be written");
+        let set = |setting: &str| Scenario::parse("saved.toml", &text, &[setting.to_owned()]);
+        let scenario = set("target.login.example.com.baseline_rtt=40ms").expect("there is such a target");
+        assert_eq!(scenario.targets[0].baseline_rtt, Some(Length::millis(40)));
+        assert!(scenario.targets[1].baseline_rtt.is_none());
+        assert!(set("target.login.example.co.baseline_rtt=40ms").is_err(), "a part of a name is none");
+    }
+
+    #[test]
+    fn what_a_run_of_urls_may_be_is_no_labs_measure() {
+        let long = format!("https://{}.elb.us-east-1.amazonaws.com/", "k8s-production-ingress-".repeat(2) + "0123456789abcde");
+        let vantages = (0..70).map(|n| place(&format!("n{n}=ssh:h{n}"))).collect();
+        let bearable = Bearable { handshakes: 10_000, ..Bearable::default() };
+        let many = Wanted { targets: vec![url(&long)], vantages, cpus: None, recorders: Vec::new(), bearable, ..wanted() };
+        let scenario = Scenario::of_urls(many).expect("a host's name has 253 bytes, and there may be many hosts");
+        assert!(scenario.targets[0].name.len() > 63 && scenario.vantages.len() == 70);
+
+        let error = Scenario::of_urls(Wanted { controls: vec![url("https://login.example.com/other")], ..wanted() });
+        let error = error.expect_err("it would be compared with itself").to_string();
+        assert!(error.contains("is the target") && !error.contains("line"), "{error}");
     }
 
     #[test]

@@ -148,8 +148,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
         Ok(())
     })();
     if let Err(error) = measured {
-        folder.finish(&gathered.losses)?;
-        return Err(error);
+        return Err(error.and(folder.finish(&gathered.losses)));
     }
     let facts = provider.facts();
     let lost = std::mem::take(&mut ends.lost);

@@ -79,8 +79,10 @@ fn curl(client: &ClientSpec, to: &Destination, roots: Option<&Path>) -> Vec<Stri
         TlsVersion::V13 => Some("1.3"),
         TlsVersion::Any => None,
     };
+    // First of all no .curlrc, which may lead elsewhere; a URL is one URL, whatever brackets it has; no proxy is the target.
     let mut args: Vec<String> =
-        ["--silent", "--show-error", "--http1.1", "--output", "/dev/null", "--write-out", "%{json}"].map(Into::into).into();
+        ["--disable", "--globoff", "--noproxy", "*", "--silent", "--show-error", "--http1.1"].map(Into::into).into();
+    args.extend(["--output", "/dev/null", "--write-out", "%{json}"].map(Into::into));
     args.extend(["--max-time".into(), client.timeout.0.as_secs_f64().to_string()]);
     args.extend(version.into_iter().flat_map(|version| [format!("--tlsv{version}"), "--tls-max".into(), version.into()]));
     match to.family {
@@ -135,4 +137,29 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
         args.extend([flag.into(), pause.length.as_millis().to_string()]);
     }
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curl_calls_what_is_named_and_nobody_else() {
+        let to = Destination {
+            name: "a.test".into(),
+            address: None,
+            port: 443,
+            path: "/?filter[name]=1".into(),
+            family: Family::Any,
+            roots: None,
+            before_tls: None,
+            client_certificate: false,
+        };
+        let args = curl(&ClientSpec::new(ClientKind::Curl), &to, None);
+        assert_eq!(args[0], "--disable", "curl(1): it counts only as the first");
+        assert!(args.iter().any(|arg| arg == "--globoff"));
+        assert!(args.windows(2).any(|pair| pair == ["--noproxy", "*"]));
+        assert!(!args.iter().any(|arg| arg == "--location"));
+        assert_eq!(args.last().map(String::as_str), Some("https://a.test:443/?filter[name]=1"));
+    }
 }
