@@ -150,6 +150,11 @@ impl EvidenceStore {
                 format!("{size} bytes are more than the quota, {}", self.quota),
             ));
         }
+        if !self.folder.exists() {
+            // Somebody moved it away, with all that was in it.
+            make_folder(&self.folder)?;
+            (self.held, self.healthy, self.others) = (0, VecDeque::new(), VecDeque::new());
+        }
         let earlier = self.uncount(name); // written anew, with what came later
         if let Err(error) = self.make_room(size) {
             self.count(name, earlier);
@@ -157,7 +162,6 @@ impl EvidenceStore {
         }
         let (unfinished, path) = (self.folder.join(format!("{UNFINISHED}{name}")), self.folder.join(name));
         let write = || -> io::Result<()> {
-            make_folder(&self.folder)?; // somebody may have moved it away
             // Client addresses are in it: nobody else's business, whatever the umask.
             let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -268,9 +272,10 @@ mod tests {
         let above = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = above.path().join("evidence");
         let mut store = EvidenceStore::open(&folder, 1_000).expect("it opens");
+        store.put("0_edge.pcapng", &[0; 300]).expect("there is room");
         fs::rename(&folder, above.path().join("elsewhere")).expect("it is ours");
         store.put("1_edge.pcapng", &[0; 100]).expect("there is room");
-        assert_eq!(names(&folder), ["1_edge.pcapng"]);
+        assert_eq!((store.held, names(&folder)), (100, vec!["1_edge.pcapng".to_owned()]));
     }
 
     #[test]
