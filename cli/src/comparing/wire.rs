@@ -39,16 +39,16 @@ pub(super) fn count(args: &Compare, round_trip: Time, stop: &AtomicBool) -> Resu
     }
     let text = scenario(base, candidate, round_trip, args.tls.tls12);
     let scenario = Scenario::parse("--wire", &text, &[])?;
-    let results = std::env::temp_dir().join(format!("whostalled-wire-{}", std::process::id()));
-    repro::ready(&scenario, &results)?;
+    // It goes with this function.
+    let scratch = lab::scratch::Scratch::make()?;
+    let results = scratch.path();
+    repro::ready(&scenario, results)?;
     let privilege = lab::rootless::enter()?;
-    let counted = until_better(|| {
-        let outcome = attempts(&scenario, &results, privilege, stop)?;
+    until_better(|| {
+        let outcome = attempts(&scenario, results, privilege, stop)?;
         let of = |target: &str| rounds(&outcome.handshakes, target, round_trip);
         Ok(OnWire { round_trip_ms: round_trip.as_millis(), base: of("base")?, candidate: of("candidate")? })
-    });
-    let _ = std::fs::remove_dir_all(&results);
-    counted
+    })
 }
 
 /// The first that is not worse; else the last of several.
