@@ -334,6 +334,7 @@ schema: build ## Rewrite the schemas in docs
 	$(BIN) schema > docs/scenario.schema.json
 	$(BIN) watch --schema > docs/checks.schema.json
 	$(BIN) capture --schema > docs/capture.schema.json
+	$(BIN) compare --schema > docs/compare.schema.json
 
 clean: ## Remove what was built
 	cargo clean

@@ -3,7 +3,7 @@
 //! Times are those of the wall clock of the vantage that sends them; who reads a bundle knows whose that is. In JSON they, and lengths,
 //! are nanoseconds, as the names of their fields say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use analysis::clock::{Domain, Instant, Span, Unplaced};
@@ -63,10 +63,17 @@ pub struct ClientEnd {
 }
 
 impl ClientEnd {
-    /// Whether one of its connections began at this local port, as its sockets showed or as it says itself: curl's `local_port`, or our own
-    /// client's `local`.
+    /// Whether one of its connections, or of its attempts at one, began at this local port, as its sockets showed or as it says itself:
+    /// curl's `local_port`, or our own client's `local`.
     pub fn has_port(&self, port: u16) -> bool {
-        self.trace.ports.contains_key(&port) || self.said_port() == Some(port)
+        let has = self.trace.ports.contains_key(&port) || self.trace.tried.contains(&port) || self.said_port() == Some(port);
+        has || self.said_tried().any(|tried| tried == port)
+    }
+
+    /// The local ports of attempts that nobody answered, as our own client says.
+    fn said_tried(&self) -> impl Iterator<Item = u16> {
+        let tried = self.said.pointer("/trace/tried").and_then(serde_json::Value::as_array).into_iter().flatten();
+        tried.filter_map(|attempt| attempt.get("local")?.as_str()?.parse().ok().map(|local: SocketAddr| local.port()))
     }
 
     /// The local port that it says it had.
@@ -100,6 +107,9 @@ pub struct Trace {
     pub samples: Vec<Sampled>,
     /// Local ports of its TCP sockets, and whether each socket has `TCP_NODELAY` set.
     pub ports: BTreeMap<u16, bool>,
+    /// Local ports of its TCP sockets at a time when nobody had answered them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tried: BTreeSet<u16>,
 }
 
 impl Trace {

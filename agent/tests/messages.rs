@@ -58,7 +58,7 @@ fn conversation() -> Conversation {
     let [cpu_ns, run_delay_ns, steal_ns] = [1, 2, 3].map(Span::from_nanos);
     let at_ns = Instant::from_nanos(1_700_000_000_000_000_001);
     let sample = Sampled { at_ns, tid: 7, cpu_ns, run_delay_ns, state: 'S', steal_ns };
-    let trace = Trace { samples: vec![sample], ports: BTreeMap::from([(40_000, true)]) };
+    let trace = Trace { samples: vec![sample], ports: BTreeMap::from([(40_000, true)]), ..Trace::default() };
     Conversation {
         hello: Hello {
             version: VERSION,

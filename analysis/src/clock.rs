@@ -84,7 +84,7 @@ impl<D: Domain> Default for Instant<D> {
     }
 }
 
-/// A length of time in nanoseconds; it may be negative.
+/// A length of time in nanoseconds; it may be negative. What would be longer than can be told is as long as can be told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Span(i64);
@@ -99,11 +99,11 @@ impl Span {
     }
     /// A span of `n` microseconds.
     pub const fn from_micros(n: i64) -> Self {
-        Self(n * 1_000)
+        Self(n.saturating_mul(1_000))
     }
     /// A span of `n` milliseconds.
     pub const fn from_millis(n: i64) -> Self {
-        Self(n * 1_000_000)
+        Self(n.saturating_mul(1_000_000))
     }
     /// The span in nanoseconds.
     pub const fn nanos(self) -> i64 {
@@ -131,7 +131,8 @@ impl Span {
     /// `percent` hundredths of the span.
     #[must_use]
     pub fn percent(self, percent: i64) -> Self {
-        Self((i128::from(self.0) * i128::from(percent) / 100) as i64)
+        let whole = i128::from(self.0) * i128::from(percent) / 100;
+        Self(whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
     /// This span as a fraction of `whole`; 0 where `whole` is not positive.
     pub fn fraction_of(self, whole: Span) -> f64 {
@@ -192,7 +193,7 @@ impl Sub for Span {
 impl Neg for Span {
     type Output = Span;
     fn neg(self) -> Span {
-        Span(-self.0)
+        Span(self.0.saturating_neg())
     }
 }
 impl std::ops::Mul<i64> for Span {
@@ -226,5 +227,16 @@ mod tests {
         let span = Span::from_millis(312);
         assert_eq!(format!("{span}|{span:>8}|{span:<8}|{span:^8}|"), "312 ms|  312 ms|312 ms  | 312 ms |");
         assert_eq!(format!("{:>7}", Span::from_micros(7)), "   7 µs", "µ is one column");
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_told_is_as_long_as_can_be_told() {
+        let [least, most] = [i64::MIN, i64::MAX].map(Span::from_nanos);
+        assert_eq!(
+            [Span::from_micros(i64::MAX), Span::from_millis(i64::MAX), -least, most.percent(101), most + most, most * 2],
+            [most; 6]
+        );
+        assert_eq!([Span::from_micros(i64::MIN), Span::from_millis(i64::MIN), least.percent(200), most * -2], [least; 4]);
+        assert_eq!([least.abs(), Span::from_nanos(-7).percent(50)], [most, Span::from_nanos(-3)]);
     }
 }

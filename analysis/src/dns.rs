@@ -51,6 +51,9 @@ const NEXT_ATTEMPT: Span = Span::from_millis(100);
 /// A resolver library gives up waiting by then (resolv.conf(5): 5 s by default, 30 at most).
 const LONGEST_WAIT: Span = Span::from_millis(31_000);
 
+/// A resolver that asks for A and AAAA from two sockets does so at once.
+const ASKED_AT_ONCE: Span = Span::from_millis(5);
+
 /// What a name server answered to one question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
@@ -259,7 +262,8 @@ impl Lookups {
     pub fn take_for(&mut self, server: IpAddr, connected: Instant<Client>) -> Option<Lookup> {
         let fits = (0..self.lookups.len()).filter(|i| self.lookups[*i].led_to(server, connected));
         let index = fits.min_by_key(|i| self.lookups[*i].answered_before(connected))?;
-        Some(self.lookups.remove(index).before(connected))
+        let found = self.lookups.remove(index).before(connected);
+        Some(self.with_twin(found, connected))
     }
 
     /// As [`Self::take_for`], in a capture that shows the lookups of many hosts and of a long time: only what the client itself asked
@@ -271,12 +275,16 @@ impl Lookups {
             let ip = l.client.ip();
             ip == client || ip.is_loopback() || ip.is_ipv4() != client.is_ipv4()
         };
-        let recent = |l: &Lookup| l.answered_before(connected).is_some_and(|end| connected - end <= within);
+        let recent = |l: &Lookup| {
+            let twins = self.twin(l, connected).and_then(|i| self.lookups[i].answered_before(connected));
+            l.answered_before(connected).max(twins).is_some_and(|end| connected - end <= within)
+        };
         let fits = (0..self.lookups.len())
             .filter(|i| self.lookups[*i].led_to(server, connected) && recent(&self.lookups[*i]) && asked(&self.lookups[*i]));
         let other_name = |l: &Lookup| name.is_some_and(|name| !name.eq_ignore_ascii_case(&l.name));
         let index = fits.min_by_key(|i| (other_name(&self.lookups[*i]), self.lookups[*i].answered_before(connected)))?;
         let found = self.lookups.remove(index).before(connected);
+        let found = self.with_twin(found, connected);
         let mut found = self.with_earlier(found, connected);
         found.usual = self.usual_of(&found);
         Some(found)
@@ -291,6 +299,33 @@ impl Lookups {
     pub fn unanswered(&self, host: IpAddr, [from, to]: [Instant<Client>; 2]) -> impl Iterator<Item = (Instant<Client>, u64)> {
         let asked = move |l: &&Lookup| l.client.ip() == host && l.start >= from && l.start < to;
         self.lookups.iter().filter(asked).filter(|l| l.answers.is_empty()).map(|l| (l.start, l.start_packet))
+    }
+
+    /// The question for the other family that was asked at once from a socket of its own, and answered before the connection.
+    fn twin(&self, of: &Lookup, connected: Instant<Client>) -> Option<usize> {
+        let apart = |l: &Lookup| (l.start - of.start).max(of.start - l.start);
+        let other = |l: &Lookup| {
+            let mut kinds = l.asked.iter().map(|(kind, _)| kind);
+            (l.name == of.name && l.client.ip() == of.client.ip() && l.client != of.client)
+                && kinds.all(|kind| of.asked.iter().all(|(known, _)| known != kind))
+                && apart(l) <= ASKED_AT_ONCE
+                && l.answered_before(connected).is_some()
+        };
+        (0..self.lookups.len()).filter(|i| other(&self.lookups[*i])).min_by_key(|i| apart(&self.lookups[*i]))
+    }
+
+    /// With its twin: whoever asks for both waits for both.
+    fn with_twin(&mut self, mut found: Lookup, connected: Instant<Client>) -> Lookup {
+        let twin = self.twin(&found, connected).map(|i| self.lookups.remove(i).before(connected));
+        let Some(twin) = twin else { return found };
+        if twin.start < found.start {
+            (found.start, found.start_packet, found.client) = (twin.start, twin.start_packet, twin.client);
+        }
+        found.asked.extend(twin.asked);
+        found.again.extend(twin.again);
+        found.answers.extend(twin.answers);
+        found.answers.sort_by_key(|answer| answer.at);
+        found
     }
 
     /// Takes out what was tried before for the same lookup.
@@ -369,6 +404,32 @@ mod tests {
         let waited = take(&mut lookups(&said), None, 61, 50).expect("it led to the connection");
         assert_eq!(waited.end().map(|a| (a.at, a.packet)), Some((at(60), 4)));
         assert_eq!(take(&mut lookups(&said), None, 200, 50), None, "looked up ahead of use");
+    }
+
+    #[test]
+    fn questions_from_two_sockets_are_one_lookup_if_they_were_asked_at_once() {
+        let lookups = |aaaa_asked: i64| {
+            let [one, other] = ["10.0.0.1:5353", "10.0.0.1:5354"].map(|end| end.parse().expect("an address"));
+            let resolver = RESOLVER.parse().expect("an address");
+            let mut lookups = Lookups::default();
+            let a = |address| datagram("a.test", TYPE::A, address);
+            let aaaa = |address| datagram("a.test", TYPE::AAAA, address);
+            lookups.push(at(0), 1, one, resolver, &a(None));
+            lookups.push(at(20), 2, resolver, one, &a(Some("10.0.1.1")));
+            lookups.push(at(aaaa_asked), 3, other, resolver, &aaaa(None));
+            lookups.push(at(700), 4, resolver, other, &aaaa(Some("")));
+            lookups
+        };
+        let waits = |mut lookups: Lookups, connected: i64| {
+            let found =
+                lookups.take_for("10.0.1.1".parse().expect("an address"), at(connected)).expect("it led to the connection");
+            found.waits().iter().map(|w| (w.from, w.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(lookups(1), 701), [(at(0), at(700))], "whoever asks for both waits for both");
+        assert_eq!(waits(lookups(1), 100), [(at(0), at(20))], "it did not wait for the second");
+        assert_eq!(waits(lookups(60), 701), [(at(0), at(20))], "another question");
+        let recent = take(&mut lookups(1), None, 701, 50).expect("the same in a capture of many hosts");
+        assert_eq!(recent.end().map(|a| a.at), Some(at(700)));
     }
 
     #[test]

@@ -37,7 +37,9 @@ static __u64 (*ringbuf_query)(void *ring, __u64 flags) = (void *)BPF_FUNC_ringbu
 volatile const __u32 link_header = 14;
 // Offsets up to which bytes of a direction pass before the handshake's end is known.
 volatile const __u32 client_limit = 64 << 10;
-volatile const __u32 server_limit = 64 << 10;
+volatile const __u32 server_limit = 160 << 10;
+// The same of a server whose client's first bytes are no TLS, or 0-RTT data: no certificates come.
+volatile const __u32 plain_limit = 64 << 10;
 // Bytes that pass behind the first protected record of the client: a certificate of its own, Finished, a request's first record.
 volatile const __u32 client_rest = 24 << 10;
 // Bytes that pass behind what the server had sent by then: a ticket and Finished of TLS 1.2; of what TLS 1.3 has left, the beginning.
@@ -70,6 +72,9 @@ struct embryo {
 	__u32 client_isn;
 	__u32 server_isn;
 	__u32 answered;
+	// Bytes of data in its SYN (TCP Fast Open, RFC 7413), and where the record behind the one that they begin with begins.
+	__u32 offered;
+	__u32 next_record;
 };
 
 struct {
@@ -102,6 +107,20 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
+struct address {
+	__u32 words[4];
+};
+
+// This host's addresses, but for those of loopback: whose connections leave by an interface with one of them as the client's end are
+// the edge's own. By that alone it cannot be told: on the way to a container, to a virtual machine or through a router, clients' SYNs
+// leave, too.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct address);
+	__type(value, __u8);
+} own SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
@@ -113,7 +132,7 @@ struct {
 } syns SEC(".maps");
 
 // What a packet is written as. `bytes` begins at the link header.
-#define RECORD_HEADER 64
+#define RECORD_HEADER 72
 #define MOST_BYTES (32768 - RECORD_HEADER)
 #define OUTGOING 1
 #define FROM_CLIENT 2
@@ -123,6 +142,7 @@ struct record {
 	__u32 len;
 	__u32 interface;
 	__u32 payload_len;
+	__u32 seq, ack;
 	__u16 payload_at; // in `bytes`
 	__u8 flags; // TCP's
 	__u8 way;
@@ -324,6 +344,15 @@ static always_inline bool parse(struct __sk_buff *skb, struct headers *h, bool d
 #define APPLICATION_DATA 23
 // TLS 1.2's Finished is shorter than this with every cipher suite; the ClientHello that answers a HelloRetryRequest is longer.
 #define FINISHED_12 97
+// No record begins here.
+#define NEVER 0xffffffff
+
+// Whether what begins a record is TLS; gives how many bytes of it follow.
+static always_inline bool is_record(const __u8 *header, __u32 *len)
+{
+	*len = header[3] << 8 | header[4];
+	return header[0] >= CHANGE_CIPHER_SPEC && header[0] <= 24 && header[1] == 3 && *len <= 16640;
+}
 
 static always_inline void tighten(struct flow *flow, __u32 from, __u32 acked, __u32 rest)
 {
@@ -343,14 +372,17 @@ static always_inline void read_records(struct __sk_buff *skb, const struct heade
 		__u8 header[5];
 		if (skb_load_bytes(skb, h->payload_at + (at - start), header, 5))
 			return;
-		__u32 len = header[3] << 8 | header[4];
-		if (header[0] < CHANGE_CIPHER_SPEC || header[0] > 24 || header[1] != 3 || len > 16640) {
-			flow->next_record = 0xffffffff; // no TLS: never tight
+		__u32 len;
+		if (!is_record(header, &len)) {
+			flow->next_record = NEVER; // no TLS: never tight
+			flow->server_limit = plain_limit;
 			return;
 		}
 		if (header[0] == APPLICATION_DATA) {
-			if (acked == 0)
+			if (acked == 0) {
 				flow->early = 1;
+				flow->server_limit = plain_limit;
+			}
 			if (!flow->early)
 				return tighten(flow, at, acked, server_rest_13);
 		}
@@ -359,6 +391,23 @@ static always_inline void read_records(struct __sk_buff *skb, const struct heade
 		flow->changed = header[0] == CHANGE_CIPHER_SPEC;
 		flow->next_record = at + 5 + len;
 	}
+}
+
+// What is remembered of a SYN.
+static always_inline struct embryo of_syn(struct __sk_buff *skb, const struct headers *h)
+{
+	struct embryo born = { .client_isn = h->seq, .offered = h->payload_len };
+	__u8 header[5];
+	__u32 len;
+	if (h->payload_len >= sizeof(header) && !skb_load_bytes(skb, h->payload_at, header, sizeof(header)))
+		born.next_record = is_record(header, &len) && header[0] == HANDSHAKE ? 5 + len : NEVER;
+	return born;
+}
+
+// Whether it is the edge that speaks as a client.
+static always_inline bool of_our_own(const struct headers *h, bool outgoing)
+{
+	return outgoing && map_lookup(&own, h->tuple.client);
 }
 
 // How many bytes of the frame to hand over; 0: none. `syn` says through which buffer.
@@ -370,14 +419,14 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 	*syn = h->flags & SYN;
 	if (*syn && !(h->flags & ACK)) {
 		// The edge's own connections to others' ports are not what it is asked about.
-		if (outgoing)
+		if (of_our_own(h, outgoing))
 			return 0;
 		flow = map_lookup(&flows, &h->key);
 		if (flow && flow->client_isn != h->seq)
 			map_delete(&flows, &h->key); // the port is used again
 		else if (flow)
 			return whole; // its SYN once more
-		struct embryo born = { .client_isn = h->seq };
+		struct embryo born = of_syn(skb, h);
 		embryo = map_lookup(&embryos, &h->key);
 		if (!embryo || embryo->client_isn != h->seq)
 			map_update(&embryos, &h->key, &born, BPF_ANY);
@@ -388,10 +437,21 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 		if (flow)
 			return whole;
 		embryo = map_lookup(&embryos, &h->key);
-		if (!embryo || h->ack != embryo->client_isn + 1)
+		__u32 taken = embryo ? h->ack - embryo->client_isn - 1 : 0;
+		if (!embryo || taken > embryo->offered)
 			return 0;
 		embryo->server_isn = h->seq;
 		embryo->answered = 1;
+		if (taken) {
+			// A server takes data of a SYN only from whom it knows (RFC 7413), and may answer before the client speaks again.
+			struct flow begun = { .client_limit = client_limit, .server_limit = server_limit };
+			begun.client_isn = embryo->client_isn;
+			begun.server_isn = embryo->server_isn;
+			begun.next_record = embryo->next_record;
+			map_delete(&embryos, &h->key);
+			map_update(&flows, &h->key, &begun, BPF_ANY);
+			n->connections++;
+		}
 		return whole;
 	}
 	if (!flow) {
@@ -412,13 +472,14 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 				return 0;
 			begun.client_isn = embryo->client_isn;
 			begun.server_isn = embryo->server_isn;
+			begun.next_record = embryo->next_record;
 			map_delete(&embryos, &h->key);
 		} else {
 			// A connection whose SYN was not seen, or forgotten: its ClientHello still tells that it begins.
 			__u8 hello[6];
 			if (!h->from_client || h->payload_len < sizeof(hello) || skb_load_bytes(skb, h->payload_at, hello, sizeof(hello)))
 				return 0;
-			if (hello[0] != HANDSHAKE || hello[1] != 3 || hello[5] != 1)
+			if (hello[0] != HANDSHAKE || hello[1] != 3 || hello[5] != 1 || of_our_own(h, outgoing))
 				return 0;
 			begun.client_isn = h->seq - 1;
 			begun.server_isn = h->ack - 1;
@@ -440,7 +501,8 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 	__u32 acked = h->ack - (h->from_client ? server_isn : client_isn) - 1;
 	__s32 left = (h->from_client ? client_left : server_left) - start;
 	__s32 ack_left = (h->from_client ? server_left : client_left) - acked;
-	bool acks = h->flags & ACK;
+	// What a client says in its handshake passes however much the server had to say before it.
+	bool acks = h->flags & ACK && !(h->from_client && h->payload_len && !flow->tight && ack_left > -(1 << 28));
 	if (left <= 0 || (acks && ack_left < 0)) {
 		if (left < -(1 << 28) || (acks && ack_left < -(1 << 28)))
 			flow->closed = 1;
@@ -458,6 +520,9 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 {
 	struct headers h = {};
 	bool syn = false;
+	// By loopback each packet leaves and comes.
+	if (outgoing && skb->ifindex == 1)
+		return TC_ACT_UNSPEC;
 	if (!parse(skb, &h, true))
 		return TC_ACT_UNSPEC;
 	__u32 zero = 0;
@@ -480,6 +545,8 @@ static always_inline int tap(struct __sk_buff *skb, bool outgoing)
 	record->len = len;
 	record->interface = skb->ifindex;
 	record->payload_len = h.payload_len;
+	record->seq = h.seq;
+	record->ack = h.ack;
 	record->payload_at = h.payload_at;
 	record->flags = h.flags;
 	record->way = (outgoing ? OUTGOING : 0) | (h.from_client ? FROM_CLIENT : 0);

@@ -8,6 +8,7 @@
 //! let nonsense = wall() - monotonic(); // two clocks: no such operation
 //! ```
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use analysis::clock::{Domain, Instant, Span, Unplaced};
@@ -21,9 +22,21 @@ impl Domain for Monotonic {
     const NAME: &'static str = "monotonic";
 }
 
-/// What this host's monotonic clock says.
+/// What this host's monotonic clock says: the kernel's programs have it, whatever a time namespace shows to those within.
 pub fn monotonic() -> Instant<Monotonic> {
-    Instant::from_nanos(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| Duration::from(t).as_nanos() as i64))
+    static AHEAD: LazyLock<i64> = LazyLock::new(|| {
+        let offsets = std::fs::read_to_string("/proc/self/timens_offsets");
+        offsets.ok().and_then(|offsets| namespace_ahead(&offsets)).unwrap_or(0) // without the file there are no such namespaces
+    });
+    let here = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| Duration::from(t).as_nanos() as i64);
+    Instant::from_nanos(here.saturating_sub(*AHEAD))
+}
+
+/// By how many nanoseconds this time namespace's monotonic clock is ahead of the host's (time_namespaces(7)).
+fn namespace_ahead(offsets: &str) -> Option<i64> {
+    let mut words = offsets.lines().find(|line| line.starts_with("monotonic"))?.split_whitespace().skip(1);
+    let mut number = || words.next()?.parse::<i64>().ok();
+    number()?.checked_mul(1_000_000_000)?.checked_add(number()?)
 }
 
 /// What this host's wall clock says: nanoseconds since the Unix epoch, as capture files have them.
@@ -65,6 +78,13 @@ mod tests {
     fn a_clock_costs_a_packet_no_byte() {
         assert_eq!(size_of::<Instant<Monotonic>>(), size_of::<i64>());
         assert_eq!(size_of::<crate::chains::Entry<'_>>(), 48);
+    }
+
+    #[test]
+    fn a_time_namespace_is_known_by_its_offsets() {
+        assert_eq!(namespace_ahead("monotonic      50000         7\nboottime           0         0\n"), Some(50_000_000_000_007));
+        assert_eq!(namespace_ahead("monotonic       -100         0\n"), Some(-100_000_000_000));
+        assert_eq!(namespace_ahead(""), None);
     }
 
     #[test]

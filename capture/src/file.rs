@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicBool;
 
 use analysis::clock::{Instant, Span, Unplaced};
 use analysis::wire::packet::LinkType;
+use pcap_parser::PcapError;
 use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
-use pcap_parser::{PcapError, PcapNGOption};
 
 use crate::buffer::Buffer;
 use crate::interface::refusal;
@@ -30,8 +30,6 @@ const PACKET_BLOCK: u32 = 2;
 /// Where a packet's bytes begin in the block of an enhanced or an obsolete packet, and of a simple one.
 const PACKET_AT: usize = 28;
 const SIMPLE_AT: usize = 12;
-/// Options of an Interface Statistics Block that count drops.
-const DROPS: [u16; 2] = [5, 7];
 
 /// One frame of a capture file.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +40,8 @@ pub struct Frame<'a> {
     pub at: Instant<Unplaced>,
     /// Whether that is known: a Simple Packet Block has no time, and `at` is that of the packet before.
     pub timed: bool,
-    /// Which of the file's interfaces saw it (0 in a pcap).
+    /// Which of the file's interfaces saw it (0 in a pcap): those of a later section are counted behind those of earlier ones, whose
+    /// numbers they have again (pcapng section 4.1).
     pub interface: u32,
     /// How it begins; absent for a link type nobody here can read.
     pub link: Option<LinkType>,
@@ -76,13 +75,19 @@ pub struct Reader {
     buffer: Buffer,
     format: Format,
     big_endian: bool,
+    /// Those of the section that is read.
     interfaces: Vec<Interface>,
+    /// How many interfaces earlier sections described.
+    earlier: u32,
+    /// Sections of a pcapng begun.
+    sections: u64,
     number: u64,
     /// Time of the latest packet.
     last_at: Instant<Unplaced>,
     /// Whether any interface so far has a link type that can be read; else the number of the first one's.
     readable: bool,
     unreadable: Option<i32>,
+    /// Packets that interfaces of earlier sections dropped.
     dropped: u64,
 }
 
@@ -134,6 +139,8 @@ impl Reader {
             format: Format::Pcapng,
             big_endian: false,
             interfaces: Vec::new(),
+            earlier: 0,
+            sections: 0,
             number: 0,
             last_at: Instant::from_nanos(0),
             readable: false,
@@ -176,14 +183,19 @@ impl Reader {
         Ok(())
     }
 
-    /// The interfaces described so far.
+    /// The interfaces of the section that is read, as far as they are described.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
     }
 
     /// Packets that the capture itself says it dropped (pcapng Interface Statistics).
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.interfaces.iter().fold(self.dropped, |sum, interface| sum.saturating_add(interface.dropped()))
+    }
+
+    /// How many sections of a pcapng have begun: each is a capture of its own.
+    pub fn sections(&self) -> u64 {
+        self.sections
     }
 
     /// Packets read so far.
@@ -206,7 +218,7 @@ impl Reader {
             number: self.number,
             at: place.at,
             timed: place.timed,
-            interface: place.interface,
+            interface: self.earlier.saturating_add(place.interface),
             link: place.link,
             link_number: place.link_number,
             wire_len: place.wire_len,
@@ -418,7 +430,12 @@ impl Reader {
         let bytes = self.buffer.data().get(..len).unwrap_or_default();
         let parse = if self.big_endian { parse_block_be } else { parse_block_le };
         match parse(bytes).map_err(|e| explain(&e))?.1 {
-            Block::SectionHeader(_) => self.interfaces.clear(),
+            Block::SectionHeader(_) => {
+                self.dropped = self.dropped();
+                self.earlier = self.earlier.saturating_add(self.interfaces.len() as u32);
+                self.sections += 1;
+                self.interfaces.clear();
+            }
             Block::InterfaceDescription(described) => {
                 let interface = Interface::described(&described);
                 self.readable |= interface.link.is_some();
@@ -426,8 +443,9 @@ impl Reader {
                 self.interfaces.push(interface);
             }
             Block::InterfaceStatistics(statistics) => {
-                let big_endian = self.big_endian;
-                self.dropped += statistics.options.iter().map(|option| drops(option, big_endian)).sum::<u64>();
+                if let Some(interface) = self.interfaces.get_mut(statistics.if_id as usize) {
+                    statistics.options.iter().for_each(|option| interface.count(option, self.big_endian));
+                }
             }
             _ => {}
         }
@@ -460,15 +478,6 @@ fn neither(magic: u32) -> String {
 
 fn undescribed(interface: u32) -> String {
     format!("the packet names interface {interface}, which nobody described")
-}
-
-fn drops(option: &PcapNGOption<'_>, big_endian: bool) -> u64 {
-    let Ok(value) = <[u8; 8]>::try_from(option.value.get(..8).unwrap_or_default()) else { return 0 };
-    match DROPS.contains(&option.code.0) {
-        false => 0,
-        true if big_endian => u64::from_be_bytes(value),
-        true => u64::from_le_bytes(value),
-    }
 }
 
 fn explain<I: std::fmt::Debug>(error: &pcap_parser::nom::Err<PcapError<I>>) -> String {

@@ -2,7 +2,7 @@
 
 use analysis::clock::{Instant, Span, Unplaced};
 use analysis::wire::packet::LinkType;
-use pcap_parser::InterfaceDescriptionBlock;
+use pcap_parser::{InterfaceDescriptionBlock, PcapNGOption};
 
 /// A capture's interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,12 +17,17 @@ pub struct Interface {
     resolution: u64,
     /// To be added to the packets' times.
     offset: Span,
+    /// Packets dropped so far, by the interface and by the operating system (pcapng); absent as long as nothing counts them.
+    drops: [Option<u64>; 2],
 }
+
+/// Options of an Interface Statistics Block that count drops.
+const DROPS: [u16; 2] = [5, 7];
 
 impl Interface {
     pub(crate) fn new(link_number: i32, resolution: u64, offset: Span, name: Option<String>) -> Self {
         let link = u32::try_from(link_number).ok().and_then(LinkType::from_number);
-        Self { name, link, link_number, snap_len: 0, resolution: resolution.max(1), offset }
+        Self { name, link, link_number, snap_len: 0, resolution: resolution.max(1), offset, drops: [None; 2] }
     }
 
     pub(crate) fn described(block: &InterfaceDescriptionBlock<'_>) -> Self {
@@ -30,6 +35,20 @@ impl Interface {
         let offset = Span::from_nanos(block.ts_offset().saturating_mul(1_000_000_000));
         let resolution = block.ts_resolution().unwrap_or(1_000_000);
         Self { snap_len: block.snaplen, ..Self::new(block.linktype.0, resolution, offset, name) }
+    }
+
+    /// Takes an option of its statistics: each counts from the beginning of the capture, so that the most that was said counts.
+    pub(crate) fn count(&mut self, option: &PcapNGOption<'_>, big_endian: bool) {
+        let value = option.value.first_chunk::<8>();
+        if let (Some(stage), Some(value)) = (DROPS.iter().position(|code| *code == option.code.0), value) {
+            let told = if big_endian { u64::from_be_bytes(*value) } else { u64::from_le_bytes(*value) };
+            self.drops[stage] = self.drops[stage].max(Some(told));
+        }
+    }
+
+    /// Packets that were dropped, at either stage.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.drops.iter().flatten().fold(0, |sum: u64, drops| sum.saturating_add(*drops))
     }
 
     /// The time of a pcap's packet: seconds, and microseconds or nanoseconds.

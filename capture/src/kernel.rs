@@ -3,33 +3,37 @@
 //! In: an interface and [`Limits`]. Out: handshake packets, by one of two attachments of the same program: at tc, where bulk data costs
 //! a lookup and nothing is copied, or on the socket of a libpcap capture. Neither can change or drop a packet.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use analysis::clock::Instant;
+use analysis::clock::{Instant, Span};
 use analysis::wire::packet::{Flags, LinkType};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::clock::monotonic;
+use crate::clock::{Monotonic, monotonic};
 use crate::ends::{End, FlowName};
 use crate::limits::Limits;
 use crate::seen::{Counters, Frame, Seen};
 
 /// Bytes of a record before its frame; `struct record` in the source.
-const RECORD_HEADER: usize = 64;
+const RECORD_HEADER: usize = 72;
+/// CPUs stamp packets before they hand them over: so much later ones may come first.
+const OUT_OF_ORDER: Span = Span::from_millis(1);
 const PROGRAM: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/handshakes.bpf.o"));
 
 /// Why the kernel does not filter for us.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It refused the program or a map.
-    #[error("the kernel refused the programs: {0} (it needs CAP_BPF and CAP_NET_ADMIN, and Linux 5.8 or later)")]
+    #[error("the kernel refused the programs: {0} (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and Linux 5.8 or later)")]
     Load(#[from] aya::EbpfError),
     /// It refused a program.
-    #[error("the kernel refused a program: {0}")]
+    #[error("the kernel refused a program (it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN): {0}")]
     Program(#[from] ProgramError),
     /// It refused access to a map.
     #[error("a program's maps: {0}")]
@@ -51,7 +55,10 @@ pub struct KernelFilter {
     packets: RingBuf<MapData>,
     syns: RingBuf<MapData>,
     counted: PerCpuArray<MapData, [u64; 7]>,
+    own: HashMap<MapData, [u8; 16], u8>,
     attached: Vec<Attached>,
+    /// A SYN packet that was read and is not given yet; empty if there is none.
+    syn: Vec<u8>,
 }
 
 /// The programs at one interface.
@@ -74,6 +81,7 @@ impl KernelFilter {
             .override_global("secret", &secret, true)
             .override_global("client_limit", &limits.client, true)
             .override_global("server_limit", &limits.server, true)
+            .override_global("plain_limit", &limits.plain, true)
             .override_global("client_rest", &limits.client_rest, true)
             .override_global("server_rest", &limits.server_rest, true)
             .override_global("server_rest_13", &limits.server_rest_13, true)
@@ -86,7 +94,29 @@ impl KernelFilter {
         }
         program::<SocketFilter>(&mut ebpf, "filter")?.load()?;
         let (packets, syns, counted) = (map(&mut ebpf, "packets")?, map(&mut ebpf, "syns")?, map(&mut ebpf, "counted")?);
-        Ok(Self { ebpf, link, packets, syns, counted, attached: Vec::new() })
+        let own = map(&mut ebpf, "own")?;
+        Ok(Self { ebpf, link, packets, syns, counted, own, attached: Vec::new(), syn: Vec::new() })
+    }
+
+    /// How the frames begin that the programs read.
+    pub fn link(&self) -> LinkType {
+        self.link
+    }
+
+    /// Tells the programs which addresses are this host's: what they begin is no client's connection.
+    ///
+    /// # Errors
+    /// If the kernel refuses, as it does where there are too many.
+    pub fn own(&mut self, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+        let new: HashSet<[u8; 16]> = addresses.map(octets).collect();
+        let gone: Vec<[u8; 16]> = self.own.keys().flatten().filter(|address| !new.contains(address)).collect();
+        for address in gone {
+            self.own.remove(&address)?;
+        }
+        for address in new {
+            self.own.insert(address, 1, 0)?;
+        }
+        Ok(())
     }
 
     /// Hangs the programs at `interface`, of the calling thread's network namespace: by tcx (Linux 6.6 and later), else by a clsact
@@ -179,24 +209,37 @@ impl KernelFilter {
         Ok(())
     }
 
-    /// Gives every packet that waits to `each`; what a connection began with comes before the rest of it, though it waits elsewhere.
-    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
-        let Self { packets, syns, link, .. } = self;
-        let mut begin = |each: &mut dyn FnMut(Seen<'_>)| {
-            while let Some(record) = syns.next() {
-                parse(&record, *link).into_iter().for_each(&mut *each);
+    /// Gives every packet that waits to `each`, and until when none is left. SYN packets wait elsewhere: each comes before what passed
+    /// after it, and behind what passed before it, for a port may be used again meanwhile.
+    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) -> Instant<Monotonic> {
+        let Self { packets, syns, link, syn, .. } = self;
+        let mut begin = |until: Instant<Monotonic>, each: &mut dyn FnMut(Seen<'_>)| {
+            loop {
+                if syn.is_empty() {
+                    let Some(record) = syns.next() else { return };
+                    syn.extend_from_slice(&record);
+                }
+                let seen = parse(syn, *link);
+                if seen.as_ref().is_some_and(|seen| seen.frame.at > until) {
+                    return;
+                }
+                seen.into_iter().for_each(&mut *each);
+                syn.clear();
             }
         };
-        // All SYN packets that passed before then were given: nobody knows how long this thread was off its CPU since.
-        let mut begun = monotonic();
-        begin(each);
-        while let Some(record) = packets.next() {
-            let Some(seen) = parse(&record, *link) else { continue };
-            if seen.frame.at >= begun {
-                begun = monotonic();
-                begin(each);
+        loop {
+            let (before, mut any) = (monotonic(), false);
+            while let Some(record) = packets.next() {
+                any = true;
+                if let Some(seen) = parse(&record, *link) {
+                    begin(seen.frame.at + OUT_OF_ORDER, each);
+                    each(seen);
+                }
             }
-            each(seen);
+            if !any {
+                begin(before, each);
+                return before;
+            }
         }
     }
 
@@ -222,6 +265,14 @@ impl KernelFilter {
     /// If the kernel refuses it.
     pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, ProgramError> {
         classifier(&mut self.ebpf, name)
+    }
+}
+
+/// An address as the programs know it.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
     }
 }
 
@@ -253,23 +304,25 @@ fn parse(record: &[u8], link: LinkType) -> Option<Seen<'_>> {
     let end = |address: usize, port: usize| -> Option<End> {
         Some(End::new(*header[address..].first_chunk()?, [header[port], header[port + 1]]))
     };
-    let (client, server) = (end(28, 60)?, end(44, 62)?);
-    let (payload_len, payload_at) = (word(20), u16::from_ne_bytes([header[24], header[25]]));
+    let (client, server) = (end(36, 68)?, end(52, 70)?);
+    let (payload_len, payload_at) = (word(20), u16::from_ne_bytes([header[32], header[33]]));
     let payload = bytes.get(usize::from(payload_at)..).unwrap_or_default();
     Some(Seen {
         frame: Frame {
             at: Instant::from_nanos(i64::from_ne_bytes(*header.first_chunk()?)),
             wire_len: word(8),
             interface: word(16),
-            outgoing: header[27] & 1 != 0,
+            outgoing: header[35] & 1 != 0,
             link,
             bytes,
         },
         flow: FlowName::of(client, server),
         client,
         server,
-        from_client: header[27] & 2 != 0,
-        flags: Flags(header[26]),
+        from_client: header[35] & 2 != 0,
+        flags: Flags(header[34]),
+        seq: word(24),
+        ack: word(28),
         payload_len,
         payload: &payload[..payload.len().min(payload_len as usize)], // a short frame is padded
     })

@@ -3,7 +3,7 @@
 //! ```text
 //! file, set, source ─ frames of capture files, in order of time
 //! live ─ ring        everything on an interface of the lab, for as long as a run lasts
-//! tap ─ chains       handshake packets of an edge, for ever: kernel (bpf/) or limits (the same rule in user space) lets them pass
+//! tap, waiting ─ chains  handshake packets of an edge, for ever: kernel (bpf/) or limits (the same rule in user space) lets them pass
 //! sockets            what the server's threads did with a connection, where the kernel's tracepoints may be used
 //! evidence           what stock Wireshark opens
 //! clock              this host's monotonic and wall clock, and the way between them
@@ -28,6 +28,7 @@ mod socket;
 pub mod sockets;
 pub mod source;
 pub mod tap;
+mod waiting;
 
 pub use ring::Captured;
 pub use socket::libpcap_version;

@@ -21,6 +21,8 @@ pub struct Limits {
     pub client: u32,
     /// Bytes from the server that pass before the handshake's end is known.
     pub server: u32,
+    /// Bytes from a server that pass where the client's first bytes are no TLS, or 0-RTT data: no certificates come.
+    pub plain: u32,
     /// Bytes that pass behind the client's first protected record: a certificate of its own, Finished.
     pub client_rest: u32,
     /// Bytes that pass behind what the server had sent by then: a ticket and Finished of TLS 1.2.
@@ -38,7 +40,9 @@ impl Default for Limits {
         Self {
             ports: vec![443],
             client: 64 << 10,
-            server: 64 << 10,
+            // The longest message that common stacks take (GnuTLS, NSS: 128 KB; OpenSSL: 100 KB), and what comes beside it.
+            server: 160 << 10,
+            plain: 64 << 10,
             client_rest: 24 << 10,
             server_rest: 4 << 10,
             server_rest_13: 512,
@@ -92,6 +96,9 @@ struct Tuple {
 struct Embryo {
     client_isn: u32,
     server_isn: Option<u32>,
+    /// Bytes of data in its SYN (TCP Fast Open, RFC 7413), and where the record behind the one that they begin with begins.
+    offered: u32,
+    next_record: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +150,8 @@ impl Gate {
         Self { limits, flows, embryos, connections: 0, late: 0, seen: 0, passed: 0, syns: 0 }
     }
 
-    /// Whether and how much of a frame belongs to a handshake.
-    pub fn push(&mut self, link: LinkType, frame: &[u8], outgoing: bool) -> Option<Pass> {
+    /// Whether and how much of a frame belongs to a handshake. `own`: it leaves this host, by whose address it was sent.
+    pub fn push(&mut self, link: LinkType, frame: &[u8], own: bool) -> Option<Pass> {
         let Ok(Transport::Tcp(segment)) = decode(link, frame) else { return None };
         let from_client = self.limits.from_client(&segment)?;
         self.seen += 1;
@@ -154,24 +161,35 @@ impl Gate {
             Tuple { client: segment.destination(), server: segment.source() }
         };
         let payload_at = payload_at(frame, &segment);
-        let most = self.judge(&tuple, &segment, from_client, outgoing)?;
+        let most = self.judge(&tuple, &segment, from_client, own)?;
         *(if segment.flags.syn() { &mut self.syns } else { &mut self.passed }) += 1;
         let keep = most.map_or(frame.len(), |payload| (payload_at + payload as usize).min(frame.len()));
         Some(Pass { keep, from_client })
     }
 
     /// How much payload to keep, all if it is not said; nothing at all if absent.
-    fn judge(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool, outgoing: bool) -> Option<Option<u32>> {
+    fn judge(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool, own: bool) -> Option<Option<u32>> {
         let (syn, ack) = (segment.flags.syn(), segment.flags.ack());
         if syn && !ack {
-            return (!outgoing).then(|| self.begin(tuple, segment));
+            return (!own).then(|| self.begin(tuple, segment));
         }
         if syn {
             if self.flows.contains(tuple) {
                 return Some(None);
             }
-            let embryo = self.embryos.get_mut(tuple).filter(|e| segment.ack == e.client_isn.wrapping_add(1))?;
+            let embryo = self.embryos.get_mut(tuple)?;
+            let taken = segment.ack.wrapping_sub(embryo.client_isn).wrapping_sub(1);
+            if taken > embryo.offered {
+                return None;
+            }
             embryo.server_isn = Some(segment.seq);
+            if taken > 0 {
+                // A server takes data of a SYN only from whom it knows (RFC 7413), and may answer before the client speaks again.
+                let begun = Flow::of(embryo.client_isn, segment.seq, embryo.next_record, &self.limits);
+                self.embryos.pop(tuple);
+                self.flows.put(*tuple, begun);
+                self.connections += 1;
+            }
             return Some(None);
         }
         if !self.flows.contains(tuple) {
@@ -181,7 +199,7 @@ impl Gate {
             if self.is_of_an_old_connection(tuple, segment, from_client) {
                 return Some(None);
             }
-            let begun = self.establish(tuple, segment, from_client)?;
+            let begun = self.establish(tuple, segment, from_client, own)?;
             self.flows.put(*tuple, begun);
             self.connections += 1;
         }
@@ -192,6 +210,8 @@ impl Gate {
         let acked = segment.ack.wrapping_sub(peer_isn).wrapping_sub(1);
         let left = own_limit.wrapping_sub(start).cast_signed();
         let ack_left = if ack { peer_limit.wrapping_sub(acked).cast_signed() } else { 0 };
+        // What a client says in its handshake passes however much the server had to say before it.
+        let ack_left = if from_client && segment.len > 0 && !flow.tight && ack_left > -FAR { 0 } else { ack_left };
         if left <= 0 || ack_left < 0 {
             flow.closed |= left < -FAR || ack_left < -FAR;
             return None;
@@ -208,7 +228,7 @@ impl Gate {
         }
         self.flows.pop(tuple); // the port is used again
         if self.embryos.get(tuple).is_none_or(|e| e.client_isn != segment.seq) {
-            self.embryos.put(*tuple, Embryo { client_isn: segment.seq, server_isn: None });
+            self.embryos.put(*tuple, Embryo::of(segment));
         }
         None
     }
@@ -221,40 +241,61 @@ impl Gate {
     }
 
     /// Whoever knows the server's number has had its SYN-ACK; and a ClientHello tells by itself that a connection begins.
-    fn establish(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool) -> Option<Flow> {
-        let (client_isn, server_isn) = match self.embryos.get(tuple).copied() {
-            Some(Embryo { client_isn, server_isn }) => {
+    fn establish(&mut self, tuple: &Tuple, segment: &TcpSegment<'_>, from_client: bool, own: bool) -> Option<Flow> {
+        let (client_isn, server_isn, next_record) = match self.embryos.get(tuple).copied() {
+            Some(Embryo { client_isn, server_isn, next_record, .. }) => {
                 let server_isn = server_isn.filter(|_| from_client && segment.flags.ack())?;
                 if segment.ack.wrapping_sub(server_isn).wrapping_sub(1) > self.limits.server {
                     return None;
                 }
                 self.embryos.pop(tuple);
-                (client_isn, server_isn)
+                (client_isn, server_isn, next_record)
             }
             None => {
                 let hello = matches!(segment.payload, [HANDSHAKE, 3, _, _, _, 1, ..]);
-                if !from_client || !hello {
+                if !from_client || !hello || own {
                     return None;
                 }
                 self.late += 1;
-                (segment.seq.wrapping_sub(1), segment.ack.wrapping_sub(1))
+                (segment.seq.wrapping_sub(1), segment.ack.wrapping_sub(1), 0)
             }
         };
-        Some(Flow {
+        Some(Flow::of(client_isn, server_isn, next_record, &self.limits))
+    }
+}
+
+impl Embryo {
+    fn of(syn: &TcpSegment<'_>) -> Self {
+        let next_record = match syn.payload.first_chunk() {
+            Some(header) if header[0] == HANDSHAKE => record(header).map_or(NEVER, |len| 5 + len),
+            Some(_) => NEVER,
+            None => 0,
+        };
+        Self { client_isn: syn.seq, server_isn: None, offered: syn.len, next_record }
+    }
+}
+
+/// How many bytes of a record follow its header; absent if that is none of TLS.
+fn record([content, major, _, high, low]: &[u8; 5]) -> Option<u32> {
+    let len = u32::from(*high) << 8 | u32::from(*low);
+    ((CHANGE_CIPHER_SPEC..=24).contains(content) && *major == 3 && len <= 16_640).then_some(len)
+}
+
+impl Flow {
+    fn of(client_isn: u32, server_isn: u32, next_record: u32, limits: &Limits) -> Self {
+        Self {
             client_isn,
             server_isn,
-            client_limit: self.limits.client,
-            server_limit: self.limits.server,
-            next_record: 0,
+            client_limit: limits.client,
+            server_limit: limits.server,
+            next_record,
             tight: false,
             changed: false,
             early: false,
             closed: false,
-        })
+        }
     }
-}
 
-impl Flow {
     fn read_records(&mut self, segment: &TcpSegment<'_>, start: u32, acked: u32, limits: &Limits) {
         let end = start.wrapping_add(segment.len);
         for _ in 0..8 {
@@ -262,16 +303,15 @@ impl Flow {
             if at < start || at.saturating_add(5) > end {
                 return;
             }
-            let Some([content, major, _, high, low]) = segment.payload.get((at - start) as usize..).and_then(|b| b.first_chunk())
-            else {
+            let Some(header) = segment.payload.get((at - start) as usize..).and_then(|b| b.first_chunk()) else { return };
+            let content = &header[0];
+            let Some(len) = record(header) else {
+                (self.next_record, self.server_limit) = (NEVER, limits.plain);
                 return;
             };
-            let len = u32::from(*high) << 8 | u32::from(*low);
-            if !(CHANGE_CIPHER_SPEC..=24).contains(content) || *major != 3 || len > 16_640 {
-                self.next_record = NEVER;
-                return;
+            if *content == APPLICATION_DATA && acked == 0 {
+                (self.early, self.server_limit) = (true, limits.plain);
             }
-            self.early |= *content == APPLICATION_DATA && acked == 0;
             let protected = *content == APPLICATION_DATA && !self.early;
             if protected || *content == HANDSHAKE && self.changed && len < FINISHED_12 {
                 let rest = if protected { limits.server_rest_13 } else { limits.server_rest };

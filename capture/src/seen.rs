@@ -38,6 +38,10 @@ pub struct Seen<'a> {
     pub from_client: bool,
     /// TCP's flags.
     pub flags: Flags,
+    /// TCP's sequence number.
+    pub seq: u32,
+    /// TCP's acknowledgement number.
+    pub ack: u32,
     /// Payload on the wire.
     pub payload_len: u32,
     /// Payload captured.
@@ -62,6 +66,8 @@ impl<'a> Seen<'a> {
             server,
             from_client,
             flags: segment.flags,
+            seq: segment.seq,
+            ack: segment.ack,
             payload_len: segment.len,
             payload: &segment.payload[..kept],
         }

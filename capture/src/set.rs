@@ -1,7 +1,7 @@
 //! Several capture files as one stream of frames, in order of time.
 //!
-//! In: paths, in any order. Out: frames, each with the capture it belongs to. Files of a rotated set (names that differ in
-//! digits only, one beginning where another ended) are one capture. Files wait closed until their first frame is due, so that
+//! In: paths, in any order. Out: frames, each with the capture it belongs to. Files of a rotated set (names in one folder that differ in
+//! digits only, but for an address's, of the same interfaces, one beginning where another ended) are one capture. Files wait closed until their first frame is due, so that
 //! memory does not grow with their number. A broken file gives what lies before the break.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use analysis::clock::{Instant, Span, Unplaced};
 
 use crate::file::{Broken, Frame, Place, Reader};
+use crate::interface::Interface;
 
 /// Frame numbers of the n-th file begin at n times this: one number names both the file and the frame in it.
 const PER_FILE: u64 = 1 << 40;
@@ -18,6 +19,9 @@ const PER_FILE: u64 = 1 << 40;
 const KEPT_OPEN: usize = 4;
 /// A file of a rotated set may begin so long before the one before it ended.
 const OVERLAP: Span = Span::from_millis(50);
+/// And so long behind it, where nothing passed meanwhile: no handshake lasts longer in silence, so that one capture or two is the same
+/// for all of them.
+const LONGEST_PAUSE: Span = Span::from_millis(90_000);
 
 /// One observer's capture: a file, or a rotated set of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +34,25 @@ pub struct Capture {
     pub dropped: u64,
     /// Interfaces that it describes.
     interfaces: usize,
+    /// Those of its last file: link types and names.
+    kinds: Vec<(i32, Option<String>)>,
     last_at: Instant<Unplaced>,
     open: usize,
+}
+
+impl Capture {
+    /// Whether a file goes on where this one ended.
+    fn goes_on_in(&self, lane: &Lane) -> bool {
+        let pause = lane.next_at - self.last_at;
+        let behind = Span::ZERO - OVERLAP <= pause && pause <= LONGEST_PAUSE;
+        let named_alike = self.files.last().is_some_and(|last| stem(last) == stem(&lane.path));
+        let mut kinds = lane.reader.iter().flat_map(Reader::interfaces).zip(&self.kinds);
+        self.open == 0 && behind && named_alike && kinds.all(|(one, other)| kind(one) == *other)
+    }
+}
+
+fn kind(interface: &Interface) -> (i32, Option<String>) {
+    (interface.link_number, interface.name.clone())
 }
 
 struct Lane {
@@ -57,6 +78,8 @@ pub struct Set {
     /// Files that have begun, in that order.
     begun: Vec<PathBuf>,
     broken: Vec<Broken>,
+    /// Files that were read and had more than one section, and how many.
+    in_sections: Vec<(PathBuf, u64)>,
     follow: Option<Arc<AtomicBool>>,
 }
 
@@ -64,8 +87,8 @@ impl Set {
     /// Opens files (`-`: standard input). With `follow`, the end of a file is where more will come, until it is
     /// set.
     pub fn open(paths: &[PathBuf], follow: Option<Arc<AtomicBool>>) -> Self {
-        let mut set =
-            Self { waiting: vec![], running: vec![], given: None, captures: vec![], begun: vec![], broken: vec![], follow };
+        let (captures, begun, broken, in_sections) = (vec![], vec![], vec![], vec![]);
+        let mut set = Self { waiting: vec![], running: vec![], given: None, captures, begun, broken, in_sections, follow };
         for path in paths {
             match begin(path, set.follow.clone()) {
                 Ok(None) => {}
@@ -101,6 +124,11 @@ impl Set {
     /// Files that could not be read to their end, and why.
     pub fn broken(&self) -> &[Broken] {
         &self.broken
+    }
+
+    /// Files that were several captures, one behind another, and how many each.
+    pub fn in_sections(&self) -> &[(PathBuf, u64)] {
+        &self.in_sections
     }
 
     /// The next frame and the capture it belongs to; absent when all files are read.
@@ -156,12 +184,10 @@ impl Set {
                 Err(broken) => return self.broken.push(broken),
             }
         }
-        let continued = self.captures.iter().position(|c| {
-            c.open == 0 && c.last_at <= lane.next_at + OVERLAP && c.files.last().is_some_and(|f| stem(f) == stem(&lane.path))
-        });
-        let capture = continued.unwrap_or_else(|| {
+        let gone_on_in = (0..self.captures.len()).filter(|i| self.captures[*i].goes_on_in(&lane));
+        let capture = gone_on_in.max_by_key(|i| self.captures[*i].last_at).unwrap_or_else(|| {
             let last_at = Instant::from_nanos(0);
-            self.captures.push(Capture { files: vec![], packets: 0, dropped: 0, interfaces: 0, last_at, open: 0 });
+            self.captures.push(Capture { files: vec![], packets: 0, dropped: 0, interfaces: 0, kinds: vec![], last_at, open: 0 });
             self.captures.len() - 1
         });
         self.captures[capture].files.push(lane.path.clone());
@@ -189,8 +215,14 @@ impl Set {
         self.broken.extend(broken);
         let lane = self.running.remove(index);
         if let (Some(capture), Some(reader)) = (lane.capture, &lane.reader) {
-            self.captures[capture].dropped += reader.dropped();
-            self.captures[capture].open -= 1;
+            let capture = &mut self.captures[capture];
+            // Whether a later file of a set counts from the beginning of its own or of the first, none of them tells.
+            capture.dropped = capture.dropped.saturating_add(reader.dropped());
+            capture.kinds = reader.interfaces().iter().map(kind).collect();
+            capture.open -= 1;
+            if reader.sections() > 1 {
+                self.in_sections.push((lane.path, reader.sections()));
+            }
         }
     }
 }
@@ -205,7 +237,49 @@ pub fn split(number: u64) -> (usize, u64) {
     ((number / PER_FILE) as usize, number % PER_FILE)
 }
 
-/// A file's path without the digits that rotation counts with.
-fn stem(path: &Path) -> String {
-    path.to_string_lossy().chars().filter(|c| !c.is_ascii_digit()).collect()
+/// A file's path without the digits that rotation counts with: those of its name, but for an address in it, which tells a host.
+fn stem(path: &Path) -> (Option<&Path>, String) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    let mut found = String::new();
+    let mut rest = &*name;
+    while let Some(begins) = rest.find(number) {
+        let (before, numbers) = rest.split_at(begins);
+        let (numbers, behind) = numbers.split_at(numbers.find(|c| !number(c)).unwrap_or(numbers.len()));
+        found.push_str(before);
+        // Four numbers; a fifth is what rotation counts with.
+        let address = numbers.split('.').take(4).filter(|n| n.parse::<u8>().is_ok()).count() == 4;
+        let kept = if address { numbers.split_inclusive('.').take(4).collect() } else { numbers.replace(|c| c != '.', "") };
+        found.push_str(kept.trim_end_matches('.'));
+        rest = behind;
+    }
+    (path.parent(), found + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_counts_in_names_and_not_in_folders_nor_in_addresses() {
+        let alike = |a: &str, b: &str| stem(Path::new(a)) == stem(Path::new(b));
+        for (a, b) in [
+            ("ring.pcap", "ring.pcap1"),
+            ("d/ring.pcap0", "d/ring.pcap12"),
+            ("e_00001_20261128065900.pcapng", "e_00002_20261128070000.pcapng"),
+            ("2026.11.28.pcap", "2026.11.29.pcap"),
+            ("10.0.0.1.pcap1", "10.0.0.1.pcap2"),
+        ] {
+            assert!(alike(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("h/10.0.0.1.pcap", "h/10.9.0.2.pcap"),
+            ("eth-192.0.2.1-1.pcap", "eth-192.0.2.11-1.pcap"),
+            ("run1/edge.pcap", "run2/edge.pcap"),
+            ("2026-11-27/edge.pcap", "2026-11-28/edge.pcap"),
+            ("client.pcap", "edge.pcap"),
+        ] {
+            assert!(!alike(a, b), "{a} {b}");
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //!
 //! | filter | bulk data costs | needs |
 //! |---|---|---|
-//! | `tc` | a lookup | CAP_BPF, CAP_NET_ADMIN, Linux 5.8, a build with clang |
-//! | `socket` | a lookup and, where it leaves, a clone of its header | CAP_BPF, CAP_NET_RAW |
+//! | `tc` | a lookup | CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, Linux 5.8, a build with clang |
+//! | `socket` | a lookup and, where it leaves, a clone of its header | the same |
 //! | `user` | a copy of its first bytes | CAP_NET_RAW |
+//!
+//! Sockets are read one by one, and none shows its last packets at once: what several show is given in order of time, so late.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,15 +16,16 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use analysis::clock::Instant;
+use analysis::clock::{Instant, Span};
 use analysis::wire::packet::{LinkType, Transport, decode};
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{InterfaceFlags, if_nameindex, if_nametoindex};
 use pcap::{Active, Precision};
 
-use crate::clock::WallOffset;
+use crate::clock::{Monotonic, WallOffset, monotonic};
 use crate::limits::{Gate, Limits, Pass};
 use crate::live::Error;
 use crate::seen::{Counters, Frame, Seen};
+use crate::waiting::Waiting;
 #[cfg(kernel_filter)]
 use crate::{kernel::KernelFilter, socket};
 
@@ -30,6 +33,10 @@ use crate::{kernel::KernelFilter, socket};
 const SOCKET_BYTES: i32 = 8 << 20;
 /// How long a capture socket may keep what is not much, in milliseconds.
 const SOCKET_PATIENCE: i32 = 50;
+/// After so long all of them have shown what passed: twice as long as one keeps it.
+const SHOWN: Span = Span::from_millis(2 * SOCKET_PATIENCE as i64);
+/// The number of loopback.
+const LOOPBACK: u32 = 1;
 
 /// Where packets are filtered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +81,12 @@ pub enum InterfaceEvent {
     Back(String),
     /// Somebody took our program off; it hangs there again.
     Reattached(String),
+    /// Capturing failed, as is said; it was begun anew.
+    Reopened(String, String),
+    /// It has another name now; packets are seen as before.
+    Renamed(String, String),
+    /// It is down.
+    Down(String),
     /// It is there and cannot be used.
     Refused(String, String),
 }
@@ -87,6 +100,12 @@ pub struct Tap {
     interfaces: Vec<Interface>,
     /// This host's addresses: what they begin is no client's connection.
     own: HashSet<IpAddr>,
+    /// Which place of the list each interface's number stands for: one that came back has another number.
+    places: Vec<(u32, u32)>,
+    /// Packets of several sockets that are not given yet.
+    waiting: Waiting,
+    /// Packets lost at sockets.
+    lost: u64,
 }
 
 struct Interface {
@@ -95,6 +114,34 @@ struct Interface {
     number: Option<u32>,
     handle: Option<pcap::Capture<Active>>,
     link: LinkType,
+    /// What its socket said it lost, of which [`Tap::lost`] knows.
+    lost: u32,
+    /// Why nothing comes from its socket any more.
+    failed: Option<String>,
+    down: bool,
+    /// What it is called now.
+    renamed: Option<String>,
+}
+
+impl Interface {
+    fn at(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            number: None,
+            handle: None,
+            link: LinkType::Ethernet,
+            lost: 0,
+            failed: None,
+            down: false,
+            renamed: None,
+        }
+    }
+
+    /// What its socket lost since somebody asked.
+    fn newly_lost(&mut self) -> u64 {
+        let Some(now) = self.handle.as_mut().and_then(|handle| handle.stats().ok()).map(|stat| stat.dropped) else { return 0 };
+        u64::from(now.wrapping_sub(std::mem::replace(&mut self.lost, now)))
+    }
 }
 
 enum Filter {
@@ -124,21 +171,62 @@ impl Tap {
     }
 
     fn open_at(filter_at: FilterAt, config: TapConfig) -> Result<Self, Error> {
-        let mut interfaces = Vec::new();
-        for name in &config.interfaces {
-            let handle = open(name, filter_at, &config)?;
-            let number = handle.get_datalink().0.unsigned_abs();
-            let link = LinkType::from_number(number)
-                .ok_or_else(|| Error::Interface(name.clone(), format!("frames of LINKTYPE {number} cannot be read")))?;
-            let index = if_nametoindex(name.as_str()).map_err(|e| Error::Interface(name.clone(), e.to_string()))?;
-            interfaces.push(Interface { name: name.clone(), number: Some(index), handle: Some(handle), link });
+        let mut interfaces: Vec<Interface> = config.interfaces.iter().map(|name| Interface::at(name)).collect();
+        // Those that are not there may come.
+        for interface in &mut interfaces {
+            interface.number = if_nametoindex(interface.name.as_str()).ok();
+            if interface.number.is_some() {
+                let (handle, link) = open(&interface.name, filter_at, &config)?;
+                (interface.handle, interface.link) = (Some(handle), link);
+            }
+        }
+        if interfaces.iter().all(|interface| interface.number.is_none()) {
+            return Err(Error::Interface(config.interfaces.join(", "), "there is no such interface".into()));
         }
         let filter = if filter_at == FilterAt::User {
             Filter::User(Box::new(Gate::new(config.limits.clone())))
         } else {
             in_kernel(filter_at, &config, &mut interfaces)?
         };
-        Ok(Self { config, filter_at, filter, interfaces, own: own_addresses() })
+        let mut tap = Self {
+            config,
+            filter_at,
+            filter,
+            interfaces,
+            own: HashSet::new(),
+            places: Vec::new(),
+            waiting: Waiting::default(),
+            lost: 0,
+        };
+        tap.know_places();
+        tap.know_own()?;
+        Ok(tap)
+    }
+
+    /// Learns which addresses are this host's.
+    fn know_own(&mut self) -> Result<(), Error> {
+        let own: HashSet<IpAddr> = own_addresses().into_iter().filter(|address| !address.is_loopback()).collect();
+        if own == self.own {
+            return Ok(());
+        }
+        self.own = own;
+        #[cfg(kernel_filter)]
+        if let Filter::Kernel(filter) = &mut self.filter {
+            filter.own(self.own.iter().copied())?;
+        }
+        Ok(())
+    }
+
+    /// Learns which numbers the interfaces have.
+    fn know_places(&mut self) {
+        for (place, number) in (0..).zip(self.interfaces.iter().map(|i| i.number)) {
+            if let Some(number) = number
+                && !self.places.contains(&(number, place))
+            {
+                self.places.retain(|(other, _)| *other != number);
+                self.places.push((number, place));
+            }
+        }
     }
 
     /// Where packets are filtered.
@@ -152,9 +240,9 @@ impl Tap {
         Duration::from_millis(if self.filter_at == FilterAt::Tc { 500 } else { 100 })
     }
 
-    /// The interfaces that are there, with their numbers.
-    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.interfaces.iter().filter_map(|i| Some((i.number?, i.name.as_str())))
+    /// Interfaces that are not there.
+    pub fn absent(&self) -> impl Iterator<Item = &str> {
+        self.interfaces.iter().filter(|i| i.number.is_none()).map(|i| i.name.as_str())
     }
 
     /// What becomes readable when so much waits that it should be read soon; nothing where nobody can tell.
@@ -166,34 +254,61 @@ impl Tap {
         }
     }
 
-    /// Gives all packets that wait to `each`.
-    pub fn read(&mut self, each: &mut dyn FnMut(Seen<'_>)) {
+    /// Gives the packets that wait to `each`, their interfaces as places in the list; gives until when none is left. `last`: nobody will
+    /// read again.
+    pub fn read(&mut self, last: bool, each: &mut dyn FnMut(Seen<'_>)) -> Instant<Monotonic> {
         #[cfg(kernel_filter)]
         if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
-            return filter.read(each);
+            let (places, beyond) = (&self.places, self.interfaces.len() as u32);
+            return filter.read(&mut |mut seen| {
+                let place = places.iter().find(|(number, _)| *number == seen.frame.interface);
+                seen.frame.interface = place.map_or(beyond, |(_, place)| *place);
+                each(seen);
+            });
         }
-        let offset = WallOffset::now();
-        for interface in &mut self.interfaces {
-            let (Some(handle), Some(number), link) = (&mut interface.handle, interface.number, interface.link) else { continue };
-            while let Ok(packet) = handle.next_packet() {
+        let (now, offset) = (monotonic(), WallOffset::now());
+        let several = self.interfaces.len() > 1;
+        let Self { interfaces, filter, own, waiting, config, .. } = self;
+        let about: Vec<(LinkType, bool)> = interfaces.iter().map(|i| (i.link, i.number == Some(LOOPBACK))).collect();
+        let mut give = |at: Instant<Monotonic>, place: usize, wire_len: u32, bytes: &[u8]| {
+            let (link, loopback) = about[place];
+            let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { return };
+            let outgoing = !loopback && own.contains(&segment.source().ip());
+            let passed = match filter {
+                Filter::User(gate) => gate.push(link, bytes, outgoing),
+                #[cfg(kernel_filter)]
+                Filter::Kernel(_) => {
+                    config.limits.from_client(&segment).map(|from_client| Pass { keep: bytes.len(), from_client })
+                }
+            };
+            let Some(Pass { keep, from_client }) = passed else { return };
+            let frame = Frame { at, wire_len, interface: place as u32, outgoing, link, bytes };
+            each(Seen::decoded(frame, &segment, from_client, keep));
+        };
+        for (place, interface) in interfaces.iter_mut().enumerate() {
+            let Some(handle) = &mut interface.handle else { continue };
+            loop {
+                let packet = match handle.next_packet() {
+                    Ok(packet) => packet,
+                    Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => break,
+                    Err(error) => {
+                        interface.failed = Some(error.to_string());
+                        break;
+                    }
+                };
                 // Precision::Nano: libpcap puts nanoseconds where microseconds stand.
                 let wall = Instant::from_nanos(packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec);
                 let at = offset.to_monotonic(wall);
-                let (wire_len, bytes) = (packet.header.len, packet.data);
-                let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
-                let outgoing = self.own.contains(&segment.source().ip()) && !segment.source().ip().is_loopback();
-                let passed = match &mut self.filter {
-                    Filter::User(gate) => gate.push(link, bytes, outgoing),
-                    #[cfg(kernel_filter)]
-                    Filter::Kernel(_) => {
-                        self.config.limits.from_client(&segment).map(|from_client| Pass { keep: bytes.len(), from_client })
-                    }
-                };
-                let Some(Pass { keep, from_client }) = passed else { continue };
-                let frame = Frame { at, wire_len, interface: number, outgoing, link, bytes };
-                each(Seen::decoded(frame, &segment, from_client, keep));
+                if several {
+                    waiting.push(at, place, packet.header.len, packet.data);
+                } else {
+                    give(at, place, packet.header.len, packet.data);
+                }
             }
         }
+        let until = if last { Instant::from_nanos(i64::MAX) } else { now - SHOWN };
+        waiting.give(until, |packet, bytes| give(packet.at, packet.place, packet.wire_len, bytes));
+        if last { now } else { until }
     }
 
     /// What was counted so far.
@@ -213,45 +328,58 @@ impl Tap {
                 ..Counters::default()
             },
         };
-        for interface in &mut self.interfaces {
-            if let Some(stat) = interface.handle.as_mut().filter(|_| self.filter_at != FilterAt::Tc).and_then(|h| h.stats().ok())
-            {
-                counters.lost += u64::from(stat.dropped);
-            }
-        }
+        self.lost += self.interfaces.iter_mut().map(Interface::newly_lost).sum::<u64>();
+        counters.lost += self.lost;
         Ok(counters)
     }
 
     /// Looks after the interfaces: they come and go, and others may take our program off them.
     pub fn tend(&mut self) -> Vec<InterfaceEvent> {
-        let mut events = Vec::new();
-        if self.filter_at != FilterAt::Tc {
-            self.own = own_addresses(); // at tc the hook tells which way a packet goes
-        }
-        for i in 0..self.interfaces.len() {
-            let name = self.interfaces[i].name.clone();
-            let there = if_nametoindex(name.as_str()).ok();
-            match (self.interfaces[i].number, there) {
-                (Some(was), Some(is)) if was == is => {
-                    if !self.hangs(&name) {
-                        events.push(match self.reattach(i, is) {
-                            Ok(()) => InterfaceEvent::Reattached(name),
-                            Err(error) => InterfaceEvent::Refused(name, error.to_string()),
-                        });
-                    }
-                }
-                (_, Some(is)) => events.push(match self.reattach(i, is) {
-                    Ok(()) => InterfaceEvent::Back(name),
-                    Err(error) => InterfaceEvent::Refused(name, error.to_string()),
-                }),
-                (Some(_), None) => {
-                    (self.interfaces[i].number, self.interfaces[i].handle) = (None, None);
-                    events.push(InterfaceEvent::Gone(name));
-                }
-                (None, None) => {}
-            }
-        }
+        // What the kernel does not take of them costs records of the edge's own connections, nothing else.
+        let _ = self.know_own();
+        let running = running();
+        let events = (0..self.interfaces.len()).filter_map(|i| self.tend_one(i, &running)).collect();
+        self.know_places();
         events
+    }
+
+    fn tend_one(&mut self, i: usize, running: &HashSet<String>) -> Option<InterfaceEvent> {
+        let name = self.interfaces[i].name.clone();
+        let there = if_nametoindex(name.as_str()).ok();
+        let failed = self.interfaces[i].failed.take();
+        let again = |tap: &mut Self, number: u32, done: InterfaceEvent| match tap.reattach(i, number) {
+            Ok(()) => done,
+            Err(error) => {
+                tap.interfaces[i].failed = failed.clone(); // so it is tried again
+                InterfaceEvent::Refused(name.clone(), error.to_string())
+            }
+        };
+        match (self.interfaces[i].number, there) {
+            (Some(was), Some(is)) if was == is => {
+                if let Some(why) = &failed {
+                    return Some(again(self, is, InterfaceEvent::Reopened(name.clone(), why.clone())));
+                }
+                if !self.hangs(&name) {
+                    return Some(again(self, is, InterfaceEvent::Reattached(name.clone())));
+                }
+                let interface = &mut self.interfaces[i];
+                let down = !running.contains(&name);
+                let changed = std::mem::replace(&mut interface.down, down) != down || interface.renamed.take().is_some();
+                changed.then_some(if down { InterfaceEvent::Down(name) } else { InterfaceEvent::Back(name) })
+            }
+            (_, Some(is)) => Some(again(self, is, InterfaceEvent::Back(name.clone()))),
+            (Some(was), None) => {
+                // What hangs there, and what reads there, went with it to its new name.
+                if let Some(now) = name_of(was) {
+                    let known = self.interfaces[i].renamed.replace(now.clone());
+                    return (known.as_ref() != Some(&now)).then_some(InterfaceEvent::Renamed(name, now));
+                }
+                self.lost += self.interfaces[i].newly_lost();
+                self.interfaces[i] = Interface { link: self.interfaces[i].link, ..Interface::at(&name) };
+                Some(InterfaceEvent::Gone(name))
+            }
+            (None, None) => None,
+        }
     }
 
     fn hangs(&mut self, interface: &str) -> bool {
@@ -265,34 +393,42 @@ impl Tap {
 
     fn reattach(&mut self, i: usize, number: u32) -> Result<(), Error> {
         let name = self.interfaces[i].name.clone();
-        #[cfg(kernel_filter)]
-        if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
-            filter.detach(&name);
-            filter.attach(&name)?;
-            self.interfaces[i].number = Some(number);
-            return Ok(());
-        }
-        let handle = open(&name, self.filter_at, &self.config)?;
+        let (handle, link) = open(&name, self.filter_at, &self.config)?;
+        let mut reopened = Interface { number: Some(number), link, ..Interface::at(&name) };
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
+            same_link(&name, link, filter.link())?;
+            if self.filter_at == FilterAt::Tc {
+                filter.detach(&name);
+                filter.attach(&name)?;
+                self.interfaces[i] = reopened;
+                return Ok(());
+            }
             filter.attach_to_socket(socket::of(&handle))?;
         }
-        (self.interfaces[i].number, self.interfaces[i].handle) = (Some(number), Some(handle));
+        reopened.handle = Some(handle);
+        self.lost += self.interfaces[i].newly_lost();
+        self.interfaces[i] = reopened;
         Ok(())
     }
 }
 
 #[cfg(kernel_filter)]
+fn same_link(name: &str, link: LinkType, first: LinkType) -> Result<(), Error> {
+    let other = || Error::Interface(name.to_owned(), "its frames begin otherwise than those of the first interface".into());
+    if link == first { Ok(()) } else { Err(other()) }
+}
+
+#[cfg(kernel_filter)]
 fn in_kernel(filter_at: FilterAt, config: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
-    let link = interfaces.first().map_or(LinkType::Ethernet, |i| i.link);
-    if let Some(other) = interfaces.iter().find(|i| i.link != link) {
-        return Err(Error::Interface(other.name.clone(), "its frames begin otherwise than those of the first interface".into()));
-    }
+    let there = || interfaces.iter().filter(|i| i.number.is_some());
+    let link = there().next().map_or(LinkType::Ethernet, |i| i.link);
+    there().try_for_each(|i| same_link(&i.name, i.link, link))?;
     if !matches!(link, LinkType::Ethernet | LinkType::RawIp) {
         return Err(Error::Interface(interfaces[0].name.clone(), "the in-kernel filter reads Ethernet and bare IP only".into()));
     }
     let mut filter = KernelFilter::load(&config.limits, link)?;
-    for interface in interfaces {
+    for interface in interfaces.iter_mut().filter(|i| i.number.is_some()) {
         if filter_at == FilterAt::Tc {
             interface.handle = None; // it was opened to learn how frames begin
             filter.attach(&interface.name)?;
@@ -309,16 +445,25 @@ fn in_kernel(_: FilterAt, _: &TapConfig, interfaces: &mut [Interface]) -> Result
     Err(Error::Interface(name, "this build has no in-kernel filter: clang was missing".into()))
 }
 
-/// Opens a capture socket that sees the wanted ports only.
-fn open(interface: &str, filter_at: FilterAt, config: &TapConfig) -> Result<pcap::Capture<Active>, Error> {
+/// Opens a capture socket that sees the wanted ports only; gives how frames begin there.
+fn open(interface: &str, filter_at: FilterAt, config: &TapConfig) -> Result<(pcap::Capture<Active>, LinkType), Error> {
     let failed = |source| Error::Pcap { interface: interface.to_owned(), source };
     let snaplen = if filter_at == FilterAt::User { config.snaplen } else { 65_535 };
     let inactive = pcap::Capture::from_device(interface).map_err(failed)?;
     let inactive = inactive.snaplen(snaplen).buffer_size(SOCKET_BYTES).timeout(SOCKET_PATIENCE).precision(Precision::Nano);
     let mut handle = inactive.open().map_err(failed)?;
-    let ports: Vec<String> = config.limits.ports.iter().map(|p| format!("tcp port {p}")).collect();
-    handle.filter(&ports.join(" or "), true).map_err(failed)?;
-    handle.setnonblock().map_err(failed)
+    handle.filter(&port_filter(&config.limits.ports), true).map_err(failed)?;
+    let number = handle.get_datalink().0.unsigned_abs();
+    let link = LinkType::from_number(number)
+        .ok_or_else(|| Error::Interface(interface.to_owned(), format!("frames of LINKTYPE {number} cannot be read")))?;
+    Ok((handle.setnonblock().map_err(failed)?, link))
+}
+
+/// libpcap looks for ports right behind IPv6's header only: what has extension headers comes whole, and is looked at here.
+fn port_filter(ports: &[u16]) -> String {
+    let ports: Vec<String> = ports.iter().map(|port| format!("tcp port {port}")).collect();
+    let extended: Vec<String> = [0, 43, 44, 60, 135].iter().map(|header| format!("ip6[6] = {header}")).collect();
+    format!("{} or (ip6 and ({}))", ports.join(" or "), extended.join(" or "))
 }
 
 /// Addresses of this host, in the calling thread's network namespace.
@@ -329,4 +474,34 @@ fn own_addresses() -> HashSet<IpAddr> {
         v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
     };
     nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(ip).collect()
+}
+
+/// Interfaces that are up and have a carrier, as far as their addresses tell.
+fn running() -> HashSet<String> {
+    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter(|address| address.flags.contains(up)).map(|address| address.interface_name).collect()
+}
+
+/// What the interface with that number is called.
+fn name_of(number: u32) -> Option<String> {
+    if_nameindex().ok()?.iter().find(|i| i.index() == number)?.name().to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_extension_headers_comes_to_be_looked_at() {
+        let capture = pcap::Capture::dead(pcap::Linktype::ETHERNET).expect("it needs no interface");
+        let program = capture.compile(&port_filter(&[443]), true).expect("it is a filter");
+        let mut frame = [&[2; 12][..], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 40]].concat();
+        frame.resize(14 + 40 + 8 + 20, 0);
+        frame[14 + 40..].fill(0);
+        for (next, passes) in [(60, true), (0, true), (17, false)] {
+            frame[14 + 6] = next;
+            assert_eq!(program.filter(&frame), passes, "next header {next}");
+        }
+    }
 }

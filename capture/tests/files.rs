@@ -1,6 +1,7 @@
 //! Capture files block by block: what is read of them, and what is said where they cannot be read.
 
 use whostalled_capture::file::{Broken, Reader};
+use whostalled_capture::set::Set;
 
 /// A pcapng block in either byte order, its body filled up to four bytes.
 fn block(big: bool, kind: u32, body: &[u8]) -> Vec<u8> {
@@ -125,4 +126,99 @@ fn a_link_type_that_cannot_be_read_is_refused_by_its_number() {
     let both = [only, interface(false, 1, 0), enhanced(false, 1, 6, &[1])].concat();
     let (frames, broken) = read(both);
     assert_eq!((frames.len(), broken), (2, None));
+}
+
+/// Options of statistics: code and value.
+fn statistics(big: bool, interface: u32, counted: &[(u16, u64)]) -> Vec<u8> {
+    let mut body = [interface, 0, 9].map(|field| word(big, field)).concat();
+    for (code, value) in counted {
+        let (head, value) = if big {
+            ([code.to_be_bytes(), 8_u16.to_be_bytes()].concat(), value.to_be_bytes())
+        } else {
+            ([code.to_le_bytes(), 8_u16.to_le_bytes()].concat(), value.to_le_bytes())
+        };
+        body.extend([head, value.to_vec()].concat());
+    }
+    block(big, 5, &[body, vec![0; 4]].concat())
+}
+
+fn dropped(blocks: &[Vec<u8>]) -> u64 {
+    let mut reader = Reader::from_bytes("test", blocks.concat()).expect("it is a capture");
+    while reader.next_frame().expect("it reads").is_some() {}
+    reader.dropped()
+}
+
+#[test]
+fn what_statistics_say_was_dropped_counts_from_the_beginning_of_their_section() {
+    for big in [false, true] {
+        let (head, one, told) = (section(big), interface(big, 1, 0), |n, counted: &[_]| statistics(big, n, counted));
+        let capture = |blocks: &[Vec<u8>]| [&[head.clone(), one.clone(), one.clone()], blocks].concat();
+        // The same ten, told four times; of two interfaces; at two stages.
+        assert_eq!(dropped(&capture(&vec![told(0, &[(5, 10)]); 4])), 10);
+        assert_eq!(dropped(&capture(&[told(0, &[(5, 10)]), told(1, &[(5, 4)]), told(0, &[(5, 12)]), told(1, &[])])), 16);
+        assert_eq!(dropped(&capture(&[told(0, &[(5, 10), (7, 3), (4, 900)])])), 13);
+        // What counts interfaces as nobody describes them is no count.
+        assert_eq!(dropped(&capture(&[told(2, &[(5, 10)])])), 0);
+        // Another section begins anew.
+        let second = capture(&[told(0, &[(5, 7)])]);
+        assert_eq!(dropped(&[capture(&[told(0, &[(5, 10)]), told(1, &[(7, 1)])]), second].concat()), 18);
+        // More than can be counted is no less than that.
+        assert_eq!(dropped(&capture(&[told(0, &[(5, u64::MAX), (7, 1)])])), u64::MAX);
+        let two = [capture(&[told(0, &[(5, u64::MAX)])]), capture(&[told(1, &[(7, 1)])])].concat();
+        assert_eq!(dropped(&two), u64::MAX);
+    }
+}
+
+#[test]
+fn the_interfaces_of_a_later_section_are_others() {
+    let one = |big, at| {
+        [section(big), interface(big, 1, 0), interface(big, 101, 0), enhanced(big, 1, at, &[1]), enhanced(big, 0, at, &[2])]
+    };
+    let bytes = [one(false, 5), one(true, 3), one(false, 9)].concat().concat();
+    let mut reader = Reader::from_bytes("test", bytes).expect("it is a capture");
+    let mut found = Vec::new();
+    while let Some(frame) = reader.next_frame().expect("it reads") {
+        found.push((frame.interface, frame.link_number, frame.at.nanos()));
+    }
+    assert_eq!(found, [(1, 101, 5_000), (0, 1, 5_000), (3, 101, 3_000), (2, 1, 3_000), (5, 101, 9_000), (4, 1, 9_000)]);
+    assert_eq!(reader.sections(), 3);
+}
+
+/// Files with one packet at each of these seconds, of interfaces with these link types; read together, the files of each capture.
+fn captures(files: &[(&str, u16, &[u32])]) -> Vec<Vec<String>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths: Vec<_> = files.iter().map(|(name, ..)| folder.path().join(name)).collect();
+    for (path, (_, link, seconds)) in paths.iter().zip(files) {
+        let packets = seconds.iter().flat_map(|at| enhanced(false, 0, at * 1_000_000, &[1])).collect();
+        std::fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder");
+        std::fs::write(path, [section(false), interface(false, *link, 0), packets].concat()).expect("a file");
+    }
+    let mut set = Set::open(&paths, None);
+    while set.next_frame().is_some() {}
+    let name = |path: &std::path::PathBuf| path.strip_prefix(folder.path()).expect("it lies there").display().to_string();
+    set.captures().iter().map(|capture| capture.files.iter().map(name).collect()).collect()
+}
+
+#[test]
+fn files_of_one_host_that_follow_each_other_are_one_capture() {
+    let one = captures(&[
+        ("e1.pcapng", 1, &[100, 110]),
+        ("e2.pcapng", 1, &[110, 150]),
+        ("e.pcapng", 1, &[10, 99]),
+        ("e3.pcapng", 1, &[200]),
+    ]);
+    assert_eq!(one, [["e.pcapng", "e1.pcapng", "e2.pcapng", "e3.pcapng"]]);
+    // Others' names, folders, hours and links.
+    for other in [
+        [("10.0.0.1.pcap", 1, &[10][..]), ("10.0.0.2.pcap", 1, &[20])],
+        [("run1/e.pcap", 1, &[10]), ("run2/e.pcap", 1, &[20])],
+        [("e1.pcap", 1, &[10]), ("e2.pcap", 1, &[2_000])],
+        [("e1.pcap", 1, &[10]), ("e2.pcap", 101, &[20])],
+        [("e1.pcap", 1, &[10, 30]), ("e2.pcap", 1, &[20, 40])],
+    ] {
+        assert_eq!(captures(&other), [[other[0].0], [other[1].0]]);
+    }
+    // Of two that end, the one that ended last goes on.
+    let files: [(_, _, &[u32]); 3] = [("e1.pcap", 1, &[10, 50]), ("e2.pcap", 1, &[20, 40]), ("e3.pcap", 1, &[51])];
+    assert_eq!(captures(&files), [vec!["e1.pcap", "e3.pcap"], vec!["e2.pcap"]]);
 }

@@ -223,6 +223,9 @@ pub struct Agent {
     /// Over standard input and output, one JSON object a line
     #[arg(long, required_unless_present = "nats", conflicts_with = "nats")]
     pub stdio: bool,
+    /// End once the controller has said nothing, not even an empty line, for so long
+    #[arg(long, value_name = "SECONDS", conflicts_with = "nats")]
+    pub silence: Option<u64>,
     /// The server that it connects to
     #[command(flatten)]
     pub nats: Nats,

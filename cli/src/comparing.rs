@@ -1,22 +1,29 @@
 //! `whostalled compare`.
+//!
+//! In: arguments. Out: what was found, printed and in files; where nothing could be compared, the reason in those that a CI shows.
 
 mod wire;
 
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use compare::edge::Asked;
 use compare::judge::Sizes;
-use compare::{Options, Progress};
+use compare::processes::{kill_all, left_behind};
+use compare::{Options, Progress, Stop};
 use indicatif::{ProgressBar, ProgressStyle};
 use prober::tls::TlsOptions;
 use records::compared::{Compared, Outcome};
 use records::read;
 use report::compared::{annotations, html, junit, markdown, terminal};
+use signal_hook::iterator::Signals;
 
 use crate::args::Compare;
+use crate::handed_over::SIGNALS;
 use crate::{exit, saying};
 
 type Error = Box<dyn std::error::Error>;
@@ -26,49 +33,90 @@ type Error = Box<dyn std::error::Error>;
 /// # Errors
 /// If an edge cannot be had, the base does not work, or a file cannot be read or written.
 pub fn compare(args: &Compare) -> Result<u8, Error> {
+    if args.schema {
+        saying::line(serde_json::to_string_pretty(&records::compared::schema())?)?;
+        return Ok(exit::HELD);
+    }
     let outputs = [&args.save, &args.junit, &args.html, &args.markdown];
     // What is wrong with them is said now, not after a minute of measuring.
     outputs.into_iter().flatten().try_for_each(|path| folder_of(path))?;
+    let compared = stoppable().and_then(|stop| compared(args, &Stop(stop)));
+    left_behind().iter().for_each(|what| eprintln!("warning: {what}"));
+    match compared {
+        Ok(compared) => told(args, &compared),
+        Err(error) => {
+            let why = error.to_string();
+            if let Some(path) = &args.markdown {
+                append(path, &markdown::not_compared(&why))?;
+            }
+            if let Some(path) = &args.junit {
+                write(path, &junit::not_compared(&why)?)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Set at the first signal: what was started is stopped then. At a second one it is killed, and this program ends at once.
+fn stoppable() -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (told, mut signals) = (Arc::clone(&stop), Signals::new(SIGNALS)?);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            if told.swap(true, Ordering::Relaxed) {
+                kill_all();
+                std::process::exit(i32::from(exit::HARNESS));
+            }
+        }
+    })?;
+    Ok(stop)
+}
+
+fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     of_edges_alone(args)?;
-    let options = options(args);
-    let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip)).transpose()?;
-    let mut compared = match stored(&args.base)? {
-        Some(stored) => compare::compare_with_stored(&stored, &args.candidate, &options)?,
-        None => watched(&options, |watch| compare::compare(&args.base, &args.candidate, &options, watch))?,
+    let options = options(args, stop)?;
+    let [base, candidate] = args.words();
+    let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
+    let mut compared = match stored(base)? {
+        Some(stored) => compare::compare_with_stored(&stored, candidate, &options)?,
+        None => watched(&options, |watch| compare::compare(base, candidate, &options, watch))?,
     };
     if args.costs {
         let is_command = |word: &str| word.contains("{port}") || word.contains("{url}");
-        if let Some(word) = [&args.base, &args.candidate].into_iter().find(|word| !is_command(word)) {
+        if let Some(word) = [base, candidate].into_iter().find(|word| !is_command(word)) {
             let what = "--costs runs both under strace and valgrind";
             return Err(format!("{what}: {word:?} is no command with {{port}} or {{url}} in it").into());
         }
-        compared.costs = compare::costs::costs(&args.base, &args.candidate, &options)?;
+        compared.costs = compare::costs::costs(base, candidate, &options)?;
     }
     compared.on_wire = on_wire;
     if on_wire.is_some_and(|wire| wire.is_worse()) {
         compared.outcome = Outcome::Regression;
     }
-    let json = || serde_json::to_string_pretty(&compared).map(|text| text + "\n");
+    Ok(compared)
+}
+
+fn told(args: &Compare, compared: &Compared) -> Result<u8, Error> {
+    let json = || serde_json::to_string_pretty(compared).map(|text| text + "\n");
     if args.json {
         saying::line(json()?.trim_end())?;
     } else {
-        saying::coloured(terminal::render(&compared))?;
+        saying::coloured(terminal::render(compared))?;
     }
     if args.annotate {
-        saying::coloured(annotations::render(&compared))?;
+        saying::coloured(annotations::render(compared))?;
     }
     if let Some(path) = &args.save {
         write(path, &json()?)?;
     }
     if let Some(path) = &args.junit {
-        write(path, &junit::render(&compared)?)?;
+        write(path, &junit::render(compared)?)?;
     }
     if let Some(path) = &args.html {
-        write(path, &html::page(&compared))?;
+        write(path, &html::page(compared))?;
     }
     if let Some(path) = &args.markdown {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(markdown::render(&compared).as_bytes())).map_err(|e| about(path, &e))?;
+        append(path, &markdown::render(compared))?;
     }
     Ok(match compared.outcome {
         Outcome::NoRegression => exit::HELD,
@@ -79,10 +127,11 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
 
 /// Refuses what tells our own client how to behave, where the clients are the user's.
 fn of_edges_alone(args: &Compare) -> Result<(), Error> {
-    let Some(client) = [&args.base, &args.candidate].into_iter().find(|word| word.contains("{url}")) else { return Ok(()) };
+    let Some(client) = args.words().into_iter().find(|word| word.contains("{url}")) else { return Ok(()) };
     let given = [
         ("--ca", args.tls.ca.is_some(), "our edge's own certificate is where {ca} stands in the command"),
         ("--insecure", args.tls.insecure, "say so in the client's command"),
+        ("--cert", args.cert.is_some(), "say so in the client's command"),
         ("--resume", args.resume, "a client is started anew for each handshake"),
         ("--name", args.name.is_some(), "our edge is called localhost"),
         ("--wire", args.wire.is_some(), "clients meet our edge on loopback"),
@@ -93,14 +142,20 @@ fn of_edges_alone(args: &Compare) -> Result<(), Error> {
     }
 }
 
-fn options(args: &Compare) -> Options {
-    Options {
-        tls: TlsOptions { resume: args.resume, ..args.tls.options() },
+fn options(args: &Compare, stop: &Stop) -> Result<Options, Error> {
+    let sizes = Sizes { notice_ms: args.notice.as_secs_f64() * 1e3, ..Sizes::default() };
+    if sizes.notice_ms < sizes.least_ms {
+        return Err(format!("--notice: less than {} ms is not told from noise", sizes.least_ms).into());
+    }
+    let certificate = args.cert.clone().zip(args.key.clone());
+    Ok(Options {
+        tls: TlsOptions { resume: args.resume, certificate, ..args.tls.options() },
         asked: Asked { name: args.name.clone(), path: args.path.clone() },
         budget: if args.counts { Duration::ZERO } else { args.budget },
         timeout: args.timeout,
-        sizes: Sizes { notice_ms: args.notice.as_secs_f64() * 1e3, ..Sizes::default() },
-    }
+        sizes,
+        stop: stop.clone(),
+    })
 }
 
 /// What was stored in a file, if the word names one.
@@ -138,6 +193,11 @@ fn folder_of(path: &Path) -> Result<(), Error> {
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     File::create(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| about(path, &e))
+}
+
+fn append(path: &Path, text: &str) -> Result<(), Error> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| about(path, &e))
 }
 
 fn about(path: &Path, error: &std::io::Error) -> Error {

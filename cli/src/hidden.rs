@@ -1,5 +1,6 @@
 //! What the binary does when a run starts it as a child.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use lab::exec::Placement;
@@ -7,8 +8,11 @@ use lab::exec::Placement;
 use crate::exit;
 
 /// Runs a child's role, if the arguments name one.
-pub fn dispatch(arguments: &[String]) -> Option<ExitCode> {
-    let (role, rest) = (arguments.get(1)?.as_str(), arguments.get(2..).unwrap_or_default());
+pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
+    let role = arguments.get(1)?.to_str()?;
+    // Whoever starts a child writes its arguments in UTF-8; those of verbs are clap's to read.
+    let rest: Vec<String> = arguments.iter().skip(2).map_while(|word| word.to_str().map(str::to_owned)).collect();
+    let rest = rest.as_slice();
     let result = match role {
         lab::exec::SUBCOMMAND => placed(rest),
         "lab-burn" => lab::cpu::burn(),
@@ -51,4 +55,21 @@ fn configured<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
 ) -> Result<(), String> {
     let config = rest.first().ok_or("a configuration is needed")?;
     serve(serde_json::from_str(config).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_left_to_the_verbs() {
+        let name = || OsString::from_vec(b"caf\xe9.pcap".to_vec());
+        for arguments in [vec![name()], vec!["explain".into(), name()], vec![]] {
+            let all: Vec<OsString> = std::iter::once("whostalled".into()).chain(arguments).collect();
+            assert!(dispatch(&all).is_none(), "{all:?}");
+        }
+        assert!(dispatch(&["whostalled".into(), "lab-edge".into(), name()]).is_some(), "a child says what it cannot use");
+    }
 }

@@ -27,6 +27,7 @@ mod vantages;
 mod version;
 mod watching;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -48,7 +49,9 @@ pub(crate) mod exit {
 fn main() -> ExitCode {
     // Before anything is looked up.
     lab::without_plugins_for_names();
-    let arguments: Vec<String> = std::env::args().collect();
+    // Copies over ssh and children are started by other names.
+    let _ = nix::sys::prctl::set_name(c"whostalled");
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     // Children of a run: placed programs, the lab's servers, burners. No verbs for people.
     if let Some(result) = hidden::dispatch(&arguments) {
         return result;

@@ -10,15 +10,15 @@ use explain::filter::Filter;
 use explain::gather::Gather;
 use explain::imported::{self, sniff};
 use lab::rootless::Privilege;
-use records::explained::ExplainedRecord;
+use records::explained::{ExplainedRecord, SeenFrom};
 use repro::Outcome;
 use repro::client::{ClientKind, ClientSpec};
-use repro::sketch::{Closeness, Piece, Report, SeenFrom, Sketch, Slow, representative, tune};
+use repro::sketch::{Closeness, Piece, Report, Sketch, Slow, representative, tune};
 use serde::Serialize;
 use settings::words::visible;
 
 use crate::args::New;
-use crate::run::once_in_lab;
+use crate::run::{once_in_lab, words};
 use crate::vantage_verbs::stopped;
 use crate::{exit, saying};
 pub use trial::trial;
@@ -61,7 +61,7 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     if args.from.is_empty() {
         let report = match (&args.slow, &args.sni) {
             (None, None) => asking::report()?,
-            _ => reported(args),
+            _ => reported(args)?,
         };
         return Ok(report.sketch()?);
     }
@@ -87,23 +87,23 @@ fn wanted(args: &New) -> Result<Sketch, Box<dyn std::error::Error>> {
     Ok(Sketch::of_records(&from, &records, args.handshake).map_err(|e| format!("{from}: {e}"))?)
 }
 
-fn reported(args: &New) -> Report {
+fn reported(args: &New) -> Result<Report, String> {
     let facts = [("address", &args.address), ("client's region", &args.region), ("time", &args.time)];
     let facts = facts.iter().filter_map(|(what, said)| Some(format!("{what}: {}", said.as_deref()?)));
     let (kind, command) = match args.client.as_deref() {
         None | Some("probe") => (ClientKind::Probe, Vec::new()),
         Some("curl") => (ClientKind::Curl, Vec::new()),
-        Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
+        Some(command) => (ClientKind::Command, words(command)?),
     };
     let tls = if args.tls12 { repro::client::TlsVersion::V12 } else { repro::client::TlsVersion::Any };
-    Report {
+    Ok(Report {
         server_name: args.sni.clone(),
         facts: facts.collect(),
         client: Some(ClientSpec { command, tls, concurrency: args.clients.unwrap_or(1), ..ClientSpec::new(kind) }),
         round_trip: args.rtt,
         slow: args.slow.map(|Slow(stretch, time)| (stretch, time)),
         culprit: args.culprit,
-    }
+    })
 }
 
 /// All handshakes of captures.
@@ -177,12 +177,14 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
     while tried < tries.max(1) {
         let outcome = once_in_lab(&sketch.scenario, results, privilege, &stop)?;
         if let Some(why) = &outcome.record.footing.void {
+            // What proves nothing is no try, and never the best.
             void += 1;
-            if void >= MOST_VOID && tried + 1 >= tries.max(1) && best.is_none() {
-                return Err(format!("{void} runs were void: {why}").into());
-            }
             if void < MOST_VOID {
                 continue;
+            }
+            match best {
+                Some(_) => break,
+                None => return Err(format!("{void} runs were void: {why}").into()),
             }
         }
         tried += 1;
@@ -207,7 +209,8 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
 fn seen_alike(sketch: &Sketch, outcome: &Outcome) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     let evidence = outcome.folder.join("evidence.pcapng");
     let (interface, name) = match sketch.aim.seen_from {
-        SeenFrom::BothEnds => return Ok(vec![evidence]),
+        // Of an unknown place nobody can cut a capture.
+        SeenFrom::BothEnds | SeenFrom::Between | SeenFrom::Unknown => return Ok(vec![evidence]),
         SeenFrom::ClientEnd => (0, "client-end.pcapng"),
         SeenFrom::EdgeEnd => (1, "edge-end.pcapng"),
     };
@@ -235,5 +238,5 @@ fn compared(run: &Run) -> String {
     }
     said += &format!("\n  {}\n", visible(&run.sentence));
     said += &format!("  with all evidence of the run (host, socket, logs): {}\n", run_verdict(&run.outcome));
-    said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "try"), run.outcome.folder.display())
+    said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "attempt"), run.outcome.folder.display())
 }

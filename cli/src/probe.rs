@@ -45,6 +45,7 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
             before_finished: ms(args.pause_before_finished_ms),
             before_tls: before_tls(args),
             in_pieces: args.in_pieces,
+            once: args.once,
         },
         route: Route::default(),
     };

@@ -152,7 +152,8 @@ impl Program {
             match hear(&line) {
                 Ok(Heard::Line(line)) => {
                     if let (Line::Price { usd, .. }, Some(caps)) = (&line, caps) {
-                        beyond = caps.bear(0, 0, 0.0, *usd).err();
+                        // A lower price afterwards does not take back what was said.
+                        beyond = beyond.or(caps.bear(0, 0, 0.0, *usd).err());
                         beyond.iter().for_each(|_| signal(pid));
                     }
                     heard(&line);
@@ -284,6 +285,15 @@ mod tests {
             let said = done.expect_err(script).to_string();
             assert!(said.contains(why) && said.contains("whostalled-vantage-shell"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_lower_price_does_not_take_back_one_beyond_the_cap() {
+        let caps = Caps { instances: 1, hours: 1.0, usd: 0.5 };
+        let price = |usd| format!("echo '{{\"say\":\"price\",\"usd\":{usd},\"usd_per_hour\":1,\"what\":\"x\"}}'\n");
+        let script = format!("trap '' TERM\n{}{}echo '{{\"say\":\"done\"}}'", price(100.0), price(0.05));
+        let (_, done) = asked(&script, Some(caps), &AtomicBool::new(false));
+        assert!(matches!(done, Err(NotProvided::Beyond(Beyond::Usd { .. }))), "{done:?}");
     }
 
     #[test]

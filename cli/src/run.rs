@@ -1,6 +1,6 @@
 //! `whostalled run`, `lab stand` and `schema`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,10 +39,10 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let fleet = Reached::connect(&args.nats, &args.results)?;
     let mut scenario = wanted(args, &fleet)?;
-    if let Some(path) = &args.save {
-        std::fs::write(path, scenario.to_toml()?).map_err(|e| format!("--save {}: {e}", path.display()))?;
-    }
     repro::ready(&scenario, &args.results)?;
+    if let Some(path) = &args.save {
+        save(path, &scenario)?;
+    }
     // Real hosts are reached through this process's own network; the lab is a network of its own.
     let privilege = if scenario.in_lab() { lab::rootless::enter()? } else { Privilege::UserNamespace };
     let mut all = raised_for(args, &mut scenario, &fleet, &stop)?;
@@ -74,6 +74,19 @@ pub fn run(args: &Run) -> Result<u8, Box<dyn std::error::Error>> {
     })
 }
 
+/// Writes the scenario to a file that was not there.
+fn save(path: &Path, scenario: &Scenario) -> Result<(), Box<dyn std::error::Error>> {
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("--save {}: it is there already: name another file, or remove it", path.display())
+        }
+        _ => format!("--save {}: {e}", path.display()),
+    };
+    let text = scenario.to_toml()?;
+    let mut file = std::fs::File::create_new(path).map_err(failed)?;
+    Ok(file.write_all(text.as_bytes()).map_err(failed)?)
+}
+
 /// The scenario that the arguments mean: a file's, perhaps elsewhere, or one of URLs.
 fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::Error>> {
     let mut overrides = args.set.clone();
@@ -99,9 +112,9 @@ fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::E
                 targets,
                 controls: args.control.clone(),
                 vantages: places,
-                client: client(args, reported.as_ref()),
+                client: client(args, reported.as_ref())?,
                 cpus: args.load,
-                ca: args.ca.clone(),
+                ca: args.ca.as_deref().map(std::path::absolute).transpose()?,
                 recorders: args.recorder.clone(),
                 bearable: Bearable::default(),
             })?;
@@ -131,7 +144,7 @@ fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::E
             if !(places.is_empty() && instead.is_empty() && args.control.is_empty()) {
                 let places = fleet.places(self::places(&places)?)?;
                 let instead = instead.iter().map(|target| target.parse()).collect::<Result<Vec<Instead>, _>>()?;
-                let (controls, ca) = (args.control.clone(), args.ca.clone());
+                let (controls, ca) = (args.control.clone(), args.ca.as_deref().map(std::path::absolute).transpose()?);
                 scenario.relocate(Elsewhere { vantages: places, targets: instead, controls, ca })?;
             }
             fleet.agents(&mut scenario)?;
@@ -161,7 +174,7 @@ fn urls_shown(args: &Run) -> String {
 }
 
 /// The client of runs without a scenario file: the reported one, or eight of ours, as in the report that all this began with.
-fn client(args: &Run, reported: Option<&Reported>) -> ClientSpec {
+fn client(args: &Run, reported: Option<&Reported>) -> Result<ClientSpec, String> {
     let usual = reported.map_or_else(
         || ClientSpec { concurrency: CLIENTS, ..ClientSpec::new(ClientKind::Probe) },
         |reported| reported.client.clone(),
@@ -170,9 +183,14 @@ fn client(args: &Run, reported: Option<&Reported>) -> ClientSpec {
         None => (usual.kind, Vec::new()),
         Some("probe") => (ClientKind::Probe, Vec::new()),
         Some("curl") => (ClientKind::Curl, Vec::new()),
-        Some(command) => (ClientKind::Command, command.split_whitespace().map(str::to_owned).collect()),
+        Some(command) => (ClientKind::Command, words(command)?),
     };
-    ClientSpec { kind, verify: !args.insecure, ipv6: args.ipv6, command, ..usual }
+    Ok(ClientSpec { kind, verify: !args.insecure, ipv6: args.ipv6, command, ..usual })
+}
+
+/// The words of a command, quoted as for a shell.
+pub(crate) fn words(command: &str) -> Result<Vec<String>, String> {
+    shlex::split(command).ok_or_else(|| format!("--client {command}: a quote is not closed"))
 }
 
 /// Runs a command in a scenario's lab.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::BufReader;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use settings::words::visible;
@@ -55,6 +56,7 @@ pub fn agent(args: &Agent) -> Result<u8, Box<dyn std::error::Error>> {
         return Ok(exit::HELD);
     }
     let mut local = Local::new(&name, Leave { load: args.allow_load, capture: !args.no_capture })?;
-    vantage::serve(&mut local, BufReader::new(std::io::stdin()), std::io::stdout(), &stop)?;
+    let silence = args.silence.map(Duration::from_secs);
+    vantage::serve(&mut local, BufReader::new(std::io::stdin()), std::io::stdout(), silence, &stop)?;
     Ok(exit::HELD)
 }

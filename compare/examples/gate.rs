@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use whostalled_compare::edge::Asked;
 use whostalled_compare::judge::Sizes;
-use whostalled_compare::{Options, compare};
+use whostalled_compare::{Options, Stop, compare};
 
 /// What an edge thinks anyway.
 const USUAL: Duration = Duration::from_millis(5);
@@ -64,6 +64,7 @@ fn main() -> Result<()> {
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),
+        stop: Stop::default(),
     };
     println!(
         "| the candidate thinks | comparisons | slower | and the right part named | too noisy | median time s | median blocks |"

@@ -56,6 +56,8 @@ pub struct Served {
 pub trait Process {
     /// How it ended, if it has.
     fn ended(&mut self) -> Option<String>;
+    /// Whether somebody wants it all to end.
+    fn is_given_up(&self) -> bool;
     /// How long it was ready to run and did not, so far.
     fn waited_for_a_cpu(&self) -> Duration;
 }
@@ -165,7 +167,7 @@ impl Answering {
             if let Some(status) = process.ended() {
                 return Err(Unserved::Client(format!("it ended ({status}) and never connected")));
             }
-            if Instant::now() >= until {
+            if Instant::now() >= until || process.is_given_up() {
                 return Err(Unserved::Client("timeout: it never connected".into()));
             }
         }
@@ -207,12 +209,17 @@ impl Turns<'_> {
     /// Reads what is there; the records that belong to the handshake, and when they were there.
     fn read(&mut self, tls: &mut ServerConnection) -> io::Result<(Vec<u8>, Instant)> {
         let mut buffer = [0; 1 << 14];
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        let n = self.stream.read(&mut buffer)?;
+        let n = loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.process.is_given_up() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left.min(LOOK)))?;
+            match self.stream.read(&mut buffer) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                read => break read?,
+            }
+        };
         let at = Instant::now();
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

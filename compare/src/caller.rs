@@ -15,9 +15,9 @@ use records::compared::{Counted, Part};
 use crate::answering::{Answering, Process, Served, Unserved};
 use crate::costs::quoted;
 use crate::counts::{SEGMENT, records};
-use crate::edge::Command;
-use crate::measure::{Failed, Handshake, Seen};
-use crate::{Error, Options};
+use crate::measure::{Handshake, Whole};
+use crate::processes::Command;
+use crate::{Error, Options, Stop};
 
 /// Where the address goes.
 pub const URL: &str = "{url}";
@@ -39,7 +39,7 @@ pub struct Caller {
     /// With everything filled in.
     line: String,
     edge: Answering,
-    timeout: Duration,
+    stop: Stop,
     /// What it said last on standard error.
     said: RefCell<File>,
     /// Its root certificate; here, so that it is there as long as it is asked for.
@@ -66,19 +66,23 @@ impl Caller {
         let line =
             word.replace(URL, &quoted(&edge.url(&options.asked.path))).replace(CA, &quoted(&ca.path().display().to_string()));
         let said = RefCell::new(tempfile::tempfile()?);
-        Ok(Self { named: word.to_owned(), line: wrap(&line), edge, timeout: options.timeout, said, _ca: ca })
+        Ok(Self { named: word.to_owned(), line: wrap(&line), edge, stop: options.stop.clone(), said, _ca: ca })
     }
 
-    /// Counts one handshake, and says what was agreed on; the inner error is the client's.
+    /// Counts and times one handshake and the request behind it.
     ///
     /// # Errors
     /// If the host gives no resources.
-    pub fn counted(&self) -> io::Result<Result<Seen<u64>, Failed>> {
-        let served = match self.call() {
+    pub fn once(&self, timeout: Duration) -> io::Result<Handshake> {
+        let served = match self.call(timeout) {
             Ok(served) => served,
-            Err(Unserved::Client(why)) => return Ok(Err(Failed(why))),
+            Err(Unserved::Client(why)) => return Ok(Handshake::Failed(why)),
             Err(Unserved::Host(error)) => return Err(error),
         };
+        let mut times = BTreeMap::new();
+        for (phase, took) in served.took_ms {
+            *times.entry(Part { phase, owner: Owner::Client }).or_insert(0.0) += took;
+        }
         let hello = served.sent.first().map_or(0, |turn| turn.len() as u64);
         let all = served.sent.concat();
         let counts = vec![
@@ -90,33 +94,15 @@ impl Caller {
             (Counted::ClientRecords, records(&all)),
             (Counted::ClientBytes, all.len() as u64),
         ];
-        Ok(Ok(Seen { counts, agreed: served.agreed }))
+        Ok(Handshake::Whole(Whole { times, counts, agreed: served.agreed }))
     }
 
-    /// Times one handshake and the request behind it.
-    ///
-    /// # Errors
-    /// If the host gives no resources.
-    pub fn timed(&self) -> io::Result<Handshake> {
-        match self.call() {
-            Ok(served) => {
-                let mut times = BTreeMap::new();
-                for (phase, took) in served.took_ms {
-                    *times.entry(Part { phase, owner: Owner::Client }).or_insert(0.0) += took;
-                }
-                Ok(Handshake::Whole(times))
-            }
-            Err(Unserved::Client(why)) => Ok(Handshake::Failed(why)),
-            Err(Unserved::Host(error)) => Err(error),
-        }
-    }
-
-    fn call(&self) -> Result<Served, Unserved> {
+    fn call(&self, timeout: Duration) -> Result<Served, Unserved> {
         let mut said = self.said.borrow_mut();
         said.set_len(0).and_then(|()| said.rewind())?;
         let began = Instant::now();
-        let mut running = Running(Command::quiet(&self.line, said.try_clone()?)?);
-        let served = self.edge.serve(&mut running, began, began + self.timeout);
+        let mut running = Running { command: Command::quiet(&self.line, said.try_clone()?)?, stop: &self.stop };
+        let served = self.edge.serve(&mut running, began, began + timeout);
         let in_its_words = |said: &mut File, why: String| {
             let mut words = Vec::new();
             // What it said is a help, no condition.
@@ -134,12 +120,12 @@ impl Caller {
             Ok(served) => {
                 let patience = Instant::now();
                 loop {
-                    match running.0.status() {
+                    match running.command.status() {
                         Some(status) if status.success() => return Ok(served),
                         Some(status) => {
                             return Err(Unserved::Client(in_its_words(&mut said, format!("answered, it ended ({status})"))));
                         }
-                        None if patience.elapsed() > ENDS_WITHIN => {
+                        None if patience.elapsed() > ENDS_WITHIN || self.stop.is_set() => {
                             let why = format!("answered, it did not end within {} s", ENDS_WITHIN.as_secs());
                             return Err(Unserved::Client(in_its_words(&mut said, why)));
                         }
@@ -150,7 +136,7 @@ impl Caller {
             Err(Unserved::Client(why)) => {
                 // It has been told, and says what it makes of it.
                 let patience = Instant::now();
-                while running.0.status().is_none() && patience.elapsed() < SAYS_WITHIN {
+                while running.command.status().is_none() && patience.elapsed() < SAYS_WITHIN {
                     std::thread::sleep(LOOK);
                 }
                 drop(running);
@@ -162,16 +148,23 @@ impl Caller {
 }
 
 /// A client's process.
-struct Running(Command);
+struct Running<'a> {
+    command: Command,
+    stop: &'a Stop,
+}
 
-impl Process for Running {
+impl Process for Running<'_> {
     fn ended(&mut self) -> Option<String> {
-        self.0.ended()
+        self.command.ended()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.stop.is_set()
     }
 
     fn waited_for_a_cpu(&self) -> Duration {
         // Of all its threads: the second figure of each is nanoseconds on a run queue (sched-stats of the kernel's documentation).
-        let threads = read_dir(format!("/proc/{}/task", self.0.id())).into_iter().flatten().flatten();
+        let threads = read_dir(format!("/proc/{}/task", self.command.id())).into_iter().flatten().flatten();
         let one = |folder: std::fs::DirEntry| {
             read_to_string(folder.path().join("schedstat")).ok()?.split_whitespace().nth(1)?.parse::<u64>().ok()
         };

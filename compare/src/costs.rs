@@ -11,7 +11,7 @@ use records::compared::Cost;
 
 use crate::caller::{Caller, URL};
 use crate::edge::Edge;
-use crate::measure::{Client, Failed};
+use crate::measure::{Client, Handshake};
 use crate::{Error, Options};
 
 /// Handshakes of the two counts.
@@ -89,8 +89,9 @@ fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Err
     if command.contains(URL) {
         let folder = tempfile::tempdir()?;
         // What is filled in is quoted for a shell of its own.
-        let called = Caller::within(command, options, &|line| tool.wrap(line, folder.path()))?.counted()?;
-        return Ok(called.ok().and_then(|_| tool.total(folder.path())).map(|total| total as f64));
+        let called = Caller::within(command, options, &|line| tool.wrap(line, folder.path()))?.once(options.timeout)?;
+        let whole = matches!(called, Handshake::Whole(_));
+        return Ok(whole.then(|| tool.total(folder.path())).flatten().map(|total| total as f64));
     }
     let (Some(few), Some(many)) = (total(tool, command, options, FEW)?, total(tool, command, options, MANY)?) else {
         return Ok(None);
@@ -100,10 +101,11 @@ fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Err
 
 fn total(tool: Tool, command: &str, options: &Options, handshakes: u32) -> Result<Option<u64>, Error> {
     let folder = tempfile::tempdir()?;
-    let Ok(edge) = Edge::begin(&tool.wrap(command, folder.path()), &options.asked) else { return Ok(None) };
-    let client = Client::new(&options.tls, options.timeout)?;
+    let Ok(edge) = Edge::begin(&tool.wrap(command, folder.path()), &options.asked, &options.stop) else { return Ok(None) };
+    let client = Client::new(&options.tls, options.stop.clone())?;
     for _ in 0..handshakes {
-        if let Err(Failed(_)) = client.counted(&edge)? {
+        options.stop.check()?;
+        if !matches!(client.counted(&edge, options.timeout)?, Handshake::Whole(_)) {
             return Ok(None);
         }
     }

@@ -27,6 +27,18 @@ pub struct Known {
     pub resumed: bool,
 }
 
+impl Known {
+    /// What is counted by this alone.
+    pub fn counts(&self) -> Vec<(Counted, u64)> {
+        vec![
+            (Counted::RoundTrips, self.waited as u64 + u64::from(self.answered)),
+            (Counted::Certificates, self.chain.len() as u64),
+            (Counted::ChainBytes, self.chain.iter().sum::<usize>() as u64),
+            (Counted::Resumed, u64::from(self.resumed)),
+        ]
+    }
+}
+
 /// Counts one handshake with the request behind it. Tickets of TLS 1.3 are in none of the counts: nobody waits for them, and whether they
 /// come before the request does is chance.
 pub fn count(passed: &Passed, known: &Known) -> Vec<(Counted, u64)> {
@@ -37,16 +49,15 @@ pub fn count(passed: &Passed, known: &Known) -> Vec<(Counted, u64)> {
     let from_client: Vec<u8> = passed.iter().filter(|(side, _)| *side == Side::Client).flat_map(|(_, b)| b.clone()).collect();
     let from_server = from_server.concat();
     let dialogue = Dialogue::of_bytes(&from_client, &from_server, Order::default());
-    vec![
-        (Counted::RoundTrips, known.waited as u64 + u64::from(known.answered)),
+    let mut counts = vec![
         (Counted::ServerRecords, records(&from_server)),
         (Counted::ServerBytes, from_server.len() as u64),
         (Counted::SegmentsBeyondInitialWindow, longest.div_ceil(SEGMENT).saturating_sub(INITIAL_WINDOW)),
-        (Counted::Certificates, known.chain.len() as u64),
-        (Counted::ChainBytes, known.chain.iter().sum::<usize>() as u64),
         (Counted::HelloRetryRequests, u64::from(dialogue.hello_retry.is_some())),
-        (Counted::Resumed, u64::from(known.resumed)),
-    ]
+    ];
+    counts.extend(known.counts());
+    counts.sort_unstable();
+    counts
 }
 
 /// Who spoke, in turns.

@@ -3,15 +3,12 @@
 //! In: a URL, or a command with `{port}` in it. Out: where it listens, and what to ask for.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use url::{Host, Url};
 
-use crate::Error;
+use crate::processes::Command;
+use crate::{Error, Stop};
 
 /// A command may take so long until it listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -49,10 +46,10 @@ impl Edge {
     ///
     /// # Errors
     /// If it is neither, has no address, or does not listen in time: it says what to do.
-    pub fn begin(word: &str, asked: &Asked) -> Result<Self, Error> {
+    pub fn begin(word: &str, asked: &Asked, stop: &Stop) -> Result<Self, Error> {
         match Url::parse(word) {
             Ok(url) if url.has_host() => Self::there(word, &url, asked),
-            _ if word.contains(PORT) => Self::start(word, asked),
+            _ if word.contains(PORT) => Self::start(word, asked, stop),
             _ => Err(Error::NoEdge { word: word.to_owned() }),
         }
     }
@@ -75,7 +72,7 @@ impl Edge {
         Ok(Self { named: word.to_owned(), address, host: asked.name.clone().unwrap_or(host), path, process: None })
     }
 
-    fn start(command: &str, asked: &Asked) -> Result<Self, Error> {
+    fn start(command: &str, asked: &Asked, stop: &Stop) -> Result<Self, Error> {
         let failed = |why: String| Error::Start { command: command.to_owned(), why };
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free().map_err(|e| failed(format!("no free port on loopback: {e}")))?;
@@ -89,6 +86,7 @@ impl Edge {
             if begun.elapsed() > STARTS_WITHIN {
                 return Err(failed(format!("nothing listens on {address} after {} s", STARTS_WITHIN.as_secs())));
             }
+            stop.check()?;
             std::thread::sleep(LOOK);
         }
         let host = asked.name.clone().unwrap_or_else(|| "localhost".to_owned());
@@ -101,61 +99,6 @@ impl Edge {
     }
 }
 
-/// A command and all that it started: stopped when this is dropped.
-#[derive(Debug)]
-pub struct Command(Child);
-
-impl Command {
-    /// Starts one; what it prints is shown, away from our own output.
-    fn begin(line: &str) -> std::io::Result<Self> {
-        Self::start(line, std::io::stderr().into(), Stdio::inherit())
-    }
-
-    /// Starts one whose output is nobody's; what it has to say goes to `errors`.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub fn quiet(line: &str, errors: std::fs::File) -> std::io::Result<Self> {
-        Self::start(line, Stdio::null(), errors.into())
-    }
-
-    fn start(line: &str, output: Stdio, errors: Stdio) -> std::io::Result<Self> {
-        let mut command = std::process::Command::new("sh");
-        command.args(["-c", line]).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
-        command.spawn().map(Self)
-    }
-
-    /// Its process: the shell's, which is the command itself where this is a simple one.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// How it ended, if it has.
-    pub fn status(&mut self) -> Option<ExitStatus> {
-        self.0.try_wait().ok().flatten()
-    }
-
-    /// The same in words.
-    pub fn ended(&mut self) -> Option<String> {
-        self.status().map(|status| status.to_string())
-    }
-}
-
-impl Drop for Command {
-    fn drop(&mut self) {
-        let group = i32::try_from(self.0.id()).map(Pid::from_raw);
-        if let Ok(group) = group {
-            let _ = killpg(group, Signal::SIGTERM);
-            let patience = Instant::now();
-            while self.ended().is_none() && patience.elapsed() < Duration::from_secs(2) {
-                std::thread::sleep(LOOK);
-            }
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-        let _ = self.0.wait();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,14 +108,15 @@ mod tests {
     }
 
     fn refused(word: &str) -> String {
-        Edge::begin(word, &asked()).expect_err("it is no edge").to_string()
+        Edge::begin(word, &asked(), &Stop::default()).expect_err("it is no edge").to_string()
     }
 
     #[test]
     fn a_url_says_where_and_what() {
-        let edge = Edge::begin("https://[::1]:8443/a?b=c", &asked()).expect("it is a URL");
+        let edge = Edge::begin("https://[::1]:8443/a?b=c", &asked(), &Stop::default()).expect("it is a URL");
         assert_eq!((edge.address.to_string(), edge.host, edge.path), ("[::1]:8443".into(), "::1".into(), "/a?b=c".into()));
-        let named = Edge::begin("https://127.0.0.1/", &Asked { name: Some("edge.test".into()), ..asked() }).expect("it is a URL");
+        let named = Edge::begin("https://127.0.0.1/", &Asked { name: Some("edge.test".into()), ..asked() }, &Stop::default())
+            .expect("it is a URL");
         assert_eq!((named.address.port(), named.host.as_str()), (443, "edge.test"));
     }
 
@@ -186,7 +130,7 @@ mod tests {
     #[test]
     fn a_command_is_started_and_stopped_with_its_children() {
         let script = "python3 -c 'import socket,sys,time; s=socket.create_server((\"127.0.0.1\", int(sys.argv[1]))); time.sleep(60)' {port} & wait";
-        let edge = Edge::begin(script, &asked()).expect("it listens");
+        let edge = Edge::begin(script, &asked(), &Stop::default()).expect("it listens");
         let address = edge.address;
         assert!(TcpStream::connect(address).is_ok());
         drop(edge);

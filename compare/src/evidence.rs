@@ -38,6 +38,12 @@ impl Differences {
         Some(if self.sorted.len().is_multiple_of(2) { f64::midpoint(self.sorted[middle - 1], upper) } else { upper })
     }
 
+    /// What so large a share of them does not exceed; absent without any.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let last = self.sorted.len().checked_sub(1)?;
+        self.sorted.get(((self.sorted.len() as f64 * share) as usize).min(last)).copied()
+    }
+
     /// No less and no more than the median of what they come from; absent while nothing can be excluded.
     pub fn interval(&self, alpha: Alpha) -> Option<[f64; 2]> {
         let n = self.sorted.len();

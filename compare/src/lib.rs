@@ -1,15 +1,16 @@
 //! Two edges, or two builds of a client, compared: what a change costs, by exact counts, and what it costs in time, by owner.
 //!
 //! ```text
-//! edge (a URL, or a command) ─┬─ relay ─► counts ──┬───────────► Count        exact: no statistics
-//!                             └─ measure ─┐        │
-//! client (a command) ── caller ◄► answering ───────┴─► blocks A B B A ─► judge ─► Difference    evidence: see `evidence`
+//! edge (a URL, or a command) ─┬─ relay ─► counts ──┬─► pairs A B ──┬─► shares ─► Count, Failures    how often: see `shares`
+//!                             └─ measure ─┐        │               │
+//! client (a command) ── caller ◄► answering ───────┴─► blocks A B B A ─► judge ─► Difference       how long: see `evidence`
 //! ```
 //! In: two words, and how long it may take. Out: [`Compared`]. Whether A or B begins a block is drawn by chance: then each difference
 //! is as likely above the median as below it, however the machine is used meanwhile, and whatever comes of going first.
 #![forbid(unsafe_code)]
 
 mod answering;
+mod both;
 mod caller;
 pub mod costs;
 mod counts;
@@ -18,27 +19,34 @@ mod evidence;
 pub mod judge;
 mod machine;
 mod measure;
+pub mod processes;
 mod relay;
+mod shares;
+mod stored;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use prober::tls::TlsOptions;
+use prober::tls::{Only, TlsOptions};
 use records::FORMAT;
-use records::compared::{Compared, Count, Counted, Found, Kind, LeftOut, Outcome, Subject};
+use records::compared::{Change, Compared, Conditions, Found, LeftOut, Outcome, Subject};
 
-use caller::{Caller, URL};
-use edge::{Asked, Edge};
-use judge::{Judge, Measured, Sizes};
+use both::{Both, Side};
+use edge::Asked;
+use judge::{Judge, Sizes};
 pub use machine::fingerprint;
-use measure::{Client, Failed, Handshake, Seen};
+pub use stored::compare_with_stored;
 
-/// Handshakes of each that are counted: what differs among them is no exact count.
-const COUNTED: usize = 3;
-/// Between two handshakes: what the edge still does for the one before is not to be in the next one's time.
-const SETTLE: Duration = Duration::from_millis(2);
-/// The candidate may fail so often while the base does not, before that is what is wrong with it.
-const FAILURES: usize = 3;
+/// Handshakes of each that are counted, at least: of what happens to one in five, hardly ever none is among them.
+const COUNTED: u64 = 12;
+/// The same where timed handshakes will not add to them: a stored base is to say how often.
+const COUNTED_ALONE: u64 = 48;
+/// And at most, while it is not clear whether a count got worse, …
+const MOST_COUNTED: u64 = 200;
+/// … or until so much time has passed.
+const COUNTING: Duration = Duration::from_secs(30);
 
 /// Why nothing can be compared.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +87,12 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// A stored base that cannot be compared with.
+    #[error("the stored base: {0}")]
+    Stored(String),
+    /// Somebody wants it to end.
+    #[error("stopped")]
+    Stopped,
     /// The host gives no resources.
     #[error("this host: {0}")]
     Host(#[from] io::Error),
@@ -97,6 +111,38 @@ pub struct Options {
     pub timeout: Duration,
     /// What is worth a word.
     pub sizes: Sizes,
+    /// Set if it is to end before it is clear.
+    pub stop: Stop,
+}
+
+impl Options {
+    fn conditions(&self) -> Conditions {
+        let only = self.tls.only.map(|only| match only {
+            Only::Tls12 => "TLS 1.2".to_owned(),
+            Only::Tls13 => "TLS 1.3".to_owned(),
+        });
+        Conditions {
+            only,
+            resume: self.tls.resume,
+            name: self.asked.name.clone(),
+            path: self.asked.path.clone(),
+            certificate: self.tls.certificate.is_some(),
+        }
+    }
+}
+
+/// Whether somebody wants it all to end: what was started is stopped then.
+#[derive(Clone, Default, Debug)]
+pub struct Stop(pub Arc<AtomicBool>);
+
+impl Stop {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.is_set() { Err(Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// How far it has come, for whoever watches.
@@ -110,133 +156,45 @@ pub struct Progress {
     pub open: usize,
 }
 
-/// One of the two, and who stands at the other end.
-enum Side {
-    Edge { edge: Edge, client: Box<Client> },
-    Client(Caller),
-}
-
-impl Side {
-    fn begin(word: &str, options: &Options) -> Result<Self, Error> {
-        if word.contains(URL) {
-            return Caller::begin(word, options).map(Self::Client);
-        }
-        Ok(Self::Edge { edge: Edge::begin(word, &options.asked)?, client: Box::new(Client::new(&options.tls, options.timeout)?) })
-    }
-
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Edge { .. } => Kind::Edges,
-            Self::Client(_) => Kind::Clients,
-        }
-    }
-
-    fn named(&self) -> String {
-        match self {
-            Self::Edge { edge, .. } => edge.named.clone(),
-            Self::Client(caller) => caller.named.clone(),
-        }
-    }
-
-    fn counted(&self) -> io::Result<Result<Seen<u64>, Failed>> {
-        match self {
-            Self::Edge { edge, client } => client.counted(edge),
-            Self::Client(caller) => caller.counted(),
-        }
-    }
-
-    fn timed(&self) -> io::Result<Handshake> {
-        match self {
-            Self::Edge { edge, client } => Ok(client.timed(edge)),
-            Self::Client(caller) => caller.timed(),
-        }
-    }
-
-    /// How its process ended, if it is an edge of ours that has.
-    fn ended(&mut self) -> Option<String> {
-        match self {
-            Self::Edge { edge, .. } => edge.ended(),
-            Self::Client(_) => None,
-        }
-    }
-
-    /// Counts, and what was agreed on; the inner error is the edge's.
-    fn counts(&self) -> Result<Result<Seen<Option<u64>>, Failed>, Error> {
-        // A session that is to be resumed is got first.
-        if let Err(why) = self.counted()? {
-            return Ok(Err(why));
-        }
-        let mut all = Vec::new();
-        let mut agreed = Vec::new();
-        for _ in 0..COUNTED {
-            match self.counted()? {
-                Ok(seen) => {
-                    all.push(seen.counts);
-                    agreed = seen.agreed;
-                }
-                Err(why) => return Ok(Err(why)),
-            }
-        }
-        let counts = (0..all[0].len()).map(|i| {
-            let first: (Counted, u64) = all[0][i];
-            (first.0, all.iter().all(|counts| counts[i] == first).then_some(first.1))
-        });
-        Ok(Ok(Seen { counts: counts.collect(), agreed }))
-    }
-}
-
 /// Compares two edges, or two clients.
 ///
 /// # Errors
 /// If one cannot be had, or the base does not work.
 pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl FnMut(Progress)) -> Result<Compared, Error> {
-    let mut base = Side::begin(base, options)?;
-    let mut candidate = Side::begin(candidate, options)?;
+    let base = Side::begin(base, options)?;
+    let candidate = Side::begin(candidate, options)?;
     if base.kind() != candidate.kind() {
         return Err(Error::Unlike);
     }
-    let of_base = base.counts()?.map_err(|Failed(why)| Error::Base { base: base.named(), why })?;
-    let mut compared = begun(Subject { name: base.named(), agreed: of_base.agreed }, &candidate);
-    count_both(&of_base.counts, &candidate, &mut compared)?;
-    if compared.failed.is_none() {
-        match options.budget.is_zero() {
-            true => compared.times_left_out = Some(LeftOut::NotAsked),
-            false => times(&mut base, &mut candidate, options, &mut compared, &mut watch)?,
-        }
+    let mut compared = begun(Subject { name: base.named(), agreed: Vec::new() }, &candidate, options);
+    let mut both = Both::of(base, candidate, options)?;
+    count(&mut both, if options.budget.is_zero() { COUNTED_ALONE } else { COUNTED })?;
+    compared.failed = both.failed();
+    match compared.failed {
+        Some(_) => compared.times_left_out = Some(LeftOut::CandidateFails),
+        None if options.budget.is_zero() => compared.times_left_out = Some(LeftOut::NotAsked),
+        None => times(&mut both, options, &mut compared, &mut watch)?,
     }
+    compared.counts = both.counts();
+    compared.failures = Some(both.failures());
+    [compared.base.agreed, compared.candidate.agreed] = both.agreed();
     compared.outcome = outcome(&compared);
     Ok(compared)
 }
 
-/// Compares an edge or a client with what was stored of one, by counts alone: times of another day, or of another machine, are no measure.
-///
-/// # Errors
-/// If it cannot be had.
-pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options) -> Result<Compared, Error> {
-    let candidate = Side::begin(candidate, options)?;
-    if stored.kind != candidate.kind() {
-        return Err(Error::Unlike);
-    }
-    let of_base: Vec<(Counted, Option<u64>)> = stored.counts.iter().map(|count| (count.what, count.candidate)).collect();
-    let mut compared = begun(stored.candidate.clone(), &candidate);
-    count_both(&of_base, &candidate, &mut compared)?;
-    if compared.failed.is_none() {
-        compared.times_left_out = Some(LeftOut::StoredBase);
-    }
-    compared.outcome = outcome(&compared);
-    Ok(compared)
-}
-
-fn begun(base: Subject, candidate: &Side) -> Compared {
+fn begun(base: Subject, candidate: &Side, options: &Options) -> Compared {
     Compared {
         format: FORMAT,
         kind: candidate.kind(),
         base,
         candidate: Subject { name: candidate.named(), agreed: Vec::new() },
         machine: fingerprint(),
+        base_machine: None,
+        asked: Some(options.conditions()),
         counts: Vec::new(),
         on_wire: None,
         costs: Vec::new(),
+        failures: None,
         failed: None,
         differences: Vec::new(),
         times_left_out: None,
@@ -246,80 +204,51 @@ fn begun(base: Subject, candidate: &Side) -> Compared {
     }
 }
 
-fn count_both(of_base: &[(Counted, Option<u64>)], candidate: &Side, compared: &mut Compared) -> Result<(), Error> {
-    match candidate.counts()? {
-        Ok(Seen { counts, agreed }) => {
-            compared.candidate.agreed = agreed;
-            let of = |what: Counted| of_base.iter().find(|(counted, _)| *counted == what).and_then(|(_, n)| *n);
-            compared.counts = counts.into_iter().map(|(what, n)| Count { what, base: of(what), candidate: n }).collect();
-        }
-        Err(Failed(why)) => {
-            compared.failed = Some(why);
-            compared.times_left_out = Some(LeftOut::CandidateFails);
+/// Counts in pairs, so many at least and until nothing is open.
+fn count(both: &mut Both<'_>, least: u64) -> Result<(), Error> {
+    let begun = Instant::now();
+    for pairs in 1..=MOST_COUNTED {
+        let candidate_first = fastrand::bool();
+        both.block(&[candidate_first, !candidate_first], true)?;
+        let late = pairs >= COUNTED && begun.elapsed() > COUNTING;
+        if both.failed().is_some() || late || (both.counted() >= least && !both.is_open()) {
+            break;
         }
     }
     Ok(())
 }
 
-fn times(
-    base: &mut Side,
-    candidate: &mut Side,
-    options: &Options,
-    compared: &mut Compared,
-    watch: &mut impl FnMut(Progress),
-) -> Result<(), Error> {
+fn times(both: &mut Both<'_>, options: &Options, compared: &mut Compared, watch: &mut impl FnMut(Progress)) -> Result<(), Error> {
     let begun = Instant::now();
     let mut judge = Judge::new(options.sizes);
-    let mut failures = 0;
-    while begun.elapsed() < options.budget && !judge.is_clear() {
+    while begun.elapsed() < options.budget && !(judge.is_clear() && (judge.is_slower() || !both.is_open())) {
         let candidate_first = fastrand::bool();
-        let mut measured = [Vec::new(), Vec::new()];
-        let mut spoiled = false;
-        for outer in [true, false, false, true] {
-            let of_candidate = outer == candidate_first;
-            let side = if of_candidate { &mut *candidate } else { &mut *base };
-            std::thread::sleep(SETTLE);
-            match side.timed()? {
-                Handshake::Whole(times) => measured[usize::from(of_candidate)].push(times),
-                Handshake::Spoiled => spoiled = true,
-                Handshake::Failed(why) => {
-                    spoiled = true;
-                    let why = side.ended().map_or(why, |status| format!("its process ended ({status})"));
-                    if !of_candidate {
-                        return Err(Error::Base { base: side.named(), why });
-                    }
-                    failures += 1;
-                    if failures >= FAILURES {
-                        compared.failed = Some(why);
-                    }
-                }
-            }
+        match both.block(&[true, false, false, true].map(|outer| outer == candidate_first), false)? {
+            Some(measured) => judge.push(measured),
+            None => compared.spoiled += 1,
         }
+        compared.failed = both.failed();
         if compared.failed.is_some() {
             break;
         }
-        let [of_base, of_candidate] = measured.map(<[_; 2]>::try_from);
-        match (of_base, of_candidate) {
-            (Ok(base), Ok(candidate)) if !spoiled => judge.push(Measured { base, candidate }),
-            _ => compared.spoiled += 1,
-        }
-        let open = judge.differences().iter().filter(|d| d.found == Found::Open).count();
-        watch(Progress { blocks: judge.blocks().len(), elapsed: begun.elapsed(), open });
+        watch(Progress { blocks: judge.seen(), elapsed: begun.elapsed(), open: judge.open() });
     }
-    compared.differences = judge.differences();
-    compared.blocks = judge.blocks().to_vec();
+    (compared.differences, compared.blocks) = judge.found();
     if compared.differences.is_empty() {
-        compared.times_left_out = Some(LeftOut::NoTime);
+        let why = if compared.failed.is_some() { LeftOut::CandidateFails } else { LeftOut::NoTime };
+        compared.times_left_out = Some(why);
     }
     Ok(())
 }
 
 /// What it comes to: what got worse for sure, else what nobody can tell.
 fn outcome(compared: &Compared) -> Outcome {
-    let slower = compared.differences.iter().any(|d| d.found == Found::Slower);
-    if compared.failed.is_some() || slower || compared.counts.iter().any(Count::is_worse) {
+    let found = |wanted: Found| compared.differences.iter().any(|d| d.found == wanted);
+    let change = |wanted: Change| compared.counts.iter().any(|count| count.change == wanted && count.what.cost(0).is_some());
+    if compared.failed.is_some() || found(Found::Slower) || found(Found::SlowerAtTimes) || change(Change::Worse) {
         return Outcome::Regression;
     }
-    let open = compared.differences.iter().any(|d| d.found == Found::Open);
+    let failing = compared.failures.as_ref().is_some_and(|failures| failures.open);
+    let open = found(Found::Open) || change(Change::Open) || change(Change::NotInBase) || failing;
     if open || compared.times_left_out == Some(LeftOut::NoTime) { Outcome::TooNoisy } else { Outcome::NoRegression }
 }

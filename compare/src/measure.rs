@@ -6,45 +6,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use analysis::conversation::socket;
-use analysis::judging::ledger::{Owner, Phase};
+use analysis::judging::ledger::{Entry, Owner, Phase};
+use enumset::EnumSet;
 use prober::reason::Failure;
 use prober::tls::{TlsOptions, config};
 use prober::{Family, HttpRequest, Lookup, Pauses, Report, Route, Target, probe};
 use records::compared::{Counted, Part};
 use rustls::ClientConfig;
 
+use crate::Stop;
 use crate::counts::{Known, count};
 use crate::edge::Edge;
 use crate::relay::Relay;
+
+/// Between two looks at whether somebody wants it all to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Handshakes with one edge.
 pub struct Client {
     tls: Arc<ClientConfig>,
     lookup: Lookup,
     runtime: tokio::runtime::Runtime,
-    timeout: Duration,
+    stop: Stop,
 }
-
-/// What is known of an edge by counting: exact where it is `u64`, perhaps not always the same where it is an `Option` of it.
-pub struct Seen<N> {
-    /// The counts.
-    pub counts: Vec<(Counted, N)>,
-    /// Version, cipher suite and protocol.
-    pub agreed: Vec<String>,
-}
-
-/// Why an edge failed, in the prober's words.
-#[derive(Debug)]
-pub struct Failed(pub String);
 
 /// What one handshake came to.
+#[derive(Debug)]
 pub enum Handshake {
-    /// Time by part, in milliseconds.
-    Whole(BTreeMap<Part, f64>),
-    /// It failed, for this reason.
+    /// It was answered.
+    Whole(Whole),
+    /// It failed, for this reason, in the prober's words.
     Failed(String),
     /// This machine spoiled it.
     Spoiled,
+}
+
+/// A handshake with its answer.
+#[derive(Default, Debug)]
+pub struct Whole {
+    /// Time by part, in milliseconds; none where it was counted through a relay.
+    pub times: BTreeMap<Part, f64>,
+    /// What was counted; without a relay, what the client knows.
+    pub counts: Vec<(Counted, u64)>,
+    /// Version, cipher suite and protocol.
+    pub agreed: Vec<String>,
 }
 
 impl Client {
@@ -52,13 +57,14 @@ impl Client {
     ///
     /// # Errors
     /// If certificates cannot be read, or the host gives no resources.
-    pub fn new(options: &TlsOptions, timeout: Duration) -> io::Result<Self> {
+    pub fn new(options: &TlsOptions, stop: Stop) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let lookup = runtime.block_on(async { Lookup::new(&[]) })?;
-        Ok(Self { tls: Arc::new(config(options)?), lookup, runtime, timeout })
+        Ok(Self { tls: Arc::new(config(options)?), lookup, runtime, stop })
     }
 
-    fn probe(&self, edge: &Edge, address: std::net::SocketAddr) -> Report {
+    /// Absent if somebody wants it all to end.
+    fn probe(&self, edge: &Edge, address: std::net::SocketAddr, timeout: Duration) -> Option<Report> {
         let target = Target {
             host: edge.host.clone(),
             port: edge.address.port(),
@@ -68,43 +74,49 @@ impl Client {
             family: Family::Any,
             tls: Some(Arc::clone(&self.tls)),
             request: Some(HttpRequest { path: edge.path.clone(), ..HttpRequest::default() }),
-            timeout: self.timeout,
+            timeout,
             pauses: Pauses::default(),
             route: Route::default(),
         };
-        self.runtime.block_on(probe(&target, &self.lookup))
+        self.runtime.block_on(async {
+            let stopped = async {
+                while !self.stop.is_set() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                report = probe(&target, &self.lookup) => Some(report),
+                () = stopped => None,
+            }
+        })
     }
 
-    /// Counts one handshake, and says what was agreed on; the inner error is the edge's.
+    /// Counts one handshake, and says what was agreed on.
     ///
     /// # Errors
     /// If the relay cannot be had.
-    pub fn counted(&self, edge: &Edge) -> io::Result<Result<Seen<u64>, Failed>> {
-        let relay = Relay::to(edge.address, self.timeout)?;
-        let report = self.probe(edge, relay.address());
+    pub fn counted(&self, edge: &Edge, timeout: Duration) -> io::Result<Handshake> {
+        let relay = Relay::to(edge.address, timeout)?;
+        let report = self.probe(edge, relay.address(), timeout);
         let passed = relay.passed();
+        let Some(report) = report else { return Ok(Handshake::Spoiled) };
         if !report.success {
             // What the client meets is the relay; whether the edge was there, the relay knows.
             if let Err(error) = &passed {
                 let failure = Failure::of_connect(error);
-                return Ok(Err(Failed(format!("{}: {}", failure.reason.name(), failure.detail))));
+                return Ok(Handshake::Failed(format!("{}: {}", failure.reason.name(), failure.detail)));
             }
-            return Ok(Err(Failed(reason(&report))));
+            return Ok(Handshake::Failed(reason(&report)));
         }
-        let exchanges = &report.trace.exchanges;
-        let known = Known {
-            waited: exchanges.iter().filter(|exchange| exchange.phase != Phase::Request && exchange.answer.is_some()).count(),
-            answered: exchanges.iter().any(|exchange| exchange.phase == Phase::Request && exchange.answer.is_some()),
-            chain: report.certificates.iter().map(|certificate| certificate.len()).collect(),
-            resumed: report.resumed,
-        };
-        let agreed = [&report.version, &report.cipher_suite, &report.alpn].into_iter().flatten().cloned().collect();
-        Ok(Ok(Seen { counts: count(&passed?, &known), agreed }))
+        let mut counts = count(&passed?, &known(&report));
+        counts.extend(status(&report));
+        Ok(Handshake::Whole(Whole { times: BTreeMap::new(), counts, agreed: agreed(&report) }))
     }
 
     /// Times one handshake and the request behind it.
-    pub fn timed(&self, edge: &Edge) -> Handshake {
-        let report = self.probe(edge, edge.address);
+    pub fn timed(&self, edge: &Edge, timeout: Duration) -> Handshake {
+        let Some(report) = self.probe(edge, edge.address, timeout) else { return Handshake::Spoiled };
         if report.clock_stepped {
             return Handshake::Spoiled;
         }
@@ -112,14 +124,46 @@ impl Client {
             return Handshake::Failed(reason(&report));
         }
         let mut times = BTreeMap::new();
-        for entry in socket::read(&report.trace).ledger.entries {
+        let mut reading = socket::read(&report.trace);
+        socket::round_after_round(&mut reading);
+        for entry in reading.ledger.entries {
             // What the scheduler took of our own thread is no edge's doing.
             if entry.owner != Owner::ClientHost {
-                *times.entry(Part { phase: entry.phase, owner: entry.owner.side() }).or_insert(0.0) += entry.span.millis();
+                *times.entry(Part { phase: entry.phase, owner: owner(&entry) }).or_insert(0.0) += entry.span.millis();
             }
         }
-        Handshake::Whole(times)
+        let known = known(&report);
+        let mut counts = known.counts();
+        let retries = report.trace.exchanges.iter().filter(|exchange| exchange.extra).count() as u64;
+        counts.push((Counted::HelloRetryRequests, retries));
+        counts.extend(status(&report));
+        Handshake::Whole(Whole { times, counts, agreed: agreed(&report) })
     }
+}
+
+/// Whose time an entry is. A late acknowledgement is the way's or the edge's: a kernel may keep it until its program answers. The way to
+/// both is asked for in other parts, and so it is counted to the edge, in every handshake alike.
+fn owner(entry: &Entry) -> Owner {
+    let either: EnumSet<Owner> = Owner::Path | Owner::Edge;
+    if entry.owner == Owner::Unattributed && entry.candidates == either { Owner::Edge } else { entry.owner.side() }
+}
+
+fn known(report: &Report) -> Known {
+    let exchanges = &report.trace.exchanges;
+    Known {
+        waited: exchanges.iter().filter(|exchange| exchange.phase != Phase::Request && exchange.answer.is_some()).count(),
+        answered: exchanges.iter().any(|exchange| exchange.phase == Phase::Request && exchange.answer.is_some()),
+        chain: report.certificates.iter().map(|certificate| certificate.len()).collect(),
+        resumed: report.resumed,
+    }
+}
+
+fn status(report: &Report) -> Option<(Counted, u64)> {
+    report.response.as_ref().map(|response| (Counted::Status, u64::from(response.status)))
+}
+
+fn agreed(report: &Report) -> Vec<String> {
+    [&report.version, &report.cipher_suite, &report.alpn].into_iter().flatten().cloned().collect()
 }
 
 fn reason(report: &Report) -> String {

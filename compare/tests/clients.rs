@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use whostalled_compare::costs::costs;
 use whostalled_compare::edge::Asked;
 use whostalled_compare::judge::Sizes;
-use whostalled_compare::{Error, Options, compare, compare_with_stored};
+use whostalled_compare::{Error, Options, Stop, compare, compare_with_stored};
 
 /// The command that runs [`as_a_client`] with these habits.
 fn client(habits: &[(&str, u64)]) -> String {
@@ -84,6 +84,7 @@ fn options(budget: Duration) -> Options {
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),
+        stop: Stop::default(),
     }
 }
 

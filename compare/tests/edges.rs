@@ -6,7 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use analysis::judging::ledger::{Owner, Phase};
-use records::compared::{Compared, Count, Counted, Found, LeftOut, Outcome};
+use prober::tls::Only;
+use records::compared::{Change, Compared, Count, Counted, Found, LeftOut, Outcome};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use whostalled_compare::edge::Asked;
 use whostalled_compare::judge::Sizes;
-use whostalled_compare::{Error, Options, compare};
+use whostalled_compare::{Error, Options, Stop, compare, compare_with_stored};
 
 /// How an edge is.
 #[derive(Clone, Copy)]
@@ -28,9 +29,16 @@ struct Edge {
     retries: bool,
     /// It speaks TLS 1.2 alone.
     old: bool,
+    /// To each so-and-so-manieth client alone.
+    old_to_each: Option<usize>,
+    /// It closes each so-and-so-manieth connection.
+    closes_each: Option<usize>,
+    /// The status of its answers.
+    status: u16,
 }
 
-const PLAIN: Edge = Edge { thinks: Duration::ZERO, ballast: 0, retries: false, old: false };
+const PLAIN: Edge =
+    Edge { thinks: Duration::ZERO, ballast: 0, retries: false, old: false, old_to_each: None, closes_each: None, status: 200 };
 
 impl Edge {
     fn config(self) -> ServerConfig {
@@ -55,15 +63,22 @@ impl Edge {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 bound.send(listener.local_addr().expect("it is bound")).expect("the test waits");
                 let acceptor = TlsAcceptor::from(Arc::new(self.config()));
-                while let Ok((stream, _)) = listener.accept().await {
-                    let acceptor = acceptor.clone();
+                let old = TlsAcceptor::from(Arc::new(Edge { old: true, ..self }.config()));
+                for n in 1_usize.. {
+                    let Ok((stream, _)) = listener.accept().await else { break };
+                    let is_each = |each: Option<usize>| each.is_some_and(|each| n.is_multiple_of(each));
+                    if is_each(self.closes_each) {
+                        continue;
+                    }
+                    let acceptor = if is_each(self.old_to_each) { old.clone() } else { acceptor.clone() };
                     tokio::spawn(async move {
                         if !self.thinks.is_zero() {
                             tokio::time::sleep(self.thinks).await;
                         }
                         let mut tls = acceptor.accept(stream).await?;
                         let _ = tls.read(&mut [0; 4096]).await?;
-                        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+                        let answer = format!("HTTP/1.1 {} So\r\nContent-Length: 2\r\n\r\nok", self.status);
+                        tls.write_all(answer.as_bytes()).await?;
                         tls.shutdown().await
                     });
                 }
@@ -84,6 +99,7 @@ fn options(budget: Duration) -> Options {
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),
+        stop: Stop::default(),
     }
 }
 
@@ -107,7 +123,11 @@ fn two_of_a_kind_count_the_same() {
     );
     // Two certificates made at random may differ in a byte of their signatures, and in nothing else.
     let of_bytes = [Counted::ServerBytes, Counted::ChainBytes];
-    assert!(compared.counts.iter().all(|count| !count.changed() || of_bytes.contains(&count.what)), "{:?}", compared.counts);
+    assert!(
+        compared.counts.iter().all(|count| count.change == Change::Same || of_bytes.contains(&count.what)),
+        "{:?}",
+        compared.counts
+    );
 }
 
 #[test]
@@ -120,6 +140,66 @@ fn a_round_trip_more_fails_at_once() {
     assert_eq!((old.outcome, count(&old, Counted::RoundTrips)), (Outcome::Regression, [Some(2), Some(3)]));
     // And the other way round it is none.
     assert_eq!(counts_of(Edge { retries: true, ..PLAIN }, PLAIN).outcome, Outcome::NoRegression);
+}
+
+#[test]
+fn a_round_trip_more_with_every_second_client_is_one() {
+    let mixed = Edge { old_to_each: Some(2), ..PLAIN };
+    let compared = counts_of(PLAIN, mixed);
+    assert_eq!((compared.outcome, count(&compared, Counted::RoundTrips)), (Outcome::Regression, [Some(2), None]));
+    // Itself, asked in turns, it is not.
+    let url = mixed.url();
+    let itself = compare(&url, &url, &options(Duration::ZERO), |_| ()).expect("it works");
+    assert_ne!(itself.outcome, Outcome::Regression, "{:?}", itself.counts);
+    // It is found in timed handshakes, too, where it is too rare for those that are counted first.
+    let rare = Edge { old_to_each: Some(8), ..PLAIN };
+    let compared = compare(&PLAIN.url(), &rare.url(), &options(Duration::from_secs(60)), |_| ()).expect("both work");
+    assert_eq!(compared.outcome, Outcome::Regression, "{:?}", compared.counts);
+}
+
+#[test]
+fn a_candidate_that_fails_now_and_then_is_a_regression_and_such_a_base_is_none() {
+    let closes = Edge { closes_each: Some(12), ..PLAIN };
+    let compared = compare(&PLAIN.url(), &closes.url(), &options(Duration::from_secs(60)), |_| ()).expect("both work");
+    let failures = compared.failures.expect("it was counted");
+    assert_eq!((compared.outcome, failures.base), (Outcome::Regression, 0), "{failures:?}");
+    assert!(compared.failed.is_some() && failures.candidate >= 9, "{failures:?}");
+    let compared = compare(&closes.url(), &PLAIN.url(), &options(Duration::ZERO), |_| ()).expect("both work");
+    assert_eq!(compared.outcome, Outcome::NoRegression, "{:?}", compared.failures);
+}
+
+#[test]
+fn an_edge_that_answers_with_an_error_is_worse() {
+    let compared = counts_of(PLAIN, Edge { status: 503, ..PLAIN });
+    assert_eq!((compared.outcome, count(&compared, Counted::Status)), (Outcome::Regression, [Some(200), Some(503)]));
+    assert_eq!(counts_of(Edge { status: 503, ..PLAIN }, PLAIN).outcome, Outcome::NoRegression);
+}
+
+#[test]
+fn a_stored_base_is_compared_by_how_often() {
+    let stored = counts_of(PLAIN, PLAIN);
+    let against = |edge: Edge| compare_with_stored(&stored, &edge.url(), &options(Duration::ZERO)).expect("it works").outcome;
+    assert_eq!(against(PLAIN), Outcome::NoRegression);
+    assert_eq!(against(Edge { old: true, ..PLAIN }), Outcome::Regression);
+    assert_eq!(against(Edge { old_to_each: Some(2), ..PLAIN }), Outcome::Regression);
+    assert_eq!(against(Edge { closes_each: Some(3), ..PLAIN }), Outcome::Regression);
+    let mut older = stored.clone();
+    older.counts.retain(|count| count.what != Counted::Status);
+    let compared = compare_with_stored(&older, &PLAIN.url(), &options(Duration::ZERO)).expect("it works");
+    assert_eq!(compared.outcome, Outcome::TooNoisy);
+    let one = Options {
+        tls: prober::tls::TlsOptions { only: Some(Only::Tls12), ..options(Duration::ZERO).tls },
+        ..options(Duration::ZERO)
+    };
+    assert!(matches!(compare_with_stored(&stored, &PLAIN.url(), &one), Err(Error::Stored(_))));
+}
+
+#[test]
+fn it_ends_where_somebody_wants_it() {
+    let options = options(Duration::from_secs(60));
+    let stop = options.stop.clone();
+    let stopped = compare(&PLAIN.url(), &PLAIN.url(), &options, |_| stop.0.store(true, std::sync::atomic::Ordering::Relaxed));
+    assert!(matches!(stopped, Err(Error::Stopped)));
 }
 
 #[test]

@@ -81,6 +81,12 @@ impl Divided {
             vantages.iter().map(|(name, host)| table(&[("name", name.clone()), ("kind", kind.into()), ("host", host.clone())]));
         run.insert("vantage".into(), Toml::Array(each.collect()));
         let role = |name: &str| if name == "edge" { "edge" } else { "control" };
+        // How far it is when well: a control elsewhere does not tell.
+        let usual = |name: &String| {
+            let of_name = |target: &&Toml| target["name"].as_str() == Some(name.as_str());
+            let target = self.text["target"].as_array().and_then(|all| all.iter().find(of_name));
+            target.and_then(|target| target.get("rtt")?.as_str()).unwrap_or("40ms").to_owned()
+        };
         let target = |name: &String| {
             let url = format!("https://{name}.lab.test/");
             table(&[
@@ -88,6 +94,7 @@ impl Divided {
                 ("role", role(name).into()),
                 ("url", url),
                 ("ca", "@CA@".into()),
+                ("baseline_rtt", usual(name)),
                 ("recorder", recorder(name)),
             ])
         };

@@ -73,6 +73,8 @@ fn two_edges() {
         stored.code == Some(1) && stored.out.contains("round trips to the answer: 2 → 3"),
         || &stored,
     );
+    let other = compare(&files, &saved, &edge(&files, "-tls1_2"), &["--tls12"]);
+    t.check("but not if it is asked in another way", other.refused(2, "--tls12: any version then, TLS 1.2 now"), || other);
     t.check("for counts alone", stored.out.contains("side by side") || !stored.out.contains("Time by owner"), || &stored);
 
     let none = compare(&files, &plain, "exit 3 # {port}", &["--counts"]);
@@ -81,6 +83,23 @@ fn two_edges() {
     t.check("what is no edge is said", wrong.refused(2, "{port}"), || wrong);
     let refused = whostalled(["compare", &plain, &plain, "--counts"]);
     t.check("a base that does not verify is no base", refused.refused(2, "certificate_unknown_issuer"), || refused);
+    // A daemon, and a session of its own.
+    let daemon = format!("setsid {} & sleep 0.5", edge(&files, "").trim_start_matches("exec "));
+    let left = compare(&files, &plain, &daemon, &["--counts"]);
+    t.check("an edge that makes itself a daemon is one", left.code == Some(0), || &left);
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut command = Command::new("timeout");
+        command.args(["--signal", signal, "2"]).arg(binary()).args(["compare", &plain, &daemon, "--ca"]).arg(&files.ca);
+        let stopped = run(command, 60);
+        t.check(format!("SIG{signal} ends it"), stopped.err.contains("stopped") || stopped.code == Some(0), || &stopped);
+    }
+    let asks = edge(&files, "-Verify 1");
+    let key = files.key.display().to_string();
+    let cert = files.cert.display().to_string();
+    let own = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key]);
+    t.check("edges that ask for a certificate are given one", own.code == Some(0), || &own);
+    let none = compare(&files, &asks, &asks, &["--counts"]);
+    t.check("and fail without", none.code == Some(2), || &none);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
     t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
 }
@@ -129,6 +148,8 @@ fn the_action() {
     let step = |candidate: &str, budget: &str, too_noisy: &str, place: &str| {
         let place = folder.path().join(place);
         std::fs::create_dir(&place).expect("our own folder");
+        // The binary may lie there, too.
+        std::fs::write(place.join("whostalled"), "").expect("our own folder");
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &scripts[0]]).current_dir(&place).env("PATH", &path);
         let arguments = format!("--ca {}", files.ca.display());
@@ -138,10 +159,15 @@ fn the_action() {
             ("BUDGET", budget),
             ("TOO_NOISY", too_noisy),
         ]);
-        command.envs([("ARGUMENTS", arguments.as_str()), ("GITHUB_STEP_SUMMARY", "summary.md"), ("GITHUB_OUTPUT", "output")]);
+        command.envs([
+            ("ARGUMENTS", arguments.as_str()),
+            ("FOLDER", "whostalled-compare"),
+            ("GITHUB_STEP_SUMMARY", "summary.md"),
+            ("GITHUB_OUTPUT", "output"),
+        ]);
         let said = run(command, 60);
         let text = |name: &str| std::fs::read_to_string(place.join(name)).unwrap_or_default();
-        (said, text("output"), text("summary.md"), text("whostalled/junit.xml"))
+        (said, text("output"), text("summary.md"), text("whostalled-compare/junit.xml"))
     };
     let (said, output, summary, junit) = step(&edge(&files, "-groups P-384"), "1ms", "pass", "worse");
     t.check("a regression fails the step", said.code == Some(1) && output.contains("outcome=regression"), || &said);
@@ -159,6 +185,7 @@ fn the_action() {
     );
     let (said, output, ..) = step(&edge(&files, ""), "1ms", "fail", "strict");
     t.check("and fails where it is not", said.code == Some(3) && output.contains("outcome=too_noisy"), || &said);
-    let (said, output, ..) = step("proxy", "1ms", "pass", "wrong");
+    let (said, output, summary, junit) = step("proxy", "1ms", "pass", "wrong");
     t.check("a failed harness fails the step, and is no outcome", said.code == Some(2) && output.is_empty(), || &said);
+    t.check("and is summed up", summary.contains("not compared") && junit.contains("errors=\"1\""), || (summary, junit));
 }

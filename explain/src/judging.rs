@@ -14,8 +14,8 @@ use analysis::conversation::handshake::Handshake;
 use analysis::conversation::walk;
 use analysis::judging::ledger::{self, Missing, Owner};
 use analysis::judging::policy;
-use analysis::judging::verdict::{Circumstances, Judgement, Reading, Verdict, judge};
-use analysis::tcp::flow::{Side, View};
+use analysis::judging::verdict::{Circumstances, Culprit, Judgement, Reading, Verdict, judge};
+use analysis::tcp::flow::{Endpoints, Side, View};
 use analysis::tls::Dialogue;
 use enumset::EnumSet;
 use foldhash::HashMap;
@@ -91,8 +91,47 @@ struct Pending {
     placed: Placed,
     /// One; two where it is open at which end the observer stood; none with the reason.
     readings: Result<Readings, NotJudged>,
-    other_leg: Option<u64>,
+    other_leg: Option<(u64, Leg)>,
     held: usize,
+}
+
+/// Which of two connections with one ClientHello this is: a proxy that ends TCP and passes TLS through has one to either side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leg {
+    /// From the client to the proxy.
+    Front,
+    /// From the proxy to the edge.
+    Back,
+    /// One of both: their addresses do not tell.
+    Either,
+}
+
+impl Leg {
+    /// Of a connection, by the other's ends: the proxy is the server of one and the client of the other.
+    fn of(own: Endpoints, other: Endpoints) -> Self {
+        match (own.server.ip() == other.client.ip(), own.client.ip() == other.server.ip()) {
+            (true, false) => Leg::Front,
+            (false, true) => Leg::Back,
+            _ => Leg::Either,
+        }
+    }
+
+    fn turned(self) -> Self {
+        match self {
+            Leg::Front => Leg::Back,
+            Leg::Back => Leg::Front,
+            Leg::Either => Leg::Either,
+        }
+    }
+
+    /// The ends that may be the proxy: what looks like its time may be that of anything behind it.
+    fn doubted(self) -> EnumSet<Owner> {
+        match self {
+            Leg::Front => Owner::Edge.into(),
+            Leg::Back => Owner::Client.into(),
+            Leg::Either => Owner::Edge | Owner::Client,
+        }
+    }
 }
 
 /// A handshake's reading, and what bears on the verdict beside it: whoever judges later need not look at the packets again.
@@ -145,7 +184,7 @@ impl Judging {
         for (read, part) in readings.iter().flatten().zip(parts(placed.seen)) {
             self.usual.note(&Between { part, ..between.clone() }, &read.reading.ledger, sound);
         }
-        let other_leg = random.and_then(|random| self.leg(id, random));
+        let other_leg = random.and_then(|random| self.leg(id, random, placed.handshake.endpoints));
         let started = first_at(&placed.handshake);
         placed.forget_bytes();
         let entries: usize = readings.iter().flatten().map(|r| r.reading.ledger.entries.capacity()).sum();
@@ -176,8 +215,9 @@ impl Judging {
         {
             known.remove();
         }
-        let judged = readings.map(|readings| self.judge_open(placed.seen, readings, &between, true, other_leg.is_some()));
-        Some(Finding { id, started, placed, judged, other_leg })
+        let judged =
+            readings.map(|readings| self.judge_open(placed.seen, readings, &between, true, other_leg.map(|(_, leg)| leg)));
+        Some(Finding { id, started, placed, judged, other_leg: other_leg.map(|(id, _)| id) })
     }
 
     /// Learns from a handshake that nobody needs judged: the round trip over its path.
@@ -199,7 +239,7 @@ impl Judging {
     /// # Errors
     /// Says why it cannot be read.
     pub fn opinion(&self, placed: &Placed) -> Result<Opinion, NotJudged> {
-        read(placed).map(|readings| self.judge_open(placed.seen, readings, &self.between(placed), false, false))
+        read(placed).map(|readings| self.judge_open(placed.seen, readings, &self.between(placed), false, None))
     }
 
     /// Whether this is a browser's spare connection: opened a quarter of a second behind one to the same place that had no answer yet
@@ -234,13 +274,14 @@ impl Judging {
     }
 
     /// Finds a handshake that waits, with the same ClientHello on another connection, and notes it with both.
-    fn leg(&mut self, id: u64, random: [u8; 32]) -> Option<u64> {
+    fn leg(&mut self, id: u64, random: [u8; 32], own: Endpoints) -> Option<(u64, Leg)> {
         let other = self.by_random.insert(Random(random), id)?;
         // They lie there in the order of their numbers, with none left out.
         let place = other.checked_sub(self.pending.front()?.id)?;
         let other = self.pending.get_mut(place as usize)?;
-        other.other_leg = Some(id);
-        Some(other.id)
+        let leg = Leg::of(own, other.placed.handshake.endpoints);
+        other.other_leg = Some((id, leg.turned()));
+        Some((other.id, leg))
     }
 }
 
@@ -294,7 +335,7 @@ fn why_unread(h: &Handshake) -> NotJudged {
 
 impl Judging {
     /// Judges readings; of two, for an observer at either end, only what both say stands. `learned`: of these paths were learned.
-    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, learned: bool, leg: bool) -> Opinion {
+    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, learned: bool, leg: Option<Leg>) -> Opinion {
         let readings = readings.into_iter().zip(parts(seen)).zip([false, true]);
         let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
             let learned = learned && !circumstances.capture_incomplete;
@@ -302,8 +343,8 @@ impl Judging {
             reading.ledger.apply(&baseline);
             let path_unknown = witnesses < policy::ENOUGH;
             let mut judgement = judge(&reading, Circumstances { path_unknown, ..circumstances });
-            if leg {
-                doubt_beyond_proxy(&mut judgement);
+            if let Some(leg) = leg {
+                doubt_beyond_proxy(&mut judgement, leg);
             }
             Opinion { reading, judgement, of_otherwise }
         });
@@ -323,13 +364,21 @@ impl Judging {
     }
 }
 
-/// Behind a proxy that ends TCP, what looks like the edge's time may be the proxy's or that of anything behind it.
-fn doubt_beyond_proxy(judgement: &mut Judgement) {
-    if let Verdict::Culprit { primary, .. } = &judgement.verdict
-        && primary.owner.side() == Owner::Edge
-    {
-        let candidates = Owner::Path | Owner::Loss | primary.owner;
-        judgement.leave_open(candidates, Missing::OtherLeg);
+/// Beyond a proxy that ends TCP, what looks like an end's time may be the proxy's or that of anything behind it.
+fn doubt_beyond_proxy(judgement: &mut Judgement, leg: Leg) {
+    let Verdict::Culprit { primary, second } = &mut judgement.verdict else { return };
+    let doubted = |culprit: &Culprit| leg.doubted().contains(culprit.owner.side());
+    let other = second.take_if(|second| doubted(primary) || doubted(second)).filter(|second| !doubted(second));
+    if !doubted(primary) {
+        return;
+    }
+    match other {
+        // As beside any time that is left open: an owner of so much is one of two at least.
+        Some(other) if other.excess.fraction_of(judgement.excess) >= policy::CERTAIN_SHARE => *primary = other,
+        _ => {
+            let candidates = Owner::Path | Owner::Loss | primary.owner;
+            judgement.leave_open(candidates, Missing::OtherLeg);
+        }
     }
 }
 
@@ -351,3 +400,6 @@ fn family(verdict: &Verdict) -> (&'static str, Vec<Owner>) {
         Verdict::Aborted { by, .. } => ("aborted", vec![by.side()]),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod claims;
+mod ended;
 pub mod evidence;
 pub mod filter;
 pub mod gather;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use analysis::clock::{Domain, Instant, Span};
+use analysis::clock::{Domain, Instant, Span, Unplaced};
 use analysis::dns::Wanted;
 use analysis::doubt::order;
 use analysis::doubt::standpoint::Standpoint;
@@ -165,6 +166,7 @@ impl<'a> Run<'a> {
                     }
                 };
             }
+            let now = frame.at;
             let observer = &mut self.observers[at];
             let over = observer.push(&frame);
             let overdue = observer.overdue();
@@ -178,7 +180,7 @@ impl<'a> Run<'a> {
                 overdue = self.observers[at].overdue();
             }
             if self.packets.is_multiple_of(STRIDE) {
-                self.look_round(sink)?;
+                self.look_round(now, sink)?;
                 sink.progress(self.packets);
                 if options.stop.load(Ordering::Relaxed) {
                     return ControlFlow::Continue(());
@@ -188,7 +190,7 @@ impl<'a> Run<'a> {
     }
 
     /// A connection that is over at one observer.
-    fn view(&mut self, observer: usize, mut view: Box<View<analysis::clock::Unplaced>>, sink: &mut dyn Sink) -> ControlFlow<()> {
+    fn view(&mut self, observer: usize, mut view: Box<View<Unplaced>>, sink: &mut dyn Sink) -> ControlFlow<()> {
         view.close();
         let meant = self.observers[observer].meant(&view);
         let expected = self.set.expected_observers();
@@ -209,7 +211,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn look_round(&mut self, sink: &mut dyn Sink) -> ControlFlow<()> {
+    /// Frames come in order of time, whoever captured them: what is idle where nothing passes any more is told, too. Clocks may differ by
+    /// hours: partners are waited for until every capture has come so far.
+    fn look_round(&mut self, now: Instant<Unplaced>, sink: &mut dyn Sink) -> ControlFlow<()> {
+        for at in 0..self.observers.len() {
+            while let Some(view) = self.observers[at].overdue_at(now) {
+                self.view(at, view, sink)?;
+            }
+        }
         let now = self.observers.iter().map(Observer::now).min().unwrap_or_default();
         while let Some(group) = self.waiting.overdue(now) {
             self.group(group, sink)?;
@@ -222,7 +231,8 @@ impl<'a> Run<'a> {
             return ControlFlow::Continue(());
         }
         self.state();
-        let mut placed = self.placing.place(group);
+        let observers = &self.observers;
+        let mut placed = self.placing.place(group, |observer, from| observers[observer].went_on(from));
         self.look_before(&mut placed);
         self.ask_around(&mut placed);
         sink.placed(&mut placed);
@@ -272,6 +282,11 @@ impl<'a> Run<'a> {
                 let told = self.observers[observer].too_big(endpoints, end == 0);
                 h.too_big[end] = told.into_iter().map(|(at, packet)| (at.nanos(), packet)).collect();
             }
+            let told = observer.or(placed.elsewhere).and_then(|observer| self.observers[observer].unreachable(h.endpoints));
+            h.unreachable[end] = told.map(|(at, packet, by)| (at.nanos(), packet, by));
+        }
+        if let Some(otherwise) = &mut placed.otherwise {
+            otherwise.unreachable = h.unreachable;
         }
         let d = &h.dialogue;
         if let (Some(observer), Some(view), None) = (placed.client_observer, &h.client, &h.edge)
@@ -339,7 +354,7 @@ impl<'a> Run<'a> {
     }
 
     fn outcome(self) -> Outcome {
-        let mut counts = Counts::default();
+        let mut counts = Counts { twins: self.twins.found(), ..Counts::default() };
         for observer in &self.observers {
             counts += observer.counts();
         }
@@ -362,7 +377,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         let unreadable = self.set.broken().iter().filter(|b| b.after == 0).count();
-        let warnings = record::warnings(self.set.broken(), &captures, &counts);
+        let warnings = record::warnings(self.set.broken(), self.set.in_sections(), &captures, &counts);
         let files = self.set.files().to_vec();
         Outcome { captures, files, counts, handshakes: self.handshakes, warnings, unreadable }
     }

@@ -27,7 +27,7 @@ const MOST_BEATS: usize = 4_096;
 /// Without any packet for longer, a capture may have been cut.
 const LONGEST_PAUSE: Span = Span::from_millis(1_000);
 /// Words of the path that are remembered.
-const MOST_TOO_BIG: usize = 1_024;
+const MOST_TOLD: usize = 1_024;
 /// Other connections that are looked through for addresses tried in vain.
 const MOST_OTHERS: usize = 512;
 /// An address is given up sooner.
@@ -53,11 +53,12 @@ pub enum Meant {
     No,
 }
 
-/// The path's word that a packet was too big for it.
+/// A word of the path's on a packet: that it was too big for it, or went nowhere.
 #[derive(Clone, Copy, Debug)]
-struct TooBig {
+struct Told {
     at: Instant<Unplaced>,
     packet: u64,
+    by: IpAddr,
     from: SocketAddr,
     to: SocketAddr,
 }
@@ -66,7 +67,7 @@ struct TooBig {
 #[derive(Default)]
 pub struct Observer {
     table: FlowTable<Unplaced>,
-    fragments: Defragmenter,
+    fragments: Defragmenter<Unplaced>,
     counts: Counts,
     /// Frames that were not understood, by what they were not understood for.
     unread: BTreeMap<Unread, u64>,
@@ -80,7 +81,9 @@ pub struct Observer {
     /// From when on the next frame is a beat.
     next_beat: Instant<Unplaced>,
     /// Who was told lately that a packet was too big.
-    too_big: VecDeque<TooBig>,
+    too_big: VecDeque<Told>,
+    /// And who that it went nowhere.
+    unreachable: VecDeque<Told>,
     /// Name lookups, on the client's clock if this observer stands at one.
     lookups: Lookups,
     /// Ports on which TLS was seen.
@@ -151,7 +154,7 @@ impl Observer {
         match decode(link, frame.bytes) {
             Ok(Transport::Tcp(segment)) => self.segment(frame, &segment, &[]),
             Ok(Transport::Fragment(piece)) => {
-                let whole = self.fragments.push(piece, frame.number)?;
+                let whole = self.fragments.push(piece, frame.at, frame.number)?;
                 let Ok(Transport::Tcp(segment)) = decode(LinkType::RawIp, &whole.packet) else { return None };
                 self.segment(frame, &segment, &whole.earlier)
             }
@@ -165,13 +168,16 @@ impl Observer {
             }
             Ok(Transport::Icmp(error)) => {
                 self.counts.icmp += 1;
-                if error.kind == IcmpKind::TooBig {
-                    if self.too_big.len() >= MOST_TOO_BIG {
-                        self.too_big.pop_front();
-                    }
-                    let (from, to) = (error.quoted.source(), error.quoted.destination());
-                    self.too_big.push_back(TooBig { at: frame.at, packet: frame.number, from, to });
+                let (from, to) = (error.quoted.source(), error.quoted.destination());
+                let told = Told { at: frame.at, packet: frame.number, by: error.source(), from, to };
+                let told_so = match error.kind {
+                    IcmpKind::TooBig => &mut self.too_big,
+                    _ => &mut self.unreachable,
+                };
+                if told_so.len() >= MOST_TOLD {
+                    told_so.pop_front();
                 }
+                told_so.push_back(told);
                 None
             }
             Err(NoSegment::OtherProtocol) => None,
@@ -198,11 +204,10 @@ impl Observer {
     fn segment(&mut self, frame: &Frame<'_>, segment: &TcpSegment<'_>, earlier: &[u64]) -> Option<Box<View<Unplaced>>> {
         self.counts.tcp += 1;
         let slot = self.table.push(frame.at, frame.number, segment)?;
-        let view = self.table.view(slot)?;
         if !earlier.is_empty() {
-            view.note_pieces(frame.number, earlier.to_vec());
+            self.table.note_pieces(slot, frame.number, earlier.to_vec());
         }
-        match view.progress() {
+        match self.table.view(slot)?.progress() {
             Progress::Going => None,
             Progress::Over => self.table.take(slot),
             Progress::NotTls => {
@@ -227,6 +232,12 @@ impl Observer {
     pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<(Instant<Unplaced>, u64)> {
         let (from, to) = if client { (ends.client, ends.server) } else { (ends.server, ends.client) };
         self.too_big.iter().filter(|t| (t.from, t.to) == (from, to)).map(|t| (t.at, t.packet)).collect()
+    }
+
+    /// When the client of a connection was told last that its packets went nowhere, in which frame, and by whom.
+    pub fn unreachable(&self, ends: Endpoints) -> Option<(Instant<Unplaced>, u64, IpAddr)> {
+        let told = self.unreachable.iter().rfind(|t| (t.from, t.to) == (ends.client, ends.server))?;
+        Some((told.at, told.packet, told.by))
     }
 
     /// The addresses that a client tried on the same port before it connected, and that did not answer: each until the next one.
@@ -286,6 +297,11 @@ impl Observer {
     pub fn overdue(&mut self) -> Option<Box<View<Unplaced>>> {
         // A look at the oldest costs as much as a lookup: now and then is often enough.
         if self.counts.packets.is_multiple_of(LOOK) { self.table.overdue(self.now) } else { None }
+    }
+
+    /// The same by the time that another observer's frames have reached.
+    pub fn overdue_at(&mut self, now: Instant<Unplaced>) -> Option<Box<View<Unplaced>>> {
+        self.table.overdue(now)
     }
 
     /// What is left at the end of the capture.

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use analysis::clock::{Client, Edge, Span, Unplaced};
+use analysis::clock::{Client, Edge, Instant, Span, Unplaced};
 use analysis::conversation::handshake::Handshake;
 use analysis::doubt::offset::{Apart, lacks_time};
 use analysis::doubt::standpoint::{Standpoint, distance_from_client, legs, standpoint};
@@ -15,6 +15,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::ended::ended_first;
 use crate::how::{How, Known};
 use crate::joining::Group;
 
@@ -58,6 +59,8 @@ pub struct Placed {
     pub client_observer: Option<usize>,
     /// The observer of the edge's view.
     pub edge_observer: Option<usize>,
+    /// Whoever alone saw it, at neither end as far as is known.
+    pub elsewhere: Option<usize>,
     /// More about the evidence.
     pub notes: Vec<String>,
 }
@@ -109,8 +112,8 @@ impl Placing {
         found
     }
 
-    /// Puts a group's views at their ends.
-    pub fn place(&mut self, group: Group) -> Placed {
+    /// Puts a group's views at their ends; `went_on` is until when an observer's capture went on behind a moment.
+    pub fn place(&mut self, group: Group, went_on: impl Fn(usize, Instant<Unplaced>) -> Instant<Unplaced>) -> Placed {
         let mut views: SmallVec<[Stood; 2]> = group
             .views
             .into_iter()
@@ -139,7 +142,22 @@ impl Placing {
             notes.extend(last.map(|(_, _, at, _)| unused(at)));
             return both(observer, *view, how, notes);
         }
+        let ended = match (&first, &last) {
+            ((c, client, Standpoint::Client, _), Some((e, edge, Standpoint::Edge, _))) => {
+                let until = |o: usize, view: &View<Unplaced>| view.last_at().map_or(Instant::default(), |at| went_on(o, at));
+                ended_first([client, edge], [until(*c, client), until(*e, edge)])
+            }
+            _ => None,
+        };
         match (first, last) {
+            ((_, _, Standpoint::Client, _), Some((e, edge, Standpoint::Edge, how))) if ended == Some(Side::Client) => {
+                notes.push("the capture at the client ended before the handshake did; it is not used".to_owned());
+                alone(e, *edge, Standpoint::Edge, how, notes)
+            }
+            ((c, client, Standpoint::Client, how), Some((_, _, Standpoint::Edge, _))) if ended == Some(Side::Server) => {
+                notes.push("the capture at the edge ended before the handshake did; it is not used".to_owned());
+                alone(c, *client, Standpoint::Client, how, notes)
+            }
             ((c, client, Standpoint::Client, how), Some((e, edge, Standpoint::Edge, edge_how))) => {
                 let (client, edge) = (client.on_clock_of::<Client>(), edge.on_clock_of::<Edge>());
                 let path = (c, e, edge.endpoints.client.ip(), edge.endpoints.server.ip());
@@ -157,6 +175,7 @@ impl Placing {
                     otherwise,
                     client_observer: Some(c),
                     edge_observer: Some(e),
+                    elsewhere: None,
                     notes,
                 }
             }
@@ -225,6 +244,7 @@ fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> 
         otherwise: None,
         client_observer: Some(observer),
         edge_observer: Some(observer),
+        elsewhere: None,
         notes,
     }
 }
@@ -253,5 +273,6 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
     };
     let client_observer = (at == Standpoint::Client).then_some(observer);
     let edge_observer = (at == Standpoint::Edge).then_some(observer);
-    Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, notes }
+    let elsewhere = (client_observer.is_none() && edge_observer.is_none()).then_some(observer);
+    Placed { seen, how: Known::Of(how), handshake, otherwise, client_observer, edge_observer, elsewhere, notes }
 }

@@ -10,13 +10,14 @@ use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
 use records::FORMAT;
-use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
+use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS, SeenFrom};
 use records::handshake::Judged;
 use records::lanes::lanes;
 use settings::words::plural;
 
 use crate::habits;
 use crate::judging::{Finding, Opinion};
+use crate::placing::Seen;
 
 /// Kinds of frames that were not understood and are said each for itself.
 const MOST_KINDS: usize = 5;
@@ -43,13 +44,12 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         resumed: h.dialogue.resumed,
         habits: Some(habits::of(h)),
         seen_from: match finding.placed.seen {
-            crate::placing::Seen::BothEnds => "both_ends",
-            crate::placing::Seen::ClientEnd => "client_end",
-            crate::placing::Seen::EdgeEnd => "edge_end",
-            crate::placing::Seen::Between => "between",
-            crate::placing::Seen::Unknown => "unknown",
-        }
-        .to_owned(),
+            Seen::BothEnds => SeenFrom::BothEnds,
+            Seen::ClientEnd => SeenFrom::ClientEnd,
+            Seen::EdgeEnd => SeenFrom::EdgeEnd,
+            Seen::Between => SeenFrom::Between,
+            Seen::Unknown => SeenFrom::Unknown,
+        },
         how: finding.placed.how.to_string(),
         judged: finding.judged.as_ref().ok().map(judged),
         not_judged: finding.judged.as_ref().err().map(ToString::to_string),
@@ -83,8 +83,20 @@ pub fn cite(files: &[PathBuf], number: u64) -> Citation {
 }
 
 /// What to know before believing the verdicts.
-pub(crate) fn warnings(broken: &[Broken], captures: &[CaptureRecord], counts: &Counts) -> Vec<String> {
+pub(crate) fn warnings(
+    broken: &[Broken],
+    in_sections: &[(PathBuf, u64)],
+    captures: &[CaptureRecord],
+    counts: &Counts,
+) -> Vec<String> {
     let mut found: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    found.extend(in_sections.iter().map(|(file, n)| {
+        format!(
+            "{}: {n} captures one behind another (sections of pcapng), each of an observer of its own: a handshake in two of them is not \
+             joined; give them as files of their own",
+            file.display()
+        )
+    }));
     for capture in captures.iter().filter(|c| c.dropped > 0) {
         found.push(format!(
             "{}: the capture says it dropped {} packets; where that shows in a handshake, no loss is claimed",

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use records::explained::{ExplainReport, ExplainedRecord};
+use records::explained::{ExplainReport, ExplainedRecord, SeenFrom};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::host::ThreadState;
@@ -88,8 +88,26 @@ fn both_ends_are_found_and_joined() {
     let ends = vec![write(folder.path(), "a.pcap", &bytes(&trial.edge)), write(folder.path(), "b.pcap", &bytes(&trial.client))];
     let (report, records) = read(ends, Filter::default());
     assert_eq!(records.len(), 4, "each handshake once, through address translation");
-    assert!(records.iter().all(|r| r.seen_from == "both_ends"), "{records:#?}");
+    assert!(records.iter().all(|r| r.seen_from == SeenFrom::BothEnds), "{records:#?}");
     assert!(report.captures.iter().any(|c| c.files[0].ends_with("b.pcap") && c.observation_points[0].contains("at the client")));
+}
+
+#[test]
+fn whoever_stops_capturing_first_is_not_blamed_for_what_followed() {
+    for version in [Version::Tls12, Version::Tls13] {
+        let trial = Trial::run(&Plan::healthy(version, "edge.test"), 4);
+        let ends = [&trial.client, &trial.edge];
+        for (cut, most) in [(0, trial.client.len()), (1, trial.edge.len())] {
+            for last in most.saturating_sub(30)..most {
+                let kept = |end: usize| if end == cut { &ends[end][..last] } else { &ends[end][..] };
+                let folder = tempfile::tempdir().expect("a temporary folder can be made");
+                let captures = [("client.pcap", 0), ("edge.pcap", 1)];
+                let captures = captures.map(|(name, end)| write(folder.path(), name, &bytes(kept(end)))).to_vec();
+                let blamed = labels(captures).into_iter().find(|label| label != "healthy" && !label.starts_with("inconclusive"));
+                assert_eq!(blamed, None, "{version:?}, end {cut} kept {last} of {most} packets");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A connection that its client closes without a word keeps nobody waiting, whatever the edge says to that.
+//! A connection that its client closes without a word keeps nobody waiting, whatever the edge says to that; nor does one that is refused.
 
 use std::ops::ControlFlow;
 
@@ -81,4 +81,25 @@ fn a_client_whose_bytes_came_is_judged() {
         said(&with_an_alert(&[(600, packet(true, ACK, (1, 1), &hello)), (620, packet(true, FIN | ACK, (10, 1), &[]))]));
     assert_eq!(packets, 8);
     assert!(said.len() == 1 && said[0] != "not judged", "{said:?}");
+}
+
+#[test]
+fn a_syn_that_is_refused_is_over() {
+    let syn = packet(true, SYN, (0, 0), &[]);
+    let refused = |by: Vec<u8>| said(&[(0, syn.clone()), (3, by)]).0;
+    assert_eq!(refused(packet(false, RST | ACK, (0, 1), &[])), ["aborted/edge"], "its own capture shows that it did so");
+    let icmp = |by: [u8; 4]| {
+        let mut packet = vec![0x45, 0, 0, 28 + 28, 0, 0, 0x40, 0, 64, 1, 0, 0];
+        packet.extend(by);
+        packet.extend(CLIENT.0);
+        packet.extend([3, 13, 0, 0, 0, 0, 0, 0]);
+        packet.extend(&syn[..28]);
+        packet
+    };
+    assert_eq!(refused(icmp([192, 0, 2, 1])), ["aborted/path"]);
+    assert_eq!(refused(icmp(EDGE.0)), ["aborted/edge"]);
+    // Of another connection it says nothing.
+    let mut other = icmp(EDGE.0);
+    other[28 + 20] ^= 1;
+    assert_eq!(refused(other), ["inconclusive"]);
 }

@@ -44,6 +44,8 @@ pub struct Fleet {
 pub struct Present {
     /// Its name.
     pub name: Name,
+    /// Its process: drawn at its start.
+    pub instance: String,
     /// Groups that it belongs to.
     pub groups: Vec<String>,
     /// Who it is and what it can do.
@@ -87,7 +89,16 @@ impl Fleet {
                 let left = until.saturating_duration_since(Instant::now()).min(patience);
                 let Ok(Some(message)) = timeout(left, hellos.next()).await else { break };
                 match announced(&message.subject, &message.payload) {
-                    Ok(agent) => drop(present.insert(agent.name.clone(), agent)),
+                    Ok(agent) => {
+                        if let Some(before) = present.insert(agent.name.clone(), agent.clone())
+                            && before.instance != agent.instance
+                        {
+                            let name = &agent.name;
+                            (self.log)(&format!(
+                                "two agents answer to the name {name}: give each a name of its own (agent --name)"
+                            ));
+                        }
+                    }
                     Err(what) => (self.log)(&format!("on {}: {what}; it is ignored", message.subject)),
                 }
             }
@@ -169,8 +180,8 @@ fn announced(subject: &str, payload: &[u8]) -> Result<Present, String> {
         return Err(format!("an agent says that it is {:?}", announcement.from));
     }
     let name: Name = announcement.from.parse().map_err(|e: crate::NoName| e.to_string())?;
-    let Announcement { hello, groups, busy, kept, recorder_only, .. } = announcement;
-    Ok(Present { name, groups, hello, busy, kept, recorder_only })
+    let Announcement { instance, hello, groups, busy, kept, recorder_only, .. } = announcement;
+    Ok(Present { name, instance, groups, hello, busy, kept, recorder_only })
 }
 
 #[cfg(test)]

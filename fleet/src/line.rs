@@ -18,6 +18,8 @@ use crate::{Fleet, Log, Name, SILENCE};
 const REPEAT: Duration = Duration::from_secs(1);
 /// How often the controller says that it is alive.
 const ALIVE: Duration = Duration::from_secs(2);
+/// The number of the question by which a session begins.
+const FIRST: u64 = 1;
 /// Between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// After so long without its process, another of the same name is believed that it was started anew; and for so long after a farewell
@@ -43,6 +45,10 @@ pub(crate) struct Line {
     pub(crate) dead: bool,
     /// Others that replied in this session: each is said once.
     strangers: Vec<String>,
+    /// The session was begun, to which every process of that name agrees.
+    begun: bool,
+    /// Other processes of that name, which were told that they are not meant.
+    namesakes: Vec<String>,
     pub(crate) log: Log,
 }
 
@@ -68,6 +74,8 @@ impl Line {
             farewell: None,
             dead: false,
             strangers: Vec::new(),
+            begun: false,
+            namesakes: Vec::new(),
             log: Arc::clone(&fleet.log),
         })
     }
@@ -75,6 +83,7 @@ impl Line {
     /// Asks, and waits for the reply that is none of "at it".
     pub(crate) async fn ask(&mut self, asked: Asked, patience: Duration, stop: &AtomicBool) -> Result<Reply, Error> {
         self.number += 1;
+        self.begun |= matches!(asked, Asked::Open { .. });
         let begun = Instant::now();
         let (mut heard, mut assembly) = (begun, None::<Assembly>);
         let mut repeat = begun + REPEAT;
@@ -86,6 +95,9 @@ impl Line {
             match tokio::time::timeout(LOOK, self.replies.next()).await {
                 Ok(None) => return Err(self.gone("cannot be heard any more: the connection to the server is closed".into())),
                 Ok(Some(message)) => {
+                    if let Some(namesake) = self.namesake(&message) {
+                        self.dismiss(namesake).await;
+                    }
                     let Some((head, bytes)) = self.of_the_agent(&message) else { continue };
                     let own = self.is_own(&head);
                     if own {
@@ -145,6 +157,27 @@ impl Line {
         self.instance.as_ref().is_none_or(|instance| *instance == head.instance)
     }
 
+    /// Another process of the agent's name that answers the question by which the session began, as a cloned machine or unit file does: to
+    /// one message there is one answer, so that it is no process that was started anew.
+    fn namesake(&self, message: &Message) -> Option<String> {
+        let (head, _) = parts::read(&message.payload).ok()?;
+        let is_the_agents = whose(&message.subject) == Some(self.agent.as_str()) && head.from == self.agent.as_str();
+        let is_news = self.instance.is_some() && !self.is_own(&head) && !self.namesakes.contains(&head.instance);
+        (self.begun && is_the_agents && head.number == FIRST && is_news).then_some(head.instance)
+    }
+
+    /// Ends the session that a namesake began too, so that it is not busy with it, and says that there is one.
+    async fn dismiss(&mut self, namesake: String) {
+        (self.log)(&format!(
+            "two agents answer to the name {}: give each a name of its own (agent --name); the one that answered first is asked",
+            self.agent
+        ));
+        // No question of ours has that number, so that its reply is none of ours.
+        let question = self.question(Some(namesake.clone()), u64::MAX, &Asked::Close, Vec::new());
+        publish(&self.client, subject::ask(&self.agent), serde_json::to_vec(&question).unwrap_or_default()).await;
+        self.namesakes.push(namesake);
+    }
+
     fn read(&self, whole: Result<Vec<u8>, NoPart>) -> Result<Reply, Error> {
         let unreadable = |what: String| self.gone(format!("replied what cannot be read: {what}"));
         serde_json::from_slice(&whole.map_err(|e| unreadable(e.to_string()))?).map_err(|e| unreadable(e.to_string()))
@@ -171,16 +204,14 @@ impl Line {
         part.ok().filter(|(head, _)| of_this(head))
     }
 
+    fn question(&self, instance: Option<String>, number: u64, asked: &Asked, parts: Vec<u32>) -> Question {
+        let (session, controller) = (self.session.to_string(), self.who.clone());
+        let stored = self.stored.load(Ordering::Relaxed);
+        Question { session, controller, instance, number, stored, parts, asked: asked.clone() }
+    }
+
     async fn say(&self, asked: &Asked, parts: Vec<u32>) -> Result<(), Error> {
-        let question = Question {
-            session: self.session.to_string(),
-            controller: self.who.clone(),
-            instance: self.instance.clone(),
-            number: self.number,
-            stored: self.stored.load(Ordering::Relaxed),
-            parts,
-            asked: asked.clone(),
-        };
+        let question = self.question(self.instance.clone(), self.number, asked, parts);
         let bytes = serde_json::to_vec(&question).map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
         let most = self.client.max_payload();
         if bytes.len() > most {

@@ -239,6 +239,22 @@ fn a_bundle_larger_than_a_message_arrives_and_is_kept_until_it_is_stored() {
 }
 
 #[test]
+fn two_agents_of_one_name_are_noticed_and_the_second_is_left_free() {
+    let Some(broker) = Broker::start() else { return };
+    let handed = folder();
+    let agents = [(); 2].map(|()| Agent::start(broker.server(), "fra", 10, None));
+    let (fleet, log) = controller(&broker, handed.path());
+    until("both are there", || fleet.present().is_ok() && said(&log, "two agents answer to the name fra"));
+    for _ in 0..3 {
+        let mut there = fleet.open(&name("fra"), "fra", true, &GO_ON).expect("neither is busy with the run before");
+        assert!(batch(&mut there, 1).is_ok());
+        until("one is left", || agents.iter().map(|agent| agent.alive.load(Ordering::SeqCst)).sum::<usize>() == 1);
+    }
+    assert!(said(&log, "the one that answered first is asked"), "{log:?}");
+    agents.into_iter().for_each(|agent| drop(agent.end()));
+}
+
+#[test]
 fn a_second_controller_is_told_who_has_the_agent() {
     let Some(broker) = Broker::start() else { return };
     let handed = folder();

@@ -1,5 +1,6 @@
 //! Taking CPU away from a host: quota (cgroup v1 or v2), burners, stop and continue.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::exec::Placement;
+use crate::clean::locked;
+use crate::exec::{Placement, own_program};
 
 /// Prefix of our cgroups' names; the runner's process id follows.
 pub const PREFIX: &str = "whostalled.";
@@ -53,6 +55,8 @@ impl Hierarchy {
 pub struct Cgroup {
     hierarchy: Hierarchy,
     folder: PathBuf,
+    /// Tells [`crate::clean`] that its run lives.
+    _lock: Option<File>,
 }
 
 impl Cgroup {
@@ -67,7 +71,8 @@ impl Cgroup {
         }
         let folder = hierarchy.root().join(format!("{PREFIX}{}.{host}", std::process::id()));
         std::fs::create_dir(&folder).map_err(Error::system(format!("making cgroup {}", folder.display())))?;
-        Ok(Self { hierarchy, folder })
+        let lock = locked(&folder);
+        Ok(Self { hierarchy, folder, _lock: lock })
     }
 
     /// Limits the group to `cpus` CPUs (0.4 = 40 % of one).
@@ -117,7 +122,8 @@ impl Drop for Cgroup {
 pub fn remove(folder: &Path) -> bool {
     for _ in 0..100 {
         let procs = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs.lines().filter_map(|l| l.parse().ok()) {
+        // 0 stands for a process of another PID namespace; to kill(2) it would be our own group.
+        for pid in procs.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         if std::fs::remove_dir(folder).is_ok() || !folder.exists() {
@@ -138,7 +144,7 @@ impl Burners {
     /// # Errors
     /// If one cannot start.
     pub fn start(placement: &Placement, count: usize) -> Result<Self, Error> {
-        let own = std::env::current_exe().map_err(Error::system("finding our own binary"))?;
+        let own = own_program()?;
         let mut burners = Burners(Vec::new());
         for _ in 0..count {
             let mut command = placement.command(&own, &["lab-burn".into()])?;

@@ -55,6 +55,7 @@ impl Host {
             cpus: self.cpus.clone(),
             resolv_conf: self.resolv_conf.clone(),
             barrier: false,
+            runner: None,
         }
     }
 }

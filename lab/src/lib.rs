@@ -8,7 +8,7 @@
 //!
 //! In: which hosts, which paths, which faults. Out: namespaces to run programs in, and [`truth`]: what was
 //! injected, from the injector's own log. Namespaces are anonymous (they live as long as a process or a
-//! descriptor holds them), so that nothing but cgroups can outlive a killed run; [`clean`] removes those.
+//! descriptor holds them), so that nothing but cgroups and a scratch folder can outlive a killed run; [`clean`] removes those.
 //!
 //! It shares packet *formats* and types of time with the analysis, and with the prober how a client speaks TLS; it asks neither anything.
 
@@ -25,6 +25,7 @@ pub mod netns;
 pub mod nginx;
 pub mod rootless;
 pub mod sample;
+pub mod scratch;
 pub mod storm;
 mod sys;
 pub mod truth;

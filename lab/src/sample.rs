@@ -96,7 +96,7 @@ impl Sampler {
         let last = process.last_of_each_thread();
         let observed = std::mem::take(&mut process.observed);
         // Counters are cumulative: the next window needs where this one ended.
-        let trace = Trace { samples: last, ports: observed.trace.ports.clone() };
+        let trace = Trace { samples: last, ports: observed.trace.ports.clone(), tried: observed.trace.tried.clone() };
         process.observed = Observed { trace, ended: observed.ended };
         observed
     }
@@ -141,8 +141,10 @@ impl Watched {
         if self.find_ports && round.is_multiple_of(2) {
             let pids: HashSet<u32> = self.threads.iter().map(|t| t.tid).chain([pid]).collect();
             for pid in pids {
+                let (connected, connecting) = ports(pid, &mut self.known_sockets);
                 // A later look knows better: programs set the option after they connect.
-                self.observed.trace.ports.extend(connected(pid, &mut self.known_sockets));
+                self.observed.trace.ports.extend(connected);
+                self.observed.trace.tried.extend(connecting);
             }
         }
         self.observed.ended = main_ended;
@@ -197,13 +199,14 @@ fn read(file: &File) -> Option<String> {
     Some(String::from_utf8_lossy(buffer.get(..length)?).into_owned()).filter(|text| !text.is_empty())
 }
 
-/// Local port and `TCP_NODELAY` of a process's connected TCP sockets, each for its first few looks.
+/// Local port and `TCP_NODELAY` of a process's connected TCP sockets, each for its first few looks; and the local ports of those that
+/// nobody has answered yet.
 ///
 /// It borrows each socket for a moment (pidfd_getfd(2)) and asks it: `/proc/net/tcp` would walk the whole
 /// machine's table of connections each time, for milliseconds, at real-time priority.
-fn connected(pid: u32, known: &mut HashMap<u64, u32>) -> Vec<(u16, bool)> {
+fn ports(pid: u32, known: &mut HashMap<u64, u32>) -> (Vec<(u16, bool)>, Vec<u16>) {
     const LOOKS: u32 = 4;
-    let mut found = Vec::new();
+    let (mut found, mut connecting) = (Vec::new(), Vec::new());
     let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     for link in links {
         let inode = std::fs::read_link(link.path())
@@ -218,13 +221,18 @@ fn connected(pid: u32, known: &mut HashMap<u64, u32>) -> Vec<(u16, bool)> {
         // A UDP socket has a port too, but no connection of ours: only one that is connected over TCP counts.
         let is_tcp =
             nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType) == Ok(nix::sys::socket::SockType::Stream);
+        let listens = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::AcceptConn).unwrap_or(true);
         let stream = TcpStream::from(socket);
-        if let (true, Ok(local), Ok(_)) = (is_tcp, stream.local_addr(), stream.peer_addr()) {
-            *known.entry(inode).or_default() += 1;
-            found.push((local.port(), stream.nodelay().unwrap_or(false)));
+        match (is_tcp, stream.local_addr(), stream.peer_addr()) {
+            (true, Ok(local), Ok(_)) => {
+                *known.entry(inode).or_default() += 1;
+                found.push((local.port(), stream.nodelay().unwrap_or(false)));
+            }
+            (true, Ok(local), Err(_)) if !listens && local.port() != 0 => connecting.push(local.port()),
+            _ => {}
         }
     }
-    found
+    (found, connecting)
 }
 
 fn borrow(pid: u32, fd: i32) -> Option<OwnedFd> {

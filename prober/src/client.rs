@@ -131,6 +131,8 @@ impl Probe<'_> {
         self.sample(false);
         self.report.address = Some(address);
         self.report.local = stream.local_addr().ok();
+        let own = |local: SocketAddr| local.ip() == address.ip() && self.target.route.proxy.is_none();
+        self.report.trace.same_host = self.report.local.is_some_and(own);
         self.report.connected = connect.done;
         self.report.trace.connect = Some(connect);
         self.report.kernel_timestamps = stamps::enable(&stream);
@@ -184,6 +186,9 @@ impl Probe<'_> {
         self.report.failed_addresses = tried.failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
         let first = addresses.first().filter(|_| addresses.len() == 1).copied();
         self.report.address = self.report.address.or(first);
+        if let Ok(Ok(Connected { connect, .. })) = &outcome {
+            self.report.trace.tried = tried.before(connect.began);
+        }
         outcome.unwrap_or_else(|_| Err(Failure::new(Reason::ConnectTimeout, "no answer to SYN in time")))
     }
 
@@ -248,10 +253,10 @@ impl Probe<'_> {
             if bytes.is_empty() {
                 return Err(Failure::new(Reason::TlsClosed, "the edge closed the connection before TLS"));
             }
-            let whole = bytes.ends_with(b"\n");
+            let (whole, len) = (bytes.ends_with(b"\n"), bytes.len());
             let read = self.clock.now();
             self.sample(false);
-            self.heard(at_kernel, read);
+            self.heard(at_kernel, read, len);
             if whole {
                 return Ok(());
             }
@@ -268,11 +273,11 @@ impl Probe<'_> {
         loop {
             self.sample(true);
             let (bytes, at_kernel) = wire.read().await.map_err(of_io)?;
-            let over = bytes.is_empty();
+            let (over, len) = (bytes.is_empty(), bytes.len());
             head.extend_from_slice(bytes);
             let read = self.clock.now();
             self.sample(false);
-            self.heard(at_kernel, read);
+            self.heard(at_kernel, read, len);
             if route::opened(&head, over)? {
                 return Ok(());
             }
@@ -291,7 +296,7 @@ impl Probe<'_> {
             }
             let read = self.clock.now();
             // Whatever is made of these bytes, they came.
-            self.heard(at_kernel, read);
+            self.heard(at_kernel, read, bytes.len());
             (self.report.flight_at_kernel, self.report.flight_read) = (at_kernel, Some(read));
             while !bytes.is_empty() {
                 tls.read_tls(&mut bytes).map_err(of_io)?;
@@ -363,10 +368,12 @@ impl Probe<'_> {
         self.report.trace.exchanges.push(Exchange { phase, before, sent, answer: None, extra: false });
     }
 
-    /// Notes bytes of the edge's: the last before our next message complete the answer.
-    pub fn heard(&mut self, at_kernel: Option<Instant<Client>>, read: Instant<Client>) {
+    /// Notes `len` bytes of the edge's: the last before our next message complete the answer.
+    pub fn heard(&mut self, at_kernel: Option<Instant<Client>>, read: Instant<Client>, len: usize) {
         if let Some(exchange) = self.report.trace.exchanges.last_mut() {
-            exchange.answer = Some(Arrival { at_kernel, read });
+            let first = exchange.answer.map_or(at_kernel, |answer| answer.first);
+            let bytes = exchange.answer.and_then(|answer| answer.bytes).unwrap_or(0) + len as u64;
+            exchange.answer = Some(Arrival { at_kernel, first, bytes: Some(bytes), read });
         }
     }
 
@@ -433,7 +440,7 @@ impl Probe<'_> {
         self.report.clock_stepped = self.clock.stepped();
         let trace = &mut self.report.trace;
         if self.report.clock_stepped {
-            trace.exchanges.iter_mut().filter_map(|e| e.answer.as_mut()).for_each(|a| a.at_kernel = None);
+            trace.exchanges.iter_mut().filter_map(|e| e.answer.as_mut()).for_each(|a| (a.at_kernel, a.first) = (None, None));
             return;
         }
         trace.stamped =

@@ -1,4 +1,4 @@
-//! What our own client does in the lab, beside what it always does: sleeps, lines before TLS, flights in pieces.
+//! What our own client does in runs, beside what it always does: sleeps, lines before TLS, flights in pieces, calls that are counted.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub struct Pauses {
     pub before_tls: Option<BeforeTls>,
     /// Each flight is written in two pieces, without TCP_NODELAY.
     pub in_pieces: bool,
+    /// It calls once, and does not call again to learn why it was turned away: one of many that somebody counts.
+    pub once: bool,
 }
 
 /// Lines before TLS, each of ours answered by one.

@@ -109,7 +109,7 @@ impl Reason {
             Reason::TlsReset => "reset during the handshake",
             Reason::TlsAlert => "TLS alert from the edge",
             Reason::TlsProtocol => "what the edge said is no TLS",
-            Reason::TlsIncompatible => "no TLS version or cipher suite in common",
+            Reason::TlsIncompatible => "no TLS version, cipher suite or application protocol in common",
             Reason::CertificateExpired => "certificate out of date",
             Reason::CertificateUnknownIssuer => "certificate of an unknown issuer",
             Reason::CertificateWrongName => "certificate for another name",
@@ -163,10 +163,22 @@ impl Reason {
 }
 
 impl Reason {
-    /// Who ended the handshake, where that was said; absent where it is a question of time, or no fault of the edge's.
+    /// Whether it is of the request behind the handshake.
+    pub fn is_of_request(self) -> bool {
+        matches!(self, Reason::RequestTimeout | Reason::RequestClosed | Reason::HttpMalformed | Reason::HttpStatus)
+    }
+
+    /// Who ended the handshake, where that was said; absent where it is a question of time, or nobody's fault in particular.
     pub fn ended(self) -> Option<Ended> {
-        let by = if self.edge_ended_it() { Owner::Edge } else { Owner::Client };
-        self.is_edges_word().then_some(Ended { by, alert: true, unproven: false, waited: Span::ZERO })
+        let by = match self {
+            Reason::DnsNoAddress => Owner::Resolver,
+            // Our end hung up, because there is no TLS to go on with.
+            Reason::TlsProtocol => Owner::Edge,
+            _ if self.edge_ended_it() => Owner::Edge,
+            _ if self.is_edges_word() => Owner::Client,
+            _ => return None,
+        };
+        Some(Ended { by, alert: true, unproven: false, waited: Span::ZERO })
     }
 }
 
@@ -233,7 +245,12 @@ impl Failure {
                 _ => Reason::CertificateInvalid,
             },
             TlsError::NoCertificatesPresented => Reason::CertificateInvalid,
-            TlsError::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity)
+            // RFC 7301, section 3.2, and RFC 8446, section 6.2: nothing that both have.
+            TlsError::AlertReceived(
+                AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::NoApplicationProtocol,
+            )
             | TlsError::PeerIncompatible(_)
             | TlsError::NoApplicationProtocol => Reason::TlsIncompatible,
             TlsError::AlertReceived(AlertDescription::CertificateRequired) => Reason::ClientCertificateDemanded,

@@ -103,6 +103,7 @@ impl Report {
         let trace = SocketTrace {
             started: now,
             lookup: None,
+            tried: Vec::new(),
             connect: None,
             exchanges: Vec::with_capacity(3),
             finished: None,
@@ -110,6 +111,7 @@ impl Report {
             complete: false,
             stamped: false,
             out_of_order: false,
+            same_host: false,
             host: None,
         };
         Self {

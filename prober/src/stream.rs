@@ -103,7 +103,7 @@ impl Stream<'_, '_> {
             self.probe.sample(false);
             if !self.plain.is_empty() && self.awaits_answer() {
                 self.probe.report.first_response = Some(read);
-                self.probe.heard(at_kernel, read);
+                self.probe.heard(at_kernel, read, len);
             }
         }
         Poll::Ready(Ok(&self.plain[self.taken..]))

@@ -116,6 +116,15 @@ async fn a_slow_edge_is_named_and_a_slow_client_is_not_the_edge() {
 }
 
 #[tokio::test]
+async fn an_answer_has_a_beginning_and_a_length() {
+    let address = edge(server_config(&["edge.test"]), Duration::ZERO).await;
+    let report = once(&target(address, &insecure())).await;
+    assert!(report.trace.tried.is_empty() && report.trace.same_host);
+    let answer = report.trace.exchanges[0].answer.expect("it came");
+    assert!(answer.bytes > Some(100) && answer.first.is_some() && answer.first <= answer.at_kernel, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_hello_retry_request_is_a_round_trip_of_the_protocols_and_nobodys_finished() {
     let key = rcgen::generate_simple_self_signed(["edge.test".to_owned()]).expect("rcgen signs");
     let mut provider = rustls::crypto::ring::default_provider();

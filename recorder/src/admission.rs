@@ -6,16 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use capture::ends::FlowName;
 use foldhash::fast::RandomState;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use lru::LruCache;
 
+use crate::screen::Connection;
+
 /// Networks remembered.
 const MOST_NETWORKS: usize = 16_384;
-/// Flows remembered.
+/// Connections remembered.
 const MOST_FLOWS: usize = 65_536;
-/// A flow asked for again within so long is the same one.
+/// A connection asked for again within so long is the same one: where nobody saw its SYN, another may have its addresses and ports.
 const SAME_FLOW: Duration = Duration::from_secs(60);
 
 /// How much is let through.
@@ -30,7 +31,7 @@ pub struct Rate {
 /// Why a trigger is not followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// Its flow was asked for lately.
+    /// Its connection was asked for lately.
     Duplicate,
     /// Its network had its share.
     Network,
@@ -67,7 +68,7 @@ pub struct Admission {
     network: Rate,
     bucket: Bucket,
     networks: LruCache<IpNet, Bucket, RandomState>,
-    flows: LruCache<FlowName, Duration, RandomState>,
+    flows: LruCache<Connection, Duration, RandomState>,
 }
 
 impl Admission {
@@ -83,12 +84,12 @@ impl Admission {
         }
     }
 
-    /// Whether a trigger for a client's flow is followed `now`.
+    /// Whether a trigger for a client's connection is followed `now`.
     ///
     /// # Errors
     /// Says why it is not.
-    pub fn ask(&mut self, now: Duration, client: IpAddr, flow: FlowName) -> Result<(), Refused> {
-        if self.flows.get(&flow).is_some_and(|before| now.saturating_sub(*before) < SAME_FLOW) {
+    pub fn ask(&mut self, now: Duration, client: IpAddr, of: Connection) -> Result<(), Refused> {
+        if self.flows.get(&of).is_some_and(|before| now.saturating_sub(*before) < SAME_FLOW) {
             return Err(Refused::Duplicate);
         }
         let rate = self.network;
@@ -103,7 +104,7 @@ impl Admission {
         }
         self.bucket.tokens -= 1.0;
         network.tokens -= 1.0;
-        self.flows.put(flow, now);
+        self.flows.put(of, now);
         Ok(())
     }
 }
@@ -119,11 +120,16 @@ pub fn network_of(address: IpAddr) -> IpNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use capture::ends::FlowName;
     use std::net::SocketAddr;
 
     fn ask(admission: &mut Admission, now: f64, client: [u8; 4], port: u16) -> Result<(), Refused> {
-        let client = SocketAddr::from((client, port));
-        admission.ask(Duration::from_secs_f64(now), client.ip(), FlowName::of(client, SocketAddr::from(([198, 51, 100, 1], 443))))
+        again(admission, now, SocketAddr::from((client, port)), Some(7))
+    }
+
+    fn again(admission: &mut Admission, now: f64, client: SocketAddr, isn: Option<u32>) -> Result<(), Refused> {
+        let flow = FlowName::of(client, SocketAddr::from(([198, 51, 100, 1], 443)));
+        admission.ask(Duration::from_secs_f64(now), client.ip(), Connection { flow, isn })
     }
 
     fn admission() -> Admission {
@@ -148,6 +154,9 @@ mod tests {
         assert_eq!(ask(&mut admission, 1.0, [10, 1, 0, 1], 1), Err(Refused::Duplicate));
         assert_eq!(ask(&mut admission, 1.0, [10, 2, 0, 1], 1), Ok(()));
         assert_eq!(ask(&mut admission, 100.0, [10, 1, 0, 1], 1), Ok(()), "a minute later it may be another connection");
+        let client = SocketAddr::from(([10, 3, 0, 1], 1));
+        assert_eq!(again(&mut admission, 100.0, client, Some(7)), Ok(()));
+        assert_eq!(again(&mut admission, 101.0, client, Some(8)), Ok(()), "another connection of the same addresses and ports");
     }
 
     #[test]

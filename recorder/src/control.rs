@@ -2,26 +2,27 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `trigger FLOW` | `ok PATH` once the evidence is on the disk |
-//! | `flow FLOW` | `ok`, then a pcapng with the verdict |
-//! | `flows SECONDS KEY…` | `ok`, then a pcapng of what these flows sent in the last so long, not judged |
-//! | `last SECONDS` | `ok`, then a pcapng of all flows |
-//! | `status` | `ok`, then JSON |
+//! | `trigger FLOW` | `ok 0 PATH` once the evidence is on the disk |
+//! | `flow FLOW` | `ok LENGTH`, then so many bytes: a pcapng with the verdict |
+//! | `flows SECONDS KEY…` | `ok LENGTH`, then a pcapng of what these flows sent in the last so long, not judged |
+//! | `last SECONDS` | `ok LENGTH`, then a pcapng of all flows |
+//! | `status` | `ok LENGTH`, then JSON |
 //!
 //! A FLOW is `CLIENT [SERVER]`, addresses with ports, or ClientHello.random in hexadecimal digits; a KEY is one word of that
 //! ([`analysis::key`]).
 //! Anything that goes wrong is `error` and why.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use analysis::key::{Key, Keys};
+use nix::sys::stat::{Mode, umask};
 
 use crate::error::{ControlError, NotKept};
 use crate::flow_report::{Provenance, bundle};
@@ -33,6 +34,8 @@ use imports::logline::endpoint;
 
 /// Patience with whoever asks, and with the recorder.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Whoever asks waits longer than the recorder does.
+const ANSWERED: Duration = Duration::from_secs(45);
 /// Longest request: the keys of a run's clients, two for each.
 const MOST_REQUEST: u64 = 256 << 10;
 
@@ -63,24 +66,28 @@ pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
     if let Some(folder) = path.parent() {
         crate::evidence_store::make_folder(folder).map_err(said)?;
     }
-    let listener = UnixListener::bind(path).map_err(said)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
-    Ok(listener)
+    // From the first moment on: what is bound has the rights that the mask leaves.
+    let mask = umask(Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR);
+    let bound = UnixListener::bind(path);
+    umask(mask);
+    bound.map_err(said)
 }
 
 /// Serves for ever.
 pub fn serve(listener: &UnixListener, asked: &TriggerSender, dumps: &SyncSender<Dump>, shown: &Arc<Shown>) {
+    let one = Arc::new(Mutex::new(()));
     for stream in listener.incoming().flatten() {
-        let (asked, dumps, shown) = (asked.clone(), dumps.clone(), Arc::clone(shown));
+        let (asked, dumps, shown, one) = (asked.clone(), dumps.clone(), Arc::clone(shown), Arc::clone(&one));
         // One that cannot be had fails this request only.
         let _ = std::thread::Builder::new().name("control".into()).spawn(move || {
             let mut stream = stream;
             let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-            let answer = answer(&stream, &asked, &dumps, &shown);
+            let mut alone = None;
+            let answer = answer(&stream, &asked, &dumps, &shown, &one, &mut alone);
             // Whoever hung up does not want it.
             let _ = match answer {
                 Ok((line, bytes)) => stream
-                    .write_all(format!("ok {line}").trim_end().as_bytes())
+                    .write_all(format!("ok {} {line}", bytes.len()).trim_end().as_bytes())
                     .and_then(|()| stream.write_all(b"\n"))
                     .and_then(|()| stream.write_all(&bytes)),
                 Err(why) => stream.write_all(format!("error {why}\n").as_bytes()),
@@ -89,11 +96,14 @@ pub fn serve(listener: &UnixListener, asked: &TriggerSender, dumps: &SyncSender<
     }
 }
 
-fn answer(
+/// An answer; `alone` is held until it was handed out, if it takes much memory: `one` for one such answer at a time.
+fn answer<'a>(
     stream: &UnixStream,
     asked: &TriggerSender,
     dumps: &SyncSender<Dump>,
     shown: &Shown,
+    one: &'a Mutex<()>,
+    alone: &mut Option<MutexGuard<'a, ()>>,
 ) -> Result<(String, Vec<u8>), String> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_REQUEST)).read_line(&mut line).map_err(|e| format!("the request: {e}"))?;
@@ -102,6 +112,9 @@ fn answer(
     }
     let words: Vec<&str> = line.split_whitespace().collect();
     let busy = || "the recorder is busy: try again".to_owned();
+    if let ["flows" | "last", ..] = words[..] {
+        *alone = Some(one.try_lock().map_err(|_| "another dump is being handed out: try again".to_owned())?);
+    }
     match words[..] {
         ["trigger", ref flow @ ..] => {
             let trigger = trigger(flow, asked, dumps)?;
@@ -181,17 +194,73 @@ fn trigger(flow: &[&str], asked: &TriggerSender, dumps: &SyncSender<Dump>) -> Re
 /// # Errors
 /// If there is none, or it says no.
 pub fn ask(path: &Path, request: &str) -> Result<(String, Vec<u8>), ControlError> {
-    let said = |source| ControlError::NobodyThere { path: path.to_owned(), source };
+    ask_for(ANSWERED, path, request)
+}
+
+fn ask_for(patience: Duration, path: &Path, request: &str) -> Result<(String, Vec<u8>), ControlError> {
+    let said = |source: std::io::Error| match source.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ControlError::Silent { path: path.to_owned(), patience },
+        _ => ControlError::NobodyThere { path: path.to_owned(), source },
+    };
     let mut stream = UnixStream::connect(path).map_err(said)?;
+    stream.set_read_timeout(Some(patience)).and_then(|()| stream.set_write_timeout(Some(patience))).map_err(said)?;
     stream.write_all(format!("{request}\n").as_bytes()).map_err(said)?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).map_err(said)?;
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(said)?;
-    match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
-        ("ok", rest) => Ok((rest.to_owned(), bytes)),
-        ("error", why) => Err(ControlError::Refused(why.to_owned())),
+    let mut words = line.trim_end().splitn(3, ' ');
+    match (words.next(), words.next()) {
+        (Some("error"), _) => Err(ControlError::Refused(line.trim_end().trim_start_matches("error ").to_owned())),
+        (Some("ok"), Some(length)) => {
+            let of: u64 = length.parse().map_err(|_| ControlError::Ended)?;
+            let mut bytes = Vec::new();
+            // One byte more than it said would be wrong, too.
+            let got = reader.take(of.saturating_add(1)).read_to_end(&mut bytes).map_err(said)? as u64;
+            if got != of {
+                return Err(ControlError::Cut { got, of });
+            }
+            Ok((words.next().unwrap_or_default().to_owned(), bytes))
+        }
         _ => Err(ControlError::Ended),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Asks somebody who says this, and nothing more; `open`: who holds on.
+    fn answered(says: &'static [u8], open: bool) -> Result<(String, Vec<u8>), ControlError> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("inside/it.sock");
+        let listener = listen(&path).expect("it can be made");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            stream.write_all(says).expect("whoever asks is there");
+            // The request must have been read: else the answer is torn off.
+            let _ = BufReader::new(&stream).read_line(&mut String::new());
+            open.then_some((stream, listener))
+        });
+        let answer = ask_for(Duration::from_millis(if open { 50 } else { 10_000 }), &path, "status");
+        drop(served.join().expect("it served"));
+        answer
+    }
+
+    #[test]
+    fn an_answer_is_whole_or_none() {
+        let (line, bytes) = answered(b"ok 3 a path\nabc", false).expect("it is whole");
+        assert_eq!((line.as_str(), bytes.as_slice()), ("a path", &b"abc"[..]));
+        assert_eq!(answered(b"ok 0 path\n", false).expect("it is whole"), ("path".to_owned(), vec![]));
+        assert!(matches!(answered(b"ok 3\nab", false), Err(ControlError::Cut { got: 2, of: 3 })));
+        assert!(matches!(answered(b"ok 3\nabcd", false), Err(ControlError::Cut { got: 4, of: 3 })));
+        assert!(matches!(answered(b"", false), Err(ControlError::Ended)));
+        assert!(matches!(answered(b"error not so\n", false), Err(ControlError::Refused(why)) if why == "not so"));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for_for_ever() {
+        assert!(matches!(answered(b"", true), Err(ControlError::Silent { .. })));
     }
 }

@@ -21,7 +21,7 @@ use crate::screen::Quick;
 /// After Finished, a reset or FIN, what else comes within this time belongs to the handshake: retransmissions, an answer.
 const LINGER: Span = Span::from_millis(300);
 /// A connection on which nothing but its beginning passed for so long is judged as it is.
-const PATIENCE: Span = Span::from_millis(30_000);
+pub(crate) const PATIENCE: Span = Span::from_millis(30_000);
 
 /// A connection without data that lasted less was a port check.
 const PORT_CHECK: Span = Span::from_millis(1_000);
@@ -99,6 +99,16 @@ impl Detector {
         found
     }
 
+    /// Handshakes that have ended, though more of them might come.
+    pub fn close(&mut self) -> Vec<Finding> {
+        let soon: Vec<Look> = self.soon.drain(..).collect();
+        let ended = |detector: &mut Self, look: Look| {
+            let over = detector.same(&look).is_some_and(|view| over(view));
+            if over { detector.end(look.slot) } else { None }
+        };
+        soon.into_iter().filter_map(|look| ended(self, look)).collect()
+    }
+
     /// Learns from a handshake that was quick.
     pub fn quick(&mut self, quick: &Quick) {
         if let Some(round_trip) = quick.round_trip {
@@ -161,12 +171,13 @@ pub fn at_edge<D: Domain>(view: View<D>) -> Placed {
         otherwise: None,
         client_observer: None,
         edge_observer: Some(0),
+        elsewhere: None,
         notes: Vec::new(),
     }
 }
 
 /// Whether a handshake has ended, well or not.
-fn over(view: &View<Monotonic>) -> bool {
+pub(crate) fn over<D: Domain>(view: &View<D>) -> bool {
     // A client that resets what an old connection answered sends its SYN again (RFC 5961, section 4).
     let answered = view.syns(Side::Server).next().is_some() || view.packets.iter().any(|p| !p.is_empty());
     let ended = view.packets.iter().any(|p| p.flags.fin() || p.flags.rst() && (answered || p.from == Side::Server));

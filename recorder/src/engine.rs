@@ -4,14 +4,17 @@
 //! are slow are triggers like any other. A trigger that [`Admission`] lets through takes its flow out of memory, now and once more a
 //! little later: what comes after it belongs to it too.
 
+mod keeping;
+
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use analysis::clock::{Instant as Stamp, Span};
 use analysis::key::{Key, Keys};
+use analysis::tcp::flow::Side;
 use analysis::wire::packet::{Transport, decode};
 use capture::chains::Entry;
 use capture::clock::{Monotonic, WallOffset, monotonic};
@@ -19,34 +22,32 @@ use capture::ends::FlowName;
 use capture::seen::{Counters, Frame, Seen};
 use capture::sockets::Event;
 use explain::judging::Finding;
-use jiff::Timestamp;
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
 use serving::otlp::trace::Trace;
 use tokio::sync::mpsc::Sender;
-use tracing::{debug, info};
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::copies::Copies;
 use crate::detector::Detector;
 use crate::error::NotKept;
-use crate::evidence_store::{Answer, WriteRequest, Writer};
-use crate::flow_report::{FlowReport, Provenance, flow_report, last_connection};
+use crate::evidence_store::Writer;
+use crate::flow_report::{Provenance, connection};
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
-use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, EvidenceLabel, Metrics};
+use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
 use crate::names::Names;
 use crate::origins::{self, Origins};
-use crate::screen::{Quick, Screen, Step, begins};
+use crate::screen::{Connection, Isn, Quick, Screen, Step, begins};
 use crate::slow::Culprit;
 use crate::sources::TriggerRequest;
 use crate::tally::{Place, Sums, Tally, places_of};
-use crate::telemetry::trace;
 use crate::trigger::{Source, Trigger};
-use crate::view::{Shown, SlowHandshake};
+use crate::view::Shown;
 
 /// Server endpoints remembered: where a log line does not name the server's end, these are tried.
-const MOST_SERVERS: usize = 256;
+const MOST_SERVERS: usize = 1_024;
 /// Triggers that wait for what comes after them.
 const MOST_FOLLOWED: usize = 4_096;
 /// A flow that is not in memory is looked for once more after so long: the log may be faster than the filter's buffer.
@@ -66,21 +67,32 @@ pub struct Context {
     pub traces: Option<Sender<Trace>>,
 }
 
-/// A trigger that will be looked at again.
+/// What will be looked at again, and when.
 struct Follow {
     due: Instant,
-    asked: Instant,
-    trigger: Trigger,
-    flow: Option<FlowName>,
-    /// Its file, and how many packets are in it.
-    written: Option<(String, usize)>,
-    answer: Option<Answer>,
+    what: Later,
+}
+
+/// What a trigger means.
+struct Known {
+    of: Connection,
+    /// How many connections it may mean.
+    among: usize,
+}
+
+enum Later {
+    /// What a trigger names is not in memory yet.
+    Find(TriggerRequest),
+    /// A connection has a file: more may belong into it, or it is not on the disk.
+    Extend(Connection),
 }
 
 /// The state of the recorder's main thread.
 pub struct Engine {
     config: Arc<Config>,
     memory: Memory,
+    /// Absent where one interface cannot show what another does.
+    copies: Option<Copies>,
     /// Absent where nobody may look.
     threads: Option<KernelView>,
     screen: Screen,
@@ -90,13 +102,15 @@ pub struct Engine {
     tally: Tally,
     context: Context,
     admission: Admission,
+    files: keeping::Files,
     follow: VecDeque<Follow>,
     servers: LruCache<SocketAddr, ()>,
     writer: Writer,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
     begun: Instant,
-    interfaces: Vec<(u16, String)>,
+    /// Until when all packets that passed were taken.
+    read_until: Stamp<Monotonic>,
     counters: Counters,
 }
 
@@ -114,6 +128,7 @@ impl Engine {
         let quick = metrics.handshakes.get_or_create_owned(&ByCulprit { culprit: "none".into() });
         Self {
             memory,
+            copies: (config.capture.interfaces.len() > 1).then(Copies::default),
             threads: context.threads.then(KernelView::default),
             screen: Screen::new(config.slow.least()),
             detector: Detector::default(),
@@ -121,13 +136,14 @@ impl Engine {
             tally: Tally::default(),
             context,
             admission: Admission::new(all, network),
+            files: keeping::Files::default(),
             follow: VecDeque::new(),
             servers: LruCache::new(NonZeroUsize::new(MOST_SERVERS).unwrap_or(NonZeroUsize::MIN)),
             writer,
             metrics,
             shown,
             begun: Instant::now(),
-            interfaces: Vec::new(),
+            read_until: Stamp::MIN,
             counters: Counters::default(),
             config,
         }
@@ -135,12 +151,23 @@ impl Engine {
 
     /// Takes a packet.
     pub fn packet(&mut self, seen: &Seen<'_>) {
+        if self.copies.as_mut().is_some_and(|copies| copies.is_copy(seen)) {
+            return;
+        }
         let Self { memory, screen, .. } = self;
         let hello = begins(seen) && !seen.syn();
         let new = begins(seen) && (seen.syn() || !memory.has(seen.flow));
+        let mut before = None;
         let of_connection = memory.push(seen, |syn| {
-            screen.push(&waited(seen, &syn), true);
+            if let Some(syn) = waited(&syn)
+                && let Step::Again(decided) = screen.push(&syn, true)
+            {
+                before = Some(decided);
+            }
         });
+        if let Some(decided) = before {
+            self.again(seen.flow, decided);
+        }
         if !of_connection {
             return;
         }
@@ -150,7 +177,8 @@ impl Engine {
         }
         match self.screen.push(seen, new) {
             Step::Quiet => {}
-            Step::Suspect => self.suspect(seen.flow),
+            Step::Suspect => self.suspect(seen.flow, self.memory.last_isn(seen.flow)),
+            Step::Again(decided) => self.again(seen.flow, decided),
             Step::HandOn => {
                 if let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) {
                     let found = self.detector.push(seen.frame.at, &segment);
@@ -167,9 +195,17 @@ impl Engine {
         }
     }
 
+    /// The addresses and ports of a connection are another's from now on.
+    fn again(&mut self, flow: FlowName, before: Result<Quick, Isn>) {
+        match before {
+            Ok(quick) => self.quick(&quick),
+            Err(isn) => self.suspect(flow, isn),
+        }
+    }
+
     /// Hands a connection on to whoever judges.
-    fn suspect(&mut self, flow: FlowName) {
-        for packet in last_connection(self.memory.flow(flow)) {
+    fn suspect(&mut self, flow: FlowName, isn: Isn) {
+        for packet in connection(self.memory.flow(flow), isn) {
             if let Ok(Transport::Tcp(segment)) = decode(packet.link, &packet.bytes) {
                 let found = self.detector.push(packet.at, &segment);
                 found.into_iter().for_each(|finding| self.finding(finding));
@@ -187,20 +223,21 @@ impl Engine {
         self.tally.count(self.begun.elapsed(), places, None);
     }
 
-    /// Time passes.
-    pub fn tick(&mut self) {
-        for decided in self.screen.tick(monotonic()) {
+    /// Time passes: all packets until `read_until` were taken.
+    pub fn tick(&mut self, read_until: Stamp<Monotonic>) {
+        self.read_until = read_until;
+        for decided in self.screen.tick(read_until) {
             match decided {
                 Ok(quick) => self.quick(&quick),
-                Err(flow) => self.suspect(flow),
+                Err(flow) => self.suspect(flow, self.memory.last_isn(flow)),
             }
         }
-        for finding in self.detector.tick(monotonic()) {
+        for finding in self.detector.tick(read_until) {
             self.finding(finding);
         }
         while self.follow.front().is_some_and(|f| f.due <= Instant::now()) {
             if let Some(follow) = self.follow.pop_front() {
-                self.look_again(follow);
+                self.look_again(follow.what);
             }
         }
     }
@@ -210,24 +247,36 @@ impl Engine {
         self.follow.front().map(|follow| follow.due.saturating_duration_since(Instant::now()))
     }
 
-    /// What the filter counted, and which interfaces there are.
-    pub fn note(&mut self, counters: Counters, interfaces: Vec<(u16, String)>) {
-        (self.counters, self.interfaces) = (counters, interfaces);
+    /// It is over: what is left to be said of handshakes that ended is said now.
+    pub fn close(&mut self) {
+        for finding in self.detector.close() {
+            self.finding(finding);
+        }
+    }
+
+    /// What the filter counted.
+    pub fn note(&mut self, counters: Counters) {
+        self.counters = counters;
     }
 
     /// Somebody wants a flow kept.
     pub fn asked(&mut self, asked: TriggerRequest) {
-        let TriggerRequest { trigger, at, answer } = asked;
-        match self.known(&trigger) {
-            Some(flow) => drop(self.keep(trigger, flow, at, answer)),
+        match self.known(&asked.trigger) {
+            Some(known) => self.keep(asked, known, None),
             // Not here yet, perhaps.
-            None => self.later(Follow { due: Instant::now() + PATIENCE, asked: at, trigger, flow: None, written: None, answer }),
+            None => self.later(PATIENCE, Later::Find(asked)),
         }
     }
 
     /// The memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Names of interfaces that show the same packets.
+    pub fn copies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let name = |place: u32| self.config.capture.interfaces.get(place as usize).map(String::as_str);
+        self.copies.iter().flat_map(Copies::pairs).filter_map(move |(first, second)| Some((name(first)?, name(second)?)))
     }
 
     /// The counts of the last so long.
@@ -260,8 +309,8 @@ impl Engine {
     /// # Errors
     /// If memory has nothing of it.
     pub fn evidence(&self, trigger: &Trigger) -> Result<Vec<u8>, NotKept> {
-        let flow = self.known(trigger).ok_or(NotKept::Gone)?;
-        let made = self.make(self.memory.flow(flow), trigger);
+        let known = self.known(trigger).ok_or(NotKept::Gone)?;
+        let made = self.make(self.packets(known.of), trigger, known.among);
         made.map(|report| report.pcapng).ok_or(NotKept::NoConnection)
     }
 
@@ -298,7 +347,7 @@ impl Engine {
         let Counters { passed, syns, lost, syns_lost, .. } = self.counters;
         Provenance {
             wall_offset: WallOffset::now(),
-            interfaces: self.interfaces.clone(),
+            interfaces: self.config.capture.interfaces.clone(),
             received: passed + syns + lost + syns_lost,
             lost: lost + syns_lost,
             filter_at: self.context.filter_at.clone(),
@@ -324,6 +373,11 @@ impl Engine {
         };
         self.metrics.handshakes.get_or_create(&ByCulprit { culprit: label.into() }).inc();
         self.tally.count(self.begun.elapsed(), places.clone(), slow);
+        let isn =
+            finding.placed.handshake.edge.as_ref().and_then(|view| view.syns(Side::Client).next().and(view.isn(Side::Client)));
+        let of = Connection { flow: FlowName::of(ends.client, ends.server), isn };
+        // What was written before it was over did not know the end of it.
+        self.write_anew(of, true);
         if slow.is_none() {
             return;
         }
@@ -331,17 +385,30 @@ impl Engine {
             names.ask(ends.client.ip());
         }
         let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
-        let network = named.unwrap_or_else(|| "other".into());
+        let counted = ByCulpritAndPlace { culprit: label.into(), network: named.unwrap_or_else(|| "other".into()) };
+        self.metrics.slow.get_or_create(&counted).inc_by(1, None, None);
         let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
-        let kept = self.keep(trigger, FlowName::of(ends.client, ends.server), Instant::now(), None);
-        let at = kept.is_some().then(SystemTime::now);
-        self.metrics.slow.get_or_create(&ByCulpritAndPlace { culprit: label.into(), network }).inc_by(1, kept, at);
+        let asked = TriggerRequest { trigger, at: Instant::now(), answer: None };
+        self.keep(asked, Known { of, among: 1 }, Some(counted));
     }
 
-    /// The flow that a trigger means, if memory has it.
-    fn known(&self, trigger: &Trigger) -> Option<FlowName> {
-        let named = trigger.server.into_iter().chain(self.servers.iter().map(|(server, ())| *server));
-        named.map(|server| FlowName::of(trigger.client, server)).find(|flow| self.memory.has(*flow))
+    /// The connection that a trigger means, if memory has it: of several, the one whose server it names, or else the latest.
+    fn known(&self, trigger: &Trigger) -> Option<Known> {
+        let flow = |server: SocketAddr| FlowName::of(trigger.client, server);
+        let latest = |flow| Connection { flow, isn: self.memory.last_isn(flow) };
+        if let Some(server) = trigger.server {
+            return Some(flow(server)).filter(|flow| self.memory.has(*flow)).map(|flow| Known { of: latest(flow), among: 1 });
+        }
+        let mut found: Vec<SocketAddr> = self.servers.iter().map(|(server, ())| *server).collect();
+        found.retain(|server| self.memory.has(flow(*server)));
+        if found.len() > 1 {
+            let named = |server: &SocketAddr| trigger.names(*server);
+            let best = found.iter().map(named).max();
+            found.retain(|server| Some(named(server)) == best);
+        }
+        let among = found.len();
+        let of = found.into_iter().map(flow).max_by_key(|flow| self.memory.last_at(*flow)).map(latest)?;
+        Some(Known { of, among })
     }
 
     fn outcome(&self, trigger: &Trigger, outcome: &str) {
@@ -349,94 +416,31 @@ impl Engine {
         self.metrics.triggers.get_or_create(&label).inc();
     }
 
-    /// Keeps a flow, unless it is not to be; gives what leads to it.
-    fn keep(&mut self, trigger: Trigger, flow: FlowName, asked: Instant, answer: Option<Answer>) -> Option<EvidenceLabel> {
-        // A person who asks is not rationed.
-        let admitted = match trigger.source {
-            Source::Asked => Ok(()),
-            _ => self.admission.ask(self.begun.elapsed(), trigger.client.ip(), flow),
-        };
-        if let Err(refused) = admitted {
-            self.outcome(&trigger, refused.name());
-            debug!(client = %trigger.client, why = refused.name(), source = trigger.source.name(), "a handshake is not kept");
-            if let Some(answer) = answer {
-                answer(Err(NotKept::Refused(refused)));
-            }
-            return None;
-        }
-        let packets = self.memory.flow(flow);
-        self.metrics.extraction.observe(asked.elapsed().as_secs_f64());
-        let held = packets.len();
-        let Some(made) = self.make(packets, &trigger) else {
-            self.outcome(&trigger, "gone");
-            if let Some(answer) = answer {
-                answer(Err(NotKept::NoConnection));
-            }
-            return None;
-        };
-        self.outcome(&trigger, "kept");
-        let name = name_of(&made);
-        let trace = trace(&made.record, &name);
-        let label = EvidenceLabel::of(trace.hex(), &name);
-        info!(file = name, source = trigger.source.name(), verdict = made.record.label(), "a handshake is kept");
-        if let Some(traces) = &self.context.traces {
-            // A collector that is away costs traces, nothing else.
-            let _ = traces.try_send(trace);
-        }
-        let network = self.context.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
-        self.shown.slow(SlowHandshake { network, ..slow_handshake(&made, &name, &trigger, self.config.capture.anonymise) });
-        self.submit(name.clone(), None, made, asked, answer);
-        let due = Instant::now() + self.config.evidence.follow.0;
-        self.later(Follow { due, asked, trigger, flow: Some(flow), written: Some((name, held)), answer: None });
-        Some(label)
-    }
-
-    fn make(&self, packets: Vec<Packet>, trigger: &Trigger) -> Option<FlowReport> {
-        flow_report(packets, trigger, &self.detector, &self.provenance(), self.threads.as_ref())
-    }
-
-    fn submit(&mut self, name: String, replaces: Option<String>, made: FlowReport, asked: Instant, done: Option<Answer>) {
-        let request = WriteRequest { name, replaces, bytes: made.pcapng, asked, done };
-        if let Err(request) = self.writer.submit(request) {
-            self.metrics.evidence_failures.inc();
-            if let Some(done) = request.done {
-                done(Err(NotKept::Busy));
-            }
-        }
-    }
-
-    fn later(&mut self, follow: Follow) {
+    fn later(&mut self, after: Duration, what: Later) {
         if self.follow.len() >= MOST_FOLLOWED {
-            self.outcome(&follow.trigger, "shed");
+            if let Later::Find(asked) = &what {
+                self.outcome(&asked.trigger, "shed");
+            }
             return;
         }
-        // Two delays only: nearly sorted.
-        let place = self.follow.partition_point(|f| f.due <= follow.due);
-        self.follow.insert(place, follow);
+        let due = Instant::now() + after;
+        // A few delays only: nearly sorted.
+        let place = self.follow.partition_point(|f| f.due <= due);
+        self.follow.insert(place, Follow { due, what });
     }
 
-    fn look_again(&mut self, follow: Follow) {
-        let Follow { asked, trigger, flow, written, answer, .. } = follow;
-        let (Some(flow), Some((name, held))) = (flow, written) else {
-            return match self.known(&trigger) {
-                Some(flow) => drop(self.keep(trigger, flow, asked, answer)),
+    fn look_again(&mut self, what: Later) {
+        match what {
+            Later::Extend(of) => self.write_anew(of, false),
+            Later::Find(asked) => match self.known(&asked.trigger) {
+                Some(known) => self.keep(asked, known, None),
                 None => {
-                    self.outcome(&trigger, "gone");
-                    if let Some(answer) = answer {
+                    self.outcome(&asked.trigger, "gone");
+                    if let Some(answer) = asked.answer {
                         answer(Err(NotKept::Gone));
                     }
                 }
-            };
-        };
-        let packets = self.memory.flow(flow);
-        if packets.len() <= held {
-            return;
-        }
-        if let Some(made) = self.make(packets, &trigger) {
-            let new = name_of(&made);
-            let replaces = (new != name).then_some(name);
-            // This is no new trigger: it does not count as one that took a second.
-            self.submit(new, replaces, made, Instant::now(), None);
+            },
         }
     }
 }
@@ -452,33 +456,9 @@ fn shows(entry: &Entry<'_>, keys: &Keys) -> bool {
 }
 
 /// A SYN that waited in memory for the rest of its connection.
-fn waited<'a>(seen: &Seen<'a>, syn: &Entry<'a>) -> Seen<'a> {
-    let &Entry { at, wire_len, outgoing, flags, link, bytes, .. } = syn;
-    let frame = Frame { at, wire_len, interface: u32::from(syn.interface), outgoing, link, bytes };
-    Seen { frame, flags, from_client: !flags.ack(), payload_len: 0, payload: &[], ..*seen }
-}
-
-/// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom.
-fn name_of(made: &FlowReport) -> String {
-    let time = Timestamp::from_nanosecond(i128::from(made.record.started_ns)).unwrap_or_default();
-    let client = made.record.client.replace(['[', ']'], "").replace(':', "-");
-    let verdict: String =
-        made.record.label().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    format!("{}_{client}_{verdict}.pcapng", time.strftime("%Y%m%dT%H%M%S.%3fZ"))
-}
-
-fn slow_handshake(made: &FlowReport, file: &str, trigger: &Trigger, anonymise: bool) -> SlowHandshake {
-    let record = &made.record;
-    let judged = record.judged.as_ref();
-    SlowHandshake {
-        started: record.started.clone(),
-        client: if anonymise { crate::admission::network_of(trigger.client.ip()).to_string() } else { record.client.clone() },
-        network: None,
-        server_name: record.server_name.clone(),
-        verdict: record.label(),
-        total_ms: judged.map(|j| j.reading.ledger.total.millis()),
-        sentence: judged.map(|j| j.sentence.clone()).or_else(|| record.not_judged.clone()).unwrap_or_default(),
-        file: (!anonymise).then(|| file.to_owned()),
-        source: trigger.source.name().into(),
-    }
+fn waited<'a>(syn: &Entry<'a>) -> Option<Seen<'a>> {
+    let &Entry { at, wire_len, interface, outgoing, flags, link, bytes, .. } = syn;
+    let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { return None };
+    let frame = Frame { at, wire_len, interface: u32::from(interface), outgoing, link, bytes };
+    Some(Seen::decoded(frame, &segment, !flags.ack(), bytes.len()))
 }

@@ -102,7 +102,7 @@ pub enum NotKept {
     #[error("no packets of this flow are in memory")]
     Gone,
     /// Whoever asked: there is no handshake in it.
-    #[error("its packets are no TCP connection")]
+    #[error("its packets cannot be read as a TCP connection")]
     NoConnection,
     /// This host's.
     #[error("the disk is too slow: too many files wait for it")]
@@ -145,6 +145,22 @@ pub enum ControlError {
     /// The recorder says no, and why.
     #[error("{0}")]
     Refused(String),
+    /// It does not answer: it is stopped, or hangs.
+    #[error("the recorder at {} did not answer within {} s", .path.display(), .patience.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: std::time::Duration,
+    },
+    /// The answer ended too early: whoever gave it was ended, or hung up.
+    #[error("the recorder's answer was cut: {got} of {of} bytes came")]
+    Cut {
+        /// Bytes that came.
+        got: u64,
+        /// Bytes that it said would come.
+        of: u64,
+    },
     /// The recorder was ended meanwhile.
     #[error("the recorder ended before it answered")]
     Ended,

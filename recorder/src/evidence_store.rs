@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::error::{Error, NotKept};
 
 /// Files that wait for the disk.
@@ -129,17 +131,33 @@ impl EvidenceStore {
         }
         found.sort(); // names begin with the time
         let held = found.iter().map(|(_, size)| size).sum();
+        let before = found.len();
         let (healthy, others) = found.into_iter().partition(|(name, _)| name.contains(HEALTHY));
         let mut store = Self { folder: folder.to_owned(), quota, held, healthy, others };
-        store.make_room(0);
+        store.make_room(0)?;
+        let removed = before - store.healthy.len() - store.others.len();
+        if removed > 0 {
+            warn!(removed, of = before, quota, "evidence over its quota is removed");
+        }
         Ok(store)
     }
 
     fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let size = bytes.len() as u64;
+        if size > self.quota {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                format!("{size} bytes are more than the quota, {}", self.quota),
+            ));
+        }
         let earlier = self.uncount(name); // written anew, with what came later
-        self.make_room(bytes.len() as u64);
+        if let Err(error) = self.make_room(size) {
+            self.count(name, earlier);
+            return Err(error);
+        }
         let (unfinished, path) = (self.folder.join(format!("{UNFINISHED}{name}")), self.folder.join(name));
         let write = || -> io::Result<()> {
+            make_folder(&self.folder)?; // somebody may have moved it away
             // Client addresses are in it: nobody else's business, whatever the umask.
             let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -157,8 +175,10 @@ impl EvidenceStore {
     }
 
     fn remove(&mut self, name: &str) {
-        if self.uncount(name).is_some() {
-            let _ = fs::remove_file(self.folder.join(name)); // somebody else may have
+        if let Some(size) = self.uncount(name)
+            && self.delete(name).is_err()
+        {
+            self.count(name, Some(size)); // it takes room all the same
         }
     }
 
@@ -180,12 +200,26 @@ impl EvidenceStore {
         Some(size)
     }
 
-    fn make_room(&mut self, bytes: u64) {
+    /// Removes a file, unless somebody else has.
+    fn delete(&self, name: &str) -> io::Result<()> {
+        let gone = fs::remove_file(self.folder.join(name));
+        gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         while self.held + bytes > self.quota {
-            let Some((name, size)) = self.healthy.pop_front().or_else(|| self.others.pop_front()) else { return };
-            let _ = fs::remove_file(self.folder.join(name)); // somebody else may have
+            let healthy = !self.healthy.is_empty();
+            let files = if healthy { &self.healthy } else { &self.others };
+            let Some((name, size)) = files.front().cloned() else { return Ok(()) };
+            self.delete(&name)?;
+            if healthy {
+                self.healthy.pop_front()
+            } else {
+                self.others.pop_front()
+            };
             self.held -= size;
         }
+        Ok(())
     }
 }
 
@@ -212,6 +246,31 @@ mod tests {
         assert_eq!(names(folder.path()), ["3_edge.pcapng", "4_path.pcapng"]);
         store.put("4_path.pcapng", &[0; 140]).expect("there is room");
         assert_eq!((store.held, names(folder.path()).len()), (240, 2), "written anew it counts once");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_counts_and_nothing_leaves_for_what_is_too_large() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        // A folder of that name is no file that can be removed, whoever asks.
+        fs::create_dir(folder.path().join("0_edge.pcapng")).expect("it can be made");
+        fs::write(folder.path().join("0_edge.pcapng/inside"), [0; 9]).expect("it is writable");
+        let size = fs::metadata(folder.path().join("0_edge.pcapng")).expect("it is there").len();
+        let mut store = EvidenceStore::open(folder.path(), size + 150).expect("it opens");
+        store.put("1_edge.pcapng", &[0; 100]).expect("there is room");
+        assert!(store.put("2_edge.pcapng", &[0; 100]).is_err());
+        assert_eq!((store.held, names(folder.path()).len()), (size + 100, 2));
+        assert!(store.put("3_edge.pcapng", &vec![0; size as usize + 151]).is_err());
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_moved_away_is_made_again() {
+        let above = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = above.path().join("evidence");
+        let mut store = EvidenceStore::open(&folder, 1_000).expect("it opens");
+        fs::rename(&folder, above.path().join("elsewhere")).expect("it is ours");
+        store.put("1_edge.pcapng", &[0; 100]).expect("there is room");
+        assert_eq!(names(&folder), ["1_edge.pcapng"]);
     }
 
     #[test]

@@ -22,12 +22,17 @@ use explain::record::record;
 use records::explained::ExplainedRecord;
 use records::lanes::comments;
 use records::read::VERDICT_COMMENT;
+use settings::words::plural;
 
-use crate::detector::{Detector, at_edge};
+use crate::detector::{Detector, PATIENCE, at_edge, over};
 use crate::kernel_view::KernelView;
 use crate::memory::Packet;
+use crate::screen::Isn;
 use crate::trigger::{Source, Trigger};
 
+/// What is said of a handshake whose packets end, and of one that goes on.
+const NEVER_COMPLETED: &str = "The handshake never completed; the last thing proven is";
+const UNDER_WAY: &str = "The handshake was under way when this was written; the last thing proven by then is";
 /// A TLS record's header.
 const RECORD_HEADER: i64 = 5;
 
@@ -44,8 +49,8 @@ pub struct FlowReport {
 pub struct Provenance {
     /// What leads from the packets' times to the wall clock's.
     pub wall_offset: WallOffset,
-    /// Names of interfaces by number.
-    pub interfaces: Vec<(u16, String)>,
+    /// Names of interfaces, by their places in the configuration.
+    pub interfaces: Vec<String>,
     /// Handshake packets that the recorder received.
     pub received: u64,
     /// Handshake packets that it lost.
@@ -56,23 +61,39 @@ pub struct Provenance {
 
 impl Provenance {
     fn interface(&self, number: u16) -> String {
-        let named = self.interfaces.iter().find(|(n, _)| *n == number);
-        named.map_or_else(|| format!("interface {number}"), |(_, name)| name.clone())
+        self.interfaces.get(usize::from(number)).map_or_else(|| format!("interface {number}"), String::clone)
     }
 }
 
-/// Makes the report on a flow; absent if its packets are gone or are no TCP.
+/// What a report is made for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Whose word.
+    pub trigger: &'a Trigger,
+    /// How many connections in memory that word may mean.
+    pub among: usize,
+    /// Until when all packets that passed were read: a connection that is under way then had no later ones.
+    pub until: Option<Instant<Monotonic>>,
+}
+
+impl<'a> From<&'a Trigger> for Wanted<'a> {
+    fn from(trigger: &'a Trigger) -> Self {
+        Self { trigger, among: 1, until: None }
+    }
+}
+
+/// Makes the report on the packets of a [`connection`]; absent if they are gone or are no TCP.
 pub fn flow_report(
     packets: Vec<Packet>,
-    trigger: &Trigger,
+    wanted: Wanted<'_>,
     detector: &Detector,
     provenance: &Provenance,
     threads: Option<&KernelView>,
 ) -> Option<FlowReport> {
-    let packets = last_connection(packets);
     let begun = packets.first()?.at;
     let mut packets = on_wall_clock(packets, provenance);
-    let view = view_of(&packets)?;
+    let (view, unread) = view_of(&packets)?;
+    let ended = over(&view);
     let dialogue = view.dialogue();
     for packet in &mut packets {
         confine(packet, &view, &dialogue);
@@ -81,6 +102,10 @@ pub fn flow_report(
     let flow = FlowName::of(ends.client, ends.server);
     let mut placed = at_edge(view);
     placed.handshake.edge_host = threads.and_then(|t| t.trace(flow, begun, provenance.wall_offset));
+    let last = packets.last()?.at;
+    let until = wanted.until.map(|until| provenance.wall_offset.to_wall(until).max(last));
+    let under_way = until.filter(|until| !ended && *until - last < PATIENCE);
+    placed.handshake.watched_until = under_way.map(Instant::nanos);
     let judged = detector.opinion(&placed);
     let started = packets.first()?.at;
     let mut finding = Finding { id: 1, started, placed, judged, other_leg: None };
@@ -90,13 +115,20 @@ pub fn flow_report(
             provenance.lost, provenance.received
         ));
     }
-    let record = record(&finding, &[]);
-    let journal = match &trigger.source {
+    let pieces =
+        (unread > 0).then(|| format!("{} of IP packets in it, which are not put together here", plural(unread, "piece")));
+    finding.placed.notes.extend(pieces.clone());
+    let mut record = record(&finding, &[]);
+    if let Some(judged) = record.judged.as_mut().filter(|_| under_way.is_some()) {
+        judged.sentence = judged.sentence.replace(NEVER_COMPLETED, UNDER_WAY);
+    }
+    let journal = match &wanted.trigger.source {
         Source::Log(line) => line.entry.as_deref(),
         _ => None,
     };
     let comments = comments(&finding.placed.handshake);
-    let mut about = about(&record, trigger, provenance);
+    let mut about = about(&record, wanted, provenance);
+    about.extend(pieces);
     about.extend(threads.map(|t| server_side(&t.events(flow, begun), begun)));
     // A vector takes every write.
     let pcapng = write(&packets, &about, journal, &comments, provenance).ok()?;
@@ -123,7 +155,7 @@ pub fn bundle(packets: Vec<Packet>, provenance: &Provenance) -> std::io::Result<
     }
     for places in connections.into_values() {
         let own: Vec<Packet<Unplaced>> = places.iter().map(|i| packets[*i].clone()).collect();
-        let Some(view) = view_of(&own) else { continue };
+        let Some((view, _)) = view_of(&own) else { continue };
         let dialogue = view.dialogue();
         places.into_iter().for_each(|i| confine(&mut packets[i], &view, &dialogue));
     }
@@ -138,12 +170,14 @@ fn filtered(provenance: &Provenance) -> String {
     )
 }
 
-/// A port may be used again: of a flow's packets, those from the last connection's first SYN on.
-pub fn last_connection(mut packets: Vec<Packet>) -> Vec<Packet> {
-    let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| (s.source(), s.seq));
-    let Some(last) = packets.iter().rev().find_map(syn) else { return packets };
-    let first = packets.iter().position(|p| syn(p) == Some(last)).unwrap_or(0);
+/// A port may be used again: of a flow's packets, those of the connection whose client began with this number; of one whose SYN nobody
+/// kept, those before any SYN.
+pub fn connection(mut packets: Vec<Packet>, isn: Isn) -> Vec<Packet> {
+    let syn = |packet: &Packet| segment(packet).filter(|s| s.flags.syn() && !s.flags.ack()).map(|s| s.seq);
+    let first = packets.iter().position(|p| isn.is_some() && syn(p) == isn).unwrap_or(0);
     packets.drain(..first);
+    let end = packets.iter().position(|p| syn(p).is_some_and(|other| isn != Some(other)));
+    packets.truncate(end.unwrap_or(packets.len()));
     packets
 }
 
@@ -158,15 +192,20 @@ fn segment<D>(packet: &Packet<D>) -> Option<TcpSegment<'_>> {
     }
 }
 
-/// The connection, its packets numbered as the file will number them.
-fn view_of(packets: &[Packet<Unplaced>]) -> Option<View<Unplaced>> {
+/// The connection, its packets numbered as the file will number them; and how many of them are none that can be read, as the first
+/// piece of one that was cut on its way.
+fn view_of(packets: &[Packet<Unplaced>]) -> Option<(View<Unplaced>, u64)> {
     let mut table: FlowTable<Unplaced> = FlowTable::default();
+    let mut unread = 0;
     for (number, packet) in (1..).zip(packets) {
-        table.push(packet.at, number, &segment(packet)?);
+        match segment(packet) {
+            Some(segment) => drop(table.push(packet.at, number, &segment)),
+            None => unread += 1,
+        }
     }
     let mut view = table.into_views().into_iter().next()?;
     view.close();
-    Some(view)
+    Some((view, unread))
 }
 
 /// Takes out of a packet what lies behind the handshake, or is 0-RTT data.
@@ -219,15 +258,21 @@ fn server_side(events: &[(EventKind, Instant<Monotonic>)], begun: Instant<Monoto
 }
 
 /// What to say at the beginning of a file.
-fn about(record: &ExplainedRecord, trigger: &Trigger, provenance: &Provenance) -> Vec<String> {
+fn about(record: &ExplainedRecord, wanted: Wanted<'_>, provenance: &Provenance) -> Vec<String> {
     let sentence = record.judged.as_ref().map(|j| &j.sentence).or(record.not_judged.as_ref());
     let mut about =
         vec![format!("whostalled: {}: {}", record.label(), sentence.map_or("", String::as_str)), filtered(provenance)];
-    about.push(match &trigger.source {
+    about.push(match &wanted.trigger.source {
         Source::Log(line) => format!("trigger: {}", line.text),
         Source::Detector => "trigger: the recorder's own detector".into(),
         Source::Asked => "trigger: asked for".into(),
     });
+    if wanted.among > 1 {
+        let many = wanted.among;
+        about.push(format!(
+            "{many} connections of this client's end are in memory, and the trigger does not say which: this is the latest"
+        ));
+    }
     about.extend(
         record.judged.as_ref().and_then(|j| serde_json::to_string(j).ok()).map(|json| format!("{VERDICT_COMMENT}{json}")),
     );
@@ -259,7 +304,11 @@ fn write(
         let captured = Captured { at: packet.at, wire_len: packet.wire_len, outgoing, bytes };
         evidence.packet(interface, Some(packet.link), &captured, &said)?;
     }
-    let losses = Losses { received: provenance.received, dropped: provenance.lost, evicted: 0 };
-    evidence.finish(packets.last().map(|p| p.at).unwrap_or_default(), &vec![losses; interfaces.len()])?;
+    // What was lost nobody knows by interface: it is said once.
+    let mut losses = vec![Losses::default(); interfaces.len()];
+    if let Some(all) = losses.first_mut() {
+        *all = Losses { received: provenance.received, dropped: provenance.lost, evicted: 0 };
+    }
+    evidence.finish(packets.last().map(|p| p.at).unwrap_or_default(), &losses)?;
     Ok(bytes)
 }

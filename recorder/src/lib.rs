@@ -7,7 +7,7 @@
 //!  control (threads): dump, trigger, status                                memory ───────────┘
 //!  engine ─ tally ─► alerter: alarm ─► store ─► outbox (web thread, shared with `watch`) ─► receivers;   web: page, /metrics
 //! ```
-//! Pure, with time as an argument: [`memory`], [`kernel_view`], [`screen`], [`detector`], [`flow_report`], [`admission`], [`tally`], [`alarm`], [`slow`].
+//! Pure, with time as an argument: [`memory`], [`kernel_view`], [`copies`], [`screen`], [`detector`], [`flow_report`], [`admission`], [`tally`], [`alarm`], [`slow`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -15,6 +15,7 @@ pub mod alarm;
 mod alerter;
 pub mod config;
 pub mod control;
+pub mod copies;
 pub mod detector;
 pub mod engine;
 pub mod error;

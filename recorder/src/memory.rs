@@ -4,11 +4,13 @@
 //! ring when it shows that it is one.
 
 use analysis::clock::{Instant, Unplaced};
-use analysis::wire::packet::LinkType;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::chains::{Chains, Entry};
 use capture::clock::{Monotonic, WallOffset};
 use capture::ends::FlowName;
 use capture::seen::{Frame, Seen};
+
+use crate::screen::Isn;
 
 /// SYN packets get this part of the memory.
 const SYN_PART: usize = 8;
@@ -91,6 +93,21 @@ impl Memory {
         let mut packets: Vec<Packet> = self.syns.flow(flow).into_iter().chain(self.main.flow(flow)).map(Packet::from).collect();
         packets.sort_by_key(|packet| packet.at); // two buffers, many CPUs: not all packets come in order
         packets
+    }
+
+    /// The number with which the client of a flow's latest connection began; absent if its SYN is not in memory.
+    pub fn last_isn(&self, flow: FlowName) -> Isn {
+        let entries = self.syns.flow(flow).into_iter().chain(self.main.flow(flow));
+        let syn = entries.filter(|entry| entry.flags.syn() && !entry.flags.ack()).max_by_key(|entry| entry.at)?;
+        match decode(syn.link, syn.bytes) {
+            Ok(Transport::Tcp(segment)) => Some(segment.seq),
+            _ => None,
+        }
+    }
+
+    /// When the latest packet of a flow passed.
+    pub fn last_at(&self, flow: FlowName) -> Option<Instant<Monotonic>> {
+        self.syns.flow(flow).iter().chain(&self.main.flow(flow)).map(|entry| entry.at).max()
     }
 
     /// Whether there is anything of a flow.

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use serving::exposition::{Exposition, Seconds};
 
 use crate::alarm::Subject;
-use crate::config::Config;
+use crate::config::{Config, Log};
 use crate::slow::Culprit;
 
 /// Sets of labels, all of them words.
@@ -208,15 +208,19 @@ impl Metrics {
                 }
             }
         }
-        let of_logs = !config.logs.is_empty();
-        let sources: &[&str] = if of_logs { &["detector", "asked", "log"] } else { &["detector", "asked"] };
-        for source in sources {
-            for outcome in ["kept", "duplicate", "network_share", "rate", "gone", "shed"] {
-                drop(self.triggers.get_or_create(&ByTrigger { source: (*source).into(), outcome: outcome.into() }));
+        let journal = |log: &Log| matches!(log, Log::Journal { .. });
+        let of_logs = [("journal", config.logs.iter().any(journal)), ("log", !config.logs.iter().all(journal))];
+        let of_logs = of_logs.into_iter().filter_map(|(source, any)| any.then_some(source));
+        let outcome = |source: &str, outcomes: &[&str]| {
+            for outcome in outcomes {
+                drop(self.triggers.get_or_create(&ByTrigger { source: source.into(), outcome: (*outcome).into() }));
             }
+        };
+        for source in ["detector", "asked"].into_iter().chain(of_logs.clone()) {
+            outcome(source, &["kept", "failed", "duplicate", "network_share", "rate", "gone", "shed"]);
         }
-        for outcome in ["unread", "not_slow"].into_iter().filter(|_| of_logs) {
-            drop(self.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }));
+        for source in of_logs {
+            outcome(source, &["unread", "not_slow"]);
         }
         drop(self.firing.get_or_create(&ByAlert { alert: Subject::Edge.to_string() }));
         for receiver in &config.receivers {

@@ -103,10 +103,22 @@ pub fn give_up(user: Option<&str>, programs: bool) -> Result<(), Error> {
     seccompiler::apply_filter(&filter).map_err(|e| failed("seccomp", e.into()))
 }
 
-fn become_user(name: &str) -> Result<(), Error> {
+/// Whether there is such a user.
+///
+/// # Errors
+/// Says why not.
+pub fn known(name: &str) -> Result<(), Error> {
+    user(name).map(drop)
+}
+
+fn user(name: &str) -> Result<User, Error> {
     let unknown = |why: String| Error::User { user: name.to_owned(), why };
     let found = User::from_name(name).map_err(|e| unknown(e.to_string()))?;
-    let User { uid, gid, .. } = found.ok_or_else(|| unknown("there is no such user".into()))?;
+    found.ok_or_else(|| unknown("there is no such user".into()))
+}
+
+fn become_user(name: &str) -> Result<(), Error> {
+    let User { uid, gid, .. } = user(name)?;
     let failed = |source| Error::Refused { what: format!("becoming {name}"), source };
     let said = |e: nix::Error| failed(e.into());
     caps::securebits::set_keepcaps(true).map_err(|e| failed(e.into()))?;

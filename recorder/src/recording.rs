@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use alerting::Client;
 use alerting::outbox::Outbox;
 use alerting::status::AlertStatus;
+use analysis::clock::Instant as Stamp;
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytesize::ByteSize;
+use capture::clock::Monotonic;
 use capture::sockets::SocketEvents;
 use capture::tap::{InterfaceEvent, Tap, TapConfig};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -35,10 +37,10 @@ use crate::memory::Memory;
 use crate::metrics::{ByFate, ByFilter, ByInterface, ByRing, ByTrigger, Metrics, set};
 use crate::names::{Asker, Names};
 use crate::origins::Origins;
-use crate::privileges::give_up;
+use crate::privileges::{give_up, known};
 use crate::sources::{SourceEvent, SourceOutput, TriggerRequest, TriggerSender, follow};
 use crate::tally::KEPT;
-use crate::view::{Shown, page};
+use crate::view::{EVIDENCE, Shown, failing, page};
 
 /// What wakes the recorder: somebody who asks, or much that waits to be read.
 const ASKED: u64 = 0;
@@ -70,6 +72,7 @@ pub fn validate(config: &Config) -> Result<Vec<String>, Error> {
     fits(config)?;
     Origins::open(&config.origin.databases)?;
     unlock(config)?;
+    config.capture.user.as_deref().map_or(Ok(()), known)?;
     let there = crate::init::interfaces();
     let missing = config.capture.interfaces.iter().filter(|name| !there.contains(name));
     Ok(missing.map(|name| format!("this host has no interface {name} now; there are {}", there.join(", "))).collect())
@@ -166,7 +169,13 @@ pub fn record(config: Config, stop: &Arc<AtomicBool>, ready: impl FnOnce(&Begun)
     let (ask, asked) = sync_channel(MOST_ASKED);
     let ask = TriggerSender::new(ask, Arc::clone(&wake));
     let (dump, dumps) = sync_channel(4);
-    let output = SourceOutput { name: "log".into(), asked: ask.clone(), heard: heard(&metrics, &shown), stop: Arc::clone(stop) };
+    let output = SourceOutput {
+        name: "log".into(),
+        source: "log",
+        asked: ask.clone(),
+        heard: heard(&metrics, &shown),
+        stop: Arc::clone(stop),
+    };
     for log in &config.logs {
         follow(log, output.clone(), config.alerts.store.parent().unwrap_or(Path::new(".")))?;
     }
@@ -212,20 +221,20 @@ fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) 
             Written::Opened => {}
             Written::Durable(after) => {
                 metrics.durable.observe(after.as_secs_f64());
-                shown.trouble("evidence", None);
+                shown.trouble(EVIDENCE, None);
             }
             Written::Failed(why) => {
                 metrics.evidence_failures.inc();
-                shown.trouble("evidence", Some(why));
+                shown.trouble(EVIDENCE, Some(why));
             }
         }
     };
     Writer::start(&config.evidence.folder, config.evidence.quota.as_u64(), report)
 }
 
-pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(SourceEvent) + Send + Sync> {
+pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(&'static str, SourceEvent) + Send + Sync> {
     let (metrics, shown) = (Arc::clone(metrics), Arc::clone(shown));
-    Arc::new(move |heard| {
+    Arc::new(move |source, heard| {
         let outcome = match heard {
             SourceEvent::Unread(log, why) => {
                 if shown.unread(&log, why) {
@@ -235,9 +244,9 @@ pub(crate) fn heard(metrics: &Arc<Metrics>, shown: &Arc<Shown>) -> Arc<dyn Fn(So
             }
             SourceEvent::NotSlow => "not_slow",
             SourceEvent::Shed => "shed",
-            SourceEvent::Trouble(source, what) => return shown.trouble(&source, what),
+            SourceEvent::Trouble(name, what) => return shown.trouble(&name, what),
         };
-        metrics.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }).inc();
+        metrics.triggers.get_or_create(&ByTrigger { source: source.into(), outcome: outcome.into() }).inc();
     })
 }
 
@@ -262,7 +271,7 @@ fn web(
                 metrics.exposition.response(&Scrape::of(query, &headers))
             }),
         )
-        .route("/-/healthy", get(|| async { "ok\n" }))
+        .route("/-/healthy", get(|State((_, shown)): Served| async move { healthy(&shown) }))
         .with_state((metrics, shown));
     let run = move || {
         runtime.block_on(async {
@@ -311,6 +320,14 @@ fn now(shown: &Shown) -> Html<String> {
     Html(page(&status, &slow))
 }
 
+/// Whether it does what it is for.
+fn healthy(shown: &Shown) -> (StatusCode, String) {
+    match failing(&shown.now().0) {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
+    }
+}
+
 fn status(shown: &Shown) -> Response {
     let (status, slow) = shown.now();
     axum::Json(serde_json::json!({ "status": status, "slow": slow })).into_response()
@@ -333,13 +350,14 @@ struct Recording {
 impl Recording {
     fn run(&mut self, stop: &AtomicBool) {
         for interface in &self.config.capture.interfaces {
-            self.metrics.interfaces.get_or_create(&ByInterface { interface: interface.clone() }).set(1);
+            let absent = self.tap.absent().any(|name| name == interface);
+            self.interface(interface, absent.then(|| "it is not there: nothing is seen there until it comes".to_owned()));
         }
         self.tend();
         let (mut tended, mut judged) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) {
             self.wait();
-            self.read();
+            let read_until = self.read(false);
             for asked in self.asked.try_iter().take(MOST_AT_ONCE) {
                 self.engine.asked(asked);
             }
@@ -352,7 +370,7 @@ impl Recording {
                     Dump::Last(last, answer) => drop(answer.send(self.engine.last(last))),
                 }
             }
-            self.engine.tick();
+            self.engine.tick(read_until);
             if tended.elapsed() >= TEND {
                 tended = Instant::now();
                 self.tend();
@@ -363,17 +381,18 @@ impl Recording {
                 self.shown.trouble("origin", self.engine.refresh().err().map(|e| e.to_string()));
             }
         }
-        self.read();
-        self.engine.tick();
+        let read_until = self.read(true);
+        self.engine.tick(read_until);
+        self.engine.close();
     }
 
-    fn read(&mut self) {
+    fn read(&mut self, last: bool) -> Stamp<Monotonic> {
         let Self { tap, sockets, engine, .. } = self;
         // First what the threads did: a packet may make somebody ask for it.
         if let Some(sockets) = sockets {
             sockets.read(&mut |event| engine.event(event));
         }
-        tap.read(&mut |seen| engine.packet(&seen));
+        tap.read(last, &mut |seen| engine.packet(&seen))
     }
 
     /// Sleeps until much waits to be read, or somebody asks, or for a while.
@@ -388,25 +407,36 @@ impl Recording {
         }
     }
 
+    /// An interface is in trouble, or is not.
+    fn interface(&self, name: &str, trouble: Option<String>) {
+        let label = ByInterface { interface: name.to_owned() };
+        self.metrics.interfaces.get_or_create(&label).set(i64::from(trouble.is_none()));
+        self.shown.trouble(name, trouble);
+    }
+
     fn tend(&mut self) {
         for event in self.tap.tend() {
             let (interface, trouble) = match event {
                 InterfaceEvent::Back(name) => (name, None),
                 InterfaceEvent::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
+                InterfaceEvent::Down(name) => (name, Some("it is down, or has no carrier: nothing passes there".to_owned())),
                 InterfaceEvent::Refused(name, why) => (name, Some(why)),
+                InterfaceEvent::Renamed(name, now) => {
+                    self.shown.note(format!("{name}: it is called {now} now; what passes there is seen as before"));
+                    (name, None)
+                }
+                InterfaceEvent::Reopened(name, why) => {
+                    self.shown.note(format!("{name}: {why}; it was opened again, what passed meanwhile was not seen"));
+                    (name, None)
+                }
                 InterfaceEvent::Reattached(name) => {
                     let said = "somebody took the filter off; it hangs there again, what passed meanwhile was not seen";
                     self.shown.note(format!("{name}: {said}"));
                     (name, None)
                 }
             };
-            self.metrics
-                .interfaces
-                .get_or_create(&ByInterface { interface: interface.clone() })
-                .set(i64::from(trouble.is_none()));
-            self.shown.trouble(&interface, trouble);
+            self.interface(&interface, trouble);
         }
-        let numbers = self.tap.interfaces().map(|(number, name)| (number as u16, name.to_owned())).collect();
         match self.tap.counters() {
             Ok(counters) => {
                 let m = &self.metrics.packets;
@@ -422,7 +452,7 @@ impl Recording {
                 }
                 set(&self.metrics.connections, counters.connections);
                 set(&self.metrics.late, counters.late);
-                self.engine.note(counters, numbers);
+                self.engine.note(counters);
                 self.shown.change(|status| {
                     (status.seen, status.passed) = (counters.seen, counters.passed + counters.syns);
                     (status.lost, status.connections) = (counters.lost + counters.syns_lost, counters.connections);
@@ -434,6 +464,11 @@ impl Recording {
     }
 
     fn show(&self) {
+        for (first, second) in self.engine.copies() {
+            self.shown.note(format!("{first} and {second} show the same packets: these count once"));
+        }
+        let interfaces = &self.config.capture.interfaces;
+        self.shown.change(|status| status.blind = interfaces.iter().all(|name| status.trouble.contains_key(name)));
         let now = capture::clock::monotonic();
         let m = &self.metrics;
         for (name, ring) in self.engine.memory().rings() {

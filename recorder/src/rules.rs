@@ -15,14 +15,20 @@ const PHASES: [&str; 5] = ["connect", "client_hello", "server_flight", "client_f
 const OWNERS: [&str; 6] = ["client", "path", "loss", "edge", "protocol", "unattributed"];
 /// Headers of Ethernet, IPv6 and TCP with all of its options.
 const LEAST_SNAPLEN: u16 = 128;
+/// What a handshake of all bytes that the filter lets pass takes, and its repetitions.
+const LEAST_QUOTA: ByteSize = ByteSize::mib(1);
 
 impl Config {
     /// Whether names can be shown: on the page, in metrics, in alerts.
     pub(crate) fn check_names(&self) -> Result<(), Wrong> {
         let capture = |key: &str, refused: NotPlain| Wrong::at(key, refused).within("capture");
         plain("site", &self.capture.site).map_err(|e| capture("site", e))?;
-        for interface in &self.capture.interfaces {
+        for (n, interface) in self.capture.interfaces.iter().enumerate() {
             plain("the interface", interface).map_err(|e| capture("interfaces", e))?;
+            if self.capture.interfaces[..n].contains(interface) {
+                let what = format!("{interface} is named twice: each of its packets would count twice");
+                return Err(Wrong::new(what).within(n).within("interfaces").within("capture"));
+            }
         }
         for (n, network) in self.networks.iter().enumerate() {
             plain("the network's name", &network.name).map_err(|e| Wrong::at("name", e).within(n).within("network"))?;
@@ -65,6 +71,9 @@ impl Config {
 
     fn check_capture(&self) -> Result<(), Wrong> {
         let capture = &self.capture;
+        if capture.control.as_os_str().is_empty() {
+            return Err(Wrong::at("control", "name the control socket"));
+        }
         if capture.memory < ByteSize::mib(1) {
             return Err(Wrong::at("memory", format!("memory = \"{}\": at least 1MiB", capture.memory)));
         }
@@ -83,6 +92,15 @@ impl Config {
 
     fn check_evidence(&self) -> Result<(), Wrong> {
         let e = &self.evidence;
+        if e.folder.as_os_str().is_empty() {
+            return Err(Wrong::at("folder", "name the folder for evidence"));
+        }
+        if e.quota < LEAST_QUOTA {
+            return Err(Wrong::at(
+                "quota",
+                format!("quota = \"{}\": at least {LEAST_QUOTA}, what the largest handshakes take", e.quota),
+            ));
+        }
         let rates = [
             ("per_second", e.per_second, 0.0),
             ("burst", e.burst, 1.0),
@@ -147,6 +165,10 @@ mod tests {
             ("[capture]\nmemory = \"1KiB\"\n", "line 2, column 1", "1MiB"),
             ("[capture]\nports = [443, 0]\n", "line 2, column 15", "no port"),
             ("[capture]\nflows = 0\n", "line 2, column 1", "one connection"),
+            ("[capture]\ninterfaces = [\"lo\", \"eth0\", \"lo\"]\n", "line 2, column 29", "named twice"),
+            ("[capture]\ncontrol = \"\"\n", "line 2, column 1", "control socket"),
+            ("[evidence]\nfolder = \"\"\n", "line 2, column 1", "the folder"),
+            ("[evidence]\nquota = \"0B\"\n", "line 2, column 1", "at least 1"),
             ("[evidence]\nburst = 0.5\n", "line 2, column 1", "at least 1"),
             ("[evidence]\nper_second = -1.0\n", "line 2, column 1", "at least 0"),
             ("[slow]\nowners.proxy = \"1s\"\n", "line 2, column 8", "there are client"),

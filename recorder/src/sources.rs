@@ -25,10 +25,12 @@ use imports::logline::{Fields, ParsedLine, Unread, read, read_fields};
 const LOOK: Duration = Duration::from_millis(50);
 /// Before a journalctl that ended is started again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A longer line is cut.
+/// A longer line is cut: what is behind that is no line of its own, whatever it looks like.
 const MOST_LINE: u64 = 64 << 10;
 /// A larger field of a journal entry is not read.
 const MOST_FIELD: u64 = 1 << 20;
+/// Bytes of an entry that are kept with a flow.
+const MOST_ENTRY: usize = 4 << 20;
 
 /// A trigger, and when it came.
 pub struct TriggerRequest {
@@ -85,8 +87,10 @@ pub struct SourceOutput {
     pub name: Arc<str>,
     /// Where triggers go.
     pub asked: TriggerSender,
-    /// Hears the rest.
-    pub heard: Arc<dyn Fn(SourceEvent) + Send + Sync>,
+    /// Its kind, as metrics call it.
+    pub source: &'static str,
+    /// Hears the rest, and from which kind of source.
+    pub heard: Arc<dyn Fn(&'static str, SourceEvent) + Send + Sync>,
     /// Set when it is over.
     pub stop: Arc<AtomicBool>,
 }
@@ -96,18 +100,22 @@ impl SourceOutput {
         self.stop.load(Ordering::Relaxed)
     }
 
+    fn hear(&self, event: SourceEvent) {
+        (self.heard)(self.source, event);
+    }
+
     fn said(&self, said: Result<ParsedLine, Unread>, at_least: Option<Duration>, line: impl FnOnce() -> LogLine) {
         match said {
-            Err(why) => (self.heard)(SourceEvent::Unread(Arc::clone(&self.name), why)),
+            Err(why) => self.hear(SourceEvent::Unread(Arc::clone(&self.name), why)),
             // One of all requests, and nothing is said of its handshake: not a word that it was slow.
-            Ok(ParsedLine { every: true, .. }) => (self.heard)(SourceEvent::NotSlow),
+            Ok(ParsedLine { every: true, .. }) => self.hear(SourceEvent::NotSlow),
             Ok(ParsedLine { took: Some(took), .. }) if at_least.is_some_and(|least| took < least) => {
-                (self.heard)(SourceEvent::NotSlow)
+                self.hear(SourceEvent::NotSlow)
             }
             Ok(ParsedLine { client, .. }) => {
                 let trigger = Trigger { client, server: None, source: Source::Log(line()) };
                 if !self.asked.ask(TriggerRequest { trigger, at: Instant::now(), answer: None }) {
-                    (self.heard)(SourceEvent::Shed);
+                    self.hear(SourceEvent::Shed);
                 }
             }
         }
@@ -118,7 +126,7 @@ impl SourceOutput {
     }
 
     fn trouble(&self, what: Option<String>) {
-        (self.heard)(SourceEvent::Trouble(self.name.to_string(), what));
+        self.hear(SourceEvent::Trouble(self.name.to_string(), what));
     }
 }
 
@@ -127,7 +135,8 @@ impl SourceOutput {
 /// # Errors
 /// If it cannot be followed at all.
 pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Error> {
-    let output = SourceOutput { name: name(log).into(), ..output };
+    let source = if matches!(log, Log::Journal { .. }) { "journal" } else { "log" };
+    let output = SourceOutput { name: name(log).into(), source, ..output };
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));
@@ -195,15 +204,14 @@ fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: 
     let own = file.get_ref().metadata().map(|m| m.ino()).unwrap_or(0);
     let (mut line, mut succeeded) = (Vec::new(), false);
     while !output.over() {
-        let whole = match file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) => false,
-            Ok(_) => line.ends_with(b"\n") || line.len() as u64 >= MOST_LINE,
+        match next_line(&mut file, &mut line) {
+            Ok(true) => {
+                each(&String::from_utf8_lossy(&line));
+                line.clear();
+                continue;
+            }
+            Ok(false) => {}
             Err(error) => return output.trouble(Some(error.to_string())),
-        };
-        if whole {
-            each(&String::from_utf8_lossy(&line));
-            line.clear();
-            continue;
         }
         let now = std::fs::metadata(path).ok();
         let shorter = file.stream_position().is_ok_and(|read| now.as_ref().is_some_and(|m| m.ino() == own && m.len() < read));
@@ -213,6 +221,25 @@ fn read_on(path: &Path, mut file: BufReader<File>, output: &SourceOutput, each: 
         succeeded = now.is_some_and(|m| m.ino() != own && m.len() > 0);
         if !succeeded {
             std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Reads on in a line, of which the beginning is kept; whether it has ended.
+fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    loop {
+        let waiting = file.fill_buf()?;
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let end = waiting.iter().position(|byte| *byte == b'\n');
+        let piece = &waiting[..end.map_or(waiting.len(), |end| end + 1)];
+        let room = (MOST_LINE as usize).saturating_sub(line.len());
+        line.extend_from_slice(&piece[..piece.len().min(room)]);
+        let read = piece.len();
+        file.consume(read);
+        if end.is_some() {
+            return Ok(true);
         }
     }
 }
@@ -247,12 +274,13 @@ impl Journal {
         if let Some(directory) = &self.directory {
             command.arg("--directory").arg(directory);
         }
-        command.args(&self.matches).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(&self.matches).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().map_err(|e| format!("journalctl: {e}"))
     }
 
     fn read(&self, mut child: Child, output: &SourceOutput) -> Result<(), String> {
         let Some(out) = child.stdout.take() else { return Err("journalctl has no output".into()) };
+        let complaints = child.stderr.take().map(|complaints| std::thread::spawn(move || last_line(complaints)));
         // A thread that waits for the journal cannot look whether to stop.
         let watcher = std::thread::spawn({
             let output = output.clone();
@@ -266,13 +294,14 @@ impl Journal {
         });
         let mut reader = BufReader::new(out);
         output.trouble(None);
-        let (mut noted, mut last) = (Instant::now(), None);
+        let (mut noted, mut last, mut any) = (Instant::now(), None, false);
         let ended = loop {
             let mut entry = match next_entry(&mut reader) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => break "journalctl ended; starting it again".to_owned(),
                 Err(error) => break format!("what journalctl wrote cannot be read ({error}); starting it again"),
             };
+            any = true;
             self.entry(&entry, output);
             last = entry.fields.remove("__CURSOR").or(last);
             // Which entries were read is noted now and then; after a kill some are read twice, and counted as duplicates.
@@ -285,7 +314,15 @@ impl Journal {
         };
         last.iter().for_each(|cursor| self.note(cursor));
         let _ = watcher.join();
-        if output.over() { Ok(()) } else { Err(ended) }
+        if output.over() {
+            return Ok(());
+        }
+        let Some(complaint) = complaints.and_then(|complaints| complaints.join().ok().flatten()) else { return Err(ended) };
+        // One that no journal has leads nowhere, again and again.
+        if !any && complaint.contains("cursor") && std::fs::remove_file(&self.cursor).is_ok() {
+            return Err(format!("{ended}: {complaint}; where it stopped is forgotten, it goes on at the end"));
+        }
+        Err(format!("{ended}: {complaint}"))
     }
 
     fn note(&self, cursor: &str) {
@@ -302,6 +339,17 @@ impl Journal {
     }
 }
 
+/// What a program complained of last.
+fn last_line(complaints: impl Read) -> Option<String> {
+    let mut reader = BufReader::new(complaints);
+    let (mut line, mut last) = (Vec::new(), None);
+    while next_line(&mut reader, &mut line).is_ok_and(|whole| whole || !line.is_empty()) {
+        last = Some(String::from_utf8_lossy(line.trim_ascii()).chars().take(200).collect());
+        line.clear();
+    }
+    last
+}
+
 /// Writes a file for this user only.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
@@ -314,6 +362,15 @@ struct Entry {
     bytes: Vec<u8>,
 }
 
+impl Entry {
+    /// Keeps a field as it came, while that is not much.
+    fn keep(&mut self, field: &[&[u8]]) {
+        if self.bytes.len() + field.iter().map(|part| part.len()).sum::<usize>() <= MOST_ENTRY {
+            field.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        }
+    }
+}
+
 /// Reads an entry in Journal Export Format: lines of `NAME=value`, or of `NAME` with a 64-bit length and as many bytes; an empty line
 /// ends it.
 fn next_entry(reader: &mut impl BufRead) -> std::io::Result<Option<Entry>> {
@@ -323,25 +380,33 @@ fn next_entry(reader: &mut impl BufRead) -> std::io::Result<Option<Entry>> {
         if reader.by_ref().take(MOST_FIELD).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
         }
-        entry.bytes.extend_from_slice(&line);
+        if line.len() as u64 == MOST_FIELD && !line.ends_with(b"\n") {
+            reader.skip_until(b'\n')?; // it belongs to no other field
+            continue;
+        }
         let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
         if text.is_empty() {
             if entry.fields.is_empty() {
-                entry.bytes.clear();
                 continue;
             }
+            entry.keep(&[&line]);
             return Ok(Some(entry));
         }
         if let Some((name, value)) = text.split_once('=') {
             entry.fields.insert(name.to_owned(), value.to_owned());
+            entry.keep(&[&line]);
             continue;
         }
         let mut length = [0; 8];
         reader.read_exact(&mut length)?;
+        let whole = u64::from_le_bytes(length).saturating_add(1);
+        if whole > MOST_FIELD {
+            std::io::copy(&mut reader.by_ref().take(whole), &mut std::io::sink())?;
+            continue;
+        }
         let mut value = Vec::new();
-        reader.by_ref().take(u64::from_le_bytes(length).saturating_add(1).min(MOST_FIELD)).read_to_end(&mut value)?;
-        entry.bytes.extend_from_slice(&length);
-        entry.bytes.extend_from_slice(&value);
+        reader.by_ref().take(whole).read_to_end(&mut value)?;
+        entry.keep(&[&line, &length, &value]);
         entry.fields.insert(text, String::from_utf8_lossy(value.trim_ascii_end()).into_owned());
     }
 }
@@ -354,13 +419,14 @@ fn mark(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::ByTrigger;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, sync_channel};
 
     fn output() -> (SourceOutput, Receiver<TriggerRequest>) {
         let (asked, triggers) = sync_channel(16);
         let asked = TriggerSender::new(asked, Arc::new(EventFd::new().expect("a descriptor is free")));
-        (SourceOutput { name: "log".into(), asked, heard: Arc::new(|_| ()), stop: Arc::default() }, triggers)
+        (SourceOutput { name: "log".into(), source: "log", asked, heard: Arc::new(|_, _| ()), stop: Arc::default() }, triggers)
     }
 
     fn client(triggers: &Receiver<TriggerRequest>) -> String {
@@ -376,7 +442,7 @@ mod tests {
         let opened = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&opened);
         let out = SourceOutput {
-            heard: Arc::new(move |heard| {
+            heard: Arc::new(move |_, heard| {
                 if let SourceEvent::Trouble(_, None) = heard {
                     *seen.lock().expect("unbroken") = true
                 }
@@ -420,8 +486,8 @@ mod tests {
         let mut log = appended(&path);
         log.write_all(b"\xff\xfe not UTF-8\n192.0.2.2:2\n").expect("it is writable");
         assert_eq!(client(&triggers), "192.0.2.2:2");
-        log.write_all(&vec![b'x'; 3 * MOST_LINE as usize])
-            .and_then(|()| log.write_all(b"\n192.0.2.3:3\n"))
+        log.write_all(&vec![b'x'; MOST_LINE as usize])
+            .and_then(|()| log.write_all(b"192.0.2.9:9 a client's words\n192.0.2.3:3\n"))
             .expect("it is writable");
         assert_eq!(client(&triggers), "192.0.2.3:3");
         stop.store(true, Ordering::Relaxed);
@@ -469,6 +535,23 @@ mod tests {
         assert!(next_entry(&mut reader).expect("it reads").is_none());
     }
 
+    #[test]
+    fn what_is_too_large_to_be_read_is_no_entry_of_its_own() {
+        let forged = "\n\n__CURSOR=s=9\nMESSAGE=192.0.2.9:9\n\n";
+        let large = format!("{}{forged}", "a".repeat(MOST_FIELD as usize));
+        let line = format!("{}MESSAGE=192.0.2.9:9", "b".repeat(MOST_FIELD as usize));
+        let mut export = b"__CURSOR=s=1\nMESSAGE\n".to_vec();
+        export.extend((large.len() as u64).to_le_bytes());
+        export.extend_from_slice(large.as_bytes());
+        export.extend_from_slice(format!("\nOTHER={line}\n\n__CURSOR=s=2\nMESSAGE=192.0.2.8:8\n\n").as_bytes());
+        let mut reader = &export[..];
+        let mut next = || next_entry(&mut reader).expect("it reads").map(|entry| (entry.fields, entry.bytes));
+        let (fields, bytes) = next().expect("there is one");
+        assert_eq!((fields.len(), bytes.as_slice()), (1, &b"__CURSOR=s=1\n\n"[..]));
+        assert_eq!(next().expect("there is another").0.get("MESSAGE").map(String::as_str), Some("192.0.2.8:8"));
+        assert!(next().is_none());
+    }
+
     proptest::proptest! {
         /// Whatever journalctl writes, reading it ends, and takes no more than was written.
         #[test]
@@ -487,7 +570,7 @@ mod tests {
         let (out, triggers) = output();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ours = Arc::clone(&heard);
-        let word = move |heard: SourceEvent| {
+        let word = move |_: &'static str, heard: SourceEvent| {
             let word = if let SourceEvent::NotSlow = heard { "not slow" } else { "other" };
             ours.lock().expect("unbroken").push(word);
         };
@@ -506,17 +589,25 @@ mod tests {
     #[test]
     fn lines_that_name_no_connection_are_counted_under_their_log() {
         let shown = Arc::new(crate::view::Shown::default());
-        let heard = crate::recording::heard(&Arc::default(), &shown);
+        let metrics = Arc::default();
+        let heard = crate::recording::heard(&metrics, &shown);
         let (out, triggers) = output();
         let out = SourceOutput { heard, name: "/var/log/proxy.log".into(), ..out };
         for line in ["starting", r#"{"client":"#, "192.0.2.7:77 handshake=300ms", "192.0.2.7 - - \"GET / HTTP/1.1\" 200"] {
             out.line(line, &Fields::default(), None);
         }
         assert_eq!((client(&triggers), triggers.try_recv().is_err()), ("192.0.2.7:77".into(), true));
+        let count = |source: &str| {
+            let label = ByTrigger { source: source.into(), outcome: "unread".into() };
+            metrics.triggers.get_or_create(&label).get()
+        };
+        assert_eq!((count("log"), count("journal")), (3, 0));
+        SourceOutput { source: "journal", ..out }.line("starting", &Fields::default(), None);
+        assert_eq!((count("log"), count("journal")), (3, 1));
         let (status, _) = shown.now();
         let unread: Vec<(Vec<u64>, String)> =
             status.unread.into_iter().map(|(log, n)| (n.into_values().collect(), log)).collect();
-        assert_eq!(unread, [(vec![2, 1], "/var/log/proxy.log".to_owned())]);
+        assert_eq!(unread, [(vec![3, 1], "/var/log/proxy.log".to_owned())]);
         let said = crate::view::lines(&shown.now().0);
         assert!(said.contains("/var/log/proxy.log: 1 line cannot be followed: it names the client's address without"), "{said}");
     }

@@ -4,8 +4,8 @@ use analysis::judging::vocabulary::in_words;
 use records::explained::ExplainedRecord;
 use serving::otlp::trace::{Side, Stretch, Trace};
 
-/// The trace of a handshake that lies in `file`.
-pub(crate) fn trace(record: &ExplainedRecord, file: &str) -> Trace {
+/// The trace of a handshake of `client`, as it may be called.
+pub(crate) fn trace(record: &ExplainedRecord, client: &str) -> Trace {
     let ledger = record.judged.as_ref().map(|judged| &judged.reading.ledger);
     let total = ledger.map_or(0, |ledger| ledger.total.nanos());
     let mut trace = Trace::new("TLS handshake", port(&record.client), record.started_ns, total);
@@ -14,8 +14,7 @@ pub(crate) fn trace(record: &ExplainedRecord, file: &str) -> Trace {
     trace.wrong = sentence.or_else(|| record.not_judged.clone());
     let facts = [
         ("whostalled.verdict", Some(record.label())),
-        ("whostalled.evidence", Some(file.to_owned())),
-        ("client.address", Some(record.client.clone())),
+        ("client.address", Some(client.to_owned())),
         ("server.address", Some(record.server.clone())),
         ("tls.client.server_name", record.server_name.clone()),
         ("tls.protocol.version", record.version.clone()),
@@ -31,6 +30,11 @@ pub(crate) fn trace(record: &ExplainedRecord, file: &str) -> Trace {
         });
     }
     trace
+}
+
+/// Notes in which file the handshake lies.
+pub(crate) fn lies_in(trace: &mut Trace, file: &str) {
+    trace.attributes.push(("whostalled.evidence".to_owned(), file.to_owned()));
 }
 
 /// The client's port tells two handshakes of one instant apart.

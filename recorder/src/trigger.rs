@@ -13,6 +13,31 @@ pub struct Trigger {
     pub source: Source,
 }
 
+impl Trigger {
+    /// How well its words name a server's end: 2 with its address and port, 1 with one of them, 0 with neither. Who says nothing but the
+    /// client's end means any.
+    pub fn names(&self, server: SocketAddr) -> u8 {
+        let Source::Log(line) = &self.source else { return 0 };
+        let entry = line.entry.as_deref().map(String::from_utf8_lossy);
+        let texts = || [Some(line.text.as_str()), entry.as_deref()].into_iter().flatten();
+        let has = |word: &str| texts().any(|text| whole(text, word));
+        u8::from(has(&server.ip().to_string())) + u8::from(has(&server.port().to_string()))
+    }
+}
+
+/// Whether a text has a number or an address, and not as a part of a longer one.
+fn whole(text: &str, word: &str) -> bool {
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_hexdigit());
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        // "10.0.0.1" is no part of "10.0.0.1:443", and is one of "10.0.0.1.2" only where another number follows.
+        let mut behind = text[at + word.len()..].chars();
+        let (next, then) = (behind.next(), behind.next());
+        let goes_on = part(next) || next == Some('.') && then.is_some_and(|c| c.is_ascii_digit());
+        !(part(before) || before == Some('.') || goes_on)
+    })
+}
+
 /// Whose word it is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Source {
@@ -41,6 +66,29 @@ impl Source {
             Source::Log(LogLine { entry: Some(_), .. }) => "journal",
             Source::Log(_) => "log",
             Source::Asked => "asked",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_a_server_by_whole_numbers() {
+        let names = |text: &str| {
+            let source = Source::Log(LogLine { text: text.into(), entry: None });
+            let client = SocketAddr::from(([192, 0, 2, 7], 40_000));
+            Trigger { client, server: None, source }.names(SocketAddr::from(([10, 0, 0, 1], 443)))
+        };
+        for (text, rank) in [
+            ("client=192.0.2.7:40000 server=10.0.0.1:443", 2),
+            (r#"{"server_addr":"10.0.0.1","server_port":443}"#, 2),
+            ("192.0.2.7:40000 -> 10.0.0.1.", 1),
+            ("192.0.2.7:40000 10.0.0.12:8443 took 0.443 s", 0),
+            ("192.0.2.7:40000 110.0.0.1 10.0.0.1.5", 0),
+        ] {
+            assert_eq!(names(text), rank, "{text}");
         }
     }
 }

@@ -14,12 +14,17 @@ use serving::document;
 use settings::words::plural;
 use tracing::{info, warn};
 
+/// What is in trouble where evidence cannot be written.
+pub const EVIDENCE: &str = "evidence";
 /// Slow handshakes shown.
 const SHOWN: usize = 50;
 
 /// A slow handshake in a few words.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct SlowHandshake {
+    /// Which of all that were to be kept: more may be known of it later.
+    #[serde(skip)]
+    pub number: u64,
     /// When it began.
     pub started: String,
     /// The client, or its network.
@@ -78,6 +83,9 @@ pub struct Status {
     pub networks: Vec<(String, u64, u64)>,
     /// Alerts that are on.
     pub alerts: BTreeMap<String, String>,
+    /// Whether no interface shows anything.
+    #[serde(default)]
+    pub blind: bool,
     /// What is wrong with the recorder itself.
     pub trouble: BTreeMap<String, String>,
     /// By log: what its lines lack that cannot be followed, and so are no trigger, and how many lack it.
@@ -132,9 +140,13 @@ impl Shown {
         })
     }
 
-    /// Notes a slow handshake.
+    /// Notes a slow handshake, or what else is known of one by now.
     pub fn slow(&self, handshake: SlowHandshake) {
         let shown = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1;
+        if let Some(known) = shown.iter_mut().find(|other| other.number == handshake.number) {
+            *known = handshake;
+            return;
+        }
         shown.push_front(handshake);
         shown.truncate(SHOWN);
     }
@@ -177,7 +189,7 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
     let share = if status.seen == 0 { 0.0 } else { status.passed as f64 / status.seen as f64 * 100.0 };
     let body = html! {
         @for (what, trouble) in &status.trouble { p.trouble { (what) ": " (trouble) } }
-        h1 { (status.site) ": " (headline(status.alerts.len())) }
+        h1 { (status.site) ": " (headline(status)) }
         p { (status.sentence) "." }
         @for sentence in status.alerts.values() { p.said { (sentence) } }
         @for note in unread(status) { p.trouble { (note) } }
@@ -208,12 +220,22 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
     document(&status.site, true, &[("/", "now"), ("/api/status", "as JSON"), ("/metrics", "metrics")], &body)
 }
 
-fn headline(alerts: usize) -> String {
-    match alerts {
-        0 => "nobody needs waking".into(),
-        1 => "one alert is on".into(),
-        n => format!("{n} alerts are on"),
+/// Why it does not do what it is for; absent if it does.
+pub fn failing(status: &Status) -> Option<&'static str> {
+    if status.blind {
+        return Some("the recorder sees nothing");
     }
+    status.trouble.contains_key(EVIDENCE).then_some("the recorder cannot keep anything")
+}
+
+fn headline(status: &Status) -> String {
+    let alerts = match status.alerts.len() {
+        0 => None,
+        1 => Some("one alert is on".to_owned()),
+        n => Some(format!("{n} alerts are on")),
+    };
+    let said: Vec<String> = alerts.into_iter().chain(failing(status).map(str::to_owned)).collect();
+    if said.is_empty() { "nobody needs waking".into() } else { said.join(", ") }
 }
 
 fn row(handshake: &SlowHandshake, site: &str) -> Markup {
@@ -283,5 +305,20 @@ fn class_of(verdict: &str) -> &'static str {
         Some(Owner::Resolver) => "o-dns",
         None if verdict == "healthy" => "o-good",
         Some(Owner::Unattributed) | None => "o-open",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_that_sees_or_keeps_nothing_does_not_say_that_all_is_well() {
+        let mut status = Status::default();
+        assert_eq!((headline(&status).as_str(), failing(&status)), ("nobody needs waking", None));
+        status.trouble.insert(EVIDENCE.into(), "No space left on device".into());
+        assert!(page(&status, &[]).contains("the recorder cannot keep anything") && failing(&status).is_some());
+        (status.blind, _) = (true, status.alerts.insert("edge".into(), "it is slow".into()));
+        assert_eq!(headline(&status), "one alert is on, the recorder sees nothing");
     }
 }

@@ -87,7 +87,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
         labels.insert(ends.client.to_string(), label);
         let trigger = Trigger { client: ends.client, server: None, source: Source::Detector };
         let packets = memory.flow(FlowName::of(ends.client, ends.server));
-        let made = flow_report(packets, &trigger, &detector, &provenance(), None).expect("its packets are in memory");
+        let made = flow_report(packets, (&trigger).into(), &detector, &provenance(), None).expect("its packets are in memory");
         let read = explained(&made.pcapng);
         let label = if read.len() == 1 { made.record.label() } else { format!("{} flows in its evidence", read.len()) };
         evidence.insert(ends.client.to_string(), label);
@@ -262,7 +262,7 @@ fn nothing_that_is_said_behind_the_handshake_is_kept() {
         let whole: usize = packets.iter().map(|p| p.bytes.windows(MARK.len()).filter(|w| *w == MARK).count()).sum();
         assert!(whole > 0, "there is something to hide in {version:?}");
         let trigger = Trigger { client, server: None, source: Source::Detector };
-        let made = flow_report(packets.clone(), &trigger, &Detector::default(), &provenance(), None).expect("a flow");
+        let made = flow_report(packets.clone(), (&trigger).into(), &Detector::default(), &provenance(), None).expect("a flow");
         let one = payload(made.pcapng, MARK);
         // The same port once more, a minute later, with other sequence numbers.
         let (again, same) = marked(version, 4);

@@ -53,6 +53,35 @@ pub struct Plaintext {
     pub exchanges: u64,
 }
 
+/// Which ends of a handshake captures show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeenFrom {
+    /// Both.
+    BothEnds,
+    /// The client's.
+    ClientEnd,
+    /// The edge's.
+    EdgeEnd,
+    /// Neither: it was captured on the way.
+    Between,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl SeenFrom {
+    /// As a sentence has it behind "seen from".
+    pub fn words(self) -> &'static str {
+        match self {
+            SeenFrom::BothEnds => "both ends",
+            SeenFrom::ClientEnd => "the client's end",
+            SeenFrom::EdgeEnd => "the edge's end",
+            SeenFrom::Between => "between the ends",
+            SeenFrom::Unknown => "an unknown place",
+        }
+    }
+}
+
 /// One handshake found in captures.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ExplainedRecord {
@@ -82,8 +111,8 @@ pub struct ExplainedRecord {
     /// What its ends' stacks do whatever the network does; absent in files of versions that did not look.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub habits: Option<Habits>,
-    /// Which ends it was seen from: `both_ends`, `client_end`, `edge_end`, `between`, `unknown`.
-    pub seen_from: String,
+    /// Which ends it was seen from.
+    pub seen_from: SeenFrom,
     /// How that is known.
     pub how: String,
     /// What was read and judged; absent if the capture does not hold enough of the handshake.
@@ -193,6 +222,9 @@ pub struct Counts {
     pub late: u64,
     /// Connections to a TLS server that were closed at once without a word: port checks.
     pub port_checks: u64,
+    /// Connections that an observer showed under a second name, before or behind address translation: told once.
+    #[serde(default)]
+    pub twins: u64,
 }
 
 impl Counts {
@@ -218,6 +250,7 @@ impl std::ops::AddAssign for Counts {
         self.not_tls += other.not_tls;
         self.late += other.late;
         self.port_checks += other.port_checks;
+        self.twins += other.twins;
     }
 }
 

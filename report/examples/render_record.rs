@@ -37,7 +37,7 @@ fn main() {
         version: Some("TLS 1.3".into()),
         resumed: false,
         habits: None,
-        seen_from: "edge_end".into(),
+        seen_from: records::explained::SeenFrom::EdgeEnd,
         how: "the capture was taken at the edge".into(),
         judged: Some(judged()),
         not_judged: None,

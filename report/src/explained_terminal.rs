@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use analysis::clock::Span;
 use anstyle::{AnsiColor, Style};
-use records::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, Share};
+use records::explained::{CaptureRecord, ExplainReport, ExplainedRecord, NOT_JUDGED, SeenFrom, Share};
 use settings::words::{plural, visible};
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -45,7 +45,7 @@ pub fn handshake(record: &ExplainedRecord) -> String {
         let _ = writeln!(out, "             {DIM}{}{DIM:#}", visible(note));
     }
     // What one end leaves open the other may tell.
-    let open = record.seen_from == "client_end" && record.label() != "healthy";
+    let open = record.seen_from == SeenFrom::ClientEnd && record.label() != "healthy";
     if let Some(random) = record.random.as_ref().filter(|_| open) {
         let _ = writeln!(out, "             {DIM}at the edge: whostalled capture dump --flow {random} -o edge.pcapng{DIM:#}");
     }
@@ -64,13 +64,7 @@ pub(crate) fn facts(record: &ExplainedRecord) -> String {
         record.started,
         record.client,
         record.server,
-        match record.seen_from.as_str() {
-            "both_ends" => "both ends",
-            "client_end" => "the client's end",
-            "edge_end" => "the edge's end",
-            "between" => "between the ends",
-            _ => "an unknown place",
-        },
+        record.seen_from.words(),
     )
 }
 
@@ -82,8 +76,12 @@ pub(crate) fn found(report: &ExplainReport) -> String {
         let _ = write!(text, "; {} admitted by the filters", report.selected);
     }
     let counts = &report.counts;
-    let also =
-        [(counts.not_tls, "other TCP connection"), (counts.late, "late TLS connection"), (counts.port_checks, "port check")];
+    let also = [
+        (counts.not_tls, "other TCP connection"),
+        (counts.late, "late TLS connection"),
+        (counts.port_checks, "port check"),
+        (counts.twins, "NAT duplicate"),
+    ];
     for (n, what) in also.into_iter().filter(|(n, _)| *n > 0) {
         let _ = write!(text, "; {}", plural(n, what));
     }

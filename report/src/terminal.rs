@@ -83,7 +83,7 @@ pub(crate) fn grades(handshakes: &[HandshakeRecord]) -> String {
 /// What a run without a control cannot tell apart.
 pub(crate) fn untold(run: &RunRecord) -> Option<&'static str> {
     let verdict = run.verdict();
-    let compared = verdict.cells.iter().any(|cell| cell.role == Role::Control);
+    let compared = verdict.cells.iter().any(|cell| cell.role == Role::Control && !cell.is_accused_too);
     (!compared && matches!(run.best, Best::ClientOnly(_))).then_some(
         "Without a control, what is slow here whatever the target cannot be told from what is slow there from wherever: add --control URL.",
     )
@@ -160,10 +160,13 @@ pub fn words(verdict: &Verdict) -> String {
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
+            let tell = if what.is_empty() { String::new() } else { format!("; to tell: {}", what.join("; ")) };
             if who.is_empty() {
-                return format!("inconclusive: nothing to judge was seen; to tell: {}", what.join("; "));
+                return format!("inconclusive: nothing to judge was seen{tell}");
             }
-            format!("inconclusive: {excess} could be {}; to tell: {}", who.join(" or "), what.join("; "))
+            // Where it is no question of time, there is none.
+            let time = if *excess == Span::ZERO { "it".to_owned() } else { excess.to_string() };
+            format!("inconclusive: {time} could be {}{tell}", who.join(" or "))
         }
         Verdict::Aborted { .. } => in_words(&verdict.label()),
     }
@@ -174,8 +177,11 @@ fn control(cell: &CellVerdict, run: &RunVerdict) -> String {
     if cell.role == Role::Control {
         return String::new();
     }
-    let mut controls = run.cells.iter().filter(|c| c.vantage == cell.vantage && c.role == Role::Control);
-    let Some(control) = controls.next() else { return " No control to compare with.".into() };
+    let controls = || run.cells.iter().filter(|c| c.vantage == cell.vantage && c.role == Role::Control);
+    let Some(control) = controls().find(|control| !control.is_accused_too) else {
+        let same = controls().next().map(|control| format!(" {} is a target's server, too:", control.target));
+        return format!("{} No control to compare with.", same.unwrap_or_default());
+    };
     let shift = cell.against_control.map_or(String::new(), |s| {
         format!(" (shift {} , {}, n = {} and {})", s.shift, probability(s.p), s.n, s.m).replace(" ,", ",")
     });
@@ -292,6 +298,22 @@ fn wire(f: &Footing) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_is_no_question_of_time_has_none() {
+        use analysis::clock::Span;
+        use analysis::judging::verdict::Verdict;
+        use analysis::judging::vocabulary::{Missing, Owner};
+
+        let open = |missing: Option<Missing>, excess| Verdict::Inconclusive {
+            candidates: Owner::ClientHost | Owner::Path,
+            missing: missing.into_iter().collect(),
+            excess,
+        };
+        assert_eq!(super::words(&open(None, Span::ZERO)), "inconclusive: it could be client host or path");
+        let timed = super::words(&open(Some(Missing::EdgeCapture), Span::from_millis(20)));
+        assert!(timed.starts_with("inconclusive: 20.0 ms could be client host or path; to tell: "), "{timed}");
+    }
+
     #[test]
     fn no_probability_is_said_to_be_zero() {
         let said = [0.0, 0.0004, 0.004, 0.049, 0.25].map(super::probability);

@@ -2,6 +2,7 @@
 //!
 //! What no packet shows, the clients themselves may: their sockets, or their own clocks ([`Seen`]).
 
+mod attempts;
 mod ends;
 mod straighten;
 
@@ -207,7 +208,7 @@ impl Joining<'_> {
         let lost_before = lost_before + watched.map_or(0, |watched| watched.lost_before);
         let lost = losses.iter().map(|(_, losses)| losses.lost()).sum::<u64>().saturating_sub(lost_before);
         let in_order: Vec<&Frame> = frames.iter().collect();
-        let mut handshakes = analyse(&in_order, name, port, edge_port, first_packet);
+        let mut handshakes = analyse(&in_order, name, port, edge_port, first_packet, &seen.clients);
         for handshake in &mut handshakes {
             testify(handshake, &seen, at_edge);
             handshake.capture_lost = lost;
@@ -234,13 +235,13 @@ fn in_order_of_time(frames: &mut [Frame]) {
     });
 }
 
-/// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 /// What was stolen between the first sample and the last: the counter is the host's, whichever client shows it.
 fn stolen(clients: &[ClientEnd]) -> Option<Span> {
     let all = || clients.iter().flat_map(|client| &client.trace.samples).map(|sample| sample.steal_ns);
     Some(all().max()? - all().min()?)
 }
 
+/// Adds to a handshake what was seen beside its packets: the client's host, the edge's host and log.
 fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
     let client = handshake.endpoints.client;
     let ours = |c: &&ClientEnd| c.has_port(client.port());
@@ -256,7 +257,7 @@ fn testify(handshake: &mut Handshake, seen: &Bundle, at_edge: Option<&Bundle>) {
 fn of_the_cell(clients: &[Frame], edge: Vec<Frame>, vantage: &str, port: u16, edge_port: Option<u16>) -> Vec<Frame> {
     let first = 1 + clients.len() as u64;
     let numbered: Vec<&Frame> = clients.iter().chain(&edge).collect();
-    let joined = analyse(&numbered, vantage, port, edge_port, 1);
+    let joined = analyse(&numbered, vantage, port, edge_port, 1, &[]);
     let both = joined.iter().filter(|handshake| handshake.client.is_some());
     let wanted: HashSet<u64> =
         both.filter_map(|h| h.edge.as_ref()).flat_map(|view| view.packets.iter().map(|p| p.packet)).collect();
@@ -288,9 +289,16 @@ fn keys(clients: &[Frame], port: u16) -> Vec<Key> {
     keys.into_iter().collect()
 }
 
-/// Frames → views of both ends → joined handshakes, each with the lookup before it. Of the clients' frames those of their `port` count; of
-/// the edge's those of its own, where that is known.
-fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, first_packet: u64) -> Vec<Handshake> {
+/// Frames → views of both ends → joined handshakes, each with what its client did before it: the lookup, the addresses that it tried in
+/// vain. Of the clients' frames those of their `port` count; of the edge's those of its own, where that is known.
+fn analyse(
+    frames: &[&Frame],
+    vantage: &str,
+    port: u16,
+    edge_port: Option<u16>,
+    first_packet: u64,
+    clients: &[ClientEnd],
+) -> Vec<Handshake> {
     let mut client: FlowTable<Client> = FlowTable::default();
     let mut edge: FlowTable<AtEdge> = FlowTable::default();
     let mut lookups = Lookups::default();
@@ -315,9 +323,11 @@ fn analyse(frames: &[&Frame], vantage: &str, port: u16, edge_port: Option<u16>, 
     let mut handshakes = straighten::all(pairs(client.into_views(), edge.into_views()));
     handshakes.retain(|h| h.client.is_some() || h.dialogue.is_tls());
     handshakes.sort_by_key(|h| h.client.as_ref().and_then(|v| v.packets.first()).map(|p| p.at));
+    attempts::fold(&mut handshakes, clients);
     for handshake in &mut handshakes {
-        if let Some(first) = handshake.client.as_ref().and_then(|v| v.packets.first()) {
-            handshake.lookup = lookups.take_for(handshake.endpoints.server.ip(), first.at).map(Box::new);
+        let begun = handshake.client.as_ref().and_then(|v| v.packets.first()).map(|first| first.at);
+        if let Some(begun) = handshake.tried.first().map(|tried| tried.from).or(begun) {
+            handshake.lookup = lookups.take_for(handshake.endpoints.server.ip(), begun).map(Box::new);
         }
     }
     handshakes
@@ -389,7 +399,7 @@ mod tests {
                 gave_up: Vec::new(),
                 clients: Vec::new(),
                 frames: Pcapng(bytes),
-                server: Some(Trace { samples: vec![sample], ports: [].into() }),
+                server: Some(Trace { samples: vec![sample], ..Trace::default() }),
                 log: Vec::new(),
                 losses: Losses { dropped: self.losses[1], ..Losses::default() },
                 late_ns: None,

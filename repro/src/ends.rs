@@ -77,14 +77,15 @@ impl<'p> Ends<'p> {
         self.edges.iter().filter(|(_, (_, edge))| edge.is_some()).map(|(target, _)| target.clone()).collect()
     }
 
-    /// A vantage is gone, and why.
-    ///
-    /// # Errors
-    /// If none is left.
-    pub(crate) fn lose(&mut self, name: &str, why: String) -> Result<(), Error> {
+    /// A vantage is gone.
+    pub(crate) fn lose(&mut self, name: &str) {
         self.vantages.remove(name);
         self.lost.insert(name.to_owned());
-        if self.vantages.is_empty() { Err(Error::NoVantage(vec![why])) } else { Ok(()) }
+    }
+
+    /// Whether no vantage is left.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.vantages.is_empty()
     }
 
     /// What a batch of a vantage gave is in the run folder.

@@ -43,9 +43,28 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// One came of the other, or behind it.
+    #[error("{first}; and {second}")]
+    Both {
+        /// What came first.
+        first: Box<Error>,
+        /// What came behind it.
+        second: Box<Error>,
+    },
     /// Told to stop.
-    #[error("interrupted; the lab was taken down, what was measured so far is in the run folder")]
+    #[error("interrupted; what the run set up was taken down, what was measured so far is in the run folder")]
     Interrupted,
+}
+
+impl Error {
+    /// With what failed behind it, if anything did.
+    #[must_use]
+    pub(crate) fn and<T>(self, behind: Result<T, Self>) -> Self {
+        match behind {
+            Ok(_) => self,
+            Err(second) => Self::Both { first: Box::new(self), second: Box::new(second) },
+        }
+    }
 }
 
 impl From<vantage::Error> for Error {

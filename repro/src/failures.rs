@@ -37,9 +37,60 @@ impl Failures {
     }
 }
 
-/// Why our own client says that it failed; absent if it did not, or is another's.
+/// How a client failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failed {
+    /// Why, as far as it says so in words that are known: our own client's, or curl's.
+    pub reason: Option<Reason>,
+    /// Its own words, or how it ended.
+    pub words: String,
+}
+
+impl Failed {
+    /// Of a client; absent if it did not fail.
+    pub fn of(client: &ClientEnd) -> Option<Self> {
+        Some(Self { words: why(client)?, reason: reason(&client.said) })
+    }
+
+    /// What somebody said was wrong, in a sentence; absent where nothing came in time, or it says nothing that is known.
+    pub fn said(&self) -> Option<String> {
+        let reason = self.reason.filter(|reason| !reason.is_timeout())?;
+        Some(format!("{}.", reason.said(self.words.trim_end_matches('.'))))
+    }
+}
+
+/// Why a client says that it failed: our own, or curl; absent if it did not, or is another's.
 pub fn reason(said: &Value) -> Option<Reason> {
-    Reason::deserialize(said.get("reason")?).ok()
+    match said.get("reason") {
+        Some(ours) => Reason::deserialize(ours).ok(),
+        None => curls(said),
+    }
+}
+
+/// Of curl's exit code and words (libcurl-errors(3)), which are TLS libraries' own in part. Where they may mean several things, nothing.
+fn curls(said: &Value) -> Option<Reason> {
+    let words = said.get("errormsg").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+    let speaks_of = |some: &[&str]| some.iter().any(|part| words.contains(part));
+    let shaken = said.get("time_appconnect").and_then(Value::as_f64).is_some_and(|seconds| seconds > 0.0);
+    match said.get("exitcode")?.as_u64()? {
+        6 => Some(Reason::DnsFailed),
+        7 if speaks_of(&["refused"]) => Some(Reason::ConnectRefused),
+        7 if speaks_of(&["unreachable", "no route to host"]) => Some(Reason::ConnectUnreachable),
+        35 | 56 if speaks_of(&["wrong version number", "unexpected tls packet", "packet length too long", "http request"]) => {
+            Some(Reason::TlsProtocol)
+        }
+        35 | 56 if !shaken && speaks_of(&["alert"]) => Some(Reason::TlsAlert),
+        35 | 55 | 56 if !shaken && speaks_of(&["reset"]) => Some(Reason::TlsReset),
+        35 if speaks_of(&["eof", "closed", "prematurely"]) => Some(Reason::TlsClosed),
+        52 | 56 => Some(Reason::RequestClosed),
+        51 | 60 if speaks_of(&["expired", "not yet valid"]) => Some(Reason::CertificateExpired),
+        51 | 60 if speaks_of(&["subject name", "does not match", "mismatch"]) => Some(Reason::CertificateWrongName),
+        60 if speaks_of(&["issuer", "self-signed", "self signed", "unknown ca", "signer"]) => {
+            Some(Reason::CertificateUnknownIssuer)
+        }
+        51 | 60 => Some(Reason::CertificateInvalid),
+        _ => None,
+    }
 }
 
 /// Why a client failed: our own client's words, curl's, the end of any other's complaint; absent if it did not.
@@ -78,6 +129,25 @@ mod tests {
         assert_eq!(end(None, false, text(""), "").as_deref(), Some("a signal ended it"));
         assert!(end(None, true, ours, "x").is_some_and(|why| why.contains("time was over")));
         assert_eq!(end(Some(0), false, text(""), "a warning"), None);
+    }
+
+    #[test]
+    fn curls_words_are_understood_as_far_as_they_mean_one_thing() {
+        let of = |code: u64, words: &str, shaken: f64| {
+            reason(&serde_json::json!({ "exitcode": code, "errormsg": words, "time_appconnect": shaken }))
+        };
+        let name = "SSL: no alternative certificate subject name matches target host name 'edge'";
+        assert_eq!(of(60, name, 0.0), Some(Reason::CertificateWrongName));
+        assert_eq!(of(60, "SSL certificate problem: certificate has expired", 0.0), Some(Reason::CertificateExpired));
+        let version = "TLS connect error: error:0A00010B:SSL routines::wrong version number";
+        assert_eq!(of(35, version, 0.0), Some(Reason::TlsProtocol));
+        assert_eq!(of(35, "Recv failure: Connection reset by peer", 0.0), Some(Reason::TlsReset));
+        assert_eq!(of(55, "Send failure: Connection reset by peer", 0.0), Some(Reason::TlsReset));
+        assert_eq!(of(56, "Recv failure: Connection reset by peer", 0.02), Some(Reason::RequestClosed));
+        assert_eq!(of(7, "Failed to connect to edge port 9 after 0 ms: Connection refused", 0.0), Some(Reason::ConnectRefused));
+        assert_eq!(of(7, "Failed to connect to edge port 9 after 0 ms: Could not connect to server", 0.0), None);
+        assert_eq!(of(28, "Operation timed out", 0.0), None, "a question of time");
+        assert_eq!(of(0, "", 0.02), None);
     }
 
     #[test]

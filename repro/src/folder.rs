@@ -110,6 +110,19 @@ impl Folder {
         written.map_err(self.failed(file))
     }
 
+    /// Writes a whole file of JSON lines.
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn lines<T: Serialize>(&self, file: &str, values: &[T]) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        for value in values {
+            serde_json::to_writer(&mut lines, value).map_err(|e| self.failed(file)(e.into()))?;
+            lines.push(b'\n');
+        }
+        self.write(file, &lines)
+    }
+
     /// Writes JSON.
     ///
     /// # Errors
@@ -128,10 +141,10 @@ impl Folder {
         let mut text = String::from("#[Histogram log, one per cell and phase; values in microseconds; V2 encoding, base64]\n");
         for (tag, histogram) in histograms {
             let mut bytes = Vec::new();
-            if V2Serializer::new().serialize(histogram, &mut bytes).is_ok() {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(&bytes);
-                text.push_str(&format!("Tag={},{encoded}\n", tag.replace(' ', "|")));
-            }
+            let written = V2Serializer::new().serialize(histogram, &mut bytes);
+            written.map_err(|e| self.failed("histograms.hdr")(std::io::Error::other(format!("{tag}: {e:?}"))))?;
+            let encoded = base64::engine::general_purpose::STANDARD.encode(&bytes);
+            text.push_str(&format!("Tag={},{encoded}\n", tag.replace(' ', "|")));
         }
         self.write("histograms.hdr", text.as_bytes())
     }
@@ -153,5 +166,32 @@ impl Folder {
     fn failed(&self, file: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {
         let path = self.path.join(file).display().to_string();
         move |source| Error::Write { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serializer as Into;
+    use serde::ser::Error as _;
+
+    use super::*;
+
+    /// What cannot be written.
+    struct Unwritable;
+
+    impl Serialize for Unwritable {
+        fn serialize<S: Into>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(S::Error::custom("it has no form"))
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_is_an_error_and_no_gap() {
+        let room = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::create(room.path().join("run"), "x", Vec::new()).expect("it is ours");
+        folder.lines("all.ndjson", &[1, 2]).expect("numbers have a form");
+        assert_eq!(std::fs::read_to_string(folder.path.join("all.ndjson")).expect("it is there"), "1\n2\n");
+        let error = folder.lines("handshakes.ndjson", &[Unwritable]).expect_err("it cannot be written").to_string();
+        assert!(error.contains("handshakes.ndjson") && error.contains("it has no form"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use records::run::{Best, ClientEnded, Expectation, Footing, Manifest, RunRecord,
 
 use crate::Error;
 use crate::batch::{Batch, Start};
-use crate::failures::{Failures, reason};
+use crate::failures::{Failed, Failures};
 use crate::folder::Folder;
 use crate::judge::{Evidence, Measured, distributions, judge_all, record};
 use crate::manifest::timed;
@@ -110,8 +110,9 @@ impl Gathered {
         self.footing.captured += batch.frames.len() as u64;
         let begun = self.measured.len();
         for seen in batch.seen {
-            let said = batch.clients.iter().find(|c| c.said_port() == Some(seen.client().port())).map(|c| &c.said);
-            let failed = said.and_then(reason);
+            let client = batch.clients.iter().find(|client| seen.is_of(client));
+            let (succeeded, failed) = (client.map(|client| client.code == Some(0)), client.and_then(Failed::of));
+            let said = client.filter(|client| client.said_port() == Some(seen.client().port())).map(|client| &client.said);
             let (client_app, client_kernel) = said.map(reported).unwrap_or_default();
             injected.extend(said.and_then(|s| paused(s, seen.client())));
             let one_way = batch.edge_ahead.and_then(|ahead| seen.one_way(ahead));
@@ -122,6 +123,7 @@ impl Gathered {
                 target: target.to_owned(),
                 seen,
                 one_way,
+                succeeded,
                 failed,
                 client_app,
                 client_kernel,
@@ -201,15 +203,7 @@ impl Gathered {
             footing: std::mem::take(&mut self.footing),
             expectations,
         };
-        let lines: Vec<u8> = handshakes
-            .iter()
-            .filter_map(|h| serde_json::to_vec(h).ok())
-            .flat_map(|mut line| {
-                line.push(b'\n');
-                line
-            })
-            .collect();
-        folder.write("handshakes.ndjson", &lines)?;
+        folder.lines("handshakes.ndjson", &handshakes)?;
         folder.histograms(&histograms)?;
         folder.json("verdict.json", &run)?;
         folder.write("report.html", page(&run, &handshakes, &self.truth_lines()).as_bytes())?;

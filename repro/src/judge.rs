@@ -3,18 +3,20 @@
 use analysis::clock::Span;
 use analysis::doubt::one_way::OneWay;
 use analysis::judging::ledger::{Entry, Phase};
-use analysis::judging::run::{Cell, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
-use analysis::judging::verdict::{Judgement, Reading};
+use analysis::judging::run::{Cell, CellVerdict, Compare, Role, RunVerdict, apply_baselines, judge_cell, judge_run};
+use analysis::judging::verdict::{Judgement, Reading, Verdict};
+use analysis::judging::vocabulary::Owner;
 use analysis::key::Key;
+use enumset::EnumSet;
 use hdrhistogram::Histogram;
-use prober::Reason;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
 use records::lanes::Stamped;
 use records::run::{CellPhases, PhaseQuantiles};
 
+use crate::failures::Failed;
 use crate::scenario::Scenario;
-use crate::seen::Seen;
+use crate::seen::{NOWHERE, Seen};
 use crate::targets::TargetSpec;
 
 /// A handshake with its place in the run.
@@ -31,8 +33,10 @@ pub struct Measured {
     pub seen: Seen,
     /// Each way by itself, where both ends' clocks were compared.
     pub one_way: Option<OneWay>,
-    /// Why the client says that it failed.
-    pub failed: Option<Reason>,
+    /// Whether its client did what it was to do; absent if nobody knows which client that was.
+    pub succeeded: Option<bool>,
+    /// How the client says that it failed.
+    pub failed: Option<Failed>,
     /// Milestones the client itself reported.
     pub client_app: Vec<Stamped>,
     /// Milestones the client's socket reported.
@@ -90,22 +94,24 @@ pub fn judge_all(
         .map(|(cell, members)| {
             let of_cell = cell.readings.iter_mut().zip(members.iter());
             // An edge does not hear why its client gave up.
-            let failed = |i: usize| measured[i].failed.filter(|_| evidence == Evidence::All);
+            let failed = |i: usize| measured[i].failed.as_ref().filter(|_| evidence == Evidence::All)?.reason;
             of_cell.filter_map(|(reading, i)| seen[*i].as_ref().map(|seen| seen.judge(reading, failed(*i)))).collect()
         })
         .collect();
     let mut verdicts = Vec::new();
     let mut sentences = Vec::new();
     let mut handshakes: Vec<Option<Judged>> = measured.iter().map(|_| None).collect();
+    let known: Vec<Cell> = cells.iter().map(|(cell, _)| cell.clone()).collect();
     let mut bare: Vec<Cell> = Vec::new();
     for ((cell, members), judged) in cells.iter().zip(&judgements) {
         for ((i, reading), judgement) in members.iter().zip(&cell.readings).zip(judged) {
-            let sentence = seen[*i].as_ref().map(|seen| seen.sentence(reading, judgement)).unwrap_or_default();
+            let failed = measured[*i].failed.as_ref().filter(|_| evidence == Evidence::All);
+            let sentence = seen[*i].as_ref().map(|seen| seen.sentence(reading, judgement, failed)).unwrap_or_default();
             handshakes[*i] = Some(Judged { reading: reading.clone(), judgement: judgement.clone(), sentence });
         }
         let controls: Vec<Span> = cells
             .iter()
-            .filter(|(c, _)| c.vantage == cell.vantage && c.role == Role::Control)
+            .filter(|(c, _)| c.vantage == cell.vantage && c.role == Role::Control && !c.is_accused_too(&known))
             .flat_map(|(c, _)| c.readings.iter().map(|r| r.ledger.total))
             .collect();
         // Rounds without faults have told what is usual; the verdict is of those with them.
@@ -117,13 +123,33 @@ pub fn judge_all(
             theirs.push(judgement.clone());
             numbers.push(*i);
         }
-        let verdict = judge_cell(&with_faults, &theirs, &controls);
+        let mut verdict = judge_cell(&with_faults, &theirs, &controls);
+        if evidence == Evidence::All && !scenario.in_lab() && none_succeeded(numbers.iter().map(|i| &measured[*i])) {
+            leave_open(&mut verdict);
+        }
         let example = verdict.example.and_then(|i| handshakes[numbers[i]].as_ref());
         bare.push(with_faults);
         sentences.push(example.map_or_else(|| "No handshake was seen.".to_owned(), |j| j.sentence.clone()));
         verdicts.push(verdict);
     }
     Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
+}
+
+/// Whether every client of some handshakes failed, and not in the request behind the handshake.
+fn none_succeeded<'a>(mut of_cell: impl Iterator<Item = &'a Measured>) -> bool {
+    let mut failed = 0;
+    of_cell.all(|m| {
+        failed += u32::from(m.succeeded == Some(false));
+        m.succeeded != Some(true) && m.failed.as_ref().and_then(|f| f.reason).is_none_or(|reason| !reason.is_of_request())
+    }) && failed > 0
+}
+
+/// Quick handshakes of clients that all failed, for a reason that nobody here understands, are not healthy.
+fn leave_open(verdict: &mut CellVerdict) {
+    if verdict.verdict == Verdict::Healthy {
+        let candidates = Owner::Client | Owner::Edge;
+        verdict.verdict = Verdict::Inconclusive { candidates, missing: EnumSet::empty(), excess: Span::ZERO };
+    }
 }
 
 fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Option<Seen>]) -> (Cell, Vec<usize>) {
@@ -135,7 +161,12 @@ fn cell(vantage: &str, target: &TargetSpec, measured: &[Measured], seen: &[Optio
         }
     }
     let stated_rtt = target.baseline_rtt.map(|l| Span::from_nanos(l.0.as_nanos() as i64));
-    (Cell { vantage: vantage.to_owned(), target: target.name.clone(), role: target.role, stated_rtt, readings }, members)
+    // The lab makes its paths as long as the scenario says; how far away a real host is, nobody knows.
+    let distance = target.url.is_none().then_some(target.rtt).map(|l| Span::from_nanos(l.0.as_nanos() as i64));
+    let servers =
+        members.iter().filter_map(|i| seen[*i].as_ref()).map(Seen::server).filter(|server| *server != NOWHERE).collect();
+    let (vantage, name, role) = (vantage.to_owned(), target.name.clone(), target.role);
+    (Cell { vantage, target: name, role, stated_rtt, distance, servers, readings }, members)
 }
 
 /// Distributions per cell and phase, and the histograms themselves for `histograms.hdr`.

@@ -3,6 +3,7 @@
 //! Every refusal names its place in the file.
 
 use agent::{ClientKind, ClientSpec, MOST_CLIENTS};
+use analysis::judging::run::Role;
 use analysis::judging::vocabulary::Label;
 use settings::Wrong;
 use settings::words::{plain, plain_lines};
@@ -10,6 +11,7 @@ use toml::Spanned;
 
 use crate::duration::Length;
 use crate::scenario::{Bearable, OneOrMore, Scenario};
+use crate::targets::{RealTarget, TargetSpec};
 use crate::vantages::Kind;
 
 /// Rounds of a run.
@@ -24,6 +26,9 @@ pub(crate) const MOST_RTT: Length = Length::secs(60);
 pub(crate) const MOST_TIME: Length = Length::secs(600);
 /// Bytes of a name: it is part of the run folder's.
 const MOST_NAME: usize = 100;
+/// Bytes of a name of the lab's, which is a label of a host's (RFC 1035, section 2.3.4), and of a real host's, with its port behind it.
+const MOST_LABEL: usize = 63;
+const MOST_HOST_NAME: usize = 260;
 
 impl Scenario {
     /// Whether it can be run.
@@ -82,7 +87,7 @@ impl Scenario {
                 return Err(Wrong::at(key, "a scenario needs at least one [[vantage]] and one [[target]]"));
             }
         }
-        if self.vantages.len() + self.targets.len() > MOST_HOSTS {
+        if self.in_lab() && self.vantages.len() + self.targets.len() > MOST_HOSTS {
             let key = if self.vantages.len() > self.targets.len() { "vantage" } else { "target" };
             return Err(Wrong::at(key, format!("a lab has at most {MOST_HOSTS} hosts: leave out vantages or targets")));
         }
@@ -129,9 +134,14 @@ impl Scenario {
             let wrong = |what: String| Wrong::at("name", what).within(n).within(kind);
             let dots = !self.in_lab();
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || dots && matches!(c, '.' | '_');
-            let usable = !name.is_empty() && name.len() <= 63 && name.chars().all(fits) && !name.starts_with('.');
+            let most = if dots { MOST_HOST_NAME } else { MOST_LABEL };
+            if name.len() > most {
+                return Err(wrong(format!("host name {name:?}: it has {} bytes, and {most} are the most", name.len())));
+            }
+            let usable = !name.is_empty() && name.chars().all(fits) && !name.starts_with('.');
             if !usable || self.in_lab() && name == "resolver" {
-                return Err(wrong(format!("host name {name:?}: use letters, digits and `-`; \"resolver\" is the lab's own")));
+                let what = if dots { "`-`, `.` and `_`" } else { "`-`; \"resolver\" is the lab's own" };
+                return Err(wrong(format!("host name {name:?}: use letters, digits and {what}")));
             }
             if seen.contains(&name) {
                 return Err(wrong(format!("two hosts are called {name:?}")));
@@ -181,11 +191,32 @@ impl Scenario {
             };
             return Err(Wrong::at("name", format!("target {} {what}", target.name)).within(n).within("target"));
         }
+        self.check_controls()?;
         let elsewhere = self.faults.iter().find(|(_, fault)| !self.in_lab() && !fault.kind().anywhere(self));
         elsewhere.map_or(Ok(()), |(name, _)| {
             let what = format!("faults.{name}: only the lab can do that, and the hosts of this scenario are real");
             Err(Wrong::at(name.as_str(), what).within("faults"))
         })
+    }
+}
+
+impl Scenario {
+    /// Whether controls are others than the accused: one server twice tells nothing.
+    fn check_controls(&self) -> Result<(), Wrong> {
+        let real = |role| {
+            let of_role = self.targets.iter().enumerate().filter(move |(_, target)| target.role == role);
+            of_role.filter_map(|(n, target)| Some((n, target, target.url.as_ref()?)))
+        };
+        for (n, control, url) in real(Role::Control) {
+            let same = |(_, edge, of_edge): &(usize, &TargetSpec, &RealTarget)| {
+                (of_edge.host(), of_edge.port(), edge.address) == (url.host(), url.port(), control.address)
+            };
+            if let Some((_, edge, _)) = real(Role::Edge).find(same) {
+                let what = format!("control {} is the target {} itself: compare with another server", control.name, edge.name);
+                return Err(Wrong::at("url", what).within(n).within("target"));
+            }
+        }
+        Ok(())
     }
 }
 

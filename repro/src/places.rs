@@ -5,7 +5,7 @@
 //! overloaded-client.toml      --target https://login.example.com/ --vantage ssh:box  ─► the same scenario there
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -54,6 +54,8 @@ impl FromStr for Place {
         match place.split_once(':') {
             None if place == "here" => Ok(at(Kind::Here, None)),
             None if place == "ec2" => Ok(at(Kind::Ec2, None)),
+            // As ssh(1) and git take a host with a port; other places have no such form.
+            Some(("ssh", host)) if host.strip_prefix("//").is_some_and(|host| !host.is_empty()) => Ok(at(Kind::Ssh, Some(place))),
             Some(("ssh", host)) if !host.is_empty() => Ok(at(Kind::Ssh, Some(host))),
             Some(("fleet", agent)) if !agent.is_empty() => Ok(at(Kind::Fleet, Some(agent))),
             Some(("ec2", what)) if !what.is_empty() => {
@@ -91,7 +93,8 @@ impl Place {
 
     fn vantage(self) -> VantageSpec {
         let of_host = |host: &String| {
-            let bare = host.rsplit('@').next().unwrap_or(host);
+            let host = host.strip_prefix("ssh://").unwrap_or(host);
+            let bare = host.rsplit('@').next().unwrap_or(host).trim_start_matches('[');
             bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' }).collect()
         };
         let otherwise = if self.kind == Kind::Ec2 { "ec2" } else { "here" };
@@ -175,7 +178,16 @@ impl Scenario {
         if places.is_empty() {
             places.push(Place::here());
         }
-        let vantages: Vec<VantageSpec> = places.into_iter().map(Place::vantage).collect();
+        let mut taken: BTreeSet<String> = places.iter().filter_map(|place| place.name.clone()).collect();
+        let apart_from = |taken: &mut BTreeSet<String>, place: Place| {
+            let (is_named, mut spec) = (place.name.is_some(), place.vantage());
+            if !is_named {
+                spec.name = free(&spec.name, &|name| taken.contains(name));
+                taken.insert(spec.name.clone());
+            }
+            spec
+        };
+        let vantages: Vec<VantageSpec> = places.into_iter().map(|place| apart_from(&mut taken, place)).collect();
         let loads = vantages.iter().filter_map(|v| {
             let quota = CpuQuota { on: v.name.clone(), cpus: cpus?, burners: 0 };
             Some((format!("load-{}", v.name), Fault::CpuQuota(quota)))
@@ -200,6 +212,8 @@ impl Scenario {
         }
         apart(&mut scenario.targets);
         scenario.name.truncate(100);
+        // Nobody wrote a file: what is wrong has no line.
+        scenario.check().map_err(|wrong| Error::Scenario(wrong.what))?;
         Ok(scenario)
     }
 
@@ -265,11 +279,14 @@ fn apart(targets: &mut [TargetSpec]) {
     for i in 1..targets.len() {
         let (before, rest) = targets.split_at_mut(i);
         let taken = |name: &str| before.iter().any(|target| target.name == name);
-        if taken(&rest[0].name) {
-            let free = (2..).map(|n| format!("{}-{n}", rest[0].name)).find(|name| !taken(name));
-            rest[0].name = free.unwrap_or_default();
-        }
+        rest[0].name = free(&rest[0].name, &taken);
     }
+}
+
+/// A name, with a number where it is taken.
+fn free(name: &str, taken: &dyn Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
 fn which(what: &str, name: Option<&str>, names: &[String]) -> Result<usize, Error> {
@@ -348,13 +365,46 @@ mod tests {
     }
 
     #[test]
+    fn vantages_on_one_host_have_names_of_their_own() {
+        let vantages = ["ssh:a@box", "ssh://b@box:2223", "box-2=here", "ssh:b@box", "ssh:[fd77::2]"].map(place).to_vec();
+        let scenario = Scenario::of_urls(Wanted { vantages, cpus: None, ..wanted() }).expect("it is one");
+        let names: Vec<&str> = scenario.vantages.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names, ["box", "box-2223", "box-2", "box-3", "fd77--2-"]);
+        assert_eq!(scenario.vantages[1].host.as_deref(), Some("ssh://b@box:2223"));
+    }
+
+    #[test]
     fn targets_on_one_host_and_port_have_names_of_their_own() {
         let targets = ["https://a.example/x", "https://a.example/y"].map(url).to_vec();
-        let wanted = Wanted { targets, controls: vec![url("https://a.example/")], recorders: Vec::new(), ..wanted() };
+        let controls = vec![url("https://b.example/x"), url("https://b.example/y")];
+        let wanted = Wanted { targets, controls, recorders: Vec::new(), ..wanted() };
         let scenario = Scenario::of_urls(wanted).expect("it is one");
         let names: Vec<&str> = scenario.targets.iter().map(|t| t.name.as_str()).collect();
-        assert_eq!(names, ["a.example", "a.example-2", "a.example-3"]);
-        scenario.check().unwrap_or_else(|wrong| panic!("{}", wrong.what));
+        assert_eq!(names, ["a.example", "a.example-2", "b.example", "b.example-2"]);
+    }
+
+    #[test]
+    fn a_setting_reaches_a_host_whose_name_has_dots() {
+        let text = Scenario::of_urls(wanted()).expect("it is one").to_toml().expect("it can be written");
+        let set = |setting: &str| Scenario::parse("saved.toml", &text, &[setting.to_owned()]);
+        let scenario = set("target.login.example.com.baseline_rtt=40ms").expect("there is such a target");
+        assert_eq!(scenario.targets[0].baseline_rtt, Some(Length::millis(40)));
+        assert!(scenario.targets[1].baseline_rtt.is_none());
+        assert!(set("target.login.example.co.baseline_rtt=40ms").is_err(), "a part of a name is none");
+    }
+
+    #[test]
+    fn what_a_run_of_urls_may_be_is_no_labs_measure() {
+        let long = format!("https://{}.elb.us-east-1.amazonaws.com/", "k8s-production-ingress-".repeat(2) + "0123456789abcde");
+        let vantages = (0..70).map(|n| place(&format!("n{n}=ssh:h{n}"))).collect();
+        let bearable = Bearable { handshakes: 10_000, ..Bearable::default() };
+        let many = Wanted { targets: vec![url(&long)], vantages, cpus: None, recorders: Vec::new(), bearable, ..wanted() };
+        let scenario = Scenario::of_urls(many).expect("a host's name has 253 bytes, and there may be many hosts");
+        assert!(scenario.targets[0].name.len() > 63 && scenario.vantages.len() == 70);
+
+        let error = Scenario::of_urls(Wanted { controls: vec![url("https://login.example.com/other")], ..wanted() });
+        let error = error.expect_err("it would be compared with itself").to_string();
+        assert!(error.contains("is the target") && !error.contains("line"), "{error}");
     }
 
     #[test]

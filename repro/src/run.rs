@@ -70,11 +70,11 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     (options.progress)(if scenario.in_lab() { "building the lab" } else { "reaching the vantages" }, 0, total);
     let with_faults = Conditions::of(scenario, scenario.faults.values());
     let without = (scenario.baseline_rounds > 0).then(|| Conditions::of(scenario, []));
-    let RunOptions { privilege, no_capture, fleet, recorders, interrupted, .. } = *options;
+    let RunOptions { privilege, no_capture, fleet, recorders, interrupted, progress, .. } = *options;
     let provider = open(
         scenario,
         without.as_ref().unwrap_or(&with_faults),
-        Opening { privilege, no_capture, fleet, recorders, interrupted },
+        Opening { privilege, no_capture, fleet, recorders, interrupted, progress, total },
     )?;
     let mut ends = Ends::of(provider.as_ref(), scenario)?;
     let names = scenario.vantages.iter().map(|v| &v.name).chain(scenario.targets.iter().map(|t| &t.name));
@@ -89,7 +89,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
     for injected in &gathered.truth {
         folder.append("truth.ndjson", injected)?;
     }
-    let mut done = 0;
+    let (mut done, mut taken) = (0, false);
     let measured = (|| {
         for round in 0..scenario.all_rounds() {
             let conditions = match &without {
@@ -120,12 +120,17 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
                         Ok(batch) => {
                             gathered.take(&mut folder, scenario, round + 1, &vantage, &target.name, batch, provider.truth())?;
                             folder.keep()?;
+                            taken = true;
                             ends.stored(&vantage, numbers[vantage.as_str()]);
                         }
                         Err(Error::Vantage(error)) if provider.goes_on() => {
                             let why = format!("from round {}: {error}", round + 1);
-                            gathered.footing.missing.push(why.clone());
-                            ends.lose(&vantage, why)?;
+                            gathered.footing.missing.push(why);
+                            ends.lose(&vantage);
+                            // Where something was measured, that is judged, also if no vantage is left.
+                            if ends.are_gone() && !taken {
+                                return Err(Error::NoVantage(gathered.footing.missing.clone()));
+                            }
                         }
                         Err(error) => return Err(error),
                     }
@@ -143,8 +148,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions<'_>) -> Result<Outcome, Err
         Ok(())
     })();
     if let Err(error) = measured {
-        folder.finish(&gathered.losses)?;
-        return Err(error);
+        return Err(error.and(folder.finish(&gathered.losses)));
     }
     let facts = provider.facts();
     let lost = std::mem::take(&mut ends.lost);

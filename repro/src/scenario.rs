@@ -292,14 +292,24 @@ fn set(root: &mut toml::Value, setting: &str, as_text: bool) -> Result<(), NoSet
         .filter(|_| !as_text)
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let mut at = root;
-    for key in path.trim().split('.') {
-        at = match at {
-            toml::Value::Table(t) => t.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new())),
-            // [[vantage]] and [[target]] are reached by name: `target.edge.rtt`.
-            toml::Value::Array(items) => items
-                .iter_mut()
-                .find(|i| i.get("name").and_then(toml::Value::as_str) == Some(key))
-                .ok_or_else(|| NoSetting::NoName(key.to_owned()))?,
+    let mut rest = Some(path.trim());
+    while let Some(keys) = rest {
+        let (key, behind) = keys.split_once('.').map_or((keys, None), |(key, behind)| (key, Some(behind)));
+        (at, rest) = match at {
+            toml::Value::Table(t) => (t.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new())), behind),
+            // [[vantage]] and [[target]] are reached by name: `target.edge.rtt`. Names of real hosts have dots, too.
+            toml::Value::Array(items) => {
+                let name = |item: &toml::Value| item.get("name")?.as_str().map(str::to_owned);
+                let named = |item: &toml::Value| keys == name(item).unwrap_or_default();
+                let begins = |item: &toml::Value| name(item).and_then(|name| keys.strip_prefix(&name)?.strip_prefix('.'));
+                let fits = |item: &toml::Value| named(item) || begins(item).is_some();
+                // Of `a` and `a.b` the longer is meant.
+                let longest = |item: &&mut toml::Value| name(item).map(|name| name.len());
+                let item = items.iter_mut().filter(|i| fits(i)).max_by_key(longest);
+                let item = item.ok_or_else(|| NoSetting::NoName(key.to_owned()))?;
+                let behind = begins(item);
+                (item, behind)
+            }
             _ => return Err(NoSetting::NoTable(key.to_owned())),
         };
     }

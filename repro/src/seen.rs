@@ -13,13 +13,17 @@ use analysis::conversation::walk;
 use analysis::doubt::one_way::{Bounds, OneWay, one_way};
 use analysis::judging::sentence::explain;
 use analysis::judging::verdict::{Circumstances, End, Ended, Judgement, Reading, Verdict, judge};
+use analysis::judging::vocabulary::Owner;
+use enumset::EnumSet;
 use prober::Reason;
 use records::handshake::{Lane, Mark};
 use records::lanes::{Stamped, comments, lanes};
 use serde::Deserialize;
 
+use crate::failures::Failed;
+
 /// An end that is not known.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// One handshake.
 #[derive(Clone, Debug)]
@@ -35,6 +39,7 @@ pub enum Seen {
 /// What a program's own clock says of a handshake.
 #[derive(Clone, Debug)]
 pub struct OwnClock {
+    pid: u32,
     client: SocketAddr,
     server: SocketAddr,
     name: Option<String>,
@@ -44,6 +49,7 @@ pub struct OwnClock {
 /// What our own client's socket says of a handshake.
 #[derive(Clone, Debug)]
 pub struct OwnSocket {
+    pid: u32,
     client: SocketAddr,
     server: SocketAddr,
     version: Option<String>,
@@ -68,19 +74,27 @@ struct Probed {
 
 impl Seen {
     /// What a client tells of its own handshake; absent if it tells no times.
-    pub fn told_by(client: &ClientEnd) -> Option<Self> {
-        let Ok(probed) = Probed::deserialize(&client.said) else { return Self::told_by_curl(client) };
+    pub fn told_by(client_end: &ClientEnd) -> Option<Self> {
+        let Ok(probed) = Probed::deserialize(&client_end.said) else { return Self::told_by_curl(client_end) };
         let Probed { local, address, version, resumed, clock_stepped, mut trace } = probed;
-        if trace.host.is_none() && !client.trace.samples.is_empty() {
-            trace.host = Some(client.trace.on::<Client>());
+        if trace.host.is_none() && !client_end.trace.samples.is_empty() {
+            trace.host = Some(client_end.trace.on::<Client>());
         }
         let (client, server) = (local.unwrap_or(NOWHERE), address.unwrap_or(NOWHERE));
-        Some(Self::Socket(Box::new(OwnSocket { client, server, version, resumed, stepped: clock_stepped, trace })))
+        Some(Self::Socket(Box::new(OwnSocket {
+            pid: client_end.pid,
+            client,
+            server,
+            version,
+            resumed,
+            stepped: clock_stepped,
+            trace,
+        })))
     }
 
     /// curl's times count from its own beginning, of which nobody knows when that was: they cannot be set beside what the scheduler did.
-    fn told_by_curl(client: &ClientEnd) -> Option<Self> {
-        let text = serde_json::to_vec(&client.said).ok()?;
+    fn told_by_curl(client_end: &ClientEnd) -> Option<Self> {
+        let text = serde_json::to_vec(&client_end.said).ok()?;
         let mut told = None;
         imports::read(imports::Source::Curl, text.as_slice(), &mut |request| {
             told = Some(request);
@@ -89,7 +103,7 @@ impl Seen {
         let request = told?;
         let (client, server) = (request.client.socket().unwrap_or(NOWHERE), request.server.socket().unwrap_or(NOWHERE));
         let imports::Seen::Client(trace) = request.seen else { return None };
-        Some(Self::App(Box::new(OwnClock { client, server, name: request.host, trace })))
+        Some(Self::App(Box::new(OwnClock { pid: client_end.pid, client, server, name: request.host, trace })))
     }
 
     /// The client's end.
@@ -107,6 +121,18 @@ impl Seen {
             Self::Packets(handshake) => handshake.endpoints.server,
             Self::Socket(own) => own.server,
             Self::App(own) => own.server,
+        }
+    }
+
+    /// Whether this client made it, as far as its ports tell: one that did not come so far as to have a port tells of no other's.
+    pub fn is_of(&self, client: &ClientEnd) -> bool {
+        match self {
+            Self::Packets(handshake) => {
+                let port = handshake.endpoints.client.port();
+                client.said_port().map_or_else(|| client.has_port(port), |said| said == port)
+            }
+            Self::Socket(own) => own.pid == client.pid,
+            Self::App(own) => own.pid == client.pid,
         }
     }
 
@@ -148,11 +174,30 @@ impl Seen {
     /// Judges a reading of it whose baselines are set; `failed`: why its client says that it failed.
     pub fn judge(&self, reading: &mut Reading, failed: Option<Reason>) -> Judgement {
         let mut judgement = self.judge_time(reading, failed);
-        // What is no TLS keeps nobody waiting; but a client that wanted TLS says that it had none.
-        if let (End::NotTls, Verdict::Healthy, Some(Ended { by, .. })) =
-            (reading.end, &judgement.verdict, failed.and_then(Reason::ended))
-        {
-            judgement.verdict = Verdict::Aborted { by, after: Milestone::ClientHello };
+        // What was said of the handshake goes before how quick it was: no client that failed in it was well.
+        let Some(reason) = failed.filter(|reason| !reason.is_of_request() && !reason.is_timeout()) else { return judgement };
+        if !matches!(judgement.verdict, Verdict::Healthy | Verdict::Inconclusive { .. }) {
+            return judgement;
+        }
+        let after = match (reading.end, reason) {
+            (End::Stopped { after }, _) => after,
+            (End::NotTls, _) => Milestone::ClientHello,
+            (End::Complete, _) => Milestone::ServerFlightEnd,
+        };
+        match reason.ended() {
+            Some(Ended { by, .. }) => judgement.verdict = Verdict::Aborted { by, after },
+            // Nobody's in particular; time has nothing to say of it.
+            None => {
+                let candidates = match reason {
+                    Reason::ConnectUnreachable => Owner::ClientHost | Owner::Path,
+                    Reason::DnsFailed => Owner::Resolver | Owner::Path,
+                    Reason::Prober => Owner::Client.into(),
+                    _ => Owner::Client | Owner::Edge,
+                };
+                let (missing, excess) = (EnumSet::empty(), Span::ZERO);
+                judgement.verdict = Verdict::Inconclusive { candidates, missing, excess };
+                (judgement.candidates, judgement.missing) = (candidates, missing);
+            }
         }
         judgement
     }
@@ -172,8 +217,22 @@ impl Seen {
         }
     }
 
-    /// Its verdict in a sentence.
-    pub fn sentence(&self, reading: &Reading, judgement: &Judgement) -> String {
+    /// Its verdict in a sentence; `failed`: how its client says that it failed.
+    pub fn sentence(&self, reading: &Reading, judgement: &Judgement, failed: Option<&Failed>) -> String {
+        let told = failed
+            .and_then(Failed::said)
+            .filter(|_| matches!(judgement.verdict, Verdict::Aborted { .. } | Verdict::Inconclusive { .. }));
+        match (told, self) {
+            (None, _) => self.sentence_of_time(reading, judgement),
+            // What packets show stands beside it.
+            (Some(told), Self::Packets(_)) if matches!(judgement.verdict, Verdict::Aborted { .. }) => {
+                format!("{told} {}", self.sentence_of_time(reading, judgement))
+            }
+            (Some(told), _) => told,
+        }
+    }
+
+    fn sentence_of_time(&self, reading: &Reading, judgement: &Judgement) -> String {
         match self {
             Self::Packets(handshake) => explain(handshake, reading, judgement, &|packet| packet.into()),
             Self::Socket(own) => socket::sentence(&own.trace, reading, judgement),
@@ -292,6 +351,36 @@ mod tests {
         seen.judge(&mut reading, failed).verdict.label()
     }
 
+    /// What is said of a curl's handshake of 10 ms that ended so.
+    fn said_of_curl(exitcode: u64, errormsg: &str, appconnect: f64) -> (String, String) {
+        let said = serde_json::json!({
+            "exitcode": exitcode, "errormsg": errormsg, "time_namelookup": 0.001, "time_connect": 0.005,
+            "time_appconnect": appconnect, "time_pretransfer": appconnect, "time_starttransfer": 0.0, "time_total": 0.01,
+            "num_connects": 1, "scheme": "https", "url": "https://edge/", "local_port": 40_000, "remote_port": 443,
+            "local_ip": "192.0.2.1", "remote_ip": "192.0.2.5", "http_code": 0,
+        });
+        let (complained, trace) = (String::new(), agent::Trace::default());
+        let client = ClientEnd { pid: 1, code: i32::try_from(exitcode).ok(), timed_out: false, said, complained, trace };
+        let seen = Seen::told_by(&client).expect("it tells times");
+        assert!(seen.is_of(&client));
+        let (mut reading, failed) = (seen.read().expect("they can be read"), Failed::of(&client));
+        let judgement = seen.judge(&mut reading, failed.as_ref().and_then(|failed| failed.reason));
+        (judgement.verdict.label(), seen.sentence(&reading, &judgement, failed.as_ref()))
+    }
+
+    #[test]
+    fn what_a_client_was_told_goes_before_how_quick_it_was() {
+        let name = "SSL: no alternative certificate subject name matches target host name 'edge'";
+        let (verdict, sentence) = said_of_curl(60, name, 0.0);
+        assert!(verdict == "aborted/client" && sentence.contains(name), "{verdict}: {sentence}");
+        let (verdict, sentence) = said_of_curl(35, "error:0A00010B:SSL routines::wrong version number", 0.0);
+        assert!(verdict == "aborted/edge" && sentence.contains("no TLS"), "{verdict}: {sentence}");
+        let (verdict, sentence) = said_of_curl(7, "Failed to connect: Network is unreachable", 0.0);
+        assert!(verdict == "inconclusive" && !sentence.contains("syn"), "{verdict}: {sentence}");
+        let (verdict, _) = said_of_curl(56, "Recv failure: Connection reset by peer", 0.009);
+        assert!(!verdict.starts_with("aborted"), "{verdict}: the handshake was over");
+    }
+
     #[test]
     fn a_client_that_failed_was_not_healthy_and_says_who_ended_it() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
@@ -301,7 +390,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
             std::io::Read::read_to_end(&mut stream, &mut Vec::new())
         });
-        assert_eq!(said_of(port), "aborted/client", "it would not go on with what is no TLS");
+        assert_eq!(said_of(port), "aborted/edge", "there is no TLS to go on with");
         // Its client ends the connection as it likes.
         let _ = plain.join().expect("the server does not panic");
         assert_eq!(said_of(port), "aborted/edge", "nobody listens there any more");

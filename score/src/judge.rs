@@ -1,11 +1,13 @@
 //! One trial through `explain`, as a user's captures go.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
+use analysis::wire::packet::{LinkType, Transport, decode};
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
 use explain::{Outcome, Sink, explain};
@@ -23,10 +25,30 @@ pub struct Judged {
     pub expected: Expected,
     /// What was said; absent if the handshake was not found or not judged.
     pub opinion: Option<Opinion>,
+    /// Every handshake that was told, the trial's own too: whoever reads one believes it.
+    pub told: Vec<Told>,
+    /// The connections whose SYN the captures show.
+    pub begun: BTreeSet<Ends>,
+    /// The client's ports of those before the trial's own.
+    pub quiet: BTreeSet<u16>,
     /// Warnings beside it.
     pub warnings: Vec<String>,
     /// What evidence the far end of a single capture offered: timestamps, and an identification that counts.
     pub offered: (bool, bool),
+}
+
+/// Client and server.
+pub type Ends = (SocketAddr, SocketAddr);
+
+/// A handshake that was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// Between whom.
+    pub ends: Ends,
+    /// Whether it is the trial's own, under either of its names.
+    pub own: bool,
+    /// The verdict's label.
+    pub label: String,
 }
 
 impl Judged {
@@ -41,12 +63,32 @@ impl Judged {
             Some(opinion) => opinion.judgement.verdict.is(label),
             None => label == NOTHING,
         };
-        self.expected.right.iter().any(fits)
+        self.unsound().is_empty() && self.expected.right.iter().any(fits)
+    }
+
+    /// What was told of any handshake that cannot be: twice, of none that there is, or a blame of one before the trial's own, which nothing
+    /// ailed.
+    pub fn unsound(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, Told { ends, own, label }) in self.told.iter().enumerate() {
+            let (client, server) = ends;
+            if self.told[..at].iter().any(|earlier| earlier.ends == *ends || *own && earlier.own) {
+                found.push(format!("{client} → {server} was told twice"));
+            }
+            if !self.begun.contains(ends) {
+                found.push(format!("{client} → {server} is no connection of the trial"));
+            }
+            let blamed = !matches!(label.as_str(), "healthy" | "inconclusive" | NOTHING);
+            if !own && blamed && self.quiet.contains(&client.port()) {
+                found.push(format!("{client} → {server}, which nothing ailed, is said to be {label}"));
+            }
+        }
+        found
     }
 
     /// Whether it said that it cannot tell, or nothing.
     pub fn open(&self) -> bool {
-        matches!(self.label().as_str(), "inconclusive" | NOTHING)
+        self.unsound().is_empty() && matches!(self.label().as_str(), "inconclusive" | NOTHING)
     }
 
     /// How much time it gave to the injected fault's owner, how much was injected, and the stated error.
@@ -78,11 +120,24 @@ pub fn trial(setup: Setup, folder: &Path) -> Option<Judged> {
 
 fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, folder: &Path) -> Judged {
     let options = captures(trial, setup.grade, folder);
-    let mut sink = Picking { trial, grade: setup.grade, picked: None };
+    let mut sink = Picking { trial, grade: setup.grade, picked: None, told: Vec::new() };
     let counts = if setup.grade == Grade::Client { planned.server_counts } else { planned.counts };
     let offered = (planned.timestamps, counts);
     let Outcome { warnings, .. } = explain(&options, &mut sink);
-    Judged { setup, expected, opinion: sink.picked, warnings, offered }
+    let Picking { picked: opinion, told, .. } = sink;
+    // As the simulator counts them; behind address translation, too.
+    let quiet = (0..planned.plan.before as u16).flat_map(|nth| [40_000 + nth * 7, 51_000 + nth]).collect();
+    Judged { setup, expected, opinion, told, begun: begun(trial), quiet, warnings, offered }
+}
+
+/// The connections whose SYN any capture of a trial shows.
+fn begun(trial: &Trial) -> BTreeSet<Ends> {
+    let frames = trial.client.iter().chain(&trial.edge).chain(trial.one_file.iter().flatten());
+    let segments = frames.filter_map(|(_, frame)| match decode(LinkType::Ethernet, frame) {
+        Ok(Transport::Tcp(segment)) => Some((segment.source(), segment.destination(), segment.flags)),
+        _ => None,
+    });
+    segments.filter(|(.., flags)| flags.syn() && !flags.ack()).map(|(client, server, _)| (client, server)).collect()
 }
 
 /// Adds the hosts' evidence, and picks the opinion on the trial's own handshake.
@@ -90,6 +145,7 @@ struct Picking<'a> {
     trial: &'a Trial,
     grade: Grade,
     picked: Option<Opinion>,
+    told: Vec<Told>,
 }
 
 impl Picking<'_> {
@@ -111,11 +167,50 @@ impl Sink for Picking<'_> {
     }
 
     fn finding(&mut self, finding: Finding, _: &[PathBuf]) -> ControlFlow<()> {
-        if self.is_ours(&finding.placed) {
+        let (own, ends) = (self.is_ours(&finding.placed), finding.placed.handshake.endpoints);
+        let label = finding.judged.as_ref().map_or(NOTHING.into(), |opinion| opinion.judgement.verdict.label());
+        self.told.push(Told { ends: (ends.client, ends.server), own, label });
+        if own {
             self.picked = finding.judged.ok();
         }
         ControlFlow::Continue(())
     }
 
     fn progress(&mut self, _: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use sim::tls::Version;
+
+    use super::*;
+
+    fn healthy(told: &[(u16, bool, &str)]) -> Judged {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let setup = Setup { case: 1, severity: 150, version: Version::Tls13, grade: Grade::Client, seed: 1 };
+        let mut judged = trial(setup, folder.path()).expect("the case makes sense");
+        let own = judged.told.iter().find(|told| told.own).expect("it was told").clone();
+        let told = told.iter().map(|(port, own_one, label)| {
+            let (mut client, server) = own.ends;
+            client.set_port(if *own_one { client.port() } else { *port });
+            Told { ends: (client, server), own: *own_one, label: (*label).to_owned() }
+        });
+        judged.told.extend(told);
+        judged
+    }
+
+    #[test]
+    fn what_is_told_beside_the_trials_own_handshake_counts() {
+        let as_it_is = healthy(&[]);
+        assert!(as_it_is.told.len() > 1 && as_it_is.right(), "{:?}", as_it_is.unsound());
+        for wrong in [(0, true, "healthy"), (40_000, false, "healthy"), (39_000, false, "healthy"), (40_007, false, "client")] {
+            let judged = healthy(&[wrong]);
+            assert!(!judged.right() && !judged.open(), "{wrong:?}");
+        }
+        let mut blamed = healthy(&[]);
+        let sibling = blamed.told.iter_mut().find(|told| !told.own).expect("there are some before it");
+        sibling.label = "edge".into();
+        assert_eq!(blamed.unsound().len(), 1);
+        assert!(!blamed.right());
+    }
 }

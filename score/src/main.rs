@@ -120,6 +120,7 @@ fn miss(judged: &Judged) {
         judged.label(),
         judged.expected.right
     );
+    judged.unsound().iter().for_each(|what| eprintln!("    {what}"));
     if let Some(opinion) = &judged.opinion {
         eprintln!(
             "    {}",

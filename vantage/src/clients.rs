@@ -1,5 +1,6 @@
 //! The clients of one batch at one place, from the barrier to their ends.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -35,6 +36,8 @@ pub struct Clients {
     launched: Vec<Launched>,
     stops: Option<StopCycle>,
     late: Option<Span>,
+    /// Targets of which one client could already learn why it was turned away, by name and port.
+    asked: BTreeSet<(String, u16)>,
 }
 
 impl Clients {
@@ -43,9 +46,11 @@ impl Clients {
     /// # Errors
     /// If they cannot be started, or `stop` is set.
     pub fn prepare(&mut self, place: &Place<'_>, plan: &Plan, stop: &AtomicBool) -> Result<usize, Error> {
-        *self = Self { batch: plan.batch, plan: plan.clients.clone(), ..Self::default() };
+        let asked = std::mem::take(&mut self.asked);
+        *self = Self { batch: plan.batch, plan: plan.clients.clone(), asked, ..Self::default() };
         if let Some(clients) = &self.plan {
-            self.launched = launch(place, clients, stop)?;
+            let may_ask = self.asked.insert((clients.to.name.clone(), clients.to.port));
+            self.launched = launch(place, clients, may_ask, stop)?;
             self.stops = clients.stops.map(|s| StopCycle::new(s.running.0, s.stopped.0));
         }
         Ok(self.launched.len())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use agent::{BeforeTls, ClientKind, ClientSpec, Clients, Destination, Family, PauseBefore, Speaker, TlsVersion};
-use lab::exec::CommandLine;
+use lab::exec::{CommandLine, own_program};
 
 use crate::Error;
 
@@ -18,10 +18,7 @@ pub fn command_line(clients: &Clients, roots: Option<&Path>) -> Result<CommandLi
             installed("curl", "apt-get install curl")?;
             Ok(CommandLine { program: "curl".into(), args: curl(client, to, roots) })
         }
-        ClientKind::Probe => {
-            let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
-            Ok(CommandLine { program: own.display().to_string(), args: probe(clients, roots) })
-        }
+        ClientKind::Probe => Ok(CommandLine { program: own_program()?.display().to_string(), args: probe(clients, roots) }),
         ClientKind::Command => {
             named("client.command", &client.command)?;
             Ok(fill(&client.command, to, roots))
@@ -82,8 +79,10 @@ fn curl(client: &ClientSpec, to: &Destination, roots: Option<&Path>) -> Vec<Stri
         TlsVersion::V13 => Some("1.3"),
         TlsVersion::Any => None,
     };
+    // First of all no .curlrc, which may lead elsewhere; a URL is one URL, whatever brackets it has; no proxy is the target.
     let mut args: Vec<String> =
-        ["--silent", "--show-error", "--http1.1", "--output", "/dev/null", "--write-out", "%{json}"].map(Into::into).into();
+        ["--disable", "--globoff", "--noproxy", "*", "--silent", "--show-error", "--http1.1"].map(Into::into).into();
+    args.extend(["--output", "/dev/null", "--write-out", "%{json}"].map(Into::into));
     args.extend(["--max-time".into(), client.timeout.0.as_secs_f64().to_string()]);
     args.extend(version.into_iter().flat_map(|version| [format!("--tlsv{version}"), "--tls-max".into(), version.into()]));
     match to.family {
@@ -138,4 +137,29 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
         args.extend([flag.into(), pause.length.as_millis().to_string()]);
     }
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curl_calls_what_is_named_and_nobody_else() {
+        let to = Destination {
+            name: "a.test".into(),
+            address: None,
+            port: 443,
+            path: "/?filter[name]=1".into(),
+            family: Family::Any,
+            roots: None,
+            before_tls: None,
+            client_certificate: false,
+        };
+        let args = curl(&ClientSpec::new(ClientKind::Curl), &to, None);
+        assert_eq!(args[0], "--disable", "curl(1): it counts only as the first");
+        assert!(args.iter().any(|arg| arg == "--globoff"));
+        assert!(args.windows(2).any(|pair| pair == ["--noproxy", "*"]));
+        assert!(!args.iter().any(|arg| arg == "--location"));
+        assert_eq!(args.last().map(String::as_str), Some("https://a.test:443/?filter[name]=1"));
+    }
 }

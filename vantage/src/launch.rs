@@ -1,12 +1,13 @@
 //! Client processes of one batch: started behind a barrier, waited for, ended at their timeout, read.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, remove_file};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::{ClientEnd, Clients};
+use agent::{ClientEnd, ClientKind, Clients};
 use lab::cpu::StopCycle;
 
 use crate::Error;
@@ -48,18 +49,21 @@ impl Drop for Launched {
 }
 
 /// Starts clients at `place`; they wait for the barrier.
-pub(crate) fn launch(place: &Place<'_>, clients: &Clients, stop: &AtomicBool) -> Result<Vec<Launched>, Error> {
+pub(crate) fn launch(place: &Place<'_>, clients: &Clients, may_ask: bool, stop: &AtomicBool) -> Result<Vec<Launched>, Error> {
     let line = command_line(clients, place.roots.as_deref())?;
     let mut placement = place.placement.clone();
     placement.barrier = true;
     let mut launched = Vec::new();
     for i in 0..clients.client.concurrency {
         pause(Duration::ZERO, stop)?;
+        // The first alone may call again to learn why it was turned away: what a target has to bear is what was asked for.
+        let once = (clients.client.kind == ClientKind::Probe && !(i == 0 && may_ask)).then(|| "--once".to_owned());
+        let args: Vec<String> = line.args.iter().cloned().chain(once).collect();
         let file = |end: &str| place.scratch.join(format!("{}-client-{i}.{end}", place.host));
         let (out, err) = (file("out"), file("err"));
-        let create = |path: &Path| File::create(path).map_err(|source| Error::Write { path: path.display().to_string(), source });
+        let create = |path: &Path| new_file(path).map_err(|source| Error::Write { path: path.display().to_string(), source });
         let child = placement
-            .command(&line.program, &line.args)?
+            .command(&line.program, &args)?
             .stdin(Stdio::piped())
             .stdout(create(&out)?)
             .stderr(create(&err)?)
@@ -71,6 +75,13 @@ pub(crate) fn launch(place: &Place<'_>, clients: &Clients, stop: &AtomicBool) ->
     // Let every child reach the barrier, so that starting them is no part of what is measured.
     pause(Duration::from_millis(60 + 15 * clients.client.concurrency as u64), stop)?;
     Ok(launched)
+}
+
+/// A file of our own, for us alone, in place of that of the batch before: never what somebody else laid there.
+fn new_file(path: &Path) -> std::io::Result<File> {
+    // What stays in the way is told by the next line.
+    let _ = remove_file(path);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Waits for the clients, ends those that outstay their timeout, and reaps them; `stops` end with the waiting.
@@ -141,6 +152,19 @@ pub fn pause(length: Duration, stop: &AtomicBool) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_says_goes_into_a_new_file() {
+        let folder = tempfile::tempdir().expect("room");
+        let (precious, out) = (folder.path().join("precious"), folder.path().join("out"));
+        std::fs::write(&precious, "root's own").expect("our own folder");
+        std::os::unix::fs::symlink(&precious, &out).expect("our own folder");
+        for _ in 0..2 {
+            std::io::Write::write_all(&mut new_file(&out).expect("room"), b"said").expect("room");
+            assert_eq!(std::fs::read_to_string(&out).expect("it is there"), "said");
+        }
+        assert_eq!(std::fs::read_to_string(&precious).expect("it is there"), "root's own");
+    }
 
     #[test]
     fn a_pause_of_months_ends_when_told_to_stop() {

@@ -1,6 +1,6 @@
 //! This host as a vantage.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use agent::{Bundle, ClientEnd, Clock, ClockError, Go, Hello, Permits, Plan, Ready, Spin};
@@ -10,12 +10,16 @@ use capture::live::Live;
 use lab::cpu::Hierarchy;
 use lab::exec::Placement;
 use lab::sample::Sampler;
+use lab::scratch::Scratch;
 
 use crate::clients::{Clients, Place};
 use crate::interfaces::{Tap, listen, may_listen};
 use crate::load::InForce;
 use crate::spin::spin;
 use crate::{Error, Vantage, host, packets};
+
+/// Bytes before a DNS message's first question.
+const DNS_HEADER: usize = 12;
 
 /// What whoever started a vantage leaves to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +65,7 @@ impl Local {
             no_packets,
             load: None,
             roots: None,
-            scratch: Scratch::make(name)?,
+            scratch: Scratch::make()?,
         })
     }
 
@@ -71,7 +75,7 @@ impl Local {
             load.place(&mut placement);
         }
         let (sampler, roots) = (&self.sampler, self.roots.clone());
-        Place { host: &self.name, placement, sampler, scratch: &self.scratch.0, roots }
+        Place { host: &self.name, placement, sampler, scratch: self.scratch.path(), roots }
     }
 
     /// Captures on `port` from now on, where that is permitted.
@@ -115,7 +119,7 @@ impl Local {
     fn roots(&mut self, plan: &Plan) -> Result<(), Error> {
         self.roots = None;
         let Some(roots) = plan.clients.as_ref().and_then(|clients| clients.to.roots.as_ref()) else { return Ok(()) };
-        let path = self.scratch.0.join("roots.pem");
+        let path = self.scratch.path().join("roots.pem");
         std::fs::write(&path, roots).map_err(|source| Error::Write { path: path.display().to_string(), source })?;
         self.roots = Some(path);
         Ok(())
@@ -166,10 +170,11 @@ impl Vantage for Local {
             self.taps.iter().flat_map(|(_, taps)| taps).map(|tap| (tap.name.as_str(), &tap.live)).collect();
         let frames = packets::take(&self.name, &captures, &ours)?;
         let losses = packets::losses(self.lives());
-        let gave_up = self.load.as_ref().and_then(|load| load.gave_up.clone());
+        let gave_up = self.load.as_ref().and_then(|load| load.gave_up.clone()).into_iter().chain(unseen(&self.name, &ends));
+        let gave_up = gave_up.collect();
         Ok(Bundle {
             batch: self.clients.batch(),
-            gave_up: gave_up.into_iter().collect(),
+            gave_up,
             clients: ends,
             frames,
             server: None,
@@ -180,6 +185,17 @@ impl Vantage for Local {
             spin: Some(spin()),
         })
     }
+}
+
+/// That clients did what they were to do and no connection of theirs was noticed, so that neither they nor their packets count.
+fn unseen(host: &str, ends: &[ClientEnd]) -> Option<String> {
+    let unseen = |end: &ClientEnd| end.code == Some(0) && end.said_port().is_none() && end.trace.ports.is_empty();
+    ends.iter().any(unseen).then(|| {
+        format!(
+            "clients at {host} ended before it was seen which connections were theirs, the quickest first: what is said is of the others \
+             (a command that says `local_port` in JSON, as curl does, is always seen)"
+        )
+    })
 }
 
 /// Whether a frame belongs to the run: to a connection of its clients, or to a lookup of the name they call. What else passes on a host is
@@ -193,38 +209,16 @@ fn is_ours(link: LinkType, frame: &Captured, clients: &[ClientEnd], name: &str) 
     }
 }
 
-/// Whether a DNS message speaks of `name`: its labels stand in it, each behind its length (RFC 1035, section 3.1).
+/// Whether a DNS message asks for `name`, or answers that: its labels begin the question, each behind its length, right behind the header
+/// (RFC 1035, sections 3.1 and 4.1). More may follow, as where a resolver tries a search list (resolv.conf(5)); names below it are others'.
 fn asks_for(message: &[u8], name: &str) -> bool {
     let mut labels = Vec::with_capacity(name.len() + 1);
     for label in name.trim_end_matches('.').split('.') {
         labels.push(u8::try_from(label.len()).unwrap_or(0));
         labels.extend(label.to_ascii_lowercase().bytes());
     }
-    !name.is_empty() && message.windows(labels.len()).any(|window| window.eq_ignore_ascii_case(&labels))
-}
-
-/// A folder for the outputs of clients; it goes with the vantage.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(name: &str) -> Result<Self, Error> {
-        let scratch = Self(lab::clean::scratch_folder(std::process::id()).join(name));
-        scratch.be_there()?;
-        Ok(scratch)
-    }
-
-    fn be_there(&self) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: self.0.display().to_string(), source };
-        std::fs::create_dir_all(&self.0).map_err(failed)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-        // The folder of this process goes with its last vantage.
-        let _ = self.0.parent().map(|of_process: &Path| std::fs::remove_dir(of_process));
-    }
+    let question = message.get(DNS_HEADER..).and_then(|question| question.get(..labels.len()));
+    !name.is_empty() && question.is_some_and(|question| question.eq_ignore_ascii_case(&labels))
 }
 
 #[cfg(test)]
@@ -251,15 +245,32 @@ mod tests {
         let client = ClientSpec { command: vec!["true".into()], ..ClientSpec::new(ClientKind::Command) };
         let clients = agent::Clients { client, to, pauses: Vec::new(), stops: None, settle: Default::default(), distrust: false };
         for batch in 1..=2 {
-            std::fs::remove_dir_all(&local.scratch.0).expect("it is there");
+            std::fs::remove_dir_all(local.scratch.path()).expect("it is there");
             let plan = Plan { batch, clients: Some(clients.clone()), load: None };
             assert_eq!(local.prepare(&plan, &go_on).expect("it is made anew").clients, 1);
             local.go(Go { at: None }, &go_on).expect("nobody stops it");
             assert_eq!(local.collect(&go_on).expect("a bundle").clients[0].code, Some(0));
         }
-        let scratch = local.scratch.0.clone();
+        let scratch = local.scratch.path().to_owned();
         drop(local);
         assert!(!scratch.exists());
+    }
+
+    #[test]
+    fn clients_of_which_nothing_was_seen_are_said() {
+        let end = |code: i32, said: serde_json::Value, ports: &[u16]| ClientEnd {
+            pid: 1,
+            code: Some(code),
+            timed_out: false,
+            said,
+            complained: String::new(),
+            trace: agent::Trace { ports: ports.iter().map(|port| (*port, true)).collect(), ..Default::default() },
+        };
+        let nothing = || "".into();
+        let told = serde_json::json!({ "local_port": 40_000 });
+        assert_eq!(unseen("box", &[end(0, nothing(), &[40_000]), end(0, told, &[]), end(1, nothing(), &[])]), None);
+        let said = unseen("box", &[end(0, nothing(), &[40_000]), end(0, nothing(), &[])]).expect("one of two");
+        assert!(said.contains("box"), "{said}");
     }
 
     #[test]
@@ -275,7 +286,9 @@ mod tests {
         };
         assert!(asks_for(&question(&["login", "Example", "com"]), "login.example.com"));
         assert!(asks_for(&question(&["login", "example", "com"]), "login.example.com."));
+        assert!(asks_for(&question(&["login", "corp", "example"]), "login"), "by a search list");
         assert!(!asks_for(&question(&["mail", "example", "com"]), "login.example.com"));
+        assert!(!asks_for(&question(&["payroll", "login", "example", "com"]), "login.example.com"), "somebody else's");
         assert!(!asks_for(&[], "login.example.com") && !asks_for(&[1, 2, 3], ""));
     }
 }

@@ -3,30 +3,36 @@
 //! Host names, keys, jump hosts and session managers are what ssh's own configuration says (ssh_config(5), ProxyCommand); nothing of it is
 //! known here. The other side needs a shell and no right of its own.
 
-use std::ffi::OsString;
+mod copy;
+mod script;
+
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::elsewhere::Line;
+use crate::remote::Pipe;
 use crate::{Error, Leave, Remote};
+use copy::{Binary, NAMED, machine_of, to_copy};
+use script::{PIECE, Said, heard, script};
 
-/// How long a copy may take: a release is tens of megabytes.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long the other side may take to let us in: somebody may have to type a passphrase.
+const LETTING_IN: Duration = Duration::from_secs(300);
+/// How long it may be silent while the program is copied: so long may one piece take.
+const SILENCE: Duration = Duration::from_secs(120);
+/// How often it is said how far a copy is.
+const TELL: Duration = Duration::from_secs(2);
+/// How long an agent over there that hears nothing from us believes that we are still there. A connection that broke without a word tells
+/// nobody, and its load must not stay.
+const ALONE: Duration = Duration::from_secs(60);
 /// How long one try to reach a host that is starting may take, and how long it is until the next.
 const TRY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
-/// Where copies lie over there.
-const FOLDER: &str = "${XDG_CACHE_HOME:-$HOME/.cache}/whostalled";
-
-/// Names the program that is copied, instead of our own.
-const NAMED: &str = "WHOSTALLED_STATIC";
-/// Such a program, beside our own.
-const BESIDE: &str = "whostalled-static";
-/// What a dynamic linker says where a library, or a glibc as new as ours, is missing.
-const UNLINKED: [&str; 3] = ["error while loading shared libraries", "version `GLIBC", "not found (required by"];
+/// What a dynamic linker says where a library, or a glibc as new as ours, is missing; and a shell where the linker itself is.
+const UNLINKED: [&str; 4] =
+    ["error while loading shared libraries", "version `GLIBC", "not found (required by", "exit status: 127"];
 
 /// Another host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,48 +46,79 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// Connects, as the vantage `name`.
+    /// Connects, as the vantage `name`; `progress` is told how far a copy is that takes long.
     ///
     /// # Errors
     /// If the host cannot be reached, is another kind of machine, or does not take the program; if `stop` is set.
-    pub fn connect(&self, name: &str, stop: &AtomicBool) -> Result<Remote, Error> {
-        let gone = |what: String| Error::Gone { vantage: name.to_owned(), what };
+    pub fn connect(&self, name: &str, progress: &dyn Fn(&str), stop: &AtomicBool) -> Result<Remote, Error> {
         self.is_a_host(name)?;
         let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
         let own = to_copy(std::env::var_os(NAMED), own, cfg!(target_feature = "crt-static"));
         let read = || lab::Error::system(format!("reading {}", own.display()));
-        let hash = hash_of(&own).map_err(read())?;
-        let kept = format!("{FOLDER}/{hash}");
-        let asked = self.run(&format!("uname -sm; test -x \"{kept}\" && echo kept"), Stdio::null(), PATIENCE, stop);
-        let said = asked.map_err(|why| why.of(name))?;
-        let mut lines = said.lines();
-        let (machine, ours) = (lines.next().unwrap_or_default(), machine_of(&own).map_err(read())?);
-        if machine != ours {
-            let remedy = format!("name a program for it by {NAMED}");
-            return Err(gone(format!("is a {machine:?} machine, and this program is built for {ours:?}: {remedy}")));
-        }
-        let (program, afterwards) = if lines.next() == Some("kept") {
-            (kept, String::new())
-        } else {
-            let program = if self.keep { kept } else { format!("{kept}-{}", std::process::id()) };
-            let binary = File::open(&own).map_err(read())?;
-            let take = format!(
-                "umask 077; find \"{FOLDER}\" -name '*-*' -mtime +1 -delete 2>/dev/null; mkdir -p \"{FOLDER}\" && cat > \"{program}.new\" && chmod 700 \"{program}.new\" && mv \"{program}.new\" \"{program}\""
-            );
-            self.run(&take, binary.into(), PATIENCE, stop).map_err(|why| why.of(name))?;
-            let remove = format!("rm -f \"{program}\"; rmdir \"{FOLDER}\" 2>/dev/null");
-            (program, if self.keep { String::new() } else { remove })
-        };
+        let (binary, ours) = (Binary::read(&own).map_err(read())?, machine_of(&own).map_err(read())?);
         let load = if self.leave.load { " --allow-load" } else { "" };
         let capture = if self.leave.capture { "" } else { " --no-capture" };
-        // Where the connection breaks, the agent's questions end, it takes down what it set, and the shell goes on to the last command.
-        let script = format!(
-            "trap '' HUP; \"{program}\" agent --stdio{load}{capture}; code=$?; {afterwards}{}exit $code",
-            separator(&afterwards)
-        );
-        let mut command = self.command();
-        command.arg(script);
-        Remote::start(name, command, stop).map_err(with_remedy)
+        let mut command = command(&self.host);
+        command.arg(script(&binary, self.keep, &format!("agent --stdio --silence {}{load}{capture}", ALONE.as_secs())));
+        let mut pipe = Pipe::open(name, command)?;
+        match self.hear(&mut pipe, &binary, LETTING_IN, stop)? {
+            Said::Is { machine, .. } if machine != ours => {
+                let what =
+                    format!("is a {machine:?} machine, and this program is built for {ours:?}: name a program for it by {NAMED}");
+                return Err(Error::Gone { vantage: name.to_owned(), what });
+            }
+            Said::Is { .. } => pipe.say(b"go\n", SILENCE, stop)?,
+            other => return Err(pipe.gone(format!("answered out of turn: {other:?}"))),
+        }
+        let mut file = File::open(&own).map_err(read())?;
+        let (mut left, mut told) = (binary.size, Instant::now());
+        loop {
+            match self.hear(&mut pipe, &binary, SILENCE, stop)? {
+                Said::Start => break,
+                Said::Next if left > 0 => {
+                    let mut piece = vec![0; left.min(PIECE) as usize];
+                    file.read_exact(&mut piece).map_err(read())?;
+                    left -= piece.len() as u64;
+                    pipe.say(&piece, SILENCE, stop)?;
+                    if told.elapsed() > TELL {
+                        let (percent, mb) = ((binary.size - left) * 100 / binary.size, binary.size / 1_000_000);
+                        progress(&format!("copying the program to {name}: {percent} % of {mb} MB"));
+                        told = Instant::now();
+                    }
+                }
+                other => return Err(pipe.gone(format!("answered out of turn: {other:?}"))),
+            }
+        }
+        Remote::over(pipe, true, stop).map_err(with_remedy)
+    }
+
+    /// The next word of the script's; what a login shell prints of itself is passed over.
+    fn hear(&self, pipe: &mut Pipe, binary: &Binary, patience: Duration, stop: &AtomicBool) -> Result<Said, Error> {
+        let mut other = None;
+        loop {
+            match pipe.line(patience, stop)? {
+                Some(line) => {
+                    let line = String::from_utf8_lossy(&line);
+                    if let Some(said) = heard(binary, &line) {
+                        return Ok(said);
+                    }
+                    other = Some(line.trim().chars().take(80).collect::<String>()).filter(|line| !line.is_empty()).or(other);
+                }
+                None => {
+                    let how = pipe.how_it_ended();
+                    let what = match other {
+                        Some(line) => {
+                            let host = &self.host;
+                            format!(
+                                "cannot be used: ssh {host} did not run the shell that it was given: it {how}, and said {line:?}"
+                            )
+                        }
+                        None => format!("cannot be reached: ssh {} {how}", self.host),
+                    };
+                    return Err(pipe.gone(what));
+                }
+            }
+        }
     }
 
     /// Waits until a host that is starting lets us in.
@@ -115,15 +152,9 @@ impl Ssh {
         Err(Error::Gone { vantage: name.to_owned(), what })
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new("ssh");
-        command.args(["-T", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "--"]).arg(&self.host);
-        command
-    }
-
     /// Runs a script there; what it said.
     fn run(&self, script: &str, input: Stdio, patience: Duration, stop: &AtomicBool) -> Result<String, Why> {
-        let mut command = self.command();
+        let mut command = command(&self.host);
         command.arg(script).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
@@ -185,30 +216,29 @@ fn wait(child: &mut Child, patience: Duration, stop: &AtomicBool) -> Result<std:
     }
 }
 
-fn separator(afterwards: &str) -> &'static str {
-    if afterwards.is_empty() { "" } else { "; " }
+/// ssh to a host, for one command without a terminal: what its configuration says of other sessions there (a command of its own, forwarded
+/// ports) is not this one's. A host may stand as `user@host:port` too.
+pub fn command(host: &str) -> Command {
+    let mut command = Command::new("ssh");
+    command.args(["-T", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "Compression=yes"]);
+    command.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "--"]).arg(destination(host));
+    command
 }
 
-/// The program to copy: the one that is named; else our own, but that a static one beside it goes before a dynamic one of ours, which needs
-/// the other host's libraries.
-fn to_copy(named: Option<OsString>, own: PathBuf, is_static: bool) -> PathBuf {
-    if let Some(named) = named.filter(|named| !named.is_empty()) {
-        return named.into();
+/// A host as ssh takes it: a port belongs to a URI there, and an address in brackets stands without them.
+fn destination(host: &str) -> String {
+    let (user, at) = host.rsplit_once('@').map_or(("", host), |(user, _)| (user, &host[user.len() + 1..]));
+    let user_at = &host[..host.len() - at.len()];
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.contains("://") {
+        return host.to_owned();
     }
-    let beside = own.with_file_name(BESIDE);
-    if !is_static && beside.is_file() { beside } else { own }
-}
-
-/// What a program is built for, as `uname -sm` writes it: by its ELF header (elf(5), `e_machine`).
-fn machine_of(program: &Path) -> std::io::Result<String> {
-    let mut header = [0; 20];
-    File::open(program)?.read_exact(&mut header)?;
-    let machine = match (&header[..4], u16::from_le_bytes([header[18], header[19]])) {
-        (b"\x7fELF", 62) => "x86_64",
-        (b"\x7fELF", 183) => "aarch64",
-        _ => return Err(std::io::Error::other("it is no program for x86_64 or aarch64")),
-    };
-    Ok(format!("Linux {machine}"))
+    match (at.strip_prefix('[').and_then(|at| at.split_once(']')), at.split_once(':')) {
+        (Some((address, "")), _) => format!("{user_at}{address}"),
+        (Some((_, port)), _) if port.strip_prefix(':').is_some_and(is_port) => format!("ssh://{host}"),
+        (None, Some((name, port))) if !name.is_empty() && !user.contains(':') && is_port(port) => format!("ssh://{host}"),
+        _ => host.to_owned(),
+    }
 }
 
 /// Says what to do where the program could not be linked over there.
@@ -226,41 +256,28 @@ fn with_remedy(error: Error) -> Error {
     }
 }
 
-/// The beginning of a file's SHA-256, in hexadecimal.
-fn hash_of(path: &Path) -> std::io::Result<String> {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => context.update(&buffer[..n]),
-        }
-    }
-    Ok(context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_static_program_goes_before_a_dynamic_one() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (own, beside) = (folder.path().join("whostalled"), folder.path().join(BESIDE));
-        assert_eq!(to_copy(None, own.clone(), false), own, "there is no other");
-        std::fs::write(&beside, "").expect("our own folder");
-        assert_eq!(to_copy(None, own.clone(), false), beside);
-        assert_eq!(to_copy(None, own.clone(), true), own, "ours is static");
-        assert_eq!(to_copy(Some("/other".into()), own.clone(), true), Path::new("/other"));
-        assert_eq!(to_copy(Some("".into()), own.clone(), true), own, "an empty name names nothing");
-    }
-
-    #[test]
-    fn a_program_says_what_it_is_built_for() {
-        let own = std::env::current_exe().expect("it runs");
-        assert_eq!(machine_of(&own).expect("it is a program"), format!("Linux {}", std::env::consts::ARCH));
-        assert!(machine_of(Path::new("/etc/passwd")).is_err(), "a text is none");
+    fn a_port_is_written_as_people_write_it() {
+        for (written, given) in [
+            ("box", "box"),
+            ("me@box", "me@box"),
+            ("me@box:2223", "ssh://me@box:2223"),
+            ("box:22", "ssh://box:22"),
+            ("[fd77::2]", "fd77::2"),
+            ("me@[fd77::2]", "me@fd77::2"),
+            ("me@[fd77::2]:2223", "ssh://me@[fd77::2]:2223"),
+            ("ssh://me@box:2223", "ssh://me@box:2223"),
+            // An address is no host and port, and what is no port is ssh's to refuse.
+            ("fd77::2", "fd77::2"),
+            ("box:0", "box:0"),
+            ("box:http", "box:http"),
+        ] {
+            assert_eq!(destination(written), given, "{written}");
+        }
     }
 
     #[test]
@@ -269,6 +286,8 @@ mod tests {
         let said =
             gone("is gone (exit status: 127): whostalled: error while loading shared libraries: libpcap.so.0.8: cannot open");
         assert!(said.contains("libpcap.so.0.8") && said.contains("make dist") && said.contains(NAMED), "{said}");
+        // The linker itself is not there: a shell calls the program "not found" that was just copied.
+        assert!(gone("is gone (exit status: 127): sh: 1: /home/me/.cache/whostalled/fab7-1: not found").contains("make dist"));
         assert!(!gone("is gone (exit status: 1)").contains("make dist"));
     }
 }

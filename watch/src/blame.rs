@@ -61,9 +61,22 @@ pub struct Health {
     pub sick: Option<String>,
 }
 
+/// What is known of the prober beside a round.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Beside {
+    /// It began so much later than it should.
+    pub late: Span,
+    /// The latest handshake with ourselves took so long.
+    pub reference: Option<Span>,
+    /// How long the round may take: its timer ends it then.
+    pub timeout: Option<Span>,
+}
+
 /// Judges a round.
-pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, reference: Option<Span>) -> Opinion {
+pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, beside: Beside) -> Opinion {
     let mut reading = socket::read(&report.trace);
+    // One round cannot settle what alerts are made of: so many of the last ones do.
+    socket::round_after_round(&mut reading);
     let baseline = Baseline {
         path: Baseline::of_path(usual.round_trip),
         client_cpu: policy::PROBER_WORK,
@@ -78,20 +91,26 @@ pub fn judge_round(report: &Report, usual: Usual, gate: &Gate, lateness: Span, r
     let without = socket::without_client(&reading);
     let target = judge(&without, circumstances);
     let sentence = socket::sentence(&report.trace, &without, &target);
-    let health = health(report, &reading, gate, lateness, reference);
+    let health = health(report, &reading, gate, beside);
     Opinion { reading, judgement, target, sentence, health }
 }
 
-fn health(report: &Report, reading: &Reading, gate: &Gate, lateness: Span, reference: Option<Span>) -> Health {
+fn health(report: &Report, reading: &Reading, gate: &Gate, beside: Beside) -> Health {
+    let Beside { late: lateness, reference, timeout } = beside;
     let ms = |span: Span| span.millis();
     let run_delay = reading.ledger.of(Owner::ClientHost);
     let waits = report.trace.exchanges.iter().filter_map(|e| e.answer).filter_map(|a| Some(a.read - a.at_kernel?));
     let waiting = waits.max().unwrap_or_default();
     let over = |span: Span, limit: Time| span.nanos() > limit.nanos();
+    // A timer that fires late was not served: the prober, or its machine, stood still.
+    let overslept = timeout.map_or(Span::ZERO, |timeout| reading.ledger.total - timeout);
     let sick = match () {
         () if report.clock_stepped => Some("somebody set this machine's clock".to_owned()),
         () if over(run_delay, gate.run_delay) => Some(format!("its thread waited {run_delay} for a CPU")),
         () if over(waiting, gate.data_waiting) => Some(format!("the edge's bytes waited {waiting} in our kernel")),
+        () if over(overslept, gate.lateness) => {
+            Some(format!("its timer of {} fired {overslept} late", timeout.unwrap_or_default()))
+        }
         () if over(lateness, gate.lateness) => Some(format!("the round began {lateness} late")),
         () if reference.is_some_and(|r| over(r, gate.reference)) => {
             Some(format!("a handshake with ourselves over loopback took {}", reference.unwrap_or_default()))
@@ -119,15 +138,15 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
             // Neither side is at fault for what both do not share.
             (Reason::TlsIncompatible, _) => Culprit::Protocol,
             (reason, _) if reason.is_edges_word() => Culprit::Edge,
-            (Reason::RequestTimeout, _) if silent(report).is_some() => Culprit::Edge,
+            (Reason::RequestTimeout | Reason::TlsTimeout, _) if silent(report).is_some() => Culprit::Edge,
             (_, Verdict::Culprit { primary, .. }) => side(primary.owner),
             _ => Culprit::Inconclusive,
         };
         let detail = report.detail.clone().unwrap_or_default();
         // Where somebody said what was wrong, time has nothing to add.
-        let more = match silent(report).filter(|_| reason == Reason::RequestTimeout) {
-            Some((acked, waited)) => format!(
-                " The edge's kernel acknowledged the request after {acked}, and nothing came for {waited}: an answer that was lost would \
+        let more = match silent(report).filter(|_| matches!(reason, Reason::RequestTimeout | Reason::TlsTimeout)) {
+            Some((asked, acked, waited)) => format!(
+                " The edge's kernel acknowledged {asked} after {acked}, and nothing came for {waited}: an answer that was lost would \
                  have been retransmitted twice. Its program, or what is behind it, does not answer."
             ),
             None if reason.is_timeout() => format!(" {}", opinion.sentence),
@@ -187,16 +206,21 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
     make(culprit, Phase::ServerFlight, ledger.total.millis(), over)
 }
 
-/// That the edge has a request and says nothing, for longer than lost answers could explain: when its kernel acknowledged the request, and
-/// how long nothing came since.
-fn silent(report: &Report) -> Option<(Span, Span)> {
+/// That the edge was asked something and says nothing, for longer than lost answers could explain: what it was asked, when its kernel
+/// acknowledged that, and how long nothing came since.
+fn silent(report: &Report) -> Option<(&'static str, Span, Span)> {
     let trace = &report.trace;
-    let request = trace.exchanges.last().filter(|e| e.phase == Phase::Request && e.answer.is_none())?;
+    let request = trace.exchanges.last().filter(|e| e.answer.is_none())?;
+    let asked = match request.phase {
+        Phase::Request => "the request",
+        Phase::ServerFlight => "ClientHello",
+        _ => return None,
+    };
     let left = request.sent.left.first()?;
     let acked = request.sent.acked?;
     let waited = trace.ended - acked;
     // What came out of order is behind something that was lost.
-    (!trace.out_of_order && waited >= TWICE_REPEATED).then_some((acked - *left, waited))
+    (!trace.out_of_order && waited >= TWICE_REPEATED).then_some((asked, acked - *left, waited))
 }
 
 fn target_ledger(ledger: &Ledger) -> Ledger {
@@ -290,8 +314,35 @@ mod tests {
 
     async fn judged(target: &Target) -> (Report, Opinion) {
         let report = probe(target, &Lookup::new(&[]).expect("a resolver")).await;
-        let opinion = judge_round(&report, Usual::default(), &Gate::default(), Span::ZERO, None);
+        let opinion = judge_round(&report, Usual::default(), &Gate::default(), Beside::default());
         (report, opinion)
+    }
+
+    #[tokio::test]
+    async fn silence_behind_an_acknowledged_clienthello_is_the_edges() {
+        let address = mute_edge(Duration::from_secs(60)).await;
+        let (report, opinion) = judged(&target(address, false, Duration::from_millis(1_500))).await;
+        assert_eq!(report.reason, Some(Reason::TlsTimeout));
+        let found = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
+        assert_eq!((found.culprit, found.family), (Culprit::Edge, alerting::Family::Failing), "{}", found.sentence);
+        assert!(found.sentence.contains("acknowledged ClientHello"), "{}", found.sentence);
+        // So soon it may be the answer that was lost.
+        let (report, opinion) = judged(&target(address, false, Duration::from_millis(500))).await;
+        let found = blame(&report, &opinion, &Thresholds::default(), false).expect("it failed");
+        assert_ne!(found.culprit, Culprit::Edge, "{}", found.sentence);
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_fired_late_was_not_served() {
+        let address = mute_edge(Duration::from_secs(60)).await;
+        let report = probe(&target(address, false, Duration::from_millis(800)), &Lookup::new(&[]).expect("a resolver")).await;
+        let sick = |timeout: Option<Span>| {
+            let beside = Beside { timeout, ..Beside::default() };
+            judge_round(&report, Usual::default(), &Gate { lateness: Time::millis(300), ..Gate::default() }, beside).health.sick
+        };
+        assert_eq!(sick(None), None);
+        let said = sick(Some(Span::from_millis(400))).expect("it went on for 800 ms");
+        assert!(said.contains("its timer of 400 ms fired"), "{said}");
     }
 
     #[tokio::test]

@@ -219,6 +219,45 @@ impl Default for Thresholds {
     }
 }
 
+/// A check's own thresholds: what it does not name is as in `defaults`.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnThresholds {
+    /// Any culprit's time beyond the baseline.
+    pub culprit: Option<Time>,
+    /// The edge's.
+    pub edge: Option<Time>,
+    /// The path's.
+    pub path: Option<Time>,
+    /// Lost packets'.
+    pub loss: Option<Time>,
+    /// The resolver's.
+    pub resolver: Option<Time>,
+    /// A whole phase: dns, connect, client_hello, server_flight, client_finished, finish, request.
+    pub phase: BTreeMap<String, Time>,
+    /// The whole round, without the prober's own time.
+    pub total: Option<Time>,
+    /// Alert this many days before a certificate expires.
+    pub certificate_days: Option<u32>,
+}
+
+impl OwnThresholds {
+    /// These, and the others as they are in `defaults`.
+    pub fn over(&self, defaults: &Thresholds) -> Thresholds {
+        let own = self.clone();
+        Thresholds {
+            culprit: own.culprit.unwrap_or(defaults.culprit),
+            edge: own.edge.or(defaults.edge),
+            path: own.path.or(defaults.path),
+            loss: own.loss.or(defaults.loss),
+            resolver: own.resolver.or(defaults.resolver),
+            phase: defaults.phase.clone().into_iter().chain(own.phase).collect(),
+            total: own.total.or(defaults.total),
+            certificate_days: own.certificate_days.unwrap_or(defaults.certificate_days),
+        }
+    }
+}
+
 /// The role of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(rename_all = "snake_case")]
@@ -302,7 +341,8 @@ pub struct Check {
     /// As in `[defaults]`.
     pub from: Option<SeenFrom>,
     /// As in `[defaults]`.
-    pub thresholds: Option<Thresholds>,
+    #[serde(default)]
+    pub thresholds: OwnThresholds,
     /// Labels for alerts.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -357,7 +397,7 @@ impl Check {
             timeout: None,
             fire: None,
             resolve_after: None,
-            thresholds: None,
+            thresholds: OwnThresholds::default(),
             from: None,
             labels: BTreeMap::new(),
         }

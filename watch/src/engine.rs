@@ -367,7 +367,7 @@ impl Engine {
         if let Some(end) = *chain_end {
             m.certificate_end.get_or_create(&ByCheck { check: check() }).set(end.secs() as f64);
         }
-        m.lateness.observe((raw.started - raw.scheduled).nanos() as f64 / 1e9);
+        m.lateness.observe(raw.late.nanos() as f64 / 1e9);
         m.healthy.set(i64::from(opinion.health.sick.is_none()));
         m.run_delay.set(opinion.health.run_delay_ms / 1e3);
         if let Some(ms) = opinion.health.reference_ms {

@@ -11,7 +11,7 @@ use analysis::clock::{Client, Instant, Span};
 use prober::reason::Reason;
 use settings::words::visible;
 
-use crate::blame::{Opinion, Usual, blame, judge_round};
+use crate::blame::{Beside, Opinion, Usual, blame, judge_round};
 use crate::certificate;
 use crate::checks::{Gate, Role};
 use crate::clock::{UnixHour, second};
@@ -73,15 +73,18 @@ impl Judging {
     /// Judges a round.
     pub(crate) fn judge(&mut self, raw: &RawRound, gate: &Gate) -> Judged {
         let plan = &raw.prepared.plan;
-        let lateness = raw.started - raw.scheduled;
+        let timeout = Some(Span::from_nanos(plan.timeout.nanos()));
+        let beside = Beside { late: raw.late, reference: raw.reference, timeout };
         let usual = self.usual_of(&raw.name, raw.started);
-        let opinion = judge_round(&raw.report, usual, gate, lateness, raw.reference);
+        let opinion = judge_round(&raw.report, usual, gate, beside);
         let bad_status = raw.report.response.as_ref().is_some_and(|r| match plan.check.status.as_slice() {
             [] => r.status >= 400,
             good => !good.contains(&r.status),
         });
         let mut found = blame(&raw.report, &opinion, &plan.thresholds, bad_status);
-        let chain_end = certificate::chain_end(&raw.report.certificates);
+        let chain = &raw.report.certificates;
+        // Where nothing was verified, no path is known.
+        let chain_end = if plan.check.insecure { certificate::chain_end(chain) } else { certificate::path_end(chain) };
         if let (None, Some(end)) = (&found, chain_end) {
             found = certificate::ends_soon(end, second(raw.started), plan.thresholds.certificate_days);
         }
@@ -100,7 +103,7 @@ impl Judging {
                 blame.sentence = format!("{sentence} {}", blame.sentence);
             }
         }
-        let record = record(raw, &opinion, found.as_ref(), gated, chain_end);
+        let record = record(raw, &opinion, found.as_ref(), (gated, bad_status), chain_end);
         let prober = opinion.health.sick.clone().map(|why| Blame {
             culprit: Culprit::Prober,
             family: Family::Prober,
@@ -143,8 +146,8 @@ impl Judging {
             return;
         }
         let fresh = self.controls.values().filter(|(started, _)| now - *started < FRESH);
-        let (all, bad) = fresh
-            .fold((0, 0), |(all, bad), (_, culprit)| (all + 1, bad + i32::from(culprit.is_some_and(|c| c != Culprit::Edge))));
+        let (all, bad) =
+            fresh.fold((0, 0), |(all, bad), (_, culprit)| (all + 1, bad + i32::from(culprit.is_some_and(may_be_access))));
         if all > 0 && bad * 2 >= all {
             blame.sentence = format!("{bad} of {all} control targets are slow or unreachable too. {}", blame.sentence);
             blame.culprit = Culprit::Access;
@@ -172,11 +175,19 @@ impl Judging {
     }
 }
 
+/// Whether what a control suffers from may be our own access to the network.
+fn may_be_access(of_control: Culprit) -> bool {
+    match of_control {
+        Culprit::Path | Culprit::Loss | Culprit::Access | Culprit::Inconclusive => true,
+        Culprit::Edge | Culprit::Resolver | Culprit::Protocol | Culprit::Certificate | Culprit::Prober => false,
+    }
+}
+
 fn record(
     raw: &RawRound,
     opinion: &Opinion,
     found: Option<&Blame>,
-    gated: bool,
+    (gated, bad_status): (bool, bool),
     certificate_end: Option<UnixSeconds>,
 ) -> RoundRecord {
     let blame = found.filter(|_| !gated);
@@ -189,8 +200,8 @@ fn record(
         scheduled: raw.scheduled,
         started: raw.started,
         total_ms: ledger.total.millis(),
-        success: raw.report.success,
-        reason: raw.report.reason.map(|r| r.name().to_owned()),
+        success: raw.report.success && !bad_status,
+        reason: raw.report.reason.or(bad_status.then_some(Reason::HttpStatus)).map(|r| r.name().to_owned()),
         local: raw.report.local.map(|a| a.to_string()),
         verdict: opinion.judgement.verdict.label(),
         target_verdict: opinion.target.verdict.label(),

@@ -76,7 +76,7 @@ impl CheckFile {
         }
         kind.check_protocols(&check.alpn).map_err(|wrong| wrong.within("alpn"))?;
         let fire = check.fire.unwrap_or(d.fire);
-        let thresholds = check.thresholds.clone().unwrap_or_else(|| d.thresholds.clone());
+        let thresholds = check.thresholds.over(&d.thresholds);
         let (interval, timeout) = (check.interval.unwrap_or(d.interval), check.timeout.unwrap_or(d.timeout));
         let resolve_after = check.resolve_after.unwrap_or(d.resolve_after).max(1);
         let from = check.from.as_ref().unwrap_or(&d.from).clone();
@@ -97,6 +97,16 @@ fn only(version: &str) -> Result<Only, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_check_does_not_name_is_as_in_the_defaults() {
+        let text = "[defaults]\nthresholds = { culprit = \"2s\", certificate_days = 30, phase = { dns = \"1s\", finish = \"3s\" } }\n\
+                    [[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\nthresholds = { edge = \"3s\", phase = { dns = \"5s\" } }\n";
+        let plans = CheckFile::parse(text).expect("it is whole").plans().expect("it can be so");
+        let Thresholds { culprit, edge, certificate_days, phase, .. } = &plans[0].thresholds;
+        assert_eq!((*culprit, *edge, *certificate_days), (Time::secs(2), Some(Time::secs(3)), 30));
+        assert_eq!((phase["dns"], phase["finish"]), (Time::secs(5), Time::secs(3)));
+    }
 
     #[test]
     fn a_file_may_be_there_for_probes_alone() {

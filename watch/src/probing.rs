@@ -3,14 +3,15 @@
 //! In: checks (replaced as a whole when the check file changes). Out: a [`RawRound`] for every round, in the order in which they end. One
 //! thread, one clock that nobody can set; what judging, storing and serving cost is spent elsewhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use analysis::clock::{Client, Instant, Span};
+use futures_util::future::join_all;
 use prober::{Lookup, Report, Target, probe};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -39,6 +40,8 @@ pub struct RawRound {
     pub scheduled: Instant<Client>,
     /// When it began.
     pub started: Instant<Client>,
+    /// How much later than it should that was by the prober's doing: not that a name was looked up before.
+    pub late: Span,
     /// The latest handshake with ourselves.
     pub reference: Option<Span>,
     /// What was found.
@@ -115,9 +118,19 @@ pub fn run(
     })
 }
 
+/// What lookups are configured by.
+const CONFIGURED_BY: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+
+fn written(file: &str) -> Option<SystemTime> {
+    std::fs::metadata(file).ok()?.modified().ok()
+}
+
 /// What the rounds of one thread share.
 pub(crate) struct Shared {
-    lookup: Lookup,
+    lookup: RefCell<Lookup>,
+    resolvers: Vec<SocketAddr>,
+    /// When what [`Lookup`] read was last written.
+    configured: Cell<[Option<SystemTime>; 2]>,
     reference: Cell<Option<Span>>,
     under_way: Cell<usize>,
     most_under_way: usize,
@@ -133,7 +146,9 @@ impl Shared {
     /// If there can be no resolver.
     pub(crate) fn new(settings: &Settings, out: SyncSender<RawRound>, metrics: Arc<Metrics>) -> Result<Self, WatchError> {
         Ok(Self {
-            lookup: Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?,
+            lookup: RefCell::new(Lookup::new(&settings.resolvers).map_err(WatchError::host("name servers"))?),
+            resolvers: settings.resolvers.clone(),
+            configured: Cell::new(CONFIGURED_BY.map(written)),
             reference: Cell::new(None),
             under_way: Cell::new(0),
             most_under_way: settings.most_under_way,
@@ -141,6 +156,18 @@ impl Shared {
             out,
             metrics,
         })
+    }
+
+    /// Looks names up as this host does now: its files change with a VPN, a lease, a container's network.
+    fn lookup(&self) -> Lookup {
+        let now = CONFIGURED_BY.map(written);
+        if self.configured.replace(now) != now {
+            match Lookup::new(&self.resolvers) {
+                Ok(lookup) => *self.lookup.borrow_mut() = lookup,
+                Err(error) => tracing::warn!(%error, "names are looked up as before"),
+            }
+        }
+        self.lookup.borrow().clone()
     }
 
     /// What a handshake with ourselves took.
@@ -178,30 +205,40 @@ impl Shared {
     /// A round of a check, or one for each of its addresses.
     pub(crate) async fn round(&self, prepared: Arc<PreparedCheck>, scheduled: Instant<Client>) {
         let name = prepared.plan.check.name.clone();
+        let late = self.now() - scheduled;
         if prepared.plan.check.addresses != Addresses::Each || prepared.target.address.is_some() {
-            return self.one(prepared, name, scheduled, None).await;
+            return self.one(prepared, name, (scheduled, late), None).await;
         }
         let (host, port) =
             prepared.target.connect_to.clone().unwrap_or_else(|| (prepared.target.host.clone(), prepared.target.port));
-        match self.lookup.addresses(&host, prepared.target.family, prepared.target.timeout).await {
+        match self.lookup().addresses(&host, prepared.target.family, prepared.target.timeout).await {
             // The probe will find the same and say it in a round.
-            Err(_) => self.one(prepared, name, scheduled, None).await,
+            Err(_) => self.one(prepared, name, (scheduled, late), None).await,
+            // Side by side: one that does not answer holds up no other.
             Ok(addresses) => {
-                for ip in addresses {
+                let each = addresses.into_iter().map(|ip| {
                     let address = SocketAddr::new(ip, port);
-                    self.one(Arc::clone(&prepared), format!("{name} {ip}"), scheduled, Some(address)).await;
-                }
+                    self.one(Arc::clone(&prepared), format!("{name} {ip}"), (scheduled, late), Some(address))
+                });
+                join_all(each).await;
             }
         }
     }
 
-    async fn one(&self, prepared: Arc<PreparedCheck>, name: String, scheduled: Instant<Client>, address: Option<SocketAddr>) {
+    async fn one(
+        &self,
+        prepared: Arc<PreparedCheck>,
+        name: String,
+        (scheduled, late): (Instant<Client>, Span),
+        address: Option<SocketAddr>,
+    ) {
+        let lookup = self.lookup();
         let started = self.now();
         let report = match address {
-            None => probe(&prepared.target, &self.lookup).await,
-            Some(_) => probe(&Target { address, ..prepared.target.clone() }, &self.lookup).await,
+            None => probe(&prepared.target, &lookup).await,
+            Some(_) => probe(&Target { address, ..prepared.target.clone() }, &lookup).await,
         };
-        let round = RawRound { prepared, name, scheduled, started, reference: self.reference.get(), report };
+        let round = RawRound { prepared, name, scheduled, started, late, reference: self.reference.get(), report };
         if let Err(TrySendError::Full(_)) = self.out.try_send(round) {
             self.metrics.missed.inc();
         }
@@ -228,5 +265,54 @@ impl Steady {
 
     fn until(&self, at: Instant<Client>) -> Duration {
         Duration::from_nanos((at - self.now()).at_least_zero().nanos().unsigned_abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::prepare::prepare;
+
+    /// A name server that has 127.0.0.2 and 127.0.0.3 for every name.
+    fn name_server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        let address = socket.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            let mut asked = [0; 512];
+            while let Ok((n, from)) = socket.recv_from(&mut asked) {
+                // RFC 1035, section 4.1: the header, the question up to its class, then records of four bytes each.
+                let end = 12 + asked[12..n].iter().position(|b| *b == 0).expect("a name ends") + 5;
+                let of_v4 = asked[end - 4..end - 2] == [0, 1];
+                let head = [asked[0], asked[1], 0x81, 0x80, 0, 1, 0, if of_v4 { 2 } else { 0 }, 0, 0, 0, 0];
+                let record = |last: u8| [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 127, 0, 0, last];
+                let records = [record(2), record(3)].concat();
+                let answer = [&head[..], &asked[12..end], if of_v4 { &records } else { &[] }].concat();
+                socket.send_to(&answer, from).expect("it asked from loopback");
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_address_that_hangs_holds_up_no_other() {
+        // Both take connections and say nothing.
+        let listener = TcpListener::bind("0.0.0.0:0").expect("loopback");
+        let port = listener.local_addr().expect("it is bound").port();
+        let text = format!(
+            "[watch]\nresolvers = [\"{}\"]\n[[check]]\nname = \"a\"\ntarget = \"two.test:{port}\"\ninsecure = true\naddresses = \"each\"\ntimeout = \"2s\"\n",
+            name_server()
+        );
+        let file = CheckFile::parse(&text).expect("it is whole");
+        let check = Arc::clone(&prepare(&file).expect("nothing is read")[0]);
+        let (out, rounds) = sync_channel(4);
+        let shared = Shared::new(&Settings::of(&file), out, Arc::new(Metrics::default())).expect("a resolver");
+        shared.round(check, shared.now()).await;
+        let rounds: Vec<RawRound> = rounds.try_iter().collect();
+        assert_eq!(rounds.len(), 2, "the name has two addresses");
+        assert!((rounds[1].started - rounds[0].started).abs() < Span::from_millis(1_000), "side by side");
+        assert!(rounds.iter().all(|round| round.late < Span::from_millis(1_000)));
     }
 }

@@ -50,7 +50,7 @@ impl CheckFile {
         check_times(check.interval, check.timeout)?;
         check.fire.map_or(Ok(()), check_fire)?;
         check.resolve_after.map_or(Ok(()), check_resolve)?;
-        check.thresholds.as_ref().map_or(Ok(()), check_thresholds)?;
+        check_thresholds(&check.thresholds.over(&Thresholds::default()))?;
         let host = ParsedTarget::read(&check.target).map_err(|wrong| wrong.within("target"))?.host;
         let names = [("server_name", check.server_name.as_ref()), ("target", Some(&host))];
         for (key, name) in names.into_iter().filter_map(|(key, name)| Some((key, name?))) {
@@ -102,7 +102,7 @@ impl CheckFile {
     pub(crate) fn never_reached(&self) -> Vec<String> {
         let each = self.checks.iter().filter_map(|check| {
             let timeout = check.timeout.unwrap_or(self.defaults.timeout);
-            let thresholds = check.thresholds.as_ref().unwrap_or(&self.defaults.thresholds);
+            let thresholds = check.thresholds.over(&self.defaults.thresholds);
             let phases = thresholds.phase.iter().map(|(name, limit)| (format!("phase.{name}"), *limit));
             let (name, _) =
                 phases.chain(thresholds.total.map(|limit| ("total".into(), limit))).find(|(_, limit)| *limit >= timeout)?;

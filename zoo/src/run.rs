@@ -1,6 +1,7 @@
 //! The recorder's command line: draws cases, records each, keeps what was done as planned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use lab::scratch::Scratch;
 use testing::Need;
 
 use crate::error::{Failed, Why};
@@ -68,15 +70,6 @@ fn become_program(args: &[String]) -> Result<(), Failed> {
     }
 }
 
-/// Scratch space that goes away with the run.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn run(options: &Options) -> Result<(), Failed> {
     lab::clean::clean();
     lab::rootless::enter()?;
@@ -85,17 +78,19 @@ fn run(options: &Options) -> Result<(), Failed> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).why("handling signals")?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).why("handling signals")?;
     }
-    let scratch = Scratch(lab::clean::scratch_folder(std::process::id()));
-    let certificates = scratch.0.join("pki");
+    let scratch = Scratch::make()?;
+    // Some servers become other users before they read.
+    std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711)).why("letting servers through")?;
+    let certificates = scratch.path().join("pki");
     fastrand::seed(options.seed);
     certs::make(&certificates)?;
     let left_out = LeftOut::say();
     if Server::all().all(|s| left_out.servers.contains(&s)) {
         return Err(Failed("no server of any stack is installed".into()));
     }
-    build(&scratch.0, &options.stacks, &left_out)?;
+    build(scratch.path(), &options.stacks, &left_out)?;
     std::fs::create_dir_all(&options.out).why("making the folder of cases")?;
-    let helpers = Helpers { folder: &scratch.0, stacks: &options.stacks };
+    let helpers = Helpers { folder: scratch.path(), stacks: &options.stacks };
     let begun = Instant::now();
     let mut kept = BTreeMap::<char, usize>::new();
     let mut dropped = BTreeMap::<String, usize>::new();
@@ -108,7 +103,7 @@ fn run(options: &Options) -> Result<(), Failed> {
             continue;
         }
         let started = Instant::now();
-        let work = scratch.0.join(&case.name);
+        let work = scratch.path().join(&case.name);
         let result = one(&case, &options.out, &work, &certs::pki(&certificates, case.chain), &helpers);
         let took = started.elapsed().as_secs_f64();
         match result {

@@ -1,6 +1,7 @@
 //! How it ended: "never completed" means that the last Finished came nowhere, "completed" that it did; whoever "ended it" did so first.
 
 use crate::clock::{Span, Unplaced};
+use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
 use crate::judging::ledger::Owner;
 use crate::judging::verdict::{End, Verdict};
@@ -66,6 +67,12 @@ fn aborted(case: &Case<'_>, by: Owner, found: &mut Vec<Broken>) {
     let alerts = [(Side::Client, d.client_alert), (Side::Server, d.server_alert)];
     let firsts: Vec<(&Witness, &Seen<Unplaced>)> =
         case.witnesses().filter_map(|w| w.packets.iter().find(|p| ends(p, &alerts)).map(|p| (w, p))).collect();
+    let told = |h: &Handshake| {
+        h.unreachable.iter().flatten().any(|(_, _, who)| (*who == h.endpoints.server.ip()) == (by == Owner::Edge))
+    };
+    if firsts.is_empty() && matches!(by, Owner::Edge | Owner::Path) && told(case.handshake) {
+        return;
+    }
     let Some((_, first)) = firsts.first() else {
         return found.push(Broken::NobodyEnded { by });
     };

@@ -67,7 +67,7 @@ fn held(case: &Case<'_>, entry: &Entry, kind: Kind) -> Option<&'static str> {
     }
     let apart = data.at - told.at;
     if told.from == side {
-        return overdue(w, news, left);
+        return if kind == Kind::ReceiveWindow { squeezed(w, left) } else { overdue(w, news, left) };
     }
     if own && apart < Span::ZERO {
         return Some("it left before");
@@ -109,6 +109,13 @@ fn overdue(w: &Witness, first: usize, second: usize) -> Option<&'static str> {
         () if told => Some("what was sent before it was acknowledged"),
         () => (!held).then_some("neither was held by a rule of TCP's"),
     }
+}
+
+/// What fits into a small window leaves when the persist timer runs out.
+fn squeezed(w: &Witness, left: usize) -> Option<&'static str> {
+    let data = w.packets[left];
+    let edge = w.told_before(data.from.peer(), left).and_then(|told| w.right_edge(told));
+    (edge != Some(data.end()) || data.len() >= w.full(data.from)).then_some("it does not fill a small window")
 }
 
 /// Two short segments, the second behind the acknowledgement of the first.

@@ -135,7 +135,12 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     }
     // All that lies in between is one turn: nothing new of the peer's came, or the end answered that.
     let known = if stretch.tail || confirms { from.ack() } else { Some(from.end()) };
-    let newer = |p: &&Seen<Unplaced>| p.from != side && !p.is_empty() && Some(p.end()) > known && Some(p.end()) <= to.ack();
+    // Nor is that newer which the far end had before it: it told so, lacking the first packet.
+    let lacked = |a: &&Seen<Unplaced>| !own && a.ack() < Some(from.end()) && !near.sack(a).is_empty();
+    let had = |end: i64| near.sent_by(side).filter(lacked).any(|a| near.sack(a).iter().any(|(l, r)| *l < end && end <= *r));
+    let newer = |p: &&Seen<Unplaced>| {
+        p.from != side && !p.is_empty() && Some(p.end()) > known && Some(p.end()) <= to.ack() && !had(p.end())
+    };
     if let Some(newer) = near.packets.iter().take(b).skip(a + 1).find(newer).filter(|_| known.is_some()) {
         found.push(Broken::Newer { claim, packets, newer: newer.packet });
     }

@@ -1,10 +1,12 @@
 //! One handshake with everything known about it: both ends' views, the TLS dialogue, host evidence.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Client, Domain, Edge, Instant, Span};
 use crate::conversation::host::HostTrace;
-use crate::conversation::turns;
+use crate::conversation::{missed, turns};
 use crate::dns::Lookup;
 use crate::tcp::flow::{Endpoints, Seen, Side, View};
 use crate::tls::{Dialogue, Order};
@@ -49,6 +51,8 @@ pub struct Handshake {
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
     pub too_big: [Vec<(i64, u64)>; 2],
+    /// When somebody refused what the client sent (ICMP), on the client's clock and on the edge's, in which packet, and who.
+    pub unreachable: [Option<(i64, u64, IpAddr)>; 2],
     /// Other connections of the client's host while this handshake ran.
     pub client_asked: Vec<Asked<Client>>,
     /// Other connections that the edge's host began.
@@ -140,6 +144,7 @@ impl Handshake {
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],
+            unreachable: [None, self.unreachable[1]],
             edge_asked: self.edge_asked.clone(),
             gaps: self.edge.as_ref().is_some_and(View::capture_gap),
         }
@@ -276,6 +281,7 @@ impl Handshake {
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],
+            unreachable: [None; 2],
             edge_asked: Vec::new(),
             gaps,
         }
@@ -334,7 +340,8 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
     let first = Dialogue::read(from_client, from_server, Order::default());
     let order = client.order(&first);
-    Box::new(turns::complete(client, first.with_order(from_client, from_server, order)))
+    let read = missed::complete(client, [from_client, from_server], first.with_order(from_client, from_server, order));
+    Box::new(turns::complete(client, read))
 }
 
 #[cfg(test)]

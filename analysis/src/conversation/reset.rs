@@ -4,6 +4,8 @@
 //! TTL than the end's own packets (its hops are others, and so mostly is what it starts with); and a stack that resets a connection of
 //! its own sends its timestamp, or goes on counting its packets. From one end alone, without any of them, it may be either's.
 
+use std::net::IpAddr;
+
 use crate::clock::{Domain, Span};
 use crate::conversation::handshake::Handshake;
 use crate::judging::ledger::Owner;
@@ -26,8 +28,48 @@ pub struct Ended {
     pub waited: Span,
 }
 
+/// A SYN that nobody took up: a reset answered it (RFC 9293, section 3.10.7), or ICMP said that it went nowhere. No longer capture
+/// can show more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Who said so by ICMP; absent of a reset.
+    pub by: Option<IpAddr>,
+    /// At which end it was seen.
+    pub end: Side,
+    /// When the first SYN passed there, the last, and what refused it, in nanoseconds on that end's clock.
+    pub at: [i64; 3],
+    /// Their frames.
+    pub packets: [u64; 3],
+}
+
+/// What refused a connection.
+pub fn refusal(handshake: &Handshake) -> Option<Refusal> {
+    let [told_client, told_edge] = handshake.unreachable;
+    let at_client = handshake.client.as_ref().and_then(|view| refused(view, Side::Client, told_client));
+    at_client.or_else(|| handshake.edge.as_ref().and_then(|view| refused(view, Side::Server, told_edge)))
+}
+
+fn refused<D: Domain>(view: &View<D>, end: Side, told: Option<(i64, u64, IpAddr)>) -> Option<Refusal> {
+    let first = view.syns(Side::Client).next().filter(|_| view.syns(Side::Server).next().is_none())?;
+    let reset = view.sent_by(Side::Server).find(|p| p.flags.rst() && p.ack() == Some(0)).map(|p| (p.at.nanos(), p.packet, None));
+    let (at, packet, by) = reset.or(told.map(|(at, packet, by)| (at, packet, Some(by))))?;
+    let before = |p: &&Seen<D>| p.at.nanos() <= at;
+    let last = view.syns(Side::Client).filter(before).last()?;
+    // A client that goes on did not take it for the end.
+    let went_on = view.sent_by(Side::Client).any(|p| !before(&p));
+    let refusal = Refusal { by, end, at: [first.at.nanos(), last.at.nanos(), at], packets: [first.packet, last.packet, packet] };
+    (!went_on).then_some(refusal)
+}
+
 /// Who ended the connection before its handshake was over; absent if nobody did.
 pub(crate) fn ended(handshake: &Handshake) -> Option<Ended> {
+    if let Some(Refusal { by: Some(by), at: [_, last, at], .. }) = refusal(handshake) {
+        let of_edge = by == handshake.endpoints.server.ip();
+        let by = if of_edge { Owner::Edge } else { Owner::Path };
+        // Whoever translates addresses in front of an edge speaks in its name.
+        let unproven = of_edge && handshake.edge.is_none();
+        return Some(Ended { by, alert: false, unproven, waited: Span::from_nanos(at - last) });
+    }
     let d = &handshake.dialogue;
     let at_client = handshake.client.as_ref().and_then(|view| first(view, d));
     let at_edge = handshake.edge.as_ref().and_then(|view| first(view, d));
@@ -76,9 +118,7 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
     let alert =
         |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Alert(side)));
     let closed = view.first_fin().map(|p| (p.packet, First::Closed(p.from)));
-    let reset = view
-        .first_rst()
-        .and_then(|p| Some((p.packet, First::Reset { side: p.from, foreign: foreign(view, p)?, own: own(view, p) })));
+    let reset = view.first_rst().map(|p| (p.packet, First::Reset { side: p.from, foreign: foreign(view, p), own: own(view, p) }));
     let alerts = [alert(Side::Client, d.client_alert), alert(Side::Server, d.server_alert)];
     let (packet, first) = alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet)?;
     let place = view.packets.iter().position(|p| p.packet == packet)?;
@@ -93,10 +133,10 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
     Some((first, said.map_or(Span::ZERO, |said| view.packets[place].at - said)))
 }
 
-/// Whether a reset's TTL is not that of its side's packets; absent where there is no other.
-fn foreign<D: Domain>(view: &View<D>, reset: &Seen<D>) -> Option<bool> {
-    let other = view.sent_by(reset.from).find(|p| !p.flags.rst())?;
-    Some(other.ttl.abs_diff(reset.ttl) >= OTHER_TTL)
+/// Whether a reset's TTL is not that of its side's packets, if there are others.
+fn foreign<D: Domain>(view: &View<D>, reset: &Seen<D>) -> bool {
+    let other = view.sent_by(reset.from).find(|p| !p.flags.rst());
+    other.is_some_and(|other| other.ttl.abs_diff(reset.ttl) >= OTHER_TTL)
 }
 
 /// Whether a reset bears the marks of the stack whose connection it was.

@@ -4,10 +4,13 @@
 //! messages left (once per transmission) and was acknowledged by the peer's kernel, when the answer's last byte reached our kernel, and
 //! what the scheduler did with our thread. Out: a [`Reading`] by the same ledger and the same verdict rules as for packets.
 //!
-//! What a socket cannot tell stays open or is said: a flight that was lost whole and repeated looks like an edge that
-//! thinks; in one handshake nobody can know, and in round after round it would be a strange network.
+//! What a socket cannot tell stays open or is said: that the edge's kernel acknowledged a message tells nothing of the answer. One that
+//! was lost and repeated, or held up on its way, looks like an edge that thinks; in one handshake nobody can know. Who looks at round
+//! after round (`watch`, `compare`) takes it for the edge's ([`round_after_round`]).
 
-use enumset::EnumSet;
+use std::net::SocketAddr;
+
+use enumset::{EnumSet, enum_set};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,10 @@ use crate::judging::verdict::{Culprit, End, Grade, Judgement, Reading, Verdict};
 const STAMP_ERROR: Span = Span::from_micros(100);
 /// A round trip may vary by so much more than its tenth.
 const JITTER: Span = Span::from_millis(2);
+/// Whose it may be that an answer is late behind an acknowledgement.
+const BEHIND_ACK: EnumSet<Owner> = enum_set!(Owner::Edge | Owner::Loss | Owner::Path);
+/// What a sender may send at once before anything of it is acknowledged, in bytes (RFC 6928: ten segments; of no more than Ethernet's).
+const INITIAL_WINDOW: u64 = 10 * 1_460;
 
 /// A message of ours.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,8 +52,28 @@ impl Message {
 pub struct Arrival {
     /// When its last byte reached our kernel; absent without kernel timestamps.
     pub at_kernel: Option<Instant<Client>>,
+    /// When its first bytes had reached our kernel, at the latest; absent without kernel timestamps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Instant<Client>>,
+    /// How many bytes it has; absent if nobody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// When the program had read it.
     pub read: Instant<Client>,
+}
+
+/// An address that was tried before the one that answered, and did not answer by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Whose.
+    pub server: SocketAddr,
+    /// Our end of it, by which its packets are found; absent where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// connect(2) was called.
+    pub began: Instant<Client>,
+    /// It failed, or the next was tried beside it.
+    pub until: Instant<Client>,
 }
 
 /// A message and what came back.
@@ -84,6 +111,9 @@ pub struct SocketTrace {
     pub started: Instant<Client>,
     /// The name was asked for, and the answer known; absent for an address.
     pub lookup: Option<(Instant<Client>, Option<Instant<Client>>)>,
+    /// Addresses that were tried before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Attempt>,
     /// The TCP handshake; absent if it never began.
     pub connect: Option<Connect>,
     /// Messages and answers, in order.
@@ -98,6 +128,9 @@ pub struct SocketTrace {
     pub stamped: bool,
     /// Whether segments of the edge's arrived out of order: one before them was lost or overtaken.
     pub out_of_order: bool,
+    /// Whether the edge is on the same host: nothing is lost or held up on the way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_host: bool,
     /// What the scheduler did with the probe's thread.
     pub host: Option<HostTrace<Client>>,
 }
@@ -124,6 +157,16 @@ pub fn without_client(reading: &Reading) -> Reading {
     let entries: Vec<Entry> = reading.ledger.entries.iter().filter(|e| e.owner.side() != Owner::Client).cloned().collect();
     let total = entries.iter().map(|e| e.span).sum();
     Reading { ledger: Ledger { total, entries }, ..reading.clone() }
+}
+
+/// The same reading where it is one of many, and they are looked at together: an answer that is late round after round behind a prompt
+/// acknowledgement is the edge's; that it is lost or held up each time would be a strange network.
+pub fn round_after_round(reading: &mut Reading) {
+    let open = |e: &&mut Entry| e.owner == Owner::Unattributed && e.candidates == BEHIND_ACK && e.phase != Phase::Attempts;
+    for entry in reading.ledger.entries.iter_mut().filter(open) {
+        (entry.owner, entry.candidates, entry.missing) = (Owner::Edge, EnumSet::empty(), EnumSet::empty());
+        entry.error = JITTER.min(entry.span);
+    }
 }
 
 struct Reader<'a> {
@@ -172,6 +215,13 @@ impl Reader<'_> {
 
     fn connect(&mut self) -> Option<()> {
         let connect = self.trace.connect?;
+        for attempt in &self.trace.tried {
+            self.client(Phase::Attempts, attempt.began);
+            let own = self.starved(self.at, attempt.until);
+            self.open(Phase::Attempts, attempt.until - self.at - own, BEHIND_ACK, Missing::OtherAddress.into());
+            self.host_took(Phase::Attempts, own);
+            self.at = self.at.max(attempt.until);
+        }
         self.client(Phase::Connect, connect.began);
         self.last = Milestone::Syn;
         let Some(done) = connect.done else {
@@ -217,7 +267,7 @@ impl Reader<'_> {
         if exchange.extra {
             self.ledger.charge(Entry::new(*phase, Owner::Protocol, Kind::HelloRetry, arrived - left, STAMP_ERROR));
         } else {
-            self.divide(*phase, sent, left, arrived);
+            self.divide(*phase, sent, left, arrived, answer);
         }
         self.at = arrived;
         if answer.at_kernel.is_none() {
@@ -229,7 +279,7 @@ impl Reader<'_> {
     }
 
     /// Between our message and its answer, on the wire: repetition, round trip, the edge.
-    fn divide(&mut self, phase: Phase, sent: &Message, left: Instant<Client>, arrived: Instant<Client>) {
+    fn divide(&mut self, phase: Phase, sent: &Message, left: Instant<Client>, arrived: Instant<Client>, answer: &Arrival) {
         let acked = sent.acked.filter(|at| *at <= arrived && *at >= left);
         let heard = acked.unwrap_or(arrived);
         let least = self.round_trip.unwrap_or_default().percent(50).max(Span::from_micros(50));
@@ -246,18 +296,33 @@ impl Reader<'_> {
         self.ledger.charge(Entry::round_trip(phase, path, STAMP_ERROR));
         let late_ack = (way - path).at_least_zero().min(gap - path);
         match acked.is_some() || !self.trace.stamped {
-            // The edge's kernel is prompt while its program thinks: a late acknowledgement is the way's, or its machine's.
+            // The edge's kernel is prompt while its program thinks, or lets the acknowledgement go with the answer (RFC 1122, 4.2.3.2):
+            // a late one is the way's, its machine's or its program's.
             true if self.trace.stamped => self.undecided(phase, late_ack, Owner::Path | Owner::Edge),
-            // Without stamps nothing tells them apart, and what is beyond a round trip like SYN's is most likely thought.
-            true => self.edge(phase, late_ack),
+            true => self.behind_ack(phase, late_ack),
             false if late_ack <= Span::from_millis(5) => self.edge(phase, late_ack),
             false => self.undecided(phase, late_ack, Owner::Edge | Owner::Path),
         }
-        let thought = gap - path - late_ack;
-        if self.trace.out_of_order && thought > Span::from_millis(5) {
-            self.ledger.charge(Entry::new(phase, Owner::Loss, Kind::Back, thought, usual.min(thought)));
+        let mut late = gap - path - late_ack;
+        for round in windows(answer, usual, late) {
+            let entry = Entry::new(phase, Owner::Protocol, Kind::InitialWindow, round, STAMP_ERROR);
+            self.ledger.charge(Entry { extra_round: true, ..entry });
+            late -= round;
+        }
+        if self.trace.out_of_order && late > Span::from_millis(5) {
+            self.ledger.charge(Entry::new(phase, Owner::Loss, Kind::Back, late, usual.min(late)));
         } else {
-            self.edge(phase, thought);
+            self.behind_ack(phase, late);
+        }
+    }
+
+    /// An answer that is late by so much.
+    fn behind_ack(&mut self, phase: Phase, span: Span) {
+        if span <= JITTER || self.trace.same_host {
+            // An edge's ordinary work; or there is no way on which anything could be.
+            self.edge(phase, span);
+        } else {
+            self.open(phase, span, BEHIND_ACK, Missing::ClientCapture | Missing::EdgeCapture);
         }
     }
 
@@ -293,11 +358,28 @@ impl Reader<'_> {
     }
 
     fn undecided(&mut self, phase: Phase, span: Span, candidates: EnumSet<Owner>) {
-        let mut entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
-        entry.candidates = candidates;
-        entry.missing = Missing::EdgeCapture.into();
-        self.ledger.charge(entry);
+        self.open(phase, span, candidates, Missing::EdgeCapture.into());
     }
+
+    fn open(&mut self, phase: Phase, span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>) {
+        let entry = Entry::new(phase, Owner::Unattributed, None, span, Span::ZERO);
+        self.ledger.charge(Entry { candidates, missing, ..entry });
+    }
+}
+
+/// The rounds of a long answer behind its first: its sender waits for an acknowledgement of ten segments, then of twenty, and so on. No
+/// more than its tail took, and `late` all in all.
+fn windows(answer: &Arrival, usual: Span, late: Span) -> Vec<Span> {
+    let (Some(bytes), Some(first), Some(last)) = (answer.bytes, answer.first, answer.at_kernel) else { return Vec::new() };
+    let (mut left, mut window) = ((last - first).at_least_zero().min(late), INITIAL_WINDOW);
+    let (mut sent, mut rounds) = (INITIAL_WINDOW, Vec::new());
+    while sent < bytes && left > Span::ZERO && usual > Span::ZERO {
+        let round = left.min(usual);
+        rounds.push(round);
+        (left, window) = (left - round, window.saturating_mul(2));
+        sent = sent.saturating_add(window);
+    }
+    rounds
 }
 
 /// A verdict in one sentence, with the quantities behind it.
@@ -319,11 +401,33 @@ pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -
             let who: Vec<&str> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<String> = missing.iter().map(|m| m.to_string()).collect();
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
-            format!("{excess} beyond the baseline could be any of: {}.{tell}", who.join(", "))
+            let known = open(trace, reading);
+            format!("{excess} beyond the baseline{known} could be any of: {}.{tell}", who.join(", "))
         }
         Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
     };
     said + &ended
+}
+
+/// What is known of the longest stretch that is left open.
+fn open(trace: &SocketTrace, reading: &Reading) -> String {
+    let open = reading.ledger.entries.iter().filter(|e| e.owner_of_excess() == Owner::Unattributed && e.excess() > Span::ZERO);
+    let Some(longest) = open.max_by_key(|e| e.excess()) else { return String::new() };
+    let phase = longest.phase.words();
+    if longest.phase == Phase::Attempts {
+        let servers: Vec<String> = trace.tried.iter().map(|attempt| attempt.server.to_string()).collect();
+        return format!(" ({phase}: {} had not answered)", servers.join(", "));
+    }
+    let nothing = if longest.candidates == BEHIND_ACK { ", which says nothing of the answer" } else { "" };
+    let acked = acknowledged(trace, longest.phase)
+        .map_or(String::new(), |after| format!("; the edge's kernel acknowledged our message after {after}{nothing}"));
+    format!(" ({phase}{acked})")
+}
+
+/// How soon the peer's kernel had acknowledged our message of a phase.
+fn acknowledged(trace: &SocketTrace, phase: Phase) -> Option<Span> {
+    let sent = trace.exchanges.iter().find(|e| e.phase == phase && !e.extra).map(|e| &e.sent)?;
+    Some(sent.acked? - sent.left.last().copied()?)
 }
 
 fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String {
@@ -335,11 +439,10 @@ fn culprit(trace: &SocketTrace, reading: &Reading, culprit: &Culprit) -> String 
     let round_trip = reading.ledger.min_path().map_or(String::new(), |rtt| format!("; the round trip is {rtt}"));
     match culprit.owner.side() {
         Owner::Edge => {
-            let sent = trace.exchanges.iter().find(|e| e.phase == largest.phase).map(|e| &e.sent);
-            let acked = sent.and_then(|s| Some(s.acked? - s.left.last().copied()?));
-            let acked =
-                acked.map_or(String::new(), |span| format!(", although its kernel acknowledged our message after {span}"));
-            format!("The edge took {span} ({phase}){acked}{round_trip}.")
+            let acked = acknowledged(trace, largest.phase)
+                .map_or(String::new(), |span| format!(", although its kernel acknowledged our message after {span}"));
+            let alone = if trace.same_host { "" } else { " One alone might have been lost or held up on its way." };
+            format!("The edge took {span} ({phase}){acked}{round_trip}.{alone}")
         }
         Owner::Client => {
             format!("The prober itself took {span} ({phase}): its thread had no CPU or was busy; not the edge's doing.")
@@ -372,11 +475,12 @@ mod tests {
 
     /// A handshake over a way of 10 ms: ClientHello at 12, its answer at `kernel` and read at `read`.
     fn trace(acked: i64, kernel: i64, read: i64) -> SocketTrace {
-        let answer = Some(Arrival { at_kernel: Some(at(kernel)), read: at(read) });
+        let answer = Some(Arrival { at_kernel: Some(at(kernel)), first: None, bytes: None, read: at(read) });
         let (phase, before) = (Phase::ServerFlight, Phase::ClientHello);
         SocketTrace {
             started: at(0),
             lookup: None,
+            tried: Vec::new(),
             connect: Some(Connect { began: at(1), round_trip: Some(Span::from_millis(10)), repeated: 0, done: Some(at(12)) }),
             exchanges: vec![Exchange { phase, before, sent: message(12, Some(acked)), answer, extra: false }],
             finished: None,
@@ -384,6 +488,7 @@ mod tests {
             complete: true,
             stamped: true,
             out_of_order: false,
+            same_host: false,
             host: None,
         }
     }
@@ -427,9 +532,52 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_late_after_a_prompt_acknowledgement_is_the_edge() {
-        assert_eq!(verdict(&trace(22, 322, 323)), "edge");
+    fn a_prompt_acknowledgement_says_nothing_of_a_late_answer() {
+        let (mut reading, judgement) = judged(&trace(22, 322, 323));
+        let Verdict::Inconclusive { candidates, missing, .. } = judgement.verdict else { panic!("{judgement:?}") };
+        assert_eq!((candidates, missing), (BEHIND_ACK, Missing::ClientCapture | Missing::EdgeCapture));
+        round_after_round(&mut reading);
+        assert_eq!(judge(&reading, Circumstances::default()).verdict.label(), "edge", "in round after round");
         assert_eq!(verdict(&trace(22, 24, 25)), "healthy");
+        let mut blind = trace(22, 322, 323);
+        (blind.stamped, blind.exchanges[0].sent.acked) = (false, None);
+        assert_eq!(verdict(&blind), "inconclusive", "without kernel timestamps still less is known");
+        assert_eq!(verdict(&SocketTrace { same_host: true, ..trace(22, 322, 323) }), "edge", "there is no way to it");
+    }
+
+    #[test]
+    fn a_long_chain_takes_rounds_that_the_protocol_asks_for() {
+        let long = |bytes: u64, last: i64| {
+            let mut long = trace(22, last, last + 1);
+            let answer = long.exchanges[0].answer.as_mut().expect("it has one");
+            (answer.first, answer.bytes) = (Some(at(23)), Some(bytes));
+            judged(&long)
+        };
+        let of = |(reading, _): (Reading, Judgement)| reading.ledger.of(Owner::Protocol);
+        assert_eq!(of(long(14_000, 33)), Span::ZERO, "it fits into the first window");
+        assert_eq!(of(long(26_000, 33)), Span::from_millis(10));
+        assert_eq!(of(long(60_000, 43)), Span::from_millis(20), "ten segments, twenty, forty");
+        assert_eq!(of(long(26_000, 300)), Span::from_millis(10), "no more than a round trip of it");
+        assert_eq!(long(26_000, 33).1.verdict.label(), "healthy");
+        assert_eq!(long(26_000, 300).1.verdict.label(), "inconclusive");
+    }
+
+    #[test]
+    fn an_address_that_did_not_answer_is_not_the_clients_time() {
+        let mut late = trace(272, 274, 275);
+        late.tried = vec![Attempt { server: SocketAddr::from(([192, 0, 2, 3], 443)), local: None, began: at(1), until: at(251) }];
+        late.connect = Some(Connect { began: at(251), done: Some(at(262)), ..late.connect.expect("it has one") });
+        late.exchanges[0].sent = message(262, Some(272));
+        let (mut reading, judgement) = judged(&late);
+        let Verdict::Inconclusive { candidates, missing, .. } = judgement.verdict else { panic!("{judgement:?}") };
+        assert_eq!((candidates, missing), (BEHIND_ACK, Missing::OtherAddress.into()));
+        assert!(sentence(&late, &reading, &judgement).contains("192.0.2.3:443 had not answered"));
+        round_after_round(&mut reading);
+        assert_eq!(
+            judge(&reading, Circumstances::default()).verdict.label(),
+            "inconclusive",
+            "nor the edge's, round after round"
+        );
     }
 
     #[test]

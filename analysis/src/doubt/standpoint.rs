@@ -47,7 +47,7 @@ pub struct Legs {
 
 /// Measures both legs; of repeated packets, the latest before the answer counts.
 pub fn legs<D: Domain>(view: &View<D>) -> Legs {
-    let Some(syn_ack) = view.syns(Side::Server).next() else { return Legs::default() };
+    let Some(syn_ack) = view.syns(Side::Server).next() else { return Legs { client: None, server: refused_in(view) } };
     let before = |at| move |p: &&crate::tcp::flow::Seen<D>| p.at <= at;
     let syn = view.syns(Side::Client).filter(before(syn_ack.at)).last();
     let ack = view.sent_by(Side::Client).find(|p| p.packet > syn_ack.packet && !p.flags.syn() && p.ack().is_some_and(|a| a >= 0));
@@ -57,6 +57,13 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
     // What a program said may have waited for the program: it shows no more than how long the leg is at most.
     let client = client.filter(|(leg, kernel)| *kernel || server.is_some_and(|server| *leg < server)).map(|(leg, _)| leg);
     Legs { client, server }
+}
+
+/// How long a reset that answers SYN took.
+fn refused_in<D: Domain>(view: &View<D>) -> Option<Span> {
+    let reset = view.sent_by(Side::Server).find(|p| p.flags.rst() && p.ack() == Some(0))?;
+    let syn = view.syns(Side::Client).filter(|p| p.at <= reset.at).last()?;
+    Some(reset.at - syn.at)
 }
 
 /// Where the observer of one connection stands.
@@ -79,6 +86,7 @@ pub fn standpoint<D: Domain>(view: &View<D>) -> Standpoint {
     let Legs { client: Some(client), server: Some(server) } = legs else { return by_ttl };
     let (near, far) = (client.min(server), client.max(server));
     let by_legs = match () {
+        () if near >= FAR && far - near < LEAST_DIFFERENCE => Standpoint::Between,
         () if far - near < LEAST_DIFFERENCE => Standpoint::Unknown,
         () if near > far.percent(25) || near > MOST_NEAR && by_ttl == Standpoint::Between => Standpoint::Between,
         () if client < server => Standpoint::Client,

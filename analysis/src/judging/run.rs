@@ -3,8 +3,10 @@
 //! Decompose first, then compare component by component: each handshake is split into owners before
 //! cells are set against each other, so that a slow client cannot hide a slow path.
 
-use enumset::EnumSet;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
+use enumset::EnumSet;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Span;
@@ -12,7 +14,7 @@ use crate::judging::baseline::Baseline;
 use crate::judging::decide::{decide, excess_by_owner};
 use crate::judging::policy;
 use crate::judging::stats::{Shift, compare};
-use crate::judging::verdict::{Judgement, Reading, Verdict};
+use crate::judging::verdict::{Culprit, Judgement, Reading, Verdict};
 use crate::judging::vocabulary::{Kind, Missing, Owner};
 
 /// What a target is there for.
@@ -36,8 +38,20 @@ pub struct Cell {
     pub role: Role,
     /// The path's round-trip time when well, if somebody knows it.
     pub stated_rtt: Option<Span>,
+    /// How long a round trip to it was made, where somebody makes paths (the lab): it tells how much farther it is than a control.
+    pub distance: Option<Span>,
+    /// The servers' ends of its connections, as far as they are known.
+    pub servers: BTreeSet<SocketAddr>,
     /// Its handshakes.
     pub readings: Vec<Reading>,
+}
+
+impl Cell {
+    /// Whether this control is the server of one of the accused under another name: it is nothing to compare that with.
+    pub fn is_accused_too(&self, cells: &[Cell]) -> bool {
+        let accused = cells.iter().filter(|c| c.role == Role::Edge);
+        self.role == Role::Control && accused.into_iter().any(|c| !c.servers.is_disjoint(&self.servers))
+    }
 }
 
 /// Whether cells of one vantage may be compared with its controls.
@@ -51,9 +65,9 @@ pub enum Compare {
 
 /// Sets every reading's baseline from the run itself.
 ///
-/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or (if they may
-/// be compared) of the same vantage to a control if that is less. The client's own CPU need is the least any
-/// handshake of the vantage took.
+/// A path's baseline is what is stated; else the least round trip of any handshake of the cell, or what a control of the same vantage
+/// makes of it if that is less. A control tells that only where it is known how much farther the target is than itself: another address
+/// may lie anywhere, and a long way is no detour. The client's own CPU need is the least any handshake of the vantage took.
 pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
     let least_rtt = |cell: &Cell| cell.readings.iter().filter_map(|r| r.ledger.min_path()).min();
     let cpu_of = |r: &Reading| -> Span {
@@ -68,7 +82,8 @@ pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
                     .iter()
                     .filter(|c| c.vantage == cell.vantage && (compare == Compare::AcrossTargets || c.target == cell.target))
             };
-            let control = row().filter(|c| c.role == Role::Control).filter_map(least_rtt).min();
+            let as_far = |control: &Cell| Some(least_rtt(control)? + (cell.distance? - control.distance?));
+            let control = row().filter(|c| c.role == Role::Control).filter_map(as_far).min();
             let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();
             let client_cpu = least_cpu.percent(policy::OWN_CPU).max(policy::LEAST_CLIENT_CPU).min(policy::MOST_CLIENT_CPU);
@@ -107,6 +122,9 @@ pub struct CellVerdict {
     pub example: Option<usize>,
     /// Elapsed time against the same vantage's controls; absent without a control.
     pub against_control: Option<Shift>,
+    /// It is a control that turned out to be the server of one of the accused, under another name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_accused_too: bool,
 }
 
 /// Judges a cell from the judgements of its readings (same order).
@@ -134,6 +152,7 @@ pub fn judge_cell(cell: &Cell, judgements: &[Judgement], controls: &[Span]) -> C
         example: example(&pool, judgements, &verdict),
         verdict,
         against_control: if cell.role == Role::Edge { compare(&totals, controls) } else { None },
+        is_accused_too: false,
     }
 }
 
@@ -157,25 +176,25 @@ fn slow_cell(cell: &Cell, judgements: &[Judgement], slow: &[usize]) -> Verdict {
     });
     let missing: EnumSet<Missing> = wanted.collect();
     let ledgers = slow.iter().map(|i| &cell.readings[*i].ledger);
-    let parts = excess_by_owner(ledgers);
-    let excess = parts.iter().map(|p| p.excess).sum();
+    let parts = of_each(excess_by_owner(ledgers), slow.len());
     if undecided.len() * 2 > slow.len() {
+        // Where it is no question of time, none is said.
+        let timed = undecided
+            .iter()
+            .any(|i| matches!(&judgements[**i].verdict, Verdict::Inconclusive { excess, .. } if *excess > Span::ZERO));
+        let excess = parts.iter().map(|p| p.excess).filter(|_| timed).sum();
         return Verdict::Inconclusive { candidates, missing, excess };
     }
-    // Per handshake, so that a cell reads like one of its handshakes.
-    let count = slow.len() as i64;
-    let parts: Vec<_> = parts
-        .into_iter()
-        .map(|mut p| {
-            p.excess = Span::from_nanos(p.excess.nanos() / count);
-            p.error = Span::from_nanos(p.error.nanos() / count);
-            p
-        })
-        .collect();
     // No smaller an effect than its handshakes' own floors allow.
     let mut floors: Vec<Span> = slow.iter().map(|i| judgements[*i].floor).collect();
     floors.sort_unstable();
     decide(&parts, floors[floors.len() / 2], candidates, missing)
+}
+
+/// Sums per handshake, so that what is said of many reads like what is said of one.
+fn of_each(parts: Vec<Culprit>, count: usize) -> Vec<Culprit> {
+    let part = |span: Span| Span::from_nanos(span.nanos() / (count as i64).max(1));
+    parts.into_iter().map(|p| Culprit { excess: part(p.excess), error: part(p.error), ..p }).collect()
 }
 
 /// The handshake of the middle excess among those that bear the cell's verdict themselves.
@@ -229,16 +248,22 @@ pub struct RunVerdict {
 
 /// Judges a run from its cells. The accused are the targets in role `edge`; controls only speak to the scope,
 /// unless nothing but controls was slow.
-pub fn judge_run(cells: &[Cell], verdicts: Vec<CellVerdict>) -> RunVerdict {
+pub fn judge_run(cells: &[Cell], mut verdicts: Vec<CellVerdict>) -> RunVerdict {
+    for (verdict, cell) in verdicts.iter_mut().zip(cells) {
+        verdict.is_accused_too = cell.is_accused_too(cells);
+    }
     let slow = |v: &&CellVerdict| v.verdict != Verdict::Healthy;
     let slow_edges: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.role == Role::Edge).filter(slow).collect();
-    let accused = if slow_edges.is_empty() { verdicts.iter().filter(slow).collect() } else { slow_edges };
+    // A control that cannot be reached, or of which nothing can be said, is no news of the accused.
+    let found = |v: &&CellVerdict| matches!(v.verdict, Verdict::Culprit { .. });
+    let accused = if slow_edges.is_empty() { verdicts.iter().filter(found).collect() } else { slow_edges };
     let verdict = match accused.as_slice() {
         [] => Verdict::Healthy,
         [one] => one.verdict.clone(),
         several => joint(cells, several),
     };
-    RunVerdict { verdict, scope: scope(&verdicts), cells: verdicts }
+    let scope = if verdict == Verdict::Healthy { Scope::Nowhere } else { scope(&verdicts) };
+    RunVerdict { verdict, scope, cells: verdicts }
 }
 
 /// The verdict of several slow cells: theirs if they agree, else from the sum of their culprits.
@@ -249,11 +274,13 @@ fn joint(cells: &[Cell], several: &[&CellVerdict]) -> Verdict {
     }
     let of_accused = cells.iter().filter(|c| several.iter().any(|v| v.vantage == c.vantage && v.target == c.target));
     let parts = excess_by_owner(of_accused.flat_map(|c| c.readings.iter().map(|r| &r.ledger)));
+    let parts = of_each(parts, several.iter().map(|v| v.slow).sum());
     decide(&parts, policy::LEAST_EFFECT, EnumSet::empty(), EnumSet::empty())
 }
 
 fn scope(verdicts: &[CellVerdict]) -> Scope {
-    let mut slow: Vec<&CellVerdict> = verdicts.iter().filter(|v| v.verdict != Verdict::Healthy).collect();
+    let verdicts: Vec<&CellVerdict> = verdicts.iter().filter(|v| !v.is_accused_too).collect();
+    let mut slow: Vec<&CellVerdict> = verdicts.iter().copied().filter(|v| v.verdict != Verdict::Healthy).collect();
     // What a protocol demands is nobody's fault, and nowhere in particular, beside a real one.
     let of_protocol =
         |v: &&CellVerdict| matches!(&v.verdict, Verdict::Culprit { primary, .. } if primary.owner == Owner::Protocol);
@@ -266,10 +293,13 @@ fn scope(verdicts: &[CellVerdict]) -> Scope {
     if verdicts.len() == 1 {
         return Scope::NothingToCompare;
     }
+    // One thing is slow only if one and the same may have made it so.
     let whole = |same: &dyn Fn(&CellVerdict) -> bool, share: f64| {
         let line = verdicts.iter().filter(|v| same(v)).count();
-        let slow_in_line = slow.iter().filter(|v| same(v)).count();
-        line >= 2 && slow_in_line == slow.len() && slow_in_line as f64 >= share * line as f64
+        let in_line = || slow.iter().filter(|v| same(v));
+        let alike =
+            EnumSet::<Owner>::all().iter().map(|owner| in_line().filter(|v| suspects(&v.verdict).contains(owner)).count());
+        line >= 2 && slow.iter().all(|v| same(v)) && alike.max().unwrap_or(0) as f64 >= share * line as f64
     };
     let first = slow[0];
     if whole(&|v| v.vantage == first.vantage, 1.0) {
@@ -278,6 +308,18 @@ fn scope(verdicts: &[CellVerdict]) -> Scope {
         Scope::Target { target: first.target.clone() }
     } else {
         Scope::Pairs { pairs: slow.iter().map(|v| format!("{} → {}", v.vantage, v.target)).collect() }
+    }
+}
+
+/// The sides that may have done it.
+fn suspects(verdict: &Verdict) -> EnumSet<Owner> {
+    match verdict {
+        Verdict::Healthy => EnumSet::empty(),
+        Verdict::Culprit { primary, second } => {
+            [Some(primary), second.as_ref()].into_iter().flatten().map(|c| c.owner.side()).collect()
+        }
+        Verdict::Inconclusive { candidates, .. } => candidates.iter().map(Owner::side).collect(),
+        Verdict::Aborted { by, .. } => by.side().into(),
     }
 }
 
@@ -304,7 +346,15 @@ mod tests {
 
     fn cell(vantage: &str, target: &str, role: Role, parts: &[Part]) -> Cell {
         let readings = parts.iter().copied().map(reading).collect();
-        Cell { vantage: vantage.into(), target: target.into(), role, stated_rtt: None, readings }
+        Cell {
+            vantage: vantage.into(),
+            target: target.into(),
+            role,
+            stated_rtt: None,
+            distance: None,
+            servers: BTreeSet::new(),
+            readings,
+        }
     }
 
     fn judged(cells: &mut [Cell]) -> RunVerdict {
@@ -341,6 +391,28 @@ mod tests {
         assert_eq!([usual(0), usual(1), usual(2)], [20, 5, 2].map(Span::from_millis));
     }
 
+    /// What is said of an edge whose round trips take `edge` ms, beside a control at 20, each said to be so far away.
+    fn beside_a_control(edge: i64, distances: Option<[i64; 2]>) -> String {
+        let cell = |target: &str, role, millis: i64, distance: Option<i64>| {
+            let mut ledger = Ledger::open(Span::from_millis(2 * millis));
+            for phase in [Phase::Connect, Phase::ServerFlight] {
+                ledger.charge(Entry::round_trip(phase, Span::from_millis(millis), Span::ZERO));
+            }
+            let readings = vec![Reading { grade: Grade::OneEnd { host: true }, ledger, end: End::Complete }; 4];
+            Cell { distance: distance.map(Span::from_millis), readings, ..cell("office", target, role, &[]) }
+        };
+        let control = cell("control", Role::Control, 20, distances.map(|d| d[1]));
+        judged(&mut [cell("edge", Role::Edge, edge, distances.map(|d| d[0])), control]).verdict.label()
+    }
+
+    #[test]
+    fn a_far_target_is_no_detour_beside_a_near_control() {
+        assert_eq!(beside_a_control(100, None), "healthy", "another address may lie anywhere");
+        assert_eq!(beside_a_control(100, Some([100, 20])), "healthy", "it is as far as it was made");
+        assert_eq!(beside_a_control(100, Some([20, 20])), "path/detour");
+        assert_eq!(beside_a_control(160, Some([100, 20])), "path/detour", "longer than it was made");
+    }
+
     #[test]
     fn a_target_is_slow_from_everywhere_if_it_is_from_four_of_five() {
         let of = |slow: usize| {
@@ -362,9 +434,47 @@ mod tests {
             [cell("office", "edge", Role::Edge, &[SLEPT; 4]), cell("office", "control", Role::Control, &[STARVED; 4])];
         let run = judged(&mut cells);
         assert_eq!(run.verdict.label(), "edge_app/asleep");
-        assert_eq!(run.scope, Scope::Vantage { vantage: "office".into() });
+        let pairs = ["edge", "control"].map(|target| format!("office → {target}")).to_vec();
+        assert_eq!(run.scope, Scope::Pairs { pairs }, "each for a reason of its own");
+        let mut cells =
+            [("edge", Role::Edge), ("control", Role::Control)].map(|(t, role)| cell("office", t, role, &[STARVED; 4]));
+        assert_eq!(judged(&mut cells).scope, Scope::Vantage { vantage: "office".into() });
         let mut cells = [cell("office", "edge", Role::Edge, &[WELL; 4]), cell("office", "control", Role::Control, &[STARVED; 4])];
         assert_eq!(judged(&mut cells).verdict.label(), "client_host/cpu_starved", "where nothing but controls is slow");
+        let open = (Owner::Unattributed, None, 300);
+        let mut cells = [cell("office", "edge", Role::Edge, &[WELL; 4]), cell("office", "control", Role::Control, &[open; 4])];
+        let run = judged(&mut cells);
+        assert_eq!(
+            (run.verdict, run.scope),
+            (Verdict::Healthy, Scope::Nowhere),
+            "a control of which nothing can be said is no news"
+        );
+    }
+
+    #[test]
+    fn the_same_server_under_another_name_is_nothing_to_compare_with() {
+        let at = |last: u8| BTreeSet::from([SocketAddr::from(([192, 0, 2, last], 443))]);
+        let scope = |control: u8| {
+            let mut cells = [("edge", Role::Edge, 5), ("control", Role::Control, control)]
+                .map(|(target, role, last)| Cell { servers: at(last), ..cell("office", target, role, &[SLEPT; 4]) });
+            judged(&mut cells).scope
+        };
+        assert_eq!(scope(6), Scope::Vantage { vantage: "office".into() });
+        assert_eq!(scope(5), Scope::NothingToCompare, "one server was asked twice");
+    }
+
+    #[test]
+    fn what_is_said_of_many_is_said_per_handshake() {
+        let open = |n: i64| (Owner::Unattributed, None, 100 * n);
+        let mut cells = [cell("office", "edge", Role::Edge, &[open(1), open(2), open(3)])];
+        let Verdict::Inconclusive { excess, .. } = judged(&mut cells).verdict else { panic!("it is open") };
+        assert_eq!(excess, Span::from_millis(200));
+        let mut cells = [
+            cell("office", "a", Role::Edge, &[(Owner::EdgeApp, Some(Kind::Asleep), 300); 4]),
+            cell("office", "b", Role::Edge, &[(Owner::EdgeHost, Some(Kind::CpuStarved), 100); 4]),
+        ];
+        let Verdict::Culprit { primary, .. } = judged(&mut cells).verdict else { panic!("somebody is named") };
+        assert_eq!(primary.excess, Span::from_millis(150), "of two cells, four handshakes each");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::clock::{Client, Domain, Span};
 use crate::conversation::handshake::Handshake;
+use crate::conversation::reset::{Refusal, refusal};
 use crate::judging::ledger::Entry;
 use crate::judging::verdict::{Culprit, End, Judgement, Reading, Verdict};
 use crate::judging::vocabulary::{Clause, Kind, Missing, Owner, Phase};
@@ -30,7 +31,13 @@ const ABOUT: i64 = 10;
 
 /// Says what happened in one handshake and which frames show it.
 pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, cite: &Cite<'_>) -> String {
+    let refusal = refusal(handshake);
+    let refused = |by: &Refusal| {
+        let what = by.by.map_or("a reset".to_owned(), |by| format!("an ICMP error of {by}"));
+        format!("{what} answered its SYN{}", frames(&by.packets[1..], cite))
+    };
     let ended = match reading.end {
+        End::Stopped { .. } if let Some(by) = &refusal => format!(" The handshake never completed: {} at last.", refused(by)),
         End::Complete => String::new(),
         End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
         End::Stopped { after } if cut_off(handshake, reading) => format!(
@@ -72,6 +79,14 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
             Missing::SteadyClock
         ),
+        Verdict::Inconclusive { .. } if let Some(by) = refusal.as_ref().filter(|_| reset_by_either(reading, judgement)) => {
+            format!(
+                "The connection was refused in the edge's name: {}. Whether the edge did that (nothing listens there), or something on the \
+                 way in its name (a firewall), shows only {}.",
+                refused(by),
+                Missing::EdgeCapture
+            )
+        }
         Verdict::Inconclusive { candidates, .. } if reset_by_either(reading, judgement) => {
             let after = match reading.end {
                 End::Stopped { after } => after.name(),
@@ -95,6 +110,12 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             };
             let tell = if what.is_empty() { String::new() } else { format!(" To tell: {}.", what.join("; ")) };
             format!("{excess} beyond the baseline{place} {who}.{tell}{ended}")
+        }
+        Verdict::Aborted { by: Owner::Path, .. } if let Some(by) = &refusal => {
+            format!("Something on the way refused the connection: {}.", refused(by))
+        }
+        Verdict::Aborted { by, .. } if let Some(refusal) = &refusal => {
+            format!("{} refused the connection: {}.", by.words(), refused(refusal))
         }
         Verdict::Aborted { by: Owner::Path, after } => format!(
             "Something between the ends reset the connection in an end's name after {}: the end it claims to be from did not send \

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use smallvec::SmallVec;
 
 use crate::clock::{Domain, Instant, Span};
-use crate::conversation::turns;
+use crate::conversation::{missed, turns};
 use crate::doubt::order::Mended;
 use crate::tcp::covered::Passed;
 use crate::tls::records::{self, Hello, Records};
@@ -22,7 +22,7 @@ pub use crate::tcp::seen::{Endpoints, Seen, Side};
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 pub(super) const MAX_PACKETS: usize = 2_048;
 
-/// Packets of an ordinary handshake, its request and answer: a kilobyte of them.
+/// Packets of an ordinary handshake, its request and answer: a kilobyte of them, for which there is room once somebody has answered.
 const USUAL_PACKETS: usize = 21;
 
 /// Stamps this far apart at least are those of a coarse clock.
@@ -70,6 +70,16 @@ struct Rare {
     sacks: Vec<(u64, Blocks)>,
     /// The frames of the pieces in which a packet came, but for the last.
     pieces: Vec<(u64, Vec<u64>)>,
+    /// Bytes of the numbers in `pieces`.
+    of_pieces: usize,
+}
+
+impl Rare {
+    fn held(rare: Option<&Self>) -> usize {
+        let Some(Self { sacks, pieces, of_pieces }) = rare else { return 0 };
+        let of_sacks = sacks.capacity() * size_of::<(u64, Blocks)>();
+        size_of::<Self>() + of_sacks + pieces.capacity() * size_of::<(u64, Vec<u64>)>() + of_pieces
+    }
 }
 
 /// What one side sent, as far as it was captured.
@@ -97,7 +107,7 @@ impl<D: Domain> View<D> {
     pub(crate) fn new(endpoints: Endpoints) -> Self {
         Self {
             endpoints,
-            packets: Vec::with_capacity(USUAL_PACKETS),
+            packets: Vec::new(),
             flags: Flags::default(),
             passed: Passed::default(),
             rare: None,
@@ -174,7 +184,8 @@ impl<D: Domain> View<D> {
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
         let order = self.order(&first);
-        turns::complete(self, first.with_order(client, server, order))
+        let read = missed::complete(self, [client, server], first.with_order(client, server, order));
+        turns::complete(self, read)
     }
 
     /// The same for good, where it has been read already.
@@ -254,9 +265,17 @@ impl<D: Domain> View<D> {
         self.packets.last().map(|p| p.at)
     }
 
-    /// Bytes this view holds in memory, about.
+    /// Bytes this view holds in memory, about, room that is reserved included; without a dialogue that was read.
     pub fn held(&self) -> usize {
-        size_of::<Self>() + self.packets.len() * size_of::<Seen<D>>() + self.client.held() + self.server.held()
+        let packets = self.packets.capacity() * size_of::<Seen<D>>();
+        size_of::<Self>() + packets + Rare::held(self.rare.as_deref()) + self.client.held() + self.server.held()
+    }
+
+    /// Notes what few packets have; gives how many bytes more that takes.
+    fn note(&mut self, what: impl FnOnce(&mut Rare)) -> usize {
+        let before = Rare::held(self.rare.as_deref());
+        what(self.rare.get_or_insert_default());
+        Rare::held(self.rare.as_deref()) - before
     }
 
     /// Lets go of the bytes of both streams and the records in them: for when the dialogue has been read and only times matter.
@@ -317,9 +336,12 @@ impl<D: Domain> View<D> {
         self.sacks().iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
     }
 
-    /// Notes that a packet came in pieces, in frames of these numbers and its own.
-    pub fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) {
-        self.rare.get_or_insert_default().pieces.push((packet, frames));
+    /// Notes that a packet came in pieces, in frames of these numbers and its own; gives how many bytes that takes.
+    pub(super) fn note_pieces(&mut self, packet: u64, frames: Vec<u64>) -> usize {
+        self.note(|rare| {
+            rare.of_pieces += frames.capacity() * size_of::<u64>();
+            rare.pieces.push((packet, frames));
+        })
     }
 
     /// The numbers of all frames that held a packet, or a piece of one.
@@ -388,12 +410,14 @@ impl<D: Domain> View<D> {
             return 0;
         }
         self.settled = None;
+        let room = self.packets.capacity();
         if segment.flags.syn() || !self.client.isn_settled || !self.server.isn_settled {
             if segment.flags.syn() {
                 self.scales[from as usize] = segment.options.window_scale();
                 self.takes[from as usize] = segment.options.mss();
             }
             self.learn_isn(from, segment);
+            self.make_room(from);
         }
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
@@ -401,12 +425,12 @@ impl<D: Domain> View<D> {
         self.flags.0 |= segment.flags.0;
         self.passed.add(from, i64::from(start), i64::from(segment.len), segment.flags.fin(), ack.map(i64::from));
         self.packets.push(Seen::of(segment, at, packet, from, start, ack));
+        let mut more = ((self.packets.capacity() - room) * size_of::<Seen<D>>()) as isize;
         if segment.options.may_have_sack()
             && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
         {
-            self.rare.get_or_insert_default().sacks.push((packet, blocks));
+            more += self.note(|rare| rare.sacks.push((packet, blocks))) as isize;
         }
-        let more = size_of::<Seen<D>>() as isize;
         if segment.len == 0 {
             return more;
         }
@@ -415,6 +439,15 @@ impl<D: Domain> View<D> {
         let before = direction.held();
         direction.push(i64::from(start), segment, hello);
         more + direction.held() as isize - before as isize
+    }
+
+    /// A SYN that nobody answers takes the room of one packet: there may be very many of them.
+    fn make_room(&mut self, from: Side) {
+        match self.packets.first() {
+            None => self.packets.reserve_exact(1),
+            Some(first) if first.from != from && self.packets.len() == 1 => self.packets.reserve_exact(USUAL_PACKETS - 1),
+            Some(_) => {}
+        }
     }
 
     /// SYN states the initial number; a capture that began later learns it from the first segment
@@ -463,7 +496,7 @@ impl Direction {
 
     /// Bytes held in memory.
     fn held(&self) -> usize {
-        self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held())
+        self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held() + content.records.held())
     }
 
     fn push(&mut self, start: i64, segment: &TcpSegment<'_>, hello: Hello) {
@@ -533,7 +566,8 @@ mod tests {
             prop_assert_eq!(&content.records.found, &kept.found);
             let read = |stream, records| Dialogue::read(Half { stream, records }, Half { stream, records }, Order::default());
             prop_assert_eq!(read(&content.stream, &content.records), read(&whole, &kept));
-            prop_assert!(content.stream.held() <= bytes.len());
+            // What is reserved doubles, from what is read before a Hello on.
+            prop_assert!(content.stream.held() <= (2 * bytes.len()).max(16 << 10));
         }
     }
 

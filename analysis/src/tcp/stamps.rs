@@ -1,7 +1,5 @@
 //! How fast an end's TCP timestamps run (RFC 7323 leaves it to the stack), told by its packets.
 
-use std::cmp::Reverse;
-
 use crate::clock::{Domain, Span};
 use crate::tcp::flow::{Seen, Side, View};
 
@@ -10,8 +8,12 @@ const LONG: Span = Span::from_millis(4);
 /// What no clock shows by itself: jitter of stamps and of the way.
 const NOISE: Span = Span::from_millis(2);
 
-/// How long a tick takes: in today's stacks, and in older ones that count a kernel's timer of 300, 250 or 100 Hz.
-const TICKS: [Span; 4] = [Span::from_millis(1), Span::from_micros(3_333), Span::from_millis(4), Span::from_millis(10)];
+/// How long a tick takes: in today's stacks; in older ones that count a kernel's timer of 300, 250 or 100 Hz; and in Linux where it is
+/// asked for microseconds (`tcp_usec_ts`).
+const TICKS: [Span; 5] =
+    [Span::from_millis(1), Span::from_micros(3_333), Span::from_millis(4), Span::from_millis(10), Span::from_micros(1)];
+/// What all of a view may be off, per cent of it: clocks that run otherwise, and jitter.
+const OFF: i64 = 10;
 
 /// How the timestamps of one end run.
 #[derive(Clone, Copy)]
@@ -25,24 +27,33 @@ impl Stamps {
         Self { tick: TICKS[0] }
     }
 
-    /// As most pauses in this view show: a clock that is set spoils one. Of ticks that fit as many, today's; else that which is less off.
+    /// As this view shows: another tick than today's is believed where more pauses fit it, and all of them together by far better. One pause
+    /// alone fits whatever jitter makes of it; over all of them jitter is little, and what a wrong tick is off adds up.
     pub fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
-        let pauses = || {
+        let all = || {
             let mut last = None;
             let stamped = view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
             let pairs = stamped.filter_map(move |now| last.replace(now).map(|last| (last, now)));
-            pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y))).filter(|(pause, _)| *pause >= LONG)
+            pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y)))
         };
+        let long = || all().filter(|(pause, _)| *pause >= LONG);
         // None fits more than one that fits all.
-        if pauses().all(|(pause, ticks)| off(TICKS[0], pause, ticks).is_some()) {
+        if long().all(|(pause, ticks)| fits(TICKS[0], pause, ticks)) {
             return Self::usual();
         }
-        let fit = |tick: &Span| {
-            let off = pauses().filter_map(|(pause, ticks)| off(*tick, pause, ticks));
-            let (fitting, off) = off.fold((0, Span::ZERO), |(n, sum), off| (n + 1, sum + off));
-            (Reverse(fitting), *tick != TICKS[0], off)
-        };
-        Self { tick: TICKS.into_iter().min_by_key(fit).unwrap_or(TICKS[0]) }
+        let fitting = |tick: Span| long().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count();
+        // Without the one that is most off, if all together are so much off that one was spoiled (the capture's clock was set, say).
+        let whole: Span = all().map(|(pause, _)| pause).sum();
+        let offs = TICKS.map(|tick| {
+            let offs = || all().map(|(pause, ticks)| off(tick, pause, ticks));
+            let sum: Span = offs().sum();
+            (sum.abs(), (sum - offs().max_by_key(|off| off.abs()).unwrap_or_default()).abs())
+        });
+        let spoiled = offs.iter().all(|(off, _)| *off > whole.percent(OFF)) && all().nth(2).is_some();
+        let offs = offs.map(|(off, but_one)| if spoiled { but_one } else { off });
+        let usual = fitting(TICKS[0]);
+        let others = (1..TICKS.len()).filter(|i| fitting(TICKS[*i]) > usual && offs[*i].percent(200) < offs[0]);
+        Self { tick: others.min_by_key(|i| offs[*i]).map_or(TICKS[0], |i| TICKS[i]) }
     }
 
     /// How long one takes.
@@ -68,10 +79,14 @@ fn ticks(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }
 
-/// By how much a pause is not so many ticks; absent where that is more than chance.
-fn off(tick: Span, pause: Span, ticks: i64) -> Option<Span> {
-    let off = (pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()))).abs();
-    (off <= tick + NOISE + pause.percent(2)).then_some(off)
+/// By how much a pause is longer than so many ticks.
+fn off(tick: Span, pause: Span, ticks: i64) -> Span {
+    pause - Span::from_nanos(ticks.saturating_mul(tick.nanos()))
+}
+
+/// Whether that is no more than chance.
+fn fits(tick: Span, pause: Span, ticks: i64) -> bool {
+    off(tick, pause, ticks).abs() <= tick + NOISE + pause.percent(2)
 }
 
 #[cfg(test)]
@@ -98,5 +113,28 @@ mod tests {
         // One tick in 4 ms: a packet that was a little late, as today's stacks have it.
         assert_eq!(tick(&[(40.0, 7), (44.0, 8)]), Span::from_millis(1));
         assert_eq!(tick(&[]), Span::from_millis(1));
+    }
+
+    /// Jitter of 20 ms on a round trip of 80, a packet in each and a short one now and then.
+    #[test]
+    fn jitter_makes_no_other_tick_of_todays() {
+        let jittered = [(40.0, 7), (87.2, 60), (102.4, 62), (153.2, 124), (157.3, 125), (208.4, 177), (252.7, 231), (304.3, 276)];
+        assert_eq!(tick(&jittered), Span::from_millis(1));
+        let slower = jittered.map(|(at, stamp)| (at, stamp / 10));
+        assert_eq!(tick(&slower), Span::from_millis(10), "a clock that is slower stays so, whatever the way does");
+        // The capture's clock was set by a minute in their midst.
+        let set = |(at, stamp)| (if at > 200.0 { at + 60_000.0 } else { at }, stamp);
+        assert_eq!((tick(&jittered.map(set)), tick(&slower.map(set))), (Span::from_millis(1), Span::from_millis(10)));
+    }
+
+    #[test]
+    fn the_longest_pause_tells_most() {
+        // Among short ones 3.33 ms would do as well.
+        assert_eq!(tick(&[(40.0, 7), (46.6, 9), (50.0, 10), (5_050.0, 1_260)]), Span::from_millis(4));
+    }
+
+    #[test]
+    fn microseconds_are_counted_where_linux_is_asked_to() {
+        assert_eq!(tick(&[(40.0, 7), (90.0, 50_107), (201.5, 161_200)]), Span::from_micros(1));
     }
 }

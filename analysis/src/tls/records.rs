@@ -78,6 +78,11 @@ impl Records {
         self.start
     }
 
+    /// Bytes held in memory beside itself.
+    pub(crate) fn held(&self) -> usize {
+        self.found.capacity() * size_of::<Record>()
+    }
+
     /// Whether the stream does not begin with TLS; it may come later (STARTTLS).
     pub fn begins_otherwise(&self) -> bool {
         self.start.is_none() && self.at > 0

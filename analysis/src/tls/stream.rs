@@ -119,7 +119,10 @@ impl Stream {
 
     /// Bytes held in memory.
     pub fn held(&self) -> usize {
-        self.bytes.len() + self.waiting.iter().map(|p| p.captured.len()).sum::<usize>()
+        let lists = self.holes.capacity() * size_of::<(usize, usize)>() + self.starts.capacity() * size_of::<usize>();
+        let waiting =
+            self.waiting.capacity() * size_of::<Piece>() + self.waiting.iter().map(|p| p.captured.capacity()).sum::<usize>();
+        self.bytes.capacity() + lists + waiting
     }
 
     /// Whether no more bytes are taken.

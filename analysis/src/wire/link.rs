@@ -150,49 +150,100 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::packet::decode;
+    use crate::wire::packet::{Transport, decode};
+
+    /// Link types by their number, and what may lie before a packet of IPv4 there.
+    const HEADERS: [(u32, &[u8]); 18] = [
+        (1, &[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 8, 0]),
+        (101, &[]),
+        (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0]),
+        (276, &[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0]),
+        (0, &[2, 0, 0, 0]),
+        (9, &[0xff, 0x03, 0x00, 0x21]),
+        (9, &[0x00, 0x21]),
+        (50, &[0xff, 0x03, 0x21]),
+        (50, &[0x0f, 0x00, 0x08, 0x00]),
+        (104, &[0x0f, 0x00, 0x08, 0x00]),
+        (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 0, 4, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
+        (204, &[0, 0xff, 0x03, 0x00, 0x21]),
+        (204, &[1, 0x21]),
+        (51, &[0x11, 0, 0, 1, 0, 22, 0, 0x21]),
+        (239, &[2, 0, 0, 5, 8, 0, 1, 0, 0, 0, 0, 0, 24, 0, 9, 0]),
+        (
+            127,
+            &[
+                0, 0, 8, 0, 0, 0, 0, 0, 8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa, 3, 0,
+                0, 0, 8, 0,
+            ],
+        ),
+        (105, &[8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
+        (276, &[0, 4, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 6, 6, 3]),
+    ];
 
     #[test]
     fn the_packet_behind_each_link_header_is_found() {
         let packet: Vec<u8> = [&[0x45, 0, 0, 20][..], &[7; 16]].concat();
-        let headers: [(u32, &[u8]); 18] = [
-            (1, &[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 8, 0]),
-            (101, &[]),
-            (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0]),
-            (276, &[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0]),
-            (0, &[2, 0, 0, 0]),
-            (9, &[0xff, 0x03, 0x00, 0x21]),
-            (9, &[0x00, 0x21]),
-            (50, &[0xff, 0x03, 0x21]),
-            (50, &[0x0f, 0x00, 0x08, 0x00]),
-            (104, &[0x0f, 0x00, 0x08, 0x00]),
-            (113, &[0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 0, 4, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
-            (204, &[0, 0xff, 0x03, 0x00, 0x21]),
-            (204, &[1, 0x21]),
-            (51, &[0x11, 0, 0, 1, 0, 22, 0, 0x21]),
-            (239, &[2, 0, 0, 5, 8, 0, 1, 0, 0, 0, 0, 0, 24, 0, 9, 0]),
-            (
-                127,
-                &[
-                    0, 0, 8, 0, 0, 0, 0, 0, 8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa,
-                    3, 0, 0, 0, 8, 0,
-                ],
-            ),
-            (105, &[8, 1, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]),
-            (276, &[0, 4, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 6, 6, 3]),
-        ];
-        for (number, header) in headers {
+        for (number, header) in HEADERS {
             let link = LinkType::from_number(number).expect("it is known");
             let frame = [header, &packet].concat();
             assert_eq!(link.packet_of(&frame).map(|inner| inner.bytes), Ok(&packet[..]), "{link:?}");
             assert_eq!(LinkType::from_number(link.number() as u32), Some(link));
         }
     }
+    /// What IPv4 may carry: TCP, a tunnel with TCP in it, IPv6 in IPv4 with an extension header, a fragment, UDP to a tunnel, an ICMP error.
+    fn packets() -> [Vec<u8>; 6] {
+        let tcp =
+            [&[0x9c, 0x40, 1, 0xbb, 0, 0, 0, 7, 0, 0, 0, 9, 0x80, 0x18, 0, 9, 0, 0, 0, 0][..], &[1, 1, 8, 10], &[0; 8], b"hello"]
+                .concat();
+        let ipv4 = |protocol: u8, flags: [u8; 2], body: &[u8]| {
+            let len = (20 + body.len() as u16).to_be_bytes();
+            let head = [0x45, 0, len[0], len[1], 0, 1, flags[0], flags[1], 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+            [&head[..], body].concat()
+        };
+        let plain = ipv4(6, [0x40, 0], &tcp);
+        let behind_options = [&[6, 0, 1, 4, 0, 0, 0, 0][..], &tcp].concat();
+        let ipv6 = [&[0x60, 0, 0, 0, 0, behind_options.len() as u8, 60, 64][..], &[0x20; 32], &behind_options].concat();
+        let vxlan = [&[0x9c, 0x40, 0x12, 0xb5, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 7, 0][..], &[2; 12], &[8, 0], &plain].concat();
+        [
+            plain.clone(),
+            ipv4(47, [0, 0], &[&[0, 0, 8, 0][..], &plain].concat()),
+            ipv4(41, [0, 0], &ipv6),
+            ipv4(6, [0x20, 0], &tcp[..32]),
+            ipv4(17, [0, 0], &vxlan),
+            ipv4(1, [0, 0], &[&[3, 4, 0, 0, 0, 0, 5, 0xdc][..], &plain].concat()),
+        ]
+    }
+
+    #[test]
+    fn what_is_changed_below_is_read_whole() {
+        let kinds = packets().map(|packet| match decode(LinkType::RawIp, &packet) {
+            Ok(Transport::Tcp(segment)) => ("TCP", segment.payload.to_vec()),
+            Ok(Transport::Fragment(_)) => ("a fragment", vec![]),
+            Ok(Transport::Icmp(_)) => ("ICMP", vec![]),
+            other => panic!("{other:?}"),
+        });
+        let [hello, nothing] = [b"hello".to_vec(), vec![]];
+        let tcp = ("TCP", hello);
+        assert_eq!(kinds, [tcp.clone(), tcp.clone(), tcp.clone(), ("a fragment", nothing.clone()), tcp, ("ICMP", nothing)]);
+    }
+
     proptest! {
+        /// Frames that are read, but for a few bytes: any bytes at all end at the first header that tells what follows.
         #[test]
-        fn hostile_frames_of_any_link_type_are_harmless(number in 0u32..300, frame in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(link) = LinkType::from_number(number) {
-                let _ = decode(link, &frame);
+        fn hostile_frames_of_any_link_type_are_harmless(
+            header in 0usize..18, packet in 0usize..6, odd in prop::collection::vec((0usize..160, any::<u8>()), 0..4), cut in 0usize..400,
+        ) {
+            let (number, before) = HEADERS[header];
+            let link = LinkType::from_number(number).expect("it is known");
+            let mut frame = [before, &packets()[packet]].concat();
+            for (at, byte) in odd {
+                if let Some(place) = frame.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            frame.truncate(cut.max(1));
+            if let Ok(Transport::Tcp(segment)) = decode(link, &frame) {
+                prop_assert!(segment.payload.len() <= frame.len());
             }
         }
     }

@@ -367,19 +367,27 @@ pub(crate) struct Behind {
 pub(crate) fn behind_extensions(mut protocol: u8, ip: &[u8]) -> Result<Behind, NoSegment> {
     let (mut at, mut piece) = (40, 0);
     loop {
-        match protocol {
-            0 | 43 | 60 | 135 => {
-                protocol = byte(ip, at)?;
-                at += 8 + usize::from(byte(ip, at + 1)?) * 8;
-            }
-            44 => {
+        match extension(protocol, at, ip) {
+            Some(next) => (protocol, at) = next?,
+            None if protocol == FRAGMENT => {
                 piece |= be16(ip, at + 2)?;
                 protocol = byte(ip, at)?;
                 at += 8;
             }
-            _ => return Ok(Behind { protocol, at, piece }),
+            None => return Ok(Behind { protocol, at, piece }),
         }
     }
+}
+
+/// The extension header that tells a fragment (RFC 8200).
+pub(crate) const FRAGMENT: u8 = 44;
+
+/// What an IPv6 extension header at `at` says follows, and where; absent where `protocol` is none that is passed over: hop-by-hop options,
+/// routing, destination options (RFC 8200), mobility (RFC 6275).
+#[inline]
+pub(crate) fn extension(protocol: u8, at: usize, ip: &[u8]) -> Option<Result<(u8, usize), NoSegment>> {
+    let behind = || Ok((byte(ip, at)?, at + 8 + usize::from(byte(ip, at + 1)?) * 8));
+    matches!(protocol, 0 | 43 | 60 | 135).then(behind)
 }
 
 #[inline]

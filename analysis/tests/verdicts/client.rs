@@ -289,3 +289,27 @@ fn what_follows_a_hello_that_nobody_answers_and_is_no_tls_makes_it_none() {
     assert!(!reading.ledger.entries.iter().any(|e| e.phase.label() == "client_finished"), "{:?}", reading.ledger);
     assert!(judgement.candidates.contains(Owner::Loss), "{judgement:?}");
 }
+
+/// A handshake that its client leaves so long after ClientHello; the flight comes a round trip behind that, and a reset answers it.
+fn left(after: i64) -> Talk {
+    let mut talk = Talk::new();
+    let hello_at = talk.connect(1_000 * MS) + MS;
+    talk.data(C, hello_at, &client_hello(), OK);
+    talk.fin(C, hello_at + after);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    talk.data(S, hello_at + HALF + 30 * MS, &flight, OK);
+    talk
+}
+
+#[test]
+fn what_comes_behind_its_own_close_an_end_did_not_wait_for() {
+    let total = |after: i64| {
+        let (reading, _) = client(&left(after));
+        assert!(matches!(reading.end, End::Stopped { .. }), "{:?}", reading.end);
+        reading.ledger.total
+    };
+    let begun = Span::from_nanos(2 * HALF + MS / 10 + MS);
+    for after in [3 * MS, 40 * MS] {
+        assert_eq!(total(after), begun + Span::from_nanos(after));
+    }
+}

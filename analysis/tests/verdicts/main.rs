@@ -3,6 +3,7 @@
 mod client;
 mod golden;
 mod judging;
+mod missed;
 mod support;
 
 use enumset::EnumSet;
@@ -485,4 +486,21 @@ fn what_waits_for_a_repair_is_lost_the_same_way() {
     assert!((of(&reading, Owner::Loss) - 270.0).abs() < 0.2, "{reading:?}");
     let mut lost = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Loss);
     assert!(lost.all(|e| e.kind == Some(Kind::Back)), "{reading:?}");
+}
+
+#[test]
+fn one_direction_tells_nobodys_waiting_from_anybodys_answer() {
+    let one_way = |last: usize| {
+        let mut talk = Talk::new();
+        talk.connect(1_000 * MS);
+        talk.data(C, 1_000 * MS + 2 * HALF + MS, &client_hello(), OK);
+        // What came from the client, the first `last` packets of it.
+        let taken = talk.edge_tap();
+        taken.retain(|(_, frame)| frame[26..30] == [10, 0, 0, 1]);
+        taken.truncate(last);
+        walk::read(&talk.handshake().edge_side_only()).is_some()
+    };
+    assert!(one_way(1), "nobody may have answered a SYN");
+    assert!(!one_way(2), "what is acknowledged was answered, and the answer was not captured");
+    assert!(!one_way(3));
 }

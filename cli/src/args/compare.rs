@@ -16,13 +16,15 @@ use super::Tls;
 pub struct Compare {
     /// What to compare with: an edge, as a URL or a command with {port} in it; a client, as a command with {url} in it; or what --save
     /// wrote
-    pub base: String,
+    #[arg(required_unless_present = "schema")]
+    pub base: Option<String>,
     /// What to compare: another of the kind
-    pub candidate: String,
+    #[arg(required_unless_present = "schema")]
+    pub candidate: Option<String>,
     /// How long times may be compared; it ends sooner where it is clear
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = settings::time::parse)]
     pub budget: std::time::Duration,
-    /// Compare exact counts alone
+    /// Compare counts alone
     #[arg(long)]
     pub counts: bool,
     /// Also count what a handshake costs both commands themselves: system calls (strace) and instructions (valgrind), where installed
@@ -32,7 +34,7 @@ pub struct Compare {
     /// byte (root or user namespaces)
     #[arg(long, value_name = "TIME")]
     pub wire: Option<settings::Time>,
-    /// A part that takes this much longer is to be found, or a tenth of what it takes, whichever is less
+    /// A part that takes this much longer is to be found, or a tenth of what it takes, whichever is less; at least 0.5ms
     #[arg(long, default_value = "1ms", value_name = "TIME", value_parser = settings::time::parse)]
     pub notice: std::time::Duration,
     /// Ask for this name and verify it; default: the URL's host, or localhost
@@ -44,6 +46,12 @@ pub struct Compare {
     /// How it speaks TLS, and to whom
     #[command(flatten)]
     pub tls: Tls,
+    /// The client's own certificate chain, PEM, for edges that ask for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Resume sessions where the edges allow it; else every handshake is a full one
     #[arg(long)]
     pub resume: bool,
@@ -68,4 +76,14 @@ pub struct Compare {
     /// Write a page with every block
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Print the JSON Schema of what --json and --save write
+    #[arg(long)]
+    pub schema: bool,
+}
+
+impl Compare {
+    /// The two that are compared.
+    pub fn words(&self) -> [&str; 2] {
+        [&self.base, &self.candidate].map(|word| word.as_deref().unwrap_or_default())
+    }
 }

@@ -47,6 +47,9 @@ pub struct Probe {
     /// Lab fault: write each flight in two pieces, without TCP_NODELAY
     #[arg(long, hide = true)]
     pub in_pieces: bool,
+    /// Call once: not again to learn why the edge turned this call away
+    #[arg(long, hide = true)]
+    pub once: bool,
     /// Lab fault: trust no certificate
     #[arg(long, hide = true)]
     pub distrust: bool,

@@ -4,6 +4,7 @@
 //! relay of the exact counts sees whose turn it is; only a wire shows what TCP's windows add.
 
 use std::fmt::Write;
+use std::sync::atomic::AtomicBool;
 
 use lab::rootless::Privilege;
 use records::compared::{OnWire, Rounds};
@@ -14,31 +15,35 @@ use settings::Time;
 use super::Error;
 use crate::args::Compare;
 use crate::run::once_in_lab;
-use crate::vantage_verbs::stopped;
 
 /// Handshakes with each: of these the quickest counts.
 const ROUNDS: u32 = 5;
 /// Work hides whole round trips on a shorter wire.
 const LEAST: Time = Time::millis(20);
+/// An edge that varies by itself may be quick once: what is worse is counted again, and is so if all say so. Of two that are alike, five
+/// say so in one comparison of a thousand at most (`p⁵ (1 - p⁵)` is a quarter at most, whatever share `p` takes a round trip more).
+const SERIES: u32 = 5;
 /// Runs in which the wire was late say nothing.
 const MOST_VOID: u32 = 3;
 
 /// Counts.
-pub(super) fn count(args: &Compare, round_trip: Time) -> Result<OnWire, Error> {
+pub(super) fn count(args: &Compare, round_trip: Time, stop: &AtomicBool) -> Result<OnWire, Error> {
     if round_trip < LEAST {
         return Err(format!("--wire {round_trip}: from {LEAST} on a round trip is longer than the work between two").into());
     }
-    for word in [&args.base, &args.candidate] {
+    let [base, candidate] = args.words();
+    for word in [base, candidate] {
         if !word.contains("{port}") {
             return Err(format!("--wire runs both edges in a lab of its own: {word:?} is no command with {{port}} in it").into());
         }
     }
-    let text = scenario(&args.base, &args.candidate, round_trip, args.tls.tls12);
+    let text = scenario(base, candidate, round_trip, args.tls.tls12);
     let scenario = Scenario::parse("--wire", &text, &[])?;
     let results = std::env::temp_dir().join(format!("whostalled-wire-{}", std::process::id()));
     repro::ready(&scenario, &results)?;
     let privilege = lab::rootless::enter()?;
-    let counted = attempts(&scenario, &results, privilege).and_then(|outcome| {
+    let counted = until_better(|| {
+        let outcome = attempts(&scenario, &results, privilege, stop)?;
         let of = |target: &str| rounds(&outcome.handshakes, target, round_trip);
         Ok(OnWire { round_trip_ms: round_trip.as_millis(), base: of("base")?, candidate: of("candidate")? })
     });
@@ -46,10 +51,21 @@ pub(super) fn count(args: &Compare, round_trip: Time) -> Result<OnWire, Error> {
     counted
 }
 
-fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege) -> Result<Outcome, Error> {
-    let stop = stopped()?;
+/// The first that is not worse; else the last of several.
+fn until_better(mut count: impl FnMut() -> Result<OnWire, Error>) -> Result<OnWire, Error> {
+    let mut counted = count()?;
+    for _ in 1..SERIES {
+        if !counted.is_worse() {
+            break;
+        }
+        counted = count()?;
+    }
+    Ok(counted)
+}
+
+fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege, stop: &AtomicBool) -> Result<Outcome, Error> {
     for attempt in 1.. {
-        let outcome = once_in_lab(scenario, results, privilege, &stop)?;
+        let outcome = once_in_lab(scenario, results, privilege, stop)?;
         match &outcome.record.footing.void {
             None => return Ok(outcome),
             Some(why) if attempt >= MOST_VOID => return Err(format!("--wire: {why}").into()),
@@ -105,6 +121,23 @@ fn rounds(handshakes: &[HandshakeRecord], target: &str, round_trip: Time) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_worse_once_is_counted_again() {
+        let of = |base: f64, candidate: f64| OnWire {
+            round_trip_ms: 50.0,
+            base: Rounds { to_finished: base, to_first_byte: base + 1.0 },
+            candidate: Rounds { to_finished: candidate, to_first_byte: candidate + 1.0 },
+        };
+        let said = |all: &[OnWire]| {
+            let mut left = all.iter();
+            let counted = until_better(|| left.next().copied().ok_or_else(|| "no more".into())).expect("it is counted");
+            (counted.is_worse(), all.len() - left.len())
+        };
+        assert_eq!(said(&[of(2.0, 2.1); 5]), (false, 1));
+        assert_eq!(said(&[of(2.0, 3.0), of(2.0, 3.0), of(3.0, 3.0), of(2.0, 3.0), of(2.0, 3.0)]), (false, 3));
+        assert_eq!(said(&[of(2.0, 3.0); 5]), (true, 5));
+    }
 
     #[test]
     fn commands_listen_where_the_lab_s_client_can_reach_them() {

@@ -20,7 +20,7 @@ fn a_full_disk() {
     let _disk = Disk::mount(&small, "64k");
     let mut recorder = place.begin(&Config { evidence: small.join("evidence"), ..place.config() });
     let filler = small.join("filler");
-    std::fs::write(&filler, [b'x'; 56_000]).expect("there is room for it");
+    std::fs::write(&filler, [b'x'; 61_000]).expect("there is room for it");
     let client = place.edge.handshake().to_string();
     let said = wait_some(SOON, || Some(place.ask(&["trigger", &client])).filter(|said| !said.err.contains("memory")));
     let refused = said.as_ref().is_some_and(|said| said.refused(2, "space"));

@@ -1,6 +1,6 @@
 //! Protocol-aware faults: drop or hold a named message of a handshake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -57,6 +57,16 @@ pub enum Action {
     HoldAfter(Duration),
 }
 
+impl Action {
+    /// How many copies it drops, if it does.
+    fn copies(self) -> Option<u32> {
+        match self {
+            Action::Drop { copies } => Some(copies),
+            Action::Hold(_) | Action::Reset | Action::HoldAfter(_) => None,
+        }
+    }
+}
+
 /// A fault on the connections between two hosts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
@@ -78,14 +88,16 @@ struct Connection {
     tracker: Tracker,
     /// Copies dropped so far and when the first would have been delivered, by message and sequence number.
     dropped: HashMap<(Message, u32), (u32, i64)>,
+    /// Holds that have begun, by message and its place: each does once.
+    begun: HashSet<(Message, usize)>,
     hold_out: Hold,
     hold_back: Hold,
 }
 
+/// What holds back one direction; of several, the one that ends last.
 #[derive(Default)]
 struct Hold {
     until: i64,
-    begun: bool,
     reported: bool,
 }
 
@@ -114,6 +126,7 @@ impl Faults {
                 client: segment.source(),
                 tracker: Tracker::default(),
                 dropped: HashMap::new(),
+                begun: HashSet::new(),
                 hold_out: Hold::default(),
                 hold_back: Hold::default(),
             });
@@ -126,48 +139,36 @@ impl Faults {
         let direction = if from_client { Direction::Out } else { Direction::Back };
         let due = connection.held(direction, segment, due, &self.truth);
         let Some((message, index)) = named else { return Fate::Due(due) };
-        let ours = faults.iter().find(|f| {
-            let (client, server) = if from_client { (from, to) } else { (to, from) };
-            (f.client, f.server) == (client, server)
-                && f.message == message
-                && (!matches!(message, Message::ServerFlight | Message::ClientHello) || f.segment == index)
-        });
-        match ours.map(|f| f.action) {
-            Some(Action::Drop { copies }) => connection.drop_copy(message, segment.seq, copies, due, &self.truth),
-            Some(Action::Reset) => {
-                let what = format!("reset in place of {message:?}");
-                let _ = self.truth.send(Injected {
-                    client: Some(connection.client),
-                    target: None,
-                    owner: "path".into(),
-                    ms: None,
-                    what,
-                });
-                Fate::Reset(due)
+        let by_place = matches!(message, Message::ServerFlight | Message::ClientHello);
+        let (client, server) = if from_client { (from, to) } else { (to, from) };
+        let of_pair = |f: &&Fault| (f.client, f.server) == (client, server);
+        let ours = || faults.iter().filter(of_pair).filter(|f| f.message == message && (!by_place || f.segment == index));
+        // All faults of a message act: what is dropped is held when a copy passes.
+        for copies in ours().filter_map(|f| f.action.copies()) {
+            if connection.drops(message, segment.seq, copies, due, &self.truth) {
+                return Fate::Drop;
             }
-            Some(Action::Hold(span)) => {
-                connection.begin_hold(direction, due + nanos(span));
-                Fate::Due(connection.held(direction, segment, due, &self.truth))
-            }
-            Some(Action::HoldAfter(span)) => {
-                connection.begin_hold(direction, due + nanos(span));
-                Fate::Due(due)
-            }
-            // A client that sends no acknowledgement of its own: its Finished is the first to follow the flight.
-            None if message == Message::ClientFinished => {
-                let after = faults.iter().find_map(|f| match f.action {
-                    Action::HoldAfter(span) if f.message == Message::FlightAck && (f.client, f.server) == (from, to) => {
-                        Some(span)
-                    }
-                    _ => None,
-                });
-                if let Some(span) = after {
-                    connection.begin_hold(direction, due + nanos(span));
-                }
-                Fate::Due(connection.held(direction, segment, due, &self.truth))
-            }
-            None => Fate::Due(due),
         }
+        if ours().any(|f| f.action == Action::Reset) {
+            let what = format!("reset in place of {message:?}");
+            let injected = Injected { client: Some(connection.client), target: None, owner: "path".into(), ms: None, what };
+            let _ = self.truth.send(injected);
+            return Fate::Reset(due);
+        }
+        let key = |message: Message| (message, if by_place { index } else { 0 });
+        // A client that sends no acknowledgement of its own: its Finished is the first to follow the flight.
+        let behind_ack = faults.iter().filter(of_pair).filter(|f| {
+            message == Message::ClientFinished && f.message == Message::FlightAck && matches!(f.action, Action::HoldAfter(_))
+        });
+        for fault in ours().chain(behind_ack) {
+            if let Action::Hold(span) | Action::HoldAfter(span) = fault.action {
+                connection.begin_hold(direction, key(fault.message), due + nanos(span));
+            }
+        }
+        // What a message let pass holds up only what follows it.
+        let passes =
+            ours().any(|f| matches!(f.action, Action::HoldAfter(_))) && !ours().any(|f| matches!(f.action, Action::Hold(_)));
+        Fate::Due(if passes { due } else { connection.held(direction, segment, due, &self.truth) })
     }
 }
 
@@ -179,10 +180,9 @@ impl Connection {
         }
     }
 
-    fn begin_hold(&mut self, direction: Direction, until: i64) {
-        let hold = self.hold(direction);
-        if !hold.begun {
-            *hold = Hold { until, begun: true, reported: false };
+    fn begin_hold(&mut self, direction: Direction, of: (Message, usize), until: i64) {
+        if self.begun.insert(of) && until > self.hold(direction).until {
+            *self.hold(direction) = Hold { until, reported: false };
         }
     }
 
@@ -190,7 +190,7 @@ impl Connection {
     fn held(&mut self, direction: Direction, segment: &TcpSegment<'_>, due: i64, truth: &TruthLog) -> i64 {
         let client = self.client;
         let hold = self.hold(direction);
-        if !hold.begun || hold.until <= due {
+        if hold.until <= due {
             return due;
         }
         if !hold.reported && segment.len > 0 {
@@ -206,11 +206,12 @@ impl Connection {
         hold.until
     }
 
-    fn drop_copy(&mut self, message: Message, seq: u32, copies: u32, due: i64, truth: &TruthLog) -> Fate {
+    /// Whether this copy is one of those to be dropped.
+    fn drops(&mut self, message: Message, seq: u32, copies: u32, due: i64, truth: &TruthLog) -> bool {
         let (count, first_due) = self.dropped.entry((message, seq)).or_insert((0, due));
         if *count < copies {
             *count += 1;
-            return Fate::Drop;
+            return true;
         }
         if *count == copies {
             *count += 1;
@@ -222,7 +223,7 @@ impl Connection {
                 what: format!("dropped {copies} of {message:?}"),
             });
         }
-        Fate::Due(due)
+        false
     }
 }
 
@@ -326,6 +327,30 @@ mod tests {
         assert_eq!(wire.send(Out, 16, (109, 517), &[], 7 * MS), Fate::Due(7 * MS));
         assert_eq!(wire.send(Out, 24, (109, 517), &FINISHED, 8 * MS), Fate::Due(307 * MS));
         assert_eq!(wire.told(), [("path".to_owned(), Some(299.0), "held Out".to_owned())]);
+    }
+
+    #[test]
+    fn several_faults_of_one_message_all_act() {
+        let mut wire = wire(Message::ClientHello, 0, Action::Drop { copies: 1 });
+        let hold = Fault { action: Action::Hold(Duration::from_millis(50)), ..wire.wanted[0].clone() };
+        wire.wanted.push(hold);
+        assert_eq!(wire.until_flight()[3], Fate::Drop);
+        assert_eq!(wire.send(Out, 24, (101, 501), &HELLO, 204 * MS), Fate::Due(254 * MS), "the copy that passes is held");
+        let told: Vec<String> = wire.told().into_iter().map(|(owner, ..)| owner).collect();
+        assert_eq!(told, ["loss", "path"]);
+    }
+
+    #[test]
+    fn several_holds_of_one_direction_follow_each_other() {
+        let mut wire = wire(Message::SynAck, 0, Action::Hold(Duration::from_millis(40)));
+        let flight =
+            Fault { message: Message::ServerFlight, action: Action::Hold(Duration::from_millis(300)), ..wire.wanted[0].clone() };
+        wire.wanted.push(flight);
+        assert_eq!(wire.send(Out, 2, (100, 0), &[], MS), Fate::Due(MS));
+        assert_eq!(wire.send(Back, 18, (500, 101), &[], 2 * MS), Fate::Due(42 * MS));
+        assert_eq!(wire.send(Out, 24, (101, 501), &HELLO, 44 * MS), Fate::Due(44 * MS));
+        assert_eq!(wire.send(Back, 24, (501, 109), &FLIGHT, 45 * MS), Fate::Due(345 * MS));
+        assert_eq!(wire.send(Back, 24, (501, 109), &FLIGHT, 400 * MS), Fate::Due(400 * MS), "each holds once");
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Probe<'_> {
         }
         let unheard = self.notes.chain.is_empty() && self.report.client_hello.is_some() && self.report.version.is_none();
         let (Some(address), Some(tls), true) = (self.report.address, &self.target.tls, unheard && ended) else { return failure };
-        if failure.reason == TlsReset || self.target.route.proxy.is_some() {
+        if failure.reason == TlsReset || self.target.route.proxy.is_some() || self.target.pauses.once {
             return failure; // who resets does so whatever is offered
         }
         let provider = tls.crypto_provider();

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use records::compared::{Compared, Found, Outcome};
+use records::compared::{Change, Compared, Found, Outcome};
 
-use super::{count_words, part_words, sentence, signed};
+use super::{agreed_words, count_words, failures_words, is_shown, part_words, sentence, signed, tail_words};
 
 /// Renders it: an error for what got worse, a warning for what nobody can tell, a notice for what changed besides.
 pub fn render(compared: &Compared) -> String {
@@ -15,11 +15,26 @@ pub fn render(compared: &Compared) -> String {
     if compared.outcome == Outcome::TooNoisy || compared.failed.is_some() {
         say(if compared.failed.is_some() { "error" } else { "warning" }, &sentence(compared));
     }
-    for count in compared.counts.iter().filter(|count| count.changed()) {
-        say(if count.is_worse() { "error" } else { "notice" }, &count_words(count));
+    for count in compared.counts.iter().filter(|count| is_shown(count)) {
+        let level = match count.change {
+            Change::Worse => "error",
+            // The sentence names it.
+            Change::Open | Change::NotInBase => continue,
+            Change::Same | Change::Different => "notice",
+        };
+        say(level, &count_words(count));
     }
     for d in compared.differences.iter().filter(|d| d.found == Found::Slower) {
         say("error", &format!("{}: {} ms", part_words(d), signed(d.median_ms)));
+    }
+    for d in compared.differences.iter().filter(|d| d.found == Found::SlowerAtTimes) {
+        say("error", &tail_words(d));
+    }
+    if let Some(words) = agreed_words(compared) {
+        say("notice", &words);
+    }
+    if let Some(failures) = compared.failures.as_ref().filter(|failures| failures.any() && compared.failed.is_none()) {
+        say("notice", &failures_words(failures));
     }
     out
 }

@@ -4,7 +4,10 @@ use maud::{Markup, html};
 use pages::{Ticket, scrolling};
 use records::compared::{Compared, Difference, Found, Kind, Outcome};
 
-use super::{count_words, digits, found_words, interval, method, numbers, sentence, signed};
+use super::{
+    agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, method, numbers,
+    sentence, signed, tail_words,
+};
 use crate::html::frame;
 
 /// Width and height of a strip, in its own units.
@@ -26,6 +29,11 @@ pub fn page(compared: &Compared) -> String {
         }
         p class=(class) { (sentence(compared)) }
         (ticket(compared).render("t-compared"))
+        @if let Some(failures) = compared.failures.as_ref().filter(|failures| failures.any()) {
+            h2 { "Failures" }
+            p { (failures_words(failures)) }
+            @for why in [&failures.candidate_why, &failures.base_why].into_iter().flatten() { p.soft { code { (why) } } }
+        }
         @if !compared.counts.is_empty() { (counts(compared)) }
         @if !compared.differences.is_empty() { (times(compared)) }
     };
@@ -50,16 +58,19 @@ fn counts(compared: &Compared) -> Markup {
     html! {
         h2 { "Counts" }
         @match compared.kind {
-            Kind::Edges => p.soft { "Exact: what the edge makes every client send, receive or wait for." }
-            Kind::Clients => p.soft { "Exact: what the client sends, opens and waits for." }
+            Kind::Edges => p.soft { "What the edge makes clients send, receive or wait for." }
+            Kind::Clients => p.soft { "What the client sends, opens and waits for." }
         }
+        @for words in agreed_words(compared).into_iter().chain(base_machine_words(compared)) { p { (words) } }
         table {
             thead { tr { th scope="col" { "count" } th scope="col" { "base → candidate" } } }
             tbody {
                 @for count in &compared.counts {
                     tr {
                         td { (count.what.words()) }
-                        td class=(if count.is_worse() { "bad" } else { "" }) { (numbers(count)) @if count.is_worse() { " (worse)" } }
+                        td class=(if count.is_worse() { "bad" } else { "" }) {
+                            (numbers(count)) @if !change_words(count).is_empty() { " (" (change_words(count)) ")" }
+                        }
                     }
                 }
             }
@@ -76,6 +87,7 @@ fn times(compared: &Compared) -> Markup {
             p {
                 "base " (digits(d.base_ms)) " ms, difference " (signed(d.median_ms)) " ms (" (interval(d)) "): "
                 span class=(tone(d.found)) { (found_words(d.found)) }
+                @if d.tail.is_some_and(|tail| tail.candidate > tail.base) { ". " (tail_words(d)) }
                 @if let Some(more) = d.more_blocks { ", about " (more) " blocks more would tell" }
             }
             (scrolling(&format!("Blocks of {}, {}", d.part.phase.words(), d.part.owner.words()), &strip(compared, i, d)))
@@ -112,7 +124,7 @@ fn strip(compared: &Compared, part: usize, difference: &Difference) -> Markup {
 
 fn tone(found: Found) -> &'static str {
     match found {
-        Found::Slower => "bad",
+        Found::Slower | Found::SlowerAtTimes => "bad",
         Found::Faster | Found::Same => "ok",
         Found::NotConfirmed | Found::Open => "open",
     }

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use records::compared::{Compared, Cost, Found, Kind, Outcome, Subject};
+use records::compared::{Change, Compared, Cost, Found, Kind, Outcome, Subject};
 use settings::words::visible;
 
-use super::{count_words, digits, found_words, interval, method, sentence, signed, wire_words};
+use super::{
+    agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, is_judged,
+    is_shown, method, number, sentence, signed, tail_words, wire_words,
+};
 use crate::explained_terminal::{BOLD, DIM};
 
 const WORSE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
@@ -20,15 +23,33 @@ pub fn render(compared: &Compared) -> String {
         let _ = writeln!(out, "  {DIM}{word:<9}{DIM:#} {}", subject_line(subject));
     }
     if !compared.counts.is_empty() {
-        let _ = writeln!(out, "\n  {BOLD}Counts{BOLD:#} {DIM}(exact){DIM:#}");
-        for count in compared.counts.iter().filter(|count| count.changed() || count.base.is_none() || count.candidate.is_none()) {
-            let (style, word) = if count.is_worse() { (WORSE, "  worse") } else { (Style::new(), "") };
-            let _ = writeln!(out, "    {style}{}{word}{style:#}", count_words(count));
+        let _ = writeln!(out, "\n  {BOLD}Counts{BOLD:#}");
+        for count in compared.counts.iter().filter(|count| is_shown(count)) {
+            let style = match count.change {
+                _ if !is_judged(count) => Style::new(),
+                Change::Worse => WORSE,
+                Change::Open | Change::NotInBase => OPEN,
+                Change::Same | Change::Different => Style::new(),
+            };
+            let _ = writeln!(out, "    {style}{}{style:#}", [&count_words(count), change_words(count)].join("  ").trim_end());
         }
-        let same = compared.counts.iter().filter(|count| !count.changed() && count.base.is_some() && count.candidate.is_some());
-        let same: Vec<String> = same.map(|c| format!("{} {}", c.what.words(), c.base.unwrap_or(0))).collect();
+        let same = compared.counts.iter().filter(|count| !is_shown(count));
+        let same: Vec<String> =
+            same.map(|c| format!("{} {}", c.what.words(), number(c, c.candidate, &c.candidate_values))).collect();
         if !same.is_empty() {
             let _ = writeln!(out, "    {DIM}the same: {}{DIM:#}", same.join(", "));
+        }
+        for line in agreed_words(compared).into_iter().chain(base_machine_words(compared)) {
+            let _ = writeln!(out, "    {}", visible(&line));
+        }
+    }
+    if let Some(failures) = compared.failures.as_ref().filter(|failures| failures.any()) {
+        let style = if compared.failed.is_some() { WORSE } else { OPEN };
+        let _ = writeln!(out, "\n  {BOLD}Failures{BOLD:#}\n    {style}{}{style:#}", failures_words(failures));
+        for (word, why) in [("candidate", &failures.candidate_why), ("base", &failures.base_why)] {
+            if let Some(why) = why {
+                let _ = writeln!(out, "    {DIM}{word}, last:{DIM:#} {}", visible(why));
+            }
         }
     }
     if !compared.costs.is_empty() {
@@ -64,6 +85,9 @@ pub fn render(compared: &Compared) -> String {
                 interval(d),
                 found_words(d.found)
             );
+            if d.found == Found::SlowerAtTimes {
+                let _ = writeln!(out, "      {style}{}{style:#}", tail_words(d));
+            }
         }
         let _ = writeln!(out, "    {DIM}{}{DIM:#}", method(compared));
     }
@@ -84,7 +108,7 @@ fn subject_line(subject: &Subject) -> String {
 
 fn tone(found: Found) -> Style {
     match found {
-        Found::Slower => WORSE,
+        Found::Slower | Found::SlowerAtTimes => WORSE,
         Found::Faster | Found::Same => GOOD,
         Found::NotConfirmed | Found::Open => OPEN,
     }
@@ -98,7 +122,7 @@ mod tests {
     fn it_shows_what_changed_and_nothing_that_bites() {
         let text = render(&crate::compared::tests::regression());
         assert!(text.contains("round trips to the answer: 2 → 3  worse") && text.contains("the same: certificates 2"), "{text}");
-        assert!(text.contains("bytes from the edge: 4000 → not always the same"), "{text}");
+        assert!(text.contains("bytes from the edge: 4000 → 4005 to 4006"), "{text}");
         assert!(text.contains("slower, and confirmed") && text.contains("+25.1") && !text.contains("\u{1b}[1m --"), "{text}");
         assert!(text.contains("{port}\\u{1b}[1m"), "{text}");
     }

@@ -1,6 +1,6 @@
 //! Both ends' packets of real stacks, with one end's clock elsewhere: verdicts must not move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -175,7 +175,8 @@ pub(super) fn verdicts_of(batch: &Batch) -> BTreeMap<u16, (String, bool)> {
     let seen: Vec<_> = batch.seen.iter().filter_map(|seen| Some((seen, seen.read()?))).collect();
     let readings = seen.iter().map(|(_, reading)| reading.clone()).collect();
     let (vantage, target) = ("here".to_owned(), "edge".to_owned());
-    let mut cells = [Judging { vantage, target, role: Role::Edge, stated_rtt: None, readings }];
+    let mut cells =
+        [Judging { vantage, target, role: Role::Edge, stated_rtt: None, distance: None, servers: BTreeSet::new(), readings }];
     apply_baselines(&mut cells, Compare::AcrossTargets);
     let judged = seen.iter().zip(&mut cells[0].readings).map(|((seen, _), reading)| {
         let verdict = seen.judge(reading, None).verdict;

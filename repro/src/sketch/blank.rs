@@ -7,6 +7,7 @@ use analysis::judging::vocabulary::{Kind, Owner, Phase};
 use records::explained::{ExplainedRecord, Habits};
 use records::handshake::Judged;
 
+use super::report::USUAL_ROUND_TRIP;
 use super::{CLIENT, EDGE, ROUNDS};
 use crate::duration::Length;
 use crate::limits::MOST_RTT;
@@ -17,10 +18,16 @@ use crate::vantages::Kind as Place;
 /// Bytes of a server's flight beside its certificates: hellos, extensions, a signature, Finished, headers of records.
 const BESIDE_CHAIN: u64 = 420;
 
+/// A handshake takes at least so many round trips: two, and its ends' work.
+const ROUNDS_OF_A_HANDSHAKE: i64 = 3;
+/// Nobody is nearer than this in the lab.
+const LEAST_ROUND_TRIP: Span = Span::from_micros(200);
+
 pub(super) struct Blank {
     pub scenario: Scenario,
     pub cannot: Vec<String>,
-    pub round_trip: Span,
+    /// As it was measured.
+    pub round_trip: Option<Span>,
 }
 
 /// Of a handshake, with what its siblings tell where it does not.
@@ -31,7 +38,15 @@ pub(super) fn of(record: &ExplainedRecord, judged: &Judged, siblings: &[&Explain
     let usual = ledger.entries.iter().filter(|e| e.owner == Owner::Path && e.round_trip && !e.extra_round);
     // What is usual, where siblings tell; else the least that it showed itself.
     let round_trip = usual.map(|e| if e.baseline > Span::ZERO { e.baseline.min(e.span) } else { e.span }).min();
-    let round_trip = round_trip.or_else(|| ledger.min_path()).unwrap_or(Span::from_millis(40));
+    let measured = round_trip.or_else(|| ledger.min_path());
+    // Of what was so short that it was not measured, or not seen: no more than all of it took.
+    let round_trip = measured.unwrap_or_else(|| {
+        let most = Span::from_nanos(ledger.total.nanos() / ROUNDS_OF_A_HANDSHAKE);
+        Span::from_nanos(USUAL_ROUND_TRIP.nanos()).min(most).max(LEAST_ROUND_TRIP)
+    });
+    if measured.is_none() {
+        cannot.push(format!("no round trip could be measured: {round_trip} stands for it"));
+    }
 
     let version = record.version.as_deref().or_else(|| siblings.iter().find_map(|s| s.version.as_deref()));
     let tls = match version {
@@ -78,7 +93,7 @@ pub(super) fn of(record: &ExplainedRecord, judged: &Judged, siblings: &[&Explain
         ..edge(length(round_trip))
     };
     let name = record.server_name.as_deref().unwrap_or("handshake");
-    Blank { scenario: scenario(&format!("like-{name}"), client, edge), cannot, round_trip }
+    Blank { scenario: scenario(&format!("like-{name}"), client, edge), cannot, round_trip: measured }
 }
 
 /// The scenario of one client and one edge.

@@ -39,7 +39,7 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
     };
     // Of one that failed, what it took until then is not what is asked about.
     let least = if aborted { judged.judgement.floor.max(LEAST) } else { LEAST };
-    let slow: Vec<&Entry> = entries.iter().filter(|e| e.excess() > least).collect();
+    let slow: Vec<&Entry> = entries.iter().filter(|e| e.excess() > least && e.owner != Owner::Unattributed).collect();
     if let Verdict::Healthy = judged.judgement.verdict {
         ordinary(sketch, entries);
         return;
@@ -54,7 +54,7 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
     }
     // Work of one end in one phase may lie in several pieces: one sleep stands for all of them.
     let mut done: Vec<(Phase, Owner)> = Vec::new();
-    for entry in slow {
+    for entry in &slow {
         let owner = entry.owner.side();
         // What a reset stood in place of looks lost.
         let reset = aborted && owner == Owner::Loss;
@@ -62,14 +62,49 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
             continue;
         }
         done.push((entry.phase, owner));
-        let alike = entries.iter().filter(|e| e.phase == entry.phase && e.owner.side() == owner);
-        let span: Span = alike.map(Entry::excess).sum();
+        if second_hello(sketch, entries, entry) {
+            let why = "the lab's client sleeps before its first ClientHello, not behind a HelloRetryRequest";
+            sketch.cannot.push(format!("{} of {} ({}): {why}", entry.span, owner.label(), entry.phase.words()));
+            continue;
+        }
+        // What nobody can name is as long for whoever is named beside it.
+        let alone = !slow.iter().any(|e| e.phase == entry.phase && e.owner.side() != owner);
+        let span = made_up_for(entries, entry.phase, owner, alone);
         let kind = entry.kind;
         match stretch(sketch, entry.phase, entry.owner, kind, span) {
             Ok((name, fault)) => put(sketch, name, fault, entry.phase, owner, span),
             Err(why) => sketch.cannot.push(format!("{span} of {} ({}): {why}", owner.label(), entry.phase.words())),
         }
     }
+    for entry in entries.iter().filter(|e| e.owner == Owner::Unattributed && e.excess() > least) {
+        let of_phase = || done.iter().filter(|(phase, _)| *phase == entry.phase);
+        let stood_for =
+            of_phase().count() == 1 && of_phase().all(|(_, owner)| entry.candidates.iter().any(|c| c.side() == *owner));
+        let why = match stood_for {
+            true => "whose it was, the evidence does not tell: it is put to the other's beside it",
+            false => "whose it was, the evidence does not tell",
+        };
+        sketch.cannot.push(format!("{} of {} ({}): {why}", entry.excess(), entry.owner.label(), entry.phase.words()));
+    }
+}
+
+/// What a fault has to make up for in a phase: of an end all beyond what the lab's own does, whatever is usual for the original; of the way
+/// what is beyond its round trips, which the lab has too. With `open`, also what may have been this owner's.
+pub(super) fn made_up_for(entries: &[Entry], phase: Phase, owner: Owner, open: bool) -> Span {
+    let may_be = |e: &Entry| e.owner == Owner::Unattributed && e.candidates.iter().any(|c| c.side() == owner);
+    let own = entries.iter().filter(|e| e.phase == phase && (e.owner.side() == owner || open && may_be(e)));
+    match owner {
+        Owner::Client | Owner::Edge => (own.map(|e| e.span).sum::<Span>() - LAB_WORK).at_least_zero(),
+        _ => own.map(Entry::excess).sum(),
+    }
+}
+
+/// Whether it is the client's time before its second ClientHello.
+fn second_hello(sketch: &Sketch, entries: &[Entry], entry: &Entry) -> bool {
+    let before = |e: &&Entry| e.phase == Phase::ClientHello && e.owner.side() == Owner::Client;
+    sketch.scenario.targets[0].hello_retry
+        && before(&entry)
+        && entries.iter().find(before).is_some_and(|first| !std::ptr::eq(first, entry))
 }
 
 /// Nothing is wrong: the ends' ordinary work takes as long, in every round.

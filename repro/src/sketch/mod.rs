@@ -18,7 +18,7 @@ mod tune;
 use analysis::clock::Span;
 use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::{Owner, Phase};
-use records::explained::ExplainedRecord;
+use records::explained::{ExplainedRecord, SeenFrom};
 use records::handshake::Judged;
 
 use crate::scenario::Scenario;
@@ -81,17 +81,6 @@ pub struct Aim {
     pub resumed: bool,
 }
 
-/// From where a handshake was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SeenFrom {
-    /// Both ends.
-    BothEnds,
-    /// The client's.
-    ClientEnd,
-    /// The edge's.
-    EdgeEnd,
-}
-
 /// Why there is no sketch.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoSketch {
@@ -127,14 +116,11 @@ impl Sketch {
             cannot: blank.cannot,
             pieces: Vec::new(),
             aim: Aim {
-                verdict: Some(judged.judgement.verdict.clone()),
+                // What was left open names nobody who could be reproduced.
+                verdict: Some(judged.judgement.verdict.clone()).filter(|v| !matches!(v, Verdict::Inconclusive { .. })),
                 slow: slow_phase(judged).map(|(phase, span)| (Stretch::Phase(phase), span)),
-                round_trip: Some(blank.round_trip),
-                seen_from: match record.seen_from.as_str() {
-                    "client_end" => SeenFrom::ClientEnd,
-                    "edge_end" => SeenFrom::EdgeEnd,
-                    _ => SeenFrom::BothEnds,
-                },
+                round_trip: blank.round_trip,
+                seen_from: record.seen_from,
                 resumed: record.resumed,
             },
         };

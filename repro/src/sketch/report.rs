@@ -6,15 +6,16 @@ use std::str::FromStr;
 use agent::{ClientKind, ClientSpec};
 use analysis::clock::Span;
 use analysis::judging::vocabulary::{Kind, Label, Owner, Phase};
+use records::explained::SeenFrom;
 use records::imported::ImportedRecord;
 
 use super::blank::{edge, length, scenario};
-use super::{Aim, LEAST, SeenFrom, Sketch, faults, slow_phase};
+use super::{Aim, LEAST, Sketch, faults, slow_phase};
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, MOST_TIME};
 
 /// The round trip where nobody says one.
-const USUAL_ROUND_TRIP: Length = Length::millis(40);
+pub(super) const USUAL_ROUND_TRIP: Length = Length::millis(40);
 
 /// What somebody reports.
 #[derive(Clone, Debug, Default)]

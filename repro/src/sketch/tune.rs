@@ -1,13 +1,12 @@
 //! One step closer: a fault's size, corrected by how much its stretch missed.
 
 use analysis::clock::Span;
-use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::Phase;
 use lab::wire::Message;
 use records::handshake::Judged;
 
 use super::blank::length;
-use super::faults::LAB_WORK;
+use super::faults::made_up_for;
 use super::{Piece, Sketch};
 use crate::duration::Length;
 use crate::faults::{DropMessage, Fault};
@@ -23,12 +22,9 @@ const MOST_COPIES: u32 = 6;
 pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
     let mut changed = false;
     let (first, last) = (usize::from(sketch.scenario.targets[0].hello_retry), sketch.last_segment());
-    let ordinary = sketch.aim.verdict == Some(Verdict::Healthy);
     for Piece { fault, phase, owner, span } in &sketch.pieces {
-        let entries = ran.reading.ledger.entries.iter().filter(|e| e.phase == *phase && e.owner.side() == *owner);
-        // Ordinary work is its own baseline.
-        let got: Span =
-            if ordinary { entries.map(|e| e.span).sum::<Span>() - LAB_WORK } else { entries.map(|e| e.excess()).sum() };
+        let alone = !sketch.pieces.iter().any(|piece| piece.phase == *phase && piece.owner != *owner);
+        let got = made_up_for(&ran.reading.ledger.entries, *phase, *owner, alone);
         let missing = *span - got;
         if missing.abs() <= span.percent(CLOSE) {
             continue;

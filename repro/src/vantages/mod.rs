@@ -139,6 +139,10 @@ pub struct Opening<'a> {
     pub recorders: Option<&'a AskRecorder<'a>>,
     /// Set to stop.
     pub interrupted: &'a AtomicBool,
+    /// Told what takes long meanwhile: (what, done, of how many).
+    pub progress: &'a dyn Fn(&str, u64, u64),
+    /// Of how many cells and rounds none is done yet.
+    pub total: u64,
 }
 
 /// Opens the provider of a scenario's vantages.

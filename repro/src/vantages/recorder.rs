@@ -131,8 +131,8 @@ impl<'a> RecordedEdge<'a> {
             At::Ssh { host, socket } => {
                 let words = words.into_iter().chain(["--control".to_owned(), socket.display().to_string()]);
                 let quoted: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
-                let mut command = Command::new("ssh");
-                command.args(["-T", "--", host, &format!("whostalled capture {}", quoted.join(" "))]);
+                let mut command = vantage::ssh::command(host);
+                command.arg(format!("whostalled capture {}", quoted.join(" ")));
                 self.run(command)?
             }
             At::Fleet(agent) => {

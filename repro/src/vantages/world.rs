@@ -58,9 +58,10 @@ impl Provider for World<'_> {
         match spec.kind {
             Kind::Here => Ok(Box::new(Local::new(name, self.leave)?)),
             Kind::Ssh => {
+                let Opening { progress, total, interrupted, .. } = self.opening;
                 let host = spec.host.clone().unwrap_or_else(|| spec.name.clone());
                 let ssh = Ssh { host, keep: spec.keep, leave: self.leave };
-                Ok(Box::new(ssh.connect(name, self.opening.interrupted)?))
+                Ok(Box::new(ssh.connect(name, &|what| (progress)(what, 0, total), interrupted)?))
             }
             Kind::Fleet => {
                 let no_server = || {

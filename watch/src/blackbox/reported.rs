@@ -7,7 +7,7 @@ use analysis::clock::{Client, Instant, Span};
 use prober::Report;
 
 use super::families::Families;
-use crate::blame::{Usual, judge_round, side};
+use crate::blame::{Beside, Usual, judge_round, side};
 use crate::certificate;
 use crate::checks::Gate;
 
@@ -42,7 +42,7 @@ pub(super) fn lookup_took(found: &mut Families, took: Span) {
 
 /// Whose time a probe took, and why it failed.
 pub(super) fn verdict(found: &mut Families, report: &Report) {
-    let opinion = judge_round(report, Usual::default(), &Gate::default(), Span::ZERO, None);
+    let opinion = judge_round(report, Usual::default(), &Gate::default(), Beside::default());
     let mut owners: BTreeMap<&str, f64> = BTreeMap::new();
     for entry in &opinion.reading.ledger.entries {
         *owners.entry(side(entry.owner).label()).or_default() += entry.span.millis() / 1e3;

@@ -11,6 +11,7 @@ use alerting::clock::UnixSeconds;
 use alerting::event::{ACCESS, AGENT, AGENTS, OURS, PROBER};
 use alerting::states::{Active, Blame, State};
 use alerting::{Culprit, Event, Family};
+use tracing::warn;
 
 use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
@@ -230,6 +231,13 @@ impl Controller {
         let event = Event { before, ..self.event(of, active, seen_from, ended) };
         self.journal.incident(&event, active);
         if news {
+            let word = match (ended, &event.before) {
+                (Some(_), _) => "resolved",
+                (None, Some(_)) => "changed",
+                (None, None) => "firing",
+            };
+            let Blame { culprit, family, sentence, .. } = &active.blame;
+            warn!(check = event.key, state = word, family = family.label(), culprit = culprit.label(), "{sentence}");
             self.journal.tell(&self.config.receivers, &event);
         } else if active.told {
             self.status.alerts.note(&event);

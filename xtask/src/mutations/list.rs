@@ -233,7 +233,7 @@ pub(super) const ALL: &[Mutation] = &[
     mutation(
         "a control's slowness is the edge's",
         RUN,
-        "if slow_edges.is_empty() { verdicts.iter().filter(slow).collect() } else { slow_edges }",
-        "if slow_edges.is_empty() { slow_edges } else { verdicts.iter().filter(slow).collect() }",
+        "if slow_edges.is_empty() { verdicts.iter().filter(found).collect() } else { slow_edges }",
+        "if slow_edges.is_empty() { slow_edges } else { verdicts.iter().filter(found).collect() }",
     ),
 ];

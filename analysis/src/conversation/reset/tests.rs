@@ -1,6 +1,12 @@
 //! Each witness of a reset, and each end's ways to end a connection.
 
+use enumset::EnumSet;
+
 use super::*;
+use crate::clock::Client;
+use crate::conversation::walk;
+use crate::judging::ledger::Baseline;
+use crate::judging::verdict::{Circumstances, Verdict, judge};
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
 use crate::tls::Extent;
 
@@ -120,8 +126,44 @@ fn a_stack_marks_its_own_resets() {
     assert_eq!(at_client(&with(begun(|p| p), rst(S, 90.0))), unproven, "it has neither");
 }
 
+/// What is read of SYNs at these times, of `refusal` 40 ms behind the last, and of what ICMP `told`: the total, the excess, and who it was.
+fn read(syns: &[f64], refusal: impl FnOnce(f64) -> Vec<Packet>, told: Option<[u8; 4]>) -> Option<(f64, f64, EnumSet<Owner>)> {
+    let last = syns.last().copied().unwrap_or_default();
+    let packets: Vec<Packet> = syns.iter().map(|at| syn(C, *at)).chain(refusal(last + 40.0)).collect();
+    let mut handshake = Handshake::of(Some(view(&packets)), None);
+    handshake.unreachable[0] = told.map(|by| (40_000_000, 7, by.into()));
+    handshake.watched_until = Some(90_000_000_000);
+    super::refusal(&handshake)?;
+    let mut reading = walk::read(&handshake)?;
+    reading.ledger.apply(&Baseline::default());
+    let judgement = judge(&reading, Circumstances::of(&handshake));
+    let who = match judgement.verdict {
+        Verdict::Inconclusive { candidates, .. } => candidates,
+        Verdict::Aborted { by, .. } => by.into(),
+        other => panic!("{other:?}"),
+    };
+    Some((reading.ledger.total.millis(), judgement.excess.millis(), who))
+}
+
 #[test]
-fn a_reset_of_whom_nothing_else_is_seen_says_nothing() {
-    let refused = [syn(C, 0.0), data(S, 40.0, 0, 0).rst()];
-    assert_eq!(at_client(&refused), None);
+fn a_reset_that_answers_syn_refuses_it_and_nothing_is_waited_for_any_more() {
+    let reset = |at| vec![data(S, at, 0, 0).rst()];
+    assert_eq!(read(&[0.0], reset, None), Some((40.0, 0.0, Owner::Edge | Owner::Path)));
+    // A SYN before it was lost.
+    let (total, excess, _) = read(&[0.0, 1_000.0], reset, None).expect("it was refused");
+    assert_eq!((total, excess), (1_040.0, 1_000.0));
+    // A client that goes on was not refused; nor is a SYN by a reset of something else.
+    assert_eq!(read(&[0.0], |at| vec![data(S, at, 0, 0).rst(), syn(C, at + 900.0)], None), None);
+    assert_eq!(read(&[0.0], |at| vec![data(S, at, 0, 0).acks(500).rst()], None), None);
+    // At the edge's own capture, the edge sent it.
+    let refused = [syn(C, 0.0), data(S, 0.1, 0, 0).rst()];
+    assert_eq!(who(&Handshake::of(None, Some(view(&refused)))), proven(Owner::Edge));
+}
+
+#[test]
+fn icmp_refuses_as_well_and_says_who() {
+    let by = |who: [u8; 4]| read(&[0.0], |_| vec![], Some(who)).map(|(total, _, who)| (total, who));
+    assert_eq!(by([198, 51, 100, 254]), Some((40.0, Owner::Path.into())));
+    let IpAddr::V4(edge) = view::<Client>(&[syn(C, 0.0)]).endpoints.server.ip() else { panic!("it is made so") };
+    assert_eq!(by(edge.octets()), Some((40.0, Owner::Edge | Owner::Path)), "who translates its address says so too");
 }

@@ -275,6 +275,13 @@ impl Evidence<'_> {
         if work == Work::Unread {
             return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
         }
+        if self.far.is_some() && arc.known == Known::Guessed && arc.packets[1].is_none() && work == Work::Head {
+            // When it left nobody saw, nor whether that was the first copy.
+            let own = if arc.side == Side::Client { Owner::Client } else { Owner::Edge };
+            let mut open = Entry::new(arc.phase, Owner::Unattributed, None, span(arc), STAMP_ERROR).between(cited);
+            (open.candidates, open.missing) = (own | Owner::Path | Owner::Loss, Missing::LosslessCapture.into());
+            return smallvec![open];
+        }
         match arc.side {
             Side::Client => {
                 let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1])

@@ -6,7 +6,7 @@
 //! the connection.
 
 use super::arcs::{Arc, What, Work};
-use super::transport::{Endpoint, Freed, Known, Packet, Rule, Ways};
+use super::transport::{Endpoint, Freed, Known, OPENING, Packet, Rule, Ways};
 use crate::judging::ledger::Phase;
 use crate::tcp::flow::Side;
 
@@ -133,27 +133,61 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         Some(Point::Arrived { end, i: since })
     }
 
+    /// Between an end's last news and its packet `i`: the first packet that acknowledges the last of what no capture shows.
+    fn told_unseen(&self, end: Side, since: usize, i: usize) -> Option<usize> {
+        let sender = self.end(end);
+        let came = sender.packet(since).after.max(0);
+        let own = |k: &usize| sender.packet(*k).from == end;
+        let told = (since + 1..=i).filter(own).filter_map(|k| sender.packet(k).told).max()?;
+        // FIN takes one number that is no byte of the stream.
+        let seen = told <= came + 1 || sender.packets(0..sender.len()).any(|p| p.from != end && p.carries(told - 1));
+        (since + 1..=i).filter(own).find(|k| !seen && sender.packet(*k).told == Some(told))
+    }
+
+    /// What an end's packet acknowledges came by then, though no capture shows it: the way is taken for the usual one, and it left no
+    /// sooner than what its sender said before.
+    pub fn came_unseen(&mut self, end: Side, told: usize) -> Point {
+        let (from, told) = (end.peer(), self.packet(end, told));
+        let (sender, upto) = (self.end(from), told.told.unwrap_or(OPENING));
+        let before = sender.packets(0..sender.len()).filter(|p| p.from == from).take_while(|p| p.range.1 < upto).last();
+        let guess = told.at - self.ways.usual[from as usize].unwrap_or(0);
+        // Where one clock tells both ends, it left before it came.
+        let most = told.at - if self.far.is_some() { 0 } else { self.ways.least[from as usize].unwrap_or(0) };
+        let reached = self.arcs.iter().rfind(|arc| arc.side == from).map_or(i64::MAX, |arc| arc.from);
+        let at = guess.max(before.map_or(i64::MIN, |p| p.at)).min(most).min(reached);
+        let phase = transit((self.phase_of)(from, upto - 1));
+        self.push(What::Way, from, phase, (at, told.at), [None, Some(told.number)], Known::Guessed);
+        Point::LeftUnseen { end: from, at }
+    }
+
     /// From a departure to what let it go.
     fn left(&mut self, end: Side, i: usize) -> Option<Point> {
         let sender = self.end(end);
         let since = sender.news_before(i)?;
+        let told = self.told_unseen(end, since, i);
+        // What answers it begins no sooner.
+        let soonest = told.unwrap_or(since + 1);
         // A turn is what its first segment begins.
         let begins = |k: &usize| {
             let packet = sender.packet(*k);
             packet.from == end && packet.is_news() && !packet.opens
         };
-        let first = (since + 1..=i).find(begins).unwrap_or(i);
+        let first = (soonest..=i).find(begins).unwrap_or(i);
         let phase = (self.phase_of)(end, sender.packet(if sender.packet(i).opens { i } else { first }).range.0);
         let (mut top, mut at) = (i, i);
         let freed = loop {
-            let freed = sender.freed(at, since);
+            // What begins the answer to something unseen waited for that.
+            let answers = told.is_some() && sender.fresh_before(at).is_none_or(|p| p < soonest);
+            let freed = if answers { Freed::Program } else { sender.freed(at, since) };
             if let Freed::By { news, rule } = freed {
                 let (told, last) = (sender.packet(news), sender.packet(top));
                 self.push(What::Limit(rule), end, phase, (told.at, last.at), cite(&told, &last), told.known);
                 return self.told(end, news, rule, phase);
             }
             // What answers the opening is the kernel's: what follows it is a turn of its own.
-            let Some(previous) = sender.fresh_before(at).filter(|p| *p > since && !sender.packet(*p).opens) else { break freed };
+            let Some(previous) = sender.fresh_before(at).filter(|p| *p >= soonest && !sender.packet(*p).opens) else {
+                break freed;
+            };
             let (before, here, last) = (sender.packet(previous), sender.packet(at), sender.packet(top));
             let held = match freed {
                 Freed::Timer(rule) => Some(What::Limit(rule)),
@@ -167,8 +201,8 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             }
             at = previous;
         };
-        let (came, first, last) = (sender.packet(since), sender.packet(at), sender.packet(top));
-        if let Some(opened) = self.accepted(end, since, at) {
+        let (came, first, last) = (sender.packet(told.unwrap_or(since)), sender.packet(at), sender.packet(top));
+        if let Some(opened) = self.accepted(end, since, at).filter(|_| told.is_none()) {
             // A server that speaks first can do so once the connection stands, a round trip behind its opening.
             let ack = sender.packet(opened);
             self.push(What::Work(Work::Head), end, phase, (ack.at, last.at), cite(&ack, &last), last.known);
@@ -180,7 +214,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         };
         self.push(What::Work(Work::Tail), end, phase, (first.at, last.at), cite(&first, &last), last.known);
         self.push(begun, end, phase, (came.at, first.at), cite(&came, &first), first.known.max(came.known));
-        Some(Point::Arrived { end, i: since })
+        Some(told.map_or(Point::Arrived { end, i: since }, |told| self.came_unseen(end, told)))
     }
 
     /// The acknowledgement of the server's opening, if the departure `at` is data that answers nothing but the client's.
@@ -248,10 +282,11 @@ impl<'a, E: Endpoint> Walk<'a, E> {
     /// Nothing but its window changed: its program had not read.
     fn unread(&mut self, end: Side, opened: usize, phase: Phase) -> Option<Point> {
         let reader = self.end(end);
-        let shut = reader.packets(0..opened).rposition(|p| p.from == end)?;
+        let last = reader.packets(0..opened).rposition(|p| p.from == end)?;
+        let shut = reader.shut_since(last);
         let (closed, left) = (reader.packet(shut), reader.packet(opened));
         // What the end offered itself was not small: something on the way shut the window in its name.
-        let what = if self.far != Some(end) && reader.left_room(shut) { What::Shut } else { What::Work(Work::Unread) };
+        let what = if self.far != Some(end) && reader.left_room(last) { What::Shut } else { What::Work(Work::Unread) };
         self.push(what, end, phase, (closed.at, left.at), cite(&closed, &left), left.known);
         if closed.is_bare() {
             return self.held(end, (shut, closed.at, Some(closed.number)), Rule::ReceiveWindow, phase);

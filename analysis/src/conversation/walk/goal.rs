@@ -12,6 +12,8 @@ use crate::tls::{Dialogue, Extent, Version};
 pub(super) enum Goal {
     /// What was waited for came.
     Reached(Point),
+    /// It came, for this packet of this end's acknowledges it; no capture shows it.
+    Told { end: Side, i: usize },
     /// It did not.
     Stopped(Stopped),
 }
@@ -57,9 +59,10 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
         }
     }
     let goal = match d.client_finished {
-        Some(_) if d.server_finishes_last() => {
-            d.server_finished.and_then(|last| reached(client, last.end).or_else(|| acknowledged(edge, last.end)))
-        }
+        // It proves the client's.
+        _ if d.server_finishes_last() => d.server_finished.and_then(|last| {
+            reached(client, last.end).or_else(|| acknowledged(edge, last.end)).or_else(|| told(client, last.end))
+        }),
         Some(finished) => {
             let came = edge.completing(finished.end);
             let answered = came.filter(|_| d.client_authenticates() && d.version == Some(Version::Tls13)).and_then(|i| {
@@ -70,7 +73,7 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
                 Some(Goal::Reached(came.unwrap_or(Point::Left { end: Side::Server, i: next })))
             });
             let came = came.map(|i| Goal::Reached(Point::Arrived { end: Side::Server, i }));
-            answered.or(came).or_else(|| acknowledged(client, finished.end))
+            answered.or(came).or_else(|| acknowledged(client, finished.end)).or_else(|| told(edge, finished.end))
         }
         None => None,
     };
@@ -82,6 +85,12 @@ fn acknowledged<E: Endpoint>(sender: &E, end: i64) -> Option<Goal> {
     let left = sender.first_departure(end - 1)?;
     let told = sender.packets(0..sender.len()).any(|p| p.from != sender.end() && p.told >= Some(end));
     told.then_some(Goal::Reached(Point::Left { end: sender.end(), i: left }))
+}
+
+/// Where an end acknowledges what no capture shows.
+fn told<E: Endpoint>(receiver: &E, end: i64) -> Option<Goal> {
+    let i = receiver.packets(0..receiver.len()).position(|p| p.from == receiver.end() && p.told >= Some(end))?;
+    Some(Goal::Told { end: receiver.end(), i })
 }
 
 /// Whose turn it was when a handshake stopped.

@@ -135,7 +135,10 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
         let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
         data().for_each(|p| covered.add(p.start(), p.end()));
         data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
-        return behind < i64::MAX && behind - covered.prefix > ALWAYS_CARRIED_BYTES && lasted > NO_CHANCE;
+        let hole = behind - covered.prefix;
+        // What is as big and came has the same way.
+        let fits = data().any(|p| p.len() >= hole);
+        return behind < i64::MAX && hole > ALWAYS_CARRIED_BYTES && !fits && lasted > NO_CHANCE;
     }
     let peers = || view.sent_by(side.peer());
     let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
@@ -238,5 +241,16 @@ mod tests {
         };
         assert!(swallowed_behind(500));
         assert!(!swallowed_behind(1_400), "one as big came: the others were lost");
+    }
+    #[test]
+    fn a_hole_no_bigger_than_what_came_is_no_black_hole() {
+        let swallowed_before = |came: u32| {
+            let connected = [syn(C, 0.0), syn(S, 40.0), ack(C, 40.1, 0, 0), data(C, 41.0, 0, 500), data(S, 82.0, 0, came)];
+            // 1,200 bytes are missing behind it.
+            let packets: Vec<Packet> = connected.into_iter().chain([data(S, 82.2, came as i32 + 1_200, 300)]).collect();
+            swallowed(&view::<Unplaced>(&packets), S, true, Span::from_millis(2_000))
+        };
+        assert!(swallowed_before(700));
+        assert!(!swallowed_before(1_448), "what is bigger came the same way");
     }
 }

@@ -23,9 +23,10 @@ mod transport;
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
+use crate::conversation::reset::{Refusal, refusal};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::verdict::{End, Grade, Reading};
-use crate::tcp::flow::{Side, View};
+use crate::tcp::flow::{Seen, Side, View};
 
 use arcs::{What, Work};
 use entries::Evidence;
@@ -56,19 +57,36 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
 }
 
 fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Option<Reading> {
-    if !view.both_directions() && !view.syns(Side::Client).any(|_| true) {
+    // Nobody may have answered a SYN; whoever speaks behind it had an answer, which was not captured.
+    let spoke = |p: &Seen<D>| !p.flags.syn() && p.ack().is_some();
+    if !view.both_directions() && (!view.syns(Side::Client).any(|_| true) || view.sent_by(Side::Client).any(spoke)) {
         return None;
     }
-    let mut near = Tape::captured(end, view);
+    let read = |until: Option<&Seen<D>>| as_far(handshake, end, view, until);
+    let own_close = view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
     if handshake.is_not_tls() {
-        near.until_it_closed();
+        return Some(read(own_close.filter(|p| p.flags.fin())));
+    }
+    let reading = read(None);
+    // What came behind its own close, an end that stopped did not wait for.
+    let late = own_close.filter(|close| view.sent_by(end.peer()).any(|p| p.packet > close.packet && !p.is_empty()));
+    let stopped = matches!(reading.end, End::Stopped { .. });
+    let Some(close) = late.filter(|_| stopped) else { return Some(reading) };
+    Some(Reading { end: reading.end, ..read(Some(close)) })
+}
+
+/// Reads what one end's capture shows, `until` that end closed.
+fn as_far<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, until: Option<&Seen<D>>) -> Reading {
+    let mut near = Tape::captured(end, view);
+    if let Some(close) = until {
+        near.until(close.at.nanos());
     }
     let far = far::far(&mut near, view);
     let trip = Some(far.round_trip);
     let (towards, from) = if end == Side::Client { (trip, Some(0)) } else { (Some(0), trip) };
     let ways = Ways { least: [towards, from], usual: [towards, from] };
     let tapes = if end == Side::Client { [near, far.tape] } else { [far.tape, near] };
-    Some(walk(handshake, tapes, ways, Some(end.peer()), far.round_trip))
+    walk(handshake, tapes, ways, Some(end.peer()), far.round_trip)
 }
 
 fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Side>, round_trip: i64) -> Reading {
@@ -89,7 +107,10 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         phase => phase,
     };
     let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
-    let end = match goal::goal(d, ends, not_tls) {
+    if let Some(refusal) = refusal(handshake) {
+        return refused(&mut walk, handshake, &refusal);
+    }
+    let reached = match goal::goal(d, ends, not_tls) {
         Goal::Reached(point) => {
             if let Point::Left { end, i } = point {
                 // It came, though the capture there missed it: the way is taken for the usual one.
@@ -97,6 +118,13 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
                 let came = left.at + ways.usual[end as usize].unwrap_or(0);
                 walk.push(What::Way, end, Phase::Finish, (left.at, came), [Some(left.number), None], Known::Guessed);
             }
+            Ok(point)
+        }
+        Goal::Told { end, i } => Ok(walk.came_unseen(end, i)),
+        Goal::Stopped(stopped) => Err(stopped),
+    };
+    let end = match reached {
+        Ok(point) => {
             walk.follow(point);
             match () {
                 () if not_tls => End::NotTls,
@@ -104,7 +132,7 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
                 () => End::Complete,
             }
         }
-        Goal::Stopped(stopped) => {
+        Err(stopped) => {
             stop(&mut walk, handshake, stopped);
             if not_tls { End::NotTls } else { End::Stopped { after: goal::proven(d, ends) } }
         }
@@ -123,6 +151,23 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
     }
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end }
+}
+
+/// A SYN that was refused: its copies, and the round that the last of them made.
+fn refused(walk: &mut Walk<'_, Tape>, handshake: &Handshake, refusal: &Refusal) -> Reading {
+    let ([first, last, at], [syn, again, packet]) = (refusal.at, refusal.packets);
+    let copies = [Some(syn), Some(again)];
+    walk.push(What::Lost, Side::Client, Phase::Connect, (first, last), copies, Known::Captured);
+    let evidence = Evidence { handshake, tapes: walk.ends, far: walk.far, round_trip: walk.round_trip };
+    let mut ledger = entries::ledger(&evidence, &walk.arcs);
+    let span = Span::from_nanos(at - last);
+    let mut round = Entry::round_trip(Phase::Connect, span, entries::STAMP_ERROR).between([again, packet]);
+    // Whoever refused it may stand anywhere on the way.
+    round.filled_in = true;
+    ledger.total += span;
+    ledger.entries.push(round);
+    before(handshake, &mut ledger);
+    Reading { grade: grade(handshake), ledger, end: End::Stopped { after: Milestone::Syn } }
 }
 
 fn grade(handshake: &Handshake) -> Grade {

@@ -119,6 +119,10 @@ pub(super) trait Endpoint {
     /// Whether what this end offered its peer with its own packet `i` left room for more to come.
     fn left_room(&self, i: usize) -> bool;
 
+    /// The first of this end's own packets since which it offered its peer no more room than with its own packet `i`, and none for a whole
+    /// segment: others repeat that (they answer probes), or acknowledge what still fitted in.
+    fn shut_since(&self, i: usize) -> usize;
+
     /// Whether the packet left this end.
     #[inline]
     fn is_own(&self, i: usize) -> bool {

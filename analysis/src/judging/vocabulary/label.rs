@@ -41,7 +41,7 @@ impl Label {
     /// # Errors
     /// Says what could be meant.
     pub fn check(expected: &str) -> Result<(), UnknownLabel> {
-        let whole = ["healthy", "inconclusive", "aborted", "aborted/client", "aborted/edge", "aborted/path"];
+        let whole = ["healthy", "inconclusive", "aborted", "aborted/client", "aborted/edge", "aborted/path", "aborted/resolver"];
         if whole.contains(&expected) {
             return Ok(());
         }

@@ -25,7 +25,7 @@ pub(super) struct LabEdge<'a> {
 impl<'a> LabEdge<'a> {
     /// At `host`, whose server is the process `server`, if it is one that stays.
     pub(super) fn at(testbed: &'a Testbed, host: &'a Host, capture: &'a Live, server: Option<u32>) -> Self {
-        let log = log_file(&testbed.scratch.0, &host.name);
+        let log = log_file(testbed.scratch.path(), &host.name);
         Self { testbed, host, capture, server, log, batch: 0 }
     }
 

@@ -24,6 +24,7 @@ use lab::certs::{Authority, Certificates};
 use lab::host::{Host, Lab, LabConfig};
 use lab::rootless::Privilege;
 use lab::sample::{Sampler, steal};
+use lab::scratch::Scratch;
 use lab::truth::Injected;
 use lab::wire::{Fault as OnWire, PathConfig};
 
@@ -112,7 +113,7 @@ impl Testbed {
         let vantages: Vec<String> = scenario.vantages.iter().map(|v| v.name.clone()).collect();
         let targets = scenario.targets.iter().map(|t| t.name.clone());
         let names: Vec<String> = vantages.iter().cloned().chain(targets).chain([RESOLVER.to_owned()]).collect();
-        let mut lab = Lab::build(&names, LabConfig { seed: scenario.seed, offloads: scenario.offloads }, &scratch.0)?;
+        let mut lab = Lab::build(&names, LabConfig { seed: scenario.seed, offloads: scenario.offloads }, scratch.path())?;
         for fault in scenario.faults.values() {
             if let Fault::WrongSite(WrongSite { to, at, .. }) = fault {
                 lab.answer_for(at, to)?;
@@ -122,19 +123,19 @@ impl Testbed {
         if privilege == Privilege::UserNamespace {
             gave_up.push("no root: the wire runs without real-time priority, so a busy machine may void the run".into());
         }
-        let authority = Authority::make(&scratch.0)?;
+        let authority = Authority::make(scratch.path())?;
         let all: Vec<String> = scenario.targets.iter().map(TargetSpec::host_name).collect();
-        authority.client(&scratch.0)?;
+        authority.client(scratch.path())?;
         let mut papers = Papers {
-            usual: authority.chain(&scratch.0, None, &all, None)?,
+            usual: authority.chain(scratch.path(), None, &all, None)?,
             own: BTreeMap::new(),
             client_root: authority.root.clone(),
         };
         for target in scenario.targets.iter().filter(|target| target.chain_bytes.is_some()) {
-            let chain = authority.chain(&scratch.0, Some(&target.name), &[target.host_name()], target.chain_bytes)?;
+            let chain = authority.chain(scratch.path(), Some(&target.name), &[target.host_name()], target.chain_bytes)?;
             papers.own.insert(target.name.clone(), chain);
         }
-        let resolv_conf = scratch.0.join("resolv.conf");
+        let resolv_conf = scratch.path().join("resolv.conf");
         let resolver = lab.hosts.last().map(|h| h.ipv4).expect("the resolver was just built");
         write(&resolv_conf, &format!("nameserver {resolver}\noptions timeout:10 attempts:2\n"))?;
         for host in &mut lab.hosts {
@@ -211,7 +212,7 @@ impl Testbed {
         set_messages(&self.lab, conditions);
         for target in self.targets.keys() {
             let does = conditions.servers.get(target).copied().unwrap_or_default();
-            embedded::does(does).write(&does_file(&self.scratch.0, target))?;
+            embedded::does(does).write(&does_file(self.scratch.path(), target))?;
         }
         self.loads.set(&self.lab, conditions)?;
         self.programs.set(conditions, &filled_in(&self.lab, &self.papers, self.ipv6))?;
@@ -280,9 +281,9 @@ impl Provider for Testbed {
     fn truth(&self) -> Vec<Injected> {
         let mut injected: Vec<Injected> = self.lab.injected();
         for target in self.targets.keys() {
-            injected.extend(self.lines.new_of(&truth_file(&self.scratch.0, target)));
+            injected.extend(self.lines.new_of(&truth_file(self.scratch.path(), target)));
         }
-        injected.extend(self.lines.new_of(&servers::resolver_truth(&self.scratch.0)));
+        injected.extend(self.lines.new_of(&servers::resolver_truth(self.scratch.path())));
         injected
     }
 
@@ -355,21 +356,4 @@ fn set_messages(lab: &Lab, conditions: &Conditions) {
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(|source| Error::Write { path: path.display().to_string(), source })
-}
-
-/// The scratch folder; it goes with the lab.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> Result<Self, Error> {
-        let folder = lab::clean::scratch_folder(std::process::id());
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.display().to_string(), source })?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

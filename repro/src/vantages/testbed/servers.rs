@@ -119,7 +119,7 @@ pub(super) fn wait_until_listening(child: &mut Reaped, target: &str, log: &str, 
 /// # Errors
 /// If our own binary cannot be found or the configuration not be written.
 pub(crate) fn own_server<T: serde::Serialize>(subcommand: &str, config: &T) -> Result<CommandLine, Error> {
-    let own = std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?;
+    let own = lab::exec::own_program()?;
     let config =
         serde_json::to_string(config).map_err(|e| lab::Error::helper(format!("configuring {subcommand}"), e.to_string()))?;
     Ok(CommandLine { program: own.display().to_string(), args: vec![subcommand.into(), config] })

@@ -28,7 +28,7 @@ impl<'a> LabVantage<'a> {
             host: &self.host.name,
             placement: self.host.placement(),
             sampler: &self.testbed.sampler,
-            scratch: &self.testbed.scratch.0,
+            scratch: self.testbed.scratch.path(),
             roots: Some(self.testbed.roots().to_owned()),
         }
     }

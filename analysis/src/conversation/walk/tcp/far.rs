@@ -58,9 +58,13 @@ pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     for delivery in &deliveries {
         // Of several that it may have come for, the first answer tells when.
         if came[delivery.copy].is_none() {
-            came[delivery.copy] = Some(arrival(near, delivery, &left, round_trip));
+            // What is guessed came no sooner than what is known to have come and had left before it.
+            let before = came[..delivery.copy].iter().rev().flatten().find(|(_, known)| *known <= Known::Told);
+            let no_sooner = before.map_or(i64::MIN, |(at, _)| *at);
+            came[delivery.copy] = Some(arrival(near, delivery, &left, round_trip, no_sooner));
         }
     }
+    had_come(near, &left, &mut came);
     // What left before something came no later than that.
     let mut soonest_behind = vec![i64::MAX; came.len() + 1];
     for i in (0..came.len()).rev() {
@@ -136,6 +140,28 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<Left> {
         }
     }
     found
+}
+
+/// Where its packets changed places on their way: whatever the far end acknowledges had come by then, though another packet said so before.
+fn had_come(near: &Tape, left: &[Left], came: &mut [Option<(i64, Known)>]) {
+    let theirs = || near.events.iter().zip(left).filter(|(e, _)| e.seen.from != near.end);
+    if theirs().is_sorted_by_key(|(_, left)| left.at) {
+        return;
+    }
+    let mut told: Vec<(i64, i64)> = theirs().filter_map(|(e, left)| Some((e.seen.ack()?, left.at))).collect();
+    told.sort_unstable();
+    let mut soonest = i64::MAX;
+    for (_, at) in told.iter_mut().rev() {
+        soonest = soonest.min(*at);
+        *at = soonest;
+    }
+    for (event, came) in near.events.iter().zip(came) {
+        if let Some((at, _)) = came
+            && let Some((_, told)) = told.get(told.partition_point(|(ack, _)| *ack < event.range().1))
+        {
+            *at = (*at).min(*told).max(event.at());
+        }
+    }
 }
 
 /// Something of ours that the far end got.
@@ -221,27 +247,45 @@ fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
     let of = |d: &Delivery| near.events[d.answer].at() - near.events[d.copy].at();
     // Of a SYN or SYN-ACK that was sent again nobody knows which one was answered (Karn's algorithm).
     let once = near.events.iter().filter(|e| e.seen.from == near.end && e.seen.flags.syn()).count() == 1;
-    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn()).map(of);
-    // What answers sooner than the far end can stands on the way to it.
-    let far_enough = |span: &i64| syn.is_none_or(|syn| *span >= syn * 2 / 5);
+    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn());
+    // What answers sooner than the far end can stands on the way to it, and has come from elsewhere; if it is the far end itself, SYN or
+    // SYN-ACK was late.
+    let ttl = |d: &Delivery| near.events[d.answer].seen.ttl;
+    let far_enough = |d: &&Delivery| syn.is_none_or(|syn| of(d) >= of(syn) * 2 / 5 || ttl(d) == ttl(syn));
     let sure = deliveries.iter().filter(|d| once || !near.events[d.copy].seen.flags.syn());
-    sure.map(of).filter(far_enough).min().or_else(|| deliveries.iter().map(of).min()).unwrap_or(0).max(0)
+    sure.filter(far_enough).map(of).min().or_else(|| deliveries.iter().map(of).min()).unwrap_or(0).max(0)
 }
 
-/// When a copy came.
-fn arrival(near: &Tape, delivery: &Delivery, left: &[Left], round_trip: i64) -> (i64, Known) {
+/// When a copy came; if that must be guessed, no sooner than this.
+fn arrival(near: &Tape, delivery: &Delivery, left: &[Left], round_trip: i64, no_sooner: i64) -> (i64, Known) {
     let (answer, sent) = (&near.events[delivery.answer], &near.events[delivery.copy]);
     let Left { at: told, known, .. } = left[delivery.answer];
     let usual = sent.at() + round_trip;
-    if answer.seen.flags.syn() || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing() {
+    if answer.seen.flags.syn()
+        || at_once(near, delivery)
+        || told <= usual + JITTER + (round_trip / 10).min(JITTER) && answer.is_full_of_nothing()
+    {
         return (told.max(sent.at()), known.min(Known::Told));
     }
     match answer.is_full_of_nothing() {
         // An acknowledgement of its own that was put off longer than any kernel does: it came late.
         true if told - usual > put_off(answer) => (told, known),
         // Its kernel would have acknowledged by itself what its program did not answer for so long.
-        _ => ((told - put_off(answer)).max(usual).max(lacked(near, sent, left)).min(told), Known::Guessed),
+        _ => {
+            let soonest = (told - put_off(answer)).max(usual).max(lacked(near, sent, left));
+            (soonest.max(no_sooner).min(told), Known::Guessed)
+        }
     }
+}
+
+/// Whether no kernel puts this acknowledgement off: it tells of data behind a hole, or that a hole was filled (RFC 5681, section 4.2).
+fn at_once(near: &Tape, delivery: &Delivery) -> bool {
+    if !near.any_sack() || !near.events[delivery.answer].is_full_of_nothing() {
+        return false;
+    }
+    let end = near.events[delivery.copy].range().1;
+    let behind = |i: usize| !near.is_own(i) && near.sack(i).iter().any(|(left, _)| *left >= end);
+    near.events[delivery.answer].seen.ack() < Some(end) || (delivery.copy + 1..delivery.answer).any(behind)
 }
 
 /// Until when the far end is known not to have had all of a packet: whatever leaves acknowledges all that came before the first hole.

@@ -185,10 +185,9 @@ impl Tape {
         Self { end, events, sender: Sender::default(), sacks, scales, mss, full }
     }
 
-    /// Leaves out what follows this end's FIN: it waited for nothing more.
-    pub fn until_it_closed(&mut self) {
-        let fin = self.events.iter().position(|e| e.seen.from == self.end && e.seen.flags.fin());
-        self.events.truncate(fin.map_or(self.events.len(), |fin| fin + 1));
+    /// Leaves out what lies behind the moment at which this end closed: it waited for nothing more.
+    pub fn until(&mut self, closed: i64) {
+        self.events.truncate(self.events.partition_point(|e| e.at() <= closed));
     }
 
     /// What a full segment of this end holds.
@@ -272,5 +271,23 @@ impl Endpoint for Tape {
 
     fn left_room(&self, i: usize) -> bool {
         self.right_edge(i).is_some_and(|edge| edge > self.right_edge_had(i))
+    }
+
+    fn shut_since(&self, i: usize) -> usize {
+        let full = self.full[1 - self.end as usize];
+        // A window that is scaled is told no finer than this.
+        let grain = 1_i64 << self.scales[self.end as usize].unwrap_or(0);
+        let (last, edge) = (&self.events[i].seen, self.right_edge(i));
+        let told = |j: usize| {
+            let seen = &self.events[j].seen;
+            // Into less room than for a segment no sender sends what is not the end of its data (RFC 9293, section 3.8.6.2.1).
+            let as_shut = |edge: i64| {
+                self.right_edge(j).zip(seen.ack()).is_some_and(|(at, ack)| (at - edge).abs() <= grain && at - ack < full)
+            };
+            (seen.ack(), seen.window) == (last.ack(), last.window) || edge.is_some_and(as_shut)
+        };
+        let own = (0..=i).rev().filter(|j| self.is_own(*j));
+        // With data of its own it told the peer more than that.
+        own.take_while(|j| self.events[*j].is_full_of_nothing() && told(*j)).last().unwrap_or(i)
     }
 }

@@ -51,6 +51,35 @@ fn timestamps_tell_when_something_left() {
     assert_eq!(told(540.0, 1_490), (540.0, Known::Told), "10 ms in half a second may be its clock");
 }
 
+/// A ClientHello of two segments, of which the path held one for 30 ms.
+#[test]
+fn what_filled_a_hole_came_when_it_is_acknowledged() {
+    let hello = [data(C, 41.0, 0, 1_460), data(C, 41.01, 1_460, 700)];
+    let answered = |answers: &[Packet]| {
+        let read = read(&[&begun()[..], &hello, answers].concat());
+        [when(&read, 3), when(&read, 4)]
+    };
+    let filled = [ack(S, 81.1, 0, 0).sacks(1_460, 2_160), ack(S, 111.0, 0, 2_160)];
+    assert_eq!(answered(&filled), [(111.0, Known::Told), (81.1, Known::Told)]);
+    // The second: its kernel may have put off the acknowledgement. It came no sooner than the first.
+    assert_eq!(answered(&[ack(S, 81.3, 0, 1_460), ack(S, 111.0, 0, 2_160)]), [(81.3, Known::Told), (81.3, Known::Guessed)]);
+}
+
+#[test]
+fn what_is_acknowledged_had_come_though_that_acknowledgement_was_overtaken() {
+    let stamped = |p: Packet, stamp| p.stamped(stamp, 0);
+    let begun = begun().into_iter().map(|p| if p.from == S { stamped(p, 1_000) } else { p });
+    let hello = [data(C, 41.0, 0, 1_460), data(C, 41.01, 1_460, 700)];
+    let answers = [
+        stamped(ack(S, 82.2, 0, 0).sacks(1_460, 2_160), 1_041),
+        stamped(ack(S, 112.0, 0, 2_160), 1_071),
+        stamped(data(S, 112.5, 0, 900).acks(2_160), 1_072),
+        stamped(ack(S, 120.0, 0, 2_160), 1_071),
+    ];
+    let read = read(&begun.chain(hello).chain(answers).collect::<Vec<_>>());
+    assert_eq!([when(&read, 3), when(&read, 4)], [(111.0, Known::Told), (82.2, Known::Told)]);
+}
+
 #[test]
 fn without_timestamps_a_departure_is_guessed() {
     let packets = [&begun()[..], &[hello(41.0), data(S, 400.0, 0, 900).acks(500)]].concat();
@@ -154,11 +183,17 @@ fn how_long_an_acknowledgement_is_put_off_depends_on_the_stack() {
 
 #[test]
 fn the_round_trip_is_the_shortest_that_the_far_end_can_have_answered_in() {
-    let trip = |answer: f64| read(&[&begun()[..], &[hello(41.0), ack(S, 41.0 + answer, 0, 500)]].concat()).1.round_trip;
-    assert_eq!(trip(60.0), nanos(40.0));
-    assert_eq!(trip(30.0), nanos(30.0));
-    assert_eq!(trip(16.1), nanos(16.1));
-    assert_eq!(trip(15.9), nanos(40.0), "what answers so soon stands on the way");
+    let trip = |ttl: u8, answer: f64| {
+        let answer = ack(S, 41.0 + answer, 0, 500).ttl(ttl);
+        read(&[&begun()[..], &[hello(41.0), answer]].concat()).1.round_trip
+    };
+    for ttl in [64, 70] {
+        assert_eq!(trip(ttl, 60.0), nanos(40.0));
+        assert_eq!(trip(ttl, 30.0), nanos(30.0));
+        assert_eq!(trip(ttl, 16.1), nanos(16.1));
+    }
+    assert_eq!(trip(70, 15.9), nanos(40.0), "what answers so soon from elsewhere stands on the way");
+    assert_eq!(trip(64, 15.9), nanos(15.9), "SYN-ACK was late");
 }
 
 #[test]

@@ -220,6 +220,63 @@ fn news_that_came_with_data_left_when_those_were_written() {
     assert_eq!(walked(taps, C)[..6], expected);
 }
 
+/// A client that reads at 440 ms what filled its buffer of 2,920 bytes, having told its window of `rest` at 82.2 ms.
+fn read_late(rest: u16) -> Taps {
+    let mut taps = Taps::connected(0.0);
+    let told = 2_920 - i32::from(rest);
+    taps.pass(data(C, 41.0, 0, 500).window(2_920), 0.0);
+    taps.pass(data(S, 62.0, 0, 1_460).acks(500), 0.0);
+    taps.pass(data(S, 62.1, 1_460, 1_460 - u32::from(rest)).acks(500), 0.0);
+    taps.pass(ack(C, 82.2, 500, told).window(rest), 0.0);
+    if rest > 0 {
+        taps.pass(data(S, 102.3, told, u32::from(rest)).acks(500), 0.0);
+        taps.pass(ack(C, 162.3, 500, 2_920).window(0), 0.0);
+    }
+    // Its answer to a probe of the window.
+    taps.pass(ack(S, 400.0, 2_919, 500), 0.0);
+    taps.pass(ack(C, 420.1, 500, 2_920).window(0), 0.0);
+    taps.pass(ack(C, 440.0, 500, 2_920).window(2_920), 0.0);
+    taps.pass(data(S, 460.1, 2_920, 1_460).acks(500), 0.0);
+    taps.pass(ack(C, 480.2, 500, 4_380), 0.0);
+    taps
+}
+
+#[test]
+fn a_window_is_shut_since_no_whole_segment_fits() {
+    for rest in [0, 24, 1_459] {
+        let expected = [
+            (What::Way, S, 20.0),
+            (What::Limit(Rule::ReceiveWindow), S, 0.1),
+            (What::Way, C, 20.0),
+            (What::Work(Work::Unread), C, 357.8),
+            (What::Hold(Rule::ReceiveWindow), C, 0.1),
+        ];
+        assert_eq!(walked(read_late(rest), C)[..5], expected, "{rest} bytes fitted");
+    }
+}
+
+#[test]
+fn from_either_end_a_window_that_is_shut_is_its_readers() {
+    let unread = |end: Side| {
+        let mut taps = read_late(24);
+        taps.sort();
+        let packets = if end == C { &taps.client } else { &taps.edge };
+        let view = view::<Unplaced>(packets);
+        let mut near = Tape::captured(end, &view);
+        let there = far(&mut near, &view);
+        let trip = Some(there.round_trip);
+        let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
+        let ways = Ways { least: [towards, from], usual: [towards, from] };
+        let tape = sending(there.tape, Some(end.peer()));
+        let ends = if end == C { [near, tape] } else { [tape, near] };
+        let mut walk = walk(&ends, ways, Some(end.peer()));
+        let last = ends[0].news_before(ends[0].events.len()).expect("something came");
+        walk.follow(Point::Arrived { end: C, i: last });
+        walk.arcs.iter().find(|a| a.what == What::Work(Work::Unread)).map(|a| (a.side, a.span() / 1_000_000))
+    };
+    assert_eq!((unread(C), unread(S)), (Some((C, 357)), Some((C, 357))));
+}
+
 #[test]
 fn from_one_end_a_hole_tells_what_was_lost_there() {
     assert_eq!(hole_filled(312.0, 1_272)[..2], [(What::Way, S, 0), (What::Lost, S, 2_299)]);

@@ -310,6 +310,15 @@ fn what_fits_into_a_small_window_waits_for_the_persist_timer() {
     assert_eq!(piece(500, 262.0, false), Freed::Program, "all that it had to say fitted");
     assert_eq!(piece(499, 262.0, true), Freed::Program, "there was room for more");
     assert_eq!(piece(500, 230.0, true), Freed::Program, "no persist timer runs out so soon");
+    // Seen from the other end.
+    let there = |known| {
+        let more = [ack(C, 41.5, 500, 0).window(500), data(S, 262.0, 0, 500).acks(500), data(S, 562.0, 500, 300).acks(500)];
+        let mut tape = tape(S, &[&begun()[..], &more].concat());
+        tape.events[5].known = known;
+        freed(&tape, 5, 3, FAR)
+    };
+    assert_eq!(there(Known::Told), Freed::Timer(Rule::ReceiveWindow));
+    assert_eq!(there(Known::Guessed), Freed::Program, "the way may have held it");
 }
 
 #[test]

@@ -134,6 +134,10 @@ impl Endpoint for Toy {
         let came = self.packets[..i].iter().rfind(|p| p.from != self.end).map_or(0, |p| p.after);
         self.room(i + 1, self.end) > came
     }
+    fn shut_since(&self, i: usize) -> usize {
+        let own = (0..=i).rev().filter(|k| self.packets[*k].from == self.end);
+        own.take_while(|k| self.packets[*k].is_bare() && self.room[*k] == self.room[i]).last().unwrap_or(i)
+    }
 }
 
 /// Both ends, which know each other's packets by their numbers.
@@ -219,6 +223,7 @@ fn what_waited_for_room_is_the_readers_time() {
         sent(C, 0, 0.0, 0..1_200).room(1_000),
         sent(S, 0, 21.0, 0..1_000).acks([0]),
         sent(C, 1, 41.2, 1_200..1_200).acks([0]).room(1_000),
+        sent(C, 9, 241.2, 1_200..1_200).acks([0]).room(1_000),
         // Its program reads at last: a message of its own says so, and acknowledges nothing new.
         sent(C, 2, 341.2, 1_200..1_200).acks([0]).room(9_000),
         sent(S, 1, 361.3, 1_000..3_000).acks([1, 2]),

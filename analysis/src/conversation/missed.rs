@@ -1,0 +1,56 @@
+//! A last message that the capture missed, told by who acknowledged it and by what followed.
+//!
+//! In: a view with a hole where its packets missed bytes that the peer had, and the dialogue that was read around it. Out: the same
+//! dialogue with Finished in that hole. A handshake of which one packet was not captured was no less completed.
+
+use crate::clock::Domain;
+use crate::tcp::covered::Covered;
+use crate::tcp::flow::{Seen, Side, View};
+use crate::tls::{Dialogue, Extent, Half, Order};
+
+/// Adds what a hole tells; changes nothing that bytes before it have told.
+pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2], d: Dialogue) -> Dialogue {
+    // What was captured of the other end's is no hole.
+    let unread = |known: Option<Extent>, hole: Extent| known.is_none_or(|known| known.start >= hole.end);
+    if !view.capture_gap() || d.server_hello.is_none() {
+        return d;
+    }
+    let Some(hello) = d.client_hello.filter(|_| d.version.is_some()) else { return d };
+    let last = hole(view, Side::Client, hello.end).filter(|hole| unread(d.client_finished, *hole));
+    let request = |hole: Extent| client.records.found.iter().map(|r| r.extent).find(|extent| extent.start >= hole.end);
+    if d.server_finishes_last() {
+        if let Some(hole) = last.filter(|_| d.server_finished.is_some()) {
+            return Dialogue { client_finished: Some(hole), first_request: request(hole), ..d };
+        }
+        let Some(flight) = d.server_flight else { return d };
+        let hole = hole(view, Side::Server, flight.end).filter(|hole| unread(d.server_finished, *hole));
+        // It answers Finished, and the client goes on.
+        let answers = d.client_finished.is_some_and(|finished| view.first_ack(Side::Client, finished.end).is_some());
+        return Dialogue { server_finished: hole.filter(|_| answers && d.first_request.is_some()).or(d.server_finished), ..d };
+    }
+    let Some(hole) = last else { return d };
+    let Some(told) = view.first_ack(Side::Client, hole.end) else { return d };
+    // Behind it both go on: what lay there was enough for both.
+    let goes_on = |side| {
+        view.sent_by(side)
+            .any(|p| !p.is_empty() && if side == Side::Client { p.start() >= hole.end } else { p.packet >= told.packet })
+    };
+    if !goes_on(Side::Client) || !goes_on(Side::Server) {
+        return d;
+    }
+    let before = view.packets.iter().take_while(|p| p.packet != told.packet).filter(|p| p.from == Side::Server);
+    let order = Order { server_before_finished: Some(before.map(Seen::end).max().unwrap_or(0)), client_before_hello: None };
+    let read = d.with_order(client, server, order);
+    let alert = read.client_alert.filter(|alert| alert.end <= hole.start);
+    Dialogue { client_finished: Some(hole), client_alert: alert, first_request: request(hole), ..read }
+}
+
+/// The first bytes of a side from an offset on that no packet held, though the peer acknowledged them.
+fn hole<D: Domain>(view: &View<D>, side: Side, from: i64) -> Option<Extent> {
+    let (mut covered, mut behind) = (Covered::default(), i64::MAX);
+    view.sent_by(side).for_each(|p| covered.add(p.start(), p.end()));
+    let start = covered.prefix;
+    view.sent_by(side).filter(|p| p.start() > start).for_each(|p| behind = behind.min(p.start()));
+    let hole = Extent { start, end: behind };
+    (start >= from && behind < i64::MAX && view.first_ack(side, behind).is_some()).then_some(hole)
+}

@@ -1,0 +1,77 @@
+//! Handshakes of which the capture missed a last message: as complete as any other.
+
+use super::*;
+
+/// A handshake in which the client takes `stall` before its Finished, with a request and an answer behind it; the capture at `end` misses
+/// the packets of that length which carry `missed`.
+fn without(version: Version, stall: i64, end: whostalled_analysis::tcp::flow::Side, missed: &[u8]) -> (Reading, Judgement) {
+    let mut talk = Talk::new();
+    let hello_at = talk.connect(1_000 * MS) + MS;
+    talk.data(C, hello_at, &client_hello(), OK);
+    talk.ack(S, hello_at + HALF, OK);
+    let flight_at = hello_at + HALF + MS;
+    let old = version == Version::Tls12;
+    let flight = if old {
+        [server_hello([1; 32], &[]), certificate_and_done()].concat()
+    } else {
+        [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat()
+    };
+    talk.data(S, flight_at, &flight, OK);
+    let came = flight_at + HALF;
+    talk.ack(C, came + 10_000, OK);
+    let finished_at = came + MS + stall;
+    talk.data(C, finished_at, if old { finished12() } else { finished13() }.as_slice(), OK);
+    talk.ack(S, finished_at + HALF + 20_000, OK);
+    if old {
+        talk.data(S, finished_at + HALF + MS, &last(), OK);
+    }
+    let asked_at = finished_at + 2 * HALF + 2 * MS;
+    talk.data(C, asked_at, &record(23, &[0; 200]), OK);
+    talk.data(S, asked_at + HALF + MS, &record(23, &[0; 300]), OK);
+    talk.ack(C, asked_at + 2 * HALF + 2 * MS, OK);
+    let tap = if end == C { talk.client_tap() } else { talk.edge_tap() };
+    let before = tap.len();
+    tap.retain(|(_, frame)| missed.is_empty() || !frame.ends_with(missed));
+    assert_eq!(tap.len(), before - usize::from(!missed.is_empty()), "one packet was missed");
+    let handshake = if end == C { talk.at_client() } else { talk.handshake().edge_side_only() };
+    let reading = walk::read(&handshake).expect("its SYN was captured");
+    judged(&handshake, reading)
+}
+
+/// What a server of TLS 1.2 says last.
+fn last() -> Vec<u8> {
+    [record(20, &[1]), record(22, &[7; 40])].concat()
+}
+
+#[test]
+fn a_missed_finished_leaves_a_handshake_complete() {
+    for (version, finished) in [(Version::Tls12, finished12()), (Version::Tls13, finished13())] {
+        for end in [C, S] {
+            let (whole, all) = without(version, 0, end, &[]);
+            let (reading, judgement) = without(version, 0, end, &finished);
+            assert_eq!((reading.end, judgement.verdict.label()), (End::Complete, all.verdict.label()), "{version:?} {end:?}");
+            let apart = (reading.ledger.total - whole.ledger.total).abs();
+            assert!(apart <= Span::from_millis(1), "{version:?} {end:?}: {} {}", reading.ledger.total, whole.ledger.total);
+        }
+    }
+}
+
+#[test]
+fn a_missed_answer_to_finished_leaves_a_handshake_complete() {
+    let (whole, _) = without(Version::Tls12, 0, C, &[]);
+    let (reading, judgement) = without(Version::Tls12, 0, C, &last());
+    assert_eq!((reading.end, judgement.verdict.label()), (End::Complete, "healthy".into()));
+    // That it came, the client's next word tells.
+    let later = reading.ledger.total - whole.ledger.total;
+    assert!((Span::ZERO..=Span::from_millis(3)).contains(&later), "{later}");
+}
+
+#[test]
+fn who_was_late_with_what_nobody_saw_is_left_open() {
+    for (version, finished) in [(Version::Tls12, finished12()), (Version::Tls13, finished13())] {
+        assert_eq!(without(version, 400 * MS, C, &[]).1.verdict.label(), "client");
+        let (reading, judgement) = without(version, 400 * MS, C, &finished);
+        assert_eq!((reading.end, judgement.verdict.label()), (End::Complete, "inconclusive".into()), "{version:?}");
+        assert!(judgement.candidates.is_superset(Owner::Client | Owner::Path | Owner::Loss), "{:?}", judgement.candidates);
+    }
+}

@@ -1,0 +1,337 @@
+//! What is kept of a handshake, and when that is said: once its file is on the disk, and not before.
+//!
+//! A write that failed is tried again while memory has the packets. What was written while a connection went on is written anew when
+//! that is over: what was true then may not be the end of it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use jiff::Timestamp;
+use lru::LruCache;
+use serving::otlp::trace::Trace;
+use tokio::sync::mpsc::Sender;
+use tracing::{debug, info};
+
+use super::{Engine, Known, Later};
+use crate::admission::network_of;
+use crate::error::NotKept;
+use crate::evidence_store::{Answer, WriteRequest};
+use crate::flow_report::{FlowReport, Wanted, connection, flow_report};
+use crate::memory::Packet;
+use crate::metrics::{ByCulpritAndPlace, ByTrigger, EvidenceLabel, Metrics};
+use crate::screen::Connection;
+use crate::sources::TriggerRequest;
+use crate::telemetry::{lies_in, trace};
+use crate::trigger::{Source, Trigger};
+use crate::view::{Shown, SlowHandshake};
+
+/// Until a file that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Connections remembered whose file may have to be written anew.
+const MOST_KEPT: usize = 4_096;
+
+impl Engine {
+    /// Keeps a connection, unless it is not to be.
+    pub(super) fn keep(&mut self, asked: TriggerRequest, known: Known, counted: Option<ByCulpritAndPlace>) {
+        let TriggerRequest { trigger, at, answer } = asked;
+        let Known { of, among } = known;
+        // A person who asks is not rationed.
+        let admitted = match trigger.source {
+            Source::Asked => Ok(()),
+            _ => self.admission.ask(self.begun.elapsed(), trigger.client.ip(), of),
+        };
+        if let Err(refused) = admitted {
+            self.outcome(&trigger, refused.name());
+            let client = self.called(trigger.client);
+            debug!(client, why = refused.name(), source = trigger.source.name(), "a handshake is not kept");
+            if let Some(answer) = answer {
+                answer(Err(NotKept::Refused(refused)));
+            }
+            return;
+        }
+        let packets = self.packets(of);
+        self.metrics.extraction.observe(at.elapsed().as_secs_f64());
+        let held = packets.len();
+        let Some(made) = self.make(packets, &trigger, among) else {
+            self.outcome(&trigger, "gone");
+            if let Some(answer) = answer {
+                answer(Err(NotKept::NoConnection));
+            }
+            return;
+        };
+        let number = self.files.number();
+        let announcement = self.announcement(&made, number, &trigger, counted.clone());
+        self.shown.slow(announcement.handshake.clone());
+        let (name, news) = (announcement.name.clone(), News::of(announcement));
+        self.submit(name.clone(), None, made, at, news.when_written(name.clone(), answer));
+        self.files.put(of, Kept { number, trigger, among, name, packets: held, news, counted });
+        self.later(self.config.evidence.follow.0, Later::Extend(of));
+    }
+
+    /// What to call a client where anybody may read it.
+    fn called(&self, client: SocketAddr) -> String {
+        if self.config.capture.anonymise { network_of(client.ip()).to_string() } else { client.to_string() }
+    }
+
+    fn announcement(
+        &mut self,
+        made: &FlowReport,
+        number: u64,
+        trigger: &Trigger,
+        counted: Option<ByCulpritAndPlace>,
+    ) -> Announcement {
+        let anonymise = self.config.capture.anonymise;
+        let mut trace = trace(&made.record, &self.called(trigger.client));
+        let name = name_of(made, trigger, anonymise.then_some(&trace));
+        lies_in(&mut trace, &name);
+        let network = self.context.origins.of(trigger.client.ip()).map(|origin| origin.to_string());
+        Announcement {
+            metrics: Arc::clone(&self.metrics),
+            shown: Arc::clone(&self.shown),
+            traces: self.context.traces.clone(),
+            trace,
+            handshake: SlowHandshake { number, network, ..slow_handshake(made, trigger, anonymise) },
+            name,
+            source: trigger.source.name(),
+            counted,
+        }
+    }
+
+    /// The packets of a connection.
+    pub(super) fn packets(&self, of: Connection) -> Vec<Packet> {
+        connection(self.memory.flow(of.flow), of.isn)
+    }
+
+    pub(super) fn make(&self, packets: Vec<Packet>, trigger: &Trigger, among: usize) -> Option<FlowReport> {
+        // What the detector found is over.
+        let until = (trigger.source != Source::Detector).then_some(self.read_until);
+        let wanted = Wanted { trigger, among, until };
+        flow_report(packets, wanted, &self.detector, &self.provenance(), self.threads.as_ref())
+    }
+
+    fn submit(&mut self, name: String, replaces: Option<String>, made: FlowReport, asked: Instant, done: Answer) {
+        let request = WriteRequest { name, replaces, bytes: made.pcapng, asked, done: Some(done) };
+        if let Err(request) = self.writer.submit(request) {
+            self.metrics.evidence_failures.inc();
+            if let Some(done) = request.done {
+                done(Err(NotKept::Busy));
+            }
+        }
+    }
+
+    /// Writes the file of a connection once more: if it is over now, if there is more of it, or if the file is not on the disk.
+    pub(super) fn write_anew(&mut self, of: Connection, over: bool) {
+        let Some(kept) = self.files.get(of) else { return };
+        let (waits, held) = (kept.news.waits(), kept.packets);
+        let packets = connection(self.memory.flow(of.flow), of.isn);
+        if !waits && !over && packets.len() <= held {
+            return;
+        }
+        let (number, trigger, among, counted) = (kept.number, kept.trigger.clone(), kept.among, kept.counted.clone());
+        let count = packets.len();
+        // Of what memory has begun to forget the file that is there says more.
+        let Some(made) = self.make(packets, &trigger, among).filter(|_| count >= held) else {
+            return if waits {
+                self.files.forget(of)
+            };
+        };
+        let announcement = self.announcement(&made, number, &trigger, counted);
+        let Some(kept) = self.files.get(of) else { return };
+        let name = announcement.name.clone();
+        let before = std::mem::replace(&mut kept.name, name.clone());
+        kept.packets = count;
+        let done = match kept.news.replace(announcement) {
+            None => kept.news.when_written(name.clone(), None),
+            Some(announcement) => announcement.again(),
+        };
+        let replaces = (before != name).then_some(before);
+        // This is no new trigger: it does not count as one that took a second.
+        self.submit(name, replaces, made, Instant::now(), done);
+        if waits {
+            self.later(AGAIN, Later::Extend(of));
+        }
+    }
+}
+
+/// A connection with a file.
+pub(super) struct Kept {
+    /// Its number among all of them.
+    pub number: u64,
+    /// Whose word made it one.
+    pub trigger: Trigger,
+    /// How many connections that word may have meant.
+    pub among: usize,
+    /// The file's name.
+    pub name: String,
+    /// Packets in it.
+    pub packets: usize,
+    /// What is still to be said of it.
+    pub news: News,
+    /// By what a slow handshake is counted.
+    pub counted: Option<ByCulpritAndPlace>,
+}
+
+/// The files that were asked for lately.
+pub(super) struct Files {
+    kept: LruCache<Connection, Kept, RandomState>,
+    /// How many there were.
+    ever: u64,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        let most = NonZeroUsize::new(MOST_KEPT).unwrap_or(NonZeroUsize::MIN);
+        Self { kept: LruCache::with_hasher(most, RandomState::default()), ever: 0 }
+    }
+}
+
+impl Files {
+    /// The next one's number.
+    pub fn number(&mut self) -> u64 {
+        self.ever += 1;
+        self.ever
+    }
+
+    pub fn put(&mut self, of: Connection, kept: Kept) {
+        if let Some((_, before)) = self.kept.push(of, kept) {
+            before.news.give_up();
+        }
+    }
+
+    pub fn get(&mut self, of: Connection) -> Option<&mut Kept> {
+        self.kept.get_mut(&of)
+    }
+
+    /// Memory has nothing of it any more.
+    pub fn forget(&mut self, of: Connection) {
+        if let Some(kept) = self.kept.pop(&of) {
+            kept.news.give_up();
+        }
+    }
+}
+
+/// What to say of a handshake once its file is there. Whoever takes it says it: nobody else does.
+#[derive(Clone)]
+pub(super) struct News(Arc<Mutex<Option<Announcement>>>);
+
+impl News {
+    pub fn of(announcement: Announcement) -> Self {
+        Self(Arc::new(Mutex::new(Some(announcement))))
+    }
+
+    /// Whether the file is not there yet.
+    pub fn waits(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Something else is to be said, if anything still is: a file was made anew. Gives it back if nothing is.
+    pub fn replace(&self, announcement: Announcement) -> Option<Announcement> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => {
+                *waiting = announcement;
+                None
+            }
+            None => Some(announcement),
+        }
+    }
+
+    /// Says it as soon as the file is there; then tells whoever asked what became of it.
+    pub fn when_written(&self, name: String, asked: Option<Answer>) -> Answer {
+        let news = self.clone();
+        Box::new(move |written| {
+            if written.is_ok() {
+                let mut waiting = news.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let told = waiting.take_if(|announcement| announcement.name == name);
+                drop(waiting);
+                told.into_iter().for_each(Announcement::kept);
+            }
+            if let Some(answer) = asked {
+                answer(written);
+            }
+        })
+    }
+
+    fn give_up(&self) {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waiting.into_iter().for_each(|announcement| announcement.outcome("failed"));
+    }
+}
+
+/// What is said of a file.
+pub(super) struct Announcement {
+    pub metrics: Arc<Metrics>,
+    pub shown: Arc<Shown>,
+    /// Where the trace goes, where somebody wants it.
+    pub traces: Option<Sender<Trace>>,
+    pub trace: Trace,
+    pub handshake: SlowHandshake,
+    pub name: String,
+    pub source: &'static str,
+    pub counted: Option<ByCulpritAndPlace>,
+}
+
+impl Announcement {
+    fn outcome(&self, outcome: &str) {
+        let label = ByTrigger { source: self.source.into(), outcome: outcome.into() };
+        self.metrics.triggers.get_or_create(&label).inc();
+    }
+
+    fn kept(self) {
+        self.outcome("kept");
+        info!(file = self.name, source = self.source, verdict = self.handshake.verdict, "a handshake is kept");
+        let label = EvidenceLabel::of(self.trace.hex(), &self.name);
+        if let Some(counted) = &self.counted {
+            let at = Some(std::time::SystemTime::now());
+            self.metrics.slow.get_or_create(counted).inc_by(0, Some(label), at); // it was counted when it was found
+        }
+        if let Some(traces) = &self.traces {
+            // A collector that is away costs traces, nothing else.
+            let _ = traces.try_send(self.trace);
+        }
+        self.shown.slow(SlowHandshake { file: Some(self.name), ..self.handshake });
+    }
+
+    /// What was kept is written anew: the page shows what is known now.
+    pub fn again(self) -> Answer {
+        Box::new(move |written| {
+            if written.is_ok() {
+                self.shown.slow(SlowHandshake { file: Some(self.name), ..self.handshake });
+            }
+        })
+    }
+}
+
+/// "20261125T131903.123Z_192.0.2.7-40000_client-cpu_starved.pcapng": sorts by time, says who and whom. Where clients are to be networks,
+/// so they are here, for the name is shown in many places; part of the trace's number then tells two of one moment apart.
+pub(super) fn name_of(made: &FlowReport, trigger: &Trigger, trace: Option<&Trace>) -> String {
+    let time = Timestamp::from_nanosecond(i128::from(made.record.started_ns)).unwrap_or_default();
+    let client = match trace {
+        Some(trace) => format!("{}-{}", network_of(trigger.client.ip()), &trace.hex()[..8]).replace('/', "-"),
+        None => made.record.client.replace(['[', ']'], ""),
+    };
+    let client = client.replace(':', "-");
+    let verdict: String =
+        made.record.label().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    format!("{}_{client}_{verdict}.pcapng", time.strftime("%Y%m%dT%H%M%S.%3fZ"))
+}
+
+/// A handshake in a few words, of which no file is there yet.
+pub(super) fn slow_handshake(made: &FlowReport, trigger: &Trigger, anonymise: bool) -> SlowHandshake {
+    let record = &made.record;
+    let judged = record.judged.as_ref();
+    SlowHandshake {
+        number: 0,
+        started: record.started.clone(),
+        client: if anonymise { network_of(trigger.client.ip()).to_string() } else { record.client.clone() },
+        network: None,
+        server_name: record.server_name.clone(),
+        verdict: record.label(),
+        total_ms: judged.map(|j| j.reading.ledger.total.millis()),
+        sentence: judged.map(|j| j.sentence.clone()).or_else(|| record.not_judged.clone()).unwrap_or_default(),
+        file: None,
+        source: trigger.source.name().into(),
+    }
+}

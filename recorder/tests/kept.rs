@@ -1,0 +1,268 @@
+//! What becomes a file, when that is said, and what is in the file in the end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use analysis::clock::{Instant as Stamp, Span};
+use analysis::wire::packet::{LinkType, Transport, decode};
+use capture::clock::WallOffset;
+use capture::limits::{Gate, Limits};
+use capture::seen::{Frame, Seen};
+use sim::Trial;
+use sim::cases::{Grade, Setup};
+use sim::tls::Version;
+use whostalled_recorder::config::Config;
+use whostalled_recorder::detector::Detector;
+use whostalled_recorder::engine::{Context, Engine};
+use whostalled_recorder::evidence_store::Writer;
+use whostalled_recorder::flow_report::{Provenance, flow_report};
+use whostalled_recorder::memory::{Memory, Packet};
+use whostalled_recorder::metrics::Metrics;
+use whostalled_recorder::origins::Origins;
+use whostalled_recorder::sources::TriggerRequest;
+use whostalled_recorder::trigger::{LogLine, Source, Trigger};
+use whostalled_recorder::view::Shown;
+
+/// A recorder without its threads, and without a clock: it is told what time it is.
+struct Recorder {
+    engine: Engine,
+    gate: Gate,
+    metrics: Arc<Metrics>,
+    shown: Arc<Shown>,
+}
+
+impl Recorder {
+    fn new(folder: &Path, change: impl FnOnce(&mut Config)) -> Self {
+        let context = Context {
+            filter_at: "test".into(),
+            threads: false,
+            origins: Origins::open(&[]).expect("there is none to open"),
+            names: None,
+            traces: None,
+        };
+        let writer = Writer::start(folder, 1 << 24, |_, _| ()).expect("it starts");
+        let (metrics, shown) = (Arc::new(Metrics::default()), Arc::new(Shown::default()));
+        let mut config = Config::default();
+        config.evidence.follow = settings::Time::millis(10);
+        change(&mut config);
+        let memory = Memory::new(8 << 20);
+        let engine = Engine::new(Arc::new(config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
+        Self { engine, gate: Gate::new(Limits::default()), metrics, shown }
+    }
+
+    fn packets(&mut self, frames: &[(i64, Vec<u8>)]) {
+        for (at, bytes) in frames {
+            let (at, link) = (Stamp::from_nanos(*at), LinkType::Ethernet);
+            self.engine.tick(at);
+            let Some(pass) = self.gate.push(link, bytes, false) else { continue };
+            let Ok(Transport::Tcp(segment)) = decode(link, bytes) else { continue };
+            let frame = Frame { at, wire_len: bytes.len() as u32, interface: 0, outgoing: false, link, bytes };
+            self.engine.packet(&Seen::decoded(frame, &segment, pass.from_client, pass.keep));
+        }
+    }
+
+    /// So long after the last of these packets.
+    fn after(&mut self, frames: &[(i64, Vec<u8>)], ms: i64) {
+        let last = frames.last().map_or(0, |(at, _)| *at);
+        self.engine.tick(Stamp::from_nanos(last) + Span::from_millis(ms));
+    }
+
+    fn line(&mut self, client: SocketAddr, text: &str) -> Option<String> {
+        let (tell, told) = channel();
+        let answer = Box::new(move |outcome: Result<std::path::PathBuf, _>| drop(tell.send(outcome.ok())));
+        let trigger = Trigger { client, server: None, source: Source::Log(LogLine { text: text.into(), entry: None }) };
+        self.engine.asked(TriggerRequest { trigger, at: Instant::now(), answer: Some(answer) });
+        let path = told.recv_timeout(Duration::from_secs(10)).ok()??;
+        std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok()
+    }
+
+    fn count(&self, source: &str, outcome: &str) -> u64 {
+        let label = whostalled_recorder::metrics::ByTrigger { source: source.into(), outcome: outcome.into() };
+        self.metrics.triggers.get_or_create(&label).get()
+    }
+
+    fn finish(self) {
+        self.engine.finish();
+    }
+}
+
+/// A client that sleeps before its Finished.
+fn stalled(seed: u64) -> Trial {
+    let planned = Setup { case: 2, severity: 900, version: Version::Tls13, grade: Grade::Server, seed }.plan();
+    let mut plan = planned.expect("there is such a case").plan;
+    plan.client = sim::habit::LINUX; // its timestamps tell that it sent nothing
+    Trial::run(&plan, seed)
+}
+
+/// Where the longest silence is.
+fn silence(trial: &Trial) -> usize {
+    (1..trial.edge.len()).max_by_key(|i| trial.edge[*i].0 - trial.edge[*i - 1].0).expect("there are packets")
+}
+
+/// The same connection once more, so much later and with other numbers.
+fn again(trial: &Trial, later: i64) -> Vec<(i64, Vec<u8>)> {
+    let [client, _] = <[SocketAddr; 2]>::from(trial.at_edge);
+    let mut frames = trial.edge.clone();
+    for (at, frame) in &mut frames {
+        *at += later;
+        let Some(header) = tcp_at(frame) else { continue };
+        // The client's numbers: those that it sends, and those that are acknowledged.
+        let own = if frame[header..header + 2] == client.port().to_be_bytes() { 4 } else { 8 };
+        let number = u32::from_be_bytes(*frame[header + own..].first_chunk().expect("four bytes"));
+        frame[header + own..header + own + 4].copy_from_slice(&number.wrapping_add(1_000_000).to_be_bytes());
+    }
+    frames
+}
+
+/// The same connection to another port of the server, later.
+fn to_port(trial: &Trial, port: u16, later: i64) -> Vec<(i64, Vec<u8>)> {
+    let mut frames = trial.edge.clone();
+    for (at, frame) in &mut frames {
+        *at += later;
+        let Some(header) = tcp_at(frame) else { continue };
+        let of_server = if frame[header..header + 2] == 443_u16.to_be_bytes() { header } else { header + 2 };
+        frame[of_server..of_server + 2].copy_from_slice(&port.to_be_bytes());
+    }
+    frames
+}
+
+/// Where a frame's TCP header begins.
+fn tcp_at(frame: &[u8]) -> Option<usize> {
+    let Ok(Transport::Tcp(segment)) = decode(LinkType::Ethernet, frame) else { return None };
+    let ports = [segment.ports[0].to_be_bytes(), segment.ports[1].to_be_bytes()].concat();
+    (0..frame.len() - segment.payload.len() - 13).rev().find(|i| frame[*i..*i + 4] == ports)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).expect("it is there").flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn text(folder: &Path, name: &str) -> String {
+    String::from_utf8_lossy(&std::fs::read(folder.join(name)).expect("it is there")).into_owned()
+}
+
+#[test]
+fn what_was_written_while_a_handshake_went_on_is_written_anew_when_it_is_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |_| ());
+    let (trial, frames) = (stalled(7), stalled(7).edge);
+    let stall = silence(&trial);
+    recorder.packets(&frames[..stall]);
+    recorder.after(&frames[..stall], 400);
+    let first = recorder.line(trial.at_edge.0, "handshake timeout").expect("it is kept");
+    assert!(first.contains("was under way") && !first.contains("never completed"), "it goes on");
+    recorder.packets(&frames[stall..]);
+    recorder.after(&frames, 1_000);
+    assert_eq!(recorder.count("detector", "duplicate"), 1, "it is the same one");
+    recorder.finish();
+    let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+    let said = text(folder.path(), name);
+    assert!(name.contains("_client") && !said.contains("under way"), "{name}: {said}");
+    assert!(said.contains("trigger: handshake timeout"), "whose word made it a file stays");
+}
+
+#[test]
+fn a_second_slow_handshake_of_the_same_ends_has_a_file_of_its_own() {
+    for apart in [3_000, 119_700] {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut recorder = Recorder::new(folder.path(), |_| ());
+        let trial = stalled(7);
+        recorder.packets(&trial.edge);
+        let second = again(&trial, apart * 1_000_000);
+        recorder.packets(&second);
+        recorder.after(&second, 2_000);
+        recorder.engine.tick(Stamp::from_nanos(second[second.len() - 1].0) + Span::from_millis(40_000));
+        recorder.finish();
+        let names = files(folder.path());
+        assert_eq!(names.iter().filter(|name| name.contains("_client")).count(), 2, "{apart} ms apart: {names:?}");
+    }
+}
+
+#[test]
+fn a_line_means_the_connection_whose_server_it_names_and_else_the_latest() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |config| config.slow.excess = settings::Time::secs(60));
+    recorder.gate = Gate::new(Limits { ports: vec![443, 8_443], ..Limits::default() });
+    let trial = stalled(7);
+    let second = to_port(&trial, 8_443, 20_000_000);
+    recorder.packets(&trial.edge);
+    recorder.packets(&second);
+    recorder.after(&second, 2_000);
+    let (client, server) = (trial.at_edge.0, trial.at_edge.1);
+    let named = recorder.line(client, &format!("client={client} server={server} slow")).expect("it is kept");
+    assert!(!named.contains("does not say which"), "{named}");
+    let other = recorder.line(client, "slow").expect("another one is kept");
+    assert!(other.contains("2 connections of this client's end are in memory"), "{other}");
+    recorder.finish();
+}
+
+#[test]
+fn nothing_is_said_to_be_kept_before_it_is_on_the_disk() {
+    let above = tempfile::tempdir().expect("a temporary folder can be made");
+    let folder = above.path().join("evidence");
+    let mut recorder = Recorder::new(&folder, |_| ());
+    std::fs::remove_dir(&folder).and_then(|()| std::fs::write(&folder, "in its way")).expect("it is ours");
+    let trial = stalled(7);
+    recorder.packets(&trial.edge);
+    recorder.after(&trial.edge, 2_000);
+    assert_eq!((recorder.count("detector", "duplicate"), recorder.count("detector", "kept")), (0, 0), "it cannot be written");
+    let shown = |recorder: &Recorder| recorder.shown.now().1.into_iter().map(|slow| slow.file).collect::<Vec<_>>();
+    assert_eq!(shown(&recorder), [None], "it was slow, and there is no file");
+    // The folder can be made again: memory still has the handshake.
+    std::fs::remove_file(&folder).expect("it is ours");
+    std::thread::sleep(Duration::from_millis(200));
+    recorder.after(&trial.edge, 3_000);
+    let (metrics, of_page) = (Arc::clone(&recorder.metrics), Arc::clone(&recorder.shown));
+    recorder.finish();
+    let label = whostalled_recorder::metrics::ByTrigger { source: "detector".into(), outcome: "kept".into() };
+    assert_eq!((files(&folder).len(), metrics.triggers.get_or_create(&label).get()), (1, 1));
+    let page: Vec<Option<String>> = of_page.now().1.into_iter().map(|slow| slow.file).collect();
+    assert_eq!(page, [Some(files(&folder)[0].clone())]);
+}
+
+#[test]
+fn one_piece_of_an_ip_packet_hides_no_handshake() {
+    let trial = stalled(7);
+    let packets = trial.edge.iter().map(|(at, frame)| {
+        let mut bytes = frame.clone();
+        let hello =
+            matches!(decode(LinkType::Ethernet, frame), Ok(Transport::Tcp(s)) if matches!(s.payload, [22, 3, _, _, _, 1, ..]));
+        if hello {
+            // The first piece of it: "more fragments" is set, and the rest is elsewhere.
+            bytes.truncate(14 + 20 + 200);
+            bytes[16..18].copy_from_slice(&220_u16.to_be_bytes());
+            bytes[20] |= 0x20;
+        }
+        let wire_len = bytes.len() as u32;
+        Packet { at: Stamp::from_nanos(*at), wire_len, interface: 0, outgoing: false, link: LinkType::Ethernet, bytes }
+    });
+    let trigger = Trigger { client: trial.at_edge.0, server: None, source: Source::Asked };
+    let wall_offset = WallOffset::between(Stamp::default(), Stamp::default());
+    let provenance = Provenance { wall_offset, interfaces: vec![], received: 1, lost: 0, filter_at: "test".into() };
+    let made = flow_report(packets.collect(), (&trigger).into(), &Detector::default(), &provenance, None).expect("it is kept");
+    let said = String::from_utf8_lossy(&made.pcapng).into_owned();
+    assert!(said.contains("1 piece of IP packets") && !made.record.label().contains("edge"), "{}: {said}", made.record.label());
+}
+
+#[test]
+fn where_clients_are_networks_no_name_of_a_file_says_more() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |config| config.capture.anonymise = true);
+    let trial = stalled(7);
+    recorder.packets(&trial.edge);
+    recorder.after(&trial.edge, 2_000);
+    let (metrics, shown) = (Arc::clone(&recorder.metrics), Arc::clone(&recorder.shown));
+    recorder.finish();
+    let exposed = metrics.exposition.openmetrics();
+    let client = trial.at_edge.0.ip().to_string();
+    let all = format!("{exposed:?}{:?}{:?}", shown.now(), files(folder.path()));
+    assert!(all.contains("_client"), "there is something to hide: {all}");
+    let dashed = client.replace(':', "-");
+    assert!(!all.contains(&client) && !all.contains(&format!("{dashed}-")) && !all.contains(&format!("_{dashed}_")), "{all}");
+}
