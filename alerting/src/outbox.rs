@@ -67,7 +67,8 @@ enum Work {
 /// What became of it.
 enum Sent {
     Taken,
-    NotNow(String),
+    /// Why not, and how long it wants to be left alone.
+    NotNow(String, Option<Duration>),
     Refused(String),
 }
 
@@ -214,13 +215,13 @@ impl Desk {
         queue.busy = false;
         match &sent {
             Sent::Taken | Sent::Refused(_) => queue.reached(),
-            Sent::NotNow(why) => {
+            Sent::NotNow(why, asked) => {
                 let attempts = if let Work::Stored(waiting) = &work { waiting.attempts } else { 0 };
-                queue.missed(Instant::now(), attempts, why.clone());
+                queue.missed(Instant::now(), attempts, why.clone(), *asked);
             }
         }
         match (work, sent) {
-            (Work::Stored(Waiting { id, .. }), Sent::NotNow(_)) => self.noted(self.store.failed(id)),
+            (Work::Stored(Waiting { id, .. }), Sent::NotNow(..)) => self.noted(self.store.failed(id)),
             (Work::Stored(Waiting { id, event, .. }), Sent::Taken) => {
                 self.taken(receiver, &event);
                 queue.passed(id);
@@ -233,10 +234,10 @@ impl Desk {
                 let kept = self.refused(receiver, &event, &why, Some(id));
                 queue.done.extend((!kept).then_some(id));
             }
-            (Work::Direct(event), Sent::NotNow(_)) => queue.put_back(event),
+            (Work::Direct(event), Sent::NotNow(..)) => queue.put_back(event),
             (Work::Direct(event), Sent::Taken) => self.taken(receiver, &event),
             (Work::Direct(event), Sent::Refused(why)) => drop(self.refused(receiver, &event, &why, None)),
-            (Work::Again(_), Sent::NotNow(_)) => {}
+            (Work::Again(_), Sent::NotNow(..)) => {}
             (Work::Again(_), Sent::Taken | Sent::Refused(_)) => queue.repeated = Instant::now(),
         }
     }
@@ -325,13 +326,13 @@ impl Desk {
             };
             match (self.judged(&receiver.name(), together, asked, true), together) {
                 (Sent::Taken, _) => {}
-                (Sent::NotNow(why), _) => return Sent::NotNow(why),
+                (not_now @ Sent::NotNow(..), _) => return not_now,
                 (Sent::Refused(why), [alone]) => drop(self.refused(&receiver.name(), alone, &why, None)),
                 (Sent::Refused(_), _) => {
                     for event in together {
                         match self.send(receiver, event, true).await {
                             Sent::Taken => {}
-                            Sent::NotNow(why) => return Sent::NotNow(why),
+                            not_now @ Sent::NotNow(..) => return not_now,
                             Sent::Refused(why) => drop(self.refused(&receiver.name(), event, &why, None)),
                         }
                     }
@@ -366,7 +367,8 @@ impl Desk {
             Failed::Secret(_) | Failed::Tls(_) | Failed::Client(_) | Failed::Network(_) | Failed::NotNow(_) => {
                 let alert = events.first().map(|event| event.key.as_str());
                 warn!(receiver = name, alert, why = %failed, "a receiver was not told; it is tried again");
-                Sent::NotNow(failed.to_string())
+                let asked = if let Failed::NotNow(answer) = &failed { answer.retry_after } else { None };
+                Sent::NotNow(failed.to_string(), asked)
             }
         }
     }

@@ -11,6 +11,8 @@ use crate::event::Event;
 const MOST_DIRECT: usize = 10_000;
 /// The longest wait before another attempt, in seconds.
 const MOST_WAIT: u64 = 60;
+/// The longest that a receiver may ask for: Alertmanager takes for over what it is not told for five minutes.
+const MOST_ASKED: Duration = Duration::from_secs(120);
 
 /// A receiver's queue.
 #[derive(Debug)]
@@ -87,10 +89,11 @@ impl Queue {
         (self.retry_at, self.failures, self.trouble) = (None, 0, None);
     }
 
-    /// It was not reached, or wants to be left alone; `attempts`: how often that was so before, as far as the store knows.
-    pub(crate) fn missed(&mut self, now: Instant, attempts: u32, why: String) {
+    /// It was not reached, or wants to be left alone for `asked`; `attempts`: how often that was so before, as far as the store knows.
+    pub(crate) fn missed(&mut self, now: Instant, attempts: u32, why: String, asked: Option<Duration>) {
         let failures = self.failures.max(attempts);
-        (self.retry_at, self.failures, self.trouble) = (Some(now + backoff(failures)), failures.saturating_add(1), Some(why));
+        let wait = backoff(failures).max(asked.unwrap_or_default().min(MOST_ASKED));
+        (self.retry_at, self.failures, self.trouble) = (Some(now + wait), failures.saturating_add(1), Some(why));
     }
 }
 
@@ -144,9 +147,15 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(now);
         assert!(queue.is_free(now));
-        queue.missed(now, 3, "away".into());
+        queue.missed(now, 3, "away".into(), None);
         assert!(!queue.is_free(now + Duration::from_secs(7)) && queue.is_free(now + Duration::from_secs(11)));
         queue.reached();
         assert!(queue.is_free(now) && queue.trouble.is_none());
+        let after = |asked| {
+            let mut queue = Queue::new(now);
+            queue.missed(now, 0, "too many".into(), Some(Duration::from_secs(asked)));
+            [5, 40, 130].map(|seconds| queue.is_free(now + Duration::from_secs(seconds)))
+        };
+        assert_eq!((after(0), after(30), after(9_999)), ([true, true, true], [false, true, true], [false, false, true]));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use prober::tls::{TlsOptions, config};
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use settings::words::visible;
@@ -109,6 +109,8 @@ pub struct Answer {
     pub status: u16,
     /// The status by name, and the beginning of the body, fit to be shown.
     pub words: String,
+    /// How long it wants to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for Answer {
@@ -218,13 +220,14 @@ impl Client {
             (answer, led) = (self.try_post(&request).await?, led + 1);
         };
         let status = answer.status();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.trim().parse().ok());
         let body = match astray {
             Some(astray) => visible(&astray).into_owned(),
             None if status.is_success() => String::new(),
             None => words(answer, request.token.as_deref()).await,
         };
         let words = format!("{status}{}{body}", if body.is_empty() { "" } else { ": " });
-        Ok(Answer { status: status.as_u16(), words })
+        Ok(Answer { status: status.as_u16(), words, retry_after: retry_after.map(Duration::from_secs) })
     }
 
     async fn try_post(&self, request: &Request) -> Result<reqwest::Response, Failed> {
@@ -365,8 +368,10 @@ mod tests {
         let why = refused.to_string();
         assert!(matches!(refused, Failed::Refused(_)), "for good: {why}");
         assert!(why.contains("400") && why.contains("no label") && !why.contains("t0ken") && !why.contains('\x1b'), "{why}");
-        let url = serve("HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
-        assert!(matches!(tell(&client, &webhook(url, token())).await, Err(Failed::NotNow(Answer { status: 503, .. }))));
+        let url = serve("HTTP/1.1 503 Away\r\nConnection: close\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n").await;
+        let away = tell(&client, &webhook(url, token())).await;
+        let wait = Some(Duration::from_secs(7));
+        assert!(matches!(away, Err(Failed::NotNow(Answer { status: 503, retry_after, .. })) if retry_after == wait));
         let missing = tell(&client, &webhook("http://127.0.0.1:1/".into(), Some(Secret::File("/no/such/token".into())))).await;
         assert!(matches!(missing, Err(Failed::Secret(_))), "whose fault it is can be told");
     }

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS refused (
   receiver TEXT NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, why TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (receiver, key));
 CREATE INDEX IF NOT EXISTS outbox_by_receiver ON outbox (receiver, id);
+CREATE TABLE IF NOT EXISTS receiver (name TEXT PRIMARY KEY);
 ";
 /// Somebody else's transaction is waited for.
 const BUSY: &str = "PRAGMA busy_timeout = 5000;";
@@ -82,6 +83,8 @@ pub struct Batch {
     pub incidents: Vec<Incident>,
     /// Messages, each for one receiver.
     pub messages: Vec<(String, Event)>,
+    /// All receivers by name, where these are others than before.
+    pub receivers: Option<Vec<String>>,
 }
 
 /// What went wrong with the database: this host's fault, or that of who named the file.
@@ -268,6 +271,14 @@ impl Store {
         })
     }
 
+    /// Receivers as they were last written; none before they ever were.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn receivers(&self) -> Result<Vec<String>> {
+        self.all("SELECT name FROM receiver", [], |r| r.get(0))
+    }
+
     /// Who has messages that wait.
     ///
     /// # Errors
@@ -405,6 +416,12 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
             i.key, i.since, i.ended, i.name, i.vantage, i.target, i.culprit, i.phase, i.worst_ms, i.rounds, i.bad, i.sentence
         ];
         tx.execute("INSERT OR REPLACE INTO incident VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", row)?;
+    }
+    if let Some(receivers) = &batch.receivers {
+        tx.execute("DELETE FROM receiver", [])?;
+        for name in receivers {
+            tx.execute("INSERT OR IGNORE INTO receiver VALUES (?)", [name])?;
+        }
     }
     for (receiver, event) in &batch.messages {
         let event = serde_json::to_string(event)?;

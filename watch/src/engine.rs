@@ -2,7 +2,7 @@
 //!
 //! In: [`RawRound`]s. Out: one transaction a batch (rounds, states, incidents, messages together: [`Journal`]), the status and the metrics.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
@@ -88,6 +88,7 @@ impl Engine {
             Self { journal, config, status, metrics, states, judging, trends, addresses, series, clock: None, traces: None };
         engine.retire(&Arc::clone(&engine.config), |name| targets.get(name).cloned().unwrap_or_default());
         engine.recall();
+        engine.introduce(&engine.journal.receivers_before(&engine.config.receivers));
         Ok(engine)
     }
 
@@ -190,15 +191,13 @@ impl Engine {
             self.series.forget(&name, &self.metrics);
         }
         self.config = config;
-        self.introduce(&before.receivers);
+        self.introduce(&before.receivers.iter().map(Told::name).collect::<Vec<_>>());
     }
 
-    /// Tells receivers that were not there before of all that is on: nobody else will.
-    fn introduce(&mut self, before: &[Told]) {
-        let known: BTreeSet<String> = before.iter().map(Told::name).collect();
-        let new: Vec<Told> = self.config.receivers.iter().filter(|receiver| !known.contains(&receiver.name())).cloned().collect();
+    /// Receivers of now that were not there before hear of all that is on.
+    fn introduce(&mut self, before: &[String]) {
         let on: Vec<Event> = self.told().map(|(name, active)| self.event(name, self.target_of(name), active, None)).collect();
-        on.iter().for_each(|event| self.journal.tell(&new, event));
+        self.journal.introduce(before, &self.config.receivers, &on);
     }
 
     /// An address that lookups do not give any more; and that the name is looked up again, if it was not.
@@ -503,6 +502,18 @@ mod tests {
         assert!(messages[0].0.contains("corrected.test"), "{messages:?}");
         engine.change(Arc::clone(&engine.config));
         assert_eq!(told(&engine).len(), 1, "once");
+        // And of what is on when it is new at a start.
+        engine.journal.touch("login");
+        engine.write();
+        drop(engine);
+        let open = |url: &str| {
+            let store = History::open(&folder.path().join("store.db")).expect("it opens");
+            let (direct, _) = tokio::sync::mpsc::unbounded_channel();
+            let config = file(&format!("{HOOK}{LOGIN}").replace("http://h.test/", url));
+            Engine::open(store, config, Arc::default(), Arc::default(), direct).expect("it opens")
+        };
+        assert_eq!(told(&open("http://corrected.test/")), []);
+        assert_eq!(told(&open("http://other.test/")), [message("login@here", false)]);
     }
 
     #[test]

@@ -77,6 +77,19 @@ impl Journal {
         }
     }
 
+    /// Tells receivers of now that were not there before of all that is `on`: nobody else will.
+    pub(crate) fn introduce(&mut self, before: &[String], now: &[Receiver], on: &[Event]) {
+        self.batch.alerts.receivers = Some(now.iter().map(Receiver::name).collect());
+        let new: Vec<Receiver> = now.iter().filter(|receiver| !before.contains(&receiver.name())).cloned().collect();
+        on.iter().for_each(|event| self.tell(&new, event));
+    }
+
+    /// Receivers as they were when the store was last written; those of `now` where it never was with any.
+    pub(crate) fn receivers_before(&self, now: &[Receiver]) -> Vec<String> {
+        let known = self.store.alerts().receivers().unwrap_or_default();
+        if known.is_empty() { now.iter().map(Receiver::name).collect() } else { known }
+    }
+
     /// What `event` tells of is a box of the incident diagram; a later word replaces an earlier one.
     pub(crate) fn incident(&mut self, event: &Event, active: &Active) {
         let incident = Incident::of(event, active);
@@ -101,6 +114,7 @@ impl Journal {
         self.batch.alerts.states = states.filter_map(|name| Some((name.clone(), state(&name)?))).collect();
         let alerts = &self.batch.alerts;
         let no_alerts = alerts.states.is_empty() && alerts.messages.is_empty() && alerts.retired.is_empty();
+        let no_alerts = no_alerts && alerts.receivers.is_none();
         if no_alerts && self.batch.rounds.is_empty() && self.batch.times.is_empty() && self.batch.reported.is_empty() {
             return true;
         }

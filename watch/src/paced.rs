@@ -138,7 +138,8 @@ mod tests {
         };
         let text = format!(
             "[watch]\nresolvers = [\"{}\"]\n[[check]]\nname = \"a\"\ntarget = \"two.test:{port}\"\ninsecure = true\naddresses = \"each\"\n\
-             [defaults]\nfire = {{ k = 2, n = 3 }}\ntimeout = \"5s\"\n",
+             [defaults]\nfire = {{ k = 2, n = 3 }}\ntimeout = \"5s\"\n\
+             [gate]\nlateness = \"60s\"\nrun_delay = \"60s\"\ndata_waiting = \"60s\"\nreference = \"60s\"\n",
             name_server(has, Arc::clone(&turn))
         );
         let mut paced = Paced::open(CheckFile::parse(&text).expect("it is valid")).expect("it opens");

@@ -110,8 +110,9 @@ pub(super) fn alerts(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> V
 }
 
 fn alert(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Value {
-    // It refuses what begins behind its end. A clock that was set back since leaves that.
-    let began = event.since.min(event.ended.unwrap_or(now));
+    // It refuses what begins behind its end, and what ends later is on until then. A clock that was set back since leaves that.
+    let ended = event.ended.map(|ended| ended.min(now));
+    let began = event.since.min(ended.unwrap_or(now));
     let mut alert = json!({
         "labels": labels(event),
         "annotations": {
@@ -122,7 +123,7 @@ fn alert(event: &Event, now: UnixSeconds, expires: UnixSeconds) -> Value {
             "target": event.target,
         },
         "startsAt": began.to_string(),
-        "endsAt": event.ended.unwrap_or(expires).to_string(),
+        "endsAt": ended.unwrap_or(expires).to_string(),
     });
     if !event.seen_from.is_empty() {
         alert["annotations"]["seen_from"] = json!(event.seen_from.join(", "));
@@ -192,6 +193,8 @@ mod tests {
         assert_eq!(second(&ahead, "startsAt"), UnixSeconds::from_secs(1_800_000_060).to_string());
         (ahead.resolved, ahead.ended) = (true, Some(UnixSeconds::from_secs(1_800_000_050)));
         assert_eq!(second(&ahead, "startsAt"), second(&ahead, "endsAt"));
+        ahead.ended = Some(UnixSeconds::from_secs(1_800_007_300));
+        assert_eq!(second(&ahead, "endsAt"), UnixSeconds::from_secs(1_800_000_060).to_string(), "it is over now");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use alerting::clock::UnixSeconds;
 use alerting::event::{ACCESS, AGENT, AGENTS, OURS, PROBER};
 use alerting::states::{Active, Blame, State};
-use alerting::{Culprit, Event, Family, Receiver};
+use alerting::{Culprit, Event, Family};
 use tracing::warn;
 
 use super::compare::{Row, Said, judge, own_faults};
@@ -282,12 +282,10 @@ impl Controller {
         }
     }
 
-    /// Tells receivers that were not there before of all that is on: nobody else will.
-    pub(super) fn introduce(&mut self, before: &[Receiver]) {
-        let known: BTreeSet<String> = before.iter().map(Receiver::name).collect();
-        let new: Vec<Receiver> = self.config.receivers.iter().filter(|r| !known.contains(&r.name())).cloned().collect();
+    /// Receivers of now that were not there before hear of all that is on.
+    pub(super) fn introduce(&mut self, before: &[String]) {
         let on: Vec<Event> = self.status.alerts.change(|now| now.firing.values().cloned().collect());
-        on.iter().for_each(|event| self.journal.tell(&new, event));
+        self.journal.introduce(before, &self.config.receivers, &on);
     }
 
     /// Cells of addresses that lookups do not give any more, where others of the name are probed.

@@ -5,14 +5,14 @@
 //! whatever any clock says; how old a round is, its agent's clock alone says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver as Inbox, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent::{BatchId, Delivered, RoundBatch, Stored};
 use alerting::clock::UnixSeconds;
 use alerting::states::{Rule, State};
-use alerting::{Culprit, Event};
+use alerting::{Culprit, Event, Receiver};
 use analysis::clock::{Client, Instant as Moment, Span};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -115,11 +115,12 @@ impl Controller {
         };
         controller.recall(heard, states);
         controller.retire(&Arc::clone(&controller.config));
+        controller.introduce(&controller.journal.receivers_before(&controller.config.receivers));
         Ok(controller)
     }
 
     /// Works until nobody delivers any more.
-    pub(crate) fn run(mut self, delivered: &Receiver<Delivered>, changes: &Receiver<Change>) {
+    pub(crate) fn run(mut self, delivered: &Inbox<Delivered>, changes: &Inbox<Change>) {
         let (mut written, mut evaluated, mut took) = (Instant::now(), Instant::now(), Duration::ZERO);
         loop {
             match delivered.recv_timeout(BATCH_TIME) {
@@ -156,7 +157,7 @@ impl Controller {
         self.retire(&config);
         locked(&self.matrix).change(Arc::clone(&config));
         let before = std::mem::replace(&mut self.config, config);
-        self.introduce(&before.receivers);
+        self.introduce(&before.receivers.iter().map(Receiver::name).collect::<Vec<_>>());
     }
 
     pub(super) fn take(&mut self, delivered: Delivered) {
