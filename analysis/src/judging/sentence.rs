@@ -184,7 +184,9 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             largest.phase.words(),
         ),
         (Owner::EdgeHost | Owner::EdgeApp | Owner::Edge, _) => {
-            format!("For {span} of {} {}{cited}.", largest.phase.words(), doing("the edge did not answer"))
+            let begun = largest.worked.is_some_and(|worked| worked.tail);
+            let silent = if begun { "the edge had begun to answer and did not go on" } else { "the edge did not answer" };
+            format!("For {span} of {} {}{cited}.", largest.phase.words(), doing(silent))
         }
         (owner @ (Owner::Resolver | Owner::Protocol | Owner::Unattributed), _) => {
             format!("{}: {span} in {}{cited}.", owner.words(), largest.phase.words())

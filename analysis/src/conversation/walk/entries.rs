@@ -362,6 +362,10 @@ impl Evidence<'_> {
         if rest <= Span::ZERO {
             return entries;
         }
+        if self.repeats_in_vain(arc) {
+            entries.push(open(rest, own | Owner::Loss, capture.into()));
+            return entries;
+        }
         // When it left, its timestamps tell; when what it answered came, was said above.
         let stamped = |e: &&Event| e.seen.from == arc.side && e.seen.tsval().is_some();
         let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
@@ -393,6 +397,19 @@ impl Evidence<'_> {
             (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
         });
         entries
+    }
+
+    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost,
+    /// or it is deaf to them.
+    fn repeats_in_vain(&self, arc: &Arc) -> bool {
+        let near = self.near();
+        let acknowledged = |before: i64| {
+            let own = near.events.iter().filter(|e| e.seen.from == near.end && e.at() <= before);
+            own.filter_map(|e| e.seen.ack()).max()
+        };
+        let meanwhile = near.events.iter().filter(|e| e.at() > arc.from && e.at() <= arc.to);
+        let again = |e: &&Event| e.seen.from == arc.side && !e.is_full_of_nothing() && !e.is_news();
+        meanwhile.filter(again).any(|e| Some(e.range().1) <= acknowledged(e.at() - self.round_trip - USUAL_JITTER))
     }
 
     /// Whether the packet with which the far end's work ended was a repetition: something that left before it has a place in the stream

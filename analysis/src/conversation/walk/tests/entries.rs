@@ -3,7 +3,7 @@
 use crate::clock::{Client, Span};
 use crate::conversation::handshake::Handshake;
 use crate::conversation::walk::read;
-use crate::judging::ledger::{Entry, Phase};
+use crate::judging::ledger::{Entry, Owner, Phase};
 use crate::judging::verdict::Reading;
 use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
 use crate::tls::{Dialogue, Extent, Version};
@@ -79,7 +79,7 @@ fn slow_start_holds_in_each_later_round() {
         ack(S, 210.8, 4 * full + 1_115, 580).stamped(1_210, 0),
     ];
     let reading = reading(&packets, i64::from(4 * full + 1_115));
-    let edge = reading.ledger.entries.iter().filter(|e| e.owner == crate::judging::ledger::Owner::Edge).map(|e| e.span);
+    let edge = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Edge).map(|e| e.span);
     assert!(edge.sum::<Span>() < Span::from_millis(12), "{:#?}", reading.ledger);
 }
 
@@ -91,7 +91,7 @@ fn what_is_due_takes_a_round_trip_and_is_waited_for_as_long_as_the_capture_goes_
         *handshake.dialogue = Dialogue { client_hello: handshake.dialogue.client_hello, ..Dialogue::default() };
         handshake.watched_until = Some((watched * 1e6) as i64);
         let reading = read(&handshake).expect("it begins with SYN");
-        let open = reading.ledger.entries.iter().filter(|e| e.candidates.contains(crate::judging::ledger::Owner::Loss));
+        let open = reading.ledger.entries.iter().filter(|e| e.candidates.contains(Owner::Loss));
         open.map(|e| e.span).sum::<Span>()
     };
     assert_eq!(waited(70.0), Span::ZERO);
@@ -108,6 +108,42 @@ fn a_client_that_lacks_a_part_of_the_flight_waits_for_the_edge() {
     .concat();
     let reading = reading(&packets, 1_500);
     let last = reading.ledger.entries.last().expect("it waited");
-    assert!(last.candidates.contains(crate::judging::ledger::Owner::Edge) && last.span > Span::from_millis(1_200), "{last:?}");
+    assert!(last.candidates.contains(Owner::Edge) && last.span > Span::from_millis(1_200), "{last:?}");
     assert!(!reading.ledger.entries.iter().any(|e| e.phase == Phase::ClientFinished), "{:?}", reading.ledger);
+}
+
+#[test]
+fn an_edge_that_repeats_what_was_acknowledged_may_not_have_heard_it() {
+    let waited = |again: bool| {
+        let stamped = |p: Packet| {
+            let stamp = 1_000 + p.at as u32;
+            p.stamped(stamp, 0)
+        };
+        let mut packets = vec![
+            syn(C, 0.0),
+            stamped(syn(S, 40.0)),
+            ack(C, 40.1, 0, 0),
+            data(C, 41.0, 0, 500),
+            stamped(ack(S, 81.0, 0, 500)),
+            stamped(data(S, 82.0, 0, 900).acks(500)),
+            ack(C, 82.1, 500, 900),
+            stamped(data(S, 1_000.0, 900, 600).acks(500)),
+            ack(C, 1_000.1, 500, 1_500),
+            data(C, 1_001.0, 500, 80).acks(1_500),
+            stamped(ack(S, 1_041.0, 1_500, 580)),
+        ];
+        if again {
+            packets.insert(7, stamped(data(S, 400.0, 0, 900).acks(500)));
+        }
+        // None of its packets is missing.
+        for (id, packet) in (1..).zip(packets.iter_mut().filter(|p| p.from == S)) {
+            packet.id = Some(id);
+        }
+        let reading = reading(&packets, 1_500);
+        let longest = reading.ledger.entries.iter().max_by_key(|e| e.span).expect("it waited").clone();
+        assert!(longest.span > Span::from_millis(900), "{longest:?}");
+        (longest.owner, longest.candidates)
+    };
+    assert_eq!(waited(false).0, Owner::Edge);
+    assert_eq!(waited(true), (Owner::Unattributed, Owner::Edge | Owner::Loss));
 }
