@@ -1,5 +1,7 @@
 //! A verdict in one plain sentence, with its evidence, for a tired engineer.
 
+use enumset::EnumSet;
+
 use crate::clock::{Client, Domain, Span};
 use crate::conversation::handshake::Handshake;
 use crate::conversation::reset::{Refusal, refusal};
@@ -101,8 +103,7 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
         Verdict::Inconclusive { candidates, missing, excess } => {
             let who: Vec<_> = candidates.iter().map(|o| o.words()).collect();
             let what: Vec<_> = missing.iter().map(|m| m.to_string()).collect();
-            let open = reading.ledger.entries.iter().filter(|e| e.owner == Owner::Unattributed).max_by_key(|e| e.span);
-            let place = open.map_or(String::new(), |e| format!(" in {}{}", e.phase.words(), frames(&e.packets, cite)));
+            let place = open_place(reading, *candidates, *excess, cite);
             let who = match who.as_slice() {
                 [] => "is no one owner's: several have a share, none a clear one".to_owned(),
                 [one] => format!("may be of {one}, or of nobody"),
@@ -124,6 +125,22 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
         ),
         Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
     }
+}
+
+/// Where the most lies of what may have been one of the candidates (without any, of all that was too much), and how much of it that is
+/// if not nearly all.
+fn open_place(reading: &Reading, candidates: EnumSet<Owner>, excess: Span, cite: &Cite<'_>) -> String {
+    let sides: EnumSet<Owner> = candidates.iter().map(Owner::side).collect();
+    let may_be = |e: &&Entry| sides.contains(e.owner.side()) || e.candidates.iter().any(|owner| sides.contains(owner.side()));
+    let most = |of: &dyn Fn(&&Entry) -> bool| {
+        reading.ledger.entries.iter().filter(|e| e.excess() > Span::ZERO).filter(of).max_by_key(|e| e.excess())
+    };
+    let Some(entry) = most(&may_be).or_else(|| most(&|e| e.owner != Owner::Protocol)).or_else(|| most(&|_| true)) else {
+        return String::new();
+    };
+    let place = format!("in {}{}", entry.phase.words(), frames(&entry.packets, cite));
+    let nearly_all = entry.excess() >= excess - excess.percent(ABOUT);
+    if nearly_all { format!(" {place}") } else { format!(", {} of it {place},", entry.excess()) }
 }
 
 fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &Cite<'_>) -> String {
@@ -287,6 +304,8 @@ fn frames(packets: &[u64], cite: &Cite<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judging::ledger::Ledger;
+    use crate::judging::verdict::Grade;
 
     #[test]
     fn a_file_is_named_once_for_packets_of_it() {
@@ -300,5 +319,23 @@ mod tests {
         assert_eq!(said(&[7, 8, 9]), " [packets 7 and 9 of client.pcap]");
         assert_eq!(said(&[7, 109]), " [packets 7 of client.pcap and 9 of edge.pcap]");
         assert_eq!(frames(&[7, 9], &Citation::from), " [packets 7 and 9]", "there is one file");
+    }
+
+    #[test]
+    fn the_place_of_what_is_open_is_where_the_most_of_it_lies() {
+        let mut ledger = Ledger::open(Span::from_millis(200));
+        let mut entry = |phase, owner: Owner, span: i64, baseline: i64, candidates, packets: [u64; 2]| {
+            let entry = Entry::new(phase, owner, None, Span::from_millis(span), Span::ZERO).between(packets);
+            ledger.charge(Entry { baseline: Span::from_millis(baseline), candidates, ..entry });
+        };
+        // A round trip that grew may be somebody else's; a longer stretch was as long as usual.
+        entry(Phase::Connect, Owner::Path, 57, 40, Owner::Path | Owner::Edge, [1, 2]);
+        entry(Phase::ClientHello, Owner::Client, 30, 8, EnumSet::empty(), [2, 4]);
+        entry(Phase::ServerFlight, Owner::Unattributed, 63, 60, Owner::Path | Owner::Edge, [4, 6]);
+        let reading = Reading { grade: Grade::OneEnd { host: false }, ledger, end: End::Complete };
+        let place = |candidates, excess| open_place(&reading, candidates, Span::from_millis(excess), &Citation::from);
+        assert_eq!(place(Owner::Path | Owner::Edge, 42), ", 17.0 ms of it in TCP connect [packets 1 and 2],");
+        assert_eq!(place(Owner::Path | Owner::Edge, 18), " in TCP connect [packets 1 and 2]");
+        assert_eq!(place(EnumSet::empty(), 42), ", 22.0 ms of it in client before ClientHello [packets 2 and 4],");
     }
 }

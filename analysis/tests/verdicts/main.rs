@@ -504,3 +504,25 @@ fn one_direction_tells_nobodys_waiting_from_anybodys_answer() {
     assert!(!one_way(2), "what is acknowledged was answered, and the answer was not captured");
     assert!(!one_way(3));
 }
+
+#[test]
+fn an_acknowledgement_that_is_lost_before_a_stall_does_not_make_it_a_loss() {
+    let stalled = |lost: Fate| {
+        let mut talk = Talk::new();
+        let hello_at = talk.connect(1_000 * MS) + MS;
+        talk.data(C, hello_at, &client_hello(), OK);
+        talk.ack(S, hello_at + HALF, OK);
+        let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+        let flight_at = hello_at + HALF + MS;
+        talk.data(S, flight_at, &flight[..500], OK);
+        talk.ack(C, flight_at + HALF + 10_000, lost);
+        talk.data(S, flight_at + 100_000, &flight[500..], OK);
+        talk.ack(C, flight_at + HALF + 110_000, OK);
+        let finished_at = flight_at + HALF + 300 * MS;
+        talk.data(C, finished_at, &finished13(), OK);
+        talk.ack(S, finished_at + HALF + 20_000, OK);
+        labels(&talk.handshake())
+    };
+    assert_eq!(stalled(OK), ("client".into(), "client".into()));
+    assert_eq!(stalled(LOST), ("client".into(), "client".into()));
+}

@@ -376,8 +376,11 @@ impl Evidence<'_> {
         let far_side = FarSide { view, side: arc.side };
         let theirs = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.flags.syn());
         let counted = || {
-            let since = theirs().rfind(|e| e.at() < arc.from).or_else(|| theirs().next())?;
-            far_side.lost_between(since.seen.packet, arc.packets[1]?)
+            // What left with the beginning of the work left before it: a number that is missing before that one is no part of this. Of
+            // several at that moment, no order is sure.
+            let begun = theirs().rfind(|e| e.at() < arc.from).or_else(|| theirs().next());
+            let since = [begun, theirs().rfind(|e| e.at() <= arc.from)].into_iter().flatten();
+            since.filter_map(|since| far_side.lost_between(since.seen.packet, arc.packets[1]?)).min()
         };
         let missing = match () {
             () if self.was_sent_before(arc) => Some(1),
