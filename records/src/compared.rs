@@ -130,6 +130,8 @@ pub enum Change {
 
 /// A count of both.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "WrittenCount")]
+#[schemars(!from)]
 pub struct Count {
     /// Of what.
     pub what: Counted,
@@ -148,6 +150,32 @@ pub struct Count {
     /// What comparing them says.
     #[serde(default)]
     pub change: Change,
+}
+
+/// A count as files have it: those of before said nothing of the change, which both values tell.
+#[derive(Deserialize)]
+struct WrittenCount {
+    what: Counted,
+    base: Option<u64>,
+    candidate: Option<u64>,
+    #[serde(default)]
+    base_values: Vec<Times>,
+    #[serde(default)]
+    candidate_values: Vec<Times>,
+    change: Option<Change>,
+}
+
+impl From<WrittenCount> for Count {
+    fn from(written: WrittenCount) -> Self {
+        let WrittenCount { what, base, candidate, base_values, candidate_values, change } = written;
+        let told = || match base.zip(candidate) {
+            None => Change::Open,
+            Some((base, candidate)) if base == candidate => Change::Same,
+            Some((base, candidate)) if what.cost(candidate) > what.cost(base) => Change::Worse,
+            Some(_) => Change::Different,
+        };
+        Self { what, base, candidate, base_values, candidate_values, change: change.unwrap_or_else(told) }
+    }
 }
 
 impl Count {

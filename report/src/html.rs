@@ -41,7 +41,7 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
 }
 
 /// A page about `subject`: one file, all styles in it.
-pub fn frame(subject: &str, body: &Markup) -> String {
+pub(crate) fn frame(subject: &str, body: &Markup) -> String {
     Frame { title: subject, styles: include_str!("report.css"), refresh: false, nav: &[] }.around(body)
 }
 
