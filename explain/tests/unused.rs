@@ -88,6 +88,8 @@ fn a_syn_that_is_refused_is_over() {
     let syn = packet(true, SYN, (0, 0), &[]);
     let refused = |by: Vec<u8>| said(&[(0, syn.clone()), (3, by)]).0;
     assert_eq!(refused(packet(false, RST | ACK, (0, 1), &[])), ["aborted/edge"], "its own capture shows that it did so");
+    let at_once = said(&[(0, syn.clone()), (0, packet(false, RST | ACK, (0, 1), &[]))]).0;
+    assert_eq!(at_once, ["aborted/edge"], "in no time that a clock can tell");
     let icmp = |by: [u8; 4]| {
         let mut packet = vec![0x45, 0, 0, 28 + 28, 0, 0, 0x40, 0, 64, 1, 0, 0];
         packet.extend(by);

@@ -161,11 +161,13 @@ fn refused(walk: &mut Walk<'_, Tape>, handshake: &Handshake, refusal: &Refusal) 
     let evidence = Evidence { handshake, tapes: walk.ends, far: walk.far, round_trip: walk.round_trip };
     let mut ledger = entries::ledger(&evidence, &walk.arcs);
     let span = Span::from_nanos(at - last);
-    let mut round = Entry::round_trip(Phase::Connect, span, entries::STAMP_ERROR).between([again, packet]);
-    // Whoever refused it may stand anywhere on the way.
-    round.filled_in = true;
-    ledger.total += span;
-    ledger.entries.push(round);
+    if span > Span::ZERO {
+        let mut round = Entry::round_trip(Phase::Connect, span, entries::STAMP_ERROR).between([again, packet]);
+        // Whoever refused it may stand anywhere on the way.
+        round.filled_in = true;
+        ledger.total += span;
+        ledger.entries.push(round);
+    }
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end: End::Stopped { after: Milestone::Syn } }
 }
