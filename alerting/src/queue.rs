@@ -105,12 +105,7 @@ fn backoff(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::culprit::Culprit;
-    use crate::receiver::tests::event as login;
-
-    fn event(key: &str) -> Event {
-        Event { key: key.into(), ..login(Culprit::Edge, None) }
-    }
+    use crate::receiver::tests::keyed as event;
 
     #[test]
     fn waits_grow_to_a_minute_and_no_further() {

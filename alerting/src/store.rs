@@ -434,12 +434,7 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::culprit::Culprit;
-    use crate::receiver::tests::event as login;
-
-    fn event(key: &str) -> Event {
-        Event { key: key.into(), ..login(Culprit::Edge, None) }
-    }
+    use crate::receiver::tests::keyed as event;
 
     #[test]
     fn messages_survive_and_keep_their_order_for_each_receiver() {

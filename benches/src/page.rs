@@ -1,7 +1,7 @@
 //! The history as one page that needs nothing else: what changed, newest first, then every series with its levels.
 
 use maud::{Markup, html};
-use pages::{Frame, scrolling};
+use pages::{Frame, PLAIN, scrolling};
 
 use crate::changes::{Change, Sort, changes, median};
 use crate::history::{Measured, Series, series};
@@ -28,7 +28,7 @@ pub fn page(lines: &[Measured]) -> String {
         (summary(&series))
         @for (i, (one, changes)) in series.iter().enumerate() { (shown(i, one, changes)) }
     };
-    Frame { title: "benchmarks", styles: include_str!("page.css"), refresh: false, nav: &[] }.around(&body)
+    Frame { title: "benchmarks", styles: PLAIN, refresh: false, nav: &[] }.around(&body)
 }
 
 fn with_changes(series: Series<'_>) -> (Series<'_>, Vec<Change>) {
@@ -91,7 +91,7 @@ fn picture(series: &Series, changes: &[Change]) -> Markup {
     let ends = starts.iter().copied().skip(1).chain([values.len()]);
     let text = format!("{}: {} values, {} changes", series.what, values.len(), changes.len());
     html! {
-        svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
+        svg.waterfall viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
             @for part in [0.0, 0.5, 1.0] {
                 line.grid x1=(LEFT) x2=(width - RIM) y1=(y(most * part)) y2=(y(most * part)) {}
                 text.tick x=(LEFT - 6.0) y=(y(most * part) + 3.0) text-anchor="end" { (value(series.sort, most * part)) }
@@ -106,7 +106,7 @@ fn picture(series: &Series, changes: &[Change]) -> Markup {
                 line.rail.level x1=(x(from) - 3.0) x2=(x(to - 1) + 3.0) y1=(level) y2=(level) {}
             }
             @for (i, (m, v)) in series.values.iter().enumerate() {
-                circle.value fill="var(--value)" cx=(x(i)) cy=(y(*v)) r="3" { title { (short(m)) " " (m.subject) ": " (value(series.sort, *v)) } }
+                circle.value fill="var(--path)" cx=(x(i)) cy=(y(*v)) r="3" { title { (short(m)) " " (m.subject) ": " (value(series.sort, *v)) } }
             }
         }
     }

@@ -19,9 +19,10 @@ use analysis::tcp::flow::{Endpoints, Side, View};
 use analysis::tls::Dialogue;
 use enumset::EnumSet;
 use foldhash::HashMap;
+use records::explained::SeenFrom;
 use smallvec::SmallVec;
 
-use crate::placing::{Placed, Seen};
+use crate::placing::Placed;
 use crate::usual::{Between, Edge, Part, Usual};
 
 /// Bytes of handshakes that wait.
@@ -286,10 +287,10 @@ impl Judging {
 }
 
 /// What the readings of an observer who stood there take for the whole way, in their order.
-fn parts(seen: Seen) -> [Part; 2] {
+fn parts(seen: SeenFrom) -> [Part; 2] {
     match seen {
-        Seen::Between => [Part::ToClient, Part::ToEdge],
-        Seen::BothEnds | Seen::ClientEnd | Seen::EdgeEnd | Seen::Unknown => [Part::Whole; 2],
+        SeenFrom::Between => [Part::ToClient, Part::ToEdge],
+        SeenFrom::BothEnds | SeenFrom::ClientEnd | SeenFrom::EdgeEnd | SeenFrom::Unknown => [Part::Whole; 2],
     }
 }
 
@@ -310,8 +311,8 @@ fn read(placed: &Placed) -> Result<Readings, NotJudged> {
     }
     let (reading, second) = (walk::read(h), otherwise.and_then(walk::read));
     let (reading, second) = match placed.seen {
-        Seen::Between | Seen::Unknown => reading.zip(second).map_or((None, None), |(a, b)| (Some(a), Some(b))),
-        Seen::BothEnds | Seen::ClientEnd | Seen::EdgeEnd => (reading, second),
+        SeenFrom::Between | SeenFrom::Unknown => reading.zip(second).map_or((None, None), |(a, b)| (Some(a), Some(b))),
+        SeenFrom::BothEnds | SeenFrom::ClientEnd | SeenFrom::EdgeEnd => (reading, second),
     };
     let first = reading.ok_or_else(|| why_unread(h))?;
     let of = |reading, handshake| Read { reading, circumstances: Circumstances::of(handshake) };
@@ -335,7 +336,7 @@ fn why_unread(h: &Handshake) -> NotJudged {
 
 impl Judging {
     /// Judges readings; of two, for an observer at either end, only what both say stands. `learned`: of these paths were learned.
-    fn judge_open(&self, seen: Seen, readings: Readings, between: &Between, learned: bool, leg: Option<Leg>) -> Opinion {
+    fn judge_open(&self, seen: SeenFrom, readings: Readings, between: &Between, learned: bool, leg: Option<Leg>) -> Opinion {
         let readings = readings.into_iter().zip(parts(seen)).zip([false, true]);
         let mut judged = readings.map(|((Read { mut reading, circumstances }, part), of_otherwise)| {
             let learned = learned && !circumstances.capture_incomplete;
@@ -358,7 +359,7 @@ impl Judging {
             [&first, &second].into_iter().flat_map(|j| j.judgement.parts.iter().map(|p| p.owner).chain(j.judgement.candidates));
         let candidates: EnumSet<Owner> = owners.filter(|o| !matches!(o, Owner::Unattributed | Owner::Protocol)).collect();
         let mut worse = if first.judgement.excess >= second.judgement.excess { first } else { second };
-        let missing = if seen == Seen::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
+        let missing = if seen == SeenFrom::BothEnds { Missing::SteadyClock } else { Missing::Standpoint };
         worse.judgement.leave_open(candidates, missing);
         worse
     }

@@ -12,7 +12,7 @@ use analysis::doubt::standpoint::{Standpoint, distance_from_client, legs, standp
 use analysis::doubt::straight::{Straight, straight, straight_pair};
 use analysis::tcp::flow::{Side, View};
 use foldhash::HashMap;
-use serde::{Deserialize, Serialize};
+use records::explained::SeenFrom;
 use smallvec::SmallVec;
 
 use crate::ended::ended_first;
@@ -28,32 +28,16 @@ type Stood = (usize, Box<View<Unplaced>>, Standpoint, How);
 /// Paths of which it is remembered how far the clocks were apart.
 const MOST_PATHS: usize = 10_000;
 
-/// Which ends a handshake was seen from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Seen {
-    /// Both.
-    BothEnds,
-    /// The client's.
-    ClientEnd,
-    /// The edge's.
-    EdgeEnd,
-    /// From a place between them.
-    Between,
-    /// It cannot be told where from.
-    Unknown,
-}
-
 /// A handshake with its views at their ends.
 pub struct Placed {
     /// Which ends it was seen from.
-    pub seen: Seen,
+    pub seen: SeenFrom,
     /// How that is known.
     pub how: Known,
-    /// For [`Seen::BothEnds`], [`Seen::ClientEnd`] and [`Seen::EdgeEnd`], the handshake.
+    /// For [`SeenFrom::BothEnds`], [`SeenFrom::ClientEnd`] and [`SeenFrom::EdgeEnd`], the handshake.
     pub handshake: Box<Handshake>,
-    /// For [`Seen::Between`] and [`Seen::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
-    /// For [`Seen::BothEnds`], the same with the other capture's clock set straight, where either may have been set.
+    /// For [`SeenFrom::Between`] and [`SeenFrom::Unknown`], the same view taken for the client's end; `handshake` has it at the edge's.
+    /// For [`SeenFrom::BothEnds`], the same with the other capture's clock set straight, where either may have been set.
     pub otherwise: Option<Box<Handshake>>,
     /// The observer of the client's view.
     pub client_observer: Option<usize>,
@@ -169,7 +153,7 @@ impl Placing {
                 }
                 self.apart.extend(apart.map(|apart| (path, apart)));
                 Placed {
-                    seen: Seen::BothEnds,
+                    seen: SeenFrom::BothEnds,
                     how: Known::Ends { client: how, edge: edge_how },
                     handshake,
                     otherwise,
@@ -238,7 +222,7 @@ fn both(observer: usize, view: View<Unplaced>, how: How, notes: Vec<String>) -> 
     let mut handshake = Box::new(Handshake::of(Some(view.on_clock_of::<Client>()), Some(edge)));
     handshake.clock_in_doubt = garbage;
     Placed {
-        seen: Seen::BothEnds,
+        seen: SeenFrom::BothEnds,
         how: Known::AtBoth(how),
         handshake,
         otherwise: None,
@@ -266,10 +250,10 @@ fn alone(observer: usize, view: View<Unplaced>, at: Standpoint, how: How, mut no
     let at_client = |v: View<Unplaced>| with_doubt(Handshake::of(Some(v.on_clock_of::<Client>()), None));
     let at_edge = |v: View<Unplaced>| with_doubt(Handshake::of(None, Some(v.on_clock_of::<Edge>())));
     let (seen, handshake, otherwise) = match at {
-        Standpoint::Client => (Seen::ClientEnd, at_client(view), None),
-        Standpoint::Edge => (Seen::EdgeEnd, at_edge(view), None),
-        Standpoint::Between => (Seen::Between, at_edge(view.clone()), Some(at_client(view))),
-        Standpoint::Unknown | Standpoint::Both => (Seen::Unknown, at_edge(view.clone()), Some(at_client(view))),
+        Standpoint::Client => (SeenFrom::ClientEnd, at_client(view), None),
+        Standpoint::Edge => (SeenFrom::EdgeEnd, at_edge(view), None),
+        Standpoint::Between => (SeenFrom::Between, at_edge(view.clone()), Some(at_client(view))),
+        Standpoint::Unknown | Standpoint::Both => (SeenFrom::Unknown, at_edge(view.clone()), Some(at_client(view))),
     };
     let client_observer = (at == Standpoint::Client).then_some(observer);
     let edge_observer = (at == Standpoint::Edge).then_some(observer);

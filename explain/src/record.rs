@@ -10,14 +10,13 @@ use capture::file::{Broken, WAY_OUT};
 use capture::set;
 use jiff::Timestamp;
 use records::FORMAT;
-use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS, SeenFrom};
+use records::explained::{CaptureRecord, Counts, ExplainedRecord, OTHER_KINDS};
 use records::handshake::Judged;
 use records::lanes::lanes;
 use settings::words::plural;
 
 use crate::habits;
 use crate::judging::{Finding, Opinion};
-use crate::placing::Seen;
 
 /// Kinds of frames that were not understood and are said each for itself.
 const MOST_KINDS: usize = 5;
@@ -43,13 +42,7 @@ pub fn record(finding: &Finding, files: &[PathBuf]) -> ExplainedRecord {
         version: h.dialogue.version.map(|v| v.name().to_owned()),
         resumed: h.dialogue.resumed,
         habits: Some(habits::of(h)),
-        seen_from: match finding.placed.seen {
-            Seen::BothEnds => SeenFrom::BothEnds,
-            Seen::ClientEnd => SeenFrom::ClientEnd,
-            Seen::EdgeEnd => SeenFrom::EdgeEnd,
-            Seen::Between => SeenFrom::Between,
-            Seen::Unknown => SeenFrom::Unknown,
-        },
+        seen_from: finding.placed.seen,
         how: finding.placed.how.to_string(),
         judged: finding.judged.as_ref().ok().map(judged),
         not_judged: finding.judged.as_ref().err().map(ToString::to_string),

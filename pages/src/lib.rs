@@ -11,6 +11,9 @@ use settings::words::visible_lines;
 
 pub use ticket::Ticket;
 
+/// Styles of a page that is a document: headings, tables, plain drawings; a page's own may stand behind them.
+pub const PLAIN: &str = include_str!("plain.css");
+
 /// Time between two looks of a page at what it shows, in seconds.
 const REFRESH: u32 = 15;
 

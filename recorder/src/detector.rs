@@ -14,7 +14,8 @@ use analysis::wire::packet::TcpSegment;
 use capture::clock::Monotonic;
 use explain::how::{How, Known};
 use explain::judging::{Finding, Judging, NotJudged, Opinion};
-use explain::placing::{Placed, Seen};
+use explain::placing::Placed;
+use records::explained::SeenFrom;
 
 use crate::screen::Quick;
 
@@ -165,7 +166,7 @@ fn worth_judging(view: &View<Monotonic>) -> bool {
 /// A connection as an edge's operator sees it: by whichever clock it was recorded, that is the edge's.
 pub fn at_edge<D: Domain>(view: View<D>) -> Placed {
     Placed {
-        seen: Seen::EdgeEnd,
+        seen: SeenFrom::EdgeEnd,
         how: Known::Of(How::Recorded),
         handshake: Box::new(Handshake::of(None, Some(view.on_clock_of::<Edge>()))),
         otherwise: None,

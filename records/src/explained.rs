@@ -54,7 +54,7 @@ pub struct Plaintext {
 }
 
 /// Which ends of a handshake captures show.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SeenFrom {
     /// Both.

@@ -42,7 +42,8 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
 
 /// A page about `subject`: one file, all styles in it.
 pub(crate) fn frame(subject: &str, body: &Markup) -> String {
-    Frame { title: subject, styles: include_str!("report.css"), refresh: false, nav: &[] }.around(body)
+    let styles = [pages::PLAIN, include_str!("report.css")].concat();
+    Frame { title: subject, styles: &styles, refresh: false, nav: &[] }.around(body)
 }
 
 fn run_ticket(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Ticket {

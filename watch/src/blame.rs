@@ -170,7 +170,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
             Owner::Resolver => thresholds.resolver,
             Owner::Client | Owner::ClientApp | Owner::ClientHost | Owner::Protocol | Owner::Unattributed => None,
         };
-        own.unwrap_or(thresholds.culprit)
+        own.unwrap_or(thresholds.culprit())
     };
     let parts = &opinion.target.parts;
     let worst = |owner: Owner| {
@@ -185,7 +185,7 @@ pub fn blame(report: &Report, opinion: &Opinion, thresholds: &Thresholds, bad_st
         Verdict::Culprit { primary, .. } if primary.excess.nanos() >= limit(primary.owner).nanos() => {
             return make(side(primary.owner), worst(primary.owner), primary.excess.millis(), opinion.sentence.clone());
         }
-        Verdict::Inconclusive { excess, .. } if excess.nanos() >= thresholds.culprit.nanos() => {
+        Verdict::Inconclusive { excess, .. } if excess.nanos() >= thresholds.culprit().nanos() => {
             let owner = parts.first().map_or(Owner::Unattributed, |p| p.owner);
             return make(Culprit::Inconclusive, worst(owner), excess.millis(), opinion.sentence.clone());
         }
@@ -353,7 +353,7 @@ mod tests {
         let ms = |ms: u64| Time(Duration::from_millis(ms));
         let of = |thresholds: Thresholds| blame(&report, &opinion, &thresholds, false).map(|b| (b.culprit, b.family, b.phase));
         let edge = |phase: &str| Some((Culprit::Edge, alerting::Family::Slow, phase.to_owned()));
-        let far = || Thresholds { culprit: ms(60_000), ..Thresholds::default() };
+        let far = || Thresholds { culprit: Some(ms(60_000)), ..Thresholds::default() };
         assert_eq!(of(Thresholds::default()), edge("server_flight"), "{}", opinion.sentence);
         assert_eq!(of(Thresholds { edge: Some(ms(60_000)), ..Thresholds::default() }), None, "the edge has a limit of its own");
         assert_eq!(

@@ -182,12 +182,12 @@ impl Default for Defaults {
     }
 }
 
-/// When a round is bad: time beyond the baseline, by whose it is, or time of a phase in all. The prober's own time counts nowhere.
-#[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug)]
+/// Beyond what is usual: bad, once a part takes longer. What a check does not name is as in `defaults`.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
-    /// Any culprit's time beyond the baseline.
-    pub culprit: Time,
+    /// Any culprit's time beyond the baseline; 100 ms if nobody says otherwise.
+    pub culprit: Option<Time>,
     /// The edge's; as `culprit` if absent.
     pub edge: Option<Time>,
     /// The path's.
@@ -200,61 +200,33 @@ pub struct Thresholds {
     pub phase: BTreeMap<String, Time>,
     /// The whole round, without the prober's own time.
     pub total: Option<Time>,
-    /// Alert this many days before a certificate expires.
-    pub certificate_days: u32,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self {
-            culprit: Time(policy::BAD_ROUND),
-            edge: None,
-            path: None,
-            loss: None,
-            resolver: None,
-            phase: BTreeMap::new(),
-            total: None,
-            certificate_days: 7,
-        }
-    }
-}
-
-/// A check's own thresholds: what it does not name is as in `defaults`.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
-#[serde(deny_unknown_fields, default)]
-pub struct OwnThresholds {
-    /// Any culprit's time beyond the baseline.
-    pub culprit: Option<Time>,
-    /// The edge's.
-    pub edge: Option<Time>,
-    /// The path's.
-    pub path: Option<Time>,
-    /// Lost packets'.
-    pub loss: Option<Time>,
-    /// The resolver's.
-    pub resolver: Option<Time>,
-    /// A whole phase: dns, connect, client_hello, server_flight, client_finished, finish, request.
-    pub phase: BTreeMap<String, Time>,
-    /// The whole round, without the prober's own time.
-    pub total: Option<Time>,
-    /// Alert this many days before a certificate expires.
+    /// Alert this many days before a certificate expires; 7 if nobody says otherwise.
     pub certificate_days: Option<u32>,
 }
 
-impl OwnThresholds {
+impl Thresholds {
     /// These, and the others as they are in `defaults`.
-    pub fn over(&self, defaults: &Thresholds) -> Thresholds {
-        let own = self.clone();
-        Thresholds {
-            culprit: own.culprit.unwrap_or(defaults.culprit),
-            edge: own.edge.or(defaults.edge),
-            path: own.path.or(defaults.path),
-            loss: own.loss.or(defaults.loss),
-            resolver: own.resolver.or(defaults.resolver),
-            phase: defaults.phase.clone().into_iter().chain(own.phase).collect(),
-            total: own.total.or(defaults.total),
-            certificate_days: own.certificate_days.unwrap_or(defaults.certificate_days),
+    pub fn over(&self, defaults: &Self) -> Self {
+        Self {
+            culprit: self.culprit.or(defaults.culprit),
+            edge: self.edge.or(defaults.edge),
+            path: self.path.or(defaults.path),
+            loss: self.loss.or(defaults.loss),
+            resolver: self.resolver.or(defaults.resolver),
+            phase: defaults.phase.iter().chain(&self.phase).map(|(name, limit)| (name.clone(), *limit)).collect(),
+            total: self.total.or(defaults.total),
+            certificate_days: self.certificate_days.or(defaults.certificate_days),
         }
+    }
+
+    /// Any culprit's.
+    pub fn culprit(&self) -> Time {
+        self.culprit.unwrap_or(Time(policy::BAD_ROUND))
+    }
+
+    /// A certificate's.
+    pub fn certificate_days(&self) -> u32 {
+        self.certificate_days.unwrap_or(7)
     }
 }
 
@@ -342,7 +314,7 @@ pub struct Check {
     pub from: Option<SeenFrom>,
     /// As in `[defaults]`.
     #[serde(default)]
-    pub thresholds: OwnThresholds,
+    pub thresholds: Thresholds,
     /// Labels for alerts.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -397,7 +369,7 @@ impl Check {
             timeout: None,
             fire: None,
             resolve_after: None,
-            thresholds: OwnThresholds::default(),
+            thresholds: Thresholds::default(),
             from: None,
             labels: BTreeMap::new(),
         }

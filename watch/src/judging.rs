@@ -86,7 +86,7 @@ impl Judging {
         // Where nothing was verified, no path is known.
         let chain_end = if plan.check.insecure { certificate::chain_end(chain) } else { certificate::path_end(chain) };
         if let (None, Some(end)) = (&found, chain_end) {
-            found = certificate::ends_soon(end, second(raw.started), plan.thresholds.certificate_days);
+            found = certificate::ends_soon(end, second(raw.started), plan.thresholds.certificate_days());
         }
         if plan.check.role == Role::Edge
             && let Some(blame) = &mut found

@@ -16,6 +16,8 @@ mod addresses;
 pub mod at_terminal;
 pub mod blackbox;
 pub mod blame;
+#[cfg(test)]
+mod by_hand;
 mod certificate;
 pub mod checks;
 pub mod clock;

@@ -103,8 +103,12 @@ mod tests {
         let text = "[defaults]\nthresholds = { culprit = \"2s\", certificate_days = 30, phase = { dns = \"1s\", finish = \"3s\" } }\n\
                     [[check]]\nname = \"a\"\ntarget = \"https://a.test/\"\nthresholds = { edge = \"3s\", phase = { dns = \"5s\" } }\n";
         let plans = CheckFile::parse(text).expect("it is whole").plans().expect("it can be so");
-        let Thresholds { culprit, edge, certificate_days, phase, .. } = &plans[0].thresholds;
-        assert_eq!((*culprit, *edge, *certificate_days), (Time::secs(2), Some(Time::secs(3)), 30));
+        let thresholds = &plans[0].thresholds;
+        assert_eq!(
+            (thresholds.culprit(), thresholds.edge, thresholds.certificate_days()),
+            (Time::secs(2), Some(Time::secs(3)), 30)
+        );
+        let phase = &thresholds.phase;
         assert_eq!((phase["dns"], phase["finish"]), (Time::secs(5), Time::secs(3)));
     }
 

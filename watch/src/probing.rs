@@ -270,31 +270,12 @@ impl Steady {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::TcpListener;
     use std::sync::mpsc::sync_channel;
 
     use super::*;
+    use crate::by_hand::name_server;
     use crate::prepare::prepare;
-
-    /// A name server that has 127.0.0.2 and 127.0.0.3 for every name.
-    fn name_server() -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        let address = socket.local_addr().expect("it is bound");
-        std::thread::spawn(move || {
-            let mut asked = [0; 512];
-            while let Ok((n, from)) = socket.recv_from(&mut asked) {
-                // RFC 1035, section 4.1: the header, the question up to its class, then records of four bytes each.
-                let end = 12 + asked[12..n].iter().position(|b| *b == 0).expect("a name ends") + 5;
-                let of_v4 = asked[end - 4..end - 2] == [0, 1];
-                let head = [asked[0], asked[1], 0x81, 0x80, 0, 1, 0, if of_v4 { 2 } else { 0 }, 0, 0, 0, 0];
-                let record = |last: u8| [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 127, 0, 0, last];
-                let records = [record(2), record(3)].concat();
-                let answer = [&head[..], &asked[12..end], if of_v4 { &records } else { &[] }].concat();
-                socket.send_to(&answer, from).expect("it asked from loopback");
-            }
-        });
-        address
-    }
 
     #[tokio::test]
     async fn an_address_that_hangs_holds_up_no_other() {
@@ -303,7 +284,7 @@ mod tests {
         let port = listener.local_addr().expect("it is bound").port();
         let text = format!(
             "[watch]\nresolvers = [\"{}\"]\n[[check]]\nname = \"a\"\ntarget = \"two.test:{port}\"\ninsecure = true\naddresses = \"each\"\ntimeout = \"2s\"\n",
-            name_server()
+            name_server(|_| &[2, 3], Arc::default())
         );
         let file = CheckFile::parse(&text).expect("it is whole");
         let check = Arc::clone(&prepare(&file).expect("nothing is read")[0]);

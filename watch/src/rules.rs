@@ -50,7 +50,7 @@ impl CheckFile {
         check_times(check.interval, check.timeout)?;
         check.fire.map_or(Ok(()), check_fire)?;
         check.resolve_after.map_or(Ok(()), check_resolve)?;
-        check_thresholds(&check.thresholds.over(&Thresholds::default()))?;
+        check_thresholds(&check.thresholds)?;
         let host = ParsedTarget::read(&check.target).map_err(|wrong| wrong.within("target"))?.host;
         let names = [("server_name", check.server_name.as_ref()), ("target", Some(&host))];
         for (key, name) in names.into_iter().filter_map(|(key, name)| Some((key, name?))) {
@@ -152,14 +152,8 @@ fn check_thresholds(thresholds: &Thresholds) -> Result<(), Wrong> {
         return Err(within(Wrong::at(phase, none()).within("phase")));
     }
     let Thresholds { culprit, edge, path, loss, resolver, total, .. } = thresholds;
-    let each = [
-        ("culprit", Some(*culprit)),
-        ("edge", *edge),
-        ("path", *path),
-        ("loss", *loss),
-        ("resolver", *resolver),
-        ("total", *total),
-    ];
+    let each =
+        [("culprit", *culprit), ("edge", *edge), ("path", *path), ("loss", *loss), ("resolver", *resolver), ("total", *total)];
     match each.into_iter().find(|(_, limit)| limit.is_some_and(|limit| limit.0.is_zero())) {
         Some((key, _)) => Err(within(Wrong::at(key, none()))),
         None => Ok(()),

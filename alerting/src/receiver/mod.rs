@@ -211,6 +211,11 @@ pub(crate) mod tests {
     use crate::family::Family;
     use crate::states::Blame;
 
+    /// An alert that is on, of this key.
+    pub(crate) fn keyed(key: &str) -> Event {
+        Event { key: key.into(), ..event(Culprit::Edge, None) }
+    }
+
     /// An alert of `login`, on or over.
     pub(crate) fn event(culprit: Culprit, ended: Option<UnixSeconds>) -> Event {
         let (phase, words) = ("server_flight".into(), "ClientHello to server flight".into());

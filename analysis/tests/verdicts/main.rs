@@ -68,14 +68,20 @@ fn tls13(mut talk: Talk, plan: &Plan) -> Handshake {
     talk.handshake()
 }
 
-/// A client that writes ChangeCipherSpec and Finished one by one, Nagle's algorithm on; the edge acknowledges late.
-fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
-    let mut talk = Talk::new();
+/// A connection, and a ClientHello that the edge has heard, and acknowledged, by then.
+fn heard(talk: &mut Talk) -> i64 {
     let hello_at = talk.connect(1_000 * MS) + MS;
     talk.data(C, hello_at, &client_hello(), OK);
     talk.ack(S, hello_at + HALF, OK);
+    hello_at + HALF
+}
+
+/// A client that writes ChangeCipherSpec and Finished one by one, Nagle's algorithm on; the edge acknowledges late.
+fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
+    let mut talk = Talk::new();
+    let heard_at = heard(&mut talk);
     let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
-    let flight_at = hello_at + HALF + MS;
+    let flight_at = heard_at + MS;
     talk.data(S, flight_at, &flight, OK);
     let arrived = flight_at + HALF;
     talk.ack(C, arrived + 10_000, OK);
@@ -376,10 +382,8 @@ fn a_stall_shows_through_nagle_and_only_the_stall_is_blamed() {
 fn a_finished_held_behind_a_lost_piece_is_loss() {
     // The loss probe sends Finished 245 ms after ChangeCipherSpec was lost; that is repeated when SACK asks for it.
     let mut talk = Talk::new();
-    let hello_at = talk.connect(1_000 * MS) + MS;
-    talk.data(C, hello_at, &client_hello(), OK);
-    talk.ack(S, hello_at + HALF, OK);
-    let flight_at = hello_at + HALF + MS;
+    let heard_at = heard(&mut talk);
+    let flight_at = heard_at + MS;
     talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat(), OK);
     let arrived = flight_at + HALF;
     talk.ack(C, arrived + 10_000, OK);
@@ -509,11 +513,9 @@ fn one_direction_tells_nobodys_waiting_from_anybodys_answer() {
 fn an_acknowledgement_that_is_lost_before_a_stall_does_not_make_it_a_loss() {
     let stalled = |lost: Fate| {
         let mut talk = Talk::new();
-        let hello_at = talk.connect(1_000 * MS) + MS;
-        talk.data(C, hello_at, &client_hello(), OK);
-        talk.ack(S, hello_at + HALF, OK);
+        let heard_at = heard(&mut talk);
         let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
-        let flight_at = hello_at + HALF + MS;
+        let flight_at = heard_at + MS;
         talk.data(S, flight_at, &flight[..500], OK);
         talk.ack(C, flight_at + HALF + 10_000, lost);
         talk.data(S, flight_at + 100_000, &flight[500..], OK);

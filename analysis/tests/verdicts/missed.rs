@@ -6,10 +6,8 @@ use super::*;
 /// the packets of that length which carry `missed`.
 fn without(version: Version, stall: i64, end: whostalled_analysis::tcp::flow::Side, missed: &[u8]) -> (Reading, Judgement) {
     let mut talk = Talk::new();
-    let hello_at = talk.connect(1_000 * MS) + MS;
-    talk.data(C, hello_at, &client_hello(), OK);
-    talk.ack(S, hello_at + HALF, OK);
-    let flight_at = hello_at + HALF + MS;
+    let heard_at = heard(&mut talk);
+    let flight_at = heard_at + MS;
     let old = version == Version::Tls12;
     let flight = if old {
         [server_hello([1; 32], &[]), certificate_and_done()].concat()

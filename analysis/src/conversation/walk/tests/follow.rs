@@ -255,20 +255,25 @@ fn a_window_is_shut_since_no_whole_segment_fits() {
     }
 }
 
+/// Both tapes where one end was captured, and the ways between them.
+fn one_end(end: Side, packets: &[Packet]) -> ([Tape; 2], Ways) {
+    let view = view::<Unplaced>(packets);
+    let mut near = Tape::captured(end, &view);
+    let there = far(&mut near, &view);
+    let trip = Some(there.round_trip);
+    let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
+    let tapes = if end == C { [near, there.tape] } else { [there.tape, near] };
+    (tapes, Ways { least: [towards, from], usual: [towards, from] })
+}
+
 #[test]
 fn from_either_end_a_window_that_is_shut_is_its_readers() {
     let unread = |end: Side| {
         let mut taps = read_late(24);
         taps.sort();
         let packets = if end == C { &taps.client } else { &taps.edge };
-        let view = view::<Unplaced>(packets);
-        let mut near = Tape::captured(end, &view);
-        let there = far(&mut near, &view);
-        let trip = Some(there.round_trip);
-        let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
-        let ways = Ways { least: [towards, from], usual: [towards, from] };
-        let tape = sending(there.tape, Some(end.peer()));
-        let ends = if end == C { [near, tape] } else { [tape, near] };
+        let (ends, ways) = one_end(end, packets);
+        let ends = ends.map(|tape| if tape.end == end { tape } else { sending(tape, Some(end.peer())) });
         let mut walk = walk(&ends, ways, Some(end.peer()));
         let last = ends[0].news_before(ends[0].events.len()).expect("something came");
         walk.follow(Point::Arrived { end: C, i: last });
@@ -433,13 +438,7 @@ proptest! {
     fn from_one_end_no_walk_goes_forward(steps in steps(0.05), at_client in any::<bool>()) {
         let taps = played(&steps, 0.0);
         let (end, packets) = if at_client { (C, &taps.client) } else { (S, &taps.edge) };
-        let view = view::<Unplaced>(packets);
-        let mut near = Tape::captured(end, &view);
-        let there = far(&mut near, &view);
-        let trip = Some(there.round_trip);
-        let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
-        let ways = Ways { least: [towards, from], usual: [towards, from] };
-        let tapes = if end == C { [near, there.tape] } else { [there.tape, near] };
+        let (tapes, ways) = one_end(end, packets);
         walk_all(tapes, ways, Some(end.peer()));
     }
 }
