@@ -501,8 +501,9 @@ static always_inline __u32 judge(struct __sk_buff *skb, struct headers *h, struc
 	__u32 acked = h->ack - (h->from_client ? server_isn : client_isn) - 1;
 	__s32 left = (h->from_client ? client_left : server_left) - start;
 	__s32 ack_left = (h->from_client ? server_left : client_left) - acked;
-	// What a client says in its handshake passes however much the server had to say before it.
-	bool acks = h->flags & ACK && !(h->from_client && h->payload_len && !flow->tight && ack_left > -(1 << 28));
+	// What a client says in its handshake passes however much the server had to say before it: while its records are followed.
+	bool followed = !flow->tight && !flow->early && flow->next_record != NEVER;
+	bool acks = h->flags & ACK && !(h->from_client && h->payload_len && followed && ack_left > -(1 << 28));
 	if (left <= 0 || (acks && ack_left < 0)) {
 		if (left < -(1 << 28) || (acks && ack_left < -(1 << 28)))
 			flow->closed = 1;
@@ -580,6 +581,10 @@ int filter(struct __sk_buff *skb)
 {
 	struct headers h = {};
 	bool syn = false;
+	bool outgoing = skb->pkt_type == 4 /* PACKET_OUTGOING */;
+	// By loopback each packet leaves and comes.
+	if (outgoing && skb->ifindex == 1)
+		return 0;
 	if (!parse(skb, &h, false))
 		return 0;
 	__u32 zero = 0;
@@ -587,7 +592,7 @@ int filter(struct __sk_buff *skb)
 	if (!n)
 		return 0;
 	n->seen++;
-	__u32 len = judge(skb, &h, n, &syn, skb->pkt_type == 4 /* PACKET_OUTGOING */);
+	__u32 len = judge(skb, &h, n, &syn, outgoing);
 	if (len)
 		*(syn ? &n->syns : &n->passed) += 1;
 	return len;

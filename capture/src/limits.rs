@@ -210,8 +210,9 @@ impl Gate {
         let acked = segment.ack.wrapping_sub(peer_isn).wrapping_sub(1);
         let left = own_limit.wrapping_sub(start).cast_signed();
         let ack_left = if ack { peer_limit.wrapping_sub(acked).cast_signed() } else { 0 };
-        // What a client says in its handshake passes however much the server had to say before it.
-        let ack_left = if from_client && segment.len > 0 && !flow.tight && ack_left > -FAR { 0 } else { ack_left };
+        // What a client says in its handshake passes however much the server had to say before it: while its records are followed.
+        let followed = !flow.tight && !flow.early && flow.next_record != NEVER;
+        let ack_left = if from_client && segment.len > 0 && followed && ack_left > -FAR { 0 } else { ack_left };
         if left <= 0 || ack_left < 0 {
             flow.closed |= left < -FAR || ack_left < -FAR;
             return None;

@@ -222,6 +222,23 @@ fn who_speaks_no_tls_passes_no_more_than_ever() {
     frames.push(wire.frame(true, "A", 1, 1, b"GET / HTTP/1.0\r\n\r\n"));
     frames.extend((0..400).map(|n| wire.frame(false, "A", n * 1_000 + 1, 19, &[8; 1_000])));
     assert_eq!(passing(&mut gate, &frames), 3 + 66);
+    assert_eq!(passing(&mut gate, &uploaded(&wire, 400_001)), 0, "what its client sends behind that is no handshake");
+}
+
+#[test]
+fn what_a_client_sends_early_passes_no_more_than_ever() {
+    let (mut gate, wire) = (Gate::new(Limits::default()), Wire { port: 40_000 });
+    let mut frames = vec![wire.frame(true, "S", 0, 0, &[]), wire.frame(false, "SA", 0, 1, &[])];
+    frames.push(wire.frame(true, "A", 1, 1, &[record(22, 295), record(23, 495)].concat()));
+    frames.extend((0..400).map(|n| wire.frame(false, "A", n * 1_000 + 1, 801, &[8; 1_000])));
+    passing(&mut gate, &frames);
+    let upload = (0..20).map(|n| wire.frame(true, "A", 801 + n * 1_000, 400_001, &record(23, 995))).collect::<Vec<_>>();
+    assert_eq!(passing(&mut gate, &upload), 0);
+}
+
+/// What a client sends once it has had so much.
+fn uploaded(wire: &Wire, had: u32) -> Vec<Vec<u8>> {
+    (0..20).map(|n| wire.frame(true, "A", 19 + n * 1_000, had, &[7; 1_000])).collect()
 }
 
 #[test]
