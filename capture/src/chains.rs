@@ -32,7 +32,7 @@ pub struct Entry<'a> {
     pub at: Instant<Monotonic>,
     /// Length on the wire.
     pub wire_len: u32,
-    /// The interface's number.
+    /// The interface's place in the list of those that are read.
     pub interface: u16,
     /// Whether it left this host.
     pub outgoing: bool,

@@ -13,7 +13,7 @@ pub struct Frame<'a> {
     pub at: Instant<Monotonic>,
     /// Length on the wire.
     pub wire_len: u32,
-    /// The interface's number; 0 where it is not known.
+    /// The interface's place in the list of those that are read; behind them all where it is not known.
     pub interface: u32,
     /// Whether it left this host.
     pub outgoing: bool,

@@ -22,7 +22,7 @@ pub struct Packet<D = Monotonic> {
     pub at: Instant<D>,
     /// Length on the wire.
     pub wire_len: u32,
-    /// The interface's number.
+    /// The interface's place in the configuration.
     pub interface: u16,
     /// Whether it left this host.
     pub outgoing: bool,
