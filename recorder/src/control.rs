@@ -18,7 +18,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use analysis::key::{Key, Keys};
@@ -34,6 +34,8 @@ use imports::logline::endpoint;
 
 /// Patience with whoever asks, and with the recorder.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks whether it is one's turn.
+const AGAIN: Duration = Duration::from_millis(20);
 /// Whoever asks waits longer than the recorder does.
 const ANSWERED: Duration = Duration::from_secs(45);
 /// Longest request: the keys of a run's clients, two for each.
@@ -113,7 +115,9 @@ fn answer<'a>(
     let words: Vec<&str> = line.split_whitespace().collect();
     let busy = || "the recorder is busy: try again".to_owned();
     if let ["flows" | "last", ..] = words[..] {
-        *alone = Some(one.try_lock().map_err(|_| "another dump is being handed out: try again".to_owned())?);
+        // Runs ask for their flows, and do not ask twice.
+        let patience = if words[0] == "flows" { PATIENCE } else { Duration::ZERO };
+        *alone = Some(turn(one, patience).ok_or("another dump is being handed out: try again")?);
     }
     match words[..] {
         ["trigger", ref flow @ ..] => {
@@ -151,6 +155,20 @@ fn answer<'a>(
             Ok((String::new(), format!("{json:#}\n").into_bytes()))
         }
         _ => Err("ask for: trigger FLOW, flow FLOW, flows SECONDS KEY…, last SECONDS, status".into()),
+    }
+}
+
+/// Waits for a turn: there is no lock that gives up by itself, and this one is seldom taken.
+fn turn(one: &Mutex<()>, patience: Duration) -> Option<MutexGuard<'_, ()>> {
+    let begun = Instant::now();
+    loop {
+        match one.try_lock() {
+            Ok(turn) => return Some(turn),
+            // Nothing is behind it that could be half done.
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(AGAIN),
+        }
     }
 }
 
@@ -257,6 +275,19 @@ mod tests {
         assert!(matches!(answered(b"ok 3\nabcd", false), Err(ControlError::Cut { got: 4, of: 3 })));
         assert!(matches!(answered(b"", false), Err(ControlError::Ended)));
         assert!(matches!(answered(b"error not so\n", false), Err(ControlError::Refused(why)) if why == "not so"));
+    }
+
+    #[test]
+    fn a_turn_is_waited_for_as_long_as_somebody_has_patience() {
+        let one = Mutex::new(());
+        let held = one.lock().expect("nobody has it");
+        assert!(turn(&one, Duration::ZERO).is_none());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| turn(&one, PATIENCE).is_some());
+            std::thread::sleep(3 * AGAIN);
+            drop(held);
+            assert!(waits.join().expect("it has its turn"));
+        });
     }
 
     #[test]
