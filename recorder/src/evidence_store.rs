@@ -8,7 +8,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,10 @@ use crate::error::{Error, NotKept};
 
 /// Files that wait for the disk.
 const MOST_WAITING: usize = 256;
+/// Until a folder that took nothing is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Bytes of the file that tries it.
+const TRY: usize = 64 << 10;
 /// How a file's name begins while it is written.
 const UNFINISHED: &str = ".unfinished-";
 /// How the names of evidence end.
@@ -45,7 +49,7 @@ pub struct WriteRequest {
 /// What became of a request.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Written {
-    /// The folder was opened.
+    /// The folder was opened, or takes files again.
     Opened,
     /// On the disk, so long after its trigger.
     Durable(Duration),
@@ -75,16 +79,41 @@ impl Writer {
     /// # Errors
     /// If the folder cannot be made or read.
     pub fn start(folder: &Path, quota: u64, report: impl Fn(Written, u64) + Send + 'static) -> Result<Self, Error> {
+        Self::start_with(AGAIN, folder, quota, report)
+    }
+
+    /// A folder that took nothing is tried again after so long.
+    fn start_with(
+        again: Duration,
+        folder: &Path,
+        quota: u64,
+        report: impl Fn(Written, u64) + Send + 'static,
+    ) -> Result<Self, Error> {
         let mut store = EvidenceStore::open(folder, quota).map_err(|source| Error::File { path: folder.to_owned(), source })?;
         let (requests, waiting): (_, Receiver<WriteRequest>) = sync_channel(MOST_WAITING);
         let thread = std::thread::Builder::new().name("evidence".into()).spawn(move || {
             report(Written::Opened, store.held);
-            for WriteRequest { name, replaces, bytes, asked, done } in waiting {
+            let mut failed = false;
+            loop {
+                // Nobody else may come for long: what is right again is to be said all the same.
+                let next = if failed { waiting.recv_timeout(again) } else { waiting.recv().map_err(RecvTimeoutError::from) };
+                let WriteRequest { name, replaces, bytes, asked, done } = match next {
+                    Ok(request) => request,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        failed = !store.takes();
+                        if !failed {
+                            report(Written::Opened, store.held);
+                        }
+                        continue;
+                    }
+                };
                 let written =
                     store.put(&name, &bytes).map_err(|source| NotKept::Write { path: store.folder.join(&name), source });
                 if let Some(earlier) = replaces.filter(|_| written.is_ok()) {
                     store.remove(&earlier);
                 }
+                failed = written.is_err();
                 report(
                     written.as_ref().map_or_else(|e| Written::Failed(e.to_string()), |_| Written::Durable(asked.elapsed())),
                     store.held,
@@ -124,7 +153,9 @@ impl EvidenceStore {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with(UNFINISHED) {
-                fs::remove_file(entry.path())?;
+                if let Err(error) = fs::remove_file(entry.path()) {
+                    warn!(file = name, "what a killed recorder left cannot be removed: {error}");
+                }
             } else if name.ends_with(EVIDENCE) {
                 found.push((name, entry.metadata()?.len()));
             }
@@ -134,7 +165,9 @@ impl EvidenceStore {
         let before = found.len();
         let (healthy, others) = found.into_iter().partition(|(name, _)| name.contains(HEALTHY));
         let mut store = Self { folder: folder.to_owned(), quota, held, healthy, others };
-        store.make_room(0)?;
+        if let Err(error) = store.make_room(0) {
+            warn!(quota, "evidence over its quota cannot be removed: {error}");
+        }
         let removed = before - store.healthy.len() - store.others.len();
         if removed > 0 {
             warn!(removed, of = before, quota, "evidence over its quota is removed");
@@ -210,20 +243,38 @@ impl EvidenceStore {
         gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
     }
 
+    /// Removes what is least interesting until there is room. What cannot be removed counts, and hides nothing behind it.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        while self.held + bytes > self.quota {
-            let healthy = !self.healthy.is_empty();
-            let files = if healthy { &self.healthy } else { &self.others };
-            let Some((name, size)) = files.front().cloned() else { return Ok(()) };
-            self.delete(&name)?;
-            if healthy {
-                self.healthy.pop_front()
-            } else {
-                self.others.pop_front()
-            };
-            self.held -= size;
+        let mut failed = None;
+        for healthy in [true, false] {
+            let mut place = 0;
+            while self.held + bytes > self.quota {
+                let files = if healthy { &self.healthy } else { &self.others };
+                let Some((name, size)) = files.get(place).cloned() else { break };
+                if let Err(error) = self.delete(&name) {
+                    failed = failed.or(Some(error));
+                    place += 1;
+                    continue;
+                }
+                let _ = if healthy { &mut self.healthy } else { &mut self.others }.remove(place);
+                self.held -= size;
+            }
         }
-        Ok(())
+        failed.filter(|_| self.held + bytes > self.quota).map_or(Ok(()), Err)
+    }
+
+    /// Whether the folder takes a file.
+    fn takes(&mut self) -> bool {
+        let tried = self.folder.join(format!("{UNFINISHED}try"));
+        let write = || -> io::Result<()> {
+            make_folder(&self.folder)?;
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&tried)?;
+            file.write_all(&[0; TRY])?;
+            file.sync_all()
+        };
+        let written = write().and_then(|()| self.make_room(TRY as u64));
+        let _ = fs::remove_file(&tried);
+        written.is_ok()
     }
 }
 
@@ -261,8 +312,10 @@ mod tests {
         let size = fs::metadata(folder.path().join("0_edge.pcapng")).expect("it is there").len();
         let mut store = EvidenceStore::open(folder.path(), size + 150).expect("it opens");
         store.put("1_edge.pcapng", &[0; 100]).expect("there is room");
-        assert!(store.put("2_edge.pcapng", &[0; 100]).is_err());
-        assert_eq!((store.held, names(folder.path()).len()), (size + 100, 2));
+        store.put("2_edge.pcapng", &[0; 100]).expect("another one makes room");
+        assert_eq!((store.held, names(folder.path())), (size + 100, vec!["0_edge.pcapng".into(), "2_edge.pcapng".into()]));
+        assert!(store.put("4_edge.pcapng", &[0; 151]).is_err(), "there would be too much");
+        store.put("5_edge.pcapng", &[0; 100]).expect("there is room");
         assert!(store.put("3_edge.pcapng", &vec![0; size as usize + 151]).is_err());
         assert_eq!(names(folder.path()).len(), 2);
     }
@@ -299,6 +352,25 @@ mod tests {
         fs::write(folder.path().join("notes.txt"), [0; 5_000]).expect("it is writable");
         let store = EvidenceStore::open(folder.path(), 1_000).expect("it opens");
         assert_eq!((store.held, names(folder.path())), (50, vec!["0_edge.pcapng".to_owned(), "notes.txt".to_owned()]));
+    }
+
+    #[test]
+    fn a_folder_that_takes_files_again_is_said_though_nothing_is_to_be_written() {
+        let above = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = above.path().join("evidence");
+        let (tell, told) = std::sync::mpsc::channel();
+        let report = move |written, _| tell.send(written).expect("it is heard");
+        let writer = Writer::start_with(Duration::from_millis(10), &folder, 1_000, report).expect("it starts");
+        fs::remove_dir(&folder).and_then(|()| fs::write(&folder, "in its way")).expect("it is ours");
+        let request =
+            WriteRequest { name: "1_edge.pcapng".into(), replaces: None, bytes: vec![1], asked: Instant::now(), done: None };
+        assert!(writer.submit(request).is_ok());
+        let outcome = || told.recv_timeout(Duration::from_secs(60)).expect("it is said");
+        assert!(matches!([outcome(), outcome()], [Written::Opened, Written::Failed(_)]));
+        fs::remove_file(&folder).expect("it is ours");
+        assert_eq!(outcome(), Written::Opened);
+        writer.finish();
+        assert!(names(&folder).is_empty());
     }
 
     #[test]

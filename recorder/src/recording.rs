@@ -218,7 +218,7 @@ fn evidence_writer(config: &Config, metrics: &Arc<Metrics>, shown: &Arc<Shown>) 
     let report = move |written, held: u64| {
         metrics.evidence_bytes.set(held.cast_signed());
         match written {
-            Written::Opened => {}
+            Written::Opened => shown.trouble(EVIDENCE, None),
             Written::Durable(after) => {
                 metrics.durable.observe(after.as_secs_f64());
                 shown.trouble(EVIDENCE, None);
