@@ -83,7 +83,7 @@ pub enum InterfaceEvent {
     Reattached(String),
     /// Capturing failed, as is said; it was begun anew.
     Reopened(String, String),
-    /// It has another name now; packets are seen as before.
+    /// It has another name now, or its own again; packets are seen as before.
     Renamed(String, String),
     /// It is down.
     Down(String),
@@ -119,8 +119,9 @@ struct Interface {
     /// Why nothing comes from its socket any more.
     failed: Option<String>,
     down: bool,
-    /// What it is called now.
-    renamed: Option<String>,
+    /// What it is called now, and what it was called when our program was hung there.
+    called: String,
+    attached_as: String,
 }
 
 impl Interface {
@@ -133,7 +134,8 @@ impl Interface {
             lost: 0,
             failed: None,
             down: false,
-            renamed: None,
+            called: name.to_owned(),
+            attached_as: name.to_owned(),
         }
     }
 
@@ -172,16 +174,20 @@ impl Tap {
 
     fn open_at(filter_at: FilterAt, config: TapConfig) -> Result<Self, Error> {
         let mut interfaces: Vec<Interface> = config.interfaces.iter().map(|name| Interface::at(name)).collect();
-        // Those that are not there may come.
+        // Those that are not there may come, and one that is down may go up.
+        let mut refused = None;
         for interface in &mut interfaces {
-            interface.number = if_nametoindex(interface.name.as_str()).ok();
-            if interface.number.is_some() {
-                let (handle, link) = open(&interface.name, filter_at, &config)?;
-                (interface.handle, interface.link) = (Some(handle), link);
+            let Ok(number) = if_nametoindex(interface.name.as_str()) else { continue };
+            match open(&interface.name, filter_at, &config) {
+                Ok((handle, link)) => {
+                    (interface.number, interface.handle, interface.link) = (Some(number), Some(handle), link);
+                }
+                Err(error) => refused = refused.or(Some(error)),
             }
         }
         if interfaces.iter().all(|interface| interface.number.is_none()) {
-            return Err(Error::Interface(config.interfaces.join(", "), "there is no such interface".into()));
+            let absent = || Error::Interface(config.interfaces.join(", "), "there is no such interface".into());
+            return Err(refused.unwrap_or_else(absent));
         }
         let filter = if filter_at == FilterAt::User {
             Filter::User(Box::new(Gate::new(config.limits.clone())))
@@ -209,11 +215,12 @@ impl Tap {
         if own == self.own {
             return Ok(());
         }
-        self.own = own;
+        // What the kernel refuses is tried again.
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
-            filter.own(self.own.iter().copied())?;
+            filter.own(own.iter().copied())?;
         }
+        self.own = own;
         Ok(())
     }
 
@@ -240,7 +247,7 @@ impl Tap {
         Duration::from_millis(if self.filter_at == FilterAt::Tc { 500 } else { 100 })
     }
 
-    /// Interfaces that are not there.
+    /// Interfaces that are not there, or could not be opened.
     pub fn absent(&self) -> impl Iterator<Item = &str> {
         self.interfaces.iter().filter(|i| i.number.is_none()).map(|i| i.name.as_str())
     }
@@ -344,36 +351,41 @@ impl Tap {
     }
 
     fn tend_one(&mut self, i: usize, running: &HashSet<String>) -> Option<InterfaceEvent> {
-        let name = self.interfaces[i].name.clone();
+        let interface = &mut self.interfaces[i];
+        let (name, number, failed) = (interface.name.clone(), interface.number, interface.failed.take());
         let there = if_nametoindex(name.as_str()).ok();
-        let failed = self.interfaces[i].failed.take();
-        let again = |tap: &mut Self, number: u32, done: InterfaceEvent| match tap.reattach(i, number) {
+        let again = |tap: &mut Self, called: &str, number: u32, done: InterfaceEvent| match tap.reattach(i, called, number) {
             Ok(()) => done,
             Err(error) => {
                 tap.interfaces[i].failed = failed.clone(); // so it is tried again
                 InterfaceEvent::Refused(name.clone(), error.to_string())
             }
         };
-        match (self.interfaces[i].number, there) {
-            (Some(was), Some(is)) if was == is => {
-                if let Some(why) = &failed {
-                    return Some(again(self, is, InterfaceEvent::Reopened(name.clone(), why.clone())));
-                }
-                if !self.hangs(&name) {
-                    return Some(again(self, is, InterfaceEvent::Reattached(name.clone())));
-                }
-                let interface = &mut self.interfaces[i];
-                let down = !running.contains(&name);
-                let changed = std::mem::replace(&mut interface.down, down) != down || interface.renamed.take().is_some();
-                changed.then_some(if down { InterfaceEvent::Down(name) } else { InterfaceEvent::Back(name) })
+        // What hangs there, and what reads there, goes with it to its new name.
+        let called = match (number, there) {
+            (Some(was), Some(is)) if was == is => Some((was, name.clone())),
+            (Some(was), None) => name_of(was).map(|now| (was, now)),
+            _ => None,
+        };
+        if let Some((number, called)) = called {
+            if let Some(why) = &failed {
+                return Some(again(self, &called, number, InterfaceEvent::Reopened(name.clone(), why.clone())));
             }
-            (_, Some(is)) => Some(again(self, is, InterfaceEvent::Back(name.clone()))),
-            (Some(was), None) => {
-                // What hangs there, and what reads there, went with it to its new name.
-                if let Some(now) = name_of(was) {
-                    let known = self.interfaces[i].renamed.replace(now.clone());
-                    return (known.as_ref() != Some(&now)).then_some(InterfaceEvent::Renamed(name, now));
-                }
+            if !self.hangs(i) {
+                return Some(again(self, &called, number, InterfaceEvent::Reattached(name.clone())));
+            }
+            let interface = &mut self.interfaces[i];
+            if interface.called != called {
+                interface.called.clone_from(&called);
+                return Some(InterfaceEvent::Renamed(name, called));
+            }
+            let down = !running.contains(&called);
+            let changed = std::mem::replace(&mut interface.down, down) != down;
+            return changed.then_some(if down { InterfaceEvent::Down(name) } else { InterfaceEvent::Back(name) });
+        }
+        match (number, there) {
+            (_, Some(is)) => Some(again(self, &name, is, InterfaceEvent::Back(name.clone()))),
+            (Some(_), None) => {
                 self.lost += self.interfaces[i].newly_lost();
                 self.interfaces[i] = Interface { link: self.interfaces[i].link, ..Interface::at(&name) };
                 Some(InterfaceEvent::Gone(name))
@@ -382,25 +394,27 @@ impl Tap {
         }
     }
 
-    fn hangs(&mut self, interface: &str) -> bool {
+    fn hangs(&mut self, i: usize) -> bool {
         #[cfg(kernel_filter)]
         if let (FilterAt::Tc, Filter::Kernel(filter)) = (self.filter_at, &mut self.filter) {
-            return filter.attached(interface);
+            return filter.attached(&self.interfaces[i].attached_as);
         }
-        let _ = interface;
+        let _ = i;
         true
     }
 
-    fn reattach(&mut self, i: usize, number: u32) -> Result<(), Error> {
+    /// Begins anew at an interface that is called so now.
+    fn reattach(&mut self, i: usize, called: &str, number: u32) -> Result<(), Error> {
         let name = self.interfaces[i].name.clone();
-        let (handle, link) = open(&name, self.filter_at, &self.config)?;
-        let mut reopened = Interface { number: Some(number), link, ..Interface::at(&name) };
+        let (handle, link) = open(called, self.filter_at, &self.config)?;
+        let (called, attached_as) = (called.to_owned(), called.to_owned());
+        let mut reopened = Interface { number: Some(number), link, called, attached_as, ..Interface::at(&name) };
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
             same_link(&name, link, filter.link())?;
             if self.filter_at == FilterAt::Tc {
-                filter.detach(&name);
-                filter.attach(&name)?;
+                filter.detach(&self.interfaces[i].attached_as);
+                filter.attach(&reopened.called)?;
                 self.interfaces[i] = reopened;
                 return Ok(());
             }
@@ -422,10 +436,10 @@ fn same_link(name: &str, link: LinkType, first: LinkType) -> Result<(), Error> {
 #[cfg(kernel_filter)]
 fn in_kernel(filter_at: FilterAt, config: &TapConfig, interfaces: &mut [Interface]) -> Result<Filter, Error> {
     let there = || interfaces.iter().filter(|i| i.number.is_some());
-    let link = there().next().map_or(LinkType::Ethernet, |i| i.link);
+    let (first, link) = there().next().map_or(("", LinkType::Ethernet), |i| (i.name.as_str(), i.link));
     there().try_for_each(|i| same_link(&i.name, i.link, link))?;
     if !matches!(link, LinkType::Ethernet | LinkType::RawIp) {
-        return Err(Error::Interface(interfaces[0].name.clone(), "the in-kernel filter reads Ethernet and bare IP only".into()));
+        return Err(Error::Interface(first.to_owned(), "the in-kernel filter reads Ethernet and bare IP only".into()));
     }
     let mut filter = KernelFilter::load(&config.limits, link)?;
     for interface in interfaces.iter_mut().filter(|i| i.number.is_some()) {

@@ -417,13 +417,16 @@ impl Recording {
     fn tend(&mut self) {
         for event in self.tap.tend() {
             let (interface, trouble) = match event {
-                InterfaceEvent::Back(name) => (name, None),
+                InterfaceEvent::Back(name) => {
+                    self.shown.called(&name, None);
+                    (name, None)
+                }
                 InterfaceEvent::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
                 InterfaceEvent::Down(name) => (name, Some("it is down, or has no carrier: nothing passes there".to_owned())),
                 InterfaceEvent::Refused(name, why) => (name, Some(why)),
                 InterfaceEvent::Renamed(name, now) => {
-                    self.shown.note(format!("{name}: it is called {now} now; what passes there is seen as before"));
-                    (name, None)
+                    self.shown.called(&name, Some(&now).filter(|now| **now != name));
+                    continue; // whether it is in trouble does not depend on its name
                 }
                 InterfaceEvent::Reopened(name, why) => {
                     self.shown.note(format!("{name}: {why}; it was opened again, what passed meanwhile was not seen"));

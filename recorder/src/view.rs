@@ -125,6 +125,15 @@ impl Shown {
         });
     }
 
+    /// An interface is called something else now, or as it was.
+    pub fn called(&self, interface: &str, now: Option<&String>) {
+        let said = format!("{interface}: it is called ");
+        self.change(|status| status.notes.retain(|note| !note.starts_with(&said)));
+        if let Some(now) = now {
+            self.note(format!("{said}{now} now; what passes there is seen as before"));
+        }
+    }
+
     /// A line of that log cannot be followed. Gives whether it is the first that lacks that.
     pub fn unread(&self, log: &str, why: Unread) -> bool {
         self.change(|status| {
