@@ -18,10 +18,15 @@ impl Trigger {
     /// client's end means any.
     pub fn names(&self, server: SocketAddr) -> u8 {
         let Source::Log(line) = &self.source else { return 0 };
-        let entry = line.entry.as_deref().map(String::from_utf8_lossy);
-        let texts = || [Some(line.text.as_str()), entry.as_deref()].into_iter().flatten();
-        let has = |word: &str| texts().any(|text| whole(text, word));
+        // Not its journal entry: numbers of processes, users and lines of code are no ports.
+        let has = |word: &str| whole(&line.text, word);
         u8::from(has(&server.ip().to_string())) + u8::from(has(&server.port().to_string()))
+    }
+
+    /// Bytes of its words.
+    pub fn words(&self) -> usize {
+        let Source::Log(line) = &self.source else { return 0 };
+        line.text.len() + line.entry.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -77,7 +82,8 @@ mod tests {
     #[test]
     fn a_line_names_a_server_by_whole_numbers() {
         let names = |text: &str| {
-            let source = Source::Log(LogLine { text: text.into(), entry: None });
+            let entry = Some(format!("_PID=443\n_UID=10.0.0.1\nMESSAGE={text}\n").into_bytes());
+            let source = Source::Log(LogLine { text: text.into(), entry });
             let client = SocketAddr::from(([192, 0, 2, 7], 40_000));
             Trigger { client, server: None, source }.names(SocketAddr::from(([10, 0, 0, 1], 443)))
         };
