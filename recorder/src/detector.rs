@@ -1,9 +1,9 @@
 //! Handshakes judged as they end: no proxy has to say anything.
 //!
 //! Pure: packets and times in, [`Finding`]s out. A handshake is over when the client's Finished has passed and nothing more is to be
-//! learned, or when somebody gave up.
+//! learned, or when somebody gave up. One that is silent for long is judged as it is, and once more if it goes on after that.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use analysis::clock::{Domain, Edge, Instant, Span};
 use analysis::conversation::handshake::Handshake;
@@ -17,7 +17,7 @@ use explain::judging::{Finding, Judging, NotJudged, Opinion};
 use explain::placing::Placed;
 use records::explained::SeenFrom;
 
-use crate::screen::Quick;
+use crate::screen::{Isn, Quick};
 
 /// After Finished, a reset or FIN, what else comes within this time belongs to the handshake: retransmissions, an answer.
 const LINGER: Span = Span::from_millis(300);
@@ -34,7 +34,17 @@ pub struct Detector {
     /// Connections to look at again, and when: those that may be over, and all others.
     soon: VecDeque<Look>,
     later: VecDeque<Look>,
+    /// Connections that were silent for so long that they were judged as they were, and how many packets they had then.
+    told: HashMap<(Endpoints, Isn), usize>,
     packets: u64,
+}
+
+/// A handshake that is judged.
+pub struct Found {
+    /// What happened.
+    pub finding: Finding,
+    /// It was judged before, while it was silent: it is counted.
+    pub again: bool,
 }
 
 struct Look {
@@ -47,13 +57,14 @@ struct Look {
 impl Default for Detector {
     fn default() -> Self {
         let judging = Judging::new(true);
-        Self { table: FlowTable::default(), judging, soon: VecDeque::new(), later: VecDeque::new(), packets: 0 }
+        let (soon, later) = Default::default();
+        Self { table: FlowTable::default(), judging, soon, later, told: HashMap::new(), packets: 0 }
     }
 }
 
 impl Detector {
     /// Takes a segment that passed at `at`; gives the handshake that it ended.
-    pub fn push(&mut self, at: Instant<Monotonic>, segment: &TcpSegment<'_>) -> Option<Finding> {
+    pub fn push(&mut self, at: Instant<Monotonic>, segment: &TcpSegment<'_>) -> Option<Found> {
         self.packets += 1;
         let slot = self.table.push(at, self.packets, segment)?;
         let view = self.table.view(slot)?;
@@ -63,7 +74,7 @@ impl Detector {
         match progress {
             Progress::Over => return self.end(slot),
             Progress::NotTls => {
-                self.table.take(slot);
+                self.table.take(slot).map(|view| self.told.remove(&key(&view)));
                 return None;
             }
             Progress::Going => {}
@@ -76,8 +87,8 @@ impl Detector {
         None
     }
 
-    /// Handshakes that are over by now.
-    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Finding> {
+    /// Handshakes that are over by now, or silent for long.
+    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Found> {
         let mut found = Vec::new();
         while let Some(look) = due(&mut self.soon, now) {
             if self.same(&look).is_some_and(|view| over(view)) {
@@ -85,23 +96,26 @@ impl Detector {
             }
         }
         while let Some(mut look) = due(&mut self.later, now) {
-            let Some(view) = self.same(&look) else { continue };
+            let key = (look.endpoints, look.client_isn);
+            let Some(view) = self.same(&look) else {
+                self.told.remove(&key);
+                continue;
+            };
             let silent_since = view.last_at().unwrap_or(now);
             if now - silent_since >= PATIENCE {
-                found.extend(self.end(look.slot));
-            } else {
-                look.due = now + PATIENCE; // the queue stays in order
-                self.later.push_back(look);
+                found.extend(self.silent(look.slot, now));
             }
+            look.due = now + PATIENCE; // the queue stays in order
+            self.later.push_back(look);
         }
         while let Some(view) = self.table.overdue(now) {
-            found.extend(self.judge(*view));
+            found.extend(self.judge(*view, Some(now)));
         }
         found
     }
 
     /// Handshakes that have ended, though more of them might come.
-    pub fn close(&mut self) -> Vec<Finding> {
+    pub fn close(&mut self) -> Vec<Found> {
         let soon: Vec<Look> = self.soon.drain(..).collect();
         let ended = |detector: &mut Self, look: Look| {
             let over = detector.same(&look).is_some_and(|view| over(view));
@@ -130,19 +144,44 @@ impl Detector {
         (view.endpoints == look.endpoints && view.isn(Side::Client) == look.client_isn).then_some(view)
     }
 
-    fn end(&mut self, slot: Slot) -> Option<Finding> {
+    fn end(&mut self, slot: Slot) -> Option<Found> {
         let view = self.table.take(slot)?;
-        self.judge(*view)
+        self.judge(*view, None)
     }
 
-    fn judge(&mut self, mut view: View<Monotonic>) -> Option<Finding> {
-        view.close();
-        if !worth_judging(&view) {
+    /// Judges a connection as it is, and follows it: what comes yet belongs to it.
+    fn silent(&mut self, slot: Slot, now: Instant<Monotonic>) -> Option<Found> {
+        let view = self.table.view(slot)?;
+        let (key, packets) = (key(view), view.packets.len());
+        if self.told.get(&key) == Some(&packets) {
             return None;
         }
-        self.judging.push(at_edge(view), None);
-        self.judging.pop(true)
+        let view = view.clone();
+        let found = self.judge(view, Some(now));
+        if found.is_some() {
+            self.told.insert(key, packets);
+        }
+        found
     }
+
+    /// `watched`: until when nothing else came; absent of a connection that is over.
+    fn judge(&mut self, mut view: View<Monotonic>, watched: Option<Instant<Monotonic>>) -> Option<Found> {
+        let told = self.told.remove(&key(&view));
+        view.close();
+        if !worth_judging(&view) || watched.is_some() && told == Some(view.packets.len()) {
+            return None;
+        }
+        let ended = over(&view);
+        let mut placed = at_edge(view);
+        placed.handshake.watched_until = watched.filter(|_| !ended).map(Instant::nanos);
+        self.judging.push(placed, None);
+        self.judging.pop(true).map(|finding| Found { finding, again: told.is_some() })
+    }
+}
+
+/// Which connection it is: addresses and ports are used again.
+fn key(view: &View<Monotonic>) -> (Endpoints, Isn) {
+    (view.endpoints, view.isn(Side::Client))
 }
 
 /// The first look, if it is due.

@@ -21,7 +21,6 @@ use capture::clock::{Monotonic, WallOffset, monotonic};
 use capture::ends::FlowName;
 use capture::seen::{Counters, Frame, Seen};
 use capture::sockets::Event;
-use explain::judging::Finding;
 use lru::LruCache;
 use prometheus_client::metrics::counter::Counter;
 use serving::otlp::trace::Trace;
@@ -30,10 +29,10 @@ use tokio::sync::mpsc::Sender;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::copies::Copies;
-use crate::detector::Detector;
+use crate::detector::{Detector, Found};
 use crate::error::NotKept;
 use crate::evidence_store::Writer;
-use crate::flow_report::{Provenance, connection};
+use crate::flow_report::Provenance;
 use crate::kernel_view::KernelView;
 use crate::memory::{Memory, Packet};
 use crate::metrics::{ByCulprit, ByCulpritAndPlace, ByTrigger, Metrics};
@@ -83,8 +82,9 @@ struct Known {
 enum Later {
     /// What a trigger names is not in memory yet.
     Find(TriggerRequest),
-    /// A connection has a file: more may belong into it, or it is not on the disk.
-    Extend(Connection),
+    /// A connection has a file: more may belong into it, or it is not on the disk. Until when that was to be waited for tells which of
+    /// several looks is the last that was wanted.
+    Extend(Connection, Instant),
 }
 
 /// The state of the recorder's main thread.
@@ -177,12 +177,12 @@ impl Engine {
         }
         match self.screen.push(seen, new) {
             Step::Quiet => {}
-            Step::Suspect => self.suspect(seen.flow, self.memory.last_isn(seen.flow)),
+            Step::Suspect(isn) => self.suspect(Connection { flow: seen.flow, isn }),
             Step::Again(decided) => self.again(seen.flow, decided),
             Step::HandOn => {
                 if let Ok(Transport::Tcp(segment)) = decode(seen.frame.link, seen.frame.bytes) {
                     let found = self.detector.push(seen.frame.at, &segment);
-                    found.into_iter().for_each(|finding| self.finding(finding));
+                    found.into_iter().for_each(|found| self.found(found));
                 }
             }
         }
@@ -199,16 +199,16 @@ impl Engine {
     fn again(&mut self, flow: FlowName, before: Result<Quick, Isn>) {
         match before {
             Ok(quick) => self.quick(&quick),
-            Err(isn) => self.suspect(flow, isn),
+            Err(isn) => self.suspect(Connection { flow, isn }),
         }
     }
 
     /// Hands a connection on to whoever judges.
-    fn suspect(&mut self, flow: FlowName, isn: Isn) {
-        for packet in connection(self.memory.flow(flow), isn) {
+    fn suspect(&mut self, of: Connection) {
+        for packet in self.packets(of) {
             if let Ok(Transport::Tcp(segment)) = decode(packet.link, &packet.bytes) {
                 let found = self.detector.push(packet.at, &segment);
-                found.into_iter().for_each(|finding| self.finding(finding));
+                found.into_iter().for_each(|found| self.found(found));
             }
         }
     }
@@ -229,11 +229,11 @@ impl Engine {
         for decided in self.screen.tick(read_until) {
             match decided {
                 Ok(quick) => self.quick(&quick),
-                Err(flow) => self.suspect(flow, self.memory.last_isn(flow)),
+                Err(of) => self.suspect(of),
             }
         }
-        for finding in self.detector.tick(read_until) {
-            self.finding(finding);
+        for found in self.detector.tick(read_until) {
+            self.found(found);
         }
         while self.follow.front().is_some_and(|f| f.due <= Instant::now()) {
             if let Some(follow) = self.follow.pop_front() {
@@ -249,8 +249,8 @@ impl Engine {
 
     /// It is over: what is left to be said of handshakes that ended is said now.
     pub fn close(&mut self) {
-        for finding in self.detector.close() {
-            self.finding(finding);
+        for found in self.detector.close() {
+            self.found(found);
         }
     }
 
@@ -358,27 +358,31 @@ impl Engine {
         places_of(client, &self.config.networks, self.context.origins.of(client))
     }
 
-    /// A handshake is over.
-    fn finding(&mut self, finding: Finding) {
+    /// A handshake is over, or silent for long.
+    fn found(&mut self, Found { finding, again }: Found) {
         let ends = finding.placed.handshake.endpoints;
         self.servers.put(ends.server, ());
-        let places = self.places(ends.client.ip());
+        let isn =
+            finding.placed.handshake.edge.as_ref().and_then(|view| view.syns(Side::Client).next().and(view.isn(Side::Client)));
+        let of = Connection { flow: FlowName::of(ends.client, ends.server), isn };
         let (label, slow) = match &finding.judged {
             Ok(opinion) => {
-                self.metrics.durations.observe(opinion.reading.ledger.total.millis() / 1e3);
                 let culprit = Culprit::of(opinion);
                 (culprit.map_or("none", Culprit::label), culprit.filter(|_| self.config.slow.holds(opinion)))
             }
             Err(_) => ("unread", None),
         };
-        self.metrics.handshakes.get_or_create(&ByCulprit { culprit: label.into() }).inc();
-        self.tally.count(self.begun.elapsed(), places.clone(), slow);
-        let isn =
-            finding.placed.handshake.edge.as_ref().and_then(|view| view.syns(Side::Client).next().and(view.isn(Side::Client)));
-        let of = Connection { flow: FlowName::of(ends.client, ends.server), isn };
         // What was written before it was over did not know the end of it.
         self.write_anew(of, true);
-        if slow.is_none() {
+        let places = self.places(ends.client.ip());
+        if !again {
+            if let Ok(opinion) = &finding.judged {
+                self.metrics.durations.observe(opinion.reading.ledger.total.millis() / 1e3);
+            }
+            self.metrics.handshakes.get_or_create(&ByCulprit { culprit: label.into() }).inc();
+            self.tally.count(self.begun.elapsed(), places.clone(), slow);
+        }
+        if slow.is_none() || again && self.files.get(of).is_some() {
             return;
         }
         if let Some(names) = &self.context.names {
@@ -386,10 +390,13 @@ impl Engine {
         }
         let named = places.into_iter().find_map(|place| if let Place::Named(name) = place { Some(name) } else { None });
         let counted = ByCulpritAndPlace { culprit: label.into(), network: named.unwrap_or_else(|| "other".into()) };
-        self.metrics.slow.get_or_create(&counted).inc_by(1, None, None);
+        let counted = (!again).then_some(counted);
+        if let Some(counted) = &counted {
+            self.metrics.slow.get_or_create(counted).inc_by(1, None, None);
+        }
         let trigger = Trigger { client: ends.client, server: Some(ends.server), source: Source::Detector };
         let asked = TriggerRequest { trigger, at: Instant::now(), answer: None };
-        self.keep(asked, Known { of, among: 1 }, Some(counted));
+        self.keep(asked, Known { of, among: 1 }, counted);
     }
 
     /// The connection that a trigger means, if memory has it: of several, the one whose server it names, or else the latest.
@@ -411,15 +418,15 @@ impl Engine {
         Some(Known { of, among })
     }
 
-    fn outcome(&self, trigger: &Trigger, outcome: &str) {
-        let label = ByTrigger { source: trigger.source.name().into(), outcome: outcome.into() };
+    fn outcome(&self, source: &str, outcome: &str) {
+        let label = ByTrigger { source: source.into(), outcome: outcome.into() };
         self.metrics.triggers.get_or_create(&label).inc();
     }
 
     fn later(&mut self, after: Duration, what: Later) {
         if self.follow.len() >= MOST_FOLLOWED {
             if let Later::Find(asked) = &what {
-                self.outcome(&asked.trigger, "shed");
+                self.outcome(asked.trigger.source.name(), "shed");
             }
             return;
         }
@@ -431,11 +438,11 @@ impl Engine {
 
     fn look_again(&mut self, what: Later) {
         match what {
-            Later::Extend(of) => self.write_anew(of, false),
+            Later::Extend(of, due) => self.extend(of, due),
             Later::Find(asked) => match self.known(&asked.trigger) {
                 Some(known) => self.keep(asked, known, None),
                 None => {
-                    self.outcome(&asked.trigger, "gone");
+                    self.outcome(asked.trigger.source.name(), "gone");
                     if let Some(answer) = asked.answer {
                         answer(Err(NotKept::Gone));
                     }

@@ -30,9 +30,6 @@ use crate::memory::Packet;
 use crate::screen::Isn;
 use crate::trigger::{Source, Trigger};
 
-/// What is said of a handshake whose packets end, and of one that goes on.
-const NEVER_COMPLETED: &str = "The handshake never completed; the last thing proven is";
-const UNDER_WAY: &str = "The handshake was under way when this was written; the last thing proven by then is";
 /// A TLS record's header.
 const RECORD_HEADER: i64 = 5;
 
@@ -72,7 +69,7 @@ pub struct Wanted<'a> {
     pub trigger: &'a Trigger,
     /// How many connections in memory that word may mean.
     pub among: usize,
-    /// Until when all packets that passed were read: a connection that is under way then had no later ones.
+    /// Until when all packets that passed were read: a connection that is not over had no later ones.
     pub until: Option<Instant<Monotonic>>,
 }
 
@@ -104,8 +101,9 @@ pub fn flow_report(
     placed.handshake.edge_host = threads.and_then(|t| t.trace(flow, begun, provenance.wall_offset));
     let last = packets.last()?.at;
     let until = wanted.until.map(|until| provenance.wall_offset.to_wall(until).max(last));
-    let under_way = until.filter(|until| !ended && *until - last < PATIENCE);
-    placed.handshake.watched_until = under_way.map(Instant::nanos);
+    let watched = until.filter(|_| !ended);
+    placed.handshake.watched_until = watched.map(Instant::nanos);
+    placed.handshake.under_way = watched.is_some_and(|until| until - last < PATIENCE);
     let judged = detector.opinion(&placed);
     let started = packets.first()?.at;
     let mut finding = Finding { id: 1, started, placed, judged, other_leg: None };
@@ -118,10 +116,7 @@ pub fn flow_report(
     let pieces =
         (unread > 0).then(|| format!("{} of IP packets in it, which are not put together here", plural(unread, "piece")));
     finding.placed.notes.extend(pieces.clone());
-    let mut record = record(&finding, &[]);
-    if let Some(judged) = record.judged.as_mut().filter(|_| under_way.is_some()) {
-        judged.sentence = judged.sentence.replace(NEVER_COMPLETED, UNDER_WAY);
-    }
+    let record = record(&finding, &[]);
     let journal = match &wanted.trigger.source {
         Source::Log(line) => line.entry.as_deref(),
         _ => None,

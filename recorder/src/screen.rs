@@ -38,7 +38,7 @@ pub enum Step {
     /// Nothing.
     Quiet,
     /// Its connection is a suspect from now on: hand on all of its packets.
-    Suspect,
+    Suspect(Isn),
     /// Its connection is a suspect: hand it on.
     HandOn,
     /// It begins another connection of the same addresses and ports; what became of the one before: it was quick, or all of its
@@ -149,13 +149,13 @@ impl Screen {
             let until = seen.frame.at + FOLLOWED;
             course.suspect = Some(until);
             self.suspects.push_back((until, seen.flow));
-            return Step::Suspect;
+            return Step::Suspect(course.isn);
         }
         Step::Quiet
     }
 
     /// Connections that are decided by now: quick ones, and suspects, whose packets are to be handed on.
-    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Result<Quick, FlowName>> {
+    pub fn tick(&mut self, now: Instant<Monotonic>) -> Vec<Result<Quick, Connection>> {
         let mut decided = Vec::new();
         while let Some((due, flow)) = self.due.pop_front_if_due(now) {
             let Entry::Occupied(mut entry) = self.courses.entry(flow) else { continue };
@@ -169,7 +169,7 @@ impl Screen {
             } else {
                 course.suspect = Some(now + FOLLOWED);
                 self.suspects.push_back((now + FOLLOWED, flow));
-                decided.push(Err(flow));
+                decided.push(Err(Connection { flow, isn: course.isn }));
             }
         }
         while let Some((until, flow)) = self.suspects.pop_front_if_due(now) {
@@ -363,6 +363,10 @@ mod tests {
             FlowName::of(self.ends[0], self.ends[1])
         }
 
+        fn begun_with(&self, isn: u32) -> Connection {
+            Connection { flow: self.flow(), isn: Some(isn) }
+        }
+
         fn pass(&mut self, ms: i64, from_client: bool, flags: u8, payload: &[u8]) -> Step {
             let [own, peer] = if from_client { [0, 1] } else { [1, 0] };
             let syn = flags & 2 != 0;
@@ -509,7 +513,7 @@ mod tests {
         assert!(matches!(wire.open(30), Step::Again(Ok(_))), "the first was quick");
         wire.client(31, &hello());
         assert!(wire.screen.tick(Instant::from_nanos(110 * MS)).is_empty(), "the second has its own time");
-        assert_eq!(wire.screen.tick(Instant::from_nanos(140 * MS)), [Err(wire.flow())]);
+        assert_eq!(wire.screen.tick(Instant::from_nanos(140 * MS)), [Err(wire.begun_with(CLIENT + 49_999))]);
         // And one that had not ended when it came.
         let mut wire = Wire::new();
         wire.open(0);
@@ -521,11 +525,11 @@ mod tests {
     fn a_suspect_is_forgotten_and_who_has_its_port_is_not() {
         let mut wire = Wire::new();
         wire.open(0);
-        assert_eq!(wire.screen.tick(Instant::from_nanos(150 * MS)), [Err(wire.flow())]);
+        assert_eq!(wire.screen.tick(Instant::from_nanos(150 * MS)), [Err(wire.begun_with(CLIENT))]);
         wire.next = [CLIENT + 50_000, SERVER + 50_000];
         assert_eq!(wire.open(119_900), Step::Quiet);
         wire.client(119_902, &hello());
-        assert_eq!(wire.screen.tick(Instant::from_nanos(120_200 * MS)), [Err(wire.flow())]);
+        assert_eq!(wire.screen.tick(Instant::from_nanos(120_200 * MS)), [Err(wire.begun_with(CLIENT + 49_999))]);
         assert_eq!(wire.server(123_000, &[22; 900]), Step::HandOn);
     }
 }

@@ -156,7 +156,9 @@ impl Shown {
             *known = handshake;
             return;
         }
-        shown.push_front(handshake);
+        // The newest first; one that left the list is no news.
+        let place = shown.iter().position(|other| other.number < handshake.number).unwrap_or(shown.len());
+        shown.insert(place, handshake);
         shown.truncate(SHOWN);
     }
 
@@ -320,6 +322,29 @@ fn class_of(verdict: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_later_of_one_that_left_the_page_is_no_news() {
+        let shown = Shown::default();
+        let of = |number| SlowHandshake {
+            number,
+            started: String::new(),
+            client: String::new(),
+            network: None,
+            server_name: None,
+            verdict: "client".into(),
+            total_ms: None,
+            sentence: String::new(),
+            file: None,
+            source: "log".into(),
+        };
+        (1..=60).for_each(|number| shown.slow(of(number)));
+        shown.slow(of(3));
+        shown.slow(SlowHandshake { file: Some("a file".into()), ..of(40) });
+        let (_, slow) = shown.now();
+        assert!(slow.iter().map(|s| s.number).eq((11..=60).rev()));
+        assert_eq!(slow.iter().filter(|s| s.file.is_some()).map(|s| s.number).collect::<Vec<_>>(), [40]);
+    }
 
     #[test]
     fn a_recorder_that_sees_or_keeps_nothing_does_not_say_that_all_is_well() {

@@ -79,7 +79,7 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
     }
     found.extend(detector.tick(last + Span::from_millis(200_000)));
     let (mut labels, mut evidence) = (Labels::new(), Labels::new());
-    for finding in found {
+    for finding in found.into_iter().map(|found| found.finding) {
         let ends = finding.placed.handshake.endpoints;
         let far = |o: &explain::judging::Opinion| Culprit::of(o) == Some(Culprit::LongPath);
         let label =
@@ -166,7 +166,7 @@ fn nothing_slow_is_called_quick() {
         called.extend(screen.tick(end).into_iter().flatten().map(|q| q.client));
         found.extend(detector.tick(end));
         quick += called.len();
-        for finding in found {
+        for finding in found.into_iter().map(|found| found.finding) {
             let client = finding.placed.handshake.endpoints.client;
             let slow = finding.judged.is_ok_and(|opinion| slow.holds(&opinion));
             slow_ones += usize::from(slow);
@@ -189,10 +189,10 @@ fn a_connection_without_its_syn_is_looked_at_all_the_same() {
         for (at, frame) in &trial.edge {
             let Some(seen) = passed(&mut gate, Instant::from_nanos(*at), frame).filter(|seen| !seen.syn()) else { continue };
             let step = screen.push(&seen, begins(&seen) && known.insert(seen.flow));
-            suspects.extend((step == Step::Suspect).then_some(seen.flow));
+            suspects.extend(matches!(step, Step::Suspect(_)).then_some(seen.flow));
         }
         let end = end_of(&trial) + Span::from_millis(1_000);
-        suspects.extend(screen.tick(end).into_iter().filter_map(Result::err));
+        suspects.extend(screen.tick(end).into_iter().filter_map(Result::err).map(|of| of.flow));
         assert_eq!(suspects, [FlowName::of(trial.at_edge.0, trial.at_edge.1)], "{version:?}: it is for the detector to judge");
     }
 }

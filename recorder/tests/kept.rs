@@ -22,6 +22,7 @@ use whostalled_recorder::flow_report::{Provenance, flow_report};
 use whostalled_recorder::memory::{Memory, Packet};
 use whostalled_recorder::metrics::Metrics;
 use whostalled_recorder::origins::Origins;
+use whostalled_recorder::slow::Culprit;
 use whostalled_recorder::sources::TriggerRequest;
 use whostalled_recorder::trigger::{LogLine, Source, Trigger};
 use whostalled_recorder::view::Shown;
@@ -71,9 +72,13 @@ impl Recorder {
     }
 
     fn line(&mut self, client: SocketAddr, text: &str) -> Option<String> {
+        self.ask(client, Source::Log(LogLine { text: text.into(), entry: None }))
+    }
+
+    fn ask(&mut self, client: SocketAddr, source: Source) -> Option<String> {
         let (tell, told) = channel();
         let answer = Box::new(move |outcome: Result<std::path::PathBuf, _>| drop(tell.send(outcome.ok())));
-        let trigger = Trigger { client, server: None, source: Source::Log(LogLine { text: text.into(), entry: None }) };
+        let trigger = Trigger { client, server: None, source };
         self.engine.asked(TriggerRequest { trigger, at: Instant::now(), answer: Some(answer) });
         let path = told.recv_timeout(Duration::from_secs(10)).ok()??;
         std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok()
@@ -165,6 +170,107 @@ fn what_was_written_while_a_handshake_went_on_is_written_anew_when_it_is_over() 
     let said = text(folder.path(), name);
     assert!(name.contains("_client") && !said.contains("under way"), "{name}: {said}");
     assert!(said.contains("trigger: handshake timeout"), "whose word made it a file stays");
+}
+
+/// Until its server says something, which it may never do.
+fn unanswered(trial: &Trial) -> &[(i64, Vec<u8>)] {
+    let says = |(_, frame): &(i64, Vec<u8>)| matches!(decode(LinkType::Ethernet, frame), Ok(Transport::Tcp(s)) if s.source() == trial.at_edge.1 && s.len > 0);
+    &trial.edge[..trial.edge.iter().position(says).expect("it says something")]
+}
+
+/// Until its client finishes, which it may never do.
+fn unfinished(trial: &Trial) -> &[(i64, Vec<u8>)] {
+    &trial.edge[..silence(trial)]
+}
+
+/// The same packets, so much later.
+fn later(frames: &[(i64, Vec<u8>)], ms: i64) -> Vec<(i64, Vec<u8>)> {
+    frames.iter().map(|(at, frame)| (at + ms * 1_000_000, frame.clone())).collect()
+}
+
+#[test]
+fn a_stall_is_not_unsaid_after_a_silence_however_long() {
+    // Whether a client is silent, or nothing of it comes, an edge cannot tell.
+    let label = "inconclusive";
+    for asked in [true, false] {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut recorder = Recorder::new(folder.path(), |_| ());
+        let trial = stalled(7);
+        let frames = unfinished(&trial);
+        recorder.packets(frames);
+        if asked {
+            recorder.after(frames, 5_000);
+            let first = recorder.line(trial.at_edge.0, "handshake timeout").expect("it is kept");
+            assert!(first.contains("was under way") && first.contains(&format!("whostalled: {label}")), "{first}");
+        }
+        recorder.after(frames, 29_900);
+        recorder.after(frames, 35_000);
+        recorder.after(frames, 65_000);
+        let again = recorder.line(trial.at_edge.0, "handshake timeout");
+        assert!(again.is_none(), "it is kept already");
+        recorder.after(frames, 100_000);
+        let (metrics, shown) = (Arc::clone(&recorder.metrics), Arc::clone(&recorder.shown));
+        recorder.finish();
+        let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+        let said = text(folder.path(), name);
+        let stall = said.contains("beyond the baseline in client before Finished");
+        assert!(name.contains(&format!("_{label}")) && stall && said.contains("never completed"), "{name}: {said}");
+        let (_, slow) = shown.now();
+        assert_eq!((slow.len(), slow[0].verdict.starts_with(label)), (1, true), "{slow:?}");
+        assert_eq!(counted(&metrics), [(label, 1)]);
+    }
+}
+
+/// How many handshakes of which label.
+fn counted(metrics: &Metrics) -> Vec<(&'static str, u64)> {
+    let labels = Culprit::ALL.into_iter().map(Culprit::label).chain(["none", "unread"]);
+    let count = |culprit: &'static str| {
+        let label = whostalled_recorder::metrics::ByCulprit { culprit: culprit.into() };
+        (culprit, metrics.handshakes.get_or_create(&label).get())
+    };
+    labels.map(count).filter(|(_, n)| *n > 0).collect()
+}
+
+#[test]
+fn what_goes_on_after_a_long_silence_is_written_anew_when_it_is_over_and_counted_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |_| ());
+    let trial = stalled(7);
+    let frames = unfinished(&trial);
+    let rest = later(&trial.edge[frames.len()..], 40_000);
+    recorder.packets(frames);
+    recorder.after(frames, 35_000);
+    assert_eq!(counted(&recorder.metrics), [("inconclusive", 1)]);
+    recorder.packets(&rest);
+    recorder.after(&rest, 1_000);
+    let metrics = Arc::clone(&recorder.metrics);
+    recorder.finish();
+    let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+    let said = text(folder.path(), name);
+    assert!(!name.contains("_inconclusive") && said.contains(r#""end":"complete""#), "{name}: {said}");
+    assert_eq!(counted(&metrics), [("inconclusive", 1)]);
+}
+
+#[test]
+fn a_connection_that_is_kept_once_more_has_one_file_and_one_row() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |config| config.slow.excess = settings::Time::secs(60));
+    let trial = stalled(7);
+    // While its server is silent nobody knows that the client will be, too.
+    let early = unanswered(&trial);
+    recorder.packets(early);
+    recorder.after(early, 1);
+    recorder.line(trial.at_edge.0, "handshake timeout").expect("it is kept");
+    let [first] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+    recorder.packets(&trial.edge[early.len()..]);
+    let asked = recorder.ask(trial.at_edge.0, Source::Asked).expect("a person is not rationed");
+    let shown = Arc::clone(&recorder.shown);
+    recorder.finish();
+    let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+    assert_ne!(first, name, "it was called something else");
+    assert!(asked.contains("trigger: handshake timeout"), "what the log said stays: {asked}");
+    let page: Vec<_> = shown.now().1.into_iter().map(|slow| slow.file).collect();
+    assert_eq!(page, [Some(name.clone())]);
 }
 
 #[test]
@@ -265,4 +371,41 @@ fn where_clients_are_networks_no_name_of_a_file_says_more() {
     assert!(all.contains("_client"), "there is something to hide: {all}");
     let dashed = client.replace(':', "-");
     assert!(!all.contains(&client) && !all.contains(&format!("{dashed}-")) && !all.contains(&format!("_{dashed}_")), "{all}");
+}
+
+#[test]
+fn a_handshake_whose_rest_nobody_saw_is_nobodys_fault() {
+    for version in Version::ALL {
+        let trial = Trial::run(&sim::plan::Plan::healthy(version, "edge.test"), 3);
+        for end in 2..trial.edge.len() {
+            let folder = tempfile::tempdir().expect("a temporary folder can be made");
+            let mut recorder = Recorder::new(folder.path(), |_| ());
+            recorder.packets(&trial.edge[..end]);
+            recorder.after(&trial.edge[..end], 65_000);
+            let blamed = counted(&recorder.metrics).into_iter().find(|(label, _)| !["none", "inconclusive"].contains(label));
+            assert_eq!(blamed, None, "{version:?}, {end} of its packets");
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_the_end_of_a_handshake_is_in_its_file_too() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |config| config.evidence.follow = settings::Time::millis(200));
+    let trial = stalled(7);
+    let stall = silence(&trial);
+    let (begun, rest) = trial.edge.split_at(stall);
+    recorder.packets(begun);
+    recorder.line(trial.at_edge.0, "handshake timeout").expect("it is kept");
+    let (finished, answered) = rest.split_at(2);
+    recorder.packets(finished);
+    recorder.after(&trial.edge[..stall + 2], 400);
+    recorder.packets(&later(answered, 400));
+    std::thread::sleep(Duration::from_millis(250));
+    recorder.after(&later(answered, 400), 1);
+    recorder.finish();
+    let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+    let mut reader = capture::file::Reader::open(&folder.path().join(name), None).expect("it is a capture");
+    let packets = std::iter::from_fn(|| reader.next_frame().expect("it reads").map(drop)).count();
+    assert!(packets > stall + 2, "{packets} of {}", trial.edge.len());
 }

@@ -47,6 +47,8 @@ pub struct Handshake {
     pub client_pulse: Vec<Instant<Client>>,
     /// Of one end's capture alone: until when it went on, in nanoseconds on that end's clock, as far as its packets of any connection show.
     pub watched_until: Option<i64>,
+    /// It is not over, and who looks goes on: what has not come so far may come.
+    pub under_way: bool,
     /// Addresses that the client tried before this one, and that did not answer.
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
@@ -141,6 +143,7 @@ impl Handshake {
             clock_in_doubt: self.clock_in_doubt,
             client_pulse: Vec::new(),
             watched_until: None,
+            under_way: false,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],
@@ -278,6 +281,7 @@ impl Handshake {
             clock_in_doubt: false,
             client_pulse: Vec::new(),
             watched_until: None,
+            under_way: false,
             client_asked: Vec::new(),
             tried: Vec::new(),
             too_big: [Vec::new(), Vec::new()],

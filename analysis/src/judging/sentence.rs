@@ -39,6 +39,12 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
         format!("{what} answered its SYN{}", frames(&by.packets[1..], cite))
     };
     let ended = match reading.end {
+        End::Stopped { .. } if let Some(by) = refusal.as_ref().filter(|_| handshake.under_way) => {
+            format!(" The handshake was under way when this was written: {} so far.", refused(by))
+        }
+        End::Stopped { after } if handshake.under_way => {
+            format!(" The handshake was under way when this was written; the last thing proven by then is {}.", after.name())
+        }
         End::Stopped { .. } if let Some(by) = &refusal => format!(" The handshake never completed: {} at last.", refused(by)),
         End::Complete => String::new(),
         End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
@@ -187,9 +193,10 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             )
         }
         (Owner::Loss, direction) if never_came(reading, largest) => format!(
-            "A packet{} left in {} and never came, {span} as long as anybody watched{cited}.",
+            "A packet{} left in {} and {}, {span} as long as anybody watched{cited}.",
             if direction == Some(Kind::Out) { " from the client" } else { " from the edge" },
             largest.phase.words(),
+            if handshake.under_way { "had not come when this was written" } else { "never came" },
         ),
         (Owner::Loss, direction) => format!(
             "A packet{} was lost in {} and its retransmission came {span} later{cited}.",
@@ -248,7 +255,8 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         return format!("{came} at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}.");
     }
     let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
-    format!("{came} at {at:.1} ms; its {then} never left; {share:.0} % of the {turnaround} {until} {doing}.")
+    let left = if handshake.under_way { "had not left when this was written" } else { "never left" };
+    format!("{came} at {at:.1} ms; its {then} {left}; {share:.0} % of the {turnaround} {until} {doing}.")
 }
 
 /// Whether nobody ended it, and the capture was over before an answer to what was said last could be there.

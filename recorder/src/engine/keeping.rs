@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -32,6 +32,8 @@ use crate::view::{Shown, SlowHandshake};
 const AGAIN: Duration = Duration::from_secs(10);
 /// Connections remembered whose file may have to be written anew.
 const MOST_KEPT: usize = 4_096;
+/// Bytes of log lines and journal entries remembered with them.
+const MOST_WORDS: usize = 16 << 20;
 
 impl Engine {
     /// Keeps a connection, unless it is not to be.
@@ -44,7 +46,7 @@ impl Engine {
             _ => self.admission.ask(self.begun.elapsed(), trigger.client.ip(), of),
         };
         if let Err(refused) = admitted {
-            self.outcome(&trigger, refused.name());
+            self.outcome(trigger.source.name(), refused.name());
             let client = self.called(trigger.client);
             debug!(client, why = refused.name(), source = trigger.source.name(), "a handshake is not kept");
             if let Some(answer) = answer {
@@ -55,20 +57,50 @@ impl Engine {
         let packets = self.packets(of);
         self.metrics.extraction.observe(at.elapsed().as_secs_f64());
         let held = packets.len();
-        let Some(made) = self.make(packets, &trigger, among) else {
-            self.outcome(&trigger, "gone");
+        // One that has a file has one file. What a log said of it says more than that somebody asked, or that it was found.
+        let before = self.files.get(of).map(|kept| Before::from(&*kept));
+        let source = trigger.source.name();
+        let trigger = match before.as_ref().and_then(|kept| kept.logged.clone()) {
+            Some(logged) if !matches!(trigger.source, Source::Log(_)) => logged,
+            _ => trigger,
+        };
+        // Of what memory has begun to forget the file that is there says more.
+        let says_more = before.as_ref().is_some_and(|kept| kept.packets > held);
+        let Some(made) = self.make(packets, &trigger, among).filter(|_| !says_more) else {
+            self.outcome(source, "gone");
             if let Some(answer) = answer {
                 answer(Err(NotKept::NoConnection));
             }
             return;
         };
-        let number = self.files.number();
-        let announcement = self.announcement(&made, number, &trigger, counted.clone());
-        self.shown.slow(announcement.handshake.clone());
+        let (number, counted) = match &before {
+            Some(kept) => (kept.number, counted.or(kept.counted.clone())),
+            None => (self.files.number(), counted),
+        };
+        let announcement = Announcement { source, ..self.announcement(&made, number, &trigger, counted.clone()) };
+        if before.is_none() {
+            self.shown.slow(announcement.handshake.clone());
+        }
         let (name, news) = (announcement.name.clone(), News::of(announcement));
-        self.submit(name.clone(), None, made, at, news.when_written(name.clone(), answer));
-        self.files.put(of, Kept { number, trigger, among, name, packets: held, news, counted });
-        self.later(self.config.evidence.follow.0, Later::Extend(of));
+        let replaces = before.map(|kept| kept.name).filter(|earlier| *earlier != name);
+        self.submit(name.clone(), replaces, made, at, news.when_written(name.clone(), answer));
+        self.files.put(of, Kept { number, trigger, among, name, packets: held, news, counted, look: None });
+        self.look_after(of, self.config.evidence.follow.0);
+    }
+
+    /// A look at a connection that has a file; it takes the place of one that was to come.
+    fn look_after(&mut self, of: Connection, after: Duration) {
+        let Some(kept) = self.files.get(of) else { return };
+        let due = Instant::now() + after;
+        kept.look = Some(due);
+        self.later(after, Later::Extend(of, due));
+    }
+
+    /// A look that was to come, unless another one took its place.
+    pub(super) fn extend(&mut self, of: Connection, due: Instant) {
+        if self.files.get(of).is_some_and(|kept| kept.look == Some(due)) {
+            self.write_anew(of, false);
+        }
     }
 
     /// What to call a client where anybody may read it.
@@ -106,9 +138,7 @@ impl Engine {
     }
 
     pub(super) fn make(&self, packets: Vec<Packet>, trigger: &Trigger, among: usize) -> Option<FlowReport> {
-        // What the detector found is over.
-        let until = (trigger.source != Source::Detector).then_some(self.read_until);
-        let wanted = Wanted { trigger, among, until };
+        let wanted = Wanted { trigger, among, until: Some(self.read_until) };
         flow_report(packets, wanted, &self.detector, &self.provenance(), self.threads.as_ref())
     }
 
@@ -122,19 +152,23 @@ impl Engine {
         }
     }
 
-    /// Writes the file of a connection once more: if it is over now, if there is more of it, or if the file is not on the disk.
+    /// Writes the file of a connection once more: if it is over now, if there is more of it, or if it could not be written.
     pub(super) fn write_anew(&mut self, of: Connection, over: bool) {
         let Some(kept) = self.files.get(of) else { return };
         let (waits, held) = (kept.news.waits(), kept.packets);
-        let packets = connection(self.memory.flow(of.flow), of.isn);
-        if !waits && !over && packets.len() <= held {
+        let packets = self.packets(of);
+        if waits != Some(Waits::Failed) && !over && packets.len() <= held {
+            if waits.is_some() {
+                self.look_after(of, AGAIN);
+            }
             return;
         }
+        let Some(kept) = self.files.get(of) else { return };
         let (number, trigger, among, counted) = (kept.number, kept.trigger.clone(), kept.among, kept.counted.clone());
         let count = packets.len();
         // Of what memory has begun to forget the file that is there says more.
         let Some(made) = self.make(packets, &trigger, among).filter(|_| count >= held) else {
-            return if waits {
+            return if waits.is_some() {
                 self.files.forget(of)
             };
         };
@@ -150,8 +184,8 @@ impl Engine {
         let replaces = (before != name).then_some(before);
         // This is no new trigger: it does not count as one that took a second.
         self.submit(name, replaces, made, Instant::now(), done);
-        if waits {
-            self.later(AGAIN, Later::Extend(of));
+        if waits.is_some() {
+            self.look_after(of, AGAIN);
         }
     }
 }
@@ -172,11 +206,32 @@ pub(super) struct Kept {
     pub news: News,
     /// By what a slow handshake is counted.
     pub counted: Option<ByCulpritAndPlace>,
+    /// When it is to be looked at again.
+    pub look: Option<Instant>,
+}
+
+/// What is known of a connection that is kept once more.
+struct Before {
+    number: u64,
+    name: String,
+    packets: usize,
+    counted: Option<ByCulpritAndPlace>,
+    logged: Option<Trigger>,
+}
+
+impl From<&Kept> for Before {
+    fn from(kept: &Kept) -> Self {
+        let logged = matches!(kept.trigger.source, Source::Log(_)).then(|| kept.trigger.clone());
+        let (name, counted) = (kept.name.clone(), kept.counted.clone());
+        Self { number: kept.number, name, packets: kept.packets, counted, logged }
+    }
 }
 
 /// The files that were asked for lately.
 pub(super) struct Files {
     kept: LruCache<Connection, Kept, RandomState>,
+    /// Bytes of the words in them.
+    words: usize,
     /// How many there were.
     ever: u64,
 }
@@ -184,7 +239,7 @@ pub(super) struct Files {
 impl Default for Files {
     fn default() -> Self {
         let most = NonZeroUsize::new(MOST_KEPT).unwrap_or(NonZeroUsize::MIN);
-        Self { kept: LruCache::with_hasher(most, RandomState::default()), ever: 0 }
+        Self { kept: LruCache::with_hasher(most, RandomState::default()), words: 0, ever: 0 }
     }
 }
 
@@ -196,9 +251,19 @@ impl Files {
     }
 
     pub fn put(&mut self, of: Connection, kept: Kept) {
-        if let Some((_, before)) = self.kept.push(of, kept) {
-            before.news.give_up();
+        self.words += kept.trigger.words();
+        let before = self.kept.push(of, kept).map(|(_, before)| before);
+        before.into_iter().for_each(|before| self.leave(before));
+        while self.words > MOST_WORDS
+            && let Some((_, oldest)) = self.kept.pop_lru()
+        {
+            self.leave(oldest);
         }
+    }
+
+    fn leave(&mut self, kept: Kept) {
+        self.words -= kept.trigger.words();
+        kept.news.give_up();
     }
 
     pub fn get(&mut self, of: Connection) -> Option<&mut Kept> {
@@ -208,30 +273,55 @@ impl Files {
     /// Memory has nothing of it any more.
     pub fn forget(&mut self, of: Connection) {
         if let Some(kept) = self.kept.pop(&of) {
-            kept.news.give_up();
+            self.leave(kept);
         }
     }
 }
 
 /// What to say of a handshake once its file is there. Whoever takes it says it: nobody else does.
 #[derive(Clone)]
-pub(super) struct News(Arc<Mutex<Option<Announcement>>>);
+pub(super) struct News(Arc<Mutex<Untold>>);
+
+struct Untold {
+    /// Absent once it was said.
+    what: Option<Announcement>,
+    waits: Waits,
+}
+
+/// What news wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    /// The disk.
+    Disk,
+    /// The disk, which has one try.
+    LastTry,
+    /// Somebody who tries again: it failed.
+    Failed,
+}
 
 impl News {
     pub fn of(announcement: Announcement) -> Self {
-        Self(Arc::new(Mutex::new(Some(announcement))))
+        Self(Arc::new(Mutex::new(Untold { what: Some(announcement), waits: Waits::Disk })))
     }
 
-    /// Whether the file is not there yet.
-    pub fn waits(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    fn lock(&self) -> MutexGuard<'_, Untold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they wait for, if the file is not there yet.
+    pub fn waits(&self) -> Option<Waits> {
+        let untold = self.lock();
+        untold.what.as_ref().map(|_| untold.waits)
     }
 
     /// Something else is to be said, if anything still is: a file was made anew. Gives it back if nothing is.
     pub fn replace(&self, announcement: Announcement) -> Option<Announcement> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut untold = self.lock();
+        match &mut untold.what {
             Some(waiting) => {
-                *waiting = announcement;
+                // Whose word it was is counted.
+                *waiting = Announcement { source: waiting.source, ..announcement };
+                untold.waits = Waits::Disk;
                 None
             }
             None => Some(announcement),
@@ -242,11 +332,19 @@ impl News {
     pub fn when_written(&self, name: String, asked: Option<Answer>) -> Answer {
         let news = self.clone();
         Box::new(move |written| {
-            if written.is_ok() {
-                let mut waiting = news.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let told = waiting.take_if(|announcement| announcement.name == name);
-                drop(waiting);
-                told.into_iter().for_each(Announcement::kept);
+            let mut untold = news.lock();
+            let of_this = untold.what.as_ref().is_some_and(|announcement| announcement.name == name);
+            let told = match (&written, untold.waits) {
+                (Err(_), Waits::Disk | Waits::Failed) if of_this => {
+                    untold.waits = Waits::Failed;
+                    None
+                }
+                _ if of_this => untold.what.take(),
+                _ => None,
+            };
+            drop(untold);
+            if let Some(announcement) = told {
+                if written.is_ok() { announcement.kept() } else { announcement.outcome("failed") }
             }
             if let Some(answer) = asked {
                 answer(written);
@@ -254,9 +352,13 @@ impl News {
         })
     }
 
+    /// Nobody tries again: what failed has failed, and what the disk has may still come.
     fn give_up(&self) {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        waiting.into_iter().for_each(|announcement| announcement.outcome("failed"));
+        let mut untold = self.lock();
+        let failed = if untold.waits == Waits::Failed { untold.what.take() } else { None };
+        untold.waits = Waits::LastTry;
+        drop(untold);
+        failed.into_iter().for_each(|announcement| announcement.outcome("failed"));
     }
 }
 
