@@ -253,6 +253,13 @@ pub enum Log {
     },
 }
 
+impl Log {
+    /// Its kind, as metrics call it.
+    pub fn source(&self) -> &'static str {
+        if matches!(self, Log::Journal { .. }) { "journal" } else { "log" }
+    }
+}
+
 /// Names of fields in JSON lines and journal entries, beside the usual ones.
 #[derive(Clone, PartialEq, Deserialize, JsonSchema, Debug, Default)]
 #[serde(deny_unknown_fields, default)]

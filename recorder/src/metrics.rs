@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use serving::exposition::{Exposition, Seconds};
 
 use crate::alarm::Subject;
-use crate::config::{Config, Log};
+use crate::config::Config;
 use crate::slow::Culprit;
 
 /// Sets of labels, all of them words.
@@ -208,9 +208,7 @@ impl Metrics {
                 }
             }
         }
-        let journal = |log: &Log| matches!(log, Log::Journal { .. });
-        let of_logs = [("journal", config.logs.iter().any(journal)), ("log", !config.logs.iter().all(journal))];
-        let of_logs = of_logs.into_iter().filter_map(|(source, any)| any.then_some(source));
+        let of_logs = ["journal", "log"].into_iter().filter(|source| config.logs.iter().any(|log| log.source() == *source));
         let outcome = |source: &str, outcomes: &[&str]| {
             for outcome in outcomes {
                 drop(self.triggers.get_or_create(&ByTrigger { source: source.into(), outcome: (*outcome).into() }));

@@ -135,8 +135,7 @@ impl SourceOutput {
 /// # Errors
 /// If it cannot be followed at all.
 pub fn follow(log: &Log, output: SourceOutput, cursors: &Path) -> Result<(), Error> {
-    let source = if matches!(log, Log::Journal { .. }) { "journal" } else { "log" };
-    let output = SourceOutput { name: name(log).into(), source, ..output };
+    let output = SourceOutput { name: name(log).into(), source: log.source(), ..output };
     let run: Box<dyn FnOnce() + Send> = match log.clone() {
         Log::Journal { matches, directory, fields, at_least } => {
             let cursor = cursors.join(format!("journal-{:08x}.cursor", mark(&format!("{matches:?}{directory:?}"))));

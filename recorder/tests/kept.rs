@@ -11,6 +11,7 @@ use analysis::wire::packet::{LinkType, Transport, decode};
 use capture::clock::WallOffset;
 use capture::limits::{Gate, Limits};
 use capture::seen::{Frame, Seen};
+use serving::otlp::trace::Trace;
 use sim::Trial;
 use sim::cases::{Grade, Setup};
 use sim::tls::Version;
@@ -33,16 +34,18 @@ struct Recorder {
     gate: Gate,
     metrics: Arc<Metrics>,
     shown: Arc<Shown>,
+    traces: tokio::sync::mpsc::Receiver<Trace>,
 }
 
 impl Recorder {
     fn new(folder: &Path, change: impl FnOnce(&mut Config)) -> Self {
+        let (sent, traces) = tokio::sync::mpsc::channel(16);
         let context = Context {
             filter_at: "test".into(),
             threads: false,
             origins: Origins::open(&[]).expect("there is none to open"),
             names: None,
-            traces: None,
+            traces: Some(sent),
         };
         let writer = Writer::start(folder, 1 << 24, |_, _| ()).expect("it starts");
         let (metrics, shown) = (Arc::new(Metrics::default()), Arc::new(Shown::default()));
@@ -51,7 +54,7 @@ impl Recorder {
         change(&mut config);
         let memory = Memory::new(8 << 20);
         let engine = Engine::new(Arc::new(config), memory, context, writer, Arc::clone(&metrics), Arc::clone(&shown));
-        Self { engine, gate: Gate::new(Limits::default()), metrics, shown }
+        Self { engine, gate: Gate::new(Limits::default()), metrics, shown, traces }
     }
 
     fn packets(&mut self, frames: &[(i64, Vec<u8>)]) {
@@ -291,6 +294,16 @@ fn a_second_slow_handshake_of_the_same_ends_has_a_file_of_its_own() {
 }
 
 #[test]
+fn the_first_handshake_at_an_endpoint_is_found_by_a_line_that_names_its_client_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut recorder = Recorder::new(folder.path(), |_| ());
+    let trial = stalled(7);
+    recorder.packets(unanswered(&trial)); // nobody can have judged anything yet
+    recorder.line(trial.at_edge.0, "slow").expect("it is kept");
+    recorder.finish();
+}
+
+#[test]
 fn a_line_means_the_connection_whose_server_it_names_and_else_the_latest() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut recorder = Recorder::new(folder.path(), |config| config.slow.excess = settings::Time::secs(60));
@@ -322,8 +335,11 @@ fn nothing_is_said_to_be_kept_before_it_is_on_the_disk() {
     assert_eq!(shown(&recorder), [None], "it was slow, and there is no file");
     // The folder can be made again: memory still has the handshake.
     std::fs::remove_file(&folder).expect("it is ours");
-    std::thread::sleep(Duration::from_millis(200));
-    recorder.after(&trial.edge, 3_000);
+    let begun = Instant::now();
+    while recorder.count("detector", "kept") == 0 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+        recorder.after(&trial.edge, 3_000);
+    }
     let (metrics, of_page) = (Arc::clone(&recorder.metrics), Arc::clone(&recorder.shown));
     recorder.finish();
     let label = whostalled_recorder::metrics::ByTrigger { source: "detector".into(), outcome: "kept".into() };
@@ -357,17 +373,19 @@ fn one_piece_of_an_ip_packet_hides_no_handshake() {
 }
 
 #[test]
-fn where_clients_are_networks_no_name_of_a_file_says_more() {
+fn where_clients_are_networks_no_name_of_a_file_and_no_trace_says_more() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut recorder = Recorder::new(folder.path(), |config| config.capture.anonymise = true);
     let trial = stalled(7);
     recorder.packets(&trial.edge);
     recorder.after(&trial.edge, 2_000);
     let (metrics, shown) = (Arc::clone(&recorder.metrics), Arc::clone(&recorder.shown));
-    recorder.finish();
+    let Recorder { engine, mut traces, .. } = recorder;
+    engine.finish();
+    let trace = traces.try_recv().expect("one was sent");
     let exposed = metrics.exposition.openmetrics();
     let client = trial.at_edge.0.ip().to_string();
-    let all = format!("{exposed:?}{:?}{:?}", shown.now(), files(folder.path()));
+    let all = format!("{exposed:?}{trace:?}{:?}{:?}", shown.now(), files(folder.path()));
     assert!(all.contains("_client"), "there is something to hide: {all}");
     let dashed = client.replace(':', "-");
     assert!(!all.contains(&client) && !all.contains(&format!("{dashed}-")) && !all.contains(&format!("_{dashed}_")), "{all}");

@@ -437,3 +437,90 @@ pub(super) fn slow_handshake(made: &FlowReport, trigger: &Trigger, anonymise: bo
         source: trigger.source.name().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use capture::ends::FlowName;
+
+    use super::*;
+    use crate::trigger::LogLine;
+
+    const FILE: &str = "1_client.pcapng";
+
+    fn announcement(metrics: &Arc<Metrics>) -> Announcement {
+        let handshake = SlowHandshake {
+            number: 1,
+            started: String::new(),
+            client: String::new(),
+            network: None,
+            server_name: None,
+            verdict: "client".into(),
+            total_ms: None,
+            sentence: String::new(),
+            file: None,
+            source: "log".into(),
+        };
+        Announcement {
+            metrics: Arc::clone(metrics),
+            shown: Arc::default(),
+            traces: None,
+            trace: Trace::new("TLS handshake", 1, 0, 0),
+            handshake,
+            name: FILE.into(),
+            source: "log",
+            counted: None,
+        }
+    }
+
+    fn outcomes(metrics: &Metrics) -> [u64; 2] {
+        ["kept", "failed"]
+            .map(|outcome| metrics.triggers.get_or_create(&ByTrigger { source: "log".into(), outcome: outcome.into() }).get())
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_has_not_failed_and_what_failed_is_said_once() {
+        let metrics = Arc::new(Metrics::default());
+        let news = News::of(announcement(&metrics));
+        assert_eq!(news.waits(), Some(Waits::Disk));
+        news.when_written(FILE.into(), None)(Err(NotKept::Busy));
+        assert_eq!((news.waits(), outcomes(&metrics)), (Some(Waits::Failed), [0, 0]), "it is tried again");
+        assert!(news.replace(announcement(&metrics)).is_none());
+        assert_eq!(news.waits(), Some(Waits::Disk));
+        // Nobody looks after it any more: what the disk has says what became of it.
+        let (late, lost) = (news.when_written(FILE.into(), None), news.when_written(FILE.into(), None));
+        news.give_up();
+        assert_eq!(outcomes(&metrics), [0, 0]);
+        late(Ok(PathBuf::new()));
+        lost(Err(NotKept::Busy));
+        assert_eq!((news.waits(), outcomes(&metrics)), (None, [1, 0]));
+        let news = News::of(announcement(&metrics));
+        news.when_written(FILE.into(), None)(Err(NotKept::Busy));
+        news.give_up();
+        assert_eq!((news.waits(), outcomes(&metrics)), (None, [1, 1]));
+    }
+
+    #[test]
+    fn long_lines_are_remembered_of_as_many_files_as_fit() {
+        let metrics = Arc::new(Metrics::default());
+        let mut files = Files::default();
+        let of = |port: u16| {
+            let ends = [port, 443].map(|port| SocketAddr::from(([192, 0, 2, 7], port)));
+            Connection { flow: FlowName::of(ends[0], ends[1]), isn: None }
+        };
+        let kept = || {
+            let line = LogLine { text: String::new(), entry: Some(vec![b'x'; MOST_WORDS / 4]) };
+            let client = SocketAddr::from(([192, 0, 2, 7], 40_000));
+            let trigger = Trigger { client, server: None, source: Source::Log(line) };
+            let news = News::of(announcement(&metrics));
+            let name = FILE.to_owned();
+            Kept { number: 1, trigger, among: 1, name, packets: 1, news, counted: None, look: None }
+        };
+        (1..=6).for_each(|port| files.put(of(port), kept()));
+        files.put(of(6), kept());
+        assert!((1..=6).filter(|port| files.get(of(*port)).is_some()).eq(3..=6), "the latest");
+        files.forget(of(3));
+        assert_eq!(files.words, 3 * (MOST_WORDS / 4));
+    }
+}
