@@ -25,14 +25,33 @@ fn shell(holder: &Running, line: &str) {
     assert_eq!(said.code, Some(0), "{line}: {}", said.err);
 }
 
-#[test]
-fn an_interface_that_goes_and_comes_back() {
-    let Some(place) = Place::new() else { return };
-    let mut t = Checks::new();
+/// A process with a network namespace of its own.
+fn namespace() -> Running {
     let holder = Running::start(Command::new("unshare").args(["-n", "sleep", "1000"]));
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).expect("procfs");
     let own = namespace("self");
     assert!(wait_for(SOON, || namespace(&holder.id().to_string()) != own), "a network namespace of our own");
+    holder
+}
+
+/// Takes all filters off; gives whether there is a program that can.
+fn take_off(holder: &Running) -> bool {
+    if !is_program("bpftool") {
+        return false;
+    }
+    let links: Vec<Value> = serde_json::from_str(&inside(holder, &["bpftool", "-j", "link", "show"])).unwrap_or_default();
+    // An older bpftool knows no name for it.
+    for link in links.iter().filter(|link| link["type"] == "tcx" || link["type"] == 11) {
+        inside(holder, &["bpftool", "link", "detach", "id", &link["id"].to_string()]);
+    }
+    true
+}
+
+#[test]
+fn an_interface_that_goes_and_comes_back() {
+    let Some(place) = Place::new() else { return };
+    let mut t = Checks::new();
+    let holder = namespace();
     shell(&holder, "ip link set lo up; ip link add e0 type veth peer name e1; ip link set e0 up; ip link set e1 up");
     let id = holder.id().to_string();
     let mut recorder = place.begin_with(&["nsenter", "-t", &id, "-n"], &Config { interface: "e0", ..place.config() });
@@ -46,16 +65,45 @@ fn an_interface_that_goes_and_comes_back() {
     );
     let back = wait_for(SOON, || place.trouble("e0") == Some(false));
     t.check("when it is back, it is seen again", back, || place.status());
-    if is_program("bpftool") {
-        let links: Vec<Value> = serde_json::from_str(&inside(&holder, &["bpftool", "-j", "link", "show"])).unwrap_or_default();
-        // An older bpftool knows no name for it.
-        for link in links.iter().filter(|link| link["type"] == "tcx" || link["type"] == 11) {
-            inside(&holder, &["bpftool", "link", "detach", "id", &link["id"].to_string()]);
-        }
+    if take_off(&holder) {
         let said = wait_for(SOON, || place.status_text("notes").contains("took the filter off"));
         t.check("a filter that somebody took off is hung up again, and that is said", said, || place.status());
     } else {
         t.skip(Need::Tools, "a filter that somebody takes off: bpftool is not installed");
     }
+    recorder.end(Signal::SIGTERM);
+}
+
+#[test]
+fn an_interface_that_is_down_and_one_that_is_renamed() {
+    let Some(place) = Place::new() else { return };
+    let mut t = Checks::new();
+    let holder = namespace();
+    shell(&holder, "ip link set lo up; for i in d e; do ip link add ${i}0 type veth peer name ${i}1; done");
+    shell(&holder, "ip link set e0 up; ip link set e1 up");
+    let id = holder.id().to_string();
+    let interfaces = Config { interface: r#"d0", "e0"#, ..place.config() };
+    let mut recorder = place.begin_with(&["nsenter", "-t", &id, "-n"], &interfaces);
+    t.check("one that is down does not stop the other", recorder.is_running(), || place.log());
+    let down = wait_for(SOON, || (place.trouble("d0"), place.trouble("e0")) == (Some(true), Some(false)));
+    t.check("it is said to be in trouble", down, || place.status());
+    shell(&holder, "ip link set d0 up; ip link set d1 up");
+    let up = wait_for(SOON, || place.trouble("d0") == Some(false));
+    t.check("when it is up, it is seen", up, || place.status());
+    shell(&holder, "ip link set e0 down; ip link set e0 name x0; ip link set x0 up");
+    let renamed = wait_for(SOON, || place.status_text("notes").contains("called x0") && place.trouble("e0") == Some(false));
+    t.check("one that has another name is followed", renamed, || place.status());
+    if take_off(&holder) {
+        let said = wait_for(SOON, || place.status_text("notes").contains("e0: somebody took the filter off"));
+        t.check("its filter is hung up again under that name", said, || place.status());
+    } else {
+        t.skip(Need::Tools, "a filter that somebody takes off: bpftool is not installed");
+    }
+    shell(&holder, "ip link set x0 down");
+    let down = wait_for(SOON, || place.trouble("e0") == Some(true));
+    t.check("that it is down is said of it under that name, too", down, || place.status());
+    shell(&holder, "ip link set x0 name e0; ip link set e0 up");
+    let back = wait_for(SOON, || !place.status_text("notes").contains("called x0") && place.trouble("e0") == Some(false));
+    t.check("with its own name it is as before", back, || place.status());
     recorder.end(Signal::SIGTERM);
 }
