@@ -407,14 +407,15 @@ impl Tap {
     fn reattach(&mut self, i: usize, called: &str, number: u32) -> Result<(), Error> {
         let name = self.interfaces[i].name.clone();
         let (handle, link) = open(called, self.filter_at, &self.config)?;
-        let (called, attached_as) = (called.to_owned(), called.to_owned());
+        let attached_as = called.to_owned();
+        let called = self.interfaces[i].called.clone(); // that it is called something else is still to be said
         let mut reopened = Interface { number: Some(number), link, called, attached_as, ..Interface::at(&name) };
         #[cfg(kernel_filter)]
         if let Filter::Kernel(filter) = &mut self.filter {
             same_link(&name, link, filter.link())?;
             if self.filter_at == FilterAt::Tc {
                 filter.detach(&self.interfaces[i].attached_as);
-                filter.attach(&reopened.called)?;
+                filter.attach(&reopened.attached_as)?;
                 self.interfaces[i] = reopened;
                 return Ok(());
             }

@@ -34,14 +34,15 @@ fn namespace() -> Running {
     holder
 }
 
-/// Takes all filters off; gives whether there is a program that can.
-fn take_off(holder: &Running) -> bool {
+/// Takes a recorder's filters off; gives whether there is a program that can.
+fn take_off(holder: &Running, recorder: &Running) -> bool {
     if !is_program("bpftool") {
         return false;
     }
     let links: Vec<Value> = serde_json::from_str(&inside(holder, &["bpftool", "-j", "link", "show"])).unwrap_or_default();
-    // An older bpftool knows no name for it.
-    for link in links.iter().filter(|link| link["type"] == "tcx" || link["type"] == 11) {
+    // An older bpftool knows no name for it, and not whose it is.
+    let own = |link: &Value| link["pids"].as_array().is_none_or(|of| of.iter().any(|of| of["pid"] == recorder.id()));
+    for link in links.iter().filter(|link| (link["type"] == "tcx" || link["type"] == 11) && own(link)) {
         inside(holder, &["bpftool", "link", "detach", "id", &link["id"].to_string()]);
     }
     true
@@ -65,7 +66,7 @@ fn an_interface_that_goes_and_comes_back() {
     );
     let back = wait_for(SOON, || place.trouble("e0") == Some(false));
     t.check("when it is back, it is seen again", back, || place.status());
-    if take_off(&holder) {
+    if take_off(&holder, &recorder) {
         let said = wait_for(SOON, || place.status_text("notes").contains("took the filter off"));
         t.check("a filter that somebody took off is hung up again, and that is said", said, || place.status());
     } else {
@@ -93,7 +94,7 @@ fn an_interface_that_is_down_and_one_that_is_renamed() {
     shell(&holder, "ip link set e0 down; ip link set e0 name x0; ip link set x0 up");
     let renamed = wait_for(SOON, || place.status_text("notes").contains("called x0") && place.trouble("e0") == Some(false));
     t.check("one that has another name is followed", renamed, || place.status());
-    if take_off(&holder) {
+    if take_off(&holder, &recorder) {
         let said = wait_for(SOON, || place.status_text("notes").contains("e0: somebody took the filter off"));
         t.check("its filter is hung up again under that name", said, || place.status());
     } else {
