@@ -351,7 +351,7 @@ impl Recording {
     fn run(&mut self, stop: &AtomicBool) {
         for interface in &self.config.capture.interfaces {
             let absent = self.tap.absent().any(|name| name == interface);
-            self.interface(interface, absent.then(|| "it is not there: nothing is seen there until it comes".to_owned()));
+            self.interface(interface, absent.then(|| "it is not there, or not up: nothing is seen there yet".to_owned()));
         }
         self.tend();
         let (mut tended, mut judged) = (Instant::now(), Instant::now());
