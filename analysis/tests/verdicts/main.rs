@@ -5,6 +5,7 @@ mod golden;
 mod judging;
 mod missed;
 mod support;
+mod unfinished;
 
 use enumset::EnumSet;
 use support::*;
