@@ -18,6 +18,7 @@ mod reached;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod told;
 mod transport;
 
 use crate::clock::{Client, Domain, Instant, Span};
