@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
-use super::matrix::{Matrix, Of, Standing, Word, late_after};
+use super::matrix::{Found, Matrix, Of, Standing, Word, late_after};
 use super::metrics::{ByCell, ByWord};
 use crate::checks::{CheckFile, Maintenance, Plan};
 use crate::engine::{PROBER_RULE, UNWRITTEN};
@@ -23,6 +23,11 @@ use crate::metrics::ByCheck;
 
 /// Fewer vantages that see a fault for so long are a fault of their own: some get well later than others.
 const SETTLED: Duration = Duration::from_secs(300);
+
+/// Why alerts of an agent end with it.
+const FORGOTTEN: &str = "no longer heard of";
+/// Why alerts of a fleet end that had another name.
+const RENAMED: &str = "the fleet has another name now";
 
 /// What is said of something that may have an alert.
 #[derive(Clone, PartialEq, Debug)]
@@ -197,8 +202,8 @@ impl Controller {
                 let (active, news) = match matrix.standing.get(&of) {
                     None => (next(!quiet, since), !quiet),
                     Some(Standing { active, .. }) if !active.told && !quiet => (next(true, active.since), true),
-                    // It does not become another while nobody is alerted.
-                    Some(Standing { active, .. }) if active.told && resting && !active.blame.same_alert(&blame) => {
+                    // It does not become another while nobody is alerted, nor by what was bad then.
+                    Some(Standing { active, .. }) if active.told && quiet && !active.blame.same_alert(&blame) => {
                         (active.clone(), false)
                     }
                     Some(Standing { active, .. }) => {
@@ -275,8 +280,13 @@ impl Controller {
         let Some(Standing { active, seen_from, .. }) = matrix.standing.remove(of) else { return };
         self.metrics.firing.remove(&ByCell { check: of.check.clone(), vantage: of.vantage.clone() });
         self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
-        let event = Event { unwatched: Some(why.to_owned()), ..self.event(of, &active, &seen_from, Some(now)) };
-        self.journal.incident(&event, &active);
+        self.over(of, &active, &seen_from, why, now);
+    }
+
+    /// What is said of an alert that ends so.
+    fn over(&mut self, of: &Of, active: &Active, seen_from: &[String], why: &str, now: UnixSeconds) {
+        let event = Event { unwatched: Some(why.to_owned()), ..self.event(of, active, seen_from, Some(now)) };
+        self.journal.incident(&event, active);
         if active.told {
             self.journal.tell(&self.config.receivers, &event);
         }
@@ -288,32 +298,41 @@ impl Controller {
         self.journal.introduce(before, &self.config.receivers, &on);
     }
 
-    /// Cells of addresses that lookups do not give any more, where others of the name are probed.
+    /// Cells of addresses that lookups do not give any more, where others of the name are probed. While none of them is (nobody was heard,
+    /// or no lookup worked), no lookup was without them.
     fn forget_addresses(&mut self, matrix: &mut Matrix, now: UnixSeconds) {
-        let mut newest: BTreeMap<(&str, &str), UnixSeconds> = BTreeMap::new();
+        let before = std::mem::take(&mut matrix.found);
+        let mut found: BTreeMap<Of, Found> = BTreeMap::new();
         let of_name = |name: &str| matrix.plan(name).filter(|plan| plan.check.name != name);
         let cells = || matrix.checks.iter().filter_map(|(name, cells)| Some((name, of_name(name)?, cells)));
+        let of = |plan: &Plan, vantage: &str| Of { check: plan.check.name.clone(), vantage: vantage.to_owned() };
         for (_, plan, cells) in cells() {
             for (vantage, cell) in cells {
-                let last = newest.entry((plan.check.name.as_str(), vantage.as_str())).or_default();
-                *last = cell.last.max(*last);
+                let of = of(plan, vantage);
+                let unbroken = before.get(&of).filter(|was| cell.last.since(was.last) <= late_after(plan, &self.config));
+                let since = unbroken.map_or(cell.last, |was| was.since);
+                let known = found.entry(of).or_insert(Found { since, last: cell.last });
+                if cell.last > known.last {
+                    *known = Found { since, last: cell.last };
+                }
             }
         }
         let mut gone: Vec<(String, String, String)> = Vec::new();
         for (name, plan, cells) in cells() {
             for (vantage, cell) in cells {
-                let others = newest.get(&(plan.check.name.as_str(), vantage.as_str())).copied().unwrap_or_default();
-                if others.since(cell.last) > late_after(plan, &self.config) {
+                let Some(Found { since, last }) = found.get(&of(plan, vantage)) else { continue };
+                if last.since(cell.last.max(*since)) > late_after(plan, &self.config) {
                     gone.push((name.clone(), vantage.clone(), format!("no longer an address of {}", plan.host)));
                 }
             }
         }
+        matrix.found = found;
         for (name, vantage, why) in gone {
             let Some(cells) = matrix.checks.get_mut(&name) else { continue };
             cells.remove(&vantage);
             let left = !cells.is_empty();
             self.journal.retire(format!("{CELL}{}", cell_name(&name, &vantage)));
-            self.metrics.bad.remove(&ByCell { check: name.clone(), vantage });
+            self.metrics.forget_cell(&name, &vantage);
             if !left {
                 self.retire_check(matrix, &name, &why, now);
             }
@@ -324,7 +343,7 @@ impl Controller {
     fn retire_check(&mut self, matrix: &mut Matrix, name: &str, why: &str, now: UnixSeconds) {
         for vantage in matrix.checks.remove(name).into_iter().flat_map(BTreeMap::into_keys) {
             self.journal.retire(format!("{CELL}{}", cell_name(name, &vantage)));
-            self.metrics.bad.remove(&ByCell { check: name.to_owned(), vantage });
+            self.metrics.forget_cell(name, &vantage);
         }
         for word in Word::ALL {
             self.metrics.vantages.remove(&ByWord { check: name.to_owned(), state: word.label() });
@@ -332,6 +351,7 @@ impl Controller {
         self.metrics.known.remove(&ByCheck { check: name.to_owned() });
         let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.check == name).cloned().collect();
         standing.into_iter().for_each(|of| self.end(matrix, &of, why, now));
+        self.metrics.firing.remove(&ByCell { check: name.to_owned(), vantage: self.config.fleet.name.clone() });
     }
 
     /// Ends what belongs to checks that are no more: nobody's rounds would.
@@ -348,7 +368,10 @@ impl Controller {
             !OURS.contains(&of.check.as_str()) && (next.check_of(&of.check).is_none() || of.vantage != next.fleet.name)
         };
         let standing: Vec<Of> = matrix.standing.keys().filter(of_none).cloned().collect();
-        standing.into_iter().for_each(|of| self.end(&mut matrix, &of, UNWRITTEN, now));
+        for of in standing {
+            let why = if next.check_of(&of.check).is_none() { UNWRITTEN } else { RENAMED };
+            self.end(&mut matrix, &of, why, now);
+        }
     }
 
     /// Agents that have been silent for long are no part of the fleet any more.
@@ -357,13 +380,21 @@ impl Controller {
         let gone: Vec<String> =
             matrix.vantages.iter().filter(|(_, vantage)| now.since(vantage.heard) > long).map(|(name, _)| name.clone()).collect();
         for vantage in gone {
+            let prober = matrix.vantages.get(&vantage).and_then(|of| of.prober.active.clone());
             for check in matrix.forget(&vantage) {
                 self.journal.retire(format!("{CELL}{}", cell_name(&check, &vantage)));
-                self.metrics.bad.remove(&ByCell { check, vantage: vantage.clone() });
+                self.metrics.forget_cell(&check, &vantage);
             }
+            for check in [AGENT, ACCESS] {
+                self.metrics.firing.remove(&ByCell { check: check.into(), vantage: vantage.clone() });
+            }
+            self.metrics.forget_agent(&vantage);
             self.journal.retire(format!("{OF_PROBER}{vantage}"));
             let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.vantage == vantage).cloned().collect();
-            standing.into_iter().for_each(|of| self.stand(matrix, of, Finding::Good, now));
+            standing.into_iter().for_each(|of| self.end(matrix, &of, FORGOTTEN, now));
+            if let Some(active) = prober {
+                self.over(&Of { check: PROBER.into(), vantage }, &active, &[], FORGOTTEN, now);
+            }
         }
     }
 
