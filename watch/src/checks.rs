@@ -182,7 +182,11 @@ impl Default for Defaults {
     }
 }
 
-/// Beyond what is usual: bad, once a part takes longer. What a check does not name is as in `defaults`.
+/// Days before a certificate ends, if nobody says otherwise.
+const CERTIFICATE_DAYS: u32 = 7;
+
+/// When a round is bad: once a culprit's part takes so much longer than usual; once a phase or the whole round takes longer than that, usual
+/// or not. The prober's own time counts nowhere. What a check does not name is as in `defaults`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
@@ -226,7 +230,7 @@ impl Thresholds {
 
     /// A certificate's.
     pub fn certificate_days(&self) -> u32 {
-        self.certificate_days.unwrap_or(7)
+        self.certificate_days.unwrap_or(CERTIFICATE_DAYS)
     }
 }
 
