@@ -17,7 +17,7 @@ use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
 use super::matrix::{Found, Matrix, Of, Standing, Word, late_after};
 use super::metrics::{ByCell, ByWord};
-use crate::checks::{CheckFile, Maintenance, Plan};
+use crate::checks::{CheckFile, Plan};
 use crate::engine::{PROBER_RULE, UNWRITTEN};
 use crate::metrics::ByCheck;
 
@@ -32,8 +32,8 @@ const RENAMED: &str = "the fleet has another name now";
 /// What is said of something that may have an alert.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Finding {
-    /// It is bad.
-    Bad { blame: Blame, seen_from: Vec<String>, since: UnixSeconds, rounds: u32, bad: u32 },
+    /// It is bad. `tells`: enough of it to alert somebody was bad outside of maintenance, too; `wholly`: all of it was.
+    Bad { blame: Blame, seen_from: Vec<String>, since: UnixSeconds, rounds: u32, bad: u32, tells: bool, wholly: bool },
     /// Not known: an alert that is on stays.
     Unknown,
     /// It is good.
@@ -125,8 +125,7 @@ impl Controller {
                 None => "No agent has been heard of since this controller began. Look at the broker, and at agents started with --watch.".into(),
             };
             let blame = unheard(sentence);
-            let finding = Finding::Bad { blame, seen_from: Vec::new(), since: last.unwrap_or(matrix.since), rounds: 1, bad: 1 };
-            return self.stand(matrix, all, finding, now);
+            return self.stand(matrix, all, silence(blame, last.unwrap_or(matrix.since)), now);
         }
         if matrix.standing.contains_key(&all) {
             // They come back one by one: each has its time.
@@ -139,8 +138,7 @@ impl Controller {
                 let sentence = format!(
                     "The agent {name} has not been heard of since {heard}: its host, its way to the broker, or the program."
                 );
-                let blame = unheard(sentence);
-                Finding::Bad { blame, seen_from: Vec::new(), since: heard, rounds: 1, bad: 1 }
+                silence(unheard(sentence), heard)
             } else {
                 Finding::Good
             };
@@ -150,7 +148,7 @@ impl Controller {
 
     /// Rounds of an agent's own prober: healthy, or why not.
     pub(super) fn prober(&mut self, matrix: &mut Matrix, agent: &str, rounds: u32, found: Option<Blame>, at: UnixSeconds) {
-        let resting = self.rests(PROBER, at, Duration::ZERO);
+        let resting = self.rests(PROBER, at);
         let Some(vantage) = matrix.vantages.get_mut(agent) else { return };
         let was_quiet = vantage.prober.quiet();
         let mut last = None;
@@ -175,9 +173,7 @@ impl Controller {
 
     /// An alert begins, changes, goes on or ends.
     fn stand(&mut self, matrix: &mut Matrix, of: Of, finding: Finding, now: UnixSeconds) {
-        let resting = self.rests(&of.check, now, Duration::ZERO);
-        // What was bad in maintenance counts as bad until as many rounds behind it were well.
-        let quiet = resting || self.rests(&of.check, now, settled(matrix, &of.check));
+        let resting = self.rests(&of.check, now);
         let firing = ByCell { check: of.check.clone(), vantage: of.vantage.clone() };
         match finding {
             Finding::Unknown => {}
@@ -188,7 +184,8 @@ impl Controller {
                 let told = active.told;
                 self.say(&of, &active, &seen_from, Some(now), told, None);
             }
-            Finding::Bad { blame, seen_from, since, rounds, bad } => {
+            Finding::Bad { blame, seen_from, since, rounds, bad, tells, wholly } => {
+                let quiet = resting || !tells;
                 self.metrics.firing.get_or_create(&firing).set(1);
                 let shrank = matrix.standing.get(&of).and_then(|before| shrank(before, &seen_from, now));
                 // While vantages get well one after another, those that are left are not a fault of another kind.
@@ -202,8 +199,8 @@ impl Controller {
                 let (active, news) = match matrix.standing.get(&of) {
                     None => (next(!quiet, since), !quiet),
                     Some(Standing { active, .. }) if !active.told && !quiet => (next(true, active.since), true),
-                    // It does not become another while nobody is alerted, nor by what was bad then.
-                    Some(Standing { active, .. }) if active.told && quiet && !active.blame.same_alert(&blame) => {
+                    // It does not become another while nobody is alerted, nor by what was bad then alone.
+                    Some(Standing { active, .. }) if active.told && (resting || !wholly) && !active.blame.same_alert(&blame) => {
                         (active.clone(), false)
                     }
                     Some(Standing { active, .. }) => {
@@ -268,11 +265,10 @@ impl Controller {
         }
     }
 
-    /// Whether it rests, or did so much time before.
-    fn rests(&self, check: &str, at: UnixSeconds, behind: Duration) -> bool {
+    /// Whether it is in maintenance.
+    pub(super) fn rests(&self, check: &str, at: UnixSeconds) -> bool {
         let named = self.config.check_of(check).map_or(check, |found| &found.name);
-        let covers = |window: &Maintenance| window.covers_with(check, at, behind) || window.covers_with(named, at, behind);
-        self.config.maintenance.iter().any(covers)
+        self.config.maintenance.iter().any(|window| window.covers(check, at) || window.covers(named, at))
     }
 
     /// An alert ends because nobody looks any more.
@@ -421,13 +417,6 @@ impl Controller {
     }
 }
 
-/// The time in which what was bad may still be so for want of rounds that are well.
-fn settled(matrix: &Matrix, check: &str) -> Duration {
-    let Some(plan) = matrix.plan(check) else { return Duration::ZERO };
-    let rounds = plan.interval.0.saturating_mul(plan.resolve_after.max(plan.fire.k));
-    rounds.saturating_add(matrix.file.fleet.report.0)
-}
-
 /// When it was that fewer saw an alert than before, if nobody has come to it since.
 fn shrank(before: &Standing, seen_from: &[String], now: UnixSeconds) -> Option<UnixSeconds> {
     if seen_from.iter().any(|vantage| !before.seen_from.contains(vantage)) {
@@ -450,7 +439,9 @@ fn of_check(matrix: &Matrix, name: &str, k: usize, said: Said) -> Finding {
             let actives = || bad.iter().filter_map(|vantage| matrix.checks.get(name)?.get(vantage)?.state.active.as_ref());
             let since = actives().map(|active| active.since).min().unwrap_or_default();
             let (rounds, of_them) = actives().fold((0, 0), |(all, bad), active| (all + active.rounds, bad + active.bad));
-            Finding::Bad { blame, seen_from: bad, since, rounds, bad: of_them }
+            let told = actives().filter(|active| active.told).count();
+            let (tells, wholly) = (told >= k, told == bad.len());
+            Finding::Bad { blame, seen_from: bad, since, rounds, bad: of_them, tells, wholly }
         }
         // Who saw it and is silent now may see it still.
         _ if bad.len() + were_bad >= k => Finding::Unknown,
@@ -463,7 +454,13 @@ fn of_access(matrix: &Matrix, vantage: &str, blame: Blame, now: UnixSeconds) -> 
     let actives = || matrix.checks.values().filter_map(|cells| cells.get(vantage)?.state.active.as_ref());
     let since = actives().map(|active| active.since).min().unwrap_or(now);
     let (rounds, bad) = actives().fold((0, 0), |(all, bad), active| (all + active.rounds, bad + active.bad));
-    Finding::Bad { blame, seen_from: Vec::new(), since, rounds, bad }
+    let (tells, wholly) = (actives().any(|active| active.told), actives().all(|active| active.told));
+    Finding::Bad { blame, seen_from: Vec::new(), since, rounds, bad, tells, wholly }
+}
+
+/// Nothing was heard of somebody since then.
+fn silence(blame: Blame, since: UnixSeconds) -> Finding {
+    Finding::Bad { blame, seen_from: Vec::new(), since, rounds: 1, bad: 1, tells: true, wholly: true }
 }
 
 /// Nothing is heard of somebody.

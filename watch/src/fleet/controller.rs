@@ -270,6 +270,7 @@ impl Controller {
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
         self.looked_up(matrix, agent, name, rule, entry, at);
+        let resting = self.rests(name, at);
         let cell = matrix.checks.entry(name.to_owned()).or_default().entry(agent.to_owned()).or_default();
         cell.last = at.max(cell.last);
         let record = entry.record();
@@ -287,8 +288,8 @@ impl Controller {
             Entry::Gated { prober, .. } => (0, prober.clone()),
         };
         for _ in 0..rounds.min(MOST_GOOD) {
-            // Whether anybody is told is the check's matter, not the cell's.
-            let _ = cell.state.round(at, entry.blame(), rule, false);
+            // Who is told what is the check's matter; the cell knows whether it was bad in maintenance alone.
+            let _ = cell.state.round(at, entry.blame(), rule, resting);
             cell.judged = true;
         }
         if !(was_quiet && cell.state.quiet()) {
@@ -308,6 +309,7 @@ impl Controller {
         if addresses.filter_map(|(_, cells)| cells.get(agent)).any(|cell| at.since(cell.last) <= fresh) {
             return;
         }
+        let resting = self.rests(&check, at);
         let cell = matrix.checks.get_mut(&check).and_then(|cells| cells.get_mut(agent));
         let Some(cell) = cell.filter(|cell| !cell.state.quiet()) else { return };
         let rounds = match entry {
@@ -317,7 +319,7 @@ impl Controller {
         };
         (cell.last, cell.judged) = (at.max(cell.last), true);
         for _ in 0..rounds {
-            let _ = cell.state.round(at, None, rule, false);
+            let _ = cell.state.round(at, None, rule, resting);
         }
         self.journal.touch(&format!("{CELL}{}", cell_name(&check, agent)));
     }

@@ -335,6 +335,25 @@ fn what_was_bad_in_maintenance_alone_is_told_to_nobody_behind_it() {
 }
 
 #[test]
+fn what_was_bad_in_maintenance_alone_is_told_to_nobody_however_long_it_takes_to_be_over() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    // What flaps must be well for longer.
+    for _ in 0..3 {
+        fixture.rounds(3, "pp..", "....");
+        fixture.rounds(8, "....", "....");
+    }
+    let before = fixture.told().count();
+    let (from, to) = (UnixSeconds::from_secs(fixture.now() - 1), UnixSeconds::from_secs(fixture.now() + 45));
+    let window = format!("{FILE}[[maintenance]]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+    fixture.controller.change(Arc::new(CheckFile::parse(&window).expect("it is sound")));
+    fixture.rounds(4, "pp..", "....");
+    fixture.rounds(10, "....", "....");
+    assert_eq!((fixture.told().count(), fixture.on().len()), (before, 0), "{:?}", fixture.on());
+    assert!(locked(&fixture.matrix).standing.is_empty());
+}
+
+#[test]
 fn a_sick_prober_that_is_forgotten_is_not_said_to_be_well() {
     let folder = folder();
     let mut fixture = Fixture::new(folder.path());
