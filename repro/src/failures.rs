@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// Reasons that are kept for a cell: the commonest.
 const MOST: usize = 3;
+/// Alerts, and the last what OpenSSL itself says of an edge's version.
+const NOTHING_IN_COMMON: [&str; 4] =
+    ["protocol version", "insufficient security", "no application protocol", "unsupported protocol"];
 /// Characters of one.
 const WORDS: usize = 200;
 
@@ -82,9 +85,7 @@ fn curls(said: &Value) -> Option<Reason> {
         }
         // In TLS 1.3 the handshake is over for the client before the edge has seen what it shows.
         35 | 56 if speaks_of(&["certificate required", "certificate is required"]) => Some(Reason::ClientCertificateDemanded),
-        35 | 56 if !shaken && speaks_of(&["protocol version", "insufficient security", "no application protocol"]) => {
-            Some(Reason::TlsIncompatible)
-        }
+        35 | 56 if !shaken && speaks_of(&NOTHING_IN_COMMON) => Some(Reason::TlsIncompatible),
         35 | 56 if !shaken && speaks_of(&["alert"]) => Some(Reason::TlsAlert),
         35 | 55 | 56 if !shaken && speaks_of(&["reset"]) => Some(Reason::TlsReset),
         35 if speaks_of(&["eof", "closed", "prematurely"]) => Some(Reason::TlsClosed),
@@ -158,6 +159,8 @@ mod tests {
         assert_eq!(of(56, required, 0.02), Some(Reason::ClientCertificateDemanded), "said behind the handshake");
         let version = "TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version";
         assert_eq!(of(35, version, 0.0), Some(Reason::TlsIncompatible), "nobody's fault in particular");
+        let unsupported = "TLS connect error: error:0A000102:SSL routines::unsupported protocol";
+        assert_eq!(of(35, unsupported, 0.0), Some(Reason::TlsIncompatible));
         let security = "TLS connect error: error:0A00042F:SSL routines::tlsv1 alert insufficient security";
         assert_eq!(of(35, security, 0.0), Some(Reason::TlsIncompatible));
         assert_eq!(
