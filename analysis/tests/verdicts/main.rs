@@ -5,6 +5,7 @@ mod golden;
 mod judging;
 mod late_and_lost;
 mod missed;
+mod overdue;
 mod support;
 mod unfinished;
 

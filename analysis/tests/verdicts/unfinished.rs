@@ -22,11 +22,9 @@ fn the_edge_is_not_waited_for_before_a_hello_is_whole() {
     for said in [cut, by_records, hello[..11].to_vec()] {
         for (closer, waited) in [(C, 500 * MS), (S, 10_000 * MS)] {
             let talk = stuck(&said, closer, waited);
-            let both = talk.handshake();
-            let (both, client) = (judged(&both, walk::read(&both).unwrap()).1, talk.at_client());
-            let client = judged(&client, walk::read(&client).unwrap()).1;
-            let edge = talk.handshake().edge_side_only();
-            let edge = judged(&edge, walk::read(&edge).unwrap()).1;
+            let read = |seen: &Handshake| judged(seen, walk::read(seen).expect("its SYN was captured")).1;
+            let [both, client, edge] =
+                [talk.handshake(), talk.at_client(), talk.handshake().edge_side_only()].map(|seen| read(&seen));
             let case = format!("{} bytes, closed by {closer:?}", said.len());
             for (whose, judgement) in [("both", &both), ("client", &client), ("edge", &edge)] {
                 let label = judgement.verdict.label();

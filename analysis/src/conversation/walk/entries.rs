@@ -8,6 +8,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
+use super::overdue::overdue;
 use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::tape::{Event, Known, Tape};
 use super::transport::{Endpoint, Rule};
@@ -53,14 +54,19 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
                 entries.extend(round(evidence, out.take(), *arc, extra.take()));
             }
-            What::Limit(rule) => {
+            What::Limit(rule) | What::Overdue(rule) => {
                 // At the edge the round is under way, at the client it is over.
                 match (arc.side, last_round) {
                     (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
                     _ => extra = Some(Extra::Rule(rule)),
                 }
-                let (owner, kind) = Extra::Rule(rule).owner(arc.side);
-                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+                match arc.what {
+                    What::Overdue(_) => entries.extend(overdue(evidence, arc, rule)),
+                    _ => {
+                        let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+                        entries.push(entry(arc, owner, kind, STAMP_ERROR));
+                    }
+                }
             }
             What::Hold(rule) => {
                 let (owner, kind) = Extra::Rule(rule).owner(arc.side.peer());
@@ -164,14 +170,14 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
 
 /// What asked for a round that no message did.
 #[derive(Clone, Copy)]
-enum Extra {
+pub(super) enum Extra {
     Rule(Rule),
     HelloRetry,
 }
 
 impl Extra {
     /// Whose time it costs, `sender` having waited.
-    fn owner(self, sender: Side) -> (Owner, Kind) {
+    pub(super) fn owner(self, sender: Side) -> (Owner, Kind) {
         match self {
             Extra::HelloRetry => (Owner::Protocol, Kind::HelloRetry),
             Extra::Rule(Rule::ReceiveWindow) => (Owner::Protocol, Kind::ReceiveWindow),

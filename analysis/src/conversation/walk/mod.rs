@@ -14,6 +14,7 @@ mod entries;
 mod follow;
 mod goal;
 mod losses;
+mod overdue;
 mod reached;
 mod tcp;
 #[cfg(test)]
