@@ -197,11 +197,6 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
                 largest.baseline
             )
         }
-        (Owner::Loss, direction) if is_acknowledgement(handshake, largest) => format!(
-            "An acknowledgement from the {} was lost in {}, and the other end, which waited for it, went on {span} later{cited}.",
-            if direction == Some(Kind::Out) { "client" } else { "edge" },
-            largest.phase.words(),
-        ),
         (Owner::Loss, direction) if never_came(reading, largest) => format!(
             "A packet{} left in {} and never came, {span} as long as anybody watched{cited}.",
             if direction == Some(Kind::Out) { " from the client" } else { " from the edge" },
@@ -298,16 +293,6 @@ fn reset_by_either(reading: &Reading, judgement: &Judgement) -> bool {
 /// Whether what was lost is what the handshake stopped at.
 fn never_came(reading: &Reading, entry: &Entry) -> bool {
     matches!(reading.end, End::Stopped { .. }) && reading.ledger.entries.last() == Some(entry)
-}
-
-/// Whether all that was lost in an entry is one packet that carries nothing, so that nobody sent it again.
-fn is_acknowledgement(handshake: &Handshake, entry: &Entry) -> bool {
-    fn bare<D: Domain>(view: &View<D>, number: u64) -> bool {
-        view.packets.iter().any(|p| p.packet == number && p.is_empty() && !p.flags.syn() && !p.flags.fin() && !p.flags.rst())
-    }
-    let [number] = entry.packets[..] else { return false };
-    handshake.client.as_ref().is_some_and(|view| bare(view, number))
-        || handshake.edge.as_ref().is_some_and(|view| bare(view, number))
 }
 
 /// " [packets 12 and 19 of edge.pcap]": a file that both are of is named once.
