@@ -20,6 +20,7 @@ pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
         "lab-storm" => configured(rest, |config| lab::storm::run(&config)),
         ::incidents::watcher::SUBCOMMAND => configured(rest, |config| ::incidents::watcher::serve(&config)),
         "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
+        crate::comparing::wire::SUBCOMMAND => configured(rest, |wired| crate::comparing::wire::child(&wired)),
         "library" => return Some(of_verb(crate::library::library(rest))),
         "new-trial" => return Some(of_verb(crate::new::trial(rest))),
         _ => return None,
