@@ -282,7 +282,14 @@ impl<'a> Run<'a> {
                 let told = self.observers[observer].too_big(endpoints, end == 0);
                 h.too_big[end] = told.into_iter().map(|(at, packet)| (at.nanos(), packet)).collect();
             }
-            let told = observer.or(placed.elsewhere).and_then(|observer| self.observers[observer].unreachable(h.endpoints));
+            // Whoever was answered was not refused.
+            let unanswered = match end {
+                0 => h.client.as_ref().and_then(unanswered),
+                _ => h.edge.as_ref().and_then(unanswered),
+            };
+            let observer = observer.or(placed.elsewhere);
+            let told =
+                observer.zip(unanswered).and_then(|(observer, isn)| self.observers[observer].unreachable(h.endpoints, isn));
             h.unreachable[end] = told.map(|(at, packet, by)| (at.nanos(), packet, by));
         }
         if let Some(otherwise) = &mut placed.otherwise {
@@ -406,4 +413,9 @@ fn observation_point(stated: Option<Standpoint>, witnesses: &[(Standpoint, u64)]
     }
     let found: Vec<String> = witnesses.iter().map(|(s, n)| format!("{} ({})", words(*s), plural(*n, "connection"))).collect();
     if found.is_empty() { "somewhere (no connection tells)".into() } else { found.join(", ") }
+}
+
+/// The number of the client's SYN, if no SYN-ACK was seen.
+fn unanswered<D: Domain>(view: &View<D>) -> Option<u32> {
+    view.isn(Side::Client).filter(|_| view.syns(Side::Server).next().is_none())
 }

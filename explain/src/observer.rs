@@ -61,6 +61,8 @@ struct Told {
     by: IpAddr,
     from: SocketAddr,
     to: SocketAddr,
+    /// The number of the packet that is quoted.
+    seq: Option<u32>,
 }
 
 /// One interface of one capture.
@@ -168,12 +170,14 @@ impl Observer {
             }
             Ok(Transport::Icmp(error)) => {
                 self.counts.icmp += 1;
+                let refuses = error.kind != IcmpKind::TooBig;
+                // What quotes no TCP says nothing of a connection.
+                if refuses && error.quoted.seq.is_none() {
+                    return None;
+                }
                 let (from, to) = (error.quoted.source(), error.quoted.destination());
-                let told = Told { at: frame.at, packet: frame.number, by: error.source(), from, to };
-                let told_so = match error.kind {
-                    IcmpKind::TooBig => &mut self.too_big,
-                    _ => &mut self.unreachable,
-                };
+                let told = Told { at: frame.at, packet: frame.number, by: error.source(), from, to, seq: error.quoted.seq };
+                let told_so = if refuses { &mut self.unreachable } else { &mut self.too_big };
                 if told_so.len() >= MOST_TOLD {
                     told_so.pop_front();
                 }
@@ -234,9 +238,10 @@ impl Observer {
         self.too_big.iter().filter(|t| (t.from, t.to) == (from, to)).map(|t| (t.at, t.packet)).collect()
     }
 
-    /// When the client of a connection was told last that its packets went nowhere, in which frame, and by whom.
-    pub fn unreachable(&self, ends: Endpoints) -> Option<(Instant<Unplaced>, u64, IpAddr)> {
-        let told = self.unreachable.iter().rfind(|t| (t.from, t.to) == (ends.client, ends.server))?;
+    /// When the client of a connection was told last that its SYN of this number went nowhere, in which frame, and by whom.
+    pub fn unreachable(&self, ends: Endpoints, isn: u32) -> Option<(Instant<Unplaced>, u64, IpAddr)> {
+        let of_it = |t: &&Told| (t.from, t.to, t.seq) == (ends.client, ends.server, Some(isn));
+        let told = self.unreachable.iter().rfind(of_it)?;
         Some((told.at, told.packet, told.by))
     }
 

@@ -6,20 +6,23 @@
 use crate::clock::Domain;
 use crate::tcp::covered::Covered;
 use crate::tcp::flow::{Seen, Side, View};
-use crate::tls::{Dialogue, Extent, Half, Order};
+use crate::tls::{Content, Dialogue, Extent, Half, Order};
 
 /// Adds what a hole tells; changes nothing that bytes before it have told.
 pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2], d: Dialogue) -> Dialogue {
     // What was captured of the other end's is no hole.
     let unread = |known: Option<Extent>, hole: Extent| known.is_none_or(|known| known.start >= hole.end);
-    if !view.capture_gap() || d.server_hello.is_none() {
+    // Of early data a hole may be anything.
+    if !view.capture_gap() || d.server_hello.is_none() || d.early_data_offered {
         return d;
     }
     let Some(hello) = d.client_hello.filter(|_| d.version.is_some()) else { return d };
     let last = hole(view, Side::Client, hello.end).filter(|hole| unread(d.client_finished, *hole));
-    let request = |hole: Extent| client.records.found.iter().map(|r| r.extent).find(|extent| extent.start >= hole.end);
+    let protected = || client.records.found.iter().filter(|r| r.content == Content::ApplicationData);
+    let request = |hole: Extent| protected().map(|r| r.extent).find(|extent| extent.start >= hole.end);
     if d.server_finishes_last() {
-        if let Some(hole) = last.filter(|_| d.server_finished.is_some()) {
+        // ChangeCipherSpec is in clear: where it was captured, so was what follows it.
+        if let Some(hole) = last.filter(|_| d.server_finished.is_some() && d.client_finished.is_none()) {
             return Dialogue { client_finished: Some(hole), first_request: request(hole), ..d };
         }
         let Some(flight) = d.server_flight else { return d };
@@ -28,7 +31,9 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
         let answers = d.client_finished.is_some_and(|finished| view.first_ack(Side::Client, finished.end).is_some());
         return Dialogue { server_finished: hole.filter(|_| answers && d.first_request.is_some()).or(d.server_finished), ..d };
     }
-    let Some(hole) = last else { return d };
+    // What has its length behind the hole is Finished itself; a certificate was missed.
+    let is_one = |finished: Extent| protected().any(|r| r.extent.end == finished.end && d.finished_13().contains(&r.len()));
+    let Some(hole) = last.filter(|_| !d.client_finished.is_some_and(is_one)) else { return d };
     let Some(told) = view.first_ack(Side::Client, hole.end) else { return d };
     // Behind it both go on: what lay there was enough for both.
     let goes_on = |side| {
@@ -48,7 +53,8 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
 /// The first bytes of a side from an offset on that no packet held, though the peer acknowledged them.
 fn hole<D: Domain>(view: &View<D>, side: Side, from: i64) -> Option<Extent> {
     let (mut covered, mut behind) = (Covered::default(), i64::MAX);
-    view.sent_by(side).for_each(|p| covered.add(p.start(), p.end()));
+    // FIN takes one number.
+    view.sent_by(side).for_each(|p| covered.add(p.start(), p.end() + i64::from(p.flags.fin())));
     let start = covered.prefix;
     view.sent_by(side).filter(|p| p.start() > start).for_each(|p| behind = behind.min(p.start()));
     let hole = Extent { start, end: behind };

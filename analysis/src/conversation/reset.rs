@@ -34,8 +34,6 @@ pub struct Ended {
 pub struct Refusal {
     /// Who said so by ICMP; absent of a reset.
     pub by: Option<IpAddr>,
-    /// At which end it was seen.
-    pub end: Side,
     /// When the first SYN passed there, the last, and what refused it, in nanoseconds on that end's clock.
     pub at: [i64; 3],
     /// Their frames.
@@ -45,19 +43,19 @@ pub struct Refusal {
 /// What refused a connection.
 pub fn refusal(handshake: &Handshake) -> Option<Refusal> {
     let [told_client, told_edge] = handshake.unreachable;
-    let at_client = handshake.client.as_ref().and_then(|view| refused(view, Side::Client, told_client));
-    at_client.or_else(|| handshake.edge.as_ref().and_then(|view| refused(view, Side::Server, told_edge)))
+    let at_client = handshake.client.as_ref().and_then(|view| refused(view, told_client));
+    at_client.or_else(|| handshake.edge.as_ref().and_then(|view| refused(view, told_edge)))
 }
 
-fn refused<D: Domain>(view: &View<D>, end: Side, told: Option<(i64, u64, IpAddr)>) -> Option<Refusal> {
+fn refused<D: Domain>(view: &View<D>, told: Option<(i64, u64, IpAddr)>) -> Option<Refusal> {
     let first = view.syns(Side::Client).next().filter(|_| view.syns(Side::Server).next().is_none())?;
-    let reset = view.sent_by(Side::Server).find(|p| p.flags.rst() && p.ack() == Some(0)).map(|p| (p.at.nanos(), p.packet, None));
+    let reset = view.refusing_reset().map(|(_, reset)| (reset.at.nanos(), reset.packet, None));
     let (at, packet, by) = reset.or(told.map(|(at, packet, by)| (at, packet, Some(by))))?;
     let before = |p: &&Seen<D>| p.at.nanos() <= at;
     let last = view.syns(Side::Client).filter(before).last()?;
     // A client that goes on did not take it for the end.
     let went_on = view.sent_by(Side::Client).any(|p| !before(&p));
-    let refusal = Refusal { by, end, at: [first.at.nanos(), last.at.nanos(), at], packets: [first.packet, last.packet, packet] };
+    let refusal = Refusal { by, at: [first.at.nanos(), last.at.nanos(), at], packets: [first.packet, last.packet, packet] };
     (!went_on).then_some(refusal)
 }
 

@@ -61,9 +61,7 @@ pub fn legs<D: Domain>(view: &View<D>) -> Legs {
 
 /// How long a reset that answers SYN took.
 fn refused_in<D: Domain>(view: &View<D>) -> Option<Span> {
-    let reset = view.sent_by(Side::Server).find(|p| p.flags.rst() && p.ack() == Some(0))?;
-    let syn = view.syns(Side::Client).filter(|p| p.at <= reset.at).last()?;
-    Some(reset.at - syn.at)
+    view.refusing_reset().map(|(syn, reset)| reset.at - syn.at)
 }
 
 /// Where the observer of one connection stands.

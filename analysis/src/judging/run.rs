@@ -82,7 +82,7 @@ pub fn apply_baselines(cells: &mut [Cell], compare: Compare) {
                     .iter()
                     .filter(|c| c.vantage == cell.vantage && (compare == Compare::AcrossTargets || c.target == cell.target))
             };
-            let as_far = |control: &Cell| Some(least_rtt(control)? + (cell.distance? - control.distance?));
+            let as_far = |control: &Cell| Some((least_rtt(control)? + (cell.distance? - control.distance?)).at_least_zero());
             let control = row().filter(|c| c.role == Role::Control).filter_map(as_far).min();
             let path_rtt = cell.stated_rtt.or_else(|| [least_rtt(cell), control].into_iter().flatten().min());
             let least_cpu = row().flat_map(|c| &c.readings).map(cpu_of).min().unwrap_or_default();

@@ -7,6 +7,7 @@ pub(crate) mod covered;
 pub mod flow;
 mod gaps;
 pub(crate) mod identification;
+mod refused;
 pub(crate) mod seen;
 pub(crate) mod stamps;
 pub mod table;

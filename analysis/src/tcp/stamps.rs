@@ -42,6 +42,11 @@ impl Stamps {
             return Self::usual();
         }
         let fitting = |tick: Span| long().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count();
+        let usual = fitting(TICKS[0]);
+        let better = TICKS.map(|tick| tick != TICKS[0] && fitting(tick) > usual);
+        if better == [false; TICKS.len()] {
+            return Self::usual();
+        }
         // Without the one that is most off, if all together are so much off that one was spoiled (the capture's clock was set, say).
         let whole: Span = all().map(|(pause, _)| pause).sum();
         let offs = TICKS.map(|tick| {
@@ -51,8 +56,7 @@ impl Stamps {
         });
         let spoiled = offs.iter().all(|(off, _)| *off > whole.percent(OFF)) && all().nth(2).is_some();
         let offs = offs.map(|(off, but_one)| if spoiled { but_one } else { off });
-        let usual = fitting(TICKS[0]);
-        let others = (1..TICKS.len()).filter(|i| fitting(TICKS[*i]) > usual && offs[*i].percent(200) < offs[0]);
+        let others = (0..TICKS.len()).filter(|i| better[*i] && offs[*i].percent(200) < offs[0]);
         Self { tick: others.min_by_key(|i| offs[*i]).map_or(TICKS[0], |i| TICKS[i]) }
     }
 

@@ -265,7 +265,7 @@ impl<D: Domain> FlowTable<D> {
 
     /// Whether a SYN or SYN-ACK on a known 4-tuple is of a new connection: the port was reused. So it is where its numbers are not those of
     /// the one that is known.
-    #[cold]
+    #[inline(never)]
     fn begins_anew(&self, name: Name, segment: &TcpSegment<'_>, from_lesser: bool) -> bool {
         let from_client = name.client_is_lesser == from_lesser;
         if segment.flags.ack() {
@@ -649,8 +649,9 @@ mod tests {
                 }
                 prop_assert_eq!(table.held, table.views.iter().flatten().map(|view| view.held()).sum::<usize>());
             }
-            (0..3).for_each(|slot| drop(table.take(Slot(slot))));
-            prop_assert!(table.held == 0 || table.views.iter().flatten().count() > 0);
+            let all = table.views.len() as u32;
+            (0..all).for_each(|slot| drop(table.take(Slot(slot))));
+            prop_assert_eq!(table.held, 0);
         }
     }
 }

@@ -63,7 +63,7 @@ pub struct Record {
 }
 
 impl Record {
-    fn len(&self) -> i64 {
+    pub(crate) fn len(&self) -> i64 {
         self.extent.end - self.extent.start
     }
 
@@ -370,7 +370,7 @@ impl Dialogue {
     }
 
     /// The lengths of a Finished as a TLS 1.3 record: header 5, message 4, hash, content type 1, tag 16.
-    fn finished_13(&self) -> &'static [i64] {
+    pub(crate) fn finished_13(&self) -> &'static [i64] {
         match self.cipher_suite {
             Some(0x1302) => &[5 + 4 + 48 + 1 + 16],
             Some(0x1305) => &[5 + 4 + 32 + 1 + 8],

@@ -28,6 +28,8 @@ struct Pending<D> {
     /// Headers before the fragmentable part, from the first piece.
     head: Option<Vec<u8>>,
     pieces: Vec<(usize, Vec<u8>)>,
+    /// Bytes in them.
+    there: usize,
     /// The frames that held them.
     frames: Vec<u64>,
     length: Option<usize>,
@@ -82,7 +84,7 @@ impl<D: Domain> Defragmenter<D> {
             self.0.pop_front();
         }
         let (pieces, frames) = (Vec::new(), Vec::new());
-        self.0.push_back(Pending { key: piece.key.clone(), since: at, head: None, pieces, frames, length: None });
+        self.0.push_back(Pending { key: piece.key.clone(), since: at, head: None, pieces, there: 0, frames, length: None });
         self.add(self.0.len() - 1, piece, frame)
     }
 
@@ -93,6 +95,7 @@ impl<D: Domain> Defragmenter<D> {
         }
         let place = pending.pieces.partition_point(|(offset, _)| *offset < piece.offset);
         pending.pieces.insert(place, (piece.offset, piece.body.to_vec()));
+        pending.there += piece.body.len();
         pending.frames.push(frame);
         if piece.offset == 0 {
             pending.head = Some(piece.head);
@@ -136,19 +139,14 @@ impl<D> Pending<D> {
         if overlaps || behind_end { Fit::Disagrees } else { Fit::New }
     }
 
-    /// The packet, if its pieces lie end to end.
+    /// The packet, if all of it is there: its pieces overlap nowhere.
     fn whole(&self) -> Option<Vec<u8>> {
         let (head, length) = (self.head.as_ref()?, self.length?);
-        let mut packet = head.clone();
-        for (offset, bytes) in &self.pieces {
-            if packet.len() - head.len() != *offset {
-                return None;
-            }
-            packet.extend_from_slice(bytes);
-        }
-        if packet.len() != head.len() + length {
+        if self.there != length {
             return None;
         }
+        let mut packet = head.clone();
+        self.pieces.iter().for_each(|(_, bytes)| packet.extend_from_slice(bytes));
         let total = u16::try_from(packet.len()).ok()?;
         match packet.first()? >> 4 {
             4 => packet.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes()),

@@ -228,9 +228,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_bytes_of_any_link_type_are_harmless(number in 0u32..300, frame in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(link) = LinkType::from_number(number) {
+                let _ = decode(link, &frame);
+            }
+        }
+
         /// Frames that are read, but for a few bytes: any bytes at all end at the first header that tells what follows.
         #[test]
-        fn hostile_frames_of_any_link_type_are_harmless(
+        fn hostile_frames_behind_a_header_are_harmless(
             header in 0usize..18, packet in 0usize..6, odd in prop::collection::vec((0usize..160, any::<u8>()), 0..4), cut in 0usize..400,
         ) {
             let (number, before) = HEADERS[header];

@@ -73,3 +73,45 @@ fn who_was_late_with_what_nobody_saw_is_left_open() {
         assert!(judgement.candidates.is_superset(Owner::Client | Owner::Path | Owner::Loss), "{:?}", judgement.candidates);
     }
 }
+
+/// A client that takes 500 ms before its last words, of which the capture at its end misses the first packet.
+fn certified(version: Version) -> Judgement {
+    let mut talk = Talk::new();
+    let heard_at = heard(&mut talk);
+    let flight_at = heard_at + MS;
+    let old = version == Version::Tls12;
+    let flight = if old {
+        [server_hello([1; 32], &[]), certificate_and_done()].concat()
+    } else {
+        [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat()
+    };
+    talk.data(S, flight_at, &flight, OK);
+    let came = flight_at + HALF;
+    talk.ack(C, came + 10_000, OK);
+    // ClientKeyExchange, or a certificate: at once.
+    let first = if old { record(22, &[16; 70]) } else { [record(20, &[1]), record(23, &[0; 700])].concat() };
+    talk.data(C, came + MS, &first, OK);
+    talk.ack(S, came + MS + HALF + 20_000, OK);
+    let finished_at = came + 501 * MS;
+    talk.data(C, finished_at, &if old { finished12() } else { record(23, &[0; 53]) }, OK);
+    talk.ack(S, finished_at + HALF + 20_000, OK);
+    if old {
+        talk.data(S, finished_at + HALF + MS, &last(), OK);
+    }
+    let asked_at = finished_at + 2 * HALF + 2 * MS;
+    talk.data(C, asked_at, &record(23, &[0; 200]), OK);
+    talk.data(S, asked_at + HALF + MS, &record(23, &[0; 300]), OK);
+    talk.ack(C, asked_at + 2 * HALF + 2 * MS, OK);
+    talk.client_tap().retain(|(_, frame)| !frame.ends_with(&first));
+    let handshake = talk.at_client();
+    let reading = walk::read(&handshake).expect("its SYN was captured");
+    assert!(reading.ledger.total > Span::from_millis(500), "{version:?}: {}", reading.ledger.total);
+    judged(&handshake, reading).1
+}
+
+#[test]
+fn what_was_captured_behind_a_hole_stays_the_clients_last_word() {
+    for version in [Version::Tls12, Version::Tls13] {
+        assert_ne!(certified(version).verdict.label(), "healthy", "{version:?}: it took half a second before Finished");
+    }
+}

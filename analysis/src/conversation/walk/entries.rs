@@ -41,6 +41,8 @@ pub(super) struct Evidence<'a> {
     pub far: Option<Side>,
     /// One round trip between the ends, about.
     pub round_trip: i64,
+    /// What nobody's capture shows: who sent it, and when by guess.
+    pub unseen: Option<(Side, i64)>,
 }
 
 /// The ledger of a walk, whose arcs come last first.
@@ -275,7 +277,8 @@ impl Evidence<'_> {
         if work == Work::Unread {
             return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
         }
-        if self.far.is_some() && arc.known == Known::Guessed && arc.packets[1].is_none() && work == Work::Head {
+        let unseen = self.far.is_some() || self.unseen == Some((arc.side, arc.to));
+        if unseen && arc.known == Known::Guessed && arc.packets[1].is_none() && work == Work::Head {
             // When it left nobody saw, nor whether that was the first copy.
             let own = if arc.side == Side::Client { Owner::Client } else { Owner::Edge };
             let mut open = Entry::new(arc.phase, Owner::Unattributed, None, span(arc), STAMP_ERROR).between(cited);

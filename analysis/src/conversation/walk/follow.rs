@@ -41,6 +41,8 @@ pub(super) struct Walk<'a, E> {
     pub phase_of: &'a dyn Fn(Side, i64) -> Phase,
     /// The last first.
     pub arcs: Vec<Arc>,
+    /// What nobody's capture shows, and its peer acknowledged: who sent it, and when by guess.
+    pub unseen: Option<(Side, i64)>,
 }
 
 impl<'a, E: Endpoint> Walk<'a, E> {
@@ -140,8 +142,10 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let own = |k: &usize| sender.packet(*k).from == end;
         let told = (since + 1..=i).filter(own).filter_map(|k| sender.packet(k).told).max()?;
         // FIN takes one number that is no byte of the stream.
-        let seen = told <= came + 1 || sender.packets(0..sender.len()).any(|p| p.from != end && p.carries(told - 1));
-        (since + 1..=i).filter(own).find(|k| !seen && sender.packet(*k).told == Some(told))
+        if told <= came + 1 || sender.packets(0..sender.len()).any(|p| p.from != end && p.carries(told - 1)) {
+            return None;
+        }
+        (since + 1..=i).filter(own).find(|k| sender.packet(*k).told == Some(told))
     }
 
     /// What an end's packet acknowledges came by then, though no capture shows it: the way is taken for the usual one, and it left no
@@ -157,6 +161,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let at = guess.max(before.map_or(i64::MIN, |p| p.at)).min(most).min(reached);
         let phase = transit((self.phase_of)(from, upto - 1));
         self.push(What::Way, from, phase, (at, told.at), [None, Some(told.number)], Known::Guessed);
+        self.unseen = Some((from, at));
         Point::LeftUnseen { end: from, at }
     }
 

@@ -64,6 +64,13 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
             reached(client, last.end).or_else(|| acknowledged(edge, last.end)).or_else(|| told(client, last.end))
         }),
         Some(finished) => {
+            let carries = |end: &E| end.packets(0..end.len()).any(|p| p.from == Side::Client && p.carries(finished.end - 1));
+            if !carries(client)
+                && !carries(edge)
+                && let Some(goal) = told(edge, finished.end)
+            {
+                return goal;
+            }
             let came = edge.completing(finished.end);
             let answered = came.filter(|_| d.client_authenticates() && d.version == Some(Version::Tls13)).and_then(|i| {
                 // Behind a client's certificate the request waits until the server has looked at it.
@@ -73,7 +80,7 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
                 Some(Goal::Reached(came.unwrap_or(Point::Left { end: Side::Server, i: next })))
             });
             let came = came.map(|i| Goal::Reached(Point::Arrived { end: Side::Server, i }));
-            answered.or(came).or_else(|| acknowledged(client, finished.end)).or_else(|| told(edge, finished.end))
+            answered.or(came).or_else(|| acknowledged(client, finished.end))
         }
         None => None,
     };

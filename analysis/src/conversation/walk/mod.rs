@@ -63,15 +63,17 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Optio
         return None;
     }
     let read = |until: Option<&Seen<D>>| as_far(handshake, end, view, until);
-    let own_close = view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
+    let own_close = || view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
     if handshake.is_not_tls() {
-        return Some(read(own_close.filter(|p| p.flags.fin())));
+        return Some(read(own_close().filter(|p| p.flags.fin())));
     }
     let reading = read(None);
+    if !matches!(reading.end, End::Stopped { .. }) {
+        return Some(reading);
+    }
     // What came behind its own close, an end that stopped did not wait for.
-    let late = own_close.filter(|close| view.sent_by(end.peer()).any(|p| p.packet > close.packet && !p.is_empty()));
-    let stopped = matches!(reading.end, End::Stopped { .. });
-    let Some(close) = late.filter(|_| stopped) else { return Some(reading) };
+    let late = own_close().filter(|close| view.sent_by(end.peer()).any(|p| p.packet > close.packet && !p.is_empty()));
+    let Some(close) = late else { return Some(reading) };
     Some(Reading { end: reading.end, ..read(Some(close)) })
 }
 
@@ -106,7 +108,7 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         Phase::ClientFinished if not_tls => Phase::Request,
         phase => phase,
     };
-    let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16) };
+    let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16), unseen: None };
     if let Some(refusal) = refusal(handshake) {
         return refused(&mut walk, handshake, &refusal);
     }
@@ -137,12 +139,9 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
             if not_tls { End::NotTls } else { End::Stopped { after: goal::proven(d, ends) } }
         }
     };
-    let evidence = Evidence { handshake, tapes: ends, far, round_trip };
+    let evidence = Evidence { handshake, tapes: ends, far, round_trip, unseen: walk.unseen };
     let mut ledger = entries::ledger(&evidence, &walk.arcs);
-    let grains = [handshake.client.as_ref().map(View::grain), handshake.edge.as_ref().map(View::grain)];
-    if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
-        ledger.entries.iter_mut().for_each(|entry| entry.grain = grain);
-    }
+    of_coarse_clocks(handshake, &mut ledger);
     if end == End::NotTls {
         let of_client = |e: &&mut Entry| e.worked.is_some_and(|w| w.side == Side::Client);
         for entry in ledger.entries.iter_mut().filter(of_client) {
@@ -158,7 +157,7 @@ fn refused(walk: &mut Walk<'_, Tape>, handshake: &Handshake, refusal: &Refusal) 
     let ([first, last, at], [syn, again, packet]) = (refusal.at, refusal.packets);
     let copies = [Some(syn), Some(again)];
     walk.push(What::Lost, Side::Client, Phase::Connect, (first, last), copies, Known::Captured);
-    let evidence = Evidence { handshake, tapes: walk.ends, far: walk.far, round_trip: walk.round_trip };
+    let evidence = Evidence { handshake, tapes: walk.ends, far: walk.far, round_trip: walk.round_trip, unseen: None };
     let mut ledger = entries::ledger(&evidence, &walk.arcs);
     let span = Span::from_nanos(at - last);
     if span > Span::ZERO {
@@ -168,8 +167,17 @@ fn refused(walk: &mut Walk<'_, Tape>, handshake: &Handshake, refusal: &Refusal) 
         ledger.total += span;
         ledger.entries.push(round);
     }
+    of_coarse_clocks(handshake, &mut ledger);
     before(handshake, &mut ledger);
     Reading { grade: grade(handshake), ledger, end: End::Stopped { after: Milestone::Syn } }
+}
+
+/// Notes how coarse the clocks were that measured it.
+fn of_coarse_clocks(handshake: &Handshake, ledger: &mut Ledger) {
+    let grains = [handshake.client.as_ref().map(View::grain), handshake.edge.as_ref().map(View::grain)];
+    if let Some(grain) = grains.into_iter().flatten().max().filter(|grain| *grain > Span::ZERO) {
+        ledger.entries.iter_mut().for_each(|entry| entry.grain = grain);
+    }
 }
 
 fn grade(handshake: &Handshake) -> Grade {

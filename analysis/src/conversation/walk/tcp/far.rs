@@ -247,11 +247,11 @@ fn round_trip(near: &Tape, deliveries: &[Delivery]) -> i64 {
     let of = |d: &Delivery| near.events[d.answer].at() - near.events[d.copy].at();
     // Of a SYN or SYN-ACK that was sent again nobody knows which one was answered (Karn's algorithm).
     let once = near.events.iter().filter(|e| e.seen.from == near.end && e.seen.flags.syn()).count() == 1;
-    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn());
     // What answers sooner than the far end can stands on the way to it, and has come from elsewhere; if it is the far end itself, SYN or
     // SYN-ACK was late.
     let ttl = |d: &Delivery| near.events[d.answer].seen.ttl;
-    let far_enough = |d: &&Delivery| syn.is_none_or(|syn| of(d) >= of(syn) * 2 / 5 || ttl(d) == ttl(syn));
+    let syn = deliveries.iter().find(|d| once && near.events[d.copy].seen.flags.syn()).map(|d| (of(d), ttl(d)));
+    let far_enough = |d: &&Delivery| syn.is_none_or(|(long, from)| of(d) >= long * 2 / 5 || ttl(d) == from);
     let sure = deliveries.iter().filter(|d| once || !near.events[d.copy].seen.flags.syn());
     sure.filter(far_enough).map(of).min().or_else(|| deliveries.iter().map(of).min()).unwrap_or(0).max(0)
 }

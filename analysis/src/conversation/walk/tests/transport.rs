@@ -183,6 +183,7 @@ fn walked(talk: &[Sent]) -> Vec<(What, Side, Phase, f64)> {
         far: None,
         phase_of: &phase_of,
         arcs: Vec::new(),
+        unseen: None,
     };
     walk.follow(point);
     // Ways lie across two clocks: without their difference.
