@@ -13,6 +13,7 @@ use records::compared::Cost;
 use crate::caller::{Caller, URL};
 use crate::edge::Edge;
 use crate::measure::{Client, Handshake};
+use crate::processes::becoming;
 use crate::{Error, Options};
 
 /// Handshakes of the two counts.
@@ -30,7 +31,7 @@ pub enum Tool {
 
 impl Tool {
     fn wrap(self, command: &str, folder: &Path) -> Result<String, Error> {
-        let line = quoted(&format!("exec {command}"))?;
+        let line = quoted(&becoming(command))?;
         let folder = quoted(&folder.display().to_string())?;
         Ok(match self {
             Tool::Strace => format!("exec strace -f -qq -c -o {folder}/calls sh -c {line}"),
@@ -162,9 +163,11 @@ mod tests {
 
     #[test]
     fn a_command_with_quotes_stays_one_word() {
-        let line = Tool::Strace.wrap("edge --name 'a b' {port}", Path::new("/tmp/x"));
-        let words = shlex::split(&line.expect("no zero is in it")).expect("words");
-        let of_strace = ["exec", "strace", "-f", "-qq", "-c", "-o", "/tmp/x/calls"];
-        assert_eq!(words, [&of_strace[..], &["sh", "-c", "exec edge --name 'a b' {port}"]].concat());
+        for own in ["edge --name 'a b' {port}", "exec edge --name 'a b' {port}"] {
+            let line = Tool::Strace.wrap(own, Path::new("/tmp/x"));
+            let words = shlex::split(&line.expect("no zero is in it")).expect("words");
+            let of_strace = ["exec", "strace", "-f", "-qq", "-c", "-o", "/tmp/x/calls"];
+            assert_eq!(words, [&of_strace[..], &["sh", "-c", "exec edge --name 'a b' {port}"]].concat());
+        }
     }
 }

@@ -44,6 +44,12 @@ pub fn left_behind() -> Vec<String> {
     std::mem::take(&mut ours().left)
 }
 
+/// A line that becomes its program, in place of the shell that reads it.
+pub fn becoming(line: &str) -> String {
+    let line = line.trim_start();
+    if line.starts_with("exec ") { line.to_owned() } else { format!("exec {line}") }
+}
+
 /// Kills all that was started and is not stopped yet, and waits for nothing.
 pub fn kill_all() {
     let live = ours().live.clone();

@@ -87,6 +87,13 @@ fn two_edges() {
 
     let none = compare(&files, &plain, "exit 3 # {port}", &["--counts"]);
     t.check("an edge that does not start is the harness's failure", none.refused(2, "exit status: 3"), || none);
+    let full = compare(&files, &plain, "exit 3 # {port}", &["--counts", "--markdown", "/dev/full"]);
+    t.check("and so it stays where that cannot be written down", full.refused(2, "exit status: 3"), || full);
+    let nowhere = "https://127.0.0.1:1/";
+    let costs = compare(&files, nowhere, nowhere, &["--costs"]);
+    t.check("what is no command has no costs, and nobody is asked before that is said", costs.refused(2, "--costs runs"), || {
+        costs
+    });
     let wrong = compare(&files, &plain, "proxy", &["--counts"]);
     t.check("what is no edge is said", wrong.refused(2, "{port}"), || wrong);
     let refused = whostalled(["compare", &plain, &plain, "--counts"]);
@@ -100,6 +107,8 @@ fn two_edges() {
     let cert = files.cert.display().to_string();
     let own = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key]);
     t.check("edges that ask for a certificate are given one", own.code == Some(0), || &own);
+    let wire = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key, "--wire", "50ms"]);
+    t.check("but not on a wire", wire.refused(2, "--wire: the lab's client has no certificate"), || wire);
     let none = compare(&files, &asks, &asks, &["--counts"]);
     t.check("and fail without", none.code == Some(2), || &none);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use analysis::judging::verdict::Verdict;
+use compare::processes::becoming;
 use lab::exec::own_program;
 use lab::rootless::Privilege;
 use nix::sys::prctl::set_pdeathsig;
@@ -176,7 +177,7 @@ fn scenario(base: &str, candidate: &str, round_trip: Time, tls12: bool) -> Strin
         let line = ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}"]
             .iter()
             .fold(command.to_owned(), |line, own| line.replace(own, "{address}:{port}"));
-        let words = toml_words(&["sh", "-c", &format!("exec {line}")]);
+        let words = toml_words(&["sh", "-c", &becoming(&line)]);
         let _ = writeln!(
             text,
             "[[target]]\nname = \"{name}\"\nrole = \"edge\"\nserver = \"command\"\nrtt = \"{round_trip}\"\ncommand = {words}"
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn commands_listen_where_the_lab_s_client_can_reach_them() {
-        let text = scenario("./old --listen 127.0.0.1:{port}", "./new -l \"{address}\" {port}", Time::millis(50), false);
+        let text = scenario("exec ./old --listen 127.0.0.1:{port}", "./new -l \"{address}\" {port}", Time::millis(50), false);
         let scenario = Scenario::parse("x", &text, &[]).expect("it is a scenario");
         assert_eq!(scenario.targets[0].command, ["sh", "-c", "exec ./old --listen {address}:{port}"]);
         assert_eq!(scenario.targets[1].command[2], "exec ./new -l \"{address}\" {port}");

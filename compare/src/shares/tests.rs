@@ -131,12 +131,9 @@ fn a_stored_count_is_compared_by_how_often() {
 fn stored_alarms(series: u64, alpha: f64) -> usize {
     let alarmed = |seed: &u64| {
         let mut random = fastrand::Rng::with_seed(*seed);
-        // Three costs, each of them the usual one now and then.
-        let share = random.f64();
+        // Of a dozen costs each is a chance to be wrong.
         let mut seen = |n: usize, values: &mut BTreeMap<u64, u64>| {
-            (0..n).for_each(|_| {
-                *values.entry(2 + u64::from(random.f64() < share) + u64::from(random.f64() < 0.3)).or_insert(0) += 1
-            });
+            (0..n).for_each(|_| *values.entry(random.u64(2..14)).or_insert(0) += 1);
         };
         let (mut base, mut candidate) = (BTreeMap::new(), BTreeMap::new());
         seen(48, &mut base);
@@ -149,16 +146,8 @@ fn stored_alarms(series: u64, alpha: f64) -> usize {
 }
 
 #[test]
-fn two_that_vary_alike_are_no_alarm_against_a_stored_base() {
-    let (series, alpha) = (4_000, 0.05);
-    let alarms = stored_alarms(series, alpha);
-    assert!(alarms > 0 && alarms as f64 <= series as f64 * alpha, "{alarms} of {series}");
-}
-
-#[test]
-#[ignore = "minutes; the share that is promised, of very many"]
 fn two_that_vary_alike_are_no_alarm_against_a_stored_base_of_very_many() {
-    let (series, alpha) = (40_000, COUNTS);
+    let (series, alpha) = (10_000, COUNTS);
     let alarms = stored_alarms(series, alpha);
     assert!(alarms > 0 && alarms as f64 <= series as f64 * alpha, "{alarms} of {series}");
 }
