@@ -212,7 +212,8 @@ fn rounds(handshakes: &[HandshakeRecord], target: &str, round_trip: Time) -> Res
 
 #[cfg(test)]
 mod tests {
-    use analysis::judging::ledger::{Owner, Phase};
+    use analysis::conversation::milestone::Milestone;
+    use analysis::judging::ledger::Owner;
     use records::handshake::Mark;
 
     use super::*;
@@ -259,7 +260,7 @@ mod tests {
         whole.lanes[0].marks.extend([mark("client_finished", 80.0), mark("first_response", 120.0)]);
         let mut refused = whole.clone();
         let judged = refused.both_ends.as_mut().expect("it is judged");
-        judged.judgement.verdict = Verdict::Aborted { by: Owner::Edge, after: Phase::Finish };
+        judged.judgement.verdict = Verdict::Aborted { by: Owner::Edge, after: Milestone::ClientFinished };
         let target = whole.target.clone();
         let of = |handshakes: &[HandshakeRecord]| rounds(handshakes, &target, Time::millis(40));
         assert_eq!(of(&[refused.clone(), whole]).ok(), Some(Rounds { to_finished: 2.0, to_first_byte: 3.0 }));
