@@ -78,7 +78,6 @@ fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     wire::usable(args)?;
     let options = options(args, stop)?;
     let [base, candidate] = args.words();
-    let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
     let mut compared = match stored(base)? {
         Some(stored) => compare::compare_with_stored(&stored, candidate, &options)?,
         None => watched(&options, |watch| compare::compare(base, candidate, &options, watch))?,
@@ -86,8 +85,10 @@ fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     if args.costs {
         compared.costs = compare::costs::costs(base, candidate, &options)?;
     }
-    compared.on_wire = on_wire;
-    if on_wire.is_some_and(|wire| wire.is_worse()) {
+    // Who fails takes no round trips.
+    let round_trip = args.wire.filter(|_| compared.failed.is_none());
+    compared.on_wire = round_trip.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
+    if compared.on_wire.is_some_and(|wire| wire.is_worse()) {
         compared.outcome = Outcome::Regression;
     }
     Ok(compared)

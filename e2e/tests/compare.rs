@@ -107,6 +107,8 @@ fn two_edges() {
     let cert = files.cert.display().to_string();
     let own = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key]);
     t.check("edges that ask for a certificate are given one", own.code == Some(0), || &own);
+    let fails = compare(&files, &plain, &asks, &["--counts", "--wire", "50ms"]);
+    t.check("who fails is a regression, and takes no round trips on a wire", fails.code == Some(1), || &fails);
     let wire = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key, "--wire", "50ms"]);
     t.check("but not on a wire", wire.refused(2, "--wire: the lab's client has no certificate"), || wire);
     let none = compare(&files, &asks, &asks, &["--counts"]);
