@@ -178,3 +178,34 @@ impl Losses {
         self.dropped + self.evicted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use analysis::conversation::socket::Attempt;
+
+    use super::*;
+
+    #[test]
+    fn a_client_has_the_ports_that_it_says_of_itself_and_of_what_it_tried_in_vain() {
+        let attempt = |local: Option<&str>| Attempt {
+            server: SocketAddr::from(([198, 51, 100, 1], 443)),
+            local: local.map(|local| local.parse().expect("it is an address")),
+            began: Instant::from_nanos(1),
+            until: Instant::from_nanos(2),
+        };
+        let tried = [attempt(None), attempt(Some("192.0.2.7:40001")), attempt(Some("[2001:db8::7]:40002"))];
+        let said = serde_json::json!({ "local": "192.0.2.7:40003", "trace": { "tried": tried } });
+        let of = |said| ClientEnd {
+            pid: 1,
+            code: Some(0),
+            timed_out: false,
+            said,
+            complained: String::new(),
+            trace: Trace { ports: [(40_004, true)].into(), tried: [40_005].into(), ..Trace::default() },
+        };
+        let ours = of(said);
+        let has = |client: &ClientEnd| (40_000..40_008).filter(|port| client.has_port(*port)).collect::<Vec<u16>>();
+        assert_eq!(has(&ours), [40_001, 40_002, 40_003, 40_004, 40_005]);
+        assert_eq!(has(&of(serde_json::json!({ "local_port": 40_006 }))), [40_004, 40_005, 40_006], "curl's");
+    }
+}

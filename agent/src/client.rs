@@ -25,7 +25,7 @@ pub enum TlsVersion {
     /// TLS 1.2 only.
     #[serde(rename = "1.2")]
     V12,
-    /// TLS 1.3 only; our own client offers 1.2 beside it.
+    /// TLS 1.3 only.
     #[serde(rename = "1.3")]
     V13,
     /// Whatever the client offers by itself.

@@ -49,15 +49,15 @@ impl Event {
         let from = self.places();
         let place = self.blame.in_words();
         match (self.check.as_str(), family) {
+            (check, _) if self.resolved && self.unwatched.is_some() => {
+                let why = self.unwatched.as_deref().unwrap_or_default();
+                format!("{check} from {from}: {why}, and so no longer checked; nobody saw it well (it was: {})", culprit.words())
+            }
             (PROBER, _) => format!("The prober at {from} is too sick to judge others"),
             (AGENT, _) if self.resolved => format!("The agent {from} is heard of again"),
             (AGENT, _) => format!("The agent {from} is not heard of: what it checks is not known"),
             (AGENTS, _) if self.resolved => "Agents are heard of again".into(),
             (AGENTS, _) => "No agent is heard of: nothing that the fleet checks is known".into(),
-            (check, _) if self.resolved && self.unwatched.is_some() => {
-                let why = self.unwatched.as_deref().unwrap_or_default();
-                format!("{check} from {from}: {why}, and so no longer checked; nobody saw it well (it was: {})", culprit.words())
-            }
             (check, _) if self.resolved => format!("{check} from {from}: over (it was: {})", culprit.words()),
             (check, Family::Slow) if *ms >= 1.0 => format!("{check} from {from}: {}, {ms:.0} ms in {place}", culprit.words()),
             (check, Family::Failing) => format!("{check} from {from}: {place} ({})", culprit.whose()),
@@ -165,6 +165,10 @@ mod tests {
         let gone = Event { unwatched, ..event(Culprit::Edge, Some(UnixSeconds::from_secs(1_800_000_050))) };
         let summary = gone.summary();
         assert!(summary.contains("no longer in the check file") && !summary.contains("over"), "{summary}");
+        for check in [PROBER, AGENT, AGENTS, ACCESS] {
+            let summary = Event { check: check.into(), ..gone.clone() }.summary();
+            assert!(summary.contains("no longer in the check file") && !summary.contains("again"), "{summary}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Outbox {
             }
             for receiver in desk.receivers.borrow().iter() {
                 let queue = queues.entry(receiver.name()).or_insert_with(|| Queue::new(Instant::now()));
-                if let Some(work) = desk.next(&receiver.name(), queue) {
+                if let Some(work) = desk.next(receiver, queue, Instant::now()) {
                     queue.busy = true;
                     under_way.push(desk.work(receiver.clone(), work));
                 }
@@ -147,7 +147,10 @@ impl Desk {
             queue.drain().for_each(|event| self.dropped(name, &event, NOBODY));
         }
         queues.retain(|name, queue| queue.busy || known.contains(name));
-        let waiting = match self.drop_nobodys(&known).and_then(|()| self.store.waiting()) {
+        // The row of a request under way stays until that is over: its number would be another message's.
+        let busy = queues.iter().filter(|(_, queue)| queue.busy).map(|(name, _)| name.clone());
+        let spared: Vec<String> = known.iter().cloned().chain(busy).collect();
+        let waiting = match self.drop_nobodys(&spared).and_then(|()| self.store.waiting()) {
             Ok(waiting) => waiting,
             Err(error) => {
                 self.store_trouble(&error);
@@ -163,9 +166,9 @@ impl Desk {
         waiting > 0 || queues.values().any(Queue::waits)
     }
 
-    /// Drops messages to receivers that are no more.
-    fn drop_nobodys(&self, known: &[String]) -> Result<(), StoreError> {
-        for receiver in self.store.awaited()?.into_iter().filter(|receiver| !known.contains(receiver)) {
+    /// Drops messages to receivers that are no more, but for those that are `spared`.
+    fn drop_nobodys(&self, spared: &[String]) -> Result<(), StoreError> {
+        for receiver in self.store.awaited()?.into_iter().filter(|receiver| !spared.contains(receiver)) {
             while let Some(Waiting { id, event, .. }) = self.store.next(&receiver, &[])? {
                 self.store.delivered(id)?;
                 self.dropped(&receiver, &event, NOBODY);
@@ -175,21 +178,21 @@ impl Desk {
     }
 
     /// What is to be said to a receiver now, if anything is.
-    fn next(&self, receiver: &str, queue: &mut Queue) -> Option<Work> {
-        let now = Instant::now();
+    fn next(&self, receiver: &Receiver, queue: &mut Queue, now: Instant) -> Option<Work> {
         if !queue.is_free(now) {
             return None;
         }
         // Before what is new: it would take for over what it is not told again.
         if now.saturating_duration_since(queue.repeated) >= REPEAT {
             let on: Vec<Event> = self.status.change(|now| now.firing.values().cloned().collect());
-            if !on.is_empty() {
+            // Of whom nothing is to be told again, nobody would know whether it is there.
+            if !on.is_empty() && receiver.again(&[], UnixSeconds::now()).is_some() {
                 return Some(Work::Again(on));
             }
             queue.repeated = now;
         }
         queue.done.retain(|id| self.store.delivered(*id).is_err());
-        let stored = self.store.next(receiver, &queue.done).unwrap_or_else(|error| {
+        let stored = self.store.next(&receiver.name(), &queue.done).unwrap_or_else(|error| {
             self.store_trouble(&error);
             None
         });

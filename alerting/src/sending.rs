@@ -83,17 +83,6 @@ impl Request {
         Self { url: url.into(), body: Body::Text(words.into()), headers: Vec::new(), token: None }
     }
 
-    /// The same for another address. Who is not the one that was meant hears no secret.
-    fn at(self, next: Url) -> Self {
-        let same = |from: &Url| {
-            from.host() == next.host()
-                && (next.scheme() == "https" || from.port_or_known_default() == next.port_or_known_default())
-        };
-        let trusted = Url::parse(&self.url).is_ok_and(|from| same(&from));
-        let (headers, token) = if trusted { (self.headers, self.token) } else { (Vec::new(), None) };
-        Self { url: next.into(), body: self.body, headers, token }
-    }
-
     /// With a header more.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -215,7 +204,7 @@ impl Client {
             match led_to(&request.url, &answer) {
                 _ if led == MOST_REDIRECTS => break Some("it leads from address to address".to_owned()),
                 Err(why) => break Some(why),
-                Ok(next) => request = request.at(next),
+                Ok(next) => request.url = next.into(),
             }
             (answer, led) = (self.try_post(&request).await?, led + 1);
         };
@@ -259,15 +248,26 @@ impl Client {
     }
 }
 
-/// Where an answer leads, if the same request is meant to go there; or why it is not. Of the address only the host is shown.
+/// Where an answer leads, if the same request is meant to go there; or why it is not. Of the address only the host is shown. Who is not the
+/// one that was meant hears nothing: the body may have a secret in it, as the token is one.
 fn led_to(from: &str, answer: &reqwest::Response) -> Result<Url, String> {
     let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let from = Url::parse(from).map_err(|e| e.to_string())?;
     let Some(next) = location.and_then(|location| from.join(location).ok()) else { return Err("it leads nowhere".into()) };
+    led_from(&from, next, answer.status().as_u16())
+}
+
+fn led_from(from: &Url, next: Url, status: u16) -> Result<Url, String> {
     let host = next.host_str().unwrap_or_default();
     let same = (from.host(), from.path(), from.query()) == (next.host(), next.path(), next.query());
-    match answer.status().as_u16() {
+    match status {
         _ if next.scheme() != "https" && from.scheme() == "https" => Err(format!("it leads from HTTPS to plain HTTP at {host}")),
+        301 | 302 | 307 | 308 if from.host() != next.host() => {
+            Err(format!("it leads to another host, {host}, and nothing was sent there; name that address if it is meant"))
+        }
+        301 | 302 | 307 | 308 if next.scheme() != "https" && from.port_or_known_default() != next.port_or_known_default() => {
+            Err(format!("it leads to another port of {host}, and nothing was sent there; name that address if it is meant"))
+        }
         301 | 307 | 308 => Ok(next),
         302 if same => Ok(next), // to HTTPS
         _ => Err(format!("it leads to a page at {host}, a login perhaps; name the address that takes messages")),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_receiver_that_moved_hears_the_same_at_its_new_address_and_its_token_only_if_it_is_the_same_host() {
+    async fn a_receiver_that_moved_hears_the_same_at_its_new_address_if_that_is_the_same_host() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = folder.path().join("token");
         std::fs::write(&token, "t0ken").expect("it is writable");
@@ -444,10 +444,14 @@ mod tests {
             heard[2].starts_with("POST /new ") && body(&heard[2]).contains("login@here") && body(&heard[2]) == body(&heard[0])
         );
         assert!(heard[2].contains("Bearer t0ken"), "{}", heard[2]);
-        let request = || Request::json("http://a.test/x", Value::Null, Some("t0ken".into()));
-        let token_at = |next: &str| request().at(Url::parse(next).expect("an address")).token;
-        assert_eq!((token_at("http://b.test/x"), token_at("http://a.test:81/")), (None, None));
-        assert_eq!(token_at("https://a.test/").as_deref(), Some("t0ken"));
+        let url_of = |url: &str| Url::parse(url).expect("an address");
+        let led = |next: &str, status| led_from(&url_of("http://a.test/x"), url_of(next), status);
+        assert!(led("https://a.test/y", 301).is_ok() && led("https://a.test/x", 302).is_ok());
+        for (next, what) in [("https://b.test/x", "another host, b.test"), ("http://a.test:81/x", "another port")] {
+            for status in [301, 302, 307, 308] {
+                assert!(led(next, status).is_err_and(|why| why.contains(what)), "{next} {status}");
+            }
+        }
         let (url, _heard) = answering(answer).await;
         let why =
             tell(&Client::default(), &webhook(format!("{url}/round"), None)).await.expect_err("there is no end").to_string();

@@ -36,8 +36,6 @@ CREATE TABLE IF NOT EXISTS receiver (name TEXT PRIMARY KEY);
 ";
 /// Somebody else's transaction is waited for.
 const BUSY: &str = "PRAGMA busy_timeout = 5000;";
-/// Rows that one look for the next message reads.
-const MOST_ROWS: i64 = 64;
 
 /// A message that waits for its receiver.
 #[derive(Clone, PartialEq, Debug)]
@@ -292,18 +290,18 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn next(&self, receiver: &str, done: &[i64]) -> Result<Option<Waiting>> {
-        let sql = "SELECT id, event, attempts FROM outbox WHERE receiver = ? AND id > ? ORDER BY id LIMIT ?";
+        let sql = "SELECT id, event, attempts FROM outbox WHERE receiver = ? AND id > ? ORDER BY id LIMIT 1";
         let mut after = i64::MIN;
         loop {
-            let rows = self.all(sql, params![receiver, after, MOST_ROWS], |r| Ok((r.get(0)?, bytes(r, 1)?, r.get(2)?)))?;
-            let Some((last, ..)) = rows.last() else { return Ok(None) };
-            after = *last;
-            for (id, event, attempts) in rows.into_iter().filter(|(id, ..)| !done.contains(id)) {
-                if let Some(event) =
-                    self.read(Place { table: "outbox", column: "event", row: id, receiver: Some(receiver) }, &event)
-                {
-                    return Ok(Some(Waiting { id, event, attempts }));
-                }
+            let rows = self.all(sql, params![receiver, after], |r| Ok((r.get(0)?, bytes(r, 1)?, r.get(2)?)))?;
+            let Some((id, event, attempts)) = rows.into_iter().next() else { return Ok(None) };
+            after = id;
+            if done.contains(&id) {
+                continue;
+            }
+            let place = Place { table: "outbox", column: "event", row: id, receiver: Some(receiver) };
+            if let Some(event) = self.read(place, &event) {
+                return Ok(Some(Waiting { id, event, attempts }));
             }
         }
     }
@@ -404,12 +402,13 @@ impl Store {
 }
 
 fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
+    // First: what went and came again within a batch is there.
+    for name in &batch.retired {
+        tx.execute("DELETE FROM state WHERE name = ?", [name])?;
+    }
     for (name, state) in &batch.states {
         let data = serde_json::to_string(state)?;
         tx.execute("INSERT OR REPLACE INTO state (name, data) VALUES (?, ?)", params![name, data])?;
-    }
-    for name in &batch.retired {
-        tx.execute("DELETE FROM state WHERE name = ?", [name])?;
     }
     for i in &batch.incidents {
         let row = params![
@@ -435,6 +434,17 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<()> {
 mod tests {
     use super::*;
     use crate::receiver::tests::keyed as event;
+
+    #[test]
+    fn a_state_that_went_and_came_again_in_one_batch_is_there() {
+        let mut store = Store::open(Path::new(":memory:")).expect("it opens");
+        let both =
+            Batch { states: vec![("a".into(), State::default())], retired: vec!["a".into(), "b".into()], ..Batch::default() };
+        store.write(&both).expect("it is written");
+        assert_eq!(store.states().expect("it is read"), [("a".into(), State::default())]);
+        store.write(&Batch { retired: vec!["a".into()], ..Batch::default() }).expect("it is written");
+        assert_eq!(store.states().expect("it is read"), []);
+    }
 
     #[test]
     fn messages_survive_and_keep_their_order_for_each_receiver() {

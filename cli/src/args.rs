@@ -156,8 +156,7 @@ pub struct Run {
     /// The clients of all vantages start at one moment; else one vantage is measured after another
     #[arg(long)]
     pub together: bool,
-    /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command whose words are separated by spaces, with {host}, {port}
-    /// and {address}
+    /// The client: `probe` (ours, with kernel timestamps), `curl`, or a command, quoted as for a shell, with {host}, {port} and {address}
     #[arg(long, value_name = "CLIENT")]
     pub client: Option<String>,
     /// What takes CPU from the clients, at every vantage: `cpus=0.4`
@@ -369,7 +368,7 @@ pub struct New {
     /// The round trip between client and edge: `40ms`
     #[arg(long, value_name = "TIME", conflicts_with = "from")]
     pub rtt: Option<settings::Time>,
-    /// The client: `probe` (ours), `curl`, or a command whose words are separated by spaces
+    /// The client: `probe` (ours), `curl`, or a command, quoted as for a shell
     #[arg(long, value_name = "CLIENT", conflicts_with = "from")]
     pub client: Option<String>,
     /// Clients at once

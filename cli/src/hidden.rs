@@ -10,19 +10,20 @@ use crate::exit;
 /// Runs a child's role, if the arguments name one.
 pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
     let role = arguments.get(1)?.to_str()?;
-    // Whoever starts a child writes its arguments in UTF-8; those of verbs are clap's to read.
-    let rest: Vec<String> = arguments.iter().skip(2).map_while(|word| word.to_str().map(str::to_owned)).collect();
-    let rest = rest.as_slice();
+    let words = in_utf_8(&arguments[2..]);
+    let rest = words.as_deref().ok_or_else(|| "an argument is not UTF-8".to_owned());
     let result = match role {
-        lab::exec::SUBCOMMAND => placed(rest),
+        lab::exec::SUBCOMMAND => rest.and_then(placed),
         "lab-burn" => lab::cpu::burn(),
-        "lab-edge" => configured(rest, lab::edge::serve),
-        "lab-storm" => configured(rest, |config| lab::storm::run(&config)),
-        ::incidents::watcher::SUBCOMMAND => configured(rest, |config| ::incidents::watcher::serve(&config)),
-        "lab-dns" => configured(rest, |config| lab::dns::serve(&config)),
-        crate::comparing::wire::SUBCOMMAND => configured(rest, |wired| crate::comparing::wire::child(&wired)),
-        "library" => return Some(of_verb(crate::library::library(rest))),
-        "new-trial" => return Some(of_verb(crate::new::trial(rest))),
+        "lab-edge" => rest.and_then(|rest| configured(rest, lab::edge::serve)),
+        "lab-storm" => rest.and_then(|rest| configured(rest, |config| lab::storm::run(&config))),
+        ::incidents::watcher::SUBCOMMAND => rest.and_then(|rest| configured(rest, |config| ::incidents::watcher::serve(&config))),
+        "lab-dns" => rest.and_then(|rest| configured(rest, |config| lab::dns::serve(&config))),
+        crate::comparing::wire::SUBCOMMAND => {
+            rest.and_then(|rest| configured(rest, |wired| crate::comparing::wire::child(&wired)))
+        }
+        "library" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::library::library))),
+        "new-trial" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::new::trial))),
         _ => return None,
     };
     Some(match result {
@@ -32,6 +33,11 @@ pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
             ExitCode::from(exit::HARNESS)
         }
     })
+}
+
+/// A role's arguments, all of them or none: whoever starts a child writes them in UTF-8. Those of verbs are clap's to read.
+fn in_utf_8(arguments: &[OsString]) -> Option<Vec<String>> {
+    arguments.iter().map(|word| word.to_str().map(str::to_owned)).collect()
 }
 
 fn of_verb(result: Result<u8, Box<dyn std::error::Error>>) -> ExitCode {
@@ -72,5 +78,7 @@ mod tests {
             assert!(dispatch(&all).is_none(), "{all:?}");
         }
         assert!(dispatch(&["whostalled".into(), "lab-edge".into(), name()]).is_some(), "a child says what it cannot use");
+        assert_eq!(in_utf_8(&["results".into(), name(), "7".into()]), None, "no role works with a part of its arguments");
+        assert_eq!(in_utf_8(&["results".into()]), Some(vec!["results".to_owned()]));
     }
 }

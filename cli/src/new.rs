@@ -223,7 +223,7 @@ fn made(sketch: &Sketch, out: &Path) -> String {
     let mut said = format!("{}\n", out.display());
     let mut line = |text: String| said += &format!("  {text}\n");
     sketch.origin.iter().for_each(|origin| line(format!("from {}", visible(origin))));
-    for Piece { fault, span, owner, phase } in &sketch.pieces {
+    for Piece { fault, span, owner, phase, .. } in &sketch.pieces {
         line(format!("faults.{fault} stands for {span} of {} ({})", owner.label(), phase.words()));
     }
     sketch.cannot.iter().for_each(|what| line(format!("not the same: {}", visible(what))));

@@ -119,7 +119,7 @@ fn wanted(args: &Run, fleet: &Reached) -> Result<Scenario, Box<dyn std::error::E
                 bearable: Bearable::default(),
             })?;
             // The same way as a file's, so that both are checked alike and `--set` reaches into both.
-            let mut scenario = Scenario::parse(&urls_shown(args), &scenario.to_toml()?, &overrides)?;
+            let mut scenario = scenario.with(&urls_shown(args), &overrides)?;
             if let Some(reported) = reported {
                 scenario.description = format!("{} ({})", scenario.description, reported.words);
             }
@@ -190,7 +190,8 @@ fn client(args: &Run, reported: Option<&Reported>) -> Result<ClientSpec, String>
 
 /// The words of a command, quoted as for a shell.
 pub(crate) fn words(command: &str) -> Result<Vec<String>, String> {
-    shlex::split(command).ok_or_else(|| format!("--client {command}: a quote is not closed"))
+    shlex::split(command)
+        .ok_or_else(|| format!("--client {command}: a quote is not closed, or nothing follows its last backslash"))
 }
 
 /// Runs a command in a scenario's lab.
@@ -266,4 +267,49 @@ pub fn once(
     let outcome = repro::run(scenario, &options);
     bar.finish_and_clear();
     Ok(outcome?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Verb};
+
+    fn wanted_by(words: &[&str]) -> Result<Scenario, String> {
+        let words = ["whostalled", "run"].into_iter().chain(words.iter().copied());
+        let Ok(Verb::Run(run)) = Arguments::try_parse_from(words).map(|arguments| arguments.verb) else { panic!("it is a run") };
+        wanted(&run, &Reached::none()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn limits_are_of_what_settings_leave() {
+        let vantages: Vec<String> = (0..70).map(|n| format!("--vantage=n{n}=ssh:h{n}")).collect();
+        let many = |more: &[&'static str]| {
+            let words = std::iter::once("https://a.test/").chain(vantages.iter().map(String::as_str));
+            wanted_by(&words.chain(more.iter().copied()).collect::<Vec<_>>())
+        };
+        let refused = many(&[]).expect_err("it is more than may be asked of a stranger");
+        assert!(refused.contains("handshakes") && !refused.contains("line"), "{refused}");
+        assert_eq!(many(&["--rounds", "1", "--clients", "1"]).expect("70 handshakes").vantages.len(), 70);
+        assert_eq!(many(&["--set", "bearable.handshakes=9000"]).expect("more may be").bearable.handshakes, 9_000);
+        assert!(many(&["--set", "bearable.handshakes=90"]).is_err());
+
+        let folder = tempfile::tempdir().expect("room");
+        let file = folder.path().join("many.toml");
+        std::fs::write(
+            &file,
+            many(&["--rounds", "1", "--clients", "1"])
+                .and_then(|s| s.to_toml().map_err(|e| e.to_string()))
+                .expect("TOML")
+                .replace("rounds = 1", "rounds = 2000"),
+        )
+        .expect("room");
+        let file = file.display().to_string();
+        let refused = wanted_by(&[&file]).expect_err("2,000 rounds of 70");
+        assert!(refused.contains("handshakes") && refused.contains(&file), "{refused}");
+        assert!(wanted_by(&[&file, "--rounds", "1"]).is_ok());
+        let unmended = wanted_by(&[&file, "--set", "seed=7"]).expect_err("it does not help");
+        assert_eq!(unmended, refused, "it is the file's own");
+    }
 }

@@ -103,7 +103,7 @@ fn usable(stored: &Compared, now: &Conditions) -> Result<Failures, Error> {
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "its own".into());
     let all = [
-        ("--tls12", only(&then.only), only(&now.only)),
+        ("--tls12, --tls13", only(&then.only), only(&now.only)),
         ("--resume", yes(then.resume), yes(now.resume)),
         ("--name", name(&then.name), name(&now.name)),
         ("--path", then.path.clone(), now.path.clone()),

@@ -92,7 +92,7 @@ impl Watcher {
             resolver: live.name_server(),
         };
         let config = serde_json::to_string(&config).map_err(|e| failed(format!("cannot be told what to do: {e}")))?;
-        let own = std::env::current_exe().map_err(|e| failed(format!("has no program: {e}")))?;
+        let own = lab::exec::own_program().map_err(|e| failed(format!("has no program: {e}")))?;
         let mut command = live.command(vantage, &own.display().to_string(), &[SUBCOMMAND.into(), config])?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|e| failed(format!("cannot be started: {e}")))?;

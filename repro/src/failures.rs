@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// Reasons that are kept for a cell: the commonest.
 const MOST: usize = 3;
+/// Alerts, and the last what OpenSSL itself says of an edge's version.
+const NOTHING_IN_COMMON: [&str; 4] =
+    ["protocol version", "insufficient security", "no application protocol", "unsupported protocol"];
 /// Characters of one.
 const WORDS: usize = 200;
 
@@ -52,9 +55,10 @@ impl Failed {
         Some(Self { words: why(client)?, reason: reason(&client.said) })
     }
 
-    /// What somebody said was wrong, in a sentence; absent where nothing came in time, or it says nothing that is known.
+    /// What somebody said was wrong with the handshake, in a sentence; absent where nothing came in time, it is of the request behind it, or
+    /// it says nothing that is known.
     pub fn said(&self) -> Option<String> {
-        let reason = self.reason.filter(|reason| !reason.is_timeout())?;
+        let reason = self.reason.filter(|reason| !reason.is_timeout() && !reason.is_of_request())?;
         Some(format!("{}.", reason.said(self.words.trim_end_matches('.'))))
     }
 }
@@ -79,6 +83,9 @@ fn curls(said: &Value) -> Option<Reason> {
         35 | 56 if speaks_of(&["wrong version number", "unexpected tls packet", "packet length too long", "http request"]) => {
             Some(Reason::TlsProtocol)
         }
+        // In TLS 1.3 the handshake is over for the client before the edge has seen what it shows.
+        35 | 56 if speaks_of(&["certificate required", "certificate is required"]) => Some(Reason::ClientCertificateDemanded),
+        35 | 56 if !shaken && speaks_of(&NOTHING_IN_COMMON) => Some(Reason::TlsIncompatible),
         35 | 56 if !shaken && speaks_of(&["alert"]) => Some(Reason::TlsAlert),
         35 | 55 | 56 if !shaken && speaks_of(&["reset"]) => Some(Reason::TlsReset),
         35 if speaks_of(&["eof", "closed", "prematurely"]) => Some(Reason::TlsClosed),
@@ -148,6 +155,18 @@ mod tests {
         assert_eq!(of(7, "Failed to connect to edge port 9 after 0 ms: Could not connect to server", 0.0), None);
         assert_eq!(of(28, "Operation timed out", 0.0), None, "a question of time");
         assert_eq!(of(0, "", 0.02), None);
+        let required = "OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0";
+        assert_eq!(of(56, required, 0.02), Some(Reason::ClientCertificateDemanded), "said behind the handshake");
+        let version = "TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version";
+        assert_eq!(of(35, version, 0.0), Some(Reason::TlsIncompatible), "nobody's fault in particular");
+        let unsupported = "TLS connect error: error:0A000102:SSL routines::unsupported protocol";
+        assert_eq!(of(35, unsupported, 0.0), Some(Reason::TlsIncompatible));
+        let security = "TLS connect error: error:0A00042F:SSL routines::tlsv1 alert insufficient security";
+        assert_eq!(of(35, security, 0.0), Some(Reason::TlsIncompatible));
+        assert_eq!(
+            of(35, "TLS connect error: error:0A000438:SSL routines::tlsv1 alert internal error", 0.0),
+            Some(Reason::TlsAlert)
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::batch::{Batch, Start};
 use crate::failures::{Failed, Failures};
 use crate::folder::Folder;
-use crate::judge::{Evidence, Measured, distributions, judge_all, record};
+use crate::judge::{Evidence, Measured, distributions, judge_all, record, share_what_was_learned};
 use crate::manifest::timed;
 use crate::run::{Outcome, Page};
 use crate::scenario::{OneOrMore, Scenario};
@@ -129,6 +129,7 @@ impl Gathered {
                 client_kernel,
             });
         }
+        share_what_was_learned(&mut self.measured);
         // Provisional: what this batch alone says. The run's own baselines come at the end.
         let all = judge_all(scenario, &self.measured[begun..], Evidence::All, &|_, _| true);
         for (measured, judged) in self.measured[begun..].iter().zip(all.handshakes) {

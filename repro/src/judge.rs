@@ -1,5 +1,7 @@
 //! From handshakes to records: readings of both grades, baselines from the run, judgements, sentences.
 
+use std::collections::BTreeMap;
+
 use analysis::clock::Span;
 use analysis::doubt::one_way::OneWay;
 use analysis::judging::ledger::{Entry, Phase};
@@ -9,6 +11,7 @@ use analysis::judging::vocabulary::Owner;
 use analysis::key::Key;
 use enumset::EnumSet;
 use hdrhistogram::Histogram;
+use prober::Reason;
 use records::FORMAT;
 use records::handshake::{HandshakeRecord, Judged};
 use records::lanes::Stamped;
@@ -18,6 +21,9 @@ use crate::failures::Failed;
 use crate::scenario::Scenario;
 use crate::seen::{NOWHERE, Seen};
 use crate::targets::TargetSpec;
+
+/// What is said of a cell whose handshakes were quick, and whose clients all failed.
+const ALL_FAILED: &str = "Every client failed, for a reason that is not known; the handshakes themselves were quick.";
 
 /// A handshake with its place in the run.
 pub struct Measured {
@@ -124,12 +130,15 @@ pub fn judge_all(
             numbers.push(*i);
         }
         let mut verdict = judge_cell(&with_faults, &theirs, &controls);
-        if evidence == Evidence::All && !scenario.in_lab() && none_succeeded(numbers.iter().map(|i| &measured[*i])) {
-            leave_open(&mut verdict);
-        }
+        let in_vain = evidence == Evidence::All && !scenario.in_lab() && none_succeeded(numbers.iter().map(|i| &measured[*i]));
+        let left_open = in_vain && leave_open(&mut verdict);
         let example = verdict.example.and_then(|i| handshakes[numbers[i]].as_ref());
         bare.push(with_faults);
-        sentences.push(example.map_or_else(|| "No handshake was seen.".to_owned(), |j| j.sentence.clone()));
+        sentences.push(match example {
+            _ if left_open => ALL_FAILED.to_owned(),
+            Some(judged) => judged.sentence.clone(),
+            None => "No handshake was seen.".to_owned(),
+        });
         verdicts.push(verdict);
     }
     Judgements { verdict: judge_run(&bare, verdicts), sentences, handshakes, cells }
@@ -144,11 +153,32 @@ fn none_succeeded<'a>(mut of_cell: impl Iterator<Item = &'a Measured>) -> bool {
     }) && failed > 0
 }
 
-/// Quick handshakes of clients that all failed, for a reason that nobody here understands, are not healthy.
-fn leave_open(verdict: &mut CellVerdict) {
-    if verdict.verdict == Verdict::Healthy {
+/// Quick handshakes of clients that all failed, for a reason that nobody here understands, are not healthy; whether it is one of these.
+fn leave_open(verdict: &mut CellVerdict) -> bool {
+    let quick = verdict.verdict == Verdict::Healthy;
+    if quick {
         let candidates = Owner::Client | Owner::Edge;
         verdict.verdict = Verdict::Inconclusive { candidates, missing: EnumSet::empty(), excess: Span::ZERO };
+    }
+    quick
+}
+
+/// One client of a cell asks why it was turned away, for all of them: what it learned is told of the others that were turned away alike.
+pub fn share_what_was_learned(measured: &mut [Measured]) {
+    use Reason::{ClientCertificateDemanded, TlsAlert, TlsClosed, TlsIncompatible};
+    let is = |m: &Measured, reasons: &[Reason]| m.failed.as_ref().and_then(|f| f.reason).is_some_and(|r| reasons.contains(&r));
+    let mut learned: BTreeMap<(String, String), Failed> = BTreeMap::new();
+    for m in measured.iter().filter(|m| is(m, &[TlsIncompatible, ClientCertificateDemanded])) {
+        let cell = (m.vantage.clone(), m.target.clone());
+        learned.extend(m.failed.clone().map(|failed| (cell, failed)));
+    }
+    if learned.is_empty() {
+        return;
+    }
+    for m in measured.iter_mut().filter(|m| is(m, &[TlsAlert, TlsClosed])) {
+        if let Some(failed) = learned.get(&(m.vantage.clone(), m.target.clone())) {
+            m.failed = Some(failed.clone());
+        }
     }
 }
 
@@ -228,5 +258,89 @@ pub fn record(measured: &Measured, all: Option<Judged>, edge: Option<Judged>, wa
         both_ends: both,
         client_only: client,
         edge_only: edge,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::{ClientEnd, ClientKind, ClientSpec};
+
+    use super::*;
+    use crate::places::Wanted;
+    use crate::scenario::Bearable;
+
+    /// A client of the one cell, whose handshake took 9 ms, or ended behind TCP.
+    fn client(shaken: bool, failed: Option<Option<Reason>>) -> Measured {
+        let (appconnect, answered) = if shaken { (0.009, 0.0095) } else { (0.0, 0.0) };
+        let said = serde_json::json!({
+            "time_namelookup": 0.001, "time_connect": 0.005, "time_appconnect": appconnect, "time_pretransfer": appconnect,
+            "time_starttransfer": answered, "time_total": 0.01, "num_connects": 1, "scheme": "https", "url": "https://edge/",
+            "local_port": 40_000, "remote_port": 443, "local_ip": "192.0.2.1", "remote_ip": "192.0.2.5", "http_code": 0,
+        });
+        let (complained, trace) = (String::new(), agent::Trace::default());
+        let end = ClientEnd { pid: 1, code: Some(1), timed_out: false, said, complained, trace };
+        Measured {
+            id: 1,
+            round: 1,
+            vantage: "here".into(),
+            target: "edge".into(),
+            seen: Seen::told_by(&end).expect("it tells times"),
+            one_way: None,
+            succeeded: Some(failed.is_none()),
+            failed: failed.map(|reason| Failed { reason, words: format!("{reason:?}") }),
+            client_app: Vec::new(),
+            client_kernel: Vec::new(),
+        }
+    }
+
+    /// What is said of the cell: its verdict, its sentence.
+    fn said_of(clients: &[Measured]) -> (String, String) {
+        let wanted = Wanted {
+            targets: vec!["https://edge/".parse().expect("it is a target")],
+            controls: Vec::new(),
+            vantages: Vec::new(),
+            client: ClientSpec::new(ClientKind::Probe),
+            cpus: None,
+            ca: None,
+            recorders: Vec::new(),
+            bearable: Bearable::default(),
+        };
+        let scenario = Scenario::of_urls(wanted).expect("it is one");
+        let judged = judge_all(&scenario, clients, Evidence::All, &|_, _| true);
+        (judged.verdict.cells[0].verdict.label(), judged.sentences[0].clone())
+    }
+
+    #[test]
+    fn what_one_client_learned_is_told_of_those_that_were_turned_away_alike() {
+        let of = |reasons: &[Reason]| -> Vec<Measured> { reasons.iter().map(|r| client(false, Some(Some(*r)))).collect() };
+        let mut both = of(&[Reason::TlsIncompatible, Reason::TlsAlert, Reason::TlsAlert]);
+        assert_eq!(said_of(&both).0, "aborted/edge", "the others would outvote it");
+        share_what_was_learned(&mut both);
+        let (verdict, sentence) = said_of(&both);
+        assert!(verdict == "inconclusive" && sentence.contains("TlsIncompatible"), "{verdict}: {sentence}");
+        // Whatever came before, and no other's, and no other failures.
+        let mut mixed = of(&[Reason::TlsClosed, Reason::TlsIncompatible, Reason::TlsAlert, Reason::ConnectRefused]);
+        mixed[2].target = "other".into();
+        share_what_was_learned(&mut mixed);
+        let reasons: Vec<Reason> = mixed.iter().filter_map(|m| m.failed.as_ref()?.reason).collect();
+        assert_eq!(reasons, [Reason::TlsIncompatible, Reason::TlsIncompatible, Reason::TlsAlert, Reason::ConnectRefused]);
+    }
+
+    #[test]
+    fn quick_handshakes_of_clients_that_all_failed_are_left_open_and_said_to_be_that() {
+        let unknown = || client(true, Some(None));
+        let (verdict, sentence) = said_of(&[unknown(), unknown()]);
+        assert_eq!((verdict.as_str(), sentence.as_str()), ("inconclusive", ALL_FAILED));
+        for other in [client(true, None), client(true, Some(Some(Reason::HttpStatus)))] {
+            let (verdict, sentence) = said_of(&[unknown(), unknown(), other]);
+            assert!(verdict == "healthy" && sentence != ALL_FAILED, "{verdict}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn only_what_would_be_healthy_is_left_open() {
+        let refused = client(false, Some(Some(Reason::ConnectRefused)));
+        let (verdict, sentence) = said_of(&[refused]);
+        assert!(verdict == "aborted/edge" && sentence != ALL_FAILED, "{verdict}: {sentence}");
     }
 }

@@ -159,10 +159,10 @@ pub struct Wanted {
 }
 
 impl Scenario {
-    /// The scenario of URLs.
+    /// The scenario of URLs, to be checked by [`Scenario::with`], whose settings may keep a limit.
     ///
     /// # Errors
-    /// What of it cannot be run.
+    /// If it is none.
     pub fn of_urls(wanted: Wanted) -> Result<Self, Error> {
         let Wanted { targets, controls, vantages, client, cpus, ca, recorders, bearable } = wanted;
         let first = targets.first().ok_or_else(|| Error::Scenario("name a target: https://host/".into()))?;
@@ -178,10 +178,13 @@ impl Scenario {
         if places.is_empty() {
             places.push(Place::here());
         }
-        let mut taken: BTreeSet<String> = places.iter().filter_map(|place| place.name.clone()).collect();
+        // On one host there may be several; an agent that is named twice is one.
+        let keeps = |place: &Place| place.name.is_some() || place.kind == Kind::Fleet;
+        let mut taken: BTreeSet<String> =
+            places.iter().filter(|place| keeps(place)).map(|place| place.clone().vantage().name).collect();
         let apart_from = |taken: &mut BTreeSet<String>, place: Place| {
-            let (is_named, mut spec) = (place.name.is_some(), place.vantage());
-            if !is_named {
+            let (keeps_its_name, mut spec) = (keeps(&place), place.vantage());
+            if !keeps_its_name {
                 spec.name = free(&spec.name, &|name| taken.contains(name));
                 taken.insert(spec.name.clone());
             }
@@ -212,8 +215,6 @@ impl Scenario {
         }
         apart(&mut scenario.targets);
         scenario.name.truncate(100);
-        // Nobody wrote a file: what is wrong has no line.
-        scenario.check().map_err(|wrong| Error::Scenario(wrong.what))?;
         Ok(scenario)
     }
 
@@ -374,6 +375,18 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_is_named_twice_is_no_two_vantages() {
+        let of = |places: &[&str]| {
+            let vantages = places.iter().map(|text| place(text)).collect();
+            Scenario::of_urls(Wanted { vantages, cpus: None, ..wanted() }).and_then(|scenario| scenario.with("x", &[]))
+        };
+        let twice = of(&["fleet:fra", "fleet:fra"]).expect_err("it would be opened twice").to_string();
+        assert!(twice.contains("\"fra\""), "{twice}");
+        let names = of(&["ssh:fra", "fleet:fra"]).map(|s| s.vantages.iter().map(|v| v.name.clone()).collect::<Vec<_>>());
+        assert_eq!(names.expect("they are two"), ["fra-2", "fra"]);
+    }
+
+    #[test]
     fn targets_on_one_host_and_port_have_names_of_their_own() {
         let targets = ["https://a.example/x", "https://a.example/y"].map(url).to_vec();
         let controls = vec![url("https://b.example/x"), url("https://b.example/y")];
@@ -399,11 +412,12 @@ mod tests {
         let vantages = (0..70).map(|n| place(&format!("n{n}=ssh:h{n}"))).collect();
         let bearable = Bearable { handshakes: 10_000, ..Bearable::default() };
         let many = Wanted { targets: vec![url(&long)], vantages, cpus: None, recorders: Vec::new(), bearable, ..wanted() };
-        let scenario = Scenario::of_urls(many).expect("a host's name has 253 bytes, and there may be many hosts");
+        let scenario = Scenario::of_urls(many).and_then(|scenario| scenario.with("x", &[]));
+        let scenario = scenario.expect("a host's name has 253 bytes, and there may be many hosts");
         assert!(scenario.targets[0].name.len() > 63 && scenario.vantages.len() == 70);
 
         let error = Scenario::of_urls(Wanted { controls: vec![url("https://login.example.com/other")], ..wanted() });
-        let error = error.expect_err("it would be compared with itself").to_string();
+        let error = error.and_then(|scenario| scenario.with("x", &[])).expect_err("it would be compared with itself").to_string();
         assert!(error.contains("is the target") && !error.contains("line"), "{error}");
     }
 

@@ -196,11 +196,30 @@ impl Scenario {
     /// Names file, line and what was meant.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Self, Error> {
         let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
-        // The file by itself first: its errors then speak of its own lines.
-        let scenario = Self::of_table(file, text, DeTable::parse(text).map_err(|e| wrong(&e))?)?;
-        if overrides.is_empty() {
-            return Ok(scenario);
-        }
+        // The file by itself first: its errors then speak of its own lines. What settings mend is none.
+        let alone = Self::read(text).map_err(|e| wrong(&e))?;
+        let (scenario, after) =
+            if overrides.is_empty() { (alone.clone(), String::new()) } else { Self::changed(file, text, overrides)? };
+        scenario.check().map_err(|e| match alone.check() {
+            Err(alone) if alone.what == e.what => wrong(&alone.shown(text)),
+            _ => wrong(&format!("after --set {}: {}", overrides.join(" --set "), e.shown(&after))),
+        })?;
+        Ok(scenario)
+    }
+
+    /// The same with `key.path=value` overrides applied, checked behind them. Nobody wrote a file: what is wrong has no line.
+    ///
+    /// # Errors
+    /// What of it cannot be run.
+    pub fn with(&self, of: &str, overrides: &[String]) -> Result<Self, Error> {
+        let (scenario, _) = Self::changed(of, &self.to_toml()?, overrides)?;
+        scenario.check().map_err(|wrong| Error::Scenario(wrong.what))?;
+        Ok(scenario)
+    }
+
+    /// A text with overrides applied, and what it says then; nobody has checked it.
+    fn changed(file: &str, text: &str, overrides: &[String]) -> Result<(Self, String), Error> {
+        let wrong = |e: &dyn std::fmt::Display| Error::Scenario(format!("{file}: {}", visible_lines(e.to_string().trim_end())));
         let mut table = toml::Value::Table(toml::from_str(text).map_err(|e| wrong(&e))?);
         for setting in overrides {
             let before = table.clone();
@@ -213,10 +232,8 @@ impl Scenario {
             }
         }
         let text = toml::to_string(&table).map_err(|e| wrong(&e))?;
-        let after = |e: &dyn std::fmt::Display| wrong(&format!("after --set {}: {e}", overrides.join(" --set ")));
-        let scenario = Self::read(&text).map_err(|e| after(&e))?;
-        scenario.check().map_err(|e| after(&e.shown(&text)))?;
-        Ok(scenario)
+        let scenario = Self::read(&text).map_err(|e| wrong(&format!("after --set {}: {e}", overrides.join(" --set "))))?;
+        Ok((scenario, text))
     }
 
     /// Reads a scenario from the table of a document, out of which the caller took what is its own.

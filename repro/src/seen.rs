@@ -355,7 +355,7 @@ mod tests {
     fn said_of_curl(exitcode: u64, errormsg: &str, appconnect: f64) -> (String, String) {
         let said = serde_json::json!({
             "exitcode": exitcode, "errormsg": errormsg, "time_namelookup": 0.001, "time_connect": 0.005,
-            "time_appconnect": appconnect, "time_pretransfer": appconnect, "time_starttransfer": 0.0, "time_total": 0.01,
+            "time_appconnect": appconnect, "time_pretransfer": appconnect, "time_starttransfer": 0.0, "time_total": appconnect.max(0.01),
             "num_connects": 1, "scheme": "https", "url": "https://edge/", "local_port": 40_000, "remote_port": 443,
             "local_ip": "192.0.2.1", "remote_ip": "192.0.2.5", "http_code": 0,
         });
@@ -377,8 +377,11 @@ mod tests {
         assert!(verdict == "aborted/edge" && sentence.contains("no TLS"), "{verdict}: {sentence}");
         let (verdict, sentence) = said_of_curl(7, "Failed to connect: Network is unreachable", 0.0);
         assert!(verdict == "inconclusive" && !sentence.contains("syn"), "{verdict}: {sentence}");
-        let (verdict, _) = said_of_curl(56, "Recv failure: Connection reset by peer", 0.009);
+        let reset = "Recv failure: Connection reset by peer";
+        let (verdict, _) = said_of_curl(56, reset, 0.009);
         assert!(!verdict.starts_with("aborted"), "{verdict}: the handshake was over");
+        let (verdict, sentence) = said_of_curl(56, reset, 2.0);
+        assert!(verdict == "inconclusive" && !sentence.contains(reset), "{verdict}: {sentence}: it was slow before the request");
     }
 
     #[test]

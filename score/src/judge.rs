@@ -125,8 +125,7 @@ fn judge(setup: Setup, planned: &Planned, trial: &Trial, expected: Expected, fol
     let offered = (planned.timestamps, counts);
     let Outcome { warnings, .. } = explain(&options, &mut sink);
     let Picking { picked: opinion, told, .. } = sink;
-    // As the simulator counts them; behind address translation, too.
-    let quiet = (0..planned.plan.before as u16).flat_map(|nth| [40_000 + nth * 7, 51_000 + nth]).collect();
+    let quiet = (0..planned.plan.before).flat_map(sim::ports).collect();
     Judged { setup, expected, opinion, told, begun: begun(trial), quiet, warnings, offered }
 }
 

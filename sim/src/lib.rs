@@ -30,6 +30,7 @@ mod wiring;
 pub mod world;
 
 pub use trial::Trial;
+pub use wiring::ports;
 
 /// A millisecond of virtual time, in nanoseconds.
 pub const MS: i64 = 1_000_000;

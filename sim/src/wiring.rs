@@ -35,19 +35,24 @@ pub(crate) fn quiet(plan: &Plan) -> Plan {
     healthy
 }
 
+/// The client's port of the connection of this number: its own, and behind address translation.
+pub fn ports(nth: usize) -> [u16; 2] {
+    [40_000 + nth as u16 * 7, 51_000 + nth as u16]
+}
+
 /// Adds a connection by plan, and the proxy's other one before it; gives its number.
 pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rng: &mut Rng) -> usize {
     let script = sabotaged(plan, script(&plan.manner, rng));
-    let port = 40_000 + nth as u16 * 7;
+    let [port, translated] = ports(nth);
     let client = plan
         .client_address
         .map_or_else(|| address(plan.ipv6, plan.client_host, port), |a| SocketAddr::new(a.ip(), a.port() + nth as u16));
     let server = address(plan.ipv6, plan.edge_host, 443);
-    let outside = if plan.nat { address(plan.ipv6, 3, 51_000 + nth as u16) } else { client };
+    let outside = if plan.nat { address(plan.ipv6, 3, translated) } else { client };
     let (inside, outside) = if plan.nat64 {
         // The well-known prefix (RFC 6052) before the edge's own address; the translator's address in the client's place.
         let well_known = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc633, 0x6402);
-        let translated = (address(false, 3, 51_000 + nth as u16), address(false, 2, 443));
+        let translated = (address(false, 3, translated), address(false, 2, 443));
         ((client, SocketAddr::new(well_known.into(), 443)), translated)
     } else {
         ((client, server), (outside, server))

@@ -38,6 +38,8 @@ pub struct Clients {
     late: Option<Span>,
     /// Targets of which one client could already learn why it was turned away, by name and port.
     asked: BTreeSet<(String, u16)>,
+    /// Whether the first of these may.
+    may_ask: bool,
 }
 
 impl Clients {
@@ -49,8 +51,8 @@ impl Clients {
         let asked = std::mem::take(&mut self.asked);
         *self = Self { batch: plan.batch, plan: plan.clients.clone(), asked, ..Self::default() };
         if let Some(clients) = &self.plan {
-            let may_ask = self.asked.insert((clients.to.name.clone(), clients.to.port));
-            self.launched = launch(place, clients, may_ask, stop)?;
+            self.may_ask = self.asked.insert((clients.to.name.clone(), clients.to.port));
+            self.launched = launch(place, clients, self.may_ask, stop)?;
             self.stops = clients.stops.map(|s| StopCycle::new(s.running.0, s.stopped.0));
         }
         Ok(self.launched.len())
@@ -87,8 +89,18 @@ impl Clients {
         let (timeout, settle) = self.plan.as_ref().map_or_else(Default::default, |c| (c.client.timeout.0, c.settle.0));
         let (launched, stops) = (std::mem::take(&mut self.launched), self.stops.take());
         let ends = collect(place, launched, timeout, stops, stop)?;
+        self.give_back_leave(&ends);
         pause(settle, stop)?;
         Ok(ends)
+    }
+
+    /// A client that was let in, or did not come as far as TLS, has asked nothing: the next may.
+    fn give_back_leave(&mut self, ends: &[ClientEnd]) {
+        let of_tls = |first: &ClientEnd| first.said.get("reason")?.as_str().map(|reason| reason.starts_with("tls_"));
+        let asked_nothing = ends.first().is_some_and(|first| first.code == Some(0) || of_tls(first) == Some(false));
+        if let (true, Some(clients)) = (self.may_ask && asked_nothing, &self.plan) {
+            self.asked.remove(&(clients.to.name.clone(), clients.to.port));
+        }
     }
 
     /// The batch that they belong to.
@@ -104,5 +116,49 @@ impl Clients {
     /// How much later than told the first started; absent where that was "at once".
     pub fn late(&self) -> Option<Span> {
         self.late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::{ClientKind, ClientSpec, Destination, Family, Trace};
+
+    use super::*;
+
+    #[test]
+    fn leave_to_ask_is_used_up_by_a_client_that_was_turned_away() {
+        let to = Destination {
+            name: "a.test".into(),
+            address: None,
+            port: 443,
+            path: "/".into(),
+            family: Family::Any,
+            roots: None,
+            before_tls: None,
+            client_certificate: false,
+        };
+        let plan = agent::Clients {
+            client: ClientSpec::new(ClientKind::Probe),
+            to,
+            pauses: Vec::new(),
+            distrust: false,
+            stops: None,
+            settle: ClientSpec::new(ClientKind::Probe).timeout,
+        };
+        let end = |(code, reason): (i32, &str)| {
+            let (said, complained) = (serde_json::json!({ "reason": reason }), String::new());
+            ClientEnd { pid: 1, code: Some(code), timed_out: false, said, complained, trace: Trace::default() }
+        };
+        let left = |may_ask, ends: [(i32, &str); 2]| {
+            let asked = BTreeSet::from([("a.test".to_owned(), 443), ("b.test".to_owned(), 443)]);
+            let mut clients = Clients { plan: Some(plan.clone()), asked, may_ask, ..Clients::default() };
+            clients.give_back_leave(&ends.map(end));
+            clients.asked.len()
+        };
+        let (well, refused, alert) = ((0, ""), (1, "connect_refused"), (1, "tls_alert"));
+        assert_eq!(left(true, [well, alert]), 1, "the next batch may ask, and only there");
+        assert_eq!(left(true, [refused, alert]), 1, "nobody was there to be asked");
+        assert_eq!(left(true, [alert, well]), 2, "it asked");
+        assert_eq!(left(false, [well, well]), 2, "another did before");
     }
 }

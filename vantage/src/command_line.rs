@@ -105,10 +105,13 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
     args.extend(["--timeout-ms".into(), client.timeout.as_millis().to_string()]);
     args.extend(["--path".into(), to.path.clone()]);
     args.extend(roots.iter().flat_map(|roots| ["--ca".into(), roots.display().to_string()]));
+    match client.tls {
+        TlsVersion::V12 => args.push("--tls12".into()),
+        TlsVersion::V13 => args.push("--tls13".into()),
+        TlsVersion::Any => {}
+    }
     let (v4, v6) = (to.family == Family::V4, to.family == Family::V6);
-    for (flag, set) in
-        [("--insecure", !client.verify), ("--tls12", client.tls == TlsVersion::V12), ("--ipv4", v4), ("--ipv6", v6)]
-    {
+    for (flag, set) in [("--insecure", !client.verify), ("--ipv4", v4), ("--ipv6", v6)] {
         if set {
             args.push(flag.into());
         }
@@ -143,9 +146,8 @@ fn probe(clients: &Clients, roots: Option<&Path>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn curl_calls_what_is_named_and_nobody_else() {
-        let to = Destination {
+    fn destination() -> Destination {
+        Destination {
             name: "a.test".into(),
             address: None,
             port: 443,
@@ -154,7 +156,28 @@ mod tests {
             roots: None,
             before_tls: None,
             client_certificate: false,
-        };
+        }
+    }
+
+    #[test]
+    fn the_version_that_is_to_be_offered_reaches_both_clients() {
+        for (tls, ours, curls) in [
+            (TlsVersion::V12, Some("--tls12"), Some("--tlsv1.2")),
+            (TlsVersion::V13, Some("--tls13"), Some("--tlsv1.3")),
+            (TlsVersion::Any, None, None),
+        ] {
+            let client = ClientSpec { tls, ..ClientSpec::new(ClientKind::Probe) };
+            let of = |args: Vec<String>| args.into_iter().find(|arg| arg.starts_with("--tls"));
+            assert_eq!(of(curl(&client, &destination(), None)).as_deref(), curls);
+            let settle = client.timeout;
+            let clients = Clients { client, to: destination(), pauses: Vec::new(), distrust: false, stops: None, settle };
+            assert_eq!(of(probe(&clients, None)).as_deref(), ours);
+        }
+    }
+
+    #[test]
+    fn curl_calls_what_is_named_and_nobody_else() {
+        let to = destination();
         let args = curl(&ClientSpec::new(ClientKind::Curl), &to, None);
         assert_eq!(args[0], "--disable", "curl(1): it counts only as the first");
         assert!(args.iter().any(|arg| arg == "--globoff"));

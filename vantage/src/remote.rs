@@ -52,27 +52,17 @@ pub(crate) struct Pipe {
 type Questions = Arc<Mutex<Option<ChildStdin>>>;
 
 impl Remote {
-    /// Starts `command`, which is to answer as [`crate::serve()`] does, and hears its greeting.
+    /// Hears the greeting of a program that was started, which is to answer as [`crate::serve()`] does, and gives it signs of life from then on.
     ///
     /// # Errors
-    /// If it cannot be started or does not greet, with its own last words; if it is of another release; if `stop` is set.
-    pub fn start(name: &str, command: Command, stop: &AtomicBool) -> Result<Self, Error> {
-        Self::over(Pipe::open(name, command)?, false, stop)
-    }
-
-    /// Hears the greeting of a program that was started, and gives it signs of life from then on if it `listens` for them.
-    ///
-    /// # Errors
-    /// As before.
-    pub(crate) fn over(mut pipe: Pipe, listens: bool, stop: &AtomicBool) -> Result<Self, Error> {
+    /// If it does not greet, with its own last words; if it is of another release; if `stop` is set.
+    pub(crate) fn over(mut pipe: Pipe, stop: &AtomicBool) -> Result<Self, Error> {
         let hello = match pipe.wait(GREETING, stop)? {
             Answer::Hello(hello) => Hello { name: pipe.name.clone(), ..hello },
             other => return Err(pipe.out_of_turn("a greeting", &other)),
         };
         hello.check()?;
-        if listens {
-            beat(&pipe.questions);
-        }
+        beat(&pipe.questions);
         let ahead = pipe.ahead(stop)?;
         Ok(Self { pipe, hello, ahead, busy: Duration::ZERO })
     }

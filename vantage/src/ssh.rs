@@ -89,7 +89,7 @@ impl Ssh {
                 other => return Err(pipe.gone(format!("answered out of turn: {other:?}"))),
             }
         }
-        Remote::over(pipe, true, stop).map_err(with_remedy)
+        Remote::over(pipe, stop).map_err(with_remedy)
     }
 
     /// The next word of the script's; what a login shell prints of itself is passed over.
@@ -129,8 +129,8 @@ impl Ssh {
         self.is_a_host(name)?;
         let until = Instant::now() + patience;
         loop {
-            match self.run("true", Stdio::null(), TRY, stop) {
-                Ok(_) => return Ok(()),
+            match self.lets_in(stop) {
+                Ok(()) => return Ok(()),
                 Err(Why::Said(_)) if Instant::now() + AGAIN < until => {}
                 Err(why) => return Err(why.of(name)),
             }
@@ -152,26 +152,25 @@ impl Ssh {
         Err(Error::Gone { vantage: name.to_owned(), what })
     }
 
-    /// Runs a script there; what it said.
-    fn run(&self, script: &str, input: Stdio, patience: Duration, stop: &AtomicBool) -> Result<String, Why> {
+    /// Whether it lets us in, and has a shell.
+    fn lets_in(&self, stop: &AtomicBool) -> Result<(), Why> {
         let mut command = command(&self.host);
-        command.arg(script).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .map_err(|e| Why::Said(format!("cannot be reached: starting ssh: {e} (apt-get install openssh-client)")))?;
-        let out = reader(child.stdout.take());
         let err = reader(child.stderr.take());
-        let status = wait(&mut child, patience, stop)?;
-        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-        if status.success() || !out.trim().is_empty() && status.code() == Some(1) {
-            return Ok(out);
+        let status = wait(&mut child, stop)?;
+        let err = err.join().unwrap_or_default();
+        if status.success() {
+            return Ok(());
         }
         let last = err.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         Err(Why::Said(format!("cannot be reached: ssh {}: {last} ({status})", self.host)))
     }
 }
 
-/// Why a script did not run.
+/// Why we were not let in.
 enum Why {
     Said(String),
     Interrupted,
@@ -196,8 +195,8 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
-fn wait(child: &mut Child, patience: Duration, stop: &AtomicBool) -> Result<std::process::ExitStatus, Why> {
-    let deadline = Instant::now() + patience;
+fn wait(child: &mut Child, stop: &AtomicBool) -> Result<std::process::ExitStatus, Why> {
+    let deadline = Instant::now() + TRY;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
@@ -207,7 +206,7 @@ fn wait(child: &mut Child, patience: Duration, stop: &AtomicBool) -> Result<std:
                 return Err(if stop.load(Ordering::Relaxed) {
                     Why::Interrupted
                 } else {
-                    Why::Said(format!("did not do over ssh what was asked within {} s", patience.as_secs()))
+                    Why::Said(format!("did not let us in within {} s", TRY.as_secs()))
                 });
             }
             Ok(None) => std::thread::sleep(Duration::from_millis(10)),

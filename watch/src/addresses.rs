@@ -12,7 +12,8 @@ pub(crate) struct Addresses(HashMap<String, HashMap<String, Instant<Client>>>);
 
 impl Addresses {
     /// A round of `name`, an address of `check`, was due at `due`; `known` are names that there were before us. Gives those of the check
-    /// that were not looked up for longer than `patience`: lookups differ, as those of a name with many addresses do.
+    /// that were not looked up for longer than `patience`: lookups differ, as those of a name with many addresses do. While none was, lookups
+    /// failed or there were none, which says nothing of any.
     pub(crate) fn note(
         &mut self,
         check: &str,
@@ -22,6 +23,9 @@ impl Addresses {
         known: impl IntoIterator<Item = String>,
     ) -> Vec<String> {
         let last = self.0.entry(check.to_owned()).or_insert_with(|| known.into_iter().map(|name| (name, due)).collect());
+        if last.values().all(|at| due - *at > patience) {
+            last.values_mut().for_each(|at| *at = due);
+        }
         let of_this = last.entry(name.to_owned()).or_insert(due);
         *of_this = due.max(*of_this);
         let gone: Vec<String> = last.iter().filter(|(_, at)| due - **at > patience).map(|(name, _)| name.clone()).collect();
@@ -59,5 +63,16 @@ mod tests {
         // A round that ends late does not make it younger, nor anybody older.
         assert!(note("a 192.0.2.1", 150).is_empty() && note("a 192.0.2.1", 230).is_empty());
         assert!(addresses.is_next("a", at(260)) && !addresses.is_next("a", at(230)));
+    }
+
+    #[test]
+    fn while_no_lookup_works_nobody_goes() {
+        let at = |second: i64| Instant::from_nanos(second * 1_000_000_000);
+        let mut addresses = Addresses::default();
+        let mut note = |name: &str, second: i64| addresses.note("a", name, at(second), Span::from_millis(100_000), []);
+        assert!(note("a 192.0.2.1", 0).is_empty() && note("a 192.0.2.2", 0).is_empty());
+        assert!(note("a 192.0.2.1", 500).is_empty(), "the other is under way, perhaps");
+        assert!(note("a 192.0.2.1", 600).is_empty());
+        assert_eq!(note("a 192.0.2.1", 601), ["a 192.0.2.2"]);
     }
 }

@@ -335,14 +335,17 @@ mod tests {
     #[tokio::test]
     async fn a_timer_that_fired_late_was_not_served() {
         let address = mute_edge(Duration::from_secs(60)).await;
-        let report = probe(&target(address, false, Duration::from_millis(800)), &Lookup::new(&[]).expect("a resolver")).await;
+        let (report, opinion) = judged(&target(address, false, Duration::from_millis(800))).await;
+        // However this host fares: only the timer counts.
+        let never = Time(Duration::from_secs(3_600));
+        let gate = Gate { lateness: Time::millis(300), run_delay: never, data_waiting: never, ..Gate::default() };
         let sick = |timeout: Option<Span>| {
-            let beside = Beside { timeout, ..Beside::default() };
-            judge_round(&report, Usual::default(), &Gate { lateness: Time::millis(300), ..Gate::default() }, beside).health.sick
+            judge_round(&report, Usual::default(), &gate, Beside { timeout, ..Beside::default() }).health.sick
         };
-        assert_eq!(sick(None), None);
-        let said = sick(Some(Span::from_millis(400))).expect("it went on for 800 ms");
-        assert!(said.contains("its timer of 400 ms fired"), "{said}");
+        let took = opinion.reading.ledger.total;
+        assert_eq!((sick(None), sick(Some(took - Span::from_millis(300)))), (None, None));
+        let said = sick(Some(took - Span::from_millis(301))).expect("it went on for longer");
+        assert!(said.contains("fired 301 ms late"), "{said}");
     }
 
     #[tokio::test]

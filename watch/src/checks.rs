@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use alerting::clock::UnixSeconds;
 use alerting::secret::PlainOrSecret;
@@ -182,7 +181,11 @@ impl Default for Defaults {
     }
 }
 
-/// Beyond what is usual: bad, once a part takes longer. What a check does not name is as in `defaults`.
+/// Days before a certificate ends, if nobody says otherwise.
+const CERTIFICATE_DAYS: u32 = 7;
+
+/// When a round is bad: once a culprit's part takes so much longer than usual; once a phase or the whole round takes longer than that, usual
+/// or not. The prober's own time counts nowhere. What a check does not name is as in `defaults`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
@@ -226,7 +229,7 @@ impl Thresholds {
 
     /// A certificate's.
     pub fn certificate_days(&self) -> u32 {
-        self.certificate_days.unwrap_or(7)
+        self.certificate_days.unwrap_or(CERTIFICATE_DAYS)
     }
 }
 
@@ -442,11 +445,6 @@ impl Maintenance {
 
     /// Whether `check` rests at `now`.
     pub fn covers(&self, check: &str, now: UnixSeconds) -> bool {
-        self.covers_with(check, now, Duration::ZERO)
-    }
-
-    /// The same with so much time behind the window; where it comes again sooner, with half of the time between.
-    pub(crate) fn covers_with(&self, check: &str, now: UnixSeconds, behind: Duration) -> bool {
         let now = now.secs();
         let named = self.checks.is_empty() || self.checks.iter().any(|pattern| Self::means(pattern, check));
         let (from, to) = (self.from.as_second(), self.to.as_second());
@@ -454,9 +452,7 @@ impl Maintenance {
             Some(every) if now >= from => from + (now - from) % every,
             _ => now,
         };
-        let behind = i64::try_from(behind.as_secs()).unwrap_or(i64::MAX);
-        let between = self.every.map_or(i64::MAX, |every| i64::try_from(every.0.as_secs()).unwrap_or(i64::MAX) - (to - from));
-        named && at >= from && at < to.saturating_add(behind.min(between / 2))
+        named && at >= from && at < to
     }
 }
 
@@ -525,9 +521,6 @@ mod tests {
         assert!(window.covers("login", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-11-16T03:00:00Z")) && !window.covers("api", at("2026-11-15T03:00:00Z")));
         assert!(!window.covers("login", at("2026-10-25T03:00:00Z")), "not before it begins");
-        let behind = |t: &str, hours: u64| window.covers_with("login", at(t), Duration::from_secs(hours * 3_600));
-        assert!(behind("2026-11-15T04:59:00Z", 1) && !behind("2026-11-15T05:00:00Z", 1));
-        assert!(!behind("2026-11-20T00:00:00Z", 1_000), "it is over for half of the time at least");
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Engine {
         direct: UnboundedSender<(String, Event)>,
     ) -> Result<Self, HistoryError> {
         let now = now();
-        let mut states: HashMap<String, State> = store.alerts().states()?.into_iter().collect();
+        // What a controller left in the same store is not ours to tell.
+        let ours = |name: &str| config.check_of(name).is_some() || !is_of_a_fleet(name);
+        let mut states: HashMap<String, State> = store.alerts().states()?.into_iter().filter(|(name, _)| ours(name)).collect();
         // Before it was kept, it was this.
         for state in states.values_mut().filter(|state| state.active.is_some() && state.vantage.is_none()) {
             state.vantage = Some(config.watch.vantage.clone());
@@ -154,7 +156,7 @@ impl Engine {
 
     /// Ends the alerts of checks that are no more: nobody's rounds would. `target` knows what they were of.
     fn retire(&mut self, next: &CheckFile, target: impl Fn(&str) -> String) {
-        let stays = |name: &str| name == PROBER || next.check_of(name).is_some() || is_of_a_fleet(name);
+        let stays = |name: &str| name == PROBER || next.check_of(name).is_some();
         let gone: Vec<String> = self.states.keys().filter(|name| !stays(name)).cloned().collect();
         // Who is no more, or was not there, has nothing to hear.
         let both = |receiver: &&Told| next.receivers.iter().any(|other| other.name() == receiver.name());
@@ -200,15 +202,16 @@ impl Engine {
         self.journal.introduce(before, &self.config.receivers, &on);
     }
 
-    /// An address that lookups do not give any more; and that the name is looked up again, if it was not.
-    fn look_up(&mut self, raw: &RawRound, gated: bool) {
+    /// An address that lookups do not give any more; and that the name is looked up again, if it was not. `due` is by the clock that nobody
+    /// sets: a step of the other is no time in which an address was missing.
+    fn look_up(&mut self, raw: &RawRound, due: Instant<Client>, gated: bool) {
         let (plan, at) = (&raw.prepared.plan, second(raw.started));
         let check = plan.check.name.as_str();
         if plan.check.addresses != Probed::Each || raw.name == check {
             return;
         }
         let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
-        if !gated && self.addresses.is_next(check, raw.scheduled) && self.states.get(check).is_some_and(|state| !state.quiet()) {
+        if !gated && self.addresses.is_next(check, due) && self.states.get(check).is_some_and(|state| !state.quiet()) {
             self.advance(check, &plan.check.target, at, None, rule);
         }
         let rounds = plan.fire.n.max(plan.resolve_after);
@@ -217,7 +220,7 @@ impl Engine {
         let config = Arc::clone(&self.config);
         let of_it = |name: &String| name != check && config.check_of(name).is_some_and(|found| found.name == check);
         let known = self.states.keys().filter(|name| of_it(name)).cloned();
-        for gone in self.addresses.note(check, &raw.name, raw.scheduled, patience, known) {
+        for gone in self.addresses.note(check, &raw.name, due, patience, known) {
             self.judging.retain(|name| name != gone);
             self.end(&gone, &plan.check.target, &format!("no longer an address of {}", plan.host), &config.receivers);
         }
@@ -240,6 +243,7 @@ impl Engine {
         if self.config.check_of(&raw.name).is_none() {
             return; // it was under way when its check went
         }
+        let due = raw.scheduled;
         let raw = self.date(raw);
         let plan = &raw.prepared.plan;
         let judged = self.judging.judge(&raw, &self.config.gate);
@@ -256,7 +260,11 @@ impl Engine {
             let rule = Rule { fire: plan.fire, resolve_after: plan.resolve_after };
             self.advance(&raw.name, &plan.check.target, at, found, rule);
         }
-        self.look_up(&raw, gated);
+        if self.rests(&raw.name, at) {
+            // Rounds of maintenance are no part of a pattern that is told behind it.
+            self.judging.forget_pattern(&raw.name);
+        }
+        self.look_up(&raw, due, gated);
         let active = self.states.get(&raw.name).and_then(|s| s.active.as_ref());
         self.status.round(&record, &plan.check.target, plan.check.role, active);
         self.trends.note(&record);
@@ -271,9 +279,14 @@ impl Engine {
         on
     }
 
-    fn advance(&mut self, name: &str, target: &str, at: UnixSeconds, found: Option<Blame>, rule: Rule) {
+    /// Whether it is in maintenance.
+    fn rests(&self, name: &str, at: UnixSeconds) -> bool {
         let check = self.config.check_of(name).map_or(name, |c| &c.name);
-        let resting = self.config.maintenance.iter().any(|m| m.covers(name, at) || m.covers(check, at));
+        self.config.maintenance.iter().any(|m| m.covers(name, at) || m.covers(check, at))
+    }
+
+    fn advance(&mut self, name: &str, target: &str, at: UnixSeconds, found: Option<Blame>, rule: Rule) {
+        let resting = self.rests(name, at);
         let here = &self.config.watch.vantage;
         let state = self.states.entry(name.to_owned()).or_default();
         let transition = state.round(at, found, rule, resting);
@@ -543,5 +556,101 @@ mod tests {
         assert_eq!(shown(&engine), 2);
         engine.change(file(&format!("{HOOK}{LOG}")));
         assert_eq!(shown(&engine), 0);
+    }
+
+    /// Rounds of a check at an address where nobody listens: bad ones, and the same as if all had been well.
+    async fn rounds(config: Arc<CheckFile>) -> impl Fn(&str, Instant<Client>, bool) -> RawRound {
+        let prepared = Arc::clone(&crate::prepare::prepare(&config).expect("nothing is read")[0]);
+        let report = prober::probe(&prepared.target, &prober::Lookup::new(&[]).expect("a resolver")).await;
+        move |name, scheduled, well| {
+            let mut report = report.clone();
+            if well {
+                (report.success, report.reason, report.detail) = (true, None, None);
+            }
+            let (prepared, name) = (Arc::clone(&prepared), name.to_owned());
+            RawRound { prepared, name, scheduled, started: scheduled, late: Span::ZERO, reference: None, report }
+        }
+    }
+
+    const REFUSING: &str =
+        "[[check]]\nname = \"login\"\ntarget = \"127.0.0.1:1\"\ninterval = \"10s\"\nfire = { k = 2, n = 3 }\nresolve_after = 2\n";
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_is_no_time_in_which_an_address_was_missing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let each = format!("{HOOK}{REFUSING}addresses = \"each\"\n");
+        let (engine, _) = engine(folder.path(), &each);
+        let step = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let stepped = Arc::clone(&step);
+        let begun = now();
+        // The wall clock is two hours ahead of what rounds are dated by: it was set.
+        let mut engine =
+            engine.dated(move || now() - Span::from_millis(stepped.load(std::sync::atomic::Ordering::Relaxed) * 3_600_000));
+        let round = rounds(file(&each)).await;
+        let at = |second: i64| begun + Span::from_millis(second * 1_000);
+        for second in [0, 10, 20] {
+            engine.take(round("login 127.0.0.1", at(second), false));
+            engine.take(round("login 127.0.0.2", at(second), true));
+        }
+        step.store(2, std::sync::atomic::Ordering::Relaxed);
+        engine.take(round("login 127.0.0.2", at(30), true));
+        let on: Vec<String> = engine.active().into_iter().map(|(name, _)| name).collect();
+        assert!(on.contains(&"login 127.0.0.1".to_owned()), "{on:?}");
+        for second in [40, 50, 60, 70] {
+            engine.take(round("login 127.0.0.2", at(second), true));
+        }
+        assert!(!engine.states.contains_key("login 127.0.0.1"), "it was not looked up for long");
+    }
+
+    #[tokio::test]
+    async fn a_pattern_of_maintenance_is_told_to_nobody_behind_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let fourth = format!("{HOOK}{REFUSING}").replace("k = 2, n = 3", "k = 3, n = 5").replace("login", "pay");
+        let begun = now();
+        let (from, to) = (second(begun - Span::from_millis(60_000)), second(begun + Span::from_millis(155_000)));
+        let resting = format!("{fourth}[[maintenance]]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+        let (mut engine, _) = engine(folder.path(), &resting);
+        let before = told(&engine).len();
+        let round = rounds(file(&resting)).await;
+        // Every fourth fails, of sixteen; the last of them is the first behind it.
+        for n in 1..=16 {
+            engine.take(round("pay", begun + Span::from_millis(n * 10_000), n % 4 != 0));
+        }
+        assert_eq!(told(&engine).len(), before, "{:?}", told(&engine));
+        for n in 17..=32 {
+            engine.take(round("pay", begun + Span::from_millis(n * 10_000), n % 4 != 0));
+        }
+        assert_eq!(told(&engine)[before..], [message("pay@here", false)]);
+    }
+
+    #[test]
+    fn what_a_controller_left_in_the_store_is_not_a_watchers_to_tell() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (engine, _) = engine(folder.path(), &format!("{HOOK}{LOGIN}"));
+        let left = engine.states["login"].clone();
+        let names = ["cell login@fra", "prober fra@x", "alert login@fleet"];
+        let states = names.map(|name| (name.to_owned(), left.clone())).to_vec();
+        drop(engine);
+        let path = folder.path().join("store.db");
+        let mut store = History::open(&path).expect("it opens");
+        let alerts = alerting::store::Batch { states, ..Default::default() };
+        store.write(&Batch { alerts, ..Batch::default() }).expect("it is written");
+        let status = Arc::new(Status::default());
+        let (direct, _) = tokio::sync::mpsc::unbounded_channel();
+        let config = file(&format!("{HOOK}{LOGIN}"));
+        let mut engine = Engine::open(store, Arc::clone(&config), Arc::clone(&status), Arc::default(), direct).expect("it opens");
+        let shown: Vec<String> = status.alerts.snapshot().firing.into_keys().collect();
+        assert_eq!(shown, ["login@here"]);
+        engine.change(file(&format!("{HOOK}{LOG}")));
+        engine.write();
+        let left: Vec<String> = History::open(&path)
+            .expect("it opens")
+            .alerts()
+            .states()
+            .expect("they are read")
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(left, names, "it may be needed there again");
     }
 }

@@ -70,6 +70,11 @@ impl Judging {
         self.recent.retain(|name, _| stays(name));
     }
 
+    /// Forgets how the last rounds of a check went: what comes is a pattern by itself, or none.
+    pub(crate) fn forget_pattern(&mut self, name: &str) {
+        self.recent.remove(name);
+    }
+
     /// Judges a round.
     pub(crate) fn judge(&mut self, raw: &RawRound, gate: &Gate) -> Judged {
         let plan = &raw.prepared.plan;

@@ -9,6 +9,8 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch as latest};
@@ -17,6 +19,10 @@ use tracing::debug;
 
 /// Connections at once; others wait in the kernel. The prober needs descriptors, too.
 const MOST_CONNECTIONS: usize = 256;
+/// Of the open files that we may have, a part at most is for the page.
+const SHARE: u64 = 4;
+/// Time in which a peer takes nothing of an answer.
+const TAKEN: Duration = Duration::from_secs(30);
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time from a connection's begin, or its last answer, to the end of a request's header.
@@ -24,18 +30,38 @@ const HEADER: Duration = Duration::from_secs(30);
 /// Time before another attempt where this host gives no connection: it has no descriptor left, say.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves for ever; by TLS as it is now, if there is any.
-pub(crate) async fn serve(listener: TcpListener, tls: latest::Receiver<Option<TlsAcceptor>>, routes: Router) -> Infallible {
-    serve_within(listener, tls, routes, HEADER).await
+/// Connections at once where we may have so many open files.
+pub(crate) fn most_connections(sockets: u64) -> usize {
+    usize::try_from(sockets / SHARE).unwrap_or(usize::MAX).clamp(1, MOST_CONNECTIONS)
+}
+
+/// How long a peer may do nothing.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// As [`HEADER`].
+    header: Duration,
+    /// As [`TAKEN`].
+    taken: Duration,
+}
+
+/// Serves for ever, `most` at once; by TLS as it is now, if there is any.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: latest::Receiver<Option<TlsAcceptor>>,
+    routes: Router,
+    most: usize,
+) -> Infallible {
+    serve_within(listener, tls, routes, most, Patience { header: HEADER, taken: TAKEN }).await
 }
 
 async fn serve_within(
     listener: TcpListener,
     tls: latest::Receiver<Option<TlsAcceptor>>,
     routes: Router,
-    header: Duration,
+    most: usize,
+    Patience { header, taken }: Patience,
 ) -> Infallible {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(most));
     loop {
         // It is never closed.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return std::future::pending().await };
@@ -48,6 +74,11 @@ async fn serve_within(
                 continue;
             }
         };
+        // Whoever reads nothing would keep its place: the kernel ends it, the answers to its probes of a full window or not.
+        let taken = u32::try_from(taken.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = setsockopt(&stream, TcpUserTimeout, &taken) {
+            debug!(%error, "a connection to the page has no limit of time");
+        }
         let (acceptor, routes) = (tls.borrow().clone(), routes.clone());
         tokio::spawn(async move {
             match acceptor {
@@ -97,7 +128,8 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         let (_tls, tls) = latest::channel(None);
         let routes = Router::new().route("/", get(|| async { "well" }));
-        let serving = tokio::spawn(serve_within(listener, tls, routes, Duration::from_millis(300)));
+        let serving =
+            tokio::spawn(serve_within(listener, tls, routes, 2, Patience { header: Duration::from_millis(300), taken: TAKEN }));
         let mut twice = TcpStream::connect(address).await.expect("it listens");
         for _ in 0..2 {
             assert!(said(&mut twice, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.ends_with("well"));
@@ -106,5 +138,28 @@ mod tests {
         let ended = tokio::time::timeout(HEADER, said(&mut half, "GET / HTTP/1.1\r\nHost:")).await;
         assert!(ended.is_ok_and(|answer| !answer.contains("well")), "it is closed");
         serving.abort();
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_reads_nothing_does_not_keep_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let (_tls, tls) = latest::channel(None);
+        let long = || get(|| async { vec![b'.'; 64 << 20] });
+        let routes = Router::new().route("/", get(|| async { "well" })).route("/long", long());
+        let patience = Patience { header: HEADER, taken: Duration::from_millis(500) };
+        let serving = tokio::spawn(serve_within(listener, tls, routes, 1, patience));
+        let mut deaf = TcpStream::connect(address).await.expect("it listens");
+        deaf.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("it is open");
+        deaf.readable().await.expect("it is answered");
+        let mut next = TcpStream::connect(address).await.expect("the kernel takes it");
+        let answer = tokio::time::timeout(HEADER, said(&mut next, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert!(answer.is_ok_and(|answer| answer.ends_with("well")), "there is room again");
+        serving.abort();
+    }
+
+    #[test]
+    fn the_page_takes_a_part_of_what_there_is() {
+        assert_eq!([8, 256, 1_024, u64::MAX].map(most_connections), [2, 64, 256, 256]);
     }
 }

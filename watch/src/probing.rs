@@ -192,14 +192,18 @@ impl Shared {
             self.metrics.missed.inc();
             return;
         }
-        self.under_way.set(self.under_way.get() + 1);
-        self.metrics.under_way.set(self.under_way.get() as i64);
+        self.count(1);
         let (shared, prepared) = (Rc::clone(self), Arc::clone(&checks[due.check]));
         tokio::task::spawn_local(async move {
             shared.round(prepared, due.scheduled).await;
-            shared.under_way.set(shared.under_way.get() - 1);
-            shared.metrics.under_way.set(shared.under_way.get() as i64);
+            shared.count(-1);
         });
+    }
+
+    /// So many probes more are under way.
+    fn count(&self, more: isize) {
+        self.under_way.set(self.under_way.get().saturating_add_signed(more));
+        self.metrics.under_way.set(self.under_way.get() as i64);
     }
 
     /// A round of a check, or one for each of its addresses.
@@ -216,11 +220,15 @@ impl Shared {
             Err(_) => self.one(prepared, name, (scheduled, late), None).await,
             // Side by side: one that does not answer holds up no other.
             Ok(addresses) => {
+                // A round has a place already: each address beyond its first has a socket, too.
+                let more = addresses.len().saturating_sub(1).cast_signed();
                 let each = addresses.into_iter().map(|ip| {
                     let address = SocketAddr::new(ip, port);
                     self.one(Arc::clone(&prepared), format!("{name} {ip}"), (scheduled, late), Some(address))
                 });
+                self.count(more);
                 join_all(each).await;
+                self.count(-more);
             }
         }
     }
@@ -290,10 +298,22 @@ mod tests {
         let check = Arc::clone(&prepare(&file).expect("nothing is read")[0]);
         let (out, rounds) = sync_channel(4);
         let shared = Shared::new(&Settings::of(&file), out, Arc::new(Metrics::default())).expect("a resolver");
-        shared.round(check, shared.now()).await;
+        let most = Cell::new(0);
+        let look = async {
+            loop {
+                most.set(most.get().max(shared.under_way.get()));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = shared.round(check, shared.now()) => {}
+            () = look => {}
+        }
         let rounds: Vec<RawRound> = rounds.try_iter().collect();
         assert_eq!(rounds.len(), 2, "the name has two addresses");
-        assert!((rounds[1].started - rounds[0].started).abs() < Span::from_millis(1_000), "side by side");
-        assert!(rounds.iter().all(|round| round.late < Span::from_millis(1_000)));
+        let timeout = Span::from_nanos(rounds[0].prepared.plan.timeout.nanos());
+        assert!((rounds[1].started - rounds[0].started).abs() < timeout, "side by side: neither ended before the other began");
+        assert_eq!(rounds[0].late, rounds[1].late, "nor is the other's wait its own");
+        assert_eq!((most.get(), shared.under_way.get()), (1, 0), "the second has a socket of its own, and gives it back");
     }
 }

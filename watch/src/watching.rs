@@ -1,6 +1,7 @@
 //! The watcher: its threads, and the check file read again when it changes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::blackbox::Blackbox;
 use crate::checks::{CheckFile, Watch};
 use crate::engine::Engine;
 use crate::error::{FileError, Invalid, WatchError};
-use crate::listening::serve;
+use crate::listening::{most_connections, serve};
 use crate::metrics::Metrics;
 use crate::opened::{Face, Opened};
 use crate::probing::{self, PreparedChecks, Settings, Steady};
@@ -38,7 +39,7 @@ use crate::tls_cache::TlsCache;
 const MOST_TRACES: usize = 1_024;
 /// Rounds between prober and engine.
 const MOST_ROUNDS: usize = 16_384;
-/// Open files that are left for all but probes, the page's connections among them.
+/// Open files that are left for all but probes and the page's connections.
 const RESERVE: u64 = 64;
 /// So many probes at once are enough for any file that has fewer checks.
 const MANY: usize = 256;
@@ -213,7 +214,8 @@ fn sockets() -> u64 {
 /// Probes under way for which there are sockets: two each, as many take (a lookup, an attempt at another address), and some are left for
 /// the page, the store and receivers. Beyond it targets that hang would make the prober sick, and its messages would not go out.
 pub(crate) fn most_under_way(sockets: u64) -> usize {
-    usize::try_from(sockets.saturating_sub(RESERVE) / 2).unwrap_or(usize::MAX).max(1)
+    let left = sockets.saturating_sub(RESERVE).saturating_sub(most_connections(sockets) as u64);
+    usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// That there are fewer sockets than a check file asks for, if it is so.
@@ -249,7 +251,7 @@ fn web(
         runtime.block_on(async {
             let served = async {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => match serve(listener, tls, router(Arc::new(served))).await {},
+                    Ok(listener) => match serve(listener, tls, router(Arc::new(served)), most_connections(sockets())).await {},
                     Err(error) => status.trouble("server", Some(error.to_string())),
                 }
             };
@@ -324,12 +326,18 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
             if !reload.swap(false, Ordering::Relaxed) && requests.is_empty() && !settled {
                 continue;
             }
+            // As they were before they are read: what is written meanwhile is read again.
+            let before = self.written();
             let outcome = self.reload().map_err(Arc::new);
             (self.told)(outcome.is_ok());
             if let Ok(checks) = &outcome {
                 info!(checks, file = %self.path.display(), "the check file was read again");
             }
-            settling = Settling::new(self.written());
+            let mut taken = self.written();
+            for (path, was) in before {
+                taken.entry(path).and_modify(|now| *now = was);
+            }
+            settling = Settling::new(taken);
             let trouble = outcome.as_ref().err().map(|error| format!("{error}; the checks before it go on"));
             self.status.trouble("reload", trouble);
             for request in requests {
@@ -353,10 +361,14 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
         self.common.receivers.send_replace(Arc::new(file.receivers.clone()));
         self.common.blackbox.send_replace(Arc::new(face.blackbox));
         let n = file.checks.len();
-        let file = if file.watch == self.start.watch {
-            // Certificates and secrets are renewed where they are.
+        // Certificates and secrets are renewed where they are, whatever else of [watch] waits for the next start.
+        if file.watch.tls == self.start.watch.tls {
             self.common.tls.send_replace(face.tls);
+        }
+        if file.watch.auth == self.start.watch.auth {
             self.common.guard.send_replace(face.guard);
+        }
+        let file = if file.watch == self.start.watch {
             file
         } else {
             warn!(file = %self.path.display(), "[watch] is not as it was at the start: that takes effect at the next one");
@@ -367,9 +379,11 @@ impl<T, L: Fn(&Path) -> Result<(Arc<CheckFile>, Face, T), FileError>, N: Fn(Arc<
     }
 
     /// When the check file, and the files that it names, were written.
-    fn written(&self) -> Vec<Option<(SystemTime, u64)>> {
+    fn written(&self) -> BTreeMap<PathBuf, Option<(SystemTime, u64)>> {
         let written = |path: &Path| std::fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
-        std::iter::once(written(self.path)).chain(self.start.files.borrow().iter().map(|file| written(file))).collect()
+        let named = self.start.files.borrow();
+        let files = std::iter::once(self.path).chain(named.iter().map(PathBuf::as_path));
+        files.map(|file| (file.to_owned(), written(file))).collect()
     }
 }
 
@@ -379,13 +393,13 @@ mod tests {
 
     #[test]
     fn probes_leave_open_files_for_all_else() {
-        assert_eq!((most_under_way(1_024), most_under_way(10)), (480, 1));
+        assert_eq!((most_under_way(1_024), most_under_way(256), most_under_way(10)), (352, 64, 1));
         let file = |n: usize| {
             let check = |i| format!("[[check]]\nname = \"{i}\"\ntarget = \"a.test:443\"\n");
             CheckFile::parse(&(0..n).map(check).collect::<String>()).expect("it is valid")
         };
         assert!(few_sockets(&file(1), 1_024).is_none() && few_sockets(&file(1), u64::MAX).is_none());
-        assert!(few_sockets(&file(500), 1_024).is_some_and(|note| note.contains("480") && note.contains("4096")));
+        assert!(few_sockets(&file(500), 1_024).is_some_and(|note| note.contains("352") && note.contains("4096")));
     }
 
     #[test]
@@ -396,5 +410,80 @@ mod tests {
         assert!(matches!(alone(&store), Err(WatchError::Taken(path)) if path == store));
         drop(first);
         assert!(alone(&store).is_ok(), "whoever had it is gone");
+    }
+
+    /// What a watcher of a check file has, and nobody that serves.
+    struct Unserved {
+        common: Common,
+        guard: latest::Receiver<Option<Guard>>,
+        tls: latest::Receiver<Option<TlsAcceptor>>,
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    impl Unserved {
+        fn of(text: &str) -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("checks.toml");
+            std::fs::write(&path, text).expect("it is writable");
+            let (tls_out, tls) = latest::channel(None);
+            let (guard_out, guard) = latest::channel(None);
+            let common = Common {
+                _ours: alone(&folder.path().join("store.db")).expect("nobody has it"),
+                receivers: latest::channel(Arc::default()).0,
+                blackbox: latest::channel(Arc::new(
+                    Face::open(&CheckFile::parse(text).expect("it is valid")).expect("no files").blackbox,
+                ))
+                .0,
+                tls: tls_out,
+                guard: guard_out,
+                requests: channel().1,
+                direct: mpsc::unbounded_channel().0,
+                traces: None,
+            };
+            Self { common, guard, tls, _folder: folder, path }
+        }
+
+        /// Reads it anew once, and as often as `load` leaves another file behind; gives how often.
+        fn read(&self, before: &str, load: impl Fn(usize, &Path)) -> usize {
+            let reads = Cell::new(0);
+            let load = |path: &Path| {
+                let loaded = super::load(path)?;
+                load(reads.get(), path);
+                reads.set(reads.get() + 1);
+                Ok(loaded)
+            };
+            let start = Start::of(&CheckFile::parse(before).expect("it is valid"));
+            let (looks, status) = (Cell::new(0), Status::default());
+            let (path, common, told) = (self.path.as_path(), &self.common, &|_: bool| {});
+            let reloading = Reloading { path, load, next: |_, _| {}, common, status: &status, told, start };
+            reloading.look_until(&AtomicBool::new(true), || looks.replace(looks.get() + 1) == 15);
+            reads.get()
+        }
+    }
+
+    const GUARDED: &str = "[watch]\nauth = { bearer = { env = \"PATH\" } }\n[[check]]\nname = \"a\"\ntarget = \"a.test:443\"\n";
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read_is_read_again() {
+        let unserved = Unserved::of(GUARDED);
+        let reads = unserved.read(GUARDED, |reads, path| {
+            if reads == 0 {
+                std::fs::write(path, format!("{GUARDED}\n")).expect("it is writable");
+            }
+        });
+        assert_eq!(reads, 2);
+    }
+
+    #[test]
+    fn secrets_of_the_page_are_renewed_whatever_else_waits_for_the_next_start() {
+        let unserved = Unserved::of(GUARDED);
+        let (mut guard, mut tls) = (unserved.guard.clone(), unserved.tls.clone());
+        assert_eq!(unserved.read(&GUARDED.replace("[watch]", "[watch]\nvantage = \"b\""), |_, _| {}), 1);
+        assert!(guard.borrow_and_update().is_some() && tls.has_changed().expect("it is there"));
+        tls.mark_unchanged();
+        assert_eq!(unserved.read(&GUARDED.replace("PATH", "HOME"), |_, _| {}), 1);
+        assert!(!guard.has_changed().expect("it is there"), "who may look is said at the start");
+        assert!(tls.has_changed().expect("it is there"));
     }
 }

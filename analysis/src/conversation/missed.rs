@@ -8,6 +8,9 @@ use crate::tcp::covered::Covered;
 use crate::tcp::flow::{Seen, Side, View};
 use crate::tls::{Content, Dialogue, Extent, Half, Order};
 
+/// A record of ChangeCipherSpec.
+const CHANGE: i64 = 6;
+
 /// Adds what a hole tells; changes nothing that bytes before it have told.
 pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2], d: Dialogue) -> Dialogue {
     // What was captured of the other end's is no hole.
@@ -23,7 +26,11 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
     if d.server_finishes_last() {
         // ChangeCipherSpec is in clear: where it was captured, so was what follows it.
         if let Some(hole) = last.filter(|_| d.server_finished.is_some() && d.client_finished.is_none()) {
-            return Dialogue { client_finished: Some(hole), first_request: request(hole), ..d };
+            let found = &client.records.found;
+            let change = found.iter().position(|r| r.content == Content::ChangeCipherSpec && r.extent.start >= hole.end);
+            let last = change.and_then(|i| Some(Extent { start: found[i].extent.start, end: found.get(i + 1)?.extent.end }));
+            let last = last.unwrap_or(hole);
+            return Dialogue { client_finished: Some(last), first_request: request(last), ..d };
         }
         let Some(flight) = d.server_flight else { return d };
         let hole = hole(view, Side::Server, flight.end).filter(|hole| unread(d.server_finished, *hole));
@@ -31,16 +38,21 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
         let answers = d.client_finished.is_some_and(|finished| view.first_ack(Side::Client, finished.end).is_some());
         return Dialogue { server_finished: hole.filter(|_| answers && d.first_request.is_some()).or(d.server_finished), ..d };
     }
-    // What has its length behind the hole is Finished itself; a certificate was missed.
-    let is_one = |finished: Extent| protected().any(|r| r.extent.end == finished.end && d.finished_13().contains(&r.len()));
-    let Some(hole) = last.filter(|_| !d.client_finished.is_some_and(is_one)) else { return d };
+    let Some(hole) = last else { return d };
     let Some(told) = view.first_ack(Side::Client, hole.end) else { return d };
     // Behind it both go on: what lay there was enough for both.
-    let goes_on = |side| {
-        view.sent_by(side)
-            .any(|p| !p.is_empty() && if side == Side::Client { p.start() >= hole.end } else { p.packet >= told.packet })
-    };
-    if !goes_on(Side::Client) || !goes_on(Side::Server) {
+    let asks = |p: &&Seen<D>| p.from == Side::Client && !p.is_empty() && p.start() >= hole.end;
+    let answers = |p: &&Seen<D>| p.from == Side::Server && !p.is_empty() && p.packet >= told.packet;
+    let Some(answer) = view.packets.iter().find(answers).filter(|_| view.packets.iter().any(|p| asks(&p))) else { return d };
+    // What is as long as Finished, with ChangeCipherSpec or without, is one. In what is longer there may have been a certificate, too:
+    // then Finished follows, before the server says more; and where no record begins behind it, nothing is known.
+    let is_finished = |len: i64, extra: i64| d.finished_13().iter().any(|finished| len == *finished + extra);
+    let len = hole.end - hole.start;
+    let said = view.packets.iter().take_while(|p| p.packet != answer.packet).filter(asks).map(Seen::end).max().unwrap_or(0);
+    let follows = || protected().any(|r| r.extent.start >= hole.end && r.extent.end <= said && is_finished(r.len(), 0));
+    let readable = || client.records.found.iter().any(|r| r.extent.start == hole.end);
+    let longer = d.finished_13().iter().all(|finished| len > *finished + CHANGE) && readable() && !follows();
+    if !is_finished(len, 0) && !is_finished(len, CHANGE) && !longer {
         return d;
     }
     let before = view.packets.iter().take_while(|p| p.packet != told.packet).filter(|p| p.from == Side::Server);

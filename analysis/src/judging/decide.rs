@@ -167,8 +167,10 @@ fn doubt_lossy_capture(judgement: &mut Judgement, end: End) {
         Verdict::Healthy | Verdict::Inconclusive { .. } => true,
     };
     if !stands {
-        let owners = judgement.parts.iter().map(|p| p.owner).filter(|o| *o != Owner::Unattributed).collect();
-        judgement.leave_open(owners, Missing::LosslessCapture);
+        let owners: EnumSet<Owner> = judgement.parts.iter().map(|p| p.owner).filter(|o| *o != Owner::Unattributed).collect();
+        // Where nothing was slow, it is its end that is not known: any may have brought it about.
+        let any = if judgement.was_slow() { EnumSet::empty() } else { Owner::Client | Owner::Edge | Owner::Path };
+        judgement.leave_open(owners | any, Missing::LosslessCapture);
     }
 }
 

@@ -77,6 +77,12 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
                 Missing::LongerCapture
             )
         }
+        Verdict::Inconclusive { missing, .. } if *missing == Missing::LosslessCapture && !judgement.was_slow() => format!(
+            "Nothing was slow as far as this was captured, but packets of it were missed: whether it went on{}, and who ended it, shows only \
+             {}.",
+            if let End::Stopped { after } = reading.end { format!(" after {}", after.name()) } else { String::new() },
+            Missing::LosslessCapture
+        ),
         Verdict::Inconclusive { missing, excess, .. } if *missing == Missing::SteadyClock => format!(
             "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
             Missing::SteadyClock
@@ -159,7 +165,12 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
     let doing = |otherwise| if let Clause::Doing(text) = clause { text } else { otherwise };
     match (culprit.owner, culprit.kind) {
         (Owner::ClientHost | Owner::ClientApp | Owner::Client, _) => {
-            client_turnaround(handshake, reading, largest, doing("the client sent nothing")) + &cited
+            let nothing = if handshake.capture_incomplete() {
+                "the client sent nothing that was captured"
+            } else {
+                "the client sent nothing"
+            };
+            client_turnaround(handshake, reading, largest, doing(nothing)) + &cited
         }
         (Owner::Path, Some(Kind::Detour)) => match reading.ledger.even_rounds() {
             Some([least, most]) if most - least > most.percent(ABOUT) => format!(

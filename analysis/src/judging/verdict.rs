@@ -199,6 +199,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Whether somebody, or time that nobody is given, took more beyond the baseline than counts.
+    pub(super) fn was_slow(&self) -> bool {
+        self.parts.iter().any(|p| p.excess >= self.floor)
+    }
+
     /// Makes it inconclusive: it may have been any of `candidates`, and `missing` would tell.
     pub fn leave_open(&mut self, candidates: EnumSet<Owner>, missing: Missing) {
         let candidates = whole(candidates);

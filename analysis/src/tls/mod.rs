@@ -139,6 +139,9 @@ pub struct Dialogue {
     pub early_data_offered: bool,
     /// The (last) ClientHello.
     pub client_hello: Option<Extent>,
+    /// What was said of a ClientHello that was begun and never finished.
+    #[serde(skip)]
+    pub half_hello: Option<Extent>,
     /// The first ClientHello, where a HelloRetryRequest asked for another.
     pub first_client_hello: Option<Extent>,
     /// HelloRetryRequest.
@@ -211,6 +214,11 @@ impl Dialogue {
         }
         d.client_alert = d.client_alert.or_else(|| clear_alert(client));
         d.server_alert = d.server_alert.or_else(|| clear_alert(server));
+        d.half_hello = client.records.start().filter(|_| d.client_hello.is_none()).and_then(|start| {
+            let end = client.stream.end();
+            let all_known = !client.records.hopeless() && client.stream.known(start, end);
+            all_known.then_some(Extent { start: start as i64, end: end as i64 })
+        });
         d
     }
 

@@ -5,6 +5,18 @@ use super::*;
 /// A handshake in which the client takes `stall` before its Finished, with a request and an answer behind it; the capture at `end` misses
 /// the packets of that length which carry `missed`.
 fn without(version: Version, stall: i64, end: whostalled_analysis::tcp::flow::Side, missed: &[u8]) -> (Reading, Judgement) {
+    let finished = if version == Version::Tls12 { finished12() } else { finished13() };
+    saying(version, stall, end, &finished, missed)
+}
+
+/// The same with a client whose packet with Finished holds `finished`.
+fn saying(
+    version: Version,
+    stall: i64,
+    end: whostalled_analysis::tcp::flow::Side,
+    finished: &[u8],
+    missed: &[u8],
+) -> (Reading, Judgement) {
     let mut talk = Talk::new();
     let heard_at = heard(&mut talk);
     let flight_at = heard_at + MS;
@@ -18,7 +30,7 @@ fn without(version: Version, stall: i64, end: whostalled_analysis::tcp::flow::Si
     let came = flight_at + HALF;
     talk.ack(C, came + 10_000, OK);
     let finished_at = came + MS + stall;
-    talk.data(C, finished_at, if old { finished12() } else { finished13() }.as_slice(), OK);
+    talk.data(C, finished_at, finished, OK);
     talk.ack(S, finished_at + HALF + 20_000, OK);
     if old {
         talk.data(S, finished_at + HALF + MS, &last(), OK);
@@ -55,6 +67,16 @@ fn a_missed_finished_leaves_a_handshake_complete() {
 }
 
 #[test]
+fn a_finished_that_was_missed_with_the_request_behind_it_leaves_it_complete() {
+    let both = [finished13(), record(23, &[0; 80])].concat();
+    let (whole, all) = saying(Version::Tls13, 0, C, &both, &[]);
+    let (reading, judgement) = saying(Version::Tls13, 0, C, &both, &both);
+    assert_eq!((reading.end, judgement.verdict.label()), (End::Complete, all.verdict.label()));
+    let apart = (reading.ledger.total - whole.ledger.total).abs();
+    assert!(apart <= Span::from_millis(1), "{} {}", reading.ledger.total, whole.ledger.total);
+}
+
+#[test]
 fn a_missed_answer_to_finished_leaves_a_handshake_complete() {
     let (whole, _) = without(Version::Tls12, 0, C, &[]);
     let (reading, judgement) = without(Version::Tls12, 0, C, &last());
@@ -74,8 +96,9 @@ fn who_was_late_with_what_nobody_saw_is_left_open() {
     }
 }
 
-/// A client that takes 500 ms before its last words, of which the capture at its end misses the first packet.
-fn certified(version: Version) -> Judgement {
+/// A client that takes 500 ms before its last words, of which the capture at its end misses the first packet, with so many bytes of what
+/// is said before them.
+fn certified(version: Version, in_first: usize) -> Judgement {
     let mut talk = Talk::new();
     let heard_at = heard(&mut talk);
     let flight_at = heard_at + MS;
@@ -90,10 +113,12 @@ fn certified(version: Version) -> Judgement {
     talk.ack(C, came + 10_000, OK);
     // ClientKeyExchange, or a certificate: at once.
     let first = if old { record(22, &[16; 70]) } else { [record(20, &[1]), record(23, &[0; 700])].concat() };
-    talk.data(C, came + MS, &first, OK);
+    let (first, second) = first.split_at(in_first.min(first.len()));
+    talk.data(C, came + MS, first, OK);
     talk.ack(S, came + MS + HALF + 20_000, OK);
     let finished_at = came + 501 * MS;
-    talk.data(C, finished_at, &if old { finished12() } else { record(23, &[0; 53]) }, OK);
+    let finished = if old { finished12() } else { record(23, &[0; 53]) };
+    talk.data(C, finished_at, &[second, &finished].concat(), OK);
     talk.ack(S, finished_at + HALF + 20_000, OK);
     if old {
         talk.data(S, finished_at + HALF + MS, &last(), OK);
@@ -102,7 +127,7 @@ fn certified(version: Version) -> Judgement {
     talk.data(C, asked_at, &record(23, &[0; 200]), OK);
     talk.data(S, asked_at + HALF + MS, &record(23, &[0; 300]), OK);
     talk.ack(C, asked_at + 2 * HALF + 2 * MS, OK);
-    talk.client_tap().retain(|(_, frame)| !frame.ends_with(&first));
+    talk.client_tap().retain(|(_, frame)| !frame.ends_with(first));
     let handshake = talk.at_client();
     let reading = walk::read(&handshake).expect("its SYN was captured");
     assert!(reading.ledger.total > Span::from_millis(500), "{version:?}: {}", reading.ledger.total);
@@ -111,7 +136,8 @@ fn certified(version: Version) -> Judgement {
 
 #[test]
 fn what_was_captured_behind_a_hole_stays_the_clients_last_word() {
-    for version in [Version::Tls12, Version::Tls13] {
-        assert_ne!(certified(version).verdict.label(), "healthy", "{version:?}: it took half a second before Finished");
+    for (version, in_first) in [(Version::Tls12, 5_000), (Version::Tls13, 5_000), (Version::Tls13, 400)] {
+        let judgement = certified(version, in_first);
+        assert_ne!(judgement.verdict.label(), "healthy", "{version:?} {in_first}: it took half a second before Finished");
     }
 }

@@ -17,6 +17,9 @@ pub struct Tls {
     /// Offer TLS 1.2 only
     #[arg(long)]
     pub tls12: bool,
+    /// Offer TLS 1.3 only
+    #[arg(long, conflicts_with = "tls12")]
+    pub tls13: bool,
 }
 
 impl Tls {
@@ -25,7 +28,7 @@ impl Tls {
         TlsOptions {
             ca: self.ca.clone(),
             insecure: self.insecure,
-            only: self.tls12.then_some(Only::Tls12),
+            only: self.tls12.then_some(Only::Tls12).or(self.tls13.then_some(Only::Tls13)),
             ..TlsOptions::default()
         }
     }

@@ -144,10 +144,9 @@ impl Faults {
         let of_pair = |f: &&Fault| (f.client, f.server) == (client, server);
         let ours = || faults.iter().filter(of_pair).filter(|f| f.message == message && (!by_place || f.segment == index));
         // All faults of a message act: what is dropped is held when a copy passes.
-        for copies in ours().filter_map(|f| f.action.copies()) {
-            if connection.drops(message, segment.seq, copies, due, &self.truth) {
-                return Fate::Drop;
-            }
+        let copies = ours().filter_map(|f| f.action.copies()).reduce(u32::saturating_add);
+        if copies.is_some_and(|copies| connection.drops(message, segment.seq, copies, due, &self.truth)) {
+            return Fate::Drop;
         }
         if ours().any(|f| f.action == Action::Reset) {
             let what = format!("reset in place of {message:?}");
@@ -338,6 +337,19 @@ mod tests {
         assert_eq!(wire.send(Out, 24, (101, 501), &HELLO, 204 * MS), Fate::Due(254 * MS), "the copy that passes is held");
         let told: Vec<String> = wire.told().into_iter().map(|(owner, ..)| owner).collect();
         assert_eq!(told, ["loss", "path"]);
+    }
+
+    #[test]
+    fn several_drops_of_one_message_add_up() {
+        for copies in [[1, 2], [2, 1]] {
+            let mut wire = wire(Message::ClientHello, 0, Action::Drop { copies: copies[0] });
+            wire.wanted.push(Fault { action: Action::Drop { copies: copies[1] }, ..wire.wanted[0].clone() });
+            assert_eq!(wire.until_flight()[3], Fate::Drop);
+            let mut hello = |at: i64| wire.send(Out, 24, (101, 501), &HELLO, at * MS);
+            assert_eq!([hello(204), hello(604), hello(1_404)], [Fate::Drop, Fate::Drop, Fate::Due(1_404 * MS)], "{copies:?}");
+            let what = "dropped 3 of ClientHello".to_owned();
+            assert_eq!(wire.told(), [("loss".to_owned(), Some(1_400.0), what)]);
+        }
     }
 
     #[test]

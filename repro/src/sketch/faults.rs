@@ -50,7 +50,8 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
     if let Some(extra) = detour {
         let fault = Detour { from: None, to: EDGE.into(), extra_rtt: length(extra), direction: Direction::Both };
         let phase = rounds.iter().max_by_key(|e| e.excess()).map_or(Phase::ServerFlight, |e| e.phase);
-        put(sketch, "detour", Fault::Detour(fault), phase, Owner::Path, extra);
+        let piece = Piece { fault: "detour".into(), phase, owner: Owner::Path, span: extra, open: false };
+        put(sketch, piece, Fault::Detour(fault));
     }
     // Work of one end in one phase may lie in several pieces: one sleep stands for all of them.
     let mut done: Vec<(Phase, Owner)> = Vec::new();
@@ -68,19 +69,17 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
             continue;
         }
         // What nobody can name is as long for whoever is named beside it.
-        let alone = !slow.iter().any(|e| e.phase == entry.phase && e.owner.side() != owner);
-        let span = made_up_for(entries, entry.phase, owner, alone);
+        let open = !slow.iter().any(|e| e.phase == entry.phase && e.owner.side() != owner);
+        let span = made_up_for(entries, entry.phase, owner, open);
         let kind = entry.kind;
         match stretch(sketch, entry.phase, entry.owner, kind, span) {
-            Ok((name, fault)) => put(sketch, name, fault, entry.phase, owner, span),
+            Ok((name, fault)) => put(sketch, Piece { fault: name.into(), phase: entry.phase, owner, span, open }, fault),
             Err(why) => sketch.cannot.push(format!("{span} of {} ({}): {why}", owner.label(), entry.phase.words())),
         }
     }
     for entry in entries.iter().filter(|e| e.owner == Owner::Unattributed && e.excess() > least) {
-        let of_phase = || done.iter().filter(|(phase, _)| *phase == entry.phase);
-        let stood_for =
-            of_phase().count() == 1 && of_phase().all(|(_, owner)| entry.candidates.iter().any(|c| c.side() == *owner));
-        let why = match stood_for {
+        let stands_for = |piece: &Piece| piece.open && piece.phase == entry.phase && may_be(entry, piece.owner);
+        let why = match sketch.pieces.iter().any(stands_for) {
             true => "whose it was, the evidence does not tell: it is put to the other's beside it",
             false => "whose it was, the evidence does not tell",
         };
@@ -91,12 +90,16 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
 /// What a fault has to make up for in a phase: of an end all beyond what the lab's own does, whatever is usual for the original; of the way
 /// what is beyond its round trips, which the lab has too. With `open`, also what may have been this owner's.
 pub(super) fn made_up_for(entries: &[Entry], phase: Phase, owner: Owner, open: bool) -> Span {
-    let may_be = |e: &Entry| e.owner == Owner::Unattributed && e.candidates.iter().any(|c| c.side() == owner);
-    let own = entries.iter().filter(|e| e.phase == phase && (e.owner.side() == owner || open && may_be(e)));
+    let own = entries.iter().filter(|e| e.phase == phase && (e.owner.side() == owner || open && may_be(e, owner)));
     match owner {
         Owner::Client | Owner::Edge => (own.map(|e| e.span).sum::<Span>() - LAB_WORK).at_least_zero(),
         _ => own.map(Entry::excess).sum(),
     }
+}
+
+/// Whether nobody can tell whose it was, and it may have been this owner's.
+fn may_be(entry: &Entry, owner: Owner) -> bool {
+    entry.owner == Owner::Unattributed && entry.candidates.iter().any(|c| c.side() == owner)
 }
 
 /// Whether it is the client's time before its second ClientHello.
@@ -111,16 +114,15 @@ fn second_hello(sketch: &Sketch, entries: &[Entry], entry: &Entry) -> bool {
 fn ordinary(sketch: &mut Sketch, entries: &[Entry]) {
     for phase in Phase::ALL.iter().copied().filter(|phase| *phase != Phase::Connect) {
         for owner in [Owner::Client, Owner::Edge] {
-            let own = entries.iter().filter(|e| e.phase == phase && e.owner.side() == owner);
-            let span = own.map(|e| e.span).sum::<Span>();
-            let more = span - LAB_WORK;
-            if more < LAB_WORK {
+            let span = made_up_for(entries, phase, owner, false);
+            if span < LAB_WORK {
                 continue;
             }
-            match stretch(sketch, phase, owner, None, more) {
-                Ok((name, fault)) => put(sketch, name, fault, phase, owner, more),
+            match stretch(sketch, phase, owner, None, span) {
+                Ok((name, fault)) => put(sketch, Piece { fault: name.into(), phase, owner, span, open: false }, fault),
                 Err(why) => {
-                    sketch.cannot.push(format!("{span} of ordinary work of the {} ({}): {why}", owner.label(), phase.words()))
+                    let all = span + LAB_WORK;
+                    sketch.cannot.push(format!("{all} of ordinary work of the {} ({}): {why}", owner.label(), phase.words()))
                 }
             }
         }
@@ -135,13 +137,14 @@ fn detour(rounds: &[&Entry]) -> Option<Span> {
     (excess.len() > 1 && least > LEAST && least >= most.percent(EVEN)).then(|| excess[excess.len() / 2])
 }
 
-/// Adds a fault, under a name that is free.
-pub(super) fn put(sketch: &mut Sketch, name: &str, fault: Fault, phase: Phase, owner: Owner, span: Span) {
+/// Adds a fault and what it stands for, under a name that is free.
+pub(super) fn put(sketch: &mut Sketch, piece: Piece, fault: Fault) {
     let faults = &mut sketch.scenario.faults;
+    let name = piece.fault.as_str();
     let free = (2..).map(|n| format!("{name}-{n}")).find(|name| !faults.contains_key(name));
     let name = if faults.contains_key(name) { free.unwrap_or_default() } else { name.to_owned() };
     faults.insert(name.clone(), fault);
-    sketch.pieces.push(Piece { fault: name, phase, owner, span });
+    sketch.pieces.push(Piece { fault: name, ..piece });
 }
 
 /// The fault that costs an owner so long in a phase.
@@ -279,7 +282,9 @@ fn abort(sketch: &mut Sketch, by: Owner, after: Milestone) {
         _ => (Phase::Finish, Err("no end of the lab breaks off there")),
     };
     match fault {
-        Ok((name, fault)) => put(sketch, name, fault, phase, by.side(), Span::ZERO),
+        Ok((name, fault)) => {
+            put(sketch, Piece { fault: name.into(), phase, owner: by.side(), span: Span::ZERO, open: false }, fault)
+        }
         Err(why) => sketch.cannot.push(format!("it ended after {}, by {}: {why}", after.name(), by.label())),
     }
 }

@@ -64,6 +64,8 @@ pub struct Piece {
     pub owner: Owner,
     /// How long.
     pub span: Span,
+    /// With what may have been this owner's: nobody else had time beside it.
+    pub open: bool,
 }
 
 /// What a run must come close to.

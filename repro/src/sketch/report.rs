@@ -10,7 +10,7 @@ use records::explained::SeenFrom;
 use records::imported::ImportedRecord;
 
 use super::blank::{edge, length, scenario};
-use super::{Aim, LEAST, Sketch, faults, slow_phase};
+use super::{Aim, LEAST, Piece, Sketch, faults, slow_phase};
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, MOST_TIME};
 
@@ -260,7 +260,8 @@ impl Report {
                 sketch.cannot.push("the client sleeps on purpose, which only our own can: kind = \"probe\"".into());
                 sketch.scenario.client.kind = ClientKind::Probe;
             }
-            faults::put(&mut sketch, name, fault, phase, owner.side(), excess);
+            let piece = Piece { fault: name.into(), phase, owner: owner.side(), span: excess, open: true };
+            faults::put(&mut sketch, piece, fault);
             if self.culprit.is_none() {
                 sketch.cannot.push(format!(
                     "who had the time is a guess ({}): a report does not tell; try --culprit, or a capture (--from)",

@@ -100,6 +100,22 @@ fn an_ends_stretch_is_as_long_whatever_of_it_was_usual_and_what_nobody_can_name_
 }
 
 #[test]
+fn what_nobody_can_name_is_put_to_nobody_where_two_had_time_or_no_fault_stands_for_it() {
+    let open = |phase| Entry { candidates: Owner::Edge.into(), ..entry(phase, Owner::Unattributed, None, 38, 0) };
+    let of = |phase, owners: &[Owner]| {
+        let rounds = [Phase::Connect, Phase::ServerFlight, Phase::Finish].map(|phase| round(phase, 40));
+        let slow = owners.iter().map(|owner| entry(phase, *owner, None, 80, 0)).chain([open(phase)]);
+        record(rounds.into_iter().chain(slow).collect(), None)
+    };
+    for seen in [of(Phase::ServerFlight, &[Owner::Edge, Owner::Client]), of(Phase::Connect, &[Owner::Edge])] {
+        let judged = seen.judged.clone().expect("it was judged");
+        let mut sketch = sketch(seen);
+        assert!(!sketch.cannot.iter().any(|what| what.contains("put to the other's")), "{:?}", sketch.cannot);
+        assert!(!tune(&mut sketch, &judged), "what ran is what was seen");
+    }
+}
+
+#[test]
 fn where_no_round_trip_was_seen_none_is_said_to_be_reported() {
     let sketch = sketch(record(vec![entry(Phase::ServerFlight, Owner::Edge, None, 30, 0)], None));
     assert_eq!(sketch.aim.round_trip, None);

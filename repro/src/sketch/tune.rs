@@ -22,9 +22,8 @@ const MOST_COPIES: u32 = 6;
 pub fn tune(sketch: &mut Sketch, ran: &Judged) -> bool {
     let mut changed = false;
     let (first, last) = (usize::from(sketch.scenario.targets[0].hello_retry), sketch.last_segment());
-    for Piece { fault, phase, owner, span } in &sketch.pieces {
-        let alone = !sketch.pieces.iter().any(|piece| piece.phase == *phase && piece.owner != *owner);
-        let got = made_up_for(&ran.reading.ledger.entries, *phase, *owner, alone);
+    for Piece { fault, phase, owner, span, open } in &sketch.pieces {
+        let got = made_up_for(&ran.reading.ledger.entries, *phase, *owner, *open);
         let missing = *span - got;
         if missing.abs() <= span.percent(CLOSE) {
             continue;

@@ -48,7 +48,7 @@ pub struct TargetSpec {
     /// Real targets: a file of the root certificates that clients trust there, PEM; absent: those of their hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Real targets: where a recorder (`whostalled capture`) watches there: its control socket, or `ssh:HOST[:PATH]`.
+    /// Real targets: where a recorder (`whostalled capture`) watches there: its control socket, or `ssh:HOST[:PORT][:PATH]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorder: Option<RecorderAt>,
     /// Which server.

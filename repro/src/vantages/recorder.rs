@@ -4,6 +4,7 @@
 //! In: the moments between plan and collection, and the keys of the run's connections. Out: a bundle of what the recorder has of these since.
 //! Joining decides what of it is the run's.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -29,7 +30,7 @@ const BEFORE: Duration = Duration::from_secs(1);
 /// A capture file is read whole, and again for each batch.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Where a recorder answers: the path of its socket, `ssh:HOST[:PATH]`, or `fleet:AGENT`; or the path of a capture file, which grows.
+/// Where a recorder answers: the path of its socket, `ssh:HOST[:PORT][:PATH]`, or `fleet:AGENT`; or the path of a capture file, which grows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct RecorderAt(#[schemars(with = "String")] At);
@@ -47,7 +48,9 @@ enum At {
 
 /// What is no [`RecorderAt`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is no recorder: write the path of its control socket or of a capture file, ssh:HOST[:PATH], or fleet:AGENT")]
+#[error(
+    "`{0}` is no recorder: write the path of its control socket or of a capture file, ssh:HOST[:PORT][:PATH], or fleet:AGENT"
+)]
 pub struct NoRecorder(String);
 
 impl FromStr for RecorderAt {
@@ -61,12 +64,38 @@ impl FromStr for RecorderAt {
         let Some(there) = text.strip_prefix("ssh:") else {
             return if text.is_empty() { Err(no()) } else { Ok(Self(At::Here(text.into()))) };
         };
-        let (host, socket) = there.split_once(':').unwrap_or((there, SOCKET));
-        if host.is_empty() || host.starts_with('-') || socket.is_empty() {
-            return Err(no());
-        }
-        Ok(Self(At::Ssh { host: host.to_owned(), socket: socket.into() }))
+        let (host, socket) = host_and_path(there).ok_or_else(no)?;
+        Ok(Self(At::Ssh { host, socket: socket.into() }))
     }
+}
+
+/// `[//][USER@]HOST[:PORT][:PATH]`, a host as ssh is given it: its path is what follows a colon and is no port.
+fn host_and_path(text: &str) -> Option<(String, &str)> {
+    let (scheme, there) = text.strip_prefix("//").map_or(("", text), |there| ("ssh://", there));
+    // A path may hold all of these.
+    let user = there.find(['@', ':', '[', '/']).filter(|at| there[*at..].starts_with('@')).map_or(0, |at| at + 1);
+    let (user, at) = there.split_at(user);
+    if there.starts_with('-') || at.is_empty() {
+        return None;
+    }
+    if at.parse::<Ipv6Addr>().is_ok() {
+        return Some((format!("{scheme}{user}[{at}]"), SOCKET));
+    }
+    let end = if at.starts_with('[') { at.find(']')? + 1 } else { at.find(':').unwrap_or(at.len()) };
+    let (name, behind) = at.split_at(end);
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let Some(behind) = behind.strip_prefix(':') else {
+        return behind.is_empty().then(|| (format!("{scheme}{there}"), SOCKET));
+    };
+    let (port, path) = behind.split_once(':').map_or((behind, None), |(port, path)| (port, Some(path)));
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let (host, path) = match is_port {
+        true => (format!("{scheme}{user}{name}:{port}"), path.unwrap_or(SOCKET)),
+        false => (format!("{scheme}{user}{name}"), behind),
+    };
+    (!path.is_empty()).then_some((host, path))
 }
 
 impl TryFrom<String> for RecorderAt {
@@ -81,6 +110,7 @@ impl From<RecorderAt> for String {
     fn from(at: RecorderAt) -> Self {
         match at.0 {
             At::Here(path) => path.display().to_string(),
+            At::Ssh { host, socket } if host.starts_with("ssh://") => format!("{host}:{}", socket.display()),
             At::Ssh { host, socket } => format!("ssh:{host}:{}", socket.display()),
             At::Fleet(agent) => format!("fleet:{agent}"),
         }
@@ -124,7 +154,7 @@ impl<'a> RecordedEdge<'a> {
         let answer = match &self.at.0 {
             At::Here(path) if path.is_file() => return self.file(path),
             At::Here(socket) => {
-                let mut command = Command::new(std::env::current_exe().map_err(lab::Error::system("finding our own binary"))?);
+                let mut command = Command::new(lab::exec::own_program()?);
                 command.arg("capture").args(&words).arg("--control").arg(socket);
                 self.run(command)?
             }
@@ -247,6 +277,42 @@ impl Vantage for RecordedEdge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recorders_host_is_written_as_a_vantages() {
+        for (written, host, path) in [
+            ("ssh:me@box:2223", "me@box:2223", SOCKET),
+            ("ssh:me@box:2223:/run/c.sock", "me@box:2223", "/run/c.sock"),
+            ("ssh://me@box:2223", "ssh://me@box:2223", SOCKET),
+            ("ssh://box:/run/c.sock", "ssh://box", "/run/c.sock"),
+            ("ssh:[fd77::2]", "[fd77::2]", SOCKET),
+            ("ssh:me@[fd77::2]:2223:c.sock", "me@[fd77::2]:2223", "c.sock"),
+            ("ssh:[fd77::2]:c.sock", "[fd77::2]", "c.sock"),
+            ("ssh:me@fd77::2", "me@[fd77::2]", SOCKET),
+            // What is no port is a path, whatever is in it.
+            ("ssh:box:./2223", "box", "./2223"),
+            ("ssh:box:0", "box", "0"),
+            ("ssh:box:/run/a@b:c].sock", "box", "/run/a@b:c].sock"),
+        ] {
+            let read = |text: &str| text.parse::<RecorderAt>();
+            let at = read(written).unwrap_or_else(|e| panic!("{e}"));
+            let meant = RecorderAt(At::Ssh { host: host.into(), socket: path.into() });
+            assert_eq!(at, meant, "{written}");
+            assert_eq!(read(&String::from(at)), Ok(meant), "{written}: written down and read again");
+        }
+        for none in [
+            "ssh://",
+            "ssh::c.sock",
+            "ssh:me@",
+            "ssh:me@:c.sock",
+            "ssh:[fd77::2",
+            "ssh:[fd77::2]x",
+            "ssh:box:22:",
+            "ssh://box/c.sock",
+        ] {
+            assert!(none.parse::<RecorderAt>().is_err(), "{none}");
+        }
+    }
 
     #[test]
     fn a_recorder_is_a_socket_here_or_elsewhere() {

@@ -15,20 +15,25 @@ use tracing::warn;
 
 use super::compare::{Row, Said, judge, own_faults};
 use super::controller::{ALERT, CELL, Controller, OF_PROBER, cell_name, locked};
-use super::matrix::{Matrix, Of, Standing, Word, late_after};
+use super::matrix::{Found, Matrix, Of, Standing, Word, late_after};
 use super::metrics::{ByCell, ByWord};
-use crate::checks::{CheckFile, Maintenance, Plan};
+use crate::checks::{CheckFile, Plan};
 use crate::engine::{PROBER_RULE, UNWRITTEN};
 use crate::metrics::ByCheck;
 
 /// Fewer vantages that see a fault for so long are a fault of their own: some get well later than others.
 const SETTLED: Duration = Duration::from_secs(300);
 
+/// Why alerts of an agent end with it.
+const FORGOTTEN: &str = "no longer heard of";
+/// Why alerts of a fleet end that had another name.
+const RENAMED: &str = "the fleet has another name now";
+
 /// What is said of something that may have an alert.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Finding {
-    /// It is bad.
-    Bad { blame: Blame, seen_from: Vec<String>, since: UnixSeconds, rounds: u32, bad: u32 },
+    /// It is bad. `tells`: enough of it to alert somebody was bad outside of maintenance, too; `wholly`: all of it was.
+    Bad { blame: Blame, seen_from: Vec<String>, since: UnixSeconds, rounds: u32, bad: u32, tells: bool, wholly: bool },
     /// Not known: an alert that is on stays.
     Unknown,
     /// It is good.
@@ -120,8 +125,7 @@ impl Controller {
                 None => "No agent has been heard of since this controller began. Look at the broker, and at agents started with --watch.".into(),
             };
             let blame = unheard(sentence);
-            let finding = Finding::Bad { blame, seen_from: Vec::new(), since: last.unwrap_or(matrix.since), rounds: 1, bad: 1 };
-            return self.stand(matrix, all, finding, now);
+            return self.stand(matrix, all, silence(blame, last.unwrap_or(matrix.since)), now);
         }
         if matrix.standing.contains_key(&all) {
             // They come back one by one: each has its time.
@@ -134,8 +138,7 @@ impl Controller {
                 let sentence = format!(
                     "The agent {name} has not been heard of since {heard}: its host, its way to the broker, or the program."
                 );
-                let blame = unheard(sentence);
-                Finding::Bad { blame, seen_from: Vec::new(), since: heard, rounds: 1, bad: 1 }
+                silence(unheard(sentence), heard)
             } else {
                 Finding::Good
             };
@@ -145,7 +148,7 @@ impl Controller {
 
     /// Rounds of an agent's own prober: healthy, or why not.
     pub(super) fn prober(&mut self, matrix: &mut Matrix, agent: &str, rounds: u32, found: Option<Blame>, at: UnixSeconds) {
-        let resting = self.rests(PROBER, at, Duration::ZERO);
+        let resting = self.rests(PROBER, at);
         let Some(vantage) = matrix.vantages.get_mut(agent) else { return };
         let was_quiet = vantage.prober.quiet();
         let mut last = None;
@@ -170,9 +173,7 @@ impl Controller {
 
     /// An alert begins, changes, goes on or ends.
     fn stand(&mut self, matrix: &mut Matrix, of: Of, finding: Finding, now: UnixSeconds) {
-        let resting = self.rests(&of.check, now, Duration::ZERO);
-        // What was bad in maintenance counts as bad until as many rounds behind it were well.
-        let quiet = resting || self.rests(&of.check, now, settled(matrix, &of.check));
+        let resting = self.rests(&of.check, now);
         let firing = ByCell { check: of.check.clone(), vantage: of.vantage.clone() };
         match finding {
             Finding::Unknown => {}
@@ -183,7 +184,8 @@ impl Controller {
                 let told = active.told;
                 self.say(&of, &active, &seen_from, Some(now), told, None);
             }
-            Finding::Bad { blame, seen_from, since, rounds, bad } => {
+            Finding::Bad { blame, seen_from, since, rounds, bad, tells, wholly } => {
+                let quiet = resting || !tells;
                 self.metrics.firing.get_or_create(&firing).set(1);
                 let shrank = matrix.standing.get(&of).and_then(|before| shrank(before, &seen_from, now));
                 // While vantages get well one after another, those that are left are not a fault of another kind.
@@ -197,8 +199,8 @@ impl Controller {
                 let (active, news) = match matrix.standing.get(&of) {
                     None => (next(!quiet, since), !quiet),
                     Some(Standing { active, .. }) if !active.told && !quiet => (next(true, active.since), true),
-                    // It does not become another while nobody is alerted.
-                    Some(Standing { active, .. }) if active.told && resting && !active.blame.same_alert(&blame) => {
+                    // It does not become another while nobody is alerted, nor by what was bad then alone.
+                    Some(Standing { active, .. }) if active.told && (resting || !wholly) && !active.blame.same_alert(&blame) => {
                         (active.clone(), false)
                     }
                     Some(Standing { active, .. }) => {
@@ -263,11 +265,10 @@ impl Controller {
         }
     }
 
-    /// Whether it rests, or did so much time before.
-    fn rests(&self, check: &str, at: UnixSeconds, behind: Duration) -> bool {
+    /// Whether it is in maintenance.
+    pub(super) fn rests(&self, check: &str, at: UnixSeconds) -> bool {
         let named = self.config.check_of(check).map_or(check, |found| &found.name);
-        let covers = |window: &Maintenance| window.covers_with(check, at, behind) || window.covers_with(named, at, behind);
-        self.config.maintenance.iter().any(covers)
+        self.config.maintenance.iter().any(|window| window.covers(check, at) || window.covers(named, at))
     }
 
     /// An alert ends because nobody looks any more.
@@ -275,8 +276,13 @@ impl Controller {
         let Some(Standing { active, seen_from, .. }) = matrix.standing.remove(of) else { return };
         self.metrics.firing.remove(&ByCell { check: of.check.clone(), vantage: of.vantage.clone() });
         self.journal.retire(format!("{ALERT}{}", cell_name(&of.check, &of.vantage)));
-        let event = Event { unwatched: Some(why.to_owned()), ..self.event(of, &active, &seen_from, Some(now)) };
-        self.journal.incident(&event, &active);
+        self.over(of, &active, &seen_from, why, now);
+    }
+
+    /// What is said of an alert that ends so.
+    fn over(&mut self, of: &Of, active: &Active, seen_from: &[String], why: &str, now: UnixSeconds) {
+        let event = Event { unwatched: Some(why.to_owned()), ..self.event(of, active, seen_from, Some(now)) };
+        self.journal.incident(&event, active);
         if active.told {
             self.journal.tell(&self.config.receivers, &event);
         }
@@ -288,32 +294,41 @@ impl Controller {
         self.journal.introduce(before, &self.config.receivers, &on);
     }
 
-    /// Cells of addresses that lookups do not give any more, where others of the name are probed.
+    /// Cells of addresses that lookups do not give any more, where others of the name are probed. While none of them is (nobody was heard,
+    /// or no lookup worked), no lookup was without them.
     fn forget_addresses(&mut self, matrix: &mut Matrix, now: UnixSeconds) {
-        let mut newest: BTreeMap<(&str, &str), UnixSeconds> = BTreeMap::new();
+        let before = std::mem::take(&mut matrix.found);
+        let mut found: BTreeMap<Of, Found> = BTreeMap::new();
         let of_name = |name: &str| matrix.plan(name).filter(|plan| plan.check.name != name);
         let cells = || matrix.checks.iter().filter_map(|(name, cells)| Some((name, of_name(name)?, cells)));
+        let of = |plan: &Plan, vantage: &str| Of { check: plan.check.name.clone(), vantage: vantage.to_owned() };
         for (_, plan, cells) in cells() {
             for (vantage, cell) in cells {
-                let last = newest.entry((plan.check.name.as_str(), vantage.as_str())).or_default();
-                *last = cell.last.max(*last);
+                let of = of(plan, vantage);
+                let unbroken = before.get(&of).filter(|was| cell.last.since(was.last) <= late_after(plan, &self.config));
+                let since = unbroken.map_or(cell.last, |was| was.since);
+                let known = found.entry(of).or_insert(Found { since, last: cell.last });
+                if cell.last > known.last {
+                    *known = Found { since, last: cell.last };
+                }
             }
         }
         let mut gone: Vec<(String, String, String)> = Vec::new();
         for (name, plan, cells) in cells() {
             for (vantage, cell) in cells {
-                let others = newest.get(&(plan.check.name.as_str(), vantage.as_str())).copied().unwrap_or_default();
-                if others.since(cell.last) > late_after(plan, &self.config) {
+                let Some(Found { since, last }) = found.get(&of(plan, vantage)) else { continue };
+                if last.since(cell.last.max(*since)) > late_after(plan, &self.config) {
                     gone.push((name.clone(), vantage.clone(), format!("no longer an address of {}", plan.host)));
                 }
             }
         }
+        matrix.found = found;
         for (name, vantage, why) in gone {
             let Some(cells) = matrix.checks.get_mut(&name) else { continue };
             cells.remove(&vantage);
             let left = !cells.is_empty();
             self.journal.retire(format!("{CELL}{}", cell_name(&name, &vantage)));
-            self.metrics.bad.remove(&ByCell { check: name.clone(), vantage });
+            self.metrics.forget_cell(&name, &vantage);
             if !left {
                 self.retire_check(matrix, &name, &why, now);
             }
@@ -324,7 +339,7 @@ impl Controller {
     fn retire_check(&mut self, matrix: &mut Matrix, name: &str, why: &str, now: UnixSeconds) {
         for vantage in matrix.checks.remove(name).into_iter().flat_map(BTreeMap::into_keys) {
             self.journal.retire(format!("{CELL}{}", cell_name(name, &vantage)));
-            self.metrics.bad.remove(&ByCell { check: name.to_owned(), vantage });
+            self.metrics.forget_cell(name, &vantage);
         }
         for word in Word::ALL {
             self.metrics.vantages.remove(&ByWord { check: name.to_owned(), state: word.label() });
@@ -332,6 +347,7 @@ impl Controller {
         self.metrics.known.remove(&ByCheck { check: name.to_owned() });
         let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.check == name).cloned().collect();
         standing.into_iter().for_each(|of| self.end(matrix, &of, why, now));
+        self.metrics.firing.remove(&ByCell { check: name.to_owned(), vantage: self.config.fleet.name.clone() });
     }
 
     /// Ends what belongs to checks that are no more: nobody's rounds would.
@@ -348,7 +364,10 @@ impl Controller {
             !OURS.contains(&of.check.as_str()) && (next.check_of(&of.check).is_none() || of.vantage != next.fleet.name)
         };
         let standing: Vec<Of> = matrix.standing.keys().filter(of_none).cloned().collect();
-        standing.into_iter().for_each(|of| self.end(&mut matrix, &of, UNWRITTEN, now));
+        for of in standing {
+            let why = if next.check_of(&of.check).is_none() { UNWRITTEN } else { RENAMED };
+            self.end(&mut matrix, &of, why, now);
+        }
     }
 
     /// Agents that have been silent for long are no part of the fleet any more.
@@ -357,13 +376,21 @@ impl Controller {
         let gone: Vec<String> =
             matrix.vantages.iter().filter(|(_, vantage)| now.since(vantage.heard) > long).map(|(name, _)| name.clone()).collect();
         for vantage in gone {
+            let prober = matrix.vantages.get(&vantage).and_then(|of| of.prober.active.clone());
             for check in matrix.forget(&vantage) {
                 self.journal.retire(format!("{CELL}{}", cell_name(&check, &vantage)));
-                self.metrics.bad.remove(&ByCell { check, vantage: vantage.clone() });
+                self.metrics.forget_cell(&check, &vantage);
             }
+            for check in [AGENT, ACCESS] {
+                self.metrics.firing.remove(&ByCell { check: check.into(), vantage: vantage.clone() });
+            }
+            self.metrics.forget_agent(&vantage);
             self.journal.retire(format!("{OF_PROBER}{vantage}"));
             let standing: Vec<Of> = matrix.standing.keys().filter(|of| of.vantage == vantage).cloned().collect();
-            standing.into_iter().for_each(|of| self.stand(matrix, of, Finding::Good, now));
+            standing.into_iter().for_each(|of| self.end(matrix, &of, FORGOTTEN, now));
+            if let Some(active) = prober {
+                self.over(&Of { check: PROBER.into(), vantage }, &active, &[], FORGOTTEN, now);
+            }
         }
     }
 
@@ -390,13 +417,6 @@ impl Controller {
     }
 }
 
-/// The time in which what was bad may still be so for want of rounds that are well.
-fn settled(matrix: &Matrix, check: &str) -> Duration {
-    let Some(plan) = matrix.plan(check) else { return Duration::ZERO };
-    let rounds = plan.interval.0.saturating_mul(plan.resolve_after.max(plan.fire.k));
-    rounds.saturating_add(matrix.file.fleet.report.0)
-}
-
 /// When it was that fewer saw an alert than before, if nobody has come to it since.
 fn shrank(before: &Standing, seen_from: &[String], now: UnixSeconds) -> Option<UnixSeconds> {
     if seen_from.iter().any(|vantage| !before.seen_from.contains(vantage)) {
@@ -419,7 +439,9 @@ fn of_check(matrix: &Matrix, name: &str, k: usize, said: Said) -> Finding {
             let actives = || bad.iter().filter_map(|vantage| matrix.checks.get(name)?.get(vantage)?.state.active.as_ref());
             let since = actives().map(|active| active.since).min().unwrap_or_default();
             let (rounds, of_them) = actives().fold((0, 0), |(all, bad), active| (all + active.rounds, bad + active.bad));
-            Finding::Bad { blame, seen_from: bad, since, rounds, bad: of_them }
+            let told = actives().filter(|active| active.told).count();
+            let (tells, wholly) = (told >= k, told == bad.len());
+            Finding::Bad { blame, seen_from: bad, since, rounds, bad: of_them, tells, wholly }
         }
         // Who saw it and is silent now may see it still.
         _ if bad.len() + were_bad >= k => Finding::Unknown,
@@ -432,7 +454,13 @@ fn of_access(matrix: &Matrix, vantage: &str, blame: Blame, now: UnixSeconds) -> 
     let actives = || matrix.checks.values().filter_map(|cells| cells.get(vantage)?.state.active.as_ref());
     let since = actives().map(|active| active.since).min().unwrap_or(now);
     let (rounds, bad) = actives().fold((0, 0), |(all, bad), active| (all + active.rounds, bad + active.bad));
-    Finding::Bad { blame, seen_from: Vec::new(), since, rounds, bad }
+    let (tells, wholly) = (actives().any(|active| active.told), actives().all(|active| active.told));
+    Finding::Bad { blame, seen_from: Vec::new(), since, rounds, bad, tells, wholly }
+}
+
+/// Nothing was heard of somebody since then.
+fn silence(blame: Blame, since: UnixSeconds) -> Finding {
+    Finding::Bad { blame, seen_from: Vec::new(), since, rounds: 1, bad: 1, tells: true, wholly: true }
 }
 
 /// Nothing is heard of somebody.

@@ -16,8 +16,8 @@ use alerting::{Culprit, Event, Receiver};
 use analysis::clock::{Client, Instant as Moment, Span};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::matrix::{Matrix, late_after};
-use super::metrics::{ByCell, ByCellAndCulprit, ByVantage, FleetMetrics};
+use super::matrix::{Matrix, late_after, patience};
+use super::metrics::{ByCell, ByCellAndCulprit, ByVantage, FleetMetrics, GATED, NOBODY};
 use super::report::{Entry, Report};
 use crate::checks::CheckFile;
 use crate::clock::{UnixHour, second};
@@ -270,6 +270,7 @@ impl Controller {
 
     fn advance(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
         self.looked_up(matrix, agent, name, rule, entry, at);
+        let resting = self.rests(name, at);
         let cell = matrix.checks.entry(name.to_owned()).or_default().entry(agent.to_owned()).or_default();
         cell.last = at.max(cell.last);
         let record = entry.record();
@@ -287,8 +288,8 @@ impl Controller {
             Entry::Gated { prober, .. } => (0, prober.clone()),
         };
         for _ in 0..rounds.min(MOST_GOOD) {
-            // Whether anybody is told is the check's matter, not the cell's.
-            let _ = cell.state.round(at, entry.blame(), rule, false);
+            // Who is told what is the check's matter; the cell knows whether it was bad in maintenance alone.
+            let _ = cell.state.round(at, entry.blame(), rule, resting);
             cell.judged = true;
         }
         if !(was_quiet && cell.state.quiet()) {
@@ -299,9 +300,18 @@ impl Controller {
 
     /// A round of an address says that its name was found, which no round of the name alone says again.
     fn looked_up(&mut self, matrix: &mut Matrix, agent: &str, name: &str, rule: Rule, entry: &Entry, at: UnixSeconds) {
-        let check = matrix.plan(name).map(|plan| plan.check.name.clone()).filter(|check| check != name);
-        let cell = check.as_ref().and_then(|check| matrix.checks.get_mut(check)?.get_mut(agent));
-        let (Some(check), Some(cell)) = (check, cell.filter(|cell| !cell.state.quiet())) else { return };
+        let Some(plan) = matrix.plan(name).filter(|plan| plan.check.name != name) else { return };
+        let check = plan.check.name.clone();
+        // Once a round, however many addresses there are: by the first of those that this agent probes now.
+        let (fresh, of_it) = (patience(plan, &self.config), format!("{check} "));
+        let others = matrix.checks.range(of_it.clone()..name.to_owned());
+        let addresses = others.filter(|(other, _)| matrix.plan(other).is_some_and(|plan| plan.check.name == check));
+        if addresses.filter_map(|(_, cells)| cells.get(agent)).any(|cell| at.since(cell.last) <= fresh) {
+            return;
+        }
+        let resting = self.rests(&check, at);
+        let cell = matrix.checks.get_mut(&check).and_then(|cells| cells.get_mut(agent));
+        let Some(cell) = cell.filter(|cell| !cell.state.quiet()) else { return };
         let rounds = match entry {
             Entry::Good { rounds, .. } => (*rounds).min(MOST_GOOD),
             Entry::Bad { .. } => 1,
@@ -309,7 +319,7 @@ impl Controller {
         };
         (cell.last, cell.judged) = (at.max(cell.last), true);
         for _ in 0..rounds {
-            let _ = cell.state.round(at, None, rule, false);
+            let _ = cell.state.round(at, None, rule, resting);
         }
         self.journal.touch(&format!("{CELL}{}", cell_name(&check, agent)));
     }
@@ -317,9 +327,9 @@ impl Controller {
     fn measure(&self, agent: &str, entry: &Entry) {
         let (m, record) = (&self.metrics, entry.record());
         let (culprit, rounds) = match entry {
-            Entry::Good { rounds, .. } => ("none", u64::from(*rounds)),
-            Entry::Bad { .. } => (record.culprit.map_or("none", Culprit::label), 1),
-            Entry::Gated { .. } => ("gated", 1),
+            Entry::Good { rounds, .. } => (NOBODY, u64::from(*rounds)),
+            Entry::Bad { .. } => (record.culprit.map_or(NOBODY, Culprit::label), 1),
+            Entry::Gated { .. } => (GATED, 1),
         };
         let (check, vantage) = (record.name.clone(), agent.to_owned());
         m.rounds.get_or_create(&ByCellAndCulprit { check: check.clone(), vantage: vantage.clone(), culprit }).inc_by(rounds);

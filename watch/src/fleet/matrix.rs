@@ -30,6 +30,8 @@ pub(crate) struct Matrix {
     pub(crate) vantages: BTreeMap<String, Vantage>,
     /// Cells, by check (with its address, where each is probed) and vantage.
     pub(crate) checks: BTreeMap<String, BTreeMap<String, Cell>>,
+    /// Since when lookups of a name find addresses without a break, by check and vantage.
+    pub(crate) found: BTreeMap<Of, Found>,
     /// Alerts that are on, by what they are of.
     pub(crate) standing: BTreeMap<Of, Standing>,
 }
@@ -39,6 +41,15 @@ pub(crate) struct Matrix {
 pub(crate) struct Of {
     pub(crate) check: String,
     pub(crate) vantage: String,
+}
+
+/// Lookups of a name from a vantage that found addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// The first behind the last break.
+    pub(crate) since: UnixSeconds,
+    /// The last one.
+    pub(crate) last: UnixSeconds,
 }
 
 /// An alert that is on.
@@ -112,7 +123,7 @@ impl Word {
 }
 
 /// How old a cell's last round may be before the cell is not known.
-fn patience(plan: &Plan, file: &CheckFile) -> Duration {
+pub(super) fn patience(plan: &Plan, file: &CheckFile) -> Duration {
     file.fleet.silent_after.0.max(3 * plan.interval.0.max(file.fleet.report.0))
 }
 
@@ -124,8 +135,9 @@ pub(crate) fn late_after(plan: &Plan, file: &CheckFile) -> Duration {
 impl Matrix {
     /// Nothing is known yet.
     pub(crate) fn new(file: Arc<CheckFile>, now: UnixSeconds) -> Self {
-        let (vantages, checks, standing) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut matrix = Self { plans: HashMap::new(), since: now, now, vantages, checks, standing, file: Arc::clone(&file) };
+        let (vantages, checks, found, standing) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let plans = HashMap::new();
+        let mut matrix = Self { plans, since: now, now, vantages, checks, found, standing, file: Arc::clone(&file) };
         matrix.change(file);
         matrix
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use alerting::Culprit;
 use alerting::metrics::Delivery;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -41,6 +42,10 @@ pub(crate) struct ByWord {
     /// good, bad, gated, unheard, new.
     pub(crate) state: &'static str,
 }
+
+/// What stands for a culprit where nobody was blamed, and where the prober was too sick.
+pub(crate) const NOBODY: &str = "none";
+pub(crate) const GATED: &str = "gated";
 
 /// All of them.
 pub(crate) struct FleetMetrics {
@@ -100,5 +105,26 @@ impl Default for FleetMetrics {
         r.register("store_errors", "Batches that the store refused", m.store_errors.clone());
         m.exposition = Exposition::new(vec![("fleet", registry)]);
         m
+    }
+}
+
+impl FleetMetrics {
+    /// Shows nothing of a check from a vantage any more.
+    pub(crate) fn forget_cell(&self, check: &str, vantage: &str) {
+        let cell = ByCell { check: check.to_owned(), vantage: vantage.to_owned() };
+        self.bad.remove(&cell);
+        self.round_trip.remove(&cell);
+        for culprit in Culprit::ALL.iter().map(|culprit| culprit.label()).chain([NOBODY, GATED]) {
+            self.rounds.remove(&ByCellAndCulprit { check: check.to_owned(), vantage: vantage.to_owned(), culprit });
+        }
+    }
+
+    /// Nor of an agent.
+    pub(crate) fn forget_agent(&self, vantage: &str) {
+        let agent = ByVantage { vantage: vantage.to_owned() };
+        self.heard.remove(&agent);
+        self.waiting.remove(&agent);
+        self.dropped.remove(&agent);
+        self.missed.remove(&agent);
     }
 }

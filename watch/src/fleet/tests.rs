@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use agent::{BatchId, Delivered, RoundBatch, Stored, Wellbeing};
 use alerting::clock::UnixSeconds;
+use alerting::states::Blame;
 use alerting::{Culprit, Event, Family};
 use analysis::clock::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -79,7 +80,7 @@ impl Fixture {
         self.controller.evaluate(UnixSeconds::from_secs(self.now()));
     }
 
-    /// An agent, whose clock is years behind, says how its checks fare: `e`, `p` or `.` of each, a round just now.
+    /// An agent, whose clock is years behind, says how its checks fare: `e`, `p`, `g` (gated) or `.` of each, a round just now.
     fn says(&mut self, agent: &str, login: char, other: char) {
         let delivered = self.batch(agent, &[("login", login, 0), ("other", other, 0)]);
         self.controller.take(delivered);
@@ -97,6 +98,7 @@ impl Fixture {
             };
             let record = Box::new(record(check, theirs - ago, 100.0, culprit));
             match culprit {
+                None if *finds == 'g' => Entry::Gated { record, prober: Some(sick()) },
                 Some(_) => Entry::Bad {
                     record,
                     family: Family::Slow,
@@ -141,6 +143,12 @@ impl Fixture {
             self.pass(10);
         }
     }
+}
+
+/// What is wrong with a prober.
+fn sick() -> Blame {
+    let (culprit, family, phase, words) = (Culprit::Prober, Family::Prober, "host".into(), String::new());
+    Blame { culprit, family, phase, words, ms: 0.0, sentence: String::new(), pattern: None }
 }
 
 fn folder() -> tempfile::TempDir {
@@ -301,6 +309,9 @@ fn an_agent_that_is_gone_for_long_is_forgotten_and_one_named_as_the_fleet_is_ref
     }
     assert!(fixture.on().is_empty(), "{:?}", fixture.on());
     assert!(!locked(&fixture.matrix).vantages.contains_key("a0"));
+    let last = fixture.told().last().map(Event::summary);
+    assert!(last.as_ref().is_some_and(|said| said.contains("no longer heard of") && !said.contains("again")), "{last:?}");
+    assert!(!fixture.controller.metrics.exposition.openmetrics().concat().contains("vantage=\"a0\""), "nor has it any series");
     fixture.says("fleet", '.', '.');
     assert!(fixture.status.alerts.snapshot().trouble["agents"].contains("rename"));
 }
@@ -324,29 +335,143 @@ fn what_was_bad_in_maintenance_alone_is_told_to_nobody_behind_it() {
 }
 
 #[test]
-fn an_address_that_left_dns_has_no_alert_and_no_cells() {
+fn what_was_bad_in_maintenance_alone_is_told_to_nobody_however_long_it_takes_to_be_over() {
     let folder = folder();
     let mut fixture = Fixture::new(folder.path());
-    let each = FILE.replace("name = \"other\"", "name = \"other\"\naddresses = \"each\"");
-    fixture.controller.change(Arc::new(CheckFile::parse(&each).expect("it is sound")));
-    let says = |fixture: &mut Fixture, rounds: &[(&str, char, i64)], times: usize| {
-        for _ in 0..times {
-            for agent in ["a0", "a1", "a2"] {
-                let delivered = fixture.batch(agent, rounds);
-                fixture.controller.take(delivered);
-            }
-            fixture.pass(10);
+    // What flaps must be well for longer.
+    for _ in 0..3 {
+        fixture.rounds(3, "pp..", "....");
+        fixture.rounds(8, "....", "....");
+    }
+    let before = fixture.told().count();
+    let (from, to) = (UnixSeconds::from_secs(fixture.now() - 1), UnixSeconds::from_secs(fixture.now() + 45));
+    let window = format!("{FILE}[[maintenance]]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+    fixture.controller.change(Arc::new(CheckFile::parse(&window).expect("it is sound")));
+    fixture.rounds(4, "pp..", "....");
+    fixture.rounds(10, "....", "....");
+    assert_eq!((fixture.told().count(), fixture.on().len()), (before, 0), "{:?}", fixture.on());
+    assert!(locked(&fixture.matrix).standing.is_empty());
+}
+
+#[test]
+fn a_sick_prober_that_is_forgotten_is_not_said_to_be_well() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(6, "g...", "g...");
+    assert_eq!(fixture.on(), ["prober@a0 prober "]);
+    for _ in 0..8 {
+        fixture.clock.fetch_add(86_400 * SECOND, Ordering::Relaxed);
+        fixture.rounds(1, " ...", " ...");
+    }
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
+    let of_prober: Vec<String> =
+        fixture.told().filter(|event| event.resolved && event.check == "prober").map(Event::summary).collect();
+    assert!(of_prober.len() == 1 && of_prober[0].contains("no longer heard of"), "{of_prober:?}");
+}
+
+#[test]
+fn an_alert_becomes_no_other_by_what_was_bad_in_maintenance_alone() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pp..", "....");
+    assert_eq!(fixture.on(), ["login@fleet path a0,a1"]);
+    let (from, to) = (UnixSeconds::from_secs(fixture.now() - 1), UnixSeconds::from_secs(fixture.now() + 45));
+    let window = format!("{FILE}[[maintenance]]\nfrom = \"{from}\"\nto = \"{to}\"\n");
+    fixture.controller.change(Arc::new(CheckFile::parse(&window).expect("it is sound")));
+    let changes = |fixture: &Fixture| fixture.told().filter(|event| event.before.is_some()).count();
+    fixture.rounds(4, "eeee", "....");
+    fixture.rounds(1, "....", "....");
+    assert_eq!(changes(&fixture), 0, "{:?}", fixture.on());
+    fixture.rounds(6, "eeee", "....");
+    assert_eq!(changes(&fixture), 1, "by what comes behind it, it does: {:?}", fixture.on());
+}
+
+/// The check file with `other` probed at each of its addresses.
+fn each() -> String {
+    FILE.replace("name = \"other\"", "name = \"other\"\naddresses = \"each\"")
+}
+
+const OTHERS: [&str; 3] = ["a0", "a1", "a2"];
+
+/// What three agents say, so many times, ten seconds apart.
+fn say(fixture: &mut Fixture, rounds: &[(&str, char, i64)], times: usize) {
+    for _ in 0..times {
+        for agent in OTHERS {
+            let delivered = fixture.batch(agent, rounds);
+            fixture.controller.take(delivered);
         }
-    };
-    says(&mut fixture, &[("other", 'e', 0)], 3);
+        fixture.pass(10);
+    }
+}
+
+#[test]
+fn an_address_that_left_dns_has_no_alert_and_no_cells() {
+    let folder = folder();
+    let mut fixture = Fixture::of(folder.path(), UnixSeconds::now().secs(), &each());
+    say(&mut fixture, &[("other", 'e', 0)], 3);
     assert_eq!(fixture.on(), ["other@fleet edge a0,a1,a2"], "the name is not found");
-    says(&mut fixture, &[("other 192.0.2.1", '.', 0), ("other 192.0.2.2", 'e', 0)], 4);
+    say(&mut fixture, &[("other 192.0.2.1", '.', 0), ("other 192.0.2.2", 'e', 0)], 4);
     assert_eq!(fixture.on(), ["other 192.0.2.2@fleet edge a0,a1,a2"], "it is, and an address of it is bad");
-    says(&mut fixture, &[("other 192.0.2.1", '.', 0)], 30);
+    say(&mut fixture, &[("other 192.0.2.1", '.', 0)], 30);
     assert!(fixture.on().is_empty(), "{:?}", fixture.on());
     let last = fixture.told().last().map(Event::summary);
     assert!(last.as_ref().is_some_and(|said| said.contains("no longer an address of b.test")), "{last:?}");
     assert!(!locked(&fixture.matrix).checks.contains_key("other 192.0.2.2"));
+    let series = fixture.controller.metrics.exposition.openmetrics().concat();
+    assert!(series.contains("other 192.0.2.1") && !series.contains("other 192.0.2.2"), "{series}");
+}
+
+#[test]
+fn an_address_does_not_leave_dns_while_nobody_looks() {
+    let folder = folder();
+    let (both, quick) = ([("other 192.0.2.1", '.', 0), ("other 192.0.2.2", 'e', 0)], [("other 192.0.2.1", '.', 0)]);
+    let on = ["other 192.0.2.2@fleet edge a0,a1,a2"];
+    let mut fixture = Fixture::of(folder.path(), UnixSeconds::now().secs(), &each());
+    say(&mut fixture, &both, 4);
+    assert_eq!(fixture.on(), on);
+    // The quick one is heard of first: by a controller that was away, by one whose agents were, and where no lookup worked for long.
+    fixture.controller.write();
+    let mut next = Fixture::of(folder.path(), fixture.now() + 3_600, &each());
+    next.numbers = fixture.numbers.clone();
+    say(&mut next, &quick, 1);
+    assert_eq!(next.on(), on);
+    say(&mut next, &both, 3);
+    assert_eq!(next.on(), on);
+    next.pass(3_600);
+    say(&mut next, &quick, 1);
+    say(&mut next, &both, 1);
+    assert!(next.on().contains(&on[0].to_owned()), "{:?}", next.on());
+    say(&mut next, &[("other", 'e', 0)], 60);
+    say(&mut next, &quick, 1);
+    say(&mut next, &both, 3);
+    assert_eq!(next.on(), on);
+    assert!(next.told().all(|event| event.unwatched.is_none()));
+    say(&mut next, &quick, 30);
+    assert!(next.on().is_empty(), "{:?}", next.on());
+}
+
+#[test]
+fn a_round_of_several_addresses_is_one_of_the_name() {
+    let folder = folder();
+    let slow = each().replace("resolve_after = 2", "resolve_after = 4");
+    let mut fixture = Fixture::of(folder.path(), UnixSeconds::now().secs(), &slow);
+    say(&mut fixture, &[("other", 'e', 0)], 3);
+    let three = [("other 192.0.2.1", '.', 0), ("other 192.0.2.2", '.', 0), ("other 192.0.2.3", '.', 0)];
+    say(&mut fixture, &three, 3);
+    assert_eq!(fixture.on(), ["other@fleet edge a0,a1,a2"], "three of four");
+    say(&mut fixture, &three, 1);
+    assert!(fixture.on().is_empty(), "{:?}", fixture.on());
+}
+
+#[test]
+fn an_alert_of_a_fleet_that_has_another_name_is_not_said_to_be_of_a_check_that_is_gone() {
+    let folder = folder();
+    let mut fixture = Fixture::new(folder.path());
+    fixture.rounds(3, "pp..", "....");
+    let renamed = FILE.replace("[fleet]", "[fleet]\nname = \"eu\"");
+    fixture.controller.change(Arc::new(CheckFile::parse(&renamed).expect("it is sound")));
+    let summary = fixture.told().last().map(Event::summary);
+    assert!(summary.as_ref().is_some_and(|said| said.contains("another name") && !said.contains("check file")), "{summary:?}");
 }
 
 #[test]

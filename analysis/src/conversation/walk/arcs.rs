@@ -17,6 +17,8 @@ pub(super) enum What {
     Overtaken,
     /// TCP let nothing go before some news, by this rule, or spread it over a round trip.
     Limit(Rule),
+    /// By this rule nothing left before its timer ran out, for an acknowledgement was overdue.
+    Overdue(Rule),
     /// An acknowledgement that an end put off, and that the other end's TCP waited for by this rule.
     Hold(Rule),
     /// Its window was shut on the way, in its name.

@@ -4,34 +4,26 @@
 //! to the walk. A way out and the way back behind it make one round, in which the clocks cancel; what TCP's rules cost is the
 //! protocol's; what only one end tells of the other stays open where two owners would look alike.
 
-use enumset::EnumSet;
 use smallvec::{SmallVec, smallvec};
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
+use super::overdue::overdue;
 use super::reached::{UnderWay, late_to_the_tap, under_way};
-use super::tcp::far::put_off;
 use super::tcp::tape::{Event, Known, Tape};
 use super::transport::{Endpoint, Rule};
-use crate::clock::{Client, Domain, Edge, Instant, Span};
+use crate::clock::{Client, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
 use crate::judging::ledger::{Cited, Entries, Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
-use crate::tcp::flow::{Side, View};
-use crate::tcp::identification::FarSide;
+use crate::tcp::flow::Side;
 use crate::tcp::stamps::Stamps;
 
 /// Two capture timestamps of one host: softirq and clock granularity.
 pub(super) const STAMP_ERROR: Span = Span::from_micros(100);
 /// TCP timestamps tick once a millisecond on Linux, Windows and macOS; two readings are off by one each.
 pub(super) const TICK: Span = Span::from_millis(2);
-/// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
-const LEAST_TIMEOUT: Span = Span::from_millis(150);
-
 /// So much do the ways of packets differ that nothing holds.
-const USUAL_JITTER: i64 = 2_000_000;
-
-/// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
-const PROBE_LATE: Span = Span::from_millis(8);
+pub(super) const USUAL_JITTER: i64 = 2_000_000;
 
 /// What the entries are made from, beside the arcs.
 pub(super) struct Evidence<'a> {
@@ -62,14 +54,19 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
                 entries.extend(round(evidence, out.take(), *arc, extra.take()));
             }
-            What::Limit(rule) => {
+            What::Limit(rule) | What::Overdue(rule) => {
                 // At the edge the round is under way, at the client it is over.
                 match (arc.side, last_round) {
                     (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
                     _ => extra = Some(Extra::Rule(rule)),
                 }
-                let (owner, kind) = Extra::Rule(rule).owner(arc.side);
-                entries.push(entry(arc, owner, kind, STAMP_ERROR));
+                match arc.what {
+                    What::Overdue(_) => entries.extend(overdue(evidence, arc, rule)),
+                    _ => {
+                        let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+                        entries.push(entry(arc, owner, kind, STAMP_ERROR));
+                    }
+                }
             }
             What::Hold(rule) => {
                 let (owner, kind) = Extra::Rule(rule).owner(arc.side.peer());
@@ -173,14 +170,14 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
 
 /// What asked for a round that no message did.
 #[derive(Clone, Copy)]
-enum Extra {
+pub(super) enum Extra {
     Rule(Rule),
     HelloRetry,
 }
 
 impl Extra {
     /// Whose time it costs, `sender` having waited.
-    fn owner(self, sender: Side) -> (Owner, Kind) {
+    pub(super) fn owner(self, sender: Side) -> (Owner, Kind) {
         match self {
             Extra::HelloRetry => (Owner::Protocol, Kind::HelloRetry),
             Extra::Rule(Rule::ReceiveWindow) => (Owner::Protocol, Kind::ReceiveWindow),
@@ -266,7 +263,7 @@ fn late_behind_the_tap(arc: &Arc, under_way: &UnderWay, span: Span) -> Entry {
 }
 
 /// Who left unread what came to an end, until its window was shut.
-fn reader(side: Side) -> Owner {
+pub(super) fn reader(side: Side) -> Owner {
     if side == Side::Client { Owner::ClientApp } else { Owner::Edge }
 }
 
@@ -323,121 +320,6 @@ impl Evidence<'_> {
         entries
     }
 
-    /// What the near end knows of the far end's work.
-    fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
-        let h = self.handshake;
-        match (&h.client, &h.edge) {
-            (Some(view), None) => self.told_of(view, arc, work, before, behind),
-            (None, Some(view)) => self.told_of(view, arc, work, before, behind),
-            _ => Entries::new(),
-        }
-    }
-
-    fn told_of<D: Domain>(&self, view: &View<D>, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
-        let (own, capture, timestamps, ip_id) = match arc.side {
-            Side::Client => (Owner::Client, Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId),
-            Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
-        };
-        if work == Work::Unread {
-            return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, TICK)];
-        }
-        let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
-            let mut open =
-                Entry::new(arc.phase, Owner::Unattributed, None, span, Span::ZERO).between(arc.packets.into_iter().flatten());
-            (open.candidates, open.missing) = (candidates, missing);
-            open
-        };
-        if work == Work::Silence {
-            return smallvec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
-        }
-        let told = span(arc);
-        let mut rest = told;
-        let mut entries = Entries::new();
-        // What of it may have been the way towards this end's peer: an acknowledgement would have told.
-        let answer = behind.and_then(|b| b.packets[0]).and_then(|n| self.near().events.iter().find(|e| e.seen.packet == n));
-        if before.is_some_and(|b| b.what == What::Way && b.known == Known::Guessed) && work == Work::Head {
-            let unsure = answer.map_or(told, |a| Span::from_nanos(put_off(a)).min(told));
-            let prompt = self.acknowledged_before(arc);
-            let unsure = if prompt { unsure } else { told };
-            entries.push(open(unsure, own | Owner::Path, capture.into()));
-            rest -= unsure;
-        }
-        if rest <= Span::ZERO {
-            return entries;
-        }
-        if self.repeats_in_vain(arc) {
-            entries.push(open(rest, own | Owner::Loss, capture.into()));
-            return entries;
-        }
-        // When it left, its timestamps tell; when what it answered came, was said above.
-        let stamped = |e: &&Event| e.seen.from == arc.side && e.seen.tsval().is_some();
-        let last = self.near().events.iter().find(|e| Some(e.seen.packet) == arc.packets[1]).filter(stamped);
-        let told_late =
-            last.is_some_and(|last| self.near().events.iter().filter(stamped).any(|e| e.seen.packet < last.seen.packet));
-        // Nobody repeats a packet sooner than a round trip behind it; what counts the packets tells whether one is missing since before
-        // the work began, and where nothing does, only what is no shorter than a timer may be a repetition.
-        let far_side = FarSide { view, side: arc.side };
-        let theirs = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.flags.syn());
-        let counted = || {
-            // What left with the beginning of the work left before it: a number that is missing before that one is no part of this. Of
-            // several at that moment, no order is sure.
-            let begun = theirs().rfind(|e| e.at() < arc.from).or_else(|| theirs().next());
-            let since = [begun, theirs().rfind(|e| e.at() <= arc.from)].into_iter().flatten();
-            since.filter_map(|since| far_side.lost_between(since.seen.packet, arc.packets[1]?)).min()
-        };
-        let missing = match () {
-            () if self.was_sent_before(arc) => Some(1),
-            () if rest < Span::from_nanos(self.round_trip).max(Span::from_millis(5)) => Some(0),
-            () => counted().or((rest < LEAST_TIMEOUT && !self.may_be_probe(work, rest)).then_some(0)),
-        };
-        entries.push(match (told_late, missing) {
-            (true, Some(0)) => Entry::new(arc.phase, own, None, rest, TICK).between(arc.packets.into_iter().flatten()),
-            (true, Some(_)) => {
-                let error = Span::from_nanos(self.round_trip).min(rest);
-                Entry::new(super::follow::transit(arc.phase), Owner::Loss, direction(arc.side), rest, error)
-                    .between(arc.packets.into_iter().flatten())
-            }
-            (true, None) if far_side.counts() => open(rest, own | Owner::Loss, capture.into()),
-            (true, None) => open(rest, own | Owner::Loss, ip_id | capture),
-            (false, Some(0)) => open(rest, own | Owner::Path, timestamps | capture),
-            (false, _) => open(rest, own | Owner::Path | Owner::Loss, timestamps | capture),
-        });
-        entries
-    }
-
-    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost,
-    /// or it is deaf to them.
-    fn repeats_in_vain(&self, arc: &Arc) -> bool {
-        let near = self.near();
-        let acknowledged = |before: i64| {
-            let own = near.events.iter().filter(|e| e.seen.from == near.end && e.at() <= before);
-            own.filter_map(|e| e.seen.ack()).max()
-        };
-        let meanwhile = near.events.iter().filter(|e| e.at() > arc.from && e.at() <= arc.to);
-        let again = |e: &&Event| e.seen.from == arc.side && !e.is_full_of_nothing() && !e.is_news();
-        meanwhile.filter(again).any(|e| Some(e.range().1) <= acknowledged(e.at() - self.round_trip - USUAL_JITTER))
-    }
-
-    /// Whether the packet with which the far end's work ended was a repetition: something that left before it has a place in the stream
-    /// behind all that it carries.
-    fn was_sent_before(&self, arc: &Arc) -> bool {
-        let theirs = &self.tapes[arc.side as usize];
-        let Some(i) = theirs.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
-        let end = theirs.events[i].range().1;
-        // What comes before SYN-ACK is an earlier connection's.
-        let begun =
-            theirs.events[..i].iter().position(|e| e.seen.from == arc.side && e.seen.flags.syn()).map_or(0, |syn| syn + 1);
-        !theirs.events[i].seen.flags.syn()
-            && theirs.events[begun..i].iter().any(|e| e.seen.from == arc.side && e.seen.start() >= end)
-    }
-
-    /// Whether a wait within a turn is as long as Linux leaves the tail of what it sent unacknowledged before it sends that again: two
-    /// round trips and a little (RFC 8985, section 7.2).
-    fn may_be_probe(&self, work: Work, waited: Span) -> bool {
-        let probe = Span::from_nanos(2 * self.round_trip);
-        work == Work::Tail && (waited - probe).abs() <= PROBE_LATE + probe.percent(12)
-    }
-
     /// How far two packets lie apart at the near end.
     fn apart(&self, a: Option<u64>, b: Option<u64>) -> Option<i64> {
         let at = |number: Option<u64>| self.near().events.iter().find(|e| Some(e.seen.packet) == number).map(Event::at);
@@ -466,17 +348,6 @@ impl Evidence<'_> {
 
     pub(super) fn near(&self) -> &Tape {
         self.tapes[self.far.map_or(Side::Client, Side::peer) as usize]
-    }
-
-    /// Whether a pure acknowledgement told, before the answer itself, that what the far end worked on had come.
-    fn acknowledged_before(&self, arc: &Arc) -> bool {
-        let near = self.near();
-        let place = |packet: Option<u64>| near.events.iter().position(|e| Some(e.seen.packet) == packet);
-        let (Some(asked), Some(answer)) = (place(arc.packets[0]), place(arc.packets[1])) else { return false };
-        let end = near.events[asked].range().1;
-        near.events[asked.min(answer)..answer]
-            .iter()
-            .any(|e| e.seen.from == arc.side && e.is_full_of_nothing() && e.seen.ack().is_some_and(|ack| ack >= end))
     }
 }
 

@@ -79,7 +79,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
 
     pub fn push(&mut self, what: What, side: Side, phase: Phase, span: (i64, i64), packets: [Option<u64>; 2], known: Known) {
         // A rule that cost nothing still says why there was another round.
-        if span.1 > span.0 || matches!(what, What::Way | What::Limit(_) | What::Work(Work::Head)) {
+        if span.1 > span.0 || matches!(what, What::Way | What::Limit(_) | What::Overdue(_) | What::Work(Work::Head)) {
             self.arcs.push(Arc { what, side, phase, from: span.0, to: span.1, packets, known });
         }
     }
@@ -195,7 +195,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             };
             let (before, here, last) = (sender.packet(previous), sender.packet(at), sender.packet(top));
             let held = match freed {
-                Freed::Timer(rule) => Some(What::Limit(rule)),
+                Freed::Timer(rule) => Some(by_timer(rule)),
                 Freed::By { .. } | Freed::Program => {
                     (here.at - before.at > PAUSE.max(self.round_trip / 2)).then_some(What::Work(Work::Tail))
                 }
@@ -214,7 +214,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             return self.stood(end, opened);
         }
         let begun = match freed {
-            Freed::Timer(rule) => What::Limit(rule),
+            Freed::Timer(rule) => by_timer(rule),
             Freed::By { .. } | Freed::Program => What::Work(Work::Head),
         };
         self.push(What::Work(Work::Tail), end, phase, (first.at, last.at), cite(&first, &last), last.known);
@@ -297,6 +297,14 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             return self.held(end, (shut, closed.at, Some(closed.number)), Rule::ReceiveWindow, phase);
         }
         Some(Point::Left { end, i: shut })
+    }
+}
+
+/// What it waited for that a timer sent: a persist timer for room (RFC 9293, section 3.8.6.1), the others for an acknowledgement.
+fn by_timer(rule: Rule) -> What {
+    match rule {
+        Rule::ReceiveWindow => What::Limit(rule),
+        Rule::Nagle | Rule::CongestionWindow | Rule::Repair => What::Overdue(rule),
     }
 }
 

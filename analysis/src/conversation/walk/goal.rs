@@ -129,6 +129,10 @@ fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
 }
 
 fn silent<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
+    // Before a ClientHello is whole, nobody has anything to answer.
+    if let Some(i) = client.news_before(client.len()).filter(|_| d.half_hello.is_some()) {
+        return Stopped::Silent { end: Side::Client, i };
+    }
     // Before the server's flight is whole, the client has nothing to say.
     let half = d.server_hello.is_some() && d.server_flight.is_none_or(|flight| client.came() < flight.end);
     if let Some(i) = edge.news_before(edge.len()).filter(|_| half) {

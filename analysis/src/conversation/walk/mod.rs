@@ -14,10 +14,12 @@ mod entries;
 mod follow;
 mod goal;
 mod losses;
+mod overdue;
 mod reached;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod told;
 mod transport;
 
 use crate::clock::{Client, Domain, Instant, Span};

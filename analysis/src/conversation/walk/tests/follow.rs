@@ -180,7 +180,7 @@ fn a_pause_within_a_turn_is_the_programs_if_it_is_long() {
     assert_eq!(flight(15.0)[1..3], [(tail, S, 15.0), (head, S, 1.0)]);
     assert_eq!(flight(89.0)[1..3], [(tail, S, 89.0), (head, S, 1.0)]);
     // So long without an acknowledgement, it was a timer's that takes small segments along.
-    assert_eq!(flight(91.0)[1..3], [(What::Limit(Rule::Nagle), S, 91.0), (head, S, 1.0)]);
+    assert_eq!(flight(91.0)[1..3], [(What::Overdue(Rule::Nagle), S, 91.0), (head, S, 1.0)]);
 }
 
 #[test]

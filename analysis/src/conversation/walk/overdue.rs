@@ -1,0 +1,59 @@
+//! An acknowledgement that was overdue: until a timer ran out, TCP let nothing go.
+//!
+//! In: an arc from what left last to what a timer sent then. Out: its entries. For one round trip the window, or Nagle's algorithm, would
+//! have held what followed in any case; what the timer waited beyond that is whoever's who kept the acknowledgement: the way that lost it
+//! or was late with it, or the end that gave none.
+
+use enumset::EnumSet;
+use smallvec::smallvec;
+
+use super::arcs::Arc;
+use super::entries::{Evidence, Extra, STAMP_ERROR, entry, span};
+use super::transport::{Endpoint, Packet, Rule};
+use crate::clock::Span;
+use crate::judging::ledger::{Entries, Entry, Kind, Missing, Owner};
+use crate::tcp::flow::Side;
+
+pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, rule: Rule) -> Entries {
+    let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+    let mut held = entry(arc, owner, kind, STAMP_ERROR);
+    held.span = held.span.min(Span::from_nanos(evidence.round_trip));
+    let beyond = span(arc) - held.span;
+    if beyond <= Span::ZERO {
+        return smallvec![held];
+    }
+    smallvec![held, kept(evidence, arc, beyond)]
+}
+
+/// Who kept the acknowledgement for so long.
+fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span) -> Entry {
+    let (teller, own) = (arc.side.peer(), if arc.side == Side::Server { Owner::Client } else { Owner::Edge });
+    let of =
+        |owner, kind, packets: &[u64]| Entry::new(arc.phase, owner, kind, beyond, STAMP_ERROR).between(packets.iter().copied());
+    let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
+    let open = |candidates: EnumSet<Owner>, missing: Option<Missing>| {
+        let mut open = of(Owner::Unattributed, None, &cited);
+        (open.candidates, open.missing) = (candidates, missing.into_iter().collect());
+        open
+    };
+    if evidence.far.is_some() {
+        return open(own | Owner::Path | Owner::Loss, Some(evidence.capture(teller)));
+    }
+    let (sender, peer) = (evidence.tapes[arc.side as usize], evidence.tapes[teller as usize]);
+    let heard = sender.packets(0..sender.len()).filter(|p| p.from == teller && p.at <= arc.to).filter_map(|p| p.told).max();
+    let tells = |p: &Packet| p.from == teller && p.told > heard;
+    let Some(i) = peer.packets(0..peer.len()).position(|p| tells(&p)) else {
+        return open(own | Owner::Path | Owner::Loss, None);
+    };
+    let told = peer.packet(i);
+    // It left, and did not come before the handshake was over: what is kept of a capture ends there.
+    let Some(came) = told.other else { return open(Owner::Path | Owner::Loss, None) };
+    // What it acknowledges had come to that end, on whose clock it then took so long.
+    let data = peer.packets(0..i).rfind(|p| p.from == arc.side && !p.is_bare());
+    let within = data.map_or(0, |data| told.at - data.at);
+    match sender.packet(came as usize).at > arc.to {
+        _ if within > beyond.nanos() / 2 => of(own, None, &cited),
+        true => of(Owner::Path, Some(Kind::Delay), &cited),
+        false => open(own | Owner::Path | Owner::Loss, None),
+    }
+}

@@ -1,0 +1,44 @@
+//! A client that is late, and of whose late words the first copy is lost besides: what the edge's capture alone can say of that.
+
+use super::*;
+
+/// The client waits `late` before its Finished, which is lost and sent again `repeated` later; its request left with the first copy (`asks`),
+/// so that the edge's duplicate acknowledgement asks for the repetition.
+fn edge_alone(late: i64, repeated: i64, asks: bool) -> Judgement {
+    let mut talk = Talk::new();
+    let heard_at = heard(&mut talk);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    talk.data(S, heard_at + MS, &flight, OK);
+    let came = heard_at + MS + HALF;
+    talk.ack(C, came + 10_000, OK);
+    let said_at = came + MS + late;
+    let start = client_hello().len() as i64;
+    talk.data(C, said_at, &finished13(), LOST);
+    if asks {
+        talk.data(C, said_at + 100_000, &record(23, &[0; 90]), OK);
+    }
+    talk.again(C, said_at + repeated, start, &finished13(), OK);
+    talk.ack(S, said_at + repeated + HALF + 20_000, OK);
+    let answer_at = said_at + repeated + HALF + MS;
+    talk.data(S, answer_at, &record(23, &[0; 300]), OK);
+    talk.ack(C, answer_at + HALF + 20_000, OK);
+    let seen = talk.handshake().edge_side_only();
+    let reading = walk::read(&seen).expect("its SYN was captured");
+    judged(&seen, reading).1
+}
+
+#[test]
+fn a_loss_alone_is_a_loss() {
+    assert_eq!(edge_alone(0, 250 * MS, false).verdict.label(), "loss/out");
+    assert_eq!(edge_alone(0, 70 * MS, true).verdict.label(), "loss/out");
+}
+
+#[test]
+fn no_timer_waits_as_long_as_the_client_did() {
+    for (late, repeated, asks) in [(600, 250, false), (2_000, 250, false), (500, 70, true), (250, 70, true)] {
+        let judgement = edge_alone(late * MS, repeated * MS, asks);
+        let label = judgement.verdict.label();
+        let rightly_open = label == "inconclusive" && judgement.candidates.contains(Owner::Client);
+        assert!(rightly_open || label.starts_with("client"), "{late} ms late: {label} {:?}", judgement.candidates);
+    }
+}
