@@ -18,6 +18,7 @@ use lab::rootless::Privilege;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
+use prober::tls::Only;
 use records::compared::{OnWire, Rounds};
 use records::handshake::HandshakeRecord;
 use repro::{Outcome, Scenario};
@@ -52,7 +53,8 @@ pub(crate) struct Wired {
     base: String,
     candidate: String,
     round_trip: Time,
-    tls12: bool,
+    /// What our client offers, as a scenario says it.
+    tls: String,
     /// Whoever started it, by its process id.
     runner: u32,
 }
@@ -80,7 +82,8 @@ pub(super) fn usable(args: &Compare) -> Result<(), Error> {
 /// Has a child count.
 pub(super) fn count(args: &Compare, round_trip: Time, stop: &AtomicBool) -> Result<OnWire, Error> {
     let [base, candidate] = args.words().map(str::to_owned);
-    let wired = Wired { base, candidate, round_trip, tls12: args.tls.tls12, runner: std::process::id() };
+    let wired =
+        Wired { base, candidate, round_trip, tls: offered(args.tls.options().only).to_owned(), runner: std::process::id() };
     let mut command = Command::new(own_program()?);
     // A group of its own: a signal of the terminal is ours to hand on, once.
     command.arg(SUBCOMMAND).arg(serde_json::to_string(&wired)?).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
@@ -118,7 +121,7 @@ pub(crate) fn child(wired: &Wired) -> Result<(), Error> {
 
 fn counted(wired: &Wired, stop: &AtomicBool) -> Result<OnWire, Error> {
     let round_trip = wired.round_trip;
-    let text = scenario(&wired.base, &wired.candidate, round_trip, wired.tls12);
+    let text = scenario(&wired.base, &wired.candidate, round_trip, &wired.tls);
     let scenario = Scenario::parse("--wire", &text, &[])?;
     // It goes with this function.
     let scratch = lab::scratch::Scratch::make()?;
@@ -165,9 +168,16 @@ fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege
     Err("--wire: nothing was run".into())
 }
 
+fn offered(only: Option<Only>) -> &'static str {
+    match only {
+        Some(Only::Tls12) => "1.2",
+        Some(Only::Tls13) => "1.3",
+        None => "any",
+    }
+}
+
 /// A client and both edges. Names and certificates are the commands' own: here nobody verifies them.
-fn scenario(base: &str, candidate: &str, round_trip: Time, tls12: bool) -> String {
-    let tls = if tls12 { "1.2" } else { "any" };
+fn scenario(base: &str, candidate: &str, round_trip: Time, tls: &str) -> String {
     let mut text = format!(
         "name = \"round-trips\"\nrounds = {ROUNDS}\n[client]\nkind = \"probe\"\nverify = false\ntls = \"{tls}\"\n[[vantage]]\nname = \
          \"client\"\n"
@@ -215,6 +225,7 @@ mod tests {
     use analysis::conversation::milestone::Milestone;
     use analysis::judging::ledger::Owner;
     use records::handshake::Mark;
+    use repro::client::TlsVersion;
 
     use super::*;
 
@@ -269,10 +280,16 @@ mod tests {
 
     #[test]
     fn commands_listen_where_the_lab_s_client_can_reach_them() {
-        let text = scenario("exec ./old --listen 127.0.0.1:{port}", "./new -l \"{address}\" {port}", Time::millis(50), false);
+        let text = scenario(
+            "exec ./old --listen 127.0.0.1:{port}",
+            "./new -l \"{address}\" {port}",
+            Time::millis(50),
+            offered(Some(Only::Tls13)),
+        );
         let scenario = Scenario::parse("x", &text, &[]).expect("it is a scenario");
         assert_eq!(scenario.targets[0].command, ["sh", "-c", "exec ./old --listen {address}:{port}"]);
         assert_eq!(scenario.targets[1].command[2], "exec ./new -l \"{address}\" {port}");
         assert_eq!(scenario.targets[1].rtt, Time::millis(50));
+        assert_eq!(scenario.client.tls, TlsVersion::V13);
     }
 }
