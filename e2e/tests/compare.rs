@@ -82,7 +82,9 @@ fn two_edges() {
         || &stored,
     );
     let other = compare(&files, &saved, &edge(&files, "-tls1_2"), &["--tls12"]);
-    t.check("but not if it is asked in another way", other.refused(2, "--tls12: any version then, TLS 1.2 now"), || other);
+    t.check("but not if it is asked in another way", other.refused(2, "--tls12, --tls13: any version then, TLS 1.2 now"), || {
+        other
+    });
     t.check("for counts alone", stored.out.contains("side by side") || !stored.out.contains("Time by owner"), || &stored);
 
     let none = compare(&files, &plain, "exit 3 # {port}", &["--counts"]);
