@@ -182,7 +182,7 @@ capture-lab: build ## The recorder at a lab edge: nginx, HAProxy, five faults, b
 	@cargo xtask install-missing capture
 	$(call e2e,capture_lab,600)
 
-rootless: build ## The flagship as an ordinary user
+rootless: build ## The flagship and a wire as an ordinary user
 	$(call e2e,rootless,600)
 
 # --- The zoo: real stacks, recorded and graded ------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 //! `bench-history FILE add COUNTS CRITERION`: adds what was measured of the commit that is checked out. `bench-history FILE page PAGE`: writes
-//! the page. COUNTS is what `cargo xtask instructions --to` wrote, CRITERION the folder `target/criterion`; `-` leaves one out.
+//! the page. COUNTS is what `cargo xtask history` has counted (`target/instructions/counts.json`), CRITERION the folder `target/criterion`; `-` leaves one out.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ pub fn page(lines: &[Measured]) -> String {
         h1 { "Benchmarks, commit after commit" }
         @match (lines.first(), lines.last()) {
             (Some(first), Some(last)) => p.soft {
-                (lines.len()) " measurements from " (day(first)) " to " (day(last)) ". Counts of instructions repeat: a step of more than 1 % is a change. \
+                (lines.len()) " measurements from " (day(first)) " to " (day(last)) ". Counts of instructions repeat on one processor with one compiler: a step of more than 1 % is a change. \
                 Times do not: a change is where E-divisive finds one that chance would do at most once in a hundred times. "
                 code { "cargo xtask history" } " measures and adds one."
             },
@@ -73,7 +73,8 @@ fn shown(i: usize, series: &Series, changes: &[Change]) -> Markup {
         @if let Some((m, now)) = last {
             p.soft {
                 "Last " (value(series.sort, *now)) ", by " (m.compiler)
-                @if series.sort == Sort::Timed { " on " (m.machine.cpu) ", " (m.machine.cpus) " CPUs, Linux " (m.machine.kernel) }
+                " on " (m.machine.cpu)
+                @if series.sort == Sort::Timed { ", " (m.machine.cpus) " CPUs, Linux " (m.machine.kernel) }
             }
         }
         (scrolling(&format!("Values of {}", series.what), &picture(series, changes)))

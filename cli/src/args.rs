@@ -53,7 +53,7 @@ pub enum Verb {
     Incidents(Incidents),
     /// Run scenarios over many seeds, severities, round-trip times and stacks; print how often the verdict was right
     Accuracy(Accuracy),
-    /// Compare two edges: has a change made handshakes slower? For CI: exact counts, times by owner, a gate that does not cry wolf
+    /// Compare two edges: has a change made handshakes slower? For CI: counts, times by owner, a gate that does not cry wolf
     Compare(Box<Compare>),
     /// One TLS handshake with kernel timestamps (also the client of runs)
     Probe(Probe),

@@ -2,7 +2,7 @@
 //!
 //! In: arguments. Out: what was found, printed and in files; where nothing could be compared, the reason in those that a CI shows.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::io::Write;
@@ -46,11 +46,11 @@ pub fn compare(args: &Compare) -> Result<u8, Error> {
         Ok(compared) => told(args, &compared),
         Err(error) => {
             let why = error.to_string();
-            if let Some(path) = &args.markdown {
-                append(path, &markdown::not_compared(&why))?;
-            }
-            if let Some(path) = &args.junit {
-                write(path, &junit::not_compared(&why)?)?;
+            // What is wrong is what nobody could compare for; that it could not be written down comes second.
+            let markdown = args.markdown.iter().map(|path| append(path, &markdown::not_compared(&why)));
+            let junit = args.junit.iter().map(|path| write(path, &junit::not_compared(&why)?));
+            for unwritten in markdown.chain(junit).filter_map(Result::err) {
+                eprintln!("warning: {unwritten}");
             }
             Err(error)
         }
@@ -74,23 +74,21 @@ fn stoppable() -> Result<Arc<AtomicBool>, Error> {
 
 fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     of_edges_alone(args)?;
+    of_commands_alone(args)?;
+    wire::usable(args)?;
     let options = options(args, stop)?;
     let [base, candidate] = args.words();
-    let on_wire = args.wire.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
     let mut compared = match stored(base)? {
         Some(stored) => compare::compare_with_stored(&stored, candidate, &options)?,
         None => watched(&options, |watch| compare::compare(base, candidate, &options, watch))?,
     };
     if args.costs {
-        let is_command = |word: &str| word.contains("{port}") || word.contains("{url}");
-        if let Some(word) = [base, candidate].into_iter().find(|word| !is_command(word)) {
-            let what = "--costs runs both under strace and valgrind";
-            return Err(format!("{what}: {word:?} is no command with {{port}} or {{url}} in it").into());
-        }
         compared.costs = compare::costs::costs(base, candidate, &options)?;
     }
-    compared.on_wire = on_wire;
-    if on_wire.is_some_and(|wire| wire.is_worse()) {
+    // Who fails takes no round trips.
+    let round_trip = args.wire.filter(|_| compared.failed.is_none());
+    compared.on_wire = round_trip.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
+    if compared.on_wire.is_some_and(|wire| wire.is_worse()) {
         compared.outcome = Outcome::Regression;
     }
     Ok(compared)
@@ -138,6 +136,18 @@ fn of_edges_alone(args: &Compare) -> Result<(), Error> {
     ];
     match given.into_iter().find(|(_, given, _)| *given) {
         Some((option, _, why)) => Err(format!("{option} is for edges, and {client:?} is a client: {why}").into()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses `--costs` of what is no command.
+fn of_commands_alone(args: &Compare) -> Result<(), Error> {
+    let is_command = |word: &str| word.contains("{port}") || word.contains("{url}");
+    match args.words().into_iter().find(|word| args.costs && !is_command(word)) {
+        Some(word) => {
+            let what = "--costs runs both under strace and valgrind";
+            Err(format!("{what}: {word:?} is no command with {{port}} or {{url}} in it").into())
+        }
         None => Ok(()),
     }
 }

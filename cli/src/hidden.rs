@@ -19,6 +19,9 @@ pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
         "lab-storm" => rest.and_then(|rest| configured(rest, |config| lab::storm::run(&config))),
         ::incidents::watcher::SUBCOMMAND => rest.and_then(|rest| configured(rest, |config| ::incidents::watcher::serve(&config))),
         "lab-dns" => rest.and_then(|rest| configured(rest, |config| lab::dns::serve(&config))),
+        crate::comparing::wire::SUBCOMMAND => {
+            rest.and_then(|rest| configured(rest, |wired| crate::comparing::wire::child(&wired)))
+        }
         "library" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::library::library))),
         "new-trial" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::new::trial))),
         _ => return None,

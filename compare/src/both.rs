@@ -97,6 +97,16 @@ impl Patience {
         if is_known { self.most.min((self.longest * LONGEST).max(LEAST_PATIENCE)) } else { self.most }
     }
 
+    /// Why a handshake failed that was given less than most are.
+    fn told(&self, took: Duration, why: String) -> String {
+        let given = self.now();
+        if took < given || given >= self.most {
+            return why;
+        }
+        let [given, most] = [given, self.most].map(|time| time.as_secs_f64());
+        format!("{why} (given {given:.1} s, not {most} s: one before had run into its time limit)")
+    }
+
     fn learn(&mut self, took: Duration, handshake: &Handshake) {
         match handshake {
             Handshake::Whole(_) => self.longest = self.longest.max(took),
@@ -130,8 +140,13 @@ impl<'a> Asking<'a> {
         self.options.stop.check()?;
         let begun = Instant::now();
         let handshake = self.side.once(counted, self.patience.now())?;
+        let took = begun.elapsed();
         self.options.stop.check()?;
-        self.patience.learn(begun.elapsed(), &handshake);
+        let handshake = match handshake {
+            Handshake::Failed(why) => Handshake::Failed(self.patience.told(took, why)),
+            other => other,
+        };
+        self.patience.learn(took, &handshake);
         match &handshake {
             Handshake::Whole(whole) => {
                 self.failed = 0;
@@ -298,5 +313,23 @@ impl<'a> Both<'a> {
     /// What was agreed on, with each.
     pub fn agreed(&self) -> [Vec<String>; 2] {
         [self.base.agreed(), self.candidate.agreed()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_given_less_time_is_told_so() {
+        let most = Duration::from_secs(10);
+        let mut patience = Patience { most, longest: Duration::ZERO, was_lost: false };
+        let why = || "timeout".to_owned();
+        patience.learn(Duration::from_millis(300), &Handshake::Whole(Whole::default()));
+        assert_eq!(patience.told(most, why()), "timeout", "it was given all of it");
+        patience.learn(most, &Handshake::Failed(why()));
+        let said = patience.told(Duration::from_millis(1_500), why());
+        assert!(said.starts_with("timeout (given 1.5 s, not 10 s: "), "{said}");
+        assert_eq!(patience.told(Duration::from_millis(20), "tls_closed".into()), "tls_closed", "that was not for want of time");
     }
 }

@@ -1,6 +1,6 @@
 //! What is compared where clients are: a command that makes one handshake with our edge, asks, and ends.
 //!
-//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes, neither in quotation marks. Out: exact counts
+//! In: a command with `{url}` in it, and `{ca}` where the file of the root certificate goes, neither in quotation marks. Out: counts
 //! of a handshake, or its times. The command is started anew for each: what that takes is in "TCP connect".
 
 use std::cell::RefCell;
@@ -52,21 +52,21 @@ impl Caller {
     /// # Errors
     /// If the host gives no files or sockets.
     pub fn begin(word: &str, options: &Options) -> Result<Self, Error> {
-        Self::within(word, options, &str::to_owned)
+        Self::within(word, options, &|line| Ok(line.to_owned()))
     }
 
     /// The same, whose command another one runs: `wrap` gives that one's.
     ///
     /// # Errors
     /// If the host gives no files or sockets.
-    pub fn within(word: &str, options: &Options, wrap: &dyn Fn(&str) -> String) -> Result<Self, Error> {
+    pub fn within(word: &str, options: &Options, wrap: &dyn Fn(&str) -> Result<String, Error>) -> Result<Self, Error> {
         let ca = tempfile::NamedTempFile::with_suffix(".pem")?;
         let edge = Answering::begin(ca.path(), options.tls.only)?;
         // They are words for the shell, whatever is in them.
-        let line =
-            word.replace(URL, &quoted(&edge.url(&options.asked.path))).replace(CA, &quoted(&ca.path().display().to_string()));
+        let (url, file) = (quoted(&edge.url(&options.asked.path))?, quoted(&ca.path().display().to_string())?);
+        let line = word.replace(URL, &url).replace(CA, &file);
         let said = RefCell::new(tempfile::tempfile()?);
-        Ok(Self { named: word.to_owned(), line: wrap(&line), edge, stop: options.stop.clone(), said, _ca: ca })
+        Ok(Self { named: word.to_owned(), line: wrap(&line)?, edge, stop: options.stop.clone(), said, _ca: ca })
     }
 
     /// Counts and times one handshake and the request behind it.

@@ -5,6 +5,7 @@
 //! stopping count for nothing; a client is started for each, and its start is in it. Absent where the tool is not installed, or the command
 //! does not run under it.
 
+use std::io;
 use std::path::Path;
 
 use records::compared::Cost;
@@ -12,6 +13,7 @@ use records::compared::Cost;
 use crate::caller::{Caller, URL};
 use crate::edge::Edge;
 use crate::measure::{Client, Handshake};
+use crate::processes::becoming;
 use crate::{Error, Options};
 
 /// Handshakes of the two counts.
@@ -28,16 +30,16 @@ pub enum Tool {
 }
 
 impl Tool {
-    fn wrap(self, command: &str, folder: &Path) -> String {
-        let line = quoted(&format!("exec {command}"));
-        let folder = quoted(&folder.display().to_string());
-        match self {
+    fn wrap(self, command: &str, folder: &Path) -> Result<String, Error> {
+        let line = quoted(&becoming(command))?;
+        let folder = quoted(&folder.display().to_string())?;
+        Ok(match self {
             Tool::Strace => format!("exec strace -f -qq -c -o {folder}/calls sh -c {line}"),
             // Its own output belongs to nobody.
             Tool::Valgrind => format!(
                 "exec valgrind -q --tool=cachegrind --cache-sim=no --trace-children=yes --cachegrind-out-file={folder}/%p sh -c {line}"
             ),
-        }
+        })
     }
 
     fn total(self, folder: &Path) -> Option<u64> {
@@ -53,8 +55,11 @@ impl Tool {
 }
 
 /// A word for the shell.
-pub fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
+///
+/// # Errors
+/// If there is a zero in it, which no shell takes.
+pub fn quoted(word: &str) -> Result<String, Error> {
+    Ok(shlex::try_quote(word).map_err(io::Error::other)?.into_owned())
 }
 
 /// The calls in what `strace -c` writes: a line each, the fourth number.
@@ -72,7 +77,7 @@ fn instructions(text: &str) -> Option<u64> {
 /// What a handshake costs both commands.
 ///
 /// # Errors
-/// If this host gives no resources. A tool that is not there, or a command that does not run under it, is no error.
+/// If this host gives no resources, or somebody wants it to end. A tool that is not there, or a command that does not run under it, is no error.
 pub fn costs(base: &str, candidate: &str, options: &Options) -> Result<Vec<Cost>, Error> {
     let mut found = Vec::new();
     for (tool, what) in [(Tool::Strace, "system calls"), (Tool::Valgrind, "instructions")] {
@@ -90,6 +95,7 @@ fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Err
         let folder = tempfile::tempdir()?;
         // What is filled in is quoted for a shell of its own.
         let called = Caller::within(command, options, &|line| tool.wrap(line, folder.path()))?.once(options.timeout)?;
+        options.stop.check()?;
         let whole = matches!(called, Handshake::Whole(_));
         return Ok(whole.then(|| tool.total(folder.path())).flatten().map(|total| total as f64));
     }
@@ -101,11 +107,15 @@ fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Err
 
 fn total(tool: Tool, command: &str, options: &Options, handshakes: u32) -> Result<Option<u64>, Error> {
     let folder = tempfile::tempdir()?;
-    let Ok(edge) = Edge::begin(&tool.wrap(command, folder.path()), &options.asked, &options.stop) else { return Ok(None) };
+    let Ok(edge) = Edge::begin(&tool.wrap(command, folder.path())?, &options.asked, &options.stop) else {
+        options.stop.check()?;
+        return Ok(None);
+    };
     let client = Client::new(&options.tls, options.stop.clone())?;
     for _ in 0..handshakes {
+        let counted = client.counted(&edge, options.timeout)?;
         options.stop.check()?;
-        if !matches!(client.counted(&edge, options.timeout)?, Handshake::Whole(_)) {
+        if !matches!(counted, Handshake::Whole(_)) {
             return Ok(None);
         }
     }
@@ -116,7 +126,32 @@ fn total(tool: Tool, command: &str, options: &Options, handshakes: u32) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use prober::tls::TlsOptions;
+
     use super::*;
+    use crate::Stop;
+    use crate::edge::Asked;
+    use crate::judge::Sizes;
+
+    #[test]
+    fn who_wants_it_to_end_is_not_told_that_nothing_was_counted() {
+        let stop = Stop::default();
+        stop.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        let options = Options {
+            tls: TlsOptions::default(),
+            asked: Asked { name: None, path: "/".into() },
+            budget: Duration::ZERO,
+            timeout: Duration::from_secs(10),
+            sizes: Sizes::default(),
+            stop,
+        };
+        for command in ["sleep 60 # {port}", "sleep 60 # {url}"] {
+            let stopped = costs(command, command, &options);
+            assert!(matches!(stopped, Err(Error::Stopped)), "{command}: {stopped:?}");
+        }
+    }
 
     #[test]
     fn what_the_tools_write_is_added_up() {
@@ -128,7 +163,11 @@ mod tests {
 
     #[test]
     fn a_command_with_quotes_stays_one_word() {
-        let line = Tool::Strace.wrap("edge --name 'a b' {port}", Path::new("/tmp/x"));
-        assert_eq!(line, "exec strace -f -qq -c -o '/tmp/x'/calls sh -c 'exec edge --name '\\''a b'\\'' {port}'");
+        for own in ["edge --name 'a b' {port}", "exec edge --name 'a b' {port}"] {
+            let line = Tool::Strace.wrap(own, Path::new("/tmp/x"));
+            let words = shlex::split(&line.expect("no zero is in it")).expect("words");
+            let of_strace = ["exec", "strace", "-f", "-qq", "-c", "-o", "/tmp/x/calls"];
+            assert_eq!(words, [&of_strace[..], &["sh", "-c", "exec edge --name 'a b' {port}"]].concat());
+        }
     }
 }

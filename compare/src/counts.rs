@@ -1,4 +1,4 @@
-//! What passed on one connection → exact counts.
+//! What passed on one connection → counts.
 //!
 //! In: the bytes in the order in which they passed, and what the client knows. Out: a number for each [`Counted`] that is an edge's.
 

@@ -1,4 +1,4 @@
-//! Two edges, or two builds of a client, compared: what a change costs, by exact counts, and what it costs in time, by owner.
+//! Two edges, or two builds of a client, compared: what a change costs, by counts, and what it costs in time, by owner.
 //!
 //! ```text
 //! edge (a URL, or a command) ─┬─ relay ─► counts ──┬─► pairs A B ──┬─► shares ─► Count, Failures    how often: see `shares`
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use prober::tls::{Only, TlsOptions};
 use records::FORMAT;
-use records::compared::{Change, Compared, Conditions, Found, LeftOut, Outcome, Subject};
+use records::compared::{Change, Compared, Conditions, Found, Kind, LeftOut, Outcome, Subject};
 
 use both::{Both, Side};
 use edge::Asked;
@@ -183,14 +183,20 @@ pub fn compare(base: &str, candidate: &str, options: &Options, mut watch: impl F
 }
 
 fn begun(base: Subject, candidate: &Side, options: &Options) -> Compared {
+    let named = Subject { name: candidate.named(), agreed: Vec::new() };
+    nothing_yet(candidate.kind(), [base, named], options.conditions())
+}
+
+/// A comparison of which nothing is known yet.
+fn nothing_yet(kind: Kind, [base, candidate]: [Subject; 2], asked: Conditions) -> Compared {
     Compared {
         format: FORMAT,
-        kind: candidate.kind(),
+        kind,
         base,
-        candidate: Subject { name: candidate.named(), agreed: Vec::new() },
+        candidate,
         machine: fingerprint(),
         base_machine: None,
-        asked: Some(options.conditions()),
+        asked: Some(asked),
         counts: Vec::new(),
         on_wire: None,
         costs: Vec::new(),

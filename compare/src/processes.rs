@@ -5,7 +5,7 @@
 //! below a command that still runs belonged to one that has ended; while two run nobody knows to which, and the last one takes it along.
 
 use std::collections::BTreeSet;
-use std::fs::{File, read_dir, read_to_string};
+use std::fs::{File, read_dir};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,12 @@ fn ours() -> MutexGuard<'static, Ours> {
 /// What was started and could not be stopped, for people; each is told once.
 pub fn left_behind() -> Vec<String> {
     std::mem::take(&mut ours().left)
+}
+
+/// A line that becomes its program, in place of the shell that reads it.
+pub fn becoming(line: &str) -> String {
+    let line = line.trim_start();
+    if line.starts_with("exec ") { line.to_owned() } else { format!("exec {line}") }
 }
 
 /// Kills all that was started and is not stopped yet, and waits for nothing.
@@ -188,8 +194,9 @@ impl Process {
     }
 
     fn read(id: i32) -> Option<Self> {
-        let text = read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // A name may hold anything, brackets and spaces too (proc_pid_stat(5)).
+        // A name may hold anything, brackets, spaces and what is no UTF-8 too (proc_pid_stat(5)).
+        let bytes = std::fs::read(format!("/proc/{id}/stat")).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
         let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
         let mut fields = rest.split_whitespace();
         let is_dead = matches!(fields.next()?, "Z" | "X");

@@ -9,7 +9,7 @@
 //! `1 / α` with a chance of `α` at most, ever (Ville).
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use records::compared::{Change, Count, Counted, Failures, Times};
 
@@ -151,44 +151,31 @@ fn told(what: Counted, base: Vec<Times>, candidate: Vec<Times>, change: Change) 
 }
 
 /// Compares a count with a stored one: no blocks, but that all handshakes might have come in any order (Fisher's exact test).
-///
-/// A base of before its values were kept has one that was always the same, or nothing to compare with.
 pub fn with_stored(stored: Option<&Count>, what: Counted, candidate: &BTreeMap<u64, u64>, alpha: Alpha) -> Count {
-    let candidate = times(candidate);
-    let constant = |count: &Count| count.candidate.map(|value| Times { value, times: 1 });
-    let base = stored.map(|count| match count.candidate_values.is_empty() {
-        true => constant(count).into_iter().collect(),
-        false => count.candidate_values.clone(),
-    });
-    let base: Vec<Times> = base.unwrap_or_default();
-    let apart = |[base, candidate]: [&[Times]; 2]| {
-        let of = |values: &[Times]| values.iter().map(|one| (one.value, one.times)).collect();
-        is_apart(&[of(base), of(candidate)])
+    // The one that was stored is its candidate.
+    let base: BTreeMap<u64, u64> =
+        stored.into_iter().flat_map(|count| &count.candidate_values).map(|one| (one.value, one.times)).collect();
+    let change = match more_often(what, &base, candidate) {
+        _ if base.is_empty() => Change::NotInBase,
+        Some(chance) if chance <= alpha.0 => Change::Worse,
+        Some(chance) if chance <= LIKELY => Change::Open,
+        _ if is_apart(&[base.clone(), candidate.clone()]) => Change::Different,
+        _ => Change::Same,
     };
-    let change = match () {
-        () if base.is_empty() => Change::NotInBase,
-        () => match more_often(what, &base, &candidate) {
-            Some(chance) if chance <= alpha.0 => Change::Worse,
-            // It is not known of how many: a value that never was, in whatever handshake, is one that the base had not.
-            Some(chance) if chance < 1.0 && base.iter().all(|one| one.times == 1) && apart([&base, &candidate]) => Change::Worse,
-            Some(chance) if chance <= LIKELY => Change::Open,
-            _ if apart([&base, &candidate]) => Change::Different,
-            _ => Change::Same,
-        },
-    };
-    told(what, base, candidate, change)
+    told(what, times(&base), times(candidate), change)
 }
 
-/// The chance that what costs more than the base's most usual value came to the candidate as often as it did; absent where nothing is
-/// judged.
-fn more_often(what: Counted, base: &[Times], candidate: &[Times]) -> Option<f64> {
-    let usual = base.iter().max_by_key(|one| one.times)?;
-    let usual = what.cost(usual.value)?;
-    let split = |values: &[Times]| {
-        let more = values.iter().filter(|one| what.cost(one.value).is_some_and(|cost| cost > usual)).map(|one| one.times).sum();
-        (more, values.iter().map(|one| one.times).sum())
+/// The chance that what costs more came to the candidate as often as it did: more than the least of all costs that came, or than the next,
+/// …; whichever says most, with each of them another chance to be wrong. Absent where nothing is judged, or nothing costs more.
+fn more_often(what: Counted, base: &BTreeMap<u64, u64>, candidate: &BTreeMap<u64, u64>) -> Option<f64> {
+    let costs: BTreeSet<i64> = base.keys().chain(candidate.keys()).map(|value| what.cost(*value)).collect::<Option<_>>()?;
+    let below = costs.len().saturating_sub(1);
+    let split = |values: &BTreeMap<u64, u64>, least: i64| {
+        let more = values.iter().filter(|(value, _)| what.cost(**value).is_some_and(|cost| cost > least));
+        (more.map(|(_, times)| times).sum(), values.values().sum())
     };
-    Some(fisher(split(base), split(candidate)))
+    let chances = costs.iter().take(below).map(|cost| fisher(split(base, *cost), split(candidate, *cost)));
+    chances.min_by(f64::total_cmp).map(|least| least * below as f64)
 }
 
 /// The chance that so many or more of `more` fall to the candidate, if all handshakes are alike: (how many, of how many) each.

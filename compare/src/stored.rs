@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use records::compared::{Compared, Conditions, Counted, Failures, LeftOut};
+use records::compared::{Compared, Conditions, Count, Counted, Failures, LeftOut};
 
 use crate::both::{Asking, Side};
 use crate::evidence::Alpha;
@@ -16,13 +16,16 @@ use crate::{COUNTED, Error, Options, begun, outcome};
 const FURTHER: u64 = 48;
 /// It is looked at twice.
 const LOOKS: f64 = 2.0;
+/// Handshakes of a file, and costs of one count: no comparison comes to more, and a file may be anybody's.
+const MOST: u64 = 1_000_000;
+const MOST_COSTS: usize = 1_000;
 
 /// Compares an edge or a client with what was stored of one.
 ///
 /// # Errors
 /// If it cannot be had, or what was stored is no base for it.
 pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options) -> Result<Compared, Error> {
-    usable(stored, &options.conditions())?;
+    let mut failures = usable(stored, &options.conditions())?;
     let candidate = Side::begin(candidate, options)?;
     if stored.kind != candidate.kind() {
         return Err(Error::Unlike);
@@ -33,12 +36,6 @@ pub fn compare_with_stored(stored: &Compared, candidate: &str, options: &Options
     let mut asking = Asking::begin(candidate, options);
     asking.first()?;
     let mut seen: BTreeMap<Counted, BTreeMap<u64, u64>> = BTreeMap::new();
-    let mut failures = Failures { of_base: 1, ..Failures::default() };
-    if let Some(known) = &stored.failures {
-        // The one that was stored is its candidate.
-        (failures.of_base, failures.base) = (known.of_candidate, known.candidate);
-        failures.base_why.clone_from(&known.candidate_why);
-    }
     for further in [COUNTED, FURTHER] {
         for _ in 0..further {
             match asking.once(true)? {
@@ -81,18 +78,27 @@ fn judge(stored: &Compared, seen: &BTreeMap<Counted, BTreeMap<u64, u64>>, failur
     failures.open = compared.failed.is_none() && failures.candidate > 0 && chance <= LIKELY;
 }
 
-/// Whether what was stored can be a base, and was asked as the candidate will be.
-fn usable(stored: &Compared, now: &Conditions) -> Result<(), Error> {
+/// What failed of the base, if what was stored can be one, and was asked as the candidate will be.
+fn usable(stored: &Compared, now: &Conditions) -> Result<Failures, Error> {
     let refused = |why: &str| Err(Error::Stored(why.to_owned()));
     if let Some(why) = &stored.failed {
         return refused(&format!("it is a comparison whose candidate failed ({why}); give one that works"));
     }
-    if !stored.counts.iter().any(|count| count.candidate.is_some() || !count.candidate_values.is_empty()) {
+    if stored.counts.iter().all(|count| count.candidate_values.is_empty()) {
         return refused("nothing was counted in it; write it anew with --save");
     }
-    let Some(then) = &stored.asked else {
-        return refused("it does not say how the edge was asked (a program of before that wrote it); write it anew with --save");
+    let Some((then, known)) = stored.asked.as_ref().zip(stored.failures.as_ref()) else {
+        return refused(
+            "it does not say how the edge was asked and how often it failed (a program of before wrote it); write it anew with --save",
+        );
     };
+    let is_too_many = |count: &Count| {
+        let times = count.candidate_values.iter().fold(0_u64, |sum, one| sum.saturating_add(one.times));
+        times > MOST || (count.what.cost(0).is_some() && count.candidate_values.len() > MOST_COSTS)
+    };
+    if known.candidate > known.of_candidate || known.of_candidate > MOST || stored.counts.iter().any(is_too_many) {
+        return refused("its numbers of handshakes are none that a comparison comes to; write it anew with --save");
+    }
     let only = |only: &Option<String>| only.clone().unwrap_or_else(|| "any version".into());
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "its own".into());
@@ -107,15 +113,22 @@ fn usable(stored: &Compared, now: &Conditions) -> Result<(), Error> {
         Some((option, then, now)) => refused(&format!(
             "it was asked in another way ({option}: {then} then, {now} now); ask alike, or write it anew with --save"
         )),
-        None => Ok(()),
+        // The one that was stored is its candidate.
+        None => Ok(Failures {
+            of_base: known.of_candidate,
+            base: known.candidate,
+            base_why: known.candidate_why.clone(),
+            ..Failures::default()
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use records::compared::{Change, Count, Fingerprint, Kind, Outcome, Subject, Times};
+    use records::compared::{Change, Kind, Subject, Times};
 
     use super::*;
+    use crate::nothing_yet;
 
     fn asked() -> Conditions {
         Conditions { only: None, resume: false, name: None, path: "/".into(), certificate: false }
@@ -132,40 +145,42 @@ mod tests {
             candidate_values: values,
             change: Change::Same,
         };
-        Compared {
-            format: 1,
-            kind: Kind::Edges,
-            base: subject.clone(),
-            candidate: subject,
-            machine: Fingerprint { cpu: "?".into(), cpus: 1, kernel: "?".into() },
-            base_machine: None,
-            asked: Some(asked()),
-            counts: vec![count],
-            on_wire: None,
-            costs: Vec::new(),
-            failures: None,
-            failed: None,
-            differences: Vec::new(),
-            times_left_out: None,
-            blocks: Vec::new(),
-            spoiled: 0,
-            outcome: Outcome::NoRegression,
-        }
+        let failures = Failures { of_base: 12, of_candidate: 12, candidate: 1, ..Failures::default() };
+        let nothing = nothing_yet(Kind::Edges, [subject.clone(), subject], asked());
+        Compared { counts: vec![count], failures: Some(failures), ..nothing }
     }
 
     #[test]
     fn what_is_no_base_is_refused_with_a_reason() {
         let refused = |stored: Compared, now: &Conditions| usable(&stored, now).expect_err("it is no base").to_string();
-        assert!(usable(&base(), &asked()).is_ok());
+        let failures = usable(&base(), &asked()).expect("it is a base");
+        assert_eq!((failures.of_base, failures.base, failures.of_candidate), (12, 1, 0));
         assert!(refused(Compared { failed: Some("tls_closed".into()), ..base() }, &asked()).contains("tls_closed"));
         assert!(refused(Compared { counts: Vec::new(), ..base() }, &asked()).contains("nothing was counted"));
         let mut null = base();
         null.counts.iter_mut().for_each(|count| {
-            count.candidate = None;
             count.candidate_values.clear();
         });
         assert!(refused(null, &asked()).contains("nothing was counted"));
         assert!(refused(Compared { asked: None, ..base() }, &asked()).contains("--save"));
+        assert!(refused(Compared { failures: None, ..base() }, &asked()).contains("--save"));
+        // Numbers that somebody made up: their table would not fit into memory, or less than nothing is left.
+        let failing = |candidate, of_candidate| Compared {
+            failures: Some(Failures { candidate, of_candidate, ..Failures::default() }),
+            ..base()
+        };
+        let often = |values: &[(u64, u64)]| {
+            let mut made_up = base();
+            made_up.counts[0].candidate_values =
+                values.iter().map(|(value, times)| Times { value: *value, times: *times }).collect();
+            made_up
+        };
+        let many: Vec<(u64, u64)> = (0..2_000).map(|value| (value, 1)).collect();
+        for made_up in
+            [failing(2, 1), failing(0, u64::MAX), often(&[(2, 1 << 40)]), often(&[(2, u64::MAX), (3, 1)]), often(&many)]
+        {
+            assert!(refused(made_up, &asked()).contains("numbers of handshakes"));
+        }
         let others = [
             (Conditions { only: Some("TLS 1.2".into()), ..asked() }, "--tls12"),
             (Conditions { resume: true, ..asked() }, "--resume"),

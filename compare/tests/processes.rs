@@ -16,6 +16,13 @@ if os.fork(): os._exit(0)
 os.setsid()
 if os.fork(): os._exit(0)
 time.sleep(60)' {port}";
+/// The same, and its name is no UTF-8: it is cut within a letter (prctl(2)).
+const NAMED: &str = "python3 -c 'import os,socket,sys,time
+s=socket.create_server((\"127.0.0.1\", int(sys.argv[1])))
+if os.fork(): os._exit(0)
+os.setsid()
+open(\"/proc/self/comm\", \"wb\").write(b\"caf\\xe9\")
+time.sleep(60)' {port}";
 
 fn asked() -> Asked {
     Asked { name: None, path: "/".into() }
@@ -32,6 +39,7 @@ fn nothing_is_left_behind() {
         // The shell ends, and what it started is there.
         format!("setsid {SERVER} & sleep 0.3"),
         DAEMON.to_owned(),
+        NAMED.to_owned(),
         // It does not want to end.
         format!("trap '' TERM; setsid {SERVER} & wait; sleep 60"),
     ];

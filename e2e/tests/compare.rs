@@ -1,12 +1,15 @@
 //! `compare` with OpenSSL's servers as edges, and with curls as clients: what is counted, what is slower, what is refused; and the action for GitHub's runner, its step
 //! taken as the runner takes it.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
 use e2e::certificates::{self, Certificates};
 use e2e::checks::Checks;
-use e2e::process::{Said, binary, is_program, repository, run, whostalled};
+use e2e::process::{Running, Said, binary, is_program, repository, run, whostalled};
+use e2e::waiting::wait_for;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use testing::Need;
 
@@ -14,6 +17,11 @@ use testing::Need;
 fn edge(files: &Certificates, more: &str) -> String {
     let (cert, key) = (files.cert.display(), files.key.display());
     format!("exec openssl s_server -quiet -www -accept 127.0.0.1:{{port}} -cert {cert} -key {key} {more}")
+}
+
+/// The same as a daemon, in a session of its own.
+fn daemon(files: &Certificates) -> String {
+    format!("setsid {} & sleep 0.5", edge(files, "").trim_start_matches("exec "))
 }
 
 fn compare(files: &Certificates, base: &str, candidate: &str, more: &[&str]) -> Said {
@@ -74,34 +82,83 @@ fn two_edges() {
         || &stored,
     );
     let other = compare(&files, &saved, &edge(&files, "-tls1_2"), &["--tls12"]);
-    t.check("but not if it is asked in another way", other.refused(2, "--tls12: any version then, TLS 1.2 now"), || other);
+    t.check("but not if it is asked in another way", other.refused(2, "--tls12, --tls13: any version then, TLS 1.2 now"), || {
+        other
+    });
     t.check("for counts alone", stored.out.contains("side by side") || !stored.out.contains("Time by owner"), || &stored);
 
     let none = compare(&files, &plain, "exit 3 # {port}", &["--counts"]);
     t.check("an edge that does not start is the harness's failure", none.refused(2, "exit status: 3"), || none);
+    let full = compare(&files, &plain, "exit 3 # {port}", &["--counts", "--markdown", "/dev/full"]);
+    t.check("and so it stays where that cannot be written down", full.refused(2, "exit status: 3"), || full);
+    let nowhere = "https://127.0.0.1:1/";
+    let costs = compare(&files, nowhere, nowhere, &["--costs"]);
+    t.check("what is no command has no costs, and nobody is asked before that is said", costs.refused(2, "--costs runs"), || {
+        costs
+    });
     let wrong = compare(&files, &plain, "proxy", &["--counts"]);
     t.check("what is no edge is said", wrong.refused(2, "{port}"), || wrong);
     let refused = whostalled(["compare", &plain, &plain, "--counts"]);
     t.check("a base that does not verify is no base", refused.refused(2, "certificate_unknown_issuer"), || refused);
     // A daemon, and a session of its own.
-    let daemon = format!("setsid {} & sleep 0.5", edge(&files, "").trim_start_matches("exec "));
+    let daemon = daemon(&files);
     let left = compare(&files, &plain, &daemon, &["--counts"]);
     t.check("an edge that makes itself a daemon is one", left.code == Some(0), || &left);
-    for signal in ["INT", "TERM", "HUP"] {
-        let mut command = Command::new("timeout");
-        command.args(["--signal", signal, "2"]).arg(binary()).args(["compare", &plain, &daemon, "--ca"]).arg(&files.ca);
-        let stopped = run(command, 60);
-        t.check(format!("SIG{signal} ends it"), stopped.err.contains("stopped") || stopped.code == Some(0), || &stopped);
-    }
     let asks = edge(&files, "-Verify 1");
     let key = files.key.display().to_string();
     let cert = files.cert.display().to_string();
     let own = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key]);
     t.check("edges that ask for a certificate are given one", own.code == Some(0), || &own);
+    let fails = compare(&files, &plain, &asks, &["--counts", "--wire", "50ms"]);
+    t.check("who fails is a regression, and takes no round trips on a wire", fails.code == Some(1), || &fails);
+    let wire = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key, "--wire", "50ms"]);
+    t.check("but not on a wire", wire.refused(2, "--wire: the lab's client has no certificate"), || wire);
     let none = compare(&files, &asks, &asks, &["--counts"]);
     t.check("and fail without", none.code == Some(2), || &none);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
     t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
+}
+
+/// Whether a process has this in its command line.
+fn is_there(words: &str) -> bool {
+    let found = Command::new("pgrep").args(["-f", "--", words]).output().expect("pgrep");
+    !found.stdout.is_empty()
+}
+
+#[test]
+fn signals() {
+    let mut t = Checks::new();
+    if !is_program("openssl") || !is_program("python3") {
+        return t.skip(Need::Tools, "openssl or python3 is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = certificates::make(folder.path());
+    let mark = folder.path().display();
+    // It listens and says nothing: it is asked for as long as nobody wants it to end.
+    let silent = format!(
+        "python3 -c 'import socket,sys,time; s=socket.create_server((\"127.0.0.1\", int(sys.argv[1]))); time.sleep(60)' {{port}} {mark}"
+    );
+    let log = folder.path().join("log");
+    let asking = |candidate: &str| {
+        let mut command = Command::new(binary());
+        command.args(["compare", &daemon(&files), candidate, "--timeout", "30s", "--ca"]).arg(&files.ca);
+        let running = Running::start(command.stderr(File::create(&log).expect("our own folder")));
+        // As the shell has filled it in.
+        assert!(wait_for(30, || is_there(&format!("[0-9] {mark}"))), "the silent one is not started");
+        running
+    };
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let is_left = || is_there(&format!("[0-9] {mark}")) || is_there(&files.key.display().to_string());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let code = asking(&silent).end(signal);
+        t.check(format!("{signal} ends it"), code == Some(2) && said().contains("stopped"), said);
+        t.check(format!("and after {signal} no edge is left behind"), !is_left(), said);
+    }
+    let mut running = asking(&format!("trap '' TERM; {silent}"));
+    running.signal(Signal::SIGINT);
+    let code = running.end(Signal::SIGTERM);
+    t.check("a second signal waits for nobody who does not want to end", code == Some(2) && !said().contains("stopped"), said);
+    t.check("who is killed", wait_for(10, || !is_left()), said);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct Subject {
     pub agreed: Vec<String>,
 }
 
-/// What is counted exactly in a handshake and the request behind it.
+/// What is counted in a handshake and the request behind it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -111,7 +111,7 @@ pub struct Times {
 }
 
 /// What comparing a count says.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Change {
@@ -124,7 +124,6 @@ pub enum Change {
     /// It may cost more: too few handshakes to tell.
     Open,
     /// The base has no such count.
-    #[default]
     NotInBase,
 }
 
@@ -148,7 +147,6 @@ pub struct Count {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub candidate_values: Vec<Times>,
     /// What comparing them says.
-    #[serde(default)]
     pub change: Change,
 }
 
@@ -255,7 +253,13 @@ impl Rounds {
 impl OnWire {
     /// The candidate takes a round trip more.
     pub fn is_worse(&self) -> bool {
-        self.base.whole().iter().zip(self.candidate.whole()).any(|(base, candidate)| candidate > *base)
+        self.worse().contains(&true)
+    }
+
+    /// The same until Finished, and until the first byte.
+    pub fn worse(&self) -> [bool; 2] {
+        let ([base_finished, base_byte], [finished, byte]) = (self.base.whole(), self.candidate.whole());
+        [finished > base_finished, byte > base_byte]
     }
 }
 

@@ -53,7 +53,7 @@ fn handshakes_of_runs_before_the_walk_are_read() {
 }
 
 #[test]
-fn comparisons_are_read_and_are_a_base_for_others() {
+fn comparisons_of_before_are_read() {
     let name = "5251137-compared.json";
     let read: Compared = file(name, &written(name)).unwrap_or_else(|error| panic!("{error}"));
     let worse: Vec<Counted> = read.counts.iter().filter(|count| count.is_worse()).map(|count| count.what).collect();

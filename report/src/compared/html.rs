@@ -6,7 +6,7 @@ use records::compared::{Compared, Difference, Found, Kind, Outcome};
 
 use super::{
     agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, method, numbers,
-    sentence, signed, tail_words,
+    sentence, signed, tail_words, wire_words,
 };
 use crate::html::frame;
 
@@ -35,6 +35,10 @@ pub fn page(compared: &Compared) -> String {
             @for why in [&failures.candidate_why, &failures.base_why].into_iter().flatten() { p.soft { code { (why) } } }
         }
         @if !compared.counts.is_empty() { (counts(compared)) }
+        @if let Some(wire) = &compared.on_wire {
+            h2 { "Round trips" }
+            p class=(if wire.is_worse() { "bad" } else { "" }) { (wire_words(wire)) @if wire.is_worse() { " (worse)" } }
+        }
         @if !compared.differences.is_empty() { (times(compared)) }
     };
     frame(&format!("two {} compared", compared.kind.words()), &body)
@@ -46,6 +50,9 @@ fn ticket(compared: &Compared) -> Ticket {
         .fact("Candidate", compared.candidate.name.clone());
     for count in compared.counts.iter().filter(|count| count.is_worse()) {
         ticket = ticket.fact("Worse", count_words(count));
+    }
+    if let Some(wire) = compared.on_wire.as_ref().filter(|wire| wire.is_worse()) {
+        ticket = ticket.fact("Worse", wire_words(wire));
     }
     for d in &compared.differences {
         let said = format!("{} ms ({}): {}", signed(d.median_ms), interval(d), found_words(d.found));
@@ -140,6 +147,8 @@ mod tests {
         let page = page(&compared);
         assert_eq!(page.matches("<circle").count(), compared.blocks.len() * compared.differences.len());
         assert!(page.contains("https://old.test/&lt;b&gt;") && !page.contains("<b>") && !page.contains('\u{1b}'));
+        let wire = super::page(&crate::compared::tests::on_a_wire());
+        assert!(wire.contains("<p class=\"bad\">on a wire of 50 ms: 2 → 3 round trips to Finished"), "{wire}");
         let empty = super::page(&Compared { blocks: vec![], ..compared });
         assert!(!empty.contains("<circle") && !empty.contains("NaN"));
     }

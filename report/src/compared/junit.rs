@@ -1,11 +1,11 @@
-//! A comparison as JUnit XML: a test for each count and each part.
+//! A comparison as JUnit XML: a test for each count, each part, and the wire.
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use records::compared::{Change, Compared, Found};
 use settings::words::visible;
 
-use super::{count_words, failures_words, found_words, interval, is_judged, part_words, sentence, tail_words};
+use super::{count_words, failures_words, found_words, interval, is_judged, part_words, sentence, tail_words, wire_words};
 
 /// What became of a test.
 enum Ran {
@@ -37,6 +37,10 @@ pub fn render(compared: &Compared) -> std::io::Result<String> {
             _ => Ran::Passed,
         };
         tests.push((format!("count: {}", count.what.words()), ran));
+    }
+    if let Some(wire) = &compared.on_wire {
+        let ran = if wire.is_worse() { Ran::Failed(wire_words(wire)) } else { Ran::Passed };
+        tests.push(("round trips on a wire".into(), ran));
     }
     for d in &compared.differences {
         let words = format!("{}, difference {} ms", found_words(d.found), interval(d));
@@ -120,6 +124,8 @@ mod tests {
         let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
         assert_eq!([count("testcase"), count("failure"), count("skipped")], [6, 3, 1], "{text}");
         assert!(text.contains("tests=\"6\" failures=\"3\" errors=\"0\" skipped=\"1\"") && !text.contains('\u{1b}'), "{text}");
+        let wire = render(&crate::compared::tests::on_a_wire()).expect("memory");
+        assert!(wire.contains("tests=\"1\" failures=\"1\"") && wire.contains("2 → 3 round trips to Finished"), "{wire}");
         let none = not_compared("the base <fails>").expect("memory");
         assert!(none.contains("errors=\"1\"") && none.contains("<error message=\"the base &lt;fails&gt;\"/>"), "{none}");
     }

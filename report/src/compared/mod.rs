@@ -118,7 +118,7 @@ pub fn wire_words(wire: &OnWire) -> String {
     format!("on a wire of {ms} ms: {base_finished} → {finished} round trips to Finished, {base_byte} → {byte} to the first byte")
 }
 
-/// "2 → 3", "2 → 2 (of 12), 3 (of 11)", "4,001 to 4,003 → 4,010".
+/// "2 → 3", "2 → 2 in 7 and 3 in 5 of 12", "4001 to 4003 → 4010".
 fn numbers(count: &Count) -> String {
     let base =
         if count.change == Change::NotInBase { "not in the base".into() } else { number(count, count.base, &count.base_values) };
@@ -219,7 +219,7 @@ fn method(compared: &Compared) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use analysis::judging::ledger::{Owner, Phase};
-    use records::compared::{Block, Counted, Fingerprint, Kind, LeftOut, Part, Subject, Tail};
+    use records::compared::{Block, Counted, Fingerprint, Kind, LeftOut, Part, Rounds, Subject, Tail};
 
     use super::*;
 
@@ -274,6 +274,13 @@ pub(crate) mod tests {
             spoiled: 1,
             outcome: Outcome::Regression,
         }
+    }
+
+    /// One of which nothing but the wire tells that it got worse.
+    pub(crate) fn on_a_wire() -> Compared {
+        let rounds = |to_finished, to_first_byte| Rounds { to_finished, to_first_byte };
+        let wire = OnWire { round_trip_ms: 50.0, base: rounds(2.1, 3.2), candidate: rounds(3.1, 4.2) };
+        Compared { counts: Vec::new(), differences: Vec::new(), blocks: Vec::new(), on_wire: Some(wire), ..regression() }
     }
 
     #[test]

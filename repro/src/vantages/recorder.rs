@@ -160,9 +160,11 @@ impl<'a> RecordedEdge<'a> {
             }
             At::Ssh { host, socket } => {
                 let words = words.into_iter().chain(["--control".to_owned(), socket.display().to_string()]);
-                let quoted: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+                let words: Vec<String> = words.collect();
+                let quoted = shlex::try_join(words.iter().map(String::as_str));
+                let quoted = quoted.map_err(|e| self.gone(format!("cannot be asked: {e}")))?;
                 let mut command = vantage::ssh::command(host);
-                command.arg(format!("whostalled capture {}", quoted.join(" ")));
+                command.arg(format!("whostalled capture {quoted}"));
                 self.run(command)?
             }
             At::Fleet(agent) => {
