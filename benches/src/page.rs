@@ -73,7 +73,7 @@ fn shown(i: usize, series: &Series, changes: &[Change]) -> Markup {
         @if let Some((m, now)) = last {
             p.soft {
                 "Last " (value(series.sort, *now)) ", by " (m.compiler)
-                " on " (m.machine.cpu)
+                " on " (processor(&m.machine.cpu))
                 @if series.sort == Sort::Timed { ", " (m.machine.cpus) " CPUs, Linux " (m.machine.kernel) }
             }
         }
@@ -142,6 +142,11 @@ fn day(m: &Measured) -> &str {
 
 fn short(m: &Measured) -> &str {
     m.commit.get(..9).unwrap_or(&m.commit)
+}
+
+/// What was written down before the history began names no processor.
+fn processor(cpu: &str) -> &str {
+    if cpu == "?" { "a processor that was not noted" } else { cpu }
 }
 
 #[cfg(test)]

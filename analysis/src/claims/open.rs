@@ -49,6 +49,7 @@ fn there(case: &Case<'_>, missing: Missing) -> Option<Broken> {
         Missing::EdgeIpId => shown(case.near(Side::Server).and_then(|w| counts(w, Side::Server))),
         Missing::Syn => shown(case.witnesses().find_map(|w| w.sent_by(Side::Client).find(|p| p.flags.syn()))),
         Missing::LosslessCapture => has(!h.capture_incomplete()),
+        Missing::WholePackets => has(!h.dialogue.cut),
         Missing::LongerCapture => shown(case.witnesses().find_map(|w| w.packets.iter().find(|p| p.flags.rst()))),
         // What a handshake cannot show of others, or of where it was watched.
         _ => None,

@@ -23,7 +23,11 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
     let told = dialogue.client_finished.is_some()
         && dialogue.server_flight.is_some()
         && (dialogue.server_finished.is_some() || !dialogue.server_finishes_last());
-    if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() || !all_passed(view) {
+    if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() {
+        return dialogue;
+    }
+    if !all_passed(view) {
+        dialogue.cut = true;
         return dialogue;
     }
     let hello_at = dialogue.client_hello.map(|e| e.start);

@@ -151,17 +151,15 @@ pub fn lacks_time<D: Domain>(view: &View<D>) -> bool {
         let stamps = Stamps::of(view, side);
         let mut stamped = view.sent_by(side).filter(|p| p.tsval().is_some());
         let Some(first) = stamped.next() else { return false };
-        let (mut last, mut lacking) = (first, Span::ZERO);
+        let begun = stamps.lag(first);
+        let (mut last, mut ended, mut lacking) = (first, begun, Span::ZERO);
         for p in stamped {
-            let more = stamps.lag(last).zip(stamps.lag(p)).map_or(0, |(a, b)| a.saturating_sub(b));
-            lacking += Span::from_nanos(more).at_least_zero();
-            last = p;
+            let lag = stamps.lag(p);
+            lacking += Span::from_nanos(ended.zip(lag).map_or(0, |(a, b)| a.saturating_sub(b))).at_least_zero();
+            (last, ended) = (p, lag);
         }
         // Stamps of another unit count something else.
-        let counted = stamps
-            .lag(first)
-            .zip(stamps.lag(last))
-            .map_or(Span::ZERO, |(a, b)| last.at - first.at + Span::from_nanos(a.saturating_sub(b)));
+        let counted = begun.zip(ended).map_or(Span::ZERO, |(a, b)| last.at - first.at + Span::from_nanos(a.saturating_sub(b)));
         lacking >= LACKING && counted <= whole.percent(200)
     };
     lacking(Side::Client) && lacking(Side::Server)

@@ -22,6 +22,8 @@ use crate::judging::vocabulary::{Kind, Missing, Owner};
 pub struct Circumstances {
     /// A capture lost packets of this handshake.
     pub capture_incomplete: bool,
+    /// Packets were cut off, and what they held nothing else told.
+    pub cut_off: bool,
     /// The side that ended the handshake by a fatal alert, a reset or FIN; the path, if something on it did.
     pub ended_by: Option<Ended>,
     /// A capture's clock was set while it ran, and by how much is not known.
@@ -35,6 +37,7 @@ impl Circumstances {
     pub fn of(handshake: &Handshake) -> Self {
         Self {
             capture_incomplete: handshake.capture_incomplete(),
+            cut_off: handshake.dialogue.cut,
             ended_by: ended(handshake),
             clock_in_doubt: handshake.clock_in_doubt,
             path_unknown: false,
@@ -106,6 +109,9 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     if circumstances.capture_incomplete {
         doubt_lossy_capture(&mut judgement, reading.end);
     }
+    if circumstances.cut_off && matches!(reading.end, End::Stopped { .. }) {
+        leave_end_open(&mut judgement, Missing::WholePackets);
+    }
     if circumstances.clock_in_doubt {
         let candidates = judgement.parts.iter().map(|p| p.owner).collect();
         judgement.leave_open(candidates, Missing::SteadyClock);
@@ -167,11 +173,16 @@ fn doubt_lossy_capture(judgement: &mut Judgement, end: End) {
         Verdict::Healthy | Verdict::Inconclusive { .. } => true,
     };
     if !stands {
-        let owners: EnumSet<Owner> = judgement.parts.iter().map(|p| p.owner).filter(|o| *o != Owner::Unattributed).collect();
-        // Where nothing was slow, it is its end that is not known: any may have brought it about.
-        let any = if judgement.was_slow() { EnumSet::empty() } else { Owner::Client | Owner::Edge | Owner::Path };
-        judgement.leave_open(owners | any, Missing::LosslessCapture);
+        leave_end_open(judgement, Missing::LosslessCapture);
     }
+}
+
+/// What the capture shows is not all that was said.
+fn leave_end_open(judgement: &mut Judgement, missing: Missing) {
+    let owners: EnumSet<Owner> = judgement.parts.iter().map(|p| p.owner).filter(|o| *o != Owner::Unattributed).collect();
+    // Where nothing was slow, it is its end that is not known: any may have brought it about.
+    let any = if judgement.was_slow() { EnumSet::empty() } else { Owner::Client | Owner::Edge | Owner::Path };
+    judgement.leave_open(owners | any, missing);
 }
 
 /// The excess of some ledgers by owner, largest first; each with the kind that most of it is.

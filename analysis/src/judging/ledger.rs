@@ -104,7 +104,8 @@ impl Entry {
     /// Cites the frames that bound it.
     #[must_use]
     pub fn between(mut self, packets: impl IntoIterator<Item = u64>) -> Self {
-        self.packets = packets.into_iter().collect();
+        self.packets.clear();
+        packets.into_iter().for_each(|packet| self.packets.push(packet));
         self
     }
 

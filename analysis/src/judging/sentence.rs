@@ -52,6 +52,9 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             " The capture ended, or paused, before what was due next could come; the last thing proven is {}.",
             after.name()
         ),
+        End::Stopped { after } if handshake.dialogue.cut || handshake.capture_incomplete() => {
+            format!(" Whether the handshake completed, this capture does not show; the last thing proven is {}.", after.name())
+        }
         End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
     };
     match &judgement.verdict {
@@ -83,12 +86,16 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
                 Missing::LongerCapture
             )
         }
-        Verdict::Inconclusive { missing, .. } if *missing == Missing::LosslessCapture && !judgement.was_slow() => format!(
-            "Nothing was slow as far as this was captured, but packets of it were missed: whether it went on{}, and who ended it, shows only \
-             {}.",
-            if let End::Stopped { after } = reading.end { format!(" after {}", after.name()) } else { String::new() },
-            Missing::LosslessCapture
-        ),
+        Verdict::Inconclusive { missing, .. }
+            if !judgement.was_slow()
+                && let Some((missing, what)) = not_all(*missing) =>
+        {
+            format!(
+                "Nothing was slow as far as this was captured, but packets of it were {what}: whether it went on{}, and who ended it, shows only \
+             {missing}.",
+                if let End::Stopped { after } = reading.end { format!(" after {}", after.name()) } else { String::new() },
+            )
+        }
         Verdict::Inconclusive { missing, excess, .. } if *missing == Missing::SteadyClock => format!(
             "{excess} beyond the baseline, by a clock that was set or ran wrong meanwhile: nobody can be named. To tell: {}.{ended}",
             Missing::SteadyClock
@@ -268,6 +275,12 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
     let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
     let left = if handshake.under_way { "had not left when this was written" } else { "never left" };
     format!("{came} at {at:.1} ms; its {then} {left}; {share:.0} % of the {turnaround} {until} {doing}.")
+}
+
+/// What was done to packets, if it is that alone which leaves something open.
+fn not_all(missing: EnumSet<Missing>) -> Option<(Missing, &'static str)> {
+    let known = [(Missing::LosslessCapture, "missed"), (Missing::WholePackets, "cut off")];
+    known.into_iter().find(|(alone, _)| missing == *alone)
 }
 
 /// Whether nobody ended it, and the capture was over before an answer to what was said last could be there.

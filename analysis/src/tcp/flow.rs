@@ -315,10 +315,15 @@ impl<D: Domain> View<D> {
 
     /// How coarse the clock was that stamped it: what no two of its packets lie closer together than, where several have one stamp.
     pub fn grain(&self) -> Span {
-        let gaps = || self.packets.windows(2).map(|pair| (pair[1].at - pair[0].at).abs());
-        let least = gaps().filter(|gap| *gap > Span::ZERO).min().unwrap_or_default();
-        let alike = gaps().filter(|gap| *gap == Span::ZERO).count();
-        if least >= COARSE && alike >= 2 { least.min(COARSEST) } else { Span::ZERO }
+        let (mut least, mut alike) = (None::<Span>, 0);
+        for pair in self.packets.windows(2) {
+            match (pair[1].at - pair[0].at).abs() {
+                Span::ZERO => alike += 1,
+                gap if gap < COARSE => return Span::ZERO,
+                gap => least = Some(least.map_or(gap, |least| least.min(gap))),
+            }
+        }
+        least.filter(|_| alike >= 2).map_or(Span::ZERO, |least| least.min(COARSEST))
     }
 
     /// Whether packets of both ends were captured.

@@ -135,6 +135,9 @@ pub struct Dialogue {
     /// Whether the bytes were cut off, and messages told by whose turn it was to speak (`conversation::turns`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_turns: bool,
+    /// Whether bytes were cut off, and nothing told the messages in them: what is absent may have been said.
+    #[serde(skip)]
+    pub cut: bool,
     /// Whether the client offered data before the server's answer (0-RTT).
     pub early_data_offered: bool,
     /// The (last) ClientHello.

@@ -141,3 +141,33 @@ fn what_was_captured_behind_a_hole_stays_the_clients_last_word() {
         assert_ne!(judgement.verdict.label(), "healthy", "{version:?} {in_first}: it took half a second before Finished");
     }
 }
+
+#[test]
+fn what_was_cut_off_was_not_broken_off() {
+    // The client's last data never come, its FIN does; the capture holds the first bytes of each packet.
+    let seen = |cut: usize| {
+        let mut talk = Talk::new();
+        let heard_at = heard(&mut talk);
+        let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+        talk.data(S, heard_at + MS, &flight, OK);
+        let came = heard_at + MS + HALF;
+        talk.ack(C, came + 10_000, OK);
+        talk.data(C, came + MS, &finished13(), OK);
+        talk.ack(S, came + MS + HALF + 20_000, OK);
+        talk.data(C, came + 2 * MS, &record(23, &[0; 90]), LOST);
+        talk.fin(C, came + 3 * MS);
+        talk.edge_tap().iter_mut().for_each(|(_, frame)| frame.truncate(cut));
+        let handshake = talk.handshake().edge_side_only();
+        let reading = walk::read(&handshake).expect("its SYN was captured");
+        (reading.end, handshake)
+    };
+    assert_eq!(seen(usize::MAX).0, End::Complete);
+    let (_, handshake) = seen(68);
+    let circumstances = Circumstances::of(&handshake);
+    let reading = walk::read(&handshake).expect("its SYN was captured");
+    let judged = judge(&reading, Circumstances { ended_by: circumstances.ended_by, ..Circumstances::default() });
+    let label = judged.verdict.label();
+    assert!(label.starts_with("aborted"), "else this shows nothing: {label} {:?}", reading.end);
+    let whole = judge(&reading, circumstances);
+    assert_eq!((whole.verdict.label(), whole.missing), ("inconclusive".into(), Missing::WholePackets.into()));
+}

@@ -52,7 +52,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Way => {
                 last_round = out.is_some().then_some(entries.len());
                 rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
-                entries.extend(round(evidence, out.take(), *arc, extra.take()));
+                round(evidence, out.take(), *arc, extra.take()).into_iter().for_each(|entry| entries.push(entry));
             }
             What::Limit(rule) | What::Overdue(rule) => {
                 // At the edge the round is under way, at the client it is over.
@@ -87,7 +87,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                     extra = Some(Extra::HelloRetry);
                 }
                 let ends = (arcs.get(k + 1), k.checked_sub(1).and_then(|k| arcs.get(k)));
-                entries.extend(worked(evidence, arc, work, ends));
+                worked(evidence, arc, work, ends).into_iter().for_each(|entry| entries.push(entry));
             }
         }
     }
@@ -270,7 +270,8 @@ pub(super) fn reader(side: Side) -> Owner {
 impl Evidence<'_> {
     fn near_work(&self, arc: &Arc, work: Work) -> Entries {
         let h = self.handshake;
-        let cited: Cited = arc.packets.into_iter().flatten().collect();
+        let mut cited = Cited::new();
+        arc.packets.into_iter().flatten().for_each(|packet| cited.push(packet));
         if work == Work::Unread {
             return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
         }

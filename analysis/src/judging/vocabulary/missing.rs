@@ -37,6 +37,8 @@ pub enum Missing {
     OtherLeg,
     /// A capture without losses.
     LosslessCapture,
+    /// A capture of whole packets.
+    WholePackets,
     /// A capture that began before the connection did. No reading gives it now; files of earlier versions have it.
     Syn,
     /// The path's round trip when well.
@@ -73,6 +75,7 @@ impl Missing {
             Missing::SteadyClock => "a capture whose clock was not set meanwhile (or TCP timestamps, which show by how much)",
             Missing::PathBaseline => "the path's usual round trip (other handshakes over it, or a control target)",
             Missing::LosslessCapture => "a capture that dropped nothing",
+            Missing::WholePackets => "a capture of whole packets (tcpdump -s 0)",
         }
     }
 }
