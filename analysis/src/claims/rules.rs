@@ -118,7 +118,8 @@ fn squeezed(w: &Witness, left: usize) -> Option<&'static str> {
     (edge != Some(data.end()) || data.len() >= w.full(data.from)).then_some("it does not fill a small window")
 }
 
-/// Two short segments, the second behind the acknowledgement of the first.
+/// Two short segments, the second behind the acknowledgement of the first; where Minshall's rule does not hold, a short one behind the
+/// acknowledgement of all that was sent before it.
 fn nagle(w: &Witness, news: usize, left: usize) -> Option<&'static str> {
     let (told, data) = (w.packets[news], w.packets[left]);
     let full = w.full(data.from);
@@ -128,7 +129,10 @@ fn nagle(w: &Witness, news: usize, left: usize) -> Option<&'static str> {
     }
     let acknowledged = w.acknowledged_before(data.from.peer(), news);
     let waiting = |p: &&Seen<Unplaced>| p.from == data.from && short(p) && p.end() <= data.start() && p.end() > acknowledged;
-    let Some(small) = w.packets[..left].iter().find(waiting) else { return Some("no short segment waited before it") };
+    let Some(small) = w.packets[..left].iter().find(waiting) else {
+        let all = acknowledged < data.start() && told.ack() >= Some(data.start());
+        return (!all).then_some("no short segment waited before it");
+    };
     (told.ack() < Some(small.end())).then_some("the short segment before it was not acknowledged by then")
 }
 

@@ -112,7 +112,12 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
         return found.push(unbound("the second did not leave that end"));
     }
     // Where the observer stands before the client, its acknowledgement tells that something had come.
-    let confirms = near.end == side && from.from == side && from.is_empty() && from.ack().is_some();
+    // So it does, wherever the observer stands, of what the capture missed.
+    let unseen = || {
+        let seen = near.packets[..a].iter().filter(|p| p.from != side).map(Seen::end).max();
+        from.ack() > seen
+    };
+    let confirms = from.from == side && from.is_empty() && from.ack().is_some() && (near.end == side || unseen());
     if (from.from == side) != stretch.tail && !confirms {
         return found.push(unbound(if stretch.tail {
             "the first did not leave that end"

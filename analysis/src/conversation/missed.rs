@@ -43,13 +43,14 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
     // Behind it both go on: what lay there was enough for both.
     let asks = |p: &&Seen<D>| p.from == Side::Client && !p.is_empty() && p.start() >= hole.end;
     let answers = |p: &&Seen<D>| p.from == Side::Server && !p.is_empty() && p.packet >= told.packet;
-    let Some(answer) = view.packets.iter().find(answers).filter(|_| view.packets.iter().any(|p| asks(&p))) else { return d };
+    if !view.packets.iter().any(|p| asks(&p)) || !view.packets.iter().any(|p| answers(&p)) {
+        return d;
+    }
     // What is as long as Finished, with ChangeCipherSpec or without, is one. In what is longer there may have been a certificate, too:
-    // then Finished follows, before the server says more; and where no record begins behind it, nothing is known.
+    // then Finished follows, behind CertificateVerify; and where no record begins behind it, nothing is known.
     let is_finished = |len: i64, extra: i64| d.finished_13().iter().any(|finished| len == *finished + extra);
     let len = hole.end - hole.start;
-    let said = view.packets.iter().take_while(|p| p.packet != answer.packet).filter(asks).map(Seen::end).max().unwrap_or(0);
-    let follows = || protected().any(|r| r.extent.start >= hole.end && r.extent.end <= said && is_finished(r.len(), 0));
+    let follows = || protected().filter(|r| r.extent.start >= hole.end).take(3).any(|r| is_finished(r.len(), 0));
     let readable = || client.records.found.iter().any(|r| r.extent.start == hole.end);
     let longer = d.finished_13().iter().all(|finished| len > *finished + CHANGE) && readable() && !follows();
     if !is_finished(len, 0) && !is_finished(len, CHANGE) && !longer {

@@ -27,7 +27,7 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
         return dialogue;
     }
     if !all_passed(view) {
-        dialogue.cut = true;
+        dialogue.cut = [Side::Client, Side::Server].into_iter().any(|side| is_cut(view, side));
         return dialogue;
     }
     let hello_at = dialogue.client_hello.map(|e| e.start);
@@ -50,6 +50,13 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
     }
     dialogue.by_turns = true;
     dialogue
+}
+
+/// Whether bytes of packets that were captured were not, rather than packets.
+fn is_cut<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let stream = view.half(side).stream;
+    let of = |offset: i64| usize::try_from(offset).ok().filter(|offset| *offset <= stream.end());
+    view.sent_by(side).filter(|p| !p.is_empty()).any(|p| of(p.start()).zip(of(p.end())).is_some_and(|(a, b)| !stream.known(a, b)))
 }
 
 /// Whether packets held all that was sent, if cut off: where the capture missed some, a turn may be among them.

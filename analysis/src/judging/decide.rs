@@ -109,7 +109,8 @@ pub fn judge(reading: &Reading, circumstances: Circumstances) -> Judgement {
     if circumstances.capture_incomplete {
         doubt_lossy_capture(&mut judgement, reading.end);
     }
-    if circumstances.cut_off && matches!(reading.end, End::Stopped { .. }) {
+    let stands = matches!(judgement.verdict, Verdict::Inconclusive { .. });
+    if circumstances.cut_off && matches!(reading.end, End::Stopped { .. }) && !stands {
         leave_end_open(&mut judgement, Missing::WholePackets);
     }
     if circumstances.clock_in_doubt {

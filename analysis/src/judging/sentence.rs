@@ -273,6 +273,9 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
         return format!("{came} at {at:.1} ms; its {then} left {turnaround} later; {share:.0} % of that {doing}.");
     }
     let until = if left_by_itself(handshake) { "until it gave up" } else { "that this was watched" };
+    if handshake.dialogue.half_hello.is_some() && largest.phase == Phase::ClientHello {
+        return format!("Its ClientHello was begun and not finished; {share:.0} % of the {turnaround} {until} {doing}.");
+    }
     let left = if handshake.under_way { "had not left when this was written" } else { "never left" };
     format!("{came} at {at:.1} ms; its {then} {left}; {share:.0} % of the {turnaround} {until} {doing}.")
 }

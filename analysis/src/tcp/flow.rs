@@ -25,6 +25,10 @@ pub(super) const MAX_PACKETS: usize = 2_048;
 /// Packets of an ordinary handshake, its request and answer: a kilobyte of them, for which there is room once somebody has answered.
 const USUAL_PACKETS: usize = 21;
 
+/// What whoever says nothing of the segments that it takes is sent (RFC 9293, section 3.7.1), and the least that Linux sends.
+const DEFAULT_MSS: i64 = 536;
+const LEAST_MSS: i64 = 48;
+
 /// Stamps this far apart at least are those of a coarse clock.
 const COARSE: Span = Span::from_millis(1);
 
@@ -139,8 +143,10 @@ impl<D: Domain> View<D> {
 
     /// The largest segment that the ends may send each other; absent where a SYN was not captured.
     pub fn mss(&self) -> Option<i64> {
+        // Nobody sends segments of nothing: Linux takes 0 as if nothing was said, and sends no less than its `tcp_min_snd_mss`.
+        let meant = |mss: u16| if mss == 0 { DEFAULT_MSS } else { i64::from(mss).max(LEAST_MSS) };
         let [client, server] = self.takes;
-        Some(i64::from(client?.min(server?)))
+        Some(meant(client?).min(meant(server?)))
     }
 
     /// The initial sequence number of `side`: both together are the name of a connection that survives address

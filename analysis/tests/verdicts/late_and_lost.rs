@@ -42,3 +42,29 @@ fn no_timer_waits_as_long_as_the_client_did() {
         assert!(rightly_open || label.starts_with("client"), "{late} ms late: {label} {:?}", judgement.candidates);
     }
 }
+
+#[test]
+fn a_timer_is_as_long_as_the_round_trips_were() {
+    // A radio that wakes up: the SYN-ACK came 260 ms late. The loss probe takes Finished along when two of the round trips that it knows
+    // have passed, and ChangeCipherSpec, which was lost, comes again when SACK asks for it.
+    let mut talk = Talk::new();
+    let hello_at = talk.connect_late(1_000 * MS, 260 * MS) + MS;
+    talk.data(C, hello_at, &client_hello(), OK);
+    talk.ack(S, hello_at + HALF, OK);
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    talk.data(S, hello_at + HALF + MS, &flight, OK);
+    let came = hello_at + 2 * HALF + MS;
+    talk.ack(C, came + 10_000, OK);
+    let change = record(20, &[1]);
+    let end = talk.data(C, came + MS, &change, LOST);
+    let probe_at = came + 735 * MS;
+    talk.data(C, probe_at, &record(23, &[0; 53]), OK);
+    let again_at = probe_at + 2 * HALF + 30_000;
+    talk.again(C, again_at, end - change.len() as i64, &change, OK);
+    talk.ack(S, again_at + HALF + 20_000, OK);
+    let seen = talk.handshake();
+    assert!(both(&seen).1.verdict.label().starts_with("loss/out"));
+    let (_, judgement) = edge(&seen);
+    let label = judgement.verdict.label();
+    assert!(!label.starts_with("client") && !label.starts_with("edge"), "{label}");
+}

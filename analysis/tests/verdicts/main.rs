@@ -11,12 +11,14 @@ mod unfinished;
 
 use enumset::EnumSet;
 use support::*;
+use whostalled_analysis::claims::check;
 use whostalled_analysis::clock::{Client, Instant, Span};
 use whostalled_analysis::conversation::handshake::Handshake;
 use whostalled_analysis::conversation::host::{HostTrace, Sample};
 use whostalled_analysis::conversation::walk;
 use whostalled_analysis::doubt::offset::own_step;
 use whostalled_analysis::judging::ledger::{Baseline, Kind, Missing, Owner};
+use whostalled_analysis::judging::sentence::{Citation, explain};
 use whostalled_analysis::judging::verdict::{Circumstances, End, Judgement, Reading, Verdict, judge};
 use whostalled_analysis::tcp::flow::Side::{Client as C, Server as S};
 use whostalled_analysis::tls::Version;
@@ -113,6 +115,13 @@ fn judged(handshake: &Handshake, mut reading: Reading) -> (Reading, Judgement) {
     assert_eq!(sum, reading.ledger.total, "the ledger sums to its total");
     let circumstances = Circumstances { capture_incomplete: handshake.capture_incomplete(), ..Circumstances::default() };
     let judgement = judge(&reading, circumstances);
+    // Of both ends' captures the numbers here are the same.
+    if handshake.client.is_none() || handshake.edge.is_none() {
+        let cite = |number: u64| Citation { number, file: None };
+        let said = explain(handshake, &reading, &judgement, &cite);
+        let broken: Vec<String> = check(handshake, &reading, &judgement, &said).iter().map(ToString::to_string).collect();
+        assert!(broken.is_empty(), "{said}\n{broken:#?}");
+    }
     (reading, judgement)
 }
 

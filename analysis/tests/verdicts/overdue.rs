@@ -38,7 +38,10 @@ fn probed(late: i64, fate: Fate) -> Talk {
 fn who_kept_an_acknowledgement_is_named_where_both_ends_show_it() {
     let held = Fate { held: 70 * MS, ..OK };
     // Whether what did not come was lost, or is later than the handshake's end, nobody can say.
-    for (late, fate, label) in [(0, LOST, "inconclusive"), (0, held, "path/delay"), (70 * MS, OK, "client")] {
+    let behind_the_probe = 2 * HALF + 2 * HALF + 5 * MS;
+    for (late, fate, label) in
+        [(0, LOST, "inconclusive"), (0, held, "path/delay"), (70 * MS, OK, "client"), (behind_the_probe, OK, "client")]
+    {
         let handshake = probed(late, fate).handshake();
         let (reading, judgement) = both(&handshake);
         assert_eq!(judgement.verdict.label(), label, "{reading:?}");

@@ -38,6 +38,8 @@ pub struct Talk {
     /// The timestamp that the next packet echoes.
     echo: u32,
     ttl: u8,
+    /// What each end offers its peer.
+    windows: [u16; 2],
     next: [u32; 2],
     ids: [u16; 2],
     ends: [i64; 2],
@@ -55,6 +57,7 @@ impl Talk {
             tick: 1,
             echo: 0,
             ttl: 64,
+            windows: [u16::MAX; 2],
             next: isn,
             ids: [900, 0],
             ends: [0, 0],
@@ -81,11 +84,21 @@ impl Talk {
         self
     }
 
+    /// From now on an end offers its peer so much room.
+    pub fn offers(&mut self, side: Side, window: u16) {
+        self.windows[side as usize] = window;
+    }
+
     /// SYN at `at`; gives the time at which the client has SYN-ACK and has acknowledged it.
     pub fn connect(&mut self, at: i64) -> i64 {
+        self.connect_late(at, 0)
+    }
+
+    /// The same with a SYN-ACK that comes so much later.
+    pub fn connect_late(&mut self, at: i64, held: i64) -> i64 {
         self.packet(Side::Client, at, SYN, 0, &[], Fate::default());
-        self.packet(Side::Server, at + HALF + MS / 10, SYN | ACK, 0, &[], Fate::default());
-        let established = at + 2 * HALF + MS / 10;
+        self.packet(Side::Server, at + HALF + MS / 10, SYN | ACK, 0, &[], Fate { held, ..Fate::default() });
+        let established = at + 2 * HALF + held + MS / 10;
         self.packet(Side::Client, established, ACK, 0, &[], Fate::default());
         established
     }
@@ -155,7 +168,9 @@ impl Talk {
         } else {
             vec![]
         };
-        tcp.extend([(((20 + options.len()) / 4) as u8) << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        tcp.extend([(((20 + options.len()) / 4) as u8) << 4, flags]);
+        tcp.extend(self.windows[side as usize].to_be_bytes());
+        tcp.extend([0, 0, 0, 0]);
         tcp.extend(options);
         tcp.extend(payload);
         let mut frame = vec![0u8; 12];

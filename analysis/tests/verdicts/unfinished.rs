@@ -39,3 +39,22 @@ fn the_edge_is_not_waited_for_before_a_hello_is_whole() {
         }
     }
 }
+
+#[test]
+fn a_client_without_room_for_the_rest_is_not_waited_for() {
+    let mut talk = Talk::new();
+    talk.offers(S, 60);
+    let said_at = talk.connect(1_000 * MS) + MS;
+    talk.data(C, said_at, &client_hello()[..60], OK);
+    talk.offers(S, 0);
+    for second in 0..9 {
+        talk.ack(S, said_at + HALF + 20_000 + second * 1_000 * MS, OK);
+        talk.ack(C, said_at + 900 * MS + second * 1_000 * MS, OK);
+    }
+    talk.fin(C, said_at + 10_000 * MS);
+    let seen = talk.handshake();
+    for (whose, judgement) in [("both", both(&seen).1), ("edge", edge(&seen).1)] {
+        let label = judgement.verdict.label();
+        assert!(!label.starts_with("client"), "{whose}: {label}");
+    }
+}

@@ -144,7 +144,7 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     round.filled_in = match evidence.far {
         None => out.known.max(back.known) == Known::Guessed,
         Some(far) => !evidence.is_measured(if far == Side::Server { &out } else { &back }),
-    };
+    } || round.packets.len() < 2; // one of them was missed
     if let Some(far) = evidence.far {
         // One end cannot tell a long way towards the other from a machine that stood still there.
         let (host, capture) = match far {

@@ -129,8 +129,9 @@ fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
 }
 
 fn silent<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
-    // Before a ClientHello is whole, nobody has anything to answer.
-    if let Some(i) = client.news_before(client.len()).filter(|_| d.half_hello.is_some()) {
+    // Before a ClientHello is whole, nobody has anything to answer; nor can it become so where there is no room for the rest.
+    let room = || edge.packets(0..edge.len()).rposition(|p| p.from == Side::Server).is_none_or(|i| edge.left_room(i));
+    if let Some(i) = client.news_before(client.len()).filter(|_| d.half_hello.is_some() && room()) {
         return Stopped::Silent { end: Side::Client, i };
     }
     // Before the server's flight is whole, the client has nothing to say.

@@ -9,6 +9,7 @@ use smallvec::smallvec;
 
 use super::arcs::Arc;
 use super::entries::{Evidence, Extra, STAMP_ERROR, entry, span};
+use super::follow::transit;
 use super::transport::{Endpoint, Packet, Rule};
 use crate::clock::Span;
 use crate::judging::ledger::{Entries, Entry, Kind, Missing, Owner};
@@ -28,8 +29,9 @@ pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, rule: Rule) -> Entries
 /// Who kept the acknowledgement for so long.
 fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span) -> Entry {
     let (teller, own) = (arc.side.peer(), if arc.side == Side::Server { Owner::Client } else { Owner::Edge });
-    let of =
-        |owner, kind, packets: &[u64]| Entry::new(arc.phase, owner, kind, beyond, STAMP_ERROR).between(packets.iter().copied());
+    let of = |owner, kind, packets: &[u64]| {
+        Entry::new(transit(arc.phase), owner, kind, beyond, STAMP_ERROR).between(packets.iter().copied())
+    };
     let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
     let open = |candidates: EnumSet<Owner>, missing: Option<Missing>| {
         let mut open = of(Owner::Unattributed, None, &cited);
@@ -49,7 +51,7 @@ fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span) -> Entry {
     // It left, and did not come before the handshake was over: what is kept of a capture ends there.
     let Some(came) = told.other else { return open(Owner::Path | Owner::Loss, None) };
     // What it acknowledges had come to that end, on whose clock it then took so long.
-    let data = peer.packets(0..i).rfind(|p| p.from == arc.side && !p.is_bare());
+    let data = peer.packets(0..i).find(|p| p.from == arc.side && !p.is_bare() && Some(p.after) > heard);
     let within = data.map_or(0, |data| told.at - data.at);
     match sender.packet(came as usize).at > arc.to {
         _ if within > beyond.nanos() / 2 => of(own, None, &cited),

@@ -103,7 +103,7 @@ impl Evidence<'_> {
         match (told_late, missing) {
             // What is missing lay before it, and a timer would have repeated that: when it left, within one timer nobody can say.
             (true, lacking @ (None | Some(1..))) if self.is_behind_hole(arc, lacking) => {
-                let unsure = rest.min(self.longest_timers(1));
+                let unsure = if self.syn_was_repeated() { rest } else { rest.min(self.longest_timers(1, arc.from)) };
                 entries.push(open(unsure, own | Owner::Loss, capture.into()));
                 if rest > unsure {
                     entries.push(between(Entry::new(arc.phase, own, None, rest - unsure, TICK)));
@@ -112,7 +112,7 @@ impl Evidence<'_> {
             (true, Some(0)) => entries.push(between(Entry::new(arc.phase, own, None, rest, TICK))),
             (true, Some(_)) => {
                 // So many copies as are missing, no timers repeat later than that: the first may have left late.
-                let most = self.longest_timers(counted().filter(|n| *n > 0).unwrap_or(1));
+                let most = self.longest_timers(counted().filter(|n| *n > 0).unwrap_or(1), arc.from);
                 if self.syn_was_repeated() || rest <= most + most.percent(25) {
                     entries.push(lost(rest));
                 } else {
@@ -178,13 +178,22 @@ impl Evidence<'_> {
         let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
         let came = near.packet(i);
         let hole = came.range.0 - came.before.max(0);
-        let segments = (hole + near.full() - 1) / near.full();
+        let full = self.tapes[arc.side as usize].full();
+        let segments = (hole + full - 1) / full;
         hole > 0 && !came.opens && lacking.is_none_or(|n| i64::from(n) <= segments) && !self.was_sent_before(arc)
     }
 
-    /// How long timers wait at most until so many copies have left (RFC 6298: each twice as long as the one before).
-    fn longest_timers(&self, copies: u16) -> Span {
-        let first = self.round_trip + self.round_trip / 8 + LEAST_VARIANCE.max(2 * self.round_trip) + TIMER_SLACK;
+    /// How long timers wait at most until so many copies have left (RFC 6298: each twice as long as the one before), by the longest round
+    /// trip until then: an estimate forgets it slowly.
+    fn longest_timers(&self, copies: u16, until: i64) -> Span {
+        let near = self.near();
+        let all = || near.packets(0..near.len());
+        let trips = all().enumerate().filter(|(_, p)| p.from == near.end && p.is_news()).filter_map(|(i, sent)| {
+            let told = all().skip(i).find(|p| p.from != near.end && p.told >= Some(sent.range.1))?;
+            (told.at <= until).then_some(told.at - sent.at)
+        });
+        let trip = trips.max().unwrap_or(0).max(self.round_trip);
+        let first = trip + trip / 8 + LEAST_VARIANCE.max(2 * trip) + TIMER_SLACK;
         Span::from_nanos(first.saturating_mul((1_i64 << copies.min(12)) - 1))
     }
 

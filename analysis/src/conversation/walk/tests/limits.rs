@@ -353,4 +353,6 @@ fn one_long_segment_alone_is_not_full_where_the_ends_said_what_they_take() {
     assert_eq!(held(Some(1_312), true, false), (1_300, false), "that is all they take");
     assert_eq!(held(Some(1_460), true, true), (1_300, false), "two of one length: the way takes no more");
     assert_eq!(held(None, false, false), (1_300, false), "nobody said");
+    assert_eq!(held(Some(0), true, false).0, 536 - 12, "as if nothing was said");
+    assert_eq!(held(Some(12), true, false).0, 48 - 12, "nobody sends less");
 }
