@@ -260,12 +260,14 @@ fn led_to(from: &str, answer: &reqwest::Response) -> Result<Url, String> {
 fn led_from(from: &Url, next: Url, status: u16) -> Result<Url, String> {
     let host = next.host_str().unwrap_or_default();
     let same = (from.host(), from.path(), from.query()) == (next.host(), next.path(), next.query());
+    let upgraded = (from.scheme(), next.scheme()) == ("http", "https") && from.port().is_none() && next.port().is_none();
+    let other_port = !upgraded && from.port_or_known_default() != next.port_or_known_default();
     match status {
         _ if next.scheme() != "https" && from.scheme() == "https" => Err(format!("it leads from HTTPS to plain HTTP at {host}")),
         301 | 302 | 307 | 308 if from.host() != next.host() => {
             Err(format!("it leads to another host, {host}, and nothing was sent there; name that address if it is meant"))
         }
-        301 | 302 | 307 | 308 if next.scheme() != "https" && from.port_or_known_default() != next.port_or_known_default() => {
+        301 | 302 | 307 | 308 if other_port => {
             Err(format!("it leads to another port of {host}, and nothing was sent there; name that address if it is meant"))
         }
         301 | 307 | 308 => Ok(next),
@@ -447,7 +449,11 @@ mod tests {
         let url_of = |url: &str| Url::parse(url).expect("an address");
         let led = |next: &str, status| led_from(&url_of("http://a.test/x"), url_of(next), status);
         assert!(led("https://a.test/y", 301).is_ok() && led("https://a.test/x", 302).is_ok());
-        for (next, what) in [("https://b.test/x", "another host, b.test"), ("http://a.test:81/x", "another port")] {
+        for (next, what) in [
+            ("https://b.test/x", "another host, b.test"),
+            ("http://a.test:81/x", "another port"),
+            ("https://a.test:8443/x", "another port"),
+        ] {
             for status in [301, 302, 307, 308] {
                 assert!(led(next, status).is_err_and(|why| why.contains(what)), "{next} {status}");
             }

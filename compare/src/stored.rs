@@ -17,8 +17,8 @@ const FURTHER: u64 = 48;
 /// It is looked at twice.
 const LOOKS: f64 = 2.0;
 /// Handshakes of a file, and costs of one count: no comparison comes to more, and a file may be anybody's.
-const MOST: u64 = 1_000_000;
-const MOST_COSTS: usize = 1_000;
+const MOST: u64 = 100_000;
+const MOST_COSTS: usize = 100;
 
 /// Compares an edge or a client with what was stored of one.
 ///

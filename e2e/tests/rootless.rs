@@ -57,16 +57,19 @@ fn a_comparison_on_a_wire_without_root() {
     let files = certificates::make(made.path());
     let folder = folder_of(&[files.ca, files.cert, files.key]);
     let plain = "exec openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert cert.pem -key key.pem";
-    let mut command = as_ordinary_user("./whostalled");
-    command.current_dir(folder.path()).args(["compare", plain, plain, "--ca", "ca.pem", "--counts", "--wire", "50ms"]);
-    let said = run(command, 300);
-    // A machine that is busy is no wire.
-    let is_late = said.err.contains("--wire: the wire sent");
-    t.check(
-        "round trips are counted for an ordinary user, too",
-        is_late || said.out.contains("on a wire of 50 ms: 2 → 2"),
-        || said,
-    );
+    for attempt in 1..=ATTEMPTS {
+        let mut command = as_ordinary_user("./whostalled");
+        command.current_dir(folder.path()).args(["compare", plain, plain, "--ca", "ca.pem", "--counts", "--wire", "50ms"]);
+        let said = run(command, 300);
+        // A machine that is busy is no wire.
+        if said.err.contains("--wire: the wire sent") && attempt < ATTEMPTS {
+            println!("the wire was late (attempt {attempt})");
+            continue;
+        }
+        let counted = said.out.contains("on a wire of 50 ms: 2 → 2");
+        t.check("round trips are counted for an ordinary user, too", counted, || said);
+        return;
+    }
 }
 
 #[test]

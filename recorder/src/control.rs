@@ -36,8 +36,8 @@ use imports::logline::endpoint;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether it is one's turn.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Whoever asks waits longer than the recorder does.
-const ANSWERED: Duration = Duration::from_secs(45);
+/// Whoever asks waits longer than the recorder does, for its turn and for the packets.
+const ANSWERED: Duration = Duration::from_secs(75);
 /// Longest request: the keys of a run's clients, two for each.
 const MOST_REQUEST: u64 = 256 << 10;
 

@@ -1,7 +1,7 @@
 //! Handshakes judged as they end: no proxy has to say anything.
 //!
 //! Pure: packets and times in, [`Finding`]s out. A handshake is over when the client's Finished has passed and nothing more is to be
-//! learned, or when somebody gave up. One that is silent for long is judged as it is, and once more if it goes on after that.
+//! learned, or when somebody gave up. One that is silent for long is judged as it is, and once more if it goes on soon after that.
 
 use std::collections::{HashMap, VecDeque};
 

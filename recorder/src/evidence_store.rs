@@ -183,11 +183,7 @@ impl EvidenceStore {
                 format!("{size} bytes are more than the quota, {}", self.quota),
             ));
         }
-        if !self.folder.exists() {
-            // Somebody moved it away, with all that was in it.
-            make_folder(&self.folder)?;
-            (self.held, self.healthy, self.others) = (0, VecDeque::new(), VecDeque::new());
-        }
+        self.there()?;
         let earlier = self.uncount(name); // written anew, with what came later
         if let Err(error) = self.make_room(size) {
             self.count(name, earlier);
@@ -209,6 +205,15 @@ impl EvidenceStore {
         }
         self.count(name, if written.is_ok() { Some(bytes.len() as u64) } else { earlier });
         written.map(|()| path)
+    }
+
+    /// Makes the folder, where somebody moved it away with all that was in it.
+    fn there(&mut self) -> io::Result<()> {
+        if !self.folder.exists() {
+            make_folder(&self.folder)?;
+            (self.held, self.healthy, self.others) = (0, VecDeque::new(), VecDeque::new());
+        }
+        Ok(())
     }
 
     fn remove(&mut self, name: &str) {
@@ -263,16 +268,15 @@ impl EvidenceStore {
         failed.filter(|_| self.held + bytes > self.quota).map_or(Ok(()), Err)
     }
 
-    /// Whether the folder takes a file.
+    /// Whether the folder takes a file; what is there stays there.
     fn takes(&mut self) -> bool {
         let tried = self.folder.join(format!("{UNFINISHED}try"));
         let write = || -> io::Result<()> {
-            make_folder(&self.folder)?;
             let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&tried)?;
             file.write_all(&[0; TRY])?;
             file.sync_all()
         };
-        let written = write().and_then(|()| self.make_room(TRY as u64));
+        let written = self.there().and_then(|()| write()).and_then(|()| self.make_room(0));
         let _ = fs::remove_file(&tried);
         written.is_ok()
     }

@@ -417,11 +417,11 @@ impl Recording {
     fn tend(&mut self) {
         for event in self.tap.tend() {
             let (interface, trouble) = match event {
-                InterfaceEvent::Back(name) => {
+                InterfaceEvent::Back(name) => (name, None),
+                InterfaceEvent::Gone(name) => {
                     self.shown.called(&name, None);
-                    (name, None)
+                    (name, Some("it is gone: nothing is seen there".to_owned()))
                 }
-                InterfaceEvent::Gone(name) => (name, Some("it is gone: nothing is seen there".to_owned())),
                 InterfaceEvent::Down(name) => (name, Some("it is down, or has no carrier: nothing passes there".to_owned())),
                 InterfaceEvent::Refused(name, why) => (name, Some(why)),
                 InterfaceEvent::Renamed(name, now) => {

@@ -572,8 +572,9 @@ mod tests {
         }
     }
 
-    const REFUSING: &str =
-        "[[check]]\nname = \"login\"\ntarget = \"127.0.0.1:1\"\ninterval = \"10s\"\nfire = { k = 2, n = 3 }\nresolve_after = 2\n";
+    /// However busy the machine is, its rounds count.
+    const REFUSING: &str = "[gate]\nrun_delay = \"1h\"\ndata_waiting = \"1h\"\n\
+        [[check]]\nname = \"login\"\ntarget = \"127.0.0.1:1\"\ninterval = \"10s\"\nfire = { k = 2, n = 3 }\nresolve_after = 2\n";
 
     #[tokio::test]
     async fn a_clock_that_is_set_is_no_time_in_which_an_address_was_missing() {

@@ -60,13 +60,20 @@ impl Engine {
         // One that has a file has one file. What a log said of it says more than that somebody asked, or that it was found.
         let before = self.files.get(of).map(|kept| Before::from(&*kept));
         let source = trigger.source.name();
-        let trigger = match before.as_ref().and_then(|kept| kept.logged.clone()) {
+        let (trigger, among) = match before.as_ref().and_then(|kept| kept.logged.clone()) {
             Some(logged) if !matches!(trigger.source, Source::Log(_)) => logged,
-            _ => trigger,
+            _ => (trigger, among),
         };
         // Of what memory has begun to forget the file that is there says more.
-        let says_more = before.as_ref().is_some_and(|kept| kept.packets > held);
-        let Some(made) = self.make(packets, &trigger, among).filter(|_| !says_more) else {
+        if let Some(kept) = before.as_ref().filter(|kept| kept.packets > held) {
+            let there = kept.is_there.then(|| self.config.evidence.folder.join(&kept.name));
+            self.outcome(source, if there.is_some() { "duplicate" } else { "gone" });
+            if let Some(answer) = answer {
+                answer(there.ok_or(NotKept::Gone));
+            }
+            return;
+        }
+        let Some(made) = self.make(packets, &trigger, among) else {
             self.outcome(source, "gone");
             if let Some(answer) = answer {
                 answer(Err(NotKept::NoConnection));
@@ -83,8 +90,8 @@ impl Engine {
         }
         let (name, news) = (announcement.name.clone(), News::of(announcement));
         let replaces = before.map(|kept| kept.name).filter(|earlier| *earlier != name);
-        self.submit(name.clone(), replaces, made, at, news.when_written(name.clone(), answer));
-        self.files.put(of, Kept { number, trigger, among, name, packets: held, news, counted, look: None });
+        self.submit(name.clone(), replaces.clone(), made, at, news.when_written(name.clone(), answer));
+        self.files.put(of, Kept { number, trigger, among, name, replaces, packets: held, news, counted, look: None });
         self.look_after(of, self.config.evidence.follow.0);
     }
 
@@ -176,15 +183,18 @@ impl Engine {
         let Some(kept) = self.files.get(of) else { return };
         let name = announcement.name.clone();
         let before = std::mem::replace(&mut kept.name, name.clone());
-        kept.packets = count;
+        // A file that could not be written replaced nothing yet.
+        let replaces = if waits == Some(Waits::Failed) { kept.replaces.take() } else { Some(before) };
+        let replaces = replaces.filter(|earlier| *earlier != name);
+        (kept.packets, kept.replaces) = (count, replaces.clone());
         let done = match kept.news.replace(announcement) {
             None => kept.news.when_written(name.clone(), None),
             Some(announcement) => announcement.again(),
         };
-        let replaces = (before != name).then_some(before);
         // This is no new trigger: it does not count as one that took a second.
         self.submit(name, replaces, made, Instant::now(), done);
-        if waits.is_some() {
+        let sooner = self.files.get(of).is_some_and(|kept| kept.look.is_some_and(|due| due > Instant::now()));
+        if waits.is_some() && !sooner {
             self.look_after(of, AGAIN);
         }
     }
@@ -200,6 +210,8 @@ pub(super) struct Kept {
     pub among: usize,
     /// The file's name.
     pub name: String,
+    /// The file that it takes the place of, if it has another name.
+    pub replaces: Option<String>,
     /// Packets in it.
     pub packets: usize,
     /// What is still to be said of it.
@@ -216,14 +228,17 @@ struct Before {
     name: String,
     packets: usize,
     counted: Option<ByCulpritAndPlace>,
-    logged: Option<Trigger>,
+    /// The log's word, and how many connections that may have meant.
+    logged: Option<(Trigger, usize)>,
+    /// Whether the file is written.
+    is_there: bool,
 }
 
 impl From<&Kept> for Before {
     fn from(kept: &Kept) -> Self {
-        let logged = matches!(kept.trigger.source, Source::Log(_)).then(|| kept.trigger.clone());
+        let logged = matches!(kept.trigger.source, Source::Log(_)).then(|| (kept.trigger.clone(), kept.among));
         let (name, counted) = (kept.name.clone(), kept.counted.clone());
-        Self { number: kept.number, name, packets: kept.packets, counted, logged }
+        Self { number: kept.number, name, packets: kept.packets, counted, logged, is_there: kept.news.waits().is_none() }
     }
 }
 
@@ -515,7 +530,7 @@ mod tests {
             let trigger = Trigger { client, server: None, source: Source::Log(line) };
             let news = News::of(announcement(&metrics));
             let name = FILE.to_owned();
-            Kept { number: 1, trigger, among: 1, name, packets: 1, news, counted: None, look: None }
+            Kept { number: 1, trigger, among: 1, name, replaces: None, packets: 1, news, counted: None, look: None }
         };
         (1..=6).for_each(|port| files.put(of(port), kept()));
         files.put(of(6), kept());

@@ -25,6 +25,8 @@ use super::AskRecorder;
 const SOCKET: &str = "whostalled-capture.sock";
 /// Packets wait in the kernel's buffer before the recorder has them.
 const SETTLE: Duration = Duration::from_millis(300);
+/// `tcpdump` hears of a packet a second later, whether or not it writes each at once (`-U`).
+const WRITTEN: Duration = Duration::from_millis(1_300);
 /// A connection begins no earlier than so long before its plan is carried out.
 const BEFORE: Duration = Duration::from_secs(1);
 /// A capture file is read whole, and again for each batch.
@@ -255,7 +257,8 @@ impl Vantage for RecordedEdge<'_> {
     }
 
     fn collect(&mut self, stop: &AtomicBool) -> Result<Bundle, Error> {
-        pause(SETTLE, stop)?;
+        let grows = matches!(&self.at.0, At::Here(path) if path.is_file());
+        pause(if grows { WRITTEN } else { SETTLE }, stop)?;
         // Where the clients' end showed no connection, there is nothing that its packets could be joined with.
         let frames =
             if self.keys.is_empty() { nothing()? } else { self.packets(self.begun.elapsed() + BEFORE, &self.keys, stop)? };

@@ -380,6 +380,9 @@ impl Controller {
             for check in matrix.forget(&vantage) {
                 self.journal.retire(format!("{CELL}{}", cell_name(&check, &vantage)));
                 self.metrics.forget_cell(&check, &vantage);
+                if matrix.checks.get(&check).is_some_and(BTreeMap::is_empty) {
+                    self.retire_check(matrix, &check, FORGOTTEN, now); // nobody is left who could say that it is over
+                }
             }
             for check in [AGENT, ACCESS] {
                 self.metrics.firing.remove(&ByCell { check: check.into(), vantage: vantage.clone() });
