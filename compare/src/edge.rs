@@ -79,15 +79,20 @@ impl Edge {
         let line = command.replace(PORT, &address.port().to_string());
         let mut process = Command::begin(&line).map_err(|e| failed(e.to_string()))?;
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        loop {
+            let heard = TcpStream::connect(address).is_ok();
+            std::thread::sleep(LOOK);
+            // Beside a process that has ended somebody else listens there.
             if let Some(status) = process.ended() {
                 return Err(failed(format!("it ended ({status}) before it listened on {address}")));
+            }
+            if heard {
+                break;
             }
             if begun.elapsed() > STARTS_WITHIN {
                 return Err(failed(format!("nothing listens on {address} after {} s", STARTS_WITHIN.as_secs())));
             }
             stop.check()?;
-            std::thread::sleep(LOOK);
         }
         let host = asked.name.clone().unwrap_or_else(|| "localhost".to_owned());
         Ok(Self { named: command.to_owned(), address, host, path: asked.path.clone(), process: Some(process) })
