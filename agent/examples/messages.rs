@@ -5,8 +5,8 @@ use std::error::Error;
 use analysis::clock::Span;
 use settings::Time;
 use whostalled_agent::{
-    ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Losses, Pause, PauseBefore, Permits,
-    Plan, Ready, TlsVersion, VERSION,
+    ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Go, Hello, Losses, Pause, PauseBefore, Permits, Plan, Ready,
+    TlsVersion, VERSION,
 };
 
 fn say(who: &str, what: &impl serde::Serialize) -> Result<String, serde_json::Error> {
@@ -34,16 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let client =
         ClientSpec { concurrency: 2, spread: Time::millis(80), tls: TlsVersion::V13, ..ClientSpec::new(ClientKind::Probe) };
-    let to = Destination {
-        name: "edge.example".into(),
-        address: None,
-        port: 443,
-        path: "/".into(),
-        family: Family::Any,
-        roots: None,
-        before_tls: None,
-        client_certificate: false,
-    };
+    let to = Destination::new("edge.example", 443);
     let pauses = vec![Pause { before: PauseBefore::ClientFinished, length: Time::millis(300) }];
     let clients = Clients { client, to, pauses, stops: None, settle: Time::millis(160), distrust: false };
     say("controller", &Plan { batch: 1, clients: Some(clients), load: None })?;

@@ -84,6 +84,22 @@ pub struct Destination {
     pub roots: Option<String>,
 }
 
+impl Destination {
+    /// A name and a port, asked for its root page as any client would.
+    pub fn new(name: impl Into<String>, port: u16) -> Self {
+        Self {
+            name: name.into(),
+            address: None,
+            port,
+            path: root(),
+            before_tls: None,
+            client_certificate: false,
+            family: Family::default(),
+            roots: None,
+        }
+    }
+}
+
 fn root() -> String {
     "/".into()
 }

@@ -320,13 +320,10 @@ fn class_of(verdict: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_known_later_of_one_that_left_the_page_is_no_news() {
-        let shown = Shown::default();
-        let of = |number| SlowHandshake {
+impl SlowHandshake {
+    /// One of which nothing is known but whose stall it was.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self {
             number,
             started: String::new(),
             client: String::new(),
@@ -337,7 +334,18 @@ mod tests {
             sentence: String::new(),
             file: None,
             source: "log".into(),
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_later_of_one_that_left_the_page_is_no_news() {
+        let shown = Shown::default();
+        let of = SlowHandshake::numbered;
         (1..=60).for_each(|number| shown.slow(of(number)));
         shown.slow(of(3));
         shown.slow(SlowHandshake { file: Some("a file".into()), ..of(40) });

@@ -425,17 +425,7 @@ mod tests {
     fn a_batch_needs_no_more_of_its_ends_than_plans_and_bundles() {
         let (scenario, told) = (scenario(), Mutex::default());
         let target = &scenario.targets[0];
-        let family = agent::Family::Any;
-        let to = Destination {
-            name: "edge.example".into(),
-            address: None,
-            port: 443,
-            path: "/".into(),
-            family,
-            roots: None,
-            before_tls: None,
-            client_certificate: false,
-        };
+        let to = Destination::new("edge.example", 443);
         let order = |batch| Order {
             batch,
             clients: clients(&scenario, &Conditions::of(&scenario, []), "office", target, &to),

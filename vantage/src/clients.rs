@@ -121,22 +121,13 @@ impl Clients {
 
 #[cfg(test)]
 mod tests {
-    use agent::{ClientKind, ClientSpec, Destination, Family, Trace};
+    use agent::{ClientKind, ClientSpec, Destination, Trace};
 
     use super::*;
 
     #[test]
     fn leave_to_ask_is_used_up_by_a_client_that_was_turned_away() {
-        let to = Destination {
-            name: "a.test".into(),
-            address: None,
-            port: 443,
-            path: "/".into(),
-            family: Family::Any,
-            roots: None,
-            before_tls: None,
-            client_certificate: false,
-        };
+        let to = Destination::new("a.test", 443);
         let plan = agent::Clients {
             client: ClientSpec::new(ClientKind::Probe),
             to,

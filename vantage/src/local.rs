@@ -223,7 +223,7 @@ fn asks_for(message: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use agent::{ClientKind, ClientSpec, Destination, Family};
+    use agent::{ClientKind, ClientSpec, Destination};
 
     use super::*;
 
@@ -231,17 +231,7 @@ mod tests {
     fn a_vantage_survives_the_cleaning_of_temporary_files() {
         let go_on = AtomicBool::new(false);
         let mut local = Local::new("cleaned", Leave { load: false, capture: false }).expect("there is room");
-        let to = Destination {
-            name: "a.test".into(),
-            address: None,
-            port: 9,
-            path: "/".into(),
-            family: Family::Any,
-            roots: None,
-            before_tls: None,
-            client_certificate: false,
-        };
-        let to = Destination { roots: Some("of a test".into()), ..to };
+        let to = Destination { roots: Some("of a test".into()), ..Destination::new("a.test", 9) };
         let client = ClientSpec { command: vec!["true".into()], ..ClientSpec::new(ClientKind::Command) };
         let clients = agent::Clients { client, to, pauses: Vec::new(), stops: None, settle: Default::default(), distrust: false };
         for batch in 1..=2 {

@@ -22,7 +22,7 @@ fn answered(late: i64, held: i64) -> Talk {
     talk.data(C, hello_at, &client_hello(), OK);
     talk.ack(S, hello_at + HALF + late, OK);
     let flight_at = hello_at + HALF + late + MS;
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     talk.data(S, flight_at, &flight, Fate { held, ..OK });
     let finished_at = flight_at + HALF + held + MS;
     talk.data(C, finished_at, &finished13(), OK);
@@ -199,7 +199,7 @@ fn finished_again(again: i64, meanwhile: bool) -> String {
     let t = talk.connect(0) + MS;
     talk.data(C, t, &client_hello(), OK);
     talk.ack(S, t + HALF, OK);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     talk.data(S, t + HALF + MS, &flight, OK);
     let t = t + 2 * HALF + 2 * MS;
     talk.ack(C, t, OK);
@@ -226,7 +226,7 @@ fn in_two_pieces(apart: i64) -> String {
     let t = talk.connect(0) + MS;
     talk.data(C, t, &client_hello(), OK);
     talk.ack(S, t + HALF, OK);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     talk.data(S, t + HALF + MS, &flight, OK);
     let t = t + 2 * HALF + 2 * MS;
     talk.ack(C, t, OK);
@@ -254,7 +254,7 @@ fn nobody_waits_for_the_acknowledgement_of_finished() {
         let hello_at = talk.connect(0) + MS;
         talk.data(C, hello_at, &client_hello(), OK);
         let flight_at = hello_at + HALF + MS;
-        talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat(), OK);
+        talk.data(S, flight_at, &flight13(), OK);
         let finished_at = flight_at + HALF + MS;
         talk.data(C, finished_at, &finished13(), Fate { held: out, ..OK });
         talk.ack(S, finished_at + HALF + out, Fate { held: back, ..OK });
@@ -296,7 +296,7 @@ fn left(after: i64) -> Talk {
     let hello_at = talk.connect(1_000 * MS) + MS;
     talk.data(C, hello_at, &client_hello(), OK);
     talk.fin(C, hello_at + after);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     talk.data(S, hello_at + HALF + 30 * MS, &flight, OK);
     talk
 }

@@ -6,11 +6,7 @@ use super::*;
 /// so that the edge's duplicate acknowledgement asks for the repetition.
 fn edge_alone(late: i64, repeated: i64, asks: bool) -> Judgement {
     let mut talk = Talk::new();
-    let heard_at = heard(&mut talk);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
-    talk.data(S, heard_at + MS, &flight, OK);
-    let came = heard_at + MS + HALF;
-    talk.ack(C, came + 10_000, OK);
+    let came = flown(&mut talk, &flight13());
     let said_at = came + MS + late;
     let start = client_hello().len() as i64;
     talk.data(C, said_at, &finished13(), LOST);
@@ -51,7 +47,7 @@ fn a_timer_is_as_long_as_the_round_trips_were() {
     let hello_at = talk.connect_late(1_000 * MS, 260 * MS) + MS;
     talk.data(C, hello_at, &client_hello(), OK);
     talk.ack(S, hello_at + HALF, OK);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     talk.data(S, hello_at + HALF + MS, &flight, OK);
     let came = hello_at + 2 * HALF + MS;
     talk.ack(C, came + 10_000, OK);

@@ -81,11 +81,20 @@ fn heard(talk: &mut Talk) -> i64 {
     hello_at + HALF
 }
 
+/// The same, and the edge's flight, which the client has and has acknowledged by then.
+fn flown(talk: &mut Talk, flight: &[u8]) -> i64 {
+    let flight_at = heard(talk) + MS;
+    talk.data(S, flight_at, flight, OK);
+    let came = flight_at + HALF;
+    talk.ack(C, came + 10_000, OK);
+    came
+}
+
 /// A client that writes ChangeCipherSpec and Finished one by one, Nagle's algorithm on; the edge acknowledges late.
 fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
     let mut talk = Talk::new();
     let heard_at = heard(&mut talk);
-    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+    let flight = flight13();
     let flight_at = heard_at + MS;
     talk.data(S, flight_at, &flight, OK);
     let arrived = flight_at + HALF;
@@ -394,11 +403,7 @@ fn a_stall_shows_through_nagle_and_only_the_stall_is_blamed() {
 fn a_finished_held_behind_a_lost_piece_is_loss() {
     // The loss probe sends Finished 245 ms after ChangeCipherSpec was lost; that is repeated when SACK asks for it.
     let mut talk = Talk::new();
-    let heard_at = heard(&mut talk);
-    let flight_at = heard_at + MS;
-    talk.data(S, flight_at, &[server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat(), OK);
-    let arrived = flight_at + HALF;
-    talk.ack(C, arrived + 10_000, OK);
+    let arrived = flown(&mut talk, &flight13());
     let ccs = record(20, &[1]);
     let end = talk.data(C, arrived + MS / 2, &ccs, LOST);
     let probe_at = arrived + 245 * MS;
@@ -528,7 +533,7 @@ fn an_acknowledgement_that_is_lost_before_a_stall_does_not_make_it_a_loss() {
     let stalled = |lost: Fate| {
         let mut talk = Talk::new();
         let heard_at = heard(&mut talk);
-        let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
+        let flight = flight13();
         let flight_at = heard_at + MS;
         talk.data(S, flight_at, &flight[..500], OK);
         talk.ack(C, flight_at + HALF + 10_000, lost);

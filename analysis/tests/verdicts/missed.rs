@@ -18,17 +18,8 @@ fn saying(
     missed: &[u8],
 ) -> (Reading, Judgement) {
     let mut talk = Talk::new();
-    let heard_at = heard(&mut talk);
-    let flight_at = heard_at + MS;
     let old = version == Version::Tls12;
-    let flight = if old {
-        [server_hello([1; 32], &[]), certificate_and_done()].concat()
-    } else {
-        [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat()
-    };
-    talk.data(S, flight_at, &flight, OK);
-    let came = flight_at + HALF;
-    talk.ack(C, came + 10_000, OK);
+    let came = flown(&mut talk, &flight_of(version));
     let finished_at = came + MS + stall;
     talk.data(C, finished_at, finished, OK);
     talk.ack(S, finished_at + HALF + 20_000, OK);
@@ -46,6 +37,13 @@ fn saying(
     let handshake = if end == C { talk.at_client() } else { talk.handshake().edge_side_only() };
     let reading = walk::read(&handshake).expect("its SYN was captured");
     judged(&handshake, reading)
+}
+
+fn flight_of(version: Version) -> Vec<u8> {
+    match version {
+        Version::Tls12 => [server_hello([1; 32], &[]), certificate_and_done()].concat(),
+        _ => flight13(),
+    }
 }
 
 /// What a server of TLS 1.2 says last.
@@ -100,17 +98,8 @@ fn who_was_late_with_what_nobody_saw_is_left_open() {
 /// is said before them.
 fn certified(version: Version, in_first: usize, half_rtt: bool) -> Judgement {
     let mut talk = Talk::new();
-    let heard_at = heard(&mut talk);
-    let flight_at = heard_at + MS;
     let old = version == Version::Tls12;
-    let flight = if old {
-        [server_hello([1; 32], &[]), certificate_and_done()].concat()
-    } else {
-        [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat()
-    };
-    talk.data(S, flight_at, &flight, OK);
-    let came = flight_at + HALF;
-    talk.ack(C, came + 10_000, OK);
+    let came = flown(&mut talk, &flight_of(version));
     // ClientKeyExchange, or a certificate: at once.
     let first = if old { record(22, &[16; 70]) } else { [record(20, &[1]), record(23, &[0; 700])].concat() };
     let (first, second) = first.split_at(in_first.min(first.len()));
@@ -156,11 +145,7 @@ fn what_was_cut_off_was_not_broken_off() {
     // The client's last data never come, its FIN does; the capture holds the first bytes of each packet.
     let seen = |cut: usize| {
         let mut talk = Talk::new();
-        let heard_at = heard(&mut talk);
-        let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat();
-        talk.data(S, heard_at + MS, &flight, OK);
-        let came = heard_at + MS + HALF;
-        talk.ack(C, came + 10_000, OK);
+        let came = flown(&mut talk, &flight13());
         talk.data(C, came + MS, &finished13(), OK);
         talk.ack(S, came + MS + HALF + 20_000, OK);
         talk.data(C, came + 2 * MS, &record(23, &[0; 90]), LOST);

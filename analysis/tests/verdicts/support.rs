@@ -260,6 +260,11 @@ pub fn certificate_and_done() -> Vec<u8> {
     [record(22, &message(11, &[0; 900])), record(22, &message(14, &[]))].concat()
 }
 
+/// A server's flight of TLS 1.3.
+pub fn flight13() -> Vec<u8> {
+    [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &[0; 900])].concat()
+}
+
 /// A client Finished of TLS 1.3 with a SHA-256 suite.
 pub fn finished13() -> Vec<u8> {
     [record(20, &[1]), record(23, &[0; 53])].concat()

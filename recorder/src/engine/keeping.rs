@@ -465,18 +465,7 @@ mod tests {
     const FILE: &str = "1_client.pcapng";
 
     fn announcement(metrics: &Arc<Metrics>) -> Announcement {
-        let handshake = SlowHandshake {
-            number: 1,
-            started: String::new(),
-            client: String::new(),
-            network: None,
-            server_name: None,
-            verdict: "client".into(),
-            total_ms: None,
-            sentence: String::new(),
-            file: None,
-            source: "log".into(),
-        };
+        let handshake = SlowHandshake::numbered(1);
         Announcement {
             metrics: Arc::clone(metrics),
             shown: Arc::default(),

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use agent::{
-    Bundle, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Family, Go, Hello, Losses, Pcapng, Permits, Plan,
-    Ready,
+    Bundle, ClientKind, ClientSpec, Clients, Clock, ClockError, Destination, Go, Hello, Losses, Pcapng, Permits, Plan, Ready,
 };
 use analysis::clock::{Instant, Span, Unplaced};
 use analysis::doubt::offset::crossings;
@@ -134,16 +133,7 @@ pub(super) fn ran(mut client: Recorded, mut edge: Recorded, url: &str) -> Batch 
         "name = \"x\"\n[client]\nkind = \"probe\"\n[[vantage]]\nname = \"here\"\n{kind}[[target]]\nname = \"edge\"\nrole = \"edge\"\n{url}"
     );
     let scenario = Scenario::parse("x.toml", &text, &[]).expect("it is valid");
-    let to = Destination {
-        name: "edge".into(),
-        address: None,
-        port: PORT,
-        path: "/".into(),
-        family: Family::Any,
-        roots: None,
-        before_tls: None,
-        client_certificate: false,
-    };
+    let to = Destination::new("edge", PORT);
     let clients = Clients {
         client: ClientSpec::new(ClientKind::Probe),
         to,

@@ -126,13 +126,10 @@ fn destination(target: &TargetSpec, ipv6: bool) -> Result<Destination, Error> {
         }
     });
     Ok(Destination {
-        name: url.host().to_owned(),
         address: target.address.or_else(|| url.host().parse::<IpAddr>().ok()),
-        port: url.port(),
         path: url.path(),
         family: if ipv6 { Family::V6 } else { Family::Any },
         roots: roots.transpose()?,
-        before_tls: None,
-        client_certificate: false,
+        ..Destination::new(url.host(), url.port())
     })
 }

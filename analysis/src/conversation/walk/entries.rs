@@ -60,12 +60,12 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                     (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
                     _ => extra = Some(Extra::Rule(rule)),
                 }
-                match arc.what {
-                    What::Overdue(_) => entries.extend(overdue(evidence, arc, rule)),
-                    _ => {
-                        let (owner, kind) = Extra::Rule(rule).owner(arc.side);
-                        entries.push(entry(arc, owner, kind, STAMP_ERROR));
-                    }
+                let (owner, kind) = Extra::Rule(rule).owner(arc.side);
+                let held = entry(arc, owner, kind, STAMP_ERROR);
+                if matches!(arc.what, What::Overdue(_)) {
+                    entries.extend(overdue(evidence, arc, held))
+                } else {
+                    entries.push(held)
                 }
             }
             What::Hold(rule) => {
@@ -170,14 +170,14 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
 
 /// What asked for a round that no message did.
 #[derive(Clone, Copy)]
-pub(super) enum Extra {
+enum Extra {
     Rule(Rule),
     HelloRetry,
 }
 
 impl Extra {
     /// Whose time it costs, `sender` having waited.
-    pub(super) fn owner(self, sender: Side) -> (Owner, Kind) {
+    fn owner(self, sender: Side) -> (Owner, Kind) {
         match self {
             Extra::HelloRetry => (Owner::Protocol, Kind::HelloRetry),
             Extra::Rule(Rule::ReceiveWindow) => (Owner::Protocol, Kind::ReceiveWindow),

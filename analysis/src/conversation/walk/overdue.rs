@@ -8,16 +8,15 @@ use enumset::EnumSet;
 use smallvec::smallvec;
 
 use super::arcs::Arc;
-use super::entries::{Evidence, Extra, STAMP_ERROR, entry, span};
+use super::entries::{Evidence, STAMP_ERROR, span};
 use super::follow::transit;
-use super::transport::{Endpoint, Packet, Rule};
+use super::transport::{Endpoint, Packet};
 use crate::clock::Span;
 use crate::judging::ledger::{Entries, Entry, Kind, Missing, Owner};
 use crate::tcp::flow::Side;
 
-pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, rule: Rule) -> Entries {
-    let (owner, kind) = Extra::Rule(rule).owner(arc.side);
-    let mut held = entry(arc, owner, kind, STAMP_ERROR);
+/// `held` is what the rule would have cost, were all of it the rule's.
+pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, mut held: Entry) -> Entries {
     held.span = held.span.min(Span::from_nanos(evidence.round_trip));
     let beyond = span(arc) - held.span;
     if beyond <= Span::ZERO {
@@ -29,33 +28,28 @@ pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, rule: Rule) -> Entries
 /// Who kept the acknowledgement for so long.
 fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span) -> Entry {
     let (teller, own) = (arc.side.peer(), if arc.side == Side::Server { Owner::Client } else { Owner::Edge });
-    let of = |owner, kind, packets: &[u64]| {
-        Entry::new(transit(arc.phase), owner, kind, beyond, STAMP_ERROR).between(packets.iter().copied())
-    };
-    let cited: Vec<u64> = arc.packets.into_iter().flatten().collect();
+    let of =
+        |owner, kind| Entry::new(transit(arc.phase), owner, kind, beyond, STAMP_ERROR).between(arc.packets.into_iter().flatten());
     let open = |candidates: EnumSet<Owner>, missing: Option<Missing>| {
-        let mut open = of(Owner::Unattributed, None, &cited);
+        let mut open = of(Owner::Unattributed, None);
         (open.candidates, open.missing) = (candidates, missing.into_iter().collect());
         open
     };
+    let any = own | Owner::Path | Owner::Loss;
     if evidence.far.is_some() {
-        return open(own | Owner::Path | Owner::Loss, Some(evidence.capture(teller)));
+        return open(any, Some(evidence.capture(teller)));
     }
     let (sender, peer) = (evidence.tapes[arc.side as usize], evidence.tapes[teller as usize]);
     let heard = sender.packets(0..sender.len()).filter(|p| p.from == teller && p.at <= arc.to).filter_map(|p| p.told).max();
     let tells = |p: &Packet| p.from == teller && p.told > heard;
-    let Some(i) = peer.packets(0..peer.len()).position(|p| tells(&p)) else {
-        return open(own | Owner::Path | Owner::Loss, None);
-    };
+    let Some(i) = peer.packets(0..peer.len()).position(|p| tells(&p)) else { return open(any, None) };
     let told = peer.packet(i);
-    // It left, and did not come before the handshake was over: what is kept of a capture ends there.
-    let Some(came) = told.other else { return open(Owner::Path | Owner::Loss, None) };
+    if told.other.is_none() {
+        // It left, and did not come before the handshake was over: what is kept of a capture ends there.
+        return open(Owner::Path | Owner::Loss, None);
+    }
     // What it acknowledges had come to that end, on whose clock it then took so long.
     let data = peer.packets(0..i).find(|p| p.from == arc.side && !p.is_bare() && Some(p.after) > heard);
     let within = data.map_or(0, |data| told.at - data.at);
-    match sender.packet(came as usize).at > arc.to {
-        _ if within > beyond.nanos() / 2 => of(own, None, &cited),
-        true => of(Owner::Path, Some(Kind::Delay), &cited),
-        false => open(own | Owner::Path | Owner::Loss, None),
-    }
+    if within > beyond.nanos() / 2 { of(own, None) } else { of(Owner::Path, Some(Kind::Delay)) }
 }

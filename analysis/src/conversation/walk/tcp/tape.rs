@@ -124,7 +124,7 @@ impl Longest {
     /// What a full one holds: a length that comes twice, or what the ends agreed on; one long segment may be all that there was to say.
     fn full(self, mss: Option<i64>) -> i64 {
         let timestamps = if self.stamped { TIMESTAMPS } else { 0 };
-        let most = mss.map_or(MOST_SEGMENT, |mss| MOST_SEGMENT.min(mss - timestamps)).max(1);
+        let most = mss.map_or(MOST_SEGMENT, |mss| MOST_SEGMENT.min(mss - timestamps));
         let shown = self.times > 1 && self.len >= USUAL_MSS;
         if shown || mss.is_none() { self.len.max(USUAL_MSS).min(most) } else { most }
     }
