@@ -40,6 +40,19 @@ pub fn curl_after(seconds: f64, port: u16, count: usize) -> usize {
     children.into_iter().map(|mut child| child.wait().expect("our own child").success()).filter(|good| *good).count()
 }
 
+/// Programs in the office that are started at once, each with a connection now and one each second after it; gives how many ended well.
+pub fn curl_each_second(port: u16, programs: usize, each: usize) -> usize {
+    let (office, bundle) = (variable("WHOSTALLED_LAB_HOST_office"), bundle());
+    let start = |_| {
+        let mut command = Command::new(binary());
+        command.args(["lab-exec", &office, "curl", "-s", "-m", "9", "--cacert", &bundle, "--no-sessionid", "--rate", "1/s"]);
+        command.args(["-H", "Connection: close", "-o", "/dev/null", &format!("https://edge.lab.test:{port}/?[1-{each}]")]);
+        command.spawn().expect("it starts")
+    };
+    let children: Vec<Child> = (0..programs).map(start).collect();
+    children.into_iter().map(|mut child| child.wait().expect("our own child").success()).filter(|good| *good).count()
+}
+
 /// A second interface of the edge, for bulk data that the lab's wire could not carry: 10.88.0.1 here, 10.88.0.2 in a namespace.
 pub struct Bulk(Running);
 
