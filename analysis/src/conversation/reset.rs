@@ -20,7 +20,7 @@ const OTHER_TTL: u8 = 3;
 pub struct Ended {
     /// Client, edge or path.
     pub by: Owner,
-    /// It said so itself, by an alert.
+    /// It said so itself, by an alert that answers something.
     pub alert: bool,
     /// Nothing proves that the end it claims to be from sent the reset.
     pub unproven: bool,
@@ -117,8 +117,11 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
         |side, extent: Option<crate::tls::Extent>| view.first_copy(side, extent?.end).map(|p| (p.packet, First::Alert(side)));
     let closed = view.first_fin().map(|p| (p.packet, First::Closed(p.from)));
     let reset = view.first_rst().map(|p| (p.packet, First::Reset { side: p.from, foreign: foreign(view, p), own: own(view, p) }));
+    let gave_up = [Side::Client, Side::Server].map(|side| gave_up(view, d, side).map(|p| (p.packet, First::Closed(side))));
     let alerts = [alert(Side::Client, d.client_alert), alert(Side::Server, d.server_alert)];
-    let (packet, first) = alerts.into_iter().chain([closed, reset]).flatten().min_by_key(|(packet, _)| *packet)?;
+    // Of the same packet, what it answers counts before what it says.
+    let all = gave_up.into_iter().chain(alerts).chain([closed, reset]).flatten();
+    let (packet, first) = all.min_by_key(|(packet, _)| *packet)?;
     let place = view.packets.iter().position(|p| p.packet == packet)?;
     // What is sent again says nothing new, and what it had not by then, nothing to it.
     let (closing, mut reached, mut said) = (&view.packets[place], [i64::MIN; 2], None);
@@ -129,6 +132,21 @@ fn first<D: Domain>(view: &View<D>, d: &Dialogue) -> Option<(First, Span)> {
         }
     }
     Some((first, said.map_or(Span::ZERO, |said| view.packets[place].at - said)))
+}
+
+/// The packet with which a side took its leave by an alert though it was not its turn: nothing had come to it since its own last word, or
+/// no more than a part of what it waited for. It gave up waiting.
+pub(crate) fn gave_up<'a, D: Domain>(view: &'a View<D>, d: &Dialogue, side: Side) -> Option<&'a Seen<D>> {
+    let begun = d.farewells[side as usize]?;
+    let data = || view.sent_by(side).filter(|p| !p.is_empty() || p.flags.syn());
+    let farewell = data().find(|p| !p.flags.syn() && p.start() >= begun)?;
+    let before = data().take_while(|p| p.packet != farewell.packet).last();
+    let nothing_came = before.is_some_and(|before| before.ack() == farewell.ack());
+    let a_part = match side {
+        Side::Client => d.server_hello.is_some() && d.server_flight.is_none(),
+        Side::Server => d.half_hello.is_some(),
+    };
+    (nothing_came || a_part).then_some(farewell)
 }
 
 /// Whether a reset's TTL is not that of its side's packets, if there are others.

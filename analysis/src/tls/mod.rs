@@ -178,6 +178,9 @@ pub struct Dialogue {
     pub client_alert: Option<Extent>,
     /// Alert by the server.
     pub server_alert: Option<Extent>,
+    /// By side, where the alerts begin that are the last that it said, orderly ends and encrypted ones among them.
+    #[serde(skip)]
+    pub farewells: [Option<i64>; 2],
 }
 
 /// What one side sent.
@@ -207,6 +210,7 @@ impl Dialogue {
         messages(client.stream, from_client, |message| d.read_client_message(message));
         messages(server.stream, from_server, |message| d.read_server_message(message));
         let whole = |e: Extent| server.stream.known(e.start as usize, e.end as usize);
+        d.farewells = [client, server].map(|half| farewell(half, d.server_hello.is_some() && d.version == Some(Version::Tls13)));
         if d.server_hello.is_some_and(|hello| !whole(hello)) {
             d.read_cut_hello(from_client);
         }
@@ -331,7 +335,11 @@ impl Dialogue {
         let Some(server_hello) = self.server_hello else { return };
         self.read_client_13(client, order);
         let after = |record: &&Record| record.extent.start >= server_hello.start;
-        let in_flight = |record: &&Record| order.server_before_finished.is_none_or(|seen| record.extent.end <= seen);
+        // Who gave up waiting for the client said so behind its flight.
+        let gave_up = self.farewells[1].filter(|_| self.client_finished.is_none()).unwrap_or(i64::MAX);
+        let in_flight = |record: &&Record| {
+            record.extent.start < gave_up && order.server_before_finished.is_none_or(|seen| record.extent.end <= seen)
+        };
         let flight_end = match self.resumed_flight_end(server, server_hello) {
             None => server.iter().filter(after).filter(in_flight).map(|r| r.extent.end).max(),
             known => known,
@@ -435,6 +443,16 @@ fn with_finished(records: &[Record], change: usize) -> Extent {
     let (own, next) = (records[change], records.get(change + 1));
     let end = next.filter(|_| own.content == Content::ChangeCipherSpec).map_or(own.extent.end, |r| r.extent.end);
     Extent { start: own.extent.start, end }
+}
+
+/// Where the alerts begin with which a side's stream ends; in TLS 1.3 (`protected`) they are told by their length.
+fn farewell(half: Half<'_>, protected: bool) -> Option<i64> {
+    let alert = |r: &&Record| {
+        r.content == Content::Alert || protected && r.content == Content::ApplicationData && r.len() == ALERT_13
+    };
+    let last = half.records.found.last().filter(|last| last.extent.end as usize >= half.stream.end())?;
+    let alerts = half.records.found.iter().rev().take_while(alert);
+    alerts.last().filter(|_| alert(&last)).map(|r| r.extent.start)
 }
 
 /// The alert in clear with which a side ended the handshake: a fatal one, or a warning behind which it says nothing more. A warning

@@ -1,6 +1,7 @@
 //! From packets of both ends to verdicts, for conversations built packet by packet.
 
 mod client;
+mod gave_up;
 mod golden;
 mod judging;
 mod late_and_lost;

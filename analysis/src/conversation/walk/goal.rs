@@ -7,6 +7,9 @@ use crate::judging::ledger::Phase;
 use crate::tcp::flow::Side;
 use crate::tls::{Dialogue, Extent, Version};
 
+/// A request that comes so soon behind Finished did not wait for anything.
+const WITH_FINISHED: i64 = 10_000_000;
+
 /// Where a walk begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal {
@@ -75,6 +78,11 @@ pub(super) fn goal<E: Endpoint>(d: &Dialogue, [client, edge]: [&E; 2], not_tls: 
             let answered = came.filter(|_| d.client_authenticates() && d.version == Some(Version::Tls13)).and_then(|i| {
                 // Behind a client's certificate the request waits until the server has looked at it.
                 let next = (i + 1..edge.len()).find(|k| edge.is_own(*k) && edge.packet(*k).is_news())?;
+                // What it says to a later request tells nothing of when it had looked.
+                let asked = edge.news_before(next).filter(|asked| *asked > i);
+                if asked.is_some_and(|asked| edge.packet(asked).at - edge.packet(i).at > WITH_FINISHED) {
+                    return None;
+                }
                 // That it came, an edge's own capture may not show any more.
                 let came = edge.packet(next).other.map(|k| Point::Arrived { end: Side::Client, i: k as usize });
                 Some(Goal::Reached(came.unwrap_or(Point::Left { end: Side::Server, i: next })))

@@ -25,10 +25,11 @@ mod transport;
 use crate::clock::{Client, Domain, Instant, Span};
 use crate::conversation::handshake::Handshake;
 use crate::conversation::milestone::Milestone;
-use crate::conversation::reset::{Refusal, refusal};
+use crate::conversation::reset::{Refusal, gave_up, refusal};
 use crate::judging::ledger::{Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::judging::verdict::{End, Grade, Reading};
 use crate::tcp::flow::{Seen, Side, View};
+use crate::tls::Dialogue;
 
 use arcs::{What, Work};
 use entries::Evidence;
@@ -45,26 +46,49 @@ const GUESSED: i64 = 3_000_000;
 /// Reads a handshake from what was captured of it, from its SYN or (in a capture that began later) from what is seen first; absent if a
 /// capture shows one direction only, or nothing.
 pub fn read(handshake: &Handshake) -> Option<Reading> {
+    let reading = read_upto(handshake, [None; 2])?;
+    if !matches!(reading.end, End::Stopped { .. }) {
+        return Some(reading);
+    }
+    // What an end says on giving up is nothing that the other, or it, was waited for.
+    match farewells(handshake) {
+        [None, None] => Some(reading),
+        upto => read_upto(handshake, upto),
+    }
+}
+
+/// By side, where in its stream an end took its leave that had waited in vain.
+fn farewells(handshake: &Handshake) -> [Option<i64>; 2] {
+    let d = &handshake.dialogue;
+    [Side::Client, Side::Server].map(|side| {
+        let at_client = || handshake.client.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start);
+        let at_edge = || handshake.edge.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start);
+        d.farewells[side as usize].and_then(|_| at_client().or_else(at_edge))
+    })
+}
+
+fn read_upto(handshake: &Handshake, upto: [Option<i64>; 2]) -> Option<Reading> {
     match (&handshake.client, &handshake.edge) {
         (Some(client), Some(edge)) => {
-            let (mut client, mut edge) = (Tape::captured(Side::Client, client), Tape::captured(Side::Server, edge));
+            let mut client = Tape::captured(Side::Client, client, upto);
+            let mut edge = Tape::captured(Side::Server, edge, upto);
             let ways = pairing::pair(&mut client, &mut edge);
             let round_trip = ways.least[0].zip(ways.least[1]).map_or(0, |(out, back)| (out + back).max(0));
             Some(walk(handshake, [client, edge], ways, None, round_trip))
         }
-        (Some(view), None) => one_end(handshake, Side::Client, view),
-        (None, Some(view)) => one_end(handshake, Side::Server, view),
+        (Some(view), None) => one_end(handshake, Side::Client, view, upto),
+        (None, Some(view)) => one_end(handshake, Side::Server, view, upto),
         (None, None) => None,
     }
 }
 
-fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Option<Reading> {
+fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, upto: [Option<i64>; 2]) -> Option<Reading> {
     // Nobody may have answered a SYN; whoever speaks behind it had an answer, which was not captured.
     let spoke = |p: &Seen<D>| !p.flags.syn() && p.ack().is_some();
     if !view.both_directions() && (!view.syns(Side::Client).any(|_| true) || view.sent_by(Side::Client).any(spoke)) {
         return None;
     }
-    let read = |until: Option<&Seen<D>>| as_far(handshake, end, view, until);
+    let read = |until: Option<&Seen<D>>| as_far(handshake, end, (view, upto), until);
     let own_close = || view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
     if handshake.is_not_tls() {
         return Some(read(own_close().filter(|p| p.flags.fin())));
@@ -80,8 +104,13 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>) -> Optio
 }
 
 /// Reads what one end's capture shows, `until` that end closed.
-fn as_far<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, until: Option<&Seen<D>>) -> Reading {
-    let mut near = Tape::captured(end, view);
+fn as_far<D: Domain>(
+    handshake: &Handshake,
+    end: Side,
+    (view, upto): (&View<D>, [Option<i64>; 2]),
+    until: Option<&Seen<D>>,
+) -> Reading {
+    let mut near = Tape::captured(end, view, upto);
     if let Some(close) = until {
         near.until(close.at.nanos());
     }
@@ -241,16 +270,18 @@ fn closed(handshake: &Handshake) -> bool {
 
 /// When an end, or whoever watched it, gave up.
 fn ended(handshake: &Handshake, walk: &Walk<'_, Tape>, end: Side) -> i64 {
-    fn of<D: Domain>(view: &View<D>) -> i64 {
-        let over = view.packets.iter().find(|p| p.flags.fin() || p.flags.rst());
-        over.or(view.packets.last()).map_or(0, |p| p.at.nanos())
+    fn last<D: Domain>(view: &View<D>, d: &Dialogue) -> i64 {
+        let over = view.packets.iter().find(|p| p.flags.fin() || p.flags.rst()).or(view.packets.last());
+        let gave_up = [Side::Client, Side::Server].into_iter().filter_map(|side| gave_up(view, d, side));
+        gave_up.chain(over).map(|p| p.at.nanos()).min().unwrap_or(0)
     }
+    let d = &handshake.dialogue;
     match (end, &handshake.client, &handshake.edge) {
-        (Side::Client, Some(view), _) => of(view),
-        (Side::Server, _, Some(view)) => of(view),
+        (Side::Client, Some(view), _) => last(view, d),
+        (Side::Server, _, Some(view)) => last(view, d),
         // The far end's clock reads like ours.
-        (_, Some(view), None) => of(view),
-        (_, None, Some(view)) => of(view),
+        (_, Some(view), None) => last(view, d),
+        (_, None, Some(view)) => last(view, d),
         _ => walk.ends[end as usize].events.last().map_or(0, Event::at),
     }
 }

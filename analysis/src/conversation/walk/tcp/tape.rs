@@ -131,15 +131,19 @@ impl Longest {
 }
 
 impl Tape {
-    /// What an observer at `end` saw.
-    pub fn captured<D: Domain>(end: Side, view: &View<D>) -> Self {
+    /// What an observer at `end` saw; of each side only what lies before `upto`, where it took its leave.
+    pub fn captured<D: Domain>(end: Side, view: &View<D>, upto: [Option<i64>; 2]) -> Self {
         // An end that closes acknowledges all that it had by then: what had only passed the capture had not come.
         let own_fin = view.packets.iter().position(|p| p.from == end && p.flags.fin());
         let had = own_fin.and_then(|i| Some((i, view.packets[i].ack()?)));
         // What lies behind a hole may have: of that nothing is acknowledged.
         let lacked = |p: &Seen<D>, ack| !p.is_empty() && p.start() <= ack && p.end() > ack;
         let came = |i: usize, p: &Seen<D>| had.is_none_or(|(fin, ack)| i > fin || p.from == end || !lacked(p, ack));
-        let there = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p));
+        // What carries nothing has its place in the stream behind all that was sent before it.
+        let said = |p: &Seen<D>| {
+            upto[p.from as usize].is_none_or(|upto| p.flags.syn() || p.start() < upto + i64::from(p.is_empty() && !p.flags.fin()))
+        };
+        let there = view.packets.iter().enumerate().filter(|(i, p)| !p.flags.rst() && came(*i, p) && said(p));
         let mut events = Vec::with_capacity(view.packets.len());
         events.extend(there.map(|(_, p)| Event::new(p.on_clock_of(), Known::Captured)));
         let scales = [Side::Client, Side::Server].map(|side| view.window_scale(side));

@@ -13,7 +13,7 @@ fn begun() -> Vec<Packet> {
 
 fn read(packets: &[Packet]) -> (Tape, Far) {
     let view = view::<Unplaced>(packets);
-    let mut near = Tape::captured(C, &view);
+    let mut near = Tape::captured(C, &view, [None; 2]);
     let far = far(&mut near, &view);
     (near, far)
 }

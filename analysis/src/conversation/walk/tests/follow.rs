@@ -258,7 +258,7 @@ fn a_window_is_shut_since_no_whole_segment_fits() {
 /// Both tapes where one end was captured, and the ways between them.
 fn one_end(end: Side, packets: &[Packet]) -> ([Tape; 2], Ways) {
     let view = view::<Unplaced>(packets);
-    let mut near = Tape::captured(end, &view);
+    let mut near = Tape::captured(end, &view, [None; 2]);
     let there = far(&mut near, &view);
     let trip = Some(there.round_trip);
     let (towards, from) = if end == C { (trip, Some(0)) } else { (Some(0), trip) };
@@ -300,7 +300,7 @@ fn hole_filled(at: f64, stamp: u32) -> Vec<(What, Side, i64)> {
         data(S, at, 0, 1_460).acks(500).stamped(stamp, 0),
     ];
     let view = view::<Unplaced>(&packets);
-    let mut near = Tape::captured(C, &view);
+    let mut near = Tape::captured(C, &view, [None; 2]);
     let there = far(&mut near, &view);
     let ways = Ways { least: [Some(there.round_trip), Some(0)], usual: [Some(there.round_trip), Some(0)] };
     let ends = [near, sending(there.tape, Some(S))];

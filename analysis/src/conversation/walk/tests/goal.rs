@@ -88,6 +88,20 @@ fn behind_a_certificate_of_the_clients_the_servers_answer_is_waited_for() {
     assert_eq!(begins(&d, &tapes(&[(6, C), (6, S)])), (S, 500, true));
 }
 
+/// Finished, then a request so long behind it, which the server answers.
+#[test]
+fn the_answer_to_a_later_request_is_no_look_at_a_certificate() {
+    let begun = |behind: f64| {
+        let mut packets = packets();
+        packets.truncate(6);
+        let asked = 83.0 + behind;
+        packets.extend([data(C, asked, 580, 100).acks(900), data(S, asked + 22.0, 900, 300).acks(680)]);
+        begins(&dialogue(Version::Tls13, false, true), &tapes_of(&packets, &[]))
+    };
+    assert_eq!(begun(0.5), (C, 900, true), "it had not waited for anything");
+    assert_eq!((begun(40.0), begun(5_000.0)), ((S, 500, true), (S, 500, true)));
+}
+
 #[test]
 fn what_never_came_is_where_it_stopped() {
     let d = Dialogue { client_finished: None, ..dialogue(Version::Tls13, false, false) };

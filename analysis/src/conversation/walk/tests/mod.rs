@@ -16,5 +16,5 @@ use crate::tcp::flow::Side;
 
 /// What an observer at `end` saw.
 fn tape(end: Side, packets: &[Packet]) -> Tape {
-    Tape::captured(end, &view::<Unplaced>(packets))
+    Tape::captured(end, &view::<Unplaced>(packets), [None; 2])
 }
