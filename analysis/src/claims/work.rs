@@ -36,7 +36,7 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
         let Some(near) = case.near(stretch.side) else { continue };
         match stretch.packets[..] {
             [a, b] => {
-                between(near, stretch, [a, b], found);
+                between(case, near, stretch, [a, b], found);
                 // A turn lies in the phase of its first segment.
                 let first = near.place(if stretch.tail { a } else { b }).map(|i| near.packets[i]);
                 if first.is_some_and(|first| !of_phase(case, stretch, &first)) {
@@ -101,7 +101,7 @@ fn of_phase(case: &Case<'_>, stretch: &Stretch, left: &Seen<Unplaced>) -> bool {
     if whole { left.start() >= from } else { left.start() < to && left.end() > from }
 }
 
-fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec<Broken>) {
+fn between(case: &Case<'_>, near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec<Broken>) {
     let Stretch { side, claim, .. } = *stretch;
     let unbound = |why| Broken::Unbound { claim, packets: packets.to_vec(), why };
     let [Some(a), Some(b)] = packets.map(|n| near.place(n)) else {
@@ -143,8 +143,11 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     // Nor is that newer which the far end had before it: it told so, lacking the first packet.
     let lacked = |a: &&Seen<Unplaced>| !own && a.ack() < Some(from.end()) && !near.sack(a).is_empty();
     let had = |end: i64| near.sent_by(side).filter(lacked).any(|a| near.sack(a).iter().any(|(l, r)| *l < end && end <= *r));
+    // Nor what comes before it is asked for: nobody waits for that.
+    let asked = case.handshake.dialogue.answers_upto(side, to.start()).unwrap_or(i64::MAX);
     let newer = |p: &&Seen<Unplaced>| {
-        p.from != side && !p.is_empty() && Some(p.end()) > known && Some(p.end()) <= to.ack() && !had(p.end())
+        let end = p.end();
+        p.from != side && !p.is_empty() && p.start() < asked && Some(end) > known && Some(end) <= to.ack() && !had(end)
     };
     if let Some(newer) = near.packets.iter().take(b).skip(a + 1).find(newer).filter(|_| known.is_some()) {
         found.push(Broken::Newer { claim, packets, newer: newer.packet });
@@ -152,7 +155,10 @@ fn between(near: &Witness, stretch: &Stretch, packets: [u64; 2], found: &mut Vec
     if !stretch.tail {
         // Across the network, what left before the first packet came there may still arrive; what acknowledges it did not.
         let behind = |p: &Seen<Unplaced>| p.at > from.at && (own || p.ack() >= Some(from.end()));
-        let spoke = (a + 1..b).find(|i| near.packets[*i].from == side && near.is_new(*i) && behind(&near.packets[*i]));
+        // With its opening an end answers what came with the peer's (RFC 7413) only in part.
+        let opens = |p: &Seen<Unplaced>| p.flags.syn() && from.flags.syn() && !from.is_empty();
+        let new = |i: &usize| near.packets[*i].from == side && near.is_new(*i) && !opens(&near.packets[*i]);
+        let spoke = (a + 1..b).find(|i| new(i) && behind(&near.packets[*i]));
         if let Some(i) = spoke {
             found.push(Broken::Spoke { claim, side, packets: packets.to_vec(), new: near.packets[i].packet });
         }

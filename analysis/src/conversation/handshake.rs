@@ -343,8 +343,8 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
     };
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
     let first = Dialogue::read(from_client, from_server, Order::default());
-    let order = client.order(&first);
-    let read = missed::complete(client, [from_client, from_server], first.with_order(from_client, from_server, order));
+    let halves = [from_client, from_server];
+    let read = missed::complete(client, halves, client.read_in_order(halves, first));
     Box::new(turns::complete(client, read))
 }
 

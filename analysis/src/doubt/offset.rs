@@ -127,7 +127,19 @@ pub fn host_step<D: Domain>(view: &View<D>, side: Side) -> Option<Step> {
         ends.is_some_and(|(passed, by)| passed > LEAST_STEP && by.fraction_of(passed).abs() < 0.25)
     };
     let (before, after) = stamped.split_at(k);
-    (alike(before) || alike(after)).then(|| Step { from: after[0].0, by })
+    let step = Step { from: after[0].0, by };
+    (!counted_by_peer(view, side, step) && (alike(before) || alike(after))).then_some(step)
+}
+
+/// Whether the peer's timestamps count what a step would take out: then it passed, and the host stood still.
+fn counted_by_peer<D: Domain>(view: &View<D>, side: Side, step: Step) -> bool {
+    let stamps = Stamps::of(view, side.peer());
+    let lags = |range: &[Seen<D>]| -> Vec<i64> {
+        range.iter().filter(|p| p.from == side.peer()).filter_map(|p| stamps.lag(p)).collect()
+    };
+    let (before, after) = view.packets.split_at(step.from);
+    let leap = lags(before).into_iter().max().zip(lags(after).into_iter().min()).map(|(before, after)| after.saturating_sub(before));
+    leap.is_some_and(|leap| leap.abs() < step.by.nanos().abs() / 2)
 }
 
 /// What is no step behind a pause: some hosts' timestamps run slower or faster by a few per cent.

@@ -189,9 +189,20 @@ impl<D: Domain> View<D> {
         }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
         let first = Dialogue::read(client, server, Order::default());
-        let order = self.order(&first);
-        let read = missed::complete(self, [client, server], first.with_order(client, server, order));
+        let read = missed::complete(self, [client, server], self.read_in_order([client, server], first));
         turns::complete(self, read)
+    }
+
+    /// A dialogue that was read without the order of packets, read again with it.
+    pub(crate) fn read_in_order(&self, [client, server]: [Half<'_>; 2], first: Dialogue) -> Dialogue {
+        let order = self.order(&first);
+        if !first.early_data_offered {
+            return first.with_order(client, server, order);
+        }
+        // Of early data, which looks like Finished, only the place of ServerHello tells; what came before Finished, only then.
+        let behind_early = first.with_order(client, server, Order { server_before_finished: None, ..order });
+        let order = self.order(&behind_early);
+        behind_early.with_order(client, server, order)
     }
 
     /// The same for good, where it has been read already.

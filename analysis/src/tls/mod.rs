@@ -8,6 +8,7 @@
 //! and any observer's [`crate::tcp::flow::View`] turns offsets into times. What is encrypted is told by
 //! record type, order and length (RFC 8446 section 5, RFC 5246 section 7.3; lengths in docs/method.md, "TLS on the wire").
 
+mod dependence;
 mod hello;
 mod messages;
 pub mod records;

@@ -14,15 +14,6 @@ fn protected() -> [Vec<u8>; 2] {
     [record(23, &[0; 19]), record(21, &[0; 26])]
 }
 
-fn labels_of(talk: &Talk) -> [String; 3] {
-    let seen = talk.handshake();
-    let read = |seen: &Handshake| {
-        let (reading, _) = judged(seen, walk::read(seen).expect("its SYN was captured"));
-        judge(&reading, Circumstances::of(seen)).verdict.label()
-    };
-    [read(&seen), read(&talk.at_client()), read(&seen.edge_side_only())]
-}
-
 /// `side` takes its leave, and the other end answers with FIN.
 fn leaves(talk: &mut Talk, side: Side, at: i64, said: &[u8]) {
     talk.data(side, at, said, OK);
@@ -38,7 +29,7 @@ fn a_client_that_gives_up_on_a_silent_edge_did_not_stall() {
         talk.data(C, hello, &client_hello(), OK);
         talk.ack(S, hello + HALF + 20_000, OK);
         leaves(&mut talk, C, hello + 10_000 * MS, &said);
-        let [both, client, edge] = labels_of(&talk);
+        let [both, client, edge] = all_three(&talk);
         assert_eq!((both.as_str(), edge.as_str()), ("edge", "edge"), "{said:?}");
         assert_eq!(client, "inconclusive", "{said:?}: the answer may have been lost");
     }
@@ -52,7 +43,7 @@ fn so_does_one_that_had_a_part_of_the_flight() {
         talk.data(S, came + MS, &flight13()[..300], OK);
         talk.ack(C, came + MS + HALF + 20_000, OK);
         leaves(&mut talk, C, came + 10_000 * MS, &said);
-        let [both, _, edge] = labels_of(&talk);
+        let [both, _, edge] = all_three(&talk);
         assert_eq!((both.as_str(), edge.as_str()), ("edge", "edge"), "{said:?}");
     }
 }
@@ -64,7 +55,7 @@ fn an_edge_that_gives_up_on_a_silent_client_did_not_stall() {
         let flown = flown(&mut talk, &flight13());
         talk.ack(C, flown + 20_000, OK);
         leaves(&mut talk, S, flown + 10_000 * MS, &said);
-        let [both, client, edge] = labels_of(&talk);
+        let [both, client, edge] = all_three(&talk);
         assert_eq!((both.as_str(), client.as_str()), ("client", "client"), "{said:?}");
         assert_eq!(edge, "inconclusive", "{said:?}: its Finished may have been lost");
     }
@@ -80,7 +71,7 @@ fn nor_before_anything_or_a_whole_hello_came() {
             talk.ack(S, connected + MS + HALF, OK);
         }
         leaves(&mut talk, S, connected + 10_000 * MS, &record(21, &[2, 80]));
-        let [both, client, edge] = labels_of(&talk);
+        let [both, client, edge] = all_three(&talk);
         assert_eq!((both.as_str(), client.as_str()), ("client", "client"), "{} bytes", begun.len());
         assert!(!edge.contains("edge"), "{} bytes: {edge}", begun.len());
     }
@@ -93,7 +84,7 @@ fn a_client_that_waits_for_the_servers_finished_gives_up_on_the_edge() {
     talk.data(C, flown + 2 * MS, &[record(22, &[16, 0, 0, 1, 0]), finished12()].concat(), OK);
     talk.ack(S, flown + 2 * MS + HALF + 20_000, OK);
     leaves(&mut talk, C, flown + 10_000 * MS, &protected()[1]);
-    let [both, _, edge] = labels_of(&talk);
+    let [both, _, edge] = all_three(&talk);
     assert_eq!((both.as_str(), edge.as_str()), ("edge", "edge"));
 }
 
@@ -104,12 +95,12 @@ fn an_alert_that_answers_is_no_giving_up() {
         let mut talk = Talk::new();
         let came = heard(&mut talk);
         leaves(&mut talk, S, came + waited, &said);
-        let [both, _, edge] = labels_of(&talk);
+        let [both, _, edge] = all_three(&talk);
         assert!([&both, &edge].into_iter().all(|label| label.contains("edge")), "{said:?}: {both}, {edge}");
         let mut talk = Talk::new();
         let flown = flown(&mut talk, &flight13());
         leaves(&mut talk, C, flown + waited, &said);
-        let [both, client, _] = labels_of(&talk);
+        let [both, client, _] = all_three(&talk);
         assert!([&both, &client].into_iter().all(|label| label.contains("client")), "{said:?}: {both}, {client}");
     }
 }

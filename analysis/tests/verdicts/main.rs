@@ -1,6 +1,7 @@
 //! From packets of both ends to verdicts, for conversations built packet by packet.
 
 mod client;
+mod early;
 mod gave_up;
 mod golden;
 mod judging;
@@ -137,6 +138,16 @@ fn judged(handshake: &Handshake, mut reading: Reading) -> (Reading, Judgement) {
 
 fn labels(handshake: &Handshake) -> (String, String) {
     (both(handshake).1.verdict.label(), edge(handshake).1.verdict.label())
+}
+
+/// What a conversation is called by both captures, the client's and the edge's.
+fn all_three(talk: &Talk) -> [String; 3] {
+    let seen = talk.handshake();
+    let read = |seen: &Handshake| {
+        let (reading, _) = judged(seen, walk::read(seen).expect("its SYN was captured"));
+        judge(&reading, Circumstances::of(seen)).verdict.label()
+    };
+    [read(&seen), read(&talk.at_client()), read(&seen.edge_side_only())]
 }
 
 /// Who may have had the most of the time that was left open, and what would tell.

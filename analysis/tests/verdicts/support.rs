@@ -103,6 +103,14 @@ impl Talk {
         established
     }
 
+    /// SYN at `at` with data in it (TCP Fast Open), which SYN-ACK acknowledges.
+    pub fn syn_with(&mut self, at: i64, bytes: &[u8]) {
+        self.packet(Side::Client, at, SYN, 0, bytes, Fate::default());
+        self.ends[Side::Client as usize] = bytes.len() as i64;
+        self.packet(Side::Server, at + HALF + MS / 10, SYN | ACK, 0, &[], Fate::default());
+        self.packet(Side::Client, at + 2 * HALF + MS / 5, ACK, bytes.len() as i64, &[], Fate::default());
+    }
+
     /// New data of `side`; gives the offset just after it.
     pub fn data(&mut self, side: Side, at: i64, bytes: &[u8], fate: Fate) -> i64 {
         let start = self.ends[side as usize];
@@ -239,9 +247,19 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// A ClientHello that asks for `edge.test`.
 pub fn client_hello() -> Vec<u8> {
+    client_hello_with(&[])
+}
+
+/// One that offers early data.
+pub fn early_hello() -> Vec<u8> {
+    client_hello_with(&[0, 42, 0, 0])
+}
+
+fn client_hello_with(extensions: &[u8]) -> Vec<u8> {
     let name = b"edge.test";
     let list = [&[0][..], &(name.len() as u16).to_be_bytes(), name].concat();
     let sni = [&[0, 0][..], &(list.len() as u16 + 2).to_be_bytes(), &(list.len() as u16).to_be_bytes(), &list].concat();
+    let sni = [&sni, extensions].concat();
     let body = [&[3, 3][..], &[9; 32], &[0], &[0, 2, 0x13, 1], &[1, 0], &(sni.len() as u16).to_be_bytes(), &sni].concat();
     record(22, &message(1, &body))
 }

@@ -55,9 +55,10 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 round(evidence, out.take(), *arc, extra.take()).into_iter().for_each(|entry| entries.push(entry));
             }
             What::Limit(rule) | What::Overdue(rule) => {
-                // At the edge the round is under way, at the client it is over.
-                match (arc.side, last_round) {
-                    (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
+                // At the edge the round is under way, at the client it is over; what a timer sent waited for none.
+                match (arc.what, arc.side, last_round) {
+                    (What::Overdue(_), ..) => {}
+                    (_, Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
                     _ => extra = Some(Extra::Rule(rule)),
                 }
                 let (owner, kind) = Extra::Rule(rule).owner(arc.side);

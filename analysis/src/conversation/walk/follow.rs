@@ -39,6 +39,8 @@ pub(super) struct Walk<'a, E> {
     pub far: Option<Side>,
     /// Where in the handshake a byte belongs.
     pub phase_of: &'a dyn Fn(Side, i64) -> Phase,
+    /// How far the peer's stream must have come before a byte can leave; what follows that is not waited for.
+    pub answers_upto: &'a dyn Fn(Side, i64) -> Option<i64>,
     /// The last first.
     pub arcs: Vec<Arc>,
     /// What nobody's capture shows, and its peer acknowledged: who sent it, and when by guess.
@@ -52,6 +54,14 @@ impl<'a, E: Endpoint> Walk<'a, E> {
 
     fn packet(&self, end: Side, i: usize) -> Packet {
         self.end(end).packet(i)
+    }
+
+    /// The news that an end's packet before place `i`, whose first byte is `byte`, answers.
+    fn answered(&self, end: Side, i: usize, byte: i64) -> Option<usize> {
+        match (self.answers_upto)(end, byte) {
+            None => self.end(end).news_before(i),
+            Some(upto) => self.end(end).packets(0..i).rposition(|p| p.from != end && p.is_news() && p.before < upto),
+        }
     }
 
     /// Follows from `point` back to the beginning of the connection, or of the capture.
@@ -129,7 +139,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
     fn left_unseen(&mut self, end: Side, at: i64) -> Option<Point> {
         let sender = self.end(end);
         let behind = sender.place_after(at);
-        let since = sender.news_before(behind)?;
+        let since = self.answered(end, behind, sender.sent_before(behind))?;
         let (came, phase) = (sender.packet(since), (self.phase_of)(end, sender.sent_before(behind)));
         self.push(What::Work(Work::Head), end, phase, (came.at, at), [Some(came.number), None], Known::Guessed);
         Some(Point::Arrived { end, i: since })
@@ -168,7 +178,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
     /// From a departure to what let it go.
     fn left(&mut self, end: Side, i: usize) -> Option<Point> {
         let sender = self.end(end);
-        let since = sender.news_before(i)?;
+        let since = self.answered(end, i, sender.packet(i).range.0)?;
         let told = self.told_unseen(end, since, i);
         // What answers it begins no sooner.
         let soonest = told.unwrap_or(since + 1);
@@ -186,7 +196,12 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             let freed = if answers { Freed::Program } else { sender.freed(at, since) };
             if let Freed::By { news, rule } = freed {
                 let (told, last) = (sender.packet(news), sender.packet(top));
-                self.push(What::Limit(rule), end, phase, (told.at, last.at), cite(&told, &last), told.known);
+                // With nothing under way no congestion window holds anything: from then on the program had not written.
+                let all_told = sender.fresh_before(at).is_some_and(|p| told.told >= Some(sender.packet(p).after));
+                let idle = rule == Rule::CongestionWindow && all_told && last.at - told.at > PAUSE;
+                let until = if idle { told.at } else { last.at };
+                self.push(What::Work(Work::Tail), end, phase, (until, last.at), cite(&told, &last), told.known.max(last.known));
+                self.push(What::Limit(rule), end, phase, (told.at, until), cite(&told, &last), told.known);
                 return self.told(end, news, rule, phase);
             }
             // What answers the opening is the kernel's: what follows it is a turn of its own.
@@ -225,7 +240,10 @@ impl<'a, E: Endpoint> Walk<'a, E> {
     /// The acknowledgement of the server's opening, if the departure `at` is data that answers nothing but the client's.
     fn accepted(&self, end: Side, since: usize, at: usize) -> Option<usize> {
         let server = self.end(end);
-        if end == Side::Client || !server.packet(since).opens || server.packet(at).range.1 <= 0 {
+        let opening = server.packet(since);
+        // What came with the opening itself (TCP Fast Open, RFC 7413) is answered, and waits for no acknowledgement.
+        let opens = opening.opens && opening.range.1 <= 0;
+        if end == Side::Client || !opens || server.packet(at).range.1 <= 0 {
             return None;
         }
         let acknowledges = |i: &usize| {

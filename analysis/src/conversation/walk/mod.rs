@@ -139,7 +139,17 @@ fn walk(handshake: &Handshake, mut tapes: [Tape; 2], ways: Ways, far: Option<Sid
         Phase::ClientFinished if not_tls => Phase::Request,
         phase => phase,
     };
-    let mut walk = Walk { ends, ways, round_trip, far, phase_of: &phase_of, arcs: Vec::with_capacity(16), unseen: None };
+    let answers_upto = |side, byte| d.answers_upto(side, byte).filter(|_| !not_tls);
+    let mut walk = Walk {
+        ends,
+        ways,
+        round_trip,
+        far,
+        phase_of: &phase_of,
+        answers_upto: &answers_upto,
+        arcs: Vec::with_capacity(16),
+        unseen: None,
+    };
     if let Some(refusal) = refusal(handshake) {
         return refused(&mut walk, handshake, &refusal);
     }

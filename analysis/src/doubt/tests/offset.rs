@@ -2,7 +2,7 @@
 
 use super::handshake;
 use crate::clock::{Client, Edge, Span};
-use crate::doubt::offset::{crossings, lacks_time, own_step, step_between};
+use crate::doubt::offset::{crossings, host_step, lacks_time, own_step, step_between};
 use crate::tcp::by_hand::{C, Packet, S, nanos, view};
 use crate::tcp::flow::Side;
 
@@ -45,6 +45,26 @@ fn both_sides_timestamps_tell_of_a_clock_that_was_set() {
 fn what_moves_one_side_alone_was_the_way() {
     assert_eq!(own(&moved(5, 300.0, &[S])), None);
     assert_eq!(own(&moved(7, 300.0, &[C])), None);
+}
+
+/// Two seconds that the client's own timestamps do not count.
+#[test]
+fn a_leap_that_the_peers_timestamps_count_is_no_set_clock() {
+    let told = |packets: &[Packet]| host_step(&view::<Client>(packets), C).map(|step| step.by);
+    let leapt = |packet: Packet| Packet { stamps: packet.stamps.filter(|_| packet.from == C), ..packet };
+    let alone: Vec<Packet> = moved(7, 2_000.0, &[C, S]).into_iter().map(leapt).collect();
+    let by = told(&alone).expect("nobody says otherwise");
+    assert!((by.nanos() - nanos(2_000.0)).abs() < nanos(3.0), "{by}");
+    // The server's count them: the client stood still.
+    let counted = |p: Packet| match (p.from, p.stamps, p.at > 2_000.0) {
+        (S, Some((value, echo)), true) => p.stamped(value + 2_000, echo),
+        _ => p,
+    };
+    let slept: Vec<Packet> = moved(7, 2_000.0, &[C, S]).into_iter().map(counted).collect();
+    assert_eq!(told(&slept), None);
+    // Neither does what the server never said behind it.
+    let cut: Vec<Packet> = moved(7, 2_000.0, &[C, S]).into_iter().filter(|p| p.from == C || p.at < 2_000.0).collect();
+    assert!(told(&cut).is_some());
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! acknowledgement, SACK, a window) that allowed it.
 
 use super::super::transport::{Endpoint, Freed, Rule};
-use super::far::put_off;
 use super::tape::{Known, Tape};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
@@ -21,6 +20,8 @@ const LONG_WAIT: i64 = 10_000_000;
 const INTERRUPT: i64 = 200_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
+/// Nor, with one segment under way, that of a loss probe (RFC 8985, section 7.2), or of a repetition (Linux: 200 ms and a round trip).
+const LEAST_VARIANCE: i64 = 190_000_000;
 /// Nor the persist timer (Linux: 200 ms and a round trip).
 const PERSIST: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
@@ -84,6 +85,10 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
     let acknowledged = acknowledged_before(tape, previous + 1).unwrap_or(0);
     if start.min(end) - acknowledged >= WINDOW_SEGMENTS * tape.full() {
         let paced = sender.round_trip + sender.round_trip / 4 + SOON;
+        let all = news().find(|n| events[*n].seen.ack() >= Some(events[previous].range().1));
+        if let Some(all) = all.filter(|n| late(*n) > SOON + sender.slack) {
+            return Freed::By { news: all, rule: Rule::CongestionWindow };
+        }
         if let Some(first) = news().next().filter(|n| late(*n) <= paced + sender.slack) {
             return Freed::By { news: first, rule: Rule::CongestionWindow };
         }
@@ -122,9 +127,8 @@ fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) ->
 fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Rule> {
     let events = &tape.events;
     let under_way = events[previous].range().1 - acknowledged_before(tape, d).unwrap_or(0);
-    // Two segments are acknowledged at once; one may be put off.
-    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
-    let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + put_off };
+    // Two segments are acknowledged at once; one may be put off, for which timers leave room.
+    let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + LEAST_VARIANCE };
     let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
     if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || between(tape, previous, d) < overdue {
         return None;

@@ -77,7 +77,7 @@ fn sending(mut tape: Tape, far: Option<Side>) -> Tape {
 
 fn walk<E: Endpoint>([client, edge]: &[E; 2], ways: Ways, far: Option<Side>) -> Walk<'_, E> {
     let phase_of: &dyn Fn(Side, i64) -> Phase = &|_, _| Phase::ServerFlight;
-    Walk { ends: [client, edge], ways, round_trip: nanos(2.0 * WAY), far, phase_of, arcs: Vec::new(), unseen: None }
+    Walk { ends: [client, edge], ways, round_trip: nanos(2.0 * WAY), far, phase_of, answers_upto: &|_, _| None, arcs: Vec::new(), unseen: None }
 }
 
 /// Each arc ends where the one behind it began, on the same clock; none goes forward; at neither end does the walk come back to later.
@@ -178,9 +178,9 @@ fn a_pause_within_a_turn_is_the_programs_if_it_is_long() {
     };
     let (head, tail) = (What::Work(Work::Head), What::Work(Work::Tail));
     assert_eq!(flight(15.0)[1..3], [(tail, S, 15.0), (head, S, 1.0)]);
-    assert_eq!(flight(89.0)[1..3], [(tail, S, 89.0), (head, S, 1.0)]);
+    assert_eq!(flight(229.0)[1..3], [(tail, S, 229.0), (head, S, 1.0)]);
     // So long without an acknowledgement, it was a timer's that takes small segments along.
-    assert_eq!(flight(91.0)[1..3], [(What::Overdue(Rule::Nagle), S, 91.0), (head, S, 1.0)]);
+    assert_eq!(flight(231.0)[1..3], [(What::Overdue(Rule::Nagle), S, 231.0), (head, S, 1.0)]);
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn walked(talk: &[Sent]) -> Vec<(What, Side, Phase, f64)> {
         round_trip: (2.0 * WAY * 1e6) as i64,
         far: None,
         phase_of: &phase_of,
+        answers_upto: &|_, _| None,
         arcs: Vec::new(),
         unseen: None,
     };
