@@ -259,6 +259,9 @@ fn client_turnaround(handshake: &Handshake, reading: &Reading, largest: &Entry, 
             None => format!("The client sent its {then} {} after it could have.", largest.span),
         };
     };
+    if went && largest.worked.is_some_and(|worked| worked.tail) {
+        return format!("The client had begun its {then}; the rest left {turnaround} later; {share:.0} % of that {doing}.");
+    }
     let what = match largest.phase {
         _ if came.flags.syn() || came.from == Side::Client && came.ack() <= Some(0) => "SYN-ACK",
         Phase::ClientFinished => "server's flight",

@@ -10,6 +10,7 @@ mod missed;
 mod overdue;
 mod support;
 mod unfinished;
+mod unsaid;
 
 use enumset::EnumSet;
 use support::*;

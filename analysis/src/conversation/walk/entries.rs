@@ -11,6 +11,7 @@ use super::losses::{lost, vanished};
 use super::overdue::overdue;
 use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::tape::{Event, Known, Tape};
+use super::told::LEAST_TIMEOUT;
 use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
@@ -147,12 +148,16 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
         Some(far) => !evidence.is_measured(if far == Side::Server { &out } else { &back }),
     } || round.packets.len() < 2; // one of them was missed
     if let Some(far) = evidence.far {
-        // One end cannot tell a long way towards the other from a machine that stood still there.
-        let (host, capture) = match far {
-            Side::Client => (Owner::ClientHost, Missing::ClientCapture),
-            Side::Server => (Owner::Edge, Missing::EdgeCapture),
+        // One end cannot tell a long way towards the other from a machine that stood still there; nor, where no acknowledgement tells
+        // that something had come, from a program that was slow, and an acknowledgement or an answer that was lost.
+        let came = if far == Side::Server { &out } else { &back };
+        let (host, program, capture) = match far {
+            Side::Client => (Owner::ClientHost, Owner::Client, Missing::ClientCapture),
+            Side::Server => (Owner::Edge, Owner::Edge, Missing::EdgeCapture),
         };
-        (round.candidates, round.missing) = (Owner::Path | host, capture.into());
+        let unsaid = came.known == Known::Guessed && ways - Span::from_nanos(evidence.round_trip) >= LEAST_TIMEOUT;
+        round.candidates = if unsaid { Owner::Path | program | Owner::Loss } else { Owner::Path | host };
+        round.missing = capture.into();
     }
     if let Some(extra) = extra {
         asked_by(&mut round, extra, Side::Server);

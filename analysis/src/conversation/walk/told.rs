@@ -17,7 +17,7 @@ use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
 
 /// Sooner than this no stack repeats a segment by its timer (RFC 6298 as Linux has it), nor by its loss probe on a short path.
-const LEAST_TIMEOUT: Span = Span::from_millis(150);
+pub(super) const LEAST_TIMEOUT: Span = Span::from_millis(150);
 
 /// A loss probe's timer is so much longer than two round trips, or shorter, beside an eighth of them: smoothing, a jiffy or two.
 const PROBE_LATE: Span = Span::from_millis(8);
@@ -64,7 +64,9 @@ impl Evidence<'_> {
             let unsure = answer.map_or(told, |a| Span::from_nanos(put_off(a)).min(told));
             let prompt = self.acknowledged_before(arc);
             let unsure = if prompt { unsure } else { told };
-            entries.push(open(unsure, own | Owner::Path, capture.into()));
+            // Its first copy may have been the answer that nobody saw.
+            let lost = if unsure >= LEAST_TIMEOUT { Owner::Loss.into() } else { EnumSet::empty() };
+            entries.push(open(unsure, own | Owner::Path | lost, capture.into()));
             rest -= unsure;
         }
         if rest <= Span::ZERO {
