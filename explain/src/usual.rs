@@ -5,6 +5,7 @@
 //! does not move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one
 //! after the other.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use analysis::judging::policy::{CLIENT_CPU, ENOUGH, ORDINARY_WORK, UNSPLIT_CLIEN
 use analysis::judging::siblings::Samples;
 use analysis::judging::verdict::Reading;
 use analysis::tcp::flow::Side;
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 /// Paths that are remembered; work is, of as many ends.
@@ -22,8 +23,22 @@ const MOST_PATHS: usize = 100_000;
 /// Addresses of one edge that are compared.
 const MOST_ADDRESSES: usize = 16;
 
+/// An address in a key: hashed as the number that it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Address(IpAddr);
+
+impl Hash for Address {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0 {
+            IpAddr::V4(v4) => state.write_u32(v4.to_bits()),
+            IpAddr::V6(v6) => state.write_u128(v6.to_bits()),
+        }
+    }
+}
+
 /// What makes several addresses one edge.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edge {
     /// One observer stands at it.
     Observed(usize),
@@ -31,6 +46,17 @@ pub enum Edge {
     Named(Arc<str>),
     /// Nothing: it is alone.
     Address(IpAddr),
+}
+
+impl Hash for Edge {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Edge::Observed(observer) => state.write_usize(*observer),
+            Edge::Named(name) => name.hash(state),
+            Edge::Address(address) => Address(*address).hash(state),
+        }
+    }
 }
 
 /// Whose siblings a handshake has.
@@ -68,7 +94,7 @@ pub enum Part {
 /// Of whom some work is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Who {
-    Client(IpAddr),
+    Client(Address),
     Edge(Edge),
 }
 
@@ -102,25 +128,25 @@ impl Path {
 /// What is usual.
 #[derive(Default)]
 pub struct Usual {
-    paths: HashMap<(IpAddr, IpAddr, Part), Path>,
+    paths: HashMap<(Address, Address, Part), Path>,
     /// Round trips learned so far: the order of time.
     learned: u64,
-    addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
     /// By whose it is, whether sessions were resumed, and what was seen of the way.
     work: HashMap<(Who, bool, Part), WorkOf>,
-    /// Which clients met which edges.
-    met: HashSet<(IpAddr, Edge)>,
+    /// Which clients met which edges, and at which addresses of those that have several.
+    met: HashMap<(Address, Edge), SmallVec<[IpAddr; 2]>>,
 }
 
 impl Usual {
     /// Whether a client has met an edge before.
     pub fn has_met(&self, client: IpAddr, edge: &Edge) -> bool {
-        self.met.contains(&(client, edge.clone()))
+        self.met.contains_key(&(Address(client), edge.clone()))
     }
 
     /// Learns from a reading; `sound` if no capture missed any of it: else what it saw of round trips means nothing.
     pub fn note(&mut self, between: &Between, ledger: &Ledger, sound: bool) {
-        if let Some(round) = middle(ledger).filter(|_| sound) {
+        let round = middle(ledger).filter(|_| sound);
+        if let Some(round) = round {
             self.note_path(between, round);
         }
         if self.work.len() >= MOST_PATHS {
@@ -129,7 +155,14 @@ impl Usual {
         if self.met.len() >= MOST_PATHS {
             self.met.clear();
         }
-        self.met.insert((between.client, between.edge.clone()));
+        let addresses = self.met.entry((Address(between.client), between.edge.clone())).or_default();
+        if round.is_some()
+            && !matches!(between.edge, Edge::Address(_))
+            && !addresses.contains(&between.server)
+            && addresses.len() < MOST_ADDRESSES
+        {
+            addresses.push(between.server);
+        }
         let works = works(ledger);
         for side in [Side::Client, Side::Server] {
             let mut own = works.iter().filter(|(_, worked, _)| worked.side == side).peekable();
@@ -151,26 +184,18 @@ impl Usual {
     pub fn note_path(&mut self, between: &Between, round: Span) {
         if self.paths.len() >= MOST_PATHS {
             self.paths.clear();
-            self.addresses.clear();
         }
-        let path = (between.client, between.server, between.part);
         self.learned += 1;
-        self.paths.entry(path).or_default().push(round, self.learned);
-        if !matches!(between.edge, Edge::Address(_)) {
-            let addresses = self.addresses.entry((between.client, between.edge.clone())).or_default();
-            if !addresses.contains(&between.server) && addresses.len() < MOST_ADDRESSES {
-                addresses.push(between.server);
-            }
-        }
+        self.paths.entry(way(between, between.server)).or_default().push(round, self.learned);
     }
 
     /// The path's usual round trip, and by how many handshakes over the path it is known, without one that is `itself` to be judged.
     fn path(&self, between: &Between, itself: Option<Span>) -> (Option<Normal>, usize) {
-        let of = |server: IpAddr| self.paths.get(&(between.client, server, between.part));
+        let of = |server: IpAddr| self.paths.get(&way(between, server));
         let own = of(between.server);
         let siblings = own.map(|own| itself.map_or_else(|| own.samples.all(), |itself| own.samples.without(itself)));
         let witnesses = siblings.map_or(0, |siblings| siblings.len());
-        let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
+        let others = self.met.get(&(Address(between.client), between.edge.clone())).into_iter().flatten();
         // One host's addresses are one place; those of a name need not be.
         let comparable = |other: &&Path| match &between.edge {
             Edge::Observed(_) => true,
@@ -210,9 +235,14 @@ fn at_least_ordinary(normal: Normal) -> Normal {
     Normal { location: normal.location.max(ORDINARY_WORK.location), spread: normal.spread.max(ORDINARY_WORK.spread) }
 }
 
+/// The way from a client to one of its edge's addresses, as far as it was seen.
+fn way(between: &Between, server: IpAddr) -> (Address, Address, Part) {
+    (Address(between.client), Address(server), between.part)
+}
+
 fn who(between: &Between, side: Side) -> Who {
     match side {
-        Side::Client => Who::Client(between.client),
+        Side::Client => Who::Client(Address(between.client)),
         Side::Server => Who::Edge(between.edge.clone()),
     }
 }

@@ -342,10 +342,12 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
         if a.stream.captured() >= b.stream.captured() { a } else { b }
     };
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
-    let first = Dialogue::read(from_client, from_server, Order::default());
-    let order = client.order(&first);
-    let read = missed::complete(client, [from_client, from_server], first.with_order(from_client, from_server, order));
-    Box::new(turns::complete(client, read))
+    let mut read = Box::new(Dialogue::read(from_client, from_server, Order::default()));
+    let order = client.order(&read);
+    read.read_again(from_client, from_server, order);
+    missed::complete(client, [from_client, from_server], &mut read);
+    turns::complete(client, &mut read);
+    read
 }
 
 #[cfg(test)]

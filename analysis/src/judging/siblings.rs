@@ -53,7 +53,9 @@ impl Samples {
         } else {
             let place = self.oldest;
             self.oldest = (self.oldest + 1) % MOST as u8;
-            self.sorted.retain(|known| known.place() != place);
+            if let Some(oldest) = self.sorted.iter().position(|known| known.place() == place) {
+                self.sorted.remove(oldest);
+            }
             place
         };
         let sample = Sample::new(span, place);

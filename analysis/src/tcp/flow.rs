@@ -188,10 +188,12 @@ impl<D: Domain> View<D> {
             return (**read).clone();
         }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
-        let first = Dialogue::read(client, server, Order::default());
-        let order = self.order(&first);
-        let read = missed::complete(self, [client, server], first.with_order(client, server, order));
-        turns::complete(self, read)
+        let mut read = Dialogue::read(client, server, Order::default());
+        let order = self.order(&read);
+        read.read_again(client, server, order);
+        missed::complete(self, [client, server], &mut read);
+        turns::complete(self, &mut read);
+        read
     }
 
     /// The same for good, where it has been read already.
