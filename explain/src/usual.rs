@@ -91,13 +91,6 @@ pub enum Part {
     ToClient,
 }
 
-/// Of whom some work is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Who {
-    Client(Address),
-    Edge(Edge),
-}
-
 /// What one end's work took, by its sorts.
 type WorkOf = SmallVec<[(Phase, Worked, Samples); 2]>;
 
@@ -132,9 +125,10 @@ pub struct Usual {
     /// Round trips learned so far: the order of time.
     learned: u64,
     /// By whose it is, whether sessions were resumed, and what was seen of the way.
-    work: HashMap<(Who, bool, Part), WorkOf>,
+    of_clients: HashMap<(Address, bool, Part), WorkOf>,
+    of_edges: HashMap<(Edge, bool, Part), WorkOf>,
     /// Which clients met which edges, and at which addresses of those that have several.
-    met: HashMap<(Address, Edge), SmallVec<[IpAddr; 2]>>,
+    met: HashMap<(Address, Edge), SmallVec<[IpAddr; 1]>>,
 }
 
 impl Usual {
@@ -149,8 +143,9 @@ impl Usual {
         if let Some(round) = round {
             self.note_path(between, round);
         }
-        if self.work.len() >= MOST_PATHS {
-            self.work.clear();
+        if self.of_clients.len() + self.of_edges.len() >= MOST_PATHS {
+            self.of_clients.clear();
+            self.of_edges.clear();
         }
         if self.met.len() >= MOST_PATHS {
             self.met.clear();
@@ -169,7 +164,10 @@ impl Usual {
             if own.peek().is_none() {
                 continue;
             }
-            let known = self.work.entry((who(between, side), between.resumed, between.part)).or_default();
+            let known = match side {
+                Side::Client => self.of_clients.entry(of_client(between)).or_default(),
+                Side::Server => self.of_edges.entry(of_edge(between)).or_default(),
+            };
             for (phase, worked, span) in own {
                 let place = known.iter().position(|(p, w, _)| (p, w) == (phase, worked)).unwrap_or_else(|| {
                     known.push((*phase, *worked, Samples::default()));
@@ -211,7 +209,7 @@ impl Usual {
     /// paths were learned.
     pub fn baseline(&self, between: &Between, reading: &Reading, learned: bool) -> (Baseline, usize) {
         let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
-        let known = [Side::Client, Side::Server].map(|side| self.work.get(&(who(between, side), between.resumed, between.part)));
+        let known = [self.of_clients.get(&of_client(between)), self.of_edges.get(&of_edge(between))];
         let normal = |(phase, worked, _): (Phase, Worked, Span)| {
             let known = known[worked.side as usize]?;
             let (.., samples) = known.iter().find(|(p, w, _)| (*p, *w) == (phase, worked))?;
@@ -240,11 +238,14 @@ fn way(between: &Between, server: IpAddr) -> (Address, Address, Part) {
     (Address(between.client), Address(server), between.part)
 }
 
-fn who(between: &Between, side: Side) -> Who {
-    match side {
-        Side::Client => Who::Client(Address(between.client)),
-        Side::Server => Who::Edge(between.edge.clone()),
-    }
+/// Whose work a client's is.
+fn of_client(between: &Between) -> (Address, bool, Part) {
+    (Address(between.client), between.resumed, between.part)
+}
+
+/// Whose work an edge's is.
+fn of_edge(between: &Between) -> (Edge, bool, Part) {
+    (between.edge.clone(), between.resumed, between.part)
 }
 
 /// The middle one of a handshake's own round trips, of those in which nothing was sent twice.

@@ -40,7 +40,7 @@ impl Sample {
 /// The latest quantities of one kind, the least first: every handshake asks for the middle of them.
 #[derive(Clone, Default, Debug)]
 pub struct Samples {
-    sorted: SmallVec<[Sample; 4]>,
+    sorted: SmallVec<[Sample; 2]>,
     /// The place of the oldest, once there are [`MOST`].
     oldest: u8,
 }
