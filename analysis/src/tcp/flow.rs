@@ -502,12 +502,14 @@ fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Blocks> {
 }
 
 impl Direction {
+    #[inline]
     fn content(&self) -> &Content {
         static NOTHING: OnceLock<Content> = OnceLock::new();
         self.content.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Content::default))
     }
 
     /// Bytes held in memory.
+    #[inline]
     fn held(&self) -> usize {
         self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held() + content.records.held())
     }
