@@ -349,7 +349,7 @@ impl<'a> Run<'a> {
     fn finish(&mut self, sink: &mut dyn Sink) -> ControlFlow<()> {
         for at in 0..self.observers.len() {
             for view in self.observers[at].finish() {
-                self.view(at, Box::new(view), sink)?;
+                self.view(at, view, sink)?;
             }
         }
         let rest: Vec<Group> = self.waiting.finish().collect();

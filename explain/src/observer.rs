@@ -310,8 +310,8 @@ impl Observer {
     }
 
     /// What is left at the end of the capture.
-    pub fn finish(&mut self) -> Vec<View<Unplaced>> {
-        std::mem::take(&mut self.table).into_views()
+    pub fn finish(&mut self) -> impl Iterator<Item = Box<View<Unplaced>>> + use<> {
+        std::mem::take(&mut self.table).into_boxed_views()
     }
 
     /// Whether a connection that is over was a TLS handshake, or meant to be one; else it is counted and forgotten.

@@ -5,6 +5,7 @@
 //! does not move it. Addresses that only share a name may be different sites: they are compared where they were used by turns, not one
 //! after the other.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use analysis::judging::policy::{CLIENT_CPU, ENOUGH, ORDINARY_WORK, UNSPLIT_CLIEN
 use analysis::judging::siblings::Samples;
 use analysis::judging::verdict::Reading;
 use analysis::tcp::flow::Side;
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 /// Paths that are remembered; work is, of as many ends.
@@ -22,8 +23,22 @@ const MOST_PATHS: usize = 100_000;
 /// Addresses of one edge that are compared.
 const MOST_ADDRESSES: usize = 16;
 
+/// An address in a key: hashed as the number that it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Address(IpAddr);
+
+impl Hash for Address {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0 {
+            IpAddr::V4(v4) => state.write_u32(v4.to_bits()),
+            IpAddr::V6(v6) => state.write_u128(v6.to_bits()),
+        }
+    }
+}
+
 /// What makes several addresses one edge.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edge {
     /// One observer stands at it.
     Observed(usize),
@@ -31,6 +46,17 @@ pub enum Edge {
     Named(Arc<str>),
     /// Nothing: it is alone.
     Address(IpAddr),
+}
+
+impl Hash for Edge {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Edge::Observed(observer) => state.write_usize(*observer),
+            Edge::Named(name) => name.hash(state),
+            Edge::Address(address) => Address(*address).hash(state),
+        }
+    }
 }
 
 /// Whose siblings a handshake has.
@@ -65,13 +91,6 @@ pub enum Part {
     ToClient,
 }
 
-/// Of whom some work is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Who {
-    Client(IpAddr),
-    Edge(Edge),
-}
-
 /// What one end's work took, by its sorts.
 type WorkOf = SmallVec<[(Phase, Worked, Samples); 2]>;
 
@@ -102,41 +121,53 @@ impl Path {
 /// What is usual.
 #[derive(Default)]
 pub struct Usual {
-    paths: HashMap<(IpAddr, IpAddr, Part), Path>,
+    paths: HashMap<(Address, Address, Part), Path>,
     /// Round trips learned so far: the order of time.
     learned: u64,
-    addresses: HashMap<(IpAddr, Edge), SmallVec<[IpAddr; 2]>>,
     /// By whose it is, whether sessions were resumed, and what was seen of the way.
-    work: HashMap<(Who, bool, Part), WorkOf>,
-    /// Which clients met which edges.
-    met: HashSet<(IpAddr, Edge)>,
+    of_clients: HashMap<(Address, bool, Part), WorkOf>,
+    of_edges: HashMap<(Edge, bool, Part), WorkOf>,
+    /// Which clients met which edges, and at which addresses of those that have several.
+    met: HashMap<(Address, Edge), SmallVec<[IpAddr; 1]>>,
 }
 
 impl Usual {
     /// Whether a client has met an edge before.
     pub fn has_met(&self, client: IpAddr, edge: &Edge) -> bool {
-        self.met.contains(&(client, edge.clone()))
+        self.met.contains_key(&(Address(client), edge.clone()))
     }
 
     /// Learns from a reading; `sound` if no capture missed any of it: else what it saw of round trips means nothing.
     pub fn note(&mut self, between: &Between, ledger: &Ledger, sound: bool) {
-        if let Some(round) = middle(ledger).filter(|_| sound) {
+        let round = middle(ledger).filter(|_| sound);
+        if let Some(round) = round {
             self.note_path(between, round);
         }
-        if self.work.len() >= MOST_PATHS {
-            self.work.clear();
+        if self.of_clients.len() + self.of_edges.len() >= MOST_PATHS {
+            self.of_clients.clear();
+            self.of_edges.clear();
         }
         if self.met.len() >= MOST_PATHS {
             self.met.clear();
         }
-        self.met.insert((between.client, between.edge.clone()));
+        let addresses = self.met.entry((Address(between.client), between.edge.clone())).or_default();
+        if round.is_some()
+            && !matches!(between.edge, Edge::Address(_))
+            && !addresses.contains(&between.server)
+            && addresses.len() < MOST_ADDRESSES
+        {
+            addresses.push(between.server);
+        }
         let works = works(ledger);
         for side in [Side::Client, Side::Server] {
             let mut own = works.iter().filter(|(_, worked, _)| worked.side == side).peekable();
             if own.peek().is_none() {
                 continue;
             }
-            let known = self.work.entry((who(between, side), between.resumed, between.part)).or_default();
+            let known = match side {
+                Side::Client => self.of_clients.entry(of_client(between)).or_default(),
+                Side::Server => self.of_edges.entry(of_edge(between)).or_default(),
+            };
             for (phase, worked, span) in own {
                 let place = known.iter().position(|(p, w, _)| (p, w) == (phase, worked)).unwrap_or_else(|| {
                     known.push((*phase, *worked, Samples::default()));
@@ -151,26 +182,18 @@ impl Usual {
     pub fn note_path(&mut self, between: &Between, round: Span) {
         if self.paths.len() >= MOST_PATHS {
             self.paths.clear();
-            self.addresses.clear();
         }
-        let path = (between.client, between.server, between.part);
         self.learned += 1;
-        self.paths.entry(path).or_default().push(round, self.learned);
-        if !matches!(between.edge, Edge::Address(_)) {
-            let addresses = self.addresses.entry((between.client, between.edge.clone())).or_default();
-            if !addresses.contains(&between.server) && addresses.len() < MOST_ADDRESSES {
-                addresses.push(between.server);
-            }
-        }
+        self.paths.entry(way(between, between.server)).or_default().push(round, self.learned);
     }
 
     /// The path's usual round trip, and by how many handshakes over the path it is known, without one that is `itself` to be judged.
     fn path(&self, between: &Between, itself: Option<Span>) -> (Option<Normal>, usize) {
-        let of = |server: IpAddr| self.paths.get(&(between.client, server, between.part));
+        let of = |server: IpAddr| self.paths.get(&way(between, server));
         let own = of(between.server);
         let siblings = own.map(|own| itself.map_or_else(|| own.samples.all(), |itself| own.samples.without(itself)));
         let witnesses = siblings.map_or(0, |siblings| siblings.len());
-        let others = self.addresses.get(&(between.client, between.edge.clone())).into_iter().flatten();
+        let others = self.met.get(&(Address(between.client), between.edge.clone())).into_iter().flatten();
         // One host's addresses are one place; those of a name need not be.
         let comparable = |other: &&Path| match &between.edge {
             Edge::Observed(_) => true,
@@ -186,7 +209,7 @@ impl Usual {
     /// paths were learned.
     pub fn baseline(&self, between: &Between, reading: &Reading, learned: bool) -> (Baseline, usize) {
         let (path, witnesses) = self.path(between, middle(&reading.ledger).filter(|_| learned));
-        let known = [Side::Client, Side::Server].map(|side| self.work.get(&(who(between, side), between.resumed, between.part)));
+        let known = [self.of_clients.get(&of_client(between)), self.of_edges.get(&of_edge(between))];
         let normal = |(phase, worked, _): (Phase, Worked, Span)| {
             let known = known[worked.side as usize]?;
             let (.., samples) = known.iter().find(|(p, w, _)| (*p, *w) == (phase, worked))?;
@@ -210,11 +233,19 @@ fn at_least_ordinary(normal: Normal) -> Normal {
     Normal { location: normal.location.max(ORDINARY_WORK.location), spread: normal.spread.max(ORDINARY_WORK.spread) }
 }
 
-fn who(between: &Between, side: Side) -> Who {
-    match side {
-        Side::Client => Who::Client(between.client),
-        Side::Server => Who::Edge(between.edge.clone()),
-    }
+/// The way from a client to one of its edge's addresses, as far as it was seen.
+fn way(between: &Between, server: IpAddr) -> (Address, Address, Part) {
+    (Address(between.client), Address(server), between.part)
+}
+
+/// Whose work a client's is.
+fn of_client(between: &Between) -> (Address, bool, Part) {
+    (Address(between.client), between.resumed, between.part)
+}
+
+/// Whose work an edge's is.
+fn of_edge(between: &Between) -> (Edge, bool, Part) {
+    (between.edge.clone(), between.resumed, between.part)
 }
 
 /// The middle one of a handshake's own round trips, of those in which nothing was sent twice.

@@ -34,7 +34,7 @@ fn read(path: &Path) -> (Vec<View<Unplaced>>, Option<Broken>) {
             Err(broken) => break Some(broken),
         }
     };
-    views.extend(observers.values_mut().flat_map(Observer::finish));
+    views.extend(observers.values_mut().flat_map(Observer::finish).map(|view| *view));
     views.iter_mut().for_each(View::close);
     (views, ended)
 }

@@ -1,14 +1,12 @@
 //! An end's own time, divided by what its host says of it and by what it asked others.
 //!
-//! In: a stretch on an end's clock that was the end's own. Out: ledger entries that sum to it. Without evidence from the host, app and
-//! host are not told apart.
-
-use smallvec::smallvec;
+//! In: a stretch on an end's clock that was the end's own. Out: ledger entries that sum to it, behind those that are there. Without evidence
+//! from the host, app and host are not told apart.
 
 use crate::clock::{Client, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, waited_for_others};
 use crate::conversation::host::HostTrace;
-use crate::judging::ledger::{Cited, Entries, Entry, Kind, Ledger, Missing, Owner, Phase};
+use crate::judging::ledger::{Cited, Entry, Kind, Ledger, Missing, Owner, Phase};
 use crate::tcp::flow::{Seen, Side, View};
 
 /// Two capture timestamps of one host: softirq and clock granularity.
@@ -23,9 +21,10 @@ pub(crate) fn client_side(
     from: Instant<Client>,
     to: Instant<Client>,
     packets: Cited,
-) -> Entries {
+    entries: &mut Vec<Entry>,
+) {
     let asked = waited_for_others(&handshake.client_asked, from, to);
-    client_time(handshake.client_host.as_ref(), asked, phase, from, to, packets)
+    client_time(handshake.client_host.as_ref(), asked, phase, from, to, packets, entries);
 }
 
 /// Divides a stretch of the client's own by what its host says of it; `asked` are the frames of others' answers that it waited for.
@@ -36,14 +35,15 @@ pub(crate) fn client_time(
     from: Instant<Client>,
     to: Instant<Client>,
     packets: Cited,
-) -> Entries {
+    entries: &mut Vec<Entry>,
+) {
     let Some(trace) = host else {
         let mut entry = match asked {
             Some(frames) => Entry::new(phase, Owner::ClientApp, Kind::Dependency, to - from, STAMP_ERROR).between(frames),
             None => Entry::new(phase, Owner::Client, None, to - from, STAMP_ERROR).between(packets),
         };
         entry.missing.insert(Missing::ClientHost);
-        return smallvec![entry];
+        return entries.push(entry);
     };
     let usage = trace.usage(from, to);
     let parts = [
@@ -58,7 +58,7 @@ pub(crate) fn client_time(
         let error = usage.error.min(span.max(Span::from_millis(1))) + STAMP_ERROR;
         Entry::new(phase, owner, kind, span, error).between(packets.clone())
     };
-    parts.into_iter().map(entry).collect()
+    entries.extend(parts.into_iter().map(entry));
 }
 
 /// Divides the edge's stretch between a packet that came to it and one that left it.
@@ -68,11 +68,12 @@ pub(crate) fn edge_side(
     from: Instant<Edge>,
     to: Instant<Edge>,
     packets: [Option<u64>; 2],
-) -> Entries {
+    entries: &mut Vec<Entry>,
+) {
     let cited = || packets.into_iter().flatten();
     let whole = (to - from).at_least_zero();
     if handshake.edge.as_ref().is_some_and(|view| kernel_ignored(view, packets[0], from, to)) {
-        return smallvec![Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, whole, STAMP_ERROR).between(cited())];
+        return entries.push(Entry::new(phase, Owner::EdgeHost, Kind::AcceptQueue, whole, STAMP_ERROR).between(cited()));
     }
     let asked = waited_for_others(&handshake.edge_asked, from, to);
     let unsplit = |rest: Span| {
@@ -83,7 +84,7 @@ pub(crate) fn edge_side(
         unsplit.missing.insert(Missing::EdgeHost);
         unsplit
     };
-    let Some(trace) = &handshake.edge_host else { return smallvec![unsplit(whole)] };
+    let Some(trace) = &handshake.edge_host else { return entries.push(unsplit(whole)) };
     let mut parts = Ledger::open(whole);
     // Before the program accepted the connection, what is not the CPU's fault is the queue's.
     let accepted = handshake.edge_log.as_ref().map_or(from, |log| log.accepted.max(from).min(to));
@@ -104,7 +105,7 @@ pub(crate) fn edge_side(
     }
     let rest = parts.remaining();
     parts.charge(unsplit(rest));
-    parts.entries.into()
+    entries.append(&mut parts.entries);
 }
 
 /// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in

@@ -342,10 +342,12 @@ fn dialogue(client: Option<&mut View<Client>>, edge: Option<&mut View<Edge>>) ->
         if a.stream.captured() >= b.stream.captured() { a } else { b }
     };
     let (from_client, from_server) = (better(Side::Client), better(Side::Server));
-    let first = Dialogue::read(from_client, from_server, Order::default());
     let halves = [from_client, from_server];
-    let read = missed::complete(client, halves, client.read_in_order(halves, first));
-    Box::new(turns::complete(client, read))
+    let mut read = Box::new(Dialogue::read(from_client, from_server, Order::default()));
+    client.read_in_order(halves, &mut read);
+    missed::complete(client, halves, &mut read);
+    turns::complete(client, &mut read);
+    read
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use crate::tls::{Content, Dialogue, Extent, Half, Order};
 const CHANGE: i64 = 6;
 
 /// Adds what a hole tells; changes nothing that bytes before it have told.
-pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2], d: Dialogue) -> Dialogue {
+pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2], d: &mut Dialogue) {
     // What was captured of the other end's is no hole.
     let unread = |known: Option<Extent>, hole: Extent| known.is_none_or(|known| known.start >= hole.end);
     // Of early data a hole may be anything.
     if !view.capture_gap() || d.server_hello.is_none() || d.early_data_offered {
-        return d;
+        return;
     }
-    let Some(hello) = d.client_hello.filter(|_| d.version.is_some()) else { return d };
+    let Some(hello) = d.client_hello.filter(|_| d.version.is_some()) else { return };
     let last = hole(view, Side::Client, hello.end).filter(|hole| unread(d.client_finished, *hole));
     let protected = || client.records.found.iter().filter(|r| r.content == Content::ApplicationData);
     let request = |hole: Extent| protected().map(|r| r.extent).find(|extent| extent.start >= hole.end);
@@ -30,21 +30,23 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
             let change = found.iter().position(|r| r.content == Content::ChangeCipherSpec && r.extent.start >= hole.end);
             let last = change.and_then(|i| Some(Extent { start: found[i].extent.start, end: found.get(i + 1)?.extent.end }));
             let last = last.unwrap_or(hole);
-            return Dialogue { client_finished: Some(last), first_request: request(last), ..d };
+            (d.client_finished, d.first_request) = (Some(last), request(last));
+            return;
         }
-        let Some(flight) = d.server_flight else { return d };
+        let Some(flight) = d.server_flight else { return };
         let hole = hole(view, Side::Server, flight.end).filter(|hole| unread(d.server_finished, *hole));
         // It answers Finished, and the client goes on.
         let answers = d.client_finished.is_some_and(|finished| view.first_ack(Side::Client, finished.end).is_some());
-        return Dialogue { server_finished: hole.filter(|_| answers && d.first_request.is_some()).or(d.server_finished), ..d };
+        d.server_finished = hole.filter(|_| answers && d.first_request.is_some()).or(d.server_finished);
+        return;
     }
-    let Some(hole) = last else { return d };
-    let Some(told) = view.first_ack(Side::Client, hole.end) else { return d };
+    let Some(hole) = last else { return };
+    let Some(told) = view.first_ack(Side::Client, hole.end) else { return };
     // Behind it both go on: what lay there was enough for both.
     let asks = |p: &&Seen<D>| p.from == Side::Client && !p.is_empty() && p.start() >= hole.end;
     let answers = |p: &&Seen<D>| p.from == Side::Server && !p.is_empty() && p.packet >= told.packet;
     if !view.packets.iter().any(|p| asks(&p)) || !view.packets.iter().any(|p| answers(&p)) {
-        return d;
+        return;
     }
     // What is as long as Finished, with ChangeCipherSpec or without, is one. In what is longer there may have been a certificate, too:
     // then Finished follows, behind CertificateVerify; and where no record begins behind it, nothing is known.
@@ -54,13 +56,13 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, [client, server]: [Half<'_>; 2
     let readable = || client.records.found.iter().any(|r| r.extent.start == hole.end);
     let longer = d.finished_13().iter().all(|finished| len > *finished + CHANGE) && readable() && !follows();
     if !is_finished(len, 0) && !is_finished(len, CHANGE) && !longer {
-        return d;
+        return;
     }
     let before = view.packets.iter().take_while(|p| p.packet != told.packet).filter(|p| p.from == Side::Server);
     let order = Order { server_before_finished: Some(before.map(Seen::end).max().unwrap_or(0)), client_before_hello: None };
-    let read = d.with_order(client, server, order);
-    let alert = read.client_alert.filter(|alert| alert.end <= hole.start);
-    Dialogue { client_finished: Some(hole), client_alert: alert, first_request: request(hole), ..read }
+    d.read_again(client, server, order);
+    d.client_alert = d.client_alert.filter(|alert| alert.end <= hole.start);
+    (d.client_finished, d.first_request) = (Some(hole), request(hole));
 }
 
 /// The first bytes of a side from an offset on that no packet held, though the peer acknowledged them.

@@ -350,9 +350,9 @@ impl Reader<'_> {
 
     fn client(&mut self, phase: Phase, to: Instant<Client>) {
         if to > self.at {
-            for entry in client_time(self.trace.host.as_ref(), None, phase, self.at, to, Cited::new()) {
-                self.ledger.charge(entry);
-            }
+            let mut own = Vec::new();
+            client_time(self.trace.host.as_ref(), None, phase, self.at, to, Cited::new(), &mut own);
+            own.into_iter().for_each(|entry| self.ledger.charge(entry));
             self.at = to;
         }
     }

@@ -18,22 +18,22 @@ struct Turn {
 }
 
 /// Adds what the order of speaking tells; changes nothing that bytes have told.
-pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dialogue {
+pub(crate) fn complete<D: Domain>(view: &View<D>, dialogue: &mut Dialogue) {
     let cut = [Side::Client, Side::Server].iter().any(|side| view.half(*side).stream.has_holes());
     let told = dialogue.client_finished.is_some()
         && dialogue.server_flight.is_some()
         && (dialogue.server_finished.is_some() || !dialogue.server_finishes_last());
     if !cut || told || dialogue.client_alert.is_some() || dialogue.server_alert.is_some() {
-        return dialogue;
+        return;
     }
     if !all_passed(view) {
         dialogue.cut = [Side::Client, Side::Server].into_iter().any(|side| is_cut(view, side));
-        return dialogue;
+        return;
     }
     let hello_at = dialogue.client_hello.map(|e| e.start);
     let turns = turns(view);
     let first = |t: &Turn| t.side == Side::Client && hello_at.is_none_or(|at| t.extent.start <= at && at < t.extent.end);
-    let Some(hello) = turns.iter().position(first) else { return dialogue };
+    let Some(hello) = turns.iter().position(first) else { return };
     dialogue.client_hello = dialogue.client_hello.or(Some(turns[hello].extent));
     if let Some(flight) = turns.get(hello + 1) {
         let server_hello = Extent { start: flight.extent.start, end: flight.first };
@@ -49,7 +49,6 @@ pub(crate) fn complete<D: Domain>(view: &View<D>, mut dialogue: Dialogue) -> Dia
         dialogue.server_finished = dialogue.server_finished.or(Some(last));
     }
     dialogue.by_turns = true;
-    dialogue
 }
 
 /// Whether bytes of packets that were captured were not, rather than packets.

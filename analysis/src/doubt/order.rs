@@ -24,7 +24,7 @@ pub fn mend<D: Domain>(view: &mut View<D>) {
 }
 
 fn mended<D: Domain>(view: &mut View<D>) -> Mended {
-    if view.packets.windows(2).all(|pair| pair[0].at <= pair[1].at && pair[1].at - pair[0].at < GARBAGE) {
+    if view.packets.windows(2).all(|pair| (Span::ZERO..GARBAGE).contains(&(pair[1].at - pair[0].at))) {
         return Mended::default();
     }
     let garbage = ungarble(view);

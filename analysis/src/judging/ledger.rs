@@ -71,9 +71,6 @@ pub struct Entry {
 /// Frames that bound an entry.
 pub type Cited = SmallVec<[u64; 2]>;
 
-/// What one stretch is divided into.
-pub(crate) type Entries = SmallVec<[Entry; 2]>;
-
 impl Entry {
     /// An entry with nothing known but its owner and length.
     pub fn new(phase: Phase, owner: Owner, kind: impl Into<Option<Kind>>, span: Span, error: Span) -> Self {
@@ -103,6 +100,7 @@ impl Entry {
 
     /// Cites the frames that bound it.
     #[must_use]
+    #[inline]
     pub fn between(mut self, packets: impl IntoIterator<Item = u64>) -> Self {
         self.packets.clear();
         packets.into_iter().for_each(|packet| self.packets.push(packet));

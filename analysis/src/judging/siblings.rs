@@ -40,7 +40,7 @@ impl Sample {
 /// The latest quantities of one kind, the least first: every handshake asks for the middle of them.
 #[derive(Clone, Default, Debug)]
 pub struct Samples {
-    sorted: SmallVec<[Sample; 4]>,
+    sorted: SmallVec<[Sample; 2]>,
     /// The place of the oldest, once there are [`MOST`].
     oldest: u8,
 }
@@ -53,7 +53,9 @@ impl Samples {
         } else {
             let place = self.oldest;
             self.oldest = (self.oldest + 1) % MOST as u8;
-            self.sorted.retain(|known| known.place() != place);
+            if let Some(oldest) = self.sorted.iter().position(|known| known.place() == place) {
+                self.sorted.remove(oldest);
+            }
             place
         };
         let sample = Sample::new(span, place);

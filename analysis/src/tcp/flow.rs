@@ -188,21 +188,21 @@ impl<D: Domain> View<D> {
             return (**read).clone();
         }
         let (client, server) = (self.half(Side::Client), self.half(Side::Server));
-        let first = Dialogue::read(client, server, Order::default());
-        let read = missed::complete(self, [client, server], self.read_in_order([client, server], first));
-        turns::complete(self, read)
+        let mut read = Dialogue::read(client, server, Order::default());
+        self.read_in_order([client, server], &mut read);
+        missed::complete(self, [client, server], &mut read);
+        turns::complete(self, &mut read);
+        read
     }
 
-    /// A dialogue that was read without the order of packets, read again with it.
-    pub(crate) fn read_in_order(&self, [client, server]: [Half<'_>; 2], first: Dialogue) -> Dialogue {
-        let order = self.order(&first);
-        if !first.early_data_offered {
-            return first.with_order(client, server, order);
+    /// Reads a dialogue that was read without the order of packets again with it.
+    pub(crate) fn read_in_order(&self, [client, server]: [Half<'_>; 2], read: &mut Dialogue) {
+        if read.early_data_offered {
+            // Of early data, which looks like Finished, only the place of ServerHello tells; what came before Finished, only then.
+            let behind_early = Order { server_before_finished: None, ..self.order(read) };
+            read.read_again(client, server, behind_early);
         }
-        // Of early data, which looks like Finished, only the place of ServerHello tells; what came before Finished, only then.
-        let behind_early = first.with_order(client, server, Order { server_before_finished: None, ..order });
-        let order = self.order(&behind_early);
-        behind_early.with_order(client, server, order)
+        read.read_again(client, server, self.order(read));
     }
 
     /// The same for good, where it has been read already.
@@ -511,12 +511,14 @@ fn blocks(isn: u32, segment: &TcpSegment<'_>) -> Option<Blocks> {
 }
 
 impl Direction {
+    #[inline]
     fn content(&self) -> &Content {
         static NOTHING: OnceLock<Content> = OnceLock::new();
         self.content.as_deref().unwrap_or_else(|| NOTHING.get_or_init(Content::default))
     }
 
     /// Bytes held in memory.
+    #[inline]
     fn held(&self) -> usize {
         self.content.as_ref().map_or(0, |content| size_of::<Content>() + content.stream.held() + content.records.held())
     }

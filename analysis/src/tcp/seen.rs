@@ -110,6 +110,11 @@ impl<D: Domain> Seen<D> {
     pub fn ack(&self) -> Option<i64> {
         self.has.then(Has::ACK, i64::from(self.ack))
     }
+    /// Whether it bears TCP timestamps.
+    #[inline]
+    pub fn is_stamped(&self) -> bool {
+        self.has.0 & Has::TSVAL != 0
+    }
     /// TCP timestamp value.
     #[inline]
     pub fn tsval(&self) -> Option<u32> {

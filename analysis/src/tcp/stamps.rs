@@ -30,6 +30,10 @@ impl Stamps {
     /// As this view shows: another tick than today's is believed where more pauses fit it, and all of them together by far better. One pause
     /// alone fits whatever jitter makes of it; over all of them jitter is little, and what a wrong tick is off adds up.
     pub fn of<D: Domain>(view: &View<D>, side: Side) -> Self {
+        // None fits more than one that fits all.
+        if runs_as_usual(view, side) {
+            return Self::usual();
+        }
         let all = || {
             let mut last = None;
             let stamped = view.sent_by(side).filter_map(|p| Some((p.at, p.tsval()?)));
@@ -37,10 +41,6 @@ impl Stamps {
             pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y)))
         };
         let long = || all().filter(|(pause, _)| *pause >= LONG);
-        // None fits more than one that fits all.
-        if long().all(|(pause, ticks)| fits(TICKS[0], pause, ticks)) {
-            return Self::usual();
-        }
         let fitting = |tick: Span| long().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count();
         let usual = fitting(TICKS[0]);
         let better = TICKS.map(|tick| tick != TICKS[0] && fitting(tick) > usual);
@@ -72,11 +72,30 @@ impl Stamps {
 
     /// How much that changes in a view.
     pub fn spread<D: Domain>(&self, view: &View<D>, side: Side) -> Option<Span> {
-        let ends = view.sent_by(side).filter_map(|p| self.lag(p)).fold(None, |ends: Option<(i64, i64)>, lag| {
-            Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
-        });
-        ends.map(|(least, most)| Span::from_nanos(most.saturating_sub(least)))
+        let mut lags = view.sent_by(side).filter_map(|p| self.lag(p));
+        let first = lags.next()?;
+        let (mut least, mut most) = (first, first);
+        for lag in lags {
+            (least, most) = (least.min(lag), most.max(lag));
+        }
+        Some(Span::from_nanos(most.saturating_sub(least)))
     }
+}
+
+/// Whether every pause of an end fits the ticks of today's stacks: nearly always, so that no other tick needs to be tried.
+fn runs_as_usual<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let mut last = None;
+    for packet in view.sent_by(side) {
+        let Some(stamp) = packet.tsval() else { continue };
+        if let Some((at, before)) = last {
+            let pause = packet.at - at;
+            if pause >= LONG && !fits(TICKS[0], pause, ticks(before, stamp)) {
+                return false;
+            }
+        }
+        last = Some((packet.at, stamp));
+    }
+    true
 }
 
 fn ticks(from: u32, to: u32) -> i64 {

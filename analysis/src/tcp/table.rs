@@ -375,13 +375,14 @@ impl<D: Domain> FlowTable<D> {
     }
 
     /// The connections that nobody took, in the order in which they began.
-    pub fn into_views(mut self) -> Vec<View<D>> {
-        let mut found = Vec::new();
-        for (slot, began) in std::mem::take(&mut self.order) {
-            let view = self.views[slot.0 as usize].take_if(|view| view.began_with(began));
-            found.extend(view.map(|view| *view));
-        }
-        found
+    pub fn into_views(self) -> Vec<View<D>> {
+        self.into_boxed_views().map(|view| *view).collect()
+    }
+
+    /// The same one by one: there may be very many of them, and whoever is done with one lets go of it.
+    pub fn into_boxed_views(self) -> impl Iterator<Item = Box<View<D>>> {
+        let (order, mut views) = (self.order, self.views);
+        order.into_iter().filter_map(move |(slot, began)| views[slot.0 as usize].take_if(|view| view.began_with(began)))
     }
 
     /// Begins a connection; gives its view and whether its client is the lesser end.

@@ -230,9 +230,8 @@ impl Dialogue {
         d
     }
 
-    /// The same dialogue, read again with what the order of packets tells: only what TLS 1.3 encrypts can change.
-    #[must_use]
-    pub fn with_order(mut self, client: Half<'_>, server: Half<'_>, order: Order) -> Self {
+    /// Reads again with what the order of packets tells: only what TLS 1.3 encrypts can change.
+    pub fn read_again(&mut self, client: Half<'_>, server: Half<'_>, order: Order) {
         if self.version == Some(Version::Tls13) {
             (self.client_alert, self.server_alert) = (None, None);
             (self.server_flight, self.client_finished) = (None, None);
@@ -241,7 +240,6 @@ impl Dialogue {
             self.client_alert = self.client_alert.or_else(|| clear_alert(client));
             self.server_alert = self.server_alert.or_else(|| clear_alert(server));
         }
-        self
     }
 
     fn read_protected(&mut self, client: Half<'_>, server: Half<'_>, order: Order) {

@@ -118,6 +118,7 @@ impl Stream {
     }
 
     /// Bytes held in memory.
+    #[inline]
     pub fn held(&self) -> usize {
         let lists = self.holes.capacity() * size_of::<(usize, usize)>() + self.starts.capacity() * size_of::<usize>();
         let waiting =

@@ -4,7 +4,7 @@
 //! to the walk. A way out and the way back behind it make one round, in which the clocks cancel; what TCP's rules cost is the
 //! protocol's; what only one end tells of the other stays open where two owners would look alike.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
@@ -15,7 +15,7 @@ use super::told::LEAST_TIMEOUT;
 use super::transport::{Endpoint, Rule};
 use crate::clock::{Client, Edge, Instant, Span};
 use crate::conversation::handshake::{Handshake, was_awake};
-use crate::judging::ledger::{Cited, Entries, Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
+use crate::judging::ledger::{Cited, Entry, Kind, Ledger, Missing, Owner, Phase, Worked};
 use crate::tcp::flow::Side;
 use crate::tcp::stamps::Stamps;
 
@@ -53,7 +53,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Way => {
                 last_round = out.is_some().then_some(entries.len());
                 rounds.extend(out.map(|out| (entries.len(), out.from, arc.to)));
-                round(evidence, out.take(), *arc, extra.take()).into_iter().for_each(|entry| entries.push(entry));
+                round(evidence, out.take(), *arc, extra.take(), &mut entries);
             }
             What::Limit(rule) | What::Overdue(rule) => {
                 // At the edge the round is under way, at the client it is over; what a timer sent waited for none.
@@ -65,9 +65,9 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 let (owner, kind) = Extra::Rule(rule).owner(arc.side);
                 let held = entry(arc, owner, kind, STAMP_ERROR);
                 if matches!(arc.what, What::Overdue(_)) {
-                    entries.extend(overdue(evidence, arc, held))
+                    overdue(evidence, arc, held, &mut entries);
                 } else {
-                    entries.push(held)
+                    entries.push(held);
                 }
             }
             What::Hold(rule) => {
@@ -78,22 +78,22 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
             What::Vanished => {
-                entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                last_way(evidence, out.take(), &mut entries);
                 entries.push(vanished(evidence, arc));
             }
             What::Work(work) => {
                 if work == Work::Silence {
-                    entries.extend(out.take().into_iter().flat_map(|out| last_way(evidence, out)));
+                    last_way(evidence, out.take(), &mut entries);
                 }
                 if arc.phase == Phase::HelloRetry && arc.side == Side::Server {
                     extra = Some(Extra::HelloRetry);
                 }
-                let ends = (arcs.get(k + 1), k.checked_sub(1).and_then(|k| arcs.get(k)));
-                worked(evidence, arc, work, ends).into_iter().for_each(|entry| entries.push(entry));
+                let neighbours = [arcs.get(k + 1), k.checked_sub(1).and_then(|k| arcs.get(k))];
+                worked(evidence, arc, work, neighbours, &mut entries);
             }
         }
     }
-    entries.extend(out.into_iter().flat_map(|out| last_way(evidence, out)));
+    last_way(evidence, out, &mut entries);
     stood_still(evidence, &mut entries, &rounds);
     entries.retain(|e| e.span != Span::ZERO);
     Ledger { total: entries.iter().map(|e| e.span).sum(), entries }
@@ -124,9 +124,8 @@ pub(super) fn entry(arc: &Arc, owner: Owner, kind: impl Into<Option<Kind>>, erro
 }
 
 /// A way out and back; what one of them lacks for being cut off is not known, and nothing.
-fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>) -> Entries {
-    let mut entries = Entries::new();
-    let Some(out) = out else { return entries }; // half a round, across two clocks, is no time
+fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Extra>, entries: &mut Vec<Entry>) {
+    let Some(out) = out else { return }; // half a round, across two clocks, is no time
     // An acknowledgement of ours is guessed to come there a little early, so that what it let go lies behind it.
     let guessed = evidence.far.is_some() && extra.is_some();
     // No longer than what lies between the packets that are cited for it.
@@ -171,7 +170,6 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
         }
         entries.push(entry);
     }
-    entries
 }
 
 /// What asked for a round that no message did.
@@ -205,7 +203,8 @@ pub(super) fn direction(side: Side) -> Kind {
 
 /// The last way out, paired with the quickest of the next few answers: the acknowledgement may be late, or lost. Nobody waits for it,
 /// so its own way back is no longer than the ways back before it.
-fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
+fn last_way(evidence: &Evidence<'_>, out: Option<Arc>, entries: &mut Vec<Entry>) {
+    let Some(out) = out else { return };
     let [client, edge] = evidence.tapes;
     let behind = edge.events.iter().position(|e| e.at() >= out.to).unwrap_or(0);
     let way_back = |i: usize| {
@@ -218,7 +217,7 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     let quickest = |ways: &mut dyn Iterator<Item = (i64, i64, u64)>| ways.take(5).min_by_key(|(left, came, _)| came - left);
     let next = quickest(&mut (behind..edge.events.len()).filter_map(way_back));
     let Some((from, to, answer)) = next.or_else(|| quickest(&mut (0..behind).rev().filter_map(way_back))) else {
-        return Entries::new();
+        return;
     };
     let usual = match evidence.far {
         // On the clock of a tape that was told, a packet that is not late takes no time from it, and the whole round trip towards it.
@@ -228,27 +227,27 @@ fn last_way(evidence: &Evidence<'_>, out: Arc) -> Entries {
     };
     let to = usual.map_or(to, |usual| to.min(from.saturating_add(usual)));
     let back = Arc { from, to, packets: [None, Some(answer)], side: Side::Server, known: Known::Captured, ..out };
-    let mut entries = round(evidence, Some(out), back, None);
+    let begun = entries.len();
+    round(evidence, Some(out), back, None, entries);
     if next.is_none() {
         // Its way back is that of an earlier packet: no two packets bound it.
-        for entry in &mut entries {
+        for entry in &mut entries[begun..] {
             (entry.filled_in, entry.packets) = (true, SmallVec::new());
         }
     }
-    entries
 }
 
 /// An end's own stretch, divided by what its host says, or by what the other end can know of it.
-fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, (before, behind): (Option<&Arc>, Option<&Arc>)) -> Entries {
-    let mut entries = match evidence.far == Some(arc.side) {
-        true => evidence.far_work(arc, work, before, behind),
-        false => evidence.near_work(arc, work),
-    };
+fn worked(evidence: &Evidence<'_>, arc: &Arc, work: Work, neighbours: [Option<&Arc>; 2], entries: &mut Vec<Entry>) {
+    let begun = entries.len();
+    match evidence.far == Some(arc.side) {
+        true => evidence.far_work(arc, work, neighbours, entries),
+        false => evidence.near_work(arc, work, entries),
+    }
     let own = |e: &&mut Entry| e.kind != Some(Kind::OldConnection) && (e.owner != Owner::Loss || evidence.far == Some(arc.side));
-    for entry in entries.iter_mut().filter(own) {
+    for entry in entries[begun..].iter_mut().filter(own) {
         entry.worked = Some(Worked { side: arc.side, tail: work == Work::Tail });
     }
-    entries
 }
 
 /// What had passed the client's capture, and had not come to the client yet.
@@ -274,12 +273,12 @@ pub(super) fn reader(side: Side) -> Owner {
 }
 
 impl Evidence<'_> {
-    fn near_work(&self, arc: &Arc, work: Work) -> Entries {
+    fn near_work(&self, arc: &Arc, work: Work, entries: &mut Vec<Entry>) {
         let h = self.handshake;
         let mut cited = Cited::new();
         arc.packets.into_iter().flatten().for_each(|packet| cited.push(packet));
         if work == Work::Unread {
-            return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR)];
+            return entries.push(entry(arc, reader(arc.side), Kind::ZeroWindow, STAMP_ERROR));
         }
         let unseen = self.far.is_some() || self.unseen == Some((arc.side, arc.to));
         if unseen && arc.known == Known::Guessed && arc.packets[1].is_none() && work == Work::Head {
@@ -287,44 +286,43 @@ impl Evidence<'_> {
             let own = if arc.side == Side::Client { Owner::Client } else { Owner::Edge };
             let mut open = Entry::new(arc.phase, Owner::Unattributed, None, span(arc), STAMP_ERROR).between(cited);
             (open.candidates, open.missing) = (own | Owner::Path | Owner::Loss, Missing::LosslessCapture.into());
-            return smallvec![open];
+            return entries.push(open);
         }
         match arc.side {
             Side::Client => {
                 let under_way = under_way(self.tapes[0], arc.packets[0], arc.packets[1])
                     .filter(|_| matches!(work, Work::Head | Work::Silence));
-                self.clients_own(arc, cited, under_way)
+                self.clients_own(arc, cited, under_way, entries);
             }
             Side::Server if arc.phase == Phase::Connect && self.answered_for_another(arc) => {
-                smallvec![entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR)]
+                entries.push(entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR));
             }
             Side::Server => {
                 let (from, to) = (Instant::<Edge>::from_nanos(arc.from), Instant::from_nanos(arc.to));
-                crate::conversation::ends::edge_side(h, arc.phase, from, to, arc.packets)
+                crate::conversation::ends::edge_side(h, arc.phase, from, to, arc.packets, entries);
             }
         }
     }
 
     /// The client's own stretch, without what was under way between it and a capture in front of it.
-    fn clients_own(&self, arc: &Arc, cited: Cited, under_way: Option<UnderWay>) -> Entries {
+    fn clients_own(&self, arc: &Arc, cited: Cited, under_way: Option<UnderWay>, entries: &mut Vec<Entry>) {
         let Some(under_way) = under_way else {
             let (from, to) = (Instant::<Client>::from_nanos(arc.from), Instant::from_nanos(arc.to));
-            return crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited);
+            return crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited, entries);
         };
         let until = under_way.until.clamp(arc.from, arc.to);
         let cited: Cited = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
         let tick = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client).tick().nanos());
         let late = tick.and_then(|tick| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], tick));
         let late = late.unwrap_or(0).clamp(0, arc.to - until);
-        let mut entries: Entries = smallvec![late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from))];
+        entries.push(late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from)));
         let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to - late));
-        entries.extend(crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone()));
+        crate::conversation::ends::client_side(self.handshake, arc.phase, from, to, cited.clone(), entries);
         if late > 0 {
             let mut open = Entry::new(arc.phase, Owner::Unattributed, None, Span::from_nanos(late), STAMP_ERROR).between(cited);
             (open.candidates, open.missing) = (Owner::Client | Owner::Path, Missing::ClientHost.into());
             entries.push(open);
         }
-        entries
     }
 
     /// How far two packets lie apart at the near end.

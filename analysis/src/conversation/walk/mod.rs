@@ -341,7 +341,9 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// The client's own until `to`.
     fn own(&mut self, to: Instant<Client>, packet: u64) {
-        let own = crate::conversation::ends::client_side(self.handshake, Phase::Dns, self.at, to, [packet].into_iter().collect());
+        let mut own = Vec::new();
+        let cited = [packet].into_iter().collect();
+        crate::conversation::ends::client_side(self.handshake, Phase::Dns, self.at, to, cited, &mut own);
         self.entries.extend(own.into_iter().filter(|e| e.span > Span::ZERO));
         self.at = self.at.max(to);
     }

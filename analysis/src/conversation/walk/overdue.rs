@@ -1,28 +1,27 @@
 //! An acknowledgement that was overdue: until a timer ran out, TCP let nothing go.
 //!
-//! In: an arc from what left last to what a timer sent then. Out: its entries. For one round trip the window, or Nagle's algorithm, would
+//! In: an arc from what left last to what a timer sent then. Out: its entries, behind those that are there. For one round trip the window, or Nagle's algorithm, would
 //! have held what followed in any case; what the timer waited beyond that is whoever's who kept the acknowledgement: the way that lost it
 //! or was late with it, or the end that gave none.
 
 use enumset::EnumSet;
-use smallvec::smallvec;
 
 use super::arcs::Arc;
 use super::entries::{Evidence, STAMP_ERROR, span};
 use super::follow::transit;
 use super::transport::{Endpoint, Packet};
 use crate::clock::Span;
-use crate::judging::ledger::{Entries, Entry, Kind, Missing, Owner};
+use crate::judging::ledger::{Entry, Kind, Missing, Owner};
 use crate::tcp::flow::Side;
 
 /// `held` is what the rule would have cost, were all of it the rule's.
-pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, mut held: Entry) -> Entries {
+pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, mut held: Entry, entries: &mut Vec<Entry>) {
     held.span = held.span.min(Span::from_nanos(evidence.round_trip));
     let beyond = span(arc) - held.span;
-    if beyond <= Span::ZERO {
-        return smallvec![held];
+    entries.push(held);
+    if beyond > Span::ZERO {
+        entries.push(kept(evidence, arc, beyond));
     }
-    smallvec![held, kept(evidence, arc, beyond)]
 }
 
 /// Who kept the acknowledgement for so long.

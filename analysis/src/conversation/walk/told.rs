@@ -1,10 +1,9 @@
 //! What the end that was captured knows of the other's own work.
 //!
-//! In: an arc of the far end's work. Out: its entries. Its timestamps tell when it left, its acknowledgements when what it answers had come,
+//! In: an arc of the far end's work. Out: its entries, behind those that are there. Its timestamps tell when it left, its acknowledgements when what it answers had come,
 //! its IP identifications whether something before it is missing; what none of them tells stays open.
 
 use enumset::EnumSet;
-use smallvec::smallvec;
 
 use super::arcs::{Arc, What, Work};
 use super::entries::{Evidence, TICK, USUAL_JITTER, direction, entry, reader, span};
@@ -12,7 +11,7 @@ use super::tcp::far::put_off;
 use super::tcp::tape::{Event, Known};
 use super::transport::Endpoint;
 use crate::clock::{Domain, Span};
-use crate::judging::ledger::{Entries, Entry, Kind, Missing, Owner};
+use crate::judging::ledger::{Entry, Kind, Missing, Owner};
 use crate::tcp::flow::{Side, View};
 use crate::tcp::identification::FarSide;
 
@@ -29,22 +28,29 @@ const TIMER_SLACK: i64 = 20_000_000;
 
 impl Evidence<'_> {
     /// What the near end knows of the far end's work.
-    pub(super) fn far_work(&self, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
+    pub(super) fn far_work(&self, arc: &Arc, work: Work, neighbours: [Option<&Arc>; 2], entries: &mut Vec<Entry>) {
         let h = self.handshake;
         match (&h.client, &h.edge) {
-            (Some(view), None) => self.told_of(view, arc, work, before, behind),
-            (None, Some(view)) => self.told_of(view, arc, work, before, behind),
-            _ => Entries::new(),
+            (Some(view), None) => self.told_of(view, arc, work, neighbours, entries),
+            (None, Some(view)) => self.told_of(view, arc, work, neighbours, entries),
+            _ => {}
         }
     }
 
-    fn told_of<D: Domain>(&self, view: &View<D>, arc: &Arc, work: Work, before: Option<&Arc>, behind: Option<&Arc>) -> Entries {
+    fn told_of<D: Domain>(
+        &self,
+        view: &View<D>,
+        arc: &Arc,
+        work: Work,
+        [before, behind]: [Option<&Arc>; 2],
+        entries: &mut Vec<Entry>,
+    ) {
         let (own, capture, timestamps, ip_id) = match arc.side {
             Side::Client => (Owner::Client, Missing::ClientCapture, Missing::ClientTimestamps, Missing::ClientIpId),
             Side::Server => (Owner::Edge, Missing::EdgeCapture, Missing::EdgeTimestamps, Missing::EdgeIpId),
         };
         if work == Work::Unread {
-            return smallvec![entry(arc, reader(arc.side), Kind::ZeroWindow, TICK)];
+            return entries.push(entry(arc, reader(arc.side), Kind::ZeroWindow, TICK));
         }
         let open = |span: Span, candidates: EnumSet<Owner>, missing: EnumSet<Missing>| {
             let mut open =
@@ -53,11 +59,10 @@ impl Evidence<'_> {
             open
         };
         if work == Work::Silence {
-            return smallvec![open(span(arc), own | Owner::Path | Owner::Loss, capture.into())];
+            return entries.push(open(span(arc), own | Owner::Path | Owner::Loss, capture.into()));
         }
         let told = span(arc);
         let mut rest = told;
-        let mut entries = Entries::new();
         // What of it may have been the way towards this end's peer: an acknowledgement would have told.
         let answer = behind.and_then(|b| b.packets[0]).and_then(|n| self.near().events.iter().find(|e| e.seen.packet == n));
         if before.is_some_and(|b| b.what == What::Way && b.known == Known::Guessed) && work == Work::Head {
@@ -70,11 +75,10 @@ impl Evidence<'_> {
             rest -= unsure;
         }
         if rest <= Span::ZERO {
-            return entries;
+            return;
         }
         if self.repeats_in_vain(arc) {
-            entries.push(open(rest, own | Owner::Loss, capture.into()));
-            return entries;
+            return entries.push(open(rest, own | Owner::Loss, capture.into()));
         }
         // When it left, its timestamps tell; when what it answered came, was said above.
         let stamped = |e: &&Event| e.seen.from == arc.side && e.seen.tsval().is_some();
@@ -127,7 +131,6 @@ impl Evidence<'_> {
             (false, Some(0)) => entries.push(open(rest, own | Owner::Path, timestamps | capture)),
             (false, _) => entries.push(open(rest, own | Owner::Path | Owner::Loss, timestamps | capture)),
         }
-        entries
     }
 
     /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost,

@@ -43,7 +43,9 @@ pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
     let mut left = departures(near, view);
     let mut deliveries = deliveries(near);
-    deliveries.sort_by_key(|d| d.answer);
+    if !deliveries.is_sorted_by_key(|d| d.answer) {
+        deliveries.sort_by_key(|d| d.answer);
+    }
     let round_trip = round_trip(near, &deliveries);
     // Nobody acknowledges what has not come.
     let mut delivered = deliveries.iter().peekable();
@@ -122,7 +124,8 @@ fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<Left> {
     };
     let quickest = near.events.iter().filter(|e| e.seen.from == end).filter_map(|e| Some((lag(e)?, e.at()))).min();
     let left = |e: &Event| {
-        let Some(((least, at), lag)) = quickest.zip(lag(e)) else {
+        let theirs = quickest.filter(|_| e.seen.from == end);
+        let Some(((least, at), lag)) = theirs.zip(lag(e)) else {
             return Left { at: e.at(), known: Known::Guessed, no_sooner: None };
         };
         // Some hosts' timestamps run slower or faster by a few per cent.

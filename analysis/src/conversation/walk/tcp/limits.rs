@@ -208,13 +208,16 @@ fn of_an_earlier_turn(tape: &Tape, d: usize, since: usize, sender: Sender) -> Op
 /// fits when its persist timer runs out (RFC 9293, section 3.8.6.1; Linux: after its retransmission timeout).
 fn fills_a_small_window(tape: &Tape, d: usize, since: usize, sender: Sender) -> bool {
     let events = &tape.events;
+    // Seen from the other end only its own timestamps tell when it left.
+    let timed = sender.slack == 0 || events[d].known <= Known::Told;
+    if !timed || between(tape, since, d) < PERSIST || events[d].seen.len() >= tape.full() {
+        return false;
+    }
     let (_, end) = events[d].range();
     let newest = (0..d).rev().find(|i| !tape.is_own(*i) && events[*i].seen.ack().is_some());
     let fills = newest.and_then(|i| tape.right_edge(i)).is_some_and(|edge| edge == end);
     let more = || events[d + 1..].iter().any(|e| e.seen.from == tape.end && e.is_news() && e.range().0 == end);
-    // Seen from the other end only its own timestamps tell when it left.
-    let timed = sender.slack == 0 || events[d].known <= Known::Told;
-    timed && fills && events[d].seen.len() < tape.full() && between(tape, since, d) >= PERSIST && more()
+    fills && more()
 }
 
 /// Seen from the other end: after a long silence something left just when a packet of ours came that brought nothing new, as we sent it.

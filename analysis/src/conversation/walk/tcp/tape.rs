@@ -114,7 +114,7 @@ struct Longest {
 impl Longest {
     fn count(&mut self, event: &Event) {
         let len = event.seen.len();
-        self.stamped |= event.seen.tsval().is_some();
+        self.stamped |= event.seen.is_stamped();
         if event.is_news() && len >= self.len {
             self.times = if len == self.len { self.times + 1 } else { 1 };
             self.len = len;
