@@ -1,7 +1,7 @@
 //! One observer's packets, in order of time, with the few questions that a reader asks of them.
 
 use crate::clock::{Domain, Span, Unplaced};
-use crate::tcp::flow::{Blocks, Seen, Side, View};
+use crate::tcp::flow::{Blocks, Seen, Side, View, blocks_of};
 use crate::tcp::stamps::Stamps;
 
 /// Segments over Ethernet hold no more, on the paths of today no less; in between, the longest seen counts.
@@ -83,7 +83,7 @@ impl Witness {
     }
 
     pub fn sack(&self, p: &Seen<Unplaced>) -> &[(i64, i64)] {
-        self.sacks.iter().find(|(number, _)| *number == p.packet).map_or(&[], |(_, blocks)| blocks)
+        blocks_of(&self.sacks, p.packet)
     }
 
     pub fn tick(&self, side: Side) -> Span {

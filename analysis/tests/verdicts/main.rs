@@ -4,6 +4,7 @@ mod client;
 mod golden;
 mod judging;
 mod late_and_lost;
+mod long;
 mod missed;
 mod overdue;
 mod support;

@@ -37,6 +37,8 @@ pub struct Talk {
     tick: i64,
     /// The timestamp that the next packet echoes.
     echo: u32,
+    /// The SACK blocks that the next packet has.
+    sack: Vec<(i64, i64)>,
     ttl: u8,
     /// What each end offers its peer.
     windows: [u16; 2],
@@ -56,6 +58,7 @@ impl Talk {
             timestamps: true,
             tick: 1,
             echo: 0,
+            sack: vec![],
             ttl: 64,
             windows: [u16::MAX; 2],
             next: isn,
@@ -128,6 +131,20 @@ impl Talk {
         self.echo = 0;
     }
 
+    /// An acknowledgement of what the peer has sent before `upto`, and of what these SACK blocks say.
+    pub fn tell(&mut self, side: Side, at: i64, upto: i64, sack: &[(i64, i64)], fate: Fate) {
+        let peer = side.peer() as usize;
+        let sent = std::mem::replace(&mut self.ends[peer], upto);
+        self.sack = sack.to_vec();
+        self.ack(side, at, fate);
+        (self.ends[peer], self.sack) = (sent, vec![]);
+    }
+
+    /// How far `side` has sent.
+    pub fn sent(&self, side: Side) -> i64 {
+        self.ends[side as usize]
+    }
+
     /// The timestamp of what leaves at `at`.
     fn stamp(&self, at: i64) -> u32 {
         5_000_000u32.wrapping_add((at / MS / self.tick) as u32)
@@ -163,11 +180,16 @@ impl Talk {
         tcp.extend(ports[peer as usize].to_be_bytes());
         tcp.extend(seq.to_be_bytes());
         tcp.extend((if flags & ACK != 0 { ack } else { 0 }).to_be_bytes());
-        let options: Vec<u8> = if self.timestamps {
+        let mut options: Vec<u8> = if self.timestamps {
             [&[1, 1, 8, 10][..], &self.stamp(at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
         } else {
             vec![]
         };
+        if !self.sack.is_empty() {
+            options.extend([1, 1, 5, 2 + 8 * self.sack.len() as u8]);
+            let edges = self.sack.iter().flat_map(|(left, right)| [*left, *right]);
+            edges.for_each(|edge| options.extend(first(peer).wrapping_add(edge as u32).to_be_bytes()));
+        }
         tcp.extend([(((20 + options.len()) / 4) as u8) << 4, flags]);
         tcp.extend(self.windows[side as usize].to_be_bytes());
         tcp.extend([0, 0, 0, 0]);

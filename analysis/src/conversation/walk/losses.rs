@@ -3,6 +3,9 @@
 //! In: an arc of a walk between a first copy and the one that came, or the end of watching. Out: its ledger entry. Where both ends were
 //! captured the packets say what came; from one end, holes, D-SACK, timestamps and identifications do, or leave it open.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::arcs::Arc;
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
 use super::tcp::tape::Known;
@@ -10,6 +13,7 @@ use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
+use crate::tcp::covered::{Covered, Pieces};
 use crate::tcp::flow::{Seen, Side, View};
 
 /// Chance lets one of the repetitions of a segment through by then.
@@ -70,11 +74,7 @@ fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
 fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
     let data = || view.sent_by(side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
-    let cut = |p: &Seen<D>| {
-        let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
-        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
-    };
-    if biggest > ALWAYS_CARRIED && data().any(cut) {
+    if biggest > ALWAYS_CARRIED && was_cut(data(), biggest) {
         return true;
     }
     let Some(full) = view.mss() else { return false };
@@ -87,6 +87,26 @@ fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
     let smaller = full - full / 10;
     hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
         && data().all(|p| p.len() < smaller)
+}
+
+/// Whether the beginning of one of the biggest packets, which first carried it, was sent again in a smaller one.
+fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32) -> bool {
+    let mut data: Vec<(usize, &Seen<D>)> = data.enumerate().collect();
+    data.sort_by_key(|(i, p)| (p.start(), *i));
+    // Those that began before it and may reach beyond it, the earliest first.
+    let mut open = BinaryHeap::new();
+    for alike in data.chunk_by(|(_, a), (_, b)| a.start() == b.start()) {
+        let (first, original) = alike[0];
+        while open.peek().is_some_and(|Reverse((_, end))| *end <= original.start()) {
+            open.pop();
+        }
+        let carried = open.peek().is_some_and(|Reverse((i, _))| *i < first);
+        if !carried && original.ip_len == biggest && alike.iter().any(|(_, p)| p.end() < original.end()) {
+            return true;
+        }
+        open.extend(alike.iter().map(|(i, p)| Reverse((*i, p.end()))));
+    }
+    false
 }
 
 pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
@@ -132,7 +152,7 @@ enum Answer {
 fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> bool {
     let data = || view.sent_by(side).filter(|p| !p.is_empty());
     if far {
-        let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
+        let (mut covered, mut behind) = (Covered::default(), i64::MAX);
         data().for_each(|p| covered.add(p.start(), p.end()));
         data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
         let hole = behind - covered.prefix;
@@ -142,13 +162,12 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
     }
     let peers = || view.sent_by(side.peer());
     let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
-    let came = |p: &Seen<D>| {
-        p.end() <= acknowledged
-            || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
-    };
-    let in_vain = || data().filter(|p| !came(p));
-    let often = in_vain().count() >= 3 && in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 2);
-    let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
+    let selected: Pieces = peers().flat_map(|a| view.sack(a)).copied().collect();
+    let came = |p: &Seen<D>| p.end() <= acknowledged || selected.hold(p.start(), p.end());
+    let mut in_vain: Vec<&Seen<D>> = data().filter(|p| !came(p)).collect();
+    in_vain.sort_by_key(|p| p.start());
+    let often = in_vain.len() >= 3 && in_vain.windows(2).any(|pair| pair[0].start() == pair[1].start());
+    let least = in_vain.iter().map(|p| p.ip_len).min().unwrap_or(0);
     let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
     often && least > ALWAYS_CARRIED && most < least
 }
