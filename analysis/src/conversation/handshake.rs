@@ -52,7 +52,7 @@ pub struct Handshake {
     /// Addresses that the client tried before this one, and that did not answer.
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
-    pub too_big: [Vec<(i64, u64)>; 2],
+    pub too_big: [Vec<TooBig>; 2],
     /// When somebody refused what the client sent (ICMP), on the client's clock and on the edge's, in which packet, and who.
     pub unreachable: [Option<(i64, u64, IpAddr)>; 2],
     /// Other connections of the client's host while this handshake ran.
@@ -93,6 +93,17 @@ pub struct Tried {
     pub to: Instant<Client>,
     /// The frame of its first SYN.
     pub packet: u64,
+}
+
+/// A word of the path's (ICMP) that packets are too big for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooBig {
+    /// When whoever had sent them was told, in nanoseconds on that end's clock.
+    pub at: i64,
+    /// In which frame.
+    pub packet: u64,
+    /// The longest IP packet that may pass.
+    pub most: u32,
 }
 
 /// Another connection that a host began, and what came back.
@@ -146,7 +157,7 @@ impl Handshake {
             under_way: false,
             client_asked: Vec::new(),
             tried: Vec::new(),
-            too_big: [Vec::new(), Vec::new()],
+            too_big: [Vec::new(), self.too_big[1].clone()],
             unreachable: [None, self.unreachable[1]],
             edge_asked: self.edge_asked.clone(),
             gaps: self.edge.as_ref().is_some_and(View::capture_gap),

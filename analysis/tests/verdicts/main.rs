@@ -8,6 +8,7 @@ mod long;
 mod missed;
 mod overdue;
 mod support;
+mod too_big;
 mod unfinished;
 
 use enumset::EnumSet;

@@ -97,6 +97,11 @@ impl Talk {
         self.connect_late(at, 0)
     }
 
+    /// A SYN that never comes; [`Self::connect`] sends it again.
+    pub fn opening_lost(&mut self, at: i64) {
+        self.packet(Side::Client, at, SYN, 0, &[], Fate { lost: true, held: 0 });
+    }
+
     /// The same with a SYN-ACK that comes so much later.
     pub fn connect_late(&mut self, at: i64, held: i64) -> i64 {
         self.packet(Side::Client, at, SYN, 0, &[], Fate::default());
@@ -265,6 +270,17 @@ pub fn client_hello() -> Vec<u8> {
     let list = [&[0][..], &(name.len() as u16).to_be_bytes(), name].concat();
     let sni = [&[0, 0][..], &(list.len() as u16 + 2).to_be_bytes(), &(list.len() as u16).to_be_bytes(), &list].concat();
     let body = [&[3, 3][..], &[9; 32], &[0], &[0, 2, 0x13, 1], &[1, 0], &(sni.len() as u16).to_be_bytes(), &sni].concat();
+    record(22, &message(1, &body))
+}
+
+/// The same with `more` bytes of padding.
+pub fn long_client_hello(more: u16) -> Vec<u8> {
+    let plain = client_hello();
+    // Of the record the header, of the message type, length, version, random, session, suites, compression: then the extensions' length.
+    let at = 5 + 4 + 2 + 32 + 1 + 4 + 2;
+    let padding = [&[0, 21][..], &more.to_be_bytes(), &vec![0; more.into()]].concat();
+    let extensions = [&plain[at + 2..], &padding].concat();
+    let body = [&plain[9..at], &(extensions.len() as u16).to_be_bytes(), &extensions].concat();
     record(22, &message(1, &body))
 }
 

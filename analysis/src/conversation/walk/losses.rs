@@ -6,7 +6,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::arcs::Arc;
+use foldhash::HashSet;
+
+use super::arcs::{Arc, What};
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
 use super::tcp::tape::Known;
 use super::transport::Endpoint;
@@ -19,17 +21,21 @@ use crate::tcp::flow::{Seen, Side, View};
 /// Chance lets one of the repetitions of a segment through by then.
 const NO_CHANCE: Span = Span::from_millis(1_500);
 
+/// From the capture's sight of a word of the path's until a kernel heeds it.
+const HEARD: i64 = 1_000_000;
+
 pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    if let Some(deaf) = evidence.deaf(arc) {
-        return deaf;
+    if let Some(told) = evidence.told_too_big(arc) {
+        return told;
     }
-    let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
+    let full_size = || match (&evidence.handshake.client, &evidence.handshake.edge) {
         (Some(client), Some(edge)) => passes_no_big(client, edge, arc.side),
-        (Some(view), None) => shrank(view, arc.side),
-        (None, Some(view)) => shrank(view, arc.side),
+        (Some(view), None) => shrank(view, arc),
+        (None, Some(view)) => shrank(view, arc),
         (None, None) => false,
     };
-    if full_size {
+    // Beside big ones a small one may be lost by chance.
+    if (evidence.far == Some(arc.side) || evidence.lost_big(arc)) && full_size() {
         return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
     }
     if evidence.answered_for_another(arc) {
@@ -71,8 +77,8 @@ fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
 
 /// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
 /// take) where they came.
-fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
-    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+fn shrank<D: Domain>(view: &View<D>, arc: &Arc) -> bool {
+    let data = || view.sent_by(arc.side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
     if biggest > ALWAYS_CARRIED && was_cut(data(), biggest) {
         return true;
@@ -85,7 +91,10 @@ fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
         (p.start() > before).then_some((before, p.start()))
     });
     let smaller = full - full / 10;
-    hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
+    // What is asked for came where they had been missing.
+    let came = || data().find(|p| Some(p.packet) == arc.packets[1]);
+    let in_it = |(start, end): (i64, i64)| came().is_some_and(|p| p.start() < end && p.end() > start);
+    hole.is_some_and(|hole| hole.1 - hole.0 >= smaller && hole.1 - hole.0 > ALWAYS_CARRIED_BYTES && in_it(hole))
         && data().all(|p| p.len() < smaller)
 }
 
@@ -110,8 +119,8 @@ fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32)
 }
 
 pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    if let Some(deaf) = evidence.deaf(arc) {
-        return deaf;
+    if let Some(told) = evidence.told_too_big(arc) {
+        return told;
     }
     let is_far = evidence.far == Some(arc.side);
     let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
@@ -173,13 +182,40 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
 }
 
 impl Evidence<'_> {
-    /// What an end that was told so lost to packets too big for the way, sent again as big as before.
-    fn deaf(&self, arc: &Arc) -> Option<Entry> {
-        let told = self.handshake.too_big[arc.side as usize].iter().find(|(at, _)| *at < arc.to)?;
-        let owner = if arc.side == Side::Client { Owner::ClientHost } else { Owner::EdgeHost };
-        let mut entry = entry(arc, owner, Kind::IgnoredTooBig, STAMP_ERROR);
-        entry.packets.insert(entry.packets.len().min(1), told.1);
+    /// What an end lost to packets too big for the way, of which it was told: its own if it sent them again as big as before, and again in
+    /// vain; the path's if it obeyed.
+    fn told_too_big(&self, arc: &Arc) -> Option<Entry> {
+        let told = &self.handshake.too_big[arc.side as usize];
+        let meanwhile = told.iter().find(|told| (arc.from..arc.to).contains(&told.at));
+        let told = meanwhile.or_else(|| told.iter().rfind(|told| told.at < arc.from))?;
+        let heard = told.at.saturating_add(HEARD);
+        let data = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.is_empty());
+        // What an offload cuts looks as big as before; but then it comes.
+        let mut later = HashSet::<i64>::default();
+        let ignored = data().rev().skip_while(|e| e.at() > arc.to).take_while(|e| e.at() > heard.max(arc.from)).any(|e| {
+            let in_vain = !later.insert(e.seen.start()) || arc.what == What::Vanished;
+            in_vain && !e.is_news() && e.seen.ip_len > told.most
+        });
+        let obeyed = || {
+            let first = data().find(|e| Some(e.seen.packet) == arc.packets[0]);
+            arc.what == What::Lost && first.is_some_and(|e| e.seen.ip_len > told.most && e.at() <= heard)
+        };
+        let (owner, kind) = match arc.side {
+            Side::Client if ignored => (Owner::ClientHost, Kind::IgnoredTooBig),
+            Side::Server if ignored => (Owner::EdgeHost, Kind::IgnoredTooBig),
+            Side::Client | Side::Server => obeyed().then_some((Owner::Path, Kind::MtuBlackhole))?,
+        };
+        let mut entry = entry(arc, owner, kind, STAMP_ERROR);
+        if ignored {
+            entry.packets.insert(entry.packets.len().min(1), told.packet);
+        }
         Some(entry)
+    }
+
+    /// Whether what was sent first, seen where it left, is bigger than what every path carries.
+    fn lost_big(&self, arc: &Arc) -> bool {
+        let first = self.tapes[arc.side as usize].events.iter().find(|e| Some(e.seen.packet) == arc.packets[0]);
+        first.is_some_and(|e| e.seen.ip_len > ALWAYS_CARRIED)
     }
 
     /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
