@@ -2,6 +2,8 @@
 //!
 //! In: the sender's view and the receiver's.
 
+use foldhash::HashMap;
+
 use crate::clock::Domain;
 use crate::tcp::covered::Pieces;
 use crate::tcp::flow::{Seen, Side, View};
@@ -32,5 +34,37 @@ pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<
     let smaller =
         |p: &Seen<S>| sender.sent_by(side).any(|q| q.start() == p.start() && !q.is_empty() && q.len() < p.len() && arrived(q));
     let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
-    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived.max(ALWAYS_CARRIED))
+    proven
+        && biggest_arrived > 0
+        && lost.iter().all(|p| p.ip_len > biggest_arrived.max(ALWAYS_CARRIED))
+        && !small_vanish(sender, receiver, side, lost[0].packet, arrived)
+}
+
+/// Whether what carries nothing never came either, behind the `first` that was lost and behind all that came. Who drops acknowledgements
+/// because there are newer ones lets those pass.
+fn small_vanish<S: Domain, R: Domain>(
+    sender: &View<S>,
+    receiver: &View<R>,
+    side: Side,
+    first: u64,
+    arrived: impl Fn(&Seen<S>) -> bool,
+) -> bool {
+    let mut came = HashMap::<(i64, Option<i64>, bool), usize>::default();
+    for p in receiver.sent_by(side).filter(|p| p.is_empty()) {
+        *came.entry((p.start(), p.ack(), p.flags.fin())).or_default() += 1;
+    }
+    let (mut begun, mut vanished) = (false, false);
+    for p in sender.sent_by(side) {
+        begun |= p.packet == first;
+        let arrives = match p.is_empty() {
+            true => came.get_mut(&(p.start(), p.ack(), p.flags.fin())).is_some_and(|left| {
+                let any = *left > 0;
+                *left -= usize::from(any);
+                any
+            }),
+            false => arrived(p),
+        };
+        vanished = !arrives && (vanished || begun && p.is_empty());
+    }
+    vanished
 }

@@ -160,6 +160,11 @@ impl Talk {
         self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate::default());
     }
 
+    /// The same, and nobody hears of it.
+    pub fn fin_lost(&mut self, side: Side, at: i64) {
+        self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate { lost: true, held: 0 });
+    }
+
     fn packet(&mut self, side: Side, at: i64, flags: u8, start: i64, payload: &[u8], fate: Fate) {
         self.ids[side as usize] = self.ids[side as usize].wrapping_add(1);
         let frame = self.frame(side, at, flags, start, payload);

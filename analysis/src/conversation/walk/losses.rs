@@ -178,7 +178,15 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
     let often = in_vain.len() >= 3 && in_vain.windows(2).any(|pair| pair[0].start() == pair[1].start());
     let least = in_vain.iter().map(|p| p.ip_len).min().unwrap_or(0);
     let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
-    often && least > ALWAYS_CARRIED && most < least
+    often && least > ALWAYS_CARRIED && most < least && !closes_in_vain(view, side)
+}
+
+/// Whether an end that said twice that it closes, in packets with nothing else, heard nothing behind the first: small ones vanish as well.
+fn closes_in_vain<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let closes = |p: &&Seen<D>| p.from == side && p.flags.fin() && p.is_empty();
+    let Some(first) = view.packets.iter().position(|p| closes(&p)) else { return false };
+    let behind = &view.packets[first + 1..];
+    behind.iter().any(|p| closes(&p)) && behind.iter().all(|p| p.from == side)
 }
 
 impl Evidence<'_> {
