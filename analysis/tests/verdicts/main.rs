@@ -9,6 +9,7 @@ mod missed;
 mod outage;
 mod overdue;
 mod support;
+mod ticks;
 mod too_big;
 mod unfinished;
 
@@ -45,6 +46,10 @@ struct Plan {
 }
 
 fn tls13(mut talk: Talk, plan: &Plan) -> Handshake {
+    played(&mut talk, plan)
+}
+
+fn played(talk: &mut Talk, plan: &Plan) -> Handshake {
     let established = talk.connect(1_000 * MS);
     let hello_at = established + MS;
     let hello = client_hello();

@@ -33,8 +33,8 @@ pub struct Fate {
 pub struct Talk {
     v6: bool,
     timestamps: bool,
-    /// Milliseconds to a tick of the timestamps.
-    tick: i64,
+    /// Milliseconds to a tick of each end's timestamps.
+    ticks: [i64; 2],
     /// The timestamp that the next packet echoes.
     echo: u32,
     /// The SACK blocks that the next packet has.
@@ -56,7 +56,7 @@ impl Talk {
         Self {
             v6: false,
             timestamps: true,
-            tick: 1,
+            ticks: [1; 2],
             echo: 0,
             sack: vec![],
             ttl: 64,
@@ -79,7 +79,12 @@ impl Talk {
     }
     /// As old stacks do: a timestamp counts so many milliseconds.
     pub fn ticking(mut self, millis: i64) -> Self {
-        self.tick = millis;
+        self.ticks = [millis; 2];
+        self
+    }
+    /// The same of one end.
+    pub fn ticking_at(mut self, side: Side, millis: i64) -> Self {
+        self.ticks[side as usize] = millis;
         self
     }
     pub fn without_timestamps(mut self) -> Self {
@@ -131,7 +136,7 @@ impl Talk {
 
     /// The same, of a packet that the peer had sent at `sent`, as its timestamp shows.
     pub fn ack_of(&mut self, side: Side, at: i64, sent: i64) {
-        self.echo = self.stamp(sent);
+        self.echo = self.stamp(side.peer(), sent);
         self.ack(side, at, Fate::default());
         self.echo = 0;
     }
@@ -150,9 +155,9 @@ impl Talk {
         self.ends[side as usize]
     }
 
-    /// The timestamp of what leaves at `at`.
-    fn stamp(&self, at: i64) -> u32 {
-        5_000_000u32.wrapping_add((at / MS / self.tick) as u32)
+    /// The timestamp of what leaves `side` at `at`.
+    fn stamp(&self, side: Side, at: i64) -> u32 {
+        5_000_000u32.wrapping_add((at / MS / self.ticks[side as usize]) as u32)
     }
 
     /// `side` has no more to say.
@@ -191,7 +196,7 @@ impl Talk {
         tcp.extend(seq.to_be_bytes());
         tcp.extend((if flags & ACK != 0 { ack } else { 0 }).to_be_bytes());
         let mut options: Vec<u8> = if self.timestamps {
-            [&[1, 1, 8, 10][..], &self.stamp(at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
+            [&[1, 1, 8, 10][..], &self.stamp(side, at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
         } else {
             vec![]
         };

@@ -43,7 +43,11 @@ pub(in super::super) fn put_off(answer: &Event) -> i64 {
 /// What `near` tells of the other end.
 pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
-    let mut left = departures(near, view);
+    let stamps = Stamps::of(view, end);
+    if !stamps.tell() {
+        near.events.iter_mut().filter(|e| e.seen.from == end).for_each(|e| e.seen = e.seen.without_tsval());
+    }
+    let mut left = departures(near, stamps.tick().nanos());
     let mut deliveries = deliveries(near);
     deliveries.sort_by_key(|d| d.answer);
     let round_trip = round_trip(near, &deliveries);
@@ -114,9 +118,8 @@ struct Left {
 }
 
 /// When each of the far end's packets left it.
-fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<Left> {
+fn departures(near: &Tape, tick: i64) -> Vec<Left> {
     let end = near.end.peer();
-    let tick = Stamps::of(view, end).tick().nanos();
     let first = near.events.iter().filter(|e| e.seen.from == end).find_map(|e| e.seen.tsval());
     let lag = |e: &Event| {
         let ticks = e.seen.tsval()?.wrapping_sub(first?) as i32;
