@@ -6,6 +6,7 @@ mod judging;
 mod late_and_lost;
 mod long;
 mod missed;
+mod needless;
 mod outage;
 mod overdue;
 mod support;

@@ -48,7 +48,7 @@ pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
     if near == Some(arc.side) {
         match evidence.answered_by(arc) {
-            // The copy before had come as well: its acknowledgement was lost, or late.
+            // A copy before had come as well: its acknowledgement was lost, or late.
             Some(Answer::Twice) => {
                 (entry.owner, entry.kind) = (Owner::Unattributed, None);
                 (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side.peer()).into());
@@ -147,7 +147,7 @@ pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
 
 /// How something that was sent twice was acknowledged.
 enum Answer {
-    /// By a packet that says that it came twice (D-SACK, RFC 2883).
+    /// It, or what was sent before it, came needlessly, as packets say (D-SACK, RFC 2883).
     Twice,
     /// By an acknowledgement alone.
     Alone,
@@ -260,12 +260,15 @@ impl Evidence<'_> {
     fn answered_by(&self, arc: &Arc) -> Option<Answer> {
         let near = self.near();
         let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
-        let (start, end) = near.events[copy].range();
+        let (_, end) = near.events[copy].range();
         let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
-        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
-        let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
+        // Each copy that came needlessly is told once. As many as were sent behind this one need not be it, nor what was sent before it.
+        let behind = near.events[copy + 1..].iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
+        let holds_last = |i: usize| near.sack(i).first().is_some_and(|(left, right)| (*left..*right).contains(&(end - 1)));
+        let twice = |i: &usize| !near.is_own(*i) && near.came_twice(*i).is_some() && holds_last(*i);
+        let needless = (answer..near.events.len()).filter(twice).count();
         Some(match () {
-            () if twice && copies == 2 => Answer::Twice,
+            () if needless > behind => Answer::Twice,
             () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
             () => Answer::WithData,
         })
