@@ -279,8 +279,7 @@ impl<'a> Run<'a> {
                 _ => h.edge.as_ref().map(|v| v.endpoints),
             };
             if let (Some(observer), Some(endpoints)) = (observer, endpoints) {
-                let told = self.observers[observer].too_big(endpoints, end == 0);
-                h.too_big[end] = told.into_iter().map(|(at, packet)| (at.nanos(), packet)).collect();
+                h.too_big[end] = self.observers[observer].too_big(endpoints, end == 0);
             }
             // Whoever was answered was not refused.
             let unanswered = match end {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use analysis::clock::{Client, Domain, Instant, Span, Unplaced};
-use analysis::conversation::handshake::{Asked, BEAT, Tried};
+use analysis::conversation::handshake::{Asked, BEAT, TooBig, Tried};
 use analysis::conversation::settle::Progress;
 use analysis::dns::Lookups;
 use analysis::tcp::flow::{Endpoints, Side, View};
@@ -63,6 +63,8 @@ struct Told {
     to: SocketAddr,
     /// The number of the packet that is quoted.
     seq: Option<u32>,
+    /// The longest IP packet that may pass: as it says, or any that is shorter than the one it quotes.
+    most: u32,
 }
 
 /// One interface of one capture.
@@ -176,7 +178,10 @@ impl Observer {
                     return None;
                 }
                 let (from, to) = (error.quoted.source(), error.quoted.destination());
-                let told = Told { at: frame.at, packet: frame.number, by: error.source(), from, to, seq: error.quoted.seq };
+                let shorter = error.quoted.ip_len.saturating_sub(1);
+                let most = error.next_hop_mtu.map_or(shorter, |mtu| shorter.min(mtu.into()));
+                let (at, packet, by, seq) = (frame.at, frame.number, error.source(), error.quoted.seq);
+                let told = Told { at, packet, by, from, to, seq, most };
                 let told_so = if refuses { &mut self.unreachable } else { &mut self.too_big };
                 if told_so.len() >= MOST_TOLD {
                     told_so.pop_front();
@@ -233,9 +238,13 @@ impl Observer {
     }
 
     /// When and in which frames an end of a connection was told that its packets are too big.
-    pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<(Instant<Unplaced>, u64)> {
+    pub fn too_big(&self, ends: Endpoints, client: bool) -> Vec<TooBig> {
         let (from, to) = if client { (ends.client, ends.server) } else { (ends.server, ends.client) };
-        self.too_big.iter().filter(|t| (t.from, t.to) == (from, to)).map(|t| (t.at, t.packet)).collect()
+        self.too_big
+            .iter()
+            .filter(|t| (t.from, t.to) == (from, to))
+            .map(|t| TooBig { at: t.at.nanos(), packet: t.packet, most: t.most })
+            .collect()
     }
 
     /// When the client of a connection was told last that its SYN of this number went nowhere, in which frame, and by whom.

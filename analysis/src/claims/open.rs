@@ -56,10 +56,10 @@ fn there(case: &Case<'_>, missing: Missing) -> Option<Broken> {
     }
 }
 
-/// A packet of a side with a timestamp, if all its data has one.
+/// A packet of a side with a timestamp, if all its data has one that counts time.
 fn stamped(w: &Witness, side: Side) -> Option<&Seen<Unplaced>> {
     let sent = || w.sent_by(side).filter(|p| !p.is_empty());
-    sent().all(|p| p.tsval().is_some()).then(|| sent().next_back()).flatten()
+    (w.counts_time(side) && sent().all(|p| p.tsval().is_some())).then(|| sent().next_back()).flatten()
 }
 
 /// The last packet of a side, if its identification goes up by one with each.

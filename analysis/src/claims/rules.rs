@@ -17,7 +17,7 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
                 held(case, entry, kind)
             }
             (Owner::EdgeHost, Some(Kind::OldConnection)) => old_connection(case),
-            (_, Some(Kind::IgnoredTooBig)) => case.handshake.too_big.iter().all(Vec::is_empty).then_some("no ICMP told so"),
+            (owner, Some(Kind::IgnoredTooBig)) => ignored(case, owner),
             (Owner::EdgeHost, Some(Kind::AcceptQueue)) => queued(case),
             (_, Some(Kind::ZeroWindow)) => unread(case, entry),
             (Owner::Resolver, _) => looked_up(case, entry.span, entry.error),
@@ -164,6 +164,18 @@ fn queued(case: &Case<'_>) -> Option<&'static str> {
     };
     let twice = edge.sent_by(Side::Client).any(|p| (p.flags.syn() || !p.is_empty()) && again(p));
     (!twice).then_some("nothing came to the edge twice before it was acknowledged")
+}
+
+/// An end was told by ICMP that its packets are too big, and sent something again as big as that.
+fn ignored(case: &Case<'_>, owner: Owner) -> Option<&'static str> {
+    let side = if owner == Owner::ClientHost { Side::Client } else { Side::Server };
+    let told = &case.handshake.too_big[side as usize];
+    let Some(first) = told.iter().map(|told| told.at).min() else { return Some("no ICMP told so") };
+    let w = case.at(side)?;
+    let most = told.iter().map(|told| told.most).min();
+    let again = |i: usize| w.packets[i].from == side && w.packets[i].at.nanos() > first && !w.is_new(i);
+    let as_big = (0..w.packets.len()).any(|i| again(i) && Some(w.packets[i].ip_len) > most);
+    (!as_big).then_some("it sent nothing again as big as before")
 }
 
 /// Before SYN-ACK, the edge acknowledged something else than SYN.

@@ -74,7 +74,7 @@ pub(super) fn once(case: &Case<'_>, found: &mut Vec<Broken>) {
 pub(super) fn cited(case: &Case<'_>, found: &mut Vec<Broken>) {
     let h = case.handshake;
     let lookup = h.lookup.iter().flat_map(|l| l.waits().into_iter().flat_map(|w| w.packets).chain([l.began().1, l.start_packet]));
-    let told = h.too_big.iter().flatten().map(|(_, packet)| *packet).chain(h.tried.iter().map(|t| t.packet));
+    let told = h.too_big.iter().flatten().map(|told| told.packet).chain(h.tried.iter().map(|t| t.packet));
     let told = told.chain(h.unreachable.iter().flatten().map(|(_, packet, _)| *packet));
     let asked = h.client_asked.iter().flat_map(|a| a.packets).chain(h.edge_asked.iter().flat_map(|a| a.packets));
     let beside: Vec<u64> = lookup.chain(told).chain(asked).collect();

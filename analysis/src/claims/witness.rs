@@ -1,7 +1,7 @@
 //! One observer's packets, in order of time, with the few questions that a reader asks of them.
 
 use crate::clock::{Domain, Span, Unplaced};
-use crate::tcp::flow::{Blocks, Seen, Side, View};
+use crate::tcp::flow::{Blocks, Seen, Side, View, blocks_of};
 use crate::tcp::stamps::Stamps;
 
 /// Segments over Ethernet hold no more, on the paths of today no less; in between, the longest seen counts.
@@ -18,7 +18,7 @@ pub(super) struct Witness {
     sacks: Vec<(u64, Blocks)>,
     mss: Option<i64>,
     scales: [Option<u8>; 2],
-    ticks: [Span; 2],
+    ticks: [Option<Span>; 2],
     /// What was sent before each packet by the same side: new bytes lie beyond it.
     reached: Vec<i64>,
 }
@@ -52,7 +52,9 @@ impl Witness {
             sacks: view.sacks().to_vec(),
             scales: [Side::Client, Side::Server].map(|side| view.window_scale(side)),
             mss: view.mss(),
-            ticks: [Side::Client, Side::Server].map(|side| Stamps::of(view, side).tick()),
+            ticks: [Side::Client, Side::Server]
+                .map(|side| Stamps::of(view, side))
+                .map(|stamps| stamps.tell().then_some(stamps.tick())),
             packets,
         }
     }
@@ -83,17 +85,22 @@ impl Witness {
     }
 
     pub fn sack(&self, p: &Seen<Unplaced>) -> &[(i64, i64)] {
-        self.sacks.iter().find(|(number, _)| *number == p.packet).map_or(&[], |(_, blocks)| blocks)
+        blocks_of(&self.sacks, p.packet)
+    }
+
+    /// Whether a side's timestamps count time in a tick that is known.
+    pub fn counts_time(&self, side: Side) -> bool {
+        self.ticks[side as usize].is_some()
     }
 
     pub fn tick(&self, side: Side) -> Span {
-        self.ticks[side as usize]
+        self.ticks[side as usize].unwrap_or_default()
     }
 
     /// How far apart a side's packets left, by its timestamps.
     pub fn left_apart(&self, a: &Seen<Unplaced>, b: &Seen<Unplaced>) -> Option<Span> {
         let ticks = i64::from(b.tsval()?.wrapping_sub(a.tsval()?) as i32);
-        Some(Span::from_nanos(ticks.checked_mul(self.tick(b.from).nanos())?))
+        Some(Span::from_nanos(ticks.checked_mul(self.ticks[b.from as usize]?.nanos())?))
     }
 
     /// What a full segment of a side holds: the longest, if it came twice; else what the ends said they take, less the timestamps.

@@ -52,7 +52,7 @@ pub struct Handshake {
     /// Addresses that the client tried before this one, and that did not answer.
     pub tried: Vec<Tried>,
     /// When something on the way told an end that its packets are too big (ICMP), on that end's clock: the client's, the edge's.
-    pub too_big: [Vec<(i64, u64)>; 2],
+    pub too_big: [Vec<TooBig>; 2],
     /// When somebody refused what the client sent (ICMP), on the client's clock and on the edge's, in which packet, and who.
     pub unreachable: [Option<(i64, u64, IpAddr)>; 2],
     /// Other connections of the client's host while this handshake ran.
@@ -95,6 +95,17 @@ pub struct Tried {
     pub packet: u64,
 }
 
+/// A word of the path's (ICMP) that packets are too big for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooBig {
+    /// When whoever had sent them was told, in nanoseconds on that end's clock.
+    pub at: i64,
+    /// In which frame.
+    pub packet: u64,
+    /// The longest IP packet that may pass.
+    pub most: u32,
+}
+
 /// Another connection that a host began, and what came back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked<D> {
@@ -112,13 +123,22 @@ pub struct Asked<D> {
 const GOES_ON: Span = Span::from_millis(100);
 
 /// Whether a stretch in which a host was silent is the time it waited for others' answers: what it asked began in it, ended in
-/// it just before the host went on, and covers most of it. What nobody answered must do so alone: another program's question would.
+/// it just before the host went on, and covers most of it, all together. What nobody answered must do so alone: another program's question
+/// would.
 pub fn waited_for_others<D: Domain>(asked: &[Asked<D>], from: Instant<D>, to: Instant<D>) -> Option<[u64; 2]> {
-    let most = |a: &Asked<D>| (a.to - a.from).fraction_of(to - from) >= 0.6;
+    let is_most = |span: Span| span.fraction_of(to - from) >= 0.6;
+    let most = |a: &Asked<D>| is_most(a.to - a.from);
     let within = asked.iter().filter(|a| a.from >= from && a.to <= to && a.to > a.from);
-    let within: Vec<&Asked<D>> = within.filter(|a| a.answered || most(a)).collect();
-    let (first, last) = (within.iter().min_by_key(|a| a.from)?, within.iter().max_by_key(|a| a.to)?);
-    let covers = (last.to - first.from).fraction_of(to - from) >= 0.6 && to - last.to <= GOES_ON.max((to - from).percent(5));
+    let mut within: Vec<&Asked<D>> = within.filter(|a| a.answered || most(a)).collect();
+    within.sort_by_key(|a| a.from);
+    let (first, last) = (within.first()?, within.iter().max_by_key(|a| a.to)?);
+    // What is asked while another answer is due is waited for once.
+    let (mut waited, mut until) = (Span::ZERO, first.from);
+    for a in &within {
+        waited += (a.to - a.from.max(until)).at_least_zero();
+        until = until.max(a.to);
+    }
+    let covers = is_most(waited) && to - last.to <= GOES_ON.max((to - from).percent(5));
     covers.then_some([first.packets[0], last.packets[1]])
 }
 
@@ -146,7 +166,7 @@ impl Handshake {
             under_way: false,
             client_asked: Vec::new(),
             tried: Vec::new(),
-            too_big: [Vec::new(), Vec::new()],
+            too_big: [Vec::new(), self.too_big[1].clone()],
             unreachable: [None, self.unreachable[1]],
             edge_asked: self.edge_asked.clone(),
             gaps: self.edge.as_ref().is_some_and(View::capture_gap),
@@ -365,5 +385,12 @@ mod tests {
         // What nobody answers lasts until the host goes on, and so must be the longest part of it alone.
         assert_eq!(waited(&[asked(60, 1_376, false)]), Some([60, 1_376]));
         assert_eq!(waited(&[asked(60, 900, true), asked(1_160, 1_376, false)]), None);
+        // Time between two answers was no wait for either: a monitor that asks now and then.
+        assert_eq!(waited(&[asked(30, 31, true), asked(1_326, 1_327, true)]), None);
+        let often: Vec<_> = (0..13).map(|k| asked(100 * k, 100 * k + 40, true)).chain([asked(1_300, 1_376, true)]).collect();
+        assert_eq!(waited(&often), None);
+        assert_eq!(waited(&[asked(60, 500, true), asked(60, 500, true), asked(1_200, 1_300, true)]), None, "at once");
+        assert_eq!(waited(&[asked(60, 700, true), asked(300, 500, true), asked(600, 1_300, true)]), Some([60, 1_300]));
+        assert_eq!(waited(&[asked(60, 360, true), asked(460, 760, true), asked(960, 1_300, true)]), Some([60, 1_300]));
     }
 }

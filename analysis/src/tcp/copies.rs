@@ -2,7 +2,10 @@
 //!
 //! In: the sender's view and the receiver's.
 
+use foldhash::HashMap;
+
 use crate::clock::Domain;
+use crate::tcp::covered::Pieces;
 use crate::tcp::flow::{Seen, Side, View};
 
 /// An IP packet that every path carries (TCP's default MSS of 536 stands on it: RFC 9293, section 3.7.1): if one of this size or less
@@ -19,18 +22,49 @@ pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<
     // Behind the last that came, nobody looked.
     let reached = receiver.sent_by(side).map(Seen::end).max().unwrap_or(0);
     let due = |p: &&Seen<S>| !p.is_empty() && p.start() < reached.max(1);
-    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(due).filter(|p| !arrived_as(receiver, p)).collect();
-    let repeated = |p: &&Seen<S>| lost.iter().filter(|q| q.start() == p.start()).count() >= 2;
-    let repeated = lost.iter().find(|p| repeated(p));
+    // What came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.
+    let came: Pieces = receiver.sent_by(side).filter(|r| !r.is_empty()).map(|r| (r.start(), r.end())).collect();
+    let arrived = |p: &Seen<S>| came.hold(p.start(), p.end());
+    let lost: Vec<&Seen<S>> = sender.sent_by(side).filter(due).filter(|p| !arrived(p)).collect();
+    let mut starts: Vec<i64> = lost.iter().map(|p| p.start()).collect();
+    starts.sort_unstable();
+    let twice = |p: &&&Seen<S>| starts.get(starts.partition_point(|at| *at < p.start()) + 1) == Some(&p.start());
+    let repeated = lost.iter().find(twice);
     // What came through in smaller pieces at last, or at least three losses, are no chance.
-    let smaller = |p: &Seen<S>| {
-        sender.sent_by(side).any(|q| q.start() == p.start() && !q.is_empty() && q.len() < p.len() && arrived_as(receiver, q))
-    };
+    let smaller =
+        |p: &Seen<S>| sender.sent_by(side).any(|q| q.start() == p.start() && !q.is_empty() && q.len() < p.len() && arrived(q));
     let proven = repeated.is_some_and(|p| lost.len() >= 3 || smaller(p));
-    proven && biggest_arrived > 0 && lost.iter().all(|p| p.ip_len > biggest_arrived.max(ALWAYS_CARRIED))
+    proven
+        && biggest_arrived > 0
+        && lost.iter().all(|p| p.ip_len > biggest_arrived.max(ALWAYS_CARRIED))
+        && !small_vanish(sender, receiver, side, lost[0].packet, arrived)
 }
 
-/// Whether a packet came as it was sent: its bytes in one piece, or merged with others, and not in smaller ones later.
-fn arrived_as<S: Domain, R: Domain>(receiver: &View<R>, p: &Seen<S>) -> bool {
-    receiver.sent_by(p.from).any(|r| r.start() <= p.start() && r.end() >= p.end() && !r.is_empty())
+/// Whether what carries nothing never came either, behind the `first` that was lost and behind all that came. Who drops acknowledgements
+/// because there are newer ones lets those pass.
+fn small_vanish<S: Domain, R: Domain>(
+    sender: &View<S>,
+    receiver: &View<R>,
+    side: Side,
+    first: u64,
+    arrived: impl Fn(&Seen<S>) -> bool,
+) -> bool {
+    let mut came = HashMap::<(i64, Option<i64>, bool), usize>::default();
+    for p in receiver.sent_by(side).filter(|p| p.is_empty()) {
+        *came.entry((p.start(), p.ack(), p.flags.fin())).or_default() += 1;
+    }
+    let (mut begun, mut vanished) = (false, false);
+    for p in sender.sent_by(side) {
+        begun |= p.packet == first;
+        let arrives = match p.is_empty() {
+            true => came.get_mut(&(p.start(), p.ack(), p.flags.fin())).is_some_and(|left| {
+                let any = *left > 0;
+                *left -= usize::from(any);
+                any
+            }),
+            false => arrived(p),
+        };
+        vanished = !arrives && (vanished || begun && p.is_empty());
+    }
+    vanished
 }

@@ -29,6 +29,31 @@ impl Covered {
     }
 }
 
+/// Pieces of a stream, for who asks of many ranges whether one of the pieces holds them.
+pub(crate) struct Pieces(Vec<(i64, i64)>);
+
+impl FromIterator<(i64, i64)> for Pieces {
+    fn from_iter<I: IntoIterator<Item = (i64, i64)>>(pieces: I) -> Self {
+        let mut pieces: Vec<(i64, i64)> = pieces.into_iter().collect();
+        pieces.sort_unstable();
+        // Each with the furthest end of all that begin no later.
+        let mut furthest = i64::MIN;
+        for (_, end) in &mut pieces {
+            furthest = furthest.max(*end);
+            *end = furthest;
+        }
+        Self(pieces)
+    }
+}
+
+impl Pieces {
+    /// Whether one of them holds all of the range `[start, end)`.
+    pub(crate) fn hold(&self, start: i64, end: i64) -> bool {
+        let begun = self.0.partition_point(|(at, _)| *at <= start);
+        begun > 0 && self.0[begun - 1].1 >= end
+    }
+}
+
 /// How far both directions of a connection have passed.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Passed {
@@ -75,6 +100,16 @@ mod tests {
             ranges.iter().for_each(|(start, len)| covered.add(*start, start + len));
             let hole = (0..).find(|byte| !ranges.iter().any(|(start, len)| start <= byte && *byte < start + len));
             prop_assert_eq!(Some(covered.prefix), hole);
+        }
+
+        #[test]
+        fn a_range_is_held_by_one_piece_or_by_none(
+            pieces in prop::collection::vec((-2i64..40, 1i64..9), 0..30),
+            (start, len) in (-4i64..42, 1i64..9),
+        ) {
+            let pieces: Vec<(i64, i64)> = pieces.into_iter().map(|(start, len)| (start, start + len)).collect();
+            let held = pieces.iter().any(|(left, right)| *left <= start && start + len <= *right);
+            prop_assert_eq!(pieces.into_iter().collect::<Pieces>().hold(start, start + len), held);
         }
     }
 }

@@ -71,6 +71,7 @@ pub struct View<D> {
 /// What few packets have, by their number.
 #[derive(Clone, Default, Debug)]
 struct Rare {
+    /// In order of number.
     sacks: Vec<(u64, Blocks)>,
     /// The frames of the pieces in which a packet came, but for the last.
     pieces: Vec<(u64, Vec<u64>)>,
@@ -348,14 +349,14 @@ impl<D: Domain> View<D> {
         [Side::Client, Side::Server].iter().all(|side| self.sent_by(*side).next().is_some())
     }
 
-    /// The SACK blocks of all packets that have any, by packet number, as offsets in the peer's stream.
+    /// The SACK blocks of all packets that have any, in order of packet number, as offsets in the peer's stream.
     pub(crate) fn sacks(&self) -> &[(u64, Blocks)] {
         self.rare.as_ref().map_or(&[], |rare| &rare.sacks)
     }
 
     /// A packet's SACK blocks, as offsets in the peer's stream.
     pub fn sack(&self, packet: &Seen<D>) -> &[(i64, i64)] {
-        self.sacks().iter().find(|(number, _)| *number == packet.packet).map_or(&[], |(_, blocks)| blocks)
+        blocks_of(self.sacks(), packet.packet)
     }
 
     /// Notes that a packet came in pieces, in frames of these numbers and its own; gives how many bytes that takes.
@@ -451,7 +452,10 @@ impl<D: Domain> View<D> {
         if segment.options.may_have_sack()
             && let Some(blocks) = peer.and_then(|isn| blocks(isn, segment))
         {
-            more += self.note(|rare| rare.sacks.push((packet, blocks))) as isize;
+            more += self.note(|rare| {
+                let at = rare.sacks.partition_point(|(number, _)| *number <= packet);
+                rare.sacks.insert(at, (packet, blocks));
+            }) as isize;
         }
         if segment.len == 0 {
             return more;
@@ -500,6 +504,11 @@ impl<D: Domain> View<D> {
 /// Offset of sequence number `seq` in the stream whose SYN was `isn`; right across one wrap-around.
 fn offset(isn: u32, seq: u32) -> i32 {
     seq.wrapping_sub(isn.wrapping_add(1)) as i32
+}
+
+/// A packet's SACK blocks among those of others, in order of number.
+pub(crate) fn blocks_of(sacks: &[(u64, Blocks)], packet: u64) -> &[(i64, i64)] {
+    sacks.binary_search_by_key(&packet, |(number, _)| *number).map_or(&[], |at| &sacks[at].1)
 }
 
 /// A segment's SACK blocks, as offsets in the stream whose SYN was `isn`.

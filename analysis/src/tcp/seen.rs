@@ -71,11 +71,12 @@ impl Has {
     const ACK: u8 = 1;
     const TSVAL: u8 = 2;
     const IP_ID: u8 = 4;
+    const TSECR: u8 = 8;
 
     #[inline]
     fn of(ack: bool, tsval: bool, ip_id: bool) -> Self {
         let bit = |has: bool, bit: u8| if has { bit } else { 0 };
-        Self(bit(ack, Self::ACK) | bit(tsval, Self::TSVAL) | bit(ip_id, Self::IP_ID))
+        Self(bit(ack, Self::ACK) | bit(tsval, Self::TSVAL | Self::TSECR) | bit(ip_id, Self::IP_ID))
     }
 
     #[inline]
@@ -123,7 +124,7 @@ impl<D: Domain> Seen<D> {
     /// The timestamp that it echoes: that of the packet which it answers (RFC 7323); absent where it acknowledges nothing.
     #[inline]
     pub fn tsecr(&self) -> Option<u32> {
-        if self.flags.ack() { self.has.then(Has::TSVAL, self.tsecr) } else { None }
+        if self.flags.ack() { self.has.then(Has::TSECR, self.tsecr) } else { None }
     }
     /// IPv4 identification.
     #[inline]
@@ -161,6 +162,11 @@ impl<D: Domain> Seen<D> {
             flags: segment.flags,
             ttl: segment.ttl,
         }
+    }
+
+    /// The same packet without its timestamp value; what it echoes stays.
+    pub(crate) fn without_tsval(self) -> Self {
+        Self { has: Has(self.has.0 & !Has::TSVAL), ..self }
     }
 
     /// The same packet on another clock.

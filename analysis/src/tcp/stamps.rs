@@ -15,16 +15,22 @@ const TICKS: [Span; 5] =
 /// What all of a view may be off, per cent of it: clocks that run otherwise, and jitter.
 const OFF: i64 = 10;
 
+/// Timestamps that count less of the time than this, per cent, or more, count no time in a tick that is known. What holds packets back
+/// makes it more, and a capture that lacks time less.
+const COUNTED: [i64; 2] = [5, 200];
+
 /// How the timestamps of one end run.
 #[derive(Clone, Copy)]
 pub(crate) struct Stamps {
     tick: Span,
+    /// Whether they count time in ticks that are known.
+    tell: bool,
 }
 
 impl Stamps {
     /// As today's stacks do.
     pub fn usual() -> Self {
-        Self { tick: TICKS[0] }
+        Self { tick: TICKS[0], tell: true }
     }
 
     /// As this view shows: another tick than today's is believed where more pauses fit it, and all of them together by far better. One pause
@@ -41,11 +47,21 @@ impl Stamps {
             pairs.map(|((a, x), (b, y))| (b - a, ticks(x, y)))
         };
         let long = || all().filter(|(pause, _)| *pause >= LONG);
+        let tick = Self::nearest(all, long);
+        Self { tick, tell: Self::counts(tick, all, long) }
+    }
+
+    /// Which tick the pauses show, the `long` ones among them most.
+    fn nearest<A, L>(all: impl Fn() -> A, long: impl Fn() -> L) -> Span
+    where
+        A: Iterator<Item = (Span, i64)>,
+        L: Iterator<Item = (Span, i64)>,
+    {
         let fitting = |tick: Span| long().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count();
         let usual = fitting(TICKS[0]);
         let better = TICKS.map(|tick| tick != TICKS[0] && fitting(tick) > usual);
         if better == [false; TICKS.len()] {
-            return Self::usual();
+            return TICKS[0];
         }
         // Without the one that is most off, if all together are so much off that one was spoiled (the capture's clock was set, say).
         let whole: Span = all().map(|(pause, _)| pause).sum();
@@ -57,7 +73,37 @@ impl Stamps {
         let spoiled = offs.iter().all(|(off, _)| *off > whole.percent(OFF)) && all().nth(2).is_some();
         let offs = offs.map(|(off, but_one)| if spoiled { but_one } else { off });
         let others = (0..TICKS.len()).filter(|i| better[*i] && offs[*i].percent(200) < offs[0]);
-        Self { tick: others.min_by_key(|i| offs[*i]).map_or(TICKS[0], |i| TICKS[i]) }
+        others.min_by_key(|i| offs[*i]).map_or(TICKS[0], |i| TICKS[i])
+    }
+
+    /// Whether they count time in such ticks: most pauses fit, or all of them but one are about as long. Old stacks count half seconds, and
+    /// some stamps never change.
+    fn counts<A, L>(tick: Span, all: impl Fn() -> A, long: impl Fn() -> L) -> bool
+    where
+        A: Iterator<Item = (Span, i64)>,
+        L: Iterator<Item = (Span, i64)>,
+    {
+        if all().all(|(_, ticks)| ticks == 0) {
+            return false;
+        }
+        let (few, many) = (long().filter(|(pause, ticks)| fits(tick, *pause, *ticks)).count(), long().count());
+        if 2 * few >= many {
+            return true;
+        }
+        let whole: Span = all().map(|(pause, _)| pause).sum();
+        let counted = whole - all().map(|(pause, ticks)| off(tick, pause, ticks)).sum();
+        // The one that is most off was late, say, or has a stamp of another origin.
+        let (pause, ticks) = all().max_by_key(|(pause, ticks)| off(tick, *pause, *ticks).abs()).unwrap_or_default();
+        let (rest, counted_there) = (whole - pause, counted - (pause - off(tick, pause, ticks)));
+        let [least, most] = COUNTED;
+        let too_little = counted_there < rest.percent(least);
+        let too_much = counted > whole.percent(most) && counted_there > rest.percent(most);
+        (rest - counted_there).abs() <= tick + NOISE || !too_little && !too_much
+    }
+
+    /// Whether they count time at all; if not, they are as good as none.
+    pub fn tell(&self) -> bool {
+        self.tell
     }
 
     /// How long one takes.
@@ -65,8 +111,9 @@ impl Stamps {
         self.tick
     }
 
-    /// How far a packet's time is ahead of its timestamp's, from an origin of its own.
+    /// How far a packet's time is ahead of its timestamp's, from an origin of its own; absent where that counts no time.
     pub fn lag<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
+        self.tell.then_some(())?;
         Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick().nanos()))
     }
 
@@ -148,6 +195,28 @@ mod tests {
         // The capture's clock was set by a minute in their midst.
         let set = |(at, stamp)| (if at > 200.0 { at + 60_000.0 } else { at }, stamp);
         assert_eq!((tick(&jittered.map(set)), tick(&slower.map(set))), (Span::from_millis(1), Span::from_millis(10)));
+    }
+
+    #[test]
+    fn what_fits_no_tick_counts_no_time() {
+        let tell = |stamped: &[(f64, u32)]| {
+            let packets = stamped.iter().map(|(at, stamp)| ack(S, *at, 0, 0).stamped(*stamp, 0));
+            let packets: Vec<_> = [syn(C, 0.0)].into_iter().chain(packets).collect();
+            Stamps::of(&view::<Unplaced>(&packets), S).tell()
+        };
+        // Half seconds, where one ended within a pause or none did; a stamp that never changes; one that is made anew for each packet.
+        assert!(!tell(&[(40.0, 7), (80.0, 7), (122.0, 7), (522.0, 8)]));
+        assert!(!tell(&[(40.0, 7), (80.0, 8), (122.0, 8), (522.0, 8)]));
+        assert!(!tell(&[(40.0, 7), (41.0, 7), (441.0, 7)]));
+        assert!(!tell(&[(40.0, 7), (80.0, 3_000_000), (122.0, 77), (522.0, 900_000)]));
+        assert!(!tell(&[(40.0, 7), (80.0, 407), (122.0, 827), (522.0, 4_827)]), "tenths of a millisecond");
+        // One packet that was late, two, or the first of all; a capture's clock that was set; a stamp of another origin (SYN cookies).
+        assert!(tell(&[(40.0, 7), (80.0, 47), (522.0, 89)]));
+        assert!(tell(&[(40.0, 7), (480.0, 47), (922.0, 89)]));
+        assert!(tell(&[(40.0, 7), (480.0, 47)]));
+        assert!(tell(&[(40.0, 7), (80.0, 47), (60_122.0, 89)]));
+        assert!(tell(&[(40.0, 1_000_000), (80.0, 47), (122.0, 89), (522.0, 489)]));
+        assert!(tell(&[(40.0, 7), (42.0, 7)]), "nobody knows, but it tells of no more than jitter");
     }
 
     #[test]

@@ -6,9 +6,14 @@ mod gave_up;
 mod golden;
 mod judging;
 mod late_and_lost;
+mod long;
 mod missed;
+mod needless;
+mod outage;
 mod overdue;
 mod support;
+mod ticks;
+mod too_big;
 mod unfinished;
 mod unsaid;
 
@@ -45,6 +50,10 @@ struct Plan {
 }
 
 fn tls13(mut talk: Talk, plan: &Plan) -> Handshake {
+    played(&mut talk, plan)
+}
+
+fn played(talk: &mut Talk, plan: &Plan) -> Handshake {
     let established = talk.connect(1_000 * MS);
     let hello_at = established + MS;
     let hello = client_hello();

@@ -33,10 +33,12 @@ pub struct Fate {
 pub struct Talk {
     v6: bool,
     timestamps: bool,
-    /// Milliseconds to a tick of the timestamps.
-    tick: i64,
+    /// Milliseconds to a tick of each end's timestamps.
+    ticks: [i64; 2],
     /// The timestamp that the next packet echoes.
     echo: u32,
+    /// The SACK blocks that the next packet has.
+    sack: Vec<(i64, i64)>,
     ttl: u8,
     /// What each end offers its peer.
     windows: [u16; 2],
@@ -54,8 +56,9 @@ impl Talk {
         Self {
             v6: false,
             timestamps: true,
-            tick: 1,
+            ticks: [1; 2],
             echo: 0,
+            sack: vec![],
             ttl: 64,
             windows: [u16::MAX; 2],
             next: isn,
@@ -76,7 +79,12 @@ impl Talk {
     }
     /// As old stacks do: a timestamp counts so many milliseconds.
     pub fn ticking(mut self, millis: i64) -> Self {
-        self.tick = millis;
+        self.ticks = [millis; 2];
+        self
+    }
+    /// The same of one end.
+    pub fn ticking_at(mut self, side: Side, millis: i64) -> Self {
+        self.ticks[side as usize] = millis;
         self
     }
     pub fn without_timestamps(mut self) -> Self {
@@ -92,6 +100,11 @@ impl Talk {
     /// SYN at `at`; gives the time at which the client has SYN-ACK and has acknowledged it.
     pub fn connect(&mut self, at: i64) -> i64 {
         self.connect_late(at, 0)
+    }
+
+    /// A SYN that never comes; [`Self::connect`] sends it again.
+    pub fn opening_lost(&mut self, at: i64) {
+        self.packet(Side::Client, at, SYN, 0, &[], Fate { lost: true, held: 0 });
     }
 
     /// The same with a SYN-ACK that comes so much later.
@@ -131,19 +144,38 @@ impl Talk {
 
     /// The same, of a packet that the peer had sent at `sent`, as its timestamp shows.
     pub fn ack_of(&mut self, side: Side, at: i64, sent: i64) {
-        self.echo = self.stamp(sent);
+        self.echo = self.stamp(side.peer(), sent);
         self.ack(side, at, Fate::default());
         self.echo = 0;
     }
 
-    /// The timestamp of what leaves at `at`.
-    fn stamp(&self, at: i64) -> u32 {
-        5_000_000u32.wrapping_add((at / MS / self.tick) as u32)
+    /// An acknowledgement of what the peer has sent before `upto`, and of what these SACK blocks say.
+    pub fn tell(&mut self, side: Side, at: i64, upto: i64, sack: &[(i64, i64)], fate: Fate) {
+        let peer = side.peer() as usize;
+        let sent = std::mem::replace(&mut self.ends[peer], upto);
+        self.sack = sack.to_vec();
+        self.ack(side, at, fate);
+        (self.ends[peer], self.sack) = (sent, vec![]);
+    }
+
+    /// How far `side` has sent.
+    pub fn sent(&self, side: Side) -> i64 {
+        self.ends[side as usize]
+    }
+
+    /// The timestamp of what leaves `side` at `at`.
+    fn stamp(&self, side: Side, at: i64) -> u32 {
+        5_000_000u32.wrapping_add((at / MS / self.ticks[side as usize]) as u32)
     }
 
     /// `side` has no more to say.
     pub fn fin(&mut self, side: Side, at: i64) {
         self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate::default());
+    }
+
+    /// The same, and nobody hears of it.
+    pub fn fin_lost(&mut self, side: Side, at: i64) {
+        self.packet(side, at, FIN | ACK, self.ends[side as usize], &[], Fate { lost: true, held: 0 });
     }
 
     fn packet(&mut self, side: Side, at: i64, flags: u8, start: i64, payload: &[u8], fate: Fate) {
@@ -171,11 +203,16 @@ impl Talk {
         tcp.extend(ports[peer as usize].to_be_bytes());
         tcp.extend(seq.to_be_bytes());
         tcp.extend((if flags & ACK != 0 { ack } else { 0 }).to_be_bytes());
-        let options: Vec<u8> = if self.timestamps {
-            [&[1, 1, 8, 10][..], &self.stamp(at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
+        let mut options: Vec<u8> = if self.timestamps {
+            [&[1, 1, 8, 10][..], &self.stamp(side, at).to_be_bytes(), &self.echo.to_be_bytes()].concat()
         } else {
             vec![]
         };
+        if !self.sack.is_empty() {
+            options.extend([1, 1, 5, 2 + 8 * self.sack.len() as u8]);
+            let edges = self.sack.iter().flat_map(|(left, right)| [*left, *right]);
+            edges.for_each(|edge| options.extend(first(peer).wrapping_add(edge as u32).to_be_bytes()));
+        }
         tcp.extend([(((20 + options.len()) / 4) as u8) << 4, flags]);
         tcp.extend(self.windows[side as usize].to_be_bytes());
         tcp.extend([0, 0, 0, 0]);
@@ -261,6 +298,17 @@ fn client_hello_with(extensions: &[u8]) -> Vec<u8> {
     let sni = [&[0, 0][..], &(list.len() as u16 + 2).to_be_bytes(), &(list.len() as u16).to_be_bytes(), &list].concat();
     let sni = [&sni, extensions].concat();
     let body = [&[3, 3][..], &[9; 32], &[0], &[0, 2, 0x13, 1], &[1, 0], &(sni.len() as u16).to_be_bytes(), &sni].concat();
+    record(22, &message(1, &body))
+}
+
+/// The same with `more` bytes of padding.
+pub fn long_client_hello(more: u16) -> Vec<u8> {
+    let plain = client_hello();
+    // Of the record the header, of the message type, length, version, random, session, suites, compression: then the extensions' length.
+    let at = 5 + 4 + 2 + 32 + 1 + 4 + 2;
+    let padding = [&[0, 21][..], &more.to_be_bytes(), &vec![0; more.into()]].concat();
+    let extensions = [&plain[at + 2..], &padding].concat();
+    let body = [&plain[9..at], &(extensions.len() as u16).to_be_bytes(), &extensions].concat();
     record(22, &message(1, &body))
 }
 

@@ -312,8 +312,8 @@ impl Evidence<'_> {
         };
         let until = under_way.until.clamp(arc.from, arc.to);
         let cited: Cited = under_way.told.map_or(cited, |told| [Some(told), arc.packets[1]].into_iter().flatten().collect());
-        let tick = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client).tick().nanos());
-        let late = tick.and_then(|tick| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], tick));
+        let stamps = self.handshake.client.as_ref().map(|view| Stamps::of(view, Side::Client)).filter(Stamps::tell);
+        let late = stamps.and_then(|s| late_to_the_tap(self.tapes[0], under_way.told, arc.packets[1], s.tick().nanos()));
         let late = late.unwrap_or(0).clamp(0, arc.to - until);
         entries.push(late_behind_the_tap(arc, &under_way, Span::from_nanos(until - arc.from)));
         let (from, to) = (Instant::<Client>::from_nanos(until), Instant::from_nanos(arc.to - late));

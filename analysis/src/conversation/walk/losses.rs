@@ -3,29 +3,39 @@
 //! In: an arc of a walk between a first copy and the one that came, or the end of watching. Out: its ledger entry. Where both ends were
 //! captured the packets say what came; from one end, holes, D-SACK, timestamps and identifications do, or leave it open.
 
-use super::arcs::Arc;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use foldhash::HashSet;
+
+use super::arcs::{Arc, What};
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
 use super::tcp::tape::Known;
 use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
+use crate::tcp::covered::{Covered, Pieces};
 use crate::tcp::flow::{Seen, Side, View};
 
 /// Chance lets one of the repetitions of a segment through by then.
 const NO_CHANCE: Span = Span::from_millis(1_500);
 
+/// From the capture's sight of a word of the path's until a kernel heeds it.
+const HEARD: i64 = 1_000_000;
+
 pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    if let Some(deaf) = evidence.deaf(arc) {
-        return deaf;
+    if let Some(told) = evidence.told_too_big(arc) {
+        return told;
     }
-    let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
+    let full_size = || match (&evidence.handshake.client, &evidence.handshake.edge) {
         (Some(client), Some(edge)) => passes_no_big(client, edge, arc.side),
-        (Some(view), None) => shrank(view, arc.side),
-        (None, Some(view)) => shrank(view, arc.side),
+        (Some(view), None) => shrank(view, arc),
+        (None, Some(view)) => shrank(view, arc),
         (None, None) => false,
     };
-    if full_size {
+    // Beside big ones a small one may be lost by chance.
+    if (evidence.far == Some(arc.side) || evidence.lost_big(arc)) && full_size() {
         return entry(arc, Owner::Path, Kind::MtuBlackhole, STAMP_ERROR);
     }
     if evidence.answered_for_another(arc) {
@@ -38,7 +48,7 @@ pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     let mut entry = entry(arc, Owner::Loss, direction(arc.side), STAMP_ERROR);
     if near == Some(arc.side) {
         match evidence.answered_by(arc) {
-            // The copy before had come as well: its acknowledgement was lost, or late.
+            // A copy before had come as well: its acknowledgement was lost, or late.
             Some(Answer::Twice) => {
                 (entry.owner, entry.kind) = (Owner::Unattributed, None);
                 (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(arc.side.peer()).into());
@@ -67,14 +77,10 @@ fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
 
 /// Whether big pieces never passed and came through smaller at last: seen where they left, or (by the size that both ends said they
 /// take) where they came.
-fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
-    let data = || view.sent_by(side).filter(|p| !p.is_empty());
+fn shrank<D: Domain>(view: &View<D>, arc: &Arc) -> bool {
+    let data = || view.sent_by(arc.side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
-    let cut = |p: &Seen<D>| {
-        let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
-        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
-    };
-    if biggest > ALWAYS_CARRIED && data().any(cut) {
+    if biggest > ALWAYS_CARRIED && was_cut(data(), biggest) {
         return true;
     }
     let Some(full) = view.mss() else { return false };
@@ -85,13 +91,36 @@ fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
         (p.start() > before).then_some((before, p.start()))
     });
     let smaller = full - full / 10;
-    hole.is_some_and(|(start, end)| end - start >= smaller && end - start > ALWAYS_CARRIED_BYTES)
+    // What is asked for came where they had been missing.
+    let came = || data().find(|p| Some(p.packet) == arc.packets[1]);
+    let in_it = |(start, end): (i64, i64)| came().is_some_and(|p| p.start() < end && p.end() > start);
+    hole.is_some_and(|hole| hole.1 - hole.0 >= smaller && hole.1 - hole.0 > ALWAYS_CARRIED_BYTES && in_it(hole))
         && data().all(|p| p.len() < smaller)
 }
 
+/// Whether the beginning of one of the biggest packets, which first carried it, was sent again in a smaller one.
+fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32) -> bool {
+    let mut data: Vec<(usize, &Seen<D>)> = data.enumerate().collect();
+    data.sort_by_key(|(i, p)| (p.start(), *i));
+    // Those that began before it and may reach beyond it, the earliest first.
+    let mut open = BinaryHeap::new();
+    for alike in data.chunk_by(|(_, a), (_, b)| a.start() == b.start()) {
+        let (first, original) = alike[0];
+        while open.peek().is_some_and(|Reverse((_, end))| *end <= original.start()) {
+            open.pop();
+        }
+        let carried = open.peek().is_some_and(|Reverse((i, _))| *i < first);
+        if !carried && original.ip_len == biggest && alike.iter().any(|(_, p)| p.end() < original.end()) {
+            return true;
+        }
+        open.extend(alike.iter().map(|(i, p)| Reverse((*i, p.end()))));
+    }
+    false
+}
+
 pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
-    if let Some(deaf) = evidence.deaf(arc) {
-        return deaf;
+    if let Some(told) = evidence.told_too_big(arc) {
+        return told;
     }
     let is_far = evidence.far == Some(arc.side);
     let full_size = match (&evidence.handshake.client, &evidence.handshake.edge) {
@@ -118,7 +147,7 @@ pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
 
 /// How something that was sent twice was acknowledged.
 enum Answer {
-    /// By a packet that says that it came twice (D-SACK, RFC 2883).
+    /// It, or what was sent before it, came needlessly, as packets say (D-SACK, RFC 2883).
     Twice,
     /// By an acknowledgement alone.
     Alone,
@@ -132,7 +161,7 @@ enum Answer {
 fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> bool {
     let data = || view.sent_by(side).filter(|p| !p.is_empty());
     if far {
-        let (mut covered, mut behind) = (crate::tcp::covered::Covered::default(), i64::MAX);
+        let (mut covered, mut behind) = (Covered::default(), i64::MAX);
         data().for_each(|p| covered.add(p.start(), p.end()));
         data().filter(|p| p.start() > covered.prefix).for_each(|p| behind = behind.min(p.start()));
         let hole = behind - covered.prefix;
@@ -142,25 +171,59 @@ fn swallowed<D: Domain>(view: &View<D>, side: Side, far: bool, lasted: Span) -> 
     }
     let peers = || view.sent_by(side.peer());
     let acknowledged = peers().filter_map(Seen::ack).max().unwrap_or(0);
-    let came = |p: &Seen<D>| {
-        p.end() <= acknowledged
-            || peers().any(|a| view.sack(a).iter().any(|(left, right)| *left <= p.start() && p.end() <= *right))
-    };
-    let in_vain = || data().filter(|p| !came(p));
-    let often = in_vain().count() >= 3 && in_vain().any(|p| in_vain().filter(|q| q.start() == p.start()).count() >= 2);
-    let least = in_vain().map(|p| p.ip_len).min().unwrap_or(0);
+    let selected: Pieces = peers().flat_map(|a| view.sack(a)).copied().collect();
+    let came = |p: &Seen<D>| p.end() <= acknowledged || selected.hold(p.start(), p.end());
+    let mut in_vain: Vec<&Seen<D>> = data().filter(|p| !came(p)).collect();
+    in_vain.sort_by_key(|p| p.start());
+    let often = in_vain.len() >= 3 && in_vain.windows(2).any(|pair| pair[0].start() == pair[1].start());
+    let least = in_vain.iter().map(|p| p.ip_len).min().unwrap_or(0);
     let most = data().filter(|p| came(p)).map(|p| p.ip_len).max().unwrap_or(u32::MAX);
-    often && least > ALWAYS_CARRIED && most < least
+    often && least > ALWAYS_CARRIED && most < least && !closes_in_vain(view, side)
+}
+
+/// Whether an end that said twice that it closes, in packets with nothing else, heard nothing behind the first: small ones vanish as well.
+fn closes_in_vain<D: Domain>(view: &View<D>, side: Side) -> bool {
+    let closes = |p: &&Seen<D>| p.from == side && p.flags.fin() && p.is_empty();
+    let Some(first) = view.packets.iter().position(|p| closes(&p)) else { return false };
+    let behind = &view.packets[first + 1..];
+    behind.iter().any(|p| closes(&p)) && behind.iter().all(|p| p.from == side)
 }
 
 impl Evidence<'_> {
-    /// What an end that was told so lost to packets too big for the way, sent again as big as before.
-    fn deaf(&self, arc: &Arc) -> Option<Entry> {
-        let told = self.handshake.too_big[arc.side as usize].iter().find(|(at, _)| *at < arc.to)?;
-        let owner = if arc.side == Side::Client { Owner::ClientHost } else { Owner::EdgeHost };
-        let mut entry = entry(arc, owner, Kind::IgnoredTooBig, STAMP_ERROR);
-        entry.packets.insert(entry.packets.len().min(1), told.1);
+    /// What an end lost to packets too big for the way, of which it was told: its own if it sent them again as big as before, and again in
+    /// vain; the path's if it obeyed.
+    fn told_too_big(&self, arc: &Arc) -> Option<Entry> {
+        let told = &self.handshake.too_big[arc.side as usize];
+        let meanwhile = told.iter().find(|told| (arc.from..arc.to).contains(&told.at));
+        let told = meanwhile.or_else(|| told.iter().rfind(|told| told.at < arc.from))?;
+        let heard = told.at.saturating_add(HEARD);
+        let data = || self.tapes[arc.side as usize].events.iter().filter(|e| e.seen.from == arc.side && !e.seen.is_empty());
+        // What an offload cuts looks as big as before; but then it comes.
+        let mut later = HashSet::<i64>::default();
+        let ignored = data().rev().skip_while(|e| e.at() > arc.to).take_while(|e| e.at() > heard.max(arc.from)).any(|e| {
+            let in_vain = !later.insert(e.seen.start()) || arc.what == What::Vanished;
+            in_vain && !e.is_news() && e.seen.ip_len > told.most
+        });
+        let obeyed = || {
+            let first = data().find(|e| Some(e.seen.packet) == arc.packets[0]);
+            arc.what == What::Lost && first.is_some_and(|e| e.seen.ip_len > told.most && e.at() <= heard)
+        };
+        let (owner, kind) = match arc.side {
+            Side::Client if ignored => (Owner::ClientHost, Kind::IgnoredTooBig),
+            Side::Server if ignored => (Owner::EdgeHost, Kind::IgnoredTooBig),
+            Side::Client | Side::Server => obeyed().then_some((Owner::Path, Kind::MtuBlackhole))?,
+        };
+        let mut entry = entry(arc, owner, kind, STAMP_ERROR);
+        if ignored {
+            entry.packets.insert(entry.packets.len().min(1), told.packet);
+        }
         Some(entry)
+    }
+
+    /// Whether what was sent first, seen where it left, is bigger than what every path carries.
+    fn lost_big(&self, arc: &Arc) -> bool {
+        let first = self.tapes[arc.side as usize].events.iter().find(|e| Some(e.seen.packet) == arc.packets[0]);
+        first.is_some_and(|e| e.seen.ip_len > ALWAYS_CARRIED)
     }
 
     /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
@@ -197,12 +260,15 @@ impl Evidence<'_> {
     fn answered_by(&self, arc: &Arc) -> Option<Answer> {
         let near = self.near();
         let copy = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1])?;
-        let (start, end) = near.events[copy].range();
+        let (_, end) = near.events[copy].range();
         let answer = (copy..near.events.len()).find(|i| !near.is_own(*i) && near.events[*i].seen.ack() >= Some(end))?;
-        let copies = near.events.iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
-        let twice = (answer..near.events.len()).any(|i| !near.is_own(i) && near.came_twice(i).is_some_and(|left| left <= start));
+        // Each copy that came needlessly is told once. As many as were sent behind this one need not be it, nor what was sent before it.
+        let behind = near.events[copy + 1..].iter().filter(|e| e.seen.from == near.end && e.carries(end - 1)).count();
+        let holds_last = |i: usize| near.sack(i).first().is_some_and(|(left, right)| (*left..*right).contains(&(end - 1)));
+        let twice = |i: &usize| !near.is_own(*i) && near.came_twice(*i).is_some() && holds_last(*i);
+        let needless = (answer..near.events.len()).filter(twice).count();
         Some(match () {
-            () if twice && copies == 2 => Answer::Twice,
+            () if needless > behind => Answer::Twice,
             () if near.events[answer].is_full_of_nothing() || near.events[answer].seen.flags.syn() => Answer::Alone,
             () => Answer::WithData,
         })

@@ -9,7 +9,7 @@ use super::arcs::{Arc, What, Work};
 use super::entries::{Evidence, TICK, USUAL_JITTER, direction, entry, reader, span};
 use super::tcp::far::put_off;
 use super::tcp::tape::{Event, Known};
-use super::transport::Endpoint;
+use super::transport::{Endpoint, Packet};
 use crate::clock::{Domain, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner};
 use crate::tcp::flow::{Side, View};
@@ -192,9 +192,13 @@ impl Evidence<'_> {
     /// trip until then: an estimate forgets it slowly.
     fn longest_timers(&self, copies: u16, until: i64) -> Span {
         let near = self.near();
-        let all = || near.packets(0..near.len());
-        let trips = all().enumerate().filter(|(_, p)| p.from == near.end && p.is_news()).filter_map(|(i, sent)| {
-            let told = all().skip(i).find(|p| p.from != near.end && p.told >= Some(sent.range.1))?;
+        // What was sent later is acknowledged no sooner.
+        let mut answer = 0;
+        let own = (0..near.len()).map(|i| (i, near.packet(i))).filter(|(_, p)| p.from == near.end && p.is_news());
+        let trips = own.filter_map(|(i, sent)| {
+            let tells = |p: &Packet| p.from != near.end && p.told >= Some(sent.range.1);
+            answer = (answer.max(i)..near.len()).find(|k| tells(&near.packet(*k))).unwrap_or(near.len());
+            let told = (answer < near.len()).then(|| near.packet(answer))?;
             (told.at <= until).then_some(told.at - sent.at)
         });
         let trip = trips.max().unwrap_or(0).max(self.round_trip);

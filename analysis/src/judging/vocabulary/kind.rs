@@ -158,7 +158,26 @@ impl Kind {
                 &[(Owner::Edge, Doing("the connection waited in the edge's kernel for its program to accept it"))],
             ),
             Kind::OldConnection => Row("held an old connection", enum_set!(Owner::EdgeHost), &[]),
-            Kind::IgnoredTooBig => Row("deaf to ICMP", HOSTS, &[]),
+            Kind::IgnoredTooBig => Row(
+                "deaf to ICMP",
+                HOSTS,
+                &[
+                    (
+                        Owner::Client,
+                        Whole(
+                            "For {span} the client's host sent packets as big as before, although ICMP had told it that they are \
+                             too big for the path",
+                        ),
+                    ),
+                    (
+                        Owner::Edge,
+                        Whole(
+                            "For {span} the edge's host sent packets as big as before, although ICMP had told it that they are too \
+                             big for the path",
+                        ),
+                    ),
+                ],
+            ),
             Kind::Lookup => Row("lookup", enum_set!(Owner::Resolver), &[(Owner::Resolver, Whole("The name lookup took {span}"))]),
             Kind::ReceiveWindow => Row("small receive window", enum_set!(Owner::Path | Owner::Protocol), &[]),
             Kind::HelloRetry => Row(

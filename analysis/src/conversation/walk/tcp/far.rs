@@ -5,6 +5,8 @@
 //! acknowledgement of its kernel, the copy that arrived by the timestamp that is echoed (RFC 3522). What nothing tells is guessed, and
 //! marked so: whoever names owners must leave room for it.
 
+use std::cell::OnceCell;
+
 use super::super::transport::Endpoint;
 use super::tape::{Event, Known, Tape};
 use crate::clock::{Domain, Instant};
@@ -41,7 +43,11 @@ pub(in super::super) fn put_off(answer: &Event) -> i64 {
 /// What `near` tells of the other end.
 pub(in super::super) fn far<D: Domain>(near: &mut Tape, view: &View<D>) -> Far {
     let end = near.end.peer();
-    let mut left = departures(near, view);
+    let stamps = Stamps::of(view, end);
+    if !stamps.tell() {
+        near.events.iter_mut().filter(|e| e.seen.from == end).for_each(|e| e.seen = e.seen.without_tsval());
+    }
+    let mut left = departures(near, stamps.tick().nanos());
     let mut deliveries = deliveries(near);
     if !deliveries.is_sorted_by_key(|d| d.answer) {
         deliveries.sort_by_key(|d| d.answer);
@@ -114,9 +120,8 @@ struct Left {
 }
 
 /// When each of the far end's packets left it.
-fn departures<D: Domain>(near: &Tape, view: &View<D>) -> Vec<Left> {
+fn departures(near: &Tape, tick: i64) -> Vec<Left> {
     let end = near.end.peer();
-    let tick = Stamps::of(view, end).tick().nanos();
     let first = near.events.iter().filter(|e| e.seen.from == end).find_map(|e| e.seen.tsval());
     let lag = |e: &Event| {
         let ticks = e.seen.tsval()?.wrapping_sub(first?) as i32;
@@ -179,6 +184,7 @@ struct Delivery {
 fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
     let (any_sack, any_twice) = (near.any_sack(), near.events.iter().any(|e| e.seen.from == near.end && e.range().0 < e.before));
+    let least = OnceCell::new();
     let mut found = Vec::with_capacity(near.events.len());
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
         let (start, end) = near.events[i].range();
@@ -198,7 +204,7 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
         let delivery = |byte: i64| {
             let answer = answer(byte)?;
             let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
-            Some(Delivery { copy: came(near, copies(), answer).unwrap_or(i), answer })
+            Some(Delivery { copy: came(near, &least, copies(), answer).unwrap_or(i), answer })
         };
         let Some(last) = delivery(end - 1) else { continue };
         // Of what was captured in one piece and sent again in several, the beginning came with another copy.
@@ -208,8 +214,8 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
     found
 }
 
-/// Which of several copies an answer is for.
-fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize) -> Option<usize> {
+/// Which of several copies an answer is for; `least` is the quickest round trip, once it is asked for.
+fn came(near: &Tape, least: &OnceCell<i64>, copies: impl Iterator<Item = usize> + Clone, answer: usize) -> Option<usize> {
     let first = copies.clone().next()?;
     copies.clone().nth(1)?;
     let stamp = |i: usize| near.events[i].seen.tsval();
@@ -230,7 +236,7 @@ fn came(near: &Tape, copies: impl Iterator<Item = usize> + Clone, answer: usize)
         return Some(first);
     }
     // The last that was sent half the time of the quickest round trip before.
-    let least = quickest(near).unwrap_or(0) / 2;
+    let least = least.get_or_init(|| quickest(near).unwrap_or(0)) / 2;
     copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= least.max(LEAST_ANSWER)).last().or(Some(first))
 }
 

@@ -9,7 +9,7 @@ pub(in super::super) use super::super::transport::Known;
 use super::super::transport::{Endpoint, Freed, OPENING, Packet};
 use super::limits::{Sender, freed};
 use crate::clock::{Domain, Unplaced};
-use crate::tcp::flow::{Blocks, Seen, Side, View};
+use crate::tcp::flow::{Blocks, Seen, Side, View, blocks_of};
 
 /// SYN's place in a stream: just before its first byte.
 pub(in super::super) const SYN: i64 = OPENING;
@@ -93,7 +93,7 @@ pub(in super::super) struct Tape {
     pub events: Vec<Event>,
     /// What is known of this end as a sender.
     pub sender: Sender,
-    /// SACK blocks of the packets that have any, by packet number.
+    /// SACK blocks of the packets that have any, in order of packet number.
     sacks: Vec<(u64, Blocks)>,
     /// By how much each side's window field is shifted; absent where the SYNs were not captured.
     scales: [Option<u8>; 2],
@@ -215,8 +215,7 @@ impl Tape {
     }
 
     pub fn sack(&self, i: usize) -> &[(i64, i64)] {
-        let number = self.events[i].seen.packet;
-        self.sacks.iter().find(|(n, _)| *n == number).map_or(&[], |(_, blocks)| blocks)
+        blocks_of(&self.sacks, self.events[i].seen.packet)
     }
 
     pub fn sacks(&self) -> &[(u64, Blocks)] {
