@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
+use analysis::judging::verdict::Verdict;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
@@ -83,7 +84,16 @@ impl Judged {
                 found.push(format!("{client} → {server}, which nothing ailed, is said to be {label}"));
             }
         }
+        found.extend(self.left_out());
         found
+    }
+
+    /// An open verdict whose candidates leave out who it was.
+    fn left_out(&self) -> Option<String> {
+        let (owner, opinion) = (self.expected.among?, self.opinion.as_ref()?);
+        let open = matches!(opinion.judgement.verdict, Verdict::Inconclusive { .. });
+        let among = opinion.judgement.candidates.iter().any(|candidate| candidate.side() == owner);
+        (open && !among).then(|| format!("open, and {} is not among {:?}", owner.label(), opinion.judgement.candidates))
     }
 
     /// Whether it said that it cannot tell, or nothing.
