@@ -35,6 +35,8 @@ pub struct Expected {
     pub truth: Option<(Family, Span)>,
     /// An open verdict must leave room for this one.
     pub among: Option<Owner>,
+    /// What it suffers from, those before it do, too: the same may be said of them.
+    pub of_all: bool,
 }
 
 /// Owners whose time is compared with what was injected.
@@ -51,7 +53,7 @@ pub enum Family {
 }
 
 fn of(class: &'static str, right: &[&str]) -> Expected {
-    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None, among: None }
+    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None, among: None, of_all: false }
 }
 
 fn unknowable() -> Expected {
@@ -65,6 +67,10 @@ impl Expected {
 
     fn among(self, owner: Owner) -> Self {
         Self { among: Some(owner), ..self }
+    }
+
+    fn of_all(self) -> Self {
+        Self { of_all: true, ..self }
     }
 
     fn or(mut self, label: &str) -> Self {

@@ -79,7 +79,8 @@ impl Judged {
             if !self.begun.contains(ends) {
                 found.push(format!("{client} → {server} is no connection of the trial"));
             }
-            let blamed = !matches!(label.as_str(), "healthy" | "inconclusive" | NOTHING);
+            let shared = self.expected.of_all && self.expected.right.iter().any(|right| label.starts_with(right));
+            let blamed = !shared && !matches!(label.as_str(), "healthy" | "inconclusive" | NOTHING);
             if !own && blamed && self.quiet.contains(&client.port()) {
                 found.push(format!("{client} → {server}, which nothing ailed, is said to be {label}"));
             }
@@ -88,11 +89,12 @@ impl Judged {
         found
     }
 
-    /// An open verdict whose candidates leave out who it was.
+    /// An open verdict in which neither the candidates nor the parts have who it was.
     fn left_out(&self) -> Option<String> {
         let (owner, opinion) = (self.expected.among?, self.opinion.as_ref()?);
         let open = matches!(opinion.judgement.verdict, Verdict::Inconclusive { .. });
-        let among = opinion.judgement.candidates.iter().any(|candidate| candidate.side() == owner);
+        let named = opinion.judgement.parts.iter().map(|part| part.owner);
+        let among = opinion.judgement.candidates.iter().chain(named).any(|candidate| candidate.side() == owner);
         (open && !among).then(|| format!("open, and {} is not among {:?}", owner.label(), opinion.judgement.candidates))
     }
 

@@ -37,16 +37,14 @@ fn probed(late: i64, fate: Fate) -> Talk {
 #[test]
 fn who_kept_an_acknowledgement_is_named_where_both_ends_show_it() {
     let held = Fate { held: 70 * MS, ..OK };
-    // Whether what did not come was lost, or is later than the handshake's end, nobody can say.
+    // What left two round trips later came, and it did not.
     let behind_the_probe = 2 * HALF + 2 * HALF + 5 * MS;
     for (late, fate, label) in
-        [(0, LOST, "inconclusive"), (0, held, "path/delay"), (70 * MS, OK, "client"), (behind_the_probe, OK, "client")]
+        [(0, LOST, "loss/out"), (0, held, "path/delay"), (70 * MS, OK, "client"), (behind_the_probe, OK, "client")]
     {
         let handshake = probed(late, fate).handshake();
         let (reading, judgement) = both(&handshake);
         assert_eq!(judgement.verdict.label(), label, "{reading:?}");
-        let network = Owner::Path | Owner::Loss;
-        assert!(label != "inconclusive" || judgement.candidates == network, "{:?}", judgement.candidates);
         // The probe's wait without the round trip that the window cost in any case.
         let beyond = 4.0 + 2.0 * 20.0;
         let named = judgement.parts.iter().filter(|p| p.owner != Owner::Protocol).map(|p| p.excess.millis()).sum::<f64>();

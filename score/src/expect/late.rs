@@ -10,6 +10,9 @@ use sim::frame::End;
 use super::Family::{Client, Edge, Loss, PathExcess};
 use super::{Expected, Facts, NOTHING, by_share, of, unknowable};
 
+/// The form of case 87 in which the tail of a flight is lost.
+const TAIL: u8 = 3;
+
 /// The way of one direction's messages, as labels have it.
 fn lost(from: End) -> &'static str {
     if from == End::Client { "loss/out" } else { "loss/back" }
@@ -47,10 +50,11 @@ impl Facts<'_> {
         let lone = self.setup.grade != Grade::BothAndHost;
         Some(match self.setup.case {
             // The rule that held the data costs what the acknowledgement was put off, and nobody stalled.
-            87 if lone => of("protocol", &["protocol", "healthy", "inconclusive"]),
-            87 => of("protocol", &["protocol", "healthy"]),
-            90 if lone => of("healthy", &["healthy", "path/delay", "inconclusive"]),
-            90 => of("healthy", &["healthy", "path/delay"]),
+            87 if self.planned.variant == TAIL => return None,
+            87 if lone => of("protocol", &["protocol", "healthy", "inconclusive"]).of_all(),
+            87 => of("protocol", &["protocol", "healthy"]).of_all(),
+            90 if lone => of("healthy", &["healthy", "path/delay", "inconclusive"]).of_all(),
+            90 => of("healthy", &["healthy", "path/delay"]).of_all(),
             89 if self.setup.grade == Grade::Server => of("healthy", &["healthy"]),
             89 => super::found::in_vain().among(Owner::Path),
             _ => return None,
@@ -69,6 +73,7 @@ impl Facts<'_> {
             (86, 0) => of("client_app", &["client_app/asleep"]).with(Client, self.client() + self.s),
             (86, 1) => of("loss", &["loss/out"]).with(Loss, self.hello_lost()),
             (86, _) => of("edge_app", &["edge_app/asleep"]).with(Edge, self.edge() + self.s),
+            (87, _) => self.slow_and_lost("client_app/asleep"),
             (88, _) => of("path", &["path"]),
             (91, 0 | 1) => of("edge_host", &["edge_host/accept_queue"]),
             (91, _) => of("path", &["path", "loss"]),
@@ -84,6 +89,10 @@ impl Facts<'_> {
             (86, 0) => of("client", &["client"]).with(Client, self.client() + self.s),
             (86, 1) => of("loss", &["loss"]).with(Loss, self.hello_lost()),
             (86, _) => self.edge_late(self.s),
+            (87, _) if self.planned.timestamps && self.planned.server_counts => self.slow_and_lost("client"),
+            (87, _) => {
+                unknowable().or("client").or("loss/back").or("client + loss/back").or("loss/back + client").among(Owner::Loss)
+            }
             // A full queue, a firewall and a way that loses all look alike.
             (91, 0) => unknowable().or("edge_host/accept_queue").or("loss/out").among(Owner::Edge),
             (91, 1) => unknowable().or("edge").or("path").or("loss").among(Owner::Edge),
@@ -102,6 +111,8 @@ impl Facts<'_> {
             (86, 1) if witnessed => of("loss", &["loss/out"]).with(Loss, self.hello_lost()),
             (86, 1) => unknowable().or("loss/out"),
             (86, _) => of("edge", &["edge"]).with(Edge, self.edge() + self.s),
+            (87, _) if witnessed => self.slow_and_lost("client"),
+            (87, _) => unknowable().or("loss/back").or("client + loss/back").or("loss/back + client"),
             (91, 0 | 1) => of("edge", &["edge"]),
             (91, 2) => unknowable().or("path").or("loss").among(Owner::Loss),
             (91, _) => of("nothing", &[NOTHING]),
@@ -145,6 +156,11 @@ impl Facts<'_> {
         let little = (12 * MS).max(12 * self.planned.plan.delay / 10) * 12 / 10;
         let one_end = if self.setup.grade == Grade::BothAndHost { 0 } else { 20 * MS };
         if self.acknowledgements_missed() < little + one_end { expected.or("protocol") } else { expected }
+    }
+
+    /// In case 87: the client before its ClientHello, and what was lost of the flight.
+    fn slow_and_lost(&self, client: &'static str) -> Expected {
+        by_share("mixed", vec![(client, self.client()), ("loss/back", self.back_lost())])
     }
 
     /// The first copy lost, the second late.

@@ -10,7 +10,11 @@ use crate::MS;
 use crate::host::ThreadState;
 use crate::lookup::{Course, Lookup};
 use crate::path::Deed;
+use crate::plaintext::{Plaintext, Protocol};
 use crate::plan::{Aim, InVain};
+
+/// A program that pauses within a message does so for so much longer than the severity: an acknowledgement that was put off is no end of it.
+const PAUSE: i64 = 13 * MS;
 
 impl Setup {
     pub(super) fn apply_late(&self, planned: &mut Planned, rng: &mut Rng) -> bool {
@@ -22,7 +26,7 @@ impl Setup {
             84 => rng.u8(0..6),
             85 => rng.u8(of_a_flight..4),
             86 => rng.u8(0..3),
-            87 => rng.u8(of_a_flight..3),
+            87 => rng.u8(of_a_flight..4),
             88 | 91 => rng.u8(0..4),
             _ => rng.u8(0..2),
         };
@@ -66,23 +70,18 @@ impl Setup {
                 }
             }
             86 => match variant {
-                0 => plan.manner.hello_pause = vec![(ThreadState::Asleep, s)],
+                0 => plan.manner.hello_pause = vec![(ThreadState::Asleep, s + PAUSE)],
                 1 => {
                     plan.manner.hello_len = 1_790;
                     plan.out.push((Aim::Hello, Deed::Drop(1)));
                 }
-                _ => plan.manner.flight_pause = vec![(ThreadState::Asleep, s)],
+                _ => plan.manner.flight_pause = vec![(ThreadState::Asleep, s + PAUSE)],
             },
             87 => {
+                // Linux puts off for 40 ms, and for no longer than 200; its least timer is as long.
                 let delayed = [40, 200][rng.usize(0..2)] * MS;
-                // Who allows for no delayed acknowledgement, or for a short one (RFC 8985, section 7.2).
-                let slack = [0, 25][rng.usize(0..2)] * MS;
-                let (sender, receiver) = match variant {
-                    2 => (&mut plan.client, &mut plan.server),
-                    _ => (&mut plan.server, &mut plan.client),
-                };
+                let receiver = if variant == 2 { &mut plan.server } else { &mut plan.client };
                 (receiver.quick_acks, receiver.delayed_ack) = (0, delayed);
-                (sender.loss_probe, sender.probe_slack) = (true, slack);
                 match variant {
                     0 => {
                         (plan.manner.split_flight, plan.edge_nagle) = (true, true);
@@ -90,7 +89,13 @@ impl Setup {
                     }
                     // As behind a SYN that was lost (RFC 5681, section 3.1).
                     1 => plan.server.initial_window = 1,
-                    _ => (plan.manner.split_writes, plan.nagle) = (true, true),
+                    2 => (plan.manner.split_writes, plan.nagle) = (true, true),
+                    // What was put off before made the estimate, and so the probe's timer, longer: the client is slow, and the tail of the flight lost.
+                    _ => {
+                        plan.manner.plaintext = Some(Plaintext { protocol: Protocol::Smtp, thinks: Vec::new() });
+                        plan.manner.thinks[0] = vec![(ThreadState::Asleep, delayed + 10 * MS)];
+                        plan.back.push((Aim::FlightEnd, Deed::Drop(1)));
+                    }
                 }
             }
             88 => {

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
-use super::overdue::overdue;
+use super::overdue::{overdue, repaired_nothing, unheard};
 use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::tape::{Event, Known, Tape};
 use super::transport::{Endpoint, Rule};
@@ -55,6 +55,9 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 round(evidence, out.take(), *arc, extra.take()).into_iter().for_each(|entry| entries.push(entry));
             }
             What::Limit(rule) | What::Overdue(rule) => {
+                // What had come was sent again: no more was lost than acknowledgements, of which another arc tells.
+                let in_vain = rule == Rule::Repair && repaired_nothing(evidence, arc);
+                let rule = if in_vain { Rule::CongestionWindow } else { rule };
                 // At the edge the round is under way, at the client it is over.
                 match (arc.side, last_round) {
                     (Side::Client, Some(at)) => asked_by(&mut entries[at], Extra::Rule(rule), arc.side),
@@ -73,6 +76,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 entries.push(entry(arc, owner, kind, STAMP_ERROR));
             }
             What::Lost => entries.push(lost(evidence, arc)),
+            What::Unheard => entries.push(unheard(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
             What::Vanished => {

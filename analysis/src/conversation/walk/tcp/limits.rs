@@ -21,7 +21,8 @@ const LONG_WAIT: i64 = 10_000_000;
 const INTERRUPT: i64 = 200_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
-/// Nor the persist timer (Linux: 200 ms and a round trip).
+/// Nor the persist timer (Linux: 200 ms and a round trip), nor the one that waits for the acknowledgement of a single segment, however long
+/// the peer may put that off.
 const PERSIST: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
@@ -123,7 +124,7 @@ fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Ru
     let events = &tape.events;
     let under_way = events[previous].range().1 - acknowledged_before(tape, d).unwrap_or(0);
     // Two segments are acknowledged at once; one may be put off.
-    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
+    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i])).min(PERSIST);
     let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + put_off };
     let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
     if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || between(tape, previous, d) < overdue {
