@@ -146,7 +146,9 @@ impl Facts<'_> {
     fn acknowledgements(&self) -> Expected {
         let expected = match self.planned.variant {
             0 | 2 => unknowable().or("loss").among(Owner::Loss),
-            _ => unknowable().or("path").among(Owner::Path),
+            _ if self.planned.timestamps => unknowable().or("path").among(Owner::Path),
+            // What was sent again meanwhile looks lost.
+            _ => unknowable().or("path").or("loss").among(Owner::Path),
         };
         self.unless_the_rule(expected)
     }

@@ -156,6 +156,10 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
             Side::Server => (Owner::Edge, Missing::EdgeCapture),
         };
         (round.candidates, round.missing) = (Owner::Path | host, capture.into());
+        // What was sent again meanwhile may have come at once, and its acknowledgement been lost.
+        if round.filled_in && evidence.sent_again(out.packets[0], back.packets[1]) {
+            round.candidates |= Owner::Loss;
+        }
     }
     if let Some(extra) = extra {
         asked_by(&mut round, extra, Side::Server);
@@ -344,6 +348,17 @@ impl Evidence<'_> {
         let elsewhere = || of_far().any(|e| !e.seen.flags.syn() && e.seen.ttl != answer.seen.ttl);
         let noise = USUAL_JITTER + (self.round_trip / 10).min(USUAL_JITTER);
         answer.at() - sent.at() <= self.round_trip + noise && !(answer.seen.flags.syn() && elsewhere())
+    }
+
+    /// Whether what left the near end with one packet left it again before another packet came.
+    fn sent_again(&self, left: Option<u64>, came: Option<u64>) -> bool {
+        let near = self.near();
+        let place = |number: Option<u64>| near.events.iter().position(|e| Some(e.seen.packet) == number);
+        let (Some(left), Some(came)) = (place(left), place(came)) else { return false };
+        let (_, end) = near.events[left].range();
+        left < came
+            && near.is_own(left)
+            && near.events[left + 1..came].iter().any(|e| e.seen.from == near.end && e.carries(end - 1))
     }
 
     /// What would show this end.

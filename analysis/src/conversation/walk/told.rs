@@ -71,7 +71,7 @@ impl Evidence<'_> {
             return entries;
         }
         if self.repeats_in_vain(arc) {
-            entries.push(open(rest, own | Owner::Loss, capture.into()));
+            entries.push(open(rest, own | Owner::Path | Owner::Loss, capture.into()));
             return entries;
         }
         if self.acknowledged_unheard(arc) {
@@ -126,14 +126,17 @@ impl Evidence<'_> {
             }
             (true, None) if far_side.counts() => entries.push(open(rest, own | Owner::Loss, capture.into())),
             (true, None) => entries.push(open(rest, own | Owner::Loss, ip_id | capture)),
-            (false, Some(0)) => entries.push(open(rest, own | Owner::Path, timestamps | capture)),
+            // Within a turn it may have waited for an acknowledgement, which was lost, until its timer ran out.
+            (false, Some(0)) if work != Work::Tail || rest < LEAST_TIMEOUT => {
+                entries.push(open(rest, own | Owner::Path, timestamps | capture))
+            }
             (false, _) => entries.push(open(rest, own | Owner::Path | Owner::Loss, timestamps | capture)),
         }
         entries
     }
 
-    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost,
-    /// or it is deaf to them.
+    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost
+    /// or late, or it is deaf to them.
     fn repeats_in_vain(&self, arc: &Arc) -> bool {
         let near = self.near();
         let acknowledged = |before: i64| {
