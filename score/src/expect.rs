@@ -33,8 +33,8 @@ pub struct Expected {
     pub right: Vec<String>,
     /// How much time of which family of owners was injected, where that is a number.
     pub truth: Option<(Family, Span)>,
-    /// An open verdict must leave room for this one.
-    pub among: Option<Owner>,
+    /// An open verdict must leave room for one of these, if there are any.
+    pub among: &'static [Owner],
     /// What it suffers from, those before it do, too: the same may be said of them.
     pub of_all: bool,
 }
@@ -53,7 +53,7 @@ pub enum Family {
 }
 
 fn of(class: &'static str, right: &[&str]) -> Expected {
-    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None, among: None, of_all: false }
+    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None, among: &[], of_all: false }
 }
 
 fn unknowable() -> Expected {
@@ -65,8 +65,8 @@ impl Expected {
         Self { truth: Some((family, Span::from_nanos(nanos))), ..self }
     }
 
-    fn among(self, owner: Owner) -> Self {
-        Self { among: Some(owner), ..self }
+    fn among(self, owners: &'static [Owner]) -> Self {
+        Self { among: owners, ..self }
     }
 
     fn of_all(self) -> Self {

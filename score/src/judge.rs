@@ -91,11 +91,12 @@ impl Judged {
 
     /// An open verdict in which neither the candidates nor the parts have who it was.
     fn left_out(&self) -> Option<String> {
-        let (owner, opinion) = (self.expected.among?, self.opinion.as_ref()?);
+        let (owners, opinion) = (self.expected.among, self.opinion.as_ref()?);
         let open = matches!(opinion.judgement.verdict, Verdict::Inconclusive { .. });
         let named = opinion.judgement.parts.iter().map(|part| part.owner);
-        let among = opinion.judgement.candidates.iter().chain(named).any(|candidate| candidate.side() == owner);
-        (open && !among).then(|| format!("open, and {} is not among {:?}", owner.label(), opinion.judgement.candidates))
+        let among = opinion.judgement.candidates.iter().chain(named).any(|candidate| owners.contains(&candidate.side()));
+        (open && !among && !owners.is_empty())
+            .then(|| format!("open, and none of {owners:?} is among {:?}", opinion.judgement.candidates))
     }
 
     /// Whether it said that it cannot tell, or nothing.

@@ -74,7 +74,7 @@ impl Evidence<'_> {
             entries.push(open(rest, own | Owner::Path | Owner::Loss, capture.into()));
             return entries;
         }
-        if self.acknowledged_unheard(arc) {
+        if rest.nanos() > self.round_trip + USUAL_JITTER && self.acknowledged_unheard(arc) {
             entries.push(open(rest, own | Owner::Path | Owner::Loss, capture.into()));
             return entries;
         }
@@ -154,7 +154,9 @@ impl Evidence<'_> {
         let near = self.near();
         let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
         let last = &near.events[i];
-        let Some(echo) = last.seen.tsecr() else { return false };
+        // What was never sent is no echo: stamps may be rewritten on the way.
+        let sent = |echo: &u32| near.events[..i].iter().any(|e| e.seen.from == near.end && e.seen.tsval() == Some(*echo));
+        let Some(echo) = last.seen.tsecr().filter(sent) else { return false };
         // What has a place behind data that the far end had not acknowledged is not echoed.
         let theirs = near.events[..i].iter().filter(|e| e.seen.from == arc.side);
         let heard = theirs.filter_map(|e| e.seen.ack()).max();
