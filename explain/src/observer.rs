@@ -254,7 +254,8 @@ impl Observer {
         Some((told.at, told.packet, told.by))
     }
 
-    /// The addresses that a client tried on the same port before it connected, and that did not answer: each until the next one.
+    /// The addresses that a client tried on the same port before it connected, and that did not answer, or too late to be used: each until
+    /// the next one.
     pub fn tried(&self, client: IpAddr, server: SocketAddr, connected: Instant<Client>) -> Vec<Tried> {
         let since = connected - LONGEST_TRY;
         let other = |other: &Other<Unplaced>| {
@@ -264,7 +265,7 @@ impl Observer {
             same_host
                 && ends.server.port() == server.port()
                 && ends.server.ip() != server.ip()
-                && !other.answered
+                && other.answered.is_none_or(|at| !other.used && at.nanos() > connected.nanos())
                 && other.from.nanos() < connected.nanos()
         };
         let lately = self.table.others_since(Instant::from_nanos(since.nanos())).take(MOST_OTHERS);
@@ -289,7 +290,7 @@ impl Observer {
         let own = |other: &Other<Unplaced>| other.endpoints.client.ip() == host;
         let until = |other: &Other<Unplaced>| match other.to {
             Some(at) => Some(at.nanos()).filter(|at| *at <= to.nanos()),
-            None => (!other.answered && other.from.nanos() < to.nanos()).then_some(to.nanos()),
+            None => (other.answered.is_none() && other.from.nanos() < to.nanos()).then_some(to.nanos()),
         };
         let connections = self.table.others_since(Instant::from_nanos(from.nanos())).filter(own).filter_map(|other| {
             let packets = other.packets;

@@ -5,8 +5,10 @@
 //! from a repeated one; without other handshakes over the path, it cannot know that every round trip is longer than usual.
 
 mod found;
+mod late;
 
 use analysis::clock::Span;
+use analysis::judging::ledger::Owner;
 use sim::MS;
 use sim::Trial;
 use sim::cases::{Grade, Planned, Setup};
@@ -17,6 +19,8 @@ use sim::host::length;
 pub const NOTHING: &str = "nothing";
 /// The first case that was found on real traffic ([`found`]).
 const FOUND: u8 = 52;
+/// The first of those in which late, lost and put off look alike ([`late`]).
+const LATE: u8 = 84;
 /// A round trip that long may be unusual; only other handshakes over the path tell.
 const REMARKABLE: i64 = 50 * MS;
 
@@ -29,6 +33,10 @@ pub struct Expected {
     pub right: Vec<String>,
     /// How much time of which family of owners was injected, where that is a number.
     pub truth: Option<(Family, Span)>,
+    /// An open verdict must leave room for one of these, if there are any.
+    pub among: &'static [Owner],
+    /// What it suffers from, those before it do, too: the same may be said of them.
+    pub of_all: bool,
 }
 
 /// Owners whose time is compared with what was injected.
@@ -45,7 +53,7 @@ pub enum Family {
 }
 
 fn of(class: &'static str, right: &[&str]) -> Expected {
-    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None }
+    Expected { class, right: right.iter().map(|s| (*s).to_owned()).collect(), truth: None, among: &[], of_all: false }
 }
 
 fn unknowable() -> Expected {
@@ -55,6 +63,14 @@ fn unknowable() -> Expected {
 impl Expected {
     fn with(self, family: Family, nanos: i64) -> Self {
         Self { truth: Some((family, Span::from_nanos(nanos))), ..self }
+    }
+
+    fn among(self, owners: &'static [Owner]) -> Self {
+        Self { among: owners, ..self }
+    }
+
+    fn of_all(self) -> Self {
+        Self { of_all: true, ..self }
     }
 
     fn or(mut self, label: &str) -> Self {
@@ -114,6 +130,7 @@ impl Facts<'_> {
     /// The time that a single fault costs, where that is one number.
     fn injected(&self) -> Option<i64> {
         match self.setup.case {
+            LATE.. => self.late_injected(),
             FOUND.. => self.found_injected(),
             13 => Some(self.out_lost()),
             14 => Some(self.back_lost()),
@@ -143,6 +160,7 @@ impl Facts<'_> {
     /// What is expected whatever the evidence.
     fn alike(&self) -> Option<Expected> {
         Some(match self.setup.case {
+            LATE.. => return self.late_alike(),
             FOUND.. => return self.found_alike(),
             1 | 17 | 36 => of("healthy", &["healthy"]),
             19 => of("healthy", &["healthy", "path"]),
@@ -204,6 +222,7 @@ impl Facts<'_> {
             48 => by_share("mixed", vec![("path/detour", 3 * s), ("edge_host/cpu_starved", s)]),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client_host/stopped", self.unhidden())]),
             51 => unknowable(),
+            LATE.. => self.late_both(),
             FOUND.. => self.found_both(),
             other => unreachable!("case {other} has no expectation from both ends"),
         }
@@ -244,6 +263,7 @@ impl Facts<'_> {
             48 => of("edge", &["edge", "inconclusive"]),
             49 if timestamps && counts => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
             49 => of("loss", &["loss/back", "inconclusive", "loss/back + client"]),
+            LATE.. => self.late_server(),
             FOUND.. => self.found_server(),
             other => unreachable!("case {other} has no expectation from the edge"),
         }
@@ -301,6 +321,7 @@ impl Facts<'_> {
             48 if known_path && witnessed => by_share("mixed", vec![("path/detour", 3 * s), ("edge", s)]),
             48 => unknowable().or("path").or("edge").or("path/detour + edge").or("edge + path/detour"),
             49 => by_share("mixed", vec![("loss/back", self.back_lost()), ("client", self.unhidden())]),
+            LATE.. => self.late_client(),
             FOUND.. => self.found_client(),
             other => unreachable!("case {other} has no expectation from the client"),
         }

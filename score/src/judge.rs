@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use analysis::clock::Span;
 use analysis::judging::ledger::Owner;
+use analysis::judging::verdict::Verdict;
 use analysis::wire::packet::{LinkType, Transport, decode};
 use explain::judging::{Finding, Opinion};
 use explain::placing::Placed;
@@ -78,12 +79,24 @@ impl Judged {
             if !self.begun.contains(ends) {
                 found.push(format!("{client} → {server} is no connection of the trial"));
             }
-            let blamed = !matches!(label.as_str(), "healthy" | "inconclusive" | NOTHING);
+            let shared = self.expected.of_all && self.expected.right.iter().any(|right| label.starts_with(right));
+            let blamed = !shared && !matches!(label.as_str(), "healthy" | "inconclusive" | NOTHING);
             if !own && blamed && self.quiet.contains(&client.port()) {
                 found.push(format!("{client} → {server}, which nothing ailed, is said to be {label}"));
             }
         }
+        found.extend(self.left_out());
         found
+    }
+
+    /// An open verdict in which neither the candidates nor the parts have who it was.
+    fn left_out(&self) -> Option<String> {
+        let (owners, opinion) = (self.expected.among, self.opinion.as_ref()?);
+        let open = matches!(opinion.judgement.verdict, Verdict::Inconclusive { .. });
+        let named = opinion.judgement.parts.iter().map(|part| part.owner);
+        let among = opinion.judgement.candidates.iter().chain(named).any(|candidate| owners.contains(&candidate.side()));
+        (open && !among && !owners.is_empty())
+            .then(|| format!("open, and none of {owners:?} is among {:?}", opinion.judgement.candidates))
     }
 
     /// Whether it said that it cannot tell, or nothing.

@@ -1,11 +1,13 @@
-//! The fault matrix: 83 cases, each a plan. What is injected here is what the verdict is held against.
+//! The fault matrix: 91 cases, each a plan. What is injected here is what the verdict is held against.
 //!
 //! From 52 on they were found on real traffic and in public reports. By family: what is spoken ([`spoken`]), what lies around a
-//! connection ([`around`]), what its path does ([`path`]), how it was captured ([`captured`]), what stacks do by themselves ([`stacks`]).
+//! connection ([`around`]), what its path does ([`path`]), how it was captured ([`captured`]), what stacks do by themselves ([`stacks`]), what
+//! is late, lost or put off and looks alike ([`late`]).
 
 mod around;
 mod captured;
 mod first;
+mod late;
 mod path;
 mod spoken;
 mod stacks;
@@ -20,7 +22,7 @@ use crate::plan::Plan;
 use crate::tls::Version;
 
 /// Number of cases.
-pub const CASES: u8 = 83;
+pub const CASES: u8 = 91;
 
 /// The cases' names, in order.
 pub const NAMES: [&str; CASES as usize] = [
@@ -107,6 +109,14 @@ pub const NAMES: [&str; CASES as usize] = [
     "PROXY header, NAT64, numbers rewritten",
     "throttled per client address",
     "ordinary noise",
+    "a copy that is late beside one that is lost, or behind it",
+    "acknowledgements lost or late",
+    "half a message, the rest written late or lost",
+    "a loss probe behind a delayed acknowledgement",
+    "a late copy behind a close",
+    "the other family tried first, its answer late or none",
+    "packets that change places, by 8 to 10 ms",
+    "accept queue full from SYN on, or a firewall",
 ];
 
 /// Who sees what.
@@ -216,6 +226,7 @@ impl Setup {
             60 | 63..=67 | 76 | 80 => self.apply_path(planned, rng),
             69..=72 | 81 => self.apply_captured(planned, rng),
             73 | 74 | 78 | 83 => self.apply_stacks(planned, rng),
+            84..=91 => self.apply_late(planned, rng),
             _ => false,
         }
     }

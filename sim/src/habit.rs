@@ -41,6 +41,8 @@ pub struct Habit {
     pub first_rto: i64,
     /// Whether it sends loss probes.
     pub loss_probe: bool,
+    /// How long a probe waits beyond two round trips for the acknowledgement of a single segment, which may be put off.
+    pub probe_slack: i64,
     /// Whether it tells of data that came twice.
     pub dsack: bool,
     /// Initial congestion window in segments.
@@ -64,6 +66,7 @@ pub const LINUX: Habit = Habit {
     least_rto: 200 * MS,
     first_rto: 1_000 * MS,
     loss_probe: true,
+    probe_slack: 200 * MS,
     dsack: true,
     initial_window: 10,
     hasty_syn: true,
@@ -86,6 +89,7 @@ pub const WINDOWS: Habit = Habit {
     least_rto: 300 * MS,
     first_rto: 1_000 * MS,
     loss_probe: true,
+    probe_slack: 300 * MS,
     dsack: true,
     initial_window: 10,
     hasty_syn: false,
@@ -108,6 +112,7 @@ pub const MACOS: Habit = Habit {
     least_rto: 230 * MS,
     first_rto: 1_000 * MS,
     loss_probe: false,
+    probe_slack: 230 * MS,
     dsack: true,
     initial_window: 10,
     hasty_syn: false,

@@ -23,7 +23,7 @@ struct Arguments {
 enum Verb {
     /// One trial of the fault matrix: client.pcap and edge.pcap, or both.pcap where they are given in one file
     Trial {
-        /// Row of the matrix, 1 to 83
+        /// Row of the matrix, 1 to 91
         case: u8,
         /// Where the captures go
         #[arg(long, default_value = ".")]

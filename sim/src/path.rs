@@ -12,6 +12,8 @@ pub enum Which {
     All,
     /// SYN (or SYN-ACK).
     Syn,
+    /// All others.
+    BehindSyn,
     /// Those that carry the byte at this position.
     Carrying(usize),
     /// Those that carry the byte at this position, or come after the one that did.
@@ -22,6 +24,8 @@ pub enum Which {
     AfterAcknowledging(usize),
     /// All that acknowledges more than this of the peer's stream.
     Beyond(usize),
+    /// The same, of pure acknowledgements.
+    BareBeyond(usize),
     /// IP packets longer than this.
     LongerThan(usize),
 }
@@ -31,12 +35,16 @@ pub enum Which {
 pub enum Deed {
     /// The first so many copies never arrive.
     Drop(u32),
+    /// Nor do the copies from this one on, counted from 0.
+    DropFrom(u32),
     /// None arrives for so long, from the first one on.
     Mute(i64),
     /// They take so much longer; what follows waits behind them.
     Hold(i64),
     /// They take so much longer, and others overtake them.
     Late(i64),
+    /// This copy alone does, counted from 0.
+    LateCopy(u32, i64),
 }
 
 /// A fault of one direction.
@@ -59,6 +67,8 @@ pub struct Path {
     pub loss: f64,
     /// Routers on the way.
     pub hops: u8,
+    /// This share of packets takes so much longer, and others overtake them: several ways side by side.
+    pub reorders: Option<(f64, i64)>,
     /// Faults.
     pub faults: Vec<Fault>,
     pub(crate) ipv6: bool,
@@ -72,7 +82,19 @@ pub struct Path {
 impl Path {
     /// A path without faults.
     pub fn new(delay: i64, jitter: i64, hops: u8, ipv6: bool) -> Self {
-        Self { delay, jitter, loss: 0.0, hops, faults: Vec::new(), ipv6, last: 0, acknowledged: 0, reached: 0, mute_until: None }
+        Self {
+            delay,
+            jitter,
+            loss: 0.0,
+            hops,
+            reorders: None,
+            faults: Vec::new(),
+            ipv6,
+            last: 0,
+            acknowledged: 0,
+            reached: 0,
+            mute_until: None,
+        }
     }
 
     /// When a packet sent now arrives; never, if it is lost.
@@ -84,6 +106,11 @@ impl Path {
         let jitter = (self.jitter as f64 * -(1.0 - rng.f64()).ln()) as i64;
         let mut at = now + self.delay + jitter.min(20 * self.jitter);
         let mut overtaken = false;
+        if let Some((share, by)) = self.reorders
+            && rng.f64() < share
+        {
+            (at, overtaken) = (at + by, true);
+        }
         let mut gone = chance;
         for fault in self.faults.clone() {
             if !self.means(fault.which, packet) {
@@ -91,9 +118,11 @@ impl Path {
             }
             match fault.deed {
                 Deed::Drop(copies) => gone |= packet.copy < copies,
+                Deed::DropFrom(copy) => gone |= packet.copy >= copy,
                 Deed::Mute(by) => gone |= now < *self.mute_until.get_or_insert(now + by),
                 Deed::Hold(by) => at += by,
-                Deed::Late(by) => (at, overtaken) = (at + by, true),
+                Deed::LateCopy(copy, _) if packet.copy != copy => {}
+                Deed::Late(by) | Deed::LateCopy(_, by) => (at, overtaken) = (at + by, true),
             }
         }
         self.reached = self.reached.max(packet.end());
@@ -112,11 +141,13 @@ impl Path {
         match which {
             Which::All => true,
             Which::Syn => packet.syn,
+            Which::BehindSyn => !packet.syn,
             Which::Carrying(at) => carries(at),
             Which::From(at) => carries(at) || self.reached > at,
             Which::Acknowledging(at) => packet.pure_ack() && packet.ack.is_some_and(|a| a >= at) && self.acknowledged <= at,
             Which::AfterAcknowledging(at) => !packet.pure_ack() && packet.ack.is_some_and(|a| a >= at && at > 0),
             Which::Beyond(at) => !packet.syn && packet.ack.is_some_and(|a| a > at),
+            Which::BareBeyond(at) => packet.pure_ack() && packet.ack.is_some_and(|a| a > at),
             Which::LongerThan(len) => packet.ip_len(self.ipv6) > len,
         }
     }

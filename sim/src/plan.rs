@@ -18,6 +18,8 @@ pub enum Aim {
     All,
     /// SYN, or SYN-ACK.
     Syn,
+    /// All but that.
+    BehindSyn,
     /// The first segment of the server's flight.
     FlightBegin,
     /// The last segment of it.
@@ -34,6 +36,10 @@ pub enum Aim {
     FlightAt(usize),
     /// All that the client says once it has seen any of the flight.
     BehindFlight,
+    /// All pure acknowledgements of the server's flight.
+    FlightAcks,
+    /// All pure acknowledgements of the client's last flight.
+    FinishedAcks,
     /// IP packets longer than this.
     LongerThan(usize),
 }
@@ -44,6 +50,7 @@ impl Aim {
         let which = match self {
             Aim::All => Which::All,
             Aim::Syn => Which::Syn,
+            Aim::BehindSyn => Which::BehindSyn,
             Aim::FlightBegin => Which::Carrying(marks.flight_start),
             Aim::FlightEnd => Which::Carrying(marks.flight_end - 1),
             Aim::Finished => Which::Carrying(marks.finished_end - 1),
@@ -54,6 +61,8 @@ impl Aim {
                 Which::Carrying(marks.flight_start + (marks.flight_end - marks.flight_start - 1) * share / 100)
             }
             Aim::BehindFlight => Which::Beyond(marks.flight_start),
+            Aim::FlightAcks => Which::BareBeyond(marks.flight_start),
+            Aim::FinishedAcks => Which::BareBeyond(marks.finished_start),
             Aim::LongerThan(len) => Which::LongerThan(len),
         };
         Fault { which, deed }
@@ -112,6 +121,8 @@ pub struct InVain {
     pub wait: i64,
     /// Whether the attempt goes on beside the other one (happy eyeballs, RFC 8305).
     pub overlaps: bool,
+    /// It answers after all, so long after its SYN came: too late to be used.
+    pub answers: Option<i64>,
 }
 
 /// The plan of one trial.
@@ -137,6 +148,8 @@ pub struct Plan {
     pub jitter: i64,
     /// Routers between.
     pub hops: u8,
+    /// A share of packets that takes so much longer than others, in each direction.
+    pub reorders: Option<(f64, i64)>,
     /// Packets lost by chance, share.
     pub background_loss: f64,
     /// Faults from the client to the edge.
@@ -153,6 +166,8 @@ pub struct Plan {
     pub stopped: Option<i64>,
     /// For so long after SYN, the edge's accept queue is full.
     pub deaf: i64,
+    /// It is full already when SYN comes: that is not answered either.
+    pub deaf_to_syn: bool,
     /// `TCP_DEFER_ACCEPT` at the edge.
     pub defer_accept: bool,
     /// Either end's stack shrinks its segments after so many timeouts.
@@ -163,6 +178,8 @@ pub struct Plan {
     pub pause: Option<(i64, i64)>,
     /// How it ends early.
     pub abort: Option<Abort>,
+    /// The client gives up so long after it began; absent: late.
+    pub patience: Option<i64>,
     /// A client that gives up closes, as most programs do; else it resets.
     pub closes: bool,
     /// A proxy that ends TCP stands before the edge.
@@ -229,6 +246,8 @@ impl Plan {
                 retry: false,
                 early_data: 0,
                 client_certificate: false,
+                hello_pause: Vec::new(),
+                flight_pause: Vec::new(),
                 split_writes: false,
                 split_flight: false,
                 early_ticket: false,
@@ -250,6 +269,7 @@ impl Plan {
             delay: 20 * MS,
             jitter: 20_000,
             hops: 11,
+            reorders: None,
             background_loss: 0.0,
             out: Vec::new(),
             back: Vec::new(),
@@ -258,11 +278,13 @@ impl Plan {
             edge_nagle: false,
             stopped: None,
             deaf: 0,
+            deaf_to_syn: false,
             defer_accept: false,
             probe_mtu: None,
             slow_reader: None,
             pause: None,
             abort: None,
+            patience: None,
             closes: false,
             proxy: false,
             nat: false,

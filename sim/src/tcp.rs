@@ -52,6 +52,8 @@ pub struct Tcp {
     pub nagle: bool,
     /// The kernel ignores everything but SYN before this (a full accept queue).
     pub deaf_until: i64,
+    /// Until then it ignores SYN, too.
+    pub deaf_to_syn: bool,
     /// The kernel ignores acknowledgements without data before the connection is accepted (`TCP_DEFER_ACCEPT`).
     pub defer_accept: bool,
     /// Shrinks full-size segments after so many timeouts (RFC 4821), to this payload.
@@ -125,6 +127,7 @@ impl Tcp {
             old: None,
             nagle: false,
             deaf_until: i64::MIN,
+            deaf_to_syn: false,
             defer_accept: false,
             probe_mtu: None,
             buffer: WIDE,
@@ -248,9 +251,7 @@ impl Tcp {
         if due(self.probe_at) {
             self.probe_at = None;
             self.probed = true;
-            if let Some(last) = self.sent.iter().rposition(|s| !s.sacked) {
-                self.resend(now, last, out);
-            }
+            self.probe(now, out);
             self.rto_at = Some(now + self.rto());
         } else if due(self.rto_at) {
             self.timeout(now, out);
@@ -267,6 +268,9 @@ impl Tcp {
         }
         if packet.rst {
             return self.die();
+        }
+        if packet.syn && self.deaf_to_syn && now < self.deaf_until {
+            return;
         }
         if packet.syn {
             return self.receive_syn(now, packet, out);
@@ -416,7 +420,7 @@ impl Tcp {
         self.rto_at = Some(now + self.rto());
         self.probe_at = self.srtt.filter(|_| self.habit.loss_probe && !self.probed && self.backoff == 0).map(|srtt| {
             let alone = self.sent.len() == 1;
-            now + (2 * srtt + if alone { self.habit.least_rto } else { 4 * crate::MS }).min(self.rto())
+            now + (2 * srtt + if alone { self.habit.probe_slack } else { 4 * crate::MS }).min(self.rto())
         });
     }
 

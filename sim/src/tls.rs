@@ -91,6 +91,10 @@ pub struct Manner {
     pub early_data: usize,
     /// The client has a certificate.
     pub client_certificate: bool,
+    /// The client writes half of its (first) ClientHello, and the rest behind this.
+    pub hello_pause: Think,
+    /// The server writes ServerHello, and the rest of its flight behind this.
+    pub flight_pause: Think,
     /// The client writes ChangeCipherSpec and Finished one by one.
     pub split_writes: bool,
     /// The server writes ServerHello and the rest one by one.
@@ -213,7 +217,11 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     }
     client += hello.len();
     let after_hello = if manner.early_data > 0 { first_hello } else { client };
+    let rest = if manner.hello_pause.is_empty() { Vec::new() } else { hello.split_off(hello.len() / 2) };
     script.client.push(Step { after: server, think: before_hello, writes: vec![hello], close: false });
+    if !rest.is_empty() {
+        script.client.push(Step { after: server, think: manner.hello_pause.clone(), writes: vec![rest], close: false });
+    }
     let mut answers = after_hello;
     if manner.retry {
         let retry = [server_hello(version, &RETRY, rng), change.clone()].concat();
@@ -233,8 +241,13 @@ pub fn script(manner: &Manner, rng: &mut Rng) -> Script {
     server += flight.iter().map(Vec::len).sum::<usize>();
     script.marks.flight_end = server;
     script.marks.flight_step = script.server.len();
-    let writes = if manner.split_flight || manner.split_records { flight } else { vec![flight.concat()] };
+    let paused = !manner.flight_pause.is_empty();
+    let mut writes = if manner.split_flight || manner.split_records || paused { flight } else { vec![flight.concat()] };
+    let rest = if paused { writes.split_off(1) } else { Vec::new() };
     script.server.push(Step { after: answers, think: before_flight, writes, close: false });
+    if paused {
+        script.server.push(Step { after: answers, think: manner.flight_pause.clone(), writes: rest, close: false });
+    }
 
     let pieces = finished(manner, rng);
     script.marks.finished_start = client;

@@ -155,8 +155,29 @@ impl Trial {
     /// How long the message of `from` that ends at `end` waited for the copy that arrived: the cost of losing the others.
     /// Nothing, if the first copy arrived as well.
     pub fn lost_for(&self, from: End, end: usize) -> i64 {
+        self.completed(from, end).zip(self.first_of(from, end)).map_or(0, |(sent, first)| (sent.at - first).max(0))
+    }
+
+    /// How long the message of `from` that ends at `end` was under way, from the departure of its first copy to the arrival that completed
+    /// it.
+    pub fn under_way(&self, from: End, end: usize) -> i64 {
+        self.took(from, end - 1, end)
+    }
+
+    /// How long what `from` said from `start` to `end` took, from its first departure to the arrival that completed it.
+    pub fn took(&self, from: End, start: usize, end: usize) -> i64 {
+        let arrived = self.completed(from, end).and_then(|sent| sent.arrived);
+        arrived.zip(self.first_of(from, start + 1)).map_or(0, |(arrived, first)| arrived - first)
+    }
+
+    /// When the byte before `end` left first.
+    fn first_of(&self, from: End, end: usize) -> Option<i64> {
         let carries = |s: &&Sent| s.from == from && !s.syn && s.start < end && s.end >= end;
-        let first = self.log.iter().find(carries).map(|s| s.at);
+        self.log.iter().find(carries).map(|s| s.at)
+    }
+
+    /// The packet with which all that `from` said before `end` had come.
+    fn completed(&self, from: End, end: usize) -> Option<&Sent> {
         let mut arrivals: Vec<(i64, &Sent)> = self
             .log
             .iter()
@@ -170,10 +191,10 @@ impl Trial {
             known.sort_unstable();
             let prefix = known.iter().fold(0, |p, (s, e)| if *s <= p { p.max(*e) } else { p });
             if prefix >= end {
-                return first.map_or(0, |first| (sent.at - first).max(0));
+                return Some(sent);
             }
         }
-        0
+        None
     }
 
     /// The same for SYN or SYN-ACK.

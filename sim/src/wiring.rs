@@ -6,9 +6,10 @@ use fastrand::Rng;
 
 use crate::MS;
 use crate::frame::End;
+use crate::host::ThreadState;
 use crate::lookup::DEAD_HOST;
 use crate::path::{Deed, Path};
-use crate::plaintext::Plaintext;
+use crate::plaintext::{Plaintext, Speech};
 use crate::plan::{Abort, Aim, InVain, Plan};
 use crate::tcp::Tcp;
 use crate::tls::{Script, Step, Version, script};
@@ -30,6 +31,7 @@ pub(crate) fn quiet(plan: &Plan) -> Plan {
     (healthy.client, healthy.server, healthy.ipv6) = (plan.client, plan.server, plan.ipv6);
     (healthy.delay, healthy.jitter, healthy.hops) = (plan.delay, plan.jitter, plan.hops);
     (healthy.nat, healthy.nat64, healthy.renumbered) = (plan.nat, plan.nat64, plan.renumbered);
+    healthy.reorders = plan.reorders;
     healthy.client_host = if plan.before_of_another { ANOTHER_CLIENT } else { plan.client_host };
     healthy.edge_host = if plan.before_elsewhere { ELSEWHERE } else { plan.edge_host };
     healthy
@@ -67,6 +69,7 @@ pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rn
     ends[0].probe_mtu = plan.probe_mtu;
     ends[1].probe_mtu = plan.probe_mtu;
     ends[1].deaf_until = start + plan.delay + plan.deaf;
+    ends[1].deaf_to_syn = plan.deaf_to_syn;
     ends[1].defer_accept = plan.defer_accept;
     if let Some((buffer, _)) = plan.slow_reader {
         ends[0].buffer = buffer;
@@ -86,7 +89,7 @@ pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rn
         way.faults = faults.iter().map(|(aim, deed)| aim.fault(&script.marks, *deed)).collect();
     }
     for way in &mut path {
-        way.loss = plan.background_loss;
+        (way.loss, way.reorders) = (plan.background_loss, plan.reorders);
     }
     let mut conn = Conn {
         tcp: ends,
@@ -108,7 +111,7 @@ pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rn
         resets_on_fin: plan.abort == Some(Abort::ClientFin),
         reset_at: (plan.abort == Some(Abort::ClientReset)).then_some(script.marks.finishing_step),
         vanish_at: (plan.abort == Some(Abort::ClientVanishes)).then_some(script.marks.finishing_step),
-        patience: Some(30_000 * MS).filter(|_| plan.abort.is_none()).or(Some(5_000 * MS)),
+        patience: plan.patience.or(Some(30_000 * MS).filter(|_| plan.abort.is_none())).or(Some(5_000 * MS)),
         closes: plan.closes,
         pause: plan.pause,
         stops: plan.stopped,
@@ -153,22 +156,29 @@ pub(crate) fn connect(world: &mut World, plan: &Plan, nth: usize, start: i64, rn
     world.add(conn)
 }
 
-/// Adds an attempt at another address of the edge, on which nobody answers.
+/// Adds an attempt at another address of the edge, on which nobody answers, or too late.
 pub(crate) fn in_vain(world: &mut World, plan: &Plan, tried: InVain, start: i64, rng: &mut Rng) {
     // The family that is tried first is the one that is dead.
     let ipv6 = !plan.ipv6;
-    let dead = Plan {
-        ipv6,
-        out: vec![(Aim::All, Deed::Drop(u32::MAX))],
-        manner: crate::tls::Manner { thinks: Default::default(), ..quiet(plan).manner },
-        ..quiet(plan)
-    };
+    let mut dead = Plan { ipv6, ..quiet(plan) };
+    dead.manner.thinks = Default::default();
+    match tried.answers {
+        None => dead.out = vec![(Aim::All, Deed::Drop(u32::MAX))],
+        Some(late) => {
+            dead.back = vec![(Aim::Syn, Deed::Hold(late))];
+            // Who has another connection by then says nothing on this one, and closes it.
+            (dead.manner.speech, dead.closes) = (Speech::Silence, true);
+            dead.manner.thinks[0] = vec![(ThreadState::Asleep, 5_000 * MS)];
+        }
+    }
     let id = connect(world, &dead, DEAD_NTH, start, rng);
     let conn = &mut world.conns[id];
     conn.captured = [true, false];
     conn.addresses = conn.addresses.map(|(client, server)| (client, address(ipv6, DEAD_HOST, server.port())));
     let patience = tried.wait + if tried.overlaps { 2 * plan.delay + MS } else { 0 };
-    world.give_up(id, start + patience);
+    // It is closed once it stands.
+    let answered = tried.answers.map_or(0, |late| late + 2 * plan.delay + 2 * MS);
+    world.give_up(id, start + patience.max(answered));
 }
 
 /// A line of PROXY protocol, version 1.

@@ -108,7 +108,7 @@ pub(crate) fn edge_side(
     entries.append(&mut parts.entries);
 }
 
-/// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello came again, in
+/// Whether the edge's kernel itself left a packet unanswered: the same SYN or ClientHello, or the first piece of it, came again, in
 /// the edge's own capture, before anything acknowledged it (a full accept queue).
 fn kernel_ignored(view: &View<Edge>, came: Option<u64>, from: Instant<Edge>, to: Instant<Edge>) -> bool {
     if to - from <= IGNORED {
@@ -125,8 +125,9 @@ fn kernel_ignored(view: &View<Edge>, came: Option<u64>, from: Instant<Edge>, to:
         p.at > came.at
             && p.at <= acknowledged
             && p.flags.syn() == came.flags.syn()
-            && p.start() == came.start()
-            && p.len() == came.len()
+            && (p.flags.syn() || !p.is_empty())
+            && p.end() <= came.end()
+            && !view.sent_by(Side::Server).any(|q| q.at < p.at && q.ack() >= Some(p.end()) && (p.is_empty() || !q.flags.syn()))
     };
     acknowledged - came.at > IGNORED && view.sent_by(Side::Client).any(|p| again(&p))
 }

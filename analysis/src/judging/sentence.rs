@@ -216,6 +216,11 @@ fn culprit(handshake: &Handshake, reading: &Reading, culprit: &Culprit, cite: &C
             largest.phase.words(),
             if handshake.under_way { "had not come when this was written" } else { "never came" },
         ),
+        (Owner::Loss, Some(direction)) if largest.packets.len() == 1 => format!(
+            "An acknowledgement{} was lost in {}: what waited for it went on {span} later{cited}.",
+            if direction == Kind::Out { " from the client" } else { " from the edge" },
+            largest.phase.words(),
+        ),
         (Owner::Loss, direction) => format!(
             "A packet{} was lost in {} and its retransmission came {span} later{cited}.",
             match direction {

@@ -161,8 +161,10 @@ pub struct Other<D> {
     pub to: Option<Instant<D>>,
     /// Frames of both.
     pub packets: [u64; 2],
-    /// Whether its server sent anything but a refusal.
-    pub answered: bool,
+    /// When its server first sent anything but a refusal; absent if it never did.
+    pub answered: Option<Instant<D>>,
+    /// Whether its client sent any data.
+    pub used: bool,
     /// When it was taken: it had begun before.
     seen: Instant<D>,
 }
@@ -173,8 +175,9 @@ impl<D: Domain> Other<D> {
         let last = view.sent_by(Side::Server).rfind(|p| !p.is_empty());
         let packets = [first.packet, last.map_or(first.packet, |p| p.packet)];
         let seen = view.last_at()?;
-        let answered = view.sent_by(Side::Server).any(|p| !p.flags.rst());
-        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, answered, seen })
+        let answered = view.sent_by(Side::Server).find(|p| !p.flags.rst()).map(|p| p.at);
+        let used = view.sent_by(Side::Client).any(|p| !p.is_empty());
+        Some(Self { endpoints: view.endpoints, from: first.at, to: last.map(|p| p.at), packets, answered, used, seen })
     }
 }
 

@@ -132,6 +132,19 @@ impl Talk {
         self.ends[side as usize]
     }
 
+    /// New data that echo the timestamp of what the peer sent at `heard`; gives the offset just after them.
+    pub fn data_behind(&mut self, side: Side, at: i64, heard: i64, bytes: &[u8]) -> i64 {
+        self.echo = self.stamp(side.peer(), heard);
+        let end = self.data(side, at, bytes, Fate::default());
+        self.echo = 0;
+        end
+    }
+
+    /// SYN-ACK again.
+    pub fn syn_ack_again(&mut self, at: i64) {
+        self.packet(Side::Server, at, SYN | ACK, 0, &[], Fate::default());
+    }
+
     /// Data again, from offset `start`.
     pub fn again(&mut self, side: Side, at: i64, start: i64, bytes: &[u8], fate: Fate) {
         self.packet(side, at, ACK, start, bytes, fate);

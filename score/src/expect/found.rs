@@ -197,7 +197,7 @@ impl Facts<'_> {
     }
 
     /// The edge sent its message late, by `late`: can the client know that? Nobody repeats a packet sooner than one round trip after it.
-    fn edge_late(&self, late: i64) -> Expected {
+    pub(super) fn edge_late(&self, late: i64) -> Expected {
         let planned = self.planned;
         let witnessed = planned.timestamps && planned.server_counts;
         if witnessed || planned.timestamps && late + self.edge() < 2 * planned.plan.delay {
@@ -214,7 +214,7 @@ impl Facts<'_> {
         if witnessed || middle { of("loss", &["loss/back"]).with(Loss, self.back_lost()) } else { unknowable().or("loss") }
     }
 
-    fn hello_lost(&self) -> i64 {
+    pub(super) fn hello_lost(&self) -> i64 {
         self.trial.lost_for(End::Client, self.trial.marks.hello_end)
     }
 
@@ -238,6 +238,6 @@ impl Facts<'_> {
 }
 
 /// The wait for an address that never answered is the path's or that address's; the evidence need not tell.
-fn in_vain() -> Expected {
+pub(super) fn in_vain() -> Expected {
     unknowable().or("path").or("edge").or("loss")
 }

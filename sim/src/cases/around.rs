@@ -14,7 +14,7 @@ use crate::plan::{Asks, InVain};
 /// What a resolver library waits before it asks again (resolv.conf(5)).
 const RESOLVER_TIMER: i64 = 5_000 * MS;
 /// What happy eyeballs wait before they try the next address (RFC 8305, section 5).
-const NEXT_ADDRESS: i64 = 250 * MS;
+pub(super) const NEXT_ADDRESS: i64 = 250 * MS;
 
 impl Setup {
     pub(super) fn apply_around(&self, planned: &mut Planned, rng: &mut Rng) -> bool {
@@ -36,7 +36,7 @@ impl Setup {
                 plan.ipv6 = false;
                 plan.lookup = Some(Lookup { course: Course::BothFamilies, took: 10 * MS });
                 let overlaps = variant == 1;
-                plan.in_vain = Some(InVain { wait: if overlaps { NEXT_ADDRESS } else { 20 * s }, overlaps });
+                plan.in_vain = Some(InVain { wait: if overlaps { NEXT_ADDRESS } else { 20 * s }, overlaps, answers: None });
             }
             68 => {
                 let asks = Some(if variant.is_multiple_of(2) { Asks::Unanswered } else { Asks::NameServer });

@@ -21,6 +21,17 @@ impl Tcp {
         (sent.at, sent.copies, sent.lost) = (now, copies + 1, false);
     }
 
+    /// A loss probe: new data tell as much as a repetition, and neither the congestion window nor Nagle's algorithm holds them (RFC 8985,
+    /// section 7.3).
+    pub(super) fn probe(&mut self, now: i64, out: &mut Vec<Packet>) {
+        let len = self.segment.min(self.out.len() - self.nxt);
+        if len > 0 && self.nxt + len <= self.una + self.peer_window {
+            self.send_new(now, len, out);
+        } else if let Some(last) = self.sent.iter().rposition(|s| !s.sacked) {
+            self.resend(now, last, out);
+        }
+    }
+
     pub(super) fn timeout(&mut self, now: i64, out: &mut Vec<Packet>) {
         self.backoff += 1;
         self.rto_at = Some(now + self.rto());

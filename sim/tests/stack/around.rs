@@ -79,7 +79,7 @@ fn a_dead_server_answers_nothing_and_search_domains_know_nothing() {
 #[test]
 fn an_address_is_tried_in_vain_until_the_next_one_is() {
     for (wait, overlaps, syns) in [(4_000, false, vec![0.0, 1_000.0, 3_000.0]), (250, true, vec![0.0])] {
-        let plan = Plan { in_vain: Some(InVain { wait: wait * MS, overlaps }), ..bare(Version::Tls13) };
+        let plan = Plan { in_vain: Some(InVain { wait: wait * MS, overlaps, answers: None }), ..bare(Version::Tls13) };
         let trial = Trial::run(&plan, 3);
         let all = tcp(&trial.client);
         let dead: Vec<_> = all.iter().filter(|p| p.to.is_ipv6() || p.from.is_ipv6()).collect();

@@ -3,6 +3,7 @@
 mod around;
 mod between;
 mod captures;
+mod late;
 mod link;
 mod read;
 mod receiving;

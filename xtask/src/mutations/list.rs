@@ -52,12 +52,7 @@ pub(super) const ALL: &[Mutation] = &[
     ),
     mutation("a culprit beside open time needs 80 %", POLICY, "CERTAIN_SHARE: f64 = 0.4", "CERTAIN_SHARE: f64 = 0.8"),
     mutation("a detour's rounds need not agree", POLICY, "DETOUR_EVEN: i64 = 50", "DETOUR_EVEN: i64 = 5"),
-    mutation(
-        "no detour below 40 ms",
-        POLICY,
-        "LEAST_DETOUR: Span = Span::from_millis(1)",
-        "LEAST_DETOUR: Span = Span::from_millis(40)",
-    ),
+    mutation("no detour below 40 ms", POLICY, "LEAST_DETOUR: Span = LEAST_EFFECT", "LEAST_DETOUR: Span = Span::from_millis(40)"),
     mutation(
         "a lookup may take half a second",
         POLICY,

@@ -15,6 +15,8 @@ pub(super) enum What {
     Lost,
     /// The same, though the first copy came after all, behind its repetition.
     Overtaken,
+    /// From the first copy, which had come, to the one whose acknowledgement came: what was waited for was that of the first.
+    Unheard,
     /// TCP let nothing go before some news, by this rule, or spread it over a round trip.
     Limit(Rule),
     /// By this rule nothing left before its timer ran out, for an acknowledgement was overdue.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
 use super::losses::{lost, vanished};
-use super::overdue::overdue;
+use super::overdue::{overdue, repaired_nothing, unheard};
 use super::reached::{UnderWay, late_to_the_tap, under_way};
 use super::tcp::tape::{Event, Known, Tape};
 use super::told::LEAST_TIMEOUT;
@@ -56,6 +56,9 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 round(evidence, out.take(), *arc, extra.take(), &mut entries);
             }
             What::Limit(rule) | What::Overdue(rule) => {
+                // What had come was sent again: no more was lost than acknowledgements, of which another arc tells.
+                let in_vain = rule == Rule::Repair && repaired_nothing(evidence, arc);
+                let rule = if in_vain { Rule::CongestionWindow } else { rule };
                 // At the edge the round is under way, at the client it is over; what a timer sent waited for none.
                 match (arc.what, arc.side, last_round) {
                     (What::Overdue(_), ..) => {}
@@ -75,6 +78,7 @@ pub(super) fn ledger(evidence: &Evidence<'_>, arcs: &[Arc]) -> Ledger {
                 entries.push(entry(arc, owner, kind, STAMP_ERROR));
             }
             What::Lost => entries.push(lost(evidence, arc)),
+            What::Unheard => entries.push(unheard(evidence, arc)),
             What::Overtaken => entries.push(entry(arc, Owner::Path, Kind::Delay, STAMP_ERROR)),
             What::Shut => entries.push(entry(arc, Owner::Path, Kind::ReceiveWindow, STAMP_ERROR)),
             What::Vanished => {
@@ -157,6 +161,10 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
         let unsaid = came.known == Known::Guessed && ways - Span::from_nanos(evidence.round_trip) >= LEAST_TIMEOUT;
         round.candidates = if unsaid { Owner::Path | program | Owner::Loss } else { Owner::Path | host };
         round.missing = capture.into();
+        // What was sent again meanwhile may have come at once, and its acknowledgement been lost.
+        if round.filled_in && evidence.sent_again(out.packets[0], back.packets[1]) {
+            round.candidates |= Owner::Loss;
+        }
     }
     if let Some(extra) = extra {
         asked_by(&mut round, extra, Side::Server);
@@ -344,6 +352,17 @@ impl Evidence<'_> {
         let elsewhere = || of_far().any(|e| !e.seen.flags.syn() && e.seen.ttl != answer.seen.ttl);
         let noise = USUAL_JITTER + (self.round_trip / 10).min(USUAL_JITTER);
         answer.at() - sent.at() <= self.round_trip + noise && !(answer.seen.flags.syn() && elsewhere())
+    }
+
+    /// Whether what left the near end with one packet left it again before another packet came.
+    fn sent_again(&self, left: Option<u64>, came: Option<u64>) -> bool {
+        let near = self.near();
+        let place = |number: Option<u64>| near.events.iter().position(|e| Some(e.seen.packet) == number);
+        let (Some(left), Some(came)) = (place(left), place(came)) else { return false };
+        let (_, end) = near.events[left].range();
+        left < came
+            && near.is_own(left)
+            && near.events[left + 1..came].iter().any(|e| e.seen.from == near.end && e.carries(end - 1))
     }
 
     /// What would show this end.

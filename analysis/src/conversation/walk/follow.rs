@@ -107,13 +107,17 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let sender = self.end(from);
         let left = sender.packet(copy);
         let first = sender.first_departure(byte).filter(|f| sender.packet(*f).at <= left.at).unwrap_or(copy);
-        let overtaken = sender.packet(first).other.is_some_and(|k| k as usize > i);
+        let first_came = sender.packet(first).other.map(|k| k as usize);
         let unseen = if first == copy && self.far == Some(from) { self.hole_before(end, i, byte) } else { None };
         self.push(What::Way, from, phase, (left.at, came.at), cite(&left, &came), left.known.max(came.known));
         let origin = unseen.unwrap_or(first);
         if origin != copy {
             let begun = sender.packet(origin);
-            let what = if overtaken { What::Overtaken } else { What::Lost };
+            let what = match first_came {
+                Some(k) if k > i => What::Overtaken,
+                Some(k) if k < i => What::Unheard,
+                _ => What::Lost,
+            };
             self.push(what, from, phase, (begun.at, left.at), cite(&begun, &left), left.known);
         }
         Some(Point::Left { end: from, i: origin })

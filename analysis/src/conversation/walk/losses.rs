@@ -10,7 +10,7 @@ use foldhash::HashSet;
 
 use super::arcs::{Arc, What};
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
-use super::tcp::tape::Known;
+use super::tcp::tape::{Event, Known};
 use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
@@ -138,7 +138,9 @@ pub(super) fn vanished(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
     (entry.candidates, entry.missing) = (Owner::Loss | Owner::Path, evidence.capture(far).into());
     // Of what the far end sent, all that came behind it is here. What it was sent was dropped on the way, or taken and not
     // acknowledged; but an end from which more came was awake, and its kernel acknowledges by itself.
-    let awake = || evidence.near().events.iter().rev().take_while(|e| e.at() > arc.from).any(|e| e.seen.from == far);
+    // A SYN-ACK that is repeated is not: where the accept queue is full, the kernel takes nothing else.
+    let said = |e: &Event| e.seen.from == far && !e.seen.flags.syn();
+    let awake = || evidence.near().events.iter().rev().take_while(|e| e.at() > arc.from).any(said);
     if !is_far && !awake() {
         entry.candidates |= if far == Side::Client { Owner::Client } else { Owner::Edge };
     }
@@ -277,7 +279,7 @@ impl Evidence<'_> {
     /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
     fn edge_took(&self, arc: &Arc) -> bool {
         let [client, _] = self.tapes;
-        let took = |e: &super::tcp::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
+        let took = |e: &Event| e.seen.ack().is_some_and(|ack| ack > 0);
         let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
         let first = place(arc.packets[0]).unwrap_or(0);
         // Before it was sent again for the first time.

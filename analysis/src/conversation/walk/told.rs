@@ -78,7 +78,10 @@ impl Evidence<'_> {
             return;
         }
         if self.repeats_in_vain(arc) {
-            return entries.push(open(rest, own | Owner::Loss, capture.into()));
+            return entries.push(open(rest, own | Owner::Path | Owner::Loss, capture.into()));
+        }
+        if rest.nanos() > self.round_trip + USUAL_JITTER && self.acknowledged_unheard(arc) {
+            return entries.push(open(rest, own | Owner::Path | Owner::Loss, capture.into()));
         }
         // When it left, its timestamps tell; when what it answered came, was said above.
         let stamped = |e: &&Event| e.seen.from == arc.side && e.seen.tsval().is_some();
@@ -128,13 +131,16 @@ impl Evidence<'_> {
             }
             (true, None) if far_side.counts() => entries.push(open(rest, own | Owner::Loss, capture.into())),
             (true, None) => entries.push(open(rest, own | Owner::Loss, ip_id | capture)),
-            (false, Some(0)) => entries.push(open(rest, own | Owner::Path, timestamps | capture)),
+            // Within a turn it may have waited for an acknowledgement, which was lost, until its timer ran out.
+            (false, Some(0)) if work != Work::Tail || rest < LEAST_TIMEOUT => {
+                entries.push(open(rest, own | Owner::Path, timestamps | capture))
+            }
             (false, _) => entries.push(open(rest, own | Owner::Path | Owner::Loss, timestamps | capture)),
         }
     }
 
-    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost,
-    /// or it is deaf to them.
+    /// Whether the far end sent again meanwhile what had been acknowledged a round trip before or earlier: those acknowledgements were lost
+    /// or late, or it is deaf to them.
     fn repeats_in_vain(&self, arc: &Arc) -> bool {
         let near = self.near();
         let acknowledged = |before: i64| {
@@ -144,6 +150,27 @@ impl Evidence<'_> {
         let meanwhile = near.events.iter().filter(|e| e.at() > arc.from && e.at() <= arc.to);
         let again = |e: &&Event| e.seen.from == arc.side && !e.is_full_of_nothing() && !e.is_news();
         meanwhile.filter(again).any(|e| Some(e.range().1) <= acknowledged(e.at() - self.round_trip - USUAL_JITTER))
+    }
+
+    /// Whether an acknowledgement of the near end's had not come, by the stamp that the far end echoed a round trip later (RFC 7323,
+    /// section 4.3): its sender may have waited for that, and for its timer at last.
+    fn acknowledged_unheard(&self, arc: &Arc) -> bool {
+        let near = self.near();
+        let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]) else { return false };
+        let last = &near.events[i];
+        // What was never sent is no echo: stamps may be rewritten on the way.
+        let sent = |echo: &u32| near.events[..i].iter().any(|e| e.seen.from == near.end && e.seen.tsval() == Some(*echo));
+        let Some(echo) = last.seen.tsecr().filter(sent) else { return false };
+        // What has a place behind data that the far end had not acknowledged is not echoed.
+        let theirs = near.events[..i].iter().filter(|e| e.seen.from == arc.side);
+        let heard = theirs.filter_map(|e| e.seen.ack()).max();
+        let answers =
+            |e: &&Event| e.seen.from == near.end && e.at() >= arc.from && e.at() <= last.at() - self.round_trip - USUAL_JITTER;
+        let unheard = |e: &Event| {
+            let newer = e.seen.tsval().is_some_and(|stamp| stamp.wrapping_sub(echo) as i32 > 0);
+            newer && e.is_full_of_nothing() && Some(e.seen.start()) <= heard
+        };
+        near.events[..i].iter().filter(answers).any(unheard)
     }
 
     /// Whether the packet with which the far end's work ended was a repetition: something that left before it has a place in the stream

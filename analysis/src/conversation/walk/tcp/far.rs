@@ -17,7 +17,7 @@ use crate::tcp::stamps::Stamps;
 const JITTER: i64 = 2_000_000;
 /// An acknowledgement may be put off for so long (RFC 9293, section 3.8.6.3; Linux), and by other stacks, which start at a higher TTL.
 const PUT_OFF: i64 = 50_000_000;
-const PUT_OFF_OTHERS: i64 = 210_000_000;
+pub(in super::super) const PUT_OFF_OTHERS: i64 = 210_000_000;
 const LINUX_TTL: u8 = 64;
 /// A copy that came needlessly is told at once (D-SACK, RFC 2883).
 const TOLD_AT_ONCE: i64 = 5_000_000;
