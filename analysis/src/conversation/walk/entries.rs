@@ -158,6 +158,9 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
         let unsaid = came.known == Known::Guessed && ways - Span::from_nanos(evidence.round_trip) >= LEAST_TIMEOUT;
         round.candidates = if unsaid { Owner::Path | program | Owner::Loss } else { Owner::Path | host };
         round.missing = capture.into();
+        if evidence.may_have_lost_its_answer(came, ways - Span::from_nanos(evidence.round_trip)) {
+            round.candidates |= Owner::Loss;
+        }
     }
     if let Some(extra) = extra {
         asked_by(&mut round, extra, Side::Server);

@@ -12,6 +12,11 @@ use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
 use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
 use crate::tcp::flow::{Seen, Side, View};
 
+/// What TCP's timestamps take of a segment (RFC 7323), and what a full one holds at least on Ethernet.
+const STAMPS_OPTION: i64 = 12;
+const USUAL_SEGMENT: i64 = 1_460 - STAMPS_OPTION;
+/// Nobody repeats a SYN-ACK sooner (RFC 6298, section 2.1: a second, of which a coarse timer may miss some).
+const SYN_TIMER: Span = Span::from_millis(900);
 /// Chance lets one of the repetitions of a segment through by then.
 const NO_CHANCE: Span = Span::from_millis(1_500);
 
@@ -70,9 +75,16 @@ fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
 fn shrank<D: Domain>(view: &View<D>, side: Side) -> bool {
     let data = || view.sent_by(side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
+    // What was captured before the card cut it (TSO) is sent again by segments: full ones are no smaller than what was lost.
+    let full = |p: &Seen<D>| {
+        let stamps = if p.tsval().is_some() { STAMPS_OPTION } else { 0 };
+        view.mss().map_or(USUAL_SEGMENT, |mss| mss - stamps)
+    };
     let cut = |p: &Seen<D>| {
         let original = data().find(|q| q.start() <= p.start() && q.end() > p.start());
-        original.is_some_and(|q| q.ip_len == biggest && q.packet != p.packet && q.end() > p.end() && q.start() == p.start())
+        original.is_some_and(|q| {
+            q.ip_len == biggest && q.packet != p.packet && q.start() == p.start() && p.len() < q.len().min(full(q))
+        })
     };
     if biggest > ALWAYS_CARRIED && data().any(cut) {
         return true;
@@ -193,6 +205,19 @@ impl Evidence<'_> {
         open
     }
 
+    /// Whether the first that told the near end of what went this way, `beyond` a round trip later, may have taken a lost one's place: by its
+    /// place in the stream something of its sender's is missing before it, or it is a SYN-ACK behind the time after which one is repeated.
+    pub(super) fn may_have_lost_its_answer(&self, way: &Arc, beyond: Span) -> bool {
+        let near = self.near();
+        let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == way.packets[0]) else { return false };
+        let end = near.events[i].range().1;
+        let answer = near.events[i..].iter().find(|e| e.seen.from != near.end && e.seen.ack() >= Some(end));
+        answer.is_some_and(|answer| match answer.seen.flags.syn() {
+            true => beyond >= SYN_TIMER,
+            false => answer.seen.start() > answer.before.max(0),
+        })
+    }
+
     /// How the far end acknowledged what the near end sent again.
     fn answered_by(&self, arc: &Arc) -> Option<Answer> {
         let near = self.near();
@@ -242,6 +267,23 @@ mod tests {
         assert!(swallowed_behind(500));
         assert!(!swallowed_behind(1_400), "one as big came: the others were lost");
     }
+
+    #[test]
+    fn what_was_captured_before_it_was_cut_is_repeated_by_segments() {
+        let offered = |p: Packet| Packet { mss: Some(1_460), ..p };
+        let repeated = |piece: u32| {
+            let connected = [offered(syn(C, 0.0)), offered(syn(S, 0.1)), ack(C, 40.1, 0, 0), data(C, 41.0, 0, 500)];
+            // Two segments in one frame are lost; two behind them come.
+            let flight = [data(S, 41.5, 0, 2_896), data(S, 41.6, 2_896, 2_896)].map(|p| p.acks(500).stamped(1, 1));
+            let dup = ack(C, 81.6, 500, 0).sacks(2_896, 5_792);
+            let again = data(S, 81.7, 0, piece).acks(500).stamped(41, 1);
+            let packets: Vec<Packet> = connected.into_iter().chain(flight).chain([dup, again]).collect();
+            shrank(&view::<Unplaced>(&packets), S)
+        };
+        assert!(!repeated(1_448), "a full segment");
+        assert!(repeated(1_024), "what Linux tries when bigger ones vanish");
+    }
+
     #[test]
     fn a_hole_no_bigger_than_what_came_is_no_black_hole() {
         let swallowed_before = |came: u32| {

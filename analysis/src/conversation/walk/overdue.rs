@@ -17,6 +17,10 @@ use crate::tcp::flow::Side;
 
 /// `held` is what the rule would have cost, were all of it the rule's.
 pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, mut held: Entry) -> Entries {
+    if evidence.far == Some(arc.side) {
+        // Nobody saw that it was a timer.
+        return smallvec![kept(evidence, arc, span(arc))];
+    }
     held.span = held.span.min(Span::from_nanos(evidence.round_trip));
     let beyond = span(arc) - held.span;
     if beyond <= Span::ZERO {
@@ -36,8 +40,11 @@ fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span) -> Entry {
         open
     };
     let any = own | Owner::Path | Owner::Loss;
-    if evidence.far.is_some() {
-        return open(any, Some(evidence.capture(teller)));
+    if let Some(far) = evidence.far {
+        // The program of a sender that was not captured may have paused as long.
+        let sender = if arc.side == Side::Server { Owner::Edge } else { Owner::Client };
+        let any = if far == teller { any } else { sender | Owner::Path | Owner::Loss };
+        return open(any, Some(evidence.capture(far)));
     }
     let (sender, peer) = (evidence.tapes[arc.side as usize], evidence.tapes[teller as usize]);
     let heard = sender.packets(0..sender.len()).filter(|p| p.from == teller && p.at <= arc.to).filter_map(|p| p.told).max();
