@@ -257,7 +257,8 @@ impl<'a> Run<'a> {
         // Connected at once with what it had looked up, it tried nothing else.
         let looked_up = self.observers[observer].lookups().looked_up(server.ip(), syn.at);
         let waited = looked_up.filter(|[_, answered]| syn.at - *answered > LONG_SILENCE);
-        let tried = waited.map_or_else(Vec::new, |[asked, _]| self.observers[observer].tried(client.ip(), server, [asked, syn.at]));
+        let tried =
+            waited.map_or_else(Vec::new, |[asked, _]| self.observers[observer].tried(client.ip(), server, [asked, syn.at]));
         // Looked up before the first address that was tried.
         let connected = tried.first().map_or(syn.at, |first| first.from);
         let lookups = self.observers[observer].lookups();
