@@ -168,14 +168,14 @@ fn a_syn_ack_that_comes_behind_a_timer_may_be_a_repeated_one() {
 
 #[test]
 fn an_answer_whose_place_lies_behind_what_never_came_may_have_lost_one() {
-    // The edge's acknowledgement is late and has the place behind its flight, which comes later.
+    // The edge's acknowledgement is late, though sooner than any timer, and has the place behind its flight, which comes later.
     let answered = |place: i32| {
         let mut packets = answered(52, 0.0)[..4].to_vec();
         packets.extend([
-            ack(S, 331.0, place, 500).ttl(52),
-            data(S, 374.0, 0, 900).acks(500).ttl(52),
-            data(C, 375.0, 500, 80).acks(900),
-            ack(S, 415.0, 900, 580).ttl(52),
+            ack(S, 181.0, place, 500).ttl(52),
+            data(S, 224.0, 0, 900).acks(500).ttl(52),
+            data(C, 225.0, 500, 80).acks(900),
+            ack(S, 265.0, 900, 580).ttl(52),
         ]);
         candidates(&packets)
     };
