@@ -290,9 +290,13 @@ impl Lookups {
         Some(found)
     }
 
-    /// When the address of `server` was last looked up before a connection.
-    pub fn answered(&self, server: IpAddr, connected: Instant<Client>) -> Option<Instant<Client>> {
-        self.lookups.iter().filter(|l| l.led_to(server, connected)).filter_map(|l| l.answered_before(connected)).max()
+    /// When the address of `server` was last looked up before a connection: asked for (with the other family's, where that has a socket of
+    /// its own), and answered.
+    pub fn looked_up(&self, server: IpAddr, connected: Instant<Client>) -> Option<[Instant<Client>; 2]> {
+        let led = self.lookups.iter().filter(|l| l.led_to(server, connected));
+        let (last, answered) = led.filter_map(|l| Some((l, l.answered_before(connected)?))).max_by_key(|(_, at)| *at)?;
+        let twin = self.twin(last, connected).map_or(last.start, |i| self.lookups[i].start);
+        Some([last.start.min(twin), answered])
     }
 
     /// The questions that `host` asked in a stretch and that nobody answered: when, and their frames.

@@ -255,9 +255,10 @@ impl<'a> Run<'a> {
         let name = h.dialogue.server_name.as_deref();
         let wanted = Wanted { client: client.ip(), server: server.ip(), name, connected: syn.at };
         // Connected at once with what it had looked up, it tried nothing else.
-        let answered = self.observers[observer].lookups().answered(server.ip(), syn.at);
-        let waited = answered.is_some_and(|at| syn.at - at > LONG_SILENCE);
-        let tried = if waited { self.observers[observer].tried(client.ip(), server, syn.at) } else { Vec::new() };
+        let looked_up = self.observers[observer].lookups().looked_up(server.ip(), syn.at);
+        let waited = looked_up.filter(|[_, answered]| syn.at - *answered > LONG_SILENCE);
+        let tried =
+            waited.map_or_else(Vec::new, |[asked, _]| self.observers[observer].tried(client.ip(), server, [asked, syn.at]));
         // Looked up before the first address that was tried.
         let connected = tried.first().map_or(syn.at, |first| first.from);
         let lookups = self.observers[observer].lookups();

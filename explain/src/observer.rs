@@ -254,10 +254,10 @@ impl Observer {
         Some((told.at, told.packet, told.by))
     }
 
-    /// The addresses that a client tried on the same port before it connected, and that did not answer, or too late to be used: each until
-    /// the next one.
-    pub fn tried(&self, client: IpAddr, server: SocketAddr, connected: Instant<Client>) -> Vec<Tried> {
-        let since = connected - LONGEST_TRY;
+    /// The addresses that a client tried on the same port between its lookup and its connection, and that did not answer, or too late to be
+    /// used: each until the next one. What it tried before that lookup belongs to an earlier journey.
+    pub fn tried(&self, client: IpAddr, server: SocketAddr, [asked, connected]: [Instant<Client>; 2]) -> Vec<Tried> {
+        let since = asked.max(connected - LONGEST_TRY);
         let other = |other: &Other<Unplaced>| {
             let ends = other.endpoints;
             // The other family's address is the same host's: this observer stands at it.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use analysis::judging::ledger::Phase;
 use records::explained::{ExplainReport, ExplainedRecord, SeenFrom};
 use sim::Trial;
 use sim::cases::{Grade, Setup};
@@ -51,6 +52,29 @@ fn read(captures: Vec<PathBuf>, filter: Filter) -> (ExplainReport, Vec<Explained
 
 fn labels(captures: Vec<PathBuf>) -> Vec<String> {
     read(captures, Filter::default()).1.iter().map(ExplainedRecord::label).collect()
+}
+
+#[test]
+fn each_journey_has_tried_its_own_addresses() {
+    // A client whose other family's address never answers connects again and again.
+    let mut frames: Vec<(i64, Vec<u8>)> = Vec::new();
+    let journeys = 3;
+    for n in 0..journeys {
+        let setup = Setup { case: 62, severity: 30, version: Version::Tls13, grade: Grade::BothAndHost, seed: 4 };
+        let mut plan = setup.plan().expect("the case makes sense").plan;
+        plan.client_address = Some(SocketAddr::new([192, 0, 2, 9].into(), 41_000 + 100 * n));
+        let began = frames.last().map_or(0, |(at, _)| *at);
+        let trial = Trial::run(&plan, 4);
+        let first = trial.client.first().map_or(0, |(at, _)| *at);
+        frames.extend(trial.client.into_iter().map(|(at, frame)| (at - first + began + 3_000_000_000, frame)));
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = write(folder.path(), "client.pcap", &bytes(&frames));
+    let (_, records) = read(vec![file], Filter::default());
+    let attempts = |record: &&ExplainedRecord| {
+        record.judged.as_ref().is_some_and(|judged| judged.reading.ledger.entries.iter().any(|e| e.phase == Phase::Attempts))
+    };
+    assert_eq!(records.iter().filter(attempts).count(), usize::from(journeys), "{records:?}");
 }
 
 #[test]

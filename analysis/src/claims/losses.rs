@@ -23,7 +23,8 @@ pub(super) fn check(case: &Case<'_>, found: &mut Vec<Broken>) {
 /// Whether an entry is the time from one copy of something to another.
 pub(super) fn of_two_copies(case: &Case<'_>, entry: &Entry) -> bool {
     let both = |w: &Witness| match places(w, entry)[..] {
-        [a, b] => w.packets[a].from == w.packets[b].from && w.copies(&w.packets[a]).any(|p| p.packet == w.packets[b].packet),
+        // What was captured in one piece may be sent again in several.
+        [a, b] => a != b && w.packets[a].from == w.packets[b].from && overlap(&w.packets[a], &w.packets[b]),
         _ => false,
     };
     case.witnesses().any(both)

@@ -138,7 +138,8 @@ fn counted_by_peer<D: Domain>(view: &View<D>, side: Side, step: Step) -> bool {
         range.iter().filter(|p| p.from == side.peer()).filter_map(|p| stamps.lag(p)).collect()
     };
     let (before, after) = view.packets.split_at(step.from);
-    let leap = lags(before).into_iter().max().zip(lags(after).into_iter().min()).map(|(before, after)| after.saturating_sub(before));
+    let leap =
+        lags(before).into_iter().max().zip(lags(after).into_iter().min()).map(|(before, after)| after.saturating_sub(before));
     leap.is_some_and(|leap| leap.abs() < step.by.nanos().abs() / 2)
 }
 

@@ -45,11 +45,14 @@ pub struct Legs {
     pub server: Option<Span>,
 }
 
-/// Measures both legs; of repeated packets, the latest before the answer counts.
+/// Measures both legs; of repeated packets, the one whose timestamp the answer echoes counts (RFC 7323), else the latest before it: timers
+/// of both ends run out at about the same time, and then a repeated SYN crosses a repeated SYN-ACK.
 pub fn legs<D: Domain>(view: &View<D>) -> Legs {
     let Some(syn_ack) = view.syns(Side::Server).next() else { return Legs { client: None, server: refused_in(view) } };
     let before = |at| move |p: &&crate::tcp::flow::Seen<D>| p.at <= at;
-    let syn = view.syns(Side::Client).filter(before(syn_ack.at)).last();
+    let syns = || view.syns(Side::Client).filter(before(syn_ack.at));
+    let echoed = |syn: &&crate::tcp::flow::Seen<D>| syn.tsval().is_some() && syn.tsval() == syn_ack.tsecr();
+    let syn = syns().find(echoed).or_else(|| syns().last());
     let ack = view.sent_by(Side::Client).find(|p| p.packet > syn_ack.packet && !p.flags.syn() && p.ack().is_some_and(|a| a >= 0));
     let answered = ack.and_then(|ack| view.syns(Side::Server).filter(before(ack.at)).last());
     let server = syn.map(|syn| syn_ack.at - syn.at);

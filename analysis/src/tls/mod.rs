@@ -446,9 +446,8 @@ fn with_finished(records: &[Record], change: usize) -> Extent {
 
 /// Where the alerts begin with which a side's stream ends; in TLS 1.3 (`protected`) they are told by their length.
 fn farewell(half: Half<'_>, protected: bool) -> Option<i64> {
-    let alert = |r: &&Record| {
-        r.content == Content::Alert || protected && r.content == Content::ApplicationData && r.len() == ALERT_13
-    };
+    let alert =
+        |r: &&Record| r.content == Content::Alert || protected && r.content == Content::ApplicationData && r.len() == ALERT_13;
     let last = half.records.found.last().filter(|last| last.extent.end as usize >= half.stream.end())?;
     let alerts = half.records.found.iter().rev().take_while(alert);
     alerts.last().filter(|_| alert(&last)).map(|r| r.extent.start)

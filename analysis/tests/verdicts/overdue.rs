@@ -163,3 +163,57 @@ fn an_edge_that_only_repeats_its_syn_ack_may_have_a_full_queue() {
         assert!(candidates.contains(Owner::Edge) && candidates.contains(Owner::Loss), "{full}: {candidates:?}");
     }
 }
+
+/// The path holds the ten segments; the probe comes with them, and the rest once they are acknowledged.
+fn held_back(held: i64) -> Talk {
+    let mut talk = Talk::new();
+    let flight_at = heard(&mut talk) + MS;
+    let hello = [server_hello([1; 32], &TLS13), record(20, &[1])].concat();
+    let flight = [hello, record(23, &vec![0; 11 * FULL])].concat();
+    let mut pieces = flight.chunks(FULL);
+    let late = Fate { held, ..OK };
+    for (n, piece) in pieces.by_ref().take(10).enumerate() {
+        talk.data(S, flight_at + n as i64 * 1_000, piece, late);
+    }
+    let probe_at = flight_at + 9_000 + 4 * HALF + 4 * MS;
+    let came = flight_at + 9_000 + HALF + held + 10_000;
+    let probe_held = came + 20_000 - probe_at - HALF;
+    talk.data(S, probe_at, pieces.next().expect("there is more"), Fate { held: probe_held, ..OK });
+    talk.ack(C, came + 30_000, OK);
+    let rest_at = came + 30_000 + HALF + 10_000;
+    for (n, piece) in pieces.enumerate() {
+        talk.data(S, rest_at + n as i64 * 1_000, piece, OK);
+    }
+    let all = rest_at + 2_000 + HALF;
+    talk.ack(C, all, OK);
+    talk.data(C, all + MS, &finished13(), OK);
+    talk.ack(S, all + MS + HALF + 20_000, OK);
+    talk
+}
+
+#[test]
+fn a_probe_that_comes_with_what_the_path_held_is_no_pause_of_the_edges() {
+    let talk = held_back(200 * MS);
+    let of_both = both(&talk.handshake()).1.verdict.label();
+    assert!(of_both.starts_with("path"), "{of_both}");
+    let seen = talk.at_client();
+    let reading = walk::read(&seen).expect("the client's end shows a SYN");
+    let judgement = judged(&seen, reading).1;
+    assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert!(judgement.candidates.is_superset(Owner::Path | Owner::Edge), "{:?}", judgement.candidates);
+}
+
+#[test]
+fn what_was_lost_and_therefore_not_acknowledged_is_a_loss() {
+    // ChangeCipherSpec is lost; Nagle's algorithm holds Finished until a loss probe takes it along, which is lost, too.
+    let mut talk = Talk::new();
+    let came = flown(&mut talk, &flight13());
+    let start = client_hello().len() as i64;
+    talk.data(C, came + MS, &record(20, &[1]), LOST);
+    let probe_at = came + MS + 4 * HALF + 60 * MS;
+    talk.data(C, probe_at, &record(23, &[0; 53]), LOST);
+    let again_at = probe_at + 400 * MS;
+    talk.again(C, again_at, start, &finished13(), OK);
+    talk.ack(S, again_at + HALF + 20_000, OK);
+    assert_eq!(both(&talk.handshake()).1.verdict.label(), "loss/out");
+}

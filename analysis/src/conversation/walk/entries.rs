@@ -162,7 +162,8 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
         round.candidates = if unsaid { Owner::Path | program | Owner::Loss } else { Owner::Path | host };
         round.missing = capture.into();
         // What was sent again meanwhile may have come at once, and its acknowledgement been lost.
-        if round.filled_in && evidence.sent_again(out.packets[0], back.packets[1]) {
+        let again = || round.filled_in && evidence.sent_again(out.packets[0], back.packets[1]);
+        if evidence.may_have_lost_its_answer(came, ways - Span::from_nanos(evidence.round_trip)) || again() {
             round.candidates |= Owner::Loss;
         }
     }

@@ -106,6 +106,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         let Some(copy) = came.other.map(|k| k as usize) else { return Some(self.arrived_unsent(end, &came, phase)) };
         let sender = self.end(from);
         let left = sender.packet(copy);
+        let byte = self.lost_longest(from, &came).unwrap_or(byte);
         let first = sender.first_departure(byte).filter(|f| sender.packet(*f).at <= left.at).unwrap_or(copy);
         let first_came = sender.packet(first).other.map(|k| k as usize);
         let unseen = if first == copy && self.far == Some(from) { self.hole_before(end, i, byte) } else { None };
@@ -121,6 +122,16 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             self.push(what, from, phase, (begun.at, left.at), cite(&begun, &left), left.known);
         }
         Some(Point::Left { end: from, i: origin })
+    }
+
+    /// Where one packet brings at last what was sent before in several, the byte of the first of them, if that was lost: all the rest may have
+    /// waited for its acknowledgement.
+    fn lost_longest(&self, from: Side, came: &Packet) -> Option<i64> {
+        let sender = self.end(from);
+        let begin = came.before.max(came.range.0);
+        let [first, last] = [sender.first_departure(begin)?, sender.first_departure(came.range.1 - 1)?];
+        let lost = |i: usize| sender.packet(i).other.is_none();
+        (came.after == came.range.1 && first < last && lost(first) && lost(last)).then_some(begin)
     }
 
     /// The packet behind the hole that arrival `i` filled: it left after the first copy did, which never came. Told by the near end alone.

@@ -18,6 +18,11 @@ use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
 use crate::tcp::covered::{Covered, Pieces};
 use crate::tcp::flow::{Seen, Side, View};
 
+/// What TCP's timestamps take of a segment (RFC 7323), and what a full one holds at least on Ethernet.
+const STAMPS_OPTION: i64 = 12;
+const USUAL_SEGMENT: i64 = 1_460 - STAMPS_OPTION;
+/// Nobody repeats a SYN-ACK sooner (RFC 6298, section 2.1: a second, of which a coarse timer may miss some).
+const SYN_TIMER: Span = Span::from_millis(900);
 /// Chance lets one of the repetitions of a segment through by then.
 const NO_CHANCE: Span = Span::from_millis(1_500);
 
@@ -80,7 +85,12 @@ fn passes_no_big(client: &View<Client>, edge: &View<Edge>, side: Side) -> bool {
 fn shrank<D: Domain>(view: &View<D>, arc: &Arc) -> bool {
     let data = || view.sent_by(arc.side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
-    if biggest > ALWAYS_CARRIED && was_cut(data(), biggest) {
+    // What was captured before the card cut it (TSO) is sent again by segments: full ones are no smaller than what was lost.
+    let full = |p: &Seen<D>| {
+        let stamps = if p.tsval().is_some() { STAMPS_OPTION } else { 0 };
+        view.mss().map_or(USUAL_SEGMENT, |mss| mss - stamps)
+    };
+    if biggest > ALWAYS_CARRIED && was_cut(data(), biggest, full) {
         return true;
     }
     let Some(full) = view.mss() else { return false };
@@ -98,8 +108,9 @@ fn shrank<D: Domain>(view: &View<D>, arc: &Arc) -> bool {
         && data().all(|p| p.len() < smaller)
 }
 
-/// Whether the beginning of one of the biggest packets, which first carried it, was sent again in a smaller one.
-fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32) -> bool {
+/// Whether the beginning of one of the biggest packets, which first carried it, was sent again in one smaller than that and than a full
+/// segment.
+fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32, full: impl Fn(&Seen<D>) -> i64) -> bool {
     let mut data: Vec<(usize, &Seen<D>)> = data.enumerate().collect();
     data.sort_by_key(|(i, p)| (p.start(), *i));
     // Those that began before it and may reach beyond it, the earliest first.
@@ -110,7 +121,7 @@ fn was_cut<'a, D: Domain>(data: impl Iterator<Item = &'a Seen<D>>, biggest: u32)
             open.pop();
         }
         let carried = open.peek().is_some_and(|Reverse((i, _))| *i < first);
-        if !carried && original.ip_len == biggest && alike.iter().any(|(_, p)| p.end() < original.end()) {
+        if !carried && original.ip_len == biggest && alike.iter().any(|(_, p)| p.len() < original.len().min(full(original))) {
             return true;
         }
         open.extend(alike.iter().map(|(i, p)| Reverse((*i, p.end()))));
@@ -258,6 +269,19 @@ impl Evidence<'_> {
         open
     }
 
+    /// Whether the first that told the near end of what went this way, `beyond` a round trip later, may have taken a lost one's place: by its
+    /// place in the stream something of its sender's is missing before it, or it is a SYN-ACK behind the time after which one is repeated.
+    pub(super) fn may_have_lost_its_answer(&self, way: &Arc, beyond: Span) -> bool {
+        let near = self.near();
+        let Some(i) = near.events.iter().position(|e| Some(e.seen.packet) == way.packets[0]) else { return false };
+        let end = near.events[i].range().1;
+        let answer = near.events[i..].iter().find(|e| e.seen.from != near.end && e.seen.ack() >= Some(end));
+        answer.is_some_and(|answer| match answer.seen.flags.syn() {
+            true => beyond >= SYN_TIMER,
+            false => answer.seen.start() > answer.before.max(0),
+        })
+    }
+
     /// How the far end acknowledged what the near end sent again.
     fn answered_by(&self, arc: &Arc) -> Option<Answer> {
         let near = self.near();
@@ -294,6 +318,7 @@ impl Evidence<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arcs::What;
     use super::*;
     use crate::clock::Unplaced;
     use crate::tcp::by_hand::{C, Packet, S, ack, data, syn, view};
@@ -310,6 +335,25 @@ mod tests {
         assert!(swallowed_behind(500));
         assert!(!swallowed_behind(1_400), "one as big came: the others were lost");
     }
+
+    #[test]
+    fn what_was_captured_before_it_was_cut_is_repeated_by_segments() {
+        let offered = |p: Packet| Packet { mss: Some(1_460), ..p };
+        let repeated = |piece: u32| {
+            let connected = [offered(syn(C, 0.0)), offered(syn(S, 0.1)), ack(C, 40.1, 0, 0), data(C, 41.0, 0, 500)];
+            // Two segments in one frame are lost; two behind them come.
+            let flight = [data(S, 41.5, 0, 2_896), data(S, 41.6, 2_896, 2_896)].map(|p| p.acks(500).stamped(1, 1));
+            let dup = ack(C, 81.6, 500, 0).sacks(2_896, 5_792);
+            let again = data(S, 81.7, 0, piece).acks(500).stamped(41, 1);
+            let packets: Vec<Packet> = connected.into_iter().chain(flight).chain([dup, again]).collect();
+            let (what, phase, known) = (What::Lost, Phase::ServerFlight, Known::Captured);
+            let lost = Arc { what, side: S, phase, from: 0, to: 0, packets: [None; 2], known };
+            shrank(&view::<Unplaced>(&packets), &lost)
+        };
+        assert!(!repeated(1_448), "a full segment");
+        assert!(repeated(1_024), "what Linux tries when bigger ones vanish");
+    }
+
     #[test]
     fn a_hole_no_bigger_than_what_came_is_no_black_hole() {
         let swallowed_before = |came: u32| {

@@ -20,6 +20,10 @@ const REORDERED: i64 = 10_000_000;
 
 /// `held` is what the rule would have cost, were all of it the rule's.
 pub(super) fn overdue(evidence: &Evidence<'_>, arc: &Arc, mut held: Entry, entries: &mut Vec<Entry>) {
+    if evidence.far == Some(arc.side) {
+        // Nobody saw that it was a timer.
+        return entries.push(kept(evidence, arc, span(arc), (held.owner, held.kind)));
+    }
     held.span = held.span.min(Span::from_nanos(evidence.round_trip));
     let (beyond, rule) = (span(arc) - held.span, (held.owner, held.kind));
     entries.push(held);

@@ -70,7 +70,8 @@ impl Evidence<'_> {
             let prompt = self.acknowledged_before(arc);
             let unsure = if prompt { unsure } else { told };
             // Its first copy may have been the answer that nobody saw.
-            let lost = if unsure >= LEAST_TIMEOUT { Owner::Loss.into() } else { EnumSet::empty() };
+            let lost = unsure >= LEAST_TIMEOUT || before.is_some_and(|way| self.may_have_lost_its_answer(way, Span::ZERO));
+            let lost = if lost { Owner::Loss.into() } else { EnumSet::empty() };
             entries.push(open(unsure, own | Owner::Path | lost, capture.into()));
             rest -= unsure;
         }

@@ -15,6 +15,21 @@ fn near_one_end_its_kernel_answers_at_once() {
 }
 
 #[test]
+fn a_repeated_syn_that_crosses_the_answer_to_the_first_measures_nothing() {
+    let crossed = |echo: u32| {
+        let packets = [
+            syn(C, 0.0).stamped(100, 0),
+            syn(C, 1_009.0).stamped(1_109, 0),
+            syn(S, 1_009.08).stamped(7, echo).ttl(55),
+            ack(C, 1_009.12, 0, 0).stamped(1_109, 7),
+        ];
+        of(&packets)
+    };
+    assert_eq!(crossed(100), Standpoint::Client);
+    assert_eq!(crossed(1_109), Standpoint::Both, "it answers the second, at once");
+}
+
+#[test]
 fn what_a_program_says_is_no_measure_of_its_way() {
     // The acknowledgement was lost; ClientHello, when its program came to it, is the first that shows the client alive.
     let hello = |wait: f64| {

@@ -220,7 +220,10 @@ fn came(near: &Tape, least: &OnceCell<i64>, copies: impl Iterator<Item = usize> 
     copies.clone().nth(1)?;
     let stamp = |i: usize| near.events[i].seen.tsval();
     let distinct = copies.clone().skip(1).all(|c| stamp(c).is_some() && stamp(c) != stamp(first));
+    // Behind a hole, what is echoed is of what came before the hole (RFC 7323, section 4.3).
+    let in_order = near.events[answer].seen.ack().is_some_and(|ack| ack > near.events[first].range().0);
     if distinct
+        && in_order
         && let Some(echo) = near.events[answer].seen.tsecr()
         && let Some(copy) = copies.clone().find(|c| stamp(*c) == Some(echo))
     {

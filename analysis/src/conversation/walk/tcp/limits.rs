@@ -5,6 +5,7 @@
 //! acknowledgement, SACK, a window) that allowed it.
 
 use super::super::transport::{Endpoint, Freed, Rule};
+use super::far::put_off;
 use super::tape::{Known, Tape};
 
 /// Data that Nagle's algorithm held leaves with the acknowledgement, in the same interrupt.
@@ -22,6 +23,8 @@ const INTERRUPT: i64 = 200_000;
 const LEAST_TIMER: i64 = 10_000_000;
 /// Nor, with one segment under way, that of a loss probe (RFC 8985, section 7.2), or of a repetition (Linux: 200 ms and a round trip).
 const LEAST_VARIANCE: i64 = 190_000_000;
+/// Two readings of a timestamp that ticks once a millisecond are off by so much.
+const READINGS: i64 = 2_000_000;
 /// Nor the persist timer (Linux: 200 ms and a round trip).
 const PERSIST: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
@@ -71,7 +74,10 @@ pub(in super::super) fn freed(tape: &Tape, d: usize, since: usize, sender: Sende
     if let Some(freed) = by_classic_nagle(tape, d, previous, sender, short(d)) {
         return freed;
     }
-    let repeated = (since + 1..d).any(|i| tape.is_own(i) && !events[i].is_news() && !events[i].is_full_of_nothing());
+    // What had come already cost nobody a window (RFC 2883, RFC 4015).
+    let needless = |i: usize| (i + 1..events.len()).any(|k| !tape.is_own(k) && tape.came_twice(k) == Some(events[i].range().0));
+    let again = |i: usize| tape.is_own(i) && !events[i].is_news() && !events[i].is_full_of_nothing();
+    let repeated = (since + 1..d).any(|i| again(i) && !(tape.any_sack() && needless(i)));
     // Seen from the other end, what was sent again looks as if it had left late, and a hole may be packets that changed places.
     let holes = sender.slack == 0
         && tape.any_sack()
@@ -126,11 +132,21 @@ fn in_the_same_breath(tape: &Tape, d: usize, previous: usize, sender: Sender) ->
 /// acknowledged although two round trips have passed. A program that pauses is acknowledged meanwhile.
 fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Rule> {
     let events = &tape.events;
-    let under_way = events[previous].range().1 - acknowledged_before(tape, d).unwrap_or(0);
-    // Two segments are acknowledged at once; one may be put off, for which timers leave room.
-    let overdue = if under_way >= 2 * tape.full() { 0 } else { sender.round_trip + LEAST_VARIANCE };
+    let acknowledged = acknowledged_before(tape, d).unwrap_or(0);
+    let under_way = events[previous].range().1 - acknowledged;
+    // Two full segments are acknowledged at once; others may be put off, and where there is one alone, timers leave room for that.
+    let several = (0..previous).any(|i| tape.is_own(i) && events[i].is_news() && events[i].range().1 > acknowledged.max(0));
+    let put_off = (0..d).rfind(|i| !tape.is_own(*i)).map_or(0, |i| put_off(&events[i]));
+    let overdue = match several {
+        _ if under_way >= 2 * tape.full() => 0,
+        true => sender.round_trip + put_off,
+        false => sender.round_trip + LEAST_VARIANCE,
+    };
     let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
-    if sender.slack > 0 || under_way <= 0 || events[previous].seen.is_empty() || between(tape, previous, d) < overdue {
+    // Seen from the other end, only its own timestamps tell how long it paused.
+    let untold = sender.slack > 0 && [previous, d].iter().any(|i| events[*i].known > Known::Told);
+    let paused = between(tape, previous, d) + if sender.slack > 0 { READINGS } else { 0 };
+    if untold || under_way <= 0 || events[previous].seen.is_empty() || paused < overdue {
         return None;
     }
     match events[previous].seen.len() % tape.full() == 0 {

@@ -147,3 +147,38 @@ fn an_edge_that_repeats_what_was_acknowledged_may_not_have_heard_it() {
     assert_eq!(waited(false).0, Owner::Edge);
     assert_eq!(waited(true), (Owner::Unattributed, Owner::Edge | Owner::Path | Owner::Loss));
 }
+
+/// Who may have had the time of the rounds that are `late`, beside the path.
+fn candidates(packets: &[Packet]) -> enumset::EnumSet<Owner> {
+    let reading = reading(packets, 900);
+    let late = reading.ledger.entries.iter().filter(|e| e.span > Span::from_millis(45));
+    late.map(|e| e.candidates).fold(enumset::EnumSet::empty(), |a, b| a | b)
+}
+
+#[test]
+fn a_syn_ack_that_comes_behind_a_timer_may_be_a_repeated_one() {
+    let late = |by: f64| {
+        let mut packets = vec![syn(C, 0.0)];
+        packets.extend(answered(52, 0.0).into_iter().skip(1).map(|p| p.later(by)));
+        candidates(&packets)
+    };
+    assert_eq!(late(1_000.0), Owner::Path | Owner::Loss | Owner::Edge);
+    assert_eq!(late(400.0), Owner::Path | Owner::Edge, "nobody repeats one so soon");
+}
+
+#[test]
+fn an_answer_whose_place_lies_behind_what_never_came_may_have_lost_one() {
+    // The edge's acknowledgement is late, though sooner than any timer, and has the place behind its flight, which comes later.
+    let answered = |place: i32| {
+        let mut packets = answered(52, 0.0)[..4].to_vec();
+        packets.extend([
+            ack(S, 181.0, place, 500).ttl(52),
+            data(S, 224.0, 0, 900).acks(500).ttl(52),
+            data(C, 225.0, 500, 80).acks(900),
+            ack(S, 265.0, 900, 580).ttl(52),
+        ]);
+        candidates(&packets)
+    };
+    assert!(answered(900).contains(Owner::Loss), "{:?}", answered(900));
+    assert!(!answered(0).contains(Owner::Loss), "{:?}", answered(0));
+}

@@ -117,6 +117,25 @@ fn the_echoed_timestamp_tells_which_copy_came() {
 }
 
 #[test]
+fn what_is_echoed_behind_a_hole_is_of_what_came_before_it() {
+    // Two segments in one frame are lost; the second comes as a probe. What the SACK echoes is as old as the frame (RFC 7323, 4.3).
+    let packets = [
+        &begun()[..],
+        &[
+            data(C, 41.0, 0, 2_900).stamped(41, 0),
+            data(C, 121.0, 1_450, 1_450).stamped(121, 0),
+            ack(S, 161.0, 0, 0).sacks(1_450, 2_900).stamped(1_161, 41),
+            data(C, 161.1, 0, 1_450).stamped(161, 0),
+            ack(S, 201.1, 0, 2_900).stamped(1_201, 161),
+        ],
+    ]
+    .concat();
+    let read = read(&packets);
+    assert!(there(&read, 3).is_none(), "the frame never came");
+    assert_eq!((when(&read, 4).0, when(&read, 6).0), (161.0, 201.1));
+}
+
+#[test]
 fn d_sack_soon_behind_the_acknowledgement_tells_that_the_first_copy_came() {
     let told = |at: f64| [ack(S, 331.5, 0, 500), ack(S, at, 0, 500).sacks(0, 500)];
     assert_eq!(copy_that_came(false, &[ack(S, 331.5, 0, 500)]), Some(4));

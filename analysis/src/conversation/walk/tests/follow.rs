@@ -77,7 +77,16 @@ fn sending(mut tape: Tape, far: Option<Side>) -> Tape {
 
 fn walk<E: Endpoint>([client, edge]: &[E; 2], ways: Ways, far: Option<Side>) -> Walk<'_, E> {
     let phase_of: &dyn Fn(Side, i64) -> Phase = &|_, _| Phase::ServerFlight;
-    Walk { ends: [client, edge], ways, round_trip: nanos(2.0 * WAY), far, phase_of, answers_upto: &|_, _| None, arcs: Vec::new(), unseen: None }
+    Walk {
+        ends: [client, edge],
+        ways,
+        round_trip: nanos(2.0 * WAY),
+        far,
+        phase_of,
+        answers_upto: &|_, _| None,
+        arcs: Vec::new(),
+        unseen: None,
+    }
 }
 
 /// Each arc ends where the one behind it began, on the same clock; none goes forward; at neither end does the walk come back to later.

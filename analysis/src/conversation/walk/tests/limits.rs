@@ -122,7 +122,10 @@ fn a_full_window_is_opened_by_the_first_news() {
     // Nothing is under way any more, and it takes its time: from then on it is its program's.
     let all = |at: f64| [&fulls(42.0, 10)[..], &[ack(C, 82.0, 500, 1_460), ack(C, 83.0, 500, 14_600), full(at, 10)]].concat();
     assert_eq!(last(PLAIN, &all(92.9)), Some((Rule::CongestionWindow, 10)), "paced, perhaps");
-    assert_eq!((last(PLAIN, &all(93.1)), last(PLAIN, &all(600.0))), (Some((Rule::CongestionWindow, 11)), Some((Rule::CongestionWindow, 11))));
+    assert_eq!(
+        (last(PLAIN, &all(93.1)), last(PLAIN, &all(600.0))),
+        (Some((Rule::CongestionWindow, 11)), Some((Rule::CongestionWindow, 11)))
+    );
     // What was acknowledged before it left is under way no more.
     let early = [&fulls(42.0, 4)[..], &[ack(C, 43.0, 500, 5_840)], &(4..10).map(|n| full(44.0, n)).collect::<Vec<_>>()].concat();
     let early = [&early[..], &[ack(C, 84.0, 500, 7_300), full(85.6, 10)]].concat();
@@ -155,11 +158,16 @@ fn what_is_overdue_is_taken_along_by_a_probe() {
     assert_eq!(behind(90, 6, 342.0)(PLAIN), Freed::Timer(Rule::Nagle));
     assert_eq!(behind(90, 6, 342.0)(NODELAY), Freed::Program, "its socket holds nothing");
     assert_eq!(behind(90, FULL, 342.0)(PLAIN), Freed::Program, "a full one is not held");
-    assert_eq!(
-        behind(2 * FULL, 300, 142.0)(FAR),
-        Freed::Program,
-        "from the other end the acknowledgement is only guessed to have come"
-    );
+    assert_eq!(behind(2 * FULL, 300, 120.5)(FAR), Freed::Timer(Rule::CongestionWindow), "two readings are off by a tick each");
+    assert_eq!(behind(2 * FULL, 300, 119.5)(FAR), Freed::Program);
+    let guessed = |known: Known| {
+        let packets = [&begun()[..], &[data(S, 42.0, 0, 2 * FULL).acks(500), data(S, 142.0, 2_920, 300).acks(500)]].concat();
+        let mut tape = tape(S, &packets);
+        tape.events[5].known = known;
+        freed(&tape, 5, 3, FAR)
+    };
+    assert_eq!(guessed(Known::Told), Freed::Timer(Rule::CongestionWindow));
+    assert_eq!(guessed(Known::Guessed), Freed::Program, "from the other end only timestamps tell when it left");
     // What was acknowledged is not overdue.
     let acknowledged = [full(42.0, 0), ack(C, 82.0, 500, 1_460), full(82.05, 1), full(182.0, 2)];
     assert_eq!(last(PLAIN, &acknowledged[..]), None);
@@ -181,6 +189,19 @@ fn a_repair_is_opened_by_the_last_news() {
     assert_eq!(last(PLAIN, &repeated(131.9)), Some((Rule::Repair, 4)));
     assert_eq!(last(PLAIN, &repeated(132.1)), None, "later than that, the program had not written yet");
     assert_eq!(last(FAR, &repeated(138.9)), Some((Rule::Repair, 4)));
+    // What had come already, D-SACK tells: nothing was lost, and the window is what held the rest.
+    let ten = |told: Packet| {
+        let under_way: Vec<Packet> = (0..10).map(|n| full(42.0 + f64::from(n) / 1_000.0, n)).collect();
+        [&under_way[..], &[full(300.0, 0), ack(C, 400.0, 500, 1_460), full(400.05, 10), told]].concat()
+    };
+    let of_tenth = |told: Packet| {
+        let packets = [&begun()[..], &ten(told)].concat();
+        freed(&tape(S, &packets), packets.len() - 2, 3, PLAIN)
+    };
+    let came_twice = of_tenth(ack(C, 401.0, 500, 14_600).sacks(0, 1_460));
+    assert!(matches!(came_twice, Freed::By { rule: Rule::CongestionWindow, .. }), "{came_twice:?}");
+    let came_once = of_tenth(ack(C, 401.0, 500, 14_600));
+    assert!(matches!(came_once, Freed::By { rule: Rule::Repair, .. }), "{came_once:?}");
     // A hole is enough, though nothing was sent again yet.
     let hole = |left: i32| vec![full(42.0, 0), full(42.01, 1), ack(C, 82.0, 500, 0).sacks(left, 2_920), full(82.1, 2)];
     assert_eq!(last(PLAIN, &hole(1_460)), Some((Rule::Repair, 2)));
