@@ -10,6 +10,7 @@
 
 mod blank;
 mod close;
+mod expected;
 mod faults;
 mod report;
 mod text;
@@ -24,6 +25,7 @@ use records::handshake::Judged;
 use crate::scenario::Scenario;
 
 pub use close::{Closeness, Compared, representative};
+pub use expected::Expected;
 pub use report::{NoReport, Report, Slow, Stretch};
 pub use tune::tune;
 
@@ -51,6 +53,8 @@ pub struct Sketch {
     pub pieces: Vec<Piece>,
     /// What a run of it must come close to.
     pub aim: Aim,
+    /// Where the scenario's expectation is from; absent where it has none.
+    pub expected: Option<Expected>,
 }
 
 /// A fault, and the time of the original for which it stands.
@@ -125,9 +129,12 @@ impl Sketch {
                 seen_from: record.seen_from,
                 resumed: record.resumed,
             },
+            expected: None,
         };
         sketch.scenario.description = format!("Like handshake {} of {from}.", record.id);
         faults::of_ledger(&mut sketch, judged);
+        let (expected, expect) = expected::of(judged, &sketch.pieces, record.seen_from);
+        (sketch.expected, sketch.scenario.expect) = (Some(expected), Some(expect));
         sketch.settle();
         Ok(sketch)
     }
