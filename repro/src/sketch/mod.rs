@@ -17,7 +17,7 @@ mod text;
 mod tune;
 
 use analysis::clock::Span;
-use analysis::judging::verdict::Verdict;
+use analysis::judging::verdict::{End, Verdict};
 use analysis::judging::vocabulary::{Owner, Phase};
 use records::explained::{ExplainedRecord, SeenFrom};
 use records::handshake::Judged;
@@ -160,7 +160,12 @@ fn worst(records: &[ExplainedRecord]) -> Option<(&ExplainedRecord, &Judged)> {
 /// The phase that took most beyond its baseline and how long it took; of a healthy one, the longest. What was broken off without having
 /// been slow has none.
 pub(crate) fn slow_phase(judged: &Judged) -> Option<(Phase, Span)> {
-    let broken = matches!(judged.judgement.verdict, Verdict::Aborted { .. });
+    let broken = match judged.judgement.verdict {
+        Verdict::Aborted { .. } => true,
+        // That it was, or by whom, one end cannot prove.
+        Verdict::Inconclusive { .. } => matches!(judged.reading.end, End::Stopped { .. }),
+        Verdict::Healthy | Verdict::Culprit { .. } => false,
+    };
     if broken && judged.judgement.excess <= judged.judgement.floor {
         return None;
     }

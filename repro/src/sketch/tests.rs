@@ -3,7 +3,7 @@
 use analysis::clock::Span;
 use analysis::conversation::milestone::Milestone;
 use analysis::judging::ledger::{Entry, Ledger};
-use analysis::judging::verdict::{Circumstances, End, Grade, Reading, Verdict, judge};
+use analysis::judging::verdict::{Circumstances, Grade, Reading, judge};
 use analysis::judging::vocabulary::{Kind, Missing};
 use enumset::EnumSet;
 use records::FORMAT;
@@ -148,6 +148,7 @@ fn who_broke_off_and_cannot_be_proven_to_have_is_guessed_too() {
         excess: Span::ZERO,
     };
     let sketch = sketch(seen);
+    assert_eq!(sketch.aim.slow, None, "it was not slow");
     let faults: Vec<&Fault> = sketch.scenario.faults.values().collect();
     assert!(matches!(&faults[..], [Fault::Refuse(refuse)] if refuse.on == CLIENT), "{faults:?}");
     assert!(sketch.cannot.iter().any(|what| what.contains("who ended it") && what.contains("a guess")), "{:?}", sketch.cannot);
