@@ -74,6 +74,14 @@ impl Side {
         }
     }
 
+    /// Which protocol an edge takes of several, if any.
+    fn protocol(&self, timeout: Duration) -> Option<String> {
+        match self {
+            Self::Edge { edge, client } => client.protocol(edge, timeout),
+            Self::Client(_) => None,
+        }
+    }
+
     /// How its process ended, if it is an edge of ours that has.
     fn ended(&mut self) -> Option<String> {
         match self {
@@ -123,13 +131,15 @@ pub struct Asking<'a> {
     /// Failures since it was answered last.
     failed: u64,
     agreed: BTreeSet<String>,
+    /// The protocol that it takes of several.
+    protocol: Option<String>,
 }
 
 impl<'a> Asking<'a> {
     /// Begins; nobody is asked yet.
     pub fn begin(side: Side, options: &'a Options) -> Self {
         let patience = Patience { most: options.timeout, longest: Duration::ZERO, was_lost: false };
-        Self { side, options, patience, failed: 0, agreed: BTreeSet::new() }
+        Self { side, options, patience, failed: 0, agreed: BTreeSet::new(), protocol: None }
     }
 
     /// One handshake.
@@ -166,7 +176,10 @@ impl<'a> Asking<'a> {
         let mut last = None;
         for tries in 1..=BASE_TRIES {
             match self.once(true)? {
-                Handshake::Whole(_) => return Ok(None),
+                Handshake::Whole(_) => {
+                    self.protocol = self.side.protocol(self.patience.now());
+                    return Ok(None);
+                }
                 Handshake::Failed(why) => {
                     last = Some(self.side.ended().map_or(why, |status| format!("its process ended ({status})")))
                 }
@@ -182,11 +195,13 @@ impl<'a> Asking<'a> {
     /// What was agreed on: of several, all.
     pub fn agreed(&self) -> Vec<String> {
         let all: Vec<&str> = self.agreed.iter().map(String::as_str).collect();
-        match all[..] {
+        let mut agreed = match all[..] {
             [] => Vec::new(),
             [one] => one.split(", ").map(str::to_owned).collect(),
             _ => vec![all.join(" or ")],
-        }
+        };
+        agreed.extend(self.protocol.clone());
+        agreed
     }
 
     /// What it is called.
