@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
+use prober::reason::Reason;
 use records::compared::{Count, Counted, Failures, Kind};
 
 use crate::caller::{Caller, URL};
@@ -80,6 +81,14 @@ impl Side {
             Self::Edge { edge, client } => client.protocol(edge, timeout),
             Self::Client(_) => None,
         }
+    }
+
+    /// Whether it is an edge of ours that has begun so lately that this failure may be of its start: whoever listens in its name, as what
+    /// hands a container's port on, hangs up until it is there.
+    fn may_be_starting(&self, why: &str) -> bool {
+        let hangs_up =
+            [Reason::TlsClosed, Reason::TlsReset, Reason::ConnectRefused].iter().any(|reason| why.starts_with(reason.name()));
+        hangs_up && matches!(self, Self::Edge { edge, .. } if edge.is_new())
     }
 
     /// How its process ended, if it is an edge of ours that has.
@@ -173,15 +182,21 @@ impl<'a> Asking<'a> {
     /// # Errors
     /// As [`Asking::once`].
     pub fn first(&mut self) -> Result<Option<String>, Error> {
-        let mut last = None;
-        for tries in 1..=BASE_TRIES {
+        let (mut last, mut tries) = (None, 0);
+        while tries < BASE_TRIES {
+            tries += 1;
             match self.once(true)? {
                 Handshake::Whole(_) => {
                     self.protocol = self.side.protocol(self.patience.now());
                     return Ok(None);
                 }
                 Handshake::Failed(why) => {
-                    last = Some(self.side.ended().map_or(why, |status| format!("its process ended ({status})")))
+                    let ended = self.side.ended();
+                    if ended.is_none() && self.side.may_be_starting(&why) {
+                        tries -= 1;
+                        std::thread::sleep(SETTLE);
+                    }
+                    last = Some(ended.map_or(why, |status| format!("its process ended ({status})")));
                 }
                 Handshake::Spoiled => {}
             }

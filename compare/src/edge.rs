@@ -13,6 +13,8 @@ use crate::{Error, Stop};
 
 /// A command may take so long until it listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// Listening, it may take so long until it answers.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// It is asked for every so often.
 const LOOK: Duration = Duration::from_millis(20);
 /// Where a command's port goes.
@@ -49,8 +51,8 @@ pub struct Edge {
     pub host: String,
     /// Path and query to ask for.
     pub path: String,
-    /// Its process, if it is ours: stopped when this is dropped.
-    process: Option<Command>,
+    /// Its process, if it is ours, and since when it listens: stopped when this is dropped.
+    process: Option<(Command, Instant)>,
 }
 
 impl Edge {
@@ -107,12 +109,17 @@ impl Edge {
             stop.check()?;
         }
         let host = asked.name.clone().unwrap_or_else(|| "localhost".to_owned());
-        Ok(Self { named: word.to_owned(), address, host, path: asked.path.clone(), process: Some(process) })
+        Ok(Self { named: word.to_owned(), address, host, path: asked.path.clone(), process: Some((process, Instant::now())) })
     }
 
     /// Whether it is ours and has ended, and how.
     pub fn ended(&mut self) -> Option<String> {
-        self.process.as_mut()?.ended()
+        self.process.as_mut()?.0.ended()
+    }
+
+    /// Whether it is ours and listens since a moment ago.
+    pub fn is_new(&self) -> bool {
+        self.process.as_ref().is_some_and(|(_, since)| since.elapsed() < SETTLES_WITHIN)
     }
 }
 

@@ -19,6 +19,21 @@ fn edge(files: &Certificates, more: &str) -> String {
     format!("exec openssl s_server -quiet -www -accept 127.0.0.1:{{port}} -cert {cert} -key {key} {more}")
 }
 
+/// The same, whose port somebody else opens first, and hangs up on whoever comes: as what hands a container's port on does until the
+/// container listens.
+fn behind_a_door(files: &Certificates) -> String {
+    let door = "import os,socket,sys,time
+s=socket.create_server((\"127.0.0.1\", int(sys.argv[1])))
+s.settimeout(0.1)
+end=time.time()+1
+while time.time()<end:
+    try: s.accept()[0].close()
+    except OSError: pass
+s.close()
+os.execvp(sys.argv[2], sys.argv[2:])";
+    format!("exec python3 -c '{door}' {{port}} {}", edge(files, "").trim_start_matches("exec "))
+}
+
 /// The same as a daemon, in a session of its own.
 fn daemon(files: &Certificates) -> String {
     format!("setsid {} & sleep 0.5", edge(files, "").trim_start_matches("exec "))
@@ -104,6 +119,11 @@ fn two_edges() {
     let daemon = daemon(&files);
     let left = compare(&files, &plain, &daemon, &["--counts"]);
     t.check("an edge that makes itself a daemon is one", left.code == Some(0), || &left);
+    if is_program("python3") {
+        let door = behind_a_door(&files);
+        let late = compare(&files, &door, &door, &["--counts"]);
+        t.check("an edge that answers later than its port is open is waited for", late.code == Some(0), || &late);
+    }
     let asks = edge(&files, "-Verify 1");
     let key = files.key.display().to_string();
     let cert = files.cert.display().to_string();
