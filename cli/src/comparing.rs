@@ -2,6 +2,7 @@
 //!
 //! In: arguments. Out: what was found, printed and in files; where nothing could be compared, the reason in those that a CI shows.
 
+pub(crate) mod lab_edge;
 pub(crate) mod wire;
 
 use std::fs::{File, OpenOptions, create_dir_all};
@@ -21,6 +22,8 @@ use records::compared::{Compared, Outcome};
 use records::read;
 use report::compared::{annotations, html, junit, markdown, terminal};
 use signal_hook::iterator::Signals;
+
+use lab_edge::LabEdges;
 
 use crate::args::Compare;
 use crate::handed_over::SIGNALS;
@@ -74,10 +77,12 @@ fn stoppable() -> Result<Arc<AtomicBool>, Error> {
 
 fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     of_edges_alone(args)?;
-    of_commands_alone(args)?;
-    wire::usable(args)?;
-    let options = options(args, stop)?;
     let [base, candidate] = args.words();
+    let lab = LabEdges::among([base, candidate], args.name.as_deref(), args.tls.ca.as_deref())?;
+    let options = options(args, &lab, stop)?;
+    let commands = [base, candidate].map(|word| options.asked.command(word));
+    of_commands_alone(args, commands)?;
+    wire::usable(args, commands)?;
     let mut compared = match stored(base)? {
         Some(stored) => compare::compare_with_stored(&stored, candidate, &options)?,
         None => watched(&options, |watch| compare::compare(base, candidate, &options, watch))?,
@@ -87,7 +92,7 @@ fn compared(args: &Compare, stop: &Stop) -> Result<Compared, Error> {
     }
     // Who fails takes no round trips.
     let round_trip = args.wire.filter(|_| compared.failed.is_none());
-    compared.on_wire = round_trip.map(|round_trip| wire::count(args, round_trip, &stop.0)).transpose()?;
+    compared.on_wire = round_trip.map(|round_trip| wire::count(args, commands, round_trip, &stop.0)).transpose()?;
     if compared.on_wire.is_some_and(|wire| wire.is_worse()) {
         compared.outcome = Outcome::Regression;
     }
@@ -141,9 +146,9 @@ fn of_edges_alone(args: &Compare) -> Result<(), Error> {
 }
 
 /// Refuses `--costs` of what is no command.
-fn of_commands_alone(args: &Compare) -> Result<(), Error> {
+fn of_commands_alone(args: &Compare, commands: [&str; 2]) -> Result<(), Error> {
     let is_command = |word: &str| word.contains("{port}") || word.contains("{url}");
-    match args.words().into_iter().find(|word| args.costs && !is_command(word)) {
+    match commands.into_iter().find(|word| args.costs && !is_command(word)) {
         Some(word) => {
             let what = "--costs runs both under strace and valgrind";
             Err(format!("{what}: {word:?} is no command with {{port}} or {{url}} in it").into())
@@ -152,15 +157,16 @@ fn of_commands_alone(args: &Compare) -> Result<(), Error> {
     }
 }
 
-fn options(args: &Compare, stop: &Stop) -> Result<Options, Error> {
+fn options(args: &Compare, lab: &LabEdges, stop: &Stop) -> Result<Options, Error> {
     let sizes = Sizes { notice_ms: args.notice.as_secs_f64() * 1e3, ..Sizes::default() };
     if sizes.notice_ms < sizes.least_ms {
         return Err(format!("--notice: less than {} ms is not told from noise", sizes.least_ms).into());
     }
     let certificate = args.cert.clone().zip(args.key.clone());
+    let tls = args.tls.options();
     Ok(Options {
-        tls: TlsOptions { resume: args.resume, certificate, ..args.tls.options() },
-        asked: Asked { name: args.name.clone(), path: args.path.clone() },
+        tls: TlsOptions { resume: args.resume, certificate, ca: lab.roots.clone().or_else(|| tls.ca.clone()), ..tls },
+        asked: Asked { name: args.name.clone(), path: args.path.clone(), stands_for: lab.stands_for.clone() },
         budget: if args.counts { Duration::ZERO } else { args.budget },
         timeout: args.timeout,
         sizes,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use lab::exec::Placement;
 
+use crate::comparing::lab_edge::LabEdge;
 use crate::exit;
 
 /// Runs a child's role, if the arguments name one.
@@ -22,6 +23,7 @@ pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
         crate::comparing::wire::SUBCOMMAND => {
             rest.and_then(|rest| configured(rest, |wired| crate::comparing::wire::child(&wired)))
         }
+        crate::comparing::lab_edge::SUBCOMMAND => rest.and_then(lab_edge),
         "library" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::library::library))),
         "new-trial" => return Some(of_verb(rest.map_err(Into::into).and_then(crate::new::trial))),
         _ => return None,
@@ -54,6 +56,13 @@ fn placed(rest: &[String]) -> Result<(), String> {
     let [placement, program, args @ ..] = rest else { return Err("a placement and a program are needed".into()) };
     let placement: Placement = serde_json::from_str(placement).map_err(|e| e.to_string())?;
     placement.become_program(program, args).map(|never| match never {}).map_err(|e| e.to_string())
+}
+
+fn lab_edge(rest: &[String]) -> Result<(), String> {
+    let [edge, listen] = rest else { return Err("an edge and an address are needed".into()) };
+    let edge: LabEdge = serde_json::from_str(edge).map_err(|e| e.to_string())?;
+    let listen = listen.parse().map_err(|e| format!("{listen}: {e}"))?;
+    edge.serve(listen).map_err(|e| e.to_string())
 }
 
 fn configured<T: serde::de::DeserializeOwned, E: std::fmt::Display>(

@@ -11,6 +11,7 @@ use explain::gather::Gather;
 use explain::imported::{self, sniff};
 use lab::rootless::Privilege;
 use records::explained::{ExplainedRecord, SeenFrom};
+use records::run::Expectation;
 use repro::Outcome;
 use repro::client::{ClientKind, ClientSpec};
 use repro::sketch::{Closeness, Piece, Report, Sketch, Slow, representative, tune};
@@ -49,7 +50,7 @@ pub fn new(args: &New) -> Result<u8, Box<dyn std::error::Error>> {
     } else {
         saying::coloured(made(&best.sketch, &out) + &compared(&best))?;
     }
-    Ok(if best.closeness.is_close() { exit::HELD } else { exit::FAILED })
+    Ok(if best.is_close() { exit::HELD } else { exit::FAILED })
 }
 
 fn write(sketch: &Sketch, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -142,6 +143,7 @@ struct Told<'a> {
     tries: u32,
     run: String,
     run_verdict: String,
+    expectations: &'a [Expectation],
     sentence: &'a str,
 }
 
@@ -149,18 +151,25 @@ impl Run {
     fn told(&self, out: &Path) -> Told<'_> {
         Told {
             scenario: out.display().to_string(),
-            close: self.closeness.is_close(),
+            close: self.is_close(),
             closeness: &self.closeness,
             cannot: &self.sketch.cannot,
             tries: self.tries,
             run: self.outcome.folder.display().to_string(),
             run_verdict: run_verdict(&self.outcome),
+            expectations: &self.outcome.record.expectations,
             sentence: &self.sentence,
         }
     }
 
+    /// It comes close, and `run` of the file ends well.
+    fn is_close(&self) -> bool {
+        self.closeness.is_close() && self.outcome.record.held()
+    }
+
     fn is_better_than(&self, other: &Self) -> bool {
-        let rank = |run: &Self| (run.closeness.is_alike(), run.closeness.rows().filter(|row| row.close).count());
+        let close = |run: &Self| run.closeness.rows().filter(|row| row.close).count();
+        let rank = |run: &Self| (run.closeness.is_alike(), run.outcome.record.held(), close(run));
         rank(self) > rank(other) || rank(self) == rank(other) && self.closeness.missed_by < other.closeness.missed_by
     }
 }
@@ -194,7 +203,7 @@ fn approach(sketch: &mut Sketch, tries: u32, results: &Path, privilege: Privileg
         };
         let closeness = Closeness::of(&sketch.aim, record, judged);
         let run = Run { sketch: sketch.clone(), closeness, outcome, sentence: judged.sentence.clone(), tries: tried };
-        let done = run.closeness.is_close();
+        let done = run.is_close();
         if best.as_ref().is_none_or(|best| run.is_better_than(best)) {
             best = Some(run);
         }
@@ -238,5 +247,9 @@ fn compared(run: &Run) -> String {
     }
     said += &format!("\n  {}\n", visible(&run.sentence));
     said += &format!("  with all evidence of the run (host, socket, logs): {}\n", run_verdict(&run.outcome));
+    for e in &run.outcome.record.expectations {
+        let held = if e.held { "as the file expects" } else { "NOT as the file expects" };
+        said += &format!("  {}: {}, {held} ({})\n", e.evidence, e.seen, e.expected.join(" or "));
+    }
     said + &format!("  {} in {}\n", settings::words::plural(u64::from(run.tries), "attempt"), run.outcome.folder.display())
 }

@@ -34,7 +34,7 @@ pub fn probe(args: &Probe) -> Result<u8, Box<dyn std::error::Error>> {
         host: args.host.clone(),
         port: args.port,
         connect_to: None,
-        address: None,
+        address: args.address.map(|address| (address, args.port).into()),
         server_name: None,
         family: family(args),
         tls: Some(Arc::new(config)),

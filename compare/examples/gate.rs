@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = Options {
         tls: prober::tls::TlsOptions { insecure: true, ..Default::default() },
-        asked: Asked { name: Some("edge.test".into()), path: "/".into() },
+        asked: Asked { name: Some("edge.test".into()), path: "/".into(), ..Asked::default() },
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
+use prober::reason::Reason;
 use records::compared::{Count, Counted, Failures, Kind};
 
 use crate::caller::{Caller, URL};
@@ -74,6 +75,22 @@ impl Side {
         }
     }
 
+    /// Which protocol an edge takes of several, if any.
+    fn protocol(&self, timeout: Duration) -> Option<String> {
+        match self {
+            Self::Edge { edge, client } => client.protocol(edge, timeout),
+            Self::Client(_) => None,
+        }
+    }
+
+    /// Whether it is an edge of ours that has begun so lately that this failure may be of its start: whoever listens in its name, as what
+    /// hands a container's port on, hangs up until it is there.
+    fn may_be_starting(&self, why: &str) -> bool {
+        let hangs_up =
+            [Reason::TlsClosed, Reason::TlsReset, Reason::ConnectRefused].iter().any(|reason| why.starts_with(reason.name()));
+        hangs_up && matches!(self, Self::Edge { edge, .. } if edge.is_new())
+    }
+
     /// How its process ended, if it is an edge of ours that has.
     fn ended(&mut self) -> Option<String> {
         match self {
@@ -123,13 +140,15 @@ pub struct Asking<'a> {
     /// Failures since it was answered last.
     failed: u64,
     agreed: BTreeSet<String>,
+    /// The protocol that it takes of several.
+    protocol: Option<String>,
 }
 
 impl<'a> Asking<'a> {
     /// Begins; nobody is asked yet.
     pub fn begin(side: Side, options: &'a Options) -> Self {
         let patience = Patience { most: options.timeout, longest: Duration::ZERO, was_lost: false };
-        Self { side, options, patience, failed: 0, agreed: BTreeSet::new() }
+        Self { side, options, patience, failed: 0, agreed: BTreeSet::new(), protocol: None }
     }
 
     /// One handshake.
@@ -163,12 +182,21 @@ impl<'a> Asking<'a> {
     /// # Errors
     /// As [`Asking::once`].
     pub fn first(&mut self) -> Result<Option<String>, Error> {
-        let mut last = None;
-        for tries in 1..=BASE_TRIES {
+        let (mut last, mut tries) = (None, 0);
+        while tries < BASE_TRIES {
+            tries += 1;
             match self.once(true)? {
-                Handshake::Whole(_) => return Ok(None),
+                Handshake::Whole(_) => {
+                    self.protocol = self.side.protocol(self.patience.now());
+                    return Ok(None);
+                }
                 Handshake::Failed(why) => {
-                    last = Some(self.side.ended().map_or(why, |status| format!("its process ended ({status})")))
+                    let ended = self.side.ended();
+                    if ended.is_none() && self.side.may_be_starting(&why) {
+                        tries -= 1;
+                        std::thread::sleep(SETTLE);
+                    }
+                    last = Some(ended.map_or(why, |status| format!("its process ended ({status})")));
                 }
                 Handshake::Spoiled => {}
             }
@@ -182,11 +210,13 @@ impl<'a> Asking<'a> {
     /// What was agreed on: of several, all.
     pub fn agreed(&self) -> Vec<String> {
         let all: Vec<&str> = self.agreed.iter().map(String::as_str).collect();
-        match all[..] {
+        let mut agreed = match all[..] {
             [] => Vec::new(),
             [one] => one.split(", ").map(str::to_owned).collect(),
             _ => vec![all.join(" or ")],
-        }
+        };
+        agreed.extend(self.protocol.clone());
+        agreed
     }
 
     /// What it is called.

@@ -37,7 +37,7 @@ impl Tool {
             Tool::Strace => format!("exec strace -f -qq -c -o {folder}/calls sh -c {line}"),
             // Its own output belongs to nobody.
             Tool::Valgrind => format!(
-                "exec valgrind -q --tool=cachegrind --cache-sim=no --trace-children=yes --cachegrind-out-file={folder}/%p sh -c {line}"
+                "exec valgrind -q --log-file=/dev/null --tool=cachegrind --cache-sim=no --trace-children=yes --cachegrind-out-file={folder}/%p sh -c {line}"
             ),
         })
     }
@@ -107,7 +107,7 @@ fn each(tool: Tool, command: &str, options: &Options) -> Result<Option<f64>, Err
 
 fn total(tool: Tool, command: &str, options: &Options, handshakes: u32) -> Result<Option<u64>, Error> {
     let folder = tempfile::tempdir()?;
-    let Ok(edge) = Edge::begin(&tool.wrap(command, folder.path())?, &options.asked, &options.stop) else {
+    let Ok(edge) = Edge::begin(&tool.wrap(options.asked.command(command), folder.path())?, &options.asked, &options.stop) else {
         options.stop.check()?;
         return Ok(None);
     };
@@ -141,7 +141,7 @@ mod tests {
         stop.0.store(true, std::sync::atomic::Ordering::Relaxed);
         let options = Options {
             tls: TlsOptions::default(),
-            asked: Asked { name: None, path: "/".into() },
+            asked: Asked { path: "/".into(), ..Asked::default() },
             budget: Duration::ZERO,
             timeout: Duration::from_secs(10),
             sizes: Sizes::default(),

@@ -2,6 +2,7 @@
 //!
 //! In: a URL, or a command with `{port}` in it. Out: where it listens, and what to ask for.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -12,18 +13,31 @@ use crate::{Error, Stop};
 
 /// A command may take so long until it listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// Listening, it may take so long until it answers.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// It is asked for every so often.
 const LOOK: Duration = Duration::from_millis(20);
 /// Where a command's port goes.
 const PORT: &str = "{port}";
+/// Where the address goes on which it is to listen, for commands that run elsewhere than on loopback, too.
+const ADDRESS: &str = "{address}";
 
 /// How to speak to both.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Asked {
     /// The name to ask for and verify, where a command's edge is not called `localhost`.
     pub name: Option<String>,
     /// Path and query of the request, for commands; URLs have their own.
     pub path: String,
+    /// Words that stand for commands: what is shown is the word.
+    pub stands_for: BTreeMap<String, String>,
+}
+
+impl Asked {
+    /// The command for which a word stands, or the word.
+    pub fn command<'a>(&'a self, word: &'a str) -> &'a str {
+        self.stands_for.get(word).map_or(word, String::as_str)
+    }
 }
 
 /// One of the two.
@@ -37,8 +51,8 @@ pub struct Edge {
     pub host: String,
     /// Path and query to ask for.
     pub path: String,
-    /// Its process, if it is ours: stopped when this is dropped.
-    process: Option<Command>,
+    /// Its process, if it is ours, and since when it listens: stopped when this is dropped.
+    process: Option<(Command, Instant)>,
 }
 
 impl Edge {
@@ -49,7 +63,7 @@ impl Edge {
     pub fn begin(word: &str, asked: &Asked, stop: &Stop) -> Result<Self, Error> {
         match Url::parse(word) {
             Ok(url) if url.has_host() => Self::there(word, &url, asked),
-            _ if word.contains(PORT) => Self::start(word, asked, stop),
+            _ if asked.command(word).contains(PORT) => Self::start(word, asked, stop),
             _ => Err(Error::NoEdge { word: word.to_owned() }),
         }
     }
@@ -72,11 +86,11 @@ impl Edge {
         Ok(Self { named: word.to_owned(), address, host: asked.name.clone().unwrap_or(host), path, process: None })
     }
 
-    fn start(command: &str, asked: &Asked, stop: &Stop) -> Result<Self, Error> {
-        let failed = |why: String| Error::Start { command: command.to_owned(), why };
+    fn start(word: &str, asked: &Asked, stop: &Stop) -> Result<Self, Error> {
+        let failed = |why: String| Error::Start { command: word.to_owned(), why };
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free().map_err(|e| failed(format!("no free port on loopback: {e}")))?;
-        let line = command.replace(PORT, &address.port().to_string());
+        let line = asked.command(word).replace(PORT, &address.port().to_string()).replace(ADDRESS, &address.ip().to_string());
         let mut process = Command::begin(&line).map_err(|e| failed(e.to_string()))?;
         let begun = Instant::now();
         loop {
@@ -95,12 +109,17 @@ impl Edge {
             stop.check()?;
         }
         let host = asked.name.clone().unwrap_or_else(|| "localhost".to_owned());
-        Ok(Self { named: command.to_owned(), address, host, path: asked.path.clone(), process: Some(process) })
+        Ok(Self { named: word.to_owned(), address, host, path: asked.path.clone(), process: Some((process, Instant::now())) })
     }
 
     /// Whether it is ours and has ended, and how.
     pub fn ended(&mut self) -> Option<String> {
-        self.process.as_mut()?.ended()
+        self.process.as_mut()?.0.ended()
+    }
+
+    /// Whether it is ours and listens since a moment ago.
+    pub fn is_new(&self) -> bool {
+        self.process.as_ref().is_some_and(|(_, since)| since.elapsed() < SETTLES_WITHIN)
     }
 }
 
@@ -109,7 +128,7 @@ mod tests {
     use super::*;
 
     fn asked() -> Asked {
-        Asked { name: None, path: "/".into() }
+        Asked { path: "/".into(), ..Asked::default() }
     }
 
     fn refused(word: &str) -> String {
@@ -133,8 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_stands_for_a_command_is_shown_itself() {
+        let stands_for = BTreeMap::from([("lab:x".to_owned(), "exit 7 # {port}".to_owned())]);
+        let refused = Edge::begin("lab:x", &Asked { stands_for, ..asked() }, &Stop::default()).expect_err("it ends");
+        let said = refused.to_string();
+        assert!(said.starts_with("lab:x: ") && said.contains("exit status: 7"), "{said}");
+    }
+
+    #[test]
     fn a_command_is_started_and_stopped_with_its_children() {
-        let script = "python3 -c 'import socket,sys,time; s=socket.create_server((\"127.0.0.1\", int(sys.argv[1]))); time.sleep(60)' {port} & wait";
+        let script = "python3 -c 'import socket,sys,time; s=socket.create_server((sys.argv[1], int(sys.argv[2]))); time.sleep(60)' {address} {port} & wait";
         let edge = Edge::begin(script, &asked(), &Stop::default()).expect("it listens");
         let address = edge.address;
         assert!(TcpStream::connect(address).is_ok());

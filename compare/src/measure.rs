@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +20,16 @@ use crate::counts::{Known, count};
 use crate::edge::Edge;
 use crate::relay::Relay;
 
+/// What browsers offer (ALPN).
+const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 /// Between two looks at whether somebody wants it all to end.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Handshakes with one edge.
 pub struct Client {
     tls: Arc<ClientConfig>,
+    /// The same, which offers HTTP/2, too.
+    offering: Arc<ClientConfig>,
     lookup: Lookup,
     runtime: tokio::runtime::Runtime,
     stop: Stop,
@@ -60,24 +65,23 @@ impl Client {
     pub fn new(options: &TlsOptions, stop: Stop) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let lookup = runtime.block_on(async { Lookup::new(&[]) })?;
-        Ok(Self { tls: Arc::new(config(options)?), lookup, runtime, stop })
+        let alpn = PROTOCOLS.map(str::to_owned).to_vec();
+        let offering = Arc::new(config(&TlsOptions { alpn, resume: false, ..options.clone() })?);
+        Ok(Self { tls: Arc::new(config(options)?), offering, lookup, runtime, stop })
+    }
+
+    /// Which protocol the edge takes of those that browsers offer, if any. Requests are HTTP/1.1: what a handshake costs does not depend on it.
+    pub fn protocol(&self, edge: &Edge, timeout: Duration) -> Option<String> {
+        let target = Target { tls: Some(Arc::clone(&self.offering)), request: None, ..target(edge, edge.address, timeout) };
+        self.ask(&target)?.alpn
     }
 
     /// Absent if somebody wants it all to end.
-    fn probe(&self, edge: &Edge, address: std::net::SocketAddr, timeout: Duration) -> Option<Report> {
-        let target = Target {
-            host: edge.host.clone(),
-            port: edge.address.port(),
-            connect_to: None,
-            address: Some(address),
-            server_name: None,
-            family: Family::Any,
-            tls: Some(Arc::clone(&self.tls)),
-            request: Some(HttpRequest { path: edge.path.clone(), ..HttpRequest::default() }),
-            timeout,
-            pauses: Pauses::default(),
-            route: Route::default(),
-        };
+    fn probe(&self, edge: &Edge, address: SocketAddr, timeout: Duration) -> Option<Report> {
+        self.ask(&Target { tls: Some(Arc::clone(&self.tls)), ..target(edge, address, timeout) })
+    }
+
+    fn ask(&self, target: &Target) -> Option<Report> {
         self.runtime.block_on(async {
             let stopped = async {
                 while !self.stop.is_set() {
@@ -86,7 +90,7 @@ impl Client {
             };
             tokio::select! {
                 biased;
-                report = probe(&target, &self.lookup) => Some(report),
+                report = probe(target, &self.lookup) => Some(report),
                 () = stopped => None,
             }
         })
@@ -141,6 +145,23 @@ impl Client {
     }
 }
 
+/// An edge, behind an address at which it is reached.
+fn target(edge: &Edge, address: SocketAddr, timeout: Duration) -> Target {
+    Target {
+        host: edge.host.clone(),
+        port: edge.address.port(),
+        connect_to: None,
+        address: Some(address),
+        server_name: None,
+        family: Family::Any,
+        tls: None,
+        request: Some(HttpRequest { path: edge.path.clone(), ..HttpRequest::default() }),
+        timeout,
+        pauses: Pauses::default(),
+        route: Route::default(),
+    }
+}
+
 /// Whose time an entry is. A late acknowledgement is the way's or the edge's: a kernel may keep it until its program answers. The way to
 /// both is asked for in other parts, and so it is counted to the edge, in every handshake alike.
 fn owner(entry: &Entry) -> Owner {
@@ -153,7 +174,8 @@ fn known(report: &Report) -> Known {
     Known {
         waited: exchanges.iter().filter(|exchange| exchange.phase != Phase::Request && exchange.answer.is_some()).count(),
         answered: exchanges.iter().any(|exchange| exchange.phase == Phase::Request && exchange.answer.is_some()),
-        chain: report.certificates.iter().map(|certificate| certificate.len()).collect(),
+        // Of a session that was resumed they are remembered, and did not pass.
+        chain: report.certificates.iter().filter(|_| !report.resumed).map(|certificate| certificate.len()).collect(),
         resumed: report.resumed,
     }
 }

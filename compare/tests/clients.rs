@@ -80,7 +80,7 @@ fn as_a_client() {
 fn options(budget: Duration) -> Options {
     Options {
         tls: TlsOptions::default(),
-        asked: Asked { name: None, path: "/a".into() },
+        asked: Asked { path: "/a".into(), ..Asked::default() },
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),
@@ -144,7 +144,7 @@ fn a_client_that_fails_is_told_by_its_own_words() {
 
 #[test]
 fn an_address_is_one_word_of_the_shell() {
-    let asked = Asked { name: None, path: "/a?b=1&c='$(exit 7)'; exit 7".into() };
+    let asked = Asked { path: "/a?b=1&c='$(exit 7)'; exit 7".into(), ..Asked::default() };
     let options = Options { asked, ..options(Duration::ZERO) };
     let compared = compare(&client(&[]), &client(&[]), &options, |_| ()).expect("both work");
     assert_eq!(compared.failed, None);

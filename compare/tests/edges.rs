@@ -35,10 +35,20 @@ struct Edge {
     closes_each: Option<usize>,
     /// The status of its answers.
     status: u16,
+    /// Protocols that it speaks (ALPN).
+    speaks: &'static [&'static [u8]],
 }
 
-const PLAIN: Edge =
-    Edge { thinks: Duration::ZERO, ballast: 0, retries: false, old: false, old_to_each: None, closes_each: None, status: 200 };
+const PLAIN: Edge = Edge {
+    thinks: Duration::ZERO,
+    ballast: 0,
+    retries: false,
+    old: false,
+    old_to_each: None,
+    closes_each: None,
+    status: 200,
+    speaks: &[],
+};
 
 impl Edge {
     fn config(self) -> ServerConfig {
@@ -51,7 +61,9 @@ impl Edge {
         let versions: &[_] = if self.old { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
         let chain: Vec<CertificateDer<'static>> = vec![own.cert.der().clone(); 1 + self.ballast];
         let builder = ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).expect("versions");
-        builder.with_no_client_auth().with_single_cert(chain, key).expect("a key that fits")
+        let mut config = builder.with_no_client_auth().with_single_cert(chain, key).expect("a key that fits");
+        config.alpn_protocols = self.speaks.iter().map(|name| name.to_vec()).collect();
+        config
     }
 
     /// Serves until the test ends.
@@ -95,7 +107,7 @@ impl Edge {
 fn options(budget: Duration) -> Options {
     Options {
         tls: prober::tls::TlsOptions { insecure: true, ..Default::default() },
-        asked: Asked { name: Some("edge.test".into()), path: "/".into() },
+        asked: Asked { name: Some("edge.test".into()), path: "/".into(), ..Asked::default() },
         budget,
         timeout: Duration::from_secs(10),
         sizes: Sizes::default(),
@@ -128,6 +140,26 @@ fn two_of_a_kind_count_the_same() {
         "{:?}",
         compared.counts
     );
+}
+
+#[test]
+fn another_protocol_is_shown_though_requests_are_the_same() {
+    let old = Edge { speaks: &[b"http/1.1"], ..PLAIN };
+    let compared = counts_of(Edge { speaks: &[b"h2", b"http/1.1"], ..PLAIN }, old);
+    assert_eq!(compared.outcome, Outcome::NoRegression);
+    let last = [&compared.base, &compared.candidate].map(|subject| subject.agreed.last().cloned());
+    assert_eq!(last, [Some("h2".to_owned()), Some("http/1.1".to_owned())]);
+    let none = counts_of(PLAIN, PLAIN);
+    assert!(!none.base.agreed.iter().any(|agreed| agreed.contains("http") || agreed == "h2"), "{:?}", none.base.agreed);
+}
+
+#[test]
+fn certificates_that_are_only_remembered_did_not_pass() {
+    let resume = prober::tls::TlsOptions { resume: true, insecure: true, ..Default::default() };
+    let options = Options { tls: resume, ..options(Duration::ZERO) };
+    let compared = compare(&PLAIN.url(), &PLAIN.url(), &options, |_| ()).expect("both work");
+    let counted = [Counted::Resumed, Counted::Certificates, Counted::ChainBytes].map(|what| count(&compared, what));
+    assert_eq!(counted, [[Some(1); 2], [Some(0); 2], [Some(0); 2]]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ open(\"/proc/self/comm\", \"wb\").write(b\"caf\\xe9\")
 time.sleep(60)' {port}";
 
 fn asked() -> Asked {
-    Asked { name: None, path: "/".into() }
+    Asked { path: "/".into(), ..Asked::default() }
 }
 
 fn listens(address: SocketAddr) -> bool {

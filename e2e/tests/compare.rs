@@ -19,6 +19,21 @@ fn edge(files: &Certificates, more: &str) -> String {
     format!("exec openssl s_server -quiet -www -accept 127.0.0.1:{{port}} -cert {cert} -key {key} {more}")
 }
 
+/// The same, whose port somebody else opens first, and hangs up on whoever comes: as what hands a container's port on does until the
+/// container listens.
+fn behind_a_door(files: &Certificates) -> String {
+    let door = "import os,socket,sys,time
+s=socket.create_server((\"127.0.0.1\", int(sys.argv[1])))
+s.settimeout(0.1)
+end=time.time()+1
+while time.time()<end:
+    try: s.accept()[0].close()
+    except OSError: pass
+s.close()
+os.execvp(sys.argv[2], sys.argv[2:])";
+    format!("exec python3 -c '{door}' {{port}} {}", edge(files, "").trim_start_matches("exec "))
+}
+
 /// The same as a daemon, in a session of its own.
 fn daemon(files: &Certificates) -> String {
     format!("setsid {} & sleep 0.5", edge(files, "").trim_start_matches("exec "))
@@ -104,6 +119,11 @@ fn two_edges() {
     let daemon = daemon(&files);
     let left = compare(&files, &plain, &daemon, &["--counts"]);
     t.check("an edge that makes itself a daemon is one", left.code == Some(0), || &left);
+    if is_program("python3") {
+        let door = behind_a_door(&files);
+        let late = compare(&files, &door, &door, &["--counts"]);
+        t.check("an edge that answers later than its port is open is waited for", late.code == Some(0), || &late);
+    }
     let asks = edge(&files, "-Verify 1");
     let key = files.key.display().to_string();
     let cert = files.cert.display().to_string();
@@ -111,12 +131,75 @@ fn two_edges() {
     t.check("edges that ask for a certificate are given one", own.code == Some(0), || &own);
     let fails = compare(&files, &plain, &asks, &["--counts", "--wire", "50ms"]);
     t.check("who fails is a regression, and takes no round trips on a wire", fails.code == Some(1), || &fails);
-    let wire = compare(&files, &asks, &asks, &["--counts", "--cert", &cert, "--key", &key, "--wire", "50ms"]);
-    t.check("but not on a wire", wire.refused(2, "--wire: the lab's client has no certificate"), || wire);
     let none = compare(&files, &asks, &asks, &["--counts"]);
     t.check("and fail without", none.code == Some(2), || &none);
+    let wrong = compare(&files, "lab:apache", &plain, &["--counts"]);
+    t.check("what the lab has no edge of is said", wrong.refused(2, "lab:nginx"), || wrong);
+    let lab = compare(&files, "lab:embedded", &plain, &["--counts", "--json"]);
+    let json: Value = serde_json::from_str(&lab.out).unwrap_or_default();
+    let is_whole = lab.code.is_some_and(|code| code < 2) && json["base"]["name"] == "lab:embedded";
+    t.check("an edge of the lab needs no certificate of ours, and whom the other trusts is trusted", is_whole, || &lab);
     let listening = Command::new("pgrep").args(["-f", &files.key.display().to_string()]).output().expect("pgrep");
     t.check("no edge is left behind", listening.stdout.is_empty(), || String::from_utf8_lossy(&listening.stdout).into_owned());
+}
+
+/// An nginx's configuration with `more` in its server.
+fn nginx(folder: &Path, name: &str, more: &str) -> String {
+    let file = folder.join(name);
+    let temporary: String =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|of| format!("{of}_temp_path {{files}}/{of}; ")).concat();
+    let text = format!(
+        "master_process off; error_log {{files}}/error.log; events {{ }}\nhttp {{ access_log off; {temporary}\nserver {{ listen \
+         {{address}}:{{port}} ssl; ssl_certificate {{chain}}; ssl_certificate_key {{key}}; {more} return 200 ok; }} }}\n"
+    );
+    std::fs::write(&file, text).expect("our own folder");
+    format!("lab:nginx:{}", file.display())
+}
+
+#[test]
+fn edges_of_the_lab() {
+    let mut t = Checks::new();
+    if !["nginx", "haproxy"].into_iter().all(is_program) {
+        return t.skip(Need::Tools, "nginx or haproxy is not installed");
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return t.skip(Need::Root, "a wire needs root; an ordinary user's is tried elsewhere");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [new, old] = [("new.conf", "ssl_protocols TLSv1.2 TLSv1.3;"), ("old.conf", "ssl_protocols TLSv1.2;")]
+        .map(|(name, more)| nginx(folder.path(), name, more));
+    // Named, so that whoever routes by name or path is asked alike on the wire.
+    let strict = folder.path().join("strict.cfg");
+    let text = "defaults\n  mode http\n  timeout client 20s\nfrontend tls\n  bind {address}:{port} ssl crt {pem} strict-sni\n  http-request return status 200 content-type text/plain string ok if { path /here }\n  http-request deny\n";
+    std::fs::write(&strict, text).expect("our own folder");
+    let strict = format!("lab:haproxy:{}", strict.display());
+    let asked = ["compare", &strict, "lab:haproxy", "--name", "edge.test", "--path", "/here", "--counts", "--wire", "50ms"];
+    let same = on_the_wire(&asked);
+    t.check("two HAProxys, one of which knows one name and one path, count the same on a wire", same.code == Some(0), || &same);
+    let slower = whostalled(["compare", &new, &old, "--counts"]);
+    t.check("TLS 1.2 alone is a round trip more", slower.code == Some(1) && slower.out.contains("2 → 3"), || &slower);
+    let forgets = nginx(folder.path(), "forgets.conf", "ssl_protocols TLSv1.2; ssl_session_tickets off;");
+    let resumed = on_the_wire(&["compare", &old, &forgets, "--resume", "--counts", "--wire", "50ms"]);
+    let trips = resumed.out.contains("on a wire of 50 ms: 2 → 3 round trips to Finished");
+    t.check("sessions are resumed on the wire, too, where they are asked for", resumed.code == Some(1) && trips, || &resumed);
+    let left = Command::new("pgrep").args(["-f", &folder.path().display().to_string()]).output().expect("pgrep");
+    t.check("no edge is left behind", left.stdout.is_empty(), || String::from_utf8_lossy(&left.stdout).into_owned());
+}
+
+/// Run again where the machine was too busy for a wire.
+fn on_the_wire(arguments: &[&str]) -> Said {
+    let once = || {
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        run(command, 300)
+    };
+    let mut said = once();
+    for _ in 0..2 {
+        if said.err.contains("--wire: the wire sent") {
+            said = once();
+        }
+    }
+    said
 }
 
 /// Whether a process has this in its command line.

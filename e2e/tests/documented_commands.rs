@@ -87,6 +87,7 @@ fn proof(command: &str) -> Proof {
         _ if has(&["baselines/edge.json"]) => Proof::Misses("edge.json"),
         // Words that stand for others.
         _ if has(&["curl-8.5"]) => Proof::Misses("curl-8.5"),
+        _ if has(&["/opt/nginx-"]) => Proof::Misses("/opt/nginx-"),
         _ if has(&["--flow 5232e1ed…", "--flow KEY"]) => Proof::Misses("names no connection"),
         _ if has(&["whostalled compare "]) => Proof::Judges,
         // What another program makes of it.
@@ -153,6 +154,12 @@ impl World {
             std::fs::set_permissions(at.join(proxy), std::fs::Permissions::from_mode(0o755)).expect("our own file");
         }
         write(&at.join("customer.har"), HAR);
+        let page = std::fs::read_to_string(repository().join("docs/compare.md")).expect("a page of ours");
+        let configuration =
+            page.split("```\n").find(|block| block.starts_with("error_log {files}")).expect("nginx's, documented");
+        for name in ["old.conf", "new.conf"] {
+            write(&at.join(name), configuration);
+        }
         let recorded = repository().join("zoo/recorded/c003-python-python-client-stalls");
         let unpacked =
             "zstd -dqc {r}/edge.pcap.zst > edge.pcap; zstd -dqc {r}/client.pcap.zst > client.pcapng; gzip -k edge.pcap";

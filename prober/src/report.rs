@@ -67,6 +67,9 @@ pub struct Report {
     /// Whether somebody set the clock meanwhile; kernel timestamps are left out then.
     #[serde(default)]
     pub clock_stepped: bool,
+    /// A second connection was made behind this one, to learn why the edge turned it away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked_again: bool,
     /// Version agreed on, as RFCs write it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<String>,
@@ -137,6 +140,7 @@ impl Report {
             sent: Vec::new(),
             kernel_timestamps: false,
             clock_stepped: false,
+            asked_again: false,
             version: None,
             cipher_suite: None,
             alpn: None,

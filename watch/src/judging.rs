@@ -140,7 +140,7 @@ impl Judging {
             _ => How::Slow,
         });
         let recent = self.recent.entry(raw.name.clone()).or_default();
-        recent.note(bad, backend);
+        recent.note(bad, backend, raw.report.asked_again);
         let by_path = found.is_some_and(|blame| blame.culprit == Culprit::Path);
         recent.pattern().or_else(|| recent.elsewhere().filter(|_| by_path))
     }

@@ -42,6 +42,7 @@ pub enum How {
 struct Round {
     bad: Option<How>,
     backend: Option<String>,
+    again: bool,
 }
 
 impl Round {
@@ -64,9 +65,9 @@ pub struct Found {
 }
 
 impl Recent {
-    /// Adds a round.
-    pub fn note(&mut self, bad: Option<How>, backend: Option<String>) {
-        self.0.push_back(Round { bad, backend });
+    /// Adds a round; `again`: it called a second time, to learn why it was turned away.
+    pub fn note(&mut self, bad: Option<How>, backend: Option<String>, again: bool) {
+        self.0.push_back(Round { bad, backend, again });
         if self.0.len() > WINDOW {
             self.0.pop_front();
         }
@@ -80,7 +81,7 @@ impl Recent {
     ///
     /// let mut recent = Recent::default();
     /// for round in 1..=16 {
-    ///     recent.note((round % 4 == 0).then_some(How::Failed), None);
+    ///     recent.note((round % 4 == 0).then_some(How::Failed), None, false);
     /// }
     /// let pattern = recent.pattern().and_then(|found| found.pattern);
     /// assert_eq!(pattern.map(|pattern| (pattern.kind, pattern.gap)), Some((PatternKind::EveryNth, 4)));
@@ -132,13 +133,11 @@ impl Recent {
             3 => "third".to_owned(),
             n => format!("{n}th"),
         };
-        Some(found(
-            PatternKind::EveryNth,
-            n,
-            format!(
-                "Every {ordinal} round fails, {PERIODS} times in a row, and no other: as if one of {n} instances were broken."
-            ),
-        ))
+        // Whoever hands connections round in turns has had one more for each that failed.
+        let again = self.0.iter().rev().step_by(n).take(PERIODS).all(|r| r.again);
+        let (instances, why) = if again { (n + 1, " (a round that fails calls twice, to learn why)") } else { (n, "") };
+        let said = format!("Every {ordinal} round fails, {PERIODS} times in a row, and no other");
+        Some(found(PatternKind::EveryNth, n, format!("{said}: as if one of {instances} instances were broken{why}.")))
     }
 
     /// Runs of failures, each with its rounds; what goes on at the window's begin counts too.
@@ -205,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// `.` well, `x` failed, `r` refused, `b` broken off; digits and capital digits are backends: `1` well, `!` is backend 1 that failed.
+    /// `.` well, `x` failed, `r` refused, `b` broken off, `a` the same and called again; digits and capital digits are backends: `1` well, `!` is backend 1 that failed.
     fn recent(rounds: &str) -> Recent {
         let mut recent = Recent::default();
         for c in rounds.chars() {
@@ -213,13 +212,13 @@ mod tests {
                 's' => (Some(How::Slow), Some("3")),
                 'x' => (Some(How::Failed), None),
                 'r' => (Some(How::Broke { refused: true }), None),
-                'b' => (Some(How::Broke { refused: false }), None),
+                'a' | 'b' => (Some(How::Broke { refused: false }), None),
                 '!' => (Some(How::Failed), Some("1")),
                 '@' => (Some(How::Failed), Some("2")),
                 c if c.is_ascii_digit() => (None, Some(if c == '1' { "1" } else { "2" })),
                 _ => (None, None),
             };
-            recent.note(bad, backend.map(str::to_owned));
+            recent.note(bad, backend.map(str::to_owned), c == 'a');
         }
         recent
     }
@@ -248,6 +247,10 @@ mod tests {
         assert_eq!(found.pattern, Some(Pattern { kind: PatternKind::EveryNth, gap: 4 }));
         assert!(found.sentence.starts_with("Every 4th round fails"), "{}", found.sentence);
         assert_eq!(kind(".x.x.x.x"), Some(PatternKind::EveryNth));
+        let instances = |rounds: &str| recent(rounds).pattern().map(|found| found.sentence).unwrap_or_default();
+        assert!(instances("...b...b...b...b").contains("one of 4 instances"));
+        assert!(instances("...a...a...a...a").contains("one of 5 instances"), "each failure took two connections");
+        assert!(instances("...b...a...a...a").contains("one of 4 instances"), "not each");
         assert_eq!(kind("...x..xx...x"), Some(PatternKind::Share), "one came early");
         assert_eq!(kind("....x...x...x"), None, "three periods");
     }

@@ -10,11 +10,12 @@ use super::Tls;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  whostalled compare https://edge.example.com/ https://canary.example.com/\n  \
     whostalled compare './proxy-old --listen 127.0.0.1:{port}' './proxy-new --listen 127.0.0.1:{port}' --ca ca.pem --name edge.test\n  \
+    whostalled compare lab:nginx:old.conf lab:nginx:new.conf    two configurations; certificates are made for it\n  \
     whostalled compare results/baselines/edge.json './proxy --listen 127.0.0.1:{port}' --ca ca.pem    counts alone\n  \
     whostalled compare 'curl-8.5 -s --cacert {ca} {url}' 'curl-8.9 -s --cacert {ca} {url}'    two builds of a client\n\n\
     Exit codes: 0 no regression; 1 regression; 2 the harness failed; 3 too noisy to tell.")]
 pub struct Compare {
-    /// What to compare with: an edge, as a URL or a command with {port} in it; a client, as a command with {url} in it; or what --save
+    /// What to compare with: an edge, as a URL, a command with {port} in it or one of the lab (lab:nginx:FILE); a client, as a command with {url} in it; or what --save
     /// wrote
     #[arg(required_unless_present = "schema")]
     pub base: Option<String>,

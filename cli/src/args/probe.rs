@@ -53,6 +53,9 @@ pub struct Probe {
     /// Lab fault: trust no certificate
     #[arg(long, hide = true)]
     pub distrust: bool,
+    /// Lab: connect to this address; nothing is looked up
+    #[arg(long, hide = true)]
+    pub address: Option<std::net::IpAddr>,
     /// Lab: who says the first line before TLS
     #[arg(long, value_name = "client|edge", requires = "plain_exchanges", hide = true)]
     pub speaks_first: Option<prober::Speaker>,

@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) const SUBCOMMAND: &str = "compare-wire";
 /// Between two looks at whether the child has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The name that is asked for where nobody says another.
+const NAME: &str = "localhost";
 /// Handshakes with each: of these the quickest counts.
 const ROUNDS: u32 = 5;
 /// Work hides whole round trips on a shorter wire.
@@ -53,8 +56,8 @@ pub(crate) struct Wired {
     base: String,
     candidate: String,
     round_trip: Time,
-    /// What our client offers, as a scenario says it.
-    tls: String,
+    /// Our client's command: it asks as the other counts' client does.
+    client: Vec<String>,
     /// Whoever started it, by its process id.
     runner: u32,
 }
@@ -63,15 +66,12 @@ pub(crate) struct Wired {
 type Said = Result<OnWire, String>;
 
 /// Refuses what cannot be counted so.
-pub(super) fn usable(args: &Compare) -> Result<(), Error> {
+pub(super) fn usable(args: &Compare, commands: [&str; 2]) -> Result<(), Error> {
     let Some(round_trip) = args.wire else { return Ok(()) };
     if round_trip < LEAST {
         return Err(format!("--wire {round_trip}: from {LEAST} on a round trip is longer than the work between two").into());
     }
-    if args.cert.is_some() {
-        return Err("--wire: the lab's client has no certificate: leave --cert out, or --wire".into());
-    }
-    for word in args.words() {
+    for word in commands {
         if !word.contains("{port}") {
             return Err(format!("--wire runs both edges in a lab of its own: {word:?} is no command with {{port}} in it").into());
         }
@@ -80,11 +80,11 @@ pub(super) fn usable(args: &Compare) -> Result<(), Error> {
 }
 
 /// Has a child count.
-pub(super) fn count(args: &Compare, round_trip: Time, stop: &AtomicBool) -> Result<OnWire, Error> {
-    let [base, candidate] = args.words().map(str::to_owned);
-    let wired =
-        Wired { base, candidate, round_trip, tls: offered(args.tls.options().only).to_owned(), runner: std::process::id() };
-    let mut command = Command::new(own_program()?);
+pub(super) fn count(args: &Compare, commands: [&str; 2], round_trip: Time, stop: &AtomicBool) -> Result<OnWire, Error> {
+    let [base, candidate] = commands.map(str::to_owned);
+    let own = own_program()?;
+    let wired = Wired { base, candidate, round_trip, client: client(args, &own)?, runner: std::process::id() };
+    let mut command = Command::new(own);
     // A group of its own: a signal of the terminal is ours to hand on, once.
     command.arg(SUBCOMMAND).arg(serde_json::to_string(&wired)?).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
@@ -121,7 +121,7 @@ pub(crate) fn child(wired: &Wired) -> Result<(), Error> {
 
 fn counted(wired: &Wired, stop: &AtomicBool) -> Result<OnWire, Error> {
     let round_trip = wired.round_trip;
-    let text = scenario(&wired.base, &wired.candidate, round_trip, &wired.tls);
+    let text = scenario(&wired.base, &wired.candidate, round_trip, &wired.client);
     let scenario = Scenario::parse("--wire", &text, &[])?;
     // It goes with this function.
     let scratch = lab::scratch::Scratch::make()?;
@@ -156,7 +156,7 @@ fn until_better(mut count: impl FnMut() -> Result<OnWire, Error>) -> Result<OnWi
     Ok(counted)
 }
 
-fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege, stop: &AtomicBool) -> Result<Outcome, Error> {
+fn attempts(scenario: &Scenario, results: &Path, privilege: Privilege, stop: &AtomicBool) -> Result<Outcome, Error> {
     for attempt in 1.. {
         let outcome = once_in_lab(scenario, results, privilege, stop)?;
         match &outcome.record.footing.void {
@@ -168,19 +168,30 @@ fn attempts(scenario: &Scenario, results: &std::path::Path, privilege: Privilege
     Err("--wire: nothing was run".into())
 }
 
-fn offered(only: Option<Only>) -> &'static str {
-    match only {
-        Some(Only::Tls12) => "1.2",
-        Some(Only::Tls13) => "1.3",
-        None => "any",
+/// Our client, told what the other counts' is told: which name, path, version, certificate, and whether to resume. Nobody verifies here.
+fn client(args: &Compare, own: &Path) -> Result<Vec<String>, Error> {
+    let mut words = vec![own.display().to_string(), "probe".into(), args.name.clone().unwrap_or_else(|| NAME.into())];
+    let told = ["--address", "{address}", "--port", "{port}", "--json", "--insecure", "--once", "--path", &args.path];
+    words.extend(told.map(str::to_owned));
+    words.extend(["--timeout-ms".to_owned(), args.timeout.as_millis().to_string()]);
+    words.extend(args.resume.then(|| "--resume".to_owned()));
+    words.extend(args.tls.options().only.map(|only| match only {
+        Only::Tls12 => "--tls12".to_owned(),
+        Only::Tls13 => "--tls13".to_owned(),
+    }));
+    for (option, file) in [("--cert", &args.cert), ("--key", &args.key)] {
+        if let Some(file) = file {
+            words.extend([option.to_owned(), std::path::absolute(file)?.display().to_string()]);
+        }
     }
+    Ok(words)
 }
 
-/// A client and both edges. Names and certificates are the commands' own: here nobody verifies them.
-fn scenario(base: &str, candidate: &str, round_trip: Time, tls: &str) -> String {
+/// A client and both edges.
+fn scenario(base: &str, candidate: &str, round_trip: Time, client: &[String]) -> String {
+    let client = toml_words(client);
     let mut text = format!(
-        "name = \"round-trips\"\nrounds = {ROUNDS}\n[client]\nkind = \"probe\"\nverify = false\ntls = \"{tls}\"\n[[vantage]]\nname = \
-         \"client\"\n"
+        "name = \"round-trips\"\nrounds = {ROUNDS}\n[client]\nkind = \"command\"\ncommand = {client}\n[[vantage]]\nname = \"client\"\n"
     );
     for (name, command) in [("base", base), ("candidate", candidate)] {
         // On loopback nobody else would reach it.
@@ -197,7 +208,7 @@ fn scenario(base: &str, candidate: &str, round_trip: Time, tls: &str) -> String 
 }
 
 /// An array of TOML strings: JSON's are such, too.
-fn toml_words(words: &[&str]) -> String {
+fn toml_words<T: Serialize>(words: &[T]) -> String {
     serde_json::to_string(words).unwrap_or_default()
 }
 
@@ -224,10 +235,11 @@ fn rounds(handshakes: &[HandshakeRecord], target: &str, round_trip: Time) -> Res
 mod tests {
     use analysis::conversation::milestone::Milestone;
     use analysis::judging::ledger::Owner;
+    use clap::Parser;
     use records::handshake::Mark;
-    use repro::client::TlsVersion;
 
     use super::*;
+    use crate::args::{Arguments, Verb};
 
     #[test]
     fn what_is_worse_once_is_counted_again() {
@@ -280,16 +292,31 @@ mod tests {
 
     #[test]
     fn commands_listen_where_the_lab_s_client_can_reach_them() {
-        let text = scenario(
-            "exec ./old --listen 127.0.0.1:{port}",
-            "./new -l \"{address}\" {port}",
-            Time::millis(50),
-            offered(Some(Only::Tls13)),
-        );
+        let text =
+            scenario("exec ./old --listen 127.0.0.1:{port}", "./new -l \"{address}\" {port}", Time::millis(50), &words(&[]));
         let scenario = Scenario::parse("x", &text, &[]).expect("it is a scenario");
         assert_eq!(scenario.targets[0].command, ["sh", "-c", "exec ./old --listen {address}:{port}"]);
         assert_eq!(scenario.targets[1].command[2], "exec ./new -l \"{address}\" {port}");
         assert_eq!(scenario.targets[1].rtt, Time::millis(50));
-        assert_eq!(scenario.client.tls, TlsVersion::V13);
+    }
+
+    fn words(options: &[&str]) -> Vec<String> {
+        let all = [&["whostalled", "compare", "a {port}", "b {port}"], options].concat();
+        let Ok(Verb::Compare(args)) = Arguments::try_parse_from(all).map(|a| a.verb) else { panic!("not compare") };
+        client(&args, Path::new("/bin/whostalled")).expect("there is a folder")
+    }
+
+    #[test]
+    fn the_client_on_the_wire_asks_as_the_others_do() {
+        let plain = words(&[]);
+        assert_eq!(plain[..5], ["/bin/whostalled", "probe", "localhost", "--address", "{address}"]);
+        assert!(!plain.iter().any(|word| ["--resume", "--tls12", "--tls13", "--cert"].contains(&word.as_str())), "{plain:?}");
+        let told = ["--name", "edge.test", "--path", "/big?x=1", "--resume", "--tls12", "--cert", "/c.pem", "--key", "/k.pem"];
+        let asks = words(&told);
+        assert_eq!(asks[2], "edge.test");
+        for two in [["--path", "/big?x=1"], ["--cert", "/c.pem"], ["--key", "/k.pem"]] {
+            assert!(asks.windows(2).any(|words| words == two), "{asks:?}");
+        }
+        assert!(["--resume", "--tls12"].into_iter().all(|word| asks.iter().any(|asked| asked == word)), "{asks:?}");
     }
 }

@@ -44,7 +44,7 @@ impl Probe<'_> {
     }
 
     /// A failure in words that say more than the library can: which certificate, which part of TLS is not shared, what was demanded.
-    pub(super) async fn explained(&self, failure: Failure, deadline: tokio::time::Instant) -> Failure {
+    pub(super) async fn explained(&mut self, failure: Failure, deadline: tokio::time::Instant) -> Failure {
         use Reason::{TlsAlert, TlsClosed, TlsIncompatible, TlsReset};
         if let Some(refused) = &self.notes.refused {
             return refused.clone();
@@ -73,6 +73,7 @@ impl Probe<'_> {
         };
         let name = self.target.server_name.as_ref().unwrap_or(&self.target.host);
         let name = Some(name.as_str()).filter(|name| name.trim_matches(['[', ']']).parse::<IpAddr>().is_err());
+        self.report.asked_again = true;
         let looked = timeout_at(deadline, offer::look(address, self.target.route.source, name, &spoken)).await;
         match looked {
             Ok(Ok(Some(words))) => {

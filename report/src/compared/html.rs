@@ -5,8 +5,8 @@ use pages::{Ticket, scrolling};
 use records::compared::{Compared, Difference, Found, Kind, Outcome};
 
 use super::{
-    agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, method, numbers,
-    sentence, signed, tail_words, wire_words,
+    agreed_words, base_machine_words, change_words, cost_words, costs_heading, count_words, digits, failures_words, found_words,
+    interval, method, numbers, sentence, signed, tail_words, wire_words,
 };
 use crate::html::frame;
 
@@ -35,6 +35,11 @@ pub fn page(compared: &Compared) -> String {
             @for why in [&failures.candidate_why, &failures.base_why].into_iter().flatten() { p.soft { code { (why) } } }
         }
         @if !compared.counts.is_empty() { (counts(compared)) }
+        @if !compared.costs.is_empty() {
+            h2 { (costs_heading(compared.kind)) }
+            p.soft { "Shown, not judged." }
+            ul { @for cost in &compared.costs { li { (cost_words(cost)) } } }
+        }
         @if let Some(wire) = &compared.on_wire {
             h2 { "Round trips" }
             p class=(if wire.is_worse() { "bad" } else { "" }) { (wire_words(wire)) @if wire.is_worse() { " (worse)" } }

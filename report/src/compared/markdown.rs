@@ -5,8 +5,8 @@ use std::fmt::Write;
 use records::compared::{Compared, Found, Outcome};
 
 use super::{
-    agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, is_shown, method,
-    sentence, signed, tail_words, wire_words,
+    agreed_words, base_machine_words, change_words, cost_words, costs_heading, count_words, digits, failures_words, found_words,
+    interval, is_shown, method, sentence, signed, tail_words, wire_words,
 };
 
 /// Renders it.
@@ -38,6 +38,10 @@ pub fn render(compared: &Compared) -> String {
     }
     if let Some(wire) = &compared.on_wire {
         let _ = writeln!(out, "- {}{}\n", wire_words(wire), if wire.is_worse() { " **(worse)**" } else { "" });
+    }
+    if !compared.costs.is_empty() {
+        let costs: Vec<String> = compared.costs.iter().map(|cost| text(&cost_words(cost))).collect();
+        let _ = writeln!(out, "- {} (shown, not judged): {}\n", costs_heading(compared.kind), costs.join("; "));
     }
     if !compared.differences.is_empty() {
         out.push_str("| phase | owner | base ms | difference ms | between | |\n|---|---|---:|---:|---|---|\n");

@@ -8,7 +8,7 @@ pub mod junit;
 pub mod markdown;
 pub mod terminal;
 
-use records::compared::{Change, Compared, Count, Difference, Failures, Fingerprint, Found, OnWire, Outcome, Times};
+use records::compared::{Change, Compared, Cost, Count, Difference, Failures, Fingerprint, Found, Kind, OnWire, Outcome, Times};
 use settings::words::plural;
 
 /// What it comes to, in one sentence.
@@ -118,6 +118,22 @@ pub fn wire_words(wire: &OnWire) -> String {
     format!("on a wire of {ms} ms: {base_finished} → {finished} round trips to Finished, {base_byte} → {byte} to the first byte")
 }
 
+/// What a handshake costs one itself, for a heading.
+pub fn costs_heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Edges => "What a handshake costs the edge",
+        Kind::Clients => "What a handshake costs the client, its start with it",
+    }
+}
+
+/// "system calls: 26.3 → 25.7 (-2.1 %)": what is no whole number differs where whole numbers do not.
+pub fn cost_words(cost: &Cost) -> String {
+    let Cost { what, base, candidate } = cost;
+    let decimals = usize::from(*base < 1_000.0 && [base, candidate].into_iter().any(|of| of.fract() != 0.0));
+    let share = if *base > 0.0 { format!(" ({:+.1} %)", (candidate / base - 1.0) * 100.0) } else { String::new() };
+    format!("{what}: {base:.decimals$} → {candidate:.decimals$}{share}")
+}
+
 /// "2 → 3", "2 → 2 in 7 and 3 in 5 of 12", "4001 to 4003 → 4010".
 fn numbers(count: &Count) -> String {
     let base =
@@ -219,7 +235,7 @@ fn method(compared: &Compared) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use analysis::judging::ledger::{Owner, Phase};
-    use records::compared::{Block, Counted, Fingerprint, Kind, LeftOut, Part, Rounds, Subject, Tail};
+    use records::compared::{Block, Counted, Fingerprint, LeftOut, Part, Rounds, Subject, Tail};
 
     use super::*;
 
@@ -349,5 +365,18 @@ pub(crate) mod tests {
     #[test]
     fn three_digits_count() {
         assert_eq!([0.1234, 1.234, 12.34, 123.4, -0.5].map(digits), ["0.123", "1.23", "12.3", "123", "-0.500"]);
+    }
+
+    #[test]
+    fn costs_are_shown_wherever_counts_are_and_a_difference_never_hides_behind_a_rounded_number() {
+        let cost = |what: &str, base, candidate| Cost { what: what.into(), base, candidate };
+        assert_eq!(cost_words(&cost("system calls", 26.3, 25.7)), "system calls: 26.3 → 25.7 (-2.3 %)");
+        assert_eq!(cost_words(&cost("system calls", 26.0, 28.0)), "system calls: 26 → 28 (+7.7 %)");
+        assert_eq!(cost_words(&cost("instructions", 8_871_363.4, 8_869_162.0)), "instructions: 8871363 → 8869162 (-0.0 %)");
+        assert_eq!(cost_words(&cost("system calls", 0.0, 2.0)), "system calls: 0 → 2");
+        let compared = Compared { costs: vec![cost("system calls", 26.3, 25.7)], ..regression() };
+        for said in [terminal::render(&compared), markdown::render(&compared), html::page(&compared)] {
+            assert!(said.contains("What a handshake costs the edge") && said.contains("26.3 → 25.7"), "{said}");
+        }
     }
 }

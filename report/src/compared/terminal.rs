@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use records::compared::{Change, Compared, Cost, Found, Kind, Outcome, Subject};
+use records::compared::{Change, Compared, Found, Outcome, Subject};
 use settings::words::visible;
 
 use super::{
-    agreed_words, base_machine_words, change_words, count_words, digits, failures_words, found_words, interval, is_judged,
-    is_shown, method, number, sentence, signed, tail_words, wire_words,
+    agreed_words, base_machine_words, change_words, cost_words, costs_heading, count_words, digits, failures_words, found_words,
+    interval, is_judged, is_shown, method, number, sentence, signed, tail_words, wire_words,
 };
 use crate::explained_terminal::{BOLD, DIM};
 
@@ -53,14 +53,9 @@ pub fn render(compared: &Compared) -> String {
         }
     }
     if !compared.costs.is_empty() {
-        let what = match compared.kind {
-            Kind::Edges => "What a handshake costs the edge",
-            Kind::Clients => "What a handshake costs the client, its start with it",
-        };
-        let _ = writeln!(out, "\n  {BOLD}{what}{BOLD:#} {DIM}(shown, not judged){DIM:#}");
-        for Cost { what, base, candidate } in &compared.costs {
-            let percent = (candidate / base - 1.0) * 100.0;
-            let _ = writeln!(out, "    {}: {base:.0} → {candidate:.0} ({percent:+.1} %)", visible(what));
+        let _ = writeln!(out, "\n  {BOLD}{}{BOLD:#} {DIM}(shown, not judged){DIM:#}", costs_heading(compared.kind));
+        for cost in &compared.costs {
+            let _ = writeln!(out, "    {}", visible(&cost_words(cost)));
         }
     }
     if let Some(wire) = &compared.on_wire {

@@ -5,12 +5,14 @@ use std::time::Duration;
 use analysis::clock::Span;
 use analysis::conversation::milestone::Milestone;
 use analysis::judging::ledger::Entry;
-use analysis::judging::verdict::Verdict;
-use analysis::judging::vocabulary::{Kind, Owner, Phase};
+use analysis::judging::verdict::{End, Verdict};
+use analysis::judging::vocabulary::{Kind, Missing, Owner, Phase};
+use enumset::EnumSet;
 use lab::wire::Message;
 use records::handshake::Judged;
 
 use super::blank::length;
+use super::report::Stretch;
 use super::{CLIENT, EDGE, LEAST, Piece, Sketch};
 use crate::duration::Length;
 use crate::faults::{
@@ -24,6 +26,8 @@ pub(super) const LAB_WORK: Span = Span::from_millis(1);
 const EVEN: i64 = 50;
 /// Packets above this vanish in a black hole: less than a full one, more than a hello.
 const BLACK_HOLE: u32 = 1_400;
+/// Of time that is left out.
+const UNKNOWN: &str = "whose it was, the evidence does not tell";
 /// SYN is sent again after a second and, by Linux since 6.5, after each further one.
 const SYN_AGAIN: Span = Span::from_millis(1_000);
 
@@ -35,7 +39,8 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
             abort(sketch, *by, *after);
             true
         }
-        _ => false,
+        Verdict::Inconclusive { candidates, missing, .. } => unproven(sketch, judged, *candidates, *missing),
+        Verdict::Healthy | Verdict::Culprit { .. } => false,
     };
     // Of one that failed, what it took until then is not what is asked about.
     let least = if aborted { judged.judgement.floor.max(LEAST) } else { LEAST };
@@ -81,10 +86,53 @@ pub(super) fn of_ledger(sketch: &mut Sketch, judged: &Judged) {
         let stands_for = |piece: &Piece| piece.open && piece.phase == entry.phase && may_be(entry, piece.owner);
         let why = match sketch.pieces.iter().any(stands_for) {
             true => "whose it was, the evidence does not tell: it is put to the other's beside it",
-            false => "whose it was, the evidence does not tell",
+            false if slow.iter().any(|e| e.phase == entry.phase) => UNKNOWN,
+            false => guess(sketch, entries, entry),
         };
         sketch.cannot.push(format!("{} of {} ({}): {why}", entry.excess(), entry.owner.label(), entry.phase.words()));
     }
+}
+
+/// Puts time of which nobody can tell whose it was, and beside which nobody had any, to the one who usually has it there, or else to another
+/// of those whose it may have been: seen from the same end, a run then leaves the same open. What is said of it.
+fn guess(sketch: &mut Sketch, entries: &[Entry], entry: &Entry) -> &'static str {
+    let usual = Stretch::Phase(entry.phase).usual().map(|(_, owner, ..)| owner);
+    let mut candidates: Vec<Owner> = entry.candidates.iter().map(Owner::side).collect();
+    candidates.sort_by_key(|owner| Some(*owner) != usual);
+    for owner in candidates {
+        let span = made_up_for(entries, entry.phase, owner, true);
+        if let Ok((name, fault)) = stretch(sketch, entry.phase, owner, None, span) {
+            put(sketch, Piece { fault: name.into(), phase: entry.phase, owner, span, open: true }, fault);
+            return match owner {
+                Owner::Client => "whose it was, the evidence does not tell: the client's, which is a guess",
+                Owner::Edge => "whose it was, the evidence does not tell: the edge's, which is a guess",
+                Owner::Path => "whose it was, the evidence does not tell: the path's, which is a guess",
+                _ => "whose it was, the evidence does not tell: what usually takes so long there, which is a guess",
+            };
+        }
+    }
+    UNKNOWN
+}
+
+/// Somebody broke it off, and one end's capture cannot prove who: that end did, or something on the way in its name. Whether that is it.
+fn unproven(sketch: &mut Sketch, judged: &Judged, candidates: EnumSet<Owner>, missing: EnumSet<Missing>) -> bool {
+    let End::Stopped { after } = judged.reading.end else { return false };
+    let end = [(Owner::Client, Missing::ClientCapture), (Owner::Edge, Missing::EdgeCapture)];
+    let Some((by, _)) = end.into_iter().find(|(by, of)| missing == EnumSet::only(*of) && candidates == *by | Owner::Path) else {
+        return false;
+    };
+    for by in [by, Owner::Path] {
+        if let Ok((phase, name, fault)) = broken_off(by, after) {
+            put(sketch, Piece { fault: name.into(), phase, owner: by, span: Span::ZERO, open: false }, fault);
+            sketch.cannot.push(format!(
+                "who ended it after {}, the evidence does not tell: the {}, which is a guess",
+                after.name(),
+                by.label()
+            ));
+            return true;
+        }
+    }
+    false
 }
 
 /// What a fault has to make up for in a phase: of an end all beyond what the lab's own does, whatever is usual for the original; of the way
@@ -188,7 +236,7 @@ pub(super) fn stretch(
         (Owner::Path, _) => hold(phase, length),
         (Owner::Loss, kind) => loss(sketch, phase, kind, span),
         (Owner::Resolver, _) => Ok(("dns", Fault::DnsDelay(DnsDelay { length }))),
-        (Owner::Unattributed, _) => Err("whose it was, the evidence does not tell"),
+        (Owner::Unattributed, _) => Err(UNKNOWN),
         _ => Err("the lab has no fault for that"),
     }
 }
@@ -266,9 +314,19 @@ impl Sketch {
 }
 
 fn abort(sketch: &mut Sketch, by: Owner, after: Milestone) {
-    let reset = |message| Ok(("reset", Fault::Reset(Reset { from: None, to: EDGE.into(), message, segment: 0 })));
-    let refuse = |on: &str| Ok(("refuse", Fault::Refuse(Refuse { on: on.into() })));
-    let (phase, fault) = match (by.side(), after) {
+    match broken_off(by.side(), after) {
+        Ok((phase, name, fault)) => {
+            put(sketch, Piece { fault: name.into(), phase, owner: by.side(), span: Span::ZERO, open: false }, fault)
+        }
+        Err(why) => sketch.cannot.push(format!("it ended after {}, by {}: {why}", after.name(), by.label())),
+    }
+}
+
+/// The fault by which somebody breaks off behind a milestone, and where that shows.
+fn broken_off(by: Owner, after: Milestone) -> Result<(Phase, &'static str, Fault), &'static str> {
+    let reset = |message| ("reset", Fault::Reset(Reset { from: None, to: EDGE.into(), message, segment: 0 }));
+    let refuse = |on: &str| ("refuse", Fault::Refuse(Refuse { on: on.into() }));
+    let (phase, (name, fault)) = match (by, after) {
         (Owner::Path, Milestone::Syn) => (Phase::Connect, reset(Message::SynAck)),
         (Owner::Path, Milestone::SynAck | Milestone::Ack) => (Phase::ClientHello, reset(Message::ClientHello)),
         (Owner::Path, Milestone::ClientHello) => (Phase::ServerFlight, reset(Message::ServerFlight)),
@@ -279,12 +337,7 @@ fn abort(sketch: &mut Sketch, by: Owner, after: Milestone) {
             (Phase::ClientFinished, refuse(CLIENT))
         }
         (Owner::Edge, Milestone::ClientHello) => (Phase::ServerFlight, refuse(EDGE)),
-        _ => (Phase::Finish, Err("no end of the lab breaks off there")),
+        _ => return Err("no end of the lab breaks off there"),
     };
-    match fault {
-        Ok((name, fault)) => {
-            put(sketch, Piece { fault: name.into(), phase, owner: by.side(), span: Span::ZERO, open: false }, fault)
-        }
-        Err(why) => sketch.cannot.push(format!("it ended after {}, by {}: {why}", after.name(), by.label())),
-    }
+    Ok((phase, name, fault))
 }

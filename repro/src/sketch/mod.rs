@@ -10,13 +10,14 @@
 
 mod blank;
 mod close;
+mod expected;
 mod faults;
 mod report;
 mod text;
 mod tune;
 
 use analysis::clock::Span;
-use analysis::judging::verdict::Verdict;
+use analysis::judging::verdict::{End, Verdict};
 use analysis::judging::vocabulary::{Owner, Phase};
 use records::explained::{ExplainedRecord, SeenFrom};
 use records::handshake::Judged;
@@ -24,6 +25,7 @@ use records::handshake::Judged;
 use crate::scenario::Scenario;
 
 pub use close::{Closeness, Compared, representative};
+pub use expected::Expected;
 pub use report::{NoReport, Report, Slow, Stretch};
 pub use tune::tune;
 
@@ -51,6 +53,8 @@ pub struct Sketch {
     pub pieces: Vec<Piece>,
     /// What a run of it must come close to.
     pub aim: Aim,
+    /// Where the scenario's expectation is from; absent where it has none.
+    pub expected: Option<Expected>,
 }
 
 /// A fault, and the time of the original for which it stands.
@@ -125,9 +129,12 @@ impl Sketch {
                 seen_from: record.seen_from,
                 resumed: record.resumed,
             },
+            expected: None,
         };
         sketch.scenario.description = format!("Like handshake {} of {from}.", record.id);
         faults::of_ledger(&mut sketch, judged);
+        let (expected, expect) = expected::of(judged, &sketch.pieces, record.seen_from);
+        (sketch.expected, sketch.scenario.expect) = (Some(expected), Some(expect));
         sketch.settle();
         Ok(sketch)
     }
@@ -153,7 +160,12 @@ fn worst(records: &[ExplainedRecord]) -> Option<(&ExplainedRecord, &Judged)> {
 /// The phase that took most beyond its baseline and how long it took; of a healthy one, the longest. What was broken off without having
 /// been slow has none.
 pub(crate) fn slow_phase(judged: &Judged) -> Option<(Phase, Span)> {
-    let broken = matches!(judged.judgement.verdict, Verdict::Aborted { .. });
+    let broken = match judged.judgement.verdict {
+        Verdict::Aborted { .. } => true,
+        // That it was, or by whom, one end cannot prove.
+        Verdict::Inconclusive { .. } => matches!(judged.reading.end, End::Stopped { .. }),
+        Verdict::Healthy | Verdict::Culprit { .. } => false,
+    };
     if broken && judged.judgement.excess <= judged.judgement.floor {
         return None;
     }

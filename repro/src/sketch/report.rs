@@ -10,6 +10,7 @@ use records::explained::SeenFrom;
 use records::imported::ImportedRecord;
 
 use super::blank::{edge, length, scenario};
+use super::expected::{Expected, of_label};
 use super::{Aim, LEAST, Piece, Sketch, faults, slow_phase};
 use crate::duration::Length;
 use crate::limits::{MOST_RTT, MOST_TIME};
@@ -155,7 +156,7 @@ impl FromStr for Slow {
 impl Stretch {
     /// Where in the handshake it is, who usually has it, and how many round trips of the path lie in it as it is measured: by the edge, or
     /// by the client what only it sees.
-    fn usual(self) -> Option<(Phase, Owner, Option<Kind>, i64)> {
+    pub(super) fn usual(self) -> Option<(Phase, Owner, Option<Kind>, i64)> {
         Some(match self {
             Stretch::Between("dns_start", "dns_end") => (Phase::Dns, Owner::Resolver, None, 0),
             Stretch::Between("syn", "syn_ack") => (Phase::Connect, Owner::Path, Some(Kind::Delay), 1),
@@ -240,7 +241,7 @@ impl Report {
         };
         let mut scenario = scenario(&format!("like-{name}"), client, edge(rtt));
         scenario.description = format!("As reported of {name}.");
-        let mut sketch = Sketch { scenario, origin, cannot, pieces: Vec::new(), aim };
+        let mut sketch = Sketch { scenario, origin, cannot, pieces: Vec::new(), aim, expected: None };
         if let Some((stretch, time)) = self.slow {
             bearable("the slow stretch", time, MOST_TIME)?;
             let (phase, owner, kind, rounds) = stretch.usual().ok_or_else(|| NoReport::Stretch(stretch.to_string()))?;
@@ -262,6 +263,8 @@ impl Report {
             }
             let piece = Piece { fault: name.into(), phase, owner: owner.side(), span: excess, open: true };
             faults::put(&mut sketch, piece, fault);
+            sketch.scenario.expect = Some(of_label(culprit()));
+            sketch.expected = Some(if self.culprit.is_some() { Expected::Suspected } else { Expected::Guessed });
             if self.culprit.is_none() {
                 sketch.cannot.push(format!(
                     "who had the time is a guess ({}): a report does not tell; try --culprit, or a capture (--from)",

@@ -3,8 +3,9 @@
 use analysis::clock::Span;
 use analysis::conversation::milestone::Milestone;
 use analysis::judging::ledger::{Entry, Ledger};
-use analysis::judging::verdict::{Circumstances, End, Grade, Reading, Verdict, judge};
-use analysis::judging::vocabulary::Kind;
+use analysis::judging::verdict::{Circumstances, Grade, Reading, judge};
+use analysis::judging::vocabulary::{Kind, Missing};
+use enumset::EnumSet;
 use records::FORMAT;
 use records::explained::{Habits, Plaintext, SeenFrom};
 
@@ -116,6 +117,46 @@ fn what_nobody_can_name_is_put_to_nobody_where_two_had_time_or_no_fault_stands_f
 }
 
 #[test]
+fn what_nobody_can_name_and_nobody_had_time_beside_is_put_to_who_usually_has_it_which_is_said() {
+    let of = |phase, candidates: EnumSet<Owner>| {
+        let open = Entry { candidates, ..entry(phase, Owner::Unattributed, None, 300, 0) };
+        let rounds = [Phase::Connect, Phase::ServerFlight, Phase::Finish].map(|phase| round(phase, 40));
+        record(rounds.into_iter().chain([open]).collect(), None)
+    };
+    let client_or_path = Owner::Client | Owner::Path;
+    let sketched = sketch(of(Phase::ClientFinished, client_or_path));
+    let faults: Vec<&Fault> = sketched.scenario.faults.values().collect();
+    assert!(matches!(faults[..], [Fault::ClientPause(p)] if p.length.as_millis() == 299.0), "{faults:?}");
+    assert!(sketched.cannot.iter().any(|what| what.contains("300") && what.contains("a guess")), "{:?}", sketched.cannot);
+    // Whoever usually has it was not there: another of them.
+    let sketched = sketch(of(Phase::ClientFinished, Owner::Path.into()));
+    assert!(matches!(sketched.scenario.faults.values().next(), Some(Fault::Hold(_))), "{:?}", sketched.scenario.faults);
+    // Seen from the same end, the run is as open, and its size is corrected by that.
+    let seen = of(Phase::ClientFinished, client_or_path);
+    let mut again = sketch(seen.clone());
+    assert!(!tune(&mut again, seen.judged.as_ref().expect("it was judged")), "what ran is what was seen");
+}
+
+#[test]
+fn who_broke_off_and_cannot_be_proven_to_have_is_guessed_too() {
+    let mut seen = record(vec![round(Phase::Connect, 40)], None);
+    let judged = seen.judged.as_mut().expect("it was judged");
+    judged.reading.end = End::Stopped { after: Milestone::ServerFlightEnd };
+    judged.judgement.verdict = Verdict::Inconclusive {
+        candidates: Owner::Client | Owner::Path,
+        missing: Missing::ClientCapture.into(),
+        excess: Span::ZERO,
+    };
+    let sketch = sketch(seen);
+    assert_eq!(sketch.aim.slow, None, "it was not slow");
+    let faults: Vec<&Fault> = sketch.scenario.faults.values().collect();
+    assert!(matches!(&faults[..], [Fault::Refuse(refuse)] if refuse.on == CLIENT), "{faults:?}");
+    assert!(sketch.cannot.iter().any(|what| what.contains("who ended it") && what.contains("a guess")), "{:?}", sketch.cannot);
+    let (labels, _) = expected(&sketch);
+    assert!(["inconclusive", "aborted"].into_iter().all(|label| labels.iter().any(|l| l == label)), "{labels:?}");
+}
+
+#[test]
 fn where_no_round_trip_was_seen_none_is_said_to_be_reported() {
     let sketch = sketch(record(vec![entry(Phase::ServerFlight, Owner::Edge, None, 30, 0)], None));
     assert_eq!(sketch.aim.round_trip, None);
@@ -213,4 +254,71 @@ fn a_run_is_close_or_it_is_not_and_then_sizes_are_corrected() {
     let healthy = record(vec![round(Phase::Connect, 40)], None);
     let judged = healthy.judged.clone().expect("it was judged");
     assert!(!Closeness::of(&sketch.aim, &healthy, &judged).is_alike());
+}
+
+/// What a file made of it expects of both ends and of the edge's, read again.
+fn expected(sketch: &Sketch) -> (Vec<String>, Option<Vec<String>>) {
+    let text = sketch.to_text().expect("it can be written");
+    let read = Scenario::parse("new.toml", &text, &[]).unwrap_or_else(|e| panic!("{e}:\n{text}"));
+    let words = |labels: &crate::scenario::OneOrMore| labels.labels().into_iter().map(str::to_owned).collect();
+    let expect = read.expect.unwrap_or_else(|| panic!("it expects nothing:\n{text}")).into_inner();
+    (words(&expect.verdict), expect.edge_only.as_ref().map(words))
+}
+
+#[test]
+fn a_run_of_it_must_come_to_what_the_evidence_said() {
+    let rounds = || [Phase::Connect, Phase::ServerFlight, Phase::Finish].map(|phase| round(phase, 40));
+    let pause = || entry(Phase::ClientFinished, Owner::Client, None, 300, 0);
+    let greeting = || entry(Phase::ServerFlight, Owner::Edge, None, 200, 0);
+    let of = |more: Vec<Entry>, aborted| record(rounds().into_iter().chain(more).collect(), aborted);
+    let all = [
+        (of(vec![], None), "healthy"),
+        (of(vec![pause()], None), "client"),
+        (of(vec![pause(), greeting()], None), "client + edge"),
+        (of(vec![entry(Phase::Connect, Owner::Loss, Some(Kind::Out), 1_000, 0)], None), "loss/out"),
+        (of(vec![], Some((Owner::Edge, Milestone::ClientHello))), "aborted/edge"),
+    ];
+    for (mut record, label) in all {
+        assert_eq!(expected(&sketch(record.clone())), (vec![label.to_owned()], None));
+        record.seen_from = SeenFrom::EdgeEnd;
+        let alone = Some(vec![label.to_owned()]);
+        assert_eq!(expected(&sketch(record)), (vec![label.to_owned()], alone), "the same end is asked again");
+    }
+}
+
+#[test]
+fn what_was_ordinary_there_may_be_blamed_in_a_run_and_nobody_else() {
+    let usual = Entry { baseline: Span::from_millis(80), ..entry(Phase::ServerFlight, Owner::Edge, None, 80, 0) };
+    let sketch = sketch(record(vec![round(Phase::Connect, 40), usual, round(Phase::Finish, 40)], None));
+    assert_eq!(sketch.aim.verdict, Some(Verdict::Healthy));
+    assert_eq!(expected(&sketch).0, ["healthy", "edge"]);
+}
+
+#[test]
+fn what_the_evidence_leaves_open_may_be_any_of_those_it_may_have_been_but_not_nothing() {
+    let candidates = Owner::EdgeApp | Owner::Path;
+    let open = Entry { candidates, ..entry(Phase::ServerFlight, Owner::Unattributed, None, 300, 0) };
+    let sketch = sketch(record(vec![round(Phase::Connect, 40), open, round(Phase::Finish, 40)], None));
+    let (labels, _) = expected(&sketch);
+    let is = |label: &str| labels.iter().any(|l| l == label);
+    assert!(["inconclusive", "path", "edge"].into_iter().all(is), "{labels:?}");
+    assert!(labels.iter().any(|label| label.contains(" + ")), "both may have had some of it: {labels:?}");
+    assert!(!["healthy", "client", "loss"].into_iter().any(is), "{labels:?}");
+}
+
+#[test]
+fn a_report_expects_its_suspect_or_the_guess_and_nothing_where_nothing_was_slow() {
+    let report = |culprit: Option<&str>| Report {
+        round_trip: Some(crate::duration::Length::millis(40)),
+        slow: Some((Stretch::Between("server_hello", "client_finished"), crate::duration::Length::millis(500))),
+        culprit: culprit.map(|label| label.parse().expect("it is one")),
+        ..Report::default()
+    };
+    for (culprit, label, from) in [(None, "client", "A guess"), (Some("path/delay"), "path/delay", "The suspect")] {
+        let sketch = report(culprit).sketch().expect("it can be done");
+        assert_eq!(expected(&sketch), (vec![label.to_owned()], None));
+        assert!(sketch.to_text().is_ok_and(|text| text.contains(from)), "{culprit:?}");
+    }
+    let nothing = Report { slow: None, ..report(None) }.sketch().expect("it can be done");
+    assert!(nothing.scenario.expect.is_none());
 }

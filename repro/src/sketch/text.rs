@@ -34,6 +34,9 @@ impl Sketch {
             if line == "[[target]]" {
                 text += "# The round trip is that of the path when it is well.\n";
             }
+            if let (Some(expected), "[expect]") = (self.expected, line) {
+                comment(&mut text, "", expected.words());
+            }
             for piece in self.pieces.iter().filter(|piece| Some(piece.fault.as_str()) == fault) {
                 comment(
                     &mut text,

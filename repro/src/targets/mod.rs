@@ -26,7 +26,7 @@ use crate::limits::{MOST_RTT, at_most};
 use crate::vantages::RecorderAt;
 
 pub use lab::exec::CommandLine;
-pub use process::{ProcessSpec, SERVER};
+pub use process::{Places, ProcessSpec, SERVER};
 pub(crate) use process::{command_line, write_files};
 pub use real::{NoTarget, RealTarget};
 

@@ -1,8 +1,10 @@
 //! Programs of a target: its server, and further ones behind it. In: their tables. Out: what they are called, and their command lines.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use lab::certs::Certificates;
 use lab::exec::CommandLine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,22 +84,58 @@ pub(crate) fn write_files(target: &TargetSpec, site: &Site<'_>) -> Result<(), Er
         let path = folder.join(name);
         std::fs::write(&path, filled(text, &target.name, site)).map_err(failed(&path))?;
     }
-    let pem = pem(site.scratch);
-    let both = std::fs::read_to_string(&site.certificates.chain)
-        .and_then(|chain| Ok(chain + &std::fs::read_to_string(&site.certificates.key)?))
-        .map_err(failed(&site.certificates.key))?;
-    std::fs::write(&pem, both).map_err(failed(&pem))
-}
-
-fn pem(scratch: &Path) -> PathBuf {
-    scratch.join("chain-and-key.pem")
+    places(site, &target.name).write_pem()
 }
 
 fn filled(text: &str, target: &str, site: &Site<'_>) -> String {
-    text.replace("{address}", &site.address.to_string())
-        .replace("{port}", &PORT.to_string())
-        .replace("{chain}", &site.certificates.chain.display().to_string())
-        .replace("{key}", &site.certificates.key.display().to_string())
-        .replace("{pem}", &pem(site.scratch).display().to_string())
-        .replace("{files}", &files_folder(site.scratch, target).display().to_string())
+    places(site, target).filled(text)
+}
+
+fn places<'a>(site: &Site<'a>, target: &str) -> Places<'a> {
+    Places {
+        listen: SocketAddr::new(site.address, PORT),
+        certificates: site.certificates,
+        pem: site.scratch.join("chain-and-key.pem"),
+        files: files_folder(site.scratch, target),
+    }
+}
+
+/// What a program's words and files are filled in with.
+pub struct Places<'a> {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its chain and key.
+    pub certificates: &'a Certificates,
+    /// Both in one file.
+    pub pem: PathBuf,
+    /// Its folder.
+    pub files: PathBuf,
+}
+
+impl Places<'_> {
+    /// A text, filled in.
+    pub fn filled(&self, text: &str) -> String {
+        let shown = |path: &Path| path.display().to_string();
+        text.replace("{address}", &self.listen.ip().to_string())
+            .replace("{port}", &self.listen.port().to_string())
+            .replace("{chain}", &shown(&self.certificates.chain))
+            .replace("{key}", &shown(&self.certificates.key))
+            .replace("{pem}", &shown(&self.pem))
+            .replace("{files}", &shown(&self.files))
+    }
+
+    /// Writes the chain and the key in one, as HAProxy has them.
+    ///
+    /// # Errors
+    /// If one of them cannot be read or written.
+    pub fn write_pem(&self) -> Result<(), Error> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| Error::Write { path, source }
+        };
+        let Certificates { chain, key } = self.certificates;
+        let both =
+            std::fs::read_to_string(chain).and_then(|chain| Ok(chain + &std::fs::read_to_string(key)?)).map_err(failed(key))?;
+        std::fs::write(&self.pem, both).map_err(failed(&self.pem))
+    }
 }
