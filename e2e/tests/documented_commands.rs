@@ -93,6 +93,8 @@ fn proof(command: &str) -> Proof {
         // It asks, and here is nobody at a terminal.
         "whostalled new" => Proof::Misses("name what it is from"),
         _ if has(&["whostalled new "]) => Proof::Judges("this run"),
+        // The one that is there.
+        _ if has(&["run scenarios/incidents"]) => Proof::Judges("hung-dependency"),
         _ if has(&["whostalled compare "]) => Proof::Judges("edge"),
         // What another program makes of it.
         _ if command.contains("run scenarios/") && command.contains(" | ") => Proof::Ends,
