@@ -5,7 +5,7 @@
 use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::in_words;
 use maud::{Markup, html};
-use pages::{permalink, scrolling};
+use pages::{commands, permalink, scrolling};
 use records::handshake::HandshakeRecord;
 use records::run::RunRecord;
 
@@ -97,7 +97,7 @@ fn section(s: &Shown) -> Markup {
             } @else {
                 p.soft { "No handshake of it was seen." }
             }
-            pre { "whostalled run " (s.file) }
+            (commands(&format!("whostalled run {}", s.file)))
         }
     }
 }
