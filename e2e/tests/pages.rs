@@ -105,7 +105,8 @@ fn reports(t: &mut Checks, folder: &Path, certificates: &Certificates, edge: &Ed
 
     let ca = certificates.ca.display().to_string();
     let target = format!("https://127.0.0.1:{}/", edge.port);
-    let control = target.replace("127.0.0.1", "localhost");
+    let other = Edge::opened(certificates);
+    let control = format!("https://127.0.0.1:{}/", other.port);
     let one_end = ["run", &target, "--control", &control, "--rounds", "2", "--clients", "2", "--no-capture", "--ca", &ca];
     ran(folder, &[&one_end[..], &["--results", "one-end"]].concat(), &[0]);
     let ([(_one, base), (_other, candidate)], html) = ([(); 2].map(|()| servers::openssl(certificates)), file("compared.html"));

@@ -71,12 +71,17 @@ fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
                 (ends(&run.best)) ", evidence: " (grades(handshakes)) ". "
                 @if let Some(untold) = untold(run) { (untold) " " }
                 @for e in &run.expectations {
-                    (e.evidence) ": expected " (e.expected.join(" or ")) ", seen " (e.seen) " – "
+                    (e.evidence) ": expected " (either(&e.expected)) ", seen " (in_words(&e.seen)) " – "
                     @if e.held { span.ok { "held" } } @else { span.bad { "failed" } } ". "
                 }
             }
         }
     }
+}
+
+/// What was expected, in words.
+pub(crate) fn either(labels: &[String]) -> String {
+    labels.iter().map(|label| in_words(label)).collect::<Vec<_>>().join(" or ")
 }
 
 pub(crate) fn tone(verdict: &Verdict) -> &'static str {
