@@ -284,7 +284,7 @@ documented-commands: build ## Every command of README and docs, run as it stands
 pages: build ## Every page and report in a real browser: phone to wall, dark and light, keyboard, screen reader
 	@cargo xtask install-missing pages
 	npm ci --no-audit --no-fund --silent --prefix e2e/browser
-	$(call e2e,pages,600)
+	$(call e2e,pages,900)
 
 dashboards: build ## Panels and rules against a real Prometheus, with classic and with native histograms
 	$(call e2e,dashboards,600)

@@ -59,6 +59,17 @@ impl Blame {
         if self.words.is_empty() { self.phase.replace('_', " ") } else { self.words.clone() }
     }
 
+    /// What is wrong, in words for people.
+    pub const fn trouble(&self) -> &'static str {
+        match (self.culprit, self.family) {
+            (Culprit::Edge, Family::Slow) => "the edge is slow",
+            (Culprit::Edge, Family::Failing) => "the edge fails",
+            (Culprit::Resolver, Family::Slow) => "name lookups are slow",
+            (Culprit::Resolver, Family::Failing) => "name lookups fail",
+            (culprit, _) => culprit.words(),
+        }
+    }
+
     /// Whether both are told by the same alert: the same family, and the same culprit.
     pub fn same_alert(&self, other: &Self) -> bool {
         (self.culprit, self.family) == (other.culprit, other.family)

@@ -51,7 +51,7 @@ fn summary(all: &[(Series, Vec<Change>)]) -> Markup {
                         @for (series, change) in rows {
                             @let first = series.values[change.at].0;
                             tr {
-                                td.n { (day(first)) }
+                                td.day { (day(first)) }
                                 td { (series.what) }
                                 td.n { (value(series.sort, change.before)) }
                                 td.n { (value(series.sort, change.after)) }
@@ -92,7 +92,7 @@ fn picture(series: &Series, changes: &[Change]) -> Markup {
     let ends = starts.iter().copied().skip(1).chain([values.len()]);
     let text = format!("{}: {} values, {} changes", series.what, values.len(), changes.len());
     html! {
-        svg.waterfall viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
+        svg.waterfall.strip viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
             @for part in [0.0, 0.5, 1.0] {
                 line.grid x1=(LEFT) x2=(width - RIM) y1=(y(most * part)) y2=(y(most * part)) {}
                 text.tick x=(LEFT - 6.0) y=(y(most * part) + 3.0) text-anchor="end" { (value(series.sort, most * part)) }

@@ -72,7 +72,10 @@ async function look(name, address, width, scheme) {
   });
   if (wider) say(view, "wider than the window", wider);
   const raw = await tab.evaluate(() => {
-    const words = document.querySelector("main").innerText.match(/\b[a-z]+(?:_[a-z0-9]+)+\b/g) ?? [];
+    // What is to be typed has the names that others gave.
+    const text = document.querySelector("main").cloneNode(true);
+    text.querySelectorAll("pre, code, textarea").forEach((part) => part.remove());
+    const words = text.textContent.match(/\b[a-z]+(?:_[a-z0-9]+)+\b/g) ?? [];
     return [...new Set(words)].filter((word) => !document.querySelector("main").dataset.names?.includes(word));
   });
   if (raw.length) say(view, "raw names", raw);

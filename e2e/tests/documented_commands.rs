@@ -23,10 +23,12 @@ const A_WHILE: &str = "6";
 enum Proof {
     /// It ends by itself, well.
     Ends,
-    /// It ends with a verdict; whether that is the expected one on an idle machine is what `make scenarios` asks.
-    Judges,
+    /// It ends with a verdict, which has this word; whether it is the expected one on an idle machine is what `make scenarios` asks.
+    Judges(&'static str),
     /// It runs until it is told to end, and ends well.
     Runs,
+    /// The same, and it says that it waits for this, which is not there.
+    Waits(&'static str),
     /// It is understood, and says that this is not there.
     Misses(&'static str),
 }
@@ -89,10 +91,16 @@ fn proof(command: &str) -> Proof {
         _ if has(&["curl-8.5"]) => Proof::Misses("curl-8.5"),
         _ if has(&["/opt/nginx-"]) => Proof::Misses("/opt/nginx-"),
         _ if has(&["--flow 5232e1ed…", "--flow KEY"]) => Proof::Misses("names no connection"),
-        _ if has(&["whostalled compare "]) => Proof::Judges,
+        // It asks, and here is nobody at a terminal.
+        "whostalled new" => Proof::Misses("name what it is from"),
+        _ if has(&["whostalled new "]) => Proof::Judges("this run"),
+        // The one that is there.
+        _ if has(&["run scenarios/incidents"]) => Proof::Judges("hung-dependency"),
+        _ if has(&["whostalled compare "]) => Proof::Judges("edge"),
         // What another program makes of it.
         _ if command.contains("run scenarios/") && command.contains(" | ") => Proof::Ends,
-        _ if command.contains("run scenarios/") => Proof::Judges,
+        _ if command.contains("run scenarios/") => Proof::Judges("edge"),
+        _ if has(&["whostalled agent "]) => Proof::Waits("nats.example.com"),
         _ if has(&["--nats "]) => Proof::Misses("nats.example.com"),
         _ if has(&[
             "--validate",
@@ -132,9 +140,13 @@ impl World {
                 "127.0.0.1",
             ],
         );
-        for name in ["scenarios", "dist", "zoo"] {
-            symlink(repository().join(name), at.join(name)).expect("a folder of our own");
-        }
+        let link = |name: &str| symlink(repository().join(name), at.join(name)).expect("a folder of our own");
+        ["dist", "zoo"].into_iter().for_each(link);
+        // All scenarios, but one incident: all of them, ten times, take half an hour (`make incidents-often`).
+        std::fs::create_dir_all(at.join("scenarios/incidents")).expect("a folder of our own");
+        let scenarios = std::fs::read_dir(repository().join("scenarios")).expect("a folder of ours").flatten();
+        let scenarios = scenarios.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.ends_with(".toml"));
+        scenarios.chain(["incidents/3-hung-dependency.toml".into()]).for_each(|name| link(&format!("scenarios/{name}")));
         let programs = at.join("bin");
         std::fs::create_dir_all(at.join("target/release"))
             .and_then(|()| std::fs::create_dir(&programs))
@@ -161,8 +173,9 @@ impl World {
             write(&at.join(name), configuration);
         }
         let recorded = repository().join("zoo/recorded/c003-python-python-client-stalls");
-        let unpacked =
-            "zstd -dqc {r}/edge.pcap.zst > edge.pcap; zstd -dqc {r}/client.pcap.zst > client.pcapng; gzip -k edge.pcap";
+        let unpacked = "zstd -dqc {r}/edge.pcap.zst > edge.pcap; zstd -dqc {r}/client.pcap.zst | tee client.pcap slow.pcapng > client.pcapng; \
+             gzip -k edge.pcap; dist/nats/certify fleet server nats.example.com && dist/nats/certify fleet agent fra && \
+             dist/nats/certify fleet controller ops && cp -r fleet/agents fleet/controllers .";
         let said = bash(&unpacked.replace("{r}", &recorded.display().to_string()), at, 60);
         assert_eq!(said.code, Some(0), "{said:?}");
         Self { folder }
@@ -171,9 +184,9 @@ impl World {
     /// What is there before each command; then the command.
     fn run(&self, command: &str, proof: &Proof) -> Said {
         let ended = match proof {
-            Proof::Ends | Proof::Judges | Proof::Misses(_) => command.to_owned(),
+            Proof::Ends | Proof::Judges(_) | Proof::Misses(_) => command.to_owned(),
             // A pipe's last program is the one that must end well.
-            Proof::Runs => match command.rsplit_once(" | ") {
+            Proof::Runs | Proof::Waits(_) => match command.rsplit_once(" | ") {
                 Some((from, to)) => {
                     format!("timeout {A_WHILE} {from} 2>/dev/null | timeout -s INT --preserve-status {A_WHILE} {to}")
                 }
@@ -190,7 +203,7 @@ impl World {
             }
             _ => "",
         };
-        let pipes = if matches!(proof, Proof::Runs) { "" } else { "set -o pipefail\n" };
+        let pipes = if matches!(proof, Proof::Runs | Proof::Waits(_)) { "" } else { "set -o pipefail\n" };
         let script = format!(
             r#"set -e
 ip link set lo up
@@ -210,6 +223,7 @@ if [ -n "{recorder}" ]; then
   sleep 1
 fi
 case {quoted} in *'watch init'*) rm -f checks.toml ;; *'capture init'*) rm -f capture.toml; ip route add default dev eth0 ;; esac
+rm -f like-*.toml
 {pipes}{ended}
 "#,
             quoted = quoted(command)
@@ -295,7 +309,8 @@ fn every_documented_command_does_what_it_says() {
                 let said = world.run(&command, &proof);
                 let good = match proof {
                     Proof::Ends | Proof::Runs => said.code == Some(0),
-                    Proof::Judges => matches!(said.code, Some(0 | 1 | 3)) && said.out.contains("edge"),
+                    Proof::Waits(what) => said.code == Some(0) && said.err.contains(what),
+                    Proof::Judges(word) => matches!(said.code, Some(0 | 1 | 3)) && said.out.contains(word),
                     Proof::Misses(what) => said.code == Some(2) && said.err.contains(what) && !said.err.contains("Usage:"),
                 };
                 t.check(format!("{place}: {command}"), good && !said.err.contains("panicked"), || said);

@@ -14,13 +14,6 @@ use crate::judge::{Found, Outcome};
 const DAYS: f64 = 14.0;
 /// What of an incident's share of the days its rounds fill; the rest is quiet.
 const FILLED: f64 = 0.92;
-/// The drawing, in its own units.
-const WIDTH: f64 = 1120.0;
-const LEFT: f64 = 250.0;
-const ROW: f64 = 58.0;
-const TOP: f64 = 34.0;
-/// Height of a box.
-const BOX: f64 = 17.0;
 
 const STYLES: &str = include_str!("diagram.css");
 
@@ -41,48 +34,52 @@ pub fn page(played: &[&(Outcome, Course)]) -> String {
     let body = html! {
         h1 { "Incidents: would a scheduled check have caught them?" }
         p { (held) " of " (played.len()) " as expected. Above each line: when the fault was on. Below: what watchers said, from the round in which the alert came to the one in which it was over; darker boxes had more bad rounds. Each incident was played in the lab; its rounds are stretched over its share of two weeks." }
-        div.scroll { (drawing(played)) }
+        (drawing(played))
         (legend())
         @for (outcome, _) in played { (details(outcome)) }
     };
     Frame { title: "incidents", styles: STYLES, refresh: false, nav: &[] }.around(&body)
 }
 
+/// A lane an incident, as wide as the page: above its line the fault, below it what watchers said.
 fn drawing(played: &[&(Outcome, Course)]) -> Markup {
-    let height = TOP + ROW * played.len() as f64 + 8.0;
-    // To a hundredth of a pixel.
-    let x = |day: f64| hundredths(LEFT + day / DAYS * (WIDTH - LEFT - 10.0));
+    let percent = |day: f64| hundredths(day / DAYS * 100.0);
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label="Incidents over two weeks" {
-            @for day in 0..=14 {
-                @let at = x(f64::from(day));
-                line.day x1=(at) x2=(at) y1=(TOP - 8.0) y2=(height) {}
-                @if day < 14 { text.soft x=(at + 4.0) y=(TOP - 14.0) { "day " (day + 1) } }
-            }
-            @for (n, (outcome, course)) in played.iter().enumerate() {
-                @let y = TOP + ROW * n as f64;
-                @let share = DAYS / played.len() as f64;
-                @let rounds = course.rounds.len().max(1) as f64;
-                // Left edge of a round, from 0.
-                @let of = |round: f64| x(share * (n as f64 + round / rounds * FILLED));
-                line.lane x1=(LEFT) x2=(WIDTH - 10.0) y1=(y + 25.0) y2=(y + 25.0) {}
-                a href=(format!("#{}", anchor_of(outcome))) { text.name x="6" y=(y + 22.0) { (outcome.name) } }
-                text.soft x="6" y=(y + 40.0) { (result(outcome)) }
+        div.days aria-hidden="true" { @for day in 0..14 { span style=(format!("left:{}%", percent(f64::from(day)))) { (day + 1) } } }
+        @for (n, (outcome, course)) in played.iter().enumerate() {
+            @let share = DAYS / played.len() as f64;
+            @let rounds = course.rounds.len().max(1) as f64;
+            // Where a box lies that begins with one round, from 0, and ends with another.
+            @let place = |from: f64, to: f64| {
+                let [left, right] = [from, to].map(|round| share * (n as f64 + round / rounds * FILLED));
+                format!("left:{}%;width:{}%", percent(left), percent(right - left))
+            };
+            @let seen = seen(course);
+            div.name { a href=(format!("#{}", anchor_of(outcome))) { (outcome.name) } " " span.soft { (result(outcome)) } }
+            div.lane role="img" aria-label=(aloud(outcome, &seen)) {
+                @for day in 1..14 { i style=(format!("left:{}%", percent(f64::from(day)))) {} }
                 @for (fault, from, to) in &outcome.turns {
-                    @let (left, right) = (of(f64::from(*from) - 1.0), of(f64::from(*to)));
-                    rect.truth x=(left) y=(y + 5.0) width=(hundredths((right - left).max(2.0))) height=(BOX) { title { (fault) ": rounds " (from) " to " (to) } }
+                    b.truth style=(place(f64::from(*from) - 1.0, f64::from(*to))) title=(format!("{fault}: rounds {from} to {to}")) {}
                 }
-                @for (k, seen) in seen(course).iter().enumerate() {
-                    @let (left, right) = (of(seen.from as f64), of(seen.to as f64 + 1.0));
-                    // Two vantages may see it at once: the second is a little lower.
-                    rect.(class_of(seen.culprit)) x=(left) y=(y + 28.0 + 3.0 * (k % 3) as f64) width=(hundredths((right - left).max(2.0))) height=(BOX)
-                        fill-opacity=(format!("{:.2}", opacity(seen))) {
-                        title { (seen.about) " from " (seen.at) ": " (seen.culprit.whose()) ", rounds " (seen.from + 1) " to " (seen.to + 1) ". " (seen.said) }
-                    }
+                @for (k, seen) in seen.iter().enumerate() {
+                    // Several may see it at once: each is a little lower than the one before.
+                    b.(class_of(seen.culprit)) style=(format!("{};top:{}px;opacity:{:.2}", place(seen.from as f64, seen.to as f64 + 1.0), 27 + 3 * (k % 3), opacity(seen)))
+                        title=(format!("{}. {}", words(seen), seen.said)) {}
                 }
             }
         }
     }
+}
+
+/// A lane for who does not see it.
+fn aloud(outcome: &Outcome, seen: &[Seen<'_>]) -> String {
+    let turns = outcome.turns.iter().map(|(fault, from, to)| format!("{fault} was on in rounds {from} to {to}"));
+    turns.chain(seen.iter().map(words)).collect::<Vec<_>>().join("; ")
+}
+
+/// "edge from office: the edge, rounds 15 to 27".
+fn words(seen: &Seen<'_>) -> String {
+    format!("{} from {}: {}, rounds {} to {}", seen.about, seen.at, seen.culprit.whose(), seen.from + 1, seen.to + 1)
 }
 
 fn legend() -> Markup {
@@ -226,10 +223,10 @@ mod tests {
         };
         let page = page(&[&(outcome("one"), course.clone()), &(outcome("two"), course)]);
         // The second of two begins after seven days.
-        let left = |n: f64, round: f64| LEFT + (7.0 * (n + round / 20.0 * FILLED)) / DAYS * (WIDTH - LEFT - 10.0);
+        let left = |n: f64, round: f64| (7.0 * (n + round / 20.0 * FILLED)) / DAYS * 100.0;
         for x in [left(0.0, 4.0), left(1.0, 4.0), left(0.0, 5.0), left(1.0, 5.0)] {
             let x = hundredths(x);
-            assert!(page.contains(&format!("x=\"{x}\"")), "{x}: {page}");
+            assert!(page.contains(&format!("left:{x}%;width:")), "{x}: {page}");
         }
         assert!(page.contains("A &lt;longer&gt; way."), "what was said is text");
     }

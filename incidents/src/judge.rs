@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use watch::words::of_phase;
 
 use crate::course::{Alert, Course};
 use crate::file::{Expect, Plan, Turn};
@@ -147,7 +148,7 @@ fn found(expect: &Expect, turn: &Turn, course: &Course) -> Found {
 
 fn words(alert: &Alert) -> String {
     let pattern = alert.pattern.map_or(String::new(), |pattern| format!(", {}", pattern.label()));
-    format!("{} {} ({}{pattern}): {}", alert.culprit, alert.family.label(), alert.phase, alert.sentence)
+    format!("{} {} ({}{pattern}): {}", alert.culprit, alert.family.label(), of_phase(&alert.phase), alert.sentence)
 }
 
 fn false_alarms(expected: &[&Expect], turns: &[Turn], course: &Course) -> Vec<FalseAlarm> {

@@ -1,10 +1,14 @@
 //! After a SIGKILL: removes what a dead run left behind.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cpu::{Hierarchy, PREFIX, remove};
+
+/// How long a run may take from making a folder to locking it.
+const TO_LOCK: Duration = Duration::from_secs(60);
 
 /// Removes cgroups and scratch folders of runs whose process is gone; says what it did.
 pub fn clean() -> Vec<String> {
@@ -36,8 +40,12 @@ fn leftovers(parent: &Path) -> Vec<(PathBuf, File)> {
         .filter(|e| {
             let name = e.file_name();
             let pid = name.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|n| n.split('.').next()?.parse::<u32>().ok());
-            let is_own = e.metadata().is_ok_and(|is| is.is_dir() && is.uid() == own);
-            is_own && pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+            let is = e.metadata().ok().filter(|is| is.is_dir() && is.uid() == own);
+            // The number of a run that was killed may be another process's by now; one that has only begun is about to lock.
+            let old = |is: &Metadata| is.modified().ok()?.elapsed().ok();
+            pid.zip(is).is_some_and(|(pid, is)| {
+                !Path::new(&format!("/proc/{pid}")).exists() || old(&is).is_some_and(|age| age > TO_LOCK)
+            })
         })
         .filter_map(|e| Some((e.path(), locked(&e.path())?)))
         .collect()
@@ -59,5 +67,19 @@ mod tests {
         drop(held);
         let left: Vec<PathBuf> = leftovers(parent.path()).into_iter().map(|(folder, _)| folder).collect();
         assert_eq!(left, [of_a_run]);
+    }
+
+    #[test]
+    fn the_number_of_one_that_was_killed_may_be_another_process_s_by_now() {
+        let parent = tempfile::tempdir().expect("room");
+        let folder = parent.path().join(format!("{PREFIX}{}.x", std::process::id()));
+        std::fs::create_dir(&folder).expect("our own folder");
+        assert!(leftovers(parent.path()).is_empty(), "it may be about to lock it");
+        let before = std::time::SystemTime::now() - 2 * TO_LOCK;
+        File::open(&folder).and_then(|folder| folder.set_modified(before)).expect("our own folder");
+        assert_eq!(leftovers(parent.path()).len(), 1);
+        let held = locked(&folder).expect("nobody has it");
+        assert!(leftovers(parent.path()).is_empty());
+        drop(held);
     }
 }

@@ -1,6 +1,7 @@
 //! Taking CPU away from a host: quota (cgroup v1 or v2), burners, stop and continue.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::exec::{Placement, own_program};
 
 /// Prefix of our cgroups' names; the runner's process id follows.
 pub const PREFIX: &str = "whostalled.";
+/// Groups of one name: more are no coincidence.
+const MOST_OF_A_NAME: u32 = 100;
 /// The scheduler's usual accounting period.
 const PERIOD_US: u64 = 100_000;
 
@@ -69,8 +72,8 @@ impl Cgroup {
             // Already on is no failure, and a failure shows when the quota is set.
             let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
         }
-        let folder = hierarchy.root().join(format!("{PREFIX}{}.{host}", std::process::id()));
-        std::fs::create_dir(&folder).map_err(Error::system(format!("making cgroup {}", folder.display())))?;
+        let wanted = format!("{}/{PREFIX}{}.{host}", hierarchy.root().display(), std::process::id());
+        let folder = made(&wanted).map_err(Error::system(format!("making cgroup {wanted}")))?;
         let lock = locked(&folder);
         Ok(Self { hierarchy, folder, _lock: lock })
     }
@@ -116,6 +119,19 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         remove(&self.folder);
     }
+}
+
+/// Makes a group of this name, with a number behind it where one is there: of a run in another PID namespace with the same process id, or
+/// of one that was killed and had it before.
+fn made(wanted: &str) -> io::Result<PathBuf> {
+    let mut folder = PathBuf::from(wanted);
+    for n in 2..=MOST_OF_A_NAME {
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => folder = format!("{wanted}.{n}").into(),
+            done => return done.map(|()| folder),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Kills what is in a cgroup and removes it; false if it would not go.
@@ -243,4 +259,22 @@ fn sleep_unless(over: &AtomicBool, span: Duration) -> bool {
         std::thread::sleep(left.min(Duration::from_millis(20)));
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_the_same_name_is_left_to_whoever_has_it() {
+        let Some(hierarchy) = Hierarchy::detect() else {
+            return testing::skipped(testing::Need::Root, "no cgroups to make groups in");
+        };
+        // Two runs with one process id: in PID namespaces of their own, or one was killed.
+        let [one, other] = [(); 2].map(|()| Cgroup::create(hierarchy, "host").expect("the hierarchy is ours"));
+        assert_ne!(one.folder, other.folder);
+        let folder = other.folder.clone();
+        drop(other);
+        assert!(!folder.exists() && one.folder.exists());
+    }
 }

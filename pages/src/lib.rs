@@ -70,6 +70,11 @@ pub fn scrolling(label: &str, inner: &Markup) -> Markup {
     html! { div.scroll role="group" aria-label=(label) tabindex="0" { (inner) } }
 }
 
+/// Lines to type into a shell: they are not broken, so they scroll as [`scrolling`] does.
+pub fn commands(lines: &str) -> Markup {
+    html! { pre.scroll role="group" aria-label="Commands" tabindex="0" { (lines) } }
+}
+
 /// A link to a part of this page, for whoever wants to hand it on.
 pub fn permalink(id: &str, of: &str) -> Markup {
     html! { a.permalink href=(format!("#{id}")) aria-label=(format!("Link to {of}")) title="Link to this" { "#" } }

@@ -124,8 +124,9 @@ impl Reason {
         }
     }
 
-    /// In words, with what whoever found it said: `connection refused (os error 111)` is not said twice.
+    /// In words, with what whoever found it said: of `Connection refused (os error 111)` neither the words twice nor the number.
     pub fn said(self, detail: &str) -> String {
+        let detail = without_number(detail);
         let words = self.words();
         let upper = words.chars().take(1).flat_map(char::to_uppercase).chain(words.chars().skip(1)).collect::<String>();
         let said_already = detail.to_lowercase().starts_with(&words.to_lowercase());
@@ -273,4 +274,24 @@ fn harness(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EACCES, Errno::EPERM, Errno::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| own.contains(&Errno::from_raw(code)))
+}
+/// What the system calls an error, without the number that the standard library puts behind it.
+fn without_number(detail: &str) -> &str {
+    let number = |rest: &str| rest.strip_suffix(')').is_some_and(|number| number.parse::<u32>().is_ok());
+    detail.rsplit_once(" (os error ").filter(|(_, rest)| number(rest)).map_or(detail, |(words, _)| words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_s_words_are_said_once_and_its_number_not_at_all() {
+        assert_eq!(Reason::ConnectRefused.said("Connection refused (os error 111)"), "Connection refused");
+        assert_eq!(Reason::RequestClosed.said("Broken pipe (os error 32)"), "Closed before the answer was complete: Broken pipe");
+        assert_eq!(
+            Reason::RequestClosed.said("it said (os error x)"),
+            "Closed before the answer was complete: it said (os error x)"
+        );
+    }
 }

@@ -217,7 +217,7 @@ pub fn page(status: &Status, slow: &[SlowHandshake]) -> String {
                 } }
             }))
         }
-        h2 { "The last of them" }
+        h2 { "Handshakes kept last" }
         @if slow.is_empty() { p.soft { "None since the recorder began." } }
         @for handshake in slow { (row(handshake, &status.site)) }
         h2 { "The recorder" }
@@ -268,7 +268,7 @@ fn row(handshake: &SlowHandshake, site: &str) -> Markup {
 fn ticket(handshake: &SlowHandshake, site: &str) -> Ticket {
     let total = handshake.total_ms.map(span);
     let took = total.as_ref().map_or(String::new(), |total| format!(", {total}"));
-    Ticket::new(format!("A slow handshake at {site}: {}{took}", in_words(&handshake.verdict)))
+    Ticket::new(format!("A handshake at {site}: {}{took}", in_words(&handshake.verdict)))
         .fact("Client", handshake.client.clone())
         .fact("Network", handshake.network.clone())
         .fact("Server name", handshake.server_name.clone())

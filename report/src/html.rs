@@ -6,7 +6,7 @@ use analysis::judging::run::{CellVerdict, Role};
 use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::in_words;
 use maud::{Markup, html};
-use pages::{Frame, Ticket, permalink, scrolling};
+use pages::{Frame, Ticket, commands, permalink, scrolling};
 use records::handshake::{HandshakeRecord, Judged};
 use records::run::RunRecord;
 use settings::words::plural;
@@ -71,12 +71,17 @@ fn answer(run: &RunRecord, handshakes: &[HandshakeRecord]) -> Markup {
                 (ends(&run.best)) ", evidence: " (grades(handshakes)) ". "
                 @if let Some(untold) = untold(run) { (untold) " " }
                 @for e in &run.expectations {
-                    (e.evidence) ": expected " (e.expected.join(" or ")) ", seen " (e.seen) " – "
+                    (e.evidence) ": expected " (either(&e.expected)) ", seen " (in_words(&e.seen)) " – "
                     @if e.held { span.ok { "held" } } @else { span.bad { "failed" } } ". "
                 }
             }
         }
     }
+}
+
+/// What was expected, in words.
+pub(crate) fn either(labels: &[String]) -> String {
+    labels.iter().map(|label| in_words(label)).collect::<Vec<_>>().join(" or ")
 }
 
 pub(crate) fn tone(verdict: &Verdict) -> &'static str {
@@ -255,7 +260,7 @@ fn evidence(run: &RunRecord, injected: &[String]) -> Markup {
         h2 { "Evidence" }
         @if f.captured > 0 {
             p { "The packets are in " code { "evidence.pcapng" } " beside this page: one interface per host, comments at the milestones, the same packet at both ends joined by its packet id." }
-            pre { "wireshark evidence.pcapng\ntshark -r evidence.pcapng -Y 'frame.comment' -T fields -e frame.number -e frame.interface_name -e frame.time_relative -e frame.comment\ntshark -r evidence.pcapng -Y tls.handshake -T fields -e frame.number -e frame.interface_name -e frame.packet_id" }
+            (commands("wireshark evidence.pcapng\ntshark -r evidence.pcapng -Y 'frame.comment' -T fields -e frame.number -e frame.interface_name -e frame.time_relative -e frame.comment\ntshark -r evidence.pcapng -Y tls.handshake -T fields -e frame.number -e frame.interface_name -e frame.packet_id"))
         }
         table {
             tr { td { "packets captured / lost" } td { (f.captured) " / " (f.capture_lost) } }

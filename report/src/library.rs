@@ -5,12 +5,12 @@
 use analysis::judging::verdict::Verdict;
 use analysis::judging::vocabulary::in_words;
 use maud::{Markup, html};
-use pages::{permalink, scrolling};
+use pages::{commands, permalink, scrolling};
 use records::handshake::HandshakeRecord;
 use records::run::RunRecord;
 
 use crate::citing::Files;
-use crate::html::{frame, legend, tone};
+use crate::html::{either, frame, legend, tone};
 use crate::terminal::{scope, words};
 use crate::waterfall;
 
@@ -88,7 +88,7 @@ fn section(s: &Shown) -> Markup {
             h3 { (s.run.scenario) ": " span class=(tone(verdict)) { (words(verdict)) } (scope(&s.run.verdict().scope)) (permalink(&id, &s.run.scenario)) }
             p { (s.run.description) }
             @for e in s.run.expectations.iter().filter(|e| !e.held) {
-                p.bad { (e.evidence) ": expected " (e.expected.join(" or ")) ", seen " (e.seen) "." }
+                p.bad { (e.evidence) ": expected " (either(&e.expected)) ", seen " (in_words(&e.seen)) "." }
             }
             @if let Some(h) = middle(s) {
                 @let judged = h.judged();
@@ -97,7 +97,7 @@ fn section(s: &Shown) -> Markup {
             } @else {
                 p.soft { "No handshake of it was seen." }
             }
-            pre { "whostalled run " (s.file) }
+            (commands(&format!("whostalled run {}", s.file)))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One handshake as a picture: a lane per observer, the ledger as a bar below.
 
+use analysis::conversation::milestone::Milestone;
 use analysis::judging::ledger::{Ledger, Owner};
 use maud::{Markup, html};
 use records::handshake::{Lane, Mark};
@@ -75,9 +76,9 @@ fn place<'a>(lane: &'a Lane, x: &dyn Fn(f64) -> f64) -> Vec<Placed<'a>> {
     placed.collect()
 }
 
-/// A milestone's name in words.
-fn name(mark: &Mark) -> String {
-    mark.name.replace('_', " ")
+/// A milestone's name in words; what else is marked has words for its name.
+fn name(mark: &Mark) -> &str {
+    mark.name.parse::<Milestone>().map_or(&mark.name, |milestone| milestone.label())
 }
 
 /// How wide a mark's label is, about.

@@ -41,7 +41,7 @@ pub fn diagram(found: &[Incident], now: UnixSeconds) -> Markup {
                     }
                 }
             }
-            div.days { @for t in midnights().step_by(2) { span style=(format!("left:{:.2}%", x(t))) { (day(t)) } } }
+            div.days { @for t in midnights().step_by(2) { span style=(format!("left:clamp(1.5em, {:.2}%, calc(100% - 1.5em))", x(t))) { (day(t)) } } }
         }
         p.soft { "Longer boxes lasted longer; darker ones hurt more (share of bad rounds, and how slow). Each opens its evidence." }
     }

@@ -52,7 +52,7 @@ mod telemetry;
 mod tls_cache;
 mod trends;
 mod watching;
-mod words;
+pub mod words;
 
 pub use error::WatchError;
 pub use watching::{validate, watch};

@@ -138,7 +138,7 @@ fn card(name: &str, check: &CheckStatus, trend: Option<&Trend>) -> Markup {
         (Some(active), _) if active.blame.family == Family::Failing => {
             (class_of(active.blame.culprit), format!("{} ({})", active.blame.in_words(), active.blame.culprit.whose()))
         }
-        (Some(active), _) => (class_of(active.blame.culprit), active.blame.culprit.words().to_owned()),
+        (Some(active), _) => (class_of(active.blame.culprit), active.blame.trouble().to_owned()),
         (None, Some(r)) if r.sick.is_some() => ("o-client", "this round does not count: the prober is sick".into()),
         (None, Some(r)) => match (r.culprit, &r.reason) {
             (Some(culprit), Some(reason)) => (class_of(culprit), format!("last round: {}", of_phase(reason))),
@@ -202,7 +202,7 @@ pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[
         p.soft { (view.target) }
         @if let Some(r) = &view.last { (certificate(r)) }
         @if let Some(active) = &view.active {
-            p.said { b { (active.blame.culprit.words()) } " since " (active.since) ", " (active.bad) " of " (plural(active.rounds.into(), "round")) ". " (active.blame.sentence) }
+            p.said { b { (active.blame.trouble()) } " since " (active.since) ", " (active.bad) " of " (plural(active.rounds.into(), "round")) ". " (active.blame.sentence) }
             (alert_ticket(name, &view.target, active).fact("Link", format!("{base}/check/{}", escape_path(name))).render("alert"))
         }
         h2 { "Last rounds" }
@@ -218,7 +218,7 @@ pub fn check(snapshot: &Snapshot, name: &str, rounds: &[RoundRecord], trends: &[
 fn alert_ticket(name: &str, target: &str, active: &Active) -> Ticket {
     let blame = &active.blame;
     let slow = (blame.family == Family::Slow && blame.ms >= 1.0).then(|| ms(blame.ms));
-    Ticket::new(format!("{name}: {}", blame.culprit.words()))
+    Ticket::new(format!("{name}: {}", blame.trouble()))
         .fact("Target", target.to_owned())
         .fact("Since", active.since.to_string())
         .fact("Rounds", format!("{} bad of {}", active.bad, active.rounds))
@@ -286,10 +286,19 @@ fn owners(r: &RoundRecord) -> String {
 
 /// The incident diagram and, below it, each incident.
 pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) -> String {
-    let body = html! {
+    frame("incidents", snapshot, false, &each_incident(found, now, true))
+}
+
+/// The incident diagram as a page of its own, from which no link leads to a server.
+pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
+    document("incidents", false, &[], &each_incident(found, now, false))
+}
+
+fn each_incident(found: &[Incident], now: UnixSeconds, served: bool) -> Markup {
+    html! {
         h1 { "Two weeks of incidents" }
         (incidents::diagram(found, now))
-        h2 { "Each of them" }
+        @if !found.is_empty() { h2 { "Each of them" } }
         @for i in found.iter().rev() {
             section.round id=(incidents::anchor(i)) {
                 div {
@@ -298,14 +307,13 @@ pub fn incident_page(snapshot: &Snapshot, found: &[Incident], now: UnixSeconds) 
                 }
                 div.soft { (i.since) " – " (incidents::until(i)) " · " (i.bad) " of " (plural(i.rounds.into(), "round")) @if i.worst_ms >= 1.0 { " · worst " (ms(i.worst_ms)) } " · " (of_phase(&i.phase)) }
                 div { (i.sentence) }
-                @if i.name != PROBER {
+                @if served && i.name != PROBER {
                     a href=(format!("/check/{}?until={}", escape_path(&i.name), i.ended.unwrap_or(now).secs())) { "its rounds" }
                 }
                 (incident_ticket(i).render(&format!("t-{}", incidents::anchor(i))))
             }
         }
-    };
-    frame("incidents", snapshot, false, &body)
+    }
 }
 
 fn incident_ticket(i: &Incident) -> Ticket {
@@ -317,11 +325,6 @@ fn incident_ticket(i: &Incident) -> Ticket {
         .fact("Where", of_phase(&i.phase))
         .fact("Worst beyond what is usual", (i.worst_ms >= 1.0).then(|| ms(i.worst_ms)))
         .fact("Evidence", i.sentence.clone())
-}
-
-/// The incident diagram as a page of its own.
-pub fn incident_file(found: &[Incident], now: UnixSeconds) -> String {
-    incident_page(&Snapshot::default(), found, now)
 }
 
 pub(crate) fn legend() -> Markup {

@@ -7,7 +7,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error;
 
 /// A phase, or the reason of a failure.
-pub(crate) fn of_phase(label: &str) -> String {
+pub fn of_phase(label: &str) -> String {
     if let Ok(phase) = label.parse::<Phase>() {
         return phase.words().into();
     }

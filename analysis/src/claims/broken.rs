@@ -198,7 +198,7 @@ impl fmt::Display for Broken {
             Broken::Incomplete { side } => {
                 write!(f, "it completed, it is said, but nothing shows that Finished of {} came", end(*side))
             }
-            Broken::Unproven { after } => write!(f, "{} is said to be proven; no view shows it", after.name()),
+            Broken::Unproven { after } => write!(f, "{} is said to be proven; no view shows it", after.words()),
             Broken::NotLost { claim, packets, sent, came } => {
                 write!(f, "{claim} by packets {packets:?}, but it was sent {sent} times and came {came} times")
             }

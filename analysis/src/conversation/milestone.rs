@@ -10,8 +10,11 @@ use crate::tcp::flow::{Seen, Side, View};
 use crate::tls::Dialogue;
 
 /// The events of a handshake (docs/method.md, "Milestones").
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, strum::EnumString, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Milestone {
     /// First DNS query.
     DnsStart,
@@ -42,22 +45,46 @@ pub enum Milestone {
 }
 
 impl Milestone {
-    /// Its name in files and reports.
+    /// Its name in files; [`str::parse`] reads it.
     pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// In a sentence: "the handshake ended after …".
+    pub fn words(self) -> &'static str {
         match self {
-            Milestone::DnsStart => "dns_start",
-            Milestone::DnsEnd => "dns_end",
-            Milestone::Syn => "syn",
-            Milestone::SynAck => "syn_ack",
-            Milestone::Ack => "ack",
-            Milestone::ClientHello => "client_hello",
-            Milestone::ServerHello => "server_hello",
-            Milestone::ServerFlightEnd => "server_flight_end",
-            Milestone::FlightAck => "flight_ack",
-            Milestone::ClientFinished => "client_finished",
-            Milestone::ServerFinished => "server_finished",
-            Milestone::FirstRequest => "first_request",
-            Milestone::FirstResponse => "first_response",
+            Milestone::DnsStart => "the question to the name server",
+            Milestone::DnsEnd => "the name server's answer",
+            Milestone::Syn => "SYN",
+            Milestone::SynAck => "SYN-ACK",
+            Milestone::Ack => "the acknowledgement of SYN-ACK",
+            Milestone::ClientHello => "ClientHello",
+            Milestone::ServerHello => "ServerHello",
+            Milestone::ServerFlightEnd => "the server's flight",
+            Milestone::FlightAck => "the acknowledgement of the server's flight",
+            Milestone::ClientFinished => "the client's Finished",
+            Milestone::ServerFinished => "the server's Finished",
+            Milestone::FirstRequest => "the request",
+            Milestone::FirstResponse => "the first answer",
+        }
+    }
+
+    /// In a picture, where there is little room.
+    pub fn label(self) -> &'static str {
+        match self {
+            Milestone::DnsStart => "lookup",
+            Milestone::DnsEnd => "address",
+            Milestone::Syn => "SYN",
+            Milestone::SynAck => "SYN-ACK",
+            Milestone::Ack => "ACK",
+            Milestone::ClientHello => "ClientHello",
+            Milestone::ServerHello => "ServerHello",
+            Milestone::ServerFlightEnd => "flight ends",
+            Milestone::FlightAck => "ACK of flight",
+            Milestone::ClientFinished => "client Finished",
+            Milestone::ServerFinished => "server Finished",
+            Milestone::FirstRequest => "request",
+            Milestone::FirstResponse => "answer",
         }
     }
 }

@@ -386,7 +386,7 @@ fn windows(answer: &Arrival, usual: Span, late: Span) -> Vec<Span> {
 pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -> String {
     let ended = match reading.end {
         End::Complete | End::NotTls => String::new(),
-        End::Stopped { after } => format!(" It never completed; the last thing proven is {}.", after.name()),
+        End::Stopped { after } => format!(" It never completed; the last thing proven is {}.", after.words()),
     };
     let said = match &judgement.verdict {
         Verdict::Healthy => format!("Healthy: {} in all, {} beyond the baseline.", reading.ledger.total, judgement.excess),
@@ -404,7 +404,7 @@ pub fn sentence(trace: &SocketTrace, reading: &Reading, judgement: &Judgement) -
             let known = open(trace, reading);
             format!("{excess} beyond the baseline{known} could be any of: {}.{tell}", who.join(", "))
         }
-        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
+        Verdict::Aborted { by, after } => format!("The {} ended the handshake after {}.", by.words(), after.words()),
     };
     said + &ended
 }

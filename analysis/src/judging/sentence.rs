@@ -43,19 +43,19 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             format!(" The handshake was under way when this was written: {} so far.", refused(by))
         }
         End::Stopped { after } if handshake.under_way => {
-            format!(" The handshake was under way when this was written; the last thing proven by then is {}.", after.name())
+            format!(" The handshake was under way when this was written; the last thing proven by then is {}.", after.words())
         }
         End::Stopped { .. } if let Some(by) = &refusal => format!(" The handshake never completed: {} at last.", refused(by)),
         End::Complete => String::new(),
         End::NotTls => " This was no TLS handshake: what followed is not TLS, or carries it inside something else.".into(),
         End::Stopped { after } if cut_off(handshake, reading) => format!(
             " The capture ended, or paused, before what was due next could come; the last thing proven is {}.",
-            after.name()
+            after.words()
         ),
         End::Stopped { after } if handshake.dialogue.cut || handshake.capture_incomplete() => {
-            format!(" Whether the handshake completed, this capture does not show; the last thing proven is {}.", after.name())
+            format!(" Whether the handshake completed, this capture does not show; the last thing proven is {}.", after.words())
         }
-        End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.name()),
+        End::Stopped { after } => format!(" The handshake never completed; the last thing proven is {}.", after.words()),
     };
     match &judgement.verdict {
         Verdict::Healthy => {
@@ -93,7 +93,7 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             format!(
                 "Nothing was slow as far as this was captured, but packets of it were {what}: whether it went on{}, and who ended it, shows only \
              {missing}.",
-                if let End::Stopped { after } = reading.end { format!(" after {}", after.name()) } else { String::new() },
+                if let End::Stopped { after } = reading.end { format!(" after {}", after.words()) } else { String::new() },
             )
         }
         Verdict::Inconclusive { missing, excess, .. } if *missing == Missing::SteadyClock => format!(
@@ -110,7 +110,7 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
         }
         Verdict::Inconclusive { candidates, .. } if reset_by_either(reading, judgement) => {
             let after = match reading.end {
-                End::Stopped { after } => after.name(),
+                End::Stopped { after } => after.words(),
                 End::Complete | End::NotTls => "its end",
             };
             let end = if candidates.contains(Owner::Client) { "client" } else { "edge" };
@@ -135,14 +135,14 @@ pub fn explain(handshake: &Handshake, reading: &Reading, judgement: &Judgement, 
             format!("Something on the way refused the connection: {}.", refused(by))
         }
         Verdict::Aborted { by, .. } if let Some(refusal) = &refusal => {
-            format!("{} refused the connection: {}.", by.words(), refused(refusal))
+            format!("The {} refused the connection: {}.", by.words(), refused(refusal))
         }
         Verdict::Aborted { by: Owner::Path, after } => format!(
             "Something between the ends reset the connection in an end's name after {}: the end it claims to be from did not send \
              it, or sends with another TTL.",
-            after.name()
+            after.words()
         ),
-        Verdict::Aborted { by, after } => format!("{} ended the handshake after {}.", by.words(), after.name()),
+        Verdict::Aborted { by, after } => format!("The {} ended the handshake after {}.", by.words(), after.words()),
     }
 }
 

@@ -121,7 +121,7 @@ fn strip(compared: &Compared, part: usize, difference: &Difference) -> Markup {
     let x = |i: usize| LEFT + (i as f64 + 0.5) * (width - LEFT - 10.0) / all.len().max(1) as f64;
     let text = format!("{} blocks, median difference {} ms", all.len(), signed(difference.median_ms));
     html! {
-        svg.waterfall viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
+        svg.waterfall.strip viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(text) {
             rect x=(LEFT) y=(y(noticed)) width=(width - LEFT - 10.0) height=(y(-noticed) - y(noticed)) fill="currentColor" opacity="0.07" {}
             line.grid x1=(LEFT) x2=(width - 10.0) y1=(y(0.0)) y2=(y(0.0)) {}
             text.tick x=(LEFT - 6.0) y=(y(0.0) + 3.0) text-anchor="end" { "0" }

@@ -318,7 +318,7 @@ fn abort(sketch: &mut Sketch, by: Owner, after: Milestone) {
         Ok((phase, name, fault)) => {
             put(sketch, Piece { fault: name.into(), phase, owner: by.side(), span: Span::ZERO, open: false }, fault)
         }
-        Err(why) => sketch.cannot.push(format!("it ended after {}, by {}: {why}", after.name(), by.label())),
+        Err(why) => sketch.cannot.push(format!("it ended after {}, by the {}: {why}", after.words(), by.words())),
     }
 }
 

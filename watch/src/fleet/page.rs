@@ -49,7 +49,7 @@ pub(crate) fn now(snapshot: &Snapshot, matrix: &Matrix) -> String {
 
 fn alert(of: &Of, Standing { active, seen_from, .. }: &Standing) -> Markup {
     html! {
-        p.said { span.dot.(class_of(active.blame.culprit)) {} b { (of.check) " · " (active.blame.culprit.words()) } " since " (active.since)
+        p.said { span.dot.(class_of(active.blame.culprit)) {} b { (of.check) " · " (active.blame.trouble()) } " since " (active.since)
             @if !seen_from.is_empty() { ", seen from " (listed(seen_from)) } @else { ", " (of.vantage) }
             ". " (active.blame.sentence) }
     }
@@ -92,7 +92,7 @@ fn entry(matrix: &Matrix, check: &str, vantage: &str, cell: &Cell) -> Markup {
     let word = word(matrix, check, vantage).unwrap_or(Word::New);
     let (class, words) = match (word, &cell.state.active) {
         (Word::Good, _) => ("o-good", "as usual"),
-        (Word::Bad, Some(active)) => (class_of(active.blame.culprit), active.blame.culprit.words()),
+        (Word::Bad, Some(active)) => (class_of(active.blame.culprit), active.blame.trouble()),
         (Word::Bad, None) => ("o-open", "bad"),
         (Word::Gated, _) => ("o-client", "its prober is too sick to judge"),
         (Word::Unheard, _) => ("o-none", "not heard of"),

@@ -59,6 +59,8 @@ pub(crate) fn make(shell: &Shell) -> Result<Found> {
         bail!("packages are made on x86_64 alone: nothing else has been tried ({} here)", std::env::consts::ARCH);
     }
     let release = Release::of(shell)?;
+    // What is built is looked for in the repository's own folder.
+    let _whatever_the_caller_named = shell.push_env("CARGO_TARGET_DIR", shell.current_dir().join("target"));
     shell.remove_path(&release.folder)?;
     shell.create_dir(&release.folder)?;
     let binary = binary::build(shell, &release)?;

@@ -125,7 +125,7 @@ fn what_never_ended_is_open_and_says_how_far_it_came() {
     (stopped.sent, stopped.first_byte, stopped.ended, stopped.complete) = (None, None, at(5_000), false);
     let (judgement, sentence) = judged(&stopped, None);
     assert_eq!(judgement.verdict.label(), "inconclusive");
-    assert!(sentence.contains("had not completed where the account of it ends; the last thing proven is syn_ack"), "{sentence}");
+    assert!(sentence.contains("had not completed where the account of it ends; the last thing proven is SYN-ACK"), "{sentence}");
 }
 
 proptest! {

@@ -24,10 +24,10 @@ pub(super) fn sentence(reading: &Reading, judgement: &Judgement, program: &str) 
             }
             said
         }
-        Verdict::Aborted { by, after } => format!("{} ended it after {}.", by.words(), after.name()),
+        Verdict::Aborted { by, after } => format!("The {} ended it after {}.", by.words(), after.words()),
     };
     if let End::Stopped { after } = reading.end {
-        let _ = write!(said, " It had not completed where the account of it ends; the last thing proven is {}.", after.name());
+        let _ = write!(said, " It had not completed where the account of it ends; the last thing proven is {}.", after.words());
     }
     said
 }
