@@ -10,7 +10,7 @@ use foldhash::HashSet;
 
 use super::arcs::{Arc, What};
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
-use super::tcp::tape::Known;
+use super::tcp::tape::{Event, Known};
 use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
@@ -42,6 +42,12 @@ pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
         return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
     }
     let near = evidence.far.map(Side::peer);
+    if let Some(far) = evidence.far.filter(|_| evidence.was_told_again(arc)) {
+        // An acknowledgement that left here, and that its peer repeated what it was for: lost on its way, or late.
+        let mut open = entry(arc, Owner::Unattributed, None, STAMP_ERROR);
+        (open.candidates, open.missing) = (Owner::Loss | Owner::Path, evidence.capture(far).into());
+        return open;
+    }
     if evidence.far == Some(arc.side) {
         return evidence.lost_there(arc);
     }
@@ -226,6 +232,12 @@ impl Evidence<'_> {
         first.is_some_and(|e| e.seen.ip_len > ALWAYS_CARRIED)
     }
 
+    /// Whether what was lost is nothing but an acknowledgement, told again.
+    fn was_told_again(&self, arc: &Arc) -> bool {
+        let first = self.tapes[arc.side as usize].events.iter().find(|e| Some(e.seen.packet) == arc.packets[0]);
+        first.is_some_and(Event::is_full_of_nothing)
+    }
+
     /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
     pub(super) fn answered_for_another(&self, arc: &Arc) -> bool {
         if arc.phase != Phase::Connect {
@@ -277,7 +289,7 @@ impl Evidence<'_> {
     /// Whether the edge had taken anything of the client's, beyond its SYN, before what was lost was sent again.
     fn edge_took(&self, arc: &Arc) -> bool {
         let [client, _] = self.tapes;
-        let took = |e: &super::tcp::tape::Event| e.seen.ack().is_some_and(|ack| ack > 0);
+        let took = |e: &Event| e.seen.ack().is_some_and(|ack| ack > 0);
         let place = |packet: Option<u64>| client.events.iter().position(|e| Some(e.seen.packet) == packet);
         let first = place(arc.packets[0]).unwrap_or(0);
         // Before it was sent again for the first time.
