@@ -57,6 +57,7 @@ fn lost(case: &Case<'_>, entry: &Entry, side: Side, found: &mut Vec<Broken>) {
                 found.push(Broken::NotLost { claim, packets: packets(), sent: sender.copies(&p).count(), came: 1 });
             }
         }
+        [a, b] if sender.packets[a].pure_ack() && sender.packets[a].from == side => unheard(case, entry, sender, [a, b], found),
         [a, b] if sender.packets[a].from == side => copies(case, entry, sender, [a, b], found),
         // From what told of a loss to what could leave then: something was lost.
         [_, b] if !repaired(sender, side, b) => {
@@ -87,6 +88,23 @@ fn copies(case: &Case<'_>, entry: &Entry, sender: &Witness, [a, b]: [usize; 2], 
     let sent = sender.sent_by(first.from).filter(|p| shared(p)).count();
     let came = case.at(first.from.peer()).map_or(0, |w| w.sent_by(first.from).filter(|p| shared(p)).count());
     if !again || sent < 2 || came >= sent {
+        found.push(Broken::NotLost { claim, packets: entry.packets.to_vec(), sent, came });
+    }
+}
+
+/// An acknowledgement that never came, and one that told as much.
+fn unheard(case: &Case<'_>, entry: &Entry, sender: &Witness, [a, b]: [usize; 2], found: &mut Vec<Broken>) {
+    let (first, second) = (sender.packets[a], sender.packets[b]);
+    let claim = Claim::of(entry);
+    let apart = second.at - first.at;
+    if (apart - entry.span).abs() > entry.error + SLACK {
+        found.push(Broken::Distance { claim, packets: [first.packet, second.packet], apart });
+    }
+    let same =
+        |p: &&Seen<Unplaced>| p.pure_ack() && (p.ack(), p.tsval(), p.ip_id()) == (first.ack(), first.tsval(), first.ip_id());
+    let sent = sender.sent_by(first.from).filter(same).count();
+    let came = case.at(first.from.peer()).map_or(0, |w| w.sent_by(first.from).filter(same).count());
+    if second.from != first.from || second.ack() < first.ack() || came >= sent {
         found.push(Broken::NotLost { claim, packets: entry.packets.to_vec(), sent, came });
     }
 }

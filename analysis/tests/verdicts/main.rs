@@ -1,5 +1,6 @@
 //! From packets of both ends to verdicts, for conversations built packet by packet.
 
+mod acks;
 mod client;
 mod early;
 mod gave_up;

@@ -302,6 +302,24 @@ impl<'a, E: Endpoint> Walk<'a, E> {
         if rule == Rule::ReceiveWindow && came.is_bare() && before == came.told {
             return self.unread(side, m, phase);
         }
+        // What was told so far already was told in vain, or comes later; where one end was captured, a repetition that was not needed shows that.
+        let needless = |p: Packet| p.range.1 <= p.before;
+        let in_vain = || {
+            let answered = teller.packets(0..m).rfind(|p| p.from == end && !p.is_bare());
+            self.far == Some(end) && came.told == before && answered.is_some_and(needless)
+        };
+        let first = teller.packets(0..m).position(|p| p.from == side && p.told >= came.told);
+        let late = |k: &usize| teller.packet(*k).other.is_none_or(|j| j as usize > news);
+        let first = first.filter(|k| teller.packet(*k).is_bare() && (came.told > before && late(k) || in_vain()));
+        let (m, left) = match first.map(|k| (k, teller.packet(k))) {
+            Some((k, unheard)) => {
+                let what = if unheard.other.is_none() || self.far.is_some() { What::Lost } else { What::Overtaken };
+                let span = (unheard.at, left.at);
+                self.push(what, side, transit(phase), span, cite(&unheard, &left), unheard.known.max(left.known));
+                (k, unheard)
+            }
+            None => (m, left),
+        };
         if !left.is_bare() {
             // Data told it: that left when the program wrote it.
             return Some(Point::Left { end: side, i: m });
@@ -311,7 +329,9 @@ impl<'a, E: Endpoint> Walk<'a, E> {
 
     /// From an acknowledgement (its place, time and number) to the data that it is for.
     fn held(&mut self, end: Side, (behind, at, number): (usize, i64, Option<u64>), rule: Rule, phase: Phase) -> Option<Point> {
-        let k = self.end(end).packets(0..behind).rposition(|p| p.from != end && !p.is_bare())?;
+        // A repetition of what had come is not what it is for.
+        let brings = |p: Packet| p.from != end && !p.is_bare() && p.range.1 > p.before;
+        let k = self.end(end).packets(0..behind).rposition(brings)?;
         let data = self.packet(end, k);
         self.push(What::Hold(rule), end, phase, (data.at, at), [Some(data.number), number], data.known);
         Some(Point::Arrived { end, i: k })

@@ -47,6 +47,12 @@ pub(super) fn lost(evidence: &Evidence<'_>, arc: &Arc) -> Entry {
         return entry(arc, Owner::EdgeHost, Kind::OldConnection, STAMP_ERROR);
     }
     let near = evidence.far.map(Side::peer);
+    if let Some(far) = evidence.far.filter(|_| evidence.was_told_again(arc)) {
+        // An acknowledgement that left here, and that its peer repeated what it was for: lost on its way, or late.
+        let mut open = entry(arc, Owner::Unattributed, None, STAMP_ERROR);
+        (open.candidates, open.missing) = (Owner::Loss | Owner::Path, evidence.capture(far).into());
+        return open;
+    }
     if evidence.far == Some(arc.side) {
         return evidence.lost_there(arc);
     }
@@ -237,6 +243,12 @@ impl Evidence<'_> {
     fn lost_big(&self, arc: &Arc) -> bool {
         let first = self.tapes[arc.side as usize].events.iter().find(|e| Some(e.seen.packet) == arc.packets[0]);
         first.is_some_and(|e| e.seen.ip_len > ALWAYS_CARRIED)
+    }
+
+    /// Whether what was lost is nothing but an acknowledgement, told again.
+    fn was_told_again(&self, arc: &Arc) -> bool {
+        let first = self.tapes[arc.side as usize].events.iter().find(|e| Some(e.seen.packet) == arc.packets[0]);
+        first.is_some_and(Event::is_full_of_nothing)
     }
 
     /// Whether SYN was answered by an ACK of another connection, before SYN-ACK came.
