@@ -145,5 +145,5 @@ fn an_edge_that_repeats_what_was_acknowledged_may_not_have_heard_it() {
         (longest.owner, longest.candidates)
     };
     assert_eq!(waited(false).0, Owner::Edge);
-    assert_eq!(waited(true), (Owner::Unattributed, Owner::Edge | Owner::Loss));
+    assert_eq!(waited(true), (Owner::Unattributed, Owner::Edge | Owner::Loss | Owner::Path));
 }
