@@ -25,10 +25,12 @@ const B: Grade = Grade::BothAndHost;
 const S: Grade = Grade::Server;
 
 /// All that are known.
-pub const KNOWN: [Known; 3] = [
+pub const KNOWN: [Known; 5] = [
     known(60, B, 40.0, "a SYN proxy's wait is left out of the ledger"),
     known(60, S, 40.0, "behind a SYN proxy the client is named beside the path"),
     known(76, S, 100.0, "loss/back where the client's acknowledgements were lost; that it is loss, is right"),
+    known(84, B, 60.0, "a copy that comes when all is over is not looked at any more: it counts as lost"),
+    known(88, B, 80.0, "the same, behind both ends' close"),
 ];
 
 /// What is known of a case.

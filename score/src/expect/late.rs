@@ -65,6 +65,8 @@ impl Facts<'_> {
         let variant = self.planned.variant;
         match (self.setup.case, variant) {
             (84, _) => match copies(variant) {
+                // Which of two copies came that look alike, nothing tells: one delay explains more than a loss and a delay.
+                (from, 2) if !self.planned.timestamps => self.lost_and_late(from).or("path/delay"),
                 (from, 2) => self.lost_and_late(from),
                 (from, _) => of("path", &["path/delay"]).with(PathExcess, self.message_late(from)),
             },
@@ -113,7 +115,8 @@ impl Facts<'_> {
             (86, 1) if witnessed => of("loss", &["loss/out"]).with(Loss, self.hello_lost()),
             (86, 1) => unknowable().or("loss/out"),
             (86, _) => of("edge", &["edge"]).with(Edge, self.edge() + self.s),
-            (87, _) if witnessed => self.slow_and_lost("client"),
+            // What a kernel put off looks like the way's.
+            (87, _) if witnessed => self.slow_and_lost("client").or("loss/back"),
             (87, _) => unknowable().or("loss/back").or("client + loss/back").or("loss/back + client"),
             (91, 0 | 1) => of("edge", &["edge"]),
             (91, 2) => unknowable().or("path").or("loss").among(&[Owner::Loss]),
@@ -132,7 +135,9 @@ impl Facts<'_> {
         let counts = if end == End::Client { planned.server_counts } else { planned.counts };
         let (here, witnessed) = (from != end, planned.timestamps && counts);
         match form {
-            2 if here && witnessed => self.lost_and_late(from),
+            2 if here && witnessed && end == End::Server => self.lost_and_late(from),
+            // Whether its own machine stood still, a client's capture does not show.
+            2 if here && witnessed => self.lost_and_late(from).or(lost(from)).or("inconclusive").among(&[Owner::Path]),
             2 => {
                 let expected = ["loss", "path", "loss + path", "path + loss"].into_iter().fold(unknowable(), Expected::or);
                 let expected = expected.among(&[Owner::Loss, Owner::Path]);

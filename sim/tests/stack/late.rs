@@ -67,8 +67,8 @@ fn acknowledgements_of_a_flight_are_lost_and_nothing_else_of_the_client() {
         trial.took(End::Server, trial.marks.flight_start, trial.marks.flight_end)
     };
     let quiet = Plan { out: Vec::new(), ..plan.clone() };
-    // The probe, two round trips and a few behind, in the place of the first acknowledgement.
-    near(&[(flight(&plan) - flight(&quiet)) as f64 / MS as f64], &[44.0]);
+    // Two round trips and a few until the probe, whose acknowledgement takes the place of the first.
+    near(&[(flight(&plan) - flight(&quiet)) as f64 / MS as f64], &[84.0]);
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_share_of_packets_takes_longer_and_is_overtaken() {
     assert!(trial.log.iter().enumerate().any(|(i, a)| trial.log[i + 1..].iter().any(|b| overtaken(a, b))));
     // So it is with the handshakes before it.
     let quiet = Plan { reorders: None, ..plan };
-    assert_ne!(tcp(&trial.edge).first().map(|p| p.at), None);
-    assert_ne!(tcp(&Trial::run(&quiet, 3).client)[1].at, tcp(&trial.client)[1].at);
+    let earlier = |trial: &Trial| -> Vec<i64> { tcp(&trial.client).iter().take(20).map(|p| p.at).collect() };
+    assert_ne!(earlier(&Trial::run(&quiet, 3)), earlier(&trial));
 }
 
 #[test]
