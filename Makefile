@@ -228,7 +228,7 @@ new-from-zoo: build ## `new --from` on N recordings of the zoo: writes the table
 	sed -i 's|^\(<!-- generated: .* new-trial \)[0-9]*|\1$(N)|' docs/new.md
 	cargo xtask tables docs/new.md
 
-library: build ## Every scenario, run for real: docs/library.html (root, or user namespaces)
+library: build ## Every scenario and incident, run for real: docs/library.html (root, or user namespaces)
 	cargo xtask library
 
 score-healthy: ## Healthy handshakes alone, enough of them to see one in a thousand blamed

@@ -114,7 +114,16 @@ pub fn run(incidents: &[Incident], args: &Run, stop: &AtomicBool) -> Result<u8, 
     }
 }
 
-fn once(incident: &Incident, privilege: Privilege, healthy: Option<u32>, interrupted: &AtomicBool) -> Result<Course, Error> {
+/// Plays one, with its progress shown.
+///
+/// # Errors
+/// Harness failures.
+pub(crate) fn once(
+    incident: &Incident,
+    privilege: Privilege,
+    healthy: Option<u32>,
+    interrupted: &AtomicBool,
+) -> Result<Course, Error> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} {prefix} {msg} {elapsed}")?);
     bar.set_prefix(incident.scenario.name.clone());

@@ -1,11 +1,11 @@
 //! The two-week diagram: when each incident was on, and when it was detected, as if all of it had been two weeks. Pure.
 //!
-//! In: outcomes and courses, in the order in which they were played. Out: a page. What is drawn as detected is what watchers said; longer
+//! In: outcomes and courses, in the order in which they were played. Out: a page, or a part of one. What is drawn as detected is what watchers said; longer
 //! boxes are longer, darker ones are of higher impact (the share of bad rounds).
 
 use alerting::Culprit;
 use maud::{Markup, html};
-use pages::Frame;
+use pages::{Frame, PLAIN};
 
 use crate::course::Course;
 use crate::judge::{Found, Outcome};
@@ -15,7 +15,8 @@ const DAYS: f64 = 14.0;
 /// What of an incident's share of the days its rounds fill; the rest is quiet.
 const FILLED: f64 = 0.92;
 
-const STYLES: &str = include_str!("diagram.css");
+/// Styles of [`part`], behind those of a document ([`PLAIN`]) or of a report.
+pub const STYLES: &str = include_str!("diagram.css");
 
 /// An alert as it was: from where, about what, by which culprit, in which rounds, and how many of them were bad.
 struct Seen<'a> {
@@ -30,15 +31,25 @@ struct Seen<'a> {
 
 /// The page.
 pub fn page(played: &[&(Outcome, Course)]) -> String {
-    let held = played.iter().filter(|(outcome, _)| outcome.held()).count();
     let body = html! {
         h1 { "Incidents: would a scheduled check have caught them?" }
-        p { (held) " of " (played.len()) " as expected. Above each line: when the fault was on. Below: what watchers said, from the round in which the alert came to the one in which it was over; darker boxes had more bad rounds. Each incident was played in the lab; its rounds are stretched over its share of two weeks." }
-        (drawing(played))
-        (legend())
-        @for (outcome, _) in played { (details(outcome)) }
+        (part(played))
     };
-    Frame { title: "incidents", styles: STYLES, refresh: false, nav: &[] }.around(&body)
+    Frame { title: "incidents", styles: &format!("{PLAIN}{STYLES}"), refresh: false, nav: &[] }.around(&body)
+}
+
+/// The diagram with what it shows in words, for a page that has a heading for it.
+pub fn part(played: &[&(Outcome, Course)]) -> Markup {
+    let held = played.iter().filter(|(outcome, _)| outcome.held()).count();
+    html! {
+        div.weeks {
+            p { (held) " of " (played.len()) " as expected. Above each line: when the fault was on. Below: what watchers said, from the round in which the alert came to the one in which it was over; darker boxes had more bad rounds. Each incident was played in the lab; its rounds are stretched over its share of two weeks." }
+            (drawing(played))
+            (legend())
+            h2 { "What came of each" }
+            @for (outcome, _) in played { (details(outcome)) }
+        }
+    }
 }
 
 /// A lane an incident, as wide as the page: above its line the fault, below it what watchers said.
@@ -96,7 +107,7 @@ fn legend() -> Markup {
 fn details(outcome: &Outcome) -> Markup {
     html! {
         section {
-            h2 id=(anchor_of(outcome)) { (outcome.name) }
+            h3 id=(anchor_of(outcome)) { (outcome.name) }
             p { (outcome.title) }
             ul {
                 @for found in &outcome.found {
@@ -229,5 +240,9 @@ mod tests {
             assert!(page.contains(&format!("left:{x}%;width:")), "{x}: {page}");
         }
         assert!(page.contains("A &lt;longer&gt; way."), "what was said is text");
+        // Behind the styles of another page, whose names these are too, it looks the same.
+        let rules = STYLES.split('}').map(str::trim).filter(|rule| !rule.is_empty());
+        let of_others: Vec<&str> = rules.filter(|rule| !rule.contains(".weeks ")).collect();
+        assert_eq!(of_others, Vec::<&str>::new());
     }
 }

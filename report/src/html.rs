@@ -42,7 +42,12 @@ pub fn page(run: &RunRecord, handshakes: &[HandshakeRecord], injected: &[String]
 
 /// A page about `subject`: one file, all styles in it.
 pub(crate) fn frame(subject: &str, body: &Markup) -> String {
-    let styles = [pages::PLAIN, include_str!("report.css")].concat();
+    styled(subject, "", body)
+}
+
+/// The same, with styles of what others drew.
+pub(crate) fn styled(subject: &str, further: &str, body: &Markup) -> String {
+    let styles = [pages::PLAIN, include_str!("report.css"), further].concat();
     Frame { title: subject, styles: &styles, refresh: false, nav: &[] }.around(body)
 }
 

@@ -1,4 +1,4 @@
-//! The scenario library: every scenario with what a run of it came to, and a picture of one handshake.
+//! The scenario library: every scenario with what a run of it came to, and a picture of one handshake; incidents as a diagram.
 //!
 //! In: runs. Out: one page that needs nothing else.
 
@@ -10,7 +10,7 @@ use records::handshake::HandshakeRecord;
 use records::run::RunRecord;
 
 use crate::citing::Files;
-use crate::html::{either, frame, legend, tone};
+use crate::html::{either, legend, styled, tone};
 use crate::terminal::{scope, words};
 use crate::waterfall;
 
@@ -32,8 +32,18 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Incidents, as whoever played them draws them.
+pub struct Incidents<'a> {
+    /// Their files, as somebody would type them.
+    pub files: &'a [String],
+    /// What came of them.
+    pub drawn: &'a Markup,
+    /// Styles of that.
+    pub styles: &'a str,
+}
+
 /// Renders the page; `made` says when and on what, `again` is the command that makes it anew.
-pub fn page(shown: &[Shown], skipped: &[Skipped], made: &str, again: &str) -> String {
+pub fn page(shown: &[Shown], incidents: Option<&Incidents<'_>>, skipped: &[Skipped], made: &str, again: &str) -> String {
     let held = shown.iter().filter(|s| s.run.held()).count();
     let body = html! {
         h1 { "Scenario library" }
@@ -44,12 +54,17 @@ pub fn page(shown: &[Shown], skipped: &[Skipped], made: &str, again: &str) -> St
             h2 { "Not run here" }
             ul { @for s in skipped { li { code { (s.file) } ": " (s.why) } } }
         }
+        @if let Some(incidents) = incidents {
+            h2 { "Incidents: would a scheduled check have caught them?" }
+            (incidents.drawn)
+            (commands(&incidents.files.iter().map(|file| format!("whostalled run {file}\n")).collect::<String>()))
+        }
         h2 { "One handshake of each" }
         p { "The handshake in the middle of those that came out as the run did. One lane per observer, each on its own clock; the bar divides its time among owners." }
         (legend())
         @for s in shown { (section(s)) }
     };
-    frame("scenario library", &body)
+    styled("scenario library", incidents.map_or("", |incidents| incidents.styles), &body)
 }
 
 fn table(shown: &[Shown]) -> Markup {
@@ -116,4 +131,23 @@ fn middle(s: &Shown) -> Option<&HandshakeRecord> {
 
 fn same(one: &Verdict, run: &Verdict) -> bool {
     in_words(&one.label()) == in_words(&run.label())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incidents_stand_on_the_page_with_their_styles_and_what_to_type() {
+        let files = ["scenarios/incidents/1-a.toml".to_owned(), "scenarios/incidents/2-b&c.toml".to_owned()];
+        let drawn = html! { svg {} };
+        let incidents = Incidents { files: &files, drawn: &drawn, styles: ".weeks rect { fill: red; }" };
+        let page = page(&[], Some(&incidents), &[], "today", "make library");
+        let (head, body) = page.split_once("</head>").expect("it has a head");
+        assert!(head.contains(".weeks rect"), "styles belong there");
+        assert!(body.contains("<svg></svg>"), "{body}");
+        assert!(body.contains("whostalled run scenarios/incidents/1-a.toml\nwhostalled run scenarios/incidents/2-b&amp;c.toml"));
+        let without = super::page(&[], None, &[], "today", "make library");
+        assert!(!without.contains("Incidents"), "{without}");
+    }
 }

@@ -101,6 +101,16 @@ fn the_readme_says_of_every_scenario_what_its_file_expects() {
 }
 
 #[test]
+fn the_library_shows_every_scenario_and_every_incident() {
+    let page = text("docs/library.html");
+    for folder in ["scenarios", "scenarios/incidents"] {
+        for name in in_folder(folder).iter().filter(|name| *name != "incidents") {
+            assert!(page.contains(&format!("whostalled run {folder}/{name}.toml")), "docs/library.html lacks {folder}/{name}");
+        }
+    }
+}
+
+#[test]
 fn every_incident_has_a_row_on_its_page() {
     let page = text("docs/incidents.md");
     for incident in in_folder("scenarios/incidents") {

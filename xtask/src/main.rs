@@ -38,7 +38,7 @@ cargo xtask TASK
   ec2-dist                       target/packages/whostalled-vantage-ec2: the provider for EC2, static, its checksum and SBOM
   build-cost                     CPU seconds of a fresh build and of linking again
   bench [ROUNDS]                 CPU seconds of explain beside cat and tshark
-  library                        runs every scenario and writes docs/library.html: verdicts and pictures
+  library                        runs every scenario and incident and writes docs/library.html: verdicts and pictures
   tables PAGE…                   runs the commands that a page names, and writes what they print between their markers
   mutations [WORDS]              mistakes made in the core, one after another: which test notices each? WORDS choose some
   instructions [--write]         what a handshake, a line and a packet cost, beside what was written down
