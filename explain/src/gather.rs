@@ -1,5 +1,7 @@
 //! Findings → a report: sums by verdict, the slowest in full. Memory does not grow with the number of handshakes.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -28,7 +30,8 @@ pub struct Gather<'a> {
     selection: Option<Selection>,
     shares: Vec<(Line, String, Sum)>,
     selected: u64,
-    slowest: Vec<(Span, ExplainedRecord)>,
+    /// The slowest first; of several that took as long, the one that was judged first. Many may be asked for.
+    slowest: BTreeMap<(Reverse<Span>, u64), Box<ExplainedRecord>>,
 }
 
 /// Handshakes with the same verdict.
@@ -49,7 +52,7 @@ impl Default for Sum {
 impl<'a> Gather<'a> {
     /// Keeps the `most` slowest that `filter` admits.
     pub fn new(filter: Filter, most: usize, progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self { filter, most, each: None, progress, selection: None, shares: Vec::new(), selected: 0, slowest: Vec::new() }
+        Self { filter, most, each: None, progress, selection: None, shares: Vec::new(), selected: 0, slowest: BTreeMap::new() }
     }
 
     /// Also hands every admitted handshake to `each`, in the order in which they are judged.
@@ -76,13 +79,18 @@ impl<'a> Gather<'a> {
             selected: self.selected,
             summary,
             warnings: outcome.warnings,
-            slowest: self.slowest.into_iter().map(|(_, record)| record).collect(),
+            slowest: self.slowest.into_values().map(|record| *record).collect(),
         };
         (report, self.selection)
     }
 
     fn slow_enough(&self, total: Span) -> bool {
-        self.slowest.len() < self.most || self.slowest.last().is_some_and(|(least, _)| *least < total)
+        self.slowest.len() < self.most || self.least().is_some_and(|least| least < total)
+    }
+
+    /// How long the quickest of the slowest took.
+    fn least(&self) -> Option<Span> {
+        self.slowest.last_key_value().map(|((Reverse(least), _), _)| *least)
     }
 }
 
@@ -119,7 +127,7 @@ impl Sum {
 impl Sink for Gather<'_> {
     fn counts_only(&self) -> Option<Span> {
         let asked_for = self.each.is_some() || self.selection.is_some() || self.slowest.len() < self.most;
-        if asked_for { None } else { self.slowest.last().map(|(least, _)| *least) }
+        if asked_for { None } else { self.least() }
     }
 
     fn finding(&mut self, finding: Finding, files: &[PathBuf]) -> ControlFlow<()> {
@@ -147,9 +155,10 @@ impl Sink for Gather<'_> {
             each(&record)?;
         }
         if keep {
-            let place = self.slowest.partition_point(|(t, _)| *t >= total);
-            self.slowest.insert(place, (total, record));
-            self.slowest.truncate(self.most);
+            self.slowest.insert((Reverse(total), self.selected), Box::new(record));
+            if self.slowest.len() > self.most {
+                self.slowest.pop_last();
+            }
         }
         ControlFlow::Continue(())
     }

@@ -18,8 +18,9 @@ use analysis::tcp::flow::Side;
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
-/// Paths that are remembered; work is, of as many ends.
-const MOST_PATHS: usize = 100_000;
+/// Paths that are remembered; work is, of as many ends. So many fit into tables of 65,536 places; of more, each table would be twice as
+/// large, and half as large again while it grows.
+const MOST_PATHS: usize = 57_000;
 /// Addresses of one edge that are compared.
 const MOST_ADDRESSES: usize = 16;
 
@@ -143,8 +144,10 @@ impl Usual {
         if let Some(round) = round {
             self.note_path(between, round);
         }
-        if self.of_clients.len() + self.of_edges.len() >= MOST_PATHS {
+        if self.of_clients.len() >= MOST_PATHS {
             self.of_clients.clear();
+        }
+        if self.of_edges.len() >= MOST_PATHS {
             self.of_edges.clear();
         }
         if self.met.len() >= MOST_PATHS {

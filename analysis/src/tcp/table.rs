@@ -18,7 +18,7 @@ use crate::wire::packet::{Addresses, TcpSegment, halves};
 /// Names remembered of connections that were taken.
 const MOST_NAMES: usize = 200_000;
 /// Bytes held by views in all, reserved room included, before the oldest must go.
-const MOST_HELD: usize = 80 << 20;
+const MOST_HELD: usize = 40 << 20;
 /// Views in all before the oldest must go: names are looked through for those to forget while not all of them are of views.
 const MOST_VIEWS: usize = MOST_NAMES / 2;
 /// A handshake in which nothing happens for so long is over.
@@ -617,7 +617,7 @@ mod tests {
         assert_eq!(begun as usize, MOST_VIEWS + 3, "so many take {} bytes", table.held);
         // Of those that hold more, fewer.
         let payload = [7; 9_000];
-        for n in 0..8_000_u32 {
+        for n in 0..(MOST_HELD / 10_500) as u32 {
             let [.., a, b] = n.to_be_bytes();
             let addresses = [11, 0, a, b, 192, 0, 2, 1];
             let data = TcpSegment { flags: Flags(0x18), len: 9_000, payload: &payload, ..syn(&addresses, 4_000) };

@@ -210,7 +210,7 @@ impl Stream {
             let new = captured.get(from - self.end..).unwrap_or_default();
             // In few steps: a flight of usual size, then as much as is looked through for the beginning of TLS.
             match self.bytes.capacity() {
-                0 => self.bytes.reserve((2 * new.len()).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(new.len())),
+                0 => self.bytes.reserve((new.len() + new.len() / 2).clamp(USUAL_BYTES, 4 * USUAL_BYTES).max(new.len())),
                 some if some < self.bytes.len() + new.len() && some < MOST_BEFORE => {
                     self.bytes.reserve(new.len().max(MOST_BEFORE - self.bytes.len()));
                 }

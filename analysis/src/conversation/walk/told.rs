@@ -148,9 +148,10 @@ impl Evidence<'_> {
             let own = near.events.iter().filter(|e| e.seen.from == near.end && e.at() <= before);
             own.filter_map(|e| e.seen.ack()).max()
         };
-        let meanwhile = near.events.iter().filter(|e| e.at() > arc.from && e.at() <= arc.to);
+        let [from, to] = [arc.from, arc.to].map(|at| near.events.partition_point(|e| e.at() <= at));
+        let meanwhile = &near.events[from..to.max(from)];
         let again = |e: &&Event| e.seen.from == arc.side && !e.is_full_of_nothing() && !e.is_news();
-        meanwhile.filter(again).any(|e| Some(e.range().1) <= acknowledged(e.at() - self.round_trip - USUAL_JITTER))
+        meanwhile.iter().filter(again).any(|e| Some(e.range().1) <= acknowledged(e.at() - self.round_trip - USUAL_JITTER))
     }
 
     /// Whether an acknowledgement of the near end's had not come, by the stamp that the far end echoed a round trip later (RFC 7323,
