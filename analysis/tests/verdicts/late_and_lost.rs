@@ -64,3 +64,36 @@ fn a_timer_is_as_long_as_the_round_trips_were() {
     let label = judgement.verdict.label();
     assert!(!label.starts_with("client") && !label.starts_with("edge"), "{label}");
 }
+
+/// The client's ChangeCipherSpec has this fate; it acknowledges the rest of the flight meanwhile, and its Finished leaves `late`.
+fn finished_behind(change: Fate, late: i64) -> Judgement {
+    let mut talk = Talk::new();
+    let came = flown(&mut talk, &flight13());
+    let record_of_change = record(20, &[1]);
+    let end = talk.data(C, came + MS, &record_of_change, change);
+    talk.ack(C, came + 2 * MS, OK);
+    if !change.lost {
+        talk.ack(S, came + MS + HALF + 10_000, OK);
+    }
+    let said_at = came + MS + late;
+    talk.data(C, said_at, &record(23, &[0; 53]), OK);
+    let mut done = said_at;
+    if change.lost {
+        done = said_at + 2 * HALF + 30_000;
+        talk.again(C, done, end - record_of_change.len() as i64, &record_of_change, OK);
+    }
+    talk.ack(S, done + HALF + 20_000, OK);
+    let seen = talk.handshake().edge_side_only();
+    let reading = walk::read(&seen).expect("its SYN was captured");
+    judged(&seen, reading).1
+}
+
+#[test]
+fn what_nagle_holds_behind_something_lost_leaves_by_a_timer() {
+    let judgement = finished_behind(LOST, 240 * MS);
+    let label = judgement.verdict.label();
+    assert!(label == "inconclusive" || label.starts_with("loss"), "{label}");
+    assert!(judgement.candidates.contains(Owner::Loss) || label.starts_with("loss"), "{:?}", judgement.candidates);
+    assert_eq!(finished_behind(OK, 240 * MS).verdict.label(), "client", "what came holds nothing");
+    assert!(finished_behind(LOST, 2_000 * MS).verdict.label().starts_with("client"), "no timer is so long");
+}

@@ -155,6 +155,14 @@ impl Talk {
         self.packet(side, at, ACK, self.ends[side as usize], &[], fate);
     }
 
+    /// A pure acknowledgement of the peer's stream up to this offset.
+    pub fn ack_upto(&mut self, side: Side, at: i64, end: i64) {
+        let peer = side.peer() as usize;
+        let sent = std::mem::replace(&mut self.ends[peer], end);
+        self.ack(side, at, Fate::default());
+        self.ends[peer] = sent;
+    }
+
     /// The same, of a packet that the peer had sent at `sent`, as its timestamp shows.
     pub fn ack_of(&mut self, side: Side, at: i64, sent: i64) {
         self.echo = self.stamp(side.peer(), sent);
