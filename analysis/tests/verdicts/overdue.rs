@@ -228,9 +228,9 @@ fn who_lost_the_flight_did_not_keep_its_acknowledgement() {
     let [first, second, rest] = pieces[..] else { panic!("three pieces") };
     talk.data(S, flight_at, first, LOST);
     let last_at = talk.data(S, flight_at + 1_000, second, LOST);
-    let probe_at = flight_at + 4 * HALF + 5 * MS;
+    let probe_at = flight_at + 4 * HALF + 60 * MS;
     talk.data(S, probe_at, rest, LOST);
-    let again_at = probe_at + 400 * MS;
+    let again_at = probe_at + 200 * MS;
     talk.again(S, again_at, 0, first, OK);
     talk.ack_upto(C, again_at + HALF + 10_000, first.len() as i64);
     let next_at = again_at + 2 * HALF + 20_000;
