@@ -69,14 +69,17 @@ fn a_timer_is_as_long_as_the_round_trips_were() {
 /// its Finished leaves `late` behind that.
 fn finished_behind(change: Fate, late: i64) -> Judgement {
     let mut talk = Talk::new();
-    let begun = flown(&mut talk, &flight13());
+    let flight = [flight13(), record(23, &[0; 600])].concat();
+    let (half, rest) = flight.split_at(900);
+    let begun = flown(&mut talk, half);
     let record_of_change = record(20, &[1]);
     let end = talk.data(C, begun + MS, &record_of_change, change);
     if !change.lost {
         talk.ack(S, begun + MS + HALF + 10_000, OK);
     }
     let rest_at = begun + 3 * MS + HALF;
-    talk.data(S, rest_at, &record(23, &[0; 600]), OK);
+    let heard = if change.lost { end - record_of_change.len() as i64 } else { end };
+    talk.having(S, heard, |talk| talk.data(S, rest_at, rest, OK));
     let came = rest_at + HALF;
     talk.ack(C, came + 10_000, OK);
     let said_at = came + late;

@@ -232,7 +232,7 @@ fn who_lost_the_flight_did_not_keep_its_acknowledgement() {
     talk.data(S, probe_at, rest, LOST);
     let again_at = probe_at + 200 * MS;
     talk.again(S, again_at, 0, first, OK);
-    talk.ack_upto(C, again_at + HALF + 10_000, first.len() as i64);
+    talk.having(C, first.len() as i64, |talk| talk.ack(C, again_at + HALF + 10_000, OK));
     let next_at = again_at + 2 * HALF + 20_000;
     talk.again(S, next_at, first.len() as i64, second, OK);
     talk.again(S, next_at + 1_000, last_at, rest, OK);
