@@ -58,13 +58,12 @@ fn labels(captures: Vec<PathBuf>) -> Vec<String> {
 fn each_journey_has_tried_its_own_addresses() {
     // A client whose other family's address never answers connects again and again.
     let mut frames: Vec<(i64, Vec<u8>)> = Vec::new();
-    let journeys = 3;
+    let journeys = 3_u64;
     for n in 0..journeys {
         let setup = Setup { case: 62, severity: 30, version: Version::Tls13, grade: Grade::BothAndHost, seed: 4 };
-        let mut plan = setup.plan().expect("the case makes sense").plan;
-        plan.client_address = Some(SocketAddr::new([192, 0, 2, 9].into(), 41_000 + 100 * n));
+        let plan = setup.plan().expect("the case makes sense").plan;
         let began = frames.last().map_or(0, |(at, _)| *at);
-        let trial = Trial::run(&plan, 4);
+        let trial = Trial::run(&plan, 4 + n);
         let first = trial.client.first().map_or(0, |(at, _)| *at);
         frames.extend(trial.client.into_iter().map(|(at, frame)| (at - first + began + 3_000_000_000, frame)));
     }
@@ -74,7 +73,7 @@ fn each_journey_has_tried_its_own_addresses() {
     let attempts = |record: &&ExplainedRecord| {
         record.judged.as_ref().is_some_and(|judged| judged.reading.ledger.entries.iter().any(|e| e.phase == Phase::Attempts))
     };
-    assert_eq!(records.iter().filter(attempts).count(), usize::from(journeys), "{records:?}");
+    assert_eq!(records.iter().filter(attempts).count() as u64, journeys);
 }
 
 #[test]

@@ -64,3 +64,42 @@ fn a_timer_is_as_long_as_the_round_trips_were() {
     let label = judgement.verdict.label();
     assert!(!label.starts_with("client") && !label.starts_with("edge"), "{label}");
 }
+
+/// The client's ChangeCipherSpec, which it sends when half of the flight has come, has this fate; it acknowledges the rest of the flight, and
+/// its Finished leaves `late` behind that.
+fn finished_behind(change: Fate, late: i64) -> Judgement {
+    let mut talk = Talk::new();
+    let flight = [flight13(), record(23, &[0; 600])].concat();
+    let (half, rest) = flight.split_at(900);
+    let begun = flown(&mut talk, half);
+    let record_of_change = record(20, &[1]);
+    let end = talk.data(C, begun + MS, &record_of_change, change);
+    if !change.lost {
+        talk.ack(S, begun + MS + HALF + 10_000, OK);
+    }
+    let rest_at = begun + 3 * MS + HALF;
+    let heard = if change.lost { end - record_of_change.len() as i64 } else { end };
+    talk.having(S, heard, |talk| talk.data(S, rest_at, rest, OK));
+    let came = rest_at + HALF;
+    talk.ack(C, came + 10_000, OK);
+    let said_at = came + late;
+    talk.data(C, said_at, &record(23, &[0; 53]), OK);
+    let mut done = said_at;
+    if change.lost {
+        done = said_at + 2 * HALF + 30_000;
+        talk.again(C, done, end - record_of_change.len() as i64, &record_of_change, OK);
+    }
+    talk.ack(S, done + HALF + 20_000, OK);
+    let seen = talk.handshake().edge_side_only();
+    let reading = walk::read(&seen).expect("its SYN was captured");
+    judged(&seen, reading).1
+}
+
+#[test]
+fn what_nagle_holds_behind_something_lost_leaves_by_a_timer() {
+    let judgement = finished_behind(LOST, 200 * MS);
+    assert_eq!(judgement.verdict.label(), "inconclusive");
+    assert!(judgement.candidates.is_superset(Owner::Client | Owner::Loss), "{:?}", judgement.candidates);
+    assert_eq!(finished_behind(OK, 200 * MS).verdict.label(), "client", "what came holds nothing");
+    assert!(finished_behind(LOST, 2_000 * MS).verdict.label().starts_with("client"), "no timer is so long");
+}

@@ -217,3 +217,29 @@ fn what_was_lost_and_therefore_not_acknowledged_is_a_loss() {
     talk.ack(S, again_at + HALF + 20_000, OK);
     assert_eq!(both(&talk.handshake()).1.verdict.label(), "loss/out");
 }
+
+#[test]
+fn who_lost_the_flight_did_not_keep_its_acknowledgement() {
+    // The first segment and a loss probe with new data are lost; the second comes, and both come again, one by one.
+    let mut talk = Talk::new();
+    let flight_at = heard(&mut talk) + MS;
+    let flight = [server_hello([1; 32], &TLS13), record(20, &[1]), record(23, &vec![0; 2 * FULL])].concat();
+    let pieces: Vec<&[u8]> = flight.chunks(FULL).collect();
+    let [first, second, rest] = pieces[..] else { panic!("three pieces") };
+    talk.data(S, flight_at, first, LOST);
+    let last_at = talk.data(S, flight_at + 1_000, second, LOST);
+    let probe_at = flight_at + 4 * HALF + 60 * MS;
+    talk.data(S, probe_at, rest, LOST);
+    let again_at = probe_at + 200 * MS;
+    talk.again(S, again_at, 0, first, OK);
+    talk.having(C, first.len() as i64, |talk| talk.ack(C, again_at + HALF + 10_000, OK));
+    let next_at = again_at + 2 * HALF + 20_000;
+    talk.again(S, next_at, first.len() as i64, second, OK);
+    talk.again(S, next_at + 1_000, last_at, rest, OK);
+    let came = next_at + 1_000 + HALF;
+    talk.ack(C, came + 10_000, OK);
+    talk.data(C, came + MS, &finished13(), OK);
+    talk.ack(S, came + MS + HALF + 20_000, OK);
+    let label = both(&talk.handshake()).1.verdict.label();
+    assert_eq!(label, "loss/back");
+}

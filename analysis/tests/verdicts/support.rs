@@ -155,7 +155,16 @@ impl Talk {
         self.packet(side, at, ACK, self.ends[side as usize], &[], fate);
     }
 
-    /// The same, of a packet that the peer had sent at `sent`, as its timestamp shows.
+    /// What `side` says while the peer's stream has come up to this offset only.
+    pub fn having<T>(&mut self, side: Side, end: i64, say: impl FnOnce(&mut Self) -> T) -> T {
+        let peer = side.peer() as usize;
+        let sent = std::mem::replace(&mut self.ends[peer], end);
+        let said = say(self);
+        self.ends[peer] = sent;
+        said
+    }
+
+    /// A pure acknowledgement of a packet that the peer had sent at `sent`, as its timestamp shows.
     pub fn ack_of(&mut self, side: Side, at: i64, sent: i64) {
         self.echo = self.stamp(side.peer(), sent);
         self.ack(side, at, Fate::default());

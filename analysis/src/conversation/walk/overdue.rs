@@ -58,6 +58,11 @@ fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span, rule: (Owner, Option<K
     let tells = |p: &Packet| p.from == teller && p.told > heard;
     let Some(i) = peer.packets(0..peer.len()).position(|p| tells(&p)) else { return open(any, None) };
     let told = peer.packet(i);
+    // What it lacked had left before the timer ran, and that copy never came.
+    let lacked = sender.first_departure(heard.unwrap_or(0).max(0)).map(|first| sender.packet(first));
+    if lacked.is_some_and(|first| first.at < arc.to && first.other.is_none()) {
+        return open(Owner::Path | Owner::Loss, None);
+    }
     if told.other.is_none() {
         // What left so much later came, and it did not. Without that it may only be late: what is kept of a capture ends with the handshake.
         let reordered = REORDERED.max(evidence.round_trip / 4);

@@ -112,7 +112,11 @@ impl Evidence<'_> {
         };
         match (told_late, missing) {
             // What is missing lay before it, and a timer would have repeated that: when it left, within one timer nobody can say.
-            (true, lacking @ (None | Some(1..))) if self.is_behind_hole(arc, lacking) => {
+            // So would it have let new data go that TCP held until then (Nagle's algorithm, a loss probe).
+            (true, lacking)
+                if (lacking != Some(0) || rest >= Span::from_nanos(2 * self.round_trip))
+                    && self.is_behind_hole(arc, lacking.filter(|n| *n > 0)) =>
+            {
                 let unsure = if self.syn_was_repeated() { rest } else { rest.min(self.longest_timers(1, arc.from)) };
                 entries.push(open(unsure, own | Owner::Loss, capture.into()));
                 if rest > unsure {
