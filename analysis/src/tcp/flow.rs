@@ -22,7 +22,7 @@ pub use crate::tcp::seen::{Endpoints, Seen, Side};
 /// Packets remembered per connection; a handshake is over long before, bulk data is not wanted.
 pub(super) const MAX_PACKETS: usize = 2_048;
 
-/// Packets of an ordinary handshake, its request and answer: a kilobyte of them, for which there is room once somebody has answered.
+/// Packets of an ordinary handshake, its request and answer: a kilobyte of them, for which there is room once somebody says something.
 const USUAL_PACKETS: usize = 21;
 
 /// What whoever says nothing of the segments that it takes is sent (RFC 9293, section 3.7.1), and the least that Linux sends.
@@ -440,7 +440,7 @@ impl<D: Domain> View<D> {
                 self.takes[from as usize] = segment.options.mss();
             }
             self.learn_isn(from, segment);
-            self.make_room(from);
+            self.make_room(segment.len > 0);
         }
         let (Some(own), peer) = (self.direction(from).isn, self.direction(from.peer()).isn) else { return 0 };
         let start = if segment.flags.syn() { 0 } else { offset(own, segment.seq) };
@@ -467,12 +467,16 @@ impl<D: Domain> View<D> {
         more + direction.held() as isize - before as isize
     }
 
-    /// A SYN that nobody answers takes the room of one packet: there may be very many of them.
-    fn make_room(&mut self, from: Side) {
-        match self.packets.first() {
-            None => self.packets.reserve_exact(1),
-            Some(first) if first.from != from && self.packets.len() == 1 => self.packets.reserve_exact(USUAL_PACKETS - 1),
-            Some(_) => {}
+    /// A SYN that nobody answers takes the room of one packet, a connection on which nobody says anything that of three: there may be very
+    /// many of them.
+    fn make_room(&mut self, says_something: bool) {
+        let room = match self.packets.len() {
+            0 => 1,
+            _ if says_something => USUAL_PACKETS,
+            _ => 3,
+        };
+        if self.packets.capacity() < room {
+            self.packets.reserve_exact(room - self.packets.len());
         }
     }
 
