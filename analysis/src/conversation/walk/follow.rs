@@ -116,7 +116,7 @@ impl<'a, E: Endpoint> Walk<'a, E> {
             let begun = sender.packet(origin);
             let what = match first_came {
                 Some(k) if k > i => What::Overtaken,
-                Some(k) if k < i => What::Unheard,
+                Some(k) if k < i && !came.is_news() => What::Unheard,
                 _ => What::Lost,
             };
             self.push(what, from, phase, (begun.at, left.at), cite(&begun, &left), left.known);

@@ -97,10 +97,9 @@ pub(super) fn repaired_nothing(evidence: &Evidence<'_>, arc: &Arc) -> bool {
     };
     let since = sender.news_before(last).unwrap_or(0);
     let again = |p: &Packet| p.from == arc.side && !p.is_bare() && !p.is_news();
-    let came = |p: Packet| {
-        let first = sender.first_departure(p.range.0).and_then(|first| sender.packet(first).other);
-        first.is_some_and(|first| p.other.is_none_or(|copy| first < copy))
-    };
+    // Of what left in one piece (offloads) a part may have been lost: what counts is that the copy brought nothing new.
+    let peer = evidence.tapes[arc.side.peer() as usize];
+    let came = |p: Packet| p.other.is_some_and(|copy| !peer.packet(copy as usize).is_news());
     let mut repeated = sender.packets(since..last).filter(again).peekable();
     repeated.peek().is_some() && repeated.all(came)
 }
