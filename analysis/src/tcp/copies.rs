@@ -40,8 +40,8 @@ pub(crate) fn blackhole<S: Domain, R: Domain>(sender: &View<S>, receiver: &View<
         && !small_vanish(sender, receiver, side, lost[0].packet, arrived)
 }
 
-/// Whether what carries nothing never came either, behind the `first` that was lost and behind all that came. Who drops acknowledgements
-/// because there are newer ones lets those pass.
+/// Whether what carries nothing never came either, nor anything else behind the `first` that was lost: the last of what left may be under
+/// way when a capture ends, and who drops acknowledgements because there are newer ones lets those pass.
 fn small_vanish<S: Domain, R: Domain>(
     sender: &View<S>,
     receiver: &View<R>,
@@ -64,7 +64,10 @@ fn small_vanish<S: Domain, R: Domain>(
             }),
             false => arrived(p),
         };
-        vanished = !arrives && (vanished || begun && p.is_empty());
+        if begun && arrives {
+            return false;
+        }
+        vanished |= begun && p.is_empty();
     }
     vanished
 }

@@ -85,3 +85,23 @@ fn nor_does_one_end_take_it_for_one() {
         assert_eq!(edge(&flight(small)).1.verdict.label(), black_hole);
     }
 }
+
+#[test]
+fn what_was_under_way_when_the_capture_ended_did_not_vanish() {
+    let mut talk = Talk::new();
+    let hello_at = talk.connect(1_000 * MS) + MS;
+    let hello = long_client_hello(1_300);
+    talk.data(C, hello_at, &hello, LOST);
+    talk.again(C, hello_at + 300 * MS, 0, &hello, LOST);
+    let again_at = hello_at + 900 * MS;
+    let (begun, rest) = hello.split_at(800);
+    talk.again(C, again_at, 0, begun, OK);
+    talk.again(C, again_at, 800, rest, OK);
+    talk.ack(S, again_at + HALF + 10_000, OK);
+    talk.data(S, again_at + HALF + MS, &flight13(), OK);
+    let came = again_at + 2 * HALF + MS;
+    talk.data(C, came + MS, &finished13(), OK);
+    talk.data(S, came + MS + HALF, &record(23, &[0; 90]), OK);
+    talk.ack(C, came + MS + 2 * HALF + 10_000, LOST);
+    assert_eq!(both(&talk.handshake()).1.verdict.label(), "path/mtu_blackhole");
+}
