@@ -90,8 +90,7 @@ fn kept(evidence: &Evidence<'_>, arc: &Arc, beyond: Span, rule: (Owner, Option<K
 /// were late or lost.
 pub(super) fn repaired_nothing(evidence: &Evidence<'_>, arc: &Arc) -> bool {
     let sender = evidence.tapes[arc.side as usize];
-    let Some(last) =
-        sender.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).filter(|_| evidence.far != Some(arc.side))
+    let Some(last) = sender.events.iter().position(|e| Some(e.seen.packet) == arc.packets[1]).filter(|_| evidence.far.is_none())
     else {
         return false;
     };
