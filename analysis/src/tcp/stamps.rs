@@ -47,6 +47,16 @@ impl Stamps {
         if long().all(|(pause, ticks)| fits(TICKS[0], pause, ticks)) {
             return Self::usual();
         }
+        Self::told(all, long)
+    }
+
+    /// Of pauses that do not all fit what is usual.
+    #[cold]
+    fn told<A, L>(all: impl Fn() -> A + Copy, long: impl Fn() -> L + Copy) -> Self
+    where
+        A: Iterator<Item = (Span, i64)>,
+        L: Iterator<Item = (Span, i64)>,
+    {
         let tick = Self::nearest(all, long);
         Self { tick, tell: Self::counts(tick, all, long) }
     }
@@ -113,13 +123,20 @@ impl Stamps {
 
     /// How far a packet's time is ahead of its timestamp's, from an origin of its own; absent where that counts no time.
     pub fn lag<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
-        self.tell.then_some(())?;
+        if self.tell { self.ahead(p) } else { None }
+    }
+
+    #[inline]
+    fn ahead<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
         Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick().nanos()))
     }
 
     /// How much that changes in a view.
     pub fn spread<D: Domain>(&self, view: &View<D>, side: Side) -> Option<Span> {
-        let ends = view.sent_by(side).filter_map(|p| self.lag(p)).fold(None, |ends: Option<(i64, i64)>, lag| {
+        if !self.tell {
+            return None;
+        }
+        let ends = view.sent_by(side).filter_map(|p| self.ahead(p)).fold(None, |ends: Option<(i64, i64)>, lag| {
             Some(ends.map_or((lag, lag), |(least, most)| (least.min(lag), most.max(lag))))
         });
         ends.map(|(least, most)| Span::from_nanos(most.saturating_sub(least)))
