@@ -113,7 +113,11 @@ impl Stamps {
 
     /// How far a packet's time is ahead of its timestamp's, from an origin of its own; absent where that counts no time.
     pub fn lag<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
-        self.tell.then_some(())?;
+        if self.tell { self.ahead(p) } else { None }
+    }
+
+    #[inline]
+    fn ahead<D: Domain>(&self, p: &Seen<D>) -> Option<i64> {
         Some(p.at.nanos().saturating_sub(i64::from(p.tsval()?) * self.tick().nanos()))
     }
 

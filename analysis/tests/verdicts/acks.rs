@@ -88,7 +88,8 @@ fn or_not_given_before_the_repetition_came() {
 fn what_came_twice_before_its_receivers_eyes_was_not_lost_on_the_way_to_it() {
     for first in [First::Lost, First::Held(400)] {
         let judgement = edge(&client(first)).1;
-        let label = judgement.verdict.label();
-        assert_eq!((label.as_str(), judgement.candidates), ("inconclusive", Owner::Loss | Owner::Path), "{first:?}");
+        assert_eq!(judgement.verdict.label(), "inconclusive", "{first:?}");
+        // Its program may have paused as long.
+        assert_eq!(judgement.candidates, Owner::Loss | Owner::Path | Owner::Client, "{first:?}");
     }
 }

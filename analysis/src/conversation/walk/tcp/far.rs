@@ -5,8 +5,6 @@
 //! acknowledgement of its kernel, the copy that arrived by the timestamp that is echoed (RFC 3522). What nothing tells is guessed, and
 //! marked so: whoever names owners must leave room for it.
 
-use std::cell::OnceCell;
-
 use super::super::transport::Endpoint;
 use super::tape::{Event, Known, Tape};
 use crate::clock::{Domain, Instant};
@@ -120,6 +118,7 @@ struct Left {
 }
 
 /// When each of the far end's packets left it.
+#[inline]
 fn departures(near: &Tape, tick: i64) -> Vec<Left> {
     let end = near.end.peer();
     let first = near.events.iter().filter(|e| e.seen.from == end).find_map(|e| e.seen.tsval());
@@ -184,7 +183,7 @@ struct Delivery {
 fn deliveries(near: &Tape) -> Vec<Delivery> {
     let own = |i: &usize| near.is_own(*i) && !near.events[*i].is_full_of_nothing();
     let (any_sack, any_twice) = (near.any_sack(), near.events.iter().any(|e| e.seen.from == near.end && e.range().0 < e.before));
-    let least = OnceCell::new();
+    let least = if any_twice { quickest(near).unwrap_or(0) } else { 0 };
     let mut found = Vec::with_capacity(near.events.len());
     for i in (0..near.events.len()).filter(own).filter(|i| near.events[*i].is_news()) {
         let (start, end) = near.events[i].range();
@@ -204,7 +203,7 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
         let delivery = |byte: i64| {
             let answer = answer(byte)?;
             let copies = || (i..answer).filter(own).filter(|c| near.events[*c].carries(byte));
-            Some(Delivery { copy: came(near, &least, copies(), answer).unwrap_or(i), answer })
+            Some(Delivery { copy: came(near, least, copies(), answer).unwrap_or(i), answer })
         };
         let Some(last) = delivery(end - 1) else { continue };
         // Of what was captured in one piece and sent again in several, the beginning came with another copy.
@@ -214,8 +213,8 @@ fn deliveries(near: &Tape) -> Vec<Delivery> {
     found
 }
 
-/// Which of several copies an answer is for; `least` is the quickest round trip, once it is asked for.
-fn came(near: &Tape, least: &OnceCell<i64>, copies: impl Iterator<Item = usize> + Clone, answer: usize) -> Option<usize> {
+/// Which of several copies an answer is for; `least` is the quickest round trip.
+fn came(near: &Tape, least: i64, copies: impl Iterator<Item = usize> + Clone, answer: usize) -> Option<usize> {
     let first = copies.clone().next()?;
     copies.clone().nth(1)?;
     let stamp = |i: usize| near.events[i].seen.tsval();
@@ -239,8 +238,7 @@ fn came(near: &Tape, least: &OnceCell<i64>, copies: impl Iterator<Item = usize> 
         return Some(first);
     }
     // The last that was sent half the time of the quickest round trip before.
-    let least = least.get_or_init(|| quickest(near).unwrap_or(0)) / 2;
-    copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= least.max(LEAST_ANSWER)).last().or(Some(first))
+    copies.filter(|c| near.events[answer].at() - near.events[*c].at() >= (least / 2).max(LEAST_ANSWER)).last().or(Some(first))
 }
 
 /// The shortest time from something of ours, sent once, to its acknowledgement.
