@@ -96,11 +96,13 @@ fn recorded(frames: &[(i64, Vec<u8>)]) -> (Labels, Labels) {
 }
 
 /// Cases of which the recorder says something else than a reader of the whole capture, and why.
-const APART: [(u8, &str); 4] = [
+const APART: [(u8, &str); 6] = [
     (37, "a clock that is set: the recorder's is one that nobody sets"),
     (67, "ICMP that a host ignores: its filter lets TCP through, so it names the path"),
     (72, "packets out of order in a file: they reach it in order of time"),
     (82, "rewritten addresses: of a single flow it has no usual round trip of the others"),
+    (88, "a copy that comes behind the handshake's end: its evidence stops there, and says that it may be late or lost"),
+    (91, "a firewall that lets SYNs alone pass: where no ClientHello came, it tells no more than how far away the client is"),
 ];
 
 #[test]
